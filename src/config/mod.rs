@@ -1,0 +1,469 @@
+//! The configuration: `raw` is the file's shape, this module is what the rest of the program may rely on.
+//!
+//! Everything is checked here, once: a [`Config`] that exists is valid. Every error names the key, the line, what was
+//! found and what is expected. The file is read by root and steers what root deletes, so root refuses one that anybody
+//! else can write.
+
+mod raw;
+pub mod units;
+
+pub use raw::{OnExhausted, SiblingClaim};
+
+use std::fmt::Write as _;
+use std::io::Read as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+use toml::Spanned;
+use units::Percent;
+
+/// Where the configuration is looked for unless told otherwise.
+pub const DEFAULT_PATH: &str = "/etc/disk-guard/config.toml";
+
+/// A file larger than this is no configuration of ours.
+const MAX_BYTES: u64 = 1 << 20;
+
+/// The effective configuration.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// When to act and when to stop.
+    pub watermarks: Watermarks,
+    /// Where runners are.
+    pub runners: Runners,
+    /// How siblings are treated.
+    pub siblings: Siblings,
+    /// What may go, in the order of the file.
+    pub caches: Vec<CacheRule>,
+    /// How the hooks behave.
+    pub hook: Hook,
+    /// Where things are.
+    pub paths: Paths,
+    /// Where metrics are written, if anywhere.
+    pub metrics_textfile: Option<PathBuf>,
+    /// The same as text, for `check-config`.
+    effective: String,
+}
+
+/// `[pressure]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Watermarks {
+    /// Act at or above (df's Use%).
+    pub high: Percent,
+    /// Stop at or below.
+    pub low: Percent,
+    /// Refuse or alarm at or above.
+    pub critical: Percent,
+    /// Also act below this many available bytes; 0 = off.
+    pub min_free: u64,
+    /// Also act below this share of free inodes; 0 = off.
+    pub min_free_inodes: Percent,
+}
+
+/// `[runners]`.
+#[derive(Debug, Clone)]
+pub struct Runners {
+    /// Absolute glob patterns.
+    pub roots: Vec<String>,
+    /// May caches of runners without our hook be claimed.
+    pub allow_unguarded: bool,
+}
+
+/// `[siblings]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Siblings {
+    /// Whether their caches may be claimed.
+    pub claim: SiblingClaim,
+    /// Newest content must be older than this.
+    pub idle_floor: Duration,
+}
+
+/// One `[[cache]]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheRule {
+    /// For people, metrics and the journal.
+    pub name: String,
+    /// Directory names, as globs.
+    pub dirs: Vec<String>,
+    /// At most this far below a checkout.
+    pub depth: usize,
+    /// A file that must lie in the directory.
+    pub marker: String,
+    /// A sweep removes idle ones older than this; `None` = never.
+    pub max_age: Option<Duration>,
+    /// A sweep removes idle ones larger than this many bytes; `None` = no cap.
+    pub max_size: Option<u64>,
+}
+
+/// `[hook]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Hook {
+    /// How long to wait for the host lock.
+    pub lock_wait: Duration,
+    /// How long a hook may take in all.
+    pub time_limit: Duration,
+    /// What to do when the disk stays above critical.
+    pub on_exhausted: OnExhausted,
+}
+
+/// `[paths]`.
+#[derive(Debug, Clone)]
+pub struct Paths {
+    /// Lock, leases, tickets, requests; on tmpfs.
+    pub run_dir: PathBuf,
+    /// What outlives a boot.
+    pub state_dir: PathBuf,
+    /// procfs.
+    pub proc: PathBuf,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The file is there (or was named) and cannot be read.
+    #[error("cannot read the configuration {path}: {source}")]
+    Read {
+        /// Which file.
+        path: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It is not what it has to be.
+    #[error("the configuration {path} is not valid:\n{problems}")]
+    Invalid {
+        /// Which file.
+        path: String,
+        /// One or more problems, each with its line.
+        problems: String,
+    },
+    /// Root reads it and others can write it.
+    #[error(
+        "the configuration {path} steers what root deletes, but {why}; run `chown root {path} && chmod go-w {path}`"
+    )]
+    Untrusted {
+        /// Which file.
+        path: String,
+        /// Who can write it.
+        why: String,
+    },
+}
+
+/// Whether the file has been named by hand, and so has to exist.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Named {
+    /// `--config PATH`: a missing file is an error.
+    ByHand,
+    /// The default path: a missing file means the defaults.
+    ByDefault,
+}
+
+impl Config {
+    /// Reads and validates `path`.
+    ///
+    /// # Errors
+    /// [`ConfigError`]; nothing is ever guessed from a broken file.
+    pub fn load(path: &Path, named: Named) -> Result<Self, ConfigError> {
+        let display = path.display().to_string();
+        let read_error = |source| ConfigError::Read { path: display.clone(), source };
+        let file = match std::fs::File::open(path) {
+            Ok(file) => file,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound && named == Named::ByDefault => {
+                return Ok(Self::default());
+            }
+            Err(source) => return Err(read_error(source)),
+        };
+        // The opened handle is examined, not the path: what is checked is what is read.
+        let metadata = file.metadata().map_err(read_error)?;
+        if nix::unistd::geteuid().is_root() {
+            check_ownership(&display, metadata.uid(), metadata.mode())?;
+        }
+        let mut text = String::new();
+        file.take(MAX_BYTES).read_to_string(&mut text).map_err(read_error)?;
+        Self::parse(&text).map_err(|problems| ConfigError::Invalid { path: display, problems })
+    }
+
+    /// Validates the text of a configuration.
+    ///
+    /// # Errors
+    /// All problems as text for people, each with its line.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let raw: raw::File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+        validate(raw, text)
+    }
+
+    /// The effective configuration as a file that would give the same one.
+    pub fn effective(&self) -> &str {
+        &self.effective
+    }
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self::parse("").expect("the defaults are valid: a test says so")
+    }
+}
+
+fn check_ownership(path: &str, owner: u32, mode: u32) -> Result<(), ConfigError> {
+    let why = if owner != 0 {
+        format!("it is owned by uid {owner}")
+    } else if mode & 0o022 != 0 {
+        format!("its mode {:04o} lets others write it", mode & 0o7777)
+    } else {
+        return Ok(());
+    };
+    Err(ConfigError::Untrusted { path: path.to_owned(), why })
+}
+
+/// Collects problems, each with the line it stands on.
+struct Problems<'a> {
+    text: &'a str,
+    list: String,
+}
+
+impl Problems<'_> {
+    fn add<T>(&mut self, at: &Spanned<T>, message: impl std::fmt::Display) {
+        let span = at.span();
+        if span.is_empty() {
+            let _ = writeln!(self.list, "  {message}");
+        } else {
+            let line = self.text[..span.start].bytes().filter(|b| *b == b'\n').count() + 1;
+            let _ = writeln!(self.list, "  line {line}: {message}");
+        }
+    }
+
+    fn absolute(&mut self, key: &str, path: &Spanned<PathBuf>) {
+        if !path.get_ref().is_absolute() {
+            self.add(
+                path,
+                format_args!("{key}: found `{}`, expected an absolute path", path.get_ref().display()),
+            );
+        }
+    }
+}
+
+fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
+    let caches = file.caches.get_or_insert_with(|| vec![Spanned::new(0..0, raw::Cache::default())]).clone();
+    let mut problems = Problems { text, list: String::new() };
+
+    let pressure = &file.pressure;
+    if pressure.low.get_ref() >= pressure.high.get_ref() {
+        problems.add(
+            &pressure.low,
+            format_args!(
+                "pressure.low: found {}, expected less than pressure.high ({})",
+                pressure.low.get_ref(),
+                pressure.high.get_ref()
+            ),
+        );
+    }
+    if pressure.critical.get_ref() < pressure.high.get_ref() {
+        problems.add(
+            &pressure.critical,
+            format_args!(
+                "pressure.critical: found {}, expected at least pressure.high ({})",
+                pressure.critical.get_ref(),
+                pressure.high.get_ref()
+            ),
+        );
+    }
+    if file.runners.roots.get_ref().is_empty() {
+        problems.add(
+            &file.runners.roots,
+            "runners.roots: found an empty list, expected at least one absolute glob",
+        );
+    }
+    for root in file.runners.roots.get_ref() {
+        let pattern = root.get_ref();
+        if !pattern.starts_with('/') || pattern.contains("/../") || pattern.ends_with("/..") {
+            problems.add(
+                root,
+                format_args!("runners.roots: found `{pattern}`, expected an absolute glob without `..`"),
+            );
+        } else if let Err(error) = glob::Pattern::new(pattern) {
+            problems.add(root, format_args!("runners.roots: `{pattern}` is not a glob: {error}"));
+        }
+    }
+    for (key, span) in [("hook.lock_wait", &file.hook.lock_wait), ("hook.time_limit", &file.hook.time_limit)]
+    {
+        if span.get_ref().0.is_zero() {
+            problems.add(
+                span,
+                format_args!("{key}: found 0, expected a duration above 0: every wait is bounded"),
+            );
+        }
+    }
+    problems.absolute("paths.run_dir", &file.paths.run_dir);
+    problems.absolute("paths.state_dir", &file.paths.state_dir);
+    problems.absolute("paths.proc", &file.paths.proc);
+    let textfile = &file.metrics.textfile;
+    if !textfile.get_ref().as_os_str().is_empty() {
+        problems.absolute("metrics.textfile", textfile);
+    }
+    let mut names = std::collections::HashSet::new();
+    for cache in &caches {
+        check_cache(cache, &mut problems);
+        if !names.insert(&cache.get_ref().name) {
+            problems.add(
+                cache,
+                format_args!(
+                    "cache.name: `{}` is there twice, expected distinct names",
+                    cache.get_ref().name
+                ),
+            );
+        }
+    }
+    if !problems.list.is_empty() {
+        return Err(problems.list.trim_end().to_owned());
+    }
+
+    let effective = toml::to_string(&file).map_err(|error| error.to_string())?;
+    let raw::File { pressure, runners, siblings, hook, paths, metrics, .. } = file;
+    let textfile = metrics.textfile.into_inner();
+    Ok(Config {
+        watermarks: Watermarks {
+            high: pressure.high.into_inner(),
+            low: pressure.low.into_inner(),
+            critical: pressure.critical.into_inner(),
+            min_free: pressure.min_free.0,
+            min_free_inodes: pressure.min_free_inodes,
+        },
+        runners: Runners {
+            roots: runners.roots.into_inner().into_iter().map(Spanned::into_inner).collect(),
+            allow_unguarded: runners.allow_unguarded,
+        },
+        siblings: Siblings { claim: siblings.claim, idle_floor: siblings.idle_floor.0 },
+        caches: caches.into_iter().map(|cache| CacheRule::from(cache.into_inner())).collect(),
+        hook: Hook {
+            lock_wait: hook.lock_wait.into_inner().0,
+            time_limit: hook.time_limit.into_inner().0,
+            on_exhausted: hook.on_exhausted,
+        },
+        paths: Paths {
+            run_dir: paths.run_dir.into_inner(),
+            state_dir: paths.state_dir.into_inner(),
+            proc: paths.proc.into_inner(),
+        },
+        metrics_textfile: (!textfile.as_os_str().is_empty()).then_some(textfile),
+        effective,
+    })
+}
+
+fn check_cache(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
+    let rule = cache.get_ref();
+    let single_name = |name: &str| !name.is_empty() && !name.contains('/') && name != "." && name != "..";
+    if rule.name.is_empty() || !rule.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
+        problems.add(
+            cache,
+            format_args!("cache.name: found `{}`, expected letters, digits, `-`, `_`, `.`", rule.name),
+        );
+    }
+    if rule.dirs.is_empty() {
+        problems.add(cache, "cache.dirs: found an empty list, expected at least one directory name");
+    }
+    for dir in &rule.dirs {
+        if !single_name(dir) {
+            problems.add(
+                cache,
+                format_args!("cache.dirs: found `{dir}`, expected a directory's name without `/`"),
+            );
+        } else if dir.bytes().all(|b| b == b'*' || b == b'?') {
+            problems.add(
+                cache,
+                format_args!("cache.dirs: `{dir}` would match a checkout itself, expected a name"),
+            );
+        } else if let Err(error) = globset::Glob::new(dir) {
+            problems.add(cache, format_args!("cache.dirs: `{dir}` is not a glob: {}", error.kind()));
+        }
+    }
+    if !(1..=16).contains(&rule.depth) {
+        problems.add(cache, format_args!("cache.depth: found {}, expected 1 to 16", rule.depth));
+    }
+    if !single_name(&rule.marker) {
+        problems.add(
+            cache,
+            format_args!("cache.marker: found `{}`, expected a file's name without `/`", rule.marker),
+        );
+    }
+}
+
+impl From<raw::Cache> for CacheRule {
+    fn from(raw: raw::Cache) -> Self {
+        Self {
+            name: raw.name,
+            dirs: raw.dirs,
+            depth: raw.depth,
+            marker: raw.marker,
+            max_age: Some(raw.max_age.0).filter(|age| !age.is_zero()),
+            max_size: Some(raw.max_size.0).filter(|size| *size > 0),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_defaults_are_the_contracts() {
+        let config = Config::default();
+        assert_eq!((config.watermarks.high.get(), config.watermarks.low.get()), (85, 75));
+        assert_eq!(config.watermarks.min_free, 15 << 30);
+        assert_eq!(config.caches.len(), 1);
+        assert_eq!(config.caches[0].max_age, Some(Duration::from_secs(7 * 86_400)));
+        assert_eq!(config.caches[0].max_size, None);
+        assert_eq!(config.hook.lock_wait, Duration::from_secs(10));
+        assert_eq!(config.metrics_textfile, None);
+    }
+
+    #[test]
+    fn the_effective_configuration_reads_back_as_itself() {
+        let config =
+            Config::parse("[pressure]\nhigh = \"90%\"\n[[cache]]\nname = \"x\"\nmax_age = \"0\"\n").unwrap();
+        assert_eq!(Config::parse(config.effective()).unwrap().effective(), config.effective());
+        assert!(config.effective().contains("high = \"90%\""), "{}", config.effective());
+    }
+
+    #[test]
+    fn every_bad_value_names_its_line_what_was_found_and_what_is_expected() {
+        for (text, expected) in [
+            ("[pressure]\nhigh = \"185%\"", vec!["line 2", "high", "185%", "expected a whole percentage"]),
+            ("[pressure]\nhigh = 85", vec!["line 2", "found `85`", "expected a whole percentage"]),
+            (
+                "[pressure]\nlow = \"90%\"",
+                vec!["line 2", "pressure.low", "found 90%", "less than pressure.high (85%)"],
+            ),
+            ("[pressure]\nmin_free = \"lots\"", vec!["line 2", "`lots`", "15GiB"]),
+            ("[pressure]\ncritical = \"80%\"", vec!["line 2", "pressure.critical", "80%", "at least"]),
+            ("[pressure]\nhihg = \"85%\"", vec!["line 2", "hihg", "expected one of"]),
+            ("[runners]\nroots = [\"runner*\"]", vec!["line 2", "`runner*`", "absolute glob"]),
+            ("[runners]\nroots = []", vec!["line 2", "empty list"]),
+            ("[runners]\nroots = [\"/srv/[\"]", vec!["line 2", "not a glob"]),
+            ("[hook]\nlock_wait = \"0\"", vec!["line 2", "hook.lock_wait", "bounded"]),
+            ("[hook]\non_exhausted = \"explode\"", vec!["line 2", "explode", "warn"]),
+            ("[paths]\nproc = \"proc\"", vec!["line 2", "paths.proc", "absolute path"]),
+            ("\n[[cache]]\ndirs = [\"a/b\"]", vec!["line 2", "cache.dirs", "`a/b`"]),
+            ("[[cache]]\ndirs = [\"*\"]", vec!["line 1", "cache.dirs", "checkout"]),
+            ("[[cache]]\n[[cache]]\n", vec!["line 2", "twice"]),
+            ("[[cache]]\ndepth = 99", vec!["cache.depth", "99", "1 to 16"]),
+            ("[[cache]]\nmarker = \"\"", vec!["cache.marker"]),
+            ("nonsense", vec!["line 1"]),
+        ] {
+            let error = Config::parse(text).expect_err(text);
+            for part in expected {
+                assert!(error.contains(part), "{text}: `{part}` is missing in:\n{error}");
+            }
+        }
+    }
+
+    #[test]
+    fn all_problems_are_reported_at_once() {
+        let error = Config::parse("[pressure]\nlow = \"90%\"\n[paths]\nproc = \"x\"").unwrap_err();
+        assert_eq!(error.lines().count(), 2, "{error}");
+    }
+
+    #[test]
+    fn root_refuses_a_configuration_that_others_can_write() {
+        assert!(check_ownership("c", 0, 0o100_644).is_ok());
+        assert!(check_ownership("c", 1000, 0o100_600).unwrap_err().to_string().contains("uid 1000"));
+        assert!(check_ownership("c", 0, 0o100_664).unwrap_err().to_string().contains("0664"));
+    }
+}

@@ -1,0 +1,175 @@
+//! The shapes of the file, with every default. Nothing here decides whether values make sense together.
+
+use super::units::{Percent, Size, Span};
+use serde::{Deserialize, Serialize};
+use std::path::PathBuf;
+use std::time::Duration;
+use toml::Spanned;
+
+const fn minutes(n: u64) -> Span {
+    Span(Duration::from_secs(60 * n))
+}
+
+fn spanless<T>(value: T) -> Spanned<T> {
+    Spanned::new(0..0, value)
+}
+
+/// The whole file.
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct File {
+    pub(super) pressure: Pressure,
+    pub(super) runners: Runners,
+    pub(super) siblings: Siblings,
+    #[serde(rename = "cache")]
+    pub(super) caches: Option<Vec<Spanned<Cache>>>,
+    pub(super) hook: Hook,
+    pub(super) paths: Paths,
+    pub(super) metrics: Metrics,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Pressure {
+    pub(super) high: Spanned<Percent>,
+    pub(super) low: Spanned<Percent>,
+    pub(super) critical: Spanned<Percent>,
+    pub(super) min_free: Size,
+    pub(super) min_free_inodes: Percent,
+}
+
+impl Default for Pressure {
+    fn default() -> Self {
+        Self {
+            high: spanless(Percent::new(85)),
+            low: spanless(Percent::new(75)),
+            critical: spanless(Percent::new(95)),
+            min_free: Size(15 << 30),
+            min_free_inodes: Percent::new(5),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Runners {
+    pub(super) roots: Spanned<Vec<Spanned<String>>>,
+    pub(super) allow_unguarded: bool,
+}
+
+impl Default for Runners {
+    fn default() -> Self {
+        let roots = [
+            "/home/*/actions-runner*",
+            "/home/*/*/actions-runner*",
+            "/opt/actions-runner*",
+            "/srv/actions-runner*",
+        ];
+        Self { roots: spanless(roots.map(|r| spanless(r.to_owned())).to_vec()), allow_unguarded: false }
+    }
+}
+
+/// May a hook or sweep claim a sibling's cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SiblingClaim {
+    /// With proof of idleness.
+    Idle,
+    /// Not at all.
+    Never,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Siblings {
+    pub(super) claim: SiblingClaim,
+    pub(super) idle_floor: Span,
+}
+
+impl Default for Siblings {
+    fn default() -> Self {
+        Self { claim: SiblingClaim::Idle, idle_floor: minutes(10) }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Cache {
+    pub(super) name: String,
+    pub(super) dirs: Vec<String>,
+    pub(super) depth: usize,
+    pub(super) marker: String,
+    pub(super) max_age: Span,
+    pub(super) max_size: Size,
+}
+
+impl Default for Cache {
+    fn default() -> Self {
+        Self {
+            name: "cargo-target".into(),
+            dirs: vec!["target".into(), "target-*".into()],
+            depth: 3,
+            marker: "CACHEDIR.TAG".into(),
+            max_age: minutes(7 * 24 * 60),
+            max_size: Size(0),
+        }
+    }
+}
+
+/// What a hook does when the disk stays above critical.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnExhausted {
+    /// Warn, and let the job run.
+    Warn,
+    /// Fail the job before it starts, naming the host's disk as the cause.
+    Refuse,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Hook {
+    pub(super) lock_wait: Spanned<Span>,
+    pub(super) time_limit: Spanned<Span>,
+    pub(super) on_exhausted: OnExhausted,
+}
+
+impl Default for Hook {
+    fn default() -> Self {
+        Self {
+            lock_wait: spanless(Span(Duration::from_secs(10))),
+            time_limit: spanless(minutes(5)),
+            on_exhausted: OnExhausted::Warn,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Paths {
+    pub(super) run_dir: Spanned<PathBuf>,
+    pub(super) state_dir: Spanned<PathBuf>,
+    pub(super) proc: Spanned<PathBuf>,
+}
+
+impl Default for Paths {
+    fn default() -> Self {
+        Self {
+            run_dir: spanless("/run/disk-guard".into()),
+            state_dir: spanless("/var/lib/disk-guard".into()),
+            proc: spanless("/proc".into()),
+        }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Metrics {
+    pub(super) textfile: Spanned<PathBuf>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self { textfile: spanless(PathBuf::new()) }
+    }
+}

@@ -1,0 +1,7 @@
+//! disk-guard keeps the disk of a host that runs many CI runners from filling up, and never breaks a live job to do it.
+//!
+#![doc = "(The map of the house is written once its rooms stand.)"]
+
+pub mod config;
+pub mod model;
+pub mod sys;

@@ -1,0 +1,2 @@
+//! The `disk-guard` command.
+fn main() {}

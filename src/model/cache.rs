@@ -1,0 +1,59 @@
+//! A cache: a directory that a rule declares expendable.
+
+use super::{FileId, Uid};
+use std::path::{Path, PathBuf};
+use std::time::SystemTime;
+
+/// A directory that lies in a runner's work directory, matches a rule and carries the rule's marker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Cache {
+    /// Absolute, for display.
+    pub path: PathBuf,
+    /// Relative to the work directory: what it is opened and claimed by.
+    pub below_work: PathBuf,
+    /// The rule that declares it.
+    pub rule: String,
+    /// Its identity when it was found; compared again after the claim.
+    pub id: FileId,
+    /// Who owns it.
+    pub owner: Uid,
+    /// What is in it; `None` when it was not measured.
+    pub measure: Option<Measure>,
+}
+
+impl Cache {
+    /// The directory under the work directory that the runner made for one repository (`_work/<this>/...`).
+    pub fn repository_dir(&self) -> &Path {
+        self.below_work.components().next().map(|c| Path::new(c.as_os_str())).unwrap_or(Path::new(""))
+    }
+
+    /// Bytes it holds as far as is known.
+    pub fn bytes(&self) -> u64 {
+        self.measure.as_ref().map_or(0, |m| m.bytes)
+    }
+}
+
+/// What a walk over a tree found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measure {
+    /// Allocated bytes (512 x `st_blocks`), hard-linked inodes once. A sparse file counts what it holds.
+    pub bytes: u64,
+    /// Entries that are not directories.
+    pub files: u64,
+    /// Directories, the tree's own root included.
+    pub directories: u64,
+    /// The youngest modification time of anything but a directory; `None` when there is nothing.
+    pub newest: Option<SystemTime>,
+    /// Whether all of it was seen.
+    pub coverage: Coverage,
+}
+
+/// Whether a walk saw all of a tree.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Coverage {
+    /// All of it.
+    Whole,
+    /// Something could not be read, lay behind a mount, or was nested too deep: the figures are lower bounds and
+    /// `newest` proves nothing.
+    Part,
+}

@@ -1,0 +1,145 @@
+//! What speaks for or against a runner being idle.
+
+use std::fmt;
+use std::path::PathBuf;
+
+/// The kinds of evidence, named as the contract names them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum EvidenceKind {
+    /// A `Runner.Worker` whose executable lies in this runner's root.
+    WorkerProcess,
+    /// A `Runner.Worker` that cannot be attributed to any runner.
+    UnattributedWorker,
+    /// A lease whose Worker lives.
+    Lease,
+    /// A process with its cwd, root, executable, a mapping or an open file inside.
+    ProcessInside,
+    /// A mount of the work directory, or of a part of it, in any mount namespace.
+    MountInside,
+    /// Cargo's lock on a profile directory is held.
+    BuildLock,
+    /// A flock on the directory itself is held.
+    DirectoryLock,
+    /// Content younger than the idle floor.
+    RecentContent,
+    /// The Listener has received a job and not finished it.
+    JobReceived,
+    /// Jobs do not pass through our hook.
+    Unguarded,
+    /// Something that could hold the runner's files cannot be examined.
+    Visibility,
+}
+
+impl EvidenceKind {
+    /// All of them, in the order in which they are shown.
+    pub const ALL: [EvidenceKind; 11] = [
+        Self::WorkerProcess,
+        Self::UnattributedWorker,
+        Self::Lease,
+        Self::ProcessInside,
+        Self::MountInside,
+        Self::BuildLock,
+        Self::DirectoryLock,
+        Self::RecentContent,
+        Self::JobReceived,
+        Self::Unguarded,
+        Self::Visibility,
+    ];
+
+    /// The contract's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::WorkerProcess => "worker-process",
+            Self::UnattributedWorker => "unattributed-worker",
+            Self::Lease => "lease",
+            Self::ProcessInside => "process-inside",
+            Self::MountInside => "mount-inside",
+            Self::BuildLock => "build-lock",
+            Self::DirectoryLock => "directory-lock",
+            Self::RecentContent => "recent-content",
+            Self::JobReceived => "job-received",
+            Self::Unguarded => "unguarded",
+            Self::Visibility => "visibility",
+        }
+    }
+}
+
+impl fmt::Display for EvidenceKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// What a piece of evidence says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Bearing {
+    /// It is in use.
+    InUse,
+    /// It could not be examined; this protects as much as [`Bearing::InUse`].
+    CannotTell,
+    /// Nobody uses it, but it must not be claimed all the same (recent content, unguarded).
+    Forbids,
+}
+
+/// One piece of evidence.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Evidence {
+    /// What kind.
+    pub kind: EvidenceKind,
+    /// What it says.
+    pub bearing: Bearing,
+    /// The one directory it speaks of; `None` = all of the runner's work directory.
+    pub within: Option<PathBuf>,
+    /// For people: who, which pid, which file, how old. May hold names from disk: escape before printing.
+    pub detail: String,
+}
+
+impl Evidence {
+    /// Evidence about the whole work directory.
+    pub fn new(kind: EvidenceKind, bearing: Bearing, detail: impl Into<String>) -> Self {
+        Self { kind, bearing, within: None, detail: detail.into() }
+    }
+
+    /// Evidence about one directory.
+    pub fn within(kind: EvidenceKind, bearing: Bearing, path: PathBuf, detail: impl Into<String>) -> Self {
+        Self { kind, bearing, within: Some(path), detail: detail.into() }
+    }
+}
+
+/// What the evidence adds up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[must_use]
+pub enum Liveness {
+    /// Provably nobody uses it.
+    Idle,
+    /// Somebody does.
+    Busy,
+    /// It cannot be told, which protects as `Busy` does.
+    Unknown,
+}
+
+impl Liveness {
+    /// The contract's name.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Idle => "idle",
+            Self::Busy => "busy",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+impl fmt::Display for Liveness {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+/// Whether the observer sees every process of the host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Visibility {
+    /// It does.
+    Complete,
+    /// It does not; each reason in words for people.
+    Partial(Vec<String>),
+}

@@ -1,0 +1,160 @@
+//! A plan and what became of it.
+
+use super::{Cache, Evidence, Filesystem, FilesystemId, Runner, Usage};
+
+/// What is to be done, and for everything that is left alone: why. A plan is data; it is printed by a dry run and
+/// executed by `reclaim`, which may skip or stop but never adds.
+#[derive(Debug, Clone, Default)]
+pub struct Plan {
+    /// One entry a cache, in the order of execution; what is kept comes last.
+    pub actions: Vec<Action>,
+    /// What each filesystem needs, as far as known before anything is removed.
+    pub needs: Vec<(FilesystemId, Need)>,
+}
+
+impl Plan {
+    /// The actions that remove something.
+    pub fn removals(&self) -> impl Iterator<Item = &Action> {
+        self.actions.iter().filter(|a| matches!(a.decision, Decision::Remove(_)))
+    }
+}
+
+/// One cache and what is decided about it.
+#[derive(Debug, Clone)]
+pub struct Action {
+    /// Whose it is.
+    pub runner: Runner,
+    /// What.
+    pub cache: Cache,
+    /// Remove or keep.
+    pub decision: Decision,
+}
+
+/// Remove or keep, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It may go, and is wanted.
+    Remove(RemoveReason),
+    /// It stays.
+    Keep(KeepReason),
+}
+
+/// Why a cache is removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum RemoveReason {
+    /// Its filesystem is under pressure.
+    Pressure,
+    /// It is older than the rule's `max_age`.
+    Age,
+    /// It is larger than the rule's `max_size`.
+    Size,
+}
+
+impl RemoveReason {
+    /// For JSON, the journal and metrics.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pressure => "pressure",
+            Self::Age => "age",
+            Self::Size => "size",
+        }
+    }
+}
+
+/// Why a cache is kept.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KeepReason {
+    /// Nothing asks for its space.
+    NotNeeded,
+    /// It may be in use, or must not be touched; the evidence says why.
+    Protected(Vec<Evidence>),
+    /// `siblings.claim = "never"`.
+    SiblingsOff,
+    /// It belongs to somebody whose things the guard does not remove.
+    ForeignOwner(String),
+}
+
+/// How much a filesystem lacks until the guard is content.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Need {
+    /// Bytes.
+    pub bytes: u64,
+    /// Inodes.
+    pub inodes: u64,
+}
+
+impl Need {
+    /// True when nothing is lacking.
+    pub fn is_met(&self) -> bool {
+        self.bytes == 0 && self.inodes == 0
+    }
+}
+
+/// What became of one action.
+#[derive(Debug, Clone)]
+pub struct Outcome {
+    /// The action, with its cache and runner.
+    pub action: Action,
+    /// What happened.
+    pub result: ActionResult,
+}
+
+/// What happened to one cache.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ActionResult {
+    /// A dry run: it would be removed.
+    Planned,
+    /// Claimed and deleted; all of it is gone.
+    Removed,
+    /// Left alone, as decided.
+    Kept,
+    /// Claimed, then put back because doubt arose after the claim.
+    Restored(Vec<Evidence>),
+    /// It is no longer what was planned (another inode or owner, or gone): left alone.
+    Changed(String),
+    /// The system refused; what it said.
+    Failed(String),
+    /// Not done this time: the goal was met before its turn, time ran out, or it is in trash for the next run.
+    Deferred(String),
+}
+
+impl ActionResult {
+    /// The contract's name.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Removed => "removed",
+            Self::Kept => "kept",
+            Self::Restored(_) => "restored",
+            Self::Changed(_) => "changed",
+            Self::Failed(_) => "failed",
+            Self::Deferred(_) => "deferred",
+        }
+    }
+}
+
+/// A filesystem before and after a run.
+#[derive(Debug, Clone)]
+pub struct Balance {
+    /// Which, as it was before.
+    pub before: Filesystem,
+    /// Its usage afterwards; the same as before in a dry run.
+    pub after: Usage,
+}
+
+/// The result of a sweep, a plan or a hook's run.
+#[derive(Debug, Clone, Default)]
+pub struct RunReport {
+    /// True when nothing was touched.
+    pub dry_run: bool,
+    /// Whether every filesystem that was under pressure has reached its goal.
+    pub goal_met: bool,
+    /// Filesystems before and after.
+    pub balances: Vec<Balance>,
+    /// What became of every cache.
+    pub outcomes: Vec<Outcome>,
+    /// Bytes of the trees that were removed in this run, unfinished trash of earlier runs included.
+    pub freed_bytes: u64,
+    /// What people should know: globs that match nothing, runners that vanished. Not errors.
+    pub notes: Vec<String>,
+}

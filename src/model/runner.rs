@@ -1,0 +1,96 @@
+//! A runner and its work directory, as found on disk.
+
+use super::{FileId, FilesystemId, Uid};
+use std::path::{Path, PathBuf};
+
+/// One self-hosted runner: a directory with `.runner`, `bin/Runner.Listener` or `_work` in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Runner {
+    /// `agentName` of `.runner`, else the root's directory name. For display and `--runner`; never an identity.
+    pub name: String,
+    /// Where it is installed, free of symbolic links.
+    pub root: PathBuf,
+    /// The root's identity.
+    pub root_id: FileId,
+    /// Who owns the root directory.
+    pub owner: Uid,
+    /// Where its jobs work.
+    pub work: Work,
+}
+
+impl Runner {
+    /// The work directory, when it is one that can be examined.
+    pub fn work_dir(&self) -> Option<&WorkDir> {
+        match &self.work {
+            Work::Present(dir) => Some(dir),
+            Work::Absent { .. } | Work::Unusable { .. } => None,
+        }
+    }
+
+    /// The work directory's path, for display.
+    pub fn work_path(&self) -> &Path {
+        match &self.work {
+            Work::Present(dir) => &dir.path,
+            Work::Absent { path } | Work::Unusable { path, .. } => path,
+        }
+    }
+}
+
+/// The work directory that `.runner` names, `_work` by default.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Work {
+    /// It is there.
+    Present(WorkDir),
+    /// It is not there (yet): no job has run.
+    Absent {
+        /// Where it would be.
+        path: PathBuf,
+    },
+    /// It is there and must not be worked in: unreadable, a filesystem's root, somebody else's.
+    Unusable {
+        /// As configured.
+        path: PathBuf,
+        /// Why, in words for people.
+        reason: String,
+    },
+}
+
+/// A work directory, identified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkDir {
+    /// Absolute and free of symbolic links when it was resolved.
+    pub path: PathBuf,
+    /// Its identity: two runners with the same one share one fate.
+    pub id: FileId,
+    /// Who owns it.
+    pub owner: Uid,
+    /// What holds it.
+    pub filesystem: FilesystemId,
+}
+
+/// Whether the jobs of a runner pass through our started-hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Guarded {
+    /// They do.
+    Yes,
+    /// They do not, or it cannot be shown; why, in words for people.
+    No(String),
+}
+
+impl Guarded {
+    /// True for [`Guarded::Yes`].
+    pub fn is_guarded(&self) -> bool {
+        matches!(self, Guarded::Yes)
+    }
+}
+
+/// The job a lease speaks of.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Job {
+    /// `owner/name`.
+    pub repository: String,
+    /// The workflow run's number.
+    pub run_id: String,
+    /// The job's id in its workflow.
+    pub job: String,
+}

@@ -1,0 +1,322 @@
+//! Directory handles.
+//!
+//! Everything under a runner's work directory is hostile: its owner can swap any component for a link or mount over it at
+//! any moment. So nothing is opened by a joined path. A [`Dir`] is a handle; what lies below it is reached by one
+//! `openat2` that refuses links, magic links, `..` and mounts (openat2(2), RESOLVE_*). Where the kernel or a seccomp
+//! filter has no openat2 the calls fail, and nothing is touched: fail closed.
+//!
+//! Handles here only look; the calls that rename and remove stand in `reclaim`.
+
+use crate::model::{FileId, Uid, Usage};
+use rustix::fs::{
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, fstatvfs, openat2,
+    readlinkat, statx,
+};
+use rustix::io::Errno;
+use std::ffi::{CStr, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::mem::MaybeUninit;
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Below a handle: no link, no mount, no way out.
+const BENEATH: ResolveFlags = ResolveFlags::BENEATH
+    .union(ResolveFlags::NO_SYMLINKS)
+    .union(ResolveFlags::NO_MAGICLINKS)
+    .union(ResolveFlags::NO_XDEV);
+
+const DIRECTORY: OFlags =
+    OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
+
+/// getdents buffer. PERFORMANCE: 32 KiB holds about a thousand entries; beyond 256 KiB it gets slower again.
+pub const ENTRIES_BUFFER: usize = 32 * 1024;
+
+/// An open directory.
+#[derive(Debug)]
+pub struct Dir(OwnedFd);
+
+/// What is known of a file without following it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Status {
+    /// Device and inode.
+    pub id: FileId,
+    /// Owner.
+    pub owner: Uid,
+    /// Permission bits and type, as in `st_mode`.
+    pub mode: u32,
+    /// Allocated bytes (512 x `st_blocks`).
+    pub allocated: u64,
+    /// Hard links.
+    pub links: u64,
+    /// Modification time.
+    pub modified: SystemTime,
+    /// The mount it was reached through (Linux 5.8+; 0 before).
+    pub mount_id: u64,
+}
+
+impl Status {
+    /// True for a directory.
+    pub fn is_dir(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::Directory
+    }
+
+    /// True for a regular file.
+    pub fn is_file(&self) -> bool {
+        FileType::from_raw_mode(self.mode) == FileType::RegularFile
+    }
+}
+
+/// One entry of a directory, borrowed from the reader's buffer.
+#[derive(Debug)]
+pub struct Entry<'a> {
+    /// Its name: any bytes but `/` and NUL.
+    pub name: &'a CStr,
+    /// Its type; `Unknown` on filesystems that do not tell.
+    pub kind: FileType,
+}
+
+impl Dir {
+    /// Opens an absolute path in which no component is a symbolic link. Mounts may be crossed: the path is the
+    /// administrator's, or was resolved by [`Dir::resolve`].
+    ///
+    /// # Errors
+    /// `ELOOP` when a component is a link; what openat2(2) says otherwise.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        Ok(Self(openat2(
+            CWD,
+            path,
+            DIRECTORY,
+            Mode::empty(),
+            ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS,
+        )?))
+    }
+
+    /// Opens a directory through whatever links lead to it and tells where that really is: handle and path agree.
+    ///
+    /// # Errors
+    /// What open(2) says; `ENOENT` when the directory was removed meanwhile.
+    pub fn resolve(path: &Path) -> io::Result<(Self, PathBuf)> {
+        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
+        let real = readlinkat(CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?.into_bytes();
+        Ok((Self(fd), PathBuf::from(OsString::from_vec(real))))
+    }
+
+    /// Opens the directory `below`, which must lie beneath this one, on the same mount, without a link on the way.
+    ///
+    /// # Errors
+    /// `ELOOP` for a link, `EXDEV` for a mount or a way out, `ENOTDIR`, and what else openat2(2) says.
+    pub fn descend<P: rustix::path::Arg>(&self, below: P) -> io::Result<Self> {
+        Ok(Self(self.open_beneath(below, DIRECTORY)?))
+    }
+
+    /// The same for a regular file, for reading. A FIFO, socket or device is refused without being waited for.
+    ///
+    /// # Errors
+    /// As [`Dir::descend`]; `InvalidInput` for what is no regular file.
+    pub fn open_file<P: rustix::path::Arg>(&self, below: P) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        let file = File::from(self.open_beneath(below, flags)?);
+        if file.metadata()?.is_file() {
+            Ok(file)
+        } else {
+            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        }
+    }
+
+    /// Reads at most `limit` bytes of a regular file beneath this directory.
+    ///
+    /// # Errors
+    /// As [`Dir::open_file`]; `FileTooLarge` past the limit.
+    pub fn read_file<P: rustix::path::Arg>(&self, below: P, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        self.open_file(below)?.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
+        }
+        Ok(bytes)
+    }
+
+    /// `openat2` beneath this handle, tried again while a concurrent rename makes the kernel unsure (`EAGAIN`).
+    fn open_beneath<P: rustix::path::Arg>(&self, below: P, flags: OFlags) -> io::Result<OwnedFd> {
+        below
+            .into_with_c_str(|below| {
+                for _ in 0..16 {
+                    match openat2(&self.0, below, flags, Mode::empty(), BENEATH) {
+                        Err(Errno::AGAIN | Errno::INTR) => {}
+                        result => return result,
+                    }
+                }
+                Err(Errno::AGAIN)
+            })
+            .map_err(io::Error::from)
+    }
+
+    /// What this directory is.
+    ///
+    /// # Errors
+    /// What statx(2) says.
+    pub fn status(&self) -> io::Result<Status> {
+        stat_at(self.as_fd(), c"", AtFlags::EMPTY_PATH)
+    }
+
+    /// What the entry `name` is; a link is not followed, an automount not triggered.
+    ///
+    /// # Errors
+    /// What statx(2) says.
+    pub fn status_of<P: rustix::path::Arg>(&self, name: P) -> io::Result<Status> {
+        stat_at(self.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
+    }
+
+    /// How full the filesystem is that holds this directory. `df` and sysinfo judge mount points by path; a handle
+    /// cannot be redirected, and statvfs has the inodes that sysinfo lacks.
+    ///
+    /// # Errors
+    /// What fstatvfs(3) says.
+    pub fn usage(&self) -> io::Result<Usage> {
+        let vfs = fstatvfs(&self.0)?;
+        let bytes = |blocks: u64| blocks.saturating_mul(vfs.f_frsize);
+        Ok(Usage {
+            total_bytes: bytes(vfs.f_blocks),
+            used_bytes: bytes(vfs.f_blocks.saturating_sub(vfs.f_bfree)),
+            available_bytes: bytes(vfs.f_bavail),
+            inodes_total: vfs.f_files,
+            inodes_free: vfs.f_favail,
+        })
+    }
+
+    /// Calls `visit` for every entry but `.` and `..`, until it breaks. Memory stays at the buffer's size whatever the
+    /// directory holds.
+    ///
+    /// # Errors
+    /// What getdents64(2) says; `ENOENT` on a directory that has been removed is an empty one.
+    pub fn for_each_entry<B>(
+        &self,
+        buffer: &mut [MaybeUninit<u8>],
+        mut visit: impl FnMut(Entry<'_>) -> std::ops::ControlFlow<B>,
+    ) -> io::Result<Option<B>> {
+        rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Start(0))?;
+        let mut reader = RawDir::new(&self.0, buffer);
+        while let Some(entry) = reader.next() {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(Errno::NOENT) => break,
+                Err(error) => return Err(error.into()),
+            };
+            let name = entry.file_name();
+            if name == c"." || name == c".." {
+                continue;
+            }
+            if let std::ops::ControlFlow::Break(value) = visit(Entry { name, kind: entry.file_type() }) {
+                return Ok(Some(value));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The names of at most `limit` entries; for directories of our own making.
+    ///
+    /// # Errors
+    /// As [`Dir::for_each_entry`].
+    pub fn names(&self, limit: usize) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BUFFER];
+        self.for_each_entry(&mut buffer, |entry| {
+            if names.len() == limit {
+                return std::ops::ControlFlow::Break(());
+            }
+            names.push(OsStr::from_bytes(entry.name.to_bytes()).to_owned());
+            std::ops::ControlFlow::Continue(())
+        })?;
+        Ok(names)
+    }
+
+    /// A second handle of the same open directory.
+    ///
+    /// # Errors
+    /// `EMFILE`.
+    pub fn try_clone(&self) -> io::Result<Self> {
+        Ok(Self(self.0.try_clone()?))
+    }
+}
+
+impl AsFd for Dir {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.0.as_fd()
+    }
+}
+
+impl From<OwnedFd> for Dir {
+    fn from(fd: OwnedFd) -> Self {
+        Self(fd)
+    }
+}
+
+/// statx(2) of `name` below `dir`.
+///
+/// # Errors
+/// What statx(2) says.
+pub fn stat_at<P: rustix::path::Arg>(dir: BorrowedFd<'_>, name: P, flags: AtFlags) -> io::Result<Status> {
+    let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
+    Ok(Status::from(&statx(dir, name, flags, wanted)?))
+}
+
+impl From<&Statx> for Status {
+    fn from(stat: &Statx) -> Self {
+        let nanos = Duration::from_nanos(u64::from(stat.stx_mtime.tv_nsec));
+        let whole = Duration::from_secs(stat.stx_mtime.tv_sec.unsigned_abs());
+        // A hostile timestamp may lie outside what SystemTime holds: the epoch is as old as anything.
+        let modified = if stat.stx_mtime.tv_sec < 0 {
+            SystemTime::UNIX_EPOCH.checked_sub(whole)
+        } else {
+            SystemTime::UNIX_EPOCH.checked_add(whole)
+        };
+        Self {
+            id: FileId {
+                dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
+                ino: stat.stx_ino,
+            },
+            owner: Uid(stat.stx_uid),
+            mode: u32::from(stat.stx_mode),
+            allocated: stat.stx_blocks.saturating_mul(512),
+            links: u64::from(stat.stx_nlink),
+            modified: modified.and_then(|time| time.checked_add(nanos)).unwrap_or(SystemTime::UNIX_EPOCH),
+            mount_id: stat.stx_mnt_id,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn nothing_is_reached_through_a_link_or_a_way_out() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(temp.path().join("in/deep")).unwrap();
+        std::fs::create_dir(temp.path().join("out")).unwrap();
+        symlink("../out", temp.path().join("in/link")).unwrap();
+        let (root, real) = Dir::resolve(temp.path()).unwrap();
+        let dir = Dir::open(&real.join("in")).unwrap();
+        assert!(dir.descend("deep").is_ok());
+        for refused in ["link", "..", "../out", "deep/../../out", "/"] {
+            assert!(dir.descend(refused).is_err(), "{refused}");
+        }
+        assert!(Dir::open(&real.join("in/link")).is_err(), "an absolute path with a link in it");
+        assert!(root.descend("in/deep").is_ok());
+    }
+
+    #[test]
+    fn only_regular_files_are_read_and_never_more_than_asked() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("file"), "12345").unwrap();
+        nix::unistd::mkfifo(&temp.path().join("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        let (dir, _) = Dir::resolve(temp.path()).unwrap();
+        assert_eq!(dir.read_file("file", 5).unwrap(), b"12345");
+        assert!(dir.read_file("file", 4).is_err());
+        assert!(dir.read_file("fifo", 4).is_err(), "a FIFO would block for ever");
+    }
+}

@@ -1,0 +1,134 @@
+//! Who a process is: pid, start time, boot and pid namespace, read below a `/proc` that is handed in.
+
+use crate::model::{Pid, ProcessId, StartTime, Uid};
+use procfs::FromRead as _;
+use procfs::process::Stat;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Why a process could not be looked at. Gone is an answer; hidden is none.
+#[derive(Debug, thiserror::Error)]
+pub enum LookError {
+    /// It does not exist (any more).
+    #[error("process {0} is gone")]
+    Gone(Pid),
+    /// It is there, and what was asked is not shown to us.
+    #[error("process {pid} cannot be examined: {source}")]
+    Hidden {
+        /// Which.
+        pid: Pid,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+impl LookError {
+    /// Sorts what reading below `/proc/PID` said. `ESRCH` comes from files of a process that died after the open.
+    pub fn from_io(pid: Pid, source: io::Error) -> Self {
+        const ESRCH: i32 = nix::libc::ESRCH;
+        match source.kind() {
+            io::ErrorKind::NotFound => Self::Gone(pid),
+            _ if source.raw_os_error() == Some(ESRCH) => Self::Gone(pid),
+            _ => Self::Hidden { pid, source },
+        }
+    }
+}
+
+/// The part of `/proc/PID/stat` that identifies a process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    /// Pid and start time.
+    pub id: ProcessId,
+    /// The parent, as of now.
+    pub parent: Pid,
+    /// Its name, at most 15 bytes.
+    pub comm: String,
+    /// Dead and waiting to be reaped: holds no files.
+    pub is_zombie: bool,
+    /// A kernel thread: has no memory, no files and no directories of its own.
+    pub is_kernel_thread: bool,
+}
+
+/// A procfs.
+#[derive(Debug, Clone)]
+pub struct Proc {
+    root: PathBuf,
+}
+
+impl Proc {
+    /// The one mounted at `root`.
+    pub fn new(root: &Path) -> Self {
+        Self { root: root.to_owned() }
+    }
+
+    /// Where it is mounted.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// `root/PID/file`.
+    pub fn path_of(&self, pid: Pid, file: &str) -> PathBuf {
+        self.root.join(format!("{pid}/{file}"))
+    }
+
+    /// Who `pid` is now.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub fn identify(&self, pid: Pid) -> Result<Identity, LookError> {
+        /// `PF_KTHREAD`, include/linux/sched.h.
+        const KERNEL_THREAD: u32 = 0x0020_0000;
+        let file = File::open(self.path_of(pid, "stat")).map_err(|error| LookError::from_io(pid, error))?;
+        let stat = Stat::from_read(file).map_err(|error| match error {
+            procfs::ProcError::Io(source, _) => LookError::from_io(pid, source),
+            other => LookError::Hidden { pid, source: io::Error::other(other.to_string()) },
+        })?;
+        Ok(Identity {
+            id: ProcessId { pid, start: StartTime(stat.starttime) },
+            parent: Pid(stat.ppid),
+            comm: stat.comm,
+            is_zombie: matches!(stat.state, 'Z' | 'X'),
+            is_kernel_thread: stat.flags & KERNEL_THREAD != 0,
+        })
+    }
+
+    /// The user a process runs as: the owner of its directory. A process that is not dumpable shows as root's.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub fn owner(&self, pid: Pid) -> Result<Uid, LookError> {
+        std::fs::metadata(self.root.join(pid.to_string()))
+            .map(|metadata| Uid(metadata.uid()))
+            .map_err(|error| LookError::from_io(pid, error))
+    }
+
+    /// Whether exactly this process still runs. A zombie does not.
+    ///
+    /// # Errors
+    /// [`LookError::Hidden`] when it cannot be told.
+    pub fn is_alive(&self, process: ProcessId) -> Result<bool, LookError> {
+        match self.identify(process.pid) {
+            Ok(now) => Ok(now.id == process && !now.is_zombie),
+            Err(LookError::Gone(_)) => Ok(false),
+            Err(hidden) => Err(hidden),
+        }
+    }
+
+    /// This boot's id (`sys/kernel/random/boot_id`).
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn boot_id(&self) -> io::Result<String> {
+        Ok(std::fs::read_to_string(self.root.join("sys/kernel/random/boot_id"))?.trim().to_owned())
+    }
+
+    /// The inode number of our own pid namespace.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn pid_namespace(&self) -> io::Result<u64> {
+        std::fs::metadata(self.root.join("self/ns/pid")).map(|metadata| metadata.ino())
+    }
+}
