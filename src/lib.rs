@@ -8,5 +8,6 @@ pub mod lock;
 pub mod model;
 pub mod observe;
 pub mod policy;
+pub mod reclaim;
 pub mod run_dir;
 pub mod sys;

@@ -105,6 +105,6 @@ mod tests {
         let alone = ExclusiveLock::acquire(&run, brief).unwrap();
         assert!(matches!(SharedLock::acquire(&run, brief), Err(LockError::TimedOut { .. })));
         drop(alone);
-        SharedLock::acquire(&run, brief).expect("released");
+        let _ = SharedLock::acquire(&run, brief).expect("released");
     }
 }

@@ -151,7 +151,10 @@ fn find_work(root: &Path, folder: &str, owner: Uid, mounts: &MountTable) -> Work
     let status = match dir.status() {
         Ok(status) => status,
         Err(error) => {
-            return Work::Unusable { path, reason: format!("the work directory cannot be examined: {error}") };
+            return Work::Unusable {
+                path,
+                reason: format!("the work directory cannot be examined: {error}"),
+            };
         }
     };
     if let Some(reason) = not_its_own(root, &path, owner, status.owner) {
