@@ -27,7 +27,6 @@ use rustix::fs::{AtFlags, Mode, RenameFlags, fchown, mkdirat, renameat_with, unl
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const HOME: &str = ".disk-guard";
@@ -36,9 +35,6 @@ const SPARE: &str = "spare";
 
 /// What the claimed cache is called inside its slot.
 pub const TREE: &str = "tree";
-
-/// How a cache is called that was claimed in its own parent directory.
-pub const BESIDE: &str = ".disk-guard-trash-";
 
 /// More entries than this are not dealt with in one run.
 const MAX_ENTRIES: usize = 4096;
@@ -162,11 +158,6 @@ impl Trash {
     }
 }
 
-/// Whether a name below a checkout is that of a cache which was claimed in place.
-pub fn is_claimed_beside(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(BESIDE.as_bytes())
-}
-
 /// No block, no inode, no quota left.
 pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
@@ -247,7 +238,7 @@ mod tests {
         assert!(slot.dir.status_of(TREE).is_err(), "it cannot be put back from where it was");
         let left = trash.entries().unwrap();
         assert!(
-            left.iter().any(|name| name.as_bytes().starts_with(b"fenced-")),
+            left.iter().any(|name| name.as_encoded_bytes().starts_with(b"fenced-")),
             "it is still there: {left:?}"
         );
     }

@@ -36,6 +36,7 @@ fn cache(work: &str, below: &str, bytes: u64, age: u64) -> Cache {
             newest: Some(now() - Duration::from_secs(age)),
             coverage: Coverage::Whole,
         }),
+        largest: std::sync::Arc::default(),
     }
 }
 
@@ -58,6 +59,7 @@ fn runner(number: u64, caches: &[(&str, u64, u64)]) -> RunnerFacts {
         received: JobReceived::No,
         caches: caches.iter().map(|(below, bytes, age)| cache(&work, below, *bytes, *age)).collect(),
         locks: Vec::new(),
+        leftovers: Vec::new(),
     }
 }
 
