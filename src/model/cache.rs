@@ -48,6 +48,16 @@ pub struct Measure {
     pub coverage: Coverage,
 }
 
+/// A file worth deleting before the others, because it holds much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LargeFile {
+    /// Relative to the tree's root.
+    pub below: PathBuf,
+    /// Allocated bytes. A file with several names is listed under each, with all its bytes: they are free only when the
+    /// last name is gone.
+    pub allocated: u64,
+}
+
 /// Whether a walk saw all of a tree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Coverage {

@@ -7,7 +7,7 @@ mod ids;
 mod plan;
 mod runner;
 
-pub use cache::{Cache, Coverage, Measure};
+pub use cache::{Cache, Coverage, LargeFile, Measure};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility};
 pub use filesystem::{Filesystem, Level, Usage};
 pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};

@@ -4,4 +4,6 @@
 pub mod deadline;
 pub mod dir;
 pub mod flock;
+pub mod handles;
 pub mod process;
+pub mod work_stack;
