@@ -4,4 +4,6 @@
 
 pub mod config;
 pub mod model;
+pub mod observe;
+pub mod reclaim;
 pub mod sys;

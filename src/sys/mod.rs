@@ -7,3 +7,6 @@ pub mod flock;
 pub mod handles;
 pub mod process;
 pub mod work_stack;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -189,17 +189,12 @@ mod tests {
 
     #[test]
     fn the_youngest_task_comes_first() {
-        let order = work_off(
-            1,
-            vec![0],
-            Vec::new,
-            |_, order, task, made| {
-                order.push(task);
-                if task < 10 {
-                    made.extend([task + 20, task + 10]);
-                }
-            },
-        );
+        let order = work_off(1, vec![0], Vec::new, |_, order, task, made| {
+            order.push(task);
+            if task < 10 {
+                made.extend([task + 20, task + 10]);
+            }
+        });
         assert_eq!(order, [[0, 10, 20]]);
     }
 
