@@ -6,6 +6,8 @@
 //! Whatever does not compare, and any doubt, puts the tree back where it was. The lock is held for a few renames, whatever
 //! the size of the trees. What "doubt" is, the caller knows: it looks again at the evidence each time it is asked.
 
+#![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
+
 use super::trash::{Slot, TREE, Trash, is_full, unique};
 use crate::lock::ExclusiveLock;
 use crate::model::{CLAIMED_BESIDE, Cache, Evidence, Uid};

@@ -21,6 +21,8 @@
 //! beneath the work directory's handle, without links and mounts on the way; and a `.disk-guard` of a foreign owner, a
 //! link or a file in its place makes claims in this work directory fail.
 
+#![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
+
 use crate::model::Uid;
 use crate::sys::dir::Dir;
 use rustix::fs::{AtFlags, Mode, RenameFlags, fchown, mkdirat, renameat_with, unlinkat};
@@ -143,10 +145,10 @@ impl Trash {
     /// What getdents64(2) says. What cannot be fenced is left: then it is not the runner's own.
     pub fn fence(&self) -> io::Result<()> {
         for name in self.dir.names(MAX_ENTRIES)? {
-            if unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY) {
-                if let Ok(slot) = self.dir.descend(&name) {
-                    let _ = renameat_with(&slot, TREE, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
-                }
+            if unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY)
+                && let Ok(slot) = self.dir.descend(&name)
+            {
+                let _ = renameat_with(&slot, TREE, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
             }
         }
         Ok(())
@@ -252,7 +254,7 @@ mod tests {
         trash.keep_spare().unwrap();
         assert!(trash.entries().unwrap().is_empty());
         let slot = trash.make_slot().unwrap();
-        assert_eq!(trash.entries().unwrap(), [slot.name.clone()]);
+        assert_eq!(trash.entries().unwrap(), std::slice::from_ref(&slot.name));
         trash.discard(&slot);
         assert!(trash.entries().unwrap().is_empty());
     }

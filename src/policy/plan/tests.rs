@@ -210,7 +210,13 @@ fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
     let needs = [(DISK, Need { bytes: 31, inodes: 0 })];
     let plan = |rules: Rules, evidence: Vec<Evidence>| {
         let actor = hook(0, "job");
-        let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
+        let terms = Terms {
+            actor: &actor,
+            rules: &rules,
+            cache_rules: &[],
+            needs: &needs,
+            given_up: &HashSet::new(),
+        };
         paths(&make(&facts, &[Vec::new(), evidence.clone(), evidence], &terms)).len()
     };
     let unguarded = vec![Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, "x")];
@@ -230,7 +236,13 @@ fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
     let rules = rules();
     let reasons = |actor: &Actor, bytes| {
         let needs = [(DISK, Need { bytes, inodes: 0 })];
-        let terms = Terms { actor, rules: &rules, cache_rules: &cache_rules, needs: &needs, given_up: &HashSet::new() };
+        let terms = Terms {
+            actor,
+            rules: &rules,
+            cache_rules: &cache_rules,
+            needs: &needs,
+            given_up: &HashSet::new(),
+        };
         let plan = make(&facts, &[Vec::new()], &terms);
         plan.removals().map(|a| a.decision.clone()).collect::<Vec<_>>()
     };
@@ -265,7 +277,8 @@ fn inodes_are_freed_like_bytes() {
     let actor = Actor::Sweep;
     let rules = rules();
     let needs = [(DISK, Need { bytes: 0, inodes: 2 })];
-    let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
+    let terms =
+        Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
     assert_eq!(paths(&make(&facts, &[Vec::new()], &terms)), ["1/_work/a/a/target"]);
 }
 
