@@ -5,6 +5,7 @@ mod evidence;
 mod filesystem;
 mod ids;
 mod plan;
+mod processes;
 mod runner;
 
 pub use cache::{Cache, Coverage, Measure};
@@ -13,5 +14,8 @@ pub use filesystem::{Filesystem, Level, Usage};
 pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};
 pub use plan::{
     Action, ActionResult, Balance, Decision, KeepReason, Need, Outcome, Plan, RemoveReason, RunReport,
+};
+pub use processes::{
+    Attribution, HeldBy, Holder, ListenerSeen, MountSeen, ProcessFacts, Unlocated, WorkerSeen,
 };
 pub use runner::{Guarded, Job, Runner, Work, WorkDir};

@@ -4,4 +4,6 @@
 pub mod deadline;
 pub mod dir;
 pub mod flock;
+pub mod mappings;
 pub mod process;
+pub mod process_dir;

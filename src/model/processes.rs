@@ -1,0 +1,125 @@
+//! What one look at the host's processes and mounts found. Facts only: what they mean for a runner is the policy's to say.
+//!
+//! Runners are named by their index in the list that was handed to the observer. Names and paths come from processes and
+//! from disk: escape them before printing.
+
+use super::{ProcessId, Uid, Visibility};
+use std::fmt;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Everything one scan found about all runners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessFacts {
+    /// Whether every process of the host was seen.
+    pub visibility: Visibility,
+    /// Every `Runner.Worker` on the host.
+    pub workers: Vec<WorkerSeen>,
+    /// The Listeners of the given runners.
+    pub listeners: Vec<ListenerSeen>,
+    /// Who holds something inside a work directory.
+    pub holders: Vec<Holder>,
+    /// Mounts of a work directory, of a part of it, or inside it.
+    pub mounts: Vec<MountSeen>,
+    /// Runners whose work directory could not be located: nothing can be said about who holds it.
+    pub unlocated: Vec<Unlocated>,
+}
+
+/// A `Runner.Worker`: a job is running.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WorkerSeen {
+    /// Which process.
+    pub process: ProcessId,
+    /// Whom it runs as.
+    pub owner: Uid,
+    /// Whose job it runs.
+    pub attribution: Attribution,
+}
+
+/// Whose a Worker is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Attribution {
+    /// The runner of this index.
+    Runner(usize),
+    /// A runner that was not given, and whose work directory provably overlaps none of the given ones; where it is.
+    Elsewhere(String),
+    /// It cannot be told, so it may be anybody's; why.
+    Unattributed(String),
+}
+
+/// A `Runner.Listener` of one of the runners.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ListenerSeen {
+    /// Which process.
+    pub process: ProcessId,
+    /// Its runner's index.
+    pub runner: usize,
+    /// When it started.
+    pub started: SystemTime,
+}
+
+/// A process that holds something inside a runner's work directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// The runner's index.
+    pub runner: usize,
+    /// Which process.
+    pub process: ProcessId,
+    /// Its name.
+    pub comm: String,
+    /// What it holds; one example of each kind is kept.
+    pub how: HeldBy,
+    /// What is held, as the holder's mount namespace names it.
+    pub path: PathBuf,
+}
+
+/// How a process holds a file or directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HeldBy {
+    /// Its working directory.
+    Cwd,
+    /// Its root directory.
+    Root,
+    /// Its executable.
+    Executable,
+    /// A file mapped into its memory.
+    Mapping,
+    /// An open file or directory.
+    OpenFile,
+}
+
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cwd => "working directory",
+            Self::Root => "root directory",
+            Self::Executable => "executable",
+            Self::Mapping => "mapped file",
+            Self::OpenFile => "open file",
+        })
+    }
+}
+
+/// A mount that gives a work directory, or a part of it, another name, or that lies inside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MountSeen {
+    /// The runner's index.
+    pub runner: usize,
+    /// One process of the mount namespace in which it is.
+    pub process: ProcessId,
+    /// That process's name.
+    pub comm: String,
+    /// Where it is mounted in that namespace.
+    pub mount_point: PathBuf,
+    /// Which part of the work directory it concerns.
+    pub inside: PathBuf,
+}
+
+/// A runner whose work directory could not be placed on its filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlocated {
+    /// The runner's index.
+    pub runner: usize,
+    /// Why, in words for people.
+    pub reason: String,
+}
