@@ -3,6 +3,7 @@
 #![doc = "(The map of the house is written once its rooms stand.)"]
 
 pub mod config;
+pub mod cycle;
 pub mod lease;
 pub mod lock;
 pub mod model;

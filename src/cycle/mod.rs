@@ -15,8 +15,9 @@ mod round;
 use crate::config::Config;
 use crate::lock::LockError;
 use crate::model::{
-    Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport, Uid,
+    Action, ActionResult, Balance, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport, Uid,
 };
+use crate::model::{FileId, FilesystemId, Need, Pid};
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::runners::{self, Discovery};
@@ -26,7 +27,6 @@ use crate::policy::{liveness, plan, pressure};
 use crate::reclaim::remove_tree::Progress;
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
-use crate::model::{FileId, FilesystemId, Need, Pid};
 use std::any::Any;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -44,7 +44,13 @@ pub trait Witness {
     /// A cache has been taken into trash.
     fn claimed(&mut self, action: &Action);
     /// A tree is going to be deleted; `progress` counts along until the returned value is dropped.
-    fn deleting(&mut self, what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Progress>) -> Box<dyn Any>;
+    fn deleting(
+        &mut self,
+        what: &Path,
+        files: Option<u64>,
+        bytes: u64,
+        progress: &Arc<Progress>,
+    ) -> Box<dyn Any>;
     /// The end of one cache's story.
     fn outcome(&mut self, outcome: &Outcome, took: Duration);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
@@ -109,13 +115,23 @@ pub enum CycleError {
 }
 
 /// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
-pub fn preview(config: &Config, proc: &Proc, leases: Leases<'_>, now: SystemTime, deadline: Instant) -> Preview {
+pub fn preview(
+    config: &Config,
+    proc: &Proc,
+    leases: Leases<'_>,
+    now: SystemTime,
+    deadline: Instant,
+) -> Preview {
     let mounts = MountTable::read(proc);
     let discovery = runners::discover(&config.runners.roots, &mounts);
     let root_matches = discovery.matches.clone();
     let look = Look { proc, leases, mounts: &mounts, rules: &config.caches, now, deadline };
     let facts = look.at(discovery, Whose::Everybody);
-    let needs = facts.filesystems.iter().map(|fs| (fs.id, pressure::need(&fs.usage, &config.watermarks))).collect::<Vec<_>>();
+    let needs = facts
+        .filesystems
+        .iter()
+        .map(|fs| (fs.id, pressure::need(&fs.usage, &config.watermarks)))
+        .collect::<Vec<_>>();
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
     let rules = rules(config, now);
     let terms = plan::Terms {
@@ -147,7 +163,12 @@ impl Preview {
             dry_run: true,
             goal_met,
             outcomes: outcomes.collect(),
-            balances: self.facts.filesystems.iter().map(|fs| Balance { before: fs.clone(), after: fs.usage }).collect(),
+            balances: self
+                .facts
+                .filesystems
+                .iter()
+                .map(|fs| Balance { before: fs.clone(), after: fs.usage })
+                .collect(),
             freed_bytes: 0,
             notes: self.facts.notes,
         }
@@ -254,12 +275,16 @@ impl Cycle<'_> {
     fn finish(&mut self, mounts: &MountTable, mut state: State) -> RunReport {
         let discovery = runners::discover(&self.config.runners.roots, mounts);
         for work in discovery.runners.iter().filter_map(|runner| runner.work_dir()) {
-            if let (true, Ok(now)) = (state.before.contains_key(&work.filesystem), crate::observe::host::usage(work, mounts)) {
+            if let (true, Ok(now)) =
+                (state.before.contains_key(&work.filesystem), crate::observe::host::usage(work, mounts))
+            {
                 state.after.insert(work.filesystem, now.usage);
             }
         }
         let marks = &self.config.watermarks;
-        let is_met = |id: &FilesystemId| state.after.get(id).is_some_and(|usage| pressure::lacking(usage, marks).is_met());
+        let is_met = |id: &FilesystemId| {
+            state.after.get(id).is_some_and(|usage| pressure::lacking(usage, marks).is_met())
+        };
         let goal_met = state.under_pressure.iter().all(is_met);
         let balances = state.before.into_values().map(|before| {
             let after = state.after.get(&before.id).copied().unwrap_or(before.usage);
@@ -274,7 +299,14 @@ impl Cycle<'_> {
             self.witness.outcome(&outcome, Duration::ZERO);
             outcomes.push(outcome);
         }
-        RunReport { dry_run: false, goal_met, balances, outcomes, freed_bytes: state.freed_bytes, notes: state.notes }
+        RunReport {
+            dry_run: false,
+            goal_met,
+            balances,
+            outcomes,
+            freed_bytes: state.freed_bytes,
+            notes: state.notes,
+        }
     }
 }
 

@@ -3,7 +3,8 @@
 use super::{Cycle, CycleError, Next, Role, State, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
-    Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason, Need, Runner, WorkDir,
+    Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
+    Need, Runner, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -43,7 +44,14 @@ impl Cycle<'_> {
     ) -> Result<Next, CycleError> {
         let now = (self.clock)();
         let (proc, run, config) = (self.proc, self.run, self.config);
-        let look = Look { proc, leases: Leases::In(run), mounts, rules: &config.caches, now, deadline: self.deadline };
+        let look = Look {
+            proc,
+            leases: Leases::In(run),
+            mounts,
+            rules: &config.caches,
+            now,
+            deadline: self.deadline,
+        };
         let whose = match actor {
             Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),
             _ => Whose::Everybody,
@@ -54,9 +62,11 @@ impl Cycle<'_> {
         let lineage = self.lineage();
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
         let rules = rules(config, now);
-        let terms = Terms { actor, rules: &rules, cache_rules: &config.caches, needs, given_up: &state.given_up };
+        let terms =
+            Terms { actor, rules: &rules, cache_rules: &config.caches, needs, given_up: &state.given_up };
         let plan = plan::make(&facts, &evidence, &terms);
-        state.kept = plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
+        state.kept =
+            plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
 
         let leftovers = facts.runners.iter().any(|runner| !runner.leftovers.is_empty());
         if plan.removals().next().is_none() && !leftovers {
@@ -115,24 +125,37 @@ impl Cycle<'_> {
     }
 
     /// Claims one cache; `None` when that did not come about, which is then recorded.
-    fn claim(&mut self, lock: &ExclusiveLock, action: &Action, doubt: &Doubt<'_>, state: &mut State) -> Option<Taken> {
+    fn claim(
+        &mut self,
+        lock: &ExclusiveLock,
+        action: &Action,
+        doubt: &Doubt<'_>,
+        state: &mut State,
+    ) -> Option<Taken> {
         let begun = Instant::now();
         let work_dir = action.runner.work_dir()?;
         let result = match open_work(work_dir) {
-            Ok(work) => match claim(lock, &work, work_dir.owner, &action.cache, &mut || doubt.about(action)) {
-                Claim::Claimed(claimed) => {
-                    self.witness.claimed(action);
-                    return Some(Taken { action: action.clone(), work, claimed });
+            Ok(work) => {
+                match claim(lock, &work, work_dir.owner, &action.cache, &mut || doubt.about(action)) {
+                    Claim::Claimed(claimed) => {
+                        self.witness.claimed(action);
+                        return Some(Taken { action: action.clone(), work, claimed });
+                    }
+                    Claim::Restored(evidence) => ActionResult::Restored(evidence),
+                    Claim::Changed(reason) => ActionResult::Changed(reason),
+                    Claim::Failed(error) => {
+                        ActionResult::Failed(format!("it could not be moved to trash: {error}"))
+                    }
+                    Claim::Refused(evidence) => {
+                        let action = Action {
+                            decision: Decision::Keep(KeepReason::Protected(evidence)),
+                            ..action.clone()
+                        };
+                        state.record(self.witness, action, ActionResult::Kept, begun.elapsed());
+                        return None;
+                    }
                 }
-                Claim::Restored(evidence) => ActionResult::Restored(evidence),
-                Claim::Changed(reason) => ActionResult::Changed(reason),
-                Claim::Failed(error) => ActionResult::Failed(format!("it could not be moved to trash: {error}")),
-                Claim::Refused(evidence) => {
-                    let action = Action { decision: Decision::Keep(KeepReason::Protected(evidence)), ..action.clone() };
-                    state.record(self.witness, action, ActionResult::Kept, begun.elapsed());
-                    return None;
-                }
-            },
+            }
             Err(error) => ActionResult::Changed(format!("the work directory cannot be opened: {error}")),
         };
         state.record(self.witness, action.clone(), result, begun.elapsed());
@@ -146,7 +169,8 @@ impl Cycle<'_> {
         let cache = &action.cache;
         let progress = Arc::new(Progress::default());
         let removal = {
-            let _shown = self.witness.deleting(&cache.path, cache.measure.map(|m| m.files), cache.bytes(), &progress);
+            let _shown =
+                self.witness.deleting(&cache.path, cache.measure.map(|m| m.files), cache.bytes(), &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
             remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
         };
@@ -158,9 +182,9 @@ impl Cycle<'_> {
         }
         let result = match removal.extent {
             Extent::Whole => ActionResult::Removed,
-            Extent::Part { .. } if Instant::now() > self.deadline => {
-                ActionResult::Deferred("time ran out; the rest lies in trash and is deleted by the next run".into())
-            }
+            Extent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
+                "time ran out; the rest lies in trash and is deleted by the next run".into(),
+            ),
             Extent::Part { first, .. } => {
                 ActionResult::Failed(format!("a part of it could not be deleted and lies in trash: {first}"))
             }
@@ -172,7 +196,8 @@ impl Cycle<'_> {
     pub(super) fn empty_trash(&mut self, discovery: &Discovery, state: &mut State) -> Result<(), CycleError> {
         let found = {
             // Under the lock no claim is under way that might still put its tree back.
-            let _lock = SharedLock::acquire(self.run, self.wait()).map_err(|error| self.lock_failed(error))?;
+            let _lock =
+                SharedLock::acquire(self.run, self.wait()).map_err(|error| self.lock_failed(error))?;
             let works = self.works_in_reach(&discovery.runners);
             works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
@@ -200,7 +225,9 @@ impl Cycle<'_> {
         };
         let mut seen = HashSet::new();
         let works = runners.iter().filter_map(Runner::work_dir);
-        works.filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem) && seen.insert(work.id)).collect()
+        works
+            .filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem) && seen.insert(work.id))
+            .collect()
     }
 
     /// Opens what was claimed in its own place and not deleted. Under the lock, so that no claim is under way.
@@ -241,7 +268,9 @@ fn untried<'w>(work: &'w WorkDir, state: &State) -> Vec<(&'w WorkDir, Trash, OsS
     let Ok(Some(trash)) = opened else { return Vec::new() };
     let names = trash.entries().unwrap_or_default();
     let fresh = names.into_iter().filter(|name| !state.tried_trash.contains(&(work.id, name.clone())));
-    fresh.filter_map(|name| Some((work, Trash::open(&open_work(work).ok()?, work.owner).ok()??, name))).collect()
+    fresh
+        .filter_map(|name| Some((work, Trash::open(&open_work(work).ok()?, work.owner).ok()??, name)))
+        .collect()
 }
 
 /// The second look, under the lock: what would speak against this cache if it were planned now.
@@ -255,7 +284,9 @@ struct Doubt<'a> {
 
 impl Doubt<'_> {
     fn about(&self, action: &Action) -> Vec<Evidence> {
-        let Some(index) = self.facts.runners.iter().position(|runner| runner.runner.root_id == action.runner.root_id) else {
+        let Some(index) =
+            self.facts.runners.iter().position(|runner| runner.runner.root_id == action.runner.root_id)
+        else {
             return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
         };
         let now = self.look.again(self.facts, index, &action.cache);
@@ -264,7 +295,9 @@ impl Doubt<'_> {
         let relation = plan::relation(self.actor, index, &fate::groups(&runners));
         match protection::against(&action.cache, &action.runner, &evidence[index], relation, self.rules) {
             Some(KeepReason::Protected(evidence)) => evidence,
-            Some(KeepReason::NotNeeded | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)) | None => Vec::new(),
+            Some(KeepReason::NotNeeded | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)) | None => {
+                Vec::new()
+            }
         }
     }
 }

@@ -4,9 +4,11 @@
 //! Whatever cannot be looked at ends up in the facts as something that could not be seen; nothing is left out silently.
 
 use super::filesystems::MountTable;
+use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure};
+use super::processes::{self, HookVariable};
 use super::runners::Discovery;
-use super::{caches, guarded, listener_log, locks, processes};
+use super::{caches, guarded, locks};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, Filesystem, FilesystemId, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
@@ -114,11 +116,16 @@ impl Look<'_> {
         notes: &mut Vec<String>,
     ) -> Contents {
         let Some(work) = runner.work_dir() else { return Contents::default() };
-        let opened = caches::open_work(work).and_then(|dir| Ok((caches::find(work, self.rules, self.deadline)?, dir)));
+        let opened =
+            caches::open_work(work).and_then(|dir| Ok((caches::find(work, self.rules, self.deadline)?, dir)));
         let (found, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                notes.push(format!("{}: the work directory of {} cannot be searched: {error}", work.path.display(), runner.name));
+                notes.push(format!(
+                    "{}: the work directory of {} cannot be searched: {error}",
+                    work.path.display(),
+                    runner.name
+                ));
                 return Contents::default();
             }
         };
@@ -143,7 +150,13 @@ impl Look<'_> {
         }
     }
 
-    fn runner_facts(&self, index: usize, runner: Runner, contents: Contents, processes: &ProcessFacts) -> RunnerFacts {
+    fn runner_facts(
+        &self,
+        index: usize,
+        runner: Runner,
+        contents: Contents,
+        processes: &ProcessFacts,
+    ) -> RunnerFacts {
         let listener = processes.listeners.iter().find(|listener| listener.runner == index);
         let locks = match &contents.work {
             Some(work) => contents.caches.iter().flat_map(|cache| locks::on_cache(work, cache)).collect(),
@@ -160,8 +173,13 @@ impl Look<'_> {
     }
 
     fn guarded(&self, runner: &Runner, listener: Option<&ListenerSeen>) -> Guarded {
-        let hook = listener.and_then(|listener| processes::hook_in_environment(self.proc, listener.process).ok().flatten());
-        guarded::judge(runner, listener.map(|listener| (listener, hook)))
+        let named = |listener: &ListenerSeen| {
+            processes::environ_names_hook(self.proc, listener.process, HookVariable::JobStarted)
+                .ok()
+                .flatten()
+                .map(PathBuf::from)
+        };
+        guarded::judge(runner, listener.map(|listener| (listener, named(listener))))
     }
 
     fn read_leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {
@@ -211,9 +229,14 @@ pub fn usage(work: &WorkDir, mounts: &MountTable) -> std::io::Result<Filesystem>
 }
 
 fn received(runner: &Runner) -> JobReceived {
-    match Dir::open(&runner.root) {
-        Ok(root) => listener_log::pending_job(&root),
-        Err(error) => JobReceived::CannotTell(format!("the runner's directory cannot be opened: {error}")),
+    let log = match Dir::open(&runner.root) {
+        Ok(root) => pending_job(&root).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("the runner's directory cannot be opened: {error}")),
+    };
+    match log {
+        Ok(PendingJob::None | PendingJob::NoLog) => JobReceived::No,
+        Ok(PendingJob::Received { detail, at }) => JobReceived::Pending { detail, at },
+        Err(reason) => JobReceived::CannotTell(reason),
     }
 }
 

@@ -73,6 +73,7 @@ fn facts(runners: Vec<RunnerFacts>) -> HostFacts {
             listeners: Vec::new(),
             holders: Vec::new(),
             mounts: Vec::new(),
+            unlocated: Vec::new(),
         },
         leases: Vec::new(),
         filesystems: Vec::new(),
