@@ -214,3 +214,6 @@ fn locks(runner: &RunnerFacts, found: &mut Vec<Evidence>) {
         found.push(Evidence::within(kind, bearing, lock.cache.clone(), detail));
     }
 }
+
+#[cfg(test)]
+mod tests;
