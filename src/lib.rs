@@ -2,6 +2,8 @@
 //!
 #![doc = "(The map of the house is written once its rooms stand.)"]
 
+pub mod cli;
+pub mod commands;
 pub mod config;
 pub mod cycle;
 pub mod lease;
@@ -10,5 +12,6 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod reclaim;
+pub mod report;
 pub mod run_dir;
 pub mod sys;

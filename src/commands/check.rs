@@ -21,7 +21,7 @@ pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
     match answer {
         Ok(result) => {
             if question.json {
-                print(&json::check(&result, json::Layout::Compact));
+                print(&json::check(&result, json::Layout::Pretty));
             } else {
                 print(&human::check(&result, &context.screen));
             }

@@ -71,7 +71,7 @@ fn warn(fault: &str) {
 }
 
 fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
-    journal::init(cli.log_level(), Sink::Journal);
+    journal::init(cli.log_level.into(), Sink::Journal);
     let config = load(cli).map_err(|error| error.to_string())?;
     let proc = Proc::new(&config.paths.proc);
     let begun = Instant::now();

@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     loop {
         let status = collect(context);
         let text = if as_json {
-            json::status(&status, json::Layout::Compact)
+            json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty })
         } else {
             human::status(&status, &context.screen)
         };

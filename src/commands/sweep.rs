@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator::for_people();
+    let mut narrator = Narrator;
     take_requests(&run);
     let cycle = Cycle {
         config: &context.config,
@@ -62,7 +62,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
 
 fn show(context: &Context, report: &RunReport, as_json: bool) {
     if as_json {
-        print(&json::run(report, json::Layout::Compact));
+        print(&json::run(report, json::Layout::Pretty));
     } else {
         print(&human::run(report, now(), &context.screen));
     }

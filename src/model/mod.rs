@@ -11,7 +11,7 @@ mod runner;
 mod status;
 
 pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
-pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility};
+pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{
     ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState, RunnerFacts,
 };

@@ -2,6 +2,7 @@
 //! it writes files into its own tree and reads every one of them back, round after round. One missing or changed file is
 //! what a build dies of.
 
+use crate::cli::DemoActorArgs;
 use std::io::{self, BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -10,24 +11,11 @@ use std::time::Duration;
 /// Object files that the job keeps using.
 const OBJECTS: usize = 200;
 
-/// What the actor is to play.
-#[derive(Debug)]
-pub(crate) struct Part {
-    /// The started-hook.
-    pub(crate) hook: PathBuf,
-    /// `GITHUB_WORKSPACE`.
-    pub(crate) workspace: PathBuf,
-    /// `owner/name`.
-    pub(crate) repository: String,
-    /// Build until standard input ends; otherwise leave after the hook.
-    pub(crate) build: bool,
-}
-
 /// Plays the part.
 ///
 /// # Errors
 /// When the stage is broken, not when the job is: that is its exit code and its last line.
-pub(crate) fn play(part: &Part) -> io::Result<ExitCode> {
+pub(crate) fn play(part: &DemoActorArgs) -> io::Result<ExitCode> {
     // An actor never outlives the play.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     let status = Command::new("bash")
