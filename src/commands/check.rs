@@ -51,9 +51,10 @@ fn about_runner(context: &Context, preview: &Preview, name: &str) -> Result<Chec
 /// A path that no runner owns is not ours to judge: that is unknown, not idle.
 fn about_path(context: &Context, preview: &Preview, path: &Path) -> Result<CheckResult, String> {
     let real = resolve(path).map_err(|error| format!("{} cannot be resolved: {error}", path.display()))?;
-    let owner = preview.facts.runners.iter().position(|facts| {
-        real.starts_with(&facts.runner.root) || real.starts_with(facts.runner.work_path())
-    });
+    let owner =
+        preview.facts.runners.iter().position(|facts| {
+            real.starts_with(&facts.runner.root) || real.starts_with(facts.runner.work_path())
+        });
     Ok(match owner {
         Some(index) => verdict(context, preview, index, Some(real)),
         None => CheckResult {
@@ -87,7 +88,8 @@ fn verdict(context: &Context, preview: &Preview, index: usize, path: Option<Path
     let asked = |cache: &&crate::model::Cache| {
         path.as_ref().is_none_or(|path| path.starts_with(&cache.path) || cache.path.starts_with(path))
     };
-    let recent = facts.caches.iter().filter(asked).filter_map(|cache| protection::recent_content(cache, &rules));
+    let recent =
+        facts.caches.iter().filter(asked).filter_map(|cache| protection::recent_content(cache, &rules));
     let mut evidence = preview.evidence[index].clone();
     evidence.extend(recent.map(|found| match found.bearing {
         Bearing::Forbids => Evidence { bearing: Bearing::InUse, ..found },

@@ -56,7 +56,8 @@ pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
             Exit::Done
         }
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            let text =
+                panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             warn(&format!("an internal error, please report it: {}", text.unwrap_or("no message")));
             Exit::Done
         }
@@ -67,7 +68,8 @@ pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
 fn warn(fault: &str) {
     Event::new(EventKind::Error, fault).emit();
     let log = JobLog::open(std::io::stdout(), "could not do its work");
-    let _ = log.and_then(|log| log.finish(Some(Warning::new("disk-guard", format!("{fault}. The job goes on.")))));
+    let _ = log
+        .and_then(|log| log.finish(Some(Warning::new("disk-guard", format!("{fault}. The job goes on.")))));
 }
 
 fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
@@ -106,17 +108,22 @@ fn identify(config: &Config, proc: &Proc, named: Option<&Path>) -> Result<Own, F
     let (root, worker, lineage) = match named {
         Some(root) => (root.to_owned(), None, Vec::new()),
         None => {
-            let own = processes::own_runner(proc)
-                .map_err(|error| format!("it cannot be told which runner this is ({error}); nothing was touched"))?;
+            let own = processes::own_runner(proc).map_err(|error| {
+                format!("it cannot be told which runner this is ({error}); nothing was touched")
+            })?;
             (own.root, Some(own.worker), own.lineage.iter().map(|process| process.pid).collect())
         }
     };
     let shown = escape::path(&root);
     let runner = runners::examine(&root, &MountTable::default())
-        .map_err(|error| format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched"))?
+        .map_err(|error| {
+            format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched")
+        })?
         .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
     if !is_allowed(config, proc, &root, &runner) {
-        return Err(format!("{shown} is not among the runners that runners.roots allows; nothing was touched"));
+        return Err(format!(
+            "{shown} is not among the runners that runners.roots allows; nothing was touched"
+        ));
     }
     Ok(Own { runner, worker, lineage })
 }
@@ -126,7 +133,10 @@ fn is_allowed(config: &Config, proc: &Proc, root: &Path, runner: &Runner) -> boo
     let patterns = &config.runners.roots;
     runners::is_allowed(root, patterns)
         || runners::is_allowed(&runner.root, patterns)
-        || runners::discover(patterns, &MountTable::read(proc)).runners.iter().any(|r| r.root_id == runner.root_id)
+        || runners::discover(patterns, &MountTable::read(proc))
+            .runners
+            .iter()
+            .any(|r| r.root_id == runner.root_id)
 }
 
 struct Started<'a> {
@@ -152,7 +162,8 @@ impl Started<'_> {
     /// How full the work directory's filesystem is. A runner that has never worked has nothing to be judged by yet.
     fn level(&self) -> Result<Level, Fault> {
         let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
-        let unreadable = |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
+        let unreadable =
+            |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
         let dir = open_work(work).map_err(unreadable)?;
         // For the day when no inode is left; when that day has come, a claim goes without.
         let _ = Trash::open_or_make(&dir, work.owner).and_then(|trash| trash.keep_spare());
@@ -173,7 +184,8 @@ impl Started<'_> {
             since: now(),
         };
         lease::write(run, &lease).map_err(|error| error.to_string())?;
-        let event = Event::new(EventKind::Lease, format!("a job begins on {}", escape::text(&self.own.runner.name)));
+        let event =
+            Event::new(EventKind::Lease, format!("a job begins on {}", escape::text(&self.own.runner.name)));
         event.runner(&self.own.runner).job(&lease.job).duration(self.begun.elapsed()).emit();
         Ok(())
     }
@@ -187,7 +199,8 @@ impl Started<'_> {
             trash.map_or(Ok(()), |trash| trash.fence())
         });
         if let Some(Err(failure)) = fenced {
-            Event::new(EventKind::Error, format!("claims on this runner cannot be fenced off: {failure}")).emit();
+            Event::new(EventKind::Error, format!("claims on this runner cannot be fenced off: {failure}"))
+                .emit();
         }
         if matches!(error, LockError::TimedOut { .. }) {
             self.leave_lease(run)?;
@@ -197,7 +210,8 @@ impl Started<'_> {
 
     /// The disk is under pressure: make room.
     fn relieve(&self, run: &RunDir) -> Result<Exit, Fault> {
-        let mut log = JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
+        let mut log =
+            JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
         let cycle = Cycle {
             config: self.config,
             proc: self.proc,
@@ -240,10 +254,13 @@ impl Started<'_> {
             self.await_sweep(run);
         }
         if self.config.hook.on_exhausted == OnExhausted::Refuse && self.level() == Ok(Level::Critical) {
-            Event::new(EventKind::Refused, "the job was refused: the disk is above critical and nothing more can go")
-                .runner(&self.own.runner)
-                .job(&job())
-                .emit();
+            Event::new(
+                EventKind::Refused,
+                "the job was refused: the disk is above critical and nothing more can go",
+            )
+            .runner(&self.own.runner)
+            .job(&job())
+            .emit();
             return Exit::Error;
         }
         Exit::Done

@@ -3,8 +3,8 @@
 use super::{Context, look, now, print};
 use crate::cycle::Preview;
 use crate::model::{
-    Action, Decision, FileId, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState,
-    LockView, RootMatches, RunnerStatus,
+    Action, Decision, FileId, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState, LockView,
+    RootMatches, RunnerStatus,
 };
 use crate::observe::caches::open_work;
 use crate::observe::host_lock;
@@ -52,7 +52,10 @@ fn collect(context: &Context) -> HostStatus {
         .facts
         .filesystems
         .iter()
-        .map(|filesystem| FilesystemStatus { level: pressure::level(&filesystem.usage, marks), filesystem: filesystem.clone() })
+        .map(|filesystem| FilesystemStatus {
+            level: pressure::level(&filesystem.usage, marks),
+            filesystem: filesystem.clone(),
+        })
         .collect();
     let shown: HashSet<_> = filesystems.iter().map(|fs| fs.filesystem.mount.clone()).collect();
     let runners = (0..preview.facts.runners.len()).map(|index| runner(&preview, index)).collect();
@@ -64,11 +67,18 @@ fn collect(context: &Context) -> HostStatus {
         visibility: preview.facts.processes.visibility.clone(),
         lock,
         trash_bytes,
-        other_disks: crate::observe::inventory::disks().into_iter().filter(|disk| !shown.contains(&disk.mount)).collect(),
+        other_disks: crate::observe::inventory::disks()
+            .into_iter()
+            .filter(|disk| !shown.contains(&disk.mount))
+            .collect(),
         filesystems,
         runners,
         notes,
-        root_matches: preview.root_matches.into_iter().map(|(pattern, runners)| RootMatches { pattern, runners }).collect(),
+        root_matches: preview
+            .root_matches
+            .into_iter()
+            .map(|(pattern, runners)| RootMatches { pattern, runners })
+            .collect(),
     }
 }
 
@@ -86,16 +96,24 @@ fn runner(preview: &Preview, index: usize) -> RunnerStatus {
         evidence: preview.evidence[index].clone(),
         job: job(preview, index),
         caches: facts.caches.clone(),
-        reclaimable_bytes: sum(|decision| matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))),
+        reclaimable_bytes: sum(|decision| {
+            matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))
+        }),
         blocked_bytes: sum(|decision| {
-            matches!(decision, Decision::Keep(KeepReason::Protected(_) | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)))
+            matches!(
+                decision,
+                Decision::Keep(
+                    KeepReason::Protected(_) | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)
+                )
+            )
         }),
     }
 }
 
 fn job(preview: &Preview, index: usize) -> Option<JobView> {
     let root: FileId = preview.facts.runners[index].runner.root_id;
-    let live = preview.facts.leases.iter().filter(|seen| seen.state == LeaseState::Live && seen.root == Some(root));
+    let live =
+        preview.facts.leases.iter().filter(|seen| seen.state == LeaseState::Live && seen.root == Some(root));
     let lease = live.filter_map(|seen| seen.lease.as_ref()).max_by_key(|lease| lease.since)?;
     Some(JobView { job: lease.job.clone(), since: lease.since })
 }
@@ -121,7 +139,12 @@ fn trash_bytes(preview: &Preview) -> u64 {
 fn floors_out_of_reach(preview: &Preview, context: &Context) -> Vec<String> {
     let marks = &context.config.watermarks;
     let out = preview.facts.filesystems.iter().filter(|fs| pressure::floor_is_out_of_reach(&fs.usage, marks));
-    out.map(|fs| format!("pressure.min_free is more than {} can ever have free, and is not applied there", fs.mount.display()))
-        .filter(|_| marks.min_free > 0)
-        .collect()
+    out.map(|fs| {
+        format!(
+            "pressure.min_free is more than {} can ever have free, and is not applied there",
+            fs.mount.display()
+        )
+    })
+    .filter(|_| marks.min_free > 0)
+    .collect()
 }

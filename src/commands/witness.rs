@@ -19,7 +19,8 @@ pub(super) struct Narrator;
 impl Narrator {
     /// The end of a sweep.
     pub(super) fn swept(&self, report: &RunReport, took: Duration) {
-        let removed = report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
+        let removed =
+            report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
         let fullest = report.balances.iter().map(|balance| balance.after.used_percent()).max();
         let goal = if report.goal_met { "goal met" } else { "goal not reached" };
         let event = Event::new(EventKind::Sweep, format!("sweep: {removed} caches removed, {goal}"))
@@ -52,7 +53,13 @@ impl Witness for Narrator {
             .emit();
     }
 
-    fn deleting(&mut self, what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Progress>) -> Box<dyn Any> {
+    fn deleting(
+        &mut self,
+        what: &Path,
+        files: Option<u64>,
+        bytes: u64,
+        progress: &Arc<Progress>,
+    ) -> Box<dyn Any> {
         let progress = Arc::clone(progress);
         // Bytes are known of the tree as a whole; they are shown in proportion to the files that are gone.
         let read = move || {
@@ -72,11 +79,16 @@ impl Witness for Narrator {
     fn trash(&mut self, path: &Path, failure: Option<&str>) {
         let place = escape::path(path);
         match failure {
-            None => Event::new(EventKind::Removed, format!("unfinished trash {place} is gone")).path(path).reason("trash").emit(),
-            Some(why) => Event::new(EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}"))
+            None => Event::new(EventKind::Removed, format!("unfinished trash {place} is gone"))
                 .path(path)
                 .reason("trash")
                 .emit(),
+            Some(why) => {
+                Event::new(EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}"))
+                    .path(path)
+                    .reason("trash")
+                    .emit()
+            }
         }
     }
 

@@ -12,7 +12,7 @@ use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::runners::Discovery;
 use crate::policy::plan::{self, Actor, Terms};
 use crate::policy::{fate, liveness, protection};
-use crate::reclaim::claim::{Claim, Claimed, claim};
+use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
 use crate::reclaim::remove_tree::{Extent, Options, Progress, remove_tree};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
@@ -136,7 +136,9 @@ impl Cycle<'_> {
         let work_dir = action.runner.work_dir()?;
         let result = match open_work(work_dir) {
             Ok(work) => {
-                match claim(lock, &work, work_dir.owner, &action.cache, &mut || doubt.about(action)) {
+                match claim(lock, &work, work_dir.owner, &action.cache, &mut |moment| {
+                    doubt.about(action, moment)
+                }) {
                     Claim::Claimed(claimed) => {
                         self.witness.claimed(action);
                         return Some(Taken { action: action.clone(), work, claimed });
@@ -283,13 +285,17 @@ struct Doubt<'a> {
 }
 
 impl Doubt<'_> {
-    fn about(&self, action: &Action) -> Vec<Evidence> {
+    fn about(&self, action: &Action, moment: Moment<'_>) -> Vec<Evidence> {
         let Some(index) =
             self.facts.runners.iter().position(|runner| runner.runner.root_id == action.runner.root_id)
         else {
             return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
         };
-        let now = self.look.again(self.facts, index, &action.cache);
+        let tree = match moment {
+            Moment::Before => None,
+            Moment::After(tree) => Some(tree),
+        };
+        let now = self.look.again(self.facts, index, &action.cache, tree);
         let evidence = liveness::evidence(&now, liveness::Exempt { lineage: self.lineage });
         let runners: Vec<&Runner> = now.runners.iter().map(|runner| &runner.runner).collect();
         let relation = plan::relation(self.actor, index, &fate::groups(&runners));

@@ -93,19 +93,21 @@ impl Look<'_> {
         HostFacts { now: self.now, runners, processes, leases, filesystems, notes }
     }
 
-    /// Looks again at what can change from one moment to the next, for one cache: Workers, leases and locks. The rest of
-    /// `facts` stays as it was.
-    pub fn again(&self, facts: &HostFacts, runner: usize, cache: &Cache) -> HostFacts {
+    /// Looks again at what can change from one moment to the next, for one cache: Workers, leases, and the locks on it.
+    /// `tree` is the cache itself when it no longer lies in its place. The rest of `facts` stays as it was.
+    pub fn again(&self, facts: &HostFacts, runner: usize, cache: &Cache, tree: Option<&Dir>) -> HostFacts {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
         let (workers, visibility) = processes::workers(self.proc, &runners);
         let mut now = facts.clone();
         now.processes.workers = workers;
         now.processes.visibility = join(&facts.processes.visibility, visibility);
         now.leases = self.read_leases(&mut now.processes.visibility);
-        let work = facts.runners[runner].runner.work_dir().map(caches::open_work);
-        if let Some(Ok(work)) = work {
-            now.runners[runner].locks = locks::on_cache(&work, cache);
-        }
+        let in_place =
+            || facts.runners[runner].runner.work_dir().and_then(|work| caches::open_work(work).ok());
+        now.runners[runner].locks = match tree {
+            Some(tree) => locks::in_tree(tree, cache),
+            None => in_place().map(|work| locks::on_cache(&work, cache)).unwrap_or_default(),
+        };
         now
     }
 

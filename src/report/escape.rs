@@ -121,7 +121,9 @@ mod tests {
 
     #[test]
     fn what_is_harmless_stays_as_it_is() {
-        for same in ["", "runner-1", "/home/ci/r 1/_work", "größe", "目录", "a:b,c%d", "#[x]", ":: in the middle"] {
+        for same in
+            ["", "runner-1", "/home/ci/r 1/_work", "größe", "目录", "a:b,c%d", "#[x]", ":: in the middle"]
+        {
             assert_eq!(text(same), same);
             assert!(matches!(text(same), Cow::Borrowed(_)), "{same}");
         }

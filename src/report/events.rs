@@ -99,8 +99,12 @@ impl EventKind {
     fn level(self) -> Level {
         match self {
             Self::Error => Level::ERROR,
-            Self::Pressure | Self::Restored | Self::Refused | Self::LockTimeout | Self::Postmortem => Level::WARN,
-            Self::Claimed | Self::Removed | Self::Kept | Self::Lease | Self::Sweep | Self::Reaped => Level::INFO,
+            Self::Pressure | Self::Restored | Self::Refused | Self::LockTimeout | Self::Postmortem => {
+                Level::WARN
+            }
+            Self::Claimed | Self::Removed | Self::Kept | Self::Lease | Self::Sweep | Self::Reaped => {
+                Level::INFO
+            }
         }
     }
 }
@@ -150,7 +154,9 @@ impl Event {
     pub fn of_outcome(outcome: &Outcome) -> Option<Self> {
         let (action, cache) = (&outcome.action, &outcome.action.cache);
         let kind = match (&outcome.result, &action.decision) {
-            (ActionResult::Planned, _) | (ActionResult::Kept, Decision::Keep(KeepReason::NotNeeded)) => return None,
+            (ActionResult::Planned, _) | (ActionResult::Kept, Decision::Keep(KeepReason::NotNeeded)) => {
+                return None;
+            }
             (ActionResult::Removed, _) => EventKind::Removed,
             (ActionResult::Restored(_), _) => EventKind::Restored,
             (ActionResult::Failed(_), _) => EventKind::Error,
@@ -290,7 +296,10 @@ mod tests {
         assert_eq!(kinds, ["removed", "error", "restored", "kept", "kept"]);
         assert_eq!(events[0].bytes, Some(8 * samples::GIB));
         assert_eq!(events[0].evidence, None);
-        assert_eq!(events[1].path_bytes.as_deref(), Some("L2hvbWUvY2kvcnVubmVyLTIvX3dvcmsvY2Fm6S9jYWbpL3RhcmdldA=="));
+        assert_eq!(
+            events[1].path_bytes.as_deref(),
+            Some("L2hvbWUvY2kvcnVubmVyLTIvX3dvcmsvY2Fm6S9jYWbpL3RhcmdldA==")
+        );
         assert!(events[1].message.contains(r"x: permission denied") && !events[1].message.contains('\u{1b}'));
         assert_eq!(events[2].evidence.as_deref(), Some("worker-process: Worker pid 4711"));
         assert_eq!(events[3].reason.as_deref(), Some("protected"));

@@ -46,8 +46,12 @@ impl Warning {
                 format!("{} is {percent}% full ({free} available)", escape::path(&b.before.mount))
             })
             .collect();
-        let kept: u64 =
-            report.outcomes.iter().filter(|o| o.result == ActionResult::Kept).map(|o| o.action.cache.bytes()).sum();
+        let kept: u64 = report
+            .outcomes
+            .iter()
+            .filter(|o| o.result == ActionResult::Kept)
+            .map(|o| o.action.cache.bytes())
+            .sum();
         let text = format!(
             "This runner's host is short of disk space, which is not this job's fault: {}. disk-guard freed {}; {} of caches are in \
              use or must be kept. `disk-guard status` on the host tells more.",
@@ -100,7 +104,10 @@ impl<W: Write> JobLog<W> {
             self.line(&kept_line(outcome))?;
         }
         if let Some(more @ 1..) = kept.len().checked_sub(LISTED) {
-            self.line(&format!("kept     {}; `disk-guard plan` lists them", words::count(more, "more cache")))?;
+            self.line(&format!(
+                "kept     {}; `disk-guard plan` lists them",
+                words::count(more, "more cache")
+            ))?;
         }
         for note in &report.notes {
             self.line(&format!("note: {}", escape::text(note)))?;

@@ -110,7 +110,11 @@ struct Route {
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
         // Nobody uses spans: an event is complete in itself, and the journal's layer would have to see a span's birth.
-        if metadata.is_event() && *metadata.level() <= self.level { Interest::always() } else { Interest::never() }
+        if metadata.is_event() && *metadata.level() <= self.level {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
     }
 
     fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
@@ -250,7 +254,9 @@ mod tests {
     #[test]
     fn absent_fields_are_absent() {
         let lines = lines_of(|| {
-            Event::new(EventKind::Lease, "lease written").job(&Job { job: "build".into(), ..Job::default() }).emit();
+            Event::new(EventKind::Lease, "lease written")
+                .job(&Job { job: "build".into(), ..Job::default() })
+                .emit();
         });
         assert_eq!(lines, [r#"disk-guard: lease job=build message="lease written""#]);
     }

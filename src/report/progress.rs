@@ -93,7 +93,9 @@ fn redraw(
 fn line(label: &str, tally: Tally, total: Option<u64>, elapsed: Duration, width: usize) -> String {
     let files = match total {
         // More can be found than was counted: the total is then of no use.
-        Some(total) if total >= tally.files => format!("{} of {}", tally.files, words::count_u64(total, "file")),
+        Some(total) if total >= tally.files => {
+            format!("{} of {}", tally.files, words::count_u64(total, "file"))
+        }
         _ => words::count_u64(tally.files, "file"),
     };
     let rate = tally.bytes as f64 / elapsed.as_secs_f64().max(0.001);

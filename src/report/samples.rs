@@ -60,6 +60,7 @@ pub(super) fn cache(runner: &Runner, below: &str, bytes: u64, newest: SystemTime
             newest: Some(newest),
             coverage: Coverage::Whole,
         }),
+        largest: Default::default(),
     }
 }
 
@@ -119,7 +120,11 @@ pub(super) fn host() -> HostStatus {
     let mut unguarded = status_of(
         odd.clone(),
         Liveness::Idle,
-        vec![Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, "/home/ci/x/.env names no hook of ours")],
+        vec![Evidence::new(
+            EvidenceKind::Unguarded,
+            Bearing::Forbids,
+            "/home/ci/x/.env names no hook of ours",
+        )],
         vec![cache(&odd, "x/x/target", 2 * GIB, ago(40 * 60))],
     );
     unguarded.guarded = Guarded::No("/home/ci/x/.env names no hook of ours".into());
@@ -174,10 +179,7 @@ pub(super) fn run(dry_run: bool) -> RunReport {
     let pressure = Decision::Remove(RemoveReason::Pressure);
     let protected = Decision::Keep(KeepReason::Protected(vec![worker()]));
     let outcomes = vec![
-        Outcome {
-            action: action(gone, &two, pressure.clone()),
-            result: done(ActionResult::Removed),
-        },
+        Outcome { action: action(gone, &two, pressure.clone()), result: done(ActionResult::Removed) },
         Outcome {
             action: action(odd, &two, Decision::Remove(RemoveReason::Age)),
             result: done(ActionResult::Failed("unlinkat \u{1b}[2Jx: permission denied".into())),

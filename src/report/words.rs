@@ -2,7 +2,8 @@
 
 use super::escape;
 use crate::model::{
-    Action, ActionResult, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure, RemoveReason, strongest,
+    Action, ActionResult, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure,
+    RemoveReason, strongest,
 };
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};

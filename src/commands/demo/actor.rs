@@ -11,6 +11,9 @@ use std::time::Duration;
 /// Object files that the job keeps using.
 const OBJECTS: usize = 200;
 
+/// Bytes of each.
+const OBJECT_BYTES: usize = 48 * 1024;
+
 /// Plays the part.
 ///
 /// # Errors
@@ -32,11 +35,13 @@ pub(crate) fn play(part: &DemoActorArgs) -> io::Result<ExitCode> {
     if !status.success() {
         return Ok(ExitCode::from(1));
     }
-    if part.build { build(&part.workspace.join("target/debug/deps")) } else { Ok(ExitCode::SUCCESS) }
+    if part.build { build(&part.workspace.join("target")) } else { Ok(ExitCode::SUCCESS) }
 }
 
-fn build(deps: &Path) -> io::Result<ExitCode> {
+fn build(target: &Path) -> io::Result<ExitCode> {
+    let deps = &target.join("debug/deps");
     std::fs::create_dir_all(deps)?;
+    std::fs::write(target.join("CACHEDIR.TAG"), super::TAG)?;
     for object in 0..OBJECTS {
         std::fs::write(file(deps, object), content(object))?;
     }
@@ -75,5 +80,5 @@ fn file(deps: &Path, object: usize) -> PathBuf {
 }
 
 fn content(object: usize) -> Vec<u8> {
-    vec![object as u8; 4096]
+    vec![object as u8; OBJECT_BYTES]
 }

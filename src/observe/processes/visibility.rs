@@ -86,9 +86,17 @@ pub(super) struct Hidden {
     example: Option<String>,
 }
 
+/// The first process of the pid namespace. Where that is the host's own (in any other, visibility is partial for that
+/// alone), it is the init system: it works in `/`, opens no runner's files, and is beyond what even root may examine where
+/// a security module protects it. Everything else depends on it already; it is trusted here, and nobody else is.
+const INIT: Pid = Pid(1);
+
 impl Hidden {
-    /// Counts one.
+    /// Counts one, unless it is the host's init.
     pub(super) fn add(&mut self, dir: &ProcessDir, error: &LookError) {
+        if dir.pid() == INIT {
+            return;
+        }
         let mut comm = [0; 64];
         let comm = dir.comm(&mut comm).map(String::from_utf8_lossy).unwrap_or_default().into_owned();
         self.note(|| describe(dir.pid(), &comm, dir.owner().ok(), error));

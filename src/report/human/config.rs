@@ -18,7 +18,9 @@ pub enum Origin<'a> {
 pub fn config(origin: Origin<'_>, config: &Config) -> String {
     let head = match origin {
         Origin::File(path) => format!("# {} is valid. In effect:", escape::path(path)),
-        Origin::Defaults(path) => format!("# {} does not exist: the defaults are in effect.", escape::path(path)),
+        Origin::Defaults(path) => {
+            format!("# {} does not exist: the defaults are in effect.", escape::path(path))
+        }
     };
     format!("{head}\n{}\n", config.effective().trim_end())
 }

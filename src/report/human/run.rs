@@ -17,9 +17,8 @@ pub fn run(report: &RunReport, now: SystemTime, screen: &Screen) -> String {
     let of = |wanted: fn(&ActionResult) -> bool| report.outcomes.iter().filter(move |o| wanted(&o.result));
     let gone = |r: &ActionResult| matches!(r, ActionResult::Planned | ActionResult::Removed);
     let kept = |r: &ActionResult| matches!(r, ActionResult::Kept);
-    let undone = |r: &ActionResult| {
-        !matches!(r, ActionResult::Planned | ActionResult::Removed | ActionResult::Kept)
-    };
+    let undone =
+        |r: &ActionResult| !matches!(r, ActionResult::Planned | ActionResult::Removed | ActionResult::Kept);
     let heading = if report.dry_run { "Would remove" } else { "Removed" };
     removals(heading, of(gone).collect(), now, screen, &mut out);
     setbacks(of(undone).collect(), now, screen, &mut out);

@@ -3,7 +3,9 @@
 use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
 use super::{level_tone, notes, state_tone, words};
-use crate::model::{Bearing, Cache, Coverage, Disk, FilesystemStatus, HostStatus, Liveness, RunnerStatus, Visibility};
+use crate::model::{
+    Bearing, Cache, Coverage, Disk, FilesystemStatus, HostStatus, Liveness, RunnerStatus, Visibility,
+};
 use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -143,7 +145,8 @@ fn runners(host: &HostStatus, screen: &Screen, out: &mut String) {
     }
     table.render(screen, out);
     if host.runners.iter().any(|r| !r.guarded.is_guarded()) {
-        let legend = "its jobs do not pass through disk-guard's hook; until they do, its caches are left alone";
+        let legend =
+            "its jobs do not pass through disk-guard's hook; until they do, its caches are left alone";
         screen.paragraph(out, Tone::Faint, "! ", legend);
     }
 }
@@ -215,7 +218,9 @@ fn blocked(host: &HostStatus) -> Option<String> {
     let mut by: Vec<String> = blockers
         .iter()
         .take(NAMED_BLOCKERS)
-        .map(|r| format!("{} by {} ({})", words::size(r.blocked_bytes), escape::text(&r.runner.name), cause(r)))
+        .map(|r| {
+            format!("{} by {} ({})", words::size(r.blocked_bytes), escape::text(&r.runner.name), cause(r))
+        })
         .collect();
     match blockers.len().checked_sub(NAMED_BLOCKERS) {
         Some(more @ 1..) => by.push(format!("and {}", words::count(more, "more runner"))),
@@ -239,7 +244,8 @@ fn holders(host: &HostStatus) -> String {
         .holders
         .iter()
         .map(|h| {
-            let since = h.since.map(|t| format!(", started {} ago", words::age(t, host.time))).unwrap_or_default();
+            let since =
+                h.since.map(|t| format!(", started {} ago", words::age(t, host.time))).unwrap_or_default();
             format!("{} (pid {}{since})", escape::text(&h.process), h.pid)
         })
         .collect();

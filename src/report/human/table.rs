@@ -62,7 +62,8 @@ impl Table {
         self.render_header(screen, &widths, beside, out);
         for (cells, text) in &self.rows {
             let line = self.line(screen, &widths, cells);
-            let (room, indent) = if beside { (screen.width() - left, left) } else { (screen.width() - UNDER, UNDER) };
+            let (room, indent) =
+                if beside { (screen.width() - left, left) } else { (screen.width() - UNDER, UNDER) };
             let mut lines = if text.is_empty() { Vec::new() } else { wrap(text, room) }.into_iter();
             match lines.next().filter(|_| beside) {
                 Some(first) => {
@@ -124,7 +125,10 @@ mod tests {
 
     fn sample() -> Table {
         let mut table = Table::new([("NAME", Align::Left), ("SIZE", Align::Right)], "WHY");
-        table.row([Cell::plain("one"), Cell::new(Tone::Good, "1 B")], "because it is so and not in any other way");
+        table.row(
+            [Cell::plain("one"), Cell::new(Tone::Good, "1 B")],
+            "because it is so and not in any other way",
+        );
         table.row([Cell::plain("日本"), Cell::plain("1024 GiB")], "");
         table
     }
@@ -147,7 +151,8 @@ mod tests {
 
     #[test]
     fn colour_changes_no_alignment() {
-        let plain = render(80, true).replace("\u{1b}[32m", "").replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
+        let plain =
+            render(80, true).replace("\u{1b}[32m", "").replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
         assert_eq!(plain, render(80, false));
     }
 

@@ -80,8 +80,12 @@ impl<'a> ActionDoc<'a> {
 
 fn detail(result: &ActionResult) -> Option<&str> {
     match result {
-        ActionResult::Changed(words) | ActionResult::Failed(words) | ActionResult::Deferred(words) => Some(words),
-        ActionResult::Planned | ActionResult::Removed | ActionResult::Kept | ActionResult::Restored(_) => None,
+        ActionResult::Changed(words) | ActionResult::Failed(words) | ActionResult::Deferred(words) => {
+            Some(words)
+        }
+        ActionResult::Planned | ActionResult::Removed | ActionResult::Kept | ActionResult::Restored(_) => {
+            None
+        }
     }
 }
 
