@@ -3,5 +3,11 @@
 #![doc = "(The map of the house is written once its rooms stand.)"]
 
 pub mod config;
+pub mod lease;
+pub mod lock;
 pub mod model;
+pub mod observe;
+pub mod policy;
+pub mod reclaim;
+pub mod run_dir;
 pub mod sys;

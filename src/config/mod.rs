@@ -7,6 +7,7 @@
 mod raw;
 pub mod units;
 
+pub use crate::model::CacheRule;
 pub use raw::{OnExhausted, SiblingClaim};
 
 use std::fmt::Write as _;
@@ -75,23 +76,6 @@ pub struct Siblings {
     pub claim: SiblingClaim,
     /// Newest content must be older than this.
     pub idle_floor: Duration,
-}
-
-/// One `[[cache]]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CacheRule {
-    /// For people, metrics and the journal.
-    pub name: String,
-    /// Directory names, as globs.
-    pub dirs: Vec<String>,
-    /// At most this far below a checkout.
-    pub depth: usize,
-    /// A file that must lie in the directory.
-    pub marker: String,
-    /// A sweep removes idle ones older than this; `None` = never.
-    pub max_age: Option<Duration>,
-    /// A sweep removes idle ones larger than this many bytes; `None` = no cap.
-    pub max_size: Option<u64>,
 }
 
 /// `[hook]`.

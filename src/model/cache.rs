@@ -2,7 +2,7 @@
 
 use super::{FileId, Uid};
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A directory that lies in a runner's work directory, matches a rule and carries the rule's marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,4 +56,21 @@ pub enum Coverage {
     /// Something could not be read, lay behind a mount, or was nested too deep: the figures are lower bounds and
     /// `newest` proves nothing.
     Part,
+}
+
+/// What may go: one `[[cache]]` of the configuration, validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheRule {
+    /// For people, metrics and the journal.
+    pub name: String,
+    /// Directory names, as globs.
+    pub dirs: Vec<String>,
+    /// At most this far below a checkout (`_work/<repository>/<checkout>`).
+    pub depth: usize,
+    /// A file that must lie in the directory.
+    pub marker: String,
+    /// A sweep removes idle ones older than this; `None` = never.
+    pub max_age: Option<Duration>,
+    /// A sweep removes idle ones larger than this many bytes; `None` = no cap.
+    pub max_size: Option<u64>,
 }

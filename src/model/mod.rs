@@ -2,16 +2,22 @@
 
 mod cache;
 mod evidence;
+mod facts;
 mod filesystem;
 mod ids;
 mod plan;
+mod processes;
 mod runner;
 
-pub use cache::{Cache, Coverage, Measure};
+pub use cache::{Cache, CacheRule, Coverage, Measure};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility};
+pub use facts::{
+    ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState, RunnerFacts,
+};
 pub use filesystem::{Filesystem, Level, Usage};
 pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};
 pub use plan::{
     Action, ActionResult, Balance, Decision, KeepReason, Need, Outcome, Plan, RemoveReason, RunReport,
 };
-pub use runner::{Guarded, Job, Runner, Work, WorkDir};
+pub use processes::{Attribution, Hold, Holder, ListenerSeen, MountSeen, ProcessFacts, WorkerSeen};
+pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};

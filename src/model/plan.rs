@@ -88,6 +88,29 @@ impl Need {
     pub fn is_met(&self) -> bool {
         self.bytes == 0 && self.inodes == 0
     }
+
+    /// What remains when `gained` has been freed.
+    #[must_use]
+    pub fn less(self, gained: Need) -> Need {
+        Need {
+            bytes: self.bytes.saturating_sub(gained.bytes),
+            inodes: self.inodes.saturating_sub(gained.inodes),
+        }
+    }
+
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Need) -> Need {
+        Need {
+            bytes: self.bytes.saturating_add(other.bytes),
+            inodes: self.inodes.saturating_add(other.inodes),
+        }
+    }
+
+    /// Whether freeing this would bring `open` closer to being met.
+    pub fn helps(self, open: Need) -> bool {
+        (open.bytes > 0 && self.bytes > 0) || (open.inodes > 0 && self.inodes > 0)
+    }
 }
 
 /// What became of one action.

@@ -1,7 +1,8 @@
 //! A runner and its work directory, as found on disk.
 
-use super::{FileId, FilesystemId, Uid};
+use super::{FileId, FilesystemId, ProcessId, Uid};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// One self-hosted runner: a directory with `.runner`, `bin/Runner.Listener` or `_work` in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,4 +94,25 @@ pub struct Job {
     pub run_id: String,
     /// The job's id in its workflow.
     pub job: String,
+}
+
+/// What a started-hook records for as long as its Worker lives. Leases only ever add protection.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lease {
+    /// The Worker: the lease is valid exactly as long as this process lives.
+    pub worker: ProcessId,
+    /// The boot it was written in.
+    pub boot_id: String,
+    /// The pid namespace that `worker` counts in.
+    pub pid_namespace: u64,
+    /// The runner's root.
+    pub root: PathBuf,
+    /// The root's identity.
+    pub root_id: FileId,
+    /// The work directory's identity, when there is one yet.
+    pub work_id: Option<FileId>,
+    /// What runs.
+    pub job: Job,
+    /// When the hook ran.
+    pub since: SystemTime,
 }

@@ -1,0 +1,216 @@
+//! Leases: what a live job leaves behind so that others keep their hands off its runner.
+//!
+//! A lease is valid exactly as long as its Worker lives: pid and start time, in this boot, in this pid namespace. It only
+//! ever adds protection. Forging one keeps disk space, it never frees any; removing one leaves the Worker in the process
+//! table. What cannot be read or judged protects. The format is ours and read by older and newer guards on the same host:
+//! unknown fields are ignored, missing ones make the lease unreadable, which protects.
+
+use crate::model::{FileId, Job, Lease, LeaseSeen, LeaseState, Pid, ProcessId, StartTime};
+use crate::run_dir::{Record, Records, RunDir, RunDirError};
+use crate::sys::process::Proc;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// The file's shape.
+#[derive(Debug, Serialize, Deserialize)]
+struct Written {
+    worker_pid: i32,
+    worker_start: u64,
+    boot_id: String,
+    pid_namespace: u64,
+    root: String,
+    root_dev: u64,
+    root_ino: u64,
+    work: Option<(u64, u64)>,
+    repository: String,
+    run_id: String,
+    job: String,
+    since_unix: u64,
+}
+
+/// The name of a Worker's lease: the runner's root, then the Worker.
+fn file_name(root: FileId, worker: ProcessId) -> String {
+    format!("{:x}-{:x}-{}-{}", root.dev, root.ino, worker.pid, worker.start.0)
+}
+
+/// The root that a lease's name speaks of, for one whose content cannot be read.
+fn root_of_name(name: &str) -> Option<FileId> {
+    let mut parts = name.split('-').map(|part| u64::from_str_radix(part, 16).ok());
+    Some(FileId { dev: parts.next()??, ino: parts.next()?? })
+}
+
+/// Writes a lease. The caller holds the host lock SHARED, or has waited for it in vain and fenced its trash instead.
+///
+/// # Errors
+/// [`RunDirError`].
+pub fn write(run: &RunDir, lease: &Lease) -> Result<(), RunDirError> {
+    let written = Written {
+        worker_pid: lease.worker.pid.0,
+        worker_start: lease.worker.start.0,
+        boot_id: lease.boot_id.clone(),
+        pid_namespace: lease.pid_namespace,
+        root: lease.root.to_string_lossy().into_owned(),
+        root_dev: lease.root_id.dev,
+        root_ino: lease.root_id.ino,
+        work: lease.work_id.map(|id| (id.dev, id.ino)),
+        repository: lease.job.repository.clone(),
+        run_id: lease.job.run_id.clone(),
+        job: lease.job.job.clone(),
+        since_unix: lease.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+    };
+    let text = serde_json::to_vec(&written).expect("numbers and strings serialise");
+    run.publish(Records::Leases, &file_name(lease.root_id, lease.worker), &text)
+}
+
+/// Ends the lease of one Worker.
+///
+/// # Errors
+/// [`RunDirError`].
+pub fn end(run: &RunDir, root: FileId, worker: ProcessId) -> Result<(), RunDirError> {
+    run.remove(Records::Leases, OsStr::new(&file_name(root, worker)))
+}
+
+/// Reads and judges all leases.
+///
+/// # Errors
+/// [`RunDirError`] when the directory cannot be read: then nothing is known of any lease.
+pub fn read_all(run: &RunDir, proc: &Proc) -> Result<Vec<LeaseSeen>, RunDirError> {
+    let records = run.read_all(Records::Leases)?;
+    let here = Here { boot_id: proc.boot_id().ok(), pid_namespace: proc.pid_namespace().ok() };
+    Ok(records.into_iter().map(|record| judge(record, &here, proc)).collect())
+}
+
+/// Removes the leases of the dead; whose owner we are not allowed to remove stay, and mean nothing. Returns how many went.
+///
+/// # Errors
+/// [`RunDirError`] when the directory cannot be read.
+pub fn remove_dead(run: &RunDir, proc: &Proc) -> Result<usize, RunDirError> {
+    let dead = read_all(run, proc)?.into_iter().filter(|seen| seen.state == LeaseState::Dead);
+    Ok(dead.filter(|seen| run.remove(Records::Leases, OsStr::new(&seen.file)).is_ok()).count())
+}
+
+/// Where we are: a lease from elsewhere cannot be judged.
+struct Here {
+    boot_id: Option<String>,
+    pid_namespace: Option<u64>,
+}
+
+fn judge(record: Record, here: &Here, proc: &Proc) -> LeaseSeen {
+    let file = record.name.to_string_lossy().into_owned();
+    match parse(record.content) {
+        Ok(lease) => {
+            let state = state_of(&lease, here, proc);
+            LeaseSeen { file, owner: record.owner, root: Some(lease.root_id), lease: Some(lease), state }
+        }
+        Err(reason) => LeaseSeen {
+            root: root_of_name(&file),
+            file,
+            owner: record.owner,
+            lease: None,
+            state: LeaseState::CannotTell(reason),
+        },
+    }
+}
+
+fn parse(content: std::io::Result<Vec<u8>>) -> Result<Lease, String> {
+    let content = content.map_err(|error| format!("the lease cannot be read: {error}"))?;
+    let written: Written = serde_json::from_slice(&content)
+        .map_err(|error| format!("the lease cannot be understood: {error}"))?;
+    Ok(Lease {
+        worker: ProcessId { pid: Pid(written.worker_pid), start: StartTime(written.worker_start) },
+        boot_id: written.boot_id,
+        pid_namespace: written.pid_namespace,
+        root: PathBuf::from(written.root),
+        root_id: FileId { dev: written.root_dev, ino: written.root_ino },
+        work_id: written.work.map(|(dev, ino)| FileId { dev, ino }),
+        job: Job { repository: written.repository, run_id: written.run_id, job: written.job },
+        since: UNIX_EPOCH
+            .checked_add(Duration::from_secs(written.since_unix))
+            .unwrap_or(SystemTime::UNIX_EPOCH),
+    })
+}
+
+fn state_of(lease: &Lease, here: &Here, proc: &Proc) -> LeaseState {
+    match &here.boot_id {
+        Some(boot_id) if *boot_id != lease.boot_id => return LeaseState::Dead,
+        Some(_) => {}
+        None => return LeaseState::CannotTell("this boot's id cannot be read".into()),
+    }
+    if here.pid_namespace != Some(lease.pid_namespace) {
+        return LeaseState::CannotTell(format!(
+            "it counts pids in another namespace ({})",
+            lease.pid_namespace
+        ));
+    }
+    match proc.is_alive(lease.worker) {
+        Ok(true) => LeaseState::Live,
+        Ok(false) => LeaseState::Dead,
+        Err(error) => LeaseState::CannotTell(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::path::Path;
+
+    fn sample(proc: &Proc, worker: ProcessId) -> Lease {
+        Lease {
+            worker,
+            boot_id: proc.boot_id().unwrap(),
+            pid_namespace: proc.pid_namespace().unwrap(),
+            root: "/srv/actions-runner-1".into(),
+            root_id: FileId { dev: 10, ino: 77 },
+            work_id: Some(FileId { dev: 10, ino: 78 }),
+            job: Job { repository: "o/r".into(), run_id: "5".into(), job: "build".into() },
+            since: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+        }
+    }
+
+    /// A lease lives with its Worker, and dies with it, with its boot, and with its pid being somebody else's.
+    #[test]
+    fn a_lease_lives_exactly_as_long_as_its_worker() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        let mut worker = std::process::Command::new("sleep").arg("600").spawn().unwrap();
+        let id = proc.identify(Pid(worker.id() as i32)).unwrap().id;
+
+        let live = sample(&proc, id);
+        write(&run, &live).unwrap();
+        write(&run, &Lease { boot_id: "another".into(), root_id: FileId { dev: 1, ino: 1 }, ..live.clone() })
+            .unwrap();
+        let reused = ProcessId { start: StartTime(id.start.0 + 1), ..id };
+        write(&run, &sample(&proc, reused)).unwrap();
+        write(&run, &Lease { pid_namespace: 1, root_id: FileId { dev: 2, ino: 2 }, ..live.clone() }).unwrap();
+        run.publish(Records::Leases, "a-b-1-2", b"{garbage").unwrap();
+
+        let states = |seen: &[LeaseSeen]| {
+            let count = |wanted: fn(&LeaseState) -> bool| seen.iter().filter(|s| wanted(&s.state)).count();
+            (
+                count(|s| *s == LeaseState::Live),
+                count(|s| *s == LeaseState::Dead),
+                count(|s| matches!(s, LeaseState::CannotTell(_))),
+            )
+        };
+        let seen = read_all(&run, &proc).unwrap();
+        assert_eq!(states(&seen), (1, 2, 2));
+        assert_eq!(seen.iter().find(|s| s.state == LeaseState::Live).unwrap().lease.as_ref().unwrap(), &live);
+
+        worker.kill().unwrap();
+        worker.wait().unwrap();
+        assert_eq!(states(&read_all(&run, &proc).unwrap()), (0, 3, 2));
+        assert_eq!(remove_dead(&run, &proc).unwrap(), 3);
+        assert_eq!(states(&read_all(&run, &proc).unwrap()), (0, 0, 2), "what cannot be judged stays");
+    }
+
+    #[test]
+    fn the_name_tells_the_root() {
+        let worker = ProcessId { pid: Pid(4), start: StartTime(9) };
+        let root = FileId { dev: 0xfe01, ino: 0xabc };
+        assert_eq!(root_of_name(&file_name(root, worker)), Some(root));
+        assert_eq!(root_of_name("what ever"), None);
+    }
+}

@@ -1,0 +1,105 @@
+//! What was observed, before anything is decided.
+
+use super::{Cache, FileId, Filesystem, Guarded, Lease, ProcessFacts, Runner, Uid};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Everything that one look at the host found.
+#[derive(Debug, Clone)]
+pub struct HostFacts {
+    /// The wall clock at the time of the look; ages are counted from here.
+    pub now: SystemTime,
+    /// The runners, in the order of discovery.
+    pub runners: Vec<RunnerFacts>,
+    /// The process table's part. Its runner indices are those of `runners`.
+    pub processes: ProcessFacts,
+    /// Every lease that was found.
+    pub leases: Vec<LeaseSeen>,
+    /// The filesystems that hold work directories.
+    pub filesystems: Vec<Filesystem>,
+    /// For people: globs that match nothing, what could not be read.
+    pub notes: Vec<String>,
+}
+
+/// What was found out about one runner.
+#[derive(Debug, Clone)]
+pub struct RunnerFacts {
+    /// The runner.
+    pub runner: Runner,
+    /// Whether its jobs pass through our hook.
+    pub guarded: Guarded,
+    /// What its Listener's log says.
+    pub received: JobReceived,
+    /// What could go, by the rules alone.
+    pub caches: Vec<Cache>,
+    /// Locks of others on those caches, and locks that could not be tried.
+    pub locks: Vec<ForeignLock>,
+}
+
+/// What a Listener's log says of a job that has no Worker yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum JobReceived {
+    /// No job is open, or there is no log.
+    No,
+    /// A job was received and not finished.
+    Pending(String),
+    /// The log is there and cannot be read.
+    CannotTell(String),
+}
+
+/// A lock that is not ours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ForeignLock {
+    /// The cache it protects.
+    pub cache: PathBuf,
+    /// Build or directory.
+    pub kind: LockKind,
+    /// Held, or not to be told.
+    pub state: LockState,
+    /// The file or directory that is locked.
+    pub file: PathBuf,
+}
+
+/// The kinds of locks by which others say "in use".
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LockKind {
+    /// Cargo's, on a profile directory.
+    Build,
+    /// A flock on a directory, the convention of systemd-tmpfiles.
+    Directory,
+}
+
+/// Whether it is held.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LockState {
+    /// Somebody holds it.
+    Held,
+    /// It could not be tried; what the system said.
+    CannotTell(String),
+}
+
+/// A lease file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeaseSeen {
+    /// The file's name in the lease directory.
+    pub file: String,
+    /// Who wrote it, as the filesystem knows.
+    pub owner: Uid,
+    /// The root it speaks of: by its content, else by its name.
+    pub root: Option<FileId>,
+    /// Its content, when it could be read.
+    pub lease: Option<Lease>,
+    /// Whether it is valid.
+    pub state: LeaseState,
+}
+
+/// Whether a lease's Worker lives.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LeaseState {
+    /// It does.
+    Live,
+    /// It does not: another boot, another process, or none.
+    Dead,
+    /// It cannot be told, which protects.
+    CannotTell(String),
+}

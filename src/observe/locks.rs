@@ -1,0 +1,193 @@
+//! Locks by which others say "in use": cargo's build locks inside a cache, and a flock on the cache or on a directory above
+//! it, the convention that systemd-tmpfiles honours.
+//!
+//! A lock is tried, not looked up: `/proc/locks` does not show those of other pid namespaces. A lock that is free is held
+//! for the instant of the look and let go again; a cargo that starts in that instant waits for it, as for any cargo.
+
+use crate::model::{Cache, ForeignLock, LockKind, LockState};
+use crate::sys::dir::{Dir, ENTRIES_BUFFER};
+use crate::sys::flock::{Probe, probe};
+use rustix::fs::FileType;
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// Cargo's lock files; the first is the one up to 1.95, the others are those of the split build directory.
+const BUILD_LOCKS: [&str; 3] = [".cargo-lock", ".cargo-build-lock", ".cargo-artifact-lock"];
+
+/// Directories directly in one cache. More is not cargo's work, and cannot all be examined.
+const MAX_OUTER: usize = 4096;
+
+/// Profiles of one target triple. A directory with more holds something else: `doc` has one a crate.
+const MAX_PROFILES: usize = 64;
+
+/// Every lock on `cache` that is held or cannot be tried. A cache that cannot be opened is itself one that cannot be told.
+pub fn on_cache(work: &Dir, cache: &Cache) -> Vec<ForeignLock> {
+    let mut locks = Vec::new();
+    let mut note = |kind, file: PathBuf, state: Option<LockState>| {
+        if let Some(state) = state {
+            locks.push(ForeignLock { cache: cache.path.clone(), kind, state, file });
+        }
+    };
+    let dir = match work.descend(&cache.below_work) {
+        Ok(dir) => dir,
+        Err(error) => {
+            note(LockKind::Directory, cache.path.clone(), Some(LockState::CannotTell(error.to_string())));
+            return locks;
+        }
+    };
+    for (path, state) in directory_locks(work, cache) {
+        note(LockKind::Directory, path, state);
+    }
+    match profiles(&dir) {
+        Ok(profiles) => {
+            for profile in &profiles {
+                for name in BUILD_LOCKS {
+                    let below = profile.join(name);
+                    note(LockKind::Build, cache.path.join(&below), try_file(dir.open_file(&below)));
+                }
+            }
+        }
+        Err(error) => {
+            note(LockKind::Build, cache.path.clone(), Some(LockState::CannotTell(error.to_string())))
+        }
+    }
+    locks
+}
+
+/// The cache itself and each directory above it up to the work directory.
+fn directory_locks(work: &Dir, cache: &Cache) -> Vec<(PathBuf, Option<LockState>)> {
+    let mut locks = Vec::new();
+    let mut path = cache.path.clone();
+    for below in cache.below_work.ancestors() {
+        let dir = if below.as_os_str().is_empty() { work.descend(".") } else { work.descend(below) };
+        locks.push((
+            path.clone(),
+            try_file(dir.and_then(|dir| Ok(File::from(dir.as_fd().try_clone_to_owned()?)))),
+        ));
+        path.pop();
+    }
+    locks
+}
+
+/// Directories in which cargo may keep a lock: the cache's own (custom layouts), `<profile>`, `<triple>/<profile>`.
+fn profiles(cache: &Dir) -> io::Result<Vec<PathBuf>> {
+    let outers = subdirectories(cache, MAX_OUTER)?
+        .ok_or_else(|| io::Error::other("too many directories to examine for build locks"))?;
+    let mut found = vec![PathBuf::new()];
+    for outer in outers {
+        // One that vanished has no locks; one that is a mount shows in the mount table.
+        let inners = cache.descend(&outer).and_then(|dir| subdirectories(&dir, MAX_PROFILES));
+        let outer = PathBuf::from(outer);
+        found.extend(inners.ok().flatten().unwrap_or_default().into_iter().map(|inner| outer.join(inner)));
+        found.push(outer);
+    }
+    Ok(found)
+}
+
+/// The names of the directories in `dir`; `None` when there are more than `most`.
+fn subdirectories(dir: &Dir, most: usize) -> io::Result<Option<Vec<OsString>>> {
+    let mut names = Vec::new();
+    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BUFFER];
+    let flood = dir.for_each_entry(&mut buffer, |entry| {
+        if matches!(entry.kind, FileType::Directory | FileType::Unknown) {
+            names.push(OsStr::from_bytes(entry.name.to_bytes()).to_owned());
+        }
+        if names.len() > most { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+    })?;
+    Ok(flood.is_none().then_some(names))
+}
+
+/// `None` when the file is not there or its lock is free.
+fn try_file(file: io::Result<File>) -> Option<LockState> {
+    let error = match file.and_then(probe) {
+        Ok(Probe::Taken(_)) => return None,
+        Ok(Probe::Held) => return Some(LockState::Held),
+        Err(error) => error,
+    };
+    let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
+    // A link of a lock file's name is none of cargo's making, and locks nothing.
+    let is_link = error.raw_os_error() == Some(nix::libc::ELOOP);
+    (!is_absent && !is_link).then(|| LockState::CannotTell(error.to_string()))
+}
+
+/// The directory that holds a lock file, for people.
+pub fn describe(lock: &ForeignLock) -> String {
+    let file: &Path = &lock.file;
+    match (&lock.kind, &lock.state) {
+        (LockKind::Build, LockState::Held) => format!("a build holds {}", file.display()),
+        (LockKind::Directory, LockState::Held) => format!("a flock is held on {}", file.display()),
+        (_, LockState::CannotTell(reason)) => {
+            format!("the lock {} cannot be tried: {reason}", file.display())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FileId, Uid};
+    use std::fs::{create_dir_all, write};
+
+    fn cache(work: &Path, below: &str) -> Cache {
+        Cache {
+            path: work.join(below),
+            below_work: below.into(),
+            rule: "cargo-target".into(),
+            id: FileId { dev: 0, ino: 0 },
+            owner: Uid(0),
+            measure: None,
+        }
+    }
+
+    fn hold(path: &Path) -> File {
+        match probe(File::open(path).unwrap()).unwrap() {
+            Probe::Taken(file) => file,
+            Probe::Held => panic!("{} is held", path.display()),
+        }
+    }
+
+    #[test]
+    fn a_held_lock_is_seen_wherever_it_is_and_a_free_one_is_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, work) = Dir::resolve(temp.path()).unwrap();
+        let cache = cache(&work, "r/r/target");
+        for profile in ["debug", "x86_64-unknown-linux-gnu/release"] {
+            create_dir_all(cache.path.join(profile)).unwrap();
+            write(cache.path.join(profile).join(".cargo-lock"), "").unwrap();
+        }
+        assert_eq!(on_cache(&dir, &cache), []);
+        for (file, kind) in [
+            ("r/r/target/debug/.cargo-lock", LockKind::Build),
+            ("r/r/target/x86_64-unknown-linux-gnu/release/.cargo-lock", LockKind::Build),
+            ("r/r/target", LockKind::Directory),
+            ("r/r", LockKind::Directory),
+            ("", LockKind::Directory),
+        ] {
+            let holder = hold(&work.join(file));
+            let seen = on_cache(&dir, &cache);
+            assert_eq!(seen.len(), 1, "{file}: {seen:?}");
+            assert_eq!((seen[0].kind, &seen[0].state), (kind, &LockState::Held), "{file}");
+            drop(holder);
+            assert_eq!(on_cache(&dir, &cache), [], "{file} is free again");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_tried_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, work) = Dir::resolve(temp.path()).unwrap();
+        let seen = on_cache(&dir, &cache(&work, "gone"));
+        assert!(matches!(seen[0].state, LockState::CannotTell(_)));
+
+        let fifo = cache(&work, "r/r/target");
+        create_dir_all(fifo.path.join("debug")).unwrap();
+        nix::unistd::mkfifo(&fifo.path.join("debug/.cargo-lock"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(on_cache(&dir, &fifo)[0].state, LockState::CannotTell(_)), "and is not waited for");
+    }
+}

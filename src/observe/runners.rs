@@ -1,0 +1,287 @@
+//! Which runners there are, and where they work.
+//!
+//! Roots come from the configuration's globs. What lies inside a root was written by the runner's user: `.runner` is read
+//! bounded, through a handle, and steers nothing but which directory is looked at. A work directory that is not plainly
+//! the runner's own is there but unusable, and is never touched.
+
+use super::filesystems::{MountTable, device};
+use crate::model::{Runner, Uid, Work, WorkDir};
+use crate::sys::dir::Dir;
+use glob::MatchOptions;
+use serde_json::Value;
+use std::collections::HashSet;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// `.runner` is a few hundred bytes.
+const MAX_SETTINGS: u64 = 64 * 1024;
+
+/// What was found.
+#[derive(Debug, Default)]
+pub struct Discovery {
+    /// Each runner once, however many globs or links lead to it; runner-2 before runner-10.
+    pub runners: Vec<Runner>,
+    /// How many runners each glob matched, in the order of the configuration.
+    pub matches: Vec<(String, usize)>,
+    /// For people: globs that match nothing, what could not be read.
+    pub notes: Vec<String>,
+}
+
+/// Expands the globs. With all of them empty-handed that is said, never silently accepted.
+pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
+    let mut found = Discovery::default();
+    let mut seen = HashSet::new();
+    for pattern in patterns {
+        let mut matches = 0;
+        for path in expand(pattern, &mut found.notes) {
+            match examine(&path, mounts) {
+                Ok(Some(runner)) => {
+                    matches += 1;
+                    if seen.insert(runner.root_id) {
+                        found.runners.push(runner);
+                    }
+                }
+                Ok(None) => {}
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                    found.notes.push(format!("{} vanished while it was looked at", path.display()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+                Err(error) => found.notes.push(format!("{} cannot be examined: {error}", path.display())),
+            }
+        }
+        found.matches.push((pattern.clone(), matches));
+    }
+    found.runners.sort_by_cached_key(|runner| natural(&runner.root));
+    if found.runners.is_empty() {
+        let globs = patterns.join(", ");
+        found.notes.push(format!("no runner was found: runners.roots ({globs}) matches nothing that holds `.runner`, `bin/Runner.Listener` or `_work`"));
+    }
+    found
+}
+
+fn expand(pattern: &str, notes: &mut Vec<String>) -> Vec<PathBuf> {
+    let options = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let Ok(paths) = glob::glob_with(pattern, options) else { return Vec::new() };
+    paths
+        .filter_map(|path| path.map_err(|error| notes.push(format!("runners.roots: {error}"))).ok())
+        .collect()
+}
+
+/// Whether a runner's root could be one that the configuration's globs allow, by its path alone.
+pub fn is_allowed(root: &Path, patterns: &[String]) -> bool {
+    let options = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    patterns.iter().filter_map(|p| glob::Pattern::new(p).ok()).any(|p| p.matches_path_with(root, options))
+}
+
+/// Looks at one directory; `None` when it is no runner's root.
+///
+/// # Errors
+/// What opening it says.
+pub fn examine(path: &Path, mounts: &MountTable) -> io::Result<Option<Runner>> {
+    let (dir, root) = Dir::resolve(path)?;
+    let settings = match dir.read_file(".runner", MAX_SETTINGS) {
+        Ok(bytes) => parse_settings(&bytes),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
+        Err(error) => Err(format!("`.runner` cannot be read: {error}")),
+    };
+    let is_there = |name: &str| dir.status_of(name).is_ok();
+    // `bin` is a link after a self-update, so the Listener is looked for through it.
+    let is_runner = is_there(".runner") || is_there("_work") || root.join("bin/Runner.Listener").exists();
+    if !is_runner {
+        return Ok(None);
+    }
+    let status = dir.status()?;
+    let directory_name = || root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let (name, work) = match settings {
+        Ok(settings) => {
+            let folder = settings.work_folder.unwrap_or_else(|| "_work".into());
+            (settings.name.unwrap_or_else(directory_name), find_work(&root, &folder, status.owner, mounts))
+        }
+        Err(reason) => (directory_name(), Work::Unusable { path: root.join("_work"), reason }),
+    };
+    Ok(Some(Runner { name, root, root_id: status.id, owner: status.owner, work }))
+}
+
+/// The two settings that matter here.
+#[derive(Debug, Default, PartialEq, Eq)]
+struct Settings {
+    name: Option<String>,
+    work_folder: Option<String>,
+}
+
+/// Reads `.runner`: JSON with a BOM, keys in camelCase, or in PascalCase when it was written for a just-in-time runner.
+fn parse_settings(bytes: &[u8]) -> Result<Settings, String> {
+    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
+    let value: Value =
+        serde_json::from_slice(bytes).map_err(|error| format!("`.runner` is not JSON: {error}"))?;
+    let object = value.as_object().ok_or("`.runner` is not a JSON object")?;
+    let text = |wanted: &str| {
+        let found = object.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
+        match found.map(|(_, value)| value) {
+            None | Some(Value::Null) => Ok(None),
+            Some(Value::String(text)) if text.is_empty() => Ok(None),
+            Some(Value::String(text)) => Ok(Some(text.clone())),
+            Some(other) => Err(format!("`.runner`: {wanted} is {other}, expected text")),
+        }
+    };
+    Ok(Settings { name: text("agentName")?, work_folder: text("workFolder")? })
+}
+
+/// Resolves `root / folder` as the runner does: absolute and `..` are accepted, links followed.
+fn find_work(root: &Path, folder: &str, owner: Uid, mounts: &MountTable) -> Work {
+    let configured = root.join(folder);
+    let (dir, path) = match Dir::resolve(&configured) {
+        Ok(found) => found,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Work::Absent { path: configured },
+        Err(error) => {
+            return Work::Unusable {
+                path: configured,
+                reason: format!("the work directory cannot be opened: {error}"),
+            };
+        }
+    };
+    let status = match dir.status() {
+        Ok(status) => status,
+        Err(error) => {
+            return Work::Unusable {
+                path,
+                reason: format!("the work directory cannot be examined: {error}"),
+            };
+        }
+    };
+    if let Some(reason) = not_its_own(root, &path, owner, status.owner) {
+        return Work::Unusable { path, reason };
+    }
+    let filesystem = mounts.filesystem_of(&dir).map_or_else(|_| device(status.id.dev), |found| found.id);
+    Work::Present(WorkDir { path, id: status.id, owner: status.owner, filesystem })
+}
+
+/// A job can rewrite `.runner` for the next job, so a work directory is taken only when it is plainly the runner's own.
+fn not_its_own(root: &Path, work: &Path, root_owner: Uid, work_owner: Uid) -> Option<String> {
+    if root.starts_with(work) {
+        Some(format!("the work directory {} contains the runner itself", work.display()))
+    } else if root_owner != Uid::ROOT && work_owner != root_owner {
+        Some(format!("the work directory belongs to uid {work_owner}, the runner to uid {root_owner}"))
+    } else {
+        None
+    }
+}
+
+/// Digits compare as numbers: runner-2 before runner-10.
+fn natural(path: &Path) -> Vec<(String, u64)> {
+    let text = path.to_string_lossy();
+    let mut key = Vec::new();
+    let mut rest = text.as_ref();
+    while !rest.is_empty() {
+        let word_end = rest.find(|c: char| c.is_ascii_digit()).unwrap_or(rest.len());
+        let (word, tail) = rest.split_at(word_end);
+        let number_end = tail.find(|c: char| !c.is_ascii_digit()).unwrap_or(tail.len());
+        let (number, tail) = tail.split_at(number_end);
+        key.push((word.to_owned(), number.parse().unwrap_or(u64::MAX)));
+        rest = tail;
+    }
+    key
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir_all, write};
+    use std::os::unix::fs::symlink;
+
+    fn settings(text: &str) -> Settings {
+        parse_settings(text.as_bytes()).unwrap()
+    }
+
+    #[test]
+    fn settings_are_read_in_all_the_shapes_that_runners_write() {
+        let expected = Settings { name: Some("ci-1".into()), work_folder: Some("_w".into()) };
+        assert_eq!(
+            settings("\u{feff}{\"agentId\": 3, \"agentName\": \"ci-1\", \"workFolder\": \"_w\"}"),
+            expected
+        );
+        assert_eq!(
+            settings("{\"AgentId\": \"3\", \"AgentName\": \"ci-1\", \"WorkFolder\": \"_w\"}"),
+            expected
+        );
+        assert_eq!(settings("{\"workFolder\": \"\", \"agentName\": null}"), Settings::default());
+        for bad in ["", "[]", "{\"workFolder\": 7}", "{\"agentName\": \"x\""] {
+            assert!(parse_settings(bad.as_bytes()).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_runner_is_found_once_by_whatever_marks_it_and_decoys_are_not() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path();
+        let roots = ["actions-runner-10", "actions-runner-2", "actions-runner-1"].map(|name| base.join(name));
+        create_dir_all(roots[0].join("_work")).unwrap();
+        create_dir_all(roots[1].join("bin.2.336.0")).unwrap();
+        write(roots[1].join("bin.2.336.0/Runner.Listener"), "").unwrap();
+        symlink("bin.2.336.0", roots[1].join("bin")).unwrap();
+        create_dir_all(&roots[2]).unwrap();
+        write(roots[2].join(".runner"), "\u{feff}{\"agentName\":\"one\"}").unwrap();
+        create_dir_all(base.join("actions-runner-decoy")).unwrap();
+        write(base.join("actions-runner-file"), "").unwrap();
+        symlink(&roots[0], base.join("actions-runner-link")).unwrap();
+
+        let patterns =
+            [base.join("actions-runner*"), base.join("nothing*")].map(|p| p.to_str().unwrap().to_owned());
+        let found = discover(&patterns, &MountTable::default());
+        let names: Vec<&str> = found.runners.iter().map(|r| r.name.as_str()).collect();
+        assert_eq!(names, ["one", "actions-runner-2", "actions-runner-10"]);
+        assert_eq!(
+            found.matches.iter().map(|m| m.1).collect::<Vec<_>>(),
+            [4, 0],
+            "the link leads to a runner, too"
+        );
+        assert!(matches!(found.runners[0].work, Work::Absent { .. }));
+        assert!(matches!(found.runners[2].work, Work::Present(_)));
+
+        let nothing = discover(&patterns[1..], &MountTable::default());
+        assert!(nothing.notes.iter().any(|note| note.contains("matches nothing")), "{:?}", nothing.notes);
+    }
+
+    #[test]
+    fn a_work_directory_that_is_not_plainly_its_own_is_unusable() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("actions-runner-1");
+        create_dir_all(root.join("_work")).unwrap();
+        create_dir_all(temp.path().join("elsewhere")).unwrap();
+        let work = |folder: &str| {
+            write(root.join(".runner"), format!("{{\"workFolder\": \"{folder}\"}}")).unwrap();
+            examine(&root, &MountTable::default()).unwrap().unwrap().work
+        };
+        assert!(matches!(work("_work"), Work::Present(_)));
+        assert!(matches!(work("../elsewhere"), Work::Present(_)));
+        assert!(matches!(work(temp.path().join("elsewhere").to_str().unwrap()), Work::Present(_)));
+        assert!(matches!(work("/"), Work::Unusable { .. }));
+        assert!(matches!(work(".."), Work::Unusable { .. }));
+        assert!(matches!(work("."), Work::Unusable { .. }));
+        assert!(matches!(work("_none"), Work::Absent { .. }));
+        write(root.join(".runner"), "{broken").unwrap();
+        assert!(matches!(
+            examine(&root, &MountTable::default()).unwrap().unwrap().work,
+            Work::Unusable { .. }
+        ));
+
+        assert!(not_its_own(Path::new("/r"), Path::new("/w"), Uid(5), Uid(6)).unwrap().contains("uid 6"));
+        assert_eq!(not_its_own(Path::new("/r"), Path::new("/w"), Uid(0), Uid(6)), None, "installed by root");
+    }
+
+    #[test]
+    fn globs_judge_a_root_by_its_path() {
+        let patterns = ["/home/*/actions-runner*".to_owned()];
+        assert!(is_allowed(Path::new("/home/ci/actions-runner-1"), &patterns));
+        assert!(!is_allowed(Path::new("/home/ci/x/actions-runner-1"), &patterns));
+        assert!(!is_allowed(Path::new("/srv/actions-runner-1"), &patterns));
+    }
+}

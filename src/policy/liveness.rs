@@ -1,0 +1,204 @@
+//! Evidence about runners, and what it adds up to.
+//!
+//! Evidence is collected for a group of runners that share their fate, so a runner shows what happens in its shared work
+//! directory whoever does it. Unknown protects: a lease that cannot be read, a Worker that cannot be attributed, a host
+//! that cannot be seen whole make a runner [`Liveness::Unknown`], which is treated as busy.
+
+use super::fate;
+use crate::model::{
+    Attribution, Bearing, Evidence, EvidenceKind, Hold, HostFacts, JobReceived, LeaseSeen, LeaseState,
+    Liveness, LockKind, LockState, Pid, Runner, RunnerFacts, Uid, Visibility, Work,
+};
+
+/// Whose processes do not count: the hook's own job, seen from inside.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Exempt<'a> {
+    /// The hook, its ancestors up to the Worker, and the Listener above.
+    pub lineage: &'a [Pid],
+}
+
+impl Exempt<'_> {
+    fn covers(&self, pid: Pid) -> bool {
+        self.lineage.contains(&pid)
+    }
+}
+
+/// What is known about each runner, in the order of `facts.runners`.
+pub fn evidence(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Vec<Evidence>> {
+    let runners: Vec<&Runner> = facts.runners.iter().map(|runner| &runner.runner).collect();
+    let groups = fate::groups(&runners);
+    let host = about_the_host(facts, exempt);
+    let own: Vec<Vec<Evidence>> = (0..runners.len()).map(|index| about_one(facts, index, exempt)).collect();
+    let of_group = |group: usize| {
+        let members = (0..runners.len()).filter(|index| groups[*index] == group);
+        let mut all: Vec<Evidence> = members.flat_map(|index| own[index].iter().cloned()).collect();
+        all.extend(host.iter().cloned());
+        all.sort_by(|a, b| (a.kind, &a.within, &a.detail).cmp(&(b.kind, &b.within, &b.detail)));
+        all.dedup();
+        all
+    };
+    groups.iter().map(|group| of_group(*group)).collect()
+}
+
+/// What a runner's evidence adds up to. Liveness alone: content that is merely young, and a missing hook, forbid a claim
+/// without anybody being at work.
+pub fn judge(evidence: &[Evidence]) -> Liveness {
+    if evidence.iter().any(|e| e.bearing == Bearing::InUse) {
+        Liveness::Busy
+    } else if evidence.iter().any(|e| e.bearing == Bearing::CannotTell) {
+        Liveness::Unknown
+    } else {
+        Liveness::Idle
+    }
+}
+
+fn about_the_host(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Evidence> {
+    let mut found = Vec::new();
+    if let Visibility::Partial(reasons) = &facts.processes.visibility {
+        found.extend(
+            reasons.iter().map(|r| Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, r.clone())),
+        );
+    }
+    for worker in facts.processes.workers.iter().filter(|worker| !exempt.covers(worker.process.pid)) {
+        if let Attribution::Unattributed(reason) = &worker.attribution {
+            // A Worker that another user's hook has vouched for is that runner's: its lease says so.
+            let vouched = facts.leases.iter().any(|seen| {
+                seen.state == LeaseState::Live
+                    && seen.owner == worker.owner
+                    && seen.lease.as_ref().is_some_and(|lease| lease.worker == worker.process)
+            });
+            if !vouched {
+                let detail =
+                    format!("Runner.Worker pid {} of uid {}: {reason}", worker.process.pid, worker.owner);
+                found.push(Evidence::new(EvidenceKind::UnattributedWorker, Bearing::CannotTell, detail));
+            }
+        }
+    }
+    found
+}
+
+fn about_one(facts: &HostFacts, index: usize, exempt: Exempt<'_>) -> Vec<Evidence> {
+    let runner = &facts.runners[index];
+    let mut found = Vec::new();
+    workers(facts, index, exempt, &mut found);
+    leases(facts, &runner.runner, exempt, &mut found);
+    holders(facts, index, exempt, &mut found);
+    mounts(facts, index, &mut found);
+    received(facts, index, exempt, &mut found);
+    locks(runner, &mut found);
+    if let Work::Unusable { reason, .. } = &runner.runner.work {
+        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason.clone()));
+    }
+    if let crate::model::Guarded::No(reason) = &runner.guarded {
+        found.push(Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, reason.clone()));
+    }
+    found
+}
+
+fn workers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
+    let mine =
+        facts.processes.workers.iter().filter(|worker| worker.attribution == Attribution::Runner(index));
+    for worker in mine.filter(|worker| !exempt.covers(worker.process.pid)) {
+        let detail =
+            format!("Runner.Worker pid {} of {}", worker.process.pid, facts.runners[index].runner.name);
+        found.push(Evidence::new(EvidenceKind::WorkerProcess, Bearing::InUse, detail));
+    }
+}
+
+fn leases(facts: &HostFacts, runner: &Runner, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
+    for seen in facts.leases.iter().filter(|seen| speaks_of(seen, runner)) {
+        match (&seen.state, &seen.lease) {
+            (LeaseState::Live, Some(lease)) if !exempt.covers(lease.worker.pid) => {
+                let detail = format!(
+                    "job {} of {}, Worker pid {}",
+                    lease.job.job, lease.job.repository, lease.worker.pid
+                );
+                found.push(Evidence::new(EvidenceKind::Lease, Bearing::InUse, detail));
+            }
+            (LeaseState::CannotTell(reason), _) => {
+                let detail = format!("lease {} of uid {}: {reason}", seen.file, seen.owner);
+                found.push(Evidence::new(EvidenceKind::Lease, Bearing::CannotTell, detail));
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Whether a lease is about this runner. One that cannot be read speaks by its name, and without a telling name it speaks
+/// of whatever its writer owns.
+fn speaks_of(seen: &LeaseSeen, runner: &Runner) -> bool {
+    let work = seen.lease.as_ref().and_then(|lease| lease.work_id);
+    match seen.root {
+        Some(root) => {
+            root == runner.root_id || (work.is_some() && work == runner.work_dir().map(|dir| dir.id))
+        }
+        None => seen.owner == Uid::ROOT || seen.owner == runner.owner,
+    }
+}
+
+fn holders(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
+    let mine = facts.processes.holders.iter().filter(|holder| holder.runner == index);
+    for holder in mine.filter(|holder| !exempt.covers(holder.process.pid)) {
+        let what = match holder.how {
+            Hold::Cwd => "works in",
+            Hold::Root => "is chrooted to",
+            Hold::Executable => "runs",
+            Hold::Mapping => "maps",
+            Hold::OpenFile => "has open",
+        };
+        let detail = format!("pid {} ({}) {what} {}", holder.process.pid, holder.comm, holder.path.display());
+        found.push(Evidence::within(
+            EvidenceKind::ProcessInside,
+            Bearing::InUse,
+            holder.path.clone(),
+            detail,
+        ));
+    }
+}
+
+fn mounts(facts: &HostFacts, index: usize, found: &mut Vec<Evidence>) {
+    for mount in facts.processes.mounts.iter().filter(|mount| mount.runner == index) {
+        let detail = format!(
+            "{} is mounted at {} for pid {} ({})",
+            mount.inside.display(),
+            mount.mount_point.display(),
+            mount.process.pid,
+            mount.comm
+        );
+        found.push(Evidence::within(EvidenceKind::MountInside, Bearing::InUse, mount.inside.clone(), detail));
+    }
+}
+
+fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
+    let listener = facts.processes.listeners.iter().find(|listener| listener.runner == index);
+    match &facts.runners[index].received {
+        JobReceived::No => {}
+        // The hook's own job is the one that was received.
+        JobReceived::Pending(_) if listener.is_some_and(|listener| exempt.covers(listener.process.pid)) => {}
+        JobReceived::Pending(detail) => match listener {
+            Some(_) => found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::InUse, detail.clone())),
+            // A dead Listener starts no Worker any more; that it is dead is only known when all is visible.
+            None if facts.processes.visibility == Visibility::Complete => {}
+            None => found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::CannotTell, detail.clone())),
+        },
+        JobReceived::CannotTell(reason) => {
+            found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::CannotTell, reason.clone()));
+        }
+    }
+}
+
+fn locks(runner: &RunnerFacts, found: &mut Vec<Evidence>) {
+    for lock in &runner.locks {
+        let (kind, who) = match lock.kind {
+            LockKind::Build => (EvidenceKind::BuildLock, "a build holds"),
+            LockKind::Directory => (EvidenceKind::DirectoryLock, "somebody holds a flock on"),
+        };
+        let (bearing, detail) = match &lock.state {
+            LockState::Held => (Bearing::InUse, format!("{who} {}", lock.file.display())),
+            LockState::CannotTell(reason) => {
+                (Bearing::CannotTell, format!("{} cannot be tried: {reason}", lock.file.display()))
+            }
+        };
+        found.push(Evidence::within(kind, bearing, lock.cache.clone(), detail));
+    }
+}

@@ -1,0 +1,11 @@
+//! Decisions, and nothing else: pure functions from facts to verdicts. No file is opened and no clock is read here.
+//!
+//! [`pressure`]: is space needed, and how much. [`fate`]: which runners stand and fall together. [`liveness`]: what the
+//! evidence about a runner is and what it adds up to. [`protection`]: what forbids to remove one cache. [`plan`]: what
+//! goes, in which order, and why everything else stays.
+
+pub mod fate;
+pub mod liveness;
+pub mod plan;
+pub mod pressure;
+pub mod protection;

@@ -1,0 +1,201 @@
+//! The plan: what goes, in which order, and for everything else why it stays.
+//!
+//! Order, the cheapest to lose first: a hook takes its own runner's other repositories, coldest first, then its own job's
+//! repository, then idle siblings; a sweep takes the coldest of all. Only as much is planned as is needed, and what a
+//! larger one later in the order makes superfluous is dropped again.
+
+use super::fate;
+use super::protection::{self, Relation, Rules};
+use crate::model::{
+    Action, Cache, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Need, Plan,
+    RemoveReason, Runner, RunnerFacts,
+};
+use std::cmp::Reverse;
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Who plans.
+#[derive(Debug, Clone)]
+pub enum Actor {
+    /// The started-hook of one runner.
+    Hook {
+        /// Its index.
+        own: usize,
+        /// The directory below the work directory that its job will use. A hint from the job's environment: it changes the
+        /// order among own caches, nothing else.
+        job_directory: Option<PathBuf>,
+    },
+    /// The timer's pass over all runners.
+    Sweep,
+}
+
+/// What the plan is made from besides facts.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Who plans.
+    pub actor: &'a Actor,
+    /// How caches are protected.
+    pub rules: &'a Rules,
+    /// The cache rules, for their age and size limits.
+    pub cache_rules: &'a [CacheRule],
+    /// What each filesystem lacks.
+    pub needs: &'a [(FilesystemId, Need)],
+}
+
+/// Makes the plan. `evidence` is that of [`super::liveness::evidence`] for the same facts.
+pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>) -> Plan {
+    let runners: Vec<&Runner> = facts.runners.iter().map(|runner| &runner.runner).collect();
+    let groups = fate::groups(&runners);
+    let mut candidates = Vec::new();
+    let mut kept = Vec::new();
+    for (index, runner) in facts.runners.iter().enumerate() {
+        let relation = relation(terms.actor, index, &groups);
+        for cache in caches_once(facts, index) {
+            match protection::against(cache, &runner.runner, &evidence[index], relation, terms.rules) {
+                Some(reason) => kept.push(action(runner, cache, Decision::Keep(reason))),
+                None => candidates.push(Candidate {
+                    runner,
+                    cache,
+                    tier: tier(terms.actor, index, cache),
+                    reason: None,
+                }),
+            }
+        }
+    }
+    candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
+    if matches!(terms.actor, Actor::Sweep) {
+        apply_limits(&mut candidates, terms);
+    }
+    for (filesystem, need) in terms.needs {
+        select(&mut candidates, *filesystem, *need);
+    }
+    let (wanted, rest): (Vec<_>, Vec<_>) =
+        candidates.into_iter().partition(|candidate| candidate.reason.is_some());
+    let removals =
+        wanted.into_iter().filter_map(|c| Some(action(c.runner, c.cache, Decision::Remove(c.reason?))));
+    let unneeded = rest.into_iter().map(|c| action(c.runner, c.cache, Decision::Keep(KeepReason::NotNeeded)));
+    Plan { actions: removals.chain(unneeded).chain(kept).collect(), needs: terms.needs.to_vec() }
+}
+
+/// A cache in a shared or nested work directory is found once for each of the runners: it is planned for the first.
+fn caches_once(facts: &HostFacts, index: usize) -> impl Iterator<Item = &Cache> {
+    let earlier = &facts.runners[..index];
+    facts.runners[index]
+        .caches
+        .iter()
+        .filter(|cache| !earlier.iter().any(|runner| runner.caches.iter().any(|known| known.id == cache.id)))
+}
+
+/// A hook's own caches are its own only when no other runner shares its work directory.
+fn relation(actor: &Actor, index: usize, groups: &[usize]) -> Relation {
+    match actor {
+        Actor::Hook { own, .. }
+            if *own == index && groups.iter().filter(|group| **group == groups[index]).count() == 1 =>
+        {
+            Relation::Own
+        }
+        _ => Relation::Sibling,
+    }
+}
+
+/// The cheapest to lose first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Tier {
+    /// Own runner, another repository than the job's. Also everything in a sweep.
+    OtherRepositories,
+    /// Own runner, the repository that the job is about to build.
+    OwnJob,
+    /// Another runner.
+    Siblings,
+}
+
+fn tier(actor: &Actor, index: usize, cache: &Cache) -> Tier {
+    match actor {
+        Actor::Sweep => Tier::OtherRepositories,
+        Actor::Hook { own, .. } if *own != index => Tier::Siblings,
+        Actor::Hook { job_directory: Some(job), .. } if cache.repository_dir() == job.as_path() => {
+            Tier::OwnJob
+        }
+        Actor::Hook { .. } => Tier::OtherRepositories,
+    }
+}
+
+struct Candidate<'a> {
+    runner: &'a RunnerFacts,
+    cache: &'a Cache,
+    tier: Tier,
+    reason: Option<RemoveReason>,
+}
+
+impl<'a> Candidate<'a> {
+    /// Coldest first; among equals the larger, so that fewer go; then by path, so that the order is stable.
+    fn rank(&self) -> (Tier, Option<SystemTime>, Reverse<u64>, &'a Path) {
+        let newest = self.cache.measure.and_then(|measure| measure.newest);
+        (self.tier, newest, Reverse(self.cache.bytes()), &self.cache.path)
+    }
+
+    fn is_on(&self, filesystem: FilesystemId) -> bool {
+        self.runner.runner.work_dir().is_some_and(|work| work.filesystem == filesystem)
+    }
+
+    /// What its removal would give.
+    fn yields(&self) -> Need {
+        let measure = self.cache.measure;
+        Need { bytes: measure.map_or(0, |m| m.bytes), inodes: measure.map_or(0, |m| m.files + m.directories) }
+    }
+}
+
+/// Age and size limits of the rules, which hold without any pressure.
+fn apply_limits(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
+    let limits: HashMap<&str, &CacheRule> =
+        terms.cache_rules.iter().map(|rule| (rule.name.as_str(), rule)).collect();
+    for candidate in candidates {
+        let (Some(rule), Some(measure)) =
+            (limits.get(candidate.cache.rule.as_str()), candidate.cache.measure)
+        else {
+            continue;
+        };
+        let age =
+            measure.newest.map(|newest| terms.rules.now.duration_since(newest).unwrap_or(Duration::ZERO));
+        if rule.max_age.is_some_and(|max| age.is_some_and(|age| age > max)) {
+            candidate.reason = Some(RemoveReason::Age);
+        } else if rule.max_size.is_some_and(|max| measure.bytes > max) {
+            candidate.reason = Some(RemoveReason::Size);
+        }
+    }
+}
+
+/// Selects, in order, until the need of one filesystem is met; then drops what has become superfluous, the most valuable
+/// first.
+fn select(candidates: &mut [Candidate<'_>], filesystem: FilesystemId, need: Need) {
+    let by_limits = candidates.iter().filter(|c| c.reason.is_some() && c.is_on(filesystem));
+    let wanted = by_limits.fold(need, |open, candidate| open.less(candidate.yields()));
+    let mut gained = Need::default();
+    let mut selected = Vec::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        let open = wanted.less(gained);
+        if open.is_met() {
+            break;
+        }
+        if candidate.reason.is_none() && candidate.is_on(filesystem) && candidate.yields().helps(open) {
+            gained = gained.plus(candidate.yields());
+            selected.push(index);
+        }
+    }
+    for index in selected.into_iter().rev() {
+        let without = gained.less(candidates[index].yields());
+        if wanted.less(without) == wanted.less(gained) {
+            gained = without;
+        } else {
+            candidates[index].reason = Some(RemoveReason::Pressure);
+        }
+    }
+}
+
+fn action(runner: &RunnerFacts, cache: &Cache, decision: Decision) -> Action {
+    Action { runner: runner.runner.clone(), cache: cache.clone(), decision }
+}
+
+#[cfg(test)]
+mod tests;

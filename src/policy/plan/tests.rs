@@ -1,0 +1,318 @@
+//! Table-driven and property tests of the plan.
+
+use super::*;
+use crate::config::SiblingClaim;
+use crate::model::{
+    Bearing, Coverage, EvidenceKind, FileId, Guarded, JobReceived, Measure, ProcessFacts, Uid, Visibility,
+    Work, WorkDir,
+};
+use proptest::prelude::*;
+
+const DISK: FilesystemId = FilesystemId { major: 8, minor: 1 };
+const NOW: SystemTime = SystemTime::UNIX_EPOCH;
+
+fn now() -> SystemTime {
+    NOW + Duration::from_secs(1_000_000_000)
+}
+
+fn cache(work: &str, below: &str, bytes: u64, age: u64) -> Cache {
+    let path = Path::new(work).join(below);
+    // Identities only have to differ.
+    let ino = path
+        .as_os_str()
+        .as_encoded_bytes()
+        .iter()
+        .fold(7u64, |h, b| h.wrapping_mul(31).wrapping_add(u64::from(*b)));
+    Cache {
+        path,
+        below_work: below.into(),
+        rule: "cargo-target".into(),
+        id: FileId { dev: 1, ino },
+        owner: Uid(1000),
+        measure: Some(Measure {
+            bytes,
+            files: 1,
+            directories: 1,
+            newest: Some(now() - Duration::from_secs(age)),
+            coverage: Coverage::Whole,
+        }),
+    }
+}
+
+fn runner(number: u64, caches: &[(&str, u64, u64)]) -> RunnerFacts {
+    let work = format!("/srv/actions-runner-{number}/_work");
+    RunnerFacts {
+        runner: Runner {
+            name: format!("runner-{number}"),
+            root: format!("/srv/actions-runner-{number}").into(),
+            root_id: FileId { dev: 1, ino: number },
+            owner: Uid(1000),
+            work: Work::Present(WorkDir {
+                path: work.clone().into(),
+                id: FileId { dev: 1, ino: 100 + number },
+                owner: Uid(1000),
+                filesystem: DISK,
+            }),
+        },
+        guarded: Guarded::Yes,
+        received: JobReceived::No,
+        caches: caches.iter().map(|(below, bytes, age)| cache(&work, below, *bytes, *age)).collect(),
+        locks: Vec::new(),
+    }
+}
+
+fn facts(runners: Vec<RunnerFacts>) -> HostFacts {
+    HostFacts {
+        now: now(),
+        runners,
+        processes: ProcessFacts {
+            visibility: Visibility::Complete,
+            workers: Vec::new(),
+            listeners: Vec::new(),
+            holders: Vec::new(),
+            mounts: Vec::new(),
+        },
+        leases: Vec::new(),
+        filesystems: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn rules() -> Rules {
+    Rules {
+        claim: SiblingClaim::Idle,
+        idle_floor: Duration::from_secs(600),
+        allow_unguarded: false,
+        acting_as: Uid::ROOT,
+        now: now(),
+    }
+}
+
+fn cache_rule(max_age: Option<u64>, max_size: Option<u64>) -> CacheRule {
+    CacheRule {
+        name: "cargo-target".into(),
+        dirs: vec!["target".into()],
+        depth: 3,
+        marker: "CACHEDIR.TAG".into(),
+        max_age: max_age.map(Duration::from_secs),
+        max_size,
+    }
+}
+
+fn removed(facts: &HostFacts, evidence: &[Vec<Evidence>], actor: &Actor, bytes: u64) -> Vec<String> {
+    let needs = [(DISK, Need { bytes, inodes: 0 })];
+    let rules = rules();
+    let terms = Terms { actor, rules: &rules, cache_rules: &[], needs: &needs };
+    paths(&make(facts, evidence, &terms))
+}
+
+fn paths(plan: &Plan) -> Vec<String> {
+    let short = |path: &Path| path.to_str().unwrap().strip_prefix("/srv/actions-runner-").unwrap().to_owned();
+    plan.removals().map(|action| short(&action.cache.path)).collect()
+}
+
+fn hook(own: usize, job: &str) -> Actor {
+    Actor::Hook { own, job_directory: Some(job.into()) }
+}
+
+fn three_runners() -> HostFacts {
+    facts(vec![
+        runner(1, &[("a/a/target", 10, 9000), ("b/b/target", 10, 5000), ("job/job/target", 10, 99_000)]),
+        runner(2, &[("x/x/target", 10, 999_000)]),
+        runner(3, &[("y/y/target", 10, 8000), ("z/z/target", 10, 30)]),
+    ])
+}
+
+#[test]
+fn a_hook_takes_its_own_coldest_first_its_jobs_last_and_then_siblings() {
+    let facts = three_runners();
+    let nothing = vec![Vec::new(); 3];
+    let own = ["1/_work/a/a/target", "1/_work/b/b/target", "1/_work/job/job/target"];
+    let siblings = ["2/_work/x/x/target", "3/_work/y/y/target"];
+    for (need, expected) in [
+        (0, vec![]),
+        (1, own[..1].to_vec()),
+        (11, own[..2].to_vec()),
+        (30, own.to_vec()),
+        (31, [&own[..], &siblings[..1]].concat()),
+        (10_000, [&own[..], &siblings[..]].concat()),
+    ] {
+        assert_eq!(removed(&facts, &nothing, &hook(0, "job"), need), expected, "need {need}");
+    }
+}
+
+#[test]
+fn only_what_is_needed_goes() {
+    let facts = facts(vec![runner(
+        1,
+        &[("a/a/target", 50, 9000), ("b/b/target", 12_800, 8000), ("c/c/target", 60, 7000)],
+    )]);
+    let nothing = vec![Vec::new()];
+    assert_eq!(removed(&facts, &nothing, &hook(0, "-"), 50), ["1/_work/a/a/target"]);
+    // With the large one the small ones are not needed any more.
+    assert_eq!(removed(&facts, &nothing, &hook(0, "-"), 60), ["1/_work/b/b/target"]);
+}
+
+#[test]
+fn every_kind_of_evidence_protects_a_sibling_and_the_other_sibling_goes() {
+    let facts = three_runners();
+    for kind in EvidenceKind::ALL {
+        for bearing in [Bearing::InUse, Bearing::CannotTell, Bearing::Forbids] {
+            let evidence = vec![Vec::new(), vec![Evidence::new(kind, bearing, "x")], Vec::new()];
+            let gone = removed(&facts, &evidence, &Actor::Sweep, 10_000);
+            assert!(!gone.iter().any(|path| path.starts_with("2/")), "{kind} {bearing:?}: {gone:?}");
+            assert!(gone.iter().any(|path| path.starts_with("3/")), "{kind} {bearing:?}: {gone:?}");
+        }
+    }
+}
+
+#[test]
+fn a_second_worker_in_its_own_work_directory_protects_a_hooks_own_caches() {
+    let facts = three_runners();
+    for (kind, within, protects) in [
+        (EvidenceKind::WorkerProcess, None, true),
+        (EvidenceKind::Lease, None, true),
+        (EvidenceKind::Unguarded, None, false),
+        (EvidenceKind::Visibility, None, false),
+        (EvidenceKind::UnattributedWorker, None, false),
+        (EvidenceKind::ProcessInside, Some("/srv/actions-runner-1/_work/job"), false),
+        (EvidenceKind::ProcessInside, Some("/srv/actions-runner-1/_work/a/a/target/debug"), true),
+        (EvidenceKind::BuildLock, Some("/srv/actions-runner-1/_work/a/a/target"), true),
+        (EvidenceKind::MountInside, Some("/srv/actions-runner-1/_work"), false),
+    ] {
+        let found =
+            Evidence { kind, bearing: Bearing::InUse, within: within.map(PathBuf::from), detail: "x".into() };
+        let gone = removed(&facts, &[vec![found], Vec::new(), Vec::new()], &hook(0, "job"), 1);
+        assert_eq!(
+            gone.first().is_some_and(|path| path == "1/_work/a/a/target"),
+            !protects,
+            "{kind} {within:?}"
+        );
+        assert_eq!(gone.len(), 1, "something is reclaimed all the same: {gone:?}");
+    }
+}
+
+#[test]
+fn a_shared_work_directory_is_nobodys_own() {
+    let mut facts = three_runners();
+    facts.runners[1].runner.work = facts.runners[0].runner.work.clone();
+    facts.runners[1].caches.clear();
+    let evidence = vec![vec![Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, "x")]; 3];
+    assert_eq!(removed(&facts, &evidence, &hook(0, "job"), 1), Vec::<String>::new());
+    assert_eq!(removed(&facts, &vec![Vec::new(); 3], &hook(0, "job"), 1), ["1/_work/a/a/target"]);
+}
+
+#[test]
+fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
+    let facts = three_runners();
+    let needs = [(DISK, Need { bytes: 31, inodes: 0 })];
+    let plan = |rules: Rules, evidence: Vec<Evidence>| {
+        let actor = hook(0, "job");
+        let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs };
+        paths(&make(&facts, &[Vec::new(), evidence.clone(), evidence], &terms)).len()
+    };
+    let unguarded = vec![Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, "x")];
+    assert_eq!(plan(rules(), Vec::new()), 4);
+    assert_eq!(plan(Rules { claim: SiblingClaim::Never, ..rules() }, Vec::new()), 3);
+    assert_eq!(plan(rules(), unguarded.clone()), 3);
+    assert_eq!(plan(Rules { allow_unguarded: true, ..rules() }, unguarded), 4);
+}
+
+#[test]
+fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
+    let facts = facts(vec![runner(
+        1,
+        &[("old/o/target", 5, 9000), ("big/b/target", 900, 700), ("ok/k/target", 5, 700)],
+    )]);
+    let cache_rules = [cache_rule(Some(8000), Some(800))];
+    let rules = rules();
+    let reasons = |actor: &Actor, bytes| {
+        let needs = [(DISK, Need { bytes, inodes: 0 })];
+        let terms = Terms { actor, rules: &rules, cache_rules: &cache_rules, needs: &needs };
+        let plan = make(&facts, &[Vec::new()], &terms);
+        plan.removals().map(|a| a.decision.clone()).collect::<Vec<_>>()
+    };
+    let (age, size) = (Decision::Remove(RemoveReason::Age), Decision::Remove(RemoveReason::Size));
+    assert_eq!(reasons(&Actor::Sweep, 0), [age.clone(), size.clone()]);
+    assert_eq!(
+        reasons(&Actor::Sweep, 905),
+        [age.clone(), size.clone()],
+        "the limits' yield counts against the need"
+    );
+    assert_eq!(reasons(&Actor::Sweep, 906), [age, size, Decision::Remove(RemoveReason::Pressure)]);
+    assert!(reasons(&hook(0, "-"), 0).is_empty());
+}
+
+#[test]
+fn young_unmeasured_and_foreign_caches_stay() {
+    let mut facts = facts(vec![runner(
+        1,
+        &[("young/y/target", 9, 30), ("a/a/target", 9, 9000), ("b/b/target", 9, 9000)],
+    )]);
+    let nothing = vec![Vec::new()];
+    assert_eq!(removed(&facts, &nothing, &Actor::Sweep, 100).len(), 2);
+    facts.runners[0].caches[1].measure = None;
+    assert_eq!(removed(&facts, &nothing, &Actor::Sweep, 100), ["1/_work/b/b/target"]);
+    facts.runners[0].caches[2].owner = Uid(77);
+    assert!(removed(&facts, &nothing, &Actor::Sweep, 100).is_empty());
+}
+
+#[test]
+fn inodes_are_freed_like_bytes() {
+    let facts = facts(vec![runner(1, &[("a/a/target", 0, 9000), ("b/b/target", 500, 8000)])]);
+    let actor = Actor::Sweep;
+    let rules = rules();
+    let needs = [(DISK, Need { bytes: 0, inodes: 2 })];
+    let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs };
+    assert_eq!(paths(&make(&facts, &[Vec::new()], &terms)), ["1/_work/a/a/target"]);
+}
+
+fn any_runner(number: u64) -> impl Strategy<Value = RunnerFacts> {
+    proptest::collection::vec((0u64..1000, 0u64..100_000), 0..6).prop_map(move |caches| {
+        let named: Vec<(String, u64, u64)> = caches
+            .iter()
+            .enumerate()
+            .map(|(i, (bytes, age))| (format!("r{i}/r/target"), *bytes, *age))
+            .collect();
+        runner(
+            number,
+            &named.iter().map(|(name, bytes, age)| (name.as_str(), *bytes, *age)).collect::<Vec<_>>(),
+        )
+    })
+}
+
+proptest! {
+    /// Protected is never planned; every cache is decided on exactly once; what is planned is needed to the last one; the
+    /// same facts give the same plan.
+    #[test]
+    fn the_plan_keeps_its_promises(
+        a in any_runner(1), b in any_runner(2), c in any_runner(3),
+        busy in proptest::collection::vec(any::<bool>(), 3), need in 0u64..4000, own in 0usize..4,
+    ) {
+        let facts = facts(vec![a, b, c]);
+        let evidence: Vec<Vec<Evidence>> = busy.iter()
+            .map(|busy| if *busy { vec![Evidence::new(EvidenceKind::WorkerProcess, Bearing::InUse, "x")] } else { Vec::new() })
+            .collect();
+        let actor = if own < 3 { hook(own, "r0") } else { Actor::Sweep };
+        let rules = rules();
+        let needs = [(DISK, Need { bytes: need, inodes: 0 })];
+        let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs };
+        let plan = make(&facts, &evidence, &terms);
+
+        let total: usize = facts.runners.iter().map(|runner| runner.caches.len()).sum();
+        prop_assert_eq!(plan.actions.len(), total);
+        let mut seen: Vec<_> = plan.actions.iter().map(|action| action.cache.id).collect();
+        seen.sort();
+        seen.dedup();
+        prop_assert_eq!(seen.len(), total);
+        for action in plan.removals() {
+            let index = facts.runners.iter().position(|runner| runner.runner == action.runner).unwrap();
+            prop_assert!(!busy[index]);
+        }
+        let gain: u64 = plan.removals().map(|action| action.cache.bytes()).sum();
+        for action in plan.removals() {
+            prop_assert!(gain - action.cache.bytes() < need, "{:?} is superfluous", action.cache.path);
+        }
+        prop_assert_eq!(paths(&plan), paths(&make(&facts, &evidence, &terms)));
+    }
+}

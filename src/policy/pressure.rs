@@ -1,0 +1,134 @@
+//! Pressure: when to act, how much is needed, how bad it is.
+
+use crate::config::Watermarks;
+use crate::model::{Level, Need, Usage};
+
+/// How bad it is.
+pub fn level(usage: &Usage, marks: &Watermarks) -> Level {
+    let used = usage.used_percent();
+    if used >= marks.critical.get() {
+        Level::Critical
+    } else if used >= marks.high.get() || below_a_floor(usage, marks) {
+        Level::High
+    } else {
+        Level::Ok
+    }
+}
+
+/// What has to be freed to be content again: Use% at or below low, and both floors respected. Nothing when the level is
+/// [`Level::Ok`]: between low and high the guard rests.
+pub fn need(usage: &Usage, marks: &Watermarks) -> Need {
+    if level(usage, marks) == Level::Ok { Need::default() } else { lacking(usage, marks) }
+}
+
+/// What is lacking to the goal, whether or not there is pressure: once it has begun to act, the guard goes on to the goal.
+pub fn lacking(usage: &Usage, marks: &Watermarks) -> Need {
+    let reachable = u128::from(usage.used_bytes) + u128::from(usage.available_bytes);
+    let low = reachable * u128::from(marks.low.get()) / 100;
+    let above_low = u128::from(usage.used_bytes).saturating_sub(low) as u64;
+    let below_floor = byte_floor(usage, marks).saturating_sub(usage.available_bytes);
+    Need {
+        bytes: above_low.max(below_floor),
+        inodes: inode_floor(usage, marks).saturating_sub(usage.inodes_free),
+    }
+}
+
+fn below_a_floor(usage: &Usage, marks: &Watermarks) -> bool {
+    usage.available_bytes < byte_floor(usage, marks) || usage.inodes_free < inode_floor(usage, marks)
+}
+
+/// `pressure.min_free`, where it can be met: a floor above the filesystem's own size would keep the guard pruning for ever.
+fn byte_floor(usage: &Usage, marks: &Watermarks) -> u64 {
+    if floor_is_out_of_reach(usage, marks) { 0 } else { marks.min_free }
+}
+
+/// Whether `pressure.min_free` is more than the filesystem could ever have available.
+pub fn floor_is_out_of_reach(usage: &Usage, marks: &Watermarks) -> bool {
+    marks.min_free >= usage.used_bytes.saturating_add(usage.available_bytes)
+}
+
+fn inode_floor(usage: &Usage, marks: &Watermarks) -> u64 {
+    (u128::from(usage.inodes_total) * u128::from(marks.min_free_inodes.get()) / 100) as u64
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::units::Percent;
+    use proptest::prelude::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn marks(min_free: u64) -> Watermarks {
+        Watermarks {
+            high: Percent::new(85),
+            low: Percent::new(75),
+            critical: Percent::new(95),
+            min_free,
+            min_free_inodes: Percent::new(5),
+        }
+    }
+
+    fn disk(used: u64, available: u64, inodes_free: u64) -> Usage {
+        Usage {
+            total_bytes: (used + available) * GIB,
+            used_bytes: used * GIB,
+            available_bytes: available * GIB,
+            inodes_total: 1000,
+            inodes_free,
+        }
+    }
+
+    #[test]
+    fn levels() {
+        for (used, available, inodes, min_free, expected) in [
+            (84, 16, 500, 0, Level::Ok),
+            (85, 15, 500, 0, Level::High),
+            (849, 151, 500, 0, Level::High), // 84.9 % is 85 % to df
+            (95, 5, 500, 0, Level::Critical),
+            (50, 50, 500, 51, Level::High), // below the floor
+            (50, 50, 500, 50, Level::Ok),   // exactly at it
+            (50, 50, 49, 0, Level::High),   // inodes
+            (50, 50, 50, 0, Level::Ok),
+            (5, 5, 500, 15, Level::Ok), // a floor that this disk cannot have
+        ] {
+            let usage = disk(used, available, inodes);
+            assert_eq!(
+                level(&usage, &marks(min_free * GIB)),
+                expected,
+                "{used}/{available}/{inodes}/{min_free}"
+            );
+        }
+    }
+
+    #[test]
+    fn the_tighter_of_watermark_and_floor_rules() {
+        assert_eq!(need(&disk(84, 16, 500), &marks(0)).bytes, 0, "it rests between low and high");
+        assert_eq!(need(&disk(90, 10, 500), &marks(0)).bytes, 15 * GIB);
+        assert_eq!(need(&disk(90, 10, 500), &marks(40 * GIB)).bytes, 30 * GIB);
+        assert_eq!(need(&disk(50, 50, 20), &marks(0)), Need { bytes: 0, inodes: 30 });
+    }
+
+    #[test]
+    fn a_filesystem_without_inode_counts_never_lacks_them() {
+        let btrfs = Usage { inodes_total: 0, inodes_free: 0, ..disk(50, 50, 0) };
+        assert_eq!(level(&btrfs, &marks(0)), Level::Ok);
+    }
+
+    proptest! {
+        /// Freeing what was needed is enough, and one percent less is not.
+        #[test]
+        fn the_need_is_exact(used in 0u64..1 << 50, available in 1u64..1 << 50, min_free in 0u64..1 << 50) {
+            let usage = Usage { total_bytes: used + available, used_bytes: used, available_bytes: available,
+                inodes_total: 0, inodes_free: 0 };
+            let marks = marks(min_free);
+            let need = need(&usage, &marks);
+            if need.bytes > 0 && need.bytes <= used {
+                let freed = |bytes: u64| Usage { used_bytes: used - bytes, available_bytes: available + bytes, ..usage };
+                prop_assert!(lacking(&freed(need.bytes), &marks).is_met());
+                prop_assert!(!lacking(&freed(need.bytes - 1), &marks).is_met());
+                prop_assert_eq!(level(&freed(need.bytes), &marks), Level::Ok);
+            }
+        }
+    }
+}

@@ -1,0 +1,116 @@
+//! What forbids to remove one cache.
+
+use crate::config::SiblingClaim;
+use crate::model::{Bearing, Cache, Coverage, Evidence, EvidenceKind, KeepReason, Runner, Uid};
+use std::time::{Duration, SystemTime};
+
+/// Whose cache it is, as seen by the guard that would remove it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Relation {
+    /// It belongs to the runner whose hook we are, and to no other: its job has not begun its steps.
+    Own,
+    /// It belongs to somebody else, or to several.
+    Sibling,
+}
+
+/// The rules by which caches are protected.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules {
+    /// `siblings.claim`.
+    pub claim: SiblingClaim,
+    /// `siblings.idle_floor`.
+    pub idle_floor: Duration,
+    /// `runners.allow_unguarded`.
+    pub allow_unguarded: bool,
+    /// Who we are: root removes what belongs to the work directory's owner or to root, others only their own.
+    pub acting_as: Uid,
+    /// The wall clock of the facts.
+    pub now: SystemTime,
+}
+
+/// Why `cache` must be kept, if it must. `evidence` is its runner's.
+pub fn against(
+    cache: &Cache,
+    runner: &Runner,
+    evidence: &[Evidence],
+    relation: Relation,
+    rules: &Rules,
+) -> Option<KeepReason> {
+    if relation == Relation::Sibling && rules.claim == SiblingClaim::Never {
+        return Some(KeepReason::SiblingsOff);
+    }
+    let counting: Vec<Evidence> = match relation {
+        Relation::Own => evidence.iter().filter(|e| counts_for_own(e, cache)).cloned().collect(),
+        Relation::Sibling => {
+            let recent = recent_content(cache, rules);
+            evidence.iter().filter(|e| counts_for_sibling(e, rules)).cloned().chain(recent).collect()
+        }
+    };
+    if !counting.is_empty() {
+        return Some(KeepReason::Protected(counting));
+    }
+    foreign_owner(cache, runner, rules.acting_as).map(KeepReason::ForeignOwner)
+}
+
+/// Against one's own caches counts who else works on this runner, and whatever is inside the cache itself.
+fn counts_for_own(evidence: &Evidence, cache: &Cache) -> bool {
+    match evidence.kind {
+        EvidenceKind::WorkerProcess | EvidenceKind::Lease | EvidenceKind::JobReceived => true,
+        EvidenceKind::ProcessInside
+        | EvidenceKind::MountInside
+        | EvidenceKind::BuildLock
+        | EvidenceKind::DirectoryLock => {
+            evidence.within.as_deref().is_none_or(|place| place.starts_with(&cache.path))
+        }
+        EvidenceKind::UnattributedWorker
+        | EvidenceKind::RecentContent
+        | EvidenceKind::Unguarded
+        | EvidenceKind::Visibility => false,
+    }
+}
+
+/// Against a sibling's counts everything.
+fn counts_for_sibling(evidence: &Evidence, rules: &Rules) -> bool {
+    !(evidence.kind == EvidenceKind::Unguarded && rules.allow_unguarded)
+}
+
+/// Newest content decides, never a directory's own time: that stays old while files deep below change. A time in the
+/// future is young.
+pub fn recent_content(cache: &Cache, rules: &Rules) -> Option<Evidence> {
+    let measure = match &cache.measure {
+        Some(measure) if measure.coverage == Coverage::Whole => measure,
+        _ => {
+            let detail = "its content could not be examined whole, so its age is not known";
+            return Some(Evidence::within(
+                EvidenceKind::RecentContent,
+                Bearing::CannotTell,
+                cache.path.clone(),
+                detail,
+            ));
+        }
+    };
+    let age = rules.now.duration_since(measure.newest?).unwrap_or(Duration::ZERO);
+    (age < rules.idle_floor).then(|| {
+        let detail = format!(
+            "content written {} s ago, the idle floor is {} s",
+            age.as_secs(),
+            rules.idle_floor.as_secs()
+        );
+        Evidence::within(EvidenceKind::RecentContent, Bearing::Forbids, cache.path.clone(), detail)
+    })
+}
+
+fn foreign_owner(cache: &Cache, runner: &Runner, acting_as: Uid) -> Option<String> {
+    let work_owner = runner.work_dir().map(|work| work.owner);
+    let may = if acting_as == Uid::ROOT {
+        Some(cache.owner) == work_owner || cache.owner == Uid::ROOT
+    } else {
+        cache.owner == acting_as
+    };
+    (!may).then(|| {
+        format!(
+            "it belongs to uid {}, and we are uid {acting_as}: only the privileged sweep may remove it",
+            cache.owner
+        )
+    })
+}

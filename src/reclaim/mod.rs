@@ -1,0 +1,7 @@
+//! The only code that renames or deletes what runners own.
+//!
+//! [`claim`] takes a cache away from its place in one rename, under the host lock. [`trash`] is where claimed trees lie
+//! until they are gone. [`remove_tree`] deletes them, by handle, outside the lock.
+
+pub mod claim;
+pub mod trash;

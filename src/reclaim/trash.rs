@@ -1,0 +1,293 @@
+//! Trash: `<work>/.disk-guard/trash/`, on the same mount as the caches, so that a claim is a rename.
+//!
+//! ```text
+//! _work/.disk-guard/trash/spare/              an empty slot, kept for the day when no inode is left to make one
+//! _work/.disk-guard/trash/slot-PID-N/tree     a claimed cache
+//! _work/.disk-guard/trash/fenced-PID-N        a claimed cache that its own runner's hook has taken out of a slot
+//! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made
+//! ```
+//!
+//! **A slot is a fencing token.** A claim makes its slot first, then looks at the evidence, then renames the cache into the
+//! slot by the slot's handle. A hook that could not get the host lock in time removes every empty slot of its own runner
+//! before it lets the job begin ([`Trash::fence`]): from then on the rename of a claimer that was suspended between its
+//! look and its rename fails, because nothing can be renamed into a directory that has been removed. A claimed tree that is
+//! already in a slot is taken out of it, so that it cannot be put back under a running job either. Thus the order between a
+//! claim and a job's start does not hang on clocks.
+//!
+//! **Nothing is lost.** Whatever lies here was claimed. A crash leaves it here, and the next run deletes it. The names that
+//! are to be deleted are read under the host lock, when no claim is under way that might still put its tree back.
+//!
+//! All of this lies in a directory that the runner's user can write. Names are never followed: everything is opened
+//! beneath the work directory's handle, without links and mounts on the way; and a `.disk-guard` of a foreign owner, a
+//! link or a file in its place makes claims in this work directory fail.
+
+use crate::model::Uid;
+use crate::sys::dir::Dir;
+use rustix::fs::{AtFlags, Mode, RenameFlags, fchown, mkdirat, renameat_with, unlinkat};
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+const HOME: &str = ".disk-guard";
+const TRASH: &str = "trash";
+const SPARE: &str = "spare";
+
+/// What the claimed cache is called inside its slot.
+pub const TREE: &str = "tree";
+
+/// How a cache is called that was claimed in its own parent directory.
+pub const BESIDE: &str = ".disk-guard-trash-";
+
+/// More entries than this are not dealt with in one run.
+const MAX_ENTRIES: usize = 4096;
+
+/// The trash of one work directory.
+#[derive(Debug)]
+pub struct Trash {
+    dir: Dir,
+    owner: Uid,
+}
+
+/// An empty directory, made for one claim.
+#[derive(Debug)]
+pub struct Slot {
+    /// Its handle. Renaming into it fails once it has been removed.
+    pub dir: Dir,
+    /// Its name in the trash directory.
+    pub name: OsString,
+}
+
+/// Names that no other process uses at the same time, and this one never again.
+pub(super) fn unique(prefix: &str) -> OsString {
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    OsString::from(format!("{prefix}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+impl Trash {
+    /// Opens the trash of a work directory; `None` when there is none yet.
+    ///
+    /// # Errors
+    /// When something else stands in its place, or it cannot be opened.
+    pub fn open(work: &Dir, owner: Uid) -> io::Result<Option<Self>> {
+        let home = match work.descend(HOME) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            result => result.map_err(named)?,
+        };
+        check_owner(&home, owner)?;
+        match home.descend(TRASH) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            result => Ok(Some(Self { dir: result.map_err(named)?, owner })),
+        }
+    }
+
+    /// The same, and makes it when it is missing.
+    ///
+    /// # Errors
+    /// As [`Trash::open`]; `ENOSPC` when no inode is left.
+    pub fn open_or_make(work: &Dir, owner: Uid) -> io::Result<Self> {
+        if let Some(trash) = Self::open(work, owner)? {
+            return Ok(trash);
+        }
+        let home = make_owned(work, OsStr::new(HOME), owner).map_err(named)?;
+        check_owner(&home, owner)?;
+        let dir = make_owned(&home, OsStr::new(TRASH), owner).map_err(named)?;
+        Ok(Self { dir, owner })
+    }
+
+    /// Makes a slot; when the filesystem has no inode left, the spare becomes it.
+    ///
+    /// # Errors
+    /// `ENOSPC` or `EDQUOT` when there is no spare either; what mkdirat(2) says otherwise.
+    pub fn make_slot(&self) -> io::Result<Slot> {
+        let name = unique("slot-");
+        match make_new(&self.dir, &name, self.owner) {
+            Ok(dir) => Ok(Slot { dir, name }),
+            Err(error) if is_full(&error) => {
+                renameat_with(&self.dir, SPARE, &self.dir, &name, RenameFlags::NOREPLACE)
+                    .map_err(|_| error)?;
+                Ok(Slot { dir: self.dir.descend(&name)?, name })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Removes a slot that is empty.
+    pub fn discard(&self, slot: &Slot) {
+        // One that a hook's fence has removed already is no loss; one that is not empty stays for the next run.
+        let _ = unlinkat(&self.dir, &slot.name, AtFlags::REMOVEDIR);
+    }
+
+    /// Keeps the spare slot at hand, for the day when no inode is left.
+    ///
+    /// # Errors
+    /// What mkdirat(2) says.
+    pub fn keep_spare(&self) -> io::Result<()> {
+        match self.dir.status_of(SPARE) {
+            Ok(_) => Ok(()),
+            Err(_) => make_new(&self.dir, OsStr::new(SPARE), self.owner).map(drop),
+        }
+    }
+
+    /// What is to be deleted. Read it under the host lock: then no claim is under way that might put its tree back.
+    ///
+    /// # Errors
+    /// What getdents64(2) says.
+    pub fn entries(&self) -> io::Result<Vec<OsString>> {
+        let mut names = self.dir.names(MAX_ENTRIES)?;
+        names.retain(|name| name != SPARE);
+        Ok(names)
+    }
+
+    /// Makes every claim on this runner that has not renamed yet fail, and takes what has been claimed out of reach of
+    /// being put back. For the runner's own hook, when it lets the job begin without having had the host lock.
+    ///
+    /// # Errors
+    /// What getdents64(2) says. What cannot be fenced is left: then it is not the runner's own.
+    pub fn fence(&self) -> io::Result<()> {
+        for name in self.dir.names(MAX_ENTRIES)? {
+            if unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY) {
+                if let Ok(slot) = self.dir.descend(&name) {
+                    let _ = renameat_with(&slot, TREE, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The directory itself, for deleting entries by name.
+    pub fn dir(&self) -> &Dir {
+        &self.dir
+    }
+}
+
+/// Whether a name below a checkout is that of a cache which was claimed in place.
+pub fn is_claimed_beside(name: &OsStr) -> bool {
+    name.as_bytes().starts_with(BESIDE.as_bytes())
+}
+
+/// No block, no inode, no quota left.
+pub(super) fn is_full(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
+}
+
+/// Makes a directory, or opens the one that is there.
+fn make_owned(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
+    match make_new(parent, name, owner) {
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => parent.descend(name),
+        result => result,
+    }
+}
+
+/// Makes a directory and, as root, gives it to the runner's user: its hook must be able to fence.
+fn make_new(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
+    mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
+    let dir = parent.descend(name)?;
+    if nix::unistd::geteuid().is_root() && owner != Uid::ROOT {
+        // By handle: the runner's user may have put anything in the name's place meanwhile, but a directory that is not
+        // root's is not one that we have just made.
+        if dir.status()?.owner == Uid::ROOT {
+            fchown(&dir, Some(rustix::fs::Uid::from_raw(owner.0)), None)?;
+        }
+    }
+    Ok(dir)
+}
+
+fn check_owner(home: &Dir, owner: Uid) -> io::Result<()> {
+    let found = home.status()?.owner;
+    if found == owner || found == Uid::ROOT {
+        return Ok(());
+    }
+    Err(io::Error::new(
+        io::ErrorKind::PermissionDenied,
+        format!("`{HOME}` belongs to uid {found}, the work directory to uid {owner}: remove it"),
+    ))
+}
+
+fn named(error: io::Error) -> io::Error {
+    match error.raw_os_error() {
+        Some(nix::libc::ELOOP | nix::libc::ENOTDIR | nix::libc::EXDEV) => {
+            io::Error::new(error.kind(), format!("`{HOME}` is not a plain directory ({error}): remove it"))
+        }
+        _ => error,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir, create_dir_all, write};
+    use std::os::unix::fs::symlink;
+
+    fn work() -> (tempfile::TempDir, Dir, Uid) {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, _) = Dir::resolve(temp.path()).unwrap();
+        let owner = dir.status().unwrap().owner;
+        (temp, dir, owner)
+    }
+
+    /// The heart of the fence: a removed slot can no longer receive a tree, a kept one can.
+    #[test]
+    fn nothing_can_be_renamed_into_a_fenced_slot() {
+        let (temp, work, owner) = work();
+        create_dir_all(temp.path().join("r/r/target")).unwrap();
+        let trash = Trash::open_or_make(&work, owner).unwrap();
+        let parent = work.descend("r/r").unwrap();
+        let rename = |slot: &Slot| renameat_with(&parent, "target", &slot.dir, TREE, RenameFlags::NOREPLACE);
+
+        let fenced = trash.make_slot().unwrap();
+        trash.fence().unwrap();
+        assert_eq!(rename(&fenced), Err(Errno::NOENT));
+        assert!(temp.path().join("r/r/target").exists());
+
+        let slot = trash.make_slot().unwrap();
+        rename(&slot).expect("an unfenced slot receives the tree");
+        trash.fence().unwrap();
+        assert!(slot.dir.status_of(TREE).is_err(), "it cannot be put back from where it was");
+        let left = trash.entries().unwrap();
+        assert!(
+            left.iter().any(|name| name.as_bytes().starts_with(b"fenced-")),
+            "it is still there: {left:?}"
+        );
+    }
+
+    #[test]
+    fn the_spare_stands_in_when_no_inode_is_left_and_is_no_trash() {
+        let (_temp, work, owner) = work();
+        assert!(Trash::open(&work, owner).unwrap().is_none());
+        let trash = Trash::open_or_make(&work, owner).unwrap();
+        trash.keep_spare().unwrap();
+        trash.keep_spare().unwrap();
+        assert!(trash.entries().unwrap().is_empty());
+        let slot = trash.make_slot().unwrap();
+        assert_eq!(trash.entries().unwrap(), [slot.name.clone()]);
+        trash.discard(&slot);
+        assert!(trash.entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_stands_in_the_trashs_place_is_not_used() {
+        for attack in ["link", "file", "trash-link"] {
+            let (temp, work, owner) = work();
+            create_dir(temp.path().join("victim")).unwrap();
+            match attack {
+                "link" => symlink("victim", temp.path().join(HOME)).unwrap(),
+                "file" => write(temp.path().join(HOME), "").unwrap(),
+                _ => {
+                    create_dir(temp.path().join(HOME)).unwrap();
+                    symlink("../victim", temp.path().join(HOME).join(TRASH)).unwrap();
+                }
+            }
+            let error = Trash::open_or_make(&work, owner).unwrap_err();
+            assert!(error.to_string().contains("remove it"), "{attack}: {error}");
+            assert_eq!(std::fs::read_dir(temp.path().join("victim")).unwrap().count(), 0);
+        }
+        let (_temp, work, owner) = work();
+        Trash::open_or_make(&work, owner).expect("a clean work directory gets its trash");
+        assert!(
+            Trash::open_or_make(&work, Uid(owner.0 + 1)).is_err() == (owner != Uid::ROOT),
+            "a foreign owner"
+        );
+    }
+}

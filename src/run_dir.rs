@@ -1,0 +1,308 @@
+//! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
+//!
+//! It holds `host.lock`, `leases/` and `requests/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
+//! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
+//! file: two guards with two lock files would not exclude each other.
+//!
+//! Records are published whole: written under a dot-name and renamed, so a reader never sees half of one.
+
+use crate::model::Uid;
+use crate::sys::dir::Dir;
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, unlinkat};
+use std::ffi::{OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+
+/// A directory of records has at most this many; more is somebody's flood, is not read to its end, and proves nothing.
+pub const MAX_RECORDS: usize = 4096;
+
+/// One record is at most this long.
+pub const MAX_RECORD_BYTES: u64 = 16 * 1024;
+
+/// Why the directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirError {
+    /// It is not there and could not be made.
+    #[error(
+        "the shared directory {path} does not exist and cannot be made ({source}); run `systemd-tmpfiles --create` or \
+         `install -d -m 2755 -g disk-guard {path}` as root, or set paths.run_dir"
+    )]
+    Missing {
+        /// Where it should be.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is there and cannot be used.
+    #[error("the shared directory {path} cannot be used: {operation}: {source}")]
+    Unusable {
+        /// Where it is.
+        path: String,
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others could replace the lock.
+    #[error(
+        "the shared directory {path} is not root's alone ({why}): others could replace the host lock in it; \
+         run `chown root {path} && chmod 2755 {path}`"
+    )]
+    Untrusted {
+        /// Where it is.
+        path: String,
+        /// Who can write it.
+        why: String,
+    },
+}
+
+/// The kinds of records.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Records {
+    /// One a live job.
+    Leases,
+    /// One a wish for a privileged sweep.
+    Requests,
+}
+
+impl Records {
+    fn directory(self) -> &'static str {
+        match self {
+            Self::Leases => "leases",
+            Self::Requests => "requests",
+        }
+    }
+}
+
+/// The opened directory.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    dir: Dir,
+}
+
+impl RunDir {
+    /// Opens it, and makes it when it is missing and we may.
+    ///
+    /// # Errors
+    /// [`RunDirError`].
+    pub fn open(path: &Path) -> Result<Self, RunDirError> {
+        let display = || path.display().to_string();
+        let dir = match Dir::resolve(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::make(path).map_err(|source| RunDirError::Missing { path: display(), source })?
+            }
+            result => result.map(|(dir, _)| dir).map_err(|source| RunDirError::Unusable {
+                path: display(),
+                operation: "opening it",
+                source,
+            })?,
+        };
+        if nix::unistd::geteuid().is_root() {
+            let status = dir.status().map_err(|source| RunDirError::Unusable {
+                path: display(),
+                operation: "looking at it",
+                source,
+            })?;
+            if let Some(why) = untrusted(status.owner, status.mode) {
+                return Err(RunDirError::Untrusted { path: display(), why });
+            }
+        }
+        Ok(Self { path: path.to_owned(), dir })
+    }
+
+    fn make(path: &Path) -> io::Result<Dir> {
+        mkdirat(rustix::fs::CWD, path, Mode::from_raw_mode(0o755))?;
+        Ok(Dir::resolve(path)?.0)
+    }
+
+    /// Where it is, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens `host.lock`, which is made once and never removed.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn lock_file(&self) -> Result<File, RunDirError> {
+        // Group members may lock, others may not even read: who can open a lock file can hold it for ever.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match openat(&self.dir, "host.lock", flags, Mode::empty()) {
+            Err(rustix::io::Errno::NOENT) => {
+                openat(&self.dir, "host.lock", flags | OFlags::CREATE, Mode::from_raw_mode(0o660))
+            }
+            result => result,
+        };
+        file.map(File::from).map_err(|error| self.unusable("opening host.lock", error.into()))
+    }
+
+    /// The identity of `host.lock`, to find its holders in `/proc/locks`.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn lock_id(&self) -> Result<crate::model::FileId, RunDirError> {
+        self.dir
+            .status_of("host.lock")
+            .map(|status| status.id)
+            .map_err(|error| self.unusable("looking at host.lock", error))
+    }
+
+    fn records(&self, records: Records) -> io::Result<Dir> {
+        self.dir.descend(records.directory())
+    }
+
+    /// Publishes a record under `name`, replacing one of our own.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn publish(&self, records: Records, name: &str, content: &[u8]) -> Result<(), RunDirError> {
+        self.try_publish(records, name, content).map_err(|error| self.unusable("writing a record", error))
+    }
+
+    fn try_publish(&self, records: Records, name: &str, content: &[u8]) -> io::Result<()> {
+        let dir = match self.records(records) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                // Sticky: members of the group add records and remove only their own.
+                mkdirat(&self.dir, records.directory(), Mode::from_raw_mode(0o1770))?;
+                self.records(records)?
+            }
+            result => result?,
+        };
+        let draft = format!(".{}-{name}", std::process::id());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&dir, draft.as_str(), flags, Mode::from_raw_mode(0o640))?);
+        let written = file
+            .write_all(content)
+            .and_then(|()| Ok(renameat_with(&dir, draft.as_str(), &dir, name, RenameFlags::empty())?));
+        if written.is_err() {
+            let _ = unlinkat(&dir, draft.as_str(), AtFlags::empty());
+        }
+        written
+    }
+
+    /// All records: name, owner and content. A record that vanishes meanwhile is left out, one that cannot be read is
+    /// there with the reason.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`] when the directory is there and cannot be read; a missing one holds no records.
+    pub fn read_all(&self, records: Records) -> Result<Vec<Record>, RunDirError> {
+        let dir = match self.records(records) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.map_err(|error| self.unusable("opening the records", error))?,
+        };
+        let names =
+            dir.names(MAX_RECORDS + 1).map_err(|error| self.unusable("listing the records", error))?;
+        if names.len() > MAX_RECORDS {
+            let flood =
+                io::Error::other(format!("{} holds more than {MAX_RECORDS} files", records.directory()));
+            return Err(self.unusable("listing the records", flood));
+        }
+        let mut found = Vec::with_capacity(names.len());
+        for name in names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b".")) {
+            let owner = match dir.status_of(&name) {
+                Ok(status) => status.owner,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => return Err(self.unusable("looking at a record", error)),
+            };
+            match dir.read_file(&name, MAX_RECORD_BYTES) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                content => found.push(Record { name, owner, content }),
+            }
+        }
+        Ok(found)
+    }
+
+    /// Removes one record; one that is gone already is fine.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn remove(&self, records: Records, name: &OsStr) -> Result<(), RunDirError> {
+        let removed = self.records(records).and_then(|dir| Ok(unlinkat(&dir, name, AtFlags::empty())?));
+        match removed {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                Err(self.unusable("removing a record", error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a record is there.
+    pub fn holds(&self, records: Records, name: &str) -> bool {
+        self.records(records).and_then(|dir| dir.status_of(name)).is_ok()
+    }
+
+    fn unusable(&self, operation: &'static str, source: io::Error) -> RunDirError {
+        RunDirError::Unusable { path: self.path.display().to_string(), operation, source }
+    }
+}
+
+/// One record's file.
+#[derive(Debug)]
+pub struct Record {
+    /// Its name.
+    pub name: OsString,
+    /// Its owner: the one thing about it that cannot be forged.
+    pub owner: Uid,
+    /// What it says, or why it cannot be read.
+    pub content: io::Result<Vec<u8>>,
+}
+
+/// Who but root could replace a file in a directory of this owner and mode, if anybody.
+fn untrusted(owner: Uid, mode: u32) -> Option<String> {
+    const STICKY: u32 = 0o1000;
+    if owner != Uid::ROOT {
+        Some(format!("owned by uid {owner}"))
+    } else if mode & 0o022 != 0 && mode & STICKY == 0 {
+        Some(format!("mode {:04o}", mode & 0o7777))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_published_whole_read_back_and_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(&temp.path().join("run")).unwrap();
+        assert!(run.read_all(Records::Leases).unwrap().is_empty());
+        run.publish(Records::Leases, "a", b"one").unwrap();
+        run.publish(Records::Leases, "a", b"two").unwrap();
+        let records = run.read_all(Records::Leases).unwrap();
+        assert_eq!(records.len(), 1);
+        assert_eq!(records[0].content.as_ref().unwrap(), b"two");
+        assert!(run.holds(Records::Leases, "a"));
+        run.remove(Records::Leases, OsStr::new("a")).unwrap();
+        run.remove(Records::Leases, OsStr::new("a")).unwrap();
+        assert!(run.read_all(Records::Leases).unwrap().is_empty());
+    }
+
+    #[test]
+    fn a_record_that_is_a_link_is_told_as_unreadable() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        run.publish(Records::Leases, "good", b"x").unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", temp.path().join("leases/link")).unwrap();
+        let records = run.read_all(Records::Leases).unwrap();
+        assert_eq!(records.iter().filter(|r| r.content.is_ok()).count(), 1);
+        assert_eq!(records.iter().filter(|r| r.content.is_err()).count(), 1);
+    }
+
+    #[test]
+    fn a_missing_parent_says_what_to_do() {
+        let error = RunDir::open(Path::new("/nonexistent/run")).unwrap_err().to_string();
+        assert!(error.contains("systemd-tmpfiles") && error.contains("paths.run_dir"), "{error}");
+    }
+
+    #[test]
+    fn root_trusts_only_a_directory_of_its_own() {
+        assert_eq!(untrusted(Uid(0), 0o40755), None);
+        assert_eq!(untrusted(Uid(0), 0o41777), None);
+        assert!(untrusted(Uid(0), 0o40775).is_some());
+        assert!(untrusted(Uid(1), 0o40755).is_some());
+    }
+}
