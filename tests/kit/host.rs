@@ -48,10 +48,9 @@ impl Host {
         let guard = Base(base.clone());
         for (directory, mode) in [
             ("", 0o755),
-            ("run", 0o770),
-            ("run/leases", 0o770),
-            ("run/tickets", 0o770),
-            ("run/requests", 0o770),
+            ("run", 0o2755),
+            ("run/leases", 0o1770),
+            ("run/requests", 0o1770),
             ("state", 0o755),
             ("sockets", 0o777),
             ("sbin", 0o755),
@@ -67,7 +66,7 @@ impl Host {
         File::create(&host_lock).expect("the host lock");
         std::fs::set_permissions(&host_lock, PermissionsExt::from_mode(0o660)).expect("it is ours");
         if nix::unistd::geteuid().is_root() {
-            for name in ["run", "run/leases", "run/tickets", "run/requests", "run/host.lock"] {
+            for name in ["run", "run/leases", "run/requests", "run/host.lock"] {
                 std::os::unix::fs::chown(base.join(name), Some(0), Some(SHARED_GID))
                     .expect("root gives away");
             }

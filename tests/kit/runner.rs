@@ -110,9 +110,8 @@ impl<'a> RunnerBuilder<'a> {
         if self.linked_bin {
             std::os::unix::fs::symlink("bin.2.336.0", self.root.join("bin")).expect("the link to bin");
         }
-        for program in ["Runner.Listener", "Runner.Worker"] {
-            install(&standin(), &bin.join(program));
-        }
+        install(&standin(), &bin.join("Runner.Listener"));
+        install(&bin.join("Runner.Listener"), &bin.join("Runner.Worker"));
         self.write_dot_runner(&agent);
         self.write(".service", &format!("actions.runner.acme-widgets.{agent}.service"));
         if let Some(env) = &self.env {
