@@ -2,7 +2,11 @@
 
 use super::{FileId, Uid};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+
+/// How a cache is renamed that could only be claimed within its own parent directory, for lack of an inode.
+pub const CLAIMED_BESIDE: &str = ".disk-guard-trash-";
 
 /// A directory that lies in a runner's work directory, matches a rule and carries the rule's marker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -19,6 +23,8 @@ pub struct Cache {
     pub owner: Uid,
     /// What is in it; `None` when it was not measured.
     pub measure: Option<Measure>,
+    /// Its largest files, the largest first, so that deletion can begin with them.
+    pub largest: Arc<[LargeFile]>,
 }
 
 impl Cache {
@@ -46,6 +52,16 @@ pub struct Measure {
     pub newest: Option<SystemTime>,
     /// Whether all of it was seen.
     pub coverage: Coverage,
+}
+
+/// A file worth deleting before the others, because it holds much.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LargeFile {
+    /// Relative to the tree's root.
+    pub below: PathBuf,
+    /// Allocated bytes. A file with several names is listed under each, with all its bytes: they are free only when the
+    /// last name is gone.
+    pub allocated: u64,
 }
 
 /// Whether a walk saw all of a tree.

@@ -34,6 +34,8 @@ pub struct RunnerFacts {
     pub caches: Vec<Cache>,
     /// Locks of others on those caches, and locks that could not be tried.
     pub locks: Vec<ForeignLock>,
+    /// Trees that an earlier run claimed in their own place and did not get to delete; relative to the work directory.
+    pub leftovers: Vec<PathBuf>,
 }
 
 /// What a Listener's log says of a job that has no Worker yet.

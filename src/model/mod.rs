@@ -9,7 +9,7 @@ mod plan;
 mod processes;
 mod runner;
 
-pub use cache::{Cache, CacheRule, Coverage, Measure};
+pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility};
 pub use facts::{
     ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState, RunnerFacts,

@@ -4,12 +4,13 @@
 //! mounts on the way, and carries its marker, or it is no cache. Never looked into: the runner's own directories (their
 //! names begin with `_`), ours, `.git`, and caches themselves.
 
-use crate::model::{Cache, CacheRule, WorkDir};
+use crate::model::{CLAIMED_BESIDE, Cache, CacheRule, WorkDir};
 use crate::sys::dir::Dir;
 use globset::{Glob, GlobSet, GlobSetBuilder};
 use std::ffi::OsStr;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 use walkdir::{DirEntry, WalkDir};
 
@@ -57,6 +58,8 @@ impl<'a> Matcher<'a> {
 pub struct Found {
     /// The caches, not yet measured.
     pub caches: Vec<Cache>,
+    /// What an earlier run claimed in a cache's own place and did not get to delete; relative to the work directory.
+    pub leftovers: Vec<PathBuf>,
     /// For people: what could not be read.
     pub notes: Vec<String>,
 }
@@ -92,6 +95,9 @@ pub fn find(work: &WorkDir, rules: &[CacheRule], deadline: Instant) -> io::Resul
         }
         if is_off_limits(&entry) {
             walk.skip_current_dir();
+        } else if is_claimed_beside(entry.file_name()) {
+            walk.skip_current_dir();
+            found.leftovers.extend(entry.path().strip_prefix(&work.path).map(Path::to_owned));
         } else if let Some(cache) = recognise(&dir, work, &entry, &matcher) {
             walk.skip_current_dir();
             found.caches.push(cache);
@@ -115,6 +121,10 @@ pub fn open_work(work: &WorkDir) -> io::Result<Dir> {
     }
 }
 
+fn is_claimed_beside(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(CLAIMED_BESIDE.as_bytes())
+}
+
 fn is_off_limits(entry: &DirEntry) -> bool {
     let name = entry.file_name().as_encoded_bytes();
     name == b".git" || name == b".disk-guard" || (entry.depth() == 1 && name.starts_with(b"_"))
@@ -136,6 +146,7 @@ fn recognise(dir: &Dir, work: &WorkDir, entry: &DirEntry, matcher: &Matcher<'_>)
         id: status.id,
         owner: status.owner,
         measure: None,
+        largest: Arc::default(),
     })
 }
 

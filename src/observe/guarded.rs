@@ -27,10 +27,8 @@ const CLOCK_SLACK: Duration = Duration::from_secs(2);
 /// Judges one runner. `listener` is its running Listener with the hook that its own environment names, if any.
 pub fn judge(runner: &Runner, listener: Option<(&ListenerSeen, Option<PathBuf>)>) -> Guarded {
     let from_environment = listener.as_ref().and_then(|(_, hook)| hook.as_deref());
-    if let Some(hook) = from_environment {
-        if let Guarded::Yes = runs_us(hook) {
-            return Guarded::Yes;
-        }
+    if from_environment.is_some_and(|hook| runs_us(hook).is_guarded()) {
+        return Guarded::Yes;
     }
     let env = match read_env(runner) {
         Ok(env) => env,

@@ -4,4 +4,5 @@ pub mod caches;
 pub mod filesystems;
 pub mod guarded;
 pub mod locks;
+pub mod measure;
 pub mod runners;

@@ -17,10 +17,10 @@ pub fn groups(runners: &[&Runner]) -> Vec<usize> {
 }
 
 fn overlap(one: &Runner, other: &Runner) -> bool {
-    if let (Some(a), Some(b)) = (one.work_dir(), other.work_dir()) {
-        if a.id == b.id {
-            return true;
-        }
+    if let (Some(a), Some(b)) = (one.work_dir(), other.work_dir())
+        && a.id == b.id
+    {
+        return true;
     }
     // Also for a work directory that is absent or unusable: its path is all that is known of it, and it protects.
     let (a, b) = (one.work_path(), other.work_path());

@@ -7,11 +7,11 @@
 use super::fate;
 use super::protection::{self, Relation, Rules};
 use crate::model::{
-    Action, Cache, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Need, Plan,
+    Action, Cache, CacheRule, Decision, Evidence, FileId, FilesystemId, HostFacts, KeepReason, Need, Plan,
     RemoveReason, Runner, RunnerFacts,
 };
 use std::cmp::Reverse;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
@@ -41,6 +41,8 @@ pub struct Terms<'a> {
     pub cache_rules: &'a [CacheRule],
     /// What each filesystem lacks.
     pub needs: &'a [(FilesystemId, Need)],
+    /// Caches that this run has tried and could not claim or delete: they are no candidates any more.
+    pub given_up: &'a HashSet<FileId>,
 }
 
 /// Makes the plan. `evidence` is that of [`super::liveness::evidence`] for the same facts.
@@ -51,7 +53,7 @@ pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>) ->
     let mut kept = Vec::new();
     for (index, runner) in facts.runners.iter().enumerate() {
         let relation = relation(terms.actor, index, &groups);
-        for cache in caches_once(facts, index) {
+        for cache in caches_once(facts, index).filter(|cache| !terms.given_up.contains(&cache.id)) {
             match protection::against(cache, &runner.runner, &evidence[index], relation, terms.rules) {
                 Some(reason) => kept.push(action(runner, cache, Decision::Keep(reason))),
                 None => candidates.push(Candidate {
@@ -88,7 +90,7 @@ fn caches_once(facts: &HostFacts, index: usize) -> impl Iterator<Item = &Cache> 
 }
 
 /// A hook's own caches are its own only when no other runner shares its work directory.
-fn relation(actor: &Actor, index: usize, groups: &[usize]) -> Relation {
+pub fn relation(actor: &Actor, index: usize, groups: &[usize]) -> Relation {
     match actor {
         Actor::Hook { own, .. }
             if *own == index && groups.iter().filter(|group| **group == groups[index]).count() == 1 =>
@@ -139,11 +141,15 @@ impl<'a> Candidate<'a> {
         self.runner.runner.work_dir().is_some_and(|work| work.filesystem == filesystem)
     }
 
-    /// What its removal would give.
     fn yields(&self) -> Need {
-        let measure = self.cache.measure;
-        Need { bytes: measure.map_or(0, |m| m.bytes), inodes: measure.map_or(0, |m| m.files + m.directories) }
+        yields(self.cache)
     }
+}
+
+/// What the removal of a cache gives back.
+pub fn yields(cache: &Cache) -> Need {
+    let measure = cache.measure;
+    Need { bytes: measure.map_or(0, |m| m.bytes), inodes: measure.map_or(0, |m| m.files + m.directories) }
 }
 
 /// Age and size limits of the rules, which hold without any pressure.

@@ -6,9 +6,11 @@
 //! Whatever does not compare, and any doubt, puts the tree back where it was. The lock is held for a few renames, whatever
 //! the size of the trees. What "doubt" is, the caller knows: it looks again at the evidence each time it is asked.
 
-use super::trash::{BESIDE, Slot, TREE, Trash, is_full, unique};
+#![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
+
+use super::trash::{Slot, TREE, Trash, is_full, unique};
 use crate::lock::ExclusiveLock;
-use crate::model::{Cache, Evidence, Uid};
+use crate::model::{CLAIMED_BESIDE, Cache, Evidence, Uid};
 use crate::sys::dir::{Dir, Status};
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -75,7 +77,7 @@ pub fn claim(
         }
         // No inode and no spare: a rename within the parent directory needs neither.
         Err(error) if is_full(&error) => {
-            let name = unique(BESIDE);
+            let name = unique(CLAIMED_BESIDE);
             let taken = place.parent.try_clone().map_err(Claim::Failed).and_then(|parent| {
                 place.take(&parent, &name, cache, doubt)?;
                 Ok(Claimed { parent, name, slot: None })
@@ -198,6 +200,7 @@ mod tests {
             id: status.id,
             owner: status.owner,
             measure: None,
+            largest: std::sync::Arc::default(),
         };
         let lock = ExclusiveLock::acquire(&run, Duration::from_secs(1)).unwrap();
         Scene { _temp: temp, path, work, owner: status.owner, cache, lock }

@@ -4,4 +4,5 @@
 //! until they are gone. [`remove_tree`] deletes them, by handle, outside the lock.
 
 pub mod claim;
+pub mod remove_tree;
 pub mod trash;

@@ -21,13 +21,14 @@
 //! beneath the work directory's handle, without links and mounts on the way; and a `.disk-guard` of a foreign owner, a
 //! link or a file in its place makes claims in this work directory fail.
 
+#![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
+
 use crate::model::Uid;
 use crate::sys::dir::Dir;
 use rustix::fs::{AtFlags, Mode, RenameFlags, fchown, mkdirat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 const HOME: &str = ".disk-guard";
@@ -36,9 +37,6 @@ const SPARE: &str = "spare";
 
 /// What the claimed cache is called inside its slot.
 pub const TREE: &str = "tree";
-
-/// How a cache is called that was claimed in its own parent directory.
-pub const BESIDE: &str = ".disk-guard-trash-";
 
 /// More entries than this are not dealt with in one run.
 const MAX_ENTRIES: usize = 4096;
@@ -147,10 +145,10 @@ impl Trash {
     /// What getdents64(2) says. What cannot be fenced is left: then it is not the runner's own.
     pub fn fence(&self) -> io::Result<()> {
         for name in self.dir.names(MAX_ENTRIES)? {
-            if unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY) {
-                if let Ok(slot) = self.dir.descend(&name) {
-                    let _ = renameat_with(&slot, TREE, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
-                }
+            if unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY)
+                && let Ok(slot) = self.dir.descend(&name)
+            {
+                let _ = renameat_with(&slot, TREE, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
             }
         }
         Ok(())
@@ -160,11 +158,6 @@ impl Trash {
     pub fn dir(&self) -> &Dir {
         &self.dir
     }
-}
-
-/// Whether a name below a checkout is that of a cache which was claimed in place.
-pub fn is_claimed_beside(name: &OsStr) -> bool {
-    name.as_bytes().starts_with(BESIDE.as_bytes())
 }
 
 /// No block, no inode, no quota left.
@@ -247,7 +240,7 @@ mod tests {
         assert!(slot.dir.status_of(TREE).is_err(), "it cannot be put back from where it was");
         let left = trash.entries().unwrap();
         assert!(
-            left.iter().any(|name| name.as_bytes().starts_with(b"fenced-")),
+            left.iter().any(|name| name.as_encoded_bytes().starts_with(b"fenced-")),
             "it is still there: {left:?}"
         );
     }
@@ -261,7 +254,7 @@ mod tests {
         trash.keep_spare().unwrap();
         assert!(trash.entries().unwrap().is_empty());
         let slot = trash.make_slot().unwrap();
-        assert_eq!(trash.entries().unwrap(), [slot.name.clone()]);
+        assert_eq!(trash.entries().unwrap(), std::slice::from_ref(&slot.name));
         trash.discard(&slot);
         assert!(trash.entries().unwrap().is_empty());
     }

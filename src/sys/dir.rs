@@ -78,6 +78,15 @@ pub struct Entry<'a> {
     pub kind: FileType,
 }
 
+/// Where reading a batch of entries left off.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Batch {
+    /// The directory is read to its end.
+    End,
+    /// The end has not been seen yet.
+    MoreMayFollow,
+}
+
 impl Dir {
     /// Opens an absolute path in which no component is a symbolic link. Mounts may be crossed: the path is the
     /// administrator's, or was resolved by [`Dir::resolve`].
@@ -216,6 +225,45 @@ impl Dir {
         Ok(None)
     }
 
+    /// Calls `visit` for the entries of one getdents64(2) call but `.` and `..`, going on from where this handle stands.
+    /// The position belongs to the handle: two threads that read batches of one handle share the directory's entries
+    /// between them, each entry going to one. [`Dir::rewind`] starts over.
+    ///
+    /// # Errors
+    /// What getdents64(2) says; `ENOENT` on a directory that has been removed is its end.
+    pub fn read_batch(
+        &self,
+        buffer: &mut [MaybeUninit<u8>],
+        mut visit: impl FnMut(Entry<'_>),
+    ) -> io::Result<Batch> {
+        let mut reader = RawDir::new(&self.0, buffer);
+        loop {
+            match reader.next() {
+                None | Some(Err(Errno::NOENT)) => return Ok(Batch::End),
+                Some(Err(Errno::INTR)) => continue,
+                Some(Err(error)) => return Err(error.into()),
+                Some(Ok(entry)) => {
+                    let name = entry.file_name();
+                    if name != c"." && name != c".." {
+                        visit(Entry { name, kind: entry.file_type() });
+                    }
+                }
+            }
+            if reader.is_buffer_empty() {
+                return Ok(Batch::MoreMayFollow);
+            }
+        }
+    }
+
+    /// Puts this handle back to the directory's first entry.
+    ///
+    /// # Errors
+    /// What lseek(2) says.
+    pub fn rewind(&self) -> io::Result<()> {
+        rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Start(0))?;
+        Ok(())
+    }
+
     /// The names of at most `limit` entries; for directories of our own making.
     ///
     /// # Errors
@@ -307,6 +355,29 @@ mod tests {
         }
         assert!(Dir::open(&real.join("in/link")).is_err(), "an absolute path with a link in it");
         assert!(root.descend("in/deep").is_ok());
+    }
+
+    #[test]
+    fn batches_read_every_entry_once_and_again_after_a_rewind() {
+        let temp = tempfile::tempdir().unwrap();
+        let wanted: Vec<_> = (0..500).map(|i| format!("{i:03}")).collect();
+        for name in &wanted {
+            std::fs::write(temp.path().join(name), "").unwrap();
+        }
+        let (dir, _) = Dir::resolve(temp.path()).unwrap();
+        let mut buffer = vec![MaybeUninit::uninit(); 1024];
+        for _ in 0..2 {
+            let (mut names, mut batches) = (Vec::new(), 0);
+            while dir.read_batch(&mut buffer, |e| names.push(e.name.to_str().unwrap().to_owned())).unwrap()
+                == Batch::MoreMayFollow
+            {
+                batches += 1;
+            }
+            names.sort();
+            assert_eq!(names, wanted);
+            assert!(batches > 5, "one call at a time: {batches}");
+            dir.rewind().unwrap();
+        }
     }
 
     #[test]

@@ -4,4 +4,9 @@
 pub mod deadline;
 pub mod dir;
 pub mod flock;
+pub mod handles;
 pub mod process;
+pub mod work_stack;
+
+#[cfg(test)]
+pub(crate) mod testing;

@@ -36,6 +36,7 @@ fn cache(work: &str, below: &str, bytes: u64, age: u64) -> Cache {
             newest: Some(now() - Duration::from_secs(age)),
             coverage: Coverage::Whole,
         }),
+        largest: std::sync::Arc::default(),
     }
 }
 
@@ -58,6 +59,7 @@ fn runner(number: u64, caches: &[(&str, u64, u64)]) -> RunnerFacts {
         received: JobReceived::No,
         caches: caches.iter().map(|(below, bytes, age)| cache(&work, below, *bytes, *age)).collect(),
         locks: Vec::new(),
+        leftovers: Vec::new(),
     }
 }
 
@@ -102,7 +104,7 @@ fn cache_rule(max_age: Option<u64>, max_size: Option<u64>) -> CacheRule {
 fn removed(facts: &HostFacts, evidence: &[Vec<Evidence>], actor: &Actor, bytes: u64) -> Vec<String> {
     let needs = [(DISK, Need { bytes, inodes: 0 })];
     let rules = rules();
-    let terms = Terms { actor, rules: &rules, cache_rules: &[], needs: &needs };
+    let terms = Terms { actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
     paths(&make(facts, evidence, &terms))
 }
 
@@ -208,7 +210,13 @@ fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
     let needs = [(DISK, Need { bytes: 31, inodes: 0 })];
     let plan = |rules: Rules, evidence: Vec<Evidence>| {
         let actor = hook(0, "job");
-        let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs };
+        let terms = Terms {
+            actor: &actor,
+            rules: &rules,
+            cache_rules: &[],
+            needs: &needs,
+            given_up: &HashSet::new(),
+        };
         paths(&make(&facts, &[Vec::new(), evidence.clone(), evidence], &terms)).len()
     };
     let unguarded = vec![Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, "x")];
@@ -228,7 +236,13 @@ fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
     let rules = rules();
     let reasons = |actor: &Actor, bytes| {
         let needs = [(DISK, Need { bytes, inodes: 0 })];
-        let terms = Terms { actor, rules: &rules, cache_rules: &cache_rules, needs: &needs };
+        let terms = Terms {
+            actor,
+            rules: &rules,
+            cache_rules: &cache_rules,
+            needs: &needs,
+            given_up: &HashSet::new(),
+        };
         let plan = make(&facts, &[Vec::new()], &terms);
         plan.removals().map(|a| a.decision.clone()).collect::<Vec<_>>()
     };
@@ -263,7 +277,8 @@ fn inodes_are_freed_like_bytes() {
     let actor = Actor::Sweep;
     let rules = rules();
     let needs = [(DISK, Need { bytes: 0, inodes: 2 })];
-    let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs };
+    let terms =
+        Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
     assert_eq!(paths(&make(&facts, &[Vec::new()], &terms)), ["1/_work/a/a/target"]);
 }
 
@@ -296,7 +311,7 @@ proptest! {
         let actor = if own < 3 { hook(own, "r0") } else { Actor::Sweep };
         let rules = rules();
         let needs = [(DISK, Need { bytes: need, inodes: 0 })];
-        let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs };
+        let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
         let plan = make(&facts, &evidence, &terms);
 
         let total: usize = facts.runners.iter().map(|runner| runner.caches.len()).sum();

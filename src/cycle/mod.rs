@@ -1,0 +1,314 @@
+//! The loop that a hook under pressure and a sweep share: finish trash, look, plan, claim under the lock, delete outside
+//! it, measure again, until the goal is met or nothing is left that may go.
+//!
+//! - **Lock.** It is held EXCLUSIVE for the claims of one round: a few renames and fresh looks at Workers, leases and locks,
+//!   whatever the size of the trees. Trees are sized before and deleted after it.
+//! - **Stale evidence.** Facts older than half of `hook.lock_wait` are not acted on; the round begins again.
+//! - **Others at the same time.** Trash that another guard has claimed meanwhile is space that is about to be free: it is
+//!   deleted together with them and measured again before anything more is claimed. So sixty hooks that meet on a full
+//!   disk take what one would.
+//! - **When things fail.** A cache that cannot be claimed or deleted is told, and not tried again in this run; the next
+//!   cheapest takes its turn.
+
+mod round;
+
+use crate::config::Config;
+use crate::lock::LockError;
+use crate::model::{
+    Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport, Uid,
+};
+use crate::observe::filesystems::MountTable;
+use crate::observe::host::{Look, Whose};
+use crate::observe::runners::{self, Discovery};
+use crate::policy::plan::Actor;
+use crate::policy::protection::Rules;
+use crate::policy::{liveness, plan, pressure};
+use crate::reclaim::remove_tree::Progress;
+use crate::run_dir::RunDir;
+use crate::sys::process::Proc;
+use crate::model::{FileId, FilesystemId, Need, Pid};
+use std::collections::{HashMap, HashSet};
+use std::time::{Duration, Instant, SystemTime};
+
+/// Rounds of one run. Each one removes something or gives something up, so this is only reached when others fill the disk
+/// as fast as it is emptied.
+const MAX_ROUNDS: usize = 64;
+
+/// Told of everything as it happens: the journal, and progress on a terminal.
+pub trait Witness {
+    /// A filesystem is under pressure and will be acted on.
+    fn pressure(&mut self, filesystem: &Filesystem, level: Level);
+    /// A cache has been taken into trash.
+    fn claimed(&mut self, action: &Action);
+    /// A tree is going to be deleted; `progress` counts along until the returned value is dropped.
+    fn deleting(&mut self, what: &str, files: Option<u64>, progress: &std::sync::Arc<Progress>) -> Box<dyn std::any::Any>;
+    /// The end of one cache's story.
+    fn outcome(&mut self, outcome: &Outcome, took: Duration);
+    /// Unfinished trash of an earlier run is gone, or could not be deleted.
+    fn trash(&mut self, path: &std::path::Path, failure: Option<&str>);
+    /// The host lock was not obtained.
+    fn lock_failed(&mut self, error: &LockError);
+}
+
+/// What a run works with.
+pub struct Cycle<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The process table.
+    pub proc: &'a Proc,
+    /// The shared directory.
+    pub run: &'a RunDir,
+    /// Who we are in the story.
+    pub actor: Role,
+    /// The wall clock.
+    pub clock: fn() -> SystemTime,
+    /// When to stop.
+    pub deadline: Instant,
+    /// Told of everything.
+    pub witness: &'a mut dyn Witness,
+}
+
+/// Who runs the cycle.
+#[derive(Debug, Clone)]
+pub enum Role {
+    /// The started-hook of the runner with this root.
+    Hook {
+        /// The root's identity.
+        root: FileId,
+        /// The directory below `_work` that the job will use, as far as its environment can be believed.
+        job_directory: Option<std::path::PathBuf>,
+        /// The hook, its Worker and its Listener.
+        lineage: Vec<Pid>,
+    },
+    /// The timer's pass.
+    Sweep,
+}
+
+/// Everything that one preview or one round knows.
+#[derive(Debug)]
+pub struct Preview {
+    /// The facts.
+    pub facts: HostFacts,
+    /// The evidence, by runner.
+    pub evidence: Vec<Vec<Evidence>>,
+    /// The plan.
+    pub plan: Plan,
+    /// How many runners each configured glob matched.
+    pub root_matches: Vec<(String, usize)>,
+}
+
+/// What went wrong with a run as a whole.
+#[derive(Debug, thiserror::Error)]
+pub enum CycleError {
+    /// The host lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
+pub fn preview(config: &Config, proc: &Proc, run: Option<&RunDir>, now: SystemTime, deadline: Instant) -> Preview {
+    let mounts = MountTable::read(proc);
+    let discovery = runners::discover(&config.runners.roots, &mounts);
+    let root_matches = discovery.matches.clone();
+    let look = Look { proc, run, mounts: &mounts, rules: &config.caches, now, deadline };
+    let facts = look.at(discovery, Whose::Everybody);
+    let needs = facts.filesystems.iter().map(|fs| (fs.id, pressure::need(&fs.usage, &config.watermarks))).collect::<Vec<_>>();
+    let evidence = liveness::evidence(&facts, liveness::Exempt::default());
+    let rules = rules(config, now);
+    let terms = plan::Terms {
+        actor: &Actor::Sweep,
+        rules: &rules,
+        cache_rules: &config.caches,
+        needs: &needs,
+        given_up: &HashSet::new(),
+    };
+    let plan = plan::make(&facts, &evidence, &terms);
+    Preview { facts, evidence, plan, root_matches }
+}
+
+impl Preview {
+    /// The preview as the report of a run that did nothing.
+    pub fn report(self) -> RunReport {
+        let goal_met = self.plan.needs.iter().all(|(filesystem, need)| {
+            let gained = self.plan.removals().filter(|action| is_on(action, *filesystem));
+            gained.fold(*need, |open, action| open.less(plan::yields(&action.cache))).is_met()
+        });
+        let outcomes = self.plan.actions.into_iter().map(|action| {
+            let result = match action.decision {
+                crate::model::Decision::Remove(_) => ActionResult::Planned,
+                crate::model::Decision::Keep(_) => ActionResult::Kept,
+            };
+            Outcome { action, result }
+        });
+        RunReport {
+            dry_run: true,
+            goal_met,
+            outcomes: outcomes.collect(),
+            balances: self.facts.filesystems.iter().map(|fs| Balance { before: fs.clone(), after: fs.usage }).collect(),
+            freed_bytes: 0,
+            notes: self.facts.notes,
+        }
+    }
+}
+
+fn is_on(action: &Action, filesystem: FilesystemId) -> bool {
+    action.runner.work_dir().is_some_and(|work| work.filesystem == filesystem)
+}
+
+/// The rules by which this process protects caches.
+pub fn rules(config: &Config, now: SystemTime) -> Rules {
+    Rules {
+        claim: config.siblings.claim,
+        idle_floor: config.siblings.idle_floor,
+        allow_unguarded: config.runners.allow_unguarded,
+        acting_as: Uid(nix::unistd::geteuid().as_raw()),
+        now,
+    }
+}
+
+impl Cycle<'_> {
+    /// Runs until the goal is met or nothing is left that may go.
+    ///
+    /// # Errors
+    /// [`CycleError`] when the host lock was not obtained; what was removed until then stays removed.
+    pub fn run(mut self) -> Result<RunReport, (RunReport, CycleError)> {
+        let mounts = MountTable::read(self.proc);
+        let mut state = State::default();
+        let result = self.rounds(&mounts, &mut state);
+        let report = self.finish(&mounts, state);
+        result.map(|()| report.clone()).map_err(|error| (report, error))
+    }
+
+    fn rounds(&mut self, mounts: &MountTable, state: &mut State) -> Result<(), CycleError> {
+        for _ in 0..MAX_ROUNDS {
+            let discovery = runners::discover(&self.config.runners.roots, mounts);
+            let Some(actor) = self.actor_among(&discovery) else { return Ok(()) };
+            self.empty_trash(&discovery, state)?;
+            let needs = self.needs(&discovery, &actor, mounts, state);
+            let is_sweep = matches!(actor, Actor::Sweep);
+            if (needs.iter().all(|(_, need)| need.is_met()) && !is_sweep) || Instant::now() > self.deadline {
+                return Ok(());
+            }
+            if !self.round(discovery, &actor, &needs, mounts, state)? {
+                return Ok(());
+            }
+        }
+        Ok(())
+    }
+
+    /// The plan's actor: a hook's runner by its place in this discovery. A hook whose runner is not among those that the
+    /// configuration allows prunes nothing.
+    fn actor_among(&self, discovery: &Discovery) -> Option<Actor> {
+        match &self.actor {
+            Role::Sweep => Some(Actor::Sweep),
+            Role::Hook { root, job_directory, .. } => {
+                let own = discovery.runners.iter().position(|runner| runner.root_id == *root)?;
+                Some(Actor::Hook { own, job_directory: job_directory.clone() })
+            }
+        }
+    }
+
+    /// What each filesystem that this run is about lacks. Pressure begins at high; once it has begun, it ends at low.
+    fn needs(
+        &mut self,
+        discovery: &Discovery,
+        actor: &Actor,
+        mounts: &MountTable,
+        state: &mut State,
+    ) -> Vec<(FilesystemId, Need)> {
+        let marks = &self.config.watermarks;
+        let about: Vec<_> = match actor {
+            Actor::Hook { own, .. } => discovery.runners[*own].work_dir().into_iter().collect(),
+            Actor::Sweep => discovery.runners.iter().filter_map(|runner| runner.work_dir()).collect(),
+        };
+        let mut needs = Vec::new();
+        for work in about {
+            if needs.iter().any(|(id, _)| *id == work.filesystem) {
+                continue;
+            }
+            let Ok(now) = crate::observe::host::usage(work, mounts) else { continue };
+            if !state.before.contains_key(&work.filesystem) {
+                state.before.insert(work.filesystem, now.clone());
+                let level = pressure::level(&now.usage, marks);
+                if level != Level::Ok {
+                    state.under_pressure.insert(work.filesystem);
+                    self.witness.pressure(&now, level);
+                }
+            }
+            let need = match state.under_pressure.contains(&work.filesystem) {
+                true => pressure::lacking(&now.usage, marks),
+                false => pressure::need(&now.usage, marks),
+            };
+            state.after.insert(work.filesystem, now.usage);
+            needs.push((work.filesystem, need));
+        }
+        needs
+    }
+
+    /// The last measurement, and the report.
+    fn finish(&mut self, mounts: &MountTable, mut state: State) -> RunReport {
+        let discovery = runners::discover(&self.config.runners.roots, mounts);
+        for work in discovery.runners.iter().filter_map(|runner| runner.work_dir()) {
+            if let (true, Ok(now)) = (state.before.contains_key(&work.filesystem), crate::observe::host::usage(work, mounts)) {
+                state.after.insert(work.filesystem, now.usage);
+            }
+        }
+        let marks = &self.config.watermarks;
+        let is_met = |id: &FilesystemId| state.after.get(id).is_some_and(|usage| pressure::lacking(usage, marks).is_met());
+        let goal_met = state.under_pressure.iter().all(is_met);
+        let balances = state.before.into_values().map(|before| {
+            let after = state.after.get(&before.id).copied().unwrap_or(before.usage);
+            Balance { before, after }
+        });
+        let mut balances: Vec<Balance> = balances.collect();
+        balances.sort_by(|a, b| a.before.mount.cmp(&b.before.mount));
+        let decided: HashSet<FileId> = state.outcomes.iter().map(|outcome| outcome.action.cache.id).collect();
+        let mut outcomes = state.outcomes;
+        for action in state.kept.into_iter().filter(|action| !decided.contains(&action.cache.id)) {
+            let outcome = Outcome { action, result: ActionResult::Kept };
+            self.witness.outcome(&outcome, Duration::ZERO);
+            outcomes.push(outcome);
+        }
+        RunReport { dry_run: false, goal_met, balances, outcomes, freed_bytes: state.freed_bytes, notes: state.notes }
+    }
+}
+
+/// What a run remembers from round to round.
+#[derive(Debug, Default)]
+struct State {
+    /// Filesystems as they were first seen.
+    before: HashMap<FilesystemId, Filesystem>,
+    /// Their usage as it was last seen.
+    after: HashMap<FilesystemId, crate::model::Usage>,
+    /// Those on which the guard acts.
+    under_pressure: HashSet<FilesystemId>,
+    /// Ends of stories.
+    outcomes: Vec<Outcome>,
+    /// What the last plan kept.
+    kept: Vec<Action>,
+    /// Caches that could not be claimed or deleted.
+    given_up: HashSet<FileId>,
+    /// Trash that this run has tried to delete, by work directory and name.
+    tried_trash: HashSet<(FileId, std::ffi::OsString)>,
+    /// Whether a hook has come to the siblings.
+    beyond_own: bool,
+    freed_bytes: u64,
+    notes: Vec<String>,
+}
+
+impl State {
+    fn record(&mut self, witness: &mut dyn Witness, action: Action, result: ActionResult, took: Duration) {
+        if result == ActionResult::Removed {
+            self.freed_bytes += action.cache.bytes();
+        }
+        self.given_up.insert(action.cache.id);
+        let outcome = Outcome { action, result };
+        witness.outcome(&outcome, took);
+        self.outcomes.push(outcome);
+    }
+}
+
+/// A cache's name for people.
+fn describe(cache: &Cache) -> String {
+    cache.path.display().to_string()
+}

@@ -1,0 +1,268 @@
+//! One round of a run: look, plan, claim, delete.
+
+use super::{Cycle, CycleError, Role, State, describe, rules};
+use crate::lock::{ExclusiveLock, LockError, SharedLock};
+use crate::model::{
+    Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason, Need, Runner, WorkDir,
+};
+use crate::observe::caches::open_work;
+use crate::observe::filesystems::MountTable;
+use crate::observe::host::{Look, Whose};
+use crate::observe::runners::Discovery;
+use crate::policy::plan::{self, Actor, Terms};
+use crate::policy::{fate, liveness, protection};
+use crate::reclaim::claim::{Claim, Claimed, claim};
+use crate::reclaim::remove_tree::{Extent, Options, Progress, remove_tree};
+use crate::reclaim::trash::Trash;
+use crate::sys::dir::Dir;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+/// Threads that delete one tree.
+const THREADS: usize = 2;
+
+/// A claimed tree and whose it was.
+struct Taken {
+    action: Action,
+    work: Dir,
+    claimed: Claimed,
+}
+
+impl Cycle<'_> {
+    /// One round. False when there is nothing more to be done.
+    pub(super) fn round(
+        &mut self,
+        discovery: Discovery,
+        actor: &Actor,
+        needs: &[(FilesystemId, Need)],
+        mounts: &MountTable,
+        state: &mut State,
+    ) -> Result<bool, CycleError> {
+        let now = (self.clock)();
+        let (proc, run, config) = (self.proc, self.run, self.config);
+        let look = Look { proc, run: Some(run), mounts, rules: &config.caches, now, deadline: self.deadline };
+        let whose = match actor {
+            Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),
+            _ => Whose::Everybody,
+        };
+        let facts = look.at(discovery, whose);
+        let looked = Instant::now();
+        state.notes.clone_from(&facts.notes);
+        let lineage = self.lineage();
+        let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
+        let rules = rules(config, now);
+        let terms = Terms { actor, rules: &rules, cache_rules: &config.caches, needs, given_up: &state.given_up };
+        let plan = plan::make(&facts, &evidence, &terms);
+        state.kept = plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
+
+        let leftovers = facts.runners.iter().any(|runner| !runner.leftovers.is_empty());
+        if plan.removals().next().is_none() && !leftovers {
+            // A hook's own caches do not suffice: on to the siblings, if it has not looked at them yet.
+            let goes_on = matches!(actor, Actor::Hook { .. }) && !state.beyond_own;
+            state.beyond_own = true;
+            return Ok(goes_on);
+        }
+        let lock = self.exclusive()?;
+        if self.newly_claimed(&facts, state) {
+            return Ok(true);
+        }
+        let leftovers = self.open_leftovers(&facts);
+        let mut taken = Vec::new();
+        for action in plan.removals() {
+            if looked.elapsed() > config.hook.lock_wait / 2 {
+                break;
+            }
+            let doubt = Doubt { look: &look, facts: &facts, actor, rules: &rules, lineage: &lineage, looked };
+            if let Some(tree) = self.claim(&lock, action, &doubt, state) {
+                taken.push(tree);
+            }
+        }
+        drop(lock);
+        for (dir, name, path) in leftovers {
+            self.delete_trash(&dir, &name, &path);
+        }
+        for tree in taken {
+            self.delete(tree, state);
+        }
+        Ok(true)
+    }
+
+    fn lineage(&self) -> Vec<crate::model::Pid> {
+        match &self.actor {
+            Role::Hook { lineage, .. } => lineage.clone(),
+            Role::Sweep => Vec::new(),
+        }
+    }
+
+    fn exclusive(&mut self) -> Result<ExclusiveLock, CycleError> {
+        let wait = self.wait();
+        ExclusiveLock::acquire(self.run, wait).map_err(|error| self.lock_failed(error))
+    }
+
+    fn wait(&self) -> Duration {
+        self.config.hook.lock_wait.min(self.deadline.saturating_duration_since(Instant::now()))
+    }
+
+    fn lock_failed(&mut self, error: LockError) -> CycleError {
+        self.witness.lock_failed(&error);
+        error.into()
+    }
+
+    /// Claims one cache; `None` when that did not come about, which is then recorded.
+    fn claim(&mut self, lock: &ExclusiveLock, action: &Action, doubt: &Doubt<'_>, state: &mut State) -> Option<Taken> {
+        let begun = Instant::now();
+        let work_dir = action.runner.work_dir()?;
+        let result = match open_work(work_dir) {
+            Ok(work) => match claim(lock, &work, work_dir.owner, &action.cache, &mut || doubt.about(action)) {
+                Claim::Claimed(claimed) => {
+                    self.witness.claimed(action);
+                    return Some(Taken { action: action.clone(), work, claimed });
+                }
+                Claim::Restored(evidence) => ActionResult::Restored(evidence),
+                Claim::Changed(reason) => ActionResult::Changed(reason),
+                Claim::Failed(error) => ActionResult::Failed(format!("it could not be moved to trash: {error}")),
+                Claim::Refused(evidence) => {
+                    let action = Action { decision: Decision::Keep(KeepReason::Protected(evidence)), ..action.clone() };
+                    state.record(self.witness, action, ActionResult::Kept, begun.elapsed());
+                    return None;
+                }
+            },
+            Err(error) => ActionResult::Changed(format!("the work directory cannot be opened: {error}")),
+        };
+        state.record(self.witness, action.clone(), result, begun.elapsed());
+        None
+    }
+
+    /// Deletes a claimed tree, outside the lock.
+    fn delete(&mut self, taken: Taken, state: &mut State) {
+        let begun = Instant::now();
+        let Taken { action, work, claimed } = taken;
+        let cache = &action.cache;
+        let progress = Arc::new(Progress::default());
+        let removal = {
+            let _shown = self.witness.deleting(&describe(cache), cache.measure.map(|m| m.files), &progress);
+            let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
+            remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
+        };
+        let owner = action.runner.work_dir().map(|dir| dir.owner);
+        if let (Some(slot), Some(owner)) = (&claimed.slot, owner) {
+            if let Ok(Some(trash)) = Trash::open(&work, owner) {
+                trash.discard(slot);
+            }
+        }
+        let result = match removal.extent {
+            Extent::Whole => ActionResult::Removed,
+            Extent::Part { .. } if Instant::now() > self.deadline => {
+                ActionResult::Deferred("time ran out; the rest lies in trash and is deleted by the next run".into())
+            }
+            Extent::Part { first, .. } => {
+                ActionResult::Failed(format!("a part of it could not be deleted and lies in trash: {first}"))
+            }
+        };
+        state.record(self.witness, action, result, begun.elapsed());
+    }
+
+    /// Deletes what earlier runs have left in trash, and what other guards have claimed and not yet deleted.
+    pub(super) fn empty_trash(&mut self, discovery: &Discovery, state: &mut State) -> Result<(), CycleError> {
+        let found = {
+            // Under the lock no claim is under way that might still put its tree back.
+            let _lock = SharedLock::acquire(self.run, self.wait()).map_err(|error| self.lock_failed(error))?;
+            let works = self.works_in_reach(&discovery.runners);
+            works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
+        };
+        for (work, trash, name) in found {
+            self.delete_trash(trash.dir(), &name, &work.path.join(".disk-guard/trash").join(&name));
+            state.tried_trash.insert((work.id, name));
+        }
+        Ok(())
+    }
+
+    /// Whether another guard has claimed something since the last look: its space is about to be free.
+    fn newly_claimed(&self, facts: &HostFacts, state: &State) -> bool {
+        let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
+        self.works_in_reach(&runners).into_iter().any(|work| !untried(work, state).is_empty())
+    }
+
+    /// The work directories whose trash is this run's business: a hook's own filesystem, or all of them.
+    fn works_in_reach<'r>(&self, runners: &'r [Runner]) -> Vec<&'r WorkDir> {
+        let filesystem = match &self.actor {
+            Role::Sweep => None,
+            Role::Hook { root, .. } => {
+                let own = runners.iter().find(|runner| runner.root_id == *root).and_then(Runner::work_dir);
+                own.map(|work| work.filesystem)
+            }
+        };
+        let mut seen = HashSet::new();
+        let works = runners.iter().filter_map(Runner::work_dir);
+        works.filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem) && seen.insert(work.id)).collect()
+    }
+
+    /// Opens what was claimed in its own place and not deleted. Under the lock, so that no claim is under way.
+    fn open_leftovers(&self, facts: &HostFacts) -> Vec<(Dir, OsString, std::path::PathBuf)> {
+        let mut found = Vec::new();
+        for runner in &facts.runners {
+            let Some(work) = runner.runner.work_dir() else { continue };
+            let Ok(dir) = open_work(work) else { continue };
+            for below in &runner.leftovers {
+                let parent = dir.descend(below.parent().unwrap_or(Path::new(".")));
+                if let (Ok(parent), Some(name)) = (parent, below.file_name()) {
+                    if parent.status_of(name).is_ok_and(|status| status.is_dir()) {
+                        found.push((parent, name.to_owned(), work.path.join(below)));
+                    }
+                }
+            }
+        }
+        found
+    }
+
+    fn delete_trash(&mut self, parent: &Dir, name: &std::ffi::OsStr, path: &Path) {
+        let progress = Arc::new(Progress::default());
+        let removal = {
+            let _shown = self.witness.deleting(&path.display().to_string(), None, &progress);
+            let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
+            remove_tree(parent, name, &[], &options)
+        };
+        match removal.extent {
+            Extent::Whole => self.witness.trash(path, None),
+            Extent::Part { first, .. } => self.witness.trash(path, Some(&first.to_string())),
+        }
+    }
+}
+
+/// The entries of one work directory's trash that this run has not tried to delete yet.
+fn untried<'w>(work: &'w WorkDir, state: &State) -> Vec<(&'w WorkDir, Trash, OsString)> {
+    let opened = open_work(work).and_then(|dir| Trash::open(&dir, work.owner));
+    let Ok(Some(trash)) = opened else { return Vec::new() };
+    let names = trash.entries().unwrap_or_default();
+    let fresh = names.into_iter().filter(|name| !state.tried_trash.contains(&(work.id, name.clone())));
+    fresh.filter_map(|name| Some((work, Trash::open(&open_work(work).ok()?, work.owner).ok()??, name))).collect()
+}
+
+/// The second look, under the lock: what would speak against this cache if it were planned now.
+struct Doubt<'a> {
+    look: &'a Look<'a>,
+    facts: &'a HostFacts,
+    actor: &'a Actor,
+    rules: &'a protection::Rules,
+    lineage: &'a [crate::model::Pid],
+    looked: Instant,
+}
+
+impl Doubt<'_> {
+    fn about(&self, action: &Action) -> Vec<Evidence> {
+        let Some(index) = self.facts.runners.iter().position(|runner| runner.runner.root_id == action.runner.root_id) else {
+            return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
+        };
+        let now = self.look.again(self.facts, index, &action.cache);
+        let evidence = liveness::evidence(&now, liveness::Exempt { lineage: self.lineage });
+        let runners: Vec<&Runner> = now.runners.iter().map(|runner| &runner.runner).collect();
+        let relation = plan::relation(self.actor, index, &fate::groups(&runners));
+        match protection::against(&action.cache, &action.runner, &evidence[index], relation, self.rules) {
+            Some(KeepReason::Protected(evidence)) => evidence,
+            Some(KeepReason::NotNeeded | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)) | None => Vec::new(),
+        }
+    }
+}

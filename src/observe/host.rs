@@ -1,0 +1,224 @@
+//! One look at the whole host: runners, caches, the process table, leases, logs, filesystems.
+//!
+//! Sizes first, evidence last: walking trees takes seconds, and evidence is only worth something while it is young.
+//! Whatever cannot be looked at ends up in the facts as something that could not be seen; nothing is left out silently.
+
+use super::filesystems::MountTable;
+use super::measure::{self, measure};
+use super::runners::Discovery;
+use super::{caches, guarded, listener_log, locks, processes};
+use crate::lease;
+use crate::model::{
+    Attribution, Cache, CacheRule, Filesystem, FilesystemId, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
+    ProcessFacts, Runner, RunnerFacts, Visibility, WorkDir,
+};
+use crate::run_dir::RunDir;
+use crate::sys::dir::Dir;
+use crate::sys::process::Proc;
+use std::collections::{BTreeMap, HashMap};
+use std::path::PathBuf;
+use std::time::{Instant, SystemTime};
+
+/// Threads that size a tree.
+const THREADS: usize = 2;
+
+/// How many of a tree's largest files are remembered.
+const LARGEST: usize = 2048;
+
+/// What to look at, and with what.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The process table.
+    pub proc: &'a Proc,
+    /// Where leases are; `None` when there is no shared directory, and so nothing is known of any.
+    pub run: Option<&'a RunDir>,
+    /// The mount table.
+    pub mounts: &'a MountTable,
+    /// What is a cache.
+    pub rules: &'a [CacheRule],
+    /// The wall clock now.
+    pub now: SystemTime,
+    /// When to stop sizing.
+    pub deadline: Instant,
+}
+
+/// Whose caches are looked for and sized.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Whose {
+    /// Those of the runner with this index.
+    Runner(usize),
+    /// Everybody's.
+    Everybody,
+    /// Nobody's: liveness is all that is asked.
+    Nobody,
+}
+
+impl Look<'_> {
+    /// Looks.
+    pub fn at(&self, discovery: Discovery, whose: Whose) -> HostFacts {
+        let mut notes = discovery.notes;
+        let runners = discovery.runners;
+        let mut known = HashMap::new();
+        let found: Vec<Contents> = runners
+            .iter()
+            .enumerate()
+            .map(|(index, runner)| match whose {
+                Whose::Everybody => self.contents(runner, &mut known, &mut notes),
+                Whose::Runner(wanted) if wanted == index => self.contents(runner, &mut known, &mut notes),
+                Whose::Runner(_) | Whose::Nobody => Contents::default(),
+            })
+            .collect();
+        let filesystems = self.filesystems(&runners, &mut notes);
+        let mut processes = processes::observe(self.proc, &runners);
+        let leases = self.leases(&mut processes.visibility);
+        let runners = runners
+            .into_iter()
+            .zip(found)
+            .enumerate()
+            .map(|(index, (runner, contents))| self.runner_facts(index, runner, contents, &processes))
+            .collect();
+        HostFacts { now: self.now, runners, processes, leases, filesystems, notes }
+    }
+
+    /// Looks again at what can change from one moment to the next, for one cache: Workers, leases and locks. The rest of
+    /// `facts` stays as it was.
+    pub fn again(&self, facts: &HostFacts, runner: usize, cache: &Cache) -> HostFacts {
+        let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
+        let (workers, visibility) = processes::workers(self.proc, &runners);
+        let mut now = facts.clone();
+        now.processes.workers = workers;
+        now.processes.visibility = join(&facts.processes.visibility, visibility);
+        now.leases = self.leases(&mut now.processes.visibility);
+        let work = facts.runners[runner].runner.work_dir().map(caches::open_work);
+        if let Some(Ok(work)) = work {
+            now.runners[runner].locks = locks::on_cache(&work, cache);
+        }
+        now
+    }
+
+    fn contents(
+        &self,
+        runner: &Runner,
+        known: &mut HashMap<crate::model::FileId, Cache>,
+        notes: &mut Vec<String>,
+    ) -> Contents {
+        let Some(work) = runner.work_dir() else { return Contents::default() };
+        let opened = caches::open_work(work).and_then(|dir| Ok((caches::find(work, self.rules, self.deadline)?, dir)));
+        let (found, dir) = match opened {
+            Ok(opened) => opened,
+            Err(error) => {
+                notes.push(format!("{}: the work directory of {} cannot be searched: {error}", work.path.display(), runner.name));
+                return Contents::default();
+            }
+        };
+        notes.extend(found.notes);
+        let measured = found.caches.into_iter().map(|cache| match known.get(&cache.id) {
+            // In a work directory that runners share each cache is sized once.
+            Some(same) => Cache { path: cache.path, below_work: cache.below_work, ..same.clone() },
+            None => {
+                let cache = self.size(&dir, cache);
+                known.insert(cache.id, cache.clone());
+                cache
+            }
+        });
+        Contents { caches: measured.collect(), leftovers: found.leftovers, work: Some(dir) }
+    }
+
+    fn size(&self, work: &Dir, cache: Cache) -> Cache {
+        let options = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
+        match work.descend(&cache.below_work).and_then(|dir| measure(&dir, &options)) {
+            Ok(scan) => Cache { measure: Some(scan.measure), largest: scan.largest.into(), ..cache },
+            Err(_) => cache,
+        }
+    }
+
+    fn runner_facts(&self, index: usize, runner: Runner, contents: Contents, processes: &ProcessFacts) -> RunnerFacts {
+        let listener = processes.listeners.iter().find(|listener| listener.runner == index);
+        let locks = match &contents.work {
+            Some(work) => contents.caches.iter().flat_map(|cache| locks::on_cache(work, cache)).collect(),
+            None => Vec::new(),
+        };
+        RunnerFacts {
+            guarded: self.guarded(&runner, listener),
+            received: received(&runner),
+            caches: contents.caches,
+            leftovers: contents.leftovers,
+            locks,
+            runner,
+        }
+    }
+
+    fn guarded(&self, runner: &Runner, listener: Option<&ListenerSeen>) -> Guarded {
+        let hook = listener.and_then(|listener| processes::hook_in_environment(self.proc, listener.process).ok().flatten());
+        guarded::judge(runner, listener.map(|listener| (listener, hook)))
+    }
+
+    fn leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {
+        let unknown = match self.run.map(|run| lease::read_all(run, self.proc)) {
+            Some(Ok(leases)) => return leases,
+            Some(Err(error)) => format!("leases cannot be read: {error}"),
+            None => "leases cannot be read: the shared directory cannot be used".to_owned(),
+        };
+        *visibility = join(visibility, Visibility::Partial(vec![unknown]));
+        Vec::new()
+    }
+
+    fn filesystems(&self, runners: &[Runner], notes: &mut Vec<String>) -> Vec<Filesystem> {
+        let mut found: BTreeMap<FilesystemId, Filesystem> = BTreeMap::new();
+        for work in runners.iter().filter_map(Runner::work_dir) {
+            if found.contains_key(&work.filesystem) {
+                continue;
+            }
+            match usage(work, self.mounts) {
+                Ok(filesystem) => {
+                    found.insert(work.filesystem, filesystem);
+                }
+                Err(error) => notes.push(format!("{}: usage cannot be read: {error}", work.path.display())),
+            }
+        }
+        found.into_values().collect()
+    }
+}
+
+/// What lies in one work directory.
+#[derive(Debug, Default)]
+struct Contents {
+    caches: Vec<Cache>,
+    leftovers: Vec<PathBuf>,
+    work: Option<Dir>,
+}
+
+/// The usage of the filesystem that holds a work directory.
+///
+/// # Errors
+/// When the work directory cannot be opened, or is another one by now.
+pub fn usage(work: &WorkDir, mounts: &MountTable) -> std::io::Result<Filesystem> {
+    mounts.filesystem_of(&caches::open_work(work)?)
+}
+
+/// Which runner's Worker this is, when it is one of ours.
+pub fn runner_of(attribution: &Attribution) -> Option<usize> {
+    match attribution {
+        Attribution::Runner(index) => Some(*index),
+        Attribution::Elsewhere(_) | Attribution::Unattributed(_) => None,
+    }
+}
+
+fn received(runner: &Runner) -> JobReceived {
+    match Dir::open(&runner.root) {
+        Ok(root) => listener_log::pending_job(&root),
+        Err(error) => JobReceived::CannotTell(format!("the runner's directory cannot be opened: {error}")),
+    }
+}
+
+fn join(one: &Visibility, other: Visibility) -> Visibility {
+    match (one, other) {
+        (Visibility::Complete, other) => other,
+        (Visibility::Partial(reasons), Visibility::Complete) => Visibility::Partial(reasons.clone()),
+        (Visibility::Partial(reasons), Visibility::Partial(more)) => {
+            let mut all = reasons.clone();
+            all.extend(more.into_iter().filter(|reason| !reasons.contains(reason)));
+            Visibility::Partial(all)
+        }
+    }
+}

@@ -1,0 +1,159 @@
+//! Deletes a tree that has been claimed: its largest files first, so that bytes are free early, then all of it.
+//!
+//! # Threat model
+//! The tree's owner may still write to it: swap directories for links, mount over them, move them about, refill them, take
+//! permissions away. Whatever happens, nothing outside the tree is touched.
+//!
+//! # Invariants
+//! - An entry is removed through a handle of the directory that held it when it was opened, by its one name. unlinkat(2)
+//!   follows no link, so a link is removed and never what it points to.
+//! - A directory is opened by `openat2`, refusing links and mounts. A mount is left alone with all that lies in it.
+//! - Errors do not stop the deletion: it carries on with the rest, and returns the first error and their number.
+//! - It ends. A refilled directory is read again a bounded number of times, singly and overall. How long that can take is
+//!   in the hands of whoever refills: callers that must be back in time set a deadline.
+//! - Memory and descriptors are bounded at any depth and width. A directory is held open while anything below it is left,
+//!   within a [`HandleBudget`]; when that is spent, further directories are renamed up beside the tree, under a name of
+//!   their own, and deleted from there (`deep.rs`).
+//! - Crash safety: `parent` must be a directory all of whose entries are trash. Killed at any instant, what is left of the
+//!   tree and of what was renamed up lies in it, for the next run to delete.
+//!
+//! # What is not forced
+//! Immutable files (`chattr +i`), read-only btrfs subvolumes and directories of other users that the caller may not enter
+//! stay and are reported. A directory's owner and root are given back the permission bits that deletion needs, as
+//! systemd's rm-rf does. A writable btrfs subvolume is emptied and goes by rmdir(2) like a directory (Linux 4.18).
+//!
+//! Under Landlock the caller needs READ_DIR, REMOVE_FILE and REMOVE_DIR beneath `parent`, and REFER and MAKE_DIR for trees
+//! nested beyond the budget.
+
+mod calls;
+mod deep;
+mod error;
+mod largest_first;
+mod node;
+mod walk;
+
+pub use error::{Operation, RemoveError};
+
+use crate::model::LargeFile;
+use crate::sys::dir::Dir;
+use crate::sys::handles::HandleBudget;
+use error::Errors;
+use std::ffi::{CString, OsStr};
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use walk::Walk;
+
+/// How to delete.
+#[derive(Debug, Clone, Copy)]
+pub struct Options<'a> {
+    /// Threads, the calling one included. PERFORMANCE: two.
+    pub threads: usize,
+    /// When to stop, in the middle of whatever is being done. The entry in work is finished.
+    pub deadline: Option<Instant>,
+    /// Counts along, for whoever watches.
+    pub progress: &'a Progress,
+}
+
+/// What has been removed so far; may add up over several trees.
+#[derive(Debug, Default)]
+pub struct Progress {
+    /// Entries that were not directories.
+    pub files: AtomicU64,
+    /// Directories.
+    pub directories: AtomicU64,
+}
+
+impl Progress {
+    fn add(&self, removed: Removed) {
+        self.files.fetch_add(removed.files, Ordering::Relaxed);
+        self.directories.fetch_add(removed.directories, Ordering::Relaxed);
+    }
+}
+
+/// What was removed of a tree.
+#[derive(Debug)]
+#[must_use]
+pub struct Removal {
+    /// Entries that were not directories.
+    pub files: u64,
+    /// Directories, the tree's own root included.
+    pub directories: u64,
+    /// Whether anything is left.
+    pub extent: Extent,
+}
+
+/// Whether a deletion left anything.
+#[derive(Debug)]
+pub enum Extent {
+    /// Nothing is left.
+    Whole,
+    /// Something is.
+    Part {
+        /// The first reason.
+        first: RemoveError,
+        /// How many there were.
+        errors: u64,
+    },
+}
+
+/// Sums of one thread.
+#[derive(Debug, Default, Clone, Copy)]
+struct Removed {
+    files: u64,
+    directories: u64,
+}
+
+impl Removed {
+    fn merge(&mut self, other: Removed) {
+        self.files += other.files;
+        self.directories += other.directories;
+    }
+}
+
+/// Passes over a tree that needed free space to be moved about: the first pass makes it.
+const PASSES_WITHOUT_SPACE: usize = 3;
+
+/// Deletes the entry `name` of `parent` with all that is in it, beginning with the files `largest` lists (relative to the
+/// tree, in that order). What is not there is deleted already. See the module's header for what `parent` has to be.
+pub fn remove_tree(parent: &Dir, name: &OsStr, largest: &[LargeFile], options: &Options<'_>) -> Removal {
+    let mut removed = Removed::default();
+    let name = match single_name(name) {
+        Ok(name) => name,
+        Err(source) => {
+            let errors = Errors::default();
+            errors.record(RemoveError::Failed { path: name.into(), operation: Operation::Open, source });
+            return errors.into_removal(removed);
+        }
+    };
+    if let Ok(root) = parent.descend(name.as_c_str()) {
+        removed.merge(largest_first::remove(&root, largest, options));
+    }
+    let mut passes = 0;
+    loop {
+        let budget = HandleBudget::of_process();
+        let walk = Walk::new(parent, &budget, options);
+        let here = walk.remove(&name);
+        removed.merge(here);
+        passes += 1;
+        let errors = walk.into_errors();
+        let freed = here.files + here.directories > 0;
+        if !(errors.lacked_space() && freed && passes < PASSES_WITHOUT_SPACE) {
+            return errors.into_removal(removed);
+        }
+    }
+}
+
+/// A name that stands for an entry of its directory and nothing else.
+fn single_name(name: &OsStr) -> io::Result<CString> {
+    let bytes = name.as_bytes();
+    let invalid = || io::Error::new(io::ErrorKind::InvalidInput, "not the name of a directory entry");
+    if matches!(bytes, b"" | b"." | b"..") || bytes.contains(&b'/') {
+        return Err(invalid());
+    }
+    CString::new(bytes).map_err(|_| invalid())
+}
+
+#[cfg(test)]
+mod tests;

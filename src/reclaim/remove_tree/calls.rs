@@ -1,0 +1,59 @@
+//! The system calls that remove, rename and give permissions back. Each takes a handle and one name.
+
+#![expect(clippy::disallowed_methods, reason = "this is where deletion is done, by handle")]
+
+use crate::sys::dir::Dir;
+use rustix::fs::{
+    AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, chmod, fchmod, fstat, openat2, renameat_with, unlinkat,
+};
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::io;
+use std::os::fd::AsRawFd as _;
+
+/// What an owner needs in order to list, enter and change a directory.
+const ALL_FOR_OWNER: u32 = 0o700;
+
+/// The kernel's error behind an [`io::Error`].
+pub(super) fn errno(error: &io::Error) -> Option<Errno> {
+    Errno::from_io_error(error)
+}
+
+/// unlinkat(2) of what is no directory: links, FIFOs, sockets and devices are names like any other.
+pub(super) fn unlink(dir: &Dir, name: &CStr) -> Result<(), Errno> {
+    unlinkat(dir, name, AtFlags::empty())
+}
+
+/// unlinkat(2) of an empty directory.
+pub(super) fn remove_directory(dir: &Dir, name: &CStr) -> Result<(), Errno> {
+    unlinkat(dir, name, AtFlags::REMOVEDIR)
+}
+
+/// renameat2(2) that replaces nothing.
+pub(super) fn move_up(dir: &Dir, name: &CStr, base: &Dir, new: &CStr) -> Result<(), Errno> {
+    renameat_with(dir, name, base, new, RenameFlags::NOREPLACE)
+}
+
+/// Gives an open directory's owner the permissions on it. True when they are there, given now or before: two threads can
+/// run into the same lack of them.
+pub(super) fn give_permissions(dir: &Dir) -> bool {
+    let Ok(stat) = fstat(dir) else { return false };
+    let mode = stat.st_mode & 0o7777;
+    mode & ALL_FOR_OWNER == ALL_FOR_OWNER || fchmod(dir, Mode::from_raw_mode(mode | ALL_FOR_OWNER)).is_ok()
+}
+
+/// The same for a directory that cannot be opened for want of them: by a path-only handle and its magic link, since
+/// fchmod(2) refuses such handles and fchmodat2(2) came as late as Linux 6.6.
+pub(super) fn give_permissions_below(dir: &Dir, name: &CStr) -> bool {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::BENEATH
+        | ResolveFlags::NO_SYMLINKS
+        | ResolveFlags::NO_MAGICLINKS
+        | ResolveFlags::NO_XDEV;
+    let Ok(handle) = openat2(dir, name, flags, Mode::empty(), resolve) else { return false };
+    let Ok(stat) = fstat(&handle) else { return false };
+    let mode = stat.st_mode & 0o7777;
+    mode & ALL_FOR_OWNER == ALL_FOR_OWNER
+        || chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), Mode::from_raw_mode(mode | ALL_FOR_OWNER))
+            .is_ok()
+}

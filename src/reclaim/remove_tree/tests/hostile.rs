@@ -1,0 +1,239 @@
+//! Trees that resist: mounts, swaps, refills, missing permissions, full disks. Each test also deletes something.
+
+use super::super::*;
+use super::{assert_whole, first_error, names, remove};
+use crate::sys::testing::{
+    NOBODY, as_nobody, fast_temp_dir, handle, in_private_mounts, is_root, mount_image, nest, run, skipped,
+};
+use std::error::Error as _;
+use std::fs;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, PermissionsExt as _, symlink};
+use std::path::Path;
+use std::sync::atomic::AtomicBool;
+
+fn bind(source: &Path, target: &Path) {
+    assert!(run("mount", &["--bind".as_ref(), source.as_os_str(), target.as_os_str()]));
+}
+
+#[test]
+fn mounts_inside_are_left_alone_and_reported() {
+    if !is_root() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let (tree, outside) = (temp.path().join("tree"), temp.path().join("outside"));
+    fs::create_dir_all(tree.join("deep/mnt")).unwrap();
+    fs::create_dir(tree.join("tmpfs")).unwrap();
+    fs::create_dir(&outside).unwrap();
+    fs::write(outside.join("canary"), "alive").unwrap();
+    fs::write(tree.join("file"), "").unwrap();
+    (0..500).for_each(|file| fs::write(tree.join(format!("deep/{file}")), "").unwrap());
+    in_private_mounts(|| {
+        bind(&outside, &tree.join("deep/mnt"));
+        bind(&outside.join("canary"), &tree.join("file"));
+        let tmpfs = tree.join("tmpfs");
+        assert!(run("mount", &["-t".as_ref(), "tmpfs".as_ref(), "t".as_ref(), tmpfs.as_os_str()]));
+        fs::write(tree.join("tmpfs/canary"), "alive").unwrap();
+        let removal = remove(temp.path(), "tree");
+        let (first, errors) = first_error(&removal);
+        assert!(matches!(first, RemoveError::Mount { .. }), "{first:?}");
+        assert_eq!((errors, removal.files, removal.directories), (3, 500, 0));
+        assert_eq!(names(&tree), ["deep", "file", "tmpfs"]);
+        assert_eq!(names(&tree.join("deep")), ["mnt"]);
+        assert_eq!(names(&tree.join("tmpfs")), ["canary"]);
+    });
+    assert_eq!(fs::read_to_string(outside.join("canary")).unwrap(), "alive");
+    assert_whole(&remove(temp.path(), "tree"));
+    assert_eq!(names(temp.path()), ["outside"]);
+}
+
+/// Runs `attack` over and over while the tree is being deleted.
+fn while_attacked(temp: &Path, attack: impl Fn() + Sync) -> Removal {
+    let over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                attack();
+            }
+        });
+        let removal = remove(temp, "tree");
+        over.store(true, Ordering::Relaxed);
+        removal
+    })
+}
+
+#[test]
+fn directories_swapped_for_links_lead_nowhere() {
+    let temp = fast_temp_dir();
+    let outside = temp.path().join("outside");
+    fs::create_dir_all(outside.join("kept")).unwrap();
+    fs::write(outside.join("canary"), "alive").unwrap();
+    fs::write(outside.join("kept/canary"), "alive").unwrap();
+    let tree = temp.path().join("tree");
+    let mut removed = 0;
+    for _ in 0..20 {
+        fs::create_dir_all(&tree).unwrap();
+        for dir in 0..40 {
+            fs::create_dir_all(tree.join(format!("{dir}/kept"))).unwrap();
+            fs::write(tree.join(format!("{dir}/canary")), "bait").unwrap();
+            fs::write(tree.join(format!("{dir}/kept/canary")), "bait").unwrap();
+        }
+        let next = AtomicU64::new(0);
+        let removal = while_attacked(temp.path(), || {
+            let dir = tree.join((next.fetch_add(1, Ordering::Relaxed) % 40).to_string());
+            let aside = temp.path().join("aside");
+            // A swap as an owner does it: the directory goes aside, a link takes its place.
+            let swap = |from: &Path, to: &Path| {
+                let named = |path: &Path| CString::new(path.file_name().unwrap().as_bytes()).unwrap();
+                let of = |path: &Path| Dir::open(path.parent().unwrap());
+                calls::move_up(&of(from)?, &named(from), &of(to)?, &named(to)).map_err(io::Error::from)
+            };
+            if swap(&dir, &aside).is_ok() {
+                let _ = symlink(&outside, &dir);
+                let _ = swap(&aside, &tree.join("moved"));
+            }
+        });
+        removed += removal.files;
+        let _ = remove(temp.path(), "aside");
+        assert_whole(&remove(temp.path(), "tree"));
+    }
+    assert!(removed > 100, "the attack did not keep everything from going: {removed}");
+    assert_eq!(fs::read_to_string(outside.join("canary")).unwrap(), "alive");
+    assert_eq!(fs::read_to_string(outside.join("kept/canary")).unwrap(), "alive");
+}
+
+#[test]
+fn a_tree_that_is_refilled_is_given_up_in_the_end() {
+    let temp = fast_temp_dir();
+    let deep = temp.path().join("tree/a/b");
+    fs::create_dir_all(&deep).unwrap();
+    let made = AtomicU64::new(0);
+    let removal = while_attacked(temp.path(), || {
+        let number = made.fetch_add(1, Ordering::Relaxed);
+        let _ = fs::create_dir_all(&deep);
+        let _ = fs::create_dir(deep.join(number.to_string()));
+        let _ = fs::write(deep.join(format!("{number}/file")), "");
+        let _ = fs::write(deep.join(format!("f{number}")), "");
+    });
+    // Who wins is chance; that it ended is the point, and that it says what it saw.
+    if let Extent::Part { first, .. } = &removal.extent {
+        assert!(matches!(first, RemoveError::Refilled { .. }), "{first:?}");
+    }
+    assert_whole(&remove(temp.path(), "tree"));
+}
+
+#[test]
+fn directories_without_permissions_go_if_they_are_ones_own() {
+    if !is_root() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let own = |path: &Path, mode| {
+        std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let tree = temp.path().join("tree");
+    for directory in ["closed/inner", "read-only/inner", "blind", "foreign", "foreign-empty"] {
+        fs::create_dir_all(tree.join(directory)).unwrap();
+        fs::write(tree.join(directory).join("file"), "x").unwrap();
+    }
+    run("rm", &[tree.join("foreign-empty/file").as_os_str()]);
+    fs::set_permissions(tree.join("foreign-empty"), fs::Permissions::from_mode(0o700)).unwrap();
+    for (path, mode) in [
+        ("closed/inner", 0),
+        ("closed", 0),
+        ("read-only/inner", 0o500),
+        ("read-only", 0o500),
+        ("blind", 0o300),
+        ("", 0o000),
+    ] {
+        own(&tree.join(path), mode);
+    }
+    own(temp.path(), 0o755);
+    as_nobody(|| {
+        let removal = remove(temp.path(), "tree");
+        let (first, errors) = first_error(&removal);
+        assert_eq!(errors, 1, "{first:?}");
+        assert_eq!(first.to_string(), "cannot unlink tree/foreign/file");
+        assert_eq!(first.source().unwrap().to_string(), io::Error::from_raw_os_error(13).to_string());
+        assert_eq!((removal.files, removal.directories), (3, 6));
+    });
+    assert_eq!(names(&tree), ["foreign"]);
+    assert_eq!(fs::metadata(tree.join("foreign")).unwrap().uid(), 0);
+    assert_whole(&remove(temp.path(), "tree"));
+}
+
+#[test]
+fn immutable_files_stay_and_the_rest_goes() {
+    if !is_root() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let tree = temp.path().join("tree");
+    for directory in ["kept", "gone"] {
+        fs::create_dir_all(tree.join(directory)).unwrap();
+        fs::write(tree.join(directory).join("file"), "x").unwrap();
+    }
+    let file = tree.join("kept/file");
+    if !run("chattr", &["+i".as_ref(), file.as_os_str()]) {
+        return skipped("no immutable files here");
+    }
+    let removal = remove(temp.path(), "tree");
+    run("chattr", &["-i".as_ref(), file.as_os_str()]);
+    let (first, errors) = first_error(&removal);
+    assert_eq!((first.to_string().as_str(), errors), ("cannot unlink tree/kept/file", 1));
+    assert_eq!((removal.files, removal.directories), (1, 1));
+    assert_whole(&remove(temp.path(), "tree"));
+}
+
+#[test]
+fn a_nested_tree_goes_from_a_disk_without_a_free_byte() {
+    if !is_root() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let disk = temp.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    in_private_mounts(|| {
+        if !mount_image("ext4", 16, &temp.path().join("image"), &disk) {
+            return skipped("no ext4 here");
+        }
+        let tree = disk.join("tree");
+        fs::create_dir(&tree).unwrap();
+        nest(&tree, 400, 1);
+        let filler = fs::File::create(tree.join("filler")).unwrap();
+        let mut at = 0;
+        while let Ok(length) = filler.write_at(&[1; 1024], at) {
+            at += length as u64;
+        }
+        assert_eq!(handle(&disk).usage().unwrap().available_bytes, 0);
+        let removal = remove(&disk, "tree");
+        assert_whole(&removal);
+        assert_eq!((removal.files, removal.directories), (401, 801));
+        assert_eq!(names(&disk), ["lost+found"]);
+    });
+}
+
+#[test]
+fn btrfs_subvolumes_inside_go_with_the_tree() {
+    if !is_root() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let disk = temp.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    in_private_mounts(|| {
+        if !mount_image("btrfs", 128, &temp.path().join("image"), &disk) {
+            return skipped("no btrfs here");
+        }
+        fs::create_dir(disk.join("tree")).unwrap();
+        let subvolume = disk.join("tree/subvolume");
+        assert!(run("btrfs", &["subvolume".as_ref(), "create".as_ref(), subvolume.as_os_str()]));
+        fs::create_dir(subvolume.join("deep")).unwrap();
+        fs::write(subvolume.join("deep/file"), "x").unwrap();
+        let removal = remove(&disk, "tree");
+        assert_whole(&removal);
+        assert_eq!((removal.files, removal.directories), (1, 3));
+        assert!(names(&disk).is_empty());
+    });
+}

@@ -1,0 +1,363 @@
+//! The second phase: everything that is left, depth first.
+//!
+//! Two tasks: enter a directory, and go on reading one. What is read is unlinked at once, straight from the reader's
+//! buffer; a subdirectory becomes a task. A reader that finds a directory to be large offers the rest of it as a task, so
+//! that the threads share the entries of one flat directory.
+//!
+//! # When a directory goes
+//! A [`Node`] counts what is outstanding: its readers and its subdirectories. Whoever brings the count to zero removes the
+//! directory and settles the account with the parent, and so on up, in a loop. A node below which something had to stay is
+//! `spoiled`, and its removal is not tried. ENOTEMPTY all the same means that entries were added, or that the filesystem
+//! left some out while others vanished (readdir(3) promises nothing there): the directory is read again.
+
+use super::calls::{self, errno};
+use super::deep::Deep;
+use super::error::{Errors, Operation, RemoveError};
+use super::node::{Node, path_of, spoil};
+use super::{Options, Removed};
+use crate::sys::dir::{Batch, Dir, ENTRIES_BUFFER, Entry};
+use crate::sys::handles::HandleBudget;
+use crate::sys::work_stack::{WorkStack, work_off};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use std::ffi::CStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Instant;
+
+/// A reader that has met so many entries in one batch takes the directory to be large, and shares the rest of it.
+const SHARED_FROM: u64 = 64;
+
+/// How often one directory is read again.
+const REREADS_EACH: u32 = 5;
+
+/// How often directories are read again, all together: without it, refilling each level would multiply.
+const REREADS_IN_ALL: u64 = 1000;
+
+/// Entries after which one pass over a directory ends whether or not there are more: some filesystems list what is added
+/// while they are read (tmpfs, btrfs), so a pass need not end by itself.
+const ENTRIES_IN_A_PASS: u64 = 1 << 26;
+
+/// What the threads share.
+pub(super) struct Walk<'a> {
+    base: &'a Dir,
+    budget: &'a HandleBudget,
+    options: &'a Options<'a>,
+    late: AtomicBool,
+    rereads: AtomicU64,
+    deep: Deep,
+    errors: Errors,
+}
+
+enum Task<'a> {
+    Enter {
+        parent: Option<Arc<Node<'a>>>,
+        name: Box<CStr>,
+    },
+    Read(Arc<Node<'a>>),
+    /// Directories that were renamed up, by their numbers.
+    Deep {
+        from: u64,
+        to: u64,
+    },
+}
+
+/// What became of a directory when nothing was outstanding any more.
+enum End {
+    Gone,
+    Stays,
+    ReadAgain,
+}
+
+/// One thread's tools.
+struct Worker<'w, 'a> {
+    walk: &'w Walk<'a>,
+    stack: &'w WorkStack<Task<'a>>,
+    removed: &'w mut Removed,
+    made: &'w mut Vec<Task<'a>>,
+}
+
+impl<'a> Walk<'a> {
+    pub(super) fn new(base: &'a Dir, budget: &'a HandleBudget, options: &'a Options<'a>) -> Self {
+        Self {
+            base,
+            budget,
+            options,
+            late: AtomicBool::new(false),
+            rereads: AtomicU64::new(REREADS_IN_ALL),
+            deep: Deep::new(),
+            errors: Errors::default(),
+        }
+    }
+
+    /// Deletes the tree `name` of the base, then what had to be renamed up out of it, then what out of that.
+    pub(super) fn remove(&self, name: &CStr) -> Removed {
+        let mut removed = self.work_off(Task::Enter { parent: None, name: name.into() });
+        let mut done = 0;
+        loop {
+            let deep = self.deep.since(done);
+            if deep.is_empty() {
+                return removed;
+            }
+            done = deep.end;
+            removed.merge(self.work_off(Task::Deep { from: deep.start, to: deep.end }));
+        }
+    }
+
+    pub(super) fn into_errors(self) -> Errors {
+        self.errors
+    }
+
+    fn work_off(&self, first: Task<'a>) -> Removed {
+        let sums = work_off(
+            self.options.threads.max(1),
+            vec![first],
+            || (Removed::default(), vec![MaybeUninit::uninit(); ENTRIES_BUFFER]),
+            |stack, (sum, buffer), task, made| {
+                let mut removed = Removed::default();
+                Worker { walk: self, stack, removed: &mut removed, made }.work(task, buffer);
+                self.options.progress.add(removed);
+                sum.merge(removed);
+            },
+        );
+        let mut removed = Removed::default();
+        sums.into_iter().for_each(|(sum, _)| removed.merge(sum));
+        removed
+    }
+
+    /// Whether the deadline has come; the first to notice says where.
+    fn is_late(&self, path: impl FnOnce() -> PathBuf) -> bool {
+        if self.late.load(Ordering::Relaxed) {
+            return true;
+        }
+        let late = self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        if late && !self.late.swap(true, Ordering::Relaxed) {
+            self.errors.record(RemoveError::OutOfTime { path: path() });
+        }
+        late
+    }
+
+    fn dir_of<'n>(&'n self, parent: Option<&'n Node<'a>>) -> &'n Dir {
+        parent.map_or(self.base, |parent| &parent.dir)
+    }
+
+    /// Something in `parent` stays, for this reason.
+    fn stays(&self, parent: Option<&Node<'a>>, name: &CStr, operation: Operation, errno: Errno) {
+        let (path, source) = (path_of(parent, name), io::Error::from(errno));
+        self.errors.record(match errno {
+            Errno::BUSY => RemoveError::Mount { path, source },
+            // From renameat2 it would mean another subvolume.
+            Errno::XDEV if operation == Operation::Open => RemoveError::Mount { path, source },
+            _ => RemoveError::Failed { path, operation, source },
+        });
+        spoil(parent);
+    }
+}
+
+impl<'a> Worker<'_, 'a> {
+    fn work(&mut self, task: Task<'a>, buffer: &mut [MaybeUninit<u8>]) {
+        match task {
+            Task::Deep { from, to } => {
+                if from + 1 < to {
+                    self.made.push(Task::Deep { from: from + 1, to });
+                }
+                let name = self.walk.deep.name(from).into_boxed_c_str();
+                self.made.push(Task::Enter { parent: None, name });
+            }
+            Task::Enter { parent, name } => match self.enter(&parent, name) {
+                Some(node) => self.read(node, buffer),
+                None => self.settle(parent),
+            },
+            Task::Read(node) => self.read(node, buffer),
+        }
+    }
+
+    /// Opens a subdirectory. `None` when that settled it: it is gone, moved up, or stays.
+    fn enter(&mut self, parent: &Option<Arc<Node<'a>>>, name: Box<CStr>) -> Option<Arc<Node<'a>>> {
+        let (walk, above) = (self.walk, parent.as_deref());
+        if walk.is_late(|| path_of(above, &name)) {
+            spoil(above);
+            return None;
+        }
+        let permit = walk.budget.take();
+        // A root is entered in any case: there is nowhere further up, and few are open at once.
+        if permit.is_none() && above.is_some() {
+            self.move_up(above, &name);
+            return None;
+        }
+        let dir = self.open(above, &name)?;
+        Some(Arc::new(Node::new(dir, name, parent.clone(), permit)))
+    }
+
+    fn open(&mut self, parent: Option<&Node<'a>>, name: &CStr) -> Option<Dir> {
+        let dir = self.walk.dir_of(parent);
+        let mut opened = dir.descend(name);
+        if matches!(&opened, Err(error) if errno(error) == Some(Errno::ACCESS)) {
+            let given = parent.is_none_or(|parent| calls::give_permissions(&parent.dir));
+            if given && calls::give_permissions_below(dir, name) {
+                opened = dir.descend(name);
+            }
+        }
+        match opened.map_err(|error| errno(&error).unwrap_or(Errno::IO)) {
+            Ok(dir) => return Some(dir),
+            Err(Errno::NOENT) => {}
+            // Replaced since it was read, or the entry that was to be deleted is no directory to begin with.
+            Err(Errno::NOTDIR | Errno::LOOP) => {
+                if self.unlink(parent, name) == Err(Errno::ISDIR) {
+                    self.walk.stays(parent, name, Operation::Open, Errno::NOTDIR);
+                }
+            }
+            Err(Errno::MFILE | Errno::NFILE) if parent.is_some() => self.move_up(parent, name),
+            // What may not be opened can be removed when it is empty: that takes only its parent's permissions.
+            Err(Errno::ACCESS) if calls::remove_directory(dir, name).is_ok() => self.removed.directories += 1,
+            Err(errno) => self.walk.stays(parent, name, Operation::Open, errno),
+        }
+        None
+    }
+
+    /// Renames a directory up beside the tree, to be deleted from there.
+    fn move_up(&self, parent: Option<&Node<'a>>, name: &CStr) {
+        let walk = self.walk;
+        let Some(number) = walk.deep.number() else {
+            return walk.stays(parent, name, Operation::MoveUp, Errno::OVERFLOW);
+        };
+        let (dir, new) = (walk.dir_of(parent), walk.deep.name(number));
+        let mut moved = calls::move_up(dir, name, walk.base, &new);
+        if moved == Err(Errno::ACCESS) {
+            // A directory that gets another parent must be writable itself: its `..` is written.
+            let given = parent.is_none_or(|parent| calls::give_permissions(&parent.dir));
+            if given && calls::give_permissions_below(dir, name) {
+                moved = calls::move_up(dir, name, walk.base, &new);
+            }
+        }
+        match moved {
+            Ok(()) | Err(Errno::NOENT) => {}
+            Err(errno) => walk.stays(parent, name, Operation::MoveUp, errno),
+        }
+    }
+
+    fn read(&mut self, node: Arc<Node<'a>>, buffer: &mut [MaybeUninit<u8>]) {
+        while node.entries.load(Ordering::Relaxed) < ENTRIES_IN_A_PASS && !self.is_late(&node) {
+            let (mut seen, mut shared) = (0, false);
+            let batch = node.dir.read_batch(buffer, |entry| {
+                seen += 1;
+                if seen == SHARED_FROM {
+                    shared = true;
+                    node.outstanding.fetch_add(1, Ordering::Relaxed);
+                    self.stack.push(Task::Read(Arc::clone(&node)));
+                }
+                self.remove_entry(&node, &entry);
+            });
+            node.entries.fetch_add(seen, Ordering::Relaxed);
+            match batch {
+                Ok(Batch::MoreMayFollow) if !shared => continue,
+                Ok(_) => {}
+                Err(error) => {
+                    let errno = errno(&error).unwrap_or(Errno::IO);
+                    self.walk.stays(node.parent.as_deref(), &node.name, Operation::Read, errno);
+                    spoil(Some(&node));
+                }
+            }
+            break;
+        }
+        self.settle(Some(node));
+    }
+
+    fn is_late(&self, node: &Node<'a>) -> bool {
+        let late = self.walk.is_late(|| path_of(node.parent.as_deref(), &node.name));
+        if late {
+            spoil(Some(node));
+        }
+        late
+    }
+
+    fn remove_entry(&mut self, node: &Arc<Node<'a>>, entry: &Entry<'_>) {
+        if self.is_late(node) {
+            return;
+        }
+        // Where the type is not told, unlinking tells: a directory is refused with EISDIR.
+        if entry.kind == FileType::Directory || self.unlink(Some(node), entry.name) == Err(Errno::ISDIR) {
+            node.outstanding.fetch_add(1, Ordering::Relaxed);
+            self.made.push(Task::Enter { parent: Some(Arc::clone(node)), name: entry.name.into() });
+        }
+    }
+
+    /// Unlinks what is no directory. The one error that is returned and not reported is EISDIR.
+    fn unlink(&mut self, parent: Option<&Node<'a>>, name: &CStr) -> Result<(), Errno> {
+        let dir = self.walk.dir_of(parent);
+        let mut result = calls::unlink(dir, name);
+        if result == Err(Errno::ACCESS) && parent.is_some_and(|parent| calls::give_permissions(&parent.dir)) {
+            result = calls::unlink(dir, name);
+        }
+        match result {
+            Ok(()) => self.removed.files += 1,
+            Err(Errno::NOENT) => {}
+            Err(Errno::ISDIR) => return Err(Errno::ISDIR),
+            Err(errno) => self.walk.stays(parent, name, Operation::Unlink, errno),
+        }
+        Ok(())
+    }
+
+    /// One reader or subdirectory of `node` is done. Whoever is the last removes the directory, which settles one
+    /// subdirectory of its parent.
+    fn settle(&mut self, mut node: Option<Arc<Node<'a>>>) {
+        while let Some(done) = node {
+            // Release and acquire: the last one sees whatever spoiled it.
+            if done.outstanding.fetch_sub(1, Ordering::AcqRel) != 1 {
+                return;
+            }
+            match self.finish(&done) {
+                End::Gone => {}
+                End::Stays => spoil(done.parent.as_deref()),
+                End::ReadAgain => {
+                    done.outstanding.store(1, Ordering::Relaxed);
+                    self.made.push(Task::Read(done));
+                    return;
+                }
+            }
+            node = done.parent.clone();
+        }
+    }
+
+    fn finish(&mut self, node: &Node<'a>) -> End {
+        if node.spoiled.load(Ordering::Relaxed) {
+            return End::Stays;
+        }
+        let (walk, parent) = (self.walk, node.parent.as_deref());
+        let dir = walk.dir_of(parent);
+        let mut result = calls::remove_directory(dir, &node.name);
+        if result == Err(Errno::ACCESS) && parent.is_some_and(|parent| calls::give_permissions(&parent.dir)) {
+            result = calls::remove_directory(dir, &node.name);
+        }
+        match result {
+            Ok(()) => {
+                self.removed.directories += 1;
+                End::Gone
+            }
+            Err(Errno::NOENT) => End::Gone,
+            Err(Errno::NOTEMPTY | Errno::EXIST) => self.read_again(node),
+            // Swapped for something else: that has the name now, and lies in the tree.
+            Err(Errno::NOTDIR) if self.unlink(parent, &node.name).is_ok() => End::Gone,
+            Err(errno) => {
+                walk.stays(parent, &node.name, Operation::RemoveDirectory, errno);
+                End::Stays
+            }
+        }
+    }
+
+    fn read_again(&self, node: &Node<'a>) -> End {
+        let left = &self.walk.rereads;
+        let allowed = node.rereads.fetch_add(1, Ordering::Relaxed) < REREADS_EACH
+            && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
+        if allowed && node.dir.rewind().is_ok() {
+            node.entries.store(0, Ordering::Relaxed);
+            return End::ReadAgain;
+        }
+        let path = path_of(node.parent.as_deref(), &node.name);
+        self.walk.errors.record(RemoveError::Refilled { path });
+        End::Stays
+    }
+}

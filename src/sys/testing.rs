@@ -1,0 +1,149 @@
+//! What tests of hostile trees need: private mounts, other users, processes with limits of their own, endless nesting.
+
+use super::dir::Dir;
+use nix::sched::{CloneFlags, unshare};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::process::geteuid;
+use std::ffi::CString;
+use std::os::fd::OwnedFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+use std::process::Command;
+use tempfile::TempDir;
+
+/// What a test that needs root says when it is skipped.
+pub(crate) fn skipped(why: &str) {
+    eprintln!("skipped: {why}");
+}
+
+/// Whether the test may mount and become others.
+pub(crate) fn is_root() -> bool {
+    let root = geteuid().is_root();
+    if !root {
+        skipped("needs root");
+    }
+    root
+}
+
+/// A directory in memory where there is such a place: nests of 100,000 directories are made in no time.
+pub(crate) fn fast_temp_dir() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
+}
+
+/// A handle of a temporary directory.
+pub(crate) fn handle(path: &Path) -> Dir {
+    Dir::resolve(path).expect("a temporary directory opens").0
+}
+
+/// Runs `body` in a thread with a mount namespace of its own: whatever it mounts goes with the thread, also on failure.
+pub(crate) fn in_private_mounts(body: impl FnOnce() + Send) {
+    on_a_thread(|| {
+        unshare(CloneFlags::CLONE_NEWNS).expect("root may unshare");
+        assert!(run("mount", &["--make-rprivate".as_ref(), "/".as_ref()]));
+        body();
+    });
+}
+
+/// Runs `body` as the user nobody: on Linux a thread's identity is its own, and the threads it starts inherit it.
+pub(crate) fn as_nobody(body: impl FnOnce() + Send) {
+    on_a_thread(|| {
+        let (uid, gid) = (rustix::process::Uid::from_raw(NOBODY), rustix::process::Gid::from_raw(NOBODY));
+        rustix::thread::set_thread_groups(&[]).expect("root may change groups");
+        rustix::thread::set_thread_res_gid(gid, gid, gid).expect("root may change its group");
+        rustix::thread::set_thread_res_uid(uid, uid, uid).expect("root may change its user");
+        body();
+    });
+}
+
+/// The user of [`as_nobody`].
+pub(crate) const NOBODY: u32 = 65534;
+
+fn on_a_thread(body: impl FnOnce() + Send) {
+    std::thread::scope(|scope| {
+        if let Err(panic) = scope.spawn(body).join() {
+            std::panic::resume_unwind(panic);
+        }
+    });
+}
+
+/// Runs `body` in a process of its own, so that its limits and its peak memory are its own: the test's binary is started
+/// again for this one test, whose full name is `test`.
+pub(crate) fn in_own_process(test: &str, body: impl FnOnce()) {
+    const MARK: &str = "DISK_GUARD_TEST_IN_OWN_PROCESS";
+    if std::env::var_os(MARK).is_some_and(|marked| marked == test) {
+        return body();
+    }
+    let output = Command::new(std::env::current_exe().expect("a test has a binary"))
+        .args(["--exact", test, "--nocapture"])
+        .env(MARK, test)
+        .output()
+        .expect("the test's binary starts");
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success() && out.contains("1 passed"), "{test}\n{out}\n{err}");
+}
+
+/// Lowers what this process may open.
+pub(crate) fn limit_open_files(most: u64) {
+    use nix::sys::resource::{Resource, setrlimit};
+    setrlimit(Resource::RLIMIT_NOFILE, most, most).expect("a limit can be lowered");
+}
+
+/// The most memory this process has had resident so far.
+pub(crate) fn peak_resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").expect("/proc is mounted");
+    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).expect("VmHWM is there");
+    line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number of KiB") * 1024
+}
+
+/// Nests `depth` directories `d` in one another beneath `root` and puts `teeth` further directories and a file into each.
+pub(crate) fn nest(root: &Path, depth: usize, teeth: usize) {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = openat(CWD, root, flags, Mode::empty()).expect("the root opens");
+    let add = |dir: &OwnedFd, name: &str| mkdirat(dir, name, Mode::RWXU).expect("a directory is made");
+    for level in 0..depth {
+        // Listings come in the order of creation, in its reverse or in none: half of the teeth come first either way.
+        if level % 2 == 0 {
+            add(&dir, "d");
+        }
+        (0..teeth).for_each(|tooth| add(&dir, &format!("tooth{tooth}")));
+        if level % 2 == 1 {
+            add(&dir, "d");
+        }
+        let file = OFlags::CREATE | OFlags::WRONLY | OFlags::CLOEXEC;
+        openat(&dir, "file", file, Mode::RWXU).expect("a file is made");
+        dir = openat(&dir, "d", flags, Mode::empty()).expect("the next level opens");
+    }
+}
+
+/// A file with every byte a name can hold, spread over several names.
+pub(crate) fn odd_names() -> Vec<CString> {
+    let bytes: Vec<u8> = (1..=255).filter(|byte| *byte != b'/').collect();
+    let mut names: Vec<_> = bytes.chunks(100).map(|chunk| CString::new(chunk).unwrap()).collect();
+    names.extend([c"...", c"-rf", c" ", c"*", c"\n", c"\xff\xfe", c"$(reboot)"].map(CString::from));
+    names.push(CString::new([b'x'; 255]).unwrap());
+    names
+}
+
+/// Puts a filesystem of `megabytes` onto `at`. False when its mkfs is not installed.
+pub(crate) fn mount_image(kind: &str, megabytes: u64, image: &Path, at: &Path) -> bool {
+    std::fs::File::create(image).and_then(|file| file.set_len(megabytes << 20)).expect("an image is made");
+    let made = run(&format!("mkfs.{kind}"), &["-q".as_ref(), image.as_os_str()]);
+    made && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), at.as_os_str()])
+}
+
+/// Runs a command and tells whether it succeeded.
+pub(crate) fn run(command: &str, arguments: &[&std::ffi::OsStr]) -> bool {
+    let output = Command::new(command).args(arguments).output();
+    output.is_ok_and(|output| {
+        let failed = !output.status.success();
+        if failed {
+            eprintln!("{command}: {}", String::from_utf8_lossy(&output.stderr));
+        }
+        !failed
+    })
+}
+
+/// The path of an entry whose name may be any bytes.
+pub(crate) fn joined(path: &Path, name: &std::ffi::CStr) -> std::path::PathBuf {
+    path.join(std::ffi::OsStr::from_bytes(name.to_bytes()))
+}
