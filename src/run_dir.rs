@@ -114,6 +114,20 @@ impl RunDir {
         Ok(Self { path: path.to_owned(), dir })
     }
 
+    /// Opens it if it is there; for commands that only look.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, RunDirError> {
+        match Dir::resolve(path) {
+            Ok((dir, _)) => Ok(Some(Self { path: path.to_owned(), dir })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => {
+                Err(RunDirError::Unusable { path: path.display().to_string(), operation: "opening it", source })
+            }
+        }
+    }
+
     fn make(path: &Path) -> io::Result<Dir> {
         mkdirat(rustix::fs::CWD, path, Mode::from_raw_mode(0o755))?;
         Ok(Dir::resolve(path)?.0)

@@ -18,7 +18,7 @@ use crate::model::{
     Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport, Uid,
 };
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Look, Whose};
+use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::runners::{self, Discovery};
 use crate::policy::plan::Actor;
 use crate::policy::protection::Rules;
@@ -27,7 +27,10 @@ use crate::reclaim::remove_tree::Progress;
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use crate::model::{FileId, FilesystemId, Need, Pid};
+use std::any::Any;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
 /// Rounds of one run. Each one removes something or gives something up, so this is only reached when others fill the disk
@@ -41,11 +44,11 @@ pub trait Witness {
     /// A cache has been taken into trash.
     fn claimed(&mut self, action: &Action);
     /// A tree is going to be deleted; `progress` counts along until the returned value is dropped.
-    fn deleting(&mut self, what: &str, files: Option<u64>, progress: &std::sync::Arc<Progress>) -> Box<dyn std::any::Any>;
+    fn deleting(&mut self, what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Progress>) -> Box<dyn Any>;
     /// The end of one cache's story.
     fn outcome(&mut self, outcome: &Outcome, took: Duration);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
-    fn trash(&mut self, path: &std::path::Path, failure: Option<&str>);
+    fn trash(&mut self, path: &Path, failure: Option<&str>);
     /// The host lock was not obtained.
     fn lock_failed(&mut self, error: &LockError);
 }
@@ -106,11 +109,11 @@ pub enum CycleError {
 }
 
 /// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
-pub fn preview(config: &Config, proc: &Proc, run: Option<&RunDir>, now: SystemTime, deadline: Instant) -> Preview {
+pub fn preview(config: &Config, proc: &Proc, leases: Leases<'_>, now: SystemTime, deadline: Instant) -> Preview {
     let mounts = MountTable::read(proc);
     let discovery = runners::discover(&config.runners.roots, &mounts);
     let root_matches = discovery.matches.clone();
-    let look = Look { proc, run, mounts: &mounts, rules: &config.caches, now, deadline };
+    let look = Look { proc, leases, mounts: &mounts, rules: &config.caches, now, deadline };
     let facts = look.at(discovery, Whose::Everybody);
     let needs = facts.filesystems.iter().map(|fs| (fs.id, pressure::need(&fs.usage, &config.watermarks))).collect::<Vec<_>>();
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
@@ -185,12 +188,14 @@ impl Cycle<'_> {
             let Some(actor) = self.actor_among(&discovery) else { return Ok(()) };
             self.empty_trash(&discovery, state)?;
             let needs = self.needs(&discovery, &actor, mounts, state);
-            let is_sweep = matches!(actor, Actor::Sweep);
-            if (needs.iter().all(|(_, need)| need.is_met()) && !is_sweep) || Instant::now() > self.deadline {
+            // A sweep looks once in any case: age and size limits hold without pressure.
+            let is_content = needs.iter().all(|(_, need)| need.is_met()) && !state.limits_are_due(&actor);
+            if is_content || Instant::now() > self.deadline {
                 return Ok(());
             }
-            if !self.round(discovery, &actor, &needs, mounts, state)? {
-                return Ok(());
+            match self.round(discovery, &actor, &needs, mounts, state)? {
+                Next::Round => {}
+                Next::Done => return Ok(()),
             }
         }
         Ok(())
@@ -273,6 +278,14 @@ impl Cycle<'_> {
     }
 }
 
+/// What follows a round.
+enum Next {
+    /// Measure again, and go on if something is still lacking.
+    Round,
+    /// Nothing is left that may go.
+    Done,
+}
+
 /// What a run remembers from round to round.
 #[derive(Debug, Default)]
 struct State {
@@ -292,11 +305,17 @@ struct State {
     tried_trash: HashSet<(FileId, std::ffi::OsString)>,
     /// Whether a hook has come to the siblings.
     beyond_own: bool,
+    /// Whether a sweep has applied the rules' age and size limits.
+    limits_applied: bool,
     freed_bytes: u64,
     notes: Vec<String>,
 }
 
 impl State {
+    fn limits_are_due(&self, actor: &Actor) -> bool {
+        matches!(actor, Actor::Sweep) && !self.limits_applied
+    }
+
     fn record(&mut self, witness: &mut dyn Witness, action: Action, result: ActionResult, took: Duration) {
         if result == ActionResult::Removed {
             self.freed_bytes += action.cache.bytes();
@@ -306,9 +325,4 @@ impl State {
         witness.outcome(&outcome, took);
         self.outcomes.push(outcome);
     }
-}
-
-/// A cache's name for people.
-fn describe(cache: &Cache) -> String {
-    cache.path.display().to_string()
 }

@@ -1,13 +1,13 @@
 //! One round of a run: look, plan, claim, delete.
 
-use super::{Cycle, CycleError, Role, State, describe, rules};
+use super::{Cycle, CycleError, Next, Role, State, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
     Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason, Need, Runner, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Look, Whose};
+use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::runners::Discovery;
 use crate::policy::plan::{self, Actor, Terms};
 use crate::policy::{fate, liveness, protection};
@@ -32,7 +32,7 @@ struct Taken {
 }
 
 impl Cycle<'_> {
-    /// One round. False when there is nothing more to be done.
+    /// One round.
     pub(super) fn round(
         &mut self,
         discovery: Discovery,
@@ -40,10 +40,10 @@ impl Cycle<'_> {
         needs: &[(FilesystemId, Need)],
         mounts: &MountTable,
         state: &mut State,
-    ) -> Result<bool, CycleError> {
+    ) -> Result<Next, CycleError> {
         let now = (self.clock)();
         let (proc, run, config) = (self.proc, self.run, self.config);
-        let look = Look { proc, run: Some(run), mounts, rules: &config.caches, now, deadline: self.deadline };
+        let look = Look { proc, leases: Leases::In(run), mounts, rules: &config.caches, now, deadline: self.deadline };
         let whose = match actor {
             Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),
             _ => Whose::Everybody,
@@ -63,31 +63,34 @@ impl Cycle<'_> {
             // A hook's own caches do not suffice: on to the siblings, if it has not looked at them yet.
             let goes_on = matches!(actor, Actor::Hook { .. }) && !state.beyond_own;
             state.beyond_own = true;
-            return Ok(goes_on);
+            return Ok(if goes_on { Next::Round } else { Next::Done });
         }
         let lock = self.exclusive()?;
         if self.newly_claimed(&facts, state) {
-            return Ok(true);
+            return Ok(Next::Round);
         }
         let leftovers = self.open_leftovers(&facts);
         let mut taken = Vec::new();
+        let mut is_stale = false;
         for action in plan.removals() {
-            if looked.elapsed() > config.hook.lock_wait / 2 {
+            is_stale = looked.elapsed() > config.hook.lock_wait / 2;
+            if is_stale {
                 break;
             }
-            let doubt = Doubt { look: &look, facts: &facts, actor, rules: &rules, lineage: &lineage, looked };
+            let doubt = Doubt { look: &look, facts: &facts, actor, rules: &rules, lineage: &lineage };
             if let Some(tree) = self.claim(&lock, action, &doubt, state) {
                 taken.push(tree);
             }
         }
         drop(lock);
+        state.limits_applied |= !is_stale;
         for (dir, name, path) in leftovers {
             self.delete_trash(&dir, &name, &path);
         }
         for tree in taken {
             self.delete(tree, state);
         }
-        Ok(true)
+        Ok(Next::Round)
     }
 
     fn lineage(&self) -> Vec<crate::model::Pid> {
@@ -143,7 +146,7 @@ impl Cycle<'_> {
         let cache = &action.cache;
         let progress = Arc::new(Progress::default());
         let removal = {
-            let _shown = self.witness.deleting(&describe(cache), cache.measure.map(|m| m.files), &progress);
+            let _shown = self.witness.deleting(&cache.path, cache.measure.map(|m| m.files), cache.bytes(), &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
             remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
         };
@@ -221,7 +224,7 @@ impl Cycle<'_> {
     fn delete_trash(&mut self, parent: &Dir, name: &std::ffi::OsStr, path: &Path) {
         let progress = Arc::new(Progress::default());
         let removal = {
-            let _shown = self.witness.deleting(&path.display().to_string(), None, &progress);
+            let _shown = self.witness.deleting(path, None, 0, &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
             remove_tree(parent, name, &[], &options)
         };
@@ -248,7 +251,6 @@ struct Doubt<'a> {
     actor: &'a Actor,
     rules: &'a protection::Rules,
     lineage: &'a [crate::model::Pid],
-    looked: Instant,
 }
 
 impl Doubt<'_> {

@@ -9,7 +9,7 @@ use super::runners::Discovery;
 use super::{caches, guarded, listener_log, locks, processes};
 use crate::lease;
 use crate::model::{
-    Attribution, Cache, CacheRule, Filesystem, FilesystemId, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
+    Cache, CacheRule, Filesystem, FilesystemId, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
     ProcessFacts, Runner, RunnerFacts, Visibility, WorkDir,
 };
 use crate::run_dir::RunDir;
@@ -30,8 +30,8 @@ const LARGEST: usize = 2048;
 pub struct Look<'a> {
     /// The process table.
     pub proc: &'a Proc,
-    /// Where leases are; `None` when there is no shared directory, and so nothing is known of any.
-    pub run: Option<&'a RunDir>,
+    /// Where leases are.
+    pub leases: Leases<'a>,
     /// The mount table.
     pub mounts: &'a MountTable,
     /// What is a cache.
@@ -40,6 +40,17 @@ pub struct Look<'a> {
     pub now: SystemTime,
     /// When to stop sizing.
     pub deadline: Instant,
+}
+
+/// Where leases are.
+#[derive(Debug, Clone, Copy)]
+pub enum Leases<'a> {
+    /// In this shared directory.
+    In(&'a RunDir),
+    /// The shared directory has not been made yet: no hook has ever run, so there are none.
+    NoneYet,
+    /// The shared directory cannot be used; why. Then nothing is known of any lease.
+    Hidden(&'a str),
 }
 
 /// Whose caches are looked for and sized.
@@ -70,7 +81,7 @@ impl Look<'_> {
             .collect();
         let filesystems = self.filesystems(&runners, &mut notes);
         let mut processes = processes::observe(self.proc, &runners);
-        let leases = self.leases(&mut processes.visibility);
+        let leases = self.read_leases(&mut processes.visibility);
         let runners = runners
             .into_iter()
             .zip(found)
@@ -88,7 +99,7 @@ impl Look<'_> {
         let mut now = facts.clone();
         now.processes.workers = workers;
         now.processes.visibility = join(&facts.processes.visibility, visibility);
-        now.leases = self.leases(&mut now.processes.visibility);
+        now.leases = self.read_leases(&mut now.processes.visibility);
         let work = facts.runners[runner].runner.work_dir().map(caches::open_work);
         if let Some(Ok(work)) = work {
             now.runners[runner].locks = locks::on_cache(&work, cache);
@@ -153,11 +164,14 @@ impl Look<'_> {
         guarded::judge(runner, listener.map(|listener| (listener, hook)))
     }
 
-    fn leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {
-        let unknown = match self.run.map(|run| lease::read_all(run, self.proc)) {
-            Some(Ok(leases)) => return leases,
-            Some(Err(error)) => format!("leases cannot be read: {error}"),
-            None => "leases cannot be read: the shared directory cannot be used".to_owned(),
+    fn read_leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {
+        let unknown = match self.leases {
+            Leases::NoneYet => return Vec::new(),
+            Leases::In(run) => match lease::read_all(run, self.proc) {
+                Ok(leases) => return leases,
+                Err(error) => format!("leases cannot be read: {error}"),
+            },
+            Leases::Hidden(reason) => format!("leases cannot be read: {reason}"),
         };
         *visibility = join(visibility, Visibility::Partial(vec![unknown]));
         Vec::new()
@@ -194,14 +208,6 @@ struct Contents {
 /// When the work directory cannot be opened, or is another one by now.
 pub fn usage(work: &WorkDir, mounts: &MountTable) -> std::io::Result<Filesystem> {
     mounts.filesystem_of(&caches::open_work(work)?)
-}
-
-/// Which runner's Worker this is, when it is one of ours.
-pub fn runner_of(attribution: &Attribution) -> Option<usize> {
-    match attribution {
-        Attribution::Runner(index) => Some(*index),
-        Attribution::Elsewhere(_) | Attribution::Unattributed(_) => None,
-    }
 }
 
 fn received(runner: &Runner) -> JobReceived {

@@ -1,0 +1,97 @@
+//! `check`: is it provably idle? For other cleaners, which ask before they delete.
+
+use super::{Context, complain, look, now, print};
+use crate::cli::CheckArgs;
+use crate::cycle::{Preview, rules};
+use crate::model::{Bearing, CheckResult, Evidence, EvidenceKind, Liveness, Runner};
+use crate::policy::{liveness, protection};
+use crate::report::exit::Exit;
+use crate::report::{human, json};
+use crate::sys::dir::Dir;
+use std::path::{Path, PathBuf};
+
+/// Answers with the exit code, and says why.
+pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
+    let (preview, _) = look::at(context);
+    let answer = match (&question.runner, &question.path) {
+        (Some(name), _) => about_runner(context, &preview, name),
+        (None, Some(path)) => about_path(context, &preview, path),
+        (None, None) => Err("neither --runner nor --path was given".to_owned()),
+    };
+    match answer {
+        Ok(result) => {
+            if question.json {
+                print(&json::check(&result, json::Layout::Compact));
+            } else {
+                print(&human::check(&result, &context.screen));
+            }
+            Exit::of_check(result.state)
+        }
+        Err(reason) => {
+            complain(&reason);
+            Exit::Error
+        }
+    }
+}
+
+fn about_runner(context: &Context, preview: &Preview, name: &str) -> Result<CheckResult, String> {
+    let named = |runner: &Runner| runner.name == name || runner.root.as_path() == Path::new(name);
+    let all = &preview.facts.runners;
+    let matching: Vec<usize> = (0..all.len()).filter(|index| named(&all[*index].runner)).collect();
+    match matching[..] {
+        [index] => Ok(verdict(context, preview, index, None)),
+        [] => {
+            let known: Vec<&str> = all.iter().map(|facts| facts.runner.name.as_str()).collect();
+            Err(format!("there is no runner {name}; known are: {}", known.join(", ")))
+        }
+        _ => Err(format!("{} runners are called {name}: name one by its root directory", matching.len())),
+    }
+}
+
+/// A path that no runner owns is not ours to judge: that is unknown, not idle.
+fn about_path(context: &Context, preview: &Preview, path: &Path) -> Result<CheckResult, String> {
+    let real = resolve(path).map_err(|error| format!("{} cannot be resolved: {error}", path.display()))?;
+    let owner = preview.facts.runners.iter().position(|facts| {
+        real.starts_with(&facts.runner.root) || real.starts_with(facts.runner.work_path())
+    });
+    Ok(match owner {
+        Some(index) => verdict(context, preview, index, Some(real)),
+        None => CheckResult {
+            runner: None,
+            path: Some(real),
+            state: Liveness::Unknown,
+            evidence: vec![Evidence::new(
+                EvidenceKind::Visibility,
+                Bearing::CannotTell,
+                "the path belongs to no runner that runners.roots finds",
+            )],
+        },
+    })
+}
+
+/// The real path of a file or directory: that of its directory, with its own name.
+fn resolve(path: &Path) -> std::io::Result<PathBuf> {
+    if let Ok((_, real)) = Dir::resolve(path) {
+        return Ok(real);
+    }
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let name = path.file_name().ok_or_else(|| std::io::Error::other("it has no name"))?;
+    Ok(Dir::resolve(parent)?.1.join(name))
+}
+
+/// Provably idle means all of the proof: content that was written a moment ago speaks against it here, though nobody may
+/// be at work any more.
+fn verdict(context: &Context, preview: &Preview, index: usize, path: Option<PathBuf>) -> CheckResult {
+    let facts = &preview.facts.runners[index];
+    let rules = rules(&context.config, now());
+    let asked = |cache: &&crate::model::Cache| {
+        path.as_ref().is_none_or(|path| path.starts_with(&cache.path) || cache.path.starts_with(path))
+    };
+    let recent = facts.caches.iter().filter(asked).filter_map(|cache| protection::recent_content(cache, &rules));
+    let mut evidence = preview.evidence[index].clone();
+    evidence.extend(recent.map(|found| match found.bearing {
+        Bearing::Forbids => Evidence { bearing: Bearing::InUse, ..found },
+        _ => found,
+    }));
+    CheckResult { runner: Some(facts.runner.name.clone()), path, state: liveness::judge(&evidence), evidence }
+}

@@ -1,0 +1,318 @@
+//! `hook started` and `hook completed`: run by a runner, before and after a job, as the runner's user.
+//!
+//! A hook never fails a job by a fault of its own, and never hangs one: an error is a warning and exit 0, a panic is caught,
+//! every wait is bounded, and a watchdog ends the process when all of that was not enough. Only a configured refusal exits
+//! with 1. Everything that a hook prints is parsed by the runner: it goes through the job log's escapes.
+//!
+//! On a healthy disk a hook reads its ancestry and `.runner`, takes the lock shared, writes its lease, asks the work
+//! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
+
+use super::witness::{Narrator, lock_event};
+use super::{load, now};
+use crate::cli::{Cli, HookCommand};
+use crate::config::{Config, OnExhausted};
+use crate::cycle::{Cycle, Role};
+use crate::lock::{LockError, SharedLock};
+use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner};
+use crate::observe::caches::open_work;
+use crate::observe::filesystems::MountTable;
+use crate::observe::{processes, runners};
+use crate::policy::pressure;
+use crate::reclaim::trash::Trash;
+use crate::report::events::{Event, EventKind};
+use crate::report::exit::Exit;
+use crate::report::job_log::{JobLog, Warning};
+use crate::report::journal::{self, Sink};
+use crate::run_dir::{Records, RunDir};
+use crate::sys::deadline::Watchdog;
+use crate::sys::process::Proc;
+use crate::{lease, report::escape};
+use std::io::Stdout;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// What the watchdog adds to `hook.time_limit`: the cycle stops by itself before.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// How long a hook waits for a privileged sweep to take up its request, and to bring the disk below critical.
+const SWEEP_STARTS: Duration = Duration::from_secs(3);
+const SWEEP_HELPS: Duration = Duration::from_secs(60);
+
+/// How often a hook looks whether the privileged sweep has helped.
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Why a hook did nothing, or not all. Always a warning in the job's log, never a failed job.
+type Fault = String;
+
+/// Runs a hook such that whatever goes wrong inside is a warning.
+pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
+    // The default hook of a panic prints to standard error, where a message could be taken for a workflow command.
+    std::panic::set_hook(Box::new(|_| {}));
+    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli, hook)));
+    match outcome {
+        Ok(Ok(exit)) => exit,
+        Ok(Err(fault)) => {
+            warn(&fault);
+            Exit::Done
+        }
+        Err(panic) => {
+            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            warn(&format!("an internal error, please report it: {}", text.unwrap_or("no message")));
+            Exit::Done
+        }
+    }
+}
+
+/// The one warning of a hook that did not come to its report.
+fn warn(fault: &str) {
+    Event::new(EventKind::Error, fault).emit();
+    let log = JobLog::open(std::io::stdout(), "could not do its work");
+    let _ = log.and_then(|log| log.finish(Some(Warning::new("disk-guard", format!("{fault}. The job goes on.")))));
+}
+
+fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
+    journal::init(cli.log_level(), Sink::Journal);
+    let config = load(cli).map_err(|error| error.to_string())?;
+    let proc = Proc::new(&config.paths.proc);
+    let begun = Instant::now();
+    let limit = config.hook.time_limit + GRACE;
+    let bite = format!(
+        "\n::endgroup::\n::warning title=disk-guard::The guard took longer than {} s and was ended. The job goes on.\n",
+        limit.as_secs()
+    );
+    let _watchdog = Watchdog::after(limit, bite).map_err(|error| format!("no timer: {error}"))?;
+    match hook {
+        HookCommand::Started { runner_root } => {
+            let own = identify(&config, &proc, runner_root.as_deref())?;
+            Started { config: &config, proc: &proc, own, begun }.run()
+        }
+        HookCommand::Completed { runner_root } => {
+            let own = identify(&config, &proc, runner_root.as_deref())?;
+            completed(&config, &own)
+        }
+    }
+}
+
+/// The runner that a hook works for.
+struct Own {
+    runner: Runner,
+    /// Its Worker; none when the runner was named by hand.
+    worker: Option<ProcessId>,
+    lineage: Vec<Pid>,
+}
+
+/// By ancestry, not by environment: a job can poison every variable. A root that the configuration does not allow is none.
+fn identify(config: &Config, proc: &Proc, named: Option<&Path>) -> Result<Own, Fault> {
+    let (root, worker, lineage) = match named {
+        Some(root) => (root.to_owned(), None, Vec::new()),
+        None => {
+            let own = processes::own_runner(proc)
+                .map_err(|error| format!("it cannot be told which runner this is ({error}); nothing was touched"))?;
+            (own.root, Some(own.worker), own.lineage.iter().map(|process| process.pid).collect())
+        }
+    };
+    let shown = escape::path(&root);
+    let runner = runners::examine(&root, &MountTable::default())
+        .map_err(|error| format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched"))?
+        .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
+    if !is_allowed(config, proc, &root, &runner) {
+        return Err(format!("{shown} is not among the runners that runners.roots allows; nothing was touched"));
+    }
+    Ok(Own { runner, worker, lineage })
+}
+
+/// The globs judge the path first; only when they do not match it are they expanded, for a root behind a link.
+fn is_allowed(config: &Config, proc: &Proc, root: &Path, runner: &Runner) -> bool {
+    let patterns = &config.runners.roots;
+    runners::is_allowed(root, patterns)
+        || runners::is_allowed(&runner.root, patterns)
+        || runners::discover(patterns, &MountTable::read(proc)).runners.iter().any(|r| r.root_id == runner.root_id)
+}
+
+struct Started<'a> {
+    config: &'a Config,
+    proc: &'a Proc,
+    own: Own,
+    begun: Instant,
+}
+
+impl Started<'_> {
+    fn run(&self) -> Result<Exit, Fault> {
+        let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| error.to_string())?;
+        let level = match SharedLock::acquire(&run, self.config.hook.lock_wait) {
+            Ok(_lock) => {
+                self.leave_lease(&run)?;
+                self.level()?
+            }
+            Err(error) => return self.without_lock(&run, &error),
+        };
+        if level == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
+    }
+
+    /// How full the work directory's filesystem is. A runner that has never worked has nothing to be judged by yet.
+    fn level(&self) -> Result<Level, Fault> {
+        let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
+        let unreadable = |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
+        let dir = open_work(work).map_err(unreadable)?;
+        // For the day when no inode is left; when that day has come, a claim goes without.
+        let _ = Trash::open_or_make(&dir, work.owner).and_then(|trash| trash.keep_spare());
+        Ok(pressure::level(&dir.usage().map_err(unreadable)?, &self.config.watermarks))
+    }
+
+    fn leave_lease(&self, run: &RunDir) -> Result<(), Fault> {
+        let Some(worker) = self.own.worker else { return Ok(()) };
+        let here = |what: &str, error: std::io::Error| format!("{what} cannot be read: {error}");
+        let lease = Lease {
+            worker,
+            boot_id: self.proc.boot_id().map_err(|error| here("this boot's id", error))?,
+            pid_namespace: self.proc.pid_namespace().map_err(|error| here("the pid namespace", error))?,
+            root: self.own.runner.root.clone(),
+            root_id: self.own.runner.root_id,
+            work_id: self.own.runner.work_dir().map(|work| work.id),
+            job: job(),
+            since: now(),
+        };
+        lease::write(run, &lease).map_err(|error| error.to_string())?;
+        let event = Event::new(EventKind::Lease, format!("a job begins on {}", escape::text(&self.own.runner.name)));
+        event.runner(&self.own.runner).job(&lease.job).duration(self.begun.elapsed()).emit();
+        Ok(())
+    }
+
+    /// The host lock was not obtained: nothing is pruned. The lease is left all the same, and a claim that is under way on
+    /// this runner, on evidence from before its job, is fenced off.
+    fn without_lock(&self, run: &RunDir, error: &LockError) -> Result<Exit, Fault> {
+        lock_event(error);
+        let fenced = self.own.runner.work_dir().map(|work| {
+            let trash = open_work(work).and_then(|dir| Trash::open(&dir, work.owner))?;
+            trash.map_or(Ok(()), |trash| trash.fence())
+        });
+        if let Some(Err(failure)) = fenced {
+            Event::new(EventKind::Error, format!("claims on this runner cannot be fenced off: {failure}")).emit();
+        }
+        if matches!(error, LockError::TimedOut { .. }) {
+            self.leave_lease(run)?;
+        }
+        Err(error.to_string())
+    }
+
+    /// The disk is under pressure: make room.
+    fn relieve(&self, run: &RunDir) -> Result<Exit, Fault> {
+        let mut log = JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
+        let cycle = Cycle {
+            config: self.config,
+            proc: self.proc,
+            run,
+            actor: Role::Hook {
+                root: self.own.runner.root_id,
+                job_directory: self.job_directory(),
+                lineage: self.own.lineage.clone(),
+            },
+            clock: now,
+            deadline: self.begun + self.config.hook.time_limit,
+            witness: &mut Narrator,
+        };
+        let (report, failure) = match cycle.run() {
+            Ok(report) => (report, None),
+            Err((report, error)) => (report, Some(error)),
+        };
+        let _ = log.run(&report, now());
+        if let Some(error) = &failure {
+            let _ = log.line(&format!("stopped early: {error}"));
+        }
+        let exit = self.conclude(run, &report, &mut log);
+        let warning = match exit {
+            Exit::Done => Warning::of_run(&report),
+            _ => Some(refusal(&report)),
+        };
+        let _ = log.finish(warning);
+        Ok(exit)
+    }
+
+    /// Own means are exhausted: ask for a privileged sweep, wait for it as far as that is worth it, and let the job run or
+    /// refuse it.
+    fn conclude(&self, run: &RunDir, report: &RunReport, log: &mut JobLog<Stdout>) -> Exit {
+        if report.goal_met {
+            return Exit::Done;
+        }
+        let asked = self.request_sweep(run, log);
+        if self.level() == Ok(Level::Critical) && asked {
+            let _ = log.line("the disk is above critical: waiting for the privileged sweep");
+            self.await_sweep(run);
+        }
+        if self.config.hook.on_exhausted == OnExhausted::Refuse && self.level() == Ok(Level::Critical) {
+            Event::new(EventKind::Refused, "the job was refused: the disk is above critical and nothing more can go")
+                .runner(&self.own.runner)
+                .job(&job())
+                .emit();
+            return Exit::Error;
+        }
+        Exit::Done
+    }
+
+    /// Root needs no help by root.
+    fn request_sweep(&self, run: &RunDir, log: &mut JobLog<Stdout>) -> bool {
+        if nix::unistd::geteuid().is_root() {
+            return false;
+        }
+        match run.publish(Records::Requests, &self.request_name(), b"sweep") {
+            Ok(()) => true,
+            Err(error) => {
+                let _ = log.line(&format!("a privileged sweep cannot be asked for: {error}"));
+                false
+            }
+        }
+    }
+
+    fn request_name(&self) -> String {
+        format!("{:x}-{:x}", self.own.runner.root_id.dev, self.own.runner.root_id.ino)
+    }
+
+    /// Waits until the disk is below critical; not for a sweep that does not come.
+    fn await_sweep(&self, run: &RunDir) {
+        let asked = Instant::now();
+        let until = (asked + SWEEP_HELPS).min(self.begun + self.config.hook.time_limit);
+        while Instant::now() < until && self.level() == Ok(Level::Critical) {
+            if asked.elapsed() > SWEEP_STARTS && run.holds(Records::Requests, &self.request_name()) {
+                return;
+            }
+            std::thread::sleep(LOOK_AGAIN);
+        }
+    }
+
+    /// The directory below `_work` that the job will use. A hint for the order among own caches, from an environment that a
+    /// job can poison: nothing else depends on it.
+    fn job_directory(&self) -> Option<PathBuf> {
+        let workspace = PathBuf::from(std::env::var_os("GITHUB_WORKSPACE")?);
+        let below = workspace.strip_prefix(&self.own.runner.work_dir()?.path).ok()?;
+        below.components().next().map(|first| PathBuf::from(first.as_os_str()))
+    }
+}
+
+fn refusal(report: &RunReport) -> Warning {
+    let _ = report;
+    Warning::new(
+        "Job refused: the host's disk is full",
+        "This host's disk is above its critical mark and nothing more can be freed, so the job was not started. It is the host's \
+         infrastructure, not this change: run `disk-guard status` on the host.",
+    )
+}
+
+/// What runs, for the lease and the journal. Text of the job's choosing: bounded here, escaped wherever it is shown.
+fn job() -> Job {
+    let text = |name: &str| {
+        let value = std::env::var(name).unwrap_or_default();
+        value.chars().take(256).collect::<String>()
+    };
+    Job { repository: text("GITHUB_REPOSITORY"), run_id: text("GITHUB_RUN_ID"), job: text("GITHUB_JOB") }
+}
+
+fn completed(config: &Config, own: &Own) -> Result<Exit, Fault> {
+    let Some(worker) = own.worker else { return Ok(Exit::Done) };
+    let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
+    lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
+    Event::new(EventKind::Lease, format!("a job has ended on {}", escape::text(&own.runner.name)))
+        .runner(&own.runner)
+        .job(&job())
+        .emit();
+    Ok(Exit::Done)
+}

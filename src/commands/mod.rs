@@ -1,0 +1,108 @@
+//! One file a verb: wiring only. Each reads the clock, opens what it needs, calls the parts in order and says what came of
+//! it. Decisions are made elsewhere.
+
+mod check;
+mod check_config;
+mod demo;
+mod hook;
+mod look;
+mod status;
+mod sweep;
+mod witness;
+
+use crate::cli::{Cli, Command, HookEvent};
+use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
+use crate::report::exit::Exit;
+use crate::report::human::Screen;
+use crate::report::{escape, journal};
+use crate::sys::process::Proc;
+use std::path::Path;
+use std::process::ExitCode;
+use std::time::SystemTime;
+
+/// The wall clock; the one place where it is read.
+#[expect(clippy::disallowed_methods, reason = "commands read the clock and pass it down")]
+pub(crate) fn now() -> SystemTime {
+    SystemTime::now()
+}
+
+/// What every command has at hand.
+struct Context {
+    config: Config,
+    proc: Proc,
+    screen: Screen,
+}
+
+/// Runs one command.
+pub fn run(cli: &Cli) -> ExitCode {
+    match &cli.command {
+        Command::Hook(event) => return hook::guarded(cli, event).into(),
+        Command::Demo => return demo_exit(demo::run(cli.color)),
+        Command::DemoActor(part) => return demo_exit(demo::actor::play(part)),
+        _ => {}
+    }
+    journal::init(cli.log_level, journal::Fallback::Stderr);
+    let screen = Screen::of_stdout(cli.color);
+    if let Command::CheckConfig { path } = &cli.command {
+        return check_config::run(path.as_deref().or(cli.config.as_deref()), &screen).into();
+    }
+    let config = match load(cli) {
+        Ok(config) => config,
+        Err(error) => return config_failed(&error).into(),
+    };
+    let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
+    let exit = match &cli.command {
+        Command::Sweep { dry_run: false, json } => sweep::run(&context, *json),
+        Command::Sweep { dry_run: true, json } | Command::Plan { json } => sweep::preview(&context, *json),
+        Command::Status { json, watch } => status::run(&context, *json, *watch),
+        Command::Check(question) => check::run(&context, question),
+        Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
+    };
+    exit.into()
+}
+
+fn load(cli: &Cli) -> Result<Config, ConfigError> {
+    match &cli.config {
+        Some(path) => Config::load(path, Named::ByHand),
+        None => Config::load(Path::new(DEFAULT_PATH), Named::ByDefault),
+    }
+}
+
+/// Says what is wrong with the configuration.
+fn config_failed(error: &ConfigError) -> Exit {
+    complain(error);
+    match error {
+        ConfigError::Read { .. } => Exit::Error,
+        ConfigError::Invalid { .. } | ConfigError::Untrusted { .. } => Exit::ConfigInvalid,
+    }
+}
+
+/// An error for a person, on standard error; each line escaped, for it may quote names from disk.
+fn complain(error: &dyn std::fmt::Display) {
+    for (number, line) in error.to_string().lines().enumerate() {
+        let prefix = if number == 0 { "disk-guard: " } else { "" };
+        eprintln!("{prefix}{}", escape::log_line(line));
+    }
+}
+
+/// A document on standard output. A reader that went away is no error of ours.
+fn print(text: &str) {
+    use std::io::Write as _;
+    let mut out = std::io::stdout().lock();
+    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+fn demo_exit(result: std::io::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| {
+        complain(&format_args!("the demo's throw-away host cannot be made: {error}"));
+        Exit::Error.into()
+    })
+}
+
+/// Which half of a job's life a hook is run for.
+fn event_name(event: &HookEvent) -> &'static str {
+    match event {
+        HookEvent::Started { .. } => "started",
+        HookEvent::Completed { .. } => "completed",
+    }
+}

@@ -1,0 +1,127 @@
+//! `status`: the host at a glance.
+
+use super::{Context, look, now, print};
+use crate::cycle::Preview;
+use crate::model::{
+    Action, Decision, FileId, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState,
+    LockView, RootMatches, RunnerStatus,
+};
+use crate::observe::caches::open_work;
+use crate::observe::host_lock;
+use crate::observe::measure::{self, measure};
+use crate::policy::{liveness, pressure};
+use crate::reclaim::trash::Trash;
+use crate::report::exit::Exit;
+use crate::report::{human, json};
+use crate::run_dir::RunDir;
+use std::collections::HashSet;
+use std::io::IsTerminal as _;
+use std::time::Duration;
+
+/// How often `--watch` looks again.
+const INTERVAL: Duration = Duration::from_secs(2);
+
+/// Shows the host; with `watch` again and again until interrupted.
+pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
+    loop {
+        let status = collect(context);
+        let text = if as_json {
+            json::status(&status, json::Layout::Compact)
+        } else {
+            human::status(&status, &context.screen)
+        };
+        if watch && !as_json && std::io::stdout().is_terminal() {
+            // Home and clear to the end: redrawing in place flickers less than clearing first.
+            print(&format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")));
+        } else {
+            print(&text);
+        }
+        if !watch {
+            return Exit::Done;
+        }
+        std::thread::sleep(INTERVAL);
+    }
+}
+
+fn collect(context: &Context) -> HostStatus {
+    let (preview, run) = look::at(context);
+    let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
+    let trash_bytes = trash_bytes(&preview);
+    let marks = &context.config.watermarks;
+    let filesystems: Vec<FilesystemStatus> = preview
+        .facts
+        .filesystems
+        .iter()
+        .map(|filesystem| FilesystemStatus { level: pressure::level(&filesystem.usage, marks), filesystem: filesystem.clone() })
+        .collect();
+    let shown: HashSet<_> = filesystems.iter().map(|fs| fs.filesystem.mount.clone()).collect();
+    let runners = (0..preview.facts.runners.len()).map(|index| runner(&preview, index)).collect();
+    let mut notes = preview.facts.notes.clone();
+    notes.extend(floors_out_of_reach(&preview, context));
+    HostStatus {
+        host: crate::observe::inventory::host_name(),
+        time: now(),
+        visibility: preview.facts.processes.visibility.clone(),
+        lock,
+        trash_bytes,
+        other_disks: crate::observe::inventory::disks().into_iter().filter(|disk| !shown.contains(&disk.mount)).collect(),
+        filesystems,
+        runners,
+        notes,
+        root_matches: preview.root_matches.into_iter().map(|(pattern, runners)| RootMatches { pattern, runners }).collect(),
+    }
+}
+
+fn runner(preview: &Preview, index: usize) -> RunnerStatus {
+    let facts = &preview.facts.runners[index];
+    let actions: Vec<&Action> =
+        preview.plan.actions.iter().filter(|action| action.runner.root_id == facts.runner.root_id).collect();
+    let sum = |wanted: fn(&Decision) -> bool| -> u64 {
+        actions.iter().filter(|action| wanted(&action.decision)).map(|action| action.cache.bytes()).sum()
+    };
+    RunnerStatus {
+        runner: facts.runner.clone(),
+        state: liveness::judge(&preview.evidence[index]),
+        guarded: facts.guarded.clone(),
+        evidence: preview.evidence[index].clone(),
+        job: job(preview, index),
+        caches: facts.caches.clone(),
+        reclaimable_bytes: sum(|decision| matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))),
+        blocked_bytes: sum(|decision| {
+            matches!(decision, Decision::Keep(KeepReason::Protected(_) | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)))
+        }),
+    }
+}
+
+fn job(preview: &Preview, index: usize) -> Option<JobView> {
+    let root: FileId = preview.facts.runners[index].runner.root_id;
+    let live = preview.facts.leases.iter().filter(|seen| seen.state == LeaseState::Live && seen.root == Some(root));
+    let lease = live.filter_map(|seen| seen.lease.as_ref()).max_by_key(|lease| lease.since)?;
+    Some(JobView { job: lease.job.clone(), since: lease.since })
+}
+
+fn lock_view(context: &Context, run: &RunDir) -> LockView {
+    run.lock_id().map(|id| host_lock::holders(&context.proc, id)).unwrap_or_default()
+}
+
+/// Bytes in the trash of all work directories, each counted once.
+fn trash_bytes(preview: &Preview) -> u64 {
+    let mut seen = HashSet::new();
+    let works = preview.facts.runners.iter().filter_map(|facts| facts.runner.work_dir());
+    let options = measure::Options { threads: 2, largest: 0, deadline: None };
+    works
+        .filter(|work| seen.insert(work.id))
+        .filter_map(|work| Trash::open(&open_work(work).ok()?, work.owner).ok()?)
+        .filter_map(|trash| measure(trash.dir(), &options).ok())
+        // Empty directories of our own are not worth a line.
+        .map(|scan| if scan.measure.files == 0 { 0 } else { scan.measure.bytes })
+        .sum()
+}
+
+fn floors_out_of_reach(preview: &Preview, context: &Context) -> Vec<String> {
+    let marks = &context.config.watermarks;
+    let out = preview.facts.filesystems.iter().filter(|fs| pressure::floor_is_out_of_reach(&fs.usage, marks));
+    out.map(|fs| format!("pressure.min_free is more than {} can ever have free, and is not applied there", fs.mount.display()))
+        .filter(|_| marks.min_free > 0)
+        .collect()
+}

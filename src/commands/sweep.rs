@@ -1,0 +1,90 @@
+//! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
+
+use super::{Context, complain, look, now, print, witness::Narrator};
+use crate::cycle::{Cycle, CycleError, Role};
+use crate::lease;
+use crate::model::RunReport;
+use crate::observe::filesystems::MountTable;
+use crate::observe::{caches, runners};
+use crate::reclaim::trash::Trash;
+use crate::report::exit::Exit;
+use crate::report::{human, json};
+use crate::run_dir::{Records, RunDir};
+use std::time::{Duration, Instant};
+
+/// A sweep that takes longer leaves the rest to the next one.
+const TIME_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Shows what a sweep would do now.
+pub(super) fn preview(context: &Context, as_json: bool) -> Exit {
+    let (preview, _) = look::at(context);
+    show(context, &preview.report(), as_json);
+    Exit::Done
+}
+
+/// Sweeps.
+pub(super) fn run(context: &Context, as_json: bool) -> Exit {
+    let run = match RunDir::open(&context.config.paths.run_dir) {
+        Ok(run) => run,
+        Err(error) => {
+            complain(&error);
+            return Exit::Error;
+        }
+    };
+    let begun = Instant::now();
+    let mut narrator = Narrator::for_people();
+    take_requests(&run);
+    let cycle = Cycle {
+        config: &context.config,
+        proc: &context.proc,
+        run: &run,
+        actor: Role::Sweep,
+        clock: now,
+        deadline: begun + TIME_LIMIT,
+        witness: &mut narrator,
+    };
+    let (report, failure) = match cycle.run() {
+        Ok(report) => (report, None),
+        Err((report, error)) => (report, Some(error)),
+    };
+    tidy(context, &run);
+    narrator.swept(&report, begun.elapsed());
+    show(context, &report, as_json);
+    match failure {
+        Some(CycleError::Lock(error)) => {
+            complain(&error);
+            Exit::LockTimeout
+        }
+        None if report.goal_met => Exit::Done,
+        None => Exit::GoalNotReached,
+    }
+}
+
+fn show(context: &Context, report: &RunReport, as_json: bool) {
+    if as_json {
+        print(&json::run(report, json::Layout::Compact));
+    } else {
+        print(&human::run(report, now(), &context.screen));
+    }
+}
+
+/// Requests of hooks are answered by this very sweep. They are taken away first: one that comes later asks for the next.
+fn take_requests(run: &RunDir) {
+    for request in run.read_all(Records::Requests).unwrap_or_default() {
+        // One that cannot be removed is found again by the next sweep, and costs nothing.
+        let _ = run.remove(Records::Requests, &request.name);
+    }
+}
+
+/// Leaves of the dead, and spare slots for the day when no inode is left.
+fn tidy(context: &Context, run: &RunDir) {
+    if let Err(error) = lease::remove_dead(run, &context.proc) {
+        complain(&error);
+    }
+    let mounts = MountTable::read(&context.proc);
+    for runner in runners::discover(&context.config.runners.roots, &mounts).runners {
+        let Some(work) = runner.work_dir() else { continue };
+        // A work directory in which no spare can be made is one in which claims fail, and are told.
+        let _ = caches::open_work(work).and_then(|dir| Trash::open_or_make(&dir, work.owner)?.keep_spare());
+    }
+}
