@@ -1,0 +1,278 @@
+//! The instant between a look and a deed: who wins, and what a crash in it leaves.
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
+mod kit;
+
+use kit::{Canary, Entry, Host, Job, Listener, MIB, Runner, Stopped, plant_cache, until};
+use nix::fcntl::{Flock, FlockArg};
+use nix::libc;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+struct Scene {
+    host: Host,
+    runner: Runner,
+    cache: PathBuf,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut host = Host::new();
+        host.configure(|settings| {
+            settings.want_everything();
+            settings.lock_wait = "1s";
+        });
+        let runner = host.runner("actions-runner-1").build();
+        let cache = runner.cache("acme/widgets", "target", MIB, 2 * DAY);
+        Self { host, runner, cache }
+    }
+
+    /// Everything below the work directory that is, or was, the cache: in place or in trash.
+    fn trees(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        find(&self.runner.work, "libwidget-0000.rlib", &mut found);
+        found
+    }
+}
+
+fn find(directory: &Path, name: &str, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
+        if entry.file_name() == name {
+            found.push(entry.path());
+        } else if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+            find(&entry.path(), name, found);
+        }
+    }
+}
+
+/// The rename of the cache itself, by its own name.
+fn claims_cache(call: &Entry) -> bool {
+    call.number == libc::SYS_renameat2 && call.text(1) == "target"
+}
+
+fn start_job(runner: &Runner) -> (Listener, Job) {
+    let mut listener = runner.listen();
+    let job = listener.begin_job("acme/widgets");
+    (listener, job)
+}
+
+/// Steps that fail when the tree is not there whole.
+const CHECK: &str = "test -f target/CACHEDIR.TAG\ntest -s target/debug/deps/libwidget-0000.rlib\n";
+
+#[test]
+fn a_job_that_starts_before_the_lock_is_taken_wins() {
+    let scene = Scene::new();
+    let canary = Canary::of(&scene.cache);
+    let lock = scene.host.host_lock();
+    // Whatever the guard looked at before its lock is old by now.
+    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
+        call.number == libc::SYS_flock
+            && call.file(0) == lock
+            && call.arguments[1] & libc::LOCK_EX as u64 != 0
+    });
+    let (mut listener, mut job) = start_job(&scene.runner);
+    // The hook of the job itself would prune what is its own.
+    job.steps(CHECK);
+    let report = stopped.release().expect_code(&[0, 20]).report();
+    assert_eq!(report.outcome(&scene.cache), "kept", "{:#}", report.0);
+    canary.assert_intact();
+    assert_eq!(job.steps(CHECK).code, 0);
+    job.finish(&mut listener);
+    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "without a job it goes");
+}
+
+#[test]
+fn a_job_that_starts_between_the_last_check_and_the_claim_wins() {
+    let mut scene = Scene::new();
+    let canary = Canary::of(&scene.cache);
+    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), claims_cache);
+    // Held at the entry: the guard has looked, and has not renamed. Its lock is held, so the hook gives up waiting.
+    scene.host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
+    let (mut listener, mut job) = start_job(&scene.runner);
+    let hook = job.hook_started().expect_ok();
+    assert!(hook.duration >= Duration::from_millis(900), "{:?}\n{}", hook.duration, hook.text());
+    // The steps look at their tree all the time, from before the guard goes on until after it has ended.
+    let (looked, done) = (scene.host.base.join("looked"), scene.host.base.join("done"));
+    job.start_steps(&format!(
+        "while test ! -e {done}; do\n{CHECK}touch {looked}\ndone\n{CHECK}",
+        done = done.display(),
+        looked = looked.display()
+    ));
+    until("the steps to look once", || looked.exists().then_some(()));
+    let report = stopped.release().expect_code(&[0, 20]).report();
+    std::fs::write(&done, "").expect("our own file");
+    let steps = job.await_steps();
+    assert_eq!(steps.code, 0, "the job never misses its tree: {}\n{:#}", steps.text(), report.0);
+    assert_ne!(report.outcome(&scene.cache), "removed", "{:#}", report.0);
+    canary.assert_intact();
+    job.finish(&mut listener);
+    scene.host.configure(|settings| settings.want_everything());
+    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "without a job it goes");
+}
+
+#[test]
+fn a_job_that_starts_after_the_claim_waits_for_it_and_builds_cold() {
+    let scene = Scene::new();
+    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), claims_cache);
+    stopped.to_exit();
+    assert!(!scene.cache.exists(), "claimed");
+    // No Worker yet when the guard looks again; the hook comes while the lock is held.
+    let report = stopped.release().expect_code(&[0, 20]).report();
+    assert_eq!(report.outcome(&scene.cache), "removed");
+    let (mut listener, mut job) = start_job(&scene.runner);
+    job.hook_started().expect_ok();
+    assert_eq!(job.steps("test ! -e target && mkdir target").code, 0);
+    job.finish(&mut listener);
+}
+
+#[test]
+fn a_worker_that_appears_during_the_claim_gets_its_tree_back() {
+    let scene = Scene::new();
+    let canary = Canary::of(&scene.cache);
+    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), claims_cache);
+    stopped.to_exit();
+    assert!(!scene.cache.exists(), "claimed");
+    let (mut listener, mut job) = start_job(&scene.runner);
+    let report = stopped.release().expect_code(&[0, 20]).report();
+    assert_eq!(report.outcome(&scene.cache), "restored", "{:#}", report.0);
+    assert!(!report.evidence(&scene.cache).is_empty(), "{:#}", report.action(&scene.cache));
+    canary.assert_intact();
+    assert_eq!(job.steps(CHECK).code, 0);
+    job.finish(&mut listener);
+    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed");
+}
+
+#[test]
+fn nothing_is_deleted_under_the_lock() {
+    let scene = Scene::new();
+    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), |call| {
+        call.number == libc::SYS_unlinkat && call.arguments[2] & libc::AT_REMOVEDIR as u64 == 0
+    });
+    assert!(!scene.cache.exists(), "claimed, and about to be deleted");
+    assert!(!scene.trees().is_empty(), "nothing is deleted yet");
+    let lock = File::open(scene.host.host_lock()).expect("the host lock");
+    let taken = Flock::lock(lock, FlockArg::LockExclusiveNonblock);
+    assert!(taken.is_ok(), "another guard could take the host lock now");
+    drop(taken);
+    assert_eq!(stopped.release().expect_code(&[0, 20]).report().outcome(&scene.cache), "removed");
+}
+
+#[test]
+fn whatever_a_killed_guard_has_claimed_the_next_run_finishes() {
+    type Where = fn(&Entry) -> bool;
+    let instants: [(&str, Where, bool); 3] = [
+        ("before the rename", claims_cache, false),
+        ("after the rename", claims_cache, true),
+        ("while deleting", |call| call.number == libc::SYS_unlinkat && call.text(1).ends_with(".rlib"), true),
+    ];
+    for (instant, wanted, past) in instants {
+        let scene = Scene::new();
+        let canary = Canary::of(&scene.cache);
+        let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), wanted);
+        if past {
+            stopped.to_exit();
+        }
+        assert_eq!(stopped.kill().signal, Some(libc::SIGKILL));
+        if past {
+            assert!(!scene.cache.exists(), "{instant}");
+            let trash = scene.host.status().0["trash_bytes"].as_u64();
+            assert!(trash > Some(0), "{instant}: unfinished trash shows: {trash:?}");
+        } else {
+            canary.assert_intact();
+        }
+        // The lock of the dead has released itself.
+        let sweep = scene.host.sweep();
+        assert!(!scene.cache.exists() && scene.trees().is_empty(), "{instant}: {:?}", scene.trees());
+        assert!(sweep.0["freed_bytes"].as_u64() > Some(0), "{instant}: {:#}", sweep.0);
+        assert_eq!(scene.host.status().0["trash_bytes"], 0, "{instant}");
+        assert!(scene.cache.parent().unwrap().join("Cargo.toml").exists());
+    }
+}
+
+#[test]
+fn what_is_no_longer_what_was_planned_is_kept() {
+    type Swap = fn(&Path, &Path);
+    let swaps: [(&str, Swap); 3] = [
+        ("another directory", |cache, _| plant_cache(cache, MIB, 2 * DAY)),
+        ("a symlink to something precious", |cache, precious| {
+            std::os::unix::fs::symlink(precious, cache).expect("our own link");
+        }),
+        ("a file", |cache, _| std::fs::write(cache, "precious").expect("our own file")),
+    ];
+    for (what, swap) in swaps {
+        let scene = Scene::new();
+        let control = scene.runner.cache("acme/control", "target", MIB, DAY);
+        let precious = scene.host.base.join("precious");
+        plant_cache(&precious, MIB, 2 * DAY);
+        let precious_canary = Canary::of(&precious);
+        let lock = scene.host.host_lock();
+        let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
+            call.number == libc::SYS_flock
+                && call.file(0) == lock
+                && call.arguments[1] & libc::LOCK_EX as u64 != 0
+        });
+        std::fs::rename(&scene.cache, scene.host.base.join("aside")).expect("our own tree");
+        swap(&scene.cache, &precious);
+        let canary = Canary::of(&scene.cache);
+        let report = stopped.release().expect_code(&[0, 20]).report();
+        assert_eq!(report.outcome(&scene.cache), "changed", "{what}: {:#}", report.0);
+        canary.assert_intact();
+        precious_canary.assert_intact();
+        assert_eq!(report.outcome(&control), "removed", "{what}: the rest of the plan is done");
+    }
+}
+
+#[test]
+fn a_swap_at_the_very_rename_is_put_back() {
+    let scene = Scene::new();
+    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), claims_cache);
+    let aside = scene.host.base.join("aside");
+    std::fs::rename(&scene.cache, &aside).expect("our own tree");
+    plant_cache(&scene.cache, MIB, 2 * DAY);
+    let canaries = [Canary::of(&scene.cache), Canary::of(&aside)];
+    let report = stopped.release().expect_code(&[0, 20]).report();
+    assert_eq!(report.outcome(&scene.cache), "changed", "{:#}", report.0);
+    canaries.iter().for_each(Canary::assert_intact);
+    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "planned anew, it goes");
+}
+
+#[test]
+fn links_and_mounts_inside_a_cache_lead_nowhere() {
+    let mut scene = Scene::new();
+    let precious = scene.host.base.join("precious");
+    plant_cache(&precious, MIB, 2 * DAY);
+    let canary = Canary::of(&precious);
+    std::os::unix::fs::symlink(&precious, scene.cache.join("debug/link")).expect("our own link");
+    kit::grow_old(&scene.cache, 2 * DAY);
+    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed");
+    canary.assert_intact();
+
+    if kit::needs_root("bind-mounts a directory into a cache") {
+        let cache = scene.runner.cache("acme/mounted", "target", MIB, 2 * DAY);
+        let control = scene.runner.cache("acme/control", "target", MIB, 2 * DAY);
+        let inside = cache.join("debug/mounted");
+        scene.host.bind(&precious, &inside);
+        let sweep = scene.host.sweep();
+        assert_ne!(sweep.outcome(&cache), "removed", "{:#}", sweep.0);
+        canary.assert_intact();
+        assert_eq!(sweep.outcome(&control), "removed", "{:#}", sweep.0);
+    }
+}
+
+#[test]
+fn an_unmarked_directory_is_no_cache() {
+    let scene = Scene::new();
+    let bare = scene.runner.cache("acme/bare", "target", MIB, 2 * DAY);
+    std::fs::remove_file(bare.join("CACHEDIR.TAG")).expect("our own file");
+    let forged = scene.runner.cache("acme/forged", "target", MIB, 2 * DAY);
+    std::fs::write(forged.join("CACHEDIR.TAG"), "Signature: none\n").expect("our own file");
+    kit::grow_old(&forged, 2 * DAY);
+    let named = scene.runner.cache("acme/named", "artefacts", MIB, 2 * DAY);
+    let canaries = [&bare, &forged, &named].map(|tree| Canary::of(tree));
+    let sweep = scene.host.sweep();
+    assert_eq!(sweep.with_outcome("removed"), [scene.cache.clone()], "{:#}", sweep.0);
+    canaries.iter().for_each(Canary::assert_intact);
+}

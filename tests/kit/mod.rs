@@ -1,0 +1,53 @@
+//! What the black-box tests share: a host with runners on a disk of its own, jobs that go step by step, a guard that can
+//! be stopped at a system call, and trees that are proved untouched.
+//!
+//! * [`Host`] is one throw-away machine: a directory (or a small real filesystem), a configuration, run and state
+//!   directories. Only one exists at a time on a computer, because the guard looks at every process: a live Worker of one
+//!   test would be an unattributable Worker for all others.
+//! * [`Runner`] is built with [`Host::runner`]; [`Listener`] and [`Job`] play its processes (see `tests/standin`).
+//! * [`Stopped`] holds a guard at the entry of a system call.
+//! * [`Canary`] remembers a tree: names, contents, times, inodes.
+//!
+//! Order comes from conditions with a deadline, never from sleeping. What a test starts dies with it, also on a panic.
+#![allow(dead_code, reason = "every test file uses its part of the kit")]
+#![allow(unused_imports, reason = "every test file uses its part of the kit")]
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
+mod cache;
+mod canary;
+mod disk;
+mod guard;
+mod host;
+mod job;
+mod line;
+mod processes;
+mod runner;
+mod runner_output;
+mod settings;
+mod trace;
+mod wait;
+
+pub(crate) use cache::{Age, SIGNATURE, grow_old, plant_cache};
+pub(crate) use canary::Canary;
+pub(crate) use disk::{Disk, Fs, fill_bytes, fill_inodes, usage};
+pub(crate) use guard::{Call, Report, Run};
+pub(crate) use host::{Host, SHARED_GID};
+pub(crate) use job::{Job, Listener, Script};
+pub(crate) use processes::{Holder, is_alive, process_state, standin};
+pub(crate) use runner::{Runner, RunnerBuilder};
+pub(crate) use runner_output::{RunnerOutput, parse_as_runner};
+pub(crate) use settings::Settings;
+pub(crate) use trace::{Entry, Stopped};
+pub(crate) use wait::{DEADLINE, until};
+
+/// Whether a test that needs root may run; says so when it may not.
+pub(crate) fn needs_root(why: &str) -> bool {
+    let root = nix::unistd::geteuid().is_root();
+    if !root {
+        eprintln!("skipped, needs root: {why}");
+    }
+    root
+}
+
+/// Mebibytes.
+pub(crate) const MIB: u64 = 1 << 20;

@@ -1,0 +1,70 @@
+//! Holding one thing, in one way, until standard input ends: `hold cwd|root|open|map|flock|nothing [PATH]`.
+//! Prints `holding` once it does.
+
+use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use std::ffi::OsString;
+use std::fs::File;
+use std::io::Read as _;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// What has to stay alive while the thing is held.
+enum Held {
+    Nothing,
+    File(#[expect(dead_code, reason = "held, not read")] File),
+    Lock(#[expect(dead_code, reason = "held, not read")] nix::fcntl::Flock<File>),
+}
+
+pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
+    let mut arguments = arguments.into_iter();
+    let (Some(verb), Some(what)) = (arguments.next(), arguments.next()) else { return usage() };
+    if verb != "hold" {
+        return usage();
+    }
+    let path = arguments.next().map(PathBuf::from).unwrap_or_default();
+    let open = || File::open(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+    let held = match what.to_str() {
+        Some("nothing") => Held::Nothing,
+        Some("cwd") => {
+            std::env::set_current_dir(&path).expect("the directory can be entered");
+            Held::Nothing
+        }
+        Some("root") => {
+            // The working directory stays outside: the root alone holds.
+            std::os::unix::fs::chroot(&path).expect("root may change its root");
+            Held::Nothing
+        }
+        Some("open") => Held::File(open()),
+        Some("map") => {
+            map(&open());
+            Held::Nothing
+        }
+        Some("flock") => Held::Lock(
+            nix::fcntl::Flock::lock(open(), nix::fcntl::FlockArg::LockExclusive)
+                .map_err(|(_, error)| error)
+                .expect("the lock is free"),
+        ),
+        _ => return usage(),
+    };
+    println!("holding");
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    drop(held);
+    ExitCode::SUCCESS
+}
+
+/// Maps one page of `file` for as long as the process lives; the descriptor may go.
+#[allow(unsafe_code, reason = "mmap has no safe form")]
+fn map(file: &File) {
+    let page = NonZeroUsize::new(4096).expect("not zero");
+    // SAFETY: a fresh private mapping at an address of the kernel's choice; nothing ever looks at its memory.
+    unsafe { mmap(None, page, ProtFlags::PROT_READ, MapFlags::MAP_PRIVATE, file, 0) }
+        .expect("the file can be mapped");
+}
+
+fn usage() -> ExitCode {
+    eprintln!(
+        "usage: runner-standin hold cwd|root|open|map|flock|nothing [PATH]; or be named Runner.Listener or Runner.Worker"
+    );
+    ExitCode::FAILURE
+}

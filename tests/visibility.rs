@@ -1,0 +1,76 @@
+//! Who does not see every process cannot prove that a sibling is idle.
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
+mod kit;
+
+use kit::{Call, Canary, Holder, Host, MIB, SHARED_GID};
+use std::ffi::OsString;
+use std::process::Command;
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const ALICE: u32 = 12_001;
+const BOB: u32 = 12_002;
+
+/// `before` in front of the guard's command line.
+fn wrapped(host: &Host, before: &[&str]) -> Call {
+    let call = host.call(&["plan", "--json"]);
+    let mut arguments: Vec<OsString> = before[1..].iter().map(OsString::from).collect();
+    arguments.push(call.program.into());
+    arguments.extend(call.arguments);
+    Call { program: before[0].into(), arguments, user: None }
+}
+
+#[test]
+fn a_foreign_pid_namespace_and_a_hiding_proc_leave_everything_unproved() {
+    if !kit::needs_root("makes namespaces and mounts a /proc in one of them") {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let runner = host.runner("actions-runner-1").user(ALICE, SHARED_GID).build();
+    let cache = runner.cache("acme/widgets", "target", MIB, 2 * DAY);
+    // A new mount of /proc in a private namespace: a remount would hide processes from the whole computer.
+    let hiding = format!(
+        "mount -t proc -o hidepid=2 proc /proc && exec setpriv --reuid {ALICE} --regid {SHARED_GID} --clear-groups \"$0\" \"$@\""
+    );
+    for before in [
+        vec!["/usr/bin/unshare", "--pid", "--fork", "--mount-proc"],
+        vec!["/usr/bin/unshare", "--mount", "--propagation", "private", "sh", "-c", &hiding],
+    ] {
+        let report = wrapped(&host, &before).run().expect_code(&[0, 20]).report();
+        assert_eq!(report.outcome(&cache), "kept", "{before:?}: {:#}", report.0);
+        assert!(report.evidence(&cache).contains("visibility"), "{before:?}: {:#}", report.action(&cache));
+    }
+    let sweep = host.sweep();
+    assert_eq!(sweep.outcome(&cache), "removed", "who sees everything may: {:#}", sweep.0);
+    assert_eq!(host.status().0["visibility"]["state"], "complete");
+}
+
+#[test]
+fn an_unprivileged_hook_cannot_clear_a_sibling_of_another_user() {
+    if !kit::needs_root("runs runners as two users") {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let own = host.runner("actions-runner-1").user(ALICE, SHARED_GID).build();
+    let other = host.runner("actions-runner-2").user(BOB, SHARED_GID).build();
+    let own_cache = own.cache("acme/gadgets", "target", MIB, 2 * DAY);
+    let other_cache = other.cache("acme/widgets", "target", MIB, 2 * DAY);
+    let canary = Canary::of(&other_cache);
+    // What this process does is hidden from Alice.
+    let mut inside = Command::new("setpriv");
+    inside.args(["--reuid", &BOB.to_string(), "--regid", &SHARED_GID.to_string(), "--clear-groups"]);
+    inside.args(["sh", "-c", "echo holding; exec cat"]).current_dir(&other_cache);
+    let inside = Holder::run(&mut inside);
+
+    let mut listener = own.listen();
+    let mut job = listener.begin_job("acme/app");
+    job.hook_started().expect_ok();
+    assert!(!own_cache.exists(), "its own cache is within its power");
+    canary.assert_intact();
+    job.finish(&mut listener);
+    drop(inside);
+    assert_eq!(host.sweep().outcome(&other_cache), "removed", "root sees that it is idle");
+}
