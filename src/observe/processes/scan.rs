@@ -11,10 +11,10 @@ use super::mountinfo;
 use super::prefixes::Prefixes;
 use super::visibility::Hidden;
 use crate::model::{FileId, FilesystemId, HeldBy, Holder, Pid, ProcessId};
-use crate::sys::mappings::{self, Scratch};
+use crate::sys::mappings::{self, MappedFile, Scratch, Visitor};
 use crate::sys::process::LookError;
 use crate::sys::process_dir::{LinkBuffer, ProcessDir, Processes, link_buffer, share_files_and_directories};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
@@ -105,6 +105,8 @@ struct Scanner<'a> {
     worlds: HashMap<(u64, FileId), World>,
     links: Box<LinkBuffer>,
     scratch: Scratch,
+    /// Mapped files that are known to have one name, outside of every work directory.
+    outside: HashSet<MappedFile>,
     /// What the process in hand holds: at most one example of a kind for each runner.
     held: Vec<(usize, HeldBy, PathBuf)>,
     found: Found,
@@ -134,6 +136,7 @@ impl<'a> Scanner<'a> {
             worlds: HashMap::new(),
             links: Box::new(link_buffer()),
             scratch: Scratch::default(),
+            outside: HashSet::new(),
             held: Vec::new(),
             found: Found::default(),
         }
@@ -217,13 +220,8 @@ impl<'a> Scanner<'a> {
         if self.devices.is_empty() {
             return Ok(());
         }
-        let Self { held, shared, devices, scratch, .. } = self;
-        mappings::for_each_mapped_file(
-            dir,
-            scratch,
-            |device| devices.contains(&device),
-            |name| note(held, shared, local, HeldBy::Mapping, name),
-        )
+        let Self { held, shared, devices, scratch, outside, .. } = self;
+        mappings::for_each_mapped_file(dir, scratch, &mut Mappings { held, shared, local, devices, outside })
     }
 
     /// Sorts out a process that lacks something, or hides it.
@@ -341,6 +339,40 @@ impl<'a> Scanner<'a> {
         note(&mut held, self.shared, &local, HeldBy::Root, &root);
         Ok(World { local, inside: held.into_iter().map(|(runner, _, path)| (runner, path)).collect() })
     }
+}
+
+/// Looks at the mapped files of one process. The libraries of a host are mapped everywhere: each is named once.
+struct Mappings<'s> {
+    held: &'s mut Vec<(usize, HeldBy, PathBuf)>,
+    shared: &'s Prefixes,
+    local: &'s Prefixes,
+    devices: &'s [FilesystemId],
+    outside: &'s mut HashSet<MappedFile>,
+}
+
+impl Visitor for Mappings<'_> {
+    fn wants(&mut self, file: MappedFile) -> bool {
+        self.devices.contains(&file.device) && !self.outside.contains(&file)
+    }
+
+    fn visit(&mut self, file: MappedFile, name: &[u8]) {
+        let before = self.held.len();
+        note(self.held, self.shared, self.local, HeldBy::Mapping, name);
+        let is_outside = self.held.len() == before && !self.shared.hold(name) && !self.local.hold(name);
+        if is_outside && has_one_name(file, name) {
+            self.outside.insert(file);
+        }
+    }
+}
+
+/// Whether `name` leads to that very file and the file has no other one: a hard link of it inside a work directory could be
+/// what the next process has mapped.
+fn has_one_name(file: MappedFile, name: &[u8]) -> bool {
+    rustix::fs::lstat(name).is_ok_and(|stat| {
+        let device =
+            FilesystemId { major: rustix::fs::major(stat.st_dev), minor: rustix::fs::minor(stat.st_dev) };
+        stat.st_nlink == 1 && file == MappedFile { device, inode: stat.st_ino }
+    })
 }
 
 fn threads_of(dir: &ProcessDir) -> Result<Vec<Pid>, LookError> {
