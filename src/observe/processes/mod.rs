@@ -12,6 +12,7 @@ mod atlas;
 mod attribution;
 mod environment;
 mod lineage;
+mod mapped;
 mod mountinfo;
 mod prefixes;
 mod scan;
