@@ -66,6 +66,12 @@ impl Drop for Started {
     }
 }
 
+/// By another process: while this one had the copy open for writing, a concurrent test could fork and so keep it open past
+/// the moment in which it is to be executed.
+fn copy(from: &Path, to: &Path) {
+    assert!(Command::new("cp").arg(from).arg(to).status().unwrap().success());
+}
+
 /// Two runners, `runner-1` and `runner-10`: the second is the control.
 struct Host {
     temp: tempfile::TempDir,
@@ -92,7 +98,7 @@ impl Host {
     fn program(&self, path: &str) -> PathBuf {
         let path = self.temp.path().join(path);
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-        std::fs::copy("/bin/sleep", &path).unwrap();
+        copy(Path::new("/bin/sleep"), &path);
         path
     }
 
@@ -113,12 +119,11 @@ impl Host {
 
     fn held(&self, by: &Started, how: HeldBy) -> PathBuf {
         let is_it = |facts: &ProcessFacts| {
-            let found = facts
+            facts
                 .holders
                 .iter()
                 .find(|holder| holder.process.pid.0 == by.pid() && holder.how == how)
-                .map(|holder| holder.path.clone());
-            found
+                .map(|holder| holder.path.clone())
         };
         let facts = self.facts(|facts| is_it(facts).is_some());
         is_it(&facts).unwrap_or_else(|| panic!("not held by {how}: {facts:?}"))
@@ -284,7 +289,7 @@ fn a_root_directory_inside_is_seen() {
     for file in list.split_whitespace().filter(|word| word.starts_with('/')).chain(["/bin/sleep"]) {
         let target = jail.join(file.trim_start_matches('/'));
         std::fs::create_dir_all(target.parent().unwrap()).unwrap();
-        std::fs::copy(file, target).unwrap();
+        copy(Path::new(file), &target);
     }
     let mut command = Command::new("chroot");
     let jailed = Started(command.arg(&jail).args(["/bin/sleep", "60"]).spawn().unwrap());
@@ -390,12 +395,12 @@ fn ones_own_runner_is_the_nearest_worker_above() {
         output(command.env("PROBE", "lineage"))
     };
     let worker = host.root().join("bin.2.336.0/Runner.Worker");
-    std::fs::copy("/bin/bash", &worker).unwrap();
+    copy(Path::new("/bin/bash"), &worker);
     let found = lineage(Some(&worker));
     assert!(found.contains(&format!("root {}\n", host.root().display())), "{found}");
     assert!(lineage(None).contains("no worker"), "the control");
     let decoy = host.temp.path().join("Runner.Worker");
-    std::fs::copy("/bin/bash", &decoy).unwrap();
+    copy(Path::new("/bin/bash"), &decoy);
     assert!(lineage(Some(&decoy)).contains("unclear"));
 }
 
@@ -460,7 +465,7 @@ fn probe_binary() -> (tempfile::TempDir, PathBuf) {
     let temp = tempfile::tempdir().unwrap();
     std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
     let binary = temp.path().join("probe");
-    std::fs::copy(std::env::current_exe().unwrap(), &binary).unwrap();
+    copy(&std::env::current_exe().unwrap(), &binary);
     (temp, binary)
 }
 

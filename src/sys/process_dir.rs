@@ -241,6 +241,8 @@ fn read_comm<'b>(dir: BorrowedFd<'_>, name: &CStr, buffer: &'b mut [u8; 64]) -> 
 
 /// The entries of a directory that are numbers.
 fn numbers(dir: BorrowedFd<'_>) -> io::Result<Vec<Pid>> {
+    // The handle may have been listed before: it would go on where that ended.
+    rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
     let mut found = Vec::new();
     let mut buffer = [MaybeUninit::uninit(); 8192];
     let mut reader = RawDir::new(dir, &mut buffer);

@@ -12,6 +12,7 @@ mod atlas;
 mod attribution;
 mod environment;
 mod lineage;
+mod mapped;
 mod mountinfo;
 mod prefixes;
 mod scan;
@@ -52,7 +53,13 @@ pub fn observe(proc: &Proc, runners: &[Runner]) -> ProcessFacts {
             return blind(reasons, unlocated);
         }
     };
-    let own = lineage::own_pid(proc).ok();
+    let own = match lineage::own_pid(proc) {
+        Ok(own) => Some(own),
+        Err(error) => {
+            reasons.push(format!("we are not in {}: {error}", proc.root().display()));
+            None
+        }
+    };
     let mut found = Found::default();
     for pass in 0.. {
         let pids = match processes.pids() {
@@ -62,6 +69,10 @@ pub fn observe(proc: &Proc, runners: &[Runner]) -> ProcessFacts {
                 return blind(reasons, unlocated);
             }
         };
+        if let Some(own) = own.filter(|own| !pids.contains(own)) {
+            // A list without ourselves may lack anybody.
+            reasons.push(format!("{} does not list ourselves, pid {own}", proc.root().display()));
+        }
         found = scan::walk(&processes, &atlas, &pids, own);
         let mut atlas = atlas.lock().unwrap_or_else(PoisonError::into_inner);
         if !atlas.grown {
@@ -115,6 +126,9 @@ pub fn workers(proc: &Proc, runners: &[Runner]) -> (Vec<WorkerSeen>, Visibility)
         }
     };
     let (pids, processes) = processes;
+    if !lineage::own_pid(proc).is_ok_and(|own| pids.contains(&own)) {
+        reasons.push(format!("{} does not list ourselves", proc.root().display()));
+    }
     let mut hidden = Hidden::default();
     let mut matching = Vec::new();
     for pid in pids {
@@ -196,3 +210,6 @@ fn mount_seen(seen: atlas::Seen) -> MountSeen {
         inside: path(seen.inside),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,11 +7,12 @@
 //! files (unshare(2)): such threads are examined by themselves.
 
 use super::atlas::Atlas;
+use super::mapped::Mappings;
 use super::mountinfo;
 use super::prefixes::Prefixes;
 use super::visibility::Hidden;
 use crate::model::{FileId, FilesystemId, HeldBy, Holder, Pid, ProcessId};
-use crate::sys::mappings::{self, Scratch};
+use crate::sys::mappings::{self, MappedFile, Scratch};
 use crate::sys::process::LookError;
 use crate::sys::process_dir::{LinkBuffer, ProcessDir, Processes, link_buffer, share_files_and_directories};
 use std::collections::HashMap;
@@ -54,8 +55,8 @@ impl Found {
 /// Walks over `pids`. `own` is ourselves: our handles are no evidence, our mount namespace is.
 pub(super) fn walk(processes: &Processes, atlas: &Mutex<Atlas>, pids: &[Pid], own: Option<Pid>) -> Found {
     let shared = lock(atlas).shared.clone();
-    // Measured over 5,000 processes on two idle cores: the second thread takes off 40 %. More than two were not measured,
-    // and running builds need the rest.
+    // Measured over 5,000 processes on two idle cores: the second thread takes off 45 %, on busy ones nothing. More than two
+    // were not measured, and running builds need the rest.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if pids.len() < WORTH_A_THREAD { 1 } else { cores.min(2) };
     let part = pids.len().div_ceil(threads).max(1);
@@ -105,6 +106,8 @@ struct Scanner<'a> {
     worlds: HashMap<(u64, FileId), World>,
     links: Box<LinkBuffer>,
     scratch: Scratch,
+    /// Whether a mapped file has one name, outside of every work directory, as far as that has been looked at.
+    outside: HashMap<MappedFile, bool>,
     /// What the process in hand holds: at most one example of a kind for each runner.
     held: Vec<(usize, HeldBy, PathBuf)>,
     found: Found,
@@ -134,6 +137,7 @@ impl<'a> Scanner<'a> {
             worlds: HashMap::new(),
             links: Box::new(link_buffer()),
             scratch: Scratch::default(),
+            outside: HashMap::new(),
             held: Vec::new(),
             found: Found::default(),
         }
@@ -217,13 +221,8 @@ impl<'a> Scanner<'a> {
         if self.devices.is_empty() {
             return Ok(());
         }
-        let Self { held, shared, devices, scratch, .. } = self;
-        mappings::for_each_mapped_file(
-            dir,
-            scratch,
-            |device| devices.contains(&device),
-            |name| note(held, shared, local, HeldBy::Mapping, name),
-        )
+        let Self { held, shared, devices, scratch, outside, .. } = self;
+        mappings::for_each_mapped_file(dir, scratch, &mut Mappings { held, shared, local, devices, outside })
     }
 
     /// Sorts out a process that lacks something, or hides it.
@@ -271,33 +270,38 @@ impl<'a> Scanner<'a> {
     }
 
     fn open_files(&mut self, dir: &ProcessDir, local: &Prefixes) -> Result<(), LookError> {
+        // Most processes have few files and no gap between their numbers: as many links as there are files are all of them.
+        let mut tried = 0;
         if self.counts_files {
             let count = dir.open_count()?;
-            if count <= TRIED_BY_NUMBER && self.first_files(dir, local, count)? {
-                return Ok(());
+            if count <= TRIED_BY_NUMBER {
+                let count = count as i32;
+                while tried < count && self.open_file(dir, local, tried)? {
+                    tried += 1;
+                }
+                if tried == count {
+                    return Ok(());
+                }
             }
         }
         for fd in dir.numbers(c"fd")? {
-            match dir.open_file(fd.0, &mut self.links) {
-                Ok(text) => note(&mut self.held, self.shared, local, HeldBy::OpenFile, text),
-                // Closed meanwhile.
-                Err(LookError::Gone(_)) => {}
-                Err(error) => return Err(error),
+            if fd.0 >= tried {
+                self.open_file(dir, local, fd.0)?;
             }
         }
         Ok(())
     }
 
-    /// Looks at the open files 0 to `count`; true when there were as many, so that there are no others.
-    fn first_files(&mut self, dir: &ProcessDir, local: &Prefixes, count: u64) -> Result<bool, LookError> {
-        for fd in 0..i32::try_from(count).unwrap_or(0) {
-            match dir.open_file(fd, &mut self.links) {
-                Ok(text) => note(&mut self.held, self.shared, local, HeldBy::OpenFile, text),
-                Err(LookError::Gone(_)) => return Ok(false),
-                Err(error) => return Err(error),
+    /// Looks at one open file; false when it is not open (any more).
+    fn open_file(&mut self, dir: &ProcessDir, local: &Prefixes, fd: i32) -> Result<bool, LookError> {
+        match dir.open_file(fd, &mut self.links) {
+            Ok(text) => {
+                note(&mut self.held, self.shared, local, HeldBy::OpenFile, text);
+                Ok(true)
             }
+            Err(LookError::Gone(_)) => Ok(false),
+            Err(error) => Err(error),
         }
-        Ok(true)
     }
 
     /// The names that hold where the process lives, and whether its root lies inside a work directory.
@@ -362,7 +366,7 @@ fn gone_is_fine(looked: Result<(), LookError>) -> Result<(), LookError> {
 const NAMED: usize = 32;
 
 /// Remembers that the process in hand holds `path`, if that lies in a work directory.
-fn note(
+pub(super) fn note(
     held: &mut Vec<(usize, HeldBy, PathBuf)>,
     shared: &Prefixes,
     local: &Prefixes,

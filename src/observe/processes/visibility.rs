@@ -42,9 +42,9 @@ pub(super) fn obstacles(proc: &Proc, own_mounts: Option<&[mountinfo::Mount<'_>]>
 
 /// What the options of the procfs hide.
 ///
-/// Measured (Linux 6.18, a new procfs with `hidepid=invisible`): root with CAP_SYS_PTRACE in the initial user namespace sees
-/// every process, root without that capability and everybody else see their own only, without any error. The kernel asks
-/// ptrace_may_access() (fs/proc/base.c, `has_pid_permissions`).
+/// Measured (Linux 6.18, a new procfs with `hidepid=2`): root with CAP_SYS_PTRACE in the initial user namespace sees and reads
+/// every process. Root without that capability is let in by its group (the default `gid=0`) and reads no link of a stranger;
+/// everybody else sees their own processes only, without any error (fs/proc/base.c, `has_pid_permissions`).
 fn restriction(proc: &Proc, mounts: &[mountinfo::Mount<'_>]) -> Option<String> {
     let is_procfs = rustix::fs::statfs(proc.root()).is_ok_and(|fs| fs.f_type as u64 == PROC_MAGIC);
     if !is_procfs {
