@@ -3,7 +3,7 @@
 use super::{Context, complain, look, now, print};
 use crate::cli::CheckArgs;
 use crate::cycle::{Preview, rules};
-use crate::model::{Bearing, CheckResult, Evidence, EvidenceKind, Liveness, Runner};
+use crate::model::{Bearing, Cache, CheckResult, Evidence, EvidenceKind, Liveness, Runner};
 use crate::policy::{liveness, protection};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
@@ -80,20 +80,16 @@ fn resolve(path: &Path) -> std::io::Result<PathBuf> {
     Ok(Dir::resolve(parent)?.1.join(name))
 }
 
-/// Provably idle means all of the proof: content that was written a moment ago speaks against it here, though nobody may
-/// be at work any more.
+/// The state speaks of liveness alone, as everywhere; what else would keep the guard's own hands off is among the evidence.
 fn verdict(context: &Context, preview: &Preview, index: usize, path: Option<PathBuf>) -> CheckResult {
     let facts = &preview.facts.runners[index];
     let rules = rules(&context.config, now());
-    let asked = |cache: &&crate::model::Cache| {
+    let asked = |cache: &&Cache| {
         path.as_ref().is_none_or(|path| path.starts_with(&cache.path) || cache.path.starts_with(path))
     };
     let recent =
         facts.caches.iter().filter(asked).filter_map(|cache| protection::recent_content(cache, &rules));
-    let mut evidence = preview.evidence[index].clone();
-    evidence.extend(recent.map(|found| match found.bearing {
-        Bearing::Forbids => Evidence { bearing: Bearing::InUse, ..found },
-        _ => found,
-    }));
-    CheckResult { runner: Some(facts.runner.name.clone()), path, state: liveness::judge(&evidence), evidence }
+    let evidence: Vec<Evidence> = preview.evidence[index].iter().cloned().chain(recent).collect();
+    let state = liveness::judge(&preview.evidence[index]);
+    CheckResult { runner: Some(facts.runner.name.clone()), path, state, evidence }
 }

@@ -225,12 +225,9 @@ impl Started<'_> {
             deadline: self.begun + self.config.hook.time_limit,
             witness: &mut Narrator,
         };
-        let (report, failure) = match cycle.run() {
-            Ok(report) => (report, None),
-            Err((report, error)) => (report, Some(error)),
-        };
+        let (report, result) = cycle.run();
         let _ = log.run(&report, now());
-        if let Some(error) = &failure {
+        if let Err(error) = &result {
             let _ = log.line(&format!("stopped early: {error}"));
         }
         let exit = self.conclude(run, &report, &mut log);

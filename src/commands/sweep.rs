@@ -3,6 +3,7 @@
 use super::{Context, complain, look, now, print, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
+use crate::lock::LockError;
 use crate::model::RunReport;
 use crate::observe::filesystems::MountTable;
 use crate::observe::{caches, runners};
@@ -43,20 +44,20 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         deadline: begun + TIME_LIMIT,
         witness: &mut narrator,
     };
-    let (report, failure) = match cycle.run() {
-        Ok(report) => (report, None),
-        Err((report, error)) => (report, Some(error)),
-    };
+    let (report, result) = cycle.run();
     tidy(context, &run);
     narrator.swept(&report, begun.elapsed());
     show(context, &report, as_json);
-    match failure {
-        Some(CycleError::Lock(error)) => {
+    match result {
+        Err(CycleError::Lock(error)) => {
             complain(&error);
-            Exit::LockTimeout
+            match error {
+                LockError::TimedOut { .. } => Exit::LockTimeout,
+                LockError::RunDir(_) | LockError::System { .. } => Exit::Error,
+            }
         }
-        None if report.goal_met => Exit::Done,
-        None => Exit::GoalNotReached,
+        Ok(()) if report.goal_met => Exit::Done,
+        Ok(()) => Exit::GoalNotReached,
     }
 }
 

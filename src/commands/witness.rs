@@ -76,20 +76,13 @@ impl Witness for Narrator {
         }
     }
 
-    fn trash(&mut self, path: &Path, failure: Option<&str>) {
+    fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>) {
         let place = escape::path(path);
-        match failure {
-            None => Event::new(EventKind::Removed, format!("unfinished trash {place} is gone"))
-                .path(path)
-                .reason("trash")
-                .emit(),
-            Some(why) => {
-                Event::new(EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}"))
-                    .path(path)
-                    .reason("trash")
-                    .emit()
-            }
-        }
+        let (kind, text) = match failure {
+            None => (EventKind::Removed, format!("unfinished trash {place} is gone")),
+            Some(why) => (EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}")),
+        };
+        Event::new(kind, text).path(path).bytes(bytes).reason("trash").emit();
     }
 
     fn lock_failed(&mut self, error: &LockError) {

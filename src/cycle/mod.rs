@@ -28,8 +28,9 @@ use crate::reclaim::remove_tree::Progress;
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use std::any::Any;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -54,7 +55,7 @@ pub trait Witness {
     /// The end of one cache's story.
     fn outcome(&mut self, outcome: &Outcome, took: Duration);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
-    fn trash(&mut self, path: &Path, failure: Option<&str>);
+    fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>);
     /// The host lock was not obtained.
     fn lock_failed(&mut self, error: &LockError);
 }
@@ -85,7 +86,7 @@ pub enum Role {
         /// The root's identity.
         root: FileId,
         /// The directory below `_work` that the job will use, as far as its environment can be believed.
-        job_directory: Option<std::path::PathBuf>,
+        job_directory: Option<PathBuf>,
         /// The hook, its Worker and its Listener.
         lineage: Vec<Pid>,
     },
@@ -123,7 +124,7 @@ pub fn preview(
     deadline: Instant,
 ) -> Preview {
     let mounts = MountTable::read(proc);
-    let discovery = runners::discover(&config.runners.roots, &mounts);
+    let discovery = discover(config, &mounts);
     let root_matches = discovery.matches.clone();
     let look = Look { proc, leases, mounts: &mounts, rules: &config.caches, now, deadline };
     let facts = look.at(discovery, Whose::Everybody);
@@ -139,10 +140,16 @@ pub fn preview(
         rules: &rules,
         cache_rules: &config.caches,
         needs: &needs,
-        given_up: &HashSet::new(),
+        dealt_with: &HashSet::new(),
     };
     let plan = plan::make(&facts, &evidence, &terms);
     Preview { facts, evidence, plan, root_matches }
+}
+
+fn discover(config: &Config, mounts: &MountTable) -> Discovery {
+    let mut discovery = runners::discover(&config.runners.roots, mounts);
+    discovery.note_empty_globs(config.runners.are_built_in);
+    discovery
 }
 
 impl Preview {
@@ -191,21 +198,18 @@ pub fn rules(config: &Config, now: SystemTime) -> Rules {
 }
 
 impl Cycle<'_> {
-    /// Runs until the goal is met or nothing is left that may go.
-    ///
-    /// # Errors
-    /// [`CycleError`] when the host lock was not obtained; what was removed until then stays removed.
-    pub fn run(mut self) -> Result<RunReport, (RunReport, CycleError)> {
+    /// Runs until the goal is met or nothing is left that may go. What stopped it early stands beside what was done until
+    /// then: that stays done.
+    pub fn run(mut self) -> (RunReport, Result<(), CycleError>) {
         let mounts = MountTable::read(self.proc);
         let mut state = State::default();
         let result = self.rounds(&mounts, &mut state);
-        let report = self.finish(&mounts, state);
-        result.map(|()| report.clone()).map_err(|error| (report, error))
+        (self.finish(&mounts, state), result)
     }
 
     fn rounds(&mut self, mounts: &MountTable, state: &mut State) -> Result<(), CycleError> {
         for _ in 0..MAX_ROUNDS {
-            let discovery = runners::discover(&self.config.runners.roots, mounts);
+            let discovery = discover(self.config, mounts);
             let Some(actor) = self.actor_among(&discovery) else { return Ok(()) };
             self.empty_trash(&discovery, state)?;
             let needs = self.needs(&discovery, &actor, mounts, state);
@@ -253,9 +257,8 @@ impl Cycle<'_> {
                 continue;
             }
             let Ok(now) = crate::observe::host::usage(work, mounts) else { continue };
-            if !state.before.contains_key(&work.filesystem) {
-                state.before.insert(work.filesystem, now.clone());
-                let level = pressure::level(&now.usage, marks);
+            if let Entry::Vacant(entry) = state.before.entry(work.filesystem) {
+                let level = pressure::level(&entry.insert(now.clone()).usage, marks);
                 if level != Level::Ok {
                     state.under_pressure.insert(work.filesystem);
                     self.witness.pressure(&now, level);
@@ -292,9 +295,9 @@ impl Cycle<'_> {
         });
         let mut balances: Vec<Balance> = balances.collect();
         balances.sort_by(|a, b| a.before.mount.cmp(&b.before.mount));
-        let decided: HashSet<FileId> = state.outcomes.iter().map(|outcome| outcome.action.cache.id).collect();
+        let dealt_with = state.dealt_with;
         let mut outcomes = state.outcomes;
-        for action in state.kept.into_iter().filter(|action| !decided.contains(&action.cache.id)) {
+        for action in state.kept.into_iter().filter(|action| !dealt_with.contains(&action.cache.path)) {
             let outcome = Outcome { action, result: ActionResult::Kept };
             self.witness.outcome(&outcome, Duration::ZERO);
             outcomes.push(outcome);
@@ -331,8 +334,8 @@ struct State {
     outcomes: Vec<Outcome>,
     /// What the last plan kept.
     kept: Vec<Action>,
-    /// Caches that could not be claimed or deleted.
-    given_up: HashSet<FileId>,
+    /// Paths whose story has ended: whatever lies there now is the next run's.
+    dealt_with: HashSet<PathBuf>,
     /// Trash that this run has tried to delete, by work directory and name.
     tried_trash: HashSet<(FileId, std::ffi::OsString)>,
     /// Whether a hook has come to the siblings.
@@ -352,7 +355,7 @@ impl State {
         if result == ActionResult::Removed {
             self.freed_bytes += action.cache.bytes();
         }
-        self.given_up.insert(action.cache.id);
+        self.dealt_with.insert(action.cache.path.clone());
         let outcome = Outcome { action, result };
         witness.outcome(&outcome, took);
         self.outcomes.push(outcome);

@@ -8,7 +8,8 @@ use crate::model::{
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Leases, Look, Whose};
+use crate::observe::host::{LARGEST, Leases, Look, Whose};
+use crate::observe::measure::{self, measure};
 use crate::observe::runners::Discovery;
 use crate::policy::plan::{self, Actor, Terms};
 use crate::policy::{fate, liveness, protection};
@@ -17,7 +18,7 @@ use crate::reclaim::remove_tree::{Extent, Options, Progress, remove_tree};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -63,7 +64,7 @@ impl Cycle<'_> {
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
         let rules = rules(config, now);
         let terms =
-            Terms { actor, rules: &rules, cache_rules: &config.caches, needs, given_up: &state.given_up };
+            Terms { actor, rules: &rules, cache_rules: &config.caches, needs, dealt_with: &state.dealt_with };
         let plan = plan::make(&facts, &evidence, &terms);
         state.kept =
             plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
@@ -95,7 +96,7 @@ impl Cycle<'_> {
         drop(lock);
         state.limits_applied |= !is_stale;
         for (dir, name, path) in leftovers {
-            self.delete_trash(&dir, &name, &path);
+            self.delete_trash(&dir, &name, &path, state);
         }
         for tree in taken {
             self.delete(tree, state);
@@ -177,10 +178,10 @@ impl Cycle<'_> {
             remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
         };
         let owner = action.runner.work_dir().map(|dir| dir.owner);
-        if let (Some(slot), Some(owner)) = (&claimed.slot, owner) {
-            if let Ok(Some(trash)) = Trash::open(&work, owner) {
-                trash.discard(slot);
-            }
+        if let (Some(slot), Some(owner)) = (&claimed.slot, owner)
+            && let Ok(Some(trash)) = Trash::open(&work, owner)
+        {
+            trash.discard(slot);
         }
         let result = match removal.extent {
             Extent::Whole => ActionResult::Removed,
@@ -204,7 +205,8 @@ impl Cycle<'_> {
             works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
         for (work, trash, name) in found {
-            self.delete_trash(trash.dir(), &name, &work.path.join(".disk-guard/trash").join(&name));
+            let path = work.path.join(".disk-guard/trash").join(&name);
+            self.delete_trash(trash.dir(), &name, &path, state);
             state.tried_trash.insert((work.id, name));
         }
         Ok(())
@@ -240,26 +242,35 @@ impl Cycle<'_> {
             let Ok(dir) = open_work(work) else { continue };
             for below in &runner.leftovers {
                 let parent = dir.descend(below.parent().unwrap_or(Path::new(".")));
-                if let (Ok(parent), Some(name)) = (parent, below.file_name()) {
-                    if parent.status_of(name).is_ok_and(|status| status.is_dir()) {
-                        found.push((parent, name.to_owned(), work.path.join(below)));
-                    }
+                if let (Ok(parent), Some(name)) = (parent, below.file_name())
+                    && parent.status_of(name).is_ok_and(|status| status.is_dir())
+                {
+                    found.push((parent, name.to_owned(), work.path.join(below)));
                 }
             }
         }
         found
     }
 
-    fn delete_trash(&mut self, parent: &Dir, name: &std::ffi::OsStr, path: &Path) {
+    fn delete_trash(&mut self, parent: &Dir, name: &OsStr, path: &Path, state: &mut State) {
         let progress = Arc::new(Progress::default());
+        let sizing = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
+        let (size, largest) = match parent.descend(name).and_then(|tree| measure(&tree, &sizing)) {
+            Ok(scan) => (Some(scan.measure), scan.largest),
+            Err(_) => (None, Vec::new()),
+        };
+        let bytes = size.map_or(0, |size| size.bytes);
         let removal = {
-            let _shown = self.witness.deleting(path, None, 0, &progress);
+            let _shown = self.witness.deleting(path, size.map(|size| size.files), bytes, &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
-            remove_tree(parent, name, &[], &options)
+            remove_tree(parent, name, &largest, &options)
         };
         match removal.extent {
-            Extent::Whole => self.witness.trash(path, None),
-            Extent::Part { first, .. } => self.witness.trash(path, Some(&first.to_string())),
+            Extent::Whole => {
+                state.freed_bytes += bytes;
+                self.witness.trash(path, bytes, None);
+            }
+            Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.to_string())),
         }
     }
 }

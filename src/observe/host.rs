@@ -25,7 +25,7 @@ use std::time::{Instant, SystemTime};
 const THREADS: usize = 2;
 
 /// How many of a tree's largest files are remembered.
-const LARGEST: usize = 2048;
+pub const LARGEST: usize = 2048;
 
 /// What to look at, and with what.
 #[derive(Debug, Clone, Copy)]

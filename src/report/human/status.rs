@@ -222,9 +222,8 @@ fn blocked(host: &HostStatus) -> Option<String> {
             format!("{} by {} ({})", words::size(r.blocked_bytes), escape::text(&r.runner.name), cause(r))
         })
         .collect();
-    match blockers.len().checked_sub(NAMED_BLOCKERS) {
-        Some(more @ 1..) => by.push(format!("and {}", words::count(more, "more runner"))),
-        Some(0) | None => {}
+    if let Some(more @ 1..) = blockers.len().checked_sub(NAMED_BLOCKERS) {
+        by.push(format!("and {}", words::count(more, "more runner")))
     }
     (total > 0).then(|| format!("{}: {}", words::size(total), by.join(", ")))
 }
