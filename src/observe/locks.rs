@@ -110,9 +110,10 @@ fn try_file(file: io::Result<File>) -> Option<LockState> {
         Err(error) => error,
     };
     let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    // A link of a lock file's name is none of cargo's making, and locks nothing.
-    let is_link = error.raw_os_error() == Some(nix::libc::ELOOP);
-    (!is_absent && !is_link).then(|| LockState::CannotTell(error.to_string()))
+    // A link of a lock file's name is none of cargo's making, and locks nothing. What lies behind a mount is not this
+    // cache's, and the mount table shows it.
+    let is_elsewhere = matches!(error.raw_os_error(), Some(nix::libc::ELOOP | nix::libc::EXDEV));
+    (!is_absent && !is_elsewhere).then(|| LockState::CannotTell(error.to_string()))
 }
 
 #[cfg(test)]
