@@ -1,10 +1,10 @@
 //! `check`: is it provably idle? For other cleaners, which ask before they delete.
 
-use super::{Context, complain, look, now, print};
+use super::{Context, complain, look, print, show};
 use crate::cli::CheckArgs;
-use crate::cycle::{Preview, rules};
+use crate::cycle::Preview;
 use crate::model::{Bearing, Cache, CheckResult, Evidence, EvidenceKind, Liveness, Runner};
-use crate::policy::{liveness, protection};
+use crate::policy::liveness;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::sys::dir::Dir;
@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
             if question.json {
                 print(&json::check(&result, json::Layout::Pretty));
             } else {
-                print(&human::check(&result, &context.screen));
+                show(&context.screen, &human::check(&result, &context.screen));
             }
             Exit::of_check(result.state)
         }
@@ -83,13 +83,10 @@ fn resolve(path: &Path) -> std::io::Result<PathBuf> {
 /// The state speaks of liveness alone, as everywhere; what else would keep the guard's own hands off is among the evidence.
 fn verdict(context: &Context, preview: &Preview, index: usize, path: Option<PathBuf>) -> CheckResult {
     let facts = &preview.facts.runners[index];
-    let rules = rules(&context.config, now());
     let asked = |cache: &&Cache| {
         path.as_ref().is_none_or(|path| path.starts_with(&cache.path) || cache.path.starts_with(path))
     };
-    let recent =
-        facts.caches.iter().filter(asked).filter_map(|cache| protection::recent_content(cache, &rules));
-    let evidence: Vec<Evidence> = preview.evidence[index].iter().cloned().chain(recent).collect();
+    let evidence = preview.objections(index, facts.caches.iter().filter(asked), &context.config);
     let state = liveness::judge(&preview.evidence[index]);
     CheckResult { runner: Some(facts.runner.name.clone()), path, state, evidence }
 }

@@ -85,6 +85,16 @@ fn complain(error: &dyn std::fmt::Display) {
     }
 }
 
+/// Text for people on standard output. A step of a job may run us as well: where it is not a terminal that reads, no line
+/// is one that the runner would obey.
+fn show(screen: &Screen, text: &str) {
+    if screen.has_colour() {
+        return print(text);
+    }
+    let lines: String = text.lines().map(|line| escape::log_line(line) + "\n").collect();
+    print(&lines);
+}
+
 /// A document on standard output. A reader that went away is no error of ours.
 fn print(text: &str) {
     use std::io::Write as _;

@@ -1,6 +1,6 @@
 //! `status`: the host at a glance.
 
-use super::{Context, look, now, print};
+use super::{Context, look, now, print, show};
 use crate::cycle::Preview;
 use crate::model::{
     Action, Decision, FileId, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState, LockView,
@@ -25,16 +25,14 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     loop {
         let status = collect(context);
-        let text = if as_json {
-            json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty })
-        } else {
-            human::status(&status, &context.screen)
-        };
-        if watch && !as_json && std::io::stdout().is_terminal() {
-            // Home and clear to the end: redrawing in place flickers less than clearing first.
+        if as_json {
+            print(&json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty }));
+        } else if watch && std::io::stdout().is_terminal() {
+            // Home, and clear line by line: redrawing in place flickers less than clearing first.
+            let text = human::status(&status, &context.screen);
             print(&format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")));
         } else {
-            print(&text);
+            show(&context.screen, &human::status(&status, &context.screen));
         }
         if !watch {
             return Exit::Done;
@@ -58,7 +56,7 @@ fn collect(context: &Context) -> HostStatus {
         })
         .collect();
     let shown: HashSet<_> = filesystems.iter().map(|fs| fs.filesystem.mount.clone()).collect();
-    let runners = (0..preview.facts.runners.len()).map(|index| runner(&preview, index)).collect();
+    let runners = (0..preview.facts.runners.len()).map(|index| runner(context, &preview, index)).collect();
     let mut notes = preview.facts.notes.clone();
     notes.extend(floors_out_of_reach(&preview, context));
     HostStatus {
@@ -82,7 +80,7 @@ fn collect(context: &Context) -> HostStatus {
     }
 }
 
-fn runner(preview: &Preview, index: usize) -> RunnerStatus {
+fn runner(context: &Context, preview: &Preview, index: usize) -> RunnerStatus {
     let facts = &preview.facts.runners[index];
     let actions: Vec<&Action> =
         preview.plan.actions.iter().filter(|action| action.runner.root_id == facts.runner.root_id).collect();
@@ -93,7 +91,7 @@ fn runner(preview: &Preview, index: usize) -> RunnerStatus {
         runner: facts.runner.clone(),
         state: liveness::judge(&preview.evidence[index]),
         guarded: facts.guarded.clone(),
-        evidence: preview.evidence[index].clone(),
+        evidence: preview.objections(index, facts.caches.iter(), &context.config),
         job: job(preview, index),
         caches: facts.caches.clone(),
         reclaimable_bytes: sum(|decision| {

@@ -1,6 +1,6 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
-use super::{Context, complain, look, now, print, witness::Narrator};
+use super::{Context, complain, look, now, print, show, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
@@ -19,7 +19,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, as_json: bool) -> Exit {
     let (preview, _) = look::at(context);
-    show(context, &preview.report(), as_json);
+    tell(context, &preview.report(), as_json);
     Exit::Done
 }
 
@@ -47,7 +47,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     let (report, result) = cycle.run();
     tidy(context, &run);
     narrator.swept(&report, begun.elapsed());
-    show(context, &report, as_json);
+    tell(context, &report, as_json);
     match result {
         Err(CycleError::Lock(error)) => {
             complain(&error);
@@ -61,11 +61,11 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     }
 }
 
-fn show(context: &Context, report: &RunReport, as_json: bool) {
+fn tell(context: &Context, report: &RunReport, as_json: bool) {
     if as_json {
         print(&json::run(report, json::Layout::Pretty));
     } else {
-        print(&human::run(report, now(), &context.screen));
+        show(&context.screen, &human::run(report, now(), &context.screen));
     }
 }
 

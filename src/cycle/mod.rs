@@ -15,7 +15,8 @@ mod round;
 use crate::config::Config;
 use crate::lock::LockError;
 use crate::model::{
-    Action, ActionResult, Balance, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport, Uid,
+    Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport,
+    Uid,
 };
 use crate::model::{FileId, FilesystemId, Need, Pid};
 use crate::observe::filesystems::MountTable;
@@ -23,7 +24,7 @@ use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::runners::{self, Discovery};
 use crate::policy::plan::Actor;
 use crate::policy::protection::Rules;
-use crate::policy::{liveness, plan, pressure};
+use crate::policy::{liveness, plan, pressure, protection};
 use crate::reclaim::remove_tree::Progress;
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
@@ -153,6 +154,18 @@ fn discover(config: &Config, mounts: &MountTable) -> Discovery {
 }
 
 impl Preview {
+    /// All that speaks against claiming a runner's caches, those of `caches` that are too young included.
+    pub fn objections<'c>(
+        &self,
+        runner: usize,
+        caches: impl Iterator<Item = &'c Cache>,
+        config: &Config,
+    ) -> Vec<Evidence> {
+        let rules = rules(config, self.facts.now);
+        let recent = caches.filter_map(|cache| protection::recent_content(cache, &rules));
+        self.evidence[runner].iter().cloned().chain(recent).collect()
+    }
+
     /// The preview as the report of a run that did nothing.
     pub fn report(self) -> RunReport {
         let goal_met = self.plan.needs.iter().all(|(filesystem, need)| {
