@@ -177,7 +177,18 @@ mod tests {
             log.run(&report, samples::now()).unwrap();
             log.finish(Warning::of_run(&report)).unwrap();
         });
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        ::group::disk-guard started
+        /home: 92% -> 88% used, 29.0 GiB available
+        removed   8.00 GiB  /home/ci/runner-2/_work/app/app/target  (runner-2, cargo-target: its disk is under pressure; newest file 3 d old)
+        failed    2.00 GiB  /home/ci/runner-2/_work/caf\xe9/caf\xe9/target  (runner-2, cargo-target: older than its rule's max_age; newest file 9 d old; failed: unlinkat \x1b[2Jx: permission denied)
+        restored  3.00 GiB  /home/ci/runner-3/_work/app/app/target  (runner-3, cargo-target: its disk is under pressure; newest file 4 d old; put back after the claim: Worker pid 4711)
+        kept      12.0 GiB  /home/ci/runner-1/_work/app/app/target  (runner-1: Worker pid 4711)
+        kept      1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (runner-1: Worker pid 4711)
+        note: /opt/actions-runner* matches nothing
+        ::endgroup::
+        ::warning title=Host disk nearly full::This runner's host is short of disk space, which is not this job's fault: /home is 88%25 full (29.0 GiB available). disk-guard freed 8.00 GiB; 13.0 GiB of caches are in use or must be kept. `disk-guard status` on the host tells more.
+        ");
     }
 
     #[test]

@@ -248,7 +248,7 @@ mod tests {
     #[test]
     fn a_line_holds_every_field_and_no_command() {
         let lines = lines_of(|| every_field().emit());
-        insta::assert_snapshot!(lines.join("\n---\n"), @"");
+        insta::assert_snapshot!(lines.join("\n---\n"), @r#"disk-guard: removed runner="runner 2\n::error::" path=/home/\n#\x23[error]/caf\xe9 path_bytes=L2hvbWUvCiMjW2Vycm9yXS9jYWbp bytes=8589934592 reason=pressure evidence="worker-process: Worker pid 4711" used_percent=91 repository=acme/app run_id=77 job=build duration_ms=1234 message="removed 8 GiB of \x1b[31m\n::error::\"runner-2\"""#);
     }
 
     #[test]

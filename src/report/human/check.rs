@@ -61,7 +61,16 @@ mod tests {
             state: Liveness::Busy,
             evidence: vec![samples::recent("/home/ci/x\ny".as_ref()), samples::hidden(), samples::worker()],
         };
-        insta::assert_snapshot!(check(&result, &Screen::new(80, false)), @"");
+        insta::assert_snapshot!(check(&result, &Screen::new(80, false)), @r"
+        runner\x1b[31m-1: busy, leave it alone
+
+        EVIDENCE        DETAIL
+        worker-process  Worker pid 4711
+        visibility      process 991 of uid 1002 cannot be examined: its open files may
+                        lie here
+        recent-content  newest content is 3 min old, the idle floor is 10 min
+                        [/home/ci/x\ny]
+        ");
     }
 
     #[test]
@@ -72,6 +81,6 @@ mod tests {
             state: Liveness::Idle,
             evidence: vec![],
         };
-        insta::assert_snapshot!(check(&result, &Screen::new(80, false)), @"");
+        insta::assert_snapshot!(check(&result, &Screen::new(80, false)), @"/home/ci/runner-2/_work/app (runner runner-2): idle, provably nobody uses it");
     }
 }

@@ -140,17 +140,57 @@ mod tests {
 
     #[test]
     fn a_sweep() {
-        insta::assert_snapshot!(run(&samples::run(false), samples::now(), &Screen::new(90, false)), @"");
+        insta::assert_snapshot!(run(&samples::run(false), samples::now(), &Screen::new(90, false)), @r"
+        Freed 8.00 GiB. The goal is NOT met.
+          /home: 92% -> 88% used, 21.0 GiB -> 29.0 GiB available
+
+        Removed  1 cache, 8.00 GiB
+             8.00 GiB  /home/ci/runner-2/_work/app/app/target
+                       runner-2, cargo-target: its disk is under pressure; newest file 3 d old
+
+        Not done  2 caches, 5.00 GiB
+             2.00 GiB  /home/ci/runner-2/_work/caf\xe9/caf\xe9/target
+                       runner-2, cargo-target: older than its rule's max_age; newest file 9 d old;
+                       failed: unlinkat \x1b[2Jx: permission denied
+             3.00 GiB  /home/ci/runner-3/_work/app/app/target
+                       runner-3, cargo-target: its disk is under pressure; newest file 4 d old;
+                       put back after the claim: Worker pid 4711
+
+        Kept  2 caches, 13.0 GiB
+          runner-1: Worker pid 4711
+             12.0 GiB  /home/ci/runner-1/_work/app/app/target  (newest 2 min)
+             1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (newest 2 min)
+
+        note: /opt/actions-runner* matches nothing
+        ");
     }
 
     #[test]
     fn a_plan() {
-        insta::assert_snapshot!(run(&samples::run(true), samples::now(), &Screen::new(90, false)), @"");
+        insta::assert_snapshot!(run(&samples::run(true), samples::now(), &Screen::new(90, false)), @r"
+        Dry run, nothing was touched. Would free 13.0 GiB. The goal would NOT be met.
+          /home: 92% -> about 86% used, 21.0 GiB -> about 34.0 GiB available
+
+        Would remove  3 caches, 13.0 GiB
+             8.00 GiB  /home/ci/runner-2/_work/app/app/target
+                       runner-2, cargo-target: its disk is under pressure; newest file 3 d old
+             2.00 GiB  /home/ci/runner-2/_work/caf\xe9/caf\xe9/target
+                       runner-2, cargo-target: older than its rule's max_age; newest file 9 d old
+             3.00 GiB  /home/ci/runner-3/_work/app/app/target
+                       runner-3, cargo-target: its disk is under pressure; newest file 4 d old
+
+        Kept  2 caches, 13.0 GiB
+          runner-1: Worker pid 4711
+             12.0 GiB  /home/ci/runner-1/_work/app/app/target  (newest 2 min)
+             1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (newest 2 min)
+
+        note: /opt/actions-runner* matches nothing
+        ");
     }
 
     #[test]
     fn nothing_to_do() {
         let report = RunReport { goal_met: true, ..RunReport::default() };
-        insta::assert_snapshot!(run(&report, samples::now(), &Screen::new(90, false)), @"");
+        insta::assert_snapshot!(run(&report, samples::now(), &Screen::new(90, false)), @"Freed 0 B. The goal is met.");
     }
 }

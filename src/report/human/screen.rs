@@ -41,7 +41,7 @@ pub struct Screen {
     colour: bool,
 }
 
-/// What the surroundings say about the screen; read once, by [`Surroundings::of_stdout`].
+/// What the surroundings say about the screen; read once, by [`Screen::of_stdout`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Surroundings<'a> {
     /// Columns, when it is a terminal.

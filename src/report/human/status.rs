@@ -278,17 +278,105 @@ mod tests {
 
     #[test]
     fn at_100_columns() {
-        insta::assert_snapshot!(status(&samples::host(), &Screen::new(100, false)), @"");
+        insta::assert_snapshot!(status(&samples::host(), &Screen::new(100, false)), @r"
+        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+
+        DISK                                       USE%  AVAILABLE      SIZE  IUSE%  LEVEL
+        /home    [###########################...]   92%   21.0 GiB   234 GiB    12%  high
+        /srv/ci  [#############################.]   98%   2.00 GiB   100 GiB    12%  critical
+        /        [#######.......................]   26%   37.0 GiB  50.0 GiB      -  no runner
+
+        RUNNER                     STATE         CACHES  RECLAIMABLE  NEWEST
+        runner-1                   busy        12.3 GiB            -   2 min
+            job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
+        runner-2                   idle        8.42 GiB     8.42 GiB     3 d
+            nobody uses it
+        runner-3                   unknown  >= 18.0 GiB            -     5 h
+            process 991 of uid 1002 cannot be examined: its open files may lie here
+        build-farm-...2-runner-04  idle        4.00 GiB            -   3 min
+            newest content is 3 min old, the idle floor is 10 min
+        日本\u{202e}語\n::error::  idle !      2.00 GiB            -  40 min
+            /home/ci/x/.env names no hook of ours
+        ! its jobs do not pass through disk-guard's hook; until they do, its caches are left alone
+
+        Reclaimable now  8.42 GiB in 1 runner
+        Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by
+                         build-farm-frankfurt-rack-12-runner-04 (recent content), and 1 more runner
+        Trash            1.20 GiB, deleted by the next sweep
+        Lock             held by disk-guard (pid 77, started 3 s ago)
+
+        visibility is partial: processes of uid 1002 are not readable: run as root. What cannot be seen
+                               counts as in use.
+        note: runner-9 vanished while it was looked at
+        ");
     }
 
     #[test]
     fn at_80_columns() {
-        insta::assert_snapshot!(status(&samples::host(), &Screen::new(80, false)), @"");
+        insta::assert_snapshot!(status(&samples::host(), &Screen::new(80, false)), @r"
+        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+
+        DISK                     USE%  AVAILABLE      SIZE  IUSE%  LEVEL
+        /home    [###########.]   92%   21.0 GiB   234 GiB    12%  high
+        /srv/ci  [###########.]   98%   2.00 GiB   100 GiB    12%  critical
+        /        [###.........]   26%   37.0 GiB  50.0 GiB      -  no runner
+
+        RUNNER                STATE         CACHES  RECLAIMABLE  NEWEST
+        runner-1              busy        12.3 GiB            -   2 min
+            job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
+        runner-2              idle        8.42 GiB     8.42 GiB     3 d
+            nobody uses it
+        runner-3              unknown  >= 18.0 GiB            -     5 h
+            process 991 of uid 1002 cannot be examined: its open files may lie here
+        build-fa...runner-04  idle        4.00 GiB            -   3 min
+            newest content is 3 min old, the idle floor is 10 min
+        日本\u{2...::error::  idle !      2.00 GiB            -  40 min
+            /home/ci/x/.env names no hook of ours
+        ! its jobs do not pass through disk-guard's hook; until they do, its caches are
+          left alone
+
+        Reclaimable now  8.42 GiB in 1 runner
+        Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1
+                         (busy), 4.00 GiB by build-farm-frankfurt-rack-12-runner-04
+                         (recent content), and 1 more runner
+        Trash            1.20 GiB, deleted by the next sweep
+        Lock             held by disk-guard (pid 77, started 3 s ago)
+
+        visibility is partial: processes of uid 1002 are not readable: run as root. What
+                               cannot be seen counts as in use.
+        note: runner-9 vanished while it was looked at
+        ");
     }
 
     #[test]
     fn at_140_columns() {
-        insta::assert_snapshot!(status(&samples::host(), &Screen::new(140, false)), @"");
+        insta::assert_snapshot!(status(&samples::host(), &Screen::new(140, false)), @r"
+        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+
+        DISK                                       USE%  AVAILABLE      SIZE  IUSE%  LEVEL
+        /home    [###########################...]   92%   21.0 GiB   234 GiB    12%  high
+        /srv/ci  [#############################.]   98%   2.00 GiB   100 GiB    12%  critical
+        /        [#######.......................]   26%   37.0 GiB  50.0 GiB      -  no runner
+
+        RUNNER                               STATE         CACHES  RECLAIMABLE  NEWEST  WHY
+        runner-1                             busy        12.3 GiB            -   2 min  job acme/app #1234567890 `build` since 14:02 UTC, 23 min
+                                                                                        (Worker pid 4711)
+        runner-2                             idle        8.42 GiB     8.42 GiB     3 d  nobody uses it
+        runner-3                             unknown  >= 18.0 GiB            -     5 h  process 991 of uid 1002 cannot be examined: its open files
+                                                                                        may lie here
+        build-farm-frank...ack-12-runner-04  idle        4.00 GiB            -   3 min  newest content is 3 min old, the idle floor is 10 min
+        日本\u{202e}語\n::error::            idle !      2.00 GiB            -  40 min  /home/ci/x/.env names no hook of ours
+        ! its jobs do not pass through disk-guard's hook; until they do, its caches are left alone
+
+        Reclaimable now  8.42 GiB in 1 runner
+        Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by build-farm-frankfurt-rack-12-runner-04
+                         (recent content), and 1 more runner
+        Trash            1.20 GiB, deleted by the next sweep
+        Lock             held by disk-guard (pid 77, started 3 s ago)
+
+        visibility is partial: processes of uid 1002 are not readable: run as root. What cannot be seen counts as in use.
+        note: runner-9 vanished while it was looked at
+        ");
     }
 
     #[test]
@@ -318,7 +406,19 @@ mod tests {
         host.lock = LockView::default();
         host.trash_bytes = 0;
         host.root_matches = vec![RootMatches { pattern: "/opt/actions-runner*".into(), runners: 0 }];
-        insta::assert_snapshot!(status(&host, &Screen::new(80, false)), @"");
+        insta::assert_snapshot!(status(&host, &Screen::new(80, false)), @"
+        ci-host-07  2026-03-04 14:25:10 UTC  0 runners
+
+        DISK                     USE%  AVAILABLE      SIZE  IUSE%  LEVEL
+        /home    [###########.]   92%   21.0 GiB   234 GiB    12%  high
+        /srv/ci  [###########.]   98%   2.00 GiB   100 GiB    12%  critical
+        /        [###.........]   26%   37.0 GiB  50.0 GiB      -  no runner
+
+        No runner found: looked in /opt/actions-runner*; name their directories in
+                         `runners.roots`
+
+        Reclaimable now  0 B
+        ");
     }
 
     #[test]

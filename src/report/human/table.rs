@@ -141,12 +141,20 @@ mod tests {
 
     #[test]
     fn text_stands_beside_its_row_when_there_is_room() {
-        insta::assert_snapshot!(render(80, false), @"");
+        insta::assert_snapshot!(render(80, false), @"
+        NAME      SIZE  WHY
+        one        1 B  because it is so and not in any other way
+        日本  1024 GiB
+        ");
     }
 
     #[test]
     fn columns_align_by_width_and_text_wraps_in_its_column() {
-        insta::assert_snapshot!(render(60, false), @"");
+        insta::assert_snapshot!(render(60, false), @"
+        NAME      SIZE  WHY
+        one        1 B  because it is so and not in any other way
+        日本  1024 GiB
+        ");
     }
 
     #[test]
@@ -162,6 +170,10 @@ mod tests {
         table.row([Cell::plain("a name of more than thirty columns")], "the reason, in words");
         let mut out = String::new();
         table.render(&Screen::new(60, false), &mut out);
-        insta::assert_snapshot!(out, @"");
+        insta::assert_snapshot!(out, @"
+        NAME
+        a name of more than thirty columns
+            the reason, in words
+        ");
     }
 }

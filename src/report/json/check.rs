@@ -48,7 +48,24 @@ mod tests {
             state: Liveness::Busy,
             evidence: vec![samples::worker(), samples::recent("/home/ci/x".as_ref())],
         };
-        insta::assert_snapshot!(check(&result, Layout::Pretty), @"");
+        insta::assert_snapshot!(check(&result, Layout::Pretty), @r#"
+        {
+          "schema": 1,
+          "runner": "runner-1",
+          "state": "busy",
+          "evidence": [
+            {
+              "kind": "worker-process",
+              "detail": "Worker pid 4711"
+            },
+            {
+              "kind": "recent-content",
+              "detail": "newest content is 3 min old, the idle floor is 10 min",
+              "within": "/home/ci/x"
+            }
+          ]
+        }
+        "#);
     }
 
     #[test]
@@ -59,6 +76,6 @@ mod tests {
             state: Liveness::Unknown,
             evidence: vec![],
         };
-        insta::assert_snapshot!(check(&result, Layout::Line), @"");
+        insta::assert_snapshot!(check(&result, Layout::Line), @r#"{"schema":1,"runner":null,"path":"/srv/caf\\xe9","path_bytes":"L3Nydi9jYWbp","state":"unknown","evidence":[]}"#);
     }
 }

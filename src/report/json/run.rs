@@ -112,6 +112,93 @@ mod tests {
 
     #[test]
     fn a_sweep() {
-        insta::assert_snapshot!(run(&samples::run(false), Layout::Pretty), @"");
+        insta::assert_snapshot!(run(&samples::run(false), Layout::Pretty), @r#"
+        {
+          "schema": 1,
+          "dry_run": false,
+          "goal_met": false,
+          "filesystems": [
+            {
+              "mount": "/home",
+              "before": {
+                "available_bytes": 22548578304,
+                "used_percent": 92
+              },
+              "after": {
+                "available_bytes": 31138512896,
+                "used_percent": 88
+              }
+            }
+          ],
+          "actions": [
+            {
+              "path": "/home/ci/runner-2/_work/app/app/target",
+              "runner": "runner-2",
+              "rule": "cargo-target",
+              "bytes": 8589934592,
+              "outcome": "removed",
+              "reason": "pressure",
+              "evidence": []
+            },
+            {
+              "path": "/home/ci/runner-2/_work/caf\\xe9/caf\\xe9/target",
+              "path_bytes": "L2hvbWUvY2kvcnVubmVyLTIvX3dvcmsvY2Fm6S9jYWbpL3RhcmdldA==",
+              "runner": "runner-2",
+              "rule": "cargo-target",
+              "bytes": 2147483648,
+              "outcome": "failed",
+              "reason": "age",
+              "evidence": [],
+              "detail": "unlinkat \u001b[2Jx: permission denied"
+            },
+            {
+              "path": "/home/ci/runner-3/_work/app/app/target",
+              "runner": "runner-3",
+              "rule": "cargo-target",
+              "bytes": 3221225472,
+              "outcome": "restored",
+              "reason": "pressure",
+              "evidence": [
+                {
+                  "kind": "worker-process",
+                  "detail": "Worker pid 4711"
+                }
+              ]
+            },
+            {
+              "path": "/home/ci/runner-1/_work/app/app/target",
+              "runner": "runner-1",
+              "rule": "cargo-target",
+              "bytes": 12884901888,
+              "outcome": "kept",
+              "reason": "protected",
+              "evidence": [
+                {
+                  "kind": "worker-process",
+                  "detail": "Worker pid 4711"
+                }
+              ]
+            },
+            {
+              "path": "/home/ci/runner-1/_work/lib/lib/target",
+              "runner": "runner-1",
+              "rule": "cargo-target",
+              "bytes": 1073741824,
+              "outcome": "kept",
+              "reason": "protected",
+              "evidence": [
+                {
+                  "kind": "worker-process",
+                  "detail": "Worker pid 4711"
+                }
+              ]
+            }
+          ],
+          "freed_bytes": 8589934592,
+          "notes": [
+            "/opt/actions-runner* matches nothing"
+          ]
+        }
+        "#);
     }
 }

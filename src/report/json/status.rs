@@ -231,7 +231,135 @@ mod tests {
     fn a_host() {
         let mut host = samples::host();
         host.runners.truncate(2);
-        insta::assert_snapshot!(status(&host, Layout::Pretty), @"");
+        insta::assert_snapshot!(status(&host, Layout::Pretty), @r#"
+        {
+          "schema": 1,
+          "host": "ci-host-07",
+          "time": "2026-03-04T14:25:10Z",
+          "visibility": {
+            "state": "partial",
+            "reasons": [
+              "processes of uid 1002 are not readable: run as root"
+            ]
+          },
+          "lock": {
+            "held": true,
+            "holders": [
+              {
+                "pid": 77,
+                "process": "disk-guard",
+                "since": "2026-03-04T14:25:07Z"
+              }
+            ]
+          },
+          "trash_bytes": 1288490188,
+          "filesystems": [
+            {
+              "mount": "/home",
+              "fs_type": "ext4",
+              "total_bytes": 251255586816,
+              "available_bytes": 22548578304,
+              "used_percent": 92,
+              "inodes_total": 1000,
+              "inodes_free": 880,
+              "level": "high"
+            },
+            {
+              "mount": "/srv/ci",
+              "fs_type": "ext4",
+              "total_bytes": 107374182400,
+              "available_bytes": 2147483648,
+              "used_percent": 98,
+              "inodes_total": 1000,
+              "inodes_free": 880,
+              "level": "critical"
+            }
+          ],
+          "other_disks": [
+            {
+              "mount": "/",
+              "fs_type": "ext4",
+              "total_bytes": 53687091200,
+              "available_bytes": 39728447488
+            }
+          ],
+          "runners": [
+            {
+              "name": "runner-1",
+              "root": "/home/ci/runner-1",
+              "work": "/home/ci/runner-1/_work",
+              "state": "busy",
+              "guarded": true,
+              "evidence": [
+                {
+                  "kind": "worker-process",
+                  "detail": "Worker pid 4711"
+                },
+                {
+                  "kind": "visibility",
+                  "detail": "process 991 of uid 1002 cannot be examined: its open files may lie here"
+                }
+              ],
+              "job": {
+                "repository": "acme/app",
+                "run_id": "1234567890",
+                "job": "build",
+                "since": "2026-03-04T14:02:10Z"
+              },
+              "caches": [
+                {
+                  "path": "/home/ci/runner-1/_work/app/app/target",
+                  "rule": "cargo-target",
+                  "bytes": 13242815829,
+                  "files": 6386,
+                  "newest": "2026-03-04T14:23:00Z",
+                  "complete": true
+                }
+              ],
+              "reclaimable_bytes": 0,
+              "blocked_bytes": 13242815829
+            },
+            {
+              "name": "runner-2",
+              "root": "/home/ci/runner-2",
+              "work": "/home/ci/runner-2/_work",
+              "state": "idle",
+              "guarded": true,
+              "evidence": [],
+              "job": null,
+              "caches": [
+                {
+                  "path": "/home/ci/runner-2/_work/app/app/target",
+                  "rule": "cargo-target",
+                  "bytes": 8724152320,
+                  "files": 6386,
+                  "newest": "2026-03-01T14:25:10Z",
+                  "complete": true
+                },
+                {
+                  "path": "/home/ci/runner-2/_work/lib/lib/target",
+                  "rule": "cargo-target",
+                  "bytes": 314572800,
+                  "files": 6386,
+                  "newest": "2026-02-20T14:25:10Z",
+                  "complete": true
+                }
+              ],
+              "reclaimable_bytes": 9038725120,
+              "blocked_bytes": 0
+            }
+          ],
+          "root_matches": [
+            {
+              "root": "/home/*/*runner*",
+              "runners": 5
+            }
+          ],
+          "notes": [
+            "runner-9 vanished while it was looked at"
+          ]
+        }
+        "#);
     }
 
     #[test]
