@@ -11,13 +11,17 @@ use std::path::PathBuf;
 /// The manual that a page belongs to, as its header says.
 const MANUAL: &str = "General Commands Manual";
 
+/// When the command line last changed enough to say so; a page has to bear a date.
+const DATE: &str = "2026-11-21";
+
 /// All generated files.
 pub(crate) fn assets() -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     let mut assets = BTreeMap::new();
     let mut command = Cli::command().disable_help_subcommand(true);
     command.build();
     pages(&command, &mut assets)?;
-    for (shell, file) in [(Shell::Bash, "disk-guard.bash"), (Shell::Zsh, "_disk-guard"), (Shell::Fish, "disk-guard.fish")]
+    for (shell, file) in
+        [(Shell::Bash, "disk-guard.bash"), (Shell::Zsh, "_disk-guard"), (Shell::Fish, "disk-guard.fish")]
     {
         let mut text = Vec::new();
         generate(shell, &mut visible(&Cli::command()), "disk-guard", &mut text);
@@ -32,15 +36,33 @@ fn pages(command: &Command, assets: &mut BTreeMap<PathBuf, Vec<u8>>) -> io::Resu
     let page = Man::new(command.clone())
         .title(name.to_uppercase())
         .section("1")
+        .date(DATE)
         .source(format!("disk-guard {}", env!("CARGO_PKG_VERSION")))
         .manual(MANUAL);
     let mut text = Vec::new();
     page.render(&mut text)?;
-    assets.insert(PathBuf::from(format!("man/{name}.1")), text);
+    assets.insert(PathBuf::from(format!("man/{name}.1")), without_idle_breaks(&text));
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         pages(subcommand, assets)?;
     }
     Ok(())
+}
+
+/// Without the line breaks beside vertical space, which break nothing and which linters of man pages object to.
+fn without_idle_breaks(page: &[u8]) -> Vec<u8> {
+    let text = String::from_utf8_lossy(page);
+    let lines: Vec<&str> = text.lines().collect();
+    let space = |index: Option<usize>| {
+        index.and_then(|index| lines.get(index)).is_some_and(|line| line.is_empty() || *line == ".sp")
+    };
+    let mut kept = String::with_capacity(text.len());
+    for (index, line) in lines.iter().enumerate() {
+        if *line != ".br" || !(space(index.checked_sub(1)) || space(Some(index + 1))) {
+            kept.push_str(if line.is_empty() { ".sp" } else { line });
+            kept.push('\n');
+        }
+    }
+    kept.into_bytes()
 }
 
 /// The same command line without what is hidden: the generators of completions do not look at that.
@@ -54,7 +76,5 @@ fn visible(command: &Command) -> Command {
     if let Some(version) = command.get_version() {
         copy = copy.version(fixed(version));
     }
-    copy.subcommands(
-        command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).map(visible),
-    )
+    copy.subcommands(command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()).map(visible))
 }
