@@ -59,7 +59,8 @@ base_image() {
 }
 base_image
 
-work=$(mktemp -d)
+# In memory where that is possible: what the machine flushes to its disk then costs nothing.
+work=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")")
 machine=
 clean_up() {
     # The kernel and everything in it are one process group of ours.
@@ -91,7 +92,7 @@ mke2fs -q -t ext4 -m 0 "$work/runners.img"
 begun=$SECONDS
 set -m
 linux.uml mem=768M "uml_dir=$work/uml/" "umid=lab" "ubd0=$work/layer,$image" "ubd1=$work/runners.img" root=/dev/ubda rw \
-    con=null con0=null,fd:1 "lab=$share" TERM=dumb systemd.log_target=console quiet \
+    con=null con0=null,fd:1 "lab=$share" TERM=dumb quiet \
     </dev/null >"$work/console" 2>&1 &
 machine=$!
 set +m
