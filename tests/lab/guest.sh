@@ -9,13 +9,13 @@ export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractiv
 passed=0
 ok() {
     passed=$((passed + 1))
-    echo "ok $passed - $*" >>/lab/result
+    echo "ok $passed - $* ($(cut -d . -f 1 /proc/uptime) s)" >>/lab/result
 }
 fail() {
     {
         echo "NOT OK - $*"
-        disk-guard status 2>&1 | head -n 60
-        journalctl --no-pager -b -n 60 -o short-monotonic
+        disk-guard status 2>&1 | head -n 60 || true
+        journalctl --no-pager -b -n 60 -o short-monotonic || true
     } >>/lab/result
     exit 1
 }
@@ -202,6 +202,18 @@ if compgen -G '/usr/lib/systemd/catalog/disk-guard*' >/dev/null; then
 fi
 ok "journalctl shows the removal, the lease and the refusal, with journald's own _UID, _EXE and _SYSTEMD_UNIT"
 
+# -- What is no request ---------------------------------------------------------------------------------------------------
+
+sweeps() { journalctl -q -u disk-guard-sweep.service -o json DISK_GUARD_EVENT=sweep | wc -l; }
+count=$(sweeps)
+runuser -u ci-a -- mkdir -p /run/disk-guard/requests/stuck/deep
+within 30 "a sweep for what looks like a request" sh -c "[ \"\$(journalctl -q -u disk-guard-sweep.service -o json DISK_GUARD_EVENT=sweep | wc -l)\" -gt $count ]"
+within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-sweep.service disk-guard-request.service'
+sleep 2
+[ "$(sweeps)" = $((count + 1)) ] || fail "a directory in a request's place makes one sweep, not $(($(sweeps) - count))"
+systemctl is-active --quiet disk-guard-request.path || fail "the path unit goes on"
+ok "a directory that a runner's user leaves among the requests starts one sweep and no loop"
+
 hook 1 completed
 hook 3 completed
 [ -z "$(ls -A /run/disk-guard/leases)" ] || fail "completed hooks end their leases"
@@ -246,7 +258,7 @@ dpkg -P disk-guard >/run/purge 2>&1
 grep -q '/home/ci-b/actions-runner-3/.env' /run/purge || fail "removal warns of runners that still name the hooks: $(cat /run/purge)"
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /lab -o -path /home -o -path /mnt \) -prune -o -print | sort >/run/after
 # dpkg's, journald's and systemd's own bookkeeping is not the package's.
-strays=$(comm -13 /run/before /run/after | grep -vE '^/(var/log/journal|var/lib/dpkg/(available|status|.*-old|info/.*)|var/cache|tmp|var/tmp|etc/(passwd|group|shadow|gshadow)-|var/lib/systemd/(random-seed|timers))' || true)
+strays=$(comm -13 /run/before /run/after | grep -vE '^/(var/log/(journal|dpkg.log)|var/lib/dpkg/(available|status|.*-old|info/.*)|var/cache|tmp|var/tmp|etc/(passwd|group|shadow|gshadow)-|var/lib/systemd/(random-seed|timers/stamp-(apt|dpkg|e2scrub|fstrim|systemd)))' || true)
 [ -z "$strays" ] || fail "purged files: $strays"
 [ ! -e /run/disk-guard ] || fail "/run/disk-guard is gone"
 ! getent group disk-guard >&2 || fail "the group is gone"
