@@ -23,7 +23,8 @@ for page in "$source"/packaging/man/*.[0-9]; do put 644 "$page" "usr/share/man/m
 put 644 "$source/packaging/completions/disk-guard.bash" usr/share/bash-completion/completions/disk-guard
 put 644 "$source/packaging/completions/_disk-guard" usr/share/zsh/vendor-completions/_disk-guard
 put 644 "$source/packaging/completions/disk-guard.fish" usr/share/fish/vendor_completions.d/disk-guard.fish
-put 644 "$source/packaging/config.toml" etc/disk-guard/config.toml
+# Straight onto a host: what the administrator has written stays.
+[ -e "$destination/etc/disk-guard/config.toml" ] || put 644 "$source/packaging/config.toml" etc/disk-guard/config.toml
 for catalog in "$source"/packaging/journal/*.catalog; do
     [ -e "$catalog" ] && put 644 "$catalog" "usr/lib/systemd/catalog/${catalog##*/}"
 done

@@ -177,6 +177,7 @@ took=$(said worker-1 started .milliseconds)
 [ ! -e "$left" ] || fail "root's leftovers went: $(cat /run/hook-1-started)"
 [ "$took" -lt 30000 ] || fail "the hook took $took ms"
 [ "$(sum_of "$live")" = "$before" ] || fail "the live job's tree is as it was"
+[ -z "$(find /home/*/actions-runner-*/_work/.disk-guard/trash -mindepth 1 ! -name spare)" ] || fail "no trash is left"
 grep -q 'waiting for the privileged sweep' /run/hook-1-started || fail "the job's log tells of the wait"
 within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-sweep.service disk-guard-request.service'
 [ -z "$(ls -A /run/disk-guard/requests)" ] || fail "the request was taken up"
@@ -213,6 +214,53 @@ sleep 2
 [ "$(sweeps)" = $((count + 1)) ] || fail "a directory in a request's place makes one sweep, not $(($(sweeps) - count))"
 systemctl is-active --quiet disk-guard-request.path || fail "the path unit goes on"
 ok "a directory that a runner's user leaves among the requests starts one sweep and no loop"
+
+# -- A sweep that fails -----------------------------------------------------------------------------------------------------
+
+cp -a /etc/disk-guard/config.toml /run/config.toml
+echo 'nonsense = 1' >>/etc/disk-guard/config.toml
+runuser -u ci-a -- touch /run/disk-guard/requests/again
+within 20 "the sweep to fail" systemctl is-failed --quiet disk-guard-sweep.service
+asked=$(date '+%Y-%m-%d %H:%M:%S')
+sleep 3
+[ "$(journalctl -q --since "$asked" -u disk-guard-sweep.service | grep -c 'Failed with result')" -le 1 ] || fail "a failing sweep is not tried again and again"
+systemctl is-active --quiet disk-guard-request.path || fail "the path unit goes on"
+cp -a /run/config.toml /etc/disk-guard/config.toml
+systemctl stop disk-guard-request.service
+within 20 "the next sweep to take the request up" test ! -e /run/disk-guard/requests/again
+within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-sweep.service disk-guard-request.service'
+ok "a sweep that fails keeps the request and is not tried without end; the next one takes it up"
+
+# -- Capabilities: each one is needed ---------------------------------------------------------------------------------------
+
+unit=/usr/lib/systemd/system/disk-guard-sweep.service
+trash=/home/ci-a/actions-runner-2/_work/.disk-guard/trash
+# An old one with a closed directory, and a sticky one in which another user has left a file.
+hard_cache() {
+    cache "$left" ci-a:ci-a 1 "8 days"
+    mkdir -p "$left/debug/closed" "$left/debug/sticky"
+    : >"$left/debug/closed/file"
+    : >"$left/debug/sticky/file"
+    chown -R ci-a:ci-a "$left/debug"
+    chown ci-b:ci-b "$left/debug/sticky/file"
+    chmod 1777 "$left/debug/sticky"
+    chmod 500 "$left/debug/closed"
+    find "$left" -exec touch -h -d "8 days ago" {} +
+}
+is_clean() { [ ! -e "$left" ] && [ -z "$(find "$trash" -mindepth 1 ! -name spare)" ]; }
+read -ra capabilities < <(sed -n 's/^CapabilityBoundingSet=//p' "$unit")
+for capability in "${capabilities[@]}"; do
+    [ -e "$left" ] || hard_cache
+    rm -rf "${trash%/trash}"
+    sed "s/^\(CapabilityBoundingSet=.*\)$capability/\1/" "$unit" >/run/systemd/system/lab-less.service
+    systemctl daemon-reload
+    systemctl start lab-less.service || true
+    ! is_clean || fail "without $capability the sweep does its work just as well"
+done
+[ -e "$left" ] || hard_cache
+systemctl start disk-guard-sweep.service
+is_clean || fail "with its capabilities the sweep leaves nothing: $(find "$left" "$trash" 2>&1 | head -n 20)"
+ok "none of the sweep's capabilities can be spared: ${capabilities[*]}"
 
 hook 1 completed
 hook 3 completed
