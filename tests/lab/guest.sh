@@ -25,7 +25,7 @@ within() { # SECONDS WHAT COMMAND...: until the command succeeds
     shift 2
     until "$@"; do
         [ "$SECONDS" -lt "$until" ] || fail "in time: $what"
-        sleep 0.1
+        sleep 0.2
     done
 }
 

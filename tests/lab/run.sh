@@ -11,7 +11,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)
 cache=${DISK_GUARD_LAB_CACHE:-/var/cache/disk-guard-lab}
-time_limit=200
+time_limit=230
 
 if [ "$(id -u)" != 0 ]; then
     echo "host lab: skipped, needs root"
