@@ -273,6 +273,6 @@ fn an_unmarked_directory_is_no_cache() {
     let named = scene.runner.cache("acme/named", "artefacts", MIB, 2 * DAY);
     let canaries = [&bare, &forged, &named].map(|tree| Canary::of(tree));
     let sweep = scene.host.sweep();
-    assert_eq!(sweep.with_outcome("removed"), [scene.cache.clone()], "{:#}", sweep.0);
+    assert_eq!(sweep.with_outcome("removed"), std::slice::from_ref(&scene.cache), "{:#}", sweep.0);
     canaries.iter().for_each(Canary::assert_intact);
 }
