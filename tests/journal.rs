@@ -5,7 +5,8 @@ mod kit;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use disk_guard::report::events::EventKind;
+use disk_guard::report::events::{Event, EventKind};
+use disk_guard::report::journal::{self, Sink};
 use kit::{Holder, Host, Journald, MIB, in_own_run, needs_journald, plant_cache};
 use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
@@ -196,6 +197,23 @@ fn a_path_that_is_no_text_arrives_escaped_and_exact() {
     });
 }
 
+#[test]
+fn an_event_larger_than_a_datagram_arrives_whole() {
+    if !needs_journald() {
+        return;
+    }
+    in_own_run(|| {
+        let journald = Journald::start();
+        let (dispatch, sink) = journal::dispatch(tracing::Level::INFO, Sink::Journal);
+        assert_eq!(sink, Sink::Journal);
+        let long = "long ".repeat(100_000);
+        tracing::dispatcher::with_default(&dispatch, || Event::new(EventKind::Error, &long).emit());
+        let [entry] = &journald.entries()[..] else { panic!("it arrives once") };
+        assert_is_of_the_contract(entry);
+        assert!(text(entry, "MESSAGE") == long);
+    });
+}
+
 /// A line on standard error: its event's name and its fields' names.
 fn parse_line(line: &str) -> (String, BTreeSet<String>) {
     let rest = line.strip_prefix("disk-guard: ").unwrap_or_else(|| panic!("not an event: {line:?}"));
@@ -263,8 +281,8 @@ fn nor_does_one_that_stops_while_a_hook_has_much_to_tell() {
     if !needs_journald() {
         return;
     }
-    // More than a socket's budget holds (212992 bytes by default), fewer than journald's queue (512).
-    const CACHES: usize = 300;
+    // More than journald's queue (512), and by far more than a socket's own budget (212992 bytes by default) holds.
+    const CACHES: usize = 600;
     in_own_run(|| {
         let journald = Journald::start();
         let mut host = pressed();
