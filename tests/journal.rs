@@ -44,7 +44,7 @@ const KINDS: [(&str, &str, &[&str]); 9] = [
     ("refused", "4", &["JOB", "REPOSITORY", "RUNNER", "RUN_ID"]),
     ("lock-timeout", "4", &["DURATION_MS"]),
     ("lease", "6", &["JOB", "REPOSITORY", "RUNNER", "RUN_ID"]),
-    ("sweep", "6", &["BYTES", "DURATION_MS", "REASON", "USED_PERCENT"]),
+    ("sweep", "6", &["BYTES", "DURATION_MS", "REASON"]),
     ("error", "3", &[]),
 ];
 
@@ -90,6 +90,12 @@ fn story() -> Story {
     let mut job = listener.begin_job("acme/app");
     stderr.extend(job.hook_started().expect_ok().stderr);
     job.finish(&mut listener);
+    // The person who waits for a sweep is told in words, too.
+    let sweep = host.guard(&["sweep"]).expect_code(&[75]).stderr();
+    let (words, events): (Vec<_>, Vec<_>) =
+        sweep.split_inclusive('\n').partition(|line| line.starts_with("disk-guard: the host lock in"));
+    assert_eq!(words.len(), 1, "{sweep}");
+    stderr.extend(events.concat().into_bytes());
     drop(holder);
 
     host.configure(|settings| (settings.critical, settings.on_exhausted) = (1, "refuse"));
@@ -140,6 +146,12 @@ fn every_event_arrives_with_the_fields_of_the_contract() {
         let of_job =
             ["RUNNER", "REPOSITORY", "RUN_ID", "JOB"].map(|f| text(lease, &format!("DISK_GUARD_{f}")));
         assert_eq!(of_job, ["actions-runner-1", "acme/app", "901", "build"]);
+        let held_up = entries.iter().filter(|entry| kind(entry) == "lock-timeout");
+        let whose: Vec<_> = held_up.map(|entry| entry.get("DISK_GUARD_RUNNER")).collect();
+        assert_eq!(whose, [Some(&Value::from("actions-runner-1")), None], "of a hook and of a sweep");
+        let errors = entries.iter().filter(|entry| kind(entry) == "error");
+        let errors: Vec<_> = errors.map(|entry| text(entry, "MESSAGE")).collect();
+        assert!(matches!(errors[..], [one] if one.contains("hihg")), "the others have kinds: {errors:?}");
         let [kept, ..] = about(&entries, "kept", story.kept.to_str().expect("UTF-8"))[..] else {
             panic!("a busy runner's cache is kept, and that is told: {entries:#?}")
         };

@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator;
+    let mut narrator = Narrator::default();
     take_requests(&run);
     let cycle = Cycle {
         config: &context.config,
