@@ -149,6 +149,10 @@ fn every_event_arrives_with_the_fields_of_the_contract() {
         let held_up = entries.iter().filter(|entry| kind(entry) == "lock-timeout");
         let whose: Vec<_> = held_up.map(|entry| entry.get("DISK_GUARD_RUNNER")).collect();
         assert_eq!(whose, [Some(&Value::from("actions-runner-1")), None], "of a hook and of a sweep");
+        let sweeps: Vec<&Entry> = entries.iter().filter(|entry| kind(entry) == "sweep").collect();
+        let goals: Vec<&str> = sweeps.iter().map(|sweep| text(sweep, "DISK_GUARD_REASON")).collect();
+        assert_eq!(goals, ["goal-not-reached"; 2], "one at its end, one stopped by the lock");
+        assert!(sweeps[0].contains_key("DISK_GUARD_USED_PERCENT"), "{sweeps:#?}");
         let errors = entries.iter().filter(|entry| kind(entry) == "error");
         let errors: Vec<_> = errors.map(|entry| text(entry, "MESSAGE")).collect();
         assert!(matches!(errors[..], [one] if one.contains("hihg")), "the others have kinds: {errors:?}");
