@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -324,4 +325,58 @@ fn nor_does_one_that_stops_while_a_hook_has_much_to_tell() {
         assert!(arrived > 0 && printed > 0, "{arrived} in the journal, {printed} on standard error");
         assert_eq!(arrived + printed, CACHES, "none is lost, none is told twice");
     });
+}
+
+/// As it is shipped.
+const CATALOG: &str = include_str!("../packaging/journal/disk-guard.catalog");
+
+/// The catalog's entries: id, header lines, paragraphs.
+fn catalog() -> Vec<(&'static str, Vec<&'static str>, Vec<&'static str>)> {
+    let entries = CATALOG.split("\n-- ").skip(1).map(|entry| {
+        let (id, rest) = entry.split_once('\n').expect("an id stands on a line of its own");
+        let (header, body) = rest.split_once("\n\n").expect("a header and a text");
+        (id, header.lines().collect(), body.split("\n\n").map(str::trim).collect())
+    });
+    entries.collect()
+}
+
+#[test]
+fn every_kind_of_event_has_its_entry_in_the_catalog() {
+    let catalog = catalog();
+    let ids: Vec<&str> = catalog.iter().map(|(id, ..)| *id).collect();
+    assert_eq!(ids, EventKind::ALL.map(EventKind::message_id), "each once, in their order");
+    for (id, header, paragraphs) in catalog {
+        assert!(header[0].starts_with("Subject: "), "{id}");
+        assert_eq!(header[1..], ["Defined-By: disk-guard", "Documentation: man:disk-guard(1)"], "{id}");
+        assert_eq!(paragraphs.len(), 3, "{id}: what happened, why, what to do");
+        assert!(!paragraphs.concat().contains('@'), "{id}: fields would be printed unescaped");
+    }
+}
+
+#[test]
+fn systemd_accepts_the_catalog() {
+    if !Path::new("/usr/bin/journalctl").exists() {
+        eprintln!("skipped: journalctl is not installed");
+        return;
+    }
+    let root = tempfile::tempdir().expect("a directory");
+    let installed = root.path().join("usr/lib/systemd/catalog");
+    std::fs::create_dir_all(&installed).expect("our own directory");
+    std::fs::create_dir_all(root.path().join("var/lib/systemd/catalog")).expect("our own directory");
+    let root = format!("--root={}", root.path().display());
+    let compile = |text: String| {
+        std::fs::write(installed.join("disk-guard.catalog"), text).expect("our own file");
+        let output = Command::new("journalctl").args([&root, "--update-catalog"]).output();
+        let output = output.expect("journalctl runs");
+        (output.status.success(), String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let (accepted, why) = compile(CATALOG.replacen("\n-- ", "\n-- no id: ", 1));
+    assert!(!accepted && why.contains("payload"), "it notices what is no catalog: {why}");
+    assert_eq!(compile(CATALOG.to_owned()), (true, String::new()));
+    let listed = kit::journalctl(&[&root, "--list-catalog"]);
+    assert_eq!(listed.lines().count(), EventKind::ALL.len(), "{listed}");
+    for (id, header, paragraphs) in catalog() {
+        let shown = kit::journalctl(&[&root, "--dump-catalog", id]);
+        assert!(shown.contains(header[0]) && shown.contains(paragraphs[2]), "{id}: {shown}");
+    }
 }
