@@ -221,13 +221,17 @@ impl Cycle<'_> {
         let mounts = MountTable::read(self.proc);
         let mut state = State::default();
         let result = self.rounds(&mounts, &mut state);
-        (self.finish(&mounts, state), result)
+        let mut report = self.finish(&mounts, state);
+        report.goal_met &= result.is_ok();
+        (report, result)
     }
 
     fn rounds(&mut self, mounts: &MountTable, state: &mut State) -> Result<(), CycleError> {
         for _ in 0..MAX_ROUNDS {
             let discovery = discover(self.config, mounts);
             let Some(actor) = self.actor_among(&discovery) else { return Ok(()) };
+            // Measured before as well: what is in trash is part of what a run frees.
+            self.needs(&discovery, &actor, mounts, state);
             self.empty_trash(&discovery, state)?;
             let needs = self.needs(&discovery, &actor, mounts, state);
             // A sweep looks once in any case: age and size limits hold without pressure.
