@@ -1,13 +1,73 @@
 //! disk-guard keeps the disk of a host that runs many CI runners from filling up, and never breaks a live job to do it.
 //!
-#![doc = "(The map of the house is written once its rooms stand.)"]
+//! # The way of the data
+//!
+//! ```text
+//! observe (read only) -> facts -> policy (pure) -> Plan -> reclaim (under the lock's token) -> Outcomes -> report
+//! ```
+//!
+//! A dry run stops after the plan and prints it: preview and deletion share one selection path. Execution may skip or stop;
+//! it never adds.
+//!
+//! # The rooms
+//!
+//! | module | what happens there |
+//! |---|---|
+//! | [`cli`] | clap's types |
+//! | [`commands`] | one file a verb: reads the clock, wires the parts, says what came of it |
+//! | [`cycle`] | the loop that a hook under pressure and a sweep share |
+//! | [`config`] | the file, validated |
+//! | [`model`] | the nouns; plain data |
+//! | [`policy`] | decisions; pure functions |
+//! | [`observe`] | effects that only read: filesystems, runners, processes, caches, locks, logs |
+//! | [`reclaim`] | the only code that renames or deletes what runners own |
+//! | [`run_dir`], [`lock`], [`lease`] | what the guards of a host share |
+//! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
+//! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
+//!
+//! Imports go downward only: `commands -> cycle -> {observe, policy, reclaim, lock, lease, run_dir} -> {model, sys}`; `policy`
+//! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
+//! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
+//!
+//! # Invariants
+//!
+//! 1. **A live job's tree is never touched**: from the moment a runner's started-hook returns until that job's Worker is gone.
+//! 2. **Unknown protects.** Idle needs positive proof.
+//! 3. **Only declared caches go**: in a discovered runner's work directory, matching a rule, carrying its marker; never
+//!    through a link, never across a mount.
+//! 4. **What is deleted is what was planned**: device, inode and owner are compared after the claim.
+//! 5. **Lock time does not grow with tree size**: under the lock a tree is only renamed.
+//! 6. **Only what is needed goes**, judged by re-measured free space, the cheapest to lose first.
+//! 7. **The guard's own fault never fails a job and never hangs one.**
+//! 8. **It works at 0 bytes and 0 inodes free.**
+//! 9. **Nothing is lost**: at any instant a tree is in its place or in trash, which the next run finishes.
+//! 10. **Every action and every refusal is explained**, with its evidence.
+//!
+//! # Why a claim cannot meet a job
+//!
+//! A job's steps cannot begin before its started-hook returns. The hook takes the host lock shared and leaves a lease; a claim
+//! holds the lock exclusively, looks at leases and Workers, and renames. So a cache is claimed before its runner's job
+//! begins, and that job builds cold, or not at all. A hook that cannot get the lock in time does not let its job begin before
+//! it has fenced its trash off: a claim that was suspended in the middle then fails, because it renames into a directory that
+//! is gone (see [`reclaim::trash`]).
+//!
+//! # Threats
+//!
+//! Everything below a runner's work directory is hostile: names, links, mounts, sizes, sudden changes. It is reached by
+//! `openat2` beneath a handle, without links, magic links and mounts, or not at all. A job runs as its runner's user and can
+//! rewrite the runner's files: lying there must harm nobody else. Root takes roots from its own configuration only. Names
+//! from disk are escaped wherever a person, a terminal or a runner reads them.
 
+pub mod cli;
+pub mod commands;
 pub mod config;
+pub mod cycle;
 pub mod lease;
 pub mod lock;
 pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod reclaim;
+pub mod report;
 pub mod run_dir;
 pub mod sys;

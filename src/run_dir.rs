@@ -122,9 +122,11 @@ impl RunDir {
         match Dir::resolve(path) {
             Ok((dir, _)) => Ok(Some(Self { path: path.to_owned(), dir })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => {
-                Err(RunDirError::Unusable { path: path.display().to_string(), operation: "opening it", source })
-            }
+            Err(source) => Err(RunDirError::Unusable {
+                path: path.display().to_string(),
+                operation: "opening it",
+                source,
+            }),
         }
     }
 

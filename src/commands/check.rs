@@ -1,10 +1,10 @@
 //! `check`: is it provably idle? For other cleaners, which ask before they delete.
 
-use super::{Context, complain, look, now, print};
+use super::{Context, complain, look, print, show};
 use crate::cli::CheckArgs;
-use crate::cycle::{Preview, rules};
-use crate::model::{Bearing, CheckResult, Evidence, EvidenceKind, Liveness, Runner};
-use crate::policy::{liveness, protection};
+use crate::cycle::Preview;
+use crate::model::{Bearing, Cache, CheckResult, Evidence, EvidenceKind, Liveness, Runner};
+use crate::policy::liveness;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::sys::dir::Dir;
@@ -21,9 +21,9 @@ pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
     match answer {
         Ok(result) => {
             if question.json {
-                print(&json::check(&result, json::Layout::Compact));
+                print(&json::check(&result, json::Layout::Pretty));
             } else {
-                print(&human::check(&result, &context.screen));
+                show(&context.screen, &human::check(&result, &context.screen));
             }
             Exit::of_check(result.state)
         }
@@ -51,9 +51,10 @@ fn about_runner(context: &Context, preview: &Preview, name: &str) -> Result<Chec
 /// A path that no runner owns is not ours to judge: that is unknown, not idle.
 fn about_path(context: &Context, preview: &Preview, path: &Path) -> Result<CheckResult, String> {
     let real = resolve(path).map_err(|error| format!("{} cannot be resolved: {error}", path.display()))?;
-    let owner = preview.facts.runners.iter().position(|facts| {
-        real.starts_with(&facts.runner.root) || real.starts_with(facts.runner.work_path())
-    });
+    let owner =
+        preview.facts.runners.iter().position(|facts| {
+            real.starts_with(&facts.runner.root) || real.starts_with(facts.runner.work_path())
+        });
     Ok(match owner {
         Some(index) => verdict(context, preview, index, Some(real)),
         None => CheckResult {
@@ -79,19 +80,13 @@ fn resolve(path: &Path) -> std::io::Result<PathBuf> {
     Ok(Dir::resolve(parent)?.1.join(name))
 }
 
-/// Provably idle means all of the proof: content that was written a moment ago speaks against it here, though nobody may
-/// be at work any more.
+/// The state speaks of liveness alone, as everywhere; what else would keep the guard's own hands off is among the evidence.
 fn verdict(context: &Context, preview: &Preview, index: usize, path: Option<PathBuf>) -> CheckResult {
     let facts = &preview.facts.runners[index];
-    let rules = rules(&context.config, now());
-    let asked = |cache: &&crate::model::Cache| {
+    let asked = |cache: &&Cache| {
         path.as_ref().is_none_or(|path| path.starts_with(&cache.path) || cache.path.starts_with(path))
     };
-    let recent = facts.caches.iter().filter(asked).filter_map(|cache| protection::recent_content(cache, &rules));
-    let mut evidence = preview.evidence[index].clone();
-    evidence.extend(recent.map(|found| match found.bearing {
-        Bearing::Forbids => Evidence { bearing: Bearing::InUse, ..found },
-        _ => found,
-    }));
-    CheckResult { runner: Some(facts.runner.name.clone()), path, state: liveness::judge(&evidence), evidence }
+    let evidence = preview.objections(index, facts.caches.iter().filter(asked), &context.config);
+    let state = liveness::judge(&preview.evidence[index]);
+    CheckResult { runner: Some(facts.runner.name.clone()), path, state, evidence }
 }

@@ -3,16 +3,16 @@
 use super::{config_failed, print};
 use crate::config::{Config, DEFAULT_PATH, Named};
 use crate::report::exit::Exit;
-use crate::report::human::{self, Origin, Screen};
+use crate::report::human::{self, Origin};
 use std::path::Path;
 
 /// Checks the file that is named, else the default one, which may be missing.
-pub(super) fn run(named: Option<&Path>, _screen: &Screen) -> Exit {
+pub(super) fn run(named: Option<&Path>) -> Exit {
     let path = named.unwrap_or(Path::new(DEFAULT_PATH));
     let how = if named.is_some() { Named::ByHand } else { Named::ByDefault };
     match Config::load(path, how) {
         Ok(config) => {
-            let origin = if path.exists() { Origin::File(path) } else { Origin::Defaults };
+            let origin = if path.exists() { Origin::File(path) } else { Origin::Defaults(path) };
             print(&human::config(origin, &config));
             Exit::Done
         }

@@ -56,7 +56,8 @@ pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
             Exit::Done
         }
         Err(panic) => {
-            let text = panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            let text =
+                panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
             warn(&format!("an internal error, please report it: {}", text.unwrap_or("no message")));
             Exit::Done
         }
@@ -67,11 +68,12 @@ pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
 fn warn(fault: &str) {
     Event::new(EventKind::Error, fault).emit();
     let log = JobLog::open(std::io::stdout(), "could not do its work");
-    let _ = log.and_then(|log| log.finish(Some(Warning::new("disk-guard", format!("{fault}. The job goes on.")))));
+    let _ = log
+        .and_then(|log| log.finish(Some(Warning::new("disk-guard", format!("{fault}. The job goes on.")))));
 }
 
 fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
-    journal::init(cli.log_level(), Sink::Journal);
+    journal::init(cli.log_level.into(), Sink::Journal);
     let config = load(cli).map_err(|error| error.to_string())?;
     let proc = Proc::new(&config.paths.proc);
     let begun = Instant::now();
@@ -106,17 +108,22 @@ fn identify(config: &Config, proc: &Proc, named: Option<&Path>) -> Result<Own, F
     let (root, worker, lineage) = match named {
         Some(root) => (root.to_owned(), None, Vec::new()),
         None => {
-            let own = processes::own_runner(proc)
-                .map_err(|error| format!("it cannot be told which runner this is ({error}); nothing was touched"))?;
+            let own = processes::own_runner(proc).map_err(|error| {
+                format!("it cannot be told which runner this is ({error}); nothing was touched")
+            })?;
             (own.root, Some(own.worker), own.lineage.iter().map(|process| process.pid).collect())
         }
     };
     let shown = escape::path(&root);
     let runner = runners::examine(&root, &MountTable::default())
-        .map_err(|error| format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched"))?
+        .map_err(|error| {
+            format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched")
+        })?
         .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
     if !is_allowed(config, proc, &root, &runner) {
-        return Err(format!("{shown} is not among the runners that runners.roots allows; nothing was touched"));
+        return Err(format!(
+            "{shown} is not among the runners that runners.roots allows; nothing was touched"
+        ));
     }
     Ok(Own { runner, worker, lineage })
 }
@@ -126,7 +133,10 @@ fn is_allowed(config: &Config, proc: &Proc, root: &Path, runner: &Runner) -> boo
     let patterns = &config.runners.roots;
     runners::is_allowed(root, patterns)
         || runners::is_allowed(&runner.root, patterns)
-        || runners::discover(patterns, &MountTable::read(proc)).runners.iter().any(|r| r.root_id == runner.root_id)
+        || runners::discover(patterns, &MountTable::read(proc))
+            .runners
+            .iter()
+            .any(|r| r.root_id == runner.root_id)
 }
 
 struct Started<'a> {
@@ -138,25 +148,34 @@ struct Started<'a> {
 
 impl Started<'_> {
     fn run(&self) -> Result<Exit, Fault> {
-        let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| error.to_string())?;
-        let level = match SharedLock::acquire(&run, self.config.hook.lock_wait) {
-            Ok(_lock) => {
-                self.leave_lease(&run)?;
-                self.level()?
-            }
+        let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| {
+            self.fence();
+            error.to_string()
+        })?;
+        match SharedLock::acquire(&run, self.config.hook.lock_wait) {
+            // Held for the lease alone: whoever wants to claim waits for this.
+            Ok(_lock) => self.leave_lease(&run)?,
             Err(error) => return self.without_lock(&run, &error),
-        };
-        if level == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
+        }
+        self.tell_of_lease();
+        self.keep_spare();
+        if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
     }
 
     /// How full the work directory's filesystem is. A runner that has never worked has nothing to be judged by yet.
     fn level(&self) -> Result<Level, Fault> {
         let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
-        let unreadable = |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
-        let dir = open_work(work).map_err(unreadable)?;
-        // For the day when no inode is left; when that day has come, a claim goes without.
-        let _ = Trash::open_or_make(&dir, work.owner).and_then(|trash| trash.keep_spare());
-        Ok(pressure::level(&dir.usage().map_err(unreadable)?, &self.config.watermarks))
+        let unreadable =
+            |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
+        let usage = open_work(work).and_then(|dir| dir.usage()).map_err(unreadable)?;
+        Ok(pressure::level(&usage, &self.config.watermarks))
+    }
+
+    /// For the day when no inode is left; when that day has come, a claim goes without.
+    fn keep_spare(&self) {
+        if let Some(work) = self.own.runner.work_dir() {
+            let _ = open_work(work).and_then(|dir| Trash::open_or_make(&dir, work.owner)?.keep_spare());
+        }
     }
 
     fn leave_lease(&self, run: &RunDir) -> Result<(), Fault> {
@@ -172,32 +191,45 @@ impl Started<'_> {
             job: job(),
             since: now(),
         };
-        lease::write(run, &lease).map_err(|error| error.to_string())?;
-        let event = Event::new(EventKind::Lease, format!("a job begins on {}", escape::text(&self.own.runner.name)));
-        event.runner(&self.own.runner).job(&lease.job).duration(self.begun.elapsed()).emit();
-        Ok(())
+        lease::write(run, &lease).map_err(|error| error.to_string())
     }
 
-    /// The host lock was not obtained: nothing is pruned. The lease is left all the same, and a claim that is under way on
-    /// this runner, on evidence from before its job, is fenced off.
+    fn tell_of_lease(&self) {
+        if self.own.worker.is_some() {
+            let text = format!("a job begins on {}", escape::text(&self.own.runner.name));
+            let event = Event::new(EventKind::Lease, text).runner(&self.own.runner).job(&job());
+            event.duration(self.begun.elapsed()).emit();
+        }
+    }
+
+    /// The host lock was not obtained: nothing is pruned. The lease is left all the same.
     fn without_lock(&self, run: &RunDir, error: &LockError) -> Result<Exit, Fault> {
         lock_event(error);
-        let fenced = self.own.runner.work_dir().map(|work| {
-            let trash = open_work(work).and_then(|dir| Trash::open(&dir, work.owner))?;
-            trash.map_or(Ok(()), |trash| trash.fence())
-        });
-        if let Some(Err(failure)) = fenced {
-            Event::new(EventKind::Error, format!("claims on this runner cannot be fenced off: {failure}")).emit();
-        }
+        self.fence();
         if matches!(error, LockError::TimedOut { .. }) {
             self.leave_lease(run)?;
+            self.tell_of_lease();
         }
         Err(error.to_string())
     }
 
+    /// Fences off a claim on this runner that may be under way on evidence from before its job. Whoever lets the job begin
+    /// without having had the host lock does this first.
+    fn fence(&self) {
+        let Some(work) = self.own.runner.work_dir() else { return };
+        let fenced = open_work(work)
+            .and_then(|dir| Trash::open(&dir, work.owner))
+            .and_then(|trash| trash.map_or(Ok(()), |trash| trash.fence()));
+        if let Err(failure) = fenced {
+            Event::new(EventKind::Error, format!("claims on this runner cannot be fenced off: {failure}"))
+                .emit();
+        }
+    }
+
     /// The disk is under pressure: make room.
     fn relieve(&self, run: &RunDir) -> Result<Exit, Fault> {
-        let mut log = JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
+        let mut log =
+            JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
         let cycle = Cycle {
             config: self.config,
             proc: self.proc,
@@ -211,18 +243,17 @@ impl Started<'_> {
             deadline: self.begun + self.config.hook.time_limit,
             witness: &mut Narrator,
         };
-        let (report, failure) = match cycle.run() {
-            Ok(report) => (report, None),
-            Err((report, error)) => (report, Some(error)),
-        };
+        let (report, result) = cycle.run();
         let _ = log.run(&report, now());
-        if let Some(error) = &failure {
+        if let Err(error) = &result {
             let _ = log.line(&format!("stopped early: {error}"));
         }
         let exit = self.conclude(run, &report, &mut log);
         let warning = match exit {
+            // Between the watermarks there is nothing to be alarmed about.
+            Exit::Done if self.level() == Ok(Level::Ok) => None,
             Exit::Done => Warning::of_run(&report),
-            _ => Some(refusal(&report)),
+            _ => Some(refusal()),
         };
         let _ = log.finish(warning);
         Ok(exit)
@@ -231,7 +262,7 @@ impl Started<'_> {
     /// Own means are exhausted: ask for a privileged sweep, wait for it as far as that is worth it, and let the job run or
     /// refuse it.
     fn conclude(&self, run: &RunDir, report: &RunReport, log: &mut JobLog<Stdout>) -> Exit {
-        if report.goal_met {
+        if report.goal_met || self.level() == Ok(Level::Ok) {
             return Exit::Done;
         }
         let asked = self.request_sweep(run, log);
@@ -240,10 +271,13 @@ impl Started<'_> {
             self.await_sweep(run);
         }
         if self.config.hook.on_exhausted == OnExhausted::Refuse && self.level() == Ok(Level::Critical) {
-            Event::new(EventKind::Refused, "the job was refused: the disk is above critical and nothing more can go")
-                .runner(&self.own.runner)
-                .job(&job())
-                .emit();
+            Event::new(
+                EventKind::Refused,
+                "the job was refused: the disk is above critical and nothing more can go",
+            )
+            .runner(&self.own.runner)
+            .job(&job())
+            .emit();
             return Exit::Error;
         }
         Exit::Done
@@ -288,8 +322,7 @@ impl Started<'_> {
     }
 }
 
-fn refusal(report: &RunReport) -> Warning {
-    let _ = report;
+fn refusal() -> Warning {
     Warning::new(
         "Job refused: the host's disk is full",
         "This host's disk is above its critical mark and nothing more can be freed, so the job was not started. It is the host's \

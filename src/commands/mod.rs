@@ -10,7 +10,7 @@ mod status;
 mod sweep;
 mod witness;
 
-use crate::cli::{Cli, Command, HookEvent};
+use crate::cli::{Cli, Command};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
@@ -36,15 +36,15 @@ struct Context {
 /// Runs one command.
 pub fn run(cli: &Cli) -> ExitCode {
     match &cli.command {
-        Command::Hook(event) => return hook::guarded(cli, event).into(),
-        Command::Demo => return demo_exit(demo::run(cli.color)),
+        Command::Hook(hook) => return hook::guarded(cli, hook).into(),
+        Command::Demo => return demo_exit(demo::run(cli.color.as_str())),
         Command::DemoActor(part) => return demo_exit(demo::actor::play(part)),
         _ => {}
     }
-    journal::init(cli.log_level, journal::Fallback::Stderr);
-    let screen = Screen::of_stdout(cli.color);
+    journal::init(cli.log_level.into(), journal::Sink::Journal);
+    let screen = Screen::of_stdout(cli.color.into());
     if let Command::CheckConfig { path } = &cli.command {
-        return check_config::run(path.as_deref().or(cli.config.as_deref()), &screen).into();
+        return check_config::run(path.as_deref().or(cli.config.as_deref())).into();
     }
     let config = match load(cli) {
         Ok(config) => config,
@@ -85,6 +85,16 @@ fn complain(error: &dyn std::fmt::Display) {
     }
 }
 
+/// Text for people on standard output. A step of a job may run us as well: where it is not a terminal that reads, no line
+/// is one that the runner would obey.
+fn show(screen: &Screen, text: &str) {
+    if screen.has_colour() {
+        return print(text);
+    }
+    let lines: String = text.lines().map(|line| escape::log_line(line) + "\n").collect();
+    print(&lines);
+}
+
 /// A document on standard output. A reader that went away is no error of ours.
 fn print(text: &str) {
     use std::io::Write as _;
@@ -97,12 +107,4 @@ fn demo_exit(result: std::io::Result<ExitCode>) -> ExitCode {
         complain(&format_args!("the demo's throw-away host cannot be made: {error}"));
         Exit::Error.into()
     })
-}
-
-/// Which half of a job's life a hook is run for.
-fn event_name(event: &HookEvent) -> &'static str {
-    match event {
-        HookEvent::Started { .. } => "started",
-        HookEvent::Completed { .. } => "completed",
-    }
 }

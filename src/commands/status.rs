@@ -1,10 +1,10 @@
 //! `status`: the host at a glance.
 
-use super::{Context, look, now, print};
+use super::{Context, look, now, print, show};
 use crate::cycle::Preview;
 use crate::model::{
-    Action, Decision, FileId, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState,
-    LockView, RootMatches, RunnerStatus,
+    Action, Decision, FileId, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState, LockView,
+    RootMatches, RunnerStatus,
 };
 use crate::observe::caches::open_work;
 use crate::observe::host_lock;
@@ -25,16 +25,14 @@ const INTERVAL: Duration = Duration::from_secs(2);
 pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     loop {
         let status = collect(context);
-        let text = if as_json {
-            json::status(&status, json::Layout::Compact)
-        } else {
-            human::status(&status, &context.screen)
-        };
-        if watch && !as_json && std::io::stdout().is_terminal() {
-            // Home and clear to the end: redrawing in place flickers less than clearing first.
+        if as_json {
+            print(&json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty }));
+        } else if watch && std::io::stdout().is_terminal() {
+            // Home, and clear line by line: redrawing in place flickers less than clearing first.
+            let text = human::status(&status, &context.screen);
             print(&format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")));
         } else {
-            print(&text);
+            show(&context.screen, &human::status(&status, &context.screen));
         }
         if !watch {
             return Exit::Done;
@@ -52,10 +50,13 @@ fn collect(context: &Context) -> HostStatus {
         .facts
         .filesystems
         .iter()
-        .map(|filesystem| FilesystemStatus { level: pressure::level(&filesystem.usage, marks), filesystem: filesystem.clone() })
+        .map(|filesystem| FilesystemStatus {
+            level: pressure::level(&filesystem.usage, marks),
+            filesystem: filesystem.clone(),
+        })
         .collect();
     let shown: HashSet<_> = filesystems.iter().map(|fs| fs.filesystem.mount.clone()).collect();
-    let runners = (0..preview.facts.runners.len()).map(|index| runner(&preview, index)).collect();
+    let runners = (0..preview.facts.runners.len()).map(|index| runner(context, &preview, index)).collect();
     let mut notes = preview.facts.notes.clone();
     notes.extend(floors_out_of_reach(&preview, context));
     HostStatus {
@@ -64,15 +65,22 @@ fn collect(context: &Context) -> HostStatus {
         visibility: preview.facts.processes.visibility.clone(),
         lock,
         trash_bytes,
-        other_disks: crate::observe::inventory::disks().into_iter().filter(|disk| !shown.contains(&disk.mount)).collect(),
+        other_disks: crate::observe::inventory::disks()
+            .into_iter()
+            .filter(|disk| !shown.contains(&disk.mount))
+            .collect(),
         filesystems,
         runners,
         notes,
-        root_matches: preview.root_matches.into_iter().map(|(pattern, runners)| RootMatches { pattern, runners }).collect(),
+        root_matches: preview
+            .root_matches
+            .into_iter()
+            .map(|(pattern, runners)| RootMatches { pattern, runners })
+            .collect(),
     }
 }
 
-fn runner(preview: &Preview, index: usize) -> RunnerStatus {
+fn runner(context: &Context, preview: &Preview, index: usize) -> RunnerStatus {
     let facts = &preview.facts.runners[index];
     let actions: Vec<&Action> =
         preview.plan.actions.iter().filter(|action| action.runner.root_id == facts.runner.root_id).collect();
@@ -83,19 +91,27 @@ fn runner(preview: &Preview, index: usize) -> RunnerStatus {
         runner: facts.runner.clone(),
         state: liveness::judge(&preview.evidence[index]),
         guarded: facts.guarded.clone(),
-        evidence: preview.evidence[index].clone(),
+        evidence: preview.objections(index, facts.caches.iter(), &context.config),
         job: job(preview, index),
         caches: facts.caches.clone(),
-        reclaimable_bytes: sum(|decision| matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))),
+        reclaimable_bytes: sum(|decision| {
+            matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))
+        }),
         blocked_bytes: sum(|decision| {
-            matches!(decision, Decision::Keep(KeepReason::Protected(_) | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)))
+            matches!(
+                decision,
+                Decision::Keep(
+                    KeepReason::Protected(_) | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)
+                )
+            )
         }),
     }
 }
 
 fn job(preview: &Preview, index: usize) -> Option<JobView> {
     let root: FileId = preview.facts.runners[index].runner.root_id;
-    let live = preview.facts.leases.iter().filter(|seen| seen.state == LeaseState::Live && seen.root == Some(root));
+    let live =
+        preview.facts.leases.iter().filter(|seen| seen.state == LeaseState::Live && seen.root == Some(root));
     let lease = live.filter_map(|seen| seen.lease.as_ref()).max_by_key(|lease| lease.since)?;
     Some(JobView { job: lease.job.clone(), since: lease.since })
 }
@@ -121,7 +137,12 @@ fn trash_bytes(preview: &Preview) -> u64 {
 fn floors_out_of_reach(preview: &Preview, context: &Context) -> Vec<String> {
     let marks = &context.config.watermarks;
     let out = preview.facts.filesystems.iter().filter(|fs| pressure::floor_is_out_of_reach(&fs.usage, marks));
-    out.map(|fs| format!("pressure.min_free is more than {} can ever have free, and is not applied there", fs.mount.display()))
-        .filter(|_| marks.min_free > 0)
-        .collect()
+    out.map(|fs| {
+        format!(
+            "pressure.min_free is more than {} can ever have free, and is not applied there",
+            fs.mount.display()
+        )
+    })
+    .filter(|_| marks.min_free > 0)
+    .collect()
 }

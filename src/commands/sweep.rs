@@ -1,8 +1,9 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
-use super::{Context, complain, look, now, print, witness::Narrator};
+use super::{Context, complain, look, now, print, show, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
+use crate::lock::LockError;
 use crate::model::RunReport;
 use crate::observe::filesystems::MountTable;
 use crate::observe::{caches, runners};
@@ -18,7 +19,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, as_json: bool) -> Exit {
     let (preview, _) = look::at(context);
-    show(context, &preview.report(), as_json);
+    tell(context, &preview.report(), as_json);
     Exit::Done
 }
 
@@ -32,7 +33,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator::for_people();
+    let mut narrator = Narrator;
     take_requests(&run);
     let cycle = Cycle {
         config: &context.config,
@@ -43,28 +44,28 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         deadline: begun + TIME_LIMIT,
         witness: &mut narrator,
     };
-    let (report, failure) = match cycle.run() {
-        Ok(report) => (report, None),
-        Err((report, error)) => (report, Some(error)),
-    };
+    let (report, result) = cycle.run();
     tidy(context, &run);
     narrator.swept(&report, begun.elapsed());
-    show(context, &report, as_json);
-    match failure {
-        Some(CycleError::Lock(error)) => {
+    tell(context, &report, as_json);
+    match result {
+        Err(CycleError::Lock(error)) => {
             complain(&error);
-            Exit::LockTimeout
+            match error {
+                LockError::TimedOut { .. } => Exit::LockTimeout,
+                LockError::RunDir(_) | LockError::System { .. } => Exit::Error,
+            }
         }
-        None if report.goal_met => Exit::Done,
-        None => Exit::GoalNotReached,
+        Ok(()) if report.goal_met => Exit::Done,
+        Ok(()) => Exit::GoalNotReached,
     }
 }
 
-fn show(context: &Context, report: &RunReport, as_json: bool) {
+fn tell(context: &Context, report: &RunReport, as_json: bool) {
     if as_json {
-        print(&json::run(report, json::Layout::Compact));
+        print(&json::run(report, json::Layout::Pretty));
     } else {
-        print(&human::run(report, now(), &context.screen));
+        show(&context.screen, &human::run(report, now(), &context.screen));
     }
 }
 

@@ -19,10 +19,12 @@ pub(super) struct Narrator;
 impl Narrator {
     /// The end of a sweep.
     pub(super) fn swept(&self, report: &RunReport, took: Duration) {
-        let removed = report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
+        let removed =
+            report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
         let fullest = report.balances.iter().map(|balance| balance.after.used_percent()).max();
         let goal = if report.goal_met { "goal met" } else { "goal not reached" };
-        let event = Event::new(EventKind::Sweep, format!("sweep: {removed} caches removed, {goal}"))
+        let caches = if removed == 1 { "cache" } else { "caches" };
+        let event = Event::new(EventKind::Sweep, format!("sweep: {removed} {caches} removed, {goal}"))
             .bytes(report.freed_bytes)
             .reason(if report.goal_met { "goal-met" } else { "goal-not-reached" })
             .duration(took);
@@ -52,7 +54,13 @@ impl Witness for Narrator {
             .emit();
     }
 
-    fn deleting(&mut self, what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Progress>) -> Box<dyn Any> {
+    fn deleting(
+        &mut self,
+        what: &Path,
+        files: Option<u64>,
+        bytes: u64,
+        progress: &Arc<Progress>,
+    ) -> Box<dyn Any> {
         let progress = Arc::clone(progress);
         // Bytes are known of the tree as a whole; they are shown in proportion to the files that are gone.
         let read = move || {
@@ -69,15 +77,13 @@ impl Witness for Narrator {
         }
     }
 
-    fn trash(&mut self, path: &Path, failure: Option<&str>) {
+    fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>) {
         let place = escape::path(path);
-        match failure {
-            None => Event::new(EventKind::Removed, format!("unfinished trash {place} is gone")).path(path).reason("trash").emit(),
-            Some(why) => Event::new(EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}"))
-                .path(path)
-                .reason("trash")
-                .emit(),
-        }
+        let (kind, text) = match failure {
+            None => (EventKind::Removed, format!("unfinished trash {place} is gone")),
+            Some(why) => (EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}")),
+        };
+        Event::new(kind, text).path(path).bytes(bytes).reason("trash").emit();
     }
 
     fn lock_failed(&mut self, error: &LockError) {

@@ -65,6 +65,8 @@ pub struct Watermarks {
 pub struct Runners {
     /// Absolute glob patterns.
     pub roots: Vec<String>,
+    /// Whether `roots` are the built-in ones.
+    pub are_built_in: bool,
     /// May caches of runners without our hook be claimed.
     pub allow_unguarded: bool,
 }
@@ -311,6 +313,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             min_free_inodes: pressure.min_free_inodes,
         },
         runners: Runners {
+            are_built_in: runners.roots.span().is_empty(),
             roots: runners.roots.into_inner().into_iter().map(Spanned::into_inner).collect(),
             allow_unguarded: runners.allow_unguarded,
         },

@@ -15,21 +15,23 @@ mod round;
 use crate::config::Config;
 use crate::lock::LockError;
 use crate::model::{
-    Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport, Uid,
+    Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport,
+    Uid,
 };
+use crate::model::{FileId, FilesystemId, Need, Pid};
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::runners::{self, Discovery};
 use crate::policy::plan::Actor;
 use crate::policy::protection::Rules;
-use crate::policy::{liveness, plan, pressure};
+use crate::policy::{liveness, plan, pressure, protection};
 use crate::reclaim::remove_tree::Progress;
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
-use crate::model::{FileId, FilesystemId, Need, Pid};
 use std::any::Any;
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -44,11 +46,17 @@ pub trait Witness {
     /// A cache has been taken into trash.
     fn claimed(&mut self, action: &Action);
     /// A tree is going to be deleted; `progress` counts along until the returned value is dropped.
-    fn deleting(&mut self, what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Progress>) -> Box<dyn Any>;
+    fn deleting(
+        &mut self,
+        what: &Path,
+        files: Option<u64>,
+        bytes: u64,
+        progress: &Arc<Progress>,
+    ) -> Box<dyn Any>;
     /// The end of one cache's story.
     fn outcome(&mut self, outcome: &Outcome, took: Duration);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
-    fn trash(&mut self, path: &Path, failure: Option<&str>);
+    fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>);
     /// The host lock was not obtained.
     fn lock_failed(&mut self, error: &LockError);
 }
@@ -79,7 +87,7 @@ pub enum Role {
         /// The root's identity.
         root: FileId,
         /// The directory below `_work` that the job will use, as far as its environment can be believed.
-        job_directory: Option<std::path::PathBuf>,
+        job_directory: Option<PathBuf>,
         /// The hook, its Worker and its Listener.
         lineage: Vec<Pid>,
     },
@@ -109,13 +117,23 @@ pub enum CycleError {
 }
 
 /// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
-pub fn preview(config: &Config, proc: &Proc, leases: Leases<'_>, now: SystemTime, deadline: Instant) -> Preview {
+pub fn preview(
+    config: &Config,
+    proc: &Proc,
+    leases: Leases<'_>,
+    now: SystemTime,
+    deadline: Instant,
+) -> Preview {
     let mounts = MountTable::read(proc);
-    let discovery = runners::discover(&config.runners.roots, &mounts);
+    let discovery = discover(config, &mounts);
     let root_matches = discovery.matches.clone();
     let look = Look { proc, leases, mounts: &mounts, rules: &config.caches, now, deadline };
     let facts = look.at(discovery, Whose::Everybody);
-    let needs = facts.filesystems.iter().map(|fs| (fs.id, pressure::need(&fs.usage, &config.watermarks))).collect::<Vec<_>>();
+    let needs = facts
+        .filesystems
+        .iter()
+        .map(|fs| (fs.id, pressure::need(&fs.usage, &config.watermarks)))
+        .collect::<Vec<_>>();
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
     let rules = rules(config, now);
     let terms = plan::Terms {
@@ -123,13 +141,31 @@ pub fn preview(config: &Config, proc: &Proc, leases: Leases<'_>, now: SystemTime
         rules: &rules,
         cache_rules: &config.caches,
         needs: &needs,
-        given_up: &HashSet::new(),
+        dealt_with: &HashSet::new(),
     };
     let plan = plan::make(&facts, &evidence, &terms);
     Preview { facts, evidence, plan, root_matches }
 }
 
+fn discover(config: &Config, mounts: &MountTable) -> Discovery {
+    let mut discovery = runners::discover(&config.runners.roots, mounts);
+    discovery.note_empty_globs(config.runners.are_built_in);
+    discovery
+}
+
 impl Preview {
+    /// All that speaks against claiming a runner's caches, those of `caches` that are too young included.
+    pub fn objections<'c>(
+        &self,
+        runner: usize,
+        caches: impl Iterator<Item = &'c Cache>,
+        config: &Config,
+    ) -> Vec<Evidence> {
+        let rules = rules(config, self.facts.now);
+        let recent = caches.filter_map(|cache| protection::recent_content(cache, &rules));
+        self.evidence[runner].iter().cloned().chain(recent).collect()
+    }
+
     /// The preview as the report of a run that did nothing.
     pub fn report(self) -> RunReport {
         let goal_met = self.plan.needs.iter().all(|(filesystem, need)| {
@@ -147,7 +183,12 @@ impl Preview {
             dry_run: true,
             goal_met,
             outcomes: outcomes.collect(),
-            balances: self.facts.filesystems.iter().map(|fs| Balance { before: fs.clone(), after: fs.usage }).collect(),
+            balances: self
+                .facts
+                .filesystems
+                .iter()
+                .map(|fs| Balance { before: fs.clone(), after: fs.usage })
+                .collect(),
             freed_bytes: 0,
             notes: self.facts.notes,
         }
@@ -158,33 +199,34 @@ fn is_on(action: &Action, filesystem: FilesystemId) -> bool {
     action.runner.work_dir().is_some_and(|work| work.filesystem == filesystem)
 }
 
+fn acting_as() -> Uid {
+    Uid(nix::unistd::geteuid().as_raw())
+}
+
 /// The rules by which this process protects caches.
 pub fn rules(config: &Config, now: SystemTime) -> Rules {
     Rules {
         claim: config.siblings.claim,
         idle_floor: config.siblings.idle_floor,
         allow_unguarded: config.runners.allow_unguarded,
-        acting_as: Uid(nix::unistd::geteuid().as_raw()),
+        acting_as: acting_as(),
         now,
     }
 }
 
 impl Cycle<'_> {
-    /// Runs until the goal is met or nothing is left that may go.
-    ///
-    /// # Errors
-    /// [`CycleError`] when the host lock was not obtained; what was removed until then stays removed.
-    pub fn run(mut self) -> Result<RunReport, (RunReport, CycleError)> {
+    /// Runs until the goal is met or nothing is left that may go. What stopped it early stands beside what was done until
+    /// then: that stays done.
+    pub fn run(mut self) -> (RunReport, Result<(), CycleError>) {
         let mounts = MountTable::read(self.proc);
         let mut state = State::default();
         let result = self.rounds(&mounts, &mut state);
-        let report = self.finish(&mounts, state);
-        result.map(|()| report.clone()).map_err(|error| (report, error))
+        (self.finish(&mounts, state), result)
     }
 
     fn rounds(&mut self, mounts: &MountTable, state: &mut State) -> Result<(), CycleError> {
         for _ in 0..MAX_ROUNDS {
-            let discovery = runners::discover(&self.config.runners.roots, mounts);
+            let discovery = discover(self.config, mounts);
             let Some(actor) = self.actor_among(&discovery) else { return Ok(()) };
             self.empty_trash(&discovery, state)?;
             let needs = self.needs(&discovery, &actor, mounts, state);
@@ -232,9 +274,8 @@ impl Cycle<'_> {
                 continue;
             }
             let Ok(now) = crate::observe::host::usage(work, mounts) else { continue };
-            if !state.before.contains_key(&work.filesystem) {
-                state.before.insert(work.filesystem, now.clone());
-                let level = pressure::level(&now.usage, marks);
+            if let Entry::Vacant(entry) = state.before.entry(work.filesystem) {
+                let level = pressure::level(&entry.insert(now.clone()).usage, marks);
                 if level != Level::Ok {
                     state.under_pressure.insert(work.filesystem);
                     self.witness.pressure(&now, level);
@@ -254,12 +295,16 @@ impl Cycle<'_> {
     fn finish(&mut self, mounts: &MountTable, mut state: State) -> RunReport {
         let discovery = runners::discover(&self.config.runners.roots, mounts);
         for work in discovery.runners.iter().filter_map(|runner| runner.work_dir()) {
-            if let (true, Ok(now)) = (state.before.contains_key(&work.filesystem), crate::observe::host::usage(work, mounts)) {
+            if let (true, Ok(now)) =
+                (state.before.contains_key(&work.filesystem), crate::observe::host::usage(work, mounts))
+            {
                 state.after.insert(work.filesystem, now.usage);
             }
         }
         let marks = &self.config.watermarks;
-        let is_met = |id: &FilesystemId| state.after.get(id).is_some_and(|usage| pressure::lacking(usage, marks).is_met());
+        let is_met = |id: &FilesystemId| {
+            state.after.get(id).is_some_and(|usage| pressure::lacking(usage, marks).is_met())
+        };
         let goal_met = state.under_pressure.iter().all(is_met);
         let balances = state.before.into_values().map(|before| {
             let after = state.after.get(&before.id).copied().unwrap_or(before.usage);
@@ -267,14 +312,21 @@ impl Cycle<'_> {
         });
         let mut balances: Vec<Balance> = balances.collect();
         balances.sort_by(|a, b| a.before.mount.cmp(&b.before.mount));
-        let decided: HashSet<FileId> = state.outcomes.iter().map(|outcome| outcome.action.cache.id).collect();
+        let dealt_with = state.dealt_with;
         let mut outcomes = state.outcomes;
-        for action in state.kept.into_iter().filter(|action| !decided.contains(&action.cache.id)) {
+        for action in state.kept.into_iter().filter(|action| !dealt_with.contains(&action.cache.path)) {
             let outcome = Outcome { action, result: ActionResult::Kept };
             self.witness.outcome(&outcome, Duration::ZERO);
             outcomes.push(outcome);
         }
-        RunReport { dry_run: false, goal_met, balances, outcomes, freed_bytes: state.freed_bytes, notes: state.notes }
+        RunReport {
+            dry_run: false,
+            goal_met,
+            balances,
+            outcomes,
+            freed_bytes: state.freed_bytes,
+            notes: state.notes,
+        }
     }
 }
 
@@ -299,8 +351,8 @@ struct State {
     outcomes: Vec<Outcome>,
     /// What the last plan kept.
     kept: Vec<Action>,
-    /// Caches that could not be claimed or deleted.
-    given_up: HashSet<FileId>,
+    /// Paths whose story has ended: whatever lies there now is the next run's.
+    dealt_with: HashSet<PathBuf>,
     /// Trash that this run has tried to delete, by work directory and name.
     tried_trash: HashSet<(FileId, std::ffi::OsString)>,
     /// Whether a hook has come to the siblings.
@@ -320,7 +372,7 @@ impl State {
         if result == ActionResult::Removed {
             self.freed_bytes += action.cache.bytes();
         }
-        self.given_up.insert(action.cache.id);
+        self.dealt_with.insert(action.cache.path.clone());
         let outcome = Outcome { action, result };
         witness.outcome(&outcome, took);
         self.outcomes.push(outcome);

@@ -1,22 +1,24 @@
 //! One round of a run: look, plan, claim, delete.
 
-use super::{Cycle, CycleError, Next, Role, State, rules};
+use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
-    Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason, Need, Runner, WorkDir,
+    Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
+    Need, Runner, Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Leases, Look, Whose};
+use crate::observe::host::{LARGEST, Leases, Look, Whose};
+use crate::observe::measure::{self, measure};
 use crate::observe::runners::Discovery;
 use crate::policy::plan::{self, Actor, Terms};
 use crate::policy::{fate, liveness, protection};
-use crate::reclaim::claim::{Claim, Claimed, claim};
+use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
 use crate::reclaim::remove_tree::{Extent, Options, Progress, remove_tree};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::collections::HashSet;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -43,7 +45,14 @@ impl Cycle<'_> {
     ) -> Result<Next, CycleError> {
         let now = (self.clock)();
         let (proc, run, config) = (self.proc, self.run, self.config);
-        let look = Look { proc, leases: Leases::In(run), mounts, rules: &config.caches, now, deadline: self.deadline };
+        let look = Look {
+            proc,
+            leases: Leases::In(run),
+            mounts,
+            rules: &config.caches,
+            now,
+            deadline: self.deadline,
+        };
         let whose = match actor {
             Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),
             _ => Whose::Everybody,
@@ -54,9 +63,11 @@ impl Cycle<'_> {
         let lineage = self.lineage();
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
         let rules = rules(config, now);
-        let terms = Terms { actor, rules: &rules, cache_rules: &config.caches, needs, given_up: &state.given_up };
+        let terms =
+            Terms { actor, rules: &rules, cache_rules: &config.caches, needs, dealt_with: &state.dealt_with };
         let plan = plan::make(&facts, &evidence, &terms);
-        state.kept = plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
+        state.kept =
+            plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
 
         let leftovers = facts.runners.iter().any(|runner| !runner.leftovers.is_empty());
         if plan.removals().next().is_none() && !leftovers {
@@ -85,7 +96,7 @@ impl Cycle<'_> {
         drop(lock);
         state.limits_applied |= !is_stale;
         for (dir, name, path) in leftovers {
-            self.delete_trash(&dir, &name, &path);
+            self.delete_trash(&dir, &name, &path, state);
         }
         for tree in taken {
             self.delete(tree, state);
@@ -115,24 +126,39 @@ impl Cycle<'_> {
     }
 
     /// Claims one cache; `None` when that did not come about, which is then recorded.
-    fn claim(&mut self, lock: &ExclusiveLock, action: &Action, doubt: &Doubt<'_>, state: &mut State) -> Option<Taken> {
+    fn claim(
+        &mut self,
+        lock: &ExclusiveLock,
+        action: &Action,
+        doubt: &Doubt<'_>,
+        state: &mut State,
+    ) -> Option<Taken> {
         let begun = Instant::now();
         let work_dir = action.runner.work_dir()?;
         let result = match open_work(work_dir) {
-            Ok(work) => match claim(lock, &work, work_dir.owner, &action.cache, &mut || doubt.about(action)) {
-                Claim::Claimed(claimed) => {
-                    self.witness.claimed(action);
-                    return Some(Taken { action: action.clone(), work, claimed });
+            Ok(work) => {
+                match claim(lock, &work, work_dir.owner, &action.cache, &mut |moment| {
+                    doubt.about(action, moment)
+                }) {
+                    Claim::Claimed(claimed) => {
+                        self.witness.claimed(action);
+                        return Some(Taken { action: action.clone(), work, claimed });
+                    }
+                    Claim::Restored(evidence) => ActionResult::Restored(evidence),
+                    Claim::Changed(reason) => ActionResult::Changed(reason),
+                    Claim::Failed(error) => {
+                        ActionResult::Failed(format!("it could not be moved to trash: {error}"))
+                    }
+                    Claim::Refused(evidence) => {
+                        let action = Action {
+                            decision: Decision::Keep(KeepReason::Protected(evidence)),
+                            ..action.clone()
+                        };
+                        state.record(self.witness, action, ActionResult::Kept, begun.elapsed());
+                        return None;
+                    }
                 }
-                Claim::Restored(evidence) => ActionResult::Restored(evidence),
-                Claim::Changed(reason) => ActionResult::Changed(reason),
-                Claim::Failed(error) => ActionResult::Failed(format!("it could not be moved to trash: {error}")),
-                Claim::Refused(evidence) => {
-                    let action = Action { decision: Decision::Keep(KeepReason::Protected(evidence)), ..action.clone() };
-                    state.record(self.witness, action, ActionResult::Kept, begun.elapsed());
-                    return None;
-                }
-            },
+            }
             Err(error) => ActionResult::Changed(format!("the work directory cannot be opened: {error}")),
         };
         state.record(self.witness, action.clone(), result, begun.elapsed());
@@ -146,21 +172,22 @@ impl Cycle<'_> {
         let cache = &action.cache;
         let progress = Arc::new(Progress::default());
         let removal = {
-            let _shown = self.witness.deleting(&cache.path, cache.measure.map(|m| m.files), cache.bytes(), &progress);
+            let _shown =
+                self.witness.deleting(&cache.path, cache.measure.map(|m| m.files), cache.bytes(), &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
             remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
         };
         let owner = action.runner.work_dir().map(|dir| dir.owner);
-        if let (Some(slot), Some(owner)) = (&claimed.slot, owner) {
-            if let Ok(Some(trash)) = Trash::open(&work, owner) {
-                trash.discard(slot);
-            }
+        if let (Some(slot), Some(owner)) = (&claimed.slot, owner)
+            && let Ok(Some(trash)) = Trash::open(&work, owner)
+        {
+            trash.discard(slot);
         }
         let result = match removal.extent {
             Extent::Whole => ActionResult::Removed,
-            Extent::Part { .. } if Instant::now() > self.deadline => {
-                ActionResult::Deferred("time ran out; the rest lies in trash and is deleted by the next run".into())
-            }
+            Extent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
+                "time ran out; the rest lies in trash and is deleted by the next run".into(),
+            ),
             Extent::Part { first, .. } => {
                 ActionResult::Failed(format!("a part of it could not be deleted and lies in trash: {first}"))
             }
@@ -172,12 +199,14 @@ impl Cycle<'_> {
     pub(super) fn empty_trash(&mut self, discovery: &Discovery, state: &mut State) -> Result<(), CycleError> {
         let found = {
             // Under the lock no claim is under way that might still put its tree back.
-            let _lock = SharedLock::acquire(self.run, self.wait()).map_err(|error| self.lock_failed(error))?;
+            let _lock =
+                SharedLock::acquire(self.run, self.wait()).map_err(|error| self.lock_failed(error))?;
             let works = self.works_in_reach(&discovery.runners);
             works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
         for (work, trash, name) in found {
-            self.delete_trash(trash.dir(), &name, &work.path.join(".disk-guard/trash").join(&name));
+            let path = work.path.join(".disk-guard/trash").join(&name);
+            self.delete_trash(trash.dir(), &name, &path, state);
             state.tried_trash.insert((work.id, name));
         }
         Ok(())
@@ -189,7 +218,8 @@ impl Cycle<'_> {
         self.works_in_reach(&runners).into_iter().any(|work| !untried(work, state).is_empty())
     }
 
-    /// The work directories whose trash is this run's business: a hook's own filesystem, or all of them.
+    /// The work directories whose trash is this run's business: all of them in a sweep, those on its own filesystem for a
+    /// hook; and of either only what this user can delete from.
     fn works_in_reach<'r>(&self, runners: &'r [Runner]) -> Vec<&'r WorkDir> {
         let filesystem = match &self.actor {
             Role::Sweep => None,
@@ -198,9 +228,14 @@ impl Cycle<'_> {
                 own.map(|work| work.filesystem)
             }
         };
+        let me = acting_as();
         let mut seen = HashSet::new();
         let works = runners.iter().filter_map(Runner::work_dir);
-        works.filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem) && seen.insert(work.id)).collect()
+        works
+            .filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem))
+            .filter(|work| me == Uid::ROOT || work.owner == me)
+            .filter(|work| seen.insert(work.id))
+            .collect()
     }
 
     /// Opens what was claimed in its own place and not deleted. Under the lock, so that no claim is under way.
@@ -211,26 +246,35 @@ impl Cycle<'_> {
             let Ok(dir) = open_work(work) else { continue };
             for below in &runner.leftovers {
                 let parent = dir.descend(below.parent().unwrap_or(Path::new(".")));
-                if let (Ok(parent), Some(name)) = (parent, below.file_name()) {
-                    if parent.status_of(name).is_ok_and(|status| status.is_dir()) {
-                        found.push((parent, name.to_owned(), work.path.join(below)));
-                    }
+                if let (Ok(parent), Some(name)) = (parent, below.file_name())
+                    && parent.status_of(name).is_ok_and(|status| status.is_dir())
+                {
+                    found.push((parent, name.to_owned(), work.path.join(below)));
                 }
             }
         }
         found
     }
 
-    fn delete_trash(&mut self, parent: &Dir, name: &std::ffi::OsStr, path: &Path) {
+    fn delete_trash(&mut self, parent: &Dir, name: &OsStr, path: &Path, state: &mut State) {
         let progress = Arc::new(Progress::default());
+        let sizing = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
+        let (size, largest) = match parent.descend(name).and_then(|tree| measure(&tree, &sizing)) {
+            Ok(scan) => (Some(scan.measure), scan.largest),
+            Err(_) => (None, Vec::new()),
+        };
+        let bytes = size.map_or(0, |size| size.bytes);
         let removal = {
-            let _shown = self.witness.deleting(path, None, 0, &progress);
+            let _shown = self.witness.deleting(path, size.map(|size| size.files), bytes, &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
-            remove_tree(parent, name, &[], &options)
+            remove_tree(parent, name, &largest, &options)
         };
         match removal.extent {
-            Extent::Whole => self.witness.trash(path, None),
-            Extent::Part { first, .. } => self.witness.trash(path, Some(&first.to_string())),
+            Extent::Whole => {
+                state.freed_bytes += bytes;
+                self.witness.trash(path, bytes, None);
+            }
+            Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.to_string())),
         }
     }
 }
@@ -241,7 +285,9 @@ fn untried<'w>(work: &'w WorkDir, state: &State) -> Vec<(&'w WorkDir, Trash, OsS
     let Ok(Some(trash)) = opened else { return Vec::new() };
     let names = trash.entries().unwrap_or_default();
     let fresh = names.into_iter().filter(|name| !state.tried_trash.contains(&(work.id, name.clone())));
-    fresh.filter_map(|name| Some((work, Trash::open(&open_work(work).ok()?, work.owner).ok()??, name))).collect()
+    fresh
+        .filter_map(|name| Some((work, Trash::open(&open_work(work).ok()?, work.owner).ok()??, name)))
+        .collect()
 }
 
 /// The second look, under the lock: what would speak against this cache if it were planned now.
@@ -254,17 +300,25 @@ struct Doubt<'a> {
 }
 
 impl Doubt<'_> {
-    fn about(&self, action: &Action) -> Vec<Evidence> {
-        let Some(index) = self.facts.runners.iter().position(|runner| runner.runner.root_id == action.runner.root_id) else {
+    fn about(&self, action: &Action, moment: Moment<'_>) -> Vec<Evidence> {
+        let Some(index) =
+            self.facts.runners.iter().position(|runner| runner.runner.root_id == action.runner.root_id)
+        else {
             return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
         };
-        let now = self.look.again(self.facts, index, &action.cache);
+        let tree = match moment {
+            Moment::Before => None,
+            Moment::After(tree) => Some(tree),
+        };
+        let now = self.look.again(self.facts, index, &action.cache, tree);
         let evidence = liveness::evidence(&now, liveness::Exempt { lineage: self.lineage });
         let runners: Vec<&Runner> = now.runners.iter().map(|runner| &runner.runner).collect();
         let relation = plan::relation(self.actor, index, &fate::groups(&runners));
         match protection::against(&action.cache, &action.runner, &evidence[index], relation, self.rules) {
             Some(KeepReason::Protected(evidence)) => evidence,
-            Some(KeepReason::NotNeeded | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)) | None => Vec::new(),
+            Some(KeepReason::NotNeeded | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)) | None => {
+                Vec::new()
+            }
         }
     }
 }

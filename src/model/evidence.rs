@@ -106,6 +106,11 @@ impl Evidence {
     }
 }
 
+/// The piece that says most: use before doubt before prohibition, and among equals in the order of the kinds.
+pub fn strongest(evidence: &[Evidence]) -> Option<&Evidence> {
+    evidence.iter().min_by_key(|e| (e.bearing, e.kind))
+}
+
 /// What the evidence adds up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[must_use]

@@ -44,7 +44,12 @@ pub enum JobReceived {
     /// No job is open, or there is no log.
     No,
     /// A job was received and not finished.
-    Pending(String),
+    Pending {
+        /// The log's line. Holds a job's name: escape before printing.
+        detail: String,
+        /// When, as the line says.
+        at: Option<SystemTime>,
+    },
     /// The log is there and cannot be read.
     CannotTell(String),
 }

@@ -8,9 +8,10 @@ mod ids;
 mod plan;
 mod processes;
 mod runner;
+mod status;
 
 pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
-pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility};
+pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{
     ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState, RunnerFacts,
 };
@@ -19,5 +20,10 @@ pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};
 pub use plan::{
     Action, ActionResult, Balance, Decision, KeepReason, Need, Outcome, Plan, RemoveReason, RunReport,
 };
-pub use processes::{Attribution, Hold, Holder, ListenerSeen, MountSeen, ProcessFacts, WorkerSeen};
+pub use processes::{
+    Attribution, HeldBy, Holder, ListenerSeen, MountSeen, ProcessFacts, Unlocated, WorkerSeen,
+};
 pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};
+pub use status::{
+    CheckResult, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, LockView, RootMatches, RunnerStatus,
+};

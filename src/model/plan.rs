@@ -74,6 +74,28 @@ pub enum KeepReason {
     ForeignOwner(String),
 }
 
+impl KeepReason {
+    /// For JSON and the journal.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::NotNeeded => "not-needed",
+            Self::Protected(_) => "protected",
+            Self::SiblingsOff => "siblings-off",
+            Self::ForeignOwner(_) => "foreign-owner",
+        }
+    }
+}
+
+impl Decision {
+    /// The name of its reason, for JSON and the journal.
+    pub fn reason(&self) -> &'static str {
+        match self {
+            Self::Remove(reason) => reason.as_str(),
+            Self::Keep(reason) => reason.as_str(),
+        }
+    }
+}
+
 /// How much a filesystem lacks until the guard is content.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Need {
@@ -120,6 +142,17 @@ pub struct Outcome {
     pub action: Action,
     /// What happened.
     pub result: ActionResult,
+}
+
+impl Outcome {
+    /// The evidence that stayed the guard's hand, before or after the claim.
+    pub fn evidence(&self) -> &[Evidence] {
+        match (&self.result, &self.action.decision) {
+            (ActionResult::Restored(evidence), _) => evidence,
+            (_, Decision::Keep(KeepReason::Protected(evidence))) => evidence,
+            _ => &[],
+        }
+    }
 }
 
 /// What happened to one cache.

@@ -1,58 +1,64 @@
-//! What the process table tells, as facts: who works, who listens, who holds files, who has mounts.
+//! What one look at the host's processes and mounts found. Facts only: what they mean for a runner is the policy's to say.
+//!
+//! Runners are named by their index in the list that was handed to the observer. Names and paths come from processes and
+//! from disk: escape them before printing.
 
 use super::{ProcessId, Uid, Visibility};
+use std::fmt;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
-/// One scan of `/proc`, for all runners at once. Runner indices are those of the slice that was scanned for.
-#[derive(Debug, Clone)]
+/// Everything one scan found about all runners.
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ProcessFacts {
-    /// Whether everything could be examined.
+    /// Whether every process of the host was seen.
     pub visibility: Visibility,
-    /// Every `Runner.Worker` of the host.
+    /// Every `Runner.Worker` on the host.
     pub workers: Vec<WorkerSeen>,
-    /// Every `Runner.Listener` of a discovered runner.
+    /// The Listeners of the given runners.
     pub listeners: Vec<ListenerSeen>,
-    /// Every process that holds something inside a work directory.
+    /// Who holds something inside a work directory.
     pub holders: Vec<Holder>,
-    /// Every mount of a work directory or a part of it.
+    /// Mounts of a work directory, of a part of it, or inside it.
     pub mounts: Vec<MountSeen>,
+    /// Runners whose work directory could not be located: nothing can be said about who holds it.
+    pub unlocated: Vec<Unlocated>,
 }
 
-/// A `Runner.Worker`.
+/// A `Runner.Worker`: a job is running.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct WorkerSeen {
     /// Which process.
     pub process: ProcessId,
-    /// Who runs it.
+    /// Whom it runs as.
     pub owner: Uid,
-    /// Whose Worker it is.
+    /// Whose job it runs.
     pub attribution: Attribution,
 }
 
-/// Whose Worker it is.
+/// Whose a Worker is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Attribution {
-    /// That of the runner with this index.
+    /// The runner of this index.
     Runner(usize),
-    /// Provably that of a runner which shares nothing with the discovered ones.
+    /// A runner that was not given, and whose work directory provably overlaps none of the given ones; where it is.
     Elsewhere(String),
-    /// It cannot be told.
+    /// It cannot be told, so it may be anybody's; why.
     Unattributed(String),
 }
 
-/// A `Runner.Listener`.
+/// A `Runner.Listener` of one of the runners.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ListenerSeen {
     /// Which process.
     pub process: ProcessId,
-    /// The runner's index.
+    /// Its runner's index.
     pub runner: usize,
     /// When it started.
     pub started: SystemTime,
 }
 
-/// A process with something of a work directory in its hands.
+/// A process that holds something inside a runner's work directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Holder {
     /// The runner's index.
@@ -61,38 +67,59 @@ pub struct Holder {
     pub process: ProcessId,
     /// Its name.
     pub comm: String,
-    /// How it holds it.
-    pub how: Hold,
-    /// What it holds, as a path in the observer's view of the work directory.
+    /// In what way.
+    pub how: HeldBy,
+    /// What is held, as the holder's mount namespace names it. Empty: more than were worth naming.
     pub path: PathBuf,
 }
 
 /// How a process holds a file or directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Hold {
-    /// Working directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum HeldBy {
+    /// Its working directory.
     Cwd,
-    /// Root directory.
+    /// Its root directory.
     Root,
-    /// The program it runs.
+    /// Its executable.
     Executable,
-    /// A mapping.
+    /// A file mapped into its memory.
     Mapping,
     /// An open file or directory.
     OpenFile,
 }
 
-/// A mount of a work directory or of a part of it.
+impl fmt::Display for HeldBy {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Cwd => "working directory",
+            Self::Root => "root directory",
+            Self::Executable => "executable",
+            Self::Mapping => "mapped file",
+            Self::OpenFile => "open file",
+        })
+    }
+}
+
+/// A mount that gives a work directory, or a part of it, another name, or that lies inside it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MountSeen {
     /// The runner's index.
     pub runner: usize,
-    /// A process that sees the mount.
+    /// One process of the mount namespace in which it is.
     pub process: ProcessId,
-    /// Its name.
+    /// That process's name.
     pub comm: String,
-    /// Where it is mounted there.
+    /// Where it is mounted in that namespace.
     pub mount_point: PathBuf,
-    /// What is mounted, as a path in the observer's view of the work directory.
+    /// Which part of the work directory it concerns.
     pub inside: PathBuf,
+}
+
+/// A runner whose work directory could not be placed on its filesystem.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unlocated {
+    /// The runner's index.
+    pub runner: usize,
+    /// Why, in words for people.
+    pub reason: String,
 }

@@ -4,9 +4,11 @@
 //! Whatever cannot be looked at ends up in the facts as something that could not be seen; nothing is left out silently.
 
 use super::filesystems::MountTable;
+use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure};
+use super::processes::{self, HookVariable};
 use super::runners::Discovery;
-use super::{caches, guarded, listener_log, locks, processes};
+use super::{caches, guarded, locks};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, Filesystem, FilesystemId, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
@@ -23,7 +25,7 @@ use std::time::{Instant, SystemTime};
 const THREADS: usize = 2;
 
 /// How many of a tree's largest files are remembered.
-const LARGEST: usize = 2048;
+pub const LARGEST: usize = 2048;
 
 /// What to look at, and with what.
 #[derive(Debug, Clone, Copy)]
@@ -91,19 +93,21 @@ impl Look<'_> {
         HostFacts { now: self.now, runners, processes, leases, filesystems, notes }
     }
 
-    /// Looks again at what can change from one moment to the next, for one cache: Workers, leases and locks. The rest of
-    /// `facts` stays as it was.
-    pub fn again(&self, facts: &HostFacts, runner: usize, cache: &Cache) -> HostFacts {
+    /// Looks again at what can change from one moment to the next, for one cache: Workers, leases, and the locks on it.
+    /// `tree` is the cache itself when it no longer lies in its place. The rest of `facts` stays as it was.
+    pub fn again(&self, facts: &HostFacts, runner: usize, cache: &Cache, tree: Option<&Dir>) -> HostFacts {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
         let (workers, visibility) = processes::workers(self.proc, &runners);
         let mut now = facts.clone();
         now.processes.workers = workers;
         now.processes.visibility = join(&facts.processes.visibility, visibility);
         now.leases = self.read_leases(&mut now.processes.visibility);
-        let work = facts.runners[runner].runner.work_dir().map(caches::open_work);
-        if let Some(Ok(work)) = work {
-            now.runners[runner].locks = locks::on_cache(&work, cache);
-        }
+        let in_place =
+            || facts.runners[runner].runner.work_dir().and_then(|work| caches::open_work(work).ok());
+        now.runners[runner].locks = match tree {
+            Some(tree) => locks::in_tree(tree, cache),
+            None => in_place().map(|work| locks::on_cache(&work, cache)).unwrap_or_default(),
+        };
         now
     }
 
@@ -114,11 +118,16 @@ impl Look<'_> {
         notes: &mut Vec<String>,
     ) -> Contents {
         let Some(work) = runner.work_dir() else { return Contents::default() };
-        let opened = caches::open_work(work).and_then(|dir| Ok((caches::find(work, self.rules, self.deadline)?, dir)));
+        let opened =
+            caches::open_work(work).and_then(|dir| Ok((caches::find(work, self.rules, self.deadline)?, dir)));
         let (found, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => {
-                notes.push(format!("{}: the work directory of {} cannot be searched: {error}", work.path.display(), runner.name));
+                notes.push(format!(
+                    "{}: the work directory of {} cannot be searched: {error}",
+                    work.path.display(),
+                    runner.name
+                ));
                 return Contents::default();
             }
         };
@@ -143,7 +152,13 @@ impl Look<'_> {
         }
     }
 
-    fn runner_facts(&self, index: usize, runner: Runner, contents: Contents, processes: &ProcessFacts) -> RunnerFacts {
+    fn runner_facts(
+        &self,
+        index: usize,
+        runner: Runner,
+        contents: Contents,
+        processes: &ProcessFacts,
+    ) -> RunnerFacts {
         let listener = processes.listeners.iter().find(|listener| listener.runner == index);
         let locks = match &contents.work {
             Some(work) => contents.caches.iter().flat_map(|cache| locks::on_cache(work, cache)).collect(),
@@ -160,8 +175,13 @@ impl Look<'_> {
     }
 
     fn guarded(&self, runner: &Runner, listener: Option<&ListenerSeen>) -> Guarded {
-        let hook = listener.and_then(|listener| processes::hook_in_environment(self.proc, listener.process).ok().flatten());
-        guarded::judge(runner, listener.map(|listener| (listener, hook)))
+        let named = |listener: &ListenerSeen| {
+            processes::environ_names_hook(self.proc, listener.process, HookVariable::JobStarted)
+                .ok()
+                .flatten()
+                .map(PathBuf::from)
+        };
+        guarded::judge(runner, listener.map(|listener| (listener, named(listener))))
     }
 
     fn read_leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {
@@ -211,9 +231,14 @@ pub fn usage(work: &WorkDir, mounts: &MountTable) -> std::io::Result<Filesystem>
 }
 
 fn received(runner: &Runner) -> JobReceived {
-    match Dir::open(&runner.root) {
-        Ok(root) => listener_log::pending_job(&root),
-        Err(error) => JobReceived::CannotTell(format!("the runner's directory cannot be opened: {error}")),
+    let log = match Dir::open(&runner.root) {
+        Ok(root) => pending_job(&root).map_err(|error| error.to_string()),
+        Err(error) => Err(format!("the runner's directory cannot be opened: {error}")),
+    };
+    match log {
+        Ok(PendingJob::None | PendingJob::NoLog) => JobReceived::No,
+        Ok(PendingJob::Received { detail, at }) => JobReceived::Pending { detail, at },
+        Err(reason) => JobReceived::CannotTell(reason),
     }
 }
 

@@ -68,7 +68,8 @@ mod tests {
         assert_eq!(view.holders[0].pid.0 as u32, std::process::id());
         assert!(view.holders[0].since.is_some());
 
-        let table = "1: FLOCK  ADVISORY  WRITE 7 fe:00:5 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 8 fe:00:5 0 EOF\n";
+        let table =
+            "1: FLOCK  ADVISORY  WRITE 7 fe:00:5 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 8 fe:00:5 0 EOF\n";
         assert_eq!(held(table).iter().map(|lock| lock.pid).collect::<Vec<_>>(), [Some(7)]);
     }
 }

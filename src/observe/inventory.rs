@@ -6,12 +6,14 @@ use sysinfo::{DiskRefreshKind, Disks, System};
 
 /// The host's name.
 pub fn host_name() -> String {
-    System::host_name().unwrap_or_else(|| "unknown host".to_owned())
+    System::host_name().unwrap_or_else(|_| "unknown host".to_owned())
 }
 
 /// The disks, by mount point; one that is mounted in several places is there once.
 pub fn disks() -> Vec<Disk> {
-    let list = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing().with_storage());
+    let Ok(list) = Disks::new_with_refreshed_list_specifics(DiskRefreshKind::nothing().with_storage()) else {
+        return Vec::new();
+    };
     let mut disks: Vec<(std::ffi::OsString, Disk)> = list
         .iter()
         .map(|disk| {

@@ -26,53 +26,52 @@ const MAX_OUTER: usize = 4096;
 /// Profiles of one target triple. A directory with more holds something else: `doc` has one a crate.
 const MAX_PROFILES: usize = 64;
 
-/// Every lock on `cache` that is held or cannot be tried. A cache that cannot be opened is itself one that cannot be told.
+/// Every lock on `cache` that is held or cannot be tried, on the directories above it included. A cache that cannot be
+/// opened is itself one that cannot be told.
 pub fn on_cache(work: &Dir, cache: &Cache) -> Vec<ForeignLock> {
-    let mut locks = Vec::new();
-    let mut note = |kind, file: PathBuf, state: Option<LockState>| {
-        if let Some(state) = state {
-            locks.push(ForeignLock { cache: cache.path.clone(), kind, state, file });
-        }
-    };
-    let dir = match work.descend(&cache.below_work) {
-        Ok(dir) => dir,
-        Err(error) => {
-            note(LockKind::Directory, cache.path.clone(), Some(LockState::CannotTell(error.to_string())));
-            return locks;
-        }
-    };
-    for (path, state) in directory_locks(work, cache) {
-        note(LockKind::Directory, path, state);
+    match work.descend(&cache.below_work) {
+        Ok(tree) => above(work, cache).into_iter().chain(in_tree(&tree, cache)).collect(),
+        Err(error) => vec![untold(cache, LockKind::Directory, &error)],
     }
-    match profiles(&dir) {
-        Ok(profiles) => {
-            for profile in &profiles {
-                for name in BUILD_LOCKS {
-                    let below = profile.join(name);
-                    note(LockKind::Build, cache.path.join(&below), try_file(dir.open_file(&below)));
-                }
-            }
-        }
-        Err(error) => {
-            note(LockKind::Build, cache.path.clone(), Some(LockState::CannotTell(error.to_string())))
-        }
+}
+
+/// The locks on and in the tree of `cache`, wherever that lies now.
+pub fn in_tree(tree: &Dir, cache: &Cache) -> Vec<ForeignLock> {
+    let on_itself = found(cache, LockKind::Directory, cache.path.clone(), try_directory(tree.descend(".")));
+    let profiles = match profiles(tree) {
+        Ok(profiles) => profiles,
+        Err(error) => return on_itself.into_iter().chain([untold(cache, LockKind::Build, &error)]).collect(),
+    };
+    let files = profiles.iter().flat_map(|profile| BUILD_LOCKS.map(|name| profile.join(name)));
+    let builds = files.filter_map(|below| {
+        found(cache, LockKind::Build, cache.path.join(&below), try_file(tree.open_file(&below)))
+    });
+    on_itself.into_iter().chain(builds).collect()
+}
+
+/// The directories above the cache, up to the work directory.
+fn above(work: &Dir, cache: &Cache) -> Vec<ForeignLock> {
+    let mut path = cache.path.clone();
+    let mut locks = Vec::new();
+    for below in cache.below_work.ancestors().skip(1) {
+        path.pop();
+        let below = if below.as_os_str().is_empty() { Path::new(".") } else { below };
+        locks.extend(found(cache, LockKind::Directory, path.clone(), try_directory(work.descend(below))));
     }
     locks
 }
 
-/// The cache itself and each directory above it up to the work directory.
-fn directory_locks(work: &Dir, cache: &Cache) -> Vec<(PathBuf, Option<LockState>)> {
-    let mut locks = Vec::new();
-    let mut path = cache.path.clone();
-    for below in cache.below_work.ancestors() {
-        let dir = if below.as_os_str().is_empty() { work.descend(".") } else { work.descend(below) };
-        locks.push((
-            path.clone(),
-            try_file(dir.and_then(|dir| Ok(File::from(dir.as_fd().try_clone_to_owned()?)))),
-        ));
-        path.pop();
-    }
-    locks
+fn found(cache: &Cache, kind: LockKind, file: PathBuf, state: Option<LockState>) -> Option<ForeignLock> {
+    state.map(|state| ForeignLock { cache: cache.path.clone(), kind, state, file })
+}
+
+fn untold(cache: &Cache, kind: LockKind, error: &io::Error) -> ForeignLock {
+    let state = LockState::CannotTell(error.to_string());
+    ForeignLock { cache: cache.path.clone(), kind, state, file: cache.path.clone() }
+}
+
+fn try_directory(dir: io::Result<Dir>) -> Option<LockState> {
+    try_file(dir.and_then(|dir| Ok(File::from(dir.as_fd().try_clone_to_owned()?))))
 }
 
 /// Directories in which cargo may keep a lock: the cache's own (custom layouts), `<profile>`, `<triple>/<profile>`.
@@ -111,21 +110,10 @@ fn try_file(file: io::Result<File>) -> Option<LockState> {
         Err(error) => error,
     };
     let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    // A link of a lock file's name is none of cargo's making, and locks nothing.
-    let is_link = error.raw_os_error() == Some(nix::libc::ELOOP);
-    (!is_absent && !is_link).then(|| LockState::CannotTell(error.to_string()))
-}
-
-/// The directory that holds a lock file, for people.
-pub fn describe(lock: &ForeignLock) -> String {
-    let file: &Path = &lock.file;
-    match (&lock.kind, &lock.state) {
-        (LockKind::Build, LockState::Held) => format!("a build holds {}", file.display()),
-        (LockKind::Directory, LockState::Held) => format!("a flock is held on {}", file.display()),
-        (_, LockState::CannotTell(reason)) => {
-            format!("the lock {} cannot be tried: {reason}", file.display())
-        }
-    }
+    // A link of a lock file's name is none of cargo's making, and locks nothing. What lies behind a mount is not this
+    // cache's, and the mount table shows it.
+    let is_elsewhere = matches!(error.raw_os_error(), Some(nix::libc::ELOOP | nix::libc::EXDEV));
+    (!is_absent && !is_elsewhere).then(|| LockState::CannotTell(error.to_string()))
 }
 
 #[cfg(test)]

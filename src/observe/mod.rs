@@ -1,8 +1,13 @@
-//! Looking, and nothing else: every effect here only reads.
+//! Looking, and nothing else: every effect here only reads. What cannot be read is said to be unknown.
 
 pub mod caches;
 pub mod filesystems;
 pub mod guarded;
+pub mod host;
+pub mod host_lock;
+pub mod inventory;
+pub mod listener_log;
 pub mod locks;
 pub mod measure;
+pub mod processes;
 pub mod runners;

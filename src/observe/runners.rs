@@ -23,11 +23,29 @@ pub struct Discovery {
     pub runners: Vec<Runner>,
     /// How many runners each glob matched, in the order of the configuration.
     pub matches: Vec<(String, usize)>,
-    /// For people: globs that match nothing, what could not be read.
+    /// For people: what could not be read.
     pub notes: Vec<String>,
 }
 
-/// Expands the globs. With all of them empty-handed that is said, never silently accepted.
+impl Discovery {
+    /// A glob that matches nothing is said, never silently accepted. The built-in globs name every customary place, so of
+    /// those only all together count.
+    pub fn note_empty_globs(&mut self, are_built_in: bool) {
+        if are_built_in && !self.runners.is_empty() {
+            return;
+        }
+        let empty: Vec<&str> =
+            self.matches.iter().filter(|(_, n)| *n == 0).map(|(glob, _)| glob.as_str()).collect();
+        if !empty.is_empty() {
+            self.notes.push(format!(
+                "runners.roots matches nothing with {}: no directory there holds `.runner`, `bin/Runner.Listener` or `_work`",
+                empty.join(", ")
+            ));
+        }
+    }
+}
+
+/// Expands the globs.
 pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
     let mut found = Discovery::default();
     let mut seen = HashSet::new();
@@ -52,10 +70,6 @@ pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
         found.matches.push((pattern.clone(), matches));
     }
     found.runners.sort_by_cached_key(|runner| natural(&runner.root));
-    if found.runners.is_empty() {
-        let globs = patterns.join(", ");
-        found.notes.push(format!("no runner was found: runners.roots ({globs}) matches nothing that holds `.runner`, `bin/Runner.Listener` or `_work`"));
-    }
     found
 }
 
@@ -246,8 +260,18 @@ mod tests {
         assert!(matches!(found.runners[0].work, Work::Absent { .. }));
         assert!(matches!(found.runners[2].work, Work::Present(_)));
 
-        let nothing = discover(&patterns[1..], &MountTable::default());
-        assert!(nothing.notes.iter().any(|note| note.contains("matches nothing")), "{:?}", nothing.notes);
+        for (are_built_in, patterns, noted) in
+            [(false, &patterns[..], true), (true, &patterns[..], false), (true, &patterns[1..], true)]
+        {
+            let mut found = discover(patterns, &MountTable::default());
+            found.note_empty_globs(are_built_in);
+            assert_eq!(
+                found.notes.iter().any(|note| note.contains("matches nothing")),
+                noted,
+                "{:?}",
+                found.notes
+            );
+        }
     }
 
     #[test]

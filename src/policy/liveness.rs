@@ -6,9 +6,13 @@
 
 use super::fate;
 use crate::model::{
-    Attribution, Bearing, Evidence, EvidenceKind, Hold, HostFacts, JobReceived, LeaseSeen, LeaseState,
-    Liveness, LockKind, LockState, Pid, Runner, RunnerFacts, Uid, Visibility, Work,
+    Attribution, Bearing, Evidence, EvidenceKind, HeldBy, HostFacts, JobReceived, LeaseSeen, LeaseState,
+    ListenerSeen, Liveness, LockKind, LockState, Pid, Runner, RunnerFacts, Uid, Visibility, Work,
 };
+use std::time::Duration;
+
+/// A Listener's start is known to the clock tick, but only relative to a boot time in whole seconds.
+const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 /// Whose processes do not count: the hook's own job, seen from inside.
 #[derive(Debug, Clone, Copy, Default)]
@@ -86,6 +90,9 @@ fn about_one(facts: &HostFacts, index: usize, exempt: Exempt<'_>) -> Vec<Evidenc
     mounts(facts, index, &mut found);
     received(facts, index, exempt, &mut found);
     locks(runner, &mut found);
+    for unlocated in facts.processes.unlocated.iter().filter(|unlocated| unlocated.runner == index) {
+        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, unlocated.reason.clone()));
+    }
     if let Work::Unusable { reason, .. } = &runner.runner.work {
         found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason.clone()));
     }
@@ -139,20 +146,20 @@ fn speaks_of(seen: &LeaseSeen, runner: &Runner) -> bool {
 fn holders(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
     let mine = facts.processes.holders.iter().filter(|holder| holder.runner == index);
     for holder in mine.filter(|holder| !exempt.covers(holder.process.pid)) {
+        let path = holder.path.display();
         let what = match holder.how {
-            Hold::Cwd => "works in",
-            Hold::Root => "is chrooted to",
-            Hold::Executable => "runs",
-            Hold::Mapping => "maps",
-            Hold::OpenFile => "has open",
+            HeldBy::Cwd => format!("works in {path}"),
+            HeldBy::Root => format!("is chrooted to {path}"),
+            HeldBy::Executable => format!("runs {path}"),
+            HeldBy::Mapping => format!("maps {path}"),
+            HeldBy::OpenFile => format!("has {path} open"),
         };
-        let detail = format!("pid {} ({}) {what} {}", holder.process.pid, holder.comm, holder.path.display());
-        found.push(Evidence::within(
-            EvidenceKind::ProcessInside,
-            Bearing::InUse,
-            holder.path.clone(),
-            detail,
-        ));
+        let detail = format!("pid {} ({}) {what}", holder.process.pid, holder.comm);
+        // A path of another mount namespace, or one that was not worth naming, may be anywhere in the work directory.
+        let within =
+            Some(&holder.path).filter(|path| path.starts_with(facts.runners[index].runner.work_path()));
+        let evidence = Evidence::new(EvidenceKind::ProcessInside, Bearing::InUse, detail);
+        found.push(Evidence { within: within.cloned(), ..evidence });
     }
 }
 
@@ -170,20 +177,25 @@ fn mounts(facts: &HostFacts, index: usize, found: &mut Vec<Evidence>) {
 }
 
 fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
-    let listener = facts.processes.listeners.iter().find(|listener| listener.runner == index);
-    match &facts.runners[index].received {
-        JobReceived::No => {}
-        // The hook's own job is the one that was received.
-        JobReceived::Pending(_) if listener.is_some_and(|listener| exempt.covers(listener.process.pid)) => {}
-        JobReceived::Pending(detail) => match listener {
-            Some(_) => found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::InUse, detail.clone())),
-            // A dead Listener starts no Worker any more; that it is dead is only known when all is visible.
-            None if facts.processes.visibility == Visibility::Complete => {}
-            None => found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::CannotTell, detail.clone())),
-        },
+    let (detail, at) = match &facts.runners[index].received {
+        JobReceived::No => return,
+        JobReceived::Pending { detail, at } => (detail, at),
         JobReceived::CannotTell(reason) => {
             found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::CannotTell, reason.clone()));
+            return;
         }
+    };
+    let mut listeners = facts.processes.listeners.iter().filter(|listener| listener.runner == index);
+    // A Listener that is younger than the log's line never heard of that job.
+    let could_start_it = |listener: &ListenerSeen| at.is_none_or(|at| listener.started <= at + CLOCK_SLACK);
+    if let Some(listener) = listeners.find(|listener| could_start_it(listener)) {
+        // The hook's own job is the one that was received.
+        if !exempt.covers(listener.process.pid) {
+            found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::InUse, detail.clone()));
+        }
+    } else if facts.processes.visibility != Visibility::Complete {
+        // A dead Listener starts no Worker any more; that it is dead is only known when all is visible.
+        found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::CannotTell, detail.clone()));
     }
 }
 
@@ -202,3 +214,6 @@ fn locks(runner: &RunnerFacts, found: &mut Vec<Evidence>) {
         found.push(Evidence::within(kind, bearing, lock.cache.clone(), detail));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@
 use super::fate;
 use super::protection::{self, Relation, Rules};
 use crate::model::{
-    Action, Cache, CacheRule, Decision, Evidence, FileId, FilesystemId, HostFacts, KeepReason, Need, Plan,
+    Action, Cache, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Need, Plan,
     RemoveReason, Runner, RunnerFacts,
 };
 use std::cmp::Reverse;
@@ -41,8 +41,8 @@ pub struct Terms<'a> {
     pub cache_rules: &'a [CacheRule],
     /// What each filesystem lacks.
     pub needs: &'a [(FilesystemId, Need)],
-    /// Caches that this run has tried and could not claim or delete: they are no candidates any more.
-    pub given_up: &'a HashSet<FileId>,
+    /// Paths that this run has dealt with: whatever lies there now is the next run's.
+    pub dealt_with: &'a HashSet<PathBuf>,
 }
 
 /// Makes the plan. `evidence` is that of [`super::liveness::evidence`] for the same facts.
@@ -53,7 +53,7 @@ pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>) ->
     let mut kept = Vec::new();
     for (index, runner) in facts.runners.iter().enumerate() {
         let relation = relation(terms.actor, index, &groups);
-        for cache in caches_once(facts, index).filter(|cache| !terms.given_up.contains(&cache.id)) {
+        for cache in caches_once(facts, index).filter(|cache| !terms.dealt_with.contains(&cache.path)) {
             match protection::against(cache, &runner.runner, &evidence[index], relation, terms.rules) {
                 Some(reason) => kept.push(action(runner, cache, Decision::Keep(reason))),
                 None => candidates.push(Candidate {

@@ -45,7 +45,16 @@ pub struct Claimed {
 }
 
 /// A second look at the evidence, by the caller.
-pub type Doubt<'a> = dyn FnMut() -> Vec<Evidence> + 'a;
+pub type Doubt<'a> = dyn FnMut(Moment<'_>) -> Vec<Evidence> + 'a;
+
+/// When doubt is asked for, and where the tree is then.
+#[derive(Debug, Clone, Copy)]
+pub enum Moment<'a> {
+    /// Before the rename: in its place.
+    Before,
+    /// After it: here.
+    After(&'a Dir),
+}
 
 /// Claims `cache`, which was found below `work`.
 pub fn claim(
@@ -109,7 +118,7 @@ impl Place {
 
     /// Renames the cache to `target` in `into`, with the checks around it.
     fn take(&self, into: &Dir, target: &OsStr, cache: &Cache, doubt: &mut Doubt<'_>) -> Result<(), Claim> {
-        let doubts = doubt();
+        let doubts = doubt(Moment::Before);
         if !doubts.is_empty() {
             return Err(Claim::Refused(doubts));
         }
@@ -122,21 +131,21 @@ impl Place {
             }
             Err(error) => return Err(Claim::Failed(error.into())),
         }
-        let compared =
-            into.status_of(target).map_err(|error| error.to_string()).and_then(|s| compare(&s, cache));
-        if let Err(reason) = compared {
-            return match self.put_back(into, target) {
-                PutBack::Done => Err(Claim::Changed(reason)),
-                PutBack::Gone => Ok(()),
-            };
-        }
-        let doubts = doubt();
-        if doubts.is_empty() {
+        let found = into.descend(target).and_then(|tree| Ok((tree.status()?, tree)));
+        let compared = found
+            .map_err(|error| error.to_string())
+            .and_then(|(found, tree)| compare(&found, cache).map(|()| tree));
+        let (doubts, changed) = match compared {
+            Ok(tree) => (doubt(Moment::After(&tree)), None),
+            Err(reason) => (Vec::new(), Some(reason)),
+        };
+        if doubts.is_empty() && changed.is_none() {
             return Ok(());
         }
-        match self.put_back(into, target) {
-            PutBack::Done => Err(Claim::Restored(doubts)),
-            PutBack::Gone => Ok(()),
+        match (self.put_back(into, target), changed) {
+            (PutBack::Done, Some(reason)) => Err(Claim::Changed(reason)),
+            (PutBack::Done, None) => Err(Claim::Restored(doubts)),
+            (PutBack::Gone, _) => Ok(()),
         }
     }
 
@@ -230,7 +239,7 @@ mod tests {
     #[test]
     fn without_doubt_it_lies_in_trash_whole() {
         let scene = scene();
-        let Claim::Claimed(claimed) = scene.claim(&mut Vec::new) else { panic!() };
+        let Claim::Claimed(claimed) = scene.claim(&mut |_| Vec::new()) else { panic!() };
         assert!(!scene.cache.path.exists());
         let tree = claimed.parent.descend(&claimed.name).unwrap();
         assert_eq!(tree.read_file("debug/lib.rlib", 100).unwrap(), b"content");
@@ -242,7 +251,7 @@ mod tests {
         for (asked_at, restored) in [(1, false), (2, true)] {
             let scene = scene();
             let mut asked = 0;
-            let outcome = scene.claim(&mut || {
+            let outcome = scene.claim(&mut |_| {
                 asked += 1;
                 if asked == asked_at { busy() } else { Vec::new() }
             });
@@ -260,7 +269,7 @@ mod tests {
     #[test]
     fn a_job_that_starts_between_the_look_and_the_rename_wins() {
         let scene = scene();
-        let outcome = scene.claim(&mut || {
+        let outcome = scene.claim(&mut |_| {
             Trash::open(&scene.work, scene.owner).unwrap().unwrap().fence().unwrap();
             Vec::new()
         });
@@ -273,7 +282,7 @@ mod tests {
     fn a_fenced_tree_is_not_put_back_under_a_running_job() {
         let scene = scene();
         let mut asked = 0;
-        let outcome = scene.claim(&mut || {
+        let outcome = scene.claim(&mut |_| {
             asked += 1;
             if asked == 1 {
                 return Vec::new();
@@ -317,12 +326,15 @@ mod tests {
         for (what, swap) in swaps {
             let before = scene();
             swap(&before.cache.path);
-            assert!(matches!(before.claim(&mut Vec::new), Claim::Changed(_)), "{what}, before the claim");
+            assert!(
+                matches!(before.claim(&mut |_| Vec::new()), Claim::Changed(_)),
+                "{what}, before the claim"
+            );
             assert!(before.path.join("work/r/r/moved/debug/lib.rlib").exists());
 
             let between = scene();
             let mut asked = 0;
-            let outcome = between.claim(&mut || {
+            let outcome = between.claim(&mut |_| {
                 asked += 1;
                 if asked == 1 {
                     swap(&between.cache.path);
@@ -343,7 +355,7 @@ mod tests {
     fn its_runner_having_built_anew_is_not_overwritten() {
         let scene = scene();
         let mut asked = 0;
-        let outcome = scene.claim(&mut || {
+        let outcome = scene.claim(&mut |_| {
             asked += 1;
             if asked == 1 {
                 return Vec::new();

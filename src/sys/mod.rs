@@ -5,7 +5,9 @@ pub mod deadline;
 pub mod dir;
 pub mod flock;
 pub mod handles;
+pub mod mappings;
 pub mod process;
+pub mod process_dir;
 pub mod work_stack;
 
 #[cfg(test)]

@@ -51,6 +51,23 @@ pub struct Identity {
     pub is_kernel_thread: bool,
 }
 
+/// Takes `/proc/PID/stat` apart.
+pub(super) fn parse_stat(pid: Pid, file: File) -> Result<Identity, LookError> {
+    /// `PF_KTHREAD`, include/linux/sched.h.
+    const KERNEL_THREAD: u32 = 0x0020_0000;
+    let stat = Stat::from_read(file).map_err(|error| match error {
+        procfs::ProcError::Io(source, _) => LookError::from_io(pid, source),
+        other => LookError::Hidden { pid, source: io::Error::other(other.to_string()) },
+    })?;
+    Ok(Identity {
+        id: ProcessId { pid, start: StartTime(stat.starttime) },
+        parent: Pid(stat.ppid),
+        comm: stat.comm,
+        is_zombie: matches!(stat.state, 'Z' | 'X'),
+        is_kernel_thread: stat.flags & KERNEL_THREAD != 0,
+    })
+}
+
 /// A procfs.
 #[derive(Debug, Clone)]
 pub struct Proc {
@@ -78,20 +95,8 @@ impl Proc {
     /// # Errors
     /// [`LookError`].
     pub fn identify(&self, pid: Pid) -> Result<Identity, LookError> {
-        /// `PF_KTHREAD`, include/linux/sched.h.
-        const KERNEL_THREAD: u32 = 0x0020_0000;
         let file = File::open(self.path_of(pid, "stat")).map_err(|error| LookError::from_io(pid, error))?;
-        let stat = Stat::from_read(file).map_err(|error| match error {
-            procfs::ProcError::Io(source, _) => LookError::from_io(pid, source),
-            other => LookError::Hidden { pid, source: io::Error::other(other.to_string()) },
-        })?;
-        Ok(Identity {
-            id: ProcessId { pid, start: StartTime(stat.starttime) },
-            parent: Pid(stat.ppid),
-            comm: stat.comm,
-            is_zombie: matches!(stat.state, 'Z' | 'X'),
-            is_kernel_thread: stat.flags & KERNEL_THREAD != 0,
-        })
+        parse_stat(pid, file)
     }
 
     /// The user a process runs as: the owner of its directory. A process that is not dumpable shows as root's.

@@ -2,6 +2,7 @@
 //! it writes files into its own tree and reads every one of them back, round after round. One missing or changed file is
 //! what a build dies of.
 
+use crate::cli::DemoActorArgs;
 use std::io::{self, BufRead as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
@@ -10,24 +11,14 @@ use std::time::Duration;
 /// Object files that the job keeps using.
 const OBJECTS: usize = 200;
 
-/// What the actor is to play.
-#[derive(Debug)]
-pub(crate) struct Part {
-    /// The started-hook.
-    pub(crate) hook: PathBuf,
-    /// `GITHUB_WORKSPACE`.
-    pub(crate) workspace: PathBuf,
-    /// `owner/name`.
-    pub(crate) repository: String,
-    /// Build until standard input ends; otherwise leave after the hook.
-    pub(crate) build: bool,
-}
+/// Bytes of each.
+const OBJECT_BYTES: usize = 48 * 1024;
 
 /// Plays the part.
 ///
 /// # Errors
 /// When the stage is broken, not when the job is: that is its exit code and its last line.
-pub(crate) fn play(part: &Part) -> io::Result<ExitCode> {
+pub(crate) fn play(part: &DemoActorArgs) -> io::Result<ExitCode> {
     // An actor never outlives the play.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     let status = Command::new("bash")
@@ -44,11 +35,13 @@ pub(crate) fn play(part: &Part) -> io::Result<ExitCode> {
     if !status.success() {
         return Ok(ExitCode::from(1));
     }
-    if part.build { build(&part.workspace.join("target/debug/deps")) } else { Ok(ExitCode::SUCCESS) }
+    if part.build { build(&part.workspace.join("target")) } else { Ok(ExitCode::SUCCESS) }
 }
 
-fn build(deps: &Path) -> io::Result<ExitCode> {
+fn build(target: &Path) -> io::Result<ExitCode> {
+    let deps = &target.join("debug/deps");
     std::fs::create_dir_all(deps)?;
+    std::fs::write(target.join("CACHEDIR.TAG"), super::TAG)?;
     for object in 0..OBJECTS {
         std::fs::write(file(deps, object), content(object))?;
     }
@@ -87,5 +80,5 @@ fn file(deps: &Path, object: usize) -> PathBuf {
 }
 
 fn content(object: usize) -> Vec<u8> {
-    vec![object as u8; 4096]
+    vec![object as u8; OBJECT_BYTES]
 }

@@ -61,7 +61,10 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         if self.kind == Kind::Budget {
-            #[expect(clippy::disallowed_methods, reason = "a directory of our own making, in the temporary directory")]
+            #[expect(
+                clippy::disallowed_methods,
+                reason = "a directory of our own making, in the temporary directory"
+            )]
             let _ = std::fs::remove_dir_all(&self.root);
         }
     }
@@ -74,7 +77,9 @@ fn own_disk(at: &Path, bytes: u64) -> nix::Result<()> {
     } else {
         unshare(CloneFlags::CLONE_NEWUSER | CloneFlags::CLONE_NEWNS)?;
         // Without a mapping every file would belong to nobody.
-        let write = |file: &str, text: String| std::fs::write(format!("/proc/self/{file}"), text).map_err(io_to_errno);
+        let write = |file: &str, text: String| {
+            std::fs::write(format!("/proc/self/{file}"), text).map_err(io_to_errno)
+        };
         write("setgroups", "deny".into())?;
         write("uid_map", format!("{uid} {uid} 1"))?;
         write("gid_map", format!("{gid} {gid} 1"))?;
@@ -82,7 +87,13 @@ fn own_disk(at: &Path, bytes: u64) -> nix::Result<()> {
     let nothing = None::<&Path>;
     mount(nothing, "/", nothing, MsFlags::MS_REC | MsFlags::MS_PRIVATE, nothing)?;
     let options = format!("size={bytes},mode=0755");
-    mount(Some("disk-guard-demo"), at, Some("tmpfs"), MsFlags::MS_NODEV | MsFlags::MS_NOSUID, Some(options.as_str()))
+    mount(
+        Some("disk-guard-demo"),
+        at,
+        Some("tmpfs"),
+        MsFlags::MS_NODEV | MsFlags::MS_NOSUID,
+        Some(options.as_str()),
+    )
 }
 
 fn io_to_errno(error: io::Error) -> nix::Error {

@@ -73,6 +73,7 @@ fn facts(runners: Vec<RunnerFacts>) -> HostFacts {
             listeners: Vec::new(),
             holders: Vec::new(),
             mounts: Vec::new(),
+            unlocated: Vec::new(),
         },
         leases: Vec::new(),
         filesystems: Vec::new(),
@@ -104,7 +105,7 @@ fn cache_rule(max_age: Option<u64>, max_size: Option<u64>) -> CacheRule {
 fn removed(facts: &HostFacts, evidence: &[Vec<Evidence>], actor: &Actor, bytes: u64) -> Vec<String> {
     let needs = [(DISK, Need { bytes, inodes: 0 })];
     let rules = rules();
-    let terms = Terms { actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
+    let terms = Terms { actor, rules: &rules, cache_rules: &[], needs: &needs, dealt_with: &HashSet::new() };
     paths(&make(facts, evidence, &terms))
 }
 
@@ -215,7 +216,7 @@ fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
             rules: &rules,
             cache_rules: &[],
             needs: &needs,
-            given_up: &HashSet::new(),
+            dealt_with: &HashSet::new(),
         };
         paths(&make(&facts, &[Vec::new(), evidence.clone(), evidence], &terms)).len()
     };
@@ -241,7 +242,7 @@ fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
             rules: &rules,
             cache_rules: &cache_rules,
             needs: &needs,
-            given_up: &HashSet::new(),
+            dealt_with: &HashSet::new(),
         };
         let plan = make(&facts, &[Vec::new()], &terms);
         plan.removals().map(|a| a.decision.clone()).collect::<Vec<_>>()
@@ -278,7 +279,7 @@ fn inodes_are_freed_like_bytes() {
     let rules = rules();
     let needs = [(DISK, Need { bytes: 0, inodes: 2 })];
     let terms =
-        Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
+        Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, dealt_with: &HashSet::new() };
     assert_eq!(paths(&make(&facts, &[Vec::new()], &terms)), ["1/_work/a/a/target"]);
 }
 
@@ -311,7 +312,7 @@ proptest! {
         let actor = if own < 3 { hook(own, "r0") } else { Actor::Sweep };
         let rules = rules();
         let needs = [(DISK, Need { bytes: need, inodes: 0 })];
-        let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, given_up: &HashSet::new() };
+        let terms = Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, dealt_with: &HashSet::new() };
         let plan = make(&facts, &evidence, &terms);
 
         let total: usize = facts.runners.iter().map(|runner| runner.caches.len()).sum();

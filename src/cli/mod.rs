@@ -1,0 +1,208 @@
+//! The command line: clap's types and their help, nothing else. A wrong command line exits 2 (clap's own number).
+
+use crate::report::exit::Exit;
+use crate::report::human::ColorWhen;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::path::PathBuf;
+
+/// Keeps the disk of a host with many CI runners from filling up, and never breaks a live job to do it.
+///
+/// A cache is removed only when its runner is provably idle: whatever cannot be read, attributed or recognised counts as
+/// in use. `plan` and `sweep` choose by the same rules, so what `plan` prints is what `sweep` would do.
+///
+/// Examples:
+///   disk-guard status                    what is full, who is busy, what could go
+///   disk-guard plan                      what a sweep would remove, and why the rest stays
+///   disk-guard check --runner ci-3 && rm -rf /scratch/ci-3
+#[derive(Debug, Parser)]
+#[command(name = "disk-guard", version, verbatim_doc_comment, after_help = Exit::TABLE)]
+pub struct Cli {
+    /// Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]
+    #[arg(long, global = true, value_name = "PATH")]
+    pub config: Option<PathBuf>,
+
+    /// The least grave events that are written to the journal, or to standard error where there is none
+    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
+    pub log_level: LogLevel,
+
+    /// Colour what people read; `auto` = on a terminal, unless NO_COLOR is set
+    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    pub color: Color,
+
+    /// What to do.
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// The verbs.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run by a runner before and after each job (hooks/job-started.sh, hooks/job-completed.sh)
+    #[command(subcommand)]
+    Hook(HookCommand),
+
+    /// The timer's pass over all runners: pressure, age and size limits, unfinished trash, dead leases
+    Sweep {
+        /// Show what would be done, and do nothing: the same as `plan`
+        #[arg(long)]
+        dry_run: bool,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// What a sweep would do now; for everything it would not touch: why
+    Plan {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom
+    Status {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+        /// Look again every two seconds and redraw, until interrupted
+        #[arg(long)]
+        watch: bool,
+    },
+
+    /// Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown
+    Check(CheckArgs),
+
+    /// Validate the configuration and print the effective one
+    CheckConfig {
+        /// The file, instead of --config
+        path: Option<PathBuf>,
+    },
+
+    /// The whole story on a throw-away host: nothing of this machine is touched, nothing is left behind
+    Demo,
+
+    /// A role in the demo.
+    #[command(hide = true)]
+    DemoActor(DemoActorArgs),
+}
+
+/// The runner's two hooks.
+#[derive(Debug, Subcommand)]
+pub enum HookCommand {
+    /// Before a job: leave a lease, and make room when the disk is under pressure
+    Started {
+        /// Names the runner by hand, for use outside a runner
+        #[arg(long, value_name = "DIR")]
+        runner_root: Option<PathBuf>,
+    },
+    /// After a job: end the lease
+    Completed {
+        /// Names the runner by hand, for use outside a runner
+        #[arg(long, value_name = "DIR")]
+        runner_root: Option<PathBuf>,
+    },
+}
+
+/// What `check` is asked about.
+#[derive(Debug, Args)]
+#[command(group = clap::ArgGroup::new("what").required(true))]
+pub struct CheckArgs {
+    /// A runner, by its name or its root directory
+    #[arg(long, value_name = "NAME", group = "what")]
+    pub runner: Option<String>,
+    /// A path in a runner's directory
+    #[arg(long, value_name = "PATH", group = "what")]
+    pub path: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What an actor of the demo is to play.
+#[derive(Debug, Args)]
+pub struct DemoActorArgs {
+    /// The started-hook.
+    pub hook: PathBuf,
+    /// The job's workspace.
+    pub workspace: PathBuf,
+    /// The job's repository.
+    pub repository: String,
+    /// Build until standard input ends.
+    #[arg(long)]
+    pub build: bool,
+}
+
+/// The levels of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogLevel {
+    /// What went wrong.
+    Error,
+    /// And what deserves attention.
+    Warn,
+    /// And every action and refusal.
+    Info,
+    /// And what was looked at.
+    Debug,
+}
+
+impl From<LogLevel> for tracing::Level {
+    fn from(level: LogLevel) -> Self {
+        match level {
+            LogLevel::Error => Self::ERROR,
+            LogLevel::Warn => Self::WARN,
+            LogLevel::Info => Self::INFO,
+            LogLevel::Debug => Self::DEBUG,
+        }
+    }
+}
+
+/// When to colour.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    /// Always.
+    Always,
+    /// Never.
+    Never,
+}
+
+impl Color {
+    /// The word for the command line.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Always => "always",
+            Self::Never => "never",
+        }
+    }
+}
+
+impl From<Color> for ColorWhen {
+    fn from(color: Color) -> Self {
+        match color {
+            Color::Auto => Self::Auto,
+            Color::Always => Self::Always,
+            Color::Never => Self::Never,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory as _;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn check_asks_about_exactly_one_thing() {
+        let parse = |args: &[&str]| Cli::try_parse_from([&["disk-guard", "check"], args].concat()).map(drop);
+        assert!(parse(&["--runner", "a"]).is_ok());
+        assert!(parse(&["--path", "/a", "--json"]).is_ok());
+        assert!(parse(&[]).is_err());
+        assert!(parse(&["--runner", "a", "--path", "/a"]).is_err());
+    }
+}

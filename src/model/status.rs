@@ -1,0 +1,124 @@
+//! The host at a glance, and the answer to "is it idle?".
+
+use super::{Cache, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner, Visibility};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Everything `status` shows, as of one moment.
+#[derive(Debug, Clone)]
+pub struct HostStatus {
+    /// The host's name.
+    pub host: String,
+    /// The moment: ages are counted from here.
+    pub time: SystemTime,
+    /// Whether every process could be seen.
+    pub visibility: Visibility,
+    /// Who holds the host lock.
+    pub lock: LockView,
+    /// Bytes in trash directories, to be deleted by the next run.
+    pub trash_bytes: u64,
+    /// The filesystems that hold work directories.
+    pub filesystems: Vec<FilesystemStatus>,
+    /// The host's other disks, for orientation; the guard does not act on them.
+    pub other_disks: Vec<Disk>,
+    /// One entry a runner.
+    pub runners: Vec<RunnerStatus>,
+    /// What people should know; not errors. May hold names from disk: escape before printing.
+    pub notes: Vec<String>,
+    /// How many runners each configured glob found.
+    pub root_matches: Vec<RootMatches>,
+}
+
+/// A filesystem and how bad it is.
+#[derive(Debug, Clone)]
+pub struct FilesystemStatus {
+    /// Which, and its usage.
+    pub filesystem: Filesystem,
+    /// Against the configured watermarks and floors.
+    pub level: Level,
+}
+
+/// A disk that holds no work directory.
+#[derive(Debug, Clone)]
+pub struct Disk {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// `ext4`, `vfat`, ...
+    pub fs_type: String,
+    /// Size in bytes.
+    pub total_bytes: u64,
+    /// Bytes an unprivileged process can still take.
+    pub available_bytes: u64,
+}
+
+/// One entry of `runners.roots` and what it found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RootMatches {
+    /// The glob as configured.
+    pub pattern: String,
+    /// Runners found by it.
+    pub runners: usize,
+}
+
+/// The host lock as seen from outside.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockView {
+    /// Whether anybody holds it.
+    pub held: bool,
+    /// Those who do, as far as they can be seen.
+    pub holders: Vec<LockHolder>,
+}
+
+/// A process that holds the host lock.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LockHolder {
+    /// Its pid.
+    pub pid: Pid,
+    /// Its name (`comm`).
+    pub process: String,
+    /// When that process started, which bounds how long it can have held the lock.
+    pub since: Option<SystemTime>,
+}
+
+/// A runner and all that is known of it.
+#[derive(Debug, Clone)]
+pub struct RunnerStatus {
+    /// Which.
+    pub runner: Runner,
+    /// Liveness alone; see `guarded` for whether its caches may be claimed.
+    pub state: Liveness,
+    /// Whether its jobs pass through our hook.
+    pub guarded: Guarded,
+    /// What `state` rests on, and what else forbids a claim.
+    pub evidence: Vec<Evidence>,
+    /// The job it runs, when its lease tells.
+    pub job: Option<JobView>,
+    /// Its caches.
+    pub caches: Vec<Cache>,
+    /// Bytes that a sweep could take from it now.
+    pub reclaimable_bytes: u64,
+    /// Bytes in caches that must not be taken from it now.
+    pub blocked_bytes: u64,
+}
+
+/// A running job.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct JobView {
+    /// Which.
+    pub job: Job,
+    /// When it began.
+    pub since: SystemTime,
+}
+
+/// The answer of `check`.
+#[derive(Debug, Clone)]
+pub struct CheckResult {
+    /// The runner asked about, or the one that the path belongs to; `None` when it belongs to none.
+    pub runner: Option<String>,
+    /// The path asked about, if it was a path.
+    pub path: Option<PathBuf>,
+    /// The verdict.
+    pub state: Liveness,
+    /// What it rests on.
+    pub evidence: Vec<Evidence>,
+}

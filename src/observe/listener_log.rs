@@ -1,0 +1,405 @@
+//! What the Listener's own log says about a job that has no Worker yet.
+//!
+//! Between the Listener receiving a job and its Worker existing there are seconds, up to about a minute, in which only this
+//! log knows. It is read by handle and its tail alone: links and FIFOs are refused, and nothing grows with the log.
+//!
+//! Lines count only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `, and only from the part of it
+//! that dispatches jobs (src/Runner.Listener/JobDispatcher.cs, v2.336.0). A job's display name reaches the log through the
+//! part named `Terminal`, which is not listened to; a line break in it could forge a prefix, but an end of a job counts for the
+//! job id alone, which is not known when a name is chosen.
+//!
+//! A log is continued in a new file after 8 MB. While a job runs its lease is renewed, and logged, every minute: a tail
+//! without any such line knows of no job, except right after a file was begun; then the one before it is read too.
+
+use crate::sys::dir::{Dir, ENTRIES_BUFFER};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStringExt as _;
+use std::time::SystemTime;
+
+/// How much of a log's end is read.
+const TAIL: u64 = 512 << 10;
+
+/// What the log says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum PendingJob {
+    /// Every job that it knows of has ended.
+    None,
+    /// There is no log: no Listener has run here.
+    NoLog,
+    /// A job was received and has not ended. A Listener that was killed leaves this behind: compare with when the one that
+    /// runs was started.
+    Received {
+        /// The line, without its prefix, for people. Escape it before printing.
+        detail: String,
+        /// When.
+        at: Option<SystemTime>,
+    },
+}
+
+/// Why the log could not be read; the runner's state is then unknown.
+#[derive(Debug, thiserror::Error)]
+pub enum LogError {
+    /// `_diag` could not be looked into.
+    #[error("the directory _diag cannot be read: {source}")]
+    Directory {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The newest log could not be read.
+    #[error("the log _diag/{} cannot be read: {source}", name.display())]
+    Log {
+        /// Which.
+        name: OsString,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// Whether the Listener of the runner at `root` has received a job that it has not finished.
+///
+/// # Errors
+/// [`LogError`].
+pub fn pending_job(root: &Dir) -> Result<PendingJob, LogError> {
+    let directory = |source| LogError::Directory { source };
+    let diag = match root.descend("_diag") {
+        Ok(diag) => diag,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PendingJob::NoLog),
+        Err(error) => return Err(directory(error)),
+    };
+    let [newest, previous] = newest_logs(&diag).map_err(directory)?;
+    let Some(newest) = newest else { return Ok(PendingJob::NoLog) };
+    let (mut story, whole) = read(&diag, newest)?;
+    if whole
+        && story.is_silent()
+        && !story.begins_a_process
+        && let Some(previous) = previous
+    {
+        (story, _) = read(&diag, previous)?;
+    }
+    Ok(story.pending())
+}
+
+/// The two newest logs. Their names hold the time, so that they sort.
+fn newest_logs(diag: &Dir) -> io::Result<[Option<OsString>; 2]> {
+    let (mut newest, mut previous): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
+    let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BUFFER];
+    diag.for_each_entry::<()>(&mut buffer, |entry| {
+        let name = entry.name.to_bytes();
+        if is_log(name) {
+            if newest.as_deref().is_none_or(|newest| name > newest) {
+                previous = newest.replace(name.to_vec());
+            } else if previous.as_deref().is_none_or(|previous| name > previous) {
+                previous = Some(name.to_vec());
+            }
+        }
+        ControlFlow::Continue(())
+    })?;
+    Ok([newest, previous].map(|name| name.map(OsString::from_vec)))
+}
+
+/// `Runner_20260102-030405-utc.log` (src/Runner.Common/HostTraceListener.cs).
+fn is_log(name: &[u8]) -> bool {
+    const SHAPE: &[u8] = b"Runner_00000000-000000-utc.log";
+    name.len() == SHAPE.len()
+        && name.iter().zip(SHAPE).all(
+            |(byte, shape)| {
+                if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape }
+            },
+        )
+}
+
+/// A log's story, and whether all of it was read.
+fn read(diag: &Dir, name: OsString) -> Result<(Story, bool), LogError> {
+    match tail(diag, &name) {
+        Ok((bytes, whole)) => Ok((Story::read(&bytes), whole)),
+        Err(source) => Err(LogError::Log { name, source }),
+    }
+}
+
+/// The last bytes of a log, beginning with a whole line; and whether that is all of it.
+fn tail(diag: &Dir, name: &OsString) -> io::Result<(Vec<u8>, bool)> {
+    let mut file = diag.open_file(name.as_os_str())?;
+    let size = file.metadata()?.len();
+    let skipped = size.saturating_sub(TAIL);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut bytes = Vec::new();
+    file.take(TAIL).read_to_end(&mut bytes)?;
+    if skipped > 0 {
+        let line = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
+        bytes.drain(..line);
+    }
+    Ok((bytes, skipped == 0))
+}
+
+/// What a log's lines add up to.
+#[derive(Debug, Default)]
+struct Story {
+    /// Jobs that have not ended, by id.
+    open: BTreeMap<String, (String, Option<SystemTime>)>,
+    /// A line was seen that speaks of a job.
+    spoke: bool,
+    /// The file was begun by a Listener that started, not by one that continued its log.
+    begins_a_process: bool,
+}
+
+/// The key of a job whose id is not known: the renewal of a lease may name a request number only.
+const ANONYMOUS: &str = "";
+
+impl Story {
+    fn read(bytes: &[u8]) -> Self {
+        let mut story = Self::default();
+        for line in bytes.split(|&byte| byte == b'\n') {
+            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
+            let line = line.strip_prefix('\u{feff}').unwrap_or(&line);
+            let Some(line) = Line::parse(line) else { continue };
+            match line.source {
+                "JobDispatcher" => story.tell(&line),
+                "Listener" if line.message.starts_with("Runner is built for ") => {
+                    story.begins_a_process = true;
+                    // What an earlier process left open cannot be going on in this one; its Worker is seen by itself.
+                    story.open.clear();
+                }
+                _ => {}
+            }
+        }
+        story
+    }
+
+    fn tell(&mut self, line: &Line<'_>) {
+        match Event::of(line.message) {
+            Some(Event::Received(job)) => {
+                self.spoke = true;
+                self.open.insert(job.to_owned(), (line.message.to_owned(), line.at));
+            }
+            Some(Event::GoesOn) => {
+                self.spoke = true;
+                if self.open.is_empty() {
+                    self.open.insert(ANONYMOUS.to_owned(), (line.message.to_owned(), line.at));
+                }
+            }
+            Some(Event::Ended(job)) => {
+                self.spoke = true;
+                self.open.remove(job);
+                // A Listener has one job at a time: what had no name was this one.
+                self.open.remove(ANONYMOUS);
+            }
+            None => {}
+        }
+    }
+
+    fn is_silent(&self) -> bool {
+        !self.spoke
+    }
+
+    fn pending(self) -> PendingJob {
+        match self.open.into_values().max_by_key(|(_, at)| *at) {
+            Some((detail, at)) => PendingJob::Received { detail, at },
+            None => PendingJob::None,
+        }
+    }
+}
+
+/// `[2026-01-02 03:04:05Z INFO JobDispatcher] message`
+struct Line<'l> {
+    source: &'l str,
+    message: &'l str,
+    at: Option<SystemTime>,
+}
+
+impl<'l> Line<'l> {
+    fn parse(line: &'l str) -> Option<Self> {
+        const TIME: usize = "2026-01-02 03:04:05Z".len();
+        let (header, message) = line.strip_prefix('[')?.split_once("] ")?;
+        let (time, rest) = header.split_at_checked(TIME)?;
+        let rest = rest.strip_prefix(' ')?;
+        // Levels have four characters: `ERR ` is padded.
+        let (level, source) = rest.split_at_checked(4)?;
+        if !matches!(level, "CRIT" | "ERR " | "WARN" | "INFO" | "VERB") {
+            return None;
+        }
+        let at: jiff::Timestamp = time.parse().ok()?;
+        Some(Self { source: source.strip_prefix(' ')?, message, at: Some(SystemTime::from(at)) })
+    }
+}
+
+/// What a line says about a job.
+#[derive(Debug, PartialEq, Eq)]
+enum Event<'l> {
+    Received(&'l str),
+    /// A job's lease was renewed: one is in progress.
+    GoesOn,
+    Ended(&'l str),
+}
+
+impl<'l> Event<'l> {
+    fn of(message: &'l str) -> Option<Self> {
+        if let Some(rest) = message.strip_prefix("Job request ") {
+            if let Some(request) = rest.strip_suffix(" received.") {
+                return Some(Self::Received(request.rsplit_once(" job ")?.1));
+            }
+            return rest.strip_suffix(" processed succeed.").map(Self::Ended);
+        }
+        if message.starts_with("Successfully renew job ") || message.starts_with("Start renew job request ") {
+            return Some(Self::GoesOn);
+        }
+        let ended = [
+            ("Worker finished for job ", ". Code: "),
+            ("finish job request for job ", " with result: "),
+            ("Stop renew job request for job ", "."),
+            ("Unable to renew job request for job ", " for the first time"),
+            ("Worker Dispatch failed with an exception for job request ", "."),
+        ];
+        ended
+            .iter()
+            .find_map(|(before, after)| Some(message.strip_prefix(before)?.split_once(after)?.0))
+            .map(Self::Ended)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    const A: &str = "a0000000-0000-0000-0000-000000000001";
+    const B: &str = "b0000000-0000-0000-0000-000000000002";
+
+    fn dispatcher(second: u32, message: &str) -> String {
+        format!("[2026-01-02 03:04:{second:02}Z INFO JobDispatcher] {message}\n")
+    }
+
+    fn received(second: u32, job: &str) -> String {
+        dispatcher(second, &format!("Job request 7 for plan 1-2-3 job {job} received."))
+    }
+
+    fn finished(second: u32, job: &str) -> String {
+        dispatcher(second, &format!("Worker finished for job {job}. Code: 100"))
+    }
+
+    fn story(text: &str) -> PendingJob {
+        Story::read(text.as_bytes()).pending()
+    }
+
+    fn is_pending(text: &str) -> bool {
+        matches!(story(text), PendingJob::Received { .. })
+    }
+
+    #[test]
+    fn a_job_is_pending_from_its_receipt_to_its_end() {
+        let PendingJob::Received { detail, at } = story(&received(5, A)) else { panic!("pending") };
+        assert!(detail.contains(A), "{detail}");
+        assert_eq!(at, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045)));
+        for end in [
+            finished(9, A),
+            dispatcher(9, &format!("finish job request for job {A} with result: Failed")),
+            dispatcher(9, &format!("Stop renew job request for job {A}.")),
+            dispatcher(9, &format!("Job request {A} processed succeed.")),
+            dispatcher(
+                9,
+                &format!(
+                    "Unable to renew job request for job {A} for the first time, stop dispatching job to worker."
+                ),
+            ),
+        ] {
+            assert_eq!(story(&(received(5, A) + &end)), PendingJob::None, "{end}");
+        }
+        assert!(is_pending(&(received(1, A) + &finished(2, A) + &received(3, B))));
+    }
+
+    #[test]
+    fn the_end_of_another_job_ends_nothing() {
+        assert!(is_pending(&(received(5, A) + &finished(9, B))));
+    }
+
+    #[test]
+    fn only_lines_of_the_dispatcher_count() {
+        let end = format!("Worker finished for job {A}. Code: 100\n");
+        for hostile in [
+            end.clone(),
+            format!("[2026-01-02 03:04:09Z INFO Terminal] WRITE LINE: Running job: x\n{end}"),
+            format!("[2026-01-02 03:04:09Z INFO Terminal] [2026-01-02 03:04:09Z INFO JobDispatcher] {end}"),
+            format!(" [2026-01-02 03:04:09Z INFO JobDispatcher] {end}"),
+            format!("[yesterday INFO JobDispatcher] {end}"),
+            format!("[2026-01-02 03:04:09Z NOTE JobDispatcher] {end}"),
+            "\u{fffd}[\n[2026-01-02\n[]\n[] \n".to_owned(),
+        ] {
+            assert!(is_pending(&(received(5, A) + &hostile)), "{hostile}");
+        }
+        assert!(!is_pending(&(received(5, A) + &finished(9, A).replace('\n', "\r\n"))));
+    }
+
+    #[test]
+    fn a_renewal_shows_a_job_whose_receipt_is_out_of_sight() {
+        let renewed =
+            dispatcher(7, "Successfully renew job request 7, job is valid till 01/02/2026 03:14:07");
+        assert!(is_pending(&renewed));
+        assert!(!is_pending(&(renewed + &finished(9, A))));
+    }
+
+    fn runner(logs: &[(&str, &[u8])]) -> (tempfile::TempDir, Dir) {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("_diag")).unwrap();
+        for (name, text) in logs {
+            std::fs::write(temp.path().join("_diag").join(name), text).unwrap();
+        }
+        let (dir, _) = Dir::resolve(temp.path()).unwrap();
+        (temp, dir)
+    }
+
+    const OLD: &str = "Runner_20260101-000000-utc.log";
+    const NEW: &str = "Runner_20260102-000000-utc.log";
+
+    #[test]
+    fn the_newest_log_decides_and_a_continued_one_asks_the_one_before() {
+        let busy = received(5, A);
+        let start = "[2026-01-02 03:04:00Z INFO Listener] Runner is built for Linux (X64) - linux-x64.\n";
+        let chatter = "[2026-01-02 03:04:00Z INFO MessageListener] Get next message.\n";
+        for (old, new, pending) in [
+            (busy.as_str(), finished(9, A).as_str(), false),
+            ("", busy.as_str(), true),
+            (&busy, chatter, true),
+            (&busy, start, false),
+            (chatter, chatter, false),
+        ] {
+            let noise: &[(&str, &[u8])] =
+                &[("Worker_20260103-000000-utc.log", busy.as_bytes()), ("Runner_x-utc.log", busy.as_bytes())];
+            let (_temp, root) = runner(&[noise, &[(OLD, old.as_bytes()), (NEW, new.as_bytes())]].concat());
+            let found = pending_job(&root).unwrap();
+            assert_eq!(matches!(found, PendingJob::Received { .. }), pending, "{old} {new} {found:?}");
+        }
+    }
+
+    #[test]
+    fn only_the_tail_is_read() {
+        let filler = "[2026-01-02 03:04:00Z INFO MessageListener] Get next message.\n".repeat(20_000);
+        let (_temp, root) = runner(&[(NEW, (filler.clone() + &received(5, A)).as_bytes())]);
+        assert!(matches!(pending_job(&root).unwrap(), PendingJob::Received { .. }));
+        let (_temp, root) = runner(&[(NEW, (received(5, A) + &filler).as_bytes())]);
+        assert_eq!(pending_job(&root).unwrap(), PendingJob::None, "no renewal for half a megabyte");
+    }
+
+    #[test]
+    fn no_log_is_an_answer_and_an_unreadable_one_is_an_error() {
+        let temp = tempfile::tempdir().unwrap();
+        let (root, _) = Dir::resolve(temp.path()).unwrap();
+        assert_eq!(pending_job(&root).unwrap(), PendingJob::NoLog);
+        let (_temp, empty) = runner(&[]);
+        assert_eq!(pending_job(&empty).unwrap(), PendingJob::NoLog);
+
+        let (fifo, root) = runner(&[(OLD, b"")]);
+        nix::unistd::mkfifo(&fifo.path().join("_diag").join(NEW), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert!(matches!(pending_job(&root), Err(LogError::Log { .. })), "a FIFO would block for ever");
+
+        let (link, root) = runner(&[(OLD, b"")]);
+        std::os::unix::fs::symlink(OLD, link.path().join("_diag").join(NEW)).unwrap();
+        assert!(matches!(pending_job(&root), Err(LogError::Log { .. })));
+
+        std::os::unix::fs::symlink("/var/log", temp.path().join("_diag")).unwrap();
+        let (root, _) = Dir::resolve(temp.path()).unwrap();
+        assert!(matches!(pending_job(&root), Err(LogError::Directory { .. })));
+    }
+}

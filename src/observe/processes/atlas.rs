@@ -1,0 +1,433 @@
+//! Under which names each work directory can be reached, in every mount namespace of the host.
+//!
+//! A process's links are text of the namespace in which the named mount lives. So a work directory is first placed on its
+//! filesystem (superblock, and path from that filesystem's own root), found by mount id: on btrfs `st_dev` differs from what
+//! mountinfo shows. Then, per namespace, every mount of the same superblock that covers the place gives it one more name.
+//!
+//! A mount whose root is the work directory or lies inside it is itself evidence (a container job has `_work` at `/__w`);
+//! copies of the host's own mount tree, as services with `PrivateTmp` get them, are not.
+//!
+//! Names that come from mounts of something *above* the work directory hold for every process: descriptors travel between
+//! namespaces. Names of evidence-mounts hold in their own namespace only, where they may be as short as `/`.
+
+use super::mountinfo::{self, Mount};
+use super::prefixes::{Prefixes, below, join};
+use crate::model::{FilesystemId, ProcessId, Runner, Unlocated, Work};
+use crate::sys::dir::stat_at;
+use crate::sys::process_dir::open_named;
+use rustix::fs::AtFlags;
+use std::collections::HashMap;
+use std::os::fd::AsFd as _;
+use std::os::unix::ffi::OsStrExt as _;
+use std::sync::Arc;
+
+/// Where a work directory lies.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Place {
+    pub(super) runner: usize,
+    pub(super) device: FilesystemId,
+    /// From the root of its filesystem.
+    pub(super) in_filesystem: Vec<u8>,
+    /// As our own namespace names it.
+    pub(super) path: Vec<u8>,
+}
+
+impl Place {
+    /// Whether neither lies in the other.
+    pub(super) fn is_apart_from(&self, device: FilesystemId, in_filesystem: &[u8]) -> bool {
+        self.device != device
+            || (below(in_filesystem, &self.in_filesystem).is_none()
+                && below(&self.in_filesystem, in_filesystem).is_none())
+    }
+}
+
+/// Places every work directory that is there, by our own mounts.
+pub(super) fn locate(own: &[Mount<'_>], runners: &[Runner]) -> (Vec<Place>, Vec<Unlocated>) {
+    let mut places = Vec::new();
+    let mut unlocated = Vec::new();
+    for (runner, given) in runners.iter().enumerate() {
+        let Work::Present(work) = &given.work else { continue };
+        let status = open_named(&work.path).and_then(|dir| stat_at(dir.as_fd(), c"", AtFlags::EMPTY_PATH));
+        let place = match status {
+            Err(error) => Err(error.to_string()),
+            Ok(status) if status.id != work.id => Err("another directory has taken its place".to_owned()),
+            Ok(status) => own
+                .iter()
+                .find(|mount| mount.id == status.mount_id)
+                .and_then(|mount| place_by(mount, work.path.as_os_str().as_bytes()))
+                .ok_or_else(|| "its mount is not listed".to_owned()),
+        };
+        match place {
+            Ok((device, in_filesystem)) => {
+                let path = work.path.as_os_str().as_bytes().to_vec();
+                places.push(Place { runner, device, in_filesystem, path });
+            }
+            Err(reason) => unlocated.push(Unlocated { runner, reason }),
+        }
+    }
+    (places, unlocated)
+}
+
+/// Where `path`, which lies on `mount`, is on its filesystem.
+pub(super) fn place_by(mount: &Mount<'_>, path: &[u8]) -> Option<(FilesystemId, Vec<u8>)> {
+    Some((mount.device, join(&mount.root, below(path, &mount.point)?)))
+}
+
+/// A mount that concerns a work directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Seen {
+    pub(super) runner: usize,
+    pub(super) process: ProcessId,
+    pub(super) comm: String,
+    pub(super) point: Vec<u8>,
+    pub(super) inside: Vec<u8>,
+}
+
+/// All that is known of namespaces and names.
+#[derive(Debug)]
+pub(super) struct Atlas {
+    pub(super) places: Vec<Place>,
+    /// Per place: where our own namespace has exactly it mounted (a disk of its own, or a bind mount that makes it).
+    homes: Vec<Option<Vec<u8>>>,
+    /// What our own namespace has at `/`.
+    own_root: Option<(FilesystemId, Vec<u8>)>,
+    /// Names that hold everywhere.
+    pub(super) shared: Prefixes,
+    /// A shared name has been learnt since this was last reset: what was compared before must be compared again.
+    pub(super) grown: bool,
+    namespaces: HashMap<Vec<u8>, Namespace>,
+    pub(super) seen: Vec<Seen>,
+}
+
+#[derive(Debug, Clone)]
+struct Namespace {
+    /// Read through a process that is not chrooted: mountinfo hides what lies outside a process's root.
+    whole: bool,
+    local: Arc<Prefixes>,
+}
+
+impl Atlas {
+    pub(super) fn new(own: &[Mount<'_>], places: Vec<Place>) -> Self {
+        let homes = places
+            .iter()
+            .map(|place| {
+                let is_home = |mount: &&Mount<'_>| {
+                    mount.device == place.device
+                        && *mount.root == *place.in_filesystem
+                        && *mount.point == *place.path
+                };
+                own.iter().find(is_home).map(|mount| mount.point.to_vec())
+            })
+            .collect();
+        let mut shared = Prefixes::default();
+        for place in &places {
+            shared.add(&place.path, place.runner);
+        }
+        Self {
+            homes,
+            own_root: root_of(own, b"/"),
+            places,
+            shared,
+            grown: false,
+            namespaces: HashMap::new(),
+            seen: Vec::new(),
+        }
+    }
+
+    /// The names that hold in a namespace only, if it is known well enough for a process with this root.
+    pub(super) fn known(&self, namespace: &[u8], root: &[u8]) -> Option<Arc<Prefixes>> {
+        let known = self.namespaces.get(namespace)?;
+        (known.whole || root != b"/").then(|| Arc::clone(&known.local))
+    }
+
+    /// Forgets the namespaces but not the names, for another pass.
+    pub(super) fn begin_again(&mut self) {
+        self.namespaces.clear();
+        self.grown = false;
+    }
+
+    /// Learns a namespace from the mounts that `process`, whose root directory is `root`, sees.
+    pub(super) fn learn(
+        &mut self,
+        namespace: &[u8],
+        root: &[u8],
+        mounts: &[Mount<'_>],
+        process: ProcessId,
+        comm: &str,
+    ) -> Arc<Prefixes> {
+        let mut survey =
+            Survey { root, wide: Prefixes::default(), local: Prefixes::default(), seen: Vec::new() };
+        let same_tree = self.own_root.is_some() && root_of(mounts, root) == self.own_root;
+        for (place, home) in self.places.iter().zip(&self.homes) {
+            survey.cover(place, mounts, home.as_deref().filter(|_| same_tree));
+        }
+        survey.mounts_inside(&self.places, mounts);
+        survey.overlays(&self.places, &self.shared, mounts);
+        for place in &self.places {
+            for name in survey.wide.of(place.runner) {
+                self.grown |= self.shared.add(name, place.runner);
+            }
+        }
+        for (runner, point, inside) in survey.seen {
+            if !self.seen.iter().any(|seen| (seen.runner, &seen.point) == (runner, &point)) {
+                self.seen.push(Seen { runner, process, comm: comm.to_owned(), point, inside });
+            }
+        }
+        let local = Arc::new(survey.local);
+        let replaced = self
+            .namespaces
+            .insert(namespace.to_vec(), Namespace { whole: root == b"/", local: Arc::clone(&local) });
+        // Processes of this namespace have been compared with the narrower view.
+        self.grown |= replaced.is_some();
+        local
+    }
+}
+
+/// What is mounted at the root of the namespace.
+fn root_of(mounts: &[Mount<'_>], root: &[u8]) -> Option<(FilesystemId, Vec<u8>)> {
+    if root != b"/" {
+        return None;
+    }
+    mounts.iter().rfind(|mount| *mount.point == *b"/").map(|mount| (mount.device, mount.root.to_vec()))
+}
+
+/// One namespace being read.
+struct Survey<'r> {
+    /// The reading process's root: mount points are relative to it.
+    root: &'r [u8],
+    wide: Prefixes,
+    local: Prefixes,
+    /// Runner, mount point, which part of the work directory.
+    seen: Vec<(usize, Vec<u8>, Vec<u8>)>,
+}
+
+impl Survey<'_> {
+    fn point(&self, mount: &Mount<'_>) -> Vec<u8> {
+        if mount.point.starts_with(b"/") {
+            join(self.root, below(&mount.point, b"/").unwrap_or(b""))
+        } else {
+            mount.point.to_vec()
+        }
+    }
+
+    /// The names that mounts of the place's own superblock give it.
+    fn cover(&mut self, place: &Place, mounts: &[Mount<'_>], home: Option<&[u8]>) {
+        let (mut exact, mut parts) = (Vec::new(), Vec::new());
+        let mut names = Vec::new();
+        for mount in mounts.iter().filter(|mount| mount.device == place.device) {
+            let point = self.point(mount);
+            match below(&place.in_filesystem, &mount.root) {
+                Some(b"") => exact.push(point),
+                Some(rest) => names.push(join(&point, rest)),
+                None => {
+                    if let Some(rest) = below(&mount.root, &place.in_filesystem) {
+                        parts.push((point, join(&place.path, rest)));
+                    }
+                }
+            }
+        }
+        // A bind mount of the work directory onto itself (as ReadWritePaths= makes one) adds no name to those it has.
+        for point in exact {
+            if names.contains(&point) || home == Some(&point) {
+                names.push(point);
+            } else {
+                parts.push((point, place.path.clone()));
+            }
+        }
+        for name in names {
+            self.wide.add(&name, place.runner);
+        }
+        for (point, inside) in parts {
+            self.local.add(&point, place.runner);
+            self.seen.push((place.runner, point, inside));
+        }
+    }
+
+    /// Mounts of whatever filesystem, strictly inside a work directory.
+    fn mounts_inside(&mut self, places: &[Place], mounts: &[Mount<'_>]) {
+        for mount in mounts {
+            let point = self.point(mount);
+            if !self.wide.hold(&point) && !self.local.hold(&point) {
+                continue;
+            }
+            for place in places {
+                let names = self.wide.of(place.runner).chain(self.local.of(place.runner));
+                let rest = names.filter_map(|name| below(&point, name)).find(|rest| !rest.is_empty());
+                if let Some(inside) = rest.map(|rest| join(&place.path, rest)) {
+                    self.seen.push((place.runner, point.clone(), inside));
+                }
+            }
+        }
+    }
+
+    /// Overlays over a part of a work directory are evidence; overlays over something above it give it one more name. Layers
+    /// are the text that mount(2) was given, in whichever namespace that was; a relative one cannot be placed and says
+    /// nothing.
+    fn overlays(&mut self, places: &[Place], shared: &Prefixes, mounts: &[Mount<'_>]) {
+        for mount in mounts.iter().filter(|mount| mount.kind == b"overlay") {
+            let point = self.point(mount);
+            for layer in mountinfo::overlay_layers(mount.options) {
+                if !layer.starts_with(b"/") {
+                    continue;
+                }
+                for place in places {
+                    let names: Vec<Vec<u8>> = (self.wide.of(place.runner))
+                        .chain(self.local.of(place.runner))
+                        .chain(shared.of(place.runner))
+                        .map(<[u8]>::to_vec)
+                        .collect();
+                    for name in names {
+                        if let Some(rest) = below(&layer, &name) {
+                            self.seen.push((place.runner, point.clone(), join(&place.path, rest)));
+                        } else if let Some(rest) = below(&name, &layer) {
+                            self.wide.add(&join(&point, rest), place.runner);
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Pid, StartTime};
+
+    const HOST: &[u8] = b"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / /data rw - ext4 /dev/b rw\n";
+
+    fn place(runner: usize, minor: u32, in_filesystem: &str, path: &str) -> Place {
+        let device = FilesystemId { major: 8, minor };
+        Place { runner, device, in_filesystem: in_filesystem.into(), path: path.into() }
+    }
+
+    fn atlas(own: &[u8], places: Vec<Place>) -> Atlas {
+        let own = mountinfo::parse(own).unwrap();
+        Atlas::new(&own, places)
+    }
+
+    fn learn(atlas: &mut Atlas, root: &str, text: &[u8]) -> Arc<Prefixes> {
+        let mounts = mountinfo::parse(text).unwrap();
+        let process = ProcessId { pid: Pid(7), start: StartTime(1) };
+        atlas.learn(b"mnt:[2]", root.as_bytes(), &mounts, process, "x")
+    }
+
+    /// Runner, mount point, inside.
+    fn seen(atlas: &Atlas) -> Vec<(usize, String, String)> {
+        let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
+        let mut seen: Vec<_> =
+            atlas.seen.iter().map(|seen| (seen.runner, text(&seen.point), text(&seen.inside))).collect();
+        seen.sort();
+        seen
+    }
+
+    fn two_runners() -> Vec<Place> {
+        vec![place(0, 2, "/r1/_work", "/data/r1/_work"), place(1, 2, "/r10/_work", "/data/r10/_work")]
+    }
+
+    #[test]
+    fn a_container_that_has_the_work_directory_is_evidence_for_that_runner_alone() {
+        let mut atlas = atlas(HOST, two_runners());
+        let text = b"9 0 0:40 / / rw - overlay overlay rw,lowerdir=/var/l,upperdir=/var/u,workdir=/var/w\n\
+                     10 9 8:2 /r1/_work /__w rw - ext4 /dev/b rw\n\
+                     11 9 8:2 /r1/_work/_temp /github rw - ext4 /dev/b rw\n";
+        let local = learn(&mut atlas, "/", text);
+        assert_eq!(
+            seen(&atlas),
+            [
+                (0, "/__w".into(), "/data/r1/_work".into()),
+                (0, "/github".into(), "/data/r1/_work/_temp".into())
+            ]
+        );
+        assert!(local.hold(b"/__w/x") && local.hold(b"/github") && !local.hold(b"/data/r10/_work"));
+        assert!(!atlas.grown, "names of evidence hold in their namespace only");
+    }
+
+    #[test]
+    fn a_private_copy_of_the_host_is_no_evidence() {
+        let mut atlas = atlas(HOST, two_runners());
+        let text = [HOST, b"12 1 8:1 /tmp/systemd-private/tmp /tmp rw - ext4 /dev/a rw\n"].concat();
+        learn(&mut atlas, "/", &text);
+        assert_eq!(seen(&atlas), []);
+        assert!(!atlas.grown, "nothing new was learnt");
+    }
+
+    #[test]
+    fn a_work_directory_with_its_own_disk_and_the_copies_of_that_mount_are_no_evidence() {
+        let own = [HOST, b"3 2 8:3 / /data/r1/_work rw - ext4 /dev/c rw\n"].concat();
+        let mut atlas = atlas(&own, vec![place(0, 3, "/", "/data/r1/_work")]);
+        learn(&mut atlas, "/", &own);
+        assert_eq!(seen(&atlas), []);
+        let container = b"9 0 0:40 / / rw - overlay o rw\n10 9 8:3 / /data/r1/_work rw - ext4 /dev/c rw\n";
+        learn(&mut atlas, "/", container);
+        assert_eq!(seen(&atlas), [(0, "/data/r1/_work".into(), "/data/r1/_work".into())]);
+    }
+
+    #[test]
+    fn a_bind_onto_itself_is_no_evidence_and_a_second_name_is() {
+        let mut atlas = atlas(HOST, two_runners());
+        let unit = [HOST, b"4 2 8:2 /r1/_work /data/r1/_work rw - ext4 /dev/b rw\n"].concat();
+        learn(&mut atlas, "/", &unit);
+        assert_eq!(seen(&atlas), []);
+        let alias = [HOST, b"5 2 8:2 /r1/_work /mnt rw - ext4 /dev/b rw\n"].concat();
+        learn(&mut atlas, "/", &alias);
+        assert_eq!(seen(&atlas), [(0, "/mnt".into(), "/data/r1/_work".into())]);
+    }
+
+    #[test]
+    fn any_mount_strictly_inside_is_evidence() {
+        let mut atlas = atlas(HOST, two_runners());
+        let text = [HOST, b"6 2 0:50 / /data/r10/_work/a/tmp rw - tmpfs t rw\n"].concat();
+        learn(&mut atlas, "/", &text);
+        assert_eq!(seen(&atlas), [(1, "/data/r10/_work/a/tmp".into(), "/data/r10/_work/a/tmp".into())]);
+    }
+
+    #[test]
+    fn a_mount_of_a_parent_gives_a_name_that_holds_everywhere() {
+        let mut atlas = atlas(HOST, two_runners());
+        learn(&mut atlas, "/", b"9 0 0:40 / / rw - overlay o rw\n10 9 8:2 / /host rw - ext4 /dev/b rw\n");
+        assert_eq!(seen(&atlas), []);
+        assert!(atlas.grown && atlas.shared.hold(b"/host/r1/_work/x") && !atlas.shared.hold(b"/host/r1"));
+    }
+
+    #[test]
+    fn a_chrooted_view_is_put_below_its_root_and_replaced_by_the_whole_one() {
+        let mut atlas = atlas(HOST, two_runners());
+        let local = learn(&mut atlas, "/jail", b"10 9 8:2 /r1/_work /w rw - ext4 /dev/b rw\n");
+        assert!(local.hold(b"/jail/w/x"));
+        assert!(atlas.known(b"mnt:[2]", b"/jail").is_some());
+        assert!(atlas.known(b"mnt:[2]", b"/").is_none(), "mounts outside the jail are not known yet");
+        learn(&mut atlas, "/", HOST);
+        assert!(atlas.grown && atlas.known(b"mnt:[2]", b"/").is_some());
+    }
+
+    #[test]
+    fn overlays_over_a_part_and_over_the_whole() {
+        let mut atlas = atlas(HOST, two_runners());
+        let text =
+            b"9 0 0:40 / / rw - overlay o rw,lowerdir=/data/r1/_work/rootfs:/l2,upperdir=/u,workdir=/w\n";
+        learn(&mut atlas, "/", text);
+        assert_eq!(seen(&atlas), [(0, "/".into(), "/data/r1/_work/rootfs".into())]);
+        let text = b"9 0 0:41 / /merged rw - overlay o rw,lowerdir=/data,upperdir=/u,workdir=/w\n";
+        learn(&mut atlas, "/", text);
+        assert_eq!(seen(&atlas).len(), 1);
+        assert!(atlas.shared.hold(b"/merged/r10/_work/x"));
+    }
+
+    #[test]
+    fn apart_means_neither_in_the_other() {
+        let place = place(0, 2, "/r1/_work", "/data/r1/_work");
+        let device = place.device;
+        for (path, apart) in [
+            ("/r1/_work", false),
+            ("/r1/_work/x", false),
+            ("/r1", false),
+            ("/", false),
+            ("/r1/_work2", true),
+            ("/r10/_work", true),
+        ] {
+            assert_eq!(place.is_apart_from(device, path.as_bytes()), apart, "{path}");
+        }
+        assert!(place.is_apart_from(FilesystemId { major: 8, minor: 9 }, b"/r1/_work"));
+    }
+}

@@ -1,0 +1,226 @@
+//! Whose a `Runner.Worker` or `Runner.Listener` is.
+//!
+//! The executable decides: `<root>/bin*/Runner.Worker`, where `<root>` is looked up as the process itself sees it and compared
+//! by identity, so that bind mounts match and `runner-1` is never taken for `runner-10`. A Worker of a runner that was not
+//! given is somebody else's only when that runner's own work directory provably overlaps none of the given ones. Whatever
+//! cannot be shown leaves the Worker unattributed, which protects every runner.
+
+use super::atlas::{Place, place_by};
+use super::mountinfo;
+use super::prefixes::{below, join};
+use super::scan::WORKER;
+use crate::model::{Attribution, FileId, Runner, Work};
+use crate::sys::dir::stat_at;
+use crate::sys::process::LookError;
+use crate::sys::process_dir::{ProcessDir, link_buffer, open_in_root, place_of, read_beneath};
+use rustix::fs::AtFlags;
+use std::ffi::OsStr;
+use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// `.runner` holds a dozen short strings.
+const SETTINGS_LIMIT: u64 = 64 << 10;
+
+/// The runner's root that an executable's text implies: `<root>/bin*/<name>`. A removed executable counts (self-updates
+/// remove the old directory under a running Worker).
+pub(super) fn implied_root<'t>(exe: &'t [u8], name: &[u8]) -> Option<&'t [u8]> {
+    let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
+    let bin = exe.strip_suffix(name)?.strip_suffix(b"/")?;
+    let slash = bin.iter().rposition(|&byte| byte == b'/')?;
+    let (root, bin) = (&bin[..slash], &bin[slash + 1..]);
+    bin.starts_with(b"bin").then_some(if root.is_empty() { b"/" } else { root })
+}
+
+/// Which of the runners a process with the executable `name` belongs to, if any.
+pub(super) fn runner_of(
+    dir: &ProcessDir,
+    name: &[u8],
+    runners: &[Runner],
+) -> Result<Option<usize>, LookError> {
+    let mut buffer = link_buffer();
+    let exe = dir.link(c"exe", &mut buffer)?.to_vec();
+    let Some(root) = implied_root(&exe, name) else { return Ok(None) };
+    Ok(match open_root(dir, root) {
+        Ok((_, id)) => runners.iter().position(|runner| runner.root_id == id),
+        Err(_) => by_text(dir, root, runners),
+    })
+}
+
+/// Whose job a Worker runs. `places` are the given runners' work directories, `None` when not all of them could be placed.
+pub(super) fn attribute(
+    dir: &ProcessDir,
+    runners: &[Runner],
+    places: Option<&[Place]>,
+) -> Result<Attribution, LookError> {
+    let mut buffer = link_buffer();
+    let exe = match dir.link(c"exe", &mut buffer) {
+        Ok(exe) => exe.to_vec(),
+        Err(LookError::Gone(pid)) => {
+            // Gone is also said of one that is about to end; as long as it is there it may have children at work.
+            return if dir.identify()?.is_zombie {
+                Err(LookError::Gone(pid))
+            } else {
+                Ok(Attribution::Unattributed("its executable is not shown".to_owned()))
+            };
+        }
+        Err(LookError::Hidden { source, .. }) => {
+            return Ok(Attribution::Unattributed(format!("its executable cannot be read: {source}")));
+        }
+    };
+    let Some(root) = implied_root(&exe, WORKER) else {
+        if !exe.ends_with(b"/Runner.Worker") && dir.comm(&mut [0; 64])? != WORKER {
+            // A child that had inherited its Worker's name when it was listed, and runs its own program by now.
+            return Err(LookError::Gone(dir.pid()));
+        }
+        let exe = String::from_utf8_lossy(&exe);
+        return Ok(Attribution::Unattributed(format!("its executable is {exe}, which lies in no runner")));
+    };
+    let shown = String::from_utf8_lossy(root).into_owned();
+    match open_root(dir, root) {
+        Ok((handle, id)) => {
+            if let Some(runner) = runners.iter().position(|runner| runner.root_id == id) {
+                return Ok(Attribution::Runner(runner));
+            }
+            Ok(match elsewhere(dir, &handle, root, places) {
+                Ok(work) => Attribution::Elsewhere(format!("{shown}, which works in {}", work.display())),
+                Err(reason) => Attribution::Unattributed(format!("it is of {shown}: {reason}")),
+            })
+        }
+        Err(error) => Ok(match by_text(dir, root, runners) {
+            Some(runner) => Attribution::Runner(runner),
+            None => Attribution::Unattributed(format!("{shown} cannot be looked at: {error}")),
+        }),
+    }
+}
+
+/// The same text in our own mount namespace is the same directory, even one that cannot be opened.
+fn by_text(dir: &ProcessDir, root: &[u8], runners: &[Runner]) -> Option<usize> {
+    let mut theirs = link_buffer();
+    let ours = std::fs::read_link("/proc/self/ns/mnt").ok()?;
+    if dir.link(c"ns/mnt", &mut theirs).ok()? != ours.as_os_str().as_bytes() {
+        return None;
+    }
+    runners.iter().position(|runner| runner.root.as_os_str().as_bytes() == root)
+}
+
+/// The directory that `path`, a text of the process's links, names in its world; and which it is.
+fn open_root(dir: &ProcessDir, path: &[u8]) -> Result<(OwnedFd, FileId), std::io::Error> {
+    let (world, beneath) = enter(dir, path)?;
+    let handle = open_in_root(world.as_fd(), &beneath)?;
+    let id = identity(handle.as_fd())?;
+    Ok((handle, id))
+}
+
+/// The process's root directory, and `path` as it is named from there. Link texts begin at the namespace's root, which is
+/// not a chrooted process's.
+fn enter(dir: &ProcessDir, path: &[u8]) -> std::io::Result<(OwnedFd, PathBuf)> {
+    let world = dir.open_link(c"root").map_err(std::io::Error::other)?;
+    let mut buffer = link_buffer();
+    let root = dir.link(c"root", &mut buffer).map_err(std::io::Error::other)?;
+    let beneath =
+        below(path, root).ok_or_else(|| std::io::Error::other("it lies outside the process's root"))?;
+    let beneath = if beneath.is_empty() { b"/" } else { beneath };
+    Ok((world, PathBuf::from(OsStr::from_bytes(beneath))))
+}
+
+fn identity(handle: BorrowedFd<'_>) -> std::io::Result<FileId> {
+    Ok(stat_at(handle, c"", AtFlags::EMPTY_PATH)?.id)
+}
+
+/// The work directory of a runner that was not given, when it provably overlaps none of the given ones.
+fn elsewhere(
+    dir: &ProcessDir,
+    handle: &OwnedFd,
+    root: &[u8],
+    places: Option<&[Place]>,
+) -> Result<PathBuf, String> {
+    let places = places.ok_or("not all work directories could be located to compare with")?;
+    let settings = read_beneath(handle.as_fd(), c".runner", SETTINGS_LIMIT)
+        .map_err(|error| format!("its .runner cannot be read: {error}"))?;
+    let work_folder = work_folder(&settings)?;
+    let (world, beneath) = enter(dir, root).map_err(|error| error.to_string())?;
+    let work = open_in_root(world.as_fd(), &beneath.join(&work_folder))
+        .map_err(|error| format!("its work directory {work_folder:?} cannot be opened: {error}"))?;
+    let status = stat_at(work.as_fd(), c"", AtFlags::EMPTY_PATH).map_err(|error| error.to_string())?;
+    let text = place_of(work.as_fd()).map_err(|error| error.to_string())?;
+
+    let mut buffer = link_buffer();
+    let process_root = dir.link(c"root", &mut buffer).map_err(|error| error.to_string())?;
+    let mut mountinfo = Vec::new();
+    dir.read(c"mountinfo", 64 << 20, &mut mountinfo).map_err(|error| error.to_string())?;
+    let mounts = mountinfo::parse(&mountinfo).ok_or("its mountinfo cannot be parsed")?;
+    let (device, in_filesystem) = mounts
+        .into_iter()
+        .find(|mount| mount.id == status.mount_id)
+        .and_then(|mut mount| {
+            mount.point = join(process_root, below(&mount.point, b"/")?).into();
+            place_by(&mount, &text)
+        })
+        .ok_or("the mount of its work directory is not listed")?;
+    if places.iter().all(|place| place.is_apart_from(device, &in_filesystem)) {
+        Ok(PathBuf::from(OsStr::from_bytes(&text)))
+    } else {
+        Err("its work directory overlaps another runner's".to_owned())
+    }
+}
+
+/// `workFolder` of a `.runner`: JSON with a byte order mark, keys in any case.
+fn work_folder(settings: &[u8]) -> Result<PathBuf, String> {
+    let json = settings.strip_prefix(b"\xef\xbb\xbf").unwrap_or(settings);
+    let settings: serde_json::Map<String, serde_json::Value> =
+        serde_json::from_slice(json).map_err(|_| "its .runner is not a JSON object".to_owned())?;
+    let mut values =
+        settings.iter().filter(|(key, _)| key.eq_ignore_ascii_case("workFolder")).map(|(_, value)| value);
+    match (values.next().and_then(serde_json::Value::as_str), values.next()) {
+        (Some(folder), None) if !folder.is_empty() => Ok(Path::new(folder).to_owned()),
+        (_, Some(_)) => Err("its .runner names its work directory twice".to_owned()),
+        _ => Err("its .runner names no work directory".to_owned()),
+    }
+}
+
+/// Whether every runner whose work directory is there has been placed.
+pub(super) fn all_placed<'p>(places: &'p [Place], runners: &[Runner]) -> Option<&'p [Place]> {
+    let present = runners.iter().filter(|runner| matches!(runner.work, Work::Present(_))).count();
+    (places.len() == present).then_some(places)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_runner_is_told_by_the_place_of_its_executable() {
+        for (exe, root) in [
+            ("/r/bin/Runner.Worker", Some("/r")),
+            ("/r/bin.2.336.0/Runner.Worker", Some("/r")),
+            ("/r/bin.2.336.0/Runner.Worker (deleted)", Some("/r")),
+            ("/bin/Runner.Worker", Some("/")),
+            ("/r/a (deleted)/bin/Runner.Worker", Some("/r/a (deleted)")),
+            ("/r/sbin/Runner.Worker", None),
+            ("/r/bin/xRunner.Worker", None),
+            ("/r/bin/Runner.Worker2", None),
+            ("/usr/bin/qemu-aarch64", None),
+            ("Runner.Worker", None),
+            ("", None),
+        ] {
+            assert_eq!(implied_root(exe.as_bytes(), WORKER), root.map(str::as_bytes), "{exe}");
+        }
+    }
+
+    #[test]
+    fn settings_are_read_in_every_style_and_doubt_is_an_error() {
+        for (text, folder) in [
+            ("\u{feff}{\"agentName\":\"a\",\"workFolder\":\"_work\"}", Some("_work")),
+            ("{\"AgentId\":\"7\",\"WorkFolder\":\"/srv/w\"}", Some("/srv/w")),
+            ("{\"workFolder\":\"a\",\"WorkFolder\":\"b\"}", None),
+            ("{\"workFolder\":7}", None),
+            ("{\"workFolder\":\"\"}", None),
+            ("{}", None),
+            ("[]", None),
+            ("", None),
+        ] {
+            assert_eq!(work_folder(text.as_bytes()).ok(), folder.map(PathBuf::from), "{text}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! Which runner's job this very process runs for: by ancestry, never by environment variables, which a job can set.
+//!
+//! The nearest ancestor whose executable is `<root>/bin*/Runner.Worker` decides. A job can put such a file anywhere; whether
+//! `<root>` is one of the administrator's roots is the caller's to check.
+
+use super::attribution::implied_root;
+use super::scan::WORKER;
+use crate::model::{Pid, ProcessId};
+use crate::sys::process::{Identity, LookError, Proc};
+use crate::sys::process_dir::{Processes, link_buffer};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
+
+/// No real chain is as long: `systemd`, `runsvc.sh`, `node`, Listener, Worker, `bash`, a script, us.
+const DEPTH: usize = 64;
+
+/// The runner that this process works for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OwnRunner {
+    /// Its root directory, as its Worker's executable names it.
+    pub root: PathBuf,
+    /// Its Worker.
+    pub worker: ProcessId,
+    /// This process, its ancestors up to the Worker, and the Worker's parent, its Listener: none is a stranger to the job.
+    pub lineage: Vec<ProcessId>,
+}
+
+/// Why our own runner cannot be told.
+#[derive(Debug, thiserror::Error)]
+pub enum LineageError {
+    /// No ancestor is a Worker: not run by a job.
+    #[error("none of the {ancestors} ancestors of this process is a Runner.Worker")]
+    NoWorker {
+        /// How many there are.
+        ancestors: usize,
+    },
+    /// An ancestor is named like a Worker and its executable is not one, or is not shown.
+    #[error("process {worker} is named Runner.Worker, but its executable does not show whose: {reason}")]
+    Unclear {
+        /// Which.
+        worker: Pid,
+        /// What stands against it.
+        reason: String,
+    },
+    /// The chain of parents does not end.
+    #[error("this process has more than {DEPTH} ancestors")]
+    TooDeep,
+    /// A parent is younger than its child: it ended, and its pid was given away while we looked.
+    #[error("the parent of process {child} ended meanwhile")]
+    Changed {
+        /// Whose.
+        child: Pid,
+    },
+    /// The procfs does not show ourselves.
+    #[error("this process cannot be found in {}: {source}", proc.display())]
+    NotShown {
+        /// Where it was looked for.
+        proc: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// An ancestor cannot be read.
+    #[error(transparent)]
+    Look(#[from] LookError),
+}
+
+/// Finds our own runner. Two small reads for each ancestor.
+///
+/// # Errors
+/// [`LineageError`]; every one means that nothing may be pruned in a job's name.
+pub fn own_runner(proc: &Proc) -> Result<OwnRunner, LineageError> {
+    let not_shown = |source| LineageError::NotShown { proc: proc.root().to_owned(), source };
+    let processes = Processes::open(proc).map_err(not_shown)?;
+    let own = own_pid(proc).map_err(not_shown)?;
+    let mut lineage: Vec<ProcessId> = Vec::with_capacity(16);
+    let mut next = own;
+    // The parent of pid 1, and of what was started from another pid namespace, is 0.
+    while next.0 > 0 {
+        if lineage.len() == DEPTH {
+            return Err(LineageError::TooDeep);
+        }
+        let dir = processes.process(next)?;
+        let identity = dir.identify()?;
+        if let Some(child) = lineage.last()
+            && identity.id.start > child.start
+        {
+            return Err(LineageError::Changed { child: child.pid });
+        }
+        lineage.push(identity.id);
+        if next != own {
+            let mut buffer = link_buffer();
+            if let Some(root) = is_worker(&identity, dir.link(c"exe", &mut buffer))? {
+                // A Worker whose Listener has ended is a Worker all the same.
+                let listener = processes.process(identity.parent).and_then(|dir| dir.identify());
+                lineage.extend(listener.map(|listener| listener.id));
+                return Ok(OwnRunner { root, worker: identity.id, lineage });
+            }
+        }
+        next = identity.parent;
+    }
+    Err(LineageError::NoWorker { ancestors: lineage.len().saturating_sub(1) })
+}
+
+/// Our pid as the procfs counts.
+pub(super) fn own_pid(proc: &Proc) -> io::Result<Pid> {
+    let link = std::fs::read_link(proc.root().join("self"))?;
+    let pid = link.to_str().and_then(|text| text.parse().ok()).filter(|pid| *pid > 0);
+    pid.map(Pid).ok_or_else(|| io::Error::other("its `self` names no process"))
+}
+
+/// The root of the runner whose Worker this is, if it is one.
+fn is_worker(identity: &Identity, exe: Result<&[u8], LookError>) -> Result<Option<PathBuf>, LineageError> {
+    let by_name = identity.comm.as_bytes() == WORKER;
+    let unclear = |reason| LineageError::Unclear { worker: identity.id.pid, reason };
+    match exe {
+        Ok(exe) => match implied_root(exe, WORKER) {
+            Some(root) => Ok(Some(PathBuf::from(OsStr::from_bytes(root)))),
+            None if by_name => Err(unclear(format!("it is {}", String::from_utf8_lossy(exe)))),
+            None => Ok(None),
+        },
+        // Of an ancestor that runs as somebody else (sudo, the service manager) nothing but its name is shown.
+        Err(error) if by_name => Err(unclear(error.to_string())),
+        Err(_) => Ok(None),
+    }
+}

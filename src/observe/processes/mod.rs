@@ -1,0 +1,215 @@
+//! Who runs on this host, and who uses which runner's work directory.
+//!
+//! Invariants: nothing is written, signalled or traced; command lines and environments are not read (but for
+//! [`environ_names_hook`]); what cannot be read is said ([`ProcessFacts::visibility`]) and never taken for absence; what has
+//! ended while it was read is no evidence. One scan serves all runners. What the facts mean is decided elsewhere.
+//!
+//! Known limits, all of the kernel's making: files that a process holds through io_uring, an unreceived SCM_RIGHTS message, a
+//! loop device or a swap area have no name below `/proc/PID`; a bind mount that was detached lazily (`umount -l`) has no
+//! mount point to compare with.
+
+mod atlas;
+mod attribution;
+mod environment;
+mod lineage;
+mod mapped;
+mod mountinfo;
+mod prefixes;
+mod scan;
+mod visibility;
+
+pub use environment::{HookVariable, environ_names_hook};
+pub use lineage::{LineageError, OwnRunner, own_runner};
+
+use crate::model::{Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Visibility, WorkerSeen};
+use crate::sys::process::{LookError, Proc};
+use crate::sys::process_dir::{ProcessDir, Processes};
+use atlas::{Atlas, Place};
+use scan::{Found, LISTENER, WORKER};
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::PathBuf;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, SystemTime};
+use visibility::{Hidden, obstacles, verdict};
+
+/// How often the walk is repeated because a namespace gave a work directory a new name. Two are the rule on hosts with
+/// containers; a host that grows names faster than they are read is not visible.
+const PASSES: usize = 4;
+
+/// Looks at every process once, for all runners.
+pub fn observe(proc: &Proc, runners: &[Runner]) -> ProcessFacts {
+    let own_mounts = std::fs::read(proc.root().join("self/mountinfo")).ok();
+    let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
+    let mut reasons = obstacles(proc, own_mounts.as_deref());
+    let (places, unlocated) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
+    let atlas = Mutex::new(Atlas::new(own_mounts.as_deref().unwrap_or_default(), places));
+    drop(own_mounts);
+
+    let processes = match Processes::open(proc) {
+        Ok(processes) => processes,
+        Err(error) => {
+            reasons.push(format!("{} cannot be opened: {error}", proc.root().display()));
+            return blind(reasons, unlocated);
+        }
+    };
+    let own = match lineage::own_pid(proc) {
+        Ok(own) => Some(own),
+        Err(error) => {
+            reasons.push(format!("we are not in {}: {error}", proc.root().display()));
+            None
+        }
+    };
+    let mut found = Found::default();
+    for pass in 0.. {
+        let pids = match processes.pids() {
+            Ok(pids) => pids,
+            Err(error) => {
+                reasons.push(format!("{} cannot be listed: {error}", proc.root().display()));
+                return blind(reasons, unlocated);
+            }
+        };
+        if let Some(own) = own.filter(|own| !pids.contains(own)) {
+            // A list without ourselves may lack anybody.
+            reasons.push(format!("{} does not list ourselves, pid {own}", proc.root().display()));
+        }
+        found = scan::walk(&processes, &atlas, &pids, own);
+        let mut atlas = atlas.lock().unwrap_or_else(PoisonError::into_inner);
+        if !atlas.grown {
+            break;
+        }
+        if pass + 1 == PASSES {
+            reasons.push("mounts change faster than they can be read".to_owned());
+            break;
+        }
+        atlas.begin_again();
+    }
+    let atlas = atlas.into_inner().unwrap_or_else(PoisonError::into_inner);
+
+    let placed = unlocated.is_empty().then_some(atlas.places.as_slice());
+    let mut hidden = found.hidden;
+    let workers = workers_of(&processes, &found.workers, runners, placed, &mut hidden);
+    let listeners = listeners_of(proc, &processes, &found.listeners, runners);
+    reasons.extend(hidden.reason());
+    ProcessFacts {
+        visibility: verdict(reasons),
+        workers,
+        listeners,
+        holders: found.holders,
+        mounts: atlas.seen.into_iter().map(mount_seen).collect(),
+        unlocated,
+    }
+}
+
+fn blind(reasons: Vec<String>, unlocated: Vec<crate::model::Unlocated>) -> ProcessFacts {
+    ProcessFacts {
+        visibility: Visibility::Partial(reasons),
+        workers: Vec::new(),
+        listeners: Vec::new(),
+        holders: Vec::new(),
+        mounts: Vec::new(),
+        unlocated,
+    }
+}
+
+/// Every `Runner.Worker` by name, and whether all names could be read: the cheap question that is asked again under the
+/// host lock. Of processes with other names nothing but the name is read.
+pub fn workers(proc: &Proc, runners: &[Runner]) -> (Vec<WorkerSeen>, Visibility) {
+    let own_mounts = std::fs::read(proc.root().join("self/mountinfo")).ok();
+    let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
+    let mut reasons = obstacles(proc, own_mounts.as_deref());
+    let processes = match Processes::open(proc).and_then(|processes| Ok((processes.pids()?, processes))) {
+        Ok(listed) => listed,
+        Err(error) => {
+            reasons.push(format!("{} cannot be listed: {error}", proc.root().display()));
+            return (Vec::new(), Visibility::Partial(reasons));
+        }
+    };
+    let (pids, processes) = processes;
+    if !lineage::own_pid(proc).is_ok_and(|own| pids.contains(&own)) {
+        reasons.push(format!("{} does not list ourselves", proc.root().display()));
+    }
+    let mut hidden = Hidden::default();
+    let mut matching = Vec::new();
+    for pid in pids {
+        let mut buffer = [0; 64];
+        match processes.comm(pid, &mut buffer) {
+            Ok(WORKER) => matching.push(pid),
+            Ok(_) | Err(LookError::Gone(_)) => {}
+            Err(error) => hidden.add_unopened(pid, &error),
+        }
+    }
+    let mut seen = Vec::new();
+    if !matching.is_empty() {
+        let (places, _) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
+        let placed = attribution::all_placed(&places, runners);
+        seen = workers_of(&processes, &matching, runners, placed, &mut hidden);
+    }
+    reasons.extend(hidden.reason());
+    (seen, verdict(reasons))
+}
+
+fn workers_of(
+    processes: &Processes,
+    pids: &[Pid],
+    runners: &[Runner],
+    places: Option<&[Place]>,
+    hidden: &mut Hidden,
+) -> Vec<WorkerSeen> {
+    let seen = |dir: &ProcessDir| -> Result<WorkerSeen, LookError> {
+        let attribution: Attribution = attribution::attribute(dir, runners, places)?;
+        Ok(WorkerSeen { process: dir.identify()?.id, owner: dir.owner()?, attribution })
+    };
+    let mut workers = Vec::new();
+    for &pid in pids {
+        match processes.process(pid) {
+            Ok(dir) => match seen(&dir) {
+                Ok(worker) => workers.push(worker),
+                Err(LookError::Gone(_)) => {}
+                Err(error) => hidden.add(&dir, &error),
+            },
+            Err(LookError::Gone(_)) => {}
+            Err(error) => hidden.add_unopened(pid, &error),
+        }
+    }
+    workers
+}
+
+/// A Listener that cannot be attributed says nothing of any runner: it is no evidence, only its Worker would be.
+fn listeners_of(proc: &Proc, processes: &Processes, pids: &[Pid], runners: &[Runner]) -> Vec<ListenerSeen> {
+    if pids.is_empty() {
+        return Vec::new();
+    }
+    let Some(boot) = boot_time(proc) else { return Vec::new() };
+    let ticks_per_second = procfs::ticks_per_second().max(1);
+    pids.iter()
+        .filter_map(|&pid| {
+            let dir = processes.process(pid).ok()?;
+            let runner = attribution::runner_of(&dir, LISTENER, runners).ok()??;
+            let process = dir.identify().ok()?.id;
+            let age = Duration::from_millis(process.start.0.saturating_mul(1000) / ticks_per_second);
+            Some(ListenerSeen { process, runner, started: boot.checked_add(age)? })
+        })
+        .collect()
+}
+
+/// When the host was started (`btime` of `/proc/stat`, whole seconds).
+fn boot_time(proc: &Proc) -> Option<SystemTime> {
+    let stat = std::fs::read_to_string(proc.root().join("stat")).ok()?;
+    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+fn mount_seen(seen: atlas::Seen) -> MountSeen {
+    let path = |bytes: Vec<u8>| PathBuf::from(OsString::from_vec(bytes));
+    MountSeen {
+        runner: seen.runner,
+        process: seen.process,
+        comm: seen.comm,
+        mount_point: path(seen.point),
+        inside: path(seen.inside),
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,320 @@
+//! Each kind of evidence from its facts, beside a runner that has none of it.
+
+use super::*;
+use crate::model::{
+    FileId, FilesystemId, ForeignLock, Guarded, Holder, Job, Lease, MountSeen, ProcessFacts, ProcessId,
+    StartTime, Unlocated, WorkDir, WorkerSeen,
+};
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+fn process(pid: i32) -> ProcessId {
+    ProcessId { pid: Pid(pid), start: StartTime(1) }
+}
+
+fn at(seconds: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(seconds)
+}
+
+fn runner(number: u64) -> RunnerFacts {
+    RunnerFacts {
+        runner: Runner {
+            name: format!("runner-{number}"),
+            root: format!("/srv/actions-runner-{number}").into(),
+            root_id: FileId { dev: 1, ino: number },
+            owner: Uid(1000),
+            work: Work::Present(WorkDir {
+                path: format!("/srv/actions-runner-{number}/_work").into(),
+                id: FileId { dev: 1, ino: 100 + number },
+                owner: Uid(1000),
+                filesystem: FilesystemId { major: 8, minor: 1 },
+            }),
+        },
+        guarded: Guarded::Yes,
+        received: JobReceived::No,
+        caches: Vec::new(),
+        locks: Vec::new(),
+        leftovers: Vec::new(),
+    }
+}
+
+/// Two runners of which nothing is known.
+fn quiet() -> HostFacts {
+    HostFacts {
+        now: at(1000),
+        runners: vec![runner(1), runner(10)],
+        processes: ProcessFacts {
+            visibility: Visibility::Complete,
+            workers: Vec::new(),
+            listeners: Vec::new(),
+            holders: Vec::new(),
+            mounts: Vec::new(),
+            unlocated: Vec::new(),
+        },
+        leases: Vec::new(),
+        filesystems: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn worker(pid: i32, attribution: Attribution) -> WorkerSeen {
+    WorkerSeen { process: process(pid), owner: Uid(1000), attribution }
+}
+
+fn lease_of(runner: u64, worker: i32, state: LeaseState) -> LeaseSeen {
+    let root_id = FileId { dev: 1, ino: runner };
+    let lease = Lease {
+        worker: process(worker),
+        boot_id: "b".into(),
+        pid_namespace: 1,
+        root: "/r".into(),
+        root_id,
+        work_id: None,
+        job: Job { repository: "o/r".into(), run_id: "1".into(), job: "build".into() },
+        since: at(1),
+    };
+    LeaseSeen { file: "f".into(), owner: Uid(1000), root: Some(root_id), lease: Some(lease), state }
+}
+
+fn holder(pid: i32, path: &str) -> Holder {
+    Holder { runner: 0, process: process(pid), comm: "rustc".into(), how: HeldBy::Cwd, path: path.into() }
+}
+
+fn listener(started: u64) -> ListenerSeen {
+    ListenerSeen { process: process(50), runner: 0, started: at(started) }
+}
+
+type Change = fn(&mut HostFacts);
+
+/// What is changed, what the first runner then is, which evidence says so, and what the second runner then is.
+#[test]
+fn every_kind_of_evidence_speaks_of_its_runner() {
+    use EvidenceKind as Kind;
+    use Liveness::{Busy, Idle, Unknown};
+    let cases: Vec<(&str, Change, Liveness, Option<Kind>, Liveness)> = vec![
+        ("nothing", |_| {}, Idle, None, Idle),
+        (
+            "its Worker",
+            |f| f.processes.workers.push(worker(7, Attribution::Runner(0))),
+            Busy,
+            Some(Kind::WorkerProcess),
+            Idle,
+        ),
+        (
+            "a Worker of nobody knows whom",
+            |f| f.processes.workers.push(worker(7, Attribution::Unattributed("hidden".into()))),
+            Unknown,
+            Some(Kind::UnattributedWorker),
+            Unknown,
+        ),
+        (
+            "a Worker of a runner elsewhere",
+            |f| f.processes.workers.push(worker(7, Attribution::Elsewhere("/opt/x".into()))),
+            Idle,
+            None,
+            Idle,
+        ),
+        ("a live lease", |f| f.leases.push(lease_of(1, 7, LeaseState::Live)), Busy, Some(Kind::Lease), Idle),
+        ("a dead lease", |f| f.leases.push(lease_of(1, 7, LeaseState::Dead)), Idle, None, Idle),
+        (
+            "a lease that cannot be judged",
+            |f| f.leases.push(lease_of(1, 7, LeaseState::CannotTell("x".into()))),
+            Unknown,
+            Some(Kind::Lease),
+            Idle,
+        ),
+        (
+            "a lease by the shared work directory",
+            |f| {
+                let mut seen = lease_of(99, 7, LeaseState::Live);
+                seen.lease.as_mut().unwrap().work_id = Some(FileId { dev: 1, ino: 101 });
+                f.leases.push(seen);
+            },
+            Busy,
+            Some(Kind::Lease),
+            Idle,
+        ),
+        (
+            "garbage in the lease directory",
+            |f| {
+                let state = LeaseState::CannotTell("garbage".into());
+                f.leases.push(LeaseSeen { root: None, lease: None, ..lease_of(1, 7, state) });
+            },
+            Unknown,
+            Some(Kind::Lease),
+            Unknown,
+        ),
+        (
+            "a process inside",
+            |f| f.processes.holders.push(holder(7, "/srv/actions-runner-1/_work/r")),
+            Busy,
+            Some(Kind::ProcessInside),
+            Idle,
+        ),
+        (
+            "a mount",
+            |f| {
+                f.processes.mounts.push(MountSeen {
+                    runner: 0,
+                    process: process(7),
+                    comm: "sh".into(),
+                    mount_point: "/__w".into(),
+                    inside: "/srv/actions-runner-1/_work".into(),
+                });
+            },
+            Busy,
+            Some(Kind::MountInside),
+            Idle,
+        ),
+        (
+            "a build lock",
+            |f| {
+                f.runners[0].locks.push(ForeignLock {
+                    cache: "/c".into(),
+                    kind: LockKind::Build,
+                    state: LockState::Held,
+                    file: "/c/l".into(),
+                });
+            },
+            Busy,
+            Some(Kind::BuildLock),
+            Idle,
+        ),
+        (
+            "a directory lock that cannot be tried",
+            |f| {
+                f.runners[0].locks.push(ForeignLock {
+                    cache: "/c".into(),
+                    kind: LockKind::Directory,
+                    state: LockState::CannotTell("x".into()),
+                    file: "/c".into(),
+                });
+            },
+            Unknown,
+            Some(Kind::DirectoryLock),
+            Idle,
+        ),
+        (
+            "a job received by a live Listener",
+            |f| {
+                f.processes.listeners.push(listener(10));
+                f.runners[0].received =
+                    JobReceived::Pending { detail: "Running job: x".into(), at: Some(at(20)) };
+            },
+            Busy,
+            Some(Kind::JobReceived),
+            Idle,
+        ),
+        (
+            "a job received by a Listener that is gone",
+            |f| f.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) },
+            Idle,
+            None,
+            Idle,
+        ),
+        (
+            "a job received before the Listener was restarted",
+            |f| {
+                f.processes.listeners.push(listener(500));
+                f.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) };
+            },
+            Idle,
+            None,
+            Idle,
+        ),
+        (
+            "a Listener's log that cannot be read",
+            |f| f.runners[0].received = JobReceived::CannotTell("EIO".into()),
+            Unknown,
+            Some(Kind::JobReceived),
+            Idle,
+        ),
+        (
+            "no hook: idle, and not to be claimed",
+            |f| f.runners[0].guarded = Guarded::No("no .env".into()),
+            Idle,
+            Some(Kind::Unguarded),
+            Idle,
+        ),
+        (
+            "hidden processes",
+            |f| f.processes.visibility = Visibility::Partial(vec!["hidepid".into()]),
+            Unknown,
+            Some(Kind::Visibility),
+            Unknown,
+        ),
+        (
+            "a work directory that cannot be placed",
+            |f| f.processes.unlocated.push(Unlocated { runner: 0, reason: "x".into() }),
+            Unknown,
+            Some(Kind::Visibility),
+            Idle,
+        ),
+        (
+            "a work directory that must not be worked in",
+            |f| f.runners[0].runner.work = Work::Unusable { path: "/".into(), reason: "root".into() },
+            Unknown,
+            Some(Kind::Visibility),
+            // It contains the other one.
+            Unknown,
+        ),
+    ];
+    for (what, change, first, kind, second) in cases {
+        let mut facts = quiet();
+        change(&mut facts);
+        let evidence = evidence(&facts, Exempt::default());
+        assert_eq!(judge(&evidence[0]), first, "{what}: {:?}", evidence[0]);
+        assert_eq!(evidence[0].iter().map(|e| e.kind).next(), kind, "{what}");
+        assert_eq!(judge(&evidence[1]), second, "{what}: {:?}", evidence[1]);
+    }
+}
+
+#[test]
+fn runners_that_share_a_work_directory_share_their_evidence() {
+    let mut facts = quiet();
+    facts.runners[1].runner.work = facts.runners[0].runner.work.clone();
+    facts.processes.workers.push(worker(7, Attribution::Runner(0)));
+    let evidence = evidence(&facts, Exempt::default());
+    assert_eq!(judge(&evidence[1]), Liveness::Busy);
+    assert_eq!(evidence[0], evidence[1]);
+}
+
+#[test]
+fn the_hooks_own_job_does_not_speak_against_it_and_a_second_worker_does() {
+    let mut facts = quiet();
+    facts.processes.workers.push(worker(7, Attribution::Runner(0)));
+    facts.processes.listeners.push(listener(10));
+    facts.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) };
+    facts.processes.holders.push(holder(8, "/srv/actions-runner-1/_work/r/r"));
+    facts.leases.push(lease_of(1, 7, LeaseState::Live));
+    let lineage = [Pid(8), Pid(7), Pid(50)];
+    assert!(evidence(&facts, Exempt { lineage: &lineage })[0].is_empty());
+    facts.processes.workers.push(worker(9, Attribution::Runner(0)));
+    assert_eq!(judge(&evidence(&facts, Exempt { lineage: &lineage })[0]), Liveness::Busy);
+}
+
+/// A hook cannot read whose Worker another user's is, but that user's own lease tells.
+#[test]
+fn a_worker_that_its_own_user_vouches_for_is_not_unattributed() {
+    let mut facts = quiet();
+    facts.processes.workers.push(worker(7, Attribution::Unattributed("hidden".into())));
+    facts.leases.push(lease_of(1, 7, LeaseState::Live));
+    let found = evidence(&facts, Exempt::default());
+    assert_eq!((judge(&found[0]), judge(&found[1])), (Liveness::Busy, Liveness::Idle));
+    facts.leases[0].owner = Uid(4);
+    assert_eq!(
+        judge(&evidence(&facts, Exempt::default())[1]),
+        Liveness::Unknown,
+        "another user's word counts nothing"
+    );
+}
+
+#[test]
+fn what_is_held_in_another_mount_namespace_may_be_anywhere() {
+    let mut facts = quiet();
+    facts.processes.holders.push(holder(7, "/__w/r/r/target"));
+    facts.processes.holders.push(holder(8, "/srv/actions-runner-1/_work/r/r/target"));
+    let within: Vec<Option<PathBuf>> =
+        evidence(&facts, Exempt::default())[0].iter().map(|e| e.within.clone()).collect();
+    assert_eq!(within, [None, Some("/srv/actions-runner-1/_work/r/r/target".into())]);
+}

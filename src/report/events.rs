@@ -1,0 +1,314 @@
+//! Events: what happened, as fields that a machine can select by and a message that a person can read.
+//!
+//! The names of kinds and fields are the contract; a kind's `MESSAGE_ID` leads to its entry in the journal catalog and
+//! never changes. A field that does not apply is absent, not empty. Field values are exact (a path that is not UTF-8 stands
+//! escaped, with its bytes in base64 beside it); the message is one escaped line.
+
+use super::{escape, json, words};
+use crate::model::{ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
+use std::path::Path;
+use std::time::Duration;
+use tracing::Level;
+
+/// The target of our events: a sink can tell them from anything else that is traced.
+pub(super) const TARGET: &str = "disk_guard::event";
+
+/// The kinds of events.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum EventKind {
+    /// A filesystem is at or above its watermark, or below a floor.
+    Pressure,
+    /// A cache has been renamed into trash.
+    Claimed,
+    /// A cache is gone.
+    Removed,
+    /// A cache was left alone.
+    Kept,
+    /// A claimed cache was put back because doubt arose.
+    Restored,
+    /// A job was refused because the disk stayed above critical.
+    Refused,
+    /// The host lock was not obtained in time.
+    LockTimeout,
+    /// A runner's lease was written or ended.
+    Lease,
+    /// A sweep has ended.
+    Sweep,
+    /// Something leaked was reaped.
+    Reaped,
+    /// The cause of a runner's or job's death was found.
+    Postmortem,
+    /// Something went wrong.
+    Error,
+}
+
+impl EventKind {
+    /// All of them.
+    pub const ALL: [EventKind; 12] = [
+        Self::Pressure,
+        Self::Claimed,
+        Self::Removed,
+        Self::Kept,
+        Self::Restored,
+        Self::Refused,
+        Self::LockTimeout,
+        Self::Lease,
+        Self::Sweep,
+        Self::Reaped,
+        Self::Postmortem,
+        Self::Error,
+    ];
+
+    /// The value of `DISK_GUARD_EVENT`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pressure => "pressure",
+            Self::Claimed => "claimed",
+            Self::Removed => "removed",
+            Self::Kept => "kept",
+            Self::Restored => "restored",
+            Self::Refused => "refused",
+            Self::LockTimeout => "lock-timeout",
+            Self::Lease => "lease",
+            Self::Sweep => "sweep",
+            Self::Reaped => "reaped",
+            Self::Postmortem => "postmortem",
+            Self::Error => "error",
+        }
+    }
+
+    /// The value of `MESSAGE_ID`.
+    pub fn message_id(self) -> &'static str {
+        match self {
+            Self::Pressure => "0642c217d97c46f4ad748c392fdbb3d7",
+            Self::Claimed => "9df4167548714741a35bcf30903f2c69",
+            Self::Removed => "4b634221eaa842129ca07f68d168b3f7",
+            Self::Kept => "71f2be0e766f45009507716ab2d40d8c",
+            Self::Restored => "571b91cce54e4df4a8c25f04c5766b98",
+            Self::Refused => "5b9837cfd46142108b100e3772b784cc",
+            Self::LockTimeout => "479b851be4ab44cd9fc7b5baa8d06f24",
+            Self::Lease => "684c206b133548049a3eefdc78e89c4a",
+            Self::Sweep => "95024a3dbac44c6dacfc16d2bbb60fce",
+            Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
+            Self::Postmortem => "5e2377fcd39c41c8948224563ad2087e",
+            Self::Error => "cb7a37b6d3a34ce589db2b6c91eee802",
+        }
+    }
+
+    /// How grave it is unless the event says otherwise.
+    fn level(self) -> Level {
+        match self {
+            Self::Error => Level::ERROR,
+            Self::Pressure | Self::Restored | Self::Refused | Self::LockTimeout | Self::Postmortem => {
+                Level::WARN
+            }
+            Self::Claimed | Self::Removed | Self::Kept | Self::Lease | Self::Sweep | Self::Reaped => {
+                Level::INFO
+            }
+        }
+    }
+}
+
+/// One event, built field by field and sent by [`Event::emit`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[must_use = "an event is sent by `emit`"]
+pub struct Event {
+    kind: EventKind,
+    level: Level,
+    message: String,
+    runner: Option<String>,
+    path: Option<String>,
+    path_bytes: Option<String>,
+    bytes: Option<u64>,
+    reason: Option<String>,
+    evidence: Option<String>,
+    used_percent: Option<u8>,
+    repository: Option<String>,
+    run_id: Option<String>,
+    job: Option<String>,
+    duration_ms: Option<u64>,
+}
+
+impl Event {
+    /// An event with its message. Names in the message need not be escaped: all of it is.
+    pub fn new(kind: EventKind, message: impl AsRef<str>) -> Self {
+        Self {
+            kind,
+            level: kind.level(),
+            message: escape::log_line(message.as_ref()),
+            runner: None,
+            path: None,
+            path_bytes: None,
+            bytes: None,
+            reason: None,
+            evidence: None,
+            used_percent: None,
+            repository: None,
+            run_id: None,
+            job: None,
+            duration_ms: None,
+        }
+    }
+
+    /// What became of a cache. `None` when that is no event: a plan, or a cache that nothing asked for.
+    pub fn of_outcome(outcome: &Outcome) -> Option<Self> {
+        let (action, cache) = (&outcome.action, &outcome.action.cache);
+        let kind = match (&outcome.result, &action.decision) {
+            (ActionResult::Planned, _) | (ActionResult::Kept, Decision::Keep(KeepReason::NotNeeded)) => {
+                return None;
+            }
+            (ActionResult::Removed, _) => EventKind::Removed,
+            (ActionResult::Restored(_), _) => EventKind::Restored,
+            (ActionResult::Failed(_), _) => EventKind::Error,
+            (ActionResult::Kept | ActionResult::Changed(_) | ActionResult::Deferred(_), _) => EventKind::Kept,
+        };
+        let why = match &outcome.result {
+            ActionResult::Removed | ActionResult::Kept => words::decision(&action.decision),
+            other => words::setback(other),
+        };
+        let place = escape::path(&cache.path);
+        let name = outcome.result.as_str();
+        let event = Self::new(kind, format!("{name} {place} ({}): {why}", words::cache_size(cache)))
+            .runner(&action.runner)
+            .path(&cache.path)
+            .reason(action.decision.reason())
+            .evidence(outcome.evidence());
+        Some(match cache.measure {
+            Some(measure) => event.bytes(measure.bytes),
+            None => event,
+        })
+    }
+
+    /// Another level than the kind's own.
+    pub fn level(mut self, level: Level) -> Self {
+        self.level = level;
+        self
+    }
+
+    /// Whose.
+    pub fn runner(mut self, runner: &Runner) -> Self {
+        self.runner = Some(runner.name.clone());
+        self
+    }
+
+    /// What.
+    pub fn path(mut self, path: &Path) -> Self {
+        let (text, bytes) = json::path_fields(path);
+        self.path = Some(text);
+        self.path_bytes = bytes;
+        self
+    }
+
+    /// How much.
+    pub fn bytes(mut self, bytes: u64) -> Self {
+        self.bytes = Some(bytes);
+        self
+    }
+
+    /// Why, as one of the reasons' names.
+    pub fn reason(mut self, reason: impl Into<String>) -> Self {
+        self.reason = Some(reason.into());
+        self
+    }
+
+    /// On which evidence; none leaves the field absent.
+    pub fn evidence(mut self, evidence: &[Evidence]) -> Self {
+        let pieces: Vec<String> = evidence.iter().map(|e| format!("{}: {}", e.kind, e.detail)).collect();
+        self.evidence = (!pieces.is_empty()).then(|| pieces.join("; "));
+        self
+    }
+
+    /// Use% of the filesystem.
+    pub fn used_percent(mut self, percent: u8) -> Self {
+        self.used_percent = Some(percent);
+        self
+    }
+
+    /// For which job; what the job leaves empty stays absent.
+    pub fn job(mut self, job: &Job) -> Self {
+        let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
+        self.repository = present(&job.repository);
+        self.run_id = present(&job.run_id);
+        self.job = present(&job.job);
+        self
+    }
+
+    /// How long it took.
+    pub fn duration(mut self, duration: Duration) -> Self {
+        self.duration_ms = Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        self
+    }
+
+    /// Sends it to the sink of [`super::journal::init`]; to nowhere when there is none.
+    pub fn emit(self) {
+        // A level is part of a call site and so has to be constant: one call site a level.
+        macro_rules! send {
+            ($level:expr) => {
+                tracing::event!(
+                    target: TARGET,
+                    $level,
+                    MESSAGE_ID = self.kind.message_id(),
+                    DISK_GUARD_EVENT = self.kind.as_str(),
+                    DISK_GUARD_RUNNER = self.runner.as_deref(),
+                    DISK_GUARD_PATH = self.path.as_deref(),
+                    DISK_GUARD_PATH_BYTES = self.path_bytes.as_deref(),
+                    DISK_GUARD_BYTES = self.bytes,
+                    DISK_GUARD_REASON = self.reason.as_deref(),
+                    DISK_GUARD_EVIDENCE = self.evidence.as_deref(),
+                    DISK_GUARD_USED_PERCENT = self.used_percent,
+                    DISK_GUARD_REPOSITORY = self.repository.as_deref(),
+                    DISK_GUARD_RUN_ID = self.run_id.as_deref(),
+                    DISK_GUARD_JOB = self.job.as_deref(),
+                    DISK_GUARD_DURATION_MS = self.duration_ms,
+                    "{}",
+                    self.message
+                )
+            };
+        }
+        match self.level {
+            Level::ERROR => send!(Level::ERROR),
+            Level::WARN => send!(Level::WARN),
+            Level::INFO => send!(Level::INFO),
+            Level::DEBUG => send!(Level::DEBUG),
+            Level::TRACE => send!(Level::TRACE),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+    use std::collections::HashSet;
+
+    #[test]
+    fn message_ids_are_distinct_and_128_bits_of_lower_case_hex() {
+        let ids: HashSet<_> = EventKind::ALL.iter().map(|kind| kind.message_id()).collect();
+        assert_eq!(ids.len(), EventKind::ALL.len());
+        let is_hex = |id: &&str| id.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
+        assert!(ids.iter().all(|id| id.len() == 32 && is_hex(id)));
+    }
+
+    #[test]
+    fn outcomes_become_events_with_their_reason_and_evidence() {
+        let events: Vec<_> = samples::run(false).outcomes.iter().filter_map(Event::of_outcome).collect();
+        let kinds: Vec<_> = events.iter().map(|e| e.kind.as_str()).collect();
+        assert_eq!(kinds, ["removed", "error", "restored", "kept", "kept"]);
+        assert_eq!(events[0].bytes, Some(8 * samples::GIB));
+        assert_eq!(events[0].evidence, None);
+        assert_eq!(
+            events[1].path_bytes.as_deref(),
+            Some("L2hvbWUvY2kvcnVubmVyLTIvX3dvcmsvY2Fm6S9jYWbpL3RhcmdldA==")
+        );
+        assert!(events[1].message.contains(r"x: permission denied") && !events[1].message.contains('\u{1b}'));
+        assert_eq!(events[2].evidence.as_deref(), Some("worker-process: Worker pid 4711"));
+        assert_eq!(events[3].reason.as_deref(), Some("protected"));
+    }
+
+    #[test]
+    fn a_plan_is_no_event() {
+        let planned = samples::run(true);
+        let events: Vec<_> = planned.outcomes.iter().filter_map(Event::of_outcome).collect();
+        assert!(events.iter().all(|e| e.kind == EventKind::Kept), "{events:?}");
+    }
+}

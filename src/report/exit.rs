@@ -1,0 +1,112 @@
+//! Exit codes. Scripts rely on them: a number never changes its meaning, and only `main` exits.
+
+use crate::model::Liveness;
+use std::process::ExitCode;
+
+/// How a command ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[must_use]
+#[repr(u8)]
+pub enum Exit {
+    /// Done; for `check`: provably idle.
+    Done = 0,
+    /// An operational error, or a refused job.
+    Error = 1,
+    /// The command line was wrong; clap exits with the same number.
+    Usage = 2,
+    /// The configuration is not valid.
+    ConfigInvalid = 3,
+    /// `check`: somebody uses it.
+    Busy = 10,
+    /// `check`: it cannot be told.
+    Unknown = 11,
+    /// `sweep`: the disk is still above its goal.
+    GoalNotReached = 20,
+    /// The host lock was not obtained in time (`EX_TEMPFAIL`: try again).
+    LockTimeout = 75,
+}
+
+impl Exit {
+    /// All of them, by number.
+    pub const ALL: [Exit; 8] = [
+        Self::Done,
+        Self::Error,
+        Self::Usage,
+        Self::ConfigInvalid,
+        Self::Busy,
+        Self::Unknown,
+        Self::GoalNotReached,
+        Self::LockTimeout,
+    ];
+
+    /// The table for help texts. A constant, so that a hook's start does not pay for it; a test holds it to the enum.
+    pub const TABLE: &str = "\
+Exit codes:
+   0  done (check: provably idle)
+   1  operational error; hook: the job was refused
+   2  usage
+   3  configuration invalid
+  10  check: busy
+  11  check: unknown
+  20  sweep: goal not reached
+  75  host lock not obtained in time";
+
+    /// The number.
+    pub fn code(self) -> u8 {
+        self as u8
+    }
+
+    /// What the number means, as the table says it.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "done (check: provably idle)",
+            Self::Error => "operational error; hook: the job was refused",
+            Self::Usage => "usage",
+            Self::ConfigInvalid => "configuration invalid",
+            Self::Busy => "check: busy",
+            Self::Unknown => "check: unknown",
+            Self::GoalNotReached => "sweep: goal not reached",
+            Self::LockTimeout => "host lock not obtained in time",
+        }
+    }
+
+    /// What `check` answers.
+    pub fn of_check(state: Liveness) -> Self {
+        match state {
+            Liveness::Idle => Self::Done,
+            Liveness::Busy => Self::Busy,
+            Liveness::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        ExitCode::from(exit.code())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_numbers_are_the_contract() {
+        let numbers: Vec<u8> = Exit::ALL.iter().map(|e| e.code()).collect();
+        assert_eq!(numbers, [0, 1, 2, 3, 10, 11, 20, 75]);
+    }
+
+    #[test]
+    fn the_help_table_lists_every_code_with_its_meaning() {
+        let lines: Vec<String> =
+            Exit::ALL.iter().map(|e| format!("  {:>2}  {}", e.code(), e.meaning())).collect();
+        assert_eq!(Exit::TABLE, format!("Exit codes:\n{}", lines.join("\n")));
+    }
+
+    #[test]
+    fn only_idle_is_zero_for_a_check() {
+        assert_eq!(Exit::of_check(Liveness::Idle), Exit::Done);
+        assert_eq!(Exit::of_check(Liveness::Busy), Exit::Busy);
+        assert_eq!(Exit::of_check(Liveness::Unknown), Exit::Unknown);
+    }
+}

@@ -1,0 +1,41 @@
+//! `check-config` for people.
+
+use crate::config::Config;
+use crate::report::escape;
+use std::path::Path;
+
+/// Where the effective configuration comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Origin<'a> {
+    /// A file that was read.
+    File(&'a Path),
+    /// The file is not there: the defaults hold.
+    Defaults(&'a Path),
+}
+
+/// The effective configuration as a file that would give the same one, its origin as a comment at its head: what is
+/// printed can be saved and used.
+pub fn config(origin: Origin<'_>, config: &Config) -> String {
+    let head = match origin {
+        Origin::File(path) => format!("# {} is valid. In effect:", escape::path(path)),
+        Origin::Defaults(path) => {
+            format!("# {} does not exist: the defaults are in effect.", escape::path(path))
+        }
+    };
+    format!("{head}\n{}\n", config.effective().trim_end())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_is_a_configuration() {
+        let default = Config::default();
+        for origin in [Origin::File(Path::new("/etc/x\n.toml")), Origin::Defaults(Path::new("/etc/x.toml"))] {
+            let text = config(origin, &default);
+            assert!(text.starts_with("# /etc/x"), "{text}");
+            assert_eq!(Config::parse(&text).unwrap().effective(), default.effective());
+        }
+    }
+}

@@ -1,0 +1,196 @@
+//! `plan` and `sweep` for people: what goes or went, what was not done, everything that stays with its why, and the disks
+//! before and after.
+
+use super::screen::{Screen, Tone};
+use super::{notes, words};
+use crate::model::{ActionResult, Balance, Outcome, RunReport, Usage};
+use crate::report::escape;
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+/// The report of a run, or of a dry one.
+pub fn run(report: &RunReport, now: SystemTime, screen: &Screen) -> String {
+    let mut out = String::new();
+    headline(report, screen, &mut out);
+    balances(report, screen, &mut out);
+    let of = |wanted: fn(&ActionResult) -> bool| report.outcomes.iter().filter(move |o| wanted(&o.result));
+    let gone = |r: &ActionResult| matches!(r, ActionResult::Planned | ActionResult::Removed);
+    let kept = |r: &ActionResult| matches!(r, ActionResult::Kept);
+    let undone =
+        |r: &ActionResult| !matches!(r, ActionResult::Planned | ActionResult::Removed | ActionResult::Kept);
+    let heading = if report.dry_run { "Would remove" } else { "Removed" };
+    removals(heading, of(gone).collect(), now, screen, &mut out);
+    setbacks(of(undone).collect(), now, screen, &mut out);
+    stays(of(kept).collect(), now, screen, &mut out);
+    if !report.notes.is_empty() {
+        out.push('\n');
+        notes(&mut out, screen, &report.notes);
+    }
+    out
+}
+
+fn headline(report: &RunReport, screen: &Screen, out: &mut String) {
+    let goal = match (report.goal_met, report.dry_run) {
+        (true, true) => screen.paint(Tone::Good, "The goal would be met."),
+        (true, false) => screen.paint(Tone::Good, "The goal is met."),
+        (false, true) => screen.paint(Tone::Bad, "The goal would NOT be met."),
+        (false, false) => screen.paint(Tone::Bad, "The goal is NOT met."),
+    };
+    let what = if report.dry_run {
+        format!("Dry run, nothing was touched. Would free {}.", words::size(planned(report)))
+    } else {
+        format!("Freed {}.", words::size(report.freed_bytes))
+    };
+    let _ = writeln!(out, "{what} {goal}");
+}
+
+fn planned(report: &RunReport) -> u64 {
+    let planned = report.outcomes.iter().filter(|o| o.result == ActionResult::Planned);
+    planned.map(|o| o.action.cache.bytes()).sum()
+}
+
+fn balances(report: &RunReport, screen: &Screen, out: &mut String) {
+    for balance in &report.balances {
+        let after = if report.dry_run { expected(report, balance) } else { balance.after };
+        let about = if report.dry_run { "about " } else { "" };
+        let before = &balance.before.usage;
+        let text = format!(
+            "{}% -> {about}{}% used, {} -> {about}{} available",
+            before.used_percent(),
+            after.used_percent(),
+            words::size(before.available_bytes),
+            words::size(after.available_bytes),
+        );
+        screen.paragraph(out, Tone::Plain, &format!("  {}: ", escape::path(&balance.before.mount)), &text);
+    }
+}
+
+/// A filesystem's usage once what is planned on it has gone. An estimate: builds go on meanwhile.
+fn expected(report: &RunReport, balance: &Balance) -> Usage {
+    let here = |o: &&Outcome| {
+        let work = o.action.runner.work_dir();
+        o.result == ActionResult::Planned && work.is_some_and(|w| w.filesystem == balance.before.id)
+    };
+    let bytes: u64 = report.outcomes.iter().filter(here).map(|o| o.action.cache.bytes()).sum();
+    let usage = balance.before.usage;
+    let bytes = bytes.min(usage.used_bytes);
+    Usage { used_bytes: usage.used_bytes - bytes, available_bytes: usage.available_bytes + bytes, ..usage }
+}
+
+/// `SIZE  PATH`, and below it the reason. The path is whole, whatever the width: it is there to be copied.
+fn entry(outcome: &Outcome, why: &str, screen: &Screen, out: &mut String) {
+    let cache = &outcome.action.cache;
+    let _ = writeln!(out, "  {:>11}  {}", words::cache_size(cache), escape::path(&cache.path));
+    screen.paragraph(out, Tone::Plain, &" ".repeat(15), why);
+}
+
+fn heading(name: &str, tone: Tone, outcomes: &[&Outcome], screen: &Screen, out: &mut String) {
+    let bytes = outcomes.iter().map(|o| o.action.cache.bytes()).sum();
+    let count = words::count(outcomes.len(), "cache");
+    let _ = writeln!(out, "\n{}  {count}, {}", screen.paint(tone, name), words::size(bytes));
+}
+
+fn removals(name: &str, outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut String) {
+    if outcomes.is_empty() {
+        return;
+    }
+    heading(name, Tone::Good, &outcomes, screen, out);
+    for outcome in outcomes {
+        entry(outcome, &words::removal(&outcome.action, now), screen, out);
+    }
+}
+
+fn setbacks(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut String) {
+    if outcomes.is_empty() {
+        return;
+    }
+    heading("Not done", Tone::Warn, &outcomes, screen, out);
+    for outcome in outcomes {
+        let why = format!("{}; {}", words::removal(&outcome.action, now), words::setback(&outcome.result));
+        entry(outcome, &why, screen, out);
+    }
+}
+
+/// What stays, each runner's caches of one reason together: a busy runner with twenty caches is one fact.
+fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut String) {
+    if outcomes.is_empty() {
+        return;
+    }
+    heading("Kept", Tone::Busy, &outcomes, screen, out);
+    let mut groups: BTreeMap<(&str, String), Vec<&Outcome>> = BTreeMap::new();
+    for outcome in outcomes {
+        let key = (outcome.action.runner.name.as_str(), words::decision(&outcome.action.decision));
+        groups.entry(key).or_default().push(outcome);
+    }
+    for ((runner, why), members) in groups {
+        screen.paragraph(out, Tone::Plain, &format!("  {}: ", escape::text(runner)), &why);
+        for outcome in members {
+            let cache = &outcome.action.cache;
+            let age = words::newest(cache, now).map(|age| format!("  (newest {age})")).unwrap_or_default();
+            let _ = writeln!(out, "  {:>11}  {}{age}", words::cache_size(cache), escape::path(&cache.path));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_sweep() {
+        insta::assert_snapshot!(run(&samples::run(false), samples::now(), &Screen::new(90, false)), @r"
+        Freed 8.00 GiB. The goal is NOT met.
+          /home: 92% -> 88% used, 21.0 GiB -> 29.0 GiB available
+
+        Removed  1 cache, 8.00 GiB
+             8.00 GiB  /home/ci/runner-2/_work/app/app/target
+                       runner-2, cargo-target: its disk is under pressure; newest file 3 d old
+
+        Not done  2 caches, 5.00 GiB
+             2.00 GiB  /home/ci/runner-2/_work/caf\xe9/caf\xe9/target
+                       runner-2, cargo-target: older than its rule's max_age; newest file 9 d old;
+                       failed: unlinkat \x1b[2Jx: permission denied
+             3.00 GiB  /home/ci/runner-3/_work/app/app/target
+                       runner-3, cargo-target: its disk is under pressure; newest file 4 d old;
+                       put back after the claim: Worker pid 4711
+
+        Kept  2 caches, 13.0 GiB
+          runner-1: Worker pid 4711
+             12.0 GiB  /home/ci/runner-1/_work/app/app/target  (newest 2 min)
+             1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (newest 2 min)
+
+        note: /opt/actions-runner* matches nothing
+        ");
+    }
+
+    #[test]
+    fn a_plan() {
+        insta::assert_snapshot!(run(&samples::run(true), samples::now(), &Screen::new(90, false)), @r"
+        Dry run, nothing was touched. Would free 13.0 GiB. The goal would NOT be met.
+          /home: 92% -> about 86% used, 21.0 GiB -> about 34.0 GiB available
+
+        Would remove  3 caches, 13.0 GiB
+             8.00 GiB  /home/ci/runner-2/_work/app/app/target
+                       runner-2, cargo-target: its disk is under pressure; newest file 3 d old
+             2.00 GiB  /home/ci/runner-2/_work/caf\xe9/caf\xe9/target
+                       runner-2, cargo-target: older than its rule's max_age; newest file 9 d old
+             3.00 GiB  /home/ci/runner-3/_work/app/app/target
+                       runner-3, cargo-target: its disk is under pressure; newest file 4 d old
+
+        Kept  2 caches, 13.0 GiB
+          runner-1: Worker pid 4711
+             12.0 GiB  /home/ci/runner-1/_work/app/app/target  (newest 2 min)
+             1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (newest 2 min)
+
+        note: /opt/actions-runner* matches nothing
+        ");
+    }
+
+    #[test]
+    fn nothing_to_do() {
+        let report = RunReport { goal_met: true, ..RunReport::default() };
+        insta::assert_snapshot!(run(&report, samples::now(), &Screen::new(90, false)), @"Freed 0 B. The goal is met.");
+    }
+}

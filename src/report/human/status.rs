@@ -1,0 +1,436 @@
+//! `status` for people: disks, runners and why each is in its state, then what could be freed and what stands against it.
+
+use super::screen::{Screen, Tone, fit};
+use super::table::{Align, Cell, Table};
+use super::{level_tone, notes, state_tone, words};
+use crate::model::{
+    Bearing, Cache, Coverage, Disk, FilesystemStatus, HostStatus, Liveness, RunnerStatus, Visibility,
+};
+use crate::report::escape;
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+/// The blockers that are named; the others are counted.
+const NAMED_BLOCKERS: usize = 3;
+
+/// The host at a glance.
+pub fn status(host: &HostStatus, screen: &Screen) -> String {
+    let mut out = String::new();
+    headline(host, screen, &mut out);
+    out.push('\n');
+    disks(host, screen, &mut out);
+    out.push('\n');
+    runners(host, screen, &mut out);
+    totals(host, screen, &mut out);
+    remarks(host, screen, &mut out);
+    out
+}
+
+fn headline(host: &HostStatus, screen: &Screen, out: &mut String) {
+    let count = |state| host.runners.iter().filter(|r| r.state == state).count();
+    let states: Vec<String> = [Liveness::Busy, Liveness::Idle, Liveness::Unknown]
+        .into_iter()
+        .filter(|state| count(*state) > 0)
+        .map(|state| screen.paint(state_tone(state), &format!("{} {state}", count(state))))
+        .collect();
+    let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
+    let _ = writeln!(
+        out,
+        "{}  {}  {}{states}",
+        screen.paint(Tone::Heading, &escape::text(&host.host)),
+        words::timestamp(host.time).strftime("%F %H:%M:%S UTC"),
+        words::count(host.runners.len(), "runner"),
+    );
+}
+
+fn disks(host: &HostStatus, screen: &Screen, out: &mut String) {
+    let bar = (screen.width().saturating_sub(68)).clamp(10, 30);
+    let mount = (screen.width() / 4).min(40);
+    let mut table = Table::new(
+        [
+            ("DISK", Align::Left),
+            ("", Align::Left),
+            ("USE%", Align::Right),
+            ("AVAILABLE", Align::Right),
+            ("SIZE", Align::Right),
+            ("IUSE%", Align::Right),
+            ("LEVEL", Align::Left),
+        ],
+        "",
+    );
+    for status in &host.filesystems {
+        table.row(guarded_disk(status, mount, bar), "");
+    }
+    for disk in &host.other_disks {
+        table.row(other_disk(disk, mount, bar), "");
+    }
+    table.render(screen, out);
+}
+
+fn guarded_disk(status: &FilesystemStatus, mount: usize, bar: usize) -> [Cell; 7] {
+    let usage = &status.filesystem.usage;
+    let tone = level_tone(status.level);
+    let inodes = match usage.inodes_total {
+        0 => "-".to_owned(),
+        _ => format!("{:.0}%", (1.0 - usage.inodes_free_ratio()) * 100.0),
+    };
+    [
+        Cell::plain(fit(&status.filesystem.mount.to_string_lossy(), mount)),
+        Cell::new(tone, drawn(usage.used_percent(), bar)),
+        Cell::new(tone, format!("{}%", usage.used_percent())),
+        Cell::plain(words::size(usage.available_bytes)),
+        Cell::plain(words::size(usage.total_bytes)),
+        Cell::plain(inodes),
+        Cell::new(tone, status.level.as_str()),
+    ]
+}
+
+/// A disk that the guard does not act on has no level.
+fn other_disk(disk: &Disk, mount: usize, bar: usize) -> [Cell; 7] {
+    let used = u128::from(disk.total_bytes.saturating_sub(disk.available_bytes));
+    let percent = (used * 100).div_ceil(u128::from(disk.total_bytes.max(1))) as u8;
+    [
+        Cell::new(Tone::Faint, fit(&disk.mount.to_string_lossy(), mount)),
+        Cell::new(Tone::Faint, drawn(percent, bar)),
+        Cell::new(Tone::Faint, format!("{percent}%")),
+        Cell::new(Tone::Faint, words::size(disk.available_bytes)),
+        Cell::new(Tone::Faint, words::size(disk.total_bytes)),
+        Cell::new(Tone::Faint, "-"),
+        Cell::new(Tone::Faint, "no runner"),
+    ]
+}
+
+/// `[######....]`. Anything above zero shows, and only a full disk fills the bar.
+fn drawn(percent: u8, width: usize) -> String {
+    let share = usize::from(percent.min(100)) * width;
+    let filled = match percent {
+        0 => 0,
+        100.. => width,
+        _ => (share / 100).clamp(1, width - 1),
+    };
+    format!("[{}{}]", "#".repeat(filled), ".".repeat(width - filled))
+}
+
+fn runners(host: &HostStatus, screen: &Screen, out: &mut String) {
+    if host.runners.is_empty() {
+        no_runner(host, screen, out);
+        return;
+    }
+    let name = (screen.width() / 4).min(40);
+    let mut table = Table::new(
+        [
+            ("RUNNER", Align::Left),
+            ("STATE", Align::Left),
+            ("CACHES", Align::Right),
+            ("RECLAIMABLE", Align::Right),
+            ("NEWEST", Align::Right),
+        ],
+        "WHY",
+    );
+    for status in &host.runners {
+        let mark = if status.guarded.is_guarded() { "" } else { " !" };
+        table.row(
+            [
+                Cell::plain(fit(&status.runner.name, name)),
+                Cell::new(state_tone(status.state), format!("{}{mark}", status.state)),
+                Cell::plain(caches_size(&status.caches)),
+                match status.reclaimable_bytes {
+                    0 => Cell::new(Tone::Faint, "-"),
+                    bytes => Cell::new(Tone::Good, words::size(bytes)),
+                },
+                Cell::plain(newest(&status.caches, host.time)),
+            ],
+            why(status, host.time),
+        );
+    }
+    table.render(screen, out);
+    if host.runners.iter().any(|r| !r.guarded.is_guarded()) {
+        let legend =
+            "its jobs do not pass through disk-guard's hook; until they do, its caches are left alone";
+        screen.paragraph(out, Tone::Faint, "! ", legend);
+    }
+}
+
+fn no_runner(host: &HostStatus, screen: &Screen, out: &mut String) {
+    let globs: Vec<String> =
+        host.root_matches.iter().map(|m| escape::text(&m.pattern).into_owned()).collect();
+    let text = format!("looked in {}; name their directories in `runners.roots`", globs.join(", "));
+    screen.paragraph(out, Tone::Warn, "No runner found: ", &text);
+}
+
+/// All of a runner's caches, said as a lower bound when one of them is not known.
+fn caches_size(caches: &[Cache]) -> String {
+    if caches.is_empty() {
+        return "-".to_owned();
+    }
+    let known = caches.iter().all(|c| c.measure.is_some_and(|m| m.coverage == Coverage::Whole));
+    let bytes = words::size(caches.iter().map(Cache::bytes).sum());
+    if known { bytes } else { format!(">= {bytes}") }
+}
+
+/// The age of the newest file in any cache.
+fn newest(caches: &[Cache], now: SystemTime) -> String {
+    let newest = caches.iter().filter_map(|c| c.measure.as_ref()?.newest).max();
+    // "in the future" would widen the column for one file with a wrong date.
+    newest.map_or_else(|| "-".to_owned(), |t| if t > now { "future".into() } else { words::age(t, now) })
+}
+
+/// Why a runner is in its state: its job, else the strongest evidence.
+fn why(status: &RunnerStatus, now: SystemTime) -> String {
+    if let (Liveness::Busy, Some(view)) = (status.state, &status.job) {
+        return words::job(view, &status.evidence, now);
+    }
+    words::strongest_of(&status.evidence).unwrap_or_else(|| {
+        match status.state {
+            Liveness::Idle => "nobody uses it",
+            Liveness::Busy => "in use",
+            Liveness::Unknown => "it cannot be told who uses it",
+        }
+        .to_owned()
+    })
+}
+
+fn totals(host: &HostStatus, screen: &Screen, out: &mut String) {
+    out.push('\n');
+    let reclaimable: u64 = host.runners.iter().map(|r| r.reclaimable_bytes).sum();
+    let tone = if reclaimable > 0 { Tone::Good } else { Tone::Plain };
+    let from = host.runners.iter().filter(|r| r.reclaimable_bytes > 0).count();
+    let from = if from == 0 { String::new() } else { format!(" in {}", words::count(from, "runner")) };
+    let size = screen.paint(tone, &words::size(reclaimable));
+    let _ = writeln!(out, "Reclaimable now  {size}{from}");
+    if let Some(text) = blocked(host) {
+        screen.paragraph(out, Tone::Plain, "Blocked          ", &text);
+    }
+    if host.trash_bytes > 0 {
+        let text = format!("{}, deleted by the next sweep", words::size(host.trash_bytes));
+        screen.paragraph(out, Tone::Plain, "Trash            ", &text);
+    }
+    if host.lock.held {
+        screen.paragraph(out, Tone::Plain, "Lock             ", &holders(host));
+    }
+}
+
+/// How much must stay, and because of whom: the largest first.
+fn blocked(host: &HostStatus) -> Option<String> {
+    let mut blockers: Vec<&RunnerStatus> = host.runners.iter().filter(|r| r.blocked_bytes > 0).collect();
+    blockers.sort_by_key(|r| std::cmp::Reverse(r.blocked_bytes));
+    let total: u64 = blockers.iter().map(|r| r.blocked_bytes).sum();
+    let mut by: Vec<String> = blockers
+        .iter()
+        .take(NAMED_BLOCKERS)
+        .map(|r| {
+            format!("{} by {} ({})", words::size(r.blocked_bytes), escape::text(&r.runner.name), cause(r))
+        })
+        .collect();
+    if let Some(more @ 1..) = blockers.len().checked_sub(NAMED_BLOCKERS) {
+        by.push(format!("and {}", words::count(more, "more runner")))
+    }
+    (total > 0).then(|| format!("{}: {}", words::size(total), by.join(", ")))
+}
+
+/// One word for what blocks a runner: its state, or for an idle one what forbids a claim.
+fn cause(status: &RunnerStatus) -> String {
+    let forbidding = status.evidence.iter().find(|e| e.bearing == Bearing::Forbids);
+    match (status.state, forbidding) {
+        (Liveness::Idle, Some(evidence)) => evidence.kind.as_str().replace('-', " "),
+        (state, _) => state.as_str().to_owned(),
+    }
+}
+
+fn holders(host: &HostStatus) -> String {
+    let holders: Vec<String> = host
+        .lock
+        .holders
+        .iter()
+        .map(|h| {
+            let since =
+                h.since.map(|t| format!(", started {} ago", words::age(t, host.time))).unwrap_or_default();
+            format!("{} (pid {}{since})", escape::text(&h.process), h.pid)
+        })
+        .collect();
+    if holders.is_empty() {
+        "held by a process that cannot be seen from here".to_owned()
+    } else {
+        format!("held by {}", holders.join(", "))
+    }
+}
+
+fn remarks(host: &HostStatus, screen: &Screen, out: &mut String) {
+    let mut remarks = String::new();
+    if let Visibility::Partial(reasons) = &host.visibility {
+        let reasons: Vec<_> = reasons.iter().map(|r| escape::text(r)).collect();
+        let text = format!("{}. What cannot be seen counts as in use.", reasons.join("; "));
+        screen.paragraph(&mut remarks, Tone::Warn, "visibility is partial: ", &text);
+    }
+    notes(&mut remarks, screen, &host.notes);
+    if !remarks.is_empty() {
+        out.push('\n');
+        out.push_str(&remarks);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{LockView, RootMatches};
+    use crate::report::samples;
+    use unicode_width::UnicodeWidthStr as _;
+
+    #[test]
+    fn at_100_columns() {
+        insta::assert_snapshot!(status(&samples::host(), &Screen::new(100, false)), @r"
+        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+
+        DISK                                       USE%  AVAILABLE      SIZE  IUSE%  LEVEL
+        /home    [###########################...]   92%   21.0 GiB   234 GiB    12%  high
+        /srv/ci  [#############################.]   98%   2.00 GiB   100 GiB    12%  critical
+        /        [#######.......................]   26%   37.0 GiB  50.0 GiB      -  no runner
+
+        RUNNER                     STATE         CACHES  RECLAIMABLE  NEWEST
+        runner-1                   busy        12.3 GiB            -   2 min
+            job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
+        runner-2                   idle        8.42 GiB     8.42 GiB     3 d
+            nobody uses it
+        runner-3                   unknown  >= 18.0 GiB            -     5 h
+            process 991 of uid 1002 cannot be examined: its open files may lie here
+        build-farm-...2-runner-04  idle        4.00 GiB            -   3 min
+            newest content is 3 min old, the idle floor is 10 min
+        日本\u{202e}語\n::error::  idle !      2.00 GiB            -  40 min
+            /home/ci/x/.env names no hook of ours
+        ! its jobs do not pass through disk-guard's hook; until they do, its caches are left alone
+
+        Reclaimable now  8.42 GiB in 1 runner
+        Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by
+                         build-farm-frankfurt-rack-12-runner-04 (recent content), and 1 more runner
+        Trash            1.20 GiB, deleted by the next sweep
+        Lock             held by disk-guard (pid 77, started 3 s ago)
+
+        visibility is partial: processes of uid 1002 are not readable: run as root. What cannot be seen
+                               counts as in use.
+        note: runner-9 vanished while it was looked at
+        ");
+    }
+
+    #[test]
+    fn at_80_columns() {
+        insta::assert_snapshot!(status(&samples::host(), &Screen::new(80, false)), @r"
+        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+
+        DISK                     USE%  AVAILABLE      SIZE  IUSE%  LEVEL
+        /home    [###########.]   92%   21.0 GiB   234 GiB    12%  high
+        /srv/ci  [###########.]   98%   2.00 GiB   100 GiB    12%  critical
+        /        [###.........]   26%   37.0 GiB  50.0 GiB      -  no runner
+
+        RUNNER                STATE         CACHES  RECLAIMABLE  NEWEST
+        runner-1              busy        12.3 GiB            -   2 min
+            job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
+        runner-2              idle        8.42 GiB     8.42 GiB     3 d
+            nobody uses it
+        runner-3              unknown  >= 18.0 GiB            -     5 h
+            process 991 of uid 1002 cannot be examined: its open files may lie here
+        build-fa...runner-04  idle        4.00 GiB            -   3 min
+            newest content is 3 min old, the idle floor is 10 min
+        日本\u{2...::error::  idle !      2.00 GiB            -  40 min
+            /home/ci/x/.env names no hook of ours
+        ! its jobs do not pass through disk-guard's hook; until they do, its caches are
+          left alone
+
+        Reclaimable now  8.42 GiB in 1 runner
+        Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1
+                         (busy), 4.00 GiB by build-farm-frankfurt-rack-12-runner-04
+                         (recent content), and 1 more runner
+        Trash            1.20 GiB, deleted by the next sweep
+        Lock             held by disk-guard (pid 77, started 3 s ago)
+
+        visibility is partial: processes of uid 1002 are not readable: run as root. What
+                               cannot be seen counts as in use.
+        note: runner-9 vanished while it was looked at
+        ");
+    }
+
+    #[test]
+    fn at_140_columns() {
+        insta::assert_snapshot!(status(&samples::host(), &Screen::new(140, false)), @r"
+        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+
+        DISK                                       USE%  AVAILABLE      SIZE  IUSE%  LEVEL
+        /home    [###########################...]   92%   21.0 GiB   234 GiB    12%  high
+        /srv/ci  [#############################.]   98%   2.00 GiB   100 GiB    12%  critical
+        /        [#######.......................]   26%   37.0 GiB  50.0 GiB      -  no runner
+
+        RUNNER                               STATE         CACHES  RECLAIMABLE  NEWEST  WHY
+        runner-1                             busy        12.3 GiB            -   2 min  job acme/app #1234567890 `build` since 14:02 UTC, 23 min
+                                                                                        (Worker pid 4711)
+        runner-2                             idle        8.42 GiB     8.42 GiB     3 d  nobody uses it
+        runner-3                             unknown  >= 18.0 GiB            -     5 h  process 991 of uid 1002 cannot be examined: its open files
+                                                                                        may lie here
+        build-farm-frank...ack-12-runner-04  idle        4.00 GiB            -   3 min  newest content is 3 min old, the idle floor is 10 min
+        日本\u{202e}語\n::error::            idle !      2.00 GiB            -  40 min  /home/ci/x/.env names no hook of ours
+        ! its jobs do not pass through disk-guard's hook; until they do, its caches are left alone
+
+        Reclaimable now  8.42 GiB in 1 runner
+        Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by build-farm-frankfurt-rack-12-runner-04
+                         (recent content), and 1 more runner
+        Trash            1.20 GiB, deleted by the next sweep
+        Lock             held by disk-guard (pid 77, started 3 s ago)
+
+        visibility is partial: processes of uid 1002 are not readable: run as root. What cannot be seen counts as in use.
+        note: runner-9 vanished while it was looked at
+        ");
+    }
+
+    #[test]
+    fn no_line_is_wider_than_the_screen() {
+        for width in [80, 100, 120, 200] {
+            let text = status(&samples::host(), &Screen::new(width, false));
+            for line in text.lines() {
+                assert!(line.width() <= width, "{width}: {line}");
+            }
+        }
+    }
+
+    #[test]
+    fn colour_is_an_addition_only() {
+        let plain = status(&samples::host(), &Screen::new(100, false));
+        assert!(!plain.contains('\u{1b}'));
+        let coloured = status(&samples::host(), &Screen::new(100, true));
+        assert!(coloured.contains("\u{1b}[31m") || coloured.contains("\u{1b}[1m\u{1b}[31m"), "{coloured:?}");
+    }
+
+    #[test]
+    fn an_empty_host_says_where_it_looked() {
+        let mut host = samples::host();
+        host.runners.clear();
+        host.notes.clear();
+        host.visibility = Visibility::Complete;
+        host.lock = LockView::default();
+        host.trash_bytes = 0;
+        host.root_matches = vec![RootMatches { pattern: "/opt/actions-runner*".into(), runners: 0 }];
+        insta::assert_snapshot!(status(&host, &Screen::new(80, false)), @"
+        ci-host-07  2026-03-04 14:25:10 UTC  0 runners
+
+        DISK                     USE%  AVAILABLE      SIZE  IUSE%  LEVEL
+        /home    [###########.]   92%   21.0 GiB   234 GiB    12%  high
+        /srv/ci  [###########.]   98%   2.00 GiB   100 GiB    12%  critical
+        /        [###.........]   26%   37.0 GiB  50.0 GiB      -  no runner
+
+        No runner found: looked in /opt/actions-runner*; name their directories in
+                         `runners.roots`
+
+        Reclaimable now  0 B
+        ");
+    }
+
+    #[test]
+    fn a_bar_shows_the_first_byte_and_is_full_only_when_full() {
+        for (percent, bar) in [
+            (0, "[..........]"),
+            (1, "[#.........]"),
+            (50, "[#####.....]"),
+            (99, "[#########.]"),
+            (100, "[##########]"),
+        ] {
+            assert_eq!(drawn(percent, 10), bar);
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! What a hook writes into a job's log: one group of plain lines, and at most one annotation.
+//!
+//! A hook's output is parsed for workflow commands, and a name from disk must never become one: every line passes through
+//! [`escape::log_line`], the group's title and the annotation through the runner's own escapes. [`JobLog::finish`] is the
+//! one place that writes an annotation, and it consumes the log: there cannot be a second one.
+
+use super::{escape, words};
+use crate::model::{ActionResult, Outcome, RunReport};
+use std::io::{self, Write};
+use std::time::SystemTime;
+
+/// Kept caches that are listed; a job's log is no inventory of the host.
+const LISTED: usize = 20;
+
+/// An open group in a job's log. Dropping it closes the group.
+#[derive(Debug)]
+#[must_use = "`finish` reports whether it could be written"]
+pub struct JobLog<W: Write> {
+    out: W,
+    open: bool,
+}
+
+/// A warning annotation: shown on the run's page, so it says what the host's people have to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    title: String,
+    text: String,
+}
+
+impl Warning {
+    /// Title and text; names in them need not be escaped.
+    pub fn new(title: impl AsRef<str>, text: impl AsRef<str>) -> Self {
+        Self { title: escape::log_line(title.as_ref()), text: escape::log_line(text.as_ref()) }
+    }
+
+    /// The warning that a run deserves: none when its goal is met.
+    pub fn of_run(report: &RunReport) -> Option<Self> {
+        if report.goal_met {
+            return None;
+        }
+        let disks: Vec<String> = report
+            .balances
+            .iter()
+            .map(|b| {
+                let (percent, free) = (b.after.used_percent(), words::size(b.after.available_bytes));
+                format!("{} is {percent}% full ({free} available)", escape::path(&b.before.mount))
+            })
+            .collect();
+        let kept: u64 = report
+            .outcomes
+            .iter()
+            .filter(|o| o.result == ActionResult::Kept)
+            .map(|o| o.action.cache.bytes())
+            .sum();
+        let text = format!(
+            "This runner's host is short of disk space, which is not this job's fault: {}. disk-guard freed {}; {} of caches are in \
+             use or must be kept. `disk-guard status` on the host tells more.",
+            disks.join(", "),
+            words::size(report.freed_bytes),
+            words::size(kept),
+        );
+        Some(Self::new("Host disk nearly full", text))
+    }
+}
+
+impl<W: Write> JobLog<W> {
+    /// Opens the group `disk-guard TITLE`.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn open(mut out: W, title: &str) -> io::Result<Self> {
+        writeln!(out, "::group::disk-guard {}", escape::command_data(&escape::log_line(title)))?;
+        Ok(Self { out, open: true })
+    }
+
+    /// Writes a plain line. Names in it are expected to be escaped for people; it cannot become a command either way.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn line(&mut self, line: &str) -> io::Result<()> {
+        writeln!(self.out, "{}", escape::log_line(line))
+    }
+
+    /// Writes what a run did: disks, what went and what did not, what stays and why.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn run(&mut self, report: &RunReport, now: SystemTime) -> io::Result<()> {
+        for balance in &report.balances {
+            self.line(&format!(
+                "{}: {}% -> {}% used, {} available",
+                escape::path(&balance.before.mount),
+                balance.before.usage.used_percent(),
+                balance.after.used_percent(),
+                words::size(balance.after.available_bytes),
+            ))?;
+        }
+        let (kept, touched): (Vec<_>, Vec<_>) =
+            report.outcomes.iter().partition(|o| o.result == ActionResult::Kept);
+        for outcome in touched {
+            self.line(&touched_line(outcome, now))?;
+        }
+        for outcome in kept.iter().take(LISTED) {
+            self.line(&kept_line(outcome))?;
+        }
+        if let Some(more @ 1..) = kept.len().checked_sub(LISTED) {
+            self.line(&format!(
+                "kept     {}; `disk-guard plan` lists them",
+                words::count(more, "more cache")
+            ))?;
+        }
+        for note in &report.notes {
+            self.line(&format!("note: {}", escape::text(note)))?;
+        }
+        Ok(())
+    }
+
+    /// Closes the group, then writes the run's only annotation, if any: inside the group it would be folded away.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn finish(mut self, warning: Option<Warning>) -> io::Result<()> {
+        self.close()?;
+        if let Some(Warning { title, text }) = warning {
+            let (title, text) = (escape::command_property(&title), escape::command_data(&text));
+            writeln!(self.out, "::warning title={title}::{text}")?;
+        }
+        self.out.flush()
+    }
+
+    fn close(&mut self) -> io::Result<()> {
+        self.open = false;
+        writeln!(self.out, "::endgroup::")
+    }
+}
+
+impl<W: Write> Drop for JobLog<W> {
+    fn drop(&mut self) {
+        if self.open {
+            let _ = self.close();
+        }
+    }
+}
+
+fn touched_line(outcome: &Outcome, now: SystemTime) -> String {
+    let (action, cache) = (&outcome.action, &outcome.action.cache);
+    let why = match outcome.result {
+        ActionResult::Removed | ActionResult::Planned => String::new(),
+        _ => format!("; {}", words::setback(&outcome.result)),
+    };
+    let (name, size) = (outcome.result.as_str(), words::cache_size(cache));
+    format!("{name:<8} {size:>9}  {}  ({}{why})", escape::path(&cache.path), words::removal(action, now))
+}
+
+fn kept_line(outcome: &Outcome) -> String {
+    let (action, cache) = (&outcome.action, &outcome.action.cache);
+    let (size, runner) = (words::cache_size(cache), escape::text(&action.runner.name));
+    let why = words::decision(&action.decision);
+    format!("kept     {size:>9}  {}  ({runner}: {why})", escape::path(&cache.path))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    fn written(title: &str, write: impl FnOnce(JobLog<&mut Vec<u8>>)) -> String {
+        let mut out = Vec::new();
+        write(JobLog::open(&mut out, title).unwrap());
+        String::from_utf8(out).unwrap()
+    }
+
+    #[test]
+    fn a_run_in_a_jobs_log() {
+        let report = samples::run(false);
+        let text = written("started", |mut log| {
+            log.run(&report, samples::now()).unwrap();
+            log.finish(Warning::of_run(&report)).unwrap();
+        });
+        insta::assert_snapshot!(text, @r"
+        ::group::disk-guard started
+        /home: 92% -> 88% used, 29.0 GiB available
+        removed   8.00 GiB  /home/ci/runner-2/_work/app/app/target  (runner-2, cargo-target: its disk is under pressure; newest file 3 d old)
+        failed    2.00 GiB  /home/ci/runner-2/_work/caf\xe9/caf\xe9/target  (runner-2, cargo-target: older than its rule's max_age; newest file 9 d old; failed: unlinkat \x1b[2Jx: permission denied)
+        restored  3.00 GiB  /home/ci/runner-3/_work/app/app/target  (runner-3, cargo-target: its disk is under pressure; newest file 4 d old; put back after the claim: Worker pid 4711)
+        kept      12.0 GiB  /home/ci/runner-1/_work/app/app/target  (runner-1: Worker pid 4711)
+        kept      1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (runner-1: Worker pid 4711)
+        note: /opt/actions-runner* matches nothing
+        ::endgroup::
+        ::warning title=Host disk nearly full::This runner's host is short of disk space, which is not this job's fault: /home is 88%25 full (29.0 GiB available). disk-guard freed 8.00 GiB; 13.0 GiB of caches are in use or must be kept. `disk-guard status` on the host tells more.
+        ");
+    }
+
+    #[test]
+    fn a_met_goal_is_no_warning() {
+        assert_eq!(Warning::of_run(&RunReport { goal_met: true, ..RunReport::default() }), None);
+    }
+
+    #[test]
+    fn hostile_names_never_become_commands() {
+        let hostile = "x\n::error::boom\r##[add-mask]%0A::set-output::";
+        let mut report = samples::run(false);
+        for outcome in &mut report.outcomes {
+            outcome.action.runner.name = hostile.into();
+            outcome.action.cache.path = hostile.into();
+            outcome.action.cache.rule = hostile.into();
+        }
+        report.balances[0].before.mount = hostile.into();
+        report.notes = vec![hostile.into()];
+        let text = written(hostile, |mut log| {
+            log.run(&report, samples::now()).unwrap();
+            log.line(hostile).unwrap();
+            log.line("::stop-commands::x").unwrap();
+            log.finish(Warning::of_run(&report)).unwrap();
+        });
+        let commands: Vec<&str> = text
+            .lines()
+            .filter(|line| line.trim_start().starts_with("::") || line.contains("##["))
+            .map(|line| line[2..].split([':', ' ']).next().unwrap())
+            .collect();
+        assert_eq!(commands, ["group", "endgroup", "warning"], "{text}");
+        assert!(!text.contains('\r'));
+        assert_eq!(text.matches("##[").count(), 0);
+    }
+
+    #[test]
+    fn the_group_is_closed_even_when_nobody_finishes() {
+        let text = written("started", |mut log| log.line("one").unwrap());
+        assert_eq!(text, "::group::disk-guard started\none\n::endgroup::\n");
+    }
+
+    #[test]
+    fn a_long_list_of_kept_caches_is_cut() {
+        let mut report = samples::run(false);
+        let kept = report.outcomes.pop().unwrap();
+        report.outcomes = vec![kept; LISTED + 3];
+        let text = written("x", |mut log| log.run(&report, samples::now()).unwrap());
+        assert!(text.contains("kept     3 more caches; `disk-guard plan` lists them"), "{text}");
+    }
+}

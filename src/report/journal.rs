@@ -1,0 +1,284 @@
+//! Where events go: the journal, or else standard error, one line each.
+//!
+//! Starting costs a socket, a connect, a poll and one empty datagram. Nothing here blocks for long: a journal that takes
+//! nothing any more (a stopped journald has a full queue) is waited for once, for at most [`PATIENCE`], and from then on
+//! its events go to standard error. An event that cannot be written is lost; it never fails the caller.
+//!
+//! Lines on standard error may end up in a job's log, so they are escaped as such.
+
+use super::{escape, events};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use std::fmt::{self, Write as _};
+use std::io;
+use std::os::unix::net::UnixDatagram;
+use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+use tracing::field::{Field, Visit};
+use tracing::subscriber::Interest;
+use tracing::{Dispatch, Level, Metadata, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
+use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
+use tracing_subscriber::registry::LookupSpan;
+
+const SOCKET: &str = "/run/systemd/journal/socket";
+const IDENTIFIER: &str = "disk-guard";
+
+/// How long a journal that takes nothing is waited for, once a process.
+pub const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Where events are wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sink {
+    /// In the journal; on standard error when it does not answer.
+    Journal,
+    /// On standard error.
+    Stderr,
+}
+
+/// Installs the sink for this process and says which it is. A second call changes nothing.
+pub fn init(level: Level, sink: Sink) -> Sink {
+    let (dispatch, sink) = dispatch(level, sink);
+    // An error means that there is a sink already.
+    let _ = tracing::dispatcher::set_global_default(dispatch);
+    sink
+}
+
+/// The same without installing it.
+pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
+    let journal = match sink {
+        Sink::Journal => Journal::connect().ok(),
+        Sink::Stderr => None,
+    };
+    let found = if journal.is_some() { Sink::Journal } else { Sink::Stderr };
+    let route = Route { journal, level };
+    (Dispatch::new(tracing_subscriber::registry().with(route)), found)
+}
+
+/// The journal and a way to tell whether it still takes anything.
+struct Journal {
+    layer: tracing_journald::Layer,
+    /// Connected to the same socket, never written to. tracing-journald's own one blocks when the queue is full; a
+    /// connected one can be polled for room (unix(7): writable means that the peer's queue is not full).
+    probe: UnixDatagram,
+    gave_up: AtomicBool,
+}
+
+impl Journal {
+    fn connect() -> io::Result<Self> {
+        let probe = UnixDatagram::unbound()?;
+        probe.connect(Path::new(SOCKET))?;
+        if !has_room(&probe) {
+            return Err(io::ErrorKind::TimedOut.into());
+        }
+        let layer = tracing_journald::layer()?
+            .with_field_prefix(None)
+            .with_syslog_identifier(IDENTIFIER.to_owned())
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                ..PriorityMappings::new()
+            });
+        Ok(Self { layer, probe, gave_up: AtomicBool::new(false) })
+    }
+
+    fn takes_more(&self) -> bool {
+        if self.gave_up.load(Ordering::Relaxed) {
+            return false;
+        }
+        let room = has_room(&self.probe);
+        if !room {
+            self.gave_up.store(true, Ordering::Relaxed);
+        }
+        room
+    }
+}
+
+fn has_room(socket: &UnixDatagram) -> bool {
+    let limit = Timespec { tv_sec: 0, tv_nsec: PATIENCE.as_nanos() as i64 };
+    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
+    // An interrupted wait (a deadline's signal) counts as no room.
+    matches!(poll(&mut fds, Some(&limit)), Ok(1..))
+}
+
+/// Sends each event to the journal, else to standard error.
+struct Route {
+    journal: Option<Journal>,
+    level: Level,
+}
+
+impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
+    fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
+        // Nobody uses spans: an event is complete in itself, and the journal's layer would have to see a span's birth.
+        if metadata.is_event() && *metadata.level() <= self.level {
+            Interest::always()
+        } else {
+            Interest::never()
+        }
+    }
+
+    fn enabled(&self, metadata: &Metadata<'_>, _: Context<'_, S>) -> bool {
+        metadata.is_event() && *metadata.level() <= self.level
+    }
+
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
+        match &self.journal {
+            Some(journal) if journal.takes_more() => journal.layer.on_event(event, context),
+            _ => write_line(&line(event)),
+        }
+    }
+}
+
+/// One write, so that lines of processes that share a log do not mix.
+fn write_line(line: &str) {
+    use io::Write as _;
+    let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
+}
+
+/// `disk-guard: EVENT key=value ... message="..."`, escaped for a job's log.
+fn line(event: &tracing::Event<'_>) -> String {
+    let mut fields = Fields::default();
+    event.record(&mut fields);
+    if event.metadata().target() != events::TARGET {
+        fields.name = event.metadata().level().as_str().to_ascii_lowercase();
+    }
+    let message = quoted(&fields.message, Escaped::Already);
+    escape::log_line(&format!("{IDENTIFIER}: {}{} message={message}", fields.name, fields.pairs()))
+}
+
+/// Whether a value has been escaped before it became a field.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Escaped {
+    Already,
+    NotYet,
+}
+
+/// What a line is made of.
+#[derive(Default)]
+struct Fields {
+    name: String,
+    message: String,
+    values: Vec<(&'static str, String)>,
+}
+
+impl Fields {
+    fn put(&mut self, field: &Field, value: String) {
+        match field.name() {
+            "message" => self.message = value,
+            "DISK_GUARD_EVENT" => self.name = value,
+            // It says the same as the event's name, for catalogs.
+            "MESSAGE_ID" => {}
+            name => self.values.push((name.strip_prefix("DISK_GUARD_").unwrap_or(name), value)),
+        }
+    }
+
+    fn pairs(&self) -> String {
+        let path_is_escaped = self.values.iter().any(|(name, _)| *name == "PATH_BYTES");
+        let mut out = String::new();
+        for (name, value) in &self.values {
+            let escaped = if *name == "PATH" && path_is_escaped { Escaped::Already } else { Escaped::NotYet };
+            let _ = write!(out, " {}={}", name.to_ascii_lowercase(), quoted(value, escaped));
+        }
+        out
+    }
+}
+
+impl Visit for Fields {
+    fn record_str(&mut self, field: &Field, value: &str) {
+        self.put(field, value.to_owned());
+    }
+
+    fn record_debug(&mut self, field: &Field, value: &dyn fmt::Debug) {
+        self.put(field, format!("{value:?}"));
+    }
+}
+
+/// The value, in quotes when it would not read as one word.
+fn quoted(value: &str, escaped: Escaped) -> String {
+    let value = match escaped {
+        Escaped::Already => value.to_owned(),
+        Escaped::NotYet => escape::text(value).into_owned(),
+    };
+    if !value.is_empty() && !value.contains([' ', '"', '=']) {
+        return value;
+    }
+    format!("\"{}\"", value.replace('"', "\\\""))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Job;
+    use crate::report::events::{Event, EventKind};
+    use crate::report::samples;
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt as _;
+    use std::sync::{Arc, Mutex};
+
+    /// Collects lines instead of writing them.
+    #[derive(Clone, Default)]
+    struct Collect(Arc<Mutex<Vec<String>>>);
+
+    impl<S: Subscriber> Layer<S> for Collect {
+        fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+            self.0.lock().unwrap().push(line(event));
+        }
+    }
+
+    fn lines_of(emit: impl FnOnce()) -> Vec<String> {
+        let collect = Collect::default();
+        let subscriber = tracing_subscriber::registry().with(collect.clone());
+        tracing::subscriber::with_default(subscriber, emit);
+        let lines = collect.0.lock().unwrap();
+        lines.clone()
+    }
+
+    fn every_field() -> Event {
+        Event::new(EventKind::Removed, "removed 8 GiB of \u{1b}[31m\n::error::\"runner-2\"")
+            .runner(&samples::runner("runner 2\n::error::"))
+            .path(OsStr::from_bytes(b"/home/\n##[error]/caf\xe9").as_ref())
+            .bytes(8 * samples::GIB)
+            .reason("pressure")
+            .evidence(&[samples::worker()])
+            .used_percent(91)
+            .job(&Job { repository: "acme/app".into(), run_id: "77".into(), job: "build".into() })
+            .duration(Duration::from_millis(1234))
+    }
+
+    #[test]
+    fn a_line_holds_every_field_and_no_command() {
+        let lines = lines_of(|| every_field().emit());
+        insta::assert_snapshot!(lines.join("\n---\n"), @r#"disk-guard: removed runner="runner 2\n::error::" path=/home/\n#\x23[error]/caf\xe9 path_bytes=L2hvbWUvCiMjW2Vycm9yXS9jYWbp bytes=8589934592 reason=pressure evidence="worker-process: Worker pid 4711" used_percent=91 repository=acme/app run_id=77 job=build duration_ms=1234 message="removed 8 GiB of \x1b[31m\n::error::\"runner-2\"""#);
+    }
+
+    #[test]
+    fn absent_fields_are_absent() {
+        let lines = lines_of(|| {
+            Event::new(EventKind::Lease, "lease written")
+                .job(&Job { job: "build".into(), ..Job::default() })
+                .emit();
+        });
+        assert_eq!(lines, [r#"disk-guard: lease job=build message="lease written""#]);
+    }
+
+    #[test]
+    fn what_others_trace_is_named_by_its_level() {
+        let lines = lines_of(|| tracing::warn!(pid = 7, "odd"));
+        assert_eq!(lines, ["disk-guard: warn pid=7 message=odd"]);
+    }
+
+    #[test]
+    fn a_queue_with_no_room_is_waited_for_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("socket");
+        let _reader = UnixDatagram::bind(&path).unwrap();
+        let probe = UnixDatagram::unbound().unwrap();
+        probe.connect(&path).unwrap();
+        assert!(has_room(&probe), "an empty queue has room");
+        probe.set_nonblocking(true).unwrap();
+        while probe.send(b"x").is_ok() {}
+        let start = std::time::Instant::now();
+        assert!(!has_room(&probe));
+        assert!(start.elapsed() >= PATIENCE && start.elapsed() < PATIENCE * 10);
+    }
+}

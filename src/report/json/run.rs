@@ -1,0 +1,204 @@
+//! `plan --json` and `sweep --json`.
+
+use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields};
+use crate::model::{ActionResult, Balance, Outcome, RunReport, Usage};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Doc<'a> {
+    schema: u32,
+    dry_run: bool,
+    goal_met: bool,
+    filesystems: Vec<BalanceDoc>,
+    actions: Vec<ActionDoc<'a>>,
+    freed_bytes: u64,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct BalanceDoc {
+    mount: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mount_bytes: Option<String>,
+    before: UsageDoc,
+    after: UsageDoc,
+}
+
+#[derive(Serialize)]
+struct UsageDoc {
+    available_bytes: u64,
+    used_percent: u8,
+}
+
+/// `bytes` is null when the cache was not measured. `detail` says in words what the system said or what changed.
+#[derive(Serialize)]
+struct ActionDoc<'a> {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+    runner: &'a str,
+    rule: &'a str,
+    bytes: Option<u64>,
+    outcome: &'static str,
+    reason: &'static str,
+    evidence: Vec<EvidenceDoc<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+impl UsageDoc {
+    fn new(usage: &Usage) -> Self {
+        Self { available_bytes: usage.available_bytes, used_percent: usage.used_percent() }
+    }
+}
+
+impl BalanceDoc {
+    fn new(balance: &Balance) -> Self {
+        let (mount, mount_bytes) = path_fields(&balance.before.mount);
+        let (before, after) = (UsageDoc::new(&balance.before.usage), UsageDoc::new(&balance.after));
+        Self { mount, mount_bytes, before, after }
+    }
+}
+
+impl<'a> ActionDoc<'a> {
+    fn new(outcome: &'a Outcome) -> Self {
+        let action = &outcome.action;
+        let (path, path_bytes) = path_fields(&action.cache.path);
+        Self {
+            path,
+            path_bytes,
+            runner: &action.runner.name,
+            rule: &action.cache.rule,
+            bytes: action.cache.measure.map(|m| m.bytes),
+            outcome: outcome.result.as_str(),
+            reason: action.decision.reason(),
+            evidence: evidence(outcome.evidence()),
+            detail: detail(&outcome.result),
+        }
+    }
+}
+
+fn detail(result: &ActionResult) -> Option<&str> {
+    match result {
+        ActionResult::Changed(words) | ActionResult::Failed(words) | ActionResult::Deferred(words) => {
+            Some(words)
+        }
+        ActionResult::Planned | ActionResult::Removed | ActionResult::Kept | ActionResult::Restored(_) => {
+            None
+        }
+    }
+}
+
+/// The document for `plan` and `sweep`.
+pub fn run(report: &RunReport, layout: Layout) -> String {
+    document(
+        &Doc {
+            schema: SCHEMA,
+            dry_run: report.dry_run,
+            goal_met: report.goal_met,
+            filesystems: report.balances.iter().map(BalanceDoc::new).collect(),
+            actions: report.outcomes.iter().map(ActionDoc::new).collect(),
+            freed_bytes: report.freed_bytes,
+            notes: &report.notes,
+        },
+        layout,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_sweep() {
+        insta::assert_snapshot!(run(&samples::run(false), Layout::Pretty), @r#"
+        {
+          "schema": 1,
+          "dry_run": false,
+          "goal_met": false,
+          "filesystems": [
+            {
+              "mount": "/home",
+              "before": {
+                "available_bytes": 22548578304,
+                "used_percent": 92
+              },
+              "after": {
+                "available_bytes": 31138512896,
+                "used_percent": 88
+              }
+            }
+          ],
+          "actions": [
+            {
+              "path": "/home/ci/runner-2/_work/app/app/target",
+              "runner": "runner-2",
+              "rule": "cargo-target",
+              "bytes": 8589934592,
+              "outcome": "removed",
+              "reason": "pressure",
+              "evidence": []
+            },
+            {
+              "path": "/home/ci/runner-2/_work/caf\\xe9/caf\\xe9/target",
+              "path_bytes": "L2hvbWUvY2kvcnVubmVyLTIvX3dvcmsvY2Fm6S9jYWbpL3RhcmdldA==",
+              "runner": "runner-2",
+              "rule": "cargo-target",
+              "bytes": 2147483648,
+              "outcome": "failed",
+              "reason": "age",
+              "evidence": [],
+              "detail": "unlinkat \u001b[2Jx: permission denied"
+            },
+            {
+              "path": "/home/ci/runner-3/_work/app/app/target",
+              "runner": "runner-3",
+              "rule": "cargo-target",
+              "bytes": 3221225472,
+              "outcome": "restored",
+              "reason": "pressure",
+              "evidence": [
+                {
+                  "kind": "worker-process",
+                  "detail": "Worker pid 4711"
+                }
+              ]
+            },
+            {
+              "path": "/home/ci/runner-1/_work/app/app/target",
+              "runner": "runner-1",
+              "rule": "cargo-target",
+              "bytes": 12884901888,
+              "outcome": "kept",
+              "reason": "protected",
+              "evidence": [
+                {
+                  "kind": "worker-process",
+                  "detail": "Worker pid 4711"
+                }
+              ]
+            },
+            {
+              "path": "/home/ci/runner-1/_work/lib/lib/target",
+              "runner": "runner-1",
+              "rule": "cargo-target",
+              "bytes": 1073741824,
+              "outcome": "kept",
+              "reason": "protected",
+              "evidence": [
+                {
+                  "kind": "worker-process",
+                  "detail": "Worker pid 4711"
+                }
+              ]
+            }
+          ],
+          "freed_bytes": 8589934592,
+          "notes": [
+            "/opt/actions-runner* matches nothing"
+          ]
+        }
+        "#);
+    }
+}

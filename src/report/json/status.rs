@@ -1,0 +1,374 @@
+//! `status --json`.
+
+use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
+use crate::model::{
+    Cache, Coverage, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, RootMatches, RunnerStatus,
+    Visibility,
+};
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Doc<'a> {
+    schema: u32,
+    host: &'a str,
+    time: String,
+    visibility: VisibilityDoc<'a>,
+    lock: LockDoc<'a>,
+    trash_bytes: u64,
+    filesystems: Vec<FilesystemDoc<'a>>,
+    other_disks: Vec<DiskDoc<'a>>,
+    runners: Vec<RunnerDoc<'a>>,
+    root_matches: Vec<MatchesDoc<'a>>,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct VisibilityDoc<'a> {
+    state: &'static str,
+    reasons: &'a [String],
+}
+
+#[derive(Serialize)]
+struct LockDoc<'a> {
+    held: bool,
+    holders: Vec<HolderDoc<'a>>,
+}
+
+#[derive(Serialize)]
+struct HolderDoc<'a> {
+    pid: i32,
+    process: &'a str,
+    since: Option<String>,
+}
+
+#[derive(Serialize)]
+struct FilesystemDoc<'a> {
+    mount: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mount_bytes: Option<String>,
+    fs_type: &'a str,
+    total_bytes: u64,
+    available_bytes: u64,
+    used_percent: u8,
+    inodes_total: u64,
+    inodes_free: u64,
+    level: &'static str,
+}
+
+#[derive(Serialize)]
+struct DiskDoc<'a> {
+    mount: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mount_bytes: Option<String>,
+    fs_type: &'a str,
+    total_bytes: u64,
+    available_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct RunnerDoc<'a> {
+    name: &'a str,
+    root: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_bytes: Option<String>,
+    work: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    work_bytes: Option<String>,
+    state: &'static str,
+    guarded: bool,
+    evidence: Vec<EvidenceDoc<'a>>,
+    job: Option<JobDoc<'a>>,
+    caches: Vec<CacheDoc<'a>>,
+    reclaimable_bytes: u64,
+    blocked_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct JobDoc<'a> {
+    repository: &'a str,
+    run_id: &'a str,
+    job: &'a str,
+    since: String,
+}
+
+/// What was not measured is null; `complete` is false when `bytes` and `files` are lower bounds.
+#[derive(Serialize)]
+struct CacheDoc<'a> {
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+    rule: &'a str,
+    bytes: Option<u64>,
+    files: Option<u64>,
+    newest: Option<String>,
+    complete: bool,
+}
+
+#[derive(Serialize)]
+struct MatchesDoc<'a> {
+    root: &'a str,
+    runners: usize,
+}
+
+impl<'a> VisibilityDoc<'a> {
+    fn new(visibility: &'a Visibility) -> Self {
+        match visibility {
+            Visibility::Complete => Self { state: "complete", reasons: &[] },
+            Visibility::Partial(reasons) => Self { state: "partial", reasons },
+        }
+    }
+}
+
+impl<'a> HolderDoc<'a> {
+    fn new(holder: &'a LockHolder) -> Self {
+        Self { pid: holder.pid.0, process: &holder.process, since: holder.since.map(time) }
+    }
+}
+
+impl<'a> FilesystemDoc<'a> {
+    fn new(status: &'a FilesystemStatus) -> Self {
+        let (filesystem, usage) = (&status.filesystem, &status.filesystem.usage);
+        let (mount, mount_bytes) = path_fields(&filesystem.mount);
+        Self {
+            mount,
+            mount_bytes,
+            fs_type: &filesystem.fs_type,
+            total_bytes: usage.total_bytes,
+            available_bytes: usage.available_bytes,
+            used_percent: usage.used_percent(),
+            inodes_total: usage.inodes_total,
+            inodes_free: usage.inodes_free,
+            level: status.level.as_str(),
+        }
+    }
+}
+
+impl<'a> DiskDoc<'a> {
+    fn new(disk: &'a Disk) -> Self {
+        let (mount, mount_bytes) = path_fields(&disk.mount);
+        let (total_bytes, available_bytes) = (disk.total_bytes, disk.available_bytes);
+        Self { mount, mount_bytes, fs_type: &disk.fs_type, total_bytes, available_bytes }
+    }
+}
+
+impl<'a> RunnerDoc<'a> {
+    fn new(status: &'a RunnerStatus) -> Self {
+        let (root, root_bytes) = path_fields(&status.runner.root);
+        let (work, work_bytes) = path_fields(status.runner.work_path());
+        Self {
+            name: &status.runner.name,
+            root,
+            root_bytes,
+            work,
+            work_bytes,
+            state: status.state.as_str(),
+            guarded: status.guarded.is_guarded(),
+            evidence: evidence(&status.evidence),
+            job: status.job.as_ref().map(JobDoc::new),
+            caches: status.caches.iter().map(CacheDoc::new).collect(),
+            reclaimable_bytes: status.reclaimable_bytes,
+            blocked_bytes: status.blocked_bytes,
+        }
+    }
+}
+
+impl<'a> JobDoc<'a> {
+    fn new(view: &'a JobView) -> Self {
+        let job = &view.job;
+        Self { repository: &job.repository, run_id: &job.run_id, job: &job.job, since: time(view.since) }
+    }
+}
+
+impl<'a> CacheDoc<'a> {
+    fn new(cache: &'a Cache) -> Self {
+        let (path, path_bytes) = path_fields(&cache.path);
+        let measure = cache.measure.as_ref();
+        Self {
+            path,
+            path_bytes,
+            rule: &cache.rule,
+            bytes: measure.map(|m| m.bytes),
+            files: measure.map(|m| m.files),
+            newest: measure.and_then(|m| m.newest).map(time),
+            complete: measure.is_some_and(|m| m.coverage == Coverage::Whole),
+        }
+    }
+}
+
+impl<'a> MatchesDoc<'a> {
+    fn new(matches: &'a RootMatches) -> Self {
+        Self { root: &matches.pattern, runners: matches.runners }
+    }
+}
+
+/// The document for `status`.
+pub fn status(host: &HostStatus, layout: Layout) -> String {
+    let holders = host.lock.holders.iter().map(HolderDoc::new).collect();
+    document(
+        &Doc {
+            schema: SCHEMA,
+            host: &host.host,
+            time: time(host.time),
+            visibility: VisibilityDoc::new(&host.visibility),
+            lock: LockDoc { held: host.lock.held, holders },
+            trash_bytes: host.trash_bytes,
+            filesystems: host.filesystems.iter().map(FilesystemDoc::new).collect(),
+            other_disks: host.other_disks.iter().map(DiskDoc::new).collect(),
+            runners: host.runners.iter().map(RunnerDoc::new).collect(),
+            root_matches: host.root_matches.iter().map(MatchesDoc::new).collect(),
+            notes: &host.notes,
+        },
+        layout,
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_host() {
+        let mut host = samples::host();
+        host.runners.truncate(2);
+        insta::assert_snapshot!(status(&host, Layout::Pretty), @r#"
+        {
+          "schema": 1,
+          "host": "ci-host-07",
+          "time": "2026-03-04T14:25:10Z",
+          "visibility": {
+            "state": "partial",
+            "reasons": [
+              "processes of uid 1002 are not readable: run as root"
+            ]
+          },
+          "lock": {
+            "held": true,
+            "holders": [
+              {
+                "pid": 77,
+                "process": "disk-guard",
+                "since": "2026-03-04T14:25:07Z"
+              }
+            ]
+          },
+          "trash_bytes": 1288490188,
+          "filesystems": [
+            {
+              "mount": "/home",
+              "fs_type": "ext4",
+              "total_bytes": 251255586816,
+              "available_bytes": 22548578304,
+              "used_percent": 92,
+              "inodes_total": 1000,
+              "inodes_free": 880,
+              "level": "high"
+            },
+            {
+              "mount": "/srv/ci",
+              "fs_type": "ext4",
+              "total_bytes": 107374182400,
+              "available_bytes": 2147483648,
+              "used_percent": 98,
+              "inodes_total": 1000,
+              "inodes_free": 880,
+              "level": "critical"
+            }
+          ],
+          "other_disks": [
+            {
+              "mount": "/",
+              "fs_type": "ext4",
+              "total_bytes": 53687091200,
+              "available_bytes": 39728447488
+            }
+          ],
+          "runners": [
+            {
+              "name": "runner-1",
+              "root": "/home/ci/runner-1",
+              "work": "/home/ci/runner-1/_work",
+              "state": "busy",
+              "guarded": true,
+              "evidence": [
+                {
+                  "kind": "worker-process",
+                  "detail": "Worker pid 4711"
+                },
+                {
+                  "kind": "visibility",
+                  "detail": "process 991 of uid 1002 cannot be examined: its open files may lie here"
+                }
+              ],
+              "job": {
+                "repository": "acme/app",
+                "run_id": "1234567890",
+                "job": "build",
+                "since": "2026-03-04T14:02:10Z"
+              },
+              "caches": [
+                {
+                  "path": "/home/ci/runner-1/_work/app/app/target",
+                  "rule": "cargo-target",
+                  "bytes": 13242815829,
+                  "files": 6386,
+                  "newest": "2026-03-04T14:23:00Z",
+                  "complete": true
+                }
+              ],
+              "reclaimable_bytes": 0,
+              "blocked_bytes": 13242815829
+            },
+            {
+              "name": "runner-2",
+              "root": "/home/ci/runner-2",
+              "work": "/home/ci/runner-2/_work",
+              "state": "idle",
+              "guarded": true,
+              "evidence": [],
+              "job": null,
+              "caches": [
+                {
+                  "path": "/home/ci/runner-2/_work/app/app/target",
+                  "rule": "cargo-target",
+                  "bytes": 8724152320,
+                  "files": 6386,
+                  "newest": "2026-03-01T14:25:10Z",
+                  "complete": true
+                },
+                {
+                  "path": "/home/ci/runner-2/_work/lib/lib/target",
+                  "rule": "cargo-target",
+                  "bytes": 314572800,
+                  "files": 6386,
+                  "newest": "2026-02-20T14:25:10Z",
+                  "complete": true
+                }
+              ],
+              "reclaimable_bytes": 9038725120,
+              "blocked_bytes": 0
+            }
+          ],
+          "root_matches": [
+            {
+              "root": "/home/*/*runner*",
+              "runners": 5
+            }
+          ],
+          "notes": [
+            "runner-9 vanished while it was looked at"
+          ]
+        }
+        "#);
+    }
+
+    #[test]
+    fn a_line_is_one_line() {
+        let line = status(&samples::host(), Layout::Line);
+        assert_eq!(line.lines().count(), 1);
+        let value: serde_json::Value = serde_json::from_str(&line).unwrap();
+        assert_eq!(value["schema"], 1);
+        assert_eq!(value["runners"][4]["name"], "日本\u{202e}語\n::error::", "names are exact in JSON");
+        assert_eq!(value["runners"][2]["caches"][0]["complete"], false);
+    }
+}

@@ -1,0 +1,19 @@
+//! Rendering: data in, text out. Nothing here decides anything about liveness or deletion, and nothing reads the clock
+//! or the disk; it imports `model` alone.
+//!
+//! Every name that came from disk passes through [`escape`] on its way to a person, a job's log or standard error; JSON and
+//! the journal carry exact text, and bytes apart where a path is not UTF-8.
+
+pub mod escape;
+pub mod events;
+pub mod exit;
+pub mod human;
+pub mod job_log;
+pub mod journal;
+pub mod json;
+pub mod progress;
+mod words;
+
+/// Inputs that the tests of several modules share.
+#[cfg(test)]
+mod samples;

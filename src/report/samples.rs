@@ -1,0 +1,204 @@
+use crate::model::*;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+pub(super) const GIB: u64 = 1 << 30;
+
+/// 2026-03-04 14:25:10 UTC.
+pub(super) fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_634_310)
+}
+
+pub(super) fn ago(seconds: u64) -> SystemTime {
+    now() - Duration::from_secs(seconds)
+}
+
+pub(super) fn filesystem(mount: &str, total: u64, used: u64) -> Filesystem {
+    Filesystem {
+        id: FilesystemId { major: 8, minor: mount.len() as u32 },
+        mount: mount.into(),
+        fs_type: "ext4".into(),
+        usage: Usage {
+            total_bytes: total,
+            used_bytes: used,
+            available_bytes: total - used,
+            inodes_total: 1000,
+            inodes_free: 880,
+        },
+    }
+}
+
+pub(super) fn runner(name: &str) -> Runner {
+    let root = PathBuf::from(format!("/home/ci/{name}"));
+    Runner {
+        name: name.into(),
+        root_id: FileId { dev: 1, ino: 2 },
+        owner: Uid(1001),
+        work: Work::Present(WorkDir {
+            path: root.join("_work"),
+            id: FileId { dev: 1, ino: 3 },
+            owner: Uid(1001),
+            filesystem: FilesystemId { major: 8, minor: "/home".len() as u32 },
+        }),
+        root,
+    }
+}
+
+pub(super) fn cache(runner: &Runner, below: &str, bytes: u64, newest: SystemTime) -> Cache {
+    Cache {
+        path: runner.work_path().join(below),
+        below_work: below.into(),
+        rule: "cargo-target".into(),
+        id: FileId { dev: 1, ino: 9 },
+        owner: Uid(1001),
+        measure: Some(Measure {
+            bytes,
+            files: 6386,
+            directories: 898,
+            newest: Some(newest),
+            coverage: Coverage::Whole,
+        }),
+        largest: Default::default(),
+    }
+}
+
+pub(super) fn worker() -> Evidence {
+    Evidence::new(EvidenceKind::WorkerProcess, Bearing::InUse, "Worker pid 4711")
+}
+
+pub(super) fn hidden() -> Evidence {
+    Evidence::new(
+        EvidenceKind::Visibility,
+        Bearing::CannotTell,
+        "process 991 of uid 1002 cannot be examined: its open files may lie here",
+    )
+}
+
+pub(super) fn recent(path: &Path) -> Evidence {
+    Evidence::within(
+        EvidenceKind::RecentContent,
+        Bearing::Forbids,
+        path.to_owned(),
+        "newest content is 3 min old, the idle floor is 10 min",
+    )
+}
+
+fn status_of(runner: Runner, state: Liveness, evidence: Vec<Evidence>, caches: Vec<Cache>) -> RunnerStatus {
+    let bytes = caches.iter().map(Cache::bytes).sum();
+    let free = state == Liveness::Idle && evidence.is_empty();
+    RunnerStatus {
+        runner,
+        state,
+        guarded: Guarded::Yes,
+        evidence,
+        job: None,
+        caches,
+        reclaimable_bytes: if free { bytes } else { 0 },
+        blocked_bytes: if free { 0 } else { bytes },
+    }
+}
+
+/// A host with every kind of runner on it.
+pub(super) fn host() -> HostStatus {
+    let (one, two, three) = (runner("runner-1"), runner("runner-2"), runner("runner-3"));
+    let (four, odd) = (runner("build-farm-frankfurt-rack-12-runner-04"), runner("日本\u{202e}語\n::error::"));
+    let busy_caches = vec![cache(&one, "app/app/target", 12 * GIB + GIB / 3, ago(130))];
+    let idle_caches = vec![
+        cache(&two, "app/app/target", 8 * GIB + GIB / 8, ago(3 * 86_400)),
+        cache(&two, "lib/lib/target", 300 << 20, ago(12 * 86_400)),
+    ];
+    let recent = vec![recent(&four.work_path().join("app/app/target"))];
+    let mut part = cache(&three, "app/app/target", 18 * GIB, ago(5 * 3600));
+    part.measure.as_mut().expect("it is measured").coverage = Coverage::Part;
+    let mut busy = status_of(one, Liveness::Busy, vec![worker(), hidden()], busy_caches);
+    busy.job = Some(JobView {
+        job: Job { repository: "acme/app".into(), run_id: "1234567890".into(), job: "build".into() },
+        since: ago(23 * 60),
+    });
+    let mut unguarded = status_of(
+        odd.clone(),
+        Liveness::Idle,
+        vec![Evidence::new(
+            EvidenceKind::Unguarded,
+            Bearing::Forbids,
+            "/home/ci/x/.env names no hook of ours",
+        )],
+        vec![cache(&odd, "x/x/target", 2 * GIB, ago(40 * 60))],
+    );
+    unguarded.guarded = Guarded::No("/home/ci/x/.env names no hook of ours".into());
+    let idle = status_of(two, Liveness::Idle, vec![], idle_caches);
+    let unknown = status_of(three, Liveness::Unknown, vec![hidden()], vec![part]);
+    let young_caches = vec![cache(&four, "app/app/target", 4 * GIB, ago(180))];
+    let young = status_of(four, Liveness::Idle, recent, young_caches);
+    HostStatus {
+        host: "ci-host-07".into(),
+        time: now(),
+        visibility: Visibility::Partial(vec!["processes of uid 1002 are not readable: run as root".into()]),
+        lock: LockView {
+            held: true,
+            holders: vec![LockHolder { pid: Pid(77), process: "disk-guard".into(), since: Some(ago(3)) }],
+        },
+        trash_bytes: GIB + GIB / 5,
+        filesystems: vec![
+            FilesystemStatus { filesystem: filesystem("/home", 234 * GIB, 213 * GIB), level: Level::High },
+            FilesystemStatus {
+                filesystem: filesystem("/srv/ci", 100 * GIB, 98 * GIB),
+                level: Level::Critical,
+            },
+        ],
+        other_disks: vec![Disk {
+            mount: "/".into(),
+            fs_type: "ext4".into(),
+            total_bytes: 50 * GIB,
+            available_bytes: 37 * GIB,
+        }],
+        runners: vec![busy, idle, unknown, young, unguarded],
+        notes: vec!["runner-9 vanished while it was looked at".into()],
+        root_matches: vec![RootMatches { pattern: "/home/*/*runner*".into(), runners: 5 }],
+    }
+}
+
+fn action(cache: Cache, runner: &Runner, decision: Decision) -> Action {
+    Action { runner: runner.clone(), cache, decision }
+}
+
+/// A run that removed, kept, restored and failed; or the plan of one.
+pub(super) fn run(dry_run: bool) -> RunReport {
+    let (one, two, three) = (runner("runner-1"), runner("runner-2"), runner("runner-3"));
+    let odd_path = Path::new(OsStr::from_bytes(b"caf\xe9/caf\xe9/target"));
+    let mut odd = cache(&two, "x", 2 * GIB, ago(9 * 86_400));
+    odd.path = two.work_path().join(odd_path);
+    odd.below_work = odd_path.to_owned();
+    let gone = cache(&two, "app/app/target", 8 * GIB, ago(3 * 86_400));
+    let busy = cache(&one, "app/app/target", 12 * GIB, ago(130));
+    let also_busy = cache(&one, "lib/lib/target", GIB, ago(140));
+    let doubtful = cache(&three, "app/app/target", 3 * GIB, ago(86_400 * 4));
+    let done = |result: ActionResult| if dry_run { ActionResult::Planned } else { result };
+    let pressure = Decision::Remove(RemoveReason::Pressure);
+    let protected = Decision::Keep(KeepReason::Protected(vec![worker()]));
+    let outcomes = vec![
+        Outcome { action: action(gone, &two, pressure.clone()), result: done(ActionResult::Removed) },
+        Outcome {
+            action: action(odd, &two, Decision::Remove(RemoveReason::Age)),
+            result: done(ActionResult::Failed("unlinkat \u{1b}[2Jx: permission denied".into())),
+        },
+        Outcome {
+            action: action(doubtful, &three, pressure),
+            result: done(ActionResult::Restored(vec![worker()])),
+        },
+        Outcome { action: action(busy, &one, protected.clone()), result: ActionResult::Kept },
+        Outcome { action: action(also_busy, &one, protected), result: ActionResult::Kept },
+    ];
+    let before = filesystem("/home", 234 * GIB, 213 * GIB);
+    let after = if dry_run { before.usage } else { filesystem("/home", 234 * GIB, 205 * GIB).usage };
+    RunReport {
+        dry_run,
+        goal_met: false,
+        balances: vec![Balance { before, after }],
+        outcomes,
+        freed_bytes: if dry_run { 0 } else { 8 * GIB },
+        notes: vec!["/opt/actions-runner* matches nothing".into()],
+    }
+}

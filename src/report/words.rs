@@ -1,0 +1,235 @@
+//! Sizes, ages, times and reasons in words, for every sink that people read. All results are escaped.
+
+use super::escape;
+use crate::model::{
+    Action, ActionResult, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure,
+    RemoveReason, strongest,
+};
+use jiff::Timestamp;
+use std::time::{Duration, SystemTime};
+
+/// A size with three significant digits, in GiB from one GiB on.
+pub(super) fn size(bytes: u64) -> String {
+    const KIB: f64 = 1024.0;
+    let value = bytes as f64;
+    // Each bound is where rounding would print "1024" of the smaller unit.
+    if bytes < 1024 {
+        format!("{bytes} B")
+    } else if value < KIB * 1023.5 {
+        format!("{:.0} KiB", value / KIB)
+    } else if value < KIB * KIB * 1023.5 {
+        format!("{:.0} MiB", value / (KIB * KIB))
+    } else if value < KIB * KIB * KIB * 10_000.0 {
+        format!("{} GiB", three_digits(value / (KIB * KIB * KIB)))
+    } else {
+        format!("{} TiB", three_digits(value / (KIB * KIB * KIB * KIB)))
+    }
+}
+
+fn three_digits(value: f64) -> String {
+    if value < 9.995 {
+        format!("{value:.2}")
+    } else if value < 99.95 {
+        format!("{value:.1}")
+    } else {
+        format!("{value:.0}")
+    }
+}
+
+/// A cache's size: `?` when it was not measured, `>=` when only a part of it was seen.
+pub(super) fn cache_size(cache: &Cache) -> String {
+    match &cache.measure {
+        None => "?".to_owned(),
+        Some(Measure { bytes, coverage: Coverage::Whole, .. }) => size(*bytes),
+        Some(Measure { bytes, coverage: Coverage::Part, .. }) => format!(">= {}", size(*bytes)),
+    }
+}
+
+/// A length of time in its largest unit: `12 s`, `12 min`, `5 h`, `3 d`.
+pub(super) fn span(duration: Duration) -> String {
+    let seconds = duration.as_secs();
+    match seconds {
+        0..60 => format!("{seconds} s"),
+        60..3600 => format!("{} min", seconds / 60),
+        3600..172_800 => format!("{} h", seconds / 3600),
+        _ => format!("{} d", seconds / 86_400),
+    }
+}
+
+/// How long ago `then` was; a time after `now` is named as such, since a job can set any modification time.
+pub(super) fn age(then: SystemTime, now: SystemTime) -> String {
+    now.duration_since(then).map_or_else(|_| "in the future".to_owned(), span)
+}
+
+/// The time of day in UTC, with its date when it is another day than `now`.
+pub(super) fn clock(then: SystemTime, now: SystemTime) -> String {
+    let (then, now) = (timestamp(then), timestamp(now));
+    let same_day = then.strftime("%F").to_string() == now.strftime("%F").to_string();
+    then.strftime(if same_day { "%H:%M UTC" } else { "%F %H:%M UTC" }).to_string()
+}
+
+/// A time as jiff knows it. A time beyond the year 9999 (any job can set one) becomes the nearest one that can be written.
+pub(super) fn timestamp(time: SystemTime) -> Timestamp {
+    Timestamp::try_from(time).unwrap_or(if time < SystemTime::UNIX_EPOCH {
+        Timestamp::MIN
+    } else {
+        Timestamp::MAX
+    })
+}
+
+/// `n thing` or `n things`.
+pub(super) fn count(n: usize, thing: &str) -> String {
+    count_u64(n as u64, thing)
+}
+
+/// The same for what is counted on disk.
+pub(super) fn count_u64(n: u64, thing: &str) -> String {
+    match (n, thing.strip_suffix('y')) {
+        (1, _) => format!("1 {thing}"),
+        (_, Some(stem)) => format!("{n} {stem}ies"),
+        _ => format!("{n} {thing}s"),
+    }
+}
+
+/// One piece of evidence; its kind when it says nothing more.
+pub(super) fn evidence(evidence: &Evidence) -> String {
+    if evidence.detail.is_empty() {
+        evidence.kind.as_str().replace('-', " ")
+    } else {
+        escape::text(&evidence.detail).into_owned()
+    }
+}
+
+/// The strongest piece of evidence, and how many more there are.
+pub(super) fn strongest_of(list: &[Evidence]) -> Option<String> {
+    let first = evidence(strongest(list)?);
+    Some(match list.len() - 1 {
+        0 => first,
+        more => format!("{first} (+{more} more)"),
+    })
+}
+
+/// The job a runner is busy with, with what proves it.
+pub(super) fn job(view: &JobView, list: &[Evidence], now: SystemTime) -> String {
+    let proof = strongest(list)
+        .filter(|e| e.bearing == Bearing::InUse)
+        .map(|e| format!(" ({})", evidence(e)))
+        .unwrap_or_default();
+    format!(
+        "job {} #{} `{}` since {}, {}{proof}",
+        escape::text(&view.job.repository),
+        escape::text(&view.job.run_id),
+        escape::text(&view.job.job),
+        clock(view.since, now),
+        age(view.since, now),
+    )
+}
+
+/// Why a plan removes or keeps a cache.
+pub(super) fn decision(decision: &Decision) -> String {
+    match decision {
+        Decision::Remove(RemoveReason::Pressure) => "its disk is under pressure".to_owned(),
+        Decision::Remove(RemoveReason::Age) => "older than its rule's max_age".to_owned(),
+        Decision::Remove(RemoveReason::Size) => "larger than its rule's max_size".to_owned(),
+        Decision::Keep(KeepReason::NotNeeded) => "nothing asks for its space".to_owned(),
+        Decision::Keep(KeepReason::Protected(list)) => {
+            strongest_of(list).unwrap_or_else(|| "protected".to_owned())
+        }
+        Decision::Keep(KeepReason::SiblingsOff) => "siblings.claim is \"never\"".to_owned(),
+        Decision::Keep(KeepReason::ForeignOwner(owner)) => format!("it belongs to {}", escape::text(owner)),
+    }
+}
+
+/// Why something that was to go did not.
+pub(super) fn setback(result: &ActionResult) -> String {
+    let name = result.as_str();
+    match result {
+        ActionResult::Restored(list) => {
+            let doubt = strongest_of(list).unwrap_or_else(|| "doubt".to_owned());
+            format!("put back after the claim: {doubt}")
+        }
+        ActionResult::Changed(words) | ActionResult::Failed(words) | ActionResult::Deferred(words) => {
+            format!("{name}: {}", escape::text(words))
+        }
+        ActionResult::Planned | ActionResult::Removed | ActionResult::Kept => name.to_owned(),
+    }
+}
+
+/// The age of a cache's newest file.
+pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
+    cache.measure.as_ref()?.newest.map(|time| age(time, now))
+}
+
+/// What a plan would take or has taken: runner, rule, reason, age.
+pub(super) fn removal(action: &Action, now: SystemTime) -> String {
+    let age = newest(&action.cache, now).map(|age| format!("; newest file {age} old")).unwrap_or_default();
+    format!(
+        "{}, {}: {}{}",
+        escape::text(&action.runner.name),
+        escape::text(&action.cache.rule),
+        decision(&action.decision),
+        age.replace("in the future old", "dated in the future"),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_three_digits_and_never_reach_the_next_unit() {
+        const G: u64 = 1 << 30;
+        for (bytes, words) in [
+            (0, "0 B"),
+            (1023, "1023 B"),
+            (1024, "1 KiB"),
+            ((1 << 20) - 1, "1.00 MiB"),
+            (300 << 20, "300 MiB"),
+            (G - 1, "1.00 GiB"),
+            (G + G / 2, "1.50 GiB"),
+            (10 * G - 1, "10.0 GiB"),
+            (12 * G + G / 3, "12.3 GiB"),
+            (100 * G - 1, "100 GiB"),
+            (234 * G, "234 GiB"),
+            (2048 * G, "2048 GiB"),
+            (20_480 * G, "20.0 TiB"),
+            (u64::MAX, "16777216 TiB"),
+        ] {
+            let words = words.replace("1.00 MiB", "1 MiB");
+            assert_eq!(size(bytes), words);
+        }
+    }
+
+    #[test]
+    fn ages_are_rounded_down_to_their_unit() {
+        for (seconds, words) in [
+            (0, "0 s"),
+            (59, "59 s"),
+            (60, "1 min"),
+            (3599, "59 min"),
+            (3600, "1 h"),
+            (47 * 3600, "47 h"),
+            (48 * 3600, "2 d"),
+            (400 * 86_400, "400 d"),
+        ] {
+            assert_eq!(span(Duration::from_secs(seconds)), words);
+        }
+    }
+
+    #[test]
+    fn times_that_nobody_can_live_to_see_are_bearable() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let far = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
+        assert_eq!(age(far, now), "in the future");
+        assert_eq!(clock(far, now), "9999-12-30 22:00 UTC");
+        assert_eq!(clock(now, now), "08:00 UTC");
+        assert_eq!(clock(now - Duration::from_secs(86_400), now), "2027-01-14 08:00 UTC");
+    }
+
+    #[test]
+    fn nouns_agree_with_their_number() {
+        assert_eq!(count(0, "cache"), "0 caches");
+        assert_eq!(count(1, "directory"), "1 directory");
+        assert_eq!(count(2, "directory"), "2 directories");
+    }
+}
