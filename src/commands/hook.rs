@@ -42,7 +42,35 @@ const SWEEP_HELPS: Duration = Duration::from_secs(60);
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a hook did nothing, or not all. Always a warning in the job's log, never a failed job.
-type Fault = String;
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    /// The journal is still to be told.
+    Untold(String),
+    /// The journal has it, as an event of its own kind.
+    Told(String),
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self::Untold(text)
+    }
+}
+
+impl Fault {
+    /// The one warning of a hook that did not come to its report.
+    fn warn(&self) {
+        let text = match self {
+            Self::Untold(text) => {
+                Event::new(EventKind::Error, text).emit();
+                text
+            }
+            Self::Told(text) => text,
+        };
+        let warning = Warning::new("disk-guard", format!("{text}. The job goes on."));
+        let _ = JobLog::open(std::io::stdout(), "could not do its work")
+            .and_then(|log| log.finish(Some(warning)));
+    }
+}
 
 /// Runs a hook such that whatever goes wrong inside is a warning.
 pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
@@ -52,24 +80,17 @@ pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
     match outcome {
         Ok(Ok(exit)) => exit,
         Ok(Err(fault)) => {
-            warn(&fault);
+            fault.warn();
             Exit::Done
         }
         Err(panic) => {
             let text =
                 panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            warn(&format!("an internal error, please report it: {}", text.unwrap_or("no message")));
+            let text = format!("an internal error, please report it: {}", text.unwrap_or("no message"));
+            Fault::Untold(text).warn();
             Exit::Done
         }
     }
-}
-
-/// The one warning of a hook that did not come to its report.
-fn warn(fault: &str) {
-    Event::new(EventKind::Error, fault).emit();
-    let log = JobLog::open(std::io::stdout(), "could not do its work");
-    let _ = log
-        .and_then(|log| log.finish(Some(Warning::new("disk-guard", format!("{fault}. The job goes on.")))));
 }
 
 fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
@@ -121,9 +142,8 @@ fn identify(config: &Config, proc: &Proc, named: Option<&Path>) -> Result<Own, F
         })?
         .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
     if !is_allowed(config, proc, &root, &runner) {
-        return Err(format!(
-            "{shown} is not among the runners that runners.roots allows; nothing was touched"
-        ));
+        let text = format!("{shown} is not among the runners that runners.roots allows; nothing was touched");
+        return Err(text.into());
     }
     Ok(Own { runner, worker, lineage })
 }
@@ -191,7 +211,7 @@ impl Started<'_> {
             job: job(),
             since: now(),
         };
-        lease::write(run, &lease).map_err(|error| error.to_string())
+        lease::write(run, &lease).map_err(|error| error.to_string().into())
     }
 
     fn tell_of_lease(&self) {
@@ -204,13 +224,13 @@ impl Started<'_> {
 
     /// The host lock was not obtained: nothing is pruned. The lease is left all the same.
     fn without_lock(&self, run: &RunDir, error: &LockError) -> Result<Exit, Fault> {
-        lock_event(error);
+        lock_event(error, Some(&self.own.runner));
         self.fence();
         if matches!(error, LockError::TimedOut { .. }) {
             self.leave_lease(run)?;
             self.tell_of_lease();
         }
-        Err(error.to_string())
+        Err(Fault::Told(error.to_string()))
     }
 
     /// Fences off a claim on this runner that may be under way on evidence from before its job. Whoever lets the job begin
@@ -241,7 +261,7 @@ impl Started<'_> {
             },
             clock: now,
             deadline: self.begun + self.config.hook.time_limit,
-            witness: &mut Narrator,
+            witness: &mut Narrator::of(&self.own.runner),
         };
         let (report, result) = cycle.run();
         let _ = log.run(&report, now());

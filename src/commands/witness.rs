@@ -2,7 +2,7 @@
 
 use crate::cycle::Witness;
 use crate::lock::LockError;
-use crate::model::{Action, ActionResult, Filesystem, Level, Outcome, RunReport};
+use crate::model::{Action, ActionResult, Filesystem, Level, Outcome, RunReport, Runner};
 use crate::reclaim::remove_tree::Progress;
 use crate::report::escape;
 use crate::report::events::{Event, EventKind};
@@ -14,9 +14,18 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Tells the journal, and whoever watches.
-pub(super) struct Narrator;
+#[derive(Default)]
+pub(super) struct Narrator<'a> {
+    /// The runner whose hook this is; none is a sweep's.
+    runner: Option<&'a Runner>,
+}
 
-impl Narrator {
+impl<'a> Narrator<'a> {
+    /// That of this runner's hook.
+    pub(super) fn of(runner: &'a Runner) -> Self {
+        Self { runner: Some(runner) }
+    }
+
     /// The end of a sweep.
     pub(super) fn swept(&self, report: &RunReport, took: Duration) {
         let removed =
@@ -35,7 +44,7 @@ impl Narrator {
     }
 }
 
-impl Witness for Narrator {
+impl Witness for Narrator<'_> {
     fn pressure(&mut self, filesystem: &Filesystem, level: Level) {
         let (mount, percent) = (escape::path(&filesystem.mount), filesystem.usage.used_percent());
         Event::new(EventKind::Pressure, format!("{mount} is {percent} % full: {}", level.as_str()))
@@ -87,19 +96,22 @@ impl Witness for Narrator {
     }
 
     fn lock_failed(&mut self, error: &LockError) {
-        lock_event(error);
+        lock_event(error, self.runner);
     }
 }
 
-/// The host lock was not obtained.
-pub(super) fn lock_event(error: &LockError) {
+/// The host lock was not obtained, by this runner's hook or by a sweep.
+pub(super) fn lock_event(error: &LockError, runner: Option<&Runner>) {
     let kind = match error {
         LockError::TimedOut { .. } => EventKind::LockTimeout,
         LockError::RunDir(_) | LockError::System { .. } => EventKind::Error,
     };
-    let event = Event::new(kind, error.to_string());
-    match error {
-        LockError::TimedOut { waited, .. } => event.duration(*waited).emit(),
-        LockError::RunDir(_) | LockError::System { .. } => event.emit(),
+    let mut event = Event::new(kind, error.to_string());
+    if let Some(runner) = runner {
+        event = event.runner(runner);
     }
+    if let LockError::TimedOut { waited, .. } = error {
+        event = event.duration(*waited);
+    }
+    event.emit();
 }

@@ -1,23 +1,24 @@
 //! Where events go: the journal, or else standard error, one line each.
 //!
-//! Starting costs a socket, a connect, a poll and one empty datagram. Nothing here blocks for long: a journal that takes
-//! nothing any more (a stopped journald has a full queue) is waited for once, for at most [`PATIENCE`], and from then on
-//! its events go to standard error. An event that cannot be written is lost; it never fails the caller.
+//! Starting costs a socket and a connect. Nothing here blocks for long: a journal that takes nothing any more (a stopped
+//! journald has a full queue) is waited for once, for at most [`PATIENCE`], and from then on its events go to standard
+//! error, as does each event that the journal refuses. An event that cannot be written is lost; it never fails the caller.
 //!
 //! Lines on standard error may end up in a job's log, so they are escaped as such.
 
+mod native;
+
 use super::{escape, events};
+use native::{Entry, Socket};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use std::fmt::{self, Write as _};
 use std::io;
-use std::os::unix::net::UnixDatagram;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Dispatch, Level, Metadata, Subscriber};
-use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
@@ -47,7 +48,7 @@ pub fn init(level: Level, sink: Sink) -> Sink {
 /// The same without installing it.
 pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
     let journal = match sink {
-        Sink::Journal => Journal::connect().ok(),
+        Sink::Journal => Journal::connect(Path::new(SOCKET)).ok(),
         Sink::Stderr => None,
     };
     let found = if journal.is_some() { Sink::Journal } else { Sink::Stderr };
@@ -55,50 +56,63 @@ pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
     (Dispatch::new(tracing_subscriber::registry().with(route)), found)
 }
 
-/// The journal and a way to tell whether it still takes anything.
+/// The journal, and whether it still takes anything.
 struct Journal {
-    layer: tracing_journald::Layer,
-    /// Connected to the same socket, never written to. tracing-journald's own one blocks when the queue is full; a
-    /// connected one can be polled for room (unix(7): writable means that the peer's queue is not full).
-    probe: UnixDatagram,
+    socket: Socket,
     gave_up: AtomicBool,
 }
 
 impl Journal {
-    fn connect() -> io::Result<Self> {
-        let probe = UnixDatagram::unbound()?;
-        probe.connect(Path::new(SOCKET))?;
-        if !has_room(&probe) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
-        let layer = tracing_journald::layer()?
-            .with_field_prefix(None)
-            .with_syslog_identifier(IDENTIFIER.to_owned())
-            .with_priority_mappings(PriorityMappings {
-                info: Priority::Informational,
-                debug: Priority::Debug,
-                ..PriorityMappings::new()
-            });
-        Ok(Self { layer, probe, gave_up: AtomicBool::new(false) })
+    fn connect(path: &Path) -> io::Result<Self> {
+        Ok(Self { socket: Socket::connect(path)?, gave_up: AtomicBool::new(false) })
     }
 
-    fn takes_more(&self) -> bool {
+    /// Whether the journal has taken the entry. Others may use up the room that was waited for, so it is tried again until
+    /// patience is at its end.
+    fn takes(&self, entry: &Entry) -> bool {
         if self.gave_up.load(Ordering::Relaxed) {
             return false;
         }
-        let room = has_room(&self.probe);
-        if !room {
-            self.gave_up.store(true, Ordering::Relaxed);
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match self.socket.send(entry) {
+                Ok(()) => return true,
+                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return false,
+                Err(_) if Instant::now() >= until => {
+                    self.gave_up.store(true, Ordering::Relaxed);
+                    return false;
+                }
+                Err(_) => self.await_room(until),
+            }
         }
-        room
+    }
+
+    /// Waits until the queue of the journal and the budget of our socket have room (unix(7)), at most until then.
+    fn await_room(&self, until: Instant) {
+        let left = until.saturating_duration_since(Instant::now());
+        let limit = Timespec { tv_sec: 0, tv_nsec: left.min(PATIENCE).as_nanos() as i64 };
+        // Whatever it says, sending decides.
+        let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&limit));
     }
 }
 
-fn has_room(socket: &UnixDatagram) -> bool {
-    let limit = Timespec { tv_sec: 0, tv_nsec: PATIENCE.as_nanos() as i64 };
-    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
-    // An interrupted wait (a deadline's signal) counts as no room.
-    matches!(poll(&mut fds, Some(&limit)), Ok(1..))
+/// syslog(3)'s number for a level.
+fn priority(level: Level) -> &'static str {
+    match level {
+        Level::ERROR => "3",
+        Level::WARN => "4",
+        Level::INFO => "6",
+        Level::DEBUG | Level::TRACE => "7",
+    }
+}
+
+fn entry(event: &tracing::Event<'_>) -> Entry {
+    let mut entry = Entry::default();
+    entry.put("PRIORITY", priority(*event.metadata().level()));
+    entry.put("SYSLOG_IDENTIFIER", IDENTIFIER);
+    entry.put("TARGET", event.metadata().target());
+    event.record(&mut entry);
+    entry
 }
 
 /// Sends each event to the journal, else to standard error.
@@ -109,7 +123,7 @@ struct Route {
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Nobody uses spans: an event is complete in itself, and the journal's layer would have to see a span's birth.
+        // Nobody uses spans: an event is complete in itself.
         if metadata.is_event() && *metadata.level() <= self.level {
             Interest::always()
         } else {
@@ -121,10 +135,10 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
         metadata.is_event() && *metadata.level() <= self.level
     }
 
-    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
-        match &self.journal {
-            Some(journal) if journal.takes_more() => journal.layer.on_event(event, context),
-            _ => write_line(&line(event)),
+    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
+        let is_told = self.journal.as_ref().is_some_and(|journal| journal.takes(&entry(event)));
+        if !is_told {
+            write_line(&line(event));
         }
     }
 }
@@ -213,6 +227,7 @@ mod tests {
     use crate::report::samples;
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
+    use std::os::unix::net::UnixDatagram;
     use std::sync::{Arc, Mutex};
 
     /// Collects lines instead of writing them.
@@ -267,18 +282,75 @@ mod tests {
         assert_eq!(lines, ["disk-guard: warn pid=7 message=odd"]);
     }
 
-    #[test]
-    fn a_queue_with_no_room_is_waited_for_once() {
+    /// A journal that nobody reads from, and its entries.
+    fn unread() -> (tempfile::TempDir, UnixDatagram, Journal) {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("socket");
-        let _reader = UnixDatagram::bind(&path).unwrap();
-        let probe = UnixDatagram::unbound().unwrap();
-        probe.connect(&path).unwrap();
-        assert!(has_room(&probe), "an empty queue has room");
-        probe.set_nonblocking(true).unwrap();
-        while probe.send(b"x").is_ok() {}
-        let start = std::time::Instant::now();
-        assert!(!has_room(&probe));
-        assert!(start.elapsed() >= PATIENCE && start.elapsed() < PATIENCE * 10);
+        let reader = UnixDatagram::bind(&path).unwrap();
+        let journal = Journal::connect(&path).unwrap();
+        (dir, reader, journal)
+    }
+
+    fn entry_of(bytes: usize) -> Entry {
+        let mut entry = Entry::default();
+        entry.put("MESSAGE", &"x".repeat(bytes));
+        entry
+    }
+
+    /// Sends until one is not taken; how many were, and how long the last one took.
+    fn fill(journal: &Journal, entry: &Entry) -> (usize, Duration) {
+        let mut taken = 0;
+        loop {
+            let start = Instant::now();
+            if !journal.takes(entry) {
+                return (taken, start.elapsed());
+            }
+            taken += 1;
+        }
+    }
+
+    #[test]
+    fn a_journal_that_takes_nothing_is_waited_for_once() {
+        // The first fills the reader's queue (10 entries by the kernel's default), the second the sender's own budget.
+        for size in [1, 60_000] {
+            let (_dir, reader, journal) = unread();
+            let (taken, waited) = fill(&journal, &entry_of(size));
+            assert!(taken > 0, "an empty queue has room");
+            assert!(waited >= PATIENCE && waited < PATIENCE * 10, "{waited:?}");
+            let start = Instant::now();
+            assert!(!journal.takes(&entry_of(size)));
+            assert!(start.elapsed() < PATIENCE, "and not again");
+            drop(reader);
+        }
+    }
+
+    #[test]
+    fn room_that_comes_in_time_is_used() {
+        let (dir, reader, journal) = unread();
+        fill(&Journal::connect(&dir.path().join("socket")).unwrap(), &entry_of(1));
+        let reading = std::thread::spawn(move || {
+            std::thread::sleep(PATIENCE / 5);
+            reader.recv(&mut [0; 64]).unwrap();
+            reader
+        });
+        assert!(journal.takes(&entry_of(1)));
+        reading.join().unwrap();
+    }
+
+    #[test]
+    fn an_entry_of_any_size_is_taken() {
+        let (_dir, reader, journal) = unread();
+        assert!(journal.takes(&entry_of(1 << 20)));
+        assert_eq!(reader.recv(&mut [0; 64]).unwrap(), 0, "a handle instead of bytes");
+        assert!(journal.takes(&entry_of(1)));
+    }
+
+    #[test]
+    fn a_journal_that_has_gone_refuses_at_once() {
+        let (_dir, reader, journal) = unread();
+        drop(reader);
+        let start = Instant::now();
+        assert!(!journal.takes(&entry_of(1)));
+        assert!(start.elapsed() < PATIENCE);
     }
 }
