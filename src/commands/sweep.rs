@@ -6,6 +6,7 @@ use crate::lease;
 use crate::lock::LockError;
 use crate::model::RunReport;
 use crate::observe::filesystems::MountTable;
+use crate::observe::host::Whose;
 use crate::observe::{caches, runners};
 use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
@@ -18,7 +19,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, as_json: bool) -> Exit {
-    let (preview, _) = look::at(context);
+    let (preview, _) = look::at(context, |_| Whose::Everybody);
     tell(context, &preview.report(), as_json);
     Exit::Done
 }
