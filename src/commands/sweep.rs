@@ -5,6 +5,7 @@ use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
 use crate::model::RunReport;
+use crate::model::ledger::Scope;
 use crate::observe::filesystems::MountTable;
 use crate::observe::{caches, runners};
 use crate::reclaim::trash::Trash;
@@ -33,7 +34,8 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator;
+    let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Sweep);
+    narrator.begun();
     take_requests(&run);
     let cycle = Cycle {
         config: &context.config,
@@ -46,7 +48,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     };
     let (report, result) = cycle.run();
     tidy(context, &run);
-    narrator.swept(&report, begun.elapsed());
+    narrator.ended(&report, begun.elapsed());
     tell(context, &report, as_json);
     match result {
         Err(CycleError::Lock(error)) => {

@@ -105,7 +105,8 @@ impl Shelf {
         const STICKY: u32 = 0o1000;
         // Without the sticky bit its users could put files in each other's place.
         let is_closed = dir.status().is_ok_and(|status| !others_write(&status) || status.mode & STICKY != 0);
-        let users = names.iter().filter_map(|name| name.to_str()?.strip_suffix(".jsonl")?.parse::<u32>().ok());
+        let users =
+            names.iter().filter_map(|name| name.to_str()?.strip_suffix(".jsonl")?.parse::<u32>().ok());
         let all = users.fold(true, |all, user| {
             let (name, older) = (format!("{user}.jsonl"), format!("{user}.jsonl.1"));
             self.read_volume(dir, &name, &older, Place::Others, is_closed) && all
@@ -123,7 +124,8 @@ impl Shelf {
                     volume.has_older |= is_older;
                     let uid = writer_of(&metadata, name, place, is_closed);
                     if uid.is_none() {
-                        self.gaps.push(format!("{name} could have been written by anybody: it proves nothing"));
+                        self.gaps
+                            .push(format!("{name} could have been written by anybody: it proves nothing"));
                     }
                     all &= uid.is_some();
                     let first = self.take_lines(&text, uid);
@@ -203,7 +205,8 @@ mod tests {
         fn new() -> Self {
             let temp = tempfile::tempdir().unwrap();
             std::fs::create_dir(temp.path().join(OTHERS)).unwrap();
-            std::fs::set_permissions(temp.path().join(OTHERS), std::fs::Permissions::from_mode(0o1777)).unwrap();
+            std::fs::set_permissions(temp.path().join(OTHERS), std::fs::Permissions::from_mode(0o1777))
+                .unwrap();
             Self(temp)
         }
 

@@ -54,7 +54,8 @@ impl Journal {
         };
         let seconds = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut gaps = Vec::new();
-        let asked = ["-t", IDENTIFIER, "--reverse", &format!("--since=@{seconds}"), "--output-fields", FIELDS];
+        let asked =
+            ["-t", IDENTIFIER, "--reverse", &format!("--since=@{seconds}"), "--output-fields", FIELDS];
         let answer = match self.ask(program, &asked, None) {
             Ok(answer) => answer,
             Err(error) => return nothing(format!("{} cannot be run: {error}", program.display())),
@@ -81,10 +82,15 @@ impl Journal {
             // The first line that journalctl prints is the journal's oldest entry.
             let first = self.ask(program, &["--output-fields", "_UID"], Some(1)).ok();
             shut |= first.as_ref().is_some_and(|first| first.is_shut);
-            first.and_then(|first| time_of(serde_json::from_slice::<Value>(first.lines.first()?).ok()?.as_object()?))
+            first.and_then(|first| {
+                time_of(serde_json::from_slice::<Value>(first.lines.first()?).ok()?.as_object()?)
+            })
         };
         if shut {
-            gaps.push("the journal shows us our own entries only: run as root or as a member of systemd-journal".into());
+            gaps.push(
+                "the journal shows us our own entries only: run as root or as a member of systemd-journal"
+                    .into(),
+            );
         }
         let is_volatile = !Path::new("/var/log/journal").exists();
         if is_volatile && reach_back.is_some() {
@@ -108,10 +114,13 @@ impl Journal {
         let (sender, receiver) = mpsc::channel();
         let max_bytes = self.max_bytes;
         std::thread::spawn(move || {
-            let mut reader = BufReader::new(stdout.into_iter().fold(
-                Box::new(std::io::empty()) as Box<dyn std::io::Read + Send>,
-                |_, pipe| Box::new(pipe),
-            ))
+            let mut reader = BufReader::new(
+                stdout
+                    .into_iter()
+                    .fold(Box::new(std::io::empty()) as Box<dyn std::io::Read + Send>, |_, pipe| {
+                        Box::new(pipe)
+                    }),
+            )
             .take(max_bytes);
             let mut sent = 0;
             loop {
@@ -285,8 +294,7 @@ mod tests {
         );
         std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let journal =
-            Journal { program: Some(program), max_bytes: 4096, patience: Duration::from_secs(20) };
+        let journal = Journal { program: Some(program), max_bytes: 4096, patience: Duration::from_secs(20) };
         Fake { _dir: dir, journal }
     }
 

@@ -208,7 +208,9 @@ pub(super) mod tests {
 
     #[test]
     fn what_is_no_entry_is_none() {
-        for text in ["", "{", "[]", "{}", r#"{"deed":"unheard-of"}"#, r#"{"deed":"removed","path":"relative"}"#] {
+        for text in
+            ["", "{", "[]", "{}", r#"{"deed":"unheard-of"}"#, r#"{"deed":"removed","path":"relative"}"#]
+        {
             assert_eq!(read(text.as_bytes()), None, "{text}");
         }
         assert!(read(br#"{"deed":"removed","path":"/x","from_the_future":1}"#).is_some());

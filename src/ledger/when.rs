@@ -6,8 +6,7 @@ use jiff::tz::TimeZone;
 use std::time::{Duration, SystemTime};
 
 /// What can be written, for error messages and help.
-pub const FORMS: &str =
-    "an RFC 3339 time, `2026-03-04 14:25[:10]`, `2026-03-04`, `14:25[:10]` (all UTC), `-2h` or `2h ago`, `now`";
+pub const FORMS: &str = "an RFC 3339 time, `2026-03-04 14:25[:10]`, `2026-03-04`, `14:25[:10]` (all UTC), `-2h` or `2h ago`, `now`";
 
 /// The point in time that `text` names, seen from `now`. A time of the day is the last one that has been.
 ///
@@ -16,9 +15,10 @@ pub const FORMS: &str =
 pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
     let text = text.trim();
     let known = || {
-        relative(text, now).or_else(|| absolute(text)).or_else(|| time_of_day(text, now)).or_else(|| {
-            (text == "now").then_some(now)
-        })
+        relative(text, now)
+            .or_else(|| absolute(text))
+            .or_else(|| time_of_day(text, now))
+            .or_else(|| (text == "now").then_some(now))
     };
     known().ok_or_else(|| format!("`{text}` is no time; expected {FORMS}"))
 }
@@ -28,8 +28,9 @@ pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
 /// # Errors
 /// What is wrong, in words.
 pub fn span(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text.trim())
-        .map_err(|error| format!("`{text}` is no length of time ({error}); expected one like `10min` or `2h`"))
+    humantime::parse_duration(text.trim()).map_err(|error| {
+        format!("`{text}` is no length of time ({error}); expected one like `10min` or `2h`")
+    })
 }
 
 fn relative(text: &str, now: SystemTime) -> Option<SystemTime> {
@@ -48,7 +49,9 @@ fn absolute(text: &str) -> Option<SystemTime> {
     let text = text.strip_suffix("UTC").map_or(text, str::trim_end);
     let civil = match text.split_once([' ', 'T']) {
         Some((date, time)) => DateTime::from_parts(date.parse::<Date>().ok()?, clock(time)?),
-        None => DateTime::from_parts(text.parse::<Date>().ok().filter(|_| text.contains('-'))?, Time::midnight()),
+        None => {
+            DateTime::from_parts(text.parse::<Date>().ok().filter(|_| text.contains('-'))?, Time::midnight())
+        }
     };
     utc(civil)
 }
@@ -125,8 +128,24 @@ mod tests {
     #[test]
     fn what_is_no_time_is_refused_with_the_forms() {
         for text in [
-            "", "yesterday", "2h", "ago", "2hago", "- 2", "-", "25:00", "12:60", "1:2", "12:30:61", "12:30:10:1",
-            "2026-13-01", "2026-02-30 10:00", "2026-03-04 1:00", "20260304", "-99999999999h", "\u{1b}[31m",
+            "",
+            "yesterday",
+            "2h",
+            "ago",
+            "2hago",
+            "- 2",
+            "-",
+            "25:00",
+            "12:60",
+            "1:2",
+            "12:30:61",
+            "12:30:10:1",
+            "2026-13-01",
+            "2026-02-30 10:00",
+            "2026-03-04 1:00",
+            "20260304",
+            "-99999999999h",
+            "\u{1b}[31m",
         ] {
             let error = parse(text, now()).expect_err(text);
             assert!(error.contains("RFC 3339"), "{error}");

@@ -48,13 +48,7 @@ impl LedgerWriter {
     /// A writer to the files in `state_dir`, in the boot `boot_id`.
     pub fn new(state_dir: &Path, boot_id: String) -> Self {
         let account = Account { boot_id, pid: Pid(std::process::id() as i32) };
-        Self {
-            state_dir: state_dir.to_owned(),
-            account,
-            limit: MAX_FILE_BYTES,
-            pending: Vec::new(),
-            lost: 0,
-        }
+        Self { state_dir: state_dir.to_owned(), account, limit: MAX_FILE_BYTES, pending: Vec::new(), lost: 0 }
     }
 
     /// Appends a record, and whatever could not be written before it.
@@ -79,10 +73,9 @@ impl LedgerWriter {
         }
         match self.open().and_then(|file| self.write_to(file)) {
             Ok(()) => self.flush(),
-            Err(error) => Written::Not(format!(
-                "the ledger in {} cannot be written: {error}",
-                self.state_dir.display()
-            )),
+            Err(error) => {
+                Written::Not(format!("the ledger in {} cannot be written: {error}", self.state_dir.display()))
+            }
         }
     }
 
@@ -117,7 +110,10 @@ impl LedgerWriter {
             return open_own(&dir, FILE, user).and_then(|file| self.rotated(&dir, FILE, OLDER, user, file));
         }
         if user == Uid::ROOT {
-            return Err(io::Error::other(format!("the directory belongs to uid {}, not to root", status.owner)));
+            return Err(io::Error::other(format!(
+                "the directory belongs to uid {}, not to root",
+                status.owner
+            )));
         }
         let others = dir.descend(OTHERS)?;
         let (name, older) = (format!("{user}.jsonl"), format!("{user}.jsonl.1"));

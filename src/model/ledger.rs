@@ -389,6 +389,8 @@ pub struct Why {
     pub verdict: Verdict,
     /// Authentic entries about it, in the order of time.
     pub entries: Vec<(Relation, Judged)>,
+    /// The runs to which those belong.
+    pub acts: Vec<Run>,
     /// Entries about it that are not believed.
     pub foreign: Vec<(Relation, Judged)>,
     /// The span that `runs` covers.

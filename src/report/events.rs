@@ -6,7 +6,7 @@
 
 use super::{escape, json, words};
 use crate::model::ledger::{Deed, Record, Scope};
-use crate::model::{ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
+use crate::model::{Action, ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use tracing::Level;
@@ -244,6 +244,13 @@ impl Event {
     pub fn summary(mut self, text: String) -> Self {
         self.evidence = (!text.is_empty()).then_some(text);
         self
+    }
+
+    /// What a removal rests on. That nothing spoke against it was found twice: when it was planned, and at its claim.
+    pub fn grounds(self, action: &Action, now: SystemTime) -> Self {
+        let newest = words::newest(&action.cache, now);
+        let newest = newest.map(|age| format!("; newest content {age} old")).unwrap_or_default();
+        self.summary(format!("{}; no sign of use at the claim{newest}", words::decision(&action.decision)))
     }
 
     /// In which run.
