@@ -17,6 +17,9 @@ use std::time::SystemTime;
 /// More runs than this are counted, not listed.
 const MAX_RUNS: usize = 40;
 
+/// And more claims that are not believed: whoever forges them can make as many as he likes.
+const MAX_FOREIGN: usize = 10;
+
 /// A path's story.
 pub fn why(why: &Why, now: SystemTime, screen: &Screen) -> String {
     let mut out = String::new();
@@ -212,11 +215,18 @@ fn grounds(acts: &[Run], screen: &Screen, out: &mut String) {
 }
 
 fn foreign<'j>(entries: impl Iterator<Item = &'j Judged>, screen: &Screen, out: &mut String) {
-    for (number, judged) in entries.enumerate() {
-        if number == 0 {
-            let _ = writeln!(out, "\n{}", screen.paint(Tone::Bad, "Claims that are not believed"));
-        }
+    let mut entries = entries.peekable();
+    if entries.peek().is_some() {
+        let _ = writeln!(out, "\n{}", screen.paint(Tone::Bad, "Claims that are not believed"));
+    }
+    for judged in entries.by_ref().take(MAX_FOREIGN) {
         story(judged, None, screen, out);
+    }
+    match entries.count() {
+        0 => {}
+        more => {
+            let _ = writeln!(out, "  and {more} more; --json lists all");
+        }
     }
 }
 
@@ -509,22 +519,113 @@ mod tests {
 
     #[test]
     fn a_removed_cache() {
-        insta::assert_snapshot!(why(&samples::why_removed(), samples::now(), &screen()));
+        insta::assert_snapshot!(why(&samples::why_removed(), samples::now(), &screen()), @r"
+        disk-guard removed /home/ci/runner-2/_work/app/app/target/debug 2026-03-04 12:25:20 UTC (1 h ago).
+        It is not there. In /home/ci/runner-2/_work/app/app something was last made or removed 2026-03-04
+        12:25:15 UTC (1 h ago).
+
+        What was done
+          2026-03-04 12:25:15  claimed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
+              which contained what you ask about
+              runner-2, cargo-target, reason: pressure
+              by a sweep; written by root pid 77 (/usr/bin/disk-guard) [journal and file]
+          2026-03-04 12:25:20  removed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
+              which contained what you ask about
+              runner-2, cargo-target, reason: pressure
+              evidence: no sign of use at the claim; newest content 3 d old
+              by a sweep; written by root pid 77 (/usr/bin/disk-guard) [journal and file]
+          because of pressure: 2026-03-04 12:25:11  /home is 92 % full: high (by a sweep)
+
+        The ledger
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+                   this boot
+          file: since 2026-02-02 14:25:10 UTC (30 d ago)
+        ");
     }
 
     #[test]
     fn an_innocent_path_and_a_forgery() {
-        insta::assert_snapshot!(why(&samples::why_innocent(), samples::now(), &screen()));
+        insta::assert_snapshot!(why(&samples::why_innocent(), samples::now(), &screen()), @r"
+        disk-guard did not touch /home/ci/runner-1/_work/\x1b[2J\u{202e}/x: it tells of everything it has
+        done since 2026-02-02 14:25:10 UTC (30 d ago), and nothing of that was this path, above it or below
+        it.
+        It is not there. In /home/ci/runner-1/_work something was last made or removed 2026-03-04 12:28:30
+        UTC (1 h ago).
+
+        Claims that are not believed
+          2026-03-04 12:28:30  removed  8.00 GiB  /home/ci/runner-1/_work/\x1b[2J\u{202e}
+              runner-2, cargo-target, reason: pressure
+              evidence: \u{9b}31m
+              by the hook of runner-9\n::error::x; claims to be disk-guard's, written by uid 1009 pid 77
+              [file]
+              not believed: its path is not uid 1009's
+
+        What the guard did between 2026-03-04 12:15:10 and 2026-03-04 12:35:10 UTC
+          2026-03-04 12:25:10  sweep: removed 1 (8.00 GiB); kept 2: worker-process 2 [root pid 77
+                                      (/usr/bin/disk-guard)]
+              removed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
+          1 hook of runner-1: a job began or ended, nothing else was done
+
+        The ledger
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+                   this boot
+          file: since 2026-02-02 14:25:10 UTC (30 d ago)
+        ");
     }
 
     #[test]
     fn a_time() {
-        insta::assert_snapshot!(blame(&samples::blame(), samples::now(), &screen()));
+        insta::assert_snapshot!(blame(&samples::blame(), samples::now(), &screen()), @r"
+        The guard removed nothing and moved nothing between 2026-03-04 12:27:30 and 2026-03-04 12:29:30 UTC.
+
+          Nothing: no run left an entry.
+        Its last action before: 2026-03-04 12:25:20 UTC (1 h ago), removed
+                                /home/ci/runner-2/_work/app/app/target, by a sweep
+        Its next action after: none that the ledger knows
+
+        Claims that are not believed
+          2026-03-04 12:28:30  removed  8.00 GiB  /home/ci/runner-1/_work/\x1b[2J\u{202e}
+              runner-2, cargo-target, reason: pressure
+              evidence: \u{9b}31m
+              by the hook of runner-9\n::error::x; claims to be disk-guard's, written by uid 1009 pid 77
+              [file]
+              not believed: its path is not uid 1009's
+
+        The ledger
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+                   this boot
+          file: since 2026-02-02 14:25:10 UTC (30 d ago)
+        ");
     }
 
     #[test]
     fn a_day() {
-        insta::assert_snapshot!(history(&samples::history(), samples::now(), &screen()));
+        insta::assert_snapshot!(history(&samples::history(), samples::now(), &screen()), @r"
+        Since 2026-03-03 14:25:10 UTC (24 h ago): freed 8.00 GiB in 1 tree, 2 runs.
+
+        TIME (UTC)           WHAT         SIZE  RUNNER    WHY       BY
+        2026-03-04 12:25:20  removed  8.00 GiB  runner-2  pressure  sweep
+            /home/ci/runner-2/_work/app/app/target
+
+        By rule       TREES     FREED
+        cargo-target      1  8.00 GiB
+
+        By runner  TREES     FREED
+        runner-2       1  8.00 GiB
+
+        Claims that are not believed
+          2026-03-04 12:28:30  removed  8.00 GiB  /home/ci/runner-1/_work/\x1b[2J\u{202e}
+              runner-2, cargo-target, reason: pressure
+              evidence: \u{9b}31m
+              by the hook of runner-9\n::error::x; claims to be disk-guard's, written by uid 1009 pid 77
+              [file]
+              not believed: its path is not uid 1009's
+
+        The ledger
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+                   this boot
+          file: since 2026-02-02 14:25:10 UTC (30 d ago)
+        ");
     }
 
     #[test]
