@@ -5,6 +5,7 @@ use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
 use crate::model::RunReport;
+use crate::model::ledger::Scope;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::Whose;
 use crate::observe::{caches, runners};
@@ -34,7 +35,8 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator::default();
+    let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Sweep, None);
+    narrator.begun();
     take_requests(&run);
     let cycle = Cycle {
         config: &context.config,
@@ -48,7 +50,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     let (report, result) = cycle.run();
     // A run that was stopped may have measured nothing yet: no disk under pressure is none that was seen.
     tidy(context, &run);
-    narrator.swept(&report, begun.elapsed());
+    narrator.ended(&report, begun.elapsed());
     tell(context, &report, as_json);
     match result {
         Err(CycleError::Lock(error)) => {
