@@ -6,7 +6,7 @@ mod kit;
 
 use kit::{Fs, Host, MIB, Report, Runner, SHARED_GID, fill_bytes, usage};
 use serde_json::Value;
-use std::os::unix::fs::{PermissionsExt as _, chown};
+use std::os::unix::fs::{PermissionsExt, chown};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
