@@ -74,10 +74,10 @@ fn tell(context: &Context, report: &RunReport, as_json: bool) {
 }
 
 /// Requests of hooks are answered by this very sweep. They are taken away first: one that comes later asks for the next.
+/// The unit that watches them starts sweeps for as long as one is left, so whatever stands there goes.
 fn take_requests(run: &RunDir) {
-    for request in run.read_all(Records::Requests).unwrap_or_default() {
-        // One that cannot be removed is found again by the next sweep, and costs nothing.
-        let _ = run.remove(Records::Requests, &request.name);
+    if let Err(error) = run.take_all(Records::Requests) {
+        complain(&error);
     }
 }
 
