@@ -22,10 +22,11 @@
 //! | [`observe`] | effects that only read: filesystems, runners, processes, caches, locks, logs |
 //! | [`reclaim`] | the only code that renames or deletes what runners own |
 //! | [`run_dir`], [`lock`], [`lease`] | what the guards of a host share |
+//! | [`setup`] | wiring runners, and taking them out of service and back |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
-//! Imports go downward only: `commands -> cycle -> {observe, policy, reclaim, lock, lease, run_dir} -> {model, sys}`; `policy`
+//! Imports go downward only: `commands -> {cycle, setup} -> {observe, policy, reclaim, lock, lease, run_dir} -> {model, sys}`; `policy`
 //! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
 //! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
 //!
@@ -70,4 +71,5 @@ pub mod policy;
 pub mod reclaim;
 pub mod report;
 pub mod run_dir;
+pub mod setup;
 pub mod sys;

@@ -71,6 +71,12 @@ pub enum Command {
     /// Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown
     Check(CheckArgs),
 
+    /// Wire every discovered runner's .env to our hooks, keeping what else stands there
+    Install(SetupArgs),
+
+    /// Put every .env back as it was before `install`
+    Uninstall(SetupArgs),
+
     /// Validate the configuration and print the effective one
     CheckConfig {
         /// The file, instead of --config
@@ -115,6 +121,26 @@ pub struct CheckArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// How to wire runners, or to undo it.
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// Show the exact changes and commands, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Where job-started.sh and job-completed.sh are
+    #[arg(long, value_name = "DIR", default_value = "/usr/lib/disk-guard/hooks")]
+    pub hooks_dir: PathBuf,
+    /// Do not add the runners' users to the group disk-guard
+    #[arg(long)]
+    pub no_group: bool,
+    /// Restart Listeners that do not know the change yet, but only of runners that are provably idle
+    #[arg(long)]
+    pub restart_idle: bool,
 }
 
 /// What an actor of the demo is to play.

@@ -5,6 +5,7 @@ mod check;
 mod check_config;
 mod demo;
 mod hook;
+mod install;
 mod look;
 mod status;
 mod sweep;
@@ -15,6 +16,7 @@ use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::{escape, journal};
+use crate::setup::install::Verb;
 use crate::sys::process::Proc;
 use std::path::Path;
 use std::process::ExitCode;
@@ -56,6 +58,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sweep { dry_run: true, json } | Command::Plan { json } => sweep::preview(&context, *json),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Check(question) => check::run(&context, question),
+        Command::Install(args) => install::run(&context, Verb::Install, args),
+        Command::Uninstall(args) => install::run(&context, Verb::Uninstall, args),
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     exit.into()

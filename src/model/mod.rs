@@ -8,6 +8,7 @@ mod ids;
 mod plan;
 mod processes;
 mod runner;
+mod setup;
 mod status;
 
 pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
@@ -24,6 +25,7 @@ pub use processes::{
     Attribution, HeldBy, Holder, ListenerSeen, MountSeen, ProcessFacts, Unlocated, WorkerSeen,
 };
 pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};
+pub use setup::{CommandOutcome, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner};
 pub use status::{
     CheckResult, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, LockView, RootMatches, RunnerStatus,
 };

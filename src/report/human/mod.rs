@@ -5,12 +5,14 @@ mod check;
 mod config;
 mod run;
 mod screen;
+mod setup;
 mod status;
 mod table;
 
 pub use check::check;
 pub use config::{Origin, config};
 pub use run::run;
+pub use setup::setup;
 pub use screen::{ColorWhen, Screen, Surroundings};
 pub use status::status;
 

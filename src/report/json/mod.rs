@@ -5,10 +5,12 @@
 
 mod check;
 mod run;
+mod setup;
 mod status;
 
 pub use check::check;
 pub use run::run;
+pub use setup::setup;
 pub use status::status;
 
 use super::escape::is_deceptive;
