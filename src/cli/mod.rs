@@ -71,6 +71,13 @@ pub enum Command {
     /// Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown
     Check(CheckArgs),
 
+    /// Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave
+    Doctor {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
     /// Wire every discovered runner's .env to our hooks, keeping what else stands there
     Install(SetupArgs),
 

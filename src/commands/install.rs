@@ -33,7 +33,9 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs) -> Exit {
         return Exit::Error;
     }
     let state = StateDir::at(&context.config.paths.state_dir);
-    if let (false, Err(error)) = (args.dry_run, state.check_writable()) {
+    if !args.dry_run
+        && let Err(error) = state.check_writable()
+    {
         complain(&error);
         return Exit::Error;
     }
@@ -224,9 +226,10 @@ impl Setup<'_> {
             Err(_) => {}
         }
         for stale in stale {
-            let unit = systemd.as_ref().map_err(Clone::clone).and_then(|systemd| {
-                systemd.unit_of(&stale.runner).map_err(|error| error.to_string())
-            });
+            let unit = systemd
+                .as_ref()
+                .map_err(Clone::clone)
+                .and_then(|systemd| systemd.unit_of(&stale.runner).map_err(|error| error.to_string()));
             let name = escape::text(&stale.runner.name).into_owned();
             match unit {
                 Ok(unit) => self.restart(&stale.runner, &name, unit.name),

@@ -4,6 +4,7 @@
 mod check;
 mod check_config;
 mod demo;
+mod doctor;
 mod hook;
 mod install;
 mod look;
@@ -50,6 +51,9 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
     let config = match load(cli) {
         Ok(config) => config,
+        Err(error) if matches!(cli.command, Command::Doctor { .. }) => {
+            return doctor::without_config(&error, &screen, &cli.command).into();
+        }
         Err(error) => return config_failed(&error).into(),
     };
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
@@ -58,6 +62,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sweep { dry_run: true, json } | Command::Plan { json } => sweep::preview(&context, *json),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Check(question) => check::run(&context, question),
+        Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),
         Command::Install(args) => install::run(&context, Verb::Install, args),
         Command::Uninstall(args) => install::run(&context, Verb::Uninstall, args),
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,

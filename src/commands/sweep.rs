@@ -11,6 +11,7 @@ use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::{Records, RunDir};
+use crate::setup::state::StateDir;
 use std::time::{Duration, Instant};
 
 /// A sweep that takes longer leaves the rest to the next one.
@@ -47,6 +48,12 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     let (report, result) = cycle.run();
     tidy(context, &run);
     narrator.swept(&report, begun.elapsed());
+    // On a full disk this fails, and costs nothing: the journal has it too.
+    let _ = StateDir::at(&context.config.paths.state_dir).note_sweep(if report.goal_met {
+        "goal met"
+    } else {
+        "goal not reached"
+    });
     tell(context, &report, as_json);
     match result {
         Err(CycleError::Lock(error)) => {

@@ -1,6 +1,7 @@
 //! The nouns. Plain data without effects: everything else imports these, these import std alone.
 
 mod cache;
+mod check;
 mod evidence;
 mod facts;
 mod filesystem;
@@ -12,6 +13,7 @@ mod setup;
 mod status;
 
 pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
+pub use check::{Check, CheckState};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{
     ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState, RunnerFacts,

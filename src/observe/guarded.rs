@@ -131,9 +131,7 @@ fn script_runs_us(text: &str, word: &str) -> bool {
     commands(&text.replace("\\\n", " ")).any(|line| {
         line.split_once("disk-guard").is_some_and(|(_, rest)| {
             let words: Vec<&str> = rest.split_whitespace().collect();
-            words
-                .windows(2)
-                .any(|pair| pair[0] == "hook" && pair[1].trim_end_matches([';', '"']) == word)
+            words.windows(2).any(|pair| pair[0] == "hook" && pair[1].trim_end_matches([';', '"']) == word)
         })
     })
 }

@@ -3,7 +3,10 @@
 //! The directory may belong to a runner's user, who can swap names at any moment. Nothing is ever written through a name:
 //! bytes, owner and mode go to the open file, and a rename only moves names within the one directory.
 
-#![expect(clippy::disallowed_methods, reason = "files of our own, and `.env` files, replaced whole; no tree is removed")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "files of our own, and `.env` files, replaced whole; no tree is removed"
+)]
 
 use crate::sys::dir::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fchown, fsync, openat, renameat, unlinkat};
@@ -65,8 +68,7 @@ pub fn read(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
         ));
     }
     let manner = Manner { user: metadata.uid(), group: metadata.gid(), mode: metadata.mode() & 0o7777 };
-    let version =
-        (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+    let version = (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
     Ok(Some(Found { bytes, manner, version }))
 }
 
@@ -128,11 +130,7 @@ mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
     fn own(mode: u32) -> Manner {
-        Manner {
-            user: nix::unistd::geteuid().as_raw(),
-            group: nix::unistd::getegid().as_raw(),
-            mode,
-        }
+        Manner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! hooks/KEY-started.sh, KEY-completed.sh   chain scripts, readable by all
 //! wired/KEY.json                           what `install` did to a runner's `.env`
 //! drained/KEY.json                         runners out of service
+//! sweep/last                               written by each sweep at its end
 //! ```
 //!
 //! A key is made from the root's path: device numbers change from boot to boot.
@@ -23,7 +24,9 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum StateError {
     /// The system refused.
-    #[error("the state directory {path} cannot be used ({operation}): {source}; run as root, or set paths.state_dir")]
+    #[error(
+        "the state directory {path} cannot be used ({operation}): {source}; run as root, or set paths.state_dir"
+    )]
     Unusable {
         /// Which directory or file.
         path: String,
@@ -33,7 +36,9 @@ pub enum StateError {
         source: io::Error,
     },
     /// Others can write it.
-    #[error("the state directory {path} can be written by others than root: run `chown root:root {path} && chmod go-w {path}`")]
+    #[error(
+        "the state directory {path} can be written by others than root: run `chown root:root {path} && chmod go-w {path}`"
+    )]
     Untrusted {
         /// Which.
         path: String,
@@ -96,8 +101,11 @@ impl StateDir {
 
     fn read<T: DeserializeOwned>(&self, dir: &Dir, kept: Kept, name: &str) -> Result<Option<T>, StateError> {
         let path = || self.path.join(kept.directory()).join(name).display().to_string();
-        let found = place::read(dir, name)
-            .map_err(|source| StateError::Unusable { path: path(), operation: "reading a record", source })?;
+        let found = place::read(dir, name).map_err(|source| StateError::Unusable {
+            path: path(),
+            operation: "reading a record",
+            source,
+        })?;
         found
             .map(|found| serde_json::from_slice(&found.bytes))
             .transpose()
@@ -165,6 +173,20 @@ impl StateDir {
         Ok(())
     }
 
+    /// Notes that a sweep has ended.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn note_sweep(&self, text: &str) -> Result<(), StateError> {
+        self.replace("sweep", "last", text.as_bytes(), 0o644)
+    }
+
+    /// When the last sweep ended.
+    pub fn last_sweep(&self) -> Option<std::time::SystemTime> {
+        let dir = self.open("sweep").ok()??;
+        dir.status_of("last").ok().map(|status| status.modified)
+    }
+
     /// Whether it can be written, before anything is begun.
     ///
     /// # Errors
@@ -177,16 +199,22 @@ impl StateDir {
 
     fn put(&self, directory: &'static str, name: &str, bytes: &[u8], mode: u32) -> Result<(), StateError> {
         let dir = self.make(directory)?;
-        let manner = Manner {
-            user: nix::unistd::geteuid().as_raw(),
-            group: nix::unistd::getegid().as_raw(),
-            mode,
-        };
         match place::read(&dir, name) {
-            Ok(Some(found)) if found.bytes == bytes && found.manner == manner => Ok(()),
-            _ => place::replace(&dir, name, bytes, manner)
-                .map_err(|source| self.unusable("writing a file in it", source)),
+            Ok(Some(found)) if found.bytes == bytes && found.manner == own(mode) => Ok(()),
+            _ => self.replace(directory, name, bytes, mode),
         }
+    }
+
+    fn replace(
+        &self,
+        directory: &'static str,
+        name: &str,
+        bytes: &[u8],
+        mode: u32,
+    ) -> Result<(), StateError> {
+        let dir = self.make(directory)?;
+        place::replace(&dir, name, bytes, own(mode))
+            .map_err(|source| self.unusable("writing a file in it", source))
     }
 
     /// A directory in it, trusted; none when it is not there.
@@ -237,6 +265,10 @@ impl StateDir {
     fn unusable(&self, operation: &'static str, source: io::Error) -> StateError {
         StateError::Unusable { path: self.path.display().to_string(), operation, source }
     }
+}
+
+fn own(mode: u32) -> Manner {
+    Manner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
 }
 
 /// A name for a runner's root that lasts: its directory's name for people, and a hash of the path (FNV-1a, 64 bits).

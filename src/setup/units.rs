@@ -41,11 +41,10 @@ impl<'a> Systemd<'a> {
     /// # Errors
     /// Why not, in words for people.
     pub fn find(programs: Programs<'a>) -> Result<Self, String> {
-        let said =
-            programs.run("systemctl", &["is-system-running"]).map_err(|error| match error {
-                ProgramError::Missing(_) => "this host has no systemctl".to_owned(),
-                other => other.to_string(),
-            })?;
+        let said = programs.run("systemctl", &["is-system-running"]).map_err(|error| match error {
+            ProgramError::Missing(_) => "this host has no systemctl".to_owned(),
+            other => other.to_string(),
+        })?;
         match said.output.as_str() {
             "initializing" | "starting" | "running" | "degraded" | "maintenance" => Ok(Self { programs }),
             _ => Err("systemd does not run this host".to_owned()),
@@ -93,8 +92,7 @@ impl<'a> Systemd<'a> {
     /// [`NoUnit`]: `.service` is missing, is not what `svc.sh` writes, or names a unit that does not work in this root.
     pub fn unit_of(&self, runner: &Runner) -> Result<Unit, NoUnit> {
         let name = name_in(&runner.root).map_err(NoUnit)?;
-        let values =
-            self.show(&name, &["LoadState", "WorkingDirectory", "ActiveState"]).map_err(NoUnit)?;
+        let values = self.show(&name, &["LoadState", "WorkingDirectory", "ActiveState"]).map_err(NoUnit)?;
         let [load, directory, active] = values.as_slice() else {
             return Err(NoUnit(format!("systemctl says nothing of {name}")));
         };
@@ -113,12 +111,12 @@ impl<'a> Systemd<'a> {
 
 /// The name in `.service`.
 fn name_in(root: &Path) -> Result<String, String> {
-    let bytes = Dir::open(root)
-        .and_then(|dir| dir.read_file(".service", MAX_NAME))
-        .map_err(|error| match error.kind() {
+    let bytes = Dir::open(root).and_then(|dir| dir.read_file(".service", MAX_NAME)).map_err(|error| {
+        match error.kind() {
             std::io::ErrorKind::NotFound => "it has no `.service`: it is not run by systemd".to_owned(),
             _ => format!("its `.service` cannot be read: {error}"),
-        })?;
+        }
+    })?;
     let text = String::from_utf8_lossy(&bytes);
     let name = text.trim_start_matches('\u{feff}').trim();
     if is_runner_unit(name) {

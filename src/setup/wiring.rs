@@ -176,8 +176,7 @@ pub fn unwire(present: Present<'_>, ours: &Scripts) -> Edit {
         match file.undo(variable, value, before) {
             Some(change) => edit.changes.insert(0, change),
             None if file.value(variable).is_some() => {
-                edit.notes
-                    .push(format!("{} names another script by now: left as it is", variable.name()));
+                edit.notes.push(format!("{} names another script by now: left as it is", variable.name()));
             }
             None => {}
         }

@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod doctor;
 mod run;
 mod screen;
 mod setup;
@@ -11,9 +12,10 @@ mod table;
 
 pub use check::check;
 pub use config::{Origin, config};
+pub use doctor::doctor;
 pub use run::run;
-pub use setup::setup;
 pub use screen::{ColorWhen, Screen, Surroundings};
+pub use setup::setup;
 pub use status::status;
 
 pub(super) use screen::fit;

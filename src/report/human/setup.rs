@@ -31,9 +31,7 @@ pub fn setup(report: &SetupReport, screen: &Screen) -> String {
         }
         for change in &runner.changes {
             let _ = writeln!(out, "  @@ line {} @@", change.line);
-            for (sign, tone, text) in
-                [("-", Tone::Bad, &change.removed), ("+", Tone::Good, &change.added)]
-            {
+            for (sign, tone, text) in [("-", Tone::Bad, &change.removed), ("+", Tone::Good, &change.added)] {
                 if let Some(text) = text {
                     let line = format!("{sign}{}", escape::bytes(text));
                     let _ = writeln!(out, "  {}", screen.paint(tone, &line));

@@ -4,11 +4,13 @@
 //! its name and exact, in base64, under the same name with `_bytes`; that second field exists only then.
 
 mod check;
+mod doctor;
 mod run;
 mod setup;
 mod status;
 
 pub use check::check;
+pub use doctor::doctor;
 pub use run::run;
 pub use setup::setup;
 pub use status::status;
