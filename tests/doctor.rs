@@ -73,7 +73,8 @@ fn each_fault_is_named_with_its_fix() {
             host.runner("actions-runner-2").unguarded().build();
         }),
         ("completed-hook:actions-runner-2", "warn", "disk-guard install", |host, _| {
-            host.runner("actions-runner-2").unguarded().build();
+            let env = format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={}\n", host.started_script().display());
+            host.runner("actions-runner-2").env(&env).build();
         }),
         ("hook:actions-runner-1", "fail", "disk-guard install", |host, _| {
             std::fs::remove_file(host.started_script()).expect("it is ours");
@@ -147,7 +148,7 @@ fn a_lock_that_is_held_is_waited_for_briefly_and_nothing_is_changed() {
     }
     let (host, _systemd) = well();
     checks(&host, 0);
-    let canaries = [host.run_dir(), host.state_dir(), host.runners().join("actions-runner-1/.env")]
+    let canaries = [host.run_dir(), host.state_dir(), host.runners().join("actions-runner-1/_work/_tool")]
         .map(|p| Canary::of(&p));
     let _holder = Holder::new("flock", &host.host_lock());
     let begun = std::time::Instant::now();

@@ -84,6 +84,18 @@ pub enum Command {
     /// Put every .env back as it was before `install`
     Uninstall(SetupArgs),
 
+    /// Stop taking jobs: the running one finishes, then the runner's unit is stopped
+    Drain {
+        /// The runner, by its name or its root directory
+        runner: String,
+    },
+
+    /// Take jobs again
+    Resume {
+        /// The runner, by its name or its root directory
+        runner: String,
+    },
+
     /// Validate the configuration and print the effective one
     CheckConfig {
         /// The file, instead of --config

@@ -35,17 +35,8 @@ pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
 }
 
 fn about_runner(context: &Context, preview: &Preview, name: &str) -> Result<CheckResult, String> {
-    let named = |runner: &Runner| runner.name == name || runner.root.as_path() == Path::new(name);
-    let all = &preview.facts.runners;
-    let matching: Vec<usize> = (0..all.len()).filter(|index| named(&all[*index].runner)).collect();
-    match matching[..] {
-        [index] => Ok(verdict(context, preview, index, None)),
-        [] => {
-            let known: Vec<&str> = all.iter().map(|facts| facts.runner.name.as_str()).collect();
-            Err(format!("there is no runner {name}; known are: {}", known.join(", ")))
-        }
-        _ => Err(format!("{} runners are called {name}: name one by its root directory", matching.len())),
-    }
+    let runners: Vec<&Runner> = preview.facts.runners.iter().map(|facts| &facts.runner).collect();
+    look::named(&runners, name).map(|index| verdict(context, preview, index, None))
 }
 
 /// A path that no runner owns is not ours to judge: that is unknown, not idle.

@@ -24,6 +24,7 @@ use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Warning};
 use crate::report::journal::{self, Sink};
 use crate::run_dir::{Records, RunDir};
+use crate::setup::state::{Kept, StateDir};
 use crate::sys::deadline::Watchdog;
 use crate::sys::process::Proc;
 use crate::{lease, report::escape};
@@ -268,7 +269,7 @@ impl Started<'_> {
         if nix::unistd::geteuid().is_root() {
             return false;
         }
-        match run.publish(Records::Requests, &self.request_name(), b"sweep") {
+        match run.publish(Records::Requests, &request_name(&self.own.runner), b"sweep") {
             Ok(()) => true,
             Err(error) => {
                 let _ = log.line(&format!("a privileged sweep cannot be asked for: {error}"));
@@ -277,16 +278,13 @@ impl Started<'_> {
         }
     }
 
-    fn request_name(&self) -> String {
-        format!("{:x}-{:x}", self.own.runner.root_id.dev, self.own.runner.root_id.ino)
-    }
-
     /// Waits until the disk is below critical; not for a sweep that does not come.
     fn await_sweep(&self, run: &RunDir) {
         let asked = Instant::now();
         let until = (asked + SWEEP_HELPS).min(self.begun + self.config.hook.time_limit);
         while Instant::now() < until && self.level() == Ok(Level::Critical) {
-            if asked.elapsed() > SWEEP_STARTS && run.holds(Records::Requests, &self.request_name()) {
+            if asked.elapsed() > SWEEP_STARTS && run.holds(Records::Requests, &request_name(&self.own.runner))
+            {
                 return;
             }
             std::thread::sleep(LOOK_AGAIN);
@@ -300,6 +298,10 @@ impl Started<'_> {
         let below = workspace.strip_prefix(&self.own.runner.work_dir()?.path).ok()?;
         below.components().next().map(|first| PathBuf::from(first.as_os_str()))
     }
+}
+
+fn request_name(runner: &Runner) -> String {
+    format!("{:x}-{:x}", runner.root_id.dev, runner.root_id.ino)
 }
 
 fn refusal(report: &RunReport) -> Warning {
@@ -324,6 +326,10 @@ fn completed(config: &Config, own: &Own) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
     lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
+    if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
+        // To be stopped now that its job has ended; without the request the timer's sweep does it.
+        let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");
+    }
     Event::new(EventKind::Lease, format!("a job has ended on {}", escape::text(&own.runner.name)))
         .runner(&own.runner)
         .job(&job())

@@ -2,12 +2,13 @@
 
 use super::{Context, now};
 use crate::cycle::{Preview, preview};
-use crate::model::{Evidence, HostFacts};
+use crate::model::{Evidence, HostFacts, Runner};
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::runners;
 use crate::policy::liveness;
 use crate::run_dir::RunDir;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a person waits for sizes. What is not sized by then is shown as such.
@@ -54,4 +55,18 @@ pub(super) fn alive(context: &Context) -> Alive {
     let facts = look.at(discovery, Whose::Nobody);
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
     Alive { facts, evidence, root_matches }
+}
+
+/// The one runner of this name, or with this root.
+pub(super) fn named(runners: &[&Runner], name: &str) -> Result<usize, String> {
+    let is_meant = |runner: &Runner| runner.name == name || runner.root.as_path() == Path::new(name);
+    let matching: Vec<usize> = (0..runners.len()).filter(|index| is_meant(runners[*index])).collect();
+    match matching[..] {
+        [index] => Ok(index),
+        [] => {
+            let known: Vec<&str> = runners.iter().map(|runner| runner.name.as_str()).collect();
+            Err(format!("there is no runner {name}; known are: {}", known.join(", ")))
+        }
+        _ => Err(format!("{} runners are called {name}: name one by its root directory", matching.len())),
+    }
 }

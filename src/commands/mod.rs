@@ -5,6 +5,7 @@ mod check;
 mod check_config;
 mod demo;
 mod doctor;
+mod drain;
 mod hook;
 mod install;
 mod look;
@@ -63,6 +64,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Check(question) => check::run(&context, question),
         Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),
+        Command::Drain { runner } => drain::drain(&context, runner),
+        Command::Resume { runner } => drain::resume(&context, runner),
         Command::Install(args) => install::run(&context, Verb::Install, args),
         Command::Uninstall(args) => install::run(&context, Verb::Uninstall, args),
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,

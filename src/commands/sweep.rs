@@ -1,6 +1,6 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
-use super::{Context, complain, look, now, print, show, witness::Narrator};
+use super::{Context, complain, drain, look, now, print, show, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
@@ -47,6 +47,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     };
     let (report, result) = cycle.run();
     tidy(context, &run);
+    drain::enforce(context);
     narrator.swept(&report, begun.elapsed());
     // On a full disk this fails, and costs nothing: the journal has it too.
     let _ = StateDir::at(&context.config.paths.state_dir).note_sweep(if report.goal_met {

@@ -8,6 +8,7 @@ use crate::setup::env_file::EnvFile;
 use crate::setup::group::{self, Membership};
 use crate::setup::place;
 use crate::setup::programs::Programs;
+use crate::setup::state::{Kept, StateDir};
 use crate::setup::units::Systemd;
 use crate::sys::dir::Dir;
 use std::ffi::OsStr;
@@ -41,6 +42,7 @@ pub(super) fn globs(patient: &Patient<'_>) -> Vec<Check> {
 
 pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
     let systemd = Systemd::find(Programs(&patient.config.paths.programs)).ok();
+    let state = StateDir::at(&patient.config.paths.state_dir);
     let mut checks = Vec::new();
     for (index, facts) in patient.facts.runners.iter().enumerate() {
         let runner = &facts.runner;
@@ -48,6 +50,13 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
         checks.push(hook(runner, &facts.guarded, listener, systemd.as_ref()));
         checks.push(completed(runner));
         checks.push(membership(patient, runner, listener));
+        if state.holds(Kept::Drained, &runner.root) {
+            checks.push(Check::warn(
+                format!("drained:{}", runner.name),
+                "it is out of service",
+                format!("disk-guard resume {}", runner.name),
+            ));
+        }
         if let crate::model::Work::Unusable { reason, .. } = &runner.work {
             checks.push(Check::fail(
                 format!("work:{}", runner.name),

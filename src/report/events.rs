@@ -34,6 +34,8 @@ pub enum EventKind {
     Lease,
     /// A sweep has ended.
     Sweep,
+    /// A runner was taken out of service, or brought back.
+    Drain,
     /// Something leaked was reaped.
     Reaped,
     /// The cause of a runner's or job's death was found.
@@ -44,7 +46,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 12] = [
+    pub const ALL: [EventKind; 13] = [
         Self::Pressure,
         Self::Claimed,
         Self::Removed,
@@ -54,6 +56,7 @@ impl EventKind {
         Self::LockTimeout,
         Self::Lease,
         Self::Sweep,
+        Self::Drain,
         Self::Reaped,
         Self::Postmortem,
         Self::Error,
@@ -71,6 +74,7 @@ impl EventKind {
             Self::LockTimeout => "lock-timeout",
             Self::Lease => "lease",
             Self::Sweep => "sweep",
+            Self::Drain => "drain",
             Self::Reaped => "reaped",
             Self::Postmortem => "postmortem",
             Self::Error => "error",
@@ -89,6 +93,7 @@ impl EventKind {
             Self::LockTimeout => "479b851be4ab44cd9fc7b5baa8d06f24",
             Self::Lease => "684c206b133548049a3eefdc78e89c4a",
             Self::Sweep => "95024a3dbac44c6dacfc16d2bbb60fce",
+            Self::Drain => "3c0b6a6de9b3485a94cf0d8b9c0a7e52",
             Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
             Self::Postmortem => "5e2377fcd39c41c8948224563ad2087e",
             Self::Error => "cb7a37b6d3a34ce589db2b6c91eee802",
@@ -102,9 +107,13 @@ impl EventKind {
             Self::Pressure | Self::Restored | Self::Refused | Self::LockTimeout | Self::Postmortem => {
                 Level::WARN
             }
-            Self::Claimed | Self::Removed | Self::Kept | Self::Lease | Self::Sweep | Self::Reaped => {
-                Level::INFO
-            }
+            Self::Claimed
+            | Self::Removed
+            | Self::Kept
+            | Self::Lease
+            | Self::Sweep
+            | Self::Drain
+            | Self::Reaped => Level::INFO,
         }
     }
 }

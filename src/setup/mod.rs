@@ -6,6 +6,7 @@
 //! second hard link or a foreign owner is refused, and `.service` is believed only when systemd says that the unit works in
 //! that root.
 
+pub mod drain;
 pub mod env_file;
 pub mod group;
 pub mod install;
