@@ -7,6 +7,7 @@
 //! On a healthy disk a hook reads its ancestry and `.runner`, takes the lock shared, writes its lease, asks the work
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
 
+use super::sweep::leave_tickets;
 use super::witness::{Narrator, lock_event};
 use super::{load, now};
 use crate::cli::{Cli, HookCommand};
@@ -27,7 +28,7 @@ use crate::run_dir::{Records, RunDir};
 use crate::setup::state::{Kept, StateDir};
 use crate::sys::deadline::Watchdog;
 use crate::sys::process::Proc;
-use crate::{lease, report::escape};
+use crate::{lease, report::escape, tickets};
 use std::io::Stdout;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -91,7 +92,7 @@ fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
         }
         HookCommand::Completed { runner_root } => {
             let own = identify(&config, &proc, runner_root.as_deref())?;
-            completed(&config, &own)
+            completed(&config, &proc, &own, begun)
         }
     }
 }
@@ -231,6 +232,7 @@ impl Started<'_> {
         if let Err(error) = &result {
             let _ = log.line(&format!("stopped early: {error}"));
         }
+        leave_tickets(self.config, run, &report, Some(self.own.runner.root_id));
         let exit = self.conclude(run, &report, &mut log);
         let warning = match exit {
             Exit::Done => Warning::of_run(&report),
@@ -322,9 +324,11 @@ fn job() -> Job {
     Job { repository: text("GITHUB_REPOSITORY"), run_id: text("GITHUB_RUN_ID"), job: text("GITHUB_JOB") }
 }
 
-fn completed(config: &Config, own: &Own) -> Result<Exit, Fault> {
+fn completed(config: &Config, proc: &Proc, own: &Own, begun: Instant) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
+    // While the lease still holds.
+    let cleaned = self_clean(config, proc, &run, own, begun);
     lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
     if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
         // To be stopped now that its job has ended; without the request the timer's sweep does it.
@@ -334,5 +338,38 @@ fn completed(config: &Config, own: &Own) -> Result<Exit, Fault> {
         .runner(&own.runner)
         .job(&job())
         .emit();
-    Ok(Exit::Done)
+    cleaned.map(|()| Exit::Done)
+}
+
+/// Takes the caches that others wanted of this runner, if its disk still lacks them.
+fn self_clean(config: &Config, proc: &Proc, run: &RunDir, own: &Own, begun: Instant) -> Result<(), Fault> {
+    let wanted = tickets::read(run, own.runner.root_id);
+    let Some(work) = own.runner.work_dir().filter(|_| !wanted.is_empty()) else { return Ok(()) };
+    tickets::withdraw(run, own.runner.root_id);
+    let usage = open_work(work).and_then(|dir| dir.usage());
+    let usage = usage.map_err(|error| {
+        format!("the work directory {} cannot be examined: {error}", escape::path(&work.path))
+    })?;
+    if pressure::level(&usage, &config.watermarks) == Level::Ok {
+        return Ok(());
+    }
+    let mut log = JobLog::open(std::io::stdout(), "takes caches of this runner that the host's disk needs")
+        .map_err(|error| error.to_string())?;
+    let cycle = Cycle {
+        config,
+        proc,
+        run,
+        actor: Role::SelfClean { root: own.runner.root_id, wanted, lineage: own.lineage.clone() },
+        clock: now,
+        deadline: begun + config.hook.time_limit,
+        witness: &mut Narrator,
+    };
+    let (report, result) = cycle.run();
+    let _ = log.run(&report, now());
+    if let Err(error) = &result {
+        let _ = log.line(&format!("stopped early: {error}"));
+    }
+    // Whether the whole host has reached its goal is no business of a job that is over: no warning.
+    let _ = log.finish(None);
+    Ok(())
 }

@@ -13,11 +13,12 @@ use std::time::Duration;
 const WAIT: Duration = Duration::from_secs(1);
 
 /// What tmpfiles.d makes, below the shared directory: name, permission bits that must be there, and that must not.
-const EXPECTED: [(&str, &str, u32, u32); 4] = [
+const EXPECTED: [(&str, &str, u32, u32); 5] = [
     ("", "run-dir", 0o555, 0o022),
     ("host.lock", "lock-file", 0o660, 0o007),
     ("leases", "leases", 0o1770, 0o007),
     ("requests", "requests", 0o1770, 0o007),
+    ("tickets", "tickets", 0o1770, 0o007),
 ];
 
 pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
