@@ -171,12 +171,12 @@ mod tests {
             "disk-guard --config /etc/x.toml hook started || true",
             "exec \"$bin/disk-guard\" \\\n  hook started",
         ] {
-            assert!(script_runs_us(yes), "{yes}");
+            assert!(script_runs_us(yes, "started"), "{yes}");
         }
         for no in
             ["# disk-guard hook started", "echo hello", "disk-guard hook completed", "disk-guard hook", ""]
         {
-            assert!(!script_runs_us(no), "{no}");
+            assert!(!script_runs_us(no, "started"), "{no}");
         }
     }
 
