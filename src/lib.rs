@@ -66,6 +66,7 @@ pub mod config;
 pub mod cycle;
 pub mod doctor;
 pub mod lease;
+pub mod ledger;
 pub mod lock;
 pub mod model;
 pub mod observe;

@@ -267,6 +267,29 @@ impl RunDir {
         }
     }
 
+    /// Takes away what asks for something, whatever it says, and says how many there were: at most [`MAX_RECORDS`] at a time.
+    /// What is no file is set aside under a dot-name: a directory in which nothing visible is left no longer asks.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`] when the directory is there and cannot be read; one that is missing holds nothing.
+    pub fn take_all(&self, records: Records) -> Result<usize, RunDirError> {
+        let dir = match self.records(records) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            result => result.map_err(|error| self.unusable("opening the records", error))?,
+        };
+        let names = dir.names(MAX_RECORDS).map_err(|error| self.unusable("listing the records", error))?;
+        let mut taken = 0;
+        for name in names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b".")) {
+            taken += 1;
+            if unlinkat(&dir, &name, AtFlags::empty()) == Err(rustix::io::Errno::ISDIR) {
+                // One that stays where it is is found again by the next sweep.
+                let aside = format!(".aside-{}-{taken}", std::process::id());
+                let _ = renameat_with(&dir, &name, &dir, aside.as_str(), RenameFlags::NOREPLACE);
+            }
+        }
+        Ok(taken)
+    }
+
     /// Whether a record is there.
     pub fn holds(&self, records: Records, name: &str) -> bool {
         self.records(records).and_then(|dir| dir.status_of(name)).is_ok()
@@ -329,6 +352,23 @@ mod tests {
         let records = run.read_all(Records::Leases).unwrap();
         assert_eq!(records.iter().filter(|r| r.content.is_ok()).count(), 1);
         assert_eq!(records.iter().filter(|r| r.content.is_err()).count(), 1);
+    }
+
+    #[test]
+    fn whatever_asks_is_taken_and_no_longer_visible() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        assert_eq!(run.take_all(Records::Requests).unwrap(), 0);
+        run.publish(Records::Requests, "a", b"sweep").unwrap();
+        let requests = temp.path().join("requests");
+        std::fs::create_dir_all(requests.join("stuck/deep")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", requests.join("link")).unwrap();
+        std::fs::write(requests.join(".draft"), "").unwrap();
+        assert_eq!(run.take_all(Records::Requests).unwrap(), 3);
+        let left = std::fs::read_dir(&requests).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(left.into_iter().all(|name| name.as_encoded_bytes().starts_with(b".")));
+        assert!(requests.join(".draft").exists(), "a hook may be about to publish it");
+        assert_eq!(run.take_all(Records::Requests).unwrap(), 0);
     }
 
     #[test]

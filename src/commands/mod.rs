@@ -8,7 +8,9 @@ mod doctor;
 mod drain;
 mod hook;
 mod install;
+mod ledger;
 mod look;
+mod self_clean;
 mod status;
 mod sweep;
 mod witness;
@@ -68,6 +70,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Resume { runner } => drain::resume(&context, runner),
         Command::Install(args) => install::run(&context, Verb::Install, args),
         Command::Uninstall(args) => install::run(&context, Verb::Uninstall, args),
+        Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
+        Command::History { since, json } => ledger::history(&context, since, *json),
+        Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     exit.into()

@@ -6,6 +6,7 @@ mod evidence;
 mod facts;
 mod filesystem;
 mod ids;
+pub mod ledger;
 mod plan;
 mod processes;
 mod runner;

@@ -4,6 +4,7 @@
 mod check;
 mod config;
 mod doctor;
+mod ledger;
 mod run;
 mod screen;
 mod setup;
@@ -13,6 +14,7 @@ mod table;
 pub use check::check;
 pub use config::{Origin, config};
 pub use doctor::doctor;
+pub use ledger::{blame, history, why};
 pub use run::run;
 pub use screen::{ColorWhen, Screen, Surroundings};
 pub use setup::setup;

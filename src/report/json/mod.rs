@@ -5,12 +5,14 @@
 
 mod check;
 mod doctor;
+mod ledger;
 mod run;
 mod setup;
 mod status;
 
 pub use check::check;
 pub use doctor::doctor;
+pub use ledger::{blame, history, why};
 pub use run::run;
 pub use setup::setup;
 pub use status::status;
