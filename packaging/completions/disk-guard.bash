@@ -143,7 +143,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep plan status check why doctor history blame install uninstall drain resume check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -341,7 +341,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help)
-            opts="hook sweep plan status check why doctor history blame install uninstall drain resume check-config demo help"
+            opts="hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -73,6 +73,13 @@ pub enum Command {
     /// Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown
     Check(CheckArgs),
 
+    /// Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave
+    Doctor {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
     /// What was done to a path, by which run, on which evidence; or proof that nothing was
     Why {
         /// The path; it need not exist any more
@@ -85,11 +92,22 @@ pub enum Command {
         json: bool,
     },
 
-    /// Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave
-    Doctor {
-        /// Print one JSON document
-        #[arg(long)]
-        json: bool,
+    /// Wire every discovered runner's .env to our hooks, keeping what else stands there
+    Install(SetupArgs),
+
+    /// Put every .env back as it was before `install`
+    Uninstall(SetupArgs),
+
+    /// Stop taking jobs: the running one finishes, then the runner's unit is stopped
+    Drain {
+        /// The runner, by its name or its root directory
+        runner: String,
+    },
+
+    /// Take jobs again
+    Resume {
+        /// The runner, by its name or its root directory
+        runner: String,
     },
 
     /// What was done and refused, with sums by rule and runner
@@ -113,24 +131,6 @@ pub enum Command {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
-    },
-
-    /// Wire every discovered runner's .env to our hooks, keeping what else stands there
-    Install(SetupArgs),
-
-    /// Put every .env back as it was before `install`
-    Uninstall(SetupArgs),
-
-    /// Stop taking jobs: the running one finishes, then the runner's unit is stopped
-    Drain {
-        /// The runner, by its name or its root directory
-        runner: String,
-    },
-
-    /// Take jobs again
-    Resume {
-        /// The runner, by its name or its root directory
-        runner: String,
     },
 
     /// Validate the configuration and print the effective one

@@ -46,7 +46,7 @@ struct Subject {
 
 fn find(runners: &[Runner], question: &CheckArgs) -> Result<Subject, String> {
     match (&question.runner, &question.path) {
-        (Some(name), _) => Ok(Subject { runner: Some(look::named(runners, name)?), path: None }),
+        (Some(name), _) => Ok(Subject { runner: Some(named(runners, name)?), path: None }),
         (None, Some(path)) => {
             let real =
                 resolve(path).map_err(|error| format!("{} cannot be resolved: {error}", path.display()))?;
@@ -56,6 +56,10 @@ fn find(runners: &[Runner], question: &CheckArgs) -> Result<Subject, String> {
         }
         (None, None) => Err("neither --runner nor --path was given".to_owned()),
     }
+}
+
+fn named(runners: &[Runner], name: &str) -> Result<usize, String> {
+    look::named(&runners.iter().collect::<Vec<_>>(), name)
 }
 
 /// The real path of a file or directory: that of its directory, with its own name.

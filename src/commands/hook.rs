@@ -7,7 +7,7 @@
 //! On a healthy disk a hook reads its ancestry and `.runner`, takes the lock shared, writes its lease, asks the work
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
 
-use super::sweep::leave_tickets;
+use super::self_clean::{SelfClean, leave_tickets};
 use super::witness::{Narrator, lock_event};
 use super::{load, now};
 use crate::cli::{Cli, HookCommand};
@@ -29,7 +29,7 @@ use crate::run_dir::{Records, RunDir};
 use crate::setup::state::{Kept, StateDir};
 use crate::sys::deadline::Watchdog;
 use crate::sys::process::Proc;
-use crate::{lease, report::escape, tickets};
+use crate::{lease, report::escape};
 use std::cell::RefCell;
 use std::io::Stdout;
 use std::path::{Path, PathBuf};
@@ -116,7 +116,8 @@ fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
         }
         HookCommand::Completed { runner_root } => {
             let own = identify(&config, &proc, runner_root.as_deref())?;
-            completed(&config, &proc, &own, &mut narrator(&config, &proc, &own), begun)
+            let mut narrator = narrator(&config, &proc, &own);
+            completed(&config, &proc, &own, begun, &mut narrator)
         }
     }
 }
@@ -378,13 +379,14 @@ fn completed(
     config: &Config,
     proc: &Proc,
     own: &Own,
-    narrator: &mut Narrator,
     begun: Instant,
+    narrator: &mut Narrator,
 ) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
     // While the lease still holds.
-    let cleaned = self_clean(config, proc, &run, own, narrator, begun);
+    let cleaned = SelfClean { config, proc, run: &run, runner: &own.runner, lineage: &own.lineage, begun }
+        .run(narrator);
     lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
     if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
         // To be stopped now that its job has ended; without the request the timer's sweep does it.
@@ -392,47 +394,6 @@ fn completed(
     }
     let text = format!("a job has ended on {}", escape::text(&own.runner.name));
     narrator.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
-    cleaned.map(|()| Exit::Done)
-}
-
-/// Takes the caches that others wanted of this runner, if its disk still lacks them.
-fn self_clean(
-    config: &Config,
-    proc: &Proc,
-    run: &RunDir,
-    own: &Own,
-    narrator: &mut Narrator,
-    begun: Instant,
-) -> Result<(), Fault> {
-    let wanted = tickets::read(run, own.runner.root_id);
-    let Some(work) = own.runner.work_dir().filter(|_| !wanted.is_empty()) else { return Ok(()) };
-    tickets::withdraw(run, own.runner.root_id);
-    let usage = open_work(work).and_then(|dir| dir.usage());
-    let usage = usage.map_err(|error| {
-        format!("the work directory {} cannot be examined: {error}", escape::path(&work.path))
-    })?;
-    if pressure::level(&usage, &config.watermarks) == Level::Ok {
-        return Ok(());
-    }
-    narrator.begun();
-    let mut log = JobLog::open(std::io::stdout(), "takes caches of this runner that the host's disk needs")
-        .map_err(|error| error.to_string())?;
-    let cycle = Cycle {
-        config,
-        proc,
-        run,
-        actor: Role::SelfClean { root: own.runner.root_id, wanted, lineage: own.lineage.clone() },
-        clock: now,
-        deadline: begun + config.hook.time_limit,
-        witness: narrator,
-    };
-    let (report, result) = cycle.run();
-    narrator.ended(&report, begun.elapsed());
-    let _ = log.run(&report, now());
-    if let Err(error) = &result {
-        let _ = log.line(&format!("stopped early: {error}"));
-    }
-    // Whether the whole host has reached its goal is no business of a job that is over: no warning.
-    let _ = log.finish(None);
-    Ok(())
+    cleaned?;
+    Ok(Exit::Done)
 }

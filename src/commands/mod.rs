@@ -10,6 +10,7 @@ mod hook;
 mod install;
 mod ledger;
 mod look;
+mod self_clean;
 mod status;
 mod sweep;
 mod witness;
@@ -64,14 +65,14 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sweep { dry_run: true, json } | Command::Plan { json } => sweep::preview(&context, *json),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Check(question) => check::run(&context, question),
-        Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
-        Command::History { since, json } => ledger::history(&context, since, *json),
-        Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),
         Command::Drain { runner } => drain::drain(&context, runner),
         Command::Resume { runner } => drain::resume(&context, runner),
         Command::Install(args) => install::run(&context, Verb::Install, args),
         Command::Uninstall(args) => install::run(&context, Verb::Uninstall, args),
+        Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
+        Command::History { since, json } => ledger::history(&context, since, *json),
+        Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     exit.into()

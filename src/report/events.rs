@@ -35,12 +35,12 @@ pub enum EventKind {
     Lease,
     /// A sweep has ended.
     Sweep,
+    /// A runner was taken out of service, or brought back.
+    Drain,
     /// A sweep, or a hook that makes room, begins.
     RunBegun,
     /// A hook that made room has ended.
     RunEnded,
-    /// A runner was taken out of service, or brought back.
-    Drain,
     /// Something leaked was reaped.
     Reaped,
     /// The cause of a runner's or job's death was found.
@@ -61,9 +61,9 @@ impl EventKind {
         Self::LockTimeout,
         Self::Lease,
         Self::Sweep,
+        Self::Drain,
         Self::RunBegun,
         Self::RunEnded,
-        Self::Drain,
         Self::Reaped,
         Self::Postmortem,
         Self::Error,
@@ -81,9 +81,9 @@ impl EventKind {
             Self::LockTimeout => "lock-timeout",
             Self::Lease => "lease",
             Self::Sweep => "sweep",
+            Self::Drain => "drain",
             Self::RunBegun => "run-begun",
             Self::RunEnded => "run-ended",
-            Self::Drain => "drain",
             Self::Reaped => "reaped",
             Self::Postmortem => "postmortem",
             Self::Error => "error",
@@ -102,9 +102,9 @@ impl EventKind {
             Self::LockTimeout => "479b851be4ab44cd9fc7b5baa8d06f24",
             Self::Lease => "684c206b133548049a3eefdc78e89c4a",
             Self::Sweep => "95024a3dbac44c6dacfc16d2bbb60fce",
+            Self::Drain => "3c0b6a6de9b3485a94cf0d8b9c0a7e52",
             Self::RunBegun => "27b1badccfc44605810430c16c91bfb6",
             Self::RunEnded => "08a76993f7e7436a856948c82266fca6",
-            Self::Drain => "3c0b6a6de9b3485a94cf0d8b9c0a7e52",
             Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
             Self::Postmortem => "5e2377fcd39c41c8948224563ad2087e",
             Self::Error => "cb7a37b6d3a34ce589db2b6c91eee802",
@@ -123,9 +123,9 @@ impl EventKind {
             | Self::Kept
             | Self::Lease
             | Self::Sweep
+            | Self::Drain
             | Self::RunBegun
             | Self::RunEnded
-            | Self::Drain
             | Self::Reaped => Level::INFO,
         }
     }

@@ -53,10 +53,10 @@ mod tests {
         insta::assert_snapshot!(doctor(&checks, &Screen::new(80, false)), @r"
         this host is not guarded as it should be: 1 fail, 1 warn, 1 ok
 
-        STATE  CHECK             DETAIL
-        fail   hook:a\x1b[31m    no `.env` -> disk-guard install
-        warn   timer             not armed -> arm it
-        ok     group             it is there
+        STATE  CHECK           DETAIL
+        fail   hook:a\x1b[31m  no `.env` -> disk-guard install
+        warn   timer           not armed -> arm it
+        ok     group           it is there
         ");
     }
 }
