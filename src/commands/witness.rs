@@ -6,7 +6,7 @@ use crate::cycle::Witness;
 use crate::ledger::{LedgerWriter, Written};
 use crate::lock::LockError;
 use crate::model::ledger::{Deed, Scope};
-use crate::model::{Action, ActionResult, Filesystem, Level, Outcome, RunReport, strongest};
+use crate::model::{Action, ActionResult, Filesystem, Level, Outcome, RunReport, Runner, strongest};
 use crate::reclaim::remove_tree::Progress;
 use crate::report::escape;
 use crate::report::events::{Event, EventKind, RunStamp};
@@ -27,6 +27,8 @@ pub(super) struct Narrator {
     ledger: LedgerWriter,
     run: String,
     scope: Scope,
+    /// The runner whose hook this is; none is a sweep's.
+    runner: Option<Runner>,
     sequence: u64,
     kept: BTreeMap<&'static str, usize>,
     unwritten: Option<String>,
@@ -34,12 +36,13 @@ pub(super) struct Narrator {
 
 impl Narrator {
     /// The narrator of a run.
-    pub(super) fn new(config: &Config, proc: &Proc, scope: Scope) -> Self {
+    pub(super) fn new(config: &Config, proc: &Proc, scope: Scope, runner: Option<&Runner>) -> Self {
         let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             ledger: LedgerWriter::new(&config.paths.state_dir, proc.boot_id().unwrap_or_default()),
             run: format!("{}-{:x}", std::process::id(), since.as_micros()),
             scope,
+            runner: runner.cloned(),
             sequence: 0,
             kept: BTreeMap::new(),
             unwritten: None,
@@ -75,11 +78,12 @@ impl Narrator {
             report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
         let fullest = report.balances.iter().map(|balance| balance.after.used_percent()).max();
         let goal = if report.goal_met { "goal met" } else { "goal not reached" };
+        let caches = if removed == 1 { "cache" } else { "caches" };
         let (kind, what) = match &self.scope {
             Scope::Sweep => (EventKind::Sweep, "sweep".to_owned()),
             Scope::Hook(runner) => (EventKind::RunEnded, format!("hook of {}", escape::text(runner))),
         };
-        let event = Event::new(kind, format!("{what}: {removed} caches removed, {goal}"))
+        let event = Event::new(kind, format!("{what}: {removed} {caches} removed, {goal}"))
             .bytes(report.freed_bytes)
             .reason(if report.goal_met { "goal-met" } else { "goal-not-reached" })
             .summary(self.kept_in_words())
@@ -174,19 +178,23 @@ impl Witness for Narrator {
     }
 
     fn lock_failed(&mut self, error: &LockError) {
-        self.tell(lock_event(error));
+        let event = lock_event(error, self.runner.as_ref());
+        self.tell(event);
     }
 }
 
-/// The host lock was not obtained.
-pub(super) fn lock_event(error: &LockError) -> Event {
+/// The host lock was not obtained, by this runner's hook or by a sweep.
+pub(super) fn lock_event(error: &LockError, runner: Option<&Runner>) -> Event {
     let kind = match error {
         LockError::TimedOut { .. } => EventKind::LockTimeout,
         LockError::RunDir(_) | LockError::System { .. } => EventKind::Error,
     };
-    let event = Event::new(kind, error.to_string());
-    match error {
-        LockError::TimedOut { waited, .. } => event.duration(*waited),
-        LockError::RunDir(_) | LockError::System { .. } => event,
+    let mut event = Event::new(kind, error.to_string());
+    if let Some(runner) = runner {
+        event = event.runner(runner);
     }
+    if let LockError::TimedOut { waited, .. } = error {
+        event = event.duration(*waited);
+    }
+    event
 }
