@@ -2,8 +2,6 @@
 //! has written in the guard's name is told apart.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-#[path = "ledger/journald.rs"]
-mod journald;
 mod kit;
 
 use kit::{Fs, Host, MIB, Report, Runner, SHARED_GID, fill_bytes, usage};
@@ -332,10 +330,11 @@ fn send(user: u32, fields: &[(&str, &str)]) {
 
 #[test]
 fn a_real_journal_tells_who_wrote_what_and_the_file_tells_the_same() {
-    if !journald::is_to_be_had() {
+    if !kit::needs_journald() {
         return;
     }
-    journald::in_own_run(|journald| {
+    kit::in_own_run(|| {
+        let _journald = kit::Journald::start();
         let host = host();
         let (runner, cache) = after_a_sweep(&host);
         let bobs = host.runner("actions-runner-3").user(BOB, SHARED_GID).build();
@@ -352,7 +351,7 @@ fn a_real_journal_tells_who_wrote_what_and_the_file_tells_the_same() {
                 ("_UID", "0"),
             ],
         );
-        journald.sync();
+        kit::journalctl(&["--sync"]);
 
         let answer = why(&host, &cache);
         assert_eq!(answer["verdict"], "removed", "{answer:#}");
@@ -368,7 +367,8 @@ fn a_real_journal_tells_who_wrote_what_and_the_file_tells_the_same() {
         assert_eq!(answer["foreign"][0]["writer"]["uid"], ALICE, "{answer:#}");
 
         // The file alone, as after a reboot with a journal in memory.
-        journald.forget();
+        kit::journalctl(&["--rotate"]);
+        kit::journalctl(&["--vacuum-time=1us"]);
         let answer = why(&host, &cache);
         assert_eq!(answer["verdict"], "removed", "{answer:#}");
         assert_eq!(answer["entries"][1]["sources"], serde_json::json!(["file"]), "{answer:#}");
@@ -378,7 +378,7 @@ fn a_real_journal_tells_who_wrote_what_and_the_file_tells_the_same() {
         std::fs::write(host.state_dir(), "").expect("a file in its place");
         let next = runner.cache("acme/other", "target", MIB, 2 * DAY);
         assert_eq!(host.sweep().outcome(&next), "removed");
-        journald.sync();
+        kit::journalctl(&["--sync"]);
         let answer = why(&host, &next);
         assert_eq!(answer["entries"][1]["sources"], serde_json::json!(["journal"]), "{answer:#}");
     });
