@@ -42,6 +42,13 @@ fn why(host: &Host, path: &Path) -> Value {
     ask(host, &["why", path.to_str().expect("UTF-8"), "--json"])
 }
 
+/// The same for people, on one line.
+#[track_caller]
+fn told(host: &Host, arguments: &[&str]) -> String {
+    let text = host.guard(arguments).expect_code(&[0]).stdout();
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
+}
+
 fn deeds(entries: &Value) -> Vec<&str> {
     entries.as_array().expect("a list").iter().map(|entry| entry["deed"].as_str().expect("text")).collect()
 }
@@ -81,13 +88,16 @@ fn a_removed_cache_is_named_with_its_evidence_and_its_run() {
         assert_eq!(answer["verdict"], verdict, "{}", path.display());
         assert_eq!(answer["entries"][1]["relation"], relation, "{}", path.display());
     }
-    let text = host.guard(&["why", cache.to_str().expect("UTF-8")]).expect_code(&[0]).stdout();
+    let text = told(&host, &["why", cache.to_str().expect("UTF-8")]);
     assert!(text.starts_with("disk-guard removed "), "{text}");
     assert!(text.contains("because of pressure") && text.contains("by a sweep; written by"), "{text}");
 }
 
 #[test]
 fn an_innocent_path_is_cleared_with_what_was_done_instead() {
+    if !kit::needs_root("only in root's state directory do all runs leave entries") {
+        return;
+    }
     let host = host();
     let (runner, cache) = after_a_sweep(&host);
     // Somebody else's deed, after the ledger began.
@@ -101,7 +111,7 @@ fn an_innocent_path_is_cleared_with_what_was_done_instead() {
     let done = answer["runs"][0]["entries"].as_array().expect("a list");
     assert!(done.iter().any(|entry| entry["path"] == cache.to_str().expect("UTF-8")), "{answer:#}");
     assert!(answer["coverage"]["complete_since"].is_string(), "{answer:#}");
-    let text = host.guard(&["why", source.to_str().expect("UTF-8")]).expect_code(&[0]).stdout();
+    let text = told(&host, &["why", source.to_str().expect("UTF-8")]);
     assert!(text.starts_with("disk-guard did not touch "), "{text}");
     assert!(text.contains(cache.to_str().expect("UTF-8")), "the run beside it is told: {text}");
     assert_eq!(why(&host, &cache)["verdict"], "removed", "the control");
@@ -120,7 +130,7 @@ fn a_ledger_that_does_not_reach_back_clears_nobody() {
     host.sweep();
     let answer = why(&host, &path);
     assert_eq!(answer["verdict"], "no-evidence", "it begins after the path was gone: {answer:#}");
-    let text = host.guard(&["why", path.to_str().expect("UTF-8")]).expect_code(&[0]).stdout();
+    let text = told(&host, &["why", path.to_str().expect("UTF-8")]);
     assert!(text.contains("only reaches back to"), "{text}");
 }
 
@@ -169,7 +179,7 @@ fn a_forged_entry_about_anothers_runner_is_told_apart() {
     assert_eq!(answer["verdict"], "not-touched", "{answer:#}");
     assert_eq!(deeds(&answer["foreign"]), ["removed"]);
     assert_eq!(answer["foreign"][0]["writer"]["uid"], ALICE);
-    let text = host.guard(&["why", bobs_source.to_str().expect("UTF-8")]).expect_code(&[0]).stdout();
+    let text = told(&host, &["why", bobs_source.to_str().expect("UTF-8")]);
     assert!(text.contains(&format!("claims to be disk-guard's, written by uid {ALICE}")), "{text}");
     let history = ask(&host, &["history", "--json"]);
     assert_eq!(
@@ -181,7 +191,7 @@ fn a_forged_entry_about_anothers_runner_is_told_apart() {
     forge(&host, ALICE, &alices_source, &alices);
     let answer = why(&host, &alices_source);
     assert_eq!((&answer["verdict"], &answer["entries"][0]["trust"]), (&"removed".into(), &"owner".into()));
-    let text = host.guard(&["why", alices_source.to_str().expect("UTF-8")]).expect_code(&[0]).stdout();
+    let text = told(&host, &["why", alices_source.to_str().expect("UTF-8")]);
     assert!(text.contains("its jobs could say the same"), "{text}");
 }
 
@@ -278,8 +288,8 @@ fn blame_tells_what_was_done_and_what_came_before_and_after() {
     let then = ask(&host, &["blame", "--at", "2h ago", "--window", "5min", "--json"]);
     assert_eq!(then["runs"].as_array().map(Vec::len), Some(0));
     assert_eq!(then["after"]["path"], cache.to_str().expect("UTF-8"));
-    let text = host.guard(&["blame", "--at", "-2h"]).expect_code(&[0]).stdout();
-    assert!(text.contains("Its next action after: ") && text.contains("only reaches back"), "{text}");
+    let text = told(&host, &["blame", "--at", "-2h"]);
+    assert!(text.contains("Its next action after: 20") && text.contains("only reaches back"), "{text}");
     for wrong in [
         &["blame", "--at", "teatime"][..],
         &["blame", "--at", "now", "--window", "x"],
@@ -305,4 +315,71 @@ fn history_sums_by_rule_and_runner() {
     assert_eq!(history["freed_bytes"], history["by_runner"][0]["bytes"]);
     let text = host.guard(&["history"]).expect_code(&[0]).stdout();
     assert!(text.contains("By runner") && text.contains("cargo-target"), "{text}");
+}
+
+/// One line of the journal as a user's program sends it.
+fn send(user: u32, fields: &[(&str, &str)]) {
+    let text: String = fields.iter().map(|(name, value)| format!("{name}={value}\n")).collect();
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", &user.to_string(), "--regid", &user.to_string(), "--clear-groups"]);
+    command.args(["logger", "--journald"]).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("setpriv is part of util-linux");
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), text.as_bytes()).expect("it reads");
+    assert!(child.wait().expect("it ends").success(), "logger speaks to journald");
+}
+
+#[test]
+fn a_real_journal_tells_who_wrote_what_and_the_file_tells_the_same() {
+    if !kit::needs_journald() {
+        return;
+    }
+    kit::in_own_run(|| {
+        let _journald = kit::Journald::start();
+        let host = host();
+        let (runner, cache) = after_a_sweep(&host);
+        let bobs = host.runner("actions-runner-3").user(BOB, SHARED_GID).build();
+        let bobs_source = bobs.checkout("acme/widgets").join("src");
+        let path = bobs_source.to_str().expect("UTF-8");
+        send(
+            ALICE,
+            &[
+                ("MESSAGE", "removed"),
+                ("SYSLOG_IDENTIFIER", "disk-guard"),
+                ("DISK_GUARD_EVENT", "removed"),
+                ("DISK_GUARD_RUNNER", &bobs.name),
+                ("DISK_GUARD_PATH", path),
+                ("_UID", "0"),
+            ],
+        );
+        kit::journalctl(&["--sync"]);
+
+        let answer = why(&host, &cache);
+        assert_eq!(answer["verdict"], "removed", "{answer:#}");
+        assert_eq!(deeds(&answer["entries"]), ["claimed", "removed"], "told once each: {answer:#}");
+        let removed = &answer["entries"][1];
+        assert_eq!(removed["sources"], serde_json::json!(["journal", "file"]), "{answer:#}");
+        assert_eq!((&removed["trust"], &removed["writer"]["uid"]), (&"root".into(), &0.into()));
+        assert_eq!(removed["rule"], "cargo-target");
+        assert_eq!(answer["coverage"]["places"][0]["everybody"], true, "{answer:#}");
+
+        let answer = why(&host, &bobs_source);
+        assert_eq!(answer["verdict"], "not-touched", "{answer:#}");
+        assert_eq!(answer["foreign"][0]["writer"]["uid"], ALICE, "{answer:#}");
+
+        // The file alone, as after a reboot with a journal in memory.
+        kit::journalctl(&["--rotate"]);
+        kit::journalctl(&["--vacuum-time=1us"]);
+        let answer = why(&host, &cache);
+        assert_eq!(answer["verdict"], "removed", "{answer:#}");
+        assert_eq!(answer["entries"][1]["sources"], serde_json::json!(["file"]), "{answer:#}");
+
+        // The journal alone, as with a state directory that takes nothing.
+        std::fs::remove_dir_all(host.state_dir()).expect("our own directory");
+        std::fs::write(host.state_dir(), "").expect("a file in its place");
+        let next = runner.cache("acme/other", "target", MIB, 2 * DAY);
+        assert_eq!(host.sweep().outcome(&next), "removed");
+        kit::journalctl(&["--sync"]);
+        let answer = why(&host, &next);
+        assert_eq!(answer["entries"][1]["sources"], serde_json::json!(["journal"]), "{answer:#}");
+    });
 }

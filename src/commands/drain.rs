@@ -102,7 +102,7 @@ impl<'a> Desk<'a> {
 
     fn find(&self, name: &str) -> Result<(Runner, Liveness), String> {
         let alive = look::alive(self.context);
-        let runners: Vec<Runner> = alive.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
+        let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
         let index = look::named(&runners, name)?;
         Ok((runners[index].clone(), liveness::judge(&alive.evidence[index])))
     }

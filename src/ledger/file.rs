@@ -40,7 +40,8 @@ pub fn read_files(state_dir: &Path) -> Found {
     if shelf.bad_lines > 0 {
         shelf.gaps.push(format!("{} damaged lines were skipped", shelf.bad_lines));
     }
-    let reach = Reach { source: Source::File, since: shelf.since(), span, gaps: shelf.gaps };
+    let since = shelf.since();
+    let reach = Reach { source: Source::File, since, span, gaps: shelf.gaps };
     Found { entries: shelf.entries, reach }
 }
 
@@ -53,6 +54,7 @@ enum Place {
 
 /// One user's file with its older generation.
 struct Volume {
+    place: Place,
     first: Option<SystemTime>,
     has_older: bool,
 }
@@ -71,11 +73,14 @@ impl Shelf {
         if !is_closed {
             self.gaps.push("others can write to the state directory: it proves nothing".into());
         }
-        let own = self.read_volume(dir, FILE, OLDER, Place::State, is_closed);
-        if !own {
-            return Span::Part;
+        let mut all = self.read_volume(dir, FILE, OLDER, Place::State, is_closed);
+        if let Some(owner) = dir.status().ok().map(|status| status.owner).filter(|owner| *owner != Uid::ROOT)
+        {
+            self.gaps
+                .push(format!("the state directory is uid {owner}'s: root's runs leave no entries there"));
+            all = false;
         }
-        match dir.descend(OTHERS) {
+        let others = match dir.descend(OTHERS) {
             Ok(others) => self.read_others(&others),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 self.gaps.push(format!(
@@ -87,7 +92,8 @@ impl Shelf {
                 self.gaps.push(format!("{OTHERS} cannot be opened: {error}"));
                 Span::Part
             }
-        }
+        };
+        if all { others } else { Span::Part }
     }
 
     fn read_others(&mut self, dir: &Dir) -> Span {
@@ -116,7 +122,7 @@ impl Shelf {
 
     /// Both generations; whether all that there is of them was read.
     fn read_volume(&mut self, dir: &Dir, name: &str, older: &str, place: Place, is_closed: bool) -> bool {
-        let mut volume = Volume { first: None, has_older: false };
+        let mut volume = Volume { place, first: None, has_older: false };
         let mut all = true;
         for (name, is_older) in [(older, true), (name, false)] {
             match read_whole(dir, name) {
@@ -158,12 +164,13 @@ impl Shelf {
         first
     }
 
-    /// Since when every volume reaches back: one that has been rotated may have lost what came before it, one that has not
-    /// begins when its user began.
+    /// Since when every volume reaches back: since the state directory's own file begins, but not before one that has been
+    /// rotated and may have lost what came before. What the other users' files say of their own age is not believed
+    /// beyond that: any of them could be dated back.
     fn since(&self) -> Option<SystemTime> {
-        let first = self.volumes.iter().filter_map(|volume| volume.first).min();
+        let own = self.volumes.iter().find(|volume| volume.place == Place::State)?.first;
         let rotated = self.volumes.iter().filter(|volume| volume.has_older).filter_map(|volume| volume.first);
-        rotated.max().max(first)
+        own.map(|own| rotated.fold(own, SystemTime::max))
     }
 }
 
@@ -189,6 +196,7 @@ fn writer_of(metadata: &Metadata, name: &str, place: Place, is_closed: bool) -> 
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests remove their own files")]
 mod tests {
     use super::super::line::{Account, tests::sample, write};
     use super::*;
@@ -259,6 +267,36 @@ mod tests {
         state.put(FILE, nix::unistd::geteuid().as_raw(), 0o640);
         std::fs::set_permissions(state.0.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(state.writers(), [None]);
+    }
+
+    #[test]
+    fn nobody_but_root_dates_the_ledger_back() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let state = State::new();
+        state.put(FILE, 0, 0o640);
+        let alices = state.put("ledger.d/12001.jsonl", ALICE, 0o640);
+        let account = Account { boot_id: "b".into(), pid: Pid(1) };
+        let early = crate::model::ledger::Record { time: SystemTime::UNIX_EPOCH, ..sample() };
+        std::fs::write(alices, write(&early, &account)).unwrap();
+        let found = read_files(state.0.path());
+        assert_eq!((found.entries.len(), found.reach.span), (2, Span::Everybody), "{:?}", found.reach.gaps);
+        assert_eq!(found.reach.since, Some(sample().time));
+        std::fs::remove_file(state.0.path().join(FILE)).unwrap();
+        assert_eq!(read_files(state.0.path()).reach.since, None);
+    }
+
+    #[test]
+    fn a_state_directory_of_somebody_elses_does_not_tell_of_root() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let state = State::new();
+        state.put(FILE, 0, 0o640);
+        assert_eq!(read_files(state.0.path()).reach.span, Span::Everybody, "the control");
+        chown(state.0.path(), Some(ALICE), None).unwrap();
+        assert_eq!(read_files(state.0.path()).reach.span, Span::Part);
     }
 
     #[test]

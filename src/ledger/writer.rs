@@ -16,7 +16,7 @@ use crate::model::ledger::Record;
 use crate::model::{Pid, Uid};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::flock::{Probe, probe};
-use rustix::fs::{Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with};
+use rustix::fs::{Gid, Mode, OFlags, RenameFlags, fchown, fstat, mkdirat, openat, renameat_with};
 use std::fs::File;
 use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
@@ -155,6 +155,10 @@ fn open_own(dir: &Dir, name: &str, user: Uid) -> io::Result<File> {
     if !metadata.is_file() || metadata.uid() != user.0 || metadata.nlink() != 1 {
         return Err(io::Error::other(format!("{name} is not a file of our own")));
     }
+    // The directory's group may read: whoever runs runners here may ask. A file that stays closed is asked about as root.
+    if let Some(group) = fstat(dir).ok().map(|status| status.st_gid).filter(|gid| *gid != metadata.gid()) {
+        let _ = fchown(&file, None, Some(Gid::from_raw(group)));
+    }
     Ok(file)
 }
 
@@ -245,6 +249,18 @@ mod tests {
         std::fs::create_dir(temp.path().join("not-there")).unwrap();
         assert_eq!(writer.flush(), Written::All);
         assert_eq!(read_files(&state).entries.len(), 2);
+    }
+
+    #[test]
+    fn the_directorys_group_may_read_and_nobody_else() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        std::os::unix::fs::chown(temp.path(), None, Some(12_000)).unwrap();
+        assert_eq!(writer(temp.path()).append(&sample()), Written::All);
+        let metadata = std::fs::metadata(temp.path().join(FILE)).unwrap();
+        assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (0, 12_000, 0o640));
     }
 
     #[test]

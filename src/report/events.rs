@@ -256,7 +256,7 @@ impl Event {
     pub fn grounds(self, action: &Action, now: SystemTime) -> Self {
         let newest = words::newest(&action.cache, now);
         let newest = newest.map(|age| format!("; newest content {age} old")).unwrap_or_default();
-        self.summary(format!("{}; no sign of use at the claim{newest}", words::decision(&action.decision)))
+        self.summary(format!("nothing spoke against it at the claim{newest}"))
     }
 
     /// In which run.

@@ -348,9 +348,9 @@ fn extent(extent: &Extent, now: SystemTime, screen: &Screen, out: &mut String) {
             Some(since) => format!("since {}", moment(since, now)),
             None => "holds nothing".to_owned(),
         };
-        let whose = match place.span {
-            Span::Everybody => "",
-            Span::Part => ", not of everybody",
+        let whose = match (place.span, place.since) {
+            (Span::Part, Some(_)) => ", not of everybody",
+            (Span::Everybody, _) | (Span::Part, None) => "",
         };
         let mut text = format!("{since}{whose}");
         for gap in &place.gaps {
@@ -368,6 +368,8 @@ pub fn blame(blame: &Blame, now: SystemTime, screen: &Screen) -> String {
     let span = format!("between {} and {}", stamp(blame.window.from), stamp(blame.window.to));
     let (tone, text) = if blame.runs.iter().any(has_done) {
         (Tone::Warn, format!("The guard removed or moved things {span} UTC:"))
+    } else if is_covered && blame.runs.is_empty() {
+        (Tone::Good, format!("The guard did nothing {span} UTC."))
     } else if is_covered {
         (Tone::Good, format!("The guard removed nothing and moved nothing {span} UTC."))
     } else {
@@ -377,11 +379,17 @@ pub fn blame(blame: &Blame, now: SystemTime, screen: &Screen) -> String {
             }
             None => "the ledger holds nothing".to_owned(),
         };
-        (Tone::Warn, format!("There is no evidence that the guard did anything {span} UTC, but {reach}."))
+        (
+            Tone::Warn,
+            format!("There is no evidence that the guard removed or moved anything {span} UTC, but {reach}."),
+        )
     };
     screen.paragraph(&mut out, tone, "", &screen.paint(tone, &text));
     out.push('\n');
-    runs(&blame.runs, screen, &mut out);
+    if !blame.runs.is_empty() {
+        runs(&blame.runs, screen, &mut out);
+        out.push('\n');
+    }
     for (label, deed) in
         [("Its last action before: ", &blame.before), ("Its next action after: ", &blame.after)]
     {
@@ -576,9 +584,8 @@ mod tests {
     #[test]
     fn a_time() {
         insta::assert_snapshot!(blame(&samples::blame(), samples::now(), &screen()), @r"
-        The guard removed nothing and moved nothing between 2026-03-04 12:27:30 and 2026-03-04 12:29:30 UTC.
+        The guard did nothing between 2026-03-04 12:27:30 and 2026-03-04 12:29:30 UTC.
 
-          Nothing: no run left an entry.
         Its last action before: 2026-03-04 12:25:20 UTC (1 h ago), removed
                                 /home/ci/runner-2/_work/app/app/target, by a sweep
         Its next action after: none that the ledger knows
