@@ -192,16 +192,16 @@ journalctl -q -o json DISK_GUARD_EVENT=removed _SYSTEMD_UNIT=disk-guard-sweep.se
     jq -es --arg path "$left" 'map(select(.DISK_GUARD_PATH == $path and .DISK_GUARD_RUNNER == "ci-2" and ._UID == "0"
         and ._EXE == "/usr/bin/disk-guard" and .SYSLOG_IDENTIFIER == "disk-guard" and (.MESSAGE_ID | length == 32)
         and (.DISK_GUARD_BYTES | tonumber > 100000000))) | length == 1' >/dev/null || fail "the removal is in the journal"
+# A hook is over within milliseconds: journald may come too late to look up its unit; the user is the kernel's word.
 journalctl -q -o json DISK_GUARD_EVENT=lease _UID="$(id -u ci-b)" |
-    jq -es 'map(select(.DISK_GUARD_REPOSITORY == "acme/gadget" and .DISK_GUARD_RUN_ID == "903" and .DISK_GUARD_JOB == "build"
-        and ._SYSTEMD_UNIT == "actions.runner.acme.ci-3.service")) | length == 1' >/dev/null || fail "the lease is in the journal"
+    jq -es 'map(select(.DISK_GUARD_REPOSITORY == "acme/gadget" and .DISK_GUARD_RUN_ID == "903" and .DISK_GUARD_JOB == "build")) | length >= 1' >/dev/null || fail "the lease is in the journal"
 journalctl -q -o json DISK_GUARD_EVENT=kept _SYSTEMD_UNIT=disk-guard-sweep.service |
     jq -es --arg path "$live" 'map(select(.DISK_GUARD_PATH == $path and (.DISK_GUARD_EVIDENCE | test("worker-process")))) | length >= 1' \
         >/dev/null || fail "why the live job's tree was kept is in the journal"
 if compgen -G '/usr/lib/systemd/catalog/disk-guard*' >/dev/null; then
     journalctl -q -x -o short -n 5 DISK_GUARD_EVENT=removed | grep -q '^-- ' || fail "the catalog explains the event"
 fi
-ok "journalctl shows the removal, the lease and the refusal, with journald's own _UID, _EXE and _SYSTEMD_UNIT"
+ok "journalctl shows the removal, the lease and the refusal, with the trusted _UID, and the sweep's with _EXE and _SYSTEMD_UNIT"
 
 # -- What is no request ---------------------------------------------------------------------------------------------------
 
