@@ -63,6 +63,7 @@ pub mod commands;
 pub mod config;
 pub mod cycle;
 pub mod lease;
+pub mod ledger;
 pub mod lock;
 pub mod model;
 pub mod observe;

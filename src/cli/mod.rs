@@ -13,6 +13,8 @@ use std::path::PathBuf;
 /// Examples:
 ///   disk-guard status                    what is full, who is busy, what could go
 ///   disk-guard plan                      what a sweep would remove, and why the rest stays
+///   disk-guard why /home/ci/r1/_work/app/app/target
+///   disk-guard blame --at 14:20          what the guard did then, or proof that it did nothing
 ///   disk-guard check --runner ci-3 && rm -rf /scratch/ci-3
 #[derive(Debug, Parser)]
 #[command(name = "disk-guard", version, verbatim_doc_comment, after_help = Exit::TABLE)]
@@ -70,6 +72,41 @@ pub enum Command {
 
     /// Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown
     Check(CheckArgs),
+
+    /// What was done to a path, by which run, on which evidence; or proof that nothing was
+    Why {
+        /// The path; it need not exist any more
+        path: PathBuf,
+        /// List the guard's runs since then, instead of around the time at which the path vanished
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        since: Option<String>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// What was done and refused, with sums by rule and runner
+    History {
+        /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
+        #[arg(long, value_name = "TIME", default_value = "24h ago", allow_hyphen_values = true)]
+        since: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Everything that the guard did on this host around a time; or that it did nothing, and what came before and after
+    Blame {
+        /// When: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        at: String,
+        /// How far before and after
+        #[arg(long, value_name = "DURATION", default_value = "10min")]
+        window: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
 
     /// Validate the configuration and print the effective one
     CheckConfig {

@@ -13,6 +13,7 @@ use crate::cli::{Cli, HookCommand};
 use crate::config::{Config, OnExhausted};
 use crate::cycle::{Cycle, Role};
 use crate::lock::{LockError, SharedLock};
+use crate::model::ledger::Scope;
 use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -27,6 +28,7 @@ use crate::run_dir::{Records, RunDir};
 use crate::sys::deadline::Watchdog;
 use crate::sys::process::Proc;
 use crate::{lease, report::escape};
+use std::cell::RefCell;
 use std::io::Stdout;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -107,13 +109,18 @@ fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
     match hook {
         HookCommand::Started { runner_root } => {
             let own = identify(&config, &proc, runner_root.as_deref())?;
-            Started { config: &config, proc: &proc, own, begun }.run()
+            let narrator = RefCell::new(narrator(&config, &proc, &own));
+            Started { config: &config, proc: &proc, own, begun, narrator }.run()
         }
         HookCommand::Completed { runner_root } => {
             let own = identify(&config, &proc, runner_root.as_deref())?;
-            completed(&config, &own)
+            completed(&config, &own, &mut narrator(&config, &proc, &own))
         }
     }
+}
+
+fn narrator(config: &Config, proc: &Proc, own: &Own) -> Narrator {
+    Narrator::new(config, proc, Scope::Hook(own.runner.name.clone()), Some(&own.runner))
 }
 
 /// The runner that a hook works for.
@@ -164,9 +171,14 @@ struct Started<'a> {
     proc: &'a Proc,
     own: Own,
     begun: Instant,
+    narrator: RefCell<Narrator>,
 }
 
 impl Started<'_> {
+    fn tell(&self, event: Event) {
+        self.narrator.borrow_mut().tell(event);
+    }
+
     fn run(&self) -> Result<Exit, Fault> {
         let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| {
             self.fence();
@@ -218,13 +230,13 @@ impl Started<'_> {
         if self.own.worker.is_some() {
             let text = format!("a job begins on {}", escape::text(&self.own.runner.name));
             let event = Event::new(EventKind::Lease, text).runner(&self.own.runner).job(&job());
-            event.duration(self.begun.elapsed()).emit();
+            self.tell(event.duration(self.begun.elapsed()));
         }
     }
 
     /// The host lock was not obtained: nothing is pruned. The lease is left all the same.
     fn without_lock(&self, run: &RunDir, error: &LockError) -> Result<Exit, Fault> {
-        lock_event(error, Some(&self.own.runner));
+        self.tell(lock_event(error, Some(&self.own.runner)));
         self.fence();
         if matches!(error, LockError::TimedOut { .. }) {
             self.leave_lease(run)?;
@@ -241,8 +253,8 @@ impl Started<'_> {
             .and_then(|dir| Trash::open(&dir, work.owner))
             .and_then(|trash| trash.map_or(Ok(()), |trash| trash.fence()));
         if let Err(failure) = fenced {
-            Event::new(EventKind::Error, format!("claims on this runner cannot be fenced off: {failure}"))
-                .emit();
+            let text = format!("claims on this runner cannot be fenced off: {failure}");
+            self.tell(Event::new(EventKind::Error, text).runner(&self.own.runner));
         }
     }
 
@@ -250,6 +262,8 @@ impl Started<'_> {
     fn relieve(&self, run: &RunDir) -> Result<Exit, Fault> {
         let mut log =
             JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
+        let mut narrator = self.narrator.borrow_mut();
+        narrator.begun();
         let cycle = Cycle {
             config: self.config,
             proc: self.proc,
@@ -261,14 +275,16 @@ impl Started<'_> {
             },
             clock: now,
             deadline: self.begun + self.config.hook.time_limit,
-            witness: &mut Narrator::of(&self.own.runner),
+            witness: &mut *narrator,
         };
         let (report, result) = cycle.run();
+        drop(narrator);
         let _ = log.run(&report, now());
         if let Err(error) = &result {
             let _ = log.line(&format!("stopped early: {error}"));
         }
         let exit = self.conclude(run, &report, &mut log);
+        self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
         let warning = match exit {
             // Between the watermarks there is nothing to be alarmed about.
             Exit::Done if self.level() == Ok(Level::Ok) => None,
@@ -291,13 +307,8 @@ impl Started<'_> {
             self.await_sweep(run);
         }
         if self.config.hook.on_exhausted == OnExhausted::Refuse && self.level() == Ok(Level::Critical) {
-            Event::new(
-                EventKind::Refused,
-                "the job was refused: the disk is above critical and nothing more can go",
-            )
-            .runner(&self.own.runner)
-            .job(&job())
-            .emit();
+            let text = "the job was refused: the disk is above critical and nothing more can go";
+            self.tell(Event::new(EventKind::Refused, text).runner(&self.own.runner).job(&job()));
             return Exit::Error;
         }
         Exit::Done
@@ -359,13 +370,11 @@ fn job() -> Job {
     Job { repository: text("GITHUB_REPOSITORY"), run_id: text("GITHUB_RUN_ID"), job: text("GITHUB_JOB") }
 }
 
-fn completed(config: &Config, own: &Own) -> Result<Exit, Fault> {
+fn completed(config: &Config, own: &Own, narrator: &mut Narrator) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
     lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
-    Event::new(EventKind::Lease, format!("a job has ended on {}", escape::text(&own.runner.name)))
-        .runner(&own.runner)
-        .job(&job())
-        .emit();
+    let text = format!("a job has ended on {}", escape::text(&own.runner.name));
+    narrator.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
     Ok(Exit::Done)
 }

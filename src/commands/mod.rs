@@ -5,6 +5,7 @@ mod check;
 mod check_config;
 mod demo;
 mod hook;
+mod ledger;
 mod look;
 mod status;
 mod sweep;
@@ -56,6 +57,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sweep { dry_run: true, json } | Command::Plan { json } => sweep::preview(&context, *json),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Check(question) => check::run(&context, question),
+        Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
+        Command::History { since, json } => ledger::history(&context, since, *json),
+        Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     exit.into()

@@ -5,7 +5,9 @@ use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
 use crate::model::RunReport;
+use crate::model::ledger::Scope;
 use crate::observe::filesystems::MountTable;
+use crate::observe::host::Whose;
 use crate::observe::{caches, runners};
 use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
@@ -18,7 +20,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, as_json: bool) -> Exit {
-    let (preview, _) = look::at(context);
+    let (preview, _) = look::at(context, |_| Whose::Everybody);
     tell(context, &preview.report(), as_json);
     Exit::Done
 }
@@ -33,7 +35,8 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator::default();
+    let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Sweep, None);
+    narrator.begun();
     take_requests(&run);
     let cycle = Cycle {
         config: &context.config,
@@ -44,11 +47,10 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         deadline: begun + TIME_LIMIT,
         witness: &mut narrator,
     };
-    let (mut report, result) = cycle.run();
+    let (report, result) = cycle.run();
     // A run that was stopped may have measured nothing yet: no disk under pressure is none that was seen.
-    report.goal_met &= result.is_ok();
     tidy(context, &run);
-    narrator.swept(&report, begun.elapsed());
+    narrator.ended(&report, begun.elapsed());
     tell(context, &report, as_json);
     match result {
         Err(CycleError::Lock(error)) => {

@@ -5,6 +5,7 @@ mod evidence;
 mod facts;
 mod filesystem;
 mod ids;
+pub mod ledger;
 mod plan;
 mod processes;
 mod runner;

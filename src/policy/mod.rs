@@ -5,6 +5,7 @@
 //! goes, in which order, and why everything else stays.
 
 pub mod fate;
+pub mod ledger;
 pub mod liveness;
 pub mod plan;
 pub mod pressure;

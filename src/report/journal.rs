@@ -1,28 +1,25 @@
 //! Where events go: the journal, or else standard error, one line each.
 //!
-//! Starting costs a socket and a connect. Nothing here blocks for long: a journal that takes nothing any more (a stopped
-//! journald has a full queue) is waited for once, for at most [`PATIENCE`], and from then on its events go to standard
-//! error, as does each event that the journal refuses. An event that cannot be written is lost; it never fails the caller.
+//! Nothing here blocks for long. tracing-journald sends on a blocking socket, and a stopped journald makes a sender wait
+//! on two limits: the queue of its socket, and the sender's own budget (`net.core.wmem_default`), which no other socket
+//! can probe. So each send is interrupted by an alarm after [`PATIENCE`]; from then on events go to standard error. An
+//! event that cannot be written is lost; it never fails the caller.
 //!
 //! Lines on standard error may end up in a job's log, so they are escaped as such.
 
-mod native;
-
 use super::{escape, events};
-use native::{Entry, Socket};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::sys::deadline::Alarm;
 use std::fmt::{self, Write as _};
 use std::io;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use tracing::field::{Field, Visit};
 use tracing::subscriber::Interest;
 use tracing::{Dispatch, Level, Metadata, Subscriber};
+use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::LookupSpan;
 
-const SOCKET: &str = "/run/systemd/journal/socket";
 const IDENTIFIER: &str = "disk-guard";
 
 /// How long a journal that takes nothing is waited for, once a process.
@@ -48,7 +45,7 @@ pub fn init(level: Level, sink: Sink) -> Sink {
 /// The same without installing it.
 pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
     let journal = match sink {
-        Sink::Journal => Journal::connect(Path::new(SOCKET)).ok(),
+        Sink::Journal => Journal::connect().ok(),
         Sink::Stderr => None,
     };
     let found = if journal.is_some() { Sink::Journal } else { Sink::Stderr };
@@ -56,63 +53,44 @@ pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
     (Dispatch::new(tracing_subscriber::registry().with(route)), found)
 }
 
-/// The journal, and whether it still takes anything.
+/// The journal, and whether it has been found to take nothing any more.
 struct Journal {
-    socket: Socket,
+    layer: tracing_journald::Layer,
     gave_up: AtomicBool,
 }
 
 impl Journal {
-    fn connect(path: &Path) -> io::Result<Self> {
-        Ok(Self { socket: Socket::connect(path)?, gave_up: AtomicBool::new(false) })
+    fn connect() -> io::Result<Self> {
+        let alarm = Alarm::after(PATIENCE)?;
+        // Sends an empty entry, to see whether anybody listens.
+        let layer = tracing_journald::layer()?
+            .with_field_prefix(None)
+            .with_syslog_identifier(IDENTIFIER.to_owned())
+            .with_priority_mappings(PriorityMappings {
+                info: Priority::Informational,
+                debug: Priority::Debug,
+                ..PriorityMappings::new()
+            });
+        if alarm.has_rung() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(Self { layer, gave_up: AtomicBool::new(false) })
+        }
     }
 
-    /// Whether the journal has taken the entry. Others may use up the room that was waited for, so it is tried again until
-    /// patience is at its end.
-    fn takes(&self, entry: &Entry) -> bool {
+    /// Runs `send`, which hands an entry to the layer; whether the journal has taken it, as far as the time tells: the layer
+    /// itself keeps errors to itself.
+    fn takes(&self, send: impl FnOnce(&tracing_journald::Layer)) -> bool {
         if self.gave_up.load(Ordering::Relaxed) {
             return false;
         }
-        let until = Instant::now() + PATIENCE;
-        loop {
-            match self.socket.send(entry) {
-                Ok(()) => return true,
-                Err(error) if error.kind() != io::ErrorKind::WouldBlock => return false,
-                Err(_) if Instant::now() >= until => {
-                    self.gave_up.store(true, Ordering::Relaxed);
-                    return false;
-                }
-                Err(_) => self.await_room(until),
-            }
+        let Ok(alarm) = Alarm::after(PATIENCE) else { return false };
+        send(&self.layer);
+        if alarm.has_rung() {
+            self.gave_up.store(true, Ordering::Relaxed);
         }
+        !alarm.has_rung()
     }
-
-    /// Waits until the queue of the journal and the budget of our socket have room (unix(7)), at most until then.
-    fn await_room(&self, until: Instant) {
-        let left = until.saturating_duration_since(Instant::now());
-        let limit = Timespec { tv_sec: 0, tv_nsec: left.min(PATIENCE).as_nanos() as i64 };
-        // Whatever it says, sending decides.
-        let _ = poll(&mut [PollFd::new(&self.socket, PollFlags::OUT)], Some(&limit));
-    }
-}
-
-/// syslog(3)'s number for a level.
-fn priority(level: Level) -> &'static str {
-    match level {
-        Level::ERROR => "3",
-        Level::WARN => "4",
-        Level::INFO => "6",
-        Level::DEBUG | Level::TRACE => "7",
-    }
-}
-
-fn entry(event: &tracing::Event<'_>) -> Entry {
-    let mut entry = Entry::default();
-    entry.put("PRIORITY", priority(*event.metadata().level()));
-    entry.put("SYSLOG_IDENTIFIER", IDENTIFIER);
-    entry.put("TARGET", event.metadata().target());
-    event.record(&mut entry);
-    entry
 }
 
 /// Sends each event to the journal, else to standard error.
@@ -123,7 +101,7 @@ struct Route {
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Nobody uses spans: an event is complete in itself.
+        // Nobody uses spans: an event is complete in itself, and the journal's layer would have to see a span's birth.
         if metadata.is_event() && *metadata.level() <= self.level {
             Interest::always()
         } else {
@@ -135,8 +113,11 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
         metadata.is_event() && *metadata.level() <= self.level
     }
 
-    fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-        let is_told = self.journal.as_ref().is_some_and(|journal| journal.takes(&entry(event)));
+    fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
+        let is_told = self
+            .journal
+            .as_ref()
+            .is_some_and(|journal| journal.takes(|layer| layer.on_event(event, context)));
         if !is_told {
             write_line(&line(event));
         }
@@ -227,7 +208,6 @@ mod tests {
     use crate::report::samples;
     use std::ffi::OsStr;
     use std::os::unix::ffi::OsStrExt as _;
-    use std::os::unix::net::UnixDatagram;
     use std::sync::{Arc, Mutex};
 
     /// Collects lines instead of writing them.
@@ -280,77 +260,5 @@ mod tests {
     fn what_others_trace_is_named_by_its_level() {
         let lines = lines_of(|| tracing::warn!(pid = 7, "odd"));
         assert_eq!(lines, ["disk-guard: warn pid=7 message=odd"]);
-    }
-
-    /// A journal that nobody reads from, and its entries.
-    fn unread() -> (tempfile::TempDir, UnixDatagram, Journal) {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("socket");
-        let reader = UnixDatagram::bind(&path).unwrap();
-        let journal = Journal::connect(&path).unwrap();
-        (dir, reader, journal)
-    }
-
-    fn entry_of(bytes: usize) -> Entry {
-        let mut entry = Entry::default();
-        entry.put("MESSAGE", &"x".repeat(bytes));
-        entry
-    }
-
-    /// Sends until one is not taken; how many were, and how long the last one took.
-    fn fill(journal: &Journal, entry: &Entry) -> (usize, Duration) {
-        let mut taken = 0;
-        loop {
-            let start = Instant::now();
-            if !journal.takes(entry) {
-                return (taken, start.elapsed());
-            }
-            taken += 1;
-        }
-    }
-
-    #[test]
-    fn a_journal_that_takes_nothing_is_waited_for_once() {
-        // The first fills the reader's queue (10 entries by the kernel's default), the second the sender's own budget.
-        for size in [1, 60_000] {
-            let (_dir, reader, journal) = unread();
-            let (taken, waited) = fill(&journal, &entry_of(size));
-            assert!(taken > 0, "an empty queue has room");
-            assert!(waited >= PATIENCE && waited < PATIENCE * 10, "{waited:?}");
-            let start = Instant::now();
-            assert!(!journal.takes(&entry_of(size)));
-            assert!(start.elapsed() < PATIENCE, "and not again");
-            drop(reader);
-        }
-    }
-
-    #[test]
-    fn room_that_comes_in_time_is_used() {
-        let (dir, reader, journal) = unread();
-        fill(&Journal::connect(&dir.path().join("socket")).unwrap(), &entry_of(1));
-        let reading = std::thread::spawn(move || {
-            std::thread::sleep(PATIENCE / 5);
-            reader.recv(&mut [0; 64]).unwrap();
-            reader
-        });
-        assert!(journal.takes(&entry_of(1)));
-        reading.join().unwrap();
-    }
-
-    #[test]
-    fn an_entry_of_any_size_is_taken() {
-        let (_dir, reader, journal) = unread();
-        assert!(journal.takes(&entry_of(1 << 20)));
-        assert_eq!(reader.recv(&mut [0; 64]).unwrap(), 0, "a handle instead of bytes");
-        assert!(journal.takes(&entry_of(1)));
-    }
-
-    #[test]
-    fn a_journal_that_has_gone_refuses_at_once() {
-        let (_dir, reader, journal) = unread();
-        drop(reader);
-        let start = Instant::now();
-        assert!(!journal.takes(&entry_of(1)));
-        assert!(start.elapsed() < PATIENCE);
     }
 }

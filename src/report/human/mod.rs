@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod ledger;
 mod run;
 mod screen;
 mod status;
@@ -10,6 +11,7 @@ mod table;
 
 pub use check::check;
 pub use config::{Origin, config};
+pub use ledger::{blame, history, why};
 pub use run::run;
 pub use screen::{ColorWhen, Screen, Surroundings};
 pub use status::status;

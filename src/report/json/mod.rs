@@ -4,10 +4,12 @@
 //! its name and exact, in base64, under the same name with `_bytes`; that second field exists only then.
 
 mod check;
+mod ledger;
 mod run;
 mod status;
 
 pub use check::check;
+pub use ledger::{blame, history, why};
 pub use run::run;
 pub use status::status;
 
