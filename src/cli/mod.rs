@@ -85,6 +85,13 @@ pub enum Command {
         json: bool,
     },
 
+    /// Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave
+    Doctor {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
     /// What was done and refused, with sums by rule and runner
     History {
         /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
@@ -106,6 +113,24 @@ pub enum Command {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+    },
+
+    /// Wire every discovered runner's .env to our hooks, keeping what else stands there
+    Install(SetupArgs),
+
+    /// Put every .env back as it was before `install`
+    Uninstall(SetupArgs),
+
+    /// Stop taking jobs: the running one finishes, then the runner's unit is stopped
+    Drain {
+        /// The runner, by its name or its root directory
+        runner: String,
+    },
+
+    /// Take jobs again
+    Resume {
+        /// The runner, by its name or its root directory
+        runner: String,
     },
 
     /// Validate the configuration and print the effective one
@@ -152,6 +177,26 @@ pub struct CheckArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// How to wire runners, or to undo it.
+#[derive(Debug, Args)]
+pub struct SetupArgs {
+    /// Show the exact changes and commands, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Where job-started.sh and job-completed.sh are
+    #[arg(long, value_name = "DIR", default_value = "/usr/lib/disk-guard/hooks")]
+    pub hooks_dir: PathBuf,
+    /// Do not add the runners' users to the group disk-guard
+    #[arg(long)]
+    pub no_group: bool,
+    /// Restart Listeners that do not know the change yet, but only of runners that are provably idle
+    #[arg(long)]
+    pub restart_idle: bool,
 }
 
 /// What an actor of the demo is to play.

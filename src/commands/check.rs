@@ -46,7 +46,7 @@ struct Subject {
 
 fn find(runners: &[Runner], question: &CheckArgs) -> Result<Subject, String> {
     match (&question.runner, &question.path) {
-        (Some(name), _) => Ok(Subject { runner: Some(named(runners, name)?), path: None }),
+        (Some(name), _) => Ok(Subject { runner: Some(look::named(runners, name)?), path: None }),
         (None, Some(path)) => {
             let real =
                 resolve(path).map_err(|error| format!("{} cannot be resolved: {error}", path.display()))?;
@@ -55,19 +55,6 @@ fn find(runners: &[Runner], question: &CheckArgs) -> Result<Subject, String> {
             Ok(Subject { runner: runners.iter().position(owns), path: Some(real) })
         }
         (None, None) => Err("neither --runner nor --path was given".to_owned()),
-    }
-}
-
-fn named(runners: &[Runner], name: &str) -> Result<usize, String> {
-    let is_meant = |runner: &Runner| runner.name == name || runner.root.as_path() == Path::new(name);
-    let matching: Vec<usize> = (0..runners.len()).filter(|index| is_meant(&runners[*index])).collect();
-    match matching[..] {
-        [index] => Ok(index),
-        [] => {
-            let known: Vec<&str> = runners.iter().map(|runner| runner.name.as_str()).collect();
-            Err(format!("there is no runner {name}; known are: {}", known.join(", ")))
-        }
-        _ => Err(format!("{} runners are called {name}: name one by its root directory", matching.len())),
     }
 }
 

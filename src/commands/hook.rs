@@ -7,6 +7,7 @@
 //! On a healthy disk a hook reads its ancestry and `.runner`, takes the lock shared, writes its lease, asks the work
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
 
+use super::sweep::leave_tickets;
 use super::witness::{Narrator, lock_event};
 use super::{load, now};
 use crate::cli::{Cli, HookCommand};
@@ -25,9 +26,10 @@ use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Warning};
 use crate::report::journal::{self, Sink};
 use crate::run_dir::{Records, RunDir};
+use crate::setup::state::{Kept, StateDir};
 use crate::sys::deadline::Watchdog;
 use crate::sys::process::Proc;
-use crate::{lease, report::escape};
+use crate::{lease, report::escape, tickets};
 use std::cell::RefCell;
 use std::io::Stdout;
 use std::path::{Path, PathBuf};
@@ -114,7 +116,7 @@ fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
         }
         HookCommand::Completed { runner_root } => {
             let own = identify(&config, &proc, runner_root.as_deref())?;
-            completed(&config, &own, &mut narrator(&config, &proc, &own))
+            completed(&config, &proc, &own, &mut narrator(&config, &proc, &own), begun)
         }
     }
 }
@@ -283,6 +285,7 @@ impl Started<'_> {
         if let Err(error) = &result {
             let _ = log.line(&format!("stopped early: {error}"));
         }
+        leave_tickets(self.config, run, &report, Some(self.own.runner.root_id));
         let exit = self.conclude(run, &report, &mut log);
         self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
         let warning = match exit {
@@ -319,7 +322,7 @@ impl Started<'_> {
         if nix::unistd::geteuid().is_root() {
             return false;
         }
-        match run.publish(Records::Requests, &self.request_name(), b"sweep") {
+        match run.publish(Records::Requests, &request_name(&self.own.runner), b"sweep") {
             Ok(()) => true,
             Err(error) => {
                 let _ = log.line(&format!("a privileged sweep cannot be asked for: {error}"));
@@ -328,16 +331,13 @@ impl Started<'_> {
         }
     }
 
-    fn request_name(&self) -> String {
-        format!("{:x}-{:x}", self.own.runner.root_id.dev, self.own.runner.root_id.ino)
-    }
-
     /// Waits until the disk is below critical; not for a sweep that does not come.
     fn await_sweep(&self, run: &RunDir) {
         let asked = Instant::now();
         let until = (asked + SWEEP_HELPS).min(self.begun + self.config.hook.time_limit);
         while Instant::now() < until && self.level() == Ok(Level::Critical) {
-            if asked.elapsed() > SWEEP_STARTS && run.holds(Records::Requests, &self.request_name()) {
+            if asked.elapsed() > SWEEP_STARTS && run.holds(Records::Requests, &request_name(&self.own.runner))
+            {
                 return;
             }
             std::thread::sleep(LOOK_AGAIN);
@@ -351,6 +351,10 @@ impl Started<'_> {
         let below = workspace.strip_prefix(&self.own.runner.work_dir()?.path).ok()?;
         below.components().next().map(|first| PathBuf::from(first.as_os_str()))
     }
+}
+
+fn request_name(runner: &Runner) -> String {
+    format!("{:x}-{:x}", runner.root_id.dev, runner.root_id.ino)
 }
 
 fn refusal() -> Warning {
@@ -370,11 +374,65 @@ fn job() -> Job {
     Job { repository: text("GITHUB_REPOSITORY"), run_id: text("GITHUB_RUN_ID"), job: text("GITHUB_JOB") }
 }
 
-fn completed(config: &Config, own: &Own, narrator: &mut Narrator) -> Result<Exit, Fault> {
+fn completed(
+    config: &Config,
+    proc: &Proc,
+    own: &Own,
+    narrator: &mut Narrator,
+    begun: Instant,
+) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
+    // While the lease still holds.
+    let cleaned = self_clean(config, proc, &run, own, narrator, begun);
     lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
+    if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
+        // To be stopped now that its job has ended; without the request the timer's sweep does it.
+        let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");
+    }
     let text = format!("a job has ended on {}", escape::text(&own.runner.name));
     narrator.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
-    Ok(Exit::Done)
+    cleaned.map(|()| Exit::Done)
+}
+
+/// Takes the caches that others wanted of this runner, if its disk still lacks them.
+fn self_clean(
+    config: &Config,
+    proc: &Proc,
+    run: &RunDir,
+    own: &Own,
+    narrator: &mut Narrator,
+    begun: Instant,
+) -> Result<(), Fault> {
+    let wanted = tickets::read(run, own.runner.root_id);
+    let Some(work) = own.runner.work_dir().filter(|_| !wanted.is_empty()) else { return Ok(()) };
+    tickets::withdraw(run, own.runner.root_id);
+    let usage = open_work(work).and_then(|dir| dir.usage());
+    let usage = usage.map_err(|error| {
+        format!("the work directory {} cannot be examined: {error}", escape::path(&work.path))
+    })?;
+    if pressure::level(&usage, &config.watermarks) == Level::Ok {
+        return Ok(());
+    }
+    narrator.begun();
+    let mut log = JobLog::open(std::io::stdout(), "takes caches of this runner that the host's disk needs")
+        .map_err(|error| error.to_string())?;
+    let cycle = Cycle {
+        config,
+        proc,
+        run,
+        actor: Role::SelfClean { root: own.runner.root_id, wanted, lineage: own.lineage.clone() },
+        clock: now,
+        deadline: begun + config.hook.time_limit,
+        witness: narrator,
+    };
+    let (report, result) = cycle.run();
+    narrator.ended(&report, begun.elapsed());
+    let _ = log.run(&report, now());
+    if let Err(error) = &result {
+        let _ = log.line(&format!("stopped early: {error}"));
+    }
+    // Whether the whole host has reached its goal is no business of a job that is over: no warning.
+    let _ = log.finish(None);
+    Ok(())
 }

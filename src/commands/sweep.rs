@@ -1,18 +1,23 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
-use super::{Context, complain, look, now, print, show, witness::Narrator};
+use super::{Context, complain, drain, look, now, print, show, witness::Narrator};
+use crate::config::Config;
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
-use crate::model::RunReport;
 use crate::model::ledger::Scope;
+use crate::model::{Balance, FileId, RunReport, Runner};
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::Whose;
 use crate::observe::{caches, runners};
+use crate::policy::pressure;
 use crate::reclaim::trash::Trash;
+
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::{Records, RunDir};
+use crate::setup::state::StateDir;
+use crate::tickets;
 use std::time::{Duration, Instant};
 
 /// A sweep that takes longer leaves the rest to the next one.
@@ -38,6 +43,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Sweep, None);
     narrator.begun();
     take_requests(&run);
+    tickets::withdraw_all(&run);
     let cycle = Cycle {
         config: &context.config,
         proc: &context.proc,
@@ -48,9 +54,16 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         witness: &mut narrator,
     };
     let (report, result) = cycle.run();
-    // A run that was stopped may have measured nothing yet: no disk under pressure is none that was seen.
+    leave_tickets(&context.config, &run, &report, None);
     tidy(context, &run);
+    drain::enforce(context);
     narrator.ended(&report, begun.elapsed());
+    // On a full disk this fails, and costs nothing: the journal has it too.
+    let _ = StateDir::at(&context.config.paths.state_dir).note_sweep(if report.goal_met {
+        "goal met"
+    } else {
+        "goal not reached"
+    });
     tell(context, &report, as_json);
     match result {
         Err(CycleError::Lock(error)) => {
@@ -74,10 +87,29 @@ fn tell(context: &Context, report: &RunReport, as_json: bool) {
 }
 
 /// Requests of hooks are answered by this very sweep. They are taken away first: one that comes later asks for the next.
+/// The unit that watches them starts sweeps for as long as one is left, so whatever stands there goes.
 fn take_requests(run: &RunDir) {
-    for request in run.read_all(Records::Requests).unwrap_or_default() {
-        // One that cannot be removed is found again by the next sweep, and costs nothing.
-        let _ = run.remove(Records::Requests, &request.name);
+    if let Err(error) = run.take_all(Records::Requests) {
+        complain(&error);
+    }
+}
+
+/// Asks runners for what was wanted of them and is protected, where the disk still lacks it. Not `own`, whose hook we are.
+pub(super) fn leave_tickets(config: &Config, run: &RunDir, report: &RunReport, own: Option<FileId>) {
+    if report.goal_met {
+        return;
+    }
+    let is_lacking = |runner: &Runner| {
+        let on =
+            |balance: &&Balance| runner.work_dir().is_some_and(|work| work.filesystem == balance.before.id);
+        let balance = report.balances.iter().find(on);
+        balance.is_some_and(|balance| !pressure::lacking(&balance.after, &config.watermarks).is_met())
+    };
+    for (root, caches) in tickets::wanted(report, &is_lacking) {
+        if own != Some(root) {
+            // Where tickets cannot be left the sweep goes on finding what is idle.
+            let _ = tickets::leave(run, root, &caches);
+        }
     }
 }
 

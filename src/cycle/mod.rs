@@ -30,7 +30,7 @@ use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use std::any::Any;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -88,6 +88,15 @@ pub enum Role {
         root: FileId,
         /// The directory below `_work` that the job will use, as far as its environment can be believed.
         job_directory: Option<PathBuf>,
+        /// The hook, its Worker and its Listener.
+        lineage: Vec<Pid>,
+    },
+    /// The completed-hook of the runner with this root, which was asked for these caches of its own.
+    SelfClean {
+        /// The root's identity.
+        root: FileId,
+        /// Relative to the work directory. Only what its own discovery finds as well counts.
+        wanted: BTreeSet<PathBuf>,
         /// The hook, its Worker and its Listener.
         lineage: Vec<Pid>,
     },
@@ -258,6 +267,10 @@ impl Cycle<'_> {
             Role::Hook { root, job_directory, .. } => {
                 let own = discovery.runners.iter().position(|runner| runner.root_id == *root)?;
                 Some(Actor::Hook { own, job_directory: job_directory.clone() })
+            }
+            Role::SelfClean { root, .. } => {
+                let own = discovery.runners.iter().position(|runner| runner.root_id == *root)?;
+                Some(Actor::Hook { own, job_directory: None })
             }
         }
     }

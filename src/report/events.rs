@@ -39,6 +39,8 @@ pub enum EventKind {
     RunBegun,
     /// A hook that made room has ended.
     RunEnded,
+    /// A runner was taken out of service, or brought back.
+    Drain,
     /// Something leaked was reaped.
     Reaped,
     /// The cause of a runner's or job's death was found.
@@ -49,7 +51,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 14] = [
+    pub const ALL: [EventKind; 15] = [
         Self::Pressure,
         Self::Claimed,
         Self::Removed,
@@ -61,6 +63,7 @@ impl EventKind {
         Self::Sweep,
         Self::RunBegun,
         Self::RunEnded,
+        Self::Drain,
         Self::Reaped,
         Self::Postmortem,
         Self::Error,
@@ -80,6 +83,7 @@ impl EventKind {
             Self::Sweep => "sweep",
             Self::RunBegun => "run-begun",
             Self::RunEnded => "run-ended",
+            Self::Drain => "drain",
             Self::Reaped => "reaped",
             Self::Postmortem => "postmortem",
             Self::Error => "error",
@@ -100,6 +104,7 @@ impl EventKind {
             Self::Sweep => "95024a3dbac44c6dacfc16d2bbb60fce",
             Self::RunBegun => "27b1badccfc44605810430c16c91bfb6",
             Self::RunEnded => "08a76993f7e7436a856948c82266fca6",
+            Self::Drain => "3c0b6a6de9b3485a94cf0d8b9c0a7e52",
             Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
             Self::Postmortem => "5e2377fcd39c41c8948224563ad2087e",
             Self::Error => "cb7a37b6d3a34ce589db2b6c91eee802",
@@ -120,6 +125,7 @@ impl EventKind {
             | Self::Sweep
             | Self::RunBegun
             | Self::RunEnded
+            | Self::Drain
             | Self::Reaped => Level::INFO,
         }
     }

@@ -27,6 +27,7 @@ mod processes;
 mod runner;
 mod runner_output;
 mod settings;
+mod systemd;
 mod trace;
 mod wait;
 
@@ -42,6 +43,7 @@ pub(crate) use processes::{Holder, is_alive, process_state, standin};
 pub(crate) use runner::{Runner, RunnerBuilder};
 pub(crate) use runner_output::{RunnerOutput, parse_as_runner};
 pub(crate) use settings::Settings;
+pub(crate) use systemd::Systemd;
 pub(crate) use trace::{Entry, Stopped};
 pub(crate) use wait::{DEADLINE, until};
 
