@@ -108,6 +108,9 @@ fn a_job_that_starts_between_the_last_check_and_the_claim_wins() {
         looked = looked.display()
     ));
     until("the steps to look once", || looked.exists().then_some(()));
+    // The hook, which could not wait any longer, has fenced its runner off: the rename that was due fails.
+    stopped.to_exit();
+    assert!(scene.cache.join("CACHEDIR.TAG").exists(), "not even for an instant is it out of its place");
     let report = stopped.release().expect_code(&[0, 20]).report();
     std::fs::write(&done, "").expect("our own file");
     let steps = job.await_steps();

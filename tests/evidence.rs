@@ -52,6 +52,7 @@ impl Scene {
         };
         let check = check.expect_code(&[code]).report();
         assert_eq!(check.0["state"], state);
+        // Also what forbids a claim without anybody being at work is said to other cleaners.
         assert!(Report::kinds(&check.0).contains(kind), "{:#}", check.0);
     }
 

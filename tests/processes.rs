@@ -1,6 +1,8 @@
 //! Facts about real processes: what the kernel shows, against what the observer makes of it. Every refusal has its control: a
 //! second runner in the same scan, of which nothing is said. Mounts live in private namespaces and end with their process.
 
+mod kit;
+
 use disk_guard::model::{
     Attribution, FilesystemId, HeldBy, ProcessFacts, Runner, Visibility, Work, WorkDir, WorkerSeen,
 };
@@ -76,14 +78,17 @@ fn copy(from: &Path, to: &Path) {
 struct Host {
     temp: tempfile::TempDir,
     runners: Vec<Runner>,
+    /// Its Workers would make idleness unprovable for tests that need it.
+    _machine: nix::fcntl::Flock<std::fs::File>,
 }
 
 impl Host {
     fn new() -> Self {
+        let machine = kit::share_machine();
         let temp = tempfile::tempdir().unwrap();
         std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
         let runners = ["runner-1", "runner-10"].iter().map(|name| runner(&temp.path().join(name))).collect();
-        Self { temp, runners }
+        Self { temp, runners, _machine: machine }
     }
 
     fn root(&self) -> &Path {

@@ -74,3 +74,32 @@ fn an_unprivileged_hook_cannot_clear_a_sibling_of_another_user() {
     drop(inside);
     assert_eq!(host.sweep().outcome(&other_cache), "removed", "root sees that it is idle");
 }
+
+#[test]
+fn a_process_too_deep_to_be_named_protects_the_runner_it_is_in_and_no_other() {
+    if !kit::sees_everything() {
+        return;
+    }
+    for what in ["deep", "deep-open"] {
+        let mut host = Host::new();
+        host.configure(|settings| settings.want_everything());
+        let subject = host.runner("actions-runner-1").build();
+        let cache = subject.cache("acme/widgets", "target", MIB, 2 * DAY);
+        let neighbour = host.runner("actions-runner-2").build();
+        let neighbour = neighbour.cache("acme/gadgets", "target", MIB, 2 * DAY);
+        let canary = Canary::of(&cache);
+        let elsewhere = Holder::new(what, &host.base);
+        if what == "deep" {
+            let named = std::fs::read_link(format!("/proc/{}/cwd", elsewhere.pid()));
+            assert_eq!(named.unwrap_err().raw_os_error(), Some(nix::libc::ENAMETOOLONG));
+        }
+        let inside = Holder::new(what, &subject.work.join("_temp"));
+        let sweep = host.sweep();
+        assert_eq!(sweep.outcome(&cache), "kept", "{what}: {:#}", sweep.0);
+        canary.assert_intact();
+        assert_eq!(sweep.outcome(&neighbour), "removed", "{what}: {:#}", sweep.0);
+        drop(inside);
+        let sweep = host.sweep();
+        assert_eq!(sweep.outcome(&cache), "removed", "{what}: {:#}", sweep.0);
+    }
+}

@@ -2,12 +2,10 @@
 
 use super::disk::{Disk, Fs, unmount_below};
 use super::guard::{Call, Report, Run};
-use super::job::Job;
-use super::processes::{is_alive, workers};
+use super::machine;
 use super::runner::RunnerBuilder;
 use super::settings::Settings;
-use super::wait::until;
-use nix::fcntl::{Flock, FlockArg};
+use nix::fcntl::Flock;
 use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
@@ -40,9 +38,9 @@ impl Host {
 
     /// A machine whose runners lie on a filesystem of their own (root only, but for [`Fs::Directory`]).
     pub(crate) fn on(fs: Fs) -> Self {
-        let lock = lock_machine();
+        let lock = machine::take();
         remove_leftovers();
-        wait_for_strangers();
+        machine::wait_for_strangers();
         let base = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
         std::fs::create_dir(&base).expect("the directory is new: only one host exists at a time");
         let guard = Base(base.clone());
@@ -217,20 +215,6 @@ impl Drop for Base {
     }
 }
 
-/// Waits for the one lock of all tests on this computer.
-fn lock_machine() -> Flock<File> {
-    let path = std::env::temp_dir().join("disk-guard-tests.lock");
-    // Reading is enough for flock, and in a sticky directory nobody may open another's file with O_CREAT.
-    let file = File::open(&path).or_else(|_| {
-        let file = File::options().create(true).truncate(false).write(true).open(&path)?;
-        file.set_permissions(PermissionsExt::from_mode(0o644))?;
-        Ok::<_, std::io::Error>(file)
-    });
-    Flock::lock(file.expect("the tests' lock can be opened"), FlockArg::LockExclusive)
-        .map_err(|(_, error)| error)
-        .expect("the tests' lock can be waited for")
-}
-
 /// Removes what tests that were killed have left. Under the lock no live test has such a directory.
 fn remove_leftovers() {
     for entry in std::fs::read_dir(std::env::temp_dir()).into_iter().flatten().flatten() {
@@ -238,11 +222,4 @@ fn remove_leftovers() {
             let _ = std::fs::remove_dir_all(entry.path());
         }
     }
-}
-
-/// Workers that are none of ours make every runner's idleness unprovable: waits until they have gone.
-fn wait_for_strangers() {
-    until("every Runner.Worker that is not this test's to leave the computer", || {
-        workers().is_empty().then_some(())
-    });
 }

@@ -1,4 +1,4 @@
-//! Holding one thing, in one way, until standard input ends: `hold cwd|root|open|map|flock|nothing [PATH]`.
+//! Holding one thing, in one way, until standard input ends: `hold cwd|deep|deep-open|root|open|map|flock|nothing [PATH]`.
 //! Prints `holding` once it does.
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
@@ -6,7 +6,7 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// What has to stay alive while the thing is held.
@@ -29,6 +29,16 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
         Some("cwd") => {
             std::env::set_current_dir(&path).expect("the directory can be entered");
             Held::Nothing
+        }
+        Some("deep") => {
+            descend(&path);
+            Held::Nothing
+        }
+        Some("deep-open") => {
+            descend(&path);
+            let directory = File::open(".").expect("our own directory can be opened");
+            std::env::set_current_dir("/").expect("the root can be entered");
+            Held::File(directory)
         }
         Some("root") => {
             // The working directory stays outside: the root alone holds.
@@ -53,6 +63,18 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
     ExitCode::SUCCESS
 }
 
+/// Goes so far down below `path` that the working directory's path is longer than any call returns.
+fn descend(path: &Path) {
+    std::env::set_current_dir(path).expect("the directory can be entered");
+    let name = "d".repeat(250);
+    for _ in 0..20 {
+        match std::fs::create_dir(&name) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => panic!("{error}"),
+            _ => std::env::set_current_dir(&name).expect("our own directory can be entered"),
+        }
+    }
+}
+
 /// Maps one page of `file` for as long as the process lives; the descriptor may go.
 #[allow(unsafe_code, reason = "mmap has no safe form")]
 fn map(file: &File) {
@@ -64,7 +86,7 @@ fn map(file: &File) {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: runner-standin hold cwd|root|open|map|flock|nothing [PATH]; or be named Runner.Listener or Runner.Worker"
+        "usage: runner-standin hold cwd|deep|deep-open|root|open|map|flock|nothing [PATH]; or be named Runner.Listener or Runner.Worker"
     );
     ExitCode::FAILURE
 }
