@@ -78,12 +78,14 @@ fn a_worker_process() {
 }
 
 #[test]
-fn a_worker_that_belongs_to_no_known_runner_protects_every_runner() {
+fn a_worker_of_nobody_knows_whom_protects_every_runner() {
     let scene = Scene::new();
     let stranger = scene.host.runner_at(&scene.host.base.join("elsewhere/actions-runner-9")).build();
     let caches = [Canary::of(&scene.cache), Canary::of(&scene.neighbour)];
     let mut listener = stranger.listen();
     let job = listener.begin_job("acme/other");
+    // It cannot be told any more where that runner works: perhaps in one of ours.
+    std::fs::write(stranger.root.join(".runner"), "{").expect("our own file");
     let sweep = scene.host.sweep();
     for cache in [&scene.cache, &scene.neighbour] {
         assert_eq!(sweep.outcome(cache), "kept");
@@ -94,6 +96,16 @@ fn a_worker_that_belongs_to_no_known_runner_protects_every_runner() {
     job.finish(&mut listener);
     scene.assert_released();
     assert!(!scene.neighbour.exists());
+}
+
+#[test]
+fn a_worker_of_a_runner_elsewhere_protects_nobody_here() {
+    let scene = Scene::new();
+    let stranger = scene.host.runner_at(&scene.host.base.join("elsewhere/actions-runner-9")).build();
+    let mut listener = stranger.listen();
+    let job = listener.begin_job("acme/other");
+    scene.assert_released();
+    job.finish(&mut listener);
 }
 
 #[test]

@@ -148,15 +148,18 @@ struct Started<'a> {
 
 impl Started<'_> {
     fn run(&self) -> Result<Exit, Fault> {
-        let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| error.to_string())?;
-        let level = match SharedLock::acquire(&run, self.config.hook.lock_wait) {
-            Ok(_lock) => {
-                self.leave_lease(&run)?;
-                self.level()?
-            }
+        let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| {
+            self.fence();
+            error.to_string()
+        })?;
+        match SharedLock::acquire(&run, self.config.hook.lock_wait) {
+            // Held for the lease alone: whoever wants to claim waits for this.
+            Ok(_lock) => self.leave_lease(&run)?,
             Err(error) => return self.without_lock(&run, &error),
-        };
-        if level == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
+        }
+        self.tell_of_lease();
+        self.keep_spare();
+        if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
     }
 
     /// How full the work directory's filesystem is. A runner that has never worked has nothing to be judged by yet.
@@ -164,10 +167,15 @@ impl Started<'_> {
         let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
         let unreadable =
             |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
-        let dir = open_work(work).map_err(unreadable)?;
-        // For the day when no inode is left; when that day has come, a claim goes without.
-        let _ = Trash::open_or_make(&dir, work.owner).and_then(|trash| trash.keep_spare());
-        Ok(pressure::level(&dir.usage().map_err(unreadable)?, &self.config.watermarks))
+        let usage = open_work(work).and_then(|dir| dir.usage()).map_err(unreadable)?;
+        Ok(pressure::level(&usage, &self.config.watermarks))
+    }
+
+    /// For the day when no inode is left; when that day has come, a claim goes without.
+    fn keep_spare(&self) {
+        if let Some(work) = self.own.runner.work_dir() {
+            let _ = open_work(work).and_then(|dir| Trash::open_or_make(&dir, work.owner)?.keep_spare());
+        }
     }
 
     fn leave_lease(&self, run: &RunDir) -> Result<(), Fault> {
@@ -183,29 +191,39 @@ impl Started<'_> {
             job: job(),
             since: now(),
         };
-        lease::write(run, &lease).map_err(|error| error.to_string())?;
-        let event =
-            Event::new(EventKind::Lease, format!("a job begins on {}", escape::text(&self.own.runner.name)));
-        event.runner(&self.own.runner).job(&lease.job).duration(self.begun.elapsed()).emit();
-        Ok(())
+        lease::write(run, &lease).map_err(|error| error.to_string())
     }
 
-    /// The host lock was not obtained: nothing is pruned. The lease is left all the same, and a claim that is under way on
-    /// this runner, on evidence from before its job, is fenced off.
+    fn tell_of_lease(&self) {
+        if self.own.worker.is_some() {
+            let text = format!("a job begins on {}", escape::text(&self.own.runner.name));
+            let event = Event::new(EventKind::Lease, text).runner(&self.own.runner).job(&job());
+            event.duration(self.begun.elapsed()).emit();
+        }
+    }
+
+    /// The host lock was not obtained: nothing is pruned. The lease is left all the same.
     fn without_lock(&self, run: &RunDir, error: &LockError) -> Result<Exit, Fault> {
         lock_event(error);
-        let fenced = self.own.runner.work_dir().map(|work| {
-            let trash = open_work(work).and_then(|dir| Trash::open(&dir, work.owner))?;
-            trash.map_or(Ok(()), |trash| trash.fence())
-        });
-        if let Some(Err(failure)) = fenced {
+        self.fence();
+        if matches!(error, LockError::TimedOut { .. }) {
+            self.leave_lease(run)?;
+            self.tell_of_lease();
+        }
+        Err(error.to_string())
+    }
+
+    /// Fences off a claim on this runner that may be under way on evidence from before its job. Whoever lets the job begin
+    /// without having had the host lock does this first.
+    fn fence(&self) {
+        let Some(work) = self.own.runner.work_dir() else { return };
+        let fenced = open_work(work)
+            .and_then(|dir| Trash::open(&dir, work.owner))
+            .and_then(|trash| trash.map_or(Ok(()), |trash| trash.fence()));
+        if let Err(failure) = fenced {
             Event::new(EventKind::Error, format!("claims on this runner cannot be fenced off: {failure}"))
                 .emit();
         }
-        if matches!(error, LockError::TimedOut { .. }) {
-            self.leave_lease(run)?;
-        }
-        Err(error.to_string())
     }
 
     /// The disk is under pressure: make room.
@@ -232,8 +250,10 @@ impl Started<'_> {
         }
         let exit = self.conclude(run, &report, &mut log);
         let warning = match exit {
+            // Between the watermarks there is nothing to be alarmed about.
+            Exit::Done if self.level() == Ok(Level::Ok) => None,
             Exit::Done => Warning::of_run(&report),
-            _ => Some(refusal(&report)),
+            _ => Some(refusal()),
         };
         let _ = log.finish(warning);
         Ok(exit)
@@ -242,7 +262,7 @@ impl Started<'_> {
     /// Own means are exhausted: ask for a privileged sweep, wait for it as far as that is worth it, and let the job run or
     /// refuse it.
     fn conclude(&self, run: &RunDir, report: &RunReport, log: &mut JobLog<Stdout>) -> Exit {
-        if report.goal_met {
+        if report.goal_met || self.level() == Ok(Level::Ok) {
             return Exit::Done;
         }
         let asked = self.request_sweep(run, log);
@@ -302,8 +322,7 @@ impl Started<'_> {
     }
 }
 
-fn refusal(report: &RunReport) -> Warning {
-    let _ = report;
+fn refusal() -> Warning {
     Warning::new(
         "Job refused: the host's disk is full",
         "This host's disk is above its critical mark and nothing more can be freed, so the job was not started. It is the host's \

@@ -23,7 +23,8 @@ impl Narrator {
             report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
         let fullest = report.balances.iter().map(|balance| balance.after.used_percent()).max();
         let goal = if report.goal_met { "goal met" } else { "goal not reached" };
-        let event = Event::new(EventKind::Sweep, format!("sweep: {removed} caches removed, {goal}"))
+        let caches = if removed == 1 { "cache" } else { "caches" };
+        let event = Event::new(EventKind::Sweep, format!("sweep: {removed} {caches} removed, {goal}"))
             .bytes(report.freed_bytes)
             .reason(if report.goal_met { "goal-met" } else { "goal-not-reached" })
             .duration(took);

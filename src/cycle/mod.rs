@@ -199,13 +199,17 @@ fn is_on(action: &Action, filesystem: FilesystemId) -> bool {
     action.runner.work_dir().is_some_and(|work| work.filesystem == filesystem)
 }
 
+fn acting_as() -> Uid {
+    Uid(nix::unistd::geteuid().as_raw())
+}
+
 /// The rules by which this process protects caches.
 pub fn rules(config: &Config, now: SystemTime) -> Rules {
     Rules {
         claim: config.siblings.claim,
         idle_floor: config.siblings.idle_floor,
         allow_unguarded: config.runners.allow_unguarded,
-        acting_as: Uid(nix::unistd::geteuid().as_raw()),
+        acting_as: acting_as(),
         now,
     }
 }

@@ -1,10 +1,10 @@
 //! One round of a run: look, plan, claim, delete.
 
-use super::{Cycle, CycleError, Next, Role, State, rules};
+use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
     Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Runner, WorkDir,
+    Need, Runner, Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -218,7 +218,8 @@ impl Cycle<'_> {
         self.works_in_reach(&runners).into_iter().any(|work| !untried(work, state).is_empty())
     }
 
-    /// The work directories whose trash is this run's business: a hook's own filesystem, or all of them.
+    /// The work directories whose trash is this run's business: all of them in a sweep, those on its own filesystem for a
+    /// hook; and of either only what this user can delete from.
     fn works_in_reach<'r>(&self, runners: &'r [Runner]) -> Vec<&'r WorkDir> {
         let filesystem = match &self.actor {
             Role::Sweep => None,
@@ -227,10 +228,13 @@ impl Cycle<'_> {
                 own.map(|work| work.filesystem)
             }
         };
+        let me = acting_as();
         let mut seen = HashSet::new();
         let works = runners.iter().filter_map(Runner::work_dir);
         works
-            .filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem) && seen.insert(work.id))
+            .filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem))
+            .filter(|work| me == Uid::ROOT || work.owner == me)
+            .filter(|work| seen.insert(work.id))
             .collect()
     }
 

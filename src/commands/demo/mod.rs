@@ -65,6 +65,9 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
     let verdict = live.finish()?;
     println!("    {}", verdict.line);
     println!();
+    if !nix::unistd::geteuid().is_root() {
+        println!("As root the guard sees every process, and takes an idle sibling's cache as well.");
+    }
     if verdict.ok {
         println!(
             "Space was freed while a job was running, and it lost nothing. The stage is struck; nothing is left behind."

@@ -69,6 +69,10 @@ pub(super) fn attribute(
         }
     };
     let Some(root) = implied_root(&exe, WORKER) else {
+        if !exe.ends_with(b"/Runner.Worker") && dir.comm(&mut [0; 64])? != WORKER {
+            // A child that had inherited its Worker's name when it was listed, and runs its own program by now.
+            return Err(LookError::Gone(dir.pid()));
+        }
         let exe = String::from_utf8_lossy(&exe);
         return Ok(Attribution::Unattributed(format!("its executable is {exe}, which lies in no runner")));
     };

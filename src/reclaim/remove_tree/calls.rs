@@ -20,6 +20,8 @@ pub(super) fn errno(error: &io::Error) -> Option<Errno> {
 }
 
 /// unlinkat(2) of what is no directory: links, FIFOs, sockets and devices are names like any other.
+// Inlined by force, as its callers up to the reader's loop: see `sys::dir::stat_at`. It is a tenth of the whole deletion.
+#[inline(always)]
 pub(super) fn unlink(dir: &Dir, name: &CStr) -> Result<(), Errno> {
     unlinkat(dir, name, AtFlags::empty())
 }

@@ -274,6 +274,7 @@ impl<'a> Worker<'_, 'a> {
         late
     }
 
+    #[inline(always)] // see calls::unlink
     fn remove_entry(&mut self, node: &Arc<Node<'a>>, entry: &Entry<'_>) {
         if self.is_late(node) {
             return;
@@ -286,6 +287,7 @@ impl<'a> Worker<'_, 'a> {
     }
 
     /// Unlinks what is no directory. The one error that is returned and not reported is EISDIR.
+    #[inline(always)] // see calls::unlink
     fn unlink(&mut self, parent: Option<&Node<'a>>, name: &CStr) -> Result<(), Errno> {
         let dir = self.walk.dir_of(parent);
         let mut result = calls::unlink(dir, name);
