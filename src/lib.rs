@@ -21,11 +21,14 @@
 //! | [`policy`] | decisions; pure functions |
 //! | [`observe`] | effects that only read: filesystems, runners, processes, caches, locks, logs |
 //! | [`reclaim`] | the only code that renames or deletes what runners own |
-//! | [`run_dir`], [`lock`], [`lease`] | what the guards of a host share |
+//! | [`run_dir`], [`lock`], [`lease`], [`tickets`] | what the guards of a host share |
+//! | [`doctor`] | whether this host is set up so that the guard can work |
+//! | [`setup`] | wiring runners, and taking them out of service and back |
+//! | [`ledger`] | what was done, kept in the journal and in files, and read back |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
-//! Imports go downward only: `commands -> cycle -> {observe, policy, reclaim, lock, lease, run_dir} -> {model, sys}`; `policy`
+//! Imports go downward only: `commands -> {cycle, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
 //! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
 //! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
 //!
@@ -62,7 +65,9 @@ pub mod cli;
 pub mod commands;
 pub mod config;
 pub mod cycle;
+pub mod doctor;
 pub mod lease;
+pub mod ledger;
 pub mod lock;
 pub mod model;
 pub mod observe;
@@ -70,4 +75,6 @@ pub mod policy;
 pub mod reclaim;
 pub mod report;
 pub mod run_dir;
+pub mod setup;
 pub mod sys;
+pub mod tickets;

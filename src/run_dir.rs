@@ -1,6 +1,6 @@
 //! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
 //!
-//! It holds `host.lock`, `leases/` and `requests/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
+//! It holds `host.lock`, `leases/`, `requests/` and `tickets/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
 //! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
 //! file: two guards with two lock files would not exclude each other.
 //!
@@ -10,7 +10,7 @@
 
 use crate::model::Uid;
 use crate::sys::dir::Dir;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, mkdirat, openat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
@@ -68,6 +68,8 @@ pub enum Records {
     Leases,
     /// One a wish for a privileged sweep.
     Requests,
+    /// One a runner that others wanted caches of.
+    Tickets,
 }
 
 impl Records {
@@ -75,7 +77,17 @@ impl Records {
         match self {
             Self::Leases => "leases",
             Self::Requests => "requests",
+            Self::Tickets => "tickets",
         }
+    }
+
+    /// Who may read a record: members of the group alone reach the directory. A ticket is for another user, whose primary
+    /// group is not its writer's.
+    fn mode(self) -> Mode {
+        Mode::from_raw_mode(match self {
+            Self::Leases | Self::Requests => 0o640,
+            Self::Tickets => 0o644,
+        })
     }
 }
 
@@ -192,9 +204,10 @@ impl RunDir {
         };
         let draft = format!(".{}-{name}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mut file = File::from(openat(&dir, draft.as_str(), flags, Mode::from_raw_mode(0o640))?);
-        let written = file
-            .write_all(content)
+        let mut file = File::from(openat(&dir, draft.as_str(), flags, records.mode())?);
+        let written = fchmod(&file, records.mode())
+            .map_err(io::Error::from)
+            .and_then(|()| file.write_all(content))
             .and_then(|()| Ok(renameat_with(&dir, draft.as_str(), &dir, name, RenameFlags::empty())?));
         if written.is_err() {
             let _ = unlinkat(&dir, draft.as_str(), AtFlags::empty());
@@ -234,6 +247,14 @@ impl RunDir {
         Ok(found)
     }
 
+    /// Reads one record.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is none.
+    pub fn read(&self, records: Records, name: &str) -> io::Result<Vec<u8>> {
+        self.records(records)?.read_file(name, MAX_RECORD_BYTES)
+    }
+
     /// Removes one record; one that is gone already is fine.
     ///
     /// # Errors
@@ -246,6 +267,29 @@ impl RunDir {
             }
             _ => Ok(()),
         }
+    }
+
+    /// Takes away what asks for something, whatever it says, and says how many there were: at most [`MAX_RECORDS`] at a time.
+    /// What is no file is set aside under a dot-name: a directory in which nothing visible is left no longer asks.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`] when the directory is there and cannot be read; one that is missing holds nothing.
+    pub fn take_all(&self, records: Records) -> Result<usize, RunDirError> {
+        let dir = match self.records(records) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            result => result.map_err(|error| self.unusable("opening the records", error))?,
+        };
+        let names = dir.names(MAX_RECORDS).map_err(|error| self.unusable("listing the records", error))?;
+        let mut taken = 0;
+        for name in names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b".")) {
+            taken += 1;
+            if unlinkat(&dir, &name, AtFlags::empty()) == Err(rustix::io::Errno::ISDIR) {
+                // One that stays where it is is found again by the next sweep.
+                let aside = format!(".aside-{}-{taken}", std::process::id());
+                let _ = renameat_with(&dir, &name, &dir, aside.as_str(), RenameFlags::NOREPLACE);
+            }
+        }
+        Ok(taken)
     }
 
     /// Whether a record is there.
@@ -337,6 +381,23 @@ mod tests {
         let records = run.read_all(Records::Leases).unwrap();
         assert_eq!(records.iter().filter(|r| r.content.is_ok()).count(), 1);
         assert_eq!(records.iter().filter(|r| r.content.is_err()).count(), 1);
+    }
+
+    #[test]
+    fn whatever_asks_is_taken_and_no_longer_visible() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        assert_eq!(run.take_all(Records::Requests).unwrap(), 0);
+        run.publish(Records::Requests, "a", b"sweep").unwrap();
+        let requests = temp.path().join("requests");
+        std::fs::create_dir_all(requests.join("stuck/deep")).unwrap();
+        std::os::unix::fs::symlink("/etc/passwd", requests.join("link")).unwrap();
+        std::fs::write(requests.join(".draft"), "").unwrap();
+        assert_eq!(run.take_all(Records::Requests).unwrap(), 3);
+        let left = std::fs::read_dir(&requests).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(left.into_iter().all(|name| name.as_encoded_bytes().starts_with(b".")));
+        assert!(requests.join(".draft").exists(), "a hook may be about to publish it");
+        assert_eq!(run.take_all(Records::Requests).unwrap(), 0);
     }
 
     #[test]

@@ -64,6 +64,9 @@ const CHECK: &str = "test -f target/CACHEDIR.TAG\ntest -s target/debug/deps/libw
 
 #[test]
 fn a_job_that_starts_before_the_lock_is_taken_wins() {
+    if !kit::sees_everything() {
+        return;
+    }
     let scene = Scene::new();
     let canary = Canary::of(&scene.cache);
     let lock = scene.host.host_lock();
@@ -86,6 +89,9 @@ fn a_job_that_starts_before_the_lock_is_taken_wins() {
 
 #[test]
 fn a_job_that_starts_between_the_last_check_and_the_claim_wins() {
+    if !kit::sees_everything() {
+        return;
+    }
     let mut scene = Scene::new();
     let canary = Canary::of(&scene.cache);
     let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), claims_cache);
@@ -115,6 +121,9 @@ fn a_job_that_starts_between_the_last_check_and_the_claim_wins() {
 
 #[test]
 fn a_job_that_starts_after_the_claim_waits_for_it_and_builds_cold() {
+    if !kit::sees_everything() {
+        return;
+    }
     let scene = Scene::new();
     let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), claims_cache);
     stopped.to_exit();
@@ -130,6 +139,9 @@ fn a_job_that_starts_after_the_claim_waits_for_it_and_builds_cold() {
 
 #[test]
 fn a_worker_that_appears_during_the_claim_gets_its_tree_back() {
+    if !kit::sees_everything() {
+        return;
+    }
     let scene = Scene::new();
     let canary = Canary::of(&scene.cache);
     let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), claims_cache);
@@ -147,6 +159,9 @@ fn a_worker_that_appears_during_the_claim_gets_its_tree_back() {
 
 #[test]
 fn nothing_is_deleted_under_the_lock() {
+    if !kit::sees_everything() {
+        return;
+    }
     let scene = Scene::new();
     let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), |call| {
         call.number == libc::SYS_unlinkat && call.arguments[2] & libc::AT_REMOVEDIR as u64 == 0
@@ -162,6 +177,9 @@ fn nothing_is_deleted_under_the_lock() {
 
 #[test]
 fn whatever_a_killed_guard_has_claimed_the_next_run_finishes() {
+    if !kit::sees_everything() {
+        return;
+    }
     type Where = fn(&Entry) -> bool;
     let instants: [(&str, Where, bool); 3] = [
         ("before the rename", claims_cache, false),
@@ -194,6 +212,9 @@ fn whatever_a_killed_guard_has_claimed_the_next_run_finishes() {
 
 #[test]
 fn what_is_no_longer_what_was_planned_is_kept() {
+    if !kit::sees_everything() {
+        return;
+    }
     type Swap = fn(&Path, &Path);
     let swaps: [(&str, Swap); 3] = [
         ("another directory", |cache, _| plant_cache(cache, MIB, 2 * DAY)),
@@ -228,6 +249,9 @@ fn what_is_no_longer_what_was_planned_is_kept() {
 
 #[test]
 fn a_swap_at_the_very_rename_is_put_back() {
+    if !kit::sees_everything() {
+        return;
+    }
     let scene = Scene::new();
     let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), claims_cache);
     let aside = scene.host.base.join("aside");
@@ -242,6 +266,9 @@ fn a_swap_at_the_very_rename_is_put_back() {
 
 #[test]
 fn links_and_mounts_inside_a_cache_lead_nowhere() {
+    if !kit::sees_everything() {
+        return;
+    }
     let mut scene = Scene::new();
     let precious = scene.host.base.join("precious");
     plant_cache(&precious, MIB, 2 * DAY);
@@ -266,6 +293,9 @@ fn links_and_mounts_inside_a_cache_lead_nowhere() {
 
 #[test]
 fn an_unmarked_directory_is_no_cache() {
+    if !kit::sees_everything() {
+        return;
+    }
     let scene = Scene::new();
     let bare = scene.runner.cache("acme/bare", "target", MIB, 2 * DAY);
     std::fs::remove_file(bare.join("CACHEDIR.TAG")).expect("our own file");

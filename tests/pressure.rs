@@ -219,6 +219,9 @@ fn a_hook_takes_its_runners_other_repositories_first_its_own_next_and_siblings_l
 
 #[test]
 fn age_alone_is_a_reason_for_a_sweep_and_not_for_a_hook() {
+    if !kit::sees_everything() {
+        return;
+    }
     let mut host = Host::new();
     host.configure(|settings| {
         (settings.high, settings.low, settings.critical) = (100, 99, 100);

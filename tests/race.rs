@@ -117,6 +117,9 @@ fn pressed() -> Host {
 
 #[test]
 fn no_build_breaks_while_hooks_and_sweeps_take_whatever_is_idle() {
+    if !kit::sees_everything() {
+        return;
+    }
     let host = pressed();
     let tally = Tally::default();
     let jobs = 6 * soak();

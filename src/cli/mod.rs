@@ -14,6 +14,8 @@ use std::path::PathBuf;
 /// Examples:
 ///   disk-guard status                    what is full, who is busy, what could go
 ///   disk-guard plan                      what a sweep would remove, and why the rest stays
+///   disk-guard why /home/ci/r1/_work/app/app/target
+///   disk-guard blame --at 14:20          what the guard did then, or proof that it did nothing
 ///   disk-guard check --runner ci-3 && rm -rf /scratch/ci-3
 #[derive(Debug, Parser, PartialEq, Eq)]
 #[command(name = "disk-guard", version, verbatim_doc_comment, after_help = Exit::TABLE)]
@@ -104,6 +106,66 @@ pub enum Command {
     /// Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown
     Check(CheckArgs),
 
+    /// Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave
+    Doctor {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// What was done to a path, by which run, on which evidence; or proof that nothing was
+    Why {
+        /// The path; it need not exist any more
+        path: PathBuf,
+        /// List the guard's runs since then, instead of around the time at which the path vanished
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        since: Option<String>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Wire every discovered runner's .env to our hooks, keeping what else stands there
+    Install(SetupArgs),
+
+    /// Put every .env back as it was before `install`
+    Uninstall(SetupArgs),
+
+    /// Stop taking jobs: the running one finishes, then the runner's unit is stopped
+    Drain {
+        /// The runner, by its name or its root directory
+        runner: String,
+    },
+
+    /// Take jobs again
+    Resume {
+        /// The runner, by its name or its root directory
+        runner: String,
+    },
+
+    /// What was done and refused, with sums by rule and runner
+    History {
+        /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
+        #[arg(long, value_name = "TIME", default_value = "24h ago", allow_hyphen_values = true)]
+        since: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Everything that the guard did on this host around a time; or that it did nothing, and what came before and after
+    Blame {
+        /// When: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
+        #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+        at: String,
+        /// How far before and after
+        #[arg(long, value_name = "DURATION", default_value = "10min")]
+        window: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
     /// Validate the configuration and print the effective one
     CheckConfig {
         /// The file, instead of --config
@@ -148,6 +210,26 @@ pub struct CheckArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// How to wire runners, or to undo it.
+#[derive(Debug, Args, PartialEq, Eq)]
+pub struct SetupArgs {
+    /// Show the exact changes and commands, and do nothing
+    #[arg(long)]
+    pub dry_run: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    /// Where job-started.sh and job-completed.sh are
+    #[arg(long, value_name = "DIR", default_value = "/usr/lib/disk-guard/hooks")]
+    pub hooks_dir: PathBuf,
+    /// Do not add the runners' users to the group disk-guard
+    #[arg(long)]
+    pub no_group: bool,
+    /// Restart Listeners that do not know the change yet, but only of runners that are provably idle
+    #[arg(long)]
+    pub restart_idle: bool,
 }
 
 /// What an actor of the demo is to play.

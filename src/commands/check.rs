@@ -4,6 +4,7 @@ use super::{Context, complain, look, print, show};
 use crate::cli::CheckArgs;
 use crate::cycle::Preview;
 use crate::model::{Bearing, Cache, CheckResult, Evidence, EvidenceKind, Liveness, Runner};
+use crate::observe::host::Whose;
 use crate::policy::liveness;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
@@ -12,62 +13,53 @@ use std::path::{Path, PathBuf};
 
 /// Answers with the exit code, and says why.
 pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
-    let (preview, _) = look::at(context);
-    let answer = match (&question.runner, &question.path) {
-        (Some(name), _) => about_runner(context, &preview, name),
-        (None, Some(path)) => about_path(context, &preview, path),
-        (None, None) => Err("neither --runner nor --path was given".to_owned()),
-    };
-    match answer {
-        Ok(result) => {
-            if question.json {
-                print(&json::check(&result, json::Layout::Pretty));
-            } else {
-                show(&context.screen, &human::check(&result, &context.screen));
-            }
-            Exit::of_check(result.state)
+    let mut subject = Err(String::new());
+    // Only the caches of the runner in question are sized.
+    let (preview, _) = look::at(context, |runners| {
+        subject = find(runners, question);
+        match &subject {
+            Ok(Subject { runner: Some(index), .. }) => Whose::Runner(*index),
+            _ => Whose::Nobody,
         }
+    });
+    let result = match subject {
+        Ok(subject) => verdict(context, &preview, subject),
         Err(reason) => {
             complain(&reason);
-            Exit::Error
+            return Exit::Error;
         }
+    };
+    if question.json {
+        print(&json::check(&result, json::Layout::Pretty));
+    } else {
+        show(&context.screen, &human::check(&result, &context.screen));
+    }
+    Exit::of_check(result.state)
+}
+
+/// What is asked about.
+struct Subject {
+    /// The runner's index; `None` when the path belongs to none.
+    runner: Option<usize>,
+    path: Option<PathBuf>,
+}
+
+fn find(runners: &[Runner], question: &CheckArgs) -> Result<Subject, String> {
+    match (&question.runner, &question.path) {
+        (Some(name), _) => Ok(Subject { runner: Some(named(runners, name)?), path: None }),
+        (None, Some(path)) => {
+            let real =
+                resolve(path).map_err(|error| format!("{} cannot be resolved: {error}", path.display()))?;
+            let owns =
+                |runner: &Runner| real.starts_with(&runner.root) || real.starts_with(runner.work_path());
+            Ok(Subject { runner: runners.iter().position(owns), path: Some(real) })
+        }
+        (None, None) => Err("neither --runner nor --path was given".to_owned()),
     }
 }
 
-fn about_runner(context: &Context, preview: &Preview, name: &str) -> Result<CheckResult, String> {
-    let named = |runner: &Runner| runner.name == name || runner.root.as_path() == Path::new(name);
-    let all = &preview.facts.runners;
-    let matching: Vec<usize> = (0..all.len()).filter(|index| named(&all[*index].runner)).collect();
-    match matching[..] {
-        [index] => Ok(verdict(context, preview, index, None)),
-        [] => {
-            let known: Vec<&str> = all.iter().map(|facts| facts.runner.name.as_str()).collect();
-            Err(format!("there is no runner {name}; known are: {}", known.join(", ")))
-        }
-        _ => Err(format!("{} runners are called {name}: name one by its root directory", matching.len())),
-    }
-}
-
-/// A path that no runner owns is not ours to judge: that is unknown, not idle.
-fn about_path(context: &Context, preview: &Preview, path: &Path) -> Result<CheckResult, String> {
-    let real = resolve(path).map_err(|error| format!("{} cannot be resolved: {error}", path.display()))?;
-    let owner =
-        preview.facts.runners.iter().position(|facts| {
-            real.starts_with(&facts.runner.root) || real.starts_with(facts.runner.work_path())
-        });
-    Ok(match owner {
-        Some(index) => verdict(context, preview, index, Some(real)),
-        None => CheckResult {
-            runner: None,
-            path: Some(real),
-            state: Liveness::Unknown,
-            evidence: vec![Evidence::new(
-                EvidenceKind::Visibility,
-                Bearing::CannotTell,
-                "the path belongs to no runner that runners.roots finds",
-            )],
-        },
-    })
+fn named(runners: &[Runner], name: &str) -> Result<usize, String> {
+    look::named(&runners.iter().collect::<Vec<_>>(), name)
 }
 
 /// The real path of a file or directory: that of its directory, with its own name.
@@ -81,7 +73,14 @@ fn resolve(path: &Path) -> std::io::Result<PathBuf> {
 }
 
 /// The state speaks of liveness alone, as everywhere; what else would keep the guard's own hands off is among the evidence.
-fn verdict(context: &Context, preview: &Preview, index: usize, path: Option<PathBuf>) -> CheckResult {
+/// A path that no runner owns is not ours to judge: that is unknown, not idle.
+fn verdict(context: &Context, preview: &Preview, subject: Subject) -> CheckResult {
+    let path = subject.path;
+    let Some(index) = subject.runner else {
+        let reason = "the path belongs to no runner that runners.roots finds";
+        let evidence = vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason)];
+        return CheckResult { runner: None, path, state: Liveness::Unknown, evidence };
+    };
     let facts = &preview.facts.runners[index];
     let asked = |cache: &&Cache| {
         path.as_ref().is_none_or(|path| path.starts_with(&cache.path) || cache.path.starts_with(path))

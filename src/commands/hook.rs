@@ -7,12 +7,14 @@
 //! On a healthy disk a hook reads its ancestry and `.runner`, takes the lock shared, writes its lease, asks the work
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
 
+use super::self_clean::{SelfClean, leave_tickets};
 use super::witness::{Narrator, lock_event};
 use super::{load, now};
 use crate::cli::{Cli, HookCommand};
 use crate::config::{Config, OnExhausted};
 use crate::cycle::{Cycle, Role};
 use crate::lock::{LockError, SharedLock};
+use crate::model::ledger::Scope;
 use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -24,9 +26,11 @@ use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Warning};
 use crate::report::journal::{self, Sink};
 use crate::run_dir::{Records, RunDir};
+use crate::setup::state::{Kept, StateDir};
 use crate::sys::deadline::Watchdog;
 use crate::sys::process::Proc;
 use crate::{lease, report::escape};
+use std::cell::RefCell;
 use std::io::Stdout;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
@@ -34,15 +38,44 @@ use std::time::{Duration, Instant};
 /// What the watchdog adds to `hook.time_limit`: the cycle stops by itself before.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long a hook waits for a privileged sweep to take up its request, and to bring the disk below critical.
-const SWEEP_STARTS: Duration = Duration::from_secs(3);
+/// How long a hook waits for a privileged sweep to take up its request (more than 3 s were seen on a host whose processors are
+/// taken by builds), and to bring the disk below critical.
+const SWEEP_STARTS: Duration = Duration::from_secs(10);
 const SWEEP_HELPS: Duration = Duration::from_secs(60);
 
 /// How often a hook looks whether the privileged sweep has helped.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
 /// Why a hook did nothing, or not all. Always a warning in the job's log, never a failed job.
-type Fault = String;
+#[derive(Debug, PartialEq, Eq)]
+enum Fault {
+    /// The journal is still to be told.
+    Untold(String),
+    /// The journal has it, as an event of its own kind.
+    Told(String),
+}
+
+impl From<String> for Fault {
+    fn from(text: String) -> Self {
+        Self::Untold(text)
+    }
+}
+
+impl Fault {
+    /// The one warning of a hook that did not come to its report.
+    fn warn(&self) {
+        let text = match self {
+            Self::Untold(text) => {
+                Event::new(EventKind::Error, text).emit();
+                text
+            }
+            Self::Told(text) => text,
+        };
+        let warning = Warning::new("disk-guard", format!("{text}. The job goes on."));
+        let _ = JobLog::open(std::io::stdout(), "could not do its work")
+            .and_then(|log| log.finish(Some(warning)));
+    }
+}
 
 /// Runs a hook such that whatever goes wrong inside is a warning.
 pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
@@ -52,24 +85,17 @@ pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
     match outcome {
         Ok(Ok(exit)) => exit,
         Ok(Err(fault)) => {
-            warn(&fault);
+            fault.warn();
             Exit::Done
         }
         Err(panic) => {
             let text =
                 panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            warn(&format!("an internal error, please report it: {}", text.unwrap_or("no message")));
+            let text = format!("an internal error, please report it: {}", text.unwrap_or("no message"));
+            Fault::Untold(text).warn();
             Exit::Done
         }
     }
-}
-
-/// The one warning of a hook that did not come to its report.
-fn warn(fault: &str) {
-    Event::new(EventKind::Error, fault).emit();
-    let log = JobLog::open(std::io::stdout(), "could not do its work");
-    let _ = log
-        .and_then(|log| log.finish(Some(Warning::new("disk-guard", format!("{fault}. The job goes on.")))));
 }
 
 fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
@@ -86,13 +112,19 @@ fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
     match hook {
         HookCommand::Started { runner_root } => {
             let own = identify(&config, &proc, runner_root.as_deref())?;
-            Started { config: &config, proc: &proc, own, begun }.run()
+            let narrator = RefCell::new(narrator(&config, &proc, &own));
+            Started { config: &config, proc: &proc, own, begun, narrator }.run()
         }
         HookCommand::Completed { runner_root } => {
             let own = identify(&config, &proc, runner_root.as_deref())?;
-            completed(&config, &own)
+            let mut narrator = narrator(&config, &proc, &own);
+            completed(&config, &proc, &own, begun, &mut narrator)
         }
     }
+}
+
+fn narrator(config: &Config, proc: &Proc, own: &Own) -> Narrator {
+    Narrator::new(config, proc, Scope::Hook(own.runner.name.clone()), Some(&own.runner))
 }
 
 /// The runner that a hook works for.
@@ -121,9 +153,8 @@ fn identify(config: &Config, proc: &Proc, named: Option<&Path>) -> Result<Own, F
         })?
         .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
     if !is_allowed(config, proc, &root, &runner) {
-        return Err(format!(
-            "{shown} is not among the runners that runners.roots allows; nothing was touched"
-        ));
+        let text = format!("{shown} is not among the runners that runners.roots allows; nothing was touched");
+        return Err(text.into());
     }
     Ok(Own { runner, worker, lineage })
 }
@@ -144,9 +175,14 @@ struct Started<'a> {
     proc: &'a Proc,
     own: Own,
     begun: Instant,
+    narrator: RefCell<Narrator>,
 }
 
 impl Started<'_> {
+    fn tell(&self, event: Event) {
+        self.narrator.borrow_mut().tell(event);
+    }
+
     fn run(&self) -> Result<Exit, Fault> {
         let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| {
             self.fence();
@@ -199,7 +235,7 @@ impl Started<'_> {
         if self.own.worker.is_some() {
             let text = format!("a job begins on {}", escape::text(&self.own.runner.name));
             let event = Event::new(EventKind::Lease, text).runner(&self.own.runner).job(&job());
-            event.duration(self.begun.elapsed()).emit();
+            self.tell(event.duration(self.begun.elapsed()));
         }
     }
 
@@ -210,13 +246,13 @@ impl Started<'_> {
         lease: Result<Option<Lease>, Fault>,
         error: &LockError,
     ) -> Result<Exit, Fault> {
-        lock_event(error);
+        self.tell(lock_event(error, Some(&self.own.runner)));
         self.fence();
         if matches!(error, LockError::TimedOut { .. }) {
             leave_lease(run, lease)?;
             self.tell_of_lease();
         }
-        Err(error.to_string())
+        Err(Fault::Told(error.to_string()))
     }
 
     /// Fences off a claim on this runner that may be under way on evidence from before its job. Whoever lets the job begin
@@ -227,8 +263,8 @@ impl Started<'_> {
             .and_then(|dir| Trash::open(&dir, work.owner))
             .and_then(|trash| trash.map_or(Ok(()), |trash| trash.fence()));
         if let Err(failure) = fenced {
-            Event::new(EventKind::Error, format!("claims on this runner cannot be fenced off: {failure}"))
-                .emit();
+            let text = format!("claims on this runner cannot be fenced off: {failure}");
+            self.tell(Event::new(EventKind::Error, text).runner(&self.own.runner));
         }
     }
 
@@ -236,6 +272,8 @@ impl Started<'_> {
     fn relieve(&self, run: &RunDir) -> Result<Exit, Fault> {
         let mut log =
             JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
+        let mut narrator = self.narrator.borrow_mut();
+        narrator.begun();
         let cycle = Cycle {
             config: self.config,
             proc: self.proc,
@@ -247,14 +285,17 @@ impl Started<'_> {
             },
             clock: now,
             deadline: self.begun + self.config.hook.time_limit,
-            witness: &mut Narrator,
+            witness: &mut *narrator,
         };
         let (report, result) = cycle.run();
+        drop(narrator);
         let _ = log.run(&report, now());
         if let Err(error) = &result {
             let _ = log.line(&format!("stopped early: {error}"));
         }
+        leave_tickets(self.config, run, &report, Some(self.own.runner.root_id));
         let exit = self.conclude(run, &report, &mut log);
+        self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
         let warning = match exit {
             // Between the watermarks there is nothing to be alarmed about.
             Exit::Done if self.level() == Ok(Level::Ok) => None,
@@ -277,13 +318,8 @@ impl Started<'_> {
             self.await_sweep(run);
         }
         if self.config.hook.on_exhausted == OnExhausted::Refuse && self.level() == Ok(Level::Critical) {
-            Event::new(
-                EventKind::Refused,
-                "the job was refused: the disk is above critical and nothing more can go",
-            )
-            .runner(&self.own.runner)
-            .job(&job())
-            .emit();
+            let text = "the job was refused: the disk is above critical and nothing more can go";
+            self.tell(Event::new(EventKind::Refused, text).runner(&self.own.runner).job(&job()));
             return Exit::Error;
         }
         Exit::Done
@@ -294,7 +330,7 @@ impl Started<'_> {
         if nix::unistd::geteuid().is_root() {
             return false;
         }
-        match run.publish(Records::Requests, &self.request_name(), b"sweep") {
+        match run.publish(Records::Requests, &request_name(&self.own.runner), b"sweep") {
             Ok(()) => true,
             Err(error) => {
                 let _ = log.line(&format!("a privileged sweep cannot be asked for: {error}"));
@@ -303,16 +339,13 @@ impl Started<'_> {
         }
     }
 
-    fn request_name(&self) -> String {
-        format!("{:x}-{:x}", self.own.runner.root_id.dev, self.own.runner.root_id.ino)
-    }
-
     /// Waits until the disk is below critical; not for a sweep that does not come.
     fn await_sweep(&self, run: &RunDir) {
         let asked = Instant::now();
         let until = (asked + SWEEP_HELPS).min(self.begun + self.config.hook.time_limit);
         while Instant::now() < until && self.level() == Ok(Level::Critical) {
-            if asked.elapsed() > SWEEP_STARTS && run.holds(Records::Requests, &self.request_name()) {
+            if asked.elapsed() > SWEEP_STARTS && run.holds(Records::Requests, &request_name(&self.own.runner))
+            {
                 return;
             }
             std::thread::sleep(LOOK_AGAIN);
@@ -328,8 +361,12 @@ impl Started<'_> {
     }
 }
 
+fn request_name(runner: &Runner) -> String {
+    format!("{:x}-{:x}", runner.root_id.dev, runner.root_id.ino)
+}
+
 fn leave_lease(run: &RunDir, lease: Result<Option<Lease>, Fault>) -> Result<(), Fault> {
-    lease?.map_or(Ok(()), |lease| lease::write(run, &lease).map_err(|error| error.to_string()))
+    lease?.map_or(Ok(()), |lease| lease::write(run, &lease).map_err(|error| error.to_string().into()))
 }
 
 fn refusal() -> Warning {
@@ -349,13 +386,25 @@ fn job() -> Job {
     Job { repository: text("GITHUB_REPOSITORY"), run_id: text("GITHUB_RUN_ID"), job: text("GITHUB_JOB") }
 }
 
-fn completed(config: &Config, own: &Own) -> Result<Exit, Fault> {
+fn completed(
+    config: &Config,
+    proc: &Proc,
+    own: &Own,
+    begun: Instant,
+    narrator: &mut Narrator,
+) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
+    // While the lease still holds.
+    let cleaned = SelfClean { config, proc, run: &run, runner: &own.runner, lineage: &own.lineage, begun }
+        .run(narrator);
     lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
-    Event::new(EventKind::Lease, format!("a job has ended on {}", escape::text(&own.runner.name)))
-        .runner(&own.runner)
-        .job(&job())
-        .emit();
+    if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
+        // To be stopped now that its job has ended; without the request the timer's sweep does it.
+        let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");
+    }
+    let text = format!("a job has ended on {}", escape::text(&own.runner.name));
+    narrator.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
+    cleaned?;
     Ok(Exit::Done)
 }

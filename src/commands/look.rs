@@ -2,21 +2,43 @@
 
 use super::{Context, now};
 use crate::cycle::{Preview, preview};
-use crate::observe::host::Leases;
+use crate::model::Runner;
+use crate::observe::host::{Leases, Whose};
 use crate::run_dir::RunDir;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a person waits for sizes. What is not sized by then is shown as such.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-/// Looks. The shared directory may be closed to us: then leases are unknown, and visibility says so.
-pub(super) fn at(context: &Context) -> (Preview, Option<RunDir>) {
+/// Looks, at the caches that `whose` chooses among the runners. The shared directory may be closed to us: then leases are
+/// unknown, and visibility says so.
+pub(super) fn at(context: &Context, whose: impl FnOnce(&[Runner]) -> Whose) -> (Preview, Option<RunDir>) {
     let run = RunDir::open_existing(&context.config.paths.run_dir).map_err(|error| error.to_string());
     let leases = match &run {
         Ok(Some(run)) => Leases::In(run),
         Ok(None) => Leases::NoneYet,
         Err(reason) => Leases::Hidden(reason),
     };
-    let preview = preview(&context.config, &context.proc, leases, now(), Instant::now() + PATIENCE);
+    let preview = preview(&context.config, &context.proc, leases, now(), Instant::now() + PATIENCE, whose);
     (preview, run.ok().flatten())
+}
+
+/// Who lives, and on what evidence: a look at no cache.
+pub(super) fn alive(context: &Context) -> Preview {
+    at(context, |_| Whose::Nobody).0
+}
+
+/// The one runner of this name, or with this root.
+pub(super) fn named(runners: &[&Runner], name: &str) -> Result<usize, String> {
+    let is_meant = |runner: &Runner| runner.name == name || runner.root.as_path() == Path::new(name);
+    let matching: Vec<usize> = (0..runners.len()).filter(|index| is_meant(runners[*index])).collect();
+    match matching[..] {
+        [index] => Ok(index),
+        [] => {
+            let known: Vec<&str> = runners.iter().map(|runner| runner.name.as_str()).collect();
+            Err(format!("there is no runner {name}; known are: {}", known.join(", ")))
+        }
+        _ => Err(format!("{} runners are called {name}: name one by its root directory", matching.len())),
+    }
 }

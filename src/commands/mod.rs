@@ -4,8 +4,13 @@
 mod check;
 mod check_config;
 mod demo;
+mod doctor;
+mod drain;
 mod hook;
+mod install;
+mod ledger;
 mod look;
+mod self_clean;
 mod status;
 mod sweep;
 mod witness;
@@ -15,6 +20,7 @@ use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::{escape, journal};
+use crate::setup::install::Verb;
 use crate::sys::process::Proc;
 use std::path::Path;
 use std::process::ExitCode;
@@ -48,6 +54,9 @@ pub fn run(cli: &Cli) -> ExitCode {
     }
     let config = match load(cli) {
         Ok(config) => config,
+        Err(error) if matches!(cli.command, Command::Doctor { .. }) => {
+            return doctor::without_config(&error, &screen, &cli.command).into();
+        }
         Err(error) => return config_failed(&error).into(),
     };
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
@@ -56,6 +65,14 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Sweep { dry_run: true, json } | Command::Plan { json } => sweep::preview(&context, *json),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Check(question) => check::run(&context, question),
+        Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),
+        Command::Drain { runner } => drain::drain(&context, runner),
+        Command::Resume { runner } => drain::resume(&context, runner),
+        Command::Install(args) => install::run(&context, Verb::Install, args),
+        Command::Uninstall(args) => install::run(&context, Verb::Uninstall, args),
+        Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
+        Command::History { since, json } => ledger::history(&context, since, *json),
+        Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     exit.into()

@@ -7,6 +7,7 @@ use crate::model::{
     RootMatches, RunnerStatus,
 };
 use crate::observe::caches::open_work;
+use crate::observe::host::Whose;
 use crate::observe::host_lock;
 use crate::observe::measure::{self, measure};
 use crate::policy::{liveness, pressure};
@@ -42,7 +43,7 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
 }
 
 fn collect(context: &Context) -> HostStatus {
-    let (preview, run) = look::at(context);
+    let (preview, run) = look::at(context, |_| Whose::Everybody);
     let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
     let marks = &context.config.watermarks;

@@ -1,16 +1,22 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
-use super::{Context, complain, look, now, print, show, witness::Narrator};
+use super::self_clean::leave_tickets;
+use super::{Context, complain, drain, look, now, print, show, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
 use crate::model::RunReport;
+use crate::model::ledger::Scope;
 use crate::observe::filesystems::MountTable;
+use crate::observe::host::Whose;
 use crate::observe::{caches, runners};
 use crate::reclaim::trash::Trash;
+
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::{Records, RunDir};
+use crate::setup::state::StateDir;
+use crate::tickets;
 use std::time::{Duration, Instant};
 
 /// A sweep that takes longer leaves the rest to the next one.
@@ -18,7 +24,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, as_json: bool) -> Exit {
-    let (preview, _) = look::at(context);
+    let (preview, _) = look::at(context, |_| Whose::Everybody);
     tell(context, &preview.report(), as_json);
     Exit::Done
 }
@@ -33,8 +39,10 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator;
+    let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Sweep, None);
+    narrator.begun();
     take_requests(&run);
+    tickets::withdraw_all(&run);
     let cycle = Cycle {
         config: &context.config,
         proc: &context.proc,
@@ -45,8 +53,17 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         witness: &mut narrator,
     };
     let (report, result) = cycle.run();
+    leave_tickets(&context.config, &run, &report, None);
+    // A run that was stopped may have measured nothing yet: no disk under pressure is none that was seen.
     tidy(context, &run);
-    narrator.swept(&report, begun.elapsed());
+    drain::enforce(context);
+    // On a full disk this fails, and costs nothing: the journal has it too.
+    let _ = StateDir::at(&context.config.paths.state_dir).note_sweep(if report.goal_met {
+        "goal met"
+    } else {
+        "goal not reached"
+    });
+    narrator.ended(&report, begun.elapsed());
     tell(context, &report, as_json);
     match result {
         Err(CycleError::Lock(error)) => {
@@ -70,10 +87,10 @@ fn tell(context: &Context, report: &RunReport, as_json: bool) {
 }
 
 /// Requests of hooks are answered by this very sweep. They are taken away first: one that comes later asks for the next.
+/// The unit that watches them starts sweeps for as long as one is left, so whatever stands there goes.
 fn take_requests(run: &RunDir) {
-    for request in run.read_all(Records::Requests).unwrap_or_default() {
-        // One that cannot be removed is found again by the next sweep, and costs nothing.
-        let _ = run.remove(Records::Requests, &request.name);
+    if let Err(error) = run.take_all(Records::Requests) {
+        complain(&error);
     }
 }
 

@@ -1,36 +1,119 @@
-//! What a run tells while it goes on: events for the journal, a progress line for a person at a terminal.
+//! What a run tells while it goes on: events for the journal and the ledger's file, a progress line for a person at a terminal.
 
+use super::now;
+use crate::config::Config;
 use crate::cycle::Witness;
+use crate::ledger::{LedgerWriter, Written};
 use crate::lock::LockError;
-use crate::model::{Action, ActionResult, Filesystem, Level, Outcome, RunReport};
+use crate::model::ledger::{Deed, Scope};
+use crate::model::{Action, ActionResult, Filesystem, Level, Outcome, RunReport, Runner, strongest};
 use crate::reclaim::remove_tree::Progress;
 use crate::report::escape;
-use crate::report::events::{Event, EventKind};
+use crate::report::events::{Event, EventKind, RunStamp};
 use crate::report::progress::{ProgressLine, Tally};
+use crate::sys::process::Proc;
 use std::any::Any;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-/// Tells the journal, and whoever watches.
-pub(super) struct Narrator;
+/// Tells the journal, the ledger's file, and whoever watches.
+///
+/// What is kept is told one by one to the journal, and as a sum at the end of the run to the file: on a busy host a sweep
+/// keeps much, and the file is small.
+pub(super) struct Narrator {
+    ledger: LedgerWriter,
+    run: String,
+    scope: Scope,
+    /// The runner whose hook this is; none is a sweep's.
+    runner: Option<Runner>,
+    sequence: u64,
+    kept: BTreeMap<&'static str, usize>,
+    unwritten: Option<String>,
+}
 
 impl Narrator {
-    /// The end of a sweep.
-    pub(super) fn swept(&self, report: &RunReport, took: Duration) {
+    /// The narrator of a run.
+    pub(super) fn new(config: &Config, proc: &Proc, scope: Scope, runner: Option<&Runner>) -> Self {
+        let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        Self {
+            ledger: LedgerWriter::new(&config.paths.state_dir, proc.boot_id().unwrap_or_default()),
+            run: format!("{}-{:x}", std::process::id(), since.as_micros()),
+            scope,
+            runner: runner.cloned(),
+            sequence: 0,
+            kept: BTreeMap::new(),
+            unwritten: None,
+        }
+    }
+
+    /// Sends an event of this run to all sinks. A ledger that cannot be written fails nothing.
+    pub(super) fn tell(&mut self, event: Event) {
+        self.sequence += 1;
+        let stamp = RunStamp { id: self.run.clone(), scope: self.scope.clone(), sequence: self.sequence };
+        let event = event.in_run(stamp);
+        event.emit();
+        if let Some(record) = event.record(now()).filter(|record| record.deed != Deed::Kept) {
+            self.unwritten = match self.ledger.append(&record) {
+                Written::All => None,
+                Written::Not(why) => Some(why),
+            };
+        }
+    }
+
+    /// A run begins.
+    pub(super) fn begun(&mut self) {
+        let text = match &self.scope {
+            Scope::Sweep => "a sweep begins".to_owned(),
+            Scope::Hook(runner) => format!("the hook of {} makes room", escape::text(runner)),
+        };
+        self.tell(Event::new(EventKind::RunBegun, text));
+    }
+
+    /// The end of a run.
+    pub(super) fn ended(&mut self, report: &RunReport, took: Duration) {
         let removed =
             report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
         let fullest = report.balances.iter().map(|balance| balance.after.used_percent()).max();
         let goal = if report.goal_met { "goal met" } else { "goal not reached" };
         let caches = if removed == 1 { "cache" } else { "caches" };
-        let event = Event::new(EventKind::Sweep, format!("sweep: {removed} {caches} removed, {goal}"))
+        let (kind, what) = match &self.scope {
+            Scope::Sweep => (EventKind::Sweep, "sweep".to_owned()),
+            Scope::Hook(runner) => (EventKind::RunEnded, format!("hook of {}", escape::text(runner))),
+        };
+        let event = Event::new(kind, format!("{what}: {removed} {caches} removed, {goal}"))
             .bytes(report.freed_bytes)
             .reason(if report.goal_met { "goal-met" } else { "goal-not-reached" })
+            .summary(self.kept_in_words())
             .duration(took);
-        match fullest {
-            Some(percent) => event.used_percent(percent).emit(),
-            None => event.emit(),
+        self.tell(match fullest {
+            Some(percent) => event.used_percent(percent),
+            None => event,
+        });
+    }
+
+    fn kept_in_words(&self) -> String {
+        let all: usize = self.kept.values().sum();
+        let each: Vec<String> = self.kept.iter().map(|(why, count)| format!("{why} {count}")).collect();
+        if all == 0 { String::new() } else { format!("kept {all}: {}", each.join(", ")) }
+    }
+}
+
+impl Drop for Narrator {
+    /// The disk may have room again. A hook's user may have no place in the ledger's files at all, so that is no warning
+    /// in every job's log.
+    fn drop(&mut self) {
+        if self.unwritten.is_none() {
+            return;
+        }
+        if let Written::Not(why) = self.ledger.flush() {
+            let level = match self.scope {
+                Scope::Sweep => tracing::Level::WARN,
+                Scope::Hook(_) => tracing::Level::DEBUG,
+            };
+            Event::new(EventKind::Error, why).level(level).emit();
         }
     }
 }
@@ -38,20 +121,20 @@ impl Narrator {
 impl Witness for Narrator {
     fn pressure(&mut self, filesystem: &Filesystem, level: Level) {
         let (mount, percent) = (escape::path(&filesystem.mount), filesystem.usage.used_percent());
-        Event::new(EventKind::Pressure, format!("{mount} is {percent} % full: {}", level.as_str()))
-            .path(&filesystem.mount)
-            .used_percent(percent)
-            .reason(level.as_str())
-            .emit();
+        let event =
+            Event::new(EventKind::Pressure, format!("{mount} is {percent} % full: {}", level.as_str()));
+        self.tell(event.path(&filesystem.mount).used_percent(percent).reason(level.as_str()));
     }
 
     fn claimed(&mut self, action: &Action) {
-        Event::new(EventKind::Claimed, format!("claimed {}", escape::path(&action.cache.path)))
+        let event = Event::new(EventKind::Claimed, format!("claimed {}", escape::path(&action.cache.path)))
             .runner(&action.runner)
             .path(&action.cache.path)
+            .rule(&action.cache.rule)
             .bytes(action.cache.bytes())
             .reason(action.decision.reason())
-            .emit();
+            .grounds(action, now());
+        self.tell(event);
     }
 
     fn deleting(
@@ -72,9 +155,17 @@ impl Witness for Narrator {
     }
 
     fn outcome(&mut self, outcome: &Outcome, took: Duration) {
-        if let Some(event) = Event::of_outcome(outcome) {
-            event.duration(took).emit();
-        }
+        let Some(event) = Event::of_outcome(outcome) else { return };
+        let event = match &outcome.result {
+            ActionResult::Removed => event.grounds(&outcome.action, now()),
+            ActionResult::Kept => {
+                let why = strongest(outcome.evidence()).map(|evidence| evidence.kind.as_str());
+                *self.kept.entry(why.unwrap_or(outcome.action.decision.reason())).or_default() += 1;
+                event
+            }
+            _ => event,
+        };
+        self.tell(event.duration(took));
     }
 
     fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>) {
@@ -83,23 +174,27 @@ impl Witness for Narrator {
             None => (EventKind::Removed, format!("unfinished trash {place} is gone")),
             Some(why) => (EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}")),
         };
-        Event::new(kind, text).path(path).bytes(bytes).reason("trash").emit();
+        self.tell(Event::new(kind, text).path(path).bytes(bytes).reason("trash"));
     }
 
     fn lock_failed(&mut self, error: &LockError) {
-        lock_event(error);
+        let event = lock_event(error, self.runner.as_ref());
+        self.tell(event);
     }
 }
 
-/// The host lock was not obtained.
-pub(super) fn lock_event(error: &LockError) {
+/// The host lock was not obtained, by this runner's hook or by a sweep.
+pub(super) fn lock_event(error: &LockError, runner: Option<&Runner>) -> Event {
     let kind = match error {
         LockError::TimedOut { .. } => EventKind::LockTimeout,
         LockError::RunDir(_) | LockError::System { .. } => EventKind::Error,
     };
-    let event = Event::new(kind, error.to_string());
-    match error {
-        LockError::TimedOut { waited, .. } => event.duration(*waited).emit(),
-        LockError::RunDir(_) | LockError::System { .. } => event.emit(),
+    let mut event = Event::new(kind, error.to_string());
+    if let Some(runner) = runner {
+        event = event.runner(runner);
     }
+    if let LockError::TimedOut { waited, .. } = error {
+        event = event.duration(*waited);
+    }
+    event
 }

@@ -39,6 +39,8 @@ pub struct Config {
     pub hook: Hook,
     /// Where things are.
     pub paths: Paths,
+    /// Whether a sweep takes runners out of service while their disk is above critical.
+    pub drain_auto: bool,
     /// Where metrics are written, if anywhere.
     pub metrics_textfile: Option<PathBuf>,
     /// As the file has it.
@@ -100,6 +102,8 @@ pub struct Paths {
     pub state_dir: PathBuf,
     /// procfs.
     pub proc: PathBuf,
+    /// Directories in which the system's programs are looked up.
+    pub programs: Vec<PathBuf>,
 }
 
 /// Why there is no configuration.
@@ -280,6 +284,9 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     problems.absolute("paths.run_dir", &file.paths.run_dir);
     problems.absolute("paths.state_dir", &file.paths.state_dir);
     problems.absolute("paths.proc", &file.paths.proc);
+    for program in file.paths.programs.get_ref() {
+        problems.absolute("paths.programs", program);
+    }
     let textfile = &file.metrics.textfile;
     if !textfile.get_ref().as_os_str().is_empty() {
         problems.absolute("metrics.textfile", textfile);
@@ -301,7 +308,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         return Err(problems.list.trim_end().to_owned());
     }
 
-    let raw::File { pressure, runners, siblings, hook, paths, metrics, .. } = file.clone();
+    let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, .. } = file.clone();
     let textfile = metrics.textfile.into_inner();
     Ok(Config {
         watermarks: Watermarks {
@@ -327,7 +334,9 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             run_dir: paths.run_dir.into_inner(),
             state_dir: paths.state_dir.into_inner(),
             proc: paths.proc.into_inner(),
+            programs: paths.programs.into_inner().into_iter().map(Spanned::into_inner).collect(),
         },
+        drain_auto: drain.auto,
         metrics_textfile: (!textfile.as_os_str().is_empty()).then_some(textfile),
         file,
     })

@@ -26,6 +26,7 @@ pub(super) struct File {
     pub(super) hook: Hook,
     pub(super) paths: Paths,
     pub(super) metrics: Metrics,
+    pub(super) drain: Drain,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -150,6 +151,7 @@ pub(super) struct Paths {
     pub(super) run_dir: Spanned<PathBuf>,
     pub(super) state_dir: Spanned<PathBuf>,
     pub(super) proc: Spanned<PathBuf>,
+    pub(super) programs: Spanned<Vec<Spanned<PathBuf>>>,
 }
 
 impl Default for Paths {
@@ -158,6 +160,9 @@ impl Default for Paths {
             run_dir: spanless("/run/disk-guard".into()),
             state_dir: spanless("/var/lib/disk-guard".into()),
             proc: spanless("/proc".into()),
+            programs: spanless(
+                ["/usr/sbin", "/usr/bin", "/sbin", "/bin"].map(|path| spanless(path.into())).to_vec(),
+            ),
         }
     }
 }
@@ -172,4 +177,10 @@ impl Default for Metrics {
     fn default() -> Self {
         Self { textfile: spanless(PathBuf::new()) }
     }
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Drain {
+    pub(super) auto: bool,
 }

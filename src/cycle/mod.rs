@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::lock::LockError;
 use crate::model::{
     Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport,
-    Uid,
+    Runner, Uid,
 };
 use crate::model::{FileId, FilesystemId, Need, Pid};
 use crate::observe::filesystems::MountTable;
@@ -30,7 +30,7 @@ use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use std::any::Any;
 use std::collections::hash_map::Entry;
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
@@ -91,6 +91,15 @@ pub enum Role {
         /// The hook, its Worker and its Listener.
         lineage: Vec<Pid>,
     },
+    /// The completed-hook of the runner with this root, which was asked for these caches of its own.
+    SelfClean {
+        /// The root's identity.
+        root: FileId,
+        /// Relative to the work directory. Only what its own discovery finds as well counts.
+        wanted: BTreeSet<PathBuf>,
+        /// The hook, its Worker and its Listener.
+        lineage: Vec<Pid>,
+    },
     /// The timer's pass.
     Sweep,
 }
@@ -116,19 +125,22 @@ pub enum CycleError {
     Lock(#[from] LockError),
 }
 
-/// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
+/// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed. `whose`
+/// caches are looked at is chosen among the runners that are found.
 pub fn preview(
     config: &Config,
     proc: &Proc,
     leases: Leases<'_>,
     now: SystemTime,
     deadline: Instant,
+    whose: impl FnOnce(&[Runner]) -> Whose,
 ) -> Preview {
     let mounts = MountTable::read(proc);
     let discovery = discover(config, &mounts);
     let root_matches = discovery.matches.clone();
     let look = Look { proc, leases, mounts: &mounts, rules: &config.caches, now, deadline };
-    let facts = look.at(discovery, Whose::Everybody);
+    let whose = whose(&discovery.runners);
+    let facts = look.at(discovery, whose);
     let needs = facts
         .filesystems
         .iter()
@@ -221,13 +233,17 @@ impl Cycle<'_> {
         let mounts = MountTable::read(self.proc);
         let mut state = State::default();
         let result = self.rounds(&mounts, &mut state);
-        (self.finish(&mounts, state), result)
+        let mut report = self.finish(&mounts, state);
+        report.goal_met &= result.is_ok();
+        (report, result)
     }
 
     fn rounds(&mut self, mounts: &MountTable, state: &mut State) -> Result<(), CycleError> {
         for _ in 0..MAX_ROUNDS {
             let discovery = discover(self.config, mounts);
             let Some(actor) = self.actor_among(&discovery) else { return Ok(()) };
+            // Measured before as well: what is in trash is part of what a run frees.
+            self.needs(&discovery, &actor, mounts, state);
             self.empty_trash(&discovery, state)?;
             let needs = self.needs(&discovery, &actor, mounts, state);
             // A sweep looks once in any case: age and size limits hold without pressure.
@@ -251,6 +267,10 @@ impl Cycle<'_> {
             Role::Hook { root, job_directory, .. } => {
                 let own = discovery.runners.iter().position(|runner| runner.root_id == *root)?;
                 Some(Actor::Hook { own, job_directory: job_directory.clone() })
+            }
+            Role::SelfClean { root, .. } => {
+                let own = discovery.runners.iter().position(|runner| runner.root_id == *root)?;
+                Some(Actor::Hook { own, job_directory: None })
             }
         }
     }

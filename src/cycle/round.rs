@@ -57,7 +57,10 @@ impl Cycle<'_> {
             Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),
             _ => Whose::Everybody,
         };
-        let facts = look.at(discovery, whose);
+        let mut facts = look.at(discovery, whose);
+        if let (Role::SelfClean { wanted, .. }, Actor::Hook { own, .. }) = (&self.actor, actor) {
+            facts.runners[*own].caches.retain(|cache| wanted.contains(&cache.below_work));
+        }
         let looked = Instant::now();
         state.notes.clone_from(&facts.notes);
         let lineage = self.lineage();
@@ -72,7 +75,7 @@ impl Cycle<'_> {
         let leftovers = facts.runners.iter().any(|runner| !runner.leftovers.is_empty());
         if plan.removals().next().is_none() && !leftovers {
             // A hook's own caches do not suffice: on to the siblings, if it has not looked at them yet.
-            let goes_on = matches!(actor, Actor::Hook { .. }) && !state.beyond_own;
+            let goes_on = matches!(self.actor, Role::Hook { .. }) && !state.beyond_own;
             state.beyond_own = true;
             return Ok(if goes_on { Next::Round } else { Next::Done });
         }
@@ -106,7 +109,7 @@ impl Cycle<'_> {
 
     fn lineage(&self) -> Vec<crate::model::Pid> {
         match &self.actor {
-            Role::Hook { lineage, .. } => lineage.clone(),
+            Role::Hook { lineage, .. } | Role::SelfClean { lineage, .. } => lineage.clone(),
             Role::Sweep => Vec::new(),
         }
     }
@@ -223,7 +226,7 @@ impl Cycle<'_> {
     fn works_in_reach<'r>(&self, runners: &'r [Runner]) -> Vec<&'r WorkDir> {
         let filesystem = match &self.actor {
             Role::Sweep => None,
-            Role::Hook { root, .. } => {
+            Role::Hook { root, .. } | Role::SelfClean { root, .. } => {
                 let own = runners.iter().find(|runner| runner.root_id == *root).and_then(Runner::work_dir);
                 own.map(|work| work.filesystem)
             }

@@ -1,16 +1,20 @@
 //! The nouns. Plain data without effects: everything else imports these, these import std alone.
 
 mod cache;
+mod check;
 mod evidence;
 mod facts;
 mod filesystem;
 mod ids;
+pub mod ledger;
 mod plan;
 mod processes;
 mod runner;
+mod setup;
 mod status;
 
 pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
+pub use check::{Check, CheckState};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{
     ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState, RunnerFacts,
@@ -24,6 +28,7 @@ pub use processes::{
     Attribution, HeldBy, Holder, ListenerSeen, MountSeen, ProcessFacts, Unlocated, WorkerSeen,
 };
 pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};
+pub use setup::{CommandOutcome, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner};
 pub use status::{
     CheckResult, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, LockView, RootMatches, RunnerStatus,
 };

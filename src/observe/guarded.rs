@@ -4,6 +4,7 @@
 //! start: a hook that was written there later is not in force yet. The runner's user can write all of these files; lying
 //! in them harms nobody else, and never frees anything of another runner.
 
+use super::processes::HookVariable;
 use crate::model::{Guarded, ListenerSeen, Runner};
 use crate::sys::dir::Dir;
 use std::io::{self, Read as _};
@@ -15,8 +16,7 @@ use std::time::Duration;
 pub const STARTED_VARIABLE: &str = "ACTIONS_RUNNER_HOOK_JOB_STARTED";
 
 /// Where packages install our hook; a script there is ours even where it cannot be read.
-const INSTALLED: [&str; 2] =
-    ["/usr/lib/disk-guard/hooks/job-started.sh", "/usr/local/lib/disk-guard/hooks/job-started.sh"];
+const INSTALLED: [&str; 2] = ["/usr/lib/disk-guard/hooks", "/usr/local/lib/disk-guard/hooks"];
 
 /// `.env` files and hook scripts are short.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -75,38 +75,74 @@ fn hook_in(env: &[u8]) -> Option<PathBuf> {
         .map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path)))
 }
 
-/// Whether a hook script runs us: it is the installed one, or its text runs `disk-guard ... hook started`.
-fn runs_us(hook: &Path) -> Guarded {
-    if INSTALLED.iter().any(|installed| hook == Path::new(installed)) && hook.exists() {
-        return Guarded::Yes;
-    }
-    let no = |what: String| Guarded::No(format!("its started-hook {} {what}", hook.display()));
-    // O_NONBLOCK: a FIFO in a script's place is not waited for.
-    let opened = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(hook);
-    let text = opened.and_then(|file| {
-        if !file.metadata()?.is_file() {
-            return Err(io::Error::other("it is not a regular file"));
-        }
-        let mut bytes = Vec::new();
-        file.take(MAX_BYTES).read_to_end(&mut bytes)?;
-        Ok(String::from_utf8_lossy(&bytes).into_owned())
-    });
-    match text {
-        Ok(text) if script_runs_us(&text) => Guarded::Yes,
-        Ok(_) => no("does not run `disk-guard hook started`".into()),
-        Err(error) => no(format!("cannot be read: {error}")),
-    }
+/// Whether a script is a hook of ours, or runs one.
+pub fn is_ours(variable: HookVariable, hook: &Path) -> bool {
+    hook_of_ours(variable, hook).is_guarded()
 }
 
-fn script_runs_us(text: &str) -> bool {
-    text.replace("\\\n", " ").lines().map(str::trim_start).filter(|line| !line.starts_with('#')).any(|line| {
+fn runs_us(hook: &Path) -> Guarded {
+    hook_of_ours(HookVariable::JobStarted, hook)
+}
+
+/// Whether a hook script runs us: it is the installed one, or its text runs `disk-guard ... hook started`, or the script of
+/// ours that does, as the chain scripts of `install` do.
+fn hook_of_ours(variable: HookVariable, hook: &Path) -> Guarded {
+    let (file, word) = match variable {
+        HookVariable::JobStarted => ("job-started.sh", "started"),
+        HookVariable::JobCompleted => ("job-completed.sh", "completed"),
+    };
+    if is_installed(hook, file) {
+        return Guarded::Yes;
+    }
+    let no = |what: String| Guarded::No(format!("its {word}-hook {} {what}", hook.display()));
+    let text = match read_script(hook) {
+        Ok(text) => text,
+        Err(error) => return no(format!("cannot be read: {error}")),
+    };
+    let through = |script: &Path| {
+        is_installed(script, file) || read_script(script).is_ok_and(|text| script_runs_us(&text, word))
+    };
+    if script_runs_us(&text, word) || scripts_named(&text, file).any(|script| through(&script)) {
+        return Guarded::Yes;
+    }
+    no(format!("does not run `disk-guard hook {word}`"))
+}
+
+fn is_installed(hook: &Path, file: &str) -> bool {
+    INSTALLED.iter().any(|installed| hook == Path::new(installed).join(file)) && hook.exists()
+}
+
+fn read_script(hook: &Path) -> io::Result<String> {
+    // O_NONBLOCK: a FIFO in a script's place is not waited for.
+    let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(hook)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'))
+}
+
+fn script_runs_us(text: &str, word: &str) -> bool {
+    commands(&text.replace("\\\n", " ")).any(|line| {
         line.split_once("disk-guard").is_some_and(|(_, rest)| {
             let words: Vec<&str> = rest.split_whitespace().collect();
-            words
-                .windows(2)
-                .any(|pair| pair[0] == "hook" && pair[1].trim_end_matches([';', '"']) == "started")
+            words.windows(2).any(|pair| pair[0] == "hook" && pair[1].trim_end_matches([';', '"']) == word)
         })
     })
+}
+
+/// The absolute paths of scripts of this name that a script runs with a shell.
+fn scripts_named(text: &str, file: &str) -> impl Iterator<Item = PathBuf> {
+    commands(text)
+        .flat_map(str::split_whitespace)
+        .map(|word| word.trim_matches(['\'', '"', ';']))
+        .filter(move |word| word.starts_with('/') && Path::new(word).file_name() == Some(file.as_ref()))
+        .map(PathBuf::from)
 }
 
 #[cfg(test)]
@@ -135,12 +171,12 @@ mod tests {
             "disk-guard --config /etc/x.toml hook started || true",
             "exec \"$bin/disk-guard\" \\\n  hook started",
         ] {
-            assert!(script_runs_us(yes), "{yes}");
+            assert!(script_runs_us(yes, "started"), "{yes}");
         }
         for no in
             ["# disk-guard hook started", "echo hello", "disk-guard hook completed", "disk-guard hook", ""]
         {
-            assert!(!script_runs_us(no), "{no}");
+            assert!(!script_runs_us(no, "started"), "{no}");
         }
     }
 

@@ -2,9 +2,10 @@
 //!
 //! [`pressure`]: is space needed, and how much. [`fate`]: which runners stand and fall together. [`liveness`]: what the
 //! evidence about a runner is and what it adds up to. [`protection`]: what forbids to remove one cache. [`plan`]: what
-//! goes, in which order, and why everything else stays.
+//! goes, in which order, and why everything else stays. [`ledger`]: what entries prove, and who is believed.
 
 pub mod fate;
+pub mod ledger;
 pub mod liveness;
 pub mod plan;
 pub mod pressure;

@@ -5,9 +5,10 @@
 //! escaped, with its bytes in base64 beside it); the message is one escaped line.
 
 use super::{escape, json, words};
-use crate::model::{ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
-use std::path::Path;
-use std::time::Duration;
+use crate::model::ledger::{Deed, Record, Scope};
+use crate::model::{Action, ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 use tracing::Level;
 
 /// The target of our events: a sink can tell them from anything else that is traced.
@@ -34,6 +35,12 @@ pub enum EventKind {
     Lease,
     /// A sweep has ended.
     Sweep,
+    /// A runner was taken out of service, or brought back.
+    Drain,
+    /// A sweep, or a hook that makes room, begins.
+    RunBegun,
+    /// A hook that made room has ended.
+    RunEnded,
     /// Something leaked was reaped.
     Reaped,
     /// The cause of a runner's or job's death was found.
@@ -44,7 +51,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 12] = [
+    pub const ALL: [EventKind; 15] = [
         Self::Pressure,
         Self::Claimed,
         Self::Removed,
@@ -54,6 +61,9 @@ impl EventKind {
         Self::LockTimeout,
         Self::Lease,
         Self::Sweep,
+        Self::Drain,
+        Self::RunBegun,
+        Self::RunEnded,
         Self::Reaped,
         Self::Postmortem,
         Self::Error,
@@ -71,6 +81,9 @@ impl EventKind {
             Self::LockTimeout => "lock-timeout",
             Self::Lease => "lease",
             Self::Sweep => "sweep",
+            Self::Drain => "drain",
+            Self::RunBegun => "run-begun",
+            Self::RunEnded => "run-ended",
             Self::Reaped => "reaped",
             Self::Postmortem => "postmortem",
             Self::Error => "error",
@@ -89,6 +102,9 @@ impl EventKind {
             Self::LockTimeout => "479b851be4ab44cd9fc7b5baa8d06f24",
             Self::Lease => "684c206b133548049a3eefdc78e89c4a",
             Self::Sweep => "95024a3dbac44c6dacfc16d2bbb60fce",
+            Self::Drain => "3c0b6a6de9b3485a94cf0d8b9c0a7e52",
+            Self::RunBegun => "27b1badccfc44605810430c16c91bfb6",
+            Self::RunEnded => "08a76993f7e7436a856948c82266fca6",
             Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
             Self::Postmortem => "5e2377fcd39c41c8948224563ad2087e",
             Self::Error => "cb7a37b6d3a34ce589db2b6c91eee802",
@@ -102,9 +118,15 @@ impl EventKind {
             Self::Pressure | Self::Restored | Self::Refused | Self::LockTimeout | Self::Postmortem => {
                 Level::WARN
             }
-            Self::Claimed | Self::Removed | Self::Kept | Self::Lease | Self::Sweep | Self::Reaped => {
-                Level::INFO
-            }
+            Self::Claimed
+            | Self::Removed
+            | Self::Kept
+            | Self::Lease
+            | Self::Sweep
+            | Self::Drain
+            | Self::RunBegun
+            | Self::RunEnded
+            | Self::Reaped => Level::INFO,
         }
     }
 }
@@ -127,6 +149,20 @@ pub struct Event {
     run_id: Option<String>,
     job: Option<String>,
     duration_ms: Option<u64>,
+    rule: Option<String>,
+    run: Option<RunStamp>,
+    own_path: Option<PathBuf>,
+}
+
+/// The run that an event belongs to, and its number therein: the journal and the ledger's files tell the same entry by it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunStamp {
+    /// Unique on the host within a boot.
+    pub id: String,
+    /// Whose run.
+    pub scope: Scope,
+    /// The event's number.
+    pub sequence: u64,
 }
 
 impl Event {
@@ -147,6 +183,9 @@ impl Event {
             run_id: None,
             job: None,
             duration_ms: None,
+            rule: None,
+            run: None,
+            own_path: None,
         }
     }
 
@@ -171,6 +210,7 @@ impl Event {
         let event = Self::new(kind, format!("{name} {place} ({}): {why}", words::cache_size(cache)))
             .runner(&action.runner)
             .path(&cache.path)
+            .rule(&cache.rule)
             .reason(action.decision.reason())
             .evidence(outcome.evidence());
         Some(match cache.measure {
@@ -196,7 +236,54 @@ impl Event {
         let (text, bytes) = json::path_fields(path);
         self.path = Some(text);
         self.path_bytes = bytes;
+        self.own_path = Some(path.to_owned());
         self
+    }
+
+    /// By which cache rule.
+    pub fn rule(mut self, rule: &str) -> Self {
+        self.rule = Some(rule.to_owned());
+        self
+    }
+
+    /// On which evidence, in words of our own.
+    pub fn summary(mut self, text: String) -> Self {
+        self.evidence = (!text.is_empty()).then_some(text);
+        self
+    }
+
+    /// What a removal rests on. That nothing spoke against it was found twice: when it was planned, and at its claim.
+    pub fn grounds(self, action: &Action, now: SystemTime) -> Self {
+        let newest = words::newest(&action.cache, now);
+        let newest = newest.map(|age| format!("; newest content {age} old")).unwrap_or_default();
+        self.summary(format!("nothing spoke against it at the claim{newest}"))
+    }
+
+    /// In which run.
+    pub fn in_run(mut self, stamp: RunStamp) -> Self {
+        self.run = Some(stamp);
+        self
+    }
+
+    /// The same as the ledger keeps it; `None` for what is no deed.
+    pub fn record(&self, time: SystemTime) -> Option<Record> {
+        Some(Record {
+            deed: Deed::of_event(self.kind.as_str())?,
+            time,
+            message: self.message.clone(),
+            run: self.run.as_ref().map(|run| run.id.clone()),
+            sequence: self.run.as_ref().map(|run| run.sequence),
+            scope: self.run.as_ref().map(|run| run.scope.clone()),
+            runner: self.runner.clone(),
+            rule: self.rule.clone(),
+            path: self.own_path.clone(),
+            bytes: self.bytes,
+            reason: self.reason.clone(),
+            evidence: self.evidence.clone(),
+            repository: self.repository.clone(),
+            run_id: self.run_id.clone(),
+            job: self.job.clone(),
+        })
     }
 
     /// How much.
@@ -240,7 +327,13 @@ impl Event {
     }
 
     /// Sends it to the sink of [`super::journal::init`]; to nowhere when there is none.
-    pub fn emit(self) {
+    pub fn emit(&self) {
+        let run = self.run.as_ref();
+        let (scope, hook_runner) = match run.map(|run| &run.scope) {
+            None => (None, None),
+            Some(Scope::Sweep) => (Some("sweep"), None),
+            Some(Scope::Hook(runner)) => (Some("hook"), Some(runner.as_str())),
+        };
         // A level is part of a call site and so has to be constant: one call site a level.
         macro_rules! send {
             ($level:expr) => {
@@ -260,6 +353,11 @@ impl Event {
                     DISK_GUARD_RUN_ID = self.run_id.as_deref(),
                     DISK_GUARD_JOB = self.job.as_deref(),
                     DISK_GUARD_DURATION_MS = self.duration_ms,
+                    DISK_GUARD_RULE = self.rule.as_deref(),
+                    DISK_GUARD_SCOPE = scope,
+                    DISK_GUARD_HOOK_RUNNER = hook_runner,
+                    DISK_GUARD_RUN = run.map(|run| run.id.as_str()),
+                    DISK_GUARD_SEQUENCE = run.map(|run| run.sequence),
                     "{}",
                     self.message
                 )

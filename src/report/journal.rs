@@ -1,17 +1,16 @@
 //! Where events go: the journal, or else standard error, one line each.
 //!
-//! Starting costs a socket, a connect, a poll and one empty datagram. Nothing here blocks for long: a journal that takes
-//! nothing any more (a stopped journald has a full queue) is waited for once, for at most [`PATIENCE`], and from then on
-//! its events go to standard error. An event that cannot be written is lost; it never fails the caller.
+//! Nothing here blocks for long. tracing-journald sends on a blocking socket, and a stopped journald makes a sender wait
+//! on two limits: the queue of its socket, and the sender's own budget (`net.core.wmem_default`), which no other socket
+//! can probe. So each send is interrupted by an alarm after [`PATIENCE`]; from then on events go to standard error. An
+//! event that cannot be written is lost; it never fails the caller.
 //!
 //! Lines on standard error may end up in a job's log, so they are escaped as such.
 
 use super::{escape, events};
-use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use crate::sys::deadline::Alarm;
 use std::fmt::{self, Write as _};
 use std::io;
-use std::os::unix::net::UnixDatagram;
-use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::field::{Field, Visit};
@@ -22,7 +21,6 @@ use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{Extensions, ExtensionsMut, LookupSpan, SpanData};
 
-const SOCKET: &str = "/run/systemd/journal/socket";
 const IDENTIFIER: &str = "disk-guard";
 
 /// How long a journal that takes nothing is waited for, once a process.
@@ -109,22 +107,16 @@ impl SpanData<'_> for NoSpan {
     }
 }
 
-/// The journal and a way to tell whether it still takes anything.
+/// The journal, and whether it has been found to take nothing any more.
 struct Journal {
     layer: tracing_journald::Layer,
-    /// Connected to the same socket, never written to. tracing-journald's own one blocks when the queue is full; a
-    /// connected one can be polled for room (unix(7): writable means that the peer's queue is not full).
-    probe: UnixDatagram,
     gave_up: AtomicBool,
 }
 
 impl Journal {
     fn connect() -> io::Result<Self> {
-        let probe = UnixDatagram::unbound()?;
-        probe.connect(Path::new(SOCKET))?;
-        if !has_room(&probe) {
-            return Err(io::ErrorKind::TimedOut.into());
-        }
+        let alarm = Alarm::after(PATIENCE)?;
+        // Sends an empty entry, to see whether anybody listens.
         let layer = tracing_journald::layer()?
             .with_field_prefix(None)
             .with_syslog_identifier(IDENTIFIER.to_owned())
@@ -133,26 +125,26 @@ impl Journal {
                 debug: Priority::Debug,
                 ..PriorityMappings::new()
             });
-        Ok(Self { layer, probe, gave_up: AtomicBool::new(false) })
+        if alarm.has_rung() {
+            Err(io::ErrorKind::TimedOut.into())
+        } else {
+            Ok(Self { layer, gave_up: AtomicBool::new(false) })
+        }
     }
 
-    fn takes_more(&self) -> bool {
+    /// Runs `send`, which hands an entry to the layer; whether the journal has taken it, as far as the time tells: the layer
+    /// itself keeps errors to itself.
+    fn takes(&self, send: impl FnOnce(&tracing_journald::Layer)) -> bool {
         if self.gave_up.load(Ordering::Relaxed) {
             return false;
         }
-        let room = has_room(&self.probe);
-        if !room {
+        let Ok(alarm) = Alarm::after(PATIENCE) else { return false };
+        send(&self.layer);
+        if alarm.has_rung() {
             self.gave_up.store(true, Ordering::Relaxed);
         }
-        room
+        !alarm.has_rung()
     }
-}
-
-fn has_room(socket: &UnixDatagram) -> bool {
-    let limit = Timespec { tv_sec: 0, tv_nsec: PATIENCE.as_nanos() as i64 };
-    let mut fds = [PollFd::new(socket, PollFlags::OUT)];
-    // An interrupted wait (a deadline's signal) counts as no room.
-    matches!(poll(&mut fds, Some(&limit)), Ok(1..))
 }
 
 /// Sends each event to the journal, else to standard error.
@@ -176,9 +168,12 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
     }
 
     fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
-        match &self.journal {
-            Some(journal) if journal.takes_more() => journal.layer.on_event(event, context),
-            _ => write_line(&line(event)),
+        let is_told = self
+            .journal
+            .as_ref()
+            .is_some_and(|journal| journal.takes(|layer| layer.on_event(event, context)));
+        if !is_told {
+            write_line(&line(event));
         }
     }
 }
@@ -319,20 +314,5 @@ mod tests {
     fn what_others_trace_is_named_by_its_level() {
         let lines = lines_of(|| tracing::warn!(pid = 7, "odd"));
         assert_eq!(lines, ["disk-guard: warn pid=7 message=odd"]);
-    }
-
-    #[test]
-    fn a_queue_with_no_room_is_waited_for_once() {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("socket");
-        let _reader = UnixDatagram::bind(&path).unwrap();
-        let probe = UnixDatagram::unbound().unwrap();
-        probe.connect(&path).unwrap();
-        assert!(has_room(&probe), "an empty queue has room");
-        probe.set_nonblocking(true).unwrap();
-        while probe.send(b"x").is_ok() {}
-        let start = std::time::Instant::now();
-        assert!(!has_room(&probe));
-        assert!(start.elapsed() >= PATIENCE && start.elapsed() < PATIENCE * 10);
     }
 }

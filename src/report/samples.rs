@@ -1,4 +1,6 @@
+use crate::model::ledger::*;
 use crate::model::*;
+use crate::policy::ledger as policy;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
@@ -201,4 +203,112 @@ pub(super) fn run(dry_run: bool) -> RunReport {
         freed_bytes: if dry_run { 0 } else { 8 * GIB },
         notes: vec!["/opt/actions-runner* matches nothing".into()],
     }
+}
+
+/// An entry of the ledger, by root, in a sweep.
+fn entry(deed: Deed, seconds_ago: u64, path: Option<&str>) -> Judged {
+    let record = Record {
+        deed,
+        time: ago(seconds_ago),
+        message: match deed {
+            Deed::Pressure => "/home is 92 % full: high".into(),
+            _ => String::new(),
+        },
+        run: Some("77-1".into()),
+        sequence: None,
+        scope: Some(Scope::Sweep),
+        runner: path.map(|_| "runner-2".into()),
+        rule: path.map(|_| "cargo-target".into()),
+        path: path.map(PathBuf::from),
+        bytes: path.map(|_| 8 * GIB),
+        reason: path.map(|_| "pressure".into()),
+        evidence: None,
+        repository: None,
+        run_id: None,
+        job: None,
+    };
+    let writer = Writer {
+        uid: Some(Uid(0)),
+        pid: Some(Pid(77)),
+        boot_id: Some("b00t".into()),
+        exe: Some("/usr/bin/disk-guard".into()),
+    };
+    let sources = vec![Source::Journal, Source::File];
+    Judged { entry: Entry { record, writer, sources }, trust: Trust::Root }
+}
+
+/// A sweep under pressure that removed one cache.
+fn sweep() -> Vec<Judged> {
+    let target = Some("/home/ci/runner-2/_work/app/app/target");
+    let mut removed = entry(Deed::Removed, 7190, target);
+    removed.entry.record.evidence = Some("no sign of use at the claim; newest content 3 d old".into());
+    let mut ended = entry(Deed::Ended, 7180, None);
+    ended.entry.record.evidence = Some("kept 2: worker-process 2".into());
+    vec![
+        entry(Deed::Begun, 7200, None),
+        entry(Deed::Pressure, 7199, None),
+        entry(Deed::Claimed, 7195, target),
+        removed,
+        ended,
+    ]
+}
+
+/// What somebody else's job has written in the guard's name.
+fn forged() -> Judged {
+    let mut forged = entry(Deed::Removed, 7000, Some("/home/ci/runner-1/_work/\u{1b}[2J\u{202e}"));
+    forged.entry.writer = Writer { uid: Some(Uid(1009)), exe: None, ..forged.entry.writer };
+    forged.entry.record.scope = Some(Scope::Hook("runner-9\n::error::x".into()));
+    forged.entry.record.evidence = Some("\u{9b}31m".into());
+    forged.entry.sources = vec![Source::File];
+    forged.trust = Trust::Foreign("its path is not uid 1009's".into());
+    forged
+}
+
+fn hook_with_nothing_to_do() -> Judged {
+    let mut lease = entry(Deed::Lease, 7100, None);
+    lease.entry.record.run = Some("88-1".into());
+    lease.entry.record.scope = Some(Scope::Hook("runner-1".into()));
+    lease.entry.writer = Writer { uid: Some(Uid(1001)), pid: Some(Pid(88)), ..lease.entry.writer };
+    lease.trust = Trust::Owner(Uid(1001));
+    lease
+}
+
+pub(super) fn ledger() -> Ledger {
+    let reach = |source, since, gaps: &[&str]| Reach {
+        source,
+        since: Some(ago(since)),
+        span: Span::Everybody,
+        gaps: gaps.iter().map(|gap| (*gap).to_owned()).collect(),
+    };
+    let places = vec![
+        reach(Source::Journal, 86_400, &["the journal is kept in memory: it begins with this boot"]),
+        reach(Source::File, 30 * 86_400, &[]),
+    ];
+    let mut entries = sweep();
+    entries.extend([hook_with_nothing_to_do(), forged()]);
+    Ledger { entries, extent: Extent { places } }
+}
+
+fn window() -> Window {
+    Window { from: ago(7800), to: ago(6600) }
+}
+
+pub(super) fn why_removed() -> Why {
+    let path = PathBuf::from("/home/ci/runner-2/_work/app/app/target/debug");
+    let gone = Presence::Gone("/home/ci/runner-2/_work/app/app".into(), ago(7195));
+    policy::why(&ledger(), (path, None), gone, Some("runner-2".into()), window())
+}
+
+pub(super) fn why_innocent() -> Why {
+    let path = PathBuf::from("/home/ci/runner-1/_work/\u{1b}[2J\u{202e}/x");
+    let gone = Presence::Gone("/home/ci/runner-1/_work".into(), ago(7000));
+    policy::why(&ledger(), (path, None), gone, Some("runner-1".into()), window())
+}
+
+pub(super) fn blame() -> Blame {
+    policy::blame(&ledger(), ago(7000), Window::around(ago(7000), Duration::from_secs(60)))
+}
+
+pub(super) fn history() -> History {
+    policy::history(&ledger(), Window { from: ago(86_400), to: now() })
 }

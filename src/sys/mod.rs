@@ -1,6 +1,7 @@
 //! The kernel, in safe clothes: directory handles, file locks, deadlines, process identity. Imports only `model`'s nouns;
 //! the one place where `unsafe` may stand.
 
+pub mod ability;
 pub mod deadline;
 pub mod dir;
 pub mod flock;

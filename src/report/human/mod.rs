@@ -3,15 +3,21 @@
 
 mod check;
 mod config;
+mod doctor;
+mod ledger;
 mod run;
 mod screen;
+mod setup;
 mod status;
 mod table;
 
 pub use check::check;
 pub use config::{Origin, config};
+pub use doctor::doctor;
+pub use ledger::{blame, history, why};
 pub use run::run;
 pub use screen::{ColorWhen, Screen, Surroundings};
+pub use setup::setup;
 pub use status::status;
 
 pub(super) use screen::fit;

@@ -4,11 +4,17 @@
 //! its name and exact, in base64, under the same name with `_bytes`; that second field exists only then.
 
 mod check;
+mod doctor;
+mod ledger;
 mod run;
+mod setup;
 mod status;
 
 pub use check::check;
+pub use doctor::doctor;
+pub use ledger::{blame, history, why};
 pub use run::run;
+pub use setup::setup;
 pub use status::status;
 
 use super::escape::is_deceptive;

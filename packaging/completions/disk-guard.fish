@@ -1,0 +1,257 @@
+# Print an optspec for argparse to handle cmd's options that are independent of any subcommand.
+function __fish_disk_guard_global_optspecs
+    string join \n config= log-level= color= h/help V/version
+end
+
+function __fish_disk_guard_needs_command
+    # Figure out if the current invocation already has a command.
+    set -l cmd (commandline -opc)
+    set -e cmd[1]
+    argparse -s (__fish_disk_guard_global_optspecs) -- $cmd 2>/dev/null
+    or return
+    if set -q argv[1]
+        # Also print the command, so this can be used to figure out what it is.
+        echo $argv[1]
+        return 1
+    end
+    return 0
+end
+
+function __fish_disk_guard_using_subcommand
+    set -l cmd (__fish_disk_guard_needs_command)
+    test -z "$cmd"
+    and return 1
+    contains -- $cmd[1] $argv
+end
+
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -s V -l version -d 'Print version'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "hook" -d 'Run by a runner before and after each job (hooks/job-started.sh, hooks/job-completed.sh)'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "sweep" -d 'The timer\'s pass over all runners: pressure, age and size limits, unfinished trash, dead leases'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "plan" -d 'What a sweep would do now; for everything it would not touch: why'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "status" -d 'The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "check" -d 'Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "doctor" -d 'Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "why" -d 'What was done to a path, by which run, on which evidence; or proof that nothing was'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "install" -d 'Wire every discovered runner\'s .env to our hooks, keeping what else stands there'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "uninstall" -d 'Put every .env back as it was before `install`'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "drain" -d 'Stop taking jobs: the running one finishes, then the runner\'s unit is stopped'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "resume" -d 'Take jobs again'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "history" -d 'What was done and refused, with sums by rule and runner'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "blame" -d 'Everything that the guard did on this host around a time; or that it did nothing, and what came before and after'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "check-config" -d 'Validate the configuration and print the effective one'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "demo" -d 'The whole story on a throw-away host: nothing of this machine is touched, nothing is left behind'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and not __fish_seen_subcommand_from started completed help" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and not __fish_seen_subcommand_from started completed help" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and not __fish_seen_subcommand_from started completed help" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and not __fish_seen_subcommand_from started completed help" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and not __fish_seen_subcommand_from started completed help" -f -a "started" -d 'Before a job: leave a lease, and make room when the disk is under pressure'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and not __fish_seen_subcommand_from started completed help" -f -a "completed" -d 'After a job: end the lease'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and not __fish_seen_subcommand_from started completed help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from started" -l runner-root -d 'Names the runner by hand, for use outside a runner' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from started" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from started" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from started" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from started" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from completed" -l runner-root -d 'Names the runner by hand, for use outside a runner' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from completed" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from completed" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from completed" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from completed" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from help" -f -a "started" -d 'Before a job: leave a lease, and make room when the disk is under pressure'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from help" -f -a "completed" -d 'After a job: end the lease'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand hook; and __fish_seen_subcommand_from help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l dry-run -d 'Show what would be done, and do nothing: the same as `plan`'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand plan" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand plan" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand plan" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand plan" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand plan" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -l watch -d 'Look again every two seconds and redraw, until interrupted'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -l runner -d 'A runner, by its name or its root directory' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -l path -d 'A path in a runner\'s directory' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l since -d 'List the guard\'s runs since then, instead of around the time at which the path vanished' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l hooks-dir -d 'Where job-started.sh and job-completed.sh are' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l dry-run -d 'Show the exact changes and commands, and do nothing'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l no-group -d 'Do not add the runners\' users to the group disk-guard'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -l restart-idle -d 'Restart Listeners that do not know the change yet, but only of runners that are provably idle'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand install" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l hooks-dir -d 'Where job-started.sh and job-completed.sh are' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l dry-run -d 'Show the exact changes and commands, and do nothing'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l no-group -d 'Do not add the runners\' users to the group disk-guard'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l restart-idle -d 'Restart Listeners that do not know the change yet, but only of runners that are provably idle'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l since -d 'Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l at -d 'When: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l window -d 'How far before and after' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check-config" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check-config" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check-config" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check-config" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand demo" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand demo" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand demo" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand demo" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "hook" -d 'Run by a runner before and after each job (hooks/job-started.sh, hooks/job-completed.sh)'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "sweep" -d 'The timer\'s pass over all runners: pressure, age and size limits, unfinished trash, dead leases'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "plan" -d 'What a sweep would do now; for everything it would not touch: why'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "status" -d 'The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "check" -d 'Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "doctor" -d 'Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "why" -d 'What was done to a path, by which run, on which evidence; or proof that nothing was'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "install" -d 'Wire every discovered runner\'s .env to our hooks, keeping what else stands there'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "uninstall" -d 'Put every .env back as it was before `install`'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "drain" -d 'Stop taking jobs: the running one finishes, then the runner\'s unit is stopped'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "resume" -d 'Take jobs again'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "history" -d 'What was done and refused, with sums by rule and runner'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "blame" -d 'Everything that the guard did on this host around a time; or that it did nothing, and what came before and after'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "check-config" -d 'Validate the configuration and print the effective one'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "demo" -d 'The whole story on a throw-away host: nothing of this machine is touched, nothing is left behind'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and __fish_seen_subcommand_from hook" -f -a "started" -d 'Before a job: leave a lease, and make room when the disk is under pressure'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and __fish_seen_subcommand_from hook" -f -a "completed" -d 'After a job: end the lease'

@@ -1,0 +1,51 @@
+//! `doctor`: each finding with its fix.
+
+use super::{Context, look, now, print, show};
+use crate::cli::Command;
+use crate::config::{ConfigError, DEFAULT_PATH};
+use crate::doctor::{self, Patient};
+use crate::model::{Check, CheckState};
+use crate::report::exit::Exit;
+use crate::report::human::Screen;
+use crate::report::{human, json};
+use std::path::Path;
+
+/// Examines the host.
+pub(super) fn run(context: &Context, config: Option<&Path>, as_json: bool) -> Exit {
+    let alive = look::alive(context);
+    let patient = Patient {
+        config: &context.config,
+        proc: &context.proc,
+        facts: &alive.facts,
+        root_matches: &alive.root_matches,
+        now: now(),
+    };
+    let path = config.unwrap_or(Path::new(DEFAULT_PATH));
+    let origin = match path.exists() {
+        true => format!("{} is valid", path.display()),
+        false => format!("{} is not there: the defaults hold", path.display()),
+    };
+    let mut checks = vec![Check::ok("configuration", origin)];
+    checks.extend(doctor::examine(&patient));
+    tell(&checks, &context.screen, as_json)
+}
+
+/// A configuration that is none is the first finding, and the last: everything else depends on it.
+pub(super) fn without_config(error: &ConfigError, screen: &Screen, command: &Command) -> Exit {
+    let fix = match error {
+        ConfigError::Untrusted { .. } | ConfigError::Read { .. } => "see the detail; then run doctor again",
+        ConfigError::Invalid { .. } => "correct it; `disk-guard check-config` tries it",
+    };
+    let as_json = matches!(command, Command::Doctor { json: true });
+    tell(&[Check::fail("configuration", error.to_string(), fix)], screen, as_json)
+}
+
+fn tell(checks: &[Check], screen: &Screen, as_json: bool) -> Exit {
+    if as_json {
+        print(&json::doctor(checks, json::Layout::Pretty));
+    } else {
+        show(screen, &human::doctor(checks, screen));
+    }
+    let is_ill = checks.iter().any(|check| check.state == CheckState::Fail);
+    if is_ill { Exit::Error } else { Exit::Done }
+}

@@ -1,0 +1,77 @@
+//! Each filesystem that holds work directories: can caches be claimed on it, and can its goals be reached.
+
+#![expect(clippy::disallowed_methods, reason = "probes a rename of two empty directories of its own")]
+
+use super::Patient;
+use crate::model::{Check, Filesystem, WorkDir};
+use crate::observe::caches::open_work;
+use crate::policy::pressure;
+use crate::reclaim::trash::Trash;
+use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
+use rustix::io::Errno;
+
+pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
+    let mut checks = Vec::new();
+    for filesystem in &patient.facts.filesystems {
+        let works = patient.facts.runners.iter().filter_map(|runner| runner.runner.work_dir());
+        if let Some(work) = works.into_iter().find(|work| work.filesystem == filesystem.id) {
+            checks.push(claims(filesystem, work));
+        }
+        checks.push(floor(patient, filesystem));
+    }
+    checks
+}
+
+fn claims(filesystem: &Filesystem, work: &WorkDir) -> Check {
+    let id = format!("filesystem:{}", filesystem.mount.display());
+    let kind = &filesystem.fs_type;
+    match probe(work) {
+        Ok(()) => Check::ok(id, format!("{kind}: openat2 and renameat2(NOREPLACE) work")),
+        Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Check::fail(
+            id,
+            format!("{kind} cannot rename without replacing: no cache on it can be claimed"),
+            "keep work directories on ext4, xfs, btrfs or tmpfs",
+        ),
+        Err(error) => Check::warn(
+            id,
+            format!("{kind}: it could not be tried in {}: {error}", work.path.display()),
+            "run doctor as root; on a full disk, run `disk-guard sweep` first",
+        ),
+    }
+}
+
+/// What a claim does, with two directories of our own in the work directory's trash.
+fn probe(work: &WorkDir) -> Result<(), Errno> {
+    let errno = |error: std::io::Error| Errno::from_io_error(&error).unwrap_or(Errno::IO);
+    let dir = open_work(work).map_err(errno)?;
+    let trash = Trash::open_or_make(&dir, work.owner).map_err(errno)?;
+    let trash = trash.dir();
+    let [from, to] = ["from", "to"].map(|end| format!("probe-{}-{end}", std::process::id()));
+    mkdirat(trash, from.as_str(), Mode::from_raw_mode(0o700))?;
+    let renamed = renameat_with(trash, from.as_str(), trash, to.as_str(), RenameFlags::NOREPLACE);
+    for name in [&from, &to] {
+        // One of the two is not there.
+        let _ = unlinkat(trash, name.as_str(), AtFlags::REMOVEDIR);
+    }
+    renamed
+}
+
+fn floor(patient: &Patient<'_>, filesystem: &Filesystem) -> Check {
+    let marks = &patient.config.watermarks;
+    let id = format!("min-free:{}", filesystem.mount.display());
+    if marks.min_free > 0 && pressure::floor_is_out_of_reach(&filesystem.usage, marks) {
+        return Check::warn(
+            id,
+            "pressure.min_free is more than this disk can ever have free, and is not applied to it",
+            "lower pressure.min_free",
+        );
+    }
+    let need = pressure::need(&filesystem.usage, marks);
+    let used = filesystem.usage.used_percent();
+    match need.is_met() {
+        true => Check::ok(id, format!("{used} % used, no pressure")),
+        false => {
+            Check::warn(id, format!("{used} % used, under pressure"), "disk-guard plan shows what would go")
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The kernel, the clock, what can be seen, and our own program.
+
+use super::Patient;
+use crate::model::{Check, Visibility};
+use crate::sys::ability;
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
+use std::path::Path;
+use std::time::{Duration, UNIX_EPOCH};
+
+/// Where the hook scripts look for us first.
+const PROGRAM: &str = "/usr/bin/disk-guard";
+
+/// A clock before this (2024-01-01) has never been set.
+const SANE: Duration = Duration::from_secs(1_704_067_200);
+
+pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
+    vec![
+        kernel(patient),
+        landlock(),
+        clock(patient),
+        visibility(patient),
+        visibility_of_hooks(patient),
+        program(Path::new(PROGRAM)),
+        journal(),
+    ]
+}
+
+fn kernel(patient: &Patient<'_>) -> Check {
+    let release = std::fs::read_to_string(patient.proc.root().join("sys/kernel/osrelease"));
+    match release {
+        Ok(release) => judge_kernel(release.trim()),
+        Err(error) => Check::warn(
+            "kernel",
+            format!("the kernel's version cannot be read: {error}"),
+            "mount /proc, or set paths.proc",
+        ),
+    }
+}
+
+fn judge_kernel(release: &str) -> Check {
+    let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
+    let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
+        return Check::warn("kernel", format!("Linux `{release}` is no version we know"), "report it");
+    };
+    match (major, minor) {
+        (5, 0..=5) | (0..=4, _) => Check::fail(
+            "kernel",
+            format!("Linux {release} has no openat2: nothing is ever removed"),
+            "run a kernel of 5.8 or later",
+        ),
+        (5, 6 | 7) => Check::warn(
+            "kernel",
+            format!("Linux {release} tells no mount ids: siblings are not claimed"),
+            "run a kernel of 5.8 or later",
+        ),
+        _ => Check::ok("kernel", format!("Linux {release}")),
+    }
+}
+
+fn landlock() -> Check {
+    match ability::landlock_abi() {
+        Ok(abi) => Check::ok("landlock", format!("Landlock ABI {abi}")),
+        Err(error) => Check::warn(
+            "landlock",
+            format!("Landlock is not to be had ({error}): deletion is confined by handles alone"),
+            "add landlock to the kernel's lsm= parameter",
+        ),
+    }
+}
+
+fn clock(patient: &Patient<'_>) -> Check {
+    let now = patient.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+    if now < SANE {
+        return Check::fail(
+            "clock",
+            "the clock stands before 2024: every age is wrong, and all content looks young",
+            "set the clock: timedatectl set-ntp true",
+        );
+    }
+    match ability::clock_is_kept() {
+        Ok(true) => Check::ok("clock", "set, and kept in time"),
+        Ok(false) => Check::warn(
+            "clock",
+            "nothing keeps the clock in time: ages may be wrong after a jump",
+            "timedatectl set-ntp true",
+        ),
+        Err(error) => Check::warn(
+            "clock",
+            format!("it cannot be told whether the clock is kept in time: {error}"),
+            "run doctor as root on the host",
+        ),
+    }
+}
+
+fn visibility(patient: &Patient<'_>) -> Check {
+    match &patient.facts.processes.visibility {
+        Visibility::Complete => {
+            Check::ok("visibility", "every process of the host can be examined from here")
+        }
+        Visibility::Partial(reasons) if nix::unistd::geteuid().is_root() => Check::fail(
+            "visibility",
+            format!("{}: no sibling is ever provably idle", reasons.join("; ")),
+            "run in the host's pid namespace with CAP_SYS_PTRACE, on a /proc without hidepid",
+        ),
+        Visibility::Partial(reasons) => Check::warn(
+            "visibility",
+            format!("{}: from here no sibling is provably idle", reasons.join("; ")),
+            "run doctor as root to see what the sweep sees",
+        ),
+    }
+}
+
+/// What hooks see, which run as the runners' users.
+fn visibility_of_hooks(patient: &Patient<'_>) -> Check {
+    let id = "visibility-hooks";
+    let mounts = std::fs::read_to_string(patient.proc.root().join("self/mountinfo")).unwrap_or_default();
+    let hidepid = mounts.lines().filter(|line| line.contains(" - proc ")).find_map(|line| {
+        let options = line.split([',', ' ']).find_map(|option| option.strip_prefix("hidepid="))?;
+        (!matches!(options, "0" | "off")).then(|| options.to_owned())
+    });
+    if let Some(hidepid) = hidepid {
+        return Check::warn(
+            id,
+            format!("/proc is mounted with hidepid={hidepid}: hooks see only their own user's processes"),
+            "nothing, when the sweep runs as root: hooks then ask it; else mount /proc without hidepid",
+        );
+    }
+    let owners: std::collections::BTreeSet<_> =
+        patient.facts.runners.iter().map(|runner| runner.runner.owner).collect();
+    match owners.iter().any(|owner| *owner != crate::model::Uid::ROOT) {
+        true => {
+            Check::ok(id, "hooks run as users: they free their own caches and ask the sweep for the rest")
+        }
+        false => Check::ok(id, "hooks run as root and prove siblings idle by themselves"),
+    }
+}
+
+fn program(installed: &Path) -> Check {
+    let fix = "install -m 755 disk-guard /usr/bin/disk-guard";
+    let place = installed.display();
+    let Ok(there) = std::fs::metadata(installed) else {
+        return Check::warn(
+            "program",
+            format!("{place} is not there: hooks look in PATH, which a job can change"),
+            fix,
+        );
+    };
+    if !there.is_file() || there.permissions().mode() & 0o001 == 0 {
+        return Check::fail("program", format!("{place} cannot be executed by everybody"), fix);
+    }
+    if there.uid() != 0 || there.mode() & 0o022 != 0 {
+        return Check::fail("program", format!("{place} can be replaced by others than root"), fix);
+    }
+    let us = std::fs::metadata("/proc/self/exe");
+    if us.is_ok_and(|us| (us.dev(), us.ino()) != (there.dev(), there.ino())) {
+        return Check::warn("program", format!("this program is not {place}, which the hooks run"), fix);
+    }
+    Check::ok("program", format!("{place}"))
+}
+
+fn journal() -> Check {
+    const SOCKET: &str = "/run/systemd/journal/socket";
+    let reached = std::os::unix::net::UnixDatagram::unbound().and_then(|socket| socket.connect(SOCKET));
+    match reached {
+        Ok(()) => Check::ok("journal", "events go to the journal"),
+        Err(error) => Check::warn(
+            "journal",
+            format!("the journal cannot be reached ({SOCKET}: {error}): events go to standard error"),
+            "systemctl start systemd-journald",
+        ),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::CheckState;
+
+    #[test]
+    fn kernels_are_judged_by_what_they_can() {
+        for (release, state) in [
+            ("4.19.0-26-amd64", CheckState::Fail),
+            ("5.5.1", CheckState::Fail),
+            ("5.6.0", CheckState::Warn),
+            ("5.8.0-1-generic", CheckState::Ok),
+            ("6.18.5+", CheckState::Ok),
+            ("10.0", CheckState::Ok),
+            ("strange", CheckState::Warn),
+        ] {
+            assert_eq!(judge_kernel(release).state, state, "{release}");
+        }
+    }
+
+    #[test]
+    fn a_program_that_is_missing_or_not_executable_is_said() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("disk-guard");
+        assert_eq!(program(&path).state, CheckState::Warn);
+        std::fs::write(&path, "x").unwrap();
+        assert_eq!(program(&path).state, CheckState::Fail);
+    }
+}

@@ -1,0 +1,41 @@
+//! Is this host set up so that the guard can work? Each finding with its fix.
+//!
+//! Nothing is changed but for a probe in each work directory's own trash, made and removed at once. A thing that cannot be
+//! looked at is a warning, not a pass.
+
+mod filesystems;
+mod host;
+mod runners;
+mod service;
+mod shared;
+
+use crate::config::Config;
+use crate::model::{Check, HostFacts};
+use crate::sys::process::Proc;
+use std::time::SystemTime;
+
+/// What the checks look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Patient<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The process table.
+    pub proc: &'a Proc,
+    /// Who lives.
+    pub facts: &'a HostFacts,
+    /// How many runners each glob matched.
+    pub root_matches: &'a [(String, usize)],
+    /// The wall clock.
+    pub now: SystemTime,
+}
+
+/// All checks, in the order in which they depend on each other.
+pub fn examine(patient: &Patient<'_>) -> Vec<Check> {
+    let mut checks = runners::globs(patient);
+    checks.extend(host::all(patient));
+    checks.extend(shared::all(patient));
+    checks.extend(service::all(patient));
+    checks.extend(runners::all(patient));
+    checks.extend(filesystems::all(patient));
+    checks
+}

@@ -1,0 +1,163 @@
+//! Runner by runner: found, wired, in force, and whether its user can take part.
+
+use super::Patient;
+use crate::model::{Check, Guarded, ListenerSeen, Runner};
+use crate::observe::guarded;
+use crate::observe::processes::HookVariable;
+use crate::setup::env_file::EnvFile;
+use crate::setup::group::{self, Membership};
+use crate::setup::place;
+use crate::setup::programs::Programs;
+use crate::setup::state::{Kept, StateDir};
+use crate::setup::units::Systemd;
+use crate::sys::dir::Dir;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+
+/// Globs that match nothing. The built-in ones name every customary place, so of those only all together count.
+pub(super) fn globs(patient: &Patient<'_>) -> Vec<Check> {
+    let found = patient.facts.runners.len();
+    if found == 0 {
+        return vec![Check::fail(
+            "runners",
+            "no runner was found: nothing is guarded",
+            "name the runners' directories in runners.roots of the configuration",
+        )];
+    }
+    let mut checks = vec![Check::ok("runners", format!("{found} found"))];
+    let empty = patient.root_matches.iter().filter(|(_, matches)| *matches == 0);
+    if !patient.config.runners.are_built_in {
+        checks.extend(empty.map(|(glob, _)| {
+            Check::warn(
+                format!("glob:{glob}"),
+                "it matches no runner",
+                "correct it in runners.roots, or take it out",
+            )
+        }));
+    }
+    checks
+}
+
+pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
+    let systemd = Systemd::find(Programs(&patient.config.paths.programs)).ok();
+    let state = StateDir::at(&patient.config.paths.state_dir);
+    let mut checks = Vec::new();
+    for (index, facts) in patient.facts.runners.iter().enumerate() {
+        let runner = &facts.runner;
+        let listener = patient.facts.processes.listeners.iter().find(|seen| seen.runner == index);
+        checks.push(hook(runner, &facts.guarded, listener, systemd.as_ref()));
+        checks.push(completed(runner));
+        checks.push(membership(patient, runner, listener));
+        if state.holds(Kept::Drained, &runner.root) {
+            checks.push(Check::warn(
+                format!("drained:{}", runner.name),
+                "it is out of service",
+                format!("disk-guard resume {}", runner.name),
+            ));
+        }
+        if let crate::model::Work::Unusable { reason, .. } = &runner.work {
+            checks.push(Check::fail(
+                format!("work:{}", runner.name),
+                reason.clone(),
+                "correct workFolder in the runner's `.runner`",
+            ));
+        }
+    }
+    checks
+}
+
+fn hook(
+    runner: &Runner,
+    guarded: &Guarded,
+    listener: Option<&ListenerSeen>,
+    systemd: Option<&Systemd<'_>>,
+) -> Check {
+    let id = format!("hook:{}", runner.name);
+    let named = named(runner, HookVariable::JobStarted);
+    match (guarded, named) {
+        (Guarded::Yes, Some(script)) => match unreadable(&script) {
+            Some(why) => Check::fail(id, why, "chmod a+rx the script and the directories above it"),
+            None if listener.is_some() => {
+                Check::ok(id, "its `.env` names our hook, and its Listener knows it")
+            }
+            None => Check::ok(id, "its `.env` names our hook; no Listener runs"),
+        },
+        (Guarded::Yes, None) => Check::ok(id, "its Listener was started with our hook"),
+        (Guarded::No(why), Some(script)) if guarded::is_ours(HookVariable::JobStarted, &script) => {
+            let restart = systemd.and_then(|systemd| systemd.unit_of(runner).ok());
+            let fix = restart.map_or("restart its Listener when it is idle".to_owned(), |unit| {
+                format!("systemctl restart {}", unit.name)
+            });
+            Check::fail(id, why.clone(), fix)
+        }
+        (Guarded::No(why), _) => Check::fail(id, why.clone(), "disk-guard install"),
+    }
+}
+
+fn completed(runner: &Runner) -> Check {
+    let id = format!("completed-hook:{}", runner.name);
+    match named(runner, HookVariable::JobCompleted) {
+        Some(script) if guarded::is_ours(HookVariable::JobCompleted, &script) => {
+            Check::ok(id, "its `.env` names our completed-hook")
+        }
+        _ => Check::warn(
+            id,
+            "no completed-hook of ours: leases end with the Worker all the same, but the runner does not clean up after itself",
+            "disk-guard install",
+        ),
+    }
+}
+
+fn named(runner: &Runner, variable: HookVariable) -> Option<PathBuf> {
+    let env = place::read(&Dir::open(&runner.root).ok()?, ".env").ok()??;
+    EnvFile::parse(&env.bytes).value(variable).map(|value| PathBuf::from(OsStr::from_bytes(value)))
+}
+
+/// Bash reads the script as the runner's user: everybody has to be able to.
+fn unreadable(script: &Path) -> Option<String> {
+    for place in script.ancestors() {
+        let wanted = if place == script { 0o004 } else { 0o001 };
+        match std::fs::metadata(place) {
+            Ok(status) if status.mode() & wanted != 0 => {}
+            Ok(status) => {
+                let mode = status.mode() & 0o7777;
+                return Some(format!("{} (mode {mode:04o}) is closed to the runner's user", place.display()));
+            }
+            Err(error) => return Some(format!("{} cannot be looked at: {error}", place.display())),
+        }
+    }
+    None
+}
+
+fn membership(patient: &Patient<'_>, runner: &Runner, listener: Option<&ListenerSeen>) -> Check {
+    let id = format!("member:{}", runner.name);
+    match group::membership(runner.owner) {
+        Membership::NotNeeded => Check::ok(id, "it runs as root"),
+        Membership::Missing(user) => Check::fail(
+            id,
+            format!("{user} is not in the group {}", group::NAME),
+            "disk-guard install, and restart the runner",
+        ),
+        Membership::Unknown(why) => {
+            Check::warn(id, why, "give the runner's user a name and the group disk-guard")
+        }
+        Membership::Member => match listener.map(|listener| has_group(patient, listener)) {
+            Some(Some(false)) => Check::fail(
+                id,
+                "its user is in the group, but its Listener was started before",
+                "restart its Listener when it is idle",
+            ),
+            _ => Check::ok(id, format!("its user is in the group {}", group::NAME)),
+        },
+    }
+}
+
+/// Whether a Listener runs with our group: the `Gid` and `Groups` lines of its status (proc(5)).
+fn has_group(patient: &Patient<'_>, listener: &ListenerSeen) -> Option<bool> {
+    let gid = nix::unistd::Group::from_name(group::NAME).ok()??.gid.as_raw().to_string();
+    let status = std::fs::read_to_string(patient.proc.path_of(listener.process.pid, "status")).ok()?;
+    let lines = status.lines().filter(|line| line.starts_with("Gid:") || line.starts_with("Groups:"));
+    Some(lines.flat_map(str::split_whitespace).any(|word| word == gid))
+}

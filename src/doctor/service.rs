@@ -1,0 +1,61 @@
+//! The timer, the path unit, and when the last sweep was.
+
+use super::Patient;
+use crate::model::Check;
+use crate::setup::programs::Programs;
+use crate::setup::state::StateDir;
+use crate::setup::units::{OURS, Systemd};
+use std::time::Duration;
+
+/// A sweep every fifteen minutes is the rule.
+const RECENT: Duration = Duration::from_secs(2 * 3600);
+
+pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
+    let [timer, path] = OURS;
+    let mut checks = vec![last_sweep(patient)];
+    match Systemd::find(Programs(&patient.config.paths.programs)) {
+        Ok(systemd) => {
+            checks.push(armed(&systemd, "timer", timer));
+            checks.push(armed(&systemd, "path-unit", path));
+        }
+        Err(why) => checks.push(Check::warn(
+            "timer",
+            format!("{why}: it cannot be told whether anything starts the sweep"),
+            "run `disk-guard sweep` as root from cron every fifteen minutes",
+        )),
+    }
+    checks
+}
+
+fn armed(systemd: &Systemd<'_>, id: &str, unit: &str) -> Check {
+    let fix = format!("systemctl enable --now {unit}");
+    match systemd.show(unit, &["LoadState", "ActiveState"]) {
+        Ok(values) => match values.as_slice() {
+            [load, active] if load == "loaded" && active == "active" => {
+                Check::ok(id, format!("{unit} is armed"))
+            }
+            [load, _] if load == "loaded" => Check::fail(id, format!("{unit} is not armed"), fix),
+            _ => Check::fail(id, format!("{unit} is not installed"), "install the package's units"),
+        },
+        Err(why) => Check::warn(id, format!("{unit}: {why}"), fix),
+    }
+}
+
+fn last_sweep(patient: &Patient<'_>) -> Check {
+    let fix = "disk-guard sweep, and see to it that something starts it: disk-guard install";
+    match StateDir::at(&patient.config.paths.state_dir).last_sweep() {
+        None => Check::warn("last-sweep", "no sweep has left a record here", fix),
+        Some(then) => {
+            let age = patient.now.duration_since(then).unwrap_or_default();
+            let detail = format!(
+                "the last sweep ended {} ago",
+                humantime::format_duration(Duration::from_secs(age.as_secs()))
+            );
+            if age > RECENT {
+                Check::warn("last-sweep", detail, fix)
+            } else {
+                Check::ok("last-sweep", detail)
+            }
+        }
+    }
+}

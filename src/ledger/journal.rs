@@ -1,0 +1,383 @@
+//! Reading the journal, through journalctl: its files' format is systemd's own affair.
+//!
+//! journalctl is started from a fixed place with an empty environment, and its answer is bounded in time and length. The
+//! newest entries come first, so that a bound cuts off the oldest, which then counts as the end of the journal's reach.
+//!
+//! journald stores what it adds itself in fields that begin with an underscore, which no client can send. Only these are
+//! taken for the writer.
+
+use super::{Found, line};
+use crate::model::ledger::{Deed, Entry, Reach, Record, Source, Span, Writer};
+use crate::model::{Pid, Uid};
+use serde_json::{Map, Value};
+use std::io::{BufRead as _, BufReader, Read as _};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Where journalctl is.
+const PLACES: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
+
+const IDENTIFIER: &str = "disk-guard";
+
+/// Beyond this an answer is cut.
+const MAX_BYTES: u64 = 64 << 20;
+
+/// Beyond this journalctl is ended.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// What we ask for. An entry whole is three times as long.
+const FIELDS: &str = "_UID,_PID,_BOOT_ID,_EXE,MESSAGE,DISK_GUARD_EVENT,DISK_GUARD_RUNNER,DISK_GUARD_PATH,\
+    DISK_GUARD_PATH_BYTES,DISK_GUARD_BYTES,DISK_GUARD_REASON,DISK_GUARD_EVIDENCE,DISK_GUARD_REPOSITORY,DISK_GUARD_RUN_ID,\
+    DISK_GUARD_JOB,DISK_GUARD_RULE,DISK_GUARD_SCOPE,DISK_GUARD_HOOK_RUNNER,DISK_GUARD_RUN,DISK_GUARD_SEQUENCE";
+
+/// The journal, as journalctl shows it.
+#[derive(Debug)]
+pub struct Journal {
+    program: Option<PathBuf>,
+    max_bytes: u64,
+    patience: Duration,
+}
+
+impl Journal {
+    /// This host's.
+    pub fn of_host() -> Self {
+        let program = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
+        Self { program, max_bytes: MAX_BYTES, patience: PATIENCE }
+    }
+
+    /// Reads all entries of ours since `since`, and how far back the journal reaches.
+    pub fn read(&self, since: SystemTime) -> Found {
+        let Some(program) = &self.program else {
+            return nothing(format!("there is no journalctl in {}", PLACES.join(" or ")));
+        };
+        let seconds = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+        let mut gaps = Vec::new();
+        let asked =
+            ["-t", IDENTIFIER, "--reverse", &format!("--since=@{seconds}"), "--output-fields", FIELDS];
+        let answer = match self.ask(program, &asked, None) {
+            Ok(answer) => answer,
+            Err(error) => return nothing(format!("{} cannot be run: {error}", program.display())),
+        };
+        let mut shut = answer.is_shut;
+        gaps.extend(answer.complaint);
+        let mut entries = Vec::new();
+        let mut odd = 0;
+        for text in &answer.lines {
+            match entry(text) {
+                Sorted::Entry(entry) => entries.push(*entry),
+                Sorted::NoDeed => {}
+                Sorted::Odd => odd += 1,
+            }
+        }
+        if odd > 0 {
+            gaps.push(format!("{odd} entries under our name are malformed and were skipped"));
+        }
+        let oldest_of_ours = entries.iter().map(|entry| entry.record.time).min();
+        let reach_back = if answer.was_cut {
+            gaps.push("the answer was cut: older entries were not read".into());
+            oldest_of_ours
+        } else {
+            // The first line that journalctl prints is the journal's oldest entry.
+            let first = self.ask(program, &["--output-fields", "_UID"], Some(1)).ok();
+            shut |= first.as_ref().is_some_and(|first| first.is_shut);
+            first.and_then(|first| {
+                time_of(serde_json::from_slice::<Value>(first.lines.first()?).ok()?.as_object()?)
+            })
+        };
+        if shut {
+            gaps.push(
+                "the journal shows us our own entries only: run as root or as a member of systemd-journal"
+                    .into(),
+            );
+        }
+        let is_volatile = !Path::new("/var/log/journal").exists();
+        if is_volatile && reach_back.is_some() {
+            gaps.push("the journal is kept in memory: it begins with this boot".into());
+        }
+        if reach_back.is_none() {
+            gaps.push("no journal has been kept on this host".into());
+        }
+        let span = if shut || reach_back.is_none() { Span::Part } else { Span::Everybody };
+        Found { entries, reach: Reach { source: Source::Journal, since: reach_back, span, gaps } }
+    }
+
+    /// Runs journalctl; at most `lines` lines of its answer.
+    fn ask(&self, program: &Path, arguments: &[&str], lines: Option<usize>) -> std::io::Result<Answer> {
+        let mut command = Command::new(program);
+        command.args(["--no-pager", "--all", "-o", "json"]).args(arguments);
+        command.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/bin:/bin").current_dir("/");
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
+        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
+        let (sender, receiver) = mpsc::channel();
+        let max_bytes = self.max_bytes;
+        std::thread::spawn(move || {
+            let mut reader = BufReader::new(
+                stdout
+                    .into_iter()
+                    .fold(Box::new(std::io::empty()) as Box<dyn std::io::Read + Send>, |_, pipe| {
+                        Box::new(pipe)
+                    }),
+            )
+            .take(max_bytes);
+            let mut sent = 0;
+            loop {
+                let mut text = Vec::new();
+                let length = reader.read_until(b'\n', &mut text).unwrap_or(0);
+                let is_whole = text.last() == Some(&b'\n');
+                if length == 0 || !is_whole || lines.is_some_and(|lines| sent >= lines) {
+                    break;
+                }
+                sent += 1;
+                if sender.send(text).is_err() {
+                    break;
+                }
+            }
+            let _ = sender.send(if reader.limit() == 0 { b"cut".to_vec() } else { Vec::new() });
+        });
+        let words = std::thread::spawn(move || {
+            let mut text = String::new();
+            if let Some(pipe) = stderr {
+                let _ = pipe.take(16 * 1024).read_to_string(&mut text);
+            }
+            text
+        });
+        let (collected, was_cut) = self.collect(&receiver);
+        let is_partial = was_cut || lines.is_some();
+        let failed = end(&mut child, is_partial);
+        let words = words.join().unwrap_or_default();
+        Ok(Answer {
+            lines: collected,
+            was_cut,
+            is_shut: words.contains("not seeing messages") || words.contains("insufficient permissions"),
+            complaint: failed
+                .filter(|_| !words.trim().is_empty() && !words.contains("No journal files were found"))
+                .map(|()| format!("journalctl failed: {}", words.lines().next().unwrap_or_default())),
+        })
+    }
+
+    /// The lines until the answer's end or ours; whether it was cut.
+    fn collect(&self, receiver: &mpsc::Receiver<Vec<u8>>) -> (Vec<Vec<u8>>, bool) {
+        let until = Instant::now() + self.patience;
+        let mut lines = Vec::new();
+        loop {
+            match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
+                Ok(text) if text.last() == Some(&b'\n') => lines.push(text),
+                Ok(mark) => return (lines, !mark.is_empty()),
+                Err(mpsc::RecvTimeoutError::Timeout) => return (lines, true),
+                Err(mpsc::RecvTimeoutError::Disconnected) => return (lines, false),
+            }
+        }
+    }
+}
+
+/// Ends the process if it is not wanted any more; `Some` when it ended by itself and failed.
+fn end(child: &mut Child, is_partial: bool) -> Option<()> {
+    if is_partial {
+        let _ = child.kill();
+    }
+    let status = child.wait();
+    (!is_partial && !status.is_ok_and(|status| status.success())).then_some(())
+}
+
+struct Answer {
+    lines: Vec<Vec<u8>>,
+    was_cut: bool,
+    is_shut: bool,
+    complaint: Option<String>,
+}
+
+fn nothing(gap: String) -> Found {
+    let reach = Reach { source: Source::Journal, since: None, span: Span::Part, gaps: vec![gap] };
+    Found { entries: Vec::new(), reach }
+}
+
+enum Sorted {
+    Entry(Box<Entry>),
+    /// One of ours that is no deed, or a line of text.
+    NoDeed,
+    /// It looks like one of ours and is none that we write.
+    Odd,
+}
+
+fn entry(text: &[u8]) -> Sorted {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return Sorted::Odd };
+    let Some(event) = fields.get("DISK_GUARD_EVENT") else { return Sorted::NoDeed };
+    let Some(event) = event.as_str() else { return Sorted::Odd };
+    let Some(deed) = Deed::of_event(event) else { return Sorted::NoDeed };
+    record(deed, &fields).map_or(Sorted::Odd, |record| {
+        Sorted::Entry(Box::new(Entry { record, writer: writer(&fields), sources: vec![Source::Journal] }))
+    })
+}
+
+/// A field given twice is a list, one that is no text a list of bytes: we send neither.
+fn record(deed: Deed, fields: &Map<String, Value>) -> Option<Record> {
+    let text = |name: &str| match fields.get(&format!("DISK_GUARD_{name}")) {
+        None => Some(None),
+        Some(Value::String(text)) => Some(Some(text.clone())),
+        Some(_) => None,
+    };
+    let number = |name: &str| match text(name)? {
+        None => Some(None),
+        Some(text) => text.parse::<u64>().ok().map(Some),
+    };
+    let path_bytes = text("PATH_BYTES")?;
+    let scope = text("SCOPE")?.unwrap_or_default();
+    Some(Record {
+        deed,
+        time: time_of(fields)?,
+        message: fields.get("MESSAGE").and_then(Value::as_str).unwrap_or_default().to_owned(),
+        run: text("RUN")?,
+        sequence: number("SEQUENCE")?,
+        scope: line::scope(&scope, text("HOOK_RUNNER")?.unwrap_or_default()),
+        runner: text("RUNNER")?,
+        rule: text("RULE")?,
+        path: line::path(text("PATH")?, path_bytes.as_deref())?,
+        bytes: number("BYTES")?,
+        reason: text("REASON")?,
+        evidence: text("EVIDENCE")?,
+        repository: text("REPOSITORY")?,
+        run_id: text("RUN_ID")?,
+        job: text("JOB")?,
+    })
+}
+
+fn writer(fields: &Map<String, Value>) -> Writer {
+    let text = |name: &str| fields.get(name).and_then(Value::as_str);
+    Writer {
+        uid: text("_UID").and_then(|uid| uid.parse().ok()).map(Uid),
+        pid: text("_PID").and_then(|pid| pid.parse().ok()).map(Pid),
+        boot_id: text("_BOOT_ID").map(str::to_owned),
+        exe: text("_EXE").map(PathBuf::from),
+    }
+}
+
+fn time_of(fields: &Map<String, Value>) -> Option<SystemTime> {
+    let micros = fields.get("__REALTIME_TIMESTAMP")?.as_str()?.parse().ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_micros(micros))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    /// An entry as journalctl prints it.
+    fn printed(uid: &str, more: &str) -> String {
+        format!(
+            r#"{{"__REALTIME_TIMESTAMP":"1772634310123456","_BOOT_ID":"b00t","_UID":"{uid}","_PID":"77","_EXE":"/usr/bin/disk-guard","MESSAGE":"m"{more}}}"#
+        )
+    }
+
+    fn removed(uid: &str) -> String {
+        printed(
+            uid,
+            r#","DISK_GUARD_EVENT":"removed","DISK_GUARD_PATH":"/srv/caf\\xe9","DISK_GUARD_PATH_BYTES":"L3Nydi9jYWbp","DISK_GUARD_BYTES":"42","DISK_GUARD_SCOPE":"hook","DISK_GUARD_HOOK_RUNNER":"r2","DISK_GUARD_RUN":"77-1","DISK_GUARD_SEQUENCE":"3""#,
+        )
+    }
+
+    /// A journalctl that prints `answer`; asked for the oldest entry it prints one of 2026-01-01.
+    struct Fake {
+        _dir: tempfile::TempDir,
+        journal: Journal,
+    }
+
+    fn fake(answer: &str, script: &str) -> Fake {
+        let dir = tempfile::tempdir().unwrap();
+        std::fs::write(dir.path().join("answer"), answer).unwrap();
+        let program = dir.path().join("journalctl");
+        let text = format!(
+            "#!/bin/sh\ncd '{}'\ncase \"$*\" in *reverse*) {script};; *) echo '{{\"__REALTIME_TIMESTAMP\":\"1767225600000000\"}}'; echo more;; esac\n",
+            dir.path().display()
+        );
+        std::fs::write(&program, text).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+        let journal = Journal { program: Some(program), max_bytes: 4096, patience: Duration::from_secs(20) };
+        Fake { _dir: dir, journal }
+    }
+
+    fn read(fake: &Fake) -> Found {
+        // Another test's fork may still hold the script open for writing.
+        for _ in 0..200 {
+            let found = fake.journal.read(UNIX_EPOCH);
+            if !found.reach.gaps.iter().any(|gap| gap.contains("busy")) {
+                return found;
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the script stays busy")
+    }
+
+    #[test]
+    fn entries_are_read_with_the_writer_that_journald_names() {
+        let fake = fake(&format!("{}\n{}\n", removed("0"), removed("12001")), "cat answer");
+        let found = read(&fake);
+        assert_eq!(found.entries.len(), 2);
+        let first = &found.entries[0];
+        assert_eq!((first.writer.uid, first.writer.pid), (Some(Uid(0)), Some(Pid(77))));
+        assert_eq!(first.writer.exe.as_deref(), Some(Path::new("/usr/bin/disk-guard")));
+        assert_eq!(first.record.path.as_ref().unwrap().as_os_str().as_encoded_bytes(), b"/srv/caf\xe9");
+        assert_eq!((first.record.bytes, first.record.sequence), (Some(42), Some(3)));
+        assert_eq!(found.entries[1].writer.uid, Some(Uid(12001)));
+        assert_eq!(found.reach.since, Some(UNIX_EPOCH + Duration::from_secs(1_767_225_600)));
+        assert_eq!(found.reach.span, Span::Everybody);
+    }
+
+    #[test]
+    fn what_we_never_send_is_skipped_and_told() {
+        let lines = [
+            printed("0", ""),
+            printed("0", r#","DISK_GUARD_EVENT":"postmortem""#),
+            printed("0", r#","DISK_GUARD_EVENT":["removed","kept"]"#),
+            printed("0", r#","DISK_GUARD_EVENT":"removed","DISK_GUARD_PATH":["/a","/b"]"#),
+            printed("0", r#","DISK_GUARD_EVENT":"removed","DISK_GUARD_PATH":"relative""#),
+            printed("0", r#","DISK_GUARD_EVENT":"removed","DISK_GUARD_BYTES":"many""#),
+            "no JSON".into(),
+            removed("0"),
+        ];
+        let fake = fake(&(lines.join("\n") + "\n"), "cat answer");
+        let found = read(&fake);
+        assert_eq!(found.entries.len(), 1);
+        assert!(found.reach.gaps.iter().any(|gap| gap.starts_with("5 entries")), "{:?}", found.reach.gaps);
+    }
+
+    #[test]
+    fn a_flood_is_cut_at_its_oldest_end() {
+        let answer: String = (0..100).map(|_| removed("0") + "\n").collect();
+        let fake = fake(&answer, "cat answer");
+        let found = read(&fake);
+        assert!((1..20).contains(&found.entries.len()), "{}", found.entries.len());
+        assert!(found.reach.gaps.iter().any(|gap| gap.contains("cut")), "{:?}", found.reach.gaps);
+        assert_eq!(found.reach.since, found.entries.iter().map(|entry| entry.record.time).min());
+    }
+
+    #[test]
+    fn one_that_hangs_is_ended() {
+        let mut fake = fake(&(removed("0") + "\n"), "cat answer; exec sleep 600");
+        fake.journal.patience = Duration::from_millis(300);
+        let begun = Instant::now();
+        let found = read(&fake);
+        assert!(begun.elapsed() < Duration::from_secs(10));
+        assert_eq!(found.entries.len(), 1);
+        assert!(found.reach.gaps.iter().any(|gap| gap.contains("cut")), "{:?}", found.reach.gaps);
+    }
+
+    #[test]
+    fn what_it_may_not_see_it_does_not_vouch_for() {
+        let hint = "echo 'Hint: You are currently not seeing messages from other users and the system.' >&2; cat answer";
+        let fake = fake(&(removed("12001") + "\n"), hint);
+        let found = read(&fake);
+        assert_eq!(found.reach.span, Span::Part);
+        assert!(found.reach.gaps.iter().any(|gap| gap.contains("systemd-journal")), "{:?}", found.reach.gaps);
+    }
+
+    #[test]
+    fn none_is_a_gap() {
+        let journal = Journal { program: None, max_bytes: 1, patience: Duration::ZERO };
+        let found = journal.read(UNIX_EPOCH);
+        assert_eq!((found.entries.len(), found.reach.span), (0, Span::Part));
+        assert!(found.reach.gaps[0].contains("no journalctl"));
+    }
+}

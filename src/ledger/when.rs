@@ -1,0 +1,160 @@
+//! Points in time as people write them. All are UTC where they do not say otherwise: the answers are in UTC, too.
+
+use jiff::Timestamp;
+use jiff::civil::{Date, DateTime, Time};
+use jiff::tz::TimeZone;
+use std::time::{Duration, SystemTime};
+
+/// What can be written, for error messages and help.
+pub const FORMS: &str = "an RFC 3339 time, `2026-03-04 14:25[:10]`, `2026-03-04`, `14:25[:10]` (all UTC), `-2h` or `2h ago`, `now`";
+
+/// The point in time that `text` names, seen from `now`. A time of the day is the last one that has been.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
+    let text = text.trim();
+    let known = || {
+        relative(text, now)
+            .or_else(|| absolute(text))
+            .or_else(|| time_of_day(text, now))
+            .or_else(|| (text == "now").then_some(now))
+    };
+    known().ok_or_else(|| format!("`{text}` is no time; expected {FORMS}"))
+}
+
+/// A length of time: `10min`, `2h`.
+///
+/// # Errors
+/// What is wrong, in words.
+pub fn span(text: &str) -> Result<Duration, String> {
+    humantime::parse_duration(text.trim()).map_err(|error| {
+        format!("`{text}` is no length of time ({error}); expected one like `10min` or `2h`")
+    })
+}
+
+fn relative(text: &str, now: SystemTime) -> Option<SystemTime> {
+    let length = match text.strip_suffix("ago") {
+        Some(length) if length.ends_with(' ') => length.trim(),
+        Some(_) => return None,
+        None => text.strip_prefix('-')?,
+    };
+    now.checked_sub(humantime::parse_duration(length).ok()?).filter(|time| *time >= SystemTime::UNIX_EPOCH)
+}
+
+fn absolute(text: &str) -> Option<SystemTime> {
+    if let Ok(time) = text.parse::<Timestamp>() {
+        return Some(SystemTime::from(time));
+    }
+    let text = text.strip_suffix("UTC").map_or(text, str::trim_end);
+    let civil = match text.split_once([' ', 'T']) {
+        Some((date, time)) => DateTime::from_parts(date.parse::<Date>().ok()?, clock(time)?),
+        None => {
+            DateTime::from_parts(text.parse::<Date>().ok().filter(|_| text.contains('-'))?, Time::midnight())
+        }
+    };
+    utc(civil)
+}
+
+/// `14:25` is today's, or yesterday's when today's is still to come.
+fn time_of_day(text: &str, now: SystemTime) -> Option<SystemTime> {
+    let text = text.strip_suffix("UTC").map_or(text, str::trim_end);
+    let time = clock(text)?;
+    let today = Timestamp::try_from(now).ok()?.to_zoned(TimeZone::UTC).date();
+    let then = utc(DateTime::from_parts(today, time))?;
+    if then <= now { Some(then) } else { utc(DateTime::from_parts(today.yesterday().ok()?, time)) }
+}
+
+/// `HH:MM` or `HH:MM:SS`, nothing else.
+fn clock(text: &str) -> Option<Time> {
+    let mut parts = text.split(':');
+    let mut part = || -> Option<Option<i8>> {
+        match parts.next() {
+            None => Some(None),
+            Some(digits) if digits.len() == 2 && digits.bytes().all(|b| b.is_ascii_digit()) => {
+                Some(Some(digits.parse().ok()?))
+            }
+            Some(_) => None,
+        }
+    };
+    let (hour, minute, second) = (part()??, part()??, part()?.unwrap_or(0));
+    if parts.next().is_some() {
+        return None;
+    }
+    Time::new(hour, minute, second, 0).ok()
+}
+
+fn utc(civil: DateTime) -> Option<SystemTime> {
+    Some(SystemTime::from(civil.to_zoned(TimeZone::UTC).ok()?.timestamp()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// 2026-03-04 14:25:10 UTC.
+    fn now() -> SystemTime {
+        SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_634_310)
+    }
+
+    #[test]
+    fn times_as_people_write_them() {
+        for (text, expected) in [
+            ("2026-03-04T14:25:10Z", "2026-03-04T14:25:10Z"),
+            ("2026-03-04T16:25:10+02:00", "2026-03-04T14:25:10Z"),
+            ("2026-03-04T14:25:10.5Z", "2026-03-04T14:25:10.5Z"),
+            ("2026-03-04 14:25", "2026-03-04T14:25:00Z"),
+            ("2026-03-04 14:25:10", "2026-03-04T14:25:10Z"),
+            ("2026-03-04T14:25:10", "2026-03-04T14:25:10Z"),
+            ("2026-03-04 14:25 UTC", "2026-03-04T14:25:00Z"),
+            ("  2026-03-04  ", "2026-03-04T00:00:00Z"),
+            ("14:25", "2026-03-04T14:25:00Z"),
+            ("14:25:10", "2026-03-04T14:25:10Z"),
+            ("14:25:11", "2026-03-03T14:25:11Z"),
+            ("23:59", "2026-03-03T23:59:00Z"),
+            ("09:00 UTC", "2026-03-04T09:00:00Z"),
+            ("-2h", "2026-03-04T12:25:10Z"),
+            ("-1h30m", "2026-03-04T12:55:10Z"),
+            ("2h ago", "2026-03-04T12:25:10Z"),
+            ("10 min ago", "2026-03-04T14:15:10Z"),
+            ("7d ago", "2026-02-25T14:25:10Z"),
+            ("now", "2026-03-04T14:25:10Z"),
+        ] {
+            let time = parse(text, now()).unwrap_or_else(|error| panic!("{error}"));
+            assert_eq!(Timestamp::try_from(time).unwrap().to_string(), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_time_is_refused_with_the_forms() {
+        for text in [
+            "",
+            "yesterday",
+            "2h",
+            "ago",
+            "2hago",
+            "- 2",
+            "-",
+            "25:00",
+            "12:60",
+            "1:2",
+            "12:30:61",
+            "12:30:10:1",
+            "2026-13-01",
+            "2026-02-30 10:00",
+            "2026-03-04 1:00",
+            "20260304",
+            "-99999999999h",
+            "\u{1b}[31m",
+        ] {
+            let error = parse(text, now()).expect_err(text);
+            assert!(error.contains("RFC 3339"), "{error}");
+        }
+    }
+
+    #[test]
+    fn lengths() {
+        assert_eq!(span("10min"), Ok(Duration::from_secs(600)));
+        assert!(span("ten").unwrap_err().contains("10min"));
+    }
+}

@@ -1,0 +1,340 @@
+//! What the ledger's entries prove: pure decisions about who is believed, which entry speaks of which path, and what a run
+//! was.
+//!
+//! # Who is believed
+//!
+//! Root is. A runner's user is, where an entry speaks of that user's own runners: his hooks write such entries. His jobs can
+//! write the same ones, so an entry of this kind shows what was said, not what was done; it can clear or blame nobody but
+//! him. Everything else is foreign: it is shown, as a claim, and counts for nothing.
+//!
+//! A program's name (`_EXE`) is shown and decides nothing: a runner's user may run the guard with a configuration of his
+//! own, and a process may become another program once it has sent its entry. A user who may start containers as root is
+//! root, and is believed as such.
+
+use crate::model::Uid;
+use crate::model::ledger::{
+    Blame, Deed, Entry, Extent, History, Judged, Ledger, Ownership, Presence, Record, Relation, Run, RunEnd,
+    Scope, Total, Trust, Verdict, Why, Window,
+};
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
+
+/// Two entries without a number are the same when they are this close to each other.
+const SAME: Duration = Duration::from_secs(2);
+
+/// Puts the entries of all places together, in the order of time. What two places tell alike is one entry, told by both;
+/// the first place's account of its writer stays.
+pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
+    let mut all: Vec<Entry> = Vec::new();
+    let mut known: HashMap<Key, Vec<usize>> = HashMap::new();
+    for entry in places.into_iter().flatten() {
+        let key = Key::of(&entry);
+        let same = known.get(&key).into_iter().flatten().copied().find(|index| is_same(&all[*index], &entry));
+        match same {
+            Some(index) => all[index].sources.extend(entry.sources),
+            None => {
+                known.entry(key).or_default().push(all.len());
+                all.push(entry);
+            }
+        }
+    }
+    all.sort_by_key(|entry| (entry.record.time, entry.record.sequence));
+    all
+}
+
+/// What an entry and its copy have in common. The writer is part of it: nobody hides another's entry behind his own.
+#[derive(PartialEq, Eq, Hash)]
+struct Key {
+    uid: Option<Uid>,
+    boot_id: Option<String>,
+    run: Option<String>,
+    sequence: Option<u64>,
+    deed: Deed,
+    path: Option<PathBuf>,
+}
+
+impl Key {
+    fn of(entry: &Entry) -> Self {
+        Self {
+            uid: entry.writer.uid,
+            // The journal writes it without hyphens.
+            boot_id: entry.writer.boot_id.as_ref().map(|id| id.replace('-', "")),
+            run: entry.record.run.clone(),
+            sequence: entry.record.sequence,
+            deed: entry.record.deed,
+            path: entry.record.path.clone(),
+        }
+    }
+}
+
+fn is_same(one: &Entry, other: &Entry) -> bool {
+    let apart = one.record.time.duration_since(other.record.time).unwrap_or_else(|error| error.duration());
+    let has_room = !other.sources.iter().any(|source| one.sources.contains(source));
+    has_room && one.writer.pid == other.writer.pid && (one.record.sequence.is_some() || apart <= SAME)
+}
+
+/// Judges every entry against its writer.
+pub fn judge(entries: Vec<Entry>, owners: &[Ownership]) -> Vec<Judged> {
+    entries.into_iter().map(|entry| Judged { trust: trust(&entry, owners), entry }).collect()
+}
+
+/// Whether an entry is to be believed.
+pub fn trust(entry: &Entry, owners: &[Ownership]) -> Trust {
+    let uid = match entry.writer.uid {
+        None => return Trust::Foreign("anybody could have written it".into()),
+        Some(Uid::ROOT) => return Trust::Root,
+        Some(uid) => uid,
+    };
+    match speaks_of_own(&entry.record, uid, owners) {
+        Ok(()) => Trust::Owner(uid),
+        Err(reason) => Trust::Foreign(reason),
+    }
+}
+
+/// Whether all that a record names belongs to this user.
+fn speaks_of_own(record: &Record, uid: Uid, owners: &[Ownership]) -> Result<(), String> {
+    let named = |name: &str| {
+        let mut runners = owners.iter().filter(|owner| owner.name == name).peekable();
+        if runners.peek().is_none() {
+            Err(format!("there is no runner {name} here now, so it cannot be told whose it is"))
+        } else if runners.any(|runner| runner.owner == uid) {
+            Ok(())
+        } else {
+            Err(format!("the runner {name} is not uid {uid}'s"))
+        }
+    };
+    let mut names_something = false;
+    if let Some(name) = &record.runner {
+        named(name)?;
+        names_something = true;
+    }
+    if let Some(Scope::Hook(name)) = &record.scope {
+        named(name)?;
+        names_something = true;
+    }
+    // The path of a filesystem under pressure is nobody's.
+    if let Some(path) = record.path.as_deref().filter(|_| record.deed != Deed::Pressure) {
+        match owner_of(path, owners) {
+            None => return Err("its path lies in no runner that is here now".into()),
+            Some(owner) if owner == uid => names_something = true,
+            Some(_) => return Err(format!("its path is not uid {uid}'s")),
+        }
+    }
+    let owns_all = !owners.is_empty() && owners.iter().all(|owner| owner.owner == uid);
+    let is_sweep = record.scope == Some(Scope::Sweep);
+    if owns_all || (names_something && !is_sweep) {
+        Ok(())
+    } else {
+        Err("it speaks for the whole host".into())
+    }
+}
+
+/// Who owns the runner or work directory that holds `path`: that of the longest match. `..` leads out of every directory.
+fn owner_of(path: &Path, owners: &[Ownership]) -> Option<Uid> {
+    if path.components().any(|part| part == std::path::Component::ParentDir) {
+        return None;
+    }
+    let places =
+        owners.iter().flat_map(|owner| [(&owner.root, owner.owner), (&owner.work, owner.work_owner)]);
+    let holding = places.filter(|(place, _)| path.starts_with(place));
+    holding.max_by_key(|(place, _)| place.components().count()).map(|(_, owner)| owner)
+}
+
+/// The runner to which a path belongs.
+pub fn runner_of<'o>(paths: &[&Path], owners: &'o [Ownership]) -> Option<&'o str> {
+    let holds = |owner: &&Ownership| {
+        paths.iter().any(|path| path.starts_with(&owner.root) || path.starts_with(&owner.work))
+    };
+    owners.iter().find(holds).map(|owner| owner.name.as_str())
+}
+
+/// The authentic entries, run by run, in the order in which the runs began.
+pub fn runs<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> Vec<Run> {
+    let mut groups: BTreeMap<_, Vec<&Judged>> = BTreeMap::new();
+    for judged in entries.into_iter().filter(|judged| judged.trust.is_authentic()) {
+        let writer = &judged.entry.writer;
+        let key = (
+            writer.uid,
+            writer.boot_id.as_ref().map(|id| id.replace('-', "")),
+            writer.pid,
+            judged.record().run.clone(),
+        );
+        groups.entry(key).or_default().push(judged);
+    }
+    let mut runs: Vec<Run> = groups.into_values().filter_map(|members| run(&members)).collect();
+    runs.sort_by_key(|run| run.window.from);
+    runs
+}
+
+fn run(members: &[&Judged]) -> Option<Run> {
+    let (first, last) = (members.first()?, members.last()?);
+    let has = |deed: Deed| members.iter().any(|judged| judged.record().deed == deed);
+    let only_lease = members.iter().all(|judged| judged.record().deed == Deed::Lease);
+    let end = match (has(Deed::Begun), has(Deed::Ended)) {
+        (_, true) => RunEnd::Told,
+        (true, false) => RunEnd::Open,
+        (false, false) if only_lease => RunEnd::NothingToDo,
+        (false, false) => RunEnd::Unknown,
+    };
+    Some(Run {
+        scope: members.iter().find_map(|judged| judged.record().scope.clone()),
+        writer: first.entry.writer.clone(),
+        trust: first.trust.clone(),
+        window: Window { from: first.record().time, to: last.record().time },
+        end,
+        entries: members.iter().map(|judged| (*judged).clone()).collect(),
+        freed_bytes: removed(members.iter().copied()).filter_map(|judged| judged.record().bytes).sum(),
+    })
+}
+
+fn removed<'j>(entries: impl Iterator<Item = &'j Judged>) -> impl Iterator<Item = &'j Judged> {
+    entries.filter(|judged| judged.record().deed == Deed::Removed && judged.trust.is_authentic())
+}
+
+/// Answers `why`. `asked` are the path's spellings: as given, and without links.
+pub fn why(
+    ledger: &Ledger,
+    (path, real): (PathBuf, Option<PathBuf>),
+    present: Presence,
+    runner: Option<String>,
+    window: Window,
+) -> Why {
+    let asked: Vec<&Path> = std::iter::once(path.as_path()).chain(real.as_deref()).collect();
+    let related = |judged: &Judged| {
+        let record = judged.record();
+        // A filesystem under pressure contains everything, and an end of a run is about no path.
+        let recorded = record.path.as_deref().filter(|_| record.deed != Deed::Pressure)?;
+        asked.iter().filter_map(|asked| Relation::of(recorded, asked)).min()
+    };
+    let (mut entries, mut foreign) = (Vec::new(), Vec::new());
+    for judged in &ledger.entries {
+        let Some(relation) = related(judged) else { continue };
+        let list = if judged.trust.is_authentic() { &mut entries } else { &mut foreign };
+        list.push((relation, judged.clone()));
+    }
+    let verdict = verdict(&entries, &present, &ledger.extent);
+    let all = runs(&ledger.entries);
+    let is_about_it =
+        |run: &&Run| run.entries.iter().any(|judged| entries.iter().any(|(_, related)| related == judged));
+    let acts = all.iter().filter(is_about_it).cloned().collect();
+    let runs = all.into_iter().filter(|run| overlaps(&run.window, &window)).collect();
+    let extent = ledger.extent.clone();
+    Why { path, real, present, verdict, entries, acts, foreign, window, runs, extent, runner }
+}
+
+fn overlaps(one: &Window, other: &Window) -> bool {
+    one.from <= other.to && other.from <= one.to
+}
+
+fn verdict(entries: &[(Relation, Judged)], present: &Presence, extent: &Extent) -> Verdict {
+    let has = |deed: Deed, inside: bool| {
+        entries.iter().any(|(relation, judged)| {
+            judged.record().deed == deed && inside == (*relation == Relation::Contains)
+        })
+    };
+    let is_open = |inside: bool| {
+        let ends = entries.iter().rev().filter(|(relation, judged)| {
+            inside == (*relation == Relation::Contains) && judged.record().deed.touches()
+        });
+        ends.map(|(_, judged)| judged.record().deed).next() == Some(Deed::Claimed)
+    };
+    if has(Deed::Removed, false) {
+        Verdict::Removed
+    } else if is_open(false) {
+        Verdict::Claimed
+    } else if has(Deed::Removed, true) || is_open(true) {
+        Verdict::RemovedInside
+    } else if has(Deed::Restored, false) || has(Deed::Restored, true) {
+        Verdict::Restored
+    } else if has(Deed::Kept, false) || has(Deed::Kept, true) {
+        Verdict::Kept
+    } else if reaches_its_end(present, extent) {
+        Verdict::NotTouched
+    } else {
+        Verdict::NoEvidence
+    }
+}
+
+/// Whether the ledger is whole since before the path can have vanished.
+fn reaches_its_end(present: &Presence, extent: &Extent) -> bool {
+    match (extent.complete_since(), present) {
+        (None, _) => false,
+        (Some(since), Presence::Gone(_, changed)) => since <= *changed,
+        (Some(_), Presence::Present | Presence::Hidden(_)) => true,
+    }
+}
+
+/// Answers `blame`.
+pub fn blame(ledger: &Ledger, at: SystemTime, window: Window) -> Blame {
+    let is_deed = |judged: &&Judged| {
+        let deed = judged.record().deed;
+        judged.trust.is_authentic() && (deed.touches() || matches!(deed, Deed::Refused | Deed::Failed))
+    };
+    let inside = |judged: &&Judged| window.holds(judged.record().time);
+    // A run that began before the window and ended after it was at work in it.
+    let runs = runs(&ledger.entries).into_iter().filter(|run| overlaps(&run.window, &window)).collect();
+    let foreign = ledger.entries.iter().filter(|judged| !judged.trust.is_authentic()).filter(inside).cloned();
+    let before = ledger.entries.iter().filter(is_deed).rfind(|judged| judged.record().time < window.from);
+    let after = ledger.entries.iter().filter(is_deed).find(|judged| judged.record().time > window.to);
+    Blame {
+        at,
+        window,
+        runs,
+        foreign: foreign.collect(),
+        before: before.cloned(),
+        after: after.cloned(),
+        extent: ledger.extent.clone(),
+    }
+}
+
+/// Answers `history`.
+pub fn history(ledger: &Ledger, window: Window) -> History {
+    let inside: Vec<&Judged> =
+        ledger.entries.iter().filter(|judged| window.holds(judged.record().time)).collect();
+    let (authentic, foreign): (Vec<&Judged>, Vec<&Judged>) =
+        inside.into_iter().partition(|judged| judged.trust.is_authentic());
+    let is_finished = |claim: &Judged| {
+        authentic.iter().any(|other| {
+            matches!(other.record().deed, Deed::Removed | Deed::Restored | Deed::Failed | Deed::Kept)
+                && (&other.record().path, &other.record().run) == (&claim.record().path, &claim.record().run)
+                && other.record().time >= claim.record().time
+        })
+    };
+    let is_shown = |judged: &&&Judged| match judged.record().deed {
+        Deed::Removed | Deed::Restored | Deed::Refused | Deed::Failed | Deed::LockTimeout => true,
+        Deed::Claimed => !is_finished(judged),
+        Deed::Begun | Deed::Ended | Deed::Lease | Deed::Pressure | Deed::Kept => false,
+    };
+    let gone = || removed(authentic.iter().copied());
+    History {
+        window,
+        deeds: authentic.iter().filter(is_shown).map(|judged| (*judged).clone()).collect(),
+        runs: runs(authentic.iter().copied()).len(),
+        kept: authentic.iter().filter(|judged| judged.record().deed == Deed::Kept).count(),
+        foreign: foreign.into_iter().cloned().collect(),
+        by_rule: totals(gone(), |record| record.rule.as_deref().or(record.reason.as_deref())),
+        by_runner: totals(gone(), |record| record.runner.as_deref()),
+        extent: ledger.extent.clone(),
+    }
+}
+
+/// The largest first; trash of earlier runs has neither rule nor runner.
+fn totals<'j>(
+    entries: impl Iterator<Item = &'j Judged>,
+    name: impl Fn(&Record) -> Option<&str>,
+) -> Vec<Total> {
+    let mut sums: BTreeMap<&str, Total> = BTreeMap::new();
+    for judged in entries {
+        let name = name(judged.record()).unwrap_or("-");
+        let total = sums.entry(name).or_insert_with(|| Total { name: name.to_owned(), ..Total::default() });
+        total.count += 1;
+        total.bytes = total.bytes.saturating_add(judged.record().bytes.unwrap_or(0));
+    }
+    let mut totals: Vec<Total> = sums.into_values().collect();
+    totals.sort_by(|one, other| other.bytes.cmp(&one.bytes).then_with(|| one.name.cmp(&other.name)));
+    totals
+}
+
+#[cfg(test)]
+mod tests;

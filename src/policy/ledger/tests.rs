@@ -1,0 +1,253 @@
+use super::*;
+use crate::model::Pid;
+use crate::model::ledger::{Reach, Source, Span, Writer};
+use std::time::UNIX_EPOCH;
+
+const ALICE: Uid = Uid(12_001);
+const BOB: Uid = Uid(12_002);
+
+fn at(seconds: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_700_000_000 + seconds)
+}
+
+fn owners() -> Vec<Ownership> {
+    let of = |name: &str, owner| Ownership {
+        name: name.into(),
+        root: format!("/srv/{name}").into(),
+        work: format!("/srv/{name}/_work").into(),
+        owner,
+        work_owner: owner,
+    };
+    vec![of("a1", ALICE), of("a2", ALICE), of("b1", BOB)]
+}
+
+fn record(deed: Deed, seconds: u64, path: Option<&str>) -> Record {
+    Record {
+        deed,
+        time: at(seconds),
+        message: String::new(),
+        run: Some("7-1".into()),
+        sequence: Some(seconds),
+        scope: Some(Scope::Sweep),
+        runner: None,
+        rule: Some("cargo-target".into()),
+        path: path.map(PathBuf::from),
+        bytes: Some(10),
+        reason: None,
+        evidence: None,
+        repository: None,
+        run_id: None,
+        job: None,
+    }
+}
+
+fn written(uid: Option<Uid>, record: Record) -> Entry {
+    let writer = Writer { uid, pid: Some(Pid(7)), boot_id: Some("b-0".into()), exe: None };
+    Entry { record, writer, sources: vec![Source::Journal] }
+}
+
+fn by_root(deed: Deed, seconds: u64, path: Option<&str>) -> Entry {
+    written(Some(Uid::ROOT), record(deed, seconds, path))
+}
+
+fn reach(span: Span, since: Option<u64>) -> Extent {
+    Extent { places: vec![Reach { source: Source::Journal, since: since.map(at), span, gaps: vec![] }] }
+}
+
+fn ledger(entries: Vec<Entry>) -> Ledger {
+    Ledger { entries: judge(merge(vec![entries]), &owners()), extent: reach(Span::Everybody, Some(0)) }
+}
+
+fn ask(ledger: &Ledger, path: &str) -> Why {
+    let window = Window { from: at(0), to: at(1000) };
+    why(ledger, (path.into(), None), Presence::Present, None, window)
+}
+
+#[test]
+fn believed_is_root_and_a_runners_user_about_his_own() {
+    let hook = |name: &str| Some(Scope::Hook(name.into()));
+    for (uid, scope, runner, path, deed, expected) in [
+        (Some(Uid::ROOT), Some(Scope::Sweep), Some("b1"), Some("/srv/b1/_work/x"), Deed::Removed, "root"),
+        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), Deed::Removed, "owner"),
+        (Some(ALICE), hook("a1"), Some("a2"), Some("/srv/a2/_work/x"), Deed::Removed, "owner"),
+        (Some(ALICE), hook("a1"), None, Some("/"), Deed::Pressure, "owner"),
+        (Some(ALICE), hook("a1"), Some("a1"), None, Deed::Lease, "owner"),
+        // About others, in every way in which that can be put.
+        (Some(ALICE), hook("a1"), Some("b1"), Some("/srv/b1/_work/x"), Deed::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/b1/_work/x"), Deed::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("b1"), Some("/srv/a1/_work/x"), Deed::Removed, "foreign"),
+        (Some(ALICE), hook("b1"), Some("a1"), Some("/srv/a1/_work/x"), Deed::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a1/../b1/_work"), Deed::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a11"), Deed::Removed, "foreign"),
+        (Some(ALICE), hook("gone"), None, None, Deed::Begun, "foreign"),
+        (Some(ALICE), Some(Scope::Sweep), None, None, Deed::Ended, "foreign"),
+        (Some(ALICE), Some(Scope::Sweep), Some("a1"), Some("/srv/a1/x"), Deed::Removed, "foreign"),
+        (Some(ALICE), None, None, None, Deed::Failed, "foreign"),
+        (Some(Uid(65_534)), hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), Deed::Removed, "foreign"),
+        (None, hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), Deed::Removed, "foreign"),
+    ] {
+        let runner = runner.map(str::to_owned);
+        let entry = written(uid, Record { scope: scope.clone(), runner, ..record(deed, 1, path) });
+        assert_eq!(trust(&entry, &owners()).as_str(), expected, "{uid:?} {scope:?} {:?}", entry.record);
+    }
+}
+
+#[test]
+fn who_owns_every_runner_speaks_for_the_host() {
+    let sweep = written(Some(ALICE), record(Deed::Ended, 1, None));
+    let own: Vec<Ownership> = owners().into_iter().filter(|owner| owner.owner == ALICE).collect();
+    assert_eq!(trust(&sweep, &own), Trust::Owner(ALICE));
+    assert!(!trust(&sweep, &[]).is_authentic(), "of no runner nobody owns all");
+}
+
+#[test]
+fn both_places_tell_one_entry_and_nobody_hides_anothers() {
+    let journal = by_root(Deed::Removed, 5, Some("/srv/a1/_work/x"));
+    let mut file = Entry { sources: vec![Source::File], ..journal.clone() };
+    file.writer.boot_id = Some("b0".into());
+    file.record.time += Duration::from_millis(3);
+    let forged = Entry { writer: Writer { uid: Some(ALICE), ..file.writer.clone() }, ..file.clone() };
+    let later = Entry { record: Record { sequence: Some(6), ..file.record.clone() }, ..file.clone() };
+    let other_boot =
+        Entry { writer: Writer { boot_id: Some("c".into()), ..file.writer.clone() }, ..file.clone() };
+    let merged =
+        merge(vec![vec![journal.clone()], vec![forged.clone(), file.clone(), later.clone(), other_boot]]);
+    assert_eq!(merged.len(), 4);
+    let told_twice: Vec<_> = merged.iter().filter(|entry| entry.sources.len() == 2).collect();
+    assert_eq!(told_twice.len(), 1);
+    assert_eq!(told_twice[0].writer, journal.writer);
+    assert_eq!(merge(vec![vec![journal.clone(), journal]]).len(), 2, "one place does not repeat itself");
+}
+
+#[test]
+fn verdicts() {
+    let target = Some("/srv/a1/_work/app/target");
+    for (deeds, asked, expected) in [
+        (&[Deed::Claimed, Deed::Removed][..], "/srv/a1/_work/app/target", Verdict::Removed),
+        (&[Deed::Claimed, Deed::Removed], "/srv/a1/_work/app/target/debug/x.o", Verdict::Removed),
+        (&[Deed::Claimed, Deed::Removed], "/srv/a1/_work", Verdict::RemovedInside),
+        (&[Deed::Claimed], "/srv/a1/_work/app/target", Verdict::Claimed),
+        (&[Deed::Claimed, Deed::Restored], "/srv/a1/_work/app/target", Verdict::Restored),
+        (&[Deed::Kept], "/srv/a1/_work/app/target/x", Verdict::Kept),
+        (&[Deed::Claimed, Deed::Removed], "/srv/a1/_work/app/target-2", Verdict::NotTouched),
+        (&[Deed::Claimed, Deed::Removed], "/srv/a1/_work/app/src", Verdict::NotTouched),
+        (&[Deed::Pressure, Deed::Begun], "/srv/a1/_work/app/target", Verdict::NotTouched),
+    ] {
+        let entries = deeds
+            .iter()
+            .zip(1..)
+            .map(|(deed, n)| by_root(*deed, n, if *deed == Deed::Pressure { Some("/") } else { target }));
+        let entries: Vec<Entry> = entries
+            .map(|mut entry| {
+                if entry.record.deed == Deed::Begun {
+                    entry.record.path = None;
+                }
+                entry
+            })
+            .collect();
+        assert_eq!(ask(&ledger(entries), asked).verdict, expected, "{deeds:?} {asked}");
+    }
+}
+
+#[test]
+fn innocence_needs_a_ledger_that_tells_of_everybody() {
+    let mut ledger = ledger(vec![]);
+    for (extent, expected) in [
+        (reach(Span::Everybody, Some(0)), Verdict::NotTouched),
+        (reach(Span::Part, Some(0)), Verdict::NoEvidence),
+        (reach(Span::Everybody, None), Verdict::NoEvidence),
+        (Extent::default(), Verdict::NoEvidence),
+    ] {
+        ledger.extent = extent;
+        assert_eq!(ask(&ledger, "/srv/a1/_work/x").verdict, expected, "{:?}", ledger.extent);
+    }
+}
+
+#[test]
+fn innocence_needs_a_ledger_that_reaches_back_to_when_it_vanished() {
+    let mut ledger = ledger(vec![]);
+    ledger.extent = reach(Span::Everybody, Some(500));
+    for (changed, expected) in [(499, Verdict::NoEvidence), (500, Verdict::NotTouched)] {
+        let gone = Presence::Gone("/srv/a1/_work".into(), at(changed));
+        let window = Window { from: at(0), to: at(1000) };
+        let answer = why(&ledger, ("/srv/a1/_work/x".into(), None), gone, None, window);
+        assert_eq!(answer.verdict, expected, "{changed}");
+    }
+}
+
+#[test]
+fn a_forgery_is_shown_and_counts_for_nothing() {
+    let forged = written(Some(ALICE), record(Deed::Removed, 5, Some("/srv/b1/_work/app/target")));
+    let ledger = ledger(vec![forged]);
+    let why = ask(&ledger, "/srv/b1/_work/app/target");
+    assert_eq!((why.verdict, why.entries.len(), why.foreign.len()), (Verdict::NotTouched, 0, 1));
+    let window = Window::around(at(5), Duration::from_secs(60));
+    let blame = blame(&ledger, at(5), window);
+    assert_eq!((blame.runs.len(), blame.foreign.len()), (0, 1));
+    let history = history(&ledger, window);
+    assert_eq!((history.deeds.len(), history.foreign.len(), history.by_rule.len()), (0, 1, 0));
+}
+
+#[test]
+fn blame_finds_the_runs_in_its_window_and_the_deeds_beside_it() {
+    let run = |name: &str, entries: Vec<Entry>| {
+        entries
+            .into_iter()
+            .map(|mut entry| {
+                entry.record.run = Some(name.into());
+                entry
+            })
+            .collect::<Vec<_>>()
+    };
+    let path = Some("/srv/a1/_work/app/target");
+    let early = run(
+        "7-1",
+        vec![
+            by_root(Deed::Begun, 10, None),
+            by_root(Deed::Removed, 11, path),
+            by_root(Deed::Ended, 12, None),
+        ],
+    );
+    let long = run("7-2", vec![by_root(Deed::Begun, 300, None), by_root(Deed::Ended, 500, None)]);
+    let late = run("7-3", vec![by_root(Deed::Begun, 900, None), by_root(Deed::Removed, 901, path)]);
+    let ledger = ledger([early, long, late].concat());
+    for (seconds, reach, runs, before, after) in [
+        (400, 20, 1, Some(11), Some(901)),
+        (100, 50, 0, Some(11), Some(901)),
+        (11, 5, 1, None, Some(901)),
+        (902, 5, 1, Some(11), None),
+        (450, 1000, 3, None, None),
+    ] {
+        let window = Window::around(at(seconds), Duration::from_secs(reach));
+        let answer = blame(&ledger, at(seconds), window);
+        let time = |judged: &Option<Judged>| judged.as_ref().map(|judged| judged.record().time);
+        assert_eq!(answer.runs.len(), runs, "{seconds}");
+        assert_eq!((time(&answer.before), time(&answer.after)), (before.map(at), after.map(at)), "{seconds}");
+    }
+    let ends: Vec<RunEnd> = runs(&ledger.entries).iter().map(|run| run.end).collect();
+    assert_eq!(ends, [RunEnd::Told, RunEnd::Told, RunEnd::Open]);
+}
+
+#[test]
+fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
+    let named = |mut entry: Entry, runner: &str, bytes: u64| {
+        (entry.record.runner, entry.record.bytes) = (Some(runner.into()), Some(bytes));
+        entry
+    };
+    let ledger = ledger(vec![
+        named(by_root(Deed::Claimed, 1, Some("/srv/a1/x")), "a1", 5),
+        named(by_root(Deed::Removed, 2, Some("/srv/a1/x")), "a1", 5),
+        named(by_root(Deed::Removed, 3, Some("/srv/b1/y")), "b1", 7),
+        named(by_root(Deed::Claimed, 4, Some("/srv/b1/z")), "b1", 9),
+        named(by_root(Deed::Kept, 5, Some("/srv/b1/k")), "b1", 9),
+        named(by_root(Deed::Removed, 900, Some("/srv/b1/late")), "b1", 1000),
+    ]);
+    let history = history(&ledger, Window { from: at(0), to: at(100) });
+    let deeds: Vec<Deed> = history.deeds.iter().map(|judged| judged.record().deed).collect();
+    assert_eq!(deeds, [Deed::Removed, Deed::Removed, Deed::Claimed]);
+    assert_eq!(history.kept, 1);
+    let sums: Vec<_> =
+        history.by_runner.iter().map(|total| (total.name.as_str(), total.count, total.bytes)).collect();
+    assert_eq!(sums, [("b1", 1, 7), ("a1", 1, 5)]);
+    assert_eq!(history.by_rule[0].bytes, 12);
+}

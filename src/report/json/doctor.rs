@@ -1,0 +1,42 @@
+//! `doctor --json`.
+
+use super::{Layout, SCHEMA, document};
+use crate::model::Check;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Doc<'a> {
+    schema: u32,
+    checks: Vec<CheckDoc<'a>>,
+}
+
+#[derive(Serialize)]
+struct CheckDoc<'a> {
+    id: &'a str,
+    state: &'static str,
+    detail: &'a str,
+    fix: Option<&'a str>,
+}
+
+/// The document for `doctor`.
+pub fn doctor(checks: &[Check], layout: Layout) -> String {
+    let checks = checks.iter().map(|check| CheckDoc {
+        id: &check.id,
+        state: check.state.as_str(),
+        detail: &check.detail,
+        fix: check.fix.as_deref(),
+    });
+    document(&Doc { schema: SCHEMA, checks: checks.collect() }, layout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn findings_with_and_without_a_fix() {
+        let checks =
+            [Check::ok("group", "it is there"), Check::fail("hook:a", "no `.env`", "disk-guard install")];
+        insta::assert_snapshot!(doctor(&checks, Layout::Line), @r#"{"schema":1,"checks":[{"id":"group","state":"ok","detail":"it is there","fix":null},{"id":"hook:a","state":"fail","detail":"no `.env`","fix":"disk-guard install"}]}"#);
+    }
+}

@@ -1,0 +1,84 @@
+//! `install --json`, `uninstall --json`.
+
+use super::{Layout, SCHEMA, document, path_fields};
+use crate::model::{CommandOutcome, SetupReport};
+use crate::report::escape;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Doc<'a> {
+    schema: u32,
+    verb: &'a str,
+    dry_run: bool,
+    runners: Vec<RunnerDoc<'a>>,
+    commands: Vec<CommandDoc<'a>>,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct RunnerDoc<'a> {
+    name: &'a str,
+    root: String,
+    outcome: &'static str,
+    reason: Option<&'a str>,
+    changes: Vec<ChangeDoc>,
+    chains: Vec<String>,
+    notes: &'a [String],
+}
+
+#[derive(Serialize)]
+struct ChangeDoc {
+    line: usize,
+    removed: Option<String>,
+    added: Option<String>,
+}
+
+#[derive(Serialize)]
+struct CommandDoc<'a> {
+    command: &'a [String],
+    why: &'a str,
+    outcome: &'static str,
+    reason: Option<&'a str>,
+}
+
+/// The document for `install` and `uninstall`.
+pub fn setup(report: &SetupReport, layout: Layout) -> String {
+    let line = |text: &Option<Vec<u8>>| text.as_deref().map(escape::bytes);
+    let runners = report.runners.iter().map(|runner| RunnerDoc {
+        name: &runner.name,
+        root: path_fields(&runner.root).0,
+        outcome: runner.outcome.as_str(),
+        reason: runner.outcome.reason(),
+        changes: runner
+            .changes
+            .iter()
+            .map(|change| ChangeDoc {
+                line: change.line,
+                removed: line(&change.removed),
+                added: line(&change.added),
+            })
+            .collect(),
+        chains: runner.chains.iter().map(|path| path_fields(path).0).collect(),
+        notes: &runner.notes,
+    });
+    let commands = report.commands.iter().map(|command| CommandDoc {
+        command: &command.words,
+        why: &command.why,
+        outcome: command.outcome.as_str(),
+        reason: match &command.outcome {
+            CommandOutcome::Failed(why) => Some(why),
+            _ => None,
+        },
+    });
+    document(
+        &Doc {
+            schema: SCHEMA,
+            verb: report.verb,
+            dry_run: report.dry_run,
+            runners: runners.collect(),
+            commands: commands.collect(),
+            notes: &report.notes,
+        },
+        layout,
+    )
+}

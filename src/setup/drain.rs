@@ -1,0 +1,111 @@
+//! Runners out of service: they finish the job they have and take no other.
+//!
+//! A unit's stop ends its Listener, which would cancel a job that it has (actions/runner, JobDispatcher.ShutdownAsync). So a unit
+//! is stopped only when its runner is provably idle; until then the runner is marked, its completed-hook asks for a sweep, and
+//! the sweep stops it. A job that is received between the last look and the stop is cancelled by the runner, and runs again
+//! elsewhere when it is started anew: the window is a few milliseconds. The mark outlives a boot, and the sweep holds to it.
+
+use crate::model::{Level, Liveness};
+use serde::{Deserialize, Serialize};
+
+/// A runner that is out of service.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drained {
+    /// The format's version.
+    pub schema: u32,
+    /// Its name, for people.
+    pub name: String,
+    /// Its root.
+    pub root: String,
+    /// Who took it out.
+    pub by: By,
+    /// When, in seconds since 1970.
+    pub since_unix: u64,
+}
+
+/// Who took a runner out of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum By {
+    /// A person, who also brings it back.
+    Hand,
+    /// A sweep, because its disk was above critical; a sweep brings it back.
+    Auto,
+}
+
+/// What to do with a drained runner now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Its unit is stopped already.
+    Nothing,
+    /// Stop its unit.
+    Stop,
+    /// Wait for its job, or for proof that it has none.
+    Wait,
+}
+
+/// Decides for one drained runner.
+pub fn step(state: Liveness, unit_is_active: bool) -> Step {
+    match (unit_is_active, state) {
+        (false, _) => Step::Nothing,
+        (true, Liveness::Idle) => Step::Stop,
+        (true, Liveness::Busy | Liveness::Unknown) => Step::Wait,
+    }
+}
+
+/// What `drain.auto` changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing.
+    Stay,
+    /// Take it out of service.
+    Drain,
+    /// Bring it back.
+    Resume,
+}
+
+/// Decides by the filesystem of a runner's work directory: out above critical, back only when the goal (low) is reached. What a
+/// person took out, a person brings back.
+pub fn change(level: Level, goal_is_met: bool, drained: Option<By>) -> Change {
+    match (drained, level) {
+        (None, Level::Critical) => Change::Drain,
+        (Some(By::Auto), level) if goal_is_met && level == Level::Ok => Change::Resume,
+        _ => Change::Stay,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_an_idle_runners_unit_is_stopped() {
+        for (state, active, expected) in [
+            (Liveness::Idle, true, Step::Stop),
+            (Liveness::Idle, false, Step::Nothing),
+            (Liveness::Busy, true, Step::Wait),
+            (Liveness::Unknown, true, Step::Wait),
+            (Liveness::Busy, false, Step::Nothing),
+        ] {
+            assert_eq!(step(state, active), expected, "{state:?} {active}");
+        }
+    }
+
+    #[test]
+    fn out_above_critical_and_back_only_at_low_and_never_against_a_person() {
+        use Change::{Drain, Resume, Stay};
+        for (level, met, drained, expected) in [
+            (Level::Ok, true, None, Stay),
+            (Level::High, false, None, Stay),
+            (Level::Critical, false, None, Drain),
+            (Level::Critical, false, Some(By::Auto), Stay),
+            (Level::High, false, Some(By::Auto), Stay),
+            (Level::Ok, false, Some(By::Auto), Stay),
+            (Level::Ok, true, Some(By::Auto), Resume),
+            (Level::Ok, true, Some(By::Hand), Stay),
+            (Level::Critical, false, Some(By::Hand), Stay),
+        ] {
+            assert_eq!(change(level, met, drained), expected, "{level:?} {met} {drained:?}");
+        }
+    }
+}

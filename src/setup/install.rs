@@ -1,0 +1,137 @@
+//! Wires one runner, or undoes it: reads what is there, decides (`wiring`), and then touches in an order that a crash
+//! cannot spoil: chain scripts, the record, the `.env` last; the other way round when undoing.
+
+use super::place::{self, Found, Manner};
+use super::state::{Kept, StateDir};
+use super::wiring::{self, Content, Edit, Present, Record, Scripts};
+use crate::model::{Runner, Uid};
+use crate::observe::guarded;
+use crate::sys::dir::Dir;
+use std::time::SystemTime;
+
+const NAME: &str = ".env";
+
+/// What is to be done to all runners.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verb {
+    /// Wire them.
+    Install,
+    /// Undo it.
+    Uninstall,
+}
+
+/// Why a runner is left alone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Refusal {
+    /// It is another user's, and we are not root.
+    NotOurs(Uid),
+    /// Something is in the way; what, for people.
+    Blocked(String),
+}
+
+/// A runner that was looked at, and what is to be done to it.
+#[derive(Debug)]
+pub struct Prepared {
+    root: Dir,
+    found: Option<Found>,
+    manner: Manner,
+    /// What is to be done.
+    pub edit: Edit,
+}
+
+impl Prepared {
+    /// When its `.env` was last written.
+    pub fn env_written(&self) -> Option<SystemTime> {
+        self.root.status_of(NAME).ok().map(|status| status.modified)
+    }
+}
+
+/// Looks at one runner and decides.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn prepare(verb: Verb, runner: &Runner, ours: &Scripts, state: &StateDir) -> Result<Prepared, Refusal> {
+    let blocked = |what: String| Refusal::Blocked(what);
+    let acting_as = nix::unistd::geteuid();
+    if !acting_as.is_root() && acting_as.as_raw() != runner.owner.0 {
+        return Err(Refusal::NotOurs(runner.owner));
+    }
+    let unopened = |error| blocked(format!("its directory cannot be opened: {error}"));
+    let root = Dir::open(&runner.root).map_err(unopened)?;
+    if root.status().map_err(unopened)?.id != runner.root_id {
+        return Err(blocked("its directory is another one by now: try again".into()));
+    }
+    let found =
+        place::read(&root, NAME).map_err(|error| blocked(format!("its `.env` cannot be used: {error}")))?;
+    let manner = match &found {
+        Some(found) if ![0, runner.owner.0].contains(&found.manner.user) => {
+            let (file, runner) = (found.manner.user, runner.owner);
+            return Err(blocked(format!("its `.env` belongs to uid {file}, the runner to uid {runner}")));
+        }
+        Some(found) => found.manner,
+        None => {
+            let stat = rustix::fs::fstat(&root).map_err(|error| unopened(error.into()))?;
+            Manner { user: stat.st_uid, group: stat.st_gid, mode: 0o644 }
+        }
+    };
+    let record: Option<Record> =
+        state.load(Kept::Wired, &runner.root).map_err(|error| blocked(error.to_string()))?;
+    let record = record.filter(|record| record.root == runner.root.to_string_lossy());
+    let present = Present {
+        root: &runner.root,
+        env: found.as_ref().map(|found| found.bytes.as_slice()),
+        record: record.as_ref(),
+    };
+    let edit = match verb {
+        Verb::Install => {
+            let chains = state.chains(&runner.root);
+            wiring::wire(present, ours, &chains, &|variable, hook| guarded::is_ours(variable, hook))
+                .map_err(blocked)?
+        }
+        Verb::Uninstall => wiring::unwire(present, ours),
+    };
+    Ok(Prepared { root, found, manner, edit })
+}
+
+/// Does it. `is_listening`: a Listener of this runner runs and knows the chain scripts until it is restarted.
+///
+/// # Errors
+/// What went wrong, for people; the `.env` is then as it was.
+pub fn apply(
+    verb: Verb,
+    runner: &Runner,
+    prepared: &Prepared,
+    state: &StateDir,
+    is_listening: bool,
+) -> Result<(), String> {
+    let text = |error: super::state::StateError| error.to_string();
+    let root = &runner.root;
+    if verb == Verb::Install {
+        for (path, script) in &prepared.edit.chains {
+            state.write_chain(path, script).map_err(text)?;
+        }
+        if let Some(record) = &prepared.edit.record {
+            state.save(Kept::Wired, root, record).map_err(text)?;
+        }
+    }
+    write(prepared)?;
+    if verb == Verb::Uninstall {
+        state.forget(Kept::Wired, root).map_err(text)?;
+        if !is_listening {
+            state.remove_chains(root).map_err(text)?;
+        }
+    }
+    Ok(())
+}
+
+fn write(prepared: &Prepared) -> Result<(), String> {
+    let Some(content) = &prepared.edit.content else { return Ok(()) };
+    if !place::is_unchanged(&prepared.root, NAME, prepared.found.as_ref()) {
+        return Err("its `.env` was changed by somebody else meanwhile: try again".into());
+    }
+    let done = match content {
+        Content::Bytes(bytes) => place::replace(&prepared.root, NAME, bytes, prepared.manner),
+        Content::Gone => place::remove(&prepared.root, NAME),
+    };
+    done.map_err(|error| format!("its `.env` cannot be written: {error}"))
+}

@@ -1,0 +1,17 @@
+//! Setting a host up, and taking runners out of service: what people and the sweep do to runners, not to their caches.
+//!
+//! `env_file`, `wiring` and `drain`'s decisions are pure. The rest touches: `.env` files beneath a handle of the runner's root,
+//! records and chain scripts in the state directory, systemd and the group file through their own programs, found by
+//! absolute path in `paths.programs` and never through a variable. Everything below a runner's root is its user's: a link, a
+//! second hard link or a foreign owner is refused, and `.service` is believed only when systemd says that the unit works in
+//! that root.
+
+pub mod drain;
+pub mod env_file;
+pub mod group;
+pub mod install;
+pub mod place;
+pub mod programs;
+pub mod state;
+pub mod units;
+pub mod wiring;

@@ -1,0 +1,167 @@
+//! Files that are replaced whole: written beside their place through a handle, synced, renamed.
+//!
+//! The directory may belong to a runner's user, who can swap names at any moment. Nothing is ever written through a name:
+//! bytes, owner and mode go to the open file, and a rename only moves names within the one directory.
+
+#![expect(
+    clippy::disallowed_methods,
+    reason = "files of our own, and `.env` files, replaced whole; no tree is removed"
+)]
+
+use crate::sys::dir::Dir;
+use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fchown, fsync, openat, renameat, unlinkat};
+use std::fs::File;
+use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+
+/// A `.env` or a record is short.
+const MAX_BYTES: u64 = 256 * 1024;
+
+/// A file as it was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Found {
+    /// Its content.
+    pub bytes: Vec<u8>,
+    /// Whose it is, and what may be done with it.
+    pub manner: Manner,
+    /// Device, inode, size and modification time: another one by now is another file.
+    version: (u64, u64, u64, i64, i64),
+}
+
+/// Owner, group and permissions.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Manner {
+    /// Owner.
+    pub user: u32,
+    /// Group.
+    pub group: u32,
+    /// Permission bits.
+    pub mode: u32,
+}
+
+/// Reads a regular file with one name; a link is never followed.
+///
+/// # Errors
+/// What opening and reading say; `InvalidInput` for a file with several names, which may be another one's secret.
+pub fn read(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
+    let file = match dir.open_file(name) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
+            return Err(io::Error::new(
+                io::ErrorKind::InvalidInput,
+                "it is a symbolic link, which is not followed: put a regular file in its place",
+            ));
+        }
+        result => result?,
+    };
+    let metadata = file.metadata()?;
+    if metadata.nlink() != 1 {
+        let what = "it has more than one name (hard links): put a file of its own in its place";
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MAX_BYTES {
+        return Err(io::Error::new(
+            io::ErrorKind::FileTooLarge,
+            format!("it is larger than {MAX_BYTES} bytes"),
+        ));
+    }
+    let manner = Manner { user: metadata.uid(), group: metadata.gid(), mode: metadata.mode() & 0o7777 };
+    let version = (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
+    Ok(Some(Found { bytes, manner, version }))
+}
+
+/// Puts `bytes` at `name`, whole or not at all.
+///
+/// # Errors
+/// What the system says; then nothing has changed.
+pub fn replace(dir: &Dir, name: &str, bytes: &[u8], manner: Manner) -> io::Result<()> {
+    let draft = format!(".disk-guard-{}-{}", std::process::id(), name.trim_start_matches('.'));
+    let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    let mut file = File::from(openat(dir, draft.as_str(), flags, Mode::from_raw_mode(0o600))?);
+    let placed = (|| {
+        file.write_all(bytes)?;
+        let now = file.metadata()?;
+        if (now.uid(), now.gid()) != (manner.user, manner.group) {
+            let user = rustix::fs::Uid::from_raw(manner.user);
+            fchown(&file, Some(user), Some(rustix::fs::Gid::from_raw(manner.group)))?;
+        }
+        fchmod(&file, Mode::from_raw_mode(manner.mode))?;
+        fsync(&file)?;
+        renameat(dir, draft.as_str(), dir, name)?;
+        Ok(())
+    })();
+    match placed {
+        Ok(()) => {
+            // Where a directory cannot be synced the rename is durable a little later.
+            let _ = fsync(dir);
+            Ok(())
+        }
+        Err(error) => {
+            let _ = unlinkat(dir, draft.as_str(), AtFlags::empty());
+            Err(error)
+        }
+    }
+}
+
+/// Whether `name` is still the file that was read, or still missing.
+pub fn is_unchanged(dir: &Dir, name: &str, before: Option<&Found>) -> bool {
+    match read(dir, name) {
+        Ok(now) => now.as_ref() == before,
+        Err(_) => false,
+    }
+}
+
+/// Removes a file; one that is gone already is fine.
+///
+/// # Errors
+/// What unlinkat(2) says.
+pub fn remove(dir: &Dir, name: &str) -> io::Result<()> {
+    match unlinkat(dir, name, AtFlags::empty()) {
+        Err(rustix::io::Errno::NOENT) | Ok(()) => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt as _;
+
+    fn own(mode: u32) -> Manner {
+        Manner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
+    }
+
+    #[test]
+    fn a_file_is_replaced_whole_with_the_mode_it_is_to_have() {
+        let temp = tempfile::tempdir().unwrap();
+        let (dir, _) = Dir::resolve(temp.path()).unwrap();
+        assert_eq!(read(&dir, ".env").unwrap(), None);
+        replace(&dir, ".env", b"A=1\n", own(0o640)).unwrap();
+        let first = read(&dir, ".env").unwrap().unwrap();
+        assert_eq!((first.bytes.as_slice(), first.manner.mode), (&b"A=1\n"[..], 0o640));
+        replace(&dir, ".env", b"A=2\n", own(0o600)).unwrap();
+        assert!(!is_unchanged(&dir, ".env", Some(&first)));
+        assert_eq!(std::fs::metadata(temp.path().join(".env")).unwrap().permissions().mode() & 0o777, 0o600);
+        assert_eq!(dir.names(9).unwrap().len(), 1, "no draft is left");
+        remove(&dir, ".env").unwrap();
+        remove(&dir, ".env").unwrap();
+    }
+
+    #[test]
+    fn links_and_second_names_are_refused_and_what_they_lead_to_is_untouched() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("secret"), "s").unwrap();
+        std::fs::create_dir(temp.path().join("root")).unwrap();
+        let (dir, _) = Dir::resolve(&temp.path().join("root")).unwrap();
+        std::os::unix::fs::symlink("../secret", temp.path().join("root/.env")).unwrap();
+        assert!(read(&dir, ".env").unwrap_err().to_string().contains("symbolic link"));
+        // Even written without having been looked at, the link is replaced, not followed.
+        replace(&dir, ".env", b"A=1\n", own(0o644)).unwrap();
+        assert_eq!(std::fs::read(temp.path().join("secret")).unwrap(), b"s");
+        remove(&dir, ".env").unwrap();
+        std::fs::hard_link(temp.path().join("secret"), temp.path().join("root/.env")).unwrap();
+        assert!(read(&dir, ".env").unwrap_err().to_string().contains("hard links"));
+    }
+}

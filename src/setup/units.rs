@@ -1,0 +1,161 @@
+//! systemd, as far as runners and our own units are concerned.
+//!
+//! `.service` in a runner's root names its unit, and is written by the runner's user: a forged one must not make root stop or
+//! start anything else. So the unit's name has to have the runner's shape, and systemd itself has to say that the unit
+//! works in that very root (the template of `svc.sh` sets WorkingDirectory).
+
+use super::programs::{ProgramError, Programs};
+use crate::model::Runner;
+use crate::sys::dir::Dir;
+use std::path::Path;
+
+/// Our own units.
+pub const OURS: [&str; 2] = ["disk-guard-sweep.timer", "disk-guard-request.path"];
+
+/// A unit's name is one line.
+const MAX_NAME: u64 = 512;
+
+/// systemctl, when systemd runs this host.
+#[derive(Debug, Clone, Copy)]
+pub struct Systemd<'a> {
+    programs: Programs<'a>,
+}
+
+/// Why a runner has no unit that we would touch.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct NoUnit(pub String);
+
+/// A runner's unit.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unit {
+    /// Its name.
+    pub name: String,
+    /// Whether systemd counts it as running.
+    pub is_active: bool,
+}
+
+impl<'a> Systemd<'a> {
+    /// Asks whether systemd runs this host.
+    ///
+    /// # Errors
+    /// Why not, in words for people.
+    pub fn find(programs: Programs<'a>) -> Result<Self, String> {
+        let said = programs.run("systemctl", &["is-system-running"]).map_err(|error| match error {
+            ProgramError::Missing(_) => "this host has no systemctl".to_owned(),
+            other => other.to_string(),
+        })?;
+        match said.output.as_str() {
+            "initializing" | "starting" | "running" | "degraded" | "maintenance" => Ok(Self { programs }),
+            _ => Err("systemd does not run this host".to_owned()),
+        }
+    }
+
+    /// Whether a unit's file is there.
+    pub fn knows(&self, unit: &str) -> bool {
+        self.show(unit, &["LoadState"]).is_ok_and(|values| values == ["loaded"])
+    }
+
+    /// Properties of a unit, in the order of the question.
+    ///
+    /// # Errors
+    /// What systemctl says.
+    pub fn show(&self, unit: &str, properties: &[&str]) -> Result<Vec<String>, String> {
+        let mut values = Vec::new();
+        for property in properties {
+            let question = format!("--property={property}");
+            let said = self
+                .programs
+                .run("systemctl", &["show", "--value", &question, "--", unit])
+                .map_err(|error| error.to_string())?;
+            if !said.is_success {
+                return Err(said.complaint);
+            }
+            values.push(said.output);
+        }
+        Ok(values)
+    }
+
+    /// `systemctl VERB UNITS`.
+    ///
+    /// # Errors
+    /// What systemctl says.
+    pub fn order(&self, verb: &[&str], units: &[&str]) -> Result<(), String> {
+        let arguments = [verb, &["--"], units].concat();
+        let said = self.programs.run("systemctl", &arguments).map_err(|error| error.to_string())?;
+        if said.is_success { Ok(()) } else { Err(said.complaint) }
+    }
+
+    /// The unit that runs this runner.
+    ///
+    /// # Errors
+    /// [`NoUnit`]: `.service` is missing, is not what `svc.sh` writes, or names a unit that does not work in this root.
+    pub fn unit_of(&self, runner: &Runner) -> Result<Unit, NoUnit> {
+        let name = name_in(&runner.root).map_err(NoUnit)?;
+        let values = self.show(&name, &["LoadState", "WorkingDirectory", "ActiveState"]).map_err(NoUnit)?;
+        let [load, directory, active] = values.as_slice() else {
+            return Err(NoUnit(format!("systemctl says nothing of {name}")));
+        };
+        if load != "loaded" {
+            return Err(NoUnit(format!("its unit {name} does not exist (systemd says {load})")));
+        }
+        if Path::new(directory) != runner.root {
+            return Err(NoUnit(format!(
+                "its `.service` names {name}, which does not work in this root but in `{directory}`: not touched"
+            )));
+        }
+        let is_active = matches!(active.as_str(), "active" | "activating" | "reloading" | "deactivating");
+        Ok(Unit { name, is_active })
+    }
+}
+
+/// The name in `.service`.
+fn name_in(root: &Path) -> Result<String, String> {
+    let bytes = Dir::open(root).and_then(|dir| dir.read_file(".service", MAX_NAME)).map_err(|error| {
+        match error.kind() {
+            std::io::ErrorKind::NotFound => "it has no `.service`: it is not run by systemd".to_owned(),
+            _ => format!("its `.service` cannot be read: {error}"),
+        }
+    })?;
+    let text = String::from_utf8_lossy(&bytes);
+    let name = text.trim_start_matches('\u{feff}').trim();
+    if is_runner_unit(name) {
+        Ok(name.to_owned())
+    } else {
+        Err(format!("its `.service` names `{name}`, which is no runner's unit: not touched"))
+    }
+}
+
+/// `actions.runner.<org-repo>.<agent>.service`, in characters that unit names have.
+fn is_runner_unit(name: &str) -> bool {
+    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:\\@".contains(c);
+    name.len() <= 255
+        && name.starts_with("actions.runner.")
+        && name.ends_with(".service")
+        && name.chars().all(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_runners_unit_is_taken_from_a_runners_file() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = Dir::resolve(temp.path()).unwrap().1;
+        assert!(name_in(&root).unwrap_err().contains("not run by systemd"));
+        for (text, good) in [
+            ("actions.runner.acme-widgets.ci-1.service\n", true),
+            ("\u{feff}actions.runner.acme.a_b.service", true),
+            ("sshd.service", false),
+            ("--force actions.runner.a.service", false),
+            ("actions.runner.a.b.service sshd.service", false),
+            ("actions.runner.a/../../etc.service", false),
+            ("actions.runner.a.b.timer", false),
+            ("", false),
+        ] {
+            std::fs::write(root.join(".service"), text).unwrap();
+            assert_eq!(name_in(&root).is_ok(), good, "{text}");
+        }
+    }
+}

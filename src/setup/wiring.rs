@@ -1,0 +1,377 @@
+//! What becomes of one runner's `.env`: decided from what it says, without touching anything.
+//!
+//! A hook that stands there already is somebody's and keeps running: the variable then names a chain script of ours, which
+//! runs both. Ours comes first before a job, so that the runner is protected while the other one works, and last after it.
+//! What was there is written down, so that it can be put back to the byte.
+
+use super::env_file::{Before, Change, EnvFile};
+use crate::observe::processes::HookVariable;
+use serde::{Deserialize, Serialize};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// Both variables, in the order in which they are set.
+pub const VARIABLES: [HookVariable; 2] = [HookVariable::JobStarted, HookVariable::JobCompleted];
+
+/// Two scripts, one a hook.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Scripts {
+    /// Before a job.
+    pub started: PathBuf,
+    /// After it.
+    pub completed: PathBuf,
+}
+
+impl Scripts {
+    /// That of one hook.
+    pub fn of(&self, variable: HookVariable) -> &Path {
+        match variable {
+            HookVariable::JobStarted => &self.started,
+            HookVariable::JobCompleted => &self.completed,
+        }
+    }
+
+    /// Our hooks in the directory that the package, or `--hooks-dir`, says.
+    pub fn in_dir(dir: &Path) -> Self {
+        Self { started: dir.join("job-started.sh"), completed: dir.join("job-completed.sh") }
+    }
+}
+
+/// What we have done to a `.env`, so that it can be undone.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Record {
+    /// The format's version.
+    pub schema: u32,
+    /// The runner, for people and against a key that fits two.
+    pub root: String,
+    /// There was no `.env`.
+    pub created: bool,
+    /// The variables that were set.
+    pub hooks: Vec<Wired>,
+}
+
+/// One variable that was set.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Wired {
+    /// Its name.
+    pub variable: String,
+    /// What it names now.
+    pub value: String,
+    /// What it was.
+    pub before: Before,
+}
+
+/// What is to be done to one runner.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Edit {
+    /// The new `.env`; none when it stays, and empty when it goes because it was ours alone.
+    pub content: Option<Content>,
+    /// Its lines that change.
+    pub changes: Vec<Change>,
+    /// The record afterwards; none when nothing of ours is left.
+    pub record: Option<Record>,
+    /// Chain scripts to be written.
+    pub chains: Vec<(PathBuf, String)>,
+    /// For people.
+    pub notes: Vec<String>,
+}
+
+/// What becomes of the file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// It has these bytes.
+    Bytes(Vec<u8>),
+    /// It goes: we made it, and nothing else is in it.
+    Gone,
+}
+
+/// What is known of one runner.
+#[derive(Debug, Clone, Copy)]
+pub struct Present<'a> {
+    /// The runner's root.
+    pub root: &'a Path,
+    /// Its `.env`, if there is one.
+    pub env: Option<&'a [u8]>,
+    /// What we did to it before.
+    pub record: Option<&'a Record>,
+}
+
+/// Decides how to wire a runner to `ours`. `chains` are where its chain scripts go; `runs_us` says of a foreign hook
+/// whether it runs us already.
+///
+/// # Errors
+/// A hook that cannot be chained; why, in words for people. Then nothing is to be done.
+pub fn wire(
+    present: Present<'_>,
+    ours: &Scripts,
+    chains: &Scripts,
+    runs_us: &dyn Fn(HookVariable, &Path) -> bool,
+) -> Result<Edit, String> {
+    let mut file = EnvFile::parse(present.env.unwrap_or_default());
+    let mut edit = Edit::default();
+    let mut hooks = Vec::new();
+    for variable in VARIABLES {
+        let known = present.record.and_then(|record| record.of(variable));
+        let now = file.value(variable).map(<[u8]>::to_vec);
+        let foreign = match &now {
+            None => None,
+            Some(value) if known.is_some_and(|known| known.value.as_bytes() == value) => {
+                known.and_then(Wired::foreign)
+            }
+            Some(value) if value == ours.of(variable).as_os_str().as_bytes() => None,
+            Some(value) if value == chains.of(variable).as_os_str().as_bytes() => {
+                edit.notes.push(format!(
+                    "{} names a chain script of ours whose record is missing: left as it is",
+                    variable.name()
+                ));
+                continue;
+            }
+            Some(value) if runs_us(variable, Path::new(OsStr::from_bytes(value))) => {
+                edit.notes.push(format!("{} names a script that runs us already", variable.name()));
+                continue;
+            }
+            Some(value) => Some(value.clone()),
+        };
+        let wanted = if foreign.is_some() { chains } else { ours }.of(variable);
+        if let Some(foreign) = &foreign {
+            let script = chain(variable, ours.of(variable), chainable(variable, foreign)?, present.root);
+            edit.chains.push((wanted.to_owned(), script));
+        }
+        let wanted = plain(wanted)?;
+        let is_ours = known.filter(|known| now.as_deref() == Some(known.value.as_bytes()));
+        if now.as_deref() != Some(wanted.as_bytes()) {
+            let (before, change) = file.set(variable, wanted.as_bytes());
+            edit.changes.push(change);
+            let before = is_ours.map_or(before, |known| known.before.clone());
+            hooks.push(Wired { variable: variable.name().into(), value: wanted.into(), before });
+        } else if let Some(known) = is_ours {
+            hooks.push(known.clone());
+        }
+    }
+    if !edit.changes.is_empty() {
+        edit.content = Some(Content::Bytes(file.to_bytes()));
+    }
+    let created = present.env.is_none() || present.record.is_some_and(|record| record.created);
+    edit.record = (!hooks.is_empty()).then(|| Record {
+        schema: 1,
+        root: present.root.to_string_lossy().into_owned(),
+        created,
+        hooks,
+    });
+    Ok(edit)
+}
+
+/// Decides how to undo it. Without a record, lines that name `ours` go.
+pub fn unwire(present: Present<'_>, ours: &Scripts) -> Edit {
+    let mut edit = Edit::default();
+    let Some(env) = present.env else { return edit };
+    let mut file = EnvFile::parse(env);
+    for variable in VARIABLES.into_iter().rev() {
+        let absent = Before::Absent { unterminated: false };
+        let (value, before) = match present.record.and_then(|record| record.of(variable)) {
+            Some(wired) => (wired.value.as_bytes(), &wired.before),
+            None => (ours.of(variable).as_os_str().as_bytes(), &absent),
+        };
+        match file.undo(variable, value, before) {
+            Some(change) => edit.changes.insert(0, change),
+            None if file.value(variable).is_some() => {
+                edit.notes.push(format!("{} names another script by now: left as it is", variable.name()));
+            }
+            None => {}
+        }
+    }
+    if !edit.changes.is_empty() {
+        let bytes = file.to_bytes();
+        let created = present.record.is_some_and(|record| record.created);
+        edit.content = Some(if created && bytes.is_empty() { Content::Gone } else { Content::Bytes(bytes) });
+    }
+    edit
+}
+
+impl Record {
+    /// What was done to one variable.
+    pub fn of(&self, variable: HookVariable) -> Option<&Wired> {
+        self.hooks.iter().find(|wired| wired.variable == variable.name())
+    }
+}
+
+impl Wired {
+    /// The hook of somebody else that it stands for, if any.
+    fn foreign(&self) -> Option<Vec<u8>> {
+        let Before::Line(line) = &self.before else { return None };
+        let variable = VARIABLES.into_iter().find(|variable| variable.name() == self.variable)?;
+        EnvFile::parse(line).value(variable).map(<[u8]>::to_vec)
+    }
+}
+
+/// A path that a `.env` and the runner, which does not quote it, can hold.
+fn plain(path: &Path) -> Result<&str, String> {
+    let is_plain =
+        |text: &&str| text.starts_with('/') && !text.contains(|c: char| c.is_whitespace() || c.is_control());
+    path.to_str().filter(is_plain).ok_or_else(|| {
+        format!("{} cannot stand in a `.env`: expected an absolute path without spaces", path.display())
+    })
+}
+
+/// Only shell scripts are chained: the others need an interpreter that only the runner knows.
+fn chainable(variable: HookVariable, hook: &[u8]) -> Result<&Path, String> {
+    let path = Path::new(OsStr::from_bytes(hook));
+    let bad = |what: &str| {
+        Err(format!(
+            "{} names {}, {what}: call `disk-guard hook {}` from it, or take it out",
+            variable.name(),
+            path.display(),
+            match variable {
+                HookVariable::JobStarted => "started",
+                HookVariable::JobCompleted => "completed",
+            }
+        ))
+    };
+    if path.extension() != Some(OsStr::new("sh")) {
+        return bad("which is no shell script and cannot be chained");
+    }
+    if !path.is_absolute() || hook.iter().any(|byte| byte.is_ascii_control()) {
+        return bad("which is no absolute path");
+    }
+    Ok(path)
+}
+
+/// The script that runs both. `$BASH` is the shell that the runner has chosen for it.
+fn chain(variable: HookVariable, ours: &Path, theirs: &Path, root: &Path) -> String {
+    let run = |path: &Path| format!("\"$BASH\" --noprofile --norc -e -o pipefail {}", quoted(path));
+    let word = quoted(ours);
+    let (ours, theirs) = (run(ours), run(theirs));
+    let body = match variable {
+        HookVariable::JobStarted => format!("if [ -r {word} ]; then {ours} || exit; fi\nexec {theirs}\n"),
+        HookVariable::JobCompleted => {
+            format!("{theirs}\ncode=$?\n[ -r {word} ] && {ours}\nexit \"$code\"\n")
+        }
+    };
+    let root = crate::report::escape::path(root);
+    format!(
+        "#!/usr/bin/env bash\n# Made by `disk-guard install` for the runner at {root}: our hook and the one that its .env named.\n\
+         # The other one's exit code is the job's. `disk-guard uninstall` puts it back.\nset +e\n{body}"
+    )
+}
+
+/// A path as one word of a shell.
+fn quoted(path: &Path) -> String {
+    format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const S: &str = "ACTIONS_RUNNER_HOOK_JOB_STARTED";
+    const C: &str = "ACTIONS_RUNNER_HOOK_JOB_COMPLETED";
+
+    fn ours() -> Scripts {
+        Scripts::in_dir(Path::new("/usr/lib/disk-guard/hooks"))
+    }
+
+    fn chains() -> Scripts {
+        Scripts { started: "/state/k-started.sh".into(), completed: "/state/k-completed.sh".into() }
+    }
+
+    fn present<'a>(env: Option<&'a [u8]>, record: Option<&'a Record>) -> Present<'a> {
+        Present { root: Path::new("/r"), env, record }
+    }
+
+    fn wired(env: Option<&str>, record: Option<&Record>) -> Edit {
+        wire(present(env.map(str::as_bytes), record), &ours(), &chains(), &|_, _| false).unwrap()
+    }
+
+    fn bytes(edit: &Edit) -> String {
+        match &edit.content {
+            Some(Content::Bytes(bytes)) => String::from_utf8(bytes.clone()).unwrap(),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn wiring_is_idempotent_and_undone_to_the_byte() {
+        for env in [
+            None,
+            Some(String::new()),
+            Some("LANG=C".into()),
+            Some("LANG=C\r\nX=1\r\n".into()),
+            Some(format!("{S}=/pre.sh\nLANG=C\n")),
+            Some(format!("{S}=/pre.sh\r\n{C}=/post.sh")),
+            Some(format!("{S}=/a.sh\n{S}=/b.sh\n{C}=\n")),
+        ] {
+            let first = wired(env.as_deref(), None);
+            let (text, record) = (bytes(&first), first.record.clone().unwrap());
+            let second = wired(Some(&text), Some(&record));
+            assert_eq!((second.content, &second.record), (None, &first.record), "{env:?}");
+            assert_eq!(second.chains, first.chains, "chain scripts are made anew");
+            let undone = unwire(present(Some(text.as_bytes()), Some(&record)), &ours());
+            match env {
+                None => assert_eq!(undone.content, Some(Content::Gone)),
+                Some(env) => assert_eq!(bytes(&undone), env),
+            }
+        }
+    }
+
+    #[test]
+    fn a_foreign_hook_goes_on_running_in_a_chain() {
+        let edit = wired(Some(&format!("{S}=/opt/it's.sh\n")), None);
+        assert_eq!(bytes(&edit), format!("{S}=/state/k-started.sh\n{C}={}\n", ours().completed.display()));
+        let (path, script) = &edit.chains[0];
+        assert_eq!(path, Path::new("/state/k-started.sh"));
+        let ours_at = script.find("/usr/lib/disk-guard/hooks/job-started.sh").unwrap();
+        assert!(ours_at < script.find(r"'/opt/it'\''s.sh'").unwrap(), "{script}");
+        let edit = wired(Some(&format!("{C}=/post.sh\n")), None);
+        let script = &edit.chains[0].1;
+        assert!(script.find("'/post.sh'").unwrap() < script.find("job-completed.sh").unwrap(), "{script}");
+    }
+
+    #[test]
+    fn what_runs_us_already_is_not_wired_twice() {
+        let env = format!("{S}=/wrapper.sh\n{C}=/wrapper2.sh\n");
+        let edit = wire(present(Some(env.as_bytes()), None), &ours(), &chains(), &|_, _| true).unwrap();
+        assert_eq!((edit.content, edit.record, edit.notes.len()), (None, None, 2));
+        let by_hand = format!("{S}={}\n{C}={}\n", ours().started.display(), ours().completed.display());
+        assert_eq!(wired(Some(&by_hand), None), Edit::default());
+        let undone = unwire(present(Some(by_hand.as_bytes()), None), &ours());
+        assert_eq!(bytes(&undone), "");
+    }
+
+    #[test]
+    fn hooks_that_move_keep_what_was_before() {
+        let first = wired(Some(&format!("{S}=/pre.sh\n")), None);
+        let (text, record) = (bytes(&first), first.record.unwrap());
+        let moved = Scripts::in_dir(Path::new("/usr/local/lib/disk-guard/hooks"));
+        let edit =
+            wire(present(Some(text.as_bytes()), Some(&record)), &moved, &chains(), &|_, _| false).unwrap();
+        assert!(edit.chains[0].1.contains("/usr/local/lib/disk-guard/hooks/job-started.sh"));
+        let (text, record) = (bytes(&edit), edit.record.unwrap());
+        let undone = unwire(present(Some(text.as_bytes()), Some(&record)), &moved);
+        assert_eq!(bytes(&undone), format!("{S}=/pre.sh\n"));
+    }
+
+    #[test]
+    fn hooks_that_cannot_be_chained_are_refused_with_a_way_out() {
+        for hook in ["/a.js", "/a.ps1", "a.sh", "/a"] {
+            let env = format!("{S}={hook}\n");
+            let refusal =
+                wire(present(Some(env.as_bytes()), None), &ours(), &chains(), &|_, _| false).unwrap_err();
+            assert!(refusal.contains(hook) && refusal.contains("disk-guard hook started"), "{refusal}");
+        }
+        let spaced = Scripts::in_dir(Path::new("/my hooks"));
+        assert!(wire(present(None, None), &spaced, &chains(), &|_, _| false).is_err());
+    }
+
+    #[test]
+    fn a_hook_that_somebody_changed_since_stays_theirs() {
+        let record = wired(None, None).record.unwrap();
+        let env = format!("{S}=/new.sh\n{C}={}\n", ours().completed.display());
+        let undone = unwire(present(Some(env.as_bytes()), Some(&record)), &ours());
+        assert_eq!(bytes(&undone), format!("{S}=/new.sh\n"));
+        assert_eq!(undone.notes.len(), 1);
+        let again = wired(Some(&env), Some(&record));
+        assert_eq!(again.chains.len(), 1, "installed again, theirs is chained");
+        assert!(bytes(&again).contains("/state/k-started.sh"));
+    }
+}

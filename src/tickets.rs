@@ -1,0 +1,137 @@
+//! Tickets: what others wanted of a runner under pressure and could not touch. Its own completed-hook cleans that, at the one
+//! moment when its job is over and nobody needs proof that it is idle.
+//!
+//! A ticket only ever asks a runner for what it may do anyway: it is a list of names, compared with the caches that the
+//! runner's own hook discovers by its rules. A forged ticket makes a runner lose declared caches of its own while its disk is
+//! under pressure, which any guard may cause; it reaches nothing else. What cannot be read asks for nothing.
+
+use crate::model::{ActionResult, Decision, FileId, KeepReason, RunReport};
+use crate::run_dir::{MAX_RECORD_BYTES, Records, RunDir, RunDirError};
+use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::OsStr;
+use std::path::{Path, PathBuf};
+
+/// More caches of one runner are not asked for at a time.
+const MAX_CACHES: usize = 64;
+
+#[derive(Debug, Default, Serialize, Deserialize)]
+struct Written {
+    schema: u32,
+    /// Relative to the work directory.
+    caches: BTreeSet<PathBuf>,
+}
+
+/// What a run would have taken from whom, had it not been protected. `is_lacking` says of a filesystem (by a runner's work
+/// directory) whether it is still under pressure. Pure.
+pub fn wanted(
+    report: &RunReport,
+    is_lacking: &dyn Fn(&crate::model::Runner) -> bool,
+) -> BTreeMap<FileId, BTreeSet<PathBuf>> {
+    let mut wanted: BTreeMap<FileId, BTreeSet<PathBuf>> = BTreeMap::new();
+    for outcome in &report.outcomes {
+        let action = &outcome.action;
+        let is_protected = matches!(outcome.result, ActionResult::Restored(_))
+            || matches!(action.decision, Decision::Keep(KeepReason::Protected(_)));
+        if is_protected && is_lacking(&action.runner) {
+            let caches = wanted.entry(action.runner.root_id).or_default();
+            if caches.len() < MAX_CACHES {
+                caches.insert(action.cache.below_work.clone());
+            }
+        }
+    }
+    wanted
+}
+
+fn name(root: FileId) -> String {
+    format!("{:x}-{:x}", root.dev, root.ino)
+}
+
+/// Asks a runner for caches. One that was asked by somebody else already stays asked for that.
+///
+/// # Errors
+/// [`RunDirError`].
+pub fn leave(run: &RunDir, root: FileId, caches: &BTreeSet<PathBuf>) -> Result<(), RunDirError> {
+    let mut written = Written { schema: 1, ..Written::default() };
+    let mut room = MAX_RECORD_BYTES as usize - 256;
+    for cache in caches.iter().filter_map(|cache| cache.to_str()) {
+        // Escapes in JSON take up to six bytes for one.
+        let Some(left) = room.checked_sub(6 * cache.len() + 8) else { break };
+        room = left;
+        written.caches.insert(cache.into());
+    }
+    let text = serde_json::to_vec(&written).expect("paths that are text serialise");
+    run.publish(Records::Tickets, &name(root), &text)
+}
+
+/// What a runner is asked for; nothing when there is no ticket, or none that can be read.
+pub fn read(run: &RunDir, root: FileId) -> BTreeSet<PathBuf> {
+    let content = run.read(Records::Tickets, &name(root));
+    let written = content.ok().and_then(|content| serde_json::from_slice::<Written>(&content).ok());
+    let is_plain = |path: &PathBuf| path.is_relative() && is_beneath(path);
+    written.unwrap_or_default().caches.into_iter().filter(is_plain).take(MAX_CACHES).collect()
+}
+
+fn is_beneath(path: &Path) -> bool {
+    path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
+}
+
+/// Takes a ticket away. Another user's stays, for the next sweep: it asks for what is gone.
+pub fn withdraw(run: &RunDir, root: FileId) {
+    let _ = run.remove(Records::Tickets, OsStr::new(&name(root)));
+}
+
+/// Takes all tickets away: a sweep leaves new ones for what is still wanted.
+pub fn withdraw_all(run: &RunDir) {
+    for record in run.read_all(Records::Tickets).unwrap_or_default() {
+        let _ = run.remove(Records::Tickets, &record.name);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ROOT: FileId = FileId { dev: 7, ino: 9 };
+
+    fn run() -> (tempfile::TempDir, RunDir) {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(&temp.path().join("run")).unwrap();
+        (temp, run)
+    }
+
+    #[test]
+    fn a_ticket_is_read_back_and_bounded() {
+        let (_temp, run) = run();
+        assert!(read(&run, ROOT).is_empty());
+        let few: BTreeSet<PathBuf> = ["a/a/target", "b/b/target-x"].map(PathBuf::from).into();
+        leave(&run, ROOT, &few).unwrap();
+        assert_eq!(read(&run, ROOT), few);
+        let many: BTreeSet<PathBuf> =
+            (0..500).map(|n| PathBuf::from(format!("{n}/{}", "\u{1}".repeat(200)))).collect();
+        leave(&run, ROOT, &many).unwrap();
+        let found = read(&run, ROOT);
+        assert!(!found.is_empty() && found.len() < 64, "{}", found.len());
+        withdraw(&run, ROOT);
+        assert!(read(&run, ROOT).is_empty());
+    }
+
+    #[test]
+    fn what_is_no_ticket_asks_for_nothing() {
+        let (temp, run) = run();
+        leave(&run, ROOT, &BTreeSet::new()).unwrap();
+        let file = temp.path().join("run/tickets").join(name(ROOT));
+        for text in [
+            "",
+            "[]",
+            "{\"schema\":1}",
+            "{\"schema\":1,\"caches\":[\"/etc\",\"../x\",\"a/../../b\",\"\"]}",
+            "{\"schema\":1,\"caches\":\"a\"}",
+            &"x".repeat(100_000),
+        ] {
+            std::fs::write(&file, text).unwrap();
+            let found = read(&run, ROOT);
+            assert!(found.iter().all(|path| path.as_os_str().is_empty()), "{text:.60} {found:?}");
+        }
+    }
+}

@@ -1,0 +1,316 @@
+#!/bin/bash
+# The scenario, inside the lab's machine (see run.sh). Results go to /lab/result, the trace to /lab/trace.
+set -euo pipefail
+exec 2>/lab/trace
+PS4='+ $LINENO: '
+set -x
+export PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C DEBIAN_FRONTEND=noninteractive
+
+passed=0
+ok() {
+    passed=$((passed + 1))
+    echo "ok $passed - $* ($(cut -d . -f 1 /proc/uptime) s)" >>/lab/result
+}
+fail() {
+    {
+        echo "NOT OK - $*"
+        disk-guard status 2>&1 | head -n 60 || true
+        journalctl --no-pager -b -n 60 -o short-monotonic || true
+    } >>/lab/result
+    exit 1
+}
+trap 'echo "NOT OK - line $LINENO: $BASH_COMMAND" >>/lab/result' ERR
+within() { # SECONDS WHAT COMMAND...: until the command succeeds
+    local until=$((SECONDS + $1)) what=$2
+    shift 2
+    until "$@"; do
+        [ "$SECONDS" -lt "$until" ] || fail "in time: $what"
+        sleep 0.2
+    done
+}
+
+# -- A disk of the runners' own, two users, three runners --------------------------------------------------------------
+
+mkdir -p /mnt/runners
+mount /dev/ubdb /mnt/runners
+mkdir /mnt/runners/home
+mount --bind /mnt/runners/home /home
+useradd -m ci-a
+useradd -m ci-b
+find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /lab -o -path /home -o -path /mnt \) -prune -o -print |
+    sort >/run/before
+
+lines=/run/lab-lines
+mkdir -m 777 "$lines"
+
+runner() { # USER NUMBER
+    local root=/home/$1/actions-runner-$2
+    mkdir -p "$root"/{bin.2.336.0,externals,_diag/pages,_work/{_temp,_tool,_actions}}
+    ln -s bin.2.336.0 "$root/bin"
+    install -m 755 /lab/runner-standin "$root/bin.2.336.0/Runner.Listener"
+    ln "$root/bin.2.336.0/Runner.Listener" "$root/bin.2.336.0/Runner.Worker"
+    printf '\xef\xbb\xbf{"agentId": %s, "agentName": "ci-%s", "workFolder": "_work"}\n' "$2" "$2" >"$root/.runner"
+    echo "actions.runner.acme.ci-$2.service" >"$root/.service"
+    cat >"$root/.env" <<ENV
+ACTIONS_RUNNER_HOOK_JOB_STARTED=/usr/lib/disk-guard/hooks/job-started.sh
+ACTIONS_RUNNER_HOOK_JOB_COMPLETED=/usr/lib/disk-guard/hooks/job-completed.sh
+ENV
+    chown -R "$1:$1" "$root"
+    cat >"/run/systemd/system/actions.runner.acme.ci-$2.service" <<UNIT
+[Unit]
+Description=GitHub Actions Runner (acme.ci-$2)
+[Service]
+ExecStart=$root/bin/Runner.Listener run --startuptype service
+User=$1
+WorkingDirectory=$root
+Environment=STANDIN_CONTROL=$lines/listener-$2
+KillMode=process
+KillSignal=SIGTERM
+UNIT
+}
+
+# A line to a part of a runner: what it is told goes into NAME.in, what it says is found in NAME.out.
+open_line() {
+    mkfifo "$lines/$1.in"
+    : >"$lines/$1.out"
+    socat -t 999 "UNIX-LISTEN:$lines/$1,mode=666" "SYSTEM:exec 3<&0; cat <&3 >>$lines/$1.out & exec cat 0<>$lines/$1.in" &
+    within 5 "a line to $1" test -S "$lines/$1"
+}
+tell() { echo "$2" >"$lines/$1.in"; }
+heard() { jq -es --arg event "$2" 'map(select(.event == $event)) | length > 0' "$lines/$1.out" >/dev/null 2>&1; }
+await() { within "${3:-20}" "$1 to say $2" heard "$1" "$2"; }
+said() { jq -rs --arg event "$2" "map(select(.event == \$event)) | last | $3" "$lines/$1.out"; }
+
+begin_job() { # USER NUMBER REPOSITORY: up to the point where the started-hook is due
+    open_line "worker-$2"
+    tell "listener-$2" '{"do":"receive","id":"job-'"$2"'","request":1}'
+    await "listener-$2" received
+    tell "listener-$2" '{"do":"run","id":"job-'"$2"'","name":"build","socket":"'"$lines/worker-$2"'"}'
+    await "worker-$2" hello
+    tell "worker-$2" '{"do":"prepare","work":"/home/'"$1/actions-runner-$2"'/_work","repository":"'"$3"'","id":"job-'"$2"'","name":"build","run_id":"90'"$2"'","runner":"ci-'"$2"'"}'
+    await "worker-$2" prepared
+}
+hook() { # NUMBER WHICH
+    tell "worker-$1" '{"do":"hook","which":"'"$2"'"}'
+    await "worker-$1" "$2" 90
+    [ "$(said "worker-$1" "$2" .code)" = 0 ] || fail "ci-$1's $2 hook ends with $(said "worker-$1" "$2" .code)"
+    said "worker-$1" "$2" '(.stdout + "")' | base64 -d >"/run/hook-$1-$2"
+    cat "/run/hook-$1-$2" >&2
+}
+
+cache() { # DIRECTORY OWNER MEBIBYTES AGE
+    mkdir -p "$1/debug/deps"
+    echo 'Signature: 8a477f597d28d172789f06886806bc55' >"$1/CACHEDIR.TAG"
+    : >"$1/debug/.cargo-lock"
+    head -c "${3}M" /dev/zero | tr '\0' x >"$1/debug/deps/libwidget.rlib"
+    chown -R "$2" "$1"
+    find "$1" -exec touch -h -d "$4 ago" {} +
+}
+sum_of() { find "$1" -type f -exec sha256sum {} + | sort | sha256sum; }
+
+runner ci-a 1
+runner ci-a 2
+runner ci-b 3
+systemctl daemon-reload
+
+# -- Installed ----------------------------------------------------------------------------------------------------------
+
+dpkg -i /lab/first.deb >&2
+usermod -aG disk-guard ci-a
+usermod -aG disk-guard ci-b
+[ "$(stat -c '%a %U %G' /run/disk-guard)" = "2755 root disk-guard" ] || fail "/run/disk-guard is $(stat -c '%a %U %G' /run/disk-guard)"
+for each in leases requests tickets; do
+    [ "$(stat -c '%a %U %G' "/run/disk-guard/$each")" = "1770 root disk-guard" ] || fail "/run/disk-guard/$each"
+done
+[ "$(stat -c '%a %U %G' /run/disk-guard/host.lock)" = "660 root disk-guard" ] || fail "host.lock"
+systemctl is-active --quiet disk-guard-sweep.timer disk-guard-request.path || fail "the timer and the path unit are active"
+systemctl is-enabled --quiet disk-guard-sweep.timer disk-guard-request.path || fail "they are enabled"
+disk-guard check-config >&2 || fail "the shipped configuration is valid"
+ok "the package installs: group, shared directory, timer and path unit"
+
+cat >/etc/disk-guard/config.toml <<'CONFIG'
+# edited by the administrator
+[pressure]
+min_free = "0"
+CONFIG
+for number in 1 2 3; do
+    open_line "listener-$number"
+    systemctl start "actions.runner.acme.ci-$number.service"
+    await "listener-$number" hello
+done
+disk-guard status --json >/run/status.json
+jq -e '[.runners[] | select(.guarded and .state == "idle")] | length == 3' /run/status.json >/dev/null || fail "three guarded idle runners"
+ok "three runners of two users are found, guarded and idle"
+
+# -- What the sweep's service sees and may do ----------------------------------------------------------------------------
+
+sed -e 's|^ExecStart=.*|ExecStart=/usr/bin/disk-guard status --json|' -e '/^Type=/a StandardOutput=truncate:/run/from-service.json' \
+    -e '/^SuccessExitStatus=/d' /usr/lib/systemd/system/disk-guard-sweep.service >/run/systemd/system/lab-look.service
+systemctl daemon-reload
+systemctl start lab-look.service || fail "status runs with the sweep's restrictions"
+jq -e '.visibility.state == "complete"' /run/from-service.json >/dev/null || fail "full sight from the service: $(jq -c .visibility /run/from-service.json)"
+jq -e '[.runners[] | select(.guarded and .state == "idle" and .evidence == [])] | length == 3' /run/from-service.json >/dev/null ||
+    fail "the service's own mount namespace is no evidence: $(jq -c '.runners[] | {name, state, evidence}' /run/from-service.json)"
+ok "with all its restrictions the sweep's service sees every process, and its own mounts are no evidence"
+
+# -- A full disk: a live job, leftovers of root, and a hook that may not remove them ------------------------------------------
+
+live=/home/ci-b/actions-runner-3/_work/gadget/gadget/target
+left=/home/ci-a/actions-runner-2/_work/widget/widget/target
+begin_job ci-b 3 acme/gadget
+cache "$live" ci-b:ci-b 30 "3 hours"
+hook 3 started
+[ "$(find /run/disk-guard/leases -type f | wc -l)" = 1 ] || fail "the live job has a lease"
+cache "$left" root:root 110 "3 hours"
+install -d -o ci-a -g ci-a "${left%/*}" "${left%/*/*}"
+chmod 555 "$left/debug/deps"
+before=$(sum_of "$live")
+available=$(df --output=avail -m /home | tail -n 1)
+head -c "$((available - 5))M" /dev/zero >/home/filler
+[ "$(df --output=pcent /home | tail -n 1 | tr -dc 0-9)" -ge 95 ] || fail "the disk is critically full: $(df /home)"
+! systemctl is-active --quiet disk-guard-sweep.service || fail "no sweep is under way yet"
+
+begin_job ci-a 1 acme/tool
+asked=$(date '+%Y-%m-%d %H:%M:%S.%N')
+hook 1 started
+took=$(said worker-1 started .milliseconds)
+[ ! -e "$left" ] || fail "root's leftovers went: $(cat /run/hook-1-started)"
+[ "$took" -lt 30000 ] || fail "the hook took $took ms"
+[ "$(sum_of "$live")" = "$before" ] || fail "the live job's tree is as it was"
+[ -z "$(find /home/*/actions-runner-*/_work/.disk-guard/trash -mindepth 1 ! -name spare)" ] || fail "no trash is left"
+grep -q 'waiting for the privileged sweep' /run/hook-1-started || fail "the job's log tells of the wait"
+within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-sweep.service disk-guard-request.service'
+[ -z "$(ls -A /run/disk-guard/requests)" ] || fail "the request was taken up"
+! systemctl is-failed --quiet disk-guard-sweep.service disk-guard-request.service disk-guard-request.path || fail "no unit failed"
+journalctl --sync
+journalctl -q --since "$asked" -u disk-guard-request.service -o cat | grep -q . || fail "the path unit started it"
+ok "a hook's request started the privileged sweep: 110 MiB of root's leftovers gone, the hook took $took ms, the live job untouched"
+
+# -- The journal --------------------------------------------------------------------------------------------------------
+
+journalctl -q -o json DISK_GUARD_EVENT=removed _SYSTEMD_UNIT=disk-guard-sweep.service |
+    jq -es --arg path "$left" 'map(select(.DISK_GUARD_PATH == $path and .DISK_GUARD_RUNNER == "ci-2" and ._UID == "0"
+        and ._EXE == "/usr/bin/disk-guard" and .SYSLOG_IDENTIFIER == "disk-guard" and (.MESSAGE_ID | length == 32)
+        and (.DISK_GUARD_BYTES | tonumber > 100000000))) | length == 1' >/dev/null || fail "the removal is in the journal"
+# A hook is over within milliseconds: journald may come too late to look up its unit; the user is the kernel's word.
+journalctl -q -o json DISK_GUARD_EVENT=lease _UID="$(id -u ci-b)" |
+    jq -es 'map(select(.DISK_GUARD_REPOSITORY == "acme/gadget" and .DISK_GUARD_RUN_ID == "903" and .DISK_GUARD_JOB == "build")) | length >= 1' >/dev/null || fail "the lease is in the journal"
+journalctl -q -o json DISK_GUARD_EVENT=kept _SYSTEMD_UNIT=disk-guard-sweep.service |
+    jq -es --arg path "$live" 'map(select(.DISK_GUARD_PATH == $path and (.DISK_GUARD_EVIDENCE | test("worker-process")))) | length >= 1' \
+        >/dev/null || fail "why the live job's tree was kept is in the journal"
+if compgen -G '/usr/lib/systemd/catalog/disk-guard*' >/dev/null; then
+    journalctl -q -x -o short -n 5 DISK_GUARD_EVENT=removed | grep -q '^-- ' || fail "the catalog explains the event"
+fi
+ok "journalctl shows the removal, the lease and the refusal, with the trusted _UID, and the sweep's with _EXE and _SYSTEMD_UNIT"
+
+# -- What is no request ---------------------------------------------------------------------------------------------------
+
+sweeps() { journalctl -q -u disk-guard-sweep.service -o json DISK_GUARD_EVENT=sweep | wc -l; }
+count=$(sweeps)
+runuser -u ci-a -- mkdir -p /run/disk-guard/requests/stuck/deep
+within 30 "a sweep for what looks like a request" sh -c "[ \"\$(journalctl -q -u disk-guard-sweep.service -o json DISK_GUARD_EVENT=sweep | wc -l)\" -gt $count ]"
+within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-sweep.service disk-guard-request.service'
+sleep 2
+[ "$(sweeps)" = $((count + 1)) ] || fail "a directory in a request's place makes one sweep, not $(($(sweeps) - count))"
+systemctl is-active --quiet disk-guard-request.path || fail "the path unit goes on"
+ok "a directory that a runner's user leaves among the requests starts one sweep and no loop"
+
+# -- A sweep that fails -----------------------------------------------------------------------------------------------------
+
+cp -a /etc/disk-guard/config.toml /run/config.toml
+echo 'nonsense = 1' >>/etc/disk-guard/config.toml
+runuser -u ci-a -- touch /run/disk-guard/requests/again
+within 20 "the sweep to fail" systemctl is-failed --quiet disk-guard-sweep.service
+asked=$(date '+%Y-%m-%d %H:%M:%S')
+sleep 3
+[ "$(journalctl -q --since "$asked" -u disk-guard-sweep.service | grep -c 'Failed with result')" -le 1 ] || fail "a failing sweep is not tried again and again"
+systemctl is-active --quiet disk-guard-request.path || fail "the path unit goes on"
+cp -a /run/config.toml /etc/disk-guard/config.toml
+systemctl stop disk-guard-request.service
+within 20 "the next sweep to take the request up" test ! -e /run/disk-guard/requests/again
+within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-sweep.service disk-guard-request.service'
+ok "a sweep that fails keeps the request and is not tried without end; the next one takes it up"
+
+# -- Capabilities: each one is needed ---------------------------------------------------------------------------------------
+
+unit=/usr/lib/systemd/system/disk-guard-sweep.service
+trash=/home/ci-a/actions-runner-2/_work/.disk-guard/trash
+# An old one with a closed directory, and a sticky one in which another user has left a file.
+hard_cache() {
+    cache "$left" ci-a:ci-a 1 "8 days"
+    mkdir -p "$left/debug/closed" "$left/debug/sticky"
+    : >"$left/debug/closed/file"
+    : >"$left/debug/sticky/file"
+    chown -R ci-a:ci-a "$left/debug"
+    chown ci-b:ci-b "$left/debug/sticky/file"
+    chmod 1777 "$left/debug/sticky"
+    chmod 500 "$left/debug/closed"
+    find "$left" -exec touch -h -d "8 days ago" {} +
+}
+is_clean() { [ ! -e "$left" ] && [ -z "$(find "$trash" -mindepth 1 ! -name spare)" ]; }
+read -ra capabilities < <(sed -n 's/^CapabilityBoundingSet=//p' "$unit")
+for capability in "${capabilities[@]}"; do
+    [ -e "$left" ] || hard_cache
+    rm -rf "${trash%/trash}"
+    sed "s/^\(CapabilityBoundingSet=.*\)$capability/\1/" "$unit" >/run/systemd/system/lab-less.service
+    systemctl daemon-reload
+    systemctl start lab-less.service || true
+    ! is_clean || fail "without $capability the sweep does its work just as well"
+done
+[ -e "$left" ] || hard_cache
+systemctl start disk-guard-sweep.service
+is_clean || fail "with its capabilities the sweep leaves nothing: $(find "$left" "$trash" 2>&1 | head -n 20)"
+ok "none of the sweep's capabilities can be spared: ${capabilities[*]}"
+
+hook 1 completed
+hook 3 completed
+[ -z "$(ls -A /run/disk-guard/leases)" ] || fail "completed hooks end their leases"
+for number in 1 3; do
+    tell "worker-$number" '{"do":"finish","code":100}'
+    await "listener-$number" finished
+done
+[ "$(sum_of "$live")" = "$before" ] || fail "the live job's tree is as it was, to its end"
+ok "the jobs end with their trees whole and their leases gone"
+
+# -- The timer ----------------------------------------------------------------------------------------------------------
+
+rm /home/filler
+cache "$left" root:root 5 "8 days"
+mkdir -p /run/systemd/system/disk-guard-sweep.timer.d
+printf '[Timer]\nRandomizedDelaySec=0\nAccuracySec=100ms\n' >/run/systemd/system/disk-guard-sweep.timer.d/lab.conf
+systemctl daemon-reload
+systemctl restart disk-guard-sweep.timer
+# To three seconds before the next quarter of an hour.
+now=$(date +%s)
+date -s "@$((now - now % 900 + 897))" >&2
+within 30 "the timer's sweep to remove what is older than max_age" test ! -e "$left"
+within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-sweep.service'
+[ "$(sum_of "$live")" = "$before" ] || fail "younger caches stay without pressure"
+systemctl show -p LastTriggerUSec --value disk-guard-sweep.timer | grep -q . || fail "the timer says when it fired"
+ok "the timer fired: a cache older than max_age is gone, a younger one stays"
+
+# -- Upgrade ------------------------------------------------------------------------------------------------------------
+
+systemctl disable --now --quiet disk-guard-request.path
+dpkg -i /lab/second.deb >&2 </dev/null
+[ "$(dpkg-query -W -f '${Version}' disk-guard)" = 9.9.9-1 ] || fail "the second version is installed"
+head -n 1 /etc/disk-guard/config.toml | grep -q 'edited by the administrator' || fail "the edited configuration is kept"
+! systemctl is-enabled --quiet disk-guard-request.path || fail "what was switched off stays off"
+systemctl is-active --quiet disk-guard-sweep.timer || fail "the timer goes on"
+ok "an upgrade keeps the edited configuration and what was switched off"
+
+# -- Gone ---------------------------------------------------------------------------------------------------------------
+
+for number in 1 2 3; do systemctl kill --signal=KILL "actions.runner.acme.ci-$number.service"; done
+dpkg -P disk-guard >/run/purge 2>&1
+grep -q '/home/ci-b/actions-runner-3/.env' /run/purge || fail "removal warns of runners that still name the hooks: $(cat /run/purge)"
+find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /lab -o -path /home -o -path /mnt \) -prune -o -print | sort >/run/after
+# dpkg's, journald's and systemd's own bookkeeping is not the package's.
+strays=$(comm -13 /run/before /run/after | grep -vE '^/(var/log/(journal|dpkg.log)|var/lib/dpkg/(available|status|.*-old|info/.*)|var/cache|tmp|var/tmp|etc/(passwd|group|shadow|gshadow)-|var/lib/systemd/(random-seed|timers/stamp-(apt|dpkg|e2scrub|fstrim|systemd)))' || true)
+[ -z "$strays" ] || fail "purged files: $strays"
+[ ! -e /run/disk-guard ] || fail "/run/disk-guard is gone"
+! getent group disk-guard >&2 || fail "the group is gone"
+! systemctl list-unit-files --no-legend 'disk-guard*' | grep -q . || fail "no unit is left"
+ok "purge leaves nothing: no file, no unit, no group; removal named the runners whose .env still has the hooks"
+
+echo "host lab: passed, $passed of $passed" >>/lab/result
