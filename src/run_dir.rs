@@ -11,9 +11,11 @@
 use crate::model::Uid;
 use crate::sys::dir::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat_with, unlinkat};
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io::{self, Write as _};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
 /// A directory of records has at most this many; more is somebody's flood, is not read to its end, and proves nothing.
@@ -143,7 +145,7 @@ impl RunDir {
     }
 
     fn make(path: &Path) -> io::Result<Dir> {
-        mkdirat(rustix::fs::CWD, path, Mode::from_raw_mode(0o755))?;
+        make_unless_there(rustix::fs::CWD, path, 0o755)?;
         Ok(Dir::resolve(path)?.0)
     }
 
@@ -160,7 +162,7 @@ impl RunDir {
         // Group members may lock, others may not even read: who can open a lock file can hold it for ever.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match openat(&self.dir, "host.lock", flags, Mode::empty()) {
-            Err(rustix::io::Errno::NOENT) => {
+            Err(Errno::NOENT) => {
                 openat(&self.dir, "host.lock", flags | OFlags::CREATE, Mode::from_raw_mode(0o660))
             }
             result => result,
@@ -195,7 +197,7 @@ impl RunDir {
         let dir = match self.records(records) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 // Sticky: members of the group add records and remove only their own.
-                mkdirat(&self.dir, records.directory(), Mode::from_raw_mode(0o1770))?;
+                make_unless_there(&self.dir, Path::new(records.directory()), 0o1770)?;
                 self.records(records)?
             }
             result => result?,
@@ -300,6 +302,14 @@ impl RunDir {
     }
 }
 
+/// Makes a directory that another guard may be making at the same moment.
+fn make_unless_there(parent: impl AsFd, name: &Path, mode: u32) -> io::Result<()> {
+    match mkdirat(parent, name, Mode::from_raw_mode(mode)) {
+        Err(Errno::EXIST) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
 /// One record's file.
 #[derive(Debug)]
 pub struct Record {
@@ -341,6 +351,25 @@ mod tests {
         run.remove(Records::Leases, OsStr::new("a")).unwrap();
         run.remove(Records::Leases, OsStr::new("a")).unwrap();
         assert!(run.read_all(Records::Leases).unwrap().is_empty());
+    }
+
+    #[test]
+    fn those_who_come_first_at_the_same_moment_all_leave_their_records() {
+        for _ in 0..20 {
+            let temp = tempfile::tempdir().unwrap();
+            let (path, start) = (temp.path().join("run"), std::sync::Barrier::new(8));
+            std::thread::scope(|scope| {
+                for number in 0..8 {
+                    let (path, start) = (&path, &start);
+                    scope.spawn(move || {
+                        start.wait();
+                        let run = RunDir::open(path).unwrap();
+                        run.publish(Records::Leases, &number.to_string(), b"x").unwrap();
+                    });
+                }
+            });
+            assert_eq!(RunDir::open(&path).unwrap().read_all(Records::Leases).unwrap().len(), 8);
+        }
     }
 
     #[test]

@@ -3,6 +3,7 @@
 use crate::report::exit::Exit;
 use crate::report::human::ColorWhen;
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
 
 /// Keeps the disk of a host with many CI runners from filling up, and never breaks a live job to do it.
@@ -16,7 +17,7 @@ use std::path::PathBuf;
 ///   disk-guard why /home/ci/r1/_work/app/app/target
 ///   disk-guard blame --at 14:20          what the guard did then, or proof that it did nothing
 ///   disk-guard check --runner ci-3 && rm -rf /scratch/ci-3
-#[derive(Debug, Parser)]
+#[derive(Debug, Parser, PartialEq, Eq)]
 #[command(name = "disk-guard", version, verbatim_doc_comment, after_help = Exit::TABLE)]
 pub struct Cli {
     /// Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]
@@ -24,11 +25,11 @@ pub struct Cli {
     pub config: Option<PathBuf>,
 
     /// The least grave events that are written to the journal, or to standard error where there is none
-    #[arg(long, global = true, value_enum, default_value_t = LogLevel::Info, value_name = "LEVEL")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "LEVEL")]
     pub log_level: LogLevel,
 
     /// Colour what people read; `auto` = on a terminal, unless NO_COLOR is set
-    #[arg(long, global = true, value_enum, default_value_t = Color::Auto, value_name = "WHEN")]
+    #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
 
     /// What to do.
@@ -36,8 +37,40 @@ pub struct Cli {
     pub command: Command,
 }
 
+impl Cli {
+    /// Parses this process's command line. Ends the process with 2 when it is wrong, and with 0 after help.
+    pub fn of_process() -> Self {
+        let arguments: Vec<OsString> = std::env::args_os().collect();
+        hook_line(arguments.get(1..).unwrap_or_default()).unwrap_or_else(|| Self::parse_from(arguments))
+    }
+}
+
+/// The lines that hook scripts consist of, read without clap, which builds the whole tree of commands first: a quarter of the
+/// time that a hook itself takes on a healthy disk. Every other line is clap's, also one that says the same in another way.
+fn hook_line(arguments: &[OsString]) -> Option<Cli> {
+    let (config, verb) = match arguments {
+        [option, path, verb @ ..] if option == "--config" && is_value(path) => (Some(path.into()), verb),
+        verb => (None, verb),
+    };
+    let hook = match verb {
+        [hook, when] if hook == "hook" && when == "started" => HookCommand::Started { runner_root: None },
+        [hook, when] if hook == "hook" && when == "completed" => HookCommand::Completed { runner_root: None },
+        _ => return None,
+    };
+    Some(Cli {
+        config,
+        log_level: LogLevel::default(),
+        color: Color::default(),
+        command: Command::Hook(hook),
+    })
+}
+
+fn is_value(argument: &OsStr) -> bool {
+    !argument.is_empty() && !argument.as_encoded_bytes().starts_with(b"-")
+}
+
 /// The verbs.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Subcommand, PartialEq, Eq)]
 pub enum Command {
     /// Run by a runner before and after each job (hooks/job-started.sh, hooks/job-completed.sh)
     #[command(subcommand)]
@@ -148,7 +181,7 @@ pub enum Command {
 }
 
 /// The runner's two hooks.
-#[derive(Debug, Subcommand)]
+#[derive(Debug, Subcommand, PartialEq, Eq)]
 pub enum HookCommand {
     /// Before a job: leave a lease, and make room when the disk is under pressure
     Started {
@@ -165,7 +198,7 @@ pub enum HookCommand {
 }
 
 /// What `check` is asked about.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, PartialEq, Eq)]
 #[command(group = clap::ArgGroup::new("what").required(true))]
 pub struct CheckArgs {
     /// A runner, by its name or its root directory
@@ -180,7 +213,7 @@ pub struct CheckArgs {
 }
 
 /// How to wire runners, or to undo it.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, PartialEq, Eq)]
 pub struct SetupArgs {
     /// Show the exact changes and commands, and do nothing
     #[arg(long)]
@@ -200,7 +233,7 @@ pub struct SetupArgs {
 }
 
 /// What an actor of the demo is to play.
-#[derive(Debug, Args)]
+#[derive(Debug, Args, PartialEq, Eq)]
 pub struct DemoActorArgs {
     /// The started-hook.
     pub hook: PathBuf,
@@ -214,13 +247,14 @@ pub struct DemoActorArgs {
 }
 
 /// The levels of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
     /// What went wrong.
     Error,
     /// And what deserves attention.
     Warn,
     /// And every action and refusal.
+    #[default]
     Info,
     /// And what was looked at.
     Debug,
@@ -238,9 +272,10 @@ impl From<LogLevel> for tracing::Level {
 }
 
 /// When to colour.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
+    #[default]
     Auto,
     /// Always.
     Always,
@@ -277,6 +312,40 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    /// What the short way reads, clap reads in the same way; what clap refuses, the short way leaves to it.
+    #[test]
+    fn the_short_way_of_hooks_says_what_clap_says() {
+        let read = |line: &str| {
+            let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
+            let all = [&["disk-guard".into()], words.as_slice()].concat();
+            (hook_line(&words), Cli::try_parse_from(all).ok())
+        };
+        for line in [
+            "hook started",
+            "hook completed",
+            "--config /etc/x.toml hook started",
+            "--config /etc/x.toml hook completed",
+        ] {
+            let (short, clap) = read(line);
+            assert!(short.is_some() && short == clap, "{line}: {short:?} {clap:?}");
+        }
+        for line in [
+            "hook started --runner-root /srv/r",
+            "hook started --config /etc/x.toml",
+            "--log-level debug hook started",
+            "hook",
+            "hook begun",
+            "hook started now",
+            "--config hook started",
+            "--config --color hook started",
+            "--config  hook started",
+            "status",
+            "",
+        ] {
+            assert_eq!(read(line).0, None, "{line}");
+        }
     }
 
     #[test]

@@ -188,10 +188,11 @@ impl Started<'_> {
             self.fence();
             error.to_string()
         })?;
+        let lease = self.lease();
         match SharedLock::acquire(&run, self.config.hook.lock_wait) {
-            // Held for the lease alone: whoever wants to claim waits for this.
-            Ok(_lock) => self.leave_lease(&run)?,
-            Err(error) => return self.without_lock(&run, &error),
+            // Held for writing the lease alone: whoever wants to claim waits for this.
+            Ok(_lock) => leave_lease(&run, lease)?,
+            Err(error) => return self.without_lock(&run, lease, &error),
         }
         self.tell_of_lease();
         self.keep_spare();
@@ -214,10 +215,11 @@ impl Started<'_> {
         }
     }
 
-    fn leave_lease(&self, run: &RunDir) -> Result<(), Fault> {
-        let Some(worker) = self.own.worker else { return Ok(()) };
+    /// The lease of this job; none for a runner that was named by hand.
+    fn lease(&self) -> Result<Option<Lease>, Fault> {
+        let Some(worker) = self.own.worker else { return Ok(None) };
         let here = |what: &str, error: std::io::Error| format!("{what} cannot be read: {error}");
-        let lease = Lease {
+        Ok(Some(Lease {
             worker,
             boot_id: self.proc.boot_id().map_err(|error| here("this boot's id", error))?,
             pid_namespace: self.proc.pid_namespace().map_err(|error| here("the pid namespace", error))?,
@@ -226,8 +228,7 @@ impl Started<'_> {
             work_id: self.own.runner.work_dir().map(|work| work.id),
             job: job(),
             since: now(),
-        };
-        lease::write(run, &lease).map_err(|error| error.to_string().into())
+        }))
     }
 
     fn tell_of_lease(&self) {
@@ -239,11 +240,16 @@ impl Started<'_> {
     }
 
     /// The host lock was not obtained: nothing is pruned. The lease is left all the same.
-    fn without_lock(&self, run: &RunDir, error: &LockError) -> Result<Exit, Fault> {
+    fn without_lock(
+        &self,
+        run: &RunDir,
+        lease: Result<Option<Lease>, Fault>,
+        error: &LockError,
+    ) -> Result<Exit, Fault> {
         self.tell(lock_event(error, Some(&self.own.runner)));
         self.fence();
         if matches!(error, LockError::TimedOut { .. }) {
-            self.leave_lease(run)?;
+            leave_lease(run, lease)?;
             self.tell_of_lease();
         }
         Err(Fault::Told(error.to_string()))
@@ -357,6 +363,10 @@ impl Started<'_> {
 
 fn request_name(runner: &Runner) -> String {
     format!("{:x}-{:x}", runner.root_id.dev, runner.root_id.ino)
+}
+
+fn leave_lease(run: &RunDir, lease: Result<Option<Lease>, Fault>) -> Result<(), Fault> {
+    lease?.map_or(Ok(()), |lease| lease::write(run, &lease).map_err(|error| error.to_string().into()))
 }
 
 fn refusal() -> Warning {

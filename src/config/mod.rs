@@ -43,8 +43,8 @@ pub struct Config {
     pub drain_auto: bool,
     /// Where metrics are written, if anywhere.
     pub metrics_textfile: Option<PathBuf>,
-    /// The same as text, for `check-config`.
-    effective: String,
+    /// As the file has it.
+    file: raw::File,
 }
 
 /// `[pressure]`.
@@ -166,7 +166,7 @@ impl Config {
         if nix::unistd::geteuid().is_root() {
             check_ownership(&display, metadata.uid(), metadata.mode())?;
         }
-        let mut text = String::new();
+        let mut text = String::with_capacity(4096);
         file.take(MAX_BYTES).read_to_string(&mut text).map_err(read_error)?;
         Self::parse(&text).map_err(|problems| ConfigError::Invalid { path: display, problems })
     }
@@ -181,8 +181,8 @@ impl Config {
     }
 
     /// The effective configuration as a file that would give the same one.
-    pub fn effective(&self) -> &str {
-        &self.effective
+    pub fn effective(&self) -> String {
+        toml::to_string(&self.file).expect("what was read from TOML can be written as TOML")
     }
 }
 
@@ -308,8 +308,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         return Err(problems.list.trim_end().to_owned());
     }
 
-    let effective = toml::to_string(&file).map_err(|error| error.to_string())?;
-    let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, .. } = file;
+    let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, .. } = file.clone();
     let textfile = metrics.textfile.into_inner();
     Ok(Config {
         watermarks: Watermarks {
@@ -339,7 +338,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         },
         drain_auto: drain.auto,
         metrics_textfile: (!textfile.as_os_str().is_empty()).then_some(textfile),
-        effective,
+        file,
     })
 }
 
@@ -414,7 +413,7 @@ mod tests {
     fn the_effective_configuration_reads_back_as_itself() {
         let config =
             Config::parse("[pressure]\nhigh = \"90%\"\n[[cache]]\nname = \"x\"\nmax_age = \"0\"\n").unwrap();
-        assert_eq!(Config::parse(config.effective()).unwrap().effective(), config.effective());
+        assert_eq!(Config::parse(&config.effective()).unwrap().effective(), config.effective());
         assert!(config.effective().contains("high = \"90%\""), "{}", config.effective());
     }
 

@@ -5,7 +5,7 @@
 //! tells one pool of space from another where `st_dev` does not (btrfs subvolumes).
 
 use crate::model::{Filesystem, FilesystemId};
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, Status};
 use crate::sys::process::Proc;
 use procfs::FromBufRead as _;
 use procfs::process::{MountInfo, MountInfos};
@@ -24,15 +24,25 @@ impl MountTable {
         Self(table.map(|infos| infos.0).unwrap_or_default())
     }
 
+    fn mount_of(&self, status: &Status) -> Option<&MountInfo> {
+        self.0.iter().find(|mount| u64::try_from(mount.mnt_id) == Ok(status.mount_id))
+    }
+
+    /// Which filesystem holds what has this status; by its device where the table does not tell.
+    pub fn id_of(&self, status: &Status) -> FilesystemId {
+        let mount = self.mount_of(status);
+        mount.and_then(|mount| parse_device(&mount.majmin)).unwrap_or_else(|| device(status.id.dev))
+    }
+
     /// The filesystem that holds `dir`, and its usage now.
     ///
     /// # Errors
     /// What statx(2) or fstatvfs(3) says.
     pub fn filesystem_of(&self, dir: &Dir) -> io::Result<Filesystem> {
         let status = dir.status()?;
-        let mount = self.0.iter().find(|mount| u64::try_from(mount.mnt_id) == Ok(status.mount_id));
+        let mount = self.mount_of(&status);
         Ok(Filesystem {
-            id: mount.and_then(|mount| parse_device(&mount.majmin)).unwrap_or_else(|| device(status.id.dev)),
+            id: self.id_of(&status),
             mount: mount.map_or_else(|| PathBuf::from("?"), |mount| mount.mount_point.clone()),
             fs_type: mount.map_or_else(|| "?".to_owned(), |mount| mount.fs_type.clone()),
             usage: dir.usage()?,

@@ -4,7 +4,7 @@
 //! bounded, through a handle, and steers nothing but which directory is looked at. A work directory that is not plainly
 //! the runner's own is there but unusable, and is never touched.
 
-use super::filesystems::{MountTable, device};
+use super::filesystems::MountTable;
 use crate::model::{Runner, Uid, Work, WorkDir};
 use crate::sys::dir::Dir;
 use glob::MatchOptions;
@@ -101,14 +101,14 @@ pub fn is_allowed(root: &Path, patterns: &[String]) -> bool {
 /// What opening it says.
 pub fn examine(path: &Path, mounts: &MountTable) -> io::Result<Option<Runner>> {
     let (dir, root) = Dir::resolve(path)?;
-    let settings = match dir.read_file(".runner", MAX_SETTINGS) {
-        Ok(bytes) => parse_settings(&bytes),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Settings::default()),
-        Err(error) => Err(format!("`.runner` cannot be read: {error}")),
+    let (settings, is_configured) = match dir.read_file(".runner", MAX_SETTINGS) {
+        Ok(bytes) => (parse_settings(&bytes), true),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => (Ok(Settings::default()), false),
+        Err(error) => (Err(format!("`.runner` cannot be read: {error}")), true),
     };
-    let is_there = |name: &str| dir.status_of(name).is_ok();
     // `bin` is a link after a self-update, so the Listener is looked for through it.
-    let is_runner = is_there(".runner") || is_there("_work") || root.join("bin/Runner.Listener").exists();
+    let is_runner =
+        is_configured || dir.status_of("_work").is_ok() || root.join("bin/Runner.Listener").exists();
     if !is_runner {
         return Ok(None);
     }
@@ -174,7 +174,7 @@ fn find_work(root: &Path, folder: &str, owner: Uid, mounts: &MountTable) -> Work
     if let Some(reason) = not_its_own(root, &path, owner, status.owner) {
         return Work::Unusable { path, reason };
     }
-    let filesystem = mounts.filesystem_of(&dir).map_or_else(|_| device(status.id.dev), |found| found.id);
+    let filesystem = mounts.id_of(&status);
     Work::Present(WorkDir { path, id: status.id, owner: status.owner, filesystem })
 }
 

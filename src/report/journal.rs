@@ -14,11 +14,12 @@ use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::field::{Field, Visit};
+use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
 use tracing::{Dispatch, Level, Metadata, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
-use tracing_subscriber::registry::LookupSpan;
+use tracing_subscriber::registry::{Extensions, ExtensionsMut, LookupSpan, SpanData};
 
 const IDENTIFIER: &str = "disk-guard";
 
@@ -50,7 +51,60 @@ pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
     };
     let found = if journal.is_some() { Sink::Journal } else { Sink::Stderr };
     let route = Route { journal, level };
-    (Dispatch::new(tracing_subscriber::registry().with(route)), found)
+    (Dispatch::new(Spanless.with(route)), found)
+}
+
+/// What layers stand on here: nobody uses spans, and a [`tracing_subscriber::Registry`] costs a hook eight pages of memory for
+/// them.
+struct Spanless;
+
+impl Subscriber for Spanless {
+    fn enabled(&self, metadata: &Metadata<'_>) -> bool {
+        metadata.is_event()
+    }
+
+    fn new_span(&self, _: &Attributes<'_>) -> Id {
+        Id::from_u64(1)
+    }
+
+    fn record(&self, _: &Id, _: &Record<'_>) {}
+    fn record_follows_from(&self, _: &Id, _: &Id) {}
+    fn event(&self, _: &tracing::Event<'_>) {}
+    fn enter(&self, _: &Id) {}
+    fn exit(&self, _: &Id) {}
+}
+
+impl LookupSpan<'_> for Spanless {
+    type Data = NoSpan;
+
+    fn span_data(&self, _: &Id) -> Option<NoSpan> {
+        None
+    }
+}
+
+/// A span's data, of which there is none.
+enum NoSpan {}
+
+impl SpanData<'_> for NoSpan {
+    fn id(&self) -> Id {
+        match *self {}
+    }
+
+    fn metadata(&self) -> &'static Metadata<'static> {
+        match *self {}
+    }
+
+    fn parent(&self) -> Option<&Id> {
+        match *self {}
+    }
+
+    fn extensions(&self) -> Extensions<'_> {
+        match *self {}
+    }
+
+    fn extensions_mut(&self) -> ExtensionsMut<'_> {
+        match *self {}
+    }
 }
 
 /// The journal, and whether it has been found to take nothing any more.

@@ -140,7 +140,8 @@ impl Dir {
     /// # Errors
     /// As [`Dir::open_file`]; `FileTooLarge` past the limit.
     pub fn read_file<P: rustix::path::Arg>(&self, below: P, limit: u64) -> io::Result<Vec<u8>> {
-        let mut bytes = Vec::new();
+        // Most of what is read here is shorter, and is then read at once; an empty buffer is filled 32 bytes first.
+        let mut bytes = Vec::with_capacity(2048);
         self.open_file(below)?.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));

@@ -4,7 +4,7 @@ use crate::model::{Pid, ProcessId, StartTime, Uid};
 use procfs::FromRead as _;
 use procfs::process::Stat;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
@@ -52,13 +52,16 @@ pub struct Identity {
 }
 
 /// Takes `/proc/PID/stat` apart.
-pub(super) fn parse_stat(pid: Pid, file: File) -> Result<Identity, LookError> {
+pub(super) fn parse_stat(pid: Pid, mut file: File) -> Result<Identity, LookError> {
     /// `PF_KTHREAD`, include/linux/sched.h.
     const KERNEL_THREAD: u32 = 0x0020_0000;
-    let stat = Stat::from_read(file).map_err(|error| match error {
-        procfs::ProcError::Io(source, _) => LookError::from_io(pid, source),
-        other => LookError::Hidden { pid, source: io::Error::other(other.to_string()) },
-    })?;
+    // A name of 64 bytes and 50 numbers of 20 digits. The kernel writes the line at once (fs/proc/base.c, `proc_single_show`),
+    // so one read has all of it, its line end too; a cut number would be another process's.
+    let mut line = [0; 2048];
+    let size = file.read(&mut line).map_err(|error| LookError::from_io(pid, error))?;
+    let hidden = |why: String| LookError::Hidden { pid, source: io::Error::other(why) };
+    let line = line[..size].strip_suffix(b"\n").ok_or_else(|| hidden("its stat line is cut".to_owned()))?;
+    let stat = Stat::from_read(line).map_err(|error| hidden(error.to_string()))?;
     Ok(Identity {
         id: ProcessId { pid, start: StartTime(stat.starttime) },
         parent: Pid(stat.ppid),
@@ -126,7 +129,10 @@ impl Proc {
     /// # Errors
     /// When it cannot be read.
     pub fn boot_id(&self) -> io::Result<String> {
-        Ok(std::fs::read_to_string(self.root.join("sys/kernel/random/boot_id"))?.trim().to_owned())
+        // 36 characters and a line end, which the kernel writes at once.
+        let mut text = [0; 64];
+        let size = File::open(self.root.join("sys/kernel/random/boot_id"))?.read(&mut text)?;
+        Ok(String::from_utf8_lossy(text[..size].trim_ascii()).into_owned())
     }
 
     /// The inode number of our own pid namespace.

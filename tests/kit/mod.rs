@@ -44,7 +44,7 @@ pub(crate) use runner::{Runner, RunnerBuilder};
 pub(crate) use runner_output::{RunnerOutput, parse_as_runner};
 pub(crate) use settings::Settings;
 pub(crate) use systemd::Systemd;
-pub(crate) use trace::{Entry, Stopped};
+pub(crate) use trace::{Entry, Stopped, calls_of};
 pub(crate) use wait::{DEADLINE, until};
 
 /// Whether a test that needs root may run; says so when it may not.

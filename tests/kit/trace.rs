@@ -14,6 +14,7 @@ use nix::unistd::Pid;
 use std::collections::BTreeSet;
 use std::os::unix::fs::FileExt as _;
 use std::os::unix::process::ExitStatusExt as _;
+use std::path::Path;
 use std::process::{Command, ExitStatus};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::JoinHandle;
@@ -42,6 +43,27 @@ impl Entry {
     pub(crate) fn file(&self, at: usize) -> std::path::PathBuf {
         let link = format!("/proc/{}/fd/{}", self.thread, self.arguments[at] as i32);
         std::fs::read_link(link).unwrap_or_default()
+    }
+}
+
+/// Runs `call` to its end and looks at the entry of every system call that a process or thread of `program` makes, from the
+/// first one after its exec on. What looking at each gave, in order.
+pub(crate) fn calls_of<T: Send + 'static>(
+    call: &Call,
+    program: &Path,
+    mut look: impl FnMut(&Entry) -> T + Send + 'static,
+) -> (Run, Vec<T>) {
+    let (seen, calls) = channel();
+    let program = program.to_owned();
+    let run = Stopped::try_at(call, move |entry| {
+        if std::fs::read_link(format!("/proc/{}/exe", entry.thread)).is_ok_and(|exe| exe == program) {
+            seen.send(look(entry)).expect("the test listens");
+        }
+        false
+    });
+    match run {
+        Err(run) => (run, calls.into_iter().collect()),
+        Ok(_) => unreachable!("no call is held"),
     }
 }
 

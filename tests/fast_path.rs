@@ -1,0 +1,138 @@
+//! What the started-hook asks of the kernel on a healthy disk: little, and the same whatever the host holds. Counted, not
+//! timed; the times stand in `benches/hook.rs`.
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
+mod kit;
+
+use kit::{Call, Host, MIB, Runner, calls_of};
+use nix::libc;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+/// The goal.
+const CALLS: usize = 150;
+
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// One system call, with the path in its arguments where it names one.
+#[derive(Debug)]
+struct Seen {
+    number: libc::c_long,
+    path: Option<PathBuf>,
+}
+
+/// The hook below a Worker. The stand-in would need orders; a shell by the Worker's name takes a script.
+fn below_a_worker(host: &Host, runner: &Runner) -> Call {
+    let worker = runner.bin.join("Runner.Worker");
+    std::fs::remove_file(&worker).expect("our own file");
+    std::fs::copy("/bin/bash", &worker).expect("a shell can be copied");
+    let (program, config) = (host.program(), host.config());
+    let script = format!("{} --config {} hook started; exit $?", program.display(), config.display());
+    Call { program: worker, arguments: vec!["-c".into(), script.into()], user: None }
+}
+
+/// Runs the hook below a Worker and writes down its system calls.
+fn hook(host: &Host, runner: &Runner) -> Vec<Seen> {
+    let (run, calls) = calls_of(&below_a_worker(host, runner), &host.program(), |entry| {
+        let path = match entry.number {
+            libc::SYS_openat | libc::SYS_openat2 | libc::SYS_statx | libc::SYS_newfstatat => {
+                Some(entry.file(0).join(entry.text(1)))
+            }
+            #[cfg(target_arch = "x86_64")]
+            libc::SYS_open => Some(entry.text(0).into()),
+            libc::SYS_getdents64 => Some(entry.file(0)),
+            _ => None,
+        };
+        Seen { number: entry.number, path }
+    });
+    // The standard library's debug builds ask with fcntl whether a descriptor is open before they close it.
+    let calls: Vec<Seen> = calls.into_iter().filter(|call| call.number != libc::SYS_fcntl).collect();
+    assert_eq!((run.code, run.stdout().as_str()), (Some(0), ""), "{}", run.stderr());
+    assert!(run.stderr().contains("lease") || Path::new("/run/systemd/journal/socket").exists());
+    calls
+}
+
+/// Ends them also when the test fails.
+struct Crowd(Vec<Child>);
+
+impl Drop for Crowd {
+    fn drop(&mut self) {
+        self.0.iter_mut().for_each(|child| drop(child.kill()));
+        self.0.iter_mut().for_each(|child| drop(child.wait()));
+    }
+}
+
+fn crowd(size: usize) -> Crowd {
+    let sleep = || {
+        let mut command = Command::new("sleep");
+        command.arg("600").stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        command.spawn().expect("sleep starts")
+    };
+    Crowd((0..size).map(|_| sleep()).collect())
+}
+
+fn calm() -> Host {
+    let mut host = Host::new();
+    host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
+    host
+}
+
+#[test]
+fn on_a_healthy_disk_the_hook_asks_little_and_the_same_on_every_host() {
+    let host = calm();
+    let runner = host.runner("actions-runner-1").build();
+    hook(&host, &runner); // Makes what is made once.
+    let alone = hook(&host, &runner);
+    assert!(alone.len() < CALLS, "{} system calls: {alone:#?}", alone.len());
+
+    for number in 2..=40 {
+        host.runner(&format!("actions-runner-{number}")).build().cache("acme/app", "target", 4096, DAY);
+    }
+    for repository in ["acme/app", "acme/widgets"] {
+        runner.cache(repository, "target", MIB, DAY);
+    }
+    let _crowd = crowd(100);
+    let in_a_crowd = hook(&host, &runner);
+    let numbers = |calls: &[Seen]| calls.iter().map(|call| call.number).collect::<Vec<_>>();
+    assert_eq!(numbers(&alone), numbers(&in_a_crowd), "{in_a_crowd:#?}");
+}
+
+#[test]
+fn on_a_healthy_disk_no_directory_is_listed_and_nobody_elses_process_is_opened() {
+    let host = calm();
+    let runner = host.runner("actions-runner-1").build();
+    runner.cache("acme/app", "target", MIB, DAY);
+    let sibling = host.runner("actions-runner-2").build();
+    let _crowd = crowd(1);
+    let calls = hook(&host, &runner);
+    let listed: Vec<&Seen> = calls.iter().filter(|call| call.number == libc::SYS_getdents64).collect();
+    assert!(listed.is_empty(), "{listed:#?}");
+    assert!(calls.iter().all(|call| call.number != libc::SYS_clone && call.number != libc::SYS_clone3));
+    let paths: Vec<&Path> = calls.iter().filter_map(|call| call.path.as_deref()).collect();
+    let below = |dir: &Path| paths.iter().filter(|path| path.starts_with(dir)).count();
+    assert_eq!(below(&sibling.root), 0, "{paths:#?}");
+    assert_eq!(below(&runner.work.join("app")), 0, "{paths:#?}");
+    assert!(below(&runner.root) > 0, "its own runner is seen: the paths are read rightly: {paths:#?}");
+    // Itself, its Worker, and the Worker's parent; by number and once as `self`.
+    let mut pids: Vec<&std::ffi::OsStr> = paths
+        .iter()
+        .filter_map(|path| path.strip_prefix("/proc").ok()?.iter().next())
+        .filter(|name| name.as_encoded_bytes()[0].is_ascii_digit())
+        .collect();
+    pids.sort();
+    pids.dedup();
+    assert_eq!(pids.len(), 3, "{pids:?}");
+}
+
+#[test]
+fn under_pressure_the_same_eyes_see_lists_being_read() {
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let runner = host.runner("actions-runner-1").build();
+    runner.cache("acme/app", "target", MIB, DAY);
+    let look = |entry: &kit::Entry| (entry.number, entry.file(0));
+    let (_, calls) = calls_of(&below_a_worker(&host, &runner), &host.program(), look);
+    let listed = |dir: &Path| calls.iter().any(|(number, of)| *number == libc::SYS_getdents64 && of == dir);
+    assert!(listed(Path::new("/proc")) && listed(&runner.work), "a positive control");
+}
