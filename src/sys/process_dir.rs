@@ -13,10 +13,14 @@ use std::ffi::CStr;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::mem::MaybeUninit;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 
 /// Longest link text that the kernel gives out (`PATH_MAX`, include/uapi/linux/limits.h).
 pub const LINK_LIMIT: usize = 4096;
+
+/// How many levels are climbed from a directory that lies too deep to be named. A path of that many bytes has fewer levels until
+/// it can be named; deeper still is nobody's working directory by accident.
+const CLIMB_LIMIT: usize = 1 << 17;
 
 /// A buffer for one link's text.
 pub type LinkBuffer = [MaybeUninit<u8>; LINK_LIMIT];
@@ -105,17 +109,38 @@ impl ProcessDir {
         read_comm(self.fd.as_fd(), c"comm", buffer).map_err(|error| self.error(error))
     }
 
-    /// The text of one of its links (`cwd`, `root`, `exe`, `fd/3`, `ns/mnt`).
+    /// The text of one of its links (`cwd`, `root`, `exe`, `fd/3`, `ns/mnt`). Of a directory that lies too deep to be named, the
+    /// text of the nearest one above it that can be: longer than the path of any place that is asked about.
     ///
     /// # Errors
     /// [`LookError`]; `Gone` also when only the link is absent (a kernel thread has no `exe`).
     pub fn link<'b>(&self, name: &CStr, buffer: &'b mut LinkBuffer) -> Result<&'b [u8], LookError> {
-        match readlinkat_raw(&self.fd, name, &mut buffer[..]) {
-            Ok((text, _)) if text.len() < LINK_LIMIT => Ok(text),
+        let length = match readlinkat_raw(&self.fd, name, &mut buffer[..]) {
+            Ok((text, _)) if text.len() < LINK_LIMIT => text.len(),
             // A text that fills the buffer may have been cut.
-            Ok(_) => Err(self.error(Errno::NAMETOOLONG)),
-            Err(error) => Err(self.error(error)),
+            Ok(_) | Err(Errno::NAMETOOLONG) => self.nearest_named(name, buffer)?,
+            Err(error) => return Err(self.error(error)),
+        };
+        // SAFETY: the kernel has just written so many bytes at the buffer's start.
+        #[allow(unsafe_code)]
+        Ok(unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) })
+    }
+
+    /// Climbs from the directory that a link leads to until one can be named, and writes its name; how long that is. What is
+    /// no directory cannot be climbed from, and stays hidden.
+    fn nearest_named(&self, name: &CStr, buffer: &mut LinkBuffer) -> Result<usize, LookError> {
+        let mut above = self.open_link(name).map_err(|_| self.error(Errno::NAMETOOLONG))?;
+        for _ in 0..CLIMB_LIMIT {
+            let up = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+            above = openat(&above, c"..", up, Mode::empty()).map_err(|error| self.error(error))?;
+            let own = format!("/proc/self/fd/{}", above.as_raw_fd());
+            match readlinkat_raw(CWD, own, &mut buffer[..]) {
+                Ok((text, _)) if text.len() < LINK_LIMIT => return Ok(text.len()),
+                Ok(_) | Err(Errno::NAMETOOLONG) => {}
+                Err(error) => return Err(self.error(error)),
+            }
         }
+        Err(self.error(Errno::NAMETOOLONG))
     }
 
     /// Which file a link leads to, and through which mount.
