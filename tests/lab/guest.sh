@@ -262,6 +262,11 @@ systemctl start disk-guard-sweep.service
 is_clean || fail "with its capabilities the sweep leaves nothing: $(find "$left" "$trash" 2>&1 | head -n 20)"
 ok "none of the sweep's capabilities can be spared: ${capabilities[*]}"
 
+# A runner at work is marked, not stopped: a stop would cancel its job.
+unit() { echo "actions.runner.acme.ci-$1.service"; }
+disk-guard drain ci-1 >&2 || fail "a busy runner is marked for draining"
+systemctl is-active --quiet "$(unit 1)" || fail "a busy runner's unit runs on"
+
 hook 1 completed
 hook 3 completed
 [ -z "$(ls -A /run/disk-guard/leases)" ] || fail "completed hooks end their leases"
@@ -271,6 +276,23 @@ for number in 1 3; do
 done
 [ "$(sum_of "$live")" = "$before" ] || fail "the live job's tree is as it was, to its end"
 ok "the jobs end with their trees whole and their leases gone"
+
+# -- Out of service, by the runners' own units --------------------------------------------------------------------------
+
+within 10 "no Worker of ci-1" sh -c '! pgrep -u ci-a -x Runner.Worker >/dev/null'
+systemctl start disk-guard-sweep.service
+! systemctl is-active --quiet "$(unit 1)" || fail "with all its restrictions the sweep stops the drained runner whose job is over"
+systemctl is-active --quiet "$(unit 2)" || fail "and no other"
+disk-guard drain ci-2 >&2 || fail "an idle runner is drained"
+! systemctl is-active --quiet "$(unit 2)" || fail "an idle runner's unit is stopped at once"
+for number in 1 2; do
+    rm -f "$lines/listener-$number" "$lines/listener-$number".{in,out}
+    open_line "listener-$number"
+    disk-guard resume "ci-$number" >&2 || fail "ci-$number is resumed"
+    await "listener-$number" hello
+    systemctl is-active --quiet "$(unit "$number")" || fail "ci-$number takes jobs again"
+done
+ok "drain stops an idle runner at once and a busy one after its job; resume brings them back"
 
 # -- The timer ----------------------------------------------------------------------------------------------------------
 
