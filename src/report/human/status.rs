@@ -171,8 +171,7 @@ fn caches_size(caches: &[Cache]) -> String {
 /// The age of the newest file in any cache.
 fn newest(caches: &[Cache], now: SystemTime) -> String {
     let newest = caches.iter().filter_map(|c| c.measure.as_ref()?.newest).max();
-    // "in the future" would widen the column for one file with a wrong date.
-    newest.map_or_else(|| "-".to_owned(), |t| if t > now { "future".into() } else { words::age(t, now) })
+    newest.map_or_else(|| "-".to_owned(), |t| now.duration_since(t).map_or("future".to_owned(), words::span))
 }
 
 /// Why a runner is in its state: its job, else the strongest evidence.
@@ -243,8 +242,10 @@ fn holders(host: &HostStatus) -> String {
         .holders
         .iter()
         .map(|h| {
-            let since =
-                h.since.map(|t| format!(", started {} ago", words::age(t, host.time))).unwrap_or_default();
+            let since = h
+                .since
+                .map(|t| format!(", started {} ago", words::elapsed(t, host.time)))
+                .unwrap_or_default();
             format!("{} (pid {}{since})", escape::text(&h.process), h.pid)
         })
         .collect();
