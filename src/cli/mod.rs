@@ -356,4 +356,51 @@ mod tests {
         assert!(parse(&[]).is_err());
         assert!(parse(&["--runner", "a", "--path", "/a"]).is_err());
     }
+
+    fn parse(line: &str) -> Result<Cli, clap::Error> {
+        Cli::try_parse_from(line.split(' '))
+    }
+
+    #[test]
+    fn what_the_contract_names_is_understood() {
+        for line in [
+            "disk-guard hook started",
+            "disk-guard hook started --runner-root /home/ci/runner-1",
+            "disk-guard hook completed",
+            "disk-guard sweep --dry-run --json",
+            "disk-guard plan --json",
+            "disk-guard status --json --watch",
+            "disk-guard check --runner runner-1 --json",
+            "disk-guard why /home/ci/x --json",
+            "disk-guard history --since -2h --json",
+            "disk-guard blame --at 14:20",
+            "disk-guard doctor --json",
+            "disk-guard install --dry-run",
+            "disk-guard uninstall --dry-run",
+            "disk-guard drain runner-1",
+            "disk-guard resume runner-1",
+            "disk-guard check-config /tmp/c.toml",
+            "disk-guard demo",
+            "disk-guard --config /tmp/c.toml --log-level debug --color never status",
+            "disk-guard status --config /tmp/c.toml --log-level error --color always",
+        ] {
+            parse(line).unwrap_or_else(|error| panic!("{line}: {error}"));
+        }
+    }
+
+    #[test]
+    fn what_it_does_not_name_is_a_usage_error() {
+        for line in [
+            "disk-guard",
+            "disk-guard nonsense",
+            "disk-guard hook",
+            "disk-guard sweep everything",
+            "disk-guard status --color sometimes",
+            "disk-guard drain",
+        ] {
+            let error = parse(line).expect_err(line);
+            assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()), "{line}");
+        }
+        assert_eq!(parse("disk-guard --help").expect_err("it is shown").exit_code(), 0);
+    }
 }

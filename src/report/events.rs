@@ -255,7 +255,7 @@ impl Event {
     /// What a removal rests on. That nothing spoke against it was found twice: when it was planned, and at its claim.
     pub fn grounds(self, action: &Action, now: SystemTime) -> Self {
         let newest = words::newest(&action.cache, now);
-        let newest = newest.map(|age| format!("; newest content {age} old")).unwrap_or_default();
+        let newest = newest.map(|age| format!("; newest content {age}")).unwrap_or_default();
         self.summary(format!("nothing spoke against it at the claim{newest}"))
     }
 

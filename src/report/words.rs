@@ -56,9 +56,16 @@ pub(super) fn span(duration: Duration) -> String {
     }
 }
 
-/// How long ago `then` was; a time after `now` is named as such, since a job can set any modification time.
-pub(super) fn age(then: SystemTime, now: SystemTime) -> String {
-    now.duration_since(then).map_or_else(|_| "in the future".to_owned(), span)
+/// How long ago `then` was, as words that follow a noun: "3 d old". A job can set any modification time, so a time after
+/// `now` is named as such.
+fn old(then: SystemTime, now: SystemTime) -> String {
+    now.duration_since(then)
+        .map_or_else(|_| "dated in the future".to_owned(), |age| format!("{} old", span(age)))
+}
+
+/// How long ago a process or job started. Both clocks are the kernel's: a start after `now` is one that has been set back.
+pub(super) fn elapsed(since: SystemTime, now: SystemTime) -> String {
+    span(now.duration_since(since).unwrap_or_default())
 }
 
 /// The time of day in UTC, with its date when it is another day than `now`.
@@ -68,13 +75,13 @@ pub(super) fn clock(then: SystemTime, now: SystemTime) -> String {
     then.strftime(if same_day { "%H:%M UTC" } else { "%F %H:%M UTC" }).to_string()
 }
 
-/// A time as jiff knows it. A time beyond the year 9999 (any job can set one) becomes the nearest one that can be written.
+/// A time as jiff knows it. A time outside the years 0 to 9999 (any job can set one) becomes the nearest one that can be written.
 pub(super) fn timestamp(time: SystemTime) -> Timestamp {
-    Timestamp::try_from(time).unwrap_or(if time < SystemTime::UNIX_EPOCH {
-        Timestamp::MIN
-    } else {
-        Timestamp::MAX
-    })
+    /// 0000-01-01T00:00:00Z: RFC 3339 has no years before.
+    const YEAR_ZERO: Timestamp = Timestamp::constant(-62_167_219_200, 0);
+    let before_1970 = time < SystemTime::UNIX_EPOCH;
+    let nearest = if before_1970 { Timestamp::MIN } else { Timestamp::MAX };
+    Timestamp::try_from(time).unwrap_or(nearest).max(YEAR_ZERO)
 }
 
 /// `n thing` or `n things`.
@@ -121,7 +128,7 @@ pub(super) fn job(view: &JobView, list: &[Evidence], now: SystemTime) -> String 
         escape::text(&view.job.run_id),
         escape::text(&view.job.job),
         clock(view.since, now),
-        age(view.since, now),
+        elapsed(view.since, now),
     )
 }
 
@@ -155,21 +162,16 @@ pub(super) fn setback(result: &ActionResult) -> String {
     }
 }
 
-/// The age of a cache's newest file.
+/// The age of a cache's newest file: "3 d old".
 pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
-    cache.measure.as_ref()?.newest.map(|time| age(time, now))
+    cache.measure.as_ref()?.newest.map(|time| old(time, now))
 }
 
 /// What a plan would take or has taken: runner, rule, reason, age.
 pub(super) fn removal(action: &Action, now: SystemTime) -> String {
-    let age = newest(&action.cache, now).map(|age| format!("; newest file {age} old")).unwrap_or_default();
-    format!(
-        "{}, {}: {}{}",
-        escape::text(&action.runner.name),
-        escape::text(&action.cache.rule),
-        decision(&action.decision),
-        age.replace("in the future old", "dated in the future"),
-    )
+    let age = newest(&action.cache, now).map(|age| format!("; newest file {age}")).unwrap_or_default();
+    let (runner, rule) = (escape::text(&action.runner.name), escape::text(&action.cache.rule));
+    format!("{runner}, {rule}: {}{age}", decision(&action.decision))
 }
 
 #[cfg(test)]
@@ -183,7 +185,7 @@ mod tests {
             (0, "0 B"),
             (1023, "1023 B"),
             (1024, "1 KiB"),
-            ((1 << 20) - 1, "1.00 MiB"),
+            ((1 << 20) - 1, "1 MiB"),
             (300 << 20, "300 MiB"),
             (G - 1, "1.00 GiB"),
             (G + G / 2, "1.50 GiB"),
@@ -195,7 +197,6 @@ mod tests {
             (20_480 * G, "20.0 TiB"),
             (u64::MAX, "16777216 TiB"),
         ] {
-            let words = words.replace("1.00 MiB", "1 MiB");
             assert_eq!(size(bytes), words);
         }
     }
@@ -220,8 +221,11 @@ mod tests {
     fn times_that_nobody_can_live_to_see_are_bearable() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
-        assert_eq!(age(far, now), "in the future");
+        let distant = SystemTime::UNIX_EPOCH - Duration::from_secs(i64::MAX as u64);
+        assert_eq!(old(far, now), "dated in the future");
+        assert_eq!(elapsed(far, now), "0 s");
         assert_eq!(clock(far, now), "9999-12-30 22:00 UTC");
+        assert_eq!(clock(distant, now), "0000-01-01 00:00 UTC");
         assert_eq!(clock(now, now), "08:00 UTC");
         assert_eq!(clock(now - Duration::from_secs(86_400), now), "2027-01-14 08:00 UTC");
     }

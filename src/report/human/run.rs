@@ -127,7 +127,8 @@ fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut St
         screen.paragraph(out, Tone::Plain, &format!("  {}: ", escape::text(runner)), &why);
         for outcome in members {
             let cache = &outcome.action.cache;
-            let age = words::newest(cache, now).map(|age| format!("  (newest {age})")).unwrap_or_default();
+            let age =
+                words::newest(cache, now).map(|age| format!("  (newest file {age})")).unwrap_or_default();
             let _ = writeln!(out, "  {:>11}  {}{age}", words::cache_size(cache), escape::path(&cache.path));
         }
     }
@@ -158,8 +159,8 @@ mod tests {
 
         Kept  2 caches, 13.0 GiB
           runner-1: Worker pid 4711
-             12.0 GiB  /home/ci/runner-1/_work/app/app/target  (newest 2 min)
-             1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (newest 2 min)
+             12.0 GiB  /home/ci/runner-1/_work/app/app/target  (newest file 2 min old)
+             1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (newest file 2 min old)
 
         note: /opt/actions-runner* matches nothing
         ");
@@ -181,8 +182,8 @@ mod tests {
 
         Kept  2 caches, 13.0 GiB
           runner-1: Worker pid 4711
-             12.0 GiB  /home/ci/runner-1/_work/app/app/target  (newest 2 min)
-             1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (newest 2 min)
+             12.0 GiB  /home/ci/runner-1/_work/app/app/target  (newest file 2 min old)
+             1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (newest file 2 min old)
 
         note: /opt/actions-runner* matches nothing
         ");

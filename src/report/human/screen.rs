@@ -152,11 +152,11 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
 
 /// Escapes a name and shortens it to `width` columns by taking out its middle: what tells one runner or path from the next
 /// stands at its end.
-pub(in crate::report) fn fit(name: &str, width: usize) -> String {
+pub(in crate::report) fn fit(name: impl AsRef<OsStr>, width: usize) -> String {
     const GAP: &str = "...";
-    let name = escape::text(name);
+    let name = escape::os(name.as_ref());
     if name.width() <= width {
-        return name.into_owned();
+        return name;
     }
     let room = width.saturating_sub(GAP.len());
     let tail_room = room.div_ceil(2);
@@ -181,6 +181,7 @@ fn take(chars: impl Iterator<Item = char>, width: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
 
     fn around(terminal: Option<u16>) -> Surroundings<'static> {
         Surroundings { terminal, ..Default::default() }
@@ -233,6 +234,7 @@ mod tests {
         assert_eq!(fit("build-farm-rack-12-runner-04", 16), "build-...nner-04");
         assert_eq!(fit("日本語日本語日本語", 10), "日...本語");
         assert_eq!(fit("a\nb", 12), r"a\nb");
+        assert_eq!(fit(OsStr::from_bytes(b"caf\xe9"), 12), r"caf\xe9", "no replacement character");
     }
 
     #[test]

@@ -34,9 +34,10 @@ fn headline(host: &HostStatus, screen: &Screen, out: &mut String) {
         .map(|state| screen.paint(state_tone(state), &format!("{} {state}", count(state))))
         .collect();
     let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
+    let gap = if screen.width() < 80 { "\n" } else { "  " };
     let _ = writeln!(
         out,
-        "{}  {}  {}{states}",
+        "{}  {}{gap}{}{states}",
         screen.paint(Tone::Heading, &escape::text(&host.host)),
         words::timestamp(host.time).strftime("%F %H:%M:%S UTC"),
         words::count(host.runners.len(), "runner"),
@@ -44,8 +45,11 @@ fn headline(host: &HostStatus, screen: &Screen, out: &mut String) {
 }
 
 fn disks(host: &HostStatus, screen: &Screen, out: &mut String) {
-    let bar = (screen.width().saturating_sub(68)).clamp(10, 30);
-    let mount = (screen.width() / 4).min(40);
+    // Below 80 columns the bar goes first: Use% says the same.
+    let (bar, mount) = match screen.width() {
+        width @ ..80 => (0, width / 5),
+        width => ((width - 68).clamp(10, 30), (width / 4).min(40)),
+    };
     let mut table = Table::new(
         [
             ("DISK", Align::Left),
@@ -75,7 +79,7 @@ fn guarded_disk(status: &FilesystemStatus, mount: usize, bar: usize) -> [Cell; 7
         _ => format!("{:.0}%", (1.0 - usage.inodes_free_ratio()) * 100.0),
     };
     [
-        Cell::plain(fit(&status.filesystem.mount.to_string_lossy(), mount)),
+        Cell::plain(fit(&status.filesystem.mount, mount)),
         Cell::new(tone, drawn(usage.used_percent(), bar)),
         Cell::new(tone, format!("{}%", usage.used_percent())),
         Cell::plain(words::size(usage.available_bytes)),
@@ -90,7 +94,7 @@ fn other_disk(disk: &Disk, mount: usize, bar: usize) -> [Cell; 7] {
     let used = u128::from(disk.total_bytes.saturating_sub(disk.available_bytes));
     let percent = (used * 100).div_ceil(u128::from(disk.total_bytes.max(1))) as u8;
     [
-        Cell::new(Tone::Faint, fit(&disk.mount.to_string_lossy(), mount)),
+        Cell::new(Tone::Faint, fit(&disk.mount, mount)),
         Cell::new(Tone::Faint, drawn(percent, bar)),
         Cell::new(Tone::Faint, format!("{percent}%")),
         Cell::new(Tone::Faint, words::size(disk.available_bytes)),
@@ -100,8 +104,11 @@ fn other_disk(disk: &Disk, mount: usize, bar: usize) -> [Cell; 7] {
     ]
 }
 
-/// `[######....]`. Anything above zero shows, and only a full disk fills the bar.
+/// `[######....]`. Anything above zero shows, and only a full disk fills the bar. Nothing without room.
 fn drawn(percent: u8, width: usize) -> String {
+    if width == 0 {
+        return String::new();
+    }
     let share = usize::from(percent.min(100)) * width;
     let filled = match percent {
         0 => 0,
@@ -171,8 +178,7 @@ fn caches_size(caches: &[Cache]) -> String {
 /// The age of the newest file in any cache.
 fn newest(caches: &[Cache], now: SystemTime) -> String {
     let newest = caches.iter().filter_map(|c| c.measure.as_ref()?.newest).max();
-    // "in the future" would widen the column for one file with a wrong date.
-    newest.map_or_else(|| "-".to_owned(), |t| if t > now { "future".into() } else { words::age(t, now) })
+    newest.map_or_else(|| "-".to_owned(), |t| now.duration_since(t).map_or("future".to_owned(), words::span))
 }
 
 /// Why a runner is in its state: its job, else the strongest evidence.
@@ -243,8 +249,10 @@ fn holders(host: &HostStatus) -> String {
         .holders
         .iter()
         .map(|h| {
-            let since =
-                h.since.map(|t| format!(", started {} ago", words::age(t, host.time))).unwrap_or_default();
+            let since = h
+                .since
+                .map(|t| format!(", started {} ago", words::elapsed(t, host.time)))
+                .unwrap_or_default();
             format!("{} (pid {}{since})", escape::text(&h.process), h.pid)
         })
         .collect();
@@ -381,7 +389,7 @@ mod tests {
 
     #[test]
     fn no_line_is_wider_than_the_screen() {
-        for width in [80, 100, 120, 200] {
+        for width in [60, 72, 80, 100, 120, 200] {
             let text = status(&samples::host(), &Screen::new(width, false));
             for line in text.lines() {
                 assert!(line.width() <= width, "{width}: {line}");

@@ -62,20 +62,13 @@ impl Table {
         self.render_header(screen, &widths, beside, out);
         for (cells, text) in &self.rows {
             let line = self.line(screen, &widths, cells);
-            let (room, indent) =
-                if beside { (screen.width() - left, left) } else { (screen.width() - UNDER, UNDER) };
-            let mut lines = if text.is_empty() { Vec::new() } else { wrap(text, room) }.into_iter();
-            match lines.next().filter(|_| beside) {
-                Some(first) => {
-                    let _ = writeln!(out, "{line}{:GAP$}{first}", "");
-                }
-                None => {
-                    let _ = writeln!(out, "{}", line.trim_end());
-                    if !text.is_empty() {
-                        lines = wrap(text, room).into_iter();
-                    }
-                }
-            }
+            let indent = if beside { left } else { UNDER };
+            let mut lines = wrap(text, screen.width() - indent).into_iter().filter(|line| !line.is_empty());
+            let first = if beside { lines.next() } else { None };
+            let _ = match first {
+                Some(first) => writeln!(out, "{line}{:GAP$}{first}", ""),
+                None => writeln!(out, "{}", line.trim_end()),
+            };
             for more in lines {
                 let _ = writeln!(out, "{:indent$}{more}", "");
             }
