@@ -14,7 +14,7 @@ use crate::report::progress::{ProgressLine, Tally};
 use crate::sys::process::Proc;
 use std::any::Any;
 use std::collections::BTreeMap;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
@@ -24,7 +24,10 @@ use std::time::{Duration, SystemTime};
 /// What is kept is told one by one to the journal, and as a sum at the end of the run to the file: on a busy host a sweep
 /// keeps much, and the file is small.
 pub(super) struct Narrator {
-    ledger: LedgerWriter,
+    /// Opened with the first entry: most hooks have none.
+    ledger: Option<LedgerWriter>,
+    state_dir: PathBuf,
+    proc: Proc,
     run: String,
     scope: Scope,
     /// The runner whose hook this is; none is a sweep's.
@@ -39,7 +42,9 @@ impl Narrator {
     pub(super) fn new(config: &Config, proc: &Proc, scope: Scope, runner: Option<&Runner>) -> Self {
         let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
-            ledger: LedgerWriter::new(&config.paths.state_dir, proc.boot_id().unwrap_or_default()),
+            ledger: None,
+            state_dir: config.paths.state_dir.clone(),
+            proc: proc.clone(),
             run: format!("{}-{:x}", std::process::id(), since.as_micros()),
             scope,
             runner: runner.cloned(),
@@ -55,8 +60,9 @@ impl Narrator {
         let stamp = RunStamp { id: self.run.clone(), scope: self.scope.clone(), sequence: self.sequence };
         let event = event.in_run(stamp);
         event.emit();
-        if let Some(record) = event.record(now()).filter(|record| record.deed != Deed::Kept) {
-            self.unwritten = match self.ledger.append(&record) {
+        if let Some(record) = event.record(now()).filter(|record| belongs_in_file(record.deed)) {
+            let open = || LedgerWriter::new(&self.state_dir, self.proc.boot_id().unwrap_or_default());
+            self.unwritten = match self.ledger.get_or_insert_with(open).append(&record) {
                 Written::All => None,
                 Written::Not(why) => Some(why),
             };
@@ -108,7 +114,7 @@ impl Drop for Narrator {
         if self.unwritten.is_none() {
             return;
         }
-        if let Written::Not(why) = self.ledger.flush() {
+        if let Some(Written::Not(why)) = self.ledger.as_mut().map(LedgerWriter::flush) {
             let level = match self.scope {
                 Scope::Sweep => tracing::Level::WARN,
                 Scope::Hook(_) => tracing::Level::DEBUG,
@@ -181,6 +187,12 @@ impl Witness for Narrator {
         let event = lock_event(error, self.runner.as_ref());
         self.tell(event);
     }
+}
+
+/// What is kept is summed up at the end of a run. A lease alone is a hook that had nothing to do, on the path that every job
+/// takes: the journal has it.
+fn belongs_in_file(deed: Deed) -> bool {
+    !matches!(deed, Deed::Kept | Deed::Lease)
 }
 
 /// The host lock was not obtained, by this runner's hook or by a sweep.
