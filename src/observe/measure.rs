@@ -36,7 +36,7 @@ use std::time::{Instant, SystemTime};
 /// How to walk.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Threads, the calling one included. PERFORMANCE: two; more help only on a cold cache.
+    /// Threads, the calling one included. Measured: two; more help only on a cold cache.
     pub threads: usize,
     /// How many of the largest files to list.
     pub largest: usize,

@@ -48,7 +48,7 @@ use walk::Walk;
 /// How to delete.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// Threads, the calling one included. PERFORMANCE: two.
+    /// Threads, the calling one included. Measured: two; more gain nothing.
     pub threads: usize,
     /// When to stop, in the middle of whatever is being done. The entry in work is finished.
     pub deadline: Option<Instant>,

