@@ -10,9 +10,12 @@ use std::ffi::OsString;
 use std::fs::File;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU32, Ordering};
 
-/// Every host's directory starts with this, followed by the pid of its test.
+/// Every host's directory starts with this, followed by the pid of its test and the host's number there: the next host of the
+/// same program may stand before the last one's end has been looked at.
 const PREFIX: &str = "dg-host-";
+static HOSTS: AtomicU32 = AtomicU32::new(0);
 
 /// The group of the unprivileged runners of a host; owns the run directory, as `disk-guard` does on a real one.
 pub(crate) const SHARED_GID: u32 = 12_000;
@@ -41,8 +44,12 @@ impl Host {
         let lock = machine::take();
         remove_leftovers();
         machine::wait_for_strangers();
-        let base = std::env::temp_dir().join(format!("{PREFIX}{}", std::process::id()));
-        std::fs::create_dir(&base).expect("the directory is new: only one host exists at a time");
+        let base = std::env::temp_dir().join(format!(
+            "{PREFIX}{}-{:04}",
+            std::process::id(),
+            HOSTS.fetch_add(1, Ordering::Relaxed)
+        ));
+        std::fs::create_dir(&base).expect("the directory is new: no two hosts share a name");
         let guard = Base(base.clone());
         for (directory, mode) in [
             ("", 0o755),
