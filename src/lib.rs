@@ -22,6 +22,7 @@
 //! | [`observe`] | effects that only read: filesystems, runners, processes, caches, locks, logs |
 //! | [`reclaim`] | the only code that renames or deletes what runners own |
 //! | [`run_dir`], [`lock`], [`lease`], [`tickets`] | what the guards of a host share |
+//! | [`capacity`] | what the host can run out of beside the space that caches take |
 //! | [`doctor`] | whether this host is set up so that the guard can work |
 //! | [`setup`] | wiring runners, and taking them out of service and back |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
@@ -61,6 +62,7 @@
 //! rewrite the runner's files: lying there must harm nobody else. Root takes roots from its own configuration only. Names
 //! from disk are escaped wherever a person, a terminal or a runner reads them.
 
+pub mod capacity;
 pub mod cli;
 pub mod commands;
 pub mod config;

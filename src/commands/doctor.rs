@@ -1,6 +1,7 @@
 //! `doctor`: each finding with its fix.
 
-use super::{Context, look, now, print, show};
+use super::{Context, look, now, print, show, status};
+use crate::capacity;
 use crate::cli::Command;
 use crate::config::{ConfigError, DEFAULT_PATH};
 use crate::doctor::{self, Patient};
@@ -8,12 +9,16 @@ use crate::model::{Check, CheckState};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::{human, json};
+use crate::setup::programs::Programs;
 use std::path::Path;
 
 /// Examines the host.
 pub(super) fn run(context: &Context, config: Option<&Path>, as_json: bool) -> Exit {
     let alive = look::alive(context);
+    let programs = Programs(&context.config.paths.programs);
+    let filesystems = status::judged(context, &alive.facts.filesystems);
     let patient = Patient {
+        capacity: &capacity::examine(&context.proc, programs, &alive.facts, &filesystems),
         config: &context.config,
         proc: &context.proc,
         facts: &alive.facts,

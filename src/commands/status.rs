@@ -1,10 +1,11 @@
 //! `status`: the host at a glance.
 
 use super::{Context, look, now, print, show};
+use crate::capacity;
 use crate::cycle::Preview;
 use crate::model::{
-    Action, Decision, FileId, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState, LockView,
-    RootMatches, RunnerStatus,
+    Action, Decision, FileId, Filesystem, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState,
+    LockView, RootMatches, RunnerStatus,
 };
 use crate::observe::caches::open_work;
 use crate::observe::host::Whose;
@@ -15,6 +16,7 @@ use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::RunDir;
+use crate::setup::programs::Programs;
 use std::collections::HashSet;
 use std::io::IsTerminal as _;
 use std::time::Duration;
@@ -46,21 +48,15 @@ fn collect(context: &Context) -> HostStatus {
     let (preview, run) = look::at(context, |_| Whose::Everybody);
     let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
-    let marks = &context.config.watermarks;
-    let filesystems: Vec<FilesystemStatus> = preview
-        .facts
-        .filesystems
-        .iter()
-        .map(|filesystem| FilesystemStatus {
-            level: pressure::level(&filesystem.usage, marks),
-            filesystem: filesystem.clone(),
-        })
-        .collect();
+    let filesystems = judged(context, &preview.facts.filesystems);
     let shown: HashSet<_> = filesystems.iter().map(|fs| fs.filesystem.mount.clone()).collect();
     let runners = (0..preview.facts.runners.len()).map(|index| runner(context, &preview, index)).collect();
     let mut notes = preview.facts.notes.clone();
     notes.extend(floors_out_of_reach(&preview, context));
+    let programs = Programs(&context.config.paths.programs);
+    let capacity = capacity::examine(&context.proc, programs, &preview.facts, &filesystems);
     HostStatus {
+        capacity,
         host: crate::observe::inventory::host_name(),
         time: now(),
         visibility: preview.facts.processes.visibility.clone(),
@@ -79,6 +75,16 @@ fn collect(context: &Context) -> HostStatus {
             .map(|(pattern, runners)| RootMatches { pattern, runners })
             .collect(),
     }
+}
+
+/// The filesystems against the configured watermarks.
+pub(super) fn judged(context: &Context, filesystems: &[Filesystem]) -> Vec<FilesystemStatus> {
+    let marks = &context.config.watermarks;
+    let status = |filesystem: &Filesystem| FilesystemStatus {
+        level: pressure::level(&filesystem.usage, marks),
+        filesystem: filesystem.clone(),
+    };
+    filesystems.iter().map(status).collect()
 }
 
 fn runner(context: &Context, preview: &Preview, index: usize) -> RunnerStatus {

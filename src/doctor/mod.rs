@@ -3,6 +3,7 @@
 //! Nothing is changed but for a probe in each work directory's own trash, made and removed at once. A thing that cannot be
 //! looked at is a warning, not a pass.
 
+mod capacity;
 mod filesystems;
 mod host;
 mod runners;
@@ -10,7 +11,7 @@ mod service;
 mod shared;
 
 use crate::config::Config;
-use crate::model::{Check, HostFacts};
+use crate::model::{Capacity, Check, HostFacts};
 use crate::sys::process::Proc;
 use std::time::SystemTime;
 
@@ -23,6 +24,8 @@ pub struct Patient<'a> {
     pub proc: &'a Proc,
     /// Who lives.
     pub facts: &'a HostFacts,
+    /// What the host can run out of.
+    pub capacity: &'a Capacity,
     /// How many runners each glob matched.
     pub root_matches: &'a [(String, usize)],
     /// The wall clock.
@@ -37,5 +40,6 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Check> {
     checks.extend(service::all(patient));
     checks.extend(runners::all(patient));
     checks.extend(filesystems::all(patient));
+    checks.extend(capacity::all(patient.capacity));
     checks
 }

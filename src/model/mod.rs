@@ -1,6 +1,7 @@
 //! The nouns. Plain data without effects: everything else imports these, these import std alone.
 
 mod cache;
+mod capacity;
 mod check;
 mod evidence;
 mod facts;
@@ -14,6 +15,9 @@ mod setup;
 mod status;
 
 pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
+pub use capacity::{
+    Capacity, CapacityFacts, ContainerStore, DeletedFile, Holding, Limit, RunnerGroup, Share, Stall,
+};
 pub use check::{Check, CheckState};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{

@@ -1,6 +1,6 @@
 //! The host at a glance, and the answer to "is it idle?".
 
-use super::{Cache, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner, Visibility};
+use super::{Cache, Capacity, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner, Visibility};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -23,6 +23,8 @@ pub struct HostStatus {
     pub other_disks: Vec<Disk>,
     /// One entry a runner.
     pub runners: Vec<RunnerStatus>,
+    /// What the host can run out of beside that.
+    pub capacity: Capacity,
     /// What people should know; not errors. May hold names from disk: escape before printing.
     pub notes: Vec<String>,
     /// How many runners each configured glob found.

@@ -157,9 +157,37 @@ pub(super) fn host() -> HostStatus {
             available_bytes: 37 * GIB,
         }],
         runners: vec![busy, idle, unknown, young, unguarded],
+        capacity: capacity(),
         notes: vec!["runner-9 vanished while it was looked at".into()],
         root_matches: vec![RootMatches { pattern: "/home/*/*runner*".into(), runners: 5 }],
     }
+}
+
+fn capacity() -> Capacity {
+    let group = RunnerGroup {
+        runner: "runner-1".into(),
+        group: "/system.slice/actions.runner.acme.runner-1.service".into(),
+        memory: Some(Share { used: 3 * GIB, of: 8 * GIB }),
+        memory_peak: Some(7 * GIB),
+        oom_kills: Some(0),
+        tasks: Some(Share { used: 40, of: 0 }),
+        forks_refused: None,
+    };
+    let deleted = DeletedFile {
+        pid: Pid(4242),
+        comm: "java".into(),
+        path: "/home/ci/\u{1b}[31mheap.bin".into(),
+        mount: "/home".into(),
+        bytes: 14 * GIB,
+    };
+    let facts = CapacityFacts {
+        files: Some(Share { used: 9_800, of: 10_000 }),
+        groups: vec![group],
+        deleted: vec![deleted],
+        ..CapacityFacts::default()
+    };
+    let disk = FilesystemStatus { filesystem: filesystem("/home", 234 * GIB, 213 * GIB), level: Level::High };
+    crate::capacity::verdict::judge(&facts, &[disk])
 }
 
 fn action(cache: Cache, runner: &Runner, decision: Decision) -> Action {

@@ -4,7 +4,7 @@ use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
 use super::{level_tone, notes, state_tone, words};
 use crate::model::{
-    Bearing, Cache, Coverage, Disk, FilesystemStatus, HostStatus, Liveness, RunnerStatus, Visibility,
+    Bearing, Cache, Coverage, Disk, FilesystemStatus, HostStatus, Level, Liveness, RunnerStatus, Visibility,
 };
 use crate::report::escape;
 use std::fmt::Write as _;
@@ -211,6 +211,14 @@ fn totals(host: &HostStatus, screen: &Screen, out: &mut String) {
         let text = format!("{}, deleted by the next sweep", words::size(host.trash_bytes));
         screen.paragraph(out, Tone::Plain, "Trash            ", &text);
     }
+    let tone =
+        if host.capacity.limits.iter().any(|l| l.level > Level::Ok) { Tone::Warn } else { Tone::Plain };
+    screen.paragraph(out, tone, "Limits           ", &escape::text(&host.capacity.verdict));
+    let held = host.capacity.holdings.iter().filter(|held| held.is_notable);
+    let held: Vec<_> = held.map(|held| escape::text(&held.said)).collect();
+    if !held.is_empty() {
+        screen.paragraph(out, Tone::Plain, "Beside caches    ", &held.join("; "));
+    }
     if host.lock.held {
         screen.paragraph(out, Tone::Plain, "Lock             ", &holders(host));
     }
@@ -311,6 +319,10 @@ mod tests {
         Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by
                          build-farm-frankfurt-rack-12-runner-04 (recent content), and 1 more runner
         Trash            1.20 GiB, deleted by the next sweep
+        Limits           the real limit: 9800 of 10000 open files of the whole host (`Too many open files in
+                         system`, ENFILE); also short: bytes of /home
+        Beside caches    java (pid 4242) holds 14.0 GiB of deleted files open on /home, the largest
+                         /home/ci/\x1b[31mheap.bin: df counts them, du cannot see them
         Lock             held by disk-guard (pid 77, started 3 s ago)
 
         visibility is partial: processes of uid 1002 are not readable: run as root. What cannot be seen
@@ -348,6 +360,12 @@ mod tests {
                          (busy), 4.00 GiB by build-farm-frankfurt-rack-12-runner-04
                          (recent content), and 1 more runner
         Trash            1.20 GiB, deleted by the next sweep
+        Limits           the real limit: 9800 of 10000 open files of the whole host
+                         (`Too many open files in system`, ENFILE); also short: bytes of
+                         /home
+        Beside caches    java (pid 4242) holds 14.0 GiB of deleted files open on /home,
+                         the largest /home/ci/\x1b[31mheap.bin: df counts them, du
+                         cannot see them
         Lock             held by disk-guard (pid 77, started 3 s ago)
 
         visibility is partial: processes of uid 1002 are not readable: run as root. What
@@ -380,6 +398,10 @@ mod tests {
         Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by build-farm-frankfurt-rack-12-runner-04
                          (recent content), and 1 more runner
         Trash            1.20 GiB, deleted by the next sweep
+        Limits           the real limit: 9800 of 10000 open files of the whole host (`Too many open files in system`, ENFILE); also short: bytes of
+                         /home
+        Beside caches    java (pid 4242) holds 14.0 GiB of deleted files open on /home, the largest /home/ci/\x1b[31mheap.bin: df counts them, du
+                         cannot see them
         Lock             held by disk-guard (pid 77, started 3 s ago)
 
         visibility is partial: processes of uid 1002 are not readable: run as root. What cannot be seen counts as in use.
@@ -414,7 +436,7 @@ mod tests {
         host.lock = LockView::default();
         host.trash_bytes = 0;
         host.root_matches = vec![RootMatches { pattern: "/opt/actions-runner*".into(), runners: 0 }];
-        insta::assert_snapshot!(status(&host, &Screen::new(80, false)), @"
+        insta::assert_snapshot!(status(&host, &Screen::new(80, false)), @r"
         ci-host-07  2026-03-04 14:25:10 UTC  0 runners
 
         DISK                     USE%  AVAILABLE      SIZE  IUSE%  LEVEL
@@ -426,6 +448,12 @@ mod tests {
                          `runners.roots`
 
         Reclaimable now  0 B
+        Limits           the real limit: 9800 of 10000 open files of the whole host
+                         (`Too many open files in system`, ENFILE); also short: bytes of
+                         /home
+        Beside caches    java (pid 4242) holds 14.0 GiB of deleted files open on /home,
+                         the largest /home/ci/\x1b[31mheap.bin: df counts them, du
+                         cannot see them
         ");
     }
 

@@ -3,6 +3,7 @@
 //! Sizes are bytes, times RFC 3339 in UTC, durations seconds. Text is exact. A path that is not UTF-8 stands escaped under
 //! its name and exact, in base64, under the same name with `_bytes`; that second field exists only then.
 
+mod capacity;
 mod check;
 mod doctor;
 mod ledger;

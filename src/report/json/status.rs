@@ -1,5 +1,6 @@
 //! `status --json`.
 
+use super::capacity::CapacityDoc;
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
 use crate::model::{
     Cache, Coverage, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, RootMatches, RunnerStatus,
@@ -18,6 +19,7 @@ struct Doc<'a> {
     filesystems: Vec<FilesystemDoc<'a>>,
     other_disks: Vec<DiskDoc<'a>>,
     runners: Vec<RunnerDoc<'a>>,
+    capacity: CapacityDoc<'a>,
     root_matches: Vec<MatchesDoc<'a>>,
     notes: &'a [String],
 }
@@ -215,6 +217,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             filesystems: host.filesystems.iter().map(FilesystemDoc::new).collect(),
             other_disks: host.other_disks.iter().map(DiskDoc::new).collect(),
             runners: host.runners.iter().map(RunnerDoc::new).collect(),
+            capacity: CapacityDoc::new(&host.capacity),
             root_matches: host.root_matches.iter().map(MatchesDoc::new).collect(),
             notes: &host.notes,
         },
@@ -349,6 +352,66 @@ mod tests {
               "blocked_bytes": 0
             }
           ],
+          "capacity": {
+            "verdict": "the real limit: 9800 of 10000 open files of the whole host (`Too many open files in system`, ENFILE); also short: bytes of /home",
+            "limits": [
+              {
+                "resource": "files",
+                "subject": null,
+                "used_ratio": 0.98,
+                "level": "critical",
+                "said": "9800 of 10000 open files of the whole host (`Too many open files in system`, ENFILE)",
+                "advice": "raise fs.file-max; a process's own limit (EMFILE) is another one: LimitNOFILE= of the runner's unit"
+              },
+              {
+                "resource": "bytes",
+                "subject": "/home",
+                "used_ratio": 0.9103,
+                "level": "high",
+                "said": "92 % of the bytes of /home are used, 21.0 GiB available",
+                "advice": "disk-guard plan shows what would go"
+              },
+              {
+                "resource": "group-memory",
+                "subject": "runner-1",
+                "used_ratio": 0.375,
+                "level": "ok",
+                "said": "3.0 GiB of the 8.0 GiB that runner-1's own control group may have (peak 7.0 GiB), whatever the host has",
+                "advice": "raise MemoryMax= of the runner's unit, or build with fewer jobs"
+              },
+              {
+                "resource": "inodes",
+                "subject": "/home",
+                "used_ratio": 0.12,
+                "level": "ok",
+                "said": "880 of 1000 inodes of /home are left, beside 21.0 GiB of bytes (without inodes: `No space left on device` all the same)",
+                "advice": "disk-guard plan; caches of many small files go first"
+              }
+            ],
+            "holdings": [
+              {
+                "kind": "deleted-files",
+                "subject": "java (pid 4242)",
+                "bytes": 15032385536,
+                "reclaimable_bytes": null,
+                "said": "java (pid 4242) holds 14.0 GiB of deleted files open on /home, the largest /home/ci/\u001b[31mheap.bin: df counts them, du cannot see them",
+                "advice": "the space comes back when pid 4242 closes them or ends"
+              }
+            ],
+            "groups": [
+              {
+                "runner": "runner-1",
+                "group": "/system.slice/actions.runner.acme.runner-1.service",
+                "memory_bytes": 3221225472,
+                "memory_limit_bytes": 8589934592,
+                "memory_peak_bytes": 7516192768,
+                "oom_kills": 0,
+                "tasks": 40,
+                "tasks_limit": null,
+                "forks_refused": null
+              }
+            ]
+          },
           "root_matches": [
             {
               "root": "/home/*/*runner*",
