@@ -1,6 +1,7 @@
 //! A hostile process: one action of `tests/standin/attack.rs`, over and over, until it is dropped.
 
-use crate::kit::{standin, until};
+use crate::kit::{Holder, standin, until};
+use crate::scene::HOSTILE;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::os::unix::process::CommandExt as _;
 use std::path::Path;
@@ -64,4 +65,11 @@ impl Drop for Attacker {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A process of the attacker's that does nothing but hold.
+pub(crate) fn hold(what: &str, path: &Path) -> Holder {
+    let mut command = Command::new(standin());
+    command.args(["hold", what]).arg(path).current_dir("/").uid(HOSTILE.0).gid(HOSTILE.1);
+    Holder::run(&mut command)
 }

@@ -1,6 +1,6 @@
 //! More and more of something, planted before a run or added while it is at work.
 
-use crate::attacker::Attacker;
+use crate::attacker::{Attacker, hold};
 use crate::kit::{needs_root, plant_cache};
 use crate::scene::{DAY, HOSTILE, Scene, bounded};
 use std::fs;
@@ -115,4 +115,28 @@ fn thousands_of_directories_that_cannot_be_read_are_told_in_a_few_lines() {
     ran.assert_modest();
     let notes = ran.run.expect_code(&[0, 20]).report().0["notes"].as_array().expect("a list").len();
     assert!((1..100).contains(&notes), "{notes} notes");
+}
+
+#[test]
+fn handles_of_directories_too_deep_to_be_named_cost_a_bounded_look() {
+    if !needs_root("looks at another user's processes") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    // Nobody's business: in no runner, and any user of the host can do it.
+    let place = scene.host.runners().join("elsewhere");
+    fs::create_dir(&place).expect("a directory");
+    scene.hostile.own(&place);
+    let few = hold("deep-20", &place);
+    scene.sweep();
+    drop(few);
+    // More than anybody climbs from: what is not placed may be anywhere, so it protects; and the look ends.
+    let many = hold("deep-200", &place);
+    let control = scene.control();
+    let ran = bounded(&scene.host.call(&["sweep", "--json"]));
+    ran.assert_modest();
+    let report = ran.run.expect_code(&[0, 20]).report();
+    assert!(report.evidence(&control).contains("visibility"), "{:#}", report.0);
+    drop(many);
+    assert_eq!(scene.sweep().outcome(&control), "removed");
 }

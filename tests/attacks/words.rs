@@ -1,24 +1,15 @@
 //! What is forged and what is said: leases, tickets, requests, locks, environment, mappings, names.
 
-use crate::attacker::Attacker;
-use crate::kit::{Canary, Holder, MIB, needs_root, parse_as_runner, process_state, standin};
+use crate::attacker::{Attacker, hold};
+use crate::kit::{Canary, MIB, needs_root, parse_as_runner, process_state};
 use crate::scene::{DAY, HOSTILE, Scene, bounded};
 use serde_json::json;
 use std::ffi::OsStr;
 use std::fs;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{MetadataExt as _, symlink};
-use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
-
-/// A process of the attacker's that does nothing but hold.
-fn hold(what: &str, path: &Path) -> Holder {
-    let mut command = Command::new(standin());
-    command.args(["hold", what]).arg(path).current_dir("/").uid(HOSTILE.0).gid(HOSTILE.1);
-    Holder::run(&mut command)
-}
 
 /// A lease on `root` in the name of a live process of the attacker's own, as the guard writes them, but for what `change` does.
 fn lease(root: &Path, worker: i32, change: impl FnOnce(&mut serde_json::Value)) -> (String, String) {
