@@ -139,6 +139,7 @@ pub(crate) fn bounded(call: &Call) -> Bounded {
         }
         if Instant::now() > deadline {
             let _ = child.kill();
+            let _ = child.wait();
             panic!("{:?} did not end within {TIME:?}", call.arguments);
         }
         std::thread::sleep(Duration::from_millis(1));
