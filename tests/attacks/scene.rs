@@ -125,6 +125,7 @@ impl Bounded {
 
 /// Runs the guard with few descriptors and measures it. Panics when it does not end in time.
 #[track_caller]
+#[expect(clippy::zombie_processes, reason = "wait4 waits for it, in `ended`")]
 pub(crate) fn bounded(call: &Call) -> Bounded {
     let mut arguments =
         vec![format!("--nofile={DESCRIPTORS}:{DESCRIPTORS}").into(), call.program.clone().into()];
