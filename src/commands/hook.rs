@@ -15,7 +15,7 @@ use crate::config::{Config, OnExhausted};
 use crate::cycle::{Cycle, Role};
 use crate::lock::{LockError, SharedLock};
 use crate::model::ledger::Scope;
-use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner};
+use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner, WorkDir};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
 use crate::observe::{processes, runners};
@@ -28,6 +28,7 @@ use crate::report::journal::{self, Sink};
 use crate::run_dir::{Records, RunDir};
 use crate::setup::state::{Kept, StateDir};
 use crate::sys::deadline::Watchdog;
+use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::{lease, report::escape};
 use std::cell::RefCell;
@@ -178,6 +179,10 @@ struct Started<'a> {
     narrator: RefCell<Narrator>,
 }
 
+fn unreadable(work: &WorkDir, error: &std::io::Error) -> String {
+    format!("the work directory {} cannot be examined: {error}", escape::path(&work.path))
+}
+
 impl Started<'_> {
     fn tell(&self, event: Event) {
         self.narrator.borrow_mut().tell(event);
@@ -195,24 +200,23 @@ impl Started<'_> {
             Err(error) => return self.without_lock(&run, lease, &error),
         }
         self.tell_of_lease();
-        self.keep_spare();
-        if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
+        // A runner that has never worked has nothing to be judged by yet.
+        let Some(work) = self.own.runner.work_dir() else { return Ok(Exit::Done) };
+        let dir = open_work(work).map_err(|error| unreadable(work, &error))?;
+        // For the day when no inode is left; when that day has come, a claim goes without.
+        let _ = Trash::open_or_make(&dir, work.owner).and_then(|trash| trash.keep_spare());
+        if self.level_of(work, &dir)? == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
     }
 
-    /// How full the work directory's filesystem is. A runner that has never worked has nothing to be judged by yet.
+    /// How full the work directory's filesystem is.
     fn level(&self) -> Result<Level, Fault> {
         let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
-        let unreadable =
-            |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
-        let usage = open_work(work).and_then(|dir| dir.usage()).map_err(unreadable)?;
-        Ok(pressure::level(&usage, &self.config.watermarks))
+        self.level_of(work, &open_work(work).map_err(|error| unreadable(work, &error))?)
     }
 
-    /// For the day when no inode is left; when that day has come, a claim goes without.
-    fn keep_spare(&self) {
-        if let Some(work) = self.own.runner.work_dir() {
-            let _ = open_work(work).and_then(|dir| Trash::open_or_make(&dir, work.owner)?.keep_spare());
-        }
+    fn level_of(&self, work: &WorkDir, dir: &Dir) -> Result<Level, Fault> {
+        let usage = dir.usage().map_err(|error| unreadable(work, &error))?;
+        Ok(pressure::level(&usage, &self.config.watermarks))
     }
 
     /// The lease of this job; none for a runner that was named by hand.

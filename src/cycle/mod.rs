@@ -39,6 +39,13 @@ use std::time::{Duration, Instant, SystemTime};
 /// as fast as it is emptied.
 const MAX_ROUNDS: usize = 64;
 
+/// So many of them may be spent on trash that appeared meanwhile. Whoever keeps adding to the trash of one runner would keep
+/// the caches of all others otherwise.
+const MAX_GIVING_WAY: usize = 16;
+
+/// Trash of one work directory that one run deletes, and tells of. Claims make a few dozen at most; a flood waits for the next.
+const MAX_TRASH: usize = 4096;
+
 /// Told of everything as it happens: the journal, and progress on a terminal.
 pub trait Witness {
     /// A filesystem is under pressure and will be acted on.
@@ -373,8 +380,11 @@ struct State {
     kept: Vec<Action>,
     /// Paths whose story has ended: whatever lies there now is the next run's.
     dealt_with: HashSet<PathBuf>,
-    /// Trash that this run has tried to delete, by work directory and name.
-    tried_trash: HashSet<(FileId, std::ffi::OsString)>,
+    /// Trash that this run has tried to delete: by work directory, the names in its trash, and the paths of what was claimed
+    /// in its own place.
+    tried_trash: HashMap<FileId, HashSet<PathBuf>>,
+    /// How often it has given way to trash that others had made since its look.
+    gave_way: usize,
     /// Whether a hook has come to the siblings.
     beyond_own: bool,
     /// Whether a sweep has applied the rules' age and size limits.
@@ -384,6 +394,10 @@ struct State {
 }
 
 impl State {
+    fn has_tried(&self, work: FileId, trash: &Path) -> bool {
+        self.tried_trash.get(&work).is_some_and(|tried| tried.len() >= MAX_TRASH || tried.contains(trash))
+    }
+
     fn limits_are_due(&self, actor: &Actor) -> bool {
         matches!(actor, Actor::Sweep) && !self.limits_applied
     }

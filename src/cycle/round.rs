@@ -1,6 +1,6 @@
 //! One round of a run: look, plan, claim, delete.
 
-use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
+use super::{Cycle, CycleError, MAX_GIVING_WAY, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
     Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
@@ -17,6 +17,7 @@ use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
 use crate::reclaim::remove_tree::{Extent, Options, Progress, remove_tree};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
+use rustix::process::{Resource, getrlimit};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
@@ -72,23 +73,25 @@ impl Cycle<'_> {
         state.kept =
             plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
 
-        let leftovers = facts.runners.iter().any(|runner| !runner.leftovers.is_empty());
-        if plan.removals().next().is_none() && !leftovers {
+        if plan.removals().next().is_none() && untried_leftovers(&facts, state).next().is_none() {
             // A hook's own caches do not suffice: on to the siblings, if it has not looked at them yet.
             let goes_on = matches!(self.actor, Role::Hook { .. }) && !state.beyond_own;
             state.beyond_own = true;
             return Ok(if goes_on { Next::Round } else { Next::Done });
         }
         let lock = self.exclusive()?;
-        if self.newly_claimed(&facts, state) {
+        if state.gave_way < MAX_GIVING_WAY && self.newly_claimed(&facts, state) {
+            state.gave_way += 1;
             return Ok(Next::Round);
         }
-        let leftovers = self.open_leftovers(&facts);
+        // Seen under the lock, so that no claim is under way that might still put it back.
+        let leftovers: Vec<Leftover<'_>> =
+            untried_leftovers(&facts, state).filter(Leftover::is_there).collect();
         let mut taken = Vec::new();
-        let mut is_stale = false;
+        let mut is_cut_short = false;
         for action in plan.removals() {
-            is_stale = looked.elapsed() > config.hook.lock_wait / 2;
-            if is_stale {
+            is_cut_short = looked.elapsed() > config.hook.lock_wait / 2 || taken.len() >= most_claims();
+            if is_cut_short {
                 break;
             }
             let doubt = Doubt { look: &look, facts: &facts, actor, rules: &rules, lineage: &lineage };
@@ -97,9 +100,15 @@ impl Cycle<'_> {
             }
         }
         drop(lock);
-        state.limits_applied |= !is_stale;
-        for (dir, name, path) in leftovers {
-            self.delete_trash(&dir, &name, &path, state);
+        state.limits_applied |= !is_cut_short;
+        for leftover in leftovers {
+            if state.has_tried(leftover.work.id, leftover.below) {
+                continue;
+            }
+            if let Some((parent, name)) = leftover.open() {
+                self.delete_trash(&parent, name, &leftover.work.path.join(leftover.below), state);
+            }
+            state.tried_trash.entry(leftover.work.id).or_default().insert(leftover.below.to_owned());
         }
         for tree in taken {
             self.delete(tree, state);
@@ -207,10 +216,21 @@ impl Cycle<'_> {
             let works = self.works_in_reach(&discovery.runners);
             works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
-        for (work, trash, name) in found {
-            let path = work.path.join(".disk-guard/trash").join(&name);
-            self.delete_trash(trash.dir(), &name, &path, state);
-            state.tried_trash.insert((work.id, name));
+        for (work, name) in found {
+            let tried = Path::new(&name);
+            if state.has_tried(work.id, tried) {
+                continue;
+            }
+            // Opened one after the other: there may be more of them than a process may have files open.
+            if let Some(trash) = trash_of(work) {
+                self.delete_trash(
+                    trash.dir(),
+                    &name,
+                    &work.path.join(".disk-guard/trash").join(&name),
+                    state,
+                );
+            }
+            state.tried_trash.entry(work.id).or_default().insert(tried.to_owned());
         }
         Ok(())
     }
@@ -241,24 +261,6 @@ impl Cycle<'_> {
             .collect()
     }
 
-    /// Opens what was claimed in its own place and not deleted. Under the lock, so that no claim is under way.
-    fn open_leftovers(&self, facts: &HostFacts) -> Vec<(Dir, OsString, std::path::PathBuf)> {
-        let mut found = Vec::new();
-        for runner in &facts.runners {
-            let Some(work) = runner.runner.work_dir() else { continue };
-            let Ok(dir) = open_work(work) else { continue };
-            for below in &runner.leftovers {
-                let parent = dir.descend(below.parent().unwrap_or(Path::new(".")));
-                if let (Ok(parent), Some(name)) = (parent, below.file_name())
-                    && parent.status_of(name).is_ok_and(|status| status.is_dir())
-                {
-                    found.push((parent, name.to_owned(), work.path.join(below)));
-                }
-            }
-        }
-        found
-    }
-
     fn delete_trash(&mut self, parent: &Dir, name: &OsStr, path: &Path, state: &mut State) {
         let progress = Arc::new(Progress::default());
         let sizing = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
@@ -283,14 +285,45 @@ impl Cycle<'_> {
 }
 
 /// The entries of one work directory's trash that this run has not tried to delete yet.
-fn untried<'w>(work: &'w WorkDir, state: &State) -> Vec<(&'w WorkDir, Trash, OsString)> {
-    let opened = open_work(work).and_then(|dir| Trash::open(&dir, work.owner));
-    let Ok(Some(trash)) = opened else { return Vec::new() };
-    let names = trash.entries().unwrap_or_default();
-    let fresh = names.into_iter().filter(|name| !state.tried_trash.contains(&(work.id, name.clone())));
-    fresh
-        .filter_map(|name| Some((work, Trash::open(&open_work(work).ok()?, work.owner).ok()??, name)))
-        .collect()
+fn untried<'w>(work: &'w WorkDir, state: &State) -> Vec<(&'w WorkDir, OsString)> {
+    let names = trash_of(work).and_then(|trash| trash.entries().ok()).unwrap_or_default();
+    let fresh = names.into_iter().filter(|name| !state.has_tried(work.id, Path::new(name)));
+    fresh.map(|name| (work, name)).collect()
+}
+
+fn trash_of(work: &WorkDir) -> Option<Trash> {
+    open_work(work).and_then(|dir| Trash::open(&dir, work.owner)).ok().flatten()
+}
+
+/// What was claimed in its own place and not deleted.
+struct Leftover<'f> {
+    work: &'f WorkDir,
+    below: &'f Path,
+}
+
+impl<'f> Leftover<'f> {
+    /// The directory that holds it, and its name there. Opened when it is needed: there may be thousands.
+    fn open(&self) -> Option<(Dir, &'f OsStr)> {
+        let above = self.below.parent().unwrap_or(Path::new("."));
+        let parent = open_work(self.work).and_then(|dir| dir.descend(above)).ok()?;
+        Some((parent, self.below.file_name()?))
+    }
+
+    fn is_there(&self) -> bool {
+        self.open().is_some_and(|(parent, name)| parent.status_of(name).is_ok_and(|status| status.is_dir()))
+    }
+}
+
+fn untried_leftovers<'f>(facts: &'f HostFacts, state: &State) -> impl Iterator<Item = Leftover<'f>> {
+    let all = facts.runners.iter().filter_map(|runner| Some((runner.runner.work_dir()?, &runner.leftovers)));
+    let all = all.flat_map(|(work, leftovers)| leftovers.iter().map(move |below| Leftover { work, below }));
+    all.filter(|leftover| !state.has_tried(leftover.work.id, leftover.below))
+}
+
+/// How many caches one round claims: each holds three descriptors until it is deleted, of all that this process may have.
+fn most_claims() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(1, 128)
 }
 
 /// The second look, under the lock: what would speak against this cache if it were planned now.

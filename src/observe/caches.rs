@@ -20,6 +20,12 @@ const CHECKOUT_DEPTH: usize = 2;
 /// How a file called `CACHEDIR.TAG` has to begin (the Cache Directory Tagging Specification).
 const CACHEDIR_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
+/// What was claimed in its own place and is dealt with in one look. An honest host has a handful; more is planted, and waits.
+const MAX_LEFTOVERS: usize = 4096;
+
+/// What could not be read is told so many times for one work directory: its owner can close any number of directories.
+const MAX_NOTES: usize = 16;
+
 /// The rules' name globs, compiled.
 #[derive(Debug)]
 pub struct Matcher<'a> {
@@ -71,7 +77,7 @@ pub struct Found {
 pub fn find(work: &WorkDir, rules: &[CacheRule], deadline: Instant) -> io::Result<Found> {
     let dir = open_work(work)?;
     let matcher = Matcher::new(rules);
-    let mut found = Found::default();
+    let (mut found, mut unread) = (Found::default(), 0);
     let mut walk = WalkDir::new(&work.path)
         .min_depth(1)
         .max_depth(CHECKOUT_DEPTH + matcher.max_depth())
@@ -86,7 +92,10 @@ pub fn find(work: &WorkDir, rules: &[CacheRule], deadline: Instant) -> io::Resul
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                found.notes.push(format!("looking for caches: {error}"));
+                unread += 1;
+                if unread <= MAX_NOTES {
+                    found.notes.push(format!("looking for caches: {error}"));
+                }
                 continue;
             }
         };
@@ -97,11 +106,16 @@ pub fn find(work: &WorkDir, rules: &[CacheRule], deadline: Instant) -> io::Resul
             walk.skip_current_dir();
         } else if is_claimed_beside(entry.file_name()) {
             walk.skip_current_dir();
-            found.leftovers.extend(entry.path().strip_prefix(&work.path).map(Path::to_owned));
+            if found.leftovers.len() < MAX_LEFTOVERS {
+                found.leftovers.extend(entry.path().strip_prefix(&work.path).map(Path::to_owned));
+            }
         } else if let Some(cache) = recognise(&dir, work, &entry, &matcher) {
             walk.skip_current_dir();
             found.caches.push(cache);
         }
+    }
+    if let Some(more @ 1..) = unread.checked_sub(MAX_NOTES) {
+        found.notes.push(format!("looking for caches: {}: {more} more like these", work.path.display()));
     }
     found.caches.sort_by(|a, b| a.below_work.cmp(&b.below_work));
     Ok(found)

@@ -18,6 +18,9 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
 
+/// What was moved by mistake and cannot have its place back lies beside it under a name that begins so.
+const RETURNED: &str = "returned-by-disk-guard-";
+
 /// What a claim came to.
 #[derive(Debug)]
 pub enum Claim {
@@ -142,25 +145,36 @@ impl Place {
         if doubts.is_empty() && changed.is_none() {
             return Ok(());
         }
-        match (self.put_back(into, target), changed) {
-            (PutBack::Done, Some(reason)) => Err(Claim::Changed(reason)),
+        match (self.put_back(into, target, &self.name), changed) {
             (PutBack::Done, None) => Err(Claim::Restored(doubts)),
-            (PutBack::Gone, _) => Ok(()),
+            (PutBack::Done, Some(reason)) => Err(Claim::Changed(reason)),
+            // Its runner has begun anew in its place, or has fenced it off: then it is trash for good.
+            (PutBack::Failed, None) => Ok(()),
+            // Not what was planned is not trash, whatever stands in its place by now.
+            (PutBack::Failed, Some(reason)) => {
+                let beside = unique(RETURNED);
+                match self.put_back(into, target, &beside) {
+                    PutBack::Done => {
+                        Err(Claim::Changed(format!("{reason}; it lies beside as {}", beside.display())))
+                    }
+                    PutBack::Failed => Err(Claim::Changed(reason)),
+                }
+            }
         }
     }
 
-    /// Puts the tree back, unless its runner has begun anew in its place or has fenced it off: then it is trash for good.
-    fn put_back(&self, from: &Dir, name: &OsStr) -> PutBack {
-        match renameat_with(from, name, &self.parent, &self.name, RenameFlags::NOREPLACE) {
+    /// Puts the tree back under this name, unless something has it.
+    fn put_back(&self, from: &Dir, name: &OsStr, back: &OsStr) -> PutBack {
+        match renameat_with(from, name, &self.parent, back, RenameFlags::NOREPLACE) {
             Ok(()) => PutBack::Done,
-            Err(_) => PutBack::Gone,
+            Err(_) => PutBack::Failed,
         }
     }
 }
 
 enum PutBack {
     Done,
-    Gone,
+    Failed,
 }
 
 fn compare(found: &Status, cache: &Cache) -> Result<(), String> {

@@ -178,9 +178,15 @@ fn make_new(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
     mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
     let dir = parent.descend(name)?;
     if nix::unistd::geteuid().is_root() && owner != Uid::ROOT {
-        // By handle: the runner's user may have put anything in the name's place meanwhile, but a directory that is not
-        // root's is not one that we have just made.
+        // By handle: the runner's user may have put anything in the name's place meanwhile. What is not root's is not what
+        // we have just made, nor is what holds something: that could be root's own, moved here to be given away.
         if dir.status()?.owner == Uid::ROOT {
+            if !dir.names(1)?.is_empty() {
+                let name = name.display();
+                return Err(io::Error::other(format!(
+                    "`{name}` was exchanged for another directory of root's"
+                )));
+            }
             fchown(&dir, Some(rustix::fs::Uid::from_raw(owner.0)), None)?;
         }
     }

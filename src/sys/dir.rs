@@ -121,18 +121,20 @@ impl Dir {
         Ok(Self(self.open_beneath(below, DIRECTORY)?))
     }
 
-    /// The same for a regular file, for reading. A FIFO, socket or device is refused without being waited for.
+    /// The same for a regular file, for reading. A FIFO, socket or device is refused without being opened: a container's
+    /// root can leave device nodes in a work directory, and to open one may set it going (a watchdog, a tape).
     ///
     /// # Errors
     /// As [`Dir::descend`]; `InvalidInput` for what is no regular file.
     pub fn open_file<P: rustix::path::Arg>(&self, below: P) -> io::Result<File> {
-        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
-        let file = File::from(self.open_beneath(below, flags)?);
-        if file.metadata()?.is_file() {
-            Ok(file)
-        } else {
-            Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"))
+        // Looked at by a handle that opens nothing, then opened through that very handle: no name is read twice.
+        let handle = self.open_beneath(below, OFlags::PATH | OFlags::CLOEXEC)?;
+        if !stat_at(handle.as_fd(), c"", AtFlags::EMPTY_PATH)?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
+        let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        Ok(File::from(rustix::fs::open(link, flags, Mode::empty())?))
     }
 
     /// Reads at most `limit` bytes of a regular file beneath this directory.

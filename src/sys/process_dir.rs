@@ -22,12 +22,23 @@ pub const LINK_LIMIT: usize = 4096;
 /// it can be named; deeper still is nobody's working directory by accident.
 const CLIMB_LIMIT: usize = 1 << 17;
 
-/// A buffer for one link's text.
-pub type LinkBuffer = [MaybeUninit<u8>; LINK_LIMIT];
+/// As many levels as one openat(2) climbs: `../` for each within `PATH_MAX`.
+const STRIDE: usize = 1024;
+
+/// How often one [`LinkBuffer`] is climbed for. Each climb takes milliseconds, and any user can hold any number of directories that
+/// deep; no honest host has one. What is not climbed from stays hidden, which protects.
+const MOST_CLIMBS: u32 = 64;
+
+/// A buffer for one link's text, and how often more than a look at the link may be taken.
+#[derive(Debug)]
+pub struct LinkBuffer {
+    text: [MaybeUninit<u8>; LINK_LIMIT],
+    climbs_left: u32,
+}
 
 /// A fresh [`LinkBuffer`].
 pub fn link_buffer() -> LinkBuffer {
-    [MaybeUninit::uninit(); LINK_LIMIT]
+    LinkBuffer { text: [MaybeUninit::uninit(); LINK_LIMIT], climbs_left: MOST_CLIMBS }
 }
 
 /// A handle of a procfs.
@@ -115,7 +126,7 @@ impl ProcessDir {
     /// # Errors
     /// [`LookError`]; `Gone` also when only the link is absent (a kernel thread has no `exe`).
     pub fn link<'b>(&self, name: &CStr, buffer: &'b mut LinkBuffer) -> Result<&'b [u8], LookError> {
-        let length = match readlinkat_raw(&self.fd, name, &mut buffer[..]) {
+        let length = match readlinkat_raw(&self.fd, name, &mut buffer.text[..]) {
             Ok((text, _)) if text.len() < LINK_LIMIT => text.len(),
             // A text that fills the buffer may have been cut.
             Ok(_) | Err(Errno::NAMETOOLONG) => self.nearest_named(name, buffer)?,
@@ -123,24 +134,39 @@ impl ProcessDir {
         };
         // SAFETY: the kernel has just written so many bytes at the buffer's start.
         #[allow(unsafe_code)]
-        Ok(unsafe { std::slice::from_raw_parts(buffer.as_ptr().cast::<u8>(), length) })
+        Ok(unsafe { std::slice::from_raw_parts(buffer.text.as_ptr().cast::<u8>(), length) })
     }
 
     /// Climbs from the directory that a link leads to until one can be named, and writes its name; how long that is. What is
     /// no directory cannot be climbed from, and stays hidden.
     fn nearest_named(&self, name: &CStr, buffer: &mut LinkBuffer) -> Result<usize, LookError> {
-        let mut above = self.open_link(name).map_err(|_| self.error(Errno::NAMETOOLONG))?;
-        for _ in 0..CLIMB_LIMIT {
-            let up = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
-            above = openat(&above, c"..", up, Mode::empty()).map_err(|error| self.error(error))?;
+        let too_deep = || self.error(Errno::NAMETOOLONG);
+        buffer.climbs_left = buffer.climbs_left.checked_sub(1).ok_or_else(too_deep)?;
+        let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let mut below = openat(&self.fd, name, flags, Mode::empty()).map_err(|error| match error {
+            Errno::NOTDIR => too_deep(),
+            // Closed since its link was read.
+            error => self.error(error),
+        })?;
+        // By ever longer strides while what is reached cannot be named either, then by ever shorter ones: to ask for a name
+        // that is too long costs as much as a name of that length.
+        let (mut stride, mut lengthens, mut climbed) = (1, true, 0);
+        while climbed < CLIMB_LIMIT {
+            let above = openat(&below, "../".repeat(stride), flags, Mode::empty())
+                .map_err(|error| self.error(error))?;
             let own = format!("/proc/self/fd/{}", above.as_raw_fd());
-            match readlinkat_raw(CWD, own, &mut buffer[..]) {
-                Ok((text, _)) if text.len() < LINK_LIMIT => return Ok(text.len()),
-                Ok(_) | Err(Errno::NAMETOOLONG) => {}
+            match readlinkat_raw(CWD, own, &mut buffer.text[..]) {
+                Ok((text, _)) if text.len() < LINK_LIMIT && stride == 1 => return Ok(text.len()),
+                Ok((text, _)) if text.len() < LINK_LIMIT => lengthens = false,
+                Ok(_) | Err(Errno::NAMETOOLONG) => {
+                    climbed += stride;
+                    below = above;
+                }
                 Err(error) => return Err(self.error(error)),
             }
+            stride = if lengthens { (stride * 2).min(STRIDE) } else { (stride / 2).max(1) };
         }
-        Err(self.error(Errno::NAMETOOLONG))
+        Err(too_deep())
     }
 
     /// Which file a link leads to, and through which mount.

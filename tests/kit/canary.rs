@@ -64,7 +64,8 @@ impl Canary {
 }
 
 fn record(tree: &Path, below: &Path, entries: &mut BTreeMap<PathBuf, Entry>) {
-    let path = tree.join(below);
+    // Joining nothing would append a slash, through which a link is followed and a file is none.
+    let path = if below.as_os_str().is_empty() { tree.to_owned() } else { tree.join(below) };
     let Ok(metadata) = std::fs::symlink_metadata(&path) else { return };
     let content = if metadata.is_file() {
         std::fs::read(&path).unwrap_or_default()

@@ -1,11 +1,14 @@
-//! Holding one thing, in one way, until standard input ends: `hold cwd|deep|deep-open|root|open|map|flock|nothing [PATH]`.
+//! Holding one thing, in one way, until standard input ends: `hold cwd|deep|deep-open|deep-NUMBER|root|open|map|flock|nothing [PATH]`.
 //! Prints `holding` once it does.
 
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read as _;
 use std::num::NonZeroUsize;
+use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
@@ -14,6 +17,7 @@ enum Held {
     Nothing,
     File(#[expect(dead_code, reason = "held, not read")] File),
     Lock(#[expect(dead_code, reason = "held, not read")] nix::fcntl::Flock<File>),
+    Many(#[expect(dead_code, reason = "held, not read")] Vec<OwnedFd>),
 }
 
 pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
@@ -55,7 +59,11 @@ pub(crate) fn run(arguments: Vec<OsString>) -> ExitCode {
                 .map_err(|(_, error)| error)
                 .expect("the lock is free"),
         ),
-        _ => return usage(),
+        Some(what) => match what.strip_prefix("deep-").and_then(|number| number.parse().ok()) {
+            Some(number) => Held::Many(nest(&path, number)),
+            None => return usage(),
+        },
+        None => return usage(),
     };
     println!("holding");
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
@@ -75,6 +83,19 @@ fn descend(path: &Path) {
     }
 }
 
+/// Nests tens of thousands of directories below `path` and opens the innermost so many times.
+fn nest(path: &Path, handles: usize) -> Vec<OwnedFd> {
+    let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let mut dir = openat(CWD, path, flags, Mode::empty()).expect("the directory opens");
+    for _ in 0..30_000 {
+        let made = mkdirat(&dir, "d", Mode::RWXU);
+        assert!(matches!(made, Ok(()) | Err(Errno::EXIST)), "{made:?}");
+        let below = openat(&dir, "d", flags, Mode::empty()).expect("the next level opens");
+        dir = below;
+    }
+    (0..handles).map(|_| openat(&dir, ".", flags, Mode::empty()).expect("one more handle")).collect()
+}
+
 /// Maps one page of `file` for as long as the process lives; the descriptor may go.
 #[allow(unsafe_code, reason = "mmap has no safe form")]
 fn map(file: &File) {
@@ -86,7 +107,7 @@ fn map(file: &File) {
 
 fn usage() -> ExitCode {
     eprintln!(
-        "usage: runner-standin hold cwd|deep|deep-open|root|open|map|flock|nothing [PATH]; or be named Runner.Listener or Runner.Worker"
+        "usage: runner-standin hold cwd|deep|deep-open|deep-NUMBER|root|open|map|flock|nothing [PATH]; or be named Runner.Listener or Runner.Worker"
     );
     ExitCode::FAILURE
 }

@@ -1,0 +1,142 @@
+//! More and more of something, planted before a run or added while it is at work.
+
+use crate::attacker::{Attacker, hold};
+use crate::kit::{needs_root, plant_cache};
+use crate::scene::{DAY, HOSTILE, Scene, bounded};
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+#[test]
+fn a_tree_that_is_refilled_while_it_is_deleted_is_given_up_in_the_end() {
+    if !needs_root("sweeps what a hostile user refills") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    let tree = scene.doomed();
+    let mut attacker = Attacker::start(Some(HOSTILE), "refill", &[&tree]);
+    for _ in 0..2 {
+        scene.sweep();
+        attacker.assert_raced();
+    }
+    drop(attacker);
+    scene.sweep();
+    assert!(!tree.exists(), "left alone, it goes");
+}
+
+#[test]
+fn trash_that_is_added_to_all_the_time_keeps_nobodys_caches() {
+    if !needs_root("sweeps what a hostile user floods") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    let trash = scene.hostile.work.join(".disk-guard/trash");
+    let tree = scene.doomed();
+    // More than one look takes in, and each open at once would be more than a process may have open.
+    for number in 0..6_000 {
+        fs::create_dir_all(trash.join(format!("planted-{number}/tree"))).expect("a directory");
+    }
+    scene.hostile.own(&scene.hostile.work.join(".disk-guard"));
+    scene.sweep();
+    let mut attacker = Attacker::start(Some(HOSTILE), "flood", &[&trash, "slot-9-".as_ref()]);
+    scene.sweep();
+    attacker.assert_raced();
+    drop(attacker);
+    scene.sweep();
+    assert!(!tree.exists());
+}
+
+#[test]
+fn what_looks_like_a_claim_in_place_and_is_planted_by_the_thousand_goes_and_keeps_nobodys_caches() {
+    if !needs_root("sweeps what a hostile user floods") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    let checkout = scene.hostile.checkout("acme/widgets");
+    let bait = scene.bait("acme/widgets");
+    for number in 0..3_000 {
+        let planted = checkout.join(format!(".disk-guard-trash-1-{number}"));
+        fs::create_dir(&planted).expect("a directory");
+        fs::write(planted.join("file"), "x").expect("a file");
+    }
+    scene.hostile.own(&checkout);
+    assert_eq!(scene.sweep().outcome(&bait), "removed");
+    let mut attacker = Attacker::start(Some(HOSTILE), "flood", &[&checkout, ".disk-guard-trash-2-".as_ref()]);
+    scene.sweep();
+    attacker.assert_raced();
+    drop(attacker);
+    scene.sweep();
+    let left = fs::read_dir(&checkout).expect("it is there").flatten();
+    let left = left.filter(|entry| entry.file_name().as_encoded_bytes().starts_with(b".disk-guard-trash-1-"));
+    assert_eq!(left.count(), 0, "what was planted first has gone");
+}
+
+#[test]
+fn hundreds_of_caches_are_claimed_with_few_descriptors() {
+    if !needs_root("sweeps a hostile user's work directory") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    let checkout = scene.hostile.checkout("acme/widgets");
+    for number in 0..150 {
+        plant_cache(&checkout.join(format!("target-{number}")), 4096, 2 * DAY);
+    }
+    scene.hostile.own(&checkout);
+    let report = scene.sweep();
+    let removed = report.with_outcome("removed").len();
+    assert_eq!(removed, 151, "every one, and the innocent's: {:.4000}", format!("{:#}", report.0));
+}
+
+#[test]
+fn thousands_of_directories_that_cannot_be_read_are_told_in_a_few_lines() {
+    if !needs_root("closes directories of several users") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    let checkout = scene.hostile.checkout("acme/widgets");
+    for number in 0..20_000 {
+        let closed = checkout.join(format!("closed-{number}"));
+        fs::create_dir(&closed).expect("a directory");
+        fs::set_permissions(&closed, fs::Permissions::from_mode(0o000)).expect("it is ours");
+    }
+    scene.hostile.own(&checkout);
+    scene.sweep();
+    // Whom these permissions do stop: the hook of another runner's user.
+    let control = scene.control();
+    let root = scene.innocent.root.display().to_string();
+    let mut hook = scene.host.call(&["hook", "started", "--runner-root", &root]);
+    hook.user = scene.innocent.user;
+    let ran = bounded(&hook);
+    ran.assert_modest();
+    let run = ran.run.expect_code(&[0]);
+    assert!(!control.exists(), "its own goes: {}{}", run.stdout(), run.stderr());
+    let mut plan = scene.host.call(&["plan", "--json"]);
+    plan.user = scene.innocent.user;
+    let ran = bounded(&plan);
+    ran.assert_modest();
+    let notes = ran.run.expect_code(&[0, 20]).report().0["notes"].as_array().expect("a list").len();
+    assert!((1..100).contains(&notes), "{notes} notes");
+}
+
+#[test]
+fn handles_of_directories_too_deep_to_be_named_cost_a_bounded_look() {
+    if !needs_root("looks at another user's processes") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    // Nobody's business: in no runner, and any user of the host can do it.
+    let place = scene.host.runners().join("elsewhere");
+    fs::create_dir(&place).expect("a directory");
+    scene.hostile.own(&place);
+    let few = hold("deep-20", &place);
+    scene.sweep();
+    drop(few);
+    // More than anybody climbs from: what is not placed may be anywhere, so it protects; and the look ends.
+    let many = hold("deep-200", &place);
+    let control = scene.control();
+    let ran = bounded(&scene.host.call(&["sweep", "--json"]));
+    ran.assert_modest();
+    let report = ran.run.expect_code(&[0, 20]).report();
+    assert!(report.evidence(&control).contains("visibility"), "{:#}", report.0);
+    drop(many);
+    assert_eq!(scene.sweep().outcome(&control), "removed");
+}

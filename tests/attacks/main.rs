@@ -1,0 +1,26 @@
+//! Attacks on the guard as it is installed: root sweeps and hooks run the real binary while a hostile, unprivileged process does
+//! its worst in its own runner, on real filesystems.
+//!
+//! Every test asserts the same things beside its own: what is precious is untouched to the last timestamp, the run stays within
+//! bounds of time, memory, descriptors and output ([`scene::bounded`]), and in the very same run the cache of an innocent
+//! runner is reclaimed ([`scene::Scene::sweep`]), so that nothing here holds because nothing was done.
+//!
+//! | file | attacks by |
+//! |---|---|
+//! | `swaps` | exchanging directories for links and for each other while they are looked at, claimed and deleted |
+//! | `mounts` | mounting inside, under and over |
+//! | `shapes` | trees that are too deep, wide, large, strange or stubborn |
+//! | `floods` | more and more of something, also while it is being deleted |
+//! | `words` | what is forged and what is said: leases, tickets, locks, environment, names |
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
+#[path = "../kit/mod.rs"]
+mod kit;
+
+mod attacker;
+mod floods;
+mod mounts;
+mod scene;
+mod shapes;
+mod swaps;
+mod words;
