@@ -12,9 +12,13 @@
 //! what that look may miss by being none is what hosts with hidden Workers and unwritten leases are for.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
+#[path = "../kit/mod.rs"]
+mod kit;
+
 mod exhaustive;
 mod mutation;
 mod promises;
 mod protocol;
+mod replay;
 mod state;
 mod step;

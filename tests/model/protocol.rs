@@ -17,6 +17,8 @@ pub(crate) struct Host {
     pub(crate) opaque: [bool; RUNNERS],
     /// Runners whose lease cannot be written: the process table alone tells of the Worker.
     pub(crate) leaseless: [bool; RUNNERS],
+    /// Runners that have a cache.
+    pub(crate) cached: [bool; RUNNERS],
     /// Jobs, by runner.
     pub(crate) jobs: [u8; RUNNERS],
     /// The guards.
@@ -48,6 +50,7 @@ impl Host {
             hidden: [false; RUNNERS],
             opaque: [false; RUNNERS],
             leaseless: [false; RUNNERS],
+            cached: [true; RUNNERS],
             jobs: [1; RUNNERS],
             guards: [Role::Sweep; GUARDS],
             rounds: 1,
@@ -67,7 +70,7 @@ impl Host {
             of.iter().all(|one| *one == of[0])
         }
         let of_runners = same(self.guarded) && same(self.hidden) && same(self.opaque);
-        let of_jobs = same(self.leaseless) && same(self.jobs);
+        let of_jobs = same(self.leaseless) && same(self.cached) && same(self.jobs);
         of_runners && of_jobs && self.guards.iter().all(|role| *role == Role::Sweep)
     }
 
@@ -129,7 +132,7 @@ impl Host {
             // The guard's steps.
             Job::Relieving => {}
             Job::Running => {
-                if it.place.is_none() {
+                if it.place.is_none() && self.cached[runner] {
                     steps.push(Step::Build(runner));
                 }
                 steps.push(Step::EndLease(runner));
@@ -303,7 +306,7 @@ impl Host {
                     && state.guards[g].listed_slot
                 {
                     let other = &mut state.guards[1 - g];
-                    other.slot = Slot::Empty;
+                    other.slot = Slot::Gone;
                     state.broken.unsettled |= other.at.may_put_back();
                     state.runners[usize::from(other.target)].removed += 1;
                 }
@@ -484,11 +487,11 @@ impl Model for Host {
             job: Job::None,
             jobs: self.jobs[runner],
             lease: false,
-            place: Some(0),
+            place: self.cached[runner].then_some(0),
             trash: 0,
             aside: 0,
             removed: 0,
-            made: 1,
+            made: u8::from(self.cached[runner]),
         };
         vec![State {
             runners: std::array::from_fn(runner),
