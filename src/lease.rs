@@ -41,7 +41,8 @@ fn root_of_name(name: &str) -> Option<FileId> {
     Some(FileId { dev: parts.next()??, ino: parts.next()?? })
 }
 
-/// Writes a lease. The caller holds the host lock SHARED, or has waited for it in vain and fenced its trash instead.
+/// Writes a lease. The caller holds the host lock SHARED, or has waited for it in vain and
+/// fences its runner off next: a claim for which that comes too early sees the lease.
 ///
 /// # Errors
 /// [`RunDirError`].

@@ -53,7 +53,8 @@
 //! holds the lock exclusively, looks at leases and Workers, and renames. So a cache is claimed before its runner's job
 //! begins, and that job builds cold, or not at all. A hook that cannot get the lock in time does not let its job begin before
 //! it has fenced its trash off: a claim that was suspended in the middle then fails, because it renames into a directory that
-//! is gone (see [`reclaim::trash`]).
+//! is gone (see [`reclaim::trash`]). Before it fences it leaves its lease: a claim that the fence came too early for sees that.
+//! `tests/model` goes through every order in which all of this can happen.
 //!
 //! # Threats
 //!

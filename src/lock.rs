@@ -4,12 +4,19 @@
 //! a sibling's lease and a claim there is always an order. What needs the lock takes the token as an argument
 //! ([`SharedLock`], [`ExclusiveLock`]); a token cannot be made elsewhere, and dropping it releases the lock. The lock file
 //! lives on tmpfs, outside every tree, and is never unlinked; the kernel releases the locks of the dead.
+//!
+//! The lock's file says what its holder is about to do where a hook that does not get the lock has to know (see
+//! [`crate::reclaim::beside`]); otherwise it is empty.
 
 use crate::run_dir::{RunDir, RunDirError};
 use crate::sys::flock::{Mode, lock_within};
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
+use std::os::unix::fs::FileExt as _;
 use std::time::{Duration, Instant};
+
+/// Two paths at their longest.
+const MAX_ANNOUNCEMENT: usize = 8192;
 
 /// Why the lock was not obtained.
 #[derive(Debug, thiserror::Error)]
@@ -47,8 +54,7 @@ pub struct SharedLock {
 #[derive(Debug)]
 #[must_use = "dropping the token releases the lock"]
 pub struct ExclusiveLock {
-    /// Held for drop.
-    _file: File,
+    file: File,
     since: Instant,
 }
 
@@ -68,13 +74,36 @@ impl ExclusiveLock {
     /// # Errors
     /// [`LockError`].
     pub fn acquire(run: &RunDir, wait: Duration) -> Result<Self, LockError> {
-        Ok(Self { _file: acquire(run, Mode::Exclusive, wait)?, since: Instant::now() })
+        Ok(Self { file: acquire(run, Mode::Exclusive, wait)?, since: Instant::now() })
     }
 
     /// How long it has been held.
     pub fn held_for(&self) -> Duration {
         self.since.elapsed()
     }
+
+    /// Says in the lock's file what is going to be done, in place of what was said before.
+    ///
+    /// # Errors
+    /// What ftruncate(2) and pwrite(2) say; `FileTooLarge` for what nobody would read to its end.
+    pub fn announce(&self, what: &[u8]) -> io::Result<()> {
+        if what.len() > MAX_ANNOUNCEMENT {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        self.file.set_len(0)?;
+        self.file.write_all_at(what, 0)
+    }
+}
+
+/// What the holder of the lock has announced, without waiting for it. Not to be believed: every member of the group can write it.
+///
+/// # Errors
+/// When the lock's file cannot be read.
+pub fn announced(run: &RunDir) -> io::Result<Vec<u8>> {
+    let file = run.lock_file().map_err(io::Error::other)?;
+    let mut text = Vec::new();
+    file.take(MAX_ANNOUNCEMENT as u64).read_to_end(&mut text)?;
+    Ok(text)
 }
 
 fn acquire(run: &RunDir, mode: Mode, wait: Duration) -> Result<File, LockError> {
@@ -106,5 +135,18 @@ mod tests {
         assert!(matches!(SharedLock::acquire(&run, brief), Err(LockError::TimedOut { .. })));
         drop(alone);
         let _ = SharedLock::acquire(&run, brief).expect("released");
+    }
+
+    #[test]
+    fn who_does_not_get_the_lock_can_read_what_is_announced() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let lock = ExclusiveLock::acquire(&run, Duration::from_secs(1)).unwrap();
+        assert_eq!(announced(&run).unwrap(), b"");
+        lock.announce(b"a long one").unwrap();
+        lock.announce(b"short").unwrap();
+        assert_eq!(announced(&run).unwrap(), b"short");
+        assert!(lock.announce(&[b'x'; MAX_ANNOUNCEMENT + 1]).is_err());
+        assert_eq!(announced(&run).unwrap(), b"short");
     }
 }

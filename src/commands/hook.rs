@@ -20,6 +20,7 @@ use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
 use crate::observe::{processes, runners};
 use crate::policy::pressure;
+use crate::reclaim::beside;
 use crate::reclaim::trash::Trash;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
@@ -190,7 +191,7 @@ impl Started<'_> {
 
     fn run(&self) -> Result<Exit, Fault> {
         let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| {
-            self.fence();
+            self.fence(None);
             error.to_string()
         })?;
         let lease = self.lease();
@@ -251,21 +252,25 @@ impl Started<'_> {
         error: &LockError,
     ) -> Result<Exit, Fault> {
         self.tell(lock_event(error, Some(&self.own.runner)));
-        self.fence();
-        if matches!(error, LockError::TimedOut { .. }) {
-            leave_lease(run, lease)?;
-            self.tell_of_lease();
-        }
+        // The lease comes before the fence: a claim that the fence comes too early for then sees the lease.
+        let left = match error {
+            LockError::TimedOut { .. } => leave_lease(run, lease).map(|()| self.tell_of_lease()),
+            LockError::RunDir(_) | LockError::System { .. } => Ok(()),
+        };
+        self.fence(Some(run));
+        left?;
         Err(Fault::Told(error.to_string()))
     }
 
     /// Fences off a claim on this runner that may be under way on evidence from before its job. Whoever lets the job begin
     /// without having had the host lock does this first.
-    fn fence(&self) {
+    fn fence(&self, run: Option<&RunDir>) {
         let Some(work) = self.own.runner.work_dir() else { return };
-        let fenced = open_work(work)
-            .and_then(|dir| Trash::open(&dir, work.owner))
-            .and_then(|trash| trash.map_or(Ok(()), |trash| trash.fence()));
+        let fenced = open_work(work).and_then(|dir| {
+            let slots =
+                Trash::open(&dir, work.owner).and_then(|trash| trash.map_or(Ok(()), |trash| trash.fence()));
+            slots.and(run.map_or(Ok(()), |run| beside::fence(run, &dir)))
+        });
         if let Err(failure) = fenced {
             let text = format!("claims on this runner cannot be fenced off: {failure}");
             self.tell(Event::new(EventKind::Error, text).runner(&self.own.runner));

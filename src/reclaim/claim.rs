@@ -3,14 +3,16 @@
 //! ```text
 //! slot made -> cache opened and compared -> doubt? -> renamed into the slot -> compared again -> doubt? -> claimed
 //! ```
-//! Whatever does not compare, and any doubt, puts the tree back where it was. The lock is held for a few renames, whatever
+//! Whatever does not compare, and any doubt, puts the tree back where it was. What does not compare and finds its place taken
+//! stays beside it under another name: it is not what was planned, so it is not deleted. The lock is held for a few renames, whatever
 //! the size of the trees. What "doubt" is, the caller knows: it looks again at the evidence each time it is asked.
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
+use super::beside::Beside;
 use super::trash::{Slot, TREE, Trash, is_full, unique};
 use crate::lock::ExclusiveLock;
-use crate::model::{CLAIMED_BESIDE, Cache, Evidence, Uid};
+use crate::model::{Cache, Evidence, Uid};
 use crate::sys::dir::{Dir, Status};
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -61,7 +63,7 @@ pub enum Moment<'a> {
 
 /// Claims `cache`, which was found below `work`.
 pub fn claim(
-    _lock: &ExclusiveLock,
+    lock: &ExclusiveLock,
     work: &Dir,
     work_owner: Uid,
     cache: &Cache,
@@ -88,14 +90,7 @@ pub fn claim(
             }
         }
         // No inode and no spare: a rename within the parent directory needs neither.
-        Err(error) if is_full(&error) => {
-            let name = unique(CLAIMED_BESIDE);
-            let taken = place.parent.try_clone().map_err(Claim::Failed).and_then(|parent| {
-                place.take(&parent, &name, cache, doubt)?;
-                Ok(Claimed { parent, name, slot: None })
-            });
-            taken.map_or_else(|outcome| outcome, Claim::Claimed)
-        }
+        Err(error) if is_full(&error) => place.take_beside(lock, work, cache, doubt),
         Err(error) => Claim::Failed(error),
     }
 }
@@ -127,7 +122,8 @@ impl Place {
         }
         match renameat_with(&self.parent, &self.name, into, target, RenameFlags::NOREPLACE) {
             Ok(()) => {}
-            Err(Errno::NOENT) => {
+            // The cache is not there, the slot has been removed, or the name beside has been taken.
+            Err(Errno::NOENT | Errno::EXIST) => {
                 return Err(Claim::Changed(
                     "its runner began a job, or it was removed, before it could be claimed".into(),
                 ));
@@ -151,15 +147,34 @@ impl Place {
             // Its runner has begun anew in its place, or has fenced it off: then it is trash for good.
             (PutBack::Failed, None) => Ok(()),
             // Not what was planned is not trash, whatever stands in its place by now.
-            (PutBack::Failed, Some(reason)) => {
-                let beside = unique(RETURNED);
-                match self.put_back(into, target, &beside) {
-                    PutBack::Done => {
-                        Err(Claim::Changed(format!("{reason}; it lies beside as {}", beside.display())))
-                    }
-                    PutBack::Failed => Err(Claim::Changed(reason)),
-                }
+            (PutBack::Failed, Some(reason)) => Err(self.set_aside(into, target, &reason)),
+        }
+    }
+
+    /// The same without a slot, in the cache's own parent.
+    fn take_beside(&self, lock: &ExclusiveLock, work: &Dir, cache: &Cache, doubt: &mut Doubt<'_>) -> Claim {
+        let above = cache.below_work.parent().unwrap_or(Path::new(""));
+        let beside = match Beside::announce(lock, work, above, &self.parent) {
+            Ok(beside) => beside,
+            Err(error) => return Claim::Failed(error),
+        };
+        match (self.take(&beside.parent, &beside.name, cache, doubt), beside.parent.try_clone()) {
+            (Ok(()), Ok(parent)) => Claim::Claimed(Claimed { parent, name: beside.name.clone(), slot: None }),
+            (Ok(()), Err(error)) => Claim::Failed(error),
+            (Err(outcome), _) => {
+                beside.discard();
+                outcome
             }
+        }
+    }
+
+    /// Gives a tree that is not what was planned, and whose place has been taken meanwhile, a name beside it. One that a hook
+    /// has fenced off is out of reach.
+    fn set_aside(&self, from: &Dir, name: &OsStr, reason: &str) -> Claim {
+        let beside = unique(RETURNED);
+        match self.put_back(from, name, &beside) {
+            PutBack::Done => Claim::Changed(format!("{reason}; it lies beside as {}", beside.display())),
+            PutBack::Failed => Claim::Changed(reason.to_owned()),
         }
     }
 
@@ -190,194 +205,4 @@ fn compare(found: &Status, cache: &Cache) -> Result<(), String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::model::{Bearing, EvidenceKind};
-    use crate::run_dir::RunDir;
-    use std::fs::{create_dir_all, write};
-    use std::path::PathBuf;
-    use std::time::Duration;
-
-    struct Scene {
-        _temp: tempfile::TempDir,
-        path: PathBuf,
-        work: Dir,
-        owner: Uid,
-        cache: Cache,
-        lock: ExclusiveLock,
-    }
-
-    fn scene() -> Scene {
-        let temp = tempfile::tempdir().unwrap();
-        let path = Dir::resolve(temp.path()).unwrap().1;
-        let target = path.join("work/r/r/target");
-        create_dir_all(target.join("debug")).unwrap();
-        write(target.join("debug/lib.rlib"), "content").unwrap();
-        let work = Dir::open(&path.join("work")).unwrap();
-        let status = work.descend("r/r/target").unwrap().status().unwrap();
-        let run = RunDir::open(&path.join("run")).unwrap();
-        let cache = Cache {
-            path: target,
-            below_work: "r/r/target".into(),
-            rule: "cargo-target".into(),
-            id: status.id,
-            owner: status.owner,
-            measure: None,
-            largest: std::sync::Arc::default(),
-        };
-        let lock = ExclusiveLock::acquire(&run, Duration::from_secs(1)).unwrap();
-        Scene { _temp: temp, path, work, owner: status.owner, cache, lock }
-    }
-
-    impl Scene {
-        fn claim(&self, doubt: &mut Doubt<'_>) -> Claim {
-            claim(&self.lock, &self.work, self.owner, &self.cache, doubt)
-        }
-
-        fn is_in_place(&self) -> bool {
-            std::fs::read_to_string(self.cache.path.join("debug/lib.rlib"))
-                .is_ok_and(|text| text == "content")
-        }
-
-        fn trash(&self) -> Vec<OsString> {
-            Trash::open(&self.work, self.owner)
-                .unwrap()
-                .map_or_else(Vec::new, |trash| trash.entries().unwrap())
-        }
-    }
-
-    fn busy() -> Vec<Evidence> {
-        vec![Evidence::new(EvidenceKind::WorkerProcess, Bearing::InUse, "x")]
-    }
-
-    #[test]
-    fn without_doubt_it_lies_in_trash_whole() {
-        let scene = scene();
-        let Claim::Claimed(claimed) = scene.claim(&mut |_| Vec::new()) else { panic!() };
-        assert!(!scene.cache.path.exists());
-        let tree = claimed.parent.descend(&claimed.name).unwrap();
-        assert_eq!(tree.read_file("debug/lib.rlib", 100).unwrap(), b"content");
-        assert_eq!(scene.trash().len(), 1);
-    }
-
-    #[test]
-    fn doubt_before_leaves_it_and_doubt_after_puts_it_back() {
-        for (asked_at, restored) in [(1, false), (2, true)] {
-            let scene = scene();
-            let mut asked = 0;
-            let outcome = scene.claim(&mut |_| {
-                asked += 1;
-                if asked == asked_at { busy() } else { Vec::new() }
-            });
-            match outcome {
-                Claim::Restored(evidence) => assert!(restored && evidence == busy()),
-                Claim::Refused(evidence) => assert!(!restored && evidence == busy()),
-                other => panic!("{other:?}"),
-            }
-            assert!(scene.is_in_place());
-            assert!(scene.trash().is_empty(), "no slot is left behind");
-        }
-    }
-
-    /// A hook that gives up waiting for the lock fences; the claimer's look was before, its rename comes after.
-    #[test]
-    fn a_job_that_starts_between_the_look_and_the_rename_wins() {
-        let scene = scene();
-        let outcome = scene.claim(&mut |_| {
-            Trash::open(&scene.work, scene.owner).unwrap().unwrap().fence().unwrap();
-            Vec::new()
-        });
-        assert!(matches!(outcome, Claim::Changed(_)), "{outcome:?}");
-        assert!(scene.is_in_place());
-    }
-
-    /// The job has begun after the rename and without its cache: it must not reappear under its hands.
-    #[test]
-    fn a_fenced_tree_is_not_put_back_under_a_running_job() {
-        let scene = scene();
-        let mut asked = 0;
-        let outcome = scene.claim(&mut |_| {
-            asked += 1;
-            if asked == 1 {
-                return Vec::new();
-            }
-            Trash::open(&scene.work, scene.owner).unwrap().unwrap().fence().unwrap();
-            busy()
-        });
-        assert!(matches!(outcome, Claim::Claimed(_)), "{outcome:?}");
-        assert!(!scene.cache.path.exists());
-        assert!(scene.trash().iter().any(|name| name.to_string_lossy().starts_with("fenced-")));
-    }
-
-    #[test]
-    fn what_was_swapped_stays_where_it_is() {
-        type Swap = fn(&Path);
-        let swaps: [(&str, Swap); 3] = [
-            ("another directory", |target| {
-                std::process::Command::new("mv")
-                    .arg(target)
-                    .arg(target.with_file_name("moved"))
-                    .status()
-                    .unwrap();
-                create_dir_all(target).unwrap();
-            }),
-            ("a link", |target| {
-                std::process::Command::new("mv")
-                    .arg(target)
-                    .arg(target.with_file_name("moved"))
-                    .status()
-                    .unwrap();
-                std::os::unix::fs::symlink("moved", target).unwrap();
-            }),
-            ("gone", |target| {
-                std::process::Command::new("mv")
-                    .arg(target)
-                    .arg(target.with_file_name("moved"))
-                    .status()
-                    .unwrap();
-            }),
-        ];
-        for (what, swap) in swaps {
-            let before = scene();
-            swap(&before.cache.path);
-            assert!(
-                matches!(before.claim(&mut |_| Vec::new()), Claim::Changed(_)),
-                "{what}, before the claim"
-            );
-            assert!(before.path.join("work/r/r/moved/debug/lib.rlib").exists());
-
-            let between = scene();
-            let mut asked = 0;
-            let outcome = between.claim(&mut |_| {
-                asked += 1;
-                if asked == 1 {
-                    swap(&between.cache.path);
-                }
-                Vec::new()
-            });
-            assert!(matches!(outcome, Claim::Changed(_)), "{what}, between look and rename: {outcome:?}");
-            assert!(between.path.join("work/r/r/moved/debug/lib.rlib").exists());
-            assert_eq!(
-                between.cache.path.symlink_metadata().is_ok(),
-                what != "gone",
-                "what was there is back"
-            );
-        }
-    }
-
-    #[test]
-    fn its_runner_having_built_anew_is_not_overwritten() {
-        let scene = scene();
-        let mut asked = 0;
-        let outcome = scene.claim(&mut |_| {
-            asked += 1;
-            if asked == 1 {
-                return Vec::new();
-            }
-            create_dir_all(scene.cache.path.join("new")).unwrap();
-            busy()
-        });
-        assert!(matches!(outcome, Claim::Claimed(_)), "{outcome:?}");
-        assert!(scene.cache.path.join("new").exists());
-    }
-}
+mod tests;

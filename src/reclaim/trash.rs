@@ -4,7 +4,7 @@
 //! _work/.disk-guard/trash/spare/              an empty slot, kept for the day when no inode is left to make one
 //! _work/.disk-guard/trash/slot-PID-N/tree     a claimed cache
 //! _work/.disk-guard/trash/fenced-PID-N        a claimed cache that its own runner's hook has taken out of a slot
-//! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made
+//! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made (see `beside`)
 //! ```
 //!
 //! **A slot is a fencing token.** A claim makes its slot first, then looks at the evidence, then renames the cache into the

@@ -69,6 +69,7 @@ pub(crate) fn calls_of<T: Send + 'static>(
 
 enum Order {
     ToExit,
+    ToNext(Box<dyn FnMut(&Entry) -> bool + Send>),
     Release,
     Kill,
 }
@@ -141,6 +142,17 @@ impl Stopped {
         assert!(matches!(self.news.recv_timeout(DEADLINE), Ok(News::Held)), "the call did not return");
     }
 
+    /// Lets it go on to the next system call that `wanted` picks, and holds it there. Whether it came to one: otherwise it has
+    /// ended.
+    pub(crate) fn to_next(&self, wanted: impl FnMut(&Entry) -> bool + Send + 'static) -> bool {
+        self.orders.send(Order::ToNext(Box::new(wanted))).expect("the tracer lives");
+        match self.news.recv_timeout(DEADLINE) {
+            Ok(News::Held) => true,
+            Ok(_) => false,
+            Err(_) => panic!("process {} neither ended nor came to the next system call", self.pid),
+        }
+    }
+
     /// Lets it go on to its end.
     pub(crate) fn release(self) -> Run {
         let _ = self.orders.send(Order::Release);
@@ -209,7 +221,7 @@ impl Tracer {
         orders: &Receiver<Order>,
         report: &Sender<News>,
     ) -> Run {
-        if let Some(thread) = self.run_until(&mut |entry: &Entry, entering| entering && wanted(entry)) {
+        if let Some(mut thread) = self.run_until(&mut |entry: &Entry, entering| entering && wanted(entry)) {
             let _ = report.send(News::Held);
             loop {
                 match orders.recv() {
@@ -218,6 +230,17 @@ impl Tracer {
                         let back = self
                             .run_until(&mut |entry: &Entry, entering| entry.thread == thread && !entering);
                         let _ = report.send(if back.is_some() { News::Held } else { News::Ended });
+                    }
+                    Ok(Order::ToNext(mut wanted)) => {
+                        let _ = ptrace::syscall(thread, None);
+                        match self.run_until(&mut |entry: &Entry, entering| entering && wanted(entry)) {
+                            Some(next) => thread = next,
+                            None => {
+                                let _ = report.send(News::Ended);
+                                break;
+                            }
+                        }
+                        let _ = report.send(News::Held);
                     }
                     Ok(Order::Release) => {
                         let _ = ptrace::syscall(thread, None);

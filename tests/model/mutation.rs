@@ -1,0 +1,104 @@
+//! What the protocol would be without one of its parts.
+
+use super::promises::{IDENTITY, LIVE, NO_HANG, NOTHING_LOST, UNKNOWN};
+use super::protocol::{Host, Role};
+use stateright::{Checker, HasDiscoveries, Model};
+
+/// A part that is left out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Mutation {
+    /// Nobody waits for the host lock.
+    NoLock,
+    /// Under the lock nobody looks again.
+    NoRecheck,
+    /// Hooks leave no lease.
+    NoLease,
+    /// What cannot be examined counts as idle.
+    FailOpen,
+    /// A hook that gives up waiting lets its job begin and does not fence.
+    NoFence,
+    /// A hook that gives up waiting fences first and leaves its lease then.
+    FenceBeforeLease,
+    /// A hook waits for the lock for as long as it takes.
+    NoTimeOut,
+    /// Runners without a started-hook are claimed like others.
+    ClaimUnguarded,
+    /// A slot is made after the look, not before it.
+    SlotAfterLook,
+    /// A claim renames to a place that no fence reaches.
+    NoSlot,
+    /// Device, inode and owner are not compared.
+    NoCompare,
+    /// A tree that cannot go back is deleted, whether or not it is the one that was planned.
+    NoAside,
+    /// Names in trash are read without the lock.
+    TrashWithoutLock,
+    /// A run does not delete what earlier ones have left in trash.
+    ForgetTrash,
+    /// After the rename nobody looks again.
+    NoLookAfter,
+}
+
+/// Looks for a counterexample to `promise` on `host`, and stops at the first.
+fn breaks(host: Host, promise: &'static str) -> bool {
+    let found = HasDiscoveries::AnyOf([promise].into());
+    let checker = host.checker().threads(2).finish_when(found).spawn_bfs().join();
+    let path = checker.discovery(promise);
+    if let Some(path) = &path {
+        eprintln!(
+            "{:?}: {promise}, after {} states: {:?}",
+            host.mutation,
+            checker.unique_state_count(),
+            path.clone().into_actions()
+        );
+    }
+    path.is_some()
+}
+
+/// Without any one of its parts the protocol breaks, and in the way that the part is there to prevent; with it, on the same
+/// host, it holds.
+#[test]
+fn every_part_is_needed() {
+    let two = Host { jobs: [1, 1, 0], ..Host::plain() };
+    let hidden = Host { hidden: [true, false, false], ..two };
+    let opaque = Host { opaque: [true, false, false], ..two };
+    let unseen = Host { hidden: [true, false, false], leaseless: [true, false, false], ..opaque };
+    let unguarded = Host { guarded: [true, true, false], jobs: [1, 0, 1], ..two };
+    let swaps = Host { swaps: 2, jobs: [1, 0, 0], ..two };
+    let mortal = Host { kills: 1, ..two };
+    let hook = Host { guards: [Role::Sweep, Role::Hook(0)], ..two };
+    let cases = [
+        (Mutation::NoLock, two, LIVE),
+        (Mutation::NoRecheck, two, LIVE),
+        (Mutation::NoLease, hidden, LIVE),
+        (Mutation::FailOpen, opaque, UNKNOWN),
+        (Mutation::FailOpen, unseen, LIVE),
+        (Mutation::NoFence, two, LIVE),
+        (Mutation::FenceBeforeLease, hidden, LIVE),
+        (Mutation::NoTimeOut, hook, NO_HANG),
+        (Mutation::ClaimUnguarded, unguarded, LIVE),
+        (Mutation::SlotAfterLook, two, LIVE),
+        (Mutation::NoSlot, two, LIVE),
+        (Mutation::NoCompare, swaps, IDENTITY),
+        (Mutation::NoAside, swaps, IDENTITY),
+        (Mutation::TrashWithoutLock, two, NOTHING_LOST),
+        (Mutation::ForgetTrash, mortal, NOTHING_LOST),
+    ];
+    for (mutation, host, promise) in cases {
+        assert!(breaks(host.with(mutation), promise), "{mutation:?} breaks nothing: {promise}");
+    }
+    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook] {
+        let checker = host.checker().threads(2).spawn_bfs().join();
+        let found = checker.discoveries();
+        assert!(super::promises::ALL.iter().all(|promise| !found.contains_key(promise)), "{found:#?}");
+    }
+}
+
+/// The look after the rename keeps no promise: it is a courtesy to a job whose hook is waiting, which so gets its tree back.
+#[test]
+fn the_look_after_the_rename_is_a_courtesy() {
+    let host = Host { jobs: [1, 1, 0], kills: 1, ..Host::plain() }.with(Mutation::NoLookAfter);
+    let checker = host.checker().threads(2).spawn_bfs().join();
+    let found = checker.discoveries();
+    assert!(super::promises::ALL.iter().all(|promise| !found.contains_key(promise)), "{found:#?}");
+}

@@ -1,0 +1,526 @@
+//! The protocol: who may do what in which state, and what comes of it.
+
+use super::mutation::Mutation;
+use super::promises;
+use super::state::{At, Broken, GUARDS, Guard, Job, RUNNERS, Runner, Slot, State};
+use super::step::Step;
+use stateright::{Model, Property};
+
+/// A host: its runners, its guards, and what may go wrong on it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Host {
+    /// Runners whose jobs pass through the started-hook.
+    pub(crate) guarded: [bool; RUNNERS],
+    /// Runners whose Worker the process table does not show as one: the lease alone tells of it.
+    pub(crate) hidden: [bool; RUNNERS],
+    /// Runners of which something cannot be examined.
+    pub(crate) opaque: [bool; RUNNERS],
+    /// Runners whose lease cannot be written: the process table alone tells of the Worker.
+    pub(crate) leaseless: [bool; RUNNERS],
+    /// Runners that have a cache.
+    pub(crate) cached: [bool; RUNNERS],
+    /// Jobs, by runner.
+    pub(crate) jobs: [u8; RUNNERS],
+    /// The guards.
+    pub(crate) guards: [Role; GUARDS],
+    /// Rounds of a guard.
+    pub(crate) rounds: u8,
+    /// SIGKILLs in all.
+    pub(crate) kills: u8,
+    /// Swaps in all.
+    pub(crate) swaps: u8,
+    /// What is left out of the protocol, to see that it is needed.
+    pub(crate) mutation: Option<Mutation>,
+}
+
+/// Who a guard is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// `cycle::Role::Sweep`.
+    Sweep,
+    /// `cycle::Role::Hook` of this runner.
+    Hook(usize),
+}
+
+impl Host {
+    /// Three guarded runners with a job each, two sweeps, and nothing that goes wrong.
+    pub(crate) fn plain() -> Self {
+        Self {
+            guarded: [true; RUNNERS],
+            hidden: [false; RUNNERS],
+            opaque: [false; RUNNERS],
+            leaseless: [false; RUNNERS],
+            cached: [true; RUNNERS],
+            jobs: [1; RUNNERS],
+            guards: [Role::Sweep; GUARDS],
+            rounds: 1,
+            kills: 0,
+            swaps: 0,
+            mutation: None,
+        }
+    }
+
+    pub(crate) fn with(self, mutation: Mutation) -> Self {
+        Self { mutation: Some(mutation), ..self }
+    }
+
+    /// Whether its runners are all alike, and its guards belong to none of them.
+    pub(crate) fn is_uniform(&self) -> bool {
+        fn same<T: PartialEq>(of: [T; RUNNERS]) -> bool {
+            of.iter().all(|one| *one == of[0])
+        }
+        let of_runners = same(self.guarded) && same(self.hidden) && same(self.opaque);
+        let of_jobs = same(self.leaseless) && same(self.cached) && same(self.jobs);
+        of_runners && of_jobs && self.guards.iter().all(|role| *role == Role::Sweep)
+    }
+
+    fn lacks(&self, mutation: Mutation) -> bool {
+        self.mutation == Some(mutation)
+    }
+
+    /// `policy::liveness::evidence` and `policy::protection::against`: whether something speaks against this guard's claiming
+    /// this runner's cache.
+    fn doubts(&self, state: &State, guard: usize, runner: usize) -> bool {
+        let is_own = self.guards[guard] == Role::Hook(runner);
+        // `liveness::Exempt`: the hook's own Worker, as long as it is that which lives.
+        let is_exempt = is_own && !state.guards[guard].is_orphan;
+        let seen = &state.runners[runner];
+        let worker = seen.job.has_worker() && !self.hidden[runner] && !is_exempt;
+        let lease = seen.lease && !is_exempt;
+        let unknown = self.opaque[runner] && !is_own && !self.lacks(Mutation::FailOpen);
+        let unguarded = !self.guarded[runner] && !is_own && !self.lacks(Mutation::ClaimUnguarded);
+        worker || lease || unknown || unguarded
+    }
+
+    /// Whether this runner's job is live. A started-hook that works for it has not returned, so it is not.
+    fn is_live(&self, state: &State, runner: usize) -> bool {
+        match state.runners[runner].job {
+            Job::Running => true,
+            // Without its lease nobody can know of a Worker that the process table does not show.
+            Job::Ending => !self.hidden[runner],
+            _ => false,
+        }
+    }
+
+    /// Steps of the jobs and their hooks.
+    fn job_steps(&self, state: &State, runner: usize, steps: &mut Vec<Step>) {
+        let it = &state.runners[runner];
+        let is_late_first = self.lacks(Mutation::FenceBeforeLease);
+        match it.job {
+            Job::None if it.jobs > 0 => steps.push(Step::StartWorker(runner)),
+            Job::None => {}
+            Job::Waiting => {
+                if !state.is_locked() || self.lacks(Mutation::NoLock) {
+                    steps.push(Step::LeaveLease(runner));
+                }
+                if !self.lacks(Mutation::NoTimeOut) {
+                    steps.push(Step::TimeOut(runner));
+                }
+            }
+            Job::Leased => match self.guards.iter().position(|role| *role == Role::Hook(runner)) {
+                Some(guard) if !state.guards[guard].at.is_running() => steps.push(Step::Relieve(runner)),
+                _ => steps.push(Step::Return(runner)),
+            },
+            Job::Late if is_late_first => steps.push(Step::FenceLists(runner)),
+            Job::Late => steps.push(Step::LeaveLateLease(runner)),
+            Job::Unfenced if self.lacks(Mutation::NoFence) => steps.push(Step::Return(runner)),
+            Job::Unfenced => steps.push(Step::FenceLists(runner)),
+            Job::FenceListed(_) => steps.push(Step::FenceRemoves(runner)),
+            Job::FenceRemoved(_) => steps.push(Step::FenceTakes(runner)),
+            Job::Fenced if is_late_first && !it.lease => steps.push(Step::LeaveLateLease(runner)),
+            Job::Fenced => steps.push(Step::Return(runner)),
+            // The guard's steps.
+            Job::Relieving => {}
+            Job::Running => {
+                if it.place.is_none() && self.cached[runner] {
+                    steps.push(Step::Build(runner));
+                }
+                steps.push(Step::EndLease(runner));
+            }
+            Job::Ending => steps.push(Step::EndWorker(runner)),
+        }
+        if it.job.has_worker() && state.kills > 0 {
+            steps.push(Step::KillWorker(runner));
+        }
+        if state.swaps > 0 && !it.job.has_worker() {
+            steps.push(Step::Swap(runner));
+        }
+    }
+
+    fn guard_steps(&self, state: &State, guard: usize, steps: &mut Vec<Step>) {
+        let it = &state.guards[guard];
+        let is_free = !state.is_locked() || self.lacks(Mutation::NoLock);
+        let looks_late = self.lacks(Mutation::SlotAfterLook);
+        match it.at {
+            At::Off if self.guards[guard] != Role::Sweep => {}
+            At::Off | At::Begin => {
+                if is_free || self.lacks(Mutation::TrashWithoutLock) {
+                    steps.push(Step::EmptyTrash(guard));
+                }
+                if it.at == At::Begin {
+                    steps.push(Step::GiveUp(guard));
+                }
+            }
+            At::Listed => steps.push(Step::DeleteTrash(guard)),
+            At::Emptied => {
+                let idle = (0..RUNNERS).filter(|runner| state.runners[*runner].place.is_some());
+                steps.extend(
+                    idle.filter(|runner| !self.doubts(state, guard, *runner))
+                        .map(|runner| Step::Look(guard, runner)),
+                );
+                steps.push(Step::End(guard));
+            }
+            At::Planned => {
+                if is_free {
+                    steps.push(Step::AcquireExclusive(guard));
+                }
+                steps.push(Step::GiveUp(guard));
+            }
+            At::Holding if looks_late => steps.push(Step::LookBefore(guard)),
+            At::Holding => steps.push(Step::MakeSlot(guard)),
+            At::Slotted => steps.push(Step::LookBefore(guard)),
+            At::Cleared if looks_late && it.slot == Slot::None => steps.push(Step::MakeSlot(guard)),
+            At::Cleared => steps.push(Step::Rename(guard)),
+            At::Renamed => steps.push(Step::LookAfter(guard)),
+            At::Doubted => steps.push(Step::PutBack(guard)),
+            At::Settled => steps.push(Step::Release(guard)),
+            At::Released => steps.push(Step::Delete(guard)),
+            At::Done => {}
+        }
+        if it.at.is_running() && state.kills > 0 {
+            steps.push(Step::Kill(guard));
+        }
+    }
+
+    fn job_step(&self, state: &mut State, step: Step) {
+        match step {
+            Step::StartWorker(r) => {
+                let it = &mut state.runners[r];
+                it.jobs -= 1;
+                it.job = if self.guarded[r] { Job::Waiting } else { Job::Running };
+            }
+            Step::LeaveLease(r) => {
+                self.leave_lease(state, r);
+                state.runners[r].job = Job::Leased;
+            }
+            Step::TimeOut(r) => state.runners[r].job = Job::Late,
+            Step::LeaveLateLease(r) => {
+                self.leave_lease(state, r);
+                let it = &mut state.runners[r];
+                it.job = if it.job == Job::Late { Job::Unfenced } else { Job::Running };
+            }
+            Step::FenceLists(r) => {
+                let seen = bits(|guard| self.slot_at(state, guard, r));
+                state.runners[r].job = Job::FenceListed(seen);
+            }
+            Step::FenceRemoves(r) => {
+                let Job::FenceListed(seen) = state.runners[r].job else { unreachable!() };
+                let mut full = 0;
+                for guard in 0..GUARDS {
+                    if seen & 1 << guard == 0 || !self.slot_at(state, guard, r) {
+                        continue;
+                    }
+                    match state.guards[guard].slot {
+                        Slot::Empty => state.guards[guard].slot = Slot::Gone,
+                        Slot::Tree(_) => full |= 1 << guard,
+                        Slot::None | Slot::Gone => {}
+                    }
+                }
+                state.runners[r].job = Job::FenceRemoved(full);
+            }
+            Step::FenceTakes(r) => {
+                let Job::FenceRemoved(full) = state.runners[r].job else { unreachable!() };
+                for guard in 0..GUARDS {
+                    if full & 1 << guard != 0
+                        && self.slot_at(state, guard, r)
+                        && let Slot::Tree(_) = state.guards[guard].slot
+                    {
+                        state.guards[guard].slot = Slot::Empty;
+                        state.runners[r].trash += 1;
+                    }
+                }
+                state.runners[r].job = Job::Fenced;
+            }
+            Step::Relieve(r) => {
+                state.runners[r].job = Job::Relieving;
+                let guard = self.guards.iter().position(|role| *role == Role::Hook(r)).expect("it is one");
+                state.guards[guard] = Guard { at: At::Begin, ..Guard::off(self.rounds) };
+            }
+            Step::Return(r) => state.runners[r].job = Job::Running,
+            Step::Build(r) => state.runners[r].make(),
+            Step::EndLease(r) => {
+                state.runners[r].lease = false;
+                state.runners[r].job = Job::Ending;
+            }
+            Step::EndWorker(r) => state.runners[r].job = Job::None,
+            Step::KillWorker(r) => {
+                state.kills -= 1;
+                if state.runners[r].job == Job::Relieving {
+                    let guard =
+                        self.guards.iter().position(|role| *role == Role::Hook(r)).expect("it is one");
+                    state.guards[guard].is_orphan = true;
+                }
+                state.runners[r].lease = false;
+                state.runners[r].job = Job::None;
+            }
+            Step::Swap(r) => {
+                state.swaps -= 1;
+                // What was there is carried off by whoever does this.
+                if state.runners[r].place.is_some() {
+                    state.runners[r].removed += 1;
+                }
+                state.runners[r].make();
+            }
+            _ => unreachable!("{step:?} is a guard's"),
+        }
+    }
+
+    fn leave_lease(&self, state: &mut State, runner: usize) {
+        state.runners[runner].lease = !self.leaseless[runner] && !self.lacks(Mutation::NoLease);
+    }
+
+    /// Whether this guard's slot lies in this runner's trash, where its hook can reach it.
+    fn slot_at(&self, state: &State, guard: usize, runner: usize) -> bool {
+        let it = &state.guards[guard];
+        usize::from(it.target) == runner && it.slot != Slot::None && !self.lacks(Mutation::NoSlot)
+    }
+
+    fn guard_step(&self, state: &mut State, step: Step) {
+        match step {
+            Step::EmptyTrash(g) => {
+                let listed = (0..RUNNERS).fold(0, |seen, r| seen | u8::from(state.runners[r].trash > 0) << r);
+                let other = matches!(state.guards[1 - g].slot, Slot::Tree(_));
+                let it = &mut state.guards[g];
+                (it.listed, it.listed_slot) = (listed, other);
+                it.at = if listed == 0 && !other { At::Emptied } else { At::Listed };
+            }
+            Step::DeleteTrash(g) => {
+                for r in 0..RUNNERS {
+                    if state.guards[g].listed & 1 << r != 0 && !self.lacks(Mutation::ForgetTrash) {
+                        let it = &mut state.runners[r];
+                        it.removed += std::mem::take(&mut it.trash);
+                    }
+                }
+                let other = &mut state.guards[1 - g];
+                if let Slot::Tree(_) = other.slot
+                    && state.guards[g].listed_slot
+                {
+                    let other = &mut state.guards[1 - g];
+                    other.slot = Slot::Gone;
+                    state.broken.unsettled |= other.at.may_put_back();
+                    state.runners[usize::from(other.target)].removed += 1;
+                }
+                let it = &mut state.guards[g];
+                (it.listed, it.listed_slot, it.at) = (0, false, At::Emptied);
+            }
+            Step::Look(g, r) => {
+                let planned = state.runners[r].place.expect("it is there");
+                let it = &mut state.guards[g];
+                (it.target, it.planned, it.at) = (r as u8, planned, At::Planned);
+            }
+            Step::AcquireExclusive(g) => {
+                let newly_claimed = state.runners.iter().any(|runner| runner.trash > 0)
+                    || matches!(state.guards[1 - g].slot, Slot::Tree(_));
+                if newly_claimed {
+                    self.next_round(state, g);
+                } else {
+                    state.guards[g].at = At::Holding;
+                }
+            }
+            Step::End(g) | Step::GiveUp(g) => self.end(state, g),
+            Step::MakeSlot(g) => self.make_slot(state, g),
+            Step::LookBefore(g) => {
+                let target = usize::from(state.guards[g].target);
+                let doubts = !self.lacks(Mutation::NoRecheck) && self.doubts(state, g, target);
+                let it = &mut state.guards[g];
+                if doubts {
+                    (it.slot, it.at) = (Slot::None, At::Settled);
+                } else {
+                    it.at = At::Cleared;
+                }
+            }
+            Step::Rename(g) => self.rename(state, g),
+            Step::LookAfter(g) => {
+                let target = usize::from(state.guards[g].target);
+                let it = &state.guards[g];
+                let same = match it.slot {
+                    Slot::Tree(tree) => tree == it.planned || self.lacks(Mutation::NoCompare),
+                    _ => false,
+                };
+                let blind = self.lacks(Mutation::NoRecheck) || self.lacks(Mutation::NoLookAfter);
+                let doubts = !blind && self.doubts(state, g, target);
+                state.guards[g].at = if same && !doubts { At::Settled } else { At::Doubted };
+            }
+            Step::PutBack(g) => self.put_back(state, g),
+            Step::Release(g) => match state.guards[g].slot {
+                Slot::Tree(_) => state.guards[g].at = At::Released,
+                _ => {
+                    state.guards[g].slot = Slot::None;
+                    self.next_round(state, g);
+                }
+            },
+            Step::Delete(g) => {
+                let it = &mut state.guards[g];
+                let target = usize::from(it.target);
+                if let Slot::Tree(tree) = it.slot {
+                    state.broken.identity |= tree != it.planned;
+                    state.runners[target].removed += 1;
+                }
+                it.slot = Slot::None;
+                self.next_round(state, g);
+            }
+            Step::Kill(g) => {
+                state.kills -= 1;
+                let it = &mut state.guards[g];
+                if let Slot::Tree(_) = it.slot {
+                    state.runners[usize::from(it.target)].trash += 1;
+                }
+                it.slot = Slot::None;
+                let is_orphan = it.is_orphan;
+                *it = Guard { at: At::Done, ..Guard::off(0) };
+                if let (Role::Hook(r), false) = (self.guards[g], is_orphan) {
+                    // A started-hook that is killed fails its job: no steps run.
+                    state.runners[r].lease = false;
+                    state.runners[r].job = Job::Ending;
+                }
+            }
+            _ => unreachable!("{step:?} is a job's"),
+        }
+    }
+
+    fn make_slot(&self, state: &mut State, g: usize) {
+        let it = state.guards[g];
+        let target = usize::from(it.target);
+        if state.runners[target].place == Some(it.planned) || self.lacks(Mutation::NoCompare) {
+            state.guards[g].slot = Slot::Empty;
+            // A new slot has a new name.
+            state.guards[1 - g].listed_slot = false;
+            if it.at == At::Holding {
+                state.guards[g].at = At::Slotted;
+            }
+        } else {
+            state.guards[g].at = At::Settled;
+        }
+    }
+
+    fn rename(&self, state: &mut State, g: usize) {
+        let it = state.guards[g];
+        let target = usize::from(it.target);
+        let (at, slot) = match (it.slot, state.runners[target].place) {
+            (Slot::Empty, Some(tree)) => {
+                state.broken.live |= self.is_live(state, target);
+                state.broken.unknown |= self.opaque[target] && self.guards[g] != Role::Hook(target);
+                state.runners[target].place = None;
+                (At::Renamed, Slot::Tree(tree))
+            }
+            _ => (At::Settled, Slot::None),
+        };
+        (state.guards[g].at, state.guards[g].slot) = (at, slot);
+    }
+
+    fn put_back(&self, state: &mut State, g: usize) {
+        let it = state.guards[g];
+        let target = usize::from(it.target);
+        state.guards[g].at = At::Settled;
+        let Slot::Tree(tree) = it.slot else { return };
+        if state.runners[target].place.is_none() {
+            state.broken.live |= self.is_live(state, target);
+            state.runners[target].place = Some(tree);
+            state.guards[g].slot = Slot::None;
+        } else if tree != it.planned && !self.lacks(Mutation::NoAside) {
+            state.runners[target].aside += 1;
+            state.guards[g].slot = Slot::None;
+        }
+    }
+
+    fn next_round(&self, state: &mut State, g: usize) {
+        let it = &mut state.guards[g];
+        match it.rounds.checked_sub(1) {
+            Some(0) | None => self.end(state, g),
+            Some(rounds) => {
+                *it = Guard { at: At::Begin, is_orphan: it.is_orphan, ..Guard::off(rounds) };
+            }
+        }
+    }
+
+    fn end(&self, state: &mut State, g: usize) {
+        let is_orphan = state.guards[g].is_orphan;
+        state.guards[g] = Guard { at: At::Done, ..Guard::off(0) };
+        if let (Role::Hook(r), false) = (self.guards[g], is_orphan) {
+            state.runners[r].job = Job::Running;
+        }
+    }
+}
+
+fn bits(is_set: impl Fn(usize) -> bool) -> u8 {
+    (0..GUARDS).fold(0, |bits, guard| bits | u8::from(is_set(guard)) << guard)
+}
+
+impl Guard {
+    fn off(rounds: u8) -> Self {
+        Self {
+            at: At::Off,
+            is_orphan: false,
+            rounds,
+            target: 0,
+            planned: 0,
+            slot: Slot::None,
+            listed: 0,
+            listed_slot: false,
+        }
+    }
+}
+
+impl Runner {
+    fn make(&mut self) {
+        self.place = Some(self.made);
+        self.made += 1;
+    }
+}
+
+impl Model for Host {
+    type State = State;
+    type Action = Step;
+
+    fn init_states(&self) -> Vec<State> {
+        let runner = |runner: usize| Runner {
+            job: Job::None,
+            jobs: self.jobs[runner],
+            lease: false,
+            place: self.cached[runner].then_some(0),
+            trash: 0,
+            aside: 0,
+            removed: 0,
+            made: u8::from(self.cached[runner]),
+        };
+        vec![State {
+            runners: std::array::from_fn(runner),
+            guards: [Guard::off(self.rounds); GUARDS],
+            kills: self.kills,
+            swaps: self.swaps,
+            broken: Broken::default(),
+        }]
+    }
+
+    fn actions(&self, state: &State, steps: &mut Vec<Step>) {
+        // What is broken stays broken: nothing more is to be learned from there.
+        if state.broken != Broken::default() {
+            return;
+        }
+        (0..RUNNERS).for_each(|runner| self.job_steps(state, runner, steps));
+        (0..GUARDS).for_each(|guard| self.guard_steps(state, guard, steps));
+    }
+
+    fn next_state(&self, state: &State, step: Step) -> Option<State> {
+        let mut next = *state;
+        match (step.guard(), step) {
+            (Some(_), _) | (None, Step::Kill(_)) => self.guard_step(&mut next, step),
+            (None, _) => self.job_step(&mut next, step),
+        }
+        Some(next)
+    }
+
+    fn properties(&self) -> Vec<Property<Self>> {
+        promises::properties()
+    }
+}

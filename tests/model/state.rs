@@ -1,0 +1,181 @@
+//! What is true of a host at one instant, as far as the protocol goes.
+
+/// Runners of the model's host.
+pub(crate) const RUNNERS: usize = 3;
+/// Guards of it.
+pub(crate) const GUARDS: usize = 2;
+
+/// The host.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct State {
+    pub(crate) runners: [Runner; RUNNERS],
+    pub(crate) guards: [Guard; GUARDS],
+    /// SIGKILLs that may still happen.
+    pub(crate) kills: u8,
+    /// Swaps that may still happen.
+    pub(crate) swaps: u8,
+    /// What must never become true.
+    pub(crate) broken: Broken,
+}
+
+/// A runner, its job and its cache.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Runner {
+    pub(crate) job: Job,
+    /// Jobs that may still come.
+    pub(crate) jobs: u8,
+    /// A lease of the Worker that lives now. One of a dead Worker is none.
+    pub(crate) lease: bool,
+    /// The tree in the cache's place, by its number.
+    pub(crate) place: Option<u8>,
+    /// Trees in trash that no living guard calls its own: fenced, or left by the dead.
+    pub(crate) trash: u8,
+    /// Trees that were put back under another name.
+    pub(crate) aside: u8,
+    /// Trees that were deleted.
+    pub(crate) removed: u8,
+    /// Trees that were ever made.
+    pub(crate) made: u8,
+}
+
+/// How far a job is. A later one is never followed by an earlier one of the same job.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum Job {
+    /// No Worker.
+    None,
+    /// The started-hook waits for the lock.
+    Waiting,
+    /// It has had it, and has left its lease.
+    Leased,
+    /// It has given up waiting.
+    Late,
+    /// It is about to fence.
+    Unfenced,
+    /// It has read which guards' slots there are, one bit each.
+    FenceListed(u8),
+    /// It has removed those of them that were empty; these were not.
+    FenceRemoved(u8),
+    /// It has fenced.
+    Fenced,
+    /// It is at work as a guard.
+    Relieving,
+    /// It has returned: the job runs.
+    Running,
+    /// The lease has been ended, the Worker lives.
+    Ending,
+}
+
+impl Job {
+    /// Whether there is a Worker.
+    pub(crate) fn has_worker(self) -> bool {
+        self != Self::None
+    }
+
+    /// Whether the started-hook is under way.
+    pub(crate) fn is_in_hook(self) -> bool {
+        !matches!(self, Self::None | Self::Running | Self::Ending)
+    }
+}
+
+/// A process that runs `cycle::Cycle`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) struct Guard {
+    pub(crate) at: At,
+    /// A hook whose Worker has died.
+    pub(crate) is_orphan: bool,
+    /// Rounds that it may still begin.
+    pub(crate) rounds: u8,
+    /// Whose cache it means to claim.
+    pub(crate) target: u8,
+    /// The tree that it has seen there.
+    pub(crate) planned: u8,
+    pub(crate) slot: Slot,
+    /// Runners in whose trash it has seen something, one bit each.
+    pub(crate) listed: u8,
+    /// Whether it has seen the other guard's slot with a tree in it.
+    pub(crate) listed_slot: bool,
+}
+
+/// How far a guard is in its round.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) enum At {
+    /// Not begun.
+    Off,
+    /// A round begins.
+    Begin,
+    /// Names in trash are read.
+    Listed,
+    /// They are deleted.
+    Emptied,
+    /// It has looked and planned.
+    Planned,
+    /// It holds the lock.
+    Holding,
+    /// The slot is made.
+    Slotted,
+    /// The look before the rename has raised no doubt.
+    Cleared,
+    /// Renamed.
+    Renamed,
+    /// Compared and looked again: it has to go back.
+    Doubted,
+    /// The claim is settled.
+    Settled,
+    /// The lock is released.
+    Released,
+    /// The run has ended.
+    Done,
+}
+
+impl At {
+    /// Whether the process lives.
+    pub(crate) fn is_running(self) -> bool {
+        !matches!(self, Self::Off | Self::Done)
+    }
+
+    /// Whether it holds the lock EXCLUSIVE.
+    pub(crate) fn holds_lock(self) -> bool {
+        matches!(
+            self,
+            Self::Holding | Self::Slotted | Self::Cleared | Self::Renamed | Self::Doubted | Self::Settled
+        )
+    }
+
+    /// Whether its tree may yet be put back.
+    pub(crate) fn may_put_back(self) -> bool {
+        matches!(self, Self::Renamed | Self::Doubted)
+    }
+}
+
+/// A claim's slot in the trash of its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Slot {
+    /// There is none.
+    None,
+    /// Empty.
+    Empty,
+    /// A hook has removed it: nothing can be renamed into it.
+    Gone,
+    /// The tree of this number lies in it.
+    Tree(u8),
+}
+
+/// What must never become true: each is noted the moment that it happens.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Broken {
+    /// A tree of a live job was moved away or put under its hands.
+    pub(crate) live: bool,
+    /// A cache was claimed of whose runner nothing certain is known.
+    pub(crate) unknown: bool,
+    /// Another tree was deleted than was planned.
+    pub(crate) identity: bool,
+    /// A tree was deleted while it might still have been put back.
+    pub(crate) unsettled: bool,
+}
+
+impl State {
+    /// Whether a guard holds the lock EXCLUSIVE.
+    pub(crate) fn is_locked(&self) -> bool {
+        self.guards.iter().any(|guard| guard.at.holds_lock())
+    }
+}
