@@ -25,6 +25,7 @@
 //! | [`doctor`] | whether this host is set up so that the guard can work |
 //! | [`setup`] | wiring runners, and taking them out of service and back |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
+//! | [`counters`] | what runs have counted, across users and reboots |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
@@ -64,6 +65,7 @@
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod counters;
 pub mod cycle;
 pub mod doctor;
 pub mod lease;
