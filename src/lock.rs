@@ -6,7 +6,8 @@
 //! lives on tmpfs, outside every tree, and is never unlinked; the kernel releases the locks of the dead.
 
 use crate::run_dir::{RunDir, RunDirError};
-use crate::sys::flock::{Mode, lock_within};
+pub use crate::sys::flock::Mode as LockMode;
+use crate::sys::flock::lock_within;
 use std::fs::File;
 use std::io;
 use std::time::{Duration, Instant};
@@ -58,7 +59,7 @@ impl SharedLock {
     /// # Errors
     /// [`LockError`].
     pub fn acquire(run: &RunDir, wait: Duration) -> Result<Self, LockError> {
-        Ok(Self { _file: acquire(run, Mode::Shared, wait)? })
+        Ok(Self { _file: acquire(run, LockMode::Shared, wait)? })
     }
 }
 
@@ -68,7 +69,7 @@ impl ExclusiveLock {
     /// # Errors
     /// [`LockError`].
     pub fn acquire(run: &RunDir, wait: Duration) -> Result<Self, LockError> {
-        Ok(Self { _file: acquire(run, Mode::Exclusive, wait)?, since: Instant::now() })
+        Ok(Self { _file: acquire(run, LockMode::Exclusive, wait)?, since: Instant::now() })
     }
 
     /// How long it has been held.
@@ -77,7 +78,7 @@ impl ExclusiveLock {
     }
 }
 
-fn acquire(run: &RunDir, mode: Mode, wait: Duration) -> Result<File, LockError> {
+fn acquire(run: &RunDir, mode: LockMode, wait: Duration) -> Result<File, LockError> {
     let file = run.lock_file()?;
     let path = || run.path().display().to_string();
     match lock_within(&file, mode, wait) {

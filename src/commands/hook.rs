@@ -8,13 +8,14 @@
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
 
 use super::self_clean::{SelfClean, leave_tickets};
-use super::witness::{Narrator, lock_event};
+use super::witness::Narrator;
 use super::{load, now};
 use crate::cli::{Cli, HookCommand};
 use crate::config::{Config, OnExhausted};
-use crate::cycle::{Cycle, Role};
-use crate::lock::{LockError, SharedLock};
+use crate::cycle::{Cycle, Role, Witness as _};
+use crate::lock::{LockError, LockMode, SharedLock};
 use crate::model::ledger::Scope;
+use crate::model::metrics::Timing;
 use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -188,15 +189,27 @@ impl Started<'_> {
             self.fence();
             error.to_string()
         })?;
+        let result = self.guard(&run);
+        let mut narrator = self.narrator.borrow_mut();
+        narrator.timed(Timing::HookStarted, self.begun.elapsed());
+        narrator.leave_counts(&run);
+        result
+    }
+
+    fn guard(&self, run: &RunDir) -> Result<Exit, Fault> {
         let lease = self.lease();
-        match SharedLock::acquire(&run, self.config.hook.lock_wait) {
+        let asked = Instant::now();
+        match SharedLock::acquire(run, self.config.hook.lock_wait) {
             // Held for writing the lease alone: whoever wants to claim waits for this.
-            Ok(_lock) => leave_lease(&run, lease)?,
-            Err(error) => return self.without_lock(&run, lease, &error),
+            Ok(_lock) => {
+                self.narrator.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
+                leave_lease(run, lease)?;
+            }
+            Err(error) => return self.without_lock(run, lease, &error),
         }
         self.tell_of_lease();
         self.keep_spare();
-        if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
+        if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
     }
 
     /// How full the work directory's filesystem is. A runner that has never worked has nothing to be judged by yet.
@@ -246,7 +259,7 @@ impl Started<'_> {
         lease: Result<Option<Lease>, Fault>,
         error: &LockError,
     ) -> Result<Exit, Fault> {
-        self.tell(lock_event(error, Some(&self.own.runner)));
+        self.narrator.borrow_mut().lock_failed(LockMode::Shared, error);
         self.fence();
         if matches!(error, LockError::TimedOut { .. }) {
             leave_lease(run, lease)?;
@@ -395,10 +408,24 @@ fn completed(
 ) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
+    let result = end(config, proc, own, worker, (&run, begun), narrator);
+    narrator.timed(Timing::HookCompleted, begun.elapsed());
+    narrator.leave_counts(&run);
+    result
+}
+
+fn end(
+    config: &Config,
+    proc: &Proc,
+    own: &Own,
+    worker: ProcessId,
+    (run, begun): (&RunDir, Instant),
+    narrator: &mut Narrator,
+) -> Result<Exit, Fault> {
     // While the lease still holds.
-    let cleaned = SelfClean { config, proc, run: &run, runner: &own.runner, lineage: &own.lineage, begun }
-        .run(narrator);
-    lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
+    let cleaned =
+        SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }.run(narrator);
+    lease::end(run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
     if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
         // To be stopped now that its job has ended; without the request the timer's sweep does it.
         let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");

@@ -231,6 +231,15 @@ pub struct Sample {
     pub total: u64,
 }
 
+/// How fast a filesystem fills.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trend {
+    /// What jobs write; negative while it empties.
+    pub bytes_per_second: f64,
+    /// Until nothing is available; infinite while it does not fill.
+    pub seconds_to_full: f64,
+}
+
 /// Samples of filesystems by their mount points, the oldest first.
 pub type Samples = BTreeMap<String, Vec<Sample>>;
 
