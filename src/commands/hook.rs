@@ -16,7 +16,7 @@ use crate::cycle::{Cycle, Role, Witness as _};
 use crate::lock::{LockError, LockMode, SharedLock};
 use crate::model::ledger::Scope;
 use crate::model::metrics::Timing;
-use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner};
+use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner, WorkDir};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
 use crate::observe::{processes, runners};
@@ -29,10 +29,11 @@ use crate::report::journal::{self, Sink};
 use crate::run_dir::{Records, RunDir};
 use crate::setup::state::{Kept, StateDir};
 use crate::sys::deadline::Watchdog;
+use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::{lease, report::escape};
 use std::cell::RefCell;
-use std::io::Stdout;
+use std::io::{self, Stdout};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -208,24 +209,33 @@ impl Started<'_> {
             Err(error) => return self.without_lock(run, lease, &error),
         }
         self.tell_of_lease();
-        self.keep_spare();
-        if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
+        if self.keep_spare_and_look()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
     }
 
     /// How full the work directory's filesystem is. A runner that has never worked has nothing to be judged by yet.
     fn level(&self) -> Result<Level, Fault> {
         let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
-        let unreadable =
-            |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
-        let usage = open_work(work).and_then(|dir| dir.usage()).map_err(unreadable)?;
-        Ok(pressure::level(&usage, &self.config.watermarks))
+        self.level_in(work, &open_work(work))
     }
 
-    /// For the day when no inode is left; when that day has come, a claim goes without.
-    fn keep_spare(&self) {
-        if let Some(work) = self.own.runner.work_dir() {
-            let _ = open_work(work).and_then(|dir| Trash::open_or_make(&dir, work.owner)?.keep_spare());
+    fn level_in(&self, work: &WorkDir, dir: &io::Result<Dir>) -> Result<Level, Fault> {
+        let usage = match dir {
+            Ok(dir) => dir.usage().map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let unreadable =
+            |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
+        Ok(pressure::level(&usage.map_err(unreadable)?, &self.config.watermarks))
+    }
+
+    /// The level, and a spare for the day when no inode is left; when that day has come, a claim goes without.
+    fn keep_spare_and_look(&self) -> Result<Level, Fault> {
+        let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
+        let dir = open_work(work);
+        if let Ok(dir) = &dir {
+            let _ = Trash::open_or_make(dir, work.owner).and_then(|trash| trash.keep_spare());
         }
+        self.level_in(work, &dir)
     }
 
     /// The lease of this job; none for a runner that was named by hand.
