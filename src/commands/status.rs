@@ -74,6 +74,7 @@ pub(super) fn collect(context: &Context) -> HostStatus {
         filesystems,
         runners,
         notes,
+        roots_are_built_in: context.config.runners.are_built_in,
         root_matches: preview
             .root_matches
             .into_iter()

@@ -158,6 +158,7 @@ pub(super) fn host() -> HostStatus {
         }],
         runners: vec![busy, idle, unknown, young, unguarded],
         notes: vec!["runner-9 vanished while it was looked at".into()],
+        roots_are_built_in: false,
         root_matches: vec![RootMatches { pattern: "/home/*/*runner*".into(), runners: 5 }],
     }
 }

@@ -135,6 +135,12 @@ fn gauges(out: &mut Exposition, status: &HostStatus) {
         "Runners that an entry of runners.roots finds.",
         status.root_matches.iter().map(|root| (vec![("root", root.pattern.clone())], root.runners as f64)),
     );
+    out.family(
+        Kind::Gauge,
+        "roots_built_in",
+        "1 when runners.roots is not configured: then most of its entries find nothing, and that is no fault.",
+        [(Vec::new(), f64::from(status.roots_are_built_in))],
+    );
     let trash = [(Vec::new(), status.trash_bytes as f64)];
     out.family(Kind::Gauge, "trash_bytes", "Bytes that are claimed and not deleted yet.", trash);
     let is_complete = matches!(status.visibility, Visibility::Complete);
