@@ -29,7 +29,7 @@
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
-//! Imports go downward only: `commands -> {cycle, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
+//! Imports go downward only: `commands -> counters -> setup`, `commands -> {cycle, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
 //! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
 //! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
 //!
