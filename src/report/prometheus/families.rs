@@ -150,7 +150,7 @@ fn gauges(out: &mut Exposition, status: &HostStatus) {
         "1 when every process of the host could be seen; else no sibling is provably idle.",
         [(Vec::new(), f64::from(is_complete))],
     );
-    // Since when it is held nobody can tell; the youngest holder has had it no longer than it lives.
+    // Since when it is held nobody can tell: no longer than its oldest holder lives.
     let age = |since: SystemTime| status.time.duration_since(since).unwrap_or_default().as_secs_f64();
     let held = status.lock.holders.iter().filter_map(|holder| holder.since).map(age).fold(0.0, f64::max);
     out.family(
