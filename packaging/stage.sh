@@ -28,4 +28,6 @@ put 644 "$source/packaging/completions/disk-guard.fish" usr/share/fish/vendor_co
 for catalog in "$source"/packaging/journal/*.catalog; do
     [ -e "$catalog" ] && put 644 "$catalog" "usr/lib/systemd/catalog/${catalog##*/}"
 done
+for rules in "$source"/packaging/prometheus/*.yml; do put 644 "$rules" "usr/share/disk-guard/prometheus/${rules##*/}"; done
+put 644 "$source/packaging/grafana/disk-guard-fleet.json" usr/share/disk-guard/grafana/disk-guard-fleet.json
 put 644 "$source/README.md" usr/share/doc/disk-guard/README.md

@@ -26,10 +26,11 @@
 //! | [`doctor`] | whether this host is set up so that the guard can work |
 //! | [`setup`] | wiring runners, and taking them out of service and back |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
+//! | [`counters`] | what runs have counted, across users and reboots |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
-//! Imports go downward only: `commands -> {cycle, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
+//! Imports go downward only: `commands -> counters -> setup`, `commands -> {cycle, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
 //! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
 //! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
 //!
@@ -67,6 +68,7 @@ pub mod capacity;
 pub mod cli;
 pub mod commands;
 pub mod config;
+pub mod counters;
 pub mod cycle;
 pub mod doctor;
 pub mod lease;

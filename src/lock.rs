@@ -9,7 +9,8 @@
 //! [`crate::reclaim::beside`]); otherwise it is empty.
 
 use crate::run_dir::{RunDir, RunDirError};
-use crate::sys::flock::{Mode, lock_within};
+pub use crate::sys::flock::Mode as LockMode;
+use crate::sys::flock::lock_within;
 use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::FileExt as _;
@@ -64,7 +65,7 @@ impl SharedLock {
     /// # Errors
     /// [`LockError`].
     pub fn acquire(run: &RunDir, wait: Duration) -> Result<Self, LockError> {
-        Ok(Self { _file: acquire(run, Mode::Shared, wait)? })
+        Ok(Self { _file: acquire(run, LockMode::Shared, wait)? })
     }
 }
 
@@ -74,7 +75,7 @@ impl ExclusiveLock {
     /// # Errors
     /// [`LockError`].
     pub fn acquire(run: &RunDir, wait: Duration) -> Result<Self, LockError> {
-        Ok(Self { file: acquire(run, Mode::Exclusive, wait)?, since: Instant::now() })
+        Ok(Self { file: acquire(run, LockMode::Exclusive, wait)?, since: Instant::now() })
     }
 
     /// How long it has been held.
@@ -106,7 +107,7 @@ pub fn announced(run: &RunDir) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn acquire(run: &RunDir, mode: Mode, wait: Duration) -> Result<File, LockError> {
+fn acquire(run: &RunDir, mode: LockMode, wait: Duration) -> Result<File, LockError> {
     let file = run.lock_file()?;
     let path = || run.path().display().to_string();
     match lock_within(&file, mode, wait) {

@@ -1,6 +1,6 @@
 //! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
 //!
-//! It holds `host.lock`, `leases/`, `requests/` and `tickets/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
+//! It holds `host.lock`, `leases/`, `requests/`, `tickets/` and `counters/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
 //! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
 //! file: two guards with two lock files would not exclude each other.
 //!
@@ -10,16 +10,25 @@
 
 use crate::model::Uid;
 use crate::sys::dir::Dir;
-use rustix::fs::{AtFlags, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat_with, unlinkat,
+};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
-use std::io::{self, Write as _};
+use std::io::{self, Read as _, Write as _};
+use std::ops::ControlFlow;
 use std::os::fd::AsFd;
+use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 
 /// A directory of records has at most this many; more is somebody's flood, is not read to its end, and proves nothing.
 pub const MAX_RECORDS: usize = 4096;
+
+/// Names that are looked at where a flood is to be got rid of batch by batch.
+pub const MAX_PASSED: usize = 65_536;
 
 /// One record is at most this long.
 pub const MAX_RECORD_BYTES: u64 = 16 * 1024;
@@ -70,6 +79,8 @@ pub enum Records {
     Requests,
     /// One a runner that others wanted caches of.
     Tickets,
+    /// One a run that is not yet among the totals.
+    Counters,
 }
 
 impl Records {
@@ -78,15 +89,16 @@ impl Records {
             Self::Leases => "leases",
             Self::Requests => "requests",
             Self::Tickets => "tickets",
+            Self::Counters => "counters",
         }
     }
 
     /// Who may read a record: members of the group alone reach the directory. A ticket is for another user, whose primary
-    /// group is not its writer's.
+    /// group is not its writer's; what is counted is no secret.
     fn mode(self) -> Mode {
         Mode::from_raw_mode(match self {
             Self::Leases | Self::Requests => 0o640,
-            Self::Tickets => 0o644,
+            Self::Tickets | Self::Counters => 0o644,
         })
     }
 }
@@ -215,6 +227,78 @@ impl RunDir {
         written
     }
 
+    /// Leaves a new record by one write, without a draft: for short ones of which a reader can tell that they are whole. Three
+    /// system calls, for the path that every job takes.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`]; also when there is one of this name.
+    pub fn drop_off(&self, records: Records, name: &str, content: &[u8]) -> Result<(), RunDirError> {
+        let path = format!("{}/{name}", records.directory());
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let open = || openat(&self.dir, path.as_str(), flags, records.mode());
+        let opened = match open() {
+            Err(Errno::NOENT) => make_unless_there(&self.dir, Path::new(records.directory()), 0o1770)
+                .and_then(|()| open().map_err(io::Error::from)),
+            result => result.map_err(io::Error::from),
+        };
+        opened
+            .and_then(|file| File::from(file).write_all(content))
+            .map_err(|error| self.unusable("writing a record", error))
+    }
+
+    /// At most `most` records, in no order, whatever else lies among them; for a directory that may be flooded. Links and what
+    /// is no file are passed over, and at most [`MAX_PASSED`] names are looked at. The owner is that of the very file that was
+    /// read, and a file with a second name is none's.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`] when the directory is there and cannot be read; a missing one holds no records.
+    pub fn read_some(&self, records: Records, most: usize) -> Result<Vec<Record>, RunDirError> {
+        let dir = match self.records(records) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+            result => result.map_err(|error| self.unusable("opening the records", error))?,
+        };
+        let (mut names, mut passed) = (Vec::new(), 0);
+        let mut buffer = vec![std::mem::MaybeUninit::uninit(); crate::sys::dir::ENTRIES_BUFFER];
+        dir.for_each_entry(&mut buffer, |entry| {
+            if entry.kind == FileType::RegularFile {
+                names.push(OsStr::from_bytes(entry.name.to_bytes()).to_owned());
+            }
+            passed += 1;
+            match names.len() < most && passed < MAX_PASSED {
+                true => ControlFlow::Continue(()),
+                false => ControlFlow::Break(()),
+            }
+        })
+        .map_err(|error| self.unusable("listing the records", error))?;
+        let mut found = Vec::with_capacity(names.len());
+        for name in names {
+            let read = dir.open_file(&name).and_then(|file| {
+                let metadata = file.metadata()?;
+                let mut bytes = Vec::new();
+                file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut bytes)?;
+                Ok((metadata, bytes))
+            });
+            let (metadata, bytes) = match read {
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                Err(error) => {
+                    found.push(Record { name, owner: Uid(u32::MAX), modified: None, content: Err(error) });
+                    continue;
+                }
+            };
+            let content = if metadata.nlink() != 1 {
+                Err(io::Error::other("it has a second name"))
+            } else if bytes.len() as u64 > MAX_RECORD_BYTES {
+                Err(io::Error::from(io::ErrorKind::FileTooLarge))
+            } else {
+                Ok(bytes)
+            };
+            let (owner, modified) = (Uid(metadata.uid()), metadata.modified().ok());
+            found.push(Record { name, owner, modified, content });
+        }
+        Ok(found)
+    }
+
     /// All records: name, owner and content. A record that vanishes meanwhile is left out, one that cannot be read is
     /// there with the reason.
     ///
@@ -234,14 +318,14 @@ impl RunDir {
         }
         let mut found = Vec::with_capacity(names.len());
         for name in names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b".")) {
-            let owner = match dir.status_of(&name) {
-                Ok(status) => status.owner,
+            let (owner, modified) = match dir.status_of(&name) {
+                Ok(status) => (status.owner, Some(status.modified)),
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(self.unusable("looking at a record", error)),
             };
             match dir.read_file(&name, MAX_RECORD_BYTES) {
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                content => found.push(Record { name, owner, content }),
+                content => found.push(Record { name, owner, modified, content }),
             }
         }
         Ok(found)
@@ -317,6 +401,8 @@ pub struct Record {
     pub name: OsString,
     /// Its owner: the one thing about it that cannot be forged.
     pub owner: Uid,
+    /// When it was last written to, as far as its owner has left it at that.
+    pub modified: Option<SystemTime>,
     /// What it says, or why it cannot be read.
     pub content: io::Result<Vec<u8>>,
 }

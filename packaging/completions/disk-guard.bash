@@ -46,6 +46,9 @@ _disk__guard() {
             disk__guard,install)
                 cmd="disk__guard__subcmd__install"
                 ;;
+            disk__guard,metrics)
+                cmd="disk__guard__subcmd__metrics"
+                ;;
             disk__guard,plan)
                 cmd="disk__guard__subcmd__plan"
                 ;;
@@ -93,6 +96,9 @@ _disk__guard() {
                 ;;
             disk__guard__subcmd__help,install)
                 cmd="disk__guard__subcmd__help__subcmd__install"
+                ;;
+            disk__guard__subcmd__help,metrics)
+                cmd="disk__guard__subcmd__help__subcmd__metrics"
                 ;;
             disk__guard__subcmd__help,plan)
                 cmd="disk__guard__subcmd__help__subcmd__plan"
@@ -143,7 +149,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep plan status check doctor why install uninstall drain resume history blame metrics check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -341,7 +347,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help)
-            opts="hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help"
+            opts="hook sweep plan status check doctor why install uninstall drain resume history blame metrics check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -509,6 +515,20 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help__subcmd__install)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__help__subcmd__metrics)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -789,6 +809,32 @@ _disk__guard() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__metrics)
+            opts="-h --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

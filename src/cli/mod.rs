@@ -166,6 +166,11 @@ pub enum Command {
         json: bool,
     },
 
+    /// What monitoring is told, as Prometheus' text: disks, runners, caches, and what was counted since the first sweep
+    ///
+    /// A sweep writes the same to `metrics.textfile` for node_exporter. Run it as root: what cannot be seen is `unknown`.
+    Metrics,
+
     /// Validate the configuration and print the effective one
     CheckConfig {
         /// The file, instead of --config
@@ -375,6 +380,7 @@ mod tests {
             "disk-guard history --since -2h --json",
             "disk-guard blame --at 14:20",
             "disk-guard doctor --json",
+            "disk-guard metrics",
             "disk-guard install --dry-run",
             "disk-guard uninstall --dry-run",
             "disk-guard drain runner-1",

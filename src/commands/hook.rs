@@ -8,13 +8,14 @@
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
 
 use super::self_clean::{SelfClean, leave_tickets};
-use super::witness::{Narrator, lock_event};
+use super::witness::Narrator;
 use super::{load, now};
 use crate::cli::{Cli, HookCommand};
 use crate::config::{Config, OnExhausted};
-use crate::cycle::{Cycle, Role};
-use crate::lock::{LockError, SharedLock};
+use crate::cycle::{Cycle, Role, Witness as _};
+use crate::lock::{LockError, LockMode, SharedLock};
 use crate::model::ledger::Scope;
+use crate::model::metrics::Timing;
 use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner, WorkDir};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -33,7 +34,7 @@ use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::{lease, report::escape};
 use std::cell::RefCell;
-use std::io::Stdout;
+use std::io::{self, Stdout};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -180,10 +181,6 @@ struct Started<'a> {
     narrator: RefCell<Narrator>,
 }
 
-fn unreadable(work: &WorkDir, error: &std::io::Error) -> String {
-    format!("the work directory {} cannot be examined: {error}", escape::path(&work.path))
-}
-
 impl Started<'_> {
     fn tell(&self, event: Event) {
         self.narrator.borrow_mut().tell(event);
@@ -194,30 +191,52 @@ impl Started<'_> {
             self.fence(None);
             error.to_string()
         })?;
+        let result = self.guard(&run);
+        let mut narrator = self.narrator.borrow_mut();
+        narrator.timed(Timing::HookStarted, self.begun.elapsed());
+        narrator.leave_counts(&run);
+        result
+    }
+
+    fn guard(&self, run: &RunDir) -> Result<Exit, Fault> {
         let lease = self.lease();
-        match SharedLock::acquire(&run, self.config.hook.lock_wait) {
+        let asked = Instant::now();
+        match SharedLock::acquire(run, self.config.hook.lock_wait) {
             // Held for writing the lease alone: whoever wants to claim waits for this.
-            Ok(_lock) => leave_lease(&run, lease)?,
-            Err(error) => return self.without_lock(&run, lease, &error),
+            Ok(_lock) => {
+                self.narrator.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
+                leave_lease(run, lease)?;
+            }
+            Err(error) => return self.without_lock(run, lease, &error),
         }
         self.tell_of_lease();
-        // A runner that has never worked has nothing to be judged by yet.
-        let Some(work) = self.own.runner.work_dir() else { return Ok(Exit::Done) };
-        let dir = open_work(work).map_err(|error| unreadable(work, &error))?;
-        // For the day when no inode is left; when that day has come, a claim goes without.
-        let _ = Trash::open_or_make(&dir, work.owner).and_then(|trash| trash.keep_spare());
-        if self.level_of(work, &dir)? == Level::Ok { Ok(Exit::Done) } else { self.relieve(&run) }
+        if self.keep_spare_and_look()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
     }
 
     /// How full the work directory's filesystem is.
     fn level(&self) -> Result<Level, Fault> {
         let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
-        self.level_of(work, &open_work(work).map_err(|error| unreadable(work, &error))?)
+        self.level_in(work, &open_work(work))
     }
 
-    fn level_of(&self, work: &WorkDir, dir: &Dir) -> Result<Level, Fault> {
-        let usage = dir.usage().map_err(|error| unreadable(work, &error))?;
-        Ok(pressure::level(&usage, &self.config.watermarks))
+    fn level_in(&self, work: &WorkDir, dir: &io::Result<Dir>) -> Result<Level, Fault> {
+        let usage = match dir {
+            Ok(dir) => dir.usage().map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        };
+        let unreadable =
+            |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
+        Ok(pressure::level(&usage.map_err(unreadable)?, &self.config.watermarks))
+    }
+
+    /// The level, and a spare for the day when no inode is left; when that day has come, a claim goes without.
+    fn keep_spare_and_look(&self) -> Result<Level, Fault> {
+        let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
+        let dir = open_work(work);
+        if let Ok(dir) = &dir {
+            let _ = Trash::open_or_make(dir, work.owner).and_then(|trash| trash.keep_spare());
+        }
+        self.level_in(work, &dir)
     }
 
     /// The lease of this job; none for a runner that was named by hand.
@@ -251,7 +270,7 @@ impl Started<'_> {
         lease: Result<Option<Lease>, Fault>,
         error: &LockError,
     ) -> Result<Exit, Fault> {
-        self.tell(lock_event(error, Some(&self.own.runner)));
+        self.narrator.borrow_mut().lock_failed(LockMode::Shared, error);
         // The lease comes before the fence: a claim that the fence comes too early for then sees the lease.
         let left = match error {
             LockError::TimedOut { .. } => leave_lease(run, lease).map(|()| self.tell_of_lease()),
@@ -404,10 +423,24 @@ fn completed(
 ) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
+    let result = end(config, proc, own, worker, (&run, begun), narrator);
+    narrator.timed(Timing::HookCompleted, begun.elapsed());
+    narrator.leave_counts(&run);
+    result
+}
+
+fn end(
+    config: &Config,
+    proc: &Proc,
+    own: &Own,
+    worker: ProcessId,
+    (run, begun): (&RunDir, Instant),
+    narrator: &mut Narrator,
+) -> Result<Exit, Fault> {
     // While the lease still holds.
-    let cleaned = SelfClean { config, proc, run: &run, runner: &own.runner, lineage: &own.lineage, begun }
-        .run(narrator);
-    lease::end(&run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
+    let cleaned =
+        SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }.run(narrator);
+    lease::end(run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
     if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
         // To be stopped now that its job has ended; without the request the timer's sweep does it.
         let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");

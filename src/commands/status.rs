@@ -44,7 +44,8 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     }
 }
 
-fn collect(context: &Context) -> HostStatus {
+/// Looks at the host.
+pub(super) fn collect(context: &Context) -> HostStatus {
     let (preview, run) = look::at(context, |_| Whose::Everybody);
     let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
@@ -69,6 +70,7 @@ fn collect(context: &Context) -> HostStatus {
         filesystems,
         runners,
         notes,
+        roots_are_built_in: context.config.runners.are_built_in,
         root_matches: preview
             .root_matches
             .into_iter()

@@ -1,7 +1,7 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
 use super::self_clean::leave_tickets;
-use super::{Context, complain, drain, look, now, print, show, witness::Narrator};
+use super::{Context, complain, drain, look, metrics, now, print, show, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
@@ -64,6 +64,9 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         "goal not reached"
     });
     narrator.ended(&report, begun.elapsed());
+    narrator.swept(result.is_ok(), report.goal_met, begun.elapsed());
+    narrator.leave_counts(&run);
+    metrics::after_sweep(context, &run, &report);
     tell(context, &report, as_json);
     match result {
         Err(CycleError::Lock(error)) => {

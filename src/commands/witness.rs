@@ -1,19 +1,26 @@
-//! What a run tells while it goes on: events for the journal and the ledger's file, a progress line for a person at a terminal.
+//! What a run tells while it goes on: events for the journal and the ledger's file, counts for monitoring, a progress line for a
+//! person at a terminal.
 
 use super::now;
 use crate::config::Config;
+use crate::counters;
 use crate::cycle::Witness;
 use crate::ledger::{LedgerWriter, Written};
-use crate::lock::LockError;
+use crate::lock::{LockError, LockMode};
 use crate::model::ledger::{Deed, Scope};
-use crate::model::{Action, ActionResult, Filesystem, Level, Outcome, RunReport, Runner, strongest};
+use crate::model::metrics::{Counter, SweepEnd, TRASH, Tally as Counted, Timing};
+use crate::model::{
+    Action, ActionResult, Decision, Filesystem, FilesystemId, KeepReason, Level, Outcome, RunReport, Runner,
+    strongest,
+};
 use crate::reclaim::remove_tree::Progress;
 use crate::report::escape;
 use crate::report::events::{Event, EventKind, RunStamp};
 use crate::report::progress::{ProgressLine, Tally};
+use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -35,6 +42,8 @@ pub(super) struct Narrator {
     sequence: u64,
     kept: BTreeMap<&'static str, usize>,
     unwritten: Option<String>,
+    counted: Counted,
+    under_pressure: HashSet<FilesystemId>,
 }
 
 impl Narrator {
@@ -51,6 +60,8 @@ impl Narrator {
             sequence: 0,
             kept: BTreeMap::new(),
             unwritten: None,
+            counted: Counted::default(),
+            under_pressure: HashSet::new(),
         }
     }
 
@@ -60,6 +71,12 @@ impl Narrator {
         let stamp = RunStamp { id: self.run.clone(), scope: self.scope.clone(), sequence: self.sequence };
         let event = event.in_run(stamp);
         event.emit();
+        match event.kind() {
+            EventKind::Error => self.counted.count(Counter::Errors, &[], 1),
+            EventKind::Refused => self.counted.count(Counter::JobsRefused, &[], 1),
+            EventKind::LockTimeout => self.counted.count(Counter::LockTimeouts, &[], 1),
+            _ => {}
+        }
         if let Some(record) = event.record(now()).filter(|record| belongs_in_file(record.deed)) {
             let open = || LedgerWriter::new(&self.state_dir, self.proc.boot_id().unwrap_or_default());
             self.unwritten = match self.ledger.get_or_insert_with(open).append(&record) {
@@ -100,6 +117,49 @@ impl Narrator {
         });
     }
 
+    /// Notes how long something took.
+    pub(super) fn timed(&mut self, timing: Timing, took: Duration) {
+        self.counted.timings.push((timing, micros(took)));
+    }
+
+    /// Leaves what this run has counted for the next sweep to fold in. Nothing more is told of a run that cannot: counting
+    /// fails no job, and is no warning in its log.
+    pub(super) fn leave_counts(&mut self, run: &RunDir) {
+        let counted = std::mem::take(&mut self.counted);
+        if let Err(error) = counters::leave(run, &self.run, &counted) {
+            let text = format!("what this run has counted is lost: {error}");
+            Event::new(EventKind::Error, text).level(tracing::Level::DEBUG).emit();
+        }
+    }
+
+    /// Notes how a sweep has ended.
+    pub(super) fn swept(&mut self, success: bool, goal_met: bool, took: Duration) {
+        let at = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
+        self.counted.sweep = Some(SweepEnd { at, took: micros(took), success, goal_met });
+    }
+
+    fn count_outcome(&mut self, outcome: &Outcome) {
+        let Action { runner, cache, decision } = &outcome.action;
+        self.counted.count(Counter::Actions, &[outcome.result.as_str()], 1);
+        match (&outcome.result, decision) {
+            (ActionResult::Removed, decision) => {
+                let labels = [runner.name.as_str(), cache.rule.as_str(), decision.reason()];
+                self.counted.count(Counter::Reclaimed, &labels, cache.bytes());
+            }
+            // Every sweep comes past every busy runner: a refusal is one only where space was wanted.
+            (ActionResult::Kept, Decision::Keep(KeepReason::Protected(_))) if !self.is_pressed(runner) => {}
+            _ => {
+                if let Some(evidence) = strongest(outcome.evidence()) {
+                    self.counted.count(Counter::Refusals, &[evidence.kind.as_str()], 1);
+                }
+            }
+        }
+    }
+
+    fn is_pressed(&self, runner: &Runner) -> bool {
+        runner.work_dir().is_some_and(|work| self.under_pressure.contains(&work.filesystem))
+    }
+
     fn kept_in_words(&self) -> String {
         let all: usize = self.kept.values().sum();
         let each: Vec<String> = self.kept.iter().map(|(why, count)| format!("{why} {count}")).collect();
@@ -126,6 +186,7 @@ impl Drop for Narrator {
 
 impl Witness for Narrator {
     fn pressure(&mut self, filesystem: &Filesystem, level: Level) {
+        self.under_pressure.insert(filesystem.id);
         let (mount, percent) = (escape::path(&filesystem.mount), filesystem.usage.used_percent());
         let event =
             Event::new(EventKind::Pressure, format!("{mount} is {percent} % full: {}", level.as_str()));
@@ -162,6 +223,7 @@ impl Witness for Narrator {
 
     fn outcome(&mut self, outcome: &Outcome, took: Duration) {
         let Some(event) = Event::of_outcome(outcome) else { return };
+        self.count_outcome(outcome);
         let event = match &outcome.result {
             ActionResult::Removed => event.grounds(&outcome.action, now()),
             ActionResult::Kept => {
@@ -176,6 +238,9 @@ impl Witness for Narrator {
 
     fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>) {
         let place = escape::path(path);
+        if failure.is_none() {
+            self.counted.count(Counter::Reclaimed, &["", "", TRASH], bytes);
+        }
         let (kind, text) = match failure {
             None => (EventKind::Removed, format!("unfinished trash {place} is gone")),
             Some(why) => (EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}")),
@@ -183,9 +248,27 @@ impl Witness for Narrator {
         self.tell(Event::new(kind, text).path(path).bytes(bytes).reason("trash"));
     }
 
-    fn lock_failed(&mut self, error: &LockError) {
+    fn lock_taken(&mut self, mode: LockMode, waited: Duration) {
+        self.timed(lock_timing(mode), waited);
+    }
+
+    fn lock_failed(&mut self, mode: LockMode, error: &LockError) {
+        if let LockError::TimedOut { waited, .. } = error {
+            self.timed(lock_timing(mode), *waited);
+        }
         let event = lock_event(error, self.runner.as_ref());
         self.tell(event);
+    }
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
+}
+
+fn lock_timing(mode: LockMode) -> Timing {
+    match mode {
+        LockMode::Shared => Timing::LockShared,
+        LockMode::Exclusive => Timing::LockExclusive,
     }
 }
 
@@ -196,7 +279,7 @@ fn belongs_in_file(deed: Deed) -> bool {
 }
 
 /// The host lock was not obtained, by this runner's hook or by a sweep.
-pub(super) fn lock_event(error: &LockError, runner: Option<&Runner>) -> Event {
+fn lock_event(error: &LockError, runner: Option<&Runner>) -> Event {
     let kind = match error {
         LockError::TimedOut { .. } => EventKind::LockTimeout,
         LockError::RunDir(_) | LockError::System { .. } => EventKind::Error,

@@ -13,7 +13,7 @@
 mod round;
 
 use crate::config::Config;
-use crate::lock::LockError;
+use crate::lock::{LockError, LockMode};
 use crate::model::{
     Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport,
     Runner, Uid,
@@ -64,8 +64,10 @@ pub trait Witness {
     fn outcome(&mut self, outcome: &Outcome, took: Duration);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
     fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>);
+    /// The host lock was obtained, after a wait.
+    fn lock_taken(&mut self, mode: LockMode, waited: Duration);
     /// The host lock was not obtained.
-    fn lock_failed(&mut self, error: &LockError);
+    fn lock_failed(&mut self, mode: LockMode, error: &LockError);
 }
 
 /// What a run works with.

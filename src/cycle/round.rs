@@ -1,7 +1,7 @@
 //! One round of a run: look, plan, claim, delete.
 
 use super::{Cycle, CycleError, MAX_GIVING_WAY, Next, Role, State, acting_as, rules};
-use crate::lock::{ExclusiveLock, LockError, SharedLock};
+use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
     Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
     Need, Runner, Uid, WorkDir,
@@ -124,16 +124,27 @@ impl Cycle<'_> {
     }
 
     fn exclusive(&mut self) -> Result<ExclusiveLock, CycleError> {
-        let wait = self.wait();
-        ExclusiveLock::acquire(self.run, wait).map_err(|error| self.lock_failed(error))
+        let asked = Instant::now();
+        let lock = ExclusiveLock::acquire(self.run, self.wait())
+            .map_err(|error| self.lock_failed(LockMode::Exclusive, error))?;
+        self.witness.lock_taken(LockMode::Exclusive, asked.elapsed());
+        Ok(lock)
+    }
+
+    fn shared(&mut self) -> Result<SharedLock, CycleError> {
+        let asked = Instant::now();
+        let lock = SharedLock::acquire(self.run, self.wait())
+            .map_err(|error| self.lock_failed(LockMode::Shared, error))?;
+        self.witness.lock_taken(LockMode::Shared, asked.elapsed());
+        Ok(lock)
     }
 
     fn wait(&self) -> Duration {
         self.config.hook.lock_wait.min(self.deadline.saturating_duration_since(Instant::now()))
     }
 
-    fn lock_failed(&mut self, error: LockError) -> CycleError {
-        self.witness.lock_failed(&error);
+    fn lock_failed(&mut self, mode: LockMode, error: LockError) -> CycleError {
+        self.witness.lock_failed(mode, &error);
         error.into()
     }
 
@@ -211,8 +222,7 @@ impl Cycle<'_> {
     pub(super) fn empty_trash(&mut self, discovery: &Discovery, state: &mut State) -> Result<(), CycleError> {
         let found = {
             // Under the lock no claim is under way that might still put its tree back.
-            let _lock =
-                SharedLock::acquire(self.run, self.wait()).map_err(|error| self.lock_failed(error))?;
+            let _lock = self.shared()?;
             let works = self.works_in_reach(&discovery.runners);
             works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };

@@ -8,6 +8,7 @@ mod facts;
 mod filesystem;
 mod ids;
 pub mod ledger;
+pub mod metrics;
 mod plan;
 mod processes;
 mod runner;

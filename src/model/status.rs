@@ -29,6 +29,8 @@ pub struct HostStatus {
     pub notes: Vec<String>,
     /// How many runners each configured glob found.
     pub root_matches: Vec<RootMatches>,
+    /// Whether those are the globs that nobody has configured: most hosts have runners in one of the places only.
+    pub roots_are_built_in: bool,
 }
 
 /// A filesystem and how bad it is.

@@ -2,11 +2,14 @@
 //!
 //! [`pressure`]: is space needed, and how much. [`fate`]: which runners stand and fall together. [`liveness`]: what the
 //! evidence about a runner is and what it adds up to. [`protection`]: what forbids to remove one cache. [`plan`]: what
-//! goes, in which order, and why everything else stays. [`ledger`]: what entries prove, and who is believed.
+//! goes, in which order, and why everything else stays. [`ledger`]: what entries prove, and who is believed. [`counting`]: which
+//! counts are believed. [`trend`]: how fast a disk fills.
 
+pub mod counting;
 pub mod fate;
 pub mod ledger;
 pub mod liveness;
 pub mod plan;
 pub mod pressure;
 pub mod protection;
+pub mod trend;

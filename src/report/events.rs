@@ -219,6 +219,11 @@ impl Event {
         })
     }
 
+    /// Which kind it is.
+    pub fn kind(&self) -> EventKind {
+        self.kind
+    }
+
     /// Another level than the kind's own.
     pub fn level(mut self, level: Level) -> Self {
         self.level = level;

@@ -159,6 +159,7 @@ pub(super) fn host() -> HostStatus {
         runners: vec![busy, idle, unknown, young, unguarded],
         capacity: capacity(),
         notes: vec!["runner-9 vanished while it was looked at".into()],
+        roots_are_built_in: false,
         root_matches: vec![RootMatches { pattern: "/home/*/*runner*".into(), runners: 5 }],
     }
 }

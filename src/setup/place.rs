@@ -77,7 +77,8 @@ pub fn read(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
 /// # Errors
 /// What the system says; then nothing has changed.
 pub fn replace(dir: &Dir, name: &str, bytes: &[u8], manner: Manner) -> io::Result<()> {
-    let draft = format!(".disk-guard-{}-{}", std::process::id(), name.trim_start_matches('.'));
+    // The pid comes last: a node exporter reads whatever ends in `.prom`, dot or no dot.
+    let draft = format!(".disk-guard-{}-{}", name.trim_start_matches('.'), std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(dir, draft.as_str(), flags, Mode::from_raw_mode(0o600))?);
     let placed = (|| {

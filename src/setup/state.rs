@@ -6,6 +6,7 @@
 //! wired/KEY.json                           what `install` did to a runner's `.env`
 //! drained/KEY.json                         runners out of service
 //! sweep/last                               written by each sweep at its end
+//! counters/                                what was counted: see `counters`
 //! ```
 //!
 //! A key is made from the root's path: device numbers change from boot to boot.
@@ -197,6 +198,22 @@ impl StateDir {
             .map_err(|error| self.unusable("writing to it", error.into()))
     }
 
+    /// A directory in it, opened if it is there and trusted.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn directory(&self, name: &str) -> Result<Option<Dir>, StateError> {
+        self.open(name)
+    }
+
+    /// The same, made when it is missing.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn directory_made(&self, name: &'static str) -> Result<Dir, StateError> {
+        self.make(name)
+    }
+
     fn put(&self, directory: &'static str, name: &str, bytes: &[u8], mode: u32) -> Result<(), StateError> {
         let dir = self.make(directory)?;
         match place::read(&dir, name) {
@@ -267,7 +284,8 @@ impl StateDir {
     }
 }
 
-fn own(mode: u32) -> Manner {
+/// A file of our own, with this mode.
+pub fn own(mode: u32) -> Manner {
     Manner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
 }
 

@@ -57,6 +57,7 @@ impl Host {
             ("run/leases", 0o1770),
             ("run/requests", 0o1770),
             ("run/tickets", 0o1770),
+            ("run/counters", 0o1770),
             ("state", 0o755),
             ("sockets", 0o777),
             ("sbin", 0o755),
@@ -72,7 +73,8 @@ impl Host {
         File::create(&host_lock).expect("the host lock");
         std::fs::set_permissions(&host_lock, PermissionsExt::from_mode(0o660)).expect("it is ours");
         if nix::unistd::geteuid().is_root() {
-            for name in ["run", "run/leases", "run/requests", "run/tickets", "run/host.lock"] {
+            for name in ["run", "run/leases", "run/requests", "run/tickets", "run/counters", "run/host.lock"]
+            {
                 std::os::unix::fs::chown(base.join(name), Some(0), Some(SHARED_GID))
                     .expect("root gives away");
             }

@@ -1,0 +1,292 @@
+//! What is counted, and what monitoring is told.
+
+use std::collections::BTreeMap;
+
+/// Something that only ever grows. A part of the program that begins to count adds its kind here, and a line to the table in
+/// `report::prometheus`; gauges are read from the host when they are asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Counter {
+    /// What became of caches, by outcome.
+    Actions,
+    /// Caches that were wanted and left alone, by the strongest evidence.
+    Refusals,
+    /// Bytes given back, by runner, rule and reason.
+    Reclaimed,
+    /// Jobs that were refused because the disk stayed above critical.
+    JobsRefused,
+    /// Times that the host lock was not obtained.
+    LockTimeouts,
+    /// Things that went wrong.
+    Errors,
+}
+
+impl Counter {
+    /// All of them.
+    pub const ALL: [Counter; 6] =
+        [Self::Actions, Self::Refusals, Self::Reclaimed, Self::JobsRefused, Self::LockTimeouts, Self::Errors];
+
+    /// Its name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Actions => "actions",
+            Self::Refusals => "refusals",
+            Self::Reclaimed => "reclaimed",
+            Self::JobsRefused => "jobs-refused",
+            Self::LockTimeouts => "lock-timeouts",
+            Self::Errors => "errors",
+        }
+    }
+
+    /// The names of its labels, in the order of their values.
+    pub fn labels(self) -> &'static [&'static str] {
+        match self {
+            Self::Actions => &["outcome"],
+            Self::Refusals => &["evidence"],
+            Self::Reclaimed => &["runner", "rule", "reason"],
+            Self::JobsRefused | Self::LockTimeouts | Self::Errors => &[],
+        }
+    }
+}
+
+/// The reason of what is given back from unfinished trash: neither its runner nor its rule are known any more.
+pub const TRASH: &str = "trash";
+
+/// The outcomes that are counted, as `ActionResult` names them.
+pub const OUTCOMES: [&str; 6] = ["removed", "kept", "restored", "changed", "failed", "deferred"];
+
+/// Something whose duration is kept as a histogram.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Timing {
+    /// A started-hook, from its configuration being read to its end.
+    HookStarted,
+    /// A completed-hook.
+    HookCompleted,
+    /// The wait for the host lock, to hold it together with others.
+    LockShared,
+    /// The wait for the host lock, to hold it alone.
+    LockExclusive,
+}
+
+impl Timing {
+    /// All of them.
+    pub const ALL: [Timing; 4] =
+        [Self::HookStarted, Self::HookCompleted, Self::LockShared, Self::LockExclusive];
+
+    /// Its name in records.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HookStarted => "hook-started",
+            Self::HookCompleted => "hook-completed",
+            Self::LockShared => "lock-shared",
+            Self::LockExclusive => "lock-exclusive",
+        }
+    }
+
+    /// The upper bounds of its buckets but the last, in microseconds. A hook takes a millisecond on a healthy disk and at most
+    /// its time limit; a lock is waited for at most `hook.lock_wait`.
+    pub fn bounds(self) -> &'static [u64] {
+        const MS: u64 = 1000;
+        const S: u64 = 1000 * MS;
+        match self {
+            Self::HookStarted | Self::HookCompleted => &[
+                2500,
+                5 * MS,
+                10 * MS,
+                25 * MS,
+                50 * MS,
+                100 * MS,
+                250 * MS,
+                500 * MS,
+                S,
+                2500 * MS,
+                5 * S,
+                10 * S,
+                30 * S,
+                60 * S,
+                120 * S,
+                300 * S,
+            ],
+            Self::LockShared | Self::LockExclusive => &[
+                MS,
+                2500,
+                5 * MS,
+                10 * MS,
+                25 * MS,
+                50 * MS,
+                100 * MS,
+                250 * MS,
+                500 * MS,
+                S,
+                2500 * MS,
+                5 * S,
+                10 * S,
+                30 * S,
+            ],
+        }
+    }
+}
+
+/// One counter with the values of its labels.
+pub type Series = (Counter, Vec<String>);
+
+/// What one run has counted.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Tally {
+    /// How much of what.
+    pub counts: BTreeMap<Series, u64>,
+    /// What took how long, in microseconds.
+    pub timings: Vec<(Timing, u64)>,
+    /// The end of a sweep, when it was one.
+    pub sweep: Option<SweepEnd>,
+}
+
+impl Tally {
+    /// Counts.
+    pub fn count(&mut self, counter: Counter, labels: &[&str], by: u64) {
+        debug_assert_eq!(labels.len(), counter.labels().len());
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        let count = self.counts.entry((counter, labels)).or_default();
+        *count = count.saturating_add(by);
+    }
+}
+
+/// How a sweep ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SweepEnd {
+    /// When, in seconds since the epoch.
+    pub at: u64,
+    /// How long it took, in microseconds.
+    pub took: u64,
+    /// Whether it could do its work, whatever came of it.
+    pub success: bool,
+    /// Whether every disk under pressure has reached its goal.
+    pub goal_met: bool,
+}
+
+/// Durations, counted by bucket.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Histogram {
+    /// How many lie in each bucket, and beyond the last bound: not cumulated.
+    pub buckets: Vec<u64>,
+    /// Their sum, in microseconds.
+    pub sum: u64,
+}
+
+impl Histogram {
+    /// An empty one.
+    pub fn new(timing: Timing) -> Self {
+        Self { buckets: vec![0; timing.bounds().len() + 1], sum: 0 }
+    }
+
+    fn observe(&mut self, timing: Timing, micros: u64) {
+        let bounds = timing.bounds();
+        let place = bounds.iter().position(|bound| micros <= *bound).unwrap_or(bounds.len());
+        self.buckets[place] = self.buckets[place].saturating_add(1);
+        self.sum = self.sum.saturating_add(micros);
+    }
+}
+
+/// Everything that was counted on this host. It stays at its largest value instead of overflowing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Totals {
+    /// The counters.
+    pub counts: BTreeMap<Series, u64>,
+    /// The histograms.
+    pub histograms: BTreeMap<Timing, Histogram>,
+    /// The last sweep.
+    pub last_sweep: Option<SweepEnd>,
+}
+
+impl Totals {
+    /// Adds a run.
+    pub fn add(&mut self, tally: &Tally) {
+        for (series, by) in &tally.counts {
+            let count = self.counts.entry(series.clone()).or_default();
+            *count = count.saturating_add(*by);
+        }
+        for (timing, micros) in &tally.timings {
+            let histogram = self.histograms.entry(*timing).or_insert_with(|| Histogram::new(*timing));
+            histogram.observe(*timing, *micros);
+        }
+        self.last_sweep = self.last_sweep.into_iter().chain(tally.sweep).max_by_key(|end| end.at);
+    }
+
+    /// The value of one series; 0 when it never occurred.
+    pub fn get(&self, counter: Counter, labels: &[&str]) -> u64 {
+        let labels = labels.iter().map(|label| (*label).to_owned()).collect();
+        self.counts.get(&(counter, labels)).copied().unwrap_or_default()
+    }
+}
+
+/// How full a filesystem was when a sweep began and when it ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Sample {
+    /// When, in seconds since the epoch.
+    pub at: u64,
+    /// Bytes in use before the sweep.
+    pub before: u64,
+    /// And after it.
+    pub after: u64,
+    /// The filesystem's size: another one by now is another filesystem.
+    pub total: u64,
+}
+
+/// How fast a filesystem fills.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Trend {
+    /// What jobs write; negative while it empties.
+    pub bytes_per_second: f64,
+    /// Until nothing is available; infinite while it does not fill.
+    pub seconds_to_full: f64,
+}
+
+/// Samples of filesystems by their mount points, the oldest first.
+pub type Samples = BTreeMap<String, Vec<Sample>>;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_grow_and_every_duration_has_its_bucket() {
+        for timing in Timing::ALL {
+            assert!(timing.bounds().is_sorted_by(|a, b| a < b), "{timing:?}");
+            let mut totals = Totals::default();
+            let timings = [0, timing.bounds()[0], timing.bounds()[0] + 1, u64::MAX];
+            totals
+                .add(&Tally { timings: timings.map(|micros| (timing, micros)).to_vec(), ..Tally::default() });
+            let histogram = &totals.histograms[&timing];
+            assert_eq!((histogram.buckets[0], histogram.buckets[1]), (2, 1), "a bound lies in its bucket");
+            assert_eq!(histogram.buckets.last(), Some(&1));
+            assert_eq!(histogram.sum, u64::MAX, "it stays there");
+        }
+    }
+
+    #[test]
+    fn totals_stay_at_their_largest_value_and_know_the_latest_sweep() {
+        let mut tally = Tally::default();
+        tally.count(Counter::Errors, &[], u64::MAX);
+        tally.count(Counter::Errors, &[], 5);
+        let end = |at| Some(SweepEnd { at, took: 1, success: true, goal_met: true });
+        tally.sweep = end(7);
+        let mut totals = Totals { last_sweep: end(9), ..Totals::default() };
+        totals.add(&tally);
+        totals.add(&tally);
+        assert_eq!(totals.get(Counter::Errors, &[]), u64::MAX);
+        assert_eq!(totals.last_sweep, end(9));
+    }
+
+    #[test]
+    fn outcomes_have_the_names_of_results() {
+        use crate::model::ActionResult as Result;
+        let results = [
+            Result::Removed,
+            Result::Kept,
+            Result::Restored(Vec::new()),
+            Result::Changed(String::new()),
+            Result::Failed(String::new()),
+            Result::Deferred(String::new()),
+        ];
+        assert_eq!(results.map(|result| result.as_str()), OUTCOMES);
+    }
+}

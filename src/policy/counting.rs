@@ -1,0 +1,131 @@
+//! Which of the counts that a run's record claims are believed. A job can write records in its hook's name: it may falsify
+//! what is told of its own runners, within bounds, and nothing of anybody else's.
+
+use crate::model::metrics::{Counter, OUTCOMES, Series, TRASH, Tally};
+use crate::model::{EvidenceKind, RemoveReason, Runner, Uid};
+
+/// One run does not deal with more caches, and does not go wrong more often.
+const MAX_COUNT: u64 = 1000;
+
+/// One run does not give more back: a pebibyte.
+const MAX_BYTES: u64 = 1 << 50;
+
+/// A hook ends within its time limit and a sweep within an hour.
+const MAX_MICROS: u64 = 86_400 * 1_000_000;
+
+/// One run does not wait for more locks.
+const MAX_TIMINGS: usize = 256;
+
+/// Against what records are judged.
+#[derive(Debug, Clone, Copy)]
+pub struct Terms<'a> {
+    /// Who folds: what this user has written himself is believed.
+    pub trusted: Uid,
+    /// The runners of the host.
+    pub runners: &'a [Runner],
+    /// The names of the cache rules.
+    pub rules: &'a [String],
+}
+
+/// What of `tally`, which `writer` has written, is believed.
+pub fn believed(tally: Tally, writer: Uid, terms: &Terms<'_>) -> Tally {
+    let is_trusted = writer == terms.trusted;
+    let counts = tally.counts.into_iter().filter(|(series, _)| is_named(series));
+    let counts = counts.filter(|(series, _)| is_trusted || is_his(series, writer, terms));
+    let counts = counts.map(|(series, count)| {
+        let limit = if series.0 == Counter::Reclaimed { MAX_BYTES } else { MAX_COUNT };
+        (series, count.min(limit))
+    });
+    let timings = tally.timings.into_iter().filter(|(_, micros)| *micros <= MAX_MICROS).take(MAX_TIMINGS);
+    Tally { counts: counts.collect(), timings: timings.collect(), sweep: tally.sweep.filter(|_| is_trusted) }
+}
+
+/// Whether the labels are ones that we give.
+fn is_named((counter, labels): &Series) -> bool {
+    let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+    match (counter, &labels[..]) {
+        (Counter::Actions, [outcome]) => OUTCOMES.contains(outcome),
+        (Counter::Refusals, [evidence]) => EvidenceKind::ALL.iter().any(|kind| kind.as_str() == *evidence),
+        (Counter::Reclaimed, [runner, rule, reason]) => {
+            let reasons = [RemoveReason::Pressure, RemoveReason::Age, RemoveReason::Size];
+            match *reason {
+                TRASH => runner.is_empty() && rule.is_empty(),
+                reason => reasons.iter().any(|known| known.as_str() == reason) && !rule.is_empty(),
+            }
+        }
+        (Counter::JobsRefused | Counter::LockTimeouts | Counter::Errors, []) => true,
+        _ => false,
+    }
+}
+
+/// Whether the labels name only what is the writer's.
+fn is_his((counter, labels): &Series, writer: Uid, terms: &Terms<'_>) -> bool {
+    let (Counter::Reclaimed, [runner, rule, reason]) = (counter, &labels[..]) else { return true };
+    let owns = |known: &Runner| {
+        let works_there = known.work_dir().is_some_and(|work| work.owner == writer);
+        known.name == *runner && (known.owner == writer || works_there)
+    };
+    reason == TRASH || (terms.rules.contains(rule) && terms.runners.iter().any(owns))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::metrics::{SweepEnd, Timing};
+    use crate::model::{FileId, Work};
+
+    const OWNER: Uid = Uid(1001);
+    const OTHER: Uid = Uid(1002);
+
+    fn runner(name: &str, owner: Uid) -> Runner {
+        let work = Work::Absent { path: "/srv/r/_work".into() };
+        Runner { name: name.into(), root: "/srv/r".into(), root_id: FileId { dev: 1, ino: 2 }, owner, work }
+    }
+
+    fn judged(writer: Uid, counter: Counter, labels: &[&str], count: u64) -> Option<u64> {
+        let (runners, rules) = ([runner("r", OWNER)], ["cargo-target".to_owned()]);
+        let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
+        let tally = Tally { counts: [((counter, labels), count)].into(), ..Tally::default() };
+        let terms = Terms { trusted: Uid::ROOT, runners: &runners, rules: &rules };
+        believed(tally, writer, &terms).counts.into_values().next()
+    }
+
+    #[test]
+    fn counts_are_believed_of_ones_own_in_our_words_and_within_bounds() {
+        use Counter::*;
+        for (writer, counter, labels, count, expected) in [
+            (OWNER, Reclaimed, &["r", "cargo-target", "pressure"][..], 5, Some(5)),
+            (OTHER, Reclaimed, &["r", "cargo-target", "pressure"], 5, None),
+            (Uid::ROOT, Reclaimed, &["r", "cargo-target", "pressure"], 5, Some(5)),
+            (Uid::ROOT, Reclaimed, &["gone", "old-rule", "age"], 5, Some(5)),
+            (OWNER, Reclaimed, &["r", "unheard-of", "pressure"], 5, None),
+            (OWNER, Reclaimed, &["r", "cargo-target", "spite"], 5, None),
+            (OWNER, Reclaimed, &["r", "cargo-target"], 5, None),
+            (OWNER, Reclaimed, &["r", "cargo-target", "size"], u64::MAX, Some(1 << 50)),
+            (OWNER, Reclaimed, &["", "", "trash"], 5, Some(5)),
+            (OWNER, Reclaimed, &["r", "", "trash"], 5, None),
+            (OWNER, Actions, &["removed"], 3, Some(3)),
+            (OWNER, Actions, &["removed"], u64::MAX, Some(1000)),
+            (OWNER, Actions, &["invented"], 3, None),
+            (OWNER, Refusals, &["lease"], 1, Some(1)),
+            (OWNER, Refusals, &["mood"], 1, None),
+            (OWNER, Errors, &[], 1, Some(1)),
+            (OWNER, Errors, &["x"], 1, None),
+        ] {
+            assert_eq!(judged(writer, counter, labels, count), expected, "{writer} {counter:?} {labels:?}");
+        }
+    }
+
+    #[test]
+    fn sweeps_are_told_of_by_who_folds_and_no_wait_is_longer_than_a_day() {
+        let end = SweepEnd { at: 1, took: 1, success: true, goal_met: true };
+        let timings = vec![(Timing::LockShared, 3), (Timing::LockShared, u64::MAX)];
+        let flood = vec![(Timing::HookStarted, 1); 10_000];
+        let tally = Tally { timings: [timings, flood].concat(), sweep: Some(end), ..Tally::default() };
+        let terms = Terms { trusted: Uid::ROOT, runners: &[], rules: &[] };
+        let (his, ours) = (believed(tally.clone(), OWNER, &terms), believed(tally, Uid::ROOT, &terms));
+        assert_eq!((his.sweep, ours.sweep), (None, Some(end)));
+        assert_eq!((his.timings[0], his.timings[1].0), ((Timing::LockShared, 3), Timing::HookStarted));
+        assert_eq!(his.timings.len(), 256);
+    }
+}

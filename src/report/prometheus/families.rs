@@ -1,0 +1,363 @@
+//! Which families there are. A part of the program that has figures to show adds its lines here: a counter to [`counters`],
+//! what is true of the host now to [`gauges`].
+
+use super::{Exposition, Kind, Labels, seconds};
+use crate::model::metrics::{Counter, Histogram, OUTCOMES, Series, Timing, Totals, Trend};
+use crate::model::{EvidenceKind, HostStatus, Level, Liveness, RunnerStatus, Visibility};
+use crate::report::escape;
+use std::collections::{BTreeMap, HashMap};
+use std::time::SystemTime;
+
+/// Everything monitoring is told: what is true now, what was counted, and how fast each filesystem fills, by mount point,
+/// where that is known.
+pub fn host(status: &HostStatus, totals: &Totals, trends: &BTreeMap<String, Trend>) -> String {
+    let mut out = Exposition::default();
+    let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
+    out.family(Kind::Gauge, "build_info", "Always 1; the version of disk-guard.", [(version, 1.0)]);
+    filesystems(&mut out, status, trends);
+    runners(&mut out, status);
+    gauges(&mut out, status);
+    counters(&mut out, totals);
+    timings(&mut out, totals);
+    last_sweep(&mut out, totals);
+    out.text
+}
+
+fn filesystems(out: &mut Exposition, status: &HostStatus, trends: &BTreeMap<String, Trend>) {
+    let all = || {
+        status.filesystems.iter().map(|seen| {
+            let mount = escape::path(&seen.filesystem.mount);
+            (vec![("mountpoint", mount.clone())], seen, trends.get(&mount).copied())
+        })
+    };
+    out.family(
+        Kind::Gauge,
+        "filesystem_used_ratio",
+        "Share of a filesystem with work directories that is in use, as df counts it: used / (used + available).",
+        all().map(|(labels, seen, _)| (labels, seen.filesystem.usage.used_ratio())),
+    );
+    out.family(
+        Kind::Gauge,
+        "filesystem_available_bytes",
+        "Bytes that a job can still take.",
+        all().map(|(labels, seen, _)| (labels, seen.filesystem.usage.available_bytes as f64)),
+    );
+    out.family(
+        Kind::Gauge,
+        "filesystem_inodes_free_ratio",
+        "Share of the inodes that is free; 1 where inodes are not counted.",
+        all().map(|(labels, seen, _)| (labels, seen.filesystem.usage.inodes_free_ratio())),
+    );
+    let level = |labels: &Labels<'static>, level: Level, is: Level| {
+        (with(labels, "level", level.as_str()), f64::from(level == is))
+    };
+    out.family(
+        Kind::Gauge,
+        "filesystem_level",
+        "1 for the level at which a filesystem is by the configured watermarks and floors, 0 for the others.",
+        all().flat_map(|(labels, seen, _)| {
+            [Level::Ok, Level::High, Level::Critical].map(|each| level(&labels, each, seen.level))
+        }),
+    );
+    out.family(
+        Kind::Gauge,
+        "filesystem_fill_bytes_per_second",
+        "How fast jobs fill a filesystem, over the last two hours; what sweeps free is not counted against it.",
+        all().filter_map(|(labels, _, trend)| Some((labels, trend?.bytes_per_second))),
+    );
+    out.family(
+        Kind::Gauge,
+        "filesystem_seconds_to_full",
+        "When a filesystem is full if it goes on filling like that; +Inf while it does not fill.",
+        all().filter_map(|(labels, _, trend)| Some((labels, trend?.seconds_to_full))),
+    );
+}
+
+fn runners(out: &mut Exposition, status: &HostStatus) {
+    let named = names(&status.runners);
+    let all = || status.runners.iter().zip(&named).map(|(seen, name)| (vec![("runner", name.clone())], seen));
+    let states = [Liveness::Busy, Liveness::Idle, Liveness::Unknown];
+    out.family(
+        Kind::Gauge,
+        "runner_state",
+        "1 for the state in which a runner is, 0 for the others.",
+        all().flat_map(|(labels, seen)| {
+            states.map(|state| (with(&labels, "state", state.as_str()), f64::from(state == seen.state)))
+        }),
+    );
+    out.family(
+        Kind::Gauge,
+        "runner_guarded",
+        "1 for a runner whose jobs pass through the hook.",
+        all().map(|(labels, seen)| (labels, f64::from(seen.guarded.is_guarded()))),
+    );
+    out.family(
+        Kind::Gauge,
+        "cache_bytes",
+        "Bytes in a runner's caches, by the rule that declares them.",
+        all().flat_map(|(labels, seen)| {
+            let cache =
+                move |cache: &crate::model::Cache| (with(&labels, "rule", &cache.rule), cache.bytes() as f64);
+            seen.caches.iter().map(cache).collect::<Vec<_>>()
+        }),
+    );
+    out.family(
+        Kind::Gauge,
+        "reclaimable_bytes",
+        "Bytes that a sweep could take from a runner now.",
+        all().map(|(labels, seen)| (labels, seen.reclaimable_bytes as f64)),
+    );
+    out.family(
+        Kind::Gauge,
+        "blocked_bytes",
+        "Bytes in a runner's caches that must not be taken now.",
+        all().map(|(labels, seen)| (labels, seen.blocked_bytes as f64)),
+    );
+}
+
+/// A name that two runners bear is told apart by their directories.
+fn names(runners: &[RunnerStatus]) -> Vec<String> {
+    let mut bearers: HashMap<&str, usize> = HashMap::new();
+    for runner in runners {
+        *bearers.entry(&runner.runner.name).or_default() += 1;
+    }
+    let name = |seen: &RunnerStatus| match bearers[seen.runner.name.as_str()] {
+        1 => seen.runner.name.clone(),
+        _ => format!("{} in {}", seen.runner.name, escape::path(&seen.runner.root)),
+    };
+    runners.iter().map(name).collect()
+}
+
+fn gauges(out: &mut Exposition, status: &HostStatus) {
+    out.family(
+        Kind::Gauge,
+        "root_matches",
+        "Runners that an entry of runners.roots finds.",
+        status.root_matches.iter().map(|root| (vec![("root", root.pattern.clone())], root.runners as f64)),
+    );
+    out.family(
+        Kind::Gauge,
+        "roots_built_in",
+        "1 when runners.roots is not configured: then most of its entries find nothing, and that is no fault.",
+        [(Vec::new(), f64::from(status.roots_are_built_in))],
+    );
+    let trash = [(Vec::new(), status.trash_bytes as f64)];
+    out.family(Kind::Gauge, "trash_bytes", "Bytes that are claimed and not deleted yet.", trash);
+    let is_complete = matches!(status.visibility, Visibility::Complete);
+    out.family(
+        Kind::Gauge,
+        "visibility_complete",
+        "1 when every process of the host could be seen; else no sibling is provably idle.",
+        [(Vec::new(), f64::from(is_complete))],
+    );
+    // Since when it is held nobody can tell: no longer than its oldest holder lives.
+    let age = |since: SystemTime| status.time.duration_since(since).unwrap_or_default().as_secs_f64();
+    let held = status.lock.holders.iter().filter_map(|holder| holder.since).map(age).fold(0.0, f64::max);
+    out.family(
+        Kind::Gauge,
+        "lock_held_seconds",
+        "Age of the oldest process that holds the host lock; 0 when it is free.",
+        [(Vec::new(), held)],
+    );
+}
+
+fn counters(out: &mut Exposition, totals: &Totals) {
+    let outcomes: Vec<&[&str]> = OUTCOMES.iter().map(std::slice::from_ref).collect();
+    let kinds = EvidenceKind::ALL.map(EvidenceKind::as_str);
+    let evidence: Vec<&[&str]> = kinds.iter().map(std::slice::from_ref).collect();
+    // Series whose labels are known beforehand are there from the beginning: their first increase is seen as one.
+    let table: [(Counter, &str, &str, Vec<&[&str]>); 6] = [
+        (Counter::Actions, "actions_total", "What became of caches that a run looked at.", outcomes),
+        (
+            Counter::Refusals,
+            "refusals_total",
+            "Caches left alone while their disk was under pressure, by the strongest evidence for being in use.",
+            evidence,
+        ),
+        (
+            Counter::Reclaimed,
+            "reclaimed_bytes_total",
+            "Bytes given back, by runner, rule and reason; the reason is trash for what earlier runs had left unfinished.",
+            vec![],
+        ),
+        (
+            Counter::JobsRefused,
+            "jobs_refused_total",
+            "Jobs refused because the disk stayed above critical (hook.on_exhausted).",
+            vec![&[]],
+        ),
+        (
+            Counter::LockTimeouts,
+            "lock_timeouts_total",
+            "Times that the host lock was not obtained within hook.lock_wait.",
+            vec![&[]],
+        ),
+        (Counter::Errors, "errors_total", "Things that went wrong; the journal says what.", vec![&[]]),
+    ];
+    for (counter, name, help, known) in table {
+        let of_it = |((which, _), _): &(&Series, &u64)| *which == counter;
+        let counted = totals.counts.iter().filter(of_it);
+        let counted = counted.map(|((_, values), count)| (labels(counter, values), *count as f64));
+        let zeros = known.into_iter().map(|values| (labels(counter, values), 0.0));
+        out.family(Kind::Counter, name, help, zeros.chain(counted));
+    }
+}
+
+fn labels<T: AsRef<str>>(counter: Counter, values: &[T]) -> Labels<'static> {
+    counter.labels().iter().copied().zip(values.iter().map(|value| value.as_ref().to_owned())).collect()
+}
+
+fn timings(out: &mut Exposition, totals: &Totals) {
+    for (name, help, label, series) in [
+        (
+            "hook_duration_seconds",
+            "How long hooks took.",
+            "hook",
+            [(Timing::HookStarted, "started"), (Timing::HookCompleted, "completed")],
+        ),
+        (
+            "lock_wait_seconds",
+            "How long the host lock was waited for, to be shared with others or to be held alone.",
+            "mode",
+            [(Timing::LockShared, "shared"), (Timing::LockExclusive, "exclusive")],
+        ),
+    ] {
+        let none = series.each_ref().map(|(timing, _)| Histogram::new(*timing));
+        out.histograms(
+            name,
+            help,
+            series.iter().zip(&none).map(|((timing, value), none)| {
+                let histogram = totals.histograms.get(timing).unwrap_or(none);
+                let labels = vec![(label, (*value).to_owned())];
+                (labels, timing.bounds(), histogram.buckets.as_slice(), histogram.sum)
+            }),
+        );
+    }
+}
+
+fn last_sweep(out: &mut Exposition, totals: &Totals) {
+    let Some(end) = totals.last_sweep else { return };
+    for (name, help, value) in [
+        ("last_sweep_timestamp_seconds", "When the last sweep ended.", end.at as f64),
+        (
+            "last_sweep_success",
+            "1 when the last sweep could do its work, whatever came of it.",
+            f64::from(end.success),
+        ),
+        (
+            "last_sweep_goal_met",
+            "1 when every disk under pressure had reached its goal at the end of the last sweep.",
+            f64::from(end.goal_met),
+        ),
+        ("last_sweep_duration_seconds", "How long the last sweep took.", seconds(end.took)),
+    ] {
+        out.family(Kind::Gauge, name, help, [(Vec::new(), value)]);
+    }
+}
+
+fn with(labels: &Labels<'static>, name: &'static str, value: &str) -> Labels<'static> {
+    [labels.as_slice(), &[(name, value.to_owned())]].concat()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::metrics::{SweepEnd, Tally};
+    use crate::report::samples;
+    use std::collections::HashSet;
+
+    fn shown() -> String {
+        let mut tally = Tally {
+            timings: vec![(Timing::HookStarted, 1500), (Timing::LockShared, 40)],
+            sweep: Some(SweepEnd { at: 1_772_634_300, took: 2_500_000, success: true, goal_met: false }),
+            ..Tally::default()
+        };
+        tally.count(Counter::Actions, &["removed"], 2);
+        tally.count(Counter::Reclaimed, &["runner-2", "cargo-target", "pressure"], 5 * samples::GIB);
+        let mut totals = Totals::default();
+        totals.add(&tally);
+        host(
+            &samples::host(),
+            &totals,
+            &BTreeMap::from([(
+                "/home".to_owned(),
+                Trend { bytes_per_second: 1024.5, seconds_to_full: 3600.0 },
+            )]),
+        )
+    }
+
+    #[test]
+    fn every_family_of_the_contract_is_there() {
+        let text = shown();
+        for line in [
+            "disk_guard_filesystem_used_ratio{mountpoint=\"/home\"} 0.",
+            "disk_guard_filesystem_inodes_free_ratio{mountpoint=\"/home\"} 0.88\n",
+            "disk_guard_filesystem_fill_bytes_per_second{mountpoint=\"/home\"} 1024.5\n",
+            "disk_guard_filesystem_seconds_to_full{mountpoint=\"/home\"} 3600\n",
+            "disk_guard_runner_state{runner=\"runner-1\",state=\"busy\"} 1\n",
+            "disk_guard_runner_state{runner=\"runner-1\",state=\"idle\"} 0\n",
+            "disk_guard_cache_bytes{runner=\"runner-2\",rule=\"cargo-target\"} ",
+            "disk_guard_trash_bytes ",
+            "disk_guard_reclaimed_bytes_total{runner=\"runner-2\",rule=\"cargo-target\",reason=\"pressure\"} 5368709120\n",
+            "disk_guard_actions_total{outcome=\"removed\"} 2\n",
+            "disk_guard_actions_total{outcome=\"kept\"} 0\n",
+            "disk_guard_refusals_total{evidence=\"lease\"} 0\n",
+            "disk_guard_lock_wait_seconds_bucket{mode=\"shared\",le=\"0.001\"} 1\n",
+            "disk_guard_hook_duration_seconds_sum{hook=\"started\"} 0.0015\n",
+            "disk_guard_last_sweep_timestamp_seconds 1772634300\n",
+            "disk_guard_last_sweep_success 1\n",
+            "disk_guard_last_sweep_goal_met 0\n",
+            "disk_guard_root_matches{root=",
+        ] {
+            assert!(text.contains(line), "{line} is missing in:\n{text}");
+        }
+        assert!(text.ends_with('\n'));
+    }
+
+    #[test]
+    fn no_series_is_there_twice_and_every_one_has_help_and_type() {
+        let text = shown();
+        let series: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| Some(line.rsplit_once(' ')?.0))
+            .collect();
+        assert_eq!(series.iter().collect::<HashSet<_>>().len(), series.len(), "{text}");
+        let described: HashSet<&str> =
+            text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.split(' ').next()).collect();
+        for series in series {
+            let name = series.split('{').next().unwrap_or_default();
+            let of_histogram = ["_bucket", "_sum", "_count"].iter().filter_map(|end| name.strip_suffix(end));
+            assert!(
+                std::iter::once(name).chain(of_histogram).any(|name| described.contains(name)),
+                "{series}"
+            );
+        }
+    }
+
+    /// Two runners that share a name, and a third that bears the name by which they are told apart.
+    #[test]
+    fn names_that_coincide_are_told_apart_or_added_up() {
+        let mut status = samples::host();
+        let mut twin = status.runners[0].clone();
+        twin.runner.root = "/srv/twin".into();
+        let mut third = twin.clone();
+        third.runner.name = format!("{} in /srv/twin", twin.runner.name);
+        third.runner.root = "/srv/third".into();
+        status.runners.extend([twin, third]);
+        let text = host(&status, &Totals::default(), &BTreeMap::new());
+        assert!(
+            text.contains("runner_state{runner=\"runner-1 in /home/ci/runner-1\",state=\"busy\"} 1\n"),
+            "{text}"
+        );
+        assert!(text.contains("runner_state{runner=\"runner-1 in /srv/twin\",state=\"busy\"} 2\n"), "{text}");
+    }
+
+    #[test]
+    fn what_is_not_known_is_left_out() {
+        let text = host(&samples::host(), &Totals::default(), &BTreeMap::new());
+        for absent in ["last_sweep", "fill_bytes", "seconds_to_full", "reclaimed_bytes_total{"] {
+            assert!(!text.contains(absent), "{absent}:\n{text}");
+        }
+    }
+}
