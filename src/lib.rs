@@ -24,6 +24,7 @@
 //! | [`run_dir`], [`lock`], [`lease`], [`tickets`] | what the guards of a host share |
 //! | [`doctor`] | whether this host is set up so that the guard can work |
 //! | [`setup`] | wiring runners, and taking them out of service and back |
+//! | [`postmortem`] | why a runner or a job died: a wing with its own observing and judging |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
@@ -72,6 +73,7 @@ pub mod lock;
 pub mod model;
 pub mod observe;
 pub mod policy;
+pub mod postmortem;
 pub mod reclaim;
 pub mod report;
 pub mod run_dir;

@@ -10,6 +10,7 @@ mod hook;
 mod install;
 mod ledger;
 mod look;
+mod postmortem;
 mod self_clean;
 mod status;
 mod sweep;
@@ -73,6 +74,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
         Command::History { since, json } => ledger::history(&context, since, *json),
         Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
+        Command::Postmortem { runner, since, json } => {
+            postmortem::run(&context, runner.as_deref(), since, *json)
+        }
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     exit.into()

@@ -13,6 +13,21 @@ const LIMIT: Duration = Duration::from_secs(90);
 /// How much of what a program prints is kept.
 const MAX_OUTPUT: u64 = 64 * 1024;
 
+/// How long a program may take, and how much of what it prints is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// Then it is ended.
+    pub time: Duration,
+    /// Bytes.
+    pub output: u64,
+}
+
+impl Default for Bounds {
+    fn default() -> Self {
+        Self { time: LIMIT, output: MAX_OUTPUT }
+    }
+}
+
 /// Where programs are.
 #[derive(Debug, Clone, Copy)]
 pub struct Programs<'a>(pub &'a [PathBuf]);
@@ -43,10 +58,12 @@ pub enum ProgramError {
         source: std::io::Error,
     },
     /// It took too long, and was ended.
-    #[error("{program} did not end within {} s", LIMIT.as_secs())]
+    #[error("{program} did not end within {} s", limit.as_secs())]
     TimedOut {
         /// Which.
         program: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
 }
 
@@ -64,12 +81,25 @@ impl Programs<'_> {
     /// # Errors
     /// [`ProgramError`]; a program that exits with another code than 0 is no error here.
     pub fn run(&self, name: &str, arguments: &[&str]) -> Result<Said, ProgramError> {
+        self.run_within(name, arguments, Bounds::default())
+    }
+
+    /// The same, for a program of which more or less is expected. An answer of `bounds.output` bytes may have been cut.
+    ///
+    /// # Errors
+    /// [`ProgramError`]; a program that exits with another code than 0 is no error here.
+    pub fn run_within(&self, name: &str, arguments: &[&str], bounds: Bounds) -> Result<Said, ProgramError> {
         let path = self.find(name).ok_or_else(|| ProgramError::Missing(name.to_owned()))?;
-        run(&path, arguments, self.0)
+        run(&path, arguments, self.0, bounds)
     }
 }
 
-fn run(path: &Path, arguments: &[&str], directories: &[PathBuf]) -> Result<Said, ProgramError> {
+fn run(
+    path: &Path,
+    arguments: &[&str],
+    directories: &[PathBuf],
+    bounds: Bounds,
+) -> Result<Said, ProgramError> {
     let program = || path.display().to_string();
     let failed = |source| ProgramError::Failed { program: program(), source };
     let search = std::env::join_paths(directories).unwrap_or_default();
@@ -86,9 +116,9 @@ fn run(path: &Path, arguments: &[&str], directories: &[PathBuf]) -> Result<Said,
         .stderr(Stdio::piped())
         .spawn()
         .map_err(failed)?;
-    let output = child.stdout.take().map(read_all);
-    let complaint = child.stderr.take().map(read_all);
-    let deadline = Instant::now() + LIMIT;
+    let output = child.stdout.take().map(|pipe| read_all(pipe, bounds.output));
+    let complaint = child.stderr.take().map(|pipe| read_all(pipe, MAX_OUTPUT));
+    let deadline = Instant::now() + bounds.time;
     let status = loop {
         if let Some(status) = child.try_wait().map_err(failed)? {
             break status;
@@ -96,7 +126,7 @@ fn run(path: &Path, arguments: &[&str], directories: &[PathBuf]) -> Result<Said,
         if Instant::now() > deadline {
             let _ = child.kill();
             let _ = child.wait();
-            return Err(ProgramError::TimedOut { program: program() });
+            return Err(ProgramError::TimedOut { program: program(), limit: bounds.time });
         }
         std::thread::sleep(Duration::from_millis(5));
     };
@@ -113,11 +143,11 @@ fn run(path: &Path, arguments: &[&str], directories: &[PathBuf]) -> Result<Said,
     Ok(Said { is_success: status.success(), output, complaint })
 }
 
-fn read_all(pipe: impl std::io::Read + Send + 'static) -> std::sync::mpsc::Receiver<Vec<u8>> {
+fn read_all(pipe: impl std::io::Read + Send + 'static, limit: u64) -> std::sync::mpsc::Receiver<Vec<u8>> {
     let (sender, receiver) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
-        let _ = pipe.take(MAX_OUTPUT).read_to_end(&mut bytes);
+        let _ = pipe.take(limit).read_to_end(&mut bytes);
         let _ = sender.send(bytes);
     });
     receiver

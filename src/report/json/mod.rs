@@ -6,6 +6,7 @@
 mod check;
 mod doctor;
 mod ledger;
+mod postmortem;
 mod run;
 mod setup;
 mod status;
@@ -13,6 +14,7 @@ mod status;
 pub use check::check;
 pub use doctor::doctor;
 pub use ledger::{blame, history, why};
+pub use postmortem::postmortem;
 pub use run::run;
 pub use setup::setup;
 pub use status::status;
