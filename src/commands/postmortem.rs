@@ -3,7 +3,8 @@
 use super::witness::Narrator;
 use super::{Context, complain, ledger, look, now, print, show};
 use crate::ledger::when;
-use crate::model::{HostFacts, Job, LeaseState};
+use crate::lease;
+use crate::model::{Job, LeaseState};
 use crate::postmortem::keep::{self, Kept, Shelf};
 use crate::postmortem::nouns::{Case, Complaint, Ended, Report};
 use crate::postmortem::observe::{Observer, Subject};
@@ -11,6 +12,7 @@ use crate::postmortem::{examine, key};
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
+use crate::run_dir::RunDir;
 use crate::setup::programs::Programs;
 use std::time::{Duration, SystemTime};
 
@@ -131,21 +133,20 @@ fn remember(
 
 /// Looks into what a sweep finds dead: leases whose Worker ended without `Job completed.`, and jobs that a reboot has cut off.
 /// It fails no sweep: a fault of its own is a warning.
-pub(super) fn after_sweep(context: &Context, narrator: &mut Narrator) {
-    let attempt = std::panic::AssertUnwindSafe(|| look_into_deaths(context, narrator));
+pub(super) fn after_sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) {
+    let attempt = std::panic::AssertUnwindSafe(|| look_into_deaths(context, run, narrator));
     if std::panic::catch_unwind(attempt).is_err() {
         let text = "a post-mortem failed by an internal error; the sweep goes on. Please report it";
         narrator.tell(Event::new(EventKind::Error, text));
     }
 }
 
-fn look_into_deaths(context: &Context, narrator: &mut Narrator) {
+fn look_into_deaths(context: &Context, run: &RunDir, narrator: &mut Narrator) {
+    let shelf = Shelf::at(&context.config.paths.state_dir);
+    let Some(from) = earliest(context, run, &shelf) else { return };
     let alive = look::alive(context);
     let host = &alive.facts;
-    let Some(earliest) = earliest(host) else { return };
-    let from = earliest.checked_sub(BEFORE).unwrap_or(SystemTime::UNIX_EPOCH);
     let programs = Programs(&context.config.paths.programs);
-    let shelf = Shelf::at(&context.config.paths.state_dir);
     let quick = Observer::new(&context.proc, programs, host, None, from);
     let mut dead = Vec::new();
     for index in 0..host.runners.len() {
@@ -158,6 +159,11 @@ fn look_into_deaths(context: &Context, narrator: &mut Narrator) {
                 && !shelf.knows(&key(&quick, subject))
         });
         dead.extend(fresh.map(|(_, subject)| subject));
+    }
+    let boot_id = context.proc.boot_id().unwrap_or_default();
+    if !shelf.knows_boot(&boot_id) {
+        // Where it cannot be noted the next sweep looks again.
+        let _ = shelf.note_boot(&boot_id);
     }
     if dead.is_empty() {
         return;
@@ -177,19 +183,17 @@ fn look_into_deaths(context: &Context, narrator: &mut Narrator) {
     }
 }
 
-/// The beginning of the earliest job that may have to be looked into; none when there is nothing to do, as on most sweeps.
-fn earliest(host: &HostFacts) -> Option<SystemTime> {
-    let dead = host.leases.iter().filter(|seen| seen.state == LeaseState::Dead);
+/// From when on witnesses are to be read; none when there is nothing to look into, as on most sweeps.
+fn earliest(context: &Context, run: &RunDir, shelf: &Shelf) -> Option<SystemTime> {
+    let leases = lease::read_all(run, &context.proc).unwrap_or_default();
+    let dead = leases.iter().filter(|seen| seen.state == LeaseState::Dead);
     let of_leases = dead.filter_map(|seen| Some(seen.lease.as_ref()?.since)).min();
-    let lately = host.now.checked_sub(BEFORE_BOOT)?;
-    let uptime = nix::time::clock_gettime(nix::time::ClockId::CLOCK_BOOTTIME).map(Duration::from);
-    let is_young = uptime.is_ok_and(|uptime| uptime < BEFORE_BOOT);
+    let is_new_boot = context.proc.boot_id().is_ok_and(|boot_id| !shelf.knows_boot(&boot_id));
+    let of_boot = is_new_boot.then(|| now().checked_sub(2 * BEFORE_BOOT)).flatten();
     // A forged lease may be dated at will.
-    match (of_leases, is_young) {
-        (None, false) => None,
-        (None, true) => Some(lately),
-        (Some(since), _) => Some(since.max(host.now.checked_sub(7 * BEFORE_BOOT)?).min(lately)),
-    }
+    let oldest = now().checked_sub(7 * BEFORE_BOOT)?;
+    let from = [of_leases, of_boot].into_iter().flatten().min()?;
+    Some(from.max(oldest).checked_sub(BEFORE).unwrap_or(oldest))
 }
 
 /// Whether the Worker's last line is older than this boot, but not by much.

@@ -56,7 +56,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     leave_tickets(&context.config, &run, &report, None);
     // A run that was stopped may have measured nothing yet: no disk under pressure is none that was seen.
     // Before the leases of the dead go.
-    postmortem::after_sweep(context, &mut narrator);
+    postmortem::after_sweep(context, &run, &mut narrator);
     tidy(context, &run);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.

@@ -28,6 +28,9 @@ pub const MAX_BYTES: usize = 64 << 10;
 const MAX_OF_RUNNER: usize = 8;
 const MAX_RECORDS: usize = 50;
 
+/// Names the boot in which jobs that it has cut off were looked for.
+const BOOT: &str = "boot";
+
 /// Of each log, if there is room.
 const LOG_TAIL: usize = 20 << 10;
 
@@ -196,6 +199,23 @@ impl Shelf {
         Ok(Kept::New)
     }
 
+    /// Whether jobs that this boot has cut off have been looked for.
+    pub fn knows_boot(&self, boot_id: &str) -> bool {
+        let read = self.open().and_then(|dir| dir.read_file(BOOT, 64));
+        read.is_ok_and(|text| text == boot_id.as_bytes())
+    }
+
+    /// They have.
+    ///
+    /// # Errors
+    /// What the system says; they are looked for again by the next sweep, and told once all the same.
+    pub fn note_boot(&self, boot_id: &str) -> io::Result<()> {
+        let dir = self.make()?;
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mut file = File::from(openat(&dir, BOOT, flags, Mode::from_raw_mode(0o600))?);
+        file.write_all(boot_id.as_bytes())
+    }
+
     /// Everything that is kept, the latest first. What cannot be read is left out.
     pub fn load(&self) -> Vec<Case> {
         let Ok(dir) = self.open() else { return Vec::new() };
@@ -255,6 +275,7 @@ pub fn time(case: &Case) -> SystemTime {
 mod tests {
     use super::super::nouns::{Cause, Confidence, Death, Ended, Verdict};
     use super::*;
+    use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;
 
@@ -289,11 +310,16 @@ mod tests {
         assert!(!shelf.knows(&key("/srv/r", 1)));
         assert_eq!(shelf.keep(&key("/srv/r", 1), &case(1), &raw).unwrap(), Kept::New);
         assert_eq!(shelf.keep(&key("/srv/r", 1), &case(1), &raw).unwrap(), Kept::Known);
+        assert!(!shelf.knows_boot("b"));
+        shelf.note_boot("a").unwrap();
+        shelf.note_boot("b").unwrap();
+        assert!(shelf.knows_boot("b") && !shelf.knows_boot("a"));
         assert!(shelf.knows(&key("/srv/r", 1)) && !shelf.knows(&key("/srv/r", 2)));
         assert_eq!(shelf.load(), [Case { kept: true, ..case(1) }]);
         let directory = temp.path().join("state").join(DIRECTORY);
         let mode = |path: &Path| std::fs::metadata(path).unwrap().permissions().mode() & 0o777;
-        let file = std::fs::read_dir(&directory).unwrap().next().unwrap().unwrap().path();
+        let mut files = std::fs::read_dir(&directory).unwrap().map(|entry| entry.unwrap().path());
+        let file = files.find(|path| path.extension().is_some()).unwrap();
         assert_eq!((mode(&directory), mode(&file)), (0o700, 0o600));
         assert!(std::fs::read_to_string(file).unwrap().contains("last \u{fffd} words"));
     }
@@ -330,9 +356,9 @@ mod tests {
         std::fs::write(directory.join("1-x.json"), "{").unwrap();
         std::os::unix::fs::symlink("/etc/passwd", directory.join("2-x.json")).unwrap();
         assert_eq!(shelf.load().len(), 1);
-        std::fs::set_permissions(temp.path(), PermissionsExt::from_mode(0o777)).unwrap();
+        std::fs::set_permissions(temp.path(), Permissions::from_mode(0o777)).unwrap();
         assert!(shelf.load().is_empty() && shelf.keep(&key("/srv/r", 2), &case(2), &Raw::default()).is_err());
-        std::fs::set_permissions(temp.path(), PermissionsExt::from_mode(0o755)).unwrap();
+        std::fs::set_permissions(temp.path(), Permissions::from_mode(0o755)).unwrap();
         assert_eq!(shelf.load().len(), 1, "the control");
     }
 }
