@@ -2,8 +2,8 @@
 
 use super::witness::Narrator;
 use super::{Context, complain, ledger, look, now, print, show};
-use crate::ledger::when;
 use crate::lease;
+use crate::ledger::when;
 use crate::model::{Job, LeaseState};
 use crate::postmortem::keep::{self, Kept, Shelf};
 use crate::postmortem::nouns::{Case, Complaint, Ended, Report};
@@ -114,7 +114,10 @@ fn remember(
     let shelf = Shelf::at(&context.config.paths.state_dir);
     for kept in shelf.load() {
         let is_asked = report.runner.as_ref().is_none_or(|name| {
-            runners.iter().any(|runner| (runner.name == *name || runner.root.as_os_str() == name.as_str()) && runner.root == kept.death.root)
+            runners.iter().any(|runner| {
+                (runner.name == *name || runner.root.as_os_str() == name.as_str())
+                    && runner.root == kept.death.root
+            })
         });
         if !is_asked || keep::time(&kept) < report.since {
             continue;
@@ -122,7 +125,9 @@ fn remember(
         let own = kept.death.worker_log.as_ref().map(|log| keep::Key::new(&kept.death.root, log.as_bytes()));
         let found = own.and_then(|own| examined.iter().position(|key| *key == own));
         match found.map(|index| &mut report.cases[index]) {
-            Some(case) if case.verdict.confidence < kept.verdict.confidence || case.death.repository.is_none() => {
+            Some(case)
+                if case.verdict.confidence < kept.verdict.confidence || case.death.repository.is_none() =>
+            {
                 *case = kept;
             }
             Some(_) => {}
@@ -212,8 +217,7 @@ fn event(observer: &Observer<'_>, subject: &Subject, case: &Case) -> Event {
         verdict.confidence.as_str()
     );
     let told = |text: &Option<String>| text.clone().unwrap_or_default();
-    let job =
-        Job { repository: told(&death.repository), run_id: told(&death.run_id), job: told(&death.job) };
+    let job = Job { repository: told(&death.repository), run_id: told(&death.run_id), job: told(&death.job) };
     let mut evidence = String::new();
     for proof in &verdict.evidence {
         let piece = format!("{}: {}; ", proof.source, proof.text);

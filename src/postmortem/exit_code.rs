@@ -56,7 +56,10 @@ pub fn meaning(code: i32) -> String {
             "134 = 128 + 6: {name}; .NET ends itself so after an exception that nothing caught, a full disk included"
         ),
         (Ending::Fault(name), _) => {
-            format!("{code} = 128 + {}: {name}, a fault of the process itself, unless somebody sent it", code - 128)
+            format!(
+                "{code} = 128 + {}: {name}, a fault of the process itself, unless somebody sent it",
+                code - 128
+            )
         }
         (Ending::Error, 1..=64) => format!(
             "{code} is what the Worker returned by itself. It is no signal: one with the number {code} would have been noted as {}",

@@ -162,7 +162,8 @@ impl Shelf {
     /// The records' names, the oldest first.
     fn names(dir: &Dir) -> io::Result<Vec<String>> {
         let names = dir.names(4 * MAX_RECORDS)?.into_iter();
-        let mut names: Vec<String> = names.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".json")).collect();
+        let mut names: Vec<String> =
+            names.filter_map(|name| name.into_string().ok()).filter(|name| name.ends_with(".json")).collect();
         names.sort();
         Ok(names)
     }
@@ -185,7 +186,8 @@ impl Shelf {
         }
         // The time comes from a log's name: it must not make a record outlive all others.
         let begun = case.death.started.unwrap_or(case.examined).min(case.examined);
-        let name = format!("{:010}{}", begun.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(), key.suffix());
+        let name =
+            format!("{:010}{}", begun.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(), key.suffix());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = match openat(&dir, name.as_str(), flags, Mode::from_raw_mode(0o600)) {
             Err(rustix::io::Errno::EXIST) => return Ok(Kept::Known),
@@ -240,9 +242,11 @@ fn user() -> Uid {
 fn text(case: &Case, raw: &Raw) -> Vec<u8> {
     let mut room = LOG_TAIL;
     loop {
-        let tail = |bytes: &[u8]| String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(room)..]).into_owned();
+        let tail =
+            |bytes: &[u8]| String::from_utf8_lossy(&bytes[bytes.len().saturating_sub(room)..]).into_owned();
         let kernel = raw.kernel.iter().rev().take(room / 256).rev().cloned().collect();
-        let raw = RawText { worker_log: tail(&raw.worker_log), listener_log: tail(&raw.listener_log), kernel };
+        let raw =
+            RawText { worker_log: tail(&raw.worker_log), listener_log: tail(&raw.listener_log), kernel };
         let record = Record { schema: 1, root: PathText::of(&case.death.root), case: case.clone(), raw };
         let text = serde_json::to_vec(&record).expect("our records have string keys");
         if text.len() <= MAX_BYTES || room == 0 {
@@ -337,7 +341,12 @@ mod tests {
             shelf.keep(&key("/srv/flood", death), &case(1_000_000 + death as u64), &raw).unwrap();
         }
         shelf.keep(&key("/srv/other", 0), &case(0), &raw).unwrap();
-        let names = || std::fs::read_dir(temp.path().join(DIRECTORY)).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        let names = || {
+            std::fs::read_dir(temp.path().join(DIRECTORY))
+                .unwrap()
+                .map(|entry| entry.unwrap().path())
+                .collect::<Vec<_>>()
+        };
         assert_eq!(names().len(), MAX_OF_RUNNER + 1, "the other runner's older record stands");
         assert!(names().iter().all(|path| std::fs::metadata(path).unwrap().len() <= MAX_BYTES as u64));
         for runner in 0..60 {

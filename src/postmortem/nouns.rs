@@ -34,7 +34,7 @@ pub struct Death {
     #[serde(with = "moment::option")]
     pub last_sign: Option<SystemTime>,
     /// When it was over, where somebody saw that.
-    #[serde(with = "moment::option")]
+    #[serde(rename = "ended_at", with = "moment::option")]
     pub ended: Option<SystemTime>,
 }
 
@@ -215,6 +215,8 @@ pub struct UnitState {
 /// How often processes of a cgroup were killed for want of memory since it was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MemoryEvents {
+    /// The group's path in its hierarchy.
+    pub group: String,
     /// The file that says so.
     pub file: String,
     /// `oom_kill`.

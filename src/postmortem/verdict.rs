@@ -89,7 +89,11 @@ pub fn judge(facts: &Facts) -> Verdict {
 
 /// A clean end stays one, whatever else was seen: only a failed job can still be the disk's fault. A Worker that lives has not
 /// died, but its runner may have.
-fn conclude(facts: &Facts, ended: Ended, suspects: &[(Confidence, Cause, Vec<Proof>)]) -> (Cause, Confidence) {
+fn conclude(
+    facts: &Facts,
+    ended: Ended,
+    suspects: &[(Confidence, Cause, Vec<Proof>)],
+) -> (Cause, Confidence) {
     let suspected = |wanted: Cause| suspects.iter().find(|(_, cause, _)| *cause == wanted);
     match ended {
         Ended::NotYet => match suspected(Cause::ListenerDied) {
@@ -204,7 +208,7 @@ fn endings(facts: &Facts, cause: Cause) -> Vec<Proof> {
             evidence.push(worker_line(facts, line, Cause::CleanEnd));
         } else if let Some(line) = log.last.as_ref().filter(|_| cause != Cause::Running) {
             let cut = if log.is_cut { ", cut off" } else { "" };
-            let text = format!("the log ends without `Job completed.`; its last line{cut}: {}", line.text);
+            let text = format!("the log ends without `Job completed.`; its last line{cut}: {}", line.text.trim());
             let source = format!("Worker log {}", log.name);
             evidence.push(Proof { source, at: line.at, text, points_to: cause });
         }
@@ -257,8 +261,11 @@ fn missing(facts: &Facts) -> Vec<Missing> {
     }
     if facts.kernel.known().is_some_and(|log| !log.is_complete) {
         missing.push(Missing {
-            what: "some of the kernel's messages: what was kept does not reach back to the job's end".to_owned(),
-            how: "keep the journal on disk: `mkdir -p /var/log/journal && systemctl restart systemd-journald`".to_owned(),
+            what: "some of the kernel's messages: what was kept does not reach back to the job's end"
+                .to_owned(),
+            how:
+                "keep the journal on disk: `mkdir -p /var/log/journal && systemctl restart systemd-journald`"
+                    .to_owned(),
         });
     }
     if let Some(guard) = facts.guard.known()
@@ -266,7 +273,8 @@ fn missing(facts: &Facts) -> Vec<Missing> {
     {
         missing.push(Missing {
             what: "a ledger of disk-guard that tells of everything since the job began".to_owned(),
-            how: "let tmpfiles.d make ledger.d in the state directory, and keep the journal on disk".to_owned(),
+            how: "let tmpfiles.d make ledger.d in the state directory, and keep the journal on disk"
+                .to_owned(),
         });
     }
     missing

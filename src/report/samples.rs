@@ -344,11 +344,16 @@ pub(crate) fn postmortem() -> crate::postmortem::nouns::Report {
         evidence: vec![
             proof("Listener log", at(69), "Worker finished for job 8f. Code: 137"),
             proof("exit code", None, "137 = 128 + 9: SIGKILL ended it"),
-            proof("kernel (journal)", at(70), "Memory cgroup out of memory: Killed process 4711 (\u{1b}[31m##[x])"),
+            proof(
+                "kernel (journal)",
+                at(70),
+                "Memory cgroup out of memory: Killed process 4711 (\u{1b}[31m##[x])",
+            ),
         ],
         ruled_out: vec![RuledOut {
             cause: Cause::DiskGuard,
-            by: "while the job ran it removed /home/ci/runner-2/_work/a/a/target (8 bytes) and nothing else".into(),
+            by: "while the job ran it removed /home/ci/runner-2/_work/a/a/target (8 bytes) and nothing else"
+                .into(),
         }],
         missing: vec![Missing { what: "the runner's unit".into(), how: "install it as a service".into() }],
         advice: "give the host more memory".into(),

@@ -24,7 +24,9 @@ pub fn group_of(proc: &Proc, pid: Pid) -> Option<Group> {
     let mut second = None;
     for line in text.lines() {
         let mut parts = line.splitn(3, ':');
-        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else { continue };
+        let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
+            continue;
+        };
         if controllers.split(',').any(|controller| controller == "memory") {
             return Some(Group::First(path.to_owned()));
         }
@@ -53,7 +55,8 @@ pub fn memory_events(mount: &Path, groups: &[Group]) -> Seen<MemoryEvents> {
             // On a host with both versions the second stands beside the first.
             Group::Second(path) => (vec![mount.to_owned(), mount.join("unified")], "memory.events", path),
         };
-        let below: PathBuf = Path::new(path).components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let below: PathBuf =
+            Path::new(path).components().filter(|part| matches!(part, Component::Normal(_))).collect();
         if Path::new(path).components().any(|part| part == Component::ParentDir) {
             // Outside of our cgroup namespace: the path means nothing here.
             continue;
@@ -63,6 +66,7 @@ pub fn memory_events(mount: &Path, groups: &[Group]) -> Seen<MemoryEvents> {
             match read(&file).ok().and_then(|text| count(&text)) {
                 Some(oom_kills) => {
                     return Seen::Known(MemoryEvents {
+                        group: path.clone(),
                         file: file.display().to_string(),
                         oom_kills,
                         counts_below: matches!(group, Group::Second(_)),
@@ -76,7 +80,10 @@ pub fn memory_events(mount: &Path, groups: &[Group]) -> Seen<MemoryEvents> {
         [] => "the runner's cgroup: neither its unit nor its Listener is there to name it".to_owned(),
         tried => format!("the cgroup's count of kills: {} cannot be read", tried.join(", ")),
     };
-    Seen::missing(what, "run the runner as a systemd unit (`svc.sh install`), whose group outlives its processes")
+    Seen::missing(
+        what,
+        "run the runner as a systemd unit (`svc.sh install`), whose group outlives its processes",
+    )
 }
 
 fn count(text: &str) -> Option<u64> {
@@ -92,7 +99,10 @@ pub fn pressure(proc: &Proc) -> Seen<Pressure> {
     };
     match (full("memory"), full("io")) {
         (Some(memory), Some(io)) => Seen::Known(Pressure { memory, io }),
-        _ => Seen::missing("pressure stall information: this kernel keeps none", "boot with psi=1 (CONFIG_PSI)"),
+        _ => Seen::missing(
+            "pressure stall information: this kernel keeps none",
+            "boot with psi=1 (CONFIG_PSI)",
+        ),
     }
 }
 

@@ -22,7 +22,10 @@ pub(super) fn monotonic() -> Duration {
 /// This boot, and what the clocks say against each other. `lease` is that of the job in question.
 pub(super) fn look(proc: &Proc, lease: Option<&Lease>) -> Seen<HostClock> {
     let (Ok(boot_id), Some(booted)) = (proc.boot_id(), booted(proc)) else {
-        return Seen::missing("this boot's id and time", "show /proc/stat and /proc/sys to the guard (ProcSubset=all)");
+        return Seen::missing(
+            "this boot's id and time",
+            "show /proc/stat and /proc/sys to the guard (ProcSubset=all)",
+        );
     };
     let slept = read(ClockId::CLOCK_BOOTTIME).saturating_sub(monotonic());
     let here = lease.filter(|lease| lease.boot_id == boot_id);
@@ -57,13 +60,18 @@ mod tests {
         let booted = UNIX_EPOCH + Duration::from_secs(1000);
         let since = UNIX_EPOCH + Duration::from_secs(1105);
         assert_eq!(put_forward(100 * ticks, since, booted), Duration::ZERO);
-        assert_eq!(put_forward(100 * ticks, since, booted + Duration::from_secs(3600)), Duration::from_secs(3595));
+        assert_eq!(
+            put_forward(100 * ticks, since, booted + Duration::from_secs(3600)),
+            Duration::from_secs(3595)
+        );
         let _ = put_forward(u64::MAX, since, booted);
     }
 
     #[test]
     fn this_boot_is_known() {
-        let Seen::Known(clock) = look(&Proc::new(std::path::Path::new("/proc")), None) else { panic!("it is there") };
+        let Seen::Known(clock) = look(&Proc::new(std::path::Path::new("/proc")), None) else {
+            panic!("it is there")
+        };
         assert_eq!(clock.boot_id.len(), 36);
         assert_eq!(clock.put_forward, None);
         assert!(clock.booted > UNIX_EPOCH);

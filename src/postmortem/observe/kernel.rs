@@ -28,6 +28,9 @@ const RECORD: usize = 8192;
 /// Messages that tell something, beyond which the older ones are dropped.
 const MAX_LINES: usize = 4096;
 
+/// A decision and its kill lie this close together.
+const SAME_KILL: Duration = Duration::from_secs(5);
+
 /// What was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Messages {
@@ -40,7 +43,12 @@ pub struct Messages {
 }
 
 /// The messages since `from`; the reason when neither place can be read.
-pub fn read(programs: Programs<'_>, kmsg: &Path, from: SystemTime, now: SystemTime) -> Result<Messages, String> {
+pub fn read(
+    programs: Programs<'_>,
+    kmsg: &Path,
+    from: SystemTime,
+    now: SystemTime,
+) -> Result<Messages, String> {
     let journal = of_journal(programs, from);
     let is_whole = |messages: &Messages| messages.complete_since.is_some_and(|since| since <= from);
     if let Ok(messages) = &journal
@@ -52,7 +60,11 @@ pub fn read(programs: Programs<'_>, kmsg: &Path, from: SystemTime, now: SystemTi
     match (journal, ring) {
         (Ok(journal), Ok(ring)) => {
             // Whichever reaches farther back.
-            let reach = |messages: &Messages| messages.complete_since.map_or(Duration::ZERO, |since| now.duration_since(since).unwrap_or_default());
+            let reach = |messages: &Messages| {
+                messages
+                    .complete_since
+                    .map_or(Duration::ZERO, |since| now.duration_since(since).unwrap_or_default())
+            };
             Ok(if reach(&ring) >= reach(&journal) { ring } else { journal })
         }
         (Ok(journal), Err(_)) if journal.complete_since.is_some() || !journal.lines.is_empty() => Ok(journal),
@@ -67,7 +79,9 @@ fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, Stri
     let seconds = from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let ask = |more: &[&str], bounds: Bounds| {
         let fixed = ["--no-pager", "--quiet", "-o", "json", "--output-fields=MESSAGE", "_TRANSPORT=kernel"];
-        let said = programs.run_within("journalctl", &[&fixed, more].concat(), bounds).map_err(|error| error.to_string())?;
+        let said = programs
+            .run_within("journalctl", &[&fixed, more].concat(), bounds)
+            .map_err(|error| error.to_string())?;
         // An answer that was cut is one whose reader went away.
         if !said.is_success && said.output.is_empty() && !said.complaint.is_empty() {
             return Err(format!("journalctl failed: {}", said.complaint.lines().next().unwrap_or_default()));
@@ -97,7 +111,8 @@ fn entry(text: &str) -> Option<(SystemTime, String)> {
     let message = match &entry["MESSAGE"] {
         Value::String(text) => text.clone(),
         Value::Array(bytes) => {
-            let bytes: Vec<u8> = bytes.iter().filter_map(|byte| byte.as_u64()).map(|byte| byte as u8).collect();
+            let bytes: Vec<u8> =
+                bytes.iter().filter_map(|byte| byte.as_u64()).map(|byte| byte as u8).collect();
             String::from_utf8_lossy(&bytes).into_owned()
         }
         _ => return None,
@@ -108,7 +123,8 @@ fn entry(text: &str) -> Option<(SystemTime, String)> {
 /// The ring, from its oldest record to its newest, without waiting for more (Documentation/ABI/testing/dev-kmsg).
 fn of_ring(kmsg: &Path, now: SystemTime) -> Result<Messages, String> {
     let cannot = |error: io::Error| format!("{} cannot be read: {error}", kmsg.display());
-    let mut ring = File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(kmsg).map_err(cannot)?;
+    let mut ring =
+        File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(kmsg).map_err(cannot)?;
     let since_boot = clock::monotonic();
     let booted = now.checked_sub(since_boot).unwrap_or(UNIX_EPOCH);
     let (mut lines, mut complete_since) = (Vec::new(), None);
@@ -146,11 +162,26 @@ fn ring_record(text: &str, booted: SystemTime) -> Option<(u64, SystemTime, &str)
 }
 
 fn keep(lines: &mut Vec<KernelLine>, at: SystemTime, message: &str) {
-    if let Some(event) = event(message) {
+    if let Some(mut event) = event(message) {
+        tell_scope(lines, at, &mut event);
         if lines.len() == MAX_LINES {
             lines.remove(0);
         }
         lines.push(KernelLine { at, event, text: cut(message) });
+    }
+}
+
+/// The line that tells of a kill does not name the group; the decision that stands before it does.
+fn tell_scope(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
+    let KernelEvent::OomKill { pid, scope: scope @ OomScope::SomeGroup, group, .. } = event else { return };
+    let is_just_before = |line: &&KernelLine| at.duration_since(line.at).is_ok_and(|length| length < SAME_KILL);
+    for line in lines.iter().rev().take_while(is_just_before) {
+        if let KernelEvent::OomKill { pid: decided, scope: limit @ OomScope::Group(_), group: of, .. } = &line.event
+            && decided == pid
+        {
+            (*scope, *group) = (limit.clone(), of.clone());
+            return;
+        }
     }
 }
 
@@ -245,17 +276,29 @@ mod tests {
                 kill(15260, "python3", OomScope::SomeGroup, None),
             ),
             ("Out of memory: Killed process 9 (a) b) total-vm:1kB", kill(9, "a) b", OomScope::Host, None)),
-            ("Out of memory: Kill process 9 (rustc) score 900 or sacrifice child", kill(9, "rustc", OomScope::Host, None)),
+            (
+                "Out of memory: Kill process 9 (rustc) score 900 or sacrifice child",
+                kill(9, "rustc", OomScope::Host, None),
+            ),
             (
                 "python3[15446]: segfault at 0 ip 00007fa544185ad8 sp 00007ffe4b399758 error 4 in libc.so.6[167ad8,7fa544044000+156000]",
                 fault(15446, "python3"),
             ),
             ("x[1]: segfault at[22]: segfault at 0 ip", fault(22, "x[1]: segfault at")),
-            ("traps: Runner.Worker[71] general protection fault ip:7f sp:7f error:0 in x.so", fault(71, "Runner.Worker")),
-            ("traps: .NET TP Worker[71] trap invalid opcode ip:7f sp:7f error:0", fault(71, ".NET TP Worker")),
+            (
+                "traps: Runner.Worker[71] general protection fault ip:7f sp:7f error:0 in x.so",
+                fault(71, "Runner.Worker"),
+            ),
+            (
+                "traps: .NET TP Worker[71] trap invalid opcode ip:7f sp:7f error:0",
+                fault(71, ".NET TP Worker"),
+            ),
             ("I/O error, dev sda, sector 5 op 0x0:(READ)", Some(KernelEvent::InputOutput)),
             ("blk_update_request: I/O error, dev sda, sector 5", Some(KernelEvent::InputOutput)),
-            ("EXT4-fs error (device sda1): ext4_lookup:1611: inode #2: comm x", Some(KernelEvent::InputOutput)),
+            (
+                "EXT4-fs error (device sda1): ext4_lookup:1611: inode #2: comm x",
+                Some(KernelEvent::InputOutput),
+            ),
             ("VFS: file-max limit 1024 reached", Some(KernelEvent::FileTable)),
             ("PM: suspend entry (deep)", Some(KernelEvent::Suspend)),
             ("EXT4-fs (loop0): mounted filesystem", None),
@@ -265,6 +308,20 @@ mod tests {
         ] {
             assert_eq!(event(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn a_kill_has_the_group_of_its_decision() {
+        let mut lines = Vec::new();
+        let decided = "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/a,task_memcg=/a/b,task=x,pid=7,uid=0";
+        keep(&mut lines, UNIX_EPOCH, decided);
+        keep(&mut lines, UNIX_EPOCH, "Memory cgroup out of memory: Killed process 7 (x) total-vm");
+        keep(&mut lines, UNIX_EPOCH, "Memory cgroup out of memory: Killed process 8 (x) total-vm");
+        keep(&mut lines, UNIX_EPOCH + SAME_KILL, "Memory cgroup out of memory: Killed process 7 (x) total-vm");
+        let scopes: Vec<_> = lines[1..].iter().map(|line| line.event.clone()).collect();
+        assert_eq!(Some(scopes[0].clone()), kill(7, "x", OomScope::Group("/a".into()), Some("/a/b")));
+        assert_eq!(Some(scopes[1].clone()), kill(8, "x", OomScope::SomeGroup, None));
+        assert_eq!(Some(scopes[2].clone()), kill(7, "x", OomScope::SomeGroup, None));
     }
 
     #[test]

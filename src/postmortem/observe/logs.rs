@@ -61,7 +61,9 @@ pub fn listener(
         return Err(io::ErrorKind::NotFound.into());
     }
     // The log that was open when the job began, the one before it (a job may be received right at the turn), and all since.
-    let is_before = |name: &&OsString| diag_log::begun(name).is_some_and(|at| started.is_some_and(|started| at < started));
+    let is_before = |name: &&OsString| {
+        diag_log::begun(name).is_some_and(|at| started.is_some_and(|started| at < started))
+    };
     let after = names.iter().take_while(|name| !is_before(name)).count();
     let mut tails = Vec::new();
     for name in names[..(after + 2).min(names.len())].iter().rev() {
@@ -194,7 +196,10 @@ fn tell_listener(tails: &[Tail], started: Option<SystemTime>, job: Option<&str>)
             pace.step(line.at);
             log.silence = pace.silence;
             complain(&mut log.complaints, line.message, Some(line.at));
-            if line.source == "Listener" && line.message.starts_with("Runner is built for ") && log.restarted.is_none() {
+            if line.source == "Listener"
+                && line.message.starts_with("Runner is built for ")
+                && log.restarted.is_none()
+            {
                 log.restarted = Some(kept(&line));
             }
             if line.message.starts_with("Unable to renew job request") {
@@ -204,7 +209,9 @@ fn tell_listener(tails: &[Tail], started: Option<SystemTime>, job: Option<&str>)
         if let Some(code) = finished(&line, id) {
             log.finished = Some((code, kept(&line)));
         }
-        if line.source == "JobDispatcher" && line.message.starts_with(&format!("finish job request for job {id} with result: ")) {
+        if line.source == "JobDispatcher"
+            && line.message.starts_with(&format!("finish job request for job {id} with result: "))
+        {
             log.result = Some(kept(&line));
         }
     }
@@ -217,7 +224,8 @@ fn received<'l>(line: &diag_log::Line<'l>) -> Option<&'l str> {
 }
 
 fn finished(line: &diag_log::Line<'_>, job: &str) -> Option<i32> {
-    let rest = line.message.strip_prefix("Worker finished for job ").filter(|_| line.source == "JobDispatcher")?;
+    let rest =
+        line.message.strip_prefix("Worker finished for job ").filter(|_| line.source == "JobDispatcher")?;
     rest.strip_prefix(job)?.strip_prefix(". Code: ")?.trim().parse().ok()
 }
 
@@ -267,7 +275,11 @@ mod tests {
             + &"Too many open files\n".repeat(50);
         let log = worker_of(&text);
         assert_eq!(log.complaints.len(), MAX_COMPLAINTS);
-        assert!(log.complaints.iter().all(|(complaint, line)| *complaint == Complaint::Descriptors && line.at == Some(at(1))));
+        assert!(
+            log.complaints
+                .iter()
+                .all(|(complaint, line)| *complaint == Complaint::Descriptors && line.at == Some(at(1)))
+        );
         let log = worker_of(text.split_once("Too many open files\n").unwrap().0);
         let kinds: Vec<Complaint> = log.complaints.iter().map(|(complaint, _)| *complaint).collect();
         assert_eq!(kinds, [Complaint::NoSpace, Complaint::FileTable]);
@@ -309,7 +321,8 @@ mod tests {
     #[test]
     fn a_listener_that_began_anew_before_the_end_is_told() {
         let begin = line(0, "Listener", "Runner is built for Linux (X64) - linux-x64.");
-        let (first, second) = (begin.clone() + &receive(1, A), line(90, "Listener", "Runner is built for Linux"));
+        let (first, second) =
+            (begin.clone() + &receive(1, A), line(90, "Listener", "Runner is built for Linux"));
         let log = tell_listener(&[tail(&first), tail(&second)], None, Some(A));
         assert_eq!((log.restarted.unwrap().at, log.finished), (Some(at(90)), None));
         assert_eq!(log.silence, Some((at(1), Duration::from_secs(89))));

@@ -98,7 +98,12 @@ impl<'a> Observer<'a> {
         let root = Dir::open(&self.host.runners[runner].runner.root)?;
         let logs = logs::worker_logs(&root, MAX_JOBS)?;
         let mut leases = self.leases(runner);
-        let has_worker = self.host.processes.workers.iter().any(|worker| worker.attribution == Attribution::Runner(runner));
+        let has_worker = self
+            .host
+            .processes
+            .workers
+            .iter()
+            .any(|worker| worker.attribution == Attribution::Runner(runner));
         let mut subjects = Vec::new();
         let mut next: Option<SystemTime> = None;
         for (index, log) in logs.into_iter().enumerate() {
@@ -110,9 +115,21 @@ impl<'a> Observer<'a> {
             let lease = own.map(|own| leases.remove(own));
             next = Some(begun);
             let lives = lease.as_ref().map_or(index == 0 && has_worker, |(_, lives)| *lives);
-            subjects.push(Subject { runner, log: Some(log), lease: lease.map(|(lease, _)| lease), lives, begun });
+            subjects.push(Subject {
+                runner,
+                log: Some(log),
+                lease: lease.map(|(lease, _)| lease),
+                lives,
+                begun,
+            });
         }
-        let alone = leases.into_iter().map(|(lease, lives)| Subject { runner, log: None, begun: lease.since, lease: Some(lease), lives });
+        let alone = leases.into_iter().map(|(lease, lives)| Subject {
+            runner,
+            log: None,
+            begun: lease.since,
+            lease: Some(lease),
+            lives,
+        });
         subjects.extend(alone);
         subjects.sort_by_key(|subject| std::cmp::Reverse(subject.begun));
         Ok(subjects)
@@ -122,7 +139,8 @@ impl<'a> Observer<'a> {
     fn leases(&self, runner: usize) -> Vec<(Lease, bool)> {
         let runner = &self.host.runners[runner].runner;
         let own = self.host.leases.iter().filter(|seen| {
-            seen.root == Some(runner.root_id) && (seen.owner == runner.owner || seen.owner == crate::model::Uid::ROOT)
+            seen.root == Some(runner.root_id)
+                && (seen.owner == runner.owner || seen.owner == crate::model::Uid::ROOT)
         });
         let judged = own.filter_map(|seen| match &seen.state {
             LeaseState::Live => Some((seen.lease.clone()?, true)),
@@ -172,7 +190,9 @@ impl<'a> Observer<'a> {
                 raw.listener_log = tails.into_iter().flat_map(|tail| tail.bytes).collect();
                 Seen::Known(log)
             }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Seen::missing("the Listener's log: there is none", how),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Seen::missing("the Listener's log: there is none", how)
+            }
             Err(error) => Seen::missing(format!("the Listener's log: {error}"), how),
         };
         death.ended = listener.known().and_then(|log| log.finished.as_ref()?.1.at);
@@ -181,7 +201,8 @@ impl<'a> Observer<'a> {
         let own = self.host.processes.listeners.iter().filter(|listener| listener.runner == subject.runner);
         let listener_process = own.max_by_key(|listener| listener.started);
         let mut groups = Vec::new();
-        groups.extend(listener_process.and_then(|listener| cgroup::group_of(self.proc, listener.process.pid)));
+        groups
+            .extend(listener_process.and_then(|listener| cgroup::group_of(self.proc, listener.process.pid)));
         if let Some(group) = unit.known().and_then(|unit| unit.group.clone()) {
             groups.extend([cgroup::Group::Second(group.clone()), cgroup::Group::First(group)]);
         }
@@ -214,7 +235,8 @@ impl<'a> Observer<'a> {
             Ok(messages) => {
                 let to = death.ended.map_or(self.host.now, |ended| ended + AROUND);
                 let window = Window { from: from.checked_sub(AROUND).unwrap_or(UNIX_EPOCH), to };
-                let mut lines: Vec<_> = messages.lines.iter().filter(|line| window.holds(line.at)).cloned().collect();
+                let mut lines: Vec<_> =
+                    messages.lines.iter().filter(|line| window.holds(line.at)).cloned().collect();
                 lines.drain(..lines.len().saturating_sub(MAX_KERNEL_LINES));
                 raw.kernel = lines.iter().map(|line| line.text.clone()).collect();
                 let since = death.last_sign.or(death.started).unwrap_or(from);
@@ -229,7 +251,9 @@ impl<'a> Observer<'a> {
     }
 
     fn disk(&self, runner: &Runner) -> Seen<DiskNow> {
-        let found = runner.work_dir().and_then(|work| self.host.filesystems.iter().find(|fs| fs.id == work.filesystem));
+        let found = runner
+            .work_dir()
+            .and_then(|work| self.host.filesystems.iter().find(|fs| fs.id == work.filesystem));
         match found {
             Some(fs) => Seen::Known(DiskNow {
                 mount: fs.mount.clone(),
@@ -237,7 +261,10 @@ impl<'a> Observer<'a> {
                 available_bytes: fs.usage.available_bytes,
                 inodes_free: (fs.usage.inodes_total > 0).then_some(fs.usage.inodes_free),
             }),
-            None => Seen::missing("the disk of the work directory: it cannot be examined", "see `disk-guard doctor`"),
+            None => Seen::missing(
+                "the disk of the work directory: it cannot be examined",
+                "see `disk-guard doctor`",
+            ),
         }
     }
 

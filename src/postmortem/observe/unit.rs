@@ -11,11 +11,15 @@ use std::time::{Duration, SystemTime};
 
 const BOUNDS: Bounds = Bounds { time: Duration::from_secs(10), output: 16 << 10 };
 
-const PROPERTIES: &str =
-    "--property=Result,ActiveState,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic,NRestarts,ControlGroup";
+const PROPERTIES: &str = "--property=Result,ActiveState,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic,NRestarts,ControlGroup";
 
 /// The unit of `runner`, when systemd runs this host.
-pub(super) fn look(programs: Programs<'_>, systemd: &Result<Systemd<'_>, String>, runner: &Runner, now: SystemTime) -> Seen<UnitState> {
+pub(super) fn look(
+    programs: Programs<'_>,
+    systemd: &Result<Systemd<'_>, String>,
+    runner: &Runner,
+    now: SystemTime,
+) -> Seen<UnitState> {
     let how = "install the runner as a service: `./svc.sh install`";
     let unit = match systemd {
         Ok(systemd) => systemd.unit_of(runner).map_err(|error| error.to_string()),
@@ -63,7 +67,12 @@ mod tests {
         assert_eq!((found.result.as_str(), found.main, found.restarts), ("oom-kill", Some((2, 9)), 3));
         assert_eq!(found.main_exited, Some(now - Duration::from_secs(10)));
         assert_eq!(found.group.as_deref(), Some("/system.slice/a=b.service"));
-        let running = state("u".into(), "Result=success\nExecMainCode=0\nExecMainExitTimestampMonotonic=0", now, Duration::ZERO);
+        let running = state(
+            "u".into(),
+            "Result=success\nExecMainCode=0\nExecMainExitTimestampMonotonic=0",
+            now,
+            Duration::ZERO,
+        );
         assert_eq!((running.main, running.main_exited), (None, None));
     }
 }

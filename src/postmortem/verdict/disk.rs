@@ -2,9 +2,7 @@
 
 use super::{Finding, code, is_during_job, is_in_span, kernel, listener_line, worker_line};
 use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{
-    Cause, Complaint, Confidence, Facts, GuardDeed, KernelEvent, Proof, Seen,
-};
+use crate::postmortem::nouns::{Cause, Complaint, Confidence, Facts, GuardDeed, KernelEvent, Proof, Seen};
 use crate::report::escape;
 
 /// Complaints of these kinds in both logs, while the job ran.
@@ -32,14 +30,18 @@ pub(super) fn full(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::DiskFull;
     let mut evidence = complaints(facts, CAUSE, &[Complaint::NoSpace, Complaint::Quota]);
     let disk = facts.disk.known();
-    let is_full_now =
-        disk.is_some_and(|disk| disk.available_bytes < 1 << 20 || disk.inodes_free.is_some_and(|free| free < 16));
+    let is_full_now = disk
+        .is_some_and(|disk| disk.available_bytes < 1 << 20 || disk.inodes_free.is_some_and(|free| free < 16));
     let full_now = || {
         disk.filter(|_| is_full_now).map(|disk| Proof {
             source: "statvfs".into(),
             at: Some(facts.now),
-            text: format!("{} is full now: {} bytes are available{}", escape::path(&disk.mount), disk.available_bytes,
-                disk.inodes_free.map(|free| format!(", {free} inodes")).unwrap_or_default()),
+            text: format!(
+                "{} is full now: {} bytes are available{}",
+                escape::path(&disk.mount),
+                disk.available_bytes,
+                disk.inodes_free.map(|free| format!(", {free} inodes")).unwrap_or_default()
+            ),
             points_to: CAUSE,
         })
     };
@@ -75,7 +77,8 @@ pub(super) fn full(facts: &Facts) -> Finding {
 pub(super) fn files_exhausted(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::FilesExhausted;
     let logged = complaints(facts, CAUSE, &[Complaint::Descriptors, Complaint::FileTable]);
-    let told = kernel(facts, CAUSE, |line| line.event == KernelEvent::FileTable && is_in_span(facts, line.at));
+    let told =
+        kernel(facts, CAUSE, |line| line.event == KernelEvent::FileTable && is_in_span(facts, line.at));
     match (logged.is_empty(), told.is_empty()) {
         (true, true) if facts.worker.known().is_some() => {
             Finding::cleared("no log of the runner and no kernel message tells of too many open files")
@@ -83,7 +86,8 @@ pub(super) fn files_exhausted(facts: &Facts) -> Finding {
         (true, true) => Finding::default(),
         (true, false) => Finding::suspect(Confidence::Possible, told),
         (false, _) => {
-            let confidence = if may_be_an_exception(facts) { Confidence::Certain } else { Confidence::Likely };
+            let confidence =
+                if may_be_an_exception(facts) { Confidence::Certain } else { Confidence::Likely };
             Finding::suspect(confidence, logged.into_iter().chain(told).collect())
         }
     }
@@ -92,9 +96,8 @@ pub(super) fn files_exhausted(facts: &Facts) -> Finding {
 /// The kernel tells of a disk's errors, the runner of what they did to it.
 pub(super) fn failed(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::DiskFailed;
-    let told = kernel(facts, CAUSE, |line| {
-        line.event == KernelEvent::InputOutput && is_during_job(facts, line.at)
-    });
+    let told =
+        kernel(facts, CAUSE, |line| line.event == KernelEvent::InputOutput && is_during_job(facts, line.at));
     let logged = complaints(facts, CAUSE, &[Complaint::InputOutput, Complaint::ReadOnly]);
     match (told.is_empty(), logged.is_empty()) {
         (true, true) if super::kernel_is_complete(facts) => {
@@ -114,7 +117,8 @@ pub(super) fn failed(facts: &Facts) -> Finding {
 pub(super) fn guard(facts: &Facts) -> Finding {
     let Some(guard) = facts.guard.known() else { return Finding::default() };
     let during = |deed: &&GuardDeed| is_during_job(facts, deed.at);
-    let here: Vec<Proof> = guard.here.iter().filter(during).filter(|deed| deed.deed != "restored").map(proof).collect();
+    let here: Vec<Proof> =
+        guard.here.iter().filter(during).filter(|deed| deed.deed != "restored").map(proof).collect();
     if !here.is_empty() {
         return Finding::suspect(Confidence::Possible, here);
     }
@@ -122,7 +126,8 @@ pub(super) fn guard(facts: &Facts) -> Finding {
     if guard.complete_since.is_none_or(|since| since > from) {
         return Finding::default();
     }
-    let elsewhere: Vec<&GuardDeed> = guard.elsewhere.iter().filter(during).filter(|deed| deed.deed == "removed").collect();
+    let elsewhere: Vec<&GuardDeed> =
+        guard.elsewhere.iter().filter(during).filter(|deed| deed.deed == "removed").collect();
     let what = match elsewhere.as_slice() {
         [] => "nothing on this host".to_owned(),
         [deed] => format!("{} and nothing else", named(deed)),

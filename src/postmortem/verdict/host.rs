@@ -18,7 +18,8 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
     if code(facts).is_some() {
         return Finding::cleared("the Listener lived to note the Worker's end");
     }
-    let boots = |text: String| Proof { source: "boot".into(), at: Some(clock.booted), text, points_to: CAUSE };
+    let boots =
+        |text: String| Proof { source: "boot".into(), at: Some(clock.booted), text, points_to: CAUSE };
     match (&death.boot_id, death.last_sign.or(death.started)) {
         (Some(then), _) if *then != clock.boot_id => Finding::suspect(
             Confidence::Certain,
@@ -27,7 +28,10 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
         (Some(_), _) => Finding::cleared("the job began in this very boot"),
         (None, Some(last)) if last < clock.booted => Finding::suspect(
             Confidence::Likely,
-            vec![boots("the Worker's last line is older than this boot, and no Listener has noted its end".to_owned())],
+            vec![boots(
+                "the Worker's last line is older than this boot, and no Listener has noted its end"
+                    .to_owned(),
+            )],
         ),
         (None, Some(_)) => Finding::cleared("the Worker still wrote after this boot had begun"),
         (None, None) => Finding::default(),
@@ -96,7 +100,9 @@ pub(super) fn listener_died(facts: &Facts) -> Finding {
     }
     let Some(received) = &log.received else { return Finding::default() };
     let began = received.at.or(facts.death.started);
-    let replaced = facts.listener_since.is_some_and(|since| began.is_some_and(|began| since > began + Duration::from_secs(5)));
+    let replaced = facts
+        .listener_since
+        .is_some_and(|since| began.is_some_and(|began| since > began + Duration::from_secs(5)));
     let is_gone = facts.listener_since.is_none();
     if log.restarted.is_none() && !replaced && !is_gone {
         return Finding::cleared("the Listener that received the job still runs");
@@ -110,7 +116,12 @@ pub(super) fn listener_died(facts: &Facts) -> Finding {
         Some(_) => "another Listener runs now than the one that received the job",
         None => "no Listener of this runner runs now",
     };
-    evidence.push(Proof { source: "processes".into(), at: Some(facts.now), text: text.to_owned(), points_to: CAUSE });
+    evidence.push(Proof {
+        source: "processes".into(),
+        at: Some(facts.now),
+        text: text.to_owned(),
+        points_to: CAUSE,
+    });
     evidence.extend(unit);
     Finding::suspect(Confidence::Likely, evidence)
 }
@@ -142,9 +153,7 @@ fn main_ended(facts: &Facts, unit: &UnitState, points_to: Cause) -> Option<Proof
         Some((2 | 3, signal)) => format!("was ended by signal {signal}"),
         _ => "ended".to_owned(),
     };
-    let text = format!(
-        "{}: the main process {how}; Result={}, {} restarts",
-        unit.name, unit.result, unit.restarts
-    );
+    let text =
+        format!("{}: the main process {how}; Result={}, {} restarts", unit.name, unit.result, unit.restarts);
     Some(Proof { source: "systemd".into(), at: Some(at), text, points_to })
 }

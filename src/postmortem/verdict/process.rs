@@ -1,10 +1,13 @@
 //! What ends a process: the kernel's want of memory, its own faults, other people's signals, its own errors.
 
 use super::{
-    Finding, code, is_during_job, is_in_span, is_worker, kernel, kernel_is_complete, listener_line, worker_line,
+    Finding, code, is_during_job, is_in_span, is_worker, kernel, kernel_is_complete, listener_line,
+    worker_line,
 };
 use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{Cause, Complaint, Confidence, Facts, KernelEvent, KernelLine, OomScope, Proof};
+use crate::postmortem::nouns::{
+    Cause, Complaint, Confidence, Facts, KernelEvent, KernelLine, OomScope, Proof,
+};
 
 /// The kernel's own word about the Worker makes certain. A kill of another process of the job is possible at most: the Worker
 /// survives its children.
@@ -27,7 +30,7 @@ pub(super) fn out_of_memory(facts: &Facts) -> Finding {
         return Finding::suspect(Confidence::Likely, evidence);
     }
     let is_killed = code(facts).is_none_or(|(code, _)| code == 137);
-    let others = kernel(facts, CAUSE, |line| is_kill(line) && is_in_span(facts, line.at));
+    let others = kernel(facts, CAUSE, |line| concerns(facts, line) && is_in_span(facts, line.at));
     if !others.is_empty() && is_killed {
         let mut evidence = others;
         evidence.extend(counted(facts));
@@ -48,13 +51,31 @@ pub(super) fn out_of_memory(facts: &Facts) -> Finding {
     }
 }
 
+/// Whether a kill of another process has to do with this runner: all of the host lacked memory, or the runner's own group, or
+/// one above or below it. What happens in other groups is theirs.
+fn concerns(facts: &Facts, line: &KernelLine) -> bool {
+    let KernelEvent::OomKill { scope, group, .. } = &line.event else { return false };
+    let Some(own) = facts.memory.known().map(|memory| memory.group.as_str()) else {
+        return *scope == OomScope::Host;
+    };
+    // Everybody is in the root's group or below it.
+    let holds = |above: &str, below: &str| above != "/" && std::path::Path::new(below).starts_with(above);
+    match (scope, group) {
+        (OomScope::Host, _) => true,
+        (OomScope::Group(limit), _) if holds(limit, own) || holds(own, limit) => true,
+        (_, Some(group)) => holds(own, group),
+        _ => false,
+    }
+}
+
 /// Whose limit it was, in words.
 fn scope(facts: &Facts) -> Option<Proof> {
     let lines = facts.kernel.known()?.lines.iter();
-    let (line, scope, group) = lines.filter(|line| is_worker(facts, line)).find_map(|line| match &line.event {
-        KernelEvent::OomKill { scope, group, .. } => Some((line, scope, group)),
-        _ => None,
-    })?;
+    let (line, scope, group) =
+        lines.filter(|line| is_worker(facts, line)).find_map(|line| match &line.event {
+            KernelEvent::OomKill { scope, group, .. } => Some((line, scope, group)),
+            _ => None,
+        })?;
     let of = group.as_ref().map(|group| format!(" of the cgroup {group}")).unwrap_or_default();
     let text = match scope {
         OomScope::Host => format!("the whole host was out of memory; the process{of} was chosen"),
@@ -110,7 +131,9 @@ pub(super) fn killed(facts: &Facts) -> Finding {
             let confidence = if may_be_memory { Confidence::Likely } else { Confidence::Certain };
             Finding::suspect(confidence, vec![listener_line(line, CAUSE)])
         }
-        Some((_, code, _)) => Finding::cleared(format!("the exit code {code} stands for no signal that is sent")),
+        Some((_, code, _)) => {
+            Finding::cleared(format!("the exit code {code} stands for no signal that is sent"))
+        }
         None => Finding::default(),
     }
 }
@@ -120,7 +143,7 @@ pub(super) fn runner_error(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::RunnerError;
     let Some((code, line)) = code(facts) else { return Finding::default() };
     if exit_code::ending(code) != Ending::Error {
-        return Finding::cleared(format!("the exit code {code} is none of an error"));
+        return Finding::cleared(format!("{code} is no code that a failing program returns by itself"));
     }
     let mut evidence = vec![listener_line(line, CAUSE)];
     let memory = facts.worker.known().into_iter().flat_map(|log| &log.complaints);

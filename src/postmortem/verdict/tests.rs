@@ -50,7 +50,10 @@ fn died(code: Option<i32>) -> Facts {
             available_bytes: 1 << 30,
             inodes_free: Some(1000),
         }),
-        guard: Seen::Known(GuardDeeds { complete_since: Some(at(0) - Duration::from_secs(60)), ..GuardDeeds::default() }),
+        guard: Seen::Known(GuardDeeds {
+            complete_since: Some(at(0) - Duration::from_secs(60)),
+            ..GuardDeeds::default()
+        }),
         clock: Seen::Known(HostClock {
             boot_id: "now".into(),
             booted: at(0) - Duration::from_secs(9000),
@@ -89,7 +92,12 @@ fn kernel_is_cut(facts: &mut Facts) {
 
 fn oom(pid: i32) -> KernelEvent {
     let scope = OomScope::Group("/ci".into());
-    KernelEvent::OomKill { pid, comm: if pid == 700 { "Runner.Worker" } else { "rustc" }.into(), scope, group: None }
+    KernelEvent::OomKill {
+        pid,
+        comm: if pid == 700 { "Runner.Worker" } else { "rustc" }.into(),
+        scope,
+        group: None,
+    }
 }
 
 fn segfault(pid: i32) -> KernelEvent {
@@ -115,90 +123,222 @@ fn what_was_seen_and_what_follows() {
     let table: &[Row] = &[
         ("an OOM kill of the Worker", Some(137), |f| says(f, 100, oom(700)), OutOfMemory, Certain),
         ("the same without a Listener", None, |f| says(f, 100, oom(700)), OutOfMemory, Certain),
-        ("an OOM kill of the same pid long before", Some(137), |f| {
-            f.death.started = Some(at(0) + Duration::from_secs(90));
-            f.death.last_sign = Some(at(90_000));
-            f.death.ended = Some(at(90_001));
-            says(f, 10, oom(700));
-        }, Killed, Certain),
-        ("an OOM kill of a child, and SIGKILL", Some(137), |f| says(f, 100, oom(9)), Killed, Certain),
+        (
+            "an OOM kill of the same pid long before",
+            Some(137),
+            |f| {
+                f.death.started = Some(at(0) + Duration::from_secs(90));
+                f.death.last_sign = Some(at(90_000));
+                f.death.ended = Some(at(90_001));
+                says(f, 10, oom(700));
+            },
+            Killed,
+            Certain,
+        ),
+        ("an OOM kill in another group, and SIGKILL", Some(137), |f| says(f, 100, oom(9)), Killed, Certain),
+        ("an OOM kill in the runner's group, and no exit code", None, |f| {
+            f.memory = Seen::Known(MemoryEvents { group: "/ci/r".into(), file: "m".into(), oom_kills: 0, counts_below: false });
+            says(f, 100, oom(9));
+        }, OutOfMemory, Possible),
+        ("an OOM kill in another group, and no exit code", None, |f| {
+            f.memory = Seen::Known(MemoryEvents { group: "/ci-2".into(), file: "m".into(), oom_kills: 0, counts_below: false });
+            says(f, 100, oom(9));
+        }, Unknown, Possible),
         ("an OOM kill of a child, and an exception", Some(1), |f| says(f, 100, oom(9)), RunnerError, Likely),
         ("SIGKILL by nobody known", Some(137), |_| {}, Killed, Certain),
         ("SIGKILL, and nobody knows what the kernel did", Some(137), kernel_is_cut, Killed, Likely),
-        ("the unit says oom-kill", Some(137), |f| {
-            kernel_is_cut(f);
-            f.unit = Seen::Known(UnitState { name: "u".into(), result: "oom-kill".into(), ..UnitState::default() });
-        }, OutOfMemory, Likely),
-        ("the group counts kills", None, |f| {
-            kernel_is_cut(f);
-            f.listener_since = f.listener_since.map(|_| at(0));
-            f.memory = Seen::Known(MemoryEvents { file: "m".into(), oom_kills: 2, counts_below: true });
-        }, OutOfMemory, Possible),
+        (
+            "the unit says oom-kill",
+            Some(137),
+            |f| {
+                kernel_is_cut(f);
+                f.unit = Seen::Known(UnitState {
+                    name: "u".into(),
+                    result: "oom-kill".into(),
+                    ..UnitState::default()
+                });
+            },
+            OutOfMemory,
+            Likely,
+        ),
+        (
+            "the group counts kills",
+            None,
+            |f| {
+                kernel_is_cut(f);
+                f.listener_since = f.listener_since.map(|_| at(0));
+                f.memory = Seen::Known(MemoryEvents { group: "/ci".into(), file: "m".into(), oom_kills: 2, counts_below: true });
+            },
+            OutOfMemory,
+            Possible,
+        ),
         ("SIGTERM", Some(143), |_| {}, Killed, Certain),
         ("a literal 9 is no signal", Some(9), |_| {}, RunnerError, Likely),
         ("SIGSEGV", Some(139), |_| {}, Crash, Certain),
         ("SIGSEGV that the kernel tells of", None, |f| says(f, 100, segfault(700)), Crash, Certain),
         ("somebody else's fault", Some(143), |f| says(f, 100, segfault(9)), Killed, Certain),
-        ("an abort after ENOSPC", Some(134), |f| {
-            worker(f).complaints.push((Complaint::NoSpace, line(99, "No space left on device")));
-        }, DiskFull, Certain),
-        ("an exception after ENOSPC", Some(1), |f| {
-            listener(f).complaints.push((Complaint::NoSpace, line(100, "No space left on device")));
-        }, DiskFull, Certain),
-        ("SIGKILL after ENOSPC", Some(137), |f| {
-            worker(f).complaints.push((Complaint::NoSpace, line(99, "No space left on device")));
-        }, Killed, Certain),
-        ("ENOSPC of an earlier job", Some(1), |f| {
-            worker(f).complaints.push((Complaint::NoSpace, Line { at: Some(at(0) - Duration::from_secs(9999)), text: "x".into() }));
-        }, RunnerError, Likely),
-        ("a log cut off on a disk that is full", None, |f| {
-            worker(f).is_cut = true;
-            f.disk = Seen::Known(DiskNow { mount: "/".into(), used_percent: 100, available_bytes: 0, inodes_free: None });
-        }, DiskFull, Possible),
-        ("too many open files", Some(134), |f| {
-            worker(f).complaints.push((Complaint::Descriptors, line(99, "Too many open files")));
-        }, FilesExhausted, Certain),
-        ("the file table is full, says the kernel", None, |f| says(f, 99, KernelEvent::FileTable), FilesExhausted, Possible),
-        ("a disk failed, and the runner felt it", Some(134), |f| {
-            says(f, 50, KernelEvent::InputOutput);
-            worker(f).complaints.push((Complaint::InputOutput, line(99, "Input/output error")));
-        }, DiskFailed, Certain),
+        (
+            "an abort after ENOSPC",
+            Some(134),
+            |f| {
+                worker(f).complaints.push((Complaint::NoSpace, line(99, "No space left on device")));
+            },
+            DiskFull,
+            Certain,
+        ),
+        (
+            "an exception after ENOSPC",
+            Some(1),
+            |f| {
+                listener(f).complaints.push((Complaint::NoSpace, line(100, "No space left on device")));
+            },
+            DiskFull,
+            Certain,
+        ),
+        (
+            "SIGKILL after ENOSPC",
+            Some(137),
+            |f| {
+                worker(f).complaints.push((Complaint::NoSpace, line(99, "No space left on device")));
+            },
+            Killed,
+            Certain,
+        ),
+        (
+            "ENOSPC of an earlier job",
+            Some(1),
+            |f| {
+                worker(f).complaints.push((
+                    Complaint::NoSpace,
+                    Line { at: Some(at(0) - Duration::from_secs(9999)), text: "x".into() },
+                ));
+            },
+            RunnerError,
+            Likely,
+        ),
+        (
+            "a log cut off on a disk that is full",
+            None,
+            |f| {
+                worker(f).is_cut = true;
+                f.disk = Seen::Known(DiskNow {
+                    mount: "/".into(),
+                    used_percent: 100,
+                    available_bytes: 0,
+                    inodes_free: None,
+                });
+            },
+            DiskFull,
+            Possible,
+        ),
+        (
+            "too many open files",
+            Some(134),
+            |f| {
+                worker(f).complaints.push((Complaint::Descriptors, line(99, "Too many open files")));
+            },
+            FilesExhausted,
+            Certain,
+        ),
+        (
+            "the file table is full, says the kernel",
+            None,
+            |f| says(f, 99, KernelEvent::FileTable),
+            FilesExhausted,
+            Possible,
+        ),
+        (
+            "a disk failed, and the runner felt it",
+            Some(134),
+            |f| {
+                says(f, 50, KernelEvent::InputOutput);
+                worker(f).complaints.push((Complaint::InputOutput, line(99, "Input/output error")));
+            },
+            DiskFailed,
+            Certain,
+        ),
         ("some disk failed", None, |f| says(f, 50, KernelEvent::InputOutput), DiskFailed, Possible),
         ("another boot", None, |f| f.death.boot_id = Some("before".into()), Reboot, Certain),
-        ("another boot, and yet the Listener saw SIGKILL", Some(137), |f| f.death.boot_id = Some("before".into()), Killed, Certain),
-        ("a log older than the boot", None, |f| {
-            f.death.boot_id = None;
-            if let Seen::Known(clock) = &mut f.clock {
-                clock.booted = at(500);
-            }
-        }, Reboot, Likely),
-        ("slept", None, |f| {
-            says(f, 50, KernelEvent::Suspend);
-            listener(f).silence = Some((at(50), Duration::from_secs(4000)));
-        }, Suspended, Likely),
-        ("frozen from outside", None, |f| {
-            if let Seen::Known(clock) = &mut f.clock {
-                clock.put_forward = Some(Duration::from_secs(111_000));
-            }
-        }, Suspended, Possible),
+        (
+            "another boot, and yet the Listener saw SIGKILL",
+            Some(137),
+            |f| f.death.boot_id = Some("before".into()),
+            Killed,
+            Certain,
+        ),
+        (
+            "a log older than the boot",
+            None,
+            |f| {
+                f.death.boot_id = None;
+                if let Seen::Known(clock) = &mut f.clock {
+                    clock.booted = at(500);
+                }
+            },
+            Reboot,
+            Likely,
+        ),
+        (
+            "slept",
+            None,
+            |f| {
+                says(f, 50, KernelEvent::Suspend);
+                listener(f).silence = Some((at(50), Duration::from_secs(4000)));
+            },
+            Suspended,
+            Likely,
+        ),
+        (
+            "frozen from outside",
+            None,
+            |f| {
+                if let Seen::Known(clock) = &mut f.clock {
+                    clock.put_forward = Some(Duration::from_secs(111_000));
+                }
+            },
+            Suspended,
+            Possible,
+        ),
         ("no Listener any more", None, |f| f.listener_since = None, ListenerDied, Likely),
         ("another Listener", None, |f| f.listener_since = Some(at(200)), ListenerDied, Likely),
         ("the same Listener and no word", None, |_| {}, Unknown, Possible),
-        ("stopped by hand", None, |f| {
-            f.unit = Seen::Known(UnitState {
-                name: "u".into(), result: "success".into(), active: "inactive".into(),
-                main: Some((1, 0)), main_exited: Some(at(101)), ..UnitState::default()
-            });
-        }, UnitStopped, Likely),
-        ("the guard took a cache of a live job", None, |f| guard(f).here.push(removed(50, "/srv/r/_work/a/a/target")), DiskGuard, Possible),
-        ("nothing could be seen", None, |f| {
-            f.worker = Seen::missing("a", "b");
-            f.listener = Seen::missing("a", "b");
-            f.kernel = Seen::missing("a", "b");
-            f.guard = Seen::missing("a", "b");
-            f.disk = Seen::missing("a", "b");
-            f.clock = Seen::missing("a", "b");
-        }, Unknown, Possible),
+        (
+            "stopped by hand",
+            None,
+            |f| {
+                f.unit = Seen::Known(UnitState {
+                    name: "u".into(),
+                    result: "success".into(),
+                    active: "inactive".into(),
+                    main: Some((1, 0)),
+                    main_exited: Some(at(101)),
+                    ..UnitState::default()
+                });
+            },
+            UnitStopped,
+            Likely,
+        ),
+        (
+            "the guard took a cache of a live job",
+            None,
+            |f| guard(f).here.push(removed(50, "/srv/r/_work/a/a/target")),
+            DiskGuard,
+            Possible,
+        ),
+        (
+            "nothing could be seen",
+            None,
+            |f| {
+                f.worker = Seen::missing("a", "b");
+                f.listener = Seen::missing("a", "b");
+                f.kernel = Seen::missing("a", "b");
+                f.guard = Seen::missing("a", "b");
+                f.disk = Seen::missing("a", "b");
+                f.clock = Seen::missing("a", "b");
+            },
+            Unknown,
+            Possible,
+        ),
     ];
     for (what, code, change, cause, confidence) in table {
         let mut facts = died(*code);
@@ -228,7 +368,10 @@ fn a_clean_end_is_no_death() {
     // It failed.
     listener(&mut facts).finished = Some((102, line(101, "Worker finished")));
     let verdict = judge(&facts);
-    assert_eq!((verdict.ended, verdict.cause, verdict.confidence), (Ended::Cleanly, Cause::DiskFull, Confidence::Likely));
+    assert_eq!(
+        (verdict.ended, verdict.cause, verdict.confidence),
+        (Ended::Cleanly, Cause::DiskFull, Confidence::Likely)
+    );
 
     // Killed after its last word: not a death of the job.
     let mut facts = died(Some(137));
@@ -254,7 +397,11 @@ fn the_guard_is_cleared_by_a_whole_ledger_alone_with_what_it_did_instead() {
     let mut facts = died(Some(137));
     assert!(by(&facts).unwrap().contains("nothing on this host"));
     guard(&mut facts).elsewhere.push(removed(50, "/srv/other/_work/a/a/target"));
-    assert!(by(&facts).unwrap().contains("/srv/other/_work/a/a/target (5 bytes) and nothing else"), "{:?}", by(&facts));
+    assert!(
+        by(&facts).unwrap().contains("/srv/other/_work/a/a/target (5 bytes) and nothing else"),
+        "{:?}",
+        by(&facts)
+    );
     guard(&mut facts).elsewhere.push(removed(9000, "/srv/later"));
     assert!(by(&facts).unwrap().contains("and nothing else"), "another time's deeds do not count");
     guard(&mut facts).by_own_hook.push(removed(1, "/srv/r/_work/b/b/target"));
@@ -273,16 +420,32 @@ fn what_was_not_seen_rules_nothing_out() {
     facts.clock = Seen::missing("clock", "how");
     let verdict = judge(&facts);
     let cleared: Vec<Cause> = verdict.ruled_out.iter().map(|ruled| ruled.cause).collect();
-    for cause in [Cause::OutOfMemory, Cause::Crash, Cause::Killed, Cause::DiskFailed, Cause::Reboot, Cause::Suspended] {
+    for cause in
+        [Cause::OutOfMemory, Cause::Crash, Cause::Killed, Cause::DiskFailed, Cause::Reboot, Cause::Suspended]
+    {
         assert!(!cleared.contains(&cause), "{cause:?}: {verdict:#?}");
     }
     let missing: Vec<&str> = verdict.missing.iter().map(|missing| missing.what.as_str()).collect();
-    assert!(missing.iter().any(|what| what.contains("exit code")) && missing.iter().any(|what| what.contains("kernel")), "{missing:?}");
+    assert!(
+        missing.iter().any(|what| what.contains("exit code"))
+            && missing.iter().any(|what| what.contains("kernel")),
+        "{missing:?}"
+    );
     // With everything to be seen each of them is cleared.
     let verdict = judge(&died(Some(143)));
     let cleared: Vec<Cause> = verdict.ruled_out.iter().map(|ruled| ruled.cause).collect();
-    for cause in [Cause::OutOfMemory, Cause::DiskFull, Cause::FilesExhausted, Cause::DiskFailed, Cause::DiskGuard, Cause::Reboot,
-        Cause::Suspended, Cause::Crash, Cause::ListenerDied, Cause::RunnerError] {
+    for cause in [
+        Cause::OutOfMemory,
+        Cause::DiskFull,
+        Cause::FilesExhausted,
+        Cause::DiskFailed,
+        Cause::DiskGuard,
+        Cause::Reboot,
+        Cause::Suspended,
+        Cause::Crash,
+        Cause::ListenerDied,
+        Cause::RunnerError,
+    ] {
         assert!(cleared.contains(&cause), "{cause:?}: {verdict:#?}");
     }
 }

@@ -56,17 +56,39 @@ fn one(case: &Case, now: SystemTime, screen: &Screen, out: &mut String) {
         let text = format!("Kept from {}, when it was looked into.", words::clock(case.examined, now));
         paragraph(out, screen, &text);
     }
-    section(out, screen, "Evidence", verdict.evidence.iter().map(|proof| {
-        let at = proof.at.map(|at| format!(" at {}", moment(at, now))).unwrap_or_default();
-        format!("{}{at}: {}", escape::text(&proof.source), escape::text(&proof.text))
-    }));
-    section(out, screen, "Ruled out", verdict.ruled_out.iter().map(|ruled| {
-        format!("{}: {}", ruled.cause.as_str(), escape::text(&ruled.by))
-    }));
-    section(out, screen, "Not seen", verdict.missing.iter().map(|missing| {
-        format!("{} -> {}", escape::text(&missing.what), escape::text(&missing.how))
-    }));
-    section(out, screen, "What to do", (!verdict.advice.is_empty()).then(|| verdict.advice.clone()).into_iter());
+    section(
+        out,
+        screen,
+        "Evidence",
+        verdict.evidence.iter().map(|proof| {
+            let at = proof.at.map(|at| format!(" at {}", moment(at, now))).unwrap_or_default();
+            format!("{}{at}: {}", escape::text(&proof.source), escape::text(&proof.text))
+        }),
+    );
+    section(
+        out,
+        screen,
+        "Ruled out",
+        verdict
+            .ruled_out
+            .iter()
+            .map(|ruled| format!("{}: {}", ruled.cause.as_str(), escape::text(&ruled.by))),
+    );
+    section(
+        out,
+        screen,
+        "Not seen",
+        verdict
+            .missing
+            .iter()
+            .map(|missing| format!("{} -> {}", escape::text(&missing.what), escape::text(&missing.how))),
+    );
+    section(
+        out,
+        screen,
+        "What to do",
+        (!verdict.advice.is_empty()).then(|| verdict.advice.clone()).into_iter(),
+    );
 }
 
 fn tone(verdict: &Verdict) -> Tone {
@@ -89,7 +111,9 @@ fn about(death: &Death, now: SystemTime) -> String {
     if let Some(pid) = death.worker_pid {
         parts.push(format!("Worker pid {pid}"));
     }
-    for (what, at) in [("began", death.started), ("last sign of life", death.last_sign), ("ended", death.ended)] {
+    for (what, at) in
+        [("began", death.started), ("last sign of life", death.last_sign), ("ended", death.ended)]
+    {
         if let Some(at) = at {
             parts.push(format!("{what} {}", moment(at, now)));
         }
@@ -134,13 +158,38 @@ mod tests {
     #[test]
     fn a_death_with_everything() {
         let text = postmortem(&samples::postmortem(), samples::now(), &Screen::new(100, false));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        1 death since 13:25 UTC among 3 jobs of runner-1
+
+        runner-1: the kernel killed the Worker because the cgroup /ci was at its memory limit
+        (out-of-memory, certain)
+          job acme/app #77 `build\n::error::x`, Worker pid 4711, began 14:00:00, last sign of life 14:24:00,
+          ended 14:24:01, in /home/ci/runner-1
+          Kept from 14:24 UTC, when it was looked into.
+          Evidence
+          - Listener log at 14:24:01: Worker finished for job 8f. Code: 137
+          - exit code: 137 = 128 + 9: SIGKILL ended it
+          - kernel (journal) at 14:24:00: Memory cgroup out of memory: Killed process 4711 (\x1b[31m##[x])
+          Ruled out
+          - disk-guard: while the job ran it removed /home/ci/runner-2/_work/a/a/target (8 bytes) and
+            nothing else
+          Not seen
+          - the runner's unit -> install it as a service
+          What to do
+          - give the host more memory
+
+        note: runner-2: its logs cannot be read
+        ");
     }
 
     #[test]
     fn nothing_to_tell_is_told() {
         let report = Report { cases: Vec::new(), runner: None, ..samples::postmortem() };
         let text = postmortem(&report, samples::now(), &Screen::new(80, false));
-        insta::assert_snapshot!(text, @"");
+        insta::assert_snapshot!(text, @r"
+        no death since 13:25 UTC among 3 jobs of 1 runner
+
+        note: runner-2: its logs cannot be read
+        ");
     }
 }
