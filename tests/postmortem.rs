@@ -359,3 +359,52 @@ fn hostile_logs_stop_nothing() {
     let text = host.guard(&["postmortem"]).expect_code(&[0]).stdout();
     assert!(text.contains(r"\x1b[2J") && !text.contains('\u{1b}') && !text.contains("##["), "{text}");
 }
+
+/// The disk is the cause: the job's log says so, once, and names who holds it by the leases.
+#[test]
+fn a_job_that_met_a_full_disk_reads_it_in_its_log_once() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut host = host();
+    let (runner, other) = (host.runner("actions-runner-1").build(), host.runner("actions-runner-2").build());
+    other.cache("acme/widgets", "target", 2 * MIB, 2 * DAY);
+    let mut others = other.listen();
+    let mut holding = others.begin_job("acme/widgets");
+    holding.hook_started().expect_ok();
+
+    let (mut listener, mut job) = begin(&runner);
+    job.complain("System.IO.IOException: No space left on device : '/x\n::error::y'");
+    let hook = job.hook_completed().expect_ok();
+    let parsed = hook.parsed();
+    assert_eq!(parsed.annotations.len(), 1, "{}", hook.text());
+    let text = &parsed.annotations[0].1;
+    for part in
+        ["No space left on device", "not this change", "actions-runner-2 holds", "acme/widgets run 90"]
+    {
+        assert!(text.contains(part), "`{part}` is missing in {text}");
+    }
+    assert!(hook.text().contains("title=This host's disk%2C not your change::"), "{}", hook.text());
+    job.finish_with(102, &mut listener);
+    let ended = ask(&host, &runner);
+    assert_eq!((&ended["ended"], &ended["cause"]), (&"cleanly".into(), &"disk-full".into()), "{ended:#}");
+
+    // A job without any such line has no annotation.
+    let mut job = listener.begin_job("acme/app");
+    job.hook_started().expect_ok();
+    assert!(job.hook_completed().expect_ok().parsed().annotations.is_empty());
+    job.finish(&mut listener);
+
+    // The started-hook has said it: the completed-hook does not say it again.
+    host.configure(|settings| {
+        settings.want_everything();
+        (settings.critical, settings.time_limit) = (1, "3s");
+    });
+    let mut job = listener.begin_job("acme/app");
+    let hook = job.hook_started().expect_ok();
+    assert_eq!(hook.parsed().annotations.len(), 1, "{}", hook.text());
+    assert!(hook.parsed().annotations[0].1.contains("acme/widgets run 90"), "{}", hook.text());
+    job.complain("No space left on device");
+    assert!(job.hook_completed().expect_ok().parsed().annotations.is_empty());
+    job.finish(&mut listener);
+}

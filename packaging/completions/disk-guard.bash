@@ -49,6 +49,9 @@ _disk__guard() {
             disk__guard,plan)
                 cmd="disk__guard__subcmd__plan"
                 ;;
+            disk__guard,postmortem)
+                cmd="disk__guard__subcmd__postmortem"
+                ;;
             disk__guard,resume)
                 cmd="disk__guard__subcmd__resume"
                 ;;
@@ -97,6 +100,9 @@ _disk__guard() {
             disk__guard__subcmd__help,plan)
                 cmd="disk__guard__subcmd__help__subcmd__plan"
                 ;;
+            disk__guard__subcmd__help,postmortem)
+                cmd="disk__guard__subcmd__help__subcmd__postmortem"
+                ;;
             disk__guard__subcmd__help,resume)
                 cmd="disk__guard__subcmd__help__subcmd__resume"
                 ;;
@@ -143,7 +149,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep plan status check doctor why install uninstall drain resume history blame postmortem check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -341,7 +347,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help)
-            opts="hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help"
+            opts="hook sweep plan status check doctor why install uninstall drain resume history blame postmortem check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -523,6 +529,20 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__help__subcmd__postmortem)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -815,6 +835,40 @@ _disk__guard() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__postmortem)
+            opts="-h --runner --since --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --runner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

@@ -5,6 +5,7 @@
 //! goes, in which order, and why everything else stays. [`ledger`]: what entries prove, and who is believed.
 
 pub mod fate;
+pub mod holders;
 pub mod ledger;
 pub mod liveness;
 pub mod plan;

@@ -138,7 +138,24 @@ fn code(facts: &Facts) -> Option<(i32, &Line)> {
 fn span(facts: &Facts) -> (SystemTime, SystemTime) {
     let death = &facts.death;
     let from = death.last_sign.or(death.started).unwrap_or(SystemTime::UNIX_EPOCH);
-    (from.checked_sub(SLACK).unwrap_or(from), death.ended.map_or(facts.now, |ended| ended + SLACK))
+    let to = death.ended.map(|ended| ended + SLACK).or(went_down(facts)).unwrap_or(facts.now);
+    (from.checked_sub(SLACK).unwrap_or(from), to)
+}
+
+/// When this boot began, if the job was of an earlier one: it has not outlived that.
+fn went_down(facts: &Facts) -> Option<SystemTime> {
+    let clock = facts.clock.known()?;
+    let death = &facts.death;
+    let is_older = match &death.boot_id {
+        Some(boot_id) => *boot_id != clock.boot_id,
+        None => death.last_sign.or(death.started).is_some_and(|last| last < clock.booted),
+    };
+    is_older.then_some(clock.booted)
+}
+
+/// How far a kernel message about the Worker goes: without its pid it may be about any runner's Worker.
+fn sure_of_worker(facts: &Facts) -> Confidence {
+    if facts.death.worker_pid.is_some() { Confidence::Certain } else { Confidence::Possible }
 }
 
 fn is_in_span(facts: &Facts, at: SystemTime) -> bool {
@@ -208,7 +225,8 @@ fn endings(facts: &Facts, cause: Cause) -> Vec<Proof> {
             evidence.push(worker_line(facts, line, Cause::CleanEnd));
         } else if let Some(line) = log.last.as_ref().filter(|_| cause != Cause::Running) {
             let cut = if log.is_cut { ", cut off" } else { "" };
-            let text = format!("the log ends without `Job completed.`; its last line{cut}: {}", line.text.trim());
+            let text =
+                format!("the log ends without `Job completed.`; its last line{cut}: {}", line.text.trim());
             let source = format!("Worker log {}", log.name);
             evidence.push(Proof { source, at: line.at, text, points_to: cause });
         }

@@ -174,9 +174,11 @@ fn keep(lines: &mut Vec<KernelLine>, at: SystemTime, message: &str) {
 /// The line that tells of a kill does not name the group; the decision that stands before it does.
 fn tell_scope(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
     let KernelEvent::OomKill { pid, scope: scope @ OomScope::SomeGroup, group, .. } = event else { return };
-    let is_just_before = |line: &&KernelLine| at.duration_since(line.at).is_ok_and(|length| length < SAME_KILL);
+    let is_just_before =
+        |line: &&KernelLine| at.duration_since(line.at).is_ok_and(|length| length < SAME_KILL);
     for line in lines.iter().rev().take_while(is_just_before) {
-        if let KernelEvent::OomKill { pid: decided, scope: limit @ OomScope::Group(_), group: of, .. } = &line.event
+        if let KernelEvent::OomKill { pid: decided, scope: limit @ OomScope::Group(_), group: of, .. } =
+            &line.event
             && decided == pid
         {
             (*scope, *group) = (limit.clone(), of.clone());
@@ -317,7 +319,11 @@ mod tests {
         keep(&mut lines, UNIX_EPOCH, decided);
         keep(&mut lines, UNIX_EPOCH, "Memory cgroup out of memory: Killed process 7 (x) total-vm");
         keep(&mut lines, UNIX_EPOCH, "Memory cgroup out of memory: Killed process 8 (x) total-vm");
-        keep(&mut lines, UNIX_EPOCH + SAME_KILL, "Memory cgroup out of memory: Killed process 7 (x) total-vm");
+        keep(
+            &mut lines,
+            UNIX_EPOCH + SAME_KILL,
+            "Memory cgroup out of memory: Killed process 7 (x) total-vm",
+        );
         let scopes: Vec<_> = lines[1..].iter().map(|line| line.event.clone()).collect();
         assert_eq!(Some(scopes[0].clone()), kill(7, "x", OomScope::Group("/a".into()), Some("/a/b")));
         assert_eq!(Some(scopes[1].clone()), kill(8, "x", OomScope::SomeGroup, None));

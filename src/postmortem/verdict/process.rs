@@ -2,7 +2,7 @@
 
 use super::{
     Finding, code, is_during_job, is_in_span, is_worker, kernel, kernel_is_complete, listener_line,
-    worker_line,
+    sure_of_worker, worker_line,
 };
 use crate::postmortem::exit_code::{self, Ending};
 use crate::postmortem::nouns::{
@@ -19,7 +19,7 @@ pub(super) fn out_of_memory(facts: &Facts) -> Finding {
         let mut evidence = own;
         evidence.extend(scope(facts));
         evidence.extend(counted(facts));
-        return Finding::suspect(Confidence::Certain, evidence);
+        return Finding::suspect(sure_of_worker(facts), evidence);
     }
     let unit_says = facts.unit.known().filter(|unit| unit.result == "oom-kill");
     if let Some(unit) = unit_says.filter(|unit| unit.main_exited.is_none_or(|at| is_in_span(facts, at))) {
@@ -113,7 +113,7 @@ pub(super) fn crash(facts: &Facts) -> Finding {
             evidence.push(listener_line(line, CAUSE));
             Finding::suspect(Confidence::Certain, evidence)
         }
-        _ if !own.is_empty() => Finding::suspect(Confidence::Certain, own),
+        _ if !own.is_empty() => Finding::suspect(sure_of_worker(facts), own),
         Some((_, _)) => Finding::cleared("the exit code stands for no fault"),
         None if kernel_is_complete(facts) => {
             Finding::cleared("the kernel, which tells of every segmentation fault, tells of none")

@@ -136,14 +136,36 @@ fn what_was_seen_and_what_follows() {
             Certain,
         ),
         ("an OOM kill in another group, and SIGKILL", Some(137), |f| says(f, 100, oom(9)), Killed, Certain),
-        ("an OOM kill in the runner's group, and no exit code", None, |f| {
-            f.memory = Seen::Known(MemoryEvents { group: "/ci/r".into(), file: "m".into(), oom_kills: 0, counts_below: false });
-            says(f, 100, oom(9));
-        }, OutOfMemory, Possible),
-        ("an OOM kill in another group, and no exit code", None, |f| {
-            f.memory = Seen::Known(MemoryEvents { group: "/ci-2".into(), file: "m".into(), oom_kills: 0, counts_below: false });
-            says(f, 100, oom(9));
-        }, Unknown, Possible),
+        (
+            "an OOM kill in the runner's group, and no exit code",
+            None,
+            |f| {
+                f.memory = Seen::Known(MemoryEvents {
+                    group: "/ci/r".into(),
+                    file: "m".into(),
+                    oom_kills: 0,
+                    counts_below: false,
+                });
+                says(f, 100, oom(9));
+            },
+            OutOfMemory,
+            Possible,
+        ),
+        (
+            "an OOM kill in another group, and no exit code",
+            None,
+            |f| {
+                f.memory = Seen::Known(MemoryEvents {
+                    group: "/ci-2".into(),
+                    file: "m".into(),
+                    oom_kills: 0,
+                    counts_below: false,
+                });
+                says(f, 100, oom(9));
+            },
+            Unknown,
+            Possible,
+        ),
         ("an OOM kill of a child, and an exception", Some(1), |f| says(f, 100, oom(9)), RunnerError, Likely),
         ("SIGKILL by nobody known", Some(137), |_| {}, Killed, Certain),
         ("SIGKILL, and nobody knows what the kernel did", Some(137), kernel_is_cut, Killed, Likely),
@@ -167,7 +189,12 @@ fn what_was_seen_and_what_follows() {
             |f| {
                 kernel_is_cut(f);
                 f.listener_since = f.listener_since.map(|_| at(0));
-                f.memory = Seen::Known(MemoryEvents { group: "/ci".into(), file: "m".into(), oom_kills: 2, counts_below: true });
+                f.memory = Seen::Known(MemoryEvents {
+                    group: "/ci".into(),
+                    file: "m".into(),
+                    oom_kills: 2,
+                    counts_below: true,
+                });
             },
             OutOfMemory,
             Possible,
