@@ -157,7 +157,7 @@ fn a_worker_on_a_disk_that_is_full() {
     let mut host = host();
     let work = host.base.join("work-disk");
     host.mount(Fs::Tmpfs { mib: 16, inodes: 500 }, &work);
-    let runner = host.runner("actions-runner-1").work_folder(&work.join("_work")).build();
+    let runner = host.runner("actions-runner-1").work_folder(work.join("_work")).build();
     let (mut listener, mut job) = begin(&runner);
     assert_eq!(job.die("disk", &runner.work, &mut listener), 1);
     let death = ask(&host, &runner);

@@ -39,8 +39,11 @@ impl Finding {
     }
 }
 
+/// Looks at all that speaks for or against one cause.
+type Examination = fn(&Facts) -> Finding;
+
 /// All examinations, with the cause that each is about.
-const EXAMINATIONS: [(Cause, fn(&Facts) -> Finding); 12] = [
+const EXAMINATIONS: [(Cause, Examination); 12] = [
     (Cause::OutOfMemory, process::out_of_memory),
     (Cause::DiskFull, disk::full),
     (Cause::FilesExhausted, disk::files_exhausted),
@@ -230,6 +233,8 @@ fn endings(facts: &Facts, cause: Cause) -> Vec<Proof> {
             let source = format!("Worker log {}", log.name);
             evidence.push(Proof { source, at: line.at, text, points_to: cause });
         }
+        // Why a job was told to stop is the service's affair; that it was is worth knowing.
+        evidence.extend(log.cancelled.as_ref().map(|line| worker_line(facts, line, cause)));
     }
     if let Some((code, line)) = code(facts) {
         evidence.push(listener_line(line, cause));
@@ -287,7 +292,9 @@ fn missing(facts: &Facts) -> Vec<Missing> {
         });
     }
     if let Some(guard) = facts.guard.known()
-        && guard.complete_since.is_none_or(|since| since > span(facts).0)
+        && guard
+            .complete_since
+            .is_none_or(|since| since > facts.death.started.unwrap_or(SystemTime::UNIX_EPOCH))
     {
         missing.push(Missing {
             what: "a ledger of disk-guard that tells of everything since the job began".to_owned(),

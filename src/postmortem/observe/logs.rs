@@ -153,9 +153,12 @@ fn tell_worker(name: &OsStr, tail: &Tail) -> WorkerLog {
             }
             ("JobRunner", message) => {
                 if let Some(id) = message.strip_prefix("Job ID ") {
+                    // Two Workers that began in the same second share a file: what counts is the last one.
+                    if log.job_id.is_some() {
+                        (log.completed, log.cancelled, log.complaints) = (None, None, Vec::new());
+                        pace.silence = None;
+                    }
                     log.job_id = Some(cut(id.trim()));
-                    // Two Workers that began in the same second share a file: what counts is the last one's end.
-                    log.completed = None;
                 }
             }
             _ => {}
@@ -264,8 +267,11 @@ mod tests {
         ] {
             assert_eq!(worker_of(&(begun.clone() + &forged)).completed, None, "{forged}");
         }
-        let shared = line(2, "Worker", "Job completed.") + &line(3, "JobRunner", &format!("Job ID {B}"));
-        assert_eq!(worker_of(&(begun + &shared)).completed, None, "the last of two");
+        let shared = line(2, "Worker", "No space left on device")
+            + &line(2, "Worker", "Job completed.")
+            + &line(3, "JobRunner", &format!("Job ID {B}"));
+        let log = worker_of(&(begun + &shared));
+        assert_eq!((log.completed, log.complaints.len()), (None, 0), "the last of two");
     }
 
     #[test]

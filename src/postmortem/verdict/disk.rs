@@ -129,16 +129,16 @@ pub(super) fn guard(facts: &Facts) -> Finding {
     let elsewhere: Vec<&GuardDeed> =
         guard.elsewhere.iter().filter(during).filter(|deed| deed.deed == "removed").collect();
     let what = match elsewhere.as_slice() {
-        [] => "nothing on this host".to_owned(),
-        [deed] => format!("{} and nothing else", named(deed)),
-        [deed, more @ ..] => format!("{} and {} more, all of them elsewhere", named(deed), more.len()),
+        [] => "nothing else on this host".to_owned(),
+        [deed] => format!("elsewhere {} alone", named(deed)),
+        [deed, more @ ..] => format!("elsewhere {} and {} more", named(deed), more.len()),
     };
     let own = match guard.by_own_hook.iter().filter(during).filter(|deed| deed.deed == "removed").count() {
         0 => String::new(),
         own => format!(" but {own} caches that its own hook gave before the job's first step"),
     };
     Finding::cleared(format!(
-        "its ledger tells of everything since before the job began: while the job ran it removed {what}; nothing of this runner{own}"
+        "its ledger tells of everything since before the job began: while the job ran it removed nothing of this runner{own}, and {what}"
     ))
 }
 

@@ -40,7 +40,9 @@ pub(super) fn out_of_memory(facts: &Facts) -> Finding {
         return Finding::cleared("the kernel kills with SIGKILL, which would have been noted as 137");
     }
     if kernel_is_complete(facts) {
-        return Finding::cleared("the kernel's messages of that time are all there and tell of no such kill");
+        return Finding::cleared(
+            "the kernel's messages of that time are all there and tell of no such kill of this Worker, nor in its group",
+        );
     }
     match facts.memory.known() {
         Some(memory) if memory.oom_kills > 0 => Finding::suspect(Confidence::Possible, counted(facts)),

@@ -422,15 +422,15 @@ fn the_guard_is_cleared_by_a_whole_ledger_alone_with_what_it_did_instead() {
         ruled.map(|ruled| ruled.by)
     };
     let mut facts = died(Some(137));
-    assert!(by(&facts).unwrap().contains("nothing on this host"));
+    assert!(by(&facts).unwrap().contains("nothing else on this host"));
     guard(&mut facts).elsewhere.push(removed(50, "/srv/other/_work/a/a/target"));
     assert!(
-        by(&facts).unwrap().contains("/srv/other/_work/a/a/target (5 bytes) and nothing else"),
+        by(&facts).unwrap().contains("elsewhere /srv/other/_work/a/a/target (5 bytes) alone"),
         "{:?}",
         by(&facts)
     );
     guard(&mut facts).elsewhere.push(removed(9000, "/srv/later"));
-    assert!(by(&facts).unwrap().contains("and nothing else"), "another time's deeds do not count");
+    assert!(by(&facts).unwrap().contains("alone"), "another time's deeds do not count");
     guard(&mut facts).by_own_hook.push(removed(1, "/srv/r/_work/b/b/target"));
     assert!(by(&facts).unwrap().contains("1 caches that its own hook gave"));
     guard(&mut facts).complete_since = Some(at(50));
