@@ -156,9 +156,14 @@ fn went_down(facts: &Facts) -> Option<SystemTime> {
     is_older.then_some(clock.booted)
 }
 
-/// How far a kernel message about the Worker goes: without its pid it may be about any runner's Worker.
+/// How far a kernel message about the Worker goes: without its pid it may be about any runner's Worker, which is less likely
+/// when the moment of the end is known.
 fn sure_of_worker(facts: &Facts) -> Confidence {
-    if facts.death.worker_pid.is_some() { Confidence::Certain } else { Confidence::Possible }
+    match (facts.death.worker_pid, facts.death.ended) {
+        (Some(_), _) => Confidence::Certain,
+        (None, Some(_)) => Confidence::Likely,
+        (None, None) => Confidence::Possible,
+    }
 }
 
 fn is_in_span(facts: &Facts, at: SystemTime) -> bool {

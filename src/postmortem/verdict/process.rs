@@ -129,7 +129,11 @@ pub(super) fn killed(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Killed;
     match code(facts).map(|(code, line)| (exit_code::ending(code), code, line)) {
         Some((Ending::Signal(_), code, line)) => {
-            let may_be_memory = code == 137 && !kernel_is_complete(facts);
+            let is_own_kill = |line: &KernelLine| {
+                matches!(line.event, KernelEvent::OomKill { .. }) && is_worker(facts, line)
+            };
+            let may_be_memory =
+                code == 137 && (!kernel_is_complete(facts) || !kernel(facts, CAUSE, is_own_kill).is_empty());
             let confidence = if may_be_memory { Confidence::Likely } else { Confidence::Certain };
             Finding::suspect(confidence, vec![listener_line(line, CAUSE)])
         }
