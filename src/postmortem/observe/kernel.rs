@@ -78,7 +78,14 @@ pub fn read(
 fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, String> {
     let seconds = from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let ask = |more: &[&str], bounds: Bounds| {
-        let fixed = ["--no-pager", "--quiet", "-o", "json", "--output-fields=MESSAGE", "_TRANSPORT=kernel"];
+        let fixed = [
+            "--no-pager",
+            "--quiet",
+            "-o",
+            "json",
+            "--output-fields=MESSAGE,_SOURCE_MONOTONIC_TIMESTAMP",
+            "_TRANSPORT=kernel",
+        ];
         let said = programs
             .run_within("journalctl", &[&fixed, more].concat(), bounds)
             .map_err(|error| error.to_string())?;
@@ -107,7 +114,11 @@ fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, Stri
 
 fn entry(text: &str) -> Option<(SystemTime, String)> {
     let entry: Value = serde_json::from_str(text).ok()?;
-    let micros: u64 = entry["__REALTIME_TIMESTAMP"].as_str()?.parse().ok()?;
+    let number = |field: &str| entry[field].as_str()?.parse::<u64>().ok();
+    // journald may have read a message long after the kernel wrote it: both moments are there, by the clock that runs since boot.
+    let late = number("__MONOTONIC_TIMESTAMP").zip(number("_SOURCE_MONOTONIC_TIMESTAMP"));
+    let late = late.map_or(0, |(read, written)| read.saturating_sub(written));
+    let micros = number("__REALTIME_TIMESTAMP")?.saturating_sub(late);
     let message = match &entry["MESSAGE"] {
         Value::String(text) => text.clone(),
         Value::Array(bytes) => {
@@ -310,6 +321,15 @@ mod tests {
         ] {
             assert_eq!(event(message), expected, "{message}");
         }
+    }
+
+    #[test]
+    fn an_entry_of_the_journal_has_the_time_at_which_the_kernel_wrote_it() {
+        let text = r#"{"__REALTIME_TIMESTAMP":"9000000","__MONOTONIC_TIMESTAMP":"5000000","_SOURCE_MONOTONIC_TIMESTAMP":"2000000","MESSAGE":"x"}"#;
+        assert_eq!(entry(text), Some((UNIX_EPOCH + Duration::from_secs(6), "x".to_owned())));
+        let text = r#"{"__REALTIME_TIMESTAMP":"9000000","MESSAGE":[104,105,255]}"#;
+        assert_eq!(entry(text), Some((UNIX_EPOCH + Duration::from_secs(9), "hi\u{fffd}".to_owned())));
+        assert_eq!(entry("{}"), None);
     }
 
     #[test]

@@ -294,6 +294,39 @@ fn what_was_seen_and_what_follows() {
             Certain,
         ),
         (
+            "an OOM kill of some Worker and SIGKILL, when the pid is not known",
+            Some(137),
+            |f| {
+                f.death.worker_pid = None;
+                says(f, 100, oom(700));
+            },
+            OutOfMemory,
+            Likely,
+        ),
+        (
+            "an OOM kill of some Worker, when nothing more is known",
+            None,
+            |f| {
+                f.death.worker_pid = None;
+                says(f, 100, oom(700));
+            },
+            OutOfMemory,
+            Possible,
+        ),
+        (
+            "a log older than the boot, and a Worker's death in this one",
+            None,
+            |f| {
+                (f.death.boot_id, f.death.worker_pid) = (None, None);
+                says(f, 700, oom(700));
+                if let Seen::Known(clock) = &mut f.clock {
+                    clock.booted = at(500);
+                }
+            },
+            Reboot,
+            Likely,
+        ),
+        (
             "a log older than the boot",
             None,
             |f| {
