@@ -65,6 +65,29 @@ pub fn write(run: &RunDir, lease: &Lease) -> Result<(), RunDirError> {
     run.publish(Records::Leases, &file_name(lease.root_id, lease.worker), &text)
 }
 
+/// Notes in a job's lease that its log has an annotation of ours: there is at most one a job. A note that cannot be left, or a
+/// lease that is not there, costs a second annotation at most.
+pub fn note_annotation(run: &RunDir, root: FileId, worker: ProcessId) {
+    let name = file_name(root, worker);
+    let lease = run.read(Records::Leases, &name).ok();
+    let lease = lease
+        .and_then(|text| serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text).ok());
+    if let Some(mut lease) = lease {
+        lease.insert(ANNOTATED.into(), true.into());
+        let _ = run.publish(Records::Leases, &name, &serde_json::to_vec(&lease).unwrap_or_default());
+    }
+}
+
+/// Whether the job's log has an annotation of ours.
+pub fn has_annotation(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
+    let lease = run.read(Records::Leases, &file_name(root, worker)).ok();
+    let lease = lease.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
+    lease.is_some_and(|lease| lease[ANNOTATED] == true)
+}
+
+/// The field beside those of [`Written`], which every guard ignores that does not know it.
+const ANNOTATED: &str = "annotated";
+
 /// Ends the lease of one Worker.
 ///
 /// # Errors
@@ -187,6 +210,10 @@ mod tests {
         write(&run, &sample(&proc, reused)).unwrap();
         write(&run, &Lease { pid_namespace: 1, root_id: FileId { dev: 2, ino: 2 }, ..live.clone() }).unwrap();
         run.publish(Records::Leases, "a-b-1-2", b"{garbage").unwrap();
+
+        assert!(!has_annotation(&run, live.root_id, id));
+        note_annotation(&run, live.root_id, id);
+        assert!(has_annotation(&run, live.root_id, id) && !has_annotation(&run, live.root_id, reused));
 
         let states = |seen: &[LeaseSeen]| {
             let count = |wanted: fn(&LeaseState) -> bool| seen.iter().filter(|s| wanted(&s.state)).count();

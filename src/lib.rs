@@ -25,6 +25,7 @@
 //! | [`capacity`] | what the host can run out of beside the space that caches take |
 //! | [`doctor`] | whether this host is set up so that the guard can work |
 //! | [`setup`] | wiring runners, and taking them out of service and back |
+//! | [`postmortem`] | why a runner or a job died: a wing with its own observing and judging |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
 //! | [`counters`] | what runs have counted, across users and reboots |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
@@ -77,6 +78,7 @@ pub mod lock;
 pub mod model;
 pub mod observe;
 pub mod policy;
+pub mod postmortem;
 pub mod reclaim;
 pub mod report;
 pub mod run_dir;

@@ -52,6 +52,9 @@ _disk__guard() {
             disk__guard,plan)
                 cmd="disk__guard__subcmd__plan"
                 ;;
+            disk__guard,postmortem)
+                cmd="disk__guard__subcmd__postmortem"
+                ;;
             disk__guard,resume)
                 cmd="disk__guard__subcmd__resume"
                 ;;
@@ -102,6 +105,9 @@ _disk__guard() {
                 ;;
             disk__guard__subcmd__help,plan)
                 cmd="disk__guard__subcmd__help__subcmd__plan"
+                ;;
+            disk__guard__subcmd__help,postmortem)
+                cmd="disk__guard__subcmd__help__subcmd__postmortem"
                 ;;
             disk__guard__subcmd__help,resume)
                 cmd="disk__guard__subcmd__help__subcmd__resume"
@@ -556,6 +562,20 @@ _disk__guard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        disk__subcmd__guard__subcmd__help__subcmd__postmortem)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         disk__subcmd__guard__subcmd__help__subcmd__resume)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -861,6 +881,40 @@ _disk__guard() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__postmortem)
+            opts="-h --runner --since --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --runner)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --since)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

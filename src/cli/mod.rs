@@ -16,6 +16,7 @@ use std::path::PathBuf;
 ///   disk-guard plan                      what a sweep would remove, and why the rest stays
 ///   disk-guard why /home/ci/r1/_work/app/app/target
 ///   disk-guard blame --at 14:20          what the guard did then, or proof that it did nothing
+///   disk-guard postmortem --runner ci-3  why its last jobs ended
 ///   disk-guard check --runner ci-3 && rm -rf /scratch/ci-3
 #[derive(Debug, Parser, PartialEq, Eq)]
 #[command(name = "disk-guard", version, verbatim_doc_comment, after_help = Exit::TABLE)]
@@ -170,6 +171,18 @@ pub enum Command {
     ///
     /// A sweep writes the same to `metrics.textfile` for node_exporter. Run it as root: what cannot be seen is `unknown`.
     Metrics,
+    /// Why did a runner or a job die? With the evidence, what was ruled out, and what could not be seen
+    Postmortem {
+        /// One runner, by its name or its root directory: all of its jobs, those that ended well included
+        #[arg(long, value_name = "NAME")]
+        runner: Option<String>,
+        /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
+        #[arg(long, value_name = "TIME", default_value = "24h ago", allow_hyphen_values = true)]
+        since: String,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
 
     /// Validate the configuration and print the effective one
     CheckConfig {
@@ -385,6 +398,7 @@ mod tests {
             "disk-guard uninstall --dry-run",
             "disk-guard drain runner-1",
             "disk-guard resume runner-1",
+            "disk-guard postmortem --runner runner-1 --since -2h --json",
             "disk-guard check-config /tmp/c.toml",
             "disk-guard demo",
             "disk-guard --config /tmp/c.toml --log-level debug --color never status",

@@ -19,13 +19,16 @@ use crate::model::metrics::Timing;
 use crate::model::{Job, Lease, Level, Pid, ProcessId, RunReport, Runner, WorkDir};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
+use crate::observe::host::{Leases, Whose};
 use crate::observe::{processes, runners};
-use crate::policy::pressure;
+use crate::policy::{holders, pressure};
+use crate::postmortem::nouns::Complaint;
+use crate::postmortem::observe::logs;
 use crate::reclaim::beside;
 use crate::reclaim::trash::Trash;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
-use crate::report::job_log::{JobLog, Warning};
+use crate::report::job_log::{JobLog, Met, Warning};
 use crate::report::journal::{self, Sink};
 use crate::run_dir::{Records, RunDir};
 use crate::setup::state::{Kept, StateDir};
@@ -324,14 +327,22 @@ impl Started<'_> {
         leave_tickets(self.config, run, &report, Some(self.own.runner.root_id));
         let exit = self.conclude(run, &report, &mut log);
         self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
-        let warning = match exit {
+        let warning = match (exit, self.level()) {
             // Between the watermarks there is nothing to be alarmed about.
-            Exit::Done if self.level() == Ok(Level::Ok) => None,
-            Exit::Done => Warning::of_run(&report),
-            _ => Some(refusal()),
+            (Exit::Done, Ok(Level::Ok)) => None,
+            (Exit::Done, Ok(Level::Critical)) => Some(self.disk_warning(Met::Critical, run, &report)),
+            (Exit::Done, _) => Warning::of_run(&report),
+            _ => Some(self.disk_warning(Met::Refused, run, &report)),
         };
+        if let Some(worker) = self.own.worker.filter(|_| warning.is_some()) {
+            lease::note_annotation(run, self.own.runner.root_id, worker);
+        }
         let _ = log.finish(warning);
         Ok(exit)
+    }
+
+    fn disk_warning(&self, met: Met<'_>, run: &RunDir, report: &RunReport) -> Warning {
+        disk_warning(met, run, self.proc, &self.own.runner, report)
     }
 
     /// Own means are exhausted: ask for a privileged sweep, wait for it as far as that is worth it, and let the job run or
@@ -397,12 +408,49 @@ fn leave_lease(run: &RunDir, lease: Result<Option<Lease>, Fault>) -> Result<(), 
     lease?.map_or(Ok(()), |lease| lease::write(run, &lease).map_err(|error| error.to_string().into()))
 }
 
-fn refusal() -> Warning {
-    Warning::new(
-        "Job refused: the host's disk is full",
-        "This host's disk is above its critical mark and nothing more can be freed, so the job was not started. It is the host's \
-         infrastructure, not this change: run `disk-guard status` on the host.",
-    )
+/// Holders that an annotation names.
+const HOLDERS: usize = 3;
+
+/// The host's disk is the cause, and these runners hold it.
+fn disk_warning(met: Met<'_>, run: &RunDir, proc: &Proc, own: &Runner, report: &RunReport) -> Warning {
+    let leases = lease::read_all(run, proc).unwrap_or_default();
+    let disk = own.work_dir().map(|work| work.filesystem);
+    let holders = disk.map(|disk| holders::top(report, disk, &leases, HOLDERS)).unwrap_or_default();
+    Warning::of_disk(met, report, &holders)
+}
+
+/// How long a hook looks for who holds the disk, after the job has met it full.
+const LOOK_FOR_HOLDERS: Duration = Duration::from_secs(10);
+
+/// The job's own runner found no room on the disk: says so in the job's log, unless its started-hook has said it before.
+fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, worker: ProcessId) {
+    if lease::has_annotation(run, own.runner.root_id, worker) {
+        return;
+    }
+    // A log that cannot be read tells of no full disk.
+    let Some(line) = no_space(&own.runner) else { return };
+    let deadline = Instant::now() + LOOK_FOR_HOLDERS;
+    let look = crate::cycle::preview(config, proc, Leases::In(run), now(), deadline, |_| Whose::Everybody);
+    let warning =
+        disk_warning(Met::NoSpace(&line), run, proc, &own.runner, &own_disk_only(look.report(), &own.runner));
+    let _ = warning.write(std::io::stdout());
+    lease::note_annotation(run, own.runner.root_id, worker);
+}
+
+/// The line of the running Worker's log that tells of a full disk.
+fn no_space(runner: &Runner) -> Option<String> {
+    let root = Dir::open(&runner.root).ok()?;
+    let name = logs::worker_logs(&root, 1).ok()?.pop()?;
+    let (log, _) = logs::worker(&root, &name).ok()?;
+    let line = log.complaints.into_iter().find(|(what, _)| *what == Complaint::NoSpace);
+    line.map(|(_, line)| line.text)
+}
+
+/// What a run says about the disk of this runner's work directory.
+fn own_disk_only(mut report: RunReport, runner: &Runner) -> RunReport {
+    let disk = runner.work_dir().map(|work| work.filesystem);
+    report.balances.retain(|balance| Some(balance.before.id) == disk);
+    report
 }
 
 /// What runs, for the lease and the journal. Text of the job's choosing: bounded here, escaped wherever it is shown.
@@ -440,6 +488,7 @@ fn end(
     // While the lease still holds.
     let cleaned =
         SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }.run(narrator);
+    tell_of_full_disk(config, proc, run, own, worker);
     lease::end(run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
     if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
         // To be stopped now that its job has ended; without the request the timer's sweep does it.

@@ -91,7 +91,7 @@ fn usage(reason: &str) -> Exit {
 }
 
 /// Both places, put together and judged. The journal comes first: it knows more of an entry's writer.
-fn read(context: &Context, since: SystemTime, owners: &[Ownership]) -> Ledger {
+pub(super) fn read(context: &Context, since: SystemTime, owners: &[Ownership]) -> Ledger {
     let journal = Journal::of_host().read(since);
     let files = read_files(&context.config.paths.state_dir);
     let extent = Extent { places: vec![journal.reach, files.reach] };
@@ -100,7 +100,7 @@ fn read(context: &Context, since: SystemTime, owners: &[Ownership]) -> Ledger {
 }
 
 /// Whose runner is whose, as it stands on disk now.
-fn owners(context: &Context) -> Vec<Ownership> {
+pub(super) fn owners(context: &Context) -> Vec<Ownership> {
     let mounts = MountTable::read(&context.proc);
     let runners = runners::discover(&context.config.runners.roots, &mounts).runners;
     let owner = |runner: crate::model::Runner| Ownership {

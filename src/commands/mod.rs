@@ -11,6 +11,7 @@ mod install;
 mod ledger;
 mod look;
 mod metrics;
+mod postmortem;
 mod self_clean;
 mod status;
 mod sweep;
@@ -75,6 +76,9 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::History { since, json } => ledger::history(&context, since, *json),
         Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Metrics => metrics::run(&context),
+        Command::Postmortem { runner, since, json } => {
+            postmortem::run(&context, runner.as_deref(), since, *json)
+        }
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     exit.into()

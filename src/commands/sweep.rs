@@ -1,7 +1,7 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
 use super::self_clean::leave_tickets;
-use super::{Context, complain, drain, look, metrics, now, print, show, witness::Narrator};
+use super::{Context, complain, drain, look, metrics, now, postmortem, print, show, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
@@ -55,6 +55,8 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     let (report, result) = cycle.run();
     leave_tickets(&context.config, &run, &report, None);
     // A run that was stopped may have measured nothing yet: no disk under pressure is none that was seen.
+    // Before the leases of the dead go.
+    postmortem::after_sweep(context, &run, &mut narrator);
     tidy(context, &run);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.

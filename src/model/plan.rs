@@ -214,3 +214,14 @@ pub struct RunReport {
     /// What people should know: globs that match nothing, runners that vanished. Not errors.
     pub notes: Vec<String>,
 }
+
+/// What a runner's caches take of a disk, and the job that keeps them there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CacheHolder {
+    /// The runner's name.
+    pub runner: String,
+    /// Allocated bytes of its caches.
+    pub bytes: u64,
+    /// What runs there, as its lease tells.
+    pub job: Option<super::Job>,
+}

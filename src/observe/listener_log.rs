@@ -11,13 +11,11 @@
 //! A log is continued in a new file after 8 MB. While a job runs its lease is renewed, and logged, every minute: a tail
 //! without any such line knows of no job, except right after a file was begun; then the one before it is read too.
 
-use crate::sys::dir::{Dir, ENTRIES_BUFFER};
+use super::diag_log::{self, Kind, Line};
+use crate::sys::dir::Dir;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::io::{self, Read as _, Seek as _, SeekFrom};
-use std::mem::MaybeUninit;
-use std::ops::ControlFlow;
-use std::os::unix::ffi::OsStringExt as _;
+use std::io;
 use std::time::SystemTime;
 
 /// How much of a log's end is read.
@@ -70,69 +68,25 @@ pub fn pending_job(root: &Dir) -> Result<PendingJob, LogError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PendingJob::NoLog),
         Err(error) => return Err(directory(error)),
     };
-    let [newest, previous] = newest_logs(&diag).map_err(directory)?;
-    let Some(newest) = newest else { return Ok(PendingJob::NoLog) };
+    let mut logs = diag_log::newest(&diag, Kind::Listener, 2).map_err(directory)?.into_iter();
+    let Some(newest) = logs.next() else { return Ok(PendingJob::NoLog) };
     let (mut story, whole) = read(&diag, newest)?;
     if whole
         && story.is_silent()
         && !story.begins_a_process
-        && let Some(previous) = previous
+        && let Some(previous) = logs.next()
     {
         (story, _) = read(&diag, previous)?;
     }
     Ok(story.pending())
 }
 
-/// The two newest logs. Their names hold the time, so that they sort.
-fn newest_logs(diag: &Dir) -> io::Result<[Option<OsString>; 2]> {
-    let (mut newest, mut previous): (Option<Vec<u8>>, Option<Vec<u8>>) = (None, None);
-    let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BUFFER];
-    diag.for_each_entry::<()>(&mut buffer, |entry| {
-        let name = entry.name.to_bytes();
-        if is_log(name) {
-            if newest.as_deref().is_none_or(|newest| name > newest) {
-                previous = newest.replace(name.to_vec());
-            } else if previous.as_deref().is_none_or(|previous| name > previous) {
-                previous = Some(name.to_vec());
-            }
-        }
-        ControlFlow::Continue(())
-    })?;
-    Ok([newest, previous].map(|name| name.map(OsString::from_vec)))
-}
-
-/// `Runner_20260102-030405-utc.log` (src/Runner.Common/HostTraceListener.cs).
-fn is_log(name: &[u8]) -> bool {
-    const SHAPE: &[u8] = b"Runner_00000000-000000-utc.log";
-    name.len() == SHAPE.len()
-        && name.iter().zip(SHAPE).all(
-            |(byte, shape)| {
-                if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape }
-            },
-        )
-}
-
 /// A log's story, and whether all of it was read.
 fn read(diag: &Dir, name: OsString) -> Result<(Story, bool), LogError> {
-    match tail(diag, &name) {
-        Ok((bytes, whole)) => Ok((Story::read(&bytes), whole)),
+    match diag_log::tail(diag, &name, TAIL) {
+        Ok(tail) => Ok((Story::read(&tail), tail.is_whole)),
         Err(source) => Err(LogError::Log { name, source }),
     }
-}
-
-/// The last bytes of a log, beginning with a whole line; and whether that is all of it.
-fn tail(diag: &Dir, name: &OsString) -> io::Result<(Vec<u8>, bool)> {
-    let mut file = diag.open_file(name.as_os_str())?;
-    let size = file.metadata()?.len();
-    let skipped = size.saturating_sub(TAIL);
-    file.seek(SeekFrom::Start(skipped))?;
-    let mut bytes = Vec::new();
-    file.take(TAIL).read_to_end(&mut bytes)?;
-    if skipped > 0 {
-        let line = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
-        bytes.drain(..line);
-    }
-    Ok((bytes, skipped == 0))
 }
 
 /// What a log's lines add up to.
@@ -150,12 +104,10 @@ struct Story {
 const ANONYMOUS: &str = "";
 
 impl Story {
-    fn read(bytes: &[u8]) -> Self {
+    fn read(log: &diag_log::Tail) -> Self {
         let mut story = Self::default();
-        for line in bytes.split(|&byte| byte == b'\n') {
-            let line = String::from_utf8_lossy(line.strip_suffix(b"\r").unwrap_or(line));
-            let line = line.strip_prefix('\u{feff}').unwrap_or(&line);
-            let Some(line) = Line::parse(line) else { continue };
+        for line in log.lines() {
+            let Some(line) = Line::parse(&line) else { continue };
             match line.source {
                 "JobDispatcher" => story.tell(&line),
                 "Listener" if line.message.starts_with("Runner is built for ") => {
@@ -173,12 +125,12 @@ impl Story {
         match Event::of(line.message) {
             Some(Event::Received(job)) => {
                 self.spoke = true;
-                self.open.insert(job.to_owned(), (line.message.to_owned(), line.at));
+                self.open.insert(job.to_owned(), (line.message.to_owned(), Some(line.at)));
             }
             Some(Event::GoesOn) => {
                 self.spoke = true;
                 if self.open.is_empty() {
-                    self.open.insert(ANONYMOUS.to_owned(), (line.message.to_owned(), line.at));
+                    self.open.insert(ANONYMOUS.to_owned(), (line.message.to_owned(), Some(line.at)));
                 }
             }
             Some(Event::Ended(job)) => {
@@ -200,29 +152,6 @@ impl Story {
             Some((detail, at)) => PendingJob::Received { detail, at },
             None => PendingJob::None,
         }
-    }
-}
-
-/// `[2026-01-02 03:04:05Z INFO JobDispatcher] message`
-struct Line<'l> {
-    source: &'l str,
-    message: &'l str,
-    at: Option<SystemTime>,
-}
-
-impl<'l> Line<'l> {
-    fn parse(line: &'l str) -> Option<Self> {
-        const TIME: usize = "2026-01-02 03:04:05Z".len();
-        let (header, message) = line.strip_prefix('[')?.split_once("] ")?;
-        let (time, rest) = header.split_at_checked(TIME)?;
-        let rest = rest.strip_prefix(' ')?;
-        // Levels have four characters: `ERR ` is padded.
-        let (level, source) = rest.split_at_checked(4)?;
-        if !matches!(level, "CRIT" | "ERR " | "WARN" | "INFO" | "VERB") {
-            return None;
-        }
-        let at: jiff::Timestamp = time.parse().ok()?;
-        Some(Self { source: source.strip_prefix(' ')?, message, at: Some(SystemTime::from(at)) })
     }
 }
 
@@ -281,7 +210,8 @@ mod tests {
     }
 
     fn story(text: &str) -> PendingJob {
-        Story::read(text.as_bytes()).pending()
+        let log = diag_log::Tail { bytes: text.as_bytes().to_vec(), is_whole: true };
+        Story::read(&log).pending()
     }
 
     fn is_pending(text: &str) -> bool {

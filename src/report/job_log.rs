@@ -1,11 +1,12 @@
 //! What a hook writes into a job's log: one group of plain lines, and at most one annotation.
 //!
 //! A hook's output is parsed for workflow commands, and a name from disk must never become one: every line passes through
-//! [`escape::log_line`], the group's title and the annotation through the runner's own escapes. [`JobLog::finish`] is the
-//! one place that writes an annotation, and it consumes the log: there cannot be a second one.
+//! [`escape::log_line`], the group's title and the annotation through the runner's own escapes. [`JobLog::finish`] writes the
+//! annotation of a group, and it consumes the log: there cannot be a second one. [`Warning::write`] is for a hook without a
+//! group; that a job has one annotation and not two is noted in its lease.
 
 use super::{escape, words};
-use crate::model::{ActionResult, Outcome, RunReport};
+use crate::model::{ActionResult, CacheHolder, Outcome, RunReport};
 use std::io::{self, Write};
 use std::time::SystemTime;
 
@@ -61,6 +62,67 @@ impl Warning {
         );
         Some(Self::new("Host disk nearly full", text))
     }
+}
+
+/// What a job met on a disk that is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Met<'a> {
+    /// The disk stays above its critical mark, and the job begins all the same.
+    Critical,
+    /// The job was refused.
+    Refused,
+    /// The job's own runner found no room; the line of its log that says so.
+    NoSpace(&'a str),
+}
+
+impl Warning {
+    /// The host's disk is the cause, and these hold it.
+    pub fn of_disk(met: Met<'_>, report: &RunReport, holders: &[CacheHolder]) -> Self {
+        let disks: Vec<String> = report
+            .balances
+            .iter()
+            .map(|b| {
+                let (percent, free) = (b.after.used_percent(), words::size(b.after.available_bytes));
+                format!("{} is {percent}% full ({free} available)", escape::path(&b.before.mount))
+            })
+            .collect();
+        let what = match met {
+            Met::Critical => "The disk stays above its critical mark".to_owned(),
+            Met::Refused => {
+                "The disk is above its critical mark and nothing more can be freed, so the job was not started".to_owned()
+            }
+            Met::NoSpace(line) => format!("The runner found no room on a disk (its log: {})", escape::text(line)),
+        };
+        let disks = if disks.is_empty() { String::new() } else { format!(": {}", disks.join(", ")) };
+        let holders: Vec<String> = holders.iter().map(holder).collect();
+        let holders = match holders.as_slice() {
+            [] => "No cache that disk-guard knows holds much of it.".to_owned(),
+            holders => format!("Most of its caches: {}.", holders.join("; ")),
+        };
+        let text = format!(
+            "{what}{disks}. It is the host's infrastructure, not this change. {holders} `disk-guard status` on the host tells more."
+        );
+        Self::new("This host's disk, not your change", text)
+    }
+
+    /// Writes it by itself, outside of any group.
+    ///
+    /// # Errors
+    /// When the log cannot be written.
+    pub fn write(self, mut out: impl Write) -> io::Result<()> {
+        let (title, text) = (escape::command_property(&self.title), escape::command_data(&self.text));
+        writeln!(out, "::warning title={title}::{text}")?;
+        out.flush()
+    }
+}
+
+/// `runner-2 holds 8.00 GiB (acme/app run 77)`
+fn holder(holding: &CacheHolder) -> String {
+    let by = match holding.job.as_ref().filter(|job| !job.repository.is_empty()) {
+        Some(job) => format!("{} run {}", escape::text(&job.repository), escape::text(&job.run_id)),
+        None => "no job".to_owned(),
+    };
+    format!("{} holds {} ({by})", escape::text(&holding.runner), words::size(holding.bytes))
 }
 
 impl<W: Write> JobLog<W> {
@@ -121,11 +183,10 @@ impl<W: Write> JobLog<W> {
     /// When the log cannot be written.
     pub fn finish(mut self, warning: Option<Warning>) -> io::Result<()> {
         self.close()?;
-        if let Some(Warning { title, text }) = warning {
-            let (title, text) = (escape::command_property(&title), escape::command_data(&text));
-            writeln!(self.out, "::warning title={title}::{text}")?;
+        match warning {
+            Some(warning) => warning.write(&mut self.out),
+            None => self.out.flush(),
         }
-        self.out.flush()
     }
 
     fn close(&mut self) -> io::Result<()> {
@@ -194,6 +255,29 @@ mod tests {
     #[test]
     fn a_met_goal_is_no_warning() {
         assert_eq!(Warning::of_run(&RunReport { goal_met: true, ..RunReport::default() }), None);
+    }
+
+    #[test]
+    fn a_full_disk_names_its_holders_and_no_command() {
+        let job = |repository: &str| {
+            Some(crate::model::Job { repository: repository.into(), run_id: "77".into(), job: "b".into() })
+        };
+        let holders = [
+            CacheHolder { runner: "runner-2".into(), bytes: 8 * samples::GIB, job: job("acme/app") },
+            CacheHolder { runner: "x\n::error::y".into(), bytes: 1, job: job("##[add-mask]\r\n::error::z") },
+            CacheHolder { runner: "runner-3".into(), bytes: 1024, job: None },
+        ];
+        let mut out = Vec::new();
+        for met in [Met::Critical, Met::Refused, Met::NoSpace("No space left\n::error::on device")] {
+            Warning::of_disk(met, &samples::run(false), &holders[..]).write(&mut out).unwrap();
+        }
+        Warning::of_disk(Met::Critical, &RunReport::default(), &[]).write(&mut out).unwrap();
+        insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
+        ::warning title=This host's disk%2C not your change::The disk stays above its critical mark: /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
+        ::warning title=This host's disk%2C not your change::The disk is above its critical mark and nothing more can be freed, so the job was not started: /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
+        ::warning title=This host's disk%2C not your change::The runner found no room on a disk (its log: No space left\n::error::on device): /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
+        ::warning title=This host's disk%2C not your change::The disk stays above its critical mark. It is the host's infrastructure, not this change. No cache that disk-guard knows holds much of it. `disk-guard status` on the host tells more.
+        ");
     }
 
     #[test]

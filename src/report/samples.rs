@@ -341,3 +341,59 @@ pub(super) fn blame() -> Blame {
 pub(super) fn history() -> History {
     policy::history(&ledger(), Window { from: ago(86_400), to: now() })
 }
+
+/// A death with every kind of line, hostile names included.
+pub(crate) fn postmortem() -> crate::postmortem::nouns::Report {
+    use crate::postmortem::nouns::*;
+    let at = |seconds: u64| Some(now() - Duration::from_secs(seconds));
+    let proof = |source: &str, at, text: &str| Proof {
+        source: source.into(),
+        at,
+        text: text.into(),
+        points_to: Cause::OutOfMemory,
+    };
+    let death = Death {
+        runner: "runner-1".into(),
+        root: "/home/ci/runner-1".into(),
+        repository: Some("acme/app".into()),
+        run_id: Some("77".into()),
+        job: Some("build\n::error::x".into()),
+        worker_pid: Some(4711),
+        boot_id: Some("b".into()),
+        worker_log: Some("Worker_20260304-140000-utc.log".into()),
+        started: at(1510),
+        last_sign: at(70),
+        ended: at(69),
+    };
+    let verdict = Verdict {
+        ended: Ended::Abruptly,
+        cause: Cause::OutOfMemory,
+        confidence: Confidence::Certain,
+        summary: "the kernel killed the Worker because the cgroup /ci was at its memory limit".into(),
+        evidence: vec![
+            proof("Listener log", at(69), "Worker finished for job 8f. Code: 137"),
+            proof("exit code", None, "137 = 128 + 9: SIGKILL ended it"),
+            proof(
+                "kernel (journal)",
+                at(70),
+                "Memory cgroup out of memory: Killed process 4711 (\u{1b}[31m##[x])",
+            ),
+        ],
+        ruled_out: vec![RuledOut {
+            cause: Cause::DiskGuard,
+            by: "while the job ran it removed /home/ci/runner-2/_work/a/a/target (8 bytes) and nothing else"
+                .into(),
+        }],
+        missing: vec![Missing { what: "the runner's unit".into(), how: "install it as a service".into() }],
+        advice: "give the host more memory".into(),
+    };
+    let examined = now() - Duration::from_secs(60);
+    Report {
+        since: now() - Duration::from_secs(3600),
+        runner: Some("runner-1".into()),
+        jobs: 3,
+        runners: 1,
+        cases: vec![Case { death, verdict, examined, kept: true }],
+        notes: vec!["runner-2: its logs cannot be read".into()],
+    }
+}

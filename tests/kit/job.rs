@@ -202,6 +202,25 @@ impl Job {
         assert_eq!(listener.finished(), 100);
     }
 
+    /// The Worker dies of its own, `how`: `segv`, `memory`, `disk` (it fills the one at `at`). Its exit code, as the Listener
+    /// notes it.
+    pub(crate) fn die(&mut self, how: &str, at: &std::path::Path, listener: &mut Listener) -> i64 {
+        self.line.send(&json!({"do": "die", "how": how, "at": at}));
+        listener.finished()
+    }
+
+    /// The Worker's own log has this line, as an error of a step.
+    pub(crate) fn complain(&mut self, text: &str) {
+        self.line.send(&json!({"do": "complain", "text": text}));
+        self.line.expect("complained");
+    }
+
+    /// Ends the job with this code; the Listener has noted it.
+    pub(crate) fn finish_with(mut self, code: i64, listener: &mut Listener) {
+        self.line.send(&json!({"do": "finish", "code": code}));
+        assert_eq!(listener.finished(), code);
+    }
+
     /// SIGKILL to the Worker alone; its children live on until this is dropped.
     pub(crate) fn kill_worker(&mut self) {
         kill(Pid::from_raw(self.pid), Signal::SIGKILL).expect("the Worker lives");

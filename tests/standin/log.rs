@@ -30,6 +30,14 @@ impl Log {
         self.line("ERR ", source, message);
     }
 
+    /// Writes a line that continues the one before it.
+    pub(crate) fn raw(&self, text: &str) {
+        if let Some(file) = &self.file {
+            let mut file = file.lock().expect("no thread panics while it writes");
+            let _ = file.write_all(format!("{text}\n").as_bytes());
+        }
+    }
+
     fn line(&self, level: &str, source: &str, message: &str) {
         let stamp = jiff::Timestamp::now().strftime("%Y-%m-%d %H:%M:%SZ").to_string();
         if let Some(file) = &self.file {

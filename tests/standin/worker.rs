@@ -1,7 +1,7 @@
 //! The Worker: one job, each part of it on command.
 //!
 //! Commands, in a job's order: `prepare {work, repository, id, name, run_id, env}`, `hook {which}`, `steps {file}`,
-//! `cancel`, `finish {code}`. Hooks and steps run in a thread of their own, so that a job can be cancelled meanwhile;
+//! `cancel`, `finish {code}`; and instead of `finish`, `die {how}`. Hooks and steps run in a thread of their own, so that a job can be cancelled meanwhile;
 //! their ends are events.
 
 use crate::control::{self, Control, text};
@@ -51,6 +51,11 @@ pub(crate) fn run(root: &Path) -> ExitCode {
                 worker.log.info("Worker", "Job completed.");
                 return ExitCode::from(command["code"].as_u64().unwrap_or(100) as u8);
             }
+            "die" => return worker.die(text(&command, "how"), Path::new(text(&command, "at"))),
+            "complain" => {
+                worker.log.error("StepsRunner", text(&command, "text"));
+                worker.control.tell(&json!({"event": "complained"}));
+            }
             other => panic!("the Worker knows no `{other}`"),
         }
     }
@@ -59,6 +64,38 @@ pub(crate) fn run(root: &Path) -> ExitCode {
 }
 
 impl Worker {
+    /// A death of the Worker's own: by a fault, by memory, by an exception that nothing catches. Only the last has last words.
+    fn die(&self, how: &str, at: &Path) -> ExitCode {
+        match how {
+            "segv" => segfault(),
+            "memory" => loop {
+                // Touched, so that it counts.
+                std::mem::forget(vec![1_u8; 1 << 20]);
+            },
+            "disk" => {
+                let block = vec![0x5a; 64 << 10];
+                let error = std::fs::File::create(at.join("layer.tar"))
+                    .and_then(|mut file| {
+                        loop {
+                            std::io::Write::write_all(&mut file, &block)?;
+                        }
+                    })
+                    .map(|(): ()| ())
+                    .expect_err("a disk has an end");
+                // As .NET words it.
+                let words = error.to_string();
+                let words = words.split(" (os error").next().unwrap_or_default();
+                self.log.error(
+                    "Worker",
+                    &format!("System.IO.IOException: {words} : '{}'", at.join("layer.tar").display()),
+                );
+                self.log.raw("   at System.IO.RandomAccess.WriteAtOffset(SafeFileHandle handle, ReadOnlySpan`1 buffer)");
+                ExitCode::from(1)
+            }
+            other => panic!("the Worker knows no death by `{other}`"),
+        }
+    }
+
     /// Everything before the job-started hook. On a full disk parts of it fail; the event names them.
     fn prepare(&mut self, command: &Value) {
         let work = PathBuf::from(text(command, "work"));
@@ -209,4 +246,22 @@ impl Worker {
             }
         }
     }
+}
+
+/// A real one, of which the kernel tells.
+#[allow(unsafe_code, reason = "a segmentation fault has no safe form")]
+fn segfault() -> ExitCode {
+    // The runtime's own handler would look into it first.
+    // SAFETY: the default action is to die, which is what is wanted.
+    unsafe {
+        let default = nix::sys::signal::SigAction::new(
+            nix::sys::signal::SigHandler::SigDfl,
+            nix::sys::signal::SaFlags::empty(),
+            nix::sys::signal::SigSet::empty(),
+        );
+        nix::sys::signal::sigaction(nix::sys::signal::Signal::SIGSEGV, &default)
+            .expect("SIGSEGV has a default");
+        std::ptr::with_exposed_provenance_mut::<u8>(8).write_volatile(1);
+    }
+    ExitCode::FAILURE
 }

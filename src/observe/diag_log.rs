@@ -1,0 +1,183 @@
+//! The runner's own logs in `_diag`, of which there are two kinds: the Listener's and the Workers'.
+//!
+//! They belong to the runner's user, so they are read by handle beneath the root (no link, no FIFO, no mount), from their end,
+//! and for a bounded length; a directory with very many entries is not read to its end. Nothing grows with what lies there.
+//!
+//! A line counts only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `. What has none continues the
+//! line before it (src/Runner.Common/HostTraceListener.cs, v2.336.0).
+
+use crate::sys::dir::{Dir, ENTRIES_BUFFER};
+use std::collections::BTreeSet;
+use std::ffi::{OsStr, OsString};
+use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::time::SystemTime;
+
+/// More entries than this are somebody's flood.
+const MAX_ENTRIES: usize = 200_000;
+
+/// Whose log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `Runner_*.log`.
+    Listener,
+    /// `Worker_*.log`: one a job.
+    Worker,
+}
+
+impl Kind {
+    fn shape(self) -> &'static [u8] {
+        match self {
+            Self::Listener => b"Runner_00000000-000000-utc.log",
+            Self::Worker => b"Worker_00000000-000000-utc.log",
+        }
+    }
+
+    /// `Runner_20260102-030405-utc.log` (src/Runner.Common/HostTraceListener.cs).
+    fn names(self, name: &[u8]) -> bool {
+        let shape = self.shape();
+        let fits =
+            |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+        name.len() == shape.len() && name.iter().zip(shape).all(fits)
+    }
+}
+
+/// The newest logs of a kind, at most `limit`, the newest first. Their names hold the time, so that they sort.
+///
+/// # Errors
+/// What reading the directory says; a flood of entries is one, too.
+pub fn newest(diag: &Dir, kind: Kind, limit: usize) -> io::Result<Vec<OsString>> {
+    let mut newest: BTreeSet<Vec<u8>> = BTreeSet::new();
+    let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BUFFER];
+    let mut seen = 0;
+    let flood = diag.for_each_entry::<()>(&mut buffer, |entry| {
+        seen += 1;
+        let name = entry.name.to_bytes();
+        if kind.names(name) {
+            newest.insert(name.to_vec());
+            if newest.len() > limit {
+                newest.pop_first();
+            }
+        }
+        if seen <= MAX_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    })?;
+    if flood.is_some() {
+        // The newest log may not have been seen: what follows from it is unknown.
+        return Err(io::Error::other(format!("_diag holds more than {MAX_ENTRIES} entries")));
+    }
+    Ok(newest.into_iter().rev().map(OsString::from_vec).collect())
+}
+
+/// When a log was begun, by its name.
+pub fn begun(name: &OsStr) -> Option<SystemTime> {
+    let text = std::str::from_utf8(name.as_bytes()).ok()?.get(7..22)?;
+    let civil = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", text).ok()?;
+    Some(SystemTime::from(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
+}
+
+/// The end of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Tail {
+    /// Its last bytes, beginning with a whole line.
+    pub bytes: Vec<u8>,
+    /// Whether that is all of it.
+    pub is_whole: bool,
+}
+
+/// The last `limit` bytes of a log.
+///
+/// # Errors
+/// What opening and reading say.
+pub fn tail(diag: &Dir, name: &OsStr, limit: u64) -> io::Result<Tail> {
+    let mut file = diag.open_file(name)?;
+    let size = file.metadata()?.len();
+    let skipped = size.saturating_sub(limit);
+    file.seek(SeekFrom::Start(skipped))?;
+    let mut bytes = Vec::new();
+    file.take(limit).read_to_end(&mut bytes)?;
+    if skipped > 0 {
+        let line = bytes.iter().position(|&byte| byte == b'\n').map_or(bytes.len(), |end| end + 1);
+        bytes.drain(..line);
+    }
+    Ok(Tail { bytes, is_whole: skipped == 0 })
+}
+
+impl Tail {
+    /// Its lines as text, with whatever they are.
+    pub fn lines(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
+        self.bytes.split(|&byte| byte == b'\n').map(|line| {
+            let line = line.strip_suffix(b"\r").unwrap_or(line);
+            String::from_utf8_lossy(line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line))
+        })
+    }
+}
+
+/// `[2026-01-02 03:04:05Z INFO JobDispatcher] message`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'l> {
+    /// The part of the runner that wrote it.
+    pub source: &'l str,
+    /// What it says.
+    pub message: &'l str,
+    /// When.
+    pub at: SystemTime,
+}
+
+impl<'l> Line<'l> {
+    /// None for what has no prefix of the runner's.
+    pub fn parse(line: &'l str) -> Option<Self> {
+        const TIME: usize = "2026-01-02 03:04:05Z".len();
+        let (header, message) = line.strip_prefix('[')?.split_once("] ")?;
+        let (time, rest) = header.split_at_checked(TIME)?;
+        let rest = rest.strip_prefix(' ')?;
+        // Levels have four characters: `ERR ` is padded.
+        let (level, source) = rest.split_at_checked(4)?;
+        if !matches!(level, "CRIT" | "ERR " | "WARN" | "INFO" | "VERB") {
+            return None;
+        }
+        let at: jiff::Timestamp = time.parse().ok()?;
+        Some(Self { source: source.strip_prefix(' ')?, message, at: SystemTime::from(at) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[test]
+    fn the_newest_of_a_kind_come_first_and_others_are_nobodys() {
+        let temp = tempfile::tempdir().unwrap();
+        for name in [
+            "Worker_20260102-030405-utc.log",
+            "Worker_20260102-030406-utc.log",
+            "Worker_20250102-030406-utc.log",
+            "Runner_20270102-030405-utc.log",
+            "Worker_20260102-03040x-utc.log",
+            "Worker_20260102-030405-utc.log.bak",
+        ] {
+            std::fs::write(temp.path().join(name), "").unwrap();
+        }
+        let (diag, _) = Dir::resolve(temp.path()).unwrap();
+        let found = newest(&diag, Kind::Worker, 2).unwrap();
+        assert_eq!(found, ["Worker_20260102-030406-utc.log", "Worker_20260102-030405-utc.log"]);
+        let begun = begun(&found[1]).unwrap();
+        assert_eq!(begun, SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045));
+        assert_eq!(newest(&diag, Kind::Listener, 9).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_tail_begins_with_a_whole_line() {
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::write(temp.path().join("log"), "one\ntwo\nthree").unwrap();
+        let (diag, _) = Dir::resolve(temp.path()).unwrap();
+        let all = tail(&diag, OsStr::new("log"), 100).unwrap();
+        assert!(all.is_whole);
+        assert_eq!(all.lines().collect::<Vec<_>>(), ["one", "two", "three"]);
+        let part = tail(&diag, OsStr::new("log"), 8).unwrap();
+        assert!(!part.is_whole);
+        assert_eq!(part.lines().collect::<Vec<_>>(), ["three"]);
+    }
+}

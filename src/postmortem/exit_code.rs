@@ -1,0 +1,98 @@
+//! Exit codes: what they can mean, and what they cannot.
+//!
+//! The Listener notes its Worker's exit code as .NET tells it: a process that a signal has ended has 128 + the signal's
+//! number, and no other code comes from a signal. A literal 9 is therefore what a program chose to return, never SIGKILL.
+//! The Worker's own codes are 100 to 105 (src/Runner.Common/Util/TaskResultUtil.cs, v2.336.0).
+
+/// How a process ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// The Worker reported a result: it ended as it meant to.
+    Result(&'static str),
+    /// This signal ended it, as a fault of its own.
+    Fault(&'static str),
+    /// This signal ended it, sent by somebody.
+    Signal(&'static str),
+    /// It ended itself with an error.
+    Error,
+}
+
+/// What `code`, noted by the Listener, says about its Worker.
+pub fn ending(code: i32) -> Ending {
+    match code {
+        100 => Ending::Result("succeeded"),
+        101 => Ending::Result("succeeded with issues"),
+        102 => Ending::Result("failed"),
+        103 => Ending::Result("cancelled"),
+        104 => Ending::Result("skipped"),
+        105 => Ending::Result("abandoned"),
+        129 => Ending::Signal("SIGHUP"),
+        130 => Ending::Signal("SIGINT"),
+        137 => Ending::Signal("SIGKILL"),
+        143 => Ending::Signal("SIGTERM"),
+        152 => Ending::Signal("SIGXCPU"),
+        153 => Ending::Signal("SIGXFSZ"),
+        132 => Ending::Fault("SIGILL"),
+        133 => Ending::Fault("SIGTRAP"),
+        134 => Ending::Fault("SIGABRT"),
+        135 => Ending::Fault("SIGBUS"),
+        136 => Ending::Fault("SIGFPE"),
+        139 => Ending::Fault("SIGSEGV"),
+        159 => Ending::Fault("SIGSYS"),
+        _ => Ending::Error,
+    }
+}
+
+/// What the number means, and what it cannot mean, in words.
+pub fn meaning(code: i32) -> String {
+    match (ending(code), code) {
+        (Ending::Result(result), _) => format!("{code}: the Worker reported that the job {result}"),
+        (Ending::Signal(name), 137) => format!(
+            "137 = 128 + 9: {name} ended it, which no process can catch. The kernel sends it for want of memory, systemd when a \
+             stop takes too long, and anybody with the right to; the code cannot say who"
+        ),
+        (Ending::Signal(name), _) => format!("{code} = 128 + {}: {name} ended it", code - 128),
+        (Ending::Fault(name), 134) => format!(
+            "134 = 128 + 6: {name}; .NET ends itself so after an exception that nothing caught, a full disk included"
+        ),
+        (Ending::Fault(name), _) => {
+            format!(
+                "{code} = 128 + {}: {name}, a fault of the process itself, unless somebody sent it",
+                code - 128
+            )
+        }
+        (Ending::Error, 1..=64) => format!(
+            "{code} is what the Worker returned by itself. It is no signal: one with the number {code} would have been noted as {}",
+            128 + code
+        ),
+        (Ending::Error, _) => format!("{code} is none of the Worker's codes and stands for no usual signal"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_is_128_and_more_and_a_literal_9_is_none() {
+        for (code, expected) in [
+            (100, Ending::Result("succeeded")),
+            (102, Ending::Result("failed")),
+            (105, Ending::Result("abandoned")),
+            (137, Ending::Signal("SIGKILL")),
+            (143, Ending::Signal("SIGTERM")),
+            (139, Ending::Fault("SIGSEGV")),
+            (134, Ending::Fault("SIGABRT")),
+            (9, Ending::Error),
+            (1, Ending::Error),
+            (0, Ending::Error),
+            (255, Ending::Error),
+            (-1, Ending::Error),
+        ] {
+            assert_eq!(ending(code), expected, "{code}");
+        }
+        assert!(meaning(9).contains("would have been noted as 137"), "{}", meaning(9));
+        assert!(meaning(137).contains("SIGKILL") && meaning(134).contains("exception"));
+        assert!(meaning(i32::MIN).contains("none of the Worker's codes"));
+    }
+}

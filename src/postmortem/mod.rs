@@ -1,0 +1,67 @@
+//! Why did that runner or job die?
+//!
+//! A process that is killed writes no last line. What ended it is known elsewhere: to the Listener, which notes an exit code; to
+//! the kernel, which says whom it killed for want of memory and who crashed; to systemd, to the boot's id, to the clocks, and
+//! to disk-guard's own ledger. This wing reads all of them for one death, and draws one verdict.
+//!
+//! ```text
+//! observe (read only, bounded) -> Facts -> verdict (pure) -> Verdict -> report, keep
+//! ```
+//!
+//! | module | what happens there |
+//! |---|---|
+//! | [`nouns`] | a death, the facts, the verdict |
+//! | [`observe`] | one reader a witness; [`observe::Observer`] puts their answers together |
+//! | [`exit_code`] | what a code can mean, and what it cannot |
+//! | [`verdict`] | one examination a cause; pure |
+//! | [`keep`] | what is kept of a death, bounded |
+//!
+//! # What a verdict says
+//!
+//! The cause, with how far it goes; the lines that it rests on, each with its source; what it was not, and by which datum; and
+//! what could not be seen, with how to have it the next time. What was not seen rules nothing out.
+//!
+//! # When it runs
+//!
+//! By `postmortem`, and by itself from a sweep that finds a lease whose Worker has died without `Job completed.`: once a death,
+//! as an event in the journal, with the evidence that vanishes kept in the state directory. After a reboot, when the leases are
+//! gone with `/run`, Workers' logs that end before this boot tell.
+//!
+//! # Whom it believes
+//!
+//! The logs in `_diag` are their runner's user's: he can write what he likes there, and makes his own runner's death look
+//! like another one. They are read beneath a handle of the root, from their end, for a bounded length, and no path that they
+//! name is opened. A lease counts for a death only when root or the runner's own user wrote it. When this wing fails, a sweep
+//! goes on.
+
+pub mod exit_code;
+pub mod keep;
+pub mod nouns;
+pub mod observe;
+pub mod verdict;
+
+use crate::model::Lease;
+use keep::Key;
+use nouns::Case;
+use observe::{Observer, Subject};
+
+/// Looks into one death.
+pub fn examine(observer: &Observer<'_>, subject: &Subject) -> (Case, keep::Raw) {
+    let (facts, raw) = observer.look(subject);
+    let verdict = verdict::judge(&facts);
+    (Case { death: facts.death, verdict, examined: facts.now, kept: false }, raw)
+}
+
+/// The name under which a death is remembered.
+pub fn key(observer: &Observer<'_>, subject: &Subject) -> Key {
+    use std::os::unix::ffi::OsStrExt as _;
+    let of_lease = |lease: &Lease| {
+        format!("{} {} {}", lease.boot_id, lease.worker.pid, lease.worker.start.0).into_bytes()
+    };
+    let worker = match (&subject.log, &subject.lease) {
+        (Some(log), _) => log.as_bytes().to_vec(),
+        (None, Some(lease)) => of_lease(lease),
+        (None, None) => Vec::new(),
+    };
+    Key::new(&observer.runner(subject).root, &worker)
+}

@@ -1,0 +1,38 @@
+//! What the ledger says about disk-guard itself while a job ran. Entries that are not believed clear and blame nobody.
+
+use crate::model::Runner;
+use crate::model::ledger::{Deed, Judged, Ledger, Scope, Window};
+use crate::postmortem::nouns::{GuardDeed, GuardDeeds, Line};
+
+/// Deeds elsewhere that are kept; a busy host's guard does many.
+const MAX_ELSEWHERE: usize = 200;
+
+/// The deeds in `window`, seen from `runner`.
+pub(super) fn deeds(ledger: &Ledger, runner: &Runner, window: Window) -> GuardDeeds {
+    let mut deeds = GuardDeeds { complete_since: ledger.extent.complete_since(), ..GuardDeeds::default() };
+    let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic());
+    for judged in told.filter(|judged| window.holds(judged.record().time)) {
+        let record = judged.record();
+        if record.deed == Deed::Pressure {
+            deeds.pressure = Some(Line { at: Some(record.time), text: super::logs::cut(&record.message) });
+            continue;
+        }
+        let Some(deed) = deed(judged) else { continue };
+        if !(deed.path.starts_with(&runner.root) || deed.path.starts_with(runner.work_path())) {
+            if deeds.elsewhere.len() < MAX_ELSEWHERE {
+                deeds.elsewhere.push(deed);
+            }
+        } else if record.scope.as_ref().is_some_and(|scope| *scope == Scope::Hook(runner.name.clone())) {
+            deeds.by_own_hook.push(deed);
+        } else {
+            deeds.here.push(deed);
+        }
+    }
+    deeds
+}
+
+fn deed(judged: &Judged) -> Option<GuardDeed> {
+    let record = judged.record();
+    let path = record.path.clone().filter(|_| record.deed.touches())?;
+    Some(GuardDeed { at: record.time, deed: record.deed.as_str(), path, bytes: record.bytes })
+}

@@ -1,0 +1,368 @@
+//! The kernel's messages: from the journal, which outlives a boot where it is kept on disk, else from `/dev/kmsg`, the kernel's
+//! own ring, which forgets.
+//!
+//! Both are bounded: journalctl in time and length, the ring in records, and it is read without waiting. A process's name is
+//! its owner's to choose, so a message is taken apart from where the kernel's own words are, and a pid found in it counts
+//! together with the time.
+
+use super::clock;
+use super::logs::cut;
+use crate::postmortem::nouns::{KernelEvent, KernelLine, OomScope};
+use crate::setup::programs::{Bounds, Programs};
+use serde_json::Value;
+use std::fs::File;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What is asked of journalctl.
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(20), output: 4 << 20 };
+
+/// Records of the ring that are read; it holds a few thousand.
+const MAX_RECORDS: usize = 100_000;
+
+/// The longest record (`PRINTK_MESSAGE_MAX` and its dictionary, include/linux/printk.h).
+const RECORD: usize = 8192;
+
+/// Messages that tell something, beyond which the older ones are dropped.
+const MAX_LINES: usize = 4096;
+
+/// A decision and its kill lie this close together.
+const SAME_KILL: Duration = Duration::from_secs(5);
+
+/// What was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Messages {
+    /// `journal` or `kmsg`.
+    pub source: &'static str,
+    /// Since when nothing is missing.
+    pub complete_since: Option<SystemTime>,
+    /// Those that tell something, in the order of time.
+    pub lines: Vec<KernelLine>,
+}
+
+/// The messages since `from`; the reason when neither place can be read.
+pub fn read(
+    programs: Programs<'_>,
+    kmsg: &Path,
+    from: SystemTime,
+    now: SystemTime,
+) -> Result<Messages, String> {
+    let journal = of_journal(programs, from);
+    let is_whole = |messages: &Messages| messages.complete_since.is_some_and(|since| since <= from);
+    if let Ok(messages) = &journal
+        && is_whole(messages)
+    {
+        return journal;
+    }
+    let ring = of_ring(kmsg, now);
+    match (journal, ring) {
+        (Ok(journal), Ok(ring)) => {
+            // Whichever reaches farther back.
+            let reach = |messages: &Messages| {
+                messages
+                    .complete_since
+                    .map_or(Duration::ZERO, |since| now.duration_since(since).unwrap_or_default())
+            };
+            Ok(if reach(&ring) >= reach(&journal) { ring } else { journal })
+        }
+        (Ok(journal), Err(_)) if journal.complete_since.is_some() || !journal.lines.is_empty() => Ok(journal),
+        (_, Ok(ring)) => Ok(ring),
+        (Ok(_), Err(ring)) => Err(format!("the journal holds none, and {ring}")),
+        (Err(journal), Err(ring)) => Err(format!("{journal}, and {ring}")),
+    }
+}
+
+/// `journalctl _TRANSPORT=kernel`: `-k` says the same and hides earlier boots.
+fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, String> {
+    let seconds = from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let ask = |more: &[&str], bounds: Bounds| {
+        let fixed = [
+            "--no-pager",
+            "--quiet",
+            "-o",
+            "json",
+            "--output-fields=MESSAGE,_SOURCE_MONOTONIC_TIMESTAMP",
+            "_TRANSPORT=kernel",
+        ];
+        let said = programs
+            .run_within("journalctl", &[&fixed, more].concat(), bounds)
+            .map_err(|error| error.to_string())?;
+        // An answer that was cut is one whose reader went away.
+        if !said.is_success && said.output.is_empty() && !said.complaint.is_empty() {
+            return Err(format!("journalctl failed: {}", said.complaint.lines().next().unwrap_or_default()));
+        }
+        Ok(said.output)
+    };
+    let answer = ask(&[&format!("--since=@{seconds}")], BOUNDS)?;
+    let is_cut = answer.len() as u64 + 1 >= BOUNDS.output;
+    let mut lines = Vec::new();
+    for text in answer.lines() {
+        let Some((at, message)) = entry(text) else { continue };
+        keep(&mut lines, at, &message);
+    }
+    let before = ask(&[&format!("--until=@{seconds}"), "--reverse", "--lines=1"], BOUNDS)?;
+    let first = answer.lines().next().and_then(entry).map(|(at, _)| at);
+    let complete_since = match (is_cut, before.lines().next()) {
+        (true, _) => None,
+        (false, Some(_)) => Some(from),
+        (false, None) => first,
+    };
+    Ok(Messages { source: "journal", complete_since, lines })
+}
+
+fn entry(text: &str) -> Option<(SystemTime, String)> {
+    let entry: Value = serde_json::from_str(text).ok()?;
+    let number = |field: &str| entry[field].as_str()?.parse::<u64>().ok();
+    // journald may have read a message long after the kernel wrote it: both moments are there, by the clock that runs since boot.
+    let late = number("__MONOTONIC_TIMESTAMP").zip(number("_SOURCE_MONOTONIC_TIMESTAMP"));
+    let late = late.map_or(0, |(read, written)| read.saturating_sub(written));
+    let micros = number("__REALTIME_TIMESTAMP")?.saturating_sub(late);
+    let message = match &entry["MESSAGE"] {
+        Value::String(text) => text.clone(),
+        Value::Array(bytes) => {
+            let bytes: Vec<u8> =
+                bytes.iter().filter_map(|byte| byte.as_u64()).map(|byte| byte as u8).collect();
+            String::from_utf8_lossy(&bytes).into_owned()
+        }
+        _ => return None,
+    };
+    Some((UNIX_EPOCH + Duration::from_micros(micros), message))
+}
+
+/// The ring, from its oldest record to its newest, without waiting for more (Documentation/ABI/testing/dev-kmsg).
+fn of_ring(kmsg: &Path, now: SystemTime) -> Result<Messages, String> {
+    let cannot = |error: io::Error| format!("{} cannot be read: {error}", kmsg.display());
+    let mut ring =
+        File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(kmsg).map_err(cannot)?;
+    let since_boot = clock::monotonic();
+    let booted = now.checked_sub(since_boot).unwrap_or(UNIX_EPOCH);
+    let (mut lines, mut complete_since) = (Vec::new(), None);
+    let mut record = [0; RECORD];
+    for number in 0..MAX_RECORDS {
+        let size = match ring.read(&mut record) {
+            Ok(0) => break,
+            Ok(size) => size,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+            // Overwritten while it was read: what follows is there.
+            Err(error) if error.raw_os_error() == Some(nix::libc::EPIPE) => {
+                complete_since = None;
+                continue;
+            }
+            Err(error) => return Err(cannot(error)),
+        };
+        let text = String::from_utf8_lossy(&record[..size]);
+        let Some((sequence, at, message)) = ring_record(&text, booted) else { continue };
+        if number == 0 || complete_since.is_none() {
+            complete_since = Some(if sequence == 0 { booted } else { at });
+        }
+        keep(&mut lines, at, message);
+    }
+    Ok(Messages { source: "kmsg", complete_since, lines })
+}
+
+/// `6,783,6729199088,-;message` and continuation lines.
+fn ring_record(text: &str, booted: SystemTime) -> Option<(u64, SystemTime, &str)> {
+    let (head, message) = text.split_once(';')?;
+    let mut fields = head.split(',');
+    let (_, sequence, micros) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let at = booted.checked_add(Duration::from_micros(micros))?;
+    Some((sequence, at, message.lines().next().unwrap_or_default()))
+}
+
+fn keep(lines: &mut Vec<KernelLine>, at: SystemTime, message: &str) {
+    if let Some(mut event) = event(message) {
+        tell_scope(lines, at, &mut event);
+        if lines.len() == MAX_LINES {
+            lines.remove(0);
+        }
+        lines.push(KernelLine { at, event, text: cut(message) });
+    }
+}
+
+/// The line that tells of a kill does not name the group; the decision that stands before it does.
+fn tell_scope(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
+    let KernelEvent::OomKill { pid, scope: scope @ OomScope::SomeGroup, group, .. } = event else { return };
+    let is_just_before =
+        |line: &&KernelLine| at.duration_since(line.at).is_ok_and(|length| length < SAME_KILL);
+    for line in lines.iter().rev().take_while(is_just_before) {
+        if let KernelEvent::OomKill { pid: decided, scope: limit @ OomScope::Group(_), group: of, .. } =
+            &line.event
+            && decided == pid
+        {
+            (*scope, *group) = (limit.clone(), of.clone());
+            return;
+        }
+    }
+}
+
+/// What a message tells, if it is one of those that a death can be due to.
+pub fn event(message: &str) -> Option<KernelEvent> {
+    oom_decision(message).or_else(|| oom_kill(message)).or_else(|| fault(message)).or_else(|| {
+        let is_disk = [
+            "I/O error, dev ",
+            "Buffer I/O error on dev",
+            "EXT4-fs error",
+            "BTRFS error",
+            "BTRFS: error",
+            "metadata I/O error",
+            "Remounting filesystem read-only",
+            "Corruption of in-memory data",
+        ];
+        let is_sleep = ["PM: suspend entry", "PM: suspend exit", "PM: hibernation"];
+        if message.starts_with("VFS: file-max limit") {
+            Some(KernelEvent::FileTable)
+        } else if is_sleep.iter().any(|start| message.starts_with(start)) {
+            Some(KernelEvent::Suspend)
+        } else {
+            is_disk.iter().any(|words| message.contains(words)).then_some(KernelEvent::InputOutput)
+        }
+    })
+}
+
+/// `oom-kill:constraint=CONSTRAINT_MEMCG,...,oom_memcg=/a,task_memcg=/a/b,task=NAME,pid=7,uid=0` (mm/oom_kill.c, since 5.0).
+fn oom_decision(message: &str) -> Option<KernelEvent> {
+    let fields = message.strip_prefix("oom-kill:")?;
+    // The name may hold anything but is followed by the kernel's words.
+    let (fields, tail) = fields.rsplit_once(",pid=")?;
+    let pid = tail.split(',').next()?.parse().ok()?;
+    let (fields, comm) = fields.split_once(",task=")?;
+    let field = |name: &str| {
+        let start = fields.find(name)? + name.len();
+        fields[start..].split(',').next().map(str::to_owned)
+    };
+    let scope = match field("oom_memcg=") {
+        Some(group) => OomScope::Group(group),
+        None => OomScope::Host,
+    };
+    Some(KernelEvent::OomKill { pid, comm: comm.to_owned(), scope, group: field("task_memcg=") })
+}
+
+/// `Out of memory: Killed process 7 (NAME) total-vm:...`, with `Memory cgroup out of memory` for a group's limit.
+fn oom_kill(message: &str) -> Option<KernelEvent> {
+    let (scope, rest) = match message.strip_prefix("Memory cgroup out of memory: ") {
+        Some(rest) => (OomScope::SomeGroup, rest),
+        None => (OomScope::Host, message.strip_prefix("Out of memory: ")?),
+    };
+    // Before 4.20 the word was `Kill`, and a line `Killed process` of its own followed.
+    let rest = rest.strip_prefix("Killed process ").or_else(|| rest.strip_prefix("Kill process "))?;
+    let (pid, rest) = rest.split_once(' ')?;
+    let comm = rest.strip_prefix('(')?.rsplit_once(')')?.0;
+    Some(KernelEvent::OomKill { pid: pid.parse().ok()?, comm: comm.to_owned(), scope, group: None })
+}
+
+/// `NAME[7]: segfault at 0 ip ...`, `traps: NAME[7] general protection fault ip:...`, `traps: NAME[7] trap invalid opcode ip:...`.
+fn fault(message: &str) -> Option<KernelEvent> {
+    const AFTER: [&str; 4] = ["]: segfault at ", "] general protection", "] trap ", "]: unhandled "];
+    let end = AFTER.iter().filter_map(|words| message.rfind(words)).max()?;
+    let start = message[..end].rfind('[')?;
+    let comm = message[..start].strip_prefix("traps: ").unwrap_or(&message[..start]);
+    Some(KernelEvent::Fault { pid: message[start + 1..end].parse().ok()?, comm: comm.to_owned() })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn kill(pid: i32, comm: &str, scope: OomScope, group: Option<&str>) -> Option<KernelEvent> {
+        Some(KernelEvent::OomKill { pid, comm: comm.into(), scope, group: group.map(str::to_owned) })
+    }
+
+    /// Lines of kernels 4.19 to 6.18.
+    #[test]
+    fn messages_are_taken_apart() {
+        let fault = |pid, comm: &str| Some(KernelEvent::Fault { pid, comm: comm.into() });
+        let group = |path: &str| OomScope::Group(path.into());
+        for (message, expected) in [
+            (
+                "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/pm,task_memcg=/pm/a,task=python3,pid=15260,uid=0",
+                kill(15260, "python3", group("/pm"), Some("/pm/a")),
+            ),
+            (
+                "oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,global_oom,task_memcg=/a,task=x,pid=1,uid=0,pid=7,uid=0",
+                kill(7, "x,pid=1,uid=0", OomScope::Host, Some("/a")),
+            ),
+            (
+                "Memory cgroup out of memory: Killed process 15260 (python3) total-vm:49460kB, anon-rss:39412kB, UID:0",
+                kill(15260, "python3", OomScope::SomeGroup, None),
+            ),
+            ("Out of memory: Killed process 9 (a) b) total-vm:1kB", kill(9, "a) b", OomScope::Host, None)),
+            (
+                "Out of memory: Kill process 9 (rustc) score 900 or sacrifice child",
+                kill(9, "rustc", OomScope::Host, None),
+            ),
+            (
+                "python3[15446]: segfault at 0 ip 00007fa544185ad8 sp 00007ffe4b399758 error 4 in libc.so.6[167ad8,7fa544044000+156000]",
+                fault(15446, "python3"),
+            ),
+            ("x[1]: segfault at[22]: segfault at 0 ip", fault(22, "x[1]: segfault at")),
+            (
+                "traps: Runner.Worker[71] general protection fault ip:7f sp:7f error:0 in x.so",
+                fault(71, "Runner.Worker"),
+            ),
+            (
+                "traps: .NET TP Worker[71] trap invalid opcode ip:7f sp:7f error:0",
+                fault(71, ".NET TP Worker"),
+            ),
+            ("I/O error, dev sda, sector 5 op 0x0:(READ)", Some(KernelEvent::InputOutput)),
+            ("blk_update_request: I/O error, dev sda, sector 5", Some(KernelEvent::InputOutput)),
+            (
+                "EXT4-fs error (device sda1): ext4_lookup:1611: inode #2: comm x",
+                Some(KernelEvent::InputOutput),
+            ),
+            ("VFS: file-max limit 1024 reached", Some(KernelEvent::FileTable)),
+            ("PM: suspend entry (deep)", Some(KernelEvent::Suspend)),
+            ("EXT4-fs (loop0): mounted filesystem", None),
+            ("oom-kill:nonsense", None),
+            ("Out of memory: Killed process x (y)", None),
+            ("", None),
+        ] {
+            assert_eq!(event(message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn an_entry_of_the_journal_has_the_time_at_which_the_kernel_wrote_it() {
+        let text = r#"{"__REALTIME_TIMESTAMP":"9000000","__MONOTONIC_TIMESTAMP":"5000000","_SOURCE_MONOTONIC_TIMESTAMP":"2000000","MESSAGE":"x"}"#;
+        assert_eq!(entry(text), Some((UNIX_EPOCH + Duration::from_secs(6), "x".to_owned())));
+        let text = r#"{"__REALTIME_TIMESTAMP":"9000000","MESSAGE":[104,105,255]}"#;
+        assert_eq!(entry(text), Some((UNIX_EPOCH + Duration::from_secs(9), "hi\u{fffd}".to_owned())));
+        assert_eq!(entry("{}"), None);
+    }
+
+    #[test]
+    fn a_kill_has_the_group_of_its_decision() {
+        let mut lines = Vec::new();
+        let decided = "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/a,task_memcg=/a/b,task=x,pid=7,uid=0";
+        keep(&mut lines, UNIX_EPOCH, decided);
+        keep(&mut lines, UNIX_EPOCH, "Memory cgroup out of memory: Killed process 7 (x) total-vm");
+        keep(&mut lines, UNIX_EPOCH, "Memory cgroup out of memory: Killed process 8 (x) total-vm");
+        keep(
+            &mut lines,
+            UNIX_EPOCH + SAME_KILL,
+            "Memory cgroup out of memory: Killed process 7 (x) total-vm",
+        );
+        let scopes: Vec<_> = lines[1..].iter().map(|line| line.event.clone()).collect();
+        assert_eq!(Some(scopes[0].clone()), kill(7, "x", OomScope::Group("/a".into()), Some("/a/b")));
+        assert_eq!(Some(scopes[1].clone()), kill(8, "x", OomScope::SomeGroup, None));
+        assert_eq!(Some(scopes[2].clone()), kill(7, "x", OomScope::SomeGroup, None));
+    }
+
+    #[test]
+    fn a_record_of_the_ring_has_its_time_since_boot() {
+        let booted = UNIX_EPOCH + Duration::from_secs(1000);
+        let text = "4,2325,14090989904,-;python3[7]: segfault at 0\n SUBSYSTEM=x\n";
+        let (sequence, at, message) = ring_record(text, booted).unwrap();
+        assert_eq!((sequence, message), (2325, "python3[7]: segfault at 0"));
+        assert_eq!(at, booted + Duration::from_micros(14_090_989_904));
+        assert_eq!(ring_record("nonsense", booted), None);
+    }
+
+    #[test]
+    fn where_nothing_can_be_read_the_reason_is_told() {
+        let error = read(Programs(&[]), Path::new("/nonexistent"), UNIX_EPOCH, UNIX_EPOCH).unwrap_err();
+        assert!(error.contains("journalctl") && error.contains("/nonexistent"), "{error}");
+    }
+}

@@ -1,0 +1,78 @@
+//! What systemd says of a runner's unit. The unit's name comes from the runner's own file and is believed only when systemd
+//! says that the unit works in that root (see [`crate::setup::units`]).
+
+use super::clock;
+use crate::model::Runner;
+use crate::postmortem::nouns::{Seen, UnitState};
+use crate::setup::programs::{Bounds, Programs};
+use crate::setup::units::Systemd;
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+const BOUNDS: Bounds = Bounds { time: Duration::from_secs(10), output: 16 << 10 };
+
+const PROPERTIES: &str = "--property=Result,ActiveState,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic,NRestarts,ControlGroup";
+
+/// The unit of `runner`, when systemd runs this host.
+pub(super) fn look(
+    programs: Programs<'_>,
+    systemd: &Result<Systemd<'_>, String>,
+    runner: &Runner,
+    now: SystemTime,
+) -> Seen<UnitState> {
+    let how = "install the runner as a service: `./svc.sh install`";
+    let unit = match systemd {
+        Ok(systemd) => systemd.unit_of(runner).map_err(|error| error.to_string()),
+        Err(reason) => Err(reason.clone()),
+    };
+    let name = match unit {
+        Ok(unit) => unit.name,
+        Err(reason) => return Seen::missing(format!("the runner's unit: {reason}"), how),
+    };
+    match programs.run_within("systemctl", &["show", PROPERTIES, "--", &name], BOUNDS) {
+        Ok(said) if said.is_success => Seen::Known(state(name, &said.output, now, clock::monotonic())),
+        Ok(said) => Seen::missing(format!("the runner's unit: {}", said.complaint), how),
+        Err(error) => Seen::missing(format!("the runner's unit: {error}"), how),
+    }
+}
+
+/// `KEY=VALUE` lines. A time of 0 is none.
+fn state(name: String, text: &str, now: SystemTime, monotonic: Duration) -> UnitState {
+    let values: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
+    let value = |key: &str| values.get(key).copied().unwrap_or_default();
+    let number = |key: &str| value(key).parse::<i32>().ok();
+    let exited = value("ExecMainExitTimestampMonotonic").parse::<u64>().ok().filter(|micros| *micros > 0);
+    let ago = exited.map(|micros| monotonic.saturating_sub(Duration::from_micros(micros)));
+    UnitState {
+        name,
+        result: value("Result").to_owned(),
+        active: value("ActiveState").to_owned(),
+        main: number("ExecMainCode").filter(|code| *code > 0).zip(number("ExecMainStatus")),
+        main_exited: ago.and_then(|ago| now.checked_sub(ago)),
+        restarts: value("NRestarts").parse().unwrap_or_default(),
+        group: Some(value("ControlGroup").to_owned()).filter(|group| !group.is_empty()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn properties_become_a_state() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(10_000);
+        let text = "Result=oom-kill\nActiveState=failed\nExecMainCode=2\nExecMainStatus=9\nNRestarts=3\n\
+                    ExecMainExitTimestampMonotonic=90000000\nControlGroup=/system.slice/a=b.service";
+        let found = state("u".into(), text, now, Duration::from_secs(100));
+        assert_eq!((found.result.as_str(), found.main, found.restarts), ("oom-kill", Some((2, 9)), 3));
+        assert_eq!(found.main_exited, Some(now - Duration::from_secs(10)));
+        assert_eq!(found.group.as_deref(), Some("/system.slice/a=b.service"));
+        let running = state(
+            "u".into(),
+            "Result=success\nExecMainCode=0\nExecMainExitTimestampMonotonic=0",
+            now,
+            Duration::ZERO,
+        );
+        assert_eq!((running.main, running.main_exited), (None, None));
+    }
+}

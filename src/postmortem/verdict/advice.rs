@@ -1,0 +1,109 @@
+//! What a verdict says in one sentence, and what to do about it.
+
+use crate::postmortem::exit_code;
+use crate::postmortem::nouns::{Cause, Ended, Facts, KernelEvent, OomScope, Proof};
+
+pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Proof]) -> String {
+    let code = super::code(facts).map(|(code, _)| code);
+    let by_code = || code.map(|code| format!(" (exit code {code})")).unwrap_or_default();
+    match (cause, ended) {
+        (Cause::Running, _) => "the job still runs".to_owned(),
+        (Cause::CleanEnd, _) => match code.map(exit_code::ending) {
+            Some(exit_code::Ending::Result(result)) => {
+                format!("no death: the Worker ended as it meant to, the job {result}")
+            }
+            _ => "no death: the Worker ended as it meant to".to_owned(),
+        },
+        (Cause::OutOfMemory, _) => {
+            let lines = facts.kernel.known().into_iter().flat_map(|log| &log.lines);
+            let scope =
+                lines.filter(|line| super::is_worker(facts, line)).find_map(|line| match &line.event {
+                    KernelEvent::OomKill { scope, .. } => Some(scope),
+                    _ => None,
+                });
+            match scope {
+                Some(OomScope::Host) => {
+                    "the kernel killed the Worker because the host was out of memory".to_owned()
+                }
+                Some(OomScope::Group(group)) => {
+                    format!("the kernel killed the Worker because the cgroup {group} was at its memory limit")
+                }
+                Some(OomScope::SomeGroup) => {
+                    "the kernel killed the Worker because its cgroup was at its memory limit".to_owned()
+                }
+                None => "the kernel killed processes for want of memory at that time".to_owned(),
+            }
+        }
+        (Cause::DiskFull, Ended::Cleanly) => {
+            "the job failed while its runner found no room on the disk".to_owned()
+        }
+        (Cause::DiskFull, _) => format!("the Worker found no room on the disk{}", by_code()),
+        (Cause::FilesExhausted, _) => format!("no file could be opened any more{}", by_code()),
+        (Cause::DiskFailed, _) => "a disk failed while the job ran".to_owned(),
+        (Cause::DiskGuard, _) => {
+            "disk-guard took something of this runner while its job ran: this must not happen".to_owned()
+        }
+        (Cause::Reboot, _) => "the host went down while the job ran".to_owned(),
+        (Cause::Suspended, _) => "the host slept, or was frozen, while the job ran".to_owned(),
+        (Cause::Crash, _) => match code.map(exit_code::ending) {
+            Some(exit_code::Ending::Fault(name)) => format!("the Worker crashed with {name}{}", by_code()),
+            _ => "the Worker crashed".to_owned(),
+        },
+        (Cause::Killed, _) => match code.map(exit_code::ending) {
+            Some(exit_code::Ending::Signal(name)) => {
+                format!("somebody ended the Worker with {name}{}", by_code())
+            }
+            _ => "somebody killed the Worker".to_owned(),
+        },
+        (Cause::ListenerDied, Ended::NotYet) => {
+            "the Listener died; its Worker goes on, and nobody will report its result".to_owned()
+        }
+        (Cause::ListenerDied, _) => "the Listener died, and its Worker with it or after it".to_owned(),
+        (Cause::UnitStopped, _) => "systemd ended the runner's unit while the job ran".to_owned(),
+        (Cause::RunnerError, _) => format!("the Worker ended itself with an error{}", by_code()),
+        (Cause::Unknown, _) if evidence.is_empty() => "nothing that could be seen tells why".to_owned(),
+        (Cause::Unknown, _) => {
+            "the Worker ended without a word, and nothing that could be seen tells why".to_owned()
+        }
+    }
+}
+
+pub(super) fn advice(cause: Cause, ended: Ended) -> &'static str {
+    match (cause, ended) {
+        (Cause::Running | Cause::CleanEnd, _) => "",
+        (Cause::OutOfMemory, _) => {
+            "give the runner's unit or the host more memory, or build with fewer jobs at a time (`cargo build -j`); it is no fault of the disk"
+        }
+        (Cause::DiskFull, _) => {
+            "`disk-guard status` shows what fills the disk and who holds it; run the job again once there is room: its change is not at fault"
+        }
+        (Cause::FilesExhausted, _) => {
+            "raise LimitNOFILE= of the runner's unit (EMFILE), or fs.file-max (ENFILE)"
+        }
+        (Cause::DiskFailed, _) => {
+            "look at `journalctl -k -p err` and the disk's own health (`smartctl -a`), and take the runner out of service: `disk-guard drain`"
+        }
+        (Cause::DiskGuard, _) => "`disk-guard why PATH` tells on which evidence; please report it",
+        (Cause::Reboot, _) => {
+            "`last -x` and the previous boot's journal (`journalctl -b -1 -e`) tell who or what brought the host down; run the job again"
+        }
+        (Cause::Suspended, _) => {
+            "runners need hosts that stay awake: `systemctl mask sleep.target suspend.target`, and no snapshots while jobs run"
+        }
+        (Cause::Crash, _) => {
+            "a core dump tells more: `coredumpctl` where systemd-coredump is installed; a broken disk or memory is worth a look"
+        }
+        (Cause::Killed, _) => {
+            "nobody but root and the runner's user can send it: look for scripts that kill by name, and at `journalctl` of that minute"
+        }
+        (Cause::ListenerDied, Ended::NotYet) => {
+            "let the Worker finish; its result is lost. The unit should start the Listener again: `systemctl status` of the runner's unit"
+        }
+        (Cause::ListenerDied, _) => {
+            "the unit's journal has its last words: `journalctl -u` of the runner's unit; set ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT=1 in its .env"
+        }
+        (Cause::UnitStopped, _) => "before a unit is stopped by hand: `disk-guard drain` lets its job finish",
+        (Cause::RunnerError, _) => "the last lines of the Worker's log in _diag name the exception",
+        (Cause::Unknown, _) => "see what is missing below: with it the next death tells more",
+    }
+}

@@ -1,0 +1,159 @@
+//! What happens around a Worker: the host goes down or sleeps, its Listener dies, systemd stops the unit.
+
+use super::{Finding, code, is_during_job, is_in_span, kernel, kernel_is_complete, listener_line};
+use crate::postmortem::nouns::{Cause, Confidence, Facts, KernelEvent, Proof, UnitState};
+use std::time::Duration;
+
+/// So long a Listener that leads a job is never silent: it renews the job's lease every minute.
+const SILENCE: Duration = Duration::from_secs(600);
+
+/// So much the clocks may differ without the host having slept.
+const DRIFT: Duration = Duration::from_secs(60);
+
+/// Another boot is a witness that cannot err, unless the Listener has seen the end before.
+pub(super) fn reboot(facts: &Facts) -> Finding {
+    const CAUSE: Cause = Cause::Reboot;
+    let Some(clock) = facts.clock.known() else { return Finding::default() };
+    let death = &facts.death;
+    if code(facts).is_some() {
+        return Finding::cleared("the Listener lived to note the Worker's end");
+    }
+    let boots =
+        |text: String| Proof { source: "boot".into(), at: Some(clock.booted), text, points_to: CAUSE };
+    match (&death.boot_id, death.last_sign.or(death.started)) {
+        (Some(then), _) if *then != clock.boot_id => Finding::suspect(
+            Confidence::Certain,
+            vec![boots(format!("the job began in boot {then}; now it is boot {}", clock.boot_id))],
+        ),
+        (Some(_), _) => Finding::cleared("the job began in this very boot"),
+        (None, Some(last)) if last < clock.booted => Finding::suspect(
+            Confidence::Likely,
+            vec![boots(
+                "the Worker's last line is older than this boot, and no Listener has noted its end"
+                    .to_owned(),
+            )],
+        ),
+        (None, Some(_)) => Finding::cleared("the Worker still wrote after this boot had begun"),
+        (None, None) => Finding::default(),
+    }
+}
+
+/// Sleep shows in the kernel's messages and as a gap between the clocks; a machine that was frozen from outside, in the wall
+/// clock that jumps.
+pub(super) fn suspended(facts: &Facts) -> Finding {
+    const CAUSE: Cause = Cause::Suspended;
+    let mut evidence =
+        kernel(facts, CAUSE, |line| line.event == KernelEvent::Suspend && is_during_job(facts, line.at));
+    let has_slept = !evidence.is_empty();
+    let silence = [
+        ("Worker log", facts.worker.known().and_then(|log| log.silence)),
+        ("Listener log", facts.listener.known().and_then(|log| log.silence)),
+    ];
+    // A Worker may well be silent: a step that builds for an hour says nothing in its log.
+    let listener_was_silent = silence[1].1.is_some_and(|(_, length)| length >= SILENCE);
+    let mut add = |source: &str, at, text: String| {
+        evidence.push(Proof { source: source.to_owned(), at, text, points_to: CAUSE });
+    };
+    if listener_was_silent {
+        for (source, silence) in silence {
+            if let Some((at, length)) = silence.filter(|(_, length)| *length >= SILENCE) {
+                add(source, Some(at), format!("silent for {} s", length.as_secs()));
+            }
+        }
+    }
+    let mut jumped = false;
+    if let Some(clock) = facts.clock.known() {
+        if let Some(forward) = clock.put_forward.filter(|forward| *forward >= DRIFT) {
+            jumped = true;
+            let text = format!(
+                "put forward by {} s since the job's lease was written: this machine was frozen, or its clock was wrong",
+                forward.as_secs()
+            );
+            add("wall clock", None, text);
+        }
+        if clock.slept >= DRIFT && (has_slept || listener_was_silent) {
+            add("clocks", None, format!("the host has slept for {} s in this boot", clock.slept.as_secs()));
+        }
+    }
+    let renewal = facts.listener.known().and_then(|log| log.lost_renewal.as_ref());
+    if let Some(line) = renewal.filter(|_| has_slept || listener_was_silent || jumped) {
+        evidence.push(listener_line(line, CAUSE));
+    }
+    match (has_slept || jumped, listener_was_silent) {
+        (true, true) => Finding::suspect(Confidence::Likely, evidence),
+        (true, false) | (false, true) => Finding::suspect(Confidence::Possible, evidence),
+        (false, false) => match facts.clock.known() {
+            Some(clock) if clock.slept < DRIFT && clock.put_forward.is_some() => {
+                Finding::cleared("the clocks agree: the host has not slept")
+            }
+            _ => Finding::default(),
+        },
+    }
+}
+
+/// A job that was received and never noted as finished, by a Listener that is not there any more.
+pub(super) fn listener_died(facts: &Facts) -> Finding {
+    const CAUSE: Cause = Cause::ListenerDied;
+    let Some(log) = facts.listener.known() else { return Finding::default() };
+    if log.finished.is_some() {
+        return Finding::cleared("it lived to note the Worker's end");
+    }
+    let Some(received) = &log.received else { return Finding::default() };
+    let began = received.at.or(facts.death.started);
+    let replaced = facts
+        .listener_since
+        .is_some_and(|since| began.is_some_and(|began| since > began + Duration::from_secs(5)));
+    let is_gone = facts.listener_since.is_none();
+    if log.restarted.is_none() && !replaced && !is_gone {
+        return Finding::cleared("the Listener that received the job still runs");
+    }
+    let mut evidence = vec![listener_line(received, CAUSE)];
+    let unit = facts.unit.known().and_then(|unit| main_ended(facts, unit, CAUSE));
+    if let Some(line) = &log.restarted {
+        evidence.push(listener_line(line, CAUSE));
+    }
+    let text = match facts.listener_since {
+        Some(_) => "another Listener runs now than the one that received the job",
+        None => "no Listener of this runner runs now",
+    };
+    evidence.push(Proof {
+        source: "processes".into(),
+        at: Some(facts.now),
+        text: text.to_owned(),
+        points_to: CAUSE,
+    });
+    evidence.extend(unit);
+    Finding::suspect(Confidence::Likely, evidence)
+}
+
+/// systemd's own account: it stopped the unit, or its main process ended.
+pub(super) fn unit_stopped(facts: &Facts) -> Finding {
+    const CAUSE: Cause = Cause::UnitStopped;
+    let Some(unit) = facts.unit.known() else { return Finding::default() };
+    let ended_then = unit.main_exited.is_some_and(|at| is_in_span(facts, at));
+    match unit.result.as_str() {
+        "timeout" | "watchdog" | "signal" | "core-dump" | "exit-code" if ended_then => {
+            Finding::suspect(Confidence::Possible, main_ended(facts, unit, CAUSE).into_iter().collect())
+        }
+        // A stop by hand is a success to systemd.
+        "success" if ended_then && unit.active == "inactive" => {
+            Finding::suspect(Confidence::Likely, main_ended(facts, unit, CAUSE).into_iter().collect())
+        }
+        _ if unit.active == "active" && !ended_then && kernel_is_complete(facts) => {
+            Finding::cleared(format!("{} has been active all the time", unit.name))
+        }
+        _ => Finding::default(),
+    }
+}
+
+fn main_ended(facts: &Facts, unit: &UnitState, points_to: Cause) -> Option<Proof> {
+    let at = unit.main_exited.filter(|at| is_in_span(facts, *at))?;
+    let how = match unit.main {
+        Some((1, status)) => format!("exited with {status}"),
+        Some((2 | 3, signal)) => format!("was ended by signal {signal}"),
+        _ => "ended".to_owned(),
+    };
+    let text =
+        format!("{}: the main process {how}; Result={}, {} restarts", unit.name, unit.result, unit.restarts);
+    Some(Proof { source: "systemd".into(), at: Some(at), text, points_to })
+}

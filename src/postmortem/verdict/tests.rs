@@ -1,0 +1,511 @@
+//! One table: what was seen, and what follows.
+
+use super::super::nouns::*;
+use super::*;
+use std::time::Duration;
+
+fn at(second: u64) -> SystemTime {
+    SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second)
+}
+
+fn line(second: u64, text: &str) -> Line {
+    Line { at: Some(at(second)), text: text.into() }
+}
+
+/// A Worker that began at 0, wrote its last line at 100, and whose end the Listener noted at 101 with `code`. Everything
+/// could be seen, and nothing speaks for anything.
+fn died(code: Option<i32>) -> Facts {
+    let death = Death {
+        runner: "r".into(),
+        root: "/srv/r".into(),
+        worker_pid: Some(700),
+        boot_id: Some("now".into()),
+        started: Some(at(0)),
+        last_sign: Some(at(100)),
+        ended: code.map(|_| at(101)),
+        ..Death::default()
+    };
+    Facts {
+        death,
+        now: at(1000),
+        worker_lives: false,
+        listener_since: Some(at(0) - Duration::from_secs(3600)),
+        worker: Seen::Known(WorkerLog {
+            name: "Worker_x-utc.log".into(),
+            last: Some(line(100, "a line")),
+            ..WorkerLog::default()
+        }),
+        listener: Seen::Known(ListenerLog {
+            received: Some(line(0, "Job request 1 received.")),
+            finished: code.map(|code| (code, line(101, "Worker finished"))),
+            ..ListenerLog::default()
+        }),
+        kernel: Seen::Known(KernelLog { source: "journal", is_complete: true, lines: Vec::new() }),
+        unit: Seen::missing("unit", "how"),
+        memory: Seen::missing("memory", "how"),
+        pressure: Seen::missing("pressure", "how"),
+        disk: Seen::Known(DiskNow {
+            mount: "/home".into(),
+            used_percent: 50,
+            available_bytes: 1 << 30,
+            inodes_free: Some(1000),
+        }),
+        guard: Seen::Known(GuardDeeds {
+            complete_since: Some(at(0) - Duration::from_secs(60)),
+            ..GuardDeeds::default()
+        }),
+        clock: Seen::Known(HostClock {
+            boot_id: "now".into(),
+            booted: at(0) - Duration::from_secs(9000),
+            slept: Duration::ZERO,
+            put_forward: Some(Duration::ZERO),
+        }),
+    }
+}
+
+fn worker(facts: &mut Facts) -> &mut WorkerLog {
+    match &mut facts.worker {
+        Seen::Known(log) => log,
+        Seen::Unknown(_) => panic!("it is there"),
+    }
+}
+
+fn listener(facts: &mut Facts) -> &mut ListenerLog {
+    match &mut facts.listener {
+        Seen::Known(log) => log,
+        Seen::Unknown(_) => panic!("it is there"),
+    }
+}
+
+fn says(facts: &mut Facts, second: u64, event: KernelEvent) {
+    match &mut facts.kernel {
+        Seen::Known(log) => log.lines.push(KernelLine { at: at(second), event, text: "a message".into() }),
+        Seen::Unknown(_) => panic!("it is there"),
+    }
+}
+
+fn kernel_is_cut(facts: &mut Facts) {
+    if let Seen::Known(log) = &mut facts.kernel {
+        log.is_complete = false;
+    }
+}
+
+fn oom(pid: i32) -> KernelEvent {
+    let scope = OomScope::Group("/ci".into());
+    KernelEvent::OomKill {
+        pid,
+        comm: if pid == 700 { "Runner.Worker" } else { "rustc" }.into(),
+        scope,
+        group: None,
+    }
+}
+
+fn segfault(pid: i32) -> KernelEvent {
+    KernelEvent::Fault { pid, comm: "Runner.Worker".into() }
+}
+
+fn guard(facts: &mut Facts) -> &mut GuardDeeds {
+    match &mut facts.guard {
+        Seen::Known(deeds) => deeds,
+        Seen::Unknown(_) => panic!("it is there"),
+    }
+}
+
+fn removed(second: u64, path: &str) -> GuardDeed {
+    GuardDeed { at: at(second), deed: "removed", path: path.into(), bytes: Some(5) }
+}
+
+#[test]
+fn what_was_seen_and_what_follows() {
+    use Cause::*;
+    use Confidence::*;
+    type Row = (&'static str, Option<i32>, fn(&mut Facts), Cause, Confidence);
+    let table: &[Row] = &[
+        ("an OOM kill of the Worker", Some(137), |f| says(f, 100, oom(700)), OutOfMemory, Certain),
+        ("the same without a Listener", None, |f| says(f, 100, oom(700)), OutOfMemory, Certain),
+        (
+            "an OOM kill of the same pid long before",
+            Some(137),
+            |f| {
+                f.death.started = Some(at(0) + Duration::from_secs(90));
+                f.death.last_sign = Some(at(90_000));
+                f.death.ended = Some(at(90_001));
+                says(f, 10, oom(700));
+            },
+            Killed,
+            Certain,
+        ),
+        ("an OOM kill in another group, and SIGKILL", Some(137), |f| says(f, 100, oom(9)), Killed, Certain),
+        (
+            "an OOM kill in the runner's group, and no exit code",
+            None,
+            |f| {
+                f.memory = Seen::Known(MemoryEvents {
+                    group: "/ci/r".into(),
+                    file: "m".into(),
+                    oom_kills: 0,
+                    counts_below: false,
+                });
+                says(f, 100, oom(9));
+            },
+            OutOfMemory,
+            Possible,
+        ),
+        (
+            "an OOM kill in another group, and no exit code",
+            None,
+            |f| {
+                f.memory = Seen::Known(MemoryEvents {
+                    group: "/ci-2".into(),
+                    file: "m".into(),
+                    oom_kills: 0,
+                    counts_below: false,
+                });
+                says(f, 100, oom(9));
+            },
+            Unknown,
+            Possible,
+        ),
+        ("an OOM kill of a child, and an exception", Some(1), |f| says(f, 100, oom(9)), RunnerError, Likely),
+        ("SIGKILL by nobody known", Some(137), |_| {}, Killed, Certain),
+        ("SIGKILL, and nobody knows what the kernel did", Some(137), kernel_is_cut, Killed, Likely),
+        (
+            "the unit says oom-kill",
+            Some(137),
+            |f| {
+                kernel_is_cut(f);
+                f.unit = Seen::Known(UnitState {
+                    name: "u".into(),
+                    result: "oom-kill".into(),
+                    ..UnitState::default()
+                });
+            },
+            OutOfMemory,
+            Likely,
+        ),
+        (
+            "the group counts kills",
+            None,
+            |f| {
+                kernel_is_cut(f);
+                f.listener_since = f.listener_since.map(|_| at(0));
+                f.memory = Seen::Known(MemoryEvents {
+                    group: "/ci".into(),
+                    file: "m".into(),
+                    oom_kills: 2,
+                    counts_below: true,
+                });
+            },
+            OutOfMemory,
+            Possible,
+        ),
+        ("SIGTERM", Some(143), |_| {}, Killed, Certain),
+        ("a literal 9 is no signal", Some(9), |_| {}, RunnerError, Likely),
+        ("SIGSEGV", Some(139), |_| {}, Crash, Certain),
+        ("SIGSEGV that the kernel tells of", None, |f| says(f, 100, segfault(700)), Crash, Certain),
+        ("somebody else's fault", Some(143), |f| says(f, 100, segfault(9)), Killed, Certain),
+        (
+            "an abort after ENOSPC",
+            Some(134),
+            |f| {
+                worker(f).complaints.push((Complaint::NoSpace, line(99, "No space left on device")));
+            },
+            DiskFull,
+            Certain,
+        ),
+        (
+            "an exception after ENOSPC",
+            Some(1),
+            |f| {
+                listener(f).complaints.push((Complaint::NoSpace, line(100, "No space left on device")));
+            },
+            DiskFull,
+            Certain,
+        ),
+        (
+            "SIGKILL after ENOSPC",
+            Some(137),
+            |f| {
+                worker(f).complaints.push((Complaint::NoSpace, line(99, "No space left on device")));
+            },
+            Killed,
+            Certain,
+        ),
+        (
+            "ENOSPC of an earlier job",
+            Some(1),
+            |f| {
+                worker(f).complaints.push((
+                    Complaint::NoSpace,
+                    Line { at: Some(at(0) - Duration::from_secs(9999)), text: "x".into() },
+                ));
+            },
+            RunnerError,
+            Likely,
+        ),
+        (
+            "a log cut off on a disk that is full",
+            None,
+            |f| {
+                worker(f).is_cut = true;
+                f.disk = Seen::Known(DiskNow {
+                    mount: "/".into(),
+                    used_percent: 100,
+                    available_bytes: 0,
+                    inodes_free: None,
+                });
+            },
+            DiskFull,
+            Possible,
+        ),
+        (
+            "too many open files",
+            Some(134),
+            |f| {
+                worker(f).complaints.push((Complaint::Descriptors, line(99, "Too many open files")));
+            },
+            FilesExhausted,
+            Certain,
+        ),
+        (
+            "the file table is full, says the kernel",
+            None,
+            |f| says(f, 99, KernelEvent::FileTable),
+            FilesExhausted,
+            Possible,
+        ),
+        (
+            "a disk failed, and the runner felt it",
+            Some(134),
+            |f| {
+                says(f, 50, KernelEvent::InputOutput);
+                worker(f).complaints.push((Complaint::InputOutput, line(99, "Input/output error")));
+            },
+            DiskFailed,
+            Certain,
+        ),
+        ("some disk failed", None, |f| says(f, 50, KernelEvent::InputOutput), DiskFailed, Possible),
+        ("another boot", None, |f| f.death.boot_id = Some("before".into()), Reboot, Certain),
+        (
+            "another boot, and yet the Listener saw SIGKILL",
+            Some(137),
+            |f| f.death.boot_id = Some("before".into()),
+            Killed,
+            Certain,
+        ),
+        (
+            "an OOM kill of some Worker and SIGKILL, when the pid is not known",
+            Some(137),
+            |f| {
+                f.death.worker_pid = None;
+                says(f, 100, oom(700));
+            },
+            OutOfMemory,
+            Likely,
+        ),
+        (
+            "an OOM kill of some Worker, when nothing more is known",
+            None,
+            |f| {
+                f.death.worker_pid = None;
+                says(f, 100, oom(700));
+            },
+            OutOfMemory,
+            Possible,
+        ),
+        (
+            "a log older than the boot, and a Worker's death in this one",
+            None,
+            |f| {
+                (f.death.boot_id, f.death.worker_pid) = (None, None);
+                says(f, 700, oom(700));
+                if let Seen::Known(clock) = &mut f.clock {
+                    clock.booted = at(500);
+                }
+            },
+            Reboot,
+            Likely,
+        ),
+        (
+            "a log older than the boot",
+            None,
+            |f| {
+                f.death.boot_id = None;
+                if let Seen::Known(clock) = &mut f.clock {
+                    clock.booted = at(500);
+                }
+            },
+            Reboot,
+            Likely,
+        ),
+        (
+            "slept",
+            None,
+            |f| {
+                says(f, 50, KernelEvent::Suspend);
+                listener(f).silence = Some((at(50), Duration::from_secs(4000)));
+            },
+            Suspended,
+            Likely,
+        ),
+        (
+            "frozen from outside",
+            None,
+            |f| {
+                if let Seen::Known(clock) = &mut f.clock {
+                    clock.put_forward = Some(Duration::from_secs(111_000));
+                }
+            },
+            Suspended,
+            Possible,
+        ),
+        ("no Listener any more", None, |f| f.listener_since = None, ListenerDied, Likely),
+        ("another Listener", None, |f| f.listener_since = Some(at(200)), ListenerDied, Likely),
+        ("the same Listener and no word", None, |_| {}, Unknown, Possible),
+        (
+            "stopped by hand",
+            None,
+            |f| {
+                f.unit = Seen::Known(UnitState {
+                    name: "u".into(),
+                    result: "success".into(),
+                    active: "inactive".into(),
+                    main: Some((1, 0)),
+                    main_exited: Some(at(101)),
+                    ..UnitState::default()
+                });
+            },
+            UnitStopped,
+            Likely,
+        ),
+        (
+            "the guard took a cache of a live job",
+            None,
+            |f| guard(f).here.push(removed(50, "/srv/r/_work/a/a/target")),
+            DiskGuard,
+            Possible,
+        ),
+        (
+            "nothing could be seen",
+            None,
+            |f| {
+                f.worker = Seen::missing("a", "b");
+                f.listener = Seen::missing("a", "b");
+                f.kernel = Seen::missing("a", "b");
+                f.guard = Seen::missing("a", "b");
+                f.disk = Seen::missing("a", "b");
+                f.clock = Seen::missing("a", "b");
+            },
+            Unknown,
+            Possible,
+        ),
+    ];
+    for (what, code, change, cause, confidence) in table {
+        let mut facts = died(*code);
+        change(&mut facts);
+        let verdict = judge(&facts);
+        assert_eq!((verdict.cause, verdict.confidence), (*cause, *confidence), "{what}: {verdict:#?}");
+        assert_eq!(verdict.ended, Ended::Abruptly, "{what}");
+        assert!(verdict.ruled_out.iter().all(|ruled| ruled.cause != *cause), "{what}: {verdict:#?}");
+        assert!(!verdict.advice.is_empty() && !verdict.summary.is_empty(), "{what}");
+        let rests_on = verdict.evidence.iter().any(|proof| proof.points_to == *cause);
+        assert!(rests_on || *cause == Unknown, "{what}: {verdict:#?}");
+    }
+}
+
+/// Every cause of death is the outcome of a row above or of a test below; none is there for show.
+#[test]
+fn a_clean_end_is_no_death() {
+    let mut facts = died(Some(100));
+    worker(&mut facts).completed = Some(line(100, "Job completed."));
+    let verdict = judge(&facts);
+    assert_eq!((verdict.ended, verdict.cause), (Ended::Cleanly, Cause::CleanEnd));
+    assert!(verdict.ruled_out.is_empty() && verdict.missing.is_empty() && verdict.advice.is_empty());
+
+    // The disk complained, and the job succeeded all the same.
+    worker(&mut facts).complaints.push((Complaint::NoSpace, line(50, "No space left on device")));
+    assert_eq!(judge(&facts).cause, Cause::CleanEnd);
+    // It failed.
+    listener(&mut facts).finished = Some((102, line(101, "Worker finished")));
+    let verdict = judge(&facts);
+    assert_eq!(
+        (verdict.ended, verdict.cause, verdict.confidence),
+        (Ended::Cleanly, Cause::DiskFull, Confidence::Likely)
+    );
+
+    // Killed after its last word: not a death of the job.
+    let mut facts = died(Some(137));
+    worker(&mut facts).completed = Some(line(100, "Job completed."));
+    assert_eq!(judge(&facts).cause, Cause::CleanEnd);
+}
+
+#[test]
+fn a_worker_that_lives_has_not_died_but_its_listener_may_have() {
+    let mut facts = died(None);
+    facts.worker_lives = true;
+    assert_eq!((judge(&facts).ended, judge(&facts).cause), (Ended::NotYet, Cause::Running));
+    facts.listener_since = None;
+    assert_eq!((judge(&facts).ended, judge(&facts).cause), (Ended::NotYet, Cause::ListenerDied));
+}
+
+#[test]
+fn the_guard_is_cleared_by_a_whole_ledger_alone_with_what_it_did_instead() {
+    let by = |facts: &Facts| {
+        let ruled = judge(facts).ruled_out.into_iter().find(|ruled| ruled.cause == Cause::DiskGuard);
+        ruled.map(|ruled| ruled.by)
+    };
+    let mut facts = died(Some(137));
+    assert!(by(&facts).unwrap().contains("nothing else on this host"));
+    guard(&mut facts).elsewhere.push(removed(50, "/srv/other/_work/a/a/target"));
+    assert!(
+        by(&facts).unwrap().contains("elsewhere /srv/other/_work/a/a/target (5 bytes) alone"),
+        "{:?}",
+        by(&facts)
+    );
+    guard(&mut facts).elsewhere.push(removed(9000, "/srv/later"));
+    assert!(by(&facts).unwrap().contains("alone"), "another time's deeds do not count");
+    guard(&mut facts).by_own_hook.push(removed(1, "/srv/r/_work/b/b/target"));
+    assert!(by(&facts).unwrap().contains("1 caches that its own hook gave"));
+    guard(&mut facts).complete_since = Some(at(50));
+    assert_eq!(by(&facts), None, "a ledger that begins later proves nothing");
+    assert!(judge(&facts).missing.iter().any(|missing| missing.what.contains("ledger")));
+    guard(&mut facts).here.push(removed(50, "/srv/r/_work/a/a/target"));
+    assert_eq!(by(&facts), None);
+}
+
+#[test]
+fn what_was_not_seen_rules_nothing_out() {
+    let mut facts = died(None);
+    kernel_is_cut(&mut facts);
+    facts.clock = Seen::missing("clock", "how");
+    let verdict = judge(&facts);
+    let cleared: Vec<Cause> = verdict.ruled_out.iter().map(|ruled| ruled.cause).collect();
+    for cause in
+        [Cause::OutOfMemory, Cause::Crash, Cause::Killed, Cause::DiskFailed, Cause::Reboot, Cause::Suspended]
+    {
+        assert!(!cleared.contains(&cause), "{cause:?}: {verdict:#?}");
+    }
+    let missing: Vec<&str> = verdict.missing.iter().map(|missing| missing.what.as_str()).collect();
+    assert!(
+        missing.iter().any(|what| what.contains("exit code"))
+            && missing.iter().any(|what| what.contains("kernel")),
+        "{missing:?}"
+    );
+    // With everything to be seen each of them is cleared.
+    let verdict = judge(&died(Some(143)));
+    let cleared: Vec<Cause> = verdict.ruled_out.iter().map(|ruled| ruled.cause).collect();
+    for cause in [
+        Cause::OutOfMemory,
+        Cause::DiskFull,
+        Cause::FilesExhausted,
+        Cause::DiskFailed,
+        Cause::DiskGuard,
+        Cause::Reboot,
+        Cause::Suspended,
+        Cause::Crash,
+        Cause::ListenerDied,
+        Cause::RunnerError,
+    ] {
+        assert!(cleared.contains(&cause), "{cause:?}: {verdict:#?}");
+    }
+}
