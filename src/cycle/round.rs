@@ -4,7 +4,7 @@ use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
     Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Runner, Uid, WorkDir,
+    Need, Retention, Runner, Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -50,6 +50,7 @@ impl Cycle<'_> {
             leases: Leases::In(run),
             mounts,
             rules: &config.caches,
+            retention: self.retention(),
             now,
             deadline: self.deadline,
         };
@@ -67,7 +68,7 @@ impl Cycle<'_> {
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
         let rules = rules(config, now);
         let terms =
-            Terms { actor, rules: &rules, cache_rules: &config.caches, needs, dealt_with: &state.dealt_with };
+            Terms { actor, rules: &rules, cache_rules: &config.limits, needs, dealt_with: &state.dealt_with };
         let plan = plan::make(&facts, &evidence, &terms);
         state.kept =
             plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
@@ -107,6 +108,11 @@ impl Cycle<'_> {
         Ok(Next::Round)
     }
 
+    /// A hook's runner has a job: what is the runner's own is a sweep's business alone.
+    fn retention(&self) -> Option<Retention> {
+        matches!(self.actor, Role::Sweep).then_some(self.config.retention)
+    }
+
     fn lineage(&self) -> Vec<crate::model::Pid> {
         match &self.actor {
             Role::Hook { lineage, .. } | Role::SelfClean { lineage, .. } => lineage.clone(),
@@ -137,7 +143,7 @@ impl Cycle<'_> {
         state: &mut State,
     ) -> Option<Taken> {
         let begun = Instant::now();
-        let work_dir = action.runner.work_dir()?;
+        let work_dir = action.cache.base(&action.runner)?;
         let result = match open_work(work_dir) {
             Ok(work) => {
                 match claim(lock, &work, work_dir.owner, &action.cache, &mut |moment| {
@@ -180,7 +186,7 @@ impl Cycle<'_> {
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
             remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
         };
-        let owner = action.runner.work_dir().map(|dir| dir.owner);
+        let owner = action.cache.base(&action.runner).map(|dir| dir.owner);
         if let (Some(slot), Some(owner)) = (&claimed.slot, owner)
             && let Ok(Some(trash)) = Trash::open(&work, owner)
         {
@@ -205,7 +211,7 @@ impl Cycle<'_> {
             let _lock =
                 SharedLock::acquire(self.run, self.wait()).map_err(|error| self.lock_failed(error))?;
             let works = self.works_in_reach(&discovery.runners);
-            works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
+            works.iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
         for (work, trash, name) in found {
             let path = work.path.join(".disk-guard/trash").join(&name);
@@ -218,12 +224,12 @@ impl Cycle<'_> {
     /// Whether another guard has claimed something since the last look: its space is about to be free.
     fn newly_claimed(&self, facts: &HostFacts, state: &State) -> bool {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
-        self.works_in_reach(&runners).into_iter().any(|work| !untried(work, state).is_empty())
+        self.works_in_reach(&runners).iter().any(|work| !untried(work, state).is_empty())
     }
 
     /// The work directories whose trash is this run's business: all of them in a sweep, those on its own filesystem for a
-    /// hook; and of either only what this user can delete from.
-    fn works_in_reach<'r>(&self, runners: &'r [Runner]) -> Vec<&'r WorkDir> {
+    /// hook; and of either only what this user can delete from. In a sweep also the runners' roots, where retention claims.
+    fn works_in_reach(&self, runners: &[Runner]) -> Vec<WorkDir> {
         let filesystem = match &self.actor {
             Role::Sweep => None,
             Role::Hook { root, .. } | Role::SelfClean { root, .. } => {
@@ -233,8 +239,10 @@ impl Cycle<'_> {
         };
         let me = acting_as();
         let mut seen = HashSet::new();
-        let works = runners.iter().filter_map(Runner::work_dir);
+        let works = runners.iter().filter_map(Runner::work_dir).cloned();
+        let roots = runners.iter().filter(|_| matches!(self.actor, Role::Sweep)).map(Runner::root_dir);
         works
+            .chain(roots)
             .filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem))
             .filter(|work| me == Uid::ROOT || work.owner == me)
             .filter(|work| seen.insert(work.id))
@@ -283,13 +291,13 @@ impl Cycle<'_> {
 }
 
 /// The entries of one work directory's trash that this run has not tried to delete yet.
-fn untried<'w>(work: &'w WorkDir, state: &State) -> Vec<(&'w WorkDir, Trash, OsString)> {
+fn untried(work: &WorkDir, state: &State) -> Vec<(WorkDir, Trash, OsString)> {
     let opened = open_work(work).and_then(|dir| Trash::open(&dir, work.owner));
     let Ok(Some(trash)) = opened else { return Vec::new() };
     let names = trash.entries().unwrap_or_default();
     let fresh = names.into_iter().filter(|name| !state.tried_trash.contains(&(work.id, name.clone())));
     fresh
-        .filter_map(|name| Some((work, Trash::open(&open_work(work).ok()?, work.owner).ok()??, name)))
+        .filter_map(|name| Some((work.clone(), Trash::open(&open_work(work).ok()?, work.owner).ok()??, name)))
         .collect()
 }
 

@@ -5,6 +5,7 @@ mod check;
 mod evidence;
 mod facts;
 mod filesystem;
+pub mod hygiene;
 mod ids;
 pub mod ledger;
 mod plan;
@@ -13,7 +14,7 @@ mod runner;
 mod setup;
 mod status;
 
-pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
+pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure, Member, Part, Retention};
 pub use check::{Check, CheckState};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{

@@ -10,7 +10,7 @@
 
 use super::trash::{Slot, TREE, Trash, is_full, unique};
 use crate::lock::ExclusiveLock;
-use crate::model::{CLAIMED_BESIDE, Cache, Evidence, Uid};
+use crate::model::{CLAIMED_BESIDE, Cache, Evidence, Member, Part, Uid};
 use crate::sys::dir::{Dir, Status};
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -68,6 +68,9 @@ pub fn claim(
         Ok(place) => place,
         Err(reason) => return Claim::Changed(reason),
     };
+    if let Part::Files(members) = &cache.part {
+        return place.take_files(work, work_owner, members, doubt);
+    }
     // The slot comes before the look at the evidence: a hook that removes it has overtaken that look.
     match Trash::open_or_make(work, work_owner).and_then(|trash| Ok((trash.make_slot()?, trash))) {
         Ok((slot, trash)) => {
@@ -84,8 +87,9 @@ pub fn claim(
                 }
             }
         }
-        // No inode and no spare: a rename within the parent directory needs neither.
-        Err(error) if is_full(&error) => {
+        // No inode and no spare: a rename within the parent directory needs neither. Leftovers of it are looked for in work
+        // directories alone.
+        Err(error) if is_full(&error) && cache.base.is_none() => {
             let name = unique(CLAIMED_BESIDE);
             let taken = place.parent.try_clone().map_err(Claim::Failed).and_then(|parent| {
                 place.take(&parent, &name, cache, doubt)?;
@@ -107,7 +111,8 @@ impl Place {
     /// Opens the cache's parent and makes sure that the cache in it is the one that was planned.
     fn find(work: &Dir, cache: &Cache) -> Result<Self, String> {
         let name = cache.below_work.file_name().ok_or("it has no name")?.to_owned();
-        let above = cache.below_work.parent().unwrap_or(Path::new("."));
+        let above = cache.below_work.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = above.unwrap_or(Path::new("."));
         let parent =
             work.descend(above).map_err(|error| format!("{} cannot be opened: {error}", above.display()))?;
         // By opening it: a mount point has the same status as what is mounted, but cannot be opened from here.
@@ -163,6 +168,83 @@ enum PutBack {
     Gone,
 }
 
+/// A file that lies in a slot, and where it came from.
+struct Moved<'m> {
+    within: Dir,
+    member: &'m Member,
+    slot_name: OsString,
+}
+
+impl Place {
+    /// Claims some files of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
+    /// or is put back, and the others go on; any doubt puts all of them back.
+    fn take_files(&self, base: &Dir, owner: Uid, members: &[Member], doubt: &mut Doubt<'_>) -> Claim {
+        let dir = match self.parent.descend(&self.name) {
+            Ok(dir) => dir,
+            Err(error) => return Claim::Changed(error.to_string()),
+        };
+        let (trash, slot) = match Trash::open_or_make(base, owner).and_then(|t| Ok((t.make_slot()?, t))) {
+            Ok((slot, trash)) => (trash, slot),
+            Err(error) => return Claim::Failed(error),
+        };
+        let doubts = doubt(Moment::Before);
+        if !doubts.is_empty() {
+            trash.discard(&slot);
+            return Claim::Refused(doubts);
+        }
+        let mut moved = Vec::new();
+        let mut setback = None;
+        for (number, member) in members.iter().enumerate() {
+            match move_file(&dir, member, &slot, number) {
+                Ok(file) => moved.push(file),
+                Err(reason) => setback = Some(reason),
+            }
+        }
+        let doubts = if moved.is_empty() { Vec::new() } else { doubt(Moment::After(&slot.dir)) };
+        if !doubts.is_empty() {
+            for file in &moved {
+                let _ = put_file_back(file, &slot);
+            }
+            trash.discard(&slot);
+            return Claim::Restored(doubts);
+        }
+        if moved.is_empty() {
+            trash.discard(&slot);
+            return Claim::Changed(setback.unwrap_or_else(|| "there was nothing to claim".to_owned()));
+        }
+        match trash.dir().try_clone() {
+            Ok(parent) => Claim::Claimed(Claimed { parent, name: slot.name, slot: None }),
+            Err(error) => Claim::Failed(error),
+        }
+    }
+}
+
+fn move_file<'m>(dir: &Dir, member: &'m Member, slot: &Slot, number: usize) -> Result<Moved<'m>, String> {
+    let within = if member.within.as_os_str().is_empty() { Path::new(".") } else { &member.within };
+    let within = dir.descend(within).map_err(|error| error.to_string())?;
+    let is_it = |status: &Status| status.is_file() && status.id == member.id && status.owner == member.owner;
+    match within.status_of(&member.name) {
+        Ok(status) if is_it(&status) => {}
+        Ok(_) => return Err(format!("{} is another file by now", member.name.display())),
+        Err(error) => return Err(error.to_string()),
+    }
+    let slot_name = OsString::from(number.to_string());
+    renameat_with(&within, &member.name, &slot.dir, &slot_name, RenameFlags::NOREPLACE)
+        .map_err(|error| error.to_string())?;
+    let moved = Moved { within, member, slot_name };
+    match slot.dir.status_of(&moved.slot_name) {
+        Ok(status) if is_it(&status) => Ok(moved),
+        _ => {
+            let _ = put_file_back(&moved, slot);
+            Err(format!("{} was swapped while it was claimed", member.name.display()))
+        }
+    }
+}
+
+fn put_file_back(file: &Moved<'_>, slot: &Slot) -> rustix::io::Result<()> {
+    renameat_with(&slot.dir, &file.slot_name, &file.within, &file.member.name, RenameFlags::NOREPLACE)
+}
+
 fn compare(found: &Status, cache: &Cache) -> Result<(), String> {
     if !found.is_dir() {
         Err("it is no longer a directory".to_owned())
@@ -205,6 +287,8 @@ mod tests {
         let cache = Cache {
             path: target,
             below_work: "r/r/target".into(),
+            base: None,
+            part: Default::default(),
             rule: "cargo-target".into(),
             id: status.id,
             owner: status.owner,

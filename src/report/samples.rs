@@ -52,6 +52,8 @@ pub(super) fn cache(runner: &Runner, below: &str, bytes: u64, newest: SystemTime
     Cache {
         path: runner.work_path().join(below),
         below_work: below.into(),
+        base: None,
+        part: Default::default(),
         rule: "cargo-target".into(),
         id: FileId { dev: 1, ino: 9 },
         owner: Uid(1001),

@@ -138,6 +138,7 @@ pub(super) fn decision(decision: &Decision) -> String {
         Decision::Remove(RemoveReason::Pressure) => "its disk is under pressure".to_owned(),
         Decision::Remove(RemoveReason::Age) => "older than its rule's max_age".to_owned(),
         Decision::Remove(RemoveReason::Size) => "larger than its rule's max_size".to_owned(),
+        Decision::Remove(RemoveReason::Asked) => "a person asked for it".to_owned(),
         Decision::Keep(KeepReason::NotNeeded) => "nothing asks for its space".to_owned(),
         Decision::Keep(KeepReason::Protected(list)) => {
             strongest_of(list).unwrap_or_else(|| "protected".to_owned())
