@@ -1,7 +1,7 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
 use super::self_clean::leave_tickets;
-use super::{Context, complain, drain, look, now, print, show, witness::Narrator};
+use super::{Context, complain, drain, look, now, print, remediate, show, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
@@ -56,6 +56,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     leave_tickets(&context.config, &run, &report, None);
     // A run that was stopped may have measured nothing yet: no disk under pressure is none that was seen.
     tidy(context, &run);
+    remediate::sweep(context, &run, &mut narrator);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.
     let _ = StateDir::at(&context.config.paths.state_dir).note_sweep(if report.goal_met {

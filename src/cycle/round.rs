@@ -3,8 +3,8 @@
 use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
-    Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Retention, Runner, Uid, WorkDir,
+    Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts,
+    KeepReason, Need, Retention, Runner, Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -150,8 +150,10 @@ impl Cycle<'_> {
                     doubt.about(action, moment)
                 }) {
                     Claim::Claimed(claimed) => {
-                        self.witness.claimed(action);
-                        return Some(Taken { action: action.clone(), work, claimed });
+                        let cache = Cache { part: claimed.part.clone(), ..action.cache.clone() };
+                        let action = Action { cache, ..action.clone() };
+                        self.witness.claimed(&action);
+                        return Some(Taken { action, work, claimed });
                     }
                     Claim::Restored(evidence) => ActionResult::Restored(evidence),
                     Claim::Changed(reason) => ActionResult::Changed(reason),

@@ -34,19 +34,20 @@ pub fn findings(seen: &Seen) -> Vec<Finding> {
             let entries = seen.blemishes.iter().filter(|blemish| blemish.kind == *kind);
             Finding {
                 kind: *kind,
+                severity: severity(*kind),
                 count: *count,
                 examples: entries.take(EXAMPLES).map(|blemish| blemish.below.clone()).collect(),
                 detail: seen.details.get(kind).cloned().unwrap_or_default(),
             }
         })
         .collect();
-    findings.sort_by_key(|finding| (Reverse(severity(finding.kind)), finding.kind));
+    findings.sort_by_key(|finding| (Reverse(finding.severity), finding.kind));
     findings
 }
 
 /// What they add up to.
 pub fn verdict(findings: &[Finding]) -> Verdict {
-    match findings.iter().map(|finding| severity(finding.kind)).max() {
+    match findings.iter().map(|finding| finding.severity).max() {
         None | Some(Severity::Note) => Verdict::Clean,
         Some(Severity::Repairable) => Verdict::Repairable,
         Some(Severity::Replace) => Verdict::Replace,
@@ -130,7 +131,7 @@ mod tests {
     use crate::model::{FileId, Liveness, Runner, Uid, Work};
 
     fn finding(kind: FindingKind) -> Finding {
-        Finding { kind, count: 1, examples: Vec::new(), detail: String::new() }
+        Finding { kind, severity: severity(kind), count: 1, examples: Vec::new(), detail: String::new() }
     }
 
     #[test]
@@ -163,6 +164,7 @@ mod tests {
             path: "/x".into(),
             kind,
             verdict,
+            mode: None,
             findings: Vec::new(),
             is_whole: true,
             notes: Vec::new(),

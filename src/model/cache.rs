@@ -54,9 +54,22 @@ pub struct Member {
     pub id: FileId,
     /// Who owns it.
     pub owner: Uid,
+    /// Allocated bytes.
+    pub allocated: u64,
 }
 
 impl Cache {
+    /// What goes, path by path: itself, or those of its files that are meant.
+    pub fn parts(&self) -> Vec<(PathBuf, Option<u64>)> {
+        match &self.part {
+            Part::Whole => vec![(self.path.clone(), self.measure.map(|measure| measure.bytes))],
+            Part::Files(members) => members
+                .iter()
+                .map(|member| (self.path.join(&member.within).join(&member.name), Some(member.allocated)))
+                .collect(),
+        }
+    }
+
     /// The directory that it is claimed from, whose trash takes it.
     pub fn base<'a>(&'a self, runner: &'a Runner) -> Option<&'a WorkDir> {
         self.base.as_deref().or_else(|| runner.work_dir())

@@ -101,6 +101,8 @@ impl Verdict {
 pub struct Finding {
     /// Which.
     pub kind: FindingKind,
+    /// What they ask for.
+    pub severity: Severity,
     /// How many entries.
     pub count: u64,
     /// A few of them, relative to the work directory.
@@ -163,6 +165,8 @@ pub struct AreaAudit {
     pub kind: AreaKind,
     /// The verdict.
     pub verdict: Verdict,
+    /// How it is best put right; `None` when nothing is to be done, or can be.
+    pub mode: Option<Mode>,
     /// What it rests on, the gravest first.
     pub findings: Vec<Finding>,
     /// Whether all of it was seen.

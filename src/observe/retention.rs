@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// More files of one runner are not taken at a time: each is a rename under the host lock.
-const MAX_FILES: usize = 1024;
+/// More files of one runner are not taken at a time: each is a rename under the host lock, and an entry in the ledger.
+const MAX_FILES: usize = 256;
 
 /// More entries of one directory are not looked at.
 const MAX_ENTRIES: usize = 1 << 16;
@@ -232,7 +232,8 @@ impl Files<'_> {
         self.measure.bytes = self.measure.bytes.saturating_add(status.allocated);
         self.measure.newest = self.measure.newest.max(Some(status.modified));
         let (within, name) = (within.to_owned(), name.to_owned());
-        self.list.push(Member { within, name, id: status.id, owner: status.owner });
+        let (id, owner, allocated) = (status.id, status.owner, status.allocated);
+        self.list.push(Member { within, name, id, owner, allocated });
     }
 }
 

@@ -42,6 +42,8 @@ pub struct Claimed {
     pub name: OsString,
     /// The slot to discard when the tree is gone.
     pub slot: Option<Slot>,
+    /// What it is of the cache: of some of its files, those that were what was planned.
+    pub part: Part,
 }
 
 /// A second look at the evidence, by the caller.
@@ -77,7 +79,12 @@ pub fn claim(
             let result = place.take(&slot.dir, OsStr::new(TREE), cache, doubt);
             match result {
                 Ok(()) => match slot.dir.try_clone() {
-                    Ok(parent) => Claim::Claimed(Claimed { parent, name: TREE.into(), slot: Some(slot) }),
+                    Ok(parent) => Claim::Claimed(Claimed {
+                        parent,
+                        name: TREE.into(),
+                        slot: Some(slot),
+                        part: Part::Whole,
+                    }),
                     // Out of descriptors: it is in trash, and the next run deletes it.
                     Err(error) => Claim::Failed(error),
                 },
@@ -93,7 +100,7 @@ pub fn claim(
             let name = unique(CLAIMED_BESIDE);
             let taken = place.parent.try_clone().map_err(Claim::Failed).and_then(|parent| {
                 place.take(&parent, &name, cache, doubt)?;
-                Ok(Claimed { parent, name, slot: None })
+                Ok(Claimed { parent, name, slot: None, part: Part::Whole })
             });
             taken.map_or_else(|outcome| outcome, Claim::Claimed)
         }
@@ -213,7 +220,10 @@ impl Place {
             return Claim::Changed(setback.unwrap_or_else(|| "there was nothing to claim".to_owned()));
         }
         match trash.dir().try_clone() {
-            Ok(parent) => Claim::Claimed(Claimed { parent, name: slot.name, slot: None }),
+            Ok(parent) => {
+                let part = Part::Files(moved.iter().map(|file| file.member.clone()).collect());
+                Claim::Claimed(Claimed { parent, name: slot.name, slot: None, part })
+            }
             Err(error) => Claim::Failed(error),
         }
     }

@@ -65,6 +65,8 @@ pub struct Repairs<'a> {
     pub clock: fn() -> SystemTime,
     /// When to stop.
     pub deadline: Instant,
+    /// Git, to judge what is wrong where no mode is named.
+    pub git: Option<&'a observe::Git>,
     /// Told of claims and deletions.
     pub witness: &'a mut dyn Witness,
 }
@@ -122,9 +124,16 @@ impl Repairs<'_> {
         let (work_dir, work) = self.open(&runner)?;
         let name = find_area(&work, &work_dir, name)?;
         let seen = self.tree(&work, work_dir.owner, &name, &sight);
-        let findings = policy::findings(&seen);
         let kind = observe::kind_of(&name);
-        let mode = mode.or_else(|| policy::recommended(kind, &findings)).unwrap_or(Mode::Chown);
+        let recommended = match mode {
+            Some(_) => mode,
+            None => {
+                self.over(self.git)
+                    .area_named(&work_dir, &work, &name, liveness::judge(sight.evidence()))
+                    .mode
+            }
+        };
+        let mode = recommended.unwrap_or(Mode::Chown);
         if mode == Mode::Reset && kind == AreaKind::RunnersOwn {
             return Err(RepairError::RunnersOwn(name.display().to_string()));
         }
@@ -143,6 +152,9 @@ impl Repairs<'_> {
             bytes: 0,
             notes: Vec::new(),
         };
+        if recommended.is_none() {
+            report.notes.push("nothing is to be put right here".to_owned());
+        }
         if !seen.is_whole {
             report.notes.push("not all of it was seen: run it again afterwards".to_owned());
         }
@@ -218,9 +230,12 @@ impl Repairs<'_> {
     }
 
     fn look_over(&self, work: &Dir, owner: Uid, name: &OsStr, state: Liveness) -> Seen {
+        self.over(None).tree(work, owner, name, state)
+    }
+
+    fn over<'g>(&self, git: Option<&'g observe::Git>) -> observe::Look<'g> {
         let floor = self.config.siblings.idle_floor;
-        let look = observe::Look { now: (self.clock)(), floor, deadline: self.deadline, git: None };
-        look.tree(work, owner, name, state)
+        observe::Look { now: (self.clock)(), floor, deadline: self.deadline, git }
     }
 
     /// Puts right what concerns this repair, and looks again, until nothing is left or nothing more can be done.
@@ -330,28 +345,18 @@ impl Repairs<'_> {
         locks: &[Blemish],
         report: &mut RepairReport,
     ) -> Result<(), RepairError> {
-        let sight = self.look(root)?;
-        let (work_dir, work) = self.open(sight.runner())?;
-        let area = whole(&work, &work_dir, name).map_err(RepairError::Gone)?;
-        let members: Vec<Member> = locks
-            .iter()
-            .filter_map(|lock| {
-                let below = lock.below.strip_prefix(name).ok()?;
-                Some(Member {
-                    within: below.parent()?.to_owned(),
-                    name: below.file_name()?.to_owned(),
-                    id: lock.id,
-                    owner: lock.owner,
-                })
-            })
-            .collect();
-        let cache = Cache { part: Part::Files(members.into()), rule: GIT_LOCK.to_owned(), ..area };
-        let result = match self.take(sight, &work, &work_dir, cache, report)? {
-            Some(result) => result,
-            None => return Ok(()),
-        };
         for lock in locks {
-            note(lock, work_dir.owner, result.clone(), report);
+            let sight = self.look(root)?;
+            let (work_dir, work) = self.open(sight.runner())?;
+            let area = whole(&work, &work_dir, name).map_err(RepairError::Gone)?;
+            let below = lock.below.strip_prefix(name).unwrap_or(&lock.below);
+            let (Some(within), Some(file)) = (below.parent(), below.file_name()) else { continue };
+            let (within, name) = (within.to_owned(), file.to_owned());
+            let member = Member { within, name, id: lock.id, owner: lock.owner, allocated: 0 };
+            let part = Part::Files([member].into());
+            let cache = Cache { part, rule: GIT_LOCK.to_owned(), ..area };
+            let Some(result) = self.take(sight, &work, &work_dir, cache, report)? else { return Ok(()) };
+            note(lock, work_dir.owner, result, report);
         }
         Ok(())
     }
@@ -412,6 +417,7 @@ impl Repairs<'_> {
         drop(lock);
         let (result, repaired) = match claimed {
             Claim::Claimed(claimed) => {
+                // What comes in a slot of its own is whole or a single file: all of it was taken.
                 self.witness.claimed(&action);
                 self.delete(work, work_dir, &action, &claimed)
             }

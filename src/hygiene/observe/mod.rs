@@ -60,12 +60,15 @@ impl Look<'_> {
         let work = open_work(work_dir)?;
         let mapping = mapping::read(&work);
         for name in areas(&work)? {
-            if let Some(area) = self.area(work_dir, &work, &name, state, &mapping) {
-                audit.areas.push(area);
-            }
+            audit.areas.push(self.area(work_dir, &work, &name, state, &mapping));
         }
         audit.leftovers = leftovers::find(runner, &work, self.now, self.floor);
         Ok(audit)
+    }
+
+    /// Everything about one area.
+    pub fn area_named(&self, work_dir: &WorkDir, work: &Dir, name: &OsStr, state: Liveness) -> AreaAudit {
+        self.area(work_dir, work, name, state, &mapping::read(work))
     }
 
     fn area(
@@ -75,7 +78,7 @@ impl Look<'_> {
         name: &OsStr,
         state: Liveness,
         mapping: &Mapping,
-    ) -> Option<AreaAudit> {
+    ) -> AreaAudit {
         let kind = kind_of(name);
         let mut seen = self.tree(work, work_dir.owner, name, state);
         let mut notes = Vec::new();
@@ -84,7 +87,7 @@ impl Look<'_> {
                 seen.note(
                     FindingKind::Abandoned,
                     Path::new(name),
-                    "no repository of this runner's has this directory",
+                    "_PipelineMapping names no repository for it",
                 );
             }
             self.git(work, work_dir.owner, state, &mut seen, &mut notes);
@@ -93,15 +96,16 @@ impl Look<'_> {
             notes.push("not all of it was seen".to_owned());
         }
         let findings = policy::findings(&seen);
-        Some(AreaAudit {
+        AreaAudit {
             name: name.to_owned(),
             path: work_dir.path.join(name),
             kind,
             verdict: policy::verdict(&findings),
+            mode: policy::recommended(kind, &findings),
             findings,
             is_whole: seen.is_whole,
             notes,
-        })
+        }
     }
 
     /// The walk over one area, and what it says about entries.

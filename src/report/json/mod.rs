@@ -5,6 +5,7 @@
 
 mod check;
 mod doctor;
+mod hygiene;
 mod ledger;
 mod run;
 mod setup;
@@ -12,6 +13,7 @@ mod status;
 
 pub use check::check;
 pub use doctor::doctor;
+pub use hygiene::{audit, repair};
 pub use ledger::{blame, history, why};
 pub use run::run;
 pub use setup::setup;
