@@ -211,6 +211,39 @@ fn nothing_is_given_away_that_has_a_name_elsewhere_or_is_more_than_data() {
     audit(&host, 0);
 }
 
+/// The same with a racing planter: the second name comes and goes while the repair looks and acts.
+#[test]
+fn a_planter_who_is_quick_gets_nothing() {
+    if !needs_root("plants root's files") {
+        return;
+    }
+    let (host, runner) = scene();
+    let app = checkout(&runner, "acme/app");
+    let precious = host.base.join("precious");
+    write(&precious, "root's");
+    let (planted, spare) = (app.join("planted"), app.join("spare"));
+    let stop = std::sync::atomic::AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+                let _ = std::fs::hard_link(&precious, &planted);
+                let _ = std::fs::rename(&planted, &spare);
+                let _ = std::fs::remove_file(&spare);
+                let _ = std::fs::remove_file(&planted);
+            }
+        });
+        for round in 0..8 {
+            let plain = app.join(format!("plain-{round}"));
+            write(&plain, "to be given back");
+            let call = ["remediate", "actions-runner-1", "app", "--mode", "chown", "--apply"];
+            host.guard(&call).expect_code(&[0, 1]);
+            assert_eq!(owner(&plain), USER.0, "round {round}");
+        }
+        stop.store(true, std::sync::atomic::Ordering::Relaxed);
+    });
+    assert_eq!((owner(&precious), std::fs::read_to_string(&precious).unwrap()), (0, "root's".to_owned()));
+}
+
 #[test]
 fn locked_directories_are_opened_and_only_what_is_the_runners_own() {
     if !needs_root("takes permissions from other users") {
