@@ -185,7 +185,7 @@ mod tests {
         use AreaKind::{Repository, RunnersOwn};
         let one = runner(vec![area(Repository, Verdict::Repairable), area(Repository, Verdict::Clean)]);
         let other = runner(vec![area(Repository, Verdict::Replace), area(RunnersOwn, Verdict::Repairable)]);
-        assert_eq!(host(&[one.clone()]), (Verdict::Repairable, 1));
+        assert_eq!(host(std::slice::from_ref(&one)), (Verdict::Repairable, 1));
         assert_eq!(host(&[one, other]), (Verdict::Replace, 2));
         assert_eq!(host(&[]), (Verdict::Clean, 0));
     }

@@ -361,6 +361,7 @@ mod tests {
     }
 
     #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test removes its own link")]
     fn a_version_is_old_only_when_the_link_names_a_newer_one() {
         let temp = tempfile::tempdir().unwrap();
         let (root, path) = Dir::resolve(temp.path()).unwrap();

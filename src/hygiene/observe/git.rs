@@ -58,7 +58,7 @@ fn is_object_id(text: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs::{create_dir_all, remove_file, write};
+    use std::fs::{create_dir_all, write};
 
     #[test]
     fn what_is_missing_is_named() {
@@ -75,7 +75,7 @@ mod tests {
         assert!(said().contains("no index"));
         write(path.join("index"), "").unwrap();
         assert_eq!(said(), "", "it is whole");
-        remove_file(path.join("refs/heads/main")).unwrap();
+        write(path.join("refs/heads/main"), "").unwrap();
         write(path.join("packed-refs"), format!("# pack-refs\n{} refs/heads/main\n", "a".repeat(40)))
             .unwrap();
         assert_eq!(said(), "", "a packed branch");
