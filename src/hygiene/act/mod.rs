@@ -9,43 +9,26 @@
 
 mod entries;
 mod proof;
+mod take;
+mod turns;
 
 use crate::config::Config;
 use crate::cycle::Witness;
 use crate::hygiene::{observe, policy};
-use crate::lock::{ExclusiveLock, LockError};
-use crate::model::hygiene::{AreaKind, Blemish, Change, FindingKind, Mode, RepairReport, Repaired, Seen};
-use crate::model::{
-    Action, ActionResult, Cache, Decision, FileId, Liveness, Member, Outcome, Part, RemoveReason, Runner,
-    Uid, WorkDir,
-};
+use crate::lock::LockError;
+use crate::model::hygiene::{AreaKind, Mode, RepairReport, Repaired, Seen};
+use crate::model::{Cache, FileId, Liveness, Part, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
-use crate::observe::measure::{self, measure};
 use crate::policy::liveness;
-use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
-use crate::reclaim::remove_tree::{self, Extent, Progress, remove_tree};
-use crate::reclaim::trash::Trash;
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
-use entries::Hand;
 use proof::Sight;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-
-/// How long the host lock is held at a time.
-const SLICE: Duration = Duration::from_millis(250);
-
-/// What is left to others between two slices.
-const PAUSE: Duration = Duration::from_millis(10);
-
-/// Turns over one area: each puts right what the one before could not see.
-const TURNS: usize = 32;
-
-/// Entries that a report lists.
-const LISTED: usize = 100;
+use std::time::{Instant, SystemTime};
+use turns::{LISTED, note};
 
 /// The rule that a reset repository goes by in reports.
 pub const RESET: &str = "reset";
@@ -237,233 +220,6 @@ impl Repairs<'_> {
         let floor = self.config.siblings.idle_floor;
         observe::Look { now: (self.clock)(), floor, deadline: self.deadline, git }
     }
-
-    /// Puts right what concerns this repair, and looks again, until nothing is left or nothing more can be done.
-    fn turns(
-        &mut self,
-        root: FileId,
-        name: &OsStr,
-        mut seen: Seen,
-        concerns: &dyn Fn(&Blemish) -> bool,
-        report: &mut RepairReport,
-    ) -> Result<(), RepairError> {
-        for turn in 0..TURNS {
-            let todo: Vec<Blemish> = seen.blemishes.iter().filter(|b| concerns(b)).cloned().collect();
-            let done = report.done;
-            let earlier = (report.undone, report.changes.len());
-            let (locks, todo): (Vec<_>, Vec<_>) =
-                todo.into_iter().partition(|blemish| blemish.kind == FindingKind::StaleLock);
-            self.in_slices(root, name, todo, report)?;
-            if !locks.is_empty() && report.objections.is_empty() {
-                self.take_locks(root, name, &locks, report)?;
-            }
-            let is_at_end = report.done == done || !report.objections.is_empty();
-            if is_at_end || turn + 1 == TURNS || Instant::now() > self.deadline {
-                return Ok(());
-            }
-            let sight = self.look(root)?;
-            let (work_dir, work) = self.open(sight.runner())?;
-            let next = self.tree(&work, work_dir.owner, name, &sight);
-            if !next.blemishes.iter().any(concerns) {
-                return Ok(());
-            }
-            // What could not be done is tried again and told once.
-            report.undone = earlier.0;
-            let mut number = 0;
-            report.changes.retain(|change| {
-                number += 1;
-                number <= earlier.1 || change.result == Repaired::Done
-            });
-            seen = next;
-        }
-        Ok(())
-    }
-
-    fn in_slices(
-        &mut self,
-        root: FileId,
-        name: &OsStr,
-        todo: Vec<Blemish>,
-        report: &mut RepairReport,
-    ) -> Result<(), RepairError> {
-        let mut queue = todo.into_iter().peekable();
-        while queue.peek().is_some() {
-            if Instant::now() > self.deadline {
-                report.notes.push("time ran out: run it again for the rest".to_owned());
-                return Ok(());
-            }
-            let sight = self.look(root)?;
-            let (work_dir, work) = self.open(sight.runner())?;
-            let area = whole(&work, &work_dir, name).map_err(RepairError::Gone)?;
-            let Some(lock) = self.lock(&sight, &area, report)? else { return Ok(()) };
-            let hand = Hand::new(&lock, &work, &work_dir);
-            let begun = Instant::now();
-            while begun.elapsed() < SLICE && lock.held_for() < self.config.hook.lock_wait / 2 {
-                let Some(blemish) = queue.next() else { break };
-                let result = hand.put_right(&blemish);
-                note(&blemish, work_dir.owner, result, report);
-            }
-            drop(hand);
-            drop(lock);
-            std::thread::sleep(PAUSE);
-        }
-        Ok(())
-    }
-
-    /// The host lock with the proof that holds under it; none when something speaks against it, which is then told.
-    fn lock(
-        &mut self,
-        sight: &Sight,
-        area: &Cache,
-        report: &mut RepairReport,
-    ) -> Result<Option<ExclusiveLock>, RepairError> {
-        let mut objections = sight.objections.clone();
-        if objections.is_empty() {
-            let lock = self.exclusive()?;
-            objections = self.again(sight, area, None);
-            if objections.is_empty() {
-                return Ok(Some(lock));
-            }
-        }
-        report.objections = objections;
-        Ok(None)
-    }
-
-    fn exclusive(&mut self) -> Result<ExclusiveLock, RepairError> {
-        let wait = self.config.hook.lock_wait.min(self.deadline.saturating_duration_since(Instant::now()));
-        ExclusiveLock::acquire(self.run, wait).map_err(|error| {
-            self.witness.lock_failed(&error);
-            error.into()
-        })
-    }
-
-    /// Takes git's lock files away. They are claimed like a cache, one by one.
-    fn take_locks(
-        &mut self,
-        root: FileId,
-        name: &OsStr,
-        locks: &[Blemish],
-        report: &mut RepairReport,
-    ) -> Result<(), RepairError> {
-        for lock in locks {
-            let sight = self.look(root)?;
-            let (work_dir, work) = self.open(sight.runner())?;
-            let area = whole(&work, &work_dir, name).map_err(RepairError::Gone)?;
-            let below = lock.below.strip_prefix(name).unwrap_or(&lock.below);
-            let (Some(within), Some(file)) = (below.parent(), below.file_name()) else { continue };
-            let (within, name) = (within.to_owned(), file.to_owned());
-            let member = Member { within, name, id: lock.id, owner: lock.owner, allocated: 0 };
-            let part = Part::Files([member].into());
-            let cache = Cache { part, rule: GIT_LOCK.to_owned(), ..area };
-            let Some(result) = self.take(sight, &work, &work_dir, cache, report)? else { return Ok(()) };
-            note(lock, work_dir.owner, result, report);
-        }
-        Ok(())
-    }
-
-    fn reset(
-        &mut self,
-        sight: Sight,
-        work: &Dir,
-        work_dir: &WorkDir,
-        name: &OsStr,
-        manner: Manner,
-        report: &mut RepairReport,
-    ) -> Result<(), RepairError> {
-        let area = whole(work, work_dir, name).map_err(RepairError::Gone)?;
-        let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.deadline) };
-        let size = work.descend(name).and_then(|tree| measure(&tree, &options)).ok();
-        let cache = Cache { measure: size.map(|scan| scan.measure), ..area };
-        report.bytes = cache.bytes();
-        let what = "moved to trash and deleted; the next job clones afresh".to_owned();
-        let below = PathBuf::from(name);
-        let result = match manner {
-            Manner::Preview => Some(Repaired::Planned),
-            Manner::Apply if !report.objections.is_empty() => None,
-            Manner::Apply => {
-                // Sizing takes its time: the proof is made anew.
-                let sight = self.look(sight.runner().root_id)?;
-                self.take(sight, work, work_dir, cache, report)?
-            }
-        };
-        if let Some(result) = result {
-            count(&result, report);
-            report.changes.push(Change { below, what, result });
-        }
-        Ok(())
-    }
-
-    /// Claims and deletes; nothing when something speaks against it, which is then told.
-    fn take(
-        &mut self,
-        sight: Sight,
-        work: &Dir,
-        work_dir: &WorkDir,
-        cache: Cache,
-        report: &mut RepairReport,
-    ) -> Result<Option<Repaired>, RepairError> {
-        if !sight.objections.is_empty() {
-            report.objections = sight.objections;
-            return Ok(None);
-        }
-        let begun = Instant::now();
-        let action =
-            Action { runner: sight.runner().clone(), cache, decision: Decision::Remove(RemoveReason::Asked) };
-        let lock = self.exclusive()?;
-        let claimed = claim(&lock, work, work_dir.owner, &action.cache, &mut |moment| match moment {
-            Moment::Before => self.again(&sight, &action.cache, None),
-            Moment::After(tree) => self.again(&sight, &action.cache, Some(tree)),
-        });
-        drop(lock);
-        let (result, repaired) = match claimed {
-            Claim::Claimed(claimed) => {
-                // What comes in a slot of its own is whole or a single file: all of it was taken.
-                self.witness.claimed(&action);
-                self.delete(work, work_dir, &action, &claimed)
-            }
-            Claim::Refused(evidence) | Claim::Restored(evidence) => {
-                report.objections = evidence;
-                return Ok(None);
-            }
-            Claim::Changed(why) => (ActionResult::Changed(why.clone()), Repaired::Changed(why)),
-            Claim::Failed(error) => {
-                let why = format!("it could not be moved to trash: {error}");
-                (ActionResult::Failed(why.clone()), Repaired::Failed(why))
-            }
-        };
-        self.witness.outcome(&Outcome { action, result }, begun.elapsed());
-        Ok(Some(repaired))
-    }
-
-    fn delete(
-        &mut self,
-        work: &Dir,
-        work_dir: &WorkDir,
-        action: &Action,
-        claimed: &Claimed,
-    ) -> (ActionResult, Repaired) {
-        let progress = Arc::new(Progress::default());
-        let files = action.cache.measure.map(|measure| measure.files);
-        let removal = {
-            let _shown = self.witness.deleting(&action.cache.path, files, action.cache.bytes(), &progress);
-            let options =
-                remove_tree::Options { threads: 2, deadline: Some(self.deadline), progress: &progress };
-            remove_tree(&claimed.parent, &claimed.name, &action.cache.largest, &options)
-        };
-        if let Some(slot) = &claimed.slot
-            && let Ok(Some(trash)) = Trash::open(work, work_dir.owner)
-        {
-            trash.discard(slot);
-        }
-        match removal.extent {
-            Extent::Whole => (ActionResult::Removed, Repaired::Done),
-            // It is out of the way, which is what was asked for.
-            Extent::Part { first, .. } => {
-                let why = format!("a part of it lies in trash for the next sweep: {first}");
-                (ActionResult::Deferred(why), Repaired::Done)
-            }
-        }
-    }
 }
 
 /// The area as something that can be claimed.
@@ -509,27 +265,5 @@ fn preview(seen: &Seen, mode: Mode, owner: Uid, report: &mut RepairReport) {
             None => Repaired::Planned,
         };
         note(blemish, owner, result, report);
-    }
-}
-
-fn note(blemish: &Blemish, owner: Uid, result: Repaired, report: &mut RepairReport) {
-    count(&result, report);
-    let listed = report
-        .changes
-        .iter()
-        .filter(|change| (change.result == Repaired::Done) == (result == Repaired::Done));
-    if listed.count() < LISTED {
-        report.changes.push(Change {
-            below: blemish.below.clone(),
-            what: entries::what(blemish, owner),
-            result,
-        });
-    }
-}
-
-fn count(result: &Repaired, report: &mut RepairReport) {
-    match result {
-        Repaired::Planned | Repaired::Done => report.done += 1,
-        Repaired::Changed(_) | Repaired::Refused(_) | Repaired::Failed(_) => report.undone += 1,
     }
 }
