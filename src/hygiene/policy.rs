@@ -112,8 +112,9 @@ pub enum Service {
     Out,
 }
 
-/// What speaks against touching a runner's work directory now. That content is young does not: a person asks, or what is put right
-/// is owner and mode alone. A runner without our hook could begin a job meanwhile unseen, unless it is out of service.
+/// What speaks against touching a runner's work directory now. That content is young does not: a person asks, or what is
+/// put right is owner and mode alone. A runner without our hook could begin a job meanwhile unseen, unless it is out of
+/// service.
 pub fn objections(evidence: &[Evidence], service: Service, allow_unguarded: bool) -> Vec<Evidence> {
     let counts = |evidence: &&Evidence| match evidence.bearing {
         Bearing::InUse | Bearing::CannotTell => true,

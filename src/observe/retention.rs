@@ -1,10 +1,10 @@
 //! What of a runner's own things has outlived its use: logs, leftovers of jobs that did not end, versions of the runner that
 //! it no longer uses.
 //!
-//! These have no marker that declares them expendable, so what is matched is fixed and narrow: by place, by the names that the
-//! runner itself gives (actions/runner v2.336.0: Runner.Common/HostTraceListener.cs, PagingLogger.cs, Runner.Listener's
-//! update script), by type, by owner, by age. Whatever does not match is left alone. What is found is claimed by the same path as a cache, and only of
-//! runners that are proved idle.
+//! These have no marker that declares them expendable, so what is matched is fixed and narrow: by place, by the names that
+//! the runner itself gives (actions/runner v2.336.0: Runner.Common/HostTraceListener.cs, PagingLogger.cs, Runner.Listener's
+//! update script), by type, by owner, by age. Whatever does not match is left alone. What is found is claimed by the same
+//! path as a cache, and only of runners that are proved idle.
 //!
 //! Logs and old versions lie outside the work directory: they are claimed from the runner's root, whose own
 //! `.disk-guard/trash` takes them.

@@ -2,7 +2,7 @@
 
 use super::escape;
 use crate::model::{
-    Action, ActionResult, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure,
+    Action, ActionResult, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure, Part,
     RemoveReason, strongest,
 };
 use jiff::Timestamp;
@@ -172,7 +172,11 @@ pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
 pub(super) fn removal(action: &Action, now: SystemTime) -> String {
     let age = newest(&action.cache, now).map(|age| format!("; newest file {age}")).unwrap_or_default();
     let (runner, rule) = (escape::text(&action.runner.name), escape::text(&action.cache.rule));
-    format!("{runner}, {rule}: {}{age}", decision(&action.decision))
+    let files = match &action.cache.part {
+        Part::Whole => String::new(),
+        Part::Files(files) => format!("{} of it, ", count(files.len(), "file")),
+    };
+    format!("{runner}, {rule}: {files}{}{age}", decision(&action.decision))
 }
 
 #[cfg(test)]

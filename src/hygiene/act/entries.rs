@@ -82,8 +82,8 @@ impl<'a> Hand<'a> {
         Ok(Repaired::Done)
     }
 
-    /// A directory has one name, and whoever holds it there could not have taken it from where he may not write. A file may have another name: it is
-    /// looked at where nobody else reaches it.
+    /// A directory has one name, and whoever holds it there could not have taken it from where he may not write. A file may
+    /// have another name: it is looked at where nobody else reaches it.
     fn give_back(&self, blemish: &Blemish) -> io::Result<Repaired> {
         let parent = blemish.below.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = self.work.descend(parent.unwrap_or(Path::new(".")))?;

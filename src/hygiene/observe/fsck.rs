@@ -1,10 +1,10 @@
 //! Git's own judgement of a repository that a job could have made anything of.
 //!
-//! # Threat model
-//! The repository's configuration, links to other object stores, and every object are hostile. So git runs as the runner's
-//! user and never as root; without the configuration of the system and of that user; without protocols, prompts, pagers,
-//! hooks and file system monitors; in exactly the directory that was opened; with little memory, without a right to write, for a bounded time;
-//! and all that it starts ends with it. A repository that borrows objects from elsewhere is not judged at all.
+//! # Threat model The repository's configuration, links to other object stores, and every object are hostile. So git runs
+//! as the runner's user and never as root; without the configuration of the system and of that user; without protocols,
+//! prompts, pagers, hooks and file system monitors; in exactly the directory that was opened; with little memory, without a
+//! right to write, for a bounded time; and all that it starts ends with it. A repository that borrows objects from
+//! elsewhere is not judged at all.
 
 use crate::model::Uid;
 use crate::sys::child::{self, End, Limits};
