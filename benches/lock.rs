@@ -233,6 +233,8 @@ fn cache(work: &WorkDir, below: &str) -> Cache {
     Cache {
         path,
         below_work: below.into(),
+        base: None,
+        part: Default::default(),
         rule: "cargo-target".into(),
         id: status.id,
         owner: status.owner,

@@ -167,6 +167,8 @@ fn cache(work: &WorkDir, runner: usize, number: usize) -> Cache {
     Cache {
         path: work.path.join(&below),
         below_work: below,
+        base: None,
+        part: Default::default(),
         rule: "cargo-target".into(),
         id: FileId { dev: 1, ino: 10_000_000 + (runner * 10_000 + number) as u64 },
         owner: Uid(1000),

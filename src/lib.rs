@@ -24,6 +24,7 @@
 //! | [`run_dir`], [`lock`], [`lease`], [`tickets`] | what the guards of a host share |
 //! | [`capacity`] | what the host can run out of beside the space that caches take |
 //! | [`doctor`] | whether this host is set up so that the guard can work |
+//! | [`hygiene`] | what checkouts die by before their own code runs: found, judged, put right |
 //! | [`setup`] | wiring runners, and taking them out of service and back |
 //! | [`postmortem`] | why a runner or a job died: a wing with its own observing and judging |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
@@ -31,7 +32,7 @@
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
-//! Imports go downward only: `commands -> counters -> setup`, `commands -> {cycle, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
+//! Imports go downward only: `commands -> hygiene -> {cycle, counters, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
 //! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
 //! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
 //!
@@ -40,7 +41,8 @@
 //! 1. **A live job's tree is never touched**: from the moment a runner's started-hook returns until that job's Worker is gone.
 //! 2. **Unknown protects.** Idle needs positive proof.
 //! 3. **Only declared caches go**: in a discovered runner's work directory, matching a rule, carrying its marker; never
-//!    through a link, never across a mount.
+//!    through a link, never across a mount. Besides them, of a provably idle runner: its own aged logs, leftovers and old
+//!    versions, by fixed names and places (`[retention]`); and what a person names with `remediate --apply`.
 //! 4. **What is deleted is what was planned**: device, inode and owner are compared after the claim.
 //! 5. **Lock time does not grow with tree size**: under the lock a tree is only renamed.
 //! 6. **Only what is needed goes**, judged by re-measured free space, the cheapest to lose first.
@@ -72,6 +74,7 @@ pub mod config;
 pub mod counters;
 pub mod cycle;
 pub mod doctor;
+pub mod hygiene;
 pub mod lease;
 pub mod ledger;
 pub mod lock;

@@ -33,7 +33,8 @@ pub fn wanted(
         let action = &outcome.action;
         let is_protected = matches!(outcome.result, ActionResult::Restored(_))
             || matches!(action.decision, Decision::Keep(KeepReason::Protected(_)));
-        if is_protected && is_lacking(&action.runner) {
+        // A hook deals with what lies in its work directory alone.
+        if is_protected && action.cache.base.is_none() && is_lacking(&action.runner) {
             let caches = wanted.entry(action.runner.root_id).or_default();
             if caches.len() < MAX_CACHES {
                 caches.insert(action.cache.below_work.clone());

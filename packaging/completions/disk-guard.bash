@@ -16,6 +16,9 @@ _disk__guard() {
             ",$1")
                 cmd="disk__guard"
                 ;;
+            disk__guard,audit)
+                cmd="disk__guard__subcmd__audit"
+                ;;
             disk__guard,blame)
                 cmd="disk__guard__subcmd__blame"
                 ;;
@@ -69,6 +72,9 @@ _disk__guard() {
                 ;;
             disk__guard,why)
                 cmd="disk__guard__subcmd__why"
+                ;;
+            disk__guard__subcmd__help,audit)
+                cmd="disk__guard__subcmd__help__subcmd__audit"
                 ;;
             disk__guard__subcmd__help,blame)
                 cmd="disk__guard__subcmd__help__subcmd__blame"
@@ -157,6 +163,32 @@ _disk__guard() {
         disk__guard)
             opts="-h -V --config --log-level --color --help --version hook sweep plan status check doctor why install uninstall drain resume history blame metrics check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__audit)
+            opts="-h --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
@@ -355,6 +387,20 @@ _disk__guard() {
         disk__subcmd__guard__subcmd__help)
             opts="hook sweep plan status check doctor why install uninstall drain resume history blame metrics check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__help__subcmd__audit)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi

@@ -40,6 +40,8 @@ complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "plan" -d 'Wha
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "status" -d 'The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "check" -d 'Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "doctor" -d 'Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "audit" -d 'Contaminated work directories: foreign or locked entries, git\'s stale locks and broken metadata, what lies about. Exits 0 clean, 12 repairable, 13 to be replaced'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "remediate" -d 'Put one repository\'s work directory right, if its runner is provably idle; shows what it would do unless told to'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "why" -d 'What was done to a path, by which run, on which evidence; or proof that nothing was'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "install" -d 'Wire every discovered runner\'s .env to our hooks, keeping what else stands there'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "uninstall" -d 'Put every .env back as it was before `install`'
@@ -140,6 +142,30 @@ always\t'Always'
 never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -l json -d 'Print one JSON document'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand doctor" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand audit" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand audit" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand audit" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand audit" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand audit" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l mode -d 'How; without it the way that `audit` recommends is shown' -r -f -a "unlock\t'Give back the owner\'s permission bits, and take git\'s stale lock files away'
+chown\t'Give entries of other users back to the runner\'s user'
+reset\t'Move all of it to trash, so that the next job clones afresh'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l apply -d 'Do it'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l since -d 'List the guard\'s runs since then, instead of around the time at which the path vanished' -r
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'

@@ -1,5 +1,6 @@
 //! The command line: clap's types and their help, nothing else. A wrong command line exits 2 (clap's own number).
 
+use crate::model::hygiene::Mode;
 use crate::report::exit::Exit;
 use crate::report::human::ColorWhen;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -113,6 +114,17 @@ pub enum Command {
         #[arg(long)]
         json: bool,
     },
+
+    /// Contaminated work directories: foreign or locked entries, git's stale locks and broken metadata, what lies about.
+    /// Exits 0 clean, 12 repairable, 13 to be replaced
+    Audit {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Put one repository's work directory right, if its runner is provably idle; shows what it would do unless told to
+    Remediate(RemediateArgs),
 
     /// What was done to a path, by which run, on which evidence; or proof that nothing was
     Why {
@@ -228,6 +240,45 @@ pub struct CheckArgs {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+}
+
+/// What to put right, and how.
+#[derive(Debug, Args, PartialEq, Eq)]
+pub struct RemediateArgs {
+    /// The runner, by its name or its root directory
+    pub runner: String,
+    /// The repository, by its name or its directory's name in the work directory
+    pub repository: OsString,
+    /// How; without it the way that `audit` recommends is shown
+    #[arg(long, value_enum)]
+    pub mode: Option<RepairMode>,
+    /// Do it
+    #[arg(long, requires = "mode")]
+    pub apply: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// How a repository is put right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum RepairMode {
+    /// Give back the owner's permission bits, and take git's stale lock files away
+    Unlock,
+    /// Give entries of other users back to the runner's user
+    Chown,
+    /// Move all of it to trash, so that the next job clones afresh
+    Reset,
+}
+
+impl From<RepairMode> for Mode {
+    fn from(mode: RepairMode) -> Self {
+        match mode {
+            RepairMode::Unlock => Self::Unlock,
+            RepairMode::Chown => Self::Chown,
+            RepairMode::Reset => Self::Reset,
+        }
+    }
 }
 
 /// How to wire runners, or to undo it.
@@ -394,6 +445,9 @@ mod tests {
             "disk-guard blame --at 14:20",
             "disk-guard doctor --json",
             "disk-guard metrics",
+            "disk-guard audit --json",
+            "disk-guard remediate runner-1 acme/app",
+            "disk-guard remediate runner-1 app --mode chown --apply --json",
             "disk-guard install --dry-run",
             "disk-guard uninstall --dry-run",
             "disk-guard drain runner-1",
@@ -417,6 +471,9 @@ mod tests {
             "disk-guard sweep everything",
             "disk-guard status --color sometimes",
             "disk-guard drain",
+            "disk-guard remediate runner-1",
+            "disk-guard remediate runner-1 app --apply",
+            "disk-guard remediate runner-1 app --mode wipe",
         ] {
             let error = parse(line).expect_err(line);
             assert_eq!(error.exit_code(), i32::from(Exit::Usage.code()), "{line}");

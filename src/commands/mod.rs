@@ -1,6 +1,7 @@
 //! One file a verb: wiring only. Each reads the clock, opens what it needs, calls the parts in order and says what came of
 //! it. Decisions are made elsewhere.
 
+mod audit;
 mod check;
 mod check_config;
 mod demo;
@@ -12,6 +13,7 @@ mod ledger;
 mod look;
 mod metrics;
 mod postmortem;
+mod remediate;
 mod self_clean;
 mod status;
 mod sweep;
@@ -68,6 +70,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Check(question) => check::run(&context, question),
         Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),
+        Command::Audit { json } => audit::run(&context, *json),
+        Command::Remediate(args) => remediate::run(&context, args),
         Command::Drain { runner } => drain::drain(&context, runner),
         Command::Resume { runner } => drain::resume(&context, runner),
         Command::Install(args) => install::run(&context, Verb::Install, args),

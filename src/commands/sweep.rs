@@ -1,7 +1,9 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
 use super::self_clean::leave_tickets;
-use super::{Context, complain, drain, look, metrics, now, postmortem, print, show, witness::Narrator};
+use super::{
+    Context, complain, drain, look, metrics, now, postmortem, print, remediate, show, witness::Narrator,
+};
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
@@ -58,6 +60,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     // Before the leases of the dead go.
     postmortem::after_sweep(context, &run, &mut narrator);
     tidy(context, &run);
+    remediate::sweep(context, &run, &mut narrator);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.
     let _ = StateDir::at(&context.config.paths.state_dir).note_sweep(if report.goal_met {

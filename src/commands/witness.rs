@@ -10,8 +10,8 @@ use crate::lock::{LockError, LockMode};
 use crate::model::ledger::{Deed, Scope};
 use crate::model::metrics::{Counter, SweepEnd, TRASH, Tally as Counted, Timing};
 use crate::model::{
-    Action, ActionResult, Decision, Filesystem, FilesystemId, KeepReason, Level, Outcome, RunReport, Runner,
-    strongest,
+    Action, ActionResult, Decision, Filesystem, FilesystemId, KeepReason, Level, Outcome, Part, RunReport,
+    Runner, strongest,
 };
 use crate::reclaim::remove_tree::Progress;
 use crate::report::escape;
@@ -91,6 +91,7 @@ impl Narrator {
         let text = match &self.scope {
             Scope::Sweep => "a sweep begins".to_owned(),
             Scope::Hook(runner) => format!("the hook of {} makes room", escape::text(runner)),
+            Scope::Remediate => "a repair that a person asked for begins".to_owned(),
         };
         self.tell(Event::new(EventKind::RunBegun, text));
     }
@@ -105,6 +106,7 @@ impl Narrator {
         let (kind, what) = match &self.scope {
             Scope::Sweep => (EventKind::Sweep, "sweep".to_owned()),
             Scope::Hook(runner) => (EventKind::RunEnded, format!("hook of {}", escape::text(runner))),
+            Scope::Remediate => (EventKind::RunEnded, "remediate".to_owned()),
         };
         let event = Event::new(kind, format!("{what}: {removed} {caches} removed, {goal}"))
             .bytes(report.freed_bytes)
@@ -176,7 +178,7 @@ impl Drop for Narrator {
         }
         if let Some(Written::Not(why)) = self.ledger.as_mut().map(LedgerWriter::flush) {
             let level = match self.scope {
-                Scope::Sweep => tracing::Level::WARN,
+                Scope::Sweep | Scope::Remediate => tracing::Level::WARN,
                 Scope::Hook(_) => tracing::Level::DEBUG,
             };
             Event::new(EventKind::Error, why).level(level).emit();
@@ -194,6 +196,10 @@ impl Witness for Narrator {
     }
 
     fn claimed(&mut self, action: &Action) {
+        if matches!(action.cache.part, Part::Files(_)) {
+            // Each file is told when it is gone: an entry that named their directory would say too much.
+            return;
+        }
         let event = Event::new(EventKind::Claimed, format!("claimed {}", escape::path(&action.cache.path)))
             .runner(&action.runner)
             .path(&action.cache.path)
@@ -222,6 +228,13 @@ impl Witness for Narrator {
     }
 
     fn outcome(&mut self, outcome: &Outcome, took: Duration) {
+        if let (ActionResult::Removed, Part::Files(_)) = (&outcome.result, &outcome.action.cache.part) {
+            for (path, bytes) in outcome.action.cache.parts() {
+                let event = Event::of_part(&outcome.action, &path, bytes).grounds(&outcome.action, now());
+                self.tell(event.duration(took));
+            }
+            return;
+        }
         let Some(event) = Event::of_outcome(outcome) else { return };
         self.count_outcome(outcome);
         let event = match &outcome.result {

@@ -7,7 +7,7 @@
 mod raw;
 pub mod units;
 
-pub use crate::model::CacheRule;
+pub use crate::model::{CacheRule, Retention};
 pub use raw::{OnExhausted, SiblingClaim};
 
 use std::fmt::Write as _;
@@ -41,6 +41,12 @@ pub struct Config {
     pub paths: Paths,
     /// Whether a sweep takes runners out of service while their disk is above critical.
     pub drain_auto: bool,
+    /// Whether a sweep gives what is foreign or locked in idle runners' work directories back to them.
+    pub hygiene_repair: bool,
+    /// What of the runners' own things goes with age.
+    pub retention: Retention,
+    /// The age and size limits of all rules: `caches`, and those that `retention` stands for.
+    pub limits: Vec<CacheRule>,
     /// Where metrics are written, if anywhere.
     pub metrics_textfile: Option<PathBuf>,
     /// As the file has it.
@@ -308,7 +314,11 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         return Err(problems.list.trim_end().to_owned());
     }
 
-    let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, .. } = file.clone();
+    let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, hygiene, retention, .. } =
+        file.clone();
+    let caches: Vec<CacheRule> =
+        caches.into_iter().map(|cache| CacheRule::from(cache.into_inner())).collect();
+    let retention = Retention::from(retention);
     let textfile = metrics.textfile.into_inner();
     Ok(Config {
         watermarks: Watermarks {
@@ -324,7 +334,10 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             allow_unguarded: runners.allow_unguarded,
         },
         siblings: Siblings { claim: siblings.claim, idle_floor: siblings.idle_floor.0 },
-        caches: caches.into_iter().map(|cache| CacheRule::from(cache.into_inner())).collect(),
+        limits: caches.iter().cloned().chain(retention.in_force().map(limit)).collect(),
+        retention,
+        hygiene_repair: hygiene.repair,
+        caches,
         hook: Hook {
             lock_wait: hook.lock_wait.into_inner().0,
             time_limit: hook.time_limit.into_inner().0,
@@ -349,6 +362,15 @@ fn check_cache(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
         problems.add(
             cache,
             format_args!("cache.name: found `{}`, expected letters, digits, `-`, `_`, `.`", rule.name),
+        );
+    }
+    if Retention::NAMES.contains(&rule.name.as_str()) {
+        problems.add(
+            cache,
+            format_args!(
+                "cache.name: found `{}`, expected another: [retention] goes by that name",
+                rule.name
+            ),
         );
     }
     if rule.dirs.is_empty() {
@@ -377,6 +399,25 @@ fn check_cache(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
             cache,
             format_args!("cache.marker: found `{}`, expected a file's name without `/`", rule.marker),
         );
+    }
+}
+
+/// The age limit of one of the retention's rules. It matches no directory by name: what it is about is found in another way.
+fn limit((name, age): (&str, Duration)) -> CacheRule {
+    CacheRule {
+        name: name.to_owned(),
+        dirs: Vec::new(),
+        depth: 0,
+        marker: String::new(),
+        max_age: Some(age),
+        max_size: None,
+    }
+}
+
+impl From<raw::Retention> for Retention {
+    fn from(raw: raw::Retention) -> Self {
+        let age = |span: units::Span| Some(span.0).filter(|age| !age.is_zero());
+        Self { logs: age(raw.logs), temp: age(raw.temp), versions: age(raw.versions) }
     }
 }
 
@@ -438,6 +479,8 @@ mod tests {
             ("\n[[cache]]\ndirs = [\"a/b\"]", vec!["line 2", "cache.dirs", "`a/b`"]),
             ("[[cache]]\ndirs = [\"*\"]", vec!["line 1", "cache.dirs", "checkout"]),
             ("[[cache]]\n[[cache]]\n", vec!["line 2", "twice"]),
+            ("[[cache]]\nname = \"runner-logs\"", vec!["line 1", "runner-logs", "[retention]"]),
+            ("[retention]\nlogs = \"soon\"", vec!["line 2", "`soon`"]),
             ("[[cache]]\ndepth = 99", vec!["cache.depth", "99", "1 to 16"]),
             ("[[cache]]\nmarker = \"\"", vec!["cache.marker"]),
             ("nonsense", vec!["line 1"]),

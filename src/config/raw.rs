@@ -27,6 +27,8 @@ pub(super) struct File {
     pub(super) paths: Paths,
     pub(super) metrics: Metrics,
     pub(super) drain: Drain,
+    pub(super) hygiene: Hygiene,
+    pub(super) retention: Retention,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -183,4 +185,25 @@ impl Default for Metrics {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Drain {
     pub(super) auto: bool,
+}
+
+#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Hygiene {
+    pub(super) repair: bool,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Retention {
+    pub(super) logs: Span,
+    pub(super) temp: Span,
+    pub(super) versions: Span,
+}
+
+impl Default for Retention {
+    fn default() -> Self {
+        let days = |n: u64| minutes(n * 24 * 60);
+        Self { logs: days(14), temp: days(1), versions: days(14) }
+    }
 }

@@ -147,7 +147,15 @@ pub fn preview(
     let mounts = MountTable::read(proc);
     let discovery = discover(config, &mounts);
     let root_matches = discovery.matches.clone();
-    let look = Look { proc, leases, mounts: &mounts, rules: &config.caches, now, deadline };
+    let look = Look {
+        proc,
+        leases,
+        mounts: &mounts,
+        rules: &config.caches,
+        retention: Some(config.retention),
+        now,
+        deadline,
+    };
     let whose = whose(&discovery.runners);
     let facts = look.at(discovery, whose);
     let needs = facts
@@ -160,7 +168,7 @@ pub fn preview(
     let terms = plan::Terms {
         actor: &Actor::Sweep,
         rules: &rules,
-        cache_rules: &config.caches,
+        cache_rules: &config.limits,
         needs: &needs,
         dealt_with: &HashSet::new(),
     };
@@ -217,7 +225,7 @@ impl Preview {
 }
 
 fn is_on(action: &Action, filesystem: FilesystemId) -> bool {
-    action.runner.work_dir().is_some_and(|work| work.filesystem == filesystem)
+    action.cache.base(&action.runner).is_some_and(|base| base.filesystem == filesystem)
 }
 
 fn acting_as() -> Uid {

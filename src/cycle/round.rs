@@ -3,8 +3,8 @@
 use super::{Cycle, CycleError, MAX_GIVING_WAY, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
-    Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Runner, Uid, WorkDir,
+    Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts,
+    KeepReason, Need, Retention, Runner, Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -51,6 +51,7 @@ impl Cycle<'_> {
             leases: Leases::In(run),
             mounts,
             rules: &config.caches,
+            retention: self.retention(),
             now,
             deadline: self.deadline,
         };
@@ -68,7 +69,7 @@ impl Cycle<'_> {
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
         let rules = rules(config, now);
         let terms =
-            Terms { actor, rules: &rules, cache_rules: &config.caches, needs, dealt_with: &state.dealt_with };
+            Terms { actor, rules: &rules, cache_rules: &config.limits, needs, dealt_with: &state.dealt_with };
         let plan = plan::make(&facts, &evidence, &terms);
         state.kept =
             plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
@@ -116,6 +117,11 @@ impl Cycle<'_> {
         Ok(Next::Round)
     }
 
+    /// A hook's runner has a job: what is the runner's own is a sweep's business alone.
+    fn retention(&self) -> Option<Retention> {
+        matches!(self.actor, Role::Sweep).then_some(self.config.retention)
+    }
+
     fn lineage(&self) -> Vec<crate::model::Pid> {
         match &self.actor {
             Role::Hook { lineage, .. } | Role::SelfClean { lineage, .. } => lineage.clone(),
@@ -157,15 +163,17 @@ impl Cycle<'_> {
         state: &mut State,
     ) -> Option<Taken> {
         let begun = Instant::now();
-        let work_dir = action.runner.work_dir()?;
+        let work_dir = action.cache.base(&action.runner)?;
         let result = match open_work(work_dir) {
             Ok(work) => {
                 match claim(lock, &work, work_dir.owner, &action.cache, &mut |moment| {
                     doubt.about(action, moment)
                 }) {
                     Claim::Claimed(claimed) => {
-                        self.witness.claimed(action);
-                        return Some(Taken { action: action.clone(), work, claimed });
+                        let cache = Cache { part: claimed.part.clone(), ..action.cache.clone() };
+                        let action = Action { cache, ..action.clone() };
+                        self.witness.claimed(&action);
+                        return Some(Taken { action, work, claimed });
                     }
                     Claim::Restored(evidence) => ActionResult::Restored(evidence),
                     Claim::Changed(reason) => ActionResult::Changed(reason),
@@ -200,7 +208,7 @@ impl Cycle<'_> {
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
             remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
         };
-        let owner = action.runner.work_dir().map(|dir| dir.owner);
+        let owner = action.cache.base(&action.runner).map(|dir| dir.owner);
         if let (Some(slot), Some(owner)) = (&claimed.slot, owner)
             && let Ok(Some(trash)) = Trash::open(&work, owner)
         {
@@ -224,7 +232,7 @@ impl Cycle<'_> {
             // Under the lock no claim is under way that might still put its tree back.
             let _lock = self.shared()?;
             let works = self.works_in_reach(&discovery.runners);
-            works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
+            works.iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
         for (work, name) in found {
             let tried = Path::new(&name);
@@ -232,7 +240,7 @@ impl Cycle<'_> {
                 continue;
             }
             // Opened one after the other: there may be more of them than a process may have files open.
-            if let Some(trash) = trash_of(work) {
+            if let Some(trash) = trash_of(&work) {
                 self.delete_trash(
                     trash.dir(),
                     &name,
@@ -248,12 +256,12 @@ impl Cycle<'_> {
     /// Whether another guard has claimed something since the last look: its space is about to be free.
     fn newly_claimed(&self, facts: &HostFacts, state: &State) -> bool {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
-        self.works_in_reach(&runners).into_iter().any(|work| !untried(work, state).is_empty())
+        self.works_in_reach(&runners).iter().any(|work| !untried(work, state).is_empty())
     }
 
     /// The work directories whose trash is this run's business: all of them in a sweep, those on its own filesystem for a
-    /// hook; and of either only what this user can delete from.
-    fn works_in_reach<'r>(&self, runners: &'r [Runner]) -> Vec<&'r WorkDir> {
+    /// hook; and of either only what this user can delete from. In a sweep also the runners' roots, where retention claims.
+    fn works_in_reach(&self, runners: &[Runner]) -> Vec<WorkDir> {
         let filesystem = match &self.actor {
             Role::Sweep => None,
             Role::Hook { root, .. } | Role::SelfClean { root, .. } => {
@@ -263,8 +271,10 @@ impl Cycle<'_> {
         };
         let me = acting_as();
         let mut seen = HashSet::new();
-        let works = runners.iter().filter_map(Runner::work_dir);
+        let works = runners.iter().filter_map(Runner::work_dir).cloned();
+        let roots = runners.iter().filter(|_| matches!(self.actor, Role::Sweep)).map(Runner::root_dir);
         works
+            .chain(roots)
             .filter(|work| filesystem.is_none_or(|fs| fs == work.filesystem))
             .filter(|work| me == Uid::ROOT || work.owner == me)
             .filter(|work| seen.insert(work.id))
@@ -295,10 +305,10 @@ impl Cycle<'_> {
 }
 
 /// The entries of one work directory's trash that this run has not tried to delete yet.
-fn untried<'w>(work: &'w WorkDir, state: &State) -> Vec<(&'w WorkDir, OsString)> {
+fn untried(work: &WorkDir, state: &State) -> Vec<(WorkDir, OsString)> {
     let names = trash_of(work).and_then(|trash| trash.entries().ok()).unwrap_or_default();
     let fresh = names.into_iter().filter(|name| !state.has_tried(work.id, Path::new(name)));
-    fresh.map(|name| (work, name)).collect()
+    fresh.map(|name| (work.clone(), name)).collect()
 }
 
 fn trash_of(work: &WorkDir) -> Option<Trash> {

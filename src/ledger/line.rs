@@ -67,6 +67,7 @@ pub(super) fn write(record: &Record, account: &Account) -> Vec<u8> {
         None => (String::new(), String::new()),
         Some(Scope::Sweep) => ("sweep".to_owned(), String::new()),
         Some(Scope::Hook(runner)) => ("hook".to_owned(), runner.clone()),
+        Some(Scope::Remediate) => ("remediate".to_owned(), String::new()),
     };
     let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let line = Line {
@@ -122,7 +123,7 @@ pub(super) fn read(text: &[u8]) -> Option<(Record, Account)> {
 }
 
 fn deed(name: &str) -> Option<Deed> {
-    const ALL: [Deed; 11] = [
+    const ALL: [Deed; 12] = [
         Deed::Begun,
         Deed::Ended,
         Deed::Lease,
@@ -130,6 +131,7 @@ fn deed(name: &str) -> Option<Deed> {
         Deed::Claimed,
         Deed::Removed,
         Deed::Restored,
+        Deed::Repaired,
         Deed::Kept,
         Deed::Refused,
         Deed::LockTimeout,
@@ -142,6 +144,7 @@ pub(super) fn scope(name: &str, hook_runner: String) -> Option<Scope> {
     match name {
         "sweep" => Some(Scope::Sweep),
         "hook" => Some(Scope::Hook(hook_runner)),
+        "remediate" => Some(Scope::Remediate),
         _ => None,
     }
 }

@@ -1,6 +1,7 @@
 //! A cache: a directory that a rule declares expendable.
 
-use super::{FileId, Uid};
+use super::{FileId, Runner, Uid, WorkDir};
+use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -8,13 +9,18 @@ use std::time::{Duration, SystemTime};
 /// How a cache is renamed that could only be claimed within its own parent directory, for lack of an inode.
 pub const CLAIMED_BESIDE: &str = ".disk-guard-trash-";
 
-/// A directory that lies in a runner's work directory, matches a rule and carries the rule's marker.
+/// A directory that lies in a runner's work directory, matches a rule and carries the rule's marker; or what a retention
+/// rule of our own names in the runner's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cache {
     /// Absolute, for display.
     pub path: PathBuf,
-    /// Relative to the work directory: what it is opened and claimed by.
+    /// Where it is claimed from, when that is not the work directory: the runner's own root.
+    pub base: Option<Arc<WorkDir>>,
+    /// Relative to the work directory, or to `base`: what it is opened and claimed by.
     pub below_work: PathBuf,
+    /// Which part of the directory goes.
+    pub part: Part,
     /// The rule that declares it.
     pub rule: String,
     /// Its identity when it was found; compared again after the claim.
@@ -27,7 +33,48 @@ pub struct Cache {
     pub largest: Arc<[LargeFile]>,
 }
 
+/// Which part of a directory is meant.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Part {
+    /// The directory with all that is in it.
+    #[default]
+    Whole,
+    /// These files in it, and nothing else.
+    Files(Arc<[Member]>),
+}
+
+/// One file of a [`Part::Files`].
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Member {
+    /// The directory that holds it, relative to the cache's; empty for the cache itself.
+    pub within: PathBuf,
+    /// Its name there.
+    pub name: OsString,
+    /// Its identity when it was found; compared again after the claim.
+    pub id: FileId,
+    /// Who owns it.
+    pub owner: Uid,
+    /// Allocated bytes.
+    pub allocated: u64,
+}
+
 impl Cache {
+    /// What goes, path by path: itself, or those of its files that are meant.
+    pub fn parts(&self) -> Vec<(PathBuf, Option<u64>)> {
+        match &self.part {
+            Part::Whole => vec![(self.path.clone(), self.measure.map(|measure| measure.bytes))],
+            Part::Files(members) => members
+                .iter()
+                .map(|member| (self.path.join(&member.within).join(&member.name), Some(member.allocated)))
+                .collect(),
+        }
+    }
+
+    /// The directory that it is claimed from, whose trash takes it.
+    pub fn base<'a>(&'a self, runner: &'a Runner) -> Option<&'a WorkDir> {
+        self.base.as_deref().or_else(|| runner.work_dir())
+    }
+
     /// The directory under the work directory that the runner made for one repository (`_work/<this>/...`).
     pub fn repository_dir(&self) -> &Path {
         self.below_work.components().next().map(|c| Path::new(c.as_os_str())).unwrap_or(Path::new(""))
@@ -89,4 +136,33 @@ pub struct CacheRule {
     pub max_age: Option<Duration>,
     /// A sweep removes idle ones larger than this many bytes; `None` = no cap.
     pub max_size: Option<u64>,
+}
+
+/// What of a runner's own things may go when its time is over, as cache rules of their own. They have no marker, so what they
+/// match is fixed, by place, name and type; nothing of it is configurable but the age.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Retention {
+    /// Logs in `_diag`; `None` = kept for ever.
+    pub logs: Option<Duration>,
+    /// `_work/_temp` of a job that did not end.
+    pub temp: Option<Duration>,
+    /// `bin.X` and `externals.X` that the runner no longer uses.
+    pub versions: Option<Duration>,
+}
+
+impl Retention {
+    /// The rule for logs.
+    pub const LOGS: &str = "runner-logs";
+    /// The rule for leftovers of jobs.
+    pub const TEMP: &str = "job-temp";
+    /// The rule for old versions.
+    pub const VERSIONS: &str = "old-versions";
+    /// Names that no configured rule may have.
+    pub const NAMES: [&str; 3] = [Self::LOGS, Self::TEMP, Self::VERSIONS];
+
+    /// Each rule that is in force, by its name and age.
+    pub fn in_force(&self) -> impl Iterator<Item = (&'static str, Duration)> {
+        let all = [(Self::LOGS, self.logs), (Self::TEMP, self.temp), (Self::VERSIONS, self.versions)];
+        all.into_iter().filter_map(|(name, age)| Some((name, age?)))
+    }
 }

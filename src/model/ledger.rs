@@ -21,6 +21,8 @@ pub enum Deed {
     Removed,
     /// A claimed cache was put back.
     Restored,
+    /// Owner or mode of entries was put right.
+    Repaired,
     /// A cache was left alone.
     Kept,
     /// A job was refused.
@@ -42,6 +44,7 @@ impl Deed {
             "claimed" => Self::Claimed,
             "removed" => Self::Removed,
             "restored" => Self::Restored,
+            "repaired" => Self::Repaired,
             "kept" => Self::Kept,
             "refused" => Self::Refused,
             "lock-timeout" => Self::LockTimeout,
@@ -65,6 +68,7 @@ impl Deed {
             Self::Claimed => "claimed",
             Self::Removed => "removed",
             Self::Restored => "restored",
+            Self::Repaired => "repaired",
             Self::Kept => "kept",
             Self::Refused => "refused",
             Self::LockTimeout => "lock-timeout",
@@ -80,6 +84,8 @@ pub enum Scope {
     Sweep,
     /// The hook of the runner of this name.
     Hook(String),
+    /// A repair that a person asked for.
+    Remediate,
 }
 
 /// What an entry says. Every field is its writer's claim, and may hold names from disk: escape before printing.
@@ -425,6 +431,8 @@ pub enum Verdict {
     Claimed,
     /// The guard claimed it and put it back.
     Restored,
+    /// The guard put right owner or mode of it, or of something in it, and removed nothing.
+    Repaired,
     /// The guard looked at it and left it alone.
     Kept,
     /// No entry speaks of it, in a ledger that reaches back to a known time.
@@ -441,6 +449,7 @@ impl Verdict {
             Self::RemovedInside => "removed-inside",
             Self::Claimed => "claimed",
             Self::Restored => "restored",
+            Self::Repaired => "repaired",
             Self::Kept => "kept",
             Self::NotTouched => "not-touched",
             Self::NoEvidence => "no-evidence",

@@ -6,6 +6,7 @@ mod check;
 mod evidence;
 mod facts;
 mod filesystem;
+pub mod hygiene;
 mod ids;
 pub mod ledger;
 pub mod metrics;
@@ -15,7 +16,7 @@ mod runner;
 mod setup;
 mod status;
 
-pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure};
+pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure, Member, Part, Retention};
 pub use capacity::{
     Capacity, CapacityFacts, ContainerStore, DeletedFile, Holding, Limit, RunnerGroup, Share, Stall,
 };

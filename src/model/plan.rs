@@ -48,6 +48,8 @@ pub enum RemoveReason {
     Age,
     /// It is larger than the rule's `max_size`.
     Size,
+    /// A person asked for it.
+    Asked,
 }
 
 impl RemoveReason {
@@ -57,6 +59,7 @@ impl RemoveReason {
             Self::Pressure => "pressure",
             Self::Age => "age",
             Self::Size => "size",
+            Self::Asked => "asked",
         }
     }
 }

@@ -28,6 +28,13 @@ impl Runner {
         }
     }
 
+    /// The root, as a directory that things can be claimed from. Its filesystem is taken to be the work directory's: what needs
+    /// to know looks itself.
+    pub fn root_dir(&self) -> WorkDir {
+        let filesystem = self.work_dir().map_or(FilesystemId { major: 0, minor: 0 }, |work| work.filesystem);
+        WorkDir { path: self.root.clone(), id: self.root_id, owner: self.owner, filesystem }
+    }
+
     /// The work directory's path, for display.
     pub fn work_path(&self) -> &Path {
         match &self.work {

@@ -156,6 +156,8 @@ fn recognise(dir: &Dir, work: &WorkDir, entry: &DirEntry, matcher: &Matcher<'_>)
     Some(Cache {
         path: work.path.join(below_work),
         below_work: below_work.to_owned(),
+        base: None,
+        part: Default::default(),
         rule: rule.name.clone(),
         id: status.id,
         owner: status.owner,

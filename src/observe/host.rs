@@ -8,11 +8,11 @@ use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure};
 use super::processes::{self, HookVariable};
 use super::runners::Discovery;
-use super::{caches, guarded, locks};
+use super::{caches, guarded, locks, retention};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, Filesystem, FilesystemId, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
-    ProcessFacts, Runner, RunnerFacts, Visibility, WorkDir,
+    ProcessFacts, Retention, Runner, RunnerFacts, Visibility, WorkDir,
 };
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
@@ -38,6 +38,8 @@ pub struct Look<'a> {
     pub mounts: &'a MountTable,
     /// What is a cache.
     pub rules: &'a [CacheRule],
+    /// What of the runners' own things may go with age, if that is asked for.
+    pub retention: Option<Retention>,
     /// The wall clock now.
     pub now: SystemTime,
     /// When to stop sizing.
@@ -103,7 +105,7 @@ impl Look<'_> {
         now.processes.visibility = join(&facts.processes.visibility, visibility);
         now.leases = self.read_leases(&mut now.processes.visibility);
         let in_place =
-            || facts.runners[runner].runner.work_dir().and_then(|work| caches::open_work(work).ok());
+            || cache.base(&facts.runners[runner].runner).and_then(|base| caches::open_work(base).ok());
         now.runners[runner].locks = match tree {
             Some(tree) => locks::in_tree(tree, cache),
             None => in_place().map(|work| locks::on_cache(&work, cache)).unwrap_or_default(),
@@ -141,7 +143,13 @@ impl Look<'_> {
                 cache
             }
         });
-        Contents { caches: measured.collect(), leftovers: found.leftovers, work: Some(dir) }
+        let mut caches: Vec<Cache> = measured.collect();
+        if let Some(rules) = self.retention {
+            let look = retention::Look { rules, now: self.now, mounts: self.mounts, deadline: self.deadline };
+            let found = look.at(runner, work, &dir, self.proc, notes);
+            caches.extend(found);
+        }
+        Contents { caches, leftovers: found.leftovers, work: Some(dir) }
     }
 
     fn size(&self, work: &Dir, cache: Cache) -> Cache {
@@ -161,7 +169,10 @@ impl Look<'_> {
     ) -> RunnerFacts {
         let listener = processes.listeners.iter().find(|listener| listener.runner == index);
         let locks = match &contents.work {
-            Some(work) => contents.caches.iter().flat_map(|cache| locks::on_cache(work, cache)).collect(),
+            Some(work) => {
+                let below_work = contents.caches.iter().filter(|cache| cache.base.is_none());
+                below_work.flat_map(|cache| locks::on_cache(work, cache)).collect()
+            }
             None => Vec::new(),
         };
         RunnerFacts {

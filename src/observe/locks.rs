@@ -126,6 +126,8 @@ mod tests {
         Cache {
             path: work.join(below),
             below_work: below.into(),
+            base: None,
+            part: Default::default(),
             rule: "cargo-target".into(),
             id: FileId { dev: 0, ino: 0 },
             owner: Uid(0),

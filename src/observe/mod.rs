@@ -11,4 +11,5 @@ pub mod listener_log;
 pub mod locks;
 pub mod measure;
 pub mod processes;
+pub mod retention;
 pub mod runners;

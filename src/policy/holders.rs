@@ -53,6 +53,8 @@ mod tests {
         };
         let measure = Measure { bytes, files: 1, directories: 1, newest: None, coverage: Coverage::Whole };
         let cache = Cache {
+            base: None,
+            part: Default::default(),
             path: "/w/a/a/target".into(),
             below_work: "a/a/target".into(),
             rule: "x".into(),

@@ -247,6 +247,8 @@ fn verdict(entries: &[(Relation, Judged)], present: &Presence, extent: &Extent) 
         Verdict::RemovedInside
     } else if has(Deed::Restored, false) || has(Deed::Restored, true) {
         Verdict::Restored
+    } else if has(Deed::Repaired, false) || has(Deed::Repaired, true) {
+        Verdict::Repaired
     } else if has(Deed::Kept, false) || has(Deed::Kept, true) {
         Verdict::Kept
     } else if reaches_its_end(present, extent) {
@@ -269,7 +271,8 @@ fn reaches_its_end(present: &Presence, extent: &Extent) -> bool {
 pub fn blame(ledger: &Ledger, at: SystemTime, window: Window) -> Blame {
     let is_deed = |judged: &&Judged| {
         let deed = judged.record().deed;
-        judged.trust.is_authentic() && (deed.touches() || matches!(deed, Deed::Refused | Deed::Failed))
+        judged.trust.is_authentic()
+            && (deed.touches() || matches!(deed, Deed::Repaired | Deed::Refused | Deed::Failed))
     };
     let inside = |judged: &&Judged| window.holds(judged.record().time);
     // A run that began before the window and ended after it was at work in it.
@@ -302,7 +305,12 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
         })
     };
     let is_shown = |judged: &&&Judged| match judged.record().deed {
-        Deed::Removed | Deed::Restored | Deed::Refused | Deed::Failed | Deed::LockTimeout => true,
+        Deed::Removed
+        | Deed::Restored
+        | Deed::Repaired
+        | Deed::Refused
+        | Deed::Failed
+        | Deed::LockTimeout => true,
         Deed::Claimed => !is_finished(judged),
         Deed::Begun | Deed::Ended | Deed::Lease | Deed::Pressure | Deed::Kept => false,
     };

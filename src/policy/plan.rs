@@ -138,7 +138,7 @@ impl<'a> Candidate<'a> {
     }
 
     fn is_on(&self, filesystem: FilesystemId) -> bool {
-        self.runner.runner.work_dir().is_some_and(|work| work.filesystem == filesystem)
+        self.cache.base(&self.runner.runner).is_some_and(|base| base.filesystem == filesystem)
     }
 
     fn yields(&self) -> Need {

@@ -101,7 +101,7 @@ pub fn recent_content(cache: &Cache, rules: &Rules) -> Option<Evidence> {
 }
 
 fn foreign_owner(cache: &Cache, runner: &Runner, acting_as: Uid) -> Option<String> {
-    let work_owner = runner.work_dir().map(|work| work.owner);
+    let work_owner = cache.base(runner).map(|base| base.owner);
     let may = if acting_as == Uid::ROOT {
         Some(cache.owner) == work_owner || cache.owner == Uid::ROOT
     } else {

@@ -9,10 +9,12 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
+mod files;
+
 use super::beside::Beside;
 use super::trash::{Slot, TREE, Trash, is_full, unique};
 use crate::lock::ExclusiveLock;
-use crate::model::{Cache, Evidence, Uid};
+use crate::model::{Cache, Evidence, Part, Uid};
 use crate::sys::dir::{Dir, Status};
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
@@ -47,6 +49,8 @@ pub struct Claimed {
     pub name: OsString,
     /// The slot to discard when the tree is gone.
     pub slot: Option<Slot>,
+    /// What it is of the cache: of some of its files, those that were what was planned.
+    pub part: Part,
 }
 
 /// A second look at the evidence, by the caller.
@@ -73,13 +77,21 @@ pub fn claim(
         Ok(place) => place,
         Err(reason) => return Claim::Changed(reason),
     };
+    if let Part::Files(members) = &cache.part {
+        return place.take_files(work, work_owner, members, doubt);
+    }
     // The slot comes before the look at the evidence: a hook that removes it has overtaken that look.
     match Trash::open_or_make(work, work_owner).and_then(|trash| Ok((trash.make_slot()?, trash))) {
         Ok((slot, trash)) => {
             let result = place.take(&slot.dir, OsStr::new(TREE), cache, doubt);
             match result {
                 Ok(()) => match slot.dir.try_clone() {
-                    Ok(parent) => Claim::Claimed(Claimed { parent, name: TREE.into(), slot: Some(slot) }),
+                    Ok(parent) => Claim::Claimed(Claimed {
+                        parent,
+                        name: TREE.into(),
+                        slot: Some(slot),
+                        part: Part::Whole,
+                    }),
                     // Out of descriptors: it is in trash, and the next run deletes it.
                     Err(error) => Claim::Failed(error),
                 },
@@ -89,8 +101,9 @@ pub fn claim(
                 }
             }
         }
-        // No inode and no spare: a rename within the parent directory needs neither.
-        Err(error) if is_full(&error) => place.take_beside(lock, work, cache, doubt),
+        // No inode and no spare: a rename within the parent directory needs neither. Leftovers of it are looked for in work
+        // directories alone.
+        Err(error) if is_full(&error) && cache.base.is_none() => place.take_beside(lock, work, cache, doubt),
         Err(error) => Claim::Failed(error),
     }
 }
@@ -105,7 +118,8 @@ impl Place {
     /// Opens the cache's parent and makes sure that the cache in it is the one that was planned.
     fn find(work: &Dir, cache: &Cache) -> Result<Self, String> {
         let name = cache.below_work.file_name().ok_or("it has no name")?.to_owned();
-        let above = cache.below_work.parent().unwrap_or(Path::new("."));
+        let above = cache.below_work.parent().filter(|above| !above.as_os_str().is_empty());
+        let above = above.unwrap_or(Path::new("."));
         let parent =
             work.descend(above).map_err(|error| format!("{} cannot be opened: {error}", above.display()))?;
         // By opening it: a mount point has the same status as what is mounted, but cannot be opened from here.
@@ -159,7 +173,9 @@ impl Place {
             Err(error) => return Claim::Failed(error),
         };
         match (self.take(&beside.parent, &beside.name, cache, doubt), beside.parent.try_clone()) {
-            (Ok(()), Ok(parent)) => Claim::Claimed(Claimed { parent, name: beside.name.clone(), slot: None }),
+            (Ok(()), Ok(parent)) => {
+                Claim::Claimed(Claimed { parent, name: beside.name.clone(), slot: None, part: Part::Whole })
+            }
             (Ok(()), Err(error)) => Claim::Failed(error),
             (Err(outcome), _) => {
                 beside.discard();

@@ -5,6 +5,7 @@
 //! escaped, with its bytes in base64 beside it); the message is one escaped line.
 
 use super::{escape, json, words};
+use crate::model::hygiene::{Mode, RepairReport, Repaired};
 use crate::model::ledger::{Deed, Record, Scope};
 use crate::model::{Action, ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
 use std::path::{Path, PathBuf};
@@ -37,6 +38,8 @@ pub enum EventKind {
     Sweep,
     /// A runner was taken out of service, or brought back.
     Drain,
+    /// Owner and mode of entries were put right.
+    Repaired,
     /// A sweep, or a hook that makes room, begins.
     RunBegun,
     /// A hook that made room has ended.
@@ -51,7 +54,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 15] = [
+    pub const ALL: [EventKind; 16] = [
         Self::Pressure,
         Self::Claimed,
         Self::Removed,
@@ -62,6 +65,7 @@ impl EventKind {
         Self::Lease,
         Self::Sweep,
         Self::Drain,
+        Self::Repaired,
         Self::RunBegun,
         Self::RunEnded,
         Self::Reaped,
@@ -82,6 +86,7 @@ impl EventKind {
             Self::Lease => "lease",
             Self::Sweep => "sweep",
             Self::Drain => "drain",
+            Self::Repaired => "repaired",
             Self::RunBegun => "run-begun",
             Self::RunEnded => "run-ended",
             Self::Reaped => "reaped",
@@ -103,6 +108,7 @@ impl EventKind {
             Self::Lease => "684c206b133548049a3eefdc78e89c4a",
             Self::Sweep => "95024a3dbac44c6dacfc16d2bbb60fce",
             Self::Drain => "3c0b6a6de9b3485a94cf0d8b9c0a7e52",
+            Self::Repaired => "cde4331ff6be4d8c9d75a2635d5ee868",
             Self::RunBegun => "27b1badccfc44605810430c16c91bfb6",
             Self::RunEnded => "08a76993f7e7436a856948c82266fca6",
             Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
@@ -124,6 +130,7 @@ impl EventKind {
             | Self::Lease
             | Self::Sweep
             | Self::Drain
+            | Self::Repaired
             | Self::RunBegun
             | Self::RunEnded
             | Self::Reaped => Level::INFO,
@@ -217,6 +224,47 @@ impl Event {
             Some(measure) => event.bytes(measure.bytes),
             None => event,
         })
+    }
+
+    /// That one of a cache's files is gone, where only some of them were meant.
+    pub fn of_part(action: &Action, path: &Path, bytes: Option<u64>) -> Self {
+        let why = words::decision(&action.decision);
+        let event = Self::new(EventKind::Removed, format!("removed {}: {why}", escape::path(path)))
+            .runner(&action.runner)
+            .path(path)
+            .rule(&action.cache.rule)
+            .reason(action.decision.reason());
+        match bytes {
+            Some(bytes) => event.bytes(bytes),
+            None => event,
+        }
+    }
+
+    /// What a repair of owners and modes came to. `None` when nothing was changed; a reset tells its claim and its deletion.
+    pub fn of_repair(report: &RepairReport) -> Option<Self> {
+        let done = report.changes.iter().filter(|change| change.result == Repaired::Done).collect::<Vec<_>>();
+        if report.dry_run || report.mode == Mode::Reset || done.is_empty() {
+            return None;
+        }
+        let place = escape::path(&report.path);
+        let entries = words::count_u64(report.done, "entry");
+        let left = match report.undone {
+            0 => String::new(),
+            n => format!(", {} left as they were", words::count_u64(n, "entry")),
+        };
+        let shown: Vec<String> = done
+            .iter()
+            .take(5)
+            .map(|change| format!("{}: {}", escape::path(&change.below), change.what))
+            .collect();
+        let event = Self::new(EventKind::Repaired, format!("put right {entries} in {place}{left}"));
+        Some(
+            event
+                .runner(&report.runner)
+                .path(&report.path)
+                .reason(report.mode.as_str())
+                .summary(shown.join("; ")),
+        )
     }
 
     /// Which kind it is.
@@ -338,6 +386,7 @@ impl Event {
             None => (None, None),
             Some(Scope::Sweep) => (Some("sweep"), None),
             Some(Scope::Hook(runner)) => (Some("hook"), Some(runner.as_str())),
+            Some(Scope::Remediate) => (Some("remediate"), None),
         };
         // A level is part of a call site and so has to be constant: one call site a level.
         macro_rules! send {

@@ -1,6 +1,7 @@
 //! Exit codes. Scripts rely on them: a number never changes its meaning, and only `main` exits.
 
 use crate::model::Liveness;
+use crate::model::hygiene::Verdict;
 use std::process::ExitCode;
 
 /// How a command ended.
@@ -20,6 +21,10 @@ pub enum Exit {
     Busy = 10,
     /// `check`: it cannot be told.
     Unknown = 11,
+    /// `audit`: something is to be put right in place.
+    Repairable = 12,
+    /// `audit`: something has to be cloned afresh.
+    Replace = 13,
     /// `sweep`: the disk is still above its goal.
     GoalNotReached = 20,
     /// The host lock was not obtained in time (`EX_TEMPFAIL`: try again).
@@ -28,13 +33,15 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, by number.
-    pub const ALL: [Exit; 8] = [
+    pub const ALL: [Exit; 10] = [
         Self::Done,
         Self::Error,
         Self::Usage,
         Self::ConfigInvalid,
         Self::Busy,
         Self::Unknown,
+        Self::Repairable,
+        Self::Replace,
         Self::GoalNotReached,
         Self::LockTimeout,
     ];
@@ -46,8 +53,10 @@ Exit codes:
    1  operational error; hook: the job was refused
    2  usage
    3  configuration invalid
-  10  check: busy
-  11  check: unknown
+  10  check, remediate: busy
+  11  check, remediate: unknown
+  12  audit: something is to be put right in place
+  13  audit: something has to be cloned afresh
   20  sweep: goal not reached
   75  host lock not obtained in time";
 
@@ -63,8 +72,10 @@ Exit codes:
             Self::Error => "operational error; hook: the job was refused",
             Self::Usage => "usage",
             Self::ConfigInvalid => "configuration invalid",
-            Self::Busy => "check: busy",
-            Self::Unknown => "check: unknown",
+            Self::Busy => "check, remediate: busy",
+            Self::Unknown => "check, remediate: unknown",
+            Self::Repairable => "audit: something is to be put right in place",
+            Self::Replace => "audit: something has to be cloned afresh",
             Self::GoalNotReached => "sweep: goal not reached",
             Self::LockTimeout => "host lock not obtained in time",
         }
@@ -76,6 +87,17 @@ Exit codes:
             Liveness::Idle => Self::Done,
             Liveness::Busy => Self::Busy,
             Liveness::Unknown => Self::Unknown,
+        }
+    }
+}
+
+impl Exit {
+    /// What an `audit` answers.
+    pub fn of_audit(verdict: Verdict) -> Self {
+        match verdict {
+            Verdict::Clean => Self::Done,
+            Verdict::Repairable => Self::Repairable,
+            Verdict::Replace => Self::Replace,
         }
     }
 }
@@ -93,7 +115,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_contract() {
         let numbers: Vec<u8> = Exit::ALL.iter().map(|e| e.code()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 10, 11, 20, 75]);
+        assert_eq!(numbers, [0, 1, 2, 3, 10, 11, 12, 13, 20, 75]);
     }
 
     #[test]

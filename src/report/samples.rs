@@ -52,6 +52,8 @@ pub(super) fn cache(runner: &Runner, below: &str, bytes: u64, newest: SystemTime
     Cache {
         path: runner.work_path().join(below),
         below_work: below.into(),
+        base: None,
+        part: Default::default(),
         rule: "cargo-target".into(),
         id: FileId { dev: 1, ino: 9 },
         owner: Uid(1001),
@@ -395,5 +397,99 @@ pub(crate) fn postmortem() -> crate::postmortem::nouns::Report {
         runners: 1,
         cases: vec![Case { death, verdict, examined, kept: true }],
         notes: vec!["runner-2: its logs cannot be read".into()],
+    }
+}
+
+/// Two runners, two contaminated repositories, names from hell.
+pub(super) fn audit() -> hygiene::AuditReport {
+    use hygiene::*;
+    let finding = |kind, severity, count, examples: &[&str], detail: &str| Finding {
+        kind,
+        severity,
+        count,
+        examples: examples.iter().map(PathBuf::from).collect(),
+        detail: detail.into(),
+    };
+    let area = |name: &str, kind, verdict, mode, findings| AreaAudit {
+        name: name.into(),
+        path: runner("runner-1").work_path().join(name),
+        kind,
+        verdict,
+        mode,
+        findings,
+        is_whole: true,
+        notes: Vec::new(),
+    };
+    let foreign = finding(
+        FindingKind::ForeignOwner,
+        Severity::Repairable,
+        1204,
+        &["app/app/dist", "app/app/\u{1b}[2J"],
+        "",
+    );
+    let locked = finding(FindingKind::LockedDirectory, Severity::Repairable, 2, &["app/app/gen"], "");
+    let broken =
+        finding(FindingKind::BrokenGit, Severity::Replace, 1, &[], "lib/lib/.git: missing blob 0f8fad5b");
+    let gone = finding(
+        FindingKind::Abandoned,
+        Severity::Note,
+        1,
+        &[],
+        "old: no repository of this runner's has this directory",
+    );
+    let busy = RunnerAudit {
+        runner: runner("runner-2"),
+        state: Liveness::Busy,
+        skipped: Some("a job changes its tree while it is looked at: not examined".into()),
+        areas: Vec::new(),
+        leftovers: Vec::new(),
+    };
+    let idle = RunnerAudit {
+        runner: runner("runner-1"),
+        state: Liveness::Idle,
+        skipped: None,
+        areas: vec![
+            area("_actions", AreaKind::RunnersOwn, Verdict::Clean, None, Vec::new()),
+            area("app", AreaKind::Repository, Verdict::Repairable, Some(Mode::Chown), vec![foreign, locked]),
+            area("lib", AreaKind::Repository, Verdict::Replace, Some(Mode::Reset), vec![broken]),
+            area("old", AreaKind::Repository, Verdict::Clean, None, vec![gone]),
+        ],
+        leftovers: vec![Leftover {
+            kind: LeftoverKind::OldVersion,
+            path: "/home/ci/runner-1/bin.2.335.0".into(),
+            newest: ago(40 * 86_400),
+        }],
+    };
+    AuditReport {
+        runners: vec![idle, busy],
+        verdict: Verdict::Replace,
+        contaminated: 2,
+        notes: vec!["git is in none of the directories of paths.programs: objects are not checked".into()],
+    }
+}
+
+/// Of three entries two can be given back.
+pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
+    use hygiene::*;
+    let result = if dry_run { Repaired::Planned } else { Repaired::Done };
+    let change = |below: &str, result| Change { below: below.into(), what: "owner 0 -> 1001".into(), result };
+    RepairReport {
+        dry_run,
+        runner: runner("runner-1"),
+        path: runner("runner-1").work_path().join("app"),
+        mode: Mode::Chown,
+        objections: Vec::new(),
+        changes: vec![
+            change(
+                "app/app/passwd",
+                Repaired::Refused("it has another name, which may lie elsewhere: only a reset helps".into()),
+            ),
+            change("app/app/dist", result.clone()),
+            change("app/app/dist/\u{1b}[2Jx\n::error::", result),
+        ],
+        done: 2,
+        undone: 1,
+        bytes: 0,
+        notes: Vec::new(),
     }
 }

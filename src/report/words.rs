@@ -2,7 +2,7 @@
 
 use super::escape;
 use crate::model::{
-    Action, ActionResult, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure,
+    Action, ActionResult, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure, Part,
     RemoveReason, strongest,
 };
 use jiff::Timestamp;
@@ -138,6 +138,7 @@ pub(super) fn decision(decision: &Decision) -> String {
         Decision::Remove(RemoveReason::Pressure) => "its disk is under pressure".to_owned(),
         Decision::Remove(RemoveReason::Age) => "older than its rule's max_age".to_owned(),
         Decision::Remove(RemoveReason::Size) => "larger than its rule's max_size".to_owned(),
+        Decision::Remove(RemoveReason::Asked) => "a person asked for it".to_owned(),
         Decision::Keep(KeepReason::NotNeeded) => "nothing asks for its space".to_owned(),
         Decision::Keep(KeepReason::Protected(list)) => {
             strongest_of(list).unwrap_or_else(|| "protected".to_owned())
@@ -171,7 +172,11 @@ pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
 pub(super) fn removal(action: &Action, now: SystemTime) -> String {
     let age = newest(&action.cache, now).map(|age| format!("; newest file {age}")).unwrap_or_default();
     let (runner, rule) = (escape::text(&action.runner.name), escape::text(&action.cache.rule));
-    format!("{runner}, {rule}: {}{age}", decision(&action.decision))
+    let files = match &action.cache.part {
+        Part::Whole => String::new(),
+        Part::Files(files) => format!("{} of it, ", count(files.len(), "file")),
+    };
+    format!("{runner}, {rule}: {files}{}{age}", decision(&action.decision))
 }
 
 #[cfg(test)]

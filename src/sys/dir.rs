@@ -5,12 +5,12 @@
 //! `openat2` that refuses links, magic links, `..` and mounts (openat2(2), RESOLVE_*). Where the kernel or a seccomp
 //! filter has no openat2 the calls fail, and nothing is touched: fail closed.
 //!
-//! Handles here only look; the calls that rename and remove stand in `reclaim`.
+//! Handles here look, and change owners and permissions; the calls that rename and remove stand in `reclaim`.
 
 use crate::model::{FileId, Uid, Usage};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, fstatvfs, openat2,
-    readlinkat, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, chmod, chownat, fstatvfs,
+    openat2, readlinkat, statx,
 };
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
@@ -38,6 +38,39 @@ pub const ENTRIES_BUFFER: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Dir(OwnedFd);
 
+/// A handle of any entry, a link itself included, by which it can be neither read nor written: only looked at, and given other
+/// owners and permissions. Whatever happens to its name, it stays this very file.
+#[derive(Debug)]
+pub struct Pinned(OwnedFd);
+
+impl Pinned {
+    /// What it is.
+    ///
+    /// # Errors
+    /// What statx(2) says.
+    pub fn status(&self) -> io::Result<Status> {
+        stat_at(self.0.as_fd(), c"", AtFlags::EMPTY_PATH)
+    }
+
+    /// Gives it other permission bits. By its magic link, since fchmod(2) refuses such handles and fchmodat2(2) came as late
+    /// as Linux 6.6.
+    ///
+    /// # Errors
+    /// What chmod(2) says.
+    pub fn set_mode(&self, mode: u32) -> io::Result<()> {
+        Ok(chmod(format!("/proc/self/fd/{}", self.0.as_raw_fd()), Mode::from_raw_mode(mode & 0o7777))?)
+    }
+
+    /// Gives it to another user and group.
+    ///
+    /// # Errors
+    /// What fchownat(2) says.
+    pub fn set_owner(&self, user: Uid, group: u32) -> io::Result<()> {
+        let (user, group) = (rustix::fs::Uid::from_raw(user.0), rustix::fs::Gid::from_raw(group));
+        Ok(chownat(&self.0, c"", Some(user), Some(group), AtFlags::EMPTY_PATH)?)
+    }
+}
+
 /// What is known of a file without following it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Status {
@@ -45,6 +78,8 @@ pub struct Status {
     pub id: FileId,
     /// Owner.
     pub owner: Uid,
+    /// Group.
+    pub group: u32,
     /// Permission bits and type, as in `st_mode`.
     pub mode: u32,
     /// Allocated bytes (512 x `st_blocks`).
@@ -119,6 +154,15 @@ impl Dir {
     /// `ELOOP` for a link, `EXDEV` for a mount or a way out, `ENOTDIR`, and what else openat2(2) says.
     pub fn descend<P: rustix::path::Arg>(&self, below: P) -> io::Result<Self> {
         Ok(Self(self.open_beneath(below, DIRECTORY)?))
+    }
+
+    /// The same for an entry of any type, without opening it: a link itself, not what it points to.
+    ///
+    /// # Errors
+    /// As [`Dir::descend`], but a link is none.
+    pub fn pin<P: rustix::path::Arg>(&self, below: P) -> io::Result<Pinned> {
+        let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Pinned(self.open_beneath(below, flags)?))
     }
 
     /// The same for a regular file, for reading. A FIFO, socket or device is refused without being opened: a container's
@@ -335,6 +379,7 @@ impl From<&Statx> for Status {
                 ino: stat.stx_ino,
             },
             owner: Uid(stat.stx_uid),
+            group: stat.stx_gid,
             mode: u32::from(stat.stx_mode),
             allocated: stat.stx_blocks.saturating_mul(512),
             links: u64::from(stat.stx_nlink),

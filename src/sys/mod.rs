@@ -2,6 +2,7 @@
 //! the one place where `unsafe` may stand.
 
 pub mod ability;
+pub mod child;
 pub mod deadline;
 pub mod dir;
 pub mod flock;

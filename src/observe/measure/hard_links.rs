@@ -47,6 +47,7 @@ mod tests {
         Status {
             id: FileId { dev: 1, ino },
             owner: Uid::ROOT,
+            group: 0,
             mode: 0o100_644,
             allocated: 4096,
             links,

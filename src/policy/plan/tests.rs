@@ -26,6 +26,8 @@ fn cache(work: &str, below: &str, bytes: u64, age: u64) -> Cache {
     Cache {
         path,
         below_work: below.into(),
+        base: None,
+        part: Default::default(),
         rule: "cargo-target".into(),
         id: FileId { dev: 1, ino },
         owner: Uid(1000),

@@ -27,6 +27,8 @@ fn scene() -> Scene {
     let cache = Cache {
         path: target,
         below_work: "r/r/target".into(),
+        base: None,
+        part: Default::default(),
         rule: "cargo-target".into(),
         id: status.id,
         owner: status.owner,

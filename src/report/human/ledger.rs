@@ -93,6 +93,14 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
                 when(Deed::Restored)
             ),
         ),
+        Verdict::Repaired => (
+            Tone::Warn,
+            format!(
+                "disk-guard changed owner or mode of entries of {path}{}, and removed nothing of it.{}",
+                when(Deed::Repaired),
+                whose(Deed::Repaired)
+            ),
+        ),
         Verdict::Kept => (
             Tone::Good,
             format!(
@@ -183,7 +191,8 @@ fn about(record: &Record) -> Vec<String> {
     if let Some(evidence) = &record.evidence {
         lines.push(format!("evidence: {}", escape::text(evidence)));
     }
-    if matches!(record.deed, Deed::Failed | Deed::Restored | Deed::LockTimeout) && !record.message.is_empty()
+    if matches!(record.deed, Deed::Failed | Deed::Restored | Deed::Repaired | Deed::LockTimeout)
+        && !record.message.is_empty()
     {
         lines.push(escape::log_line(&record.message));
     }
@@ -236,6 +245,7 @@ fn by(scope: Option<&Scope>) -> String {
         None => "by a run that does not name itself".to_owned(),
         Some(Scope::Sweep) => "by a sweep".to_owned(),
         Some(Scope::Hook(runner)) => format!("by the hook of {}", escape::text(runner)),
+        Some(Scope::Remediate) => "by a repair that a person asked for".to_owned(),
     }
 }
 
@@ -293,12 +303,14 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
     let what = match &run.scope {
         Some(Scope::Sweep) => "sweep".to_owned(),
         Some(Scope::Hook(runner)) => format!("hook of {}", escape::text(runner)),
+        Some(Scope::Remediate) => "remediate".to_owned(),
         None => "run without a name".to_owned(),
     };
     let mut did = Vec::new();
     for (deed, verb) in [
         (Deed::Removed, "removed"),
         (Deed::Restored, "put back"),
+        (Deed::Repaired, "put right"),
         (Deed::Refused, "refused"),
         (Deed::Failed, "failed at"),
         (Deed::LockTimeout, "waited in vain for the lock:"),
@@ -329,7 +341,7 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
     for judged in &run.entries {
         let record = judged.record();
         let is_shown = record.deed.touches() && record.deed != Deed::Claimed
-            || matches!(record.deed, Deed::Failed | Deed::Refused)
+            || matches!(record.deed, Deed::Repaired | Deed::Failed | Deed::Refused)
             || (record.deed == Deed::Claimed && run.end != RunEnd::Told);
         if is_shown {
             let path = record.path.as_deref().map_or_else(|| escape::log_line(&record.message), escape::path);
@@ -453,6 +465,7 @@ fn row(judged: &Judged, screen: &Screen) -> [Cell; 6] {
         None => "?".to_owned(),
         Some(Scope::Sweep) => "sweep".to_owned(),
         Some(Scope::Hook(_)) => "hook".to_owned(),
+        Some(Scope::Remediate) => "remediate".to_owned(),
     };
     let deed = match record.deed {
         Deed::Claimed => "claimed, no end",
@@ -491,7 +504,7 @@ fn sums(heading: &'static str, totals: &[Total], screen: &Screen, out: &mut Stri
 
 fn tone(deed: Deed) -> Tone {
     match deed {
-        Deed::Removed => Tone::Good,
+        Deed::Removed | Deed::Repaired => Tone::Good,
         Deed::Claimed | Deed::Restored | Deed::Pressure | Deed::LockTimeout => Tone::Warn,
         Deed::Refused | Deed::Failed => Tone::Bad,
         Deed::Kept => Tone::Busy,

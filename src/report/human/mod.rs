@@ -4,6 +4,7 @@
 mod check;
 mod config;
 mod doctor;
+mod hygiene;
 mod ledger;
 mod postmortem;
 mod run;
@@ -15,6 +16,7 @@ mod table;
 pub use check::check;
 pub use config::{Origin, config};
 pub use doctor::doctor;
+pub use hygiene::{audit, repair};
 pub use ledger::{blame, history, why};
 pub use postmortem::postmortem;
 pub use run::run;

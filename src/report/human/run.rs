@@ -69,8 +69,8 @@ fn balances(report: &RunReport, screen: &Screen, out: &mut String) {
 /// A filesystem's usage once what is planned on it has gone. An estimate: builds go on meanwhile.
 fn expected(report: &RunReport, balance: &Balance) -> Usage {
     let here = |o: &&Outcome| {
-        let work = o.action.runner.work_dir();
-        o.result == ActionResult::Planned && work.is_some_and(|w| w.filesystem == balance.before.id)
+        let base = o.action.cache.base(&o.action.runner);
+        o.result == ActionResult::Planned && base.is_some_and(|base| base.filesystem == balance.before.id)
     };
     let bytes: u64 = report.outcomes.iter().filter(here).map(|o| o.action.cache.bytes()).sum();
     let usage = balance.before.usage;

@@ -6,6 +6,7 @@
 mod capacity;
 mod check;
 mod doctor;
+mod hygiene;
 mod ledger;
 mod postmortem;
 mod run;
@@ -14,6 +15,7 @@ mod status;
 
 pub use check::check;
 pub use doctor::doctor;
+pub use hygiene::{audit, repair};
 pub use ledger::{blame, history, why};
 pub use postmortem::postmortem;
 pub use run::run;

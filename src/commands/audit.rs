@@ -1,0 +1,73 @@
+//! `audit`: what checkouts on this host would fail by.
+
+use super::{Context, complain, look, now, print, show};
+use crate::hygiene::observe::{Git, Look};
+use crate::hygiene::policy;
+use crate::model::hygiene::{AuditReport, RunnerAudit};
+use crate::policy::liveness;
+use crate::report::exit::Exit;
+use crate::report::{human, json};
+use crate::setup::programs::Programs;
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// What is not seen by then is said to be unseen.
+const TIME_LIMIT: Duration = Duration::from_secs(1800);
+
+/// Audits the host; the exit code says how grave it is.
+pub(super) fn run(context: &Context, as_json: bool) -> Exit {
+    let report = audit(context);
+    if as_json {
+        print(&json::audit(&report, now(), json::Layout::Pretty));
+    } else {
+        show(&context.screen, &human::audit(&report, now(), &context.screen));
+    }
+    if report.runners.is_empty() {
+        complain(&"no runner is found: `disk-guard doctor` says where it was looked");
+        return Exit::Error;
+    }
+    Exit::of_audit(report.verdict)
+}
+
+/// Git, if it is there.
+pub(super) fn git(context: &Context) -> Option<Git> {
+    let directories = &context.config.paths.programs;
+    Programs(directories).find("git").map(|path| Git::new(path, directories))
+}
+
+fn audit(context: &Context) -> AuditReport {
+    let alive = look::alive(context);
+    let git = git(context);
+    let mut notes = alive.facts.notes.clone();
+    if git.is_none() {
+        notes.push("git is in none of the directories of paths.programs: objects are not checked".to_owned());
+    }
+    let look = Look {
+        now: now(),
+        floor: context.config.siblings.idle_floor,
+        deadline: Instant::now() + TIME_LIMIT,
+        git: git.as_ref(),
+    };
+    let mut works = HashMap::new();
+    let mut runners = Vec::new();
+    for (facts, evidence) in alive.facts.runners.iter().zip(&alive.evidence) {
+        let runner = &facts.runner;
+        let state = liveness::judge(evidence);
+        let skipped = |why: String| RunnerAudit {
+            runner: runner.clone(),
+            state,
+            skipped: Some(why),
+            areas: Vec::new(),
+            leftovers: Vec::new(),
+        };
+        let shared = runner.work_dir().and_then(|work| works.insert(work.id, runner.name.clone()));
+        runners.push(match shared {
+            Some(other) => skipped(format!("its work directory is that of {other}")),
+            None => look
+                .at(runner, state)
+                .unwrap_or_else(|error| skipped(format!("its work directory cannot be examined: {error}"))),
+        });
+    }
+    let (verdict, contaminated) = policy::host(&runners);
+    AuditReport { runners, verdict, contaminated, notes }
+}

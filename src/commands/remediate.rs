@@ -1,0 +1,149 @@
+//! `remediate`, and the safe repairs of a sweep.
+
+use super::witness::Narrator;
+use super::{Context, audit, complain, look, now, print, show};
+use crate::cli::RemediateArgs;
+use crate::hygiene::act::{Manner, RepairError, Repairs};
+use crate::lock::LockError;
+use crate::model::hygiene::{Mode, RepairReport};
+use crate::model::ledger::Scope;
+use crate::model::{Bearing, Runner};
+use crate::report::events::{Event, EventKind};
+use crate::report::exit::Exit;
+use crate::report::{human, json};
+use crate::run_dir::RunDir;
+use std::time::{Duration, Instant};
+
+/// A person waits for it.
+const TIME_LIMIT: Duration = Duration::from_secs(3600);
+
+/// A sweep's repairs leave the rest to the next one.
+const SWEEP_LIMIT: Duration = Duration::from_secs(600);
+
+/// Puts one repository right, or shows what it would do.
+pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
+    let alive = look::alive(context);
+    let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
+    let runner = match look::named(&runners, &args.runner) {
+        Ok(index) => runners[index].clone(),
+        Err(why) => {
+            complain(&why);
+            return Exit::Error;
+        }
+    };
+    let run = match RunDir::open(&context.config.paths.run_dir) {
+        Ok(run) => run,
+        Err(error) => {
+            complain(&error);
+            return Exit::Error;
+        }
+    };
+    let begun = Instant::now();
+    let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Remediate, Some(&runner));
+    let manner = if args.apply { Manner::Apply } else { Manner::Preview };
+    if manner == Manner::Apply {
+        narrator.begun();
+    }
+    let git = audit::git(context);
+    let mut repairs = Repairs {
+        config: &context.config,
+        proc: &context.proc,
+        run: &run,
+        clock: now,
+        deadline: begun + TIME_LIMIT,
+        git: git.as_ref(),
+        witness: &mut narrator,
+    };
+    let result = repairs.repair(runner.root_id, &args.repository, args.mode.map(Mode::from), manner);
+    if let Ok(report) = &result {
+        tell(&mut narrator, report);
+    }
+    if manner == Manner::Apply {
+        narrator.tell(ended(&result, begun.elapsed()).runner(&runner));
+    }
+    match result {
+        Ok(report) => {
+            if args.json {
+                print(&json::repair(&report, json::Layout::Pretty));
+            } else {
+                show(&context.screen, &human::repair(&report, &context.screen));
+            }
+            exit(&report)
+        }
+        Err(error) => {
+            complain(&error);
+            failed(&error)
+        }
+    }
+}
+
+fn exit(report: &RepairReport) -> Exit {
+    if report.objections.iter().any(|evidence| evidence.bearing == Bearing::InUse) {
+        Exit::Busy
+    } else if !report.objections.is_empty() {
+        Exit::Unknown
+    } else if !report.dry_run && report.undone > 0 {
+        Exit::Error
+    } else {
+        Exit::Done
+    }
+}
+
+fn failed(error: &RepairError) -> Exit {
+    match error {
+        RepairError::Lock(LockError::TimedOut { .. }) => Exit::LockTimeout,
+        _ => Exit::Error,
+    }
+}
+
+fn ended(result: &Result<RepairReport, RepairError>, took: Duration) -> Event {
+    let text = match result {
+        Ok(report) if !report.objections.is_empty() && report.done == 0 => {
+            "remediate: nothing was done, the runner is not provably idle".to_owned()
+        }
+        Ok(report) => format!("remediate: {} done, {} left", report.done, report.undone),
+        Err(error) => format!("remediate: {error}"),
+    };
+    let event = Event::new(EventKind::RunEnded, text).duration(took);
+    match result {
+        Ok(report) => event.reason(report.mode.as_str()),
+        Err(_) => event,
+    }
+}
+
+/// What was done, and what could not be, for the journal and the ledger.
+fn tell(narrator: &mut Narrator, report: &RepairReport) {
+    if let Some(event) = Event::of_repair(report) {
+        narrator.tell(event);
+    }
+    if !report.dry_run && !report.objections.is_empty() {
+        let text = format!("{} is left alone: its runner is not provably idle", report.path.display());
+        let event = Event::new(EventKind::Kept, text).runner(&report.runner).path(&report.path);
+        narrator.tell(event.reason("protected").evidence(&report.objections));
+    }
+}
+
+/// A sweep's part, where the configuration asks for it and we are root: nobody else can give anything back.
+pub(super) fn sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) {
+    if !context.config.hygiene_repair || !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let mut repairs = Repairs {
+        config: &context.config,
+        proc: &context.proc,
+        run,
+        clock: now,
+        deadline: Instant::now() + SWEEP_LIMIT,
+        git: None,
+        witness: narrator,
+    };
+    match repairs.sweep() {
+        Ok(reports) => reports.iter().for_each(|report| tell(narrator, report)),
+        // The lock's failure has been told where it happened.
+        Err(RepairError::Lock(_)) => {}
+        Err(error) => {
+            narrator
+                .tell(Event::new(EventKind::Error, format!("work directories cannot be put right: {error}")));
+        }
+    }
+}

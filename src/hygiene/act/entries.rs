@@ -1,0 +1,143 @@
+//! One entry put right, by handle. See the threat model in [`crate::reclaim::quarantine`].
+
+use crate::hygiene::policy;
+use crate::lock::ExclusiveLock;
+use crate::model::hygiene::{Blemish, FindingKind, Repaired};
+use crate::model::{Uid, WorkDir};
+use crate::reclaim::quarantine::{Alone, Quarantine};
+use crate::sys::dir::{Dir, Status};
+use std::cell::OnceCell;
+use std::io;
+use std::path::Path;
+
+const ALL_FOR_OWNER: u32 = 0o700;
+const OWNER_WRITES: u32 = 0o200;
+const SET_ID: u32 = 0o6000;
+
+/// What is or would be done to an entry, in words.
+pub(super) fn what(blemish: &Blemish, owner: Uid) -> String {
+    let mode = blemish.mode & 0o7777;
+    match blemish.kind {
+        FindingKind::LockedDirectory => format!("mode {mode:04o} -> {:04o}", mode | ALL_FOR_OWNER),
+        FindingKind::ReadOnlyFile => format!("mode {mode:04o} -> {:04o}", mode | OWNER_WRITES),
+        FindingKind::StaleLock => "lock file removed".to_owned(),
+        _ => format!("owner {} -> {owner}", blemish.owner),
+    }
+}
+
+/// Puts entries of one work directory right, for as long as the host lock is held.
+pub(super) struct Hand<'a> {
+    lock: &'a ExclusiveLock,
+    work: &'a Dir,
+    owner: Uid,
+    group: u32,
+    /// Made with the first file that is given back.
+    quarantine: OnceCell<Quarantine<'a>>,
+}
+
+impl<'a> Hand<'a> {
+    pub(super) fn new(lock: &'a ExclusiveLock, work: &'a Dir, work_dir: &WorkDir) -> Self {
+        let group = work.status().map_or(work_dir.owner.0, |status| status.group);
+        Self { lock, work, owner: work_dir.owner, group, quarantine: OnceCell::new() }
+    }
+
+    pub(super) fn put_right(&self, blemish: &Blemish) -> Repaired {
+        if let Some(why) = policy::forbidden(blemish) {
+            return Repaired::Refused(why.to_owned());
+        }
+        let result = match blemish.kind {
+            FindingKind::ForeignOwner => self.give_back(blemish),
+            FindingKind::LockedDirectory | FindingKind::ReadOnlyFile => self.unlock(blemish),
+            _ => return Repaired::Refused("it is not a matter of owner or mode".to_owned()),
+        };
+        result.unwrap_or_else(|error| match error.kind() {
+            io::ErrorKind::NotFound => Repaired::Changed("it is gone, or its runner began a job".to_owned()),
+            _ => Repaired::Failed(error.to_string()),
+        })
+    }
+
+    /// The owner could do this himself, so nothing is gained by making root do it to the wrong file; all the same it is done
+    /// only to what is his and has no other name.
+    fn unlock(&self, blemish: &Blemish) -> io::Result<Repaired> {
+        let pinned = self.work.pin(&blemish.below)?;
+        let status = pinned.status()?;
+        if status.id != blemish.id {
+            return Ok(changed());
+        }
+        if status.owner != self.owner {
+            return Ok(Repaired::Refused(format!("it belongs to uid {}: chown first", status.owner)));
+        }
+        let wanted = match () {
+            () if status.is_dir() => ALL_FOR_OWNER,
+            () if !status.is_file() => return Ok(changed()),
+            () if status.links > 1 => {
+                return Ok(Repaired::Refused("it has another name, which may lie elsewhere".to_owned()));
+            }
+            () if status.mode & SET_ID != 0 => {
+                return Ok(Repaired::Refused("it is a set-uid program".to_owned()));
+            }
+            () => OWNER_WRITES,
+        };
+        pinned.set_mode(status.mode | wanted)?;
+        Ok(Repaired::Done)
+    }
+
+    /// A directory has one name, and whoever holds it there could not have taken it from where he may not write. A file may
+    /// have another name: it is looked at where nobody else reaches it.
+    fn give_back(&self, blemish: &Blemish) -> io::Result<Repaired> {
+        let parent = blemish.below.parent().filter(|parent| !parent.as_os_str().is_empty());
+        let parent = self.work.descend(parent.unwrap_or(Path::new(".")))?;
+        let Some(name) = blemish.below.file_name() else { return Ok(changed()) };
+        let pinned = parent.pin(name)?;
+        let status = pinned.status()?;
+        if status.id != blemish.id || status.owner != blemish.owner {
+            return Ok(changed());
+        }
+        if status.is_dir() {
+            // Entered, not only named: a mount point is refused.
+            let same = parent.descend(name)?.status()?;
+            if same.id != status.id {
+                return Ok(changed());
+            }
+            pinned.set_owner(self.owner, self.group)?;
+            return Ok(Repaired::Done);
+        }
+        if !is_data(&status) {
+            return Ok(Repaired::Refused("it is a device, a socket, a FIFO or a set-uid program".to_owned()));
+        }
+        drop(pinned);
+        let did = self.quarantine()?.alone(&parent, name, blemish.id, |pinned| {
+            let status = pinned.status()?;
+            if !is_data(&status) || status.owner != blemish.owner {
+                return Ok(changed());
+            }
+            pinned.set_owner(self.owner, self.group)?;
+            Ok(Repaired::Done)
+        })?;
+        Ok(match did {
+            Alone::Did(result) => result,
+            Alone::Changed(why) => Repaired::Changed(why),
+            Alone::Linked(names) => Repaired::Refused(format!(
+                "it has {names} names, which may lie elsewhere: only a reset helps"
+            )),
+        })
+    }
+
+    fn quarantine(&self) -> io::Result<&Quarantine<'a>> {
+        if self.quarantine.get().is_none() {
+            let made = Quarantine::open(self.lock, self.work, self.owner)?;
+            let _ = self.quarantine.set(made);
+        }
+        self.quarantine.get().ok_or_else(|| io::Error::other("the quarantine was not kept"))
+    }
+}
+
+fn changed() -> Repaired {
+    Repaired::Changed("something else stands there".to_owned())
+}
+
+/// A regular file without special rights, or a link itself.
+fn is_data(status: &Status) -> bool {
+    let kind = rustix::fs::FileType::from_raw_mode(status.mode);
+    kind == rustix::fs::FileType::Symlink || (status.is_file() && status.mode & SET_ID == 0)
+}

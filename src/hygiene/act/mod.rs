@@ -1,0 +1,269 @@
+//! Putting work directories right: owner and mode in place, lock files and whole repositories by a claim into trash.
+//!
+//! - **Proof.** Before anything is touched the runner is proved idle by a look at the whole host, and again, under the lock, by
+//!   a look at Workers and leases. Long repairs go in slices; each has both looks anew.
+//! - **Lock.** Held EXCLUSIVE for a slice: no hook can return meanwhile, so no job's steps begin. A slice is short against
+//!   `hook.lock_wait`; between slices hooks go first.
+//! - **When things fail.** An entry that is not what was seen is left alone; the others go on. A runner that gets a job ends
+//!   the repair where it stands: every entry is either as it was or as it should be.
+
+mod entries;
+mod proof;
+mod take;
+mod turns;
+
+use crate::config::Config;
+use crate::cycle::Witness;
+use crate::hygiene::{observe, policy};
+use crate::lock::LockError;
+use crate::model::hygiene::{AreaKind, Mode, RepairReport, Repaired, Seen};
+use crate::model::{Cache, FileId, Liveness, Part, Runner, Uid, WorkDir};
+use crate::observe::caches::open_work;
+use crate::policy::liveness;
+use crate::run_dir::RunDir;
+use crate::sys::dir::Dir;
+use crate::sys::process::Proc;
+use proof::Sight;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime};
+use turns::{LISTED, note};
+
+/// The rule that a reset repository goes by in reports.
+pub const RESET: &str = "reset";
+
+/// The rule that git's lock files go by.
+pub const GIT_LOCK: &str = "git-lock";
+
+/// What a repair works with.
+pub struct Repairs<'a> {
+    /// The configuration.
+    pub config: &'a Config,
+    /// The process table.
+    pub proc: &'a Proc,
+    /// The shared directory.
+    pub run: &'a RunDir,
+    /// The wall clock.
+    pub clock: fn() -> SystemTime,
+    /// When to stop.
+    pub deadline: Instant,
+    /// Git, to judge what is wrong where no mode is named.
+    pub git: Option<&'a observe::Git>,
+    /// Told of claims and deletions.
+    pub witness: &'a mut dyn Witness,
+}
+
+/// Why nothing was done.
+#[derive(Debug, thiserror::Error)]
+pub enum RepairError {
+    /// The runner, or its work directory, is not there any more.
+    #[error("the runner vanished, or its work directory cannot be opened: {0}")]
+    Gone(String),
+    /// There is no such repository.
+    #[error("there is no directory {name} in {work}; there are: {known}")]
+    NoSuchArea {
+        /// What was asked for.
+        name: String,
+        /// Where.
+        work: PathBuf,
+        /// What there is.
+        known: String,
+    },
+    /// It is not to be reset.
+    #[error("{0} is the runner's own and is never reset; chown and unlock put it right")]
+    RunnersOwn(String),
+    /// Only root can give away.
+    #[error("only root can give entries of other users back: run it as root")]
+    NotRoot,
+    /// The host lock.
+    #[error(transparent)]
+    Lock(#[from] LockError),
+}
+
+/// Whether a repair is done or only shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Manner {
+    /// Shown.
+    Preview,
+    /// Done.
+    Apply,
+}
+
+impl Repairs<'_> {
+    /// Repairs the area that `name` names of the runner with this root; without a mode by the one that its findings ask for.
+    ///
+    /// # Errors
+    /// [`RepairError`]. That the runner is in use is none: the report says so.
+    pub fn repair(
+        &mut self,
+        root: FileId,
+        name: &OsStr,
+        mode: Option<Mode>,
+        manner: Manner,
+    ) -> Result<RepairReport, RepairError> {
+        let sight = self.look(root)?;
+        let runner = sight.runner().clone();
+        let (work_dir, work) = self.open(&runner)?;
+        let name = find_area(&work, &work_dir, name)?;
+        let seen = self.tree(&work, work_dir.owner, &name, &sight);
+        let kind = observe::kind_of(&name);
+        let recommended = match mode {
+            Some(_) => mode,
+            None => {
+                self.over(self.git)
+                    .area_named(&work_dir, &work, &name, liveness::judge(sight.evidence()))
+                    .mode
+            }
+        };
+        let mode = recommended.unwrap_or(Mode::Chown);
+        if mode == Mode::Reset && kind == AreaKind::RunnersOwn {
+            return Err(RepairError::RunnersOwn(name.display().to_string()));
+        }
+        if mode == Mode::Chown && manner == Manner::Apply && !nix::unistd::geteuid().is_root() {
+            return Err(RepairError::NotRoot);
+        }
+        let mut report = RepairReport {
+            dry_run: manner == Manner::Preview,
+            path: work_dir.path.join(&name),
+            runner,
+            mode,
+            objections: sight.objections.clone(),
+            changes: Vec::new(),
+            done: 0,
+            undone: 0,
+            bytes: 0,
+            notes: Vec::new(),
+        };
+        if recommended.is_none() {
+            report.notes.push("nothing is to be put right here".to_owned());
+        }
+        if !seen.is_whole {
+            report.notes.push("not all of it was seen: run it again afterwards".to_owned());
+        }
+        match (mode, manner) {
+            (Mode::Reset, _) => self.reset(sight, &work, &work_dir, &name, manner, &mut report)?,
+            (_, Manner::Preview) => preview(&seen, mode, work_dir.owner, &mut report),
+            (_, Manner::Apply) if report.objections.is_empty() => {
+                self.turns(root, &name, seen, &|blemish| policy::concerns(mode, blemish.kind), &mut report)?;
+            }
+            (_, Manner::Apply) => {}
+        }
+        report.changes.sort_by_key(|change| matches!(change.result, Repaired::Done | Repaired::Planned));
+        report.changes.truncate(LISTED);
+        Ok(report)
+    }
+
+    /// The safe repairs of every idle runner, for a sweep.
+    ///
+    /// # Errors
+    /// The host lock's.
+    pub fn sweep(&mut self) -> Result<Vec<RepairReport>, RepairError> {
+        let mut reports = Vec::new();
+        let mut seen_works = std::collections::HashSet::new();
+        let sight = self.look_at_all();
+        for (facts, evidence) in sight.facts.runners.iter().zip(&sight.evidence) {
+            let root = facts.runner.root_id;
+            let is_new = facts.runner.work_dir().is_some_and(|work| seen_works.insert(work.id));
+            let may = policy::objections(evidence, self.service(&sight.facts, root), self.allow_unguarded());
+            if !is_new || !may.is_empty() || Instant::now() > self.deadline {
+                continue;
+            }
+            let Ok((work_dir, work)) = self.open(&facts.runner) else { continue };
+            for name in observe::areas(&work).unwrap_or_default() {
+                let mut seen = self.look_over(&work, work_dir.owner, &name, Liveness::Idle);
+                seen.blemishes.retain(policy::is_safe);
+                if seen.blemishes.is_empty() {
+                    continue;
+                }
+                let mut report = RepairReport {
+                    dry_run: false,
+                    runner: facts.runner.clone(),
+                    path: work_dir.path.join(&name),
+                    mode: Mode::Chown,
+                    objections: Vec::new(),
+                    changes: Vec::new(),
+                    done: 0,
+                    undone: 0,
+                    bytes: 0,
+                    notes: Vec::new(),
+                };
+                match self.turns(root, &name, seen, &policy::is_safe, &mut report) {
+                    // It went, or got a job: the next sweep looks again.
+                    Ok(()) | Err(RepairError::Gone(_)) => {}
+                    Err(error) => return Err(error),
+                }
+                report.changes.sort_by_key(|change| change.result == Repaired::Done);
+                report.changes.truncate(LISTED);
+                reports.push(report);
+            }
+        }
+        Ok(reports)
+    }
+
+    fn open(&self, runner: &Runner) -> Result<(WorkDir, Dir), RepairError> {
+        let work_dir =
+            runner.work_dir().ok_or_else(|| RepairError::Gone("it has no work directory".to_owned()))?;
+        let work = open_work(work_dir).map_err(|error| RepairError::Gone(error.to_string()))?;
+        Ok((work_dir.clone(), work))
+    }
+
+    fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, sight: &Sight) -> Seen {
+        self.look_over(work, owner, name, liveness::judge(sight.evidence()))
+    }
+
+    fn look_over(&self, work: &Dir, owner: Uid, name: &OsStr, state: Liveness) -> Seen {
+        self.over(None).tree(work, owner, name, state)
+    }
+
+    fn over<'g>(&self, git: Option<&'g observe::Git>) -> observe::Look<'g> {
+        let floor = self.config.siblings.idle_floor;
+        observe::Look { now: (self.clock)(), floor, deadline: self.deadline, git }
+    }
+}
+
+/// The area as something that can be claimed.
+fn whole(work: &Dir, work_dir: &WorkDir, name: &OsStr) -> Result<Cache, String> {
+    let status = work.descend(name).and_then(|dir| dir.status()).map_err(|error| {
+        let path = work_dir.path.join(name);
+        match rustix::io::Errno::from_io_error(&error) {
+            Some(rustix::io::Errno::XDEV) => format!("{} is a mount point, which is kept", path.display()),
+            _ => format!("{}: {error}", path.display()),
+        }
+    })?;
+    Ok(Cache {
+        path: work_dir.path.join(name),
+        base: None,
+        below_work: name.into(),
+        part: Part::Whole,
+        rule: RESET.to_owned(),
+        id: status.id,
+        owner: status.owner,
+        measure: None,
+        largest: Arc::default(),
+    })
+}
+
+/// By the name of its directory, or of its repository: the runner names directories by the latter's last part.
+fn find_area(work: &Dir, work_dir: &WorkDir, name: &OsStr) -> Result<OsString, RepairError> {
+    let known = observe::areas(work).map_err(|error| RepairError::Gone(error.to_string()))?;
+    let last = Path::new(name).file_name().unwrap_or(name);
+    match known.iter().find(|area| *area == name || *area == last) {
+        Some(area) => Ok(area.clone()),
+        None => Err(RepairError::NoSuchArea {
+            name: name.display().to_string(),
+            work: work_dir.path.clone(),
+            known: known.iter().map(|name| name.display().to_string()).collect::<Vec<_>>().join(", "),
+        }),
+    }
+}
+
+fn preview(seen: &Seen, mode: Mode, owner: Uid, report: &mut RepairReport) {
+    for blemish in seen.blemishes.iter().filter(|blemish| policy::concerns(mode, blemish.kind)) {
+        let result = match policy::forbidden(blemish) {
+            Some(why) => Repaired::Refused(why.to_owned()),
+            None => Repaired::Planned,
+        };
+        note(blemish, owner, result, report);
+    }
+}

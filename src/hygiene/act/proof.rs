@@ -1,0 +1,92 @@
+//! The proof that a runner is idle, as a repair needs it.
+
+use super::{RepairError, Repairs};
+use crate::hygiene::policy::{self, Service};
+use crate::model::{Cache, Evidence, FileId, HostFacts, Runner};
+use crate::observe::filesystems::MountTable;
+use crate::observe::host::{Leases, Look, Whose};
+use crate::observe::runners;
+use crate::policy::liveness;
+use crate::setup::state::{Kept, StateDir};
+use crate::sys::dir::Dir;
+
+/// One look at the whole host.
+pub(super) struct Host {
+    pub(super) facts: HostFacts,
+    pub(super) evidence: Vec<Vec<Evidence>>,
+}
+
+/// The same, with one runner in view.
+pub(super) struct Sight {
+    host: Host,
+    index: usize,
+    /// What speaks against touching its work directory.
+    pub(super) objections: Vec<Evidence>,
+}
+
+impl Sight {
+    pub(super) fn runner(&self) -> &Runner {
+        &self.host.facts.runners[self.index].runner
+    }
+
+    pub(super) fn evidence(&self) -> &[Evidence] {
+        &self.host.evidence[self.index]
+    }
+}
+
+impl Repairs<'_> {
+    pub(super) fn look_at_all(&self) -> Host {
+        let mounts = MountTable::read(self.proc);
+        let discovery = runners::discover(&self.config.runners.roots, &mounts);
+        let facts = self.with(&mounts, |look| look.at(discovery, Whose::Nobody));
+        let evidence = liveness::evidence(&facts, liveness::Exempt::default());
+        Host { facts, evidence }
+    }
+
+    pub(super) fn look(&self, root: FileId) -> Result<Sight, RepairError> {
+        let host = self.look_at_all();
+        let index = host.facts.runners.iter().position(|runner| runner.runner.root_id == root);
+        let index = index.ok_or_else(|| RepairError::Gone("runners.roots finds it no longer".to_owned()))?;
+        let service = self.service(&host.facts, root);
+        let objections = policy::objections(&host.evidence[index], service, self.allow_unguarded());
+        Ok(Sight { host, index, objections })
+    }
+
+    /// What speaks against it now: Workers, leases and locks, which can change from one moment to the next.
+    pub(super) fn again(&self, sight: &Sight, area: &Cache, tree: Option<&Dir>) -> Vec<Evidence> {
+        let mounts = MountTable::read(self.proc);
+        let facts = self.with(&mounts, |look| look.again(&sight.host.facts, sight.index, area, tree));
+        let evidence = liveness::evidence(&facts, liveness::Exempt::default());
+        let service = self.service(&sight.host.facts, sight.runner().root_id);
+        policy::objections(&evidence[sight.index], service, self.allow_unguarded())
+    }
+
+    fn with<T>(&self, mounts: &MountTable, look: impl FnOnce(Look<'_>) -> T) -> T {
+        look(Look {
+            proc: self.proc,
+            leases: Leases::In(self.run),
+            mounts,
+            rules: &[],
+            retention: None,
+            now: (self.clock)(),
+            deadline: self.deadline,
+        })
+    }
+
+    pub(super) fn allow_unguarded(&self) -> bool {
+        self.config.runners.allow_unguarded
+    }
+
+    /// Out of service is who was drained and whose Listener is gone: without a Listener no job begins.
+    pub(super) fn service(&self, facts: &HostFacts, root: FileId) -> Service {
+        let Some(index) = facts.runners.iter().position(|runner| runner.runner.root_id == root) else {
+            return Service::In;
+        };
+        let listens = facts.processes.listeners.iter().any(|listener| listener.runner == index);
+        let state = StateDir::at(&self.config.paths.state_dir);
+        match !listens && state.holds(Kept::Drained, &facts.runners[index].runner.root) {
+            true => Service::Out,
+            false => Service::In,
+        }
+    }
+}

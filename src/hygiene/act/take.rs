@@ -1,0 +1,148 @@
+//! What is taken away: git's lock files, and whole repositories. Claimed under the host lock, deleted after it.
+
+use super::proof::Sight;
+use super::turns::{count, note};
+use super::{GIT_LOCK, Manner, RepairError, Repairs, whole};
+use crate::model::hygiene::{Blemish, Change, RepairReport, Repaired};
+use crate::model::{
+    Action, ActionResult, Cache, Decision, FileId, Member, Outcome, Part, RemoveReason, WorkDir,
+};
+use crate::observe::measure::{self, measure};
+use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
+use crate::reclaim::remove_tree::{self, Extent, Progress, remove_tree};
+use crate::reclaim::trash::Trash;
+use crate::sys::dir::Dir;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Instant;
+
+impl Repairs<'_> {
+    /// Takes git's lock files away. They are claimed like a cache, one by one.
+    pub(super) fn take_locks(
+        &mut self,
+        root: FileId,
+        name: &OsStr,
+        locks: &[Blemish],
+        report: &mut RepairReport,
+    ) -> Result<(), RepairError> {
+        for lock in locks {
+            let sight = self.look(root)?;
+            let (work_dir, work) = self.open(sight.runner())?;
+            let area = whole(&work, &work_dir, name).map_err(RepairError::Gone)?;
+            let below = lock.below.strip_prefix(name).unwrap_or(&lock.below);
+            let (Some(within), Some(file)) = (below.parent(), below.file_name()) else { continue };
+            let (within, name) = (within.to_owned(), file.to_owned());
+            let member = Member { within, name, id: lock.id, owner: lock.owner, allocated: 0 };
+            let part = Part::Files([member].into());
+            let cache = Cache { part, rule: GIT_LOCK.to_owned(), ..area };
+            let Some(result) = self.take(sight, &work, &work_dir, cache, report)? else { return Ok(()) };
+            note(lock, work_dir.owner, result, report);
+        }
+        Ok(())
+    }
+
+    pub(super) fn reset(
+        &mut self,
+        sight: Sight,
+        work: &Dir,
+        work_dir: &WorkDir,
+        name: &OsStr,
+        manner: Manner,
+        report: &mut RepairReport,
+    ) -> Result<(), RepairError> {
+        let area = whole(work, work_dir, name).map_err(RepairError::Gone)?;
+        let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.deadline) };
+        let size = work.descend(name).and_then(|tree| measure(&tree, &options)).ok();
+        let cache = Cache { measure: size.map(|scan| scan.measure), ..area };
+        report.bytes = cache.bytes();
+        let what = "moved to trash and deleted; the next job clones afresh".to_owned();
+        let below = PathBuf::from(name);
+        let result = match manner {
+            Manner::Preview => Some(Repaired::Planned),
+            Manner::Apply if !report.objections.is_empty() => None,
+            Manner::Apply => {
+                // Sizing takes its time: the proof is made anew.
+                let sight = self.look(sight.runner().root_id)?;
+                self.take(sight, work, work_dir, cache, report)?
+            }
+        };
+        if let Some(result) = result {
+            count(&result, report);
+            report.changes.push(Change { below, what, result });
+        }
+        Ok(())
+    }
+
+    /// Claims and deletes; nothing when something speaks against it, which is then told.
+    fn take(
+        &mut self,
+        sight: Sight,
+        work: &Dir,
+        work_dir: &WorkDir,
+        cache: Cache,
+        report: &mut RepairReport,
+    ) -> Result<Option<Repaired>, RepairError> {
+        if !sight.objections.is_empty() {
+            report.objections = sight.objections;
+            return Ok(None);
+        }
+        let begun = Instant::now();
+        let action =
+            Action { runner: sight.runner().clone(), cache, decision: Decision::Remove(RemoveReason::Asked) };
+        let lock = self.exclusive()?;
+        let claimed = claim(&lock, work, work_dir.owner, &action.cache, &mut |moment| match moment {
+            Moment::Before => self.again(&sight, &action.cache, None),
+            Moment::After(tree) => self.again(&sight, &action.cache, Some(tree)),
+        });
+        drop(lock);
+        let (result, repaired) = match claimed {
+            Claim::Claimed(claimed) => {
+                // What comes in a slot of its own is whole or a single file: all of it was taken.
+                self.witness.claimed(&action);
+                self.delete(work, work_dir, &action, &claimed)
+            }
+            Claim::Refused(evidence) | Claim::Restored(evidence) => {
+                report.objections = evidence;
+                return Ok(None);
+            }
+            Claim::Changed(why) => (ActionResult::Changed(why.clone()), Repaired::Changed(why)),
+            Claim::Failed(error) => {
+                let why = format!("it could not be moved to trash: {error}");
+                (ActionResult::Failed(why.clone()), Repaired::Failed(why))
+            }
+        };
+        self.witness.outcome(&Outcome { action, result }, begun.elapsed());
+        Ok(Some(repaired))
+    }
+
+    fn delete(
+        &mut self,
+        work: &Dir,
+        work_dir: &WorkDir,
+        action: &Action,
+        claimed: &Claimed,
+    ) -> (ActionResult, Repaired) {
+        let progress = Arc::new(Progress::default());
+        let files = action.cache.measure.map(|measure| measure.files);
+        let removal = {
+            let _shown = self.witness.deleting(&action.cache.path, files, action.cache.bytes(), &progress);
+            let options =
+                remove_tree::Options { threads: 2, deadline: Some(self.deadline), progress: &progress };
+            remove_tree(&claimed.parent, &claimed.name, &action.cache.largest, &options)
+        };
+        if let Some(slot) = &claimed.slot
+            && let Ok(Some(trash)) = Trash::open(work, work_dir.owner)
+        {
+            trash.discard(slot);
+        }
+        match removal.extent {
+            Extent::Whole => (ActionResult::Removed, Repaired::Done),
+            // It is out of the way, which is what was asked for.
+            Extent::Part { first, .. } => {
+                let why = format!("a part of it lies in trash for the next sweep: {first}");
+                (ActionResult::Deferred(why), Repaired::Done)
+            }
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! Entry by entry, in slices of the host lock, until nothing is left that can be put right.
+
+use super::entries::{self, Hand};
+use super::proof::Sight;
+use super::{RepairError, Repairs, whole};
+use crate::lock::{ExclusiveLock, LockMode};
+use crate::model::hygiene::{Blemish, Change, FindingKind, RepairReport, Repaired, Seen};
+use crate::model::{Cache, FileId, Uid};
+use std::ffi::OsStr;
+use std::time::{Duration, Instant};
+
+/// How long the host lock is held at a time.
+const SLICE: Duration = Duration::from_millis(250);
+
+/// What is left to others between two slices.
+const PAUSE: Duration = Duration::from_millis(10);
+
+/// Turns over one area: each puts right what the one before could not see.
+const TURNS: usize = 32;
+
+/// Entries that a report lists.
+pub(super) const LISTED: usize = 100;
+
+impl Repairs<'_> {
+    /// Puts right what concerns this repair, and looks again, until nothing is left or nothing more can be done.
+    pub(super) fn turns(
+        &mut self,
+        root: FileId,
+        name: &OsStr,
+        mut seen: Seen,
+        concerns: &dyn Fn(&Blemish) -> bool,
+        report: &mut RepairReport,
+    ) -> Result<(), RepairError> {
+        for turn in 0..TURNS {
+            let todo: Vec<Blemish> = seen.blemishes.iter().filter(|b| concerns(b)).cloned().collect();
+            let done = report.done;
+            let earlier = (report.undone, report.changes.len());
+            let (locks, todo): (Vec<_>, Vec<_>) =
+                todo.into_iter().partition(|blemish| blemish.kind == FindingKind::StaleLock);
+            self.in_slices(root, name, todo, report)?;
+            if !locks.is_empty() && report.objections.is_empty() {
+                self.take_locks(root, name, &locks, report)?;
+            }
+            let is_at_end = report.done == done || !report.objections.is_empty();
+            if is_at_end || turn + 1 == TURNS || Instant::now() > self.deadline {
+                return Ok(());
+            }
+            let sight = self.look(root)?;
+            let (work_dir, work) = self.open(sight.runner())?;
+            let next = self.tree(&work, work_dir.owner, name, &sight);
+            if !next.blemishes.iter().any(concerns) {
+                return Ok(());
+            }
+            // What could not be done is tried again and told once.
+            report.undone = earlier.0;
+            let mut number = 0;
+            report.changes.retain(|change| {
+                number += 1;
+                number <= earlier.1 || change.result == Repaired::Done
+            });
+            seen = next;
+        }
+        Ok(())
+    }
+
+    fn in_slices(
+        &mut self,
+        root: FileId,
+        name: &OsStr,
+        todo: Vec<Blemish>,
+        report: &mut RepairReport,
+    ) -> Result<(), RepairError> {
+        let mut queue = todo.into_iter().peekable();
+        while queue.peek().is_some() {
+            if Instant::now() > self.deadline {
+                report.notes.push("time ran out: run it again for the rest".to_owned());
+                return Ok(());
+            }
+            let sight = self.look(root)?;
+            let (work_dir, work) = self.open(sight.runner())?;
+            let area = whole(&work, &work_dir, name).map_err(RepairError::Gone)?;
+            let Some(lock) = self.lock(&sight, &area, report)? else { return Ok(()) };
+            let hand = Hand::new(&lock, &work, &work_dir);
+            let begun = Instant::now();
+            while begun.elapsed() < SLICE && lock.held_for() < self.config.hook.lock_wait / 2 {
+                let Some(blemish) = queue.next() else { break };
+                let result = hand.put_right(&blemish);
+                note(&blemish, work_dir.owner, result, report);
+            }
+            drop(hand);
+            drop(lock);
+            std::thread::sleep(PAUSE);
+        }
+        Ok(())
+    }
+
+    /// The host lock with the proof that holds under it; none when something speaks against it, which is then told.
+    fn lock(
+        &mut self,
+        sight: &Sight,
+        area: &Cache,
+        report: &mut RepairReport,
+    ) -> Result<Option<ExclusiveLock>, RepairError> {
+        let mut objections = sight.objections.clone();
+        if objections.is_empty() {
+            let lock = self.exclusive()?;
+            objections = self.again(sight, area, None);
+            if objections.is_empty() {
+                return Ok(Some(lock));
+            }
+        }
+        report.objections = objections;
+        Ok(None)
+    }
+
+    pub(super) fn exclusive(&mut self) -> Result<ExclusiveLock, RepairError> {
+        let wait = self.config.hook.lock_wait.min(self.deadline.saturating_duration_since(Instant::now()));
+        ExclusiveLock::acquire(self.run, wait).map_err(|error| {
+            self.witness.lock_failed(LockMode::Exclusive, &error);
+            error.into()
+        })
+    }
+}
+
+pub(super) fn note(blemish: &Blemish, owner: Uid, result: Repaired, report: &mut RepairReport) {
+    count(&result, report);
+    let listed = report
+        .changes
+        .iter()
+        .filter(|change| (change.result == Repaired::Done) == (result == Repaired::Done));
+    if listed.count() < LISTED {
+        report.changes.push(Change {
+            below: blemish.below.clone(),
+            what: entries::what(blemish, owner),
+            result,
+        });
+    }
+}
+
+pub(super) fn count(result: &Repaired, report: &mut RepairReport) {
+    match result {
+        Repaired::Planned | Repaired::Done => report.done += 1,
+        Repaired::Changed(_) | Repaired::Refused(_) | Repaired::Failed(_) => report.undone += 1,
+    }
+}

@@ -1,0 +1,169 @@
+//! Git's own judgement of a repository that a job could have made anything of.
+//!
+//! # Threat model The repository's configuration, links to other object stores, and every object are hostile. So git runs
+//! as the runner's user and never as root; without the configuration of the system and of that user; without protocols,
+//! prompts, pagers, hooks and file system monitors; in exactly the directory that was opened; with little memory, without a
+//! right to write, for a bounded time; and all that it starts ends with it. A repository that borrows objects from
+//! elsewhere is not judged at all.
+
+use crate::model::Uid;
+use crate::sys::child::{self, End, Limits};
+use crate::sys::dir::Dir;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+/// No repository is checked for longer.
+const TIME: Duration = Duration::from_secs(60);
+
+/// Git maps packs whole.
+const MEMORY: u64 = 8 << 30;
+
+const FILES: u64 = 1024;
+
+/// `BUG`, `fatal`: git's exit codes of these say nothing about the repository's objects.
+const DIED: [i32; 2] = [128, 129];
+
+/// What git says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Fsck {
+    /// Everything that is reachable is there.
+    Sound,
+    /// Something is not; the first complaint.
+    Broken(String),
+    /// It was not asked, or did not come to an end; why.
+    NotJudged(String),
+}
+
+/// Git.
+#[derive(Debug, Clone)]
+pub struct Git {
+    program: PathBuf,
+    search: std::ffi::OsString,
+}
+
+impl Git {
+    /// The one at `program`, which finds its parts in `directories`.
+    pub fn new(program: PathBuf, directories: &[PathBuf]) -> Self {
+        Self { program, search: std::env::join_paths(directories).unwrap_or_default() }
+    }
+
+    /// Checks the repository whose git directory this is, and whose user is `owner`.
+    pub(super) fn check(&self, git: &Dir, owner: Uid, deadline: Instant) -> Fsck {
+        let me = nix::unistd::geteuid();
+        if owner == Uid::ROOT {
+            return Fsck::NotJudged("the runner's user is root, and git is not run as root here".to_owned());
+        }
+        if !me.is_root() && me.as_raw() != owner.0 {
+            return Fsck::NotJudged(format!("git would have to run as uid {owner}"));
+        }
+        let borrows = ["objects/info/alternates", "objects/info/http-alternates", "commondir"];
+        if let Some(file) = borrows.iter().find(|file| git.status_of(Path::new(file)).is_ok()) {
+            return Fsck::NotJudged(format!("it borrows from another repository (`{file}`)"));
+        }
+        let group = git.status().map_or(owner.0, |status| status.group);
+        let group = if group == 0 { owner.0 } else { group };
+        let time = TIME.min(deadline.saturating_duration_since(Instant::now()));
+        let limits = Limits { memory: MEMORY, files: FILES, time };
+        match child::run(&mut self.command(), (owner, group), git, limits) {
+            Err(error) => Fsck::NotJudged(format!("{} cannot be run: {error}", self.program.display())),
+            Ok(End::OutOfTime) => Fsck::NotJudged(format!("git did not end within {} s", time.as_secs())),
+            Ok(End::Exited(status, said)) => judge(status.code(), &said),
+        }
+    }
+
+    fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env_clear();
+        command.env("PATH", &self.search).env("LC_ALL", "C").env("HOME", "/nonexistent");
+        // The repository is named, not looked for: a parent directory's is another one, and whose it is was seen to.
+        command.env("GIT_DIR", ".");
+        for (name, value) in [
+            ("GIT_CONFIG_NOSYSTEM", "1"),
+            ("GIT_CONFIG_SYSTEM", "/dev/null"),
+            ("GIT_CONFIG_GLOBAL", "/dev/null"),
+            ("GIT_ATTR_NOSYSTEM", "1"),
+            ("GIT_NO_LAZY_FETCH", "1"),
+            ("GIT_NO_REPLACE_OBJECTS", "1"),
+            ("GIT_OPTIONAL_LOCKS", "0"),
+            ("GIT_ALLOW_PROTOCOL", "none"),
+            ("GIT_TERMINAL_PROMPT", "0"),
+            ("GIT_ASKPASS", "false"),
+            ("GIT_SSH_COMMAND", "false"),
+            ("GIT_PAGER", "cat"),
+            ("GIT_EDITOR", "false"),
+        ] {
+            command.env(name, value);
+        }
+        for setting in [
+            "safe.directory=*",
+            "core.fsmonitor=false",
+            "core.hooksPath=/dev/null",
+            "core.alternateRefsCommand=false",
+            "core.sshCommand=false",
+            "core.pager=cat",
+            "core.bare=true",
+            "credential.helper=",
+            "gc.auto=0",
+            "maintenance.auto=false",
+        ] {
+            command.args(["-c", setting]);
+        }
+        command.args(["--no-pager", "--no-optional-locks", "fsck"]);
+        command.args(["--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress"]);
+        command
+    }
+}
+
+fn judge(code: Option<i32>, said: &str) -> Fsck {
+    let complaint = said.lines().next().unwrap_or("it says nothing").to_owned();
+    let for_want =
+        ["out of memory", "mmap failed", "Too many open files", "Resource temporarily unavailable"];
+    match code {
+        Some(0) => Fsck::Sound,
+        _ if for_want.iter().any(|want| said.to_lowercase().contains(&want.to_lowercase())) => {
+            Fsck::NotJudged(format!("git lacked resources: {complaint}"))
+        }
+        None => Fsck::NotJudged("git was killed".to_owned()),
+        Some(code) if DIED.contains(&code) && !is_about_content(said) => {
+            Fsck::NotJudged(format!("git gave up: {complaint}"))
+        }
+        Some(_) => Fsck::Broken(complaint),
+    }
+}
+
+/// Git also dies of what it reads.
+fn is_about_content(said: &str) -> bool {
+    let signs = [
+        "not a git repository",
+        "bad object",
+        "corrupt",
+        "loose object",
+        "packfile",
+        "index file",
+        "unable to parse",
+        "bad config",
+    ];
+    signs.iter().any(|sign| said.contains(sign))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_what_git_says_about_content_is_held_against_a_repository() {
+        for (code, said, broken) in [
+            (Some(2), "missing blob 0123", true),
+            (Some(1), "error: object corrupt or missing", true),
+            (Some(128), "fatal: loose object 12 is corrupt", true),
+            (Some(128), "fatal: not a git repository: '.'", true),
+            (Some(128), "fatal: Out of memory, realloc failed", false),
+            (Some(128), "fatal: detected dubious ownership in repository", false),
+            (None, "", false),
+        ] {
+            assert_eq!(matches!(judge(code, said), Fsck::Broken(_)), broken, "{said}");
+        }
+        assert_eq!(judge(Some(0), "notice: HEAD points to an unborn branch"), Fsck::Sound);
+    }
+}

@@ -1,0 +1,92 @@
+//! Whether a git directory is that of a finished checkout, as far as its files tell (gitrepository-layout(5)).
+
+use crate::sys::dir::Dir;
+use std::path::Path;
+
+/// `HEAD` is a line.
+const MAX_HEAD: u64 = 4096;
+
+/// `packed-refs` of a repository with very many branches.
+const MAX_PACKED: u64 = 64 << 20;
+
+/// Why it is not; `None` when nothing speaks against it.
+pub(super) fn interrupted(git: &Dir) -> Option<String> {
+    for needed in ["objects", "refs"] {
+        if !git.status_of(needed).is_ok_and(|status| status.is_dir()) {
+            return Some(format!("it lacks `{needed}`"));
+        }
+    }
+    let head = match git.read_file("HEAD", MAX_HEAD) {
+        Ok(bytes) => String::from_utf8_lossy(&bytes).trim().to_owned(),
+        Err(error) => return Some(format!("HEAD cannot be read: {error}")),
+    };
+    if let Some(name) = head.strip_prefix("ref:") {
+        if !has_ref(git, name.trim()) {
+            return Some("nothing was checked out: the branch of HEAD does not exist".to_owned());
+        }
+    } else if !is_object_id(&head) {
+        return Some("HEAD names neither a branch nor a commit".to_owned());
+    }
+    if git.status_of("index").is_err() {
+        return Some("nothing was checked out: there is no index".to_owned());
+    }
+    None
+}
+
+/// A branch that lies as a file, or among the packed ones. With another way of keeping branches (reftable) it is git's to say.
+fn has_ref(git: &Dir, name: &str) -> bool {
+    if git.status_of("reftable").is_ok() {
+        return true;
+    }
+    // Beneath the git directory only, without links: another name is none of a branch.
+    if git.read_file(Path::new(name), MAX_HEAD).is_ok_and(|bytes| !bytes.trim_ascii().is_empty()) {
+        return true;
+    }
+    match git.read_file("packed-refs", MAX_PACKED) {
+        Ok(packed) => {
+            String::from_utf8_lossy(&packed).lines().any(|line| line.split(' ').nth(1) == Some(name))
+        }
+        // One that is larger than that is not empty.
+        Err(error) => error.kind() == std::io::ErrorKind::FileTooLarge,
+    }
+}
+
+fn is_object_id(text: &str) -> bool {
+    matches!(text.len(), 40 | 64) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir_all, write};
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path();
+        let said = || interrupted(&Dir::resolve(path).unwrap().0).unwrap_or_default();
+        assert!(said().contains("`objects`"));
+        create_dir_all(path.join("objects")).unwrap();
+        create_dir_all(path.join("refs/heads")).unwrap();
+        assert!(said().contains("HEAD cannot be read"));
+        write(path.join("HEAD"), "ref: refs/heads/main\n").unwrap();
+        assert!(said().contains("does not exist"));
+        write(path.join("refs/heads/main"), format!("{}\n", "a".repeat(40))).unwrap();
+        assert!(said().contains("no index"));
+        write(path.join("index"), "").unwrap();
+        assert_eq!(said(), "", "it is whole");
+        write(path.join("refs/heads/main"), "").unwrap();
+        write(path.join("packed-refs"), format!("# pack-refs\n{} refs/heads/main\n", "a".repeat(40)))
+            .unwrap();
+        assert_eq!(said(), "", "a packed branch");
+        for (head, expected) in [
+            ("a".repeat(40), ""),
+            ("garbage".into(), "neither"),
+            ("ref: ../../etc/passwd".into(), "does not exist"),
+        ] {
+            write(path.join("HEAD"), &head).unwrap();
+            assert_eq!(said().is_empty(), expected.is_empty(), "{head}: {}", said());
+            assert!(said().contains(expected), "{head}: {}", said());
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! Looks at one runner's work directory. Nothing is changed, and nothing is waited for longer than until the deadline.
+
+mod fsck;
+mod git;
+mod leftovers;
+mod mapping;
+mod tree;
+
+pub use fsck::{Fsck, Git};
+
+use crate::hygiene::policy;
+use crate::model::hygiene::{AreaAudit, AreaKind, FindingKind, RunnerAudit, Seen};
+use crate::model::{Liveness, Runner, Uid, WorkDir};
+use crate::observe::caches::open_work;
+use crate::sys::dir::Dir;
+use mapping::Mapping;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::path::Path;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Repositories of one runner beyond which the rest is not looked at.
+const MAX_AREAS: usize = 4096;
+
+/// What a look works with.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The wall clock now.
+    pub now: SystemTime,
+    /// How old a lock file has to be to count as left behind.
+    pub floor: Duration,
+    /// When to stop.
+    pub deadline: Instant,
+    /// Git, to judge its own metadata; where it is missing nothing is said about those.
+    pub git: Option<&'a Git>,
+}
+
+impl Look<'_> {
+    /// Everything about one runner. Only of an idle one are git's lock files and unfinished checkouts judged: a job's own are
+    /// in use.
+    ///
+    /// # Errors
+    /// When the work directory cannot be opened.
+    pub fn at(&self, runner: &Runner, state: Liveness) -> io::Result<RunnerAudit> {
+        let mut audit = RunnerAudit {
+            runner: runner.clone(),
+            state,
+            skipped: None,
+            areas: Vec::new(),
+            leftovers: Vec::new(),
+        };
+        if state == Liveness::Busy {
+            audit.skipped = Some("a job changes its tree while it is looked at: not examined".to_owned());
+            return Ok(audit);
+        }
+        let Some(work_dir) = runner.work_dir() else {
+            audit.skipped = Some("it has no work directory that can be examined".to_owned());
+            return Ok(audit);
+        };
+        let work = open_work(work_dir)?;
+        let mapping = mapping::read(&work);
+        for name in areas(&work)? {
+            audit.areas.push(self.area(work_dir, &work, &name, state, &mapping));
+        }
+        audit.leftovers = leftovers::find(runner, &work, self.now, self.floor);
+        Ok(audit)
+    }
+
+    /// Everything about one area.
+    pub fn area_named(&self, work_dir: &WorkDir, work: &Dir, name: &OsStr, state: Liveness) -> AreaAudit {
+        self.area(work_dir, work, name, state, &mapping::read(work))
+    }
+
+    fn area(
+        &self,
+        work_dir: &WorkDir,
+        work: &Dir,
+        name: &OsStr,
+        state: Liveness,
+        mapping: &Mapping,
+    ) -> AreaAudit {
+        let kind = kind_of(name);
+        let mut seen = self.tree(work, work_dir.owner, name, state);
+        let mut notes = Vec::new();
+        if kind == AreaKind::Repository {
+            if mapping.is_gone(name) {
+                seen.note(
+                    FindingKind::Abandoned,
+                    Path::new(name),
+                    "_PipelineMapping names no repository for it",
+                );
+            }
+            self.git(work, work_dir.owner, state, &mut seen, &mut notes);
+        }
+        if !seen.is_whole {
+            notes.push("not all of it was seen".to_owned());
+        }
+        let findings = policy::findings(&seen);
+        AreaAudit {
+            name: name.to_owned(),
+            path: work_dir.path.join(name),
+            kind,
+            verdict: policy::verdict(&findings),
+            mode: policy::recommended(kind, &findings),
+            findings,
+            is_whole: seen.is_whole,
+            notes,
+        }
+    }
+
+    /// The walk over one area, and what it says about entries.
+    pub fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, state: Liveness) -> Seen {
+        let mut seen = tree::walk(work, name, owner, self.deadline);
+        let is_left = |modified: SystemTime| {
+            state == Liveness::Idle && self.now.duration_since(modified).is_ok_and(|age| age >= self.floor)
+        };
+        seen.keep(|blemish| blemish.kind != FindingKind::StaleLock || is_left(blemish.modified));
+        seen
+    }
+
+    fn git(&self, work: &Dir, owner: Uid, state: Liveness, seen: &mut Seen, notes: &mut Vec<String>) {
+        if state != Liveness::Idle {
+            notes.push("git's state is not judged: the runner is not provably idle".to_owned());
+            return;
+        }
+        for below in seen.gits.clone() {
+            let Ok(dir) = work.descend(&below) else { continue };
+            if let Some(why) = git::interrupted(&dir) {
+                seen.note(FindingKind::Interrupted, &below, &why);
+                continue;
+            }
+            let Some(git) = self.git else { continue };
+            match git.check(&dir, owner, self.deadline) {
+                Fsck::Sound => {}
+                Fsck::Broken(why) => seen.note(FindingKind::BrokenGit, &below, &why),
+                Fsck::NotJudged(why) => notes.push(format!("git's objects are not checked: {why}")),
+            }
+        }
+    }
+}
+
+/// Whose a directory in a work directory is. The runner's own names begin with an underscore.
+pub fn kind_of(name: &OsStr) -> AreaKind {
+    if name.as_encoded_bytes().starts_with(b"_") { AreaKind::RunnersOwn } else { AreaKind::Repository }
+}
+
+/// The directories in a work directory, without ours.
+///
+/// # Errors
+/// What getdents64(2) says.
+pub fn areas(work: &Dir) -> io::Result<Vec<OsString>> {
+    let mut names = work.names(MAX_AREAS)?;
+    names.retain(|name| {
+        name != ".disk-guard" && work.status_of(name.as_os_str()).is_ok_and(|status| status.is_dir())
+    });
+    names.sort();
+    Ok(names)
+}
+
+impl Seen {
+    /// Adds what is not about a single entry of the walk.
+    fn note(&mut self, kind: FindingKind, below: &Path, detail: &str) {
+        *self.counts.entry(kind).or_default() += 1;
+        self.details.entry(kind).or_insert_with(|| format!("{}: {detail}", below.display()));
+    }
+
+    /// Forgets the entries that do not count.
+    fn keep(&mut self, counts: impl Fn(&crate::model::hygiene::Blemish) -> bool) {
+        let forgotten: Vec<FindingKind> =
+            self.blemishes.iter().filter(|blemish| !counts(blemish)).map(|blemish| blemish.kind).collect();
+        self.blemishes.retain(counts);
+        for kind in forgotten {
+            if let Some(count) = self.counts.get_mut(&kind) {
+                *count -= 1;
+            }
+        }
+        self.counts.retain(|_, count| *count > 0);
+    }
+}

@@ -1,0 +1,204 @@
+//! The walk over one area: owner and mode of every entry, by handle.
+//!
+//! Directories are opened one after the other from the work directory's handle by their relative path, without links and
+//! mounts on the way: one descriptor at any depth. What lies too deep to be named so is said to be unseen. Memory is bounded
+//! by the number of directories that wait and of entries that are remembered.
+
+use crate::model::Uid;
+use crate::model::hygiene::{Blemish, FindingKind, Seen};
+use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use std::ffi::OsStr;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Instant, SystemTime};
+
+/// More entries with something wrong are counted and not remembered; a repair takes several turns then.
+const MAX_BLEMISHES: usize = 50_000;
+
+/// More entries of one area are not looked at.
+const MAX_ENTRIES: u64 = 20_000_000;
+
+/// More directories that wait are not looked at.
+const MAX_WAITING: usize = 500_000;
+
+/// What an owner needs of a directory in order to delete what is in it.
+const ALL_FOR_OWNER: u32 = 0o700;
+const OWNER_WRITES: u32 = 0o200;
+const SET_ID: u32 = 0o6000;
+
+/// Where a directory lies as git sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Outside,
+    /// Inside `.git`, that directory itself included.
+    Git,
+    /// Inside git's store of objects, where files are read-only by nature.
+    Objects,
+}
+
+impl Place {
+    fn of_child(self, name: &OsStr) -> Self {
+        match self {
+            Self::Outside if name == ".git" => Self::Git,
+            Self::Git if name == "objects" => Self::Objects,
+            same => same,
+        }
+    }
+}
+
+/// Walks the area `name` of a work directory that belongs to `owner`.
+pub(super) fn walk(work: &Dir, name: &OsStr, owner: Uid, deadline: Instant) -> Seen {
+    let mut walk = Walk {
+        work,
+        owner,
+        seen: Seen { is_whole: true, ..Seen::default() },
+        waiting: vec![(PathBuf::from(name), Place::Outside)],
+        buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER],
+    };
+    while let Some((below, place)) = walk.waiting.pop() {
+        if Instant::now() > deadline || walk.seen.entries > MAX_ENTRIES {
+            walk.seen.is_whole = false;
+            break;
+        }
+        walk.directory(&below, place);
+    }
+    walk.seen
+}
+
+struct Walk<'a> {
+    work: &'a Dir,
+    owner: Uid,
+    seen: Seen,
+    waiting: Vec<(PathBuf, Place)>,
+    buffer: Vec<MaybeUninit<u8>>,
+}
+
+impl Walk<'_> {
+    fn directory(&mut self, below: &Path, place: Place) {
+        let dir = match self.work.descend(below) {
+            Ok(dir) => dir,
+            Err(error) => return self.unopened(below, &error),
+        };
+        let Ok(status) = dir.status() else { return };
+        self.seen.entries += 1;
+        self.judge(below, &status, place);
+        if place == Place::Git && below.ends_with(".git") && below.components().count() == 3 {
+            self.seen.gits.push(below.to_owned());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let read = dir.for_each_entry(&mut buffer, |entry| {
+            let name = OsStr::from_bytes(entry.name.to_bytes());
+            if entry.kind == FileType::Directory {
+                self.enter_later(below, name, place);
+            } else {
+                match dir.status_of(entry.name) {
+                    Ok(status) if status.is_dir() => self.enter_later(below, name, place),
+                    Ok(file) if file.mount_id != status.mount_id => {
+                        self.add(FindingKind::Mount, &below.join(name), &file);
+                    }
+                    Ok(file) => {
+                        self.seen.entries += 1;
+                        self.judge(&below.join(name), &file, place);
+                    }
+                    // Removed since it was listed.
+                    Err(_) => {}
+                }
+            }
+            if self.seen.entries > MAX_ENTRIES { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        });
+        self.buffer = buffer;
+        if read.is_err() {
+            self.unseen(below);
+        }
+    }
+
+    fn enter_later(&mut self, below: &Path, name: &OsStr, place: Place) {
+        if self.waiting.len() < MAX_WAITING {
+            self.waiting.push((below.join(name), place.of_child(name)));
+        } else {
+            self.seen.is_whole = false;
+        }
+    }
+
+    fn unopened(&mut self, below: &Path, error: &io::Error) {
+        match Errno::from_io_error(error) {
+            Some(Errno::NOENT | Errno::LOOP | Errno::NOTDIR) => {}
+            Some(Errno::XDEV) => {
+                let status = self.pinned_above(below);
+                self.add_with(FindingKind::Mount, below, status);
+            }
+            // A directory that its own owner may not enter: its parent still tells what it is.
+            Some(Errno::ACCESS) => {
+                if let Some(status) = self.pinned_above(below) {
+                    self.seen.entries += 1;
+                    self.judge(below, &status, Place::Outside);
+                }
+                self.unseen(below);
+            }
+            _ => self.unseen(below),
+        }
+    }
+
+    fn pinned_above(&self, below: &Path) -> Option<Status> {
+        let parent =
+            self.work.descend(below.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new(".")));
+        parent.ok()?.status_of(below.file_name()?).ok()
+    }
+
+    fn unseen(&mut self, below: &Path) {
+        self.seen.is_whole = false;
+        self.add_with(FindingKind::Unseen, below, None);
+    }
+
+    fn judge(&mut self, below: &Path, status: &Status, place: Place) {
+        let kind = FileType::from_raw_mode(status.mode);
+        let is_file = kind == FileType::RegularFile;
+        if status.owner != self.owner {
+            self.add(foreign(kind, status), below, status);
+        }
+        if kind == FileType::Directory && status.mode & ALL_FOR_OWNER != ALL_FOR_OWNER {
+            self.add(FindingKind::LockedDirectory, below, status);
+        }
+        if is_file && status.mode & OWNER_WRITES == 0 && place != Place::Objects {
+            self.add(FindingKind::ReadOnlyFile, below, status);
+        }
+        if is_file && place == Place::Git && below.as_os_str().as_bytes().ends_with(b".lock") {
+            self.add(FindingKind::StaleLock, below, status);
+        }
+    }
+
+    fn add(&mut self, kind: FindingKind, below: &Path, status: &Status) {
+        self.add_with(kind, below, Some(*status));
+    }
+
+    fn add_with(&mut self, kind: FindingKind, below: &Path, status: Option<Status>) {
+        *self.seen.counts.entry(kind).or_default() += 1;
+        if self.seen.blemishes.len() >= MAX_BLEMISHES {
+            return;
+        }
+        self.seen.blemishes.push(Blemish {
+            below: below.to_owned(),
+            kind,
+            id: status.map_or(crate::model::FileId { dev: 0, ino: 0 }, |status| status.id),
+            owner: status.map_or(self.owner, |status| status.owner),
+            mode: status.map_or(0, |status| status.mode),
+            modified: status.map_or(SystemTime::UNIX_EPOCH, |status| status.modified),
+        });
+    }
+}
+
+/// What a foreign entry is: only directories, links, and files that have no other name and no special rights can be given back.
+fn foreign(kind: FileType, status: &Status) -> FindingKind {
+    match kind {
+        FileType::Directory => FindingKind::ForeignOwner,
+        FileType::RegularFile | FileType::Symlink if status.links > 1 => FindingKind::HardLinked,
+        FileType::RegularFile if status.mode & SET_ID != 0 => FindingKind::Special,
+        FileType::RegularFile | FileType::Symlink => FindingKind::ForeignOwner,
+        _ => FindingKind::Special,
+    }
+}

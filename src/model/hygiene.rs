@@ -1,0 +1,341 @@
+//! Work-directory hygiene: what an audit finds, what it adds up to, and what a repair changes.
+
+use super::{Evidence, FileId, Liveness, Runner, Uid};
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// What can be wrong with a part of a work directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum FindingKind {
+    /// Belongs to another user than the runner's, as what container jobs leave does.
+    ForeignOwner,
+    /// A directory that its owner cannot list, enter or change: nothing in it can be deleted.
+    LockedDirectory,
+    /// A lock file of git's, older than the idle floor, that no process holds.
+    StaleLock,
+    /// Foreign, and with a second name that may lie outside the work directory.
+    HardLinked,
+    /// Foreign, and a device, a socket, a FIFO or a set-uid program: never given to anybody.
+    Special,
+    /// The checkout was begun and not brought to its end.
+    Interrupted,
+    /// Git finds objects missing or broken.
+    BrokenGit,
+    /// A file without its owner's write bit. Git's own objects are so by nature and are not counted.
+    ReadOnlyFile,
+    /// No repository of the runner's is checked out here any more.
+    Abandoned,
+    /// Another filesystem is mounted here: kept, and not looked into.
+    Mount,
+    /// Could not be examined.
+    Unseen,
+}
+
+impl FindingKind {
+    /// The name for JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::ForeignOwner => "foreign-owner",
+            Self::LockedDirectory => "locked-directory",
+            Self::StaleLock => "stale-lock",
+            Self::HardLinked => "hard-linked",
+            Self::Special => "special-file",
+            Self::Interrupted => "interrupted-checkout",
+            Self::BrokenGit => "broken-git",
+            Self::ReadOnlyFile => "read-only-file",
+            Self::Abandoned => "abandoned",
+            Self::Mount => "mount",
+            Self::Unseen => "unseen",
+        }
+    }
+}
+
+/// What findings of one kind ask for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Severity {
+    /// Worth knowing; no checkout fails by it.
+    Note,
+    /// Owner, mode or a lock file: can be put right in place.
+    Repairable,
+    /// Cannot: only a fresh clone helps.
+    Replace,
+}
+
+impl Severity {
+    /// The name for JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Repairable => "repairable",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// What the findings about one part of a work directory add up to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Verdict {
+    /// Nothing that a checkout would fail by.
+    Clean,
+    /// `remediate --mode chown` or `unlock` puts it right.
+    Repairable,
+    /// `remediate --mode reset` lets the next job clone afresh.
+    Replace,
+}
+
+impl Verdict {
+    /// The name for JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Clean => "clean",
+            Self::Repairable => "repairable",
+            Self::Replace => "replace",
+        }
+    }
+}
+
+/// Findings of one kind about one part of a work directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Finding {
+    /// Which.
+    pub kind: FindingKind,
+    /// What they ask for.
+    pub severity: Severity,
+    /// How many entries.
+    pub count: u64,
+    /// A few of them, relative to the work directory.
+    pub examples: Vec<PathBuf>,
+    /// More, in words. May hold names from disk: escape before printing.
+    pub detail: String,
+}
+
+/// One entry with something wrong, as it was when it was seen: a repair compares again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Blemish {
+    /// Relative to the work directory.
+    pub below: PathBuf,
+    /// What is wrong.
+    pub kind: FindingKind,
+    /// Its identity.
+    pub id: FileId,
+    /// Whose it is.
+    pub owner: Uid,
+    /// Type and permission bits.
+    pub mode: u32,
+    /// Last modification.
+    pub modified: SystemTime,
+}
+
+/// A directory directly in a work directory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AreaKind {
+    /// A repository's: `_work/<this>/<checkout>`.
+    Repository,
+    /// One of the runner's own: `_actions`, `_temp`, `_tool` and the like.
+    RunnersOwn,
+}
+
+/// What a walk over one area saw.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Seen {
+    /// Entries looked at.
+    pub entries: u64,
+    /// How many of each kind.
+    pub counts: BTreeMap<FindingKind, u64>,
+    /// Those entries, at most a bounded number; parents before what is in them.
+    pub blemishes: Vec<Blemish>,
+    /// More, in words, by kind.
+    pub details: BTreeMap<FindingKind, String>,
+    /// Git directories of checkouts, relative to the work directory.
+    pub gits: Vec<PathBuf>,
+    /// Whether the walk came to its end.
+    pub is_whole: bool,
+}
+
+/// One area and its verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AreaAudit {
+    /// Its name in the work directory.
+    pub name: OsString,
+    /// Absolute, for display.
+    pub path: PathBuf,
+    /// Whose.
+    pub kind: AreaKind,
+    /// The verdict.
+    pub verdict: Verdict,
+    /// How it is best put right; `None` when nothing is to be done, or can be.
+    pub mode: Option<Mode>,
+    /// What it rests on, the gravest first.
+    pub findings: Vec<Finding>,
+    /// Whether all of it was seen.
+    pub is_whole: bool,
+    /// What could not be judged, in words.
+    pub notes: Vec<String>,
+}
+
+/// What lies about in a runner's directory outside of any repository.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum LeftoverKind {
+    /// `_work/_update`, of a self-update that did not end.
+    Update,
+    /// `_work/_temp` of a job that did not end.
+    Temp,
+    /// `_diag/pages` or `_diag/blocks`: logs that were not uploaded.
+    Pages,
+    /// `bin.X` or `externals.X` of a version that the runner no longer uses.
+    OldVersion,
+}
+
+impl LeftoverKind {
+    /// The name for JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Update => "update",
+            Self::Temp => "temp",
+            Self::Pages => "log-pages",
+            Self::OldVersion => "old-version",
+        }
+    }
+}
+
+/// One leftover.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Leftover {
+    /// Of which kind.
+    pub kind: LeftoverKind,
+    /// Where.
+    pub path: PathBuf,
+    /// Its newest entry.
+    pub newest: SystemTime,
+}
+
+/// What an audit found out about one runner.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunnerAudit {
+    /// The runner.
+    pub runner: Runner,
+    /// Whether it is in use.
+    pub state: Liveness,
+    /// Why nothing was examined, if nothing was: a job changes its tree while it is looked at.
+    pub skipped: Option<String>,
+    /// The areas of its work directory.
+    pub areas: Vec<AreaAudit>,
+    /// What else lies about.
+    pub leftovers: Vec<Leftover>,
+}
+
+/// An audit of a host.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AuditReport {
+    /// Each runner; one that shares its work directory with an earlier one has no areas of its own.
+    pub runners: Vec<RunnerAudit>,
+    /// The worst verdict.
+    pub verdict: Verdict,
+    /// How many repositories are not clean.
+    pub contaminated: usize,
+    /// For people: what could not be read.
+    pub notes: Vec<String>,
+}
+
+impl AuditReport {
+    /// More than one repository is contaminated: what did it works on this host, not in one repository.
+    pub fn is_wider_incident(&self) -> bool {
+        self.contaminated > 1
+    }
+}
+
+/// How a repository is put right.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Mode {
+    /// Owner's permission bits are given back, stale lock files taken away.
+    Unlock,
+    /// Foreign entries are given back to the runner's user.
+    Chown,
+    /// All of it is moved to trash: the next job clones afresh.
+    Reset,
+}
+
+impl Mode {
+    /// The word for the command line and JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Unlock => "unlock",
+            Self::Chown => "chown",
+            Self::Reset => "reset",
+        }
+    }
+}
+
+/// What became of one entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Repaired {
+    /// A preview: it would be changed.
+    Planned,
+    /// It is as it should be.
+    Done,
+    /// It is no longer what was seen: left alone.
+    Changed(String),
+    /// It must not be changed; why.
+    Refused(String),
+    /// The system refused; what it said.
+    Failed(String),
+}
+
+impl Repaired {
+    /// The name for JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Done => "done",
+            Self::Changed(_) => "changed",
+            Self::Refused(_) => "refused",
+            Self::Failed(_) => "failed",
+        }
+    }
+
+    /// Why it was not done.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Planned | Self::Done => None,
+            Self::Changed(why) | Self::Refused(why) | Self::Failed(why) => Some(why),
+        }
+    }
+}
+
+/// One entry and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Change {
+    /// Relative to the work directory.
+    pub below: PathBuf,
+    /// What is or was to be done, in words: `owner 0 -> 1001`, `mode 0555 -> 0755`.
+    pub what: String,
+    /// What became of it.
+    pub result: Repaired,
+}
+
+/// The result of repairing one area.
+#[derive(Debug, Clone)]
+pub struct RepairReport {
+    /// True when nothing was touched.
+    pub dry_run: bool,
+    /// Whose.
+    pub runner: Runner,
+    /// The area.
+    pub path: PathBuf,
+    /// How.
+    pub mode: Mode,
+    /// What speaks against touching it; then nothing was, or no more from then on.
+    pub objections: Vec<Evidence>,
+    /// Entries and what became of them; with many the first, those that were not done before the others.
+    pub changes: Vec<Change>,
+    /// How many were or would be changed.
+    pub done: u64,
+    /// How many were not.
+    pub undone: u64,
+    /// Bytes that a reset moves to trash or has deleted.
+    pub bytes: u64,
+    /// For people.
+    pub notes: Vec<String>,
+}

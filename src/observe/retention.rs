@@ -1,0 +1,404 @@
+//! What of a runner's own things has outlived its use: logs, leftovers of jobs that did not end, versions of the runner that
+//! it no longer uses.
+//!
+//! These have no marker that declares them expendable, so what is matched is fixed and narrow: by place, by the names that
+//! the runner itself gives (actions/runner v2.336.0: Runner.Common/HostTraceListener.cs, PagingLogger.cs, Runner.Listener's
+//! update script), by type, by owner, by age. Whatever does not match is left alone. What is found is claimed by the same
+//! path as a cache, and only of runners that are proved idle.
+//!
+//! Logs and old versions lie outside the work directory: they are claimed from the runner's root, whose own
+//! `.disk-guard/trash` takes them.
+
+use super::filesystems::MountTable;
+use super::measure::{self, measure};
+use super::processes;
+use crate::model::{Cache, Coverage, Measure, Member, Part, Retention, Runner, Uid, Work, WorkDir};
+use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
+use crate::sys::process::Proc;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
+
+/// More files of one runner are not taken at a time: each is a rename under the host lock, and an entry in the ledger.
+const MAX_FILES: usize = 256;
+
+/// More entries of one directory are not looked at.
+const MAX_ENTRIES: usize = 1 << 16;
+
+/// How many of the newest logs of each kind stay whatever their age: the Listener's state is read from the last two.
+const LOGS_KEPT: usize = 2;
+
+/// What to look for.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// What may go at which age.
+    pub rules: Retention,
+    /// The wall clock now.
+    pub now: SystemTime,
+    /// The mount table.
+    pub mounts: &'a MountTable,
+    /// When to stop sizing.
+    pub deadline: Instant,
+}
+
+impl Look<'_> {
+    /// What of one runner may go by age. `work` is its work directory, open.
+    pub fn at(
+        &self,
+        runner: &Runner,
+        work_dir: &WorkDir,
+        work: &Dir,
+        proc: &Proc,
+        notes: &mut Vec<String>,
+    ) -> Vec<Cache> {
+        let mut found = Vec::new();
+        if let Some(age) = self.rules.temp {
+            found.extend(self.temp(work_dir, work, age));
+        }
+        let root = Dir::open(&runner.root).and_then(|root| Ok((root.status()?, root)));
+        let Ok((status, root)) = root else { return found };
+        if status.id != runner.root_id || status.owner != runner.owner {
+            return found;
+        }
+        let base = Arc::new(WorkDir { filesystem: self.mounts.id_of(&status), ..runner.root_dir() });
+        if let Some(age) = self.rules.logs {
+            found.extend(self.logs(&base, &root, age));
+        }
+        if let Some(age) = self.rules.versions {
+            found.extend(self.versions(runner, &base, &root, age, proc, notes));
+        }
+        found
+    }
+
+    fn is_older(&self, than: Duration, time: SystemTime) -> bool {
+        self.now.duration_since(time).is_ok_and(|age| age > than)
+    }
+
+    fn temp(&self, work_dir: &WorkDir, work: &Dir, age: Duration) -> Option<Cache> {
+        let dir = work.descend("_temp").ok()?;
+        let status = dir.status().ok()?;
+        let is_empty = dir.names(1).ok()?.is_empty();
+        if is_empty || !self.is_older(age, status.modified) {
+            return None;
+        }
+        let size = self.size(&dir, status.modified)?;
+        self.is_older(age, size.newest?).then(|| Cache {
+            path: work_dir.path.join("_temp"),
+            base: None,
+            below_work: "_temp".into(),
+            part: Part::Whole,
+            rule: Retention::TEMP.into(),
+            id: status.id,
+            owner: status.owner,
+            measure: Some(size),
+            largest: Arc::default(),
+        })
+    }
+
+    /// Its size; its newest content is at least as young as `since`.
+    fn size(&self, dir: &Dir, since: SystemTime) -> Option<Measure> {
+        let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.deadline) };
+        let scan = measure(dir, &options).ok()?;
+        Some(Measure { newest: scan.measure.newest.max(Some(since)), ..scan.measure })
+    }
+
+    fn logs(&self, base: &Arc<WorkDir>, root: &Dir, age: Duration) -> Option<Cache> {
+        let diag = root.descend("_diag").ok()?;
+        let status = diag.status().ok().filter(|status| is_the_runners(status, base.owner))?;
+        let mut files = Files { look: self, age, owner: base.owner, list: Vec::new(), measure: nothing() };
+        let kept = newest_logs(&diag).ok()?;
+        files.collect(&diag, Path::new(""), |name| is_log(name) && !kept.iter().any(|kept| kept == name));
+        for pages in ["pages", "blocks"] {
+            if let Ok(dir) = diag.descend(pages) {
+                files.collect(&dir, Path::new(pages), is_page);
+            }
+        }
+        (!files.list.is_empty()).then(|| Cache {
+            path: base.path.join("_diag"),
+            base: Some(Arc::clone(base)),
+            below_work: "_diag".into(),
+            part: Part::Files(files.list.into()),
+            rule: Retention::LOGS.into(),
+            id: status.id,
+            owner: status.owner,
+            measure: Some(files.measure),
+            largest: Arc::default(),
+        })
+    }
+
+    fn versions(
+        &self,
+        runner: &Runner,
+        base: &Arc<WorkDir>,
+        root: &Dir,
+        age: Duration,
+        proc: &Proc,
+        notes: &mut Vec<String>,
+    ) -> Vec<Cache> {
+        let old = old_versions(root, &base.path);
+        let aged = old.into_iter().filter(|old| self.is_older(age, old.since));
+        let mut found: Vec<Cache> = aged
+            .filter_map(|old| {
+                let dir = root.descend(&old.name).ok()?;
+                let status = dir.status().ok().filter(|status| is_the_runners(status, base.owner))?;
+                let since = old.since.max(status.modified);
+                let size = self.size(&dir, since).filter(|_| self.is_older(age, since))?;
+                Some(Cache {
+                    path: base.path.join(&old.name),
+                    base: Some(Arc::clone(base)),
+                    below_work: old.name.into(),
+                    part: Part::Whole,
+                    rule: Retention::VERSIONS.into(),
+                    id: status.id,
+                    owner: status.owner,
+                    measure: Some(size),
+                    largest: Arc::default(),
+                })
+            })
+            .collect();
+        if !found.is_empty() {
+            let held = held(&found, runner, proc);
+            found.retain(|cache| match held.iter().find(|(path, _)| *path == cache.path) {
+                None => true,
+                Some((path, by)) => {
+                    notes.push(format!("{} is an old version of the runner and stays: {by}", path.display()));
+                    false
+                }
+            });
+        }
+        found
+    }
+}
+
+/// Which of these are held by a process, by whom: the runner's service goes on running from where it was started, however often
+/// the runner updates itself.
+fn held(caches: &[Cache], runner: &Runner, proc: &Proc) -> Vec<(PathBuf, String)> {
+    // The scan knows work directories: each of these is presented as one.
+    let places: Vec<Runner> = caches
+        .iter()
+        .map(|cache| {
+            let base = cache.base(runner).expect("an old version lies in the root");
+            let place =
+                WorkDir { path: cache.path.clone(), id: cache.id, owner: cache.owner, ..base.clone() };
+            Runner { work: Work::Present(place), ..runner.clone() }
+        })
+        .collect();
+    let facts = processes::observe(proc, &places);
+    let holders =
+        facts.holders.iter().map(|h| (h.runner, format!("pid {} ({}) uses it", h.process.pid, h.comm)));
+    let mounts = facts.mounts.iter().map(|m| (m.runner, "a mount lies over it".to_owned()));
+    let unknown = facts.unlocated.iter().map(|u| (u.runner, u.reason.clone()));
+    holders.chain(mounts).chain(unknown).map(|(index, why)| (caches[index].path.clone(), why)).collect()
+}
+
+/// Files of a runner that are old enough.
+struct Files<'a> {
+    look: &'a Look<'a>,
+    age: Duration,
+    owner: Uid,
+    list: Vec<Member>,
+    measure: Measure,
+}
+
+impl Files<'_> {
+    fn collect(&mut self, dir: &Dir, within: &Path, is_meant: impl Fn(&OsStr) -> bool) {
+        let mut entries = 0;
+        let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BUFFER];
+        // What cannot be listed is left alone.
+        let _ = dir.for_each_entry(&mut buffer, |entry| {
+            entries += 1;
+            if entries > MAX_ENTRIES || self.list.len() == MAX_FILES {
+                return ControlFlow::Break(());
+            }
+            let name = OsStr::from_bytes(entry.name.to_bytes());
+            if let Some(status) = is_meant(name).then(|| dir.status_of(entry.name).ok()).flatten() {
+                self.add(within, name, &status);
+            }
+            ControlFlow::Continue(())
+        });
+    }
+
+    fn add(&mut self, within: &Path, name: &OsStr, status: &Status) {
+        let is_old = self.look.is_older(self.age, status.modified);
+        if !status.is_file() || !is_old || !is_the_runners(status, self.owner) {
+            return;
+        }
+        self.measure.files += 1;
+        self.measure.bytes = self.measure.bytes.saturating_add(status.allocated);
+        self.measure.newest = self.measure.newest.max(Some(status.modified));
+        let (within, name) = (within.to_owned(), name.to_owned());
+        let (id, owner, allocated) = (status.id, status.owner, status.allocated);
+        self.list.push(Member { within, name, id, owner, allocated });
+    }
+}
+
+fn nothing() -> Measure {
+    Measure { bytes: 0, files: 0, directories: 0, newest: None, coverage: Coverage::Whole }
+}
+
+fn is_the_runners(status: &Status, owner: Uid) -> bool {
+    status.owner == owner || status.owner == Uid::ROOT
+}
+
+/// The newest logs of each kind, which stay. Their names sort by time.
+fn newest_logs(diag: &Dir) -> io::Result<Vec<OsString>> {
+    let mut logs: Vec<OsString> = diag.names(MAX_ENTRIES)?.into_iter().filter(|name| is_log(name)).collect();
+    logs.sort_unstable_by(|a, b| b.cmp(a));
+    let of = |kind: &'static [u8]| {
+        logs.iter().filter(move |name| name.as_bytes().starts_with(kind)).take(LOGS_KEPT)
+    };
+    Ok(of(b"Runner_").chain(of(b"Worker_")).cloned().collect())
+}
+
+/// `Runner_20260304-050607-utc.log`, `Worker_...`.
+fn is_log(name: &OsStr) -> bool {
+    let name = name.as_bytes();
+    let rest = name.strip_prefix(b"Runner_").or_else(|| name.strip_prefix(b"Worker_"));
+    rest.and_then(|rest| rest.strip_suffix(b"-utc.log")).is_some_and(|time| {
+        time.len() == 15
+            && time.iter().enumerate().all(|(at, b)| if at == 8 { *b == b'-' } else { b.is_ascii_digit() })
+    })
+}
+
+/// `<timeline>_<record>_<number>.log`, `<timeline>_<record>.<number>`: two GUIDs and a number.
+fn is_page(name: &OsStr) -> bool {
+    let is_guid = |text: &[u8]| {
+        text.iter()
+            .enumerate()
+            .all(|(at, b)| if matches!(at, 8 | 13 | 18 | 23) { *b == b'-' } else { b.is_ascii_hexdigit() })
+    };
+    let name = name.as_bytes();
+    let name = name.strip_suffix(b".log").unwrap_or(name);
+    let Some((guids, number)) = name.split_at_checked(74) else { return false };
+    is_guid(&guids[..36])
+        && guids[36] == b'_'
+        && is_guid(&guids[37..73])
+        && matches!(guids[73], b'_' | b'.')
+        && !number.is_empty()
+        && number.iter().all(u8::is_ascii_digit)
+}
+
+/// A version of the runner that it no longer uses.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OldVersion {
+    /// Its directory in the root.
+    pub name: OsString,
+    /// Since when the runner has used another.
+    pub since: SystemTime,
+}
+
+/// `bin.X` and `externals.X` that are older than what `bin` and `externals` name. Where those are no links the runner has never
+/// updated itself, or is at it: then nothing is old. A version that is newer than the one in use may be about to be used.
+pub fn old_versions(root: &Dir, path: &Path) -> Vec<OldVersion> {
+    let names = root.names(MAX_ENTRIES).unwrap_or_default();
+    let mut found = Vec::new();
+    for stem in ["bin", "externals"] {
+        let Some((current, since)) = in_use(root, path, stem) else { continue };
+        for name in &names {
+            if version(name, stem).is_some_and(|version| version < current)
+                && root.status_of(name.as_os_str()).is_ok_and(|status| status.is_dir())
+            {
+                found.push(OldVersion { name: name.clone(), since });
+            }
+        }
+    }
+    found
+}
+
+/// The version that a link names, and when it was made.
+fn in_use(root: &Dir, path: &Path, stem: &str) -> Option<(Vec<u32>, SystemTime)> {
+    let target = rustix::fs::readlinkat(root, stem, Vec::new()).ok()?.into_bytes();
+    let target = PathBuf::from(OsString::from_vec(target));
+    let name = match target.strip_prefix(path) {
+        Ok(below) => below.to_owned(),
+        Err(_) => target,
+    };
+    let current = version(name.as_os_str(), stem)?;
+    root.status_of(name.as_os_str()).ok().filter(Status::is_dir)?;
+    Some((current, root.status_of(stem).ok()?.modified))
+}
+
+/// The numbers of `STEM.2.336.0`.
+fn version(name: &OsStr, stem: &str) -> Option<Vec<u32>> {
+    let numbers = name.to_str()?.strip_prefix(stem)?.strip_prefix('.')?;
+    let numbers: Option<Vec<u32>> = numbers
+        .split('.')
+        .map(|part| part.bytes().all(|b| b.is_ascii_digit()).then(|| part.parse().ok()).flatten())
+        .collect();
+    numbers.filter(|numbers| (3..=4).contains(&numbers.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::create_dir_all;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn only_the_runners_own_names_are_logs_and_pages() {
+        let guid = "0f8fad5b-d9cb-469f-a165-70867728950e";
+        for (name, log, page) in [
+            ("Runner_20260304-050607-utc.log".to_owned(), true, false),
+            ("Worker_20260304-050607-utc.log".to_owned(), true, false),
+            ("Worker_20260304-050607-utc.log.bak".to_owned(), false, false),
+            ("Worker_2026030-4050607-utc.log".to_owned(), false, false),
+            ("Runner_x-utc.log".to_owned(), false, false),
+            ("precious.log".to_owned(), false, false),
+            (".credentials".to_owned(), false, false),
+            (format!("{guid}_{guid}_1.log"), false, true),
+            (format!("{guid}_{guid}.12"), false, true),
+            (format!("{guid}_{guid}_"), false, false),
+            (format!("{guid}_{guid}_x.log"), false, false),
+            (format!("{guid}.log"), false, false),
+        ] {
+            assert_eq!((is_log(name.as_ref()), is_page(name.as_ref())), (log, page), "{name}");
+        }
+    }
+
+    #[test]
+    #[expect(clippy::disallowed_methods, reason = "the test removes its own link")]
+    fn a_version_is_old_only_when_the_link_names_a_newer_one() {
+        let temp = tempfile::tempdir().unwrap();
+        let (root, path) = Dir::resolve(temp.path()).unwrap();
+        for name in [
+            "bin.2.9.1",
+            "bin.2.335.0",
+            "bin.2.336.0",
+            "bin.2.337.0",
+            "bin.backup",
+            "bin.2.x.1",
+            "externals.2.335.0",
+        ] {
+            create_dir_all(path.join(name)).unwrap();
+        }
+        std::fs::write(path.join("bin.2.1.0"), "").unwrap();
+        let names = || {
+            let mut names: Vec<_> = old_versions(&root, &path).into_iter().map(|old| old.name).collect();
+            names.sort();
+            names
+        };
+        assert!(names().is_empty(), "there is no link");
+        create_dir_all(path.join("externals")).unwrap();
+        symlink("bin.2.336.0", path.join("bin")).unwrap();
+        assert_eq!(
+            names(),
+            ["bin.2.335.0", "bin.2.9.1"],
+            "externals is a directory, its versions are not known to be old"
+        );
+        for (target, expected) in [
+            (path.join("bin.2.336.0"), 2),
+            ("../elsewhere/bin.2.336.0".into(), 0),
+            ("bin.2.999.0".into(), 0),
+            ("bin.backup".into(), 0),
+        ] {
+            std::fs::remove_file(path.join("bin")).unwrap();
+            symlink(&target, path.join("bin")).unwrap();
+            assert_eq!(names().len(), expected, "{}", target.display());
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Claiming some files of a directory: each by a rename of its own, all into one slot.
+
+#![expect(clippy::disallowed_methods, reason = "this is where renaming belongs")]
+
+use super::{Claim, Claimed, Doubt, Moment, Place};
+use crate::model::{Member, Part, Uid};
+use crate::reclaim::trash::{Slot, Trash};
+use crate::sys::dir::{Dir, Status};
+use rustix::fs::{RenameFlags, renameat_with};
+use std::ffi::OsString;
+use std::path::Path;
+
+/// A file that lies in a slot, and where it came from.
+struct Moved<'m> {
+    within: Dir,
+    member: &'m Member,
+    slot_name: OsString,
+}
+
+impl Place {
+    /// Claims some files of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
+    /// or is put back, and the others go on; any doubt puts all of them back.
+    pub(super) fn take_files(
+        &self,
+        base: &Dir,
+        owner: Uid,
+        members: &[Member],
+        doubt: &mut Doubt<'_>,
+    ) -> Claim {
+        let dir = match self.parent.descend(&self.name) {
+            Ok(dir) => dir,
+            Err(error) => return Claim::Changed(error.to_string()),
+        };
+        let (trash, slot) = match Trash::open_or_make(base, owner).and_then(|t| Ok((t.make_slot()?, t))) {
+            Ok((slot, trash)) => (trash, slot),
+            Err(error) => return Claim::Failed(error),
+        };
+        let doubts = doubt(Moment::Before);
+        if !doubts.is_empty() {
+            trash.discard(&slot);
+            return Claim::Refused(doubts);
+        }
+        let mut moved = Vec::new();
+        let mut setback = None;
+        for (number, member) in members.iter().enumerate() {
+            match move_file(&dir, member, &slot, number) {
+                Ok(file) => moved.push(file),
+                Err(reason) => setback = Some(reason),
+            }
+        }
+        let doubts = if moved.is_empty() { Vec::new() } else { doubt(Moment::After(&slot.dir)) };
+        if !doubts.is_empty() {
+            for file in &moved {
+                let _ = put_file_back(file, &slot);
+            }
+            trash.discard(&slot);
+            return Claim::Restored(doubts);
+        }
+        if moved.is_empty() {
+            trash.discard(&slot);
+            return Claim::Changed(setback.unwrap_or_else(|| "there was nothing to claim".to_owned()));
+        }
+        match trash.dir().try_clone() {
+            Ok(parent) => {
+                let part = Part::Files(moved.iter().map(|file| file.member.clone()).collect());
+                Claim::Claimed(Claimed { parent, name: slot.name, slot: None, part })
+            }
+            Err(error) => Claim::Failed(error),
+        }
+    }
+}
+
+fn move_file<'m>(dir: &Dir, member: &'m Member, slot: &Slot, number: usize) -> Result<Moved<'m>, String> {
+    let within = if member.within.as_os_str().is_empty() { Path::new(".") } else { &member.within };
+    let within = dir.descend(within).map_err(|error| error.to_string())?;
+    let is_it = |status: &Status| status.is_file() && status.id == member.id && status.owner == member.owner;
+    match within.status_of(&member.name) {
+        Ok(status) if is_it(&status) => {}
+        Ok(_) => return Err(format!("{} is another file by now", member.name.display())),
+        Err(error) => return Err(error.to_string()),
+    }
+    let slot_name = OsString::from(number.to_string());
+    renameat_with(&within, &member.name, &slot.dir, &slot_name, RenameFlags::NOREPLACE)
+        .map_err(|error| error.to_string())?;
+    let moved = Moved { within, member, slot_name };
+    match slot.dir.status_of(&moved.slot_name) {
+        Ok(status) if is_it(&status) => Ok(moved),
+        _ => {
+            let _ = put_file_back(&moved, slot);
+            Err(format!("{} was swapped while it was claimed", member.name.display()))
+        }
+    }
+}
+
+fn put_file_back(file: &Moved<'_>, slot: &Slot) -> rustix::io::Result<()> {
+    renameat_with(&slot.dir, &file.slot_name, &file.within, &file.member.name, RenameFlags::NOREPLACE)
+}

@@ -1,0 +1,181 @@
+//! A file alone with us: moved for an instant to where nobody else can reach its name.
+//!
+//! To give a foreign file in a hostile directory to somebody one has to know that it has no other name outside: a hard link to
+//! a file of root's, given to its planter, is root's file given away. Counting links where the owner of the directory can act
+//! proves nothing: between the look and the deed he removes his link, and the one name that is counted is the other one. So
+//! the file is renamed into a directory that belongs to us alone and was made for this. There its name cannot be removed by
+//! anybody else; a link count of one, seen there, means that there is no other name, and none that is added later through an
+//! old handle lies anywhere but with him who adds it. Then it is put back.
+//!
+//! The directory lies in trash, so that a crash leaves the file there, for the next run. A hook's fence removes the
+//! empty directory: then the next rename fails, and the runner's job has won.
+
+#![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
+
+use super::trash::{Trash, unique};
+use crate::lock::ExclusiveLock;
+use crate::model::{FileId, Uid};
+use crate::sys::dir::{Dir, Pinned};
+use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
+use std::ffi::{OsStr, OsString};
+use std::io;
+
+const ENTRY: &str = "entry";
+
+/// A directory of our own.
+#[derive(Debug)]
+pub struct Quarantine<'l> {
+    trash: Trash,
+    dir: Dir,
+    name: OsString,
+    _lock: &'l ExclusiveLock,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub enum Alone<T> {
+    /// The deed's result.
+    Did(T),
+    /// It is another file by now, or gone.
+    Changed(String),
+    /// It has further names.
+    Linked(u64),
+}
+
+impl<'l> Quarantine<'l> {
+    /// Makes one in the trash of a work directory.
+    ///
+    /// # Errors
+    /// When it cannot be made, or is not ours alone.
+    pub fn open(lock: &'l ExclusiveLock, work: &Dir, owner: Uid) -> io::Result<Self> {
+        let trash = Trash::open_or_make(work, owner)?;
+        let name = unique("repair-");
+        mkdirat(trash.dir(), &name, Mode::from_raw_mode(0o700))?;
+        let dir = trash.dir().descend(&name)?;
+        let status = dir.status()?;
+        let quarantine = Self { trash, dir, name, _lock: lock };
+        // What stands there now may have been put in its place; what is ours and closed to others serves as well.
+        if status.owner.0 != nix::unistd::geteuid().as_raw() || status.mode & 0o077 != 0 {
+            return Err(io::Error::new(
+                io::ErrorKind::PermissionDenied,
+                "somebody else's directory took its place",
+            ));
+        }
+        Ok(quarantine)
+    }
+
+    /// Does something to the entry `name` of `parent`, which must be `id`, no directory, and without a second name.
+    ///
+    /// # Errors
+    /// What renameat2(2) says, or the deed. When it cannot be put back, because something else has its name by now, it stays in
+    /// trash, and the error says so.
+    pub fn alone<T>(
+        &self,
+        parent: &Dir,
+        name: &OsStr,
+        id: FileId,
+        deed: impl FnOnce(&Pinned) -> io::Result<T>,
+    ) -> io::Result<Alone<T>> {
+        match parent.status_of(name) {
+            Ok(status) if status.id == id && status.links > 1 => return Ok(Alone::Linked(status.links)),
+            Ok(status) if status.id == id && !status.is_dir() => {}
+            Ok(_) => return Ok(Alone::Changed("something else stands there".to_owned())),
+            Err(error) => return Ok(Alone::Changed(error.to_string())),
+        }
+        renameat_with(parent, name, &self.dir, ENTRY, RenameFlags::NOREPLACE)?;
+        let result = self.look_and_do(id, deed);
+        renameat_with(&self.dir, ENTRY, parent, name, RenameFlags::NOREPLACE).map_err(|error| {
+            let text = format!("it could not be put back ({error}) and lies in trash");
+            io::Error::new(io::Error::from(error).kind(), text)
+        })?;
+        result
+    }
+
+    fn look_and_do<T>(
+        &self,
+        id: FileId,
+        deed: impl FnOnce(&Pinned) -> io::Result<T>,
+    ) -> io::Result<Alone<T>> {
+        let pinned = self.dir.pin(ENTRY)?;
+        let status = pinned.status()?;
+        if status.id != id || status.is_dir() {
+            return Ok(Alone::Changed("it was swapped while it was moved".to_owned()));
+        }
+        if status.links != 1 {
+            return Ok(Alone::Linked(status.links));
+        }
+        deed(&pinned).map(Alone::Did)
+    }
+}
+
+impl Drop for Quarantine<'_> {
+    /// One that is not empty stays for the next run.
+    fn drop(&mut self) {
+        let _ = unlinkat(self.trash.dir(), &self.name, AtFlags::REMOVEDIR);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::run_dir::RunDir;
+    use std::fs::{create_dir_all, hard_link, write};
+    use std::time::Duration;
+
+    fn scene() -> (tempfile::TempDir, Dir, Uid, ExclusiveLock) {
+        let temp = tempfile::tempdir().unwrap();
+        create_dir_all(temp.path().join("work/r")).unwrap();
+        let run = RunDir::open(&temp.path().join("run")).unwrap();
+        let lock = ExclusiveLock::acquire(&run, Duration::from_secs(1)).unwrap();
+        let (work, _) = Dir::resolve(&temp.path().join("work")).unwrap();
+        let owner = work.status().unwrap().owner;
+        (temp, work, owner, lock)
+    }
+
+    #[test]
+    fn a_file_with_one_name_is_dealt_with_and_is_back_in_its_place() {
+        let (temp, work, owner, lock) = scene();
+        write(temp.path().join("work/r/file"), "content").unwrap();
+        let dir = work.descend("r").unwrap();
+        let id = dir.status_of("file").unwrap().id;
+        let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
+        let did = quarantine.alone(&dir, "file".as_ref(), id, |pinned| Ok(pinned.status()?.links)).unwrap();
+        assert!(matches!(did, Alone::Did(1)), "{did:?}");
+        assert_eq!(std::fs::read(temp.path().join("work/r/file")).unwrap(), b"content");
+        drop(quarantine);
+        assert!(Trash::open(&work, owner).unwrap().unwrap().entries().unwrap().is_empty());
+    }
+
+    /// The one that matters: the second name is gone before it is counted.
+    #[test]
+    fn a_second_name_that_is_removed_in_time_does_not_deceive() {
+        let (temp, work, owner, lock) = scene();
+        write(temp.path().join("precious"), "root's").unwrap();
+        let planted = temp.path().join("work/r/planted");
+        hard_link(temp.path().join("precious"), &planted).unwrap();
+        let dir = work.descend("r").unwrap();
+        let id = dir.status_of("planted").unwrap().id;
+        let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
+        let did = quarantine.alone(&dir, "planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
+        assert!(matches!(did, Ok(Alone::Linked(2))), "{did:?}");
+        // A planter that swaps it for a single-named file of his own while we look gets that one handled as changed.
+        std::fs::remove_file(&planted).unwrap();
+        write(&planted, "his own").unwrap();
+        let did = quarantine.alone(&dir, "planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
+        assert!(matches!(did, Ok(Alone::Changed(_))), "{did:?}");
+        assert!(planted.exists());
+    }
+
+    #[test]
+    fn a_fence_ends_it() {
+        let (temp, work, owner, lock) = scene();
+        write(temp.path().join("work/r/file"), "content").unwrap();
+        let dir = work.descend("r").unwrap();
+        let id = dir.status_of("file").unwrap().id;
+        let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
+        Trash::open(&work, owner).unwrap().unwrap().fence().unwrap();
+        let did = quarantine.alone(&dir, "file".as_ref(), id, |_| Ok(()));
+        assert_eq!(did.unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert!(temp.path().join("work/r/file").exists());
+    }
+}
