@@ -183,6 +183,16 @@ impl Witness for Narrator {
         self.tell(Event::new(kind, text).path(path).bytes(bytes).reason("trash"));
     }
 
+    /// The handles alone suffice, and a job's log is no place for what only the administrator can change.
+    fn unconfined(&mut self, lack: &str) {
+        let level = match self.scope {
+            Scope::Sweep => tracing::Level::INFO,
+            Scope::Hook(_) => tracing::Level::DEBUG,
+        };
+        let text = format!("deletion is confined by handles alone: {}", escape::text(lack));
+        self.tell(Event::new(EventKind::Error, text).level(level).reason("no-landlock"));
+    }
+
     fn lock_failed(&mut self, error: &LockError) {
         let event = lock_event(error, self.runner.as_ref());
         self.tell(event);

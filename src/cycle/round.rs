@@ -4,7 +4,7 @@ use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, SharedLock};
 use crate::model::{
     Action, ActionResult, Bearing, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Runner, Uid, WorkDir,
+    LargeFile, Need, Runner, Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -14,7 +14,8 @@ use crate::observe::runners::Discovery;
 use crate::policy::plan::{self, Actor, Terms};
 use crate::policy::{fate, liveness, protection};
 use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
-use crate::reclaim::remove_tree::{Extent, Options, Progress, remove_tree};
+use crate::reclaim::confinement::Confinement;
+use crate::reclaim::remove_tree::{Extent, Options, Progress, RemoveError, remove_tree};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::collections::HashSet;
@@ -98,11 +99,14 @@ impl Cycle<'_> {
         }
         drop(lock);
         state.limits_applied |= !is_stale;
-        for (dir, name, path) in leftovers {
-            self.delete_trash(&dir, &name, &path, state);
-        }
-        for tree in taken {
-            self.delete(tree, state);
+        if !(leftovers.is_empty() && taken.is_empty()) {
+            let confinement = self.confinement(facts.runners.iter().map(|runner| &runner.runner), state);
+            for (dir, name, path) in leftovers {
+                self.delete_trash(&confinement, (&dir, &name), &path, state);
+            }
+            for tree in taken {
+                self.delete(&confinement, tree, state);
+            }
         }
         Ok(Next::Round)
     }
@@ -168,17 +172,34 @@ impl Cycle<'_> {
         None
     }
 
+    /// The border around this run's deletions: the work directories of all runners. Without the kernel's help that is told,
+    /// once in a run.
+    fn confinement<'r>(
+        &mut self,
+        runners: impl Iterator<Item = &'r Runner>,
+        state: &mut State,
+    ) -> Confinement {
+        let works: Vec<Dir> =
+            runners.filter_map(Runner::work_dir).filter_map(|work| open_work(work).ok()).collect();
+        let confinement = Confinement::to(&works);
+        if let Some(lack) = confinement.lack().filter(|_| !state.told_unconfined) {
+            self.witness.unconfined(lack);
+            state.told_unconfined = true;
+        }
+        confinement
+    }
+
     /// Deletes a claimed tree, outside the lock.
-    fn delete(&mut self, taken: Taken, state: &mut State) {
+    fn delete(&mut self, confinement: &Confinement, taken: Taken, state: &mut State) {
         let begun = Instant::now();
         let Taken { action, work, claimed } = taken;
         let cache = &action.cache;
         let progress = Arc::new(Progress::default());
-        let removal = {
+        let extent = {
             let _shown =
                 self.witness.deleting(&cache.path, cache.measure.map(|m| m.files), cache.bytes(), &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
-            remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
+            delete(confinement, (&claimed.parent, &claimed.name), &cache.largest, &options)
         };
         let owner = action.runner.work_dir().map(|dir| dir.owner);
         if let (Some(slot), Some(owner)) = (&claimed.slot, owner)
@@ -186,13 +207,14 @@ impl Cycle<'_> {
         {
             trash.discard(slot);
         }
-        let result = match removal.extent {
+        let result = match extent {
             Extent::Whole => ActionResult::Removed,
             Extent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
                 "time ran out; the rest lies in trash and is deleted by the next run".into(),
             ),
             Extent::Part { first, .. } => {
-                ActionResult::Failed(format!("a part of it could not be deleted and lies in trash: {first}"))
+                let why = first.explained();
+                ActionResult::Failed(format!("a part of it could not be deleted and lies in trash: {why}"))
             }
         };
         state.record(self.witness, action, result, begun.elapsed());
@@ -207,9 +229,13 @@ impl Cycle<'_> {
             let works = self.works_in_reach(&discovery.runners);
             works.into_iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
+        if found.is_empty() {
+            return Ok(());
+        }
+        let confinement = self.confinement(discovery.runners.iter(), state);
         for (work, trash, name) in found {
             let path = work.path.join(".disk-guard/trash").join(&name);
-            self.delete_trash(trash.dir(), &name, &path, state);
+            self.delete_trash(&confinement, (trash.dir(), &name), &path, state);
             state.tried_trash.insert((work.id, name));
         }
         Ok(())
@@ -259,7 +285,13 @@ impl Cycle<'_> {
         found
     }
 
-    fn delete_trash(&mut self, parent: &Dir, name: &OsStr, path: &Path, state: &mut State) {
+    fn delete_trash(
+        &mut self,
+        confinement: &Confinement,
+        (parent, name): (&Dir, &OsStr),
+        path: &Path,
+        state: &mut State,
+    ) {
         let progress = Arc::new(Progress::default());
         let sizing = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         let (size, largest) = match parent.descend(name).and_then(|tree| measure(&tree, &sizing)) {
@@ -267,18 +299,31 @@ impl Cycle<'_> {
             Err(_) => (None, Vec::new()),
         };
         let bytes = size.map_or(0, |size| size.bytes);
-        let removal = {
+        let extent = {
             let _shown = self.witness.deleting(path, size.map(|size| size.files), bytes, &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
-            remove_tree(parent, name, &largest, &options)
+            delete(confinement, (parent, name), &largest, &options)
         };
-        match removal.extent {
+        match extent {
             Extent::Whole => {
                 state.freed_bytes += bytes;
                 self.witness.trash(path, bytes, None);
             }
-            Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.to_string())),
+            Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.explained())),
         }
+    }
+}
+
+/// Deletes one tree within its border. What has not been begun is left as a whole.
+fn delete(
+    confinement: &Confinement,
+    (parent, name): (&Dir, &OsStr),
+    largest: &[LargeFile],
+    options: &Options<'_>,
+) -> Extent {
+    match confinement.run(|| remove_tree(parent, name, largest, options)) {
+        Ok(removal) => removal.extent,
+        Err(source) => Extent::Part { first: RemoveError::Unconfined { source }, errors: 1 },
     }
 }
 
