@@ -34,6 +34,8 @@ pub(super) struct Narrator {
     runner: Option<Runner>,
     sequence: u64,
     kept: BTreeMap<&'static str, usize>,
+    /// Why the kernel did not confine the run's deletions.
+    unconfined: Option<String>,
     unwritten: Option<String>,
 }
 
@@ -50,6 +52,7 @@ impl Narrator {
             runner: runner.cloned(),
             sequence: 0,
             kept: BTreeMap::new(),
+            unconfined: None,
             unwritten: None,
         }
     }
@@ -92,7 +95,7 @@ impl Narrator {
         let event = Event::new(kind, format!("{what}: {removed} {caches} removed, {goal}"))
             .bytes(report.freed_bytes)
             .reason(if report.goal_met { "goal-met" } else { "goal-not-reached" })
-            .summary(self.kept_in_words())
+            .summary(self.in_words())
             .duration(took);
         self.tell(match fullest {
             Some(percent) => event.used_percent(percent),
@@ -100,10 +103,15 @@ impl Narrator {
         });
     }
 
-    fn kept_in_words(&self) -> String {
+    /// What a run as a whole has to say: what was kept, and that the kernel did not help. The latter is no error: it is told
+    /// here, once.
+    fn in_words(&self) -> String {
         let all: usize = self.kept.values().sum();
         let each: Vec<String> = self.kept.iter().map(|(why, count)| format!("{why} {count}")).collect();
-        if all == 0 { String::new() } else { format!("kept {all}: {}", each.join(", ")) }
+        let kept = (all > 0).then(|| format!("kept {all}: {}", each.join(", ")));
+        let lack =
+            self.unconfined.as_ref().map(|lack| format!("deletion was confined by handles alone: {lack}"));
+        kept.into_iter().chain(lack).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -183,14 +191,8 @@ impl Witness for Narrator {
         self.tell(Event::new(kind, text).path(path).bytes(bytes).reason("trash"));
     }
 
-    /// The handles alone suffice, and a job's log is no place for what only the administrator can change.
     fn unconfined(&mut self, lack: &str) {
-        let level = match self.scope {
-            Scope::Sweep => tracing::Level::INFO,
-            Scope::Hook(_) => tracing::Level::DEBUG,
-        };
-        let text = format!("deletion is confined by handles alone: {}", escape::text(lack));
-        self.tell(Event::new(EventKind::Error, text).level(level).reason("no-landlock"));
+        self.unconfined = Some(escape::text(lack).to_string());
     }
 
     fn lock_failed(&mut self, error: &LockError) {
