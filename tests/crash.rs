@@ -7,7 +7,7 @@
 //!
 //! A power loss is a copy of the disk's image at that instant, once as it is and once with all written out that was on its way.
 //! `DISK_GUARD_SOAK` makes the tree larger and ends every run in every way; without it, deletion, which repeats itself, loses
-//! its power and its memory at every fifth boundary only.
+//! its power and its memory at every tenth boundary only.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 mod kit;
@@ -190,7 +190,7 @@ impl Scene {
                     return (boundaries, run.expect_code(&[0, 20]));
                 }
             };
-            let thorough = ends == Ends::Every && (soak() || number % 5 == 0 || !is_one_of_many(&when));
+            let thorough = ends == Ends::Every && (soak() || number % 10 == 0 || !is_one_of_many(&when));
             let copies = if thorough { self.lose_power(&disk) } else { Vec::new() };
             let out_of_memory = group.as_ref().filter(|_| thorough && (soak() || number % 2 == 0));
             let end = match out_of_memory {
@@ -254,9 +254,12 @@ enum Ends {
     Kill,
 }
 
+/// A look at every call of a guard.
+type Look = Box<dyn FnMut(&Entry) + Send>;
+
 /// What happens besides, while a guard runs.
 struct Also {
-    look: Option<Box<dyn FnMut(&Entry) + Send>>,
+    look: Option<Look>,
     _holder: Arc<Mutex<Option<Holder>>>,
 }
 

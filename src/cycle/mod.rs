@@ -377,6 +377,8 @@ struct State {
     dealt_with: HashSet<PathBuf>,
     /// Trash that this run has tried to delete, by work directory and name.
     tried_trash: HashSet<(FileId, std::ffi::OsString)>,
+    /// The same for what was claimed in its own place.
+    tried_leftovers: HashSet<PathBuf>,
     /// Whether a hook has come to the siblings.
     beyond_own: bool,
     /// Whether it was told that the kernel does not confine deletions.

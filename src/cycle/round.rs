@@ -62,6 +62,11 @@ impl Cycle<'_> {
         if let (Role::SelfClean { wanted, .. }, Actor::Hook { own, .. }) = (&self.actor, actor) {
             facts.runners[*own].caches.retain(|cache| wanted.contains(&cache.below_work));
         }
+        // What could not be deleted would be found again in each round.
+        for runner in &mut facts.runners {
+            let Some(work) = runner.runner.work_dir() else { continue };
+            runner.leftovers.retain(|below| !state.tried_leftovers.contains(&work.path.join(below)));
+        }
         let looked = Instant::now();
         state.notes.clone_from(&facts.notes);
         let lineage = self.lineage();
@@ -103,6 +108,7 @@ impl Cycle<'_> {
             let confinement = self.confinement(facts.runners.iter().map(|runner| &runner.runner), state);
             for (dir, name, path) in leftovers {
                 self.delete_trash(&confinement, (&dir, &name), &path, state);
+                state.tried_leftovers.insert(path);
             }
             for tree in taken {
                 self.delete(&confinement, tree, state);

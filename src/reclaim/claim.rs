@@ -80,19 +80,15 @@ pub fn claim(
                 },
                 Err(outcome) => {
                     trash.discard(&slot);
-                    outcome
+                    match outcome {
+                        Claim::Failed(error) if is_full(&error) => place.claim_beside(cache, doubt),
+                        outcome => outcome,
+                    }
                 }
             }
         }
-        // No inode and no spare: a rename within the parent directory needs neither.
-        Err(error) if is_full(&error) => {
-            let name = unique(CLAIMED_BESIDE);
-            let taken = place.parent.try_clone().map_err(Claim::Failed).and_then(|parent| {
-                place.take(&parent, &name, cache, doubt)?;
-                Ok(Claimed { parent, name, slot: None })
-            });
-            taken.map_or_else(|outcome| outcome, Claim::Claimed)
-        }
+        // No inode and no spare.
+        Err(error) if is_full(&error) => place.claim_beside(cache, doubt),
         Err(error) => Claim::Failed(error),
     }
 }
@@ -114,6 +110,16 @@ impl Place {
         let found = parent.descend(&name).and_then(|dir| dir.status()).map_err(|error| error.to_string())?;
         compare(&found, cache)?;
         Ok(Self { parent, name })
+    }
+
+    /// Claims the cache under another name in the same directory: that needs no inode, and no room in another directory.
+    fn claim_beside(&self, cache: &Cache, doubt: &mut Doubt<'_>) -> Claim {
+        let name = unique(CLAIMED_BESIDE);
+        let taken = self.parent.try_clone().map_err(Claim::Failed).and_then(|parent| {
+            self.take(&parent, &name, cache, doubt)?;
+            Ok(Claimed { parent, name, slot: None })
+        });
+        taken.map_or_else(|outcome| outcome, Claim::Claimed)
     }
 
     /// Renames the cache to `target` in `into`, with the checks around it.
