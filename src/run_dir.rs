@@ -8,27 +8,31 @@
 
 #![expect(clippy::disallowed_methods, reason = "records of our own, in a directory of our own")]
 
-use crate::model::Uid;
+use crate::model::{Pid, Uid};
 use crate::sys::dir::Dir;
+use crate::sys::process::{LookError, Proc};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::ops::ControlFlow;
 use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A directory of records has at most this many; more is somebody's flood, is not read to its end, and proves nothing.
 pub const MAX_RECORDS: usize = 4096;
 
 /// Names that are looked at where a flood is to be got rid of batch by batch.
 pub const MAX_PASSED: usize = 65_536;
+/// A record is written in far less than this.
+const DRAFTS_TAKE_AT_MOST: Duration = Duration::from_secs(60);
 
 /// One record is at most this long.
 pub const MAX_RECORD_BYTES: u64 = 16 * 1024;
@@ -214,7 +218,9 @@ impl RunDir {
             }
             result => result?,
         };
-        let draft = format!(".{}-{name}", std::process::id());
+        // Whose it is, so that one whose writer was killed can be told; and a name that nobody else can have taken before.
+        let random = RandomState::new().build_hasher().finish();
+        let draft = format!(".{}-{random:016x}-{name}", std::process::id());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&dir, draft.as_str(), flags, records.mode())?);
         let written = fchmod(&file, records.mode())
@@ -376,6 +382,32 @@ impl RunDir {
         Ok(taken)
     }
 
+    /// Removes what those have left who were killed while they wrote a record: drafts that are older than a minute at `now`
+    /// and whose writer is gone. How many there were.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`] when the directory is there and cannot be read.
+    pub fn remove_drafts(
+        &self,
+        records: Records,
+        proc: &Proc,
+        now: SystemTime,
+    ) -> Result<usize, RunDirError> {
+        let dir = match self.records(records) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
+            result => result.map_err(|error| self.unusable("opening the records", error))?,
+        };
+        let names = dir.names(MAX_RECORDS).map_err(|error| self.unusable("listing the records", error))?;
+        let is_left = |name: &OsString| {
+            let Some(writer) = writer_of(name) else { return false };
+            let age = dir.status_of(name).ok().and_then(|status| now.duration_since(status.modified).ok());
+            age.is_some_and(|age| age > DRAFTS_TAKE_AT_MOST)
+                && matches!(proc.identify(writer), Err(LookError::Gone(_)))
+        };
+        let left = names.into_iter().filter(is_left);
+        Ok(left.filter(|name| unlinkat(&dir, name, AtFlags::empty()).is_ok()).count())
+    }
+
     /// Whether a record is there.
     pub fn holds(&self, records: Records, name: &str) -> bool {
         self.records(records).and_then(|dir| dir.status_of(name)).is_ok()
@@ -384,6 +416,12 @@ impl RunDir {
     fn unusable(&self, operation: &'static str, source: io::Error) -> RunDirError {
         RunDirError::Unusable { path: self.path.display().to_string(), operation, source }
     }
+}
+
+/// The process that writes the draft of this name.
+fn writer_of(draft: &OsStr) -> Option<Pid> {
+    let (pid, _) = draft.to_str()?.strip_prefix('.')?.split_once('-')?;
+    pid.parse().ok().map(Pid)
 }
 
 /// Makes a directory that another guard may be making at the same moment.
@@ -467,6 +505,30 @@ mod tests {
         let records = run.read_all(Records::Leases).unwrap();
         assert_eq!(records.iter().filter(|r| r.content.is_ok()).count(), 1);
         assert_eq!(records.iter().filter(|r| r.content.is_err()).count(), 1);
+    }
+
+    #[test]
+    fn drafts_of_the_dead_go_and_those_of_the_living_stay() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        assert_eq!(run.remove_drafts(Records::Leases, &proc, SystemTime::UNIX_EPOCH).unwrap(), 0);
+        run.publish(Records::Leases, "a", b"x").unwrap();
+        let leases = temp.path().join("leases");
+        let dead = format!(".{}-0123456789abcdef-a", i32::MAX);
+        let mine = format!(".{}-0123456789abcdef-a", std::process::id());
+        for name in [&dead, &mine, ".aside-1-2", ".x"] {
+            std::fs::write(leases.join(name), "{").unwrap();
+        }
+        let later =
+            |seconds| std::fs::metadata(&leases).unwrap().modified().unwrap() + Duration::from_secs(seconds);
+        assert_eq!(run.remove_drafts(Records::Leases, &proc, later(30)).unwrap(), 0, "too young");
+        assert_eq!(run.remove_drafts(Records::Leases, &proc, later(90)).unwrap(), 1);
+        let mut left: Vec<_> = std::fs::read_dir(&leases).unwrap().map(|e| e.unwrap().file_name()).collect();
+        left.sort();
+        let mut wanted = vec![mine.into(), ".aside-1-2".into(), ".x".into(), OsString::from("a")];
+        wanted.sort();
+        assert_eq!(left, wanted);
     }
 
     #[test]

@@ -107,6 +107,11 @@ fn tidy(context: &Context, run: &RunDir) {
     if let Err(error) = lease::remove_dead(run, &context.proc) {
         complain(&error);
     }
+    for records in [Records::Leases, Records::Requests, Records::Tickets] {
+        if let Err(error) = run.remove_drafts(records, &context.proc, now()) {
+            complain(&error);
+        }
+    }
     let mounts = MountTable::read(&context.proc);
     for runner in runners::discover(&context.config.runners.roots, &mounts).runners {
         let Some(work) = runner.work_dir() else { continue };

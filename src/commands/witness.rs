@@ -41,6 +41,8 @@ pub(super) struct Narrator {
     runner: Option<Runner>,
     sequence: u64,
     kept: BTreeMap<&'static str, usize>,
+    /// Why the kernel did not confine the run's deletions.
+    unconfined: Option<String>,
     unwritten: Option<String>,
     counted: Counted,
     under_pressure: HashSet<FilesystemId>,
@@ -59,6 +61,7 @@ impl Narrator {
             runner: runner.cloned(),
             sequence: 0,
             kept: BTreeMap::new(),
+            unconfined: None,
             unwritten: None,
             counted: Counted::default(),
             under_pressure: HashSet::new(),
@@ -111,7 +114,7 @@ impl Narrator {
         let event = Event::new(kind, format!("{what}: {removed} {caches} removed, {goal}"))
             .bytes(report.freed_bytes)
             .reason(if report.goal_met { "goal-met" } else { "goal-not-reached" })
-            .summary(self.kept_in_words())
+            .summary(self.in_words())
             .duration(took);
         self.tell(match fullest {
             Some(percent) => event.used_percent(percent),
@@ -162,10 +165,15 @@ impl Narrator {
         runner.work_dir().is_some_and(|work| self.under_pressure.contains(&work.filesystem))
     }
 
-    fn kept_in_words(&self) -> String {
+    /// What a run as a whole has to say: what was kept, and that the kernel did not help. The latter is no error: it is told
+    /// here, once.
+    fn in_words(&self) -> String {
         let all: usize = self.kept.values().sum();
         let each: Vec<String> = self.kept.iter().map(|(why, count)| format!("{why} {count}")).collect();
-        if all == 0 { String::new() } else { format!("kept {all}: {}", each.join(", ")) }
+        let kept = (all > 0).then(|| format!("kept {all}: {}", each.join(", ")));
+        let lack =
+            self.unconfined.as_ref().map(|lack| format!("deletion was confined by handles alone: {lack}"));
+        kept.into_iter().chain(lack).collect::<Vec<_>>().join("; ")
     }
 }
 
@@ -259,6 +267,10 @@ impl Witness for Narrator {
             Some(why) => (EventKind::Error, format!("unfinished trash {place} could not be deleted: {why}")),
         };
         self.tell(Event::new(kind, text).path(path).bytes(bytes).reason("trash"));
+    }
+
+    fn unconfined(&mut self, lack: &str) {
+        self.unconfined = Some(escape::text(lack).to_string());
     }
 
     fn lock_taken(&mut self, mode: LockMode, waited: Duration) {

@@ -64,6 +64,8 @@ pub trait Witness {
     fn outcome(&mut self, outcome: &Outcome, took: Duration);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
     fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>);
+    /// The kernel does not confine this run's deletions to the work directories; told once.
+    fn unconfined(&mut self, lack: &str);
     /// The host lock was obtained, after a wait.
     fn lock_taken(&mut self, mode: LockMode, waited: Duration);
     /// The host lock was not obtained.
@@ -397,6 +399,8 @@ struct State {
     gave_way: usize,
     /// Whether a hook has come to the siblings.
     beyond_own: bool,
+    /// Whether it was told that the kernel does not confine deletions.
+    told_unconfined: bool,
     /// Whether a sweep has applied the rules' age and size limits.
     limits_applied: bool,
     freed_bytes: u64,

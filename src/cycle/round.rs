@@ -14,8 +14,9 @@ use crate::observe::runners::Discovery;
 use crate::policy::plan::{self, Actor, Terms};
 use crate::policy::{fate, liveness, protection};
 use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
-use crate::reclaim::remove_tree::{Extent, Options, Progress, remove_tree};
-use crate::reclaim::trash::Trash;
+use crate::reclaim::confinement::Confinement;
+use crate::reclaim::remove_tree::{Extent, Options, Progress};
+use crate::reclaim::trash::{self, Trash};
 use crate::sys::dir::Dir;
 use rustix::process::{Resource, getrlimit};
 use std::collections::HashSet;
@@ -102,17 +103,21 @@ impl Cycle<'_> {
         }
         drop(lock);
         state.limits_applied |= !is_cut_short;
-        for leftover in leftovers {
-            if state.has_tried(leftover.work.id, leftover.below) {
-                continue;
+        if !(leftovers.is_empty() && taken.is_empty()) {
+            let confinement = self.confinement(facts.runners.iter().map(|runner| &runner.runner), state);
+            for leftover in leftovers {
+                if state.has_tried(leftover.work.id, leftover.below) {
+                    continue;
+                }
+                if let Some((parent, name)) = leftover.open() {
+                    let path = leftover.work.path.join(leftover.below);
+                    self.delete_trash(&confinement, (&parent, name), &path, state);
+                }
+                state.tried_trash.entry(leftover.work.id).or_default().insert(leftover.below.to_owned());
             }
-            if let Some((parent, name)) = leftover.open() {
-                self.delete_trash(&parent, name, &leftover.work.path.join(leftover.below), state);
+            for tree in taken {
+                self.delete(&confinement, tree, state);
             }
-            state.tried_trash.entry(leftover.work.id).or_default().insert(leftover.below.to_owned());
-        }
-        for tree in taken {
-            self.delete(tree, state);
         }
         Ok(Next::Round)
     }
@@ -196,17 +201,39 @@ impl Cycle<'_> {
         None
     }
 
+    /// The border around this run's deletions: the work directories of all runners, and the trash in their roots. Without the kernel's help that is told,
+    /// once in a run.
+    fn confinement<'r>(
+        &mut self,
+        runners: impl Iterator<Item = &'r Runner>,
+        state: &mut State,
+    ) -> Confinement {
+        // One handle at a time: there may be more runners than a process may have files open.
+        let borders = runners.flat_map(|runner| {
+            let work = runner.work_dir().and_then(|work| open_work(work).ok());
+            // Where retention claims what lies outside of the work directory.
+            let root = open_work(&runner.root_dir()).and_then(|root| root.descend(trash::HOME)).ok();
+            work.into_iter().chain(root)
+        });
+        let confinement = Confinement::to(borders);
+        if let Some(lack) = confinement.lack().filter(|_| !state.told_unconfined) {
+            self.witness.unconfined(lack);
+            state.told_unconfined = true;
+        }
+        confinement
+    }
+
     /// Deletes a claimed tree, outside the lock.
-    fn delete(&mut self, taken: Taken, state: &mut State) {
+    fn delete(&mut self, confinement: &Confinement, taken: Taken, state: &mut State) {
         let begun = Instant::now();
         let Taken { action, work, claimed } = taken;
         let cache = &action.cache;
         let progress = Arc::new(Progress::default());
-        let removal = {
+        let extent = {
             let _shown =
                 self.witness.deleting(&cache.path, cache.measure.map(|m| m.files), cache.bytes(), &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
-            remove_tree(&claimed.parent, &claimed.name, &cache.largest, &options)
+            confinement.delete((&claimed.parent, &claimed.name), &cache.largest, &options)
         };
         let owner = action.cache.base(&action.runner).map(|dir| dir.owner);
         if let (Some(slot), Some(owner)) = (&claimed.slot, owner)
@@ -214,13 +241,14 @@ impl Cycle<'_> {
         {
             trash.discard(slot);
         }
-        let result = match removal.extent {
+        let result = match extent {
             Extent::Whole => ActionResult::Removed,
             Extent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
                 "time ran out; the rest lies in trash and is deleted by the next run".into(),
             ),
             Extent::Part { first, .. } => {
-                ActionResult::Failed(format!("a part of it could not be deleted and lies in trash: {first}"))
+                let why = first.explained();
+                ActionResult::Failed(format!("a part of it could not be deleted and lies in trash: {why}"))
             }
         };
         state.record(self.witness, action, result, begun.elapsed());
@@ -234,6 +262,10 @@ impl Cycle<'_> {
             let works = self.works_in_reach(&discovery.runners);
             works.iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
+        if found.is_empty() {
+            return Ok(());
+        }
+        let confinement = self.confinement(discovery.runners.iter(), state);
         for (work, name) in found {
             let tried = Path::new(&name);
             if state.has_tried(work.id, tried) {
@@ -241,12 +273,8 @@ impl Cycle<'_> {
             }
             // Opened one after the other: there may be more of them than a process may have files open.
             if let Some(trash) = trash_of(&work) {
-                self.delete_trash(
-                    trash.dir(),
-                    &name,
-                    &work.path.join(".disk-guard/trash").join(&name),
-                    state,
-                );
+                let path = work.path.join(".disk-guard/trash").join(&name);
+                self.delete_trash(&confinement, (trash.dir(), &name), &path, state);
             }
             state.tried_trash.entry(work.id).or_default().insert(tried.to_owned());
         }
@@ -281,7 +309,13 @@ impl Cycle<'_> {
             .collect()
     }
 
-    fn delete_trash(&mut self, parent: &Dir, name: &OsStr, path: &Path, state: &mut State) {
+    fn delete_trash(
+        &mut self,
+        confinement: &Confinement,
+        (parent, name): (&Dir, &OsStr),
+        path: &Path,
+        state: &mut State,
+    ) {
         let progress = Arc::new(Progress::default());
         let sizing = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         let (size, largest) = match parent.descend(name).and_then(|tree| measure(&tree, &sizing)) {
@@ -289,17 +323,17 @@ impl Cycle<'_> {
             Err(_) => (None, Vec::new()),
         };
         let bytes = size.map_or(0, |size| size.bytes);
-        let removal = {
+        let extent = {
             let _shown = self.witness.deleting(path, size.map(|size| size.files), bytes, &progress);
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
-            remove_tree(parent, name, &largest, &options)
+            confinement.delete((parent, name), &largest, &options)
         };
-        match removal.extent {
+        match extent {
             Extent::Whole => {
                 state.freed_bytes += bytes;
                 self.witness.trash(path, bytes, None);
             }
-            Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.to_string())),
+            Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.explained())),
         }
     }
 }

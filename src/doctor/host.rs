@@ -2,6 +2,7 @@
 
 use super::Patient;
 use crate::model::{Check, Visibility};
+use crate::reclaim::confinement::LEAST_ABI;
 use crate::sys::ability;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -59,7 +60,15 @@ fn judge_kernel(release: &str) -> Check {
 
 fn landlock() -> Check {
     match ability::landlock_abi() {
-        Ok(abi) => Check::ok("landlock", format!("Landlock ABI {abi}")),
+        Ok(abi) if abi >= LEAST_ABI => Check::ok(
+            "landlock",
+            format!("Landlock ABI {abi}: the kernel confines deletion to work directories"),
+        ),
+        Ok(abi) => Check::warn(
+            "landlock",
+            format!("Landlock ABI {abi} cannot move directories: deletion is confined by handles alone"),
+            "run a kernel of 5.19 or later",
+        ),
         Err(error) => Check::warn(
             "landlock",
             format!("Landlock is not to be had ({error}): deletion is confined by handles alone"),

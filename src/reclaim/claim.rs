@@ -97,7 +97,12 @@ pub fn claim(
                 },
                 Err(outcome) => {
                     trash.discard(&slot);
-                    outcome
+                    match outcome {
+                        Claim::Failed(error) if is_full(&error) && cache.base.is_none() => {
+                            place.take_beside(lock, work, cache, doubt)
+                        }
+                        outcome => outcome,
+                    }
                 }
             }
         }

@@ -22,8 +22,7 @@
 //! stay and are reported. A directory's owner and root are given back the permission bits that deletion needs, as
 //! systemd's rm-rf does. A writable btrfs subvolume is emptied and goes by rmdir(2) like a directory (Linux 4.18).
 //!
-//! Under Landlock the caller needs READ_DIR, REMOVE_FILE and REMOVE_DIR beneath `parent`, and REFER and MAKE_DIR for trees
-//! nested beyond the budget.
+//! What is needed beneath `parent` when the caller is confined by Landlock stands in [`super::confinement`].
 
 mod calls;
 mod deep;

@@ -31,7 +31,8 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-const HOME: &str = ".disk-guard";
+/// What a work directory, or a runner's root, has of ours.
+pub const HOME: &str = ".disk-guard";
 const TRASH: &str = "trash";
 const SPARE: &str = "spare";
 

@@ -33,7 +33,7 @@ fn lock(how: FlockArg) -> Flock<File> {
 }
 
 /// Workers that are none of ours make every runner's idleness unprovable: waits until they have gone.
-pub(super) fn wait_for_strangers() {
+pub(crate) fn wait_for_strangers() {
     until("every Runner.Worker that is not this test's to leave the computer", || {
         workers().is_empty().then_some(())
     });

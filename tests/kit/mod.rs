@@ -14,15 +14,18 @@
 #![allow(unused_imports, reason = "every test file uses its part of the kit")]
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
+mod boundary;
 mod cache;
 mod canary;
 mod disk;
 mod guard;
 mod host;
+mod image;
 mod job;
 mod journald;
 mod line;
 mod machine;
+mod oom;
 mod processes;
 mod runner;
 mod runner_output;
@@ -31,31 +34,35 @@ mod systemd;
 mod trace;
 mod wait;
 
+pub(crate) use boundary::change;
 pub(crate) use cache::{Age, SIGNATURE, grow_old, plant_cache};
 pub(crate) use canary::Canary;
 pub(crate) use disk::{Disk, Fs, fill_bytes, fill_inodes, usage};
 pub(crate) use guard::{Call, Report, Run};
 pub(crate) use host::{Host, SHARED_GID};
+pub(crate) use image::Image;
 pub(crate) use job::{Job, Listener, Script};
 pub(crate) use journald::{Journald, in_own_run, journalctl, needs_journald};
-pub(crate) use machine::share as share_machine;
+pub(crate) use machine::{share as share_machine, wait_for_strangers};
+pub(crate) use oom::TightGroup;
 pub(crate) use processes::{Holder, is_alive, process_state, standin};
 pub(crate) use runner::{Runner, RunnerBuilder};
 pub(crate) use runner_output::{RunnerOutput, parse_as_runner};
 pub(crate) use settings::Settings;
 pub(crate) use systemd::Systemd;
-pub(crate) use trace::{Entry, Stopped, calls_of};
+pub(crate) use trace::{Entry, Stopped, calls_of, can_refuse};
 pub(crate) use wait::{DEADLINE, until};
 
 /// Whether a test that needs root may run; says so when it may not.
 pub(crate) fn needs_root(why: &str) -> bool {
-    let root = nix::unistd::geteuid().is_root();
-    if !root {
-        // Past the test harness, which keeps what a passing test prints to itself.
-        let line = format!("skipped, needs root: {why}\n");
-        let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
-    }
-    root
+    nix::unistd::geteuid().is_root() || skip(&format!("needs root: {why}"))
+}
+
+/// Says that a test, or a part of one, is skipped, past the test harness, which keeps what a passing test prints to itself.
+/// Returns false.
+pub(crate) fn skip(why: &str) -> bool {
+    let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped, {why}\n").as_bytes());
+    false
 }
 
 /// Whether every process can be examined: without that no runner is provably idle, and a sweep takes nothing.

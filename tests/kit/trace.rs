@@ -44,6 +44,40 @@ impl Entry {
         let link = format!("/proc/{}/fd/{}", self.thread, self.arguments[at] as i32);
         std::fs::read_link(link).unwrap_or_default()
     }
+
+    /// Makes the call return `errno` instead of being made; only while it is looked at.
+    pub(crate) fn fail(&self, errno: Errno) {
+        refuse(self.thread, errno).expect("a held thread's registers can be written");
+    }
+
+    /// The thread's line `key` in its status.
+    pub(crate) fn status(&self, key: &str) -> Option<String> {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.thread)).ok()?;
+        let value = status.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(':'))?;
+        Some(value.trim().to_owned())
+    }
+}
+
+/// On x86-64 a call whose number is -1 is none, and what stands in its register is what it returns.
+#[cfg(target_arch = "x86_64")]
+fn refuse(thread: Pid, errno: Errno) -> nix::Result<()> {
+    let mut registers = ptrace::getregs(thread)?;
+    registers.orig_rax = u64::MAX;
+    registers.rax = -i64::from(errno as i32) as u64;
+    ptrace::setregs(thread, registers)
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+fn refuse(_: Pid, _: Errno) -> nix::Result<()> {
+    unimplemented!("written for x86-64 alone: ask `can_refuse` first")
+}
+
+/// Whether [`Entry::fail`] can be had; says so when it cannot.
+pub(crate) fn can_refuse() -> bool {
+    if cfg!(target_arch = "x86_64") {
+        return true;
+    }
+    super::skip("injects errors into system calls, which the kit does on x86-64 alone")
 }
 
 /// Runs `call` to its end and looks at the entry of every system call that a process or thread of `program` makes, from the

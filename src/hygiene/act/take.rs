@@ -9,7 +9,8 @@ use crate::model::{
 };
 use crate::observe::measure::{self, measure};
 use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
-use crate::reclaim::remove_tree::{self, Extent, Progress, remove_tree};
+use crate::reclaim::confinement::Confinement;
+use crate::reclaim::remove_tree::{self, Extent, Progress};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::ffi::OsStr;
@@ -125,22 +126,22 @@ impl Repairs<'_> {
     ) -> (ActionResult, Repaired) {
         let progress = Arc::new(Progress::default());
         let files = action.cache.measure.map(|measure| measure.files);
-        let removal = {
+        let extent = {
             let _shown = self.witness.deleting(&action.cache.path, files, action.cache.bytes(), &progress);
             let options =
                 remove_tree::Options { threads: 2, deadline: Some(self.deadline), progress: &progress };
-            remove_tree(&claimed.parent, &claimed.name, &action.cache.largest, &options)
+            Confinement::to([work]).delete((&claimed.parent, &claimed.name), &action.cache.largest, &options)
         };
         if let Some(slot) = &claimed.slot
             && let Ok(Some(trash)) = Trash::open(work, work_dir.owner)
         {
             trash.discard(slot);
         }
-        match removal.extent {
+        match extent {
             Extent::Whole => (ActionResult::Removed, Repaired::Done),
             // It is out of the way, which is what was asked for.
             Extent::Part { first, .. } => {
-                let why = format!("a part of it lies in trash for the next sweep: {first}");
+                let why = format!("a part of it lies in trash for the next sweep: {}", first.explained());
                 (ActionResult::Deferred(why), Repaired::Done)
             }
         }

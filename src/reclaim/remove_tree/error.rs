@@ -31,6 +31,13 @@ pub enum RemoveError {
         /// Where it came.
         path: PathBuf,
     },
+    /// No thread could be confined to the work directories: nothing was deleted.
+    #[error("deletion could not be confined to the work directories, so nothing was deleted")]
+    Unconfined {
+        /// What the kernel says.
+        #[source]
+        source: io::Error,
+    },
     /// A system call refused.
     #[error("cannot {operation} {}", path.display())]
     Failed {
@@ -42,6 +49,16 @@ pub enum RemoveError {
         #[source]
         source: io::Error,
     },
+}
+
+impl RemoveError {
+    /// With what the kernel says, for people.
+    pub fn explained(&self) -> String {
+        match std::error::Error::source(self) {
+            Some(source) => format!("{self}: {source}"),
+            None => self.to_string(),
+        }
+    }
 }
 
 /// What was being done.

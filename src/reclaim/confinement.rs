@@ -1,0 +1,204 @@
+//! The kernel's own border around deletion: the thread that deletes, and every thread that it starts, can remove, rename
+//! and write nothing outside the work directories, whatever handle it is given (Landlock, landlock(7)).
+//!
+//! Handles already keep deletion inside a tree. This stands behind them, for the day when one of them is wrong: a fault of
+//! ours, or a directory that its owner has moved out of the work directory while it is emptied.
+//!
+//! # Why a thread of its own
+//! A Landlock domain belongs to a thread, is inherited by what that thread starts, and is never left again. It also forbids
+//! reading `/proc/PID/cwd` of whoever is outside of it, without which nobody can be proven idle. So the thread that looks and
+//! claims stays free, and each deletion runs on a new one. The domain costs two system calls for each tree and none for
+//! each entry; a hook that deletes nothing makes none of them.
+//!
+//! # When there is none
+//! Kernels before 5.19 and those without Landlock in their `lsm=` list delete by handles alone: [`Confinement::lack`] says
+//! why. (The first ABI, of 5.13, forbids every rename to another directory, which deep trees need.) When there is Landlock
+//! and the thread cannot be started or confined, nothing is deleted: the tree stays in trash, for the next run.
+
+use super::remove_tree::{Extent, Options, RemoveError, remove_tree};
+use crate::model::LargeFile;
+use crate::sys::ability;
+use crate::sys::dir::Dir;
+use landlock::{
+    ABI, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, Ruleset, RulesetAttr as _,
+    RulesetCreated, RulesetCreatedAttr as _, RulesetError, make_bitflags,
+};
+use std::borrow::Borrow;
+use std::ffi::OsStr;
+use std::io;
+
+/// The least Landlock ABI that deletion can be confined by: it can allow renames to another directory.
+pub const LEAST_ABI: u32 = 2;
+
+/// What deletion needs beneath a work directory; the last two for directories that are renamed up.
+const NEEDED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{RemoveFile | RemoveDir | Refer | MakeDir});
+
+/// The directories beneath which may be deleted.
+#[derive(Debug)]
+pub struct Confinement(Result<RulesetCreated, String>);
+
+impl Confinement {
+    /// Allows deletion beneath `works` and nowhere else.
+    pub fn to<D: Borrow<Dir>>(works: impl IntoIterator<Item = D>) -> Self {
+        match ability::landlock_abi() {
+            Ok(abi) if abi >= LEAST_ABI => {
+                Self(rules(works).map_err(|error| format!("Landlock takes no rules: {error}")))
+            }
+            Ok(abi) => Self(Err(format!("Landlock ABI {abi} is older than {LEAST_ABI} (Linux 5.19)"))),
+            Err(error) => Self(Err(format!("Landlock is not to be had: {error}"))),
+        }
+    }
+
+    /// Why deletion is confined by handles alone; `None` when the kernel confines it too.
+    pub fn lack(&self) -> Option<&str> {
+        self.0.as_ref().err().map(String::as_str)
+    }
+
+    /// Deletes one tree, `name` in `parent`, within the border. What has not been begun is left as a whole.
+    pub fn delete(
+        &self,
+        (parent, name): (&Dir, &OsStr),
+        largest: &[LargeFile],
+        options: &Options<'_>,
+    ) -> Extent {
+        match self.run(|| remove_tree(parent, name, largest, options)) {
+            Ok(removal) => removal.extent,
+            Err(source) => Extent::Part { first: RemoveError::Unconfined { source }, errors: 1 },
+        }
+    }
+
+    /// Runs `deletion` on a thread that is confined, to its end.
+    ///
+    /// # Errors
+    /// When that thread cannot be started or confined: then nothing has been run.
+    pub fn run<T: Send>(&self, deletion: impl FnOnce() -> T + Send) -> io::Result<T> {
+        let Ok(rules) = &self.0 else { return Ok(deletion()) };
+        let rules = rules.try_clone()?;
+        std::thread::scope(|scope| {
+            let confined = move || rules.restrict_self().map_err(io::Error::other).map(|_| deletion());
+            let thread = std::thread::Builder::new().name("delete".into()).spawn_scoped(scope, confined)?;
+            thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+        })
+    }
+}
+
+/// Everything that writes is forbidden, as far as this kernel knows it; what deletion needs is allowed beneath `works`.
+fn rules<D: Borrow<Dir>>(works: impl IntoIterator<Item = D>) -> Result<RulesetCreated, RulesetError> {
+    let mut rules = Ruleset::default()
+        .set_compatibility(CompatLevel::HardRequirement)
+        .handle_access(NEEDED)?
+        .set_compatibility(CompatLevel::BestEffort)
+        .handle_access(AccessFs::from_write(ABI::V5))?
+        .create()?;
+    for work in works {
+        rules = rules.add_rule(PathBeneath::new(work.borrow(), NEEDED))?;
+    }
+    Ok(rules)
+}
+
+#[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "what is renamed here is the test's own")]
+mod tests {
+    use super::*;
+    use crate::reclaim::remove_tree::{Extent, Options, Progress, Removal, remove_tree};
+    use crate::sys::testing::handle;
+    use std::ffi::OsStr;
+    use std::fs;
+    use std::path::Path;
+
+    struct Scene {
+        temp: tempfile::TempDir,
+        confinement: Confinement,
+    }
+
+    /// Two work directories that are named to the confinement, and one directory that is not; a tree in each.
+    fn scene() -> Option<Scene> {
+        let temp = tempfile::tempdir().unwrap();
+        for place in ["one", "two", "outside"] {
+            fs::create_dir_all(temp.path().join(place).join("tree/a/b")).unwrap();
+            fs::write(temp.path().join(place).join("tree/a/file"), "content").unwrap();
+        }
+        let works = ["one", "two"].map(|name| handle(&temp.path().join(name)));
+        let confinement = Confinement::to(&works);
+        if let Some(lack) = confinement.lack() {
+            eprintln!("skipped: {lack}");
+            return None;
+        }
+        Some(Scene { temp, confinement })
+    }
+
+    fn delete(parent: &Dir, name: &str) -> Removal {
+        let progress = Progress::default();
+        let options = Options { threads: 2, deadline: None, progress: &progress };
+        remove_tree(parent, OsStr::new(name), &[], &options)
+    }
+
+    impl Scene {
+        fn at(&self, place: &str) -> Dir {
+            handle(&self.temp.path().join(place))
+        }
+
+        fn holds(&self, file: impl AsRef<Path>) -> bool {
+            fs::read_to_string(self.temp.path().join(file)).is_ok_and(|text| text == "content")
+        }
+    }
+
+    #[test]
+    fn a_wrong_handle_removes_nothing_and_says_so_and_a_right_one_removes() {
+        let Some(scene) = scene() else { return };
+        let wrong = scene.at("outside");
+        let removal = scene.confinement.run(|| delete(&wrong, "tree")).unwrap();
+        assert_eq!((removal.files, removal.directories), (0, 0), "{removal:?}");
+        let Extent::Part { first, .. } = removal.extent else { panic!("it has to say that it could not") };
+        let source = std::error::Error::source(&first).expect("the kernel's refusal").to_string();
+        assert!(first.to_string().starts_with("cannot unlink tree/a/file"), "{first}");
+        assert!(source.contains("Permission denied"), "{source}");
+        assert!(scene.holds("outside/tree/a/file"));
+
+        for right in ["one", "two"] {
+            let parent = scene.at(right);
+            let removal = scene.confinement.run(|| delete(&parent, "tree")).unwrap();
+            assert!(matches!(removal.extent, Extent::Whole), "{right}: {removal:?}");
+            assert!(!scene.temp.path().join(right).join("tree").exists());
+        }
+        // This thread was not confined: it deletes what the confined one could not.
+        assert!(matches!(delete(&wrong, "tree").extent, Extent::Whole));
+    }
+
+    /// The handle is right, and its owner moves the directory behind it out of the work directory.
+    #[test]
+    fn what_is_moved_out_while_it_is_emptied_is_left_alone() {
+        let Some(scene) = scene() else { return };
+        let inside = scene.at("one/tree");
+        fs::rename(scene.temp.path().join("one/tree"), scene.temp.path().join("escaped")).unwrap();
+        let removal = scene.confinement.run(|| delete(&inside, "a")).unwrap();
+        assert!(matches!(removal.extent, Extent::Part { .. }), "{removal:?}");
+        assert!(scene.holds("escaped/a/file"));
+        fs::rename(scene.temp.path().join("escaped"), scene.temp.path().join("two/back")).unwrap();
+        let removal = scene.confinement.run(|| delete(&inside, "a")).unwrap();
+        assert!(matches!(removal.extent, Extent::Whole), "back inside, it goes: {removal:?}");
+    }
+
+    #[test]
+    fn nothing_else_is_written_either_and_nesting_beyond_the_handles_still_goes() {
+        let Some(scene) = scene() else { return };
+        crate::sys::testing::nest(&scene.temp.path().join("one/tree"), 3000, 1);
+        let (base, parent) = (scene.temp.path().to_owned(), scene.at("one"));
+        let (refused, removal) = scene
+            .confinement
+            .run(move || {
+                let refused = [
+                    fs::write(base.join("outside/new"), "x").is_err(),
+                    fs::write(base.join("outside/tree/a/file"), "x").is_err(),
+                    fs::rename(base.join("outside/tree"), base.join("one/stolen")).is_err(),
+                    fs::rename(base.join("two/tree"), base.join("outside/smuggled")).is_err(),
+                    fs::write(base.join("one/new"), "x").is_err(),
+                ];
+                (refused, delete(&parent, "tree"))
+            })
+            .unwrap();
+        assert_eq!(refused, [true; 5]);
+        assert!(matches!(removal.extent, Extent::Whole), "{removal:?}");
+        assert!(scene.holds("outside/tree/a/file") && scene.holds("two/tree/a/file"));
+    }
+}
