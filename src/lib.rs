@@ -72,6 +72,7 @@ pub mod lock;
 pub mod model;
 pub mod observe;
 pub mod policy;
+pub mod reap;
 pub mod reclaim;
 pub mod report;
 pub mod run_dir;

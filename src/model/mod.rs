@@ -9,6 +9,7 @@ mod ids;
 pub mod ledger;
 mod plan;
 mod processes;
+pub mod reap;
 mod runner;
 mod setup;
 mod status;
