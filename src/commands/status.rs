@@ -72,6 +72,7 @@ fn collect(context: &Context) -> HostStatus {
             .collect(),
         filesystems,
         runners,
+        reap: super::reap::last(context),
         notes,
         root_matches: preview
             .root_matches

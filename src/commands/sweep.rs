@@ -1,5 +1,6 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
+use super::reap::{self, Part};
 use super::self_clean::leave_tickets;
 use super::{Context, complain, drain, look, now, print, show, witness::Narrator};
 use crate::cycle::{Cycle, CycleError, Role};
@@ -7,11 +8,12 @@ use crate::lease;
 use crate::lock::LockError;
 use crate::model::RunReport;
 use crate::model::ledger::Scope;
+use crate::model::reap::ReapReport;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::Whose;
 use crate::observe::{caches, runners};
+use crate::reap::engine::Mode;
 use crate::reclaim::trash::Trash;
-
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::{Records, RunDir};
@@ -23,14 +25,14 @@ use std::time::{Duration, Instant};
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Shows what a sweep would do now.
-pub(super) fn preview(context: &Context, as_json: bool) -> Exit {
+pub(super) fn preview(context: &Context, part: Part, as_json: bool) -> Exit {
     let (preview, _) = look::at(context, |_| Whose::Everybody);
-    tell(context, &preview.report(), as_json);
+    tell(context, &preview.report(), || reap::part(context, part, Mode::DryRun), as_json);
     Exit::Done
 }
 
 /// Sweeps.
-pub(super) fn run(context: &Context, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     let run = match RunDir::open(&context.config.paths.run_dir) {
         Ok(run) => run,
         Err(error) => {
@@ -64,7 +66,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
         "goal not reached"
     });
     narrator.ended(&report, begun.elapsed());
-    tell(context, &report, as_json);
+    tell(context, &report, || reap::part(context, part, Mode::ForReal), as_json);
     match result {
         Err(CycleError::Lock(error)) => {
             complain(&error);
@@ -78,11 +80,15 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     }
 }
 
-fn tell(context: &Context, report: &RunReport, as_json: bool) {
+/// The reaper comes last, and what it does never changes how the sweep ends: it is told, and counted in its own record.
+fn tell(context: &Context, report: &RunReport, reaper: impl FnOnce() -> Option<ReapReport>, as_json: bool) {
     if as_json {
-        print(&json::run(report, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::run(report, now(), &context.screen));
+        print(&json::sweep(report, reaper().as_ref(), json::Layout::Pretty));
+        return;
+    }
+    show(&context.screen, &human::run(report, now(), &context.screen));
+    if let Some(reaped) = reaper() {
+        show(&context.screen, &format!("\n{}", human::reap(&reaped, &context.screen)));
     }
 }
 

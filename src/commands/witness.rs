@@ -6,6 +6,7 @@ use crate::cycle::Witness;
 use crate::ledger::{LedgerWriter, Written};
 use crate::lock::LockError;
 use crate::model::ledger::{Deed, Scope};
+use crate::model::reap::{EntryReport, ReapReport};
 use crate::model::{Action, ActionResult, Filesystem, Level, Outcome, RunReport, Runner, strongest};
 use crate::reclaim::remove_tree::Progress;
 use crate::report::escape;
@@ -73,6 +74,7 @@ impl Narrator {
     pub(super) fn begun(&mut self) {
         let text = match &self.scope {
             Scope::Sweep => "a sweep begins".to_owned(),
+            Scope::Reap => "the reaper begins".to_owned(),
             Scope::Hook(runner) => format!("the hook of {} makes room", escape::text(runner)),
         };
         self.tell(Event::new(EventKind::RunBegun, text));
@@ -87,6 +89,7 @@ impl Narrator {
         let caches = if removed == 1 { "cache" } else { "caches" };
         let (kind, what) = match &self.scope {
             Scope::Sweep => (EventKind::Sweep, "sweep".to_owned()),
+            Scope::Reap => (EventKind::RunEnded, "reaper".to_owned()),
             Scope::Hook(runner) => (EventKind::RunEnded, format!("hook of {}", escape::text(runner))),
         };
         let event = Event::new(kind, format!("{what}: {removed} {caches} removed, {goal}"))
@@ -98,6 +101,15 @@ impl Narrator {
             Some(percent) => event.used_percent(percent),
             None => event,
         });
+    }
+
+    /// The end of the reaper's run.
+    pub(super) fn reaper_ended(&mut self, report: &ReapReport, took: Duration) {
+        let sum = |count: fn(&EntryReport) -> usize| report.entries.iter().map(count).sum::<usize>();
+        let (reaped, failed) = (sum(EntryReport::reaped), sum(EntryReport::failed));
+        let text = format!("reaper: {reaped} reaped, {failed} failed, {} left", sum(EntryReport::leaked));
+        let reason = if report.is_failed() { "reap-failed" } else { "reaped" };
+        self.tell(Event::new(EventKind::RunEnded, text).reason(reason).duration(took));
     }
 
     fn kept_in_words(&self) -> String {
@@ -116,7 +128,7 @@ impl Drop for Narrator {
         }
         if let Some(Written::Not(why)) = self.ledger.as_mut().map(LedgerWriter::flush) {
             let level = match self.scope {
-                Scope::Sweep => tracing::Level::WARN,
+                Scope::Sweep | Scope::Reap => tracing::Level::WARN,
                 Scope::Hook(_) => tracing::Level::DEBUG,
             };
             Event::new(EventKind::Error, why).level(level).emit();

@@ -5,9 +5,11 @@
 //! else can write.
 
 mod raw;
+mod reap;
 pub mod units;
 
 pub use crate::model::CacheRule;
+pub use crate::model::reap::ReapRule;
 pub use raw::{OnExhausted, SiblingClaim};
 
 use std::fmt::Write as _;
@@ -43,6 +45,8 @@ pub struct Config {
     pub drain_auto: bool,
     /// Where metrics are written, if anywhere.
     pub metrics_textfile: Option<PathBuf>,
+    /// What is reaped, in the order of the file.
+    pub reaps: Vec<ReapRule>,
     /// As the file has it.
     file: raw::File,
 }
@@ -304,11 +308,12 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             );
         }
     }
+    reap::check(&file.reaps, &mut problems);
     if !problems.list.is_empty() {
         return Err(problems.list.trim_end().to_owned());
     }
 
-    let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, .. } = file.clone();
+    let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, reaps, .. } = file.clone();
     let textfile = metrics.textfile.into_inner();
     Ok(Config {
         watermarks: Watermarks {
@@ -337,6 +342,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             programs: paths.programs.into_inner().into_iter().map(Spanned::into_inner).collect(),
         },
         drain_auto: drain.auto,
+        reaps: reaps.into_iter().map(|entry| reap::rule(entry.into_inner())).collect(),
         metrics_textfile: (!textfile.as_os_str().is_empty()).then_some(textfile),
         file,
     })

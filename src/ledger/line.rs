@@ -33,6 +33,8 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -66,6 +68,7 @@ pub(super) fn write(record: &Record, account: &Account) -> Vec<u8> {
     let (scope, hook_runner) = match &record.scope {
         None => (String::new(), String::new()),
         Some(Scope::Sweep) => ("sweep".to_owned(), String::new()),
+        Some(Scope::Reap) => ("reap".to_owned(), String::new()),
         Some(Scope::Hook(runner)) => ("hook".to_owned(), runner.clone()),
     };
     let since = record.time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -82,6 +85,7 @@ pub(super) fn write(record: &Record, account: &Account) -> Vec<u8> {
         rule: record.rule.clone(),
         path,
         path_bytes,
+        environment: record.environment.clone(),
         bytes: record.bytes,
         reason: record.reason.clone(),
         evidence: record.evidence.clone(),
@@ -111,6 +115,7 @@ pub(super) fn read(text: &[u8]) -> Option<(Record, Account)> {
         runner: line.runner,
         rule: line.rule,
         path: path(line.path, line.path_bytes.as_deref())?,
+        environment: line.environment,
         bytes: line.bytes,
         reason: line.reason,
         evidence: line.evidence,
@@ -122,7 +127,7 @@ pub(super) fn read(text: &[u8]) -> Option<(Record, Account)> {
 }
 
 fn deed(name: &str) -> Option<Deed> {
-    const ALL: [Deed; 11] = [
+    const ALL: [Deed; 12] = [
         Deed::Begun,
         Deed::Ended,
         Deed::Lease,
@@ -131,6 +136,7 @@ fn deed(name: &str) -> Option<Deed> {
         Deed::Removed,
         Deed::Restored,
         Deed::Kept,
+        Deed::Reaped,
         Deed::Refused,
         Deed::LockTimeout,
         Deed::Failed,
@@ -141,6 +147,7 @@ fn deed(name: &str) -> Option<Deed> {
 pub(super) fn scope(name: &str, hook_runner: String) -> Option<Scope> {
     match name {
         "sweep" => Some(Scope::Sweep),
+        "reap" => Some(Scope::Reap),
         "hook" => Some(Scope::Hook(hook_runner)),
         _ => None,
     }
@@ -175,6 +182,7 @@ pub(super) mod tests {
             runner: Some("runner-2".into()),
             rule: Some("cargo-target".into()),
             path: Some(PathBuf::from(OsStr::from_bytes(b"/srv/caf\xe9/target"))),
+            environment: None,
             bytes: Some(u64::MAX),
             reason: Some("pressure".into()),
             evidence: None,
@@ -199,7 +207,14 @@ pub(super) mod tests {
             reason: None,
             ..sample()
         };
-        for record in [sample(), utf8, bare] {
+        let reaped = Record {
+            deed: Deed::Reaped,
+            scope: Some(Scope::Reap),
+            path: None,
+            environment: Some("vm-1".into()),
+            ..sample()
+        };
+        for record in [sample(), utf8, bare, reaped] {
             let text = write(&record, &account);
             assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 2, "one line, framed");
             assert_eq!(read(&text), Some((record, account.clone())));

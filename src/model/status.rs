@@ -1,5 +1,6 @@
 //! The host at a glance, and the answer to "is it idle?".
 
+use super::reap::ReapRecord;
 use super::{Cache, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner, Visibility};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -23,6 +24,8 @@ pub struct HostStatus {
     pub other_disks: Vec<Disk>,
     /// One entry a runner.
     pub runners: Vec<RunnerStatus>,
+    /// What the reaper found in its last run; none where it never ran.
+    pub reap: Option<ReapRecord>,
     /// What people should know; not errors. May hold names from disk: escape before printing.
     pub notes: Vec<String>,
     /// How many runners each configured glob found.

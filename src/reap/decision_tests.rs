@@ -189,8 +189,10 @@ fn what_may_be_handed_to_a_program() {
 proptest! {
     /// Whatever else is true of it, what is not positively stopped or never started stays.
     #[test]
-    fn only_two_states_are_ever_reaped(which in 0..5, age in 0u64..1_000_000, since in proptest::option::of(0u64..900_000), ending: bool, claimed: bool) {
-        let state = [State::Running, State::Stopped, State::NeverStarted, State::Terminated, State::Unknown("x".into())][which].clone();
+    fn only_two_states_are_ever_reaped(which in 0usize..5, age in 0u64..1_000_000, since in proptest::option::of(0u64..900_000), ending: bool, claimed: bool) {
+        let states: [State; 5] =
+            [State::Running, State::Stopped, State::NeverStarted, State::Terminated, State::Unknown("x".into())];
+        let state = states[which].clone();
         let environment = Environment {
             since: since.map(at),
             is_ending: ending,

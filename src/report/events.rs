@@ -141,6 +141,7 @@ pub struct Event {
     runner: Option<String>,
     path: Option<String>,
     path_bytes: Option<String>,
+    environment: Option<String>,
     bytes: Option<u64>,
     reason: Option<String>,
     evidence: Option<String>,
@@ -175,6 +176,7 @@ impl Event {
             runner: None,
             path: None,
             path_bytes: None,
+            environment: None,
             bytes: None,
             reason: None,
             evidence: None,
@@ -240,7 +242,13 @@ impl Event {
         self
     }
 
-    /// By which cache rule.
+    /// Which environment.
+    pub fn environment(mut self, name: &str) -> Self {
+        self.environment = Some(name.to_owned());
+        self
+    }
+
+    /// By which cache rule, or entry of the reaper.
     pub fn rule(mut self, rule: &str) -> Self {
         self.rule = Some(rule.to_owned());
         self
@@ -277,6 +285,7 @@ impl Event {
             runner: self.runner.clone(),
             rule: self.rule.clone(),
             path: self.own_path.clone(),
+            environment: self.environment.clone(),
             bytes: self.bytes,
             reason: self.reason.clone(),
             evidence: self.evidence.clone(),
@@ -311,6 +320,12 @@ impl Event {
         self
     }
 
+    /// For which job, when only its name is known.
+    pub fn job_name(mut self, job: Option<&str>) -> Self {
+        self.job = job.map(str::to_owned);
+        self
+    }
+
     /// For which job; what the job leaves empty stays absent.
     pub fn job(mut self, job: &Job) -> Self {
         let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -332,6 +347,7 @@ impl Event {
         let (scope, hook_runner) = match run.map(|run| &run.scope) {
             None => (None, None),
             Some(Scope::Sweep) => (Some("sweep"), None),
+            Some(Scope::Reap) => (Some("reap"), None),
             Some(Scope::Hook(runner)) => (Some("hook"), Some(runner.as_str())),
         };
         // A level is part of a call site and so has to be constant: one call site a level.
@@ -345,6 +361,7 @@ impl Event {
                     DISK_GUARD_RUNNER = self.runner.as_deref(),
                     DISK_GUARD_PATH = self.path.as_deref(),
                     DISK_GUARD_PATH_BYTES = self.path_bytes.as_deref(),
+                    DISK_GUARD_ENVIRONMENT = self.environment.as_deref(),
                     DISK_GUARD_BYTES = self.bytes,
                     DISK_GUARD_REASON = self.reason.as_deref(),
                     DISK_GUARD_EVIDENCE = self.evidence.as_deref(),

@@ -12,6 +12,7 @@ pub mod job_log;
 pub mod journal;
 pub mod json;
 pub mod progress;
+pub mod reap_words;
 mod words;
 
 /// Inputs that the tests of several modules share.

@@ -6,14 +6,16 @@
 mod check;
 mod doctor;
 mod ledger;
+mod reap;
 mod run;
 mod setup;
 mod status;
 
 pub use check::check;
 pub use doctor::doctor;
-pub use ledger::{blame, history, why};
-pub use run::run;
+pub use ledger::{blame, history, why, why_environment};
+pub use reap::reap;
+pub use run::{run, sweep};
 pub use setup::setup;
 pub use status::status;
 
