@@ -49,6 +49,9 @@ _disk__guard() {
             disk__guard,plan)
                 cmd="disk__guard__subcmd__plan"
                 ;;
+            disk__guard,reap)
+                cmd="disk__guard__subcmd__reap"
+                ;;
             disk__guard,resume)
                 cmd="disk__guard__subcmd__resume"
                 ;;
@@ -97,6 +100,9 @@ _disk__guard() {
             disk__guard__subcmd__help,plan)
                 cmd="disk__guard__subcmd__help__subcmd__plan"
                 ;;
+            disk__guard__subcmd__help,reap)
+                cmd="disk__guard__subcmd__help__subcmd__reap"
+                ;;
             disk__guard__subcmd__help,resume)
                 cmd="disk__guard__subcmd__help__subcmd__resume"
                 ;;
@@ -143,7 +149,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep reap plan status check doctor why install uninstall drain resume history blame check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -341,7 +347,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help)
-            opts="hook sweep plan status check doctor why install uninstall drain resume history blame check-config demo help"
+            opts="hook sweep reap plan status check doctor why install uninstall drain resume history blame check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -523,6 +529,20 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help__subcmd__plan)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__help__subcmd__reap)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -834,6 +854,36 @@ _disk__guard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        disk__subcmd__guard__subcmd__reap)
+            opts="-h --dry-run --source --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         disk__subcmd__guard__subcmd__resume)
             opts="-h --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -887,7 +937,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__sweep)
-            opts="-h --dry-run --json --config --log-level --color --help"
+            opts="-h --no-reap --dry-run --json --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -70,8 +70,10 @@ fn is_idle(state: &State) -> bool {
     matches!(state, State::Stopped | State::NeverStarted)
 }
 
+/// Rounded up: nothing looks older than it was seen.
 fn seconds(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+    let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
+    since.as_secs() + u64::from(since.subsec_nanos() > 0)
 }
 
 #[cfg(test)]
