@@ -29,3 +29,5 @@ for catalog in "$source"/packaging/journal/*.catalog; do
     [ -e "$catalog" ] && put 644 "$catalog" "usr/lib/systemd/catalog/${catalog##*/}"
 done
 put 644 "$source/README.md" usr/share/doc/disk-guard/README.md
+for recipe in "$source"/packaging/recipes/*.sh; do put 755 "$recipe" "usr/share/doc/disk-guard/recipes/${recipe##*/}"; done
+put 644 "$source/packaging/recipes/cronjob.yaml" usr/share/doc/disk-guard/recipes/cronjob.yaml
