@@ -6,6 +6,7 @@
 //!
 //! Root runs only what root alone can write: the program and every directory above it.
 
+use crate::sys::dir::Dir;
 use nix::sys::signal::{Signal, killpg};
 use nix::sys::wait::{Id, WaitPidFlag, WaitStatus, waitid};
 use nix::unistd::Pid;
@@ -243,25 +244,41 @@ impl Tool {
     }
 }
 
-/// Root runs what nobody else can change: the file behind the path, and the directories that lead to it.
+/// Links to a program are followed no further.
+const MAX_LINKS: usize = 16;
+
+/// Root runs what nobody else can change: the file behind the path, and every directory that leads to it, link by link.
 fn trust(path: &Path) -> Result<(), ProgramError> {
-    let untrusted = |at: &Path, why: String| ProgramError::Untrusted {
-        program: path.display().to_string(),
-        path: at.display().to_string(),
-        why,
-    };
+    let failed = |source| ProgramError::Failed { program: path.display().to_string(), source };
+    let mut at = path.to_owned();
+    for _ in 0..MAX_LINKS {
+        trust_chain(path, &at)?;
+        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { break };
+        // The directory without links: those that led to it have been looked at above.
+        let (_, real) = Dir::resolve(parent).map_err(failed)?;
+        trust_chain(path, &real)?;
+        match std::fs::read_link(&at) {
+            Ok(target) => at = real.join(target),
+            Err(_) => return trust_chain(path, &real.join(name)),
+        }
+    }
+    Err(failed(io::Error::from_raw_os_error(nix::libc::ELOOP)))
+}
+
+fn trust_chain(program: &Path, path: &Path) -> Result<(), ProgramError> {
+    let program = || program.display().to_string();
     for at in path.ancestors() {
-        let metadata = std::fs::metadata(at)
-            .map_err(|source| ProgramError::Failed { program: path.display().to_string(), source })?;
+        let untrusted =
+            |why| ProgramError::Untrusted { program: program(), path: at.display().to_string(), why };
+        let metadata =
+            std::fs::metadata(at).map_err(|source| ProgramError::Failed { program: program(), source })?;
         let is_sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
         if metadata.uid() != 0 {
-            return Err(untrusted(at, format!("is owned by uid {}", metadata.uid())));
+            return Err(untrusted(format!("is owned by uid {}", metadata.uid())));
         }
         if metadata.mode() & 0o022 != 0 && !is_sticky {
-            return Err(untrusted(
-                at,
-                format!("can be written by others (mode {:04o})", metadata.mode() & 0o7777),
-            ));
+            let mode = metadata.mode() & 0o7777;
+            return Err(untrusted(format!("can be written by others (mode {mode:04o})")));
         }
     }
     Ok(())

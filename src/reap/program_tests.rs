@@ -85,6 +85,12 @@ fn root_runs_only_what_root_alone_can_write() {
     std::os::unix::fs::chown(&program, Some(12_345), None).unwrap();
     assert!(run().unwrap_err().contains("uid 12345"));
     std::os::unix::fs::chown(&program, Some(0), None).unwrap();
+    let other = tempfile::tempdir().unwrap();
+    let link = other.path().join("link");
+    std::os::unix::fs::symlink(&program, &link).unwrap();
+    let by_link = || tool(&[link.to_str().unwrap()], LONG).output(&[]).map_err(|error| error.to_string());
+    by_link().expect("the control: a link");
     std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
     assert!(run().unwrap_err().contains("mode 0777"), "the directory counts");
+    assert!(by_link().unwrap_err().contains("mode 0777"), "also behind a link");
 }
