@@ -118,7 +118,7 @@ fn three_hours_pass(host: &Host, entry: &str) {
     let mut seen: Value =
         serde_json::from_slice(&std::fs::read(&path).expect("it was remembered")).expect("JSON");
     for (_, item) in seen["seen"].as_object_mut().expect("by id") {
-        item["first"] = (item["first"].as_u64().expect("seconds") - 3 * 3600).into();
+        item["first"] = (item["first"].as_u64().expect("seconds") - 3 * 3600 - 60).into();
     }
     std::fs::write(&path, seen.to_string()).expect("it can be written");
 }
