@@ -31,3 +31,5 @@ done
 for rules in "$source"/packaging/prometheus/*.yml; do put 644 "$rules" "usr/share/disk-guard/prometheus/${rules##*/}"; done
 put 644 "$source/packaging/grafana/disk-guard-fleet.json" usr/share/disk-guard/grafana/disk-guard-fleet.json
 put 644 "$source/README.md" usr/share/doc/disk-guard/README.md
+for recipe in "$source"/packaging/recipes/*.sh; do put 755 "$recipe" "usr/share/doc/disk-guard/recipes/${recipe##*/}"; done
+put 644 "$source/packaging/recipes/cronjob.yaml" usr/share/doc/disk-guard/recipes/cronjob.yaml

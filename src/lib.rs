@@ -27,12 +27,13 @@
 //! | [`hygiene`] | what checkouts die by before their own code runs: found, judged, put right |
 //! | [`setup`] | wiring runners, and taking them out of service and back |
 //! | [`postmortem`] | why a runner or a job died: a wing with its own observing and judging |
+//! | [`reap`] | a wing of its own: leaked machines, containers and pods; observes, decides and acts through the tools of others |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
 //! | [`counters`] | what runs have counted, across users and reboots |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
-//! Imports go downward only: `commands -> hygiene -> {cycle, counters, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
+//! Imports go downward only: `commands -> {hygiene, postmortem, reap} -> {cycle, counters, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
 //! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
 //! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
 //!
@@ -82,6 +83,7 @@ pub mod model;
 pub mod observe;
 pub mod policy;
 pub mod postmortem;
+pub mod reap;
 pub mod reclaim;
 pub mod report;
 pub mod run_dir;

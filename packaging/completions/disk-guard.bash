@@ -1033,7 +1033,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__sweep)
-            opts="-h --dry-run --json --config --log-level --color --help"
+            opts="-h --no-reap --dry-run --json --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -35,7 +35,8 @@ never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -s V -l version -d 'Print version'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "hook" -d 'Run by a runner before and after each job (hooks/job-started.sh, hooks/job-completed.sh)'
-complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "sweep" -d 'The timer\'s pass over all runners: pressure, age and size limits, unfinished trash, dead leases'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "sweep" -d 'The timer\'s pass over all runners: pressure, age and size limits, unfinished trash, dead leases; then the reaper\'s, where `[[reap]]` is configured'
+complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "reap" -d 'Delete leaked virtual machines, containers and runner pods, as `[[reap]]` says; exits 1 when a delete failed or lied'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "plan" -d 'What a sweep would do now; for everything it would not touch: why'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "status" -d 'The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom'
 complete -c disk-guard -n "__fish_disk_guard_needs_command" -f -a "check" -d 'Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown'
@@ -96,9 +97,22 @@ debug\t'And what was looked at'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
 always\t'Always'
 never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l no-reap -d 'Leave leaked environments to `reap`'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l dry-run -d 'Show what would be done, and do nothing: the same as `plan`'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -l json -d 'Print one JSON document'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand sweep" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand reap" -l source -d 'Only the entry of this name; may be given several times' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand reap" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand reap" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
+warn\t'And what deserves attention'
+info\t'And every action and refusal'
+debug\t'And what was looked at'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand reap" -l color -d 'Colour what people read; `auto` = on a terminal, unless NO_COLOR is set' -r -f -a "auto\t'On a terminal, unless `NO_COLOR` is set'
+always\t'Always'
+never\t'Never'"
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand reap" -l dry-run -d 'Show what would be deleted and why the rest stays, and delete nothing'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand reap" -l json -d 'Print one JSON document'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand reap" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand plan" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand plan" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
 warn\t'And what deserves attention'

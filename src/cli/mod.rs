@@ -78,11 +78,28 @@ pub enum Command {
     #[command(subcommand)]
     Hook(HookCommand),
 
-    /// The timer's pass over all runners: pressure, age and size limits, unfinished trash, dead leases
+    /// The timer's pass over all runners: pressure, age and size limits, unfinished trash, dead leases; then the reaper's, where
+    /// `[[reap]]` is configured
     Sweep {
+        /// Leave leaked environments to `reap`
+        #[arg(long)]
+        no_reap: bool,
         /// Show what would be done, and do nothing: the same as `plan`
         #[arg(long)]
         dry_run: bool,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Delete leaked virtual machines, containers and runner pods, as `[[reap]]` says; exits 1 when a delete failed or lied
+    Reap {
+        /// Show what would be deleted and why the rest stays, and delete nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Only the entry of this name; may be given several times
+        #[arg(long, value_name = "NAME")]
+        source: Vec<String>,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -128,7 +145,7 @@ pub enum Command {
 
     /// What was done to a path, by which run, on which evidence; or proof that nothing was
     Why {
-        /// The path; it need not exist any more
+        /// The path, or an environment's name; it need not exist any more
         path: PathBuf,
         /// List the guard's runs since then, instead of around the time at which the path vanished
         #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -439,6 +456,8 @@ mod tests {
             "disk-guard sweep --dry-run --json",
             "disk-guard plan --json",
             "disk-guard status --json --watch",
+            "disk-guard sweep --no-reap",
+            "disk-guard reap --dry-run --json --source tart --source pods",
             "disk-guard check --runner runner-1 --json",
             "disk-guard why /home/ci/x --json",
             "disk-guard history --since -2h --json",

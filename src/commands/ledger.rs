@@ -26,6 +26,17 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
         Ok(since) => since,
         Err(reason) => return usage(&reason),
     };
+    if let Some(name) = path.to_str().filter(|name| !name.contains('/')) {
+        let ledger = read(context, SystemTime::UNIX_EPOCH, &owners(context));
+        if let Some(answer) = policy::why_environment(&ledger, name) {
+            if as_json {
+                print(&json::why_environment(&answer, json::Layout::Pretty));
+            } else {
+                show(&context.screen, &human::why_environment(&answer, now, &context.screen));
+            }
+            return Exit::Done;
+        }
+    }
     let path = match std::path::absolute(path) {
         Ok(path) => without_dots(&path),
         Err(error) => return usage(&format!("{} is no path: {error}", path.display())),

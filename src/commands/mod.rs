@@ -13,6 +13,7 @@ mod ledger;
 mod look;
 mod metrics;
 mod postmortem;
+mod reap;
 mod remediate;
 mod self_clean;
 mod status;
@@ -65,8 +66,14 @@ pub fn run(cli: &Cli) -> ExitCode {
     };
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
     let exit = match &cli.command {
-        Command::Sweep { dry_run: false, json } => sweep::run(&context, *json),
-        Command::Sweep { dry_run: true, json } | Command::Plan { json } => sweep::preview(&context, *json),
+        Command::Sweep { dry_run: false, no_reap, json } => {
+            sweep::run(&context, reap::Part::of(*no_reap), *json)
+        }
+        Command::Sweep { dry_run: true, no_reap, json } => {
+            sweep::preview(&context, reap::Part::of(*no_reap), *json)
+        }
+        Command::Plan { json } => sweep::preview(&context, reap::Part::Left, *json),
+        Command::Reap { dry_run, source, json } => reap::run(&context, *dry_run, source, *json),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Check(question) => check::run(&context, question),
         Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),

@@ -69,6 +69,7 @@ pub(super) fn collect(context: &Context) -> HostStatus {
             .collect(),
         filesystems,
         runners,
+        reap: super::reap::last(context),
         notes,
         roots_are_built_in: context.config.runners.are_built_in,
         root_matches: preview

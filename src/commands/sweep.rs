@@ -1,5 +1,6 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
+use super::reap::{self, Part};
 use super::self_clean::leave_tickets;
 use super::{
     Context, complain, drain, look, metrics, now, postmortem, print, remediate, show, witness::Narrator,
@@ -9,11 +10,12 @@ use crate::lease;
 use crate::lock::LockError;
 use crate::model::RunReport;
 use crate::model::ledger::Scope;
+use crate::model::reap::ReapReport;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::Whose;
 use crate::observe::{caches, runners};
+use crate::reap::engine::Mode;
 use crate::reclaim::trash::Trash;
-
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::{Records, RunDir};
@@ -25,14 +27,14 @@ use std::time::{Duration, Instant};
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Shows what a sweep would do now.
-pub(super) fn preview(context: &Context, as_json: bool) -> Exit {
+pub(super) fn preview(context: &Context, part: Part, as_json: bool) -> Exit {
     let (preview, _) = look::at(context, |_| Whose::Everybody);
-    tell(context, &preview.report(), as_json);
+    tell(context, &preview.report(), || reap::part(context, part, Mode::DryRun), as_json);
     Exit::Done
 }
 
 /// Sweeps.
-pub(super) fn run(context: &Context, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     let run = match RunDir::open(&context.config.paths.run_dir) {
         Ok(run) => run,
         Err(error) => {
@@ -56,7 +58,6 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     };
     let (report, result) = cycle.run();
     leave_tickets(&context.config, &run, &report, None);
-    // A run that was stopped may have measured nothing yet: no disk under pressure is none that was seen.
     // Before the leases of the dead go.
     postmortem::after_sweep(context, &run, &mut narrator);
     tidy(context, &run);
@@ -72,7 +73,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     narrator.swept(result.is_ok(), report.goal_met, begun.elapsed());
     narrator.leave_counts(&run);
     metrics::after_sweep(context, &run, &report);
-    tell(context, &report, as_json);
+    tell(context, &report, || reap::part(context, part, Mode::ForReal), as_json);
     match result {
         Err(CycleError::Lock(error)) => {
             complain(&error);
@@ -86,11 +87,15 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     }
 }
 
-fn tell(context: &Context, report: &RunReport, as_json: bool) {
+/// The reaper comes last, and what it does never changes how the sweep ends: it is told, and counted in its own record.
+fn tell(context: &Context, report: &RunReport, reaper: impl FnOnce() -> Option<ReapReport>, as_json: bool) {
     if as_json {
-        print(&json::run(report, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::run(report, now(), &context.screen));
+        print(&json::sweep(report, reaper().as_ref(), json::Layout::Pretty));
+        return;
+    }
+    show(&context.screen, &human::run(report, now(), &context.screen));
+    if let Some(reaped) = reaper() {
+        show(&context.screen, &format!("\n{}", human::reap(&reaped, &context.screen)));
     }
 }
 

@@ -9,6 +9,7 @@ use crate::ledger::{LedgerWriter, Written};
 use crate::lock::{LockError, LockMode};
 use crate::model::ledger::{Deed, Scope};
 use crate::model::metrics::{Counter, SweepEnd, TRASH, Tally as Counted, Timing};
+use crate::model::reap::{EntryReport, ReapReport};
 use crate::model::{
     Action, ActionResult, Decision, Filesystem, FilesystemId, KeepReason, Level, Outcome, Part, RunReport,
     Runner, strongest,
@@ -93,6 +94,7 @@ impl Narrator {
     pub(super) fn begun(&mut self) {
         let text = match &self.scope {
             Scope::Sweep => "a sweep begins".to_owned(),
+            Scope::Reap => "the reaper begins".to_owned(),
             Scope::Hook(runner) => format!("the hook of {} makes room", escape::text(runner)),
             Scope::Remediate => "a repair that a person asked for begins".to_owned(),
         };
@@ -108,6 +110,7 @@ impl Narrator {
         let caches = if removed == 1 { "cache" } else { "caches" };
         let (kind, what) = match &self.scope {
             Scope::Sweep => (EventKind::Sweep, "sweep".to_owned()),
+            Scope::Reap => (EventKind::RunEnded, "reaper".to_owned()),
             Scope::Hook(runner) => (EventKind::RunEnded, format!("hook of {}", escape::text(runner))),
             Scope::Remediate => (EventKind::RunEnded, "remediate".to_owned()),
         };
@@ -120,6 +123,15 @@ impl Narrator {
             Some(percent) => event.used_percent(percent),
             None => event,
         });
+    }
+
+    /// The end of the reaper's run.
+    pub(super) fn reaper_ended(&mut self, report: &ReapReport, took: Duration) {
+        let sum = |count: fn(&EntryReport) -> usize| report.entries.iter().map(count).sum::<usize>();
+        let (reaped, failed) = (sum(EntryReport::reaped), sum(EntryReport::failed));
+        let text = format!("reaper: {reaped} reaped, {failed} failed, {} left", sum(EntryReport::leaked));
+        let reason = if report.is_failed() { "reap-failed" } else { "reaped" };
+        self.tell(Event::new(EventKind::RunEnded, text).reason(reason).duration(took));
     }
 
     /// Notes how long something took.
@@ -186,7 +198,7 @@ impl Drop for Narrator {
         }
         if let Some(Written::Not(why)) = self.ledger.as_mut().map(LedgerWriter::flush) {
             let level = match self.scope {
-                Scope::Sweep | Scope::Remediate => tracing::Level::WARN,
+                Scope::Sweep | Scope::Remediate | Scope::Reap => tracing::Level::WARN,
                 Scope::Hook(_) => tracing::Level::DEBUG,
             };
             Event::new(EventKind::Error, why).level(level).emit();

@@ -5,8 +5,10 @@
 //! else can write.
 
 mod raw;
+mod reap;
 pub mod units;
 
+pub use crate::model::reap::ReapRule;
 pub use crate::model::{CacheRule, Retention};
 pub use raw::{OnExhausted, SiblingClaim};
 
@@ -49,6 +51,8 @@ pub struct Config {
     pub limits: Vec<CacheRule>,
     /// Where metrics are written, if anywhere.
     pub metrics_textfile: Option<PathBuf>,
+    /// What is reaped, in the order of the file.
+    pub reaps: Vec<ReapRule>,
     /// As the file has it.
     file: raw::File,
 }
@@ -310,12 +314,14 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             );
         }
     }
+    reap::check(&file.reaps, &mut problems);
     if !problems.list.is_empty() {
         return Err(problems.list.trim_end().to_owned());
     }
 
-    let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, hygiene, retention, .. } =
-        file.clone();
+    let raw::File {
+        pressure, runners, siblings, hook, paths, metrics, drain, hygiene, retention, reaps, ..
+    } = file.clone();
     let caches: Vec<CacheRule> =
         caches.into_iter().map(|cache| CacheRule::from(cache.into_inner())).collect();
     let retention = Retention::from(retention);
@@ -350,6 +356,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             programs: paths.programs.into_inner().into_iter().map(Spanned::into_inner).collect(),
         },
         drain_auto: drain.auto,
+        reaps: reaps.into_iter().map(|entry| reap::rule(entry.into_inner())).collect(),
         metrics_textfile: (!textfile.as_os_str().is_empty()).then_some(textfile),
         file,
     })

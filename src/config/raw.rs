@@ -29,6 +29,8 @@ pub(super) struct File {
     pub(super) drain: Drain,
     pub(super) hygiene: Hygiene,
     pub(super) retention: Retention,
+    #[serde(rename = "reap", skip_serializing_if = "Vec::is_empty")]
+    pub(super) reaps: Vec<Spanned<Reap>>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -206,4 +208,71 @@ impl Default for Retention {
         let days = |n: u64| minutes(n * 24 * 60);
         Self { logs: days(14), temp: days(1), versions: days(14) }
     }
+}
+
+/// One `[[reap]]`. Nothing is reaped without one.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Reap {
+    pub(super) name: Spanned<String>,
+    pub(super) kind: Spanned<String>,
+    #[serde(default = "no_words", skip_serializing_if = "is_without_words")]
+    pub(super) command: Spanned<Vec<String>>,
+    pub(super) r#match: Spanned<Vec<String>>,
+    #[serde(default = "no_words")]
+    pub(super) keep: Spanned<Vec<String>>,
+    #[serde(default = "two_hours")]
+    pub(super) max_age: Spanned<Span>,
+    #[serde(default = "six_hours")]
+    pub(super) never_started_grace: Span,
+    #[serde(default = "five")]
+    pub(super) batch: Spanned<usize>,
+    #[serde(default = "five_seconds")]
+    pub(super) pause: Span,
+    #[serde(default = "twenty")]
+    pub(super) max_per_run: Spanned<usize>,
+    #[serde(default = "one_minute")]
+    pub(super) timeout: Spanned<Span>,
+    #[serde(default = "no_path", skip_serializing_if = "is_without_path")]
+    pub(super) busy_snapshot: Spanned<PathBuf>,
+}
+
+fn no_words() -> Spanned<Vec<String>> {
+    spanless(Vec::new())
+}
+
+fn is_without_words(words: &Spanned<Vec<String>>) -> bool {
+    words.get_ref().is_empty()
+}
+
+fn no_path() -> Spanned<PathBuf> {
+    spanless(PathBuf::new())
+}
+
+fn is_without_path(path: &Spanned<PathBuf>) -> bool {
+    path.get_ref().as_os_str().is_empty()
+}
+
+fn two_hours() -> Spanned<Span> {
+    spanless(minutes(120))
+}
+
+fn six_hours() -> Span {
+    minutes(360)
+}
+
+fn one_minute() -> Spanned<Span> {
+    spanless(minutes(1))
+}
+
+fn five_seconds() -> Span {
+    Span(Duration::from_secs(5))
+}
+
+fn five() -> Spanned<usize> {
+    spanless(5)
+}
+
+fn twenty() -> Spanned<usize> {
+    spanless(20)
 }

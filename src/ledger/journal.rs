@@ -29,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 
 /// What we ask for. An entry whole is three times as long.
 const FIELDS: &str = "_UID,_PID,_BOOT_ID,_EXE,MESSAGE,DISK_GUARD_EVENT,DISK_GUARD_RUNNER,DISK_GUARD_PATH,\
-    DISK_GUARD_PATH_BYTES,DISK_GUARD_BYTES,DISK_GUARD_REASON,DISK_GUARD_EVIDENCE,DISK_GUARD_REPOSITORY,DISK_GUARD_RUN_ID,\
+    DISK_GUARD_PATH_BYTES,DISK_GUARD_ENVIRONMENT,DISK_GUARD_BYTES,DISK_GUARD_REASON,DISK_GUARD_EVIDENCE,DISK_GUARD_REPOSITORY,DISK_GUARD_RUN_ID,\
     DISK_GUARD_JOB,DISK_GUARD_RULE,DISK_GUARD_SCOPE,DISK_GUARD_HOOK_RUNNER,DISK_GUARD_RUN,DISK_GUARD_SEQUENCE";
 
 /// The journal, as journalctl shows it.
@@ -235,6 +235,7 @@ fn record(deed: Deed, fields: &Map<String, Value>) -> Option<Record> {
         runner: text("RUNNER")?,
         rule: text("RULE")?,
         path: line::path(text("PATH")?, path_bytes.as_deref())?,
+        environment: text("ENVIRONMENT")?,
         bytes: number("BYTES")?,
         reason: text("REASON")?,
         evidence: text("EVIDENCE")?,

@@ -33,6 +33,8 @@ struct Line {
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
     bytes: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reason: Option<String>,
@@ -66,6 +68,7 @@ pub(super) fn write(record: &Record, account: &Account) -> Vec<u8> {
     let (scope, hook_runner) = match &record.scope {
         None => (String::new(), String::new()),
         Some(Scope::Sweep) => ("sweep".to_owned(), String::new()),
+        Some(Scope::Reap) => ("reap".to_owned(), String::new()),
         Some(Scope::Hook(runner)) => ("hook".to_owned(), runner.clone()),
         Some(Scope::Remediate) => ("remediate".to_owned(), String::new()),
     };
@@ -83,6 +86,7 @@ pub(super) fn write(record: &Record, account: &Account) -> Vec<u8> {
         rule: record.rule.clone(),
         path,
         path_bytes,
+        environment: record.environment.clone(),
         bytes: record.bytes,
         reason: record.reason.clone(),
         evidence: record.evidence.clone(),
@@ -112,6 +116,7 @@ pub(super) fn read(text: &[u8]) -> Option<(Record, Account)> {
         runner: line.runner,
         rule: line.rule,
         path: path(line.path, line.path_bytes.as_deref())?,
+        environment: line.environment,
         bytes: line.bytes,
         reason: line.reason,
         evidence: line.evidence,
@@ -123,7 +128,7 @@ pub(super) fn read(text: &[u8]) -> Option<(Record, Account)> {
 }
 
 fn deed(name: &str) -> Option<Deed> {
-    const ALL: [Deed; 12] = [
+    const ALL: [Deed; 13] = [
         Deed::Begun,
         Deed::Ended,
         Deed::Lease,
@@ -133,6 +138,7 @@ fn deed(name: &str) -> Option<Deed> {
         Deed::Restored,
         Deed::Repaired,
         Deed::Kept,
+        Deed::Reaped,
         Deed::Refused,
         Deed::LockTimeout,
         Deed::Failed,
@@ -143,6 +149,7 @@ fn deed(name: &str) -> Option<Deed> {
 pub(super) fn scope(name: &str, hook_runner: String) -> Option<Scope> {
     match name {
         "sweep" => Some(Scope::Sweep),
+        "reap" => Some(Scope::Reap),
         "hook" => Some(Scope::Hook(hook_runner)),
         "remediate" => Some(Scope::Remediate),
         _ => None,
@@ -178,6 +185,7 @@ pub(super) mod tests {
             runner: Some("runner-2".into()),
             rule: Some("cargo-target".into()),
             path: Some(PathBuf::from(OsStr::from_bytes(b"/srv/caf\xe9/target"))),
+            environment: None,
             bytes: Some(u64::MAX),
             reason: Some("pressure".into()),
             evidence: None,
@@ -202,7 +210,14 @@ pub(super) mod tests {
             reason: None,
             ..sample()
         };
-        for record in [sample(), utf8, bare] {
+        let reaped = Record {
+            deed: Deed::Reaped,
+            scope: Some(Scope::Reap),
+            path: None,
+            environment: Some("vm-1".into()),
+            ..sample()
+        };
+        for record in [sample(), utf8, bare, reaped] {
             let text = write(&record, &account);
             assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 2, "one line, framed");
             assert_eq!(read(&text), Some((record, account.clone())));

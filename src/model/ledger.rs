@@ -25,6 +25,8 @@ pub enum Deed {
     Repaired,
     /// A cache was left alone.
     Kept,
+    /// A leaked environment is gone.
+    Reaped,
     /// A job was refused.
     Refused,
     /// The host lock was not obtained.
@@ -46,6 +48,7 @@ impl Deed {
             "restored" => Self::Restored,
             "repaired" => Self::Repaired,
             "kept" => Self::Kept,
+            "reaped" => Self::Reaped,
             "refused" => Self::Refused,
             "lock-timeout" => Self::LockTimeout,
             "error" => Self::Failed,
@@ -53,9 +56,9 @@ impl Deed {
         })
     }
 
-    /// Whether a tree was moved or deleted by it, if only for a moment.
+    /// Whether a tree or an environment was moved or deleted by it, if only for a moment.
     pub fn touches(self) -> bool {
-        matches!(self, Self::Claimed | Self::Removed | Self::Restored)
+        matches!(self, Self::Claimed | Self::Removed | Self::Restored | Self::Reaped)
     }
 
     /// Its name for people and in JSON.
@@ -70,6 +73,7 @@ impl Deed {
             Self::Restored => "restored",
             Self::Repaired => "repaired",
             Self::Kept => "kept",
+            Self::Reaped => "reaped",
             Self::Refused => "refused",
             Self::LockTimeout => "lock-timeout",
             Self::Failed => "failed",
@@ -82,6 +86,8 @@ impl Deed {
 pub enum Scope {
     /// A pass over all runners.
     Sweep,
+    /// A pass over leaked environments.
+    Reap,
     /// The hook of the runner of this name.
     Hook(String),
     /// A repair that a person asked for.
@@ -109,6 +115,8 @@ pub struct Record {
     pub rule: Option<String>,
     /// What it is about.
     pub path: Option<PathBuf>,
+    /// Or which environment.
+    pub environment: Option<String>,
     /// How much.
     pub bytes: Option<u64>,
     /// Why, as one of the reasons' names.
@@ -407,6 +415,19 @@ pub struct Why {
     pub extent: Extent,
     /// The runner to which the path belongs.
     pub runner: Option<String>,
+}
+
+/// The answer to `why` for the name of an environment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct WhyEnvironment {
+    /// What was asked about.
+    pub name: String,
+    /// Authentic entries about it, in the order of time.
+    pub entries: Vec<Judged>,
+    /// Entries about it that are not believed.
+    pub foreign: Vec<Judged>,
+    /// How far the ledger reaches.
+    pub extent: Extent,
 }
 
 /// Whether a path is there.

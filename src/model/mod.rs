@@ -12,6 +12,7 @@ pub mod ledger;
 pub mod metrics;
 mod plan;
 mod processes;
+pub mod reap;
 mod runner;
 mod setup;
 mod status;

@@ -1,5 +1,6 @@
 //! The host at a glance, and the answer to "is it idle?".
 
+use super::reap::ReapRecord;
 use super::{Cache, Capacity, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner, Visibility};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -25,6 +26,8 @@ pub struct HostStatus {
     pub runners: Vec<RunnerStatus>,
     /// What the host can run out of beside that.
     pub capacity: Capacity,
+    /// What the reaper found in its last run; none where it never ran.
+    pub reap: Option<ReapRecord>,
     /// What people should know; not errors. May hold names from disk: escape before printing.
     pub notes: Vec<String>,
     /// How many runners each configured glob found.

@@ -14,7 +14,7 @@
 use crate::model::Uid;
 use crate::model::ledger::{
     Blame, Deed, Entry, Extent, History, Judged, Ledger, Ownership, Presence, Record, Relation, Run, RunEnd,
-    Scope, Total, Trust, Verdict, Why, Window,
+    Scope, Total, Trust, Verdict, Why, WhyEnvironment, Window,
 };
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -122,8 +122,8 @@ fn speaks_of_own(record: &Record, uid: Uid, owners: &[Ownership]) -> Result<(), 
         }
     }
     let owns_all = !owners.is_empty() && owners.iter().all(|owner| owner.owner == uid);
-    let is_sweep = record.scope == Some(Scope::Sweep);
-    if owns_all || (names_something && !is_sweep) {
+    let is_of_host = matches!(record.scope, Some(Scope::Sweep | Scope::Reap)) || record.environment.is_some();
+    if owns_all || (names_something && !is_of_host) {
         Ok(())
     } else {
         Err("it speaks for the whole host".into())
@@ -223,6 +223,20 @@ pub fn why(
     Why { path, real, present, verdict, entries, acts, foreign, window, runs, extent, runner }
 }
 
+/// Answers `why` for the name of an environment; `None` when no entry names one.
+pub fn why_environment(ledger: &Ledger, name: &str) -> Option<WhyEnvironment> {
+    let about = ledger.entries.iter().filter(|judged| judged.record().environment.as_deref() == Some(name));
+    let (entries, foreign): (Vec<Judged>, Vec<Judged>) =
+        about.cloned().partition(|judged| judged.trust.is_authentic());
+    let is_named = !entries.is_empty() || !foreign.is_empty();
+    is_named.then(|| WhyEnvironment {
+        name: name.to_owned(),
+        entries,
+        foreign,
+        extent: ledger.extent.clone(),
+    })
+}
+
 fn overlaps(one: &Window, other: &Window) -> bool {
     one.from <= other.to && other.from <= one.to
 }
@@ -308,6 +322,7 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
         Deed::Removed
         | Deed::Restored
         | Deed::Repaired
+        | Deed::Reaped
         | Deed::Refused
         | Deed::Failed
         | Deed::LockTimeout => true,

@@ -148,6 +148,7 @@ pub struct Event {
     runner: Option<String>,
     path: Option<String>,
     path_bytes: Option<String>,
+    environment: Option<String>,
     bytes: Option<u64>,
     reason: Option<String>,
     evidence: Option<String>,
@@ -182,6 +183,7 @@ impl Event {
             runner: None,
             path: None,
             path_bytes: None,
+            environment: None,
             bytes: None,
             reason: None,
             evidence: None,
@@ -293,7 +295,13 @@ impl Event {
         self
     }
 
-    /// By which cache rule.
+    /// Which environment.
+    pub fn environment(mut self, name: &str) -> Self {
+        self.environment = Some(name.to_owned());
+        self
+    }
+
+    /// By which cache rule, or entry of the reaper.
     pub fn rule(mut self, rule: &str) -> Self {
         self.rule = Some(rule.to_owned());
         self
@@ -330,6 +338,7 @@ impl Event {
             runner: self.runner.clone(),
             rule: self.rule.clone(),
             path: self.own_path.clone(),
+            environment: self.environment.clone(),
             bytes: self.bytes,
             reason: self.reason.clone(),
             evidence: self.evidence.clone(),
@@ -364,6 +373,12 @@ impl Event {
         self
     }
 
+    /// For which job, when only its name is known.
+    pub fn job_name(mut self, job: Option<&str>) -> Self {
+        self.job = job.map(str::to_owned);
+        self
+    }
+
     /// For which job; what the job leaves empty stays absent.
     pub fn job(mut self, job: &Job) -> Self {
         let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
@@ -385,6 +400,7 @@ impl Event {
         let (scope, hook_runner) = match run.map(|run| &run.scope) {
             None => (None, None),
             Some(Scope::Sweep) => (Some("sweep"), None),
+            Some(Scope::Reap) => (Some("reap"), None),
             Some(Scope::Hook(runner)) => (Some("hook"), Some(runner.as_str())),
             Some(Scope::Remediate) => (Some("remediate"), None),
         };
@@ -399,6 +415,7 @@ impl Event {
                     DISK_GUARD_RUNNER = self.runner.as_deref(),
                     DISK_GUARD_PATH = self.path.as_deref(),
                     DISK_GUARD_PATH_BYTES = self.path_bytes.as_deref(),
+                    DISK_GUARD_ENVIRONMENT = self.environment.as_deref(),
                     DISK_GUARD_BYTES = self.bytes,
                     DISK_GUARD_REASON = self.reason.as_deref(),
                     DISK_GUARD_EVIDENCE = self.evidence.as_deref(),

@@ -13,6 +13,7 @@ pub mod journal;
 pub mod json;
 pub mod progress;
 pub mod prometheus;
+pub mod reap_words;
 mod words;
 
 /// Inputs that the tests of several modules share.

@@ -152,6 +152,7 @@ pub(super) fn host() -> HostStatus {
                 level: Level::Critical,
             },
         ],
+        reap: None,
         other_disks: vec![Disk {
             mount: "/".into(),
             fs_type: "ext4".into(),
@@ -251,6 +252,7 @@ fn entry(deed: Deed, seconds_ago: u64, path: Option<&str>) -> Judged {
         runner: path.map(|_| "runner-2".into()),
         rule: path.map(|_| "cargo-target".into()),
         path: path.map(PathBuf::from),
+        environment: None,
         bytes: path.map(|_| 8 * GIB),
         reason: path.map(|_| "pressure".into()),
         evidence: None,
@@ -492,4 +494,63 @@ pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
         bytes: 0,
         notes: Vec::new(),
     }
+}
+
+/// A run of the reaper with every outcome, or what a dry one shows of the same.
+pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
+    use crate::model::reap::{
+        EntryReport, Environment, Kind, ReapReason, ReapReport, ReapResult, Reaping, State, Stays, Verdict,
+    };
+    let hours = |n: u64| std::time::Duration::from_secs(3600 * n);
+    let row = |name: &str, verdict: Verdict, result: ReapResult| Reaping {
+        environment: Environment {
+            bytes: (name == "runner-1").then_some(88 * GIB),
+            holds: if name == "runner-1" { vec!["its disk".into()] } else { vec![] },
+            ..Environment::new(name, name, State::Stopped)
+        },
+        verdict,
+        seen_for: hours(3),
+        result: match (dry_run, result) {
+            (true, ReapResult::Kept) => ReapResult::Kept,
+            (true, _) => ReapResult::Planned,
+            (false, result) => result,
+        },
+    };
+    let stopped = || Verdict::Reap(ReapReason::Stopped);
+    let young = Stays::Young { seen: hours(1), needed: hours(2) };
+    let tart = EntryReport {
+        name: "clones".into(),
+        kind: Kind::Tart,
+        listed: 12,
+        error: None,
+        reapings: vec![
+            row("runner-1", stopped(), ReapResult::Reaped),
+            row("runner-2\n::error::", stopped(), ReapResult::Lied),
+            row(
+                "runner-3",
+                Verdict::Reap(ReapReason::NeverStarted),
+                ReapResult::Failed("`tart delete` failed: no".into()),
+            ),
+            row("runner-4", stopped(), ReapResult::Changed("it is running now".into())),
+            row("runner-5", stopped(), ReapResult::Deferred("max_per_run is reached")),
+            row("runner-6", Verdict::Stay(Stays::Running), ReapResult::Kept),
+            row("runner-7", Verdict::Stay(Stays::Unknown("State suspended".into())), ReapResult::Kept),
+            row("runner-8", Verdict::Stay(young), ReapResult::Kept),
+        ],
+        notes: vec![],
+    };
+    let blind = EntryReport {
+        name: "vms".into(),
+        kind: Kind::Libvirt,
+        listed: 0,
+        error: Some("`virsh list` failed: no".into()),
+        reapings: vec![],
+        notes: vec![],
+    };
+    ReapReport { dry_run, entries: vec![tart, blind] }
+}
+
+/// What that run left for `status`.
+pub(super) fn reap_record() -> crate::model::reap::ReapRecord {
+    crate::reap::record::after(None, &reap(false), &["clones", "vms"], ago(600))
 }

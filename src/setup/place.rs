@@ -44,6 +44,14 @@ pub struct Manner {
 /// # Errors
 /// What opening and reading say; `InvalidInput` for a file with several names, which may be another one's secret.
 pub fn read(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
+    read_up_to(dir, name, MAX_BYTES)
+}
+
+/// The same for a file of another length.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_up_to(dir: &Dir, name: &str, limit: u64) -> io::Result<Option<Found>> {
     let file = match dir.open_file(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
@@ -60,12 +68,9 @@ pub fn read(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let mut bytes = Vec::new();
-    file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 > MAX_BYTES {
-        return Err(io::Error::new(
-            io::ErrorKind::FileTooLarge,
-            format!("it is larger than {MAX_BYTES} bytes"),
-        ));
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
     }
     let manner = Manner { user: metadata.uid(), group: metadata.gid(), mode: metadata.mode() & 0o7777 };
     let version = (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());

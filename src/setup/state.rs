@@ -7,6 +7,7 @@
 //! drained/KEY.json                         runners out of service
 //! sweep/last                               written by each sweep at its end
 //! counters/                                what was counted: see `counters`
+//! reap/last.json, reap/seen-ENTRY.json     what the reaper last found, and since when
 //! ```
 //!
 //! A key is made from the root's path: device numbers change from boot to boot.
@@ -186,6 +187,25 @@ impl StateDir {
     pub fn last_sweep(&self) -> Option<std::time::SystemTime> {
         let dir = self.open("sweep").ok()??;
         dir.status_of("last").ok().map(|status| status.modified)
+    }
+
+    /// A file of one of its directories, if it is there and no longer than `limit`.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn read_file(&self, directory: &str, name: &str, limit: u64) -> Result<Option<Vec<u8>>, StateError> {
+        let Some(dir) = self.open(directory)? else { return Ok(None) };
+        let found = place::read_up_to(&dir, name, limit);
+        let found = found.map_err(|source| self.unusable("reading a file in it", source))?;
+        Ok(found.map(|found| found.bytes))
+    }
+
+    /// Writes a file into one of its directories, whole or not at all.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn write_file(&self, directory: &'static str, name: &str, bytes: &[u8]) -> Result<(), StateError> {
+        self.replace(directory, name, bytes, 0o644)
     }
 
     /// Whether it can be written, before anything is begun.

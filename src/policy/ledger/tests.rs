@@ -32,6 +32,7 @@ fn record(deed: Deed, seconds: u64, path: Option<&str>) -> Record {
         runner: None,
         rule: Some("cargo-target".into()),
         path: path.map(PathBuf::from),
+        environment: None,
         bytes: Some(10),
         reason: None,
         evidence: None,

@@ -8,7 +8,7 @@ use super::words;
 use crate::model::Uid;
 use crate::model::ledger::{
     Blame, Deed, Extent, History, Judged, Presence, Record, Relation, Run, RunEnd, Scope, Span, Total, Trust,
-    Verdict, Why, Window, Writer,
+    Verdict, Why, WhyEnvironment, Window, Writer,
 };
 use crate::report::escape;
 use std::fmt::Write as _;
@@ -152,10 +152,12 @@ fn presence(why: &Why, now: SystemTime, screen: &Screen, out: &mut String) {
 fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen, out: &mut String) {
     let record = judged.record();
     let size = record.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();
-    let path = record.path.as_deref().map(|path| format!("  {}", escape::path(path))).unwrap_or_default();
+    let environment = || record.environment.as_deref().map(|name| escape::text(name).into_owned());
+    let what = record.path.as_deref().map(escape::path).or_else(environment);
+    let what = what.map(|what| format!("  {what}")).unwrap_or_default();
     let _ = writeln!(
         out,
-        "  {}  {}{size}{path}",
+        "  {}  {}{size}{what}",
         stamp(record.time),
         screen.paint(tone(record.deed), record.deed.as_str())
     );
@@ -208,6 +210,36 @@ fn about(record: &Record) -> Vec<String> {
     lines
 }
 
+/// An environment's story.
+pub fn why_environment(why: &WhyEnvironment, now: SystemTime, screen: &Screen) -> String {
+    let mut out = String::new();
+    let name = escape::text(&why.name);
+    let reaped = why.entries.iter().rev().find(|judged| judged.record().deed == Deed::Reaped);
+    let (tone, text) = match (reaped, why.entries.last()) {
+        (Some(judged), _) => {
+            (Tone::Warn, format!("disk-guard reaped {name} {}.", moment(judged.record().time, now)))
+        }
+        (None, Some(judged)) => (
+            Tone::Warn,
+            format!(
+                "disk-guard tried to reap {name} and failed, last {}.",
+                moment(judged.record().time, now)
+            ),
+        ),
+        (None, None) => (Tone::Good, format!("No entry that is believed speaks of the environment {name}.")),
+    };
+    screen.paragraph(&mut out, tone, "", &screen.paint(tone, &text));
+    if !why.entries.is_empty() {
+        let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "What was done"));
+    }
+    for judged in &why.entries {
+        story(judged, None, screen, &mut out);
+    }
+    foreign(why.foreign.iter(), screen, &mut out);
+    extent(&why.extent, now, screen, &mut out);
+    out
+}
+
 /// What made the runs act: the pressure they found.
 fn grounds(acts: &[Run], screen: &Screen, out: &mut String) {
     for judged in acts.iter().flat_map(|run| &run.entries) {
@@ -244,6 +276,7 @@ fn by(scope: Option<&Scope>) -> String {
     match scope {
         None => "by a run that does not name itself".to_owned(),
         Some(Scope::Sweep) => "by a sweep".to_owned(),
+        Some(Scope::Reap) => "by the reaper".to_owned(),
         Some(Scope::Hook(runner)) => format!("by the hook of {}", escape::text(runner)),
         Some(Scope::Remediate) => "by a repair that a person asked for".to_owned(),
     }
@@ -302,6 +335,7 @@ fn runs(runs: &[Run], screen: &Screen, out: &mut String) {
 fn one_run(run: &Run, screen: &Screen, out: &mut String) {
     let what = match &run.scope {
         Some(Scope::Sweep) => "sweep".to_owned(),
+        Some(Scope::Reap) => "reaper".to_owned(),
         Some(Scope::Hook(runner)) => format!("hook of {}", escape::text(runner)),
         Some(Scope::Remediate) => "remediate".to_owned(),
         None => "run without a name".to_owned(),
@@ -311,6 +345,7 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
         (Deed::Removed, "removed"),
         (Deed::Restored, "put back"),
         (Deed::Repaired, "put right"),
+        (Deed::Reaped, "reaped"),
         (Deed::Refused, "refused"),
         (Deed::Failed, "failed at"),
         (Deed::LockTimeout, "waited in vain for the lock:"),
@@ -464,6 +499,7 @@ fn row(judged: &Judged, screen: &Screen) -> [Cell; 6] {
     let by = match &record.scope {
         None => "?".to_owned(),
         Some(Scope::Sweep) => "sweep".to_owned(),
+        Some(Scope::Reap) => "reap".to_owned(),
         Some(Scope::Hook(_)) => "hook".to_owned(),
         Some(Scope::Remediate) => "remediate".to_owned(),
     };
@@ -504,7 +540,7 @@ fn sums(heading: &'static str, totals: &[Total], screen: &Screen, out: &mut Stri
 
 fn tone(deed: Deed) -> Tone {
     match deed {
-        Deed::Removed | Deed::Repaired => Tone::Good,
+        Deed::Removed | Deed::Repaired | Deed::Reaped => Tone::Good,
         Deed::Claimed | Deed::Restored | Deed::Pressure | Deed::LockTimeout => Tone::Warn,
         Deed::Refused | Deed::Failed => Tone::Bad,
         Deed::Kept => Tone::Busy,

@@ -22,6 +22,7 @@ pub fn status(host: &HostStatus, screen: &Screen) -> String {
     out.push('\n');
     runners(host, screen, &mut out);
     totals(host, screen, &mut out);
+    super::reap_record(host.reap.as_ref(), host.time, screen, &mut out);
     remarks(host, screen, &mut out);
     out
 }

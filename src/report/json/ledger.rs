@@ -2,7 +2,8 @@
 
 use super::{Layout, SCHEMA, document, path_fields, time};
 use crate::model::ledger::{
-    Blame, Deed, Extent, History, Judged, Presence, Relation, Run, Scope, Span, Total, Trust, Why, Window,
+    Blame, Deed, Extent, History, Judged, Presence, Relation, Run, Scope, Span, Total, Trust, Why,
+    WhyEnvironment, Window,
 };
 use serde::Serialize;
 
@@ -18,6 +19,8 @@ struct EntryDoc<'a> {
     path: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     path_bytes: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    environment: Option<&'a str>,
     bytes: Option<u64>,
     reason: Option<&'a str>,
     evidence: Option<&'a str>,
@@ -112,6 +115,7 @@ impl<'a> EntryDoc<'a> {
             rule: record.rule.as_deref(),
             path,
             path_bytes,
+            environment: record.environment.as_deref(),
             bytes: record.bytes,
             reason: record.reason.as_deref(),
             evidence: record.evidence.as_deref(),
@@ -144,6 +148,7 @@ impl<'a> ScopeDoc<'a> {
         match scope {
             None => Self { kind: None, hook_runner: None },
             Some(Scope::Sweep) => Self { kind: Some("sweep"), hook_runner: None },
+            Some(Scope::Reap) => Self { kind: Some("reap"), hook_runner: None },
             Some(Scope::Hook(runner)) => Self { kind: Some("hook"), hook_runner: Some(runner) },
             Some(Scope::Remediate) => Self { kind: Some("remediate"), hook_runner: None },
         }
@@ -256,6 +261,36 @@ pub fn why(why: &Why, layout: Layout) -> String {
             acts: RunDoc::list(&why.acts),
             window: WindowDoc::new(why.window),
             runs: RunDoc::list(&why.runs),
+            coverage: CoverageDoc::new(&why.extent),
+        },
+        layout,
+    )
+}
+
+#[derive(Serialize)]
+struct WhyEnvironmentDoc<'a> {
+    schema: u32,
+    environment: &'a str,
+    verdict: &'static str,
+    entries: Vec<EntryDoc<'a>>,
+    foreign: Vec<EntryDoc<'a>>,
+    coverage: CoverageDoc<'a>,
+}
+
+/// The document for `why NAME`, where an environment is called so.
+pub fn why_environment(why: &WhyEnvironment, layout: Layout) -> String {
+    let is_reaped = why.entries.iter().any(|judged| judged.record().deed == Deed::Reaped);
+    document(
+        &WhyEnvironmentDoc {
+            schema: SCHEMA,
+            environment: &why.name,
+            verdict: match (is_reaped, why.entries.is_empty()) {
+                (true, _) => "reaped",
+                (false, false) => "failed",
+                (false, true) => "no-evidence",
+            },
+            entries: why.entries.iter().map(|judged| EntryDoc::new(judged, None)).collect(),
+            foreign: why.foreign.iter().map(|judged| EntryDoc::new(judged, None)).collect(),
             coverage: CoverageDoc::new(&why.extent),
         },
         layout,

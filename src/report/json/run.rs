@@ -1,6 +1,7 @@
 //! `plan --json` and `sweep --json`.
 
-use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields};
+use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap};
+use crate::model::reap::ReapReport;
 use crate::model::{ActionResult, Balance, Outcome, RunReport, Usage};
 use serde::Serialize;
 
@@ -12,6 +13,8 @@ struct Doc<'a> {
     filesystems: Vec<BalanceDoc>,
     actions: Vec<ActionDoc<'a>>,
     freed_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reap: Option<Vec<reap::EntryDoc<'a>>>,
     notes: &'a [String],
 }
 
@@ -89,8 +92,13 @@ fn detail(result: &ActionResult) -> Option<&str> {
     }
 }
 
-/// The document for `plan` and `sweep`.
+/// The document for `plan`, and for a `sweep` where nothing is to be reaped.
 pub fn run(report: &RunReport, layout: Layout) -> String {
+    sweep(report, None, layout)
+}
+
+/// The document for a `sweep`, with what its reaper did.
+pub fn sweep(report: &RunReport, reap: Option<&ReapReport>, layout: Layout) -> String {
     document(
         &Doc {
             schema: SCHEMA,
@@ -99,6 +107,7 @@ pub fn run(report: &RunReport, layout: Layout) -> String {
             filesystems: report.balances.iter().map(BalanceDoc::new).collect(),
             actions: report.outcomes.iter().map(ActionDoc::new).collect(),
             freed_bytes: report.freed_bytes,
+            reap: reap.map(reap::entries),
             notes: &report.notes,
         },
         layout,

@@ -2,6 +2,7 @@
 
 use super::capacity::CapacityDoc;
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
+use crate::model::reap::ReapEntryRecord;
 use crate::model::{
     Cache, Coverage, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, RootMatches, RunnerStatus,
     Visibility,
@@ -20,6 +21,8 @@ struct Doc<'a> {
     other_disks: Vec<DiskDoc<'a>>,
     runners: Vec<RunnerDoc<'a>>,
     capacity: CapacityDoc<'a>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reap: Option<Vec<RecordDoc<'a>>>,
     root_matches: Vec<MatchesDoc<'a>>,
     notes: &'a [String],
 }
@@ -203,6 +206,38 @@ impl<'a> MatchesDoc<'a> {
     }
 }
 
+/// What the reaper last found; `error` says why it could not list, and the figures are then those before.
+#[derive(Serialize)]
+struct RecordDoc<'a> {
+    name: &'a str,
+    kind: &'a str,
+    time: String,
+    matched: u64,
+    leaked: u64,
+    waiting: u64,
+    unknown: u64,
+    reaped: u64,
+    failed: u64,
+    error: Option<&'a str>,
+}
+
+impl<'a> RecordDoc<'a> {
+    fn new(entry: &'a ReapEntryRecord) -> Self {
+        Self {
+            name: &entry.name,
+            kind: &entry.kind,
+            time: time(entry.time),
+            matched: entry.matched,
+            leaked: entry.leaked,
+            waiting: entry.waiting,
+            unknown: entry.unknown,
+            reaped: entry.reaped,
+            failed: entry.failed,
+            error: entry.error.as_deref(),
+        }
+    }
+}
+
 /// The document for `status`.
 pub fn status(host: &HostStatus, layout: Layout) -> String {
     let holders = host.lock.holders.iter().map(HolderDoc::new).collect();
@@ -218,6 +253,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             other_disks: host.other_disks.iter().map(DiskDoc::new).collect(),
             runners: host.runners.iter().map(RunnerDoc::new).collect(),
             capacity: CapacityDoc::new(&host.capacity),
+            reap: host.reap.as_ref().map(|record| record.entries.iter().map(RecordDoc::new).collect()),
             root_matches: host.root_matches.iter().map(MatchesDoc::new).collect(),
             notes: &host.notes,
         },

@@ -1,0 +1,208 @@
+//! `reap`: leaked environments, entry by entry as `[[reap]]` says; also the last part of a sweep that a person runs.
+
+use super::witness::Narrator;
+use super::{Context, complain, look, now, print, show};
+use crate::model::Liveness;
+use crate::model::ledger::Scope;
+use crate::model::reap::{ReapRecord, ReapReport, ReapResult, ReapRule, Reaping};
+use crate::policy::liveness;
+use crate::reap::engine::{Mode, Run, Witness};
+use crate::reap::first_seen::{self, FirstSeen};
+use crate::reap::{record, sources};
+use crate::report::escape;
+use crate::report::events::{Event, EventKind};
+use crate::report::exit::Exit;
+use crate::report::{human, json, reap_words};
+use crate::setup::state::StateDir;
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant};
+
+/// All entries together; what is left is for the next run.
+const TIME_LIMIT: Duration = Duration::from_secs(1800);
+
+/// Whether a sweep reaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Where it is configured.
+    Done,
+    /// It is left to `reap`.
+    Left,
+}
+
+impl Part {
+    pub(super) fn of(no_reap: bool) -> Self {
+        if no_reap { Self::Left } else { Self::Done }
+    }
+}
+
+/// Reaps, or shows what would be reaped.
+pub(super) fn run(context: &Context, dry_run: bool, chosen: &[String], as_json: bool) -> Exit {
+    let known: Vec<&str> = context.config.reaps.iter().map(|rule| rule.name.as_str()).collect();
+    if let Some(stranger) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
+        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+        complain(&format_args!("there is no [[reap]] called {stranger}; known are: {known}"));
+        return Exit::Usage;
+    }
+    let rules = context.config.reaps.iter();
+    let rules: Vec<&ReapRule> =
+        rules.filter(|rule| chosen.is_empty() || chosen.contains(&rule.name)).collect();
+    let report = reap(context, &rules, if dry_run { Mode::DryRun } else { Mode::ForReal });
+    if as_json {
+        print(&json::reap(&report, json::Layout::Pretty));
+    } else {
+        show(&context.screen, &human::reap(&report, &context.screen));
+    }
+    if report.is_failed() { Exit::Error } else { Exit::Done }
+}
+
+/// The sweep's part; `None` where nothing is configured.
+pub(super) fn part(context: &Context, part: Part, mode: Mode) -> Option<ReapReport> {
+    let rules: Vec<&ReapRule> = context.config.reaps.iter().collect();
+    if rules.is_empty() || part == Part::Left {
+        return None;
+    }
+    let report = reap(context, &rules, mode);
+    if report.is_failed() {
+        complain(
+            &"the reaper failed in part; the sweep itself did not: see its report, or `disk-guard status`",
+        );
+    }
+    Some(report)
+}
+
+/// What the last run found.
+pub(super) fn last(context: &Context) -> Option<ReapRecord> {
+    let state = StateDir::at(&context.config.paths.state_dir);
+    let bytes = state.read_file(record::DIRECTORY, record::FILE, record::MAX_BYTES).ok()??;
+    let mut found = record::parse(&bytes)?;
+    found.entries.retain(|entry| context.config.reaps.iter().any(|rule| rule.name == entry.name));
+    (!found.entries.is_empty()).then_some(found)
+}
+
+fn reap(context: &Context, rules: &[&ReapRule], mode: Mode) -> ReapReport {
+    let begun = Instant::now();
+    let state = StateDir::at(&context.config.paths.state_dir);
+    let mut teller = Teller { narrator: None, context };
+    let mut report = ReapReport { dry_run: mode == Mode::DryRun, entries: Vec::new() };
+    for rule in rules {
+        let source = sources::of(rule, &context.config.paths.programs);
+        let file = record::seen_file(&rule.name);
+        let remembered = state.read_file(record::DIRECTORY, &file, first_seen::MAX_BYTES);
+        let mut seen = match &remembered {
+            Ok(Some(bytes)) => FirstSeen::parse(bytes),
+            Ok(None) | Err(_) => FirstSeen::default(),
+        };
+        let mut run = Run {
+            rule,
+            source: source.as_ref(),
+            runners: &|named| runners(context, named),
+            clock: now,
+            deadline: begun + TIME_LIMIT,
+            mode,
+            witness: &mut teller,
+        };
+        let before = seen.clone();
+        let mut entry = run.run(&mut seen);
+        if mode == Mode::ForReal && seen != before {
+            let written = state.write_file(record::DIRECTORY, &file, &seen.to_bytes());
+            if let Err(error) = written {
+                entry.notes.push(format!("since when things are idle cannot be remembered: {error}"));
+            }
+        }
+        report.entries.push(entry);
+    }
+    if mode == Mode::ForReal && !rules.is_empty() {
+        remember(context, &state, &report);
+    }
+    teller.ended(&report, begun.elapsed());
+    report
+}
+
+/// The record goes on where nobody can write: it is for display, and no decision rests on it.
+fn remember(context: &Context, state: &StateDir, report: &ReapReport) {
+    let before = state.read_file(record::DIRECTORY, record::FILE, record::MAX_BYTES).ok().flatten();
+    let before = before.and_then(|bytes| record::parse(&bytes));
+    let configured: Vec<&str> = context.config.reaps.iter().map(|rule| rule.name.as_str()).collect();
+    let record = record::after(before, report, &configured, now());
+    if let Err(error) = state.write_file(record::DIRECTORY, record::FILE, &record::to_bytes(&record)) {
+        complain(&error);
+    }
+}
+
+/// The runners that environments name, each as `check` would answer. Two of one name answer for each other.
+fn runners(context: &Context, named: &BTreeSet<String>) -> HashMap<String, Liveness> {
+    let alive = look::alive(context);
+    let mut states: HashMap<String, Liveness> = HashMap::new();
+    for (index, facts) in alive.facts.runners.iter().enumerate() {
+        let name = &facts.runner.name;
+        if named.contains(name) {
+            let state = liveness::judge(&alive.evidence[index]);
+            let both = states.entry(name.clone()).or_insert(state);
+            if state != *both {
+                *both = Liveness::Unknown;
+            }
+        }
+    }
+    states
+}
+
+/// Tells the journal and the ledger; a run that deletes nothing and fails at nothing leaves no entry.
+struct Teller<'a> {
+    narrator: Option<Narrator>,
+    context: &'a Context,
+}
+
+impl Teller<'_> {
+    fn narrator(&mut self) -> &mut Narrator {
+        let context = self.context;
+        self.narrator.get_or_insert_with(|| {
+            let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Reap, None);
+            narrator.begun();
+            narrator
+        })
+    }
+
+    fn ended(&mut self, report: &ReapReport, took: Duration) {
+        if let Some(narrator) = &mut self.narrator {
+            narrator.reaper_ended(report, took);
+        }
+    }
+}
+
+impl Witness for Teller<'_> {
+    fn begun(&mut self, _: &ReapRule) {
+        self.narrator();
+    }
+
+    fn outcome(&mut self, rule: &ReapRule, reaping: &Reaping, took: Duration) {
+        let environment = &reaping.environment;
+        let (kind, reason) = match &reaping.result {
+            ReapResult::Reaped => (EventKind::Reaped, reap_words::verdict(&reaping.verdict)),
+            ReapResult::Lied => (EventKind::Error, "reap-lied"),
+            ReapResult::Failed(_) => (EventKind::Error, "reap-failed"),
+            ReapResult::Changed(_) | ReapResult::Kept => (EventKind::Kept, "changed"),
+            ReapResult::Planned | ReapResult::Deferred(_) => return,
+        };
+        let event = Event::new(kind, reap_words::deed(rule, reaping))
+            .environment(&environment.name)
+            .rule(&rule.name)
+            .reason(reason)
+            .summary(reap_words::grounds(reaping))
+            .job_name(environment.job.as_deref())
+            .duration(took);
+        self.narrator().tell(match environment.bytes {
+            Some(bytes) => event.bytes(bytes),
+            None => event,
+        });
+    }
+
+    fn list_failed(&mut self, rule: &ReapRule, why: &str) {
+        let text = format!(
+            "{} ({}) cannot be listed, nothing more is reaped: {}",
+            rule.name,
+            rule.kind,
+            escape::text(why)
+        );
+        self.narrator().tell(Event::new(EventKind::Error, text).rule(&rule.name).reason("reap-list-failed"));
+    }
+}

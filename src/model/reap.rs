@@ -1,0 +1,418 @@
+//! The reaper's nouns: ephemeral environments, what is known of them, what was decided and what came of it.
+
+use std::fmt;
+use std::time::{Duration, SystemTime};
+
+/// What lists and deletes environments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    /// Tart's virtual machines.
+    Tart,
+    /// Docker's containers and dangling images.
+    Docker,
+    /// Podman's.
+    Podman,
+    /// libvirt's domains.
+    Libvirt,
+    /// Lima's instances.
+    Lima,
+    /// Runner pods and ephemeral runners of a cluster.
+    Kubernetes,
+    /// A program of the administrator's own.
+    Command,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 7] =
+        [Self::Tart, Self::Docker, Self::Podman, Self::Libvirt, Self::Lima, Self::Kubernetes, Self::Command];
+
+    /// The name in the configuration, in metrics and in JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Tart => "tart",
+            Self::Docker => "docker",
+            Self::Podman => "podman",
+            Self::Libvirt => "libvirt",
+            Self::Lima => "lima",
+            Self::Kubernetes => "kubernetes",
+            Self::Command => "command",
+        }
+    }
+
+    /// The kind of this name.
+    pub fn named(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// One `[[reap]]`, validated.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReapRule {
+    /// Its name; unique, and fit to be a file's name.
+    pub name: String,
+    /// What lists and deletes.
+    pub kind: Kind,
+    /// The program and its first arguments; never empty.
+    pub command: Vec<String>,
+    /// Which environments are looked at; never empty.
+    pub matches: Vec<String>,
+    /// Which of those stay.
+    pub keep: Vec<String>,
+    /// For how long one must have been seen stopped.
+    pub max_age: Duration,
+    /// How old one that never started must be.
+    pub never_started_grace: Duration,
+    /// How many are deleted before a pause.
+    pub batch: usize,
+    /// How long a pause is.
+    pub pause: Duration,
+    /// How many one run deletes.
+    pub max_per_run: usize,
+    /// How long each call of the program may take.
+    pub timeout: Duration,
+    /// A file with GitHub's list of runners, for `kubernetes`.
+    pub busy_snapshot: Option<std::path::PathBuf>,
+}
+
+/// What an environment is doing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum State {
+    /// It runs, or may at any moment: paused, restarting, used by something that runs.
+    Running,
+    /// It has run and does not any more, and nobody will start it by himself.
+    Stopped,
+    /// It was made and has never run.
+    NeverStarted,
+    /// It has ended and belongs to a controller, which cleans up after it.
+    Terminated,
+    /// Its shape is not one that is known; what was found.
+    Unknown(String),
+}
+
+impl State {
+    /// The name for JSON and people.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Stopped => "stopped",
+            Self::NeverStarted => "never-started",
+            Self::Terminated => "terminated",
+            Self::Unknown(_) => "unknown",
+        }
+    }
+}
+
+/// What a pattern has to name: an image is never meant by a pattern for environments.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// A virtual machine, a container, a runner.
+    Environment,
+    /// A container image without a name.
+    Image,
+}
+
+/// One environment as a source lists it. All text comes from outside: escape before printing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Environment {
+    /// What the source deletes it by; unique in a listing.
+    pub id: String,
+    /// What people call it.
+    pub name: String,
+    /// What it is.
+    pub class: Class,
+    /// What it is doing.
+    pub state: State,
+    /// Since when it has been in this state, where the source tells.
+    pub since: Option<SystemTime>,
+    /// When it was made, where the source tells.
+    pub created: Option<SystemTime>,
+    /// Whatever would be another one if it had been used since it was last looked at.
+    pub mark: String,
+    /// Labels or annotations to select by.
+    pub labels: Vec<(String, String)>,
+    /// What goes with it: disks, volumes, a pod.
+    pub holds: Vec<String>,
+    /// How large it is, where the source tells.
+    pub bytes: Option<u64>,
+    /// The job it belongs to, if that is known.
+    pub job: Option<String>,
+    /// The runner of this host it belongs to, if that is known.
+    pub runner: Option<String>,
+    /// Why somebody claims it: an active job, a protection of the source's own.
+    pub claim: Option<String>,
+    /// Somebody has asked for its end already.
+    pub is_ending: bool,
+    /// What its source needs in order to delete just this one; nobody else's business.
+    pub handle: String,
+}
+
+impl Environment {
+    /// One of which nothing is known but what it is called and what it is doing.
+    pub fn new(id: impl Into<String>, name: impl Into<String>, state: State) -> Self {
+        Self {
+            id: id.into(),
+            name: name.into(),
+            class: Class::Environment,
+            state,
+            since: None,
+            created: None,
+            mark: String::new(),
+            labels: Vec::new(),
+            holds: Vec::new(),
+            bytes: None,
+            job: None,
+            runner: None,
+            claim: None,
+            is_ending: false,
+            handle: String::new(),
+        }
+    }
+}
+
+/// Which rule an environment falls to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReapReason {
+    /// It stopped long ago.
+    Stopped,
+    /// It never started.
+    NeverStarted,
+}
+
+impl ReapReason {
+    /// The name for JSON and the journal.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Stopped => "stopped",
+            Self::NeverStarted => "never-started",
+        }
+    }
+}
+
+/// Why an environment stays.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Stays {
+    /// `keep` names it; by which pattern.
+    Kept(String),
+    /// It runs.
+    Running,
+    /// It has ended and its controller cleans up.
+    Terminated,
+    /// Its shape is not known.
+    Unknown(String),
+    /// It is being deleted already.
+    Ending,
+    /// Somebody claims it; who.
+    Claimed(String),
+    /// Its runner is at work, or it cannot be told whether it is.
+    RunnerInUse(String),
+    /// It has not been seen so for long enough.
+    Young {
+        /// For how long it has.
+        seen: Duration,
+        /// For how long it must.
+        needed: Duration,
+    },
+    /// It may still be about to start.
+    Waiting {
+        /// How old it is.
+        age: Duration,
+        /// How old it must be.
+        grace: Duration,
+    },
+}
+
+impl Stays {
+    /// The name for JSON and the journal.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Kept(_) => "keep",
+            Self::Running => "running",
+            Self::Terminated => "terminated",
+            Self::Unknown(_) => "unknown",
+            Self::Ending => "ending",
+            Self::Claimed(_) => "claimed",
+            Self::RunnerInUse(_) => "runner-in-use",
+            Self::Young { .. } => "young",
+            Self::Waiting { .. } => "waiting",
+        }
+    }
+}
+
+/// What is decided for an environment that `match` names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It is leaked.
+    Reap(ReapReason),
+    /// It stays.
+    Stay(Stays),
+}
+
+/// What came of a verdict.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ReapResult {
+    /// A dry run: it would go.
+    Planned,
+    /// It is gone, and a listing says so.
+    Reaped,
+    /// It stays, as decided.
+    Kept,
+    /// Right before its delete it was not as it had been; what changed.
+    Changed(String),
+    /// The delete failed, or could not be verified; why.
+    Failed(String),
+    /// The delete said that it had succeeded, and a listing shows it still.
+    Lied,
+    /// It is leaked and left for the next run; why.
+    Deferred(&'static str),
+}
+
+impl ReapResult {
+    /// The name for JSON.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Planned => "planned",
+            Self::Reaped => "reaped",
+            Self::Kept => "kept",
+            Self::Changed(_) => "changed",
+            Self::Failed(_) => "failed",
+            Self::Lied => "lied",
+            Self::Deferred(_) => "deferred",
+        }
+    }
+
+    /// Whether it is a fault.
+    pub fn is_failure(&self) -> bool {
+        matches!(self, Self::Failed(_) | Self::Lied)
+    }
+}
+
+/// An environment, what was decided, and what came of it.
+#[derive(Debug, Clone)]
+pub struct Reaping {
+    /// Which.
+    pub environment: Environment,
+    /// What was decided.
+    pub verdict: Verdict,
+    /// For how long it has been seen in its state.
+    pub seen_for: Duration,
+    /// What came of it.
+    pub result: ReapResult,
+}
+
+/// What one entry of the configuration found and did.
+#[derive(Debug, Clone)]
+pub struct EntryReport {
+    /// The entry's name.
+    pub name: String,
+    /// Its kind.
+    pub kind: Kind,
+    /// How many environments the source listed.
+    pub listed: usize,
+    /// Why nothing could be listed, or why the run ended early.
+    pub error: Option<String>,
+    /// Those that `match` names, in the order of the listing.
+    pub reapings: Vec<Reaping>,
+    /// What people should know; not errors.
+    pub notes: Vec<String>,
+}
+
+impl EntryReport {
+    /// How many came to a result of this kind.
+    pub fn count(&self, wanted: impl Fn(&Reaping) -> bool) -> usize {
+        self.reapings.iter().filter(|reaping| wanted(reaping)).count()
+    }
+
+    /// Leaked and still there.
+    pub fn leaked(&self) -> usize {
+        self.count(|reaping| {
+            matches!(reaping.verdict, Verdict::Reap(_))
+                && !matches!(reaping.result, ReapResult::Reaped | ReapResult::Changed(_))
+        })
+    }
+
+    /// Deleted and verified.
+    pub fn reaped(&self) -> usize {
+        self.count(|reaping| reaping.result == ReapResult::Reaped)
+    }
+
+    /// Deletes that failed or lied.
+    pub fn failed(&self) -> usize {
+        self.count(|reaping| reaping.result.is_failure())
+    }
+
+    /// Stopped or never started, and not for long enough yet.
+    pub fn waiting(&self) -> usize {
+        self.count(|reaping| {
+            matches!(reaping.verdict, Verdict::Stay(Stays::Young { .. } | Stays::Waiting { .. }))
+        })
+    }
+
+    /// Of a shape that is not known.
+    pub fn unknown(&self) -> usize {
+        self.count(|reaping| matches!(reaping.verdict, Verdict::Stay(Stays::Unknown(_))))
+    }
+
+    /// Whether anything went wrong.
+    pub fn is_failed(&self) -> bool {
+        self.error.is_some() || self.failed() > 0
+    }
+}
+
+/// What a run of the reaper found and did.
+#[derive(Debug, Clone, Default)]
+pub struct ReapReport {
+    /// Nothing was deleted, and nothing remembered.
+    pub dry_run: bool,
+    /// One a configured entry that was asked for.
+    pub entries: Vec<EntryReport>,
+}
+
+impl ReapReport {
+    /// Whether anything went wrong.
+    pub fn is_failed(&self) -> bool {
+        self.entries.iter().any(EntryReport::is_failed)
+    }
+}
+
+/// What the last run left in the state directory, for `status` and for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReapRecord {
+    /// One a configured entry, in the order in which they last ran.
+    pub entries: Vec<ReapEntryRecord>,
+    /// Environments deleted since the record was begun, by the name of their kind.
+    pub reaped_total: Vec<(String, u64)>,
+    /// Deletes that failed or lied since then, in the same way.
+    pub failed_total: Vec<(String, u64)>,
+}
+
+/// What one entry last found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReapEntryRecord {
+    /// The entry's name.
+    pub name: String,
+    /// The name of its kind.
+    pub kind: String,
+    /// When it ran.
+    pub time: SystemTime,
+    /// How many environments `match` named.
+    pub matched: u64,
+    /// How many were leaked and still there at the end; what was known before where the listing failed.
+    pub leaked: u64,
+    /// How many were not idle for long enough yet.
+    pub waiting: u64,
+    /// How many had a shape that is not known.
+    pub unknown: u64,
+    /// How many it deleted.
+    pub reaped: u64,
+    /// How many deletes failed or lied.
+    pub failed: u64,
+    /// Why it could not list, or ended early.
+    pub error: Option<String>,
+}

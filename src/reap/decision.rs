@@ -1,0 +1,101 @@
+//! The decision: pure. Whether an environment is leaked, and if not, why it stays.
+//!
+//! The order is that of the answers' weight: whoever protects an environment is named before how young it is.
+
+use super::patterns::{self, Pattern};
+use crate::model::Liveness;
+use crate::model::reap::{Environment, ReapReason, ReapRule, State, Stays, Verdict};
+use std::collections::HashMap;
+use std::time::{Duration, SystemTime};
+
+/// What is decided by.
+#[derive(Debug)]
+pub struct Terms<'a> {
+    /// The entry.
+    pub rule: &'a ReapRule,
+    /// Its `match`.
+    pub matches: &'a [Pattern],
+    /// Its `keep`.
+    pub keep: &'a [Pattern],
+    /// The state of each runner that an environment names. One that is not here is not known.
+    pub runners: &'a HashMap<String, Liveness>,
+    /// Now.
+    pub now: SystemTime,
+}
+
+impl Terms<'_> {
+    /// The verdict on an environment first seen in its state at `first_seen`; `None` when `match` does not name it.
+    pub fn decide(&self, environment: &Environment, first_seen: SystemTime) -> Option<Verdict> {
+        patterns::first(self.matches, environment)?;
+        Some(match self.protection(environment) {
+            Some(stays) => Verdict::Stay(stays),
+            None => self.by_age(environment, first_seen),
+        })
+    }
+
+    /// For how long it has been in its state. A time in the future is no time at all.
+    pub fn seen_for(&self, environment: &Environment, first_seen: SystemTime) -> Duration {
+        self.elapsed(environment.since.unwrap_or(first_seen))
+    }
+
+    fn elapsed(&self, then: SystemTime) -> Duration {
+        self.now.duration_since(then).unwrap_or_default()
+    }
+
+    fn protection(&self, environment: &Environment) -> Option<Stays> {
+        if let Some(pattern) = patterns::first(self.keep, environment) {
+            return Some(Stays::Kept(pattern.text().to_owned()));
+        }
+        if environment.is_ending {
+            return Some(Stays::Ending);
+        }
+        match &environment.state {
+            State::Running => return Some(Stays::Running),
+            State::Terminated => return Some(Stays::Terminated),
+            State::Unknown(what) => return Some(Stays::Unknown(what.clone())),
+            State::Stopped | State::NeverStarted => {}
+        }
+        if !is_plain(&environment.id) {
+            return Some(Stays::Unknown("its name cannot be handed to a program safely".to_owned()));
+        }
+        if let Some(claim) = &environment.claim {
+            return Some(Stays::Claimed(claim.clone()));
+        }
+        let runner = environment.runner.as_deref()?;
+        match self.runners.get(runner) {
+            Some(Liveness::Idle) => None,
+            Some(state) => Some(Stays::RunnerInUse(format!("its runner {runner} is {state}"))),
+            None => Some(Stays::RunnerInUse(format!("its runner {runner} is not known on this host"))),
+        }
+    }
+
+    fn by_age(&self, environment: &Environment, first_seen: SystemTime) -> Verdict {
+        let reason = match environment.state {
+            State::NeverStarted => {
+                let age = self.elapsed(environment.created.or(environment.since).unwrap_or(first_seen));
+                let grace = self.rule.never_started_grace;
+                if age < grace {
+                    return Verdict::Stay(Stays::Waiting { age, grace });
+                }
+                ReapReason::NeverStarted
+            }
+            _ => ReapReason::Stopped,
+        };
+        let (seen, needed) = (self.seen_for(environment, first_seen), self.rule.max_age);
+        if seen < needed {
+            return Verdict::Stay(Stays::Young { seen, needed });
+        }
+        Verdict::Reap(reason)
+    }
+}
+
+/// Whether an id is one word for every program and every shell, and no option: over `ssh` it passes through a shell.
+pub fn is_plain(id: &str) -> bool {
+    let is_first = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
+    let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@+/,".contains(&byte);
+    id.len() <= 512 && id.as_bytes().first().is_some_and(is_first) && id.bytes().all(is_plain)
+}
+
+#[cfg(test)]
+#[path = "decision_tests.rs"]
+mod tests;

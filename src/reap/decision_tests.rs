@@ -1,0 +1,209 @@
+use super::*;
+use crate::model::reap::{Class, Kind};
+use proptest::prelude::*;
+use std::time::UNIX_EPOCH;
+
+const HOUR: u64 = 3600;
+
+fn at(seconds_ago: u64) -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(1_000_000) - Duration::from_secs(seconds_ago)
+}
+
+fn rule() -> ReapRule {
+    ReapRule {
+        name: "e".into(),
+        kind: Kind::Command,
+        command: vec!["x".into()],
+        matches: vec![],
+        keep: vec![],
+        max_age: Duration::from_secs(2 * HOUR),
+        never_started_grace: Duration::from_secs(6 * HOUR),
+        batch: 5,
+        pause: Duration::ZERO,
+        max_per_run: 20,
+        timeout: Duration::from_secs(1),
+        busy_snapshot: None,
+    }
+}
+
+fn decide(environment: &Environment, first_seen: u64) -> Option<Verdict> {
+    let patterns =
+        |texts: &[&str]| -> Vec<Pattern> { texts.iter().map(|text| Pattern::parse(text).unwrap()).collect() };
+    let (matches, keep) = (patterns(&["vm-*", "image:*"]), patterns(&["vm-keep*", "label:pet"]));
+    let runners = HashMap::from([
+        ("idle".to_owned(), Liveness::Idle),
+        ("busy".to_owned(), Liveness::Busy),
+        ("odd".to_owned(), Liveness::Unknown),
+    ]);
+    let rule = rule();
+    let terms = Terms { rule: &rule, matches: &matches, keep: &keep, runners: &runners, now: at(0) };
+    terms.decide(environment, at(first_seen))
+}
+
+/// The verdict's name: `reap:REASON`, `stay:WHY` or `not-matched`.
+fn name(verdict: Option<Verdict>) -> String {
+    match verdict {
+        None => "not-matched".into(),
+        Some(Verdict::Reap(reason)) => format!("reap:{}", reason.as_str()),
+        Some(Verdict::Stay(stays)) => format!("stay:{}", stays.as_str()),
+    }
+}
+
+#[test]
+fn every_row_of_the_decision() {
+    let vm = |state: State| Environment::new("vm-1", "vm-1", state);
+    let stopped = || vm(State::Stopped);
+    let never = || vm(State::NeverStarted);
+    let (old, young) = (3 * HOUR, HOUR);
+    for (what, environment, first_seen, expected) in [
+        ("stopped, seen so for longer than max_age", stopped(), old, "reap:stopped"),
+        ("stopped, exactly max_age", stopped(), 2 * HOUR, "reap:stopped"),
+        ("stopped, one second less", stopped(), 2 * HOUR - 1, "stay:young"),
+        ("stopped, just seen for the first time", stopped(), 0, "stay:young"),
+        (
+            "the source tells a longer time",
+            Environment { since: Some(at(old)), ..stopped() },
+            0,
+            "reap:stopped",
+        ),
+        (
+            "the source tells a shorter time",
+            Environment { since: Some(at(young)), ..stopped() },
+            old,
+            "stay:young",
+        ),
+        (
+            "stopped in the future",
+            Environment { since: Some(at(0) + Duration::from_secs(9)), ..stopped() },
+            old,
+            "stay:young",
+        ),
+        ("running", vm(State::Running), old, "stay:running"),
+        ("terminated", vm(State::Terminated), 100 * HOUR, "stay:terminated"),
+        ("unknown", vm(State::Unknown("?".into())), 100 * HOUR, "stay:unknown"),
+        ("never started, beyond grace and age", never(), 7 * HOUR, "reap:never-started"),
+        ("never started, beyond age, within grace", never(), 5 * HOUR, "stay:waiting"),
+        (
+            "never started, old by its own account, just seen",
+            Environment { created: Some(at(9 * HOUR)), ..never() },
+            0,
+            "stay:young",
+        ),
+        (
+            "never started, old and seen for long",
+            Environment { created: Some(at(9 * HOUR)), ..never() },
+            old,
+            "reap:never-started",
+        ),
+        (
+            "never started, made lately",
+            Environment { created: Some(at(HOUR)), ..never() },
+            9 * HOUR,
+            "stay:waiting",
+        ),
+        (
+            "never started, so since it was made",
+            Environment { created: Some(at(9 * HOUR)), since: Some(at(9 * HOUR)), ..never() },
+            0,
+            "reap:never-started",
+        ),
+        ("not matched", Environment::new("x", "x", State::Stopped), old, "not-matched"),
+        ("kept by name", Environment::new("k", "vm-keep-1", State::Stopped), old, "stay:keep"),
+        (
+            "kept by label",
+            Environment { labels: vec![("pet".into(), "yes".into())], ..stopped() },
+            old,
+            "stay:keep",
+        ),
+        ("being deleted", Environment { is_ending: true, ..stopped() }, old, "stay:ending"),
+        ("claimed", Environment { claim: Some("job 7".into()), ..stopped() }, old, "stay:claimed"),
+        ("its runner is idle", Environment { runner: Some("idle".into()), ..stopped() }, old, "reap:stopped"),
+        (
+            "its runner is busy",
+            Environment { runner: Some("busy".into()), ..stopped() },
+            old,
+            "stay:runner-in-use",
+        ),
+        (
+            "its runner is unknown",
+            Environment { runner: Some("odd".into()), ..stopped() },
+            old,
+            "stay:runner-in-use",
+        ),
+        (
+            "its runner is not here",
+            Environment { runner: Some("far".into()), ..stopped() },
+            old,
+            "stay:runner-in-use",
+        ),
+        (
+            "never started, its runner busy",
+            Environment { runner: Some("busy".into()), ..never() },
+            9 * HOUR,
+            "stay:runner-in-use",
+        ),
+        (
+            "a name that a shell would read",
+            Environment::new("vm-1;reboot", "vm-1", State::Stopped),
+            old,
+            "stay:unknown",
+        ),
+        ("a name that is an option", Environment::new("--all", "vm-1", State::Stopped), old, "stay:unknown"),
+        (
+            "an image",
+            Environment { class: Class::Image, ..Environment::new("sha256:00", "00", State::Stopped) },
+            old,
+            "reap:stopped",
+        ),
+        (
+            "running and claimed: running weighs more",
+            Environment { claim: Some("j".into()), ..vm(State::Running) },
+            old,
+            "stay:running",
+        ),
+    ] {
+        assert_eq!(name(decide(&environment, first_seen)), expected, "{what}");
+    }
+}
+
+#[test]
+fn what_may_be_handed_to_a_program() {
+    for (id, is_ok) in [
+        ("runner-1", true),
+        ("ns/pod-1", true),
+        ("sha256:0a", true),
+        ("", false),
+        ("-rf", false),
+        ("a b", false),
+        ("a$b", false),
+        ("a\nb", false),
+        ("a'b", false),
+        ("ä", false),
+        ("../x", false),
+    ] {
+        assert_eq!(is_plain(id), is_ok, "{id:?}");
+    }
+    assert!(!is_plain(&"a".repeat(513)));
+}
+
+proptest! {
+    /// Whatever else is true of it, what is not positively stopped or never started stays.
+    #[test]
+    fn only_two_states_are_ever_reaped(which in 0usize..5, age in 0u64..1_000_000, since in proptest::option::of(0u64..900_000), ending: bool, claimed: bool) {
+        let states: [State; 5] =
+            [State::Running, State::Stopped, State::NeverStarted, State::Terminated, State::Unknown("x".into())];
+        let state = states[which].clone();
+        let environment = Environment {
+            since: since.map(at),
+            is_ending: ending,
+            claim: claimed.then(|| "j".into()),
+            ..Environment::new("vm-1", "vm-1", state.clone())
+        };
+        if let Some(Verdict::Reap(reason)) = decide(&environment, age.min(900_000)) {
+            prop_assert!(!ending && !claimed);
+            prop_assert_eq!(reason == ReapReason::Stopped, state == State::Stopped);
+            prop_assert_eq!(reason == ReapReason::NeverStarted, state == State::NeverStarted);
+            prop_assert!(since.unwrap_or(age) >= 2 * HOUR);
+        }
+    }
+}

@@ -1,0 +1,310 @@
+//! One entry's run: list, decide, and for each that is leaked: look again, delete, look again.
+//!
+//! Nothing is deleted that the plan does not name; execution may skip or stop, it never adds. The order is that of age in
+//! the state: what has been idle longest goes first. Ends at its deadline, give or take one environment.
+
+use super::decision::Terms;
+use super::first_seen::FirstSeen;
+use super::patterns::Pattern;
+use super::sources::{Source, SourceError, distinct};
+use crate::model::Liveness;
+use crate::model::reap::{EntryReport, Environment, ReapResult, ReapRule, Reaping, State, Stays, Verdict};
+use std::collections::{BTreeSet, HashMap};
+use std::time::{Duration, Instant, SystemTime};
+
+/// How long between looks at an environment that is being deleted.
+const ENDING_LOOK: Duration = Duration::from_secs(1);
+
+/// Who is told what happens while it happens.
+pub trait Witness {
+    /// Something is about to be deleted for the first time in this entry's run.
+    fn begun(&mut self, rule: &ReapRule);
+    /// What came of a delete.
+    fn outcome(&mut self, rule: &ReapRule, reaping: &Reaping, took: Duration);
+    /// The source could not list.
+    fn list_failed(&mut self, rule: &ReapRule, why: &str);
+}
+
+/// Whether anything is deleted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Up to the plan.
+    DryRun,
+    /// All the way.
+    ForReal,
+}
+
+/// What a run needs of its surroundings.
+pub struct Run<'a> {
+    /// The entry.
+    pub rule: &'a ReapRule,
+    /// What lists and deletes.
+    pub source: &'a dyn Source,
+    /// The state of this host's runners; asked only when an environment names one.
+    pub runners: &'a dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
+    /// The wall clock.
+    pub clock: fn() -> SystemTime,
+    /// When to stop.
+    pub deadline: Instant,
+    /// Whether anything is deleted.
+    pub mode: Mode,
+    /// Who is told.
+    pub witness: &'a mut dyn Witness,
+}
+
+impl Run<'_> {
+    /// Runs the entry. `seen` is brought up to date by what is listed.
+    pub fn run(&mut self, seen: &mut FirstSeen) -> EntryReport {
+        let mut report = EntryReport {
+            name: self.rule.name.clone(),
+            kind: self.rule.kind,
+            listed: 0,
+            error: None,
+            reapings: Vec::new(),
+            notes: Vec::new(),
+        };
+        let patterns =
+            |texts: &[String]| texts.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>();
+        let (matches, keep) = match (patterns(&self.rule.matches), patterns(&self.rule.keep)) {
+            (Ok(matches), Ok(keep)) => (matches, keep),
+            (Err(why), _) | (_, Err(why)) => {
+                report.error = Some(why);
+                return report;
+            }
+        };
+        let sight = Sight {
+            rule: self.rule,
+            matches: &matches,
+            keep: &keep,
+            runners: self.runners,
+            clock: self.clock,
+        };
+        let listing = match self.list() {
+            Ok(listing) => listing,
+            Err(error) => {
+                report.error = Some(error.to_string());
+                if self.mode == Mode::ForReal {
+                    self.witness.list_failed(self.rule, &error.to_string());
+                }
+                return report;
+            }
+        };
+        report.listed = listing.len();
+        seen.observe(&listing, (self.clock)());
+        report.reapings = sight.judge(&listing, seen);
+        if report.listed > 0 && report.reapings.is_empty() {
+            report.notes.push(format!("`match` names none of the {} that are listed", report.listed));
+        }
+        let chosen = choose(&mut report.reapings, self.rule.max_per_run);
+        match self.mode {
+            Mode::DryRun => self.preview(&mut report, &chosen),
+            Mode::ForReal => self.execute(&mut report, &chosen, &sight, seen),
+        }
+        report
+    }
+
+    fn list(&self) -> Result<Vec<Environment>, SourceError> {
+        let listing = self.source.list((self.clock)())?;
+        distinct(&listing)?;
+        Ok(listing)
+    }
+
+    fn preview(&self, report: &mut EntryReport, chosen: &[usize]) {
+        for &index in chosen {
+            let reaping = &mut report.reapings[index];
+            reaping.result = ReapResult::Planned;
+            self.say_what_goes(&mut reaping.environment);
+        }
+    }
+
+    /// Only what people are told: a delete finds out for itself.
+    fn say_what_goes(&self, environment: &mut Environment) {
+        if let Ok(holds) = self.source.holdings(environment) {
+            environment.holds = holds;
+        }
+    }
+
+    fn execute(&mut self, report: &mut EntryReport, chosen: &[usize], sight: &Sight<'_>, seen: &FirstSeen) {
+        if !chosen.is_empty() {
+            self.witness.begun(self.rule);
+        }
+        for (number, &index) in chosen.iter().enumerate() {
+            if number > 0 && number % self.rule.batch == 0 {
+                let left = self.deadline.saturating_duration_since(Instant::now());
+                std::thread::sleep(self.rule.pause.min(left));
+            }
+            if Instant::now() >= self.deadline {
+                report.notes.push("the time of this run is over; the rest is for the next one".to_owned());
+                return;
+            }
+            let begun = Instant::now();
+            let reaping = &mut report.reapings[index];
+            match self.one(reaping, sight, seen) {
+                Ok(result) => reaping.result = result,
+                Err(stop) => {
+                    reaping.result = stop.result;
+                    report.error = Some(stop.why.clone());
+                    self.witness.list_failed(self.rule, &stop.why);
+                }
+            }
+            let reaping = &report.reapings[index];
+            if !matches!(reaping.result, ReapResult::Deferred(_)) {
+                self.witness.outcome(self.rule, reaping, begun.elapsed());
+            }
+            if report.error.is_some() {
+                return;
+            }
+        }
+    }
+
+    /// One environment: looked at anew, deleted, and looked for.
+    fn one(&self, reaping: &mut Reaping, sight: &Sight<'_>, seen: &FirstSeen) -> Result<ReapResult, Stop> {
+        let listing = self.list().map_err(|error| Stop {
+            why: error.to_string(),
+            result: ReapResult::Deferred("the listing before its delete failed"),
+        })?;
+        let fresh = match sight.again(reaping, &listing, seen) {
+            Ok(fresh) => fresh,
+            Err(changed) => return Ok(ReapResult::Changed(changed)),
+        };
+        self.say_what_goes(&mut reaping.environment);
+        let deleted = self.source.delete(fresh);
+        let gone = self.is_gone(fresh);
+        match (deleted, gone) {
+            (Ok(()), Ok(Gone::Yes)) => Ok(ReapResult::Reaped),
+            (Ok(()), Ok(Gone::No)) => Ok(ReapResult::Lied),
+            (Ok(()), Ok(Gone::Again(state))) => Ok(ReapResult::Failed(format!(
+                "it is listed again as {state}: made anew under the same name, or never gone"
+            ))),
+            (Ok(()), Ok(Gone::Ending)) => {
+                Ok(ReapResult::Failed(format!("it is still being deleted after {:?}", self.rule.timeout)))
+            }
+            (Err(error), Ok(Gone::Yes)) => {
+                Ok(ReapResult::Failed(format!("{error}; it is gone nevertheless")))
+            }
+            (Err(error), Ok(_)) => Ok(ReapResult::Failed(error.to_string())),
+            (deleted, Err(error)) => {
+                let deleted = deleted.err().map(|error| format!("{error}; ")).unwrap_or_default();
+                let why = format!("{deleted}whether it is gone cannot be told: {error}");
+                Err(Stop { result: ReapResult::Failed(why), why: error.to_string() })
+            }
+        }
+    }
+
+    /// Whether it is gone; one that is on its way is waited for.
+    fn is_gone(&self, deleted: &Environment) -> Result<Gone, SourceError> {
+        let patience = (Instant::now() + self.rule.timeout).min(self.deadline);
+        loop {
+            let listing = self.list()?;
+            let Some(found) = listing.iter().find(|found| found.id == deleted.id) else {
+                return Ok(Gone::Yes);
+            };
+            let is_same = found.state == deleted.state && found.mark == deleted.mark;
+            match (found.is_ending, is_same) {
+                (true, _) if Instant::now() >= patience => return Ok(Gone::Ending),
+                (true, _) => std::thread::sleep(ENDING_LOOK),
+                (false, true) => return Ok(Gone::No),
+                (false, false) => return Ok(Gone::Again(found.state.as_str())),
+            }
+        }
+    }
+}
+
+/// What a listing after a delete says.
+enum Gone {
+    Yes,
+    No,
+    Ending,
+    Again(&'static str),
+}
+
+/// The run cannot go on.
+struct Stop {
+    result: ReapResult,
+    why: String,
+}
+
+/// How listings are judged.
+struct Sight<'a> {
+    rule: &'a ReapRule,
+    matches: &'a [Pattern],
+    keep: &'a [Pattern],
+    runners: &'a dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
+    clock: fn() -> SystemTime,
+}
+
+impl Sight<'_> {
+    /// A verdict for each that `match` names.
+    fn judge(&self, listing: &[Environment], seen: &FirstSeen) -> Vec<Reaping> {
+        let runners = self.ask(listing.iter());
+        let terms = self.terms(&runners);
+        let judged = listing.iter().filter_map(|environment| {
+            let first = seen.since(environment, terms.now);
+            let verdict = terms.decide(environment, first)?;
+            let seen_for = terms.seen_for(environment, first);
+            Some(Reaping { environment: environment.clone(), verdict, seen_for, result: ReapResult::Kept })
+        });
+        judged.collect()
+    }
+
+    /// The environment as it is now, when all that spoke for its end still does.
+    fn again<'l>(
+        &self,
+        planned: &Reaping,
+        listing: &'l [Environment],
+        seen: &FirstSeen,
+    ) -> Result<&'l Environment, String> {
+        let before = &planned.environment;
+        let fresh = listing.iter().find(|fresh| fresh.id == before.id);
+        let fresh = fresh.ok_or_else(|| "it is gone already".to_owned())?;
+        if fresh.mark != before.mark || fresh.name != before.name {
+            return Err("it has been used since it was looked at".to_owned());
+        }
+        let runners = self.ask(std::iter::once(fresh));
+        let terms = self.terms(&runners);
+        match terms.decide(fresh, seen.since(fresh, terms.now)) {
+            Some(verdict) if verdict == planned.verdict => Ok(fresh),
+            Some(Verdict::Stay(stays)) => Err(changed(&stays, &fresh.state)),
+            Some(Verdict::Reap(_)) | None => Err("it is not what it was when it was looked at".to_owned()),
+        }
+    }
+
+    fn ask<'e>(&self, environments: impl Iterator<Item = &'e Environment>) -> HashMap<String, Liveness> {
+        let named: BTreeSet<String> =
+            environments.filter_map(|environment| environment.runner.clone()).collect();
+        if named.is_empty() { HashMap::new() } else { (self.runners)(&named) }
+    }
+
+    fn terms<'t>(&'t self, runners: &'t HashMap<String, Liveness>) -> Terms<'t> {
+        Terms { rule: self.rule, matches: self.matches, keep: self.keep, runners, now: (self.clock)() }
+    }
+}
+
+fn changed(stays: &Stays, state: &State) -> String {
+    match stays {
+        Stays::RunnerInUse(why) | Stays::Claimed(why) => why.clone(),
+        Stays::Ending => "somebody else is deleting it".to_owned(),
+        Stays::Unknown(what) => format!("it is unknown now: {what}"),
+        _ => format!("it is {} now", state.as_str()),
+    }
+}
+
+/// The leaked ones that this run takes, the longest idle first; the others are left for the next.
+fn choose(reapings: &mut [Reaping], cap: usize) -> Vec<usize> {
+    let mut leaked: Vec<usize> =
+        (0..reapings.len()).filter(|index| matches!(reapings[*index].verdict, Verdict::Reap(_))).collect();
+    leaked.sort_by(|one, other| {
+        let (one, other) = (&reapings[*one], &reapings[*other]);
+        other.seen_for.cmp(&one.seen_for).then_with(|| one.environment.id.cmp(&other.environment.id))
+    });
+    for (position, &index) in leaked.iter().enumerate() {
+        let why = if position < cap { "the time of the run is over" } else { "max_per_run is reached" };
+        reapings[index].result = ReapResult::Deferred(why);
+    }
+    leaked.truncate(cap);
+    leaked
+}
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -1,0 +1,314 @@
+use super::*;
+use crate::model::reap::{Kind, ReapReason};
+use std::cell::RefCell;
+use std::collections::VecDeque;
+use std::time::UNIX_EPOCH;
+
+const NOW: u64 = 1_000_000;
+
+fn now() -> SystemTime {
+    UNIX_EPOCH + Duration::from_secs(NOW)
+}
+
+/// A source whose answers are prepared one by one; the last one is repeated. Deletes take effect unless told otherwise.
+#[derive(Default)]
+struct Fake {
+    listings: RefCell<VecDeque<Result<Vec<Environment>, SourceError>>>,
+    last: RefCell<Vec<Environment>>,
+    lies: bool,
+    fails: bool,
+    log: RefCell<Vec<String>>,
+}
+
+impl Fake {
+    fn of(listing: Vec<Environment>) -> Self {
+        Self { last: RefCell::new(listing), ..Self::default() }
+    }
+
+    fn then(self, listing: Result<Vec<Environment>, SourceError>) -> Self {
+        self.listings.borrow_mut().push_back(listing);
+        self
+    }
+
+    fn deletes(&self) -> Vec<String> {
+        self.log.borrow().iter().filter_map(|line| line.strip_prefix("delete ")).map(str::to_owned).collect()
+    }
+}
+
+impl Source for Fake {
+    fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
+        self.log.borrow_mut().push("list".into());
+        match self.listings.borrow_mut().pop_front() {
+            Some(listing) => listing,
+            None => Ok(self.last.borrow().clone()),
+        }
+    }
+
+    fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
+        self.log.borrow_mut().push(format!("delete {}", environment.id));
+        if self.fails {
+            return Err(SourceError::Refused("no".into()));
+        }
+        if !self.lies {
+            self.last.borrow_mut().retain(|other| other.id != environment.id);
+        }
+        Ok(())
+    }
+}
+
+#[derive(Default)]
+struct Told(Vec<String>);
+
+impl Witness for Told {
+    fn begun(&mut self, _: &ReapRule) {
+        self.0.push("begun".into());
+    }
+    fn outcome(&mut self, _: &ReapRule, reaping: &Reaping, _: Duration) {
+        self.0.push(format!("{} {}", reaping.result.as_str(), reaping.environment.id));
+    }
+    fn list_failed(&mut self, _: &ReapRule, why: &str) {
+        self.0.push(format!("list failed: {why}"));
+    }
+}
+
+fn rule() -> ReapRule {
+    ReapRule {
+        name: "e".into(),
+        kind: Kind::Command,
+        command: vec!["x".into()],
+        matches: vec!["vm-*".into()],
+        keep: vec!["vm-keep*".into()],
+        max_age: Duration::from_secs(7200),
+        never_started_grace: Duration::from_secs(21_600),
+        batch: 2,
+        pause: Duration::ZERO,
+        max_per_run: 20,
+        timeout: Duration::from_secs(5),
+        busy_snapshot: None,
+    }
+}
+
+/// Stopped `hours` ago by its own account.
+fn stopped(id: &str, hours: u64) -> Environment {
+    Environment {
+        since: Some(now() - Duration::from_secs(hours * 3600)),
+        ..Environment::new(id, id, State::Stopped)
+    }
+}
+
+fn running(id: &str) -> Environment {
+    Environment::new(id, id, State::Running)
+}
+
+fn run_with(
+    fake: &Fake,
+    rule: &ReapRule,
+    mode: Mode,
+    runners: &dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
+) -> (EntryReport, Vec<String>) {
+    let mut told = Told::default();
+    let deadline = Instant::now() + Duration::from_secs(600);
+    let mut run = Run { rule, source: fake, runners, clock: now, deadline, mode, witness: &mut told };
+    let report = run.run(&mut FirstSeen::default());
+    (report, told.0)
+}
+
+fn run(fake: &Fake, mode: Mode) -> EntryReport {
+    run_with(fake, &rule(), mode, &|_| HashMap::new()).0
+}
+
+fn results(report: &EntryReport) -> Vec<(&str, &str)> {
+    let pair = |reaping: &'_ Reaping| (reaping.environment.id.clone(), reaping.result.as_str());
+    let leaked: Vec<(String, &str)> = report.reapings.iter().map(pair).collect();
+    leaked.into_iter().map(|(id, result)| (Box::leak(id.into_boxed_str()) as &str, result)).collect()
+}
+
+#[test]
+fn a_mixed_batch_loses_exactly_what_is_leaked() {
+    let fake = Fake::of(vec![
+        stopped("vm-1", 3),
+        running("vm-2"),
+        stopped("vm-3", 1),
+        Environment::new("vm-4", "vm-4", State::Unknown("?".into())),
+        Environment::new("vm-5", "vm-5", State::Terminated),
+        stopped("vm-keep-6", 9),
+        stopped("other", 9),
+        stopped("vm-7", 5),
+        Environment {
+            created: Some(now() - Duration::from_secs(30_000)),
+            since: Some(now() - Duration::from_secs(30_000)),
+            ..Environment::new("vm-8", "vm-8", State::NeverStarted)
+        },
+    ]);
+    let preview = run(&fake, Mode::DryRun);
+    assert_eq!(*fake.log.borrow(), ["list"], "a dry run lists once and deletes nothing");
+    let report = run(&fake, Mode::ForReal);
+    let planned: Vec<_> =
+        results(&preview).into_iter().filter(|(_, result)| *result == "planned").map(|(id, _)| id).collect();
+    let reaped: Vec<_> =
+        results(&report).into_iter().filter(|(_, result)| *result == "reaped").map(|(id, _)| id).collect();
+    assert_eq!((planned.as_slice(), planned.clone()), (&["vm-1", "vm-7", "vm-8"][..], reaped));
+    assert_eq!(fake.deletes(), ["vm-8", "vm-7", "vm-1"], "the longest idle goes first");
+    assert_eq!((report.listed, report.unknown(), report.waiting(), report.leaked()), (9, 1, 1, 0));
+    assert!(!report.is_failed());
+    assert_eq!(fake.last.borrow().len(), 6);
+}
+
+#[test]
+fn each_delete_has_a_listing_immediately_before_and_after_it() {
+    let fake = Fake::of(vec![stopped("vm-1", 3), stopped("vm-2", 4)]);
+    run(&fake, Mode::ForReal);
+    assert_eq!(*fake.log.borrow(), ["list", "list", "delete vm-2", "list", "list", "delete vm-1", "list"]);
+}
+
+#[test]
+fn what_changed_between_the_plan_and_its_delete_stays() {
+    let plan = || vec![stopped("vm-1", 3), stopped("vm-2", 5)];
+    let with = |change: Environment| vec![change, stopped("vm-2", 5)];
+    for (what, then) in [
+        ("it runs", with(running("vm-1"))),
+        ("it was used", with(Environment { mark: "2".into(), ..stopped("vm-1", 3) })),
+        ("it was renamed", with(Environment { name: "vm-x".into(), ..stopped("vm-1", 3) })),
+        ("it stopped again just now", with(stopped("vm-1", 0))),
+        ("a job claims it", with(Environment { claim: Some("job".into()), ..stopped("vm-1", 3) })),
+        ("it is unknown", with(Environment::new("vm-1", "vm-1", State::Unknown("?".into())))),
+        ("it terminated", with(Environment::new("vm-1", "vm-1", State::Terminated))),
+        ("somebody deletes it", with(Environment { is_ending: true, ..stopped("vm-1", 3) })),
+        ("it is gone", vec![stopped("vm-2", 5)]),
+    ] {
+        let fake = Fake::of(then).then(Ok(plan()));
+        let report = run(&fake, Mode::ForReal);
+        assert_eq!(results(&report), [("vm-1", "changed"), ("vm-2", "reaped")], "{what}");
+        assert_eq!(fake.deletes(), ["vm-2"], "{what}: the control goes");
+        assert!(!report.is_failed(), "{what}");
+    }
+}
+
+#[test]
+fn a_delete_that_lies_or_fails_is_a_failure_and_is_told() {
+    for (lies, fails, expected) in [(false, false, "reaped"), (true, false, "lied"), (false, true, "failed")]
+    {
+        let fake = Fake { lies, fails, ..Fake::of(vec![stopped("vm-1", 3)]) };
+        let (report, told) = run_with(&fake, &rule(), Mode::ForReal, &|_| HashMap::new());
+        assert_eq!(results(&report), [("vm-1", expected)]);
+        assert_eq!(
+            (report.is_failed(), report.leaked()),
+            (expected != "reaped", usize::from(expected != "reaped"))
+        );
+        assert_eq!(told, ["begun".to_owned(), format!("{expected} vm-1")]);
+    }
+}
+
+#[test]
+fn listings_that_fail_reap_nothing_more() {
+    let partial = || Err(SourceError::Partial("cut".into()));
+    let both = || vec![stopped("vm-1", 3), stopped("vm-2", 4)];
+    let fake = Fake::of(both()).then(partial());
+    let report = run(&fake, Mode::ForReal);
+    assert!(report.is_failed() && fake.deletes().is_empty() && report.reapings.is_empty());
+    let fake = Fake::of(both()).then(Ok(both())).then(partial());
+    let report = run(&fake, Mode::ForReal);
+    assert_eq!(results(&report), [("vm-1", "deferred"), ("vm-2", "deferred")], "before the first delete");
+    assert!(report.is_failed() && fake.deletes().is_empty());
+    let fake = Fake::of(both()).then(Ok(both())).then(Ok(both())).then(partial());
+    let report = run(&fake, Mode::ForReal);
+    assert_eq!(results(&report), [("vm-1", "deferred"), ("vm-2", "failed")], "after the first delete");
+    assert_eq!(fake.deletes(), ["vm-2"]);
+    let twice = vec![stopped("vm-1", 3), stopped("vm-1", 3)];
+    let report = run(&Fake::of(twice), Mode::ForReal);
+    assert!(report.error.as_deref().unwrap_or_default().contains("twice"), "{report:?}");
+}
+
+#[test]
+fn a_run_takes_no_more_than_its_cap() {
+    let fake = Fake::of((1..=9).map(|n| stopped(&format!("vm-{n}"), 2 + n)).collect());
+    let capped = ReapRule { max_per_run: 3, ..rule() };
+    let (report, _) = run_with(&fake, &capped, Mode::ForReal, &|_| HashMap::new());
+    assert_eq!(fake.deletes(), ["vm-9", "vm-8", "vm-7"]);
+    assert_eq!((report.reaped(), report.leaked()), (3, 6));
+    assert!(!report.is_failed(), "what is left for the next run is no failure");
+}
+
+#[test]
+fn a_run_whose_time_is_over_deletes_nothing() {
+    let fake = Fake::of(vec![stopped("vm-1", 3)]);
+    let (rule, mut told) = (rule(), Told::default());
+    let deadline = Instant::now();
+    let mut run = Run {
+        rule: &rule,
+        source: &fake,
+        runners: &|_| HashMap::new(),
+        clock: now,
+        deadline,
+        mode: Mode::ForReal,
+        witness: &mut told,
+    };
+    let report = run.run(&mut FirstSeen::default());
+    assert_eq!((results(&report), fake.deletes().len()), (vec![("vm-1", "deferred")], 0));
+}
+
+#[test]
+fn an_environment_of_a_busy_runner_stays_also_when_its_job_begins_late() {
+    let of_runner = |id: &str, runner: &str| Environment { runner: Some(runner.into()), ..stopped(id, 3) };
+    let calls = RefCell::new(0);
+    // r2 takes a job after the plan was made.
+    let runners = |named: &BTreeSet<String>| {
+        *calls.borrow_mut() += 1;
+        let first = *calls.borrow() == 1;
+        let state = |name: &str| match name {
+            "r1" => Liveness::Busy,
+            "r2" if !first => Liveness::Busy,
+            _ => Liveness::Idle,
+        };
+        named.iter().map(|name| (name.clone(), state(name))).collect()
+    };
+    let fake = Fake::of(vec![of_runner("vm-1", "r1"), of_runner("vm-2", "r2"), of_runner("vm-3", "r3")]);
+    let (report, _) = run_with(&fake, &rule(), Mode::ForReal, &runners);
+    assert_eq!(results(&report), [("vm-1", "kept"), ("vm-2", "changed"), ("vm-3", "reaped")]);
+}
+
+#[test]
+fn without_times_of_its_own_an_environment_has_to_be_seen_for_long() {
+    let bare = || vec![Environment::new("vm-1", "vm-1", State::Stopped)];
+    let (rule, mut seen) = (rule(), FirstSeen::default());
+    for (hours_ago, expected) in [(3, "kept"), (2, "kept"), (1, "reaped")] {
+        // The same clock for all: what is remembered is older instead.
+        let mut older = FirstSeen::default();
+        older.observe(&bare(), now() - Duration::from_secs(3600 * (4 - hours_ago)));
+        if hours_ago < 3 {
+            seen = older;
+        }
+        let fake = Fake::of(bare());
+        let mut told = Told::default();
+        let deadline = Instant::now() + Duration::from_secs(60);
+        let mut run = Run {
+            rule: &rule,
+            source: &fake,
+            runners: &|_| HashMap::new(),
+            clock: now,
+            deadline,
+            mode: Mode::ForReal,
+            witness: &mut told,
+        };
+        let expected = if hours_ago == 2 { "reaped" } else { expected };
+        assert_eq!(results(&run.run(&mut seen)), [("vm-1", expected)], "{hours_ago}");
+    }
+}
+
+/// The same ten thousand that the bench times.
+#[test]
+fn ten_thousand_are_judged_and_only_the_leaked_go() {
+    let listing: Vec<Environment> = (0..10_000)
+        .map(|n| match n % 4 {
+            0 => stopped(&format!("vm-{n}"), 3),
+            1 => running(&format!("vm-{n}")),
+            2 => stopped(&format!("other-{n}"), 3),
+            _ => Environment::new(format!("vm-{n}"), format!("vm-{n}"), State::Unknown("?".into())),
+        })
+        .collect();
+    let report = run(&Fake::of(listing), Mode::ForReal);
+    assert_eq!((report.listed, report.reapings.len(), report.unknown()), (10_000, 7500, 2500));
+    assert_eq!((report.reaped(), report.leaked()), (20, 2480));
+    let reason = |reaping: &&Reaping| reaping.verdict == Verdict::Reap(ReapReason::Stopped);
+    assert!(report.reapings.iter().filter(reason).all(|reaping| reaping.environment.state == State::Stopped));
+}

@@ -1,0 +1,117 @@
+//! `match` and `keep`: globs over names, labels and images.
+//!
+//! `runner-*` is a glob over the name of an environment, `label:KEY` and `label:KEY=GLOB` select by a label, and
+//! `image:GLOB` names a container image without a tag by its short id. Images are meant by such a pattern alone: `*` is every
+//! environment and no image.
+
+use crate::model::reap::{Class, Environment};
+use globset::{Glob, GlobMatcher};
+
+/// One pattern.
+#[derive(Debug, Clone)]
+pub struct Pattern {
+    text: String,
+    what: What,
+}
+
+#[derive(Debug, Clone)]
+enum What {
+    Name(GlobMatcher),
+    Image(GlobMatcher),
+    Label(String, Option<GlobMatcher>),
+}
+
+impl Pattern {
+    /// Reads a pattern.
+    ///
+    /// # Errors
+    /// What is wrong with it, in words that follow its text.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        let glob = |glob: &str| match Glob::new(glob) {
+            Ok(_) if glob.is_empty() => Err("is empty".to_owned()),
+            Ok(glob) => Ok(glob.compile_matcher()),
+            Err(error) => Err(format!("is not a glob: {}", error.kind())),
+        };
+        let what = if let Some(label) = text.strip_prefix("label:") {
+            let (key, value) = label.split_once('=').map_or((label, None), |(key, value)| (key, Some(value)));
+            if key.is_empty() {
+                return Err("names no label, expected `label:KEY` or `label:KEY=GLOB`".to_owned());
+            }
+            What::Label(key.to_owned(), value.map(glob).transpose()?)
+        } else if let Some(image) = text.strip_prefix("image:") {
+            What::Image(glob(image)?)
+        } else {
+            What::Name(glob(text)?)
+        };
+        Ok(Self { text: text.to_owned(), what })
+    }
+
+    /// Whether it names this environment.
+    pub fn names(&self, environment: &Environment) -> bool {
+        match (&self.what, environment.class) {
+            (What::Name(glob), Class::Environment) | (What::Image(glob), Class::Image) => {
+                glob.is_match(&environment.name)
+            }
+            (What::Label(key, value), Class::Environment) => environment
+                .labels
+                .iter()
+                .any(|(found, text)| found == key && value.as_ref().is_none_or(|glob| glob.is_match(text))),
+            (What::Name(_) | What::Label(..), Class::Image) | (What::Image(_), Class::Environment) => false,
+        }
+    }
+
+    /// As it was written.
+    pub fn text(&self) -> &str {
+        &self.text
+    }
+}
+
+/// The first of them that names it.
+pub fn first<'p>(patterns: &'p [Pattern], environment: &Environment) -> Option<&'p Pattern> {
+    patterns.iter().find(|pattern| pattern.names(environment))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::reap::State;
+
+    #[test]
+    fn what_each_pattern_names() {
+        let mut vm = Environment::new("1", "runner-12", State::Stopped);
+        vm.labels = vec![("ci".into(), "ephemeral".into()), ("bare".into(), String::new())];
+        let image =
+            Environment { class: Class::Image, ..Environment::new("s", "0123456789ab", State::Stopped) };
+        for (pattern, names_vm, names_image) in [
+            ("runner-*", true, false),
+            ("runner-1", false, false),
+            ("runner-1?", true, false),
+            ("runner-{12,13}", true, false),
+            ("*", true, false),
+            ("image:*", false, true),
+            ("image:0123*", false, true),
+            ("image:f*", false, false),
+            ("label:ci", true, false),
+            ("label:ci=eph*", true, false),
+            ("label:ci=other", false, false),
+            ("label:bare", true, false),
+            ("label:c", false, false),
+        ] {
+            let parsed = Pattern::parse(pattern).unwrap();
+            assert_eq!((parsed.names(&vm), parsed.names(&image)), (names_vm, names_image), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_pattern() {
+        for (text, why) in [
+            ("", "empty"),
+            ("[", "not a glob"),
+            ("label:", "label"),
+            ("label:=x", "label"),
+            ("image:", "empty"),
+        ] {
+            assert!(Pattern::parse(text).unwrap_err().contains(why), "{text}");
+        }
+    }
+}

@@ -1,0 +1,106 @@
+//! A program of the administrator's own.
+//!
+//! `COMMAND list` prints one document, `COMMAND delete ID` deletes one environment:
+//!
+//! ```json
+//! {"schema": 1, "complete": true, "environments": [
+//!   {"id": "vm-7", "name": "runner-7", "state": "stopped", "since": "2026-03-04T14:25:10Z", "created": "2026-03-04T13:00:00Z",
+//!    "bytes": 1234, "holds": ["/srv/vm-7.img"], "labels": {"ci": "yes"}, "mark": "boot 3",
+//!    "job": "acme/app #4711", "runner": "runner-7", "claim": "kept for inspection"}]}
+//! ```
+//!
+//! `id` and `state` are needed, the rest may be missing. `state` is `running`, `stopped`, `never-started` or `terminated`;
+//! another word is unknown. `job`, `claim`: somebody needs it. `runner`: it goes only while that runner of this host is
+//! provably idle. `complete` has to be true: a list that is not whole reaps nothing.
+
+use super::{Source, SourceError, json, time};
+use crate::model::reap::{Environment, State};
+use crate::reap::program::Tool;
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use std::time::SystemTime;
+
+pub(super) struct Command {
+    tool: Tool,
+}
+
+#[derive(Deserialize)]
+struct Document {
+    schema: u32,
+    #[serde(default)]
+    complete: bool,
+    environments: Vec<Item>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Item {
+    id: String,
+    name: Option<String>,
+    state: String,
+    since: Option<String>,
+    created: Option<String>,
+    bytes: Option<u64>,
+    #[serde(default)]
+    holds: Vec<String>,
+    #[serde(default)]
+    labels: BTreeMap<String, String>,
+    #[serde(default)]
+    mark: String,
+    job: Option<String>,
+    runner: Option<String>,
+    claim: Option<String>,
+}
+
+impl Command {
+    pub(super) fn new(tool: Tool) -> Self {
+        Self { tool }
+    }
+}
+
+impl Source for Command {
+    fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
+        let document: Document = json("COMMAND list", &self.tool.output(&["list"])?)?;
+        if document.schema != 1 {
+            return Err(SourceError::Partial(format!("its schema is {}, expected 1", document.schema)));
+        }
+        if !document.complete {
+            return Err(SourceError::Partial("it does not say `\"complete\": true`".to_owned()));
+        }
+        Ok(document.environments.into_iter().map(environment).collect())
+    }
+
+    fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
+        self.tool.output(&["delete", &environment.id])?;
+        Ok(())
+    }
+}
+
+fn environment(item: Item) -> Environment {
+    // A time that is there and is none says that this is not what it seems.
+    let times = [&item.since, &item.created].map(|text| text.as_deref().map(|text| (text, time(text))));
+    let broken = times.iter().flatten().find(|(_, time)| time.is_none()).map(|(text, _)| (*text).to_owned());
+    let [since, created] = times.map(|found| found.and_then(|(_, time)| time));
+    let state = match (item.state.as_str(), broken) {
+        ("running", _) => State::Running,
+        (_, Some(text)) => State::Unknown(format!("`{text}` is no RFC 3339 time")),
+        ("stopped", None) => State::Stopped,
+        ("never-started", None) => State::NeverStarted,
+        ("terminated", None) => State::Terminated,
+        (other, None) => State::Unknown(format!("state `{other}`")),
+    };
+    let claim = item.claim.or_else(|| item.job.as_ref().map(|job| format!("it belongs to the job {job}")));
+    let name = item.name.unwrap_or_else(|| item.id.clone());
+    Environment {
+        since,
+        created,
+        mark: item.mark,
+        labels: item.labels.into_iter().collect(),
+        holds: item.holds,
+        bytes: item.bytes,
+        job: item.job,
+        runner: item.runner,
+        claim,
+        ..Environment::new(item.id, name, state)
+    }
+}

@@ -1,0 +1,89 @@
+//! Lima's instances: `limactl list --json` (one object a line), `limactl delete NAME` without force, which refuses what runs.
+
+use super::{Source, SourceError, not_understood};
+use crate::model::reap::{Environment, State};
+use crate::reap::program::Tool;
+use serde::Deserialize;
+use std::time::SystemTime;
+
+pub(super) struct Lima {
+    tool: Tool,
+}
+
+#[derive(Deserialize)]
+struct Instance {
+    name: String,
+    status: Option<String>,
+    #[serde(default)]
+    dir: String,
+    disk: Option<u64>,
+    #[serde(default)]
+    protected: bool,
+    #[serde(default)]
+    errors: Vec<serde_json::Value>,
+}
+
+impl Lima {
+    pub(super) fn new(tool: Tool) -> Self {
+        Self { tool }
+    }
+}
+
+impl Source for Lima {
+    fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
+        let output = self.tool.output(&["list", "--json"])?;
+        let instances = serde_json::Deserializer::from_slice(&output).into_iter::<Instance>();
+        let instances: Result<Vec<Instance>, _> = instances.collect();
+        let instances = instances.map_err(|error| not_understood("limactl list", error))?;
+        Ok(instances.into_iter().map(environment).collect())
+    }
+
+    fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
+        self.tool.output(&["delete", &environment.id])?;
+        Ok(())
+    }
+}
+
+fn environment(instance: Instance) -> Environment {
+    let state = match instance.status.as_deref() {
+        Some("Stopped") if instance.errors.is_empty() => State::Stopped,
+        Some("Running" | "Paused") => State::Running,
+        Some(status) => State::Unknown(match instance.errors.len() {
+            0 => format!("status {status}"),
+            errors => format!("status {status} with {errors} errors"),
+        }),
+        None => State::Unknown("no status".to_owned()),
+    };
+    Environment {
+        // The disk's nominal size: what it really takes is not told.
+        mark: format!("{}/{}", instance.dir, instance.disk.unwrap_or_default()),
+        holds: if instance.dir.is_empty() { Vec::new() } else { vec![instance.dir] },
+        claim: instance.protected.then(|| "it is protected (limactl protect)".to_owned()),
+        ..Environment::new(instance.name.clone(), instance.name, state)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn states() {
+        for (text, expected, is_claimed) in [
+            (r#"{"name":"a","status":"Stopped","dir":"/x"}"#, "stopped", false),
+            (r#"{"name":"a","status":"Stopped","protected":true}"#, "stopped", true),
+            (r#"{"name":"a","status":"Running"}"#, "running", false),
+            (r#"{"name":"a","status":"Broken","errors":["x"]}"#, "unknown", false),
+            (r#"{"name":"a","status":"Stopped","errors":["x"]}"#, "unknown", false),
+            (r#"{"name":"a","status":"stopped"}"#, "unknown", false),
+            (r#"{"name":"a"}"#, "unknown", false),
+        ] {
+            let environment = environment(serde_json::from_str(text).unwrap());
+            assert_eq!(
+                (environment.state.as_str(), environment.claim.is_some()),
+                (expected, is_claimed),
+                "{text}"
+            );
+        }
+    }
+}

@@ -1,0 +1,115 @@
+//! The tools that list and delete environments, one file each, behind one trait.
+//!
+//! A source tells what it sees and nothing more: which of it is leaked is decided elsewhere. What it does not recognise it
+//! lists as [`State::Unknown`](crate::model::reap::State::Unknown); a listing that it cannot understand as a whole, or that
+//! is not whole, is an error.
+
+mod command;
+mod containers;
+mod kubernetes;
+mod libvirt;
+mod lima;
+mod tart;
+
+use super::program::{ProgramError, Tool};
+use crate::model::reap::{Environment, Kind, ReapRule};
+use serde::de::DeserializeOwned;
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::time::SystemTime;
+
+/// Why a source could not list or delete.
+#[derive(Debug, thiserror::Error)]
+pub enum SourceError {
+    /// Its program failed.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// Its answer is not what it should be.
+    #[error("the answer of `{call}` cannot be understood: {why}")]
+    NotUnderstood {
+        /// What was called.
+        call: String,
+        /// What is wrong with it.
+        why: String,
+    },
+    /// Its answer is not all there is.
+    #[error("the listing is not complete: {0}")]
+    Partial(String),
+    /// A file that it was told to ask cannot be read or believed.
+    #[error("the snapshot {path} cannot be used: {why}")]
+    Snapshot {
+        /// Which.
+        path: String,
+        /// Why.
+        why: String,
+    },
+    /// What was to be deleted cannot be deleted safely.
+    #[error("{0}")]
+    Refused(String),
+}
+
+/// What lists and deletes environments.
+pub trait Source {
+    /// All environments, whatever they do.
+    ///
+    /// # Errors
+    /// [`SourceError`]: nothing may be concluded then, not even that something is gone.
+    fn list(&self, now: SystemTime) -> Result<Vec<Environment>, SourceError>;
+
+    /// What goes with an environment that is to be deleted, for people.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn holdings(&self, environment: &Environment) -> Result<Vec<String>, SourceError> {
+        Ok(environment.holds.clone())
+    }
+
+    /// Deletes it, and refuses when it runs, wherever the tool can do that.
+    ///
+    /// # Errors
+    /// [`SourceError`].
+    fn delete(&self, environment: &Environment) -> Result<(), SourceError>;
+}
+
+/// The source of an entry.
+pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn Source> {
+    let tool = Tool::new(&rule.command, programs, rule.timeout);
+    match rule.kind {
+        Kind::Tart => Box::new(tart::Tart::new(tool)),
+        Kind::Docker | Kind::Podman => {
+            let wants_images = rule.matches.iter().any(|pattern| pattern.starts_with("image:"));
+            Box::new(containers::Containers::new(tool, wants_images))
+        }
+        Kind::Libvirt => Box::new(libvirt::Libvirt::new(tool)),
+        Kind::Lima => Box::new(lima::Lima::new(tool)),
+        Kind::Kubernetes => Box::new(kubernetes::Kubernetes::new(tool, rule.busy_snapshot.clone())),
+        Kind::Command => Box::new(command::Command::new(tool)),
+    }
+}
+
+/// Nothing is there twice: what is cannot be told apart.
+///
+/// # Errors
+/// Which one is.
+pub fn distinct(listing: &[Environment]) -> Result<(), SourceError> {
+    let mut ids = HashSet::new();
+    match listing.iter().find(|environment| !ids.insert(environment.id.as_str())) {
+        None => Ok(()),
+        Some(twice) => Err(SourceError::Partial(format!("{} is in it twice", twice.id))),
+    }
+}
+
+/// A JSON document, whole.
+fn json<T: DeserializeOwned>(call: &str, bytes: &[u8]) -> Result<T, SourceError> {
+    serde_json::from_slice(bytes).map_err(|error| not_understood(call, error))
+}
+
+fn not_understood(call: &str, why: impl std::fmt::Display) -> SourceError {
+    SourceError::NotUnderstood { call: call.to_owned(), why: why.to_string() }
+}
+
+/// An RFC 3339 time; none for the zero time of Go programs.
+fn time(text: &str) -> Option<SystemTime> {
+    let time: jiff::Timestamp = text.parse().ok()?;
+    (!text.starts_with("0001-01-01")).then(|| SystemTime::from(time))
+}

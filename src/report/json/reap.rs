@@ -1,0 +1,150 @@
+//! `reap --json`, and the same as a part of `sweep --json`.
+
+use super::{Layout, SCHEMA, document, time};
+use crate::model::reap::{EntryReport, ReapReport, ReapResult, Reaping, State, Stays, Verdict};
+use crate::report::reap_words;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Doc<'a> {
+    schema: u32,
+    dry_run: bool,
+    sources: Vec<EntryDoc<'a>>,
+}
+
+/// `error` says why nothing, or nothing more, could be listed. `environments` are those that `match` names.
+#[derive(Serialize)]
+pub(super) struct EntryDoc<'a> {
+    name: &'a str,
+    kind: &'static str,
+    listed: usize,
+    matched: usize,
+    leaked: usize,
+    waiting: usize,
+    unknown: usize,
+    reaped: usize,
+    failed: usize,
+    error: Option<&'a str>,
+    environments: Vec<EnvironmentDoc<'a>>,
+    notes: &'a [String],
+}
+
+/// `verdict` is `reap` or `keep`, `reason` why; `detail` says in words what was found or what went wrong.
+#[derive(Serialize)]
+struct EnvironmentDoc<'a> {
+    id: &'a str,
+    name: &'a str,
+    state: &'static str,
+    since: Option<String>,
+    seen_for: u64,
+    bytes: Option<u64>,
+    holds: &'a [String],
+    job: Option<&'a str>,
+    runner: Option<&'a str>,
+    verdict: &'static str,
+    reason: &'static str,
+    outcome: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<&'a str>,
+}
+
+impl<'a> EntryDoc<'a> {
+    fn new(entry: &'a EntryReport) -> Self {
+        Self {
+            name: &entry.name,
+            kind: entry.kind.as_str(),
+            listed: entry.listed,
+            matched: entry.reapings.len(),
+            leaked: entry.leaked(),
+            waiting: entry.waiting(),
+            unknown: entry.unknown(),
+            reaped: entry.reaped(),
+            failed: entry.failed(),
+            error: entry.error.as_deref(),
+            environments: entry.reapings.iter().map(EnvironmentDoc::new).collect(),
+            notes: &entry.notes,
+        }
+    }
+}
+
+impl<'a> EnvironmentDoc<'a> {
+    fn new(reaping: &'a Reaping) -> Self {
+        let environment = &reaping.environment;
+        let verdict = match reaping.verdict {
+            Verdict::Reap(_) => "reap",
+            Verdict::Stay(_) => "keep",
+        };
+        Self {
+            id: &environment.id,
+            name: &environment.name,
+            state: environment.state.as_str(),
+            since: environment.since.map(time),
+            seen_for: reaping.seen_for.as_secs(),
+            bytes: environment.bytes,
+            holds: &environment.holds,
+            job: environment.job.as_deref(),
+            runner: environment.runner.as_deref(),
+            verdict,
+            reason: reap_words::verdict(&reaping.verdict),
+            outcome: reaping.result.as_str(),
+            detail: detail(reaping),
+        }
+    }
+}
+
+fn detail(reaping: &Reaping) -> Option<&str> {
+    match (&reaping.result, &reaping.verdict, &reaping.environment.state) {
+        (ReapResult::Changed(why) | ReapResult::Failed(why), _, _) => Some(why),
+        (ReapResult::Deferred(why), _, _) => Some(why),
+        (_, Verdict::Stay(Stays::Claimed(why) | Stays::RunnerInUse(why) | Stays::Kept(why)), _) => Some(why),
+        (_, Verdict::Stay(Stays::Unknown(why)), _) | (_, _, State::Unknown(why)) => Some(why),
+        _ => None,
+    }
+}
+
+/// What a sweep's reaper did.
+pub(super) fn entries(report: &ReapReport) -> Vec<EntryDoc<'_>> {
+    report.entries.iter().map(EntryDoc::new).collect()
+}
+
+/// The document for `reap`.
+pub fn reap(report: &ReapReport, layout: Layout) -> String {
+    document(&Doc { schema: SCHEMA, dry_run: report.dry_run, sources: entries(report) }, layout)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn every_outcome_has_its_reason() {
+        let value: serde_json::Value =
+            serde_json::from_str(&reap(&samples::reap(false), Layout::Line)).unwrap();
+        let source = &value["sources"][0];
+        assert_eq!(
+            (&value["schema"], &source["leaked"], &source["reaped"]),
+            (&1.into(), &3.into(), &1.into())
+        );
+        let rows: Vec<String> = source["environments"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| format!("{} {} {}", row["verdict"], row["reason"], row["outcome"]).replace('"', ""))
+            .collect();
+        assert_eq!(
+            rows,
+            [
+                "reap stopped reaped",
+                "reap stopped lied",
+                "reap never-started failed",
+                "reap stopped changed",
+                "reap stopped deferred",
+                "keep running kept",
+                "keep unknown kept",
+                "keep young kept"
+            ]
+        );
+        assert_eq!(value["sources"][1]["error"], "`virsh list` failed: no");
+    }
+}
