@@ -58,6 +58,12 @@ _disk__guard() {
             disk__guard,postmortem)
                 cmd="disk__guard__subcmd__postmortem"
                 ;;
+            disk__guard,reap)
+                cmd="disk__guard__subcmd__reap"
+                ;;
+            disk__guard,remediate)
+                cmd="disk__guard__subcmd__remediate"
+                ;;
             disk__guard,resume)
                 cmd="disk__guard__subcmd__resume"
                 ;;
@@ -115,6 +121,12 @@ _disk__guard() {
             disk__guard__subcmd__help,postmortem)
                 cmd="disk__guard__subcmd__help__subcmd__postmortem"
                 ;;
+            disk__guard__subcmd__help,reap)
+                cmd="disk__guard__subcmd__help__subcmd__reap"
+                ;;
+            disk__guard__subcmd__help,remediate)
+                cmd="disk__guard__subcmd__help__subcmd__remediate"
+                ;;
             disk__guard__subcmd__help,resume)
                 cmd="disk__guard__subcmd__help__subcmd__resume"
                 ;;
@@ -161,7 +173,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep plan status check doctor why install uninstall drain resume history blame metrics check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep reap plan status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -385,7 +397,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help)
-            opts="hook sweep plan status check doctor why install uninstall drain resume history blame metrics check-config demo help"
+            opts="hook sweep reap plan status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -609,6 +621,34 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help__subcmd__postmortem)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__help__subcmd__reap)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__help__subcmd__remediate)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -959,6 +999,66 @@ _disk__guard() {
                     ;;
                 --since)
                     COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__reap)
+            opts="-h --dry-run --source --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --source)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__remediate)
+            opts="-h --mode --apply --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --mode)
+                    COMPREPLY=($(compgen -W "unlock chown reset" -- "${cur}"))
                     return 0
                     ;;
                 --config)
