@@ -11,3 +11,4 @@ pub mod locks;
 pub mod measure;
 pub mod processes;
 pub mod runners;
+pub(crate) mod settings;
