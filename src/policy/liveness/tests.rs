@@ -293,14 +293,18 @@ fn the_hooks_own_job_does_not_speak_against_it_and_a_second_worker_does() {
     assert_eq!(judge(&evidence(&facts, Exempt { lineage: &lineage })[0]), Liveness::Busy);
 }
 
-/// A hook cannot read whose Worker another user's is, but that user's own lease tells.
+/// A hook cannot read whose Worker another user's is, but that user's own lease tells that it is his. It does not tell which
+/// of his: any of his jobs could have written it.
 #[test]
 fn a_worker_that_its_own_user_vouches_for_is_not_unattributed() {
     let mut facts = quiet();
+    facts.runners.push(runner(11));
+    facts.runners[1].runner.owner = Uid(2000);
     facts.processes.workers.push(worker(7, Attribution::Unattributed("hidden".into())));
     facts.leases.push(lease_of(1, 7, LeaseState::Live));
     let found = evidence(&facts, Exempt::default());
-    assert_eq!((judge(&found[0]), judge(&found[1])), (Liveness::Busy, Liveness::Idle));
+    let liveness: Vec<Liveness> = found.iter().map(|evidence| judge(evidence)).collect();
+    assert_eq!(liveness, [Liveness::Busy, Liveness::Idle, Liveness::Unknown]);
     facts.leases[0].owner = Uid(4);
     assert_eq!(
         judge(&evidence(&facts, Exempt::default())[1]),
