@@ -310,6 +310,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
 
     let raw::File { pressure, runners, siblings, hook, paths, metrics, drain, .. } = file.clone();
     let textfile = metrics.textfile.into_inner();
+    let roots = runners.roots();
     Ok(Config {
         watermarks: Watermarks {
             high: pressure.high.into_inner(),
@@ -319,8 +320,8 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             min_free_inodes: pressure.min_free_inodes,
         },
         runners: Runners {
-            are_built_in: runners.roots.span().is_empty(),
-            roots: runners.roots.into_inner().into_iter().map(Spanned::into_inner).collect(),
+            are_built_in: roots == raw::Runners::default().roots(),
+            roots,
             allow_unguarded: runners.allow_unguarded,
         },
         siblings: Siblings { claim: siblings.claim, idle_floor: siblings.idle_floor.0 },
