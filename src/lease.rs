@@ -31,12 +31,12 @@ struct Written {
 }
 
 /// The name of a Worker's lease: the runner's root, then the Worker.
-fn file_name(root: FileId, worker: ProcessId) -> String {
+pub(crate) fn file_name(root: FileId, worker: ProcessId) -> String {
     format!("{:x}-{:x}-{}-{}", root.dev, root.ino, worker.pid, worker.start.0)
 }
 
 /// The root that a lease's name speaks of, for one whose content cannot be read.
-fn root_of_name(name: &str) -> Option<FileId> {
+pub(crate) fn root_of_name(name: &str) -> Option<FileId> {
     let mut parts = name.split('-').map(|part| u64::from_str_radix(part, 16).ok());
     Some(FileId { dev: parts.next()??, ino: parts.next()?? })
 }
@@ -46,6 +46,11 @@ fn root_of_name(name: &str) -> Option<FileId> {
 /// # Errors
 /// [`RunDirError`].
 pub fn write(run: &RunDir, lease: &Lease) -> Result<(), RunDirError> {
+    run.publish(Records::Leases, &file_name(lease.root_id, lease.worker), &text(lease))
+}
+
+/// The lease as it is written.
+pub(crate) fn text(lease: &Lease) -> Vec<u8> {
     let written = Written {
         worker_pid: lease.worker.pid.0,
         worker_start: lease.worker.start.0,
@@ -60,8 +65,7 @@ pub fn write(run: &RunDir, lease: &Lease) -> Result<(), RunDirError> {
         job: lease.job.job.clone(),
         since_unix: lease.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
-    let text = serde_json::to_vec(&written).expect("numbers and strings serialise");
-    run.publish(Records::Leases, &file_name(lease.root_id, lease.worker), &text)
+    serde_json::to_vec(&written).expect("numbers and strings serialise")
 }
 
 /// Ends the lease of one Worker.
@@ -99,7 +103,8 @@ struct Here {
 
 fn judge(record: Record, here: &Here, proc: &Proc) -> LeaseSeen {
     let file = record.name.to_string_lossy().into_owned();
-    match parse(record.content) {
+    let content = record.content.map_err(|error| format!("the lease cannot be read: {error}"));
+    match content.and_then(|content| understand(&content)) {
         Ok(lease) => {
             let state = state_of(&lease, here, proc);
             LeaseSeen { file, owner: record.owner, root: Some(lease.root_id), lease: Some(lease), state }
@@ -114,9 +119,9 @@ fn judge(record: Record, here: &Here, proc: &Proc) -> LeaseSeen {
     }
 }
 
-fn parse(content: std::io::Result<Vec<u8>>) -> Result<Lease, String> {
-    let content = content.map_err(|error| format!("the lease cannot be read: {error}"))?;
-    let written: Written = serde_json::from_slice(&content)
+/// A lease from its text.
+pub(crate) fn understand(content: &[u8]) -> Result<Lease, String> {
+    let written: Written = serde_json::from_slice(content)
         .map_err(|error| format!("the lease cannot be understood: {error}"))?;
     Ok(Lease {
         worker: ProcessId { pid: Pid(written.worker_pid), start: StartTime(written.worker_start) },

@@ -26,6 +26,7 @@
 //! | [`setup`] | wiring runners, and taking them out of service and back |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
+//! | `fuzzing` | what has to hold of every parser of foreign bytes; in tests and fuzzers alone |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
 //! Imports go downward only: `commands -> {cycle, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
@@ -66,6 +67,8 @@ pub mod commands;
 pub mod config;
 pub mod cycle;
 pub mod doctor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod lease;
 pub mod ledger;
 pub mod lock;

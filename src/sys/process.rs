@@ -66,6 +66,9 @@ pub(crate) fn identity(pid: Pid, line: &[u8]) -> Result<Identity, String> {
     /// `PF_KTHREAD`, include/linux/sched.h.
     const KERNEL_THREAD: u32 = 0x0020_0000;
     let line = line.strip_suffix(b"\n").ok_or("its stat line is cut")?;
+    if !has_shape(pid, line) {
+        return Err("its stat line is not its own".to_owned());
+    }
     let stat = Stat::from_read(line).map_err(|error| error.to_string())?;
     Ok(Identity {
         id: ProcessId { pid, start: StartTime(stat.starttime) },
@@ -74,6 +77,13 @@ pub(crate) fn identity(pid: Pid, line: &[u8]) -> Result<Identity, String> {
         is_zombie: matches!(stat.state, 'Z' | 'X'),
         is_kernel_thread: stat.flags & KERNEL_THREAD != 0,
     })
+}
+
+/// `PID (NAME) S ...`: the procfs crate 0.18 panics on a line that has its parentheses elsewhere.
+fn has_shape(pid: Pid, line: &[u8]) -> bool {
+    let behind_name = line.iter().rposition(|&byte| byte == b')').map(|at| &line[at + 1..]);
+    line.starts_with(format!("{pid} (").as_bytes())
+        && matches!(behind_name, Some([b' ', state, ..]) if state.is_ascii_alphabetic())
 }
 
 /// `btime` in the text of `/proc/stat`.
@@ -164,5 +174,30 @@ impl Proc {
     /// When it cannot be read.
     pub fn pid_namespace(&self) -> io::Result<u64> {
         std::fs::metadata(self.root.join("self/ns/pid")).map(|metadata| metadata.ino())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_another_shape_is_no_answer() {
+        let line = std::fs::read("/proc/self/stat").unwrap();
+        let pid = Pid(std::process::id() as i32);
+        assert_eq!(identity(pid, &line).unwrap().id.pid, pid, "the control");
+        for odd in [
+            &b"\n"[..],
+            b"()\n",
+            b"7 )(\n",
+            b"7 (x)\n",
+            b"7 (x) \n",
+            b"7 (x)\xc3\xa9 1\n",
+            b"8 (x) S 1\n",
+            b"7 (x) S 1",
+        ] {
+            assert!(identity(Pid(7), odd).is_err(), "{}", String::from_utf8_lossy(odd));
+        }
+        assert!(identity(Pid(pid.0 + 1), &line).is_err(), "another's line");
     }
 }
