@@ -361,13 +361,17 @@ fn check_cache(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
                 cache,
                 format_args!("cache.dirs: found `{dir}`, expected a directory's name without `/`"),
             );
-        } else if dir.bytes().all(|b| b == b'*' || b == b'?') {
-            problems.add(
+            continue;
+        }
+        match globset::Glob::new(dir) {
+            Err(error) => {
+                problems.add(cache, format_args!("cache.dirs: `{dir}` is not a glob: {}", error.kind()));
+            }
+            Ok(glob) if matches_any_name(&glob) => problems.add(
                 cache,
                 format_args!("cache.dirs: `{dir}` would match a checkout itself, expected a name"),
-            );
-        } else if let Err(error) = globset::Glob::new(dir) {
-            problems.add(cache, format_args!("cache.dirs: `{dir}` is not a glob: {}", error.kind()));
+            ),
+            Ok(_) => {}
         }
     }
     if !(1..=16).contains(&rule.depth) {
@@ -379,6 +383,12 @@ fn check_cache(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
             format_args!("cache.marker: found `{}`, expected a file's name without `/`", rule.marker),
         );
     }
+}
+
+/// Whether a glob leaves the name open: it matches names of one length that have nothing in common, as `*`, `?*` and `{a,*}` do.
+fn matches_any_name(glob: &globset::Glob) -> bool {
+    let matcher = glob.compile_matcher();
+    (1..=4).any(|length| ["r", "0", "Z"].iter().all(|letter| matcher.is_match(letter.repeat(length))))
 }
 
 impl From<raw::Cache> for CacheRule {
@@ -438,6 +448,8 @@ mod tests {
             ("[paths]\nproc = \"proc\"", vec!["line 2", "paths.proc", "absolute path"]),
             ("\n[[cache]]\ndirs = [\"a/b\"]", vec!["line 2", "cache.dirs", "`a/b`"]),
             ("[[cache]]\ndirs = [\"*\"]", vec!["line 1", "cache.dirs", "checkout"]),
+            ("[[cache]]\ndirs = [\"{a,?*}\"]", vec!["line 1", "cache.dirs", "checkout"]),
+            ("[[cache]]\ndirs = [\"??\"]", vec!["line 1", "cache.dirs", "checkout"]),
             ("[[cache]]\n[[cache]]\n", vec!["line 2", "twice"]),
             ("[[cache]]\ndepth = 99", vec!["cache.depth", "99", "1 to 16"]),
             ("[[cache]]\nmarker = \"\"", vec!["cache.marker"]),

@@ -37,7 +37,7 @@ fn is_valid(config: &Config) {
         }
         for dir in &rule.dirs {
             let matcher = globset::Glob::new(dir).expect("a valid glob").compile_matcher();
-            assert!(!["a", "some-repository", "x.y"].iter().all(|name| matcher.is_match(name)), "{dir}");
+            assert!(!["r", "0", "Z"].iter().all(|name| matcher.is_match(name)), "{dir}");
         }
         assert_ne!((rule.max_age, rule.max_size), (Some(Duration::ZERO), Some(0)));
     }
