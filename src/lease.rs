@@ -212,6 +212,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lease_that_is_ended_is_gone_and_no_other_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        let me = proc.identify(Pid(std::process::id() as i32)).unwrap().id;
+        let one = sample(&proc, me);
+        let other = Lease { root_id: FileId { dev: 10, ino: 78 }, ..one.clone() };
+        write(&run, &one).unwrap();
+        write(&run, &other).unwrap();
+        end(&run, one.root_id, me).unwrap();
+        let left: Vec<Option<Lease>> =
+            read_all(&run, &proc).unwrap().into_iter().map(|seen| seen.lease).collect();
+        assert_eq!(left, [Some(other)]);
+    }
+
+    #[test]
     fn the_name_tells_the_root() {
         let worker = ProcessId { pid: Pid(4), start: StartTime(9) };
         let root = FileId { dev: 0xfe01, ino: 0xabc };
