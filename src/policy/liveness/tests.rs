@@ -214,6 +214,16 @@ fn every_kind_of_evidence_speaks_of_its_runner() {
             Idle,
         ),
         (
+            "a job received by a Listener whose start is known to two seconds",
+            |f| {
+                f.processes.listeners.push(listener(22));
+                f.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) };
+            },
+            Busy,
+            Some(Kind::JobReceived),
+            Idle,
+        ),
+        (
             "a job received before the Listener was restarted",
             |f| {
                 f.processes.listeners.push(listener(500));
