@@ -255,6 +255,15 @@ fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
     );
     assert_eq!(reasons(&Actor::Sweep, 906), [age, size, Decision::Remove(RemoveReason::Pressure)]);
     assert!(reasons(&hook(0, "-"), 0).is_empty());
+    let exactly = [cache_rule(Some(9000), Some(900))];
+    let terms = Terms {
+        actor: &Actor::Sweep,
+        rules: &rules,
+        cache_rules: &exactly,
+        needs: &[],
+        dealt_with: &HashSet::new(),
+    };
+    assert_eq!(make(&facts, &[Vec::new()], &terms).removals().count(), 0, "a limit itself is within it");
 }
 
 #[test]
