@@ -276,6 +276,16 @@ fn young_unmeasured_and_foreign_caches_stay() {
     assert_eq!(removed(&facts, &nothing, &Actor::Sweep, 100).len(), 2);
     facts.runners[0].caches[1].measure = None;
     assert_eq!(removed(&facts, &nothing, &Actor::Sweep, 100), ["1/_work/b/b/target"]);
+    let floor = now() - Duration::from_secs(600);
+    for (newest, goes) in [(floor, true), (floor + Duration::from_secs(1), false)] {
+        facts.runners[0].caches[2].measure.as_mut().unwrap().newest = Some(newest);
+        assert_eq!(
+            removed(&facts, &nothing, &Actor::Sweep, 100).len() == 1,
+            goes,
+            "older than the idle floor"
+        );
+    }
+    facts.runners[0].caches[2].measure.as_mut().unwrap().newest = Some(floor);
     facts.runners[0].caches[2].owner = Uid(77);
     assert!(removed(&facts, &nothing, &Actor::Sweep, 100).is_empty());
 }
