@@ -321,6 +321,21 @@ mod tests {
     }
 
     #[test]
+    fn a_home_of_somebody_else_is_not_used() {
+        if !is_root() {
+            return;
+        }
+        let (temp, work, _) = work();
+        create_dir_all(temp.path().join(HOME).join(TRASH)).unwrap();
+        chown(temp.path().join(HOME), Some(NOBODY), None).unwrap();
+        let (own, foreign) = (Uid(NOBODY), Uid(NOBODY - 1));
+        assert!(Trash::open(&work, foreign).unwrap_err().to_string().contains("remove it"));
+        assert!(Trash::open_or_make(&work, foreign).is_err());
+        assert!(Trash::open(&work, Uid::ROOT).is_err(), "not even in root's work directory");
+        assert!(Trash::open(&work, own).unwrap().is_some(), "the control");
+    }
+
+    #[test]
     fn what_stands_in_the_trashs_place_is_not_used() {
         for attack in ["link", "file", "trash-link"] {
             let (temp, work, owner) = work();
