@@ -251,3 +251,18 @@ fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
     assert_eq!(sums, [("b1", 1, 7), ("a1", 1, 5)]);
     assert_eq!(history.by_rule[0].bytes, 12);
 }
+
+/// The journal's clock and a file's are not one: an entry's number tells, and without one nearness.
+#[test]
+fn copies_are_told_by_their_number_or_by_their_time() {
+    for (sequence, apart, left) in [(Some(3), 0, 1), (Some(3), 60, 1), (None, 2, 1), (None, 3, 2)] {
+        let entry = |seconds, source| {
+            let record = Record { sequence, ..record(Deed::Removed, seconds, Some("/srv/a1/x")) };
+            Entry { sources: vec![source], ..written(Some(ALICE), record) }
+        };
+        let merged = merge(vec![vec![entry(5, Source::Journal)], vec![entry(5 + apart, Source::File)]]);
+        assert_eq!(merged.len(), left, "{sequence:?}, {apart} s apart");
+        let told: usize = merged.iter().map(|entry| entry.sources.len()).sum();
+        assert_eq!(told, 2, "no account is lost");
+    }
+}
