@@ -31,12 +31,12 @@ struct Written {
 }
 
 /// The name of a Worker's lease: the runner's root, then the Worker.
-fn file_name(root: FileId, worker: ProcessId) -> String {
+pub(crate) fn file_name(root: FileId, worker: ProcessId) -> String {
     format!("{:x}-{:x}-{}-{}", root.dev, root.ino, worker.pid, worker.start.0)
 }
 
 /// The root that a lease's name speaks of, for one whose content cannot be read.
-fn root_of_name(name: &str) -> Option<FileId> {
+pub(crate) fn root_of_name(name: &str) -> Option<FileId> {
     let mut parts = name.split('-').map(|part| u64::from_str_radix(part, 16).ok());
     Some(FileId { dev: parts.next()??, ino: parts.next()?? })
 }
@@ -47,6 +47,11 @@ fn root_of_name(name: &str) -> Option<FileId> {
 /// # Errors
 /// [`RunDirError`].
 pub fn write(run: &RunDir, lease: &Lease) -> Result<(), RunDirError> {
+    run.publish(Records::Leases, &file_name(lease.root_id, lease.worker), &text(lease))
+}
+
+/// The lease as it is written.
+pub(crate) fn text(lease: &Lease) -> Vec<u8> {
     let written = Written {
         worker_pid: lease.worker.pid.0,
         worker_start: lease.worker.start.0,
@@ -61,8 +66,7 @@ pub fn write(run: &RunDir, lease: &Lease) -> Result<(), RunDirError> {
         job: lease.job.job.clone(),
         since_unix: lease.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
     };
-    let text = serde_json::to_vec(&written).expect("numbers and strings serialise");
-    run.publish(Records::Leases, &file_name(lease.root_id, lease.worker), &text)
+    serde_json::to_vec(&written).expect("numbers and strings serialise")
 }
 
 /// Notes in a job's lease that its log has an annotation of ours: there is at most one a job. A note that cannot be left, or a
@@ -123,7 +127,8 @@ struct Here {
 
 fn judge(record: Record, here: &Here, proc: &Proc) -> LeaseSeen {
     let file = record.name.to_string_lossy().into_owned();
-    match parse(record.content) {
+    let content = record.content.map_err(|error| format!("the lease cannot be read: {error}"));
+    match content.and_then(|content| understand(&content)) {
         Ok(lease) => {
             let state = state_of(&lease, here, proc);
             LeaseSeen { file, owner: record.owner, root: Some(lease.root_id), lease: Some(lease), state }
@@ -138,9 +143,9 @@ fn judge(record: Record, here: &Here, proc: &Proc) -> LeaseSeen {
     }
 }
 
-fn parse(content: std::io::Result<Vec<u8>>) -> Result<Lease, String> {
-    let content = content.map_err(|error| format!("the lease cannot be read: {error}"))?;
-    let written: Written = serde_json::from_slice(&content)
+/// A lease from its text.
+pub(crate) fn understand(content: &[u8]) -> Result<Lease, String> {
+    let written: Written = serde_json::from_slice(content)
         .map_err(|error| format!("the lease cannot be understood: {error}"))?;
     Ok(Lease {
         worker: ProcessId { pid: Pid(written.worker_pid), start: StartTime(written.worker_start) },
@@ -232,6 +237,22 @@ mod tests {
         assert_eq!(states(&read_all(&run, &proc).unwrap()), (0, 3, 2));
         assert_eq!(remove_dead(&run, &proc).unwrap(), 3);
         assert_eq!(states(&read_all(&run, &proc).unwrap()), (0, 0, 2), "what cannot be judged stays");
+    }
+
+    #[test]
+    fn a_lease_that_is_ended_is_gone_and_no_other_is() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        let me = proc.identify(Pid(std::process::id() as i32)).unwrap().id;
+        let one = sample(&proc, me);
+        let other = Lease { root_id: FileId { dev: 10, ino: 78 }, ..one.clone() };
+        write(&run, &one).unwrap();
+        write(&run, &other).unwrap();
+        end(&run, one.root_id, me).unwrap();
+        let left: Vec<Option<Lease>> =
+            read_all(&run, &proc).unwrap().into_iter().map(|seen| seen.lease).collect();
+        assert_eq!(left, [Some(other)]);
     }
 
     #[test]

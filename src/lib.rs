@@ -31,6 +31,7 @@
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
 //! | [`counters`] | what runs have counted, across users and reboots |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
+//! | `fuzzing` | what has to hold of every parser of foreign bytes; in tests and fuzzers alone |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
 //! Imports go downward only: `commands -> {hygiene, postmortem, reap} -> {cycle, counters, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
@@ -75,6 +76,8 @@ pub mod config;
 pub mod counters;
 pub mod cycle;
 pub mod doctor;
+#[cfg(any(test, fuzzing))]
+pub mod fuzzing;
 pub mod hygiene;
 pub mod lease;
 pub mod ledger;

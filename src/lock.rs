@@ -123,6 +123,20 @@ fn acquire(run: &RunDir, mode: LockMode, wait: Duration) -> Result<File, LockErr
 mod tests {
     use super::*;
 
+    /// Evidence that is older than a part of the lock's wait is not acted on: this is how old it is.
+    #[test]
+    fn it_tells_how_long_it_has_been_held() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let before = Instant::now();
+        let lock = ExclusiveLock::acquire(&run, Duration::from_secs(1)).unwrap();
+        let acquired = Instant::now();
+        std::thread::sleep(Duration::from_millis(2));
+        let at_least = acquired.elapsed();
+        let held = lock.held_for();
+        assert!(held >= at_least && held <= before.elapsed(), "{held:?}");
+    }
+
     #[test]
     fn a_claim_excludes_hooks_and_hooks_do_not_exclude_each_other() {
         let temp = tempfile::tempdir().unwrap();

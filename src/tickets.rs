@@ -53,6 +53,11 @@ fn name(root: FileId) -> String {
 /// # Errors
 /// [`RunDirError`].
 pub fn leave(run: &RunDir, root: FileId, caches: &BTreeSet<PathBuf>) -> Result<(), RunDirError> {
+    run.publish(Records::Tickets, &name(root), &text(caches))
+}
+
+/// The ticket that asks for `caches`, or for as many as it has room for.
+pub(crate) fn text(caches: &BTreeSet<PathBuf>) -> Vec<u8> {
     let mut written = Written { schema: 1, ..Written::default() };
     let mut room = MAX_RECORD_BYTES as usize - 256;
     for cache in caches.iter().filter_map(|cache| cache.to_str()) {
@@ -61,14 +66,17 @@ pub fn leave(run: &RunDir, root: FileId, caches: &BTreeSet<PathBuf>) -> Result<(
         room = left;
         written.caches.insert(cache.into());
     }
-    let text = serde_json::to_vec(&written).expect("paths that are text serialise");
-    run.publish(Records::Tickets, &name(root), &text)
+    serde_json::to_vec(&written).expect("paths that are text serialise")
 }
 
 /// What a runner is asked for; nothing when there is no ticket, or none that can be read.
 pub fn read(run: &RunDir, root: FileId) -> BTreeSet<PathBuf> {
-    let content = run.read(Records::Tickets, &name(root));
-    let written = content.ok().and_then(|content| serde_json::from_slice::<Written>(&content).ok());
+    run.read(Records::Tickets, &name(root)).map(|content| understand(&content)).unwrap_or_default()
+}
+
+/// What a ticket asks for.
+pub(crate) fn understand(content: &[u8]) -> BTreeSet<PathBuf> {
+    let written = serde_json::from_slice::<Written>(content);
     let is_plain = |path: &PathBuf| path.is_relative() && is_beneath(path);
     written.unwrap_or_default().caches.into_iter().filter(is_plain).take(MAX_CACHES).collect()
 }

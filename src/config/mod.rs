@@ -326,6 +326,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         caches.into_iter().map(|cache| CacheRule::from(cache.into_inner())).collect();
     let retention = Retention::from(retention);
     let textfile = metrics.textfile.into_inner();
+    let roots = runners.roots();
     Ok(Config {
         watermarks: Watermarks {
             high: pressure.high.into_inner(),
@@ -335,8 +336,8 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             min_free_inodes: pressure.min_free_inodes,
         },
         runners: Runners {
-            are_built_in: runners.roots.span().is_empty(),
-            roots: runners.roots.into_inner().into_iter().map(Spanned::into_inner).collect(),
+            are_built_in: roots == raw::Runners::default().roots(),
+            roots,
             allow_unguarded: runners.allow_unguarded,
         },
         siblings: Siblings { claim: siblings.claim, idle_floor: siblings.idle_floor.0 },
@@ -389,13 +390,17 @@ fn check_cache(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
                 cache,
                 format_args!("cache.dirs: found `{dir}`, expected a directory's name without `/`"),
             );
-        } else if dir.bytes().all(|b| b == b'*' || b == b'?') {
-            problems.add(
+            continue;
+        }
+        match globset::Glob::new(dir) {
+            Err(error) => {
+                problems.add(cache, format_args!("cache.dirs: `{dir}` is not a glob: {}", error.kind()));
+            }
+            Ok(glob) if matches_any_name(&glob) => problems.add(
                 cache,
                 format_args!("cache.dirs: `{dir}` would match a checkout itself, expected a name"),
-            );
-        } else if let Err(error) = globset::Glob::new(dir) {
-            problems.add(cache, format_args!("cache.dirs: `{dir}` is not a glob: {}", error.kind()));
+            ),
+            Ok(_) => {}
         }
     }
     if !(1..=16).contains(&rule.depth) {
@@ -426,6 +431,12 @@ impl From<raw::Retention> for Retention {
         let age = |span: units::Span| Some(span.0).filter(|age| !age.is_zero());
         Self { logs: age(raw.logs), temp: age(raw.temp), versions: age(raw.versions) }
     }
+}
+
+/// Whether a glob leaves the name open: it matches names of one length that have nothing in common, as `*`, `?*` and `{a,*}` do.
+fn matches_any_name(glob: &globset::Glob) -> bool {
+    let matcher = glob.compile_matcher();
+    (1..=4).any(|length| ["r", "0", "Z"].iter().all(|letter| matcher.is_match(letter.repeat(length))))
 }
 
 impl From<raw::Cache> for CacheRule {
@@ -485,6 +496,8 @@ mod tests {
             ("[paths]\nproc = \"proc\"", vec!["line 2", "paths.proc", "absolute path"]),
             ("\n[[cache]]\ndirs = [\"a/b\"]", vec!["line 2", "cache.dirs", "`a/b`"]),
             ("[[cache]]\ndirs = [\"*\"]", vec!["line 1", "cache.dirs", "checkout"]),
+            ("[[cache]]\ndirs = [\"{a,?*}\"]", vec!["line 1", "cache.dirs", "checkout"]),
+            ("[[cache]]\ndirs = [\"??\"]", vec!["line 1", "cache.dirs", "checkout"]),
             ("[[cache]]\n[[cache]]\n", vec!["line 2", "twice"]),
             ("[[cache]]\nname = \"runner-logs\"", vec!["line 1", "runner-logs", "[retention]"]),
             ("[retention]\nlogs = \"soon\"", vec!["line 2", "`soon`"]),

@@ -74,6 +74,12 @@ impl Default for Runners {
     }
 }
 
+impl Runners {
+    pub(super) fn roots(&self) -> Vec<String> {
+        self.roots.get_ref().iter().map(|root| root.get_ref().clone()).collect()
+    }
+}
+
 /// May a hook or sweep claim a sibling's cache.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "lowercase")]

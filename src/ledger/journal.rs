@@ -194,7 +194,8 @@ fn nothing(gap: String) -> Found {
     Found { entries: Vec::new(), reach }
 }
 
-enum Sorted {
+/// What a line of journalctl's answer is.
+pub(crate) enum Sorted {
     Entry(Box<Entry>),
     /// One of ours that is no deed, or a line of text.
     NoDeed,
@@ -202,7 +203,7 @@ enum Sorted {
     Odd,
 }
 
-fn entry(text: &[u8]) -> Sorted {
+pub(crate) fn entry(text: &[u8]) -> Sorted {
     let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return Sorted::Odd };
     let Some(event) = fields.get("DISK_GUARD_EVENT") else { return Sorted::NoDeed };
     let Some(event) = event.as_str() else { return Sorted::Odd };

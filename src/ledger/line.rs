@@ -51,13 +51,13 @@ struct Line {
 
 /// Who writes, by his own account.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Account {
-    pub(super) boot_id: String,
-    pub(super) pid: Pid,
+pub(crate) struct Account {
+    pub(crate) boot_id: String,
+    pub(crate) pid: Pid,
 }
 
 /// A record as a line, framed by line ends on both sides: what a full disk has cut off before it stays a line of its own.
-pub(super) fn write(record: &Record, account: &Account) -> Vec<u8> {
+pub(crate) fn write(record: &Record, account: &Account) -> Vec<u8> {
     let (path, path_bytes) = match record.path.as_deref() {
         None => (None, None),
         Some(path) => match path.to_str() {
@@ -102,7 +102,7 @@ pub(super) fn write(record: &Record, account: &Account) -> Vec<u8> {
 }
 
 /// Reads a line; `None` when it is none of ours.
-pub(super) fn read(text: &[u8]) -> Option<(Record, Account)> {
+pub(crate) fn read(text: &[u8]) -> Option<(Record, Account)> {
     let line: Line = serde_json::from_slice(text).ok()?;
     let deed = deed(&line.deed)?;
     let some = |text: String| (!text.is_empty()).then_some(text);

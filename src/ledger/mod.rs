@@ -18,8 +18,8 @@
 //! entry and at the end of the run, when there is room again. Reading tells what it could not read as a gap.
 
 mod file;
-mod journal;
-mod line;
+pub(crate) mod journal;
+pub(crate) mod line;
 mod writer;
 
 pub mod when;

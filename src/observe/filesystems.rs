@@ -4,34 +4,50 @@
 //! which sysinfo does not. The mount table only gives names: mount point, type, and the superblock's `major:minor`, which
 //! tells one pool of space from another where `st_dev` does not (btrfs subvolumes).
 
+use super::processes::mountinfo;
 use crate::model::{Filesystem, FilesystemId};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::process::Proc;
-use procfs::FromBufRead as _;
-use procfs::process::{MountInfo, MountInfos};
-use std::io::{self, BufReader};
+use std::ffi::OsStr;
+use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 /// Our own mount namespace's table.
 #[derive(Debug, Default)]
-pub struct MountTable(Vec<MountInfo>);
+pub struct MountTable(Vec<Mount>);
+
+#[derive(Debug)]
+struct Mount {
+    id: u64,
+    device: FilesystemId,
+    point: PathBuf,
+    kind: String,
+}
 
 impl MountTable {
     /// Reads `/proc/self/mountinfo`. A table that cannot be read or understood is an empty one: it only gives names.
     pub fn read(proc: &Proc) -> Self {
-        let file = std::fs::File::open(proc.root().join("self/mountinfo"));
-        let table = file.ok().and_then(|file| MountInfos::from_buf_read(BufReader::new(file)).ok());
-        Self(table.map(|infos| infos.0).unwrap_or_default())
+        std::fs::read(proc.root().join("self/mountinfo")).map(|text| Self::parse(&text)).unwrap_or_default()
     }
 
-    fn mount_of(&self, status: &Status) -> Option<&MountInfo> {
-        self.0.iter().find(|mount| u64::try_from(mount.mnt_id) == Ok(status.mount_id))
+    fn parse(text: &[u8]) -> Self {
+        let known = |mount: mountinfo::Mount<'_>| Mount {
+            id: mount.id,
+            device: mount.device,
+            point: OsStr::from_bytes(&mount.point).into(),
+            kind: String::from_utf8_lossy(mount.kind).into_owned(),
+        };
+        Self(mountinfo::parse(text).unwrap_or_default().into_iter().map(known).collect())
+    }
+
+    fn mount_of(&self, status: &Status) -> Option<&Mount> {
+        self.0.iter().find(|mount| mount.id == status.mount_id)
     }
 
     /// Which filesystem holds what has this status; by its device where the table does not tell.
     pub fn id_of(&self, status: &Status) -> FilesystemId {
-        let mount = self.mount_of(status);
-        mount.and_then(|mount| parse_device(&mount.majmin)).unwrap_or_else(|| device(status.id.dev))
+        self.mount_of(status).map_or_else(|| device(status.id.dev), |mount| mount.device)
     }
 
     /// The filesystem that holds `dir`, and its usage now.
@@ -43,16 +59,11 @@ impl MountTable {
         let mount = self.mount_of(&status);
         Ok(Filesystem {
             id: self.id_of(&status),
-            mount: mount.map_or_else(|| PathBuf::from("?"), |mount| mount.mount_point.clone()),
-            fs_type: mount.map_or_else(|| "?".to_owned(), |mount| mount.fs_type.clone()),
+            mount: mount.map_or_else(|| PathBuf::from("?"), |mount| mount.point.clone()),
+            fs_type: mount.map_or_else(|| "?".to_owned(), |mount| mount.kind.clone()),
             usage: dir.usage()?,
         })
     }
-}
-
-fn parse_device(text: &str) -> Option<FilesystemId> {
-    let (major, minor) = text.split_once(':')?;
-    Some(FilesystemId { major: major.parse().ok()?, minor: minor.parse().ok()? })
 }
 
 /// The superblock as far as `st_dev` tells it.
@@ -65,6 +76,17 @@ mod tests {
     use super::*;
     use std::path::Path;
     use std::process::Command;
+
+    #[test]
+    fn an_odd_mount_point_hides_no_other() {
+        let text = b"1 0 8:1 / /odd\xff\\040name rw - ext4 /dev/a rw\n2 1 0:41 /@ /srv/my\\040disk rw - btrfs /dev/b rw\n";
+        let table = MountTable::parse(text);
+        let shown: Vec<(&Path, &str)> =
+            table.0.iter().map(|mount| (mount.point.as_path(), mount.kind.as_str())).collect();
+        let odd = Path::new(OsStr::from_bytes(b"/odd\xff name"));
+        assert_eq!(shown, [(odd, "ext4"), (Path::new("/srv/my disk"), "btrfs")]);
+        assert_eq!(table.0[1].device, FilesystemId { major: 0, minor: 41 });
+    }
 
     /// The figures are df's own.
     #[test]

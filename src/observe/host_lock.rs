@@ -2,26 +2,22 @@
 //! who matters here.
 
 use crate::model::{FileId, LockHolder, LockView, Pid};
-use crate::sys::process::Proc;
+use crate::sys::process::{Proc, started};
 use procfs::{FromBufRead as _, Lock, LockType, Locks};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Looks for holders of the lock on `file`. A table that cannot be read shows none.
 pub fn holders(proc: &Proc, file: FileId) -> LockView {
     let table = std::fs::read_to_string(proc.root().join("locks")).unwrap_or_default();
-    let holders: Vec<LockHolder> = held(&table)
-        .iter()
-        .filter(|lock| is_flock_on(lock, file))
-        .filter_map(|lock| lock.pid)
-        .map(|pid| holder(proc, Pid(pid)))
-        .collect();
+    let holders: Vec<LockHolder> = holding(&table, file).into_iter().map(|pid| holder(proc, pid)).collect();
     LockView { held: !holders.is_empty(), holders }
 }
 
-/// The locks that are held. Waiters are listed below with an arrow, which the procfs crate passes over.
-fn held(table: &str) -> Vec<Lock> {
-    let lines: Vec<&str> = table.lines().filter(|line| !line.contains("->")).collect();
-    Locks::from_buf_read(lines.join("\n").as_bytes()).map(|locks| locks.0).unwrap_or_default()
+/// Who holds a flock on `file`. Waiters are listed below with an arrow, which the procfs crate passes over. A line that it
+/// does not understand is about another lock, and hides no holder.
+pub(crate) fn holding(table: &str, file: FileId) -> Vec<Pid> {
+    let lines = table.lines().filter(|line| !line.contains("->"));
+    let locks = lines.filter_map(|line| Locks::from_buf_read(line.as_bytes()).ok()).flat_map(|locks| locks.0);
+    locks.filter(|lock| is_flock_on(lock, file)).filter_map(|lock| lock.pid).map(Pid).collect()
 }
 
 fn is_flock_on(lock: &Lock, file: FileId) -> bool {
@@ -33,17 +29,9 @@ fn holder(proc: &Proc, pid: Pid) -> LockHolder {
     let identity = proc.identify(pid).ok();
     LockHolder {
         pid,
-        since: identity.as_ref().and_then(|identity| started(proc, identity.id.start.0)),
+        since: identity.as_ref().and_then(|identity| started(proc.boot_time()?, identity.id.start)),
         process: identity.map_or_else(|| "?".to_owned(), |identity| identity.comm),
     }
-}
-
-/// When a process started: boot time plus clock ticks.
-fn started(proc: &Proc, ticks: u64) -> Option<SystemTime> {
-    let stat = std::fs::read_to_string(proc.root().join("stat")).ok()?;
-    let boot: u64 = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    let since_boot = Duration::from_millis(ticks * 1000 / procfs::ticks_per_second());
-    UNIX_EPOCH.checked_add(Duration::from_secs(boot))?.checked_add(since_boot)
 }
 
 #[cfg(test)]
@@ -52,6 +40,7 @@ mod tests {
     use crate::sys::flock::{Mode, lock_within};
     use std::os::unix::fs::MetadataExt as _;
     use std::path::Path;
+    use std::time::Duration;
 
     #[test]
     fn holders_are_seen_and_waiters_are_not() {
@@ -68,8 +57,9 @@ mod tests {
         assert_eq!(view.holders[0].pid.0 as u32, std::process::id());
         assert!(view.holders[0].since.is_some());
 
-        let table =
-            "1: FLOCK  ADVISORY  WRITE 7 fe:00:5 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 8 fe:00:5 0 EOF\n";
-        assert_eq!(held(table).iter().map(|lock| lock.pid).collect::<Vec<_>>(), [Some(7)]);
+        let table = "1: FLOCK  ADVISORY  WRITE 7 fe:00:5 0 EOF\n1: -> FLOCK  ADVISORY  WRITE 8 fe:00:5 0 EOF\n2: NEW\n";
+        let file = FileId { dev: rustix::fs::makedev(0xfe, 0), ino: 5 };
+        assert_eq!(holding(table, file), [Pid(7)], "what is not understood hides nobody");
+        assert_eq!(holding(table, FileId { ino: 6, ..file }), []);
     }
 }

@@ -13,3 +13,4 @@ pub mod measure;
 pub mod processes;
 pub mod retention;
 pub mod runners;
+pub(crate) mod settings;

@@ -5,10 +5,10 @@
 //! the runner's own is there but unusable, and is never touched.
 
 use super::filesystems::MountTable;
+use super::settings::{self, Settings};
 use crate::model::{Runner, Uid, Work, WorkDir};
 use crate::sys::dir::Dir;
 use glob::MatchOptions;
-use serde_json::Value;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -102,7 +102,7 @@ pub fn is_allowed(root: &Path, patterns: &[String]) -> bool {
 pub fn examine(path: &Path, mounts: &MountTable) -> io::Result<Option<Runner>> {
     let (dir, root) = Dir::resolve(path)?;
     let (settings, is_configured) = match dir.read_file(".runner", MAX_SETTINGS) {
-        Ok(bytes) => (parse_settings(&bytes), true),
+        Ok(bytes) => (settings::parse(&bytes), true),
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Ok(Settings::default()), false),
         Err(error) => (Err(format!("`.runner` cannot be read: {error}")), true),
     };
@@ -122,31 +122,6 @@ pub fn examine(path: &Path, mounts: &MountTable) -> io::Result<Option<Runner>> {
         Err(reason) => (directory_name(), Work::Unusable { path: root.join("_work"), reason }),
     };
     Ok(Some(Runner { name, root, root_id: status.id, owner: status.owner, work }))
-}
-
-/// The two settings that matter here.
-#[derive(Debug, Default, PartialEq, Eq)]
-struct Settings {
-    name: Option<String>,
-    work_folder: Option<String>,
-}
-
-/// Reads `.runner`: JSON with a BOM, keys in camelCase, or in PascalCase when it was written for a just-in-time runner.
-fn parse_settings(bytes: &[u8]) -> Result<Settings, String> {
-    let bytes = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("`.runner` is not JSON: {error}"))?;
-    let object = value.as_object().ok_or("`.runner` is not a JSON object")?;
-    let text = |wanted: &str| {
-        let found = object.iter().find(|(key, _)| key.eq_ignore_ascii_case(wanted));
-        match found.map(|(_, value)| value) {
-            None | Some(Value::Null) => Ok(None),
-            Some(Value::String(text)) if text.is_empty() => Ok(None),
-            Some(Value::String(text)) => Ok(Some(text.clone())),
-            Some(other) => Err(format!("`.runner`: {wanted} is {other}, expected text")),
-        }
-    };
-    Ok(Settings { name: text("agentName")?, work_folder: text("workFolder")? })
 }
 
 /// Resolves `root / folder` as the runner does: absolute and `..` are accepted, links followed.
@@ -210,27 +185,6 @@ mod tests {
     use super::*;
     use std::fs::{create_dir_all, write};
     use std::os::unix::fs::symlink;
-
-    fn settings(text: &str) -> Settings {
-        parse_settings(text.as_bytes()).unwrap()
-    }
-
-    #[test]
-    fn settings_are_read_in_all_the_shapes_that_runners_write() {
-        let expected = Settings { name: Some("ci-1".into()), work_folder: Some("_w".into()) };
-        assert_eq!(
-            settings("\u{feff}{\"agentId\": 3, \"agentName\": \"ci-1\", \"workFolder\": \"_w\"}"),
-            expected
-        );
-        assert_eq!(
-            settings("{\"AgentId\": \"3\", \"AgentName\": \"ci-1\", \"WorkFolder\": \"_w\"}"),
-            expected
-        );
-        assert_eq!(settings("{\"workFolder\": \"\", \"agentName\": null}"), Settings::default());
-        for bad in ["", "[]", "{\"workFolder\": 7}", "{\"agentName\": \"x\""] {
-            assert!(parse_settings(bad.as_bytes()).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn a_runner_is_found_once_by_whatever_marks_it_and_decoys_are_not() {

@@ -7,7 +7,7 @@
 use super::fate;
 use crate::model::{
     Attribution, Bearing, Evidence, EvidenceKind, HeldBy, HostFacts, JobReceived, LeaseSeen, LeaseState,
-    ListenerSeen, Liveness, LockKind, LockState, Pid, Runner, RunnerFacts, Uid, Visibility, Work,
+    ListenerSeen, Liveness, LockKind, LockState, Pid, Runner, RunnerFacts, Uid, Visibility, Work, WorkerSeen,
 };
 use std::time::Duration;
 
@@ -63,28 +63,44 @@ fn about_the_host(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Evidence> {
             reasons.iter().map(|r| Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, r.clone())),
         );
     }
-    for worker in facts.processes.workers.iter().filter(|worker| !exempt.covers(worker.process.pid)) {
-        if let Attribution::Unattributed(reason) = &worker.attribution {
-            // A Worker that another user's hook has vouched for is that runner's: its lease says so.
-            let vouched = facts.leases.iter().any(|seen| {
-                seen.state == LeaseState::Live
-                    && seen.owner == worker.owner
-                    && seen.lease.as_ref().is_some_and(|lease| lease.worker == worker.process)
-            });
-            if !vouched {
-                let detail =
-                    format!("Runner.Worker pid {} of uid {}: {reason}", worker.process.pid, worker.owner);
-                found.push(Evidence::new(EvidenceKind::UnattributedWorker, Bearing::CannotTell, detail));
-            }
-        }
-    }
+    let strangers = unattributed(facts, exempt).filter(|(worker, _)| !is_vouched_for(facts, worker));
+    found.extend(strangers.map(|(worker, reason)| stranger(worker, reason)));
     found
+}
+
+/// The Workers of whom nobody can say whose they are, and why.
+fn unattributed<'f>(
+    facts: &'f HostFacts,
+    exempt: Exempt<'f>,
+) -> impl Iterator<Item = (&'f WorkerSeen, &'f str)> {
+    let workers = facts.processes.workers.iter().filter(move |worker| !exempt.covers(worker.process.pid));
+    workers.filter_map(|worker| match &worker.attribution {
+        Attribution::Unattributed(reason) => Some((worker, reason.as_str())),
+        Attribution::Runner(_) | Attribution::Elsewhere(_) => None,
+    })
+}
+
+/// Whether the Worker's own user says in a lease whose it is. That clears it of working for other users' runners. Among his own
+/// his word decides on nothing: any of his jobs can write such a lease, and that one would make another of his runners idle.
+fn is_vouched_for(facts: &HostFacts, worker: &WorkerSeen) -> bool {
+    facts.leases.iter().any(|seen| {
+        seen.state == LeaseState::Live
+            && seen.owner == worker.owner
+            && seen.lease.as_ref().is_some_and(|lease| lease.worker == worker.process)
+    })
+}
+
+fn stranger(worker: &WorkerSeen, reason: &str) -> Evidence {
+    let detail = format!("Runner.Worker pid {} of uid {}: {reason}", worker.process.pid, worker.owner);
+    Evidence::new(EvidenceKind::UnattributedWorker, Bearing::CannotTell, detail)
 }
 
 fn about_one(facts: &HostFacts, index: usize, exempt: Exempt<'_>) -> Vec<Evidence> {
     let runner = &facts.runners[index];
     let mut found = Vec::new();
     workers(facts, index, exempt, &mut found);
+    let own_strangers = unattributed(facts, exempt).filter(|(worker, _)| worker.owner == runner.runner.owner);
+    found.extend(own_strangers.map(|(worker, reason)| stranger(worker, reason)));
     leases(facts, &runner.runner, exempt, &mut found);
     holders(facts, index, exempt, &mut found);
     mounts(facts, index, &mut found);

@@ -204,4 +204,6 @@ fn action(runner: &RunnerFacts, cache: &Cache, decision: Decision) -> Action {
 }
 
 #[cfg(test)]
+mod properties;
+#[cfg(test)]
 mod tests;

@@ -130,5 +130,41 @@ mod tests {
                 prop_assert_eq!(level(&freed(need.bytes), &marks), Level::Ok);
             }
         }
+
+        /// Between low and high it rests: what has been brought down to low may grow by almost the whole distance before
+        /// anything is needed again.
+        #[test]
+        fn between_the_watermarks_nothing_is_needed(
+            used in 0u64..1 << 50, available in 1u64..1 << 50, low in 0u8..99, distance in 1u8..100, growth in 0.0f64..1.0,
+        ) {
+            let high = low.saturating_add(distance).min(100);
+            let marks = Watermarks { low: Percent::new(low), high: Percent::new(high), critical: Percent::new(100), ..marks(0) };
+            let usage = Usage { total_bytes: used + available, used_bytes: used, available_bytes: available,
+                inodes_total: 0, inodes_free: 0 };
+            let freed = lacking(&usage, &marks).bytes;
+            let room = (used + available) / 100 * u64::from(high - low - 1);
+            let grown = used - freed + (room as f64 * growth) as u64;
+            prop_assume!(grown <= used + available);
+            let later = Usage { used_bytes: grown, available_bytes: used + available - grown, ..usage };
+            prop_assert_eq!(level(&later, &marks), Level::Ok);
+            prop_assert!(need(&later, &marks).is_met());
+        }
+
+        #[test]
+        fn a_fuller_disk_is_never_better_and_never_needs_less(
+            used in 0u64..1 << 50, available in 0u64..1 << 50, more in 0u64..1 << 50, min_free in 0u64..1 << 50,
+            inodes in 0u64..1000, fewer in 0u64..1000,
+        ) {
+            let marks = marks(min_free);
+            let usage = Usage { total_bytes: used + available, used_bytes: used, available_bytes: available,
+                inodes_total: 1000, inodes_free: inodes };
+            let more = more.min(available);
+            let fuller = Usage { used_bytes: used + more, available_bytes: available - more,
+                inodes_free: inodes.saturating_sub(fewer), ..usage };
+            prop_assert!(level(&fuller, &marks) >= level(&usage, &marks));
+            let (before, after) = (need(&usage, &marks), need(&fuller, &marks));
+            prop_assert!(after.bytes >= before.bytes && after.inodes >= before.inodes);
+            prop_assert_eq!(level(&usage, &marks) == Level::Ok, before.is_met());
+        }
     }
 }

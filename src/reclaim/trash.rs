@@ -217,8 +217,9 @@ fn named(error: io::Error) -> io::Error {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::{NOBODY, in_private_mounts, is_root, mount_small, take_all_inodes};
     use std::fs::{create_dir, create_dir_all, write};
-    use std::os::unix::fs::symlink;
+    use std::os::unix::fs::{chown, symlink};
 
     fn work() -> (tempfile::TempDir, Dir, Uid) {
         let temp = tempfile::tempdir().unwrap();
@@ -264,6 +265,81 @@ mod tests {
         assert_eq!(trash.entries().unwrap(), std::slice::from_ref(&slot.name));
         trash.discard(&slot);
         assert!(trash.entries().unwrap().is_empty());
+    }
+
+    #[test]
+    fn the_spare_is_all_there_is_when_no_inode_is_left() {
+        if !is_root() {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        in_private_mounts(|| {
+            mount_small(temp.path());
+            let (work, _) = Dir::resolve(temp.path()).unwrap();
+            let owner = work.status().unwrap().owner;
+            let trash = Trash::open_or_make(&work, owner).unwrap();
+            trash.keep_spare().unwrap();
+            let made = trash.make_slot().unwrap();
+            take_all_inodes(temp.path());
+            let spare = trash.make_slot().expect("the spare becomes a slot");
+            assert_eq!(spare.dir.status().unwrap().id, trash.dir.status_of(&spare.name).unwrap().id);
+            let error = trash.make_slot().unwrap_err();
+            assert!(is_full(&error), "{error}");
+            assert!(is_full(&trash.keep_spare().unwrap_err()), "there is no other");
+            trash.discard(&made);
+            drop(made);
+            trash.keep_spare().expect("one inode is enough for the next day like this");
+        });
+    }
+
+    #[test]
+    fn a_trash_that_is_not_there_is_none_and_one_that_is_something_else_an_error() {
+        let (temp, work, owner) = work();
+        assert!(Trash::open(&work, owner).unwrap().is_none());
+        create_dir(temp.path().join(HOME)).unwrap();
+        assert!(Trash::open(&work, owner).unwrap().is_none());
+        Trash::open_or_make(&work, owner).expect("what is missing is made");
+        std::fs::remove_dir(temp.path().join(HOME).join(TRASH)).unwrap();
+        write(temp.path().join(HOME).join(TRASH), "").unwrap();
+        assert!(Trash::open(&work, owner).is_err());
+        std::fs::remove_file(temp.path().join(HOME).join(TRASH)).unwrap();
+        create_dir(temp.path().join(HOME).join(TRASH)).unwrap();
+        assert!(Trash::open(&work, owner).unwrap().is_some());
+        let (temp, work, owner) = self::work();
+        symlink("elsewhere", temp.path().join(HOME)).unwrap();
+        assert!(Trash::open(&work, owner).is_err());
+    }
+
+    /// Else its hook could not fence.
+    #[test]
+    fn what_root_makes_is_the_runners_users() {
+        if !is_root() {
+            return;
+        }
+        let (temp, work, _) = work();
+        chown(temp.path(), Some(NOBODY), None).unwrap();
+        let trash = Trash::open_or_make(&work, Uid(NOBODY)).unwrap();
+        trash.keep_spare().unwrap();
+        let slot = trash.make_slot().unwrap();
+        let home = work.descend(HOME).unwrap();
+        for dir in [&home, trash.dir(), &slot.dir, &trash.dir.descend(SPARE).unwrap()] {
+            assert_eq!(dir.status().unwrap().owner, Uid(NOBODY));
+        }
+    }
+
+    #[test]
+    fn a_home_of_somebody_else_is_not_used() {
+        if !is_root() {
+            return;
+        }
+        let (temp, work, _) = work();
+        create_dir_all(temp.path().join(HOME).join(TRASH)).unwrap();
+        chown(temp.path().join(HOME), Some(NOBODY), None).unwrap();
+        let (own, foreign) = (Uid(NOBODY), Uid(NOBODY - 1));
+        assert!(Trash::open(&work, foreign).unwrap_err().to_string().contains("remove it"));
+        assert!(Trash::open_or_make(&work, foreign).is_err());
+        assert!(Trash::open(&work, Uid::ROOT).is_err(), "not even in root's work directory");
+        assert!(Trash::open(&work, own).unwrap().is_some(), "the control");
     }
 
     #[test]

@@ -89,7 +89,7 @@ fn push_escape(out: &mut String, c: char) {
 }
 
 /// True for what moves the cursor, reorders or hides text, or looks like a space and is none.
-pub(super) fn is_deceptive(c: char) -> bool {
+pub(crate) fn is_deceptive(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();
     }

@@ -117,7 +117,12 @@ fn name_in(root: &Path) -> Result<String, String> {
             _ => format!("its `.service` cannot be read: {error}"),
         }
     })?;
-    let text = String::from_utf8_lossy(&bytes);
+    unit_named(&bytes)
+}
+
+/// The unit that the text of a `.service` names.
+pub(crate) fn unit_named(bytes: &[u8]) -> Result<String, String> {
+    let text = String::from_utf8_lossy(bytes);
     let name = text.trim_start_matches('\u{feff}').trim();
     if is_runner_unit(name) {
         Ok(name.to_owned())

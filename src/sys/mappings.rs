@@ -167,6 +167,12 @@ fn by_text(maps: &mut File, text: &mut Vec<u8>, visitor: &mut impl Visitor) -> s
     if text.is_empty() {
         return Ok(Walk::Lost);
     }
+    in_text(text, visitor);
+    Ok(Walk::Whole)
+}
+
+/// Shows the files that a text of maps names.
+pub(crate) fn in_text(text: &[u8], visitor: &mut impl Visitor) {
     for line in text.split(|&byte| byte == b'\n') {
         let Some((file, name)) = parse_line(line) else { continue };
         if !visitor.wants(file) {
@@ -178,7 +184,6 @@ fn by_text(maps: &mut File, text: &mut Vec<u8>, visitor: &mut impl Visitor) -> s
             visitor.visit(file, &unescaped);
         }
     }
-    Ok(Walk::Whole)
 }
 
 fn parse_line(line: &[u8]) -> Option<(MappedFile, &[u8])> {
@@ -189,7 +194,9 @@ fn parse_line(line: &[u8]) -> Option<(MappedFile, &[u8])> {
         major: u32::from_str_radix(major, 16).ok()?,
         minor: u32::from_str_radix(minor, 16).ok()?,
     };
-    Some((MappedFile { device, inode: fields.next()?.parse().ok()? }, &line[slash..]))
+    let inode = fields.next()?.parse().ok()?;
+    // Memory that is mapped from no file may be labelled with anything, slashes too: `[anon:x/y]` (prctl(2)).
+    fields.next().is_none().then_some((MappedFile { device, inode }, &line[slash..]))
 }
 
 fn unescape_line_ends(name: &[u8]) -> Option<Vec<u8>> {
@@ -235,6 +242,7 @@ mod tests {
         assert_eq!(file, MappedFile { device: FilesystemId { major: 254, minor: 10 }, inode: 4711 });
         assert_eq!(name, b"/a b/c (deleted)");
         assert!(parse_line(b"7f00-7f10 rw-p 00000000 00:00 0     [stack]").is_none());
+        assert!(parse_line(b"7f00-7f10 rw-p 00000000 00:00 0     [anon:x/srv/r/_work]").is_none());
         assert_eq!(unescape_line_ends(b"/a\\012b").unwrap(), b"/a\nb");
         assert!(unescape_line_ends(b"/a\\013b").is_none());
     }

@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, SystemTime};
 
 /// Why a process could not be looked at. Gone is an answer; hidden is none.
 #[derive(Debug, thiserror::Error)]
@@ -53,15 +54,22 @@ pub struct Identity {
 
 /// Takes `/proc/PID/stat` apart.
 pub(super) fn parse_stat(pid: Pid, mut file: File) -> Result<Identity, LookError> {
-    /// `PF_KTHREAD`, include/linux/sched.h.
-    const KERNEL_THREAD: u32 = 0x0020_0000;
     // A name of 64 bytes and 50 numbers of 20 digits. The kernel writes the line at once (fs/proc/base.c, `proc_single_show`),
     // so one read has all of it, its line end too; a cut number would be another process's.
     let mut line = [0; 2048];
     let size = file.read(&mut line).map_err(|error| LookError::from_io(pid, error))?;
-    let hidden = |why: String| LookError::Hidden { pid, source: io::Error::other(why) };
-    let line = line[..size].strip_suffix(b"\n").ok_or_else(|| hidden("its stat line is cut".to_owned()))?;
-    let stat = Stat::from_read(line).map_err(|error| hidden(error.to_string()))?;
+    identity(pid, &line[..size]).map_err(|why| LookError::Hidden { pid, source: io::Error::other(why) })
+}
+
+/// What the line says of `pid`.
+pub(crate) fn identity(pid: Pid, line: &[u8]) -> Result<Identity, String> {
+    /// `PF_KTHREAD`, include/linux/sched.h.
+    const KERNEL_THREAD: u32 = 0x0020_0000;
+    let line = line.strip_suffix(b"\n").ok_or("its stat line is cut")?;
+    if !has_shape(pid, line) {
+        return Err("its stat line is not its own".to_owned());
+    }
+    let stat = Stat::from_read(line).map_err(|error| error.to_string())?;
     Ok(Identity {
         id: ProcessId { pid, start: StartTime(stat.starttime) },
         parent: Pid(stat.ppid),
@@ -69,6 +77,26 @@ pub(super) fn parse_stat(pid: Pid, mut file: File) -> Result<Identity, LookError
         is_zombie: matches!(stat.state, 'Z' | 'X'),
         is_kernel_thread: stat.flags & KERNEL_THREAD != 0,
     })
+}
+
+/// `PID (NAME) S ...`: the procfs crate 0.18 panics on a line that has its parentheses elsewhere.
+fn has_shape(pid: Pid, line: &[u8]) -> bool {
+    let behind_name = line.iter().rposition(|&byte| byte == b')').map(|at| &line[at + 1..]);
+    line.starts_with(format!("{pid} (").as_bytes())
+        && matches!(behind_name, Some([b' ', state, ..]) if state.is_ascii_alphabetic())
+}
+
+/// `btime` in the text of `/proc/stat`.
+pub(crate) fn boot_time(stat: &[u8]) -> Option<SystemTime> {
+    let line = stat.split(|&byte| byte == b'\n').find_map(|line| line.strip_prefix(b"btime "))?;
+    let seconds = std::str::from_utf8(line).ok()?.trim().parse().ok()?;
+    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
+}
+
+/// When a process started on a host that was started at `boot`.
+pub fn started(boot: SystemTime, start: StartTime) -> Option<SystemTime> {
+    let ticks_per_second = procfs::ticks_per_second().max(1);
+    boot.checked_add(Duration::from_millis(start.0.saturating_mul(1000) / ticks_per_second))
 }
 
 /// A procfs.
@@ -124,6 +152,11 @@ impl Proc {
         }
     }
 
+    /// When the host was started (`btime` of `/proc/stat`, whole seconds).
+    pub fn boot_time(&self) -> Option<SystemTime> {
+        boot_time(&std::fs::read(self.root.join("stat")).ok()?)
+    }
+
     /// This boot's id (`sys/kernel/random/boot_id`).
     ///
     /// # Errors
@@ -141,5 +174,30 @@ impl Proc {
     /// When it cannot be read.
     pub fn pid_namespace(&self) -> io::Result<u64> {
         std::fs::metadata(self.root.join("self/ns/pid")).map(|metadata| metadata.ino())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_of_another_shape_is_no_answer() {
+        let line = std::fs::read("/proc/self/stat").unwrap();
+        let pid = Pid(std::process::id() as i32);
+        assert_eq!(identity(pid, &line).unwrap().id.pid, pid, "the control");
+        for odd in [
+            &b"\n"[..],
+            b"()\n",
+            b"7 )(\n",
+            b"7 (x)\n",
+            b"7 (x) \n",
+            b"7 (x)\xc3\xa9 1\n",
+            b"8 (x) S 1\n",
+            b"7 (x) S 1",
+        ] {
+            assert!(identity(Pid(7), odd).is_err(), "{}", String::from_utf8_lossy(odd));
+        }
+        assert!(identity(Pid(pid.0 + 1), &line).is_err(), "another's line");
     }
 }

@@ -4,7 +4,8 @@ use super::dir::Dir;
 use nix::sched::{CloneFlags, unshare};
 use rustix::fs::{CWD, Mode, OFlags, mkdirat, openat};
 use rustix::process::geteuid;
-use std::ffi::CString;
+use std::ffi::{CString, OsStr};
+use std::fs::File;
 use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
@@ -130,6 +131,19 @@ pub(crate) fn mount_image(kind: &str, megabytes: u64, image: &Path, at: &Path) -
     std::fs::File::create(image).and_then(|file| file.set_len(megabytes << 20)).expect("an image is made");
     let made = run(&format!("mkfs.{kind}"), &["-q".as_ref(), image.as_os_str()]);
     made && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), at.as_os_str()])
+}
+
+/// Puts a filesystem of few inodes onto `at`.
+pub(crate) fn mount_small(at: &Path) {
+    let options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=64,mode=0755", "small"].map(OsStr::new);
+    assert!(run("mount", &[&options[..], &[at.as_os_str()]].concat()));
+}
+
+/// Makes empty files until there is no inode left.
+pub(crate) fn take_all_inodes(at: &Path) {
+    let made = (0..1000).map(|number| File::create(at.join(format!("filler-{number}"))));
+    let full = made.map(Result::err).find_map(|error| error).expect("there are fewer than a thousand");
+    assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
 }
 
 /// Runs a command and tells whether it succeeded.

@@ -10,6 +10,7 @@ use super::mountinfo;
 use super::prefixes::{below, join};
 use super::scan::WORKER;
 use crate::model::{Attribution, FileId, Runner, Work};
+use crate::observe::settings;
 use crate::sys::dir::stat_at;
 use crate::sys::process::LookError;
 use crate::sys::process_dir::{ProcessDir, link_buffer, open_in_root, place_of, read_beneath};
@@ -17,7 +18,7 @@ use rustix::fs::AtFlags;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 /// `.runner` holds a dozen short strings.
 const SETTINGS_LIMIT: u64 = 64 << 10;
@@ -138,7 +139,7 @@ fn elsewhere(
     let places = places.ok_or("not all work directories could be located to compare with")?;
     let settings = read_beneath(handle.as_fd(), c".runner", SETTINGS_LIMIT)
         .map_err(|error| format!("its .runner cannot be read: {error}"))?;
-    let work_folder = work_folder(&settings)?;
+    let work_folder = settings::parse(&settings)?.work_folder.ok_or("its .runner names no work directory")?;
     let (world, beneath) = enter(dir, root).map_err(|error| error.to_string())?;
     let work = open_in_root(world.as_fd(), &beneath.join(&work_folder))
         .map_err(|error| format!("its work directory {work_folder:?} cannot be opened: {error}"))?;
@@ -162,20 +163,6 @@ fn elsewhere(
         Ok(PathBuf::from(OsStr::from_bytes(&text)))
     } else {
         Err("its work directory overlaps another runner's".to_owned())
-    }
-}
-
-/// `workFolder` of a `.runner`: JSON with a byte order mark, keys in any case.
-fn work_folder(settings: &[u8]) -> Result<PathBuf, String> {
-    let json = settings.strip_prefix(b"\xef\xbb\xbf").unwrap_or(settings);
-    let settings: serde_json::Map<String, serde_json::Value> =
-        serde_json::from_slice(json).map_err(|_| "its .runner is not a JSON object".to_owned())?;
-    let mut values =
-        settings.iter().filter(|(key, _)| key.eq_ignore_ascii_case("workFolder")).map(|(_, value)| value);
-    match (values.next().and_then(serde_json::Value::as_str), values.next()) {
-        (Some(folder), None) if !folder.is_empty() => Ok(Path::new(folder).to_owned()),
-        (_, Some(_)) => Err("its .runner names its work directory twice".to_owned()),
-        _ => Err("its .runner names no work directory".to_owned()),
     }
 }
 
@@ -205,22 +192,6 @@ mod tests {
             ("", None),
         ] {
             assert_eq!(implied_root(exe.as_bytes(), WORKER), root.map(str::as_bytes), "{exe}");
-        }
-    }
-
-    #[test]
-    fn settings_are_read_in_every_style_and_doubt_is_an_error() {
-        for (text, folder) in [
-            ("\u{feff}{\"agentName\":\"a\",\"workFolder\":\"_work\"}", Some("_work")),
-            ("{\"AgentId\":\"7\",\"WorkFolder\":\"/srv/w\"}", Some("/srv/w")),
-            ("{\"workFolder\":\"a\",\"WorkFolder\":\"b\"}", None),
-            ("{\"workFolder\":7}", None),
-            ("{\"workFolder\":\"\"}", None),
-            ("{}", None),
-            ("[]", None),
-            ("", None),
-        ] {
-            assert_eq!(work_folder(text.as_bytes()).ok(), folder.map(PathBuf::from), "{text}");
         }
     }
 }

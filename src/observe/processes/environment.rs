@@ -51,8 +51,12 @@ pub fn environ_names_hook(
         // Also what a process that is just being executed or torn down shows.
         return Err(hidden(io::Error::other("it shows no environment")));
     }
-    let value = environment.split(|&byte| byte == 0).find_map(|entry| {
+    Ok(value_in(&environment, variable).map(OsStr::to_owned))
+}
+
+/// The variable's value in an environment as `/proc/PID/environ` shows it. The first entry of a name counts, as for getenv(3).
+pub(crate) fn value_in(environment: &[u8], variable: HookVariable) -> Option<&OsStr> {
+    environment.split(|&byte| byte == 0).find_map(|entry| {
         entry.strip_prefix(variable.name().as_bytes())?.strip_prefix(b"=").map(OsStr::from_bytes)
-    });
-    Ok(value.map(OsStr::to_owned))
+    })
 }

@@ -10,10 +10,10 @@
 
 mod atlas;
 mod attribution;
-mod environment;
+pub(crate) mod environment;
 mod lineage;
 mod mapped;
-mod mountinfo;
+pub(crate) mod mountinfo;
 mod prefixes;
 mod scan;
 mod visibility;
@@ -22,7 +22,7 @@ pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
 
 use crate::model::{Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Visibility, WorkerSeen};
-use crate::sys::process::{LookError, Proc};
+use crate::sys::process::{LookError, Proc, started};
 use crate::sys::process_dir::{ProcessDir, Processes};
 use atlas::{Atlas, Place};
 use scan::{Found, LISTENER, WORKER};
@@ -30,7 +30,6 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, SystemTime};
 use visibility::{Hidden, obstacles, verdict};
 
 /// How often the walk is repeated because a namespace gave a work directory a new name. Two are the rule on hosts with
@@ -180,24 +179,15 @@ fn listeners_of(proc: &Proc, processes: &Processes, pids: &[Pid], runners: &[Run
     if pids.is_empty() {
         return Vec::new();
     }
-    let Some(boot) = boot_time(proc) else { return Vec::new() };
-    let ticks_per_second = procfs::ticks_per_second().max(1);
+    let Some(boot) = proc.boot_time() else { return Vec::new() };
     pids.iter()
         .filter_map(|&pid| {
             let dir = processes.process(pid).ok()?;
             let runner = attribution::runner_of(&dir, LISTENER, runners).ok()??;
             let process = dir.identify().ok()?.id;
-            let age = Duration::from_millis(process.start.0.saturating_mul(1000) / ticks_per_second);
-            Some(ListenerSeen { process, runner, started: boot.checked_add(age)? })
+            Some(ListenerSeen { process, runner, started: started(boot, process.start)? })
         })
         .collect()
-}
-
-/// When the host was started (`btime` of `/proc/stat`, whole seconds).
-fn boot_time(proc: &Proc) -> Option<SystemTime> {
-    let stat = std::fs::read_to_string(proc.root().join("stat")).ok()?;
-    let seconds = stat.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
-    SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
 fn mount_seen(seen: atlas::Seen) -> MountSeen {

@@ -6,19 +6,19 @@ use std::borrow::Cow;
 
 /// One mount. `point` is relative to the root directory of the process whose file this is.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Mount<'a> {
-    pub(super) id: u64,
-    pub(super) device: FilesystemId,
+pub(crate) struct Mount<'a> {
+    pub(crate) id: u64,
+    pub(crate) device: FilesystemId,
     /// Which directory of the filesystem is mounted.
-    pub(super) root: Cow<'a, [u8]>,
-    pub(super) point: Cow<'a, [u8]>,
-    pub(super) kind: &'a [u8],
+    pub(crate) root: Cow<'a, [u8]>,
+    pub(crate) point: Cow<'a, [u8]>,
+    pub(crate) kind: &'a [u8],
     /// Options of the superblock, still escaped.
-    pub(super) options: &'a [u8],
+    pub(crate) options: &'a [u8],
 }
 
 /// All mounts, or `None` when a line is not what proc(5) says.
-pub(super) fn parse(text: &[u8]) -> Option<Vec<Mount<'_>>> {
+pub(crate) fn parse(text: &[u8]) -> Option<Vec<Mount<'_>>> {
     text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(parse_line).collect()
 }
 
@@ -53,7 +53,7 @@ fn number(digits: &[u8]) -> Option<u64> {
 }
 
 /// Undoes the kernel's `\ooo`.
-pub(super) fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
+pub(crate) fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
     if !field.contains(&b'\\') {
         return Cow::Borrowed(field);
     }
@@ -76,7 +76,7 @@ pub(super) fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
 }
 
 /// The value of an option of the superblock: `Some("")` for one without a value.
-pub(super) fn option<'a>(options: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
+pub(crate) fn option<'a>(options: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>> {
     options.split(|&byte| byte == b',').map(unescape).find_map(|option| {
         let rest = option.strip_prefix(name.as_bytes())?;
         match rest {
@@ -88,7 +88,7 @@ pub(super) fn option<'a>(options: &'a [u8], name: &str) -> Option<Cow<'a, [u8]>>
 }
 
 /// The directories that an overlay is made of. A layer may hold an escaped colon, an option an escaped comma.
-pub(super) fn overlay_layers(options: &[u8]) -> Vec<Vec<u8>> {
+pub(crate) fn overlay_layers(options: &[u8]) -> Vec<Vec<u8>> {
     let mut layers = Vec::new();
     for option in options.split(|&byte| byte == b',').map(unescape) {
         let Some(equals) = option.iter().position(|&byte| byte == b'=') else { continue };

@@ -252,3 +252,41 @@ fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
     assert_eq!(sums, [("b1", 1, 7), ("a1", 1, 5)]);
     assert_eq!(history.by_rule[0].bytes, 12);
 }
+
+/// The journal's clock and a file's are not one: an entry's number tells, and without one nearness.
+#[test]
+fn copies_are_told_by_their_number_or_by_their_time() {
+    for (sequence, apart, left) in [(Some(3), 0, 1), (Some(3), 60, 1), (None, 2, 1), (None, 3, 2)] {
+        let entry = |seconds, source| {
+            let record = Record { sequence, ..record(Deed::Removed, seconds, Some("/srv/a1/x")) };
+            Entry { sources: vec![source], ..written(Some(ALICE), record) }
+        };
+        let merged = merge(vec![vec![entry(5, Source::Journal)], vec![entry(5 + apart, Source::File)]]);
+        assert_eq!(merged.len(), left, "{sequence:?}, {apart} s apart");
+        let told: usize = merged.iter().map(|entry| entry.sources.len()).sum();
+        assert_eq!(told, 2, "no account is lost");
+    }
+}
+
+#[test]
+fn a_claim_that_is_open_stays_open_until_the_tree_is_touched_again() {
+    let path = Some("/srv/a1/_work/x");
+    let entries = vec![by_root(Deed::Claimed, 1, path), by_root(Deed::Kept, 2, path)];
+    assert_eq!(ask(&ledger(entries), "/srv/a1/_work/x").verdict, Verdict::Claimed);
+    let entries = vec![by_root(Deed::Claimed, 1, path), by_root(Deed::Restored, 2, path)];
+    assert_eq!(ask(&ledger(entries), "/srv/a1/_work/x").verdict, Verdict::Restored);
+}
+
+#[test]
+fn a_path_belongs_to_the_runner_in_whose_root_or_work_directory_it_lies() {
+    let mut owners = owners();
+    owners[0].work = "/data/a1".into();
+    for (path, runner) in [
+        ("/srv/a1/bin", Some("a1")),
+        ("/data/a1/x", Some("a1")),
+        ("/srv/b1/_work/x", Some("b1")),
+        ("/srv/b10/_work", None),
+    ] {
+        assert_eq!(runner_of(&[Path::new("/nowhere"), Path::new(path)], &owners), runner, "{path}");
+    }
+}

@@ -5,6 +5,7 @@ use crate::model::{
     FileId, FilesystemId, ForeignLock, Guarded, Holder, Job, Lease, MountSeen, ProcessFacts, ProcessId,
     StartTime, Unlocated, WorkDir, WorkerSeen,
 };
+use proptest::prelude::*;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -213,6 +214,16 @@ fn every_kind_of_evidence_speaks_of_its_runner() {
             Idle,
         ),
         (
+            "a job received by a Listener whose start is known to two seconds",
+            |f| {
+                f.processes.listeners.push(listener(22));
+                f.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) };
+            },
+            Busy,
+            Some(Kind::JobReceived),
+            Idle,
+        ),
+        (
             "a job received before the Listener was restarted",
             |f| {
                 f.processes.listeners.push(listener(500));
@@ -293,14 +304,18 @@ fn the_hooks_own_job_does_not_speak_against_it_and_a_second_worker_does() {
     assert_eq!(judge(&evidence(&facts, Exempt { lineage: &lineage })[0]), Liveness::Busy);
 }
 
-/// A hook cannot read whose Worker another user's is, but that user's own lease tells.
+/// A hook cannot read whose Worker another user's is, but that user's own lease tells that it is his. It does not tell which
+/// of his: any of his jobs could have written it.
 #[test]
 fn a_worker_that_its_own_user_vouches_for_is_not_unattributed() {
     let mut facts = quiet();
+    facts.runners.push(runner(11));
+    facts.runners[1].runner.owner = Uid(2000);
     facts.processes.workers.push(worker(7, Attribution::Unattributed("hidden".into())));
     facts.leases.push(lease_of(1, 7, LeaseState::Live));
     let found = evidence(&facts, Exempt::default());
-    assert_eq!((judge(&found[0]), judge(&found[1])), (Liveness::Busy, Liveness::Idle));
+    let liveness: Vec<Liveness> = found.iter().map(|evidence| judge(evidence)).collect();
+    assert_eq!(liveness, [Liveness::Busy, Liveness::Idle, Liveness::Unknown]);
     facts.leases[0].owner = Uid(4);
     assert_eq!(
         judge(&evidence(&facts, Exempt::default())[1]),
@@ -317,4 +332,76 @@ fn what_is_held_in_another_mount_namespace_may_be_anywhere() {
     let within: Vec<Option<PathBuf>> =
         evidence(&facts, Exempt::default())[0].iter().map(|e| e.within.clone()).collect();
     assert_eq!(within, [None, Some("/srv/actions-runner-1/_work/r/r/target".into())]);
+}
+
+/// A lease that says nothing, not even by its name, is about whatever its writer could mean.
+#[test]
+fn a_lease_that_says_nothing_speaks_of_all_that_its_writer_owns() {
+    for (writer, expected) in [
+        (0, [Liveness::Unknown, Liveness::Unknown]),
+        (1000, [Liveness::Unknown, Liveness::Idle]),
+        (2000, [Liveness::Idle, Liveness::Unknown]),
+        (3000, [Liveness::Idle, Liveness::Idle]),
+    ] {
+        let mut facts = quiet();
+        facts.runners[1].runner.owner = Uid(2000);
+        let state = LeaseState::CannotTell("garbage".into());
+        facts.leases.push(LeaseSeen { file: "x".into(), owner: Uid(writer), root: None, lease: None, state });
+        let found = evidence(&facts, Exempt::default());
+        assert_eq!([judge(&found[0]), judge(&found[1])], expected, "by uid {writer}");
+    }
+}
+
+/// One more thing that is seen of a runner, whichever it is.
+fn any_sight() -> impl Strategy<Value = (usize, u8)> {
+    (0usize..2, 0u8..14)
+}
+
+fn see(facts: &mut HostFacts, (index, what): (usize, u8)) {
+    let number = [1, 10][index];
+    let work = format!("/srv/actions-runner-{number}/_work");
+    let lock =
+        |kind, state| ForeignLock { cache: work.clone().into(), kind, state, file: work.clone().into() };
+    match what {
+        0 => facts.processes.workers.push(worker(7, Attribution::Runner(index))),
+        1 => facts.processes.workers.push(worker(8, Attribution::Unattributed("hidden".into()))),
+        2 => facts.processes.workers.push(worker(9, Attribution::Elsewhere("/opt/x".into()))),
+        3 => facts.leases.push(lease_of(number, 7, LeaseState::Live)),
+        4 => facts.leases.push(lease_of(number, 8, LeaseState::Live)),
+        5 => facts.leases.push(lease_of(number, 7, LeaseState::Dead)),
+        6 => facts.leases.push(lease_of(number, 7, LeaseState::CannotTell("x".into()))),
+        7 => facts.processes.holders.push(Holder { runner: index, ..holder(60, &work) }),
+        8 => facts.processes.unlocated.push(Unlocated { runner: index, reason: "x".into() }),
+        9 => facts.processes.visibility = Visibility::Partial(vec!["hidepid".into()]),
+        10 => facts.processes.listeners.push(ListenerSeen { runner: index, ..listener(40) }),
+        11 => facts.runners[index].locks.push(lock(LockKind::Build, LockState::Held)),
+        12 => facts.runners[index].locks.push(lock(LockKind::Directory, LockState::CannotTell("x".into()))),
+        _ => facts.runners[index].received = JobReceived::Pending { detail: "x".into(), at: None },
+    }
+}
+
+fn rank(liveness: Liveness) -> u8 {
+    match liveness {
+        Liveness::Idle => 0,
+        Liveness::Unknown => 1,
+        Liveness::Busy => 2,
+    }
+}
+
+proptest! {
+    /// Nothing that is seen makes a runner look less alive, and what was evidence stays evidence.
+    #[test]
+    fn seeing_more_never_makes_a_runner_idle(sights in proptest::collection::vec(any_sight(), 0..5), one_more in any_sight()) {
+        let mut facts = quiet();
+        sights.into_iter().for_each(|sight| see(&mut facts, sight));
+        let before = evidence(&facts, Exempt::default());
+        see(&mut facts, one_more);
+        let after = evidence(&facts, Exempt::default());
+        for (before, after) in before.iter().zip(&after) {
+            prop_assert!(rank(judge(after)) >= rank(judge(before)), "{:?} became {:?}", before, after);
+            // A job that a Listener may have received is certain once one is seen that could start it.
+            let was = before.iter().filter(|e| e.kind != EvidenceKind::JobReceived);
+            prop_assert!(was.into_iter().all(|e| after.contains(e)), "{:?} lost some in {:?}", before, after);
+        }
+    }
 }

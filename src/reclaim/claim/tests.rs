@@ -1,6 +1,8 @@
 use super::*;
+use crate::model::CLAIMED_BESIDE;
 use crate::model::{Bearing, EvidenceKind};
 use crate::run_dir::RunDir;
+use crate::sys::testing::{in_private_mounts, is_root, mount_small, run, take_all_inodes};
 use std::fs::{create_dir_all, write};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -18,6 +20,10 @@ struct Scene {
 fn scene() -> Scene {
     let temp = tempfile::tempdir().unwrap();
     let path = Dir::resolve(temp.path()).unwrap().1;
+    scene_in(temp, path)
+}
+
+fn scene_in(temp: tempfile::TempDir, path: PathBuf) -> Scene {
     let target = path.join("work/r/r/target");
     create_dir_all(target.join("debug")).unwrap();
     write(target.join("debug/lib.rlib"), "content").unwrap();
@@ -275,4 +281,37 @@ fn its_runner_having_built_anew_is_not_overwritten() {
     });
     assert!(matches!(outcome, Claim::Claimed(_)), "{outcome:?}");
     assert!(scene.cache.path.join("new").exists());
+}
+
+/// A trash that cannot be used for another reason than want of space is no reason to claim without one.
+#[test]
+fn without_a_usable_trash_nothing_is_claimed() {
+    let scene = scene();
+    write(scene.path.join("work/.disk-guard"), "").unwrap();
+    assert!(matches!(scene.claim(&mut |_| Vec::new()), Claim::Failed(_)));
+    assert!(scene.is_in_place());
+    std::fs::remove_file(scene.path.join("work/.disk-guard")).unwrap();
+    assert!(matches!(scene.claim(&mut |_| Vec::new()), Claim::Claimed(_)), "the control");
+}
+
+#[test]
+fn without_an_inode_it_is_claimed_in_its_own_place_and_doubted_like_any_other() {
+    if !is_root() {
+        return;
+    }
+    in_private_mounts(|| {
+        let temp = tempfile::tempdir().unwrap();
+        mount_small(temp.path());
+        let path = temp.path().to_owned();
+        let scene = scene_in(temp, path);
+        take_all_inodes(&scene.path);
+        assert!(matches!(scene.claim(&mut |_| busy()), Claim::Refused(_)));
+        assert!(scene.is_in_place());
+        let Claim::Claimed(claimed) = scene.claim(&mut |_| Vec::new()) else { panic!() };
+        assert!(claimed.slot.is_none() && !scene.cache.path.exists());
+        assert!(claimed.name.to_string_lossy().starts_with(CLAIMED_BESIDE));
+        let tree = claimed.parent.descend(&claimed.name).unwrap();
+        assert_eq!(tree.status().unwrap().id, scene.cache.id);
+        assert!(run("umount", &["-l".as_ref(), scene.path.as_os_str()]));
+    });
 }

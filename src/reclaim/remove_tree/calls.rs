@@ -59,3 +59,58 @@ pub(super) fn give_permissions_below(dir: &Dir, name: &CStr) -> bool {
         || chmod(format!("/proc/self/fd/{}", handle.as_raw_fd()), Mode::from_raw_mode(mode | ALL_FOR_OWNER))
             .is_ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::testing::{handle, in_private_mounts, is_root, run};
+    use std::fs::{Permissions, create_dir, set_permissions};
+    use std::os::unix::fs::{PermissionsExt as _, symlink};
+    use std::path::Path;
+
+    fn mode(path: &Path) -> u32 {
+        std::fs::metadata(path).unwrap().permissions().mode() & 0o7777
+    }
+
+    fn closed(path: &Path) {
+        create_dir(path).unwrap();
+        set_permissions(path, Permissions::from_mode(0o050)).unwrap();
+    }
+
+    #[test]
+    fn permissions_are_given_to_a_directory_and_to_nothing_that_it_leads_to() {
+        let temp = tempfile::tempdir().unwrap();
+        let (tree, outside) = (temp.path().join("tree"), temp.path().join("outside"));
+        create_dir(&tree).unwrap();
+        closed(&outside);
+        closed(&tree.join("own"));
+        symlink(&outside, tree.join("link")).unwrap();
+        let dir = handle(&tree);
+        assert!(give_permissions_below(&dir, c"own"));
+        assert_eq!(mode(&tree.join("own")), 0o750, "given, and nothing taken away");
+        for name in [c"link", c"../outside", c"link/.", c"none"] {
+            assert!(!give_permissions_below(&dir, name), "{name:?}");
+        }
+        if is_root() {
+            create_dir(tree.join("mount")).unwrap();
+            in_private_mounts(|| {
+                let target = tree.join("mount");
+                assert!(run("mount", &["--bind".as_ref(), outside.as_os_str(), target.as_os_str()]));
+                assert!(!give_permissions_below(&handle(&tree), c"mount"));
+            });
+        }
+        assert_eq!(mode(&outside), 0o050);
+        set_permissions(&outside, Permissions::from_mode(0o700)).unwrap();
+    }
+
+    #[test]
+    fn an_open_directory_gets_what_its_owner_lacks() {
+        let temp = tempfile::tempdir().unwrap();
+        let dir = handle(temp.path());
+        for (before, after) in [(0o500, 0o700), (0o300, 0o700), (0o055, 0o755), (0o711, 0o711)] {
+            set_permissions(temp.path(), Permissions::from_mode(before)).unwrap();
+            assert!(give_permissions(&dir));
+            assert_eq!(mode(temp.path()), after, "{before:o}");
+        }
+    }
+}

@@ -181,3 +181,16 @@ fn past_the_deadline_nothing_more_is_removed() {
     assert_eq!(names(&temp.path().join("tree")), ["file"]);
     assert_whole(&remove_within(temp.path(), "tree", Some(Instant::now() + Duration::from_secs(60))));
 }
+
+/// Looked at entry by entry, not only where a directory is entered.
+#[test]
+fn time_that_runs_out_in_a_flat_directory_ends_it_there() {
+    let temp = fast_temp_dir();
+    let tree = temp.path().join("tree");
+    fs::create_dir(&tree).unwrap();
+    (0..5000).for_each(|file| fs::write(tree.join(file.to_string()), "").unwrap());
+    let removal = remove_within(temp.path(), "tree", Some(Instant::now() + Duration::from_millis(1)));
+    assert!(matches!(first_error(&removal).0, RemoveError::OutOfTime { .. }), "{removal:?}");
+    assert!(removal.files < 5000 && tree.exists(), "{removal:?}");
+    assert_whole(&remove(temp.path(), "tree"));
+}

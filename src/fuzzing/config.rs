@@ -1,0 +1,79 @@
+use crate::config::Config;
+use crate::config::units::{Percent, Size, Span};
+use crate::ledger::when;
+use std::fmt::{Debug, Display};
+use std::path::{Component, Path};
+use std::str::FromStr;
+use std::time::{Duration, SystemTime};
+
+/// A configuration that exists is valid, and its effective form is the same one; a refusal says something.
+pub fn config(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    match Config::parse(&text) {
+        Err(problems) => assert!(!problems.trim().is_empty(), "a refusal without a reason"),
+        Ok(config) => {
+            is_valid(&config);
+            let effective = config.effective();
+            let again = Config::parse(&effective).unwrap_or_else(|error| panic!("{error}\n{effective}"));
+            assert_eq!(values(&again), values(&config), "{effective}");
+            assert_eq!(again.effective(), effective);
+        }
+    }
+}
+
+fn is_valid(config: &Config) {
+    let marks = &config.watermarks;
+    assert!(marks.low < marks.high && marks.high <= marks.critical && marks.critical.get() <= 100);
+    assert!(marks.min_free_inodes.get() <= 100);
+    assert!(!config.runners.roots.is_empty());
+    for root in &config.runners.roots {
+        assert!(root.starts_with('/') && glob::Pattern::new(root).is_ok(), "{root}");
+        assert!(!Path::new(root).components().any(|part| part == Component::ParentDir), "{root}");
+    }
+    for rule in &config.caches {
+        assert!(!rule.dirs.is_empty() && (1..=16).contains(&rule.depth));
+        for name in rule.dirs.iter().chain([&rule.marker]) {
+            assert!(!name.is_empty() && !name.contains('/') && name != "." && name != "..", "{name}");
+        }
+        for dir in &rule.dirs {
+            let matcher = globset::Glob::new(dir).expect("a valid glob").compile_matcher();
+            assert!(!["r", "0", "Z"].iter().all(|name| matcher.is_match(name)), "{dir}");
+        }
+        assert_ne!((rule.max_age, rule.max_size), (Some(Duration::ZERO), Some(0)));
+    }
+    assert!(!config.hook.lock_wait.is_zero() && !config.hook.time_limit.is_zero());
+    let paths = &config.paths;
+    for path in [&paths.run_dir, &paths.state_dir, &paths.proc].into_iter().chain(&paths.programs) {
+        assert!(path.is_absolute(), "{}", path.display());
+    }
+    assert!(config.metrics_textfile.as_ref().is_none_or(|path| path.is_absolute()));
+}
+
+/// All that the program takes from a configuration.
+fn values(config: &Config) -> String {
+    let Config { watermarks, runners, siblings, caches, hook, paths, drain_auto, metrics_textfile, .. } =
+        config;
+    format!(
+        "{watermarks:?}{runners:?}{siblings:?}{caches:?}{hook:?}{paths:?}{drain_auto}{metrics_textfile:?}"
+    )
+}
+
+/// What is written in units is printed and read again as the same; a time is never before 1970.
+pub fn units(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    is_stable::<Percent>(&text);
+    is_stable::<Size>(&text);
+    is_stable::<Span>(&text);
+    let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_634_310);
+    if let Err(error) = when::parse(&text, now) {
+        assert!(error.contains(when::FORMS), "{error}");
+    }
+    let _ = when::span(&text);
+}
+
+fn is_stable<T: FromStr + Display + Debug + PartialEq>(text: &str) {
+    if let Ok(value) = text.parse::<T>() {
+        let printed = value.to_string();
+        assert_eq!(printed.parse::<T>().ok(), Some(value), "{text:?} is printed as {printed:?}");
+    }
+}

@@ -1,0 +1,20 @@
+use super::contains;
+use crate::observe::listener_log::{PendingJob, pending_in};
+
+/// An id that a log's other lines hold only when they are about this job.
+const JOB: &str = "5d4c8a52-77f1-4d0e-9a3b-0c1f6e2d9b84";
+
+/// A received job stays pending whatever is written behind it, unless that names the job; and whatever was written before.
+pub fn listener_log(noise: &[u8]) {
+    let _ = pending_in(noise);
+    let received = format!(
+        "[2026-01-02 03:04:05Z INFO JobDispatcher] Job request 7 for plan 1-2-3 job {JOB} received.\n"
+    );
+    let behind = [received.as_bytes(), noise].concat();
+    if !contains(noise, JOB.as_bytes()) {
+        let pending = pending_in(&behind);
+        assert!(matches!(pending, PendingJob::Received { .. }), "{:?}", String::from_utf8_lossy(noise));
+    }
+    let before = [noise, b"\n", received.as_bytes()].concat();
+    assert!(matches!(pending_in(&before), PendingJob::Received { .. }));
+}

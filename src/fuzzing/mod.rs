@@ -1,0 +1,93 @@
+//! What has to hold of every parser of bytes that somebody else has written, whatever the bytes.
+//!
+//! One function a parser: it takes any bytes and panics when a promise is broken. They are shared by two callers. The fuzzers
+//! in `fuzz/` look for new inputs, outside of CI and with a nightly toolchain; the test below replays the inputs in `fuzz/corpus`,
+//! which are made by hand or were found to be interesting. Neither is part of the program: this module exists in tests and
+//! under `--cfg fuzzing` alone.
+//!
+//! Each promises more than not to panic: what is read and written again is read alike, what is not understood protects,
+//! and nobody who writes a part of the bytes decides on more than that part.
+
+mod config;
+mod escape;
+mod ledger;
+mod listener_log;
+mod proc_files;
+mod records;
+mod runner_files;
+
+pub use config::{config, units};
+pub use escape::escape;
+pub use ledger::{journal_entry, ledger_line};
+pub use listener_log::listener_log;
+pub use proc_files::{locks, maps, mountinfo, stat};
+pub use records::{lease, ticket};
+pub use runner_files::{env_file, runner_settings};
+
+/// What a fuzzer calls.
+pub type Target = fn(&[u8]);
+
+/// All of them, by the names of their fuzzers and of their directories in `fuzz/corpus`.
+pub const TARGETS: [(&str, Target); 14] = [
+    ("config", config),
+    ("env_file", env_file),
+    ("escape", escape),
+    ("journal_entry", journal_entry),
+    ("lease", lease),
+    ("ledger_line", ledger_line),
+    ("listener_log", listener_log),
+    ("locks", locks),
+    ("maps", maps),
+    ("mountinfo", mountinfo),
+    ("runner_settings", runner_settings),
+    ("stat", stat),
+    ("ticket", ticket),
+    ("units", units),
+];
+
+fn contains(bytes: &[u8], part: &[u8]) -> bool {
+    bytes.windows(part.len()).any(|window| window == part)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::TARGETS;
+    use std::collections::BTreeSet;
+    use std::path::Path;
+
+    #[test]
+    fn the_corpus_holds() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+        let mut broken = Vec::new();
+        for (name, target) in TARGETS {
+            let corpus = fuzz.join("corpus").join(name);
+            let mut inputs = 0;
+            for entry in std::fs::read_dir(&corpus).unwrap_or_else(|error| panic!("{name}: {error}")) {
+                let path = entry.unwrap().path();
+                let bytes = std::fs::read(&path).unwrap();
+                if std::panic::catch_unwind(|| target(&bytes)).is_err() {
+                    broken.push(path);
+                }
+                inputs += 1;
+            }
+            assert!(inputs >= 3, "{name} has a corpus of {inputs}");
+        }
+        assert!(broken.is_empty(), "these break a promise: {broken:#?}");
+    }
+
+    #[test]
+    fn every_target_has_its_fuzzer_and_every_corpus_its_target() {
+        let fuzz = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+        let names: BTreeSet<String> = TARGETS.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let listed = |directory: &str| -> BTreeSet<String> {
+            let entries = std::fs::read_dir(fuzz.join(directory)).unwrap().map(|entry| entry.unwrap().path());
+            entries.map(|path| path.file_stem().unwrap().to_str().unwrap().to_owned()).collect()
+        };
+        assert_eq!(listed("corpus"), names);
+        assert_eq!(listed("fuzz_targets"), names);
+        let manifest = std::fs::read_to_string(fuzz.join("Cargo.toml")).unwrap();
+        for name in &names {
+            assert!(manifest.contains(&format!("name = \"{name}\"")), "{name} is not in fuzz/Cargo.toml");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+use crate::lease::{file_name, root_of_name, text, understand};
+use crate::model::{
+    Attribution, FileId, FilesystemId, Guarded, HostFacts, JobReceived, Lease, LeaseSeen, LeaseState,
+    Liveness, Pid, ProcessFacts, ProcessId, Runner, RunnerFacts, StartTime, Uid, Visibility, Work, WorkDir,
+    WorkerSeen,
+};
+use crate::policy::liveness::{Exempt, evidence, judge};
+use crate::run_dir::MAX_RECORD_BYTES;
+use crate::tickets;
+use std::path::Component;
+use std::time::SystemTime;
+
+/// A lease: what is read and written is read alike, its name tells its root, and no lease makes a runner of its writer idle.
+pub fn lease(bytes: &[u8]) {
+    let (choices, content) = bytes.split_first().map_or((0, bytes), |(first, rest)| (*first, rest));
+    let understood = understand(content);
+    if let Ok(lease) = &understood {
+        assert_eq!(understand(&text(lease)).as_ref(), Ok(lease));
+        let name = file_name(lease.root_id, lease.worker);
+        assert_eq!(root_of_name(&name), Some(lease.root_id), "{name}");
+    }
+    let name = String::from_utf8_lossy(content);
+    forged(choices, root_of_name(&name), understood.ok());
+}
+
+/// The Worker of whom nobody knows whose it is.
+const WORKER: ProcessId = ProcessId { pid: Pid(7), start: StartTime(1) };
+const USERS: [u32; 2] = [1000, 1001];
+
+/// Puts a lease beside every kind of facts, and compares what is known of each runner without and with it.
+fn forged(choices: u8, root: Option<FileId>, lease: Option<Lease>) {
+    let choice = |bit: u8| choices >> bit & 1 == 1;
+    let writer = Uid(USERS[usize::from(choice(0))]);
+    let state = match (choice(1), choice(2)) {
+        (true, _) if lease.is_some() => LeaseState::Live,
+        (_, true) if lease.is_some() => LeaseState::Dead,
+        _ => LeaseState::CannotTell("forged".into()),
+    };
+    let root = lease.as_ref().map(|lease| lease.root_id).or(root);
+    let before = host(choice(3), choice(4), choice(5));
+    let mut after = before.clone();
+    after.leases.push(LeaseSeen { file: "forged".into(), owner: writer, root, lease, state });
+
+    let liveness = |facts: &HostFacts| -> Vec<Liveness> {
+        evidence(facts, Exempt::default()).iter().map(|evidence| judge(evidence)).collect()
+    };
+    let stranger =
+        before.processes.workers.iter().find(|worker| worker.process == WORKER).map(|worker| worker.owner);
+    for ((runner, before), after) in before.runners.iter().zip(liveness(&before)).zip(liveness(&after)) {
+        // A Worker of one's own is the only thing that can be vouched for, and then it is not a runner of somebody else's.
+        if runner.runner.owner == writer || stranger != Some(writer) {
+            assert!(rank(after) >= rank(before), "{}: {before:?} became {after:?}", runner.runner.name);
+        } else {
+            assert!(before != Liveness::Busy || after == Liveness::Busy);
+        }
+    }
+}
+
+fn rank(liveness: Liveness) -> u8 {
+    match liveness {
+        Liveness::Idle => 0,
+        Liveness::Unknown => 1,
+        Liveness::Busy => 2,
+    }
+}
+
+/// Four runners of two users.
+fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
+    let owner = Uid(USERS[usize::from(is_seconds)]);
+    let stranger =
+        WorkerSeen { process: WORKER, owner, attribution: Attribution::Unattributed("hidden".into()) };
+    let visibility =
+        if is_partial { Visibility::Partial(vec!["hidepid".into()]) } else { Visibility::Complete };
+    HostFacts {
+        now: SystemTime::UNIX_EPOCH,
+        runners: (1..=4).map(runner).collect(),
+        processes: ProcessFacts {
+            visibility,
+            workers: has_stranger.then_some(stranger).into_iter().collect(),
+            listeners: Vec::new(),
+            holders: Vec::new(),
+            mounts: Vec::new(),
+            unlocated: Vec::new(),
+        },
+        leases: Vec::new(),
+        filesystems: Vec::new(),
+        notes: Vec::new(),
+    }
+}
+
+fn runner(number: u64) -> RunnerFacts {
+    let root = std::path::PathBuf::from(format!("/srv/actions-runner-{number}"));
+    let owner = Uid(USERS[number as usize % 2]);
+    let filesystem = FilesystemId { major: 8, minor: 1 };
+    let work =
+        WorkDir { path: root.join("_work"), id: FileId { dev: 1, ino: 100 + number }, owner, filesystem };
+    let name = format!("runner-{number}");
+    RunnerFacts {
+        runner: Runner {
+            name,
+            root,
+            root_id: FileId { dev: 1, ino: number },
+            owner,
+            work: Work::Present(work),
+        },
+        guarded: Guarded::Yes,
+        received: JobReceived::No,
+        caches: Vec::new(),
+        locks: Vec::new(),
+        leftovers: Vec::new(),
+    }
+}
+
+/// A ticket names places below a work directory alone, and not many.
+pub fn ticket(bytes: &[u8]) {
+    let asked = tickets::understand(bytes);
+    assert!(asked.len() <= 64);
+    for path in &asked {
+        assert!(path.components().all(|part| matches!(part, Component::Normal(_))), "{}", path.display());
+    }
+    let written = tickets::text(&asked);
+    assert!(written.len() as u64 <= MAX_RECORD_BYTES);
+    let again = tickets::understand(&written);
+    assert!(again.is_subset(&asked));
+    let length: usize = asked.iter().map(|path| 6 * path.as_os_str().len() + 8).sum();
+    assert!(length as u64 > MAX_RECORD_BYTES - 256 || again == asked, "there was room for all");
+}
