@@ -3,7 +3,10 @@
 
 use super::{Exposition, Kind, Labels, seconds};
 use crate::model::metrics::{Counter, Histogram, OUTCOMES, Series, Timing, Totals, Trend};
-use crate::model::{EvidenceKind, HostStatus, Level, Liveness, RunnerStatus, Visibility};
+use crate::model::reap::ReapRecord;
+use crate::model::{
+    Capacity, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup, RunnerStatus, Visibility,
+};
 use crate::report::escape;
 use std::collections::{BTreeMap, HashMap};
 use std::time::SystemTime;
@@ -17,6 +20,8 @@ pub fn host(status: &HostStatus, totals: &Totals, trends: &BTreeMap<String, Tren
     filesystems(&mut out, status, trends);
     runners(&mut out, status);
     gauges(&mut out, status);
+    capacity(&mut out, &status.capacity);
+    status.reap.iter().for_each(|record| reaper(&mut out, record));
     counters(&mut out, totals);
     timings(&mut out, totals);
     last_sweep(&mut out, totals);
@@ -161,6 +166,78 @@ fn gauges(out: &mut Exposition, status: &HostStatus) {
     );
 }
 
+/// What the host can run out of. Who holds deleted files open changes with every look, so that space is told by its kind.
+fn capacity(out: &mut Exposition, capacity: &Capacity) {
+    let limit = |limit: &Limit| {
+        let subject = limit.subject.clone().unwrap_or_default();
+        (
+            vec![("resource", limit.resource.to_owned()), ("subject", escape::text(&subject).into_owned())],
+            limit.ratio,
+        )
+    };
+    out.family(
+        Kind::Gauge,
+        "limit_used_ratio",
+        "How near the host, a disk (by mount point) or a runner's control group is to one of its limits; 1 is its end.",
+        capacity.limits.iter().map(limit),
+    );
+    let mut held: BTreeMap<&str, u64> = BTreeMap::new();
+    for holding in &capacity.holdings {
+        let sum = held.entry(holding.kind).or_default();
+        *sum = sum.saturating_add(holding.bytes);
+    }
+    out.family(
+        Kind::Gauge,
+        "held_bytes",
+        "Bytes that no cache rule speaks of: deleted files still open, containers, the journal, blocks reserved for root.",
+        held.into_iter().map(|(kind, bytes)| (vec![("kind", kind.to_owned())], bytes as f64)),
+    );
+    let groups = |value: fn(&RunnerGroup) -> Option<u64>| {
+        let runner = |group: &RunnerGroup| vec![("runner", escape::text(&group.runner).into_owned())];
+        capacity
+            .groups
+            .iter()
+            .filter_map(move |group| Some((runner(group), value(group)? as f64)))
+            .collect::<Vec<_>>()
+    };
+    out.family(
+        Kind::Gauge,
+        "runner_memory_peak_bytes",
+        "The most memory that a runner's control group has had since it was made.",
+        groups(|group| group.memory_peak),
+    );
+    out.family(
+        Kind::Gauge,
+        "runner_oom_kills",
+        "Processes of a runner's control group that were killed for memory since it was made.",
+        groups(|group| group.oom_kills),
+    );
+}
+
+/// What the reaper found in its last run, where one is configured.
+fn reaper(out: &mut Exposition, record: &ReapRecord) {
+    let mut leaked: BTreeMap<&str, u64> = BTreeMap::new();
+    for entry in &record.entries {
+        *leaked.entry(&entry.kind).or_default() += entry.leaked;
+    }
+    out.family(
+        Kind::Gauge,
+        "leaked",
+        "Environments of jobs that outlived them and were still there after the reaper's last run.",
+        leaked.into_iter().map(|(kind, count)| (vec![("kind", kind.to_owned())], count as f64)),
+    );
+    let by_kind = |totals: &[(String, u64)]| {
+        totals.iter().map(|(kind, count)| (vec![("kind", kind.clone())], *count as f64)).collect::<Vec<_>>()
+    };
+    out.family(Kind::Counter, "reaped_total", "Leaked environments deleted.", by_kind(&record.reaped_total));
+    out.family(
+        Kind::Counter,
+        "reap_failures_total",
+        "Deletes of leaked environments that failed, or left what they said they had deleted.",
+        by_kind(&record.failed_total),
+    );
+}
+
 fn counters(out: &mut Exposition, totals: &Totals) {
     let outcomes: Vec<&[&str]> = OUTCOMES.iter().map(std::slice::from_ref).collect();
     let kinds = EvidenceKind::ALL.map(EvidenceKind::as_str);
@@ -276,8 +353,9 @@ mod tests {
         tally.count(Counter::Reclaimed, &["runner-2", "cargo-target", "pressure"], 5 * samples::GIB);
         let mut totals = Totals::default();
         totals.add(&tally);
+        let status = HostStatus { reap: Some(samples::reap_record()), ..samples::host() };
         host(
-            &samples::host(),
+            &status,
             &totals,
             &BTreeMap::from([(
                 "/home".to_owned(),
@@ -308,6 +386,13 @@ mod tests {
             "disk_guard_last_sweep_success 1\n",
             "disk_guard_last_sweep_goal_met 0\n",
             "disk_guard_root_matches{root=",
+            "disk_guard_reaped_total{kind=\"tart\"} 1\n",
+            "disk_guard_reap_failures_total{kind=\"tart\"} 2\n",
+            "disk_guard_leaked{kind=\"tart\"} ",
+            "disk_guard_limit_used_ratio{resource=\"files\",subject=\"\"} 0.98\n",
+            "disk_guard_held_bytes{kind=\"deleted-files\"} 15032385536\n",
+            "disk_guard_runner_memory_peak_bytes{runner=\"runner-1\"} 7516192768\n",
+            "disk_guard_runner_oom_kills{runner=\"runner-1\"} 0\n",
         ] {
             assert!(text.contains(line), "{line} is missing in:\n{text}");
         }
