@@ -10,7 +10,7 @@
 
 use crate::model::{Pid, Uid};
 use crate::sys::dir::Dir;
-use crate::sys::process::{LookError, Proc};
+use crate::sys::process::{LookError, Proc, own_pid};
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat_with, unlinkat,
 };
@@ -220,7 +220,7 @@ impl RunDir {
         };
         // Whose it is, so that one whose writer was killed can be told; and a name that nobody else can have taken before.
         let random = RandomState::new().build_hasher().finish();
-        let draft = format!(".{}-{random:016x}-{name}", std::process::id());
+        let draft = format!(".{}-{random:016x}-{name}", own_pid());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = File::from(openat(&dir, draft.as_str(), flags, records.mode())?);
         let written = fchmod(&file, records.mode())

@@ -4,7 +4,7 @@ use crate::model::{
     Capacity, CapacityFacts, DeletedFile, Filesystem, FilesystemStatus, Holding, Level, Limit, RunnerGroup,
     Share,
 };
-use bytesize::ByteSize;
+use crate::report::words::size;
 use std::collections::BTreeMap;
 
 /// From this share on a table of the kernel's is short; from the second on it is at its end.
@@ -315,10 +315,6 @@ fn by(ratio: f64, high: f64, critical: f64) -> Level {
     } else {
         Level::Ok
     }
-}
-
-fn size(bytes: u64) -> String {
-    ByteSize(bytes).display().iec().to_string()
 }
 
 #[cfg(test)]

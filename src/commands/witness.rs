@@ -19,7 +19,7 @@ use crate::report::escape;
 use crate::report::events::{Event, EventKind, RunStamp};
 use crate::report::progress::{ProgressLine, Tally};
 use crate::run_dir::RunDir;
-use crate::sys::process::Proc;
+use crate::sys::process::{Proc, own_pid};
 use std::any::Any;
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -57,7 +57,7 @@ impl Narrator {
             ledger: None,
             state_dir: config.paths.state_dir.clone(),
             proc: proc.clone(),
-            run: format!("{}-{:x}", std::process::id(), since.as_micros()),
+            run: format!("{}-{:x}", own_pid(), since.as_micros()),
             scope,
             runner: runner.cloned(),
             sequence: 0,

@@ -435,6 +435,12 @@ impl From<raw::Retention> for Retention {
 
 /// Whether a glob leaves the name open: it matches names of one length that have nothing in common, as `*`, `?*` and `{a,*}` do.
 fn matches_any_name(glob: &globset::Glob) -> bool {
+    // Most have a letter that every match must have. Compiling the others costs two dozen system calls, which no hook should.
+    let pattern = glob.glob();
+    let has_choices = pattern.contains(['{', '[']);
+    if !has_choices && pattern.contains(|c| !matches!(c, '*' | '?' | '\\')) {
+        return false;
+    }
     let matcher = glob.compile_matcher();
     (1..=4).any(|length| ["r", "0", "Z"].iter().all(|letter| matcher.is_match(letter.repeat(length))))
 }

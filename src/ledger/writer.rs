@@ -12,10 +12,11 @@
 
 use super::line::{self, Account};
 use super::{FILE, MAX_FILE_BYTES, OLDER, OTHERS};
+use crate::model::Uid;
 use crate::model::ledger::Record;
-use crate::model::{Pid, Uid};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::flock::{Probe, probe};
+use crate::sys::process::own_pid;
 use rustix::fs::{Gid, Mode, OFlags, RenameFlags, fchown, fstat, mkdirat, openat, renameat_with};
 use std::fs::File;
 use std::io::{self, Write as _};
@@ -47,7 +48,7 @@ pub struct LedgerWriter {
 impl LedgerWriter {
     /// A writer to the files in `state_dir`, in the boot `boot_id`.
     pub fn new(state_dir: &Path, boot_id: String) -> Self {
-        let account = Account { boot_id, pid: Pid(std::process::id() as i32) };
+        let account = Account { boot_id, pid: own_pid() };
         Self { state_dir: state_dir.to_owned(), account, limit: MAX_FILE_BYTES, pending: Vec::new(), lost: 0 }
     }
 

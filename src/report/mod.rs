@@ -14,7 +14,7 @@ pub mod json;
 pub mod progress;
 pub mod prometheus;
 pub mod reap_words;
-mod words;
+pub(crate) mod words;
 
 /// Inputs that the tests of several modules share.
 #[cfg(test)]

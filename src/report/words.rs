@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
 
 /// A size with three significant digits, in GiB from one GiB on.
-pub(super) fn size(bytes: u64) -> String {
+pub(crate) fn size(bytes: u64) -> String {
     const KIB: f64 = 1024.0;
     let value = bytes as f64;
     // Each bound is where rounding would print "1024" of the smaller unit.

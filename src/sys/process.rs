@@ -7,6 +7,7 @@ use std::fs::File;
 use std::io::{self, Read as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
 /// Why a process could not be looked at. Gone is an answer; hidden is none.
@@ -97,6 +98,12 @@ pub(crate) fn boot_time(stat: &[u8]) -> Option<SystemTime> {
 pub fn started(boot: SystemTime, start: StartTime) -> Option<SystemTime> {
     let ticks_per_second = procfs::ticks_per_second().max(1);
     boot.checked_add(Duration::from_millis(start.0.saturating_mul(1000) / ticks_per_second))
+}
+
+/// Our own pid, asked for once: the standard library asks the kernel each time, and a hook is to ask little.
+pub fn own_pid() -> Pid {
+    static OWN: OnceLock<Pid> = OnceLock::new();
+    *OWN.get_or_init(|| Pid(std::process::id() as i32))
 }
 
 /// A procfs.

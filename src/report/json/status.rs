@@ -412,7 +412,7 @@ mod tests {
                 "subject": "runner-1",
                 "used_ratio": 0.375,
                 "level": "ok",
-                "said": "3.0 GiB of the 8.0 GiB that runner-1's own control group may have (peak 7.0 GiB), whatever the host has",
+                "said": "3.00 GiB of the 8.00 GiB that runner-1's own control group may have (peak 7.00 GiB), whatever the host has",
                 "advice": "raise MemoryMax= of the runner's unit, or build with fewer jobs"
               },
               {
