@@ -190,6 +190,18 @@ impl Scene {
                     return (boundaries, run.expect_code(&[0, 20]));
                 }
             };
+            if ends == Ends::Suspend {
+                if soak() || number % 10 == 0 || !is_one_of_many(&when) {
+                    self.suspend_and_wake(stopped, &when);
+                } else {
+                    stopped.kill();
+                }
+                drop(also);
+                self.finish(&when);
+                disk.unmount();
+                boundaries.push(when);
+                continue;
+            }
             let thorough = ends == Ends::Every && (soak() || number % 10 == 0 || !is_one_of_many(&when));
             let copies = if thorough { self.lose_power(&disk) } else { Vec::new() };
             let out_of_memory = group.as_ref().filter(|_| thorough && (soak() || number % 2 == 0));
@@ -215,6 +227,30 @@ impl Scene {
             }
             boundaries.push(when);
         }
+    }
+
+    /// While one guard stands still another sweeps, and has to wait no longer than it was told to; then the first goes on
+    /// with what it knew.
+    fn suspend_and_wake(&self, stopped: Stopped, when: &str) {
+        let pid = nix::unistd::Pid::from_raw(stopped.pid());
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGSTOP).expect("it lives");
+        let other = self.host.guard(&["sweep", "--json"]);
+        assert!(
+            matches!(other.code, Some(0 | 20 | 75)),
+            "{when}: beside it {:?}: {}",
+            other.code,
+            other.stderr()
+        );
+        self.check(&format!("{when}, suspended"));
+        nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGCONT).expect("it lives");
+        let woken = stopped.release();
+        assert!(
+            matches!(woken.code, Some(0 | 20 | 75)),
+            "{when}: woken {:?}: {}",
+            woken.code,
+            woken.stderr()
+        );
+        self.check(&format!("{when}, woken"));
     }
 
     /// What the disk holds if the power goes now, and if it goes when all has been written out.
@@ -252,6 +288,8 @@ enum Ends {
     Every,
     /// By being killed, with all that it was started by.
     Kill,
+    /// Not at all: by being suspended while another sweeps, and woken.
+    Suspend,
 }
 
 /// A look at every call of a guard.
@@ -330,6 +368,17 @@ fn whatever_ends_a_sweep_that_puts_a_tree_back_nothing_is_lost() {
         scene.end_everywhere(&scene.sweep(), Ends::Every, || Also::builds_in_the_claimed(work.clone()));
     assert_eq!(run.report().outcome(&scene.cache), "restored");
     assert_met(&boundaries, &["`rename target to tree", "`rename tree to target", "`rmdir slot-"]);
+}
+
+#[test]
+fn wherever_a_sweep_is_suspended_it_goes_on_without_harm_and_another_beside_it() {
+    if !kit::needs_root("mounts an image of a disk") {
+        return;
+    }
+    let scene = Scene::new();
+    let (boundaries, run) = scene.end_everywhere(&scene.sweep(), Ends::Suspend, Also::nothing);
+    assert_eq!(run.report().outcome(&scene.cache), "removed");
+    assert_met(&boundaries, &["`flock", "`mkdir slot-", "`rename target", "`unlink", "`rmdir slot-"]);
 }
 
 #[test]
