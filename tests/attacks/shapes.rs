@@ -13,10 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
-/// A million entries take a minute without optimisation, mostly to be made; a tenth of them shows the same.
-fn many() -> u64 {
-    if std::env::var_os("DISK_GUARD_TEST_LARGE").is_some() { 1_000_000 } else { 100_000 }
-}
+/// Entries of one directory; making them takes longer than deleting them.
+const MANY: u64 = 1_000_000;
 
 /// Nests `depth` directories below `tree`, with a file in each hundredth, as old as a cache.
 fn nest(tree: &Path, depth: usize) {
@@ -60,10 +58,10 @@ fn any_number_of_entries_in_one_directory_goes_within_bounds() {
     if !needs_root("sweeps a hostile user's tree") {
         return;
     }
-    let mut scene = Scene::in_memory(many() + 100_000);
+    let mut scene = Scene::in_memory(MANY + 100_000);
     let bait = scene.bait("acme/widgets");
     let flat = bait.join("debug/deps");
-    for number in 0..many() {
+    for number in 0..MANY {
         // One file under many names, up to what a filesystem allows: an inode each costs memory that the test has not.
         File::create(flat.join(number.to_string())).expect("a file");
     }
