@@ -60,7 +60,7 @@ base_image() {
 base_image
 
 # In memory where that is possible: what the machine flushes to its disk then costs nothing.
-work=$(mktemp -d -p "$([ -w /dev/shm ] && echo /dev/shm || echo "${TMPDIR:-/tmp}")")
+work=$(mktemp -d -p /dev/shm 2>/dev/null || mktemp -d)
 machine=
 clean_up() {
     # The kernel and everything in it are one process group of ours.
