@@ -9,7 +9,7 @@
 //! and nobody who writes a part of the bytes decides on more than that part.
 
 mod config;
-mod escape;
+pub(crate) mod escape;
 mod ledger;
 mod listener_log;
 mod proc_files;

@@ -117,6 +117,7 @@ fn is_invisible(c: char) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::fuzzing::escape::{is_command, unescape};
     use proptest::prelude::*;
 
     #[test]
@@ -194,44 +195,6 @@ mod tests {
         assert_eq!(command_property("a:b,c\n%"), "a%3Ab%2Cc%0A%25");
     }
 
-    /// The inverse of [`bytes`]: only there to show that nothing is lost.
-    fn unescape(text: &str) -> Vec<u8> {
-        let mut out = Vec::new();
-        let mut rest = text;
-        while let Some(c) = rest.chars().next() {
-            rest = &rest[c.len_utf8()..];
-            if c != '\\' {
-                out.extend(c.to_string().bytes());
-                continue;
-            }
-            let kind = rest.as_bytes()[0];
-            rest = &rest[1..];
-            match kind {
-                b'\\' => out.push(b'\\'),
-                b'n' => out.push(b'\n'),
-                b'r' => out.push(b'\r'),
-                b't' => out.push(b'\t'),
-                b'x' => {
-                    out.push(u8::from_str_radix(&rest[..2], 16).unwrap());
-                    rest = &rest[2..];
-                }
-                b'u' => {
-                    let end = rest.find('}').unwrap();
-                    let c = char::from_u32(u32::from_str_radix(&rest[1..end], 16).unwrap()).unwrap();
-                    out.extend(c.to_string().bytes());
-                    rest = &rest[end + 1..];
-                }
-                other => panic!("unknown escape {other}"),
-            }
-        }
-        out
-    }
-
-    /// What the runner looks for in a line (`ActionCommand.TryParseV2` and `TryParse`).
-    fn runner_sees_a_command(line: &str) -> bool {
-        line.trim_start().starts_with("::") || line.contains("##[")
-    }
-
     proptest! {
         #[test]
         fn escaping_loses_nothing(raw in proptest::collection::vec(any::<u8>(), 0..64)) {
@@ -251,7 +214,7 @@ mod tests {
         #[test]
         fn no_line_reaches_the_runner_as_a_command(raw in "[ \t\r\n\u{a0}\u{3000}:#\\[a%\u{200b}]{0,12}") {
             let line = log_line(&raw);
-            prop_assert!(!runner_sees_a_command(&line), "{:?}", line);
+            prop_assert!(!is_command(&line), "{:?}", line);
             prop_assert!(!line.contains(['\r', '\n']));
             prop_assert_eq!(log_line(&line), line, "a second pass changes nothing");
         }
