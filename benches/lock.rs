@@ -84,7 +84,7 @@ fn hold(run: &RunDir, work: &WorkDir, cache: &Cache) -> Duration {
     let held = lock.held_for();
     drop(lock);
     let slot = claimed.slot.expect("there are inodes left");
-    let trash = work.path.join(".disk-guard/trash").join(&slot.name);
+    let trash = work.path.join(".disk-guard/trash").join(&slot);
     fs::rename(trash.join(&claimed.name), &cache.path).expect("it goes back");
     fs::remove_dir(trash).expect("the slot is empty");
     held

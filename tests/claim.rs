@@ -214,6 +214,27 @@ fn whatever_a_killed_guard_has_claimed_the_next_run_finishes() {
 }
 
 #[test]
+fn guards_that_delete_the_same_tree_tell_once_how_much_is_free() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let scene = Scene::new();
+    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), |call| {
+        call.number == libc::SYS_unlinkat && call.arguments[2] & libc::AT_REMOVEDIR as u64 == 0
+    });
+    assert!(!scene.cache.exists() && !scene.trees().is_empty(), "claimed, and about to be deleted");
+    let helper = scene.host.sweep();
+    assert!(scene.trees().is_empty(), "nobody waits for a guard that stands still: {:?}", scene.trees());
+    assert_eq!(helper.0["freed_bytes"], 0, "{:#}", helper.0);
+    let claimer = stopped.release().expect_code(&[0, 20]).report();
+    assert_eq!(claimer.outcome(&scene.cache), "removed", "{:#}", claimer.0);
+    assert_eq!(claimer.0["freed_bytes"], claimer.action(&scene.cache)["bytes"], "{:#}", claimer.0);
+    let metrics = scene.host.guard(&["metrics"]).expect_code(&[0]).stdout();
+    let reclaimed: Vec<_> = metrics.lines().filter(|line| line.contains("_reclaimed_bytes_total{")).collect();
+    assert_eq!(reclaimed.len(), 1, "of the cache, and nothing of trash: {reclaimed:?}");
+}
+
+#[test]
 fn what_is_no_longer_what_was_planned_is_kept() {
     if !kit::sees_everything() {
         return;

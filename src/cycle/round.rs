@@ -15,12 +15,14 @@ use crate::policy::plan::{self, Actor, Terms};
 use crate::policy::{fate, liveness, protection};
 use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
 use crate::reclaim::confinement::Confinement;
+use crate::reclaim::in_hand::InHand;
 use crate::reclaim::remove_tree::{Extent, Options, Progress};
 use crate::reclaim::trash::{self, Trash};
 use crate::sys::dir::Dir;
 use rustix::process::{Resource, getrlimit};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
+use std::io::ErrorKind;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -316,6 +318,10 @@ impl Cycle<'_> {
         path: &Path,
         state: &mut State,
     ) {
+        let in_hand = match parent.descend(name) {
+            Err(error) if error.kind() == ErrorKind::NotFound => return,
+            entry => entry.map(|entry| InHand::take(&entry)),
+        };
         let progress = Arc::new(Progress::default());
         let sizing = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         let (size, largest) = match parent.descend(name).and_then(|tree| measure(&tree, &sizing)) {
@@ -329,6 +335,8 @@ impl Cycle<'_> {
             confinement.delete((parent, name), &largest, &options)
         };
         match extent {
+            // A living guard is at it, suspended perhaps: it has been helped, and tells of it.
+            _ if matches!(in_hand, Ok(None)) => {}
             Extent::Whole => {
                 state.freed_bytes += bytes;
                 self.witness.trash(path, bytes, None);

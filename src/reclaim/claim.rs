@@ -12,7 +12,8 @@
 mod files;
 
 use super::beside::Beside;
-use super::trash::{Slot, TREE, Trash, is_full, unique};
+use super::in_hand::InHand;
+use super::trash::{TREE, Trash, is_full, unique};
 use crate::lock::ExclusiveLock;
 use crate::model::{Cache, Evidence, Part, Uid};
 use crate::sys::dir::{Dir, Status};
@@ -48,7 +49,9 @@ pub struct Claimed {
     /// The tree's name in it.
     pub name: OsString,
     /// The slot to discard when the tree is gone.
-    pub slot: Option<Slot>,
+    pub slot: Option<OsString>,
+    /// That the claimer tells of it. `None` when somebody else has the lock, who cannot be a guard: it is told all the same.
+    pub in_hand: Option<InHand>,
     /// What it is of the cache: of some of its files, those that were what was planned.
     pub part: Part,
 }
@@ -85,18 +88,15 @@ pub fn claim(
         Ok((slot, trash)) => {
             let result = place.take(&slot.dir, OsStr::new(TREE), cache, doubt);
             match result {
-                Ok(()) => match slot.dir.try_clone() {
-                    Ok(parent) => Claim::Claimed(Claimed {
-                        parent,
-                        name: TREE.into(),
-                        slot: Some(slot),
-                        part: Part::Whole,
-                    }),
-                    // Out of descriptors: it is in trash, and the next run deletes it.
-                    Err(error) => Claim::Failed(error),
-                },
+                Ok(()) => Claim::Claimed(Claimed {
+                    in_hand: InHand::take(&slot.dir),
+                    parent: slot.dir,
+                    name: TREE.into(),
+                    slot: Some(slot.name),
+                    part: Part::Whole,
+                }),
                 Err(outcome) => {
-                    trash.discard(&slot);
+                    trash.discard(&slot.name);
                     match outcome {
                         Claim::Failed(error) if is_full(&error) && cache.base.is_none() => {
                             place.take_beside(lock, work, cache, doubt)
@@ -179,8 +179,16 @@ impl Place {
         };
         match (self.take(&beside.parent, &beside.name, cache, doubt), beside.parent.try_clone()) {
             (Ok(()), Ok(parent)) => {
-                Claim::Claimed(Claimed { parent, name: beside.name.clone(), slot: None, part: Part::Whole })
+                let tree = parent.descend(&beside.name).ok();
+                Claim::Claimed(Claimed {
+                    in_hand: tree.as_ref().and_then(InHand::take),
+                    parent,
+                    name: beside.name.clone(),
+                    slot: None,
+                    part: Part::Whole,
+                })
             }
+            // Out of descriptors: it is trash, and the next run deletes it.
             (Ok(()), Err(error)) => Claim::Failed(error),
             (Err(outcome), _) => {
                 beside.discard();

@@ -113,9 +113,9 @@ impl Trash {
     }
 
     /// Removes a slot that is empty.
-    pub fn discard(&self, slot: &Slot) {
+    pub fn discard(&self, slot: &OsStr) {
         // One that a hook's fence has removed already is no loss; one that is not empty stays for the next run.
-        let _ = unlinkat(&self.dir, &slot.name, AtFlags::REMOVEDIR);
+        let _ = unlinkat(&self.dir, slot, AtFlags::REMOVEDIR);
     }
 
     /// Keeps the spare slot at hand, for the day when no inode is left.
@@ -158,6 +158,11 @@ impl Trash {
     /// The directory itself, for deleting entries by name.
     pub fn dir(&self) -> &Dir {
         &self.dir
+    }
+
+    /// The same, kept.
+    pub(super) fn into_dir(self) -> Dir {
+        self.dir
     }
 }
 
@@ -263,7 +268,7 @@ mod tests {
         assert!(trash.entries().unwrap().is_empty());
         let slot = trash.make_slot().unwrap();
         assert_eq!(trash.entries().unwrap(), std::slice::from_ref(&slot.name));
-        trash.discard(&slot);
+        trash.discard(&slot.name);
         assert!(trash.entries().unwrap().is_empty());
     }
 
@@ -286,7 +291,7 @@ mod tests {
             let error = trash.make_slot().unwrap_err();
             assert!(is_full(&error), "{error}");
             assert!(is_full(&trash.keep_spare().unwrap_err()), "there is no other");
-            trash.discard(&made);
+            trash.discard(&made.name);
             drop(made);
             trash.keep_spare().expect("one inode is enough for the next day like this");
         });

@@ -4,6 +4,7 @@
 
 use super::{Claim, Claimed, Doubt, Moment, Place};
 use crate::model::{Member, Part, Uid};
+use crate::reclaim::in_hand::InHand;
 use crate::reclaim::trash::{Slot, Trash};
 use crate::sys::dir::{Dir, Status};
 use rustix::fs::{RenameFlags, renameat_with};
@@ -37,7 +38,7 @@ impl Place {
         };
         let doubts = doubt(Moment::Before);
         if !doubts.is_empty() {
-            trash.discard(&slot);
+            trash.discard(&slot.name);
             return Claim::Refused(doubts);
         }
         let mut moved = Vec::new();
@@ -53,20 +54,20 @@ impl Place {
             for file in &moved {
                 let _ = put_file_back(file, &slot);
             }
-            trash.discard(&slot);
+            trash.discard(&slot.name);
             return Claim::Restored(doubts);
         }
         if moved.is_empty() {
-            trash.discard(&slot);
+            trash.discard(&slot.name);
             return Claim::Changed(setback.unwrap_or_else(|| "there was nothing to claim".to_owned()));
         }
-        match trash.dir().try_clone() {
-            Ok(parent) => {
-                let part = Part::Files(moved.iter().map(|file| file.member.clone()).collect());
-                Claim::Claimed(Claimed { parent, name: slot.name, slot: None, part })
-            }
-            Err(error) => Claim::Failed(error),
-        }
+        Claim::Claimed(Claimed {
+            part: Part::Files(moved.iter().map(|file| file.member.clone()).collect()),
+            in_hand: InHand::take(&slot.dir),
+            parent: trash.into_dir(),
+            name: slot.name,
+            slot: None,
+        })
     }
 }
 
