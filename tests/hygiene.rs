@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 const USER: (u32, u32) = (12_001, 12_001);
@@ -211,6 +212,15 @@ fn nothing_is_given_away_that_has_a_name_elsewhere_or_is_more_than_data() {
     audit(&host, 0);
 }
 
+/// Ends the planter, also when the test fails.
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// The same with a racing planter: the second name comes and goes while the repair looks and acts.
 #[test]
 fn a_planter_who_is_quick_gets_nothing() {
@@ -222,16 +232,17 @@ fn a_planter_who_is_quick_gets_nothing() {
     let precious = host.base.join("precious");
     write(&precious, "root's");
     let (planted, spare) = (app.join("planted"), app.join("spare"));
-    let stop = std::sync::atomic::AtomicBool::new(false);
+    let over = AtomicBool::new(false);
     std::thread::scope(|scope| {
         scope.spawn(|| {
-            while !stop.load(std::sync::atomic::Ordering::Relaxed) {
+            while !over.load(Ordering::Relaxed) {
                 let _ = std::fs::hard_link(&precious, &planted);
                 let _ = std::fs::rename(&planted, &spare);
                 let _ = std::fs::remove_file(&spare);
                 let _ = std::fs::remove_file(&planted);
             }
         });
+        let _over = Over(&over);
         for round in 0..8 {
             let plain = app.join(format!("plain-{round}"));
             write(&plain, "to be given back");
@@ -239,7 +250,6 @@ fn a_planter_who_is_quick_gets_nothing() {
             host.guard(&call).expect_code(&[0, 1]);
             assert_eq!(owner(&plain), USER.0, "round {round}");
         }
-        stop.store(true, std::sync::atomic::Ordering::Relaxed);
     });
     assert_eq!((owner(&precious), std::fs::read_to_string(&precious).unwrap()), (0, "root's".to_owned()));
 }
