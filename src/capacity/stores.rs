@@ -50,7 +50,7 @@ fn ask(programs: Programs<'_>, program: &str, arguments: &[&str], bounds: Bounds
 }
 
 /// One JSON object a line, sizes in words: `{"Reclaimable":"1.2GB (50%)","Size":"2.4GB",...}`.
-fn docker_usage(text: &str) -> Option<(u64, u64)> {
+pub(crate) fn docker_usage(text: &str) -> Option<(u64, u64)> {
     let mut sums = (0_u64, 0_u64);
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).ok()?;
@@ -65,7 +65,7 @@ fn docker_usage(text: &str) -> Option<(u64, u64)> {
 }
 
 /// A list, with exact figures beside the words: `[{"RawSize": 1, "RawReclaimable": 1, ...}]`.
-fn podman_usage(text: &str) -> Option<(u64, u64)> {
+pub(crate) fn podman_usage(text: &str) -> Option<(u64, u64)> {
     let list: Value = serde_json::from_str(text).ok()?;
     list.as_array()?.iter().try_fold((0_u64, 0_u64), |sums, entry| {
         let (size, reclaimable) = (entry["RawSize"].as_u64()?, entry["RawReclaimable"].as_u64()?);
@@ -74,7 +74,7 @@ fn podman_usage(text: &str) -> Option<(u64, u64)> {
 }
 
 /// The CRI's ImageFsInfo: `{"status":{"imageFilesystems":[{"fsId":{"mountpoint":"/..."},"usedBytes":{"value":"1"}}]}}`.
-fn containerd_usage(text: &str) -> Option<ContainerStore> {
+pub(crate) fn containerd_usage(text: &str) -> Option<ContainerStore> {
     let answer: Value = serde_json::from_str(text).ok()?;
     let filesystem = answer["status"]["imageFilesystems"].get(0)?;
     let bytes = &filesystem["usedBytes"]["value"];

@@ -45,7 +45,7 @@ impl From<SweepShape> for SweepEnd {
 
 /// What the bytes of a record are.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Parsed {
+pub(crate) enum Parsed {
     /// A record.
     Tally(Tally),
     /// It has no end yet.
@@ -69,7 +69,7 @@ fn label(text: &str) -> String {
 }
 
 /// The line.
-pub(super) fn write(tally: &Tally) -> Vec<u8> {
+pub(crate) fn write(tally: &Tally) -> Vec<u8> {
     let counts = tally.counts.iter().map(|((counter, labels), count)| {
         (counter.as_str().to_owned(), labels.iter().map(|text| label(text)).collect(), *count)
     });
@@ -85,7 +85,7 @@ pub(super) fn write(tally: &Tally) -> Vec<u8> {
 }
 
 /// What a record says. Counters and timings of another version of the program are left out.
-pub(super) fn parse(bytes: &[u8]) -> Parsed {
+pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let Some(line) = bytes.strip_suffix(b"\n") else { return Parsed::Unfinished };
     let Ok(shape) = serde_json::from_slice::<Shape>(line) else { return Parsed::Junk };
     if shape.version != VERSION {

@@ -12,35 +12,52 @@ mod config;
 pub(crate) mod escape;
 mod ledger;
 mod listener_log;
+mod postmortem;
 mod proc_files;
+mod reap;
 mod records;
 mod runner_files;
+mod stores;
 
 pub use config::{config, units};
 pub use escape::escape;
 pub use ledger::{journal_entry, ledger_line};
 pub use listener_log::listener_log;
+pub use postmortem::{diag_log, kernel_message};
 pub use proc_files::{locks, maps, mountinfo, stat};
-pub use records::{lease, ticket};
-pub use runner_files::{env_file, runner_settings};
+pub use reap::{containers, domains, environment_list, lima, pods, tart};
+pub use records::{count_record, lease, ticket};
+pub use runner_files::{env_file, hook_script, runner_settings};
+pub use stores::store_usage;
 
 /// What a fuzzer calls.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their fuzzers and of their directories in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 14] = [
+pub const TARGETS: [(&str, Target); 25] = [
     ("config", config),
+    ("containers", containers),
+    ("count_record", count_record),
+    ("diag_log", diag_log),
+    ("domains", domains),
     ("env_file", env_file),
+    ("environment_list", environment_list),
     ("escape", escape),
+    ("hook_script", hook_script),
     ("journal_entry", journal_entry),
+    ("kernel_message", kernel_message),
     ("lease", lease),
     ("ledger_line", ledger_line),
+    ("lima", lima),
     ("listener_log", listener_log),
     ("locks", locks),
     ("maps", maps),
     ("mountinfo", mountinfo),
+    ("pods", pods),
     ("runner_settings", runner_settings),
     ("stat", stat),
+    ("store_usage", store_usage),
+    ("tart", tart),
     ("ticket", ticket),
     ("units", units),
 ];

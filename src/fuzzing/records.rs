@@ -1,3 +1,4 @@
+use crate::counters::record::{self, Parsed};
 use crate::lease::{file_name, root_of_name, text, understand};
 use crate::model::{
     Attribution, FileId, FilesystemId, Guarded, HostFacts, JobReceived, Lease, LeaseSeen, LeaseState,
@@ -124,4 +125,25 @@ pub fn ticket(bytes: &[u8]) {
     assert!(again.is_subset(&asked));
     let length: usize = asked.iter().map(|path| 6 * path.as_os_str().len() + 8).sum();
     assert!(length as u64 > MAX_RECORD_BYTES - 256 || again == asked, "there was room for all");
+}
+
+/// A run's counts: what is read and written is read alike, on one line; a line without its end is not read; labels are bounded.
+pub fn count_record(bytes: &[u8]) {
+    let tally = match record::parse(bytes) {
+        Parsed::Tally(tally) => tally,
+        Parsed::Unfinished => {
+            assert!(!bytes.ends_with(b"\n"));
+            return;
+        }
+        Parsed::Junk => return,
+    };
+    assert!(tally.counts.len() + tally.timings.len() <= bytes.len());
+    for (counter, labels) in tally.counts.keys() {
+        assert_eq!(labels.len(), counter.labels().len());
+        assert!(labels.iter().all(|label| label.chars().count() <= 128));
+    }
+    let line = record::write(&tally);
+    assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
+    assert_eq!(record::parse(&line), Parsed::Tally(tally));
+    assert_eq!(record::parse(&line[..line.len() - 1]), Parsed::Unfinished);
 }

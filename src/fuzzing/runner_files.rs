@@ -1,4 +1,6 @@
 use super::contains;
+use crate::hygiene::observe::mapping;
+use crate::observe::guarded;
 use crate::observe::processes::HookVariable;
 use crate::observe::processes::environment::value_in;
 use crate::observe::settings;
@@ -70,4 +72,25 @@ fn environ(bytes: &[u8]) {
         let first = [entry(b"/first"), vec![0], bytes.to_vec()].concat();
         assert_eq!(value_in(&first, variable).map(|value| value.as_bytes()), Some(&b"/first"[..]));
     }
+}
+
+/// A hook's script: what is commented out runs nothing, and a line of ours runs us whatever stands around it. `.env`: the last line of
+/// a name counts. `PipelineFolder.json`: the name that stands there.
+pub fn hook_script(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let commented: String = text.lines().map(|line| format!("# {}\n", line.trim_end_matches('\\'))).collect();
+    let ours = |word: &str| format!("\n/usr/bin/disk-guard hook {word}\n");
+    for word in ["started", "completed"] {
+        assert!(!guarded::script_runs_us(&commented, word), "{commented:?}");
+        let whole = text.trim_end_matches('\\');
+        assert!(guarded::script_runs_us(&format!("{whole}{}{text}", ours(word)), word), "{text:?}");
+    }
+    let last = [bytes, b"\nACTIONS_RUNNER_HOOK_JOB_STARTED=/last.sh\n"].concat();
+    assert_eq!(guarded::hook_in(&last).as_deref(), Some("/last.sh".as_ref()));
+    if let Some(hook) = guarded::hook_in(bytes) {
+        assert!(!hook.as_os_str().is_empty() && contains(bytes, hook.as_os_str().as_bytes()));
+    }
+    let folder = json!({"PipelineDirectory": text}).to_string();
+    assert_eq!(mapping::directory(folder.as_bytes()).as_deref(), Some(text.as_ref().as_ref()));
+    let _ = mapping::directory(bytes);
 }

@@ -64,7 +64,7 @@ fn read_env(runner: &Runner) -> io::Result<Env> {
 }
 
 /// The hook that a `.env` names: literal `KEY=VALUE` lines without quotes or comments, the last one counts.
-fn hook_in(env: &[u8]) -> Option<PathBuf> {
+pub(crate) fn hook_in(env: &[u8]) -> Option<PathBuf> {
     use std::os::unix::ffi::OsStrExt as _;
     env.split(|byte| *byte == b'\n')
         .map(<[u8]>::trim_ascii)
@@ -127,7 +127,7 @@ fn commands(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'))
 }
 
-fn script_runs_us(text: &str, word: &str) -> bool {
+pub(crate) fn script_runs_us(text: &str, word: &str) -> bool {
     commands(&text.replace("\\\n", " ")).any(|line| {
         line.split_once("disk-guard").is_some_and(|(_, rest)| {
             let words: Vec<&str> = rest.split_whitespace().collect();

@@ -48,7 +48,7 @@ pub(super) fn read(work: &Dir) -> Mapping {
     Mapping { known: known().filter(|known| !known.is_empty()) }
 }
 
-fn directory(text: &[u8]) -> Option<OsString> {
+pub(crate) fn directory(text: &[u8]) -> Option<OsString> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let value: Value = serde_json::from_slice(text).ok()?;
     let fields = value.as_object()?.iter();

@@ -3,7 +3,7 @@
 mod fsck;
 mod git;
 mod leftovers;
-mod mapping;
+pub(crate) mod mapping;
 mod tree;
 
 pub use fsck::{Fsck, Git};

@@ -28,6 +28,9 @@ const RECORD: usize = 8192;
 /// Messages that tell something, beyond which the older ones are dropped.
 const MAX_LINES: usize = 4096;
 
+/// The longest name of a process, in bytes (`TASK_COMM_LEN`, include/linux/sched.h).
+const MAX_COMM: usize = 15;
+
 /// A decision and its kill lie this close together.
 const SAME_KILL: Duration = Duration::from_secs(5);
 
@@ -112,7 +115,7 @@ fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, Stri
     Ok(Messages { source: "journal", complete_since, lines })
 }
 
-fn entry(text: &str) -> Option<(SystemTime, String)> {
+pub(crate) fn entry(text: &str) -> Option<(SystemTime, String)> {
     let entry: Value = serde_json::from_str(text).ok()?;
     let number = |field: &str| entry[field].as_str()?.parse::<u64>().ok();
     // journald may have read a message long after the kernel wrote it: both moments are there, by the clock that runs since boot.
@@ -164,7 +167,7 @@ fn of_ring(kmsg: &Path, now: SystemTime) -> Result<Messages, String> {
 }
 
 /// `6,783,6729199088,-;message` and continuation lines.
-fn ring_record(text: &str, booted: SystemTime) -> Option<(u64, SystemTime, &str)> {
+pub(crate) fn ring_record(text: &str, booted: SystemTime) -> Option<(u64, SystemTime, &str)> {
     let (head, message) = text.split_once(';')?;
     let mut fields = head.split(',');
     let (_, sequence, micros) = (fields.next()?, fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
@@ -201,25 +204,41 @@ fn tell_scope(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
 /// What a message tells, if it is one of those that a death can be due to.
 pub fn event(message: &str) -> Option<KernelEvent> {
     oom_decision(message).or_else(|| oom_kill(message)).or_else(|| fault(message)).or_else(|| {
-        let is_disk = [
-            "I/O error, dev ",
-            "Buffer I/O error on dev",
-            "EXT4-fs error",
-            "BTRFS error",
-            "BTRFS: error",
-            "metadata I/O error",
-            "Remounting filesystem read-only",
-            "Corruption of in-memory data",
-        ];
-        let is_sleep = ["PM: suspend entry", "PM: suspend exit", "PM: hibernation"];
+        // Longer than any process's name, with which other messages begin.
+        let is_sleep = ["PM: suspend entry", "PM: suspend exit", "PM: hibernation: hibernation "];
         if message.starts_with("VFS: file-max limit") {
             Some(KernelEvent::FileTable)
         } else if is_sleep.iter().any(|start| message.starts_with(start)) {
             Some(KernelEvent::Suspend)
         } else {
-            is_disk.iter().any(|words| message.contains(words)).then_some(KernelEvent::InputOutput)
+            is_disk_error(message).then_some(KernelEvent::InputOutput)
         }
     })
+}
+
+/// `I/O error, dev sda, sector 5 op ...` (block/blk-core.c), and what filesystems say of themselves.
+fn is_disk_error(message: &str) -> bool {
+    const STARTS: [&str; 5] = [
+        "Buffer I/O error on dev",
+        "critical medium error, dev ",
+        "EXT4-fs error (device ",
+        "BTRFS error (device ",
+        "BTRFS: error (device ",
+    ];
+    const OF_A_MOUNT: [(&str, &str); 3] = [
+        ("XFS (", "metadata I/O error"),
+        ("XFS (", "Corruption of in-memory data"),
+        ("EXT4-fs (", "Remounting filesystem read-only"),
+    ];
+    let request = message.strip_prefix("blk_update_request: ").unwrap_or(message);
+    let request = request.strip_prefix("I/O error, dev ").and_then(|rest| rest.split_once(", sector "));
+    let is_device = |name: &str| !name.is_empty() && !name.contains([' ', ':', ',']);
+    request.is_some_and(|(device, _)| is_device(device))
+        || STARTS.iter().any(|start| message.starts_with(start))
+        || OF_A_MOUNT.iter().any(|(start, words)| {
+            let rest = message.strip_prefix(start).and_then(|rest| rest.split_once("): "));
+            rest.is_some_and(|(_, rest)| rest.starts_with(words))
+        })
 }
 
 /// `oom-kill:constraint=CONSTRAINT_MEMCG,...,oom_memcg=/a,task_memcg=/a/b,task=NAME,pid=7,uid=0` (mm/oom_kill.c, since 5.0).
@@ -253,13 +272,38 @@ fn oom_kill(message: &str) -> Option<KernelEvent> {
     Some(KernelEvent::OomKill { pid: pid.parse().ok()?, comm: comm.to_owned(), scope, group: None })
 }
 
-/// `NAME[7]: segfault at 0 ip ...`, `traps: NAME[7] general protection fault ip:...`, `traps: NAME[7] trap invalid opcode ip:...`.
+/// `NAME[7]: segfault at 0 ip ... in FILE[...]`, `traps: NAME[7] general protection fault ip:...`, `traps: NAME[7] trap invalid
+/// opcode ip:...`.
+///
+/// The process's name stands before the kernel's words, a file's name behind them, and both are their owner's to choose: the words
+/// are where the last name ends that is no longer than a process's name can be.
 fn fault(message: &str) -> Option<KernelEvent> {
-    const AFTER: [&str; 4] = ["]: segfault at ", "] general protection", "] trap ", "]: unhandled "];
-    let end = AFTER.iter().filter_map(|words| message.rfind(words)).max()?;
-    let start = message[..end].rfind('[')?;
-    let comm = message[..start].strip_prefix("traps: ").unwrap_or(&message[..start]);
-    Some(KernelEvent::Fault { pid: message[start + 1..end].parse().ok()?, comm: comm.to_owned() })
+    // Each with the kernel's words around it is longer than a name, with which other messages begin.
+    const PLAIN: [&str; 3] = ["]: segfault at ", "]: unhandled exception", "]: unhandled signal"];
+    const TRAPS: [&str; 2] = ["] general protection", "] trap "];
+    let (message, words) = match message.strip_prefix("traps: ") {
+        Some(rest) if rest.contains(" ip:") => (rest, &TRAPS[..]),
+        // `process '/srv/FILE' started with executable stack` names a file that early.
+        Some(_) => return None,
+        None if message.starts_with("process '") => return None,
+        None => (message, &PLAIN[..]),
+    };
+    let ends = words.iter().flat_map(|words| message.match_indices(words)).map(|(end, _)| end);
+    let named = ends.filter_map(|end| {
+        let (comm, pid) = message[..end].rsplit_once('[')?;
+        (length(comm) <= MAX_COMM).then_some((end, pid.parse().ok()?, comm))
+    });
+    let (_, pid, comm) = named.max_by_key(|(end, ..)| *end)?;
+    Some(KernelEvent::Fault { pid, comm: comm.to_owned() })
+}
+
+/// How long a name is, in bytes at least: `/dev/kmsg` has four characters, `\xff`, for a byte that cannot be shown.
+fn length(comm: &str) -> usize {
+    let is_escape = |at: usize| {
+        comm.as_bytes().get(at + 2..at + 4).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    let escapes = comm.match_indices("\\x").filter(|(at, _)| is_escape(*at)).count();
+    comm.chars().count() - 3 * escapes
 }
 
 #[cfg(test)]
@@ -297,7 +341,12 @@ mod tests {
                 "python3[15446]: segfault at 0 ip 00007fa544185ad8 sp 00007ffe4b399758 error 4 in libc.so.6[167ad8,7fa544044000+156000]",
                 fault(15446, "python3"),
             ),
-            ("x[1]: segfault at[22]: segfault at 0 ip", fault(22, "x[1]: segfault at")),
+            ("traps: x[1] trap [22] trap invalid opcode ip:7f", fault(22, "x[1] trap ")),
+            (
+                "x[22]: segfault at 0 ip 00007fa5 sp 00007ffe error 4 in victim[1]: segfault at 0[167ad8,7fa544044000+156000]",
+                fault(22, "x"),
+            ),
+            (r"\xff\xff\xff\xff\xff\xff[22]: segfault at 0 ip", fault(22, r"\xff\xff\xff\xff\xff\xff")),
             (
                 "traps: Runner.Worker[71] general protection fault ip:7f sp:7f error:0 in x.so",
                 fault(71, "Runner.Worker"),
@@ -314,7 +363,15 @@ mod tests {
             ),
             ("VFS: file-max limit 1024 reached", Some(KernelEvent::FileTable)),
             ("PM: suspend entry (deep)", Some(KernelEvent::Suspend)),
+            (
+                "XFS (dm-0): metadata I/O error in \"xlog_ioend_work\" at daddr 0x1",
+                Some(KernelEvent::InputOutput),
+            ),
+            ("EXT4-fs (sda1): Remounting filesystem read-only", Some(KernelEvent::InputOutput)),
             ("EXT4-fs (loop0): mounted filesystem", None),
+            // A process's name.
+            ("I/O error, dev : page allocation failure: order:0, mode:0x0", None),
+            ("PM: hibernation: page allocation failure: order:0, mode:0x0", None),
             ("oom-kill:nonsense", None),
             ("Out of memory: Killed process x (y)", None),
             ("", None),

@@ -134,7 +134,7 @@ fn complain(complaints: &mut Vec<(Complaint, Line)>, text: &str, at: Option<Syst
     }
 }
 
-fn tell_worker(name: &OsStr, tail: &Tail) -> WorkerLog {
+pub(crate) fn tell_worker(name: &OsStr, tail: &Tail) -> WorkerLog {
     let mut log = WorkerLog { name: name.to_string_lossy().into_owned(), ..WorkerLog::default() };
     let mut pace = Pace::default();
     for text in tail.lines().filter(|text| !text.trim().is_empty()) {
@@ -169,7 +169,7 @@ fn tell_worker(name: &OsStr, tail: &Tail) -> WorkerLog {
     log
 }
 
-fn tell_listener(tails: &[Tail], started: Option<SystemTime>, job: Option<&str>) -> ListenerLog {
+pub(crate) fn tell_listener(tails: &[Tail], started: Option<SystemTime>, job: Option<&str>) -> ListenerLog {
     let mut log = ListenerLog::default();
     let mut pace = Pace::default();
     let mut own: Option<String> = None;

@@ -60,20 +60,25 @@ impl Command {
 
 impl Source for Command {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
-        let document: Document = json("COMMAND list", &self.tool.output(&["list"])?)?;
-        if document.schema != 1 {
-            return Err(SourceError::Partial(format!("its schema is {}, expected 1", document.schema)));
-        }
-        if !document.complete {
-            return Err(SourceError::Partial("it does not say `\"complete\": true`".to_owned()));
-        }
-        Ok(document.environments.into_iter().map(environment).collect())
+        listed(&self.tool.output(&["list"])?)
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
         self.tool.output(&["delete", &environment.id])?;
         Ok(())
     }
+}
+
+/// What `COMMAND list` says.
+pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
+    let document: Document = json("COMMAND list", answer)?;
+    if document.schema != 1 {
+        return Err(SourceError::Partial(format!("its schema is {}, expected 1", document.schema)));
+    }
+    if !document.complete {
+        return Err(SourceError::Partial("it does not say `\"complete\": true`".to_owned()));
+    }
+    Ok(document.environments.into_iter().map(environment).collect())
 }
 
 fn environment(item: Item) -> Environment {

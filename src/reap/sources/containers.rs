@@ -141,10 +141,7 @@ impl Source for Containers {
         // Images first: a container that is made meanwhile is then seen to use its image.
         let images = if self.wants_images { self.images()? } else { Vec::new() };
         let containers = self.containers()?;
-        let used: HashSet<String> =
-            containers.iter().map(|container| bare(&container.image).to_owned()).collect();
-        let images = images.into_iter().map(|image| image_environment(image, &used));
-        Ok(containers.into_iter().map(environment).chain(images).collect())
+        Ok(environments(containers, images))
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
@@ -156,13 +153,27 @@ impl Source for Containers {
     }
 }
 
+/// Containers, and the images that none of them needs.
+fn environments(containers: Vec<Container>, images: Vec<Image>) -> Vec<Environment> {
+    let used: HashSet<String> =
+        containers.iter().map(|container| bare(&container.image).to_owned()).collect();
+    let images = images.into_iter().map(|image| image_environment(image, &used));
+    containers.into_iter().map(environment).chain(images).collect()
+}
+
+/// What `inspect` says of containers and of images.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn examined(containers: &[u8], images: &[u8]) -> Result<Vec<Environment>, SourceError> {
+    Ok(environments(json("inspect", containers)?, json("inspect", images)?))
+}
+
 /// Podman writes image ids without their algorithm.
 fn bare(id: &str) -> &str {
     id.strip_prefix("sha256:").unwrap_or(id)
 }
 
 /// One id a line, and nothing else.
-fn ids(call: &str, output: &[u8]) -> Result<Vec<String>, SourceError> {
+pub(crate) fn ids(call: &str, output: &[u8]) -> Result<Vec<String>, SourceError> {
     let text = std::str::from_utf8(output).map_err(|error| not_understood(call, error))?;
     let is_id = |id: &str| id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit());
     let lines = text.lines().filter(|line| !line.is_empty());

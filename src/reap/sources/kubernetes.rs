@@ -43,14 +43,7 @@ impl Kubernetes {
 
     fn get(&self, what: &str) -> Result<Vec<Value>, SourceError> {
         let call = format!("kubectl get {what}");
-        let mut list: Value = json(&call, &self.tool.output(&["get", what, "-o", "json"])?)?;
-        if !text(&list, "/metadata/continue").is_empty() || uint(&list, "/metadata/remainingItemCount") > 0 {
-            return Err(SourceError::Partial(format!("{call} was paged and more is left")));
-        }
-        match list["items"].take() {
-            Value::Array(items) if text(&list, "/kind").ends_with("List") => Ok(items),
-            _ => Err(super::not_understood(&call, "it is no list")),
-        }
+        items(&call, &self.tool.output(&["get", what, "-o", "json"])?)
     }
 }
 
@@ -58,34 +51,8 @@ impl Source for Kubernetes {
     fn list(&self, now: SystemTime) -> Result<Vec<Environment>, SourceError> {
         let github = self.snapshot.as_deref().map(|path| Github::read(path, now)).transpose()?;
         let items = self.get("pods,ephemeralrunners")?;
-        let (runners, pods): (Vec<&Value>, Vec<&Value>) = items
-            .iter()
-            .filter(|item| matches!(text(item, "/kind"), "Pod" | "EphemeralRunner"))
-            .partition(|item| text(item, "/kind") == "EphemeralRunner");
-        let has_owned = runners.iter().any(|runner| shapes::owner(runner).is_some());
         // Where they cannot be listed, what their sets want is not known, and theirs stays.
-        let sets = if has_owned { self.get("ephemeralrunnersets").ok() } else { None };
-        let wanted = Wanted::count(&runners, sets.as_deref().unwrap_or_default());
-        let mut of_runner: HashMap<&str, Vec<&Value>> = HashMap::new();
-        let mut all = Vec::new();
-        for &pod in &pods {
-            match shapes::owner(pod) {
-                Some(owner) if text(owner, "/kind") == "EphemeralRunner" => {
-                    of_runner.entry(text(owner, "/uid")).or_default().push(pod);
-                }
-                owner => all.push(pod_alone(pod, owner, github.as_ref())),
-            }
-        }
-        for runner in runners {
-            let pods = of_runner.remove(text(runner, "/metadata/uid")).unwrap_or_default();
-            all.push(ephemeral(runner, &pods, &wanted, github.as_ref()));
-        }
-        // Pods of runners that are not there any more are being collected by the cluster.
-        all.extend(of_runner.into_values().flatten().map(|pod| Environment {
-            claim: Some("its runner is gone, and the cluster collects it".to_owned()),
-            ..environment(pod, shapes::pod_state(pod))
-        }));
-        Ok(all)
+        Ok(environments(&items, || self.get("ephemeralrunnersets").ok(), github.as_ref()))
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
@@ -105,6 +72,59 @@ impl Source for Kubernetes {
         }
         Ok(())
     }
+}
+
+/// The items of a list that `kubectl` prints.
+fn items(call: &str, answer: &[u8]) -> Result<Vec<Value>, SourceError> {
+    let mut list: Value = json(call, answer)?;
+    if !text(&list, "/metadata/continue").is_empty() || uint(&list, "/metadata/remainingItemCount") > 0 {
+        return Err(SourceError::Partial(format!("{call} was paged and more is left")));
+    }
+    match list["items"].take() {
+        Value::Array(items) if text(&list, "/kind").ends_with("List") => Ok(items),
+        _ => Err(super::not_understood(call, "it is no list")),
+    }
+}
+
+/// What `kubectl get pods,ephemeralrunners` says, without any set.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
+    Ok(environments(&items("kubectl get", answer)?, || None, None))
+}
+
+/// What lies in a cluster: each ephemeral runner with its pods, and each pod by itself. The sets are asked for when a runner is of one.
+fn environments(
+    items: &[Value],
+    sets: impl FnOnce() -> Option<Vec<Value>>,
+    github: Option<&Github>,
+) -> Vec<Environment> {
+    let (runners, pods): (Vec<&Value>, Vec<&Value>) = items
+        .iter()
+        .filter(|item| matches!(text(item, "/kind"), "Pod" | "EphemeralRunner"))
+        .partition(|item| text(item, "/kind") == "EphemeralRunner");
+    let has_owned = runners.iter().any(|runner| shapes::owner(runner).is_some());
+    let sets = if has_owned { sets() } else { None };
+    let wanted = Wanted::count(&runners, sets.as_deref().unwrap_or_default());
+    let mut of_runner: HashMap<&str, Vec<&Value>> = HashMap::new();
+    let mut all = Vec::new();
+    for &pod in &pods {
+        match shapes::owner(pod) {
+            Some(owner) if text(owner, "/kind") == "EphemeralRunner" => {
+                of_runner.entry(text(owner, "/uid")).or_default().push(pod);
+            }
+            owner => all.push(pod_alone(pod, owner, github)),
+        }
+    }
+    for runner in runners {
+        let pods = of_runner.remove(text(runner, "/metadata/uid")).unwrap_or_default();
+        all.push(ephemeral(runner, &pods, &wanted, github));
+    }
+    // Pods of runners that are not there any more are being collected by the cluster.
+    all.extend(of_runner.into_values().flatten().map(|pod| Environment {
+        claim: Some("its runner is gone, and the cluster collects it".to_owned()),
+        ..environment(pod, shapes::pod_state(pod))
+    }));
+    all
 }
 
 /// How many runners each set has, and how many it wants.

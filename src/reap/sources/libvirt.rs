@@ -20,10 +20,13 @@ pub(super) struct Libvirt {
 
 /// A disk of a domain.
 #[derive(Debug, PartialEq, Eq)]
-struct Disk {
-    target: String,
-    path: String,
-    is_disk: bool,
+pub(crate) struct Disk {
+    /// Its name in the domain: what is handed to virsh.
+    pub(crate) target: String,
+    /// Where it lies.
+    pub(crate) path: String,
+    /// Whether it is one that may go: no CD, not shared, not read-only.
+    pub(crate) is_disk: bool,
 }
 
 impl Libvirt {
@@ -135,7 +138,7 @@ impl Source for Libvirt {
     }
 }
 
-fn uuid(text: &str, call: &[&str]) -> Result<String, SourceError> {
+pub(crate) fn uuid(text: &str, call: &[&str]) -> Result<String, SourceError> {
     let groups: Vec<usize> = text.split('-').map(str::len).collect();
     let is_uuid =
         groups == [8, 4, 4, 4, 12] && text.bytes().all(|byte| byte == b'-' || byte.is_ascii_hexdigit());
@@ -151,7 +154,7 @@ fn parse(xml: &str) -> Result<roxmltree::Document<'_>, SourceError> {
 }
 
 /// The disks that are files or block devices.
-fn disks(xml: &str) -> Result<Vec<Disk>, SourceError> {
+pub(crate) fn disks(xml: &str) -> Result<Vec<Disk>, SourceError> {
     let document = parse(xml)?;
     let disks = document.descendants().filter(|node| node.has_tag_name("disk"));
     Ok(disks
@@ -165,6 +168,7 @@ fn disks(xml: &str) -> Result<Vec<Disk>, SourceError> {
                 && child("readonly").is_none()
                 && child("shareable").is_none()
                 && path.starts_with('/')
+                && !target.is_empty()
                 && target.bytes().all(|byte| byte.is_ascii_alphanumeric());
             Some(Disk { target: target.to_owned(), path: path.to_owned(), is_disk })
         })
@@ -172,7 +176,7 @@ fn disks(xml: &str) -> Result<Vec<Disk>, SourceError> {
 }
 
 /// Every file or device that the description names anywhere.
-fn sources(xml: &str) -> Result<Vec<String>, SourceError> {
+pub(crate) fn sources(xml: &str) -> Result<Vec<String>, SourceError> {
     let document = parse(xml)?;
     let named = document.descendants().filter(|node| node.has_tag_name("source"));
     Ok(named
@@ -182,7 +186,7 @@ fn sources(xml: &str) -> Result<Vec<String>, SourceError> {
 }
 
 /// What lies below a volume.
-fn backing(xml: &str) -> Result<Option<String>, SourceError> {
+pub(crate) fn backing(xml: &str) -> Result<Option<String>, SourceError> {
     let document = parse(xml)?;
     let store = document.descendants().find(|node| node.has_tag_name("backingStore"));
     let path = store.and_then(|store| store.children().find(|node| node.has_tag_name("path")));
@@ -206,11 +210,12 @@ mod tests {
             <disk type='network' device='disk'><source protocol='rbd' name='x'/><target dev='vdc'/></disk>
             <disk type='file'><source file='/p/b.qcow2'><x/></source><target dev='vdd'/></disk>
             <disk type='file' device='disk'><source file='/p/c'/><target dev='vd,e'/></disk>
+            <disk type='file' device='disk'><source file='/p/d'/><target dev=''/></disk>
             <disk type='file' device='disk'><target dev='vdf'/></disk></devices></domain>";
         let chosen: Vec<String> =
             disks(xml).unwrap().into_iter().filter(|disk| disk.is_disk).map(|disk| disk.target).collect();
         assert_eq!(chosen, ["vda", "vdd"]);
-        assert_eq!(sources(xml).unwrap().len(), 5);
+        assert_eq!(sources(xml).unwrap().len(), 6);
     }
 
     #[test]

@@ -31,17 +31,21 @@ impl Lima {
 
 impl Source for Lima {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
-        let output = self.tool.output(&["list", "--json"])?;
-        let instances = serde_json::Deserializer::from_slice(&output).into_iter::<Instance>();
-        let instances: Result<Vec<Instance>, _> = instances.collect();
-        let instances = instances.map_err(|error| not_understood("limactl list", error))?;
-        Ok(instances.into_iter().map(environment).collect())
+        listed(&self.tool.output(&["list", "--json"])?)
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
         self.tool.output(&["delete", &environment.id])?;
         Ok(())
     }
+}
+
+/// What `limactl list --json` says: one object after the other.
+pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
+    let instances = serde_json::Deserializer::from_slice(answer).into_iter::<Instance>();
+    let instances: Result<Vec<Instance>, _> = instances.collect();
+    let instances = instances.map_err(|error| not_understood("limactl list", error))?;
+    Ok(instances.into_iter().map(environment).collect())
 }
 
 fn environment(instance: Instance) -> Environment {

@@ -4,12 +4,12 @@
 //! lists as [`State::Unknown`](crate::model::reap::State::Unknown); a listing that it cannot understand as a whole, or that
 //! is not whole, is an error.
 
-mod command;
-mod containers;
-mod kubernetes;
-mod libvirt;
-mod lima;
-mod tart;
+pub(crate) mod command;
+pub(crate) mod containers;
+pub(crate) mod kubernetes;
+pub(crate) mod libvirt;
+pub(crate) mod lima;
+pub(crate) mod tart;
 
 use super::program::{ProgramError, Tool};
 use crate::model::reap::{Environment, Kind, ReapRule};

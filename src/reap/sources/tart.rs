@@ -38,16 +38,21 @@ impl Tart {
 
 impl Source for Tart {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
-        let machines: Vec<Machine> = json("tart list", &self.tool.output(&["list", "--format", "json"])?)?;
-        let is_pulled =
-            |machine: &Machine| machine.source.as_deref().is_some_and(|s| s.eq_ignore_ascii_case("oci"));
-        Ok(machines.into_iter().filter(|machine| !is_pulled(machine)).map(environment).collect())
+        listed(&self.tool.output(&["list", "--format", "json"])?)
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
         self.tool.output(&["delete", &environment.id])?;
         Ok(())
     }
+}
+
+/// What `tart list --format json` says.
+pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
+    let machines: Vec<Machine> = json("tart list", answer)?;
+    let is_pulled =
+        |machine: &Machine| machine.source.as_deref().is_some_and(|s| s.eq_ignore_ascii_case("oci"));
+    Ok(machines.into_iter().filter(|machine| !is_pulled(machine)).map(environment).collect())
 }
 
 fn environment(machine: Machine) -> Environment {

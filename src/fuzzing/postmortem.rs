@@ -1,0 +1,90 @@
+use super::contains;
+use crate::observe::diag_log::Tail;
+use crate::postmortem::nouns::{KernelEvent, OomScope};
+use crate::postmortem::observe::{kernel, logs};
+use std::ffi::OsStr;
+use std::time::SystemTime;
+
+/// An id that a log's other lines hold only when they are about this job.
+const JOB: &str = "5d4c8a52-77f1-4d0e-9a3b-0c1f6e2d9b84";
+
+/// A line of a log, and what is told of it, is at most so long: the bound of [`logs::cut`], and its dots.
+const LINE: usize = 403;
+
+/// A Worker's log and a Listener's: what is told is bounded, and nothing that stands before a job or after its end is the job's.
+pub fn diag_log(noise: &[u8]) {
+    let worker = |bytes: &[u8]| logs::tell_worker(OsStr::new("Worker.log"), &tail(bytes));
+    let told = worker(noise);
+    assert!(told.complaints.len() <= 8);
+    let lines = told.complaints.iter().map(|(_, line)| line).chain(&told.last).chain(&told.completed);
+    assert!(lines.into_iter().all(|line| line.text.chars().count() <= LINE));
+
+    // Two Workers that began in the same second share a file.
+    let begun = |id: &str| format!("\n[2026-01-02 03:04:05Z INFO JobRunner] Job ID {id}\n");
+    let told = worker(&[begun("1").as_bytes(), noise, begun(JOB).as_bytes()].concat());
+    assert_eq!(told.job_id.as_deref(), Some(JOB));
+    assert!(told.completed.is_none() && told.cancelled.is_none() && told.complaints.is_empty());
+
+    let dispatcher = "[2026-01-02 03:04:05Z INFO JobDispatcher]";
+    let received = format!("\n{dispatcher} Job request 7 for plan 1-2-3 job {JOB} received.\n");
+    let listener = |parts: &[&[u8]]| logs::tell_listener(&[tail(&parts.concat())], None, Some(JOB));
+    let before = listener(&[noise, received.as_bytes()]);
+    assert!(before.received.is_some() && before.finished.is_none() && before.complaints.is_empty());
+    if !contains(noise, JOB.as_bytes()) {
+        let behind = listener(&[received.as_bytes(), noise]);
+        assert!(behind.received.is_some() && behind.finished.is_none() && behind.result.is_none());
+        assert!(behind.complaints.len() <= 8);
+        assert!(listener(&[noise]).received.is_none(), "it was told of a job that no line names");
+    }
+}
+
+fn tail(bytes: &[u8]) -> Tail {
+    Tail { bytes: bytes.to_vec(), is_whole: true }
+}
+
+/// A message of the kernel is about the process that the kernel means, whatever the process and its files are called.
+pub fn kernel_message(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = (kernel::event(&text), kernel::entry(&text), kernel::ring_record(&text, SystemTime::UNIX_EPOCH));
+
+    let (comm, file) = names(bytes);
+    let fault = Some(KernelEvent::Fault { pid: 77, comm: comm.clone() });
+    let end = format!("in {file}[167ad8,7fa544044000+156000]");
+    for line in [
+        format!("{comm}[77]: segfault at 0 ip 00007fa544185ad8 sp 00007ffe4b399758 error 4 {end}"),
+        format!("traps: {comm}[77] general protection fault ip:7f sp:7f error:0 {end}"),
+        format!("traps: {comm}[77] trap invalid opcode ip:7f sp:7f error:0 {end}"),
+        format!("{comm}[77]: unhandled exception: DABT (lower EL), ESR 0x92000006, level 2 {end}"),
+    ] {
+        // A process that is called like the beginning of another message is not told of.
+        let event = kernel::event(&line);
+        assert!(event == fault || event.is_none() && comm.starts_with("process '"), "{line}");
+    }
+
+    let memory = |scope, group: Option<&str>| {
+        let group = group.map(str::to_owned);
+        Some(KernelEvent::OomKill { pid: 77, comm: comm.clone(), scope, group })
+    };
+    let decided = format!(
+        "oom-kill:constraint=CONSTRAINT_MEMCG,nodemask=(null),cpuset=/,mems_allowed=0,oom_memcg=/a,task_memcg=/a/b,task={comm},pid=77,uid=0"
+    );
+    assert_eq!(kernel::event(&decided), memory(OomScope::Group("/a".into()), Some("/a/b")));
+    let killed =
+        format!("Out of memory: Killed process 77 ({comm}) total-vm:49460kB, anon-rss:39412kB, UID:0");
+    assert_eq!(kernel::event(&killed), memory(OomScope::Host, None));
+
+    for line in [
+        format!("{comm}: page allocation failure: order:0, mode:0x0(GFP_ATOMIC), nodemask=(null)"),
+        format!("{comm} (77): drop_caches: 3"),
+        format!("process '{file}' started with executable stack"),
+    ] {
+        assert_eq!(kernel::event(&line), None, "{line}");
+    }
+}
+
+/// What can be a process's name, and a file's.
+fn names(bytes: &[u8]) -> (String, String) {
+    let (comm, file) = bytes.split_at(bytes.len().min(15));
+    let plain = |bytes: &[u8]| String::from_utf8_lossy(bytes).replace(['\0', '\n'], "?");
+    (plain(comm), plain(&file[..file.len().min(255)]).replace('/', "?"))
+}

@@ -1,0 +1,16 @@
+use crate::capacity::stores::{containerd_usage, docker_usage, podman_usage};
+
+/// What container engines say of their own disk usage: an answer that is cut anywhere is none, or one of whole lines.
+pub fn store_usage(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let _ = containerd_usage(&text);
+    if podman_usage(&text).is_some() {
+        let text = text.trim_end();
+        assert!(podman_usage(&text[..text.len() - 1]).is_none(), "half a list");
+    }
+    if let Some((size, reclaimable)) = docker_usage(&text) {
+        let first = text.lines().next().unwrap_or_default();
+        let (less, less_reclaimable) = docker_usage(first).unwrap_or_default();
+        assert!(less <= size && less_reclaimable <= reclaimable);
+    }
+}
