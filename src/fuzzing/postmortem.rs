@@ -48,6 +48,7 @@ pub fn kernel_message(bytes: &[u8]) {
     let _ = (kernel::event(&text), kernel::entry(&text), kernel::ring_record(&text, SystemTime::UNIX_EPOCH));
 
     let (comm, file) = names(bytes);
+    let is_odd = ["process '", "traps: "].iter().any(|start| comm.starts_with(start));
     let fault = Some(KernelEvent::Fault { pid: 77, comm: comm.clone() });
     let end = format!("in {file}[167ad8,7fa544044000+156000]");
     for line in [
@@ -58,7 +59,7 @@ pub fn kernel_message(bytes: &[u8]) {
     ] {
         // A process that is called like the beginning of another message is not told of.
         let event = kernel::event(&line);
-        assert!(event == fault || event.is_none() && comm.starts_with("process '"), "{line}");
+        assert!(event == fault || event.is_none() && is_odd, "{line}");
     }
 
     let memory = |scope, group: Option<&str>| {

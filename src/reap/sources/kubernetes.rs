@@ -80,8 +80,8 @@ fn items(call: &str, answer: &[u8]) -> Result<Vec<Value>, SourceError> {
     if !text(&list, "/metadata/continue").is_empty() || uint(&list, "/metadata/remainingItemCount") > 0 {
         return Err(SourceError::Partial(format!("{call} was paged and more is left")));
     }
-    match list["items"].take() {
-        Value::Array(items) if text(&list, "/kind").ends_with("List") => Ok(items),
+    match list.get_mut("items").map(Value::take) {
+        Some(Value::Array(items)) if text(&list, "/kind").ends_with("List") => Ok(items),
         _ => Err(super::not_understood(call, "it is no list")),
     }
 }
