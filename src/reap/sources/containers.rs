@@ -260,7 +260,7 @@ fn image_environment(image: Image, used: &HashSet<String>) -> Environment {
     Environment {
         class: Class::Image,
         bytes: image.size,
-        ..Environment::new(image.id.clone(), &id[..id.len().min(12)], state)
+        ..Environment::new(image.id.clone(), id.get(..12).unwrap_or(id), state)
     }
 }
 
