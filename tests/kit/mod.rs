@@ -19,6 +19,7 @@ mod cache;
 mod canary;
 mod disk;
 mod guard;
+mod hook;
 mod host;
 mod image;
 mod job;
