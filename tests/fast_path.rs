@@ -122,7 +122,7 @@ fn under_pressure_the_same_eyes_see_lists_being_read() {
     let runner = host.runner("actions-runner-1").build();
     runner.cache("acme/app", "target", MIB, DAY);
     let look = |entry: &kit::Entry| (entry.number, entry.file(0));
-    let (_, calls) = calls_of(&below_a_worker(&host, &runner), &host.program(), look);
+    let (_, calls) = calls_of(&runner.hook_below_a_worker(&host, "started"), &host.program(), look);
     let listed = |dir: &Path| calls.iter().any(|(number, of)| *number == libc::SYS_getdents64 && of == dir);
     assert!(listed(Path::new("/proc")) && listed(&runner.work), "a positive control");
 }
