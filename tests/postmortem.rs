@@ -5,7 +5,7 @@ mod kit;
 
 use kit::{Fs, Host, Job, Listener, MIB, MemoryGroup, Report, Runner};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
