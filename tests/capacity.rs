@@ -3,11 +3,10 @@
 
 mod kit;
 
-use kit::{DEADLINE, Fs, Host, MIB, Report, Runner, fill_inodes};
+use kit::{Fs, Host, MIB, MemoryGroup, Report, Runner, fill_inodes};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt;
-use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -130,43 +129,12 @@ fn blocks_that_root_keeps_and_what_engines_keep_are_named() {
     assert!(doctor.contains("space:containers:docker") && doctor.contains("never -a"), "{doctor}");
 }
 
-/// A control group of v1's memory controller, removed at the end.
-struct Group(std::path::PathBuf);
-
-impl Group {
-    fn new(limit: u64) -> Option<Self> {
-        let own = std::fs::read_to_string("/proc/self/cgroup").ok()?;
-        let parent =
-            own.lines().find_map(|line| line.split_once(":memory:").map(|(_, path)| path.to_owned()))?;
-        let path = Path::new("/sys/fs/cgroup/memory").join(parent.trim_start_matches('/'));
-        let path = path.join(format!("disk-guard-{}", std::process::id()));
-        std::fs::create_dir(&path).ok()?;
-        let group = Self(path);
-        std::fs::write(group.0.join("memory.limit_in_bytes"), limit.to_string()).ok()?;
-        Some(group)
-    }
-
-    fn add(&self, pid: i32) {
-        std::fs::write(self.0.join("cgroup.procs"), pid.to_string())
-            .expect("a process can be put into a group");
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_runners_own_memory_limit_is_told_from_the_hosts() {
     if !kit::needs_root("makes a control group") {
         return;
     }
-    let Some(group) = Group::new(64 * MIB) else {
-        eprintln!("skipped: there is no memory controller of cgroup v1 to make a group of");
-        return;
-    };
+    let Some(group) = MemoryGroup::of(64 * MIB) else { return };
     let host = Host::new();
     let runner: Runner = host.runner("actions-runner-1").build();
     let listener = runner.listen();
@@ -180,16 +148,7 @@ fn a_runners_own_memory_limit_is_told_from_the_hosts() {
     );
     assert_eq!(limit(&before, "group-memory", "actions-runner-1")["level"], "ok");
     // A greedy process in the runner's group: the kernel kills it, and nobody else.
-    let mut greedy = Command::new("bash");
-    greedy.args(["-c", "read -r go; x=$(head -c 200M /dev/zero | tr '\\0' x); echo ${#x}"]);
-    let mut greedy = greedy.stdin(Stdio::piped()).stdout(Stdio::null()).process_group(0).spawn().unwrap();
-    group.add(greedy.id() as i32);
-    drop(greedy.stdin.take().map(|mut go| std::io::Write::write_all(&mut go, b"go\n")));
-    let deadline = std::time::Instant::now() + DEADLINE;
-    while greedy.try_wait().unwrap().is_none() {
-        assert!(std::time::Instant::now() < deadline, "it was not killed");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
+    group.fill();
     let after = host.status();
     let killed = limit(&after, "group-oom", "actions-runner-1");
     assert_eq!(killed["level"], "high", "{killed:#?}");

@@ -12,7 +12,7 @@
 
 mod kit;
 
-use kit::{Call, Entry, Holder, Host, Image, MIB, Run, Runner, Stopped, TightGroup, change};
+use kit::{Call, Entry, Holder, Host, Image, MIB, MemoryGroup, Run, Runner, Stopped, change};
 use nix::libc;
 use std::collections::BTreeMap;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
@@ -174,7 +174,7 @@ impl Scene {
 
     /// Ends `call` at every boundary, in every way; what the boundaries are, and the run that came to its end.
     fn end_everywhere(&self, call: &Call, ends: Ends, also: impl Fn() -> Also) -> (Vec<String>, Run) {
-        let group = (ends == Ends::Every).then(TightGroup::make).flatten();
+        let group = (ends == Ends::Every).then(|| MemoryGroup::of(8 * MIB)).flatten();
         let mut boundaries = Vec::new();
         loop {
             // This takes long enough for others to have come.

@@ -4,7 +4,7 @@
 
 mod kit;
 
-use kit::{Call, Host, MIB, Runner, calls_of};
+use kit::{Host, MIB, Runner, calls_of};
 use nix::libc;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -22,19 +22,9 @@ struct Seen {
     path: Option<PathBuf>,
 }
 
-/// The hook below a Worker. The stand-in would need orders; a shell by the Worker's name takes a script.
-fn below_a_worker(host: &Host, runner: &Runner) -> Call {
-    let worker = runner.bin.join("Runner.Worker");
-    std::fs::remove_file(&worker).expect("our own file");
-    std::fs::copy("/bin/bash", &worker).expect("a shell can be copied");
-    let (program, config) = (host.program(), host.config());
-    let script = format!("{} --config {} hook started; exit $?", program.display(), config.display());
-    Call { program: worker, arguments: vec!["-c".into(), script.into()], user: None }
-}
-
 /// Runs the hook below a Worker and writes down its system calls.
 fn hook(host: &Host, runner: &Runner) -> Vec<Seen> {
-    let (run, calls) = calls_of(&below_a_worker(host, runner), &host.program(), |entry| {
+    let (run, calls) = calls_of(&runner.hook_below_a_worker(host, "started"), &host.program(), |entry| {
         let path = match entry.number {
             libc::SYS_openat | libc::SYS_openat2 | libc::SYS_statx | libc::SYS_newfstatat => {
                 Some(entry.file(0).join(entry.text(1)))
@@ -132,7 +122,7 @@ fn under_pressure_the_same_eyes_see_lists_being_read() {
     let runner = host.runner("actions-runner-1").build();
     runner.cache("acme/app", "target", MIB, DAY);
     let look = |entry: &kit::Entry| (entry.number, entry.file(0));
-    let (_, calls) = calls_of(&below_a_worker(&host, &runner), &host.program(), look);
+    let (_, calls) = calls_of(&runner.hook_below_a_worker(&host, "started"), &host.program(), look);
     let listed = |dir: &Path| calls.iter().any(|(number, of)| *number == libc::SYS_getdents64 && of == dir);
     assert!(listed(Path::new("/proc")) && listed(&runner.work), "a positive control");
 }

@@ -3,9 +3,9 @@
 
 mod kit;
 
-use kit::{Fs, Host, Job, Listener, MIB, Report, Runner};
+use kit::{Fs, Host, Job, Listener, MIB, MemoryGroup, Report, Runner};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::Duration;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -67,43 +67,16 @@ fn sees_kernel() -> bool {
     is_open
 }
 
-/// A memory cgroup with a limit, in the first version's hierarchy. Dropped, it goes.
-struct Group(PathBuf);
-
-impl Group {
-    fn make(mib: u64) -> Option<Self> {
-        let path = PathBuf::from(format!("/sys/fs/cgroup/memory/disk-guard-test-{}", std::process::id()));
-        let made = std::fs::create_dir(&path)
-            .and_then(|()| std::fs::write(path.join("memory.limit_in_bytes"), (mib * MIB).to_string()));
-        if let Err(error) = made {
-            let line = format!("skipped: no memory cgroup of the first version can be made: {error}\n");
-            let _ = std::io::Write::write_all(&mut std::io::stderr(), line.as_bytes());
-            return None;
-        }
-        Some(Self(path))
-    }
-
-    fn take(&self, pid: i32) {
-        std::fs::write(self.0.join("cgroup.procs"), pid.to_string()).expect("root may move processes");
-    }
-}
-
-impl Drop for Group {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_dir(&self.0);
-    }
-}
-
 #[test]
 fn a_worker_that_is_killed_for_want_of_memory() {
     if !kit::needs_root("makes a memory cgroup") || !sees_kernel() {
         return;
     }
-    let Some(group) = Group::make(48) else { return };
+    let Some(group) = MemoryGroup::of(48 * MIB) else { return };
     let host = host();
     let runner = host.runner("actions-runner-1").build();
     let mut listener = runner.listen();
-    group.take(listener.pid());
+    group.add(listener.pid());
     let mut job = listener.begin_job("acme/app");
     job.hook_started().expect_ok();
     assert_eq!(job.die("memory", Path::new("/"), &mut listener), 137);

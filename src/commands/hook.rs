@@ -274,13 +274,12 @@ impl Started<'_> {
         error: &LockError,
     ) -> Result<Exit, Fault> {
         self.narrator.borrow_mut().lock_failed(LockMode::Shared, error);
-        // The lease comes before the fence: a claim that the fence comes too early for then sees the lease.
-        let left = match error {
-            LockError::TimedOut { .. } => leave_lease(run, lease).map(|()| self.tell_of_lease()),
-            LockError::RunDir(_) | LockError::System { .. } => Ok(()),
-        };
+        // Whatever kept us from the lock, and before the fence: a claim that the fence comes too early for then sees the lease.
+        let left = leave_lease(run, lease).map(|()| self.tell_of_lease());
         self.fence(Some(run));
-        left?;
+        if let LockError::TimedOut { .. } = error {
+            left?;
+        }
         Err(Fault::Told(error.to_string()))
     }
 

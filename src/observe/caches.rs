@@ -7,8 +7,9 @@
 use crate::model::{CLAIMED_BESIDE, Cache, CacheRule, WorkDir};
 use crate::sys::dir::Dir;
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use rustix::io::Errno;
 use std::ffi::OsStr;
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
@@ -78,6 +79,12 @@ pub fn find(work: &WorkDir, rules: &[CacheRule], deadline: Instant) -> io::Resul
     let dir = open_work(work)?;
     let matcher = Matcher::new(rules);
     let (mut found, mut unread) = (Found::default(), 0);
+    let mut tell = |found: &mut Found, what: String| {
+        unread += 1;
+        if unread <= MAX_NOTES {
+            found.notes.push(format!("looking for caches: {what}"));
+        }
+    };
     let mut walk = WalkDir::new(&work.path)
         .min_depth(1)
         .max_depth(CHECKOUT_DEPTH + matcher.max_depth())
@@ -92,10 +99,10 @@ pub fn find(work: &WorkDir, rules: &[CacheRule], deadline: Instant) -> io::Resul
         let entry = match entry {
             Ok(entry) => entry,
             Err(error) => {
-                unread += 1;
-                if unread <= MAX_NOTES {
-                    found.notes.push(format!("looking for caches: {error}"));
-                }
+                // A listing that breaks off names no path.
+                let place = error.path().unwrap_or(&work.path).display();
+                let why = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
+                tell(&mut found, format!("{place}: {why}"));
                 continue;
             }
         };
@@ -109,9 +116,18 @@ pub fn find(work: &WorkDir, rules: &[CacheRule], deadline: Instant) -> io::Resul
             if found.leftovers.len() < MAX_LEFTOVERS {
                 found.leftovers.extend(entry.path().strip_prefix(&work.path).map(Path::to_owned));
             }
-        } else if let Some(cache) = recognise(&dir, work, &entry, &matcher) {
-            walk.skip_current_dir();
-            found.caches.push(cache);
+        } else {
+            match recognise(&dir, work, &entry, &matcher) {
+                Ok(None) => {}
+                Ok(Some(cache)) => {
+                    walk.skip_current_dir();
+                    found.caches.push(cache);
+                }
+                Err(error) => {
+                    walk.skip_current_dir();
+                    tell(&mut found, format!("{}: {error}", entry.path().display()));
+                }
+            }
         }
     }
     if let Some(more @ 1..) = unread.checked_sub(MAX_NOTES) {
@@ -144,37 +160,62 @@ fn is_off_limits(entry: &DirEntry) -> bool {
     name == b".git" || name == b".disk-guard" || (entry.depth() == 1 && name.starts_with(b"_"))
 }
 
-fn recognise(dir: &Dir, work: &WorkDir, entry: &DirEntry, matcher: &Matcher<'_>) -> Option<Cache> {
-    let depth = entry.depth().checked_sub(CHECKOUT_DEPTH).filter(|depth| *depth >= 1)?;
-    let below_work = entry.path().strip_prefix(&work.path).ok()?;
-    let rule = matcher.claiming(entry.file_name(), depth).find_map(|rule| {
-        let cache = dir.descend(below_work).ok()?;
-        has_marker(&cache, &rule.marker).then_some((rule, cache))
-    });
-    let (rule, cache) = rule?;
-    let status = cache.status().ok()?;
-    Some(Cache {
-        path: work.path.join(below_work),
-        below_work: below_work.to_owned(),
-        base: None,
-        part: Default::default(),
-        rule: rule.name.clone(),
-        id: status.id,
-        owner: status.owner,
-        measure: None,
-        largest: Arc::default(),
-    })
+/// The cache that an entry is, if it is one.
+///
+/// # Errors
+/// When a directory of a cache's name cannot be examined.
+fn recognise(
+    dir: &Dir,
+    work: &WorkDir,
+    entry: &DirEntry,
+    matcher: &Matcher<'_>,
+) -> io::Result<Option<Cache>> {
+    let depth = entry.depth().checked_sub(CHECKOUT_DEPTH).filter(|depth| *depth >= 1);
+    let (Some(depth), Ok(below_work)) = (depth, entry.path().strip_prefix(&work.path)) else {
+        return Ok(None);
+    };
+    for rule in matcher.claiming(entry.file_name(), depth) {
+        let Some(cache) = unless_none(dir.descend(below_work))? else { return Ok(None) };
+        if !has_marker(&cache, &rule.marker)? {
+            continue;
+        }
+        let status = cache.status()?;
+        return Ok(Some(Cache {
+            path: work.path.join(below_work),
+            below_work: below_work.to_owned(),
+            base: None,
+            part: Default::default(),
+            rule: rule.name.clone(),
+            id: status.id,
+            owner: status.owner,
+            measure: None,
+            largest: Arc::default(),
+        }));
+    }
+    Ok(None)
 }
 
 /// Whether a directory carries the marker: a regular file of that name, and with `CACHEDIR.TAG` its signature as well.
-pub fn has_marker(cache: &Dir, marker: &str) -> bool {
-    use std::io::Read as _;
-    let Ok(file) = cache.open_file(marker) else { return false };
+fn has_marker(cache: &Dir, marker: &str) -> io::Result<bool> {
+    let Some(file) = unless_none(cache.open_file(marker))? else { return Ok(false) };
     if marker != "CACHEDIR.TAG" {
-        return true;
+        return Ok(true);
     }
     let mut start = Vec::with_capacity(CACHEDIR_SIGNATURE.len());
-    file.take(CACHEDIR_SIGNATURE.len() as u64).read_to_end(&mut start).is_ok() && start == CACHEDIR_SIGNATURE
+    file.take(CACHEDIR_SIGNATURE.len() as u64).read_to_end(&mut start)?;
+    Ok(start == CACHEDIR_SIGNATURE)
+}
+
+/// What was opened. Nothing when there is nothing of the kind: it is not there (any more), a link, a mount, of another type.
+fn unless_none<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
+    match opened {
+        Ok(opened) => Ok(Some(opened)),
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => Ok(None),
+        Err(error) => match Errno::from_io_error(&error) {
+            Some(Errno::NOENT | Errno::LOOP | Errno::XDEV | Errno::NOTDIR) => Ok(None),
+            _ => Err(error),
+        },
+    }
 }
 
 #[cfg(test)]

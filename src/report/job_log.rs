@@ -39,14 +39,6 @@ impl Warning {
         if report.goal_met {
             return None;
         }
-        let disks: Vec<String> = report
-            .balances
-            .iter()
-            .map(|b| {
-                let (percent, free) = (b.after.used_percent(), words::size(b.after.available_bytes));
-                format!("{} is {percent}% full ({free} available)", escape::path(&b.before.mount))
-            })
-            .collect();
         let kept: u64 = report
             .outcomes
             .iter()
@@ -56,12 +48,21 @@ impl Warning {
         let text = format!(
             "This runner's host is short of disk space, which is not this job's fault: {}. disk-guard freed {}; {} of caches are in \
              use or must be kept. `disk-guard status` on the host tells more.",
-            disks.join(", "),
+            fullness(report),
             words::size(report.freed_bytes),
             words::size(kept),
         );
         Some(Self::new("Host disk nearly full", text))
     }
+}
+
+/// How full each disk is now.
+fn fullness(report: &RunReport) -> String {
+    let disks = report.balances.iter().map(|balance| {
+        let (percent, free) = (balance.after.used_percent(), words::size(balance.after.available_bytes));
+        format!("{} is {percent}% full ({free} available)", escape::path(&balance.before.mount))
+    });
+    disks.collect::<Vec<_>>().join(", ")
 }
 
 /// What a job met on a disk that is full.
@@ -78,14 +79,6 @@ pub enum Met<'a> {
 impl Warning {
     /// The host's disk is the cause, and these hold it.
     pub fn of_disk(met: Met<'_>, report: &RunReport, holders: &[CacheHolder]) -> Self {
-        let disks: Vec<String> = report
-            .balances
-            .iter()
-            .map(|b| {
-                let (percent, free) = (b.after.used_percent(), words::size(b.after.available_bytes));
-                format!("{} is {percent}% full ({free} available)", escape::path(&b.before.mount))
-            })
-            .collect();
         let what = match met {
             Met::Critical => "The disk stays above its critical mark".to_owned(),
             Met::Refused => {
@@ -93,7 +86,10 @@ impl Warning {
             }
             Met::NoSpace(line) => format!("The runner found no room on a disk (its log: {})", escape::text(line)),
         };
-        let disks = if disks.is_empty() { String::new() } else { format!(": {}", disks.join(", ")) };
+        let disks = match fullness(report) {
+            disks if disks.is_empty() => disks,
+            disks => format!(": {disks}"),
+        };
         let holders: Vec<String> = holders.iter().map(holder).collect();
         let holders = match holders.as_slice() {
             [] => "No cache that disk-guard knows holds much of it.".to_owned(),

@@ -157,6 +157,11 @@ impl Report {
         self.action(path)["outcome"].as_str().expect("an outcome is text")
     }
 
+    /// Whether there is an action for `path`.
+    pub(crate) fn lists(&self, path: &Path) -> bool {
+        self.list("actions").iter().any(|action| action["path"].as_str().map(Path::new) == Some(path))
+    }
+
     /// The paths whose outcome is `outcome`, in the document's order.
     pub(crate) fn with_outcome(&self, outcome: &str) -> Vec<PathBuf> {
         let actions = self.list("actions").iter().filter(|action| action["outcome"] == outcome);

@@ -1,29 +1,24 @@
-//! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
+//! Records in the shared directory: small files, each one's own, in sticky directories by their kind.
 //!
-//! It holds `host.lock`, `leases/`, `requests/`, `tickets/` and `counters/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
-//! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
-//! file: two guards with two lock files would not exclude each other.
-//!
-//! Records are published whole: written under a dot-name and renamed, so a reader never sees half of one.
+//! They are published whole: written under a dot-name and renamed, so a reader never sees half of one. What others have left
+//! there is read within bounds, and its owner is the one thing about it that is believed.
 
 #![expect(clippy::disallowed_methods, reason = "records of our own, in a directory of our own")]
 
+use super::{RunDir, RunDirError, make_unless_there};
 use crate::model::{Pid, Uid};
 use crate::sys::dir::Dir;
 use crate::sys::process::{LookError, Proc, own_pid};
-use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, mkdirat, openat, renameat_with, unlinkat,
-};
+use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io::{self, Read as _, Write as _};
 use std::ops::ControlFlow;
-use std::os::fd::AsFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// A directory of records has at most this many; more is somebody's flood, is not read to its end, and proves nothing.
@@ -36,43 +31,6 @@ const DRAFTS_TAKE_AT_MOST: Duration = Duration::from_secs(60);
 
 /// One record is at most this long.
 pub const MAX_RECORD_BYTES: u64 = 16 * 1024;
-
-/// Why the directory cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum RunDirError {
-    /// It is not there and could not be made.
-    #[error(
-        "the shared directory {path} does not exist and cannot be made ({source}); run `systemd-tmpfiles --create` or \
-         `install -d -m 2755 -g disk-guard {path}` as root, or set paths.run_dir"
-    )]
-    Missing {
-        /// Where it should be.
-        path: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// It is there and cannot be used.
-    #[error("the shared directory {path} cannot be used: {operation}: {source}")]
-    Unusable {
-        /// Where it is.
-        path: String,
-        /// What was tried.
-        operation: &'static str,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// Others could replace the lock.
-    #[error(
-        "the shared directory {path} is not root's alone ({why}): others could replace the host lock in it; \
-         run `chown root {path} && chmod 2755 {path}`"
-    )]
-    Untrusted {
-        /// Where it is.
-        path: String,
-        /// Who can write it.
-        why: String,
-    },
-}
 
 /// The kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,96 +65,20 @@ impl Records {
     }
 }
 
-/// The opened directory.
+/// One record's file.
 #[derive(Debug)]
-pub struct RunDir {
-    path: PathBuf,
-    dir: Dir,
+pub struct Record {
+    /// Its name.
+    pub name: OsString,
+    /// Its owner: the one thing about it that cannot be forged.
+    pub owner: Uid,
+    /// When it was last written to, as far as its owner has left it at that.
+    pub modified: Option<SystemTime>,
+    /// What it says, or why it cannot be read.
+    pub content: io::Result<Vec<u8>>,
 }
 
 impl RunDir {
-    /// Opens it, and makes it when it is missing and we may.
-    ///
-    /// # Errors
-    /// [`RunDirError`].
-    pub fn open(path: &Path) -> Result<Self, RunDirError> {
-        let display = || path.display().to_string();
-        let dir = match Dir::resolve(path) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Self::make(path).map_err(|source| RunDirError::Missing { path: display(), source })?
-            }
-            result => result.map(|(dir, _)| dir).map_err(|source| RunDirError::Unusable {
-                path: display(),
-                operation: "opening it",
-                source,
-            })?,
-        };
-        if nix::unistd::geteuid().is_root() {
-            let status = dir.status().map_err(|source| RunDirError::Unusable {
-                path: display(),
-                operation: "looking at it",
-                source,
-            })?;
-            if let Some(why) = untrusted(status.owner, status.mode) {
-                return Err(RunDirError::Untrusted { path: display(), why });
-            }
-        }
-        Ok(Self { path: path.to_owned(), dir })
-    }
-
-    /// Opens it if it is there; for commands that only look.
-    ///
-    /// # Errors
-    /// [`RunDirError::Unusable`].
-    pub fn open_existing(path: &Path) -> Result<Option<Self>, RunDirError> {
-        match Dir::resolve(path) {
-            Ok((dir, _)) => Ok(Some(Self { path: path.to_owned(), dir })),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            Err(source) => Err(RunDirError::Unusable {
-                path: path.display().to_string(),
-                operation: "opening it",
-                source,
-            }),
-        }
-    }
-
-    fn make(path: &Path) -> io::Result<Dir> {
-        make_unless_there(rustix::fs::CWD, path, 0o755)?;
-        Ok(Dir::resolve(path)?.0)
-    }
-
-    /// Where it is, for people.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
-
-    /// Opens `host.lock`, which is made once and never removed.
-    ///
-    /// # Errors
-    /// [`RunDirError::Unusable`].
-    pub fn lock_file(&self) -> Result<File, RunDirError> {
-        // Group members may lock, others may not even read: who can open a lock file can hold it for ever.
-        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let file = match openat(&self.dir, "host.lock", flags, Mode::empty()) {
-            Err(Errno::NOENT) => {
-                openat(&self.dir, "host.lock", flags | OFlags::CREATE, Mode::from_raw_mode(0o660))
-            }
-            result => result,
-        };
-        file.map(File::from).map_err(|error| self.unusable("opening host.lock", error.into()))
-    }
-
-    /// The identity of `host.lock`, to find its holders in `/proc/locks`.
-    ///
-    /// # Errors
-    /// [`RunDirError::Unusable`].
-    pub fn lock_id(&self) -> Result<crate::model::FileId, RunDirError> {
-        self.dir
-            .status_of("host.lock")
-            .map(|status| status.id)
-            .map_err(|error| self.unusable("looking at host.lock", error))
-    }
-
     fn records(&self, records: Records) -> io::Result<Dir> {
         self.dir.descend(records.directory())
     }
@@ -412,49 +294,12 @@ impl RunDir {
     pub fn holds(&self, records: Records, name: &str) -> bool {
         self.records(records).and_then(|dir| dir.status_of(name)).is_ok()
     }
-
-    fn unusable(&self, operation: &'static str, source: io::Error) -> RunDirError {
-        RunDirError::Unusable { path: self.path.display().to_string(), operation, source }
-    }
 }
 
 /// The process that writes the draft of this name.
 fn writer_of(draft: &OsStr) -> Option<Pid> {
     let (pid, _) = draft.to_str()?.strip_prefix('.')?.split_once('-')?;
     pid.parse().ok().map(Pid)
-}
-
-/// Makes a directory that another guard may be making at the same moment.
-fn make_unless_there(parent: impl AsFd, name: &Path, mode: u32) -> io::Result<()> {
-    match mkdirat(parent, name, Mode::from_raw_mode(mode)) {
-        Err(Errno::EXIST) => Ok(()),
-        result => Ok(result?),
-    }
-}
-
-/// One record's file.
-#[derive(Debug)]
-pub struct Record {
-    /// Its name.
-    pub name: OsString,
-    /// Its owner: the one thing about it that cannot be forged.
-    pub owner: Uid,
-    /// When it was last written to, as far as its owner has left it at that.
-    pub modified: Option<SystemTime>,
-    /// What it says, or why it cannot be read.
-    pub content: io::Result<Vec<u8>>,
-}
-
-/// Who but root could replace a file in a directory of this owner and mode, if anybody.
-fn untrusted(owner: Uid, mode: u32) -> Option<String> {
-    const STICKY: u32 = 0o1000;
-    if owner != Uid::ROOT {
-        Some(format!("owned by uid {owner}"))
-    } else if mode & 0o022 != 0 && mode & STICKY == 0 {
-        Some(format!("mode {:04o}", mode & 0o7777))
-    } else {
-        None
-    }
 }
 
 #[cfg(test)]
@@ -546,19 +391,5 @@ mod tests {
         assert!(left.into_iter().all(|name| name.as_encoded_bytes().starts_with(b".")));
         assert!(requests.join(".draft").exists(), "a hook may be about to publish it");
         assert_eq!(run.take_all(Records::Requests).unwrap(), 0);
-    }
-
-    #[test]
-    fn a_missing_parent_says_what_to_do() {
-        let error = RunDir::open(Path::new("/nonexistent/run")).unwrap_err().to_string();
-        assert!(error.contains("systemd-tmpfiles") && error.contains("paths.run_dir"), "{error}");
-    }
-
-    #[test]
-    fn root_trusts_only_a_directory_of_its_own() {
-        assert_eq!(untrusted(Uid(0), 0o40755), None);
-        assert_eq!(untrusted(Uid(0), 0o41777), None);
-        assert!(untrusted(Uid(0), 0o40775).is_some());
-        assert!(untrusted(Uid(1), 0o40755).is_some());
     }
 }

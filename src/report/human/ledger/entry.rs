@@ -1,0 +1,136 @@
+//! One entry: what was done, why, by whom, and whether that is believed.
+
+use super::super::screen::{Screen, Tone};
+use super::super::words;
+use super::stamp;
+use crate::model::Uid;
+use crate::model::ledger::{Deed, Judged, Record, Relation, Scope, Trust, Writer};
+use crate::report::escape;
+use std::fmt::Write as _;
+
+/// And more claims that are not believed: whoever forges them can make as many as he likes.
+const MAX_FOREIGN: usize = 10;
+
+/// `TIME  deed  SIZE  path`, and below it why, on which evidence and who says so.
+pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen, out: &mut String) {
+    let record = judged.record();
+    let size = record.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();
+    let environment = || record.environment.as_deref().map(|name| escape::text(name).into_owned());
+    let what = record.path.as_deref().map(escape::path).or_else(environment);
+    let what = what.map(|what| format!("  {what}")).unwrap_or_default();
+    let _ = writeln!(
+        out,
+        "  {}  {}{size}{what}",
+        stamp(record.time),
+        screen.paint(tone(record.deed), record.deed.as_str())
+    );
+    let mut lines = Vec::new();
+    match relation {
+        Some(Relation::Inside) => lines.push("which contained what you ask about".to_owned()),
+        Some(Relation::Contains) | Some(Relation::Same) | None => {}
+    }
+    lines.extend(about(record));
+    lines.push(format!("{}; {}", by(record.scope.as_ref()), writer(judged)));
+    if let Trust::Foreign(why) = &judged.trust {
+        lines.push(format!("not believed: {}", escape::text(why)));
+    }
+    for line in lines {
+        screen.paragraph(out, Tone::Plain, "      ", &line);
+    }
+}
+
+fn about(record: &Record) -> Vec<String> {
+    let mut lines = Vec::new();
+    let whose: Vec<String> = [&record.runner, &record.rule]
+        .into_iter()
+        .flatten()
+        .map(|name| escape::text(name).into_owned())
+        .collect();
+    let reason = record.reason.as_deref().map(|reason| escape::text(reason).into_owned());
+    match (whose.is_empty(), reason) {
+        (true, None) => {}
+        (true, Some(reason)) => lines.push(format!("reason: {reason}")),
+        (false, None) => lines.push(whose.join(", ")),
+        (false, Some(reason)) => lines.push(format!("{}, reason: {reason}", whose.join(", "))),
+    }
+    if let Some(evidence) = &record.evidence {
+        lines.push(format!("evidence: {}", escape::text(evidence)));
+    }
+    if matches!(record.deed, Deed::Failed | Deed::Restored | Deed::Repaired | Deed::LockTimeout)
+        && !record.message.is_empty()
+    {
+        lines.push(escape::log_line(&record.message));
+    }
+    if let Some(repository) = &record.repository {
+        let part = |text: &Option<String>| escape::text(text.as_deref().unwrap_or("?")).into_owned();
+        lines.push(format!(
+            "job {} #{} `{}`",
+            escape::text(repository),
+            part(&record.run_id),
+            part(&record.job)
+        ));
+    }
+    lines
+}
+
+pub(super) fn foreign<'j>(entries: impl Iterator<Item = &'j Judged>, screen: &Screen, out: &mut String) {
+    let mut entries = entries.peekable();
+    if entries.peek().is_some() {
+        let _ = writeln!(out, "\n{}", screen.paint(Tone::Bad, "Claims that are not believed"));
+    }
+    for judged in entries.by_ref().take(MAX_FOREIGN) {
+        story(judged, None, screen, out);
+    }
+    match entries.count() {
+        0 => {}
+        more => {
+            let _ = writeln!(out, "  and {more} more; --json lists all");
+        }
+    }
+}
+
+/// What it is about: the path, or the message where there is none.
+pub(super) fn subject(record: &Record) -> String {
+    record.path.as_deref().map_or_else(|| escape::log_line(&record.message), escape::path)
+}
+
+/// Who ran, by his own account.
+pub(super) fn by(scope: Option<&Scope>) -> String {
+    match scope {
+        None => "by a run that does not name itself".to_owned(),
+        Some(Scope::Sweep) => "by a sweep".to_owned(),
+        Some(Scope::Reap) => "by the reaper".to_owned(),
+        Some(Scope::Hook(runner)) => format!("by the hook of {}", escape::text(runner)),
+        Some(Scope::Remediate) => "by a repair that a person asked for".to_owned(),
+    }
+}
+
+/// Who wrote an entry, and where it stands.
+fn writer(judged: &Judged) -> String {
+    let sources: Vec<&str> = judged.entry.sources.iter().map(|source| source.as_str()).collect();
+    let who = user(&judged.entry.writer);
+    let verb =
+        if judged.trust.is_authentic() { "written by" } else { "claims to be disk-guard's, written by" };
+    format!("{verb} {who} [{}]", sources.join(" and "))
+}
+
+pub(super) fn user(writer: &Writer) -> String {
+    let who = match writer.uid {
+        None => "nobody knows whom".to_owned(),
+        Some(Uid::ROOT) => "root".to_owned(),
+        Some(uid) => format!("uid {uid}"),
+    };
+    let pid = writer.pid.map(|pid| format!(" pid {pid}")).unwrap_or_default();
+    let exe = writer.exe.as_deref().map(|exe| format!(" ({})", escape::path(exe))).unwrap_or_default();
+    format!("{who}{pid}{exe}")
+}
+
+pub(super) fn tone(deed: Deed) -> Tone {
+    match deed {
+        Deed::Removed | Deed::Repaired | Deed::Reaped => Tone::Good,
+        Deed::Claimed | Deed::Restored | Deed::Pressure | Deed::LockTimeout => Tone::Warn,
+        Deed::Refused | Deed::Failed => Tone::Bad,
+        Deed::Kept => Tone::Busy,
+        Deed::Begun | Deed::Ended | Deed::Lease => Tone::Plain,
+    }
+}

@@ -1,0 +1,245 @@
+//! `why`: the story of one path, or of one environment.
+
+use super::super::screen::{Screen, Tone};
+use super::entry::{by, foreign, story};
+use super::{extent, moment, runs, span, stamp};
+use crate::model::ledger::{Deed, Presence, Run, Trust, Verdict, Why, WhyEnvironment};
+use crate::report::escape;
+use std::fmt::Write as _;
+use std::time::SystemTime;
+
+/// A path's story.
+pub fn why(why: &Why, now: SystemTime, screen: &Screen) -> String {
+    let mut out = String::new();
+    let path = escape::path(&why.path);
+    let (tone, answer) = answer(why, &path, now);
+    screen.paragraph(&mut out, tone, "", &screen.paint(tone, &answer));
+    if let Some(real) = &why.real {
+        let _ = writeln!(out, "Without links it is {}.", escape::path(real));
+    }
+    presence(why, now, screen, &mut out);
+    if !why.entries.is_empty() {
+        let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "What was done"));
+        for (relation, judged) in &why.entries {
+            story(judged, Some(*relation), screen, &mut out);
+        }
+        grounds(&why.acts, screen, &mut out);
+    }
+    foreign(why.foreign.iter().map(|(_, judged)| judged), screen, &mut out);
+    let is_clear = matches!(why.verdict, Verdict::NotTouched | Verdict::NoEvidence | Verdict::Kept);
+    if is_clear {
+        let _ = writeln!(
+            out,
+            "\n{}",
+            screen.paint(Tone::Heading, &format!("What the guard did {}", span(&why.window)))
+        );
+        runs(&why.runs, screen, &mut out);
+    }
+    extent(&why.extent, now, screen, &mut out);
+    out
+}
+
+fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
+    let last = |deed: Deed| {
+        why.entries.iter().rev().map(|(_, judged)| judged).find(|judged| judged.record().deed == deed)
+    };
+    let when = |deed: Deed| {
+        last(deed).map(|judged| format!(" {}", moment(judged.record().time, now))).unwrap_or_default()
+    };
+    let whose = |deed: Deed| match last(deed).map(|judged| &judged.trust) {
+        Some(Trust::Owner(uid)) => {
+            format!(
+                " This is what uid {uid} says about its own runner, in the guard's name: its jobs could say the same."
+            )
+        }
+        _ => String::new(),
+    };
+    match why.verdict {
+        Verdict::Removed => {
+            (Tone::Warn, format!("disk-guard removed {path}{}.{}", when(Deed::Removed), whose(Deed::Removed)))
+        }
+        Verdict::RemovedInside => (
+            Tone::Warn,
+            format!(
+                "disk-guard removed something inside {path}{}; the rest it did not touch.{}",
+                when(Deed::Removed),
+                whose(Deed::Removed)
+            ),
+        ),
+        Verdict::Claimed => (
+            Tone::Warn,
+            format!(
+                "disk-guard took {path} into trash{} and has not said what came of it: the run still goes on, or was killed.{}",
+                when(Deed::Claimed),
+                whose(Deed::Claimed)
+            ),
+        ),
+        Verdict::Restored => (
+            Tone::Good,
+            format!(
+                "disk-guard claimed {path}{} and put it back; nothing of it was removed.",
+                when(Deed::Restored)
+            ),
+        ),
+        Verdict::Repaired => (
+            Tone::Warn,
+            format!(
+                "disk-guard changed owner or mode of entries of {path}{}, and removed nothing of it.{}",
+                when(Deed::Repaired),
+                whose(Deed::Repaired)
+            ),
+        ),
+        Verdict::Kept => (
+            Tone::Good,
+            format!(
+                "disk-guard did not touch {path}: it looked at it and left it alone, last{}.",
+                when(Deed::Kept)
+            ),
+        ),
+        Verdict::NotTouched => {
+            let since = why.extent.complete_since().map(|since| moment(since, now)).unwrap_or_default();
+            (
+                Tone::Good,
+                format!(
+                    "disk-guard did not touch {path}: it tells of everything it has done since {since}, and nothing of that was this path, above it or below it."
+                ),
+            )
+        }
+        Verdict::NoEvidence => {
+            let reach = match why.extent.complete_since().or(why.extent.oldest()) {
+                Some(since) => {
+                    format!("the ledger only reaches back to {} and does not tell all", moment(since, now))
+                }
+                None => "the ledger holds nothing yet".to_owned(),
+            };
+            (
+                Tone::Warn,
+                format!("There is no evidence that disk-guard touched {path}, but {reach}: see below."),
+            )
+        }
+    }
+}
+
+fn presence(why: &Why, now: SystemTime, screen: &Screen, out: &mut String) {
+    let text = match &why.present {
+        Presence::Present if matches!(why.verdict, Verdict::Removed | Verdict::Claimed) => {
+            "Something is there now: it has been made anew since.".to_owned()
+        }
+        Presence::Present => return,
+        Presence::Gone(above, changed) => format!(
+            "It is not there. In {} something was last made or removed {}.",
+            escape::path(above),
+            moment(*changed, now)
+        ),
+        Presence::Hidden(reason) => format!("Whether it is there cannot be told: {}.", escape::text(reason)),
+    };
+    screen.paragraph(out, Tone::Plain, "", &text);
+}
+
+/// What made the runs act: the pressure they found.
+fn grounds(acts: &[Run], screen: &Screen, out: &mut String) {
+    for judged in acts.iter().flat_map(|run| &run.entries) {
+        if judged.record().deed == Deed::Pressure {
+            let text = format!(
+                "{}  {} ({})",
+                stamp(judged.record().time),
+                escape::log_line(&judged.record().message),
+                by(judged.record().scope.as_ref())
+            );
+            screen.paragraph(out, Tone::Plain, "  because of pressure: ", &text);
+        }
+    }
+}
+
+/// An environment's story.
+pub fn why_environment(why: &WhyEnvironment, now: SystemTime, screen: &Screen) -> String {
+    let mut out = String::new();
+    let name = escape::text(&why.name);
+    let reaped = why.entries.iter().rev().find(|judged| judged.record().deed == Deed::Reaped);
+    let (tone, text) = match (reaped, why.entries.last()) {
+        (Some(judged), _) => {
+            (Tone::Warn, format!("disk-guard reaped {name} {}.", moment(judged.record().time, now)))
+        }
+        (None, Some(judged)) => (
+            Tone::Warn,
+            format!(
+                "disk-guard tried to reap {name} and failed, last {}.",
+                moment(judged.record().time, now)
+            ),
+        ),
+        (None, None) => (Tone::Good, format!("No entry that is believed speaks of the environment {name}.")),
+    };
+    screen.paragraph(&mut out, tone, "", &screen.paint(tone, &text));
+    if !why.entries.is_empty() {
+        let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "What was done"));
+    }
+    for judged in &why.entries {
+        story(judged, None, screen, &mut out);
+    }
+    foreign(why.foreign.iter(), screen, &mut out);
+    extent(&why.extent, now, screen, &mut out);
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::screen;
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_removed_cache() {
+        insta::assert_snapshot!(why(&samples::why_removed(), samples::now(), &screen()), @r"
+        disk-guard removed /home/ci/runner-2/_work/app/app/target/debug 2026-03-04 12:25:20 UTC (1 h ago).
+        It is not there. In /home/ci/runner-2/_work/app/app something was last made or removed 2026-03-04
+        12:25:15 UTC (1 h ago).
+
+        What was done
+          2026-03-04 12:25:15  claimed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
+              which contained what you ask about
+              runner-2, cargo-target, reason: pressure
+              by a sweep; written by root pid 77 (/usr/bin/disk-guard) [journal and file]
+          2026-03-04 12:25:20  removed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
+              which contained what you ask about
+              runner-2, cargo-target, reason: pressure
+              evidence: no sign of use at the claim; newest content 3 d old
+              by a sweep; written by root pid 77 (/usr/bin/disk-guard) [journal and file]
+          because of pressure: 2026-03-04 12:25:11  /home is 92 % full: high (by a sweep)
+
+        The ledger
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+                   this boot
+          file: since 2026-02-02 14:25:10 UTC (30 d ago)
+        ");
+    }
+
+    #[test]
+    fn an_innocent_path_and_a_forgery() {
+        insta::assert_snapshot!(why(&samples::why_innocent(), samples::now(), &screen()), @r"
+        disk-guard did not touch /home/ci/runner-1/_work/\x1b[2J\u{202e}/x: it tells of everything it has
+        done since 2026-02-02 14:25:10 UTC (30 d ago), and nothing of that was this path, above it or below
+        it.
+        It is not there. In /home/ci/runner-1/_work something was last made or removed 2026-03-04 12:28:30
+        UTC (1 h ago).
+
+        Claims that are not believed
+          2026-03-04 12:28:30  removed  8.00 GiB  /home/ci/runner-1/_work/\x1b[2J\u{202e}
+              runner-2, cargo-target, reason: pressure
+              evidence: \u{9b}31m
+              by the hook of runner-9\n::error::x; claims to be disk-guard's, written by uid 1009 pid 77
+              [file]
+              not believed: its path is not uid 1009's
+
+        What the guard did between 2026-03-04 12:15:10 and 2026-03-04 12:35:10 UTC
+          2026-03-04 12:25:10  sweep: removed 1 (8.00 GiB); kept 2: worker-process 2 [root pid 77
+                                      (/usr/bin/disk-guard)]
+              removed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
+          1 hook of runner-1: a job began or ended, nothing else was done
+
+        The ledger
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+                   this boot
+          file: since 2026-02-02 14:25:10 UTC (30 d ago)
+        ");
+    }
+}

@@ -1,0 +1,189 @@
+//! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
+//!
+//! It holds `host.lock`, `leases/`, `requests/`, `tickets/` and `counters/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
+//! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
+//! file: two guards with two lock files would not exclude each other.
+
+mod records;
+
+pub use records::{MAX_PASSED, MAX_RECORD_BYTES, MAX_RECORDS, Record, Records};
+
+use crate::model::Uid;
+use crate::sys::dir::Dir;
+use rustix::fs::{Mode, OFlags, mkdirat, openat};
+use rustix::io::Errno;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Why the directory cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum RunDirError {
+    /// It is not there and could not be made.
+    #[error(
+        "the shared directory {path} does not exist and cannot be made ({source}); run `systemd-tmpfiles --create` or \
+         `install -d -m 2755 -g disk-guard {path}` as root, or set paths.run_dir"
+    )]
+    Missing {
+        /// Where it should be.
+        path: String,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// It is there and cannot be used.
+    #[error("the shared directory {path} cannot be used: {operation}: {source}")]
+    Unusable {
+        /// Where it is.
+        path: String,
+        /// What was tried.
+        operation: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Others could replace the lock.
+    #[error(
+        "the shared directory {path} is not root's alone ({why}): others could replace the host lock in it; \
+         run `chown root {path} && chmod 2755 {path}`"
+    )]
+    Untrusted {
+        /// Where it is.
+        path: String,
+        /// Who can write it.
+        why: String,
+    },
+}
+
+/// The opened directory.
+#[derive(Debug)]
+pub struct RunDir {
+    path: PathBuf,
+    dir: Dir,
+}
+
+impl RunDir {
+    /// Opens it, and makes it when it is missing and we may.
+    ///
+    /// # Errors
+    /// [`RunDirError`].
+    pub fn open(path: &Path) -> Result<Self, RunDirError> {
+        let display = || path.display().to_string();
+        let dir = match Dir::resolve(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                Self::make(path).map_err(|source| RunDirError::Missing { path: display(), source })?
+            }
+            result => result.map(|(dir, _)| dir).map_err(|source| RunDirError::Unusable {
+                path: display(),
+                operation: "opening it",
+                source,
+            })?,
+        };
+        if nix::unistd::geteuid().is_root() {
+            let status = dir.status().map_err(|source| RunDirError::Unusable {
+                path: display(),
+                operation: "looking at it",
+                source,
+            })?;
+            if let Some(why) = untrusted(status.owner, status.mode) {
+                return Err(RunDirError::Untrusted { path: display(), why });
+            }
+        }
+        Ok(Self { path: path.to_owned(), dir })
+    }
+
+    /// Opens it if it is there; for commands that only look.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn open_existing(path: &Path) -> Result<Option<Self>, RunDirError> {
+        match Dir::resolve(path) {
+            Ok((dir, _)) => Ok(Some(Self { path: path.to_owned(), dir })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(RunDirError::Unusable {
+                path: path.display().to_string(),
+                operation: "opening it",
+                source,
+            }),
+        }
+    }
+
+    fn make(path: &Path) -> io::Result<Dir> {
+        make_unless_there(rustix::fs::CWD, path, 0o755)?;
+        Ok(Dir::resolve(path)?.0)
+    }
+
+    /// Where it is, for people.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Opens `host.lock`, which is made once and never removed.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn lock_file(&self) -> Result<File, RunDirError> {
+        // Group members may lock, others may not even read: who can open a lock file can hold it for ever.
+        let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let file = match openat(&self.dir, "host.lock", flags, Mode::empty()) {
+            Err(Errno::NOENT) => {
+                openat(&self.dir, "host.lock", flags | OFlags::CREATE, Mode::from_raw_mode(0o660))
+            }
+            result => result,
+        };
+        file.map(File::from).map_err(|error| self.unusable("opening host.lock", error.into()))
+    }
+
+    /// The identity of `host.lock`, to find its holders in `/proc/locks`.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn lock_id(&self) -> Result<crate::model::FileId, RunDirError> {
+        self.dir
+            .status_of("host.lock")
+            .map(|status| status.id)
+            .map_err(|error| self.unusable("looking at host.lock", error))
+    }
+
+    fn unusable(&self, operation: &'static str, source: io::Error) -> RunDirError {
+        RunDirError::Unusable { path: self.path.display().to_string(), operation, source }
+    }
+}
+
+/// Makes a directory that another guard may be making at the same moment.
+fn make_unless_there(parent: impl AsFd, name: &Path, mode: u32) -> io::Result<()> {
+    match mkdirat(parent, name, Mode::from_raw_mode(mode)) {
+        Err(Errno::EXIST) => Ok(()),
+        result => Ok(result?),
+    }
+}
+
+/// Who but root could replace a file in a directory of this owner and mode, if anybody.
+fn untrusted(owner: Uid, mode: u32) -> Option<String> {
+    const STICKY: u32 = 0o1000;
+    if owner != Uid::ROOT {
+        Some(format!("owned by uid {owner}"))
+    } else if mode & 0o022 != 0 && mode & STICKY == 0 {
+        Some(format!("mode {:04o}", mode & 0o7777))
+    } else {
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_missing_parent_says_what_to_do() {
+        let error = RunDir::open(Path::new("/nonexistent/run")).unwrap_err().to_string();
+        assert!(error.contains("systemd-tmpfiles") && error.contains("paths.run_dir"), "{error}");
+    }
+
+    #[test]
+    fn root_trusts_only_a_directory_of_its_own() {
+        assert_eq!(untrusted(Uid(0), 0o40755), None);
+        assert_eq!(untrusted(Uid(0), 0o41777), None);
+        assert!(untrusted(Uid(0), 0o40775).is_some());
+        assert!(untrusted(Uid(1), 0o40755).is_some());
+    }
+}
