@@ -144,10 +144,12 @@ pub(super) fn spawn(call: &Call<'_>) -> io::Result<Child> {
 /// Takes from a child what we were started with: blocked and ignored signals, open descriptors.
 fn start_clean() -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
-    // SAFETY: no handler is installed; numbers that are no signal's, or cannot be set, are refused.
-    #[allow(unsafe_code)]
     for number in 1..=64 {
-        unsafe { libc::signal(number, libc::SIG_DFL) };
+        // SAFETY: no handler is installed; numbers that are no signal's, or cannot be set, are refused.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::signal(number, libc::SIG_DFL)
+        };
     }
     // SAFETY: nothing is closed yet, the descriptors are marked to be closed by exec.
     #[allow(unsafe_code)]

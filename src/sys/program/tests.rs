@@ -182,8 +182,9 @@ fn nothing_is_inherited_but_what_is_meant() {
             (&["cat", "/proc/self/status"], &["SigBlk:\t0000000000000200", "10001\nSigCgt"], "00\nSigCgt"),
         ] {
             let mut control = Command::new(Programs(&places()).find(words[0]).unwrap());
-            let control = control.args(&words[1..]).stdout(std::process::Stdio::piped()).spawn().unwrap();
-            let before = std::io::read_to_string(control.stdout.unwrap()).unwrap();
+            let mut control = control.args(&words[1..]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+            let before = std::io::read_to_string(control.stdout.take().unwrap()).unwrap();
+            let _ = control.wait();
             let run = call(words, Bounds::new(LONG, 1 << 20)).run().unwrap();
             assert!(run.is_success() && run.text().contains(clean), "{run:?}");
             for poison in poison {
