@@ -14,8 +14,8 @@ pub mod stores;
 pub mod verdict;
 
 use crate::model::{Capacity, CapacityFacts, Filesystem, FilesystemStatus, HostFacts};
-use crate::setup::programs::Programs;
 use crate::sys::process::Proc;
+use crate::sys::program::Programs;
 use std::time::Duration;
 
 /// How long the container engines may think.

@@ -4,7 +4,7 @@
 //! does not answer in time, or with words that are not understood, is left out.
 
 use crate::model::ContainerStore;
-use crate::setup::programs::{Bounds, Programs, Said};
+use crate::sys::program::{Bounds, Programs};
 use bytesize::ByteSize;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use serde_json::Value;
@@ -12,11 +12,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 use walkdir::WalkDir;
 
-const MAX_ANSWER: u64 = 256 * 1024;
+const MAX_ANSWER: usize = 256 << 10;
 
 /// The engines that answer, all asked at the same time.
 pub fn all(programs: Programs<'_>, patience: Duration) -> Vec<ContainerStore> {
-    let bounds = Bounds { time: patience, output: MAX_ANSWER };
+    let bounds = Bounds::new(patience, MAX_ANSWER);
     let asked: [fn(Programs<'_>, Bounds) -> Option<ContainerStore>; 3] = [docker, podman, containerd];
     std::thread::scope(|scope| {
         let asked = asked.map(|ask| scope.spawn(move || ask(programs, bounds)));
@@ -43,10 +43,7 @@ fn containerd(programs: Programs<'_>, bounds: Bounds) -> Option<ContainerStore> 
 }
 
 fn ask(programs: Programs<'_>, program: &str, arguments: &[&str], bounds: Bounds) -> Option<String> {
-    match programs.run_within(program, arguments, bounds) {
-        Ok(Said { is_success: true, output, .. }) => Some(output),
-        _ => None,
-    }
+    programs.text(program, arguments, bounds).ok()
 }
 
 /// One JSON object a line, sizes in words: `{"Reclaimable":"1.2GB (50%)","Size":"2.4GB",...}`.

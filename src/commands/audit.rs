@@ -7,7 +7,7 @@ use crate::model::hygiene::{AuditReport, RunnerAudit};
 use crate::policy::liveness;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
-use crate::setup::programs::Programs;
+use crate::sys::program::Programs;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
 /// Git, if it is there.
 pub(super) fn git(context: &Context) -> Option<Git> {
     let directories = &context.config.paths.programs;
-    Programs(directories).find("git").map(|path| Git::new(path, directories))
+    Programs(directories).find("git").ok().map(|path| Git::new(path, directories))
 }
 
 fn audit(context: &Context) -> AuditReport {

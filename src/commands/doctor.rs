@@ -9,7 +9,7 @@ use crate::model::{Check, CheckState};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::{human, json};
-use crate::setup::programs::Programs;
+use crate::sys::program::Programs;
 use std::path::Path;
 
 /// Examines the host.

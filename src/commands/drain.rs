@@ -7,9 +7,9 @@ use crate::report::escape;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::setup::drain::{self, By, Change, Drained, Step};
-use crate::setup::programs::Programs;
 use crate::setup::state::{Kept, StateDir};
 use crate::setup::units::Systemd;
+use crate::sys::program::Programs;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// How long a sweep waits for a Worker whose job has ended: it uploads its log before it goes.

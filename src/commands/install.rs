@@ -11,10 +11,10 @@ use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
 use crate::setup::group::{self, Membership};
 use crate::setup::install::{self, Prepared, Refusal, Verb};
-use crate::setup::programs::Programs;
 use crate::setup::state::StateDir;
-use crate::setup::units::{OURS, Systemd};
+use crate::setup::units::{BOUNDS, OURS, Systemd};
 use crate::setup::wiring::Scripts;
+use crate::sys::program::Programs;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
@@ -268,9 +268,8 @@ impl Setup<'_> {
             CommandOutcome::Planned
         } else {
             let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
-            match self.programs.run(&words[0], &arguments) {
-                Ok(said) if said.is_success => CommandOutcome::Done,
-                Ok(said) => CommandOutcome::Failed(said.complaint),
+            match self.programs.text(&words[0], &arguments, BOUNDS) {
+                Ok(_) => CommandOutcome::Done,
                 Err(error) => CommandOutcome::Failed(error.to_string()),
             }
         };

@@ -13,7 +13,7 @@ use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
 use crate::run_dir::RunDir;
-use crate::setup::programs::Programs;
+use crate::sys::program::Programs;
 use std::time::{Duration, SystemTime};
 
 /// The ledger and the kernel's messages are read from this much before the time asked about: a job began earlier than it died.

@@ -16,7 +16,7 @@ use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::RunDir;
-use crate::setup::programs::Programs;
+use crate::sys::program::Programs;
 use std::collections::HashSet;
 use std::io::IsTerminal as _;
 use std::time::Duration;

@@ -2,9 +2,9 @@
 
 use super::Patient;
 use crate::model::Check;
-use crate::setup::programs::Programs;
 use crate::setup::state::StateDir;
 use crate::setup::units::{OURS, Systemd};
+use crate::sys::program::Programs;
 use std::time::Duration;
 
 /// A sweep every fifteen minutes is the rule.

@@ -1,6 +1,6 @@
 //! Reading the journal, through journalctl: its files' format is systemd's own affair.
 //!
-//! journalctl is started from a fixed place with an empty environment, and its answer is bounded in time and length. The
+//! journalctl is started from a fixed place with an environment of our making, and its answer is bounded in time and length. The
 //! newest entries come first, so that a bound cuts off the oldest, which then counts as the end of the journal's reach.
 //!
 //! journald stores what it adds itself in fields that begin with an underscore, which no client can send. Only these are
@@ -9,12 +9,10 @@
 use super::{Found, line};
 use crate::model::ledger::{Deed, Entry, Reach, Record, Source, Span, Writer};
 use crate::model::{Pid, Uid};
+use crate::sys::program::{Bounds, Call, End, ProgramError};
 use serde_json::{Map, Value};
-use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::mpsc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Where journalctl is.
 const PLACES: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
@@ -22,7 +20,10 @@ const PLACES: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
 const IDENTIFIER: &str = "disk-guard";
 
 /// Beyond this an answer is cut.
-const MAX_BYTES: u64 = 64 << 20;
+const MAX_BYTES: usize = 64 << 20;
+
+/// An entry without its text is shorter.
+const MAX_ENTRY: usize = 16 << 10;
 
 /// Beyond this journalctl is ended.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -36,7 +37,7 @@ const FIELDS: &str = "_UID,_PID,_BOOT_ID,_EXE,MESSAGE,DISK_GUARD_EVENT,DISK_GUAR
 #[derive(Debug)]
 pub struct Journal {
     program: Option<PathBuf>,
-    max_bytes: u64,
+    max_bytes: usize,
     patience: Duration,
 }
 
@@ -56,9 +57,9 @@ impl Journal {
         let mut gaps = Vec::new();
         let asked =
             ["-t", IDENTIFIER, "--reverse", &format!("--since=@{seconds}"), "--output-fields", FIELDS];
-        let answer = match self.ask(program, &asked, None) {
+        let answer = match self.ask(program, &asked, self.max_bytes) {
             Ok(answer) => answer,
-            Err(error) => return nothing(format!("{} cannot be run: {error}", program.display())),
+            Err(error) => return nothing(error.to_string()),
         };
         let mut shut = answer.is_shut;
         gaps.extend(answer.complaint);
@@ -80,7 +81,7 @@ impl Journal {
             oldest_of_ours
         } else {
             // The first line that journalctl prints is the journal's oldest entry.
-            let first = self.ask(program, &["--output-fields", "_UID"], Some(1)).ok();
+            let first = self.ask(program, &["--output-fields", "_UID"], MAX_ENTRY).ok();
             shut |= first.as_ref().is_some_and(|first| first.is_shut);
             first.and_then(|first| {
                 time_of(serde_json::from_slice::<Value>(first.lines.first()?).ok()?.as_object()?)
@@ -103,83 +104,28 @@ impl Journal {
         Found { entries, reach: Reach { source: Source::Journal, since: reach_back, span, gaps } }
     }
 
-    /// Runs journalctl; at most `lines` lines of its answer.
-    fn ask(&self, program: &Path, arguments: &[&str], lines: Option<usize>) -> std::io::Result<Answer> {
-        let mut command = Command::new(program);
-        command.args(["--no-pager", "--all", "-o", "json"]).args(arguments);
-        command.env_clear().env("LC_ALL", "C.UTF-8").env("PATH", "/usr/bin:/bin").current_dir("/");
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.spawn()?;
-        let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
-        let (sender, receiver) = mpsc::channel();
-        let max_bytes = self.max_bytes;
-        std::thread::spawn(move || {
-            let mut reader = BufReader::new(
-                stdout
-                    .into_iter()
-                    .fold(Box::new(std::io::empty()) as Box<dyn std::io::Read + Send>, |_, pipe| {
-                        Box::new(pipe)
-                    }),
-            )
-            .take(max_bytes);
-            let mut sent = 0;
-            loop {
-                let mut text = Vec::new();
-                let length = reader.read_until(b'\n', &mut text).unwrap_or(0);
-                let is_whole = text.last() == Some(&b'\n');
-                if length == 0 || !is_whole || lines.is_some_and(|lines| sent >= lines) {
-                    break;
-                }
-                sent += 1;
-                if sender.send(text).is_err() {
-                    break;
-                }
-            }
-            let _ = sender.send(if reader.limit() == 0 { b"cut".to_vec() } else { Vec::new() });
-        });
-        let words = std::thread::spawn(move || {
-            let mut text = String::new();
-            if let Some(pipe) = stderr {
-                let _ = pipe.take(16 * 1024).read_to_string(&mut text);
-            }
-            text
-        });
-        let (collected, was_cut) = self.collect(&receiver);
-        let is_partial = was_cut || lines.is_some();
-        let failed = end(&mut child, is_partial);
-        let words = words.join().unwrap_or_default();
+    /// Runs journalctl; what it printed of whole lines.
+    fn ask(&self, program: &Path, arguments: &[&str], most: usize) -> Result<Answer, ProgramError> {
+        let arguments = [&["--no-pager", "--all", "-o", "json"], arguments].concat();
+        let bounds = Bounds::new(self.patience, most);
+        let places = ["/usr/bin", "/bin"].map(PathBuf::from);
+        let mut call = Call::new(program.to_owned(), &arguments, &places, bounds);
+        call.environment.push(("LC_ALL", "C.UTF-8".into()));
+        let run = call.run()?;
+        let lines = run.output.split_inclusive(|byte| *byte == b'\n');
+        let words = &run.complaint;
         Ok(Answer {
-            lines: collected,
-            was_cut,
+            lines: lines.filter(|line| line.ends_with(b"\n")).map(<[u8]>::to_vec).collect(),
+            was_cut: !matches!(run.end, End::Itself(_)),
             is_shut: words.contains("not seeing messages") || words.contains("insufficient permissions"),
-            complaint: failed
-                .filter(|_| !words.trim().is_empty() && !words.contains("No journal files were found"))
-                .map(|()| format!("journalctl failed: {}", words.lines().next().unwrap_or_default())),
+            complaint: match run.end {
+                End::Itself(_) if !words.is_empty() && !words.contains("No journal files were found") => {
+                    run.success().err().map(|error| error.to_string())
+                }
+                _ => None,
+            },
         })
     }
-
-    /// The lines until the answer's end or ours; whether it was cut.
-    fn collect(&self, receiver: &mpsc::Receiver<Vec<u8>>) -> (Vec<Vec<u8>>, bool) {
-        let until = Instant::now() + self.patience;
-        let mut lines = Vec::new();
-        loop {
-            match receiver.recv_timeout(until.saturating_duration_since(Instant::now())) {
-                Ok(text) if text.last() == Some(&b'\n') => lines.push(text),
-                Ok(mark) => return (lines, !mark.is_empty()),
-                Err(mpsc::RecvTimeoutError::Timeout) => return (lines, true),
-                Err(mpsc::RecvTimeoutError::Disconnected) => return (lines, false),
-            }
-        }
-    }
-}
-
-/// Ends the process if it is not wanted any more; `Some` when it ended by itself and failed.
-fn end(child: &mut Child, is_partial: bool) -> Option<()> {
-    if is_partial {
-        let _ = child.kill();
-    }
-    let status = child.wait();
-    (!is_partial && !status.is_ok_and(|status| status.success())).then_some(())
 }
 
 struct Answer {
@@ -265,6 +211,7 @@ fn time_of(fields: &Map<String, Value>) -> Option<SystemTime> {
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
+    use std::time::Instant;
 
     /// An entry as journalctl prints it.
     fn printed(uid: &str, more: &str) -> String {

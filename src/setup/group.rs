@@ -1,7 +1,7 @@
 //! The group that runners share the lock and their leases through.
 
-use super::programs::Programs;
 use crate::model::Uid;
+use crate::sys::program::Programs;
 use nix::unistd::{Group, User};
 
 /// Its name.
@@ -49,7 +49,7 @@ pub fn make_command() -> Vec<String> {
 
 /// The command that adds a user, by the program that this host has.
 pub fn add_command(programs: Programs<'_>, user: &str) -> Vec<String> {
-    if programs.find("usermod").is_none() && programs.find("gpasswd").is_some() {
+    if programs.find("usermod").is_err() && programs.find("gpasswd").is_ok() {
         return ["gpasswd", "--add", user, NAME].map(str::to_owned).into();
     }
     ["usermod", "--append", "--groups", NAME, user].map(str::to_owned).into()

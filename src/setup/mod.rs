@@ -11,7 +11,6 @@ pub mod env_file;
 pub mod group;
 pub mod install;
 pub mod place;
-pub mod programs;
 pub mod state;
 pub mod units;
 pub mod wiring;

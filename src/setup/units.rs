@@ -4,13 +4,17 @@
 //! start anything else. So the unit's name has to have the runner's shape, and systemd itself has to say that the unit
 //! works in that very root (the template of `svc.sh` sets WorkingDirectory).
 
-use super::programs::{ProgramError, Programs};
 use crate::model::Runner;
 use crate::sys::dir::Dir;
+use crate::sys::program::{Bounds, ProgramError, Programs, Run};
 use std::path::Path;
+use std::time::Duration;
 
 /// Our own units.
 pub const OURS: [&str; 2] = ["disk-guard-sweep.timer", "disk-guard-request.path"];
+
+/// What a program that sets a host up may take: `systemctl stop` of a runner waits for its Listener.
+pub const BOUNDS: Bounds = Bounds::new(Duration::from_secs(90), 64 << 10);
 
 /// A unit's name is one line.
 const MAX_NAME: u64 = 512;
@@ -41,11 +45,13 @@ impl<'a> Systemd<'a> {
     /// # Errors
     /// Why not, in words for people.
     pub fn find(programs: Programs<'a>) -> Result<Self, String> {
-        let said = programs.run("systemctl", &["is-system-running"]).map_err(|error| match error {
-            ProgramError::Missing(_) => "this host has no systemctl".to_owned(),
+        let run = programs.run("systemctl", &["is-system-running"], BOUNDS);
+        // Its exit code tells how well it runs the host.
+        let run = run.and_then(Run::ended).map_err(|error| match error {
+            ProgramError::Missing { .. } => "this host has no systemctl".to_owned(),
             other => other.to_string(),
         })?;
-        match said.output.as_str() {
+        match run.text().as_str() {
             "initializing" | "starting" | "running" | "degraded" | "maintenance" => Ok(Self { programs }),
             _ => Err("systemd does not run this host".to_owned()),
         }
@@ -61,19 +67,11 @@ impl<'a> Systemd<'a> {
     /// # Errors
     /// What systemctl says.
     pub fn show(&self, unit: &str, properties: &[&str]) -> Result<Vec<String>, String> {
-        let mut values = Vec::new();
-        for property in properties {
+        let value = |property: &&str| {
             let question = format!("--property={property}");
-            let said = self
-                .programs
-                .run("systemctl", &["show", "--value", &question, "--", unit])
-                .map_err(|error| error.to_string())?;
-            if !said.is_success {
-                return Err(said.complaint);
-            }
-            values.push(said.output);
-        }
-        Ok(values)
+            self.programs.text("systemctl", &["show", "--value", &question, "--", unit], BOUNDS)
+        };
+        properties.iter().map(value).collect::<Result<_, _>>().map_err(|error| error.to_string())
     }
 
     /// `systemctl VERB UNITS`.
@@ -82,8 +80,7 @@ impl<'a> Systemd<'a> {
     /// What systemctl says.
     pub fn order(&self, verb: &[&str], units: &[&str]) -> Result<(), String> {
         let arguments = [verb, &["--"], units].concat();
-        let said = self.programs.run("systemctl", &arguments).map_err(|error| error.to_string())?;
-        if said.is_success { Ok(()) } else { Err(said.complaint) }
+        self.programs.text("systemctl", &arguments, BOUNDS).map(drop).map_err(|error| error.to_string())
     }
 
     /// The unit that runs this runner.

@@ -2,7 +2,6 @@
 //! the one place where `unsafe` may stand.
 
 pub mod ability;
-pub mod child;
 pub mod deadline;
 pub mod dir;
 pub mod flock;
@@ -10,6 +9,7 @@ pub mod handles;
 pub mod mappings;
 pub mod process;
 pub mod process_dir;
+pub mod program;
 pub mod work_stack;
 
 #[cfg(test)]

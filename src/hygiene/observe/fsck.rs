@@ -7,10 +7,9 @@
 //! elsewhere is not judged at all.
 
 use crate::model::Uid;
-use crate::sys::child::{self, End, Limits};
 use crate::sys::dir::Dir;
+use crate::sys::program::{Bounds, Call, Confinement, End};
 use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::{Duration, Instant};
 
 /// No repository is checked for longer.
@@ -39,13 +38,13 @@ pub enum Fsck {
 #[derive(Debug, Clone)]
 pub struct Git {
     program: PathBuf,
-    search: std::ffi::OsString,
+    directories: Vec<PathBuf>,
 }
 
 impl Git {
     /// The one at `program`, which finds its parts in `directories`.
     pub fn new(program: PathBuf, directories: &[PathBuf]) -> Self {
-        Self { program, search: std::env::join_paths(directories).unwrap_or_default() }
+        Self { program, directories: directories.to_vec() }
     }
 
     /// Checks the repository whose git directory this is, and whose user is `owner`.
@@ -64,21 +63,39 @@ impl Git {
         let group = git.status().map_or(owner.0, |status| status.group);
         let group = if group == 0 { owner.0 } else { group };
         let time = TIME.min(deadline.saturating_duration_since(Instant::now()));
-        let limits = Limits { memory: MEMORY, files: FILES, time };
-        match child::run(&mut self.command(), (owner, group), git, limits) {
-            Err(error) => Fsck::NotJudged(format!("{} cannot be run: {error}", self.program.display())),
-            Ok(End::OutOfTime) => Fsck::NotJudged(format!("git did not end within {} s", time.as_secs())),
-            Ok(End::Exited(status, said)) => judge(status.code(), &said),
+        let confinement = Confinement { user: (owner, group), dir: git, memory: MEMORY, files: FILES };
+        let mut call = self.call(time);
+        call.confinement = Some(confinement);
+        match call.run().map(|run| (run.end, run.complaint)) {
+            Ok((End::Itself(status) | End::Held(status), said)) => judge(status.code(), &said),
+            Ok(_) => Fsck::NotJudged(format!("git did not end within {} s", time.as_secs())),
+            Err(error) => Fsck::NotJudged(error.to_string()),
         }
     }
 
-    fn command(&self) -> Command {
-        let mut command = Command::new(&self.program);
-        command.env_clear();
-        command.env("PATH", &self.search).env("LC_ALL", "C").env("HOME", "/nonexistent");
-        // The repository is named, not looked for: a parent directory's is another one, and whose it is was seen to.
-        command.env("GIT_DIR", ".");
+    fn call(&self, time: Duration) -> Call<'_> {
+        let mut arguments = Vec::new();
+        for setting in [
+            "safe.directory=*",
+            "core.fsmonitor=false",
+            "core.hooksPath=/dev/null",
+            "core.alternateRefsCommand=false",
+            "core.sshCommand=false",
+            "core.pager=cat",
+            "core.bare=true",
+            "credential.helper=",
+            "gc.auto=0",
+            "maintenance.auto=false",
+        ] {
+            arguments.extend(["-c", setting]);
+        }
+        arguments.extend(["--no-pager", "--no-optional-locks", "fsck"]);
+        arguments.extend(["--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress"]);
+        let mut call = Call::new(self.program.clone(), &arguments, &self.directories, Bounds::new(time, 0));
         for (name, value) in [
+            ("HOME", "/nonexistent"),
+            // The repository is named, not looked for: a parent directory's is another one, and whose it is was seen to.
+            ("GIT_DIR", "."),
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_SYSTEM", "/dev/null"),
             ("GIT_CONFIG_GLOBAL", "/dev/null"),
@@ -93,25 +110,9 @@ impl Git {
             ("GIT_PAGER", "cat"),
             ("GIT_EDITOR", "false"),
         ] {
-            command.env(name, value);
+            call.environment.push((name, value.into()));
         }
-        for setting in [
-            "safe.directory=*",
-            "core.fsmonitor=false",
-            "core.hooksPath=/dev/null",
-            "core.alternateRefsCommand=false",
-            "core.sshCommand=false",
-            "core.pager=cat",
-            "core.bare=true",
-            "credential.helper=",
-            "gc.auto=0",
-            "maintenance.auto=false",
-        ] {
-            command.args(["-c", setting]);
-        }
-        command.args(["--no-pager", "--no-optional-locks", "fsck"]);
-        command.args(["--connectivity-only", "--no-dangling", "--no-reflogs", "--no-progress"]);
-        command
+        call
     }
 }
 

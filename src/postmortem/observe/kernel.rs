@@ -8,7 +8,7 @@
 use super::clock;
 use super::logs::cut;
 use crate::postmortem::nouns::{KernelEvent, KernelLine, OomScope};
-use crate::setup::programs::{Bounds, Programs};
+use crate::sys::program::{Bounds, End, Programs};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -17,7 +17,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// What is asked of journalctl.
-const BOUNDS: Bounds = Bounds { time: Duration::from_secs(20), output: 4 << 20 };
+const BOUNDS: Bounds = Bounds::new(Duration::from_secs(20), 4 << 20);
 
 /// Records of the ring that are read; it holds a few thousand.
 const MAX_RECORDS: usize = 100_000;
@@ -80,7 +80,7 @@ pub fn read(
 /// `journalctl _TRANSPORT=kernel`: `-k` says the same and hides earlier boots.
 fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, String> {
     let seconds = from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
-    let ask = |more: &[&str], bounds: Bounds| {
+    let ask = |more: &[&str]| {
         let fixed = [
             "--no-pager",
             "--quiet",
@@ -89,23 +89,21 @@ fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, Stri
             "--output-fields=MESSAGE,_SOURCE_MONOTONIC_TIMESTAMP",
             "_TRANSPORT=kernel",
         ];
-        let said = programs
-            .run_within("journalctl", &[&fixed, more].concat(), bounds)
-            .map_err(|error| error.to_string())?;
-        // An answer that was cut is one whose reader went away.
-        if !said.is_success && said.output.is_empty() && !said.complaint.is_empty() {
-            return Err(format!("journalctl failed: {}", said.complaint.lines().next().unwrap_or_default()));
-        }
-        Ok(said.output)
+        let run = programs.run("journalctl", &[&fixed, more].concat(), BOUNDS);
+        let run = run.and_then(|run| match run.end {
+            End::TooLong => Ok(run),
+            End::Itself(_) if !run.output.is_empty() => Ok(run),
+            _ => run.success(),
+        });
+        run.map(|run| (run.text(), run.end == End::TooLong)).map_err(|error| error.to_string())
     };
-    let answer = ask(&[&format!("--since=@{seconds}")], BOUNDS)?;
-    let is_cut = answer.len() as u64 + 1 >= BOUNDS.output;
+    let (answer, is_cut) = ask(&[&format!("--since=@{seconds}")])?;
     let mut lines = Vec::new();
     for text in answer.lines() {
         let Some((at, message)) = entry(text) else { continue };
         keep(&mut lines, at, &message);
     }
-    let before = ask(&[&format!("--until=@{seconds}"), "--reverse", "--lines=1"], BOUNDS)?;
+    let (before, _) = ask(&[&format!("--until=@{seconds}"), "--reverse", "--lines=1"])?;
     let first = answer.lines().next().and_then(entry).map(|(at, _)| at);
     let complete_since = match (is_cut, before.lines().next()) {
         (true, _) => None,

@@ -4,12 +4,12 @@
 use super::clock;
 use crate::model::Runner;
 use crate::postmortem::nouns::{Seen, UnitState};
-use crate::setup::programs::{Bounds, Programs};
 use crate::setup::units::Systemd;
+use crate::sys::program::{Bounds, Programs};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-const BOUNDS: Bounds = Bounds { time: Duration::from_secs(10), output: 16 << 10 };
+const BOUNDS: Bounds = Bounds::new(Duration::from_secs(10), 16 << 10);
 
 const PROPERTIES: &str = "--property=Result,ActiveState,ExecMainCode,ExecMainStatus,ExecMainExitTimestampMonotonic,NRestarts,ControlGroup";
 
@@ -29,9 +29,8 @@ pub(super) fn look(
         Ok(unit) => unit.name,
         Err(reason) => return Seen::missing(format!("the runner's unit: {reason}"), how),
     };
-    match programs.run_within("systemctl", &["show", PROPERTIES, "--", &name], BOUNDS) {
-        Ok(said) if said.is_success => Seen::Known(state(name, &said.output, now, clock::monotonic())),
-        Ok(said) => Seen::missing(format!("the runner's unit: {}", said.complaint), how),
+    match programs.text("systemctl", &["show", PROPERTIES, "--", &name], BOUNDS) {
+        Ok(text) => Seen::Known(state(name, &text, now, clock::monotonic())),
         Err(error) => Seen::missing(format!("the runner's unit: {error}"), how),
     }
 }

@@ -56,8 +56,8 @@ impl Libvirt {
         let disks = disks(&self.text(&["-q", "dumpxml", "--inactive", domain])?)?;
         for disk in disks.into_iter().filter(|disk| disk.is_disk) {
             // A volume that no pool knows is not ours to judge.
-            let said = self.tool.run(&["-q", "vol-dumpxml", &disk.path], b"")?;
-            if said.is_success && has_backing(&String::from_utf8_lossy(&said.output))? {
+            let said = self.tool.run(&["-q", "vol-dumpxml", &disk.path])?;
+            if said.is_success() && has_backing(&said.text())? {
                 overlays.push(disk);
             }
         }
@@ -76,9 +76,9 @@ impl Libvirt {
             let xml = self.text(&["-q", "dumpxml", other])?;
             used.extend(sources(&xml)?);
             for disk in disks(&xml)? {
-                let said = self.tool.run(&["-q", "vol-dumpxml", &disk.path], b"")?;
-                if said.is_success {
-                    used.extend(backing(&String::from_utf8_lossy(&said.output))?);
+                let said = self.tool.run(&["-q", "vol-dumpxml", &disk.path])?;
+                if said.is_success() {
+                    used.extend(backing(&said.text())?);
                 }
             }
         }

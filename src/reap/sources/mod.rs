@@ -11,8 +11,9 @@ pub(crate) mod libvirt;
 pub(crate) mod lima;
 pub(crate) mod tart;
 
-use super::program::{ProgramError, Tool};
+use super::program::{Tool, remedy};
 use crate::model::reap::{Environment, Kind, ReapRule};
+use crate::sys::program::ProgramError;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
 use std::path::PathBuf;
@@ -22,7 +23,7 @@ use std::time::SystemTime;
 #[derive(Debug, thiserror::Error)]
 pub enum SourceError {
     /// Its program failed.
-    #[error(transparent)]
+    #[error("{}{}", .0, remedy(.0))]
     Program(#[from] ProgramError),
     /// Its answer is not what it should be.
     #[error("the answer of `{call}` cannot be understood: {why}")]

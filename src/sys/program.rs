@@ -1,0 +1,274 @@
+//! Foreign programs, run to their own end or to ours.
+//!
+//! A program is an absolute path, or a name that is looked up in the configured directories and nowhere else; no shell is
+//! involved. Root runs only what root alone can write. A program gets an environment of our making, no descriptor but its
+//! three, no signal that is blocked or ignored, and a process group of its own; it does not outlive us. Its time and both its
+//! outputs are bounded. However it ends, the whole group is killed before the run returns, and nobody is left to be waited for.
+
+mod child;
+mod trust;
+
+pub use child::{Confinement, End};
+
+use nix::unistd::geteuid;
+use std::ffi::OsString;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// What a run may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Bounds {
+    /// From its start to its end; then it is killed.
+    pub time: Duration,
+    /// Bytes of its standard output; one that prints more is killed. With 0 all of it is thrown away.
+    pub output: usize,
+    /// Bytes of its standard error; the rest of it is thrown away.
+    pub complaint: usize,
+}
+
+impl Bounds {
+    /// The usual room for complaints: five hundred lines.
+    pub const fn new(time: Duration, output: usize) -> Self {
+        Self { time, output, complaint: 64 << 10 }
+    }
+}
+
+/// Why a program gave no answer, or none that counts.
+#[derive(Debug, thiserror::Error)]
+pub enum ProgramError {
+    /// It is not there.
+    #[error("{name} is in none of {places}; install it, or add its directory to paths.programs")]
+    Missing {
+        /// Which.
+        name: String,
+        /// Where it was looked for.
+        places: String,
+    },
+    /// It is there, and nobody may run it.
+    #[error("{path} is not executable (mode {mode:04o}); run `chmod +x {path}`")]
+    NotExecutable {
+        /// Where.
+        path: String,
+        /// Its permissions.
+        mode: u32,
+    },
+    /// Others can change it.
+    #[error("root does not run {program}: {path} {why}; run `chown root {path} && chmod go-w {path}`")]
+    Untrusted {
+        /// Which.
+        program: String,
+        /// What others can change.
+        path: String,
+        /// Who.
+        why: String,
+    },
+    /// It could not be started.
+    #[error("`{call}` cannot be started: {source}; run it by hand to see whether its file is whole")]
+    NotStarted {
+        /// The command line.
+        call: String,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// It took too long.
+    #[error("`{call}` did not end within {} s and was killed{}; run it by hand to see what it waits for", limit.as_secs_f32(), after(complaint))]
+    TimedOut {
+        /// The command line.
+        call: String,
+        /// How long it had.
+        limit: Duration,
+        /// What it said until then.
+        complaint: String,
+    },
+    /// It printed too much.
+    #[error("`{call}` printed more than {limit} bytes and was killed; ask it for less")]
+    TooLong {
+        /// The command line.
+        call: String,
+        /// How much it had.
+        limit: usize,
+    },
+    /// It ended, and its answer did not.
+    #[error(
+        "`{call}` ended and left behind who holds its output, which may not be whole; have it wait for what it starts"
+    )]
+    Held {
+        /// The command line.
+        call: String,
+    },
+    /// It ended otherwise than with exit code 0.
+    #[error("`{call}` failed ({ended}){}; run it by hand to see more", after(complaint))]
+    Failed {
+        /// The command line.
+        call: String,
+        /// Its exit code or signal.
+        ended: std::process::ExitStatus,
+        /// What it said.
+        complaint: String,
+    },
+}
+
+/// A complaint in a message: its words on one line, the first of them.
+fn after(complaint: &str) -> String {
+    let lines: Vec<&str> = complaint.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
+    if lines.is_empty() { String::new() } else { format!(": {}", cut(lines.join("; "), 300)) }
+}
+
+fn cut(mut text: String, most: usize) -> String {
+    if text.len() > most {
+        text.truncate((0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0));
+        text.push_str(" ...");
+    }
+    text
+}
+
+/// Where programs are.
+#[derive(Debug, Clone, Copy)]
+pub struct Programs<'a>(pub &'a [PathBuf]);
+
+impl Programs<'_> {
+    /// The first executable of this name, or the one at this absolute path.
+    ///
+    /// # Errors
+    /// [`ProgramError::Missing`], [`ProgramError::NotExecutable`].
+    pub fn find(&self, name: &str) -> Result<PathBuf, ProgramError> {
+        let is_absolute = Path::new(name).is_absolute();
+        let places = if is_absolute { &[PathBuf::from("/")][..] } else { self.0 };
+        let mut refused = None;
+        for path in places.iter().map(|directory| directory.join(name)) {
+            let Ok(file) = std::fs::metadata(&path) else { continue };
+            let mode = file.permissions().mode() & 0o7777;
+            if file.is_file() && mode & 0o111 != 0 {
+                return Ok(path);
+            } else if file.is_file() {
+                refused.get_or_insert((path.display().to_string(), mode));
+            }
+        }
+        let places: Vec<String> = places.iter().map(|place| place.display().to_string()).collect();
+        Err(match refused {
+            Some((path, mode)) => ProgramError::NotExecutable { path, mode },
+            None => ProgramError::Missing { name: name.to_owned(), places: places.join(", ") },
+        })
+    }
+
+    /// Runs a program of this name to its end.
+    ///
+    /// # Errors
+    /// When it cannot be started; how it ended is in what it returns.
+    pub fn run(&self, name: &str, arguments: &[&str], bounds: Bounds) -> Result<Run, ProgramError> {
+        Call::new(self.find(name)?, arguments, self.0, bounds).run()
+    }
+
+    /// What a program prints when it succeeds, without the white space around it.
+    ///
+    /// # Errors
+    /// [`ProgramError`]; also when it exits with another code than 0.
+    pub fn text(&self, name: &str, arguments: &[&str], bounds: Bounds) -> Result<String, ProgramError> {
+        Ok(self.run(name, arguments, bounds)?.success()?.text())
+    }
+}
+
+/// A program with all that it is given.
+#[derive(Debug)]
+pub struct Call<'a> {
+    program: PathBuf,
+    arguments: Vec<String>,
+    bounds: Bounds,
+    /// Its variables; of two with one name the later counts.
+    pub environment: Vec<(&'static str, OsString)>,
+    /// Its standard input.
+    pub input: &'a [u8],
+    /// As whom and where it runs, if not as we do.
+    pub confinement: Option<Confinement<'a>>,
+}
+
+impl Call<'_> {
+    /// A call with nothing to read, whose program finds others in `directories`.
+    pub fn new(program: PathBuf, arguments: &[&str], directories: &[PathBuf], bounds: Bounds) -> Self {
+        let plain = [("LC_ALL", "C"), ("TERM", "dumb"), ("NO_COLOR", "1")];
+        let plain = plain.into_iter().chain([("SYSTEMD_COLORS", "0"), ("SYSTEMD_PAGER", "")]);
+        let mut environment: Vec<_> = plain.map(|(name, value)| (name, value.into())).collect();
+        environment.push(("PATH", std::env::join_paths(directories).unwrap_or_default()));
+        let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
+        Self { program, arguments, bounds, environment, input: b"", confinement: None }
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// When it cannot be started; how it ended is in what it returns.
+    pub fn run(&self) -> Result<Run, ProgramError> {
+        if geteuid().is_root() && self.confinement.is_none() {
+            trust::check(&self.program)?;
+        }
+        match child::run(self) {
+            Ok((end, output, complaint)) => {
+                let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
+                Ok(Run { call: self.line(), bounds: self.bounds, end, output, complaint })
+            }
+            Err(source) => Err(ProgramError::NotStarted { call: self.line(), source }),
+        }
+    }
+
+    /// The command line, for people.
+    fn line(&self) -> String {
+        let words: Vec<_> = self.arguments.iter().map(|word| format!(" {word}")).collect();
+        cut(self.program.display().to_string() + &words.concat(), 200)
+    }
+}
+
+/// What came of a call.
+#[derive(Debug)]
+pub struct Run {
+    call: String,
+    bounds: Bounds,
+    /// How it ended.
+    pub end: End,
+    /// What was read of its standard output.
+    pub output: Vec<u8>,
+    /// What was kept of its standard error.
+    pub complaint: String,
+}
+
+impl Run {
+    /// It exited with 0.
+    pub fn is_success(&self) -> bool {
+        matches!(self.end, End::Itself(status) if status.success())
+    }
+
+    /// Its output, without the white space around it.
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.output).trim().to_owned()
+    }
+
+    /// The same when it ended by itself, with whatever code, and its output is whole.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub fn ended(self) -> Result<Self, ProgramError> {
+        let (call, Bounds { time, output, .. }) = (self.call.clone(), self.bounds);
+        match self.end {
+            End::Itself(_) => Ok(self),
+            End::Held(_) => Err(ProgramError::Held { call }),
+            End::TooLong => Err(ProgramError::TooLong { call, limit: output }),
+            End::TimedOut => Err(ProgramError::TimedOut { call, limit: time, complaint: self.complaint }),
+        }
+    }
+
+    /// The same when it has also exited with 0.
+    ///
+    /// # Errors
+    /// Why it has not.
+    pub fn success(self) -> Result<Self, ProgramError> {
+        match self.end {
+            End::Itself(ended) if !ended.success() => {
+                Err(ProgramError::Failed { call: self.call, ended, complaint: self.complaint })
+            }
+            _ => self.ended(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
