@@ -9,6 +9,7 @@
 
 mod entries;
 mod proof;
+mod put_back;
 mod take;
 mod turns;
 
@@ -24,6 +25,7 @@ use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use proof::Sight;
+pub use put_back::{PutBack, Returned};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
