@@ -37,8 +37,10 @@ struct Boundary {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
-    /// To the host lock, to leases, to slots, to what is claimed.
+    /// To slots, and to where what is claimed lies.
     Step,
+    /// To the host lock, and to leases.
+    Word,
     /// To the inside of what has been claimed.
     Deletion,
     /// To the guard's own records, and to locks that are tried for an instant.
@@ -55,7 +57,7 @@ impl Boundary {
         });
         let is_one_of = |calls: &[&str]| what.split(' ').next().is_some_and(|call| calls.contains(&call));
         let kind = match () {
-            () if place == host.lock || place.starts_with(&host.leases) => Kind::Step,
+            () if place == host.lock || place.starts_with(&host.leases) => Kind::Word,
             () if !place.starts_with(&host.runners) || is_one_of(&["flock"]) => Kind::Aside,
             () if is_inside && is_one_of(&["unlink", "rmdir"]) => Kind::Deletion,
             () => Kind::Step,
@@ -184,11 +186,15 @@ impl Scene {
                 continue;
             };
             ended.push(held.when.clone());
+            // A disk that has not changed since has nothing new to lose.
+            let before = number.checked_sub(1).map(|before| all[before].kind);
+            let has_changed = boundary.kind != Kind::Word || before.is_none_or(|kind| kind != Kind::Word);
+            let loses_power = is_thorough && (soak() || has_changed);
             match ends {
                 Ends::Suspended => self.suspend_and_wake(held, disk, also, &mut tally),
                 Ends::Dead => {
                     let group = group.as_ref().filter(|_| is_thorough && (soak() || number % 2 == 0));
-                    self.end_for_good(held, disk, also, (is_thorough, group), &mut tally);
+                    self.end_for_good(held, disk, also, (loses_power, group), &mut tally);
                 }
             }
         }
@@ -210,11 +216,11 @@ impl Scene {
         held: Held,
         mut disk: Image,
         also: Also,
-        (is_thorough, group): (bool, Option<&TightGroup>),
+        (loses_power, group): (bool, Option<&TightGroup>),
         tally: &mut Tally,
     ) {
         let when = held.when.clone();
-        let copies = if is_thorough { self.lose_power(&disk) } else { Vec::new() };
+        let copies = if loses_power { self.lose_power(&disk) } else { Vec::new() };
         match group {
             Some(group) if held.whose == Whose::Nobodys => {
                 group.end(held.guard);

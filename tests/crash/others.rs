@@ -3,7 +3,7 @@
 
 use crate::also::Also;
 use crate::ends::{Ends, assert_met};
-use crate::kit;
+use crate::kit::{self, Call, Entry, Stopped, change};
 use crate::scene::{Ground, Scene, Stake};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
@@ -78,27 +78,25 @@ fn whatever_ends_a_claim_without_a_slot_that_is_put_back_nothing_is_lost() {
 }
 
 /// What a container job has left in the tree of a runner that belongs to an ordinary user.
-#[test]
-fn whatever_ends_a_repair_what_it_had_in_its_hands_is_put_back() {
-    let scene = Scene::of(Ground { user: Some((12_001, 12_001)), ..Ground::calm() }, |runner| {
+fn contaminated() -> Option<Scene> {
+    Scene::of(Ground { user: Some((12_001, 12_001)), ..Ground::calm() }, |runner| {
         let dist = runner.checkout("acme/widgets").join("dist");
         runner.own(&runner.work);
-        let given_back = ["deep", "deep/out", "link"].map(|name| dist.join(name));
-        file(&given_back[1], DAY);
+        let given_back = ["deep/out", "deep", "link"].map(|name| dist.join(name));
+        file(&given_back[0], DAY);
         symlink("/etc/passwd", &given_back[2]).expect("a link");
-        Stake { given_back: [dist].into_iter().chain(given_back).collect(), ..Stake::default() }
-    });
-    let Some(scene) = scene else { return };
-    let repair = scene.host.call(&[
-        "remediate",
-        &scene.runner.name,
-        "widgets",
-        "--mode",
-        "chown",
-        "--apply",
-        "--json",
-    ]);
-    let (boundaries, run) = scene.end_everywhere(&repair, Ends::Dead, Also::nothing);
+        Stake { given_back: given_back.into_iter().chain([dist]).collect(), ..Stake::default() }
+    })
+}
+
+fn repair(scene: &Scene) -> Call {
+    scene.host.call(&["remediate", &scene.runner.name, "widgets", "--mode", "chown", "--apply", "--json"])
+}
+
+#[test]
+fn whatever_ends_a_repair_what_it_had_in_its_hands_is_put_back() {
+    let Some(scene) = contaminated() else { return };
+    let (boundaries, run) = scene.end_everywhere(&repair(&scene), Ends::Dead, Also::nothing);
     assert_eq!(run.report().0["done"], 4);
     assert_met(
         &boundaries,
@@ -112,4 +110,25 @@ fn whatever_ends_a_repair_what_it_had_in_its_hands_is_put_back() {
             "`rmdir repair-",
         ],
     );
+}
+
+/// Neither put under a running job nor deleted.
+#[test]
+fn what_a_dead_repair_had_in_its_hands_waits_for_its_runner_to_be_idle() {
+    let Some(scene) = contaminated() else { return };
+    let mut disk = scene.afresh();
+    let out = &scene.stake.given_back[0];
+    let puts_back = |entry: &Entry| change(entry).is_some_and(|what| what == "rename entry to out");
+    Stopped::at(&repair(&scene), puts_back).kill();
+    assert!(!out.exists(), "it is in its hands");
+    let living = scene.keep_workers();
+    let mut worker = scene.hook(&scene.runner).command().spawn().expect("it starts");
+    kit::until("the job to begin", || (!scene.leases().is_empty()).then_some(()));
+    scene.host.sweep();
+    scene.check("swept while its runner is busy");
+    assert!(!out.exists(), "it is not put under a running job");
+    drop(living);
+    worker.wait().expect("it is our child");
+    scene.finish("its runner is idle");
+    disk.unmount();
 }

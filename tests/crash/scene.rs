@@ -290,9 +290,11 @@ impl Scene {
         // Some have died while they wrote: that goes as soon as it is old.
         if !self.host.leases().is_empty() {
             kit::grow_old(&self.host.run_dir().join("leases"), DAY);
-            self.host.sweep();
-            let drafts = self.host.leases();
-            assert!(drafts.is_empty(), "drafts of the dead: {drafts:?}: {shown}");
+            // And as soon as its writer has been taken out of the process table.
+            kit::until("drafts of the dead to go", || {
+                self.host.sweep();
+                self.host.leases().is_empty().then_some(())
+            });
         }
     }
 
