@@ -174,27 +174,27 @@ impl Scene {
             if !is_thorough && !is_sampled {
                 continue;
             }
-            let met = (0..ATTEMPTS).find_map(|_| {
-                kit::wait_for_strangers();
-                let disk = self.afresh();
-                let also = also();
-                self.hold(call, number, &also).ok().map(|held| (held, disk, also))
-            });
-            // How deletion goes about its work differs from run to run.
-            let Some((held, disk, also)) = met else {
-                missed += 1;
-                continue;
-            };
-            ended.push(held.when.clone());
             // A disk that has not changed since has nothing new to lose.
             let before = number.checked_sub(1).map(|before| all[before].kind);
             let has_changed = boundary.kind != Kind::Word || before.is_none_or(|kind| kind != Kind::Word);
-            let loses_power = is_thorough && (soak() || has_changed);
-            match ends {
-                Ends::Suspended => self.suspend_and_wake(held, disk, also, &mut tally),
-                Ends::Dead => {
-                    let group = group.as_ref().filter(|_| is_thorough && (soak() || number % 2 == 0));
-                    self.end_for_good(held, disk, also, (loses_power, group), &mut tally);
+            let mut loses_power = is_thorough && (soak() || has_changed);
+            // By the kernel, where there is such a group, or by a signal.
+            let killers = match group.as_ref().filter(|_| is_thorough) {
+                Some(group) if soak() => vec![Some(group), None],
+                group => vec![group.filter(|_| number % 2 == 0)],
+            };
+            for killer in killers {
+                let Some((held, disk, also)) = self.hold_afresh(call, number, &also) else {
+                    missed += 1;
+                    continue;
+                };
+                ended.push(held.when.clone());
+                match ends {
+                    Ends::Suspended => self.suspend_and_wake(held, disk, also, &mut tally),
+                    Ends::Dead => {
+                        let loses_power = std::mem::take(&mut loses_power);
+                        self.end_for_good(held, disk, also, (loses_power, killer), &mut tally);
+                    }
                 }
             }
         }
@@ -209,6 +209,22 @@ impl Scene {
             );
         }
         (ended, run)
+    }
+
+    /// The same on a disk as it was at the beginning. How deletion goes about its work differs from run to run: `None` when a few
+    /// did not come so far.
+    fn hold_afresh(
+        &self,
+        call: &Call,
+        number: usize,
+        also: &impl Fn() -> Also,
+    ) -> Option<(Held, Image, Also)> {
+        (0..ATTEMPTS).find_map(|_| {
+            kit::wait_for_strangers();
+            let disk = self.afresh();
+            let also = also();
+            self.hold(call, number, &also).ok().map(|held| (held, disk, also))
+        })
     }
 
     fn end_for_good(

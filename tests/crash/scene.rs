@@ -127,6 +127,8 @@ impl Scene {
         let stake = plant(&runner);
         let mut before = Listing::new();
         list(&host.runners(), Path::new(""), &mut before);
+        // Another's mount namespace may keep it mounted beyond its unmounting here.
+        pristine.sync();
         pristine.unmount();
         Some(Self { host, runner, third, stake, pristine, before })
     }
