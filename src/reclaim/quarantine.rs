@@ -243,7 +243,7 @@ mod tests {
         let quarantine = Quarantine::open(lock, work, owner).unwrap();
         let (parent, name) = from.rsplit_once('/').unwrap();
         symlinkat(from, quarantine.trash.dir(), place_of(&quarantine.name)).unwrap();
-        renameat_with(&work.descend(parent).unwrap(), name, &quarantine.dir, ENTRY, RenameFlags::NOREPLACE)
+        renameat_with(work.descend(parent).unwrap(), name, &quarantine.dir, ENTRY, RenameFlags::NOREPLACE)
             .unwrap();
         quarantine.name.clone()
     }
@@ -282,7 +282,7 @@ mod tests {
                 }
                 "no link" => std::fs::remove_file(&link).unwrap(),
                 "a way out" => relink("r/../../file"),
-                _ => relink(&temp.path().join("file").display().to_string()),
+                _ => relink(temp.path().join("file").to_str().unwrap()),
             }
             let trash = Trash::open(&work, owner).unwrap().unwrap();
             assert_eq!(put_back(&lock, &work, &trash, &name).unwrap(), None, "{lost}");

@@ -6,6 +6,7 @@
 //!   `hook.lock_wait`; between slices hooks go first.
 //! - **When things fail.** An entry that is not what was seen is left alone; the others go on. A runner that gets a job ends
 //!   the repair where it stands: every entry is either as it was or as it should be.
+//! - **After a crash.** What the repair had in its hands lies in quarantine; the next sweep or repair puts it back.
 
 mod entries;
 mod proof;
