@@ -22,7 +22,7 @@ pub(crate) enum Ends {
 
 /// In the short form, so many boundaries of what repeats itself are passed by for one at which a run is ended, and for one at
 /// which it is ended in every way.
-const SAMPLED: usize = 3;
+const SAMPLED: usize = 5;
 const SAMPLED_IN_EVERY_WAY: usize = 10;
 
 /// How often a run may end before it comes to a boundary that others came to.
@@ -169,7 +169,8 @@ impl Scene {
         };
         let (mut ended, mut missed, mut tally) = (Vec::new(), 0, Tally::default());
         for (number, boundary) in all.iter().enumerate() {
-            let is_thorough = soak() || boundary.kind == Kind::Step || number % SAMPLED_IN_EVERY_WAY == 0;
+            let is_protocol = matches!(boundary.kind, Kind::Step | Kind::Word);
+            let is_thorough = soak() || is_protocol || number % SAMPLED_IN_EVERY_WAY == 0;
             let is_sampled = boundary.kind == Kind::Deletion && ends == Ends::Dead && number % SAMPLED == 0;
             if !is_thorough && !is_sampled {
                 continue;
@@ -201,12 +202,7 @@ impl Scene {
         assert!(missed * 20 <= all.len(), "{missed} of {} boundaries were not met again", all.len());
         if soak() {
             let took = begun.elapsed().as_secs();
-            println!(
-                "{:?}: {} of {} boundaries in {took} s: {tally:?}",
-                call.arguments,
-                ended.len(),
-                all.len()
-            );
+            println!("{} ends at {} boundaries in {took} s: {tally:?}", ended.len(), all.len());
         }
         (ended, run)
     }
