@@ -325,7 +325,7 @@ impl Drop for KeptWorkers {
 /// Whether others who use this computer kept a run from seeing that a runner is idle: a process that comes and goes where it
 /// cannot be examined.
 pub(crate) fn is_disturbed(run: &Run) -> bool {
-    let said = run.stdout();
+    let said = run.stdout() + &run.stderr();
     said.contains("cannot be examined") || said.contains("unattributed-worker")
 }
 
