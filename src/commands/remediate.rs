@@ -3,14 +3,14 @@
 use super::witness::Narrator;
 use super::{Context, audit, complain, look, now, print, show};
 use crate::cli::RemediateArgs;
-use crate::hygiene::act::{Manner, RepairError, Repairs};
+use crate::hygiene::act::{Manner, RepairError, Repairs, Returned};
 use crate::lock::LockError;
 use crate::model::hygiene::{Mode, RepairReport};
 use crate::model::ledger::Scope;
 use crate::model::{Bearing, Runner};
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
-use crate::report::{human, json};
+use crate::report::{escape, human, json};
 use crate::run_dir::RunDir;
 use std::time::{Duration, Instant};
 
@@ -43,17 +43,11 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
     let manner = if args.apply { Manner::Apply } else { Manner::Preview };
     if manner == Manner::Apply {
         narrator.begun();
+        put_back(context, &run, &mut narrator);
     }
     let git = audit::git(context);
-    let mut repairs = Repairs {
-        config: &context.config,
-        proc: &context.proc,
-        run: &run,
-        clock: now,
-        deadline: begun + TIME_LIMIT,
-        git: git.as_ref(),
-        witness: &mut narrator,
-    };
+    let mut repairs =
+        Repairs { deadline: begun + TIME_LIMIT, git: git.as_ref(), ..repairs(context, &run, &mut narrator) };
     let result = repairs.repair(runner.root_id, &args.repository, args.mode.map(Mode::from), manner);
     if let Ok(report) = &result {
         tell(&mut narrator, report);
@@ -128,16 +122,7 @@ pub(super) fn sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) {
     if !context.config.hygiene_repair || !nix::unistd::geteuid().is_root() {
         return;
     }
-    let mut repairs = Repairs {
-        config: &context.config,
-        proc: &context.proc,
-        run,
-        clock: now,
-        deadline: Instant::now() + SWEEP_LIMIT,
-        git: None,
-        witness: narrator,
-    };
-    match repairs.sweep() {
+    match repairs(context, run, narrator).sweep() {
         Ok(reports) => reports.iter().for_each(|report| tell(narrator, report)),
         // The lock's failure has been told where it happened.
         Err(RepairError::Lock(_)) => {}
@@ -145,5 +130,50 @@ pub(super) fn sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) {
             narrator
                 .tell(Event::new(EventKind::Error, format!("work directories cannot be put right: {error}")));
         }
+    }
+}
+
+/// Puts back what repairs that have died have left in quarantine. Before trash is emptied: what lost its place becomes trash.
+pub(super) fn put_back(context: &Context, run: &RunDir, narrator: &mut Narrator) {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let result = repairs(context, run, narrator).put_back();
+    for left in result.unwrap_or_default() {
+        let quarantine = escape::path(&left.quarantine);
+        let event = match &left.result {
+            Returned::There(place) => {
+                let text = format!("{} is back in its place: a repair had died", escape::path(place));
+                Event::new(EventKind::Restored, text).path(place)
+            }
+            Returned::Trash => continue,
+            Returned::Kept(evidence) => {
+                let text = format!(
+                    "{quarantine}, left by a repair that died, waits until its runner is provably idle"
+                );
+                Event::new(EventKind::Kept, text)
+                    .path(&left.quarantine)
+                    .reason("protected")
+                    .evidence(evidence)
+            }
+            Returned::Failed(why) => {
+                let text = format!("{quarantine}, left by a repair that died, cannot be put back: {why}");
+                Event::new(EventKind::Error, text).path(&left.quarantine)
+            }
+        };
+        narrator.tell(event.runner(&left.runner));
+    }
+}
+
+/// Repairs for as long as those of a sweep may take.
+fn repairs<'a>(context: &'a Context, run: &'a RunDir, narrator: &'a mut Narrator) -> Repairs<'a> {
+    Repairs {
+        config: &context.config,
+        proc: &context.proc,
+        run,
+        clock: now,
+        deadline: Instant::now() + SWEEP_LIMIT,
+        git: None,
+        witness: narrator,
     }
 }

@@ -47,6 +47,7 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     narrator.begun();
     take_requests(&run);
     tickets::withdraw_all(&run);
+    remediate::put_back(context, &run, &mut narrator);
     let cycle = Cycle {
         config: &context.config,
         proc: &context.proc,

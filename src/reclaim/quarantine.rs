@@ -7,18 +7,29 @@
 //! anybody else; a link count of one, seen there, means that there is no other name, and none that is added later through an
 //! old handle lies anywhere but with him who adds it. Then it is put back.
 //!
-//! The directory lies in trash, so that a crash leaves the file there, for the next run. A hook's fence removes the
-//! empty directory: then the next rename fails, and the runner's job has won.
+//! ```text
+//! _work/.disk-guard/trash/repair-PID-N/entry     the file, for an instant
+//! _work/.disk-guard/trash/repair-PID-N.from      a link that says where it belongs, below the work directory
+//! ```
+//! **Not trash.** The directory lies in trash because every claim and fence looks there, but what is in it is to be kept: the
+//! next sweep puts back what a crash has left ([`put_back`]), once the runner is idle. By its mode, which nobody else gives
+//! to a directory of root's, it is told from trash ([`Trash::entries`]). The link stands beside it and not in it: a hook's
+//! fence removes the empty directory, and then the next rename fails, and the runner's job has won.
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
-use super::trash::{Trash, unique};
+use super::trash::{REPAIR, REPAIR_MODE, Trash, place_of, unique};
 use crate::lock::ExclusiveLock;
 use crate::model::{FileId, Uid};
 use crate::sys::dir::{Dir, Pinned};
-use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, Mode, RenameFlags, fchmod, mkdirat, readlinkat, renameat_with, symlinkat, unlinkat,
+};
+use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::os::unix::ffi::OsStringExt as _;
+use std::path::{Component, Path, PathBuf};
 
 const ENTRY: &str = "entry";
 
@@ -49,8 +60,8 @@ impl<'l> Quarantine<'l> {
     /// When it cannot be made, or is not ours alone.
     pub fn open(lock: &'l ExclusiveLock, work: &Dir, owner: Uid) -> io::Result<Self> {
         let trash = Trash::open_or_make(work, owner)?;
-        let name = unique("repair-");
-        mkdirat(trash.dir(), &name, Mode::from_raw_mode(0o700))?;
+        let name = unique(REPAIR);
+        mkdirat(trash.dir(), &name, Mode::from_raw_mode(REPAIR_MODE))?;
         let dir = trash.dir().descend(&name)?;
         let status = dir.status()?;
         let quarantine = Self { trash, dir, name, _lock: lock };
@@ -64,7 +75,8 @@ impl<'l> Quarantine<'l> {
         Ok(quarantine)
     }
 
-    /// Does something to the entry `name` of `parent`, which must be `id`, no directory, and without a second name.
+    /// Does something to the entry at `below` in the work directory, whose parent is open as `parent`. It must be `id`, no
+    /// directory, and without a second name.
     ///
     /// # Errors
     /// What renameat2(2) says, or the deed. When it cannot be put back, because something else has its name by now, it stays in
@@ -72,23 +84,34 @@ impl<'l> Quarantine<'l> {
     pub fn alone<T>(
         &self,
         parent: &Dir,
-        name: &OsStr,
+        below: &Path,
         id: FileId,
         deed: impl FnOnce(&Pinned) -> io::Result<T>,
     ) -> io::Result<Alone<T>> {
+        let name = below.file_name().ok_or(Errno::INVAL)?;
         match parent.status_of(name) {
             Ok(status) if status.id == id && status.links > 1 => return Ok(Alone::Linked(status.links)),
             Ok(status) if status.id == id && !status.is_dir() => {}
             Ok(_) => return Ok(Alone::Changed("something else stands there".to_owned())),
             Err(error) => return Ok(Alone::Changed(error.to_string())),
         }
-        renameat_with(parent, name, &self.dir, ENTRY, RenameFlags::NOREPLACE)?;
+        symlinkat(below, self.trash.dir(), place_of(&self.name))?;
+        if let Err(error) = renameat_with(parent, name, &self.dir, ENTRY, RenameFlags::NOREPLACE) {
+            self.forget_place();
+            return Err(error.into());
+        }
         let result = self.look_and_do(id, deed);
         renameat_with(&self.dir, ENTRY, parent, name, RenameFlags::NOREPLACE).map_err(|error| {
             let text = format!("it could not be put back ({error}) and lies in trash");
             io::Error::new(io::Error::from(error).kind(), text)
         })?;
+        self.forget_place();
         result
+    }
+
+    /// It is back: a link that stays is trash.
+    fn forget_place(&self) {
+        let _ = unlinkat(self.trash.dir(), place_of(&self.name), AtFlags::empty());
     }
 
     fn look_and_do<T>(
@@ -106,6 +129,55 @@ impl<'l> Quarantine<'l> {
         }
         deed(&pinned).map(Alone::Did)
     }
+}
+
+/// Finishes what a repair that has died has left: the quarantine of this name, as [`Trash::quarantines`] names them. What lies in
+/// it is back at the path that is returned. What has lost its place, to something else or with the directory that it was in,
+/// becomes trash; `None` then, and when there is nothing in it.
+///
+/// # Errors
+/// When it cannot be said whether its place is there. Nothing is touched then.
+pub fn put_back(_: &ExclusiveLock, work: &Dir, trash: &Trash, name: &OsStr) -> io::Result<Option<PathBuf>> {
+    let dir = trash.dir().descend(name)?;
+    let back = match dir.status_of(ENTRY) {
+        Ok(status) if !status.is_dir() => {
+            let place = readlinkat(trash.dir(), place_of(name), Vec::new());
+            let place = place.map(|place| PathBuf::from(OsString::from_vec(place.into_bytes())));
+            match place
+                .map_err(io::Error::from)
+                .and_then(|place| move_back(&dir, work, &place).map(|()| place))
+            {
+                Ok(place) => Some(place),
+                Err(error) if has_lost_its_place(&error) => None,
+                Err(error) => return Err(error),
+            }
+        }
+        _ => None,
+    };
+    match unlinkat(trash.dir(), name, AtFlags::REMOVEDIR) {
+        // Without its mode it is trash like any other.
+        Err(Errno::NOTEMPTY) => fchmod(&dir, Mode::RWXU)?,
+        result => result?,
+    }
+    // Last: without it nobody would know where a file belongs.
+    let _ = unlinkat(trash.dir(), place_of(name), AtFlags::empty());
+    Ok(back)
+}
+
+fn move_back(dir: &Dir, work: &Dir, place: &Path) -> io::Result<()> {
+    // The directory is the runner's user's, and so may the link be: it leads nowhere but below the work directory.
+    let name = place.file_name().filter(|_| place.is_relative()).ok_or(Errno::INVAL)?;
+    if place.components().any(|part| part == Component::ParentDir) {
+        return Err(Errno::INVAL.into());
+    }
+    let parent = place.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Ok(renameat_with(dir, ENTRY, &work.descend(parent)?, name, RenameFlags::NOREPLACE)?)
+}
+
+/// Something else has it, or there is no such directory beneath the work directory.
+fn has_lost_its_place(error: &io::Error) -> bool {
+    let errno = Errno::from_io_error(error);
+    matches!(errno, Some(Errno::EXIST | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL))
 }
 
 impl Drop for Quarantine<'_> {
@@ -139,7 +211,7 @@ mod tests {
         let dir = work.descend("r").unwrap();
         let id = dir.status_of("file").unwrap().id;
         let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
-        let did = quarantine.alone(&dir, "file".as_ref(), id, |pinned| Ok(pinned.status()?.links)).unwrap();
+        let did = quarantine.alone(&dir, "r/file".as_ref(), id, |pinned| Ok(pinned.status()?.links)).unwrap();
         assert!(matches!(did, Alone::Did(1)), "{did:?}");
         assert_eq!(std::fs::read(temp.path().join("work/r/file")).unwrap(), b"content");
         drop(quarantine);
@@ -156,14 +228,83 @@ mod tests {
         let dir = work.descend("r").unwrap();
         let id = dir.status_of("planted").unwrap().id;
         let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
-        let did = quarantine.alone(&dir, "planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
+        let did = quarantine.alone(&dir, "r/planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
         assert!(matches!(did, Ok(Alone::Linked(2))), "{did:?}");
         // A planter that swaps it for a single-named file of his own while we look gets that one handled as changed.
         std::fs::remove_file(&planted).unwrap();
         write(&planted, "his own").unwrap();
-        let did = quarantine.alone(&dir, "planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
+        let did = quarantine.alone(&dir, "r/planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
         assert!(matches!(did, Ok(Alone::Changed(_))), "{did:?}");
         assert!(planted.exists());
+    }
+
+    /// A repair that has died with the file in its hands, which came from `from`; the quarantine's name.
+    fn died(lock: &ExclusiveLock, work: &Dir, owner: Uid, from: &str) -> OsString {
+        let quarantine = Quarantine::open(lock, work, owner).unwrap();
+        let (parent, name) = from.rsplit_once('/').unwrap();
+        symlinkat(from, quarantine.trash.dir(), place_of(&quarantine.name)).unwrap();
+        renameat_with(work.descend(parent).unwrap(), name, &quarantine.dir, ENTRY, RenameFlags::NOREPLACE)
+            .unwrap();
+        quarantine.name.clone()
+    }
+
+    #[test]
+    fn what_a_dead_repair_has_left_is_no_trash_and_is_put_back() {
+        let (temp, work, owner, lock) = scene();
+        write(temp.path().join("work/r/file"), "content").unwrap();
+        let name = died(&lock, &work, owner, "r/file");
+        let trash = Trash::open(&work, owner).unwrap().unwrap();
+        assert!(trash.entries().unwrap().is_empty());
+        assert_eq!(trash.quarantines().unwrap(), std::slice::from_ref(&name));
+        assert_eq!(put_back(&lock, &work, &trash, &name).unwrap(), Some("r/file".into()));
+        assert_eq!(std::fs::read(temp.path().join("work/r/file")).unwrap(), b"content");
+        assert!(trash.dir().names(9).unwrap().is_empty());
+    }
+
+    #[test]
+    fn what_has_lost_its_place_becomes_trash() {
+        for lost in ["taken", "gone", "a link", "no link", "a way out", "nowhere"] {
+            let (temp, work, owner, lock) = scene();
+            let at = |below: &str| temp.path().join("work").join(below);
+            write(at("r/file"), "content").unwrap();
+            let name = died(&lock, &work, owner, "r/file");
+            let link = at(".disk-guard/trash").join(place_of(&name));
+            let relink = |target: &str| {
+                std::fs::remove_file(&link).unwrap();
+                std::os::unix::fs::symlink(target, &link).unwrap();
+            };
+            match lost {
+                "taken" => write(at("r/file"), "new").unwrap(),
+                "gone" => std::fs::remove_dir(at("r")).unwrap(),
+                "a link" => {
+                    std::fs::remove_dir(at("r")).unwrap();
+                    std::os::unix::fs::symlink("/", at("r")).unwrap();
+                }
+                "no link" => std::fs::remove_file(&link).unwrap(),
+                "a way out" => relink("r/../../file"),
+                _ => relink(temp.path().join("file").to_str().unwrap()),
+            }
+            let trash = Trash::open(&work, owner).unwrap().unwrap();
+            assert_eq!(put_back(&lock, &work, &trash, &name).unwrap(), None, "{lost}");
+            assert_eq!(trash.entries().unwrap(), [name], "{lost}");
+            assert!(trash.quarantines().unwrap().is_empty(), "{lost}");
+            assert!(!temp.path().join("file").exists(), "{lost}");
+        }
+    }
+
+    /// What is closed to all others is not opened to them by being moved to where we look.
+    #[test]
+    fn a_directory_of_roots_that_is_called_like_one_is_trash() {
+        let (temp, work, owner, lock) = scene();
+        drop(Quarantine::open(&lock, &work, owner).unwrap());
+        let path = temp.path().join("work/.disk-guard/trash/repair-1-1");
+        for (mode, is_trash) in [(0o700, true), (0o1755, true), (0o1700, false)] {
+            let _ = std::fs::create_dir(&path);
+            std::fs::set_permissions(&path, std::os::unix::fs::PermissionsExt::from_mode(mode)).unwrap();
+            let trash = Trash::open(&work, owner).unwrap().unwrap();
+            assert_eq!(!trash.entries().unwrap().is_empty(), is_trash, "{mode:o}");
+            assert_eq!(trash.quarantines().unwrap().is_empty(), is_trash, "{mode:o}");
+        }
     }
 
     #[test]
@@ -174,8 +315,10 @@ mod tests {
         let id = dir.status_of("file").unwrap().id;
         let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
         Trash::open(&work, owner).unwrap().unwrap().fence().unwrap();
-        let did = quarantine.alone(&dir, "file".as_ref(), id, |_| Ok(()));
+        let did = quarantine.alone(&dir, "r/file".as_ref(), id, |_| Ok(()));
         assert_eq!(did.unwrap_err().kind(), io::ErrorKind::NotFound);
         assert!(temp.path().join("work/r/file").exists());
+        drop(quarantine);
+        assert!(Trash::open(&work, owner).unwrap().unwrap().dir().names(9).unwrap().is_empty());
     }
 }

@@ -5,6 +5,7 @@
 //! _work/.disk-guard/trash/slot-PID-N/tree     a claimed cache
 //! _work/.disk-guard/trash/fenced-PID-N        a claimed cache that its own runner's hook has taken out of a slot
 //! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made (see `beside`)
+//! _work/.disk-guard/trash/repair-PID-N/       no trash: where a repair has a file for an instant (see `quarantine`)
 //! ```
 //!
 //! **A slot is a fencing token.** A claim makes its slot first, then looks at the evidence, then renames the cache into the
@@ -14,8 +15,8 @@
 //! already in a slot is taken out of it, so that it cannot be put back under a running job either. Thus the order between a
 //! claim and a job's start does not hang on clocks.
 //!
-//! **Nothing is lost.** Whatever lies here was claimed. A crash leaves it here, and the next run deletes it. The names that
-//! are to be deleted are read under the host lock, when no claim is under way that might still put its tree back.
+//! **Nothing is lost.** Whatever lies here was claimed, but for what a repair was about to put right, which the next run puts
+//! back. A crash leaves it here, and the next run deletes it. The names that are to be deleted are read under the host lock, when no claim is under way that might still put its tree back.
 //!
 //! All of this lies in a directory that the runner's user can write. Names are never followed: everything is opened
 //! beneath the work directory's handle, without links and mounts on the way; and a `.disk-guard` of a foreign owner, a
@@ -24,7 +25,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
 use crate::model::Uid;
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, Status};
 use rustix::fs::{AtFlags, Mode, RenameFlags, fchown, mkdirat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -38,6 +39,12 @@ const SPARE: &str = "spare";
 
 /// What the claimed cache is called inside its slot.
 pub const TREE: &str = "tree";
+
+/// How the directory of a repair is called, and the mode by which it is told from trash: closed to all others and sticky, which has
+/// no meaning there.
+pub(super) const REPAIR: &str = "repair-";
+pub(super) const REPAIR_MODE: u32 = 0o1700;
+const PLACE: &str = ".from";
 
 /// More entries than this are not dealt with in one run.
 const MAX_ENTRIES: usize = 4096;
@@ -62,6 +69,13 @@ pub struct Slot {
 pub(super) fn unique(prefix: &str) -> OsString {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     OsString::from(format!("{prefix}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
+}
+
+/// The link that says where what lies in the quarantine `name` belongs.
+pub(super) fn place_of(name: &OsStr) -> OsString {
+    let mut link = name.to_owned();
+    link.push(PLACE);
+    link
 }
 
 impl Trash {
@@ -135,8 +149,33 @@ impl Trash {
     /// What getdents64(2) says.
     pub fn entries(&self) -> io::Result<Vec<OsString>> {
         let mut names = self.dir.names(MAX_ENTRIES)?;
-        names.retain(|name| name != SPARE);
+        let quarantines = self.quarantines_among(&names);
+        names.retain(|name| {
+            let quarantine =
+                name.as_encoded_bytes().strip_suffix(PLACE.as_bytes()).unwrap_or(name.as_encoded_bytes());
+            name != SPARE && !quarantines.iter().any(|one| one.as_encoded_bytes() == quarantine)
+        });
         Ok(names)
+    }
+
+    /// What repairs have left: they hold what is not trash (see [`super::quarantine`]). Read under the host lock, so that none is
+    /// under way.
+    ///
+    /// # Errors
+    /// What getdents64(2) says.
+    pub fn quarantines(&self) -> io::Result<Vec<OsString>> {
+        Ok(self.quarantines_among(&self.dir.names(MAX_ENTRIES)?))
+    }
+
+    fn quarantines_among(&self, names: &[OsString]) -> Vec<OsString> {
+        let me = Uid(nix::unistd::geteuid().as_raw());
+        let is_quarantine = |status: Status| {
+            status.is_dir()
+                && status.mode & 0o7777 == REPAIR_MODE
+                && (status.owner == Uid::ROOT || status.owner == me)
+        };
+        let named = names.iter().filter(|name| name.as_encoded_bytes().starts_with(REPAIR.as_bytes()));
+        named.filter(|name| self.dir.status_of(name.as_os_str()).is_ok_and(is_quarantine)).cloned().collect()
     }
 
     /// Makes every claim on this runner that has not renamed yet fail, and takes what has been claimed out of reach of

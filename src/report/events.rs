@@ -26,7 +26,7 @@ pub enum EventKind {
     Removed,
     /// A cache was left alone.
     Kept,
-    /// A claimed cache was put back because doubt arose.
+    /// A claimed cache was put back because doubt arose, or a file that a dead repair had in its hands.
     Restored,
     /// A job was refused because the disk stayed above critical.
     Refused,

@@ -2,6 +2,7 @@
 
 use super::trace::Entry;
 use nix::libc;
+use std::path::PathBuf;
 
 /// What a call is about to change, in words; `None` when it only looks, or changes nothing but the process itself.
 pub(crate) fn change(call: &Entry) -> Option<String> {
@@ -12,7 +13,8 @@ pub(crate) fn change(call: &Entry) -> Option<String> {
             format!("rmdir {}", call.text(1))
         }
         libc::SYS_unlinkat => format!("unlink {}", call.text(1)),
-        libc::SYS_linkat | libc::SYS_symlinkat => format!("link {}", call.text(1)),
+        libc::SYS_linkat => format!("link {}", call.text(1)),
+        libc::SYS_symlinkat => format!("symlink {}", call.text(2)),
         libc::SYS_openat if call.arguments[2] & (libc::O_CREAT | libc::O_TRUNC) as u64 != 0 => {
             format!("create {}", call.text(1))
         }
@@ -47,4 +49,9 @@ pub(crate) fn change(call: &Entry) -> Option<String> {
         _ => return None,
     };
     Some(text)
+}
+
+/// Where a call changes something: the directory that it names something in, or the file. Empty when it names it by a path alone.
+pub(crate) fn place(call: &Entry) -> PathBuf {
+    call.file(if call.number == libc::SYS_symlinkat { 1 } else { 0 })
 }

@@ -14,10 +14,11 @@ pub(crate) struct Image {
 }
 
 impl Image {
-    /// Makes one of so many MiB, without reserved blocks.
-    pub(crate) fn make(file: &Path, mib: u64) -> Self {
+    /// Makes one of so many MiB and inodes, without reserved blocks.
+    pub(crate) fn make(file: &Path, mib: u64, inodes: u64) -> Self {
         File::create(file).and_then(|file| file.set_len(mib << 20)).expect("an image can be made");
-        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", "-J", "size=4"]).arg(file));
+        let inodes = inodes.to_string();
+        run(Command::new("mkfs.ext4").args(["-q", "-F", "-m", "0", "-J", "size=4", "-N", &inodes]).arg(file));
         Self { file: file.to_owned(), mount_point: None }
     }
 

@@ -35,7 +35,7 @@ mod systemd;
 mod trace;
 mod wait;
 
-pub(crate) use boundary::change;
+pub(crate) use boundary::{change, place};
 pub(crate) use cache::{Age, SIGNATURE, grow_old, plant_cache};
 pub(crate) use canary::Canary;
 pub(crate) use cgroup::MemoryGroup;

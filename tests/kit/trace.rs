@@ -187,9 +187,14 @@ impl Stopped {
         }
     }
 
+    /// Lets it go on, without waiting for its end.
+    pub(crate) fn let_go(&self) {
+        let _ = self.orders.send(Order::Release);
+    }
+
     /// Lets it go on to its end.
     pub(crate) fn release(self) -> Run {
-        let _ = self.orders.send(Order::Release);
+        self.let_go();
         self.finish()
     }
 

@@ -106,7 +106,7 @@ impl<'a> Hand<'a> {
             return Ok(Repaired::Refused("it is a device, a socket, a FIFO or a set-uid program".to_owned()));
         }
         drop(pinned);
-        let did = self.quarantine()?.alone(&parent, name, blemish.id, |pinned| {
+        let did = self.quarantine()?.alone(&parent, &blemish.below, blemish.id, |pinned| {
             let status = pinned.status()?;
             if !is_data(&status) || status.owner != blemish.owner {
                 return Ok(changed());

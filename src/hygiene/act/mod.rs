@@ -6,9 +6,11 @@
 //!   `hook.lock_wait`; between slices hooks go first.
 //! - **When things fail.** An entry that is not what was seen is left alone; the others go on. A runner that gets a job ends
 //!   the repair where it stands: every entry is either as it was or as it should be.
+//! - **After a crash.** What the repair had in its hands lies in quarantine; the next sweep or repair puts it back.
 
 mod entries;
 mod proof;
+mod put_back;
 mod take;
 mod turns;
 
@@ -24,6 +26,7 @@ use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use proof::Sight;
+pub use put_back::{PutBack, Returned};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

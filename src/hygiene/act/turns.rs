@@ -5,7 +5,7 @@ use super::proof::Sight;
 use super::{RepairError, Repairs, whole};
 use crate::lock::{ExclusiveLock, LockMode};
 use crate::model::hygiene::{Blemish, Change, FindingKind, RepairReport, Repaired, Seen};
-use crate::model::{Cache, FileId, Uid};
+use crate::model::{Cache, Evidence, FileId, Uid};
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,13 @@ impl Repairs<'_> {
             let sight = self.look(root)?;
             let (work_dir, work) = self.open(sight.runner())?;
             let area = whole(&work, &work_dir, name).map_err(RepairError::Gone)?;
-            let Some(lock) = self.lock(&sight, &area, report)? else { return Ok(()) };
+            let lock = match self.lock(&sight, &area)? {
+                Ok(lock) => lock,
+                Err(objections) => {
+                    report.objections = objections;
+                    return Ok(());
+                }
+            };
             let hand = Hand::new(&lock, &work, &work_dir);
             let begun = Instant::now();
             while begun.elapsed() < SLICE && lock.held_for() < self.config.hook.lock_wait / 2 {
@@ -94,23 +100,18 @@ impl Repairs<'_> {
         Ok(())
     }
 
-    /// The host lock with the proof that holds under it; none when something speaks against it, which is then told.
-    fn lock(
+    /// The host lock with the proof that holds under it, or what speaks against it.
+    pub(super) fn lock(
         &mut self,
         sight: &Sight,
         area: &Cache,
-        report: &mut RepairReport,
-    ) -> Result<Option<ExclusiveLock>, RepairError> {
-        let mut objections = sight.objections.clone();
-        if objections.is_empty() {
-            let lock = self.exclusive()?;
-            objections = self.again(sight, area, None);
-            if objections.is_empty() {
-                return Ok(Some(lock));
-            }
+    ) -> Result<Result<ExclusiveLock, Vec<Evidence>>, RepairError> {
+        if !sight.objections.is_empty() {
+            return Ok(Err(sight.objections.clone()));
         }
-        report.objections = objections;
-        Ok(None)
+        let lock = self.exclusive()?;
+        let objections = self.again(sight, area, None);
+        Ok(if objections.is_empty() { Ok(lock) } else { Err(objections) })
     }
 
     pub(super) fn exclusive(&mut self) -> Result<ExclusiveLock, RepairError> {

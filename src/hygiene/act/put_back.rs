@@ -1,0 +1,91 @@
+//! What repairs that have died have left in quarantine: files of the runner that are no trash, put back in their places.
+
+use super::{RepairError, Repairs, whole};
+use crate::model::{Evidence, Runner};
+use crate::observe::caches::open_work;
+use crate::observe::filesystems::MountTable;
+use crate::observe::runners;
+use crate::reclaim::quarantine;
+use crate::reclaim::trash::Trash;
+use std::collections::HashSet;
+use std::ffi::OsStr;
+use std::path::PathBuf;
+
+/// What became of one of them.
+#[derive(Debug)]
+pub struct PutBack {
+    /// Whose it is.
+    pub runner: Runner,
+    /// Where it lay.
+    pub quarantine: PathBuf,
+    /// Where it lies now.
+    pub result: Returned,
+}
+
+/// Where what was left lies now.
+#[derive(Debug)]
+pub enum Returned {
+    /// Back in its place, which is this.
+    There(PathBuf),
+    /// Nothing was in it, or its place is gone or taken: trash.
+    Trash,
+    /// Where it was: its runner is not provably idle.
+    Kept(Vec<Evidence>),
+    /// Where it was: the system refused.
+    Failed(String),
+}
+
+impl Repairs<'_> {
+    /// Finishes what repairs that have died have left, of every runner that is provably idle.
+    ///
+    /// # Errors
+    /// The host lock's.
+    pub fn put_back(&mut self) -> Result<Vec<PutBack>, RepairError> {
+        let discovery = runners::discover(&self.config.runners.roots, &MountTable::read(self.proc));
+        let (mut done, mut seen) = (Vec::new(), HashSet::new());
+        for runner in discovery.runners {
+            let is_new = runner.work_dir().is_some_and(|work| seen.insert(work.id));
+            // Most runners have nothing of the kind, and cost this look alone.
+            if is_new && is_left(&runner) {
+                match self.put_back_of(&runner) {
+                    Ok(of_it) => done.extend(of_it),
+                    // The next run looks again.
+                    Err(RepairError::Gone(_)) => {}
+                    Err(error) => return Err(error),
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    fn put_back_of(&mut self, runner: &Runner) -> Result<Vec<PutBack>, RepairError> {
+        let sight = self.look(runner.root_id)?;
+        let (work_dir, work) = self.open(sight.runner())?;
+        let Ok(Some(trash)) = Trash::open(&work, work_dir.owner) else { return Ok(Vec::new()) };
+        // Where it belongs is not to be believed: the whole work directory is not to be in use.
+        let area = whole(&work, &work_dir, OsStr::new(".")).map_err(RepairError::Gone)?;
+        let lock = self.lock(&sight, &area)?;
+        // Under the lock no repair is under way.
+        let left = trash.quarantines().unwrap_or_default();
+        let finish = |name: &OsStr| match &lock {
+            Ok(lock) => match quarantine::put_back(lock, &work, &trash, name) {
+                Ok(Some(place)) => Returned::There(work_dir.path.join(place)),
+                Ok(None) => Returned::Trash,
+                Err(error) => Returned::Failed(error.to_string()),
+            },
+            Err(objections) => Returned::Kept(objections.clone()),
+        };
+        let home = work_dir.path.join(".disk-guard/trash");
+        let all = left.iter().map(|name| PutBack {
+            runner: sight.runner().clone(),
+            quarantine: home.join(name),
+            result: finish(name),
+        });
+        Ok(all.collect())
+    }
+}
+
+fn is_left(runner: &Runner) -> bool {
+    let trash = runner.work_dir().and_then(|work| Trash::open(&open_work(work).ok()?, work.owner).ok()?);
+    trash.and_then(|trash| trash.quarantines().ok()).is_some_and(|left| !left.is_empty())
+}
