@@ -56,9 +56,10 @@ fn while_attacked(temp: &Path, attack: impl Fn() + Sync) -> Removal {
                 attack();
             }
         });
-        let removal = remove(temp, "tree");
+        // On a thread of its own: if it panics, the attack ends all the same.
+        let removal = scope.spawn(|| remove(temp, "tree")).join();
         over.store(true, Ordering::Relaxed);
-        removal
+        removal.unwrap()
     })
 }
 
