@@ -81,35 +81,29 @@ pub fn claim(
         return place.take_files(work, work_owner, members, doubt);
     }
     // The slot comes before the look at the evidence: a hook that removes it has overtaken that look.
-    match Trash::open_or_make(work, work_owner).and_then(|trash| Ok((trash.make_slot()?, trash))) {
-        Ok((slot, trash)) => {
-            let result = place.take(&slot.dir, OsStr::new(TREE), cache, doubt);
-            match result {
-                Ok(()) => match slot.dir.try_clone() {
-                    Ok(parent) => Claim::Claimed(Claimed {
-                        parent,
-                        name: TREE.into(),
-                        slot: Some(slot),
-                        part: Part::Whole,
-                    }),
-                    // Out of descriptors: it is in trash, and the next run deletes it.
-                    Err(error) => Claim::Failed(error),
-                },
-                Err(outcome) => {
-                    trash.discard(&slot);
-                    match outcome {
-                        Claim::Failed(error) if is_full(&error) && cache.base.is_none() => {
-                            place.take_beside(lock, work, cache, doubt)
-                        }
-                        outcome => outcome,
-                    }
+    let outcome = match Trash::open_or_make(work, work_owner).and_then(|t| Ok((t.make_slot()?, t))) {
+        Ok((slot, trash)) => match place.take(&slot.dir, OsStr::new(TREE), cache, doubt) {
+            Ok(()) => match slot.dir.try_clone() {
+                Ok(parent) => {
+                    Claim::Claimed(Claimed { parent, name: TREE.into(), slot: Some(slot), part: Part::Whole })
                 }
+                // Out of descriptors: it is in trash, and the next run deletes it.
+                Err(error) => Claim::Failed(error),
+            },
+            Err(outcome) => {
+                trash.discard(&slot);
+                outcome
             }
-        }
-        // No inode and no spare: a rename within the parent directory needs neither. Leftovers of it are looked for in work
-        // directories alone.
-        Err(error) if is_full(&error) && cache.base.is_none() => place.take_beside(lock, work, cache, doubt),
+        },
         Err(error) => Claim::Failed(error),
+    };
+    match outcome {
+        // No inode and no spare, or no room in the slot: a rename within the parent directory needs neither. Leftovers of it
+        // are looked for in work directories alone.
+        Claim::Failed(error) if is_full(&error) && cache.base.is_none() => {
+            place.take_beside(lock, work, cache, doubt)
+        }
+        outcome => outcome,
     }
 }
 
