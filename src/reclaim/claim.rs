@@ -160,7 +160,7 @@ impl Place {
             // Its runner has begun anew in its place, or has fenced it off: then it is trash for good.
             (PutBack::Failed, None) => Ok(()),
             // Not what was planned is not trash, whatever stands in its place by now.
-            (PutBack::Failed, Some(reason)) => Err(self.set_aside(into, target, &reason)),
+            (PutBack::Failed, Some(reason)) => Err(Claim::Changed(self.set_aside(into, target, &reason))),
         }
     }
 
@@ -183,17 +183,17 @@ impl Place {
         }
     }
 
-    /// Gives a tree that is not what was planned, and whose place has been taken meanwhile, a name beside it. One that a hook
+    /// Gives what is not what was planned, and whose place has been taken meanwhile, a name beside it, and says so. What a hook
     /// has fenced off is out of reach.
-    fn set_aside(&self, from: &Dir, name: &OsStr, reason: &str) -> Claim {
+    fn set_aside(&self, from: &Dir, name: &OsStr, reason: &str) -> String {
         let beside = unique(RETURNED);
         match self.put_back(from, name, &beside) {
-            PutBack::Done => Claim::Changed(format!("{reason}; it lies beside as {}", beside.display())),
-            PutBack::Failed => Claim::Changed(reason.to_owned()),
+            PutBack::Done => format!("{reason}; it lies beside as {}", beside.display()),
+            PutBack::Failed => reason.to_owned(),
         }
     }
 
-    /// Puts the tree back under this name, unless something has it.
+    /// Puts it back under this name, unless something has it.
     fn put_back(&self, from: &Dir, name: &OsStr, back: &OsStr) -> PutBack {
         match renameat_with(from, name, &self.parent, back, RenameFlags::NOREPLACE) {
             Ok(()) => PutBack::Done,
