@@ -40,7 +40,11 @@ pub struct Confinement(Result<RulesetCreated, String>);
 impl Confinement {
     /// Allows deletion beneath `works` and nowhere else.
     pub fn to<D: Borrow<Dir>>(works: impl IntoIterator<Item = D>) -> Self {
-        match ability::landlock_abi() {
+        Self::by(ability::landlock_abi(), works)
+    }
+
+    fn by<D: Borrow<Dir>>(abi: io::Result<u32>, works: impl IntoIterator<Item = D>) -> Self {
+        match abi {
             Ok(abi) if abi >= LEAST_ABI => {
                 Self(rules(works).map_err(|error| format!("Landlock takes no rules: {error}")))
             }
@@ -105,6 +109,21 @@ mod tests {
     use std::ffi::OsStr;
     use std::fs;
     use std::path::Path;
+
+    /// Else every test here could be skipped and nobody would know.
+    #[test]
+    fn what_the_kernel_can_do_is_done_and_what_it_cannot_is_said() {
+        let temp = tempfile::tempdir().unwrap();
+        let lack = |abi| Confinement::by(abi, [handle(temp.path())]).lack().map(str::to_owned);
+        for old in [0, LEAST_ABI - 1] {
+            assert_eq!(lack(Ok(old)).unwrap(), format!("Landlock ABI {old} is older than 2 (Linux 5.19)"));
+        }
+        assert!(
+            lack(Err(io::ErrorKind::Unsupported.into())).unwrap().starts_with("Landlock is not to be had")
+        );
+        let can = ability::landlock_abi().is_ok_and(|abi| abi >= LEAST_ABI);
+        assert_eq!(Confinement::to([handle(temp.path())]).lack().is_none(), can);
+    }
 
     struct Scene {
         temp: tempfile::TempDir,
