@@ -172,12 +172,34 @@ fn the_listed_files_go_first_and_the_list_leads_nowhere_else() {
 }
 
 #[test]
+fn the_listed_files_of_several_directories_go_and_past_the_deadline_none() {
+    let temp = tempfile::tempdir().unwrap();
+    let below = ["a/one", "b/two", "a/three"];
+    for (deadline, gone) in
+        [(Some(Instant::now()), 0), (Some(Instant::now() + Duration::from_secs(60)), 3), (None, 3)]
+    {
+        let list = below.map(|below| {
+            fs::create_dir_all(temp.path().join(below).parent().unwrap()).unwrap();
+            fs::write(temp.path().join(below), "x").unwrap();
+            LargeFile { below: below.into(), allocated: 1 }
+        });
+        let progress = Progress::default();
+        let options = Options { threads: 1, deadline, progress: &progress };
+        let removed = largest_first::remove(&handle(temp.path()), &list, &options);
+        let left = below.iter().filter(|below| temp.path().join(below).exists()).count();
+        assert_eq!((removed.files, left), (gone, 3 - gone as usize), "{deadline:?}");
+    }
+}
+
+#[test]
 fn past_the_deadline_nothing_more_is_removed() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("tree")).unwrap();
     fs::write(temp.path().join("tree/file"), "x").unwrap();
     let late = remove_within(temp.path(), "tree", Some(Instant::now()));
-    assert!(matches!(first_error(&late), (RemoveError::OutOfTime { .. }, 1)), "{late:?}");
+    let (first, errors) = first_error(&late);
+    assert_eq!(errors, 1);
+    assert_eq!(first.explained(), "out of time at tree: the rest is left for the next run");
     assert_eq!(names(&temp.path().join("tree")), ["file"]);
     assert_whole(&remove_within(temp.path(), "tree", Some(Instant::now() + Duration::from_secs(60))));
 }
