@@ -128,6 +128,26 @@ fn any_depth_is_deleted_with_few_descriptors_and_little_memory() {
 }
 
 #[test]
+fn without_a_free_descriptor_the_deep_is_renamed_up() {
+    in_own_process("reclaim::remove_tree::tests::without_a_free_descriptor_the_deep_is_renamed_up", || {
+        limit_open_files(64);
+        let temp = fast_temp_dir();
+        let tree = temp.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        nest(&tree, 40, 1);
+        let (parent, progress) = (handle(temp.path()), Progress::default());
+        let options = Options { threads: 1, deadline: None, progress: &progress };
+        let mut others: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        let removal = remove_tree(&parent, OsStr::new("tree"), &[], &options);
+        assert_eq!(first_error(&removal).0.to_string(), "cannot open tree");
+        others.truncate(others.len() - 8);
+        assert_whole(&remove_tree(&parent, OsStr::new("tree"), &[], &options));
+        drop(others);
+        assert!(names(temp.path()).is_empty(), "nor is anything left that was moved up");
+    });
+}
+
+#[test]
 fn one_directory_of_200_000_entries_is_deleted() {
     let temp = fast_temp_dir();
     let tree = temp.path().join("tree");

@@ -363,3 +363,6 @@ impl<'a> Worker<'_, 'a> {
         End::Stays
     }
 }
+
+#[cfg(test)]
+mod tests;
