@@ -101,7 +101,8 @@ fn a_directory_is_no_file_and_where_nothing_is_left_nothing_is_claimed() {
     let debug = scene.work.descend("r/r/target").unwrap().status_of("debug").unwrap();
     let directory = Member { within: "".into(), name: "debug".into(), id: debug.id, ..members[0].clone() };
     scene.cache.part = Part::Files([directory].into());
-    assert!(matches!(scene.claim(&mut |_| Vec::new()), Claim::Changed(_)));
+    let Claim::Changed(why) = scene.claim(&mut |_| Vec::new()) else { panic!("it is not even moved") };
+    assert_eq!(why, "debug is another file by now");
     assert!(scene.is_in_place() && scene.trash().is_empty());
     scene.cache.part = Part::Files(members.into());
     assert_eq!(scene.claimed().len(), 3, "the control");
