@@ -131,7 +131,7 @@ fn what_lacks_permissions_to_be_renamed_up_is_given_them() {
 fn what_has_taken_an_emptied_directorys_place_goes_instead() {
     assert_nothing_stays(in_walk(8, |base, walk| {
         let node = node(base, "directory");
-        fs::remove_dir(base.join("directory")).unwrap();
+        calls::remove_directory(walk.base, c"directory").unwrap();
         fs::write(base.join("directory"), "").unwrap();
         let (removed, _) = as_worker(walk, |worker| assert!(matches!(worker.finish(&node), End::Gone)));
         assert_eq!((removed.files, removed.directories), (1, 0));
