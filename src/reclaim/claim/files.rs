@@ -19,7 +19,7 @@ pub(super) struct Moved<'m> {
 
 impl Place {
     /// Claims some files of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
-    /// or is put back, and the others go on; any doubt puts all of them back.
+    /// or is put back, and the others go on; any doubt puts all of them back that can be.
     pub(super) fn take_files(
         &self,
         base: &Dir,
@@ -50,11 +50,12 @@ impl Place {
         }
         let doubts = if moved.is_empty() { Vec::new() } else { doubt(Moment::After(&slot.dir)) };
         if !doubts.is_empty() {
-            for file in &moved {
-                let _ = file.put_back(&slot);
+            // One that its runner has fenced off, or made anew in its place, is trash for good.
+            moved.retain(|file| matches!(file.put_back(&slot), PutBack::Failed));
+            if moved.is_empty() {
+                trash.discard(&slot);
+                return Claim::Restored(doubts);
             }
-            trash.discard(&slot);
-            return Claim::Restored(doubts);
         }
         if moved.is_empty() {
             trash.discard(&slot);

@@ -72,6 +72,45 @@ fn doubt_before_leaves_all_of_them_and_doubt_after_puts_all_back() {
     }
 }
 
+/// The job has begun after the renames and without its files: they must not reappear under its hands.
+#[test]
+fn fenced_files_are_not_put_back_under_a_running_job() {
+    let (scene, members) = scene();
+    let mut asked = 0;
+    let outcome = scene.claim(&mut |_| {
+        asked += 1;
+        if asked == 1 {
+            return Vec::new();
+        }
+        Trash::open(&scene.work, scene.owner).unwrap().unwrap().fence().unwrap();
+        busy()
+    });
+    let Claim::Claimed(Claimed { part, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(part, Part::Files(members.into()));
+    assert!(scene.left().is_empty());
+    let fenced = |name: &OsString| name.to_string_lossy().starts_with("fenced-");
+    assert_eq!(scene.trash().iter().filter(|name| fenced(name)).count(), 3);
+}
+
+/// As with a whole cache, what its runner has made anew has the place; what it has not goes back.
+#[test]
+fn of_doubted_files_those_that_are_there_anew_are_trash() {
+    let (scene, members) = scene();
+    let mut asked = 0;
+    let outcome = scene.claim(&mut |_| {
+        asked += 1;
+        if asked == 1 {
+            return Vec::new();
+        }
+        write(scene.cache.path.join("one"), "anew").unwrap();
+        busy()
+    });
+    let Claim::Claimed(Claimed { part, .. }) = outcome else { panic!("{outcome:?}") };
+    assert_eq!(part, Part::Files([members[0].clone()].into()));
+    assert_eq!(scene.left(), ["debug/two", "three"]);
+    assert_eq!(std::fs::read_to_string(scene.cache.path.join("one")).unwrap(), "anew");
+}
+
 #[test]
 fn one_that_is_not_what_was_planned_stays_and_the_others_go() {
     for swap in ["another file", "a link", "a directory", "gone", "another owner"] {
