@@ -232,6 +232,19 @@ mod tests {
     }
 
     #[test]
+    fn a_fence_takes_nothing_out_of_it() {
+        let (temp, work, owner, lock) = scene();
+        write(temp.path().join("work/r/file"), "content").unwrap();
+        let dir = work.descend("r").unwrap();
+        let id = dir.status_of("file").unwrap().id;
+        let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
+        let fence = |_: &Pinned| Trash::open(&work, owner).unwrap().unwrap().fence();
+        let did = quarantine.alone(&dir, "file".as_ref(), id, fence).unwrap();
+        assert!(matches!(did, Alone::Did(())), "{did:?}");
+        assert_eq!(std::fs::read(temp.path().join("work/r/file")).unwrap(), b"content");
+    }
+
+    #[test]
     fn what_is_open_to_others_or_not_ours_is_no_quarantine() {
         let temp = tempfile::tempdir().unwrap();
         let is_one = |mode: u32| {
