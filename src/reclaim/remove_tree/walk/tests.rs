@@ -25,7 +25,7 @@ fn as_worker<'a>(walk: &Walk<'a>, act: impl FnOnce(&mut Worker<'_, 'a>) + Send) 
     let act = Mutex::new(Some(act));
     let sums = work_off(
         1,
-        vec![Task::Deep { from: 0, to: 0 }],
+        vec![Task::Deep(0..0)],
         Default::default,
         |stack, (removed, shared): &mut (Removed, usize), _, _| match act.lock().unwrap().take() {
             Some(act) => act(&mut Worker { walk, stack, removed, made: &mut Vec::new() }),
