@@ -90,6 +90,23 @@ fn who_has_shared_the_rest_leaves_it_to_the_other() {
 }
 
 #[test]
+fn past_the_deadline_nothing_is_even_read() {
+    for is_late in [true, false] {
+        assert_nothing_stays(in_walk(8, |base, walk| {
+            let node = node(base, "directory");
+            fill(&base.join("directory"), 9);
+            walk.late.store(is_late, Ordering::Relaxed);
+            let (removed, _) = as_worker(walk, |worker| {
+                worker.read(Arc::clone(&node), &mut vec![MaybeUninit::uninit(); ENTRIES_BUFFER]);
+            });
+            let (read, spoiled) =
+                (node.entries.load(Ordering::Relaxed), node.spoiled.load(Ordering::Relaxed));
+            assert_eq!((read, removed.files, spoiled), if is_late { (0, 0, true) } else { (9, 9, false) });
+        }));
+    }
+}
+
+#[test]
 fn a_directory_is_renamed_up_when_no_handle_is_left_for_it_and_only_then() {
     for handles in [1, 0] {
         assert_nothing_stays(in_walk(handles, |base, walk| {
