@@ -163,5 +163,7 @@ mod tests {
         assert_eq!(announced(&run).unwrap(), b"short");
         assert!(lock.announce(&[b'x'; MAX_ANNOUNCEMENT + 1]).is_err());
         assert_eq!(announced(&run).unwrap(), b"short");
+        lock.announce(&[b'x'; MAX_ANNOUNCEMENT]).unwrap();
+        assert_eq!(announced(&run).unwrap(), [b'x'; MAX_ANNOUNCEMENT]);
     }
 }

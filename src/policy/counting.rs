@@ -72,18 +72,22 @@ fn is_his((counter, labels): &Series, writer: Uid, terms: &Terms<'_>) -> bool {
 mod tests {
     use super::*;
     use crate::model::metrics::{SweepEnd, Timing};
-    use crate::model::{FileId, Work};
+    use crate::model::{FileId, FilesystemId, Work, WorkDir};
 
+    /// Who owns the runner, and whose its work directory is.
+    const KEEPER: Uid = Uid(1000);
     const OWNER: Uid = Uid(1001);
     const OTHER: Uid = Uid(1002);
 
-    fn runner(name: &str, owner: Uid) -> Runner {
-        let work = Work::Absent { path: "/srv/r/_work".into() };
-        Runner { name: name.into(), root: "/srv/r".into(), root_id: FileId { dev: 1, ino: 2 }, owner, work }
+    fn runner() -> Runner {
+        let (id, filesystem) = (FileId { dev: 1, ino: 3 }, FilesystemId { major: 8, minor: 1 });
+        let work = WorkDir { path: "/srv/r/_work".into(), id, owner: OWNER, filesystem };
+        let root_id = FileId { dev: 1, ino: 2 };
+        Runner { name: "r".into(), root: "/srv/r".into(), root_id, owner: KEEPER, work: Work::Present(work) }
     }
 
     fn judged(writer: Uid, counter: Counter, labels: &[&str], count: u64) -> Option<u64> {
-        let (runners, rules) = ([runner("r", OWNER)], ["cargo-target".to_owned()]);
+        let (runners, rules) = ([runner()], ["cargo-target".to_owned()]);
         let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
         let tally = Tally { counts: [((counter, labels), count)].into(), ..Tally::default() };
         let terms = Terms { trusted: Uid::ROOT, runners: &runners, rules: &rules };
@@ -95,6 +99,7 @@ mod tests {
         use Counter::*;
         for (writer, counter, labels, count, expected) in [
             (OWNER, Reclaimed, &["r", "cargo-target", "pressure"][..], 5, Some(5)),
+            (KEEPER, Reclaimed, &["r", "cargo-target", "pressure"], 5, Some(5)),
             (OTHER, Reclaimed, &["r", "cargo-target", "pressure"], 5, None),
             (Uid::ROOT, Reclaimed, &["r", "cargo-target", "pressure"], 5, Some(5)),
             (Uid::ROOT, Reclaimed, &["gone", "old-rule", "age"], 5, Some(5)),

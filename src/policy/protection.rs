@@ -89,11 +89,12 @@ pub fn recent_content(cache: &Cache, rules: &Rules) -> Option<Evidence> {
             ));
         }
     };
-    let age = rules.now.duration_since(measure.newest?).unwrap_or(Duration::ZERO);
-    (age < rules.idle_floor).then(|| {
+    // What is dated into the future is older than nothing, whatever the floor.
+    let age = rules.now.duration_since(measure.newest?).ok();
+    age.is_none_or(|age| age < rules.idle_floor).then(|| {
         let detail = format!(
             "content written {} s ago, the idle floor is {} s",
-            age.as_secs(),
+            age.unwrap_or_default().as_secs(),
             rules.idle_floor.as_secs()
         );
         Evidence::within(EvidenceKind::RecentContent, Bearing::Forbids, cache.path.clone(), detail)

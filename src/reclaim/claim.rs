@@ -84,32 +84,29 @@ pub fn claim(
         return place.take_files(work, work_owner, members, doubt);
     }
     // The slot comes before the look at the evidence: a hook that removes it has overtaken that look.
-    match Trash::open_or_make(work, work_owner).and_then(|trash| Ok((trash.make_slot()?, trash))) {
-        Ok((slot, trash)) => {
-            let result = place.take(&slot.dir, OsStr::new(TREE), cache, doubt);
-            match result {
-                Ok(()) => Claim::Claimed(Claimed {
-                    in_hand: InHand::take(&slot.dir),
-                    parent: slot.dir,
-                    name: TREE.into(),
-                    slot: Some(slot.name),
-                    part: Part::Whole,
-                }),
-                Err(outcome) => {
-                    trash.discard(&slot.name);
-                    match outcome {
-                        Claim::Failed(error) if is_full(&error) && cache.base.is_none() => {
-                            place.take_beside(lock, work, cache, doubt)
-                        }
-                        outcome => outcome,
-                    }
-                }
+    let outcome = match Trash::open_or_make(work, work_owner).and_then(|t| Ok((t.make_slot()?, t))) {
+        Ok((slot, trash)) => match place.take(&slot.dir, OsStr::new(TREE), cache, doubt) {
+            Ok(()) => Claim::Claimed(Claimed {
+                in_hand: InHand::take(&slot.dir),
+                parent: slot.dir,
+                name: TREE.into(),
+                slot: Some(slot.name),
+                part: Part::Whole,
+            }),
+            Err(outcome) => {
+                trash.discard(&slot.name);
+                outcome
             }
-        }
-        // No inode and no spare: a rename within the parent directory needs neither. Leftovers of it are looked for in work
-        // directories alone.
-        Err(error) if is_full(&error) && cache.base.is_none() => place.take_beside(lock, work, cache, doubt),
+        },
         Err(error) => Claim::Failed(error),
+    };
+    match outcome {
+        // No inode and no spare, or no room in the slot: a rename within the parent directory needs neither. Leftovers of it
+        // are looked for in work directories alone.
+        Claim::Failed(error) if is_full(&error) && cache.base.is_none() => {
+            place.take_beside(lock, work, cache, doubt)
+        }
+        outcome => outcome,
     }
 }
 
@@ -166,7 +163,7 @@ impl Place {
             // Its runner has begun anew in its place, or has fenced it off: then it is trash for good.
             (PutBack::Failed, None) => Ok(()),
             // Not what was planned is not trash, whatever stands in its place by now.
-            (PutBack::Failed, Some(reason)) => Err(self.set_aside(into, target, &reason)),
+            (PutBack::Failed, Some(reason)) => Err(Claim::Changed(self.set_aside(into, target, &reason))),
         }
     }
 
@@ -197,17 +194,17 @@ impl Place {
         }
     }
 
-    /// Gives a tree that is not what was planned, and whose place has been taken meanwhile, a name beside it. One that a hook
+    /// Gives what is not what was planned, and whose place has been taken meanwhile, a name beside it, and says so. What a hook
     /// has fenced off is out of reach.
-    fn set_aside(&self, from: &Dir, name: &OsStr, reason: &str) -> Claim {
+    fn set_aside(&self, from: &Dir, name: &OsStr, reason: &str) -> String {
         let beside = unique(RETURNED);
         match self.put_back(from, name, &beside) {
-            PutBack::Done => Claim::Changed(format!("{reason}; it lies beside as {}", beside.display())),
-            PutBack::Failed => Claim::Changed(reason.to_owned()),
+            PutBack::Done => format!("{reason}; it lies beside as {}", beside.display()),
+            PutBack::Failed => reason.to_owned(),
         }
     }
 
-    /// Puts the tree back under this name, unless something has it.
+    /// Puts it back under this name, unless something has it.
     fn put_back(&self, from: &Dir, name: &OsStr, back: &OsStr) -> PutBack {
         match renameat_with(from, name, &self.parent, back, RenameFlags::NOREPLACE) {
             Ok(()) => PutBack::Done,

@@ -21,7 +21,7 @@
 use super::trash::{REPAIR, REPAIR_MODE, Trash, place_of, unique};
 use crate::lock::ExclusiveLock;
 use crate::model::{FileId, Uid};
-use crate::sys::dir::{Dir, Pinned};
+use crate::sys::dir::{Dir, Pinned, Status};
 use rustix::fs::{
     AtFlags, Mode, RenameFlags, fchmod, mkdirat, readlinkat, renameat_with, symlinkat, unlinkat,
 };
@@ -66,7 +66,7 @@ impl<'l> Quarantine<'l> {
         let status = dir.status()?;
         let quarantine = Self { trash, dir, name, _lock: lock };
         // What stands there now may have been put in its place; what is ours and closed to others serves as well.
-        if status.owner.0 != nix::unistd::geteuid().as_raw() || status.mode & 0o077 != 0 {
+        if !is_ours_alone(&status) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
                 "somebody else's directory took its place",
@@ -180,6 +180,10 @@ fn has_lost_its_place(error: &io::Error) -> bool {
     matches!(errno, Some(Errno::EXIST | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL))
 }
 
+fn is_ours_alone(status: &Status) -> bool {
+    status.owner.0 == nix::unistd::geteuid().as_raw() && status.mode & 0o077 == 0
+}
+
 impl Drop for Quarantine<'_> {
     /// One that is not empty stays for the next run.
     fn drop(&mut self) {
@@ -191,7 +195,9 @@ impl Drop for Quarantine<'_> {
 mod tests {
     use super::*;
     use crate::run_dir::RunDir;
-    use std::fs::{create_dir_all, hard_link, write};
+    use crate::sys::testing::{NOBODY, is_root};
+    use std::fs::{Permissions, create_dir, create_dir_all, hard_link, rename, set_permissions, write};
+    use std::os::unix::fs::{PermissionsExt as _, chown};
     use std::time::Duration;
 
     fn scene() -> (tempfile::TempDir, Dir, Uid, ExclusiveLock) {
@@ -304,6 +310,95 @@ mod tests {
             let trash = Trash::open(&work, owner).unwrap().unwrap();
             assert_eq!(!trash.entries().unwrap().is_empty(), is_trash, "{mode:o}");
             assert_eq!(trash.quarantines().unwrap().is_empty(), is_trash, "{mode:o}");
+        }
+    }
+
+    fn never(_: &Pinned) -> io::Result<()> {
+        panic!("never")
+    }
+
+    /// Two identities and two numbers of names: only what is planned and has one name is moved at all.
+    #[test]
+    fn what_may_not_be_dealt_with_is_not_even_moved() {
+        let (temp, work, owner, lock) = scene();
+        let dir = work.descend("r").unwrap();
+        let at = |name: &str| temp.path().join("work/r").join(name);
+        write(at("one"), "").unwrap();
+        write(at("two"), "").unwrap();
+        hard_link(at("two"), at("too")).unwrap();
+        create_dir(at("directory")).unwrap();
+        let id = |name: &str| dir.status_of(name).unwrap().id;
+        let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
+        // From here on nothing can be moved into it.
+        Trash::open(&work, owner).unwrap().unwrap().fence().unwrap();
+        let alone = |name: &str, id: FileId| quarantine.alone(&dir, name.as_ref(), id, never);
+        assert!(matches!(alone("two", id("two")), Ok(Alone::Linked(2))));
+        for (name, planned) in [("one", "two"), ("two", "one"), ("directory", "one"), ("gone", "one")] {
+            let came = alone(name, id(planned));
+            assert!(matches!(came, Ok(Alone::Changed(_))), "{name} for {planned}: {came:?}");
+        }
+        let directory = alone("directory", id("directory"));
+        assert!(!matches!(directory, Err(_) | Ok(Alone::Did(()))), "{directory:?}");
+        assert!(alone("one", id("one")).is_err(), "the control: this one would have been moved");
+    }
+
+    /// Between the look and the rename its owner puts something else in its place.
+    #[test]
+    fn what_was_swapped_while_it_was_moved_is_not_dealt_with() {
+        let (temp, work, owner, lock) = scene();
+        let at = |name: &str| temp.path().join("work/r").join(name);
+        write(at("planned"), "").unwrap();
+        write(at("other"), "").unwrap();
+        write(at("linked"), "").unwrap();
+        hard_link(at("linked"), at("elsewhere")).unwrap();
+        create_dir(at("directory")).unwrap();
+        let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
+        let entry = temp.path().join("work/.disk-guard/trash").join(&quarantine.name).join(ENTRY);
+        let id = |name: &str| work.descend("r").unwrap().status_of(name).unwrap().id;
+        let planned = id("planned");
+        for (what, id, is_linked) in [
+            ("other", planned, false),
+            ("directory", planned, false),
+            ("directory", id("directory"), false),
+            ("linked", id("linked"), true),
+        ] {
+            rename(at(what), &entry).unwrap();
+            let came = quarantine.look_and_do(id, never).unwrap();
+            assert_eq!(matches!(came, Alone::Linked(2)), is_linked, "{what}: {came:?}");
+            rename(&entry, at(what)).unwrap();
+        }
+        rename(at("planned"), &entry).unwrap();
+        assert!(matches!(quarantine.look_and_do(planned, |_| Ok(1)).unwrap(), Alone::Did(1)), "the control");
+        rename(&entry, at("planned")).unwrap();
+    }
+
+    #[test]
+    fn a_fence_takes_nothing_out_of_it() {
+        let (temp, work, owner, lock) = scene();
+        write(temp.path().join("work/r/file"), "content").unwrap();
+        let dir = work.descend("r").unwrap();
+        let id = dir.status_of("file").unwrap().id;
+        let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
+        let fence = |_: &Pinned| Trash::open(&work, owner).unwrap().unwrap().fence();
+        let did = quarantine.alone(&dir, "file".as_ref(), id, fence).unwrap();
+        assert!(matches!(did, Alone::Did(())), "{did:?}");
+        assert_eq!(std::fs::read(temp.path().join("work/r/file")).unwrap(), b"content");
+    }
+
+    #[test]
+    fn what_is_open_to_others_or_not_ours_is_no_quarantine() {
+        let temp = tempfile::tempdir().unwrap();
+        let is_one = |mode: u32| {
+            set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();
+            is_ours_alone(&Dir::open(temp.path()).unwrap().status().unwrap())
+        };
+        assert!(is_one(0o700));
+        for open in [0o710, 0o701, 0o770, 0o755] {
+            assert!(!is_one(open), "{open:o}");
+        }
+        if is_root() {
+            chown(temp.path(), Some(NOBODY), None).unwrap();
+            assert!(!is_one(0o700), "another's");
         }
     }
 

@@ -3,6 +3,7 @@
 //! ```text
 //! _work/.disk-guard/trash/spare/              an empty slot, kept for the day when no inode is left to make one
 //! _work/.disk-guard/trash/slot-PID-N/tree     a claimed cache
+//! _work/.disk-guard/trash/slot-PID-N/0        one of several files that were claimed together
 //! _work/.disk-guard/trash/fenced-PID-N        a claimed cache that its own runner's hook has taken out of a slot
 //! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made (see `beside`)
 //! _work/.disk-guard/trash/repair-PID-N/       no trash: where a repair has a file for an instant (see `quarantine`)
@@ -187,8 +188,13 @@ impl Trash {
         for name in self.dir.names(MAX_ENTRIES)? {
             if unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY)
                 && let Ok(slot) = self.dir.descend(&name)
+                && let Ok(mut claimed) = slot.names(MAX_ENTRIES)
             {
-                let _ = renameat_with(&slot, TREE, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
+                // Nothing else is claimed: a repair has what is not trash in a directory beside the slots.
+                claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+                for name in claimed {
+                    let _ = renameat_with(&slot, name, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
+                }
             }
         }
         Ok(())

@@ -290,3 +290,53 @@ fn a_path_belongs_to_the_runner_in_whose_root_or_work_directory_it_lies() {
         assert_eq!(runner_of(&[Path::new("/nowhere"), Path::new(path)], &owners), runner, "{path}");
     }
 }
+
+#[test]
+fn how_a_run_ended_is_told_by_its_first_and_its_last_entry() {
+    for (deeds, expected) in [
+        (&[Deed::Begun, Deed::Removed, Deed::Ended][..], RunEnd::Told),
+        (&[Deed::Ended], RunEnd::Told),
+        (&[Deed::Begun, Deed::Removed], RunEnd::Open),
+        (&[Deed::Lease], RunEnd::NothingToDo),
+        (&[Deed::Lease, Deed::Removed], RunEnd::Unknown),
+    ] {
+        let entries = deeds.iter().zip(1..).map(|(deed, second)| by_root(*deed, second, None)).collect();
+        let ends: Vec<RunEnd> = runs(&ledger(entries).entries).into_iter().map(|run| run.end).collect();
+        assert_eq!(ends, [expected], "{deeds:?}");
+    }
+}
+
+#[test]
+fn a_path_is_answered_with_the_runs_that_dealt_with_it() {
+    let other = Record { run: Some("7-2".into()), ..record(Deed::Removed, 2, Some("/srv/b1/_work/y")) };
+    let ledger = ledger(vec![
+        by_root(Deed::Repaired, 1, Some("/srv/a1/_work/x/file")),
+        written(Some(Uid::ROOT), other),
+    ]);
+    for asked in ["/srv/a1/_work/x/file", "/srv/a1/_work/x"] {
+        let why = ask(&ledger, asked);
+        assert_eq!(why.verdict, Verdict::Repaired, "{asked}");
+        let acts: Vec<_> = why.acts.iter().map(|run| run.entries[0].record().run.as_deref()).collect();
+        assert_eq!((acts, why.runs.len()), (vec![Some("7-1")], 2), "{asked}");
+    }
+}
+
+#[test]
+fn an_environment_is_answered_with_the_entries_that_name_it() {
+    let of = |uid, name: &str, second| {
+        let record = record(Deed::Reaped, second, None);
+        written(
+            Some(uid),
+            Record { environment: Some(name.into()), scope: Some(Scope::Reap), path: None, ..record },
+        )
+    };
+    for (entries, expected) in [
+        (vec![of(Uid::ROOT, "vm-1", 1), of(ALICE, "vm-1", 2), of(Uid::ROOT, "vm-2", 3)], Some((1, 1))),
+        (vec![of(Uid::ROOT, "vm-1", 1)], Some((1, 0))),
+        (vec![of(ALICE, "vm-1", 1)], Some((0, 1))),
+        (vec![of(Uid::ROOT, "vm-2", 1)], None),
+    ] {
+        let why = why_environment(&ledger(entries), "vm-1");
+        assert_eq!(why.map(|why| (why.entries.len(), why.foreign.len())), expected);
+    }
+}

@@ -152,7 +152,7 @@ prop_compose! {
         needs in proptest::collection::vec((0u64..3000, 0u64..500), 2),
         limits in (proptest::option::of(0u64..5000), proptest::option::of(0u64..1000)),
         switches in (0u8..4, any::<bool>(), any::<bool>(), 0u8..6),
-        idle_floor in 0u64..3000,
+        idle_floor in prop_oneof![1 => Just(0), 9 => 0u64..3000],
     ) -> Case {
         let (is_off, allow_unguarded, is_root, shape) = switches;
         if shape == 0 {

@@ -2,7 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming belongs")]
 
-use super::{Claim, Claimed, Doubt, Moment, Place};
+use super::{Claim, Claimed, Doubt, Moment, Place, PutBack};
 use crate::model::{Member, Part, Uid};
 use crate::reclaim::in_hand::InHand;
 use crate::reclaim::trash::{Slot, Trash};
@@ -12,15 +12,15 @@ use std::ffi::OsString;
 use std::path::Path;
 
 /// A file that lies in a slot, and where it came from.
-struct Moved<'m> {
-    within: Dir,
-    member: &'m Member,
-    slot_name: OsString,
+pub(super) struct Moved<'m> {
+    pub(super) place: Place,
+    pub(super) member: &'m Member,
+    pub(super) slot_name: OsString,
 }
 
 impl Place {
     /// Claims some files of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
-    /// or is put back, and the others go on; any doubt puts all of them back.
+    /// or is put back, and the others go on; any doubt puts all of them back that can be.
     pub(super) fn take_files(
         &self,
         base: &Dir,
@@ -51,11 +51,12 @@ impl Place {
         }
         let doubts = if moved.is_empty() { Vec::new() } else { doubt(Moment::After(&slot.dir)) };
         if !doubts.is_empty() {
-            for file in &moved {
-                let _ = put_file_back(file, &slot);
+            // One that its runner has fenced off, or made anew in its place, is trash for good.
+            moved.retain(|file| matches!(file.put_back(&slot), PutBack::Failed));
+            if moved.is_empty() {
+                trash.discard(&slot.name);
+                return Claim::Restored(doubts);
             }
-            trash.discard(&slot.name);
-            return Claim::Restored(doubts);
         }
         if moved.is_empty() {
             trash.discard(&slot.name);
@@ -74,25 +75,38 @@ impl Place {
 fn move_file<'m>(dir: &Dir, member: &'m Member, slot: &Slot, number: usize) -> Result<Moved<'m>, String> {
     let within = if member.within.as_os_str().is_empty() { Path::new(".") } else { &member.within };
     let within = dir.descend(within).map_err(|error| error.to_string())?;
-    let is_it = |status: &Status| status.is_file() && status.id == member.id && status.owner == member.owner;
     match within.status_of(&member.name) {
-        Ok(status) if is_it(&status) => {}
+        Ok(status) if is_it(&status, member) => {}
         Ok(_) => return Err(format!("{} is another file by now", member.name.display())),
         Err(error) => return Err(error.to_string()),
     }
     let slot_name = OsString::from(number.to_string());
     renameat_with(&within, &member.name, &slot.dir, &slot_name, RenameFlags::NOREPLACE)
         .map_err(|error| error.to_string())?;
-    let moved = Moved { within, member, slot_name };
-    match slot.dir.status_of(&moved.slot_name) {
-        Ok(status) if is_it(&status) => Ok(moved),
-        _ => {
-            let _ = put_file_back(&moved, slot);
-            Err(format!("{} was swapped while it was claimed", member.name.display()))
+    let place = Place { parent: within, name: member.name.clone() };
+    Moved { place, member, slot_name }.compared(slot)
+}
+
+impl Moved<'_> {
+    /// Itself when it is what was planned. What was swapped while it was moved goes back, or beside what has its place by now.
+    pub(super) fn compared(self, slot: &Slot) -> Result<Self, String> {
+        match slot.dir.status_of(&self.slot_name) {
+            Ok(status) if is_it(&status, self.member) => Ok(self),
+            _ => {
+                let reason = format!("{} was swapped while it was claimed", self.member.name.display());
+                Err(match self.put_back(slot) {
+                    PutBack::Done => reason,
+                    PutBack::Failed => self.place.set_aside(&slot.dir, &self.slot_name, &reason),
+                })
+            }
         }
+    }
+
+    fn put_back(&self, slot: &Slot) -> PutBack {
+        self.place.put_back(&slot.dir, &self.slot_name, &self.place.name)
     }
 }
 
-fn put_file_back(file: &Moved<'_>, slot: &Slot) -> rustix::io::Result<()> {
-    renameat_with(&slot.dir, &file.slot_name, &file.within, &file.member.name, RenameFlags::NOREPLACE)
+fn is_it(status: &Status, member: &Member) -> bool {
+    status.is_file() && status.id == member.id && status.owner == member.owner
 }

@@ -1,6 +1,7 @@
+mod files;
+
 use super::*;
-use crate::model::CLAIMED_BESIDE;
-use crate::model::{Bearing, EvidenceKind};
+use crate::model::{Bearing, CLAIMED_BESIDE, EvidenceKind, FilesystemId, WorkDir};
 use crate::run_dir::RunDir;
 use crate::sys::testing::{in_private_mounts, is_root, mount_small, run, take_all_inodes};
 use std::fs::{create_dir_all, write};
@@ -185,8 +186,7 @@ fn what_was_swapped_and_cannot_go_back_stays_beside() {
     write(renamed.join("content"), "second").unwrap();
     create_dir_all(scene.cache.path.join("third")).unwrap();
     assert!(matches!(place.put_back(&slot.dir, OsStr::new(TREE), &place.name), PutBack::Failed));
-    let outcome = place.set_aside(&slot.dir, OsStr::new(TREE), "swapped");
-    let Claim::Changed(reason) = outcome else { panic!("{outcome:?}") };
+    let reason = place.set_aside(&slot.dir, OsStr::new(TREE), "swapped");
     let kept = reason.rsplit(' ').next().unwrap();
     assert_eq!(std::fs::read_to_string(name(kept).join("content")).unwrap(), "second", "{reason}");
     assert!(scene.cache.path.join("third").exists() && name("planned").join("debug").exists());
@@ -303,8 +303,15 @@ fn without_an_inode_it_is_claimed_in_its_own_place_and_doubted_like_any_other() 
         let temp = tempfile::tempdir().unwrap();
         mount_small(temp.path());
         let path = temp.path().to_owned();
-        let scene = scene_in(temp, path);
+        let mut scene = scene_in(temp, path);
         take_all_inodes(&scene.path);
+        // What is claimed from elsewhere would not be found again beside its place.
+        let owner = scene.owner;
+        let filesystem = FilesystemId { major: 0, minor: 0 };
+        let base = WorkDir { path: scene.path.clone(), id: scene.cache.id, owner, filesystem };
+        scene.cache.base = Some(base.into());
+        assert!(matches!(scene.claim(&mut |_| Vec::new()), Claim::Failed(_)));
+        scene.cache.base = None;
         assert!(matches!(scene.claim(&mut |_| busy()), Claim::Refused(_)));
         assert!(scene.is_in_place());
         let Claim::Claimed(claimed) = scene.claim(&mut |_| Vec::new()) else { panic!() };

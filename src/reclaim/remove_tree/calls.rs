@@ -85,10 +85,12 @@ mod tests {
         closed(&outside);
         closed(&tree.join("own"));
         symlink(&outside, tree.join("link")).unwrap();
+        symlink("own", tree.join("inner")).unwrap();
+        std::fs::write(tree.join("file"), "").unwrap();
         let dir = handle(&tree);
         assert!(give_permissions_below(&dir, c"own"));
         assert_eq!(mode(&tree.join("own")), 0o750, "given, and nothing taken away");
-        for name in [c"link", c"../outside", c"link/.", c"none"] {
+        for name in [c"link", c"../outside", c"link/.", c"inner/.", c"file", c"none"] {
             assert!(!give_permissions_below(&dir, name), "{name:?}");
         }
         if is_root() {
@@ -107,7 +109,7 @@ mod tests {
     fn an_open_directory_gets_what_its_owner_lacks() {
         let temp = tempfile::tempdir().unwrap();
         let dir = handle(temp.path());
-        for (before, after) in [(0o500, 0o700), (0o300, 0o700), (0o055, 0o755), (0o711, 0o711)] {
+        for (before, after) in [(0, 0o700), (0o500, 0o700), (0o300, 0o700), (0o055, 0o755), (0o711, 0o711)] {
             set_permissions(temp.path(), Permissions::from_mode(before)).unwrap();
             assert!(give_permissions(&dir));
             assert_eq!(mode(temp.path()), after, "{before:o}");

@@ -39,3 +39,17 @@ impl Deep {
         from..self.made.load(Ordering::Relaxed).min(MOST)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_number_that_is_given_out_is_worked_off_and_they_end() {
+        let deep = Deep { made: AtomicU64::new(MOST - 1), ..Deep::new() };
+        let last = deep.number().unwrap();
+        assert!(deep.number().is_none() && deep.number().is_none());
+        assert_eq!(deep.since(last), last..MOST);
+        assert!(deep.since(MOST).is_empty());
+    }
+}

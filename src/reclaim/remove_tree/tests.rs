@@ -128,6 +128,26 @@ fn any_depth_is_deleted_with_few_descriptors_and_little_memory() {
 }
 
 #[test]
+fn without_a_free_descriptor_the_deep_is_renamed_up() {
+    in_own_process("reclaim::remove_tree::tests::without_a_free_descriptor_the_deep_is_renamed_up", || {
+        limit_open_files(64);
+        let temp = fast_temp_dir();
+        let tree = temp.path().join("tree");
+        fs::create_dir(&tree).unwrap();
+        nest(&tree, 40, 1);
+        let (parent, progress) = (handle(temp.path()), Progress::default());
+        let options = Options { threads: 1, deadline: None, progress: &progress };
+        let mut others: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
+        let removal = remove_tree(&parent, OsStr::new("tree"), &[], &options);
+        assert_eq!(first_error(&removal).0.to_string(), "cannot open tree");
+        others.truncate(others.len() - 8);
+        assert_whole(&remove_tree(&parent, OsStr::new("tree"), &[], &options));
+        drop(others);
+        assert!(names(temp.path()).is_empty(), "nor is anything left that was moved up");
+    });
+}
+
+#[test]
 fn one_directory_of_200_000_entries_is_deleted() {
     let temp = fast_temp_dir();
     let tree = temp.path().join("tree");
@@ -172,12 +192,34 @@ fn the_listed_files_go_first_and_the_list_leads_nowhere_else() {
 }
 
 #[test]
+fn the_listed_files_of_several_directories_go_and_past_the_deadline_none() {
+    let temp = tempfile::tempdir().unwrap();
+    let below = ["a/one", "b/two", "a/three"];
+    for (deadline, gone) in
+        [(Some(Instant::now()), 0), (Some(Instant::now() + Duration::from_secs(60)), 3), (None, 3)]
+    {
+        let list = below.map(|below| {
+            fs::create_dir_all(temp.path().join(below).parent().unwrap()).unwrap();
+            fs::write(temp.path().join(below), "x").unwrap();
+            LargeFile { below: below.into(), allocated: 1 }
+        });
+        let progress = Progress::default();
+        let options = Options { threads: 1, deadline, progress: &progress };
+        let removed = largest_first::remove(&handle(temp.path()), &list, &options);
+        let left = below.iter().filter(|below| temp.path().join(below).exists()).count();
+        assert_eq!((removed.files, left), (gone, 3 - gone as usize), "{deadline:?}");
+    }
+}
+
+#[test]
 fn past_the_deadline_nothing_more_is_removed() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("tree")).unwrap();
     fs::write(temp.path().join("tree/file"), "x").unwrap();
     let late = remove_within(temp.path(), "tree", Some(Instant::now()));
-    assert!(matches!(first_error(&late), (RemoveError::OutOfTime { .. }, 1)), "{late:?}");
+    let (first, errors) = first_error(&late);
+    assert_eq!(errors, 1);
+    assert_eq!(first.explained(), "out of time at tree: the rest is left for the next run");
     assert_eq!(names(&temp.path().join("tree")), ["file"]);
     assert_whole(&remove_within(temp.path(), "tree", Some(Instant::now() + Duration::from_secs(60))));
 }

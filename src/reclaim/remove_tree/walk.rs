@@ -23,6 +23,7 @@ use rustix::io::Errno;
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
+use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -59,10 +60,7 @@ enum Task<'a> {
     },
     Read(Arc<Node<'a>>),
     /// Directories that were renamed up, by their numbers.
-    Deep {
-        from: u64,
-        to: u64,
-    },
+    Deep(Range<u64>),
 }
 
 /// What became of a directory when nothing was outstanding any more.
@@ -103,7 +101,7 @@ impl<'a> Walk<'a> {
                 return removed;
             }
             done = deep.end;
-            removed.merge(self.work_off(Task::Deep { from: deep.start, to: deep.end }));
+            removed.merge(self.work_off(Task::Deep(deep)));
         }
     }
 
@@ -160,12 +158,12 @@ impl<'a> Walk<'a> {
 impl<'a> Worker<'_, 'a> {
     fn work(&mut self, task: Task<'a>, buffer: &mut [MaybeUninit<u8>]) {
         match task {
-            Task::Deep { from, to } => {
-                if from + 1 < to {
-                    self.made.push(Task::Deep { from: from + 1, to });
+            Task::Deep(mut numbers) => {
+                if let Some(number) = numbers.next() {
+                    let name = self.walk.deep.name(number).into_boxed_c_str();
+                    self.made.push(Task::Deep(numbers));
+                    self.made.push(Task::Enter { parent: None, name });
                 }
-                let name = self.walk.deep.name(from).into_boxed_c_str();
-                self.made.push(Task::Enter { parent: None, name });
             }
             Task::Enter { parent, name } => match self.enter(&parent, name) {
                 Some(node) => self.read(node, buffer),
@@ -363,3 +361,6 @@ impl<'a> Worker<'_, 'a> {
         End::Stays
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -56,9 +56,10 @@ fn while_attacked(temp: &Path, attack: impl Fn() + Sync) -> Removal {
                 attack();
             }
         });
-        let removal = remove(temp, "tree");
+        // On a thread of its own: if it panics, the attack ends all the same.
+        let removal = scope.spawn(|| remove(temp, "tree")).join();
         over.store(true, Ordering::Relaxed);
-        removal
+        removal.unwrap()
     })
 }
 
@@ -211,6 +212,46 @@ fn a_nested_tree_goes_from_a_disk_without_a_free_byte() {
         assert_whole(&removal);
         assert_eq!((removal.files, removal.directories), (401, 801));
         assert_eq!(names(&disk), ["lost+found"]);
+    });
+}
+
+/// To rename a directory up, its new parent may need a block: the rest of the tree has it.
+#[test]
+fn what_needs_room_to_be_moved_goes_once_the_rest_has_made_it() {
+    if !is_root() {
+        return;
+    }
+    let temp = tempfile::tempdir().unwrap();
+    let disk = temp.path().join("disk");
+    fs::create_dir(&disk).unwrap();
+    in_private_mounts(|| {
+        if !mount_image("ext4", 16, &temp.path().join("image"), &disk) {
+            return skipped("no ext4 here");
+        }
+        let tree = disk.join("tree");
+        fs::create_dir_all(tree.join("a")).unwrap();
+        fs::create_dir(tree.join("b")).unwrap();
+        // What is listed last is entered first: that has to be the one that goes deep.
+        let listed: Vec<_> = fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().path()).collect();
+        let [wide, deep] = &listed[..] else { panic!("{listed:?}") };
+        fs::create_dir_all(deep.join("d/".repeat(250))).unwrap();
+        let (filler, mut blocks) = (fs::File::create(disk.join("filler")).unwrap(), 0);
+        while filler.write_all_at(&[1; 1024], blocks * 1024).is_ok() {
+            blocks += 1;
+        }
+        filler.set_len((blocks - 64) * 1024).unwrap();
+        let until_full = |make: &dyn Fn(u64) -> io::Result<()>| {
+            let full = (0..2000).map(make).find_map(Result::err).expect("the disk is small");
+            assert_eq!(full.kind(), io::ErrorKind::StorageFull);
+        };
+        until_full(&|number| fs::create_dir(wide.join(number.to_string())));
+        until_full(&|number| fs::write(disk.join(number.to_string()), ""));
+        let progress = Progress::default();
+        let options = Options { threads: 1, deadline: None, progress: &progress };
+        let removal = remove_tree(&handle(&disk), OsStr::new("tree"), &[], &options);
+        assert_whole(&removal);
+        assert_eq!(removal.files, 0);
+        assert!(!tree.exists());
     });
 }
 
