@@ -17,7 +17,8 @@
 //! claim and a job's start does not hang on clocks.
 //!
 //! **Nothing is lost.** Whatever lies here was claimed, but for what a repair was about to put right, which the next run puts
-//! back. A crash leaves it here, and the next run deletes it. The names that are to be deleted are read under the host lock, when no claim is under way that might still put its tree back.
+//! back. A crash leaves it here, and the next run deletes it. The names that are to be deleted are read under the host lock,
+//! when no claim is under way that might still put its tree back.
 //!
 //! All of this lies in a directory that the runner's user can write. Names are never followed: everything is opened
 //! beneath the work directory's handle, without links and mounts on the way; and a `.disk-guard` of a foreign owner, a
