@@ -65,7 +65,10 @@ mod tests {
             (vec![sample(1000, 0, 0)], 5000, Some(5.0)),
             (vec![sample(1000, 9000, 0)], 5000, Some(5.0)),
             (vec![sample(2000, 0, 0), sample(1000, 5000, 1000)], 6000, Some(5.0)),
+            (vec![sample(2000, 0, 1000), sample(1000, 6000, 1000)], 6000, Some(5.0)),
             (vec![sample(1000, 0, 5000)], 0, Some(-5.0)),
+            (vec![sample(300, 0, 0)], 3000, Some(10.0)),
+            (vec![sample(7200, 0, 0)], 7200, Some(1.0)),
             (vec![sample(9000, 0, 0), sample(1000, 4000, 4000)], 6000, Some(2.0)),
         ] {
             assert_eq!(fill_rate(&samples, NOW, used), expected, "{samples:?}");
