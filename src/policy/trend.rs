@@ -78,7 +78,9 @@ mod tests {
     #[test]
     fn what_fills_gets_full_and_nothing_else() {
         assert_eq!(seconds_to_full(1000, 10.0), 100.0);
-        assert!([0.0, -3.0].iter().all(|rate| seconds_to_full(1000, *rate) == f64::INFINITY));
+        for rate in [0.0, -3.0] {
+            assert_eq!([0, 1000].map(|available| seconds_to_full(available, rate)), [f64::INFINITY; 2]);
+        }
     }
 
     #[test]
