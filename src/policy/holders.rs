@@ -77,6 +77,7 @@ mod tests {
                 outcome(3, 99, DISK, ActionResult::Removed),
                 outcome(4, 99, elsewhere, ActionResult::Kept),
                 outcome(5, 1, DISK, ActionResult::Kept),
+                outcome(6, 0, DISK, ActionResult::Kept),
             ],
             ..RunReport::default()
         };
@@ -103,5 +104,6 @@ mod tests {
             .map(|h| (h.runner.as_str(), h.bytes, h.job.as_ref().map(|job| job.repository.as_str())))
             .collect();
         assert_eq!(told, [("r2", 8, Some("o/2")), ("r1", 5, None)]);
+        assert_eq!(super::top(&report, DISK, &[], 9).len(), 3, "who has nothing is not told of");
     }
 }

@@ -65,7 +65,10 @@ mod tests {
             (vec![sample(1000, 0, 0)], 5000, Some(5.0)),
             (vec![sample(1000, 9000, 0)], 5000, Some(5.0)),
             (vec![sample(2000, 0, 0), sample(1000, 5000, 1000)], 6000, Some(5.0)),
+            (vec![sample(2000, 0, 1000), sample(1000, 6000, 1000)], 6000, Some(5.0)),
             (vec![sample(1000, 0, 5000)], 0, Some(-5.0)),
+            (vec![sample(300, 0, 0)], 3000, Some(10.0)),
+            (vec![sample(7200, 0, 0)], 7200, Some(1.0)),
             (vec![sample(9000, 0, 0), sample(1000, 4000, 4000)], 6000, Some(2.0)),
         ] {
             assert_eq!(fill_rate(&samples, NOW, used), expected, "{samples:?}");
@@ -75,7 +78,9 @@ mod tests {
     #[test]
     fn what_fills_gets_full_and_nothing_else() {
         assert_eq!(seconds_to_full(1000, 10.0), 100.0);
-        assert!([0.0, -3.0].iter().all(|rate| seconds_to_full(1000, *rate) == f64::INFINITY));
+        for rate in [0.0, -3.0] {
+            assert_eq!([0, 1000].map(|available| seconds_to_full(available, rate)), [f64::INFINITY; 2]);
+        }
     }
 
     #[test]

@@ -340,3 +340,14 @@ fn an_environment_is_answered_with_the_entries_that_name_it() {
         assert_eq!(why.map(|why| (why.entries.len(), why.foreign.len())), expected);
     }
 }
+
+#[test]
+fn what_is_at_the_edge_of_blames_window_is_in_it_and_not_beside_it() {
+    let ledger = ledger((9..13).map(|second| by_root(Deed::Removed, second, Some("/srv/a1/x"))).collect());
+    let beside = |from, to| {
+        let blame = blame(&ledger, at(from), Window { from: at(from), to: at(to) });
+        (blame.before.map(|judged| judged.record().time), blame.after.map(|judged| judged.record().time))
+    };
+    assert_eq!(beside(9, 12), (None, None));
+    assert_eq!(beside(10, 11), (Some(at(9)), Some(at(12))));
+}
