@@ -235,6 +235,23 @@ fn guards_that_delete_the_same_tree_tell_once_how_much_is_free() {
 }
 
 #[test]
+fn who_has_helped_a_guard_that_died_tells_instead_of_it() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let scene = Scene::new();
+    let deletes = |call: &Entry| {
+        call.number == libc::SYS_unlinkat && call.arguments[2] & libc::AT_REMOVEDIR as u64 == 0
+    };
+    let claimer = Stopped::at(&scene.host.call(&["sweep", "--json"]), deletes);
+    let helper = Stopped::at(&scene.host.call(&["sweep", "--json"]), deletes);
+    assert_eq!(claimer.kill().signal, Some(libc::SIGKILL));
+    let helper = helper.release().expect_code(&[0, 20]).report();
+    assert!(scene.trees().is_empty(), "{:?}", scene.trees());
+    assert!(helper.0["freed_bytes"].as_u64() > Some(0), "{:#}", helper.0);
+}
+
+#[test]
 fn what_is_no_longer_what_was_planned_is_kept() {
     if !kit::sees_everything() {
         return;

@@ -243,6 +243,7 @@ impl Cycle<'_> {
         {
             trash.discard(slot);
         }
+        let is_gone = matches!(extent, Extent::Whole);
         let result = match extent {
             Extent::Whole => ActionResult::Removed,
             Extent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
@@ -254,6 +255,7 @@ impl Cycle<'_> {
             }
         };
         state.record(self.witness, action, result, begun.elapsed());
+        claimed.in_hand.filter(|_| is_gone).into_iter().for_each(InHand::told);
     }
 
     /// Deletes what earlier runs have left in trash, and what other guards have claimed and not yet deleted.
@@ -318,10 +320,11 @@ impl Cycle<'_> {
         path: &Path,
         state: &mut State,
     ) {
-        let in_hand = match parent.descend(name) {
+        let entry = match parent.descend(name) {
             Err(error) if error.kind() == ErrorKind::NotFound => return,
-            entry => entry.map(|entry| InHand::take(&entry)),
+            entry => entry.ok(),
         };
+        let mut in_hand = entry.as_ref().and_then(InHand::take);
         let progress = Arc::new(Progress::default());
         let sizing = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         let (size, largest) = match parent.descend(name).and_then(|tree| measure(&tree, &sizing)) {
@@ -334,12 +337,18 @@ impl Cycle<'_> {
             let options = Options { threads: THREADS, deadline: Some(self.deadline), progress: &progress };
             confinement.delete((parent, name), &largest, &options)
         };
+        if let (Some(entry), None) = (&entry, &in_hand) {
+            in_hand = InHand::inherit(entry);
+            if in_hand.is_none() {
+                // A living guard is at it, suspended perhaps: it has been helped, and tells of it.
+                return;
+            }
+        }
         match extent {
-            // A living guard is at it, suspended perhaps: it has been helped, and tells of it.
-            _ if matches!(in_hand, Ok(None)) => {}
             Extent::Whole => {
                 state.freed_bytes += bytes;
                 self.witness.trash(path, bytes, None);
+                in_hand.into_iter().for_each(InHand::told);
             }
             Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.explained())),
         }

@@ -10,6 +10,7 @@ use crate::model::{
 use crate::observe::measure::{self, measure};
 use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
 use crate::reclaim::confinement::Confinement;
+use crate::reclaim::in_hand::InHand;
 use crate::reclaim::remove_tree::{self, Extent, Progress};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
@@ -97,11 +98,14 @@ impl Repairs<'_> {
             Moment::After(tree) => self.again(&sight, &action.cache, Some(tree)),
         });
         drop(lock);
+        let mut in_hand = None;
         let (result, repaired) = match claimed {
             Claim::Claimed(claimed) => {
                 // What comes in a slot of its own is whole or a single file: all of it was taken.
                 self.witness.claimed(&action);
-                self.delete(work, work_dir, &action, &claimed)
+                let done = self.delete(work, work_dir, &action, &claimed);
+                in_hand = claimed.in_hand.filter(|_| done.0 == ActionResult::Removed);
+                done
             }
             Claim::Refused(evidence) | Claim::Restored(evidence) => {
                 report.objections = evidence;
@@ -114,6 +118,7 @@ impl Repairs<'_> {
             }
         };
         self.witness.outcome(&Outcome { action, result }, begun.elapsed());
+        in_hand.into_iter().for_each(InHand::told);
         Ok(Some(repaired))
     }
 
