@@ -50,6 +50,7 @@ impl InHand {
 }
 
 #[cfg(test)]
+#[expect(clippy::disallowed_methods, reason = "what is removed here is the test's own")]
 mod tests {
     use super::*;
     use crate::sys::testing::handle;
