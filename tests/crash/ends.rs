@@ -21,9 +21,9 @@ pub(crate) enum Ends {
 }
 
 /// In the short form, so many boundaries of what repeats itself are passed by for one at which a run is ended, and for one at
-/// which it is ended in every way.
-const SAMPLED: usize = 5;
-const SAMPLED_IN_EVERY_WAY: usize = 10;
+/// which it is ended in every way. The first of each verb is always one of these.
+const SAMPLED: usize = 10;
+const SAMPLED_IN_EVERY_WAY: usize = 20;
 
 /// How often a run may end before it comes to a boundary that others came to.
 const ATTEMPTS: usize = 3;
@@ -33,6 +33,12 @@ const ATTEMPTS: usize = 3;
 struct Boundary {
     what: String,
     kind: Kind,
+}
+
+impl Boundary {
+    fn verb(&self) -> Option<&str> {
+        self.what.split(' ').next()
+    }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,7 +176,8 @@ impl Scene {
         let (mut ended, mut missed, mut tally) = (Vec::new(), 0, Tally::default());
         for (number, boundary) in all.iter().enumerate() {
             let is_protocol = matches!(boundary.kind, Kind::Step | Kind::Word);
-            let is_thorough = soak() || is_protocol || number % SAMPLED_IN_EVERY_WAY == 0;
+            let is_first = !all[..number].iter().any(|earlier| earlier.verb() == boundary.verb());
+            let is_thorough = soak() || is_protocol || is_first || number % SAMPLED_IN_EVERY_WAY == 0;
             let is_sampled = boundary.kind == Kind::Deletion && ends == Ends::Dead && number % SAMPLED == 0;
             if !is_thorough && !is_sampled {
                 continue;
