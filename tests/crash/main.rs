@@ -8,7 +8,7 @@
 //! A power loss is a copy of the disk's image at that instant, once as it is and once with all written out that was on its way;
 //! what lies in memory, as leases do, is gone then. `DISK_GUARD_SOAK` makes the tree larger and ends every run at every boundary in
 //! every way, and says how many those were with `-- --nocapture`. Without it, what repeats itself is sampled: deletion loses its
-//! power and its memory at every tenth boundary, and the guard's own records, which lie elsewhere, are a matter of a few.
+//! power and its memory at every twentieth boundary, and the guard's own records, which lie elsewhere, are a matter of a few.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 #[path = "../kit/mod.rs"]
