@@ -195,7 +195,7 @@ impl Drop for Quarantine<'_> {
 mod tests {
     use super::*;
     use crate::run_dir::RunDir;
-    use crate::sys::testing::{NOBODY, is_root};
+    use crate::sys::testing::{NOBODY, in_private_mounts, is_root, mount_small};
     use std::fs::{Permissions, create_dir, create_dir_all, hard_link, rename, set_permissions, write};
     use std::os::unix::fs::{PermissionsExt as _, chown};
     use std::time::Duration;
@@ -296,6 +296,37 @@ mod tests {
             assert!(trash.quarantines().unwrap().is_empty(), "{lost}");
             assert!(!temp.path().join("file").exists(), "{lost}");
         }
+    }
+
+    /// Its place may be there behind it: that is no reason to give the file up.
+    #[test]
+    fn what_cannot_be_said_to_have_lost_its_place_stays() {
+        if !is_root() {
+            return;
+        }
+        let (temp, work, owner, lock) = scene();
+        write(temp.path().join("work/r/file"), "content").unwrap();
+        let name = died(&lock, &work, owner, "r/file");
+        let trash = Trash::open(&work, owner).unwrap().unwrap();
+        in_private_mounts(|| {
+            mount_small(&temp.path().join("work/r"));
+            // The thread's own mounts are seen through handles of its own.
+            let (here, _) = Dir::resolve(&temp.path().join("work")).unwrap();
+            assert!(put_back(&lock, &here, &trash, &name).is_err());
+        });
+        assert_eq!(trash.quarantines().unwrap(), std::slice::from_ref(&name), "it is no trash");
+        assert_eq!(put_back(&lock, &work, &trash, &name).unwrap(), Some("r/file".into()), "the control");
+    }
+
+    #[test]
+    fn a_directory_in_a_files_place_is_trash() {
+        let (temp, work, owner, lock) = scene();
+        create_dir(temp.path().join("work/r/file")).unwrap();
+        let name = died(&lock, &work, owner, "r/file");
+        let trash = Trash::open(&work, owner).unwrap().unwrap();
+        assert_eq!(put_back(&lock, &work, &trash, &name).unwrap(), None);
+        assert_eq!(trash.entries().unwrap(), [name]);
+        assert!(!temp.path().join("work/r/file").exists());
     }
 
     /// What is closed to all others is not opened to them by being moved to where we look.
