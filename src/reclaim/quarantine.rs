@@ -342,6 +342,12 @@ mod tests {
             assert_eq!(!trash.entries().unwrap().is_empty(), is_trash, "{mode:o}");
             assert_eq!(trash.quarantines().unwrap().is_empty(), is_trash, "{mode:o}");
         }
+        if is_root() {
+            chown(&path, Some(NOBODY), None).unwrap();
+            let trash = Trash::open(&work, owner).unwrap().unwrap();
+            assert_eq!(trash.entries().unwrap(), ["repair-1-1"], "a runner's user has made it");
+            assert!(trash.quarantines().unwrap().is_empty());
+        }
     }
 
     fn never(_: &Pinned) -> io::Result<()> {
