@@ -1,6 +1,6 @@
 //! A cache: a directory that a rule declares expendable.
 
-use super::{FileId, Runner, Uid, WorkDir};
+use super::{FileId, Runner, TrimPart, Uid, WorkDir};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -41,11 +41,26 @@ pub enum Part {
     Whole,
     /// These files in it, and nothing else.
     Files(Arc<[Member]>),
+    /// Units of a cargo target directory, under cargo's own locks.
+    Units(Arc<TrimPart>),
 }
 
-/// One file of a [`Part::Files`].
+/// Which kind of entry a [`Member`] is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum MemberKind {
+    /// A regular file.
+    File,
+    /// A directory with all that is in it.
+    Directory,
+}
+
+/// One entry of a directory of which a part goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
+    /// File or directory.
+    pub kind: MemberKind,
+    /// Members of one group go together: when one of them is not what was planned, those after it stay. `None`: it stands alone.
+    pub group: Option<u32>,
     /// The directory that holds it, relative to the cache's; empty for the cache itself.
     pub within: PathBuf,
     /// Its name there.
@@ -67,6 +82,7 @@ impl Cache {
                 .iter()
                 .map(|member| (self.path.join(&member.within).join(&member.name), Some(member.allocated)))
                 .collect(),
+            Part::Units(trim) => vec![(self.path.clone(), Some(trim.bytes))],
         }
     }
 

@@ -16,8 +16,11 @@ pub mod reap;
 mod runner;
 mod setup;
 mod status;
+mod trim;
 
-pub use cache::{CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure, Member, Part, Retention};
+pub use cache::{
+    CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure, Member, MemberKind, Part, Retention,
+};
 pub use capacity::{
     Capacity, CapacityFacts, ContainerStore, DeletedFile, Holding, Limit, RunnerGroup, Share, Stall,
 };
@@ -39,4 +42,8 @@ pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};
 pub use setup::{CommandOutcome, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner};
 pub use status::{
     CheckResult, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, LockView, RootMatches, RunnerStatus,
+};
+pub use trim::{
+    CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimPart, TrimStep, TrimTier, Unit,
+    UnitState,
 };

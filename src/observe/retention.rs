@@ -12,7 +12,9 @@
 use super::filesystems::MountTable;
 use super::measure::{self, measure};
 use super::processes;
-use crate::model::{Cache, Coverage, Measure, Member, Part, Retention, Runner, Uid, Work, WorkDir};
+use crate::model::{
+    Cache, Coverage, Measure, Member, MemberKind, Part, Retention, Runner, Uid, Work, WorkDir,
+};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
 use crate::sys::process::Proc;
 use std::ffi::{OsStr, OsString};
@@ -233,7 +235,7 @@ impl Files<'_> {
         self.measure.newest = self.measure.newest.max(Some(status.modified));
         let (within, name) = (within.to_owned(), name.to_owned());
         let (id, owner, allocated) = (status.id, status.owner, status.allocated);
-        self.list.push(Member { within, name, id, owner, allocated });
+        self.list.push(Member { kind: MemberKind::File, group: None, within, name, id, owner, allocated });
     }
 }
 

@@ -22,6 +22,7 @@ use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
+use std::rc::Rc;
 
 /// What was moved by mistake and cannot have its place back lies beside it under a name that begins so.
 const RETURNED: &str = "returned-by-disk-guard-";
@@ -80,8 +81,8 @@ pub fn claim(
         Ok(place) => place,
         Err(reason) => return Claim::Changed(reason),
     };
-    if let Part::Files(members) = &cache.part {
-        return place.take_files(work, work_owner, members, doubt);
+    if !matches!(cache.part, Part::Whole) {
+        return place.take_members(work, work_owner, &cache.part, doubt);
     }
     // The slot comes before the look at the evidence: a hook that removes it has overtaken that look.
     let outcome = match Trash::open_or_make(work, work_owner).and_then(|t| Ok((t.make_slot()?, t))) {
@@ -112,7 +113,8 @@ pub fn claim(
 
 /// Where a cache lies now.
 struct Place {
-    parent: Dir,
+    /// Shared by all that are claimed from one directory: there may be more of them than a process may have files open.
+    parent: Rc<Dir>,
     name: OsString,
 }
 
@@ -127,7 +129,7 @@ impl Place {
         // By opening it: a mount point has the same status as what is mounted, but cannot be opened from here.
         let found = parent.descend(&name).and_then(|dir| dir.status()).map_err(|error| error.to_string())?;
         compare(&found, cache)?;
-        Ok(Self { parent, name })
+        Ok(Self { parent: Rc::new(parent), name })
     }
 
     /// Renames the cache to `target` in `into`, with the checks around it.

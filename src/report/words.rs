@@ -175,6 +175,7 @@ pub(super) fn removal(action: &Action, now: SystemTime) -> String {
     let files = match &action.cache.part {
         Part::Whole => String::new(),
         Part::Files(files) => format!("{} of it, ", count(files.len(), "file")),
+        Part::Units(trim) => format!("{} of it, ", count(trim.units, "unit")),
     };
     format!("{runner}, {rule}: {files}{}{age}", decision(&action.decision))
 }

@@ -5,7 +5,7 @@ use super::turns::{count, note};
 use super::{GIT_LOCK, Manner, RepairError, Repairs, whole};
 use crate::model::hygiene::{Blemish, Change, RepairReport, Repaired};
 use crate::model::{
-    Action, ActionResult, Cache, Decision, FileId, Member, Outcome, Part, RemoveReason, WorkDir,
+    Action, ActionResult, Cache, Decision, FileId, Member, MemberKind, Outcome, Part, RemoveReason, WorkDir,
 };
 use crate::observe::measure::{self, measure};
 use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
@@ -35,7 +35,15 @@ impl Repairs<'_> {
             let below = lock.below.strip_prefix(name).unwrap_or(&lock.below);
             let (Some(within), Some(file)) = (below.parent(), below.file_name()) else { continue };
             let (within, name) = (within.to_owned(), file.to_owned());
-            let member = Member { within, name, id: lock.id, owner: lock.owner, allocated: 0 };
+            let member = Member {
+                kind: MemberKind::File,
+                group: None,
+                within,
+                name,
+                id: lock.id,
+                owner: lock.owner,
+                allocated: 0,
+            };
             let part = Part::Files([member].into());
             let cache = Cache { part, rule: GIT_LOCK.to_owned(), ..area };
             let Some(result) = self.take(sight, &work, &work_dir, cache, report)? else { return Ok(()) };

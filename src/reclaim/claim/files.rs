@@ -1,17 +1,29 @@
-//! Claiming some files of a directory: each by a rename of its own, all into one slot.
+//! Claiming some entries of a directory: each by a rename of its own, all into one slot.
+//!
+//! Members of one group (a cargo unit) go in the order in which they are listed, its fingerprint first, and come back in the reverse
+//! order, its fingerprint last: a run that ends anywhere between leaves artefacts without a fingerprint, which cargo builds again,
+//! and never a fingerprint whose output is gone, with which cargo would fail.
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming belongs")]
 
 use super::{Claim, Claimed, Doubt, Moment, Place, PutBack};
-use crate::model::{Member, Part, Uid};
+use crate::model::{Bearing, Evidence, EvidenceKind, Member, MemberKind, Part, TrimPart, Uid};
 use crate::reclaim::in_hand::InHand;
 use crate::reclaim::trash::{Slot, Trash};
 use crate::sys::dir::{Dir, Status};
+use crate::sys::flock::{Probe, probe};
 use rustix::fs::{RenameFlags, renameat_with};
+use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
-use std::path::Path;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+use std::sync::Arc;
 
-/// A file that lies in a slot, and where it came from.
+/// Members of one claim lie in so many directories at most: each is an open file until the claim is over.
+const MAX_HOLDERS: usize = 256;
+
+/// An entry that lies in a slot, and where it came from.
 pub(super) struct Moved<'m> {
     pub(super) place: Place,
     pub(super) member: &'m Member,
@@ -19,15 +31,16 @@ pub(super) struct Moved<'m> {
 }
 
 impl Place {
-    /// Claims some files of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
-    /// or is put back, and the others go on; any doubt puts all of them back that can be.
-    pub(super) fn take_files(
-        &self,
-        base: &Dir,
-        owner: Uid,
-        members: &[Member],
-        doubt: &mut Doubt<'_>,
-    ) -> Claim {
+    /// Claims some entries of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
+    /// or is put back, and so do those of its group that come after it; the others go on. Any doubt puts all of them back that
+    /// can be. The locks of a part are files that others lock while they use its entries: they are held until the entries are
+    /// claimed or back.
+    pub(super) fn take_members(&self, base: &Dir, owner: Uid, part: &Part, doubt: &mut Doubt<'_>) -> Claim {
+        let (members, locks): (&[Member], &[PathBuf]) = match part {
+            Part::Files(members) => (members, &[]),
+            Part::Units(trim) => (&trim.members, &trim.locks),
+            Part::Whole => (&[], &[]),
+        };
         let dir = match self.parent.descend(&self.name) {
             Ok(dir) => dir,
             Err(error) => return Claim::Changed(error.to_string()),
@@ -41,18 +54,35 @@ impl Place {
             trash.discard(&slot.name);
             return Claim::Refused(doubts);
         }
+        let _held = match hold(&dir, locks) {
+            Ok(held) => held,
+            Err(evidence) => {
+                trash.discard(&slot.name);
+                return Claim::Refused(vec![*evidence]);
+            }
+        };
+        let mut holders = Holders { dir: &dir, open: HashMap::new() };
         let mut moved = Vec::new();
         let mut setback = None;
+        let mut stopped = HashSet::new();
         for (number, member) in members.iter().enumerate() {
-            match move_file(&dir, member, &slot, number) {
-                Ok(file) => moved.push(file),
-                Err(reason) => setback = Some(reason),
+            if member.group.is_some_and(|group| stopped.contains(&group)) {
+                continue;
+            }
+            match move_member(&mut holders, member, &slot, number) {
+                Ok(entry) => moved.push(entry),
+                Err(reason) => {
+                    setback = Some(reason);
+                    stopped.extend(member.group);
+                }
             }
         }
         let doubts = if moved.is_empty() { Vec::new() } else { doubt(Moment::After(&slot.dir)) };
         if !doubts.is_empty() {
             // One that its runner has fenced off, or made anew in its place, is trash for good.
-            moved.retain(|file| matches!(file.put_back(&slot), PutBack::Failed));
+            moved.reverse();
+            moved.retain(|entry| matches!(entry.put_back(&slot), PutBack::Failed));
+            moved.reverse();
             if moved.is_empty() {
                 trash.discard(&slot.name);
                 return Claim::Restored(doubts);
@@ -63,7 +93,7 @@ impl Place {
             return Claim::Changed(setback.unwrap_or_else(|| "there was nothing to claim".to_owned()));
         }
         Claim::Claimed(Claimed {
-            part: Part::Files(moved.iter().map(|file| file.member.clone()).collect()),
+            part: of_part(part, moved.iter().map(|entry| entry.member.clone()).collect()),
             in_hand: InHand::take(&slot.dir),
             parent: trash.into_dir(),
             name: slot.name,
@@ -72,16 +102,74 @@ impl Place {
     }
 }
 
-fn move_file<'m>(dir: &Dir, member: &'m Member, slot: &Slot, number: usize) -> Result<Moved<'m>, String> {
-    let within = if member.within.as_os_str().is_empty() { Path::new(".") } else { &member.within };
-    let within = dir.descend(within).map_err(|error| error.to_string())?;
+/// What of a part has been claimed.
+fn of_part(part: &Part, members: Arc<[Member]>) -> Part {
+    match part {
+        Part::Whole | Part::Files(_) => Part::Files(members),
+        Part::Units(trim) => {
+            let units: HashSet<_> = members.iter().filter_map(|member| member.group).collect();
+            let bytes = members.iter().map(|member| member.allocated).sum();
+            Part::Units(Arc::new(TrimPart { members, units: units.len(), bytes, ..TrimPart::clone(trim) }))
+        }
+    }
+}
+
+/// Locks the files exclusively, without waiting. One that is not there locks nothing.
+fn hold(dir: &Dir, locks: &[PathBuf]) -> Result<Vec<File>, Box<Evidence>> {
+    let mut held = Vec::new();
+    for below in locks {
+        let (bearing, why) = match dir.open_file(below).and_then(probe) {
+            Ok(Probe::Taken(file)) => {
+                held.push(file);
+                continue;
+            }
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
+            Ok(Probe::Held) => (Bearing::InUse, "is held".to_owned()),
+            Err(error) => (Bearing::CannotTell, format!("cannot be tried: {error}")),
+        };
+        let detail = format!("cargo's lock {} {why}", below.display());
+        return Err(Box::new(Evidence::new(EvidenceKind::BuildLock, bearing, detail)));
+    }
+    Ok(held)
+}
+
+/// The directories that hold the members, each opened once.
+struct Holders<'d> {
+    dir: &'d Dir,
+    open: HashMap<PathBuf, Rc<Dir>>,
+}
+
+impl Holders<'_> {
+    fn of(&mut self, member: &Member) -> Result<Rc<Dir>, String> {
+        if let Some(open) = self.open.get(&member.within) {
+            return Ok(Rc::clone(open));
+        }
+        if self.open.len() >= MAX_HOLDERS {
+            return Err(format!(
+                "it lies in more than {MAX_HOLDERS} directories: the rest is left to the next run"
+            ));
+        }
+        let within = if member.within.as_os_str().is_empty() { Path::new(".") } else { &member.within };
+        let opened = Rc::new(self.dir.descend(within).map_err(|error| error.to_string())?);
+        self.open.insert(member.within.clone(), Rc::clone(&opened));
+        Ok(opened)
+    }
+}
+
+fn move_member<'m>(
+    holders: &mut Holders<'_>,
+    member: &'m Member,
+    slot: &Slot,
+    number: usize,
+) -> Result<Moved<'m>, String> {
+    let within = holders.of(member)?;
     match within.status_of(&member.name) {
         Ok(status) if is_it(&status, member) => {}
         Ok(_) => return Err(format!("{} is another file by now", member.name.display())),
         Err(error) => return Err(error.to_string()),
     }
     let slot_name = OsString::from(number.to_string());
-    renameat_with(&within, &member.name, &slot.dir, &slot_name, RenameFlags::NOREPLACE)
+    renameat_with(&*within, &member.name, &slot.dir, &slot_name, RenameFlags::NOREPLACE)
         .map_err(|error| error.to_string())?;
     let place = Place { parent: within, name: member.name.clone() };
     Moved { place, member, slot_name }.compared(slot)
@@ -108,5 +196,9 @@ impl Moved<'_> {
 }
 
 fn is_it(status: &Status, member: &Member) -> bool {
-    status.is_file() && status.id == member.id && status.owner == member.owner
+    let kind = match member.kind {
+        MemberKind::File => status.is_file(),
+        MemberKind::Directory => status.is_dir(),
+    };
+    kind && status.id == member.id && status.owner == member.owner
 }

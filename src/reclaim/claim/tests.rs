@@ -1,4 +1,5 @@
 mod files;
+mod units;
 
 use super::*;
 use crate::model::{Bearing, CLAIMED_BESIDE, EvidenceKind, FilesystemId, WorkDir};

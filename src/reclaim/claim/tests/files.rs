@@ -2,7 +2,7 @@
 
 use super::super::files::Moved;
 use super::*;
-use crate::model::Member;
+use crate::model::{Member, MemberKind};
 use crate::sys::testing::NOBODY;
 use std::os::unix::fs::{chown, symlink};
 
@@ -20,7 +20,15 @@ fn planned(scene: &Scene, within: &str, name: &str) -> Member {
     let below = Path::new("r/r/target").join(within);
     write(scene.path.join("work").join(&below).join(name), name).unwrap();
     let status = scene.work.descend(&below).unwrap().status_of(name).unwrap();
-    Member { within: within.into(), name: name.into(), id: status.id, owner: status.owner, allocated: 0 }
+    Member {
+        kind: MemberKind::File,
+        group: None,
+        within: within.into(),
+        name: name.into(),
+        id: status.id,
+        owner: status.owner,
+        allocated: 0,
+    }
 }
 
 impl Scene {
@@ -154,7 +162,7 @@ fn what_is_swapped_while_it_is_moved_is_not_trash() {
     let slot = Trash::open_or_make(&scene.work, scene.owner).unwrap().make_slot().unwrap();
     let in_slot = scene.path.join("work/.disk-guard/trash").join(&slot.name).join("0");
     let moved = || Moved {
-        place: Place { parent: scene.work.descend("r/r/target").unwrap(), name: "one".into() },
+        place: Place { parent: scene.work.descend("r/r/target").unwrap().into(), name: "one".into() },
         member: &members[0],
         slot_name: "0".into(),
     };
