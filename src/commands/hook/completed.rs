@@ -1,0 +1,94 @@
+//! `hook completed`: what others wanted of this runner, the end of its lease, and what the job has met.
+
+use super::identify::Own;
+use super::{Fault, disk_warning, job, request_name};
+use crate::commands::now;
+use crate::commands::self_clean::SelfClean;
+use crate::commands::witness::Narrator;
+use crate::config::Config;
+use crate::model::metrics::Timing;
+use crate::model::{ProcessId, RunReport, Runner};
+use crate::observe::host::{Leases, Whose};
+use crate::postmortem::nouns::Complaint;
+use crate::postmortem::observe::logs;
+use crate::report::events::{Event, EventKind};
+use crate::report::exit::Exit;
+use crate::report::job_log::Met;
+use crate::run_dir::{Records, RunDir};
+use crate::setup::state::{Kept, StateDir};
+use crate::sys::dir::Dir;
+use crate::sys::process::Proc;
+use crate::{lease, report::escape};
+use std::time::{Duration, Instant};
+
+pub(super) fn completed(
+    config: &Config,
+    proc: &Proc,
+    own: &Own,
+    begun: Instant,
+    narrator: &mut Narrator,
+) -> Result<Exit, Fault> {
+    let Some(worker) = own.worker else { return Ok(Exit::Done) };
+    let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
+    let result = end(config, proc, own, worker, (&run, begun), narrator);
+    narrator.timed(Timing::HookCompleted, begun.elapsed());
+    narrator.leave_counts(&run);
+    result
+}
+
+fn end(
+    config: &Config,
+    proc: &Proc,
+    own: &Own,
+    worker: ProcessId,
+    (run, begun): (&RunDir, Instant),
+    narrator: &mut Narrator,
+) -> Result<Exit, Fault> {
+    // While the lease still holds.
+    let cleaned =
+        SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }.run(narrator);
+    tell_of_full_disk(config, proc, run, own, worker);
+    lease::end(run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
+    if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
+        // To be stopped now that its job has ended; without the request the timer's sweep does it.
+        let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");
+    }
+    let text = format!("a job has ended on {}", escape::text(&own.runner.name));
+    narrator.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
+    cleaned?;
+    Ok(Exit::Done)
+}
+
+/// How long a hook looks for who holds the disk, after the job has met it full.
+const LOOK_FOR_HOLDERS: Duration = Duration::from_secs(10);
+
+/// The job's own runner found no room on the disk: says so in the job's log, unless its started-hook has said it before.
+fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, worker: ProcessId) {
+    if lease::has_annotation(run, own.runner.root_id, worker) {
+        return;
+    }
+    // A log that cannot be read tells of no full disk.
+    let Some(line) = no_space(&own.runner) else { return };
+    let deadline = Instant::now() + LOOK_FOR_HOLDERS;
+    let look = crate::cycle::preview(config, proc, Leases::In(run), now(), deadline, |_| Whose::Everybody);
+    let warning =
+        disk_warning(Met::NoSpace(&line), run, proc, &own.runner, &own_disk_only(look.report(), &own.runner));
+    let _ = warning.write(std::io::stdout());
+    lease::note_annotation(run, own.runner.root_id, worker);
+}
+
+/// The line of the running Worker's log that tells of a full disk.
+fn no_space(runner: &Runner) -> Option<String> {
+    let root = Dir::open(&runner.root).ok()?;
+    let name = logs::worker_logs(&root, 1).ok()?.pop()?;
+    let (log, _) = logs::worker(&root, &name).ok()?;
+    let line = log.complaints.into_iter().find(|(what, _)| *what == Complaint::NoSpace);
+    line.map(|(_, line)| line.text)
+}
+
+/// What a run says about the disk of this runner's work directory.
+fn own_disk_only(mut report: RunReport, runner: &Runner) -> RunReport {
+    let disk = runner.work_dir().map(|work| work.filesystem);
+    report.balances.retain(|balance| Some(balance.before.id) == disk);
+    report
+}
