@@ -5,7 +5,6 @@ use crate::cli::SetupArgs;
 use crate::model::{
     CommandOutcome, Liveness, Runner, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner, Uid,
 };
-use crate::observe::runners;
 use crate::policy::liveness;
 use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
@@ -88,7 +87,7 @@ impl Setup<'_> {
             );
         }
         let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
-        let looked: Vec<_> = runners.iter().map(|runner| self.prepare(runner, ours, state)).collect();
+        let looked: Vec<_> = runners.iter().map(|runner| install::prepare(self.verb, runner, ours, state)).collect();
         let joins = self.group(runners.iter().zip(&looked));
         let mut stale = Vec::new();
         for (index, (runner, prepared)) in runners.iter().zip(looked).enumerate() {
@@ -102,18 +101,6 @@ impl Setup<'_> {
             }
         }
         self.units(&stale);
-    }
-
-    /// A root that is reached by a link out of the configured places is not root's to write in.
-    fn prepare(&self, runner: &Runner, ours: &Scripts, state: &StateDir) -> Result<Prepared, Refusal> {
-        let roots = &self.context.config.runners.roots;
-        if self.is_root && !runners::is_allowed(&runner.root, roots) {
-            return Err(Refusal::Blocked(format!(
-                "it really lies at {}, which runners.roots does not name: add that path",
-                escape::path(&runner.root)
-            )));
-        }
-        install::prepare(self.verb, runner, ours, state)
     }
 
     /// Wires one, unless this is a dry run. Whether its `.env` changes, when it was not refused.

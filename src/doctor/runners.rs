@@ -27,6 +27,8 @@ pub(super) fn globs(patient: &Patient<'_>) -> Vec<Check> {
         )];
     }
     let mut checks = vec![Check::ok("runners", format!("{found} found"))];
+    let notes = patient.facts.notes.iter();
+    checks.extend(notes.map(|note| Check::warn("look", note.clone(), "see to what it names")));
     let empty = patient.root_matches.iter().filter(|(_, matches)| *matches == 0);
     if !patient.config.runners.are_built_in {
         checks.extend(empty.map(|(glob, _)| {
@@ -61,7 +63,7 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
             checks.push(Check::fail(
                 format!("work:{}", runner.name),
                 reason.clone(),
-                "correct workFolder in the runner's `.runner`",
+                "correct that, or workFolder in the runner's `.runner`",
             ));
         }
     }

@@ -10,6 +10,7 @@ pub mod inventory;
 pub mod listener_log;
 pub mod locks;
 pub mod measure;
+mod ownership;
 pub mod processes;
 pub mod retention;
 pub mod runners;

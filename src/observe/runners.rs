@@ -2,9 +2,10 @@
 //!
 //! Roots come from the configuration's globs. What lies inside a root was written by the runner's user: `.runner` is read
 //! bounded, through a handle, and steers nothing but which directory is looked at. A work directory that is not plainly
-//! the runner's own is there but unusable, and is never touched.
+//! the runner's own is there but unusable, and is never touched. A root that only a user's link leads to is none.
 
 use super::filesystems::MountTable;
+use super::ownership::Ways;
 use super::settings::{self, Settings};
 use crate::model::{Runner, Uid, Work, WorkDir};
 use crate::sys::dir::Dir;
@@ -49,11 +50,16 @@ impl Discovery {
 pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
     let mut found = Discovery::default();
     let mut seen = HashSet::new();
+    let mut ways = Ways::default();
     for pattern in patterns {
         let mut matches = 0;
         for path in expand(pattern, &mut found.notes) {
-            match examine(&path, mounts) {
+            match look(&path, mounts, &mut ways) {
                 Ok(Some(runner)) => {
+                    if let Some(reason) = ways.stray(&path, &runner.root, patterns) {
+                        found.notes.push(reason);
+                        continue;
+                    }
                     matches += 1;
                     if seen.insert(runner.root_id) {
                         found.runners.push(runner);
@@ -100,6 +106,10 @@ pub fn is_allowed(root: &Path, patterns: &[String]) -> bool {
 /// # Errors
 /// What opening it says.
 pub fn examine(path: &Path, mounts: &MountTable) -> io::Result<Option<Runner>> {
+    look(path, mounts, &mut Ways::default())
+}
+
+fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<Runner>> {
     let (dir, root) = Dir::resolve(path)?;
     let (settings, is_configured) = match dir.read_file(".runner", MAX_SETTINGS) {
         Ok(bytes) => (settings::parse(&bytes), true),
@@ -117,7 +127,16 @@ pub fn examine(path: &Path, mounts: &MountTable) -> io::Result<Option<Runner>> {
     let (name, work) = match settings {
         Ok(settings) => {
             let folder = settings.work_folder.unwrap_or_else(|| "_work".into());
-            (settings.name.unwrap_or_else(directory_name), find_work(&root, &folder, status.owner, mounts))
+            let found = match find_work(&root, &folder, status.owner, mounts) {
+                Work::Present(work) => {
+                    match ways.refusal(&root, is_configured, &root.join(&folder), work.owner) {
+                        Some(reason) => Work::Unusable { path: work.path, reason },
+                        None => Work::Present(work),
+                    }
+                }
+                work => work,
+            };
+            (settings.name.unwrap_or_else(directory_name), found)
         }
         Err(reason) => (directory_name(), Work::Unusable { path: root.join("_work"), reason }),
     };

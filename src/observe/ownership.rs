@@ -1,0 +1,263 @@
+//! Who decides where a runner works: everybody who can write its `.runner`, its root, or any directory on the way to the root
+//! or to the work directory. Whoever may rename an entry of a directory there can lead the guard somewhere else, so all of
+//! them must be the user whose directory it leads to, or root.
+//!
+//! Paths are looked at component by component, links included. That a component can change after the look does no harm: only
+//! those can change it who were found here, and what is opened in the end must belong to them.
+
+mod acl;
+mod members;
+
+use super::runners::is_allowed;
+use crate::model::Uid;
+use crate::sys::dir::{Status, stat_at};
+use members::Accounts;
+use rustix::fs::{AtFlags, CWD, FileType};
+use std::cell::OnceCell;
+use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::ffi::OsString;
+use std::fmt;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// As many links as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// Somebody besides root who can change what lies at a place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Who {
+    /// One user.
+    User(Uid),
+    /// A group of which it cannot be said that it is one user's own.
+    Group(u32),
+    /// Everybody.
+    All,
+    /// It cannot be told; why.
+    Unknown(String),
+}
+
+/// A place on a way, and somebody who can change what lies there.
+#[derive(Debug, Clone)]
+struct Hold {
+    place: PathBuf,
+    who: Who,
+}
+
+/// A path, followed.
+struct Way {
+    /// Where it leads, free of links.
+    real: PathBuf,
+    /// Who can lead it elsewhere.
+    holds: Vec<Hold>,
+    /// Who can exchange a link on it.
+    links: Vec<Hold>,
+}
+
+/// Looks at ways, at each directory once.
+#[derive(Default)]
+pub(super) struct Ways {
+    seen: HashMap<PathBuf, Status>,
+    accounts: OnceCell<Accounts>,
+}
+
+impl Ways {
+    /// Why `path`, which a glob names and which leads to `root`, does not count, if it does not: the globs have to name `root`
+    /// itself, or root alone has laid every link that leads there.
+    pub(super) fn stray(&mut self, path: &Path, root: &Path, patterns: &[String]) -> Option<String> {
+        if path == root || is_allowed(root, patterns) {
+            return None;
+        }
+        let shown = path.display();
+        let way = match self.follow(path) {
+            Ok(way) if way.real == root => way,
+            Ok(_) => return Some(format!("{shown} is left out: it was changed while it was looked at")),
+            Err(error) => return Some(format!("{shown} is left out: it cannot be followed: {error}")),
+        };
+        let hold = way.links.first()?;
+        Some(format!(
+            "{shown} is left out: it really lies at {}, which runners.roots does not name, and {} can change the link in {} \
+             that leads there; if that runner is meant, add its path to runners.roots",
+            root.display(),
+            hold.who,
+            hold.place.display()
+        ))
+    }
+
+    /// Why the work directory of `owner` that `configured` leads to is not to be touched, if it is not: somebody else can say
+    /// where the runner at `root` works.
+    pub(super) fn refusal(
+        &mut self,
+        root: &Path,
+        has_settings: bool,
+        configured: &Path,
+        owner: Uid,
+    ) -> Option<String> {
+        let cannot = |error: io::Error| {
+            Some(format!("who can write on the way to the work directory cannot be told: {error}"))
+        };
+        let mut holds = match self.follow(root) {
+            Ok(way) => way.holds,
+            Err(error) => return cannot(error),
+        };
+        match self.inside(root) {
+            Ok(inside) => holds.extend(inside),
+            Err(error) => return cannot(error),
+        }
+        if has_settings {
+            match self.settings(&root.join(".runner")) {
+                Ok(writers) => holds.extend(writers),
+                Err(error) => return cannot(error),
+            }
+        }
+        match self.follow(configured) {
+            Ok(way) => holds.extend(way.holds),
+            Err(error) => return cannot(error),
+        }
+        let hold = holds.into_iter().find(|hold| hold.who != Who::User(owner))?;
+        let place = hold.place.display();
+        let is_owner = |user: Uid| self.seen.get(&hold.place).is_none_or(|status| status.owner == user);
+        let fix = match hold.who {
+            Who::User(user) if is_owner(user) => format!("give {place} to root or to uid {owner} (chown)"),
+            Who::User(_) | Who::Group(_) | Who::Unknown(_) => format!("run `chmod g-w {place}`"),
+            Who::All => format!("run `chmod o-w {place}`"),
+        };
+        Some(format!(
+            "{} can write {place} and so say where this runner works, but the work directory belongs to uid {owner}: {fix}",
+            hold.who,
+        ))
+    }
+
+    /// Follows a path that need not be free of links.
+    fn follow(&mut self, path: &Path) -> io::Result<Way> {
+        let mut way = Way { real: PathBuf::from("/"), holds: Vec::new(), links: Vec::new() };
+        let mut todo: VecDeque<OsString> = VecDeque::new();
+        prepend(&mut todo, path);
+        let mut followed = 0;
+        while let Some(name) = todo.pop_front() {
+            if name == ".." {
+                way.real.pop();
+                continue;
+            }
+            let next = way.real.join(&name);
+            let entry = self.look(&next)?;
+            let holds = self.exchangers(&way.real, &entry)?;
+            if FileType::from_raw_mode(entry.mode) == FileType::Symlink {
+                followed += 1;
+                if followed > MAX_LINKS {
+                    return Err(rustix::io::Errno::LOOP.into());
+                }
+                let target = std::fs::read_link(&next)?;
+                if target.is_absolute() {
+                    way.real = PathBuf::from("/");
+                }
+                prepend(&mut todo, &target);
+                way.links.extend(holds.iter().cloned());
+            } else {
+                way.real = next;
+            }
+            way.holds.extend(holds);
+        }
+        Ok(way)
+    }
+
+    /// Who can put something else in the place of `entry` in the directory `parent`.
+    fn exchangers(&mut self, parent: &Path, entry: &Status) -> io::Result<Vec<Hold>> {
+        const STICKY: u32 = 0o1000;
+        let status = self.look(parent)?;
+        let who = if status.mode & STICKY == 0 {
+            self.writers(parent, &status)
+        } else {
+            // There an entry is its owner's and the directory's owner's alone.
+            [status.owner, entry.owner]
+                .into_iter()
+                .filter(|owner| *owner != Uid::ROOT)
+                .map(Who::User)
+                .collect()
+        };
+        Ok(who.into_iter().map(|who| Hold { place: parent.to_owned(), who }).collect())
+    }
+
+    /// Who can put something into a directory: what is not there yet everybody can who may write it, sticky or not.
+    fn inside(&mut self, directory: &Path) -> io::Result<Vec<Hold>> {
+        let status = self.look(directory)?;
+        let who = self.writers(directory, &status);
+        Ok(who.into_iter().map(|who| Hold { place: directory.to_owned(), who }).collect())
+    }
+
+    /// Who can write `.runner`: it is looked at anew each time.
+    fn settings(&self, file: &Path) -> io::Result<Vec<Hold>> {
+        let status = stat_at(CWD, file, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)?;
+        let who = self.writers(file, &status);
+        Ok(who.into_iter().map(|who| Hold { place: file.to_owned(), who }).collect())
+    }
+
+    /// Everybody but root who can write a file or directory. Its owner can at any time allow that.
+    fn writers(&self, path: &Path, status: &Status) -> BTreeSet<Who> {
+        let mut who = BTreeSet::new();
+        if status.owner != Uid::ROOT {
+            who.insert(Who::User(status.owner));
+        }
+        if status.mode & 0o002 != 0 {
+            who.insert(Who::All);
+        }
+        // Of a file with an ACL these bits are its mask: no entry grants more than they do.
+        if status.mode & 0o020 != 0 {
+            match acl::of(path) {
+                Ok(None) => who.extend(self.members(status.group, status.owner)),
+                Ok(Some(acl)) => {
+                    who.extend(acl.users.into_iter().filter(|user| *user != Uid::ROOT).map(Who::User));
+                    let groups = acl.groups.into_iter().chain(acl.owning_group.then_some(status.group));
+                    for group in groups {
+                        who.extend(self.members(group, status.owner));
+                    }
+                }
+                Err(error) => drop(who.insert(Who::Unknown(format!("its ACL cannot be read: {error}")))),
+            }
+        }
+        who
+    }
+
+    fn members(&self, group: u32, owner: Uid) -> Vec<Who> {
+        let accounts = self.accounts.get_or_init(Accounts::read);
+        match accounts.members(group) {
+            Some(members) => members.into_iter().filter(|user| *user != Uid::ROOT).map(Who::User).collect(),
+            // A group that no file knows: of a user without an account, or of a directory service. A group of a user's own
+            // has the user's number.
+            None if group == owner.0 => [Who::User(owner)].into_iter().filter(|_| owner != Uid::ROOT).collect(),
+            None => vec![Who::Group(group)],
+        }
+    }
+
+    fn look(&mut self, path: &Path) -> io::Result<Status> {
+        if let Some(status) = self.seen.get(path) {
+            return Ok(*status);
+        }
+        let status = stat_at(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)?;
+        self.seen.insert(path.to_owned(), status);
+        Ok(status)
+    }
+}
+
+impl fmt::Display for Who {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::User(user) => write!(f, "uid {user}"),
+            Self::Group(group) => write!(f, "the group {group}"),
+            Self::All => f.write_str("everybody"),
+            Self::Unknown(why) => write!(f, "somebody unknown ({why})"),
+        }
+    }
+}
+
+fn prepend(todo: &mut VecDeque<OsString>, path: &Path) {
+    for component in path.components().rev() {
+        match component {
+            Component::Normal(name) => todo.push_front(name.to_owned()),
+            Component::ParentDir => todo.push_front("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
