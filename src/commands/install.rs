@@ -87,7 +87,8 @@ impl Setup<'_> {
             );
         }
         let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
-        let looked: Vec<_> = runners.iter().map(|runner| install::prepare(self.verb, runner, ours, state)).collect();
+        let looked: Vec<_> =
+            runners.iter().map(|runner| install::prepare(self.verb, runner, ours, state)).collect();
         let joins = self.group(runners.iter().zip(&looked));
         let mut stale = Vec::new();
         for (index, (runner, prepared)) in runners.iter().zip(looked).enumerate() {

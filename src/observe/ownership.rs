@@ -61,6 +61,11 @@ pub(super) struct Ways {
 }
 
 impl Ways {
+    /// What is known already of a directory at a path without links.
+    pub(super) fn know(&mut self, path: &Path, status: Status) {
+        self.seen.insert(path.to_owned(), status);
+    }
+
     /// Why `path`, which a glob names and which leads to `root`, does not count, if it does not: the globs have to name `root`
     /// itself, or root alone has laid every link that leads there.
     pub(super) fn stray(&mut self, path: &Path, root: &Path, patterns: &[String]) -> Option<String> {
@@ -223,7 +228,9 @@ impl Ways {
             Some(members) => members.into_iter().filter(|user| *user != Uid::ROOT).map(Who::User).collect(),
             // A group that no file knows: of a user without an account, or of a directory service. A group of a user's own
             // has the user's number.
-            None if group == owner.0 => [Who::User(owner)].into_iter().filter(|_| owner != Uid::ROOT).collect(),
+            None if group == owner.0 => {
+                [Who::User(owner)].into_iter().filter(|_| owner != Uid::ROOT).collect()
+            }
             None => vec![Who::Group(group)],
         }
     }

@@ -123,6 +123,7 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
         return Ok(None);
     }
     let status = dir.status()?;
+    ways.know(&root, status);
     let directory_name = || root.file_name().unwrap_or_default().to_string_lossy().into_owned();
     let (name, work) = match settings {
         Ok(settings) => {

@@ -64,8 +64,16 @@ fn whoever_can_write_on_the_way_must_be_the_work_directorys_user() {
     let cases: &[Case] = &[
         ("all of it root's", |_| {}, None),
         ("installed by root, works as a user", |p| give(&p.work, ONE), None),
-        ("all of it a user's", |p| [&p.way, &p.root, &p.settings, &p.work].into_iter().for_each(|x| give(x, ONE)), None),
-        ("a user's in a directory of root's", |p| [&p.root, &p.settings, &p.work].into_iter().for_each(|x| give(x, ONE)), None),
+        (
+            "all of it a user's",
+            |p| [&p.way, &p.root, &p.settings, &p.work].into_iter().for_each(|x| give(x, ONE)),
+            None,
+        ),
+        (
+            "a user's in a directory of root's",
+            |p| [&p.root, &p.settings, &p.work].into_iter().for_each(|x| give(x, ONE)),
+            None,
+        ),
         ("a user's own settings", |p| [&p.settings, &p.work].into_iter().for_each(|x| give(x, ONE)), None),
         (
             "a user's own group may write",
@@ -87,10 +95,14 @@ fn whoever_can_write_on_the_way_must_be_the_work_directorys_user() {
         ),
         ("settings of a user, work of root", |p| give(&p.settings, ONE), Some("uid 61001 can write")),
         ("settings that everybody may write", |p| mode(&p.settings, 0o666), Some("everybody can write")),
-        ("settings that a group may write", |p| {
-            lchown(&p.settings, None, Some(OTHER)).unwrap();
-            mode(&p.settings, 0o664);
-        }, Some("the group 61002 can write")),
+        (
+            "settings that a group may write",
+            |p| {
+                lchown(&p.settings, None, Some(OTHER)).unwrap();
+                mode(&p.settings, 0o664);
+            },
+            Some("the group 61002 can write"),
+        ),
         ("a root that everybody may write", |p| mode(&p.root, 0o777), Some("chmod o-w")),
         ("a root that everybody may write, sticky", |p| mode(&p.root, 0o1777), Some("chmod o-w")),
         ("a directory on the way that everybody may write", |p| mode(&p.way, 0o777), Some("chmod o-w")),
@@ -179,7 +191,10 @@ fn a_link_to_what_no_glob_names_counts_only_when_root_alone_can_lay_it() {
     assert!(found().runners.is_empty());
     assert_eq!(found().matches[0].1, 0);
     let note = found().notes.join("\n");
-    assert!(note.contains("really lies at") && note.contains("uid 61001") && note.contains("add its path"), "{note}");
+    assert!(
+        note.contains("really lies at") && note.contains("uid 61001") && note.contains("add its path"),
+        "{note}"
+    );
     // A directory on the way as well as the last component.
     std::fs::remove_file(home.join("ann/actions-runner-1")).unwrap();
     give(&home, ONE);
