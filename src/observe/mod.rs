@@ -1,6 +1,7 @@
 //! Looking, and nothing else: every effect here only reads. What cannot be read is said to be unknown.
 
 pub mod caches;
+pub mod cargo_target;
 pub mod diag_log;
 pub mod filesystems;
 pub mod guarded;

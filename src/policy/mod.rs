@@ -14,3 +14,4 @@ pub mod plan;
 pub mod pressure;
 pub mod protection;
 pub mod trend;
+pub mod trim;

@@ -9,8 +9,8 @@
 
 use crate::model::{FileId, Uid, Usage};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, chmod, chownat, fstatvfs,
-    openat2, readlinkat, statx,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, Timespec, Timestamps,
+    chmod, chownat, fstatvfs, openat2, readlinkat, statx, utimensat,
 };
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
@@ -92,6 +92,29 @@ pub struct Status {
     pub mount_id: u64,
 }
 
+/// The times of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Times {
+    /// `st_atime`.
+    pub accessed: SystemTime,
+    /// `st_mtime`.
+    pub modified: SystemTime,
+    /// `st_ctime`.
+    pub changed: SystemTime,
+}
+
+/// A hostile timestamp may lie outside what SystemTime holds: the epoch is as old as anything.
+fn time_of(seconds: i64, nanoseconds: u32) -> SystemTime {
+    let whole = Duration::from_secs(seconds.unsigned_abs());
+    let time = if seconds < 0 {
+        SystemTime::UNIX_EPOCH.checked_sub(whole)
+    } else {
+        SystemTime::UNIX_EPOCH.checked_add(whole)
+    };
+    time.and_then(|time| time.checked_add(Duration::from_nanos(nanoseconds.into())))
+        .unwrap_or(SystemTime::UNIX_EPOCH)
+}
+
 impl Status {
     /// True for a directory.
     pub fn is_dir(&self) -> bool {
@@ -171,6 +194,10 @@ impl Dir {
     /// # Errors
     /// As [`Dir::descend`]; `InvalidInput` for what is no regular file.
     pub fn open_file<P: rustix::path::Arg>(&self, below: P) -> io::Result<File> {
+        self.open_file_with(below, OFlags::empty())
+    }
+
+    fn open_file_with<P: rustix::path::Arg>(&self, below: P, wish: OFlags) -> io::Result<File> {
         // Looked at by a handle that opens nothing, then opened through that very handle: no name is read twice.
         let handle = self.open_beneath(below, OFlags::PATH | OFlags::CLOEXEC)?;
         if !stat_at(handle.as_fd(), c"", AtFlags::EMPTY_PATH)?.is_file() {
@@ -178,6 +205,10 @@ impl Dir {
         }
         let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
+        match rustix::fs::open(&link, flags | wish, Mode::empty()) {
+            Err(Errno::PERM) if !wish.is_empty() => {}
+            opened => return Ok(File::from(opened?)),
+        }
         Ok(File::from(rustix::fs::open(link, flags, Mode::empty())?))
     }
 
@@ -225,6 +256,47 @@ impl Dir {
     #[inline(always)] // see stat_at
     pub fn status_of<P: rustix::path::Arg>(&self, name: P) -> io::Result<Status> {
         stat_at(self.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
+    }
+
+    /// When the entry `name` was last read, written and changed; a link is not followed.
+    ///
+    /// # Errors
+    /// What statx(2) says.
+    pub fn times_of<P: rustix::path::Arg>(&self, name: P) -> io::Result<Times> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
+        let stat = statx(&self.0, name, flags, StatxFlags::BASIC_STATS)?;
+        Ok(Times {
+            accessed: time_of(stat.stx_atime.tv_sec, stat.stx_atime.tv_nsec),
+            modified: time_of(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            changed: time_of(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
+        })
+    }
+
+    /// Gives the entry `name` the access time that it has, so that its change time alone moves: under relatime the next read
+    /// moves its access time again (mount(8)). A link is not followed.
+    ///
+    /// # Errors
+    /// What utimensat(2) says.
+    pub fn touch_change_time<P: rustix::path::Arg + Copy>(&self, name: P) -> io::Result<()> {
+        let flags = AtFlags::SYMLINK_NOFOLLOW;
+        let stat = statx(&self.0, name, flags | AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS)?;
+        let last_access = Timespec { tv_sec: stat.stx_atime.tv_sec, tv_nsec: stat.stx_atime.tv_nsec.into() };
+        let last_modification = Timespec { tv_sec: 0, tv_nsec: rustix::fs::UTIME_OMIT };
+        Ok(utimensat(&self.0, name, &Timestamps { last_access, last_modification }, flags)?)
+    }
+
+    /// Reads at most `limit` bytes of a regular file beneath this directory without moving its access time, where that is
+    /// allowed (O_NOATIME is for the owner and for CAP_FOWNER).
+    ///
+    /// # Errors
+    /// As [`Dir::read_file`].
+    pub fn read_file_unnoticed<P: rustix::path::Arg>(&self, below: P, limit: u64) -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::with_capacity(2048);
+        self.open_file_with(below, OFlags::NOATIME)?.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
+        }
+        Ok(bytes)
     }
 
     /// How full the filesystem is that holds this directory. `df` and sysinfo judge mount points by path; a handle
@@ -365,14 +437,6 @@ pub fn stat_at<P: rustix::path::Arg>(dir: BorrowedFd<'_>, name: P, flags: AtFlag
 impl From<&Statx> for Status {
     #[inline(always)] // see stat_at
     fn from(stat: &Statx) -> Self {
-        let nanos = Duration::from_nanos(u64::from(stat.stx_mtime.tv_nsec));
-        let whole = Duration::from_secs(stat.stx_mtime.tv_sec.unsigned_abs());
-        // A hostile timestamp may lie outside what SystemTime holds: the epoch is as old as anything.
-        let modified = if stat.stx_mtime.tv_sec < 0 {
-            SystemTime::UNIX_EPOCH.checked_sub(whole)
-        } else {
-            SystemTime::UNIX_EPOCH.checked_add(whole)
-        };
         Self {
             id: FileId {
                 dev: rustix::fs::makedev(stat.stx_dev_major, stat.stx_dev_minor),
@@ -383,7 +447,7 @@ impl From<&Statx> for Status {
             mode: u32::from(stat.stx_mode),
             allocated: stat.stx_blocks.saturating_mul(512),
             links: u64::from(stat.stx_nlink),
-            modified: modified.and_then(|time| time.checked_add(nanos)).unwrap_or(SystemTime::UNIX_EPOCH),
+            modified: time_of(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
             mount_id: stat.stx_mnt_id,
         }
     }

@@ -1,0 +1,127 @@
+//! Which units a build has used: a reference bit that needs no state of ours.
+//!
+//! cargo reads `KIND` in the fingerprint directory of every unit of a build, whether it is fresh or not, and of no other. Under
+//! relatime the kernel moves a file's access time at the first read after `atime <= ctime` (fs/inode.c, `relatime_need_update`).
+//! [`arm`] gives a fingerprint that has been read since the access time that it has: only its change time moves, and the next read
+//! is seen again. The access time itself keeps when that was, and the change time after which job. Content and modification time
+//! stay as they are, so cargo notices nothing. Measured on ext4, xfs, btrfs, tmpfs, overlayfs and bind mounts, with lazytime too;
+//! under noatime it does not work, which [`works`] finds out by trying.
+
+use super::fingerprint;
+use crate::sys::dir::{Dir, ENTRIES_BUFFER};
+use std::ffi::CString;
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// A fingerprint whose change time is not further from its modification time than this has never been armed.
+pub const NEVER_ARMED: Duration = Duration::from_secs(1);
+
+/// Arms the fingerprints below `target` that have been read or written since they were last armed. Returns how many those were.
+///
+/// # Errors
+/// When the directory cannot be read. What cannot be armed is passed over.
+pub fn arm(target: &Dir, deadline: Instant) -> io::Result<usize> {
+    let mut armed = 0;
+    for directory in fingerprint_directories(target, deadline)? {
+        if Instant::now() > deadline {
+            break;
+        }
+        let Ok(dir) = target.descend(&directory) else { continue };
+        for name in kinds(&dir)? {
+            let Ok(times) = dir.times_of(&*name) else { continue };
+            let is_used = times.accessed > times.changed;
+            let is_new = times.changed.duration_since(times.modified).unwrap_or_default() < NEVER_ARMED;
+            if (is_used || is_new) && dir.touch_change_time(&*name).is_ok() {
+                armed += 1;
+            }
+        }
+    }
+    Ok(armed)
+}
+
+/// The files whose content is a fingerprint.
+fn kinds(dir: &Dir) -> io::Result<Vec<CString>> {
+    let mut kinds = Vec::new();
+    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BUFFER];
+    dir.for_each_entry(&mut buffer, |entry| {
+        let name = entry.name.to_bytes();
+        let is_other = name.starts_with(b"dep-")
+            || name.starts_with(b"output-")
+            || name.ends_with(b".json")
+            || name == b"invoked.timestamp";
+        if !is_other && kinds.len() < 16 {
+            kinds.push(entry.name.to_owned());
+        }
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(kinds)
+}
+
+/// Every fingerprint directory of both layouts, as [`super::read`] finds profiles.
+fn fingerprint_directories(target: &Dir, deadline: Instant) -> io::Result<Vec<PathBuf>> {
+    let mut found = Vec::new();
+    let mut waiting = vec![(PathBuf::from("."), 0)];
+    while let Some((below, depth)) = waiting.pop() {
+        if Instant::now() > deadline || found.len() > super::MAX_UNITS {
+            break;
+        }
+        let Ok(dir) = target.descend(&below) else { continue };
+        for name in subdirectories(&dir)? {
+            let inner = below.join(&name);
+            let parent = below.file_name();
+            match name.to_str() {
+                Some(".fingerprint") => {
+                    let Ok(units) = dir.descend(&name) else { continue };
+                    found.extend(subdirectories(&units)?.into_iter().map(|unit| inner.join(unit)));
+                }
+                Some("build") => {
+                    let Ok(build) = dir.descend(&name) else { continue };
+                    for package in subdirectories(&build)? {
+                        use std::os::unix::ffi::OsStrExt as _;
+                        if fingerprint::suffix(package.as_os_str().as_bytes()).is_some() {
+                            continue;
+                        }
+                        let Ok(units) = build.descend(&package) else { continue };
+                        let units = subdirectories(&units)?.into_iter();
+                        found.extend(units.map(|unit| inner.join(&package).join(unit).join("fingerprint")));
+                    }
+                }
+                Some("deps" | "incremental" | "examples" | "doc" | "tmp" | "package")
+                    if parent.is_some() || depth == 0 => {}
+                _ if depth < super::MAX_PROFILE_DEPTH => waiting.push((inner, depth + 1)),
+                _ => {}
+            }
+        }
+    }
+    Ok(found)
+}
+
+fn subdirectories(dir: &Dir) -> io::Result<Vec<PathBuf>> {
+    let mut names = Vec::new();
+    let mut buffer = [MaybeUninit::uninit(); ENTRIES_BUFFER];
+    dir.for_each_entry(&mut buffer, |entry| {
+        if super::is_directory(dir, entry.name, entry.kind) && names.len() <= super::MAX_UNITS {
+            names.push(super::profile::path(entry.name).to_owned());
+        }
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(names)
+}
+
+/// Whether reads move access times here, found out by reading the directory `own`, which is ours and lies on the same mount.
+///
+/// # Errors
+/// When its times cannot be set or read.
+pub fn works(own: &Dir) -> io::Result<bool> {
+    let name = Path::new(".");
+    own.touch_change_time(name)?;
+    let before = own.times_of(name)?;
+    // A handle of its own: an open directory moves its access time when it is read, not when it is opened.
+    let again = own.descend(".")?;
+    std::thread::sleep(Duration::from_millis(10));
+    again.names(1)?;
+    Ok(own.times_of(name)?.accessed > before.accessed)
+}

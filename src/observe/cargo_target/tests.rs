@@ -1,0 +1,168 @@
+//! Target directories laid out by hand as cargo does, in both layouts.
+
+use super::*;
+use crate::model::{MemberKind, Origin, UnitState};
+use std::fs::{create_dir_all, hard_link, write};
+use std::time::Duration;
+
+fn later() -> Instant {
+    Instant::now() + Duration::from_secs(60)
+}
+
+fn hex(hash: u64) -> String {
+    format!("{:016x}", hash.swap_bytes())
+}
+
+fn description(needs: &[u64]) -> String {
+    let needs: Vec<_> = needs.iter().map(|hash| format!("[1,\"x\",false,{hash}]")).collect();
+    format!("{{\"deps\":[{}],\"profile\":5,\"compile_kind\":0}}", needs.join(","))
+}
+
+/// A unit of the first layout: `name` ends in its hash.
+fn first(profile: &Path, name: &str, kind: &str, hash: u64, needs: &[u64]) {
+    let directory = profile.join(".fingerprint").join(name);
+    create_dir_all(&directory).unwrap();
+    create_dir_all(profile.join("deps")).unwrap();
+    write(directory.join("invoked.timestamp"), "x").unwrap();
+    write(directory.join(kind), hex(hash)).unwrap();
+    write(directory.join(format!("{kind}.json")), description(needs)).unwrap();
+    write(directory.join(format!("dep-{kind}")), "x").unwrap();
+    write(profile.join(".cargo-lock"), "").unwrap();
+}
+
+fn second(profile: &Path, package: &str, id: &str, kind: &str, hash: u64, needs: &[u64]) {
+    let unit = profile.join("build").join(package).join(id);
+    create_dir_all(unit.join("fingerprint")).unwrap();
+    create_dir_all(unit.join("out")).unwrap();
+    write(unit.join("fingerprint").join(kind), hex(hash)).unwrap();
+    write(unit.join("fingerprint").join(format!("{kind}.json")), description(needs)).unwrap();
+    write(unit.join("out").join(format!("lib{package}.rlib")), vec![7; 9000]).unwrap();
+    write(profile.join(".cargo-lock"), "").unwrap();
+    write(profile.join(".cargo-build-lock"), "").unwrap();
+}
+
+fn read_at(path: &Path) -> Result<CargoTarget, TargetError> {
+    read(&Dir::resolve(path).unwrap().0, later())
+}
+
+fn names(unit: &Unit) -> Vec<String> {
+    unit.members.iter().map(|member| member.within.join(&member.name).display().to_string()).collect()
+}
+
+#[test]
+fn units_of_the_first_layout_have_their_artefacts_and_uplifted_names() {
+    let temp = tempfile::tempdir().unwrap();
+    let debug = temp.path().join("debug");
+    first(&debug, "dep-1111111111111111", "lib-dep", 11, &[]);
+    first(&debug, "app-2222222222222222", "bin-app", 22, &[11]);
+    write(debug.join("deps/libdep-1111111111111111.rlib"), vec![1; 20_000]).unwrap();
+    write(debug.join("deps/dep-1111111111111111.d"), "x: /h/registry/src/i/dep-1/src/lib.rs\n").unwrap();
+    write(debug.join("deps/app-2222222222222222"), vec![1; 30_000]).unwrap();
+    write(debug.join("deps/app-2222222222222222.d"), "x: src/main.rs\n").unwrap();
+    hard_link(debug.join("deps/app-2222222222222222"), debug.join("app")).unwrap();
+    write(debug.join("deps/libgone-3333333333333333.rlib"), vec![1; 5000]).unwrap();
+    create_dir_all(debug.join("incremental/app-1abc/s-1")).unwrap();
+    create_dir_all(temp.path().join("doc/app")).unwrap();
+    create_dir_all(temp.path().join("tmp/scratch")).unwrap();
+
+    let target = read_at(temp.path()).unwrap();
+    assert_eq!(target.locks, [Path::new("debug/.cargo-lock")]);
+    let [app, dep] = &target.units[..] else { panic!("{:#?}", target.units) };
+    assert_eq!((&app.hashes[..], &app.needs[..], app.origin), (&[22][..], &[11][..], Origin::Workspace));
+    assert_eq!(dep.origin, Origin::Dependency);
+    let app_names = [
+        "debug/.fingerprint/app-2222222222222222",
+        "debug/deps/app-2222222222222222",
+        "debug/deps/app-2222222222222222.d",
+        "debug/app",
+    ];
+    assert_eq!(names(app), app_names);
+    assert_eq!(app.members[0].kind, MemberKind::Directory);
+    assert!(app.bytes >= 30_000 && app.bytes < 60_000, "the linked executable counts once: {}", app.bytes);
+    assert_eq!(app.bytes, app.members.iter().map(|member| member.allocated).sum::<u64>());
+    let extras: Vec<_> =
+        target.extras.iter().map(|e| (e.kind, e.members[0].name.display().to_string())).collect();
+    assert!(extras.contains(&(ExtraKind::Leftover, "libgone-3333333333333333.rlib".into())), "{extras:?}");
+    assert!(extras.contains(&(ExtraKind::Incremental, "app-1abc".into())));
+    assert!(extras.contains(&(ExtraKind::Leftover, "doc".into())));
+    assert!(extras.contains(&(ExtraKind::Leftover, "scratch".into())), "tmp itself stays: {extras:?}");
+}
+
+#[test]
+fn a_name_outside_of_the_target_keeps_the_bytes() {
+    let temp = tempfile::tempdir().unwrap();
+    let debug = temp.path().join("target/debug");
+    first(&debug, "app-2222222222222222", "bin-app", 22, &[]);
+    let artefact = debug.join("deps/app-2222222222222222");
+    write(&artefact, vec![1; 1 << 20]).unwrap();
+    assert!(read_at(&temp.path().join("target")).unwrap().units[0].bytes > 1 << 20);
+    hard_link(&artefact, temp.path().join("released")).unwrap();
+    assert!(read_at(&temp.path().join("target")).unwrap().units[0].bytes < 1 << 20);
+}
+
+#[test]
+fn both_layouts_in_one_profile_and_below_a_platform() {
+    let temp = tempfile::tempdir().unwrap();
+    let release = temp.path().join("x86_64-unknown-linux-gnu/release");
+    first(&release, "dep-1111111111111111", "lib-dep", 11, &[]);
+    second(&release, "app", "4444444444444444", "bin-app", 44, &[11]);
+    let target = read_at(temp.path()).unwrap();
+    let labels: Vec<_> = target.units.iter().map(|unit| unit.label.as_str()).collect();
+    assert_eq!(labels, ["dep lib-dep", "app bin-app"]);
+    assert_eq!(names(&target.units[1]), ["x86_64-unknown-linux-gnu/release/build/app/4444444444444444"]);
+}
+
+#[test]
+fn what_cargo_could_not_reuse_is_broken_and_what_is_not_understood_is_refused() {
+    let temp = tempfile::tempdir().unwrap();
+    let debug = temp.path().join("debug");
+    first(&debug, "dep-1111111111111111", "lib-dep", 11, &[]);
+    let directory = debug.join(".fingerprint/dep-1111111111111111");
+    for (file, content) in [("lib-dep", ""), ("lib-dep.json", "{\"deps\":[")] {
+        let before = std::fs::read(directory.join(file)).unwrap();
+        write(directory.join(file), content).unwrap();
+        assert_eq!(read_at(temp.path()).unwrap().units[0].state, UnitState::Broken, "{file}");
+        write(directory.join(file), before).unwrap();
+    }
+    assert_eq!(read_at(temp.path()).unwrap().units[0].state, UnitState::Complete);
+
+    write(directory.join("lib-dep.json"), "{\"deps\":[{}],\"profile\":5}").unwrap();
+    assert!(matches!(read_at(temp.path()), Err(TargetError::UnknownLayout(_))));
+    std::fs::remove_dir_all(&debug).unwrap();
+    create_dir_all(temp.path().join("classes")).unwrap();
+    assert!(matches!(read_at(temp.path()), Err(TargetError::UnknownLayout(_))));
+}
+
+#[test]
+fn reading_a_target_leaves_the_access_times_of_its_fingerprints() {
+    let temp = tempfile::tempdir().unwrap();
+    let debug = temp.path().join("debug");
+    first(&debug, "dep-1111111111111111", "lib-dep", 11, &[]);
+    let dir = Dir::resolve(&debug.join(".fingerprint/dep-1111111111111111")).unwrap().0;
+    std::thread::sleep(Duration::from_millis(10));
+    let before = dir.times_of("lib-dep").unwrap();
+    read_at(temp.path()).unwrap();
+    assert_eq!(dir.times_of("lib-dep").unwrap(), before);
+}
+
+#[test]
+fn an_armed_fingerprint_tells_that_it_was_read_and_when_it_was_not() {
+    let temp = tempfile::tempdir().unwrap();
+    let debug = temp.path().join("debug");
+    for (name, hash) in [("dep-1111111111111111", 11), ("old-5555555555555555", 55)] {
+        first(&debug, name, "lib-x", hash, &[]);
+    }
+    let target = Dir::resolve(temp.path()).unwrap().0;
+    if !reference::works(&Dir::resolve(&debug).unwrap().0).unwrap() {
+        eprintln!("access times do not move here: skipped");
+        return;
+    }
+    let pause = || std::thread::sleep(Duration::from_millis(20));
+    pause();
+    assert_eq!(reference::arm(&target, later()).unwrap(), 2);
+    pause();
+    std::fs::read(debug.join(".fingerprint/dep-1111111111111111/lib-x")).unwrap();
+    let read = read_at(temp.path()).unwrap();
+    let used: Vec<_> = read.units.iter().map(|unit| unit.read > unit.armed).collect();
+    assert_eq!(used, [true, false]);
+}
