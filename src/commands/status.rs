@@ -8,6 +8,7 @@ use crate::model::{
     LockView, RootMatches, RunnerStatus,
 };
 use crate::observe::caches::open_work;
+use crate::observe::filesystems::MountTable;
 use crate::observe::host::Whose;
 use crate::observe::host_lock;
 use crate::observe::measure::{self, measure};
@@ -63,7 +64,8 @@ pub(super) fn collect(context: &Context) -> HostStatus {
         visibility: preview.facts.processes.visibility.clone(),
         lock,
         trash_bytes,
-        other_disks: crate::observe::inventory::disks()
+        other_disks: MountTable::read(&context.proc)
+            .disks()
             .into_iter()
             .filter(|disk| !shown.contains(&disk.mount))
             .collect(),

@@ -5,9 +5,12 @@
 //! tells one pool of space from another where `st_dev` does not (btrfs subvolumes).
 
 use super::processes::mountinfo;
-use crate::model::{Filesystem, FilesystemId};
+use crate::model::{Disk, Filesystem, FilesystemId};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::process::Proc;
+use crate::sys::reach;
+use rustix::fs::statvfs;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -66,6 +69,36 @@ impl MountTable {
     }
 }
 
+impl MountTable {
+    /// The disks of this host, for orientation: each once, by its first mount point. Network and FUSE filesystems, and what lies
+    /// below one, are not touched: one of them that is dead would keep us for ever.
+    pub fn disks(&self) -> Vec<Disk> {
+        reach::watch();
+        let mut seen = HashSet::new();
+        // Without a block device of their own: btrfs and ZFS number their volumes themselves.
+        let is_disk = |mount: &&Mount| mount.device.major != 0 || matches!(mount.kind.as_str(), "btrfs" | "zfs");
+        let mut disks: Vec<Disk> = self
+            .0
+            .iter()
+            .filter(is_disk)
+            .filter(|mount| reach::is_local(&mount.point))
+            .filter_map(|mount| {
+                let vfs = statvfs(&mount.point).ok()?;
+                let bytes = |blocks: u64| blocks.saturating_mul(vfs.f_frsize);
+                // After the look: the first mount point may be closed to us, or a file.
+                (vfs.f_blocks > 0 && seen.insert(mount.device)).then(|| Disk {
+                    mount: mount.point.clone(),
+                    fs_type: mount.kind.clone(),
+                    total_bytes: bytes(vfs.f_blocks),
+                    available_bytes: bytes(vfs.f_bavail),
+                })
+            })
+            .collect();
+        disks.sort_by(|a, b| a.mount.cmp(&b.mount));
+        disks
+    }
+}
+
 /// The superblock as far as `st_dev` tells it.
 pub fn device(dev: u64) -> FilesystemId {
     FilesystemId { major: rustix::fs::major(dev), minor: rustix::fs::minor(dev) }
@@ -86,6 +119,21 @@ mod tests {
         let odd = Path::new(OsStr::from_bytes(b"/odd\xff name"));
         assert_eq!(shown, [(odd, "ext4"), (Path::new("/srv/my disk"), "btrfs")]);
         assert_eq!(table.0[1].device, FilesystemId { major: 0, minor: 41 });
+    }
+
+    /// Beside df's own figures, which count what is mounted twice once as well.
+    #[test]
+    fn the_disks_are_those_of_df_and_nothing_that_another_program_serves() {
+        let proc = Proc::new(Path::new("/proc"));
+        let disks = MountTable::read(&proc).disks();
+        let df = Command::new("df").args(["--local", "--output=target,fstype"]).output().unwrap();
+        let df = String::from_utf8_lossy(&df.stdout).into_owned();
+        for disk in &disks {
+            assert!(disk.total_bytes > 0 && !disk.fs_type.starts_with("fuse"), "{disk:?}");
+        }
+        let is_disk = |kind: &str| matches!(kind, "ext4" | "xfs" | "btrfs");
+        let wanted = df.lines().any(|line| line.split_whitespace().last().is_some_and(is_disk));
+        assert_eq!(wanted, disks.iter().any(|disk| is_disk(&disk.fs_type)), "{disks:?}\n{df}");
     }
 
     /// The figures are df's own.

@@ -21,6 +21,7 @@ mod largest;
 
 use crate::model::{Coverage, LargeFile, Measure};
 use crate::sys::dir::{Batch, Dir, ENTRIES_BUFFER, Entry, Status};
+use crate::sys::reach::{self, Names};
 use crate::sys::handles::{HandleBudget, Permit};
 use crate::sys::work_stack::{WorkStack, work_off};
 use hard_links::HardLinks;
@@ -74,6 +75,7 @@ pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
         late: AtomicBool::new(false),
         budget: &budget,
         links: HardLinks::default(),
+        mounts: reach::names(),
     };
     let mut sums = Tally::new(options.largest);
     sums.add_directory(&status);
@@ -97,6 +99,8 @@ struct Walk<'a> {
     late: AtomicBool,
     budget: &'a HandleBudget,
     links: HardLinks,
+    /// Entries of these names may be mounts, which are not touched.
+    mounts: Names,
 }
 
 /// An open directory.
@@ -204,7 +208,7 @@ impl<'a> Walk<'a> {
             made.push(Task::Enter { parent: Arc::clone(place), name: entry.name.into() });
             return;
         }
-        match place.dir.status_of(entry.name) {
+        match place.dir.status_among(entry.name, &self.mounts) {
             // The filesystem did not tell its type, or it was replaced since.
             Ok(status) if status.is_dir() => {
                 made.push(Task::Enter { parent: Arc::clone(place), name: entry.name.into() });

@@ -14,5 +14,6 @@ pub mod measure;
 mod ownership;
 pub mod processes;
 pub mod retention;
+pub mod root_globs;
 pub mod runners;
 pub(crate) mod settings;

@@ -6,10 +6,11 @@
 
 use super::filesystems::MountTable;
 use super::ownership::Ways;
+use super::root_globs::{self, Expander};
 use super::settings::{self, Settings};
-use crate::model::{Runner, Uid, Work, WorkDir};
+use crate::model::{FileId, Runner, Uid, Work, WorkDir};
 use crate::sys::dir::Dir;
-use glob::MatchOptions;
+use crate::sys::reach;
 use std::collections::HashSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,15 +47,24 @@ impl Discovery {
     }
 }
 
-/// Expands the globs.
+/// Expands the globs. From here on, mounts that do not answer are left alone ([`reach`]).
 pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
+    reach::watch();
     let mut found = Discovery::default();
     let mut seen = HashSet::new();
     let mut ways = Ways::default();
+    let mut expander = Expander::new();
     for pattern in patterns {
         let mut matches = 0;
-        for path in expand(pattern, &mut found.notes) {
-            match look(&path, mounts, &mut ways) {
+        for path in expander.expand(pattern, &mut found.notes) {
+            let examined = match look(&path, mounts, &mut ways) {
+                Err(error) if reach::is_silence(&error) => {
+                    found.notes.push(format!("{} cannot be examined: {error}", path.display()));
+                    Ok(Some(out_of_reach(path.clone(), &error, found.runners.len())))
+                }
+                examined => examined,
+            };
+            match examined {
                 Ok(Some(runner)) => {
                     if let Some(reason) = ways.stray(&path, &runner.root, patterns) {
                         found.notes.push(reason);
@@ -79,25 +89,21 @@ pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
     found
 }
 
-fn expand(pattern: &str, notes: &mut Vec<String>) -> Vec<PathBuf> {
-    let options = MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    let Ok(paths) = glob::glob_with(pattern, options) else { return Vec::new() };
-    paths
-        .filter_map(|path| path.map_err(|error| notes.push(format!("runners.roots: {error}"))).ok())
-        .collect()
+/// What a glob matches and nobody can look into may be a runner: it is there, and unknown.
+fn out_of_reach(root: PathBuf, error: &io::Error, index: usize) -> Runner {
+    Runner {
+        name: root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
+        // Of no file: nothing that is opened compares with it.
+        root_id: FileId { dev: u64::MAX, ino: u64::MAX - index as u64 },
+        owner: Uid(u32::MAX),
+        work: Work::Unusable { path: root.join("_work"), reason: format!("the runner cannot be examined: {error}") },
+        root,
+    }
 }
 
 /// Whether a runner's root could be one that the configuration's globs allow, by its path alone.
 pub fn is_allowed(root: &Path, patterns: &[String]) -> bool {
-    let options = MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
+    let options = root_globs::options();
     patterns.iter().filter_map(|p| glob::Pattern::new(p).ok()).any(|p| p.matches_path_with(root, options))
 }
 
@@ -116,9 +122,8 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Ok(Settings::default()), false),
         Err(error) => (Err(format!("`.runner` cannot be read: {error}")), true),
     };
-    // `bin` is a link after a self-update, so the Listener is looked for through it.
-    let is_runner =
-        is_configured || dir.status_of("_work").is_ok() || root.join("bin/Runner.Listener").exists();
+    // `bin` is a link after a self-update, so the Listener is looked for through it. `_work` may be a mount.
+    let is_runner = is_configured || root_globs::is_there(&dir, "_work".as_ref()).is_ok_and(|is| is) || has_listener(&root);
     if !is_runner {
         return Ok(None);
     }
@@ -142,6 +147,10 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
         Err(reason) => (directory_name(), Work::Unusable { path: root.join("_work"), reason }),
     };
     Ok(Some(Runner { name, root, root_id: status.id, owner: status.owner, work }))
+}
+
+fn has_listener(root: &Path) -> bool {
+    Dir::resolve(&root.join("bin")).is_ok_and(|(bin, _)| bin.status_of("Runner.Listener").is_ok())
 }
 
 /// Resolves `root / folder` as the runner does: absolute and `..` are accepted, links followed.

@@ -7,6 +7,7 @@
 //!
 //! Handles here look, and change owners and permissions; the calls that rename and remove stand in `reclaim`.
 
+use super::reach::{self, Names};
 use crate::model::{FileId, Uid, Usage};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, Timespec, Timestamps,
@@ -150,8 +151,9 @@ impl Dir {
     /// administrator's, or was resolved by [`Dir::resolve`].
     ///
     /// # Errors
-    /// `ELOOP` when a component is a link; what openat2(2) says otherwise.
+    /// `ELOOP` when a component is a link; that a mount on the way does not answer ([`reach`]); what openat2(2) says otherwise.
     pub fn open(path: &Path) -> io::Result<Self> {
+        reach::check(path)?;
         Ok(Self(openat2(
             CWD,
             path,
@@ -164,8 +166,11 @@ impl Dir {
     /// Opens a directory through whatever links lead to it and tells where that really is: handle and path agree.
     ///
     /// # Errors
-    /// What open(2) says; `ENOENT` when the directory was removed meanwhile.
+    /// What open(2) says; `ENOENT` when the directory was removed meanwhile; that a mount on the way does not answer.
     pub fn resolve(path: &Path) -> io::Result<(Self, PathBuf)> {
+        if let Some(real) = reach::resolve(path)? {
+            return Ok((Self::open(&real)?, real));
+        }
         let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
         let real = readlinkat(CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?.into_bytes();
         Ok((Self(fd), PathBuf::from(OsString::from_vec(real))))
@@ -249,12 +254,25 @@ impl Dir {
         stat_at(self.as_fd(), c"", AtFlags::EMPTY_PATH)
     }
 
-    /// What the entry `name` is; a link is not followed, an automount not triggered.
+    /// What the entry `name` is; a link is not followed, an automount not triggered, a mount that was there when the table was
+    /// last read not touched.
     ///
     /// # Errors
-    /// What statx(2) says.
-    #[inline(always)] // see stat_at
+    /// `EXDEV` for a mount; what statx(2) says.
     pub fn status_of<P: rustix::path::Arg>(&self, name: P) -> io::Result<Status> {
+        let names = reach::names();
+        Ok(name.into_with_c_str(|name| Ok(self.status_among(name, &names)))??)
+    }
+
+    /// The same for one of many entries, with the names of mount points as they were when the walk began.
+    ///
+    /// # Errors
+    /// As [`Dir::status_of`].
+    #[inline(always)] // see stat_at
+    pub fn status_among(&self, name: &CStr, mounts: &Names) -> io::Result<Status> {
+        if mounts.has(name.to_bytes()) {
+            return self.pin(name)?.status();
+        }
         stat_at(self.as_fd(), name, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)
     }
 

@@ -1,15 +1,18 @@
 //! The kernel, in safe clothes: directory handles, file locks, deadlines, process identity. Imports only `model`'s nouns;
 //! the one place where `unsafe` may stand.
 
+pub mod abandonable;
 pub mod ability;
 pub mod deadline;
 pub mod dir;
 pub mod flock;
 pub mod handles;
 pub mod mappings;
+pub(crate) mod mountinfo;
 pub mod process;
 pub mod process_dir;
 pub mod program;
+pub mod reach;
 pub mod work_stack;
 
 #[cfg(test)]

@@ -174,7 +174,8 @@ impl ProcessDir {
     /// # Errors
     /// [`LookError`].
     pub fn follow(&self, name: &CStr) -> Result<(FileId, u64), LookError> {
-        super::dir::stat_at(self.fd.as_fd(), name, AtFlags::NO_AUTOMOUNT)
+        // As the kernel remembers it: a dead server is not asked.
+        super::dir::stat_at(self.fd.as_fd(), name, AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC)
             .map(|status| (status.id, status.mount_id))
             .map_err(|error| LookError::from_io(self.pid, error))
     }

@@ -7,6 +7,7 @@
 use crate::model::Uid;
 use crate::model::hygiene::{Blemish, FindingKind, Seen};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
+use crate::sys::reach::{self, Names};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -59,6 +60,7 @@ pub(super) fn walk(work: &Dir, name: &OsStr, owner: Uid, deadline: Instant) -> S
         seen: Seen { is_whole: true, ..Seen::default() },
         waiting: vec![(PathBuf::from(name), Place::Outside)],
         buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER],
+        mounts: reach::names(),
     };
     while let Some((below, place)) = walk.waiting.pop() {
         if Instant::now() > deadline || walk.seen.entries > MAX_ENTRIES {
@@ -76,6 +78,8 @@ struct Walk<'a> {
     seen: Seen,
     waiting: Vec<(PathBuf, Place)>,
     buffer: Vec<MaybeUninit<u8>>,
+    /// Entries of these names may be mounts, which are not touched.
+    mounts: Names,
 }
 
 impl Walk<'_> {
@@ -96,7 +100,7 @@ impl Walk<'_> {
             if entry.kind == FileType::Directory {
                 self.enter_later(below, name, place);
             } else {
-                match dir.status_of(entry.name) {
+                match dir.status_among(entry.name, &self.mounts) {
                     Ok(status) if status.is_dir() => self.enter_later(below, name, place),
                     Ok(file) if file.mount_id != status.mount_id => {
                         self.add(FindingKind::Mount, &below.join(name), &file);
@@ -104,6 +108,9 @@ impl Walk<'_> {
                     Ok(file) => {
                         self.seen.entries += 1;
                         self.judge(&below.join(name), &file, place);
+                    }
+                    Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => {
+                        self.add_with(FindingKind::Mount, &below.join(name), None);
                     }
                     // Removed since it was listed.
                     Err(_) => {}

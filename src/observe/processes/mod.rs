@@ -13,11 +13,11 @@ mod attribution;
 pub(crate) mod environment;
 mod lineage;
 mod mapped;
-pub(crate) mod mountinfo;
 mod prefixes;
 mod scan;
 mod visibility;
 
+pub(crate) use crate::sys::mountinfo;
 pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
 

@@ -23,7 +23,7 @@ pub(crate) fn parse(text: &[u8]) -> Option<Vec<Mount<'_>>> {
 }
 
 /// `36 35 98:0 /root /point rw,noatime shared:1 - ext4 /dev/sda rw,errors=continue`
-fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
+pub(crate) fn parse_line(line: &[u8]) -> Option<Mount<'_>> {
     let mut fields = line.split(|&byte| byte == b' ');
     let id = number(fields.next()?)?;
     let _parent = fields.next()?;

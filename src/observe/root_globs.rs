@@ -1,0 +1,262 @@
+//! The configuration's globs for runners' roots, expanded within bounds.
+//!
+//! Below most customary places other users make directories, any number of them: `/home/*/*/actions-runner*` looks into every
+//! directory of every home. So each home (each match of a glob's first wildcard) has a share of its own, and one that is full
+//! of directories costs nobody else a runner; time is bounded for all. What is not looked at is said.
+
+use crate::sys::dir::{Dir, ENTRIES_BUFFER};
+use glob::{MatchOptions, Pattern};
+use rustix::fs::FileType;
+use rustix::io::Errno;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// So many directories are taken from one listing, and from everything below one match of the first wildcard.
+const SHARE: usize = 16_384;
+
+/// So many entries of one directory are read: others than directories count here.
+const ENTRIES: usize = 1 << 20;
+
+/// So long the globs of one look may take.
+const TIME: Duration = Duration::from_secs(4);
+
+/// What could not be looked at is told so many times for one glob.
+const NOTES: usize = 8;
+
+/// How a name is compared: `*` stops at `/` and matches no hidden name.
+pub fn options() -> MatchOptions {
+    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true }
+}
+
+/// Expands globs, all within one time.
+#[derive(Debug)]
+pub struct Expander {
+    until: Instant,
+    share: usize,
+    buffer: Vec<MaybeUninit<u8>>,
+}
+
+/// One glob's expansion.
+struct Run<'a> {
+    found: Vec<PathBuf>,
+    notes: Vec<String>,
+    untold: usize,
+    expander: &'a mut Expander,
+}
+
+impl Expander {
+    /// Its time begins now.
+    pub fn new() -> Self {
+        Self { until: Instant::now() + TIME, share: SHARE, buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER] }
+    }
+
+    /// What matches, in the order of the names. What could not be looked at goes into `notes`.
+    pub fn expand(&mut self, pattern: &str, notes: &mut Vec<String>) -> Vec<PathBuf> {
+        let parts: Option<Vec<Part>> =
+            pattern.split('/').filter(|part| !part.is_empty()).map(Part::parse).collect();
+        let Some(parts) = parts else { return Vec::new() };
+        let mut run = Run { found: Vec::new(), notes: Vec::new(), untold: 0, expander: self };
+        run.below(Path::new("/"), &parts, None);
+        let Run { found, notes: told, untold, .. } = run;
+        notes.extend(told);
+        if untold > 0 {
+            notes.push(format!("runners.roots: {pattern}: {untold} more places could not be looked at"));
+        }
+        found
+    }
+}
+
+impl Default for Expander {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// One name of a glob.
+enum Part {
+    Plain(OsString),
+    Wild(Pattern),
+}
+
+impl Part {
+    fn parse(text: &str) -> Option<Self> {
+        let is_wild = text.contains(['*', '?', '[']);
+        if is_wild { Pattern::new(text).ok().map(Self::Wild) } else { Some(Self::Plain(text.into())) }
+    }
+}
+
+impl Run<'_> {
+    /// `share` is what may still be taken below a match of the first wildcard.
+    fn below(&mut self, place: &Path, parts: &[Part], mut share: Option<&mut usize>) {
+        let Some((part, rest)) = parts.split_first() else {
+            return self.found.push(place.to_owned());
+        };
+        let names = match part {
+            Part::Plain(name) if rest.is_empty() => {
+                match Dir::resolve(place).and_then(|(dir, _)| is_there(&dir, Path::new(name))) {
+                    Ok(false) => return,
+                    Err(error) if is_no_directory(&error) => return,
+                    // Named, and perhaps out of reach: whoever looks at it says so.
+                    Ok(true) | Err(_) => vec![name.clone()],
+                }
+            }
+            Part::Plain(name) => vec![name.clone()],
+            Part::Wild(pattern) => match self.list(place, pattern, rest.is_empty()) {
+                Ok(names) => names,
+                Err(error) if is_no_directory(&error) => return,
+                Err(error) => return self.note(format!("runners.roots: {} cannot be listed: {error}", place.display())),
+            },
+        };
+        let is_wild = matches!(part, Part::Wild(_));
+        for name in names {
+            let next = place.join(&name);
+            if Instant::now() > self.expander.until {
+                return self.note(format!(
+                    "runners.roots: {} and what comes after it was not looked at within {} s: name the runners' \
+                     directories more closely",
+                    next.display(),
+                    TIME.as_secs()
+                ));
+            }
+            match share.as_deref_mut() {
+                Some(0) => {
+                    return self.note(format!(
+                        "runners.roots: {} and what comes after it is not looked at, there are more than {} \
+                         directories: name the runners' directories more closely",
+                        next.display(),
+                        self.expander.share
+                    ));
+                }
+                Some(left) => {
+                    *left -= usize::from(is_wild);
+                    self.below(&next, rest, Some(left));
+                }
+                None if is_wild => self.below(&next, rest, Some(&mut { self.expander.share })),
+                None => self.below(&next, rest, None),
+            }
+        }
+    }
+
+    /// The names in one directory that match, links included; whatever is no directory is left out where one has to follow.
+    fn list(&mut self, place: &Path, pattern: &Pattern, is_last: bool) -> io::Result<Vec<OsString>> {
+        let (dir, _) = Dir::resolve(place)?;
+        let (mut names, mut read) = (Vec::new(), 0);
+        let mut buffer = std::mem::take(&mut self.expander.buffer);
+        let (until, share) = (self.expander.until, self.expander.share);
+        let listed = dir.for_each_entry(&mut buffer, |entry| {
+            read += 1;
+            if read > ENTRIES || names.len() >= share || (read % 1024 == 0 && Instant::now() > until) {
+                return ControlFlow::Break(());
+            }
+            let name = OsStr::from_bytes(entry.name.to_bytes());
+            let could_be =
+                matches!(entry.kind, FileType::Directory | FileType::Symlink | FileType::Unknown) || is_last;
+            if could_be && pattern.matches_path_with(Path::new(name), options()) {
+                names.push(name.to_owned());
+            }
+            ControlFlow::Continue(())
+        });
+        self.expander.buffer = buffer;
+        if listed?.is_some() {
+            self.note(format!(
+                "runners.roots: {} holds too much to be read to its end ({} of {read} entries match): name the runners' \
+                 directories more closely",
+                place.display(),
+                names.len()
+            ));
+        }
+        names.sort_unstable();
+        Ok(names)
+    }
+
+    fn note(&mut self, note: String) {
+        if self.notes.len() < NOTES { self.notes.push(note) } else { self.untold += 1 }
+    }
+}
+
+/// Whether a directory has an entry of this name, a mount included.
+///
+/// # Errors
+/// What looking for it says.
+pub fn is_there(dir: &Dir, name: &Path) -> io::Result<bool> {
+    match dir.pin(name) {
+        Ok(_) => Ok(true),
+        Err(error) if is_no_directory(&error) => Ok(false),
+        Err(error) if Errno::from_io_error(&error) == Some(Errno::XDEV) => Ok(true),
+        Err(error) => Err(error),
+    }
+}
+
+fn is_no_directory(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::fs::{create_dir_all, write};
+    use std::os::unix::fs::symlink;
+
+    fn expand(pattern: &Path) -> (Vec<PathBuf>, Vec<String>) {
+        let mut notes = Vec::new();
+        let found = Expander::new().expand(pattern.to_str().unwrap(), &mut notes);
+        (found, notes)
+    }
+
+    /// Against the crate that this replaces.
+    #[test]
+    fn globs_match_what_the_glob_crate_matches() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path();
+        for dir in ["a/x/runner-1", "a/x/runner-2/_work", "a/.hidden/runner-3", "b/y/other", "b/y/runner-10"] {
+            create_dir_all(base.join(dir)).unwrap();
+        }
+        write(base.join("a/x/runner-file"), "").unwrap();
+        symlink("a", base.join("link")).unwrap();
+        symlink("/no/such", base.join("b/dangling")).unwrap();
+        for pattern in
+            ["*/x/runner-*", "*/*/runner-*", "a/x/runner-1", "a/x/none", "*/y/runner-?", "a/x/runner-[12]", "*/x/runner-1/"]
+        {
+            let pattern = base.join(pattern);
+            let mut wanted: Vec<PathBuf> =
+                glob::glob_with(pattern.to_str().unwrap(), options()).unwrap().flatten().collect();
+            wanted.sort();
+            let (mut found, notes) = expand(&pattern);
+            found.sort();
+            assert_eq!(found, wanted, "{pattern:?}");
+            assert!(notes.is_empty(), "{notes:?}");
+        }
+        // It never looks into hidden directories; a glob that names the dot means them.
+        assert_eq!(expand(&base.join("a/.h*/*")).0, [base.join("a/.hidden/runner-3")]);
+    }
+
+    #[test]
+    fn a_home_full_of_directories_costs_no_other_home_a_runner_and_is_told() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path();
+        for index in 0..60 {
+            create_dir_all(base.join(format!("attacker/{index}/actions-runner-{index}"))).unwrap();
+            create_dir_all(base.join(format!("nested/1/actions-runner-{index}"))).unwrap();
+        }
+        create_dir_all(base.join("zoe/ci/actions-runner-1")).unwrap();
+        let mut notes = Vec::new();
+        let mut expander = Expander { share: 50, ..Expander::new() };
+        let found = expander.expand(base.join("*/*/actions-runner*").to_str().unwrap(), &mut notes);
+        let of = |home: &str| found.iter().filter(|path| path.starts_with(base.join(home))).count();
+        assert_eq!((of("attacker"), of("nested"), of("zoe")), (25, 49, 1));
+        for home in ["attacker", "nested"] {
+            assert!(notes.iter().any(|note| note.contains(home)), "{notes:?}");
+        }
+
+        // Time is one for all: what is not looked at is told.
+        let mut late = Expander { until: Instant::now(), ..Expander::new() };
+        let mut notes = Vec::new();
+        assert!(late.expand(base.join("*/ci/*").to_str().unwrap(), &mut notes).is_empty());
+        assert!(notes.iter().any(|note| note.contains("within")), "{notes:?}");
+    }
+}

@@ -1,0 +1,341 @@
+//! Which directories can be reached without waiting for ever: mounts that do not answer are known before they are touched.
+//!
+//! A dead mount (FUSE, sshfs, NFS) holds whoever touches it, for ever in the worst case. From [`watch`] on, this process
+//! compares what it opens by path with the mount table: on the way to a path, every mount that is not of a local kind has to
+//! answer a child that may be left behind ([`abandonable`]) before anything of it is opened. Below a work directory no mount is
+//! entered at all ([`Dir::descend`]), and an entry by the name of a mount point is looked at by a handle that refuses mounts.
+//!
+//! Until [`watch`] nothing is read and nothing compared: a hook on a healthy disk does not pay for the host's mounts.
+//!
+//! [`Dir::descend`]: super::dir::Dir::descend
+
+use super::abandonable;
+use super::mountinfo;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, readlinkat};
+use std::collections::{HashMap, HashSet, VecDeque};
+use std::ffi::{CString, OsStr, OsString};
+use std::fs::File;
+use std::io::{self, Read as _, Seek as _};
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
+use std::path::{Component, Path, PathBuf};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::{Duration, Instant};
+
+/// How long one mount is waited for.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// How long all of them are waited for, in one process. What has not been asked by then counts as not answering.
+const PATIENCE_FOR_ALL: Duration = Duration::from_secs(8);
+
+/// How long an answer counts; and how long silence does, since each question to a dead mount may leave a process behind.
+const ANSWER_COUNTS: Duration = Duration::from_secs(10);
+const SILENCE_COUNTS: Duration = Duration::from_secs(900);
+
+/// As many links are followed on the way to a path as the kernel follows.
+const MAX_LINKS: usize = 40;
+
+/// Filesystems that wait for no other program and no other host.
+const LOCAL: &str = " bcachefs binfmt_misc bpf btrfs cgroup cgroup2 configfs cramfs debugfs devpts devtmpfs ecryptfs \
+    efivarfs erofs exfat ext2 ext3 ext4 f2fs fusectl hfsplus hugetlbfs iso9660 jfs jffs2 minix mqueue msdos nilfs2 nsfs ntfs3 \
+    proc pstore ramfs reiserfs romfs rootfs securityfs selinuxfs smackfs squashfs sysfs tmpfs tracefs ubifs udf vfat xfs zfs ";
+
+/// The last names of all mount points.
+#[derive(Debug, Clone, Default)]
+pub struct Names(Arc<HashSet<Box<[u8]>>>);
+
+impl Names {
+    /// Whether an entry of this name could be a mount point.
+    #[inline]
+    pub fn has(&self, name: &[u8]) -> bool {
+        !self.0.is_empty() && self.0.contains(name)
+    }
+}
+
+/// A mount that may keep whoever touches it.
+#[derive(Debug)]
+struct Remote {
+    point: PathBuf,
+    kind: String,
+    /// Who serves it, for FUSE.
+    server: Option<u32>,
+}
+
+#[derive(Debug, Default)]
+struct Table {
+    remote: Vec<Remote>,
+    names: Names,
+}
+
+impl Table {
+    fn parse(text: &[u8]) -> Self {
+        let mut table = Self::default();
+        let mut names = HashSet::new();
+        for mount in text.split(|&byte| byte == b'\n').filter_map(mountinfo::parse_line) {
+            let point = Path::new(OsStr::from_bytes(&mount.point));
+            names.extend(point.file_name().map(|name| Box::from(name.as_bytes())));
+            let kind = String::from_utf8_lossy(mount.kind).into_owned();
+            // Overlays are made of other filesystems. What carries the whole system has answered already.
+            let is_local = LOCAL.contains(&format!(" {kind} ")) || (kind == "overlay" && point == Path::new("/"));
+            if !is_local {
+                let server = mountinfo::option(mount.options, "user_id");
+                let server = server.and_then(|uid| std::str::from_utf8(&uid).ok()?.parse().ok());
+                table.remote.push(Remote { point: point.to_owned(), kind, server });
+            }
+        }
+        table.names = Names(Arc::new(names));
+        table
+    }
+}
+
+#[derive(Debug)]
+struct Watch {
+    /// The kernel tells by this handle when the table has changed.
+    file: Option<File>,
+    table: Arc<Table>,
+    answers: HashMap<PathBuf, (bool, Instant)>,
+    waited: Duration,
+}
+
+static WATCH: OnceLock<Mutex<Watch>> = OnceLock::new();
+
+/// Begins to compare. For the rest of this process.
+pub fn watch() {
+    WATCH.get_or_init(|| {
+        let file = File::open("/proc/self/mountinfo").ok();
+        let mut watch =
+            Watch { file, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
+        watch.read();
+        Mutex::new(watch)
+    });
+}
+
+fn with<T>(action: impl FnOnce(&mut Watch) -> T) -> Option<T> {
+    WATCH.get().map(|watch| action(&mut watch.lock().unwrap_or_else(PoisonError::into_inner)))
+}
+
+/// The names of mount points now; none before [`watch`].
+pub fn names() -> Names {
+    with(|watch| watch.current().names.clone()).unwrap_or_default()
+}
+
+/// Whether everything on the way to a path without links answers.
+///
+/// # Errors
+/// Which mount does not.
+pub fn check(path: &Path) -> io::Result<()> {
+    with(|watch| watch.check(path)).unwrap_or(Ok(()))
+}
+
+/// Whether everything on the way to a path without links is of a local kind. Nothing is touched to find that out.
+pub fn is_local(path: &Path) -> bool {
+    with(|watch| !watch.current().remote.iter().any(|remote| path.starts_with(&remote.point))).unwrap_or(true)
+}
+
+/// The path that `path` leads to, through links and living mounts; `None` when no mount of this host can keep anybody.
+///
+/// # Errors
+/// What opening a directory on the way says; which mount does not answer.
+pub fn resolve(path: &Path) -> io::Result<Option<PathBuf>> {
+    with(|watch| match watch.current().remote.is_empty() {
+        true => Ok(None),
+        false => watch.resolve(path).map(Some),
+    })
+    .unwrap_or(Ok(None))
+}
+
+/// Whether an error says that a mount does not answer.
+pub fn is_silence(error: &io::Error) -> bool {
+    error.get_ref().is_some_and(|inner| inner.is::<Silent>())
+}
+
+/// A mount that is not entered.
+#[derive(Debug, thiserror::Error)]
+#[error("the {kind} filesystem mounted at {} {why}", point.display())]
+struct Silent {
+    point: PathBuf,
+    kind: String,
+    why: &'static str,
+}
+
+const IS_SILENT: &str = "does not answer: bring its server back, or run `umount -l` on it";
+const IS_FOREIGN: &str =
+    "is served by another user, who could keep whoever enters it waiting for ever: it is not entered";
+
+impl Watch {
+    fn current(&mut self) -> Arc<Table> {
+        let has_changed = self.file.as_ref().is_none_or(|file| {
+            let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
+            !matches!(poll(&mut polled, PollTimeout::ZERO), Ok(0))
+        });
+        if has_changed {
+            self.read();
+        }
+        Arc::clone(&self.table)
+    }
+
+    fn read(&mut self) {
+        let mut text = Vec::new();
+        if let Some(file) = &mut self.file {
+            let _ = file.rewind().and_then(|()| file.read_to_end(&mut text));
+        }
+        self.table = Arc::new(Table::parse(&text));
+    }
+
+    fn check(&mut self, path: &Path) -> io::Result<()> {
+        let table = self.current();
+        table.remote.iter().filter(|remote| path.starts_with(&remote.point)).try_for_each(|remote| self.ask(remote, path))
+    }
+
+    /// Whether a mount may be entered on the way to `path`.
+    fn ask(&mut self, remote: &Remote, path: &Path) -> io::Result<()> {
+        let silent = |why| {
+            let inner = Silent { point: remote.point.clone(), kind: remote.kind.clone(), why };
+            Err(io::Error::new(io::ErrorKind::TimedOut, inner))
+        };
+        let us = nix::unistd::geteuid().as_raw();
+        if remote.server.is_some_and(|server| server != 0 && server != us) {
+            return silent(IS_FOREIGN);
+        }
+        // What an automounter has below it is mounted when it is touched.
+        let touched = match remote.kind.as_str() {
+            "autofs" => path.strip_prefix(&remote.point).ok().and_then(|below| below.components().next()),
+            _ => None,
+        };
+        let place = touched.map_or_else(|| remote.point.clone(), |first| remote.point.join(first));
+        if self.answers(&place) { Ok(()) } else { silent(IS_SILENT) }
+    }
+
+    fn answers(&mut self, place: &Path) -> bool {
+        match self.answers.get(place) {
+            Some((true, when)) if when.elapsed() < ANSWER_COUNTS => return true,
+            Some((false, when)) if when.elapsed() < SILENCE_COUNTS => return false,
+            _ => {}
+        }
+        let patience = PATIENCE.min(PATIENCE_FOR_ALL.saturating_sub(self.waited));
+        let Ok(name) = CString::new(place.as_os_str().as_bytes()) else { return false };
+        let begun = Instant::now();
+        // Where no child can be made nothing is known, and what is not known is not touched.
+        let answer = !patience.is_zero() && abandonable::answers(&name, patience).unwrap_or(false);
+        self.waited += begun.elapsed();
+        self.answers.insert(place.to_owned(), (answer, Instant::now()));
+        answer
+    }
+
+    /// Goes one name at a time: each is known to answer before it is opened.
+    fn resolve(&mut self, path: &Path) -> io::Result<PathBuf> {
+        let mut rest: VecDeque<OsString> = VecDeque::new();
+        if !path.is_absolute() {
+            rest.extend(names_of(&std::env::current_dir()?));
+        }
+        rest.extend(names_of(path));
+        let (mut real, mut links) = (PathBuf::from("/"), 0);
+        let mut here = named(&real)?;
+        while let Some(name) = rest.pop_front() {
+            if name == ".." {
+                real.pop();
+                here = named(&real)?;
+                continue;
+            }
+            let next = real.join(&name);
+            self.check(&next)?;
+            let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+            let opened = openat2(&here, &*name, flags, Mode::empty(), ResolveFlags::NO_MAGICLINKS)?;
+            match readlinkat(&opened, "", Vec::new()) {
+                // Not a link.
+                Err(_) => (here, real) = (opened, next),
+                Ok(target) => {
+                    links += 1;
+                    if links > MAX_LINKS {
+                        return Err(rustix::io::Errno::LOOP.into());
+                    }
+                    let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                    for part in names_of(&target).collect::<Vec<_>>().into_iter().rev() {
+                        rest.push_front(part);
+                    }
+                    if target.is_absolute() {
+                        real = PathBuf::from("/");
+                        here = named(&real)?;
+                    }
+                }
+            }
+        }
+        Ok(real)
+    }
+}
+
+/// A handle that only names a directory whose path has no links.
+fn named(path: &Path) -> io::Result<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    let resolve = ResolveFlags::NO_SYMLINKS | ResolveFlags::NO_MAGICLINKS;
+    Ok(openat2(CWD, path, flags, Mode::empty(), resolve)?)
+}
+
+fn names_of(path: &Path) -> impl Iterator<Item = OsString> + '_ {
+    path.components().filter_map(|part| match part {
+        Component::Normal(name) => Some(name.to_owned()),
+        Component::ParentDir => Some("..".into()),
+        Component::Prefix(_) | Component::RootDir | Component::CurDir => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn what_is_not_local_is_asked_first_and_every_mount_point_has_a_name() {
+        let text = b"1 0 8:1 / / rw - ext4 /dev/a rw\n\
+            2 1 0:40 / /srv/dead\\040one rw - fuse.sshfs host: rw,user_id=1001,group_id=1\n\
+            3 1 0:41 / /net rw - nfs4 host:/x rw\n\
+            4 1 0:42 / /var/lib/merged rw - overlay overlay rw,lowerdir=/l\n\
+            5 1 0:43 / /tmp/odd\xff rw - tmpfs tmpfs rw\n\
+            broken\n";
+        let table = Table::parse(text);
+        let shown: Vec<_> = table.remote.iter().map(|one| (one.point.to_str().unwrap(), one.server)).collect();
+        assert_eq!(shown, [("/srv/dead one", Some(1001)), ("/net", None), ("/var/lib/merged", None)]);
+        for name in [&b"dead one"[..], b"net", b"merged", b"odd\xff"] {
+            assert!(table.names.has(name), "{name:?}");
+        }
+        assert!(!table.names.has(b"srv"));
+    }
+
+    #[test]
+    fn a_path_leads_where_the_kernel_leads() {
+        let temp = tempfile::tempdir().unwrap();
+        let (_, base) = super::super::dir::Dir::resolve(temp.path()).unwrap();
+        std::fs::create_dir_all(base.join("a/b/c")).unwrap();
+        symlink("b/c", base.join("a/relative")).unwrap();
+        symlink(base.join("a/relative"), base.join("absolute")).unwrap();
+        symlink("loop", base.join("loop")).unwrap();
+        let mut watch =
+            Watch { file: None, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
+        for (path, real) in
+            [("a/b", "a/b"), ("a/relative", "a/b/c"), ("absolute", "a/b/c"), ("absolute/../..", "a"), ("./a//b/", "a/b")]
+        {
+            assert_eq!(watch.resolve(&base.join(path)).unwrap(), base.join(real), "{path}");
+        }
+        assert_eq!(watch.resolve(&base.join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(watch.resolve(&base.join("loop")).unwrap_err().raw_os_error(), Some(40));
+    }
+
+    #[test]
+    fn what_another_user_serves_is_not_entered() {
+        let us = nix::unistd::geteuid().as_raw();
+        let table = format!("2 1 0:40 / /srv/x rw - fuse.x x rw,user_id={}\n", us + 1);
+        let mut watch = Watch {
+            file: None,
+            table: Arc::default(),
+            answers: HashMap::new(),
+            waited: Duration::ZERO,
+        };
+        let table = Table::parse(table.as_bytes());
+        let error = watch.ask(&table.remote[0], Path::new("/srv/x/runner")).unwrap_err();
+        assert!(is_silence(&error) && error.to_string().contains("/srv/x"), "{error}");
+        // The positive control: the same place, served by us, is asked, and answers.
+        let own = Remote { point: "/".into(), kind: "fuse.x".into(), server: Some(us) };
+        watch.ask(&own, Path::new("/srv/x/runner")).unwrap();
+    }
+}
