@@ -164,7 +164,9 @@ impl Config {
     pub fn load(path: &Path, named: Named) -> Result<Self, ConfigError> {
         let display = path.display().to_string();
         let read_error = |source| ConfigError::Read { path: display.clone(), source };
-        let file = match std::fs::File::open(path) {
+        // A FIFO or a device would keep whoever opens or reads it waiting.
+        let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
+        let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound && named == Named::ByDefault => {
                 return Ok(Self::default());
@@ -173,12 +175,22 @@ impl Config {
         };
         // The opened handle is examined, not the path: what is checked is what is read.
         let metadata = file.metadata().map_err(read_error)?;
+        if !metadata.is_file() {
+            let found = format!("it is {}, expected a regular file", kind_of(metadata.file_type()));
+            return Err(read_error(std::io::Error::new(std::io::ErrorKind::InvalidInput, found)));
+        }
         if nix::unistd::geteuid().is_root() {
             check_ownership(&display, metadata.uid(), metadata.mode())?;
         }
-        let mut text = String::with_capacity(4096);
-        file.take(MAX_BYTES).read_to_string(&mut text).map_err(read_error)?;
-        Self::parse(&text).map_err(|problems| ConfigError::Invalid { path: display, problems })
+        let mut text = Vec::with_capacity(4096);
+        file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(read_error)?;
+        let text = match String::from_utf8(text) {
+            Ok(text) if text.len() as u64 <= MAX_BYTES => Ok(text),
+            Ok(_) => Err(format!("it is larger than {} KiB, expected a few lines", MAX_BYTES >> 10)),
+            Err(error) => Err(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to())),
+        };
+        text.and_then(|text| Self::parse(&text))
+            .map_err(|problems| ConfigError::Invalid { path: display, problems })
     }
 
     /// Validates the text of a configuration.
@@ -193,6 +205,16 @@ impl Config {
     /// The effective configuration as a file that would give the same one.
     pub fn effective(&self) -> String {
         toml::to_string(&self.file).expect("what was read from TOML can be written as TOML")
+    }
+}
+
+fn kind_of(kind: std::fs::FileType) -> &'static str {
+    match kind {
+        kind if kind.is_dir() => "a directory",
+        kind if kind.is_fifo() => "a FIFO",
+        kind if kind.is_socket() => "a socket",
+        kind if kind.is_block_device() || kind.is_char_device() => "a device",
+        _ => "no file",
     }
 }
 
@@ -522,6 +544,34 @@ mod tests {
     fn all_problems_are_reported_at_once() {
         let error = Config::parse("[pressure]\nlow = \"90%\"\n[paths]\nproc = \"x\"").unwrap_err();
         assert_eq!(error.lines().count(), 2, "{error}");
+    }
+
+    #[test]
+    fn what_is_no_readable_file_is_refused_at_once_and_named() {
+        let temp = tempfile::tempdir().unwrap();
+        let at = |name: &str| temp.path().join(name);
+        nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        std::fs::create_dir(at("directory")).unwrap();
+        std::fs::write(at("binary"), b"\xff\xfe\0").unwrap();
+        std::fs::write(at("huge"), vec![b'\n'; MAX_BYTES as usize + 1]).unwrap();
+        std::fs::write(at("good"), "[pressure]\nhigh = \"90%\"\n").unwrap();
+        std::os::unix::fs::symlink("good", at("link")).unwrap();
+        let _socket = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
+        for (path, expected) in [
+            (at("fifo"), "a FIFO"),
+            (at("directory"), "a directory"),
+            (at("binary"), "byte 0"),
+            (at("huge"), "larger than"),
+            (at("socket"), "cannot read"),
+            ("/dev/zero".into(), "a device"),
+            ("/dev/tty".into(), "cannot read"),
+        ] {
+            let error = Config::load(&path, Named::ByDefault).unwrap_err().to_string();
+            assert!(error.contains(expected) || expected == "cannot read" && error.contains("a device"), "{error}");
+        }
+        for good in ["good", "link"] {
+            assert_eq!(Config::load(&at(good), Named::ByHand).unwrap().watermarks.high.value(), 90);
+        }
     }
 
     #[test]
