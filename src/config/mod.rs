@@ -14,7 +14,8 @@ pub use raw::{OnExhausted, SiblingClaim};
 
 use std::fmt::Write as _;
 use std::io::Read as _;
-use std::os::unix::fs::MetadataExt as _;
+use std::fs::OpenOptions;
+use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use toml::Spanned;
@@ -570,7 +571,7 @@ mod tests {
             assert!(error.contains(expected) || expected == "cannot read" && error.contains("a device"), "{error}");
         }
         for good in ["good", "link"] {
-            assert_eq!(Config::load(&at(good), Named::ByHand).unwrap().watermarks.high.value(), 90);
+            assert_eq!(Config::load(&at(good), Named::ByHand).unwrap().watermarks.high.get(), 90);
         }
     }
 
