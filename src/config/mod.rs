@@ -13,8 +13,8 @@ pub use crate::model::{CacheRule, Retention};
 pub use raw::{OnExhausted, SiblingClaim};
 
 use std::fmt::Write as _;
-use std::io::Read as _;
 use std::fs::OpenOptions;
+use std::io::Read as _;
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -568,7 +568,10 @@ mod tests {
             ("/dev/tty".into(), "cannot read"),
         ] {
             let error = Config::load(&path, Named::ByDefault).unwrap_err().to_string();
-            assert!(error.contains(expected) || expected == "cannot read" && error.contains("a device"), "{error}");
+            assert!(
+                error.contains(expected) || expected == "cannot read" && error.contains("a device"),
+                "{error}"
+            );
         }
         for good in ["good", "link"] {
             assert_eq!(Config::load(&at(good), Named::ByHand).unwrap().watermarks.high.get(), 90);

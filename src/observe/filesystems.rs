@@ -76,7 +76,8 @@ impl MountTable {
         reach::watch();
         let mut seen = HashSet::new();
         // Without a block device of their own: btrfs and ZFS number their volumes themselves.
-        let is_disk = |mount: &&Mount| mount.device.major != 0 || matches!(mount.kind.as_str(), "btrfs" | "zfs");
+        let is_disk =
+            |mount: &&Mount| mount.device.major != 0 || matches!(mount.kind.as_str(), "btrfs" | "zfs");
         let mut disks: Vec<Disk> = self
             .0
             .iter()

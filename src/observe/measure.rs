@@ -21,8 +21,8 @@ mod largest;
 
 use crate::model::{Coverage, LargeFile, Measure};
 use crate::sys::dir::{Batch, Dir, ENTRIES_BUFFER, Entry, Status};
-use crate::sys::reach::{self, Names};
 use crate::sys::handles::{HandleBudget, Permit};
+use crate::sys::reach::{self, Names};
 use crate::sys::work_stack::{WorkStack, work_off};
 use hard_links::HardLinks;
 use largest::Largest;

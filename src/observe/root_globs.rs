@@ -52,7 +52,11 @@ struct Run<'a> {
 impl Expander {
     /// Its time begins now.
     pub fn new() -> Self {
-        Self { until: Instant::now() + TIME, share: SHARE, buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER] }
+        Self {
+            until: Instant::now() + TIME,
+            share: SHARE,
+            buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER],
+        }
     }
 
     /// What matches, in the order of the names. What could not be looked at goes into `notes`.
@@ -109,7 +113,9 @@ impl Run<'_> {
             Part::Wild(pattern) => match self.list(place, pattern, rest.is_empty()) {
                 Ok(names) => names,
                 Err(error) if is_no_directory(&error) => return,
-                Err(error) => return self.note(format!("runners.roots: {} cannot be listed: {error}", place.display())),
+                Err(error) => {
+                    return self.note(format!("runners.roots: {} cannot be listed: {error}", place.display()));
+                }
             },
         };
         let is_wild = matches!(part, Part::Wild(_));
@@ -213,15 +219,22 @@ mod tests {
     fn globs_match_what_the_glob_crate_matches() {
         let temp = tempfile::tempdir().unwrap();
         let base = temp.path();
-        for dir in ["a/x/runner-1", "a/x/runner-2/_work", "a/.hidden/runner-3", "b/y/other", "b/y/runner-10"] {
+        for dir in ["a/x/runner-1", "a/x/runner-2/_work", "a/.hidden/runner-3", "b/y/other", "b/y/runner-10"]
+        {
             create_dir_all(base.join(dir)).unwrap();
         }
         write(base.join("a/x/runner-file"), "").unwrap();
         symlink("a", base.join("link")).unwrap();
         symlink("/no/such", base.join("b/dangling")).unwrap();
-        for pattern in
-            ["*/x/runner-*", "*/*/runner-*", "a/x/runner-1", "a/x/none", "*/y/runner-?", "a/x/runner-[12]", "*/x/runner-1/"]
-        {
+        for pattern in [
+            "*/x/runner-*",
+            "*/*/runner-*",
+            "a/x/runner-1",
+            "a/x/none",
+            "*/y/runner-?",
+            "a/x/runner-[12]",
+            "*/x/runner-1/",
+        ] {
             let pattern = base.join(pattern);
             let mut wanted: Vec<PathBuf> =
                 glob::glob_with(pattern.to_str().unwrap(), options()).unwrap().flatten().collect();

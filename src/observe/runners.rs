@@ -96,7 +96,10 @@ fn out_of_reach(root: PathBuf, error: &io::Error, index: usize) -> Runner {
         // Of no file: nothing that is opened compares with it.
         root_id: FileId { dev: u64::MAX, ino: u64::MAX - index as u64 },
         owner: Uid(u32::MAX),
-        work: Work::Unusable { path: root.join("_work"), reason: format!("the runner cannot be examined: {error}") },
+        work: Work::Unusable {
+            path: root.join("_work"),
+            reason: format!("the runner cannot be examined: {error}"),
+        },
         root,
     }
 }
@@ -123,7 +126,9 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
         Err(error) => (Err(format!("`.runner` cannot be read: {error}")), true),
     };
     // `bin` is a link after a self-update, so the Listener is looked for through it. `_work` may be a mount.
-    let is_runner = is_configured || root_globs::is_there(&dir, "_work".as_ref()).is_ok_and(|is| is) || has_listener(&root);
+    let is_runner = is_configured
+        || root_globs::is_there(&dir, "_work".as_ref()).is_ok_and(|is| is)
+        || has_listener(&root);
     if !is_runner {
         return Ok(None);
     }

@@ -64,8 +64,10 @@ fn touch(path: &CStr, done: RawFd) -> ! {
             libc::STATX_BASIC_STATS,
             &mut status,
         );
-        let directory =
-            libc::open(path.as_ptr(), libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NONBLOCK | libc::O_CLOEXEC);
+        let directory = libc::open(
+            path.as_ptr(),
+            libc::O_RDONLY | libc::O_DIRECTORY | libc::O_NONBLOCK | libc::O_CLOEXEC,
+        );
         if directory >= 0 {
             let mut entries = [0_u8; 1024];
             libc::syscall(libc::SYS_getdents64, directory, entries.as_mut_ptr(), entries.len());

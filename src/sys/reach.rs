@@ -77,7 +77,8 @@ impl Table {
             names.extend(point.file_name().map(|name| Box::from(name.as_bytes())));
             let kind = String::from_utf8_lossy(mount.kind).into_owned();
             // Overlays are made of other filesystems. What carries the whole system has answered already.
-            let is_local = LOCAL.contains(&format!(" {kind} ")) || (kind == "overlay" && point == Path::new("/"));
+            let is_local =
+                LOCAL.contains(&format!(" {kind} ")) || (kind == "overlay" && point == Path::new("/"));
             if !is_local {
                 let server = mountinfo::option(mount.options, "user_id");
                 let server = server.and_then(|uid| std::str::from_utf8(&uid).ok()?.parse().ok());
@@ -185,7 +186,11 @@ impl Watch {
 
     fn check(&mut self, path: &Path) -> io::Result<()> {
         let table = self.current();
-        table.remote.iter().filter(|remote| path.starts_with(&remote.point)).try_for_each(|remote| self.ask(remote, path))
+        table
+            .remote
+            .iter()
+            .filter(|remote| path.starts_with(&remote.point))
+            .try_for_each(|remote| self.ask(remote, path))
     }
 
     /// Whether a mount may be entered on the way to `path`.
@@ -294,7 +299,8 @@ mod tests {
             5 1 0:43 / /tmp/odd\xff rw - tmpfs tmpfs rw\n\
             broken\n";
         let table = Table::parse(text);
-        let shown: Vec<_> = table.remote.iter().map(|one| (one.point.to_str().unwrap(), one.server)).collect();
+        let shown: Vec<_> =
+            table.remote.iter().map(|one| (one.point.to_str().unwrap(), one.server)).collect();
         assert_eq!(shown, [("/srv/dead one", Some(1001)), ("/net", None), ("/var/lib/merged", None)]);
         for name in [&b"dead one"[..], b"net", b"merged", b"odd\xff"] {
             assert!(table.names.has(name), "{name:?}");
@@ -312,9 +318,13 @@ mod tests {
         symlink("loop", base.join("loop")).unwrap();
         let mut watch =
             Watch { file: None, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
-        for (path, real) in
-            [("a/b", "a/b"), ("a/relative", "a/b/c"), ("absolute", "a/b/c"), ("absolute/../..", "a"), ("./a//b/", "a/b")]
-        {
+        for (path, real) in [
+            ("a/b", "a/b"),
+            ("a/relative", "a/b/c"),
+            ("absolute", "a/b/c"),
+            ("absolute/../..", "a"),
+            ("./a//b/", "a/b"),
+        ] {
             assert_eq!(watch.resolve(&base.join(path)).unwrap(), base.join(real), "{path}");
         }
         assert_eq!(watch.resolve(&base.join("none")).unwrap_err().kind(), io::ErrorKind::NotFound);
@@ -325,12 +335,8 @@ mod tests {
     fn what_another_user_serves_is_not_entered() {
         let us = nix::unistd::geteuid().as_raw();
         let table = format!("2 1 0:40 / /srv/x rw - fuse.x x rw,user_id={}\n", us + 1);
-        let mut watch = Watch {
-            file: None,
-            table: Arc::default(),
-            answers: HashMap::new(),
-            waited: Duration::ZERO,
-        };
+        let mut watch =
+            Watch { file: None, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
         let table = Table::parse(table.as_bytes());
         let error = watch.ask(&table.remote[0], Path::new("/srv/x/runner")).unwrap_err();
         assert!(is_silence(&error) && error.to_string().contains("/srv/x"), "{error}");
