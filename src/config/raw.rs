@@ -241,6 +241,12 @@ pub(super) struct Reap {
     pub(super) timeout: Spanned<Span>,
     #[serde(default = "no_path", skip_serializing_if = "is_without_path")]
     pub(super) busy_snapshot: Spanned<PathBuf>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) min_age: Option<Spanned<Span>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) stale_generation: Option<Spanned<bool>>,
+    #[serde(default = "no_words", skip_serializing_if = "is_without_words")]
+    pub(super) worker_check: Spanned<Vec<String>>,
 }
 
 fn no_words() -> Spanned<Vec<String>> {

@@ -4,6 +4,7 @@ use super::{Problems, raw};
 use crate::model::reap::{Kind, ReapRule};
 use crate::reap::patterns::Pattern;
 use std::collections::HashSet;
+use std::time::Duration;
 use toml::Spanned;
 
 /// One run never deletes more, whatever is asked for.
@@ -65,6 +66,23 @@ fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
             format_args!("reap.kind: found `{}`, expected one of {names}", entry.kind.get_ref()),
         );
     }
+    let of_kubernetes = kind.is_none_or(|kind| kind == Kind::Kubernetes);
+    if let (Some(span), false) = (&entry.min_age, of_kubernetes) {
+        problems.add(span, "reap.min_age: expected only where reap.kind is kubernetes");
+    }
+    if let (Some(span), false) = (&entry.stale_generation, of_kubernetes) {
+        problems.add(span, "reap.stale_generation: expected only where reap.kind is kubernetes");
+    }
+    if !entry.worker_check.get_ref().is_empty() && !of_kubernetes {
+        problems.add(&entry.worker_check, "reap.worker_check: expected only where reap.kind is kubernetes");
+    }
+    let check = entry.worker_check.get_ref();
+    if !check.is_empty() && !check.iter().any(|word| word.contains("{runner}") || word.contains("{pod}")) {
+        problems.add(
+            &entry.worker_check,
+            "reap.worker_check: found neither {runner} nor {pod} in it, expected a word that says which runner is asked for",
+        );
+    }
     let command = entry.command.get_ref();
     if kind == Some(Kind::Command) && command.is_empty() {
         problems.add(
@@ -72,12 +90,13 @@ fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
             "reap.command: it is missing, expected the program that lists and deletes, such as [\"/usr/local/sbin/my-vms\"]",
         );
     }
-    if let Some(first) = command.first() {
+    for (key, words) in [("reap.command", &entry.command), ("reap.worker_check", &entry.worker_check)] {
+        let Some(first) = words.get_ref().first() else { continue };
         let is_name = !first.is_empty() && !first.contains('/') && first != "." && first != "..";
         if !is_name && !first.starts_with('/') {
             problems.add(
-                &entry.command,
-                format_args!("reap.command: found `{first}`, expected a program's name or absolute path, with each argument as a word of its own"),
+                words,
+                format_args!("{key}: found `{first}`, expected a program's name or absolute path, with each argument as a word of its own"),
             );
         }
     }
@@ -110,6 +129,9 @@ pub(super) fn rule(entry: raw::Reap) -> ReapRule {
         pause: entry.pause.0,
         max_per_run: entry.max_per_run.into_inner(),
         timeout: entry.timeout.into_inner().0,
+        min_age: entry.min_age.map_or(Duration::from_secs(3600), |age| age.into_inner().0),
+        stale_generation: entry.stale_generation.is_some_and(toml::Spanned::into_inner),
+        worker_check: entry.worker_check.into_inner(),
         busy_snapshot: (!snapshot.as_os_str().is_empty()).then_some(snapshot),
     }
 }
@@ -173,6 +195,16 @@ mod tests {
             (&format!("{GOOD}timeout = \"0\""), vec!["line 5", "reap.timeout", "above 0"]),
             (&format!("{GOOD}command = [\"./x\"]"), vec!["line 5", "reap.command", "`./x`", "absolute path"]),
             (&format!("{GOOD}busy_snapshot = \"/x\""), vec!["line 5", "reap.busy_snapshot", "kubernetes"]),
+            (&format!("{GOOD}min_age = \"1h\""), vec!["line 5", "reap.min_age", "kubernetes"]),
+            (
+                &format!("{GOOD}stale_generation = false"),
+                vec!["line 5", "reap.stale_generation", "kubernetes"],
+            ),
+            (&format!("{GOOD}worker_check = [\"x\"]"), vec!["line 5", "reap.worker_check", "kubernetes"]),
+            (
+                &format!("{}worker_check = [\"./x\"]", GOOD.replace("docker", "kubernetes")),
+                vec!["line 5", "reap.worker_check", "`./x`", "absolute path"],
+            ),
             (&format!("{GOOD}matches = []"), vec!["line 5", "matches", "unknown field"]),
         ] {
             let error = Config::parse(text).expect_err(text);

@@ -3,11 +3,16 @@
 use crate::model::reap::{Environment, State};
 use crate::reap::sources::{SourceError, command, containers, kubernetes, libvirt, lima, tart};
 use serde_json::{Value, json};
+use std::time::SystemTime;
+
+fn now() -> SystemTime {
+    SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1_800_000_000)
+}
 
 /// Whether nothing that the source says stands against taking it.
 fn may_go(environment: &Environment) -> bool {
     let is_at_rest = matches!(environment.state, State::Stopped | State::NeverStarted);
-    is_at_rest && environment.claim.is_none() && !environment.is_ending
+    is_at_rest && environment.claim.is_none() && environment.doubt.is_none() && !environment.is_ending
 }
 
 /// What is listed of a changed answer may not go.
@@ -40,16 +45,16 @@ fn objects(bytes: &[u8]) -> impl Iterator<Item = Value> {
 
 /// `tart list`: one that is at rest says so three times.
 pub fn tart(bytes: &[u8]) {
-    if tart::listed(bytes).is_err() {
+    if tart::listed(bytes, now()).is_err() {
         return;
     }
     for machine in objects(bytes) {
         for key in ["Source", "Running", "State"] {
             for changed in [without(&machine, key), with(&machine, key, "suspended")] {
-                stays(tart::listed(json!([changed]).to_string().as_bytes()));
+                stays(tart::listed(json!([changed]).to_string().as_bytes(), now()));
             }
         }
-        stays(tart::listed(json!([with(&machine, "Running", true)]).to_string().as_bytes()));
+        stays(tart::listed(json!([with(&machine, "Running", true)]).to_string().as_bytes(), now()));
     }
 }
 
@@ -151,7 +156,10 @@ pub fn pods(bytes: &[u8]) {
     for environment in &all {
         let targets: Vec<Value> = match environment.handle.as_str() {
             "" => Vec::new(),
-            handle => serde_json::from_str(handle).expect("a list of our own"),
+            handle => {
+                let handle: Value = serde_json::from_str(handle).expect("a document of our own");
+                handle["targets"].as_array().cloned().expect("a list of our own")
+            }
         };
         for target in targets {
             let path = target["path"].as_str().expect("a path of our own");

@@ -69,6 +69,12 @@ pub struct ReapRule {
     pub max_age: Duration,
     /// How old one that never started must be.
     pub never_started_grace: Duration,
+    /// How old one that runs without a job and that nobody wants must be, for `kubernetes`.
+    pub min_age: Duration,
+    /// Whether jobless runners of older generations go as well, for `kubernetes`.
+    pub stale_generation: bool,
+    /// What answers, as `check` does, whether a pod's runner is at work; `kubectl exec` where it is empty.
+    pub worker_check: Vec<String>,
     /// How many are deleted before a pause.
     pub batch: usize,
     /// How long a pause is.
@@ -86,6 +92,10 @@ pub struct ReapRule {
 pub enum State {
     /// It runs, or may at any moment: paused, restarting, used by something that runs.
     Running,
+    /// It runs, was never given a job, and its controller does not want it; only its source can prove that nothing works in it.
+    Idle,
+    /// It was put to sleep by its owner and can be woken.
+    Suspended,
     /// It has run and does not any more, and nobody will start it by himself.
     Stopped,
     /// It was made and has never run.
@@ -101,6 +111,8 @@ impl State {
     pub fn as_str(&self) -> &'static str {
         match self {
             Self::Running => "running",
+            Self::Idle => "idle",
+            Self::Suspended => "suspended",
             Self::Stopped => "stopped",
             Self::NeverStarted => "never-started",
             Self::Terminated => "terminated",
@@ -133,6 +145,8 @@ pub struct Environment {
     pub since: Option<SystemTime>,
     /// When it was made, where the source tells.
     pub created: Option<SystemTime>,
+    /// When it was last used, where the source tells only that: it counts where it is longer ago than we first saw it so.
+    pub last_used: Option<SystemTime>,
     /// Whatever would be another one if it had been used since it was last looked at.
     pub mark: String,
     /// Labels or annotations to select by.
@@ -147,6 +161,8 @@ pub struct Environment {
     pub runner: Option<String>,
     /// Why somebody claims it: an active job, a protection of the source's own.
     pub claim: Option<String>,
+    /// What is missing before it can be said that nobody needs it.
+    pub doubt: Option<String>,
     /// Somebody has asked for its end already.
     pub is_ending: bool,
     /// What its source needs in order to delete just this one; nobody else's business.
@@ -163,6 +179,7 @@ impl Environment {
             state,
             since: None,
             created: None,
+            last_used: None,
             mark: String::new(),
             labels: Vec::new(),
             holds: Vec::new(),
@@ -170,6 +187,7 @@ impl Environment {
             job: None,
             runner: None,
             claim: None,
+            doubt: None,
             is_ending: false,
             handle: String::new(),
         }
@@ -183,6 +201,8 @@ pub enum ReapReason {
     Stopped,
     /// It never started.
     NeverStarted,
+    /// It runs, and it is proven that it has no job and that nobody wants it.
+    Idle,
 }
 
 impl ReapReason {
@@ -191,6 +211,7 @@ impl ReapReason {
         match self {
             Self::Stopped => "stopped",
             Self::NeverStarted => "never-started",
+            Self::Idle => "idle",
         }
     }
 }
@@ -202,6 +223,10 @@ pub enum Stays {
     Kept(String),
     /// It runs.
     Running,
+    /// It sleeps and can be woken.
+    Suspended,
+    /// Nobody seems to need it, and that cannot be proven; what is missing.
+    Unproven(String),
     /// It has ended and its controller cleans up.
     Terminated,
     /// Its shape is not known.
@@ -234,6 +259,8 @@ impl Stays {
         match self {
             Self::Kept(_) => "keep",
             Self::Running => "running",
+            Self::Suspended => "suspended",
+            Self::Unproven(_) => "unproven",
             Self::Terminated => "terminated",
             Self::Unknown(_) => "unknown",
             Self::Ending => "ending",
@@ -359,6 +386,11 @@ impl EntryReport {
         self.count(|reaping| matches!(reaping.verdict, Verdict::Stay(Stays::Unknown(_))))
     }
 
+    /// Seemingly leaked, without the proof that is needed.
+    pub fn unproven(&self) -> usize {
+        self.count(|reaping| matches!(reaping.verdict, Verdict::Stay(Stays::Unproven(_))))
+    }
+
     /// Whether anything went wrong.
     pub fn is_failed(&self) -> bool {
         self.error.is_some() || self.failed() > 0
@@ -409,6 +441,8 @@ pub struct ReapEntryRecord {
     pub waiting: u64,
     /// How many had a shape that is not known.
     pub unknown: u64,
+    /// How many seem to be leaked without proof.
+    pub unproven: u64,
     /// How many it deleted.
     pub reaped: u64,
     /// How many deletes failed or lied.

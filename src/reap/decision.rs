@@ -35,6 +35,7 @@ impl Terms<'_> {
 
     /// For how long it has been in its state. A time in the future is no time at all.
     pub fn seen_for(&self, environment: &Environment, first_seen: SystemTime) -> Duration {
+        let first_seen = environment.last_used.map_or(first_seen, |used| used.min(first_seen));
         self.elapsed(environment.since.unwrap_or(first_seen))
     }
 
@@ -51,9 +52,10 @@ impl Terms<'_> {
         }
         match &environment.state {
             State::Running => return Some(Stays::Running),
+            State::Suspended => return Some(Stays::Suspended),
             State::Terminated => return Some(Stays::Terminated),
             State::Unknown(what) => return Some(Stays::Unknown(what.clone())),
-            State::Stopped | State::NeverStarted => {}
+            State::Stopped | State::NeverStarted | State::Idle => {}
         }
         if !is_plain(&environment.id) {
             return Some(Stays::Unknown("its name cannot be handed to a program safely".to_owned()));
@@ -70,9 +72,14 @@ impl Terms<'_> {
     }
 
     fn by_age(&self, environment: &Environment, first_seen: SystemTime) -> Verdict {
+        let age = self.elapsed(environment.created.or(environment.since).unwrap_or(first_seen));
+        let seen = self.seen_for(environment, first_seen);
+        let young = |seen, needed| Verdict::Stay(Stays::Young { seen, needed });
         let reason = match environment.state {
+            // It has one job in its life: what counts is how long it has been there without.
+            State::Idle if age < self.rule.min_age => return young(age, self.rule.min_age),
+            State::Idle => ReapReason::Idle,
             State::NeverStarted => {
-                let age = self.elapsed(environment.created.or(environment.since).unwrap_or(first_seen));
                 let grace = self.rule.never_started_grace;
                 if age < grace {
                     return Verdict::Stay(Stays::Waiting { age, grace });
@@ -81,11 +88,13 @@ impl Terms<'_> {
             }
             _ => ReapReason::Stopped,
         };
-        let (seen, needed) = (self.seen_for(environment, first_seen), self.rule.max_age);
-        if seen < needed {
-            return Verdict::Stay(Stays::Young { seen, needed });
+        if reason != ReapReason::Idle && seen < self.rule.max_age {
+            return young(seen, self.rule.max_age);
         }
-        Verdict::Reap(reason)
+        match &environment.doubt {
+            Some(missing) => Verdict::Stay(Stays::Unproven(missing.clone())),
+            None => Verdict::Reap(reason),
+        }
     }
 }
 

@@ -15,6 +15,9 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long between looks at an environment that is being deleted.
 const ENDING_LOOK: Duration = Duration::from_secs(1);
 
+/// How many that run are asked whether anything works in them, for each that a run may take.
+const ASKED: usize = 3;
+
 /// Who is told what happens while it happens.
 pub trait Witness {
     /// Something is about to be deleted for the first time in this entry's run.
@@ -95,7 +98,9 @@ impl Run<'_> {
         if report.listed > 0 && report.reapings.is_empty() {
             report.notes.push(format!("`match` names none of the {} that are listed", report.listed));
         }
-        let chosen = choose(&mut report.reapings, self.rule.max_per_run);
+        let matched: Vec<&Environment> = report.reapings.iter().map(|reaping| &reaping.environment).collect();
+        report.notes.extend(self.source.remarks(&matched, (self.clock)()));
+        let chosen = self.choose(&mut report.reapings);
         match self.mode {
             Mode::DryRun => self.preview(&mut report, &chosen),
             Mode::ForReal => self.execute(&mut report, &chosen, &sight, seen),
@@ -122,6 +127,33 @@ impl Run<'_> {
         if let Ok(holds) = self.source.holdings(environment) {
             environment.holds = holds;
         }
+    }
+
+    /// The leaked ones that this run takes, the longest idle first; the others are left for the next. Those that run are asked
+    /// first whether anything works in them.
+    fn choose(&self, reapings: &mut [Reaping]) -> Vec<usize> {
+        let (cap, mut chosen, mut asked) = (self.rule.max_per_run, Vec::new(), 0);
+        for index in leaked(reapings) {
+            let reaping = &mut reapings[index];
+            if chosen.len() >= cap {
+                reaping.result = ReapResult::Deferred("max_per_run is reached");
+                continue;
+            }
+            if reaping.environment.state == State::Idle {
+                if asked >= cap.saturating_mul(ASKED) || Instant::now() >= self.deadline {
+                    reaping.result = ReapResult::Deferred("it was not asked whether anything works in it");
+                    continue;
+                }
+                asked += 1;
+                if let Some(objection) = self.source.objection(&reaping.environment) {
+                    reaping.verdict = Verdict::Stay(objection.into());
+                    continue;
+                }
+            }
+            reaping.result = ReapResult::Deferred("the time of the run is over");
+            chosen.push(index);
+        }
+        chosen
     }
 
     fn execute(&mut self, report: &mut EntryReport, chosen: &[usize], sight: &Sight<'_>, seen: &FirstSeen) {
@@ -167,6 +199,11 @@ impl Run<'_> {
             Ok(fresh) => fresh,
             Err(changed) => return Ok(ReapResult::Changed(changed)),
         };
+        if fresh.state == State::Idle
+            && let Some(objection) = self.source.objection(fresh)
+        {
+            return Ok(ReapResult::Changed(changed(&objection.into(), &fresh.state)));
+        }
         self.say_what_goes(&mut reaping.environment);
         let deleted = self.source.delete(fresh);
         let gone = self.is_gone(fresh);
@@ -282,26 +319,21 @@ impl Sight<'_> {
 
 fn changed(stays: &Stays, state: &State) -> String {
     match stays {
-        Stays::RunnerInUse(why) | Stays::Claimed(why) => why.clone(),
+        Stays::RunnerInUse(why) | Stays::Claimed(why) | Stays::Unproven(why) => why.clone(),
         Stays::Ending => "somebody else is deleting it".to_owned(),
         Stays::Unknown(what) => format!("it is unknown now: {what}"),
         _ => format!("it is {} now", state.as_str()),
     }
 }
 
-/// The leaked ones that this run takes, the longest idle first; the others are left for the next.
-fn choose(reapings: &mut [Reaping], cap: usize) -> Vec<usize> {
+/// The leaked ones, the longest idle first.
+fn leaked(reapings: &[Reaping]) -> Vec<usize> {
     let mut leaked: Vec<usize> =
         (0..reapings.len()).filter(|index| matches!(reapings[*index].verdict, Verdict::Reap(_))).collect();
     leaked.sort_by(|one, other| {
         let (one, other) = (&reapings[*one], &reapings[*other]);
         other.seen_for.cmp(&one.seen_for).then_with(|| one.environment.id.cmp(&other.environment.id))
     });
-    for (position, &index) in leaked.iter().enumerate() {
-        let why = if position < cap { "the time of the run is over" } else { "max_per_run is reached" };
-        reapings[index].result = ReapResult::Deferred(why);
-    }
-    leaked.truncate(cap);
     leaked
 }
 

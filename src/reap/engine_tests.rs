@@ -1,5 +1,6 @@
 use super::*;
 use crate::model::reap::{Kind, ReapReason};
+use crate::reap::sources::Objection;
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::time::UNIX_EPOCH;
@@ -17,6 +18,7 @@ struct Fake {
     last: RefCell<Vec<Environment>>,
     lies: bool,
     fails: bool,
+    objections: RefCell<VecDeque<Option<Objection>>>,
     log: RefCell<Vec<String>>,
 }
 
@@ -42,6 +44,11 @@ impl Source for Fake {
             Some(listing) => listing,
             None => Ok(self.last.borrow().clone()),
         }
+    }
+
+    fn objection(&self, environment: &Environment) -> Option<Objection> {
+        self.log.borrow_mut().push(format!("ask {}", environment.id));
+        self.objections.borrow_mut().pop_front().unwrap_or(None)
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
@@ -84,6 +91,9 @@ fn rule() -> ReapRule {
         pause: Duration::ZERO,
         max_per_run: 20,
         timeout: Duration::from_secs(5),
+        min_age: Duration::from_secs(3600),
+        stale_generation: false,
+        worker_check: vec![],
         busy_snapshot: None,
     }
 }
@@ -121,6 +131,47 @@ fn results(report: &EntryReport) -> Vec<(&str, &str)> {
     let pair = |reaping: &'_ Reaping| (reaping.environment.id.clone(), reaping.result.as_str());
     let leaked: Vec<(String, &str)> = report.reapings.iter().map(pair).collect();
     leaked.into_iter().map(|(id, result)| (Box::leak(id.into_boxed_str()) as &str, result)).collect()
+}
+
+#[test]
+fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
+    let idle = || Environment {
+        created: Some(now() - Duration::from_secs(9000)),
+        since: Some(now() - Duration::from_secs(9000)),
+        ..Environment::new("vm-1", "vm-1", State::Idle)
+    };
+    let works = || Some(Objection::Works("a Worker".into()));
+    let cannot = || Some(Objection::CannotTell("no answer".into()));
+    for (what, objections, verdict, result, is_gone) in [
+        ("nothing works in it", vec![], "idle", "reaped", true),
+        ("a Worker runs", vec![works()], "claimed", "kept", false),
+        ("it does not answer", vec![cannot()], "unproven", "kept", false),
+        ("a Worker begins before its delete", vec![None, works()], "idle", "changed", false),
+        ("it does not answer before its delete", vec![None, cannot()], "idle", "changed", false),
+    ] {
+        let fake = Fake {
+            objections: RefCell::new(objections.into()),
+            ..Fake::of(vec![idle(), stopped("vm-2", 3)])
+        };
+        let report = run(&fake, Mode::ForReal);
+        let name = match &report.reapings[0].verdict {
+            Verdict::Reap(reason) => reason.as_str(),
+            Verdict::Stay(stays) => stays.as_str(),
+        };
+        assert_eq!((name, report.reapings[0].result.as_str()), (verdict, result), "{what}");
+        let gone: &[&str] = if is_gone { &["vm-2", "vm-1"] } else { &["vm-2"] };
+        assert_eq!(fake.deletes(), gone, "{what}: the stopped one goes in any case");
+        assert_eq!(report.unproven(), usize::from(verdict == "unproven"), "{what}");
+    }
+    let fake = Fake::of(vec![idle()]);
+    run(&fake, Mode::DryRun);
+    assert_eq!(*fake.log.borrow(), ["list", "ask vm-1"], "a dry run asks as well");
+    // Those that do not answer take nobody's place, and no run asks without end.
+    let many: Vec<Environment> = (0..100).map(|n| Environment { id: format!("vm-{n}"), ..idle() }).collect();
+    let fake = Fake { objections: RefCell::new((0..100).map(|_| cannot()).collect()), ..Fake::of(many) };
+    let report = run(&fake, Mode::ForReal);
+    let asked = fake.log.borrow().iter().filter(|line| line.starts_with("ask")).count();
+    assert_eq!((asked, report.unproven(), fake.deletes().len()), (60, 60, 0));
 }
 
 #[test]

@@ -67,7 +67,7 @@ impl FirstSeen {
 }
 
 fn is_idle(state: &State) -> bool {
-    matches!(state, State::Stopped | State::NeverStarted)
+    matches!(state, State::Stopped | State::NeverStarted | State::Idle)
 }
 
 /// Rounded up: nothing looks older than it was seen.

@@ -23,6 +23,11 @@ impl Tool {
         Self { command: command.to_vec(), directories: directories.to_vec(), timeout }
     }
 
+    /// Another program, looked up and bounded like this one; `command` is never empty.
+    pub fn with_command(&self, command: &[String]) -> Self {
+        Self { command: command.to_vec(), ..self.clone() }
+    }
+
     /// Its standard output, when it succeeds.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The reaper's verdicts and results in words, for every sink that people read. All results are escaped.
 
 use super::{escape, words};
-use crate::model::reap::{Class, EntryReport, ReapResult, ReapRule, Reaping, Stays, Verdict};
+use crate::model::reap::{Class, EntryReport, ReapResult, ReapRule, Reaping, State, Stays, Verdict};
 
 /// The verdict's name for JSON and the journal.
 pub fn verdict(verdict: &Verdict) -> &'static str {
@@ -57,18 +57,26 @@ pub(super) fn why(reaping: &Reaping) -> String {
             Class::Image => format!("dangling and unused for {seen}"),
         },
         Verdict::Reap(crate::model::reap::ReapReason::NeverStarted) => format!("never started, for {seen}"),
+        Verdict::Reap(crate::model::reap::ReapReason::Idle) => {
+            format!("it runs without a job and nobody wants it, for {seen}")
+        }
         Verdict::Stay(stays) => match stays {
             Stays::Kept(pattern) => format!("keep names it ({})", escape::text(pattern)),
             Stays::Running => match reaping.environment.class {
                 Class::Environment => "it runs".to_owned(),
                 Class::Image => "a container uses it".to_owned(),
             },
+            Stays::Suspended => "it is suspended, and can be resumed".to_owned(),
+            Stays::Unproven(why) => format!("it seems to be leaked, without proof: {}", escape::text(why)),
             Stays::Terminated => "it has ended, and its controller cleans up".to_owned(),
             Stays::Unknown(what) => format!("its shape is not known: {}", escape::text(what)),
             Stays::Ending => "it is being deleted already".to_owned(),
             Stays::Claimed(who) | Stays::RunnerInUse(who) => escape::text(who).into_owned(),
             Stays::Young { seen, needed } if reaping.environment.class == Class::Image => {
                 format!("unused for {}, max_age is {}", words::span(*seen), words::span(*needed))
+            }
+            Stays::Young { seen, needed } if reaping.environment.state == State::Idle => {
+                format!("idle for {}, min_age is {}", words::span(*seen), words::span(*needed))
             }
             Stays::Young { seen, needed } => {
                 format!(
@@ -110,6 +118,7 @@ pub(super) fn sums(entry: &EntryReport) -> String {
         (entry.leaked(), "leaked"),
         (entry.failed(), "failed"),
         (entry.waiting(), "not idle for long enough"),
+        (entry.unproven(), "without proof"),
         (entry.unknown(), "unknown"),
     ];
     let named: Vec<String> = counts

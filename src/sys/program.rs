@@ -237,6 +237,14 @@ impl Run {
         matches!(self.end, End::Itself(status) if status.success())
     }
 
+    /// Its exit code, when it exited by itself.
+    pub fn code(&self) -> Option<i32> {
+        match self.end {
+            End::Itself(status) => status.code(),
+            _ => None,
+        }
+    }
+
     /// Its output, without the white space around it.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).trim().to_owned()

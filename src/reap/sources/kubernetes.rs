@@ -6,39 +6,82 @@
 //! # What the runner's container tells
 //!
 //! A container that has a started or a terminated state, now or before, has run. Only one that waits, was never restarted
-//! and has no last state has never started. No status yet, two kinds of state at once, a pod without a container that is
-//! the runner's: unknown.
+//! and has no last state has never started; so has the container of a pending pod that has no status at all. A pod that is
+//! `Failed` or `Succeeded` is over, unless a container is told to run. Two kinds of state at once, a pod without a container
+//! that is the runner's: unknown.
 //!
 //! # Who claims it
 //!
-//! A job that was assigned to the runner; its set, while that wants no fewer runners than there are (another would be made
-//! in its place); GitHub's own list of runners, when a snapshot of it is configured: a runner that is busy there, or online.
-//! A snapshot that is old, cut off or unreadable stops the whole entry.
+//! A job that was assigned to the runner; its set, while that needs it ([`sets`]); GitHub's own list of runners, when a
+//! snapshot of it is configured ([`github`]): a runner that is busy there, or online. A snapshot that is old, cut off or
+//! unreadable stops the whole entry.
+//!
+//! # Idle leaks
+//!
+//! A runner whose container runs, without a job, and that its set does not want, is never taken by its pod's state alone:
+//! GitHub has to say that it is not busy, and its pod or its node that no `Runner.Worker` runs in it ([`worker`]), both once
+//! more right before its delete. The same holds for runners of an older generation, when the entry asks for those. Its runner
+//! object goes first: the controller takes it off GitHub, which refuses while a job runs, and only then lets it go; the pod
+//! is deleted after that, by whoever comes first.
 //!
 //! # Deleting
 //!
 //! The request names the uid and, for the pod, the version that was just looked at: the API server itself refuses when the
 //! pod has changed in between.
 
+mod github;
+mod sets;
 mod shapes;
+mod worker;
 
-use super::{Source, SourceError, json};
-use crate::model::reap::{Environment, State};
+use super::{Objection, Source, SourceError, json};
+use crate::model::reap::{Environment, ReapRule, State};
 use crate::reap::program::Tool;
+use crate::sys::program::ProgramError;
+use github::{Github, Word};
 use serde_json::{Value, json as object};
-use shapes::{Github, is_sane_path, text, uint};
+use sets::{Sets, Want};
+use shapes::{is_sane_path, text, uint};
 use std::collections::HashMap;
 use std::path::PathBuf;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
+use worker::Place;
+
+/// Phases after which an ephemeral runner without a pod is not given another one.
+const OVER: [&str; 3] = ["Failed", "Succeeded", "Outdated"];
 
 pub(super) struct Kubernetes {
     tool: Tool,
     snapshot: Option<PathBuf>,
+    stale_generation: bool,
+    worker_check: Vec<String>,
+    min_age: Duration,
+    most_logs: usize,
+}
+
+/// What a listing is judged by.
+#[derive(Clone, Copy, Default)]
+struct Knowledge<'a> {
+    github: Option<&'a Github>,
+    takes_stale: bool,
 }
 
 impl Kubernetes {
-    pub(super) fn new(tool: Tool, snapshot: Option<PathBuf>) -> Self {
-        Self { tool, snapshot }
+    pub(super) fn new(tool: Tool, rule: &ReapRule) -> Self {
+        Self {
+            tool,
+            snapshot: rule.busy_snapshot.clone(),
+            stale_generation: rule.stale_generation,
+            worker_check: rule.worker_check.clone(),
+            min_age: rule.min_age,
+            most_logs: rule.max_per_run,
+        }
+    }
+
+    /// Whether the runner of this uid is still there.
+    fn has_runner(&self, uid: &str) -> Result<bool, SourceError> {
+        let runners = self.get("ephemeralrunners")?;
+        Ok(runners.iter().any(|runner| text(runner, "/metadata/uid") == uid))
     }
 
     fn get(&self, what: &str) -> Result<Vec<Value>, SourceError> {
@@ -49,18 +92,61 @@ impl Kubernetes {
 
 impl Source for Kubernetes {
     fn list(&self, now: SystemTime) -> Result<Vec<Environment>, SourceError> {
-        let github = self.snapshot.as_deref().map(|path| Github::read(path, now)).transpose()?;
         let items = self.get("pods,ephemeralrunners")?;
+        // Last, so that what is listed is judged by the newest word there is.
+        let github = self.snapshot.as_deref().map(|path| Github::read(path, now)).transpose()?;
         // Where they cannot be listed, what their sets want is not known, and theirs stays.
-        Ok(environments(&items, || self.get("ephemeralrunnersets").ok(), github.as_ref()))
+        let knowledge = Knowledge { github: github.as_ref(), takes_stale: self.stale_generation };
+        Ok(environments(&items, || self.get("ephemeralrunnersets").ok(), knowledge))
+    }
+
+    fn objection(&self, environment: &Environment) -> Option<Objection> {
+        let handle: Value = serde_json::from_str(&environment.handle).unwrap_or_default();
+        match Place::of(&handle) {
+            Some(place) => place.objection(&self.tool, &self.worker_check),
+            None => Some(Objection::CannotTell("where its pod runs is not known".to_owned())),
+        }
+    }
+
+    /// Runners that were given a job that was gone, and have waited since. GitHub counts on them, and they never work again.
+    fn remarks(&self, listing: &[&Environment], now: SystemTime) -> Vec<String> {
+        let is_old = |created: Option<SystemTime>| {
+            created
+                .and_then(|created| now.duration_since(created).ok())
+                .is_some_and(|age| age >= self.min_age)
+        };
+        let mut running: Vec<&Environment> = listing
+            .iter()
+            .copied()
+            .filter(|found| matches!(found.state, State::Running | State::Idle) && is_old(found.created))
+            .collect();
+        running.sort_by_key(|found| found.created);
+        let mut remarks = Vec::new();
+        for found in running.into_iter().take(self.most_logs) {
+            let handle: Value = serde_json::from_str(&found.handle).unwrap_or_default();
+            let Some(place) = Place::of(&handle) else { continue };
+            if !place.lost_its_job(&self.tool) || self.objection(found).is_some_and(Objection::is_work) {
+                continue;
+            }
+            remarks.push(format!(
+                "{} is stale: the last word of its log is `Job message not found`, it is older than min_age, and nothing was seen to work in it; it goes by the rules for idle runners alone, else by `kubectl delete ephemeralrunner {}`",
+                found.name, place.runner
+            ));
+        }
+        remarks
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
-        let targets: Value = serde_json::from_str(&environment.handle).unwrap_or_default();
-        let targets = targets.as_array().filter(|targets| !targets.is_empty());
+        let handle: Value = serde_json::from_str(&environment.handle).unwrap_or_default();
+        let targets = handle["targets"].as_array().filter(|targets| !targets.is_empty());
         let targets =
             targets.ok_or_else(|| SourceError::Refused("its place in the API is not known".to_owned()))?;
         for target in targets {
+            let behind = text(target, "/behind");
+            if !behind.is_empty() && self.has_runner(behind)? {
+                // Its controller is at it, and the pod goes with its runner.
+                continue;
+            }
             let mut preconditions = object!({"uid": target["uid"]});
             if target["version"].is_string() {
                 preconditions["resourceVersion"] = target["version"].clone();
@@ -68,7 +154,11 @@ impl Source for Kubernetes {
             let options =
                 object!({"apiVersion": "v1", "kind": "DeleteOptions", "preconditions": preconditions});
             let path = text(target, "/path");
-            self.tool.output_of(&["delete", "--raw", path, "-f", "-"], options.to_string().as_bytes())?;
+            match self.tool.output_of(&["delete", "--raw", path, "-f", "-"], options.to_string().as_bytes()) {
+                Err(ProgramError::Failed { complaint, .. })
+                    if !behind.is_empty() && complaint.contains("NotFound") => {}
+                done => drop(done?),
+            }
         }
         Ok(())
     }
@@ -89,14 +179,14 @@ fn items(call: &str, answer: &[u8]) -> Result<Vec<Value>, SourceError> {
 /// What `kubectl get pods,ephemeralrunners` says, without any set.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
-    Ok(environments(&items("kubectl get", answer)?, || None, None))
+    Ok(environments(&items("kubectl get", answer)?, || None, Knowledge::default()))
 }
 
 /// What lies in a cluster: each ephemeral runner with its pods, and each pod by itself. The sets are asked for when a runner is of one.
 fn environments(
     items: &[Value],
     sets: impl FnOnce() -> Option<Vec<Value>>,
-    github: Option<&Github>,
+    knowledge: Knowledge<'_>,
 ) -> Vec<Environment> {
     let (runners, pods): (Vec<&Value>, Vec<&Value>) = items
         .iter()
@@ -104,7 +194,7 @@ fn environments(
         .partition(|item| text(item, "/kind") == "EphemeralRunner");
     let has_owned = runners.iter().any(|runner| shapes::owner(runner).is_some());
     let sets = if has_owned { sets() } else { None };
-    let wanted = Wanted::count(&runners, sets.as_deref().unwrap_or_default());
+    let sets = Sets::new(&runners, sets.as_deref().unwrap_or_default());
     let mut of_runner: HashMap<&str, Vec<&Value>> = HashMap::new();
     let mut all = Vec::new();
     for &pod in &pods {
@@ -112,12 +202,12 @@ fn environments(
             Some(owner) if text(owner, "/kind") == "EphemeralRunner" => {
                 of_runner.entry(text(owner, "/uid")).or_default().push(pod);
             }
-            owner => all.push(pod_alone(pod, owner, github)),
+            owner => all.push(pod_alone(pod, owner, knowledge.github)),
         }
     }
     for runner in runners {
         let pods = of_runner.remove(text(runner, "/metadata/uid")).unwrap_or_default();
-        all.push(ephemeral(runner, &pods, &wanted, github));
+        all.push(ephemeral(runner, &pods, &sets, knowledge));
     }
     // Pods of runners that are not there any more are being collected by the cluster.
     all.extend(of_runner.into_values().flatten().map(|pod| Environment {
@@ -125,42 +215,6 @@ fn environments(
         ..environment(pod, shapes::pod_state(pod))
     }));
     all
-}
-
-/// How many runners each set has, and how many it wants.
-struct Wanted<'a> {
-    has: HashMap<&'a str, u64>,
-    wants: HashMap<&'a str, u64>,
-}
-
-impl<'a> Wanted<'a> {
-    fn count(runners: &[&'a Value], sets: &'a [Value]) -> Self {
-        let mut has: HashMap<&str, u64> = HashMap::new();
-        for runner in runners {
-            if let Some(owner) = shapes::owner(runner) {
-                *has.entry(text(owner, "/uid")).or_default() += 1;
-            }
-        }
-        let wants = sets.iter().filter_map(|set| {
-            let replicas = set.pointer("/spec/replicas").map_or(Some(0), Value::as_u64)?;
-            Some((text(set, "/metadata/uid"), replicas))
-        });
-        Self { has, wants: wants.collect() }
-    }
-
-    /// Why the set of this runner wants it, or may.
-    fn claim(&self, runner: &Value) -> Option<String> {
-        let owner = shapes::owner(runner)?;
-        let (uid, name) = (text(owner, "/uid"), text(owner, "/name"));
-        let has = self.has.get(uid).copied().unwrap_or_default();
-        match self.wants.get(uid) {
-            None => Some(format!("how many runners its set {name} wants is not known")),
-            Some(wants) if *wants >= has => {
-                Some(format!("its set {name} wants {wants} runners and has {has}"))
-            }
-            Some(_) => None,
-        }
-    }
 }
 
 fn environment(item: &Value, state: State) -> Environment {
@@ -201,14 +255,20 @@ fn pod_alone(pod: &Value, owner: Option<&Value>, github: Option<&Github>) -> Env
             super::time(text(pod, "/metadata/creationTimestamp"))
         },
         claim,
-        handle: handle(&[pod]),
+        handle: handle(&[pod], State::Stopped),
         ..environment(pod, state)
     }
 }
 
-fn ephemeral(runner: &Value, pods: &[&Value], wanted: &Wanted<'_>, github: Option<&Github>) -> Environment {
+fn ephemeral(runner: &Value, pods: &[&Value], sets: &Sets<'_>, knowledge: Knowledge<'_>) -> Environment {
     let phase = text(runner, "/status/phase");
+    let job = shapes::job(runner);
+    let names = [text(runner, "/metadata/name"), text(runner, "/status/runnerName")];
+    let want = sets.want(runner);
+    let is_stale = knowledge.takes_stale && matches!(want, Want::Needed(_)) && sets.is_stale(runner);
+    let is_unwanted = want == Want::Surplus || is_stale;
     let state = match pods {
+        [] if OVER.contains(&phase) => State::Stopped,
         [] => State::Unknown(format!(
             "it has no pod, phase {}",
             if phase.is_empty() { "missing" } else { phase }
@@ -216,31 +276,54 @@ fn ephemeral(runner: &Value, pods: &[&Value], wanted: &Wanted<'_>, github: Optio
         [pod] => match (shapes::pod_state(pod), phase) {
             (State::NeverStarted, "" | "Pending") => State::NeverStarted,
             (State::NeverStarted, phase) => State::Unknown(format!("never started, and phase {phase}")),
+            (State::Running, _) if is_unwanted && job.is_none() => State::Idle,
             (state, _) => state,
         },
         pods => State::Unknown(format!("it has {} pods", pods.len())),
     };
-    let job = shapes::job(runner);
-    let names = [text(runner, "/metadata/name"), text(runner, "/status/runnerName")];
-    let claim = job
-        .as_ref()
-        .map(|job| format!("it was assigned the job {job}"))
-        .or_else(|| github.and_then(|github| github.claim(&names)))
-        .or_else(|| wanted.claim(runner));
+    let word = knowledge.github.map(|github| github.word(&names));
+    let said = match (&state, word) {
+        // One that idles is connected: that alone is no claim.
+        (State::Idle, word) => (word == Some(Word::Busy)).then(|| Word::BUSY.to_owned()),
+        _ => knowledge.github.and_then(|github| github.claim(&names)),
+    };
+    let needed = match want {
+        Want::Needed(why) if !is_stale => Some(why),
+        _ => None,
+    };
+    let needs_word = state == State::Idle || is_stale;
+    let doubt = match word {
+        None if needs_word => {
+            Some("GitHub's word that it is not busy is missing: set `busy_snapshot`".to_owned())
+        }
+        Some(Word::Absent) if needs_word => {
+            Some("GitHub's list does not name it, so nobody says that it is not busy".to_owned())
+        }
+        _ => None,
+    };
+    let claim = job.as_ref().map(|job| format!("it was assigned the job {job}")).or(said).or(needed);
     let parts: Vec<&Value> = pods.iter().copied().chain([runner]).collect();
+    let found = environment(runner, state);
     Environment {
+        since: if found.state == State::Idle { found.created } else { found.since },
         holds: pods.iter().map(|pod| format!("pod {}", text(pod, "/metadata/name"))).collect(),
         mark: pods.iter().map(|pod| text(pod, "/metadata/uid")).collect::<Vec<_>>().join(","),
         is_ending: parts.iter().any(|part| !text(part, "/metadata/deletionTimestamp").is_empty()),
         job,
         claim,
-        handle: handle(&parts),
-        ..environment(runner, state)
+        doubt,
+        handle: handle(&parts, found.state.clone()),
+        ..found
     }
 }
 
-/// Where the API has each part. A pod has to be as it was looked at; a runner is changed by the end of its pod.
-fn handle(parts: &[&Value]) -> String {
+/// Where the API has each part, in the order in which they are deleted, and where the runner's container is.
+///
+/// A pod has to be as it was looked at, and goes first: its runner is changed by its end. Of one that idles the runner goes
+/// first, as it was looked at, and the pod once that is gone.
+fn handle(parts: &[&Value], state: State) -> String {
+    let is_idle = state == State::Idle;
+    let runner = parts.iter().find(|part| text(part, "/kind") != "Pod");
     let target = |part: &&Value| {
         let (version, group) =
             (text(part, "/apiVersion"), if text(part, "/apiVersion").contains('/') { "apis" } else { "api" });
@@ -252,16 +335,35 @@ fn handle(parts: &[&Value]) -> String {
         let path = format!("/{group}/{version}/namespaces/{namespace}/{kind}/{name}");
         let is_sane = [version, namespace, name].iter().all(|piece| !piece.is_empty()) && is_sane_path(&path);
         let version = text(part, "/metadata/resourceVersion");
-        (is_sane && !(is_pod && version.is_empty())).then(|| {
-            object!({
-                "path": path,
-                "uid": text(part, "/metadata/uid"),
-                "version": if is_pod { Value::from(version) } else { Value::Null },
-            })
+        // What is deleted first has to be as it was looked at.
+        let is_first = is_pod != is_idle;
+        (is_sane && !(is_first && version.is_empty())).then(|| {
+            let mut target = object!({"path": path, "uid": text(part, "/metadata/uid")});
+            if is_first {
+                target["version"] = version.into();
+            }
+            if let (true, true, Some(runner)) = (is_idle, is_pod, runner) {
+                target["behind"] = text(runner, "/metadata/uid").into();
+            }
+            target
         })
     };
     let targets: Option<Vec<Value>> = parts.iter().map(target).collect();
-    targets.map(|targets| Value::from(targets).to_string()).unwrap_or_default()
+    let Some(mut targets) = targets else { return String::new() };
+    if is_idle {
+        targets.reverse();
+    }
+    let mut handle = object!({"targets": targets});
+    if let (Some(runner), [pod, _]) = (runner, parts) {
+        handle["place"] = object!({
+            "runner": text(runner, "/metadata/name"),
+            "namespace": text(pod, "/metadata/namespace"),
+            "pod": text(pod, "/metadata/name"),
+            "container": shapes::runner_container(pod).unwrap_or_default(),
+            "node": text(pod, "/spec/nodeName"),
+        });
+    }
+    handle.to_string()
 }
 
 #[cfg(test)]

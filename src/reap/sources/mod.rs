@@ -12,7 +12,7 @@ pub(crate) mod lima;
 pub(crate) mod tart;
 
 use super::program::{Tool, remedy};
-use crate::model::reap::{Environment, Kind, ReapRule};
+use crate::model::reap::{Environment, Kind, ReapRule, Stays};
 use crate::sys::program::ProgramError;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -49,6 +49,31 @@ pub enum SourceError {
     Refused(String),
 }
 
+/// What stands against the end of one that runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Objection {
+    /// Something works in it; what.
+    Works(String),
+    /// Whether anything does cannot be told; why.
+    CannotTell(String),
+}
+
+impl Objection {
+    /// Whether something works in it.
+    pub fn is_work(self) -> bool {
+        matches!(self, Self::Works(_))
+    }
+}
+
+impl From<Objection> for Stays {
+    fn from(objection: Objection) -> Self {
+        match objection {
+            Objection::Works(what) => Self::Claimed(what),
+            Objection::CannotTell(why) => Self::Unproven(why),
+        }
+    }
+}
+
 /// What lists and deletes environments.
 pub trait Source {
     /// All environments, whatever they do.
@@ -63,6 +88,16 @@ pub trait Source {
     /// [`SourceError`].
     fn holdings(&self, environment: &Environment) -> Result<Vec<String>, SourceError> {
         Ok(environment.holds.clone())
+    }
+
+    /// What stands against deleting one that is [idle](crate::model::reap::State::Idle), asked of itself; nobody else is asked.
+    fn objection(&self, _: &Environment) -> Option<Objection> {
+        Some(Objection::CannotTell("whether anything works in it cannot be asked".to_owned()))
+    }
+
+    /// What people should know of those that `match` names, whatever becomes of them.
+    fn remarks(&self, _: &[&Environment], _: SystemTime) -> Vec<String> {
+        Vec::new()
     }
 
     /// Deletes it, and refuses when it runs, wherever the tool can do that.
@@ -83,7 +118,7 @@ pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn Source> {
         }
         Kind::Libvirt => Box::new(libvirt::Libvirt::new(tool)),
         Kind::Lima => Box::new(lima::Lima::new(tool)),
-        Kind::Kubernetes => Box::new(kubernetes::Kubernetes::new(tool, rule.busy_snapshot.clone())),
+        Kind::Kubernetes => Box::new(kubernetes::Kubernetes::new(tool, rule)),
         Kind::Command => Box::new(command::Command::new(tool)),
     }
 }

@@ -1,14 +1,15 @@
 //! Tart's virtual machines: `tart list --format json`, `tart delete NAME`.
 //!
-//! Local ones only: images that were pulled are a cache. Tart tells no times, so their sizes, which a run changes, are the
-//! mark. A suspended machine can be resumed and is not stopped.
+//! Local ones only: images that were pulled are a cache. Tart tells at most when a machine was last accessed, which is when it
+//! was last cloned or started; that counts where it is longer ago than it was first seen stopped. Sizes, which a run changes,
+//! are the mark. A suspended machine can be resumed and is not stopped.
 
-use super::{Source, SourceError, json};
+use super::{Source, SourceError, json, time};
 use crate::model::reap::{Environment, State};
 use crate::reap::program::Tool;
 use serde::Deserialize;
 use serde_json::Value;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 pub(super) struct Tart {
     tool: Tool,
@@ -24,6 +25,8 @@ struct Machine {
     disk: Value,
     #[serde(rename = "Size", default)]
     size: Value,
+    #[serde(rename = "Accessed", default)]
+    accessed: Value,
     #[serde(rename = "Running")]
     running: Option<bool>,
     #[serde(rename = "State")]
@@ -37,8 +40,8 @@ impl Tart {
 }
 
 impl Source for Tart {
-    fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
-        listed(&self.tool.output(&["list", "--format", "json"])?)
+    fn list(&self, now: SystemTime) -> Result<Vec<Environment>, SourceError> {
+        listed(&self.tool.output(&["list", "--format", "json"])?, now)
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
@@ -48,17 +51,26 @@ impl Source for Tart {
 }
 
 /// What `tart list --format json` says.
-pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
+pub(crate) fn listed(answer: &[u8], now: SystemTime) -> Result<Vec<Environment>, SourceError> {
     let machines: Vec<Machine> = json("tart list", answer)?;
     let is_pulled =
         |machine: &Machine| machine.source.as_deref().is_some_and(|s| s.eq_ignore_ascii_case("oci"));
-    Ok(machines.into_iter().filter(|machine| !is_pulled(machine)).map(environment).collect())
+    Ok(machines
+        .into_iter()
+        .filter(|machine| !is_pulled(machine))
+        .map(|machine| environment(machine, now))
+        .collect())
 }
 
-fn environment(machine: Machine) -> Environment {
+fn environment(machine: Machine, now: SystemTime) -> Environment {
     let state = state(&machine);
+    let accessed = machine.accessed.as_str().unwrap_or_default();
+    let exactly = time(accessed);
+    // Words such as `2 days ago` change by themselves.
+    let stamp = exactly.map(|_| format!("/{accessed}")).unwrap_or_default();
     Environment {
-        mark: format!("{}/{}", machine.disk, machine.size),
+        last_used: exactly.or_else(|| ago(accessed, now)).filter(|used| *used <= now),
+        mark: format!("{}/{}{stamp}", machine.disk, machine.size),
         // Gigabytes on disk.
         bytes: machine.size.as_f64().filter(|size| *size >= 0.0).map(|size| (size * 1e9) as u64),
         holds: vec!["its disk".to_owned()],
@@ -66,11 +78,29 @@ fn environment(machine: Machine) -> Environment {
     }
 }
 
+/// `2 days ago`: rounded by whoever wrote it, so one unit less is certain.
+fn ago(text: &str, now: SystemTime) -> Option<SystemTime> {
+    let (number, unit) = text.strip_suffix(" ago")?.split_once(' ')?;
+    let number: u64 = number.parse().ok()?;
+    let seconds = match unit.trim_end_matches('s') {
+        "sec" | "second" => 1,
+        "min" | "minute" => 60,
+        "hr" | "hour" => 3600,
+        "day" => 86_400,
+        "week" | "wk" => 7 * 86_400,
+        "month" | "mo" => 28 * 86_400,
+        "year" | "yr" => 365 * 86_400,
+        _ => return None,
+    };
+    now.checked_sub(Duration::from_secs(number.checked_sub(1)?.checked_mul(seconds)?))
+}
+
 /// Both fields have to agree.
 fn state(machine: &Machine) -> State {
     match (machine.source.as_deref(), machine.running, machine.state.as_deref()) {
         (_, Some(true), _) | (_, _, Some("running")) => State::Running,
         (Some("local"), Some(false), Some("stopped")) => State::Stopped,
+        (Some("local"), Some(false), Some("suspended")) => State::Suspended,
         (source, running, state) => State::Unknown(format!(
             "Source {}, Running {}, State {}",
             source.unwrap_or("missing"),
@@ -85,13 +115,36 @@ mod tests {
     use super::*;
 
     #[test]
+    fn when_it_was_last_accessed() {
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
+        let of = |accessed: Value| {
+            let machine = serde_json::json!([{"Source": "local", "Name": "a", "Size": 1, "Running": false, "State": "stopped", "Accessed": accessed}]);
+            let found = listed(machine.to_string().as_bytes(), now).unwrap().remove(0);
+            (found.last_used.map(|used| now.duration_since(used).unwrap().as_secs()), found.mark)
+        };
+        for (accessed, ago, mark) in [
+            ("2027-01-15T07:00:00Z".into(), Some(3600), "null/1/2027-01-15T07:00:00Z"),
+            ("2 days ago".into(), Some(86_400), "null/1"),
+            ("1 day ago".into(), Some(0), "null/1"),
+            ("3 hr ago".into(), Some(7200), "null/1"),
+            ("2028-01-01T00:00:00Z".into(), None, "null/1/2028-01-01T00:00:00Z"),
+            ("yesterday".into(), None, "null/1"),
+            ("9999999999999999999 years ago".into(), None, "null/1"),
+            (Value::from(1_700_000_000), None, "null/1"),
+            (Value::Null, None, "null/1"),
+        ] {
+            assert_eq!(of(accessed.clone()), (ago, mark.to_owned()), "{accessed}");
+        }
+    }
+
+    #[test]
     fn states() {
         for (text, expected) in [
             (r#"{"Source":"local","Name":"a","Running":false,"State":"stopped"}"#, "stopped"),
             (r#"{"Source":"local","Name":"a","Running":true,"State":"running"}"#, "running"),
             (r#"{"Source":"local","Name":"a","Running":true,"State":"stopped"}"#, "running"),
             (r#"{"Source":"local","Name":"a","Running":false,"State":"running"}"#, "running"),
-            (r#"{"Source":"local","Name":"a","Running":false,"State":"suspended"}"#, "unknown"),
+            (r#"{"Source":"local","Name":"a","Running":false,"State":"suspended"}"#, "suspended"),
             (r#"{"Source":"local","Name":"a","Running":false}"#, "unknown"),
             (r#"{"Source":"local","Name":"a","State":"stopped"}"#, "unknown"),
             (r#"{"Name":"a","Running":false,"State":"stopped"}"#, "unknown"),

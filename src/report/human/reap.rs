@@ -91,6 +91,7 @@ pub fn reap_record(record: Option<&ReapRecord>, now: SystemTime, screen: &Screen
         let mut text = format!("{} of {} leaked", entry.leaked, entry.matched);
         for (count, what) in [
             (entry.waiting, "not idle for long enough"),
+            (entry.unproven, "without proof"),
             (entry.unknown, "unknown"),
             (entry.failed, "failed to delete"),
         ] {

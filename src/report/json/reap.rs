@@ -22,6 +22,7 @@ pub(super) struct EntryDoc<'a> {
     leaked: usize,
     waiting: usize,
     unknown: usize,
+    unproven: usize,
     reaped: usize,
     failed: usize,
     error: Option<&'a str>,
@@ -58,6 +59,7 @@ impl<'a> EntryDoc<'a> {
             leaked: entry.leaked(),
             waiting: entry.waiting(),
             unknown: entry.unknown(),
+            unproven: entry.unproven(),
             reaped: entry.reaped(),
             failed: entry.failed(),
             error: entry.error.as_deref(),
@@ -97,7 +99,9 @@ fn detail(reaping: &Reaping) -> Option<&str> {
         (ReapResult::Changed(why) | ReapResult::Failed(why), _, _) => Some(why),
         (ReapResult::Deferred(why), _, _) => Some(why),
         (_, Verdict::Stay(Stays::Claimed(why) | Stays::RunnerInUse(why) | Stays::Kept(why)), _) => Some(why),
-        (_, Verdict::Stay(Stays::Unknown(why)), _) | (_, _, State::Unknown(why)) => Some(why),
+        (_, Verdict::Stay(Stays::Unknown(why) | Stays::Unproven(why)), _) | (_, _, State::Unknown(why)) => {
+            Some(why)
+        }
         _ => None,
     }
 }

@@ -1,19 +1,9 @@
 //! What the API's objects and GitHub's list of runners say, field by field; nothing is guessed from a missing one.
 
-use super::super::{SourceError, json, time};
+use super::super::time;
 use crate::model::reap::State;
-use serde::Deserialize;
 use serde_json::Value;
-use std::collections::HashMap;
-use std::io::Read as _;
-use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::time::{Duration, SystemTime};
-
-/// An older snapshot tells of other jobs.
-const SNAPSHOT_AGE: Duration = Duration::from_secs(900);
-
-const SNAPSHOT_BYTES: u64 = 64 << 20;
+use std::time::SystemTime;
 
 /// The text at a place; empty where there is none.
 pub(super) fn text<'v>(value: &'v Value, pointer: &str) -> &'v str {
@@ -53,20 +43,44 @@ pub(super) fn job(runner: &Value) -> Option<String> {
     Some(words.join(" "))
 }
 
+/// The name of the container that is the runner's.
+pub(super) fn runner_container(pod: &Value) -> Option<&str> {
+    let containers = pod.pointer("/spec/containers").and_then(Value::as_array)?;
+    match containers.as_slice() {
+        [only] => Some(text(only, "/name")),
+        several => several.iter().map(|one| text(one, "/name")).find(|name| *name == "runner"),
+    }
+}
+
 /// What the runner's container is doing.
 pub(super) fn pod_state(pod: &Value) -> State {
     let unknown = |what: &str| State::Unknown(what.to_owned());
-    let containers = pod.pointer("/spec/containers").and_then(Value::as_array);
-    let name = match containers.map(Vec::as_slice) {
-        Some([only]) => text(only, "/name"),
-        Some(several) if several.iter().any(|container| text(container, "/name") == "runner") => "runner",
-        _ => return unknown("no container is recognised as the runner's"),
-    };
     let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
-    let Some(status) = statuses.into_iter().flatten().find(|status| text(status, "/name") == name) else {
-        return unknown("no status of the runner's container yet");
+    let statuses = statuses.map(Vec::as_slice).unwrap_or_default();
+    if has_ended(pod) {
+        // The phase is final. A container that is told to run all the same contradicts it.
+        let odd = statuses.iter().map(container_state).find(|state| is_alive(state));
+        return odd.map_or(State::Terminated, |state| {
+            State::Unknown(format!(
+                "phase {}, and a container is {}",
+                text(pod, "/status/phase"),
+                state.as_str()
+            ))
+        });
+    }
+    let Some(name) = runner_container(pod) else {
+        return unknown("no container is recognised as the runner's");
     };
-    container_state(status)
+    match statuses.iter().find(|status| text(status, "/name") == name) {
+        Some(status) => container_state(status),
+        // It was not given to a node, or its node has not told of any container yet.
+        None if statuses.is_empty() && text(pod, "/status/phase") == "Pending" => State::NeverStarted,
+        None => unknown("no status of the runner's container"),
+    }
+}
+
+fn is_alive(state: &State) -> bool {
+    matches!(state, State::Running | State::Unknown(_))
 }
 
 /// The rows of the runner's container.
@@ -105,64 +119,10 @@ pub(super) fn has_ended(pod: &Value) -> bool {
     matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
-/// When its last container ended.
+/// When its last container ended; none while one of them is told to be in another state.
 pub(super) fn finished(pod: &Value) -> Option<SystemTime> {
     let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array)?;
-    statuses.iter().filter_map(|status| time(text(status, "/state/terminated/finishedAt"))).max()
-}
-
-/// GitHub's list of runners: `GET /orgs/ORG/actions/runners`, all pages in one document.
-pub(super) struct Github {
-    runners: HashMap<String, GithubRunner>,
-}
-
-#[derive(Deserialize)]
-struct GithubList {
-    total_count: usize,
-    runners: Vec<GithubRunner>,
-}
-
-#[derive(Deserialize)]
-struct GithubRunner {
-    name: String,
-    status: String,
-    busy: bool,
-}
-
-impl Github {
-    pub(super) fn read(path: &Path, now: SystemTime) -> Result<Self, SourceError> {
-        let unusable = |why: String| SourceError::Snapshot { path: path.display().to_string(), why };
-        let options = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
-        let file = std::fs::OpenOptions::new().read(true).custom_flags(options).open(path);
-        let file = file.map_err(|error| unusable(error.to_string()))?;
-        let metadata = file.metadata().map_err(|error| unusable(error.to_string()))?;
-        if !metadata.is_file() {
-            return Err(unusable("it is no file".to_owned()));
-        }
-        let written = metadata.modified().map_err(|error| unusable(error.to_string()))?;
-        if now.duration_since(written).unwrap_or_default() > SNAPSHOT_AGE {
-            let minutes = SNAPSHOT_AGE.as_secs() / 60;
-            return Err(unusable(format!(
-                "it was written more than {minutes} min ago: fetch it anew before each run"
-            )));
-        }
-        let mut bytes = Vec::new();
-        file.take(SNAPSHOT_BYTES).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
-        let list: GithubList = json("the snapshot", &bytes).map_err(|error| unusable(error.to_string()))?;
-        if list.runners.len() != list.total_count {
-            let (has, total) = (list.runners.len(), list.total_count);
-            return Err(unusable(format!("it holds {has} of {total} runners: put all pages into it")));
-        }
-        Ok(Self { runners: list.runners.into_iter().map(|runner| (runner.name.clone(), runner)).collect() })
-    }
-
-    /// What GitHub says for the runner of one of these names.
-    pub(super) fn claim(&self, names: &[&str]) -> Option<String> {
-        let runner = names.iter().find_map(|name| self.runners.get(*name))?;
-        match (runner.busy, runner.status.as_str()) {
-            (true, _) => Some("GitHub says that it is busy".to_owned()),
-            (false, "offline") => None,
-            (false, status) => Some(format!("GitHub says that it is {status}")),
-        }
-    }
+    let times: Option<Vec<SystemTime>> =
+        statuses.iter().map(|status| time(text(status, "/state/terminated/finishedAt"))).collect();
+    times?.into_iter().max()
 }

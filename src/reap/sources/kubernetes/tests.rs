@@ -79,7 +79,12 @@ fn the_runners_container_is_found_or_it_is_not() {
             json!([waiting("a"), waiting("b")]),
             "unknown",
         ),
-        ("no container status yet", json!([{"name": "runner"}]), json!([]), "unknown"),
+        (
+            "no container status, and no phase that says why",
+            json!([{"name": "runner"}]),
+            json!([]),
+            "unknown",
+        ),
         (
             "the status of another one only",
             json!([{"name": "runner"}, {"name": "b"}]),
@@ -91,10 +96,33 @@ fn the_runners_container_is_found_or_it_is_not() {
         let pod = pod("p", containers, json!({"containerStatuses": statuses}), None);
         assert_eq!(shapes::pod_state(&pod).as_str(), expected, "{what}");
     }
-    assert_eq!(
-        shapes::pod_state(&pod("p", json!([{"name": "runner"}]), json!({"phase": "Pending"}), None)).as_str(),
-        "unknown"
-    );
+}
+
+#[test]
+fn what_the_phase_of_a_pod_says_of_its_containers() {
+    let runs = json!([{"name": "runner", "state": {"running": {}}, "started": true}]);
+    let waits = json!([{"name": "runner", "state": {"waiting": {}}, "started": false}]);
+    let another = json!([{"name": "dind", "state": {"running": {}}}]);
+    for (what, status, expected) in [
+        ("never given to a node", json!({"phase": "Pending"}), "never-started"),
+        ("the same, an empty list", json!({"phase": "Pending", "containerStatuses": []}), "never-started"),
+        (
+            "pending, and another container runs",
+            json!({"phase": "Pending", "containerStatuses": another}),
+            "unknown",
+        ),
+        ("running without a status", json!({"phase": "Running"}), "unknown"),
+        ("its node is lost", json!({"phase": "Unknown"}), "unknown"),
+        ("a phase of the future", json!({"phase": "Hibernated"}), "unknown"),
+        ("no phase", json!({}), "unknown"),
+        ("evicted", json!({"phase": "Failed", "reason": "Evicted"}), "terminated"),
+        ("evicted before it began", json!({"phase": "Failed", "containerStatuses": waits}), "terminated"),
+        ("evicted, and a container runs", json!({"phase": "Failed", "containerStatuses": runs}), "unknown"),
+        ("ended", json!({"phase": "Succeeded"}), "terminated"),
+    ] {
+        let pod = pod("p", json!([{"name": "dind"}, {"name": "runner"}]), status, None);
+        assert_eq!(shapes::pod_state(&pod).as_str(), expected, "{what}");
+    }
 }
 
 fn runner(name: &str, status: Value, set: Option<&str>) -> Value {
@@ -131,13 +159,124 @@ fn who_claims_an_ephemeral_runner() {
     ] {
         let runner = runner("r1", status, Some("set"));
         let pod = pod("r1", json!([{"name": "runner"}]), waiting.clone(), Some(("EphemeralRunner", "r1")));
-        let runners = [&runner];
-        let found = ephemeral(&runner, &[&pod], &Wanted::count(&runners, &sets), None);
+        let found = ephemeral(&runner, &[&pod], &Sets::new(&[&runner], &sets), Knowledge::default());
         assert_eq!((found.state.as_str(), found.claim.is_some()), (state, is_claimed), "{what}: {found:?}");
     }
-    let runner = runner("r1", json!({"phase": "Pending"}), None);
-    let found = ephemeral(&runner, &[], &Wanted::count(&[&runner], &[]), None);
-    assert_eq!((found.state.as_str(), found.claim), ("unknown", None), "without its pod");
+}
+
+#[test]
+fn a_runner_without_a_pod_is_over_when_its_phase_says_so() {
+    let set = |replicas: u64| vec![json!({"metadata": {"uid": "set"}, "spec": {"replicas": replicas}})];
+    for (what, status, sets, state, is_claimed) in [
+        (
+            "failed for good",
+            json!({"phase": "Failed", "reason": "TooManyPodFailures"}),
+            set(0),
+            "stopped",
+            false,
+        ),
+        ("failed, and its set needs it", json!({"phase": "Failed"}), set(1), "stopped", true),
+        ("failed, and its set is not known", json!({"phase": "Failed"}), vec![], "stopped", true),
+        ("failed with a job", json!({"phase": "Failed", "jobRequestId": 7}), set(0), "stopped", true),
+        ("ended", json!({"phase": "Succeeded"}), set(1), "stopped", false),
+        ("its controller makes its pod anew", json!({"phase": "Running"}), set(0), "unknown", false),
+        ("its pod is to come", json!({"phase": "Pending"}), set(0), "unknown", false),
+    ] {
+        let runner = runner("r1", status, Some("set"));
+        let found = ephemeral(&runner, &[], &Sets::new(&[&runner], &sets), Knowledge::default());
+        assert_eq!((found.state.as_str(), found.claim.is_some()), (state, is_claimed), "{what}: {found:?}");
+    }
+}
+
+/// A warm runner of a set, with what GitHub says.
+fn warm(sets: &[Value], github: Option<&Github>, takes_stale: bool, status: Value) -> Environment {
+    let runner = runner("r1", status, Some("set"));
+    let running = json!({"phase": "Running", "containerStatuses": [{"name": "runner", "state": {"running": {}}, "started": true}]});
+    let pod = pod("r1", json!([{"name": "runner"}]), running, Some(("EphemeralRunner", "r1")));
+    ephemeral(&runner, &[&pod], &Sets::new(&[&runner], sets), Knowledge { github, takes_stale })
+}
+
+#[test]
+fn a_warm_runner_is_idle_only_where_its_set_does_not_want_it_and_github_says_so() {
+    let set = |uid: &str, replicas: u64, created: &str| {
+        json!({"metadata": {"uid": uid, "creationTimestamp": created,
+            "ownerReferences": [{"uid": "scale-set", "controller": true}]}, "spec": {"replicas": replicas}})
+    };
+    let (old, new) = ("2026-03-01T00:00:00Z", "2026-03-02T00:00:00Z");
+    let (none, one) = (vec![set("set", 0, old)], vec![set("set", 1, old)]);
+    let two = vec![set("set", 1, old), set("newer", 1, new)];
+    let says = |name: &str, busy: bool| {
+        let list = json!({"total_count": 1, "runners": [{"name": name, "status": "online", "busy": busy}]});
+        Github::parse(list.to_string().as_bytes()).unwrap()
+    };
+    let (free, busy, stranger) = (says("r1", false), says("r1", true), says("r2", false));
+    let running = || json!({"phase": "Running", "ready": true});
+    for (what, sets, github, takes_stale, status, expected) in [
+        ("unwanted, and GitHub says free", &none, Some(&free), false, running(), ("idle", false, false)),
+        ("unwanted, and GitHub says busy", &none, Some(&busy), false, running(), ("idle", true, false)),
+        (
+            "unwanted, and GitHub does not know it",
+            &none,
+            Some(&stranger),
+            false,
+            running(),
+            ("idle", false, true),
+        ),
+        ("unwanted, and GitHub is not asked", &none, None, false, running(), ("idle", false, true)),
+        (
+            "unwanted with a job",
+            &none,
+            Some(&free),
+            false,
+            json!({"phase": "Running", "jobId": "x"}),
+            ("running", true, false),
+        ),
+        ("wanted", &one, Some(&free), false, running(), ("running", true, false)),
+        ("its set is not known", &vec![], Some(&free), false, running(), ("running", true, false)),
+        (
+            "of an older generation, and nobody asked for those",
+            &two,
+            Some(&free),
+            false,
+            running(),
+            ("running", true, false),
+        ),
+        ("of an older generation", &two, Some(&free), true, running(), ("idle", false, false)),
+        ("of an older generation, without GitHub's word", &two, None, true, running(), ("idle", false, true)),
+        (
+            "of an older generation with a job",
+            &two,
+            Some(&free),
+            true,
+            json!({"phase": "Running", "jobId": "x"}),
+            ("running", true, false),
+        ),
+    ] {
+        let found = warm(sets, github, takes_stale, status);
+        let seen = (found.state.as_str(), found.claim.is_some(), found.doubt.is_some());
+        assert_eq!(seen, expected, "{what}: {found:?}");
+    }
+    let handle: Value = serde_json::from_str(&warm(&none, Some(&free), false, running()).handle).unwrap();
+    assert_eq!(
+        handle["targets"],
+        json!([
+            {"path": "/apis/actions.github.com/v1alpha1/namespaces/ci/ephemeralrunners/r1", "uid": "r1", "version": "9"},
+            {"path": "/api/v1/namespaces/ci/pods/r1", "uid": "r1-uid", "behind": "r1"},
+        ]),
+        "its runner first, and its pod once that is gone"
+    );
+}
+
+#[test]
+fn pods_that_are_over_without_a_container_wait_to_be_seen_so() {
+    let evicted =
+        pod("p", json!([{"name": "runner"}]), json!({"phase": "Failed", "reason": "Evicted"}), None);
+    let found = pod_alone(&evicted, None, None);
+    assert_eq!((found.state, found.since), (State::Stopped, None));
+    let ran = json!([{"name": "runner", "state": {"waiting": {}}}, {"name": "b", "state": {"terminated": {"finishedAt": "2026-03-04T11:00:00Z"}}}]);
+    let lost =
+        pod("p", json!([{"name": "runner"}]), json!({"phase": "Failed", "containerStatuses": ran}), None);
+    assert_eq!(pod_alone(&lost, None, None).since, None, "when the other one ended is not known");
 }
 
 #[test]
@@ -161,46 +300,18 @@ fn pods_by_themselves() {
 fn a_delete_names_the_pods_version_and_the_runners_uid() {
     let pod = pod("r1", json!([]), json!({}), None);
     let runner = runner("r1", json!({}), None);
-    let targets: Value = serde_json::from_str(&handle(&[&pod, &runner])).unwrap();
+    let found: Value = serde_json::from_str(&handle(&[&pod, &runner], State::NeverStarted)).unwrap();
     assert_eq!(
-        targets,
+        found["targets"],
         json!([
             {"path": "/api/v1/namespaces/ci/pods/r1", "uid": "r1-uid", "version": "7"},
-            {"path": "/apis/actions.github.com/v1alpha1/namespaces/ci/ephemeralrunners/r1", "uid": "r1", "version": null},
+            {"path": "/apis/actions.github.com/v1alpha1/namespaces/ci/ephemeralrunners/r1", "uid": "r1"},
         ])
     );
     let mut odd = pod.clone();
     odd["metadata"]["name"] = "../secrets/x".into();
-    assert_eq!(handle(&[&odd]), "");
+    assert_eq!(handle(&[&odd], State::Stopped), "");
     let mut unversioned = pod;
     unversioned["metadata"]["resourceVersion"] = Value::Null;
-    assert_eq!(handle(&[&unversioned]), "");
-}
-
-#[test]
-fn what_githubs_list_says() {
-    let temp = tempfile::tempdir().unwrap();
-    let path = temp.path().join("runners.json");
-    let list = |total: u64| {
-        json!({"total_count": total, "runners": [
-        {"name": "r1", "status": "online", "busy": true},
-        {"name": "r2", "status": "online", "busy": false},
-        {"name": "r3", "status": "offline", "busy": false},
-        {"name": "r4", "status": "offline", "busy": true}]})
-    };
-    std::fs::write(&path, list(4).to_string()).unwrap();
-    let written = std::fs::metadata(&path).unwrap().modified().unwrap();
-    let github = Github::read(&path, written).unwrap();
-    for (name, is_claimed) in [("r1", true), ("r2", true), ("r3", false), ("r4", true), ("r5", false)] {
-        assert_eq!(github.claim(&[name, ""]).is_some(), is_claimed, "{name}");
-    }
-    let why =
-        |now: SystemTime| Github::read(&path, now).err().map(|error| error.to_string()).unwrap_or_default();
-    assert!(why(written + std::time::Duration::from_secs(3600)).contains("written more than 15 min ago"));
-    std::fs::write(&path, list(5).to_string()).unwrap();
-    assert!(why(written).contains("4 of 5 runners"), "{}", why(written));
-    std::fs::write(&path, &list(4).to_string()[..60]).unwrap();
-    assert!(why(written).contains("cannot be understood"), "{}", why(written));
-    let missing = Github::read(&temp.path().join("none"), written).err().map(|error| error.to_string());
-    assert!(missing.unwrap_or_default().contains("No such file"));
+    assert_eq!(handle(&[&unversioned], State::Stopped), "");
 }
