@@ -114,7 +114,8 @@ impl Run<'_> {
                 Ok(names) => names,
                 Err(error) if is_no_directory(&error) => return,
                 Err(error) => {
-                    return self.note(format!("runners.roots: {} cannot be listed: {error}", place.display()));
+                    return self
+                        .note(format!("runners.roots: {} cannot be listed: {error}", place.display()));
                 }
             },
         };
