@@ -115,6 +115,9 @@ fn rule(kind: Kind, program: &str) -> ReapRule {
         pause: Duration::ZERO,
         max_per_run: 20,
         timeout: Duration::from_secs(60),
+        min_age: Duration::from_secs(3600),
+        stale_generation: false,
+        worker_check: vec![],
         busy_snapshot: None,
     }
 }
