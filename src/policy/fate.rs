@@ -1,30 +1,53 @@
 //! Which runners stand and fall together: those whose work directories are one, or lie inside one another.
 
 use crate::model::Runner;
+use std::collections::HashMap;
 
 /// For each runner the index of its group's first member.
 pub fn groups(runners: &[&Runner]) -> Vec<usize> {
     let mut first: Vec<usize> = (0..runners.len()).collect();
-    for later in 1..runners.len() {
-        for earlier in 0..later {
-            if overlap(runners[earlier], runners[later]) {
-                let (keep, change) = (first[earlier].min(first[later]), first[earlier].max(first[later]));
-                first.iter_mut().filter(|group| **group == change).for_each(|group| *group = keep);
-            }
-        }
+    let mut by_id = HashMap::new();
+    for (index, work) in runners.iter().enumerate().filter_map(|(i, runner)| Some((i, runner.work_dir()?))) {
+        let same = *by_id.entry(work.id).or_insert(index);
+        join(&mut first, same, index);
     }
-    first
+    // Also a work directory that is absent or unusable: its path is all that is known of it, and it protects. In the order of
+    // paths, what lies in a directory comes right after it.
+    let mut by_path: Vec<usize> = (0..runners.len()).collect();
+    by_path.sort_by_key(|index| runners[*index].work_path());
+    let mut above: Vec<usize> = Vec::new();
+    for index in by_path {
+        while above.pop_if(|top| !runners[index].work_path().starts_with(runners[*top].work_path())).is_some() {}
+        if let Some(top) = above.last() {
+            join(&mut first, *top, index);
+        }
+        above.push(index);
+    }
+    (0..runners.len()).map(|index| find(&mut first, index)).collect()
 }
 
-fn overlap(one: &Runner, other: &Runner) -> bool {
-    if let (Some(a), Some(b)) = (one.work_dir(), other.work_dir())
-        && a.id == b.id
-    {
-        return true;
+/// The members of each group, by the index of its first.
+pub fn members(groups: &[usize]) -> Vec<Vec<usize>> {
+    let mut members = vec![Vec::new(); groups.len()];
+    for (index, group) in groups.iter().enumerate() {
+        members[*group].push(index);
     }
-    // Also for a work directory that is absent or unusable: its path is all that is known of it, and it protects.
-    let (a, b) = (one.work_path(), other.work_path());
-    a.starts_with(b) || b.starts_with(a)
+    members
+}
+
+/// The first member of a runner's group as far as it is known.
+fn find(first: &mut [usize], index: usize) -> usize {
+    let mut group = index;
+    while first[group] != group {
+        first[group] = first[first[group]];
+        group = first[group];
+    }
+    group
+}
+
+fn join(first: &mut [usize], one: usize, other: usize) {
+    let (one, other) = (find(first, one), find(first, other));
+    first[one.max(other)] = one.min(other);
 }
 
 #[cfg(test)]
@@ -58,5 +81,38 @@ mod tests {
         ];
         let all: Vec<&Runner> = runners.iter().collect();
         assert_eq!(groups(&all), [0, 1, 0, 1, 4]);
+    }
+
+    /// By the definition, each with each.
+    fn one_by_one(runners: &[&Runner]) -> Vec<usize> {
+        let overlap = |a: &Runner, b: &Runner| {
+            let same = a.work_dir().zip(b.work_dir()).is_some_and(|(a, b)| a.id == b.id);
+            let (a, b) = (a.work_path(), b.work_path());
+            same || a.starts_with(b) || b.starts_with(a)
+        };
+        let mut first: Vec<usize> = (0..runners.len()).collect();
+        for later in 0..runners.len() {
+            for earlier in (0..later).filter(|earlier| overlap(runners[*earlier], runners[later])) {
+                let (keep, change) =
+                    (first[earlier].min(first[later]), first[earlier].max(first[later]));
+                first.iter_mut().filter(|group| **group == change).for_each(|group| *group = keep);
+            }
+        }
+        first
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn groups_are_those_of_the_definition(
+            works in proptest::collection::vec((0_u64..12, "(/[ab]){1,3}(-x|.y)?"), 0..14)
+        ) {
+            let runners: Vec<Runner> = works.iter().map(|(ino, work)| runner(*ino, work)).collect();
+            let all: Vec<&Runner> = runners.iter().collect();
+            let groups = groups(&all);
+            proptest::prop_assert_eq!(&groups, &one_by_one(&all));
+            for (group, members) in members(&groups).iter().enumerate() {
+                proptest::prop_assert!(members.iter().all(|member| groups[*member] == group));
+            }
+        }
     }
 }

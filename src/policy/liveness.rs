@@ -31,17 +31,27 @@ impl Exempt<'_> {
 pub fn evidence(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Vec<Evidence>> {
     let runners: Vec<&Runner> = facts.runners.iter().map(|runner| &runner.runner).collect();
     let groups = fate::groups(&runners);
+    let members = fate::members(&groups);
     let host = about_the_host(facts, exempt);
     let own: Vec<Vec<Evidence>> = (0..runners.len()).map(|index| about_one(facts, index, exempt)).collect();
-    let of_group = |group: usize| {
-        let members = (0..runners.len()).filter(|index| groups[*index] == group);
-        let mut all: Vec<Evidence> = members.flat_map(|index| own[index].iter().cloned()).collect();
-        all.extend(host.iter().cloned());
-        all.sort_by(|a, b| (a.kind, &a.within, &a.detail).cmp(&(b.kind, &b.within, &b.detail)));
-        all.dedup();
-        all
+    let of_group = |members: &[usize]| {
+        in_order(members.iter().flat_map(|index| own[*index].iter().cloned()).chain(host.iter().cloned()))
     };
-    groups.iter().map(|group| of_group(*group)).collect()
+    let of_groups: Vec<_> = members.iter().map(|members| of_group(members)).collect();
+    groups.iter().map(|group| of_groups[*group].clone()).collect()
+}
+
+/// What is known about the host and about the runners of one group: for each of them the same as [`evidence`].
+pub fn of_group(facts: &HostFacts, members: &[usize], exempt: Exempt<'_>) -> Vec<Evidence> {
+    let own = members.iter().flat_map(|index| about_one(facts, *index, exempt));
+    in_order(own.chain(about_the_host(facts, exempt)))
+}
+
+fn in_order(evidence: impl Iterator<Item = Evidence>) -> Vec<Evidence> {
+    let mut all: Vec<Evidence> = evidence.collect();
+    all.sort_by(|a, b| (a.kind, &a.within, &a.detail).cmp(&(b.kind, &b.within, &b.detail)));
+    all.dedup();
+    all
 }
 
 /// What a runner's evidence adds up to. Liveness alone: content that is merely young, and a missing hook, forbid a claim
