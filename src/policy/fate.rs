@@ -17,7 +17,9 @@ pub fn groups(runners: &[&Runner]) -> Vec<usize> {
     by_path.sort_by_key(|index| runners[*index].work_path());
     let mut above: Vec<usize> = Vec::new();
     for index in by_path {
-        while above.pop_if(|top| !runners[index].work_path().starts_with(runners[*top].work_path())).is_some() {}
+        while above.pop_if(|top| !runners[index].work_path().starts_with(runners[*top].work_path())).is_some()
+        {
+        }
         if let Some(top) = above.last() {
             join(&mut first, *top, index);
         }
@@ -93,8 +95,7 @@ mod tests {
         let mut first: Vec<usize> = (0..runners.len()).collect();
         for later in 0..runners.len() {
             for earlier in (0..later).filter(|earlier| overlap(runners[*earlier], runners[later])) {
-                let (keep, change) =
-                    (first[earlier].min(first[later]), first[earlier].max(first[later]));
+                let (keep, change) = (first[earlier].min(first[later]), first[earlier].max(first[later]));
                 first.iter_mut().filter(|group| **group == change).for_each(|group| *group = keep);
             }
         }
