@@ -1,4 +1,4 @@
-//! The reaper on a real Docker and a real libvirt, each with a daemon of its own on a private socket. What is not installed is
+//! The reaper on a real Docker and a real libvirt, each with a daemon of its own on a private socket, and on a real Podman. What is not installed is
 //! skipped, and said.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
@@ -203,6 +203,100 @@ fn docker_loses_what_is_leaked_with_its_volumes_and_nothing_else() {
     assert!(outcomes(&rest).contains(&"ci-policy claimed kept".to_owned()), "{:?}", outcomes(&rest));
     assert!(outcomes(&rest).contains(&"ci-created waiting kept".to_owned()), "{:?}", outcomes(&rest));
     said(&mut docker(&["rm", "-f", "ci-running"]));
+}
+
+/// Podman's own stores, which nothing runs in and nothing is mounted in when a test ends.
+struct Emptied(Vec<String>);
+
+impl Drop for Emptied {
+    fn drop(&mut self) {
+        for call in [["pod", "rm", "-f", "-t0", "-a"], ["container", "rm", "-f", "-t0", "-a"]] {
+            let _ = Command::new(&self.0[0]).args(&self.0[1..]).args(call).output();
+        }
+    }
+}
+
+/// Podman with stores of its own. It has no daemon; `runc` runs its containers.
+#[test]
+fn podman_loses_what_is_leaked_pods_included_and_nothing_else() {
+    if !needs_root("podman") {
+        return;
+    }
+    let program =
+        ["/usr/bin/podman", "/usr/local/bin/podman"].into_iter().find(|path| Path::new(path).exists());
+    let Some(program) = program else {
+        eprintln!("skipped, podman is not installed");
+        return;
+    };
+    let mut host = Host::new();
+    let base = host.base.join("podman");
+    std::fs::create_dir_all(&base).expect("a directory");
+    let config = base.join("containers.conf");
+    let text = "[containers]\ndefault_ulimits=[\"nofile=20000:20000\",\"nproc=32000:32000\"]\n[engine]\nruntime=\"runc\"\nevents_logger=\"none\"\n";
+    std::fs::write(&config, text).expect("a file");
+    let words: Vec<String> = ["env", &format!("CONTAINERS_CONF={}", config.display()), program]
+        .iter()
+        .map(|word| (*word).to_owned())
+        .chain(["root", "runroot", "tmpdir"].map(|name| format!("--{name}={}", base.join(name).display())))
+        .chain(["--storage-driver=vfs", "--cgroup-manager=cgroupfs"].map(str::to_owned))
+        .collect();
+    let podman = |arguments: &[&str]| {
+        let mut command = Command::new(&words[0]);
+        command.args(&words[1..]).args(arguments);
+        command
+    };
+    let _emptied = Emptied(words.clone());
+    image(&podman, &base, "img:1", "1");
+    let run = |name: &str, more: &[&str], program: &[&str]| {
+        let network = ["--network", "none"];
+        let network: &[&str] = if more.contains(&"--pod") { &[] } else { &network };
+        said(&mut podman(&[&["run", "--name", name], network, more, &["img:1"], program].concat()))
+    };
+    run("ci-done", &["-v", "/anonymous", "-v", "named:/named"], &["/bin/true"]);
+    run("ci-running", &["-d"], &["/bin/sleep", "600"]);
+    run("ci-job", &["--label", "disk-guard.job=acme/app #7"], &["/bin/true"]);
+    run("stranger", &[], &["/bin/true"]);
+    let infra = ["--network", "none", "--infra-image", "img:1", "--infra-command", "/bin/sleep 600"];
+    for pod in ["ci-pod", "ci-pod-live", "pod-of-others"] {
+        said(&mut podman(&[&["pod", "create", "--name", pod], &infra[..]].concat()));
+    }
+    run("in-leaked", &["--pod", "ci-pod", "-v", "/anonymous"], &["/bin/true"]);
+    run("in-live-1", &["--pod", "ci-pod-live"], &["/bin/true"]);
+    run("in-live-2", &["-d", "--pod", "ci-pod-live"], &["/bin/sleep", "600"]);
+    run("in-others", &["--pod", "pod-of-others"], &["/bin/true"]);
+    let words: Vec<&str> = words.iter().map(String::as_str).collect();
+    entry(&mut host, "podman", &words, "match = [\"ci-*\"]\nmax_age = \"1s\"");
+    std::thread::sleep(std::time::Duration::from_secs(2));
+    let report = host.guard(&["reap", "--json"]).expect_code(&[0]);
+    assert_eq!(
+        outcomes(&report),
+        [
+            "ci-done stopped reaped",
+            "ci-job claimed kept",
+            "ci-pod stopped reaped",
+            "ci-pod-live running kept",
+            "ci-running running kept",
+        ]
+    );
+    let mut names: Vec<String> = said(&mut podman(&["ps", "-a", "--format", "{{.Names}}"]))
+        .lines()
+        .filter(|name| !name.ends_with("-infra"))
+        .map(str::to_owned)
+        .collect();
+    names.sort();
+    assert_eq!(names, ["ci-job", "ci-running", "in-live-1", "in-live-2", "in-others", "stranger"]);
+    let mut pods: Vec<String> =
+        said(&mut podman(&["pod", "ps", "--format", "{{.Name}}"])).lines().map(str::to_owned).collect();
+    pods.sort();
+    assert_eq!(pods, ["ci-pod-live", "pod-of-others"]);
+    assert_eq!(
+        said(&mut podman(&["volume", "ls", "-q"])),
+        "named",
+        "anonymous ones are gone, the named one stays"
+    );
+    // An infra container by its own name is its pod's, and no delete of it is tried.
+    let again = host.guard(&["reap", "--json"]).expect_code(&[0]);
+    assert!(!outcomes(&again).iter().any(|line| line.contains("failed")), "{:?}", outcomes(&again));
 }
 
 /// libvirt's own test driver behind a real libvirtd: a connection that stays open keeps its state.

@@ -3,7 +3,9 @@
 //! Containers are listed by id and then examined, all of them: an image is in use by stopped ones as well. One that vanishes
 //! between the two is left out when the engine itself says so; any other gap makes the listing fail. Deletes are without
 //! force: the engine refuses what runs, and an image that is used. Images are listed only when a pattern names them, and
-//! only dangling ones (`-a` is never used).
+//! only dangling ones (`-a` is never used). An infra container of Podman stands for its pod, and goes by `pod rm` ([`pods`]).
+
+mod pods;
 
 use super::{Source, SourceError, json, not_understood, time};
 use crate::model::reap::{Class, Environment, State};
@@ -33,6 +35,10 @@ struct Container {
     state: ContainerState,
     #[serde(default)]
     image: String,
+    #[serde(default)]
+    is_infra: bool,
+    #[serde(default)]
+    pod: String,
     config: Option<Config>,
     host_config: Option<HostConfig>,
     #[serde(default)]
@@ -141,11 +147,28 @@ impl Source for Containers {
         // Images first: a container that is made meanwhile is then seen to use its image.
         let images = if self.wants_images { self.images()? } else { Vec::new() };
         let containers = self.containers()?;
-        Ok(environments(containers, images))
+        // Where they cannot be told, pods stay, and the rest goes on.
+        let names = if containers.iter().any(pods::is_infra) {
+            let said = self.tool.output(&["pod", "ps", "--format", "json"]).ok();
+            said.and_then(|said| pods::names(&said).ok()).unwrap_or_default()
+        } else {
+            pods::Names::new()
+        };
+        Ok(environments(containers, images, &names))
     }
 
     fn delete(&self, environment: &Environment) -> Result<(), SourceError> {
         match environment.class {
+            Class::Environment if !environment.handle.is_empty() => {
+                let mut parts = environment.handle.split(' ');
+                let pod = parts.next().unwrap_or_default();
+                let members: Vec<&str> = parts.collect();
+                // What is in it first: a pod leaves anonymous volumes behind.
+                if !members.is_empty() {
+                    self.tool.output(&[&["rm", "--volumes"], members.as_slice()].concat())?;
+                }
+                self.tool.output(&["pod", "rm", pod])?
+            }
             Class::Environment => self.tool.output(&["rm", "--volumes", &environment.id])?,
             Class::Image => self.tool.output(&["rmi", &environment.id])?,
         };
@@ -154,17 +177,17 @@ impl Source for Containers {
 }
 
 /// Containers, and the images that none of them needs.
-fn environments(containers: Vec<Container>, images: Vec<Image>) -> Vec<Environment> {
+fn environments(containers: Vec<Container>, images: Vec<Image>, names: &pods::Names) -> Vec<Environment> {
     let used: HashSet<String> =
         containers.iter().map(|container| bare(&container.image).to_owned()).collect();
     let images = images.into_iter().map(|image| image_environment(image, &used));
-    containers.into_iter().map(environment).chain(images).collect()
+    pods::environments(containers, names).into_iter().chain(images).collect()
 }
 
 /// What `inspect` says of containers and of images.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn examined(containers: &[u8], images: &[u8]) -> Result<Vec<Environment>, SourceError> {
-    Ok(environments(json("inspect", containers)?, json("inspect", images)?))
+    Ok(environments(json("inspect", containers)?, json("inspect", images)?, &pods::Names::new()))
 }
 
 /// Podman writes image ids without their algorithm.

@@ -1,0 +1,183 @@
+//! Podman's pods. Each has an infra container, which holds its namespaces and cannot be removed by itself: it stands for the
+//! pod here, and goes with it. What is in the pod is listed by itself as well.
+
+use super::{Container, JOB_LABEL, RUNNER_LABEL, SourceError, environment, json};
+use crate::model::reap::{Environment, State};
+use serde::Deserialize;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+/// `podman pod ps --format json`, as far as it is needed.
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Pod {
+    id: String,
+    name: String,
+    #[serde(default)]
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// What each pod is called, by its id, with its labels.
+pub(super) type Names = HashMap<String, (String, Vec<(String, String)>)>;
+
+pub(super) fn names(answer: &[u8]) -> Result<Names, SourceError> {
+    let pods: Vec<Pod> = json("pod ps", answer)?;
+    let named = |pod: Pod| (pod.id, (pod.name, pod.labels.unwrap_or_default().into_iter().collect()));
+    Ok(pods.into_iter().map(named).collect())
+}
+
+/// Whether it stands for a pod.
+pub(super) fn is_infra(container: &Container) -> bool {
+    container.is_infra && !container.pod.is_empty()
+}
+
+/// A pod, by its infra container and what is in it.
+pub(super) fn pod(infra: Environment, id: &str, members: &[&Environment], names: &Names) -> Environment {
+    let (name, labels) = match names.get(id) {
+        Some((name, labels)) => (name.clone(), labels.clone()),
+        None => (infra.name.clone(), infra.labels.clone()),
+    };
+    let label = |wanted: &str| labels.iter().find(|(key, _)| key == wanted).map(|(_, value)| value.clone());
+    let runners: BTreeSet<String> = members
+        .iter()
+        .filter_map(|member| member.runner.clone())
+        .chain(infra.runner.clone())
+        .chain(label(RUNNER_LABEL))
+        .collect();
+    let state = state(&infra, members);
+    let job = members.iter().find_map(|member| member.job.clone()).or_else(|| label(JOB_LABEL));
+    let claim = if !names.contains_key(id) {
+        Some("what its pod is called is not known".to_owned())
+    } else if runners.len() > 1 {
+        Some("it belongs to several runners".to_owned())
+    } else {
+        let of_job = job.as_ref().map(|job| format!("it belongs to the job {job}"));
+        let of_member = members.iter().chain([&&infra]).find_map(|part| part.claim.clone());
+        of_job.or(of_member)
+    };
+    let mut marks: Vec<String> =
+        members.iter().map(|member| format!("{}={}", member.id, member.mark)).collect();
+    marks.sort();
+    let parts = || members.iter().copied().chain([&infra]);
+    let since = match state {
+        State::Stopped => parts().filter_map(|part| part.since.or(part.created)).max(),
+        State::NeverStarted => parts().filter_map(|part| part.created).max(),
+        _ => None,
+    };
+    let holds = members.iter().flat_map(|member| {
+        std::iter::once(format!("container {}", member.name)).chain(member.holds.iter().cloned())
+    });
+    let member_ids: Vec<&str> = members.iter().map(|member| member.id.as_str()).collect();
+    Environment {
+        name,
+        labels,
+        state,
+        since,
+        created: parts().filter_map(|part| part.created).max(),
+        mark: marks.join(","),
+        holds: holds.collect(),
+        job,
+        runner: runners.into_iter().next(),
+        claim,
+        handle: [&[id][..], &member_ids].concat().join(" "),
+        ..infra
+    }
+}
+
+/// The infra container only waits: whether a pod is in use is told by what is in it, and by it alone where nothing is.
+fn state(infra: &Environment, members: &[&Environment]) -> State {
+    if members.is_empty() {
+        return infra.state.clone();
+    }
+    let states = || members.iter().map(|member| &member.state);
+    if let Some(odd) = states().find(|state| matches!(state, State::Unknown(_))) {
+        return odd.clone();
+    }
+    if let State::Unknown(_) = &infra.state {
+        return infra.state.clone();
+    }
+    match () {
+        () if states().any(|state| *state == State::Running) => State::Running,
+        () if states().all(|state| *state == State::NeverStarted) => match infra.state {
+            // It was started, and what is in it may be at any moment.
+            State::Running => State::Running,
+            _ => State::NeverStarted,
+        },
+        () if states().all(|state| matches!(state, State::Stopped | State::NeverStarted)) => State::Stopped,
+        () => State::Unknown("what is in it is in different states".to_owned()),
+    }
+}
+
+/// The infra containers of `all` become their pods.
+pub(super) fn environments(all: Vec<Container>, names: &Names) -> Vec<Environment> {
+    let pods: Vec<Option<(String, bool)>> = all
+        .iter()
+        .map(|container| (!container.pod.is_empty()).then(|| (container.pod.clone(), is_infra(container))))
+        .collect();
+    let mut found: Vec<Environment> = all.into_iter().map(environment).collect();
+    for (index, of) in pods.iter().enumerate() {
+        let Some((id, true)) = of else { continue };
+        let members: Vec<&Environment> = found
+            .iter()
+            .zip(&pods)
+            .filter(|(_, of)| of.as_ref().is_some_and(|(of, is_infra)| of == id && !is_infra))
+            .map(|(member, _)| member)
+            .collect();
+        let pod = pod(found[index].clone(), id, &members, names);
+        found[index] = pod;
+    }
+    found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(name: &str, state: State) -> Environment {
+        Environment::new(name, name, state)
+    }
+
+    #[test]
+    fn what_is_in_a_pod_tells_what_it_does() {
+        let odd = || State::Unknown("?".into());
+        let (run, stop, never) = (State::Running, State::Stopped, State::NeverStarted);
+        for (what, infra, members, expected) in [
+            ("its containers are over, and the infra one waits", &run, vec![&stop, &stop], "stopped"),
+            ("all is over", &stop, vec![&stop], "stopped"),
+            ("one was never started", &stop, vec![&stop, &never], "stopped"),
+            ("one runs", &stop, vec![&stop, &run], "running"),
+            ("made and never started", &never, vec![&never], "never-started"),
+            ("started, and what is in it not yet", &run, vec![&never], "running"),
+            ("empty and waiting", &run, vec![], "running"),
+            ("empty and over", &stop, vec![], "stopped"),
+        ] {
+            let members: Vec<Environment> =
+                members.into_iter().map(|state| part("m", state.clone())).collect();
+            let members: Vec<&Environment> = members.iter().collect();
+            assert_eq!(state(&part("i", infra.clone()), &members).as_str(), expected, "{what}");
+        }
+        let strange = part("m", odd());
+        assert_eq!(state(&part("i", stop.clone()), &[&strange]).as_str(), "unknown");
+        let fine = part("m", stop);
+        assert_eq!(state(&part("i", odd()), &[&fine]).as_str(), "unknown");
+    }
+
+    #[test]
+    fn a_claim_on_one_container_is_one_on_its_pod() {
+        let names: Names = [("p".to_owned(), ("ci-pod".to_owned(), vec![]))].into();
+        let stopped = || part("m", State::Stopped);
+        let of =
+            |members: &[&Environment], names: &Names| pod(part("i", State::Stopped), "p", members, names);
+        let free = of(&[&stopped()], &names);
+        assert_eq!((free.name.as_str(), free.claim.clone(), free.handle.as_str()), ("ci-pod", None, "p m"));
+        let claimed = Environment { claim: Some("its restart policy is always".into()), ..stopped() };
+        assert!(of(&[&stopped(), &claimed], &names).claim.is_some());
+        let ones = Environment { runner: Some("r1".into()), ..stopped() };
+        let others = Environment { runner: Some("r2".into()), ..stopped() };
+        assert_eq!(of(&[&ones], &names).runner.as_deref(), Some("r1"));
+        assert!(of(&[&ones, &others], &names).claim.is_some());
+        assert!(of(&[&stopped()], &Names::new()).claim.is_some(), "its name cannot be told");
+        let labelled: Names =
+            [("p".to_owned(), ("x".to_owned(), vec![(JOB_LABEL.to_owned(), "j".to_owned())]))].into();
+        assert!(of(&[&stopped()], &labelled).claim.is_some());
+    }
+}
