@@ -4,6 +4,8 @@
 //! found and what is expected. The file is read by root and steers what root deletes, so root refuses one that anybody
 //! else can write.
 
+pub mod cache;
+mod declared;
 mod raw;
 mod reap;
 pub mod units;
@@ -36,8 +38,10 @@ pub struct Config {
     pub runners: Runners,
     /// How siblings are treated.
     pub siblings: Siblings,
-    /// What may go, in the order of the file.
+    /// What may go: the default rules, then those of the file, in its order.
     pub caches: Vec<CacheRule>,
+    /// The names of the rules that the file switches off.
+    pub switched_off: Vec<String>,
     /// How the hooks behave.
     pub hook: Hook,
     /// Where things are.
@@ -264,7 +268,8 @@ impl Problems<'_> {
 }
 
 fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
-    let caches = file.caches.get_or_insert_with(|| vec![Spanned::new(0..0, raw::Cache::default())]).clone();
+    let caches = cache::with_defaults(file.caches.take().unwrap_or_default());
+    file.caches = Some(caches.clone());
     let mut problems = Problems { text, list: String::new() };
 
     let pressure = &file.pressure;
@@ -324,19 +329,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     if !textfile.get_ref().as_os_str().is_empty() {
         problems.absolute("metrics.textfile", textfile);
     }
-    let mut names = std::collections::HashSet::new();
-    for cache in &caches {
-        check_cache(cache, &mut problems);
-        if !names.insert(&cache.get_ref().name) {
-            problems.add(
-                cache,
-                format_args!(
-                    "cache.name: `{}` is there twice, expected distinct names",
-                    cache.get_ref().name
-                ),
-            );
-        }
-    }
+    cache::check(&caches, &mut problems);
     reap::check(&file.reaps, &mut problems);
     if !problems.list.is_empty() {
         return Err(problems.list.trim_end().to_owned());
@@ -345,8 +338,9 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     let raw::File {
         pressure, runners, siblings, hook, paths, metrics, drain, hygiene, retention, reaps, ..
     } = file.clone();
-    let caches: Vec<CacheRule> =
-        caches.into_iter().map(|cache| CacheRule::from(cache.into_inner())).collect();
+    let (caches, off): (Vec<_>, Vec<_>) =
+        caches.into_iter().map(Spanned::into_inner).partition(|cache| cache.enabled);
+    let caches: Vec<CacheRule> = caches.into_iter().map(CacheRule::from).collect();
     let retention = Retention::from(retention);
     let textfile = metrics.textfile.into_inner();
     let roots = runners.roots();
@@ -368,6 +362,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         retention,
         hygiene_repair: hygiene.repair,
         caches,
+        switched_off: off.into_iter().map(|cache| cache.name).collect(),
         hook: Hook {
             lock_wait: hook.lock_wait.into_inner().0,
             time_limit: hook.time_limit.into_inner().0,
@@ -386,98 +381,15 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     })
 }
 
-fn check_cache(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
-    let rule = cache.get_ref();
-    let single_name = |name: &str| !name.is_empty() && !name.contains('/') && name != "." && name != "..";
-    if rule.name.is_empty() || !rule.name.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)) {
-        problems.add(
-            cache,
-            format_args!("cache.name: found `{}`, expected letters, digits, `-`, `_`, `.`", rule.name),
-        );
-    }
-    if Retention::NAMES.contains(&rule.name.as_str()) {
-        problems.add(
-            cache,
-            format_args!(
-                "cache.name: found `{}`, expected another: [retention] goes by that name",
-                rule.name
-            ),
-        );
-    }
-    if rule.dirs.is_empty() {
-        problems.add(cache, "cache.dirs: found an empty list, expected at least one directory name");
-    }
-    for dir in &rule.dirs {
-        if !single_name(dir) {
-            problems.add(
-                cache,
-                format_args!("cache.dirs: found `{dir}`, expected a directory's name without `/`"),
-            );
-            continue;
-        }
-        match globset::Glob::new(dir) {
-            Err(error) => {
-                problems.add(cache, format_args!("cache.dirs: `{dir}` is not a glob: {}", error.kind()));
-            }
-            Ok(glob) if matches_any_name(&glob) => problems.add(
-                cache,
-                format_args!("cache.dirs: `{dir}` would match a checkout itself, expected a name"),
-            ),
-            Ok(_) => {}
-        }
-    }
-    if !(1..=16).contains(&rule.depth) {
-        problems.add(cache, format_args!("cache.depth: found {}, expected 1 to 16", rule.depth));
-    }
-    if !single_name(&rule.marker) {
-        problems.add(
-            cache,
-            format_args!("cache.marker: found `{}`, expected a file's name without `/`", rule.marker),
-        );
-    }
-}
-
 /// The age limit of one of the retention's rules. It matches no directory by name: what it is about is found in another way.
 fn limit((name, age): (&str, Duration)) -> CacheRule {
-    CacheRule {
-        name: name.to_owned(),
-        dirs: Vec::new(),
-        depth: 0,
-        marker: String::new(),
-        max_age: Some(age),
-        max_size: None,
-    }
+    CacheRule { name: name.to_owned(), max_age: Some(age), ..CacheRule::default() }
 }
 
 impl From<raw::Retention> for Retention {
     fn from(raw: raw::Retention) -> Self {
         let age = |span: units::Span| Some(span.0).filter(|age| !age.is_zero());
         Self { logs: age(raw.logs), temp: age(raw.temp), versions: age(raw.versions) }
-    }
-}
-
-/// Whether a glob leaves the name open: it matches names of one length that have nothing in common, as `*`, `?*` and `{a,*}` do.
-fn matches_any_name(glob: &globset::Glob) -> bool {
-    // Most have a letter that every match must have. Compiling the others costs two dozen system calls, which no hook should.
-    let pattern = glob.glob();
-    let has_choices = pattern.contains(['{', '[']);
-    if !has_choices && pattern.contains(|c| !matches!(c, '*' | '?' | '\\')) {
-        return false;
-    }
-    let matcher = glob.compile_matcher();
-    (1..=4).any(|length| ["r", "0", "Z"].iter().all(|letter| matcher.is_match(letter.repeat(length))))
-}
-
-impl From<raw::Cache> for CacheRule {
-    fn from(raw: raw::Cache) -> Self {
-        Self {
-            name: raw.name,
-            dirs: raw.dirs,
-            depth: raw.depth,
-            marker: raw.marker,
-            max_age: Some(raw.max_age.0).filter(|age| !age.is_zero()),
-            max_size: Some(raw.max_size.0).filter(|size| *size > 0),
-        }
     }
 }
 
@@ -531,7 +443,7 @@ mod tests {
             ("[[cache]]\nname = \"runner-logs\"", vec!["line 1", "runner-logs", "[retention]"]),
             ("[retention]\nlogs = \"soon\"", vec!["line 2", "`soon`"]),
             ("[[cache]]\ndepth = 99", vec!["cache.depth", "99", "1 to 16"]),
-            ("[[cache]]\nmarker = \"\"", vec!["cache.marker"]),
+            ("[[cache]]\nmarker = \"\"", vec!["line 2", "cache.marker"]),
             ("nonsense", vec!["line 1"]),
         ] {
             let error = Config::parse(text).expect_err(text);

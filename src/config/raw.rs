@@ -107,9 +107,19 @@ impl Default for Siblings {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cache {
     pub(super) name: String,
-    pub(super) dirs: Vec<String>,
+    pub(super) enabled: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) dirs: Option<Vec<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) roots: Option<Vec<Spanned<String>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) owner: Option<Spanned<String>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) runners: Option<Vec<String>>,
     pub(super) depth: usize,
-    pub(super) marker: String,
+    pub(super) marker: Spanned<Markers>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) tagged_by: Option<String>,
     pub(super) max_age: Span,
     pub(super) max_size: Size,
 }
@@ -117,12 +127,85 @@ pub(super) struct Cache {
 impl Default for Cache {
     fn default() -> Self {
         Self {
-            name: "cargo-target".into(),
-            dirs: vec!["target".into(), "target-*".into()],
-            depth: 3,
-            marker: "CACHEDIR.TAG".into(),
+            name: super::cache::CARGO.into(),
+            enabled: true,
+            dirs: None,
+            roots: None,
+            owner: None,
+            runners: None,
+            depth: 8,
+            marker: spanless(Markers(vec!["CACHEDIR.TAG".into()])),
+            tagged_by: None,
             max_age: minutes(7 * 24 * 60),
             max_size: Size(0),
+        }
+    }
+}
+
+impl Cache {
+    /// Whether it is about directories outside of work directories.
+    pub(super) fn is_declared(&self) -> bool {
+        self.roots.is_some()
+    }
+
+    /// Directory names, as globs.
+    pub(super) fn dirs(&self) -> Vec<String> {
+        match &self.dirs {
+            Some(dirs) => dirs.clone(),
+            None if self.is_declared() => Vec::new(),
+            None => vec!["target".into(), "target-*".into()],
+        }
+    }
+
+    /// Directories outside of work directories, as globs.
+    pub(super) fn roots(&self) -> Vec<String> {
+        self.roots.iter().flatten().map(|root| root.get_ref().clone()).collect()
+    }
+
+    /// Whether cargo's own tag declares a directory under any name. Unless it is said, that is the default rule's alone.
+    pub(super) fn by_cargos_tag(&self) -> bool {
+        match &self.tagged_by {
+            Some(by) => by == "cargo",
+            None => !self.is_declared() && self.name == super::cache::CARGO && self.dirs.is_none(),
+        }
+    }
+}
+
+/// One name or several, of which one has to be there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Markers(pub(super) Vec<String>);
+
+impl<'de> Deserialize<'de> for Markers {
+    fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct Names;
+        impl<'de> serde::de::Visitor<'de> for Names {
+            type Value = Markers;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("marker: a name, or a list of names")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, name: &str) -> Result<Markers, E> {
+                Ok(Markers(vec![name.to_owned()]))
+            }
+
+            fn visit_seq<A: serde::de::SeqAccess<'de>>(self, mut list: A) -> Result<Markers, A::Error> {
+                let mut names = Vec::new();
+                while let Some(name) = list.next_element()? {
+                    names.push(name);
+                }
+                Ok(Markers(names))
+            }
+        }
+        from.deserialize_any(Names)
+    }
+}
+
+impl Serialize for Markers {
+    fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        match &self.0[..] {
+            [one] => one.serialize(to),
+            several => several.serialize(to),
         }
     }
 }

@@ -31,9 +31,15 @@ fn is_valid(config: &Config) {
         assert!(!Path::new(root).components().any(|part| part == Component::ParentDir), "{root}");
     }
     for rule in &config.caches {
-        assert!(!rule.dirs.is_empty() && (1..=16).contains(&rule.depth));
-        for name in rule.dirs.iter().chain([&rule.marker]) {
+        assert_ne!(rule.dirs.is_empty(), rule.roots.is_empty());
+        assert!((1..=16).contains(&rule.depth) && !rule.markers.is_empty());
+        for name in rule.dirs.iter().chain(&rule.markers) {
+            let name = name.strip_prefix("../").unwrap_or(name);
             assert!(!name.is_empty() && !name.contains('/') && name != "." && name != "..", "{name}");
+        }
+        for root in &rule.roots {
+            assert!(root.starts_with('/') && glob::Pattern::new(root).is_ok(), "{root}");
+            assert!(!root.split('/').any(|part| part == ".."), "{root}");
         }
         for dir in &rule.dirs {
             let matcher = globset::Glob::new(dir).expect("a valid glob").compile_matcher();

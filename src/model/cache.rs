@@ -138,7 +138,7 @@ pub enum Coverage {
 }
 
 /// What may go: one `[[cache]]` of the configuration, validated.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CacheRule {
     /// For people, metrics and the journal.
     pub name: String,
@@ -146,8 +146,16 @@ pub struct CacheRule {
     pub dirs: Vec<String>,
     /// At most this far below a checkout (`_work/<repository>/<checkout>`).
     pub depth: usize,
-    /// A file that must lie in the directory.
-    pub marker: String,
+    /// Files or directories, of which one must lie in the directory, or beside it (`../NAME`).
+    pub markers: Vec<String>,
+    /// Whether cargo's own tag, with a build lock of cargo's, declares a directory under any name.
+    pub by_cargos_tag: bool,
+    /// Directories outside of work directories, as absolute globs. Such a rule has no `dirs`.
+    pub roots: Vec<String>,
+    /// To whom those have to belong; `None` = to root, or to the user of a runner.
+    pub owner: Option<String>,
+    /// Which runners may use those: globs over their names.
+    pub runners: Vec<String>,
     /// A sweep removes idle ones older than this; `None` = never.
     pub max_age: Option<Duration>,
     /// A sweep removes idle ones larger than this many bytes; `None` = no cap.

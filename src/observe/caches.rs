@@ -1,19 +1,25 @@
 //! Which caches there are in a work directory: by name, by depth below a checkout, by marker.
 //!
-//! The walk (walkdir) only proposes; each proposal is opened again by handle beneath the work directory, without links and
-//! mounts on the way, and carries its marker, or it is no cache. Never looked into: the runner's own directories (their
-//! names begin with `_`), ours, `.git`, and caches themselves.
+//! One walk by handles: each directory is opened beneath the one above it, without links and mounts, so that what is found
+//! is what lies there, whatever happens to names meanwhile. A name that the mount table lists is not even looked at: what is
+//! mounted there may be dead, and is not the runner's. Never looked into: the runner's own directories (their names begin
+//! with `_`), ours, `.git`, and caches themselves.
 
+use super::filesystems::MountTable;
+use super::locks;
 use crate::model::{CLAIMED_BESIDE, Cache, CacheRule, WorkDir};
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use globset::{Glob, GlobSet, GlobSetBuilder};
+use rustix::fs::FileType;
 use rustix::io::Errno;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io::{self, Read as _};
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
-use walkdir::{DirEntry, WalkDir};
 
 /// The checkout lies two levels below the work directory: `_work/<repository>/<checkout>`.
 const CHECKOUT_DEPTH: usize = 2;
@@ -26,6 +32,19 @@ const MAX_LEFTOVERS: usize = 4096;
 
 /// What could not be read is told so many times for one work directory: its owner can close any number of directories.
 const MAX_NOTES: usize = 16;
+
+/// Directories in one directory that are looked at, and entries of one that are read at all.
+const MAX_NAMES: usize = 1 << 16;
+const MAX_ENTRIES: usize = 1 << 22;
+
+/// Links and tagged directories that are remembered, to be told.
+const MAX_TOLD: usize = 64;
+
+/// The marker with a content of its own.
+const TAG: &str = "CACHEDIR.TAG";
+
+/// What cargo writes into its tag, below the signature.
+const BY_CARGO: &[u8] = b"created by cargo";
 
 /// The rules' name globs, compiled.
 #[derive(Debug)]
@@ -55,8 +74,14 @@ impl<'a> Matcher<'a> {
             .map(|(rule, _)| *rule)
     }
 
+    /// The rule that claims a directory under any name, when cargo has tagged it.
+    fn by_cargos_tag(&self, depth: usize) -> Option<&'a CacheRule> {
+        self.rules.iter().map(|(rule, _)| *rule).find(|rule| rule.by_cargos_tag && depth <= rule.depth)
+    }
+
     fn max_depth(&self) -> usize {
-        self.rules.iter().map(|(rule, _)| rule.depth).max().unwrap_or(0)
+        let within = self.rules.iter().filter(|(rule, _)| rule.roots.is_empty());
+        within.map(|(rule, _)| rule.depth).max().unwrap_or(0)
     }
 }
 
@@ -67,6 +92,10 @@ pub struct Found {
     pub caches: Vec<Cache>,
     /// What an earlier run claimed in a cache's own place and did not get to delete; relative to the work directory.
     pub leftovers: Vec<PathBuf>,
+    /// Tagged as caches (the Cache Directory Tagging Specification), and claimed by no rule; for people.
+    pub tagged: Vec<PathBuf>,
+    /// Links that bear the name of a cache, and where they lead; for people.
+    pub links: Vec<(PathBuf, PathBuf)>,
     /// For people: what could not be read.
     pub notes: Vec<String>,
 }
@@ -75,66 +104,236 @@ pub struct Found {
 ///
 /// # Errors
 /// When the work directory is no longer the one that was discovered, or cannot be opened.
-pub fn find(work: &WorkDir, rules: &[CacheRule], deadline: Instant) -> io::Result<Found> {
+pub fn find(
+    work: &WorkDir,
+    rules: &[CacheRule],
+    mounts: &MountTable,
+    deadline: Instant,
+) -> io::Result<Found> {
     let dir = open_work(work)?;
-    let matcher = Matcher::new(rules);
-    let (mut found, mut unread) = (Found::default(), 0);
-    let mut tell = |found: &mut Found, what: String| {
-        unread += 1;
-        if unread <= MAX_NOTES {
-            found.notes.push(format!("looking for caches: {what}"));
-        }
+    let mut walk = Walk {
+        work,
+        matcher: Matcher::new(rules),
+        mounts,
+        buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER],
+        found: Found::default(),
+        unread: 0,
     };
-    let mut walk = WalkDir::new(&work.path)
-        .min_depth(1)
-        .max_depth(CHECKOUT_DEPTH + matcher.max_depth())
-        .follow_links(false)
-        .same_file_system(true)
-        .into_iter();
-    while let Some(entry) = walk.next() {
-        if Instant::now() > deadline {
-            found.notes.push(format!("{}: the search for caches was cut short", work.path.display()));
-            break;
-        }
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                // A listing that breaks off names no path.
-                let place = error.path().unwrap_or(&work.path).display();
-                let why = error.io_error().map_or_else(|| error.to_string(), ToString::to_string);
-                tell(&mut found, format!("{place}: {why}"));
-                continue;
-            }
-        };
-        if !entry.file_type().is_dir() {
-            continue;
-        }
-        if is_off_limits(&entry) {
-            walk.skip_current_dir();
-        } else if is_claimed_beside(entry.file_name()) {
-            walk.skip_current_dir();
-            if found.leftovers.len() < MAX_LEFTOVERS {
-                found.leftovers.extend(entry.path().strip_prefix(&work.path).map(Path::to_owned));
-            }
-        } else {
-            match recognise(&dir, work, &entry, &matcher) {
-                Ok(None) => {}
-                Ok(Some(cache)) => {
-                    walk.skip_current_dir();
-                    found.caches.push(cache);
-                }
-                Err(error) => {
-                    walk.skip_current_dir();
-                    tell(&mut found, format!("{}: {error}", entry.path().display()));
-                }
-            }
-        }
-    }
+    walk.through(dir, deadline);
+    let Walk { mut found, unread, .. } = walk;
     if let Some(more @ 1..) = unread.checked_sub(MAX_NOTES) {
         found.notes.push(format!("looking for caches: {}: {more} more like these", work.path.display()));
     }
     found.caches.sort_by(|a, b| a.below_work.cmp(&b.below_work));
     Ok(found)
+}
+
+/// A directory that is being gone through.
+struct Level {
+    dir: Dir,
+    /// From the work directory.
+    below: PathBuf,
+    /// Its directories that are still to be looked at.
+    names: Vec<OsString>,
+    /// Whether it lies in a tagged directory, or is one.
+    is_tagged: bool,
+}
+
+/// What a directory holds, as far as it matters here.
+#[derive(Default)]
+struct Listing {
+    dirs: Vec<OsString>,
+    links: Vec<OsString>,
+    has_tag: bool,
+}
+
+struct Walk<'a> {
+    work: &'a WorkDir,
+    matcher: Matcher<'a>,
+    mounts: &'a MountTable,
+    buffer: Vec<MaybeUninit<u8>>,
+    found: Found,
+    unread: usize,
+}
+
+impl Walk<'_> {
+    /// Depth first, with one handle for each level: as many as a rule's depth allows, and no more.
+    fn through(&mut self, work: Dir, deadline: Instant) {
+        let levels = CHECKOUT_DEPTH + self.matcher.max_depth();
+        let Some(top) = self.enter(work, PathBuf::new(), false) else { return };
+        let mut open = vec![top];
+        while let Some(level) = open.last_mut() {
+            if Instant::now() > deadline {
+                let place = self.work.path.display();
+                self.found.notes.push(format!("{place}: the search for caches was cut short"));
+                return;
+            }
+            let Some(name) = level.names.pop() else {
+                open.pop();
+                continue;
+            };
+            let below = level.below.join(&name);
+            if self.mounts.has_at(&self.work.path.join(&below)) {
+                continue;
+            }
+            let entered = match unless_none(level.dir.descend(&name)) {
+                Ok(Some(dir)) => self.look_at(&level.dir, dir, below, level.is_tagged),
+                Ok(None) => None,
+                Err(error) => {
+                    self.tell(&below, &error);
+                    None
+                }
+            };
+            open.extend(entered.filter(|_| open.len() < levels));
+        }
+    }
+
+    /// What is to be looked into: not a cache, which is noted instead.
+    fn look_at(&mut self, parent: &Dir, dir: Dir, below: PathBuf, is_tagged: bool) -> Option<Level> {
+        let depth = below.components().count().saturating_sub(CHECKOUT_DEPTH);
+        if depth >= 1 {
+            match self.by_name(parent, &dir, &below, depth) {
+                Ok(false) => {}
+                Ok(true) => return None,
+                Err(error) => {
+                    self.tell(&below, &error);
+                    return None;
+                }
+            }
+        }
+        self.enter(dir, below, is_tagged)
+    }
+
+    /// Notes the cache that a directory is by its name and marker, if it is one.
+    ///
+    /// # Errors
+    /// When a directory of a cache's name cannot be examined.
+    fn by_name(&mut self, parent: &Dir, dir: &Dir, below: &Path, depth: usize) -> io::Result<bool> {
+        let name = below.file_name().unwrap_or_default();
+        for rule in self.matcher.claiming(name, depth) {
+            if has_any_marker(parent, dir, &rule.markers)? && !is_checkout(dir)? {
+                self.found.caches.push(cache(self.work, below, rule, dir)?);
+                return Ok(true);
+            }
+        }
+        Ok(false)
+    }
+
+    /// Lists a directory. One that cargo has tagged is a cache under any name.
+    fn enter(&mut self, dir: Dir, below: PathBuf, mut is_tagged: bool) -> Option<Level> {
+        let listing = match self.list(&dir, &below) {
+            Ok(listing) => listing,
+            Err(error) => {
+                self.tell(&below, &error);
+                return None;
+            }
+        };
+        let depth = below.components().count().saturating_sub(CHECKOUT_DEPTH);
+        if listing.has_tag && depth >= 1 {
+            match self.by_tag(&dir, &below, depth) {
+                Ok(Tag::Cache) => return None,
+                Ok(Tag::Told) if !is_tagged => {
+                    is_tagged = true;
+                    if self.found.tagged.len() < MAX_TOLD {
+                        self.found.tagged.push(self.work.path.join(&below));
+                    }
+                }
+                Ok(Tag::Told | Tag::None) => {}
+                Err(error) => self.tell(&below, &error),
+            }
+        }
+        for name in listing.links.into_iter().take(MAX_TOLD.saturating_sub(self.found.links.len())) {
+            if self.matcher.claiming(&name, depth + 1).next().is_some()
+                && let Ok(target) = rustix::fs::readlinkat(&dir, &name, Vec::new())
+            {
+                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+                self.found.links.push((self.work.path.join(&below).join(name), target));
+            }
+        }
+        Some(Level { dir, below, names: listing.dirs, is_tagged })
+    }
+
+    /// What a directory is by its tag.
+    ///
+    /// # Errors
+    /// When it cannot be examined.
+    fn by_tag(&mut self, dir: &Dir, below: &Path, depth: usize) -> io::Result<Tag> {
+        let Some(tag) = tag_of(dir)? else { return Ok(Tag::None) };
+        let rule = self.matcher.by_cargos_tag(depth).filter(|_| is_by_cargo(&tag));
+        if let Some(rule) = rule
+            && locks::has_build_lock(dir)
+            && !is_checkout(dir)?
+        {
+            self.found.caches.push(cache(self.work, below, rule, dir)?);
+            return Ok(Tag::Cache);
+        }
+        Ok(Tag::Told)
+    }
+
+    /// The directories in a directory that are to be looked at.
+    fn list(&mut self, dir: &Dir, below: &Path) -> io::Result<Listing> {
+        let is_work = below.as_os_str().is_empty();
+        let (mut listing, mut entries, mut leftovers) = (Listing::default(), 0, Vec::new());
+        let cut = dir.for_each_entry(&mut self.buffer, |entry| {
+            entries += 1;
+            let name = entry.name.to_bytes();
+            let owned = || OsStr::from_bytes(name).to_owned();
+            match entry.kind {
+                FileType::Directory | FileType::Unknown if name.starts_with(CLAIMED_BESIDE.as_bytes()) => {
+                    leftovers.push(owned());
+                }
+                FileType::Directory | FileType::Unknown if !is_off_limits(name, is_work) => {
+                    listing.dirs.push(owned());
+                }
+                FileType::Symlink if listing.links.len() < MAX_TOLD => listing.links.push(owned()),
+                _ => {}
+            }
+            listing.has_tag |= name == TAG.as_bytes();
+            match listing.dirs.len() >= MAX_NAMES || entries >= MAX_ENTRIES {
+                true => ControlFlow::Break(()),
+                false => ControlFlow::Continue(()),
+            }
+        })?;
+        let room = MAX_LEFTOVERS.saturating_sub(self.found.leftovers.len());
+        self.found.leftovers.extend(leftovers.into_iter().take(room).map(|name| below.join(name)));
+        if cut.is_some() {
+            self.tell(below, &io::Error::other("it holds too many entries: the rest is not searched"));
+        }
+        Ok(listing)
+    }
+
+    fn tell(&mut self, below: &Path, error: &io::Error) {
+        self.unread += 1;
+        if self.unread <= MAX_NOTES {
+            let place = self.work.path.join(below);
+            self.found.notes.push(format!("looking for caches: {}: {error}", place.display()));
+        }
+    }
+}
+
+/// What a `CACHEDIR.TAG` makes of a directory.
+enum Tag {
+    /// It is no tag.
+    None,
+    /// Cargo's, of a build: a cache.
+    Cache,
+    /// A cache by the word of whoever made it: told, and left alone.
+    Told,
+}
+
+fn cache(work: &WorkDir, below: &Path, rule: &CacheRule, dir: &Dir) -> io::Result<Cache> {
+    let status = dir.status()?;
+    Ok(Cache {
+        path: work.path.join(below),
+        below_work: below.to_owned(),
+        base: None,
+        part: Default::default(),
+        rule: rule.name.clone(),
+        id: status.id,
+        owner: status.owner,
+        measure: None,
+        largest: Arc::default(),
+    })
 }
 
 /// Opens a work directory and makes sure that it is still the one that was discovered.
@@ -151,59 +350,57 @@ pub fn open_work(work: &WorkDir) -> io::Result<Dir> {
     }
 }
 
-fn is_claimed_beside(name: &OsStr) -> bool {
-    name.as_encoded_bytes().starts_with(CLAIMED_BESIDE.as_bytes())
+fn is_off_limits(name: &[u8], in_work: bool) -> bool {
+    name == b".git" || name == b".disk-guard" || (in_work && name.starts_with(b"_"))
 }
 
-fn is_off_limits(entry: &DirEntry) -> bool {
-    let name = entry.file_name().as_encoded_bytes();
-    name == b".git" || name == b".disk-guard" || (entry.depth() == 1 && name.starts_with(b"_"))
+/// A checkout, or cargo's package itself, is nobody's cache, whatever lies in it.
+fn is_checkout(dir: &Dir) -> io::Result<bool> {
+    for name in [".git", "Cargo.toml"] {
+        if unless_none(dir.pin(name))?.is_some() {
+            return Ok(true);
+        }
+    }
+    Ok(false)
 }
 
-/// The cache that an entry is, if it is one.
+/// Whether a directory carries one of the markers. `parent` holds it.
 ///
 /// # Errors
-/// When a directory of a cache's name cannot be examined.
-fn recognise(
-    dir: &Dir,
-    work: &WorkDir,
-    entry: &DirEntry,
-    matcher: &Matcher<'_>,
-) -> io::Result<Option<Cache>> {
-    let depth = entry.depth().checked_sub(CHECKOUT_DEPTH).filter(|depth| *depth >= 1);
-    let (Some(depth), Ok(below_work)) = (depth, entry.path().strip_prefix(&work.path)) else {
-        return Ok(None);
-    };
-    for rule in matcher.claiming(entry.file_name(), depth) {
-        let Some(cache) = unless_none(dir.descend(below_work))? else { return Ok(None) };
-        if !has_marker(&cache, &rule.marker)? {
-            continue;
+/// When a marker cannot be examined.
+pub(super) fn has_any_marker(parent: &Dir, cache: &Dir, markers: &[String]) -> io::Result<bool> {
+    for marker in markers {
+        if has_marker(parent, cache, marker)? {
+            return Ok(true);
         }
-        let status = cache.status()?;
-        return Ok(Some(Cache {
-            path: work.path.join(below_work),
-            below_work: below_work.to_owned(),
-            base: None,
-            part: Default::default(),
-            rule: rule.name.clone(),
-            id: status.id,
-            owner: status.owner,
-            measure: None,
-            largest: Arc::default(),
-        }));
     }
-    Ok(None)
+    Ok(false)
 }
 
-/// Whether a directory carries the marker: a regular file of that name, and with `CACHEDIR.TAG` its signature as well.
-fn has_marker(cache: &Dir, marker: &str) -> io::Result<bool> {
-    let Some(file) = unless_none(cache.open_file(marker))? else { return Ok(false) };
-    if marker != "CACHEDIR.TAG" {
-        return Ok(true);
+/// A file or directory of that name, in the cache or beside it; `CACHEDIR.TAG` is a regular file with its signature.
+fn has_marker(parent: &Dir, cache: &Dir, marker: &str) -> io::Result<bool> {
+    if marker == TAG {
+        return Ok(tag_of(cache)?.is_some());
     }
-    let mut start = Vec::with_capacity(CACHEDIR_SIGNATURE.len());
-    file.take(CACHEDIR_SIGNATURE.len() as u64).read_to_end(&mut start)?;
-    Ok(start == CACHEDIR_SIGNATURE)
+    let pinned = match marker.strip_prefix("../") {
+        Some(beside) => parent.pin(beside),
+        None => cache.pin(marker),
+    };
+    let Some(pinned) = unless_none(pinned)? else { return Ok(false) };
+    let status = pinned.status()?;
+    Ok(status.is_file() || status.is_dir())
+}
+
+/// The beginning of a directory's tag, when it has one with the signature.
+pub(super) fn tag_of(dir: &Dir) -> io::Result<Option<Vec<u8>>> {
+    let Some(file) = unless_none(dir.open_file(TAG))? else { return Ok(None) };
+    let mut start = Vec::with_capacity(256);
+    file.take(256).read_to_end(&mut start)?;
+    Ok(start.starts_with(CACHEDIR_SIGNATURE).then_some(start))
+}
+
+fn is_by_cargo(tag: &[u8]) -> bool {
+    tag.windows(BY_CARGO.len()).any(|window| window == BY_CARGO)
 }
 
 /// What was opened. Nothing when there is nothing of the kind: it is not there (any more), a link, a mount, of another type.
@@ -226,16 +423,15 @@ mod tests {
     use std::os::unix::fs::{MetadataExt as _, symlink};
     use std::time::Duration;
 
-    const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# made by cargo\n";
+    const SIGNED: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# made by cargo\n";
 
     fn rule() -> CacheRule {
         CacheRule {
             name: "cargo-target".into(),
             dirs: vec!["target".into(), "target-*".into()],
             depth: 3,
-            marker: "CACHEDIR.TAG".into(),
-            max_age: None,
-            max_size: None,
+            markers: vec![TAG.into()],
+            ..CacheRule::default()
         }
     }
 
@@ -270,7 +466,7 @@ mod tests {
         for (path, tagged) in caches.iter().map(|c| (*c, true)).chain(not) {
             create_dir_all(work.join(path)).unwrap();
             if tagged {
-                write(work.join(path).join("CACHEDIR.TAG"), TAG).unwrap();
+                write(work.join(path).join("CACHEDIR.TAG"), SIGNED).unwrap();
             }
         }
         create_dir_all(work.join("fake/fake/target")).unwrap();
@@ -281,7 +477,7 @@ mod tests {
         symlink(work.join("r/r/target/CACHEDIR.TAG"), work.join("linked/linked/target/CACHEDIR.TAG"))
             .unwrap();
 
-        let found = find(&work_dir(&work), &[rule()], soon()).unwrap();
+        let found = find(&work_dir(&work), &[rule()], &MountTable::default(), soon()).unwrap();
         let mut paths: Vec<_> = found.caches.iter().map(|c| c.below_work.to_str().unwrap()).collect();
         paths.sort_unstable();
         let mut expected = caches.to_vec();
@@ -297,8 +493,8 @@ mod tests {
         let work = Dir::resolve(temp.path()).unwrap().1;
         let odd = work.join("r/r").join(OsStr::from_bytes(b"target-\xff\n"));
         create_dir_all(&odd).unwrap();
-        write(odd.join("CACHEDIR.TAG"), TAG).unwrap();
-        assert_eq!(find(&work_dir(&work), &[rule()], soon()).unwrap().caches[0].path, odd);
+        write(odd.join("CACHEDIR.TAG"), SIGNED).unwrap();
+        assert_eq!(find(&work_dir(&work), &[rule()], &MountTable::default(), soon()).unwrap().caches[0].path, odd);
     }
 
     #[test]
@@ -306,10 +502,88 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let base = Dir::resolve(temp.path()).unwrap().1;
         create_dir_all(base.join("w/r/r/target")).unwrap();
-        write(base.join("w/r/r/target/CACHEDIR.TAG"), TAG).unwrap();
+        write(base.join("w/r/r/target/CACHEDIR.TAG"), SIGNED).unwrap();
         let work = work_dir(&base.join("w"));
-        assert_eq!(find(&work, &[rule()], soon()).unwrap().caches.len(), 1);
+        assert_eq!(find(&work, &[rule()], &MountTable::default(), soon()).unwrap().caches.len(), 1);
         let other = WorkDir { id: FileId { dev: work.id.dev, ino: work.id.ino + 1 }, ..work };
-        assert!(find(&other, &[rule()], soon()).is_err());
+        assert!(find(&other, &[rule()], &MountTable::default(), soon()).is_err());
+    }
+
+    fn found(work: &Path, rules: &[CacheRule]) -> (Vec<String>, Found) {
+        let found = find(&work_dir(work), rules, &MountTable::default(), soon()).unwrap();
+        let paths = found.caches.iter().map(|cache| cache.below_work.to_str().unwrap().to_owned());
+        (paths.collect(), found)
+    }
+
+    fn build(place: PathBuf, tag: &str) {
+        create_dir_all(place.join("debug/deps")).unwrap();
+        write(place.join(TAG), tag).unwrap();
+        write(place.join("debug/.cargo-lock"), "").unwrap();
+    }
+
+    #[test]
+    fn what_cargo_has_tagged_is_a_cache_under_any_name_and_what_others_have_tagged_is_told() {
+        const CARGOS: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
+             # This file is a cache directory tag created by cargo.\n";
+        let temp = tempfile::tempdir().unwrap();
+        let work = Dir::resolve(temp.path()).unwrap().1;
+        let deep = "r/r/1/2/3/4/5/6/7/out";
+        for cargos in ["r/r/build-dir", deep, "r/r/.target"] {
+            build(work.join(cargos), CARGOS);
+        }
+        // Beyond the depth, a checkout of its own, a package, and cargo's registry, where no build has been.
+        build(work.join("r/r/1/2/3/4/5/6/7/8/out"), CARGOS);
+        build(work.join("r"), CARGOS);
+        build(work.join("r/r/nested"), CARGOS);
+        create_dir_all(work.join("r/r/nested/.git")).unwrap();
+        build(work.join("r/r/package"), CARGOS);
+        write(work.join("r/r/package/Cargo.toml"), "").unwrap();
+        create_dir_all(work.join("r/r/cargo/registry")).unwrap();
+        write(work.join("r/r/cargo/registry").join(TAG), CARGOS).unwrap();
+        // Another tool's, with whatever lies in it.
+        build(work.join("r/r/.venv"), SIGNED);
+        build(work.join("r/r/.venv/lib/inner"), SIGNED);
+
+        let rule = CacheRule { by_cargos_tag: true, depth: 8, ..rule() };
+        let (paths, seen) = found(&work, std::slice::from_ref(&rule));
+        assert_eq!(paths, ["r/r/.target", deep, "r/r/build-dir"]);
+        let mut told = seen.tagged;
+        told.sort();
+        assert_eq!(told, ["r/r/.venv", "r/r/cargo/registry", "r/r/nested", "r/r/package"].map(|p| work.join(p)));
+        let by_name_alone = CacheRule { by_cargos_tag: false, ..rule };
+        assert!(found(&work, &[by_name_alone]).0.is_empty());
+    }
+
+    #[test]
+    fn a_marker_may_be_a_directory_or_lie_beside_and_one_of_several_suffices() {
+        let temp = tempfile::tempdir().unwrap();
+        let work = Dir::resolve(temp.path()).unwrap().1;
+        let maven = |markers: &[&str]| {
+            let markers = markers.iter().map(|&marker| marker.to_owned()).collect();
+            found(&work, &[CacheRule { markers, ..rule() }]).0
+        };
+        create_dir_all(work.join("a/a/target/maven-status")).unwrap();
+        create_dir_all(work.join("b/b/target")).unwrap();
+        write(work.join("b/b/pom.xml"), "").unwrap();
+        create_dir_all(work.join("c/c/target")).unwrap();
+        // Links declare nothing.
+        symlink("/", work.join("c/c/target/maven-status")).unwrap();
+        symlink("/etc/passwd", work.join("c/c/pom.xml")).unwrap();
+        assert_eq!(maven(&["maven-status"]), ["a/a/target"]);
+        assert_eq!(maven(&["../pom.xml"]), ["b/b/target"]);
+        assert_eq!(maven(&["../pom.xml", "maven-status"]), ["a/a/target", "b/b/target"]);
+        assert!(maven(&["../../b"]).is_empty() && maven(&["CACHEDIR.TAG"]).is_empty());
+    }
+
+    #[test]
+    fn a_link_with_the_name_of_a_cache_is_told_with_where_it_leads() {
+        let temp = tempfile::tempdir().unwrap();
+        let work = Dir::resolve(temp.path()).unwrap().1;
+        create_dir_all(work.join("r/r/rust")).unwrap();
+        symlink("/srv/cache/target", work.join("r/r/rust/target")).unwrap();
+        symlink("/srv/cache/other", work.join("r/r/rust/other")).unwrap();
+        let (paths, seen) = found(&work, &[rule()]);
+        assert!(paths.is_empty());
+        assert_eq!(seen.links, [(work.join("r/r/rust/target"), PathBuf::from("/srv/cache/target"))]);
     }
 }

@@ -14,11 +14,14 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Our own mount namespace's table.
 #[derive(Debug, Default)]
-pub struct MountTable(Vec<Mount>);
+pub struct MountTable {
+    mounts: Vec<Mount>,
+    points: HashSet<PathBuf>,
+}
 
 #[derive(Debug)]
 struct Mount {
@@ -41,11 +44,19 @@ impl MountTable {
             point: OsStr::from_bytes(&mount.point).into(),
             kind: String::from_utf8_lossy(mount.kind).into_owned(),
         };
-        Self(mountinfo::parse(text).unwrap_or_default().into_iter().map(known).collect())
+        let mounts: Vec<Mount> = mountinfo::parse(text).unwrap_or_default().into_iter().map(known).collect();
+        let points = mounts.iter().map(|mount| mount.point.clone()).collect();
+        Self { mounts, points }
+    }
+
+    /// Whether something is mounted at exactly this path, which is free of links. Then it must not be touched: what is mounted
+    /// may be dead.
+    pub fn has_at(&self, path: &Path) -> bool {
+        self.points.contains(path)
     }
 
     fn mount_of(&self, status: &Status) -> Option<&Mount> {
-        self.0.iter().find(|mount| mount.id == status.mount_id)
+        self.mounts.iter().find(|mount| mount.id == status.mount_id)
     }
 
     /// Which filesystem holds what has this status; by its device where the table does not tell.
@@ -79,7 +90,7 @@ impl MountTable {
         let is_disk =
             |mount: &&Mount| mount.device.major != 0 || matches!(mount.kind.as_str(), "btrfs" | "zfs");
         let mut disks: Vec<Disk> = self
-            .0
+            .mounts
             .iter()
             .filter(is_disk)
             .filter(|mount| reach::is_local(&mount.point))
@@ -108,7 +119,6 @@ pub fn device(dev: u64) -> FilesystemId {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::path::Path;
     use std::process::Command;
 
     #[test]
@@ -116,10 +126,10 @@ mod tests {
         let text = b"1 0 8:1 / /odd\xff\\040name rw - ext4 /dev/a rw\n2 1 0:41 /@ /srv/my\\040disk rw - btrfs /dev/b rw\n";
         let table = MountTable::parse(text);
         let shown: Vec<(&Path, &str)> =
-            table.0.iter().map(|mount| (mount.point.as_path(), mount.kind.as_str())).collect();
+            table.mounts.iter().map(|mount| (mount.point.as_path(), mount.kind.as_str())).collect();
         let odd = Path::new(OsStr::from_bytes(b"/odd\xff name"));
         assert_eq!(shown, [(odd, "ext4"), (Path::new("/srv/my disk"), "btrfs")]);
-        assert_eq!(table.0[1].device, FilesystemId { major: 0, minor: 41 });
+        assert_eq!(table.mounts[1].device, FilesystemId { major: 0, minor: 41 });
     }
 
     /// Beside df's own figures, which count what is mounted twice once as well.

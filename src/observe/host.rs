@@ -121,7 +121,8 @@ impl Look<'_> {
     ) -> Contents {
         let Some(work) = runner.work_dir() else { return Contents::default() };
         let opened =
-            caches::open_work(work).and_then(|dir| Ok((caches::find(work, self.rules, self.deadline)?, dir)));
+            caches::open_work(work)
+                .and_then(|dir| Ok((caches::find(work, self.rules, self.mounts, self.deadline)?, dir)));
         let (found, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => {

@@ -49,6 +49,15 @@ pub fn in_tree(tree: &Dir, cache: &Cache) -> Vec<ForeignLock> {
     on_itself.into_iter().chain(builds).collect()
 }
 
+/// Whether cargo keeps a build lock in the tree, held or not: then it is a build that has been there.
+pub fn has_build_lock(tree: &Dir) -> bool {
+    let is_lock = |below: PathBuf| tree.pin(&below).and_then(|lock| lock.status()).is_ok_and(|s| s.is_file());
+    profiles(tree)
+        .unwrap_or_default()
+        .iter()
+        .any(|profile| BUILD_LOCKS.iter().any(|name| is_lock(profile.join(name))))
+}
+
 /// The directories above the cache, up to the work directory.
 fn above(work: &Dir, cache: &Cache) -> Vec<ForeignLock> {
     let mut path = cache.path.clone();

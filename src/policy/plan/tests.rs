@@ -97,9 +97,10 @@ pub(super) fn cache_rule(max_age: Option<u64>, max_size: Option<u64>) -> CacheRu
         name: "cargo-target".into(),
         dirs: vec!["target".into()],
         depth: 3,
-        marker: "CACHEDIR.TAG".into(),
+        markers: vec!["CACHEDIR.TAG".into()],
         max_age: max_age.map(Duration::from_secs),
         max_size,
+        ..CacheRule::default()
     }
 }
 

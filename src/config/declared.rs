@@ -1,0 +1,138 @@
+//! `roots` of a `[[cache]]`: directories outside of work directories, which an administrator declares to be caches.
+//!
+//! Root deletes what such a glob names. So it has to be narrow: absolute, below a directory that is named, in one home at
+//! most, and not in a directory of the system's own. Whether others can write on the way is looked at on disk
+//! ([`crate::observe::declared`]).
+
+use super::{Problems, raw};
+use toml::Spanned;
+
+/// Directories at the top whose content is the system's.
+const SYSTEM: [&str; 11] =
+    ["bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "sys", "usr"];
+
+/// Adds what is wrong with the `roots` of a rule and with what stands beside them.
+pub(super) fn check(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
+    let rule = cache.get_ref();
+    let roots = rule.roots.as_deref().unwrap_or_default();
+    if roots.is_empty() {
+        problems.add(cache, "cache.roots: found an empty list, expected at least one absolute glob");
+    }
+    for root in roots {
+        let pattern = root.get_ref();
+        if let Some(expected) = fault(pattern, rule.owner.as_ref().map(|owner| owner.get_ref().as_str())) {
+            problems.add(root, format_args!("cache.roots: found `{pattern}`, expected {expected}"));
+        }
+    }
+    for (key, is_set) in [("dirs", rule.dirs.is_some()), ("tagged_by", rule.tagged_by.is_some())] {
+        if is_set {
+            problems.add(
+                cache,
+                format_args!("cache.{key}: found beside cache.roots, which name the directories themselves"),
+            );
+        }
+    }
+    if let Some(owner) = rule.owner.as_ref().filter(|owner| owner.get_ref().is_empty()) {
+        problems.add(owner, "cache.owner: found an empty text, expected a user's name or number");
+    }
+    for name in rule.runners.iter().flatten() {
+        if let Err(error) = glob::Pattern::new(name) {
+            problems.add(cache, format_args!("cache.runners: `{name}` is not a glob: {error}"));
+        }
+    }
+}
+
+fn is_open(part: &str) -> bool {
+    part.contains(['*', '?', '[', ']'])
+}
+
+/// What is expected instead of a glob that is too wide.
+fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
+    let Some(rest) = pattern.strip_prefix('/') else { return Some("an absolute glob".into()) };
+    let parts: Vec<&str> = rest.split('/').collect();
+    if parts.iter().any(|part| part.is_empty() || *part == "." || *part == ".." || part.contains('\0')) {
+        return Some("a path below the file system's root, without `..`, `.` and empty names".into());
+    }
+    if parts.iter().any(|part| part.contains("**")) {
+        return Some("no `**`: say how deep the directories lie".into());
+    }
+    if let Err(error) = glob::Pattern::new(pattern) {
+        return Some(format!("a glob: {error}"));
+    }
+    if parts.len() < 2 || is_open(parts[0]) {
+        return Some("a path at least two levels deep that begins with a directory's name".into());
+    }
+    if SYSTEM.contains(&parts[0]) {
+        return Some(format!("nothing in /{}, which is the system's", parts[0]));
+    }
+    if parts[0] == "home" && (is_open(parts[1]) || parts.len() < 3) {
+        return Some("one user's home, named, and a directory in it: it crosses a home".into());
+    }
+    if matches!(parts[0], "home" | "root") && owner.is_none() {
+        return Some("`owner` beside it: it crosses a home".into());
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::config::Config;
+
+    fn parse(roots: &str, more: &str) -> Result<Config, String> {
+        Config::parse(&format!("[[cache]]\nname = \"runs\"\n{more}\nroots = [\"{roots}\"]\n"))
+    }
+
+    #[test]
+    fn a_root_that_is_too_wide_is_refused_with_its_key_and_line_and_a_narrow_one_is_taken() {
+        for bad in [
+            "/",
+            "targets/*",
+            "./x",
+            "/mnt/../etc/x",
+            "/mnt//x",
+            "/mnt/x/",
+            "/mnt",
+            "/*/targets",
+            "/m[n]t/targets",
+            "/mnt/**",
+            "/mnt/[",
+            "/usr/lib/*",
+            "/proc/1",
+            "/home",
+            "/home/ci",
+            "/home/*/target",
+            "/home/c?/target",
+            "/home/ci/target-*",
+            "/root/target",
+        ] {
+            let said = parse(bad, "").expect_err(bad);
+            assert!(said.contains("line 4: cache.roots: found `"), "{bad}: {said}");
+        }
+        for (good, more) in [
+            ("/mnt/nvme/targets/*/*/*", ""),
+            ("/srv/targets", ""),
+            ("/home/ci/target-*", "owner = \"ci\""),
+            ("/root/target", "owner = \"root\""),
+        ] {
+            let config = parse(good, more).unwrap();
+            assert_eq!(config.caches[1].roots, [good]);
+            assert!(config.caches[1].dirs.is_empty() && !config.caches[1].by_cargos_tag);
+            assert_eq!(config.caches[1].runners, ["*"]);
+        }
+    }
+
+    #[test]
+    fn what_does_not_go_together_is_refused() {
+        for (more, key) in [
+            ("dirs = [\"target\"]", "cache.dirs"),
+            ("tagged_by = \"cargo\"", "cache.tagged_by"),
+            ("owner = \"\"", "cache.owner"),
+            ("runners = [\"[\"]", "cache.runners"),
+        ] {
+            let said = parse("/mnt/targets/*", more).expect_err(more);
+            assert!(said.contains(key), "{more}: {said}");
+        }
+        let said = Config::parse("[[cache]]\nname = \"x\"\nowner = \"ci\"\n").unwrap_err();
+        assert!(said.contains("cache.owner"), "{said}");
+    }
+}
