@@ -102,6 +102,7 @@ fn facts(runners: usize, caches: usize) -> HostFacts {
         leases: busy.map(lease).collect(),
         filesystems: vec![Filesystem { id: DISK, mount: "/srv".into(), fs_type: "ext4".into(), usage }],
         notes: Vec::new(),
+        remarks: Vec::new(),
     }
 }
 

@@ -31,7 +31,9 @@ pub(super) fn alive(context: &Context) -> Preview {
 
 /// The one runner of this name, or with this root.
 pub(super) fn named(runners: &[&Runner], name: &str) -> Result<usize, String> {
-    let is_meant = |runner: &Runner| runner.name == name || runner.root.as_path() == Path::new(name);
+    let is_meant = |runner: &Runner| {
+        runner.name == name || runner.own_name() == name || runner.root.as_path() == Path::new(name)
+    };
     let matching: Vec<usize> = (0..runners.len()).filter(|index| is_meant(runners[*index])).collect();
     match matching[..] {
         [index] => Ok(index),

@@ -5,7 +5,7 @@ use crate::capacity;
 use crate::cycle::Preview;
 use crate::model::{
     Action, Decision, FileId, Filesystem, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState,
-    LockView, RootMatches, RunnerStatus,
+    LockView, Remark, RootMatches, RunnerStatus,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -54,6 +54,7 @@ pub(super) fn collect(context: &Context) -> HostStatus {
     let shown: HashSet<_> = filesystems.iter().map(|fs| fs.filesystem.mount.clone()).collect();
     let runners = (0..preview.facts.runners.len()).map(|index| runner(context, &preview, index)).collect();
     let mut notes = preview.facts.notes.clone();
+    notes.extend(preview.facts.remarks.iter().map(Remark::as_note));
     notes.extend(floors_out_of_reach(&preview, context));
     let programs = Programs(&context.config.paths.programs);
     let capacity = capacity::examine(&context.proc, programs, &preview.facts, &filesystems);

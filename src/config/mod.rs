@@ -11,6 +11,7 @@ mod reap;
 pub mod units;
 
 pub use crate::model::reap::ReapRule;
+use crate::model::Remark;
 pub use crate::model::{CacheRule, Retention};
 pub use raw::{OnExhausted, SiblingClaim};
 
@@ -205,6 +206,16 @@ impl Config {
     pub fn parse(text: &str) -> Result<Self, String> {
         let raw: raw::File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
         validate(raw, text)
+    }
+
+    /// What of this configuration people may not expect.
+    pub fn remarks(&self) -> impl Iterator<Item = Remark> {
+        self.switched_off.iter().map(|rule| Remark {
+            id: format!("rule-off:{rule}"),
+            is_fault: false,
+            said: format!("the cache rule {rule} is switched off: what it would match is left alone"),
+            fix: "take `enabled = false` out of the configuration to have it back".into(),
+        })
     }
 
     /// The effective configuration as a file that would give the same one.

@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::lock::{LockError, LockMode};
 use crate::model::{
     Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport,
-    Runner, Uid,
+    Remark, Runner, Uid,
 };
 use crate::model::{FileId, FilesystemId, Need, Pid};
 use crate::observe::filesystems::MountTable;
@@ -159,7 +159,8 @@ pub fn preview(
         deadline,
     };
     let whose = whose(&discovery.runners);
-    let facts = look.at(discovery, whose);
+    let mut facts = look.at(discovery, whose);
+    facts.remarks.extend(config.remarks());
     let needs = facts
         .filesystems
         .iter()
@@ -199,7 +200,8 @@ impl Preview {
 
     /// The preview as the report of a run that did nothing.
     pub fn report(self) -> RunReport {
-        let goal_met = self.plan.needs.iter().all(|(filesystem, need)| {
+        // Where no runner is found nothing is guarded, which nobody aims at.
+        let goal_met = !self.facts.runners.is_empty() && self.plan.needs.iter().all(|(filesystem, need)| {
             let gained = self.plan.removals().filter(|action| is_on(action, *filesystem));
             gained.fold(*need, |open, action| open.less(plan::yields(&action.cache))).is_met()
         });
@@ -221,7 +223,7 @@ impl Preview {
                 .map(|fs| Balance { before: fs.clone(), after: fs.usage })
                 .collect(),
             freed_bytes: 0,
-            notes: self.facts.notes,
+            notes: self.facts.notes.into_iter().chain(self.facts.remarks.iter().map(Remark::as_note)).collect(),
         }
     }
 }
@@ -344,7 +346,8 @@ impl Cycle<'_> {
         let is_met = |id: &FilesystemId| {
             state.after.get(id).is_some_and(|usage| pressure::lacking(usage, marks).is_met())
         };
-        let goal_met = state.under_pressure.iter().all(is_met);
+        let has_runners = !discovery.runners.is_empty();
+        let goal_met = has_runners && state.under_pressure.iter().all(is_met);
         let balances = state.before.into_values().map(|before| {
             let after = state.after.get(&before.id).copied().unwrap_or(before.usage);
             Balance { before, after }

@@ -68,6 +68,10 @@ impl Cycle<'_> {
         }
         let looked = Instant::now();
         state.notes.clone_from(&facts.notes);
+        if matches!(self.actor, Role::Sweep) {
+            let remarks = facts.remarks.iter().cloned().chain(config.remarks());
+            state.notes.extend(remarks.map(|remark| remark.as_note()));
+        }
         let lineage = self.lineage();
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
         let rules = rules(config, now);

@@ -11,7 +11,7 @@ mod service;
 mod shared;
 
 use crate::config::Config;
-use crate::model::{Capacity, Check, HostFacts};
+use crate::model::{Capacity, Check, HostFacts, Remark};
 use crate::sys::process::Proc;
 use std::time::SystemTime;
 
@@ -35,6 +35,7 @@ pub struct Patient<'a> {
 /// All checks, in the order in which they depend on each other.
 pub fn examine(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = runners::globs(patient);
+    checks.extend(patient.facts.remarks.iter().map(of_remark));
     checks.extend(host::all(patient));
     checks.extend(shared::all(patient));
     checks.extend(service::all(patient));
@@ -42,4 +43,13 @@ pub fn examine(patient: &Patient<'_>) -> Vec<Check> {
     checks.extend(filesystems::all(patient));
     checks.extend(capacity::all(patient.capacity));
     checks
+}
+
+/// What was noticed on the way.
+fn of_remark(remark: &Remark) -> Check {
+    match (remark.is_fault, remark.fix.as_str()) {
+        (true, fix) => Check::fail(remark.id.as_str(), remark.said.as_str(), fix),
+        (false, "") => Check::ok(remark.id.as_str(), remark.said.as_str()),
+        (false, fix) => Check::warn(remark.id.as_str(), remark.said.as_str(), fix),
+    }
 }

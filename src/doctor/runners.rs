@@ -60,11 +60,12 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
             ));
         }
         if let crate::model::Work::Unusable { reason, .. } = &runner.work {
-            checks.push(Check::fail(
-                format!("work:{}", runner.name),
-                reason.clone(),
-                "correct that, or workFolder in the runner's `.runner`",
-            ));
+            let is_configured = Dir::open(&runner.root).is_ok_and(|root| root.status_of(".runner").is_ok());
+            let id = format!("work:{}", runner.name);
+            checks.push(match is_configured {
+                true => Check::fail(id, reason.clone(), "correct that, or workFolder in the runner's `.runner`"),
+                false => Check::warn(id, reason.clone(), "configure it, or take it out of runners.roots"),
+            });
         }
     }
     checks

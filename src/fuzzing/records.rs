@@ -86,6 +86,7 @@ fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
         leases: Vec::new(),
         filesystems: Vec::new(),
         notes: Vec::new(),
+        remarks: Vec::new(),
     }
 }
 

@@ -1,6 +1,6 @@
 //! What was observed, before anything is decided.
 
-use super::{Cache, FileId, Filesystem, Guarded, Lease, ProcessFacts, Runner, Uid};
+use super::{Cache, FileId, Filesystem, Guarded, Lease, ProcessFacts, Remark, Runner, Uid};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -19,6 +19,8 @@ pub struct HostFacts {
     pub filesystems: Vec<Filesystem>,
     /// For people: globs that match nothing, what could not be read.
     pub notes: Vec<String>,
+    /// For the host's administrator, and not for a job's log.
+    pub remarks: Vec<Remark>,
 }
 
 /// What was found out about one runner.

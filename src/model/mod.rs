@@ -13,6 +13,7 @@ pub mod metrics;
 mod plan;
 mod processes;
 pub mod reap;
+mod remark;
 mod runner;
 mod setup;
 mod status;
@@ -38,6 +39,7 @@ pub use plan::{
 pub use processes::{
     Attribution, HeldBy, Holder, ListenerSeen, MountSeen, ProcessFacts, Unlocated, WorkerSeen,
 };
+pub use remark::Remark;
 pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};
 pub use setup::{CommandOutcome, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner};
 pub use status::{

@@ -113,6 +113,8 @@ pub struct MountSeen {
     pub mount_point: PathBuf,
     /// Which part of the work directory it concerns.
     pub inside: PathBuf,
+    /// Whether it is one that our own namespace, the host's, has as well: set up by its administrator, and no sign of use.
+    pub is_of_host: bool,
 }
 
 /// A runner whose work directory could not be placed on its filesystem.

@@ -7,7 +7,8 @@ use std::time::SystemTime;
 /// One self-hosted runner: a directory with `.runner`, `bin/Runner.Listener` or `_work` in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Runner {
-    /// `agentName` of `.runner`, else the root's directory name. For display and `--runner`; never an identity.
+    /// `agentName` of `.runner`, else the root's directory name; with its root where several have one name. For display and
+    /// `--runner`; never an identity.
     pub name: String,
     /// Where it is installed, free of symbolic links.
     pub root: PathBuf,
@@ -20,6 +21,13 @@ pub struct Runner {
 }
 
 impl Runner {
+    /// Its name as it has it itself, where [`Runner::name`] tells it from another of that name.
+    pub fn own_name(&self) -> &str {
+        let root = self.root.to_str().unwrap_or_default();
+        let name = self.name.strip_suffix(root).and_then(|name| name.strip_suffix(" in "));
+        name.unwrap_or(&self.name)
+    }
+
     /// The work directory, when it is one that can be examined.
     pub fn work_dir(&self) -> Option<&WorkDir> {
         match &self.work {

@@ -71,7 +71,7 @@ pub enum Whose {
 impl Look<'_> {
     /// Looks.
     pub fn at(&self, discovery: Discovery, whose: Whose) -> HostFacts {
-        let mut notes = discovery.notes;
+        let (mut notes, remarks) = (discovery.notes, discovery.remarks);
         let runners = discovery.runners;
         let mut known = HashMap::new();
         let found: Vec<Contents> = runners
@@ -92,7 +92,7 @@ impl Look<'_> {
             .enumerate()
             .map(|(index, (runner, contents))| self.runner_facts(index, runner, contents, &processes))
             .collect();
-        HostFacts { now: self.now, runners, processes, leases, filesystems, notes }
+        HostFacts { now: self.now, runners, processes, leases, filesystems, notes, remarks }
     }
 
     /// Looks again at what can change from one moment to the next, for one cache: Workers, leases, and the locks on it.

@@ -8,6 +8,7 @@ use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use glob::{MatchOptions, Pattern};
 use rustix::fs::FileType;
 use rustix::io::Errno;
+use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -28,6 +29,9 @@ const TIME: Duration = Duration::from_secs(4);
 /// What could not be looked at is told so many times for one glob.
 const NOTES: usize = 8;
 
+/// So many closed places are remembered.
+const CLOSED: usize = 1024;
+
 /// How a name is compared: `*` stops at `/` and matches no hidden name.
 pub fn options() -> MatchOptions {
     MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true }
@@ -39,6 +43,8 @@ pub struct Expander {
     until: Instant,
     share: usize,
     buffer: Vec<MaybeUninit<u8>>,
+    /// What is closed to us, as homes are to others: of many users' globs that is the rule, and no fault.
+    pub closed: BTreeSet<PathBuf>,
 }
 
 /// One glob's expansion.
@@ -56,6 +62,7 @@ impl Expander {
             until: Instant::now() + TIME,
             share: SHARE,
             buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER],
+            closed: BTreeSet::new(),
         }
     }
 
@@ -113,6 +120,12 @@ impl Run<'_> {
             Part::Wild(pattern) => match self.list(place, pattern, rest.is_empty()) {
                 Ok(names) => names,
                 Err(error) if is_no_directory(&error) => return,
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    if self.expander.closed.len() < CLOSED {
+                        self.expander.closed.insert(place.to_owned());
+                    }
+                    return;
+                }
                 Err(error) => {
                     return self
                         .note(format!("runners.roots: {} cannot be listed: {error}", place.display()));

@@ -8,15 +8,19 @@ use super::filesystems::MountTable;
 use super::ownership::Ways;
 use super::root_globs::{self, Expander};
 use super::settings::{self, Settings};
-use crate::model::{FileId, Runner, Uid, Work, WorkDir};
+use crate::model::{FileId, Remark, Runner, Uid, Work, WorkDir};
 use crate::sys::dir::Dir;
 use crate::sys::reach;
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// `.runner` is a few hundred bytes.
 const MAX_SETTINGS: u64 = 64 * 1024;
+
+/// Why nothing is known of where a runner works.
+const NO_SETTINGS: &str = "it has no `.runner` and no `_work`: it is not configured, or was ephemeral and has ended; where its \
+     jobs have worked, and what they have left there, is not known";
 
 /// What was found.
 #[derive(Debug, Default)]
@@ -27,9 +31,47 @@ pub struct Discovery {
     pub matches: Vec<(String, usize)>,
     /// For people: what could not be read.
     pub notes: Vec<String>,
+    /// For the administrator: directories of others that no glob can see into, and what else is no job's business.
+    pub remarks: Vec<Remark>,
 }
 
+/// Directories that are named where many cannot be read.
+const MAX_NAMED: usize = 3;
+
 impl Discovery {
+    /// One remark for all the directories that the globs could not look into. A home that is closed to others is the rule.
+    fn remark_closed(&mut self, closed: &BTreeSet<PathBuf>) {
+        if closed.is_empty() {
+            return;
+        }
+        let named: Vec<String> =
+            closed.iter().take(MAX_NAMED).map(|place| place.display().to_string()).collect();
+        let others = match closed.len().saturating_sub(MAX_NAMED) {
+            0 => String::new(),
+            others => format!(" and {others} more"),
+        };
+        self.remarks.push(Remark {
+            id: "roots-closed".into(),
+            is_fault: false,
+            said: format!(
+                "runners.roots: {}{others} cannot be looked into: Permission denied",
+                named.join(", ")
+            ),
+            fix: "run as root to see the runners there".into(),
+        });
+    }
+
+    /// Runners of one name are told apart by their roots, wherever people read.
+    fn tell_names_apart(&mut self) {
+        let mut bearers: HashMap<String, usize> = HashMap::new();
+        for runner in &self.runners {
+            *bearers.entry(runner.name.clone()).or_default() += 1;
+        }
+        for runner in self.runners.iter_mut().filter(|runner| bearers[&runner.name] > 1) {
+            runner.name = format!("{} in {}", runner.name, runner.root.display());
+        }
+    }
+
     /// A glob that matches nothing is said, never silently accepted. The built-in globs name every customary place, so of
     /// those only all together count.
     pub fn note_empty_globs(&mut self, are_built_in: bool) {
@@ -80,12 +122,17 @@ pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
                     found.notes.push(format!("{} vanished while it was looked at", path.display()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
+                Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
+                    expander.closed.insert(path.clone());
+                }
                 Err(error) => found.notes.push(format!("{} cannot be examined: {error}", path.display())),
             }
         }
         found.matches.push((pattern.clone(), matches));
     }
     found.runners.sort_by_cached_key(|runner| natural(&runner.root));
+    found.remark_closed(&expander.closed);
+    found.tell_names_apart();
     found
 }
 
@@ -145,6 +192,8 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
                         None => Work::Present(work),
                     }
                 }
+                // An ephemeral runner takes its settings away when it ends.
+                Work::Absent { path } if !is_configured => Work::Unusable { path, reason: NO_SETTINGS.into() },
                 work => work,
             };
             (settings.name.unwrap_or_else(directory_name), found)
@@ -279,6 +328,15 @@ mod tests {
         assert!(matches!(work(".."), Work::Unusable { .. }));
         assert!(matches!(work("."), Work::Unusable { .. }));
         assert!(matches!(work("_none"), Work::Absent { .. }));
+        create_dir_all(root.join("bin")).unwrap();
+        write(root.join("bin/Runner.Listener"), "").unwrap();
+        #[expect(clippy::disallowed_methods, reason = "the test's own file")]
+        std::fs::remove_file(root.join(".runner")).unwrap();
+        let gone = || examine(&root, &MountTable::default()).unwrap().unwrap().work;
+        assert!(matches!(gone(), Work::Present(_)), "the default work directory is there");
+        #[expect(clippy::disallowed_methods, reason = "the test's own directory")]
+        std::fs::remove_dir(root.join("_work")).unwrap();
+        assert!(matches!(gone(), Work::Unusable { reason, .. } if reason.contains("ephemeral")));
         write(root.join(".runner"), "{broken").unwrap();
         assert!(matches!(
             examine(&root, &MountTable::default()).unwrap().unwrap().work,
@@ -287,6 +345,33 @@ mod tests {
 
         assert!(not_its_own(Path::new("/r"), Path::new("/w"), Uid(5), Uid(6)).unwrap().contains("uid 6"));
         assert_eq!(not_its_own(Path::new("/r"), Path::new("/w"), Uid(0), Uid(6)), None, "installed by root");
+    }
+
+    #[test]
+    fn runners_of_one_name_are_told_apart() {
+        let temp = tempfile::tempdir().unwrap();
+        let base = Dir::resolve(temp.path()).unwrap().1;
+        for (root, name) in [("r-1", "ci"), ("r-2", "ci"), ("r-3", "other")] {
+            create_dir_all(base.join(root)).unwrap();
+            write(base.join(root).join(".runner"), format!("{{\"agentName\":\"{name}\"}}")).unwrap();
+        }
+        let patterns = [base.join("r-*").to_str().unwrap().to_owned()];
+        let found = discover(&patterns, &MountTable::default()).runners;
+        let names: Vec<&str> = found.iter().map(|runner| runner.name.as_str()).collect();
+        let twin = |root: &str| format!("ci in {}", base.join(root).display());
+        assert_eq!(names, [&twin("r-1"), &twin("r-2"), "other"]);
+        let own: Vec<&str> = found.iter().map(Runner::own_name).collect();
+        assert_eq!(own, ["ci", "ci", "other"]);
+    }
+
+    #[test]
+    fn what_others_have_closed_is_one_remark_however_much_it_is() {
+        let mut found = Discovery::default();
+        found.remark_closed(&BTreeSet::new());
+        assert!(found.remarks.is_empty());
+        found.remark_closed(&(0..500).map(|home| PathBuf::from(format!("/home/{home}"))).collect());
+        assert_eq!(found.remarks.len(), 1);
+        assert!(found.remarks[0].said.contains("/home/0, /home/1, /home/10 and 497 more"), "{found:?}");
     }
 
     #[test]

@@ -191,6 +191,16 @@ fn holders(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<
 
 fn mounts(facts: &HostFacts, index: usize, found: &mut Vec<Evidence>) {
     for mount in facts.processes.mounts.iter().filter(|mount| mount.runner == index) {
+        if mount.is_of_host {
+            let (inside, point) = (mount.inside.display(), mount.mount_point.display());
+            let detail = match mount.inside == mount.mount_point {
+                true => format!("{point} is a mount of the host's own: what lies there stays"),
+                false => format!("the host has {inside} mounted at {point}: it stays"),
+            };
+            let inside = mount.inside.clone();
+            found.push(Evidence::within(EvidenceKind::MountInside, Bearing::Forbids, inside, detail));
+            continue;
+        }
         let detail = format!(
             "{} is mounted at {} for pid {} ({})",
             mount.inside.display(),

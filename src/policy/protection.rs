@@ -2,6 +2,7 @@
 
 use crate::config::SiblingClaim;
 use crate::model::{Bearing, Cache, Coverage, Evidence, EvidenceKind, KeepReason, Runner, Uid};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// Whose cache it is, as seen by the guard that would remove it.
@@ -43,7 +44,7 @@ pub fn against(
         Relation::Own => evidence.iter().filter(|e| counts_for_own(e, cache)).cloned().collect(),
         Relation::Sibling => {
             let recent = recent_content(cache, rules);
-            evidence.iter().filter(|e| counts_for_sibling(e, rules)).cloned().chain(recent).collect()
+            evidence.iter().filter(|e| counts_for_sibling(e, cache, rules)).cloned().chain(recent).collect()
         }
     };
     if !counting.is_empty() {
@@ -52,10 +53,17 @@ pub fn against(
     foreign_owner(cache, runner, rules.acting_as).map(KeepReason::ForeignOwner)
 }
 
+/// Whether evidence of a mount of the host's own concerns a cache: what lies there, and what holds it.
+fn concerns(evidence: &Evidence, cache: &Cache) -> bool {
+    let meets = |place: &Path| place.starts_with(&cache.path) || cache.path.starts_with(place);
+    evidence.within.as_deref().is_none_or(meets)
+}
+
 /// Against one's own caches counts who else works on this runner, and whatever is inside the cache itself.
 fn counts_for_own(evidence: &Evidence, cache: &Cache) -> bool {
     match evidence.kind {
         EvidenceKind::WorkerProcess | EvidenceKind::Lease | EvidenceKind::JobReceived => true,
+        EvidenceKind::MountInside if evidence.bearing == Bearing::Forbids => concerns(evidence, cache),
         EvidenceKind::ProcessInside
         | EvidenceKind::MountInside
         | EvidenceKind::BuildLock
@@ -69,9 +77,13 @@ fn counts_for_own(evidence: &Evidence, cache: &Cache) -> bool {
     }
 }
 
-/// Against a sibling's counts everything.
-fn counts_for_sibling(evidence: &Evidence, rules: &Rules) -> bool {
-    !(evidence.kind == EvidenceKind::Unguarded && rules.allow_unguarded)
+/// Against a sibling's counts everything, but for the host's own mounts elsewhere.
+fn counts_for_sibling(evidence: &Evidence, cache: &Cache, rules: &Rules) -> bool {
+    match (evidence.kind, evidence.bearing) {
+        (EvidenceKind::Unguarded, _) => !rules.allow_unguarded,
+        (EvidenceKind::MountInside, Bearing::Forbids) => concerns(evidence, cache),
+        _ => true,
+    }
 }
 
 /// Newest content decides, never a directory's own time: that stays old while files deep below change. A time in the

@@ -282,7 +282,7 @@ impl Event {
 
     /// Whose.
     pub fn runner(mut self, runner: &Runner) -> Self {
-        self.runner = Some(runner.name.clone());
+        self.runner = Some(runner.own_name().to_owned());
         self
     }
 

@@ -4,9 +4,7 @@ use super::proof::Sight;
 use super::turns::{count, note};
 use super::{GIT_LOCK, Manner, RepairError, Repairs, whole};
 use crate::model::hygiene::{Blemish, Change, RepairReport, Repaired};
-use crate::model::{
-    Action, ActionResult, Cache, Decision, FileId, Member, MemberKind, Outcome, Part, RemoveReason, WorkDir,
-};
+use crate::model::{Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FileId, Member, MemberKind, Outcome, Part, RemoveReason, WorkDir};
 use crate::observe::measure::{self, measure};
 use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
 use crate::reclaim::confinement::Confinement;
@@ -15,7 +13,7 @@ use crate::reclaim::remove_tree::{self, Extent, Progress};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::ffi::OsStr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -66,6 +64,7 @@ impl Repairs<'_> {
         let size = work.descend(name).and_then(|tree| measure(&tree, &options)).ok();
         let cache = Cache { measure: size.map(|scan| scan.measure), ..area };
         report.bytes = cache.bytes();
+        report.objections.extend(host_mounts(sight.evidence(), &cache.path));
         let what = "moved to trash and deleted; the next job clones afresh".to_owned();
         let below = PathBuf::from(name);
         let result = match manner {
@@ -74,7 +73,11 @@ impl Repairs<'_> {
             Manner::Apply => {
                 // Sizing takes its time: the proof is made anew.
                 let sight = self.look(sight.runner().root_id)?;
-                self.take(sight, work, work_dir, cache, report)?
+                report.objections = host_mounts(sight.evidence(), &cache.path);
+                match report.objections.is_empty() {
+                    true => self.take(sight, work, work_dir, cache, report)?,
+                    false => None,
+                }
             }
         };
         if let Some(result) = result {
@@ -159,4 +162,11 @@ impl Repairs<'_> {
             }
         }
     }
+}
+
+/// The host's own mounts in what would be taken, or around it: they are kept.
+fn host_mounts(evidence: &[Evidence], taken: &Path) -> Vec<Evidence> {
+    let meets = |place: &Path| place.starts_with(taken) || taken.starts_with(place);
+    let mounts = evidence.iter().filter(|e| e.kind == EvidenceKind::MountInside && e.bearing == Bearing::Forbids);
+    mounts.filter(|e| e.within.as_deref().is_none_or(meets)).cloned().collect()
 }

@@ -4,8 +4,10 @@
 //! filesystem (superblock, and path from that filesystem's own root), found by mount id: on btrfs `st_dev` differs from what
 //! mountinfo shows. Then, per namespace, every mount of the same superblock that covers the place gives it one more name.
 //!
-//! A mount whose root is the work directory or lies inside it is itself evidence (a container job has `_work` at `/__w`);
-//! copies of the host's own mount tree, as services with `PrivateTmp` get them, are not.
+//! A mount whose root is the work directory or lies inside it is itself evidence (a container job has `_work` at `/__w`).
+//! Those that our own namespace has as well are the host's: an administrator has set them up, and they protect their place
+//! alone. So are their copies where the host's tree is found again, in services with `PrivateTmp` or in a container that
+//! has `/` at `/host`.
 //!
 //! Names that come from mounts of something *above* the work directory hold for every process: descriptors travel between
 //! namespaces. Names of evidence-mounts hold in their own namespace only, where they may be as short as `/`.
@@ -81,14 +83,40 @@ pub(super) struct Seen {
     pub(super) comm: String,
     pub(super) point: Vec<u8>,
     pub(super) inside: Vec<u8>,
+    pub(super) is_of_host: bool,
+}
+
+/// A mount of our own namespace that concerns a work directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Concern {
+    runner: usize,
+    device: FilesystemId,
+    /// Which directory of its filesystem is mounted.
+    root: Vec<u8>,
+    point: Vec<u8>,
+    /// Which part of the work directory it concerns.
+    inside: Vec<u8>,
+    /// Whether it lies there, and does not give it another name.
+    lies_inside: bool,
+}
+
+impl Concern {
+    /// One that gives a part of the work directory another name.
+    fn part(runner: usize, point: Vec<u8>, inside: Vec<u8>) -> Self {
+        let device = FilesystemId { major: 0, minor: 0 };
+        Self { runner, device, root: Vec::new(), point, inside, lies_inside: false }
+    }
 }
 
 /// All that is known of namespaces and names.
 #[derive(Debug)]
 pub(super) struct Atlas {
     pub(super) places: Vec<Place>,
-    /// Per place: where our own namespace has exactly it mounted (a disk of its own, or a bind mount that makes it).
-    homes: Vec<Option<Vec<u8>>>,
+    /// Per place: where our own namespace has exactly it mounted (a disk of its own, a bind mount that makes it, or one that
+    /// gives it a second name).
+    homes: Vec<Vec<Vec<u8>>>,
+    /// The host's own mounts that concern a work directory.
+    host: Vec<Concern>,
     /// What our own namespace has at `/`.
     own_root: Option<(FilesystemId, Vec<u8>)>,
     /// Names that hold everywhere.
@@ -108,23 +136,24 @@ struct Namespace {
 
 impl Atlas {
     pub(super) fn new(own: &[Mount<'_>], places: Vec<Place>) -> Self {
-        let homes = places
+        let homes: Vec<Vec<Vec<u8>>> = places
             .iter()
             .map(|place| {
                 let is_home = |mount: &&Mount<'_>| {
-                    mount.device == place.device
-                        && *mount.root == *place.in_filesystem
-                        && *mount.point == *place.path
+                    mount.device == place.device && *mount.root == *place.in_filesystem
                 };
-                own.iter().find(is_home).map(|mount| mount.point.to_vec())
+                own.iter().filter(is_home).map(|mount| mount.point.to_vec()).collect()
             })
             .collect();
         let mut shared = Prefixes::default();
         for place in &places {
             shared.add(&place.path, place.runner);
         }
+        let mut survey = Survey::new(b"/", vec![Vec::new()]);
+        survey.all(&places, &homes, &shared, own);
         Self {
             homes,
+            host: survey.seen,
             own_root: root_of(own, b"/"),
             places,
             shared,
@@ -138,6 +167,15 @@ impl Atlas {
     pub(super) fn known(&self, namespace: &[u8], root: &[u8]) -> Option<Arc<Prefixes>> {
         let known = self.namespaces.get(namespace)?;
         (known.whole || root != b"/").then(|| Arc::clone(&known.local))
+    }
+
+    /// Where a namespace has the host's own tree.
+    fn copies(&self, root: &[u8], mounts: &[Mount<'_>]) -> Vec<Vec<u8>> {
+        let Some((device, tree)) = &self.own_root else { return Vec::new() };
+        let is_tree = |mount: &&Mount<'_>| mount.device == *device && *mount.root == **tree && *mount.point != *b"/";
+        let elsewhere = mounts.iter().filter(is_tree).filter(|_| root == b"/").map(|mount| mount.point.to_vec());
+        let whole = root_of(mounts, root) == self.own_root;
+        whole.then(Vec::new).into_iter().chain(elsewhere).collect()
     }
 
     /// Forgets the namespaces but not the names, for another pass.
@@ -155,22 +193,23 @@ impl Atlas {
         process: ProcessId,
         comm: &str,
     ) -> Arc<Prefixes> {
-        let mut survey =
-            Survey { root, wide: Prefixes::default(), local: Prefixes::default(), seen: Vec::new() };
-        let same_tree = self.own_root.is_some() && root_of(mounts, root) == self.own_root;
-        for (place, home) in self.places.iter().zip(&self.homes) {
-            survey.cover(place, mounts, home.as_deref().filter(|_| same_tree));
-        }
-        survey.mounts_inside(&self.places, mounts);
-        survey.overlays(&self.places, &self.shared, mounts);
+        let mut survey = Survey::new(root, self.copies(root, mounts));
+        survey.all(&self.places, &self.homes, &self.shared, mounts);
         for place in &self.places {
             for name in survey.wide.of(place.runner) {
                 self.grown |= self.shared.add(name, place.runner);
             }
         }
-        for (runner, point, inside) in survey.seen {
-            if !self.seen.iter().any(|seen| (seen.runner, &seen.point) == (runner, &point)) {
-                self.seen.push(Seen { runner, process, comm: comm.to_owned(), point, inside });
+        for seen in survey.seen {
+            let is_of_host = self.host.iter().any(|host| is_copy(host, &seen, &survey.copies));
+            let Concern { runner, point, inside, .. } = seen;
+            // Each of the host's own is told once, by whatever name; the others by each of theirs.
+            let is_known = |known: &Seen| {
+                (known.runner, known.is_of_host, &known.inside) == (runner, is_of_host, &inside)
+                    && (is_of_host || known.point == point)
+            };
+            if !self.seen.iter().any(is_known) {
+                self.seen.push(Seen { runner, process, comm: comm.to_owned(), point, inside, is_of_host });
             }
         }
         let local = Arc::new(survey.local);
@@ -181,6 +220,15 @@ impl Atlas {
         self.grown |= replaced.is_some();
         local
     }
+}
+
+/// Whether a mount is one of the host's own, seen again: in the same place of the work directory, or under the same name in a
+/// copy of the host's tree.
+fn is_copy(host: &Concern, seen: &Concern, copies: &[Vec<u8>]) -> bool {
+    let key = |mount: &Concern| (mount.runner, mount.device, mount.lies_inside);
+    key(host) == key(seen)
+        && (&host.root, &host.inside) == (&seen.root, &seen.inside)
+        && (host.lies_inside || copies.iter().any(|copy| join(copy, &host.point) == seen.point))
 }
 
 /// What is mounted at the root of the namespace.
@@ -195,13 +243,30 @@ fn root_of(mounts: &[Mount<'_>], root: &[u8]) -> Option<(FilesystemId, Vec<u8>)>
 struct Survey<'r> {
     /// The reading process's root: mount points are relative to it.
     root: &'r [u8],
+    /// Where the host's own tree is found in it.
+    copies: Vec<Vec<u8>>,
     wide: Prefixes,
     local: Prefixes,
-    /// Runner, mount point, which part of the work directory.
-    seen: Vec<(usize, Vec<u8>, Vec<u8>)>,
+    seen: Vec<Concern>,
 }
 
-impl Survey<'_> {
+impl<'r> Survey<'r> {
+    fn new(root: &'r [u8], copies: Vec<Vec<u8>>) -> Self {
+        Self { root, copies, wide: Prefixes::default(), local: Prefixes::default(), seen: Vec::new() }
+    }
+
+    fn all(&mut self, places: &[Place], homes: &[Vec<Vec<u8>>], shared: &Prefixes, mounts: &[Mount<'_>]) {
+        for (place, homes) in places.iter().zip(homes) {
+            self.cover(place, mounts, homes);
+        }
+        self.mounts_inside(places, mounts);
+        self.overlays(places, shared, mounts);
+    }
+
+    fn concern(&mut self, mount: &Mount<'_>, of: Concern) {
+        self.seen.push(Concern { device: mount.device, root: mount.root.to_vec(), ..of });
+    }
+
     fn point(&self, mount: &Mount<'_>) -> Vec<u8> {
         if mount.point.starts_with(b"/") {
             join(self.root, below(&mount.point, b"/").unwrap_or(b""))
@@ -211,35 +276,36 @@ impl Survey<'_> {
     }
 
     /// The names that mounts of the place's own superblock give it.
-    fn cover(&mut self, place: &Place, mounts: &[Mount<'_>], home: Option<&[u8]>) {
+    fn cover(&mut self, place: &Place, mounts: &[Mount<'_>], homes: &[Vec<u8>]) {
         let (mut exact, mut parts) = (Vec::new(), Vec::new());
         let mut names = Vec::new();
         for mount in mounts.iter().filter(|mount| mount.device == place.device) {
             let point = self.point(mount);
             match below(&place.in_filesystem, &mount.root) {
-                Some(b"") => exact.push(point),
+                Some(b"") => exact.push((mount, point)),
                 Some(rest) => names.push(join(&point, rest)),
                 None => {
                     if let Some(rest) = below(&mount.root, &place.in_filesystem) {
-                        parts.push((point, join(&place.path, rest)));
+                        parts.push((mount, point, join(&place.path, rest)));
                     }
                 }
             }
         }
         // A bind mount of the work directory onto itself (as ReadWritePaths= makes one) adds no name to those it has.
-        for point in exact {
-            if names.contains(&point) || home == Some(&point) {
+        for (mount, point) in exact {
+            let is_home = |home: &Vec<u8>| self.copies.iter().any(|copy| join(copy, home) == point);
+            if names.contains(&point) || homes.iter().any(is_home) {
                 names.push(point);
             } else {
-                parts.push((point, place.path.clone()));
+                parts.push((mount, point, place.path.clone()));
             }
         }
         for name in names {
             self.wide.add(&name, place.runner);
         }
-        for (point, inside) in parts {
+        for (mount, point, inside) in parts {
             self.local.add(&point, place.runner);
-            self.seen.push((place.runner, point, inside));
+            self.concern(mount, Concern::part(place.runner, point, inside));
         }
     }
 
@@ -254,7 +320,8 @@ impl Survey<'_> {
                 let names = self.wide.of(place.runner).chain(self.local.of(place.runner));
                 let rest = names.filter_map(|name| below(&point, name)).find(|rest| !rest.is_empty());
                 if let Some(inside) = rest.map(|rest| join(&place.path, rest)) {
-                    self.seen.push((place.runner, point.clone(), inside));
+                    let part = Concern::part(place.runner, point.clone(), inside);
+                    self.concern(mount, Concern { lies_inside: true, ..part });
                 }
             }
         }
@@ -278,7 +345,8 @@ impl Survey<'_> {
                         .collect();
                     for name in names {
                         if let Some(rest) = below(&layer, &name) {
-                            self.seen.push((place.runner, point.clone(), join(&place.path, rest)));
+                            let inside = join(&place.path, rest);
+                            self.concern(mount, Concern::part(place.runner, point.clone(), inside));
                         } else if let Some(rest) = below(&name, &layer) {
                             self.wide.add(&join(&point, rest), place.runner);
                         }
@@ -380,6 +448,57 @@ mod tests {
         let text = [HOST, b"6 2 0:50 / /data/r10/_work/a/tmp rw - tmpfs t rw\n"].concat();
         learn(&mut atlas, "/", &text);
         assert_eq!(seen(&atlas), [(1, "/data/r10/_work/a/tmp".into(), "/data/r10/_work/a/tmp".into())]);
+    }
+
+    #[test]
+    fn the_hosts_own_mounts_are_told_from_those_of_others_in_every_copy_of_its_tree() {
+        let own = [
+            HOST,
+            b"3 2 0:50 / /data/r1/_work/_temp rw - tmpfs t rw\n",
+            b"4 2 8:1 /tc /data/r1/_work/_tool rw - ext4 /dev/a rw\n",
+            b"5 2 8:2 /r1/_work/app/app/target /srv/export rw - ext4 /dev/b rw\n",
+            b"6 1 8:2 /r10/_work /srv/r10 rw - ext4 /dev/b rw\n",
+        ]
+        .concat();
+        let of_host = |atlas: &Atlas| {
+            let mut seen: Vec<_> = atlas
+                .seen
+                .iter()
+                .map(|seen| (String::from_utf8(seen.inside.clone()).unwrap(), seen.is_of_host))
+                .collect();
+            seen.sort();
+            seen
+        };
+        let expected = ["_temp", "_tool", "app/app/target"].map(|part| (format!("/data/r1/_work/{part}"), true));
+        // The host itself, a service with the same tree, a container with all of the host at /host.
+        let mut atlas = atlas(&own, two_runners());
+        learn(&mut atlas, "/", &own);
+        assert_eq!(of_host(&atlas), expected);
+        atlas.begin_again();
+        let monitor: Vec<u8> = String::from_utf8(own.clone())
+            .unwrap()
+            .lines()
+            .map(|line| {
+                let mut words: Vec<String> = line.split(' ').map(str::to_owned).collect();
+                words[4] = format!("/host{}", words[4].trim_end_matches('/'));
+                words.join(" ") + "\n"
+            })
+            .collect::<String>()
+            .into_bytes();
+        let monitor = [&b"9 0 0:40 / / rw - overlay o rw\n"[..], &monitor].concat();
+        learn(&mut atlas, "/", &monitor);
+        assert_eq!(of_host(&atlas), expected);
+        assert!(atlas.shared.hold(b"/srv/r10/x"), "the second name of a whole work directory is a name");
+        // A container job that has the same cache, and one that has a part of the work directory, are use.
+        atlas.begin_again();
+        learn(
+            &mut atlas,
+            "/",
+            b"9 0 0:40 / / rw - overlay o rw\n10 9 8:2 /r1/_work/app/app/target /target rw - ext4 /dev/b rw\n\
+              11 9 8:2 /r10/_work /__w rw - ext4 /dev/b rw\n",
+        );
+        let uses: Vec<_> = of_host(&atlas).into_iter().filter(|(_, is_of_host)| !is_of_host).collect();
+        assert_eq!(uses, [("/data/r1/_work/app/app/target".into(), false), ("/data/r10/_work".into(), false)]);
     }
 
     #[test]

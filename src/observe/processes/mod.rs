@@ -198,6 +198,7 @@ fn mount_seen(seen: atlas::Seen) -> MountSeen {
         comm: seen.comm,
         mount_point: path(seen.point),
         inside: path(seen.inside),
+        is_of_host: seen.is_of_host,
     }
 }
 

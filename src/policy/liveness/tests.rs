@@ -55,6 +55,7 @@ fn quiet() -> HostFacts {
         leases: Vec::new(),
         filesystems: Vec::new(),
         notes: Vec::new(),
+        remarks: Vec::new(),
     }
 }
 
@@ -156,6 +157,7 @@ fn every_kind_of_evidence_speaks_of_its_runner() {
             "a mount",
             |f| {
                 f.processes.mounts.push(MountSeen {
+                    is_of_host: false,
                     runner: 0,
                     process: process(7),
                     comm: "sh".into(),

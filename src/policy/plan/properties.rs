@@ -61,8 +61,15 @@ impl Case {
             user => cache.owner == user,
         };
         let evidence = &self.evidence[index];
+        // A mount of the host's own: what lies there and what holds it.
+        let is_of_host = |e: &Evidence| e.kind == EvidenceKind::MountInside && e.bearing == Bearing::Forbids;
+        let meets = |e: &Evidence| {
+            let meets = |place: &PathBuf| place.starts_with(&cache.path) || cache.path.starts_with(place);
+            e.within.as_ref().is_none_or(meets)
+        };
         let is_used = if self.is_own(index) {
             evidence.iter().any(|e| match e.kind {
+                EvidenceKind::MountInside if is_of_host(e) => meets(e),
                 EvidenceKind::WorkerProcess | EvidenceKind::Lease | EvidenceKind::JobReceived => true,
                 EvidenceKind::ProcessInside
                 | EvidenceKind::MountInside
@@ -73,7 +80,9 @@ impl Case {
                 _ => false,
             })
         } else {
-            let is_excused = |e: &Evidence| e.kind == EvidenceKind::Unguarded && self.rules.allow_unguarded;
+            let is_excused = |e: &Evidence| {
+                (e.kind == EvidenceKind::Unguarded && self.rules.allow_unguarded) || (is_of_host(e) && !meets(e))
+            };
             let is_cold = cache.measure.is_some_and(|measure| {
                 let limit = self.rules.now - self.rules.idle_floor;
                 measure.coverage == Coverage::Whole && measure.newest.is_none_or(|newest| newest <= limit)

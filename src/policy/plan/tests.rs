@@ -79,6 +79,7 @@ pub(super) fn facts(runners: Vec<RunnerFacts>) -> HostFacts {
         leases: Vec::new(),
         filesystems: Vec::new(),
         notes: Vec::new(),
+        remarks: Vec::new(),
     }
 }
 
@@ -194,6 +195,27 @@ fn a_second_worker_in_its_own_work_directory_protects_a_hooks_own_caches() {
             "{kind} {within:?}"
         );
         assert_eq!(gone.len(), 1, "something is reclaimed all the same: {gone:?}");
+    }
+}
+
+#[test]
+fn a_mount_of_the_hosts_own_protects_what_lies_there_and_what_holds_it_and_nothing_else() {
+    let facts = three_runners();
+    let target = "/srv/actions-runner-1/_work/a/a/target";
+    for (place, protects) in [
+        ("/srv/actions-runner-1/_work/_tool", false),
+        ("/srv/actions-runner-1/_work/a/a/target/debug", true),
+        (target, true),
+        ("/srv/actions-runner-1/_work/a/a", true),
+        ("/srv/actions-runner-1/_work/a/a/target2", false),
+    ] {
+        let found = Evidence::within(EvidenceKind::MountInside, Bearing::Forbids, place.into(), "x");
+        assert_eq!(crate::policy::liveness::judge(std::slice::from_ref(&found)), crate::model::Liveness::Idle);
+        for actor in [hook(0, "job"), Actor::Sweep] {
+            let gone = removed(&facts, &[vec![found.clone()], Vec::new(), Vec::new()], &actor, 1_000_000);
+            assert_eq!(!gone.contains(&"1/_work/a/a/target".to_owned()), protects, "{place} {actor:?}: {gone:?}");
+            assert!(!gone.is_empty(), "{place}: the others go");
+        }
     }
 }
 

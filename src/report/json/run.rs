@@ -70,7 +70,7 @@ impl<'a> ActionDoc<'a> {
         Self {
             path,
             path_bytes,
-            runner: &action.runner.name,
+            runner: action.runner.own_name(),
             rule: &action.cache.rule,
             bytes: action.cache.measure.map(|m| m.bytes),
             outcome: outcome.result.as_str(),

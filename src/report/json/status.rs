@@ -161,7 +161,7 @@ impl<'a> RunnerDoc<'a> {
         let (root, root_bytes) = path_fields(&status.runner.root);
         let (work, work_bytes) = path_fields(status.runner.work_path());
         Self {
-            name: &status.runner.name,
+            name: status.runner.own_name(),
             root,
             root_bytes,
             work,

@@ -1,0 +1,24 @@
+//! What the host's administrator should know, and no job needs to hear of.
+
+/// Something about how the host is set up, with what to do about it. May hold names from disk: escape before printing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Remark {
+    /// For scripts: what it is about, and which.
+    pub id: String,
+    /// Whether the guard misses something that it is there for.
+    pub is_fault: bool,
+    /// What was found.
+    pub said: String,
+    /// What to do; empty when nothing has to be.
+    pub fix: String,
+}
+
+impl Remark {
+    /// As one sentence, for reports.
+    pub fn as_note(&self) -> String {
+        match self.fix.as_str() {
+            "" => self.said.clone(),
+            fix => format!("{}; {fix}", self.said),
+        }
+    }
+}
