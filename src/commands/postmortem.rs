@@ -115,7 +115,9 @@ fn remember(
     for kept in shelf.load() {
         let is_asked = report.runner.as_ref().is_none_or(|name| {
             runners.iter().any(|runner| {
-                (runner.name == *name || runner.own_name() == *name || runner.root.as_os_str() == name.as_str())
+                (runner.name == *name
+                    || runner.own_name() == *name
+                    || runner.root.as_os_str() == name.as_str())
                     && runner.root == kept.death.root
             })
         });

@@ -22,10 +22,7 @@ pub(super) fn check(rules: &[Spanned<raw::Cache>], problems: &mut Problems<'_>) 
         check_one(rule, problems);
         let name = &rule.get_ref().name;
         if !names.insert(name) {
-            problems.add(
-                rule,
-                format_args!("cache.name: `{name}` is there twice, expected distinct names"),
-            );
+            problems.add(rule, format_args!("cache.name: `{name}` is there twice, expected distinct names"));
         }
     }
 }
@@ -57,8 +54,10 @@ fn check_one(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
     markers(&rule.marker, problems);
     match rule.tagged_by.as_deref() {
         None | Some("" | "cargo") => {}
-        Some(other) => problems
-            .add(cache, format_args!("cache.tagged_by: found `{other}`, expected `cargo`, or `\"\"` for none")),
+        Some(other) => problems.add(
+            cache,
+            format_args!("cache.tagged_by: found `{other}`, expected `cargo`, or `\"\"` for none"),
+        ),
     }
     if rule.is_declared() {
         declared::check(cache, problems);
@@ -187,7 +186,8 @@ mod tests {
         };
         assert_eq!(markers("\"maven-status\"").unwrap(), ["maven-status"]);
         assert_eq!(markers("[\"../pom.xml\", \"x\"]").unwrap(), ["../pom.xml", "x"]);
-        for bad in ["\"\"", "[]", "\"../\"", "\"..\"", "\"../..\"", "\"../../x\"", "\"/etc\"", "\"a/b\"", "7"] {
+        for bad in ["\"\"", "[]", "\"../\"", "\"..\"", "\"../..\"", "\"../../x\"", "\"/etc\"", "\"a/b\"", "7"]
+        {
             let said = markers(bad).expect_err(bad);
             assert!(said.contains("line 4") && said.contains("marker"), "{bad}: {said}");
         }

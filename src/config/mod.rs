@@ -10,8 +10,8 @@ mod raw;
 mod reap;
 pub mod units;
 
-pub use crate::model::reap::ReapRule;
 use crate::model::Remark;
+pub use crate::model::reap::ReapRule;
 pub use crate::model::{CacheRule, Retention};
 pub use raw::{OnExhausted, SiblingClaim};
 

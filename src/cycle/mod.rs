@@ -15,8 +15,8 @@ mod round;
 use crate::config::Config;
 use crate::lock::{LockError, LockMode};
 use crate::model::{
-    Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, RunReport,
-    Remark, Runner, Uid,
+    Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, Remark,
+    RunReport, Runner, Uid,
 };
 use crate::model::{FileId, FilesystemId, Need, Pid};
 use crate::observe::filesystems::MountTable;
@@ -201,10 +201,11 @@ impl Preview {
     /// The preview as the report of a run that did nothing.
     pub fn report(self) -> RunReport {
         // Where no runner is found nothing is guarded, which nobody aims at.
-        let goal_met = !self.facts.runners.is_empty() && self.plan.needs.iter().all(|(filesystem, need)| {
-            let gained = self.plan.removals().filter(|action| is_on(action, *filesystem));
-            gained.fold(*need, |open, action| open.less(plan::yields(&action.cache))).is_met()
-        });
+        let goal_met = !self.facts.runners.is_empty()
+            && self.plan.needs.iter().all(|(filesystem, need)| {
+                let gained = self.plan.removals().filter(|action| is_on(action, *filesystem));
+                gained.fold(*need, |open, action| open.less(plan::yields(&action.cache))).is_met()
+            });
         let outcomes = self.plan.actions.into_iter().map(|action| {
             let result = match action.decision {
                 crate::model::Decision::Remove(_) => ActionResult::Planned,
@@ -223,7 +224,12 @@ impl Preview {
                 .map(|fs| Balance { before: fs.clone(), after: fs.usage })
                 .collect(),
             freed_bytes: 0,
-            notes: self.facts.notes.into_iter().chain(self.facts.remarks.iter().map(Remark::as_note)).collect(),
+            notes: self
+                .facts
+                .notes
+                .into_iter()
+                .chain(self.facts.remarks.iter().map(Remark::as_note))
+                .collect(),
         }
     }
 }

@@ -63,7 +63,9 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
             let is_configured = Dir::open(&runner.root).is_ok_and(|root| root.status_of(".runner").is_ok());
             let id = format!("work:{}", runner.name);
             checks.push(match is_configured {
-                true => Check::fail(id, reason.clone(), "correct that, or workFolder in the runner's `.runner`"),
+                true => {
+                    Check::fail(id, reason.clone(), "correct that, or workFolder in the runner's `.runner`")
+                }
                 false => Check::warn(id, reason.clone(), "configure it, or take it out of runners.roots"),
             });
         }

@@ -494,7 +494,10 @@ mod tests {
         let odd = work.join("r/r").join(OsStr::from_bytes(b"target-\xff\n"));
         create_dir_all(&odd).unwrap();
         write(odd.join("CACHEDIR.TAG"), SIGNED).unwrap();
-        assert_eq!(find(&work_dir(&work), &[rule()], &MountTable::default(), soon()).unwrap().caches[0].path, odd);
+        assert_eq!(
+            find(&work_dir(&work), &[rule()], &MountTable::default(), soon()).unwrap().caches[0].path,
+            odd
+        );
     }
 
     #[test]
@@ -549,7 +552,10 @@ mod tests {
         assert_eq!(paths, ["r/r/.target", deep, "r/r/build-dir"]);
         let mut told = seen.tagged;
         told.sort();
-        assert_eq!(told, ["r/r/.venv", "r/r/cargo/registry", "r/r/nested", "r/r/package"].map(|p| work.join(p)));
+        assert_eq!(
+            told,
+            ["r/r/.venv", "r/r/cargo/registry", "r/r/nested", "r/r/package"].map(|p| work.join(p))
+        );
         let by_name_alone = CacheRule { by_cargos_tag: false, ..rule };
         assert!(found(&work, &[by_name_alone]).0.is_empty());
     }

@@ -120,9 +120,8 @@ impl Look<'_> {
         notes: &mut Vec<String>,
     ) -> Contents {
         let Some(work) = runner.work_dir() else { return Contents::default() };
-        let opened =
-            caches::open_work(work)
-                .and_then(|dir| Ok((caches::find(work, self.rules, self.mounts, self.deadline)?, dir)));
+        let opened = caches::open_work(work)
+            .and_then(|dir| Ok((caches::find(work, self.rules, self.mounts, self.deadline)?, dir)));
         let (found, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => {

@@ -193,7 +193,9 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
                     }
                 }
                 // An ephemeral runner takes its settings away when it ends.
-                Work::Absent { path } if !is_configured => Work::Unusable { path, reason: NO_SETTINGS.into() },
+                Work::Absent { path } if !is_configured => {
+                    Work::Unusable { path, reason: NO_SETTINGS.into() }
+                }
                 work => work,
             };
             (settings.name.unwrap_or_else(directory_name), found)

@@ -4,7 +4,10 @@ use super::proof::Sight;
 use super::turns::{count, note};
 use super::{GIT_LOCK, Manner, RepairError, Repairs, whole};
 use crate::model::hygiene::{Blemish, Change, RepairReport, Repaired};
-use crate::model::{Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FileId, Member, MemberKind, Outcome, Part, RemoveReason, WorkDir};
+use crate::model::{
+    Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FileId, Member, MemberKind,
+    Outcome, Part, RemoveReason, WorkDir,
+};
 use crate::observe::measure::{self, measure};
 use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
 use crate::reclaim::confinement::Confinement;
@@ -167,6 +170,7 @@ impl Repairs<'_> {
 /// The host's own mounts in what would be taken, or around it: they are kept.
 fn host_mounts(evidence: &[Evidence], taken: &Path) -> Vec<Evidence> {
     let meets = |place: &Path| place.starts_with(taken) || taken.starts_with(place);
-    let mounts = evidence.iter().filter(|e| e.kind == EvidenceKind::MountInside && e.bearing == Bearing::Forbids);
+    let mounts =
+        evidence.iter().filter(|e| e.kind == EvidenceKind::MountInside && e.bearing == Bearing::Forbids);
     mounts.filter(|e| e.within.as_deref().is_none_or(meets)).cloned().collect()
 }

@@ -139,9 +139,8 @@ impl Atlas {
         let homes: Vec<Vec<Vec<u8>>> = places
             .iter()
             .map(|place| {
-                let is_home = |mount: &&Mount<'_>| {
-                    mount.device == place.device && *mount.root == *place.in_filesystem
-                };
+                let is_home =
+                    |mount: &&Mount<'_>| mount.device == place.device && *mount.root == *place.in_filesystem;
                 own.iter().filter(is_home).map(|mount| mount.point.to_vec()).collect()
             })
             .collect();
@@ -172,8 +171,10 @@ impl Atlas {
     /// Where a namespace has the host's own tree.
     fn copies(&self, root: &[u8], mounts: &[Mount<'_>]) -> Vec<Vec<u8>> {
         let Some((device, tree)) = &self.own_root else { return Vec::new() };
-        let is_tree = |mount: &&Mount<'_>| mount.device == *device && *mount.root == **tree && *mount.point != *b"/";
-        let elsewhere = mounts.iter().filter(is_tree).filter(|_| root == b"/").map(|mount| mount.point.to_vec());
+        let is_tree =
+            |mount: &&Mount<'_>| mount.device == *device && *mount.root == **tree && *mount.point != *b"/";
+        let elsewhere =
+            mounts.iter().filter(is_tree).filter(|_| root == b"/").map(|mount| mount.point.to_vec());
         let whole = root_of(mounts, root) == self.own_root;
         whole.then(Vec::new).into_iter().chain(elsewhere).collect()
     }
@@ -469,7 +470,8 @@ mod tests {
             seen.sort();
             seen
         };
-        let expected = ["_temp", "_tool", "app/app/target"].map(|part| (format!("/data/r1/_work/{part}"), true));
+        let expected =
+            ["_temp", "_tool", "app/app/target"].map(|part| (format!("/data/r1/_work/{part}"), true));
         // The host itself, a service with the same tree, a container with all of the host at /host.
         let mut atlas = atlas(&own, two_runners());
         learn(&mut atlas, "/", &own);
@@ -498,7 +500,10 @@ mod tests {
               11 9 8:2 /r10/_work /__w rw - ext4 /dev/b rw\n",
         );
         let uses: Vec<_> = of_host(&atlas).into_iter().filter(|(_, is_of_host)| !is_of_host).collect();
-        assert_eq!(uses, [("/data/r1/_work/app/app/target".into(), false), ("/data/r10/_work".into(), false)]);
+        assert_eq!(
+            uses,
+            [("/data/r1/_work/app/app/target".into(), false), ("/data/r10/_work".into(), false)]
+        );
     }
 
     #[test]

@@ -81,7 +81,8 @@ impl Case {
             })
         } else {
             let is_excused = |e: &Evidence| {
-                (e.kind == EvidenceKind::Unguarded && self.rules.allow_unguarded) || (is_of_host(e) && !meets(e))
+                (e.kind == EvidenceKind::Unguarded && self.rules.allow_unguarded)
+                    || (is_of_host(e) && !meets(e))
             };
             let is_cold = cache.measure.is_some_and(|measure| {
                 let limit = self.rules.now - self.rules.idle_floor;

@@ -210,10 +210,17 @@ fn a_mount_of_the_hosts_own_protects_what_lies_there_and_what_holds_it_and_nothi
         ("/srv/actions-runner-1/_work/a/a/target2", false),
     ] {
         let found = Evidence::within(EvidenceKind::MountInside, Bearing::Forbids, place.into(), "x");
-        assert_eq!(crate::policy::liveness::judge(std::slice::from_ref(&found)), crate::model::Liveness::Idle);
+        assert_eq!(
+            crate::policy::liveness::judge(std::slice::from_ref(&found)),
+            crate::model::Liveness::Idle
+        );
         for actor in [hook(0, "job"), Actor::Sweep] {
             let gone = removed(&facts, &[vec![found.clone()], Vec::new(), Vec::new()], &actor, 1_000_000);
-            assert_eq!(!gone.contains(&"1/_work/a/a/target".to_owned()), protects, "{place} {actor:?}: {gone:?}");
+            assert_eq!(
+                !gone.contains(&"1/_work/a/a/target".to_owned()),
+                protects,
+                "{place} {actor:?}: {gone:?}"
+            );
             assert!(!gone.is_empty(), "{place}: the others go");
         }
     }
