@@ -16,7 +16,7 @@ put() { install -D -m "$1" "$2" "$destination/$3"; }
 
 put 755 "$binary" usr/bin/disk-guard
 for hook in "$source"/hooks/*.sh; do put 755 "$hook" "usr/lib/disk-guard/hooks/${hook##*/}"; done
-for unit in "$source"/systemd/*.{service,timer,path}; do put 644 "$unit" "usr/lib/systemd/system/${unit##*/}"; done
+for unit in "$source"/systemd/*.{service,timer,path,mount}; do put 644 "$unit" "usr/lib/systemd/system/${unit##*/}"; done
 put 644 "$source/systemd/tmpfiles.d/disk-guard.conf" usr/lib/tmpfiles.d/disk-guard.conf
 put 644 "$source/systemd/sysusers.d/disk-guard.conf" usr/lib/sysusers.d/disk-guard.conf
 for page in "$source"/packaging/man/*.[0-9]; do put 644 "$page" "usr/share/man/man${page##*.}/${page##*/}"; done

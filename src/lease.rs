@@ -2,13 +2,18 @@
 //!
 //! A lease is valid exactly as long as its Worker lives: pid and start time, in this boot, in this pid namespace. It only
 //! ever adds protection. Forging one keeps disk space, it never frees any; removing one leaves the Worker in the process
-//! table. What cannot be read or judged protects. The format is ours and read by older and newer guards on the same host:
+//! table. What cannot be read or judged protects, but not for ever: longer than any job can take, its end is certain. The format is ours and read by older and newer guards on the same host:
 //! unknown fields are ignored, missing ones make the lease unreadable, which protects.
+
+mod elsewhere;
 
 use crate::model::{FileId, Job, Lease, LeaseSeen, LeaseState, Pid, ProcessId, StartTime};
 use crate::run_dir::{Record, Records, RunDir, RunDirError};
 use crate::sys::process::Proc;
+use elsewhere::Census;
 use serde::{Deserialize, Serialize};
+use std::cell::OnceCell;
+use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -100,37 +105,96 @@ pub fn end(run: &RunDir, root: FileId, worker: ProcessId) -> Result<(), RunDirEr
     run.remove(Records::Leases, OsStr::new(&file_name(root, worker)))
 }
 
+/// How leases are looked at.
+#[derive(Debug, Clone, Copy)]
+pub struct View<'a> {
+    /// The process table.
+    pub proc: &'a Proc,
+    /// Whether every process of the host is in it.
+    pub is_whole: bool,
+    /// The wall clock now.
+    pub now: SystemTime,
+}
+
+/// No job takes longer, and nothing that is judged by this is younger: a self-hosted runner's job may take five days.
+const LONGEST_JOB: Duration = Duration::from_secs(6 * 86_400);
+
 /// Reads and judges all leases.
 ///
 /// # Errors
 /// [`RunDirError`] when the directory cannot be read: then nothing is known of any lease.
-pub fn read_all(run: &RunDir, proc: &Proc) -> Result<Vec<LeaseSeen>, RunDirError> {
+pub fn read_all(run: &RunDir, view: View<'_>) -> Result<Vec<LeaseSeen>, RunDirError> {
     let records = run.read_all(Records::Leases)?;
-    let here = Here { boot_id: proc.boot_id().ok(), pid_namespace: proc.pid_namespace().ok() };
-    Ok(records.into_iter().map(|record| judge(record, &here, proc)).collect())
+    let here = Here::at(view);
+    Ok(records.into_iter().map(|record| judge(record, &here)).collect())
 }
 
 /// Removes the leases of the dead; whose owner we are not allowed to remove stay, and mean nothing. Returns how many went.
 ///
 /// # Errors
 /// [`RunDirError`] when the directory cannot be read.
-pub fn remove_dead(run: &RunDir, proc: &Proc) -> Result<usize, RunDirError> {
-    let dead = read_all(run, proc)?.into_iter().filter(|seen| seen.state == LeaseState::Dead);
+pub fn remove_dead(run: &RunDir, view: View<'_>) -> Result<usize, RunDirError> {
+    let dead = read_all(run, view)?.into_iter().filter(|seen| seen.state == LeaseState::Dead);
     Ok(dead.filter(|seen| run.remove(Records::Leases, OsStr::new(&seen.file)).is_ok()).count())
 }
 
-/// Where we are: a lease from elsewhere cannot be judged.
-struct Here {
-    boot_id: Option<String>,
-    pid_namespace: Option<u64>,
+/// Whether the file of this name is the lease of a Worker that lives, or may live elsewhere; each Worker has one. `seen` are the
+/// Workers of which this has been said.
+pub fn is_live(run: &RunDir, view: View<'_>, name: &OsStr, seen: &mut HashSet<ProcessId>) -> bool {
+    let read = name.to_str().and_then(|name| run.read(Records::Leases, name).ok());
+    let Some(lease) = read.and_then(|content| understand(&content).ok()) else { return false };
+    name == OsStr::new(&file_name(lease.root_id, lease.worker))
+        && state_of(&lease, &Here::at(view)) != LeaseState::Dead
+        && seen.insert(lease.worker)
 }
 
-fn judge(record: Record, here: &Here, proc: &Proc) -> LeaseSeen {
+/// Where we are: a lease from elsewhere is judged by who is seen from here.
+struct Here<'a> {
+    view: View<'a>,
+    boot_id: Option<String>,
+    pid_namespace: Option<u64>,
+    /// How long the host has been up: nothing in the shared directory is older, whatever the wall clock says.
+    uptime: Duration,
+    /// All processes of the host, counted when they are first asked for; none when they cannot be.
+    census: OnceCell<Option<Census>>,
+}
+
+impl<'a> Here<'a> {
+    fn at(view: View<'a>) -> Self {
+        let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        Self {
+            view,
+            boot_id: view.proc.boot_id().ok(),
+            pid_namespace: view.proc.pid_namespace().ok(),
+            uptime: Duration::from_secs(uptime.tv_sec.unsigned_abs()),
+            census: OnceCell::new(),
+        }
+    }
+
+    /// Whether a record that last changed then is of a job that has certainly ended.
+    fn is_over(&self, changed: Option<SystemTime>) -> bool {
+        let age = changed.and_then(|changed| self.view.now.duration_since(changed).ok());
+        age.is_some_and(|age| age.min(self.uptime) > LONGEST_JOB)
+    }
+
+    fn is_dead_elsewhere(&self, worker: ProcessId) -> bool {
+        let proc = self.view.proc;
+        let census = || self.view.is_whole.then(|| Census::take(proc).ok()).flatten();
+        self.census.get_or_init(census).as_ref().is_some_and(|census| census.is_dead(proc, worker))
+    }
+}
+
+fn judge(record: Record, here: &Here<'_>) -> LeaseSeen {
     let file = record.name.to_string_lossy().into_owned();
+    let is_over = here.is_over(record.changed);
+    let or_over = |state: LeaseState| match state {
+        LeaseState::CannotTell(_) if is_over => LeaseState::Dead,
+        state => state,
+    };
     let content = record.content.map_err(|error| format!("the lease cannot be read: {error}"));
     match content.and_then(|content| understand(&content)) {
         Ok(lease) => {
-            let state = state_of(&lease, here, proc);
+            let state = or_over(state_of(&lease, here));
             LeaseSeen { file, owner: record.owner, root: Some(lease.root_id), lease: Some(lease), state }
         }
         Err(reason) => LeaseSeen {
@@ -138,7 +202,7 @@ fn judge(record: Record, here: &Here, proc: &Proc) -> LeaseSeen {
             file,
             owner: record.owner,
             lease: None,
-            state: LeaseState::CannotTell(reason),
+            state: or_over(LeaseState::CannotTell(reason)),
         },
     }
 }
@@ -161,19 +225,22 @@ pub(crate) fn understand(content: &[u8]) -> Result<Lease, String> {
     })
 }
 
-fn state_of(lease: &Lease, here: &Here, proc: &Proc) -> LeaseState {
+fn state_of(lease: &Lease, here: &Here<'_>) -> LeaseState {
     match &here.boot_id {
         Some(boot_id) if *boot_id != lease.boot_id => return LeaseState::Dead,
         Some(_) => {}
         None => return LeaseState::CannotTell("this boot's id cannot be read".into()),
     }
     if here.pid_namespace != Some(lease.pid_namespace) {
+        if here.is_dead_elsewhere(lease.worker) {
+            return LeaseState::Dead;
+        }
         return LeaseState::CannotTell(format!(
             "it counts pids in another namespace ({})",
             lease.pid_namespace
         ));
     }
-    match proc.is_alive(lease.worker) {
+    match here.view.proc.is_alive(lease.worker) {
         Ok(true) => LeaseState::Live,
         Ok(false) => LeaseState::Dead,
         Err(error) => LeaseState::CannotTell(error.to_string()),
@@ -184,6 +251,10 @@ fn state_of(lease: &Lease, here: &Here, proc: &Proc) -> LeaseState {
 mod tests {
     use super::*;
     use std::path::Path;
+
+    fn view(proc: &Proc) -> View<'_> {
+        View { proc, is_whole: false, now: UNIX_EPOCH }
+    }
 
     fn sample(proc: &Proc, worker: ProcessId) -> Lease {
         Lease {
@@ -228,15 +299,15 @@ mod tests {
                 count(|s| matches!(s, LeaseState::CannotTell(_))),
             )
         };
-        let seen = read_all(&run, &proc).unwrap();
+        let seen = read_all(&run, view(&proc)).unwrap();
         assert_eq!(states(&seen), (1, 2, 2));
         assert_eq!(seen.iter().find(|s| s.state == LeaseState::Live).unwrap().lease.as_ref().unwrap(), &live);
 
         worker.kill().unwrap();
         worker.wait().unwrap();
-        assert_eq!(states(&read_all(&run, &proc).unwrap()), (0, 3, 2));
-        assert_eq!(remove_dead(&run, &proc).unwrap(), 3);
-        assert_eq!(states(&read_all(&run, &proc).unwrap()), (0, 0, 2), "what cannot be judged stays");
+        assert_eq!(states(&read_all(&run, view(&proc)).unwrap()), (0, 3, 2));
+        assert_eq!(remove_dead(&run, view(&proc)).unwrap(), 3);
+        assert_eq!(states(&read_all(&run, view(&proc)).unwrap()), (0, 0, 2), "what cannot be judged stays");
     }
 
     #[test]
@@ -251,7 +322,7 @@ mod tests {
         write(&run, &other).unwrap();
         end(&run, one.root_id, me).unwrap();
         let left: Vec<Option<Lease>> =
-            read_all(&run, &proc).unwrap().into_iter().map(|seen| seen.lease).collect();
+            read_all(&run, view(&proc)).unwrap().into_iter().map(|seen| seen.lease).collect();
         assert_eq!(left, [Some(other)]);
     }
 
@@ -261,5 +332,62 @@ mod tests {
         let root = FileId { dev: 0xfe01, ino: 0xabc };
         assert_eq!(root_of_name(&file_name(root, worker)), Some(root));
         assert_eq!(root_of_name("what ever"), None);
+    }
+
+    #[test]
+    fn a_lease_of_another_pid_namespace_ends_with_its_worker_where_all_are_seen() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        let me = proc.identify(Pid(std::process::id() as i32)).unwrap().id;
+        let gone = ProcessId { start: StartTime(me.start.0 + 1), ..me };
+        write(&run, &Lease { pid_namespace: 1, ..sample(&proc, me) }).unwrap();
+        write(&run, &Lease { pid_namespace: 1, ..sample(&proc, gone) }).unwrap();
+        let dead = |is_whole| {
+            let seen = read_all(&run, View { is_whole, ..view(&proc) }).unwrap();
+            seen.iter().filter(|seen| seen.state == LeaseState::Dead).count()
+        };
+        assert_eq!((dead(false), dead(true)), (0, 1));
+    }
+
+    #[test]
+    fn what_cannot_be_judged_ends_when_no_job_can_last_as_long() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        run.publish(Records::Leases, "a-b-1-2", b"{garbage").unwrap();
+        let record = || run.read_all(Records::Leases).unwrap().remove(0);
+        let written = record().changed.unwrap();
+        let state = |days: u32, uptime_days: u32| {
+            let now = written + Duration::from_secs(86_400) * days;
+            let mut here = Here::at(View { now, ..view(&proc) });
+            here.uptime = Duration::from_secs(86_400) * uptime_days;
+            judge(record(), &here).state
+        };
+        assert_eq!(state(7, 30), LeaseState::Dead);
+        assert!(matches!(state(5, 30), LeaseState::CannotTell(_)), "a job may take that long");
+        assert!(matches!(state(300, 2), LeaseState::CannotTell(_)), "the wall clock was put forward");
+        let me = proc.identify(Pid(std::process::id() as i32)).unwrap().id;
+        let live = sample(&proc, me);
+        let here = Here::at(View { now: written + 2 * LONGEST_JOB, ..view(&proc) });
+        assert_eq!(state_of(&live, &here), LeaseState::Live, "a Worker that is seen has no such end");
+    }
+
+    #[test]
+    fn each_worker_that_lives_has_one_lease_that_stays() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        let me = proc.identify(Pid(std::process::id() as i32)).unwrap().id;
+        let one = sample(&proc, me);
+        let other = Lease { root_id: FileId { dev: 10, ino: 78 }, ..one.clone() };
+        write(&run, &one).unwrap();
+        write(&run, &other).unwrap();
+        run.publish(Records::Leases, "1-1-1-1", &text(&one)).unwrap();
+        let mut seen = HashSet::new();
+        let mut is_live = |name: &str| is_live(&run, view(&proc), OsStr::new(name), &mut seen);
+        assert!(!is_live("1-1-1-1"), "under another's name");
+        assert!(is_live(&file_name(one.root_id, me)));
+        assert!(!is_live(&file_name(other.root_id, me)), "its second one");
     }
 }

@@ -30,6 +30,7 @@
 //! | [`reap`] | a wing of its own: leaked machines, containers and pods; observes, decides and acts through the tools of others |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
 //! | [`counters`] | what runs have counted, across users and reboots |
+//! | `digest` | names that nobody can make collide |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | `fuzzing` | what has to hold of every parser of foreign bytes; in tests and fuzzers alone |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
@@ -75,6 +76,7 @@ pub mod commands;
 pub mod config;
 pub mod counters;
 pub mod cycle;
+pub(crate) mod digest;
 pub mod doctor;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;

@@ -92,9 +92,7 @@ pub fn withdraw(run: &RunDir, root: FileId) {
 
 /// Takes all tickets away: a sweep leaves new ones for what is still wanted.
 pub fn withdraw_all(run: &RunDir) {
-    for record in run.read_all(Records::Tickets).unwrap_or_default() {
-        let _ = run.remove(Records::Tickets, &record.name);
-    }
+    let _ = run.take_all(Records::Tickets);
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use super::{Context, complain, ledger, look, now, print, show};
 use crate::lease;
 use crate::ledger::when;
 use crate::model::{Job, LeaseState};
+use crate::observe::processes;
 use crate::postmortem::keep::{self, Kept, Shelf};
 use crate::postmortem::nouns::{Case, Complaint, Ended, Report};
 use crate::postmortem::observe::{Observer, Subject};
@@ -192,7 +193,8 @@ fn look_into_deaths(context: &Context, run: &RunDir, narrator: &mut Narrator) {
 
 /// From when on witnesses are to be read; none when there is nothing to look into, as on most sweeps.
 fn earliest(context: &Context, run: &RunDir, shelf: &Shelf) -> Option<SystemTime> {
-    let leases = lease::read_all(run, &context.proc).unwrap_or_default();
+    let view = lease::View { proc: &context.proc, is_whole: processes::sees_all(&context.proc), now: now() };
+    let leases = lease::read_all(run, view).unwrap_or_default();
     let dead = leases.iter().filter(|seen| seen.state == LeaseState::Dead);
     let of_leases = dead.filter_map(|seen| Some(seen.lease.as_ref()?.since)).min();
     let is_new_boot = context.proc.boot_id().is_ok_and(|boot_id| !shelf.knows_boot(&boot_id));

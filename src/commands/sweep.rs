@@ -13,18 +13,26 @@ use crate::model::ledger::Scope;
 use crate::model::reap::ReapReport;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::Whose;
-use crate::observe::{caches, runners};
+use crate::observe::{caches, processes, runners};
 use crate::reap::engine::Mode;
+use crate::reclaim::remove_tree::{Options, Progress, remove_tree};
 use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
-use crate::run_dir::{Records, RunDir};
+use crate::run_dir::{Records, RunDir, Tidied, Tidying};
 use crate::setup::state::StateDir;
+use crate::sys::dir::Dir;
 use crate::tickets;
+use std::cell::RefCell;
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::time::{Duration, Instant};
 
 /// A sweep that takes longer leaves the rest to the next one.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
+
+/// Trees that somebody has put among the records are removed for at most this long a sweep.
+const TIDYING: Duration = Duration::from_secs(60);
 
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, part: Part, as_json: bool) -> Exit {
@@ -47,6 +55,7 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     narrator.begun();
     take_requests(&run);
     tickets::withdraw_all(&run);
+    let strewn = tidy_shared(context, &run);
     remediate::put_back(context, &run, &mut narrator);
     let cycle = Cycle {
         config: &context.config,
@@ -57,7 +66,8 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
         deadline: begun + TIME_LIMIT,
         witness: &mut narrator,
     };
-    let (report, result) = cycle.run();
+    let (mut report, result) = cycle.run();
+    report.notes.splice(0..0, strewn);
     leave_tickets(&context.config, &run, &report, None);
     // Before the leases of the dead go.
     postmortem::after_sweep(context, &run, &mut narrator);
@@ -108,15 +118,55 @@ fn take_requests(run: &RunDir) {
     }
 }
 
+/// Takes what is no record out of the shared directories, and what one user has too many of; for people. Before anything is read
+/// there: a flood must not keep this sweep from its work.
+fn tidy_shared(context: &Context, run: &RunDir) -> Vec<String> {
+    let view = view(context);
+    let living = RefCell::new(HashSet::new());
+    let progress = Progress::default();
+    let options = Options { threads: 1, deadline: Some(Instant::now() + TIDYING), progress: &progress };
+    let remove_directory = |dir: &Dir, name: &OsStr| drop(remove_tree(dir, name, &[], &options));
+    let mut notes = Vec::new();
+    for records in [Records::Leases, Records::Requests, Records::Tickets, Records::Counters] {
+        let is_live_lease = |name: &OsStr| {
+            records == Records::Leases && lease::is_live(run, view, name, &mut living.borrow_mut())
+        };
+        let how = Tidying {
+            proc: &context.proc,
+            now: view.now,
+            vouched: &is_live_lease,
+            remove_directory: &remove_directory,
+        };
+        match run.tidy(records, &how) {
+            Ok(tidied) if tidied.removed > 0 => notes.push(strewn(run, records, &tidied)),
+            Ok(_) => {}
+            Err(error) => complain(&error),
+        }
+    }
+    notes
+}
+
+fn strewn(run: &RunDir, records: Records, tidied: &Tidied) -> String {
+    let mut owners: Vec<String> = tidied.owners.iter().take(8).map(|owner| format!("uid {owner}")).collect();
+    if tidied.owners.len() > owners.len() {
+        owners.push("others".into());
+    }
+    format!(
+        "{} of {} in {} were no records of a guard's, or too many of one user: removed",
+        tidied.removed,
+        owners.join(", "),
+        run.path().join(records.directory()).display()
+    )
+}
+
+fn view(context: &Context) -> lease::View<'_> {
+    lease::View { proc: &context.proc, is_whole: processes::sees_all(&context.proc), now: now() }
+}
+
 /// Leaves of the dead, and spare slots for the day when no inode is left.
 fn tidy(context: &Context, run: &RunDir) {
-    if let Err(error) = lease::remove_dead(run, &context.proc) {
+    if let Err(error) = lease::remove_dead(run, view(context)) {
         complain(&error);
-    }
-    for records in [Records::Leases, Records::Requests, Records::Tickets] {
-        if let Err(error) = run.remove_drafts(records, &context.proc, now()) {
-            complain(&error);
-        }
     }
     let mounts = MountTable::read(&context.proc);
     for runner in runners::discover(&context.config.runners.roots, &mounts).runners {

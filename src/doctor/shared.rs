@@ -31,8 +31,23 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
         let path = if name.is_empty() { run_dir.clone() } else { run_dir.join(name) };
         place(id, &path, *with, *without, gid)
     }));
+    checks.extend(apart(run_dir).filter(|_| has_users));
     checks.push(lock(run_dir));
     checks
+}
+
+/// Whether what members of the group put there can take room that the whole system needs.
+fn apart(run_dir: &Path) -> Option<Check> {
+    let above = Path::new("/run");
+    let device = |path: &Path| std::fs::metadata(path).map(|status| status.dev());
+    if !run_dir.starts_with(above) || device(run_dir).ok()? != device(above).ok()? {
+        return None;
+    }
+    Some(Check::warn(
+        "run-dir-apart",
+        format!("{} has no filesystem of its own: its users could fill /run", run_dir.display()),
+        r"systemctl enable 'run-disk\x2dguard.mount'; it is mounted at the next boot",
+    ))
 }
 
 fn the_group(gid: Option<u32>, has_users: bool) -> Check {

@@ -198,10 +198,13 @@ impl Look<'_> {
     fn read_leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {
         let unknown = match self.leases {
             Leases::NoneYet => return Vec::new(),
-            Leases::In(run) => match lease::read_all(run, self.proc) {
-                Ok(leases) => return leases,
-                Err(error) => format!("leases cannot be read: {error}"),
-            },
+            Leases::In(run) => {
+                let is_whole = *visibility == Visibility::Complete;
+                match lease::read_all(run, lease::View { proc: self.proc, is_whole, now: self.now }) {
+                    Ok(leases) => return leases,
+                    Err(error) => format!("leases cannot be read: {error}"),
+                }
+            }
             Leases::Hidden(reason) => format!("leases cannot be read: {reason}"),
         };
         *visibility = join(visibility, Visibility::Partial(vec![unknown]));

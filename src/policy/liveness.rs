@@ -165,7 +165,13 @@ fn speaks_of(seen: &LeaseSeen, runner: &Runner) -> bool {
         Some(root) => {
             root == runner.root_id || (work.is_some() && work == runner.work_dir().map(|dir| dir.id))
         }
-        None => seen.owner == Uid::ROOT || seen.owner == runner.owner,
+        // A root of root's has another user's work directory, as a rule.
+        None => {
+            let owns_work = runner.work_dir().is_some_and(|work| work.owner == seen.owner);
+            seen.owner == Uid::ROOT
+                || seen.owner == runner.owner
+                || (runner.owner == Uid::ROOT && owns_work)
+        }
     }
 }
 

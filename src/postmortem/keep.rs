@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, reason = "records of our own, in a directory of our own")]
 
 use super::nouns::Case;
+use crate::digest;
 use crate::model::Uid;
 use crate::sys::dir::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
@@ -89,30 +90,23 @@ impl PathText {
 /// Which death: the runner's root, and the Worker's log or else its lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
-    root: u64,
-    death: u64,
+    root: String,
+    death: String,
 }
 
 impl Key {
     /// Of the death in the runner at `root` whose Worker has this log, or else this identity.
     pub fn new(root: &Path, worker: &[u8]) -> Self {
-        Self { root: hash(root.as_os_str().as_bytes()), death: hash(worker) }
+        Self { root: digest::of(root.as_os_str().as_bytes()), death: digest::of(worker) }
     }
 
     fn suffix(&self) -> String {
-        format!("-{:016x}-{:016x}.json", self.root, self.death)
+        format!("-{}-{}.json", self.root, self.death)
     }
 
     fn of_runner(&self) -> String {
-        format!("-{:016x}-", self.root)
+        format!("-{}-", self.root)
     }
-}
-
-/// FNV-1a, 64 bits.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes
-        .iter()
-        .fold(0xcbf2_9ce4_8422_2325, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3))
 }
 
 /// Whether a death was new.

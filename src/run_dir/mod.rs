@@ -5,8 +5,10 @@
 //! file: two guards with two lock files would not exclude each other.
 
 mod records;
+mod tidy;
 
-pub use records::{MAX_PASSED, MAX_RECORD_BYTES, MAX_RECORDS, Record, Records};
+pub use records::{MAX_OF_ONE, MAX_PASSED, MAX_RECORD_BYTES, MAX_RECORDS, Record, Records};
+pub use tidy::{Tidied, Tidying};
 
 use crate::model::Uid;
 use crate::sys::dir::Dir;

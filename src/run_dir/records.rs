@@ -6,11 +6,12 @@
 #![expect(clippy::disallowed_methods, reason = "records of our own, in a directory of our own")]
 
 use super::{RunDir, RunDirError, make_unless_there};
-use crate::model::{Pid, Uid};
+use crate::model::Uid;
 use crate::sys::dir::Dir;
-use crate::sys::process::{LookError, Proc, own_pid};
+use crate::sys::process::own_pid;
 use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, openat, renameat_with, unlinkat};
 use rustix::io::Errno;
+use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
@@ -21,13 +22,14 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// A directory of records has at most this many; more is somebody's flood, is not read to its end, and proves nothing.
+/// At most this many records are taken from where they add up, at a time.
 pub const MAX_RECORDS: usize = 4096;
 
-/// Names that are looked at where a flood is to be got rid of batch by batch.
+/// At most this many records of one user are read; more are that user's flood, and are there as unread.
+pub const MAX_OF_ONE: usize = 512;
+
+/// A directory of records has at most this many names; more is a flood that is not read to its end, and proves nothing.
 pub const MAX_PASSED: usize = 65_536;
-/// A record is written in far less than this.
-const DRAFTS_TAKE_AT_MOST: Duration = Duration::from_secs(60);
 
 /// One record is at most this long.
 pub const MAX_RECORD_BYTES: u64 = 16 * 1024;
@@ -46,7 +48,8 @@ pub enum Records {
 }
 
 impl Records {
-    fn directory(self) -> &'static str {
+    /// Its directory's name.
+    pub fn directory(self) -> &'static str {
         match self {
             Self::Leases => "leases",
             Self::Requests => "requests",
@@ -74,13 +77,17 @@ pub struct Record {
     pub owner: Uid,
     /// When it was last written to, as far as its owner has left it at that.
     pub modified: Option<SystemTime>,
+    /// When the file last changed in any way, which its owner can put off but not date back.
+    pub changed: Option<SystemTime>,
     /// What it says, or why it cannot be read.
     pub content: io::Result<Vec<u8>>,
 }
 
 impl RunDir {
-    fn records(&self, records: Records) -> io::Result<Dir> {
-        self.dir.descend(records.directory())
+    pub(super) fn records(&self, records: Records) -> io::Result<Dir> {
+        // One name in a directory of root's; what root mounts there is root's as well.
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        Ok(Dir::from(openat(&self.dir, records.directory(), flags, Mode::empty())?))
     }
 
     /// Publishes a record under `name`, replacing one of our own.
@@ -158,37 +165,11 @@ impl RunDir {
             }
         })
         .map_err(|error| self.unusable("listing the records", error))?;
-        let mut found = Vec::with_capacity(names.len());
-        for name in names {
-            let read = dir.open_file(&name).and_then(|file| {
-                let metadata = file.metadata()?;
-                let mut bytes = Vec::new();
-                file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut bytes)?;
-                Ok((metadata, bytes))
-            });
-            let (metadata, bytes) = match read {
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    found.push(Record { name, owner: Uid(u32::MAX), modified: None, content: Err(error) });
-                    continue;
-                }
-            };
-            let content = if metadata.nlink() != 1 {
-                Err(io::Error::other("it has a second name"))
-            } else if bytes.len() as u64 > MAX_RECORD_BYTES {
-                Err(io::Error::from(io::ErrorKind::FileTooLarge))
-            } else {
-                Ok(bytes)
-            };
-            let (owner, modified) = (Uid(metadata.uid()), metadata.modified().ok());
-            found.push(Record { name, owner, modified, content });
-        }
-        Ok(found)
+        Ok(names.into_iter().filter_map(|name| read_one(&dir, name)).collect())
     }
 
-    /// All records: name, owner and content. A record that vanishes meanwhile is left out, one that cannot be read is
-    /// there with the reason.
+    /// All records: name, owner and content. A record that vanishes meanwhile is left out, one that cannot be read is there
+    /// with the reason, and so is what one user has beyond [`MAX_OF_ONE`].
     ///
     /// # Errors
     /// [`RunDirError::Unusable`] when the directory is there and cannot be read; a missing one holds no records.
@@ -198,22 +179,26 @@ impl RunDir {
             result => result.map_err(|error| self.unusable("opening the records", error))?,
         };
         let names =
-            dir.names(MAX_RECORDS + 1).map_err(|error| self.unusable("listing the records", error))?;
-        if names.len() > MAX_RECORDS {
+            dir.names(MAX_PASSED + 1).map_err(|error| self.unusable("listing the records", error))?;
+        if names.len() > MAX_PASSED {
             let flood =
-                io::Error::other(format!("{} holds more than {MAX_RECORDS} files", records.directory()));
+                io::Error::other(format!("{} holds more than {MAX_PASSED} files", records.directory()));
             return Err(self.unusable("listing the records", flood));
         }
-        let mut found = Vec::with_capacity(names.len());
+        let (mut found, mut of_one) = (Vec::new(), HashMap::new());
         for name in names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b".")) {
-            let (owner, modified) = match dir.status_of(&name) {
-                Ok(status) => (status.owner, Some(status.modified)),
+            let owner = match dir.status_of(&name) {
+                Ok(status) => status.owner,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => return Err(self.unusable("looking at a record", error)),
             };
-            match dir.read_file(&name, MAX_RECORD_BYTES) {
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-                content => found.push(Record { name, owner, modified, content }),
+            let count = of_one.entry(owner).or_insert(0);
+            *count += 1;
+            if *count > MAX_OF_ONE {
+                let flood = io::Error::other(format!("uid {owner} has more than {MAX_OF_ONE} of them"));
+                found.push(Record { name, owner, modified: None, changed: None, content: Err(flood) });
+            } else {
+                found.extend(read_one(&dir, name).map(|record| Record { owner, ..record }));
             }
         }
         Ok(found)
@@ -241,7 +226,7 @@ impl RunDir {
         }
     }
 
-    /// Takes away what asks for something, whatever it says, and says how many there were: at most [`MAX_RECORDS`] at a time.
+    /// Takes away what asks for something, whatever it says, and says how many there were, behind whatever flood of dot-files.
     /// What is no file is set aside under a dot-name: a directory in which nothing visible is left no longer asks.
     ///
     /// # Errors
@@ -251,43 +236,20 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
             result => result.map_err(|error| self.unusable("opening the records", error))?,
         };
-        let names = dir.names(MAX_RECORDS).map_err(|error| self.unusable("listing the records", error))?;
         let mut taken = 0;
-        for name in names.into_iter().filter(|name| !name.as_encoded_bytes().starts_with(b".")) {
+        each_entry(&dir, |name| {
+            if name.as_encoded_bytes().starts_with(b".") {
+                return;
+            }
             taken += 1;
-            if unlinkat(&dir, &name, AtFlags::empty()) == Err(rustix::io::Errno::ISDIR) {
+            if unlinkat(&dir, name, AtFlags::empty()) == Err(rustix::io::Errno::ISDIR) {
                 // One that stays where it is is found again by the next sweep.
                 let aside = format!(".aside-{}-{taken}", std::process::id());
-                let _ = renameat_with(&dir, &name, &dir, aside.as_str(), RenameFlags::NOREPLACE);
+                let _ = renameat_with(&dir, name, &dir, aside.as_str(), RenameFlags::NOREPLACE);
             }
-        }
+        })
+        .map_err(|error| self.unusable("listing the records", error))?;
         Ok(taken)
-    }
-
-    /// Removes what those have left who were killed while they wrote a record: drafts that are older than a minute at `now`
-    /// and whose writer is gone. How many there were.
-    ///
-    /// # Errors
-    /// [`RunDirError::Unusable`] when the directory is there and cannot be read.
-    pub fn remove_drafts(
-        &self,
-        records: Records,
-        proc: &Proc,
-        now: SystemTime,
-    ) -> Result<usize, RunDirError> {
-        let dir = match self.records(records) {
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(0),
-            result => result.map_err(|error| self.unusable("opening the records", error))?,
-        };
-        let names = dir.names(MAX_RECORDS).map_err(|error| self.unusable("listing the records", error))?;
-        let is_left = |name: &OsString| {
-            let Some(writer) = writer_of(name) else { return false };
-            let age = dir.status_of(name).ok().and_then(|status| now.duration_since(status.modified).ok());
-            age.is_some_and(|age| age > DRAFTS_TAKE_AT_MOST)
-                && matches!(proc.identify(writer), Err(LookError::Gone(_)))
-        };
-        let left = names.into_iter().filter(is_left);
-        Ok(left.filter(|name| unlinkat(&dir, name, AtFlags::empty()).is_ok()).count())
     }
 
     /// Whether a record is there.
@@ -296,10 +258,43 @@ impl RunDir {
     }
 }
 
-/// The process that writes the draft of this name.
-fn writer_of(draft: &OsStr) -> Option<Pid> {
-    let (pid, _) = draft.to_str()?.strip_prefix('.')?.split_once('-')?;
-    pid.parse().ok().map(Pid)
+/// One record as it is; none when it is gone. The owner is that of the very file that was read, and a file with a second name
+/// is none's.
+fn read_one(dir: &Dir, name: OsString) -> Option<Record> {
+    let read = dir.open_file(&name).and_then(|file| {
+        let metadata = file.metadata()?;
+        let mut bytes = Vec::new();
+        file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut bytes)?;
+        Ok((metadata, bytes))
+    });
+    let (metadata, bytes) = match read {
+        Ok(read) => read,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+        Err(error) => {
+            let owner = Uid(u32::MAX);
+            return Some(Record { name, owner, modified: None, changed: None, content: Err(error) });
+        }
+    };
+    let content = if metadata.nlink() != 1 {
+        Err(io::Error::other("it has a second name"))
+    } else if bytes.len() as u64 > MAX_RECORD_BYTES {
+        Err(io::Error::from(io::ErrorKind::FileTooLarge))
+    } else {
+        Ok(bytes)
+    };
+    let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.ctime().unsigned_abs());
+    let (owner, modified) = (Uid(metadata.uid()), metadata.modified().ok());
+    Some(Record { name, owner, modified, changed: Some(changed), content })
+}
+
+/// Calls `visit` with every name, however many there are: memory stays as it is, and what is removed meanwhile does no harm.
+pub(super) fn each_entry(dir: &Dir, mut visit: impl FnMut(&OsStr)) -> io::Result<()> {
+    let mut buffer = vec![std::mem::MaybeUninit::uninit(); crate::sys::dir::ENTRIES_BUFFER];
+    dir.for_each_entry(&mut buffer, |entry| {
+        visit(OsStr::from_bytes(entry.name.to_bytes()));
+        ControlFlow::<()>::Continue(())
+    })?;
+    Ok(())
 }
 
 #[cfg(test)]
@@ -353,30 +348,6 @@ mod tests {
     }
 
     #[test]
-    fn drafts_of_the_dead_go_and_those_of_the_living_stay() {
-        let temp = tempfile::tempdir().unwrap();
-        let run = RunDir::open(temp.path()).unwrap();
-        let proc = Proc::new(Path::new("/proc"));
-        assert_eq!(run.remove_drafts(Records::Leases, &proc, SystemTime::UNIX_EPOCH).unwrap(), 0);
-        run.publish(Records::Leases, "a", b"x").unwrap();
-        let leases = temp.path().join("leases");
-        let dead = format!(".{}-0123456789abcdef-a", i32::MAX);
-        let mine = format!(".{}-0123456789abcdef-a", std::process::id());
-        for name in [&dead, &mine, ".aside-1-2", ".x"] {
-            std::fs::write(leases.join(name), "{").unwrap();
-        }
-        let later =
-            |seconds| std::fs::metadata(&leases).unwrap().modified().unwrap() + Duration::from_secs(seconds);
-        assert_eq!(run.remove_drafts(Records::Leases, &proc, later(30)).unwrap(), 0, "too young");
-        assert_eq!(run.remove_drafts(Records::Leases, &proc, later(90)).unwrap(), 1);
-        let mut left: Vec<_> = std::fs::read_dir(&leases).unwrap().map(|e| e.unwrap().file_name()).collect();
-        left.sort();
-        let mut wanted = vec![mine.into(), ".aside-1-2".into(), ".x".into(), OsString::from("a")];
-        wanted.sort();
-        assert_eq!(left, wanted);
-    }
-
-    #[test]
     fn whatever_asks_is_taken_and_no_longer_visible() {
         let temp = tempfile::tempdir().unwrap();
         let run = RunDir::open(temp.path()).unwrap();
@@ -391,5 +362,29 @@ mod tests {
         assert!(left.into_iter().all(|name| name.as_encoded_bytes().starts_with(b".")));
         assert!(requests.join(".draft").exists(), "a hook may be about to publish it");
         assert_eq!(run.take_all(Records::Requests).unwrap(), 0);
+    }
+
+    #[test]
+    fn a_request_behind_a_flood_of_dot_files_is_taken() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(&temp.path().join("run")).unwrap();
+        let requests = temp.path().join("run/requests");
+        std::fs::create_dir(&requests).unwrap();
+        (0..3000).for_each(|number| std::fs::write(requests.join(format!(".x{number}")), "").unwrap());
+        run.publish(Records::Requests, "1-1", b"sweep").unwrap();
+        (0..3000).for_each(|number| std::fs::write(requests.join(format!(".y{number}")), "").unwrap());
+        assert_eq!(run.take_all(Records::Requests).unwrap(), 1);
+        assert!(!run.holds(Records::Requests, "1-1"));
+    }
+
+    #[test]
+    fn more_of_one_user_than_may_be_are_there_unread() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let many = MAX_OF_ONE + 20;
+        (0..many).for_each(|number| run.publish(Records::Leases, &format!("a{number}"), b"x").unwrap());
+        let records = run.read_all(Records::Leases).unwrap();
+        assert_eq!(records.len(), many);
+        assert_eq!(records.iter().filter(|record| record.content.is_ok()).count(), MAX_OF_ONE);
     }
 }

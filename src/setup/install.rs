@@ -76,7 +76,6 @@ pub fn prepare(verb: Verb, runner: &Runner, ours: &Scripts, state: &StateDir) ->
     };
     let record: Option<Record> =
         state.load(Kept::Wired, &runner.root).map_err(|error| blocked(error.to_string()))?;
-    let record = record.filter(|record| record.root == runner.root.to_string_lossy());
     let present = Present {
         root: &runner.root,
         env: found.as_ref().map(|found| found.bytes.as_slice()),
@@ -108,7 +107,7 @@ pub fn apply(
     let root = &runner.root;
     if verb == Verb::Install {
         for (path, script) in &prepared.edit.chains {
-            state.write_chain(path, script).map_err(text)?;
+            state.write_chain(root, path, script).map_err(text)?;
         }
         if let Some(record) = &prepared.edit.record {
             state.save(Kept::Wired, root, record).map_err(text)?;

@@ -10,10 +10,14 @@
 //! reap/last.json, reap/seen-ENTRY.json     what the reaper last found, and since when
 //! ```
 //!
-//! A key is made from the root's path: device numbers change from boot to boot.
+//! A key is made from the root's path, since device numbers change from boot to boot: a digest for which nobody finds a second
+//! path. What stands under a key and names another root is left as it is. Earlier versions made keys by a weak hash: what stands
+//! under such a key still counts when it names the root, and goes when it is written anew.
 
 use super::place::{self, Manner};
-use super::wiring::Scripts;
+use super::wiring::{self, Scripts};
+use crate::digest;
+use crate::report::escape;
 use crate::sys::dir::Dir;
 use rustix::fs::{Mode, mkdirat};
 use serde::Serialize;
@@ -44,6 +48,14 @@ pub enum StateError {
     Untrusted {
         /// Which.
         path: String,
+    },
+    /// Something of another runner's has its name.
+    #[error("{path} belongs to the runner at {owner}: it is left as it is; move it away")]
+    Taken {
+        /// Which file.
+        path: String,
+        /// Whose it is.
+        owner: String,
     },
     /// A record is not what we write.
     #[error("the record {path} cannot be understood: {reason}; move it away")]
@@ -97,8 +109,17 @@ impl StateDir {
     /// [`StateError`]; a missing one is none.
     pub fn load<T: DeserializeOwned>(&self, kept: Kept, root: &Path) -> Result<Option<T>, StateError> {
         let Some(dir) = self.open(kept.directory())? else { return Ok(None) };
-        let name = format!("{}.json", key(root));
-        self.read(&dir, kept, &name)
+        for name in record_names(root) {
+            if self.root_of(&dir, kept, &name)?.is_some_and(|owner| owner == root.to_string_lossy()) {
+                return self.read(&dir, kept, &name);
+            }
+        }
+        Ok(None)
+    }
+
+    /// The root that a record names; none where no record is.
+    fn root_of(&self, dir: &Dir, kept: Kept, name: &str) -> Result<Option<String>, StateError> {
+        Ok(self.read::<Owner>(dir, kept, name)?.map(|owner| owner.root))
     }
 
     fn read<T: DeserializeOwned>(&self, dir: &Dir, kept: Kept, name: &str) -> Result<Option<T>, StateError> {
@@ -129,9 +150,12 @@ impl StateDir {
         Ok(records)
     }
 
-    /// Whether a runner has a record, readable or not; for those who may not read it.
+    /// Whether a runner has a record, understandable or not.
     pub fn holds(&self, kept: Kept, root: &Path) -> bool {
-        self.path.join(kept.directory()).join(format!("{}.json", key(root))).exists()
+        match self.load::<serde::de::IgnoredAny>(kept, root) {
+            Ok(record) => record.is_some(),
+            Err(error) => matches!(error, StateError::Broken { .. }),
+        }
     }
 
     /// Writes a runner's record.
@@ -140,7 +164,14 @@ impl StateDir {
     /// [`StateError`].
     pub fn save(&self, kept: Kept, root: &Path, record: &impl Serialize) -> Result<(), StateError> {
         let text = serde_json::to_vec_pretty(record).expect("our records have string keys");
-        self.put(kept.directory(), &format!("{}.json", key(root)), &text, 0o644)
+        let [name, old] = record_names(root);
+        let dir = self.make(kept.directory())?;
+        if let Some(owner) = self.root_of(&dir, kept, &name)?.filter(|owner| *owner != root.to_string_lossy()) {
+            let path = self.path.join(kept.directory()).join(name).display().to_string();
+            return Err(StateError::Taken { path, owner });
+        }
+        self.put(kept.directory(), &name, &text, 0o644)?;
+        self.remove_own_record(&dir, kept, root, &old)
     }
 
     /// Removes a runner's record.
@@ -149,17 +180,34 @@ impl StateDir {
     /// [`StateError`].
     pub fn forget(&self, kept: Kept, root: &Path) -> Result<(), StateError> {
         let Some(dir) = self.open(kept.directory())? else { return Ok(()) };
-        let name = format!("{}.json", key(root));
-        place::remove(&dir, &name).map_err(|source| self.unusable("removing a record", source))
+        let removed = record_names(root).map(|name| self.remove_own_record(&dir, kept, root, &name));
+        removed.into_iter().collect()
     }
 
-    /// Writes a chain script.
+    fn remove_own_record(&self, dir: &Dir, kept: Kept, root: &Path, name: &str) -> Result<(), StateError> {
+        match self.root_of(dir, kept, name) {
+            Ok(Some(owner)) if owner == root.to_string_lossy() => {
+                place::remove(dir, name).map_err(|source| self.unusable("removing a record", source))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes a chain script of the runner at `root`.
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn write_chain(&self, path: &Path, script: &str) -> Result<(), StateError> {
+    pub fn write_chain(&self, root: &Path, path: &Path, script: &str) -> Result<(), StateError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
-        self.put("hooks", &name, script.as_bytes(), 0o755)
+        let dir = self.make("hooks")?;
+        let found = place::read(&dir, &name).map_err(|source| self.unusable("reading a chain script", source))?;
+        match found.map(|found| wiring::owner_of_chain(&found.bytes)) {
+            Some(owner) if owner.as_deref() != Some(&escape::path(root)) => {
+                let owner = owner.unwrap_or_else(|| "nobody knows where".into());
+                Err(StateError::Taken { path: path.display().to_string(), owner })
+            }
+            _ => self.put("hooks", &name, script.as_bytes(), 0o755),
+        }
     }
 
     /// Removes a runner's chain scripts.
@@ -168,9 +216,16 @@ impl StateDir {
     /// [`StateError`].
     pub fn remove_chains(&self, root: &Path) -> Result<(), StateError> {
         let Some(dir) = self.open("hooks")? else { return Ok(()) };
-        for which in ["started", "completed"] {
-            place::remove(&dir, &format!("{}-{which}.sh", key(root)))
-                .map_err(|source| self.unusable("removing a chain script", source))?;
+        for key in [key(root), weak_key(root)] {
+            for which in ["started", "completed"] {
+                let name = format!("{key}-{which}.sh");
+                let found = place::read(&dir, &name).ok().flatten();
+                let owner = found.and_then(|found| wiring::owner_of_chain(&found.bytes));
+                if owner.as_deref() == Some(&escape::path(root)) {
+                    place::remove(&dir, &name)
+                        .map_err(|source| self.unusable("removing a chain script", source))?;
+                }
+            }
         }
         Ok(())
     }
@@ -309,34 +364,106 @@ pub fn own(mode: u32) -> Manner {
     Manner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
 }
 
-/// A name for a runner's root that lasts: its directory's name for people, and a hash of the path (FNV-1a, 64 bits).
+/// What every record says beside its own.
+#[derive(serde::Deserialize)]
+struct Owner {
+    root: String,
+}
+
+/// The names under which a runner's record may stand: ours, and that of earlier versions.
+fn record_names(root: &Path) -> [String; 2] {
+    [key(root), weak_key(root)].map(|key| format!("{key}.json"))
+}
+
+/// A name for a runner's root that lasts: its directory's name for people, and a digest of the path.
 fn key(root: &Path) -> String {
+    format!("{}-{}", plain_name(root), digest::of(root.as_os_str().as_bytes()))
+}
+
+/// The name in earlier versions, by FNV-1a: a path that has a given hash is found in no time, so it never counts by itself.
+fn weak_key(root: &Path) -> String {
     let hash = root.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)
     });
+    format!("{}-{hash:016x}", plain_name(root))
+}
+
+fn plain_name(root: &Path) -> String {
     let name = root.file_name().unwrap_or_default().to_string_lossy();
     let plain = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '_' };
-    let name: String = name.trim_start_matches('.').chars().take(64).map(plain).collect();
-    format!("{name}-{hash:016x}")
+    name.trim_start_matches('.').chars().take(64).map(plain).collect()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
+    #[derive(Debug, PartialEq, Eq, Serialize, serde::Deserialize)]
+    struct Note {
+        root: String,
+        text: String,
+    }
+
+    fn note(root: &Path, text: &str) -> Note {
+        Note { root: root.to_string_lossy().into_owned(), text: text.into() }
+    }
+
     #[test]
     fn records_are_kept_by_root_and_gone_when_forgotten() {
         let temp = tempfile::tempdir().unwrap();
         let state = StateDir::at(&temp.path().join("state"));
         let (one, other) = (Path::new("/a/runner-1"), Path::new("/b/runner-1"));
-        assert_eq!(state.load::<String>(Kept::Wired, one).unwrap(), None);
+        assert_eq!(state.load::<Note>(Kept::Wired, one).unwrap(), None);
         state.check_writable().unwrap();
-        state.save(Kept::Wired, one, &"1").unwrap();
-        state.save(Kept::Wired, other, &"2").unwrap();
-        assert_eq!(state.load::<String>(Kept::Wired, one).unwrap().as_deref(), Some("1"));
-        assert_eq!(state.load_all::<String>(Kept::Wired).unwrap().len(), 2);
+        state.save(Kept::Wired, one, &note(one, "1")).unwrap();
+        state.save(Kept::Wired, other, &note(other, "2")).unwrap();
+        assert_eq!(state.load(Kept::Wired, one).unwrap(), Some(note(one, "1")));
+        assert_eq!(state.load_all::<Note>(Kept::Wired).unwrap().len(), 2);
         state.forget(Kept::Wired, one).unwrap();
         assert!(!state.holds(Kept::Wired, one) && state.holds(Kept::Wired, other));
+    }
+
+    #[test]
+    fn what_stands_under_a_weak_key_counts_for_its_own_root_alone() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::at(temp.path());
+        let root = Path::new("/home/ci/actions-runner-3");
+        let old = temp.path().join(format!("wired/{}.json", weak_key(root)));
+        state.check_writable().unwrap();
+        let put = |owner: &Path| std::fs::write(&old, serde_json::to_vec(&note(owner, "old")).unwrap()).unwrap();
+        put(Path::new("/home/zed/x/actions-runner-3"));
+        assert!(!state.holds(Kept::Wired, root));
+        state.forget(Kept::Wired, root).unwrap();
+        state.save(Kept::Wired, root, &note(root, "new")).unwrap();
+        assert!(old.exists(), "another's");
+        state.forget(Kept::Wired, root).unwrap();
+        put(root);
+        assert_eq!(state.load(Kept::Wired, root).unwrap(), Some(note(root, "old")));
+        state.save(Kept::Wired, root, &note(root, "new")).unwrap();
+        assert!(!old.exists(), "written anew");
+        assert_eq!(state.load_all::<Note>(Kept::Wired).unwrap(), [note(root, "new")]);
+    }
+
+    #[test]
+    fn a_chain_script_of_another_runner_is_neither_overwritten_nor_removed() {
+        let temp = tempfile::tempdir().unwrap();
+        let state = StateDir::at(temp.path());
+        let (one, other) = (Path::new("/a/runner-1"), Path::new("/b/runner-1"));
+        let script = |root: &Path| wiring::chain_head(root);
+        let path = state.chains(one).started;
+        state.write_chain(one, &path, &script(one)).unwrap();
+        state.write_chain(one, &path, &(script(one) + "again\n")).unwrap();
+        let refused = state.write_chain(other, &path, &script(other)).unwrap_err().to_string();
+        assert!(refused.contains("/a/runner-1"), "{refused}");
+        let old = temp.path().join(format!("hooks/{}-started.sh", weak_key(other)));
+        std::fs::write(&old, script(one)).unwrap();
+        state.remove_chains(other).unwrap();
+        assert!(path.exists() && old.exists());
+        std::fs::write(&old, script(other)).unwrap();
+        state.remove_chains(other).unwrap();
+        assert!(!old.exists(), "its own, by its old name");
+        state.remove_chains(one).unwrap();
+        assert!(!path.exists());
     }
 
     #[test]
@@ -345,6 +472,7 @@ mod tests {
         assert_ne!(key(Path::new("/a/r")), key(Path::new("/b/r")));
         let hostile = key(Path::new("/a/.x y\n\"é"));
         assert!(hostile.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.".contains(&b)), "{hostile}");
-        assert_eq!(key(Path::new("/x")), "x-07d64e07b49caeb2");
+        assert_eq!(key(Path::new("/x")), "x-b3d1db318671a024a7e4b433389f8820");
+        assert_eq!(weak_key(Path::new("/x")), "x-07d64e07b49caeb2");
     }
 }

@@ -248,11 +248,26 @@ fn chain(variable: HookVariable, ours: &Path, theirs: &Path, root: &Path) -> Str
             format!("{theirs}\ncode=$?\n[ -r {word} ] && {ours}\nexit \"$code\"\n")
         }
     };
+    chain_head(root) + &body
+}
+
+const CHAIN_FOR: &str = "# Made by `disk-guard install` for the runner at ";
+const CHAIN_IS: &str = ": our hook and the one that its .env named.";
+
+/// How every chain script begins: with whose it is.
+pub(super) fn chain_head(root: &Path) -> String {
     let root = crate::report::escape::path(root);
     format!(
-        "#!/usr/bin/env bash\n# Made by `disk-guard install` for the runner at {root}: our hook and the one that its .env named.\n\
-         # The other one's exit code is the job's. `disk-guard uninstall` puts it back.\nset +e\n{body}"
+        "#!/usr/bin/env bash\n{CHAIN_FOR}{root}{CHAIN_IS}\n\
+         # The other one's exit code is the job's. `disk-guard uninstall` puts it back.\nset +e\n"
     )
+}
+
+/// The root for which a chain script was made, escaped; none for what is no chain script.
+pub(super) fn owner_of_chain(script: &[u8]) -> Option<String> {
+    let line = script.split(|byte| *byte == b'\n').nth(1)?;
+    let root = std::str::from_utf8(line).ok()?.strip_prefix(CHAIN_FOR)?.strip_suffix(CHAIN_IS)?;
+    Some(root.to_owned())
 }
 
 /// A path as one word of a shell.

@@ -123,6 +123,8 @@ for each in leases requests tickets; do
     [ "$(stat -c '%a %U %G' "/run/disk-guard/$each")" = "1770 root disk-guard" ] || fail "/run/disk-guard/$each"
 done
 [ "$(stat -c '%a %U %G' /run/disk-guard/host.lock)" = "660 root disk-guard" ] || fail "host.lock"
+[ "$(findmnt -n -o FSTYPE /run/disk-guard)" = tmpfs ] || fail "/run/disk-guard is a filesystem of its own"
+systemctl is-enabled --quiet 'run-disk\x2dguard.mount' || fail "it is mounted at boot, too"
 systemctl is-active --quiet disk-guard-sweep.timer disk-guard-request.path || fail "the timer and the path unit are active"
 systemctl is-enabled --quiet disk-guard-sweep.timer disk-guard-request.path || fail "they are enabled"
 disk-guard check-config >&2 || fail "the shipped configuration is valid"
@@ -324,15 +326,17 @@ ok "an upgrade keeps the edited configuration and what was switched off"
 # -- Gone ---------------------------------------------------------------------------------------------------------------
 
 for number in 1 2 3; do systemctl kill --signal=KILL "actions.runner.acme.ci-$number.service"; done
+rm /home/ci-b/actions-runner-3/.env
+disk-guard install >&2 || true
 dpkg -P disk-guard >/run/purge 2>&1
-grep -q '/home/ci-b/actions-runner-3/.env' /run/purge || fail "removal warns of runners that still name the hooks: $(cat /run/purge)"
+grep -q '/home/ci-b/actions-runner-3$' /run/purge || fail "removal warns of runners that are still wired: $(cat /run/purge)"
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /lab -o -path /home -o -path /mnt \) -prune -o -print | sort >/run/after
 # dpkg's, journald's and systemd's own bookkeeping is not the package's.
 strays=$(comm -13 /run/before /run/after | grep -vE '^/(var/log/(journal|dpkg.log)|var/lib/dpkg/(available|status|.*-old|info/.*)|var/cache|tmp|var/tmp|etc/(passwd|group|shadow|gshadow)-|var/lib/systemd/(random-seed|timers/stamp-(apt|dpkg|e2scrub|fstrim|systemd)))' || true)
 [ -z "$strays" ] || fail "purged files: $strays"
 [ ! -e /run/disk-guard ] || fail "/run/disk-guard is gone"
 ! getent group disk-guard >&2 || fail "the group is gone"
-! systemctl list-unit-files --no-legend 'disk-guard*' | grep -q . || fail "no unit is left"
-ok "purge leaves nothing: no file, no unit, no group; removal named the runners whose .env still has the hooks"
+! systemctl list-unit-files --no-legend 'disk-guard*' 'run-disk*' | grep -q . || fail "no unit is left"
+ok "purge leaves nothing: no file, no unit, no group; removal named the runner that \`install\` had wired"
 
 echo "host lab: passed, $passed of $passed" >>/lab/result

@@ -11,7 +11,7 @@ mod completed;
 mod identify;
 mod started;
 
-use super::load;
+use super::{load, now};
 use super::witness::Narrator;
 use crate::cli::{Cli, HookCommand};
 use crate::config::Config;
@@ -125,7 +125,8 @@ const HOLDERS: usize = 3;
 
 /// The host's disk is the cause, and these runners hold it.
 fn disk_warning(met: Met<'_>, run: &RunDir, proc: &Proc, own: &Runner, report: &RunReport) -> Warning {
-    let leases = lease::read_all(run, proc).unwrap_or_default();
+    let view = lease::View { proc, is_whole: false, now: now() };
+    let leases = lease::read_all(run, view).unwrap_or_default();
     let disk = own.work_dir().map(|work| work.filesystem);
     let holders = disk.map(|disk| holders::top(report, disk, &leases, HOLDERS)).unwrap_or_default();
     Warning::of_disk(met, report, &holders)

@@ -111,6 +111,11 @@ fn blind(reasons: Vec<String>, unlocated: Vec<crate::model::Unlocated>) -> Proce
     }
 }
 
+/// Whether every process of the host is seen from here.
+pub fn sees_all(proc: &Proc) -> bool {
+    workers(proc, &[]).1 == Visibility::Complete
+}
+
 /// Every `Runner.Worker` by name, and whether all names could be read: the cheap question that is asked again under the
 /// host lock. Of processes with other names nothing but the name is read.
 pub fn workers(proc: &Proc, runners: &[Runner]) -> (Vec<WorkerSeen>, Visibility) {
