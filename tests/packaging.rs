@@ -276,7 +276,10 @@ fn removal_names_the_runners_that_are_still_wired() {
     std::fs::create_dir_all(&wired).expect("a directory");
     let bin = temp.path().join("bin");
     std::fs::create_dir(&bin).expect("a directory");
-    let program = format!("#!/bin/sh\necho '[paths]'\necho 'state_dir = \"{}\"'\n", temp.path().join("state").display());
+    let program = format!(
+        "#!/bin/sh\necho '[paths]'\necho 'state_dir = \"{}\"'\n",
+        temp.path().join("state").display()
+    );
     std::fs::write(bin.join("disk-guard"), program).expect("a program");
     std::fs::write(bin.join("deb-systemd-invoke"), "#!/bin/sh\n").expect("a program");
     for program in ["disk-guard", "deb-systemd-invoke"] {
@@ -285,8 +288,11 @@ fn removal_names_the_runners_that_are_still_wired() {
     }
     let prerm = || {
         let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("there is one"));
-        let output =
-            Command::new("sh").arg(source().join("packaging/deb/prerm")).arg("remove").env("PATH", path).output();
+        let output = Command::new("sh")
+            .arg(source().join("packaging/deb/prerm"))
+            .arg("remove")
+            .env("PATH", path)
+            .output();
         let output = output.expect("sh runs");
         assert!(output.status.success(), "{output:?}");
         String::from_utf8(output.stderr).expect("text")

@@ -168,9 +168,7 @@ fn speaks_of(seen: &LeaseSeen, runner: &Runner) -> bool {
         // A root of root's has another user's work directory, as a rule.
         None => {
             let owns_work = runner.work_dir().is_some_and(|work| work.owner == seen.owner);
-            seen.owner == Uid::ROOT
-                || seen.owner == runner.owner
-                || (runner.owner == Uid::ROOT && owns_work)
+            seen.owner == Uid::ROOT || seen.owner == runner.owner || (runner.owner == Uid::ROOT && owns_work)
         }
     }
 }

@@ -178,8 +178,7 @@ impl RunDir {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             result => result.map_err(|error| self.unusable("opening the records", error))?,
         };
-        let names =
-            dir.names(MAX_PASSED + 1).map_err(|error| self.unusable("listing the records", error))?;
+        let names = dir.names(MAX_PASSED + 1).map_err(|error| self.unusable("listing the records", error))?;
         if names.len() > MAX_PASSED {
             let flood =
                 io::Error::other(format!("{} holds more than {MAX_PASSED} files", records.directory()));

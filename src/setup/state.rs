@@ -166,7 +166,8 @@ impl StateDir {
         let text = serde_json::to_vec_pretty(record).expect("our records have string keys");
         let [name, old] = record_names(root);
         let dir = self.make(kept.directory())?;
-        if let Some(owner) = self.root_of(&dir, kept, &name)?.filter(|owner| *owner != root.to_string_lossy()) {
+        if let Some(owner) = self.root_of(&dir, kept, &name)?.filter(|owner| *owner != root.to_string_lossy())
+        {
             let path = self.path.join(kept.directory()).join(name).display().to_string();
             return Err(StateError::Taken { path, owner });
         }
@@ -200,7 +201,8 @@ impl StateDir {
     pub fn write_chain(&self, root: &Path, path: &Path, script: &str) -> Result<(), StateError> {
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         let dir = self.make("hooks")?;
-        let found = place::read(&dir, &name).map_err(|source| self.unusable("reading a chain script", source))?;
+        let found =
+            place::read(&dir, &name).map_err(|source| self.unusable("reading a chain script", source))?;
         match found.map(|found| wiring::owner_of_chain(&found.bytes)) {
             Some(owner) if owner.as_deref() != Some(&escape::path(root)) => {
                 let owner = owner.unwrap_or_else(|| "nobody knows where".into());
@@ -430,7 +432,8 @@ mod tests {
         let root = Path::new("/home/ci/actions-runner-3");
         let old = temp.path().join(format!("wired/{}.json", weak_key(root)));
         state.check_writable().unwrap();
-        let put = |owner: &Path| std::fs::write(&old, serde_json::to_vec(&note(owner, "old")).unwrap()).unwrap();
+        let put =
+            |owner: &Path| std::fs::write(&old, serde_json::to_vec(&note(owner, "old")).unwrap()).unwrap();
         put(Path::new("/home/zed/x/actions-runner-3"));
         assert!(!state.holds(Kept::Wired, root));
         state.forget(Kept::Wired, root).unwrap();

@@ -11,8 +11,8 @@ mod completed;
 mod identify;
 mod started;
 
-use super::{load, now};
 use super::witness::Narrator;
+use super::{load, now};
 use crate::cli::{Cli, HookCommand};
 use crate::config::Config;
 use crate::lease;

@@ -224,7 +224,15 @@ impl<'h> Stage<'h> {
         assert_eq!(empty, of_guards(|slot| *slot == Slot::Empty), "empty slots, {when}");
 
         let run = RunDir::open(&self.host.run_dir()).expect("the run directory");
-        let leases = lease::read_all(&run, lease::View { proc: &Proc::new(Path::new("/proc")), is_whole: false, now: std::time::SystemTime::now() }).expect("leases");
+        let leases = lease::read_all(
+            &run,
+            lease::View {
+                proc: &Proc::new(Path::new("/proc")),
+                is_whole: false,
+                now: std::time::SystemTime::now(),
+            },
+        )
+        .expect("leases");
         for (index, runner) in self.runners.iter().enumerate() {
             let root = std::fs::metadata(&runner.root).expect("it is there").ino();
             let mine = |seen: &&LeaseSeen| seen.root.is_some_and(|id| id.ino == root);
