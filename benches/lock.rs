@@ -214,7 +214,14 @@ fn looks(size: usize) {
     };
     println!("looks under the lock, {size} processes, 20 runners, medians of 9; a claim takes two of each");
     println!("{:<52} {:>9.3} ms", "Workers", look(&mut || drop(processes::workers(&proc, &runners))));
-    println!("{:<52} {:>9.3} ms", "leases", look(&mut || drop(lease::read_all(&run, lease::View { proc: &proc, is_whole: false, now: std::time::SystemTime::now() }))));
+    println!(
+        "{:<52} {:>9.3} ms",
+        "leases",
+        look(&mut || drop(lease::read_all(
+            &run,
+            lease::View { proc: &proc, is_whole: false, now: std::time::SystemTime::now() }
+        )))
+    );
 }
 
 fn plant_tree(tree: &Path, files: usize) {
