@@ -1,7 +1,7 @@
 //! Claiming a cache: one rename under the host lock, checked before and after.
 //!
 //! ```text
-//! slot made -> cache opened and compared -> doubt? -> renamed into the slot -> compared again -> doubt? -> claimed
+//! cache opened and compared -> slot made -> doubt? -> renamed into the slot -> compared again -> doubt? -> claimed
 //! ```
 //! Whatever does not compare, and any doubt, puts the tree back where it was. What does not compare and finds its place taken
 //! stays beside it under another name: it is not what was planned, so it is not deleted. The lock is held for a few renames, whatever
@@ -13,7 +13,8 @@ mod files;
 
 use super::beside::Beside;
 use super::in_hand::InHand;
-use super::trash::{TREE, Trash, is_full, unique};
+use super::trash::{Slot, TREE, Trash, is_full, unique};
+use files::Members;
 use crate::lock::ExclusiveLock;
 use crate::model::{Cache, Evidence, Part, Uid};
 use crate::sys::dir::{Dir, Status};
@@ -77,37 +78,138 @@ pub fn claim(
     cache: &Cache,
     doubt: &mut Doubt<'_>,
 ) -> Claim {
-    let place = match Place::find(work, cache) {
-        Ok(place) => place,
-        Err(reason) => return Claim::Changed(reason),
-    };
-    if !matches!(cache.part, Part::Whole) {
-        return place.take_members(work, work_owner, &cache.part, doubt);
-    }
-    // The slot comes before the look at the evidence: a hook that removes it has overtaken that look.
-    let outcome = match Trash::open_or_make(work, work_owner).and_then(|t| Ok((t.make_slot()?, t))) {
-        Ok((slot, trash)) => match place.take(&slot.dir, OsStr::new(TREE), cache, doubt) {
-            Ok(()) => Claim::Claimed(Claimed {
-                in_hand: InHand::take(&slot.dir),
-                parent: slot.dir,
-                name: TREE.into(),
-                slot: Some(slot.name),
-                part: Part::Whole,
-            }),
-            Err(outcome) => {
-                trash.discard(&slot.name);
-                outcome
-            }
-        },
-        Err(error) => Claim::Failed(error),
+    let outcome = match Prepared::new(work, work_owner, cache) {
+        Ok(prepared) => prepared.claim(doubt),
+        Err(outcome) => outcome,
     };
     match outcome {
-        // No inode and no spare, or no room in the slot: a rename within the parent directory needs neither. Leftovers of it
-        // are looked for in work directories alone.
-        Claim::Failed(error) if is_full(&error) && cache.base.is_none() => {
-            place.take_beside(lock, work, cache, doubt)
-        }
+        Claim::Failed(error) if needs_place_beside(cache, &error) => match Place::find(work, cache) {
+            Ok(place) => place.take_beside(lock, work, cache, doubt),
+            Err(reason) => Claim::Changed(reason),
+        },
         outcome => outcome,
+    }
+}
+
+/// Whether a claim that failed can be made beside the cache, alone under the lock: there was no inode and no spare, or no room in
+/// the slot, and a rename within the parent directory needs neither. Leftovers of it are looked for in work directories alone.
+pub fn needs_place_beside(cache: &Cache, error: &io::Error) -> bool {
+    is_full(error) && cache.base.is_none() && cache.part == Part::Whole
+}
+
+/// A claim of which all is done that comes before the look at the evidence. The slot comes before that look: a hook that removes
+/// the slot has overtaken it. Several can be prepared, looked at together, renamed one after the other, and looked at again
+/// together: each of them goes through the same steps in the same order.
+pub struct Prepared<'c> {
+    place: Place,
+    cache: &'c Cache,
+    trash: Trash,
+    slot: Slot,
+    /// The directory whose members are claimed, if not the whole.
+    within: Option<Dir>,
+}
+
+/// A claim that has been renamed, until it is settled.
+pub struct Renamed<'c> {
+    prepared: Prepared<'c>,
+    what: Taken<'c>,
+}
+
+enum Taken<'c> {
+    Whole(Dir),
+    Members(Members<'c>),
+}
+
+impl<'c> Prepared<'c> {
+    /// Prepares the claim of `cache`, which was found below `work`.
+    ///
+    /// # Errors
+    /// What the claim has come to already.
+    pub fn new(work: &Dir, work_owner: Uid, cache: &'c Cache) -> Result<Self, Claim> {
+        let place = Place::find(work, cache).map_err(Claim::Changed)?;
+        let within = match &cache.part {
+            Part::Whole => None,
+            Part::Files(_) | Part::Units(_) => Some(
+                place.parent.descend(&place.name).map_err(|error| Claim::Changed(error.to_string()))?,
+            ),
+        };
+        let trash = Trash::open_or_make(work, work_owner).map_err(Claim::Failed)?;
+        let slot = trash.make_slot().map_err(Claim::Failed)?;
+        Ok(Self { place, cache, trash, slot, within })
+    }
+
+    fn claim(self, doubt: &mut Doubt<'_>) -> Claim {
+        let doubts = doubt(Moment::Before);
+        if !doubts.is_empty() {
+            return self.refuse(doubts);
+        }
+        match self.rename() {
+            Ok(renamed) => {
+                let doubts = doubt(Moment::After(renamed.tree()));
+                renamed.settle(doubts)
+            }
+            Err(outcome) => outcome,
+        }
+    }
+
+    /// Leaves everything as it is.
+    pub fn refuse(self, doubts: Vec<Evidence>) -> Claim {
+        self.trash.discard(&self.slot.name);
+        Claim::Refused(doubts)
+    }
+
+    /// Renames it into its slot, and compares.
+    ///
+    /// # Errors
+    /// What the claim has come to.
+    pub fn rename(self) -> Result<Renamed<'c>, Claim> {
+        let taken = match &self.within {
+            None => self.place.take(&self.slot.dir, OsStr::new(TREE), self.cache).map(Taken::Whole),
+            Some(within) => Members::take(within, &self.slot, &self.cache.part).map(Taken::Members),
+        };
+        match taken {
+            Ok(what) => Ok(Renamed { prepared: self, what }),
+            Err(outcome) => {
+                self.trash.discard(&self.slot.name);
+                Err(outcome)
+            }
+        }
+    }
+}
+
+impl Renamed<'_> {
+    /// Where it lies now: the tree, or the slot that holds the members.
+    pub fn tree(&self) -> &Dir {
+        match &self.what {
+            Taken::Whole(tree) => tree,
+            Taken::Members(_) => &self.prepared.slot.dir,
+        }
+    }
+
+    /// Any doubt puts it back; otherwise it is claimed.
+    pub fn settle(self, doubts: Vec<Evidence>) -> Claim {
+        let Self { prepared: Prepared { place, cache, trash, slot, .. }, what } = self;
+        match what {
+            Taken::Whole(_) if !doubts.is_empty() => {
+                match place.put_back(&slot.dir, OsStr::new(TREE), &place.name) {
+                    PutBack::Done => {
+                        trash.discard(&slot.name);
+                        return Claim::Restored(doubts);
+                    }
+                    // Its runner has begun anew in its place, or has fenced it off: then it is trash for good.
+                    PutBack::Failed => {}
+                }
+            }
+            Taken::Whole(_) => {}
+            Taken::Members(members) => return members.settle(trash, slot, &cache.part, doubts),
+        }
+        Claim::Claimed(Claimed {
+            in_hand: InHand::take(&slot.dir),
+            parent: slot.dir,
+            name: TREE.into(),
+            slot: Some(slot.name),
+            part: Part::Whole,
+        })
     }
 }
 
@@ -132,12 +234,8 @@ impl Place {
         Ok(Self { parent: Rc::new(parent), name })
     }
 
-    /// Renames the cache to `target` in `into`, with the checks around it.
-    fn take(&self, into: &Dir, target: &OsStr, cache: &Cache, doubt: &mut Doubt<'_>) -> Result<(), Claim> {
-        let doubts = doubt(Moment::Before);
-        if !doubts.is_empty() {
-            return Err(Claim::Refused(doubts));
-        }
+    /// Renames the cache to `target` in `into`, and makes sure that it is what was planned: its handle. What is not goes back.
+    fn take(&self, into: &Dir, target: &OsStr, cache: &Cache) -> Result<Dir, Claim> {
         match renameat_with(&self.parent, &self.name, into, target, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             // The cache is not there, the slot has been removed, or the name beside has been taken.
@@ -152,21 +250,11 @@ impl Place {
         let compared = found
             .map_err(|error| error.to_string())
             .and_then(|(found, tree)| compare(&found, cache).map(|()| tree));
-        let (doubts, changed) = match compared {
-            Ok(tree) => (doubt(Moment::After(&tree)), None),
-            Err(reason) => (Vec::new(), Some(reason)),
-        };
-        if doubts.is_empty() && changed.is_none() {
-            return Ok(());
-        }
-        match (self.put_back(into, target, &self.name), changed) {
-            (PutBack::Done, None) => Err(Claim::Restored(doubts)),
-            (PutBack::Done, Some(reason)) => Err(Claim::Changed(reason)),
-            // Its runner has begun anew in its place, or has fenced it off: then it is trash for good.
-            (PutBack::Failed, None) => Ok(()),
+        compared.map_err(|reason| match self.put_back(into, target, &self.name) {
+            PutBack::Done => Claim::Changed(reason),
             // Not what was planned is not trash, whatever stands in its place by now.
-            (PutBack::Failed, Some(reason)) => Err(Claim::Changed(self.set_aside(into, target, &reason))),
-        }
+            PutBack::Failed => Claim::Changed(self.set_aside(into, target, &reason)),
+        })
     }
 
     /// The same without a slot, in the cache's own parent.
@@ -176,23 +264,36 @@ impl Place {
             Ok(beside) => beside,
             Err(error) => return Claim::Failed(error),
         };
-        match (self.take(&beside.parent, &beside.name, cache, doubt), beside.parent.try_clone()) {
-            (Ok(()), Ok(parent)) => {
-                let tree = parent.descend(&beside.name).ok();
-                Claim::Claimed(Claimed {
-                    in_hand: tree.as_ref().and_then(InHand::take),
-                    parent,
-                    name: beside.name.clone(),
-                    slot: None,
-                    part: Part::Whole,
-                })
-            }
-            // Out of descriptors: it is trash, and the next run deletes it.
-            (Ok(()), Err(error)) => Claim::Failed(error),
-            (Err(outcome), _) => {
+        let doubts = doubt(Moment::Before);
+        if !doubts.is_empty() {
+            beside.discard();
+            return Claim::Refused(doubts);
+        }
+        let tree = match self.take(&beside.parent, &beside.name, cache) {
+            Ok(tree) => tree,
+            Err(outcome) => {
                 beside.discard();
-                outcome
+                return outcome;
             }
+        };
+        let doubts = doubt(Moment::After(&tree));
+        // What cannot be put back is trash for good, as in a slot.
+        if !doubts.is_empty()
+            && matches!(self.put_back(&beside.parent, &beside.name, &self.name), PutBack::Done)
+        {
+            beside.discard();
+            return Claim::Restored(doubts);
+        }
+        match beside.parent.try_clone() {
+            Ok(parent) => Claim::Claimed(Claimed {
+                in_hand: InHand::take(&tree),
+                parent,
+                name: beside.name.clone(),
+                slot: None,
+                part: Part::Whole,
+            }),
+            // Out of descriptors: it is trash, and the next run deletes it.
+            Err(error) => Claim::Failed(error),
         }
     }
 

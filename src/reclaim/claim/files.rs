@@ -6,8 +6,8 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming belongs")]
 
-use super::{Claim, Claimed, Doubt, Moment, Place, PutBack};
-use crate::model::{Bearing, Evidence, EvidenceKind, Member, MemberKind, Part, TrimPart, Uid};
+use super::{Claim, Claimed, Place, PutBack};
+use crate::model::{Bearing, Evidence, EvidenceKind, Member, MemberKind, Part, TrimPart};
 use crate::reclaim::in_hand::InHand;
 use crate::reclaim::trash::{Slot, Trash};
 use crate::sys::dir::{Dir, Status};
@@ -30,38 +30,24 @@ pub(super) struct Moved<'m> {
     pub(super) slot_name: OsString,
 }
 
-impl Place {
-    /// Claims some entries of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
-    /// or is put back, and so do those of its group that come after it; the others go on. Any doubt puts all of them back that
-    /// can be. The locks of a part are files that others lock while they use its entries: they are held until the entries are
-    /// claimed or back.
-    pub(super) fn take_members(&self, base: &Dir, owner: Uid, part: &Part, doubt: &mut Doubt<'_>) -> Claim {
+/// The members of a claim that lie in its slot, and the locks that are held until it is settled.
+pub(super) struct Members<'m> {
+    moved: Vec<Moved<'m>>,
+    /// Files that others lock while they use these entries.
+    _held: Vec<File>,
+}
+
+impl<'m> Members<'m> {
+    /// Renames some entries of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
+    /// or is put back, and so do those of its group that come after it; the others go on.
+    pub(super) fn take(dir: &Dir, slot: &Slot, part: &'m Part) -> Result<Self, Claim> {
         let (members, locks): (&[Member], &[PathBuf]) = match part {
             Part::Files(members) => (members, &[]),
             Part::Units(trim) => (&trim.members, &trim.locks),
             Part::Whole => (&[], &[]),
         };
-        let dir = match self.parent.descend(&self.name) {
-            Ok(dir) => dir,
-            Err(error) => return Claim::Changed(error.to_string()),
-        };
-        let (trash, slot) = match Trash::open_or_make(base, owner).and_then(|t| Ok((t.make_slot()?, t))) {
-            Ok((slot, trash)) => (trash, slot),
-            Err(error) => return Claim::Failed(error),
-        };
-        let doubts = doubt(Moment::Before);
-        if !doubts.is_empty() {
-            trash.discard(&slot.name);
-            return Claim::Refused(doubts);
-        }
-        let _held = match hold(&dir, locks) {
-            Ok(held) => held,
-            Err(evidence) => {
-                trash.discard(&slot.name);
-                return Claim::Refused(vec![*evidence]);
-            }
-        };
-        let mut holders = Holders { dir: &dir, open: HashMap::new() };
+        let held = hold(dir, locks).map_err(|evidence| Claim::Refused(vec![*evidence]))?;
+        let mut holders = Holders { dir, open: HashMap::new() };
         let mut moved = Vec::new();
         let mut setback = None;
         let mut stopped = HashSet::new();
@@ -69,7 +55,7 @@ impl Place {
             if member.group.is_some_and(|group| stopped.contains(&group)) {
                 continue;
             }
-            match move_member(&mut holders, member, &slot, number) {
+            match move_member(&mut holders, member, slot, number) {
                 Ok(entry) => moved.push(entry),
                 Err(reason) => {
                     setback = Some(reason);
@@ -77,23 +63,26 @@ impl Place {
                 }
             }
         }
-        let doubts = if moved.is_empty() { Vec::new() } else { doubt(Moment::After(&slot.dir)) };
+        if moved.is_empty() {
+            return Err(Claim::Changed(setback.unwrap_or_else(|| "there was nothing to claim".to_owned())));
+        }
+        Ok(Self { moved, _held: held })
+    }
+
+    /// Any doubt puts all of them back that can be.
+    pub(super) fn settle(mut self, trash: Trash, slot: Slot, part: &Part, doubts: Vec<Evidence>) -> Claim {
         if !doubts.is_empty() {
             // One that its runner has fenced off, or made anew in its place, is trash for good.
-            moved.reverse();
-            moved.retain(|entry| matches!(entry.put_back(&slot), PutBack::Failed));
-            moved.reverse();
-            if moved.is_empty() {
+            self.moved.reverse();
+            self.moved.retain(|entry| matches!(entry.put_back(&slot), PutBack::Failed));
+            self.moved.reverse();
+            if self.moved.is_empty() {
                 trash.discard(&slot.name);
                 return Claim::Restored(doubts);
             }
         }
-        if moved.is_empty() {
-            trash.discard(&slot.name);
-            return Claim::Changed(setback.unwrap_or_else(|| "there was nothing to claim".to_owned()));
-        }
         Claim::Claimed(Claimed {
-            part: of_part(part, moved.iter().map(|entry| entry.member.clone()).collect()),
+            part: of_part(part, self.moved.iter().map(|entry| entry.member.clone()).collect()),
             in_hand: InHand::take(&slot.dir),
             parent: trash.into_dir(),
             name: slot.name,
