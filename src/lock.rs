@@ -11,9 +11,10 @@
 use crate::run_dir::{RunDir, RunDirError};
 pub use crate::sys::flock::Mode as LockMode;
 use crate::sys::flock::lock_within;
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::FileExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::time::{Duration, Instant};
 
 /// Two paths at their longest.
@@ -47,8 +48,18 @@ pub enum LockError {
 #[derive(Debug)]
 #[must_use = "dropping the token releases the lock"]
 pub struct SharedLock {
-    /// Held for drop.
-    _file: File,
+    file: File,
+}
+
+/// When claims were last made under the host lock, as far as its file tells. A hint, by which a run sees that others have claimed
+/// something since its look: whoever may take the lock can change it.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct LastClaims(Option<(i64, i64)>);
+
+impl LastClaims {
+    fn of(file: &File) -> Self {
+        Self(file.metadata().ok().map(|metadata| (metadata.mtime(), metadata.mtime_nsec())))
+    }
 }
 
 /// Proof that the host lock is held alone: no hook can return from here on until it is dropped.
@@ -65,7 +76,12 @@ impl SharedLock {
     /// # Errors
     /// [`LockError`].
     pub fn acquire(run: &RunDir, wait: Duration) -> Result<Self, LockError> {
-        Ok(Self { _file: acquire(run, LockMode::Shared, wait)? })
+        Ok(Self { file: acquire(run, LockMode::Shared, wait)? })
+    }
+
+    /// When claims were last made.
+    pub fn last_claims(&self) -> LastClaims {
+        LastClaims::of(&self.file)
     }
 }
 
@@ -76,6 +92,19 @@ impl ExclusiveLock {
     /// [`LockError`].
     pub fn acquire(run: &RunDir, wait: Duration) -> Result<Self, LockError> {
         Ok(Self { file: acquire(run, LockMode::Exclusive, wait)?, since: Instant::now() })
+    }
+
+    /// When claims were last made.
+    pub fn last_claims(&self) -> LastClaims {
+        LastClaims::of(&self.file)
+    }
+
+    /// Notes that claims have been made. Where the file cannot be written, others do not see it, and may claim more than is
+    /// needed.
+    pub fn note_claims(&self) -> LastClaims {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let _ = futimens(&self.file, &Timestamps { last_access: now, last_modification: now });
+        self.last_claims()
     }
 
     /// How long it has been held.

@@ -1,8 +1,8 @@
 //! The loop that a hook under pressure and a sweep share: finish trash, look, plan, claim under the lock, delete outside
 //! it, measure again, until the goal is met or nothing is left that may go.
 //!
-//! - **Lock.** It is held EXCLUSIVE for the claims of one round: a few renames and fresh looks at Workers, leases and locks,
-//!   whatever the size of the trees. Trees are sized before and deleted after it.
+//! - **Lock.** It is held EXCLUSIVE for a batch of claims ([`batch`]): a few renames and two fresh looks at Workers and leases,
+//!   whatever the size of the trees and the number of runners. Trees are sized before and deleted after it.
 //! - **Stale evidence.** Facts older than half of `hook.lock_wait` are not acted on; the round begins again.
 //! - **Others at the same time.** Trash that another guard has claimed meanwhile is space that is about to be free: it is
 //!   deleted together with them and measured again before anything more is claimed. So sixty hooks that meet on a full
@@ -10,10 +10,11 @@
 //! - **When things fail.** A cache that cannot be claimed or deleted is told, and not tried again in this run; the next
 //!   cheapest takes its turn.
 
+mod batch;
 mod round;
 
 use crate::config::Config;
-use crate::lock::{LockError, LockMode};
+use crate::lock::{LastClaims, LockError, LockMode};
 use crate::model::{
     Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, Remark,
     RunReport, Runner, Uid,
@@ -404,6 +405,8 @@ struct State {
     /// Trash that this run has tried to delete: by work directory, the names in its trash, and the paths of what was claimed
     /// in its own place.
     tried_trash: HashMap<FileId, HashSet<PathBuf>>,
+    /// When claims were last made on this host, as of the last look at the trash.
+    last_claims: LastClaims,
     /// How often it has given way to trash that others had made since its look.
     gave_way: usize,
     /// Whether a hook has come to the siblings.

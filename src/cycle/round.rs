@@ -1,25 +1,24 @@
 //! One round of a run: look, plan, claim, delete.
 
-use super::{Cycle, CycleError, MAX_GIVING_WAY, Next, Role, State, acting_as, rules};
+use super::batch::Scrutiny;
+use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
-    Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts,
-    KeepReason, Need, Retention, Runner, Uid, WorkDir,
+    Action, ActionResult, Decision, FilesystemId, HostFacts, Need, Retention, Runner, Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{LARGEST, Leases, Look, Whose};
 use crate::observe::measure::{self, measure};
 use crate::observe::runners::Discovery;
+use crate::policy::liveness;
 use crate::policy::plan::{self, Actor, Terms};
-use crate::policy::{fate, liveness, protection};
-use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
+use crate::reclaim::claim::Claimed;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::in_hand::InHand;
 use crate::reclaim::remove_tree::{Extent, Options, Progress};
 use crate::reclaim::trash::{self, Trash};
 use crate::sys::dir::Dir;
-use rustix::process::{Resource, getrlimit};
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
@@ -30,11 +29,14 @@ use std::time::{Duration, Instant};
 /// Threads that delete one tree.
 const THREADS: usize = 2;
 
+/// What was claimed in its own place is looked at under the lock: so many in one round.
+const MAX_LEFTOVERS: usize = 256;
+
 /// A claimed tree and whose it was.
-struct Taken {
-    action: Action,
-    work: Dir,
-    claimed: Claimed,
+pub(super) struct Taken {
+    pub(super) action: Action,
+    pub(super) work: Dir,
+    pub(super) claimed: Claimed,
 }
 
 impl Cycle<'_> {
@@ -87,27 +89,13 @@ impl Cycle<'_> {
             state.beyond_own = true;
             return Ok(if goes_on { Next::Round } else { Next::Done });
         }
-        let lock = self.exclusive()?;
-        if state.gave_way < MAX_GIVING_WAY && self.newly_claimed(&facts, state) {
-            state.gave_way += 1;
-            return Ok(Next::Round);
-        }
+        let mut scrutiny = Scrutiny::new(&look, &facts, actor, &rules, &lineage);
+        let planned: Vec<&Action> = plan.removals().collect();
+        let Some(lock) = self.lock_for_claims(&facts, state)? else { return Ok(Next::Round) };
         // Seen under the lock, so that no claim is under way that might still put it back.
         let leftovers: Vec<Leftover<'_>> =
-            untried_leftovers(&facts, state).filter(Leftover::is_there).collect();
-        let mut taken = Vec::new();
-        let mut is_cut_short = false;
-        for action in plan.removals() {
-            is_cut_short = looked.elapsed() > config.hook.lock_wait / 2 || taken.len() >= most_claims();
-            if is_cut_short {
-                break;
-            }
-            let doubt = Doubt { look: &look, facts: &facts, actor, rules: &rules, lineage: &lineage };
-            if let Some(tree) = self.claim(&lock, action, &doubt, state) {
-                taken.push(tree);
-            }
-        }
-        drop(lock);
+            untried_leftovers(&facts, state).take(MAX_LEFTOVERS).filter(Leftover::is_there).collect();
+        let (taken, is_cut_short) = self.claim_all(lock, &planned, &facts, &mut scrutiny, looked, state)?;
         state.limits_applied |= !is_cut_short;
         if !(leftovers.is_empty() && taken.is_empty()) {
             let confinement = self.confinement(facts.runners.iter().map(|runner| &runner.runner), state);
@@ -140,7 +128,7 @@ impl Cycle<'_> {
         }
     }
 
-    fn exclusive(&mut self) -> Result<ExclusiveLock, CycleError> {
+    pub(super) fn exclusive(&mut self) -> Result<ExclusiveLock, CycleError> {
         let asked = Instant::now();
         let lock = ExclusiveLock::acquire(self.run, self.wait())
             .map_err(|error| self.lock_failed(LockMode::Exclusive, error))?;
@@ -163,48 +151,6 @@ impl Cycle<'_> {
     fn lock_failed(&mut self, mode: LockMode, error: LockError) -> CycleError {
         self.witness.lock_failed(mode, &error);
         error.into()
-    }
-
-    /// Claims one cache; `None` when that did not come about, which is then recorded.
-    fn claim(
-        &mut self,
-        lock: &ExclusiveLock,
-        action: &Action,
-        doubt: &Doubt<'_>,
-        state: &mut State,
-    ) -> Option<Taken> {
-        let begun = Instant::now();
-        let work_dir = action.cache.base(&action.runner)?;
-        let result = match open_work(work_dir) {
-            Ok(work) => {
-                match claim(lock, &work, work_dir.owner, &action.cache, &mut |moment| {
-                    doubt.about(action, moment)
-                }) {
-                    Claim::Claimed(claimed) => {
-                        let cache = Cache { part: claimed.part.clone(), ..action.cache.clone() };
-                        let action = Action { cache, ..action.clone() };
-                        self.witness.claimed(&action);
-                        return Some(Taken { action, work, claimed });
-                    }
-                    Claim::Restored(evidence) => ActionResult::Restored(evidence),
-                    Claim::Changed(reason) => ActionResult::Changed(reason),
-                    Claim::Failed(error) => {
-                        ActionResult::Failed(format!("it could not be moved to trash: {error}"))
-                    }
-                    Claim::Refused(evidence) => {
-                        let action = Action {
-                            decision: Decision::Keep(KeepReason::Protected(evidence)),
-                            ..action.clone()
-                        };
-                        state.record(self.witness, action, ActionResult::Kept, begun.elapsed());
-                        return None;
-                    }
-                }
-            }
-            Err(error) => ActionResult::Changed(format!("the work directory cannot be opened: {error}")),
-        };
-        state.record(self.witness, action.clone(), result, begun.elapsed());
-        None
     }
 
     /// The border around this run's deletions: the work directories of all runners, and the trash in their roots. Without the kernel's help that is told,
@@ -266,7 +212,8 @@ impl Cycle<'_> {
     pub(super) fn empty_trash(&mut self, discovery: &Discovery, state: &mut State) -> Result<(), CycleError> {
         let found = {
             // Under the lock no claim is under way that might still put its tree back.
-            let _lock = self.shared()?;
+            let lock = self.shared()?;
+            state.last_claims = lock.last_claims();
             let works = self.works_in_reach(&discovery.runners);
             works.iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
@@ -290,7 +237,7 @@ impl Cycle<'_> {
     }
 
     /// Whether another guard has claimed something since the last look: its space is about to be free.
-    fn newly_claimed(&self, facts: &HostFacts, state: &State) -> bool {
+    pub(super) fn newly_claimed(&self, facts: &HostFacts, state: &State) -> bool {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
         self.works_in_reach(&runners).iter().any(|work| !untried(work, state).is_empty())
     }
@@ -393,43 +340,4 @@ fn untried_leftovers<'f>(facts: &'f HostFacts, state: &State) -> impl Iterator<I
     let all = facts.runners.iter().filter_map(|runner| Some((runner.runner.work_dir()?, &runner.leftovers)));
     let all = all.flat_map(|(work, leftovers)| leftovers.iter().map(move |below| Leftover { work, below }));
     all.filter(|leftover| !state.has_tried(leftover.work.id, leftover.below))
-}
-
-/// How many caches one round claims: each holds three descriptors until it is deleted, of all that this process may have.
-fn most_claims() -> usize {
-    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
-    usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(1, 128)
-}
-
-/// The second look, under the lock: what would speak against this cache if it were planned now.
-struct Doubt<'a> {
-    look: &'a Look<'a>,
-    facts: &'a HostFacts,
-    actor: &'a Actor,
-    rules: &'a protection::Rules,
-    lineage: &'a [crate::model::Pid],
-}
-
-impl Doubt<'_> {
-    fn about(&self, action: &Action, moment: Moment<'_>) -> Vec<Evidence> {
-        let Some(index) =
-            self.facts.runners.iter().position(|runner| runner.runner.root_id == action.runner.root_id)
-        else {
-            return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
-        };
-        let tree = match moment {
-            Moment::Before => None,
-            Moment::After(tree) => Some(tree),
-        };
-        let now = self.look.again(self.facts, index, &action.cache, tree);
-        let evidence = liveness::evidence(&now, liveness::Exempt { lineage: self.lineage });
-        let runners: Vec<&Runner> = now.runners.iter().map(|runner| &runner.runner).collect();
-        let relation = plan::relation(self.actor, index, &fate::groups(&runners));
-        match protection::against(&action.cache, &action.runner, &evidence[index], relation, self.rules) {
-            Some(KeepReason::Protected(evidence)) => evidence,
-            Some(KeepReason::NotNeeded | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)) | None => {
-                Vec::new()
-            }
-        }
-    }
 }

@@ -11,8 +11,8 @@ use super::runners::Discovery;
 use super::{caches, guarded, locks, retention};
 use crate::lease;
 use crate::model::{
-    Cache, CacheRule, Filesystem, FilesystemId, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
-    ProcessFacts, Retention, Runner, RunnerFacts, Visibility, WorkDir,
+    Cache, CacheRule, Filesystem, FilesystemId, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen,
+    ListenerSeen, ProcessFacts, Retention, Runner, RunnerFacts, Visibility, WorkDir,
 };
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
@@ -99,18 +99,27 @@ impl Look<'_> {
     /// `tree` is the cache itself when it no longer lies in its place. The rest of `facts` stays as it was.
     pub fn again(&self, facts: &HostFacts, runner: usize, cache: &Cache, tree: Option<&Dir>) -> HostFacts {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
-        let (workers, visibility) = processes::workers(self.proc, &runners);
         let mut now = facts.clone();
-        now.processes.workers = workers;
-        now.processes.visibility = join(&facts.processes.visibility, visibility);
-        now.leases = self.read_leases(&mut now.processes.visibility);
-        let in_place =
-            || cache.base(&facts.runners[runner].runner).and_then(|base| caches::open_work(base).ok());
-        now.runners[runner].locks = match tree {
+        self.refresh(&mut now, &runners, &facts.processes.visibility);
+        now.runners[runner].locks = self.locks_on(&runners[runner], cache, tree);
+        now
+    }
+
+    /// Looks again at Workers and leases; `first` is what the first look could see. `runners` are those of `facts`.
+    pub fn refresh(&self, facts: &mut HostFacts, runners: &[Runner], first: &Visibility) {
+        let (workers, visibility) = processes::workers(self.proc, runners);
+        facts.processes.workers = workers;
+        facts.processes.visibility = join(first, visibility);
+        facts.leases = self.read_leases(&mut facts.processes.visibility);
+    }
+
+    /// The locks on one cache, in its place or in `tree`.
+    pub fn locks_on(&self, runner: &Runner, cache: &Cache, tree: Option<&Dir>) -> Vec<ForeignLock> {
+        let in_place = || cache.base(runner).and_then(|base| caches::open_work(base).ok());
+        match tree {
             Some(tree) => locks::in_tree(tree, cache),
             None => in_place().map(|work| locks::on_cache(&work, cache)).unwrap_or_default(),
-        };
-        now
+        }
     }
 
     fn contents(

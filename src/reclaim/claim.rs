@@ -14,10 +14,10 @@ mod files;
 use super::beside::Beside;
 use super::in_hand::InHand;
 use super::trash::{Slot, TREE, Trash, is_full, unique};
-use files::Members;
 use crate::lock::ExclusiveLock;
 use crate::model::{Cache, Evidence, Part, Uid};
 use crate::sys::dir::{Dir, Status};
+use files::Members;
 use rustix::fs::{RenameFlags, renameat_with};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -129,9 +129,9 @@ impl<'c> Prepared<'c> {
         let place = Place::find(work, cache).map_err(Claim::Changed)?;
         let within = match &cache.part {
             Part::Whole => None,
-            Part::Files(_) | Part::Units(_) => Some(
-                place.parent.descend(&place.name).map_err(|error| Claim::Changed(error.to_string()))?,
-            ),
+            Part::Files(_) | Part::Units(_) => {
+                Some(place.parent.descend(&place.name).map_err(|error| Claim::Changed(error.to_string()))?)
+            }
         };
         let trash = Trash::open_or_make(work, work_owner).map_err(Claim::Failed)?;
         let slot = trash.make_slot().map_err(Claim::Failed)?;

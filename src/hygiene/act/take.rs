@@ -111,6 +111,9 @@ impl Repairs<'_> {
             Moment::Before => self.again(&sight, &action.cache, None),
             Moment::After(tree) => self.again(&sight, &action.cache, Some(tree)),
         });
+        if matches!(claimed, Claim::Claimed(_)) {
+            lock.note_claims();
+        }
         drop(lock);
         let mut in_hand = None;
         let (result, repaired) = match claimed {

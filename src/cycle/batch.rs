@@ -1,0 +1,321 @@
+//! Claims in batches: under one hold of the host lock several caches are claimed, with one look at processes and leases before
+//! all of their renames and one after them. Each claim goes through the steps of a single one in the same order (slot, look,
+//! rename, look, put back on any doubt), so what `tests/model` shows of one holds of each.
+//!
+//! What can be computed before is computed before: under the lock nothing grows with the number of runners but the looks at
+//! leases and processes, which a batch shares. Between batches, whoever waits for the lock gets it.
+
+use super::round::Taken;
+use super::{Cycle, CycleError, MAX_GIVING_WAY, State};
+use crate::lock::ExclusiveLock;
+use crate::model::{
+    Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FileId, HostFacts, KeepReason,
+    Runner, RunnerFacts, Visibility,
+};
+use crate::observe::caches::open_work;
+use crate::observe::host::Look;
+use crate::policy::plan::{self, Actor};
+use crate::policy::protection::Rules;
+use crate::policy::{fate, liveness, protection};
+use crate::reclaim::claim::{Claim, Claimed, Moment, Prepared, Renamed, claim, needs_place_beside};
+use crate::sys::dir::Dir;
+use rustix::process::{Resource, getrlimit};
+use std::collections::HashMap;
+use std::time::{Duration, Instant};
+
+/// So many claims share one hold of the lock,
+const BATCH: usize = 32;
+
+/// and no further one is begun when preparing them has taken so long: directories may have to come from a slow disk.
+const PREPARATION: Duration = Duration::from_millis(15);
+
+/// So long the lock is left alone between two holds: a waiter that is woken needs a moment to take it.
+const PAUSE: Duration = Duration::from_millis(4);
+
+/// How many caches one round claims: each holds three descriptors until it is deleted, of all that this process may have.
+fn most_claims() -> usize {
+    let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+    usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(1, 128)
+}
+
+/// The second look: what would speak against a cache if it were planned now.
+pub(super) struct Scrutiny<'a> {
+    look: &'a Look<'a>,
+    actor: &'a Actor,
+    rules: &'a Rules,
+    lineage: &'a [crate::model::Pid],
+    runners: Vec<Runner>,
+    places: HashMap<FileId, usize>,
+    groups: Vec<usize>,
+    members: Vec<Vec<usize>>,
+    /// What the first look could not see is not seen now.
+    visibility: Visibility,
+    now: HostFacts,
+}
+
+impl<'a> Scrutiny<'a> {
+    pub(super) fn new(
+        look: &'a Look<'a>,
+        facts: &HostFacts,
+        actor: &'a Actor,
+        rules: &'a Rules,
+        lineage: &'a [crate::model::Pid],
+    ) -> Self {
+        let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
+        let groups = fate::groups(&runners.iter().collect::<Vec<_>>());
+        // Without the caches: they are no evidence.
+        let without_caches = |runner: &RunnerFacts| RunnerFacts {
+            runner: runner.runner.clone(),
+            guarded: runner.guarded.clone(),
+            received: runner.received.clone(),
+            locks: runner.locks.clone(),
+            caches: Vec::new(),
+            leftovers: Vec::new(),
+        };
+        Self {
+            look,
+            actor,
+            rules,
+            lineage,
+            places: runners.iter().enumerate().map(|(index, runner)| (runner.root_id, index)).collect(),
+            members: fate::members(&groups),
+            groups,
+            runners,
+            visibility: facts.processes.visibility.clone(),
+            now: HostFacts {
+                now: facts.now,
+                runners: facts.runners.iter().map(without_caches).collect(),
+                processes: facts.processes.clone(),
+                leases: facts.leases.clone(),
+                filesystems: Vec::new(),
+                notes: Vec::new(),
+            },
+        }
+    }
+
+    /// Looks at Workers and leases.
+    fn look_again(&mut self) {
+        self.look.refresh(&mut self.now, &self.runners, &self.visibility);
+    }
+
+    /// What speaks against a cache as of the last look, with a look at its locks now. `tree` is where it lies, if that is no
+    /// longer its place.
+    fn doubts(&mut self, action: &Action, tree: Option<&Dir>) -> Vec<Evidence> {
+        let Some(&index) = self.places.get(&action.runner.root_id) else {
+            return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
+        };
+        let locks = self.look.locks_on(&self.runners[index], &action.cache, tree);
+        let before = std::mem::replace(&mut self.now.runners[index].locks, locks);
+        let exempt = liveness::Exempt { lineage: self.lineage };
+        let evidence = liveness::of_group(&self.now, &self.members[self.groups[index]], exempt);
+        self.now.runners[index].locks = before;
+        let relation = plan::relation(self.actor, index, &self.groups);
+        match protection::against(&action.cache, &action.runner, &evidence, relation, self.rules) {
+            Some(KeepReason::Protected(evidence)) => evidence,
+            Some(KeepReason::NotNeeded | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)) | None => {
+                Vec::new()
+            }
+        }
+    }
+}
+
+/// A claim that has come to its end.
+struct Ended<'p> {
+    action: &'p Action,
+    work: Option<Dir>,
+    claim: Claim,
+}
+
+impl Cycle<'_> {
+    /// Takes the lock for claims. `None` when other guards have claimed something since this run's look at the trash: its space
+    /// is about to be free, and the round begins again.
+    pub(super) fn lock_for_claims(
+        &mut self,
+        facts: &HostFacts,
+        state: &mut State,
+    ) -> Result<Option<ExclusiveLock>, CycleError> {
+        loop {
+            let lock = self.exclusive()?;
+            let last = lock.last_claims();
+            if last == state.last_claims || state.gave_way >= MAX_GIVING_WAY {
+                return Ok(Some(lock));
+            }
+            // The look at everybody's trash takes longer with every runner: not under the lock.
+            drop(lock);
+            state.last_claims = last;
+            state.gave_way += 1;
+            if self.newly_claimed(facts, state) {
+                return Ok(None);
+            }
+        }
+    }
+
+    /// Claims what is planned, in batches, the first of them under `lock`: what has been claimed, and whether more was planned
+    /// than this round may claim. What does not come about is recorded.
+    pub(super) fn claim_all(
+        &mut self,
+        lock: ExclusiveLock,
+        planned: &[&Action],
+        facts: &HostFacts,
+        scrutiny: &mut Scrutiny<'_>,
+        looked: Instant,
+        state: &mut State,
+    ) -> Result<(Vec<Taken>, bool), CycleError> {
+        let mut taken = Vec::new();
+        let mut rest = planned;
+        let mut held = Some(lock);
+        while !rest.is_empty() {
+            if looked.elapsed() > self.config.hook.lock_wait / 2 || taken.len() >= most_claims() {
+                return Ok((taken, true));
+            }
+            let lock = match held.take() {
+                Some(lock) => lock,
+                None => {
+                    std::thread::sleep(PAUSE);
+                    match self.lock_for_claims(facts, state) {
+                        Ok(Some(lock)) => lock,
+                        Ok(None) => return Ok((taken, true)),
+                        // What has been claimed is deleted all the same.
+                        Err(_) if !taken.is_empty() => return Ok((taken, true)),
+                        Err(error) => return Err(error),
+                    }
+                }
+            };
+            let most = BATCH.min(most_claims() - taken.len());
+            let begun = Instant::now();
+            let (ended, done) = claim_batch(&lock, &rest[..rest.len().min(most)], scrutiny);
+            rest = &rest[done..];
+            if ended.iter().any(|ended| matches!(ended.claim, Claim::Claimed(_))) {
+                state.last_claims = lock.note_claims();
+            }
+            drop(lock);
+            for Ended { action, work, claim } in ended {
+                taken.extend(self.ended(action, work, claim, begun.elapsed(), state));
+            }
+        }
+        Ok((taken, false))
+    }
+
+    /// Tells how a claim has ended.
+    fn ended(
+        &mut self,
+        action: &Action,
+        work: Option<Dir>,
+        claim: Claim,
+        took: Duration,
+        state: &mut State,
+    ) -> Option<Taken> {
+        let result = match (claim, work) {
+            (Claim::Claimed(claimed), Some(work)) => return Some(self.taken(action, work, claimed)),
+            (Claim::Claimed(_), None) => return None,
+            (Claim::Restored(evidence), _) => ActionResult::Restored(evidence),
+            (Claim::Changed(reason), _) => ActionResult::Changed(reason),
+            (Claim::Failed(error), _) => {
+                ActionResult::Failed(format!("it could not be moved to trash: {error}"))
+            }
+            (Claim::Refused(evidence), _) => {
+                let decision = Decision::Keep(KeepReason::Protected(evidence));
+                let action = Action { decision, ..action.clone() };
+                state.record(self.witness, action, ActionResult::Kept, took);
+                return None;
+            }
+        };
+        state.record(self.witness, action.clone(), result, took);
+        None
+    }
+
+    fn taken(&mut self, action: &Action, work: Dir, claimed: Claimed) -> Taken {
+        let cache = Cache { part: claimed.part.clone(), ..action.cache.clone() };
+        let action = Action { cache, ..action.clone() };
+        self.witness.claimed(&action);
+        Taken { action, work, claimed }
+    }
+}
+
+/// Claims as many of these as one hold of the lock is for; how they ended, and how many there were.
+fn claim_batch<'p>(
+    lock: &ExclusiveLock,
+    planned: &[&'p Action],
+    scrutiny: &mut Scrutiny<'_>,
+) -> (Vec<Ended<'p>>, usize) {
+    let mut ended = Vec::new();
+    let mut prepared: Vec<(&Action, Dir, Prepared<'_>)> = Vec::new();
+    let mut done = 0;
+    for &action in planned {
+        if done > 0 && lock.held_for() > PREPARATION {
+            break;
+        }
+        let (work, claim) = match prepare(action) {
+            Ok((work, claim)) => {
+                prepared.push((action, work, claim));
+                done += 1;
+                continue;
+            }
+            Err(failed) => failed,
+        };
+        let is_alone = prepared.is_empty();
+        match (claim, work) {
+            (Claim::Failed(error), Some(work)) if needs_place_beside(&action.cache, &error) => {
+                // It announces itself in the lock's file, which has room for one: it gets a hold of its own.
+                if is_alone {
+                    let claim = claim_beside(lock, &work, action, scrutiny);
+                    ended.push(Ended { action, work: Some(work), claim });
+                    done += 1;
+                }
+                break;
+            }
+            (claim, work) => ended.push(Ended { action, work, claim }),
+        }
+        done += 1;
+    }
+    if prepared.is_empty() {
+        return (ended, done);
+    }
+    scrutiny.look_again();
+    let mut renamed: Vec<(&Action, Dir, Renamed<'_>)> = Vec::new();
+    for (action, work, claim) in prepared {
+        let doubts = scrutiny.doubts(action, None);
+        let outcome = match doubts.is_empty() {
+            true => claim.rename(),
+            false => Err(claim.refuse(doubts)),
+        };
+        match outcome {
+            Ok(claim) => renamed.push((action, work, claim)),
+            Err(claim) => ended.push(Ended { action, work: Some(work), claim }),
+        }
+    }
+    if !renamed.is_empty() {
+        scrutiny.look_again();
+    }
+    for (action, work, claim) in renamed {
+        let doubts = scrutiny.doubts(action, Some(claim.tree()));
+        ended.push(Ended { action, work: Some(work), claim: claim.settle(doubts) });
+    }
+    (ended, done)
+}
+
+fn prepare(action: &Action) -> Result<(Dir, Prepared<'_>), (Option<Dir>, Claim)> {
+    let Some(work_dir) = action.cache.base(&action.runner) else {
+        return Err((None, Claim::Changed("its runner has no work directory any more".to_owned())));
+    };
+    let work = open_work(work_dir)
+        .map_err(|error| (None, Claim::Changed(format!("the work directory cannot be opened: {error}"))))?;
+    match Prepared::new(&work, work_dir.owner, &action.cache) {
+        Ok(prepared) => Ok((work, prepared)),
+        Err(claim) => Err((Some(work), claim)),
+    }
+}
+
+fn claim_beside(lock: &ExclusiveLock, work: &Dir, action: &Action, scrutiny: &mut Scrutiny<'_>) -> Claim {
+    let Some(work_dir) = action.cache.base(&action.runner) else {
+        return Claim::Changed("its runner has no work directory any more".to_owned());
+    };
+    claim(lock, work, work_dir.owner, &action.cache, &mut |moment| {
+        scrutiny.look_again();
+        let tree = match moment {
+            Moment::Before => None,
+            Moment::After(tree) => Some(tree),
+        };
+        scrutiny.doubts(action, tree)
+    })
+}
