@@ -89,6 +89,7 @@ impl<'a> Scrutiny<'a> {
                 leases: facts.leases.clone(),
                 filesystems: Vec::new(),
                 notes: Vec::new(),
+                remarks: Vec::new(),
             },
         }
     }

@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `swaps` | exchanging directories for links and for each other while they are looked at, claimed and deleted |
 //! | `mounts` | mounting inside, under and over |
+//! | `dead_mounts` | mounts that never answer |
 //! | `shapes` | trees that are too deep, wide, large, strange or stubborn |
 //! | `floods` | more and more of something, also while it is being deleted |
 //! | `words` | what is forged and what is said: leases, tickets, locks, environment, names |
@@ -18,6 +19,7 @@
 mod kit;
 
 mod attacker;
+mod dead_mounts;
 mod floods;
 mod mounts;
 mod scene;

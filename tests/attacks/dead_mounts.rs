@@ -1,0 +1,174 @@
+//! Mounts whose server is gone, as FUSE, sshfs and NFS leave them: whoever touches one waits for ever.
+
+use crate::kit::{Canary, needs_root};
+use crate::scene::{Scene, bounded};
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs::File;
+use std::os::fd::AsRawFd as _;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+/// A FUSE filesystem that nobody serves: not even its first request is answered.
+struct Dead {
+    place: PathBuf,
+    _server: File,
+}
+
+impl Dead {
+    fn over(place: &Path) -> Self {
+        let server = File::options().read(true).write(true).open("/dev/fuse").expect("the kernel has FUSE");
+        let mode = if place.is_dir() { "40755" } else { "100644" };
+        let options =
+            format!("fd={},rootmode={mode},user_id=0,group_id=0,allow_other", server.as_raw_fd());
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some("dead"), place, Some("fuse.dead"), flags, Some(options.as_str())).expect("root mounts");
+        Self { place: place.to_owned(), _server: server }
+    }
+
+    /// With a directory made for it.
+    fn at(place: &Path) -> Self {
+        std::fs::create_dir_all(place).expect("a place");
+        Self::over(place)
+    }
+}
+
+impl Drop for Dead {
+    fn drop(&mut self) {
+        let _ = umount2(&self.place, MntFlags::MNT_DETACH);
+    }
+}
+
+/// Every verb that looks at the host ends, and soon.
+#[track_caller]
+fn assert_all_end(scene: &Scene, where_it_is: &str) {
+    let root = scene.innocent.root.to_str().expect("UTF-8").to_owned();
+    for verb in [
+        &["status"][..],
+        &["status", "--json"],
+        &["metrics"],
+        &["plan"],
+        &["doctor"],
+        &["audit"],
+        &["check", "--runner", "actions-runner-innocent"],
+        &["check", "--path", &root],
+        &["sweep", "--dry-run"],
+        &["install", "--dry-run"],
+        &["postmortem"],
+        &["history"],
+    ] {
+        let begun = Instant::now();
+        bounded(&scene.host.call(verb)).assert_modest();
+        assert!(begun.elapsed().as_secs() < 20, "{where_it_is}: {verb:?} took {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn a_dead_mount_anywhere_keeps_no_verb_and_a_sweep_serves_the_others() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut scene = Scene::in_memory(200_000);
+    let textfile = scene.host.state_dir().join("x.prom");
+    scene.host.configure(|settings| settings.extra = format!("[metrics]\ntextfile = {:?}\n", textfile.display().to_string()));
+    let bait = scene.bait("acme/widgets");
+    let hostile = scene.hostile.root.clone();
+    let work = scene.hostile.work.clone();
+    std::fs::write(bait.join("debug/file"), "").expect("a file");
+    std::fs::write(work.join("acme/file"), "").expect("a file");
+    std::fs::create_dir_all(hostile.join("_diag")).expect("a directory");
+    for (place, is_kept) in [
+        (scene.host.base.join("elsewhere"), false),
+        (scene.host.base.join("odd\\ name\nwith a line"), false),
+        (scene.host.runners().join("no-runner"), false),
+        (work.join("acme/widgets/mnt"), false),
+        (work.join("acme/file"), false),
+        (bait.join("debug/mnt"), true),
+        (bait.join("debug/file"), true),
+        (work.join("acme/widgets/target-dead"), false),
+        (hostile.join("bin"), true),
+        (hostile.join("_diag"), true),
+        (work.join(".disk-guard"), true),
+        (work.join("_temp"), false),
+        (work.clone(), true),
+        (hostile.clone(), true),
+    ] {
+        let shown = place.display().to_string();
+        let dead = if place.exists() { Dead::over(&place) } else { Dead::at(&place) };
+        assert_all_end(&scene, &shown);
+        let begun = Instant::now();
+        let report = scene.sweep();
+        assert!(begun.elapsed().as_secs() < 20, "{shown}: the sweep took {:?}", begun.elapsed());
+        if place == hostile || place == work {
+            assert!(report.0["notes"].to_string().contains("does not answer") || place == work, "{:#}", report.0);
+            let status = scene.host.status();
+            let runner = status.0["runners"].as_array().expect("a list").iter().find(|runner| {
+                runner["root"].as_str() == hostile.to_str()
+            });
+            let runner = runner.expect("it is there");
+            assert_ne!(runner["state"], "idle", "{shown}: {runner:#}");
+            assert!(runner.to_string().contains("does not answer"), "{shown}: {runner:#}");
+        }
+        drop(dead);
+        assert_eq!(bait.exists(), is_kept || bait.exists(), "{shown}");
+        if !bait.exists() {
+            scene.bait("acme/widgets");
+            std::fs::write(bait.join("debug/file"), "").expect("a file");
+        }
+    }
+    // The positive control: what was kept for a dead mount goes without it.
+    assert_eq!(scene.sweep().outcome(&bait), "removed");
+}
+
+#[test]
+fn a_path_that_leads_through_a_dead_mount_is_told_and_not_followed() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut scene = Scene::in_memory(200_000);
+    let base = scene.host.base.clone();
+    let dead = Dead::at(&base.join("far"));
+    std::os::unix::fs::symlink(base.join("far/actions-runner-9"), scene.host.runners().join("actions-runner-link"))
+        .expect("a link");
+    let globs = [
+        scene.host.runners().join("*"),
+        base.join("far/actions-runner-*"),
+        base.join("far/actions-runner-1"),
+        base.join("*/actions-runner-x*"),
+    ];
+    let globs = globs.map(|glob| glob.to_str().expect("UTF-8").to_owned());
+    scene.host.configure(|settings| settings.roots = globs.to_vec());
+    assert_all_end(&scene, "on the way to roots");
+    let report = scene.sweep();
+    assert!(report.0["notes"].to_string().contains("does not answer"), "{:#}", report.0);
+    let status = scene.host.status();
+    for unseen in ["far/actions-runner-1", "runners/actions-runner-link"] {
+        let root = base.join(unseen);
+        let runners = status.0["runners"].as_array().expect("a list");
+        let found = runners.iter().find(|runner| runner["root"].as_str() == root.to_str());
+        assert_eq!(found.expect("it is there")["state"], "unknown", "{unseen}: {:#}", status.0);
+    }
+    drop(dead);
+}
+
+/// A filesystem that an unprivileged user serves can fall silent at any moment: root does not enter it.
+#[test]
+fn root_does_not_enter_what_another_user_serves() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut scene = Scene::in_memory(200_000);
+    let own = scene.host.base.join("precious-control");
+    std::fs::create_dir_all(own.join("x")).expect("a place");
+    scene.cherish(&own);
+    let work = scene.hostile.work.clone();
+    let server = File::options().read(true).write(true).open("/dev/fuse").expect("the kernel has FUSE");
+    let options = format!("fd={},rootmode=40755,user_id=12666,group_id=12666,allow_other", server.as_raw_fd());
+    mount(Some("x"), &work, Some("fuse.x"), MsFlags::MS_NOSUID, Some(options.as_str())).expect("root mounts");
+    let served = Dead { place: work.clone(), _server: server };
+    let begun = Instant::now();
+    scene.sweep();
+    assert!(begun.elapsed().as_secs() < 10, "it is not even asked: {:?}", begun.elapsed());
+    assert!(scene.host.status().0.to_string().contains("served by another user"));
+    drop(served);
+    let _ = Canary::of(&own);
+}
