@@ -18,8 +18,7 @@ impl Dead {
     fn over(place: &Path) -> Self {
         let server = File::options().read(true).write(true).open("/dev/fuse").expect("the kernel has FUSE");
         let mode = if place.is_dir() { "40755" } else { "100644" };
-        let options =
-            format!("fd={},rootmode={mode},user_id=0,group_id=0,allow_other", server.as_raw_fd());
+        let options = format!("fd={},rootmode={mode},user_id=0,group_id=0,allow_other", server.as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
         mount(Some("dead"), place, Some("fuse.dead"), flags, Some(options.as_str())).expect("root mounts");
         Self { place: place.to_owned(), _server: server }
@@ -69,7 +68,9 @@ fn a_dead_mount_anywhere_keeps_no_verb_and_a_sweep_serves_the_others() {
     }
     let mut scene = Scene::in_memory(200_000);
     let textfile = scene.host.state_dir().join("x.prom");
-    scene.host.configure(|settings| settings.extra = format!("[metrics]\ntextfile = {:?}\n", textfile.display().to_string()));
+    scene.host.configure(|settings| {
+        settings.extra = format!("[metrics]\ntextfile = {:?}\n", textfile.display().to_string())
+    });
     let bait = scene.bait("acme/widgets");
     let hostile = scene.hostile.root.clone();
     let work = scene.hostile.work.clone();
@@ -99,11 +100,17 @@ fn a_dead_mount_anywhere_keeps_no_verb_and_a_sweep_serves_the_others() {
         let report = scene.sweep();
         assert!(begun.elapsed().as_secs() < 20, "{shown}: the sweep took {:?}", begun.elapsed());
         if place == hostile || place == work {
-            assert!(report.0["notes"].to_string().contains("does not answer") || place == work, "{:#}", report.0);
+            assert!(
+                report.0["notes"].to_string().contains("does not answer") || place == work,
+                "{:#}",
+                report.0
+            );
             let status = scene.host.status();
-            let runner = status.0["runners"].as_array().expect("a list").iter().find(|runner| {
-                runner["root"].as_str() == hostile.to_str()
-            });
+            let runner = status.0["runners"]
+                .as_array()
+                .expect("a list")
+                .iter()
+                .find(|runner| runner["root"].as_str() == hostile.to_str());
             let runner = runner.expect("it is there");
             assert_ne!(runner["state"], "idle", "{shown}: {runner:#}");
             assert!(runner.to_string().contains("does not answer"), "{shown}: {runner:#}");
@@ -127,8 +134,11 @@ fn a_path_that_leads_through_a_dead_mount_is_told_and_not_followed() {
     let mut scene = Scene::in_memory(200_000);
     let base = scene.host.base.clone();
     let dead = Dead::at(&base.join("far"));
-    std::os::unix::fs::symlink(base.join("far/actions-runner-9"), scene.host.runners().join("actions-runner-link"))
-        .expect("a link");
+    std::os::unix::fs::symlink(
+        base.join("far/actions-runner-9"),
+        scene.host.runners().join("actions-runner-link"),
+    )
+    .expect("a link");
     let globs = [
         scene.host.runners().join("*"),
         base.join("far/actions-runner-*"),
@@ -162,7 +172,8 @@ fn root_does_not_enter_what_another_user_serves() {
     scene.cherish(&own);
     let work = scene.hostile.work.clone();
     let server = File::options().read(true).write(true).open("/dev/fuse").expect("the kernel has FUSE");
-    let options = format!("fd={},rootmode=40755,user_id=12666,group_id=12666,allow_other", server.as_raw_fd());
+    let options =
+        format!("fd={},rootmode=40755,user_id=12666,group_id=12666,allow_other", server.as_raw_fd());
     mount(Some("x"), &work, Some("fuse.x"), MsFlags::MS_NOSUID, Some(options.as_str())).expect("root mounts");
     let served = Dead { place: work.clone(), _server: server };
     let begun = Instant::now();
