@@ -97,6 +97,11 @@ pub fn has_annotation(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
 /// The field beside those of [`Written`], which every guard ignores that does not know it.
 const ANNOTATED: &str = "annotated";
 
+/// Whether the lease of one Worker is there.
+pub fn is_left(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
+    run.holds(Records::Leases, &file_name(root, worker))
+}
+
 /// Ends the lease of one Worker.
 ///
 /// # Errors

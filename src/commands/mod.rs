@@ -26,6 +26,7 @@ use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::{escape, journal};
 use crate::setup::install::Verb;
+use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
 use std::path::Path;
 use std::process::ExitCode;
@@ -47,11 +48,13 @@ struct Context {
 /// Runs one command.
 pub fn run(cli: &Cli) -> ExitCode {
     match &cli.command {
+        // It has to know of every signal itself.
         Command::Hook(hook) => return hook::guarded(cli, hook).into(),
         Command::Demo => return demo_exit(demo::run(cli.color.as_str())),
         Command::DemoActor(part) => return demo_exit(demo::actor::play(part)),
         _ => {}
     }
+    unblock_signals();
     journal::init(cli.log_level.into(), journal::Sink::Journal);
     let screen = Screen::of_stdout(cli.color.into());
     if let Command::CheckConfig { path } = &cli.command {

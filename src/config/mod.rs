@@ -8,6 +8,7 @@ pub mod cache;
 mod declared;
 mod raw;
 mod reap;
+mod salvage;
 pub mod units;
 
 use crate::model::Remark;

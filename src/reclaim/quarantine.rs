@@ -60,6 +60,7 @@ impl<'l> Quarantine<'l> {
     /// When it cannot be made, or is not ours alone.
     pub fn open(lock: &'l ExclusiveLock, work: &Dir, owner: Uid) -> io::Result<Self> {
         let trash = Trash::open_or_make(work, owner)?;
+        trash.check_can_be_fenced()?;
         let name = unique(REPAIR);
         mkdirat(trash.dir(), &name, Mode::from_raw_mode(REPAIR_MODE))?;
         let dir = trash.dir().descend(&name)?;

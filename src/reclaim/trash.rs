@@ -10,11 +10,12 @@
 //! ```
 //!
 //! **A slot is a fencing token.** A claim makes its slot first, then looks at the evidence, then renames the cache into the
-//! slot by the slot's handle. A hook that could not get the host lock in time removes every empty slot of its own runner
-//! before it lets the job begin ([`Trash::fence`]): from then on the rename of a claimer that was suspended between its
-//! look and its rename fails, because nothing can be renamed into a directory that has been removed. A claimed tree that is
-//! already in a slot is taken out of it, so that it cannot be put back under a running job either. Thus the order between a
-//! claim and a job's start does not hang on clocks.
+//! slot by the slot's handle. A hook removes every empty slot of its own runner before it does anything that can fail, and
+//! again whenever its job begins without its having had the host lock ([`Trash::fence`]): from then on the rename of a claimer
+//! that was suspended between its look and its rename fails, because nothing can be renamed into a directory that has been
+//! removed. A claimed tree that is already in a slot is taken out of it, so that it cannot be put back under a running job
+//! either. Thus the order between a claim and a job's start does not hang on clocks. Where the runner's user could not do
+//! that, nothing is claimed. `hooks/fence.sh` does the same where this program cannot be run.
 //!
 //! **Nothing is lost.** Whatever lies here was claimed, but for what a repair was about to put right, which the next run puts
 //! back. A crash leaves it here, and the next run deletes it. The names that are to be deleted are read under the host lock,
@@ -26,18 +27,23 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
+use super::in_hand::InHand;
 use crate::model::Uid;
 use crate::sys::dir::{Dir, Status};
 use rustix::fs::{AtFlags, Mode, RenameFlags, fchown, mkdirat, renameat_with, unlinkat};
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
 use std::io;
+use std::mem::MaybeUninit;
+use std::ops::ControlFlow;
+use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 /// What a work directory, or a runner's root, has of ours.
 pub const HOME: &str = ".disk-guard";
 const TRASH: &str = "trash";
 const SPARE: &str = "spare";
+const SLOT: &str = "slot-";
 
 /// What the claimed cache is called inside its slot.
 pub const TREE: &str = "tree";
@@ -51,11 +57,16 @@ const PLACE: &str = ".from";
 /// More entries than this are not dealt with in one run.
 const MAX_ENTRIES: usize = 4096;
 
+/// Claims that a fence deals with. Honest guards have one under way; a job can plant any number, in its own runner.
+const MAX_FENCED: usize = 1 << 16;
+
 /// The trash of one work directory.
 #[derive(Debug)]
 pub struct Trash {
     dir: Dir,
     owner: Uid,
+    /// Why a hook of the runner's user could not fence here.
+    unfenceable: Option<String>,
 }
 
 /// An empty directory, made for one claim.
@@ -90,11 +101,16 @@ impl Trash {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result.map_err(named)?,
         };
-        check_owner(&home, owner)?;
+        let home_status = check_owner(&home, owner)?;
         match home.descend(TRASH) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
-            result => Ok(Some(Self { dir: result.map_err(named)?, owner })),
+            result => Self::of(&home_status, result.map_err(named)?, owner).map(Some),
         }
+    }
+
+    fn of(home: &Status, dir: Dir, owner: Uid) -> io::Result<Self> {
+        let unfenceable = unfenceable(home, &dir.status()?, owner);
+        Ok(Self { dir, owner, unfenceable })
     }
 
     /// The same, and makes it when it is missing.
@@ -102,27 +118,43 @@ impl Trash {
     /// # Errors
     /// As [`Trash::open`]; `ENOSPC` when no inode is left.
     pub fn open_or_make(work: &Dir, owner: Uid) -> io::Result<Self> {
-        if let Some(trash) = Self::open(work, owner)? {
+        if let Some(trash) = Self::open(work, owner)?.filter(|trash| trash.unfenceable.is_none()) {
             return Ok(trash);
         }
         let home = make_owned(work, OsStr::new(HOME), owner).map_err(named)?;
-        check_owner(&home, owner)?;
+        let home_status = check_owner(&home, owner)?;
         let dir = make_owned(&home, OsStr::new(TRASH), owner).map_err(named)?;
-        Ok(Self { dir, owner })
+        Self::of(&home_status, dir, owner)
+    }
+
+    /// A claim needs a place that the runner's own hook could fence off: else a claim that is suspended between its look and its
+    /// rename would take the tree of a job that has begun meanwhile.
+    ///
+    /// # Errors
+    /// `PermissionDenied`, with what to do about it.
+    pub(super) fn check_can_be_fenced(&self) -> io::Result<()> {
+        match &self.unfenceable {
+            None => Ok(()),
+            Some(why) => Err(io::Error::new(io::ErrorKind::PermissionDenied, why.clone())),
+        }
     }
 
     /// Makes a slot; when the filesystem has no inode left, the spare becomes it.
     ///
     /// # Errors
-    /// `ENOSPC` or `EDQUOT` when there is no spare either; what mkdirat(2) says otherwise.
+    /// `PermissionDenied` where no hook could fence; `ENOSPC` or `EDQUOT` when there is no spare either; what mkdirat(2) says
+    /// otherwise.
     pub fn make_slot(&self) -> io::Result<Slot> {
-        let name = unique("slot-");
+        self.check_can_be_fenced()?;
+        let name = unique(SLOT);
         match make_new(&self.dir, &name, self.owner) {
             Ok(dir) => Ok(Slot { dir, name }),
             Err(error) if is_full(&error) => {
                 renameat_with(&self.dir, SPARE, &self.dir, &name, RenameFlags::NOREPLACE)
                     .map_err(|_| error)?;
-                Ok(Slot { dir: self.dir.descend(&name)?, name })
+                let dir = self.dir.descend(&name)?;
+                give(&dir, &name, self.owner)?;
+                Ok(Slot { dir, name })
             }
             Err(error) => Err(error),
         }
@@ -181,24 +213,50 @@ impl Trash {
     }
 
     /// Makes every claim on this runner that has not renamed yet fail, and takes what has been claimed out of reach of
-    /// being put back. For the runner's own hook, when it lets the job begin without having had the host lock.
+    /// being put back. For the runner's own hook, before it lets the job begin.
+    ///
+    /// The spare is no slot yet: a claim that makes it one looks at the evidence after that. And a claim that is settled, whose
+    /// tree is being deleted, is let be.
     ///
     /// # Errors
-    /// What getdents64(2) says. What cannot be fenced is left: then it is not the runner's own.
+    /// What getdents64(2) says, or what keeps one from being fenced: then it is not the runner's own.
     pub fn fence(&self) -> io::Result<()> {
-        for name in self.dir.names(MAX_ENTRIES)? {
-            if unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) == Err(Errno::NOTEMPTY)
-                && let Ok(slot) = self.dir.descend(&name)
-                && let Ok(mut claimed) = slot.names(MAX_ENTRIES)
-            {
-                // Nothing else is claimed: a repair has what is not trash in a directory beside the slots.
-                claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
-                for name in claimed {
-                    let _ = renameat_with(&slot, name, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
-                }
+        let mut failed = None;
+        for name in self.claims_under_way()? {
+            match unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) {
+                Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
+                Err(Errno::NOTEMPTY | Errno::EXIST) => self.take_out(&name),
+                Err(error) => failed = Some(error),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    fn claims_under_way(&self) -> io::Result<Vec<OsString>> {
+        let mut names = Vec::new();
+        let mut buffer = [MaybeUninit::uninit(); 4096];
+        self.dir.for_each_entry(&mut buffer, |entry| {
+            let name = entry.name.to_bytes();
+            if [SLOT, REPAIR].iter().any(|prefix| name.starts_with(prefix.as_bytes())) {
+                names.push(OsStr::from_bytes(name).to_owned());
+            }
+            if names.len() < MAX_FENCED { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        })?;
+        Ok(names)
+    }
+
+    /// What has been claimed into a slot gets a name of its own beside it.
+    fn take_out(&self, slot: &OsStr) {
+        let Ok(slot) = self.dir.descend(slot) else { return };
+        if InHand::take(&slot).is_none() {
+            return;
+        }
+        let Ok(mut claimed) = slot.names(MAX_ENTRIES) else { return };
+        // Nothing else is claimed: a repair has what is not trash in a directory beside the slots.
+        claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        for name in claimed {
+            let _ = renameat_with(&slot, name, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
+        }
     }
 
     /// The directory itself, for deleting entries by name.
@@ -217,10 +275,14 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Makes a directory, or opens the one that is there.
+/// Makes a directory, or opens the one that is there. A run that died after it had made it may have left it root's.
 fn make_owned(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
     match make_new(parent, name, owner) {
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => parent.descend(name),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            let dir = parent.descend(name)?;
+            let _ = give(&dir, name, owner);
+            Ok(dir)
+        }
         result => result,
     }
 }
@@ -229,26 +291,50 @@ fn make_owned(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
 fn make_new(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
     mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
     let dir = parent.descend(name)?;
-    if nix::unistd::geteuid().is_root() && owner != Uid::ROOT {
-        // By handle: the runner's user may have put anything in the name's place meanwhile. What is not root's is not what
-        // we have just made, nor is what holds something: that could be root's own, moved here to be given away.
-        if dir.status()?.owner == Uid::ROOT {
-            if !dir.names(1)?.is_empty() {
-                let name = name.display();
-                return Err(io::Error::other(format!(
-                    "`{name}` was exchanged for another directory of root's"
-                )));
-            }
-            fchown(&dir, Some(rustix::fs::Uid::from_raw(owner.0)), None)?;
-        }
-    }
+    give(&dir, name, owner)?;
     Ok(dir)
 }
 
-fn check_owner(home: &Dir, owner: Uid) -> io::Result<()> {
-    let found = home.status()?.owner;
-    if found == owner || found == Uid::ROOT {
+/// By handle: the runner's user may have put anything in the name's place meanwhile. What is not root's is not what root has
+/// made, nor is what holds something: that could be root's own, moved here to be given away.
+fn give(dir: &Dir, name: &OsStr, owner: Uid) -> io::Result<()> {
+    if !nix::unistd::geteuid().is_root() || owner == Uid::ROOT || dir.status()?.owner != Uid::ROOT {
         return Ok(());
+    }
+    if !dir.names(1)?.is_empty() {
+        let name = name.display();
+        return Err(io::Error::other(format!("`{name}` was exchanged for another directory of root's")));
+    }
+    Ok(fchown(dir, Some(rustix::fs::Uid::from_raw(owner.0)), None)?)
+}
+
+/// Why a hook that runs as `owner` could not fence: it cannot reach the trash, or remove and rename what lies in it.
+fn unfenceable(home: &Status, trash: &Status, owner: Uid) -> Option<String> {
+    const SEARCH: u32 = 0o100;
+    const ALL: u32 = 0o700;
+    let may = |status: &Status, bits: u32| match owner {
+        Uid::ROOT => true,
+        _ if status.owner == owner => status.mode & bits == bits,
+        _ => status.mode & (bits >> 6) == bits >> 6 && bits == SEARCH,
+    };
+    let why = |what: &str, status: &Status| {
+        format!(
+            "`{what}` belongs to uid {} with mode {:04o}: the hook of its runner's user, uid {owner}, could not fence claims off              there; run `chown -R {owner} {HOME} && chmod -R u+rwX {HOME}` in the work directory",
+            status.owner,
+            status.mode & 0o7777
+        )
+    };
+    if !may(home, SEARCH) {
+        return Some(why(HOME, home));
+    }
+    (!may(trash, ALL)).then(|| why(".disk-guard/trash", trash))
+}
+
+fn check_owner(home: &Dir, owner: Uid) -> io::Result<Status> {
+    let status = home.status()?;
+    let found = status.owner;
+    if found == owner || found == Uid::ROOT {
+        return Ok(status);
     }
     Err(io::Error::new(
         io::ErrorKind::PermissionDenied,

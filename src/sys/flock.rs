@@ -5,7 +5,7 @@ use super::deadline::Alarm;
 use fs2::FileExt;
 use std::fs::File;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// How a lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -51,7 +51,8 @@ pub fn lock_within(file: &File, mode: Mode, wait: Duration) -> io::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         done => return done,
     }
-    let alarm = Alarm::after(wait)?;
+    // Timers are counted: their user may have used up all of them (RLIMIT_SIGPENDING).
+    let Ok(alarm) = Alarm::after(wait) else { return poll_within(file, mode, wait) };
     loop {
         let result = match mode {
             Mode::Shared => FileExt::lock_shared(file),
@@ -68,10 +69,30 @@ pub fn lock_within(file: &File, mode: Mode, wait: Duration) -> io::Result<()> {
     }
 }
 
+/// The same without a timer.
+fn poll_within(file: &File, mode: Mode, wait: Duration) -> io::Result<()> {
+    const PAUSE: Duration = Duration::from_millis(10);
+    let due = Instant::now() + wait;
+    loop {
+        let tried = match mode {
+            Mode::Shared => FileExt::try_lock_shared(file),
+            Mode::Exclusive => FileExt::try_lock_exclusive(file),
+        };
+        match tried {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < due => {
+                std::thread::sleep(PAUSE);
+            }
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                return Err(io::Error::new(io::ErrorKind::TimedOut, "the wait for the lock is over"));
+            }
+            done => return done,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Instant;
 
     fn open(path: &std::path::Path) -> File {
         File::options().create(true).truncate(false).write(true).open(path).unwrap()
@@ -94,6 +115,19 @@ mod tests {
             std::thread::spawn(move || lock_within(&waiter, Mode::Exclusive, Duration::from_secs(60)));
         drop(holder);
         thread.join().unwrap().expect("released: taken long before the deadline");
+    }
+
+    #[test]
+    fn without_a_timer_a_wait_ends_as_well() {
+        let temp = tempfile::tempdir().unwrap();
+        let path = temp.path().join("lock");
+        let holder = open(&path);
+        lock_within(&holder, Mode::Shared, Duration::from_secs(1)).unwrap();
+        let error = poll_within(&open(&path), Mode::Exclusive, Duration::from_millis(30)).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::TimedOut);
+        poll_within(&open(&path), Mode::Shared, Duration::ZERO).expect("it is shared");
+        drop(holder);
+        poll_within(&open(&path), Mode::Exclusive, Duration::ZERO).expect("it is free");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub mod process;
 pub mod process_dir;
 pub mod program;
 pub mod reach;
+pub mod supervise;
 pub mod work_stack;
 
 #[cfg(test)]

@@ -1,13 +1,15 @@
-//! Which runner a hook works for.
+//! Which runner a hook works for. By ancestry, which needs no configuration: whatever is wrong with that, a job's own runner is known
+//! and can be fenced.
 
 use super::Fault;
+use super::fence::Ground;
 use crate::config::Config;
 use crate::model::{Pid, ProcessId, Runner};
 use crate::observe::filesystems::MountTable;
 use crate::observe::{processes, runners};
 use crate::report::escape;
 use crate::sys::process::Proc;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// The runner that a hook works for.
 pub(super) struct Own {
@@ -15,39 +17,53 @@ pub(super) struct Own {
     /// Its Worker; none when the runner was named by hand.
     pub(super) worker: Option<ProcessId>,
     pub(super) lineage: Vec<Pid>,
+    /// Its work directory, opened once.
+    pub(super) ground: Option<Ground>,
+    /// Its root as its Worker's executable, or a person, names it.
+    named: PathBuf,
 }
 
-/// By ancestry, not by environment: a job can poison every variable. A root that the configuration does not allow is none.
-pub(super) fn identify(config: &Config, proc: &Proc, named: Option<&Path>) -> Result<Own, Fault> {
-    let (root, worker, lineage) = match named {
-        Some(root) => (root.to_owned(), None, Vec::new()),
-        None => {
-            let own = processes::own_runner(proc).map_err(|error| {
-                format!("it cannot be told which runner this is ({error}); nothing was touched")
-            })?;
-            (own.root, Some(own.worker), own.lineage.iter().map(|process| process.pid).collect())
-        }
-    };
-    let shown = escape::path(&root);
-    let runner = runners::examine(&root, &MountTable::default())
-        .map_err(|error| {
-            format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched")
-        })?
-        .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
-    if !is_allowed(config, proc, &root, &runner) {
-        let text = format!("{shown} is not among the runners that runners.roots allows; nothing was touched");
-        return Err(text.into());
+impl Own {
+    /// By ancestry, not by environment: a job can poison every variable. Nothing that another filesystem than the runner's own
+    /// could delay is touched.
+    pub(super) fn find(proc: &Proc, named: Option<&Path>) -> Result<Self, Fault> {
+        let (root, worker, lineage) = match named {
+            Some(root) => (root.to_owned(), None, Vec::new()),
+            None => {
+                let own = processes::own_runner(proc).map_err(|error| {
+                    format!("it cannot be told which runner this is ({error}); nothing was touched")
+                })?;
+                (own.root, Some(own.worker), own.lineage.iter().map(|process| process.pid).collect())
+            }
+        };
+        let shown = escape::path(&root);
+        let runner = runners::examine(&root, &MountTable::default())
+            .map_err(|error| {
+                format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched")
+            })?
+            .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
+        let ground = runner.work_dir().map(Ground::of);
+        Ok(Self { runner, worker, lineage, ground, named: root })
     }
-    Ok(Own { runner, worker, lineage })
-}
 
-/// The globs judge the path first; only when they do not match it are they expanded, for a root behind a link.
-fn is_allowed(config: &Config, proc: &Proc, root: &Path, runner: &Runner) -> bool {
-    let patterns = &config.runners.roots;
-    runners::is_allowed(root, patterns)
-        || runners::is_allowed(&runner.root, patterns)
-        || runners::discover(patterns, &MountTable::read(proc))
-            .runners
-            .iter()
-            .any(|r| r.root_id == runner.root_id)
+    /// A root that the configuration does not allow is none.
+    pub(super) fn check_allowed(&self, config: &Config, proc: &Proc) -> Result<(), Fault> {
+        if self.is_allowed(config, proc) {
+            return Ok(());
+        }
+        let shown = escape::path(&self.named);
+        let text = format!("{shown} is not among the runners that runners.roots allows; nothing was touched");
+        Err(text.into())
+    }
+
+    /// The globs judge the path first; only when they do not match it are they expanded, for a root behind a link.
+    fn is_allowed(&self, config: &Config, proc: &Proc) -> bool {
+        let patterns = &config.runners.roots;
+        runners::is_allowed(&self.named, patterns)
+            || runners::is_allowed(&self.runner.root, patterns)
+            || runners::discover(patterns, &MountTable::read(proc))
+                .runners
+                .iter()
+                .any(|runner| runner.root_id == self.runner.root_id)
+    }
 }

@@ -1,14 +1,20 @@
 //! `hook started` and `hook completed`: run by a runner, before and after a job, as the runner's user.
 //!
 //! A hook never fails a job by a fault of its own, and never hangs one: an error is a warning and exit 0, a panic is caught,
-//! every wait is bounded, and a watchdog ends the process when all of that was not enough. Only a configured refusal exits
-//! with 1. Everything that a hook prints is parsed by the runner: it goes through the job log's escapes.
+//! every wait is bounded, and the process that a job waits for only waits itself: for a worker, which it leaves behind when all
+//! of that was not enough ([`crate::sys::supervise`]). Only a configured refusal exits with 1. Everything that a hook prints is
+//! parsed by the runner: it goes through the job log's escapes.
 //!
-//! On a healthy disk a hook reads its ancestry and `.runner`, takes the lock shared, writes its lease, asks the work
+//! A started-hook fences its runner before anything that can fail, and whatever ends it otherwise than properly, an error, a
+//! panic, a signal, its time, it has one way out ([`protect`]): the lease, and the fence again.
+//!
+//! On a healthy disk a hook reads its ancestry and `.runner`, fences, takes the lock shared, writes its lease, asks the work
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
 
 mod completed;
+mod fence;
 mod identify;
+mod protect;
 mod started;
 
 use super::witness::Narrator;
@@ -24,16 +30,29 @@ use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Met, Warning};
 use crate::report::journal::{self, Sink};
 use crate::run_dir::RunDir;
-use crate::sys::deadline::Watchdog;
 use crate::sys::process::Proc;
+use crate::sys::supervise::{End, Link, Supervisor};
 use completed::completed;
-use identify::{Own, identify};
+use identify::Own;
+use protect::{PROC, fence_first, protect};
 use started::Started;
 use std::cell::RefCell;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
 use std::time::{Duration, Instant};
 
-/// What the watchdog adds to `hook.time_limit`: the cycle stops by itself before.
+/// How long a hook may take until it has read its configuration.
+const START: Duration = Duration::from_secs(10);
+
+/// What its supervisor adds to `hook.time_limit`: the cycle stops by itself before.
 const GRACE: Duration = Duration::from_secs(10);
+
+/// How long the way out may take.
+const WAY_OUT: Duration = Duration::from_secs(5);
+
+/// What a hook's worker has done, for its supervisor and for who comes after it: the fence stands, the job's log has its warning.
+const FENCED: u32 = 1;
+const WARNED: u32 = 2;
 
 /// Why a hook did nothing, or not all. Always a warning in the job's log, never a failed job.
 #[derive(Debug, PartialEq, Eq)]
@@ -60,56 +79,129 @@ impl Fault {
             }
             Self::Told(text) => text,
         };
-        let warning = Warning::new("disk-guard", format!("{text}. The job goes on."));
         let _ = JobLog::open(std::io::stdout(), "could not do its work")
-            .and_then(|log| log.finish(Some(warning)));
+            .and_then(|log| log.finish(Some(goes_on(text))));
     }
 }
 
-/// Runs a hook such that whatever goes wrong inside is a warning.
+fn goes_on(text: &str) -> Warning {
+    Warning::new("disk-guard", format!("{text}. The job goes on."))
+}
+
+/// Runs a hook such that whatever goes wrong inside is a warning, and whatever ends it lets its job begin in time, fenced.
+///
+/// A worker process does the work. This one only waits for it: it makes no call that a filesystem could delay.
 pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
     // The default hook of a panic prints to standard error, where a message could be taken for a workflow command.
     std::panic::set_hook(Box::new(|_| {}));
-    let outcome = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run(cli, hook)));
-    match outcome {
-        Ok(Ok(exit)) => exit,
-        Ok(Err(fault)) => {
-            fault.warn();
-            Exit::Done
+    let mut supervisor = match Supervisor::new() {
+        Ok(supervisor) => supervisor,
+        Err(error) => return alone(cli, hook, &error),
+    };
+    match supervisor.run(START, |link| work(cli, hook, link)) {
+        Ok(End::Proper(code)) => {
+            if code == Exit::Error.code() {
+                Exit::Error
+            } else {
+                Exit::Done
+            }
         }
-        Err(panic) => {
-            let text =
-                panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
-            let text = format!("an internal error, please report it: {}", text.unwrap_or("no message"));
-            Fault::Untold(text).warn();
-            Exit::Done
-        }
+        Ok(end) => way_out(cli, hook, &mut supervisor, end),
+        Err(error) => alone(cli, hook, &error),
     }
 }
 
-fn run(cli: &Cli, hook: &HookCommand) -> Result<Exit, Fault> {
-    journal::init(cli.log_level.into(), Sink::Journal);
-    let config = load(cli).map_err(|error| error.to_string())?;
-    let proc = Proc::new(&config.paths.proc);
-    let begun = Instant::now();
-    let limit = config.hook.time_limit + GRACE;
-    let bite = format!(
-        "\n::endgroup::\n::warning title=disk-guard::The guard took longer than {} s and was ended. The job goes on.\n",
-        limit.as_secs()
-    );
-    let _watchdog = Watchdog::after(limit, bite).map_err(|error| format!("no timer: {error}"))?;
-    match hook {
-        HookCommand::Started { runner_root } => {
-            let own = identify(&config, &proc, runner_root.as_deref())?;
-            let narrator = RefCell::new(narrator(&config, &proc, &own));
-            Started { config: &config, proc: &proc, own, begun, narrator }.run()
+/// What the worker does; its exit code when it has come to the end of it.
+fn work(cli: &Cli, hook: &HookCommand, link: Link) -> Option<u8> {
+    let outcome = catch_unwind(AssertUnwindSafe(|| run(cli, hook, link)));
+    let fault = match outcome {
+        Ok(Ok(exit)) => return Some(exit.code()),
+        Ok(Err(fault)) => fault,
+        Err(panic) => {
+            let text =
+                panic.downcast_ref::<String>().map(String::as_str).or(panic.downcast_ref::<&str>().copied());
+            Fault::Untold(format!("an internal error, please report it: {}", text.unwrap_or("no message")))
         }
-        HookCommand::Completed { runner_root } => {
-            let own = identify(&config, &proc, runner_root.as_deref())?;
-            let mut narrator = narrator(&config, &proc, &own);
-            completed(&config, &proc, &own, begun, &mut narrator)
+    };
+    fault.warn();
+    link.mark(WARNED);
+    None
+}
+
+fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
+    journal::init(cli.log_level.into(), Sink::Journal);
+    let begun = Instant::now();
+    let (HookCommand::Started { runner_root } | HookCommand::Completed { runner_root }) = hook;
+    let named = runner_root.as_deref();
+    let is_started = matches!(hook, HookCommand::Started { .. });
+    let first = Own::find(&Proc::new(Path::new(PROC)), named);
+    if is_started {
+        match fence_first(first.as_ref().ok()) {
+            Ok(()) => link.mark(FENCED),
+            Err(why) => {
+                let text = format!("claims on this runner cannot be fenced off: {why}");
+                Event::new(EventKind::Error, text).emit();
+            }
         }
     }
+    let config = load(cli).map_err(|error| error.to_string())?;
+    link.limit(config.hook.time_limit + GRACE);
+    let proc = Proc::new(&config.paths.proc);
+    let own = if config.paths.proc == Path::new(PROC) { first? } else { Own::find(&proc, named)? };
+    own.check_allowed(&config, &proc)?;
+    let mut narrator = narrator(&config, &proc, &own);
+    if is_started {
+        let narrator = RefCell::new(narrator);
+        Started { config: &config, proc: &proc, own, begun, narrator }.run()
+    } else {
+        completed(&config, &proc, &own, begun, &mut narrator)
+    }
+}
+
+/// The one way out for every end that is not the proper one.
+fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End) -> Exit {
+    supervisor.ignore_signals();
+    let warning = match end {
+        _ if supervisor.link().has(WARNED) => None,
+        End::TimedOut(limit) => {
+            Some(format!("The guard took longer than {} s and was ended", limit.as_secs()))
+        }
+        End::Told(signal) => Some(format!("The guard was told to end ({signal}) before it was done")),
+        End::Died(Some(signal)) => Some(format!("The guard was ended by {signal} before it was done")),
+        End::Died(None) | End::Proper(_) => Some("The guard ended before it was done".to_owned()),
+    };
+    let event = warning.clone();
+    let last = supervisor.run(WAY_OUT, |link| {
+        journal::init(cli.log_level.into(), Sink::Journal);
+        if let Some(text) = event {
+            Event::new(EventKind::Error, text).emit();
+        }
+        last_steps(cli, hook, link.has(FENCED))
+    });
+    let is_fenced = matches!(last, Ok(End::Proper(0)));
+    if let Some(text) = warning {
+        let mut annotation = Vec::new();
+        // A group that the worker had opened would fold it away. Memory takes what is written.
+        let _ = goes_on(&text).write(&mut annotation);
+        supervisor.say(&format!("::endgroup::\n{}", String::from_utf8_lossy(&annotation)));
+    }
+    if !is_fenced {
+        supervisor.say("disk-guard: the claims of other guards on this runner could not be fenced off\n");
+    }
+    Exit::Done
+}
+
+fn last_steps(cli: &Cli, hook: &HookCommand, is_fenced: bool) -> Option<u8> {
+    let HookCommand::Started { runner_root } = hook else { return Some(0) };
+    Some(u8::from(protect(cli, runner_root.as_deref(), is_fenced, now()).is_err()))
+}
+
+/// No process can be had, so nothing is done that could take long: the way out alone.
+fn alone(cli: &Cli, hook: &HookCommand, error: &std::io::Error) -> Exit {
+    journal::init(cli.log_level.into(), Sink::Journal);
+    let _ = last_steps(cli, hook, false);
+    Fault::Untold(format!("no process can be started for the guard's work: {error}")).warn();
+    Exit::Done
 }
 
 fn narrator(config: &Config, proc: &Proc, own: &Own) -> Narrator {

@@ -1,28 +1,25 @@
 //! `hook started`: the lease, the fence, and room on the disk before a job begins.
 
 use super::identify::Own;
+use super::protect::{begins, lease_of};
 use super::{Fault, disk_warning, job, request_name};
 use crate::commands::now;
 use crate::commands::self_clean::leave_tickets;
 use crate::commands::witness::Narrator;
 use crate::config::{Config, OnExhausted};
 use crate::cycle::{Cycle, Role, Witness as _};
-use crate::lock::{LockError, LockMode, SharedLock};
+use crate::lock::{LockMode, SharedLock};
 use crate::model::metrics::Timing;
-use crate::model::{Lease, Level, RunReport, WorkDir};
-use crate::observe::caches::open_work;
+use crate::model::{Level, RunReport};
 use crate::policy::pressure;
-use crate::reclaim::beside;
-use crate::reclaim::trash::Trash;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Met, Warning};
 use crate::run_dir::{Records, RunDir};
-use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::{lease, report::escape};
 use std::cell::RefCell;
-use std::io::{self, Stdout};
+use std::io::Stdout;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
@@ -48,10 +45,7 @@ impl Started<'_> {
     }
 
     pub(super) fn run(&self) -> Result<Exit, Fault> {
-        let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| {
-            self.fence(None);
-            error.to_string()
-        })?;
+        let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| error.to_string())?;
         let result = self.guard(&run);
         let mut narrator = self.narrator.borrow_mut();
         narrator.timed(Timing::HookStarted, self.begun.elapsed());
@@ -59,101 +53,41 @@ impl Started<'_> {
         result
     }
 
+    /// Who does not get the lock, or cannot leave its lease, prunes nothing, and goes the way out (see [`super::protect`]).
     fn guard(&self, run: &RunDir) -> Result<Exit, Fault> {
-        let lease = self.lease();
+        let lease = self.own.worker.map(|worker| lease_of(&self.own, worker, self.proc, now()));
         let asked = Instant::now();
-        match SharedLock::acquire(run, self.config.hook.lock_wait) {
+        let wait = self.config.hook.lock_wait.min(self.config.hook.time_limit);
+        match SharedLock::acquire(run, wait) {
             // Held for writing the lease alone: whoever wants to claim waits for this.
             Ok(_lock) => {
                 self.narrator.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
-                leave_lease(run, lease)?;
+                if let Some(lease) = lease {
+                    lease::write(run, &lease?).map_err(|error| error.to_string())?;
+                }
             }
-            Err(error) => return self.without_lock(run, lease, &error),
+            Err(error) => {
+                self.narrator.borrow_mut().lock_failed(LockMode::Shared, &error);
+                return Err(Fault::Told(error.to_string()));
+            }
         }
-        self.tell_of_lease();
-        if self.keep_spare_and_look()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
+        if self.own.worker.is_some() {
+            self.tell(begins(&self.own).duration(self.begun.elapsed()));
+        }
+        if let Some(ground) = &self.own.ground {
+            ground.keep_spare();
+        }
+        if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
     }
 
     /// How full the work directory's filesystem is.
     fn level(&self) -> Result<Level, Fault> {
-        let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
-        self.level_in(work, &open_work(work))
-    }
-
-    fn level_in(&self, work: &WorkDir, dir: &io::Result<Dir>) -> Result<Level, Fault> {
-        let usage = match dir {
-            Ok(dir) => dir.usage().map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+        let (Some(work), Some(ground)) = (self.own.runner.work_dir(), &self.own.ground) else {
+            return Ok(Level::Ok);
         };
         let unreadable =
             |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
-        Ok(pressure::level(&usage.map_err(unreadable)?, &self.config.watermarks))
-    }
-
-    /// The level, and a spare for the day when no inode is left; when that day has come, a claim goes without.
-    fn keep_spare_and_look(&self) -> Result<Level, Fault> {
-        let Some(work) = self.own.runner.work_dir() else { return Ok(Level::Ok) };
-        let dir = open_work(work);
-        if let Ok(dir) = &dir {
-            let _ = Trash::open_or_make(dir, work.owner).and_then(|trash| trash.keep_spare());
-        }
-        self.level_in(work, &dir)
-    }
-
-    /// The lease of this job; none for a runner that was named by hand.
-    fn lease(&self) -> Result<Option<Lease>, Fault> {
-        let Some(worker) = self.own.worker else { return Ok(None) };
-        let here = |what: &str, error: std::io::Error| format!("{what} cannot be read: {error}");
-        Ok(Some(Lease {
-            worker,
-            boot_id: self.proc.boot_id().map_err(|error| here("this boot's id", error))?,
-            pid_namespace: self.proc.pid_namespace().map_err(|error| here("the pid namespace", error))?,
-            root: self.own.runner.root.clone(),
-            root_id: self.own.runner.root_id,
-            work_id: self.own.runner.work_dir().map(|work| work.id),
-            job: job(),
-            since: now(),
-        }))
-    }
-
-    fn tell_of_lease(&self) {
-        if self.own.worker.is_some() {
-            let text = format!("a job begins on {}", escape::text(&self.own.runner.name));
-            let event = Event::new(EventKind::Lease, text).runner(&self.own.runner).job(&job());
-            self.tell(event.duration(self.begun.elapsed()));
-        }
-    }
-
-    /// The host lock was not obtained: nothing is pruned. The lease is left all the same.
-    fn without_lock(
-        &self,
-        run: &RunDir,
-        lease: Result<Option<Lease>, Fault>,
-        error: &LockError,
-    ) -> Result<Exit, Fault> {
-        self.narrator.borrow_mut().lock_failed(LockMode::Shared, error);
-        // Whatever kept us from the lock, and before the fence: a claim that the fence comes too early for then sees the lease.
-        let left = leave_lease(run, lease).map(|()| self.tell_of_lease());
-        self.fence(Some(run));
-        if let LockError::TimedOut { .. } = error {
-            left?;
-        }
-        Err(Fault::Told(error.to_string()))
-    }
-
-    /// Fences off a claim on this runner that may be under way on evidence from before its job. Whoever lets the job begin
-    /// without having had the host lock does this first.
-    fn fence(&self, run: Option<&RunDir>) {
-        let Some(work) = self.own.runner.work_dir() else { return };
-        let fenced = open_work(work).and_then(|dir| {
-            let slots =
-                Trash::open(&dir, work.owner).and_then(|trash| trash.map_or(Ok(()), |trash| trash.fence()));
-            slots.and(run.map_or(Ok(()), |run| beside::fence(run, &dir)))
-        });
-        if let Err(failure) = fenced {
-            let text = format!("claims on this runner cannot be fenced off: {failure}");
-            self.tell(Event::new(EventKind::Error, text).runner(&self.own.runner));
-        }
+        Ok(pressure::level(&ground.usage().map_err(unreadable)?, &self.config.watermarks))
     }
 
     /// The disk is under pressure: make room.
@@ -255,8 +189,4 @@ impl Started<'_> {
         let below = workspace.strip_prefix(&self.own.runner.work_dir()?.path).ok()?;
         below.components().next().map(|first| PathBuf::from(first.as_os_str()))
     }
-}
-
-fn leave_lease(run: &RunDir, lease: Result<Option<Lease>, Fault>) -> Result<(), Fault> {
-    lease?.map_or(Ok(()), |lease| lease::write(run, &lease).map_err(|error| error.to_string().into()))
 }

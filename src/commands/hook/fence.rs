@@ -1,0 +1,73 @@
+//! The fence around a hook's own runner: from then on no claim that was begun before can take or move the tree of the job that is
+//! about to begin (see [`crate::reclaim::trash`]). It needs no configuration and no lock.
+
+use crate::model::{Uid, Usage, WorkDir};
+use crate::observe::caches::open_work;
+use crate::reclaim::trash::Trash;
+use crate::sys::dir::Dir;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A work directory that is held open.
+pub(super) struct Ground {
+    dir: io::Result<Dir>,
+    trash: io::Result<Option<Trash>>,
+    owner: Uid,
+}
+
+impl Ground {
+    pub(super) fn of(work: &WorkDir) -> Self {
+        let dir = open_work(work);
+        let trash = match &dir {
+            Ok(dir) => Trash::open(dir, work.owner),
+            // It is told once, as the directory's own.
+            Err(_) => Ok(None),
+        };
+        Self { dir, trash, owner: work.owner }
+    }
+
+    /// Its handle.
+    pub(super) fn dir(&self) -> Result<&Dir, String> {
+        self.dir.as_ref().map_err(ToString::to_string)
+    }
+
+    /// How full its filesystem is.
+    pub(super) fn usage(&self) -> Result<Usage, String> {
+        self.dir()?.usage().map_err(|error| error.to_string())
+    }
+
+    pub(super) fn fence(&self) -> Result<(), String> {
+        self.dir()?;
+        match &self.trash {
+            Ok(trash) => trash.as_ref().map_or(Ok(()), Trash::fence).map_err(|error| error.to_string()),
+            Err(error) => Err(error.to_string()),
+        }
+    }
+
+    /// A spare for the day when no inode is left; when that day has come, a claim goes without.
+    pub(super) fn keep_spare(&self) {
+        let _ = match (&self.trash, &self.dir) {
+            (Ok(Some(trash)), _) => trash.keep_spare(),
+            (_, Ok(dir)) => Trash::open_or_make(dir, self.owner).and_then(|trash| trash.keep_spare()),
+            _ => Ok(()),
+        };
+    }
+}
+
+/// A hook whose ancestry is gone, as of one that was put into the background, cannot tell which runner it works for. Where it
+/// stands, and what its environment names, may be lies, and lead to nothing but a fence around what is its own user's.
+pub(super) fn by_place() {
+    let variables = ["GITHUB_WORKSPACE", "RUNNER_WORKSPACE", "RUNNER_TEMP"];
+    let named = variables.iter().filter_map(std::env::var_os).map(PathBuf::from);
+    let places: Vec<PathBuf> = std::env::current_dir().into_iter().chain(named).collect();
+    let is_absolute = |place: &&PathBuf| place.is_absolute();
+    places.iter().filter(is_absolute).flat_map(|place| place.ancestors()).for_each(fence_at);
+}
+
+fn fence_at(place: &Path) {
+    let own = Uid(nix::unistd::geteuid().as_raw());
+    let trash = Dir::resolve(place).and_then(|(dir, _)| Trash::open(&dir, own));
+    if let Ok(Some(trash)) = trash {
+        let _ = trash.fence();
+    }
+}

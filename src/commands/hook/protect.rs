@@ -1,0 +1,119 @@
+//! The one way out of a started-hook that has not done what it had to: whatever ended it, its job does not begin before its lease is
+//! left and its runner fenced. In this order: a claim that the fence comes too early for then sees the lease.
+
+use super::fence;
+use super::identify::Own;
+use super::job;
+use crate::cli::Cli;
+use crate::config::{Config, DEFAULT_PATH, Paths};
+use crate::lease;
+use crate::model::{Lease, ProcessId};
+use crate::reclaim::beside;
+use crate::report::escape;
+use crate::report::events::{Event, EventKind};
+use crate::run_dir::RunDir;
+use crate::sys::process::Proc;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// Leaves the lease and fences. Needs no valid configuration.
+///
+/// # Errors
+/// Why the runner is not fenced, for people.
+pub(super) fn protect(
+    cli: &Cli,
+    named: Option<&Path>,
+    is_fenced: bool,
+    now: SystemTime,
+) -> Result<(), String> {
+    let mut own = Own::find(&Proc::new(Path::new(PROC)), named);
+    if !is_fenced {
+        // Reading the configuration may take until this is ended, too.
+        let _ = fence_first(own.as_ref().ok());
+    }
+    let paths = super::load(cli)
+        .map(|config: Config| config.paths)
+        .unwrap_or_else(|_| Paths::salvaged_from(cli.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))));
+    let proc = Proc::new(&paths.proc);
+    if own.is_err() {
+        own = Own::find(&proc, named);
+    }
+    let Ok(own) = own else { return Ok(()) };
+    let run = RunDir::open_existing(&paths.run_dir).ok().flatten();
+    if let Some(run) = &run {
+        leave_lease(&own, run, &proc, now);
+    }
+    fence_off(&own, run.as_ref())
+}
+
+/// Where a hook looks for its own ancestry before it knows what the configuration says.
+pub(super) const PROC: &str = "/proc";
+
+/// The fence before anything that can fail.
+///
+/// # Errors
+/// Why the runner is not fenced, for people.
+pub(super) fn fence_first(own: Option<&Own>) -> Result<(), String> {
+    match own {
+        Some(own) => own.ground.as_ref().map_or(Ok(()), |ground| ground.fence()),
+        None => {
+            fence::by_place();
+            Ok(())
+        }
+    }
+}
+
+fn fence_off(own: &Own, run: Option<&RunDir>) -> Result<(), String> {
+    let Some(ground) = &own.ground else { return Ok(()) };
+    let slots = ground.fence();
+    let beside = match (run, ground.dir()) {
+        (Some(run), Ok(dir)) => beside::fence(run, dir).map_err(|error| error.to_string()),
+        _ => Ok(()),
+    };
+    let result = slots.and(beside);
+    if let Err(failure) = &result {
+        let text = format!("claims on this runner cannot be fenced off: {failure}");
+        Event::new(EventKind::Error, text).runner(&own.runner).emit();
+    }
+    result
+}
+
+fn leave_lease(own: &Own, run: &RunDir, proc: &Proc, now: SystemTime) {
+    let Some(worker) = own.worker else { return };
+    if lease::is_left(run, own.runner.root_id, worker) {
+        return;
+    }
+    let left = lease_of(own, worker, proc, now)
+        .and_then(|lease| lease::write(run, &lease).map_err(|error| error.to_string()));
+    let event = match left {
+        Ok(()) => begins(own),
+        Err(error) => {
+            Event::new(EventKind::Error, format!("no lease can be left: {error}")).runner(&own.runner)
+        }
+    };
+    event.emit();
+}
+
+/// A job begins.
+pub(super) fn begins(own: &Own) -> Event {
+    let text = format!("a job begins on {}", escape::text(&own.runner.name));
+    Event::new(EventKind::Lease, text).runner(&own.runner).job(&job())
+}
+
+/// The lease of this job.
+///
+/// # Errors
+/// What this host does not tell, for people.
+pub(super) fn lease_of(own: &Own, worker: ProcessId, proc: &Proc, now: SystemTime) -> Result<Lease, String> {
+    let here = |what: &str, error: std::io::Error| format!("{what} cannot be read: {error}");
+    Ok(Lease {
+        worker,
+        boot_id: proc.boot_id().map_err(|error| here("this boot's id", error))?,
+        pid_namespace: proc.pid_namespace().map_err(|error| here("the pid namespace", error))?,
+        root: own.runner.root.clone(),
+        root_id: own.runner.root_id,
+        work_id: own.runner.work_dir().map(|work| work.id),
+        job: job(),
+        since: now,
+    })
+}

@@ -1,0 +1,82 @@
+//! What a hook has to know of a configuration that is not valid: where leases lie. A job begins all the same, and whoever looks for
+//! its lease looks there.
+
+use super::{Config, Paths, check_ownership};
+use std::io::Read as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+impl Paths {
+    /// The paths that a file names, however wrong it is otherwise; the default ones where it names none, cannot be read, or must
+    /// not be trusted.
+    pub fn salvaged_from(path: &Path) -> Self {
+        read(path).map_or_else(|| Config::default().paths, |text| Self::salvaged(&text))
+    }
+
+    fn salvaged(text: &str) -> Self {
+        let mut paths = Config::default().paths;
+        let table = toml::from_str::<toml::Table>(text);
+        let named = |key: &str| match &table {
+            Ok(table) => absolute(table.get("paths")?.get(key)?),
+            // One broken line must not take the others with it.
+            Err(_) => text
+                .lines()
+                .filter_map(|line| absolute(toml::from_str::<toml::Table>(line).ok()?.get(key)?))
+                .next_back(),
+        };
+        for (key, path) in
+            [("run_dir", &mut paths.run_dir), ("state_dir", &mut paths.state_dir), ("proc", &mut paths.proc)]
+        {
+            if let Some(named) = named(key) {
+                *path = named;
+            }
+        }
+        paths
+    }
+}
+
+fn absolute(value: &toml::Value) -> Option<PathBuf> {
+    value.as_str().map(PathBuf::from).filter(|path| path.is_absolute())
+}
+
+fn read(path: &Path) -> Option<String> {
+    let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).ok()?;
+    let metadata = file.metadata().ok()?;
+    if !metadata.is_file()
+        || nix::unistd::geteuid().is_root() && check_ownership("", metadata.uid(), metadata.mode()).is_err()
+    {
+        return None;
+    }
+    let mut bytes = Vec::new();
+    file.take(super::MAX_BYTES).read_to_end(&mut bytes).ok()?;
+    Some(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_paths_of_a_broken_file_are_those_that_it_names() {
+        let valid = "[paths]\nrun_dir = \"/a/run\"\nproc = \"/a/proc\"\n";
+        for text in [
+            valid.to_owned(),
+            format!("[pressure]\nhihg = 5\n{valid}"),
+            format!("[pressure]\nhigh = \"85%\n{valid}"),
+            format!("{valid}[hook\n"),
+        ] {
+            let paths = Paths::salvaged(&text);
+            assert_eq!(paths.run_dir, Path::new("/a/run"), "{text}");
+            assert_eq!(paths.proc, Path::new("/a/proc"), "{text}");
+            assert_eq!(paths.state_dir, Config::default().paths.state_dir, "{text}");
+        }
+    }
+
+    #[test]
+    fn what_names_no_place_leaves_the_default_one() {
+        for text in ["", "[paths]\nrun_dir = 5\n", "[paths]\nrun_dir = \"here\"\n", "\0\u{1}"] {
+            assert_eq!(Paths::salvaged(text).run_dir, Config::default().paths.run_dir, "{text:?}");
+        }
+        assert_eq!(Paths::salvaged_from(Path::new("/nonexistent")).run_dir, Config::default().paths.run_dir);
+    }
+}

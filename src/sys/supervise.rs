@@ -1,0 +1,392 @@
+//! Work in a process of its own, which may be left behind.
+//!
+//! A thread that waits in the kernel for a mount that does not answer is beyond every signal, SIGKILL included (state D), and so
+//! is its whole process. Who has to end in time must not be that process: a [`Supervisor`] forks a worker, passes its output
+//! on, and waits for it as long as it may take and no longer. It makes no system call itself that could hang. A worker that is left
+//! behind holds nothing of its caller's: its output goes through pipes, and all other descriptors are closed in it. It dies
+//! with its supervisor, or as soon as the kernel lets it.
+//!
+//! Nothing here takes a signal for granted that whoever started us may have blocked or set to be ignored.
+
+use nix::libc;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
+use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signalfd::{SfdFlags, SignalFd};
+use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
+use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, fork, getpid, getppid, pipe2};
+use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open};
+use std::io::{self, Write as _};
+use std::num::NonZeroUsize;
+use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+/// Of how much room a pipe that polls as writable is sure (`PIPE_BUF`).
+const ROOM: usize = 4096;
+
+/// How often what a worker has left in its pipes is read after its end. A pipe holds 64 KiB unless told otherwise.
+const REST: usize = 64;
+
+/// How long a reader of our own output may keep us from saying the last word.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// How a worker came to its end.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum End {
+    /// It has done what it had to, and its exit code is this.
+    Proper(u8),
+    /// It has ended in any other way; by this signal, if it was one.
+    Died(Option<Signal>),
+    /// It took longer than this, and was killed. It may live on until the kernel lets go of it.
+    TimedOut(Duration),
+    /// We were told to end by this signal, and the worker was killed.
+    Told(Signal),
+}
+
+/// What a worker and its supervisor both see: memory, so that nothing has to be sent and nothing can block.
+#[derive(Debug, Clone, Copy)]
+pub struct Link(&'static Shared);
+
+#[derive(Debug)]
+struct Shared {
+    /// Milliseconds since the worker's start; 0 as long as it has set no limit.
+    limit: AtomicU64,
+    /// The exit code of a proper end, plus one.
+    end: AtomicU32,
+    /// Bits that mean what both agree on.
+    marks: AtomicU32,
+}
+
+impl Link {
+    fn make() -> io::Result<Self> {
+        let length = NonZeroUsize::new(size_of::<Shared>()).expect("it has fields");
+        let (protection, flags) = (ProtFlags::PROT_READ | ProtFlags::PROT_WRITE, MapFlags::MAP_SHARED);
+        // SAFETY: a new mapping, which aliases nothing.
+        #[allow(unsafe_code)]
+        let page = unsafe { mmap_anonymous(None, length, protection, flags)? };
+        // SAFETY: the page is large enough, aligned, never unmapped, and zero, which is a value of each field; all of them are
+        // atomic, so that two processes may use them at once.
+        #[allow(unsafe_code)]
+        Ok(Self(unsafe { page.cast::<Shared>().as_ref() }))
+    }
+
+    /// For the worker: it may take so long, counted from its start.
+    pub fn limit(self, limit: Duration) {
+        let millis = u64::try_from(limit.as_millis()).unwrap_or(u64::MAX).max(1);
+        self.0.limit.store(millis, Ordering::Relaxed);
+    }
+
+    /// For the worker: leaves a mark, which workers after it find as well.
+    pub fn mark(self, mark: u32) {
+        self.0.marks.fetch_or(mark, Ordering::Relaxed);
+    }
+
+    /// Whether a worker has left this mark.
+    pub fn has(self, mark: u32) -> bool {
+        self.0.marks.load(Ordering::Relaxed) & mark == mark
+    }
+}
+
+/// A process that waits for workers. Made while there is one thread alone, and before anything can hang.
+#[derive(Debug)]
+pub struct Supervisor {
+    signals: Option<SignalFd>,
+    link: Link,
+    /// Whether the last byte that was passed on ended a line.
+    is_at_line_start: bool,
+}
+
+impl Supervisor {
+    /// From here on signals that would end this process wait to be read.
+    ///
+    /// # Errors
+    /// What sigprocmask(2) and mmap(2) say.
+    pub fn new() -> io::Result<Self> {
+        let mut noted = SigSet::all();
+        // What is no word to end: the fate of children, job control, and faults of our own.
+        for other in [
+            Signal::SIGCHLD,
+            Signal::SIGCONT,
+            Signal::SIGTSTP,
+            Signal::SIGTTIN,
+            Signal::SIGTTOU,
+            Signal::SIGURG,
+            Signal::SIGWINCH,
+            Signal::SIGPIPE,
+            Signal::SIGSEGV,
+            Signal::SIGBUS,
+            Signal::SIGFPE,
+            Signal::SIGILL,
+            Signal::SIGABRT,
+            Signal::SIGTRAP,
+            Signal::SIGSYS,
+        ] {
+            noted.remove(other);
+        }
+        noted.thread_set_mask()?;
+        // Without it they are not noticed, and do not end us either.
+        let signals = SignalFd::with_flags(&noted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).ok();
+        Ok(Self { signals, link: Link::make()?, is_at_line_start: true })
+    }
+
+    /// What the workers share with us.
+    pub fn link(&self) -> Link {
+        self.link
+    }
+
+    /// Forks a worker, passes on what it prints, and waits for its end: `limit`, or as long as it allows itself through the
+    /// link. What it returns is its exit code; `None` when it has not done what it had to.
+    ///
+    /// # Errors
+    /// What pipe2(2) and fork(2) say. Then nothing was done.
+    pub fn run(&mut self, limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> io::Result<End> {
+        self.link.0.limit.store(0, Ordering::Relaxed);
+        self.link.0.end.store(0, Ordering::Relaxed);
+        let started = Instant::now();
+        let (output, into_output) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let (complaint, into_complaint) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
+        let parent = getpid();
+        // SAFETY: there is one thread alone, so that no lock is held that the child could wait for.
+        #[allow(unsafe_code)]
+        let forked = unsafe { fork()? };
+        let worker = match forked {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => {
+                be_worker(parent, self.link, [output, complaint, into_output, into_complaint], work)
+            }
+        };
+        drop((into_output, into_complaint));
+        let ended = rustix::process::Pid::from_raw(worker.as_raw())
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        let streams = [Some(output), Some(complaint)];
+        Ok(Watch { supervisor: self, worker, ended, streams, started, limit }.to_the_end())
+    }
+
+    /// Writes text of our own on standard output, at the beginning of a line; what does not fit within a moment is lost.
+    pub fn say(&mut self, text: &str) {
+        let text = if self.is_at_line_start { text.to_owned() } else { format!("\n{text}") };
+        self.pass_on(Stream::Output, text.as_bytes(), Instant::now() + LAST_WORD);
+    }
+
+    /// Signals are no reason to end any more.
+    pub fn ignore_signals(&mut self) {
+        self.signals = None;
+    }
+
+    fn pass_on(&mut self, stream: Stream, mut bytes: &[u8], until: Instant) {
+        if let (Stream::Output, Some(last)) = (stream, bytes.last()) {
+            self.is_at_line_start = *last == b'\n';
+        }
+        let (out, err) = (io::stdout(), io::stderr());
+        let target = match stream {
+            Stream::Output => out.as_fd(),
+            Stream::Complaint => err.as_fd(),
+        };
+        while !bytes.is_empty() && self.is_writable(target, until) {
+            match nix::unistd::write(target, &bytes[..bytes.len().min(ROOM)]) {
+                Ok(written) => bytes = &bytes[written..],
+                Err(nix::errno::Errno::EINTR) => {}
+                // Nobody reads it any more.
+                Err(_) => return,
+            }
+        }
+    }
+
+    /// Waits until something can be written without waiting. A signal ends that.
+    fn is_writable(&self, target: BorrowedFd<'_>, until: Instant) -> bool {
+        let mut files = vec![PollFd::new(target, PollFlags::POLLOUT)];
+        files.extend(self.signals.as_ref().map(|signals| PollFd::new(signals.as_fd(), PollFlags::POLLIN)));
+        loop {
+            let ready = poll(&mut files, left(until));
+            let is_told = files.get(1).is_some_and(|signals| signals.any() == Some(true));
+            match ready {
+                Err(nix::errno::Errno::EINTR) => {}
+                Ok(1..) if !is_told => return true,
+                _ => return false,
+            }
+        }
+    }
+}
+
+fn left(until: Instant) -> PollTimeout {
+    let left = until.saturating_duration_since(Instant::now());
+    // Up, lest we wake a little too early, again and again.
+    PollTimeout::try_from(left.as_millis().saturating_add(1)).unwrap_or(PollTimeout::MAX)
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Output,
+    Complaint,
+}
+
+const STREAMS: [Stream; 2] = [Stream::Output, Stream::Complaint];
+
+/// The child: it never returns to what its parent goes on with.
+fn be_worker(parent: Pid, link: Link, pipes: [OwnedFd; 4], work: impl FnOnce(Link) -> Option<u8>) -> ! {
+    let code = catch_unwind(AssertUnwindSafe(|| {
+        start_clean(parent, pipes).ok()?;
+        let code = work(link);
+        let _ = io::stdout().flush();
+        code
+    }));
+    if let Ok(Some(code)) = code {
+        link.0.end.store(u32::from(code) + 1, Ordering::Relaxed);
+        std::process::exit(code.into());
+    }
+    std::process::exit(101);
+}
+
+/// Takes from a worker whatever its supervisor, and who started that, has to keep; and what may have been left to it by them.
+fn start_clean(parent: Pid, pipes: [OwnedFd; 4]) -> io::Result<()> {
+    nix::sys::prctl::set_pdeathsig(Signal::SIGKILL)?;
+    if getppid() != parent {
+        return Err(io::Error::other("the supervisor has ended"));
+    }
+    SigSet::empty().thread_set_mask()?;
+    dup2_stdout(&pipes[2])?;
+    dup2_stderr(&pipes[3])?;
+    // Closed below, with all the others.
+    std::mem::forget(pipes);
+    // SAFETY: nothing of ours is open but the standard streams: what else there is was inherited, or has just been forgotten.
+    #[allow(unsafe_code)]
+    let closed = unsafe { libc::syscall(libc::SYS_close_range, 3, libc::c_uint::MAX, 0) };
+    if closed != 0 {
+        close_each();
+    }
+    Ok(())
+}
+
+/// The same before Linux 5.9, or where a filter refuses it.
+fn close_each() {
+    let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).min(1 << 16) as i32;
+    for descriptor in 3..most {
+        // SAFETY: as above; a number that is no open descriptor's is refused.
+        #[allow(unsafe_code)]
+        unsafe {
+            libc::close(descriptor)
+        };
+    }
+}
+
+/// A worker that is waited for.
+struct Watch<'s> {
+    supervisor: &'s mut Supervisor,
+    worker: Pid,
+    /// Readable as soon as the worker has ended. Before Linux 5.3, and where a filter refuses it, the end of both streams has to
+    /// do.
+    ended: Option<OwnedFd>,
+    streams: [Option<OwnedFd>; 2],
+    started: Instant,
+    limit: Duration,
+}
+
+impl Watch<'_> {
+    fn to_the_end(mut self) -> End {
+        let end = loop {
+            let until = self.started + self.limit();
+            if let Some(end) = self.look(left(until)) {
+                break end;
+            }
+            // The worker may have set its limit meanwhile.
+            if Instant::now() >= self.started + self.limit() {
+                break End::TimedOut(self.limit());
+            }
+        };
+        if matches!(end, End::TimedOut(_) | End::Told(_)) {
+            // Not waited for. What it is about to do is done or not done: every step of a run leaves each tree where it is,
+            // or in trash.
+            let _ = kill(self.worker, Signal::SIGKILL);
+        }
+        for _ in 0..REST {
+            if self.look_at_streams(PollTimeout::ZERO).served == 0 {
+                break;
+            }
+        }
+        end
+    }
+
+    fn limit(&self) -> Duration {
+        match self.supervisor.link.0.limit.load(Ordering::Relaxed) {
+            0 => self.limit,
+            millis => Duration::from_millis(millis),
+        }
+    }
+
+    /// Waits for something to happen, and serves it.
+    fn look(&mut self, wait: PollTimeout) -> Option<End> {
+        let seen = self.look_at_streams(wait);
+        if let Some(signal) = seen.signals.then(|| self.signal()).flatten() {
+            return Some(End::Told(signal));
+        }
+        let is_over = seen.ended || self.ended.is_none() && self.streams.iter().all(Option::is_none);
+        if !is_over {
+            return None;
+        }
+        let flags = if self.ended.is_some() { WaitPidFlag::WNOHANG } else { WaitPidFlag::empty() };
+        let died = match waitpid(self.worker, Some(flags)) {
+            Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::EINTR) => return None,
+            Ok(WaitStatus::Signaled(_, signal, _)) => Some(signal),
+            // Who ignores the death of children is never told how they ended.
+            Ok(_) | Err(_) => None,
+        };
+        let code = self.supervisor.link.0.end.load(Ordering::Relaxed).checked_sub(1);
+        Some(code.and_then(|code| u8::try_from(code).ok()).map_or(End::Died(died), End::Proper))
+    }
+
+    fn signal(&mut self) -> Option<Signal> {
+        let read = self.supervisor.signals.as_ref()?.read_signal().ok()??;
+        Some(Signal::try_from(read.ssi_signo as i32).unwrap_or(Signal::SIGTERM))
+    }
+
+    /// Waits until something happens, and passes on what the worker has printed.
+    fn look_at_streams(&mut self, wait: PollTimeout) -> Seen {
+        let [output, complaint] = self.streams.each_ref().map(|stream| stream.as_ref().map(AsFd::as_fd));
+        let signals = self.supervisor.signals.as_ref().map(AsFd::as_fd);
+        let [output, complaint, ended, signals] =
+            match events([output, complaint, self.ended.as_ref().map(AsFd::as_fd), signals], wait) {
+                Some(seen) => seen,
+                None => return Seen::default(),
+            };
+        let until = self.started + self.limit();
+        let mut served = 0;
+        for (at, seen) in [output, complaint].into_iter().enumerate() {
+            served += usize::from(!seen.is_empty());
+            if seen.contains(PollFlags::POLLIN) {
+                self.pass_on(at, until);
+            } else if !seen.is_empty() {
+                self.streams[at] = None;
+            }
+        }
+        Seen { served, ended: !ended.is_empty(), signals: !signals.is_empty() }
+    }
+
+    fn pass_on(&mut self, at: usize, until: Instant) {
+        let mut chunk = [0; ROOM];
+        match self.streams[at].as_ref().map_or(Ok(0), |stream| nix::unistd::read(stream, &mut chunk)) {
+            Ok(0) => self.streams[at] = None,
+            Ok(length) => self.supervisor.pass_on(STREAMS[at], &chunk[..length], until),
+            Err(_) => {}
+        }
+    }
+}
+
+/// What a look has seen.
+#[derive(Debug, Default)]
+struct Seen {
+    /// Streams that had something, or ended.
+    served: usize,
+    ended: bool,
+    signals: bool,
+}
+
+/// Waits for any of these files, and says what each is ready for; `None` when it was interrupted.
+fn events(files: [Option<BorrowedFd<'_>>; 4], wait: PollTimeout) -> Option<[PollFlags; 4]> {
+    let mut polled: Vec<PollFd<'_>> =
+        files.iter().flatten().map(|file| PollFd::new(*file, PollFlags::POLLIN)).collect();
+    poll(&mut polled, wait).ok()?;
+    let mut seen = polled.iter().map(|file| file.revents().unwrap_or(PollFlags::empty()));
+    Some(files.map(|file| file.and_then(|_| seen.next()).unwrap_or(PollFlags::empty())))
+}
