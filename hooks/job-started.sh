@@ -1,12 +1,58 @@
 #!/usr/bin/env bash
 # ACTIONS_RUNNER_HOOK_JOB_STARTED: makes room on the disk before a job begins, and never at the cost of a running one.
 #
-# The runner starts it as `bash --noprofile --norc -e -o pipefail job-started.sh` and has no time-out for it: disk-guard
-# bounds its own time (hook.time_limit). A guard that cannot be started is a warning, never a failed job, hence `set +e`
-# and execfail; only `hook.on_exhausted = "refuse"` makes disk-guard itself exit with 1.
+# The runner starts it as `bash -e job-started.sh` and has no time-out for it: disk-guard bounds its own time (hook.time_limit).
+# A guard that cannot be started, or dies, is a warning, never a failed job; only `hook.on_exhausted = "refuse"` makes disk-guard
+# itself exit with 1. Its job does not begin unfenced: then this script does what disk-guard would have done first.
 set +e
-shopt -s execfail
-[ -x /usr/bin/disk-guard ] && exec /usr/bin/disk-guard hook started
-command -v disk-guard >/dev/null && exec disk-guard hook started
-echo "disk-guard could not be started: install it, or take ACTIONS_RUNNER_HOOK_JOB_STARTED out of the runner's .env"
+# Caught, not ignored: the guard below has its own answer to a signal, and is waited for.
+trap : HUP INT TERM
+
+# --- fence: `disk-guard install` puts this part into chain scripts as well
+# Another guard may have looked at this runner while it was idle, and be about to take a cache of it. What it would move that to
+# goes, so that it fails; and what it has moved already gets a name from which it cannot be put back under the running job.
+fence() {
+  local place trash slot tree number=0
+  for place in "$PWD" "$GITHUB_WORKSPACE" "$RUNNER_WORKSPACE" "$RUNNER_TEMP"; do
+    while [ -n "$place" ]; do
+      trash=$place/.disk-guard/trash
+      for slot in "$trash"/slot-* "$trash"/repair-*; do
+        if [ ! -d "$slot" ] || [ -L "$slot" ] || [ -L "$trash" ] || [ -L "$place/.disk-guard" ]; then continue; fi
+        command -p rmdir -- "$slot" && continue
+        for tree in "$slot"/tree "$slot"/[0-9]*; do
+          if [ -e "$tree" ] || [ -L "$tree" ]; then
+            number=$((number + 1))
+            command -p mv -nT -- "$tree" "$trash/fenced-sh-$$-$number"
+          fi
+        done
+      done
+      place=${place%/*}
+    done
+  done
+}
+# A filesystem may not answer: the job waits for that a few seconds at most, and what waits for it holds nothing of the job's.
+fence_in_time() {
+  fence </dev/null >/dev/null 2>&1 &
+  local fence=$! tick
+  for tick in {1..100}; do
+    kill -0 "$fence" 2>/dev/null || return 0
+    command -p sleep 0.05
+  done
+  echo "disk-guard: the runner's trash does not answer after $tick looks; claims on it are not fenced off"
+}
+# --- end of fence
+
+code=127
+[ -x /usr/bin/disk-guard ] && { /usr/bin/disk-guard hook started; code=$?; }
+if [ "$code" = 126 ] || [ "$code" = 127 ]; then
+  command -v disk-guard >/dev/null && { disk-guard hook started; code=$?; }
+fi
+case $code in 0 | 1) exit "$code" ;; esac
+fence_in_time
+case $code in
+126 | 127)
+  echo "::warning title=disk-guard::disk-guard could not be started: install it, or take ACTIONS_RUNNER_HOOK_JOB_STARTED out of the runner's .env. The job goes on."
+  ;;
+*) echo "::warning title=disk-guard::disk-guard ended with exit code $code before it was done. The job goes on." ;;
+esac
 exit 0

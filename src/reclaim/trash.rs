@@ -15,7 +15,7 @@
 //! that was suspended between its look and its rename fails, because nothing can be renamed into a directory that has been
 //! removed. A claimed tree that is already in a slot is taken out of it, so that it cannot be put back under a running job
 //! either. Thus the order between a claim and a job's start does not hang on clocks. Where the runner's user could not do
-//! that, nothing is claimed. `hooks/fence.sh` does the same where this program cannot be run.
+//! that, nothing is claimed. `hooks/job-started.sh` does the same where this program cannot be run.
 //!
 //! **Nothing is lost.** Whatever lies here was claimed, but for what a repair was about to put right, which the next run puts
 //! back. A crash leaves it here, and the next run deletes it. The names that are to be deleted are read under the host lock,

@@ -243,7 +243,12 @@ fn chain(variable: HookVariable, ours: &Path, theirs: &Path, root: &Path) -> Str
     let word = quoted(ours);
     let (ours, theirs) = (run(ours), run(theirs));
     let body = match variable {
-        HookVariable::JobStarted => format!("if [ -r {word} ]; then {ours} || exit; fi\nexec {theirs}\n"),
+        // Ours exits with 1 when it refuses the job. Where it is missing or dies, the job does not begin unfenced.
+        HookVariable::JobStarted => format!(
+            "trap : HUP INT TERM\n{}\ncode=127\n[ -r {word} ] && {{ {ours}; code=$?; }}\n\
+             case $code in 0) ;; 1) exit 1 ;; *) fence_in_time ;; esac\nexec {theirs}\n",
+            fence()
+        ),
         HookVariable::JobCompleted => {
             format!("{theirs}\ncode=$?\n[ -r {word} ] && {ours}\nexit \"$code\"\n")
         }
@@ -268,6 +273,14 @@ pub(super) fn owner_of_chain(script: &[u8]) -> Option<String> {
     let line = script.split(|byte| *byte == b'\n').nth(1)?;
     let root = std::str::from_utf8(line).ok()?.strip_prefix(CHAIN_FOR)?.strip_suffix(CHAIN_IS)?;
     Some(root.to_owned())
+}
+
+/// What our started-hook does in plain shell where the program cannot be run.
+fn fence() -> &'static str {
+    let script = include_str!("../../hooks/job-started.sh");
+    let (_, after) = script.split_once("# --- fence").expect("it is marked in the script: a test says so");
+    let (_, after) = after.split_once('\n').expect("the mark is a line");
+    after.split_once("# --- end").map_or(after, |(fence, _)| fence).trim_end()
 }
 
 /// A path as one word of a shell.
@@ -340,6 +353,14 @@ mod tests {
         let edit = wired(Some(&format!("{C}=/post.sh\n")), None);
         let script = &edit.chains[0].1;
         assert!(script.find("'/post.sh'").unwrap() < script.find("job-completed.sh").unwrap(), "{script}");
+    }
+
+    #[test]
+    fn a_chain_fences_where_our_hook_is_missing() {
+        assert!(fence().ends_with("\n}") && fence().contains("\nfence_in_time() {"), "{}", fence());
+        let script = &wired(Some(&format!("{S}=/pre.sh\n")), None).chains[0].1;
+        let at = |text: &str| script.find(text).unwrap_or_else(|| panic!("no {text}: {script}"));
+        assert!(at("fence() {") < at("*) fence_in_time") && at("*) fence_in_time") < at("exec \"$BASH\""));
     }
 
     #[test]
