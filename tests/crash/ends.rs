@@ -266,14 +266,17 @@ impl Scene {
         }
     }
 
-    /// The kernel ends the guard alone. Its Worker, and so its job, lives on: what it left of a lease holds, and what was not
-    /// claimed before stays where it is, whoever sweeps.
+    /// The kernel ends the guard alone. Its supervisor lives on, and leaves a lease and fences if it did not come to that; and so
+    /// does its Worker, and its job: what was not claimed before stays where it is, whoever sweeps.
     fn end_below_a_living_worker(&self, held: Held, group: &MemoryGroup) {
         let Held { stopped, guard, whose, when } = held;
         let living = self.keep_workers();
+        let supervisor = parent_of(guard);
         group.end(guard);
         stopped.let_go();
+        kit::until("the hook's end", || (!is_alive(supervisor)).then_some(()));
         let (is_in_place, leases) = (self.check(&when), self.leases());
+        assert_eq!(leases.len(), 1, "{when}: its job begins with a lease");
         let other = self.host.guard(&["sweep", "--json"]);
         assert!(matches!(other.code, Some(0 | 20)), "{when}: beside a living Worker {other:?}");
         let still_in_place = self.check(&format!("{when}, its Worker alive"));
@@ -284,7 +287,7 @@ impl Scene {
         let lost: Vec<_> = leases.iter().filter(|lease| !left.contains(lease)).collect();
         assert!(lost.is_empty(), "{when}: a living Worker's lease is gone: {lost:?}");
         drop(living);
-        assert_eq!(stopped.release().code, Some(128 + libc::SIGKILL), "{when}: its Worker was told");
+        assert_eq!(stopped.release().code, Some(0), "{when}: its job begins");
     }
 
     /// While one guard stands still another sweeps, and has to wait no longer than it was told to; then the first goes on
@@ -329,6 +332,20 @@ impl Scene {
         let later = self.copy_of(disk, "later");
         vec![(at_once, "power lost"), (later, "power lost, with all written out,")]
     }
+}
+
+fn stat(pid: i32) -> Option<(String, i32)> {
+    let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
+    let mut fields = stat.rsplit_once(") ")?.1.split(' ');
+    Some((fields.next()?.to_owned(), fields.next()?.parse().ok()?))
+}
+
+fn parent_of(pid: i32) -> i32 {
+    stat(pid).expect("it lives").1
+}
+
+fn is_alive(pid: i32) -> bool {
+    stat(pid).is_some_and(|(state, _)| state != "Z" && state != "X")
 }
 
 /// How many runs ended how, for people.

@@ -90,6 +90,16 @@ fn a_worker_of_which_one_witness_alone_tells() {
 }
 
 #[test]
+fn hooks_that_fail_wherever_they_are() {
+    let host = Host { fails: 2, jobs: [1, 1, 0], ..Host::plain() };
+    check("two hooks fail", host, &[promises::FENCED]);
+    let pressed = Host { fails: 1, guards: [Role::Sweep, Role::Hook(0)], ..host };
+    check("a hook under pressure fails", pressed, &[promises::FENCED]);
+    let apart = Host { apart: [true, false, false], ..host };
+    check("a hook fails that has a run directory of its own", apart, &[promises::FENCED]);
+}
+
+#[test]
 fn directories_that_change_under_the_guards_eyes() {
     check("swaps", Host { swaps: 2, jobs: [1, 0, 0], ..Host::plain() }, &[]);
 }

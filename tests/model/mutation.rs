@@ -15,9 +15,13 @@ pub(crate) enum Mutation {
     NoLease,
     /// What cannot be examined counts as idle.
     FailOpen,
-    /// A hook that gives up waiting lets its job begin and does not fence.
+    /// A hook that fails lets its job begin with a lease, and does not fence on the way out.
     NoFence,
-    /// A hook that gives up waiting fences first and leaves its lease then.
+    /// A hook that fails lets its job begin.
+    NoWayOut,
+    /// A hook does not fence before it does anything else.
+    NoFirstFence,
+    /// On the way out a hook fences first and leaves its lease then.
     FenceBeforeLease,
     /// A hook waits for the lock for as long as it takes.
     NoTimeOut,
@@ -67,13 +71,17 @@ fn every_part_is_needed() {
     let swaps = Host { swaps: 2, jobs: [1, 0, 0], ..two };
     let mortal = Host { kills: 1, ..two };
     let hook = Host { guards: [Role::Sweep, Role::Hook(0)], ..two };
+    let fails = Host { fails: 1, ..two };
+    let apart = Host { apart: [true, false, false], jobs: [1, 0, 0], ..two };
     let cases = [
-        (Mutation::NoLock, two, LIVE),
+        (Mutation::NoLock, hidden, LIVE),
         (Mutation::NoRecheck, two, LIVE),
         (Mutation::NoLease, hidden, LIVE),
         (Mutation::FailOpen, opaque, UNKNOWN),
         (Mutation::FailOpen, unseen, LIVE),
-        (Mutation::NoFence, two, LIVE),
+        (Mutation::NoFence, fails, LIVE),
+        (Mutation::NoWayOut, fails, LIVE),
+        (Mutation::NoFirstFence, apart, LIVE),
         (Mutation::FenceBeforeLease, hidden, LIVE),
         (Mutation::NoTimeOut, hook, NO_HANG),
         (Mutation::ClaimUnguarded, unguarded, LIVE),
@@ -87,7 +95,7 @@ fn every_part_is_needed() {
     for (mutation, host, promise) in cases {
         assert!(breaks(host.with(mutation), promise), "{mutation:?} breaks nothing: {promise}");
     }
-    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook] {
+    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart] {
         let checker = host.checker().threads(2).spawn_bfs().join();
         let found = checker.discoveries();
         assert!(super::promises::ALL.iter().all(|promise| !found.contains_key(promise)), "{found:#?}");

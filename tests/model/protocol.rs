@@ -17,6 +17,8 @@ pub(crate) struct Host {
     pub(crate) opaque: [bool; RUNNERS],
     /// Runners whose lease cannot be written: the process table alone tells of the Worker.
     pub(crate) leaseless: [bool; RUNNERS],
+    /// Runners whose hook has a run directory of its own, as in a container: its lock excludes nobody, its lease is seen by nobody.
+    pub(crate) apart: [bool; RUNNERS],
     /// Runners that have a cache.
     pub(crate) cached: [bool; RUNNERS],
     /// Jobs, by runner.
@@ -27,6 +29,8 @@ pub(crate) struct Host {
     pub(crate) rounds: u8,
     /// SIGKILLs in all.
     pub(crate) kills: u8,
+    /// Hooks that fail, in all.
+    pub(crate) fails: u8,
     /// Swaps in all.
     pub(crate) swaps: u8,
     /// What is left out of the protocol, to see that it is needed.
@@ -50,11 +54,13 @@ impl Host {
             hidden: [false; RUNNERS],
             opaque: [false; RUNNERS],
             leaseless: [false; RUNNERS],
+            apart: [false; RUNNERS],
             cached: [true; RUNNERS],
             jobs: [1; RUNNERS],
             guards: [Role::Sweep; GUARDS],
             rounds: 1,
             kills: 0,
+            fails: 0,
             swaps: 0,
             mutation: None,
         }
@@ -70,7 +76,7 @@ impl Host {
             of.iter().all(|one| *one == of[0])
         }
         let of_runners = same(self.guarded) && same(self.hidden) && same(self.opaque);
-        let of_jobs = same(self.leaseless) && same(self.cached) && same(self.jobs);
+        let of_jobs = same(self.leaseless) && same(self.apart) && same(self.cached) && same(self.jobs);
         of_runners && of_jobs && self.guards.iter().all(|role| *role == Role::Sweep)
     }
 
@@ -109,8 +115,11 @@ impl Host {
         match it.job {
             Job::None if it.jobs > 0 => steps.push(Step::StartWorker(runner)),
             Job::None => {}
-            Job::Waiting => {
-                if !state.is_locked() || self.lacks(Mutation::NoLock) {
+            Job::Beginning if !self.lacks(Mutation::NoFirstFence) => steps.push(Step::FenceLists(runner)),
+            Job::FirstListed(_) => steps.push(Step::FenceRemoves(runner)),
+            Job::FirstRemoved(_) => steps.push(Step::FenceTakes(runner)),
+            Job::Beginning | Job::Waiting => {
+                if !state.is_locked() || self.apart[runner] || self.lacks(Mutation::NoLock) {
                     steps.push(Step::LeaveLease(runner));
                 }
                 if !self.lacks(Mutation::NoTimeOut) {
@@ -121,6 +130,7 @@ impl Host {
                 Some(guard) if !state.guards[guard].at.is_running() => steps.push(Step::Relieve(runner)),
                 _ => steps.push(Step::Return(runner)),
             },
+            Job::Late if self.lacks(Mutation::NoWayOut) => steps.push(Step::Return(runner)),
             Job::Late if is_late_first => steps.push(Step::FenceLists(runner)),
             Job::Late => steps.push(Step::LeaveLateLease(runner)),
             Job::Unfenced if self.lacks(Mutation::NoFence) => steps.push(Step::Return(runner)),
@@ -138,6 +148,9 @@ impl Host {
                 steps.push(Step::EndLease(runner));
             }
             Job::Ending => steps.push(Step::EndWorker(runner)),
+        }
+        if it.job.is_in_hook() && it.job < Job::Late && state.fails > 0 {
+            steps.push(Step::Fail(runner));
         }
         if it.job.has_worker() && state.kills > 0 {
             steps.push(Step::KillWorker(runner));
@@ -197,13 +210,21 @@ impl Host {
             Step::StartWorker(r) => {
                 let it = &mut state.runners[r];
                 it.jobs -= 1;
-                it.job = if self.guarded[r] { Job::Waiting } else { Job::Running };
+                it.job = if self.guarded[r] { Job::Beginning } else { Job::Running };
             }
             Step::LeaveLease(r) => {
                 self.leave_lease(state, r);
                 state.runners[r].job = Job::Leased;
             }
             Step::TimeOut(r) => state.runners[r].job = Job::Late,
+            Step::Fail(r) => {
+                state.fails -= 1;
+                if state.runners[r].job == Job::Relieving {
+                    let guard = self.guard_of(r);
+                    Self::die(state, guard);
+                }
+                state.runners[r].job = Job::Late;
+            }
             Step::LeaveLateLease(r) => {
                 self.leave_lease(state, r);
                 let it = &mut state.runners[r];
@@ -211,10 +232,16 @@ impl Host {
             }
             Step::FenceLists(r) => {
                 let seen = bits(|guard| self.slot_at(state, guard, r));
-                state.runners[r].job = Job::FenceListed(seen);
+                let it = &mut state.runners[r];
+                it.job = match it.job {
+                    Job::Beginning => Job::FirstListed(seen),
+                    _ => Job::FenceListed(seen),
+                };
             }
             Step::FenceRemoves(r) => {
-                let Job::FenceListed(seen) = state.runners[r].job else { unreachable!() };
+                let (Job::FirstListed(seen) | Job::FenceListed(seen)) = state.runners[r].job else {
+                    unreachable!()
+                };
                 let mut full = 0;
                 for guard in 0..GUARDS {
                     if seen & 1 << guard == 0 || !self.slot_at(state, guard, r) {
@@ -226,24 +253,35 @@ impl Host {
                         Slot::None | Slot::Gone => {}
                     }
                 }
-                state.runners[r].job = Job::FenceRemoved(full);
+                let it = &mut state.runners[r];
+                it.job = match it.job {
+                    Job::FirstListed(_) => Job::FirstRemoved(full),
+                    _ => Job::FenceRemoved(full),
+                };
             }
             Step::FenceTakes(r) => {
-                let Job::FenceRemoved(full) = state.runners[r].job else { unreachable!() };
+                let (Job::FirstRemoved(full) | Job::FenceRemoved(full)) = state.runners[r].job else {
+                    unreachable!()
+                };
                 for guard in 0..GUARDS {
                     if full & 1 << guard != 0
                         && self.slot_at(state, guard, r)
+                        && !state.guards[guard].at.is_settled()
                         && let Slot::Tree(_) = state.guards[guard].slot
                     {
                         state.guards[guard].slot = Slot::Empty;
                         state.runners[r].trash += 1;
                     }
                 }
-                state.runners[r].job = Job::Fenced;
+                let it = &mut state.runners[r];
+                it.job = match it.job {
+                    Job::FirstRemoved(_) => Job::Waiting,
+                    _ => Job::Fenced,
+                };
             }
             Step::Relieve(r) => {
                 state.runners[r].job = Job::Relieving;
-                let guard = self.guards.iter().position(|role| *role == Role::Hook(r)).expect("it is one");
+                let guard = self.guard_of(r);
                 state.guards[guard] = Guard { at: At::Begin, ..Guard::off(self.rounds) };
             }
             Step::Return(r) => state.runners[r].job = Job::Running,
@@ -256,9 +294,7 @@ impl Host {
             Step::KillWorker(r) => {
                 state.kills -= 1;
                 if state.runners[r].job == Job::Relieving {
-                    let guard =
-                        self.guards.iter().position(|role| *role == Role::Hook(r)).expect("it is one");
-                    state.guards[guard].is_orphan = true;
+                    state.guards[self.guard_of(r)].is_orphan = true;
                 }
                 state.runners[r].lease = false;
                 state.runners[r].job = Job::None;
@@ -276,7 +312,21 @@ impl Host {
     }
 
     fn leave_lease(&self, state: &mut State, runner: usize) {
-        state.runners[runner].lease = !self.leaseless[runner] && !self.lacks(Mutation::NoLease);
+        let is_seen = !self.leaseless[runner] && !self.apart[runner];
+        state.runners[runner].lease = is_seen && !self.lacks(Mutation::NoLease);
+    }
+
+    fn guard_of(&self, runner: usize) -> usize {
+        self.guards.iter().position(|role| *role == Role::Hook(runner)).expect("it is one")
+    }
+
+    /// What a guard that dies leaves behind.
+    fn die(state: &mut State, guard: usize) {
+        let it = &mut state.guards[guard];
+        if let Slot::Tree(_) = it.slot {
+            state.runners[usize::from(it.target)].trash += 1;
+        }
+        *it = Guard { at: At::Done, ..Guard::off(0) };
     }
 
     /// Whether this guard's slot lies in this runner's trash, where its hook can reach it.
@@ -371,13 +421,8 @@ impl Host {
             }
             Step::Kill(g) => {
                 state.kills -= 1;
-                let it = &mut state.guards[g];
-                if let Slot::Tree(_) = it.slot {
-                    state.runners[usize::from(it.target)].trash += 1;
-                }
-                it.slot = Slot::None;
-                let is_orphan = it.is_orphan;
-                *it = Guard { at: At::Done, ..Guard::off(0) };
+                let is_orphan = state.guards[g].is_orphan;
+                Self::die(state, g);
                 if let (Role::Hook(r), false) = (self.guards[g], is_orphan) {
                     // A started-hook that is killed fails its job: no steps run.
                     state.runners[r].lease = false;
@@ -497,6 +542,7 @@ impl Model for Host {
             runners: std::array::from_fn(runner),
             guards: [Guard::off(self.rounds); GUARDS],
             kills: self.kills,
+            fails: self.fails,
             swaps: self.swaps,
             broken: Broken::default(),
         }]

@@ -12,6 +12,8 @@ pub(crate) struct State {
     pub(crate) guards: [Guard; GUARDS],
     /// SIGKILLs that may still happen.
     pub(crate) kills: u8,
+    /// Hooks that may still fail.
+    pub(crate) fails: u8,
     /// Swaps that may still happen.
     pub(crate) swaps: u8,
     /// What must never become true.
@@ -43,22 +45,28 @@ pub(crate) struct Runner {
 pub(crate) enum Job {
     /// No Worker.
     None,
-    /// The started-hook waits for the lock.
+    /// The started-hook begins: it is about to fence.
+    Beginning,
+    /// It has read which guards' slots there are, one bit each.
+    FirstListed(u8),
+    /// It has removed those of them that were empty; these were not.
+    FirstRemoved(u8),
+    /// It has fenced, and waits for the lock.
     Waiting,
     /// It has had it, and has left its lease.
     Leased,
-    /// It has given up waiting.
+    /// It is at work as a guard.
+    Relieving,
+    /// It has not come to its end, and is on the way out: it is about to leave its lease.
     Late,
     /// It is about to fence.
     Unfenced,
-    /// It has read which guards' slots there are, one bit each.
+    /// As the first time.
     FenceListed(u8),
-    /// It has removed those of them that were empty; these were not.
+    /// As the first time.
     FenceRemoved(u8),
     /// It has fenced.
     Fenced,
-    /// It is at work as a guard.
-    Relieving,
     /// It has returned: the job runs.
     Running,
     /// The lease has been ended, the Worker lives.
@@ -139,6 +147,11 @@ impl At {
             self,
             Self::Holding | Self::Slotted | Self::Cleared | Self::Renamed | Self::Doubted | Self::Settled
         )
+    }
+
+    /// Whether its claim is settled, which its hold of the slot shows (`reclaim::in_hand::InHand`).
+    pub(crate) fn is_settled(self) -> bool {
+        matches!(self, Self::Settled | Self::Released)
     }
 
     /// Whether its tree may yet be put back.

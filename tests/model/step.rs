@@ -5,21 +5,24 @@
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum Step {
     /// A runner's Listener starts a Worker: `Runner.Worker` is in the process table. A guarded runner's started-hook begins with
-    /// it (`commands::hook::Started::run`), an unguarded runner's steps are free to.
+    /// it (`commands::hook::run`), an unguarded runner's steps are free to.
     StartWorker(usize),
     /// `lock::SharedLock::acquire`, `lease::write`, and the release: nobody can claim in between.
     LeaveLease(usize),
-    /// `lock::LockError::TimedOut`: the hook gives up waiting (`commands::hook::Started::without_lock`).
+    /// `lock::LockError::TimedOut`: the hook gives up waiting, and goes the way out (`commands::hook::way_out`).
     TimeOut(usize),
-    /// `lease::write` of a hook that has given up waiting.
+    /// Whatever else ends the hook's worker: an error, as of an invalid configuration, a panic, a signal, its time
+    /// (`sys::supervise::End`). Its supervisor goes the way out.
+    Fail(usize),
+    /// `lease::write` on the way out (`commands::hook::protect`).
     LeaveLateLease(usize),
-    /// `reclaim::trash::Trash::fence`: the names are read.
+    /// `reclaim::trash::Trash::fence`, before anything that can fail or on the way out: the names are read.
     FenceLists(usize),
     /// `reclaim::trash::Trash::fence`: the empty slots among them are removed.
     FenceRemoves(usize),
     /// `reclaim::trash::Trash::fence`: trees in the others are taken out of them.
     FenceTakes(usize),
-    /// `commands::hook::Started::relieve`: a hook under pressure becomes a guard.
+    /// `commands::hook::started::Started::relieve`: a hook under pressure becomes a guard.
     Relieve(usize),
     /// The started-hook returns; the job's steps begin.
     Return(usize),
@@ -60,7 +63,7 @@ pub(crate) enum Step {
     Release(usize),
     /// `reclaim::remove_tree` and `reclaim::trash::Trash::discard`.
     Delete(usize),
-    /// SIGKILL to the guard.
+    /// SIGKILL to the guard; to a hook's supervisor, with which its worker dies.
     Kill(usize),
 }
 
@@ -90,6 +93,7 @@ impl Step {
         match self {
             Self::LeaveLease(runner)
             | Self::TimeOut(runner)
+            | Self::Fail(runner)
             | Self::LeaveLateLease(runner)
             | Self::FenceLists(runner)
             | Self::FenceRemoves(runner)

@@ -86,7 +86,10 @@ impl<'h> Stage<'h> {
     /// Takes one step, after which the model is in the state `after`.
     pub(super) fn take(&mut self, step: Step, after: &State) {
         match step {
-            Step::StartWorker(r) => self.jobs[r] = Some(self.start_worker(r)),
+            Step::StartWorker(r) => {
+                self.fenced[r].store(false, Ordering::Relaxed);
+                self.jobs[r] = Some(self.start_worker(r));
+            }
             Step::LeaveLease(r) => {
                 self.job(r, step, self.drops_lock());
                 self.jobs[r].as_ref().expect("it runs").to_exit();
@@ -95,11 +98,11 @@ impl<'h> Stage<'h> {
                 let leases = self.host.run_dir().join("leases");
                 self.job(r, step, move |call| call.number == libc::SYS_openat && call.file(0) == leases);
             }
-            Step::LeaveLateLease(r) => self.job(r, step, opens(".disk-guard")),
-            Step::FenceLists(r) => {
+            Step::LeaveLateLease(r) => {
                 self.fenced[r].store(false, Ordering::Relaxed);
-                self.fence(r, step, |call| call.number == libc::SYS_unlinkat);
+                self.fence(r, step, lists(&self.runners[r].work.join(".disk-guard/trash")));
             }
+            Step::FenceLists(r) => self.fence(r, step, |call| call.number == libc::SYS_unlinkat),
             Step::FenceRemoves(r) => self.fence(r, step, moves("tree")),
             Step::FenceTakes(r) => self.fence(r, step, |_| false),
             Step::Return(r) => {
@@ -160,20 +163,21 @@ impl<'h> Stage<'h> {
         assert!(self.jobs[runner].as_ref().expect("it runs").to_next(wanted), "the job ended in {step:?}");
     }
 
-    /// A hook's way through its trash: to the next call of the kind `wanted`, or to the end of it. There it opens the lock's file,
-    /// to see what is announced, and stays until it returns.
+    /// A hook's way through its trash: to the next call of the kind `wanted`, or to the end of it. There it opens its configuration,
+    /// or on the way out the lock's file, to see what is announced, and stays until its next step.
     fn fence(&self, runner: usize, step: Step, mut wanted: impl FnMut(&Entry) -> bool + Send + 'static) {
         if !self.fenced[runner].load(Ordering::Relaxed) {
             let fenced = Arc::clone(&self.fenced[runner]);
+            let mut configures = reads(hook_config(self.host));
             self.job(runner, step, move |call| {
-                let is_through = opens("host.lock")(call);
+                let is_through = opens("host.lock")(call) || configures(call);
                 fenced.fetch_or(is_through, Ordering::Relaxed);
                 is_through || wanted(call)
             });
         }
     }
 
-    /// A Worker whose started-hook is about to ask for the lock.
+    /// A Worker whose started-hook is about to fence.
     fn start_worker(&self, runner: usize) -> Stopped {
         let hook =
             format!("{} --config {} hook", self.host.program().display(), hook_config(self.host).display());
@@ -189,7 +193,7 @@ impl<'h> Stage<'h> {
         let program = self.runners[runner].bin.join("Runner.Worker");
         Stopped::at(
             &Call { program, arguments: vec!["-c".into(), script.into()], user: None },
-            self.takes_lock(),
+            opens(".disk-guard"),
         )
     }
 
