@@ -29,6 +29,9 @@ const ROOM: usize = 4096;
 /// How often what a worker has left in its pipes is read after its end. A pipe holds 64 KiB unless told otherwise.
 const REST: usize = 64;
 
+/// What ends sooner is waited for by the end of its output alone: that takes fewer system calls. Signals wait as long.
+const BRIEF: Duration = Duration::from_millis(50);
+
 /// How long a reader of our own output may keep us from saying the last word.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -92,7 +95,9 @@ impl Link {
 /// A process that waits for workers. Made while there is one thread alone, and before anything can hang.
 #[derive(Debug)]
 pub struct Supervisor {
+    noted: SigSet,
     signals: Option<SignalFd>,
+    obeys_signals: bool,
     link: Link,
     /// Whether the last byte that was passed on ended a line.
     is_at_line_start: bool,
@@ -126,9 +131,8 @@ impl Supervisor {
             noted.remove(other);
         }
         noted.thread_set_mask()?;
-        // Without it they are not noticed, and do not end us either.
-        let signals = SignalFd::with_flags(&noted, SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK).ok();
-        Ok(Self { signals, link: Link::make()?, is_at_line_start: true })
+        let link = Link::make()?;
+        Ok(Self { noted, signals: None, obeys_signals: true, link, is_at_line_start: true })
     }
 
     /// What the workers share with us.
@@ -158,10 +162,20 @@ impl Supervisor {
             }
         };
         drop((into_output, into_complaint));
-        let ended = rustix::process::Pid::from_raw(worker.as_raw())
-            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
-        let streams = [Some(output), Some(complaint)];
-        Ok(Watch { supervisor: self, worker, ended, streams, started, limit }.to_the_end())
+        let mut watch = Watch {
+            supervisor: self,
+            worker,
+            streams: [output, complaint],
+            are_open: [true; 2],
+            is_close: false,
+            ended: None,
+            started,
+            limit,
+        };
+        let end = watch.to_the_end();
+        // To be closed by our own end, which comes next.
+        std::mem::forget(watch);
+        Ok(end)
     }
 
     /// Writes text of our own on standard output, at the beginning of a line; what does not fit within a moment is lost.
@@ -172,7 +186,7 @@ impl Supervisor {
 
     /// Signals are no reason to end any more.
     pub fn ignore_signals(&mut self) {
-        self.signals = None;
+        (self.signals, self.obeys_signals) = (None, false);
     }
 
     fn pass_on(&mut self, stream: Stream, mut bytes: &[u8], until: Instant) {
@@ -275,23 +289,28 @@ fn close_each() {
 struct Watch<'s> {
     supervisor: &'s mut Supervisor,
     worker: Pid,
-    /// Readable as soon as the worker has ended. Before Linux 5.3, and where a filter refuses it, the end of both streams has to
-    /// do.
+    /// Its output and error, and which of them have not come to their end yet.
+    streams: [OwnedFd; 2],
+    are_open: [bool; 2],
+    /// Whether its end, and signals, are noticed at once.
+    is_close: bool,
+    /// Readable as soon as the worker has ended.
     ended: Option<OwnedFd>,
-    streams: [Option<OwnedFd>; 2],
     started: Instant,
     limit: Duration,
 }
 
 impl Watch<'_> {
-    fn to_the_end(mut self) -> End {
+    fn to_the_end(&mut self) -> End {
         let end = loop {
-            let until = self.started + self.limit();
-            if let Some(end) = self.look(left(until)) {
+            if let Some(end) = self.look(left(self.next_look())) {
                 break end;
             }
+            if !self.is_close && (self.started.elapsed() >= BRIEF || self.are_open == [false; 2]) {
+                self.watch_closely();
+            }
             // The worker may have set its limit meanwhile.
-            if Instant::now() >= self.started + self.limit() {
+            if self.started.elapsed() >= self.limit() {
                 break End::TimedOut(self.limit());
             }
         };
@@ -301,11 +320,32 @@ impl Watch<'_> {
             let _ = kill(self.worker, Signal::SIGKILL);
         }
         for _ in 0..REST {
-            if self.look_at_streams(PollTimeout::ZERO).served == 0 {
+            if self.are_open == [false; 2] || self.look_at_streams(PollTimeout::ZERO).served == 0 {
                 break;
             }
         }
         end
+    }
+
+    fn next_look(&self) -> Instant {
+        let limit = self.started + self.limit();
+        match (self.is_close, &self.ended) {
+            (false, _) => limit.min(self.started + BRIEF),
+            (true, Some(_)) => limit,
+            // Before Linux 5.3, and where a filter refuses it, the worker's end is asked for again and again.
+            (true, None) => limit.min(Instant::now() + BRIEF),
+        }
+    }
+
+    fn watch_closely(&mut self) {
+        self.is_close = true;
+        self.ended = rustix::process::Pid::from_raw(self.worker.as_raw())
+            .and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
+        if self.supervisor.obeys_signals && self.supervisor.signals.is_none() {
+            let flags = SfdFlags::SFD_CLOEXEC | SfdFlags::SFD_NONBLOCK;
+            // Without it they are not noticed, and do not end us either.
+            self.supervisor.signals = SignalFd::with_flags(&self.supervisor.noted, flags).ok();
+        }
     }
 
     fn limit(&self) -> Duration {
@@ -321,12 +361,12 @@ impl Watch<'_> {
         if let Some(signal) = seen.signals.then(|| self.signal()).flatten() {
             return Some(End::Told(signal));
         }
-        let is_over = seen.ended || self.ended.is_none() && self.streams.iter().all(Option::is_none);
-        if !is_over {
+        let may_be_over =
+            seen.ended || self.ended.is_none() && (self.is_close || self.are_open == [false; 2]);
+        if !may_be_over {
             return None;
         }
-        let flags = if self.ended.is_some() { WaitPidFlag::WNOHANG } else { WaitPidFlag::empty() };
-        let died = match waitpid(self.worker, Some(flags)) {
+        let died = match waitpid(self.worker, Some(WaitPidFlag::WNOHANG)) {
             Ok(WaitStatus::StillAlive) | Err(nix::errno::Errno::EINTR) => return None,
             Ok(WaitStatus::Signaled(_, signal, _)) => Some(signal),
             // Who ignores the death of children is never told how they ended.
@@ -343,13 +383,11 @@ impl Watch<'_> {
 
     /// Waits until something happens, and passes on what the worker has printed.
     fn look_at_streams(&mut self, wait: PollTimeout) -> Seen {
-        let [output, complaint] = self.streams.each_ref().map(|stream| stream.as_ref().map(AsFd::as_fd));
+        let file = |at: usize| self.are_open[at].then(|| self.streams[at].as_fd());
+        let ended = self.ended.as_ref().map(AsFd::as_fd);
         let signals = self.supervisor.signals.as_ref().map(AsFd::as_fd);
-        let [output, complaint, ended, signals] =
-            match events([output, complaint, self.ended.as_ref().map(AsFd::as_fd), signals], wait) {
-                Some(seen) => seen,
-                None => return Seen::default(),
-            };
+        let files = [file(0), file(1), ended, signals];
+        let Some([output, complaint, ended, signals]) = events(files, wait) else { return Seen::default() };
         let until = self.started + self.limit();
         let mut served = 0;
         for (at, seen) in [output, complaint].into_iter().enumerate() {
@@ -357,7 +395,7 @@ impl Watch<'_> {
             if seen.contains(PollFlags::POLLIN) {
                 self.pass_on(at, until);
             } else if !seen.is_empty() {
-                self.streams[at] = None;
+                self.are_open[at] = false;
             }
         }
         Seen { served, ended: !ended.is_empty(), signals: !signals.is_empty() }
@@ -365,8 +403,8 @@ impl Watch<'_> {
 
     fn pass_on(&mut self, at: usize, until: Instant) {
         let mut chunk = [0; ROOM];
-        match self.streams[at].as_ref().map_or(Ok(0), |stream| nix::unistd::read(stream, &mut chunk)) {
-            Ok(0) => self.streams[at] = None,
+        match nix::unistd::read(&self.streams[at], &mut chunk) {
+            Ok(0) => self.are_open[at] = false,
             Ok(length) => self.supervisor.pass_on(STREAMS[at], &chunk[..length], until),
             Err(_) => {}
         }
