@@ -93,5 +93,6 @@ pub mod reclaim;
 pub mod report;
 pub mod run_dir;
 pub mod setup;
+pub mod simulate;
 pub mod sys;
 pub mod tickets;

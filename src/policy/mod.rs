@@ -7,6 +7,7 @@
 
 pub mod counting;
 pub mod fate;
+pub mod forecast;
 pub mod holders;
 pub mod ledger;
 pub mod liveness;

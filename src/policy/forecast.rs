@@ -1,0 +1,208 @@
+//! How much space a job is going to need, and how much the host needs so that its live jobs and this one end well.
+//!
+//! A job's **footprint** is what its repository takes on its runner when the job has ended. What of it is warm already is not
+//! needed again. A job that has run before is expected to take the mean of its footprints; how far off that may be is a variance,
+//! with a prior spread of 35 % that is worth three runs. The host needs the sum of what its jobs have not used yet, and 1.65 standard
+//! deviations of that sum: jobs are rarely all at their largest at once, so the deviations are not added up.
+//!
+//! Amounts are bytes as `f64`: they are estimates.
+
+use std::time::Duration;
+
+/// Standard deviations beyond the sum of the means that are held free: 95 of 100 sums of this kind stay below.
+const DEVIATIONS: f64 = 1.65;
+
+/// The spread of a job's footprint, as a share of its mean, before anything is known of it.
+const PRIOR_SPREAD: f64 = 0.35;
+
+/// How many runs the prior spread is worth.
+const PRIOR_RUNS: f64 = 3.0;
+
+/// The spread of a job of which nothing is known.
+const UNKNOWN_SPREAD: f64 = 0.5;
+
+/// With so many footprints of other jobs on the host, their mean says more than the configured size.
+const ENOUGH_OTHERS: usize = 10;
+
+/// A job whose growth has passed its mean is expected to grow on by this share of a standard deviation.
+const TAIL: f64 = 0.8;
+
+/// The least that is expected of any job.
+const LEAST: f64 = (1u64 << 30) as f64;
+
+/// An amount that is not known exactly.
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
+pub struct Estimate {
+    /// Bytes to be expected.
+    pub mean: f64,
+    /// The variance, in bytes squared.
+    pub variance: f64,
+}
+
+impl Estimate {
+    /// So many bytes suffice in 95 of 100 cases.
+    pub fn bound(self) -> f64 {
+        self.mean + DEVIATIONS * self.variance.max(0.0).sqrt()
+    }
+
+    /// What is left of it when `used` bytes have been used. Past the mean what is left is the tail: the further past, the less.
+    #[must_use]
+    pub fn less(self, used: f64) -> Self {
+        if used <= self.mean {
+            return Self { mean: self.mean - used, variance: self.variance };
+        }
+        let deviation = self.variance.max(0.0).sqrt();
+        if deviation == 0.0 {
+            return Self::default();
+        }
+        let left = (-(used - self.mean) / deviation).exp();
+        Self { mean: TAIL * deviation * left, variance: self.variance * left }
+    }
+}
+
+/// What is known of a job before it begins.
+#[derive(Debug, Clone, Copy)]
+pub struct Known<'a> {
+    /// The footprints of its earlier runs, in bytes.
+    pub own: &'a [f64],
+    /// The largest share that its repository has on any runner of the host now; `None` when it has none.
+    pub largest_share: Option<f64>,
+    /// Footprints of other jobs of the host.
+    pub others: &'a [f64],
+    /// What a job takes of which nothing is known, by the configuration.
+    pub unknown: f64,
+    /// What of its footprint is warm on its runner.
+    pub warm: f64,
+}
+
+/// What a job is going to add to the disk.
+pub fn growth(known: &Known<'_>) -> Estimate {
+    let footprint = footprint(known);
+    Estimate { mean: (footprint.mean - known.warm).max(LEAST), variance: footprint.variance }
+}
+
+fn footprint(known: &Known<'_>) -> Estimate {
+    if !known.own.is_empty() {
+        return from_runs(known.own);
+    }
+    if let Some(share) = known.largest_share.filter(|share| *share > 0.0) {
+        return Estimate { mean: share, variance: (PRIOR_SPREAD * share).powi(2) * 2.0 };
+    }
+    if known.others.len() >= ENOUGH_OTHERS {
+        let mean = mean(known.others);
+        return Estimate { mean, variance: squares(known.others, mean) / known.others.len() as f64 };
+    }
+    let mean = known.unknown + known.warm;
+    Estimate { mean, variance: (UNKNOWN_SPREAD * mean).powi(2) }
+}
+
+fn from_runs(runs: &[f64]) -> Estimate {
+    let (count, mean) = (runs.len() as f64, mean(runs));
+    let prior = (PRIOR_SPREAD * mean).powi(2);
+    let spread = (PRIOR_RUNS * prior + squares(runs, mean)) / (PRIOR_RUNS + count - 1.0);
+    // The mean itself is the less certain the fewer runs it rests on.
+    Estimate { mean, variance: spread * (1.0 + 1.0 / count) }
+}
+
+fn mean(values: &[f64]) -> f64 {
+    values.iter().sum::<f64>() / values.len() as f64
+}
+
+fn squares(values: &[f64], mean: f64) -> f64 {
+    values.iter().map(|value| (value - mean).powi(2)).sum()
+}
+
+/// What the host has to have free so that `jobs` end well: the estimates of what each of them has not used yet.
+pub fn need(jobs: impl IntoIterator<Item = Estimate>) -> f64 {
+    let sum = jobs.into_iter().fold(Estimate::default(), |sum, job| Estimate {
+        mean: sum.mean + job.mean,
+        variance: sum.variance + job.variance,
+    });
+    sum.bound()
+}
+
+/// When the next sweep is due on a disk that will be full after `to_full`: in a third of that time, between one and fifteen minutes.
+pub fn next_sweep(to_full: Option<Duration>) -> Duration {
+    const SOONEST: Duration = Duration::from_secs(60);
+    const LATEST: Duration = Duration::from_secs(15 * 60);
+    to_full.map_or(LATEST, |time| (time / 3).clamp(SOONEST, LATEST))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    const G: f64 = (1u64 << 30) as f64;
+
+    fn known<'a>(own: &'a [f64], others: &'a [f64]) -> Known<'a> {
+        Known { own, largest_share: None, others, unknown: 20.0 * G, warm: 0.0 }
+    }
+
+    #[test]
+    fn a_job_is_expected_to_take_the_mean_of_its_runs_less_what_is_warm() {
+        let runs = [10.0 * G, 12.0 * G, 14.0 * G];
+        assert_eq!(growth(&known(&runs, &[])).mean, 12.0 * G);
+        assert_eq!(growth(&Known { warm: 9.0 * G, ..known(&runs, &[]) }).mean, 3.0 * G);
+        assert_eq!(growth(&Known { warm: 99.0 * G, ..known(&runs, &[]) }).mean, LEAST, "never nothing");
+    }
+
+    #[test]
+    fn the_more_runs_there_are_the_surer_is_the_estimate() {
+        let one = growth(&known(&[10.0 * G], &[])).variance;
+        let ten = growth(&known(&[10.0 * G; 10], &[])).variance;
+        assert!(ten < one / 3.0, "{one} {ten}");
+        let scattered = growth(&known(&[5.0 * G, 15.0 * G], &[])).variance;
+        assert!(scattered > growth(&known(&[10.0 * G, 10.0 * G], &[])).variance);
+    }
+
+    #[test]
+    fn an_unknown_job_takes_its_repositorys_largest_share_else_the_hosts_mean_else_the_configured_size() {
+        let others = [4.0 * G; 10];
+        let all = Known { largest_share: Some(30.0 * G), ..known(&[], &others) };
+        assert_eq!(growth(&all).mean, 30.0 * G);
+        assert_eq!(growth(&known(&[], &others)).mean, 4.0 * G);
+        assert_eq!(growth(&known(&[], &others[..9])).mean, 20.0 * G);
+    }
+
+    #[test]
+    fn deviations_of_several_jobs_are_pooled() {
+        let job = Estimate { mean: 10.0, variance: 4.0 };
+        assert_eq!(need([job]), 10.0 + 1.65 * 2.0);
+        assert_eq!(need([job; 4]), 40.0 + 1.65 * 4.0, "not four times 1.65 times 2");
+        assert_eq!(need([]), 0.0);
+    }
+
+    #[test]
+    fn what_a_job_has_used_is_needed_no_more_and_beyond_its_mean_a_tail_remains() {
+        let job = Estimate { mean: 10.0, variance: 4.0 };
+        assert_eq!(job.less(4.0), Estimate { mean: 6.0, variance: 4.0 });
+        let beyond = job.less(11.0);
+        assert!(beyond.mean > 0.0 && beyond.mean < 2.0 && beyond.variance < 4.0, "{beyond:?}");
+        assert!(job.less(20.0).bound() < beyond.bound());
+    }
+
+    #[test]
+    fn the_sweep_follows_the_fill_within_its_bounds() {
+        for (to_full, due) in [(None, 900), (Some(30), 60), (Some(1800), 600), (Some(1_000_000), 900)] {
+            let to_full = to_full.map(Duration::from_secs);
+            assert_eq!(next_sweep(to_full), Duration::from_secs(due), "{to_full:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn needs_are_finite_and_never_negative(
+            own in prop::collection::vec(0.0f64..1e15, 0..20),
+            used in 0.0f64..1e15,
+            warm in 0.0f64..1e15,
+        ) {
+            let estimate = growth(&Known { warm, ..known(&own, &[]) });
+            let left = estimate.less(used);
+            for amount in [estimate.bound(), left.bound(), need([estimate, left])] {
+                prop_assert!(amount.is_finite() && amount >= 0.0);
+            }
+            prop_assert!(left.mean <= estimate.mean + 0.8 * estimate.variance.sqrt());
+        }
+    }
+}
