@@ -67,11 +67,17 @@ _disk__guard() {
             disk__guard,resume)
                 cmd="disk__guard__subcmd__resume"
                 ;;
+            disk__guard,simulate)
+                cmd="disk__guard__subcmd__simulate"
+                ;;
             disk__guard,status)
                 cmd="disk__guard__subcmd__status"
                 ;;
             disk__guard,sweep)
                 cmd="disk__guard__subcmd__sweep"
+                ;;
+            disk__guard,trim)
+                cmd="disk__guard__subcmd__trim"
                 ;;
             disk__guard,uninstall)
                 cmd="disk__guard__subcmd__uninstall"
@@ -130,11 +136,17 @@ _disk__guard() {
             disk__guard__subcmd__help,resume)
                 cmd="disk__guard__subcmd__help__subcmd__resume"
                 ;;
+            disk__guard__subcmd__help,simulate)
+                cmd="disk__guard__subcmd__help__subcmd__simulate"
+                ;;
             disk__guard__subcmd__help,status)
                 cmd="disk__guard__subcmd__help__subcmd__status"
                 ;;
             disk__guard__subcmd__help,sweep)
                 cmd="disk__guard__subcmd__help__subcmd__sweep"
+                ;;
+            disk__guard__subcmd__help,trim)
+                cmd="disk__guard__subcmd__help__subcmd__trim"
                 ;;
             disk__guard__subcmd__help,uninstall)
                 cmd="disk__guard__subcmd__help__subcmd__uninstall"
@@ -173,7 +185,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep reap plan status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -397,7 +409,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help)
-            opts="hook sweep reap plan status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help"
+            opts="hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -676,6 +688,20 @@ _disk__guard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        disk__subcmd__guard__subcmd__help__subcmd__simulate)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         disk__subcmd__guard__subcmd__help__subcmd__status)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
@@ -691,6 +717,20 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__help__subcmd__sweep)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__help__subcmd__trim)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1106,6 +1146,40 @@ _disk__guard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        disk__subcmd__guard__subcmd__simulate)
+            opts="-h --seeds --days --sensitivity --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --seeds)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --days)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         disk__subcmd__guard__subcmd__status)
             opts="-h --json --watch --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -1139,6 +1213,36 @@ _disk__guard() {
                 return 0
             fi
             case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__subcmd__guard__subcmd__trim)
+            opts="-h --free --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --free)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

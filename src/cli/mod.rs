@@ -1,5 +1,6 @@
 //! The command line: clap's types and their help, nothing else. A wrong command line exits 2 (clap's own number).
 
+use crate::config::units::Size;
 use crate::model::hygiene::Mode;
 use crate::report::exit::Exit;
 use crate::report::human::ColorWhen;
@@ -107,6 +108,44 @@ pub enum Command {
 
     /// What a sweep would do now; for everything it would not touch: why
     Plan {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// What of a cargo target directory could go, unit by unit, and what the next build would compile then. Deletes nothing:
+    /// sweeps and hooks trim targets under pressure, as their cache rules say
+    ///
+    /// Examples:
+    ///   disk-guard trim /home/ci/actions-runner-1/_work/app/app/target
+    ///   disk-guard trim target --free 2GiB
+    #[command(verbatim_doc_comment)]
+    Trim {
+        /// The target directory
+        #[arg(value_name = "PATH")]
+        path: PathBuf,
+        /// How much is wanted; without it, all that costs the next build nothing
+        #[arg(long, value_name = "SIZE")]
+        free: Option<Size>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Compare ways of making room, on simulated hosts: how many of 1,000 jobs would have died because the disk was full
+    Simulate {
+        /// Only the host of this name; may be given several times [default: all]
+        #[arg(value_name = "HOST")]
+        hosts: Vec<String>,
+        /// How many seeds each figure is the mean of
+        #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
+        seeds: u64,
+        /// Days that are simulated
+        #[arg(long, value_name = "DAYS", default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=365))]
+        days: u32,
+        /// Also vary what is known: unknown jobs, wrong estimates, two disks
+        #[arg(long)]
+        sensitivity: bool,
         /// Print one JSON document
         #[arg(long)]
         json: bool,

@@ -16,8 +16,10 @@ mod postmortem;
 mod reap;
 mod remediate;
 mod self_clean;
+mod simulate;
 mod status;
 mod sweep;
+mod trim;
 mod witness;
 
 use crate::cli::{Cli, Command};
@@ -78,6 +80,11 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Plan { json } => sweep::preview(&context, reap::Part::Left, *json),
         Command::Reap { dry_run, source, json } => reap::run(&context, *dry_run, source, *json),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
+        Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),
+        Command::Simulate { hosts, seeds, days, sensitivity, json } => {
+            let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity: *sensitivity };
+            simulate::run(&context, &wish, *json)
+        }
         Command::Check(question) => check::run(&context, question),
         Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),
         Command::Audit { json } => audit::run(&context, *json),

@@ -58,7 +58,7 @@ pub(super) fn span(duration: Duration) -> String {
 
 /// How long ago `then` was, as words that follow a noun: "3 d old". A job can set any modification time, so a time after
 /// `now` is named as such.
-fn old(then: SystemTime, now: SystemTime) -> String {
+pub(super) fn old(then: SystemTime, now: SystemTime) -> String {
     now.duration_since(then)
         .map_or_else(|_| "dated in the future".to_owned(), |age| format!("{} old", span(age)))
 }

@@ -2,9 +2,9 @@
 
 use super::Outcome;
 use super::workload::{Host, Job};
+use crate::config::{Config, Watermarks};
 use crate::model::Usage;
 use crate::policy::forecast::{Estimate, Known, growth, need};
-use crate::config::{Config, Watermarks};
 use crate::policy::pressure;
 use std::collections::VecDeque;
 
@@ -273,8 +273,13 @@ impl World<'_> {
         let Some(waiting) = self.waiting[runner].clone() else { return };
         let (disk, job) = (self.disk_of(runner), waiting.job);
         let own = Some((runner, job.kind));
-        let siblings: Vec<&Live> =
-            self.live.iter().enumerate().filter(|(i, _)| self.disk_of(*i) == disk).filter_map(|(_, l)| l.as_ref()).collect();
+        let siblings: Vec<&Live> = self
+            .live
+            .iter()
+            .enumerate()
+            .filter(|(i, _)| self.disk_of(*i) == disk)
+            .filter_map(|(_, l)| l.as_ref())
+            .collect();
         let is_alone = siblings.is_empty();
         let expected = self.expected(&job, runner);
         let is_enough = match self.case.admission {

@@ -11,8 +11,10 @@ mod reap;
 mod run;
 mod screen;
 mod setup;
+mod simulation;
 mod status;
 mod table;
+mod trim;
 
 pub use check::check;
 pub use config::{Origin, config};
@@ -24,7 +26,9 @@ pub use reap::{reap, reap_record};
 pub use run::run;
 pub use screen::{ColorWhen, Screen, Surroundings};
 pub use setup::setup;
+pub use simulation::simulation;
 pub use status::status;
+pub use trim::trim;
 
 pub(super) use screen::fit;
 

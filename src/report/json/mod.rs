@@ -12,7 +12,9 @@ mod postmortem;
 mod reap;
 mod run;
 mod setup;
+mod simulation;
 mod status;
+mod trim;
 
 pub use check::check;
 pub use doctor::doctor;
@@ -22,7 +24,9 @@ pub use postmortem::postmortem;
 pub use reap::reap;
 pub use run::{run, sweep};
 pub use setup::setup;
+pub use simulation::simulation;
 pub use status::status;
+pub use trim::trim;
 
 use super::escape::is_deceptive;
 use super::{escape, words};

@@ -1,0 +1,47 @@
+//! `trim`: what of a cargo target directory could go, and what that would cost.
+
+use super::{Context, complain, print, show};
+use crate::config::units::Size;
+use crate::model::{TrimOffer, TrimTier};
+use crate::observe::cargo_target::{self, reference};
+use crate::policy::trim;
+use crate::report::exit::Exit;
+use crate::report::{escape, human, json};
+use crate::sys::dir::Dir;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+/// Reading a target takes some ten milliseconds; a hostile one is given up.
+const TIME_LIMIT: Duration = Duration::from_secs(60);
+
+/// Reads the directory and says what would go first.
+pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: bool) -> Exit {
+    let offer = match read(path) {
+        Ok(offer) => offer,
+        Err(problem) => {
+            complain(&format_args!("{}: {problem}", escape::path(path)));
+            return Exit::Error;
+        }
+    };
+    let steps = match free {
+        Some(Size(bytes)) => offer.steps_for(bytes, TrimTier::Live),
+        None => offer.steps_for(u64::MAX, TrimTier::Leftover),
+    };
+    if as_json {
+        print(&json::trim(path, &offer, steps));
+    } else {
+        show(&context.screen, &human::trim(path, &offer, steps, super::now(), &context.screen));
+    }
+    Exit::Done
+}
+
+fn read(path: &Path) -> Result<TrimOffer, String> {
+    #[expect(clippy::disallowed_methods, reason = "a bound for this command")]
+    let deadline = Instant::now() + TIME_LIMIT;
+    let (dir, _) = Dir::resolve(path).map_err(|error| error.to_string())?;
+    let target = cargo_target::read(&dir, deadline).map_err(|error| error.to_string())?;
+    // Tried on the directory itself: its own access time tells nothing about builds.
+    let moves = reference::works(&dir)
+        .map_err(|error| format!("it cannot be tried whether reads move access times: {error}"));
+    Ok(trim::offer(&target, moves))
+}

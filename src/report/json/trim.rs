@@ -1,0 +1,78 @@
+//! `trim --json`.
+
+use super::{Layout, SCHEMA, document, path_fields, time};
+use crate::model::{ReferenceBits, TrimOffer, TrimTier};
+use serde::Serialize;
+use std::path::Path;
+use std::time::Duration;
+
+#[derive(Serialize)]
+struct Doc<'a> {
+    schema: u32,
+    path: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+    bytes: u64,
+    /// Whether it is known what builds have used, and if not, why.
+    reference_bits: bool,
+    reference_bits_reason: Option<&'a str>,
+    tiers: Vec<TierDoc>,
+    first: FirstDoc,
+}
+
+#[derive(Serialize)]
+struct TierDoc {
+    tier: &'static str,
+    bytes: u64,
+    units: usize,
+    rebuild_seconds: f64,
+    last_used: Option<String>,
+}
+
+/// What would go first.
+#[derive(Serialize)]
+struct FirstDoc {
+    bytes: u64,
+    units: usize,
+    dearest: &'static str,
+    rebuild_seconds: f64,
+}
+
+/// The document for `trim`.
+pub fn trim(path: &Path, offer: &TrimOffer, steps: usize) -> String {
+    let (path, path_bytes) = path_fields(path);
+    let tiers = TrimTier::ALL.into_iter().map(|tier| {
+        let of = || offer.steps.iter().filter(move |step| step.tier == tier);
+        TierDoc {
+            tier: tier.as_str(),
+            bytes: offer.bytes_in(tier),
+            units: of().map(|step| step.units).sum(),
+            rebuild_seconds: of().map(|step| step.cost).sum::<Duration>().as_secs_f64(),
+            last_used: of().map(|step| step.last_used).max().map(time),
+        }
+    });
+    let first = offer.first(steps);
+    let reason = match &offer.bits {
+        ReferenceBits::Trusted => None,
+        ReferenceBits::Untrusted(reason) => Some(reason.as_str()),
+    };
+    let taken = offer.steps.iter().take(steps);
+    document(
+        &Doc {
+            schema: SCHEMA,
+            path,
+            path_bytes,
+            bytes: offer.bytes,
+            reference_bits: reason.is_none(),
+            reference_bits_reason: reason,
+            tiers: tiers.collect(),
+            first: FirstDoc {
+                bytes: first.bytes,
+                units: first.units,
+                dearest: first.dearest.as_str(),
+                rebuild_seconds: taken.map(|step| step.cost).sum::<Duration>().as_secs_f64(),
+            },
+        },
+        Layout::Pretty,
+    )
+}
