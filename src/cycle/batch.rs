@@ -10,7 +10,7 @@ use super::{Cycle, CycleError, MAX_GIVING_WAY, State};
 use crate::lock::ExclusiveLock;
 use crate::model::{
     Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FileId, HostFacts, KeepReason,
-    Runner, RunnerFacts, Visibility,
+    Runner, RunnerFacts, Uid, Visibility,
 };
 use crate::observe::caches::open_work;
 use crate::observe::host::Look;
@@ -20,7 +20,7 @@ use crate::policy::{fate, liveness, protection};
 use crate::reclaim::claim::{Claim, Claimed, Moment, Prepared, Renamed, claim, needs_place_beside};
 use crate::sys::dir::Dir;
 use rustix::process::{Resource, getrlimit};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::time::{Duration, Instant};
 
 /// So many claims share one hold of the lock,
@@ -127,6 +127,12 @@ struct Ended<'p> {
     claim: Claim,
 }
 
+impl Ended<'_> {
+    fn needs_place_beside(&self) -> bool {
+        matches!(&self.claim, Claim::Failed(error) if needs_place_beside(&self.action.cache, error))
+    }
+}
+
 impl Cycle<'_> {
     /// Takes the lock for claims. `None` when other guards have claimed something since this run's look at the trash: its space
     /// is about to be free, and the round begins again.
@@ -164,8 +170,11 @@ impl Cycle<'_> {
     ) -> Result<(Vec<Taken>, bool), CycleError> {
         let mut taken = Vec::new();
         let mut rest = planned;
+        // What finds no room in a slot is claimed beside its place. That is announced in the lock's file, which has room for one:
+        // each gets a hold of its own.
+        let mut beside: VecDeque<&Action> = VecDeque::new();
         let mut held = Some(lock);
-        while !rest.is_empty() {
+        while !(rest.is_empty() && beside.is_empty()) {
             if looked.elapsed() > self.config.hook.lock_wait / 2 || taken.len() >= most_claims() {
                 return Ok((taken, true));
             }
@@ -182,10 +191,19 @@ impl Cycle<'_> {
                     }
                 }
             };
-            let most = BATCH.min(most_claims() - taken.len());
             let begun = Instant::now();
-            let (ended, done) = claim_batch(&lock, &rest[..rest.len().min(most)], scrutiny);
-            rest = &rest[done..];
+            let ended = match beside.pop_front() {
+                Some(action) => vec![claim_alone(&lock, action, scrutiny)],
+                None => {
+                    let most = BATCH.min(most_claims() - taken.len());
+                    let (ended, done) = claim_batch(&lock, &rest[..rest.len().min(most)], scrutiny);
+                    rest = &rest[done..];
+                    let (full, ended): (Vec<_>, Vec<_>) =
+                        ended.into_iter().partition(Ended::needs_place_beside);
+                    beside.extend(full.iter().map(|ended| ended.action));
+                    ended
+                }
+            };
             if ended.iter().any(|ended| matches!(ended.claim, Claim::Claimed(_))) {
                 state.last_claims = lock.note_claims();
             }
@@ -246,28 +264,11 @@ fn claim_batch<'p>(
         if done > 0 && lock.held_for() > PREPARATION {
             break;
         }
-        let (work, claim) = match prepare(action) {
-            Ok((work, claim)) => {
-                prepared.push((action, work, claim));
-                done += 1;
-                continue;
-            }
-            Err(failed) => failed,
-        };
-        let is_alone = prepared.is_empty();
-        match (claim, work) {
-            (Claim::Failed(error), Some(work)) if needs_place_beside(&action.cache, &error) => {
-                // It announces itself in the lock's file, which has room for one: it gets a hold of its own.
-                if is_alone {
-                    let claim = claim_beside(lock, &work, action, scrutiny);
-                    ended.push(Ended { action, work: Some(work), claim });
-                    done += 1;
-                }
-                break;
-            }
-            (claim, work) => ended.push(Ended { action, work, claim }),
-        }
         done += 1;
+        match prepare(action) {
+            Ok((work, claim)) => prepared.push((action, work, claim)),
+            Err(claim) => ended.push(Ended { action, work: None, claim }),
+        }
     }
     if prepared.is_empty() {
         return (ended, done);
@@ -295,28 +296,36 @@ fn claim_batch<'p>(
     (ended, done)
 }
 
-fn prepare(action: &Action) -> Result<(Dir, Prepared<'_>), (Option<Dir>, Claim)> {
-    let Some(work_dir) = action.cache.base(&action.runner) else {
-        return Err((None, Claim::Changed("its runner has no work directory any more".to_owned())));
-    };
-    let work = open_work(work_dir)
-        .map_err(|error| (None, Claim::Changed(format!("the work directory cannot be opened: {error}"))))?;
-    match Prepared::new(&work, work_dir.owner, &action.cache) {
-        Ok(prepared) => Ok((work, prepared)),
-        Err(claim) => Err((Some(work), claim)),
-    }
+fn prepare(action: &Action) -> Result<(Dir, Prepared<'_>), Claim> {
+    let (work, owner) = open(action)?;
+    let prepared = Prepared::new(&work, owner, &action.cache)?;
+    Ok((work, prepared))
 }
 
-fn claim_beside(lock: &ExclusiveLock, work: &Dir, action: &Action, scrutiny: &mut Scrutiny<'_>) -> Claim {
-    let Some(work_dir) = action.cache.base(&action.runner) else {
-        return Claim::Changed("its runner has no work directory any more".to_owned());
+/// The directory that a cache is claimed from, and whose it is.
+fn open(action: &Action) -> Result<(Dir, Uid), Claim> {
+    let base = action
+        .cache
+        .base(&action.runner)
+        .ok_or_else(|| Claim::Changed("its runner has no work directory any more".to_owned()))?;
+    let work = open_work(base)
+        .map_err(|error| Claim::Changed(format!("the work directory cannot be opened: {error}")))?;
+    Ok((work, base.owner))
+}
+
+/// Claims one, with looks of its own.
+fn claim_alone<'p>(lock: &ExclusiveLock, action: &'p Action, scrutiny: &mut Scrutiny<'_>) -> Ended<'p> {
+    let (work, owner) = match open(action) {
+        Ok(opened) => opened,
+        Err(claim) => return Ended { action, work: None, claim },
     };
-    claim(lock, work, work_dir.owner, &action.cache, &mut |moment| {
+    let claim = claim(lock, &work, owner, &action.cache, &mut |moment| {
         scrutiny.look_again();
         let tree = match moment {
             Moment::Before => None,
             Moment::After(tree) => Some(tree),
         };
         scrutiny.doubts(action, tree)
-    })
+    });
+    Ended { action, work: Some(work), claim }
 }
