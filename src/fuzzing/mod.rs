@@ -8,6 +8,7 @@
 //! Each promises more than not to panic: what is read and written again is read alike, what is not understood protects,
 //! and nobody who writes a part of the bytes decides on more than that part.
 
+mod cargo_target;
 mod config;
 pub(crate) mod escape;
 mod ledger;
@@ -19,6 +20,7 @@ mod records;
 mod runner_files;
 mod stores;
 
+pub use cargo_target::cargo_unit;
 pub use config::{config, units};
 pub use escape::escape;
 pub use ledger::{journal_entry, ledger_line};
@@ -34,7 +36,8 @@ pub use stores::store_usage;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their fuzzers and of their directories in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 25] = [
+pub const TARGETS: [(&str, Target); 26] = [
+    ("cargo_unit", cargo_unit),
     ("config", config),
     ("containers", containers),
     ("count_record", count_record),
