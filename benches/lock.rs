@@ -246,6 +246,7 @@ fn cache(work: &WorkDir, below: &str) -> Cache {
         id: status.id,
         owner: status.owner,
         measure: None,
+        used: None,
         largest: [].into(),
     }
 }

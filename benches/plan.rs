@@ -9,7 +9,7 @@ use disk_guard::model::{
     Lease, LeaseSeen, LeaseState, ListenerSeen, Measure, Pid, ProcessFacts, ProcessId, Runner, RunnerFacts,
     StartTime, Uid, Usage, Visibility, Work, WorkDir, WorkerSeen,
 };
-use disk_guard::policy::plan::{self, Actor, Terms};
+use disk_guard::policy::plan::{self, Actor, OutOfReach, Terms};
 use disk_guard::policy::protection::Rules;
 use disk_guard::policy::{liveness, pressure};
 use std::collections::HashSet;
@@ -50,6 +50,7 @@ fn main() {
             rules: &rules,
             cache_rules: &config.caches,
             needs: &needs,
+            out_of_reach: OutOfReach::TakeAll,
             dealt_with: &HashSet::new(),
         };
         let plan = plan::make(&facts, &evidence, &terms);
@@ -180,6 +181,7 @@ fn cache(work: &WorkDir, runner: usize, number: usize) -> Cache {
             newest: Some(now() - age),
             coverage: Coverage::Whole,
         }),
+        used: None,
         largest: std::sync::Arc::default(),
     }
 }

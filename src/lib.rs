@@ -21,7 +21,7 @@
 //! | [`policy`] | decisions; pure functions |
 //! | [`observe`] | effects that only read: filesystems, runners, processes, caches, locks, logs |
 //! | [`reclaim`] | the only code that renames or deletes what runners own |
-//! | [`run_dir`], [`lock`], [`lease`], [`tickets`] | what the guards of a host share |
+//! | [`run_dir`], [`lock`], [`lease`], [`tickets`], [`uses`] | what the guards of a host share |
 //! | [`capacity`] | what the host can run out of beside the space that caches take |
 //! | [`doctor`] | whether this host is set up so that the guard can work |
 //! | [`hygiene`] | what checkouts die by before their own code runs: found, judged, put right |
@@ -96,3 +96,4 @@ pub mod setup;
 pub mod simulate;
 pub mod sys;
 pub mod tickets;
+pub mod uses;

@@ -156,7 +156,7 @@ fn each_work_directory_is_judged_on_its_own_filesystem() {
     }
     let mut host = Host::new();
     // The computer's own disk is never what this test speaks of.
-    host.configure(|settings| (settings.high, settings.low, settings.critical) = (90, 20, 100));
+    host.configure(|settings| (settings.high, settings.low, settings.critical) = (90, 85, 100));
     let work = |n: u32| host.runners().join(format!("actions-runner-{n}/_work"));
     let (full, calm, bound) = (work(1), work(2), work(3));
     let big = host.base.join("big");

@@ -70,7 +70,7 @@ fn aged(host: &Host, name: &str) -> (Runner, Vec<PathBuf>, Vec<PathBuf>) {
 
     file(&runner.work.join("_temp/0b1c.sh"), 2 * DAY);
     grow_old(&runner.work.join("_temp"), 2 * DAY);
-    gone.push(runner.work.join("_temp"));
+    gone.push(runner.work.join("_temp/0b1c.sh"));
     kept.extend(["_actions", "_tool"].map(|name| {
         grow_old(&runner.work.join(name), 300 * DAY);
         runner.work.join(name)

@@ -6,7 +6,7 @@ use crate::config::Config;
 use crate::cycle::{Cycle, Role};
 use crate::model::{Balance, FileId, Level, Pid, RunReport, Runner};
 use crate::observe::caches::open_work;
-use crate::policy::pressure;
+use crate::policy::{goal, pressure};
 use crate::report::escape;
 use crate::report::job_log::JobLog;
 use crate::run_dir::RunDir;
@@ -23,7 +23,12 @@ pub(super) fn leave_tickets(config: &Config, run: &RunDir, report: &RunReport, o
         let on =
             |balance: &&Balance| runner.work_dir().is_some_and(|work| work.filesystem == balance.before.id);
         let balance = report.balances.iter().find(on);
-        balance.is_some_and(|balance| !pressure::lacking(&balance.after, &config.watermarks).is_met())
+        let lacking = |balance: &Balance| match &balance.shortfall {
+            // What is out of reach with all caches of the host is asked of nobody.
+            Some(short) => goal::ladder(&balance.after, &config.watermarks).lacking(short.aim),
+            None => pressure::lacking(&balance.after, &config.watermarks),
+        };
+        balance.is_some_and(|balance| !lacking(balance).is_met())
     };
     for (root, caches) in tickets::wanted(report, &is_lacking) {
         if own != Some(root) {

@@ -113,9 +113,13 @@ impl<'a> Scrutiny<'a> {
         let relation = plan::relation(self.actor, index, &self.groups);
         match protection::against(&action.cache, &action.runner, &evidence, relation, self.rules) {
             Some(KeepReason::Protected(evidence)) => evidence,
-            Some(KeepReason::NotNeeded | KeepReason::SiblingsOff | KeepReason::ForeignOwner(_)) | None => {
-                Vec::new()
-            }
+            Some(
+                KeepReason::NotNeeded
+                | KeepReason::SiblingsOff
+                | KeepReason::GivesLittle
+                | KeepReason::ForeignOwner(_),
+            )
+            | None => Vec::new(),
         }
     }
 }

@@ -11,24 +11,28 @@
 //!   cheapest takes its turn.
 
 mod batch;
+mod giving;
 mod round;
 
 use crate::config::Config;
 use crate::lock::{LastClaims, LockError, LockMode};
 use crate::model::{
     Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, Remark,
-    RunReport, Runner, Uid,
+    RunReport, Runner, Shortfall, Uid,
 };
 use crate::model::{FileId, FilesystemId, Need, Pid};
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Look, Whose};
+use crate::observe::places;
+use crate::observe::retention::Wanted;
 use crate::observe::runners::{self, Discovery};
 use crate::policy::plan::Actor;
 use crate::policy::protection::Rules;
-use crate::policy::{liveness, plan, pressure, protection};
+use crate::policy::{goal, liveness, plan, pressure, protection};
 use crate::reclaim::remove_tree::Progress;
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
+use giving::Giving;
 use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -150,23 +154,23 @@ pub fn preview(
     let mounts = MountTable::read(proc);
     let discovery = discover(config, &mounts);
     let root_matches = discovery.matches.clone();
+    let filesystems = places::filesystems(&discovery.runners, &mounts, &mut Vec::new());
+    let marks = &config.watermarks;
+    let needs = filesystems.iter().map(|fs| (fs.id, pressure::need(&fs.usage, marks))).collect::<Vec<_>>();
+    let ladders = filesystems.iter().map(|fs| (fs.id, goal::ladder(&fs.usage, marks))).collect::<Vec<_>>();
+    let pressed = pressed(&needs);
     let look = Look {
         proc,
         leases,
         mounts: &mounts,
         rules: &config.caches,
-        retention: Some(config.retention),
+        leftovers: Some(leftovers(config, &pressed)),
         now,
         deadline,
     };
     let whose = whose(&discovery.runners);
     let mut facts = look.at(discovery, whose);
     facts.remarks.extend(config.remarks());
-    let needs = facts
-        .filesystems
-        .iter()
-        .map(|fs| (fs.id, pressure::need(&fs.usage, &config.watermarks)))
-        .collect::<Vec<_>>();
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
     let rules = rules(config, now);
     let terms = plan::Terms {
@@ -174,10 +178,21 @@ pub fn preview(
         rules: &rules,
         cache_rules: &config.limits,
         needs: &needs,
+        out_of_reach: plan::OutOfReach::AimLower(&ladders),
         dealt_with: &HashSet::new(),
     };
     let plan = plan::make(&facts, &evidence, &terms);
     Preview { facts, evidence, plan, root_matches }
+}
+
+/// The filesystems that lack something.
+fn pressed(needs: &[(FilesystemId, Need)]) -> Vec<FilesystemId> {
+    needs.iter().filter(|(_, need)| !need.is_met()).map(|(id, _)| *id).collect()
+}
+
+/// What of the runners' own things may go: with age, and where their disk is under pressure.
+fn leftovers<'p>(config: &Config, pressed: &'p [FilesystemId]) -> Wanted<'p> {
+    Wanted { rules: config.retention, pressed, idle_floor: config.siblings.idle_floor }
 }
 
 fn discover(config: &Config, mounts: &MountTable) -> Discovery {
@@ -222,7 +237,11 @@ impl Preview {
                 .facts
                 .filesystems
                 .iter()
-                .map(|fs| Balance { before: fs.clone(), after: fs.usage })
+                .map(|fs| Balance {
+                    before: fs.clone(),
+                    after: fs.usage,
+                    shortfall: self.plan.shortfalls.iter().find(|short| short.filesystem == fs.id).copied(),
+                })
                 .collect(),
             freed_bytes: 0,
             notes: self
@@ -312,29 +331,27 @@ impl Cycle<'_> {
         state: &mut State,
     ) -> Vec<(FilesystemId, Need)> {
         let marks = &self.config.watermarks;
-        let about: Vec<_> = match actor {
-            Actor::Hook { own, .. } => discovery.runners[*own].work_dir().into_iter().collect(),
-            Actor::Sweep => discovery.runners.iter().filter_map(|runner| runner.work_dir()).collect(),
+        let about = match actor {
+            Actor::Hook { own, .. } => std::slice::from_ref(&discovery.runners[*own]),
+            Actor::Sweep => &discovery.runners[..],
         };
         let mut needs = Vec::new();
-        for work in about {
-            if needs.iter().any(|(id, _)| *id == work.filesystem) {
-                continue;
-            }
-            let Ok(now) = crate::observe::host::usage(work, mounts) else { continue };
-            if let Entry::Vacant(entry) = state.before.entry(work.filesystem) {
+        state.ladders.clear();
+        for now in places::filesystems(about, mounts, &mut Vec::new()) {
+            if let Entry::Vacant(entry) = state.before.entry(now.id) {
                 let level = pressure::level(&entry.insert(now.clone()).usage, marks);
                 if level != Level::Ok {
-                    state.under_pressure.insert(work.filesystem);
+                    state.under_pressure.insert(now.id);
                     self.witness.pressure(&now, level);
                 }
             }
-            let need = match state.under_pressure.contains(&work.filesystem) {
+            let need = match state.under_pressure.contains(&now.id) {
                 true => pressure::lacking(&now.usage, marks),
                 false => pressure::need(&now.usage, marks),
             };
-            state.after.insert(work.filesystem, now.usage);
-            needs.push((work.filesystem, need));
+            state.after.insert(now.id, now.usage);
+            state.ladders.push((now.id, goal::ladder(&now.usage, marks)));
+            needs.push((now.id, need));
         }
         needs
     }
@@ -342,11 +359,9 @@ impl Cycle<'_> {
     /// The last measurement, and the report.
     fn finish(&mut self, mounts: &MountTable, mut state: State) -> RunReport {
         let discovery = runners::discover(&self.config.runners.roots, mounts);
-        for work in discovery.runners.iter().filter_map(|runner| runner.work_dir()) {
-            if let (true, Ok(now)) =
-                (state.before.contains_key(&work.filesystem), crate::observe::host::usage(work, mounts))
-            {
-                state.after.insert(work.filesystem, now.usage);
+        for now in places::filesystems(&discovery.runners, mounts, &mut Vec::new()) {
+            if state.before.contains_key(&now.id) {
+                state.after.insert(now.id, now.usage);
             }
         }
         let marks = &self.config.watermarks;
@@ -357,7 +372,9 @@ impl Cycle<'_> {
         let goal_met = has_runners && state.under_pressure.iter().all(is_met);
         let balances = state.before.into_values().map(|before| {
             let after = state.after.get(&before.id).copied().unwrap_or(before.usage);
-            Balance { before, after }
+            let shortfall = state.shortfalls.iter().find(|short| short.filesystem == before.id).copied();
+            let shortfall = shortfall.filter(|_| !is_met(&before.id));
+            Balance { before, after, shortfall }
         });
         let mut balances: Vec<Balance> = balances.collect();
         balances.sort_by(|a, b| a.before.mount.cmp(&b.before.mount));
@@ -373,8 +390,8 @@ impl Cycle<'_> {
             goal_met,
             balances,
             outcomes,
-            freed_bytes: state.freed_bytes,
-            notes: state.notes,
+            freed_bytes: state.giving.freed_bytes(),
+            notes: state.notes.into_iter().chain(state.giving.notes().iter().cloned()).collect(),
         }
     }
 }
@@ -415,7 +432,11 @@ struct State {
     told_unconfined: bool,
     /// Whether a sweep has applied the rules' age and size limits.
     limits_applied: bool,
-    freed_bytes: u64,
+    /// What is lacking to each aim, as of the last measurement.
+    ladders: Vec<(FilesystemId, goal::Ladder)>,
+    /// The goals that the last plan found out of reach.
+    shortfalls: Vec<Shortfall>,
+    giving: Giving,
     notes: Vec<String>,
 }
 
@@ -430,7 +451,9 @@ impl State {
 
     fn record(&mut self, witness: &mut dyn Witness, action: Action, result: ActionResult, took: Duration) {
         if result == ActionResult::Removed {
-            self.freed_bytes += action.cache.bytes();
+            if let Some(base) = action.cache.base(&action.runner) {
+                self.giving.add(base.filesystem, action.cache.bytes());
+            }
         }
         self.dealt_with.insert(action.cache.path.clone());
         let outcome = Outcome { action, result };

@@ -1,18 +1,17 @@
 //! One round of a run: look, plan, claim, delete.
 
 use super::batch::Scrutiny;
-use super::{Cycle, CycleError, Next, Role, State, acting_as, rules};
+use super::{Cycle, CycleError, Next, Role, State, acting_as, pressed, rules};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
-use crate::model::{
-    Action, ActionResult, Decision, FilesystemId, HostFacts, Need, Retention, Runner, Uid, WorkDir,
-};
+use crate::model::{Action, ActionResult, Decision, FilesystemId, HostFacts, Need, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{LARGEST, Leases, Look, Whose};
 use crate::observe::measure::{self, measure};
+use crate::observe::retention::Wanted;
 use crate::observe::runners::Discovery;
 use crate::policy::liveness;
-use crate::policy::plan::{self, Actor, Terms};
+use crate::policy::plan::{self, Actor, OutOfReach, Terms};
 use crate::reclaim::claim::Claimed;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::in_hand::InHand;
@@ -50,13 +49,14 @@ impl Cycle<'_> {
         state: &mut State,
     ) -> Result<Next, CycleError> {
         let now = (self.clock)();
+        let pressed = pressed(needs);
         let (proc, run, config) = (self.proc, self.run, self.config);
         let look = Look {
             proc,
             leases: Leases::In(run),
             mounts,
             rules: &config.caches,
-            retention: self.retention(),
+            leftovers: self.leftovers(&pressed),
             now,
             deadline: self.deadline,
         };
@@ -77,48 +77,74 @@ impl Cycle<'_> {
         let lineage = self.lineage();
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
         let rules = rules(config, now);
-        let terms =
-            Terms { actor, rules: &rules, cache_rules: &config.limits, needs, dealt_with: &state.dealt_with };
+        // What others hold decides over a hook's own caches as well, unless its own suffice.
+        let out_of_reach = match self.actor {
+            Role::SelfClean { .. } => OutOfReach::TakeAll,
+            Role::Hook { .. } if !state.beyond_own => OutOfReach::Wait,
+            Role::Hook { .. } | Role::Sweep => OutOfReach::AimLower(&state.ladders),
+        };
+        let terms = Terms {
+            actor,
+            rules: &rules,
+            cache_rules: &config.limits,
+            needs,
+            out_of_reach,
+            dealt_with: &state.dealt_with,
+        };
         let plan = plan::make(&facts, &evidence, &terms);
+        state.shortfalls.clone_from(&plan.shortfalls);
         state.kept =
             plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();
 
-        if plan.removals().next().is_none() && untried_leftovers(&facts, state).next().is_none() {
+        let (removals, held_back) = state.giving.sort(&plan, &facts.filesystems);
+        state.kept.extend(held_back);
+        if removals.is_empty() && untried_leftovers(&facts, state).next().is_none() {
             // A hook's own caches do not suffice: on to the siblings, if it has not looked at them yet.
             let goes_on = matches!(self.actor, Role::Hook { .. }) && !state.beyond_own;
             state.beyond_own = true;
             return Ok(if goes_on { Next::Round } else { Next::Done });
         }
         let mut scrutiny = Scrutiny::new(&look, &facts, actor, &rules, &lineage);
-        let planned: Vec<&Action> = plan.removals().collect();
         let Some(lock) = self.lock_for_claims(&facts, state)? else { return Ok(Next::Round) };
         // Seen under the lock, so that no claim is under way that might still put it back.
         let leftovers: Vec<Leftover<'_>> =
             untried_leftovers(&facts, state).take(MAX_LEFTOVERS).filter(Leftover::is_there).collect();
-        let (taken, is_cut_short) = self.claim_all(lock, &planned, &facts, &mut scrutiny, looked, state)?;
+        let (taken, is_cut_short) = self.claim_all(lock, &removals, &facts, &mut scrutiny, looked, state)?;
         state.limits_applied |= !is_cut_short;
         if !(leftovers.is_empty() && taken.is_empty()) {
             let confinement = self.confinement(facts.runners.iter().map(|runner| &runner.runner), state);
+            let of_taken = taken.iter().filter_map(|tree| {
+                Some((tree.action.cache.base(&tree.action.runner)?.filesystem, tree.work.try_clone().ok()?))
+            });
+            let of_leftovers =
+                leftovers.iter().filter_map(|left| Some((left.work.filesystem, open_work(left.work).ok()?)));
+            let watched = state.giving.watch(&facts.filesystems, of_taken.chain(of_leftovers));
             for leftover in leftovers {
                 if state.has_tried(leftover.work.id, leftover.below) {
                     continue;
                 }
                 if let Some((parent, name)) = leftover.open() {
                     let path = leftover.work.path.join(leftover.below);
-                    self.delete_trash(&confinement, (&parent, name), &path, state);
+                    self.delete_trash(
+                        &confinement,
+                        (&parent, name),
+                        (&path, leftover.work.filesystem),
+                        state,
+                    );
                 }
                 state.tried_trash.entry(leftover.work.id).or_default().insert(leftover.below.to_owned());
             }
             for tree in taken {
                 self.delete(&confinement, tree, state);
             }
+            state.giving.compare(watched, self.deadline);
         }
         Ok(Next::Round)
     }
 
     /// A hook's runner has a job: what is the runner's own is a sweep's business alone.
-    fn retention(&self) -> Option<Retention> {
-        matches!(self.actor, Role::Sweep).then_some(self.config.retention)
+    fn leftovers<'p>(&self, pressed: &'p [FilesystemId]) -> Option<Wanted<'p>> {
+        matches!(self.actor, Role::Sweep).then(|| super::leftovers(self.config, pressed))
     }
 
     fn lineage(&self) -> Vec<crate::model::Pid> {
@@ -229,7 +255,7 @@ impl Cycle<'_> {
             // Opened one after the other: there may be more of them than a process may have files open.
             if let Some(trash) = trash_of(&work) {
                 let path = work.path.join(".disk-guard/trash").join(&name);
-                self.delete_trash(&confinement, (trash.dir(), &name), &path, state);
+                self.delete_trash(&confinement, (trash.dir(), &name), (&path, work.filesystem), state);
             }
             state.tried_trash.entry(work.id).or_default().insert(tried.to_owned());
         }
@@ -268,7 +294,7 @@ impl Cycle<'_> {
         &mut self,
         confinement: &Confinement,
         (parent, name): (&Dir, &OsStr),
-        path: &Path,
+        (path, on): (&Path, FilesystemId),
         state: &mut State,
     ) {
         let entry = match parent.descend(name) {
@@ -297,7 +323,7 @@ impl Cycle<'_> {
         }
         match extent {
             Extent::Whole => {
-                state.freed_bytes += bytes;
+                state.giving.add(on, bytes);
                 self.witness.trash(path, bytes, None);
                 in_hand.into_iter().for_each(InHand::told);
             }

@@ -29,6 +29,8 @@ pub struct Cache {
     pub owner: Uid,
     /// What is in it; `None` when it was not measured.
     pub measure: Option<Measure>,
+    /// When a job last used its repository; `None` when that is not known.
+    pub used: Option<SystemTime>,
     /// Its largest files, the largest first, so that deletion can begin with them.
     pub largest: Arc<[LargeFile]>,
 }
@@ -96,6 +98,16 @@ impl Cache {
         self.below_work.components().next().map(|c| Path::new(c.as_os_str())).unwrap_or(Path::new(""))
     }
 
+    /// From when its coldness is counted: the last job that used its repository, else its newest content.
+    pub fn warm_at(&self) -> Option<SystemTime> {
+        self.used.or_else(|| self.measure?.newest)
+    }
+
+    /// From when its age is counted: the last job, or content that is newer.
+    pub fn touched_at(&self) -> Option<SystemTime> {
+        self.used.max(self.measure.and_then(|measure| measure.newest))
+    }
+
     /// Bytes it holds as far as is known.
     pub fn bytes(&self) -> u64 {
         self.measure.as_ref().map_or(0, |m| m.bytes)
@@ -105,7 +117,8 @@ impl Cache {
 /// What a walk over a tree found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Measure {
-    /// Allocated bytes (512 x `st_blocks`), hard-linked inodes once. A sparse file counts what it holds.
+    /// Allocated bytes (512 x `st_blocks`) that its removal gives back: an inode of several names counts when all of them lie
+    /// inside. A sparse file counts what it holds.
     pub bytes: u64,
     /// Entries that are not directories.
     pub files: u64,

@@ -33,8 +33,8 @@ pub use facts::{
 pub use filesystem::{Filesystem, Level, Usage};
 pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};
 pub use plan::{
-    Action, ActionResult, Balance, CacheHolder, Decision, KeepReason, Need, Outcome, Plan, RemoveReason,
-    RunReport,
+    Action, ActionResult, Aim, Balance, CacheHolder, Decision, KeepReason, Need, Outcome, Plan, RemoveReason,
+    RunReport, Shortfall,
 };
 pub use processes::{
     Attribution, HeldBy, Holder, ListenerSeen, MountSeen, ProcessFacts, Unlocated, WorkerSeen,

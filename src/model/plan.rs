@@ -10,6 +10,8 @@ pub struct Plan {
     pub actions: Vec<Action>,
     /// What each filesystem needs, as far as known before anything is removed.
     pub needs: Vec<(FilesystemId, Need)>,
+    /// The goals among them that are out of reach.
+    pub shortfalls: Vec<Shortfall>,
 }
 
 impl Plan {
@@ -73,6 +75,8 @@ pub enum KeepReason {
     Protected(Vec<Evidence>),
     /// `siblings.claim = "never"`.
     SiblingsOff,
+    /// Its space is shared, and would not come free.
+    GivesLittle,
     /// It belongs to somebody whose things the guard does not remove.
     ForeignOwner(String),
 }
@@ -84,6 +88,7 @@ impl KeepReason {
             Self::NotNeeded => "not-needed",
             Self::Protected(_) => "protected",
             Self::SiblingsOff => "siblings-off",
+            Self::GivesLittle => "gives-little",
             Self::ForeignOwner(_) => "foreign-owner",
         }
     }
@@ -97,6 +102,42 @@ impl Decision {
             Self::Keep(reason) => reason.as_str(),
         }
     }
+}
+
+/// What a run aims at on a filesystem, the highest first.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Aim {
+    /// `pressure.low`, and every floor.
+    #[default]
+    Low,
+    /// That is out of reach: below critical, and above the floors as far as they are within reach.
+    BelowCritical,
+    /// That is out of reach as well: some room for a job.
+    OffTheBrink,
+}
+
+impl Aim {
+    /// For JSON.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Low => "low",
+            Self::BelowCritical => "below-critical",
+            Self::OffTheBrink => "off-the-brink",
+        }
+    }
+}
+
+/// A goal that all that the guard may remove cannot reach.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Shortfall {
+    /// Where.
+    pub filesystem: FilesystemId,
+    /// What the goal lacks.
+    pub need: Need,
+    /// What all caches there would give.
+    pub reach: Need,
+    /// What is aimed at instead.
+    pub aim: Aim,
 }
 
 /// How much a filesystem lacks until the guard is content.
@@ -199,6 +240,8 @@ pub struct Balance {
     pub before: Filesystem,
     /// Its usage afterwards; the same as before in a dry run.
     pub after: Usage,
+    /// The goal that is out of reach there, if it is.
+    pub shortfall: Option<Shortfall>,
 }
 
 /// The result of a sweep, a plan or a hook's run.
@@ -212,7 +255,8 @@ pub struct RunReport {
     pub balances: Vec<Balance>,
     /// What became of every cache.
     pub outcomes: Vec<Outcome>,
-    /// Bytes of the trees that were removed in this run, unfinished trash of earlier runs included.
+    /// Bytes of the trees that were removed in this run, unfinished trash of earlier runs included; where files can share space,
+    /// what has been measured to come free.
     pub freed_bytes: u64,
     /// What people should know: globs that match nothing, runners that vanished. Not errors.
     pub notes: Vec<String>,

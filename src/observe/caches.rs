@@ -332,6 +332,7 @@ fn cache(work: &WorkDir, below: &Path, rule: &CacheRule, dir: &Dir) -> io::Resul
         id: status.id,
         owner: status.owner,
         measure: None,
+        used: None,
         largest: Arc::default(),
     })
 }

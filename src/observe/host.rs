@@ -8,16 +8,17 @@ use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure};
 use super::processes::{self, HookVariable};
 use super::runners::Discovery;
-use super::{caches, guarded, locks, retention};
+use super::{caches, guarded, locks, places, retention};
 use crate::lease;
 use crate::model::{
-    Cache, CacheRule, Filesystem, FilesystemId, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen,
-    ListenerSeen, ProcessFacts, Retention, Runner, RunnerFacts, Visibility, WorkDir,
+    Cache, CacheRule, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen, ProcessFacts,
+    Runner, RunnerFacts, Visibility,
 };
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
-use std::collections::{BTreeMap, HashMap};
+use crate::uses::Uses;
+use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Instant, SystemTime};
 
@@ -38,8 +39,8 @@ pub struct Look<'a> {
     pub mounts: &'a MountTable,
     /// What is a cache.
     pub rules: &'a [CacheRule],
-    /// What of the runners' own things may go with age, if that is asked for.
-    pub retention: Option<Retention>,
+    /// What of the runners' own things may go, if that is asked for.
+    pub leftovers: Option<retention::Wanted<'a>>,
     /// The wall clock now.
     pub now: SystemTime,
     /// When to stop sizing.
@@ -83,7 +84,7 @@ impl Look<'_> {
                 Whose::Runner(_) | Whose::Nobody => Contents::default(),
             })
             .collect();
-        let filesystems = self.filesystems(&runners, &mut notes);
+        let filesystems = places::filesystems(&runners, self.mounts, &mut notes);
         let mut processes = processes::observe(self.proc, &runners);
         let leases = self.read_leases(&mut processes.visibility);
         let runners = runners
@@ -153,8 +154,11 @@ impl Look<'_> {
             }
         });
         let mut caches: Vec<Cache> = measured.collect();
-        if let Some(rules) = self.retention {
-            let look = retention::Look { rules, now: self.now, mounts: self.mounts, deadline: self.deadline };
+        let uses = Uses::of(&dir, self.now);
+        caches.iter_mut().for_each(|cache| cache.used = uses.of_cache(cache));
+        if let Some(wanted) = self.leftovers {
+            let look =
+                retention::Look { wanted, now: self.now, mounts: self.mounts, deadline: self.deadline };
             let found = look.at(runner, work, &dir, self.proc, notes);
             caches.extend(found);
         }
@@ -219,22 +223,6 @@ impl Look<'_> {
         *visibility = join(visibility, Visibility::Partial(vec![unknown]));
         Vec::new()
     }
-
-    fn filesystems(&self, runners: &[Runner], notes: &mut Vec<String>) -> Vec<Filesystem> {
-        let mut found: BTreeMap<FilesystemId, Filesystem> = BTreeMap::new();
-        for work in runners.iter().filter_map(Runner::work_dir) {
-            if found.contains_key(&work.filesystem) {
-                continue;
-            }
-            match usage(work, self.mounts) {
-                Ok(filesystem) => {
-                    found.insert(work.filesystem, filesystem);
-                }
-                Err(error) => notes.push(format!("{}: usage cannot be read: {error}", work.path.display())),
-            }
-        }
-        found.into_values().collect()
-    }
 }
 
 /// What lies in one work directory.
@@ -243,14 +231,6 @@ struct Contents {
     caches: Vec<Cache>,
     leftovers: Vec<PathBuf>,
     work: Option<Dir>,
-}
-
-/// The usage of the filesystem that holds a work directory.
-///
-/// # Errors
-/// When the work directory cannot be opened, or is another one by now.
-pub fn usage(work: &WorkDir, mounts: &MountTable) -> std::io::Result<Filesystem> {
-    mounts.filesystem_of(&caches::open_work(work)?)
 }
 
 fn received(runner: &Runner) -> JobReceived {

@@ -141,6 +141,7 @@ mod tests {
             id: FileId { dev: 0, ino: 0 },
             owner: Uid(0),
             measure: None,
+            used: None,
             largest: std::sync::Arc::default(),
         }
     }

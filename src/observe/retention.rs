@@ -13,7 +13,7 @@ use super::filesystems::MountTable;
 use super::measure::{self, measure};
 use super::processes;
 use crate::model::{
-    Cache, Coverage, Measure, Member, MemberKind, Part, Retention, Runner, Uid, Work, WorkDir,
+    Cache, Coverage, FilesystemId, Measure, Member, MemberKind, Part, Retention, Runner, Uid, Work, WorkDir,
 };
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
 use crate::sys::process::Proc;
@@ -35,11 +35,35 @@ const MAX_ENTRIES: usize = 1 << 16;
 /// How many of the newest logs of each kind stay whatever their age: the Listener's state is read from the last two.
 const LOGS_KEPT: usize = 2;
 
+/// Children of `_temp` that are looked at in one look.
+const MAX_CHILDREN: usize = 256;
+
+/// A self-update that is under way is not idle for so long.
+const UPDATE_TAKES: Duration = Duration::from_secs(3600);
+
+/// What may go.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// At which age.
+    pub rules: Retention,
+    /// Where that does not matter, because the disk is under pressure: these are the cheapest things to lose.
+    pub pressed: &'a [FilesystemId],
+    /// How old it has to be there all the same.
+    pub idle_floor: Duration,
+}
+
+impl Wanted<'_> {
+    /// From which age on it goes; what a rule keeps for ever stays.
+    fn age(&self, rule: Option<Duration>, on: FilesystemId) -> Option<Duration> {
+        rule.map(|age| if self.pressed.contains(&on) { age.min(self.idle_floor) } else { age })
+    }
+}
+
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
-    /// What may go at which age.
-    pub rules: Retention,
+    /// What may go.
+    pub wanted: Wanted<'a>,
     /// The wall clock now.
     pub now: SystemTime,
     /// The mount table.
@@ -49,7 +73,7 @@ pub struct Look<'a> {
 }
 
 impl Look<'_> {
-    /// What of one runner may go by age. `work` is its work directory, open.
+    /// What of one runner may go. `work` is its work directory, open.
     pub fn at(
         &self,
         runner: &Runner,
@@ -59,8 +83,18 @@ impl Look<'_> {
         notes: &mut Vec<String>,
     ) -> Vec<Cache> {
         let mut found = Vec::new();
-        if let Some(age) = self.rules.temp {
-            found.extend(self.temp(work_dir, work, age));
+        let rules = &self.wanted.rules;
+        if let Some(age) = self.wanted.age(rules.temp, work_dir.filesystem) {
+            found.extend(self.temp(work_dir, work, age).unwrap_or_default());
+        }
+        if let Some(age) = self.wanted.age(rules.versions, work_dir.filesystem) {
+            let dir = work.descend("_update").ok();
+            found.extend(dir.and_then(|dir| {
+                // What is unpacked has the times of the archive: its own time says when it began.
+                let since = dir.status().ok()?.modified;
+                let found = self.whole(work_dir, &dir, "_update".into(), Retention::VERSIONS, age)?;
+                self.is_older(age.max(UPDATE_TAKES), since).then_some(found)
+            }));
         }
         let root = Dir::open(&runner.root).and_then(|root| Ok((root.status()?, root)));
         let Ok((status, root)) = root else { return found };
@@ -68,10 +102,10 @@ impl Look<'_> {
             return found;
         }
         let base = Arc::new(WorkDir { filesystem: self.mounts.id_of(&status), ..runner.root_dir() });
-        if let Some(age) = self.rules.logs {
+        if let Some(age) = self.wanted.age(rules.logs, base.filesystem) {
             found.extend(self.logs(&base, &root, age));
         }
-        if let Some(age) = self.rules.versions {
+        if let Some(age) = self.wanted.age(rules.versions, base.filesystem) {
             found.extend(self.versions(runner, &base, &root, age, proc, notes));
         }
         found
@@ -81,32 +115,69 @@ impl Look<'_> {
         self.now.duration_since(time).is_ok_and(|age| age > than)
     }
 
-    fn temp(&self, work_dir: &WorkDir, work: &Dir, age: Duration) -> Option<Cache> {
-        let dir = work.descend("_temp").ok()?;
-        let status = dir.status().ok()?;
-        let is_empty = dir.names(1).ok()?.is_empty();
-        if is_empty || !self.is_older(age, status.modified) {
-            return None;
+    /// What lies in `_temp`, each child by itself: the runner touches `_temp` at every job, and cannot wipe what a container's root
+    /// has left in it.
+    fn temp(&self, work_dir: &WorkDir, work: &Dir, age: Duration) -> io::Result<Vec<Cache>> {
+        let temp = work.descend("_temp")?;
+        let status = temp.status()?;
+        let mut found = Vec::new();
+        for name in temp.names(MAX_CHILDREN)? {
+            if let Ok(dir) = temp.descend(name.as_os_str()) {
+                let below = Path::new("_temp").join(&name);
+                found.extend(self.whole(work_dir, &dir, below, Retention::TEMP, age));
+            }
         }
-        let size = self.size(&dir, status.modified)?;
-        self.is_older(age, size.newest?).then(|| Cache {
+        let mut files =
+            Files { look: self, age, owner: work_dir.owner, list: Vec::new(), measure: nothing() };
+        files.collect(&temp, Path::new(""), |_| true);
+        found.extend((!files.list.is_empty()).then(|| Cache {
             path: work_dir.path.join("_temp"),
             base: None,
             below_work: "_temp".into(),
-            part: Part::Whole,
+            part: Part::Files(files.list.into()),
             rule: Retention::TEMP.into(),
             id: status.id,
             owner: status.owner,
+            measure: Some(files.measure),
+            used: None,
+            largest: Arc::default(),
+        }));
+        Ok(found)
+    }
+
+    /// A directory below the work directory, if all that it holds is older than `age`.
+    fn whole(
+        &self,
+        work_dir: &WorkDir,
+        dir: &Dir,
+        below_work: PathBuf,
+        rule: &str,
+        age: Duration,
+    ) -> Option<Cache> {
+        let status = dir.status().ok()?;
+        // Newest content decides: of a directory in use its own time says nothing, of an empty one it is all there is.
+        let size = self
+            .size(dir, None)
+            .map(|size| Measure { newest: size.newest.or(Some(status.modified)), ..size })?;
+        self.is_older(age, size.newest?).then(|| Cache {
+            path: work_dir.path.join(&below_work),
+            base: None,
+            below_work,
+            part: Part::Whole,
+            rule: rule.into(),
+            id: status.id,
+            owner: status.owner,
             measure: Some(size),
+            used: None,
             largest: Arc::default(),
         })
     }
 
     /// Its size; its newest content is at least as young as `since`.
-    fn size(&self, dir: &Dir, since: SystemTime) -> Option<Measure> {
+    fn size(&self, dir: &Dir, since: Option<SystemTime>) -> Option<Measure> {
         let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.deadline) };
         let scan = measure(dir, &options).ok()?;
-        Some(Measure { newest: scan.measure.newest.max(Some(since)), ..scan.measure })
+        Some(Measure { newest: scan.measure.newest.max(since), ..scan.measure })
     }
 
     fn logs(&self, base: &Arc<WorkDir>, root: &Dir, age: Duration) -> Option<Cache> {
@@ -129,6 +200,7 @@ impl Look<'_> {
             id: status.id,
             owner: status.owner,
             measure: Some(files.measure),
+            used: None,
             largest: Arc::default(),
         })
     }
@@ -149,7 +221,7 @@ impl Look<'_> {
                 let dir = root.descend(&old.name).ok()?;
                 let status = dir.status().ok().filter(|status| is_the_runners(status, base.owner))?;
                 let since = old.since.max(status.modified);
-                let size = self.size(&dir, since).filter(|_| self.is_older(age, since))?;
+                let size = self.size(&dir, Some(since)).filter(|_| self.is_older(age, since))?;
                 Some(Cache {
                     path: base.path.join(&old.name),
                     base: Some(Arc::clone(base)),
@@ -159,6 +231,7 @@ impl Look<'_> {
                     id: status.id,
                     owner: status.owner,
                     measure: Some(size),
+                    used: None,
                     largest: Arc::default(),
                 })
             })

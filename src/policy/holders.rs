@@ -61,6 +61,7 @@ mod tests {
             id: FileId { dev: 1, ino: number },
             owner: Uid(1),
             measure: Some(measure),
+            used: None,
             largest: Default::default(),
         };
         Outcome { action: Action { runner, cache, decision: Decision::Keep(KeepReason::NotNeeded) }, result }

@@ -2,12 +2,13 @@
 //!
 //! [`pressure`]: is space needed, and how much. [`fate`]: which runners stand and fall together. [`liveness`]: what the
 //! evidence about a runner is and what it adds up to. [`protection`]: what forbids to remove one cache. [`plan`]: what
-//! goes, in which order, and why everything else stays. [`ledger`]: what entries prove, and who is believed. [`counting`]: which
-//! counts are believed. [`trend`]: how fast a disk fills.
+//! goes, in which order, and why everything else stays. [`ledger`]: what entries prove, and who is believed. [`goal`]: the lesser aim where
+//! the goal is out of reach. [`counting`]: which counts are believed. [`trend`]: how fast a disk fills.
 
 pub mod counting;
 pub mod fate;
 pub mod forecast;
+pub mod goal;
 pub mod holders;
 pub mod ledger;
 pub mod liveness;

@@ -1,14 +1,16 @@
 //! The plan: what goes, in which order, and for everything else why it stays.
 //!
-//! Order, the cheapest to lose first: a hook takes its own runner's other repositories, coldest first, then its own job's
-//! repository, then idle siblings; a sweep takes the coldest of all. Only as much is planned as is needed, and what a
-//! larger one later in the order makes superfluous is dropped again.
+//! Order, the cheapest to lose first: what runners have left over; then a hook takes its own runner's other repositories, coldest first, then its own job's
+//! repository, then idle siblings; a sweep takes the coldest of all. Cold is what no job has used for long. Only as much is planned as is needed, and what a
+//! larger one later in the order makes superfluous is dropped again. Where all of it does not reach the goal, the aim is less:
+//! see [`super::goal`].
 
 use super::fate;
+use super::goal::Ladder;
 use super::protection::{self, Relation, Rules};
 use crate::model::{
-    Action, Cache, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Need, Plan,
-    RemoveReason, Runner, RunnerFacts,
+    Action, Aim, Cache, CacheRule, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
+    Need, Plan, RemoveReason, Retention, Runner, RunnerFacts, Shortfall,
 };
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -41,8 +43,21 @@ pub struct Terms<'a> {
     pub cache_rules: &'a [CacheRule],
     /// What each filesystem lacks.
     pub needs: &'a [(FilesystemId, Need)],
+    /// What is done where that is out of reach.
+    pub out_of_reach: OutOfReach<'a>,
     /// Paths that this run has dealt with: whatever lies there now is the next run's.
     pub dealt_with: &'a HashSet<PathBuf>,
+}
+
+/// What is done where a goal is out of reach.
+#[derive(Debug, Clone, Copy)]
+pub enum OutOfReach<'a> {
+    /// All that brings it closer is taken.
+    TakeAll,
+    /// Nothing is taken: these are not all caches yet.
+    Wait,
+    /// A lesser aim is taken, from these.
+    AimLower(&'a [(FilesystemId, Ladder)]),
 }
 
 /// Makes the plan. `evidence` is that of [`super::liveness::evidence`] for the same facts.
@@ -69,15 +84,53 @@ pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>) ->
     if matches!(terms.actor, Actor::Sweep) {
         apply_limits(&mut candidates, terms);
     }
+    let mut shortfalls = Vec::new();
     for (filesystem, need) in terms.needs {
-        select(&mut candidates, *filesystem, *need);
+        let reach = reach(&candidates, &kept, *filesystem);
+        let lesser = need.less(reach);
+        let (aim, shortfall) = match terms.out_of_reach {
+            _ if lesser.is_met() => (*need, None),
+            OutOfReach::TakeAll => (*need, None),
+            OutOfReach::Wait => (Need::default(), None),
+            OutOfReach::AimLower(ladders) => match ladders.iter().find(|(id, _)| id == filesystem) {
+                None => (*need, None),
+                Some((_, ladder)) => {
+                    let (aim, lacking) = ladder.aim(reach);
+                    let short = Shortfall { filesystem: *filesystem, need: *need, reach, aim };
+                    (lacking, (aim != Aim::Low).then_some(short))
+                }
+            },
+        };
+        select(&mut candidates, *filesystem, aim);
+        shortfalls.extend(shortfall);
     }
     let (wanted, rest): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| candidate.reason.is_some());
     let removals =
         wanted.into_iter().filter_map(|c| Some(action(c.runner, c.cache, Decision::Remove(c.reason?))));
     let unneeded = rest.into_iter().map(|c| action(c.runner, c.cache, Decision::Keep(KeepReason::NotNeeded)));
-    Plan { actions: removals.chain(unneeded).chain(kept).collect(), needs: terms.needs.to_vec() }
+    Plan { actions: removals.chain(unneeded).chain(kept).collect(), needs: terms.needs.to_vec(), shortfalls }
+}
+
+/// What all caches of a filesystem would give, those included that are in use now: they can go when their jobs have ended. What
+/// can never go does not count.
+fn reach(candidates: &[Candidate<'_>], kept: &[Action], filesystem: FilesystemId) -> Need {
+    let later = kept.iter().filter(|action| may_go_later(&action.decision));
+    let later = later
+        .filter(|action| action.cache.base(&action.runner).is_some_and(|base| base.filesystem == filesystem));
+    let now = candidates.iter().filter(|candidate| candidate.is_on(filesystem)).map(Candidate::yields);
+    now.chain(later.map(|action| yields(&action.cache))).fold(Need::default(), Need::plus)
+}
+
+fn may_go_later(decision: &Decision) -> bool {
+    match decision {
+        Decision::Keep(KeepReason::Protected(evidence)) => {
+            !evidence.iter().any(|evidence| evidence.kind == EvidenceKind::Unguarded)
+        }
+        Decision::Keep(KeepReason::ForeignOwner(_)) => true,
+        Decision::Keep(KeepReason::SiblingsOff | KeepReason::NotNeeded | KeepReason::GivesLittle)
+        | Decision::Remove(_) => false,
+    }
 }
 
 /// A cache in a shared or nested work directory is found once for each of the runners: it is planned for the first.
@@ -104,6 +157,8 @@ pub fn relation(actor: &Actor, index: usize, groups: &[usize]) -> Relation {
 /// The cheapest to lose first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tier {
+    /// What an idle runner has left over: nobody misses it.
+    Leftovers,
     /// Own runner, another repository than the job's. Also everything in a sweep.
     OtherRepositories,
     /// Own runner, the repository that the job is about to build.
@@ -114,6 +169,7 @@ enum Tier {
 
 fn tier(actor: &Actor, index: usize, cache: &Cache) -> Tier {
     match actor {
+        _ if Retention::NAMES.contains(&cache.rule.as_str()) => Tier::Leftovers,
         Actor::Sweep => Tier::OtherRepositories,
         Actor::Hook { own, .. } if *own != index => Tier::Siblings,
         Actor::Hook { job_directory: Some(job), .. } if cache.repository_dir() == job.as_path() => {
@@ -133,8 +189,7 @@ struct Candidate<'a> {
 impl<'a> Candidate<'a> {
     /// Coldest first; among equals the larger, so that fewer go; then by path, so that the order is stable.
     fn rank(&self) -> (Tier, Option<SystemTime>, Reverse<u64>, &'a Path) {
-        let newest = self.cache.measure.and_then(|measure| measure.newest);
-        (self.tier, newest, Reverse(self.cache.bytes()), &self.cache.path)
+        (self.tier, self.cache.warm_at(), Reverse(self.cache.bytes()), &self.cache.path)
     }
 
     fn is_on(&self, filesystem: FilesystemId) -> bool {
@@ -162,8 +217,8 @@ fn apply_limits(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
         else {
             continue;
         };
-        let age =
-            measure.newest.map(|newest| terms.rules.now.duration_since(newest).unwrap_or(Duration::ZERO));
+        let since = candidate.cache.touched_at();
+        let age = since.map(|since| terms.rules.now.duration_since(since).unwrap_or(Duration::ZERO));
         if rule.max_age.is_some_and(|max| age.is_some_and(|age| age > max)) {
             candidate.reason = Some(RemoveReason::Age);
         } else if rule.max_size.is_some_and(|max| measure.bytes > max) {

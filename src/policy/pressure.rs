@@ -26,11 +26,15 @@ pub fn lacking(usage: &Usage, marks: &Watermarks) -> Need {
     let reachable = u128::from(usage.used_bytes) + u128::from(usage.available_bytes);
     let low = reachable * u128::from(marks.low.get()) / 100;
     let above_low = u128::from(usage.used_bytes).saturating_sub(low) as u64;
-    let below_floor = byte_floor(usage, marks).saturating_sub(usage.available_bytes);
     Need {
-        bytes: above_low.max(below_floor),
+        bytes: above_low.max(below_floor(usage, marks)),
         inodes: inode_floor(usage, marks).saturating_sub(usage.inodes_free),
     }
+}
+
+/// Bytes that `pressure.min_free` lacks.
+pub(super) fn below_floor(usage: &Usage, marks: &Watermarks) -> u64 {
+    byte_floor(usage, marks).saturating_sub(usage.available_bytes)
 }
 
 fn below_a_floor(usage: &Usage, marks: &Watermarks) -> bool {
@@ -47,7 +51,7 @@ pub fn floor_is_out_of_reach(usage: &Usage, marks: &Watermarks) -> bool {
     marks.min_free >= usage.used_bytes.saturating_add(usage.available_bytes)
 }
 
-fn inode_floor(usage: &Usage, marks: &Watermarks) -> u64 {
+pub(super) fn inode_floor(usage: &Usage, marks: &Watermarks) -> u64 {
     (u128::from(usage.inodes_total) * u128::from(marks.min_free_inodes.get()) / 100) as u64
 }
 

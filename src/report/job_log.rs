@@ -152,6 +152,9 @@ impl<W: Write> JobLog<W> {
                 balance.after.used_percent(),
                 words::size(balance.after.available_bytes),
             ))?;
+            if let Some(short) = &balance.shortfall {
+                self.line(&format!("{}: {}", escape::path(&balance.before.mount), words::shortfall(short)))?;
+            }
         }
         let (kept, touched): (Vec<_>, Vec<_>) =
             report.outcomes.iter().partition(|o| o.result == ActionResult::Kept);

@@ -64,6 +64,7 @@ pub(super) fn cache(runner: &Runner, below: &str, bytes: u64, newest: SystemTime
             newest: Some(newest),
             coverage: Coverage::Whole,
         }),
+        used: None,
         largest: Default::default(),
     }
 }
@@ -230,7 +231,7 @@ pub(super) fn run(dry_run: bool) -> RunReport {
     RunReport {
         dry_run,
         goal_met: false,
-        balances: vec![Balance { before, after }],
+        balances: vec![Balance { before, after, shortfall: None }],
         outcomes,
         freed_bytes: if dry_run { 0 } else { 8 * GIB },
         notes: vec!["/opt/actions-runner* matches nothing".into()],

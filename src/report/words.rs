@@ -2,8 +2,8 @@
 
 use super::escape;
 use crate::model::{
-    Action, ActionResult, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure, Part,
-    RemoveReason, strongest,
+    Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure,
+    Part, RemoveReason, Shortfall, strongest,
 };
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -144,6 +144,9 @@ pub(super) fn decision(decision: &Decision) -> String {
             strongest_of(list).unwrap_or_else(|| "protected".to_owned())
         }
         Decision::Keep(KeepReason::SiblingsOff) => "siblings.claim is \"never\"".to_owned(),
+        Decision::Keep(KeepReason::GivesLittle) => {
+            "its space would not come free: snapshots or reflinks hold it".to_owned()
+        }
         Decision::Keep(KeepReason::ForeignOwner(owner)) => format!("it belongs to {}", escape::text(owner)),
     }
 }
@@ -168,9 +171,29 @@ pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
     cache.measure.as_ref()?.newest.map(|time| old(time, now))
 }
 
+/// That a disk's goal is out of reach, and what is done instead.
+pub(super) fn shortfall(short: &Shortfall) -> String {
+    let inodes = |n: u64| count_u64(n, "inode");
+    let (lacking, held) = match short.need.bytes > short.reach.bytes {
+        true => (size(short.need.bytes), size(short.reach.bytes)),
+        false => (inodes(short.need.inodes), inodes(short.reach.inodes)),
+    };
+    let instead = match short.aim {
+        Aim::Low | Aim::BelowCritical => {
+            "they go only as far as that keeps the disk below critical and above pressure.min_free"
+        }
+        Aim::OffTheBrink => "they go only as far as that leaves a job some room",
+    };
+    format!(
+        "pressure.low is out of reach: {lacking} are lacking, and all caches there hold {held}; {instead}"
+    )
+}
+
 /// What a plan would take or has taken: runner, rule, reason, age.
 pub(super) fn removal(action: &Action, now: SystemTime) -> String {
-    let age = newest(&action.cache, now).map(|age| format!("; newest file {age}")).unwrap_or_default();
+    let used = action.cache.used.map(|time| format!("; last job {} ago", elapsed(time, now)));
+    let newest = newest(&action.cache, now).map(|age| format!("; newest file {age}"));
+    let age = format!("{}{}", used.unwrap_or_default(), newest.unwrap_or_default());
     let (runner, rule) = (escape::text(&action.runner.name), escape::text(&action.cache.rule));
     let files = match &action.cache.part {
         Part::Whole => String::new(),

@@ -10,8 +10,8 @@
 use super::reach::{self, Names};
 use crate::model::{FileId, Uid, Usage};
 use rustix::fs::{
-    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, Statx, StatxFlags, Timespec, Timestamps,
-    chmod, chownat, fstatvfs, openat2, readlinkat, statx, utimensat,
+    AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, StatVfs, Statx, StatxFlags, Timespec,
+    Timestamps, chmod, chownat, fstatvfs, openat2, readlinkat, statvfs, statx, utimensat,
 };
 use rustix::io::Errno;
 use std::ffi::{CStr, OsStr, OsString};
@@ -323,15 +323,7 @@ impl Dir {
     /// # Errors
     /// What fstatvfs(3) says.
     pub fn usage(&self) -> io::Result<Usage> {
-        let vfs = fstatvfs(&self.0)?;
-        let bytes = |blocks: u64| blocks.saturating_mul(vfs.f_frsize);
-        Ok(Usage {
-            total_bytes: bytes(vfs.f_blocks),
-            used_bytes: bytes(vfs.f_blocks.saturating_sub(vfs.f_bfree)),
-            available_bytes: bytes(vfs.f_bavail),
-            inodes_total: vfs.f_files,
-            inodes_free: vfs.f_favail,
-        })
+        Ok(usage(&fstatvfs(&self.0)?))
     }
 
     /// Calls `visit` for every entry but `.` and `..`, until it breaks. Memory stays at the buffer's size whatever the
@@ -425,6 +417,25 @@ impl Dir {
     /// `EMFILE`.
     pub fn try_clone(&self) -> io::Result<Self> {
         Ok(Self(self.0.try_clone()?))
+    }
+}
+
+/// The same by a path, links followed: where that is no matter of trust.
+///
+/// # Errors
+/// What statvfs(3) says.
+pub fn usage_at(path: &Path) -> io::Result<Usage> {
+    Ok(usage(&statvfs(path)?))
+}
+
+fn usage(vfs: &StatVfs) -> Usage {
+    let bytes = |blocks: u64| blocks.saturating_mul(vfs.f_frsize);
+    Usage {
+        total_bytes: bytes(vfs.f_blocks),
+        used_bytes: bytes(vfs.f_blocks.saturating_sub(vfs.f_bfree)),
+        available_bytes: bytes(vfs.f_bavail),
+        inodes_total: vfs.f_files,
+        inodes_free: vfs.f_favail,
     }
 }
 

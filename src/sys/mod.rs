@@ -5,6 +5,7 @@ pub mod abandonable;
 pub mod ability;
 pub mod deadline;
 pub mod dir;
+pub mod extents;
 pub mod flock;
 pub mod handles;
 pub mod mappings;

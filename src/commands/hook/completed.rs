@@ -44,6 +44,7 @@ fn end(
     (run, begun): (&RunDir, Instant),
     narrator: &mut Narrator,
 ) -> Result<Exit, Fault> {
+    own.mark_use();
     // While the lease still holds.
     let cleaned =
         SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }.run(narrator);

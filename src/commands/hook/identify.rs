@@ -3,12 +3,14 @@
 
 use super::Fault;
 use super::fence::Ground;
+use crate::commands::now;
 use crate::config::Config;
 use crate::model::{Pid, ProcessId, Runner};
 use crate::observe::filesystems::MountTable;
 use crate::observe::{processes, runners};
 use crate::report::escape;
 use crate::sys::process::Proc;
+use crate::uses;
 use std::path::{Path, PathBuf};
 
 /// The runner that a hook works for.
@@ -24,6 +26,22 @@ pub(super) struct Own {
 }
 
 impl Own {
+    /// The directory below `_work` that the job uses. A hint from an environment that a job can poison: it decides over the order
+    /// among own caches, and their age.
+    pub(super) fn job_directory(&self) -> Option<PathBuf> {
+        let workspace = PathBuf::from(std::env::var_os("GITHUB_WORKSPACE")?);
+        let below = workspace.strip_prefix(&self.runner.work_dir()?.path).ok()?;
+        below.components().next().map(|first| PathBuf::from(first.as_os_str()))
+    }
+
+    /// Leaves a mark of when a job last used that. On a full disk there may be none: then the runner's own note is left.
+    pub(super) fn mark_use(&self) {
+        let work = self.ground.as_ref().and_then(|ground| ground.dir().ok());
+        if let (Some(directory), Some(dir), Some(work)) = (self.job_directory(), self.runner.work_dir(), work) {
+            let _ = uses::mark(work, dir.owner, directory.as_os_str(), now());
+        }
+    }
+
     /// By ancestry, not by environment: a job can poison every variable. Nothing that another filesystem than the runner's own
     /// could delay is touched.
     pub(super) fn find(proc: &Proc, named: Option<&Path>) -> Result<Self, Fault> {

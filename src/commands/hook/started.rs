@@ -11,6 +11,7 @@ use crate::cycle::{Cycle, Role, Witness as _};
 use crate::lock::{LockMode, SharedLock};
 use crate::model::metrics::Timing;
 use crate::model::{Level, RunReport};
+use crate::observe::places::usage_of_logs;
 use crate::policy::pressure;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
@@ -20,7 +21,6 @@ use crate::sys::process::Proc;
 use crate::{lease, report::escape};
 use std::cell::RefCell;
 use std::io::Stdout;
-use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 /// How long a hook waits for a privileged sweep to take up its request (more than 3 s were seen on a host whose processors are
@@ -76,18 +76,22 @@ impl Started<'_> {
         }
         if let Some(ground) = &self.own.ground {
             ground.keep_spare();
+            self.own.mark_use();
         }
         if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
     }
 
-    /// How full the work directory's filesystem is.
+    /// How full the filesystems are that the runner lives by.
     fn level(&self) -> Result<Level, Fault> {
         let (Some(work), Some(ground)) = (self.own.runner.work_dir(), &self.own.ground) else {
             return Ok(Level::Ok);
         };
+        let marks = &self.config.watermarks;
+        let logs = usage_of_logs(&self.own.runner).map(|usage| pressure::level(&usage, marks));
         let unreadable =
             |error| format!("the work directory {} cannot be examined: {error}", escape::path(&work.path));
-        Ok(pressure::level(&ground.usage().map_err(unreadable)?, &self.config.watermarks))
+        // A runner that cannot write its log dies as well.
+        Ok(pressure::level(&ground.usage().map_err(unreadable)?, marks).max(logs.unwrap_or(Level::Ok)))
     }
 
     /// The disk is under pressure: make room.
@@ -102,7 +106,7 @@ impl Started<'_> {
             run,
             actor: Role::Hook {
                 root: self.own.runner.root_id,
-                job_directory: self.job_directory(),
+                job_directory: self.own.job_directory(),
                 lineage: self.own.lineage.clone(),
             },
             clock: now,
@@ -180,13 +184,5 @@ impl Started<'_> {
             }
             std::thread::sleep(LOOK_AGAIN);
         }
-    }
-
-    /// The directory below `_work` that the job will use. A hint for the order among own caches, from an environment that a
-    /// job can poison: nothing else depends on it.
-    fn job_directory(&self) -> Option<PathBuf> {
-        let workspace = PathBuf::from(std::env::var_os("GITHUB_WORKSPACE")?);
-        let below = workspace.strip_prefix(&self.own.runner.work_dir()?.path).ok()?;
-        below.components().next().map(|first| PathBuf::from(first.as_os_str()))
     }
 }

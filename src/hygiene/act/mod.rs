@@ -243,6 +243,7 @@ fn whole(work: &Dir, work_dir: &WorkDir, name: &OsStr) -> Result<Cache, String> 
         id: status.id,
         owner: status.owner,
         measure: None,
+        used: None,
         largest: Arc::default(),
     })
 }

@@ -67,7 +67,7 @@ impl Repairs<'_> {
             leases: Leases::In(self.run),
             mounts,
             rules: &[],
-            retention: None,
+            leftovers: None,
             now: (self.clock)(),
             deadline: self.deadline,
         })

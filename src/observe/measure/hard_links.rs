@@ -1,38 +1,47 @@
-//! Counting an inode once, whatever number of names it has.
+//! Counting an inode once, when all of its names have been met: only then does the tree's removal give its space back.
 
 use crate::model::FileId;
 use crate::sys::dir::Status;
-use std::collections::HashSet;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::sync::{Mutex, PoisonError};
 
-/// Inodes remembered: what a hash table of 2^18 slots holds at its load factor, about 4.5 MiB. Cargo links only what it
-/// uplifts out of `deps/`; a tree of so many linked inodes is a package store or an attack.
+/// Inodes remembered: what a hash table of 2^18 slots holds at its load factor, about 7 MiB. Cargo links only what it
+/// uplifts out of `deps/`; a tree of so many linked inodes is linked to a package store, or an attack.
 const REMEMBERED: usize = (1 << 18) / 8 * 7;
 
-/// The inodes with several names that have been counted. Shared by the threads of a walk; inodes with one name, nearly
-/// all of them, never take the lock.
+/// The inodes of which some names are still to be met. Shared by the threads of a walk; inodes with one name, nearly all of
+/// them, never take the lock.
 #[derive(Default)]
 pub(super) struct HardLinks {
-    seen: Mutex<HashSet<FileId>>,
+    open: Mutex<HashMap<FileId, u64>>,
 }
 
 impl HardLinks {
-    /// The bytes that this name adds to the sum: all of the inode's at its first name, none after that.
+    /// The bytes that this name adds to the sum: all of the inode's at its last name, none before that.
     ///
-    /// Past the bound each further inode counts its share, allocated / links, at every name. The sum then never exceeds
-    /// what deleting the tree can free, and meets it where all the names lie inside.
+    /// Past the bound each further inode counts its share, allocated / links, at every name. That meets what deleting the tree
+    /// can free where all the names lie inside.
     pub(super) fn bytes_of(&self, status: &Status) -> u64 {
         if status.links <= 1 {
             return status.allocated;
         }
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if seen.contains(&status.id) {
-            0
-        } else if seen.len() < REMEMBERED {
-            seen.insert(status.id);
-            status.allocated
-        } else {
-            status.allocated / status.links
+        let mut open = self.open.lock().unwrap_or_else(PoisonError::into_inner);
+        let has_room = open.len() < REMEMBERED;
+        match open.entry(status.id) {
+            Entry::Occupied(mut missing) if *missing.get() > 1 => {
+                *missing.get_mut() -= 1;
+                0
+            }
+            Entry::Occupied(last) => {
+                last.remove();
+                status.allocated
+            }
+            Entry::Vacant(entry) if has_room => {
+                entry.insert(status.links - 1);
+                0
+            }
+            Entry::Vacant(_) => status.allocated / status.links,
         }
     }
 }
@@ -57,19 +66,18 @@ mod tests {
     }
 
     #[test]
-    fn an_inode_counts_at_its_first_name_and_past_the_bound_by_its_share() {
+    fn an_inode_counts_at_its_last_name_and_past_the_bound_by_its_share() {
         let links = HardLinks::default();
-        assert_eq!(
-            [links.bytes_of(&status(1, 1)), links.bytes_of(&status(1, 1))],
-            [4096, 4096],
-            "not linked"
-        );
-        assert_eq!([links.bytes_of(&status(2, 2)), links.bytes_of(&status(2, 2))], [4096, 0]);
-        for ino in 10..10 + REMEMBERED as u64 {
-            links.bytes_of(&status(ino, 2));
+        let names = |ino, links_of| links.bytes_of(&status(ino, links_of));
+        assert_eq!([names(1, 1), names(1, 1)], [4096, 4096], "not linked");
+        assert_eq!([names(2, 3), names(2, 3), names(2, 3)], [0, 0, 4096]);
+        assert_eq!([names(3, 3), names(3, 3)], [0, 0], "its third name lies elsewhere");
+        assert_eq!(links.open.lock().unwrap().len(), 1, "what is complete is forgotten");
+        for ino in 10..9 + REMEMBERED as u64 {
+            names(ino, 2);
         }
-        assert_eq!(links.seen.lock().unwrap().len(), REMEMBERED);
-        assert_eq!([links.bytes_of(&status(9, 4)), links.bytes_of(&status(9, 4))], [1024, 1024]);
-        assert_eq!(links.bytes_of(&status(2, 2)), 0, "what is remembered stays so");
+        assert_eq!(links.open.lock().unwrap().len(), REMEMBERED);
+        assert_eq!([names(9, 4), names(9, 4)], [1024, 1024]);
+        assert_eq!(names(3, 3), 4096, "what is remembered stays so");
     }
 }

@@ -29,6 +29,7 @@ impl Case {
             rules: &self.rules,
             cache_rules: &self.cache_rules,
             needs: &self.needs,
+            out_of_reach: OutOfReach::TakeAll,
             dealt_with: &self.dealt_with,
         };
         make(&self.facts, &self.evidence, &terms)

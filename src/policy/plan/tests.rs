@@ -37,6 +37,7 @@ pub(super) fn cache(work: &str, below: &str, bytes: u64, age: u64) -> Cache {
             newest: Some(now() - Duration::from_secs(age)),
             coverage: Coverage::Whole,
         }),
+        used: None,
         largest: std::sync::Arc::default(),
     }
 }
@@ -108,7 +109,14 @@ pub(super) fn cache_rule(max_age: Option<u64>, max_size: Option<u64>) -> CacheRu
 fn removed(facts: &HostFacts, evidence: &[Vec<Evidence>], actor: &Actor, bytes: u64) -> Vec<String> {
     let needs = [(DISK, Need { bytes, inodes: 0 })];
     let rules = rules();
-    let terms = Terms { actor, rules: &rules, cache_rules: &[], needs: &needs, dealt_with: &HashSet::new() };
+    let terms = Terms {
+        actor,
+        rules: &rules,
+        cache_rules: &[],
+        needs: &needs,
+        out_of_reach: OutOfReach::TakeAll,
+        dealt_with: &HashSet::new(),
+    };
     paths(&make(facts, evidence, &terms))
 }
 
@@ -247,6 +255,7 @@ fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
             rules: &rules,
             cache_rules: &[],
             needs: &needs,
+            out_of_reach: OutOfReach::TakeAll,
             dealt_with: &HashSet::new(),
         };
         paths(&make(&facts, &[Vec::new(), evidence.clone(), evidence], &terms)).len()
@@ -273,6 +282,7 @@ fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
             rules: &rules,
             cache_rules: &cache_rules,
             needs: &needs,
+            out_of_reach: OutOfReach::TakeAll,
             dealt_with: &HashSet::new(),
         };
         let plan = make(&facts, &[Vec::new()], &terms);
@@ -293,6 +303,7 @@ fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
         rules: &rules,
         cache_rules: &exactly,
         needs: &[],
+        out_of_reach: OutOfReach::TakeAll,
         dealt_with: &HashSet::new(),
     };
     assert_eq!(make(&facts, &[Vec::new()], &terms).removals().count(), 0, "a limit itself is within it");
@@ -328,7 +339,13 @@ fn inodes_are_freed_like_bytes() {
     let actor = Actor::Sweep;
     let rules = rules();
     let needs = [(DISK, Need { bytes: 0, inodes: 2 })];
-    let terms =
-        Terms { actor: &actor, rules: &rules, cache_rules: &[], needs: &needs, dealt_with: &HashSet::new() };
+    let terms = Terms {
+        actor: &actor,
+        rules: &rules,
+        cache_rules: &[],
+        needs: &needs,
+        out_of_reach: OutOfReach::TakeAll,
+        dealt_with: &HashSet::new(),
+    };
     assert_eq!(paths(&make(&facts, &[Vec::new()], &terms)), ["1/_work/a/a/target"]);
 }

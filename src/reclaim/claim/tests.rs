@@ -41,6 +41,7 @@ fn scene_in(temp: tempfile::TempDir, path: PathBuf) -> Scene {
         id: status.id,
         owner: status.owner,
         measure: None,
+        used: None,
         largest: std::sync::Arc::default(),
     };
     let lock = ExclusiveLock::acquire(&run, Duration::from_secs(1)).unwrap();

@@ -63,6 +63,9 @@ fn balances(report: &RunReport, screen: &Screen, out: &mut String) {
             words::size(after.available_bytes),
         );
         screen.paragraph(out, Tone::Plain, &format!("  {}: ", escape::path(&balance.before.mount)), &text);
+        if let Some(short) = &balance.shortfall {
+            screen.paragraph(out, Tone::Warn, "    ", &words::shortfall(short));
+        }
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap};
 use crate::model::reap::ReapReport;
-use crate::model::{ActionResult, Balance, Outcome, RunReport, Usage};
+use crate::model::{ActionResult, Balance, Outcome, RunReport, Shortfall, Usage};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -25,6 +25,30 @@ struct BalanceDoc {
     mount_bytes: Option<String>,
     before: UsageDoc,
     after: UsageDoc,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    out_of_reach: Option<ShortfallDoc>,
+}
+
+/// The goal is out of reach there: what it lacks, what all caches would give, what is aimed at instead.
+#[derive(Serialize)]
+struct ShortfallDoc {
+    aim: &'static str,
+    lacking_bytes: u64,
+    lacking_inodes: u64,
+    caches_bytes: u64,
+    caches_inodes: u64,
+}
+
+impl ShortfallDoc {
+    fn new(short: &Shortfall) -> Self {
+        Self {
+            aim: short.aim.as_str(),
+            lacking_bytes: short.need.bytes,
+            lacking_inodes: short.need.inodes,
+            caches_bytes: short.reach.bytes,
+            caches_inodes: short.reach.inodes,
+        }
+    }
 }
 
 #[derive(Serialize)]
@@ -59,7 +83,8 @@ impl BalanceDoc {
     fn new(balance: &Balance) -> Self {
         let (mount, mount_bytes) = path_fields(&balance.before.mount);
         let (before, after) = (UsageDoc::new(&balance.before.usage), UsageDoc::new(&balance.after));
-        Self { mount, mount_bytes, before, after }
+        let out_of_reach = balance.shortfall.as_ref().map(ShortfallDoc::new);
+        Self { mount, mount_bytes, before, after, out_of_reach }
     }
 }
 

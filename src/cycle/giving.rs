@@ -1,0 +1,224 @@
+//! What removals give, against what was expected of them.
+//!
+//! On most filesystems deleting a file frees its blocks. Where files can share them (btrfs, xfs, zfs, overlay), snapshots and
+//! reflinks may hold what was deleted, and to go on would cost every cache of the host and free nothing. There a cache is asked
+//! first whether its space is its own; then it goes alone, and only when it has given what it held do others follow. What comes
+//! free is measured, and that is what counts as freed.
+
+use crate::model::{Action, Decision, Filesystem, FilesystemId, KeepReason, Plan, RemoveReason, Retention};
+use crate::observe::caches::open_work;
+use crate::observe::sharing;
+use crate::sys::dir::Dir;
+use std::collections::{BTreeMap, HashSet};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+/// A filesystem that frees behind one's back (btrfs: with its next transaction) is waited for so long.
+const SETTLES: Duration = Duration::from_secs(10);
+
+/// And for so long after it has been synchronised.
+const SYNCED: Duration = Duration::from_secs(1);
+
+const LOOK_AGAIN: Duration = Duration::from_millis(100);
+
+/// Less than this says nothing: others write to the disk at the same time.
+const TELLING: u64 = 4 << 20;
+
+/// What a run knows of it.
+#[derive(Debug, Default)]
+pub(super) struct Giving {
+    freed: BTreeMap<FilesystemId, u64>,
+    /// Where a removal has given what it held.
+    proven: HashSet<FilesystemId>,
+    /// Where it has not.
+    stopped: HashSet<FilesystemId>,
+    notes: Vec<String>,
+}
+
+impl Giving {
+    /// A removed tree held so much.
+    pub(super) fn add(&mut self, on: FilesystemId, bytes: u64) {
+        *self.freed.entry(on).or_default() += bytes;
+    }
+
+    /// Bytes that have come free.
+    pub(super) fn freed_bytes(&self) -> u64 {
+        self.freed.values().sum()
+    }
+
+    /// For people.
+    pub(super) fn notes(&self) -> &[String] {
+        &self.notes
+    }
+
+    /// Those removals of a plan that are to be carried out now, and those that stay because they would give little.
+    pub(super) fn sort<'p>(
+        &mut self,
+        plan: &'p Plan,
+        disks: &[Filesystem],
+    ) -> (Vec<&'p Action>, Vec<Action>) {
+        let (mut now, mut never) = (Vec::new(), Vec::new());
+        let mut tried = HashSet::new();
+        for action in plan.removals() {
+            let Some(disk) = shared_disk(action, disks) else {
+                now.push(action);
+                continue;
+            };
+            if !self.stopped.contains(&disk.id) && !self.proven.contains(&disk.id) {
+                if !tried.insert(disk.id) {
+                    continue;
+                }
+                if is_shared(action) {
+                    self.stop(disk, format!("{} shares its space", action.cache.path.display()));
+                }
+            }
+            match self.stopped.contains(&disk.id) {
+                true => {
+                    never.push(Action { decision: Decision::Keep(KeepReason::GivesLittle), ..action.clone() })
+                }
+                false => now.push(action),
+            }
+        }
+        (now, never)
+    }
+
+    fn stop(&mut self, disk: &Filesystem, why: String) {
+        if self.stopped.insert(disk.id) {
+            let (mount, remedy) = (disk.mount.display(), sharing::remedy(&disk.fs_type));
+            self.notes.push(format!(
+                "{mount}: {why}, so nothing more is removed there: snapshots or reflinks hold what caches held; {remedy}"
+            ));
+        }
+    }
+
+    /// Begins to watch the disks of what is going to be deleted: any directory on each.
+    pub(super) fn watch<'d>(
+        &self,
+        disks: &'d [Filesystem],
+        directories: impl Iterator<Item = (FilesystemId, Dir)>,
+    ) -> Vec<Watched<'d>> {
+        let mut watched: Vec<Watched<'d>> = Vec::new();
+        for (id, dir) in directories {
+            let disk = disks.iter().find(|disk| disk.id == id && sharing::is_possible(&disk.fs_type));
+            let is_new = watched.iter().all(|one| one.disk.id != id);
+            if let (Some(disk), true, Ok(usage)) = (disk, is_new, dir.usage()) {
+                let freed = self.freed.get(&id).copied().unwrap_or(0);
+                watched.push(Watched { disk, dir, available: usage.available_bytes, freed });
+            }
+        }
+        watched
+    }
+
+    /// Compares what has come free with what was deleted since.
+    pub(super) fn compare(&mut self, watched: Vec<Watched<'_>>, deadline: Instant) {
+        for watched in watched {
+            let id = watched.disk.id;
+            let expected = self.freed.get(&id).copied().unwrap_or(0).saturating_sub(watched.freed);
+            if expected < TELLING {
+                continue;
+            }
+            let gained = watched.gained(expected, deadline).min(expected);
+            self.freed.insert(id, watched.freed + gained);
+            if gained >= expected / 4 {
+                self.proven.insert(id);
+                continue;
+            }
+            let why = format!("what was removed held {} MiB and gave {} MiB", expected >> 20, gained >> 20);
+            self.proven.remove(&id);
+            self.stop(watched.disk, why);
+        }
+    }
+}
+
+/// The disk of an action that has to prove itself there: taken for pressure alone, where files can share space.
+fn shared_disk<'d>(action: &Action, disks: &'d [Filesystem]) -> Option<&'d Filesystem> {
+    let is_leftover = Retention::NAMES.contains(&action.cache.rule.as_str());
+    let for_pressure = action.decision == Decision::Remove(RemoveReason::Pressure) && !is_leftover;
+    let base = action.cache.base(&action.runner).filter(|_| for_pressure)?;
+    disks.iter().find(|disk| disk.id == base.filesystem && sharing::is_possible(&disk.fs_type))
+}
+
+fn is_shared(action: &Action) -> bool {
+    let base = action.cache.base(&action.runner).and_then(|base| open_work(base).ok());
+    base.is_some_and(|base| sharing::is_shared(&base, &action.cache))
+}
+
+/// A disk on which something is being deleted.
+pub(super) struct Watched<'d> {
+    disk: &'d Filesystem,
+    dir: Dir,
+    available: u64,
+    freed: u64,
+}
+
+impl Watched<'_> {
+    /// What has come free, waiting for as long as that may still grow to what is expected.
+    fn gained(&self, expected: u64, deadline: Instant) -> u64 {
+        let now = || {
+            let usage = self.dir.usage().map_or(self.available, |usage| usage.available_bytes);
+            usage.saturating_sub(self.available)
+        };
+        let enough = expected / 4 * 3;
+        if now() >= enough {
+            return now();
+        }
+        let synced = self.synchronise();
+        let mut until = (Instant::now() + SETTLES).min(deadline);
+        while now() < enough && Instant::now() < until {
+            match synced.recv_timeout(LOOK_AGAIN) {
+                Err(mpsc::RecvTimeoutError::Timeout) => {}
+                Ok(()) => until = until.min(Instant::now() + SYNCED),
+                // It is done: nothing is left to wait for but the filesystem's own threads.
+                Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_AGAIN),
+            }
+        }
+        now()
+    }
+
+    /// In a thread that can be left behind: on a busy disk it may take minutes.
+    fn synchronise(&self) -> mpsc::Receiver<()> {
+        let (done, synced) = mpsc::channel();
+        if let Ok(dir) = self.dir.try_clone() {
+            std::thread::spawn(move || {
+                let _ = rustix::fs::syncfs(&dir);
+                let _ = done.send(());
+            });
+        }
+        synced
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Usage;
+    use std::path::PathBuf;
+
+    fn disk(kind: &str) -> Filesystem {
+        let usage =
+            Usage { total_bytes: 1, used_bytes: 1, available_bytes: 0, inodes_total: 0, inodes_free: 0 };
+        let id = FilesystemId { major: 1, minor: 2 };
+        Filesystem { id, mount: PathBuf::from("/srv"), fs_type: kind.into(), usage }
+    }
+
+    #[test]
+    fn what_gave_nothing_is_not_counted_and_ends_it_where_files_can_share() {
+        let temp = tempfile::tempdir().unwrap();
+        let handle = || Dir::resolve(temp.path()).unwrap().0;
+        for (kind, freed, notes) in [("btrfs", 0, 1), ("ext4", 1 << 50, 0)] {
+            let mut giving = Giving::default();
+            let disk = [disk(kind)];
+            let watched = giving.watch(&disk, [(disk[0].id, handle())].into_iter());
+            // More than any test deletes at the same time.
+            giving.add(disk[0].id, 1 << 50);
+            giving.compare(watched, Instant::now());
+            assert_eq!((giving.freed_bytes() >> 40, giving.notes().len()), (freed >> 40, notes), "{kind}");
+        }
+        let mut giving = Giving::default();
+        let disk = [disk("xfs")];
+        let watched = giving.watch(&disk, [(disk[0].id, handle())].into_iter());
+        giving.add(disk[0].id, TELLING - 1);
+        giving.compare(watched, Instant::now());
+        assert_eq!((giving.freed_bytes(), giving.notes().len()), (TELLING - 1, 0), "too little to tell");
+    }
+}

@@ -1,0 +1,122 @@
+//! The filesystems that a runner lives by: that of its work directory, that of its root, and that of `_diag`, without which it
+//! cannot write a log and dies.
+
+use super::caches::open_work;
+use super::filesystems::MountTable;
+use crate::model::{Filesystem, FilesystemId, Runner, Usage};
+use crate::sys::dir::{Dir, usage_at};
+use crate::sys::reach;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+
+/// The filesystems of all runners' places, each once. What could not be asked is told.
+pub fn filesystems(runners: &[Runner], mounts: &MountTable, notes: &mut Vec<String>) -> Vec<Filesystem> {
+    let mut found: BTreeMap<FilesystemId, Filesystem> = BTreeMap::new();
+    for runner in runners {
+        add(runner, mounts, &mut found, notes);
+    }
+    found.into_values().collect()
+}
+
+fn add(
+    runner: &Runner,
+    mounts: &MountTable,
+    found: &mut BTreeMap<FilesystemId, Filesystem>,
+    notes: &mut Vec<String>,
+) {
+    let mut add = |path: &Path, dir: io::Result<Dir>, is_needed: bool| {
+        let filesystem = dir.and_then(|dir| match found.contains_key(&mounts.id_of(&dir.status()?)) {
+            true => Ok(None),
+            false => mounts.filesystem_of(&dir).map(Some),
+        });
+        match filesystem {
+            Ok(Some(filesystem)) => drop(found.insert(filesystem.id, filesystem)),
+            Err(error) if is_needed => {
+                notes.push(format!("{}: usage cannot be read: {error}", path.display()));
+            }
+            Ok(None) | Err(_) => {}
+        }
+    };
+    if let Some(work) = runner.work_dir() {
+        add(&work.path, open_work(work), true);
+    }
+    for path in beside_work(runner) {
+        // A network filesystem waits for somebody else before it answers.
+        if reach::is_local(&path) {
+            add(&path, Dir::open(&path), false);
+        }
+    }
+}
+
+/// How full the disk is on which a runner logs. For its own hook, which runs as its user and where it has just written: one
+/// system call, links followed.
+pub fn usage_of_logs(runner: &Runner) -> Option<Usage> {
+    usage_at(&runner.root.join("_diag")).or_else(|_| usage_at(&runner.root)).ok()
+}
+
+/// The root and its `_diag`, where that is. A link of the runner's is followed by its text alone: no link lies on the way of what
+/// it names.
+fn beside_work(runner: &Runner) -> [PathBuf; 2] {
+    let diag = runner.root.join("_diag");
+    let diag = match std::fs::read_link(&diag) {
+        Ok(target) => plain(&runner.root.join(target)),
+        Err(_) => diag,
+    };
+    [runner.root.clone(), diag]
+}
+
+/// Without `.` and `..`, which is the same place where no link lies on the way.
+fn plain(path: &Path) -> PathBuf {
+    let mut plain = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => drop(plain.pop()),
+            Component::CurDir => {}
+            part => plain.push(part),
+        }
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::observe::runners::examine;
+    use crate::sys::testing::{in_private_mounts, is_root, mount_small};
+    use std::fs::{create_dir, create_dir_all};
+    use std::os::unix::fs::symlink;
+
+    #[test]
+    fn the_disks_of_root_and_diag_are_found_each_once() {
+        if !is_root() {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        in_private_mounts(|| {
+            let root = temp.path().join("root");
+            create_dir_all(root.join("_work")).unwrap();
+            create_dir(root.join("_diag")).unwrap();
+            let look = || {
+                let mounts = MountTable::default();
+                let runner = examine(&root, &mounts).unwrap().unwrap();
+                filesystems(&[runner.clone(), runner], &mounts, &mut Vec::new()).len()
+            };
+            assert_eq!(look(), 1, "all of it lies on one disk, that of the test's directory");
+            mount_small(&root.join("_work"));
+            assert_eq!(look(), 2);
+            mount_small(&root.join("_diag"));
+            assert_eq!(look(), 3, "a log directory of its own");
+            for mount in ["_work", "_diag"] {
+                nix::mount::umount(&root.join(mount)).unwrap();
+            }
+            #[expect(clippy::disallowed_methods, reason = "the test's own directory")]
+            std::fs::remove_dir(root.join("_diag")).unwrap();
+            create_dir(temp.path().join("logs")).unwrap();
+            mount_small(&temp.path().join("logs"));
+            symlink("../logs", root.join("_diag")).unwrap();
+            assert_eq!(look(), 2, "a link to another disk");
+            nix::mount::umount(&temp.path().join("logs")).unwrap();
+        });
+    }
+}

@@ -1,0 +1,50 @@
+//! Whether deleting gives space back at all. Snapshots, reflinks and lower layers hold what was deleted.
+
+use crate::model::Cache;
+use crate::sys::dir::Dir;
+use crate::sys::extents::{Shared, shared};
+use std::time::{Duration, Instant};
+
+/// Files of one cache that are asked, the largest first.
+const FILES: usize = 24;
+
+/// How long one cache is asked: a filesystem with many snapshots answers slowly.
+const PATIENCE: Duration = Duration::from_millis(500);
+
+/// Whether files of such a filesystem can share space, so that what a deletion gives is only known afterwards.
+pub fn is_possible(fs_type: &str) -> bool {
+    !matches!(fs_type, "ext2" | "ext3" | "ext4" | "tmpfs" | "f2fs" | "reiserfs" | "jfs")
+}
+
+/// Whether most of what a cache holds is shared with others, as far as its largest files tell. Not, where the filesystem does
+/// not tell.
+pub fn is_shared(work: &Dir, cache: &Cache) -> bool {
+    let until = Instant::now() + PATIENCE;
+    let Ok(tree) = work.descend(&cache.below_work) else { return false };
+    let mut sum = Shared::default();
+    for large in cache.largest.iter().take(FILES) {
+        if Instant::now() > until {
+            break;
+        }
+        match tree.open_file(&large.below).and_then(|file| shared(&file)) {
+            Ok(file) => sum = Shared { seen: sum.seen + file.seen, shared: sum.shared + file.shared },
+            Err(_) => continue,
+        }
+    }
+    sum.shared / 3 >= sum.seen / 4 && sum.shared > 0
+}
+
+/// What people can do about it.
+pub fn remedy(fs_type: &str) -> &'static str {
+    match fs_type {
+        "btrfs" => {
+            "look at `btrfs subvolume list -s` and at the snapshots of snapper or timeshift, and keep work directories in a subvolume that is not snapshotted"
+        }
+        "zfs" => {
+            "look at `zfs list -t snapshot`, and keep work directories on a dataset that is not snapshotted"
+        }
+        "overlay" => "what lies in the image's layers cannot be freed: mount a volume for work directories",
+        "xfs" => "files share their blocks (reflinks, `cp --reflink`): delete the copies as well",
+        _ => "snapshots, reflinks or deduplication hold it",
+    }
+}

@@ -1,0 +1,140 @@
+//! What a run aims at on one filesystem, and the lesser aim where that is out of reach.
+//!
+//! Others may hold so much of a disk that all caches together cannot bring it down to `pressure.low`. To take them all at every
+//! job's start would make each build cold and change nothing. So when all that may go does not suffice, the aim is less: below
+//! critical and above the floors; and where that is out of reach as well, off the brink, so that a job finds some room.
+
+use super::pressure;
+use crate::config::Watermarks;
+use crate::model::{Aim, Need, Usage};
+
+/// A `pressure.low` below this asks for all that may go: no disk in use is ever so empty.
+const ALL_OF_IT: u8 = 10;
+
+/// What is lacking to each aim, the highest first. A lesser aim never lacks more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ladder([(Aim, Need); 4]);
+
+/// The aims on a filesystem of this usage.
+pub fn ladder(usage: &Usage, marks: &Watermarks) -> Ladder {
+    let low = pressure::lacking(usage, marks);
+    if marks.low.get() < ALL_OF_IT {
+        return Ladder([(Aim::Low, low); 4]);
+    }
+    let (critical, floor) =
+        (above(usage, marks.critical.get().saturating_sub(1)), pressure::below_floor(usage, marks));
+    // Half of the way between critical and full.
+    let brink = above(usage, marks.critical.get() + (100 - marks.critical.get()) / 2);
+    let few_inodes =
+        |parts: u64| pressure::inode_floor(usage, marks).div_ceil(parts).saturating_sub(usage.inodes_free);
+    let rung = |bytes: u64, inodes: u64| Need { bytes: bytes.min(low.bytes), inodes: inodes.min(low.inodes) };
+    Ladder([
+        (Aim::Low, low),
+        (Aim::BelowCritical, rung(critical.max(floor), low.inodes)),
+        (Aim::BelowCritical, rung(critical, few_inodes(2))),
+        (Aim::OffTheBrink, rung(brink.min(critical), few_inodes(5))),
+    ])
+}
+
+/// Bytes in use above this share of what can be used.
+fn above(usage: &Usage, percent: u8) -> u64 {
+    let reachable = u128::from(usage.used_bytes) + u128::from(usage.available_bytes);
+    u128::from(usage.used_bytes).saturating_sub(reachable * u128::from(percent) / 100) as u64
+}
+
+impl Ladder {
+    /// The highest aim that is within `reach`, and what it lacks: of bytes and of inodes each by itself. What cannot be reached at
+    /// all is aimed at all the same.
+    pub fn aim(&self, reach: Need) -> (Aim, Need) {
+        let [.., last] = &self.0;
+        let bytes = self.0.iter().find(|(_, need)| need.bytes <= reach.bytes).unwrap_or(last);
+        let inodes = self.0.iter().find(|(_, need)| need.inodes <= reach.inodes).unwrap_or(last);
+        (bytes.0.max(inodes.0), Need { bytes: bytes.1.bytes, inodes: inodes.1.inodes })
+    }
+
+    /// What this aim lacks; of an aim with several rungs the least.
+    pub fn lacking(&self, aim: Aim) -> Need {
+        self.0.iter().rfind(|(rung, _)| *rung == aim).map_or(self.0[0].1, |(_, need)| *need)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::units::Percent;
+    use proptest::prelude::*;
+
+    const GIB: u64 = 1 << 30;
+
+    fn marks(min_free: u64) -> Watermarks {
+        Watermarks {
+            high: Percent::new(85),
+            low: Percent::new(75),
+            critical: Percent::new(95),
+            min_free: min_free * GIB,
+            min_free_inodes: Percent::new(5),
+        }
+    }
+
+    fn disk(used: u64, inodes_free: u64) -> Usage {
+        let available = 1000 - used;
+        Usage {
+            total_bytes: 1000 * GIB,
+            used_bytes: used * GIB,
+            available_bytes: available * GIB,
+            inodes_total: 1000,
+            inodes_free,
+        }
+    }
+
+    fn gib(bytes: u64) -> Need {
+        Need { bytes: bytes * GIB, inodes: 0 }
+    }
+
+    #[test]
+    fn the_aim_is_the_highest_within_reach() {
+        for (used, min_free, reach, aim, bytes) in [
+            (880, 0, 130, Aim::Low, 130),            // just enough
+            (880, 0, 129, Aim::BelowCritical, 0),    // it is below critical already
+            (960, 0, 129, Aim::BelowCritical, 20),   // to 94 %, which df prints as less than critical
+            (900, 120, 100, Aim::BelowCritical, 20), // above the floor
+            (900, 220, 100, Aim::BelowCritical, 0),  // the floor is out of reach, and the disk below critical
+            (990, 0, 20, Aim::OffTheBrink, 20),
+            (980, 0, 20, Aim::OffTheBrink, 10),
+            (970, 0, 20, Aim::OffTheBrink, 0),
+            (1000, 0, 5, Aim::OffTheBrink, 30), // not even that: all of it
+        ] {
+            let found = ladder(&disk(used, 500), &marks(min_free)).aim(gib(reach));
+            assert_eq!(found, (aim, gib(bytes)), "{used} {min_free} {reach}");
+        }
+    }
+
+    #[test]
+    fn who_asks_for_all_gets_it() {
+        let marks = Watermarks { low: Percent::new(1), ..marks(0) };
+        assert_eq!(ladder(&disk(880, 500), &marks).aim(gib(1)), (Aim::Low, gib(870)));
+    }
+
+    #[test]
+    fn inodes_have_aims_of_their_own() {
+        let aim = |free, reach| ladder(&disk(500, free), &marks(0)).aim(Need { bytes: 0, inodes: reach });
+        assert_eq!(aim(20, 30), (Aim::Low, Need { bytes: 0, inodes: 30 }));
+        assert_eq!(aim(20, 29), (Aim::BelowCritical, Need { bytes: 0, inodes: 5 }));
+        assert_eq!(aim(2, 10), (Aim::OffTheBrink, Need { bytes: 0, inodes: 8 }));
+    }
+
+    proptest! {
+        #[test]
+        fn a_lesser_aim_never_asks_for_more(
+            used in 0u64..=1000, inodes in 0u64..1000, min_free in 0u64..2000, bytes in 0u64..1000, reach in 0u64..100,
+        ) {
+            let ladder = ladder(&disk(used, inodes), &marks(min_free));
+            for pair in ladder.0.windows(2) {
+                prop_assert!(pair[1].1.bytes <= pair[0].1.bytes && pair[1].1.inodes <= pair[0].1.inodes);
+            }
+            let (aim, need) = ladder.aim(Need { bytes: bytes * GIB, inodes: reach });
+            prop_assert!(need.bytes <= ladder.0[0].1.bytes);
+            prop_assert!(aim != Aim::Low || need == ladder.0[0].1);
+        }
+    }
+}
