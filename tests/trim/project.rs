@@ -158,6 +158,7 @@ impl Project {
             id: status.id,
             owner: status.owner,
             measure: None,
+            used: None,
             largest: Default::default(),
         };
         claim(&lock, &work, Uid(nix::unistd::geteuid().as_raw()), &cache, &mut |_| Vec::new())
