@@ -37,7 +37,8 @@ impl Own {
     /// Leaves a mark of when a job last used that. On a full disk there may be none: then the runner's own note is left.
     pub(super) fn mark_use(&self) {
         let work = self.ground.as_ref().and_then(|ground| ground.dir().ok());
-        if let (Some(directory), Some(dir), Some(work)) = (self.job_directory(), self.runner.work_dir(), work) {
+        if let (Some(directory), Some(dir), Some(work)) = (self.job_directory(), self.runner.work_dir(), work)
+        {
             let _ = uses::mark(work, dir.owner, directory.as_os_str(), now());
         }
     }
