@@ -515,8 +515,11 @@ fn mounts_are_kept_and_a_mounted_work_directory_is_put_right() {
     assert_eq!(std::fs::read_to_string(app.join("cache/file")).unwrap(), "root's, shared");
     let unmounted = Command::new("umount").arg(app.join("cache")).status().unwrap();
     assert!(unmounted.success());
-    assert_eq!(remediate(&host, "lib", "chown", 0).0["done"], 1);
-    assert_eq!(remediate(&host, "app", "reset", 0).0["done"], 1);
+    // Neither of the two is a checkout that git knows, which is a wider incident.
+    for (name, mode) in [("lib", "chown"), ("app", "reset")] {
+        let call = ["remediate", "actions-runner-1", name, "--mode", mode, "--apply", "--even-if-widespread", "--json"];
+        assert_eq!(host.guard(&call).expect_code(&[0]).report().0["done"], 1, "{name}");
+    }
     assert!(!runner.work.join("app").exists() && shared.join("file").exists());
     assert!(runner.work.exists(), "the work directory itself stays");
 }
@@ -560,10 +563,68 @@ fn a_sweep_puts_owner_and_mode_right_only_where_it_is_told_to_and_only_of_idle_r
     assert!(app.join(".git/index.lock").exists());
     job.finish(&mut listener);
     drop(listener);
+    // Both are contaminated now: that is more than a sweep puts right.
+    std::fs::remove_file(app.join("planted")).unwrap();
+    std::fs::remove_file(app.join(".git/index.lock")).unwrap();
     host.sweep();
     assert_eq!(owner(&other.join("dist/out")), USER.0, "when its job is over it has its turn");
     let told = host.guard(&["history"]).stdout();
     assert!(told.contains("repaired") && told.contains("sweep"), "{told}");
+}
+
+/// What did it to several repositories works on the host: nobody takes its traces away unasked.
+#[test]
+fn more_than_one_contaminated_repository_stops_every_repair_until_a_person_says_otherwise() {
+    if !needs_root("gives root's files back") {
+        return;
+    }
+    let (mut host, runner) = scene();
+    let second = host.runner("actions-runner-2").user(USER.0, USER.1).build();
+    host.configure(|settings| settings.extra += "[hygiene]\nrepair = true\n");
+    let (app, lib, web) =
+        (checkout(&runner, "acme/app"), checkout(&second, "acme/lib"), checkout(&second, "acme/web"));
+    for place in [&app, &lib, &web] {
+        write(&place.join("roots"), "x");
+    }
+    let owners = || [&app, &lib, &web].map(|place| owner(&place.join("roots")));
+    assert_eq!(audit(&host, 12)["wider_incident"], true);
+    let sweep = host.guard(&["sweep"]).expect_code(&[14]);
+    assert_eq!(owners(), [0; 3]);
+    assert!(sweep.stderr().contains("3 repositories of this host are contaminated"), "{}", sweep.stderr());
+    let call = ["remediate", "actions-runner-1", "app", "--mode", "chown", "--apply"];
+    let stopped = host.guard(&call).expect_code(&[14]);
+    assert_eq!(owners(), [0; 3]);
+    assert!(stopped.stderr().contains("--even-if-widespread"), "{}", stopped.stderr());
+    assert!(stopped.stderr().contains("wider-incident scope=remediate"), "its event: {}", stopped.stderr());
+    assert!(sweep.stderr().contains("wider-incident scope=sweep"), "its event: {}", sweep.stderr());
+    host.guard(&["remediate", "actions-runner-1", "app", "--mode", "chown"]).expect_code(&[0]);
+    // A person's word is for one repository at a time; with one left, a sweep goes on by itself.
+    host.guard(&[&call[..], &["--even-if-widespread"]].concat()).expect_code(&[0]);
+    assert_eq!(owners(), [USER.0, 0, 0]);
+    host.guard(&["sweep"]).expect_code(&[14]);
+    let call = ["remediate", "actions-runner-2", "lib", "--mode", "chown", "--apply", "--even-if-widespread"];
+    host.guard(&call).expect_code(&[0]);
+    host.guard(&["sweep"]).expect_code(&[0]);
+    assert_eq!(owners(), [USER.0; 3]);
+    // What only git sees counts as well: an object that is missing in one, and root's file in the other.
+    std::fs::remove_file(first_file(&app.join(".git/objects"))).unwrap();
+    write(&lib.join("roots"), "x");
+    chown(lib.join("roots"), Some(0), Some(0)).unwrap();
+    host.guard(&["sweep"]).expect_code(&[14]);
+    assert_eq!(owner(&lib.join("roots")), 0);
+    host.guard(&["remediate", "actions-runner-1", "app", "--mode", "reset", "--apply"]).expect_code(&[14]);
+    host.guard(&[
+        "remediate",
+        "actions-runner-1",
+        "app",
+        "--mode",
+        "reset",
+        "--apply",
+        "--even-if-widespread",
+    ])
+    .expect_code(&[0]);
+    host.guard(&["sweep"]).expect_code(&[0]);
+    assert_eq!(owner(&lib.join("roots")), USER.0);
 }
 
 #[test]

@@ -1091,7 +1091,7 @@ _disk__guard() {
             return 0
             ;;
         disk__subcmd__guard__subcmd__remediate)
-            opts="-h --mode --apply --json --config --log-level --color --help"
+            opts="-h --mode --apply --even-if-widespread --json --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

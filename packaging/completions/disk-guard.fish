@@ -205,6 +205,7 @@ complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l colo
 always\t'Always'
 never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l apply -d 'Do it'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l even-if-widespread -d 'Do it although more than one repository of the host is contaminated'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -l json -d 'Print one JSON document'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -l since -d 'List the guard\'s runs since then, instead of around the time at which the path vanished' -r

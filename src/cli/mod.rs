@@ -311,6 +311,9 @@ pub struct RemediateArgs {
     /// Do it
     #[arg(long, requires = "mode")]
     pub apply: bool,
+    /// Do it although more than one repository of the host is contaminated
+    #[arg(long, requires = "apply")]
+    pub even_if_widespread: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,

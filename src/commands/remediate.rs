@@ -48,7 +48,15 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
     let git = audit::git(context);
     let mut repairs =
         Repairs { deadline: begun + TIME_LIMIT, git: git.as_ref(), ..repairs(context, &run, &mut narrator) };
-    let result = repairs.repair(runner.root_id, &args.repository, args.mode.map(Mode::from), manner);
+    let allowed = match manner {
+        Manner::Apply if !args.even_if_widespread => repairs.refuse_if_widespread(),
+        Manner::Apply | Manner::Preview => Ok(()),
+    };
+    let result = allowed
+        .and_then(|()| repairs.repair(runner.root_id, &args.repository, args.mode.map(Mode::from), manner));
+    if let Err(error @ RepairError::Widespread(_)) = &result {
+        narrator.tell(widespread(error));
+    }
     if let Ok(report) = &result {
         tell(&mut narrator, report);
     }
@@ -86,6 +94,7 @@ fn exit(report: &RepairReport) -> Exit {
 fn failed(error: &RepairError) -> Exit {
     match error {
         RepairError::Lock(LockError::TimedOut { .. }) => Exit::LockTimeout,
+        RepairError::Widespread(_) => Exit::WiderIncident,
         _ => Exit::Error,
     }
 }
@@ -105,6 +114,10 @@ fn ended(result: &Result<RepairReport, RepairError>, took: Duration) -> Event {
     }
 }
 
+fn widespread(error: &RepairError) -> Event {
+    Event::new(EventKind::WiderIncident, escape::text(&error.to_string()).into_owned())
+}
+
 /// What was done, and what could not be, for the journal and the ledger.
 fn tell(narrator: &mut Narrator, report: &RepairReport) {
     if let Some(event) = Event::of_repair(report) {
@@ -117,20 +130,29 @@ fn tell(narrator: &mut Narrator, report: &RepairReport) {
     }
 }
 
-/// A sweep's part, where the configuration asks for it and we are root: nobody else can give anything back.
-pub(super) fn sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) {
+/// A sweep's part, where the configuration asks for it and we are root: nobody else can give anything back. With more than one
+/// contaminated repository nothing is repaired.
+pub(super) fn sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) -> Exit {
     if !context.config.hygiene_repair || !nix::unistd::geteuid().is_root() {
-        return;
+        return Exit::Done;
     }
-    match repairs(context, run, narrator).sweep() {
+    let git = audit::git(context);
+    let result = Repairs { git: git.as_ref(), ..repairs(context, run, narrator) }.sweep();
+    match result {
         Ok(reports) => reports.iter().for_each(|report| tell(narrator, report)),
         // The lock's failure has been told where it happened.
         Err(RepairError::Lock(_)) => {}
+        Err(error @ RepairError::Widespread(_)) => {
+            complain(&error);
+            narrator.tell(widespread(&error));
+            return Exit::WiderIncident;
+        }
         Err(error) => {
             narrator
                 .tell(Event::new(EventKind::Error, format!("work directories cannot be put right: {error}")));
         }
     }
+    Exit::Done
 }
 
 /// Puts back what repairs that have died have left in quarantine. Before trash is emptied: what lost its place becomes trash.

@@ -72,7 +72,7 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     // Before the leases of the dead go.
     postmortem::after_sweep(context, &run, &mut narrator);
     tidy(context, &run);
-    remediate::sweep(context, &run, &mut narrator);
+    let hygiene = remediate::sweep(context, &run, &mut narrator);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.
     let _ = StateDir::at(&context.config.paths.state_dir).note_sweep(if report.goal_met {
@@ -93,7 +93,7 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
                 LockError::RunDir(_) | LockError::System { .. } => Exit::Error,
             }
         }
-        Ok(()) if report.goal_met => Exit::Done,
+        Ok(()) if report.goal_met => hygiene,
         Ok(()) => Exit::GoalNotReached,
     }
 }

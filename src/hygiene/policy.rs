@@ -18,10 +18,13 @@ pub fn severity(kind: FindingKind) -> Severity {
         FindingKind::HardLinked
         | FindingKind::Special
         | FindingKind::Interrupted
-        | FindingKind::BrokenGit => Severity::Replace,
-        FindingKind::ReadOnlyFile | FindingKind::Abandoned | FindingKind::Mount | FindingKind::Unseen => {
-            Severity::Note
-        }
+        | FindingKind::BrokenGit
+        | FindingKind::DamagedObject => Severity::Replace,
+        FindingKind::UnfinishedTransfer
+        | FindingKind::ReadOnlyFile
+        | FindingKind::Abandoned
+        | FindingKind::Mount
+        | FindingKind::Unseen => Severity::Note,
     }
 }
 

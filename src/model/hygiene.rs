@@ -23,6 +23,10 @@ pub enum FindingKind {
     Interrupted,
     /// Git finds objects missing or broken.
     BrokenGit,
+    /// An object or a pack of git's that is empty or no such file at all: the next fetch can fail by it.
+    DamagedObject,
+    /// Part of a transfer that was broken off: `tmp_pack_*`, LFS's `incomplete`. It takes space and harms nothing.
+    UnfinishedTransfer,
     /// A file without its owner's write bit. Git's own objects are so by nature and are not counted.
     ReadOnlyFile,
     /// No repository of the runner's is checked out here any more.
@@ -44,6 +48,8 @@ impl FindingKind {
             Self::Special => "special-file",
             Self::Interrupted => "interrupted-checkout",
             Self::BrokenGit => "broken-git",
+            Self::DamagedObject => "damaged-object",
+            Self::UnfinishedTransfer => "unfinished-transfer",
             Self::ReadOnlyFile => "read-only-file",
             Self::Abandoned => "abandoned",
             Self::Mount => "mount",
@@ -137,6 +143,26 @@ pub enum AreaKind {
     RunnersOwn,
 }
 
+/// Whose a git directory is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GitKind {
+    /// The repository's own checkout: `_work/x/x/.git`.
+    Checkout,
+    /// Another one below it: a checkout into a path, a clone that a job made.
+    Nested,
+    /// A submodule's, `.git/modules/x`: a checkout's own is made from it.
+    Module,
+}
+
+/// A git directory.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GitDir {
+    /// Relative to the work directory.
+    pub below: PathBuf,
+    /// Whose.
+    pub kind: GitKind,
+}
+
 /// What a walk over one area saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -148,8 +174,10 @@ pub struct Seen {
     pub blemishes: Vec<Blemish>,
     /// More, in words, by kind.
     pub details: BTreeMap<FindingKind, String>,
-    /// Git directories of checkouts, relative to the work directory.
-    pub gits: Vec<PathBuf>,
+    /// Git directories, relative to the work directory.
+    pub gits: Vec<GitDir>,
+    /// There are more of those.
+    pub has_more_gits: bool,
     /// Whether the walk came to its end.
     pub is_whole: bool,
 }

@@ -40,6 +40,8 @@ pub enum EventKind {
     Drain,
     /// Owner and mode of entries were put right.
     Repaired,
+    /// More than one repository is contaminated: nothing is repaired.
+    WiderIncident,
     /// A sweep, or a hook that makes room, begins.
     RunBegun,
     /// A hook that made room has ended.
@@ -54,7 +56,7 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 16] = [
+    pub const ALL: [EventKind; 17] = [
         Self::Pressure,
         Self::Claimed,
         Self::Removed,
@@ -66,6 +68,7 @@ impl EventKind {
         Self::Sweep,
         Self::Drain,
         Self::Repaired,
+        Self::WiderIncident,
         Self::RunBegun,
         Self::RunEnded,
         Self::Reaped,
@@ -87,6 +90,7 @@ impl EventKind {
             Self::Sweep => "sweep",
             Self::Drain => "drain",
             Self::Repaired => "repaired",
+            Self::WiderIncident => "wider-incident",
             Self::RunBegun => "run-begun",
             Self::RunEnded => "run-ended",
             Self::Reaped => "reaped",
@@ -109,6 +113,7 @@ impl EventKind {
             Self::Sweep => "95024a3dbac44c6dacfc16d2bbb60fce",
             Self::Drain => "3c0b6a6de9b3485a94cf0d8b9c0a7e52",
             Self::Repaired => "cde4331ff6be4d8c9d75a2635d5ee868",
+            Self::WiderIncident => "6f0a3c1e9d5b4c0f8a7e2b94d1c6e835",
             Self::RunBegun => "27b1badccfc44605810430c16c91bfb6",
             Self::RunEnded => "08a76993f7e7436a856948c82266fca6",
             Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
@@ -120,7 +125,7 @@ impl EventKind {
     /// How grave it is unless the event says otherwise.
     fn level(self) -> Level {
         match self {
-            Self::Error => Level::ERROR,
+            Self::Error | Self::WiderIncident => Level::ERROR,
             Self::Pressure | Self::Restored | Self::Refused | Self::LockTimeout | Self::Postmortem => {
                 Level::WARN
             }

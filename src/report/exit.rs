@@ -25,6 +25,9 @@ pub enum Exit {
     Repairable = 12,
     /// `audit`: something has to be cloned afresh.
     Replace = 13,
+    /// `remediate --apply`, and a sweep that puts work directories right: more than one repository is contaminated, nothing was
+    /// repaired.
+    WiderIncident = 14,
     /// `sweep`: the disk is still above its goal.
     GoalNotReached = 20,
     /// The host lock was not obtained in time (`EX_TEMPFAIL`: try again).
@@ -33,7 +36,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, by number.
-    pub const ALL: [Exit; 10] = [
+    pub const ALL: [Exit; 11] = [
         Self::Done,
         Self::Error,
         Self::Usage,
@@ -42,6 +45,7 @@ impl Exit {
         Self::Unknown,
         Self::Repairable,
         Self::Replace,
+        Self::WiderIncident,
         Self::GoalNotReached,
         Self::LockTimeout,
     ];
@@ -57,6 +61,7 @@ Exit codes:
   11  check, remediate: unknown
   12  audit: something is to be put right in place
   13  audit: something has to be cloned afresh
+  14  remediate, sweep: nothing repaired, more than one repository is contaminated
   20  sweep: goal not reached
   75  host lock not obtained in time";
 
@@ -76,6 +81,9 @@ Exit codes:
             Self::Unknown => "check, remediate: unknown",
             Self::Repairable => "audit: something is to be put right in place",
             Self::Replace => "audit: something has to be cloned afresh",
+            Self::WiderIncident => {
+                "remediate, sweep: nothing repaired, more than one repository is contaminated"
+            }
             Self::GoalNotReached => "sweep: goal not reached",
             Self::LockTimeout => "host lock not obtained in time",
         }
@@ -115,7 +123,7 @@ mod tests {
     #[test]
     fn the_numbers_are_the_contract() {
         let numbers: Vec<u8> = Exit::ALL.iter().map(|e| e.code()).collect();
-        assert_eq!(numbers, [0, 1, 2, 3, 10, 11, 12, 13, 20, 75]);
+        assert_eq!(numbers, [0, 1, 2, 3, 10, 11, 12, 13, 14, 20, 75]);
     }
 
     #[test]

@@ -13,6 +13,7 @@ mod proof;
 mod put_back;
 mod take;
 mod turns;
+mod widespread;
 
 use crate::config::Config;
 use crate::cycle::Witness;
@@ -76,6 +77,9 @@ pub enum RepairError {
     /// It is not to be reset.
     #[error("{0} is the runner's own and is never reset; chown and unlock put it right")]
     RunnersOwn(String),
+    /// More than one repository is contaminated.
+    #[error("{} repositories of this host are contaminated ({}): what did it works on the host, and a repair would take its traces away. See `disk-guard audit` and find the cause; `remediate --apply --even-if-widespread` repairs all the same", .0.len(), named(.0))]
+    Widespread(Vec<PathBuf>),
     /// Only root can give away.
     #[error("only root can give entries of other users back: run it as root")]
     NotRoot,
@@ -160,9 +164,10 @@ impl Repairs<'_> {
     /// The safe repairs of every idle runner, for a sweep.
     ///
     /// # Errors
-    /// The host lock's.
+    /// The host lock's, and [`RepairError::Widespread`].
     pub fn sweep(&mut self) -> Result<Vec<RepairReport>, RepairError> {
         let mut reports = Vec::new();
+        let found = self.contamination(false)?;
         let mut seen_works = std::collections::HashSet::new();
         let sight = self.look_at_all();
         for (facts, evidence) in sight.facts.runners.iter().zip(&sight.evidence) {
@@ -174,6 +179,9 @@ impl Repairs<'_> {
             }
             let Ok((work_dir, work)) = self.open(&facts.runner) else { continue };
             for name in observe::areas(&work).unwrap_or_default() {
+                if !found.safe.contains(&(root, name.clone())) {
+                    continue;
+                }
                 let mut seen = self.look_over(&work, work_dir.owner, &name, Liveness::Idle);
                 seen.blemishes.retain(policy::is_safe);
                 if seen.blemishes.is_empty() {
@@ -223,6 +231,15 @@ impl Repairs<'_> {
         let floor = self.config.siblings.idle_floor;
         observe::Look { now: (self.clock)(), floor, deadline: self.deadline, git }
     }
+}
+
+/// The first of them, for a message.
+fn named(paths: &[PathBuf]) -> String {
+    let mut text: Vec<String> = paths.iter().take(4).map(|path| path.display().to_string()).collect();
+    if paths.len() > text.len() {
+        text.push("…".to_owned());
+    }
+    text.join(", ")
 }
 
 /// The area as something that can be claimed.

@@ -144,6 +144,11 @@ fn is_about_content(said: &str) -> bool {
         "index file",
         "unable to parse",
         "bad config",
+        "packed-refs",
+        "bad shallow",
+        "invalid sha1 pointer",
+        "bad ref",
+        "broken",
     ];
     signs.iter().any(|sign| said.contains(sign))
 }

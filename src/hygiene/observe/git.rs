@@ -1,5 +1,6 @@
 //! Whether a git directory is that of a finished checkout, as far as its files tell (gitrepository-layout(5)).
 
+use crate::model::hygiene::GitKind;
 use crate::sys::dir::Dir;
 use std::path::Path;
 
@@ -9,8 +10,20 @@ const MAX_HEAD: u64 = 4096;
 /// `packed-refs` of a repository with very many branches.
 const MAX_PACKED: u64 = 64 << 20;
 
-/// Why it is not; `None` when nothing speaks against it.
-pub(super) fn interrupted(git: &Dir) -> Option<String> {
+/// `config` is a few lines.
+const MAX_CONFIG: u64 = 1 << 20;
+
+/// Whether it was fetched into from elsewhere. A configuration that cannot be read may say so.
+pub(super) fn has_remote(git: &Dir) -> bool {
+    match git.read_file("config", MAX_CONFIG) {
+        Ok(text) => text.contains(&0) || String::from_utf8_lossy(&text).contains("[remote"),
+        Err(error) => error.kind() != std::io::ErrorKind::NotFound,
+    }
+}
+
+/// Why it is not; `None` when nothing speaks against it. A submodule's is made into a checkout by the next job, whether that was
+/// begun before or not.
+pub(super) fn interrupted(git: &Dir, kind: GitKind) -> Option<String> {
     for needed in ["objects", "refs"] {
         if !git.status_of(needed).is_ok_and(|status| status.is_dir()) {
             return Some(format!("it lacks `{needed}`"));
@@ -27,8 +40,20 @@ pub(super) fn interrupted(git: &Dir) -> Option<String> {
     } else if !is_object_id(&head) {
         return Some("HEAD names neither a branch nor a commit".to_owned());
     }
-    if git.status_of("index").is_err() {
+    if kind != GitKind::Module && git.status_of("index").is_err() {
         return Some("nothing was checked out: there is no index".to_owned());
+    }
+    // Filled with zeros by a crash, or cut off: git reads each of them before anything else.
+    for name in ["packed-refs", "index", "config", "shallow"] {
+        match git.read_file(name, MAX_PACKED) {
+            Ok(content) if name == "index" && content.len() < 32 => {
+                return Some("`index` is too short to be one".to_owned());
+            }
+            Ok(content) if name != "index" && content.contains(&0) || content.starts_with(&[0; 4]) => {
+                return Some(format!("`{name}` is full of zeros"));
+            }
+            _ => {}
+        }
     }
     None
 }
@@ -64,7 +89,7 @@ mod tests {
     fn what_is_missing_is_named() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path();
-        let said = || interrupted(&Dir::resolve(path).unwrap().0).unwrap_or_default();
+        let said = || interrupted(&Dir::resolve(path).unwrap().0, GitKind::Checkout).unwrap_or_default();
         assert!(said().contains("`objects`"));
         create_dir_all(path.join("objects")).unwrap();
         create_dir_all(path.join("refs/heads")).unwrap();
@@ -73,8 +98,24 @@ mod tests {
         assert!(said().contains("does not exist"));
         write(path.join("refs/heads/main"), format!("{}\n", "a".repeat(40))).unwrap();
         assert!(said().contains("no index"));
+        assert_eq!(
+            interrupted(&Dir::resolve(path).unwrap().0, GitKind::Module),
+            None,
+            "a submodule's has none yet"
+        );
         write(path.join("index"), "").unwrap();
+        assert!(said().contains("too short"), "{}", said());
+        write(path.join("index"), format!("DIRC{}", "x".repeat(100))).unwrap();
         assert_eq!(said(), "", "it is whole");
+        for name in ["packed-refs", "index", "config", "shallow"] {
+            let before = std::fs::read(path.join(name)).ok();
+            write(path.join(name), [0; 200]).unwrap();
+            assert!(said().contains(&format!("`{name}` is full of zeros")), "{}", said());
+            match before {
+                Some(before) => write(path.join(name), before).unwrap(),
+                None => std::fs::remove_file(path.join(name)).unwrap(),
+            }
+        }
         write(path.join("refs/heads/main"), "").unwrap();
         write(path.join("packed-refs"), format!("# pack-refs\n{} refs/heads/main\n", "a".repeat(40)))
             .unwrap();

@@ -4,12 +4,13 @@ mod fsck;
 mod git;
 mod leftovers;
 pub(crate) mod mapping;
+mod objects;
 mod tree;
 
 pub use fsck::{Fsck, Git};
 
 use crate::hygiene::policy;
-use crate::model::hygiene::{AreaAudit, AreaKind, FindingKind, RunnerAudit, Seen};
+use crate::model::hygiene::{AreaAudit, AreaKind, FindingKind, GitDir, GitKind, RunnerAudit, Seen};
 use crate::model::{Liveness, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
 use crate::sys::dir::Dir;
@@ -114,19 +115,33 @@ impl Look<'_> {
         let is_left = |modified: SystemTime| {
             state == Liveness::Idle && self.now.duration_since(modified).is_ok_and(|age| age >= self.floor)
         };
-        seen.keep(|blemish| blemish.kind != FindingKind::StaleLock || is_left(blemish.modified));
+        let is_work = |kind| matches!(kind, FindingKind::StaleLock | FindingKind::UnfinishedTransfer);
+        seen.keep(|blemish| !is_work(blemish.kind) || is_left(blemish.modified));
         seen
     }
 
-    fn git(&self, work: &Dir, owner: Uid, state: Liveness, seen: &mut Seen, notes: &mut Vec<String>) {
+    /// Judges every git directory that the walk saw; by git itself where there is one to ask.
+    pub fn git(&self, work: &Dir, owner: Uid, state: Liveness, seen: &mut Seen, notes: &mut Vec<String>) {
         if state != Liveness::Idle {
             notes.push("git's state is not judged: the runner is not provably idle".to_owned());
             return;
         }
-        for below in seen.gits.clone() {
+        if seen.has_more_gits {
+            notes.push("not all git directories are judged: there are too many".to_owned());
+        }
+        for GitDir { below, kind } in seen.gits.clone() {
             let Ok(dir) = work.descend(&below) else { continue };
-            if let Some(why) = git::interrupted(&dir) {
+            // A directory that a job made and never fetched into is nothing that a checkout goes on with.
+            if kind == GitKind::Nested && !git::has_remote(&dir) {
+                continue;
+            }
+            if let Some(why) = git::interrupted(&dir, kind) {
                 seen.note(FindingKind::Interrupted, &below, &why);
+                continue;
+            }
+            if let Some((count, first)) = objects::damaged(&dir, self.deadline) {
+                seen.note(FindingKind::DamagedObject, &below, &first);
+                *seen.counts.entry(FindingKind::DamagedObject).or_default() += count - 1;
                 continue;
             }
             let Some(git) = self.git else { continue };

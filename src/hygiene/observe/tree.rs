@@ -5,7 +5,7 @@
 //! by the number of directories that wait and of entries that are remembered.
 
 use crate::model::Uid;
-use crate::model::hygiene::{Blemish, FindingKind, Seen};
+use crate::model::hygiene::{Blemish, FindingKind, GitDir, GitKind, Seen};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
 use crate::sys::reach::{self, Names};
 use rustix::fs::FileType;
@@ -27,6 +27,15 @@ const MAX_ENTRIES: u64 = 20_000_000;
 /// More directories that wait are not looked at.
 const MAX_WAITING: usize = 500_000;
 
+/// More git directories of one area are not judged.
+const MAX_GITS: usize = 256;
+
+/// What tells a submodule's git directory from a directory that is part of its name.
+const PARTS: [&str; 4] = ["HEAD", "config", "objects", "refs"];
+
+/// How git names what it writes until it is whole.
+const UNFINISHED: [&[u8]; 4] = [b"tmp_pack_", b"tmp_idx_", b"tmp_rev_", b"tmp_obj_"];
+
 /// What an owner needs of a directory in order to delete what is in it.
 const ALL_FOR_OWNER: u32 = 0o700;
 const OWNER_WRITES: u32 = 0o200;
@@ -36,8 +45,12 @@ const SET_ID: u32 = 0o6000;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Place {
     Outside,
-    /// Inside `.git`, that directory itself included.
+    /// A git directory itself: `.git`, or a submodule's below `.git/modules`.
+    GitDir(GitKind),
+    /// Inside one.
     Git,
+    /// Inside `modules` of one. A submodule's name may be several directories deep.
+    Modules,
     /// Inside git's store of objects, where files are read-only by nature.
     Objects,
 }
@@ -45,8 +58,10 @@ enum Place {
 impl Place {
     fn of_child(self, name: &OsStr) -> Self {
         match self {
-            Self::Outside if name == ".git" => Self::Git,
-            Self::Git if name == "objects" => Self::Objects,
+            Self::Outside if name == ".git" => Self::GitDir(GitKind::Nested),
+            Self::GitDir(_) if name == "modules" => Self::Modules,
+            Self::GitDir(_) | Self::Git if name == "objects" => Self::Objects,
+            Self::GitDir(_) => Self::Git,
             same => same,
         }
     }
@@ -90,10 +105,8 @@ impl Walk<'_> {
         };
         let Ok(status) = dir.status() else { return };
         self.seen.entries += 1;
+        let place = self.git_dir(&dir, below, place);
         self.judge(below, &status, place);
-        if place == Place::Git && below.ends_with(".git") && below.components().count() == 3 {
-            self.seen.gits.push(below.to_owned());
-        }
         let mut buffer = std::mem::take(&mut self.buffer);
         let read = dir.for_each_entry(&mut buffer, |entry| {
             let name = OsStr::from_bytes(entry.name.to_bytes());
@@ -122,6 +135,23 @@ impl Walk<'_> {
         if read.is_err() {
             self.unseen(below);
         }
+    }
+
+    /// Takes note of a git directory, and says what it is.
+    fn git_dir(&mut self, dir: &Dir, below: &Path, place: Place) -> Place {
+        let kind = match place {
+            Place::GitDir(_) if below.components().count() == 3 => GitKind::Checkout,
+            Place::GitDir(kind) => kind,
+            // Whatever a crash left of it: one part of a git directory is enough.
+            Place::Modules if PARTS.iter().any(|part| dir.status_of(*part).is_ok()) => GitKind::Module,
+            _ => return place,
+        };
+        if self.seen.gits.len() < MAX_GITS {
+            self.seen.gits.push(GitDir { below: below.to_owned(), kind });
+        } else {
+            self.seen.has_more_gits = true;
+        }
+        Place::GitDir(kind)
     }
 
     fn enter_later(&mut self, below: &Path, name: &OsStr, place: Place) {
@@ -174,8 +204,15 @@ impl Walk<'_> {
         if is_file && status.mode & OWNER_WRITES == 0 && place != Place::Objects {
             self.add(FindingKind::ReadOnlyFile, below, status);
         }
-        if is_file && place == Place::Git && below.as_os_str().as_bytes().ends_with(b".lock") {
+        let is_gits = matches!(place, Place::GitDir(_) | Place::Git | Place::Modules);
+        if is_file && is_gits && below.as_os_str().as_bytes().ends_with(b".lock") {
             self.add(FindingKind::StaleLock, below, status);
+        }
+        let name = below.file_name().unwrap_or_default().as_bytes();
+        let is_begun = place == Place::Objects && UNFINISHED.iter().any(|start| name.starts_with(start))
+            || is_gits && below.parent().is_some_and(|parent| parent.ends_with("lfs/incomplete"));
+        if is_file && is_begun {
+            self.add(FindingKind::UnfinishedTransfer, below, status);
         }
     }
 

@@ -95,6 +95,8 @@ fn finding(finding: &Finding) -> String {
         FindingKind::Special => ("special file", " of other users"),
         FindingKind::Interrupted => ("unfinished checkout", ""),
         FindingKind::BrokenGit => ("repository", " that git finds broken"),
+        FindingKind::DamagedObject => ("object", " of git's that is damaged"),
+        FindingKind::UnfinishedTransfer => ("file", " of transfers that were broken off"),
         FindingKind::ReadOnlyFile => ("read-only file", ""),
         FindingKind::Abandoned => ("directory", " of no known repository"),
         FindingKind::Mount => ("mount point", " not looked into"),

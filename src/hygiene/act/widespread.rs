@@ -1,0 +1,86 @@
+//! More than one contaminated repository: what did it works on this host. A repair would take the traces away and change
+//! nothing about the cause, so repairs stop until a person says otherwise.
+
+use super::{RepairError, Repairs};
+use crate::hygiene::{observe, policy};
+use crate::model::Liveness;
+use crate::model::hygiene::{AreaKind, Seen, Verdict};
+use crate::policy::liveness;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+/// How long git's own judgement of all repositories may take. What is not judged by then does not count.
+const TIME_LIMIT: Duration = Duration::from_secs(300);
+
+/// What a look over the whole host has found.
+#[derive(Debug, Default)]
+pub(super) struct Contamination {
+    /// Repositories that an audit would not call clean.
+    pub(super) repositories: Vec<PathBuf>,
+    /// Areas with something that a sweep puts right, by their runner's root and name.
+    pub(super) safe: HashSet<(crate::model::FileId, OsString)>,
+}
+
+impl Repairs<'_> {
+    /// Refuses where more than one repository of the host is contaminated, by the same measure as `audit`.
+    ///
+    /// # Errors
+    /// [`RepairError::Widespread`].
+    pub fn refuse_if_widespread(&mut self) -> Result<(), RepairError> {
+        self.contamination(true).map(drop)
+    }
+
+    /// Looks over every runner that is not at work. Git is asked last, about those that seem clean, and only for as long as it
+    /// can matter: where `always` is not given, when something else is wrong already.
+    pub(super) fn contamination(&mut self, always: bool) -> Result<Contamination, RepairError> {
+        let mut found = Contamination::default();
+        let mut works = HashSet::new();
+        let mut seemingly_clean = Vec::new();
+        let sight = self.look_at_all();
+        for (facts, evidence) in sight.facts.runners.iter().zip(&sight.evidence) {
+            let state = liveness::judge(evidence);
+            let is_new = facts.runner.work_dir().is_some_and(|work| works.insert(work.id));
+            if !is_new || state == Liveness::Busy || Instant::now() > self.deadline {
+                continue;
+            }
+            let Ok((work_dir, work)) = self.open(&facts.runner) else { continue };
+            for name in observe::areas(&work).unwrap_or_default() {
+                let look = self.over(None);
+                let mut seen = look.tree(&work, work_dir.owner, &name, state);
+                if seen.blemishes.iter().any(policy::is_safe) {
+                    found.safe.insert((facts.runner.root_id, name.clone()));
+                }
+                if observe::kind_of(&name) != AreaKind::Repository {
+                    continue;
+                }
+                look.git(&work, work_dir.owner, state, &mut seen, &mut Vec::new());
+                if policy::verdict(&policy::findings(&seen)) != Verdict::Clean {
+                    found.repositories.push(work_dir.path.join(&name));
+                } else if state == Liveness::Idle && !seen.gits.is_empty() {
+                    let gits = Seen { gits: seen.gits, ..Seen::default() };
+                    seemingly_clean.push((facts.runner.clone(), name, gits));
+                }
+            }
+        }
+        let deadline = self.deadline.min(Instant::now() + TIME_LIMIT);
+        for (runner, name, mut seen) in seemingly_clean {
+            let is_moot = found.repositories.is_empty() && !always || found.repositories.len() > 1;
+            if is_moot || Instant::now() > deadline {
+                break;
+            }
+            let Ok((work_dir, work)) = self.open(&runner) else { continue };
+            let look = observe::Look { deadline, ..self.over(self.git) };
+            look.git(&work, work_dir.owner, Liveness::Idle, &mut seen, &mut Vec::new());
+            if policy::verdict(&policy::findings(&seen)) != Verdict::Clean {
+                found.repositories.push(work_dir.path.join(&name));
+            }
+        }
+        if found.repositories.len() > 1 {
+            Err(RepairError::Widespread(found.repositories))
+        } else {
+            Ok(found)
+        }
+    }
+}
