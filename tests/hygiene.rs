@@ -517,7 +517,16 @@ fn mounts_are_kept_and_a_mounted_work_directory_is_put_right() {
     assert!(unmounted.success());
     // Neither of the two is a checkout that git knows, which is a wider incident.
     for (name, mode) in [("lib", "chown"), ("app", "reset")] {
-        let call = ["remediate", "actions-runner-1", name, "--mode", mode, "--apply", "--even-if-widespread", "--json"];
+        let call = [
+            "remediate",
+            "actions-runner-1",
+            name,
+            "--mode",
+            mode,
+            "--apply",
+            "--even-if-widespread",
+            "--json",
+        ];
         assert_eq!(host.guard(&call).expect_code(&[0]).report().0["done"], 1, "{name}");
     }
     assert!(!runner.work.join("app").exists() && shared.join("file").exists());
