@@ -77,25 +77,44 @@ pub(crate) fn text(lease: &Lease) -> Vec<u8> {
 /// Notes in a job's lease that its log has an annotation of ours: there is at most one a job. A note that cannot be left, or a
 /// lease that is not there, costs a second annotation at most.
 pub fn note_annotation(run: &RunDir, root: FileId, worker: ProcessId) {
+    note(run, root, worker, ANNOTATED);
+}
+
+/// Whether the job's log has an annotation of ours.
+pub fn has_annotation(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
+    has_note(run, root, worker, ANNOTATED)
+}
+
+/// Notes in a job's lease that it began on a disk under pressure.
+pub fn note_pressure(run: &RunDir, root: FileId, worker: ProcessId) {
+    note(run, root, worker, PRESSED);
+}
+
+/// Whether the job began on a disk under pressure.
+pub fn has_met_pressure(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
+    has_note(run, root, worker, PRESSED)
+}
+
+/// The fields beside those of [`Written`], which every guard ignores that does not know them.
+const ANNOTATED: &str = "annotated";
+const PRESSED: &str = "pressed";
+
+fn note(run: &RunDir, root: FileId, worker: ProcessId, field: &str) {
     let name = file_name(root, worker);
     let lease = run.read(Records::Leases, &name).ok();
     let lease = lease
         .and_then(|text| serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&text).ok());
     if let Some(mut lease) = lease {
-        lease.insert(ANNOTATED.into(), true.into());
+        lease.insert(field.into(), true.into());
         let _ = run.publish(Records::Leases, &name, &serde_json::to_vec(&lease).unwrap_or_default());
     }
 }
 
-/// Whether the job's log has an annotation of ours.
-pub fn has_annotation(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
+fn has_note(run: &RunDir, root: FileId, worker: ProcessId, field: &str) -> bool {
     let lease = run.read(Records::Leases, &file_name(root, worker)).ok();
     let lease = lease.and_then(|text| serde_json::from_slice::<serde_json::Value>(&text).ok());
-    lease.is_some_and(|lease| lease[ANNOTATED] == true)
+    lease.is_some_and(|lease| lease[field] == true)
 }
-
-/// The field beside those of [`Written`], which every guard ignores that does not know it.
-const ANNOTATED: &str = "annotated";
 
 /// Whether the lease of one Worker is there.
 pub fn is_left(run: &RunDir, root: FileId, worker: ProcessId) -> bool {

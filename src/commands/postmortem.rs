@@ -7,7 +7,7 @@ use crate::ledger::when;
 use crate::model::{Job, LeaseState};
 use crate::observe::processes;
 use crate::postmortem::keep::{self, Kept, Shelf};
-use crate::postmortem::nouns::{Case, Complaint, Ended, Report};
+use crate::postmortem::nouns::{Case, Cause, Ended, Report};
 use crate::postmortem::observe::{Observer, Subject};
 use crate::postmortem::{examine, key};
 use crate::report::events::{Event, EventKind};
@@ -67,11 +67,17 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
             report.notes.push(format!("{}: its logs cannot be read: {error}", runners[index].name));
             Vec::new()
         });
-        for subject in subjects.iter().filter(|subject| is_since(&observer, subject, since)) {
+        let alone = observer.without_worker(index, &subjects);
+        let all = subjects.iter().chain(&alone);
+        for subject in all.filter(|subject| is_since(&observer, subject, since)) {
             report.jobs += 1;
-            if runner.is_some() || is_of_interest(&observer, subject) {
+            if runner.is_none() && !observer.may_be_of_interest(subject) {
+                continue;
+            }
+            let case = examine(&observer, subject).0;
+            if runner.is_some() || is_of_interest(&case) {
                 examined.push(key(&observer, subject));
-                report.cases.push(examine(&observer, subject).0);
+                report.cases.push(case);
             }
         }
     }
@@ -87,21 +93,14 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
 
 /// Whether a job ended, or still wrote, since then.
 fn is_since(observer: &Observer<'_>, subject: &Subject, since: SystemTime) -> bool {
-    let last = || observer.worker_log(subject).ok().and_then(|(log, _)| log.last?.at);
+    let last = || observer.worker_end(subject).ok().and_then(|(log, _)| log.last?.at);
     subject.lives || subject.begun >= since || last().is_some_and(|last| last >= since)
 }
 
-/// All but those that live and those that ended well.
-fn is_of_interest(observer: &Observer<'_>, subject: &Subject) -> bool {
-    if subject.lives {
-        return false;
-    }
-    match observer.worker_log(subject) {
-        Ok((log, _)) => {
-            log.completed.is_none() || log.complaints.iter().any(|(what, _)| *what == Complaint::NoSpace)
-        }
-        Err(_) => true,
-    }
+/// All but jobs that still run, that ended well or failed by themselves, and that were cancelled and stopped.
+fn is_of_interest(case: &Case) -> bool {
+    case.verdict.ended == Ended::Abruptly
+        || !matches!(case.verdict.cause, Cause::CleanEnd | Cause::Cancelled | Cause::Running)
 }
 
 /// Puts what was kept beside what was found: a verdict that was drawn when the evidence was there counts for more than one
@@ -163,7 +162,7 @@ fn look_into_deaths(context: &Context, run: &RunDir, narrator: &mut Narrator) {
         let fresh = subjects.into_iter().enumerate().filter(|(place, subject)| {
             !subject.lives
                 && (subject.lease.is_some() || (*place == 0 && is_cut_off_by_boot(&quick, subject)))
-                && quick.worker_log(subject).map_or(true, |(log, _)| log.completed.is_none())
+                && quick.may_be_of_interest(subject)
                 && !shelf.knows(&key(&quick, subject))
         });
         dead.extend(fresh.map(|(_, subject)| subject));
@@ -181,7 +180,7 @@ fn look_into_deaths(context: &Context, run: &RunDir, narrator: &mut Narrator) {
     let observer = Observer::new(&context.proc, programs, host, Some(&ledger), from);
     for subject in &dead {
         let (case, raw) = examine(&observer, subject);
-        if case.verdict.ended == Ended::Abruptly {
+        if is_of_interest(&case) {
             let kept = shelf.keep(&key(&observer, subject), &case, &raw);
             // A lease goes with this sweep, so what cannot be kept is told once all the same; a log stays.
             if matches!(kept, Ok(Kept::New)) || (kept.is_err() && subject.lease.is_some()) {
@@ -208,7 +207,7 @@ fn earliest(context: &Context, run: &RunDir, shelf: &Shelf) -> Option<SystemTime
 /// Whether the Worker's last line is older than this boot, but not by much.
 fn is_cut_off_by_boot(observer: &Observer<'_>, subject: &Subject) -> bool {
     let Some(booted) = observer.booted() else { return false };
-    let last = observer.worker_log(subject).ok().and_then(|(log, _)| log.last?.at);
+    let last = observer.worker_end(subject).ok().and_then(|(log, _)| log.last?.at);
     last.is_some_and(|last| last < booted && last + BEFORE_BOOT > booted)
 }
 

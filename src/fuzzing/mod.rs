@@ -25,7 +25,7 @@ pub use config::{config, units};
 pub use escape::escape;
 pub use ledger::{journal_entry, ledger_line};
 pub use listener_log::listener_log;
-pub use postmortem::{diag_log, kernel_message};
+pub use postmortem::{diag_log, host_entry, kernel_message};
 pub use proc_files::{locks, maps, mountinfo, stat};
 pub use reap::{containers, domains, environment_list, lima, pods, tart};
 pub use records::{count_record, lease, ticket};
@@ -36,7 +36,7 @@ pub use stores::store_usage;
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their fuzzers and of their directories in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 26] = [
+pub const TARGETS: [(&str, Target); 27] = [
     ("cargo_unit", cargo_unit),
     ("config", config),
     ("containers", containers),
@@ -47,6 +47,7 @@ pub const TARGETS: [(&str, Target); 26] = [
     ("environment_list", environment_list),
     ("escape", escape),
     ("hook_script", hook_script),
+    ("host_entry", host_entry),
     ("journal_entry", journal_entry),
     ("kernel_message", kernel_message),
     ("lease", lease),

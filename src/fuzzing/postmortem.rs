@@ -1,6 +1,7 @@
 use super::contains;
 use crate::observe::diag_log::Tail;
-use crate::postmortem::nouns::{KernelEvent, OomScope};
+use crate::postmortem::nouns::{HostDeed, KernelEvent, OomScope};
+use crate::postmortem::observe::journal::{self, Whom};
 use crate::postmortem::observe::{kernel, logs};
 use std::ffi::OsStr;
 use std::time::SystemTime;
@@ -11,9 +12,10 @@ const JOB: &str = "5d4c8a52-77f1-4d0e-9a3b-0c1f6e2d9b84";
 /// A line of a log, and what is told of it, is at most so long: the bound of [`logs::cut`], and its dots.
 const LINE: usize = 403;
 
-/// A Worker's log and a Listener's: what is told is bounded, and nothing that stands before a job or after its end is the job's.
+/// A Worker's log and a Listener's: what is told is bounded, nothing that stands before a job or after its end is the job's, and
+/// text that continues a line at INFO complains of nothing.
 pub fn diag_log(noise: &[u8]) {
-    let worker = |bytes: &[u8]| logs::tell_worker(OsStr::new("Worker.log"), &tail(bytes));
+    let worker = |bytes: &[u8]| logs::worker::tell(OsStr::new("Worker.log"), &tail(bytes));
     let told = worker(noise);
     assert!(told.complaints.len() <= 8);
     let lines = told.complaints.iter().map(|(_, line)| line).chain(&told.last).chain(&told.completed);
@@ -25,21 +27,50 @@ pub fn diag_log(noise: &[u8]) {
     assert_eq!(told.job_id.as_deref(), Some(JOB));
     assert!(told.completed.is_none() && told.cancelled.is_none() && told.complaints.is_empty());
 
+    // The job message, which is the job's to write but for its line breaks (src/Runner.Worker/Worker.cs).
+    let text = String::from_utf8_lossy(noise);
+    let message: String = text.lines().map(|line| format!("  \"{line}\",\n")).collect();
+    let told = worker(format!("[2026-01-02 03:04:05Z INFO Worker] Job message:\n{message}").as_bytes());
+    assert!(told.complaints.is_empty(), "{:?}", told.complaints);
+
     let dispatcher = "[2026-01-02 03:04:05Z INFO JobDispatcher]";
     let received = format!("\n{dispatcher} Job request 7 for plan 1-2-3 job {JOB} received.\n");
-    let listener = |parts: &[&[u8]]| logs::tell_listener(&[tail(&parts.concat())], None, Some(JOB));
-    let before = listener(&[noise, received.as_bytes()]);
-    assert!(before.received.is_some() && before.finished.is_none() && before.complaints.is_empty());
+    let listener = |parts: &[&str]| logs::listener::tell(&[parts.concat().as_str()]).of(JOB);
+    let before = listener(&[text.as_ref(), received.as_str()]);
     if !contains(noise, JOB.as_bytes()) {
-        let behind = listener(&[received.as_bytes(), noise]);
-        assert!(behind.received.is_some() && behind.finished.is_none() && behind.result.is_none());
+        assert!(before.received.is_some() && !before.has_end() && before.complaints.is_empty());
+        let behind = listener(&[received.as_str(), text.as_ref()]);
+        assert!(behind.received.is_some() && behind.result.is_none());
+        assert!(behind.stopped.is_none() && behind.cancelled.is_none());
         assert!(behind.complaints.len() <= 8);
-        assert!(listener(&[noise]).received.is_none(), "it was told of a job that no line names");
+        assert!(listener(&[text.as_ref()]).received.is_none(), "it was told of a job that no line names");
     }
 }
 
-fn tail(bytes: &[u8]) -> Tail {
-    Tail { bytes: bytes.to_vec(), is_whole: true }
+/// An entry of the journal tells of a death only when it names the Worker, its unit or its runner, or is about all of the host; and
+/// who writes one without being root or the service itself is not trusted.
+pub fn host_entry(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let whom = Whom { worker: Some(4711), unit: Some("actions.runner.a.b.service"), runner: "ci-1" };
+    let _ = journal::entry(&text, &whom);
+    for service in ["earlyoom", "systemd-oomd", "systemd", "kubelet", "sudo"] {
+        let entry = |identifier: &str, more: serde_json::Value| {
+            let mut entry = more;
+            entry["MESSAGE"] = text.as_ref().into();
+            entry["SYSLOG_IDENTIFIER"] = identifier.into();
+            entry["__REALTIME_TIMESTAMP"] = "1700000000000000".into();
+            journal::entry(&entry.to_string(), &whom)
+        };
+        let by_somebody = entry(service, serde_json::json!({"_UID": "1000"}));
+        assert!(by_somebody.as_ref().is_none_or(|line| !line.is_trusted), "{by_somebody:?}");
+        let by_root = entry(service, serde_json::json!({"_UID": "0"}));
+        assert_eq!(by_root.as_ref().map(|line| line.deed), by_somebody.map(|line| line.deed));
+        let named = ["4711", "actions.runner.a.b.service", "ci-1", "unner"];
+        if let Some(line) = by_root.filter(|_| !named.iter().any(|name| text.contains(name))) {
+            let of_the_host = line.deed == HostDeed::GoingDown || text.contains("svc.sh");
+            assert!(of_the_host, "{line:?}");
+        }
+    }
 }
 
 /// A message of the kernel is about the process that the kernel means, whatever the process and its files are called.
@@ -73,6 +104,11 @@ pub fn kernel_message(bytes: &[u8]) {
     let killed =
         format!("Out of memory: Killed process 77 ({comm}) total-vm:49460kB, anon-rss:39412kB, UID:0");
     assert_eq!(kernel::event(&killed), memory(OomScope::Host, None));
+    let alone = format!("Killed process 77 ({comm}) total-vm:49460kB, anon-rss:39412kB, file-rss:0kB");
+    assert_eq!(kernel::event(&alone), memory(OomScope::Unknown, None));
+    // Chosen is not killed.
+    let chosen = format!("Out of memory: Kill process 77 ({comm}) score 68 or sacrifice child");
+    assert_eq!(kernel::event(&chosen), Some(KernelEvent::OomChoice { pid: 77, scope: OomScope::Host }));
 
     for line in [
         format!("{comm}: page allocation failure: order:0, mode:0x0(GFP_ATOMIC), nodemask=(null)"),

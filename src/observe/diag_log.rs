@@ -1,7 +1,8 @@
 //! The runner's own logs in `_diag`, of which there are two kinds: the Listener's and the Workers'.
 //!
-//! They belong to the runner's user, so they are read by handle beneath the root (no link, no FIFO, no mount), from their end,
-//! and for a bounded length; a directory with very many entries is not read to its end. Nothing grows with what lies there.
+//! They belong to the runner's user, so they are read by handle beneath the root (no link, no FIFO, no mount), and for a bounded
+//! length: from their end, or line by line; a directory with very many entries is not read to its end. No more is held in memory
+//! than a bounded part.
 //!
 //! A line counts only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `. What has none continues the
 //! line before it (src/Runner.Common/HostTraceListener.cs, v2.336.0).
@@ -9,7 +10,7 @@
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
-use std::io::{self, Read as _, Seek as _, SeekFrom};
+use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom};
 use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -107,16 +108,80 @@ pub fn tail(diag: &Dir, name: &OsStr, limit: u64) -> io::Result<Tail> {
 impl Tail {
     /// Its lines as text, with whatever they are.
     pub fn lines(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
-        self.bytes.split(|&byte| byte == b'\n').map(|line| {
-            let line = line.strip_suffix(b"\r").unwrap_or(line);
-            String::from_utf8_lossy(line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line))
-        })
+        self.bytes.split(|&byte| byte == b'\n').map(text_of)
     }
+}
+
+/// No line is read past this; the rest of a longer one is skipped.
+const MAX_LINE: u64 = 64 << 10;
+
+/// How far a log was read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Read {
+    /// To its end: the budget was enough, and nobody broke off.
+    pub is_whole: bool,
+    /// Its last line has no end: the write was cut off.
+    pub is_cut: bool,
+}
+
+/// Hands every line of a log to `each`, from its beginning, until `each` breaks or `budget` bytes of it have been read; the
+/// budget is less by what was read.
+///
+/// # Errors
+/// What opening and reading say.
+pub fn each_line(
+    diag: &Dir,
+    name: &OsStr,
+    budget: &mut u64,
+    each: &mut dyn FnMut(&str) -> ControlFlow<()>,
+) -> io::Result<Read> {
+    let mut file = io::BufReader::with_capacity(64 << 10, diag.open_file(name)?);
+    let mut bytes = Vec::new();
+    let mut skips = false;
+    let mut is_cut = false;
+    loop {
+        bytes.clear();
+        let size = (&mut file).take(MAX_LINE.min(*budget)).read_until(b'\n', &mut bytes)? as u64;
+        if size == 0 {
+            return Ok(Read { is_whole: *budget > 0, is_cut });
+        }
+        *budget -= size;
+        let has_end = bytes.last() == Some(&b'\n');
+        is_cut = !has_end;
+        let is_rest = std::mem::replace(&mut skips, !has_end && size == MAX_LINE);
+        if !is_rest && each(&text_of(&bytes)).is_break() {
+            return Ok(Read { is_whole: false, is_cut: false });
+        }
+    }
+}
+
+/// A line as text, without what ends it and without a byte order mark.
+fn text_of(line: &[u8]) -> std::borrow::Cow<'_, str> {
+    let line = line.strip_suffix(b"\n").unwrap_or(line);
+    let line = line.strip_suffix(b"\r").unwrap_or(line);
+    String::from_utf8_lossy(line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line))
+}
+
+/// How bad what a line tells is (src/Runner.Common/HostTraceListener.cs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// `VERB`
+    Verbose,
+    /// `INFO`
+    Information,
+    /// `WARN`
+    Warning,
+    /// `ERR `, padded.
+    Error,
+    /// `CRIT`
+    Critical,
 }
 
 /// `[2026-01-02 03:04:05Z INFO JobDispatcher] message`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Line<'l> {
+    /// How bad it is.
+    pub severity: Severity,
     /// The part of the runner that wrote it.
     pub source: &'l str,
     /// What it says.
@@ -134,11 +199,16 @@ impl<'l> Line<'l> {
         let rest = rest.strip_prefix(' ')?;
         // Levels have four characters: `ERR ` is padded.
         let (level, source) = rest.split_at_checked(4)?;
-        if !matches!(level, "CRIT" | "ERR " | "WARN" | "INFO" | "VERB") {
-            return None;
-        }
+        let severity = match level {
+            "CRIT" => Severity::Critical,
+            "ERR " => Severity::Error,
+            "WARN" => Severity::Warning,
+            "INFO" => Severity::Information,
+            "VERB" => Severity::Verbose,
+            _ => return None,
+        };
         let at: jiff::Timestamp = time.parse().ok()?;
-        Some(Self { source: source.strip_prefix(' ')?, message, at: SystemTime::from(at) })
+        Some(Self { severity, source: source.strip_prefix(' ')?, message, at: SystemTime::from(at) })
     }
 }
 
@@ -166,6 +236,30 @@ mod tests {
         let begun = begun(&found[1]).unwrap();
         assert_eq!(begun, SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045));
         assert_eq!(newest(&diag, Kind::Listener, 9).unwrap().len(), 1);
+    }
+
+    #[test]
+    fn lines_are_handed_over_one_by_one_within_a_budget() {
+        let temp = tempfile::tempdir().unwrap();
+        let long = "x".repeat(3 * MAX_LINE as usize);
+        let text = format!("one\r\n{long}[2026-01-02 03:04:05Z INFO Worker] forged\nthree\ncut");
+        std::fs::write(temp.path().join("log"), &text).unwrap();
+        let (diag, _) = Dir::resolve(temp.path()).unwrap();
+        let read = |budget: u64, until: &str| {
+            let (mut lines, mut left) = (Vec::new(), budget);
+            let read = each_line(&diag, OsStr::new("log"), &mut left, &mut |line| {
+                lines.push(line.chars().take(5).collect::<String>());
+                if line == until { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+            });
+            (lines, read.unwrap())
+        };
+        let (lines, end) = read(1 << 20, "");
+        assert_eq!(lines, ["one", "xxxxx", "three", "cut"]);
+        assert_eq!(end, Read { is_whole: true, is_cut: true });
+        let (lines, end) = read(1 << 20, "three");
+        assert_eq!((lines.len(), end.is_whole), (3, false));
+        let (lines, end) = read(3, "");
+        assert_eq!((lines, end.is_whole), (vec!["one".to_owned()], false));
     }
 
     #[test]

@@ -11,6 +11,8 @@ pub enum Ending {
     Result(&'static str),
     /// This signal ended it, as a fault of its own.
     Fault(&'static str),
+    /// SIGABRT: .NET ends itself so after an exception that nothing caught.
+    Abort,
     /// This signal ended it, sent by somebody.
     Signal(&'static str),
     /// It ended itself with an error.
@@ -34,13 +36,18 @@ pub fn ending(code: i32) -> Ending {
         153 => Ending::Signal("SIGXFSZ"),
         132 => Ending::Fault("SIGILL"),
         133 => Ending::Fault("SIGTRAP"),
-        134 => Ending::Fault("SIGABRT"),
+        134 => Ending::Abort,
         135 => Ending::Fault("SIGBUS"),
         136 => Ending::Fault("SIGFPE"),
         139 => Ending::Fault("SIGSEGV"),
         159 => Ending::Fault("SIGSYS"),
         _ => Ending::Error,
     }
+}
+
+/// Whether an exception can have ended the Worker: by itself, or by the abort that .NET makes of one.
+pub fn may_be_an_exception(code: i32) -> bool {
+    matches!(ending(code), Ending::Error | Ending::Abort)
 }
 
 /// What the number means, and what it cannot mean, in words.
@@ -52,9 +59,10 @@ pub fn meaning(code: i32) -> String {
              stop takes too long, and anybody with the right to; the code cannot say who"
         ),
         (Ending::Signal(name), _) => format!("{code} = 128 + {}: {name} ended it", code - 128),
-        (Ending::Fault(name), 134) => format!(
-            "134 = 128 + 6: {name}; .NET ends itself so after an exception that nothing caught, a full disk included"
-        ),
+        (Ending::Abort, _) => {
+            "134 = 128 + 6: SIGABRT; .NET ends itself so after an exception that nothing caught, a full disk included"
+                .to_owned()
+        }
         (Ending::Fault(name), _) => {
             format!(
                 "{code} = 128 + {}: {name}, a fault of the process itself, unless somebody sent it",
@@ -82,7 +90,7 @@ mod tests {
             (137, Ending::Signal("SIGKILL")),
             (143, Ending::Signal("SIGTERM")),
             (139, Ending::Fault("SIGSEGV")),
-            (134, Ending::Fault("SIGABRT")),
+            (134, Ending::Abort),
             (9, Ending::Error),
             (1, Ending::Error),
             (0, Ending::Error),

@@ -10,7 +10,7 @@
 //!
 //! | module | what happens there |
 //! |---|---|
-//! | [`nouns`] | a death, the facts, the verdict |
+//! | [`nouns`], [`facts`] | a death and the verdict; what was observed of it |
 //! | [`observe`] | one reader a witness; [`observe::Observer`] puts their answers together |
 //! | [`exit_code`] | what a code can mean, and what it cannot |
 //! | [`verdict`] | one examination a cause; pure |
@@ -35,6 +35,7 @@
 //! goes on.
 
 pub mod exit_code;
+pub mod facts;
 pub mod keep;
 pub mod nouns;
 pub mod observe;
@@ -58,10 +59,10 @@ pub fn key(observer: &Observer<'_>, subject: &Subject) -> Key {
     let of_lease = |lease: &Lease| {
         format!("{} {} {}", lease.boot_id, lease.worker.pid, lease.worker.start.0).into_bytes()
     };
-    let worker = match (&subject.log, &subject.lease) {
-        (Some(log), _) => log.as_bytes().to_vec(),
-        (None, Some(lease)) => of_lease(lease),
-        (None, None) => Vec::new(),
+    let worker = match (&subject.log, &subject.lease, &subject.job) {
+        (Some(log), ..) => log.0.first().map(|name| name.as_bytes().to_vec()).unwrap_or_default(),
+        (None, Some(lease), _) => of_lease(lease),
+        (None, None, job) => job.clone().unwrap_or_default().into_bytes(),
     };
     Key::new(&observer.runner(subject).root, &worker)
 }

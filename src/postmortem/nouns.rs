@@ -1,11 +1,13 @@
-//! The nouns of a post-mortem: whose death, what was observed of it, and what follows. Plain data.
+//! The nouns of a post-mortem: whose death, and what follows from its facts. Plain data.
 //!
 //! Text in them comes from logs that a runner's user can write, and from process names that anybody chooses: escape it
-//! before printing. Facts carry their source, so that a verdict can name it.
+//! before printing.
+
+pub use super::facts::*;
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 /// A job whose end is asked about, and its Worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -21,7 +23,7 @@ pub struct Death {
     pub run_id: Option<String>,
     /// The job's id in its workflow, where a lease told it.
     pub job: Option<String>,
-    /// The Worker's pid, where a lease told it.
+    /// The Worker's pid, where a lease or the Listener's log told it.
     pub worker_pid: Option<i32>,
     /// The boot that the lease was written in.
     pub boot_id: Option<String>,
@@ -38,288 +40,6 @@ pub struct Death {
     pub ended: Option<SystemTime>,
 }
 
-/// Something that was looked for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen<T> {
-    /// What it says.
-    Known(T),
-    /// It could not be seen.
-    Unknown(Missing),
-}
-
-impl<T> Seen<T> {
-    /// What could not be seen, and how to have it next time.
-    pub fn missing(what: impl Into<String>, how: impl Into<String>) -> Self {
-        Self::Unknown(Missing { what: what.into(), how: how.into() })
-    }
-
-    /// What it says, if it could be seen.
-    pub fn known(&self) -> Option<&T> {
-        match self {
-            Self::Known(value) => Some(value),
-            Self::Unknown(_) => None,
-        }
-    }
-}
-
-/// A line of a log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
-    /// When it was written, where it says so.
-    pub at: Option<SystemTime>,
-    /// The line, cut to a bounded length.
-    pub text: String,
-}
-
-/// What a runner's log complains of, by the words of the system's error.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Complaint {
-    /// `ENOSPC`: no byte or no inode was left.
-    NoSpace,
-    /// `EDQUOT`: the user's share was used up.
-    Quota,
-    /// `ENFILE`: the host's table of open files was full.
-    FileTable,
-    /// `EMFILE`: the process had all descriptors that it may have.
-    Descriptors,
-    /// `EIO`.
-    InputOutput,
-    /// `EROFS`: the filesystem is read-only, which a kernel makes it after an error.
-    ReadOnly,
-    /// `ENOMEM`, or the runtime's own word for it.
-    Memory,
-}
-
-/// What the Worker's own log says.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct WorkerLog {
-    /// The file's name.
-    pub name: String,
-    /// The job's id, by which the Listener's log knows it.
-    pub job_id: Option<String>,
-    /// `Job completed.`: a clean end.
-    pub completed: Option<Line>,
-    /// The job was cancelled, or the Worker was told to shut down.
-    pub cancelled: Option<Line>,
-    /// Complaints, the latest last.
-    pub complaints: Vec<(Complaint, Line)>,
-    /// Its last line.
-    pub last: Option<Line>,
-    /// The last line has no end: the write was cut off.
-    pub is_cut: bool,
-    /// The longest silence between two lines.
-    pub silence: Option<(SystemTime, Duration)>,
-}
-
-/// What the Listener's log says of the job.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ListenerLog {
-    /// The job was received.
-    pub received: Option<Line>,
-    /// The Worker's exit code as the Listener saw it: 128 + N after a signal.
-    pub finished: Option<(i32, Line)>,
-    /// The result that was reported.
-    pub result: Option<Line>,
-    /// A Listener began after the job was received, and before its end was noted.
-    pub restarted: Option<Line>,
-    /// The job's lease with the service could not be renewed.
-    pub lost_renewal: Option<Line>,
-    /// Complaints while the job ran.
-    pub complaints: Vec<(Complaint, Line)>,
-    /// The longest silence between two lines while the job ran: a lease is renewed every minute.
-    pub silence: Option<(SystemTime, Duration)>,
-}
-
-/// Where an out-of-memory kill was decided.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OomScope {
-    /// The host had no memory left.
-    Host,
-    /// This cgroup was at its limit.
-    Group(String),
-    /// A cgroup was at its limit; which was not told.
-    SomeGroup,
-}
-
-/// What a kernel message tells.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum KernelEvent {
-    /// A process was killed for want of memory.
-    OomKill {
-        /// Its pid.
-        pid: i32,
-        /// Its name.
-        comm: String,
-        /// Whose limit it was.
-        scope: OomScope,
-        /// The cgroup that the process was in.
-        group: Option<String>,
-    },
-    /// A process died of a fault of its own.
-    Fault {
-        /// Its pid.
-        pid: i32,
-        /// Its name.
-        comm: String,
-    },
-    /// A disk could not be read or written, or a filesystem found itself damaged.
-    InputOutput,
-    /// The table of open files was full.
-    FileTable,
-    /// The host went to sleep or woke up.
-    Suspend,
-}
-
-/// A kernel message.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelLine {
-    /// When.
-    pub at: SystemTime,
-    /// What it tells.
-    pub event: KernelEvent,
-    /// Itself.
-    pub text: String,
-}
-
-/// The kernel's messages around the death.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct KernelLog {
-    /// `journal` or `kmsg`.
-    pub source: &'static str,
-    /// Whether nothing of the time asked about can be missing.
-    pub is_complete: bool,
-    /// Those that tell something.
-    pub lines: Vec<KernelLine>,
-}
-
-/// What systemd says of the runner's unit.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnitState {
-    /// Its name.
-    pub name: String,
-    /// `Result`: `success`, `oom-kill`, `signal`, `core-dump`, `timeout`, `watchdog`, `exit-code`.
-    pub result: String,
-    /// `ActiveState`.
-    pub active: String,
-    /// How the main process, which is the Listener's parent, ended last: `ExecMainCode` (1 exited, 2 killed, 3 dumped core) and
-    /// `ExecMainStatus` (the exit code or the signal).
-    pub main: Option<(i32, i32)>,
-    /// When that was.
-    pub main_exited: Option<SystemTime>,
-    /// How often systemd has started it again.
-    pub restarts: u32,
-    /// Its cgroup.
-    pub group: Option<String>,
-}
-
-/// How often processes of a cgroup were killed for want of memory since it was made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct MemoryEvents {
-    /// The group's path in its hierarchy.
-    pub group: String,
-    /// The file that says so.
-    pub file: String,
-    /// `oom_kill`.
-    pub oom_kills: u64,
-    /// Whether groups below are counted, too: in the second version of cgroups.
-    pub counts_below: bool,
-}
-
-/// Pressure stall information: per cent of the last 300 s in which tasks waited.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pressure {
-    /// All of them, for memory (`full avg300`).
-    pub memory: f64,
-    /// All of them, for the disk (`full avg300`).
-    pub io: f64,
-}
-
-/// A deed of the guard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GuardDeed {
-    /// When.
-    pub at: SystemTime,
-    /// `removed`, `claimed`, `restored`.
-    pub deed: &'static str,
-    /// What.
-    pub path: PathBuf,
-    /// How much.
-    pub bytes: Option<u64>,
-}
-
-/// What the guard did while the job ran.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct GuardDeeds {
-    /// By this runner's own started-hook, before its job's first step: what it may.
-    pub by_own_hook: Vec<GuardDeed>,
-    /// In this runner's directories, by anybody else.
-    pub here: Vec<GuardDeed>,
-    /// Elsewhere on the host.
-    pub elsewhere: Vec<GuardDeed>,
-    /// How often it found a disk under pressure meanwhile, and the last such entry.
-    pub pressure: Option<Line>,
-    /// Since when the ledger tells of everything.
-    pub complete_since: Option<SystemTime>,
-}
-
-/// How full the disk of the work directory is now.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DiskNow {
-    /// Where it is mounted.
-    pub mount: PathBuf,
-    /// Use% as df counts it.
-    pub used_percent: u8,
-    /// Bytes that are available.
-    pub available_bytes: u64,
-    /// Inodes that are free; `None` where the filesystem counts none.
-    pub inodes_free: Option<u64>,
-}
-
-/// The host's boot and clocks.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HostClock {
-    /// This boot's id.
-    pub boot_id: String,
-    /// When it began.
-    pub booted: SystemTime,
-    /// How long the host has slept since then (CLOCK_BOOTTIME less CLOCK_MONOTONIC).
-    pub slept: Duration,
-    /// How far the wall clock has been put forward since the job's lease was written: what a machine does that was
-    /// frozen from outside.
-    pub put_forward: Option<Duration>,
-}
-
-/// Everything that was observed about one death.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Facts {
-    /// Whose.
-    pub death: Death,
-    /// When this was observed.
-    pub now: SystemTime,
-    /// Whether the Worker still lives.
-    pub worker_lives: bool,
-    /// Since when the runner has the Listener that runs now; `None` = it has none.
-    pub listener_since: Option<SystemTime>,
-    /// The Worker's log.
-    pub worker: Seen<WorkerLog>,
-    /// The Listener's log.
-    pub listener: Seen<ListenerLog>,
-    /// The kernel's messages.
-    pub kernel: Seen<KernelLog>,
-    /// The unit.
-    pub unit: Seen<UnitState>,
-    /// The cgroup's count of kills.
-    pub memory: Seen<MemoryEvents>,
-    /// Pressure now.
-    pub pressure: Seen<Pressure>,
-    /// The disk now.
-    pub disk: Seen<DiskNow>,
-    /// The guard's deeds.
-    pub guard: Seen<GuardDeeds>,
-    /// Boot and clocks.
-    pub clock: Seen<HostClock>,
-}
-
 /// Why a job or its runner ended, the more specific first: of two that are equally certain the first is told.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -334,12 +54,24 @@ pub enum Cause {
     DiskFull,
     /// No file could be opened any more.
     FilesExhausted,
+    /// No process or thread could be started any more.
+    TasksExhausted,
     /// A disk failed.
     DiskFailed,
     /// disk-guard took something that the job needed.
     DiskGuard,
     /// The host went down, or was started anew.
     Reboot,
+    /// The Listener killed its Worker: it did not stop in time when it was told to, or could not be told.
+    StoppedByListener,
+    /// systemd ended the runner's unit.
+    UnitStopped,
+    /// The runner was told to shut down, and took its job along.
+    RunnerStopped,
+    /// The service took the job away: its lease could not be renewed, or is not known there any more.
+    LostContact,
+    /// The job was cancelled.
+    Cancelled,
     /// The host slept, or was frozen.
     Suspended,
     /// A fault of the Worker's own: SIGSEGV, SIGABRT and their like.
@@ -348,8 +80,6 @@ pub enum Cause {
     Killed,
     /// The Listener died, and nobody was left to lead the job to its end.
     ListenerDied,
-    /// systemd ended the runner's unit.
-    UnitStopped,
     /// The Worker ended itself with an error.
     RunnerError,
     /// It cannot be told.
@@ -365,9 +95,14 @@ impl Cause {
             Self::OutOfMemory => "out-of-memory",
             Self::DiskFull => "disk-full",
             Self::FilesExhausted => "files-exhausted",
+            Self::TasksExhausted => "tasks-exhausted",
             Self::DiskFailed => "disk-failed",
             Self::DiskGuard => "disk-guard",
             Self::Reboot => "reboot",
+            Self::StoppedByListener => "stopped-by-listener",
+            Self::RunnerStopped => "runner-stopped",
+            Self::LostContact => "lost-contact",
+            Self::Cancelled => "cancelled",
             Self::Suspended => "suspended",
             Self::Crash => "crash",
             Self::Killed => "killed",

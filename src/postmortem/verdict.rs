@@ -4,17 +4,22 @@
 //! the greatest confidence is told; of two equal ones that which is more specific ([`Cause`]'s order). What speaks for another
 //! cause stays among the evidence, behind.
 //!
-//! Only a witness that cannot err makes certain: the kernel, an exit code, a boot id. A runner's own log is written by its
-//! user and makes at most likely, unless an exit code agrees with it. What was not seen rules nothing out.
+//! Only a witness that cannot err makes certain: the kernel, an exit code, a boot id, systemd. A runner's own log is written by
+//! its user and makes at most likely, unless an exit code agrees with it. What was not seen rules nothing out.
 
 mod advice;
 mod disk;
 mod host;
+mod memory;
 mod process;
+mod service;
+mod tasks;
+mod whose;
 
 use super::exit_code::{self, Ending};
 use super::nouns::{
-    Cause, Confidence, Ended, Facts, KernelEvent, KernelLine, Line, Missing, Proof, RuledOut, Seen, Verdict,
+    Cause, Confidence, Ended, Facts, HostDeed, HostLine, KernelLine, Line, Missing, Proof, Reported, RuledOut,
+    Seen, Verdict,
 };
 use std::time::{Duration, SystemTime};
 
@@ -43,18 +48,23 @@ impl Finding {
 type Examination = fn(&Facts) -> Finding;
 
 /// All examinations, with the cause that each is about.
-const EXAMINATIONS: [(Cause, Examination); 12] = [
-    (Cause::OutOfMemory, process::out_of_memory),
+const EXAMINATIONS: [(Cause, Examination); 17] = [
+    (Cause::OutOfMemory, memory::out_of_memory),
     (Cause::DiskFull, disk::full),
     (Cause::FilesExhausted, disk::files_exhausted),
+    (Cause::TasksExhausted, tasks::exhausted),
     (Cause::DiskFailed, disk::failed),
     (Cause::DiskGuard, disk::guard),
     (Cause::Reboot, host::reboot),
+    (Cause::StoppedByListener, service::stopped_by_listener),
+    (Cause::UnitStopped, host::unit_stopped),
+    (Cause::RunnerStopped, service::runner_stopped),
+    (Cause::LostContact, service::lost_contact),
+    (Cause::Cancelled, service::cancelled),
     (Cause::Suspended, host::suspended),
     (Cause::Crash, process::crash),
     (Cause::Killed, process::killed),
     (Cause::ListenerDied, host::listener_died),
-    (Cause::UnitStopped, host::unit_stopped),
     (Cause::RunnerError, process::runner_error),
 ];
 
@@ -74,7 +84,8 @@ pub fn judge(facts: &Facts) -> Verdict {
     suspects.sort_by_key(|(confidence, cause, _)| (std::cmp::Reverse(*confidence), *cause));
     let (cause, confidence) = conclude(facts, ended, &suspects);
     let mut evidence = endings(facts, cause);
-    suspects.retain(|(_, suspect, _)| ended != Ended::NotYet || *suspect == cause);
+    // What else was seen explains a death; what ended as it meant to needs no other explanation.
+    suspects.retain(|(_, suspect, _)| ended == Ended::Abruptly || *suspect == cause);
     evidence.extend(suspects.into_iter().flat_map(|(_, _, evidence)| evidence));
     dedup(&mut evidence);
     ruled_out.retain(|ruled| ruled.cause != cause);
@@ -90,23 +101,47 @@ pub fn judge(facts: &Facts) -> Verdict {
     }
 }
 
-/// A clean end stays one, whatever else was seen: only a failed job can still be the disk's fault. A Worker that lives has not
-/// died, but its runner may have.
+/// Why a Worker was told to stop, which it then did.
+const STOPS: [Cause; 6] = [
+    Cause::StoppedByListener,
+    Cause::Reboot,
+    Cause::UnitStopped,
+    Cause::RunnerStopped,
+    Cause::LostContact,
+    Cause::Cancelled,
+];
+
+/// What makes a job fail without ending its Worker.
+const FAILURES: [Cause; 4] =
+    [Cause::OutOfMemory, Cause::DiskFull, Cause::FilesExhausted, Cause::TasksExhausted];
+
+/// A clean end stays one, whatever else was seen: only that it was stopped, or what made a failed job fail, is told. A Worker
+/// that lives has not died, but its runner may have.
 fn conclude(
     facts: &Facts,
     ended: Ended,
     suspects: &[(Confidence, Cause, Vec<Proof>)],
 ) -> (Cause, Confidence) {
-    let suspected = |wanted: Cause| suspects.iter().find(|(_, cause, _)| *cause == wanted);
+    let suspected = |wanted: &[Cause]| {
+        let likely = |confidence: &Confidence| *confidence >= Confidence::Likely;
+        suspects.iter().find(|(confidence, cause, _)| likely(confidence) && wanted.contains(cause))
+    };
     match ended {
-        Ended::NotYet => match suspected(Cause::ListenerDied) {
+        Ended::NotYet => match suspected(&[Cause::ListenerDied]) {
             Some((confidence, cause, _)) => (*cause, *confidence),
             None => (Cause::Running, Confidence::Certain),
         },
-        Ended::Cleanly => match suspected(Cause::DiskFull).filter(|_| has_failed(facts)) {
-            Some((_, cause, _)) => (*cause, Confidence::Likely),
-            None => (Cause::CleanEnd, Confidence::Certain),
-        },
+        Ended::Cleanly => {
+            if let Some((confidence, cause, _)) = suspected(&STOPS) {
+                return (*cause, *confidence);
+            }
+            match suspected(&FAILURES).filter(|_| has_failed(facts)) {
+                Some((_, cause, _)) => (*cause, Confidence::Likely),
+                // `Job completed.` alone is also written when the job's task ended by an exception.
+                None if code(facts).is_some() => (Cause::CleanEnd, Confidence::Certain),
+                None => (Cause::CleanEnd, Confidence::Likely),
+            }
+        }
         Ended::Abruptly => match suspects.first() {
             Some((confidence, cause, _)) => (*cause, *confidence),
             None => (Cause::Unknown, Confidence::Possible),
@@ -114,11 +149,24 @@ fn conclude(
     }
 }
 
-/// `Job completed.` is a clean end; so is a result that the Listener has noted, should the log be gone.
+/// A known exit code says how the Worker ended. Without one, a result that the Listener has reported does, `Job completed.`
+/// (src/Runner.Worker/Worker.cs), or that the Worker was told to stop and then reported the job's end (JobRunner.cs).
 fn ended(facts: &Facts) -> Ended {
-    let said_so = facts.worker.known().is_some_and(|log| log.completed.is_some());
-    let result = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Result(_)));
-    if said_so || result {
+    let listener = facts.listener.known();
+    if let Some((code, _)) = code(facts) {
+        return match exit_code::ending(code) {
+            Ending::Result(_) => Ended::Cleanly,
+            _ => Ended::Abruptly,
+        };
+    }
+    let result = listener.and_then(|log| log.result.as_ref()).map(|(result, _)| *result);
+    // A Worker that died is noted as `Failed`, too.
+    let is_noted = result.is_some_and(|result| result != Reported::Failed);
+    let is_stopped = listener.is_some_and(|log| log.stopped.is_some());
+    let said_so = facts.worker.known().is_some_and(|log| {
+        log.completed.is_some() || (log.cancelled.is_some() && log.reported.is_some())
+    });
+    if (is_noted && !is_stopped) || said_so {
         Ended::Cleanly
     } else if facts.worker_lives {
         Ended::NotYet
@@ -129,7 +177,12 @@ fn ended(facts: &Facts) -> Ended {
 
 /// Whether the job's result is a failure, or is not known.
 fn has_failed(facts: &Facts) -> bool {
-    code(facts).is_none_or(|(code, _)| !matches!(code, 100 | 104))
+    let of_worker = facts.worker.known().and_then(|log| log.result.as_ref()).map(|(result, _)| *result);
+    match (code(facts), of_worker) {
+        (Some((code, _)), _) => !matches!(code, 100 | 101 | 103 | 104),
+        (None, Some(result)) => result == Reported::Failed,
+        (None, None) => true,
+    }
 }
 
 /// The Worker's exit code.
@@ -154,16 +207,6 @@ fn went_down(facts: &Facts) -> Option<SystemTime> {
         None => death.last_sign.or(death.started).is_some_and(|last| last < clock.booted),
     };
     is_older.then_some(clock.booted)
-}
-
-/// How far a kernel message about the Worker goes: without its pid it may be about any runner's Worker, which is less likely
-/// when the moment of the end is known.
-fn sure_of_worker(facts: &Facts) -> Confidence {
-    match (facts.death.worker_pid, facts.death.ended) {
-        (Some(_), _) => Confidence::Certain,
-        (None, Some(_)) => Confidence::Likely,
-        (None, None) => Confidence::Possible,
-    }
 }
 
 fn is_in_span(facts: &Facts, at: SystemTime) -> bool {
@@ -206,23 +249,33 @@ fn listener_line(line: &Line, points_to: Cause) -> Proof {
     proof("Listener log".to_owned(), line, points_to)
 }
 
-fn proof(source: String, line: &Line, points_to: Cause) -> Proof {
-    Proof { source, at: line.at, text: line.text.clone(), points_to }
+/// Lines of the journal about what services and people did, as evidence.
+fn host_lines(facts: &Facts, points_to: Cause, wanted: impl Fn(&HostLine) -> bool) -> Vec<Proof> {
+    let lines = facts.host.known().into_iter().flat_map(|log| &log.lines);
+    lines
+        .filter(|line| wanted(line))
+        .map(|line| Proof {
+            source: format!("journal ({})", line.source),
+            at: Some(line.at),
+            text: line.text.clone(),
+            points_to,
+        })
+        .collect()
 }
 
-/// Whether the death's Worker is the process of this pid. A pid alone is reused; together with its time and name it is not.
-fn is_worker(facts: &Facts, line: &KernelLine) -> bool {
-    let (pid, comm) = match &line.event {
-        KernelEvent::OomKill { pid, comm, .. } | KernelEvent::Fault { pid, comm } => (*pid, comm.as_str()),
-        _ => return false,
-    };
-    let is_named = comm == "Runner.Worker";
-    let is_it = match facts.death.worker_pid {
-        Some(worker) => worker == pid,
-        None => is_named,
-    };
-    // Threads of .NET have names of their own: `.NET TP Worker`.
-    is_it && (is_named || facts.death.worker_pid.is_some()) && is_in_span(facts, line.at)
+/// Whether the journal has a line of this kind in the span of the end that only root or the service itself can have written.
+fn host_did(facts: &Facts, deed: HostDeed) -> bool {
+    let lines = facts.host.known().into_iter().flat_map(|log| &log.lines);
+    lines.into_iter().any(|line| line.deed == deed && line.is_trusted && is_in_span(facts, line.at))
+}
+
+/// Whether the journal leaves no gap in the minutes around the end.
+fn host_is_complete(facts: &Facts) -> bool {
+    facts.host.known().is_some_and(|log| log.is_complete)
+}
+
+fn proof(source: String, line: &Line, points_to: Cause) -> Proof {
+    Proof { source, at: line.at, text: line.text.clone(), points_to }
 }
 
 /// How the end was noted, which belongs to every verdict.
@@ -231,16 +284,17 @@ fn endings(facts: &Facts, cause: Cause) -> Vec<Proof> {
     if let Some(log) = facts.worker.known() {
         if let Some(line) = &log.completed {
             evidence.push(worker_line(facts, line, Cause::CleanEnd));
-        } else if let Some(line) = log.last.as_ref().filter(|_| cause != Cause::Running) {
+        } else if let Some(line) = log.last.as_ref().filter(|_| cause != Cause::Running && log.reported.is_none()) {
             let cut = if log.is_cut { ", cut off" } else { "" };
             let text =
                 format!("the log ends without `Job completed.`; its last line{cut}: {}", line.text.trim());
             let source = format!("Worker log {}", log.name);
             evidence.push(Proof { source, at: line.at, text, points_to: cause });
         }
-        // Why a job was told to stop is the service's affair; that it was is worth knowing.
         evidence.extend(log.cancelled.as_ref().map(|line| worker_line(facts, line, cause)));
     }
+    let result = facts.listener.known().and_then(|log| log.result.as_ref());
+    evidence.extend(result.map(|(_, line)| listener_line(line, cause)));
     if let Some((code, line)) = code(facts) {
         evidence.push(listener_line(line, cause));
         let text = exit_code::meaning(code);
@@ -273,6 +327,7 @@ fn missing(facts: &Facts) -> Vec<Missing> {
         of(&facts.worker),
         of(&facts.listener),
         of(&facts.kernel),
+        of(&facts.host),
         of(&facts.unit),
         of(&facts.memory),
         of(&facts.pressure),
@@ -281,7 +336,20 @@ fn missing(facts: &Facts) -> Vec<Missing> {
         of(&facts.clock),
     ];
     let mut missing: Vec<Missing> = seen.into_iter().flatten().collect();
-    if facts.listener.known().is_some_and(|log| log.finished.is_none()) {
+    if facts.listener.known().is_some_and(|log| !log.is_whole) {
+        missing.push(Missing {
+            what: "all of the Listener's logs: one cannot be read, or they are too long".to_owned(),
+            how: "look for `Worker finished` and `finish job request` in the runner's _diag by hand".to_owned(),
+        });
+    }
+    if facts.host.known().is_some_and(|log| !log.is_complete) {
+        missing.push(Missing {
+            what: "some of what the host's services did: the journal was too much, or does not reach back to the job's end"
+                .to_owned(),
+            how: "`journalctl --since` of that minute by hand, as root".to_owned(),
+        });
+    }
+    if facts.listener.known().is_some_and(|log| !log.has_end()) {
         missing.push(Missing {
             what: "the Worker's exit code: no Listener lived to note it".to_owned(),
             how: "set ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT=1 in the runner's .env, so that the journal has its last words".to_owned(),

@@ -107,7 +107,7 @@ impl<'a> Systemd<'a> {
 }
 
 /// The name in `.service`.
-fn name_in(root: &Path) -> Result<String, String> {
+pub(crate) fn name_in(root: &Path) -> Result<String, String> {
     let bytes = Dir::open(root).and_then(|dir| dir.read_file(".service", MAX_NAME)).map_err(|error| {
         match error.kind() {
             std::io::ErrorKind::NotFound => "it has no `.service`: it is not run by systemd".to_owned(),

@@ -7,8 +7,10 @@ use crate::commands::self_clean::SelfClean;
 use crate::commands::witness::Narrator;
 use crate::config::Config;
 use crate::model::metrics::Timing;
-use crate::model::{ProcessId, RunReport, Runner};
+use crate::model::{Level, ProcessId, RunReport, Runner};
+use crate::observe::caches::open_work;
 use crate::observe::host::{Leases, Whose};
+use crate::policy::pressure;
 use crate::postmortem::nouns::Complaint;
 use crate::postmortem::observe::logs;
 use crate::report::events::{Event, EventKind};
@@ -65,7 +67,11 @@ const LOOK_FOR_HOLDERS: Duration = Duration::from_secs(10);
 
 /// The job's own runner found no room on the disk: says so in the job's log, unless its started-hook has said it before.
 fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, worker: ProcessId) {
-    if lease::has_annotation(run, own.runner.root_id, worker) {
+    let root = own.runner.root_id;
+    // Most jobs end here: a look at two filesystems and at the own lease, and at no log.
+    if lease::has_annotation(run, root, worker)
+        || !(is_near_full(config, &own.runner) || lease::has_met_pressure(run, root, worker))
+    {
         return;
     }
     // A log that cannot be read tells of no full disk.
@@ -78,11 +84,21 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     lease::note_annotation(run, own.runner.root_id, worker);
 }
 
+/// Whether the disk of the work directory, or that of the runner's own files, is under pressure now. A job may name a full disk in
+/// its own words, and a disk of its own may have been full: that is not this host's.
+fn is_near_full(config: &Config, runner: &Runner) -> bool {
+    let work = runner.work_dir().map(open_work);
+    let disks = [work, Some(Dir::open(&runner.root))].into_iter().flatten().flatten();
+    disks.into_iter().filter_map(|disk| disk.usage().ok()).any(|usage| {
+        pressure::level(&usage, &config.watermarks) != Level::Ok
+    })
+}
+
 /// The line of the running Worker's log that tells of a full disk.
 fn no_space(runner: &Runner) -> Option<String> {
     let root = Dir::open(&runner.root).ok()?;
-    let name = logs::worker_logs(&root, 1).ok()?.pop()?;
-    let (log, _) = logs::worker(&root, &name).ok()?;
+    let pages = logs::worker_logs(&root, 1).ok()?.pop()?;
+    let (log, _) = logs::worker_end(&root, &pages).ok()?;
     let line = log.complaints.into_iter().find(|(what, _)| *what == Complaint::NoSpace);
     line.map(|(_, line)| line.text)
 }

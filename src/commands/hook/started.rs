@@ -120,6 +120,9 @@ impl Started<'_> {
             let _ = log.line(&format!("stopped early: {error}"));
         }
         leave_tickets(self.config, run, &report, Some(self.own.runner.root_id));
+        if let Some(worker) = self.own.worker {
+            lease::note_pressure(run, self.own.runner.root_id, worker);
+        }
         let exit = self.conclude(run, &report, &mut log);
         self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
         let warning = match (exit, self.level()) {

@@ -1,7 +1,7 @@
 //! What cgroups and the kernel's stall information count. Both versions of cgroups are looked at: hosts have either, or both.
 
 use crate::model::Pid;
-use crate::postmortem::nouns::{MemoryEvents, Pressure, Seen};
+use crate::postmortem::nouns::{MemoryEvents, Pressure, Seen, TaskEvents};
 use crate::sys::process::Proc;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
@@ -46,23 +46,49 @@ pub enum Group {
     Second(String),
 }
 
+impl Group {
+    /// Its path.
+    pub fn path(&self) -> &str {
+        match self {
+            Self::First(path) | Self::Second(path) => path,
+        }
+    }
+
+    /// Where a file of it may be; nowhere outside of our cgroup namespace, where the path means nothing.
+    fn places(&self, mount: &Path, controller: &str, file: &str) -> Vec<PathBuf> {
+        let path = Path::new(self.path());
+        if path.components().any(|part| part == Component::ParentDir) {
+            return Vec::new();
+        }
+        let below: PathBuf = path.components().filter(|part| matches!(part, Component::Normal(_))).collect();
+        let hierarchies = match self {
+            Self::First(_) => vec![mount.join(controller)],
+            // On a host with both versions the second stands beside the first.
+            Self::Second(_) => vec![mount.to_owned(), mount.join("unified")],
+        };
+        hierarchies.into_iter().map(|hierarchy| hierarchy.join(&below).join(file)).collect()
+    }
+}
+
+/// How often no task could be started in this group (`pids.events`, Documentation/admin-guide/cgroup-v2.rst).
+pub fn task_events(mount: &Path, groups: &[Group]) -> Option<TaskEvents> {
+    let files = groups.iter().flat_map(|group| group.places(mount, "pids", "pids.events"));
+    files.into_iter().find_map(|file| {
+        let text = read(&file).ok()?;
+        let refused = text.lines().find_map(|line| line.strip_prefix("max ")?.trim().parse().ok())?;
+        Some(TaskEvents { file: file.display().to_string(), refused })
+    })
+}
+
 /// How often processes of this group were killed for want of memory.
 pub fn memory_events(mount: &Path, groups: &[Group]) -> Seen<MemoryEvents> {
     let mut tried = Vec::new();
     for group in groups {
-        let (place, file, path) = match group {
-            Group::First(path) => (vec![mount.join("memory")], "memory.oom_control", path),
-            // On a host with both versions the second stands beside the first.
-            Group::Second(path) => (vec![mount.to_owned(), mount.join("unified")], "memory.events", path),
+        let (file, path) = match group {
+            Group::First(path) => ("memory.oom_control", path),
+            Group::Second(path) => ("memory.events", path),
         };
-        let below: PathBuf =
-            Path::new(path).components().filter(|part| matches!(part, Component::Normal(_))).collect();
-        if Path::new(path).components().any(|part| part == Component::ParentDir) {
-            // Outside of our cgroup namespace: the path means nothing here.
-            continue;
-        }
-        for place in place {
-            let file = place.join(&below).join(file);
+        for file in group.places(mount, "memory", file) {
             match read(&file).ok().and_then(|text| count(&text)) {
                 Some(oom_kills) => {
                     return Seen::Known(MemoryEvents {
@@ -127,6 +153,9 @@ mod tests {
         assert_eq!(kills(Group::First("/gone".into())), None);
         assert_eq!(kills(Group::Second("/../secret".into())), None, "another namespace's path");
         assert!(matches!(memory_events(temp.path(), &[]), Seen::Unknown(_)));
+        group("b", "pids.events", "max 4\n");
+        let refused = |path: &str| task_events(temp.path(), &[Group::Second(path.into())]).map(|events| events.refused);
+        assert_eq!((refused("/b"), refused("/gone")), (Some(4), None));
     }
 
     #[test]

@@ -3,18 +3,26 @@
 use crate::model::Runner;
 use crate::model::ledger::{Deed, Judged, Ledger, Scope, Window};
 use crate::postmortem::nouns::{GuardDeed, GuardDeeds, Line};
+use std::path::Path;
 
 /// Deeds elsewhere that are kept; a busy host's guard does many.
 const MAX_ELSEWHERE: usize = 200;
 
-/// The deeds in `window`, seen from `runner`.
-pub(super) fn deeds(ledger: &Ledger, runner: &Runner, window: Window) -> GuardDeeds {
+/// The deeds in `window`, seen from `runner`, whose work directory's disk is mounted at `mount`.
+pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, window: Window) -> GuardDeeds {
     let mut deeds = GuardDeeds { complete_since: ledger.extent.complete_since(), ..GuardDeeds::default() };
     let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic());
     for judged in told.filter(|judged| window.holds(judged.record().time)) {
         let record = judged.record();
         if record.deed == Deed::Pressure {
-            deeds.pressure = Some(Line { at: Some(record.time), text: super::logs::cut(&record.message) });
+            // Of another disk than this runner's it tells nothing.
+            if mount.is_none_or(|mount| record.path.as_deref().is_none_or(|path| path == mount)) {
+                let line = Line { at: Some(record.time), text: super::logs::cut(&record.message) };
+                if record.reason.as_deref() == Some("critical") {
+                    deeds.critical = Some(line.clone());
+                }
+                deeds.pressure = Some(line);
+            }
             continue;
         }
         let Some(deed) = deed(judged) else { continue };

@@ -120,16 +120,21 @@ pub(crate) fn entry(text: &str) -> Option<(SystemTime, String)> {
     let late = number("__MONOTONIC_TIMESTAMP").zip(number("_SOURCE_MONOTONIC_TIMESTAMP"));
     let late = late.map_or(0, |(read, written)| read.saturating_sub(written));
     let micros = number("__REALTIME_TIMESTAMP")?.saturating_sub(late);
-    let message = match &entry["MESSAGE"] {
-        Value::String(text) => text.clone(),
+    let message = message_of(&entry)?;
+    Some((UNIX_EPOCH + Duration::from_micros(micros), message))
+}
+
+/// The message of an entry, which has a list of bytes where it is no text (journalctl(1)).
+pub(super) fn message_of(entry: &Value) -> Option<String> {
+    match &entry["MESSAGE"] {
+        Value::String(text) => Some(text.clone()),
         Value::Array(bytes) => {
             let bytes: Vec<u8> =
                 bytes.iter().filter_map(|byte| byte.as_u64()).map(|byte| byte as u8).collect();
-            String::from_utf8_lossy(&bytes).into_owned()
+            Some(String::from_utf8_lossy(&bytes).into_owned())
         }
-        _ => return None,
-    };
-    Some((UNIX_EPOCH + Duration::from_micros(micros), message))
+        _ => None,
+    }
 }
 
 /// The ring, from its oldest record to its newest, without waiting for more (Documentation/ABI/testing/dev-kmsg).
@@ -175,7 +180,7 @@ pub(crate) fn ring_record(text: &str, booted: SystemTime) -> Option<(u64, System
 
 fn keep(lines: &mut Vec<KernelLine>, at: SystemTime, message: &str) {
     if let Some(mut event) = event(message) {
-        tell_scope(lines, at, &mut event);
+        complete(lines, at, &mut event);
         if lines.len() == MAX_LINES {
             lines.remove(0);
         }
@@ -183,25 +188,37 @@ fn keep(lines: &mut Vec<KernelLine>, at: SystemTime, message: &str) {
     }
 }
 
-/// The line that tells of a kill does not name the group; the decision that stands before it does.
-fn tell_scope(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
-    let KernelEvent::OomKill { pid, scope: scope @ OomScope::SomeGroup, group, .. } = event else { return };
+/// The line that tells of a kill does not name the group; the decision, or in kernels before 5.0 a line of its own, that stands
+/// before it does. Before 4.20 it does not even say whose limit it was: that stands in the choice.
+fn complete(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
+    let KernelEvent::OomKill { pid, scope, group, .. } = event else { return };
+    if group.is_some() || matches!(scope, OomScope::Group(_)) {
+        return;
+    }
     let is_just_before =
         |line: &&KernelLine| at.duration_since(line.at).is_ok_and(|length| length < SAME_KILL);
     for line in lines.iter().rev().take_while(is_just_before) {
-        if let KernelEvent::OomKill { pid: decided, scope: limit @ OomScope::Group(_), group: of, .. } =
-            &line.event
-            && decided == pid
-        {
-            (*scope, *group) = (limit.clone(), of.clone());
-            return;
+        match &line.event {
+            KernelEvent::OomKill { pid: decided, scope: limit, group: of @ Some(_), .. } if decided == pid => {
+                (*scope, *group) = (limit.clone(), of.clone());
+                return;
+            }
+            // Another kill: what stands before it belongs to that.
+            KernelEvent::OomKill { .. } => return,
+            KernelEvent::OomChoice { scope: limit, .. } if *scope == OomScope::Unknown => *scope = limit.clone(),
+            KernelEvent::OomGroup { group: of, limit } => {
+                (*scope, *group) = (OomScope::Group(limit.clone()), Some(of.clone()));
+                return;
+            }
+            _ => {}
         }
     }
 }
 
 /// What a message tells, if it is one of those that a death can be due to.
 pub fn event(message: &str) -> Option<KernelEvent> {
-    oom_decision(message).or_else(|| oom_kill(message)).or_else(|| fault(message)).or_else(|| {
+    let of_memory = oom_decision(message).or_else(|| oom_kill(message)).or_else(|| oom_group(message));
+    of_memory.or_else(|| fork_rejected(message)).or_else(|| fault(message)).or_else(|| {
         // Longer than any process's name, with which other messages begin.
         let is_sleep = ["PM: suspend entry", "PM: suspend exit", "PM: hibernation: hibernation "];
         if message.starts_with("VFS: file-max limit") {
@@ -257,17 +274,46 @@ fn oom_decision(message: &str) -> Option<KernelEvent> {
     Some(KernelEvent::OomKill { pid, comm: comm.to_owned(), scope, group: field("task_memcg=") })
 }
 
-/// `Out of memory: Killed process 7 (NAME) total-vm:...`, with `Memory cgroup out of memory` for a group's limit.
+/// `Out of memory: Killed process 7 (NAME) total-vm:...`, with `Memory cgroup out of memory` for a group's limit (mm/oom_kill.c).
+///
+/// Before 4.20 `Out of memory: Kill process 7 (NAME) score 68 or sacrifice child` names who was chosen, and `Killed process 8
+/// (NAME) total-vm:...` in a line of its own who was killed: that one, or a child of it.
 fn oom_kill(message: &str) -> Option<KernelEvent> {
-    let (scope, rest) = match message.strip_prefix("Memory cgroup out of memory: ") {
-        Some(rest) => (OomScope::SomeGroup, rest),
-        None => (OomScope::Host, message.strip_prefix("Out of memory: ")?),
+    let limits = [("Memory cgroup out of memory", OomScope::SomeGroup), ("Out of memory", OomScope::Host)];
+    let of_limit = limits.into_iter().find_map(|(words, scope)| Some((scope, message.strip_prefix(words)?)));
+    let (scope, rest) = match of_limit {
+        // `Out of memory (oom_kill_allocating_task): Killed process ...`, and since 4.20 the same.
+        Some((scope, rest)) => {
+            let rest = rest.strip_prefix(" (oom_kill_allocating_task)").unwrap_or(rest);
+            (scope, rest.strip_prefix(": ")?)
+        }
+        None => (OomScope::Unknown, message),
     };
-    // Before 4.20 the word was `Kill`, and a line `Killed process` of its own followed.
-    let rest = rest.strip_prefix("Killed process ").or_else(|| rest.strip_prefix("Kill process "))?;
+    let is_choice = rest.starts_with("Kill process ") && scope != OomScope::Unknown;
+    let rest = rest.strip_prefix(if is_choice { "Kill process " } else { "Killed process " })?;
     let (pid, rest) = rest.split_once(' ')?;
-    let comm = rest.strip_prefix('(')?.rsplit_once(')')?.0;
-    Some(KernelEvent::OomKill { pid: pid.parse().ok()?, comm: comm.to_owned(), scope, group: None })
+    let pid = pid.parse().ok()?;
+    let (comm, behind) = rest.strip_prefix('(')?.rsplit_once(')')?;
+    if is_choice {
+        return behind.starts_with(" score ").then_some(KernelEvent::OomChoice { pid, scope });
+    }
+    // Without the words before it a process could be called so: the kernel's words behind it are looked at as well.
+    let is_kernels = scope != OomScope::Unknown || behind.starts_with(" total-vm:") || behind.starts_with(", UID");
+    is_kernels.then(|| KernelEvent::OomKill { pid, comm: comm.to_owned(), scope, group: None })
+}
+
+/// `Task in /a/b killed as a result of limit of /a` (mm/memcontrol.c, before 5.0).
+fn oom_group(message: &str) -> Option<KernelEvent> {
+    let (group, limit) = message.strip_prefix("Task in ")?.split_once(" killed as a result of limit of ")?;
+    let is_path = |path: &str| path.starts_with('/');
+    (is_path(group) && is_path(limit))
+        .then(|| KernelEvent::OomGroup { group: group.to_owned(), limit: limit.to_owned() })
+}
+
+/// `cgroup: fork rejected by pids controller in /a` (kernel/cgroup/pids.c): once in a group's life.
+fn fork_rejected(message: &str) -> Option<KernelEvent> {
+    let group = message.strip_prefix("cgroup: fork rejected by pids controller in ")?;
+    Some(KernelEvent::ForkRejected { group: group.trim_end().to_owned() })
 }
 
 /// `NAME[7]: segfault at 0 ip ... in FILE[...]`, `traps: NAME[7] general protection fault ip:...`, `traps: NAME[7] trap invalid
@@ -333,7 +379,28 @@ mod tests {
             ("Out of memory: Killed process 9 (a) b) total-vm:1kB", kill(9, "a) b", OomScope::Host, None)),
             (
                 "Out of memory: Kill process 9 (rustc) score 900 or sacrifice child",
-                kill(9, "rustc", OomScope::Host, None),
+                Some(KernelEvent::OomChoice { pid: 9, scope: OomScope::Host }),
+            ),
+            (
+                "Memory cgroup out of memory: Kill process 9 (rustc) score 900 or sacrifice child",
+                Some(KernelEvent::OomChoice { pid: 9, scope: OomScope::SomeGroup }),
+            ),
+            (
+                "Killed process 8 (cc1plus) total-vm:11968kB, anon-rss:4288kB, file-rss:3972kB",
+                kill(8, "cc1plus", OomScope::Unknown, None),
+            ),
+            (
+                "Out of memory (oom_kill_allocating_task): Killed process 8 (a) total-vm:1kB",
+                kill(8, "a", OomScope::Host, None),
+            ),
+            ("Killed process 8 (x): page allocation failure: order:0", None),
+            (
+                "Task in /a/b killed as a result of limit of /a",
+                Some(KernelEvent::OomGroup { group: "/a/b".into(), limit: "/a".into() }),
+            ),
+            (
+                "cgroup: fork rejected by pids controller in /system.slice/a.service",
+                Some(KernelEvent::ForkRejected { group: "/system.slice/a.service".into() }),
             ),
             (
                 "python3[15446]: segfault at 0 ip 00007fa544185ad8 sp 00007ffe4b399758 error 4 in libc.so.6[167ad8,7fa544044000+156000]",
@@ -403,6 +470,23 @@ mod tests {
         assert_eq!(Some(scopes[0].clone()), kill(7, "x", OomScope::Group("/a".into()), Some("/a/b")));
         assert_eq!(Some(scopes[1].clone()), kill(8, "x", OomScope::SomeGroup, None));
         assert_eq!(Some(scopes[2].clone()), kill(7, "x", OomScope::SomeGroup, None));
+    }
+
+    #[test]
+    fn a_kill_of_an_old_kernel_has_the_group_and_the_limit_of_the_lines_before_it() {
+        let mut lines = Vec::new();
+        for message in [
+            "Task in /docker/a killed as a result of limit of /docker",
+            "Memory cgroup out of memory: Kill process 7 (Runner.Worker) score 68 or sacrifice child",
+            "Killed process 8 (x) total-vm:1kB, anon-rss:1kB",
+            "Out of memory: Kill process 9 (y) score 68 or sacrifice child",
+            "Killed process 9 (y) total-vm:1kB, anon-rss:1kB",
+        ] {
+            keep(&mut lines, UNIX_EPOCH, message);
+        }
+        let limit = OomScope::Group("/docker".into());
+        assert_eq!(Some(lines[2].event.clone()), kill(8, "x", limit, Some("/docker/a")));
+        assert_eq!(Some(lines[4].event.clone()), kill(9, "y", OomScope::Host, None));
     }
 
     #[test]

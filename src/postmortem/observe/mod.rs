@@ -4,23 +4,27 @@
 pub mod cgroup;
 mod clock;
 mod guard;
+pub mod journal;
 pub mod kernel;
 pub mod logs;
 mod unit;
 
 use super::keep::Raw;
-use super::nouns::{Death, DiskNow, Facts, KernelLog, Seen, WorkerLog};
+use super::exit_code::{self, Ending};
+use super::nouns::{Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Reported, Seen, UnitState, WorkerLog};
 use crate::model::ledger::{Ledger, Window};
-use crate::model::{Attribution, HostFacts, Lease, LeaseState, Runner};
+use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner};
 use crate::observe::diag_log;
-use crate::setup::units::Systemd;
+use crate::setup::units::{self, Systemd};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::sys::program::Programs;
-use std::cell::OnceCell;
-use std::ffi::{OsStr, OsString};
+use logs::{Pages, Stories};
+use std::cell::{OnceCell, RefCell};
+use std::collections::HashMap;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Jobs of one runner that are looked at.
@@ -32,6 +36,14 @@ const SLACK: Duration = Duration::from_secs(2);
 /// Around the end of a job, kernel messages of this time are kept, and at most so many.
 const AROUND: Duration = Duration::from_secs(300);
 const MAX_KERNEL_LINES: usize = 64;
+
+/// What ended a job stands in the journal at most so long before its end, or so long after the last sign of life.
+const BEFORE_END: Duration = Duration::from_secs(900);
+const BEHIND_LAST_SIGN: Duration = Duration::from_secs(1800);
+
+const KEEP_LOGS: &str = "keep the runner's _diag readable for root, on a disk that has room";
+const KEEP_JOURNAL: &str =
+    "keep the journal on disk (`mkdir -p /var/log/journal`), and ask as root or as a member of systemd-journal";
 
 /// Where the kernel shows its messages.
 const KMSG: &str = "/dev/kmsg";
@@ -45,9 +57,14 @@ pub struct Observer<'a> {
     host: &'a HostFacts,
     systemd: OnceCell<Result<Systemd<'a>, String>>,
     kernel: OnceCell<Result<kernel::Messages, String>>,
-    /// Kernel messages are wanted since then.
+    /// By runner, and since when: what its Listener's logs tell.
+    stories: RefCell<HashMap<usize, (SystemTime, Told)>>,
+    /// Kernel messages and Listeners' logs are wanted since then.
     since: SystemTime,
 }
+
+/// What a runner's Listener tells, or why that cannot be known.
+type Told = Rc<Result<Stories, String>>;
 
 /// A job that may have died.
 #[derive(Debug, Clone)]
@@ -55,7 +72,9 @@ pub struct Subject {
     /// The runner's index.
     pub runner: usize,
     /// Its Worker's log, unless it could not even begin one.
-    pub log: Option<OsString>,
+    pub log: Option<Pages>,
+    /// The job's id, where the Listener's log alone tells of the job.
+    pub job: Option<String>,
     /// Its lease.
     pub lease: Option<Lease>,
     /// Whether its Worker lives.
@@ -81,6 +100,7 @@ impl<'a> Observer<'a> {
             host,
             systemd: OnceCell::new(),
             kernel: OnceCell::new(),
+            stories: RefCell::new(HashMap::new()),
             since,
         }
     }
@@ -98,16 +118,11 @@ impl<'a> Observer<'a> {
         let root = Dir::open(&self.host.runners[runner].runner.root)?;
         let logs = logs::worker_logs(&root, MAX_JOBS)?;
         let mut leases = self.leases(runner);
-        let has_worker = self
-            .host
-            .processes
-            .workers
-            .iter()
-            .any(|worker| worker.attribution == Attribution::Runner(runner));
+        let has_worker = self.has_worker(runner);
         let mut subjects = Vec::new();
         let mut next: Option<SystemTime> = None;
         for (index, log) in logs.into_iter().enumerate() {
-            let Some(begun) = diag_log::begun(&log) else { continue };
+            let Some(begun) = log.0.first().and_then(|name| diag_log::begun(name)) else { continue };
             let own = leases.iter().position(|(lease, _)| {
                 let at = lease.since + SLACK;
                 at >= begun && next.is_none_or(|next| at < next)
@@ -115,17 +130,13 @@ impl<'a> Observer<'a> {
             let lease = own.map(|own| leases.remove(own));
             next = Some(begun);
             let lives = lease.as_ref().map_or(index == 0 && has_worker, |(_, lives)| *lives);
-            subjects.push(Subject {
-                runner,
-                log: Some(log),
-                lease: lease.map(|(lease, _)| lease),
-                lives,
-                begun,
-            });
+            let lease = lease.map(|(lease, _)| lease);
+            subjects.push(Subject { runner, log: Some(log), job: None, lease, lives, begun });
         }
         let alone = leases.into_iter().map(|(lease, lives)| Subject {
             runner,
             log: None,
+            job: None,
             begun: lease.since,
             lease: Some(lease),
             lives,
@@ -133,6 +144,74 @@ impl<'a> Observer<'a> {
         subjects.extend(alone);
         subjects.sort_by_key(|subject| std::cmp::Reverse(subject.begun));
         Ok(subjects)
+    }
+
+    /// Jobs that the Listener has received and of which `known` has neither a Worker's log nor a lease: the logs are gone, or the
+    /// Worker could not begin one.
+    pub fn without_worker(&self, runner: usize, known: &[Subject]) -> Vec<Subject> {
+        let told = self.stories(runner, self.since);
+        let Ok(stories) = &*told else { return Vec::new() };
+        let received: Vec<(&str, SystemTime)> = stories.received().collect();
+        let mut alone = Vec::new();
+        for (index, (job, at)) in received.iter().enumerate() {
+            let next = received.get(index + 1).map(|(_, at)| *at);
+            let is_known = known.iter().any(|subject| {
+                subject.begun + SLACK >= *at && next.is_none_or(|next| subject.begun < next)
+            });
+            // A Worker may still have to begin its log.
+            let may_live = next.is_none() && (self.has_worker(runner) || *at + AROUND > self.host.now);
+            if !is_known && !(may_live && !stories.of(job).has_end()) {
+                let job = Some((*job).to_owned());
+                alone.push(Subject { runner, log: None, job, lease: None, lives: false, begun: *at });
+            }
+        }
+        alone.reverse();
+        alone.truncate(MAX_JOBS);
+        alone
+    }
+
+    fn has_worker(&self, runner: usize) -> bool {
+        let workers = &self.host.processes.workers;
+        workers.iter().any(|worker| worker.attribution == Attribution::Runner(runner))
+    }
+
+    /// What the Listener's logs of a runner tell of jobs since `since`, read once.
+    fn stories(&self, runner: usize, since: SystemTime) -> Told {
+        let since = since.min(self.since);
+        if let Some((from, told)) = self.stories.borrow().get(&runner)
+            && *from <= since
+        {
+            return Rc::clone(told);
+        }
+        let read = Dir::open(&self.host.runners[runner].runner.root).and_then(|root| Stories::read(&root, since));
+        let told = Rc::new(read.map_err(|error| match error.kind() {
+            io::ErrorKind::NotFound => "there is none".to_owned(),
+            _ => error.to_string(),
+        }));
+        self.stories.borrow_mut().insert(runner, (since, Rc::clone(&told)));
+        told
+    }
+
+    /// Whether a job may be worth an examination: all that live, that succeeded, or that were cancelled and ended as they should
+    /// are not. Only the end of the Worker's log is read for it.
+    pub fn may_be_of_interest(&self, subject: &Subject) -> bool {
+        if subject.lives {
+            return false;
+        }
+        let Ok((log, _)) = self.worker_end(subject) else { return true };
+        let listener = self.listener(subject, log.job_id.as_deref());
+        let listener = listener.known();
+        let code = listener.and_then(|listener| listener.finished.as_ref()).map(|(code, _)| *code);
+        let result = listener.and_then(|listener| listener.result.as_ref()).map(|(result, _)| *result);
+        let is_shutdown = listener.is_some_and(|listener| listener.shutdown.is_some());
+        match (code, result) {
+            (Some(100 | 101 | 104), _) => false,
+            (Some(code), Some(Reported::Cancelled)) if !is_shutdown => {
+                !matches!(exit_code::ending(code), Ending::Result(_))
+            }
+            (Some(_), _) => true,
+            (None, _) => !(log.completed.is_some() && !has_failed(&log)),
+        }
     }
 
     /// A runner's leases, and whether each one's Worker lives, as far as they are the word of root or of the runner's own user.
@@ -158,54 +237,73 @@ impl<'a> Observer<'a> {
         clock::booted(self.proc)
     }
 
-    /// What the Worker's log of a subject says.
+    /// What the end of a subject's Worker log says by itself, and that end.
     ///
     /// # Errors
     /// What opening and reading it say; `NotFound` when it has none.
-    pub fn worker_log(&self, subject: &Subject) -> io::Result<(WorkerLog, diag_log::Tail)> {
-        let name = subject.log.as_deref().ok_or(io::ErrorKind::NotFound)?;
-        logs::worker(&Dir::open(&self.runner(subject).root)?, name)
+    pub fn worker_end(&self, subject: &Subject) -> io::Result<(WorkerLog, diag_log::Tail)> {
+        let pages = subject.log.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        logs::worker_end(&Dir::open(&self.runner(subject).root)?, pages)
+    }
+
+    fn worker(&self, subject: &Subject, raw: &mut Raw) -> io::Result<WorkerLog> {
+        let pages = subject.log.as_ref().ok_or(io::ErrorKind::NotFound)?;
+        let root = Dir::open(&self.runner(subject).root)?;
+        raw.worker_log = logs::worker_end(&root, pages)?.1.bytes;
+        logs::worker_log(&root, pages)
+    }
+
+    /// What the Listener's logs say of a subject's job: by its id, or where no Worker's log has one, of that which was received last
+    /// before the Worker began.
+    fn listener(&self, subject: &Subject, job: Option<&str>) -> Seen<ListenerLog> {
+        let told = self.stories(subject.runner, subject.begun);
+        match &*told {
+            Ok(stories) => Seen::Known(match id(stories, subject, job) {
+                Some(id) => stories.of(&id),
+                None => stories.nothing(),
+            }),
+            Err(reason) => Seen::missing(format!("the Listener's log: {reason}"), KEEP_LOGS),
+        }
     }
 
     /// Looks at everything that can tell of this death, and keeps what may vanish.
     pub fn look(&self, subject: &Subject) -> (Facts, Raw) {
         let runner = self.runner(subject);
         let mut raw = Raw::default();
-        let how = "keep the runner's _diag readable for root, on a disk that has room";
-        let worker = match self.worker_log(subject) {
-            Ok((log, tail)) => {
-                raw.worker_log = tail.bytes;
-                Seen::Known(log)
-            }
+        let worker = match self.worker(subject, &mut raw) {
+            Ok(log) => Seen::Known(log),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Seen::missing("the Worker's log: it has begun none", how)
+                Seen::missing("the Worker's log: there is none", KEEP_LOGS)
             }
-            Err(error) => Seen::missing(format!("the Worker's log: {error}"), how),
+            Err(error) => Seen::missing(format!("the Worker's log: {error}"), KEEP_LOGS),
         };
+        let job = worker.known().and_then(|log| log.job_id.clone());
+        let listener = self.listener(subject, job.as_deref());
+        if let Ok(stories) = &*self.stories(subject.runner, subject.begun)
+            && let Some(id) = id(stories, subject, job.as_deref())
+            && let Ok(root) = Dir::open(&runner.root)
+        {
+            raw.listener_log = stories.raw(&root, &id);
+        }
         let mut death = death(runner, subject, worker.known());
-        let job = worker.known().and_then(|log| log.job_id.as_deref());
-        let listener = Dir::open(&runner.root).and_then(|root| logs::listener(&root, death.started, job));
-        let listener = match listener {
-            Ok((log, tails)) => {
-                raw.listener_log = tails.into_iter().flat_map(|tail| tail.bytes).collect();
-                Seen::Known(log)
-            }
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Seen::missing("the Listener's log: there is none", how)
-            }
-            Err(error) => Seen::missing(format!("the Listener's log: {error}"), how),
+        if let Some(log) = listener.known() {
+            death.worker_pid = death.worker_pid.or(log.worker_pid);
+            let ends = [log.finished.as_ref().map(|(_, line)| line), log.result.as_ref().map(|(_, line)| line)];
+            death.ended = ends.into_iter().chain([log.closed.as_ref()]).flatten().find_map(|line| line.at);
+        }
+        let unit_name = units::name_in(&runner.root).ok();
+        // What ended as it meant to asks nobody else why.
+        let (unit, host) = if has_plain_end(&listener) {
+            let missing = || ("not asked about a job that ended by itself", "");
+            (Seen::missing(missing().0, missing().1), Seen::missing(missing().0, missing().1))
+        } else {
+            let unit = unit::look(self.programs, self.systemd(), runner, self.host.now);
+            (unit, self.host_log(runner, &death, &listener, unit_name.as_deref()))
         };
-        death.ended = listener.known().and_then(|log| log.finished.as_ref()?.1.at);
-        let unit = unit::look(self.programs, self.systemd(), runner, self.host.now);
         let kernel = self.kernel(&death, &mut raw);
         let own = self.host.processes.listeners.iter().filter(|listener| listener.runner == subject.runner);
         let listener_process = own.max_by_key(|listener| listener.started);
-        let mut groups = Vec::new();
-        groups
-            .extend(listener_process.and_then(|listener| cgroup::group_of(self.proc, listener.process.pid)));
-        if let Some(group) = unit.known().and_then(|unit| unit.group.clone()) {
-            groups.extend([cgroup::Group::Second(group.clone()), cgroup::Group::First(group)]);
-        }
+        let groups = self.groups(listener_process.map(|listener| listener.process.pid), &unit, unit_name.as_deref());
         let facts = Facts {
             now: self.host.now,
             worker_lives: subject.lives,
@@ -213,15 +311,62 @@ impl<'a> Observer<'a> {
             worker,
             listener,
             kernel,
+            host,
             memory: cgroup::memory_events(&self.cgroups, &groups),
+            tasks: cgroup::task_events(&self.cgroups, &groups),
             pressure: cgroup::pressure(self.proc),
             disk: self.disk(runner),
             guard: self.guard(runner, &death),
             clock: clock::look(self.proc, subject.lease.as_ref()),
+            pids_are_the_kernels: subject
+                .lease
+                .as_ref()
+                .is_none_or(|lease| self.proc.pid_namespace().is_ok_and(|own| own == lease.pid_namespace)),
             unit,
+            unit_name,
             death,
         };
         (facts, raw)
+    }
+
+    /// The groups that the runner's processes are in, or were.
+    fn groups(
+        &self,
+        listener: Option<Pid>,
+        unit: &Seen<UnitState>,
+        unit_name: Option<&str>,
+    ) -> Vec<cgroup::Group> {
+        let mut groups = Vec::new();
+        groups.extend(listener.and_then(|pid| cgroup::group_of(self.proc, pid)));
+        let of_unit = unit.known().and_then(|unit| unit.group.clone());
+        let usual = unit_name.map(|name| format!("/system.slice/{name}"));
+        for group in [of_unit, usual].into_iter().flatten() {
+            groups.extend([cgroup::Group::Second(group.clone()), cgroup::Group::First(group)]);
+        }
+        groups
+    }
+
+    /// The host's services and people, around the end.
+    fn host_log(
+        &self,
+        runner: &Runner,
+        death: &Death,
+        listener: &Seen<ListenerLog>,
+        unit: Option<&str>,
+    ) -> Seen<HostLog> {
+        let of_listener = listener.known().and_then(|log| log.last.as_ref()?.at);
+        let last = death.last_sign.max(of_listener).or(death.started).unwrap_or(self.since);
+        let to = death.ended.map_or((last + BEHIND_LAST_SIGN).min(self.host.now), |ended| ended + AROUND);
+        let from = death.last_sign.or(death.started).unwrap_or(last).max(to.checked_sub(BEFORE_END).unwrap_or(last));
+        let from = from.min(death.ended.unwrap_or(last)).checked_sub(AROUND).unwrap_or(UNIX_EPOCH);
+        let whom = journal::Whom { worker: death.worker_pid, unit, runner: &runner.name };
+        match journal::read(self.programs, Window { from, to }, &whom) {
+            Ok(log) => Seen::Known(log),
+            Err(reason) => Seen::missing(
+                format!("what the host's services did (systemd, out-of-memory daemons, container runtimes): {reason}"),
+                KEEP_JOURNAL,
+            ),
+        }
     }
 
     fn systemd(&self) -> &Result<Systemd<'a>, String> {
@@ -243,18 +388,17 @@ impl<'a> Observer<'a> {
                 let is_complete = messages.complete_since.is_some_and(|complete| complete <= since);
                 Seen::Known(KernelLog { source: messages.source, is_complete, lines })
             }
-            Err(reason) => Seen::missing(
-                format!("the kernel's messages: {reason}"),
-                "keep the journal on disk (`mkdir -p /var/log/journal`), and ask as root or as a member of systemd-journal",
-            ),
+            Err(reason) => Seen::missing(format!("the kernel's messages: {reason}"), KEEP_JOURNAL),
         }
     }
 
+    fn filesystem(&self, runner: &Runner) -> Option<&Filesystem> {
+        let work = runner.work_dir()?;
+        self.host.filesystems.iter().find(|fs| fs.id == work.filesystem)
+    }
+
     fn disk(&self, runner: &Runner) -> Seen<DiskNow> {
-        let found = runner
-            .work_dir()
-            .and_then(|work| self.host.filesystems.iter().find(|fs| fs.id == work.filesystem));
-        match found {
+        match self.filesystem(runner) {
             Some(fs) => Seen::Known(DiskNow {
                 mount: fs.mount.clone(),
                 used_percent: fs.usage.used_percent(),
@@ -275,10 +419,38 @@ impl<'a> Observer<'a> {
             to: death.ended.map_or(self.host.now, |ended| ended + AROUND),
         };
         match self.ledger {
-            Some(ledger) => Seen::Known(guard::deeds(ledger, runner, window)),
+            Some(ledger) => {
+                let disk = self.filesystem(runner);
+                Seen::Known(guard::deeds(ledger, runner, disk.map(|disk| disk.mount.as_path()), window))
+            }
             None => Seen::missing("disk-guard's own ledger", "let tmpfiles.d make the state directory"),
         }
     }
+}
+
+/// The id of a subject's job.
+fn id(stories: &Stories, subject: &Subject, job: Option<&str>) -> Option<String> {
+    job.or(subject.job.as_deref()).or_else(|| stories.before(subject.begun)).map(str::to_owned)
+}
+
+/// Whether the Listener noted a result that the Worker itself came to: nobody has stopped it.
+fn has_plain_end(listener: &Seen<ListenerLog>) -> bool {
+    let Some(log) = listener.known() else { return false };
+    let is_result =
+        log.finished.as_ref().is_some_and(|(code, _)| matches!(exit_code::ending(*code), Ending::Result(_)));
+    let is_stopped = log.shutdown.is_some()
+        || log.stopped.is_some()
+        || log.lost_contact.is_some()
+        || matches!(log.result, Some((Reported::Cancelled | Reported::Abandoned, _)));
+    is_result && log.result.is_some() && !is_stopped
+}
+
+/// Whether the Worker says that its job failed, or does not say what came of it.
+fn has_failed(log: &WorkerLog) -> bool {
+    !matches!(
+        log.result,
+        Some((Reported::Succeeded | Reported::SucceededWithIssues | Reported::Skipped, _))
+    )
 }
 
 /// Whose death, as far as lease and log tell.
@@ -293,7 +465,7 @@ fn death(runner: &Runner, subject: &Subject, log: Option<&WorkerLog>) -> Death {
         job: lease.and_then(|lease| said(&lease.job.job)),
         worker_pid: lease.map(|lease| lease.worker.pid.0),
         boot_id: lease.map(|lease| lease.boot_id.clone()),
-        worker_log: subject.log.as_deref().map(|name: &OsStr| name.to_string_lossy().into_owned()),
+        worker_log: subject.log.as_ref().and_then(|log| Some(log.0.first()?.to_string_lossy().into_owned())),
         started: Some(subject.begun),
         last_sign: log.and_then(|log| log.last.as_ref()?.at),
         ended: None,

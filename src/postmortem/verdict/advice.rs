@@ -1,7 +1,7 @@
 //! What a verdict says in one sentence, and what to do about it.
 
 use crate::postmortem::exit_code;
-use crate::postmortem::nouns::{Cause, Ended, Facts, KernelEvent, OomScope, Proof};
+use crate::postmortem::nouns::{Cause, Ended, Facts, HostDeed, OomScope, Proof};
 
 pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Proof]) -> String {
     let code = super::code(facts).map(|(code, _)| code);
@@ -14,13 +14,15 @@ pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Pro
             }
             _ => "no death: the Worker ended as it meant to".to_owned(),
         },
+        (Cause::OutOfMemory, Ended::Cleanly) => {
+            "the job failed, and the kernel killed a process of it for want of memory".to_owned()
+        }
         (Cause::OutOfMemory, _) => {
-            let lines = facts.kernel.known().into_iter().flat_map(|log| &log.lines);
-            let scope =
-                lines.filter(|line| super::is_worker(facts, line)).find_map(|line| match &line.event {
-                    KernelEvent::OomKill { scope, .. } => Some(scope),
-                    _ => None,
-                });
+            let scope = super::memory::worker_scope(facts).map(|(_, scope, _)| scope);
+            let is_daemon = || {
+                let lines = facts.host.known().into_iter().flat_map(|log| &log.lines);
+                lines.into_iter().find(|line| line.deed == HostDeed::MemoryKill && super::is_in_span(facts, line.at))
+            };
             match scope {
                 Some(OomScope::Host) => {
                     "the kernel killed the Worker because the host was out of memory".to_owned()
@@ -31,7 +33,11 @@ pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Pro
                 Some(OomScope::SomeGroup) => {
                     "the kernel killed the Worker because its cgroup was at its memory limit".to_owned()
                 }
-                None => "the kernel killed processes for want of memory at that time".to_owned(),
+                Some(OomScope::Unknown) => "the kernel killed the Worker for want of memory".to_owned(),
+                None => match is_daemon() {
+                    Some(line) => format!("memory ran out, and {} ended the Worker", line.source),
+                    None => "memory ran out at that time".to_owned(),
+                },
             }
         }
         (Cause::DiskFull, Ended::Cleanly) => {
@@ -39,13 +45,27 @@ pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Pro
         }
         (Cause::DiskFull, _) => format!("the Worker found no room on the disk{}", by_code()),
         (Cause::FilesExhausted, _) => format!("no file could be opened any more{}", by_code()),
+        (Cause::TasksExhausted, _) => {
+            format!("no process or thread could be started any more: the limit of tasks was reached{}", by_code())
+        }
         (Cause::DiskFailed, _) => "a disk failed while the job ran".to_owned(),
         (Cause::DiskGuard, _) => {
             "disk-guard took something of this runner while its job ran: this must not happen".to_owned()
         }
         (Cause::Reboot, _) => "the host went down while the job ran".to_owned(),
         (Cause::Suspended, _) => "the host slept, or was frozen, while the job ran".to_owned(),
+        (Cause::Cancelled, _) => "no death: the job was cancelled, and its Worker stopped".to_owned(),
+        (Cause::RunnerStopped, _) => "the runner was told to shut down, and took its job along".to_owned(),
+        (Cause::LostContact, _) => {
+            "the service took the job away: its lease could not be renewed, or was not known there any more".to_owned()
+        }
+        (Cause::StoppedByListener, _) => {
+            format!("the Listener killed the Worker, which did not stop when it was told to{}", by_code())
+        }
         (Cause::Crash, _) => match code.map(exit_code::ending) {
+            Some(exit_code::Ending::Abort) => {
+                format!("the Worker aborted after an exception that nothing caught{}", by_code())
+            }
             Some(exit_code::Ending::Fault(name)) => format!("the Worker crashed with {name}{}", by_code()),
             _ => "the Worker crashed".to_owned(),
         },
@@ -96,13 +116,25 @@ pub(super) fn advice(cause: Cause, ended: Ended) -> &'static str {
         (Cause::Killed, _) => {
             "nobody but root and the runner's user can send it: look for scripts that kill by name, and at `journalctl` of that minute"
         }
+        (Cause::TasksExhausted, _) => {
+            "raise TasksMax= of the runner's unit, or build with fewer jobs at a time; it is no fault of the disk"
+        }
+        (Cause::Cancelled, _) => "",
+        (Cause::RunnerStopped | Cause::UnitStopped, _) => {
+            "before a runner is stopped by hand: `disk-guard drain` lets its job finish"
+        }
+        (Cause::LostContact, _) => {
+            "look for network faults of that minute and for a host too busy to renew the job's lease; run the job again"
+        }
+        (Cause::StoppedByListener, _) => {
+            "a step that handles SIGINT and SIGTERM within ten seconds ends in time; `timeout-minutes` leaves it more"
+        }
         (Cause::ListenerDied, Ended::NotYet) => {
             "let the Worker finish; its result is lost. The unit should start the Listener again: `systemctl status` of the runner's unit"
         }
         (Cause::ListenerDied, _) => {
             "the unit's journal has its last words: `journalctl -u` of the runner's unit; set ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT=1 in its .env"
         }
-        (Cause::UnitStopped, _) => "before a unit is stopped by hand: `disk-guard drain` lets its job finish",
         (Cause::RunnerError, _) => "the last lines of the Worker's log in _diag name the exception",
         (Cause::Unknown, _) => "see what is missing below: with it the next death tells more",
     }

@@ -1,13 +1,21 @@
 //! What disks do to jobs: full, out of files, failing; and whether the guard was it.
 
-use super::{Finding, code, is_during_job, is_in_span, kernel, listener_line, worker_line};
+use super::{
+    Finding, SLACK, code, host_lines, is_during_job, is_in_span, kernel, listener_line, worker_line,
+};
 use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{Cause, Complaint, Confidence, Facts, GuardDeed, KernelEvent, Proof, Seen};
+use crate::postmortem::nouns::{
+    Cause, Complaint, Confidence, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, Line, Proof,
+};
 use crate::report::escape;
+use std::time::SystemTime;
+
+/// A Listener that cannot write is started again and again, each time with an empty log (src/Misc/layoutbin/RunnerService.js).
+const MANY_EMPTY_LOGS: usize = 3;
 
 /// Complaints of these kinds in both logs, while the job ran.
-fn complaints(facts: &Facts, cause: Cause, wanted: &[Complaint]) -> Vec<Proof> {
-    let is_meant = |complaint: &Complaint, at: Option<std::time::SystemTime>| {
+pub(super) fn complaints(facts: &Facts, cause: Cause, wanted: &[Complaint]) -> Vec<Proof> {
+    let is_meant = |complaint: &Complaint, at: Option<SystemTime>| {
         wanted.contains(complaint) && at.is_none_or(|at| is_during_job(facts, at))
     };
     let of_worker = facts.worker.known().into_iter().flat_map(|log| &log.complaints);
@@ -20,57 +28,153 @@ fn complaints(facts: &Facts, cause: Cause, wanted: &[Complaint]) -> Vec<Proof> {
         .collect()
 }
 
-/// Whether the Worker can have ended by an exception: by itself, or by the abort that .NET makes of one.
+/// Whether the Worker can have ended by an exception.
 fn may_be_an_exception(facts: &Facts) -> bool {
-    code(facts).is_some_and(|(code, _)| code == 134 || exit_code::ending(code) == Ending::Error)
+    code(facts).is_some_and(|(code, _)| exit_code::may_be_an_exception(code))
 }
 
-/// `ENOSPC` in the runner's logs. Together with an exit code that an exception leaves it is certain.
+/// The signal or fault that ended the Worker, where it was no exception.
+pub(super) fn no_exception(facts: &Facts) -> Option<&'static str> {
+    match exit_code::ending(code(facts)?.0) {
+        Ending::Signal(name) | Ending::Fault(name) => Some(name),
+        Ending::Result(_) | Ending::Abort | Ending::Error => None,
+    }
+}
+
+/// How far the words of an error go: together with an exit code that an exception leaves, and close to the end, they are certain.
+fn sure_of_words(facts: &Facts, words: &[Proof]) -> Confidence {
+    let end = facts.death.ended.or(facts.death.last_sign);
+    let is_close = |at: SystemTime| end.is_none_or(|end| at + SLACK >= end);
+    if no_exception(facts).is_some() {
+        // A signal is no exception: what complained before may have nothing to do with it.
+        Confidence::Possible
+    } else if may_be_an_exception(facts) && words.iter().any(|word| word.at.is_none_or(is_close)) {
+        Confidence::Certain
+    } else {
+        Confidence::Likely
+    }
+}
+
+/// `ENOSPC` in the runner's logs or on its unit's stderr, and where nothing could be written any more the signs of that.
 pub(super) fn full(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::DiskFull;
-    let mut evidence = complaints(facts, CAUSE, &[Complaint::NoSpace, Complaint::Quota]);
-    let disk = facts.disk.known();
-    let is_full_now = disk
-        .is_some_and(|disk| disk.available_bytes < 1 << 20 || disk.inodes_free.is_some_and(|free| free < 16));
-    let full_now = || {
-        disk.filter(|_| is_full_now).map(|disk| Proof {
-            source: "statvfs".into(),
-            at: Some(facts.now),
-            text: format!(
-                "{} is full now: {} bytes are available{}",
-                escape::path(&disk.mount),
-                disk.available_bytes,
-                disk.inodes_free.map(|free| format!(", {free} inodes")).unwrap_or_default()
-            ),
-            points_to: CAUSE,
-        })
-    };
-    let pressure = facts.guard.known().and_then(|guard| guard.pressure.as_ref()).map(|line| Proof {
-        source: "disk-guard's ledger".into(),
-        at: line.at,
-        text: line.text.clone(),
-        points_to: CAUSE,
-    });
-    let is_cut = facts.worker.known().is_some_and(|log| log.is_cut);
-    if evidence.is_empty() {
-        if is_cut && is_full_now {
-            return Finding::suspect(Confidence::Possible, full_now().into_iter().chain(pressure).collect());
-        }
-        return match (&facts.worker, disk) {
-            (Seen::Known(_), Some(disk)) if !is_full_now && !is_cut => Finding::cleared(format!(
-                "no log of the runner tells of a full disk, and {} is {} % full",
-                escape::path(&disk.mount),
-                disk.used_percent
-            )),
-            _ => Finding::default(),
-        };
+    let mut words = complaints(facts, CAUSE, &[Complaint::NoSpace, Complaint::Quota]);
+    words.extend(host_lines(facts, CAUSE, |line: &HostLine| {
+        let is_meant = matches!(line.deed, HostDeed::Complaint(Complaint::NoSpace | Complaint::Quota));
+        is_meant && is_during_job(facts, line.at)
+    }));
+    let signs = Signs::of(facts);
+    if !words.is_empty() {
+        let sure = sure_of_words(facts, &words);
+        words.extend(signs.evidence(facts));
+        return Finding::suspect(sure, words);
     }
-    evidence.extend(full_now());
-    evidence.extend(pressure);
-    let confidence = if may_be_an_exception(facts) { Confidence::Certain } else { Confidence::Likely };
-    // A signal is no exception: what complained before may have nothing to do with it.
-    let is_signal = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Signal(_)));
-    Finding::suspect(if is_signal { Confidence::Possible } else { confidence }, evidence)
+    match signs.speak(facts) {
+        Some(sure) => Finding::suspect(sure, signs.evidence(facts)),
+        None => full_is_cleared(facts, &signs),
+    }
+}
+
+/// What shows of a disk that is or was full when no log could take the words.
+struct Signs {
+    is_full_now: bool,
+    was_critical: Option<Line>,
+    pressure: Option<Line>,
+    worker_is_cut: bool,
+    listener_is_cut: Option<Line>,
+    empty_logs: usize,
+}
+
+impl Signs {
+    fn of(facts: &Facts) -> Self {
+        let during = |line: &Option<Line>| {
+            line.clone().filter(|line| line.at.is_some_and(|at| is_during_job(facts, at)))
+        };
+        let guard = facts.guard.known();
+        let listener = facts.listener.known();
+        Self {
+            is_full_now: facts.disk.known().is_some_and(|disk| {
+                disk.available_bytes < 1 << 20 || disk.inodes_free.is_some_and(|free| free < 16)
+            }),
+            was_critical: guard.and_then(|guard| during(&guard.critical)),
+            pressure: guard.and_then(|guard| during(&guard.pressure)),
+            worker_is_cut: facts.worker.known().is_some_and(|log| log.is_cut),
+            listener_is_cut: listener.and_then(|log| log.is_cut.clone()),
+            empty_logs: listener.map_or(0, |log| log.empty_logs),
+        }
+    }
+
+    fn is_full(&self) -> bool {
+        self.is_full_now || self.was_critical.is_some()
+    }
+
+    fn restarts_in_vain(&self) -> bool {
+        self.empty_logs >= MANY_EMPTY_LOGS
+    }
+
+    /// How far the signs go by themselves. A signal leaves none of them.
+    fn speak(&self, facts: &Facts) -> Option<Confidence> {
+        let is_cut = self.worker_is_cut || self.listener_is_cut.is_some();
+        if may_be_an_exception(facts) {
+            // A Listener's line that has a beginning and no end could not be written: it lived to begin it.
+            let is_likely = self.listener_is_cut.is_some() || self.restarts_in_vain() || self.is_full();
+            return match (is_likely, is_cut) {
+                (true, _) => Some(Confidence::Likely),
+                (false, true) => Some(Confidence::Possible),
+                (false, false) => None,
+            };
+        }
+        if code(facts).is_some() {
+            return None;
+        }
+        match (self.restarts_in_vain(), self.is_full(), is_cut) {
+            (true, true, _) | (true, _, true) => Some(Confidence::Likely),
+            (true, false, false) | (false, true, true) => Some(Confidence::Possible),
+            _ => None,
+        }
+    }
+
+    fn evidence(&self, facts: &Facts) -> Vec<Proof> {
+        const CAUSE: Cause = Cause::DiskFull;
+        let mut evidence = Vec::new();
+        let mut add = |source: &str, at, text: String| {
+            evidence.push(Proof { source: source.to_owned(), at, text, points_to: CAUSE });
+        };
+        if let Some(line) = &self.listener_is_cut {
+            add("Listener log", line.at, format!("the log ends in the middle of a line: {}", line.text.trim()));
+        }
+        if self.worker_is_cut && let Some(log) = facts.worker.known() {
+            let at = log.last.as_ref().and_then(|line| line.at);
+            add(&format!("Worker log {}", log.name), at, "the log ends in the middle of a line".to_owned());
+        }
+        if self.restarts_in_vain() {
+            let text = format!("{} Listeners began since and wrote nothing into their logs", self.empty_logs);
+            add("Listener log", None, text);
+        }
+        if let Some(disk) = facts.disk.known().filter(|_| self.is_full_now) {
+            let inodes = disk.inodes_free.map(|free| format!(", {free} inodes")).unwrap_or_default();
+            let mount = escape::path(&disk.mount);
+            let text = format!("{mount} is full now: {} bytes are available{inodes}", disk.available_bytes);
+            add("statvfs", Some(facts.now), text);
+        }
+        for line in [&self.was_critical, &self.pressure].into_iter().flatten() {
+            add("disk-guard's ledger", line.at, line.text.clone());
+        }
+        evidence
+    }
+}
+
+/// A disk that has room now may have had none then: only an end that a full disk does not bring about rules it out.
+fn full_is_cleared(facts: &Facts, signs: &Signs) -> Finding {
+    let is_seen = facts.worker.known().is_some() && !signs.worker_is_cut && !signs.is_full_now;
+    match (no_exception(facts), facts.disk.known()) {
+        (Some(signal), Some(disk)) if is_seen => Finding::cleared(format!(
+            "no log of the runner tells of a full disk, {} is {} % full, and a process that finds no room ends by an exception, not by {signal}",
+            escape::path(&disk.mount),
+            disk.used_percent
+        )),
+        _ => Finding::default(),
+    }
 }
 
 /// `EMFILE` and `ENFILE`.
@@ -80,15 +184,16 @@ pub(super) fn files_exhausted(facts: &Facts) -> Finding {
     let told =
         kernel(facts, CAUSE, |line| line.event == KernelEvent::FileTable && is_in_span(facts, line.at));
     match (logged.is_empty(), told.is_empty()) {
-        (true, true) if facts.worker.known().is_some() => {
-            Finding::cleared("no log of the runner and no kernel message tells of too many open files")
-        }
-        (true, true) => Finding::default(),
+        (true, true) => match no_exception(facts).filter(|_| facts.worker.known().is_some()) {
+            Some(signal) => Finding::cleared(format!(
+                "no log of the runner and no kernel message tells of too many open files, and that ends a process by an exception, not by {signal}"
+            )),
+            None => Finding::default(),
+        },
         (true, false) => Finding::suspect(Confidence::Possible, told),
         (false, _) => {
-            let confidence =
-                if may_be_an_exception(facts) { Confidence::Certain } else { Confidence::Likely };
-            Finding::suspect(confidence, logged.into_iter().chain(told).collect())
+            let sure = sure_of_words(facts, &logged);
+            Finding::suspect(sure, logged.into_iter().chain(told).collect())
         }
     }
 }

@@ -1,11 +1,18 @@
 //! What happens around a Worker: the host goes down or sleeps, its Listener dies, systemd stops the unit.
 
-use super::{Finding, code, is_during_job, is_in_span, kernel, kernel_is_complete, listener_line};
-use crate::postmortem::nouns::{Cause, Confidence, Facts, KernelEvent, Proof, UnitState};
+use super::{
+    Finding, code, host_did, host_is_complete, host_lines, is_during_job, is_in_span, kernel, listener_line,
+    service,
+};
+use crate::postmortem::exit_code::{self, Ending};
+use crate::postmortem::nouns::{Cause, Confidence, Facts, HostDeed, HostLine, KernelEvent, Proof, UnitState};
 use std::time::Duration;
 
 /// So long a Listener that leads a job is never silent: it renews the job's lease every minute.
 const SILENCE: Duration = Duration::from_secs(600);
+
+/// An orderly shutdown stops the runner this long before the next boot begins, at most.
+const SHUTDOWN: Duration = Duration::from_secs(900);
 
 /// So much the clocks may differ without the host having slept.
 const DRIFT: Duration = Duration::from_secs(60);
@@ -15,15 +22,27 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Reboot;
     let Some(clock) = facts.clock.known() else { return Finding::default() };
     let death = &facts.death;
-    if code(facts).is_some() {
-        return Finding::cleared("the Listener lived to note the Worker's end");
-    }
     let boots =
         |text: String| Proof { source: "boot".into(), at: Some(clock.booted), text, points_to: CAUSE };
+    let goes_down =
+        host_lines(facts, CAUSE, |line| line.deed == HostDeed::GoingDown && is_in_span(facts, line.at));
+    if facts.listener.known().is_some_and(|log| log.has_end()) {
+        // Whoever stops a host stops its runners first.
+        let mut evidence = service::shutdown(facts, CAUSE);
+        let is_followed = death
+            .ended
+            .is_some_and(|ended| clock.booted.duration_since(ended).is_ok_and(|after| after < SHUTDOWN));
+        if !evidence.is_empty() && (is_followed || !goes_down.is_empty()) {
+            evidence.extend(goes_down);
+            evidence.extend(is_followed.then(|| boots("this boot began soon after the job was stopped".to_owned())));
+            return Finding::suspect(Confidence::Likely, evidence);
+        }
+        return Finding::cleared("the Listener lived to note the job's end");
+    }
     match (&death.boot_id, death.last_sign.or(death.started)) {
         (Some(then), _) if *then != clock.boot_id => Finding::suspect(
             Confidence::Certain,
-            vec![boots(format!("the job began in boot {then}; now it is boot {}", clock.boot_id))],
+            [vec![boots(format!("the job began in boot {then}; now it is boot {}", clock.boot_id))], goes_down].concat(),
         ),
         (Some(_), _) => Finding::cleared("the job began in this very boot"),
         (None, Some(last)) if last < clock.booted => Finding::suspect(
@@ -95,10 +114,11 @@ pub(super) fn suspended(facts: &Facts) -> Finding {
 pub(super) fn listener_died(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::ListenerDied;
     let Some(log) = facts.listener.known() else { return Finding::default() };
-    if log.finished.is_some() {
-        return Finding::cleared("it lived to note the Worker's end");
+    if log.has_end() {
+        return Finding::cleared("it lived to note the job's end");
     }
-    let Some(received) = &log.received else { return Finding::default() };
+    // The end may stand where nobody has read.
+    let Some(received) = log.received.as_ref().filter(|_| log.is_whole) else { return Finding::default() };
     let began = received.at.or(facts.death.started);
     let replaced = facts
         .listener_since
@@ -129,21 +149,35 @@ pub(super) fn listener_died(facts: &Facts) -> Finding {
 /// systemd's own account: it stopped the unit, or its main process ended.
 pub(super) fn unit_stopped(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::UnitStopped;
-    let Some(unit) = facts.unit.known() else { return Finding::default() };
-    let ended_then = unit.main_exited.is_some_and(|at| is_in_span(facts, at));
-    match unit.result.as_str() {
-        "timeout" | "watchdog" | "signal" | "core-dump" | "exit-code" if ended_then => {
-            Finding::suspect(Confidence::Possible, main_ended(facts, unit, CAUSE).into_iter().collect())
-        }
+    let told = host_lines(facts, CAUSE, |line: &HostLine| {
+        matches!(line.deed, HostDeed::UnitStop | HostDeed::UnitKill) && is_in_span(facts, line.at)
+    });
+    let is_told = host_did(facts, HostDeed::UnitStop) || host_did(facts, HostDeed::UnitKill);
+    let unit = facts.unit.known();
+    let ended_then = unit.is_some_and(|unit| unit.main_exited.is_some_and(|at| is_in_span(facts, at)));
+    let main = unit.and_then(|unit| main_ended(facts, unit, CAUSE));
+    let is_stop = unit.is_some_and(|unit| match unit.result.as_str() {
         // A stop by hand is a success to systemd.
-        "success" if ended_then && unit.active == "inactive" => {
-            Finding::suspect(Confidence::Likely, main_ended(facts, unit, CAUSE).into_iter().collect())
+        "success" => ended_then && unit.active == "inactive",
+        "timeout" | "watchdog" => ended_then,
+        _ => false,
+    });
+    let may_be = ended_then
+        && unit.is_some_and(|unit| matches!(unit.result.as_str(), "signal" | "core-dump" | "exit-code"));
+    let shutdown = service::shutdown(facts, CAUSE);
+    let is_result = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Result(_)));
+    let sure = match (is_told || is_stop, may_be, unit) {
+        // The runner says so, too, and how its Worker ended agrees.
+        (true, ..) if !shutdown.is_empty() && is_result => Confidence::Certain,
+        (true, ..) => Confidence::Likely,
+        (false, true, _) => Confidence::Possible,
+        (false, false, _) if !told.is_empty() => Confidence::Possible,
+        (false, false, Some(unit)) if unit.active == "active" && host_is_complete(facts) => {
+            return Finding::cleared(format!("{} is active, and the journal tells of no stop", unit.name));
         }
-        _ if unit.active == "active" && !ended_then && kernel_is_complete(facts) => {
-            Finding::cleared(format!("{} has been active all the time", unit.name))
-        }
-        _ => Finding::default(),
-    }
+        _ => return Finding::default(),
+    };
+    Finding::suspect(sure, told.into_iter().chain(main).chain(shutdown).collect())
 }
 
 fn main_ended(facts: &Facts, unit: &UnitState, points_to: Cause) -> Option<Proof> {

@@ -1,0 +1,427 @@
+//! What was observed of a death. Plain data.
+//!
+//! Text comes from logs that a runner's user can write, and from process names that anybody chooses: escape it before printing.
+//! Facts carry their source, so that a verdict can name it.
+
+use super::nouns::{Death, Missing};
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+/// Something that was looked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen<T> {
+    /// What it says.
+    Known(T),
+    /// It could not be seen.
+    Unknown(Missing),
+}
+
+impl<T> Seen<T> {
+    /// What could not be seen, and how to have it next time.
+    pub fn missing(what: impl Into<String>, how: impl Into<String>) -> Self {
+        Self::Unknown(Missing { what: what.into(), how: how.into() })
+    }
+
+    /// What it says, if it could be seen.
+    pub fn known(&self) -> Option<&T> {
+        match self {
+            Self::Known(value) => Some(value),
+            Self::Unknown(_) => None,
+        }
+    }
+}
+
+/// A line of a log.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Line {
+    /// When it was written, where it says so.
+    pub at: Option<SystemTime>,
+    /// The line, cut to a bounded length.
+    pub text: String,
+}
+
+/// What a runner's log complains of, by the words of the system's error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Complaint {
+    /// `ENOSPC`: no byte or no inode was left.
+    NoSpace,
+    /// `EDQUOT`: the user's share was used up.
+    Quota,
+    /// `ENFILE`: the host's table of open files was full.
+    FileTable,
+    /// `EMFILE`: the process had all descriptors that it may have.
+    Descriptors,
+    /// `EIO`.
+    InputOutput,
+    /// `EROFS`: the filesystem is read-only, which a kernel makes it after an error.
+    ReadOnly,
+    /// `ENOMEM`, or the runtime's own word for it.
+    Memory,
+    /// `EAGAIN` at the start of a process or thread: the group or the user has all tasks that it may have.
+    Tasks,
+}
+
+/// What the Worker's own log says.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerLog {
+    /// The file's name; of the first page where there are several.
+    pub name: String,
+    /// The job's id, by which the Listener's log knows it.
+    pub job_id: Option<String>,
+    /// `Job completed.`: the job's task is over, by an exception perhaps.
+    pub completed: Option<Line>,
+    /// The job was cancelled, or the Worker was told to shut down.
+    pub cancelled: Option<Line>,
+    /// The runner shuts down, and why.
+    pub shutdown: Option<Line>,
+    /// What the job's steps came to, in the Worker's words.
+    pub result: Option<(Reported, Line)>,
+    /// The Worker has reported the job's end to the service.
+    pub reported: Option<Line>,
+    /// A process of a step that SIGKILL ended.
+    pub killed_step: Option<Line>,
+    /// Complaints, the latest last.
+    pub complaints: Vec<(Complaint, Line)>,
+    /// Its last line.
+    pub last: Option<Line>,
+    /// The last line has no end: the write was cut off.
+    pub is_cut: bool,
+    /// The longest silence between two lines.
+    pub silence: Option<(SystemTime, Duration)>,
+}
+
+/// A result of a job, as the runner names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reported {
+    /// All went well.
+    Succeeded,
+    /// All went well, with complaints.
+    SucceededWithIssues,
+    /// A step failed, or the Worker did.
+    Failed,
+    /// It was cancelled.
+    Cancelled,
+    /// It did not have to run.
+    Skipped,
+    /// The runner lost the right to run it.
+    Abandoned,
+}
+
+/// What the Listener's logs say of the job, by its id.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct ListenerLog {
+    /// The job was received.
+    pub received: Option<Line>,
+    /// The Worker's pid.
+    pub worker_pid: Option<i32>,
+    /// The Worker's exit code as the Listener saw it: 128 + N after a signal.
+    pub finished: Option<(i32, Line)>,
+    /// The result that was reported.
+    pub result: Option<(Reported, Line)>,
+    /// Another line that says that the job is over for the Listener.
+    pub closed: Option<Line>,
+    /// The service, a person behind it or a job that came after it cancelled the job.
+    pub cancelled: Option<Line>,
+    /// The Listener itself was told to stop while the job ran.
+    pub shutdown: Option<Line>,
+    /// The service took the job away, or could not be reached for too long.
+    pub lost_contact: Option<Line>,
+    /// The Listener killed the Worker.
+    pub stopped: Option<Line>,
+    /// A Listener began after the job was received, and before its end was noted.
+    pub restarted: Option<Line>,
+    /// The job's lease with the service could not be renewed.
+    pub lost_renewal: Option<Line>,
+    /// Complaints while the job ran, and the Worker's last words behind its end.
+    pub complaints: Vec<(Complaint, Line)>,
+    /// The last line that was written while the job ran.
+    pub last: Option<Line>,
+    /// The longest silence between two lines while the job ran: a lease is renewed every minute.
+    pub silence: Option<(SystemTime, Duration)>,
+    /// The last line of this Listener has no end, and nobody else went on with it: the write was cut off.
+    pub is_cut: Option<Line>,
+    /// Listeners that began since and wrote nothing.
+    pub empty_logs: usize,
+    /// Whether everything that the Listener wrote since the job began was read.
+    pub is_whole: bool,
+}
+
+impl ListenerLog {
+    /// Whether the Listener lived to see the job's end.
+    pub fn has_end(&self) -> bool {
+        self.finished.is_some() || self.result.is_some() || self.closed.is_some()
+    }
+}
+
+/// Where an out-of-memory kill was decided.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OomScope {
+    /// The host had no memory left.
+    Host,
+    /// This cgroup was at its limit.
+    Group(String),
+    /// A cgroup was at its limit; which was not told.
+    SomeGroup,
+    /// It was not told.
+    Unknown,
+}
+
+/// What a kernel message tells.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KernelEvent {
+    /// A process was killed for want of memory.
+    OomKill {
+        /// Its pid.
+        pid: i32,
+        /// Its name.
+        comm: String,
+        /// Whose limit it was.
+        scope: OomScope,
+        /// The cgroup that the process was in.
+        group: Option<String>,
+    },
+    /// A process was chosen to be killed; one of its children may have been taken in its place.
+    OomChoice {
+        /// Its pid.
+        pid: i32,
+        /// Whose limit it was.
+        scope: OomScope,
+    },
+    /// In whose group somebody is about to be killed, and whose limit it is: kernels before 5.0.
+    OomGroup {
+        /// The group of the process.
+        group: String,
+        /// The group that is at its limit.
+        limit: String,
+    },
+    /// A process died of a fault of its own.
+    Fault {
+        /// The id of its thread, which is its pid for the first one.
+        pid: i32,
+        /// Its name.
+        comm: String,
+    },
+    /// A disk could not be read or written, or a filesystem found itself damaged.
+    InputOutput,
+    /// The table of open files was full.
+    FileTable,
+    /// No task could be started: this cgroup had all that it may have.
+    ForkRejected {
+        /// Which.
+        group: String,
+    },
+    /// The host went to sleep or woke up.
+    Suspend,
+}
+
+/// A kernel message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelLine {
+    /// When.
+    pub at: SystemTime,
+    /// What it tells.
+    pub event: KernelEvent,
+    /// Itself.
+    pub text: String,
+}
+
+/// The kernel's messages around the death.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelLog {
+    /// `journal` or `kmsg`.
+    pub source: &'static str,
+    /// Whether nothing of the time asked about can be missing.
+    pub is_complete: bool,
+    /// Those that tell something.
+    pub lines: Vec<KernelLine>,
+}
+
+/// What a service or a person of the host did, by the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HostDeed {
+    /// A daemon ended the Worker or all of its unit for want of memory.
+    MemoryKill,
+    /// A person, or a script of one, gave an order to kill or stop.
+    Order,
+    /// systemd began to stop the unit, or has stopped it.
+    UnitStop,
+    /// systemd sent SIGKILL into the unit.
+    UnitKill,
+    /// A container or pod of the runner's name was ended.
+    ContainerEnd,
+    /// The host was told to go down.
+    GoingDown,
+    /// The unit's own output complains.
+    Complaint(Complaint),
+}
+
+/// A line of the journal that is not the kernel's.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostLine {
+    /// When.
+    pub at: SystemTime,
+    /// Who wrote it, by his own account.
+    pub source: String,
+    /// What it tells.
+    pub deed: HostDeed,
+    /// Whether only root, or the service itself, can have written it.
+    pub is_trusted: bool,
+    /// Itself.
+    pub text: String,
+}
+
+/// What the journal has of the host's services around the death.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct HostLog {
+    /// Whether nothing of the time asked about can be missing.
+    pub is_complete: bool,
+    /// Those that tell something.
+    pub lines: Vec<HostLine>,
+}
+
+/// What systemd says of the runner's unit.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct UnitState {
+    /// Its name.
+    pub name: String,
+    /// `Result`: `success`, `oom-kill`, `signal`, `core-dump`, `timeout`, `watchdog`, `exit-code`.
+    pub result: String,
+    /// `ActiveState`.
+    pub active: String,
+    /// How the main process, which is the Listener's parent, ended last: `ExecMainCode` (1 exited, 2 killed, 3 dumped core) and
+    /// `ExecMainStatus` (the exit code or the signal).
+    pub main: Option<(i32, i32)>,
+    /// When that was.
+    pub main_exited: Option<SystemTime>,
+    /// How often systemd has started it again.
+    pub restarts: u32,
+    /// Its cgroup.
+    pub group: Option<String>,
+}
+
+/// How often processes of a cgroup were killed for want of memory since it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MemoryEvents {
+    /// The group's path in its hierarchy.
+    pub group: String,
+    /// The file that says so.
+    pub file: String,
+    /// `oom_kill`.
+    pub oom_kills: u64,
+    /// Whether groups below are counted, too: in the second version of cgroups.
+    pub counts_below: bool,
+}
+
+/// How often no task could be started in a cgroup since it was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TaskEvents {
+    /// The file that says so.
+    pub file: String,
+    /// `max` of `pids.events`.
+    pub refused: u64,
+}
+
+/// Pressure stall information: per cent of the last 300 s in which tasks waited.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pressure {
+    /// All of them, for memory (`full avg300`).
+    pub memory: f64,
+    /// All of them, for the disk (`full avg300`).
+    pub io: f64,
+}
+
+/// A deed of the guard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GuardDeed {
+    /// When.
+    pub at: SystemTime,
+    /// `removed`, `claimed`, `restored`.
+    pub deed: &'static str,
+    /// What.
+    pub path: PathBuf,
+    /// How much.
+    pub bytes: Option<u64>,
+}
+
+/// What the guard did while the job ran.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct GuardDeeds {
+    /// By this runner's own started-hook, before its job's first step: what it may.
+    pub by_own_hook: Vec<GuardDeed>,
+    /// In this runner's directories, by anybody else.
+    pub here: Vec<GuardDeed>,
+    /// Elsewhere on the host.
+    pub elsewhere: Vec<GuardDeed>,
+    /// The last entry that tells of a disk under pressure meanwhile.
+    pub pressure: Option<Line>,
+    /// And the last that tells of one above critical.
+    pub critical: Option<Line>,
+    /// Since when the ledger tells of everything.
+    pub complete_since: Option<SystemTime>,
+}
+
+/// How full the disk of the work directory is now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DiskNow {
+    /// Where it is mounted.
+    pub mount: PathBuf,
+    /// Use% as df counts it.
+    pub used_percent: u8,
+    /// Bytes that are available.
+    pub available_bytes: u64,
+    /// Inodes that are free; `None` where the filesystem counts none.
+    pub inodes_free: Option<u64>,
+}
+
+/// The host's boot and clocks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HostClock {
+    /// This boot's id.
+    pub boot_id: String,
+    /// When it began.
+    pub booted: SystemTime,
+    /// How long the host has slept since then (CLOCK_BOOTTIME less CLOCK_MONOTONIC).
+    pub slept: Duration,
+    /// How far the wall clock has been put forward since the job's lease was written: what a machine does that was
+    /// frozen from outside.
+    pub put_forward: Option<Duration>,
+}
+
+/// Everything that was observed about one death.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Facts {
+    /// Whose.
+    pub death: Death,
+    /// When this was observed.
+    pub now: SystemTime,
+    /// Whether the Worker still lives.
+    pub worker_lives: bool,
+    /// Since when the runner has the Listener that runs now; `None` = it has none.
+    pub listener_since: Option<SystemTime>,
+    /// The Worker's log.
+    pub worker: Seen<WorkerLog>,
+    /// The Listener's log.
+    pub listener: Seen<ListenerLog>,
+    /// The kernel's messages.
+    pub kernel: Seen<KernelLog>,
+    /// The host's services and people, by the journal.
+    pub host: Seen<HostLog>,
+    /// The unit.
+    pub unit: Seen<UnitState>,
+    /// The unit's name by the runner's own `.service`, whether or not systemd can be asked.
+    pub unit_name: Option<String>,
+    /// Whether pids of the job's records are those of the kernel's messages: false when they were counted in another namespace.
+    pub pids_are_the_kernels: bool,
+    /// The cgroup's count of kills.
+    pub memory: Seen<MemoryEvents>,
+    /// The cgroup's count of tasks that were refused.
+    pub tasks: Option<TaskEvents>,
+    /// Pressure now.
+    pub pressure: Seen<Pressure>,
+    /// The disk now.
+    pub disk: Seen<DiskNow>,
+    /// The guard's deeds.
+    pub guard: Seen<GuardDeeds>,
+    /// Boot and clocks.
+    pub clock: Seen<HostClock>,
+}

@@ -1,0 +1,307 @@
+//! What the host's services and people did, by the journal: daemons that kill for want of memory, systemd itself, container
+//! runtimes and the kubelet, orders that were given by sudo, and what the runner's unit printed.
+//!
+//! The journal is asked for everything of the minutes around a death, so that entries count whether or not they carry a unit's name
+//! (a process may be gone before journald has looked it up); where that is too much, for the services by name. An entry counts when
+//! it names the Worker's pid, the runner's unit, or the runner. Anybody can write into the journal and call himself `earlyoom`: what
+//! only root or the service itself can have written is told apart by the fields that journald fills in.
+
+use super::logs::{complaint, cut};
+use crate::model::ledger::Window;
+use crate::postmortem::nouns::{Complaint, HostDeed, HostLine, HostLog};
+use crate::sys::program::{Bounds, End, Programs};
+use serde_json::Value;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// One question to journalctl.
+const BOUNDS: Bounds = Bounds::new(Duration::from_secs(15), 4 << 20);
+
+/// Lines that tell something, beyond which the older ones are dropped.
+const MAX_LINES: usize = 64;
+
+/// Fields that are looked at (systemd.journal-fields(7)).
+const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_UID,_SYSTEMD_UNIT,UNIT,_TRANSPORT";
+
+/// Services that end processes of others, by the names of their programs and units.
+const SERVICES: [&str; 14] = [
+    "earlyoom",
+    "nohang",
+    "systemd-oomd",
+    "oomd",
+    "systemd",
+    "systemd-logind",
+    "containerd",
+    "kubelet",
+    "k3s",
+    "docker",
+    "dockerd",
+    "podman",
+    "crio",
+    "sudo",
+];
+
+/// Whom an entry has to be about.
+#[derive(Debug, Clone, Default)]
+pub struct Whom<'a> {
+    /// The Worker's pid.
+    pub worker: Option<i32>,
+    /// The runner's unit.
+    pub unit: Option<&'a str>,
+    /// The runner's name.
+    pub runner: &'a str,
+}
+
+/// What the journal has of `window`; the reason when it cannot be asked.
+pub fn read(programs: Programs<'_>, window: Window, whom: &Whom<'_>) -> Result<HostLog, String> {
+    let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
+    let (since, until) = (
+        format!("--since=@{}", seconds(window.from)),
+        // The second that it ends in belongs to it.
+        format!("--until=@{}", seconds(window.to) + 1),
+    );
+    let ask = |more: &[&str]| {
+        let fixed = ["--no-pager", "--quiet", "-o", "json", FIELDS];
+        let run = programs.run("journalctl", &[&fixed, more].concat(), BOUNDS);
+        let run = run.and_then(|run| match run.end {
+            End::TooLong => Ok(run),
+            End::Itself(_) if !run.output.is_empty() => Ok(run),
+            _ => run.success(),
+        });
+        run.map(|run| (run.text(), run.end == End::TooLong)).map_err(|error| error.to_string())
+    };
+    let (mut answer, mut is_cut) = ask(&[&since, &until])?;
+    if is_cut {
+        let matches = matches(whom.unit);
+        let words: Vec<&str> = [since.as_str(), until.as_str()].into_iter().chain(matches.iter().map(String::as_str)).collect();
+        (answer, is_cut) = ask(&words)?;
+    }
+    let mut lines: Vec<HostLine> = answer.lines().filter_map(|text| entry(text, whom)).collect();
+    lines.retain(|line| window.holds(line.at));
+    lines.drain(..lines.len().saturating_sub(MAX_LINES));
+    let (before, _) = ask(&[&format!("--until=@{}", seconds(window.from)), "--reverse", "--lines=1"])?;
+    Ok(HostLog { is_complete: !is_cut && !before.trim().is_empty(), lines })
+}
+
+/// The services and the unit by name: alternatives of one field are joined by themselves, those of several by `+`
+/// (journalctl(1)).
+fn matches(unit: Option<&str>) -> Vec<String> {
+    let mut words: Vec<String> = SERVICES.iter().map(|name| format!("SYSLOG_IDENTIFIER={name}")).collect();
+    words.push("+".to_owned());
+    words.extend(SERVICES.iter().map(|name| format!("_COMM={name}")));
+    words.push("+".to_owned());
+    words.extend(SERVICES.iter().map(|name| format!("_SYSTEMD_UNIT={name}.service")));
+    if let Some(unit) = unit {
+        for field in ["UNIT", "_SYSTEMD_UNIT"] {
+            words.extend(["+".to_owned(), format!("{field}={unit}")]);
+        }
+    }
+    words
+}
+
+/// An entry of `journalctl -o json`, if it tells something about `whom`.
+pub(crate) fn entry(text: &str, whom: &Whom<'_>) -> Option<HostLine> {
+    let entry: Value = serde_json::from_str(text).ok()?;
+    let field = |name: &str| entry[name].as_str().unwrap_or_default();
+    if field("_TRANSPORT") == "kernel" {
+        return None;
+    }
+    let at = UNIX_EPOCH + Duration::from_micros(field("__REALTIME_TIMESTAMP").parse().ok()?);
+    let message = super::kernel::message_of(&entry)?;
+    let (identifier, comm, of_unit) = (field("SYSLOG_IDENTIFIER"), field("_COMM"), field("_SYSTEMD_UNIT"));
+    let source = [identifier, comm, of_unit].into_iter().find(|name| !name.is_empty()).unwrap_or("journal");
+    let service = service(identifier).or_else(|| service(comm)).or_else(|| service(of_unit.trim_end_matches(".service")));
+    let deed = if whom.unit.is_some_and(|unit| unit == of_unit) {
+        of_the_unit(&message)
+    } else {
+        service.and_then(|service| deed(service, &message, field("UNIT"), whom))
+    };
+    // Fields that begin with `_` are journald's own. Without them nobody is known to have written it.
+    let by_service = service.is_some_and(|service| of_unit.trim_end_matches(".service") == service);
+    let is_trusted = field("_UID") == "0" || by_service || whom.unit.is_some_and(|unit| unit == of_unit);
+    Some(HostLine { at, source: cut(source), deed: deed?, is_trusted, text: cut(&message) })
+}
+
+fn service(name: &str) -> Option<&'static str> {
+    SERVICES.iter().copied().find(|service| *service == name)
+}
+
+/// What the runner's unit printed: the Listener's and RunnerService.js's last words, and what no log could take.
+fn of_the_unit(message: &str) -> Option<HostDeed> {
+    // A job's display name is printed as well (src/Runner.Listener/JobDispatcher.cs).
+    if message.contains("Running job: ") || message.contains(" completed with result: ") {
+        return None;
+    }
+    let is_exception = message.contains("Exception: ") || message.contains("_diag");
+    let complaint = complaint(message).filter(|_| is_exception)?;
+    Some(HostDeed::Complaint(complaint))
+}
+
+fn deed(service: &str, message: &str, unit: &str, whom: &Whom<'_>) -> Option<HostDeed> {
+    let names_unit = |text: &str| whom.unit.is_some_and(|unit| has_word(text, unit));
+    let names_worker = |text: &str| whom.worker.is_some_and(|pid| has_word(text, &pid.to_string()));
+    let has_any = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    match service {
+        // `sending SIGTERM to process 565 uid 1000 "Runner.Worker": badness ...` (earlyoom, kill.c)
+        "earlyoom" | "nohang" => {
+            (has_any(&["SIGTERM", "SIGKILL", "illing"]) && names_worker(message)).then_some(HostDeed::MemoryKill)
+        }
+        // `Killed /system.slice/NAME due to memory pressure for ...` (src/oom/oomd-manager.c)
+        "systemd-oomd" | "oomd" => (has_any(&["Killed "]) && names_unit(message)).then_some(HostDeed::MemoryKill),
+        "systemd" => systemd(message, (Some(unit) == whom.unit && !unit.is_empty()) || names_unit(message)),
+        "systemd-logind" => {
+            has_any(&["System is rebooting", "System is powering down", "System is halting", "The system will reboot", "The system will power off"])
+                .then_some(HostDeed::GoingDown)
+        }
+        "containerd" | "kubelet" | "k3s" | "docker" | "dockerd" | "podman" | "crio" => {
+            let is_about = has_word(message, whom.runner) || names_unit(message);
+            let words = ["OOM", "oom", "Evict", "evict", "Kill", "kill", "StopContainer", "exit event", "SIGKILL", "delete"];
+            (is_about && !whom.runner.is_empty() && has_any(&words)).then_some(HostDeed::ContainerEnd)
+        }
+        // `ci : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 565` (sudo)
+        "sudo" => {
+            let (_, command) = message.split_once("COMMAND=")?;
+            let program = command.split(' ').next()?.rsplit('/').next()?;
+            let is_order = match program {
+                "kill" => names_worker(command),
+                "pkill" | "killall" => command.contains("Runner") || command.contains("runner"),
+                "systemctl" | "service" => names_unit(command),
+                "svc.sh" => true,
+                "reboot" | "shutdown" | "poweroff" | "halt" => return Some(HostDeed::GoingDown),
+                "docker" | "podman" | "kubectl" | "crictl" => has_word(command, whom.runner) && !whom.runner.is_empty(),
+                _ => false,
+            };
+            is_order.then_some(HostDeed::Order)
+        }
+        _ => None,
+    }
+}
+
+/// systemd about a unit (src/core/unit.c, service.c), and about the host.
+fn systemd(message: &str, is_about: bool) -> Option<HostDeed> {
+    if message.starts_with("Shutting down.") || message.starts_with("Reached target Reboot") {
+        return Some(HostDeed::GoingDown);
+    }
+    if !is_about {
+        return None;
+    }
+    let has_any = |words: &[&str]| words.iter().any(|word| message.contains(word));
+    if has_any(&["killed by the OOM killer", "systemd-oomd killed", "result 'oom-kill'"]) {
+        Some(HostDeed::MemoryKill)
+    } else if has_any(&["with signal SIGKILL", "timed out. Killing", "status=9/KILL"]) {
+        Some(HostDeed::UnitKill)
+    } else if message.starts_with("Stopping ") || message.starts_with("Stopped ") {
+        Some(HostDeed::UnitStop)
+    } else {
+        None
+    }
+}
+
+/// Whether a text holds a word that is not a part of a longer one.
+fn has_word(text: &str, word: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    text.match_indices(word).any(|(at, _)| {
+        !word.is_empty()
+            && !text[..at].chars().next_back().is_some_and(is_part)
+            && !text[at + word.len()..].chars().next().is_some_and(is_part)
+    })
+}
+
+/// Whether a complaint of the unit's own output is about a full disk.
+pub fn is_no_space(deed: HostDeed) -> bool {
+    matches!(deed, HostDeed::Complaint(Complaint::NoSpace | Complaint::Quota))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    const UNIT: &str = "actions.runner.acme-app.ci-1.service";
+
+    fn whom() -> Whom<'static> {
+        Whom { worker: Some(565), unit: Some(UNIT), runner: "ci-1" }
+    }
+
+    fn told(fields: Value, message: &str) -> Option<(HostDeed, bool)> {
+        let mut entry = fields;
+        entry["MESSAGE"] = message.into();
+        entry["__REALTIME_TIMESTAMP"] = "1700000000000000".into();
+        super::entry(&entry.to_string(), &whom()).map(|line| (line.deed, line.is_trusted))
+    }
+
+    fn by(service: &str, message: &str) -> Option<HostDeed> {
+        told(json!({"SYSLOG_IDENTIFIER": service, "_UID": "0"}), message).map(|(deed, _)| deed)
+    }
+
+    #[test]
+    fn deeds_that_end_a_worker_are_told_by_whom() {
+        let killed = "sending SIGTERM to process 565 uid 1000 \"Runner.Worker\": badness 904, VmRSS 301 MiB";
+        for (service, message, expected) in [
+            ("earlyoom", killed, HostDeed::MemoryKill),
+            ("systemd-oomd", &format!("Killed /system.slice/{UNIT} due to memory pressure for /system.slice being 60%"), HostDeed::MemoryKill),
+            ("systemd", &format!("{UNIT}: A process of this unit has been killed by the OOM killer."), HostDeed::MemoryKill),
+            ("systemd", &format!("{UNIT}: systemd-oomd killed 23 process(es) in this unit."), HostDeed::MemoryKill),
+            ("systemd", &format!("{UNIT}: Killing process 565 (Runner.Worker) with signal SIGKILL."), HostDeed::UnitKill),
+            ("systemd", &format!("Stopping {UNIT} - GitHub Actions Runner..."), HostDeed::UnitStop),
+            ("systemd-logind", "System is rebooting.", HostDeed::GoingDown),
+            ("sudo", "ci : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 565", HostDeed::Order),
+            ("sudo", "ci : PWD=/ ; USER=root ; COMMAND=/usr/bin/pkill -f Runner.Worker", HostDeed::Order),
+            ("sudo", &format!("ci : PWD=/ ; USER=root ; COMMAND=/usr/bin/systemctl stop {UNIT}"), HostDeed::Order),
+            ("sudo", "ci : PWD=/ ; USER=root ; COMMAND=/usr/sbin/reboot", HostDeed::GoingDown),
+            ("kubelet", "\"Eviction manager: pod is evicted successfully\" pod=\"ci/ci-1\"", HostDeed::ContainerEnd),
+            ("containerd", "StopContainer for \"ci-1\" with timeout 30 (s)", HostDeed::ContainerEnd),
+        ] {
+            assert_eq!(by(service, message), Some(expected), "{service}: {message}");
+        }
+        let of_unit = json!({"SYSLOG_IDENTIFIER": "runsvc.sh", "_SYSTEMD_UNIT": UNIT});
+        let words = "Unhandled exception. System.IO.IOException: No space left on device : '/srv/r/_diag/Runner.log'";
+        assert_eq!(told(of_unit.clone(), words), Some((HostDeed::Complaint(Complaint::NoSpace), true)));
+        assert_eq!(told(of_unit, "Running job: No space left on device"), None, "a job's name");
+        let stop = told(json!({"SYSLOG_IDENTIFIER": "systemd", "UNIT": UNIT, "_UID": "0"}), "Stopped GitHub Actions Runner (acme).");
+        assert_eq!(stop, Some((HostDeed::UnitStop, true)));
+    }
+
+    #[test]
+    fn what_is_about_others_tells_nothing() {
+        for (service, message) in [
+            ("earlyoom", "sending SIGTERM to process 5650 uid 1000 \"Runner.Worker\": badness 904"),
+            ("earlyoom", "mem avail: 565 of 7900 MiB"),
+            ("systemd-oomd", "Killed /system.slice/actions.runner.acme-app.ci-10.service due to memory pressure"),
+            ("systemd", "Stopping actions.runner.acme-app.ci-10.service - GitHub Actions Runner..."),
+            ("sudo", "ci : PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 56"),
+            ("sudo", "ci : PWD=/565 ; USER=root ; COMMAND=/usr/bin/ls"),
+            ("kubelet", "\"Eviction manager: pod is evicted\" pod=\"ci/ci-10\""),
+            ("somebody", "sending SIGTERM to process 565"),
+        ] {
+            assert_eq!(by(service, message), None, "{service}: {message}");
+        }
+        let kernel = json!({"_TRANSPORT": "kernel", "SYSLOG_IDENTIFIER": "earlyoom"});
+        assert_eq!(told(kernel, "sending SIGTERM to process 565"), None);
+    }
+
+    /// `logger -t earlyoom` is anybody's.
+    #[test]
+    fn a_name_alone_is_not_trusted() {
+        let message = "sending SIGKILL to process 565";
+        let with = |fields: Value| told(fields, message).map(|(_, is_trusted)| is_trusted);
+        assert_eq!(with(json!({"SYSLOG_IDENTIFIER": "earlyoom", "_UID": "1000"})), Some(false));
+        assert_eq!(with(json!({"SYSLOG_IDENTIFIER": "earlyoom"})), Some(false));
+        assert_eq!(with(json!({"SYSLOG_IDENTIFIER": "earlyoom", "_UID": "0"})), Some(true));
+        assert_eq!(with(json!({"_SYSTEMD_UNIT": "earlyoom.service", "_UID": "999"})), Some(true));
+    }
+
+    #[test]
+    fn the_services_are_asked_for_by_every_field_that_may_name_them() {
+        let words = matches(Some(UNIT));
+        for word in ["SYSLOG_IDENTIFIER=kubelet", "_COMM=containerd", "_SYSTEMD_UNIT=docker.service", &format!("UNIT={UNIT}")] {
+            assert!(words.iter().any(|asked| asked == word), "{word}: {words:?}");
+        }
+        assert_eq!(words.iter().filter(|word| *word == "+").count(), 4);
+    }
+
+    #[test]
+    fn without_a_journal_the_reason_is_told() {
+        let window = Window { from: UNIX_EPOCH, to: UNIX_EPOCH };
+        assert!(read(Programs(&[]), window, &whom()).unwrap_err().contains("journalctl"));
+    }
+}

@@ -1,0 +1,582 @@
+//! The Listener's logs tell of all jobs in turn, and of two at once: what belongs to a job is found by its id, anywhere in them.
+//!
+//! What is understood stands in src/Runner.Listener/JobDispatcher.cs (receipt, renewals, cancellation, ends), Runner.cs (signals),
+//! src/Runner.Common/HostContext.cs (shutdown) and src/Runner.Sdk/ProcessInvoker.cs (the Worker's process), v2.336.0. After a
+//! cancellation or a stop neither `Worker finished` nor the Worker's `Job completed.` is written: the job's end is then `Finished
+//! process N with exit code C` and `finish job request for job G with result: R`.
+
+use super::complaints::Entries;
+use super::{Pace, complain, kept, parse_result};
+use crate::observe::diag_log::{self, Kind, Line};
+use crate::postmortem::nouns::ListenerLog;
+use crate::sys::dir::Dir;
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
+use std::io;
+use std::ops::ControlFlow;
+use std::time::{Duration, SystemTime};
+
+/// Logs of one runner that are looked at. A Listener that cannot write is started again every five seconds, each time with a new
+/// log.
+const MAX_LOGS: usize = 8192;
+
+/// Of one runner's Listeners at most so much is read.
+const BUDGET: u64 = 256 << 20;
+
+/// Jobs that are remembered; older ones are forgotten.
+const MAX_STORIES: usize = 1024;
+
+/// A runner has one job at a time, or two for a moment: a line can be about these latest ones.
+const RECENT: usize = 16;
+
+/// The last words of a Worker follow its end this soon (src/Runner.Listener/JobDispatcher.cs, behind `finish job request`).
+const LAST_WORDS: Duration = Duration::from_secs(120);
+
+/// Of the lines about a job that are kept.
+const RAW: usize = 32 << 10;
+
+/// What the Listener's logs tell, by job.
+#[derive(Debug, Clone, Default)]
+pub struct Stories {
+    stories: VecDeque<Story>,
+    /// Logs without a line, by when they were begun.
+    empty: Vec<SystemTime>,
+    is_whole: bool,
+}
+
+#[derive(Debug, Clone)]
+struct Story {
+    id: String,
+    /// The request's number, by which old services know the job.
+    request: String,
+    log: ListenerLog,
+    pace: Pace,
+    /// Where its last line stands.
+    file: OsString,
+}
+
+impl Story {
+    /// Whether lines that name no job may still be about this one.
+    fn is_open(&self) -> bool {
+        !self.log.has_end() && self.log.restarted.is_none()
+    }
+
+    fn over(&self) -> Option<SystemTime> {
+        let log = &self.log;
+        let ends = [log.finished.as_ref().map(|(_, line)| line), log.result.as_ref().map(|(_, line)| line)];
+        ends.into_iter().chain([log.closed.as_ref()]).flatten().filter_map(|line| line.at).max()
+    }
+
+    /// Whether it goes on, or ended just now.
+    fn concerns(&self, at: Option<SystemTime>) -> bool {
+        let just_ended = |over: SystemTime| at.is_none_or(|at| at <= over + LAST_WORDS);
+        self.is_open() || (self.log.restarted.is_none() && self.over().is_some_and(just_ended))
+    }
+}
+
+impl Stories {
+    /// Reads all logs that were written since `since`: those that were begun since, and before them the two latest ones that hold
+    /// anything (a job may be received right at the turn).
+    ///
+    /// # Errors
+    /// What opening and reading say; `NotFound` when there is no log.
+    pub fn read(root: &Dir, since: SystemTime) -> io::Result<Self> {
+        let diag = root.descend("_diag")?;
+        let names = diag_log::newest(&diag, Kind::Listener, MAX_LOGS)?;
+        if names.is_empty() {
+            return Err(io::ErrorKind::NotFound.into());
+        }
+        let (mut chosen, mut before) = (Vec::new(), 0);
+        for name in names {
+            let is_before = diag_log::begun(&name).is_none_or(|at| at < since);
+            if is_before {
+                let has_text = diag.open_file(&name).and_then(|file| file.metadata());
+                before += usize::from(has_text.is_ok_and(|status| status.len() > 0));
+            }
+            chosen.push(name);
+            if before == 2 {
+                break;
+            }
+        }
+        let mut reader = Reader::new();
+        let (mut budget, mut refused, mut has_read) = (BUDGET, None, false);
+        for name in chosen.iter().rev() {
+            match reader.log(&diag, name, &mut budget) {
+                Ok(()) => has_read = true,
+                Err(error) => refused = Some(error),
+            }
+        }
+        match refused {
+            Some(error) if !has_read => return Err(error),
+            Some(_) => reader.told.is_whole = false,
+            None => {}
+        }
+        Ok(reader.end())
+    }
+
+    /// What they say of the job with this id; where it is not named, that they say nothing.
+    pub fn of(&self, job: &str) -> ListenerLog {
+        let found = self.stories.iter().rev().find(|story| story.id == job);
+        found.map_or_else(|| self.nothing(), |story| story.log.clone())
+    }
+
+    /// The id of the job that was received last before `started`.
+    pub fn before(&self, started: SystemTime) -> Option<&str> {
+        // A second of slack: logs are begun a moment before their first line.
+        let is_before = |story: &&Story| {
+            story.log.received.as_ref().and_then(|line| line.at).is_some_and(|at| at <= started + Duration::from_secs(1))
+        };
+        self.stories.iter().rev().find(is_before).map(|story| story.id.as_str())
+    }
+
+    /// Every job that was received, with when.
+    pub fn received(&self) -> impl Iterator<Item = (&str, SystemTime)> {
+        self.stories.iter().filter_map(|story| Some((story.id.as_str(), story.log.received.as_ref()?.at?)))
+    }
+
+    /// What is said of a job that no line names.
+    pub fn nothing(&self) -> ListenerLog {
+        ListenerLog { is_whole: self.is_whole, ..ListenerLog::default() }
+    }
+
+    /// The lines around a job's end, as they stand there.
+    pub fn raw(&self, root: &Dir, job: &str) -> Vec<u8> {
+        let Some(story) = self.stories.iter().rev().find(|story| story.id == job) else { return Vec::new() };
+        let until = story.over().map(|over| over + LAST_WORDS);
+        let mut kept: VecDeque<u8> = VecDeque::new();
+        let mut each = |text: &str| {
+            if Line::parse(text).is_some_and(|line| until.is_some_and(|until| line.at > until)) {
+                return ControlFlow::Break(());
+            }
+            kept.extend(text.as_bytes());
+            kept.push_back(b'\n');
+            kept.drain(..kept.len().saturating_sub(RAW));
+            ControlFlow::Continue(())
+        };
+        let read = root.descend("_diag").and_then(|diag| {
+            diag_log::each_line(&diag, &story.file, &mut BUDGET.clone(), &mut each)
+        });
+        // What cannot be read any more is not kept.
+        if read.is_ok() { kept.into() } else { Vec::new() }
+    }
+}
+
+/// What one text says by itself.
+#[cfg(any(test, fuzzing))]
+pub(crate) fn tell(logs: &[&str]) -> Stories {
+    let mut reader = Reader::new();
+    for text in logs {
+        reader.begin_log();
+        text.lines().for_each(|line| reader.line(line, OsStr::new("Runner.log")));
+        reader.end_log(!text.is_empty() && !text.ends_with('\n'), None);
+    }
+    reader.end()
+}
+
+struct Reader {
+    told: Stories,
+    entries: Entries,
+    /// The job whose Worker is started next.
+    dispatched: Option<String>,
+    /// Whether the process that is being started is a Worker, where its file's name was told.
+    is_worker: Option<bool>,
+    /// Something was written to this log.
+    has_line: bool,
+    last_at: Option<SystemTime>,
+}
+
+impl Reader {
+    fn new() -> Self {
+        Self {
+            told: Stories { is_whole: true, ..Stories::default() },
+            entries: Entries::default(),
+            dispatched: None,
+            is_worker: None,
+            has_line: false,
+            last_at: None,
+        }
+    }
+
+    fn log(&mut self, diag: &Dir, name: &OsStr, budget: &mut u64) -> io::Result<()> {
+        self.begin_log();
+        let read = diag_log::each_line(diag, name, budget, &mut |text| {
+            self.line(text, name);
+            ControlFlow::Continue(())
+        })?;
+        self.told.is_whole &= read.is_whole;
+        self.end_log(read.is_cut, diag_log::begun(name));
+        Ok(())
+    }
+
+    /// The latest jobs, the last one first.
+    fn recent(&mut self) -> impl Iterator<Item = &mut Story> {
+        self.told.stories.iter_mut().rev().take(RECENT)
+    }
+
+    fn begin_log(&mut self) {
+        (self.entries, self.has_line) = (Entries::default(), false);
+    }
+
+    fn end_log(&mut self, is_cut: bool, begun: Option<SystemTime>) {
+        if !self.has_line {
+            self.told.empty.extend(begun);
+            return;
+        }
+        let at = self.last_at;
+        for story in self.recent().filter(|story| is_cut && story.concerns(at)) {
+            story.log.is_cut = story.log.last.clone();
+        }
+    }
+
+    fn line(&mut self, text: &str, file: &OsStr) {
+        let Some(line) = Line::parse(text) else {
+            let complaint = self.entries.go_on(text);
+            let at = self.last_at;
+            if complaint.is_some() {
+                for story in self.recent().filter(|story| story.concerns(at)) {
+                    complain(&mut story.log.complaints, complaint, text, at);
+                }
+            }
+            return;
+        };
+        (self.has_line, self.last_at) = (true, Some(line.at));
+        let complaint = self.entries.begin(&line);
+        if line.source == "JobDispatcher" {
+            self.receive(&line);
+        }
+        for story in self.recent().filter(|story| story.concerns(Some(line.at))) {
+            complain(&mut story.log.complaints, complaint, line.message, Some(line.at));
+            story.log.last = Some(kept(&line));
+            if story.file != file {
+                story.file = file.to_owned();
+            }
+            if story.is_open() {
+                story.pace.step(line.at);
+                story.log.silence = story.pace.silence;
+                of_the_process(&mut story.log, &line);
+            }
+        }
+        match line.source {
+            "JobDispatcher" => self.dispatcher(&line),
+            source if source.starts_with("ProcessInvoker") => self.process(&line),
+            _ => {}
+        }
+    }
+
+    /// A job is received, or its lease is first renewed: it is the one whose Worker comes next.
+    fn receive(&mut self, line: &Line<'_>) {
+        if let Some(rest) = line.message.strip_prefix("Start renew job request ") {
+            self.dispatched = rest.split_once(" for job ").map(|(_, id)| id.trim_end_matches('.').to_owned());
+            return;
+        }
+        let request = line.message.strip_prefix("Job request ").and_then(|rest| rest.strip_suffix(" received."));
+        let Some((request, id)) = request.and_then(|request| request.rsplit_once(" job ")) else { return };
+        let number = request.split(' ').next().unwrap_or_default().to_owned();
+        self.dispatched = Some(id.to_owned());
+        if self.told.stories.iter().any(|story| story.id == id && !story.log.has_end()) {
+            return;
+        }
+        if self.told.stories.len() == MAX_STORIES {
+            self.told.stories.pop_front();
+        }
+        let log = ListenerLog { received: Some(kept(line)), ..ListenerLog::default() };
+        let (id, file) = (id.to_owned(), OsString::new());
+        self.told.stories.push_back(Story { id, request: number, log, pace: Pace::default(), file });
+    }
+
+    /// The Worker's process, by its pid.
+    fn process(&mut self, line: &Line<'_>) {
+        let message = line.message.trim();
+        if let Some(file) = message.strip_prefix("File name: '") {
+            self.is_worker = Some(file.ends_with("/Runner.Worker'"));
+        } else if let Some(rest) = message.strip_prefix("Process started with process id ") {
+            let pid = rest.split(',').next().and_then(|pid| pid.parse().ok());
+            let is_worker = self.is_worker.take().unwrap_or(true);
+            let dispatched = self.dispatched.clone();
+            let mut stories = self.recent();
+            let story = stories.find(|story| dispatched.as_ref() == Some(&story.id) && story.is_open());
+            if let Some(story) = story.filter(|story| is_worker && story.log.worker_pid.is_none()) {
+                story.log.worker_pid = pid;
+            }
+        } else if let Some(rest) = message.strip_prefix("Finished process ")
+            && let Some((pid, rest)) = rest.split_once(" with exit code ")
+        {
+            let code = rest.split(',').next().and_then(|code| code.trim().parse().ok());
+            let pid = pid.parse().ok();
+            let mut stories = self.recent();
+            let story = stories.find(|story| pid.is_some() && story.log.worker_pid == pid);
+            if let Some((story, code)) = story.zip(code).filter(|(story, _)| story.log.finished.is_none()) {
+                story.log.finished = Some((code, kept(line)));
+            }
+        }
+    }
+
+    fn dispatcher(&mut self, line: &Line<'_>) {
+        for story in self.recent() {
+            let is_named = line.message.contains(&story.id);
+            if is_named || (story.is_open() && names_request(line.message, &story.request)) {
+                of_the_job(story, line);
+            }
+        }
+    }
+
+    fn end(mut self) -> Stories {
+        for story in &mut self.told.stories {
+            let last = story.log.last.as_ref().and_then(|line| line.at);
+            story.log.is_whole = self.told.is_whole;
+            story.log.empty_logs =
+                self.told.empty.iter().filter(|begun| last.is_some_and(|last| **begun >= last)).count();
+        }
+        self.told
+    }
+}
+
+/// `... renew job request 31886, ...`, `... jobrequest 31886.`: what services of the old kind are asked for.
+fn names_request(message: &str, request: &str) -> bool {
+    let words = ["renew job request ", "jobrequest "];
+    words.iter().any(|word| {
+        let rest = message.split_once(word).and_then(|(_, rest)| rest.strip_prefix(request));
+        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_hexdigit() || c == '-'))
+    })
+}
+
+/// What a Listener does while a job runs, without naming it.
+fn of_the_process(log: &mut ListenerLog, line: &Line<'_>) {
+    let is_shutdown = match line.source {
+        "HostContext" => line.message.starts_with("Runner will be shutdown for "),
+        "Runner" => {
+            line.message.starts_with("Received Ctrl-C signal")
+                || line.message.starts_with("Received Ctrl-Break signal")
+        }
+        _ => false,
+    };
+    if is_shutdown {
+        log.shutdown.get_or_insert_with(|| kept(line));
+    }
+    // src/Runner.Listener/Program.cs: its first words.
+    if line.source == "Listener" && line.message.starts_with("Runner is built for ") {
+        log.restarted = Some(kept(line));
+    }
+}
+
+/// What a line of the dispatcher that names a job says of it.
+fn of_the_job(story: &mut Story, line: &Line<'_>) {
+    let (id, log) = (story.id.as_str(), &mut story.log);
+    let is_open = !log.has_end();
+    let of = |before: &str, behind: &str| {
+        let rest = line.message.strip_prefix(before).and_then(|rest| rest.strip_prefix(id));
+        rest.and_then(|rest| rest.strip_prefix(behind))
+    };
+    if let Some(code) = of("Worker finished for job ", ". Code: ").and_then(|code| code.trim().parse().ok()) {
+        log.finished = Some((code, kept(line)));
+    }
+    if let Some(result) = of("finish job request for job ", " with result: ").and_then(parse_result) {
+        log.result = Some((result, kept(line)));
+    }
+    let says = |forms: &[(&str, &str)]| forms.iter().any(|(before, behind)| of(before, behind).is_some());
+    let is_stop = says(&[
+        ("worker process for job ", " haven't exit within cancellation timout"),
+        ("Job cancel message sending for job ", ""),
+        ("Job request message sending for job ", " been cancelled"),
+    ]);
+    if is_stop {
+        log.stopped.get_or_insert_with(|| kept(line));
+    }
+    // They stand before the end that they lead to.
+    if is_open {
+        let is_cancel = says(&[
+            ("Job cancellation request ", " received"),
+            ("We are not yet checking the state of jobrequest ", " status. Cancel"),
+            ("Catch job-not-found exception while checking jobrequest ", ""),
+            ("Catch exception while checking jobrequest ", ""),
+            ("Received job request while previous job ", " still running"),
+            ("Send job cancellation message to worker for job ", "."),
+        ]);
+        if is_cancel {
+            log.cancelled.get_or_insert_with(|| kept(line));
+        }
+        if says(&[("Ensure WorkerDispatcher for job ", " run to finish, cancel any running job")]) {
+            log.shutdown.get_or_insert_with(|| kept(line));
+        }
+        let message = line.message;
+        if message.starts_with("TaskAgentJobNotFoundException received when renew job ")
+            || message.starts_with("TaskAgentJobTokenExpiredException received renew job request ")
+            || message.starts_with("Lock renewal has run out of retry")
+        {
+            log.lost_contact.get_or_insert_with(|| kept(line));
+        }
+        if message.starts_with("Catch exception during renew runner job")
+            || message.starts_with("Retrying lock renewal for job")
+        {
+            log.lost_renewal = Some(kept(line));
+        }
+        if says(&[("Unable to renew job request for job ", " for the first time")]) {
+            log.lost_renewal = Some(kept(line));
+            log.lost_contact.get_or_insert_with(|| kept(line));
+        }
+    }
+    let is_closed = says(&[
+        ("Stop renew job request for job ", "."),
+        ("Job request ", " processed succeed."),
+        ("Worker Dispatch failed with an exception for job request ", "."),
+        ("Catching worker dispatch exception for job request ", ""),
+        ("Unable to renew job request for job ", " for the first time"),
+    ]);
+    if is_closed || line.message.starts_with("Skipping message Job") {
+        log.closed.get_or_insert_with(|| kept(line));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{cut, tests::*};
+    use super::*;
+    use crate::postmortem::nouns::{Complaint, Reported};
+
+    fn of(logs: &[&str], job: &str) -> ListenerLog {
+        tell(logs).of(job)
+    }
+
+    fn dispatch(second: u64, message: &str) -> String {
+        line(second, "JobDispatcher", message)
+    }
+
+    fn receive(second: u64, job: &str) -> String {
+        dispatch(second, &format!("Job request 7 for plan 1-2-3 job {job} received."))
+            + &dispatch(second, &format!("Start renew job request 7 for job {job}."))
+    }
+
+    fn starts(second: u64, pid: i32) -> String {
+        line(second, "ProcessInvokerWrapper", &format!("Process started with process id {pid}, waiting for process exit."))
+    }
+
+    fn exits(second: u64, pid: i32, code: i32) -> String {
+        line(second, "ProcessInvokerWrapper", &format!("Finished process {pid} with exit code {code}, and elapsed time 00:00:03."))
+    }
+
+    #[test]
+    fn a_job_is_told_by_its_id_whatever_stands_between() {
+        let text = receive(1, A)
+            + &starts(1, 70)
+            + &receive(2, B)
+            + &dispatch(3, &format!("We are not yet checking the state of jobrequest {A} status. Cancel running worker right away."))
+            + &exits(50, 70, 102)
+            + &dispatch(50, &format!("finish job request for job {A} with result: Canceled"))
+            + &starts(51, 71)
+            + &dispatch(100, &format!("Worker finished for job {B}. Code: 137"));
+        let first = of(&[&text], A);
+        assert_eq!(first.worker_pid, Some(70));
+        assert_eq!(first.finished.as_ref().map(|(code, _)| *code), Some(102));
+        assert_eq!(first.result.as_ref().map(|(result, _)| *result), Some(Reported::Cancelled));
+        assert!(first.cancelled.is_some() && first.is_whole);
+        let second = of(&[&text], B);
+        assert_eq!((second.worker_pid, second.finished.map(|(code, _)| code)), (Some(71), Some(137)));
+        assert_eq!(tell(&[&text]).before(at(1)), Some(B), "a second of slack");
+        assert_eq!(of(&[&text], "none"), ListenerLog { is_whole: true, ..ListenerLog::default() });
+    }
+
+    #[test]
+    fn ends_without_worker_finished_are_ends() {
+        for (lines, is_end) in [
+            (dispatch(9, &format!("Stop renew job request for job {A}.")), true),
+            (dispatch(9, &format!("Job request {A} processed succeed.")), true),
+            (dispatch(9, &format!("Worker Dispatch failed with an exception for job request {A}.")), true),
+            (dispatch(9, &format!("Stop renew job request for job {B}.")), false),
+            (line(9, "Terminal", &format!("Stop renew job request for job {A}.")), false),
+            (exits(9, 71, 100), false),
+        ] {
+            let text = receive(1, A) + &starts(1, 70) + &lines;
+            assert_eq!(of(&[&text], A).has_end(), is_end, "{lines}");
+        }
+    }
+
+    #[test]
+    fn why_a_job_was_ended_is_told_apart() {
+        let with = |lines: &str| of(&[&(receive(1, A) + &starts(1, 70) + lines)], A);
+        let log = with(&line(9, "HostContext", "Runner will be shutdown for UserCancelled"));
+        assert!(log.shutdown.is_some() && log.cancelled.is_none());
+        for lost in [
+            format!("TaskAgentJobNotFoundException received when renew job {A}, job is no longer valid"),
+            "TaskAgentJobTokenExpiredException received renew job request 7, job is no longer valid".into(),
+            "Lock renewal has run out of retry, stop renew lock for jobrequest 7.".into(),
+        ] {
+            assert!(with(&dispatch(9, &lost)).lost_contact.is_some(), "{lost}");
+            assert!(with(&dispatch(9, &lost.replace('7', "77").replace(A, B))).lost_contact.is_none());
+        }
+        for stopped in [
+            format!("worker process for job {A} haven't exit within cancellation timout, kill running worker."),
+            format!("Job cancel message sending for job {A} failed, kill running worker. System.IO.IOException: Broken pipe"),
+        ] {
+            assert!(with(&dispatch(9, &stopped)).stopped.is_some(), "{stopped}");
+        }
+        // What comes behind an end does not explain it.
+        let ended = exits(9, 70, 137) + &line(10, "HostContext", "Runner will be shutdown for UserCancelled");
+        assert!(with(&ended).shutdown.is_none());
+    }
+
+    #[test]
+    fn the_last_words_of_a_worker_follow_its_end() {
+        let text = receive(1, A)
+            + &dispatch(5, &format!("Worker finished for job {A}. Code: 134"))
+            + &dispatch(5, &format!("finish job request for job {A} with result: Failed"))
+            + "[2026-01-02 03:04:06Z ERR  JobDispatcher] Unhandled exception happened in worker:\n"
+            + "[2026-01-02 03:04:06Z ERR  JobDispatcher] Unhandled exception. System.IO.IOException: No space left on device : '/d'\n";
+        assert_eq!(of(&[&text], A).complaints.len(), 1);
+        let late = text.replace("03:04:06Z ERR", "03:14:06Z ERR");
+        assert_eq!(of(&[&late], A).complaints, [], "another story's");
+        let next = text.replace("[2026-01-02 03:04:06Z ERR  JobDispatcher] Unhandled exception.", &(receive(6, B) + "Unhandled"));
+        assert_eq!(of(&[&next], B).complaints.iter().filter(|(what, _)| *what != Complaint::NoSpace).count(), 0);
+    }
+
+    #[test]
+    fn a_listener_that_began_anew_before_the_end_is_told_and_empty_logs_are_none() {
+        let begin = |second| line(second, "Listener", "Runner is built for Linux (X64) - linux-x64.");
+        let (first, second) = (begin(0) + &receive(1, A), begin(90));
+        let log = of(&[&first, "", "", &second], A);
+        assert_eq!((log.restarted.unwrap().at, log.finished), (Some(at(90)), None));
+        assert_eq!(log.silence, Some((at(1), Duration::from_secs(89))));
+        let done = first + &dispatch(5, &format!("Worker finished for job {A}. Code: 100"));
+        assert_eq!(of(&[&done, &second], A).restarted, None);
+        // What the next one does is not about this job.
+        let stop = begin(90) + &line(91, "HostContext", "Runner will be shutdown for UserCancelled");
+        assert!(of(&[&(begin(0) + &receive(1, A)), &stop], A).shutdown.is_none());
+    }
+
+    #[test]
+    fn a_log_that_ends_within_a_line_is_cut() {
+        let text = receive(1, A) + &dispatch(5, &format!("Worker finished for job {A}. Code: 134"));
+        assert!(of(&[&text], A).is_cut.is_none());
+        assert!(of(&[&(text.clone() + "[2026-01-02 03:04:06Z INFO JobDispatcher] ")], A).is_cut.is_some());
+        let long_ago = text + &line(3000, "MessageListener", "Get next message.") + "[2026-01-02 04";
+        assert!(of(&[&long_ago], A).is_cut.is_none());
+    }
+
+    #[test]
+    fn logs_before_the_time_asked_about_are_left_out_but_for_two_that_hold_anything() {
+        let temp = tempfile::tempdir().unwrap();
+        let diag = temp.path().join("_diag");
+        std::fs::create_dir(&diag).unwrap();
+        let name = |hour: u32| format!("Runner_20260102-{hour:02}0000-utc.log");
+        for hour in 0..3 {
+            let id = A.replace('1', &hour.to_string());
+            std::fs::write(diag.join(name(hour)), receive(u64::from(hour), &id)).unwrap();
+        }
+        for empty in 3..20 {
+            std::fs::write(diag.join(name(empty)), "").unwrap();
+        }
+        let root = Dir::resolve(temp.path()).unwrap().0;
+        let since = diag_log::begun(OsStr::new(&name(19))).unwrap() + Duration::from_secs(1);
+        let stories = Stories::read(&root, since).unwrap();
+        assert_eq!(stories.received().count(), 2);
+        let job = A.replace('1', "2");
+        assert_eq!(stories.of(&job).empty_logs, 17);
+        let raw = String::from_utf8(stories.raw(&root, &job)).unwrap();
+        assert!(raw.contains(&job), "{}", cut(&raw));
+        // One that cannot be read leaves a gap; none that can be read is an error.
+        std::os::unix::fs::symlink("/etc/passwd", diag.join(name(21))).unwrap();
+        assert!(!Stories::read(&root, since).unwrap().of(&job).is_whole);
+        std::fs::remove_dir_all(&diag).unwrap();
+        std::fs::create_dir(&diag).unwrap();
+        assert_eq!(Stories::read(&root, since).unwrap_err().kind(), io::ErrorKind::NotFound);
+    }
+}

@@ -1,0 +1,200 @@
+//! Want of memory: the kernel's kills, those of daemons that want to be there before the kernel, and the runtime's own word for it.
+
+use super::whose::{Victim, victim};
+use super::{
+    Finding, code, host_is_complete, host_lines, is_during_job, is_in_span, kernel, kernel_is_complete,
+    listener_line, worker_line,
+};
+use crate::postmortem::exit_code::{self, Ending};
+use crate::postmortem::nouns::{
+    Cause, Complaint, Confidence, Facts, HostDeed, HostLine, KernelEvent, KernelLine, OomScope, Proof,
+};
+use std::time::{Duration, SystemTime};
+
+const CAUSE: Cause = Cause::OutOfMemory;
+
+/// A kill of another process in the runner's group ends the Worker this soon, where systemd or the kernel ends the whole group
+/// (`OOMPolicy=`, `memory.oom.group`).
+const WITH_THE_GROUP: Duration = Duration::from_secs(60);
+
+/// The word of the kernel or of a daemon about the Worker makes certain, unless the exit code says otherwise. A kill of another
+/// process of the job is possible at most: the Worker survives its children.
+pub(super) fn out_of_memory(facts: &Facts) -> Finding {
+    let found = [of_the_worker(facts), of_a_daemon(facts), of_the_unit(facts), of_others(facts), of_the_runtime(facts)];
+    let mut suspicion = None;
+    let mut evidence = Vec::new();
+    for (confidence, lines) in found.into_iter().flatten() {
+        suspicion = suspicion.max(Some(confidence));
+        evidence.extend(lines);
+    }
+    match suspicion {
+        Some(confidence) => {
+            evidence.extend(scope(facts));
+            evidence.extend(counted(facts));
+            Finding::suspect(confidence, evidence)
+        }
+        None => nothing_found(facts),
+    }
+}
+
+/// Whether anything was seen that may have killed the Worker for want of memory.
+pub(super) fn is_suspected(facts: &Facts) -> bool {
+    out_of_memory(facts).suspicion.is_some()
+}
+
+type Suspicion = Option<(Confidence, Vec<Proof>)>;
+
+fn is_kill(line: &KernelLine) -> bool {
+    matches!(line.event, KernelEvent::OomKill { .. })
+}
+
+fn exit(facts: &Facts) -> Option<i32> {
+    code(facts).map(|(code, _)| code)
+}
+
+fn of_the_worker(facts: &Facts) -> Suspicion {
+    let lines = facts.kernel.known().into_iter().flat_map(|log| &log.lines);
+    let sure = lines.filter_map(|line| match victim(facts, line)? {
+        Victim::Worker(sure) => Some(sure),
+        _ => None,
+    });
+    let sure = sure.max()?;
+    let told = kernel(facts, CAUSE, |line| matches!(victim(facts, line), Some(Victim::Worker(_))));
+    // A pid that was used again, where the exit code is another one.
+    let fits = exit(facts).is_none_or(|code| code == 137);
+    Some((if fits { sure } else { Confidence::Possible }, told))
+}
+
+/// earlyoom, systemd-oomd and their like kill before the kernel has to, by SIGTERM first or by SIGKILL at once.
+fn of_a_daemon(facts: &Facts) -> Suspicion {
+    let is_meant = |line: &HostLine| line.deed == HostDeed::MemoryKill && is_in_span(facts, line.at);
+    let told = host_lines(facts, CAUSE, is_meant);
+    let lines = facts.host.known().into_iter().flat_map(|log| &log.lines).filter(|line| is_meant(line));
+    let sure = lines.map(|line| match exit(facts) {
+        Some(137 | 143) | None if !line.is_trusted => Confidence::Possible,
+        // systemd says that some process of the unit was killed.
+        Some(137 | 143) if line.source == "systemd" => Confidence::Likely,
+        Some(137 | 143) => Confidence::Certain,
+        None => Confidence::Likely,
+        Some(_) => Confidence::Possible,
+    });
+    Some((sure.max()?, told))
+}
+
+fn of_the_unit(facts: &Facts) -> Suspicion {
+    let unit = facts.unit.known().filter(|unit| unit.result == "oom-kill")?;
+    let is_then = unit.main_exited.is_none_or(|at| is_in_span(facts, at));
+    let text = format!("{}: Result=oom-kill", unit.name);
+    let proof = Proof { source: "systemd".into(), at: unit.main_exited, text, points_to: CAUSE };
+    let fits = exit(facts).is_none_or(|code| matches!(code, 137 | 143));
+    (is_then && fits).then(|| (Confidence::Likely, vec![proof]))
+}
+
+/// Kills of other processes: of the runner's own group, and those of which it cannot be told.
+fn of_others(facts: &Facts) -> Suspicion {
+    let ended = |line: &KernelLine| facts.death.ended.or(facts.death.last_sign).unwrap_or(line.at);
+    let is_close = |line: &KernelLine| distance(ended(line), line.at) <= WITH_THE_GROUP;
+    let is_own = |line: &KernelLine| is_kill(line) && victim(facts, line) == Some(Victim::Own);
+    let ending = exit(facts).map(exit_code::ending);
+    if let Some(Ending::Result(_)) = ending {
+        // The linker or the compiler of a job that failed.
+        let told = kernel(facts, CAUSE, |line| is_own(line) && is_during_job(facts, line.at));
+        let mut told = told;
+        let step = facts.worker.known().and_then(|log| log.killed_step.as_ref());
+        told.extend(step.filter(|_| !told.is_empty()).map(|line| worker_line(facts, line, CAUSE)));
+        return (!told.is_empty()).then_some((Confidence::Likely, told));
+    }
+    let is_perhaps = |line: &KernelLine| {
+        let fits = exit(facts).is_none_or(|code| matches!(code, 137 | 143));
+        fits && victim(facts, line) == Some(Victim::Perhaps)
+    };
+    let told = kernel(facts, CAUSE, |line| (is_own(line) || is_perhaps(line)) && is_in_span(facts, line.at));
+    let with_the_group = matches!(exit(facts), Some(137 | 143))
+        && facts.kernel.known().is_some_and(|log| log.lines.iter().any(|line| is_own(line) && is_close(line)));
+    let sure = if with_the_group { Confidence::Likely } else { Confidence::Possible };
+    (!told.is_empty()).then_some((sure, told))
+}
+
+/// `System.OutOfMemoryException`, and `ENOMEM`.
+fn of_the_runtime(facts: &Facts) -> Suspicion {
+    let is_meant = |complaint: &Complaint, at: Option<SystemTime>| {
+        *complaint == Complaint::Memory && at.is_none_or(|at| is_in_span(facts, at))
+    };
+    let worker = facts.worker.known().into_iter().flat_map(|log| &log.complaints);
+    let worker = worker.filter(|(what, line)| is_meant(what, line.at)).map(|(_, line)| worker_line(facts, line, CAUSE));
+    let listener = facts.listener.known().into_iter().flat_map(|log| &log.complaints);
+    let listener = listener.filter(|(what, line)| is_meant(what, line.at)).map(|(_, line)| listener_line(line, CAUSE));
+    let told: Vec<Proof> = worker.chain(listener).collect();
+    let fits = exit(facts).is_some_and(exit_code::may_be_an_exception);
+    (!told.is_empty() && fits).then_some((Confidence::Likely, told))
+}
+
+/// Ruled out only where everything that could have told of it was seen.
+fn nothing_found(facts: &Facts) -> Finding {
+    let (kernel, host) = (kernel_is_complete(facts), host_is_complete(facts));
+    match exit(facts) {
+        Some(137) | None if kernel && host => Finding::cleared(
+            "the kernel's messages and the journal of that time are all there and tell of no kill for want of memory, of this Worker or in its group, by the kernel, systemd-oomd or earlyoom",
+        ),
+        Some(137) | None => match facts.memory.known() {
+            Some(memory) if memory.oom_kills > 0 && !kernel => {
+                Finding::suspect(Confidence::Possible, counted(facts))
+            }
+            _ => Finding::default(),
+        },
+        Some(code) => match exit_code::ending(code) {
+            Ending::Signal(_) if host => Finding::cleared(
+                "the kernel kills with SIGKILL, which would have been noted as 137, and the journal of that time is all there and tells of no daemon that killed this Worker for want of memory",
+            ),
+            Ending::Signal(_) => Finding::default(),
+            Ending::Fault(_) => Finding::cleared("who kills for want of memory sends SIGKILL or SIGTERM, which would have been noted as 137 or 143"),
+            // An exception may well be due to a lack of memory that the runtime met itself.
+            _ if facts.worker.known().is_some_and(|log| !log.is_cut) && facts.listener.known().is_some_and(|log| log.is_whole) => {
+                Finding::cleared("SIGKILL and SIGTERM would have been noted as 137 and 143, and the runner's logs, which are whole, name no lack of memory")
+            }
+            _ => Finding::default(),
+        },
+    }
+}
+
+fn distance(one: SystemTime, other: SystemTime) -> Duration {
+    one.duration_since(other).or_else(|_| other.duration_since(one)).unwrap_or_default()
+}
+
+/// Whose limit it was that the Worker was killed for.
+pub(super) fn worker_scope(facts: &Facts) -> Option<(&KernelLine, &OomScope, Option<&String>)> {
+    let lines = facts.kernel.known()?.lines.iter();
+    lines.filter(|line| matches!(victim(facts, line), Some(Victim::Worker(_)))).find_map(|line| match &line.event {
+        KernelEvent::OomKill { scope, group, .. } => Some((line, scope, group.as_ref())),
+        _ => None,
+    })
+}
+
+/// The same in words.
+fn scope(facts: &Facts) -> Option<Proof> {
+    let (line, scope, group) = worker_scope(facts)?;
+    let of = group.map(|group| format!(" of the cgroup {group}")).unwrap_or_default();
+    let text = match scope {
+        OomScope::Host => format!("the whole host was out of memory; the process{of} was chosen"),
+        OomScope::Group(limit) => format!("the cgroup {limit} was at its limit, the host was not"),
+        OomScope::SomeGroup => "a cgroup was at its limit, the host was not".to_owned(),
+        OomScope::Unknown => return None,
+    };
+    Some(Proof { source: "kernel".into(), at: Some(line.at), text, points_to: CAUSE })
+}
+
+fn counted(facts: &Facts) -> Vec<Proof> {
+    let count = facts.memory.known().filter(|memory| memory.oom_kills > 0).map(|memory| Proof {
+        source: memory.file.clone(),
+        at: None,
+        text: format!("oom_kill {} since the group was made", memory.oom_kills),
+        points_to: CAUSE,
+    });
+    let stalled = facts.pressure.known().filter(|pressure| pressure.memory >= 10.0).map(|pressure| Proof {
+        source: "/proc/pressure/memory".into(),
+        at: Some(facts.now),
+        text: format!("everything waited for memory in {:.0} % of the last 300 s", pressure.memory),
+        points_to: CAUSE,
+    });
+    count.into_iter().chain(stalled).collect()
+}

@@ -1,0 +1,113 @@
+//! What the service, and the runner on its behalf, do to a job: cancel it, take it away, stop it.
+//!
+//! The Listener tells its Worker to stop, and kills it when it does not (src/Runner.Listener/JobDispatcher.cs, v2.336.0). Neither
+//! writes its usual last words then: not `Worker finished`, nor `Job completed.`.
+
+use super::{Finding, code, listener_line, worker_line};
+use crate::postmortem::exit_code::{self, Ending};
+use crate::postmortem::nouns::{Cause, Confidence, Facts, ListenerLog, Proof, Reported, WorkerLog};
+
+fn logs(facts: &Facts) -> (Option<&ListenerLog>, Option<&WorkerLog>) {
+    (facts.listener.known(), facts.worker.known())
+}
+
+/// Whether the exit code is one of the Worker's own results, none when it is not known.
+fn is_result(facts: &Facts) -> Option<bool> {
+    code(facts).map(|(code, _)| matches!(exit_code::ending(code), Ending::Result(_)))
+}
+
+fn result(facts: &Facts) -> Option<Reported> {
+    facts.listener.known()?.result.as_ref().map(|(result, _)| *result)
+}
+
+/// The exit code and the Listener agree; or only one of them is there; or the Worker ended otherwise than it was told to.
+fn confidence(facts: &Facts) -> Confidence {
+    match is_result(facts) {
+        Some(true) => Confidence::Certain,
+        None => Confidence::Likely,
+        Some(false) => Confidence::Possible,
+    }
+}
+
+/// Whether the runner was told to shut down, which cancels its job.
+pub(super) fn shutdown(facts: &Facts, points_to: Cause) -> Vec<Proof> {
+    let (listener, worker) = logs(facts);
+    let of_listener = listener.and_then(|log| log.shutdown.as_ref()).map(|line| listener_line(line, points_to));
+    let of_worker = worker.and_then(|log| log.shutdown.as_ref()).map(|line| worker_line(facts, line, points_to));
+    of_listener.into_iter().chain(of_worker).collect()
+}
+
+/// The job was cancelled, by a person or by a job that came after it.
+pub(super) fn cancelled(facts: &Facts) -> Finding {
+    const CAUSE: Cause = Cause::Cancelled;
+    let (listener, worker) = logs(facts);
+    let is_otherwise = !shutdown(facts, CAUSE).is_empty()
+        || listener.is_some_and(|log| log.lost_contact.is_some())
+        || result(facts) == Some(Reported::Abandoned);
+    let of_listener = listener.and_then(|log| log.cancelled.as_ref());
+    let of_worker = worker.and_then(|log| log.cancelled.as_ref());
+    if is_otherwise || (of_listener.is_none() && of_worker.is_none() && result(facts) != Some(Reported::Cancelled)) {
+        return Finding::default();
+    }
+    let mut evidence: Vec<Proof> = of_listener.map(|line| listener_line(line, CAUSE)).into_iter().collect();
+    evidence.extend(of_worker.map(|line| worker_line(facts, line, CAUSE)));
+    let sure = match (result(facts), code(facts).map(|(code, _)| code)) {
+        (Some(Reported::Cancelled), _) | (_, Some(103)) => confidence(facts),
+        // It ended by itself before it was told.
+        (Some(_), _) | (_, Some(_)) => Confidence::Possible,
+        // The Listener's log does not tell how it ended: the Worker's own says that it came to its end.
+        (None, None) if worker.is_some_and(|log| log.reported.is_some() || log.completed.is_some()) => {
+            Confidence::Likely
+        }
+        (None, None) => Confidence::Possible,
+    };
+    Finding::suspect(sure, evidence)
+}
+
+/// The runner was told to shut down, and took its job along.
+pub(super) fn runner_stopped(facts: &Facts) -> Finding {
+    let evidence = shutdown(facts, Cause::RunnerStopped);
+    if evidence.is_empty() {
+        return Finding::default();
+    }
+    let sure = match (result(facts), is_result(facts)) {
+        // It ended by itself before it was told.
+        (Some(Reported::Succeeded | Reported::SucceededWithIssues), _) => Confidence::Possible,
+        (Some(_), Some(true)) => Confidence::Certain,
+        // A Worker that is stopped may end by an exception.
+        _ => Confidence::Likely,
+    };
+    Finding::suspect(sure, evidence)
+}
+
+/// The service took the job away, or could not be asked for too long.
+pub(super) fn lost_contact(facts: &Facts) -> Finding {
+    const CAUSE: Cause = Cause::LostContact;
+    let Some(log) = facts.listener.known() else { return Finding::default() };
+    let is_abandoned = result(facts) == Some(Reported::Abandoned);
+    let evidence: Vec<Proof> =
+        [&log.lost_renewal, &log.lost_contact].into_iter().flatten().map(|line| listener_line(line, CAUSE)).collect();
+    match (&log.lost_contact, is_abandoned) {
+        (Some(_), _) | (None, true) => Finding::suspect(confidence(facts), evidence),
+        // It was tried again, and went well as far as is known.
+        (None, false) if !evidence.is_empty() && !log.has_end() => Finding::suspect(Confidence::Possible, evidence),
+        (None, false) => Finding::default(),
+    }
+}
+
+/// The Listener killed its Worker: it had not stopped in time, or could not be reached any more.
+pub(super) fn stopped_by_listener(facts: &Facts) -> Finding {
+    const CAUSE: Cause = Cause::StoppedByListener;
+    let Some(log) = facts.listener.known() else { return Finding::default() };
+    let Some(stopped) = &log.stopped else { return Finding::default() };
+    let reasons = [&log.cancelled, &log.lost_contact, &log.shutdown].into_iter().flatten();
+    let evidence: Vec<Proof> = [stopped].into_iter().chain(reasons).map(|line| listener_line(line, CAUSE)).collect();
+    // A pipe that is lost may be that of a Worker that has died before.
+    let is_lost_pipe = stopped.text.contains(" failed, kill running worker");
+    let sure = match code(facts).map(|(code, _)| code) {
+        Some(137) if !is_lost_pipe => Confidence::Certain,
+        Some(137) | None => Confidence::Likely,
+        Some(_) => Confidence::Possible,
+    };
+    Finding::suspect(sure, evidence)
+}

@@ -1,0 +1,99 @@
+//! Whose a kernel message is: the Worker's, of its runner's group, perhaps so, or somebody else's.
+
+use super::{code, is_in_span};
+use crate::postmortem::exit_code::{self, Ending};
+use crate::postmortem::nouns::{Confidence, Facts, KernelEvent, KernelLine, OomScope};
+use std::path::Path;
+
+/// Who was killed, or faulted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Victim {
+    /// The Worker, this surely.
+    Worker(Confidence),
+    /// Another process of the runner's group.
+    Own,
+    /// It cannot be told.
+    Perhaps,
+    /// A process of somebody else.
+    Other,
+}
+
+/// The victim of an out-of-memory kill.
+pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
+    let KernelEvent::OomKill { pid, comm, scope, group } = &line.event else { return None };
+    let is_own = match (group, scope) {
+        (Some(group), _) => is_own_group(facts, group),
+        (None, OomScope::Group(limit)) => is_own_limit(facts, limit),
+        _ => None,
+    };
+    let is_named = comm == "Runner.Worker";
+    let worker = facts.death.worker_pid.filter(|_| facts.pids_are_the_kernels);
+    let is_then = is_in_span(facts, line.at);
+    Some(match (worker, is_own) {
+        // A pid alone is reused; together with its time it is not.
+        (Some(worker), _) if worker == *pid && is_then && (is_named || is_own != Some(false)) => {
+            Victim::Worker(Confidence::Certain)
+        }
+        (_, Some(false)) => Victim::Other,
+        // Many runners' Workers have one name, and this one's pid is known.
+        (Some(_), None) if is_named => Victim::Other,
+        (None, is_own) if is_named && is_then => Victim::Worker(match (is_own, facts.death.ended) {
+            (Some(_), _) | (None, Some(_)) => Confidence::Likely,
+            (None, None) => Confidence::Possible,
+        }),
+        (_, Some(true)) => Victim::Own,
+        (_, None) => Victim::Perhaps,
+    })
+}
+
+/// Whose a fault was. Threads are told by their own ids, and those of .NET have names of their own: `.NET TP Worker`.
+pub(super) fn faulted(facts: &Facts, line: &KernelLine) -> Option<Victim> {
+    let KernelEvent::Fault { pid, comm } = &line.event else { return None };
+    if !is_in_span(facts, line.at) {
+        return Some(Victim::Other);
+    }
+    let is_named = comm == "Runner.Worker" || comm.starts_with(".NET ");
+    let is_fault = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Fault(_)));
+    Some(match facts.death.worker_pid.filter(|_| facts.pids_are_the_kernels) {
+        Some(worker) if worker == *pid => Victim::Worker(Confidence::Certain),
+        // A thread's id is greater than its process's pid, until pids begin anew.
+        Some(_) if is_named && is_fault => Victim::Worker(Confidence::Likely),
+        None if is_named && (is_fault || comm == "Runner.Worker") => Victim::Worker(match facts.death.ended {
+            Some(_) => Confidence::Likely,
+            None => Confidence::Possible,
+        }),
+        _ if is_named => Victim::Perhaps,
+        _ => Victim::Other,
+    })
+}
+
+/// Whether a cgroup is the runner's: none when that cannot be told.
+pub(super) fn is_own_group(facts: &Facts, path: &str) -> Option<bool> {
+    if let Some(unit) = &facts.unit_name
+        && path.split('/').any(|part| part == unit)
+    {
+        return Some(true);
+    }
+    // Everybody is in the root's group or below it.
+    let own = facts.memory.known().map(|memory| memory.group.as_str()).filter(|group| *group != "/");
+    match own {
+        Some(own) => Some(Path::new(path).starts_with(own)),
+        // Another runner's unit is not this one's.
+        None if facts.unit_name.is_some() || is_of_a_runner(path) => Some(false),
+        None => None,
+    }
+}
+
+/// Whether a process that was killed because this group was at its limit is the runner's: below its own group it is, above it
+/// others are as well.
+fn is_own_limit(facts: &Facts, limit: &str) -> Option<bool> {
+    let own = facts.memory.known().map(|memory| memory.group.as_str()).filter(|group| *group != "/");
+    if own.is_some_and(|own| limit != own && Path::new(own).starts_with(limit)) {
+        return None;
+    }
+    is_own_group(facts, limit)
+}
+
+fn is_of_a_runner(path: &str) -> bool {
+    path.split('/').any(|part| part.starts_with("actions.runner.") && part.ends_with(".service"))
+}
