@@ -73,6 +73,10 @@ pub fn host_entry(bytes: &[u8]) {
     }
 }
 
+fn tail(bytes: &[u8]) -> Tail {
+    Tail { bytes: bytes.to_vec(), is_whole: true }
+}
+
 /// A message of the kernel is about the process that the kernel means, whatever the process and its files are called.
 pub fn kernel_message(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);

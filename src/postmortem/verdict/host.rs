@@ -27,12 +27,9 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
     let goes_down =
         host_lines(facts, CAUSE, |line| line.deed == HostDeed::GoingDown && is_in_span(facts, line.at));
     if facts.listener.known().is_some_and(|log| log.has_end()) {
-        // Whoever stops a host stops its runners first.
         let mut evidence = service::shutdown(facts, CAUSE);
-        let is_followed = death
-            .ended
-            .is_some_and(|ended| clock.booted.duration_since(ended).is_ok_and(|after| after < SHUTDOWN));
-        if !evidence.is_empty() && (is_followed || !goes_down.is_empty()) {
+        let is_followed = is_followed_by_a_boot(facts);
+        if goes_down_with_the_host(facts) {
             evidence.extend(goes_down);
             evidence.extend(is_followed.then(|| boots("this boot began soon after the job was stopped".to_owned())));
             return Finding::suspect(Confidence::Likely, evidence);
@@ -55,6 +52,17 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
         (None, Some(_)) => Finding::cleared("the Worker still wrote after this boot had begun"),
         (None, None) => Finding::default(),
     }
+}
+
+fn is_followed_by_a_boot(facts: &Facts) -> bool {
+    let after = facts.clock.known().zip(facts.death.ended).map(|(clock, ended)| clock.booted.duration_since(ended));
+    after.is_some_and(|after| after.is_ok_and(|after| after < SHUTDOWN))
+}
+
+/// Whether the runner was told to shut down because its host was: whoever stops a host stops its runners first.
+pub(super) fn goes_down_with_the_host(facts: &Facts) -> bool {
+    !service::shutdown(facts, Cause::Reboot).is_empty()
+        && (is_followed_by_a_boot(facts) || host_did(facts, HostDeed::GoingDown))
 }
 
 /// Sleep shows in the kernel's messages and as a gap between the clocks; a machine that was frozen from outside, in the wall
@@ -168,7 +176,9 @@ pub(super) fn unit_stopped(facts: &Facts) -> Finding {
     let is_result = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Result(_)));
     let sure = match (is_told || is_stop, may_be, unit) {
         // The runner says so, too, and how its Worker ended agrees.
-        (true, ..) if !shutdown.is_empty() && is_result => Confidence::Certain,
+        (true, ..) if !shutdown.is_empty() && is_result && !goes_down_with_the_host(facts) => {
+            Confidence::Certain
+        }
         (true, ..) => Confidence::Likely,
         (false, true, _) => Confidence::Possible,
         (false, false, _) if !told.is_empty() => Confidence::Possible,

@@ -38,10 +38,15 @@ fn died(code: Option<i32>) -> Facts {
         listener: Seen::Known(ListenerLog {
             received: Some(line(0, "Job request 1 received.")),
             finished: code.map(|code| (code, line(101, "Worker finished"))),
+            is_whole: true,
             ..ListenerLog::default()
         }),
         kernel: Seen::Known(KernelLog { source: "journal", is_complete: true, lines: Vec::new() }),
+        host: Seen::Known(HostLog { is_complete: true, lines: Vec::new() }),
         unit: Seen::missing("unit", "how"),
+        unit_name: None,
+        pids_are_the_kernels: true,
+        tasks: None,
         memory: Seen::missing("memory", "how"),
         pressure: Seen::missing("pressure", "how"),
         disk: Seen::Known(DiskNow {
@@ -84,6 +89,26 @@ fn says(facts: &mut Facts, second: u64, event: KernelEvent) {
     }
 }
 
+fn host_says(facts: &mut Facts, second: u64, deed: HostDeed, is_trusted: bool) {
+    match &mut facts.host {
+        Seen::Known(log) => {
+            let (source, text) = ("somebody".into(), "an entry".into());
+            log.lines.push(HostLine { at: at(second), source, deed, is_trusted, text });
+        }
+        Seen::Unknown(_) => panic!("it is there"),
+    }
+}
+
+fn in_group(facts: &mut Facts, group: &str) {
+    let (group, file) = (group.into(), "m".into());
+    facts.memory = Seen::Known(MemoryEvents { group, file, oom_kills: 0, counts_below: false });
+}
+
+fn is_full_now(facts: &mut Facts) {
+    let (mount, used_percent) = ("/".into(), 100);
+    facts.disk = Seen::Known(DiskNow { mount, used_percent, available_bytes: 0, inodes_free: None });
+}
+
 fn kernel_is_cut(facts: &mut Facts) {
     if let Seen::Known(log) = &mut facts.kernel {
         log.is_complete = false;
@@ -98,6 +123,19 @@ fn oom(pid: i32) -> KernelEvent {
         scope,
         group: None,
     }
+}
+
+fn kill_in(pid: i32, comm: &str, group: &str) -> KernelEvent {
+    let (comm, group) = (comm.into(), Some(group.into()));
+    KernelEvent::OomKill { pid, comm, scope: OomScope::Host, group }
+}
+
+fn thread_fault(comm: &str) -> KernelEvent {
+    KernelEvent::Fault { pid: 731, comm: comm.into() }
+}
+
+fn rejected(group: &str) -> KernelEvent {
+    KernelEvent::ForkRejected { group: group.into() }
 }
 
 fn segfault(pid: i32) -> KernelEvent {
@@ -135,7 +173,92 @@ fn what_was_seen_and_what_follows() {
             Killed,
             Certain,
         ),
-        ("an OOM kill in another group, and SIGKILL", Some(137), |f| says(f, 100, oom(9)), Killed, Certain),
+        (
+            "an OOM kill in another group, and SIGKILL",
+            Some(137),
+            |f| {
+                in_group(f, "/ci-2");
+                says(f, 100, oom(9));
+            },
+            Killed,
+            Certain,
+        ),
+        ("an OOM kill in a group that may be the runner's", Some(137), |f| says(f, 100, oom(9)), Killed, Likely),
+        (
+            "an OOM kill in the runner's own group, and SIGKILL with it",
+            Some(137),
+            |f| {
+                in_group(f, "/ci");
+                says(f, 100, oom(9));
+            },
+            OutOfMemory,
+            Likely,
+        ),
+        (
+            "an OOM kill in the group of the runner's unit, which is gone",
+            Some(137),
+            |f| {
+                f.unit_name = Some("actions.runner.a.service".into());
+                says(f, 100, kill_in(9, "ld", "/system.slice/actions.runner.a.service"));
+            },
+            OutOfMemory,
+            Likely,
+        ),
+        (
+            "an OOM kill of the Worker of a sibling",
+            Some(137),
+            |f| says(f, 100, kill_in(9, "Runner.Worker", "/system.slice/actions.runner.b.service")),
+            Killed,
+            Certain,
+        ),
+        (
+            "the kernel's pids are not those of the Worker's namespace",
+            Some(137),
+            |f| {
+                f.pids_are_the_kernels = false;
+                in_group(f, "/ci");
+                says(f, 100, kill_in(9, "Runner.Worker", "/ci/pod"));
+            },
+            OutOfMemory,
+            Likely,
+        ),
+        (
+            "a pid that was used again, and an exception",
+            Some(1),
+            |f| says(f, 100, oom(700)),
+            RunnerError,
+            Likely,
+        ),
+        (
+            "earlyoom killed it",
+            Some(143),
+            |f| host_says(f, 100, HostDeed::MemoryKill, true),
+            OutOfMemory,
+            Certain,
+        ),
+        (
+            "somebody who calls himself earlyoom",
+            Some(143),
+            |f| host_says(f, 100, HostDeed::MemoryKill, false),
+            Killed,
+            Likely,
+        ),
+        ("an order to kill", Some(137), |f| host_says(f, 100, HostDeed::Order, true), Killed, Certain),
+        ("an order to kill, and no exit code", None, |f| host_says(f, 100, HostDeed::Order, true), Killed, Likely),
+        (
+            "SIGKILL, and nobody knows what services did",
+            Some(137),
+            |f| f.host = Seen::missing("a", "b"),
+            Killed,
+            Likely,
+        ),
+        (
+            "the runtime's own lack of memory",
+            Some(134),
+            |f| listener(f).complaints.push((Complaint::Memory, line(101, "System.OutOfMemoryException"))),
+            OutOfMemory,
+            Likely,
+        ),
         (
             "an OOM kill in the runner's group, and no exit code",
             None,
@@ -203,7 +326,103 @@ fn what_was_seen_and_what_follows() {
         ("a literal 9 is no signal", Some(9), |_| {}, RunnerError, Likely),
         ("SIGSEGV", Some(139), |_| {}, Crash, Certain),
         ("SIGSEGV that the kernel tells of", None, |f| says(f, 100, segfault(700)), Crash, Certain),
-        ("somebody else's fault", Some(143), |f| says(f, 100, segfault(9)), Killed, Certain),
+        ("somebody else's fault", Some(143), |f| says(f, 100, KernelEvent::Fault { pid: 9, comm: "ld".into() }), Killed, Certain),
+        ("a thread's fault", Some(139), |f| says(f, 100, thread_fault(".NET TP Worker")), Crash, Certain),
+        ("a thread's fault, and no exit code", None, |f| says(f, 100, thread_fault(".NET TP Worker")), Crash, Possible),
+        ("an abort, and no word why", Some(134), |_| {}, Crash, Likely),
+        (
+            "an abort, and the Listener could not write either",
+            Some(134),
+            |f| listener(f).is_cut = Some(line(101, "")),
+            DiskFull,
+            Likely,
+        ),
+        ("an abort on a disk that is full now", Some(134), is_full_now, DiskFull, Likely),
+        (
+            "an abort on a disk that was above critical",
+            Some(134),
+            |f| guard(f).critical = Some(line(90, "/ is 100 % full: critical")),
+            DiskFull,
+            Likely,
+        ),
+        (
+            "an abort, and the unit's own words",
+            Some(134),
+            |f| host_says(f, 101, HostDeed::Complaint(Complaint::NoSpace), true),
+            DiskFull,
+            Certain,
+        ),
+        (
+            "Listeners that come and write nothing, on a full disk",
+            None,
+            |f| {
+                listener(f).empty_logs = 20;
+                is_full_now(f);
+            },
+            DiskFull,
+            Likely,
+        ),
+        (
+            "ENOSPC long before an exception",
+            Some(1),
+            |f| {
+                (f.death.last_sign, f.death.ended) = (Some(at(800)), Some(at(801)));
+                worker(f).complaints.push((Complaint::NoSpace, line(10, "No space left on device")));
+            },
+            DiskFull,
+            Likely,
+        ),
+        (
+            "no task could be started",
+            Some(1),
+            |f| {
+                in_group(f, "/ci");
+                says(f, 99, rejected("/ci"));
+                worker(f).complaints.push((Complaint::Tasks, line(99, "Resource temporarily unavailable")));
+            },
+            TasksExhausted,
+            Certain,
+        ),
+        (
+            "no task could be started somewhere else",
+            Some(1),
+            |f| {
+                in_group(f, "/ci");
+                says(f, 99, rejected("/other"));
+            },
+            RunnerError,
+            Likely,
+        ),
+        (
+            "the Listener killed it, which had not stopped in time",
+            Some(137),
+            |f| {
+                listener(f).cancelled = Some(line(40, "Job cancellation request x received"));
+                listener(f).stopped = Some(line(100, "haven't exit within cancellation timout, kill running worker."));
+            },
+            StoppedByListener,
+            Certain,
+        ),
+        (
+            "killed for want of memory while it stopped",
+            Some(137),
+            |f| {
+                listener(f).cancelled = Some(line(90, "Job cancellation request x received"));
+                says(f, 100, oom(700));
+            },
+            OutOfMemory,
+            Certain,
+        ),
+        (
+            "the Listener's logs were not read to their end",
+            None,
+            |f| {
+                f.listener_since = None;
+                listener(f).is_whole = false;
+            },
+            Unknown,
+            Possible,
+        ),
         (
             "an abort after ENOSPC",
             Some(134),
@@ -248,12 +467,7 @@ fn what_was_seen_and_what_follows() {
             None,
             |f| {
                 worker(f).is_cut = true;
-                f.disk = Seen::Known(DiskNow {
-                    mount: "/".into(),
-                    used_percent: 100,
-                    available_bytes: 0,
-                    inodes_free: None,
-                });
+                is_full_now(f);
             },
             DiskFull,
             Possible,
@@ -422,9 +636,12 @@ fn a_clean_end_is_no_death() {
     assert_eq!((verdict.ended, verdict.cause), (Ended::Cleanly, Cause::CleanEnd));
     assert!(verdict.ruled_out.is_empty() && verdict.missing.is_empty() && verdict.advice.is_empty());
 
-    // The disk complained, and the job succeeded all the same.
+    // The disk complained, and the job succeeded all the same; others' deaths are not its evidence.
     worker(&mut facts).complaints.push((Complaint::NoSpace, line(50, "No space left on device")));
-    assert_eq!(judge(&facts).cause, Cause::CleanEnd);
+    says(&mut facts, 50, oom(9));
+    let verdict = judge(&facts);
+    assert_eq!(verdict.cause, Cause::CleanEnd);
+    assert_eq!(verdict.evidence.len(), 3, "{verdict:#?}");
     // It failed.
     listener(&mut facts).finished = Some((102, line(101, "Worker finished")));
     let verdict = judge(&facts);
@@ -432,11 +649,115 @@ fn a_clean_end_is_no_death() {
         (verdict.ended, verdict.cause, verdict.confidence),
         (Ended::Cleanly, Cause::DiskFull, Confidence::Likely)
     );
+    // Its linker was killed.
+    let mut facts = died(Some(102));
+    in_group(&mut facts, "/ci");
+    says(&mut facts, 50, oom(9));
+    let verdict = judge(&facts);
+    assert_eq!((verdict.ended, verdict.cause), (Ended::Cleanly, Cause::OutOfMemory), "{verdict:#?}");
+    in_group(&mut facts, "/ci-2");
+    assert_eq!(judge(&facts).cause, Cause::CleanEnd, "somebody else's linker");
+}
 
-    // Killed after its last word: not a death of the job.
-    let mut facts = died(Some(137));
-    worker(&mut facts).completed = Some(line(100, "Job completed."));
-    assert_eq!(judge(&facts).cause, Cause::CleanEnd);
+/// `Job completed.` is also written when the job's task ended by an exception: a known exit code outranks it.
+#[test]
+fn a_known_exit_code_outranks_the_last_word() {
+    for (code, ended, cause) in [
+        (Some(1), Ended::Abruptly, Cause::RunnerError),
+        (Some(137), Ended::Abruptly, Cause::Killed),
+        (Some(102), Ended::Cleanly, Cause::CleanEnd),
+        (None, Ended::Cleanly, Cause::CleanEnd),
+    ] {
+        let mut facts = died(code);
+        worker(&mut facts).completed = Some(line(100, "Job completed."));
+        let verdict = judge(&facts);
+        assert_eq!((verdict.ended, verdict.cause), (ended, cause), "{code:?}");
+        let sure = if code.is_some_and(|code| code == 102) { Confidence::Certain } else { Confidence::Likely };
+        assert!(ended == Ended::Abruptly || verdict.confidence == sure, "{code:?}");
+    }
+}
+
+#[test]
+fn jobs_that_were_told_to_stop() {
+    use Cause::*;
+    use Confidence::*;
+    type Row = (&'static str, Option<i32>, Option<Reported>, fn(&mut Facts), Cause, Confidence);
+    let table: &[Row] = &[
+        ("cancelled", Some(103), Some(Reported::Cancelled), |_| {}, Cancelled, Certain),
+        ("cancelled, and no code", None, Some(Reported::Cancelled), |_| {}, Cancelled, Likely),
+        (
+            "cancelled, by the Worker's log alone",
+            None,
+            None,
+            |f| {
+                f.listener = Seen::missing("a", "b");
+                worker(f).cancelled = Some(line(90, "Cancellation/Shutdown message received."));
+                worker(f).reported = Some(line(99, "Raising job completed event"));
+            },
+            Cancelled,
+            Likely,
+        ),
+        (
+            "a cancellation that came too late",
+            Some(100),
+            Some(Reported::Succeeded),
+            |f| listener(f).cancelled = Some(line(100, "Job cancellation request x received")),
+            CleanEnd,
+            Certain,
+        ),
+        (
+            "the runner was told to shut down",
+            Some(102),
+            Some(Reported::Cancelled),
+            |f| listener(f).shutdown = Some(line(90, "Runner will be shutdown for UserCancelled")),
+            RunnerStopped,
+            Certain,
+        ),
+        (
+            "the same, and systemd had stopped it",
+            Some(102),
+            Some(Reported::Cancelled),
+            |f| {
+                listener(f).shutdown = Some(line(90, "Runner will be shutdown for UserCancelled"));
+                host_says(f, 89, HostDeed::UnitStop, true);
+            },
+            UnitStopped,
+            Certain,
+        ),
+        (
+            "the same, before a reboot",
+            Some(102),
+            Some(Reported::Cancelled),
+            |f| {
+                listener(f).shutdown = Some(line(90, "Runner will be shutdown for OperatingSystemShutdown"));
+                f.death.boot_id = Some("before".into());
+                if let Seen::Known(clock) = &mut f.clock {
+                    clock.booted = at(160);
+                }
+            },
+            Reboot,
+            Likely,
+        ),
+        (
+            "the service took it away",
+            Some(102),
+            Some(Reported::Abandoned),
+            |f| listener(f).lost_contact = Some(line(90, "TaskAgentJobNotFoundException received when renew job x")),
+            LostContact,
+            Certain,
+        ),
+        ("abandoned, and no word why", Some(102), Some(Reported::Abandoned), |_| {}, LostContact, Certain),
+    ];
+    for (what, code, result, change, cause, confidence) in table {
+        let mut facts = died(*code);
+        listener(&mut facts).result = result.map(|result| (result, line(101, "finish job request")));
+        change(&mut facts);
+        let verdict = judge(&facts);
+        assert_eq!((verdict.cause, verdict.confidence), (*cause, *confidence), "{what}: {verdict:#?}");
+        assert_eq!(verdict.ended, Ended::Cleanly, "{what}");
+        let listed = verdict.evidence.iter().all(|proof| proof.points_to == *cause || proof.points_to == CleanEnd);
+        assert!(listed, "{what}: {verdict:#?}");
+    }
 }
 
 #[test]
@@ -480,9 +801,17 @@ fn what_was_not_seen_rules_nothing_out() {
     facts.clock = Seen::missing("clock", "how");
     let verdict = judge(&facts);
     let cleared: Vec<Cause> = verdict.ruled_out.iter().map(|ruled| ruled.cause).collect();
-    for cause in
-        [Cause::OutOfMemory, Cause::Crash, Cause::Killed, Cause::DiskFailed, Cause::Reboot, Cause::Suspended]
-    {
+    for cause in [
+        Cause::OutOfMemory,
+        Cause::DiskFull,
+        Cause::FilesExhausted,
+        Cause::TasksExhausted,
+        Cause::Crash,
+        Cause::Killed,
+        Cause::DiskFailed,
+        Cause::Reboot,
+        Cause::Suspended,
+    ] {
         assert!(!cleared.contains(&cause), "{cause:?}: {verdict:#?}");
     }
     let missing: Vec<&str> = verdict.missing.iter().map(|missing| missing.what.as_str()).collect();
@@ -492,12 +821,12 @@ fn what_was_not_seen_rules_nothing_out() {
         "{missing:?}"
     );
     // With everything to be seen each of them is cleared.
-    let verdict = judge(&died(Some(143)));
-    let cleared: Vec<Cause> = verdict.ruled_out.iter().map(|ruled| ruled.cause).collect();
+    let is_cleared = |facts: &Facts, cause: Cause| judge(facts).ruled_out.iter().any(|ruled| ruled.cause == cause);
     for cause in [
         Cause::OutOfMemory,
         Cause::DiskFull,
         Cause::FilesExhausted,
+        Cause::TasksExhausted,
         Cause::DiskFailed,
         Cause::DiskGuard,
         Cause::Reboot,
@@ -506,6 +835,16 @@ fn what_was_not_seen_rules_nothing_out() {
         Cause::ListenerDied,
         Cause::RunnerError,
     ] {
-        assert!(cleared.contains(&cause), "{cause:?}: {verdict:#?}");
+        assert!(is_cleared(&died(Some(143)), cause), "{cause:?}: {:#?}", judge(&died(Some(143))));
     }
+    // The kernel's silence alone says nothing about daemons and persons, nor about faults that the runtime handles.
+    for code in [Some(137), Some(143), None] {
+        let mut facts = died(code);
+        assert!(is_cleared(&facts, Cause::OutOfMemory), "{code:?}: the control");
+        facts.host = Seen::missing("a", "b");
+        assert!(!is_cleared(&facts, Cause::OutOfMemory), "{code:?}");
+    }
+    assert!(!is_cleared(&died(None), Cause::Crash) && !is_cleared(&died(Some(139)), Cause::Killed));
+    // An exception may be due to a disk that has room again.
+    assert!(!is_cleared(&died(Some(1)), Cause::DiskFull));
 }
