@@ -39,6 +39,11 @@ impl Finding {
         Self { suspicion: Some(confidence), evidence, cleared: None }
     }
 
+    /// What may or may not have to do with it: worth knowing, and no ground for a verdict.
+    fn hint(evidence: Vec<Proof>) -> Self {
+        Self { evidence, ..Self::default() }
+    }
+
     fn cleared(by: impl Into<String>) -> Self {
         Self { cleared: Some(by.into()), ..Self::default() }
     }
@@ -72,13 +77,15 @@ const EXAMINATIONS: [(Cause, Examination); 17] = [
 pub fn judge(facts: &Facts) -> Verdict {
     let ended = ended(facts);
     let mut suspects: Vec<(Confidence, Cause, Vec<Proof>)> = Vec::new();
-    let mut ruled_out = Vec::new();
+    let (mut hints, mut ruled_out) = (Vec::new(), Vec::new());
     for (cause, examine) in EXAMINATIONS {
         let Finding { suspicion, evidence, cleared } = examine(facts);
         if let Some(confidence) = suspicion {
             suspects.push((confidence, cause, evidence));
         } else if let Some(by) = cleared {
             ruled_out.push(RuledOut { cause, by });
+        } else {
+            hints.extend(evidence);
         }
     }
     suspects.sort_by_key(|(confidence, cause, _)| (std::cmp::Reverse(*confidence), *cause));
@@ -87,6 +94,7 @@ pub fn judge(facts: &Facts) -> Verdict {
     // What else was seen explains a death; what ended as it meant to needs no other explanation.
     suspects.retain(|(_, suspect, _)| ended == Ended::Abruptly || *suspect == cause);
     evidence.extend(suspects.into_iter().flat_map(|(_, _, evidence)| evidence));
+    evidence.extend(hints.into_iter().filter(|_| ended == Ended::Abruptly));
     dedup(&mut evidence);
     ruled_out.retain(|ruled| ruled.cause != cause);
     Verdict {
@@ -162,6 +170,9 @@ fn ended(facts: &Facts) -> Ended {
     let result = listener.and_then(|log| log.result.as_ref()).map(|(result, _)| *result);
     // A Worker that died is noted as `Failed`, too.
     let is_noted = result.is_some_and(|result| result != Reported::Failed);
+    // Cancelled before its Worker was there.
+    let is_noted = is_noted
+        || listener.is_some_and(|log| log.closed.is_some() && log.cancelled.is_some() && log.worker_pid.is_none());
     let is_stopped = listener.is_some_and(|log| log.stopped.is_some());
     let said_so = facts.worker.known().is_some_and(|log| {
         log.completed.is_some() || (log.cancelled.is_some() && log.reported.is_some())

@@ -215,6 +215,12 @@ impl Job {
         self.line.expect("complained");
     }
 
+    /// The Worker's own log has this line of one of its parts, at INFO.
+    pub(crate) fn note(&mut self, source: &str, text: &str) {
+        self.line.send(&json!({"do": "note", "source": source, "text": text}));
+        self.line.expect("noted");
+    }
+
     /// Ends the job with this code; the Listener has noted it.
     pub(crate) fn finish_with(mut self, code: i64, listener: &mut Listener) {
         self.line.send(&json!({"do": "finish", "code": code}));

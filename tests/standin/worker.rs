@@ -52,6 +52,10 @@ pub(crate) fn run(root: &Path) -> ExitCode {
                 return ExitCode::from(command["code"].as_u64().unwrap_or(100) as u8);
             }
             "die" => return worker.die(text(&command, "how"), Path::new(text(&command, "at"))),
+            "note" => {
+                worker.log.info(text(&command, "source"), text(&command, "text"));
+                worker.control.tell(&json!({"event": "noted"}));
+            }
             "complain" => {
                 worker.log.error("StepsRunner", text(&command, "text"));
                 worker.control.tell(&json!({"event": "complained"}));

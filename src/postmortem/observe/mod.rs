@@ -33,9 +33,10 @@ const MAX_JOBS: usize = 64;
 /// A lease is written by the started-hook, which runs after its Worker has begun its log.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Around the end of a job, kernel messages of this time are kept, and at most so many.
+/// Around the end of a job, kernel messages of this time are looked at, and at most so many; fewer are kept.
 const AROUND: Duration = Duration::from_secs(300);
-const MAX_KERNEL_LINES: usize = 64;
+const MAX_KERNEL_LINES: usize = 2048;
+const MAX_KEPT_LINES: usize = 64;
 
 /// What ended a job stands in the journal at most so long before its end, or so long after the last sign of life.
 const BEFORE_END: Duration = Duration::from_secs(900);
@@ -382,10 +383,13 @@ impl<'a> Observer<'a> {
                 let window = Window { from: from.checked_sub(AROUND).unwrap_or(UNIX_EPOCH), to };
                 let mut lines: Vec<_> =
                     messages.lines.iter().filter(|line| window.holds(line.at)).cloned().collect();
-                lines.drain(..lines.len().saturating_sub(MAX_KERNEL_LINES));
-                raw.kernel = lines.iter().map(|line| line.text.clone()).collect();
+                let surplus = lines.len().saturating_sub(MAX_KERNEL_LINES);
+                lines.drain(..surplus);
+                let kept = lines.len().saturating_sub(MAX_KEPT_LINES);
+                raw.kernel = lines[kept..].iter().map(|line| line.text.clone()).collect();
                 let since = death.last_sign.or(death.started).unwrap_or(from);
-                let is_complete = messages.complete_since.is_some_and(|complete| complete <= since);
+                let is_complete =
+                    surplus == 0 && messages.complete_since.is_some_and(|complete| complete <= since);
                 Seen::Known(KernelLog { source: messages.source, is_complete, lines })
             }
             Err(reason) => Seen::missing(format!("the kernel's messages: {reason}"), KEEP_JOURNAL),

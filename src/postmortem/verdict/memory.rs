@@ -7,7 +7,7 @@ use super::{
 };
 use crate::postmortem::exit_code::{self, Ending};
 use crate::postmortem::nouns::{
-    Cause, Complaint, Confidence, Facts, HostDeed, HostLine, KernelEvent, KernelLine, OomScope, Proof,
+    Cause, Complaint, Confidence, Ended, Facts, HostDeed, HostLine, KernelEvent, KernelLine, OomScope, Proof,
 };
 use std::time::{Duration, SystemTime};
 
@@ -33,13 +33,25 @@ pub(super) fn out_of_memory(facts: &Facts) -> Finding {
             evidence.extend(counted(facts));
             Finding::suspect(confidence, evidence)
         }
-        None => nothing_found(facts),
+        None => match of_anybody(facts) {
+            hints if hints.is_empty() => nothing_found(facts),
+            hints => Finding::hint(hints),
+        },
     }
 }
 
 /// Whether anything was seen that may have killed the Worker for want of memory.
 pub(super) fn is_suspected(facts: &Facts) -> bool {
-    out_of_memory(facts).suspicion.is_some()
+    let found = out_of_memory(facts);
+    found.suspicion.is_some() || !found.evidence.is_empty()
+}
+
+/// Kills of which it cannot be told whether they have to do with this runner.
+fn of_anybody(facts: &Facts) -> Vec<Proof> {
+    let fits = exit(facts).is_none_or(|code| matches!(code, 137 | 143));
+    kernel(facts, CAUSE, |line| {
+        fits && is_in_span(facts, line.at) && victim(facts, line) == Some(Victim::Perhaps)
+    })
 }
 
 type Suspicion = Option<(Confidence, Vec<Proof>)>;
@@ -90,13 +102,12 @@ fn of_the_unit(facts: &Facts) -> Suspicion {
     (is_then && fits).then(|| (Confidence::Likely, vec![proof]))
 }
 
-/// Kills of other processes: of the runner's own group, and those of which it cannot be told.
+/// Kills of other processes of the runner's own group.
 fn of_others(facts: &Facts) -> Suspicion {
     let ended = |line: &KernelLine| facts.death.ended.or(facts.death.last_sign).unwrap_or(line.at);
     let is_close = |line: &KernelLine| distance(ended(line), line.at) <= WITH_THE_GROUP;
     let is_own = |line: &KernelLine| is_kill(line) && victim(facts, line) == Some(Victim::Own);
-    let ending = exit(facts).map(exit_code::ending);
-    if let Some(Ending::Result(_)) = ending {
+    if super::ended(facts) == Ended::Cleanly {
         // The linker or the compiler of a job that failed.
         let told = kernel(facts, CAUSE, |line| is_own(line) && is_during_job(facts, line.at));
         let mut told = told;
@@ -104,11 +115,7 @@ fn of_others(facts: &Facts) -> Suspicion {
         told.extend(step.filter(|_| !told.is_empty()).map(|line| worker_line(facts, line, CAUSE)));
         return (!told.is_empty()).then_some((Confidence::Likely, told));
     }
-    let is_perhaps = |line: &KernelLine| {
-        let fits = exit(facts).is_none_or(|code| matches!(code, 137 | 143));
-        fits && victim(facts, line) == Some(Victim::Perhaps)
-    };
-    let told = kernel(facts, CAUSE, |line| (is_own(line) || is_perhaps(line)) && is_in_span(facts, line.at));
+    let told = kernel(facts, CAUSE, |line| is_own(line) && is_in_span(facts, line.at));
     let with_the_group = matches!(exit(facts), Some(137 | 143))
         && facts.kernel.known().is_some_and(|log| log.lines.iter().any(|line| is_own(line) && is_close(line)));
     let sure = if with_the_group { Confidence::Likely } else { Confidence::Possible };

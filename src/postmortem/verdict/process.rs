@@ -15,8 +15,7 @@ pub(super) fn crash(facts: &Facts) -> Finding {
     let lines = facts.kernel.known().into_iter().flat_map(|log| &log.lines);
     let sure = lines.filter_map(|line| match faulted(facts, line)? {
         Victim::Worker(sure) => Some(sure),
-        Victim::Perhaps => Some(Confidence::Possible),
-        Victim::Own | Victim::Other => None,
+        Victim::Perhaps | Victim::Own | Victim::Other => None,
     });
     let sure = sure.max();
     let own = kernel(facts, CAUSE, |line| {
@@ -32,7 +31,8 @@ pub(super) fn crash(facts: &Facts) -> Finding {
         }
         (Some(_), _) => Finding::cleared("the exit code stands for no fault"),
         (None, Some(sure)) => Finding::suspect(sure, own),
-        (None, None) => Finding::default(),
+        // A thread of .NET, of this Worker or of another program.
+        (None, None) => Finding::hint(own),
     }
 }
 

@@ -3,7 +3,7 @@
 //! The Listener tells its Worker to stop, and kills it when it does not (src/Runner.Listener/JobDispatcher.cs, v2.336.0). Neither
 //! writes its usual last words then: not `Worker finished`, nor `Job completed.`.
 
-use super::{Finding, code, host, listener_line, worker_line};
+use super::{Finding, code, host, host_is_complete, listener_line, worker_line};
 use crate::postmortem::exit_code::{self, Ending};
 use crate::postmortem::nouns::{Cause, Confidence, Facts, ListenerLog, Proof, Reported, WorkerLog};
 
@@ -73,7 +73,14 @@ pub(super) fn runner_stopped(facts: &Facts) -> Finding {
     let sure = match (result(facts), is_result(facts)) {
         // It ended by itself before it was told.
         (Some(Reported::Succeeded | Reported::SucceededWithIssues), _) => Confidence::Possible,
-        (Some(_), Some(true)) if !host::goes_down_with_the_host(facts) => Confidence::Certain,
+        // By systemd, or with the whole host, is told apart where those can be asked.
+        (Some(_), Some(true))
+            if host_is_complete(facts)
+                && (facts.unit_name.is_none() || facts.unit.known().is_some())
+                && !host::goes_down_with_the_host(facts) =>
+        {
+            Confidence::Certain
+        }
         // A Worker that is stopped may end by an exception.
         _ => Confidence::Likely,
     };

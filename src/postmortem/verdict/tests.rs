@@ -220,7 +220,7 @@ fn what_was_seen_and_what_follows() {
                 says(f, 100, kill_in(9, "Runner.Worker", "/ci/pod"));
             },
             OutOfMemory,
-            Likely,
+            Certain,
         ),
         (
             "a pid that was used again, and an exception",
@@ -263,15 +263,20 @@ fn what_was_seen_and_what_follows() {
             "an OOM kill in the runner's group, and no exit code",
             None,
             |f| {
-                f.memory = Seen::Known(MemoryEvents {
-                    group: "/ci/r".into(),
-                    file: "m".into(),
-                    oom_kills: 0,
-                    counts_below: false,
-                });
+                in_group(f, "/ci");
                 says(f, 100, oom(9));
             },
             OutOfMemory,
+            Possible,
+        ),
+        (
+            "an OOM kill at the limit of a group that holds others, too",
+            None,
+            |f| {
+                in_group(f, "/ci/r");
+                says(f, 100, oom(9));
+            },
+            Unknown,
             Possible,
         ),
         (
@@ -328,7 +333,7 @@ fn what_was_seen_and_what_follows() {
         ("SIGSEGV that the kernel tells of", None, |f| says(f, 100, segfault(700)), Crash, Certain),
         ("somebody else's fault", Some(143), |f| says(f, 100, KernelEvent::Fault { pid: 9, comm: "ld".into() }), Killed, Certain),
         ("a thread's fault", Some(139), |f| says(f, 100, thread_fault(".NET TP Worker")), Crash, Certain),
-        ("a thread's fault, and no exit code", None, |f| says(f, 100, thread_fault(".NET TP Worker")), Crash, Possible),
+        ("a thread's fault, and no exit code", None, |f| says(f, 100, thread_fault(".NET TP Worker")), Unknown, Possible),
         ("an abort, and no word why", Some(134), |_| {}, Crash, Likely),
         (
             "an abort, and the Listener could not write either",

@@ -4,6 +4,10 @@ use super::{code, is_in_span};
 use crate::postmortem::exit_code::{self, Ending};
 use crate::postmortem::nouns::{Confidence, Facts, KernelEvent, KernelLine, OomScope};
 use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+/// The Listener notes its Worker's end this soon: logs know whole seconds.
+const AT_ONCE: Duration = Duration::from_secs(10);
 
 /// Who was killed, or faulted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -35,6 +39,10 @@ pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
             Victim::Worker(Confidence::Certain)
         }
         (_, Some(false)) => Victim::Other,
+        // A group has one Worker at a time; its pid may be told in another namespace.
+        (_, Some(true)) if is_named && is_its_end(facts, line.at) => {
+            Victim::Worker(Confidence::Certain)
+        }
         // Many runners' Workers have one name, and this one's pid is known.
         (Some(_), None) if is_named => Victim::Other,
         (None, is_own) if is_named && is_then => Victim::Worker(match (is_own, facts.death.ended) {
@@ -44,6 +52,13 @@ pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
         (_, Some(true)) => Victim::Own,
         (_, None) => Victim::Perhaps,
     })
+}
+
+/// Whether a kill is the end that the Listener saw.
+fn is_its_end(facts: &Facts, at: SystemTime) -> bool {
+    let distance = |ended: SystemTime| ended.duration_since(at).or_else(|_| at.duration_since(ended));
+    let is_close = facts.death.ended.is_some_and(|ended| distance(ended).is_ok_and(|away| away <= AT_ONCE));
+    is_close && code(facts).is_some_and(|(code, _)| code == 137)
 }
 
 /// Whose a fault was. Threads are told by their own ids, and those of .NET have names of their own: `.NET TP Worker`.
