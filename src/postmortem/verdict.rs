@@ -18,8 +18,8 @@ mod whose;
 
 use super::exit_code::{self, Ending};
 use super::nouns::{
-    Cause, Confidence, Ended, Facts, HostDeed, HostLine, KernelLine, Line, Missing, Proof, Reported, RuledOut,
-    Seen, Verdict,
+    Cause, Confidence, Ended, Facts, HostDeed, HostLine, KernelLine, Line, Missing, Proof, Reported,
+    RuledOut, Seen, Verdict,
 };
 use std::time::{Duration, SystemTime};
 
@@ -172,11 +172,13 @@ fn ended(facts: &Facts) -> Ended {
     let is_noted = result.is_some_and(|result| result != Reported::Failed);
     // Cancelled before its Worker was there.
     let is_noted = is_noted
-        || listener.is_some_and(|log| log.closed.is_some() && log.cancelled.is_some() && log.worker_pid.is_none());
+        || listener
+            .is_some_and(|log| log.closed.is_some() && log.cancelled.is_some() && log.worker_pid.is_none());
     let is_stopped = listener.is_some_and(|log| log.stopped.is_some());
-    let said_so = facts.worker.known().is_some_and(|log| {
-        log.completed.is_some() || (log.cancelled.is_some() && log.reported.is_some())
-    });
+    let said_so = facts
+        .worker
+        .known()
+        .is_some_and(|log| log.completed.is_some() || (log.cancelled.is_some() && log.reported.is_some()));
     if (is_noted && !is_stopped) || said_so {
         Ended::Cleanly
     } else if facts.worker_lives {
@@ -295,7 +297,9 @@ fn endings(facts: &Facts, cause: Cause) -> Vec<Proof> {
     if let Some(log) = facts.worker.known() {
         if let Some(line) = &log.completed {
             evidence.push(worker_line(facts, line, Cause::CleanEnd));
-        } else if let Some(line) = log.last.as_ref().filter(|_| cause != Cause::Running && log.reported.is_none()) {
+        } else if let Some(line) =
+            log.last.as_ref().filter(|_| cause != Cause::Running && log.reported.is_none())
+        {
             let cut = if log.is_cut { ", cut off" } else { "" };
             let text =
                 format!("the log ends without `Job completed.`; its last line{cut}: {}", line.text.trim());
@@ -350,7 +354,8 @@ fn missing(facts: &Facts) -> Vec<Missing> {
     if facts.listener.known().is_some_and(|log| !log.is_whole) {
         missing.push(Missing {
             what: "all of the Listener's logs: one cannot be read, or they are too long".to_owned(),
-            how: "look for `Worker finished` and `finish job request` in the runner's _diag by hand".to_owned(),
+            how: "look for `Worker finished` and `finish job request` in the runner's _diag by hand"
+                .to_owned(),
         });
     }
     if facts.host.known().is_some_and(|log| !log.is_complete) {

@@ -61,7 +61,8 @@ fn expect_in(death: &Value, list: &str, words: &[&str]) {
 /// `WORD PID`, or what of it the kernel says where the test's pids are of another namespace than the kernel's.
 fn with_pid(before: &str, pid: i32, behind: &str) -> String {
     // PROC_PID_INIT_INO (include/linux/proc_ns.h)
-    let is_first = std::fs::read_link("/proc/self/ns/pid").is_ok_and(|ns| ns == Path::new("pid:[4026531836]"));
+    let is_first =
+        std::fs::read_link("/proc/self/ns/pid").is_ok_and(|ns| ns == Path::new("pid:[4026531836]"));
     if is_first { format!("{before}{pid}{behind}") } else { behind.to_owned() }
 }
 

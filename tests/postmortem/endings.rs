@@ -22,7 +22,10 @@ fn oom(trace: &mut Trace, pid: i32, comm: &str, scope: &str, of: &str) {
         END - 1,
         &format!("oom-kill:constraint=CONSTRAINT_NONE,nodemask=(null),cpuset=/,mems_allowed=0,{scope},task_memcg={of},task={comm},pid={pid},uid=1000"),
     );
-    trace.kernel(END - 1, &format!("{words}: Killed process {pid} ({comm}) total-vm:8049460kB, anon-rss:7939412kB, UID:1000"));
+    trace.kernel(
+        END - 1,
+        &format!("{words}: Killed process {pid} ({comm}) total-vm:8049460kB, anon-rss:7939412kB, UID:1000"),
+    );
 }
 
 fn last_words(trace: &mut Trace, words: &str) {
@@ -62,12 +65,19 @@ fn endings() -> Vec<Ending> {
         ("failed, and its script names a full disk", "clean-end", |t| {
             t.worker(END - 5, "Worker", "Job message:");
             t.worker_raw(MESSAGE);
-            t.worker(END - 4, "StepsRunner", "Processing step: DisplayName='Run grep 'No space left on device' log'");
+            t.worker(
+                END - 4,
+                "StepsRunner",
+                "Processing step: DisplayName='Run grep 'No space left on device' log'",
+            );
             t.completed("Failed");
             t.finished(102);
         }),
         ("cancelled", "cancelled", |t| {
-            t.dispatch(END - 50, &format!("Job cancellation request {} received, cancellation timeout 5 minutes.", t.job));
+            t.dispatch(
+                END - 50,
+                &format!("Job cancellation request {} received, cancellation timeout 5 minutes.", t.job),
+            );
             t.told_to_stop();
             t.stopped("Canceled", 103);
         }),
@@ -78,19 +88,34 @@ fn endings() -> Vec<Ending> {
             t.stopped("Canceled", 102);
             t.dispatch(END + 1, "Start renew job request 0 for job ffffffff-0000-5000-8000-000000000001.");
             t.dispatch(END + 2, "Worker finished for job ffffffff-0000-5000-8000-000000000001. Code: 100");
-            t.dispatch(END + 2, "finish job request for job ffffffff-0000-5000-8000-000000000001 with result: Succeeded");
+            t.dispatch(
+                END + 2,
+                "finish job request for job ffffffff-0000-5000-8000-000000000001 with result: Succeeded",
+            );
         }),
         ("cancelled, and did not stop in time", "stopped-by-listener", |t| {
-            t.dispatch(END - 50, &format!("Job cancellation request {} received, cancellation timeout 1 minutes.", t.job));
+            t.dispatch(
+                END - 50,
+                &format!("Job cancellation request {} received, cancellation timeout 1 minutes.", t.job),
+            );
             t.worker(END - 50, "Worker", "Cancellation/Shutdown message received.");
             t.dispatch(END - 50, &format!("Send job cancellation message to worker for job {}.", t.job));
-            t.dispatch(END - 1, &format!("worker process for job {} haven't exit within cancellation timout, kill running worker.", t.job));
+            t.dispatch(
+                END - 1,
+                &format!(
+                    "worker process for job {} haven't exit within cancellation timout, kill running worker.",
+                    t.job
+                ),
+            );
             t.exited(END, 137);
             t.dispatch(END, "worker process has been killed.");
             t.dispatch(END, &format!("finish job request for job {} with result: Canceled", t.job));
         }),
         ("cancelled, and killed for want of memory meanwhile", "out-of-memory", |t| {
-            t.dispatch(END - 50, &format!("Job cancellation request {} received, cancellation timeout 5 minutes.", t.job));
+            t.dispatch(
+                END - 50,
+                &format!("Job cancellation request {} received, cancellation timeout 5 minutes.", t.job),
+            );
             t.worker(END - 50, "Worker", "Cancellation/Shutdown message received.");
             t.stopped("Canceled", 137);
             let group = group(t);
@@ -130,8 +155,16 @@ fn endings() -> Vec<Ending> {
             t.stopped("Abandoned", 102);
         }),
         ("renewals ran out of retries", "lost-contact", |t| {
-            t.listener_at(END - 60, "ERR", "JobDispatcher", &format!("Catch exception during renew runner job {}.", t.job));
-            t.dispatch(END - 51, &format!("Lock renewal has run out of retry, stop renew lock for job {}.", t.job));
+            t.listener_at(
+                END - 60,
+                "ERR",
+                "JobDispatcher",
+                &format!("Catch exception during renew runner job {}.", t.job),
+            );
+            t.dispatch(
+                END - 51,
+                &format!("Lock renewal has run out of retry, stop renew lock for job {}.", t.job),
+            );
             t.told_to_stop();
             t.stopped("Abandoned", 103);
         }),
@@ -152,12 +185,18 @@ fn endings() -> Vec<Ending> {
         }),
         ("killed by earlyoom", "out-of-memory", |t| {
             t.finished(143);
-            let words = format!("sending SIGTERM to process {} uid 1000 \"Runner.Worker\": badness 904, VmRSS 301 MiB", t.pid);
+            let words = format!(
+                "sending SIGTERM to process {} uid 1000 \"Runner.Worker\": badness 904, VmRSS 301 MiB",
+                t.pid
+            );
             t.service(END - 1, "earlyoom", &words);
         }),
         ("killed by systemd-oomd", "out-of-memory", |t| {
             t.finished(137);
-            let words = format!("Killed {} due to memory pressure for /system.slice being 60.7% > 50.00% for > 20s", group(t));
+            let words = format!(
+                "Killed {} due to memory pressure for /system.slice being 60.7% > 50.00% for > 20s",
+                group(t)
+            );
             t.service(END - 1, "systemd-oomd", &words);
         }),
         ("killed by a person", "killed", |t| {
@@ -173,7 +212,13 @@ fn endings() -> Vec<Ending> {
         }),
         ("killed, while a sibling's Worker was for want of memory", "killed", |t| {
             t.finished(137);
-            oom(t, 4_190_001, "Runner.Worker", "global_oom", "/system.slice/actions.runner.acme-app.other.service");
+            oom(
+                t,
+                4_190_001,
+                "Runner.Worker",
+                "global_oom",
+                "/system.slice/actions.runner.acme-app.other.service",
+            );
         }),
         ("killed, with a log of two pages", "killed", |t| {
             t.next_worker_page(200);
@@ -194,7 +239,10 @@ fn endings() -> Vec<Ending> {
         ("crashed, and the kernel was silent", "crash", |t| t.finished(139)),
         ("aborted by an exception of its own", "crash", |t| {
             t.finished(134);
-            last_words(t, "Unhandled exception. System.NullReferenceException: Object reference not set to an instance of an object.");
+            last_words(
+                t,
+                "Unhandled exception. System.NullReferenceException: Object reference not set to an instance of an object.",
+            );
         }),
         ("the disk was full, by its last words", "disk-full", |t| {
             t.finished(134);
@@ -215,7 +263,10 @@ fn endings() -> Vec<Ending> {
             for restart in 1..8 {
                 t.next_listener_log(END + 5 * restart);
             }
-            t.unit_output(END + 1, "System.IO.IOException: No space left on device : '/srv/r/_diag/Runner_x-utc.log'");
+            t.unit_output(
+                END + 1,
+                "System.IO.IOException: No space left on device : '/srv/r/_diag/Runner_x-utc.log'",
+            );
         }),
         ("no descriptor was left", "files-exhausted", |t| {
             t.finished(134);
@@ -242,7 +293,10 @@ fn endings() -> Vec<Ending> {
         }),
         ("ended itself with an error, after a child was taken in its place", "runner-error", |t| {
             let pid = t.pid;
-            t.kernel(END - 60, &format!("Out of memory: Kill process {pid} (Runner.Worker) score 68 or sacrifice child"));
+            t.kernel(
+                END - 60,
+                &format!("Out of memory: Kill process {pid} (Runner.Worker) score 68 or sacrifice child"),
+            );
             t.kernel(END - 60, "Killed process 90213 (python3) total-vm:11968kB, anon-rss:4288kB, file-rss:3972kB, shmem-rss:0kB");
             t.finished(1);
         }),
@@ -278,7 +332,8 @@ impl Tally {
             }
             return;
         };
-        let (cause, confidence) = (death["cause"].as_str().expect("a cause"), death["confidence"].as_str().expect("text"));
+        let (cause, confidence) =
+            (death["cause"].as_str().expect("a cause"), death["confidence"].as_str().expect("text"));
         let told = format!("{what}: {cause}, {confidence}");
         match cause {
             cause if cause == truth => self.right += 1,
@@ -369,7 +424,8 @@ fn every_ending_with_whatever_is_lost_of_it() {
     let (mut all, mut whole) = (Tally::default(), Tally::default());
     // What happens to a whole host has a host of its own: it would be a reason for the other ends.
     for of_host in [false, true] {
-        let is_meant = |(_, ending): &(usize, &Ending)| matches!(ending.1, "reboot" | "disk-failed") == of_host;
+        let is_meant =
+            |(_, ending): &(usize, &Ending)| matches!(ending.1, "reboot" | "disk-failed") == of_host;
         look_at(endings.iter().enumerate().filter(is_meant), began, &mut all, &mut whole);
     }
     let figure = format!(

@@ -47,13 +47,19 @@ impl Trace {
         };
         let (job, pid) = (trace.job.clone(), trace.pid);
         trace.listener(-60, "Listener", "Runner is built for Linux (X64) - linux-x64.");
-        trace.dispatch(0, &format!("Job request 0 for plan 3b580d00-0000-0000-0000-000000000000 job {job} received."));
+        trace.dispatch(
+            0,
+            &format!("Job request 0 for plan 3b580d00-0000-0000-0000-000000000000 job {job} received."),
+        );
         trace.dispatch(0, &format!("Start renew job request 0 for job {job}."));
         trace.process(0, "  File name: '/srv/r/bin/Runner.Worker'");
         trace.process(0, &format!("Process started with process id {pid}, waiting for process exit."));
         trace.dispatch(1, &format!("Send job request message to worker for job {job}."));
         for minute in 0..5 {
-            trace.dispatch(60 * minute + 1, &format!("Successfully renew job {job}, job is valid till 7/23/2025 2:42:09 AM"));
+            trace.dispatch(
+                60 * minute + 1,
+                &format!("Successfully renew job {job}, job is valid till 7/23/2025 2:42:09 AM"),
+            );
         }
         trace.worker(0, "HostContext", "Well known directory 'Bin': '/srv/r/bin'");
         trace.worker(0, "Worker", "Version: 2.336.0");
@@ -61,7 +67,11 @@ impl Trace {
         trace.worker(1, "Worker", "Job message:");
         trace.worker_raw(" {\n  \"jobDisplayName\": \"build\"\n}\n");
         trace.worker(1, "JobRunner", &format!("Job ID {job}"));
-        trace.worker(END - 5, "JobServerQueue", "Try to append 1 batches web console lines, success rate: 1/1.");
+        trace.worker(
+            END - 5,
+            "JobServerQueue",
+            "Try to append 1 batches web console lines, success rate: 1/1.",
+        );
         trace
     }
 
@@ -119,7 +129,10 @@ impl Trace {
     /// The Worker's process is gone, and the Listener has seen its exit code.
     pub(crate) fn exited(&mut self, second: i64, code: i32) {
         let pid = self.pid;
-        self.process(second, &format!("Finished process {pid} with exit code {code}, and elapsed time 00:05:55.9134266."));
+        self.process(
+            second,
+            &format!("Finished process {pid} with exit code {code}, and elapsed time 00:05:55.9134266."),
+        );
     }
 
     /// The usual end.
@@ -224,9 +237,13 @@ impl Stage {
             std::fs::create_dir_all(root.join(directory)).expect("ours");
         }
         let write = |path: &Path, text: &str| std::fs::write(path, text).expect("ours");
-        write(&root.join(".runner"), &json!({"agentId": 1, "agentName": name, "workFolder": "_work"}).to_string());
+        write(
+            &root.join(".runner"),
+            &json!({"agentId": 1, "agentName": name, "workFolder": "_work"}).to_string(),
+        );
         write(&root.join(".service"), &format!("{}\n", trace.unit));
-        let logs = [("Runner", &trace.listener, Lost::ListenerLog), ("Worker", &trace.worker, Lost::WorkerLog)];
+        let logs =
+            [("Runner", &trace.listener, Lost::ListenerLog), ("Worker", &trace.worker, Lost::WorkerLog)];
         for (kind, pages, loss) in logs {
             for (second, text) in pages.iter().filter(|_| lost != loss) {
                 let stamp = trace.at(*second).strftime("%Y%m%d-%H%M%S").to_string();
@@ -264,12 +281,14 @@ impl Stage {
         }
         let hide = "mount --bind /dev/null /dev/kmsg && exec \"$@\"";
         let words = ["--mount", "sh", "-c", hide, "sh"].map(OsString::from);
-        let arguments = words.into_iter().chain([call.program.into_os_string()]).chain(call.arguments).collect();
+        let arguments =
+            words.into_iter().chain([call.program.into_os_string()]).chain(call.arguments).collect();
         Call { program: "/usr/bin/unshare".into(), arguments, user: None }
     }
 
     fn lease(&self, root: &Path, trace: &Trace) {
-        let (status, work) = (std::fs::metadata(root).expect("ours"), std::fs::metadata(root.join("_work")).expect("ours"));
+        let (status, work) =
+            (std::fs::metadata(root).expect("ours"), std::fs::metadata(root.join("_work")).expect("ours"));
         let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").expect("Linux");
         let namespace = std::fs::metadata("/proc/self/ns/pid").expect("Linux").ino();
         let lease = json!({
@@ -308,7 +327,8 @@ impl Stage {
             program(&base.join(directory).join("systemctl"), &systemctl);
         }
         let own = base.join(directory);
-        self.host.configure(|settings| settings.extra = format!("programs = [{own:?}, \"/usr/bin\", \"/bin\"]\n"));
+        self.host
+            .configure(|settings| settings.extra = format!("programs = [{own:?}, \"/usr/bin\", \"/bin\"]\n"));
         if directory == "nothing" {
             self.host.configure(|settings| settings.extra = format!("programs = [{own:?}]\n"));
         }

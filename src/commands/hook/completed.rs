@@ -89,9 +89,10 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
 fn is_near_full(config: &Config, runner: &Runner) -> bool {
     let work = runner.work_dir().map(open_work);
     let disks = [work, Some(Dir::open(&runner.root))].into_iter().flatten().flatten();
-    disks.into_iter().filter_map(|disk| disk.usage().ok()).any(|usage| {
-        pressure::level(&usage, &config.watermarks) != Level::Ok
-    })
+    disks
+        .into_iter()
+        .filter_map(|disk| disk.usage().ok())
+        .any(|usage| pressure::level(&usage, &config.watermarks) != Level::Ok)
 }
 
 /// The line of the running Worker's log that tells of a full disk.

@@ -154,7 +154,8 @@ mod tests {
         assert_eq!(kills(Group::Second("/../secret".into())), None, "another namespace's path");
         assert!(matches!(memory_events(temp.path(), &[]), Seen::Unknown(_)));
         group("b", "pids.events", "max 4\n");
-        let refused = |path: &str| task_events(temp.path(), &[Group::Second(path.into())]).map(|events| events.refused);
+        let refused =
+            |path: &str| task_events(temp.path(), &[Group::Second(path.into())]).map(|events| events.refused);
         assert_eq!((refused("/b"), refused("/gone")), (Some(4), None));
     }
 

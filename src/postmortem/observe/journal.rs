@@ -72,7 +72,8 @@ pub fn read(programs: Programs<'_>, window: Window, whom: &Whom<'_>) -> Result<H
     let (mut answer, mut is_cut) = ask(&[&since, &until])?;
     if is_cut {
         let matches = matches(whom.unit);
-        let words: Vec<&str> = [since.as_str(), until.as_str()].into_iter().chain(matches.iter().map(String::as_str)).collect();
+        let words: Vec<&str> =
+            [since.as_str(), until.as_str()].into_iter().chain(matches.iter().map(String::as_str)).collect();
         (answer, is_cut) = ask(&words)?;
     }
     let mut lines: Vec<HostLine> = answer.lines().filter_map(|text| entry(text, whom)).collect();
@@ -109,7 +110,9 @@ pub(crate) fn entry(text: &str, whom: &Whom<'_>) -> Option<HostLine> {
     let message = super::kernel::message_of(&entry)?;
     let (identifier, comm, of_unit) = (field("SYSLOG_IDENTIFIER"), field("_COMM"), field("_SYSTEMD_UNIT"));
     let source = [identifier, comm, of_unit].into_iter().find(|name| !name.is_empty()).unwrap_or("journal");
-    let service = service(identifier).or_else(|| service(comm)).or_else(|| service(of_unit.trim_end_matches(".service")));
+    let service = service(identifier)
+        .or_else(|| service(comm))
+        .or_else(|| service(of_unit.trim_end_matches(".service")));
     let deed = if whom.unit.is_some_and(|unit| unit == of_unit) {
         of_the_unit(&message)
     } else {
@@ -142,19 +145,35 @@ fn deed(service: &str, message: &str, unit: &str, whom: &Whom<'_>) -> Option<Hos
     let has_any = |words: &[&str]| words.iter().any(|word| message.contains(word));
     match service {
         // `sending SIGTERM to process 565 uid 1000 "Runner.Worker": badness ...` (earlyoom, kill.c)
-        "earlyoom" | "nohang" => {
-            (has_any(&["SIGTERM", "SIGKILL", "illing"]) && names_worker(message)).then_some(HostDeed::MemoryKill)
-        }
+        "earlyoom" | "nohang" => (has_any(&["SIGTERM", "SIGKILL", "illing"]) && names_worker(message))
+            .then_some(HostDeed::MemoryKill),
         // `Killed /system.slice/NAME due to memory pressure for ...` (src/oom/oomd-manager.c)
-        "systemd-oomd" | "oomd" => (has_any(&["Killed "]) && names_unit(message)).then_some(HostDeed::MemoryKill),
-        "systemd" => systemd(message, (Some(unit) == whom.unit && !unit.is_empty()) || names_unit(message)),
-        "systemd-logind" => {
-            has_any(&["System is rebooting", "System is powering down", "System is halting", "The system will reboot", "The system will power off"])
-                .then_some(HostDeed::GoingDown)
+        "systemd-oomd" | "oomd" => {
+            (has_any(&["Killed "]) && names_unit(message)).then_some(HostDeed::MemoryKill)
         }
+        "systemd" => systemd(message, (Some(unit) == whom.unit && !unit.is_empty()) || names_unit(message)),
+        "systemd-logind" => has_any(&[
+            "System is rebooting",
+            "System is powering down",
+            "System is halting",
+            "The system will reboot",
+            "The system will power off",
+        ])
+        .then_some(HostDeed::GoingDown),
         "containerd" | "kubelet" | "k3s" | "docker" | "dockerd" | "podman" | "crio" => {
             let is_about = has_word(message, whom.runner) || names_unit(message);
-            let words = ["OOM", "oom", "Evict", "evict", "Kill", "kill", "StopContainer", "exit event", "SIGKILL", "delete"];
+            let words = [
+                "OOM",
+                "oom",
+                "Evict",
+                "evict",
+                "Kill",
+                "kill",
+                "StopContainer",
+                "exit event",
+                "SIGKILL",
+                "delete",
+            ];
             (is_about && !whom.runner.is_empty() && has_any(&words)).then_some(HostDeed::ContainerEnd)
         }
         // `ci : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 565` (sudo)
@@ -167,7 +186,9 @@ fn deed(service: &str, message: &str, unit: &str, whom: &Whom<'_>) -> Option<Hos
                 "systemctl" | "service" => names_unit(command),
                 "svc.sh" => true,
                 "reboot" | "shutdown" | "poweroff" | "halt" => return Some(HostDeed::GoingDown),
-                "docker" | "podman" | "kubectl" | "crictl" => has_word(command, whom.runner) && !whom.runner.is_empty(),
+                "docker" | "podman" | "kubectl" | "crictl" => {
+                    has_word(command, whom.runner) && !whom.runner.is_empty()
+                }
                 _ => false,
             };
             is_order.then_some(HostDeed::Order)
@@ -238,26 +259,54 @@ mod tests {
         let killed = "sending SIGTERM to process 565 uid 1000 \"Runner.Worker\": badness 904, VmRSS 301 MiB";
         for (service, message, expected) in [
             ("earlyoom", killed, HostDeed::MemoryKill),
-            ("systemd-oomd", &format!("Killed /system.slice/{UNIT} due to memory pressure for /system.slice being 60%"), HostDeed::MemoryKill),
-            ("systemd", &format!("{UNIT}: A process of this unit has been killed by the OOM killer."), HostDeed::MemoryKill),
-            ("systemd", &format!("{UNIT}: systemd-oomd killed 23 process(es) in this unit."), HostDeed::MemoryKill),
-            ("systemd", &format!("{UNIT}: Killing process 565 (Runner.Worker) with signal SIGKILL."), HostDeed::UnitKill),
+            (
+                "systemd-oomd",
+                &format!("Killed /system.slice/{UNIT} due to memory pressure for /system.slice being 60%"),
+                HostDeed::MemoryKill,
+            ),
+            (
+                "systemd",
+                &format!("{UNIT}: A process of this unit has been killed by the OOM killer."),
+                HostDeed::MemoryKill,
+            ),
+            (
+                "systemd",
+                &format!("{UNIT}: systemd-oomd killed 23 process(es) in this unit."),
+                HostDeed::MemoryKill,
+            ),
+            (
+                "systemd",
+                &format!("{UNIT}: Killing process 565 (Runner.Worker) with signal SIGKILL."),
+                HostDeed::UnitKill,
+            ),
             ("systemd", &format!("Stopping {UNIT} - GitHub Actions Runner..."), HostDeed::UnitStop),
             ("systemd-logind", "System is rebooting.", HostDeed::GoingDown),
             ("sudo", "ci : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 565", HostDeed::Order),
             ("sudo", "ci : PWD=/ ; USER=root ; COMMAND=/usr/bin/pkill -f Runner.Worker", HostDeed::Order),
-            ("sudo", &format!("ci : PWD=/ ; USER=root ; COMMAND=/usr/bin/systemctl stop {UNIT}"), HostDeed::Order),
+            (
+                "sudo",
+                &format!("ci : PWD=/ ; USER=root ; COMMAND=/usr/bin/systemctl stop {UNIT}"),
+                HostDeed::Order,
+            ),
             ("sudo", "ci : PWD=/ ; USER=root ; COMMAND=/usr/sbin/reboot", HostDeed::GoingDown),
-            ("kubelet", "\"Eviction manager: pod is evicted successfully\" pod=\"ci/ci-1\"", HostDeed::ContainerEnd),
+            (
+                "kubelet",
+                "\"Eviction manager: pod is evicted successfully\" pod=\"ci/ci-1\"",
+                HostDeed::ContainerEnd,
+            ),
             ("containerd", "StopContainer for \"ci-1\" with timeout 30 (s)", HostDeed::ContainerEnd),
         ] {
             assert_eq!(by(service, message), Some(expected), "{service}: {message}");
         }
         let of_unit = json!({"SYSLOG_IDENTIFIER": "runsvc.sh", "_SYSTEMD_UNIT": UNIT});
-        let words = "Unhandled exception. System.IO.IOException: No space left on device : '/srv/r/_diag/Runner.log'";
+        let words =
+            "Unhandled exception. System.IO.IOException: No space left on device : '/srv/r/_diag/Runner.log'";
         assert_eq!(told(of_unit.clone(), words), Some((HostDeed::Complaint(Complaint::NoSpace), true)));
         assert_eq!(told(of_unit, "Running job: No space left on device"), None, "a job's name");
-        let stop = told(json!({"SYSLOG_IDENTIFIER": "systemd", "UNIT": UNIT, "_UID": "0"}), "Stopped GitHub Actions Runner (acme).");
+        let stop = told(
+            json!({"SYSLOG_IDENTIFIER": "systemd", "UNIT": UNIT, "_UID": "0"}),
+            "Stopped GitHub Actions Runner (acme).",
+        );
         assert_eq!(stop, Some((HostDeed::UnitStop, true)));
     }
 
@@ -266,7 +315,10 @@ mod tests {
         for (service, message) in [
             ("earlyoom", "sending SIGTERM to process 5650 uid 1000 \"Runner.Worker\": badness 904"),
             ("earlyoom", "mem avail: 565 of 7900 MiB"),
-            ("systemd-oomd", "Killed /system.slice/actions.runner.acme-app.ci-10.service due to memory pressure"),
+            (
+                "systemd-oomd",
+                "Killed /system.slice/actions.runner.acme-app.ci-10.service due to memory pressure",
+            ),
             ("systemd", "Stopping actions.runner.acme-app.ci-10.service - GitHub Actions Runner..."),
             ("sudo", "ci : PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 56"),
             ("sudo", "ci : PWD=/565 ; USER=root ; COMMAND=/usr/bin/ls"),
@@ -293,7 +345,12 @@ mod tests {
     #[test]
     fn the_services_are_asked_for_by_every_field_that_may_name_them() {
         let words = matches(Some(UNIT));
-        for word in ["SYSLOG_IDENTIFIER=kubelet", "_COMM=containerd", "_SYSTEMD_UNIT=docker.service", &format!("UNIT={UNIT}")] {
+        for word in [
+            "SYSLOG_IDENTIFIER=kubelet",
+            "_COMM=containerd",
+            "_SYSTEMD_UNIT=docker.service",
+            &format!("UNIT={UNIT}"),
+        ] {
             assert!(words.iter().any(|asked| asked == word), "{word}: {words:?}");
         }
         assert_eq!(words.iter().filter(|word| *word == "+").count(), 4);

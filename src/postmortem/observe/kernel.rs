@@ -199,13 +199,17 @@ fn complete(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
         |line: &&KernelLine| at.duration_since(line.at).is_ok_and(|length| length < SAME_KILL);
     for line in lines.iter().rev().take_while(is_just_before) {
         match &line.event {
-            KernelEvent::OomKill { pid: decided, scope: limit, group: of @ Some(_), .. } if decided == pid => {
+            KernelEvent::OomKill { pid: decided, scope: limit, group: of @ Some(_), .. }
+                if decided == pid =>
+            {
                 (*scope, *group) = (limit.clone(), of.clone());
                 return;
             }
             // Another kill: what stands before it belongs to that.
             KernelEvent::OomKill { .. } => return,
-            KernelEvent::OomChoice { scope: limit, .. } if *scope == OomScope::Unknown => *scope = limit.clone(),
+            KernelEvent::OomChoice { scope: limit, .. } if *scope == OomScope::Unknown => {
+                *scope = limit.clone()
+            }
             KernelEvent::OomGroup { group: of, limit } => {
                 (*scope, *group) = (OomScope::Group(limit.clone()), Some(of.clone()));
                 return;
@@ -298,7 +302,8 @@ fn oom_kill(message: &str) -> Option<KernelEvent> {
         return behind.starts_with(" score ").then_some(KernelEvent::OomChoice { pid, scope });
     }
     // Without the words before it a process could be called so: the kernel's words behind it are looked at as well.
-    let is_kernels = scope != OomScope::Unknown || behind.starts_with(" total-vm:") || behind.starts_with(", UID");
+    let is_kernels =
+        scope != OomScope::Unknown || behind.starts_with(" total-vm:") || behind.starts_with(", UID");
     is_kernels.then(|| KernelEvent::OomKill { pid, comm: comm.to_owned(), scope, group: None })
 }
 

@@ -160,7 +160,9 @@ mod tests {
         let begins = line(1, "Worker", "Version: 2.336.0");
         let goes_on = line(1, "JobServerQueue", "Try to append 1 batches");
         let name = |n: usize| format!("Worker_20260102-03040{n}-utc.log");
-        for (n, text) in [&begins, &goes_on, &goes_on, &begins, &String::new(), &goes_on].into_iter().enumerate() {
+        for (n, text) in
+            [&begins, &goes_on, &goes_on, &begins, &String::new(), &goes_on].into_iter().enumerate()
+        {
             std::fs::write(diag.join(name(n)), text).unwrap();
         }
         let root = Dir::resolve(temp.path()).unwrap().0;

@@ -9,9 +9,11 @@ pub mod kernel;
 pub mod logs;
 mod unit;
 
-use super::keep::Raw;
 use super::exit_code::{self, Ending};
-use super::nouns::{Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Reported, Seen, UnitState, WorkerLog};
+use super::keep::Raw;
+use super::nouns::{
+    Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Reported, Seen, UnitState, WorkerLog,
+};
 use crate::model::ledger::{Ledger, Window};
 use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner};
 use crate::observe::diag_log;
@@ -43,8 +45,7 @@ const BEFORE_END: Duration = Duration::from_secs(900);
 const BEHIND_LAST_SIGN: Duration = Duration::from_secs(1800);
 
 const KEEP_LOGS: &str = "keep the runner's _diag readable for root, on a disk that has room";
-const KEEP_JOURNAL: &str =
-    "keep the journal on disk (`mkdir -p /var/log/journal`), and ask as root or as a member of systemd-journal";
+const KEEP_JOURNAL: &str = "keep the journal on disk (`mkdir -p /var/log/journal`), and ask as root or as a member of systemd-journal";
 
 /// Where the kernel shows its messages.
 const KMSG: &str = "/dev/kmsg";
@@ -156,9 +157,9 @@ impl<'a> Observer<'a> {
         let mut alone = Vec::new();
         for (index, (job, at)) in received.iter().enumerate() {
             let next = received.get(index + 1).map(|(_, at)| *at);
-            let is_known = known.iter().any(|subject| {
-                subject.begun + SLACK >= *at && next.is_none_or(|next| subject.begun < next)
-            });
+            let is_known = known
+                .iter()
+                .any(|subject| subject.begun + SLACK >= *at && next.is_none_or(|next| subject.begun < next));
             // A Worker may still have to begin its log.
             let may_live = next.is_none() && (self.has_worker(runner) || *at + AROUND > self.host.now);
             if !is_known && !(may_live && !stories.of(job).has_end()) {
@@ -184,7 +185,8 @@ impl<'a> Observer<'a> {
         {
             return Rc::clone(told);
         }
-        let read = Dir::open(&self.host.runners[runner].runner.root).and_then(|root| Stories::read(&root, since));
+        let read =
+            Dir::open(&self.host.runners[runner].runner.root).and_then(|root| Stories::read(&root, since));
         let told = Rc::new(read.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => "there is none".to_owned(),
             _ => error.to_string(),
@@ -289,7 +291,8 @@ impl<'a> Observer<'a> {
         let mut death = death(runner, subject, worker.known());
         if let Some(log) = listener.known() {
             death.worker_pid = death.worker_pid.or(log.worker_pid);
-            let ends = [log.finished.as_ref().map(|(_, line)| line), log.result.as_ref().map(|(_, line)| line)];
+            let ends =
+                [log.finished.as_ref().map(|(_, line)| line), log.result.as_ref().map(|(_, line)| line)];
             death.ended = ends.into_iter().chain([log.closed.as_ref()]).flatten().find_map(|line| line.at);
         }
         let unit_name = units::name_in(&runner.root).ok();
@@ -304,7 +307,8 @@ impl<'a> Observer<'a> {
         let kernel = self.kernel(&death, &mut raw);
         let own = self.host.processes.listeners.iter().filter(|listener| listener.runner == subject.runner);
         let listener_process = own.max_by_key(|listener| listener.started);
-        let groups = self.groups(listener_process.map(|listener| listener.process.pid), &unit, unit_name.as_deref());
+        let groups =
+            self.groups(listener_process.map(|listener| listener.process.pid), &unit, unit_name.as_deref());
         let facts = Facts {
             now: self.host.now,
             worker_lives: subject.lives,
@@ -358,13 +362,16 @@ impl<'a> Observer<'a> {
         let of_listener = listener.known().and_then(|log| log.last.as_ref()?.at);
         let last = death.last_sign.max(of_listener).or(death.started).unwrap_or(self.since);
         let to = death.ended.map_or((last + BEHIND_LAST_SIGN).min(self.host.now), |ended| ended + AROUND);
-        let from = death.last_sign.or(death.started).unwrap_or(last).max(to.checked_sub(BEFORE_END).unwrap_or(last));
+        let from =
+            death.last_sign.or(death.started).unwrap_or(last).max(to.checked_sub(BEFORE_END).unwrap_or(last));
         let from = from.min(death.ended.unwrap_or(last)).checked_sub(AROUND).unwrap_or(UNIX_EPOCH);
         let whom = journal::Whom { worker: death.worker_pid, unit, runner: &runner.name };
         match journal::read(self.programs, Window { from, to }, &whom) {
             Ok(log) => Seen::Known(log),
             Err(reason) => Seen::missing(
-                format!("what the host's services did (systemd, out-of-memory daemons, container runtimes): {reason}"),
+                format!(
+                    "what the host's services did (systemd, out-of-memory daemons, container runtimes): {reason}"
+                ),
                 KEEP_JOURNAL,
             ),
         }
@@ -451,10 +458,7 @@ fn has_plain_end(listener: &Seen<ListenerLog>) -> bool {
 
 /// Whether the Worker says that its job failed, or does not say what came of it.
 fn has_failed(log: &WorkerLog) -> bool {
-    !matches!(
-        log.result,
-        Some((Reported::Succeeded | Reported::SucceededWithIssues | Reported::Skipped, _))
-    )
+    !matches!(log.result, Some((Reported::Succeeded | Reported::SucceededWithIssues | Reported::Skipped, _)))
 }
 
 /// Whose death, as far as lease and log tell.

@@ -21,7 +21,9 @@ pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Pro
             let scope = super::memory::worker_scope(facts).map(|(_, scope, _)| scope);
             let is_daemon = || {
                 let lines = facts.host.known().into_iter().flat_map(|log| &log.lines);
-                lines.into_iter().find(|line| line.deed == HostDeed::MemoryKill && super::is_in_span(facts, line.at))
+                lines
+                    .into_iter()
+                    .find(|line| line.deed == HostDeed::MemoryKill && super::is_in_span(facts, line.at))
             };
             match scope {
                 Some(OomScope::Host) => {
@@ -46,7 +48,10 @@ pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Pro
         (Cause::DiskFull, _) => format!("the Worker found no room on the disk{}", by_code()),
         (Cause::FilesExhausted, _) => format!("no file could be opened any more{}", by_code()),
         (Cause::TasksExhausted, _) => {
-            format!("no process or thread could be started any more: the limit of tasks was reached{}", by_code())
+            format!(
+                "no process or thread could be started any more: the limit of tasks was reached{}",
+                by_code()
+            )
         }
         (Cause::DiskFailed, _) => "a disk failed while the job ran".to_owned(),
         (Cause::DiskGuard, _) => {
@@ -57,7 +62,8 @@ pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Pro
         (Cause::Cancelled, _) => "no death: the job was cancelled, and its Worker stopped".to_owned(),
         (Cause::RunnerStopped, _) => "the runner was told to shut down, and took its job along".to_owned(),
         (Cause::LostContact, _) => {
-            "the service took the job away: its lease could not be renewed, or was not known there any more".to_owned()
+            "the service took the job away: its lease could not be renewed, or was not known there any more"
+                .to_owned()
         }
         (Cause::StoppedByListener, _) => {
             format!("the Listener killed the Worker, which did not stop when it was told to{}", by_code())

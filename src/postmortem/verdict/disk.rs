@@ -141,9 +141,15 @@ impl Signs {
             evidence.push(Proof { source: source.to_owned(), at, text, points_to: CAUSE });
         };
         if let Some(line) = &self.listener_is_cut {
-            add("Listener log", line.at, format!("the log ends in the middle of a line: {}", line.text.trim()));
+            add(
+                "Listener log",
+                line.at,
+                format!("the log ends in the middle of a line: {}", line.text.trim()),
+            );
         }
-        if self.worker_is_cut && let Some(log) = facts.worker.known() {
+        if self.worker_is_cut
+            && let Some(log) = facts.worker.known()
+        {
             let at = log.last.as_ref().and_then(|line| line.at);
             add(&format!("Worker log {}", log.name), at, "the log ends in the middle of a line".to_owned());
         }

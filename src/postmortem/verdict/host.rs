@@ -31,7 +31,9 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
         let is_followed = is_followed_by_a_boot(facts);
         if goes_down_with_the_host(facts) {
             evidence.extend(goes_down);
-            evidence.extend(is_followed.then(|| boots("this boot began soon after the job was stopped".to_owned())));
+            evidence.extend(
+                is_followed.then(|| boots("this boot began soon after the job was stopped".to_owned())),
+            );
             return Finding::suspect(Confidence::Likely, evidence);
         }
         return Finding::cleared("the Listener lived to note the job's end");
@@ -39,7 +41,11 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
     match (&death.boot_id, death.last_sign.or(death.started)) {
         (Some(then), _) if *then != clock.boot_id => Finding::suspect(
             Confidence::Certain,
-            [vec![boots(format!("the job began in boot {then}; now it is boot {}", clock.boot_id))], goes_down].concat(),
+            [
+                vec![boots(format!("the job began in boot {then}; now it is boot {}", clock.boot_id))],
+                goes_down,
+            ]
+            .concat(),
         ),
         (Some(_), _) => Finding::cleared("the job began in this very boot"),
         (None, Some(last)) if last < clock.booted => Finding::suspect(
@@ -55,7 +61,8 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
 }
 
 fn is_followed_by_a_boot(facts: &Facts) -> bool {
-    let after = facts.clock.known().zip(facts.death.ended).map(|(clock, ended)| clock.booted.duration_since(ended));
+    let after =
+        facts.clock.known().zip(facts.death.ended).map(|(clock, ended)| clock.booted.duration_since(ended));
     after.is_some_and(|after| after.is_ok_and(|after| after < SHUTDOWN))
 }
 

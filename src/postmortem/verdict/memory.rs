@@ -20,7 +20,13 @@ const WITH_THE_GROUP: Duration = Duration::from_secs(60);
 /// The word of the kernel or of a daemon about the Worker makes certain, unless the exit code says otherwise. A kill of another
 /// process of the job is possible at most: the Worker survives its children.
 pub(super) fn out_of_memory(facts: &Facts) -> Finding {
-    let found = [of_the_worker(facts), of_a_daemon(facts), of_the_unit(facts), of_others(facts), of_the_runtime(facts)];
+    let found = [
+        of_the_worker(facts),
+        of_a_daemon(facts),
+        of_the_unit(facts),
+        of_others(facts),
+        of_the_runtime(facts),
+    ];
     let mut suspicion = None;
     let mut evidence = Vec::new();
     for (confidence, lines) in found.into_iter().flatten() {
@@ -117,7 +123,10 @@ fn of_others(facts: &Facts) -> Suspicion {
     }
     let told = kernel(facts, CAUSE, |line| is_own(line) && is_in_span(facts, line.at));
     let with_the_group = matches!(exit(facts), Some(137 | 143))
-        && facts.kernel.known().is_some_and(|log| log.lines.iter().any(|line| is_own(line) && is_close(line)));
+        && facts
+            .kernel
+            .known()
+            .is_some_and(|log| log.lines.iter().any(|line| is_own(line) && is_close(line)));
     let sure = if with_the_group { Confidence::Likely } else { Confidence::Possible };
     (!told.is_empty()).then_some((sure, told))
 }
@@ -128,9 +137,12 @@ fn of_the_runtime(facts: &Facts) -> Suspicion {
         *complaint == Complaint::Memory && at.is_none_or(|at| is_in_span(facts, at))
     };
     let worker = facts.worker.known().into_iter().flat_map(|log| &log.complaints);
-    let worker = worker.filter(|(what, line)| is_meant(what, line.at)).map(|(_, line)| worker_line(facts, line, CAUSE));
+    let worker = worker
+        .filter(|(what, line)| is_meant(what, line.at))
+        .map(|(_, line)| worker_line(facts, line, CAUSE));
     let listener = facts.listener.known().into_iter().flat_map(|log| &log.complaints);
-    let listener = listener.filter(|(what, line)| is_meant(what, line.at)).map(|(_, line)| listener_line(line, CAUSE));
+    let listener =
+        listener.filter(|(what, line)| is_meant(what, line.at)).map(|(_, line)| listener_line(line, CAUSE));
     let told: Vec<Proof> = worker.chain(listener).collect();
     let fits = exit(facts).is_some_and(exit_code::may_be_an_exception);
     (!told.is_empty() && fits).then_some((Confidence::Likely, told))
@@ -154,10 +166,16 @@ fn nothing_found(facts: &Facts) -> Finding {
                 "the kernel kills with SIGKILL, which would have been noted as 137, and the journal of that time is all there and tells of no daemon that killed this Worker for want of memory",
             ),
             Ending::Signal(_) => Finding::default(),
-            Ending::Fault(_) => Finding::cleared("who kills for want of memory sends SIGKILL or SIGTERM, which would have been noted as 137 or 143"),
+            Ending::Fault(_) => Finding::cleared(
+                "who kills for want of memory sends SIGKILL or SIGTERM, which would have been noted as 137 or 143",
+            ),
             // An exception may well be due to a lack of memory that the runtime met itself.
-            _ if facts.worker.known().is_some_and(|log| !log.is_cut) && facts.listener.known().is_some_and(|log| log.is_whole) => {
-                Finding::cleared("SIGKILL and SIGTERM would have been noted as 137 and 143, and the runner's logs, which are whole, name no lack of memory")
+            _ if facts.worker.known().is_some_and(|log| !log.is_cut)
+                && facts.listener.known().is_some_and(|log| log.is_whole) =>
+            {
+                Finding::cleared(
+                    "SIGKILL and SIGTERM would have been noted as 137 and 143, and the runner's logs, which are whole, name no lack of memory",
+                )
             }
             _ => Finding::default(),
         },
@@ -171,9 +189,11 @@ fn distance(one: SystemTime, other: SystemTime) -> Duration {
 /// Whose limit it was that the Worker was killed for.
 pub(super) fn worker_scope(facts: &Facts) -> Option<(&KernelLine, &OomScope, Option<&String>)> {
     let lines = facts.kernel.known()?.lines.iter();
-    lines.filter(|line| matches!(victim(facts, line), Some(Victim::Worker(_)))).find_map(|line| match &line.event {
-        KernelEvent::OomKill { scope, group, .. } => Some((line, scope, group.as_ref())),
-        _ => None,
+    lines.filter(|line| matches!(victim(facts, line), Some(Victim::Worker(_)))).find_map(|line| {
+        match &line.event {
+            KernelEvent::OomKill { scope, group, .. } => Some((line, scope, group.as_ref())),
+            _ => None,
+        }
     })
 }
 

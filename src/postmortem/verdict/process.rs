@@ -39,8 +39,7 @@ pub(super) fn crash(facts: &Facts) -> Finding {
 /// A signal that somebody sent. Who it was, and whether it was for want of memory, is told by the kernel and the journal alone.
 pub(super) fn killed(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Killed;
-    let orders =
-        host_lines(facts, CAUSE, |line| line.deed == HostDeed::Order && is_in_span(facts, line.at));
+    let orders = host_lines(facts, CAUSE, |line| line.deed == HostDeed::Order && is_in_span(facts, line.at));
     let has_order = host_did(facts, HostDeed::Order);
     match code(facts).map(|(code, line)| (exit_code::ending(code), code, line)) {
         Some((Ending::Signal(_), _, line)) => {
@@ -60,7 +59,8 @@ pub(super) fn killed(facts: &Facts) -> Finding {
         // A fault's signal can be sent, too; the kernel tells of a fault that was none's.
         Some((Ending::Fault(_), code, _)) => {
             let lines = facts.kernel.known().into_iter().flat_map(|log| &log.lines);
-            let is_own = lines.into_iter().any(|line| matches!(faulted(facts, line), Some(Victim::Worker(_))));
+            let is_own =
+                lines.into_iter().any(|line| matches!(faulted(facts, line), Some(Victim::Worker(_))));
             match is_own {
                 true => Finding::cleared(format!("the kernel tells of the fault that {code} stands for")),
                 false => Finding::default(),

@@ -32,8 +32,10 @@ fn confidence(facts: &Facts) -> Confidence {
 /// Whether the runner was told to shut down, which cancels its job.
 pub(super) fn shutdown(facts: &Facts, points_to: Cause) -> Vec<Proof> {
     let (listener, worker) = logs(facts);
-    let of_listener = listener.and_then(|log| log.shutdown.as_ref()).map(|line| listener_line(line, points_to));
-    let of_worker = worker.and_then(|log| log.shutdown.as_ref()).map(|line| worker_line(facts, line, points_to));
+    let of_listener =
+        listener.and_then(|log| log.shutdown.as_ref()).map(|line| listener_line(line, points_to));
+    let of_worker =
+        worker.and_then(|log| log.shutdown.as_ref()).map(|line| worker_line(facts, line, points_to));
     of_listener.into_iter().chain(of_worker).collect()
 }
 
@@ -46,7 +48,9 @@ pub(super) fn cancelled(facts: &Facts) -> Finding {
         || result(facts) == Some(Reported::Abandoned);
     let of_listener = listener.and_then(|log| log.cancelled.as_ref());
     let of_worker = worker.and_then(|log| log.cancelled.as_ref());
-    if is_otherwise || (of_listener.is_none() && of_worker.is_none() && result(facts) != Some(Reported::Cancelled)) {
+    if is_otherwise
+        || (of_listener.is_none() && of_worker.is_none() && result(facts) != Some(Reported::Cancelled))
+    {
         return Finding::default();
     }
     let mut evidence: Vec<Proof> = of_listener.map(|line| listener_line(line, CAUSE)).into_iter().collect();
@@ -92,12 +96,17 @@ pub(super) fn lost_contact(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::LostContact;
     let Some(log) = facts.listener.known() else { return Finding::default() };
     let is_abandoned = result(facts) == Some(Reported::Abandoned);
-    let evidence: Vec<Proof> =
-        [&log.lost_renewal, &log.lost_contact].into_iter().flatten().map(|line| listener_line(line, CAUSE)).collect();
+    let evidence: Vec<Proof> = [&log.lost_renewal, &log.lost_contact]
+        .into_iter()
+        .flatten()
+        .map(|line| listener_line(line, CAUSE))
+        .collect();
     match (&log.lost_contact, is_abandoned) {
         (Some(_), _) | (None, true) => Finding::suspect(confidence(facts), evidence),
         // It was tried again, and went well as far as is known.
-        (None, false) if !evidence.is_empty() && !log.has_end() => Finding::suspect(Confidence::Possible, evidence),
+        (None, false) if !evidence.is_empty() && !log.has_end() => {
+            Finding::suspect(Confidence::Possible, evidence)
+        }
         (None, false) => Finding::default(),
     }
 }
@@ -108,7 +117,8 @@ pub(super) fn stopped_by_listener(facts: &Facts) -> Finding {
     let Some(log) = facts.listener.known() else { return Finding::default() };
     let Some(stopped) = &log.stopped else { return Finding::default() };
     let reasons = [&log.cancelled, &log.lost_contact, &log.shutdown].into_iter().flatten();
-    let evidence: Vec<Proof> = [stopped].into_iter().chain(reasons).map(|line| listener_line(line, CAUSE)).collect();
+    let evidence: Vec<Proof> =
+        [stopped].into_iter().chain(reasons).map(|line| listener_line(line, CAUSE)).collect();
     // A pipe that is lost may be that of a Worker that has died before.
     let is_lost_pipe = stopped.text.contains(" failed, kill running worker");
     let sure = match code(facts).map(|(code, _)| code) {

@@ -10,7 +10,9 @@ const CAUSE: Cause = Cause::TasksExhausted;
 /// The kernel tells of a group's first refusal alone, so that its silence means nothing; the group counts them all.
 pub(super) fn exhausted(facts: &Facts) -> Finding {
     let whose = |line: &KernelLine| match &line.event {
-        KernelEvent::ForkRejected { group } if is_during_job(facts, line.at) => Some(is_own_group(facts, group)),
+        KernelEvent::ForkRejected { group } if is_during_job(facts, line.at) => {
+            Some(is_own_group(facts, group))
+        }
         _ => None,
     };
     let told = kernel(facts, CAUSE, |line| matches!(whose(line), Some(Some(true) | None)));
@@ -24,7 +26,8 @@ pub(super) fn exhausted(facts: &Facts) -> Finding {
         points_to: CAUSE,
     });
     let is_exception = code(facts).is_some_and(|(code, _)| exit_code::may_be_an_exception(code));
-    let is_result = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), exit_code::Ending::Result(_)));
+    let is_result =
+        code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), exit_code::Ending::Result(_)));
     let confidence = match (is_own, !logged.is_empty()) {
         (true, true) if is_exception => Confidence::Certain,
         (true, _) | (false, true) if is_exception || is_result => Confidence::Likely,
@@ -36,7 +39,9 @@ pub(super) fn exhausted(facts: &Facts) -> Finding {
 
 fn nothing_found(facts: &Facts) -> Finding {
     match disk::no_exception(facts) {
-        Some(why) => Finding::cleared(format!("a process that can start no other ends by an exception, not by {why}")),
+        Some(why) => {
+            Finding::cleared(format!("a process that can start no other ends by an exception, not by {why}"))
+        }
         None => Finding::default(),
     }
 }

@@ -183,7 +183,13 @@ fn what_was_seen_and_what_follows() {
             Killed,
             Certain,
         ),
-        ("an OOM kill in a group that may be the runner's", Some(137), |f| says(f, 100, oom(9)), Killed, Likely),
+        (
+            "an OOM kill in a group that may be the runner's",
+            Some(137),
+            |f| says(f, 100, oom(9)),
+            Killed,
+            Likely,
+        ),
         (
             "an OOM kill in the runner's own group, and SIGKILL with it",
             Some(137),
@@ -244,7 +250,13 @@ fn what_was_seen_and_what_follows() {
             Likely,
         ),
         ("an order to kill", Some(137), |f| host_says(f, 100, HostDeed::Order, true), Killed, Certain),
-        ("an order to kill, and no exit code", None, |f| host_says(f, 100, HostDeed::Order, true), Killed, Likely),
+        (
+            "an order to kill, and no exit code",
+            None,
+            |f| host_says(f, 100, HostDeed::Order, true),
+            Killed,
+            Likely,
+        ),
         (
             "SIGKILL, and nobody knows what services did",
             Some(137),
@@ -331,9 +343,21 @@ fn what_was_seen_and_what_follows() {
         ("a literal 9 is no signal", Some(9), |_| {}, RunnerError, Likely),
         ("SIGSEGV", Some(139), |_| {}, Crash, Certain),
         ("SIGSEGV that the kernel tells of", None, |f| says(f, 100, segfault(700)), Crash, Certain),
-        ("somebody else's fault", Some(143), |f| says(f, 100, KernelEvent::Fault { pid: 9, comm: "ld".into() }), Killed, Certain),
+        (
+            "somebody else's fault",
+            Some(143),
+            |f| says(f, 100, KernelEvent::Fault { pid: 9, comm: "ld".into() }),
+            Killed,
+            Certain,
+        ),
         ("a thread's fault", Some(139), |f| says(f, 100, thread_fault(".NET TP Worker")), Crash, Certain),
-        ("a thread's fault, and no exit code", None, |f| says(f, 100, thread_fault(".NET TP Worker")), Unknown, Possible),
+        (
+            "a thread's fault, and no exit code",
+            None,
+            |f| says(f, 100, thread_fault(".NET TP Worker")),
+            Unknown,
+            Possible,
+        ),
         ("an abort, and no word why", Some(134), |_| {}, Crash, Likely),
         (
             "an abort, and the Listener could not write either",
@@ -403,7 +427,8 @@ fn what_was_seen_and_what_follows() {
             Some(137),
             |f| {
                 listener(f).cancelled = Some(line(40, "Job cancellation request x received"));
-                listener(f).stopped = Some(line(100, "haven't exit within cancellation timout, kill running worker."));
+                listener(f).stopped =
+                    Some(line(100, "haven't exit within cancellation timout, kill running worker."));
             },
             StoppedByListener,
             Certain,
@@ -677,7 +702,8 @@ fn a_known_exit_code_outranks_the_last_word() {
         worker(&mut facts).completed = Some(line(100, "Job completed."));
         let verdict = judge(&facts);
         assert_eq!((verdict.ended, verdict.cause), (ended, cause), "{code:?}");
-        let sure = if code.is_some_and(|code| code == 102) { Confidence::Certain } else { Confidence::Likely };
+        let sure =
+            if code.is_some_and(|code| code == 102) { Confidence::Certain } else { Confidence::Likely };
         assert!(ended == Ended::Abruptly || verdict.confidence == sure, "{code:?}");
     }
 }
@@ -747,7 +773,10 @@ fn jobs_that_were_told_to_stop() {
             "the service took it away",
             Some(102),
             Some(Reported::Abandoned),
-            |f| listener(f).lost_contact = Some(line(90, "TaskAgentJobNotFoundException received when renew job x")),
+            |f| {
+                listener(f).lost_contact =
+                    Some(line(90, "TaskAgentJobNotFoundException received when renew job x"))
+            },
             LostContact,
             Certain,
         ),
@@ -760,7 +789,8 @@ fn jobs_that_were_told_to_stop() {
         let verdict = judge(&facts);
         assert_eq!((verdict.cause, verdict.confidence), (*cause, *confidence), "{what}: {verdict:#?}");
         assert_eq!(verdict.ended, Ended::Cleanly, "{what}");
-        let listed = verdict.evidence.iter().all(|proof| proof.points_to == *cause || proof.points_to == CleanEnd);
+        let listed =
+            verdict.evidence.iter().all(|proof| proof.points_to == *cause || proof.points_to == CleanEnd);
         assert!(listed, "{what}: {verdict:#?}");
     }
 }
@@ -826,7 +856,8 @@ fn what_was_not_seen_rules_nothing_out() {
         "{missing:?}"
     );
     // With everything to be seen each of them is cleared.
-    let is_cleared = |facts: &Facts, cause: Cause| judge(facts).ruled_out.iter().any(|ruled| ruled.cause == cause);
+    let is_cleared =
+        |facts: &Facts, cause: Cause| judge(facts).ruled_out.iter().any(|ruled| ruled.cause == cause);
     for cause in [
         Cause::OutOfMemory,
         Cause::DiskFull,

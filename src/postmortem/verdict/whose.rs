@@ -40,9 +40,7 @@ pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
         }
         (_, Some(false)) => Victim::Other,
         // A group has one Worker at a time; its pid may be told in another namespace.
-        (_, Some(true)) if is_named && is_its_end(facts, line.at) => {
-            Victim::Worker(Confidence::Certain)
-        }
+        (_, Some(true)) if is_named && is_its_end(facts, line.at) => Victim::Worker(Confidence::Certain),
         // Many runners' Workers have one name, and this one's pid is known.
         (Some(_), None) if is_named => Victim::Other,
         (None, is_own) if is_named && is_then => Victim::Worker(match (is_own, facts.death.ended) {
@@ -73,10 +71,12 @@ pub(super) fn faulted(facts: &Facts, line: &KernelLine) -> Option<Victim> {
         Some(worker) if worker == *pid => Victim::Worker(Confidence::Certain),
         // A thread's id is greater than its process's pid, until pids begin anew.
         Some(_) if is_named && is_fault => Victim::Worker(Confidence::Likely),
-        None if is_named && (is_fault || comm == "Runner.Worker") => Victim::Worker(match facts.death.ended {
-            Some(_) => Confidence::Likely,
-            None => Confidence::Possible,
-        }),
+        None if is_named && (is_fault || comm == "Runner.Worker") => {
+            Victim::Worker(match facts.death.ended {
+                Some(_) => Confidence::Likely,
+                None => Confidence::Possible,
+            })
+        }
         _ if is_named => Victim::Perhaps,
         _ => Victim::Other,
     })

@@ -122,15 +122,24 @@ mod tests {
                 "ERR  JobExtension] System.IO.IOException: No space left on device : '/w/PipelineFolder.json'",
                 Complaint::NoSpace,
             ),
-            ("INFO JobDispatcher] Job cancel message sending for job x failed, kill running worker. System.IO.IOException: No space left on device", Complaint::NoSpace),
-            ("INFO Worker] Unhandled exception. System.IO.IOException: Too many open files in system : '/x'", Complaint::FileTable),
+            (
+                "INFO JobDispatcher] Job cancel message sending for job x failed, kill running worker. System.IO.IOException: No space left on device",
+                Complaint::NoSpace,
+            ),
+            (
+                "INFO Worker] Unhandled exception. System.IO.IOException: Too many open files in system : '/x'",
+                Complaint::FileTable,
+            ),
             ("CRIT Worker] Disk quota exceeded", Complaint::Quota),
             (
                 "ERR  Worker] An error occurred trying to start process '/usr/bin/docker' with working directory '/srv/w'. Resource temporarily unavailable",
                 Complaint::Tasks,
             ),
             ("ERR  ProcessInvokerWrapper] couldn't write: Input/output error", Complaint::InputOutput),
-            ("ERR  JobDispatcher] Unhandled exception happened in worker:\nSystem.AggregateException: One\n ---> System.IO.IOException: No space left on device : '/d'", Complaint::NoSpace),
+            (
+                "ERR  JobDispatcher] Unhandled exception happened in worker:\nSystem.AggregateException: One\n ---> System.IO.IOException: No space left on device : '/d'",
+                Complaint::NoSpace,
+            ),
         ] {
             let text = format!("[2026-01-02 03:04:05Z {text}");
             assert_eq!(complains(&text), [expected], "{text}");

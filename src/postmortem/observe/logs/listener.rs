@@ -124,7 +124,12 @@ impl Stories {
     pub fn before(&self, started: SystemTime) -> Option<&str> {
         // A second of slack: logs are begun a moment before their first line.
         let is_before = |story: &&Story| {
-            story.log.received.as_ref().and_then(|line| line.at).is_some_and(|at| at <= started + Duration::from_secs(1))
+            story
+                .log
+                .received
+                .as_ref()
+                .and_then(|line| line.at)
+                .is_some_and(|at| at <= started + Duration::from_secs(1))
         };
         self.stories.iter().rev().find(is_before).map(|story| story.id.as_str())
     }
@@ -153,9 +158,9 @@ impl Stories {
             kept.drain(..kept.len().saturating_sub(RAW));
             ControlFlow::Continue(())
         };
-        let read = root.descend("_diag").and_then(|diag| {
-            diag_log::each_line(&diag, &story.file, &mut BUDGET.clone(), &mut each)
-        });
+        let read = root
+            .descend("_diag")
+            .and_then(|diag| diag_log::each_line(&diag, &story.file, &mut BUDGET.clone(), &mut each));
         // What cannot be read any more is not kept.
         if read.is_ok() { kept.into() } else { Vec::new() }
     }
@@ -269,7 +274,8 @@ impl Reader {
             self.dispatched = rest.split_once(" for job ").map(|(_, id)| id.trim_end_matches('.').to_owned());
             return;
         }
-        let request = line.message.strip_prefix("Job request ").and_then(|rest| rest.strip_suffix(" received."));
+        let request =
+            line.message.strip_prefix("Job request ").and_then(|rest| rest.strip_suffix(" received."));
         let Some((request, id)) = request.and_then(|request| request.rsplit_once(" job ")) else { return };
         let number = request.split(' ').next().unwrap_or_default().to_owned();
         self.dispatched = Some(id.to_owned());
@@ -447,11 +453,19 @@ mod tests {
     }
 
     fn starts(second: u64, pid: i32) -> String {
-        line(second, "ProcessInvokerWrapper", &format!("Process started with process id {pid}, waiting for process exit."))
+        line(
+            second,
+            "ProcessInvokerWrapper",
+            &format!("Process started with process id {pid}, waiting for process exit."),
+        )
     }
 
     fn exits(second: u64, pid: i32, code: i32) -> String {
-        line(second, "ProcessInvokerWrapper", &format!("Finished process {pid} with exit code {code}, and elapsed time 00:00:03."))
+        line(
+            second,
+            "ProcessInvokerWrapper",
+            &format!("Finished process {pid} with exit code {code}, and elapsed time 00:00:03."),
+        )
     }
 
     #[test]
@@ -459,7 +473,12 @@ mod tests {
         let text = receive(1, A)
             + &starts(1, 70)
             + &receive(2, B)
-            + &dispatch(3, &format!("We are not yet checking the state of jobrequest {A} status. Cancel running worker right away."))
+            + &dispatch(
+                3,
+                &format!(
+                    "We are not yet checking the state of jobrequest {A} status. Cancel running worker right away."
+                ),
+            )
             + &exits(50, 70, 102)
             + &dispatch(50, &format!("finish job request for job {A} with result: Canceled"))
             + &starts(51, 71)
@@ -504,8 +523,12 @@ mod tests {
             assert!(with(&dispatch(9, &lost.replace('7', "77").replace(A, B))).lost_contact.is_none());
         }
         for stopped in [
-            format!("worker process for job {A} haven't exit within cancellation timout, kill running worker."),
-            format!("Job cancel message sending for job {A} failed, kill running worker. System.IO.IOException: Broken pipe"),
+            format!(
+                "worker process for job {A} haven't exit within cancellation timout, kill running worker."
+            ),
+            format!(
+                "Job cancel message sending for job {A} failed, kill running worker. System.IO.IOException: Broken pipe"
+            ),
         ] {
             assert!(with(&dispatch(9, &stopped)).stopped.is_some(), "{stopped}");
         }
@@ -524,8 +547,14 @@ mod tests {
         assert_eq!(of(&[&text], A).complaints.len(), 1);
         let late = text.replace("03:04:06Z ERR", "03:14:06Z ERR");
         assert_eq!(of(&[&late], A).complaints, [], "another story's");
-        let next = text.replace("[2026-01-02 03:04:06Z ERR  JobDispatcher] Unhandled exception.", &(receive(6, B) + "Unhandled"));
-        assert_eq!(of(&[&next], B).complaints.iter().filter(|(what, _)| *what != Complaint::NoSpace).count(), 0);
+        let next = text.replace(
+            "[2026-01-02 03:04:06Z ERR  JobDispatcher] Unhandled exception.",
+            &(receive(6, B) + "Unhandled"),
+        );
+        assert_eq!(
+            of(&[&next], B).complaints.iter().filter(|(what, _)| *what != Complaint::NoSpace).count(),
+            0
+        );
     }
 
     #[test]

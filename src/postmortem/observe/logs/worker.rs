@@ -171,7 +171,10 @@ mod tests {
     use crate::postmortem::nouns::{Complaint, Reported};
 
     fn worker_of(text: &str) -> WorkerLog {
-        tell(OsStr::new("Worker_20260102-030400-utc.log"), &Tail { bytes: text.as_bytes().to_vec(), is_whole: true })
+        tell(
+            OsStr::new("Worker_20260102-030400-utc.log"),
+            &Tail { bytes: text.as_bytes().to_vec(), is_whole: true },
+        )
     }
 
     fn error(second: u64, message: &str) -> String {
@@ -202,7 +205,11 @@ mod tests {
         let log = worker_of(
             &(line(1, "Worker", "Cancellation/Shutdown message received.")
                 + &line(1, "HostContext", "Runner will be shutdown for UserCancelled")
-                + &line(2, "ProcessInvokerWrapper", "Finished process 7 with exit code 137, and elapsed time 00:00:01.")
+                + &line(
+                    2,
+                    "ProcessInvokerWrapper",
+                    "Finished process 7 with exit code 137, and elapsed time 00:00:01.",
+                )
                 + &line(3, "JobRunner", "Job result after all job steps finish: Canceled")
                 + &line(4, "JobRunner", "Raising job completed against run service")),
         );
@@ -240,9 +247,16 @@ mod tests {
     fn pages_of_one_worker_are_one_log_and_all_of_it_counts() {
         let temp = tempfile::tempdir().unwrap();
         let filler = line(3, "JobServerQueue", "Try to append 1 batches").repeat(20_000);
-        let first = line(1, "Worker", "Version: 2.336.0") + &line(2, "JobRunner", &format!("Job ID {A}")) + &filler;
+        let first =
+            line(1, "Worker", "Version: 2.336.0") + &line(2, "JobRunner", &format!("Job ID {A}")) + &filler;
         let second = error(5, "No space left on device") + &filler;
-        for (name, text) in [("1", first.as_str()), ("2", &second), ("3", &line(9, "Worker", "Version: 2")), ("4", ""), ("5", "x\n")] {
+        for (name, text) in [
+            ("1", first.as_str()),
+            ("2", &second),
+            ("3", &line(9, "Worker", "Version: 2")),
+            ("4", ""),
+            ("5", "x\n"),
+        ] {
             std::fs::write(temp.path().join(name), text).unwrap();
         }
         let diag = Dir::resolve(temp.path()).unwrap().0;
