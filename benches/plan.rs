@@ -92,6 +92,8 @@ fn facts(runners: usize, caches: usize) -> HostFacts {
         listeners: (0..runners)
             .map(|runner| ListenerSeen { process: process(100_000 + runner), runner, started: UNIX_EPOCH })
             .collect(),
+        strangers: Vec::new(),
+        binds: Vec::new(),
         holders: Vec::new(),
         mounts: Vec::new(),
         unlocated: Vec::new(),

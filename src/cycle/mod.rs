@@ -26,6 +26,7 @@ use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::places;
 use crate::observe::retention::Wanted;
 use crate::observe::runners::{self, Discovery};
+use crate::observe::strangers;
 use crate::policy::plan::Actor;
 use crate::policy::protection::Rules;
 use crate::policy::{goal, liveness, plan, pressure, protection};
@@ -171,6 +172,7 @@ pub fn preview(
     let whose = whose(&discovery.runners);
     let mut facts = look.at(discovery, whose);
     facts.remarks.extend(config.remarks());
+    facts.remarks.extend(strangers::remarks(&facts));
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
     let rules = rules(config, now);
     let terms = plan::Terms {

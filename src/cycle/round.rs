@@ -10,6 +10,7 @@ use crate::observe::host::{LARGEST, Leases, Look, Whose};
 use crate::observe::measure::{self, measure};
 use crate::observe::retention::Wanted;
 use crate::observe::runners::Discovery;
+use crate::observe::strangers;
 use crate::policy::liveness;
 use crate::policy::plan::{self, Actor, OutOfReach, Terms};
 use crate::reclaim::claim::Claimed;
@@ -72,6 +73,7 @@ impl Cycle<'_> {
         state.notes.clone_from(&facts.notes);
         if matches!(self.actor, Role::Sweep) {
             let remarks = facts.remarks.iter().cloned().chain(config.remarks());
+            let remarks = remarks.chain(strangers::remarks(&facts));
             state.notes.extend(remarks.map(|remark| remark.as_note()));
         }
         let lineage = self.lineage();

@@ -3,7 +3,7 @@
 use super::Patient;
 use crate::model::{Check, Guarded, ListenerSeen, Runner};
 use crate::observe::guarded;
-use crate::observe::processes::HookVariable;
+use crate::observe::processes::{HookVariable, environ_names_hook};
 use crate::setup::env_file::EnvFile;
 use crate::setup::group::{self, Membership};
 use crate::setup::place;
@@ -50,7 +50,7 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
         let runner = &facts.runner;
         let listener = patient.facts.processes.listeners.iter().find(|seen| seen.runner == index);
         checks.push(hook(runner, &facts.guarded, listener, systemd.as_ref()));
-        checks.push(completed(runner));
+        checks.push(completed(patient, runner, listener));
         checks.push(membership(patient, runner, listener));
         if state.holds(Kept::Drained, &runner.root) {
             checks.push(Check::warn(
@@ -97,12 +97,27 @@ fn hook(
             });
             Check::fail(id, why.clone(), fix)
         }
+        (Guarded::No(why), _) if is_packaged(runner) => Check::fail(id, why.clone(), PACKAGED),
         (Guarded::No(why), _) => Check::fail(id, why.clone(), "disk-guard install"),
     }
 }
 
-fn completed(runner: &Runner) -> Check {
+/// What wires a runner whose program lies in a package: it reads no `.env`.
+const PACKAGED: &str = "name our hooks in its unit's environment: ACTIONS_RUNNER_HOOK_JOB_STARTED and _COMPLETED (on NixOS: \
+     services.github-runners.NAME.extraEnvironment)";
+
+fn is_packaged(runner: &Runner) -> bool {
+    Dir::open(&runner.root).is_ok_and(|root| root.status_of("bin").is_err())
+}
+
+fn completed(patient: &Patient<'_>, runner: &Runner, listener: Option<&ListenerSeen>) -> Check {
     let id = format!("completed-hook:{}", runner.name);
+    let started_with = listener.and_then(|listener| {
+        environ_names_hook(patient.proc, listener.process, HookVariable::JobCompleted).ok().flatten()
+    });
+    if started_with.is_some_and(|script| guarded::is_ours(HookVariable::JobCompleted, Path::new(&script))) {
+        return Check::ok(id, "its Listener was started with our completed-hook");
+    }
     match named(runner, HookVariable::JobCompleted) {
         Some(script) if guarded::is_ours(HookVariable::JobCompleted, &script) => {
             Check::ok(id, "its `.env` names our completed-hook")
@@ -110,7 +125,7 @@ fn completed(runner: &Runner) -> Check {
         _ => Check::warn(
             id,
             "no completed-hook of ours: leases end with the Worker all the same, but the runner does not clean up after itself",
-            "disk-guard install",
+            if is_packaged(runner) { PACKAGED } else { "disk-guard install" },
         ),
     }
 }

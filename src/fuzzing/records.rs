@@ -79,6 +79,8 @@ fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
             visibility,
             workers: has_stranger.then_some(stranger).into_iter().collect(),
             listeners: Vec::new(),
+            strangers: Vec::new(),
+            binds: Vec::new(),
             holders: Vec::new(),
             mounts: Vec::new(),
             unlocated: Vec::new(),

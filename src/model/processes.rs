@@ -17,10 +17,14 @@ pub struct ProcessFacts {
     pub workers: Vec<WorkerSeen>,
     /// The Listeners of the given runners.
     pub listeners: Vec<ListenerSeen>,
+    /// Workers and Listeners of runners that were not given. For people: nothing is decided by them.
+    pub strangers: Vec<Stranger>,
     /// Who holds something inside a work directory.
     pub holders: Vec<Holder>,
     /// Mounts of a work directory, of a part of it, or inside it.
     pub mounts: Vec<MountSeen>,
+    /// Directories of the host that a process in another mount namespace has mounted, and that lie in no work directory. For people.
+    pub binds: Vec<(ProcessId, PathBuf)>,
     /// Runners whose work directory could not be located: nothing can be said about who holds it.
     pub unlocated: Vec<Unlocated>,
 }
@@ -56,6 +60,17 @@ pub struct ListenerSeen {
     pub runner: usize,
     /// When it started.
     pub started: SystemTime,
+}
+
+/// A process of a runner that was not given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stranger {
+    /// Which process.
+    pub process: ProcessId,
+    /// `Runner.Worker` or `Runner.Listener`.
+    pub program: &'static str,
+    /// Where its runner lies.
+    pub root: PathBuf,
 }
 
 /// A process that holds something inside a runner's work directory.

@@ -8,7 +8,7 @@ use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure};
 use super::processes::{self, HookVariable};
 use super::runners::Discovery;
-use super::{caches, guarded, locks, places, retention};
+use super::{caches, guarded, locks, places, retention, undeclared};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen, ProcessFacts,
@@ -74,13 +74,15 @@ impl Look<'_> {
     pub fn at(&self, discovery: Discovery, whose: Whose) -> HostFacts {
         let (mut notes, remarks) = (discovery.notes, discovery.remarks);
         let runners = discovery.runners;
-        let mut known = HashMap::new();
+        let (mut known, mut met) = (HashMap::new(), undeclared::Met::default());
         let found: Vec<Contents> = runners
             .iter()
             .enumerate()
             .map(|(index, runner)| match whose {
-                Whose::Everybody => self.contents(runner, &mut known, &mut notes),
-                Whose::Runner(wanted) if wanted == index => self.contents(runner, &mut known, &mut notes),
+                Whose::Everybody => self.contents(runner, &mut known, &mut met, &mut notes),
+                Whose::Runner(wanted) if wanted == index => {
+                    self.contents(runner, &mut known, &mut met, &mut notes)
+                }
                 Whose::Runner(_) | Whose::Nobody => Contents::default(),
             })
             .collect();
@@ -93,7 +95,12 @@ impl Look<'_> {
             .enumerate()
             .map(|(index, (runner, contents))| self.runner_facts(index, runner, contents, &processes))
             .collect();
-        HostFacts { now: self.now, runners, processes, leases, filesystems, notes, remarks }
+        let mut facts = HostFacts { now: self.now, runners, processes, leases, filesystems, notes, remarks };
+        // A hook tells of them to nobody.
+        if self.retention.is_some() {
+            facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules));
+        }
+        facts
     }
 
     /// Looks again at what can change from one moment to the next, for one cache: Workers, leases, and the locks on it.
@@ -127,12 +134,13 @@ impl Look<'_> {
         &self,
         runner: &Runner,
         known: &mut HashMap<crate::model::FileId, Cache>,
+        met: &mut undeclared::Met,
         notes: &mut Vec<String>,
     ) -> Contents {
         let Some(work) = runner.work_dir() else { return Contents::default() };
         let opened = caches::open_work(work)
             .and_then(|dir| Ok((caches::find(work, self.rules, self.mounts, self.deadline)?, dir)));
-        let (found, dir) = match opened {
+        let (mut found, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => {
                 notes.push(format!(
@@ -143,6 +151,7 @@ impl Look<'_> {
                 return Contents::default();
             }
         };
+        met.take(&mut found);
         notes.extend(found.notes);
         let measured = found.caches.into_iter().map(|cache| match known.get(&cache.id) {
             // In a work directory that runners share each cache is sized once.

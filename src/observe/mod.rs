@@ -19,3 +19,5 @@ pub mod root_globs;
 pub mod runners;
 pub(crate) mod settings;
 pub mod sharing;
+pub mod strangers;
+mod undeclared;

@@ -6,9 +6,11 @@
 
 use super::fate;
 use crate::model::{
-    Attribution, Bearing, Evidence, EvidenceKind, HeldBy, HostFacts, JobReceived, LeaseSeen, LeaseState,
-    ListenerSeen, Liveness, LockKind, LockState, Pid, Runner, RunnerFacts, Uid, Visibility, Work, WorkerSeen,
+    Attribution, Bearing, Evidence, EvidenceKind, HeldBy, Holder, HostFacts, JobReceived, LeaseSeen,
+    LeaseState, ListenerSeen, Liveness, LockKind, LockState, Pid, Runner, RunnerFacts, Uid, Visibility, Work,
+    WorkerSeen,
 };
+use std::path::Component;
 use std::time::Duration;
 
 /// A Listener's start is known to the clock tick, but only relative to a boot time in whole seconds.
@@ -173,9 +175,20 @@ fn speaks_of(seen: &LeaseSeen, runner: &Runner) -> bool {
     }
 }
 
+/// Whether it is the runner's own Listener, in the work directory itself or among the runner's own things there, as packages have
+/// it: it waits for jobs, and works on none.
+fn is_waiting(facts: &HostFacts, holder: &Holder) -> bool {
+    let work = facts.runners[holder.runner].runner.work_path();
+    let is_listener = |seen: &ListenerSeen| (seen.process, seen.runner) == (holder.process, holder.runner);
+    let below = holder.path.strip_prefix(work).ok().map(|below| below.components().next());
+    let is_runners = |first: Component<'_>| first.as_os_str().as_encoded_bytes().starts_with(b"_");
+    below.is_some_and(|first| first.is_none_or(is_runners))
+        && facts.processes.listeners.iter().any(is_listener)
+}
+
 fn holders(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
     let mine = facts.processes.holders.iter().filter(|holder| holder.runner == index);
-    for holder in mine.filter(|holder| !exempt.covers(holder.process.pid)) {
+    for holder in mine.filter(|holder| !exempt.covers(holder.process.pid) && !is_waiting(facts, holder)) {
         let path = holder.path.display();
         let what = match holder.how {
             HeldBy::Cwd => format!("works in {path}"),

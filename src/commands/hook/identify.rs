@@ -43,16 +43,18 @@ impl Own {
         }
     }
 
-    /// By ancestry, not by environment: a job can poison every variable. Nothing that another filesystem than the runner's own
+    /// By ancestry, not by our environment: a job can poison every variable. Where the runner's program lies elsewhere, its
+    /// Listener's names the root, which then has to be our own user's. Nothing that another filesystem than the runner's own
     /// could delay is touched.
     pub(super) fn find(proc: &Proc, named: Option<&Path>) -> Result<Self, Fault> {
-        let (root, worker, lineage) = match named {
-            Some(root) => (root.to_owned(), None, Vec::new()),
+        let (root, worker, lineage, is_packaged) = match named {
+            Some(root) => (root.to_owned(), None, Vec::new(), false),
             None => {
                 let own = processes::own_runner(proc).map_err(|error| {
                     format!("it cannot be told which runner this is ({error}); nothing was touched")
                 })?;
-                (own.root, Some(own.worker), own.lineage.iter().map(|process| process.pid).collect())
+                let lineage = own.lineage.iter().map(|process| process.pid).collect();
+                (own.root, Some(own.worker), lineage, own.is_packaged)
             }
         };
         let shown = escape::path(&root);
@@ -61,6 +63,12 @@ impl Own {
                 format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched")
             })?
             .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
+        if is_packaged && runner.owner.0 != nix::unistd::geteuid().as_raw() {
+            let owner = runner.owner;
+            let text =
+                format!("RUNNER_ROOT names {shown}, which belongs to uid {owner} and not to us; nothing was touched");
+            return Err(text.into());
+        }
         let ground = runner.work_dir().map(Ground::of);
         Ok(Self { runner, worker, lineage, ground, named: root })
     }

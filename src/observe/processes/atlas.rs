@@ -18,7 +18,7 @@ use crate::model::{FilesystemId, ProcessId, Runner, Unlocated, Work};
 use crate::sys::dir::stat_at;
 use crate::sys::process_dir::open_named;
 use rustix::fs::AtFlags;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::os::fd::AsFd as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::Arc;
@@ -125,7 +125,14 @@ pub(super) struct Atlas {
     pub(super) grown: bool,
     namespaces: HashMap<Vec<u8>, Namespace>,
     pub(super) seen: Vec<Seen>,
+    /// Our own mounts: superblock, which directory of it, where.
+    own: HashSet<(FilesystemId, Vec<u8>, Vec<u8>)>,
+    /// Directories as our own namespace names them, that another one has mounted by themselves.
+    pub(super) binds: BTreeMap<Vec<u8>, ProcessId>,
 }
+
+/// So many of those are remembered.
+const MAX_BINDS: usize = 256;
 
 #[derive(Debug, Clone)]
 struct Namespace {
@@ -159,6 +166,8 @@ impl Atlas {
             grown: false,
             namespaces: HashMap::new(),
             seen: Vec::new(),
+            own: own.iter().map(|mount| (mount.device, mount.root.to_vec(), mount.point.to_vec())).collect(),
+            binds: BTreeMap::new(),
         }
     }
 
@@ -166,6 +175,24 @@ impl Atlas {
     pub(super) fn known(&self, namespace: &[u8], root: &[u8]) -> Option<Arc<Prefixes>> {
         let known = self.namespaces.get(namespace)?;
         (known.whole || root != b"/").then(|| Arc::clone(&known.local))
+    }
+
+    /// Remembers which directories of the host a namespace has mounted that our own does not have so.
+    fn note_binds(&mut self, mounts: &[Mount<'_>], process: ProcessId) {
+        for mount in mounts.iter().filter(|mount| *mount.root != *b"/") {
+            let key = (mount.device, mount.root.to_vec(), mount.point.to_vec());
+            if self.binds.len() >= MAX_BINDS || self.own.contains(&key) {
+                continue;
+            }
+            let here = self.own.iter().filter(|(device, ..)| *device == mount.device);
+            let named = here.filter_map(|(_, root, point)| Some(join(point, below(&mount.root, root)?)));
+            // By the shortest name.
+            if let Some(name) =
+                named.min_by(|a, b| (a.len(), a).cmp(&(b.len(), b))).filter(|name| !self.shared.hold(name))
+            {
+                self.binds.entry(name).or_insert(process);
+            }
+        }
     }
 
     /// Where a namespace has the host's own tree.
@@ -196,6 +223,7 @@ impl Atlas {
     ) -> Arc<Prefixes> {
         let mut survey = Survey::new(root, self.copies(root, mounts));
         survey.all(&self.places, &self.homes, &self.shared, mounts);
+        self.note_binds(mounts, process);
         for place in &self.places {
             for name in survey.wide.of(place.runner) {
                 self.grown |= self.shared.add(name, place.runner);

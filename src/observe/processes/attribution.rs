@@ -4,16 +4,21 @@
 //! by identity, so that bind mounts match and `runner-1` is never taken for `runner-10`. A Worker of a runner that was not
 //! given is somebody else's only when that runner's own work directory provably overlaps none of the given ones. Whatever
 //! cannot be shown leaves the Worker unattributed, which protects every runner.
+//!
+//! A package's program lies in one place for all runners (nixpkgs). There the Listener's own environment names the root, as its
+//! unit has set it, and the Listener has to run as that root's owner. A Worker is its Listener's: what it has in its own
+//! environment a job can have written, into `.env`.
 
 use super::atlas::{Place, place_by};
+use super::environment;
 use super::mountinfo;
 use super::prefixes::{below, join};
-use super::scan::WORKER;
+use super::scan::{LISTENER, WORKER};
 use crate::model::{Attribution, FileId, Runner, Work};
 use crate::observe::settings;
 use crate::sys::dir::stat_at;
 use crate::sys::process::LookError;
-use crate::sys::process_dir::{ProcessDir, link_buffer, open_in_root, place_of, read_beneath};
+use crate::sys::process_dir::{ProcessDir, Processes, link_buffer, open_in_root, place_of, read_beneath};
 use rustix::fs::AtFlags;
 use std::ffi::OsStr;
 use std::os::fd::{AsFd as _, BorrowedFd, OwnedFd};
@@ -41,15 +46,58 @@ pub(super) fn runner_of(
 ) -> Result<Option<usize>, LookError> {
     let mut buffer = link_buffer();
     let exe = dir.link(c"exe", &mut buffer)?.to_vec();
-    let Some(root) = implied_root(&exe, name) else { return Ok(None) };
-    Ok(match open_root(dir, root) {
+    let implied = implied_root(&exe, name).and_then(|root| match open_root(dir, root) {
         Ok((_, id)) => runners.iter().position(|runner| runner.root_id == id),
         Err(_) => by_text(dir, root, runners),
-    })
+    });
+    if implied.is_some() || !is_program(&exe, name) {
+        return Ok(implied);
+    }
+    let owner = dir.owner()?;
+    let root = environment::runner_root(dir).map(PathBuf::into_os_string);
+    let opened = root.and_then(|root| open_root(dir, root.as_bytes()).ok());
+    Ok(opened.and_then(|(_, id)| runners.iter().position(|r| r.root_id == id && r.owner == owner)))
+}
+
+/// Where a process says that its runner lies: for people.
+pub(super) fn claimed_root(dir: &ProcessDir, name: &[u8]) -> Option<PathBuf> {
+    let mut buffer = link_buffer();
+    let exe = dir.link(c"exe", &mut buffer).ok()?.to_vec();
+    let by_program = || implied_root(&exe, name).map(|root| PathBuf::from(OsStr::from_bytes(root)));
+    let root = environment::runner_root(dir).filter(|_| is_program(&exe, name)).or_else(by_program)?;
+    // One of another mount namespace is nothing that our globs could name.
+    let (_, id) = open_root(dir, root.as_os_str().as_bytes()).ok()?;
+    (crate::sys::dir::Dir::open(&root).and_then(|dir| dir.status()).ok()?.id == id).then_some(root)
+}
+
+/// Whether an executable bears the name of one of the runner's programs, wherever it lies.
+pub(super) fn is_program(exe: &[u8], name: &[u8]) -> bool {
+    let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
+    exe.strip_suffix(name).is_some_and(|place| place.ends_with(b"/"))
+}
+
+/// The runner of a Worker whose program lies elsewhere: its Listener's, which is its parent and runs the same installation.
+fn by_listener(
+    processes: &Processes,
+    dir: &ProcessDir,
+    exe: &[u8],
+    runners: &[Runner],
+) -> Result<Option<usize>, LookError> {
+    let place =
+        |exe: &[u8], name: &[u8]| is_program(exe, name).then(|| exe[..exe.len() - name.len()].to_vec());
+    let Ok(parent) = processes.process(dir.identify()?.parent) else { return Ok(None) };
+    let mut buffer = link_buffer();
+    let Ok(program) = parent.link(c"exe", &mut buffer) else { return Ok(None) };
+    let is_same = place(exe, WORKER).is_some_and(|own| Some(own) == place(program, LISTENER));
+    if !is_same || parent.owner().ok() != Some(dir.owner()?) {
+        return Ok(None);
+    }
+    Ok(runner_of(&parent, LISTENER, runners).ok().flatten())
 }
 
 /// Whose job a Worker runs. `places` are the given runners' work directories, `None` when not all of them could be placed.
 pub(super) fn attribute(
+    processes: &Processes,
     dir: &ProcessDir,
     runners: &[Runner],
     places: Option<&[Place]>,
@@ -73,6 +121,9 @@ pub(super) fn attribute(
         if !exe.ends_with(b"/Runner.Worker") && dir.comm(&mut [0; 64])? != WORKER {
             // A child that had inherited its Worker's name when it was listed, and runs its own program by now.
             return Err(LookError::Gone(dir.pid()));
+        }
+        if let Some(runner) = by_listener(processes, dir, &exe, runners)? {
+            return Ok(Attribution::Runner(runner));
         }
         let exe = String::from_utf8_lossy(&exe);
         return Ok(Attribution::Unattributed(format!("its executable is {exe}, which lies in no runner")));

@@ -1,13 +1,15 @@
-//! The one thing that is ever read of another process's environment: whether a Listener was started with a job hook.
+//! The two things that are ever read of another process's environment: whether a Listener was started with a job hook, and
+//! where its runner lies when its program lies elsewhere.
 //!
 //! Environments and command lines hold credentials. Nothing else of them leaves this file, and nothing of them is logged.
 
 use crate::model::ProcessId;
 use crate::sys::process::{LookError, Proc};
-use crate::sys::process_dir::Processes;
+use crate::sys::process_dir::{ProcessDir, Processes};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 
 /// More than the kernel lets one string have, and far more than a Listener's environment.
 const LIMIT: u64 = 1 << 20;
@@ -29,6 +31,16 @@ impl HookVariable {
             Self::JobCompleted => "ACTIONS_RUNNER_HOOK_JOB_COMPLETED",
         }
     }
+}
+
+/// Packages of the runner keep its program in one place for all, and name each runner's root by this (nixpkgs).
+const ROOT: &str = "RUNNER_ROOT";
+
+/// The root that a runner's process was started with; `None` when its environment names none or cannot be read.
+pub(super) fn runner_root(dir: &ProcessDir) -> Option<PathBuf> {
+    let mut environment = Vec::new();
+    dir.read(c"environ", LIMIT, &mut environment).ok()?;
+    entry(&environment, ROOT).map(PathBuf::from).filter(|root| root.is_absolute())
 }
 
 /// The value of one hook variable in the environment that `process` was started with; `None` when it is not set.
@@ -56,7 +68,10 @@ pub fn environ_names_hook(
 
 /// The variable's value in an environment as `/proc/PID/environ` shows it. The first entry of a name counts, as for getenv(3).
 pub(crate) fn value_in(environment: &[u8], variable: HookVariable) -> Option<&OsStr> {
-    environment.split(|&byte| byte == 0).find_map(|entry| {
-        entry.strip_prefix(variable.name().as_bytes())?.strip_prefix(b"=").map(OsStr::from_bytes)
-    })
+    entry(environment, variable.name())
+}
+
+fn entry<'e>(environment: &'e [u8], name: &str) -> Option<&'e OsStr> {
+    let mut entries = environment.split(|&byte| byte == 0);
+    entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(OsStr::from_bytes))
 }

@@ -3,11 +3,12 @@
 //! The nearest ancestor whose executable is `<root>/bin*/Runner.Worker` decides. A job can put such a file anywhere; whether
 //! `<root>` is one of the administrator's roots is the caller's to check.
 
-use super::attribution::implied_root;
-use super::scan::WORKER;
+use super::attribution::{implied_root, is_program};
+use super::environment;
+use super::scan::{LISTENER, WORKER};
 use crate::model::{Pid, ProcessId};
 use crate::sys::process::{Identity, LookError, Proc};
-use crate::sys::process_dir::{Processes, link_buffer};
+use crate::sys::process_dir::{ProcessDir, Processes, link_buffer};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -23,6 +24,8 @@ pub struct OwnRunner {
     pub root: PathBuf,
     /// Its Worker.
     pub worker: ProcessId,
+    /// Whether its Listener's environment named the root, since its program lies elsewhere. Then the root has to be our own user's.
+    pub is_packaged: bool,
     /// This process, its ancestors up to the Worker, and the Worker's parent, its Listener: none is a stranger to the job.
     pub lineage: Vec<ProcessId>,
 }
@@ -91,16 +94,44 @@ pub fn own_runner(proc: &Proc) -> Result<OwnRunner, LineageError> {
         lineage.push(identity.id);
         if next != own {
             let mut buffer = link_buffer();
-            if let Some(root) = is_worker(&identity, dir.link(c"exe", &mut buffer))? {
+            let exe = dir.link(c"exe", &mut buffer);
+            let packaged = exe.as_ref().ok().and_then(|exe| packaged_root(&processes, &dir, exe, &identity));
+            let root = match packaged {
+                Some(root) => Some((root, true)),
+                None => is_worker(&identity, exe)?.map(|root| (root, false)),
+            };
+            if let Some((root, is_packaged)) = root {
                 // A Worker whose Listener has ended is a Worker all the same.
                 let listener = processes.process(identity.parent).and_then(|dir| dir.identify());
                 lineage.extend(listener.map(|listener| listener.id));
-                return Ok(OwnRunner { root, worker: identity.id, lineage });
+                return Ok(OwnRunner { root, worker: identity.id, is_packaged, lineage });
             }
         }
         next = identity.parent;
     }
     Err(LineageError::NoWorker { ancestors: lineage.len().saturating_sub(1) })
+}
+
+/// The root of the runner whose Worker this is, when its program lies elsewhere: as its Listener was told it, and it itself.
+fn packaged_root(
+    processes: &Processes,
+    dir: &ProcessDir,
+    exe: &[u8],
+    identity: &Identity,
+) -> Option<PathBuf> {
+    let is_in_a_runner = implied_root(exe, WORKER)
+        .is_some_and(|root| PathBuf::from(OsStr::from_bytes(root)).join(".runner").exists());
+    if is_in_a_runner || !is_program(exe, WORKER) {
+        return None;
+    }
+    let root = environment::runner_root(dir)?;
+    let mut buffer = link_buffer();
+    let parent = processes.process(identity.parent).ok();
+    let listener =
+        parent.filter(|parent| parent.link(c"exe", &mut buffer).is_ok_and(|exe| is_program(exe, LISTENER)));
+    // A job can write `.env`, and with that its Worker's environment; its Listener's is its unit's.
+    let is_told = listener.is_none_or(|listener| environment::runner_root(&listener).as_ref() == Some(&root));
+    is_told.then_some(root)
 }
 
 /// Our pid as the procfs counts.

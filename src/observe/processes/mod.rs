@@ -21,7 +21,9 @@ pub(crate) use crate::sys::mountinfo;
 pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
 
-use crate::model::{Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Visibility, WorkerSeen};
+use crate::model::{
+    Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerSeen,
+};
 use crate::sys::process::{LookError, Proc, started};
 use crate::sys::process_dir::{ProcessDir, Processes};
 use atlas::{Atlas, Place};
@@ -35,6 +37,9 @@ use visibility::{Hidden, obstacles, verdict};
 /// How often the walk is repeated because a namespace gave a work directory a new name. Two are the rule on hosts with
 /// containers; a host that grows names faster than they are read is not visible.
 const PASSES: usize = 4;
+
+/// Runners that nobody has named are told so many times.
+const MAX_STRANGERS: usize = 256;
 
 /// Looks at every process once, for all runners.
 pub fn observe(proc: &Proc, runners: &[Runner]) -> ProcessFacts {
@@ -86,15 +91,18 @@ pub fn observe(proc: &Proc, runners: &[Runner]) -> ProcessFacts {
     let atlas = atlas.into_inner().unwrap_or_else(PoisonError::into_inner);
 
     let placed = unlocated.is_empty().then_some(atlas.places.as_slice());
-    let mut hidden = found.hidden;
+    let mut hidden = std::mem::take(&mut found.hidden);
     let workers = workers_of(&processes, &found.workers, runners, placed, &mut hidden);
     let listeners = listeners_of(proc, &processes, &found.listeners, runners);
     reasons.extend(hidden.reason());
+    let strangers = strangers(&processes, &found, &workers, &listeners);
     ProcessFacts {
         visibility: verdict(reasons),
         workers,
         listeners,
+        strangers,
         holders: found.holders,
+        binds: atlas.binds.into_iter().map(|(path, process)| (process, as_path(path))).collect(),
         mounts: atlas.seen.into_iter().map(mount_seen).collect(),
         unlocated,
     }
@@ -105,6 +113,8 @@ fn blind(reasons: Vec<String>, unlocated: Vec<crate::model::Unlocated>) -> Proce
         visibility: Visibility::Partial(reasons),
         workers: Vec::new(),
         listeners: Vec::new(),
+        strangers: Vec::new(),
+        binds: Vec::new(),
         holders: Vec::new(),
         mounts: Vec::new(),
         unlocated,
@@ -161,7 +171,7 @@ fn workers_of(
     hidden: &mut Hidden,
 ) -> Vec<WorkerSeen> {
     let seen = |dir: &ProcessDir| -> Result<WorkerSeen, LookError> {
-        let attribution: Attribution = attribution::attribute(dir, runners, places)?;
+        let attribution: Attribution = attribution::attribute(processes, dir, runners, places)?;
         Ok(WorkerSeen { process: dir.identify()?.id, owner: dir.owner()?, attribution })
     };
     let mut workers = Vec::new();
@@ -195,8 +205,35 @@ fn listeners_of(proc: &Proc, processes: &Processes, pids: &[Pid], runners: &[Run
         .collect()
 }
 
+/// Those of the runner's processes that are of none of the given runners.
+fn strangers(
+    processes: &Processes,
+    found: &Found,
+    workers: &[WorkerSeen],
+    listeners: &[ListenerSeen],
+) -> Vec<Stranger> {
+    let is_worker_known = |pid: &Pid| {
+        let own = |worker: &&WorkerSeen| matches!(worker.attribution, Attribution::Runner(_));
+        workers.iter().filter(own).any(|worker| worker.process.pid == *pid)
+    };
+    let is_listener_known = |pid: &Pid| listeners.iter().any(|listener| listener.process.pid == *pid);
+    let of = |pid: &Pid, program: &'static str| {
+        let dir = processes.process(*pid).ok()?;
+        let root = attribution::claimed_root(&dir, program.as_bytes())?;
+        Some(Stranger { process: dir.identify().ok()?.id, program, root })
+    };
+    let listeners = found.listeners.iter().filter(|pid| !is_listener_known(pid));
+    let workers = found.workers.iter().filter(|pid| !is_worker_known(pid));
+    let listeners = listeners.filter_map(|pid| of(pid, "Runner.Listener"));
+    listeners.chain(workers.filter_map(|pid| of(pid, "Runner.Worker"))).take(MAX_STRANGERS).collect()
+}
+
+fn as_path(bytes: Vec<u8>) -> PathBuf {
+    PathBuf::from(OsString::from_vec(bytes))
+}
+
 fn mount_seen(seen: atlas::Seen) -> MountSeen {
-    let path = |bytes: Vec<u8>| PathBuf::from(OsString::from_vec(bytes));
+    let path = as_path;
     MountSeen {
         runner: seen.runner,
         process: seen.process,

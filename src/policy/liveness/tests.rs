@@ -48,6 +48,8 @@ fn quiet() -> HostFacts {
             visibility: Visibility::Complete,
             workers: Vec::new(),
             listeners: Vec::new(),
+            strangers: Vec::new(),
+            binds: Vec::new(),
             holders: Vec::new(),
             mounts: Vec::new(),
             unlocated: Vec::new(),

@@ -73,6 +73,8 @@ pub(super) fn facts(runners: Vec<RunnerFacts>) -> HostFacts {
             visibility: Visibility::Complete,
             workers: Vec::new(),
             listeners: Vec::new(),
+            strangers: Vec::new(),
+            binds: Vec::new(),
             holders: Vec::new(),
             mounts: Vec::new(),
             unlocated: Vec::new(),
