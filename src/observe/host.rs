@@ -96,8 +96,8 @@ impl Look<'_> {
             .map(|(index, (runner, contents))| self.runner_facts(index, runner, contents, &processes))
             .collect();
         let mut facts = HostFacts { now: self.now, runners, processes, leases, filesystems, notes, remarks };
-        // A hook tells of them to nobody.
-        if self.retention.is_some() {
+        // A look at one runner is a hook's, which tells of them to nobody.
+        if !matches!(whose, Whose::Runner(_)) {
             facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules));
         }
         facts
