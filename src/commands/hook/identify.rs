@@ -65,8 +65,9 @@ impl Own {
             .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
         if is_packaged && runner.owner.0 != nix::unistd::geteuid().as_raw() {
             let owner = runner.owner;
-            let text =
-                format!("RUNNER_ROOT names {shown}, which belongs to uid {owner} and not to us; nothing was touched");
+            let text = format!(
+                "RUNNER_ROOT names {shown}, which belongs to uid {owner} and not to us; nothing was touched"
+            );
             return Err(text.into());
         }
         let ground = runner.work_dir().map(Ground::of);
