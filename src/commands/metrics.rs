@@ -1,5 +1,6 @@
 //! `metrics`, and the file that a sweep writes for node_exporter's text file collector.
 
+use super::status::Holders;
 use super::{Context, complain, now, print, status};
 use crate::config::Config;
 use crate::counters::{self, CountersError, Told, Work};
@@ -102,7 +103,7 @@ fn trusted(state_dir: &Path) -> Uid {
 }
 
 fn exposition(context: &Context, run: Option<&RunDir>) -> Result<String, CountersError> {
-    let host = status::collect(context);
+    let host = status::collect(context, Holders::Unasked);
     let judge = Judge::new(context, now());
     let state = StateDir::at(&context.config.paths.state_dir);
     let told = counters::read(&state, run, &|tally, writer| judge.believed(tally, writer), judge.now)?;

@@ -17,6 +17,7 @@ mod reap;
 mod remediate;
 mod self_clean;
 mod simulate;
+mod space;
 mod status;
 mod sweep;
 mod trim;

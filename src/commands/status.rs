@@ -1,11 +1,11 @@
 //! `status`: the host at a glance.
 
-use super::{Context, look, now, print, show};
+use super::{Context, look, now, print, show, space};
 use crate::capacity;
 use crate::cycle::Preview;
 use crate::model::{
     Action, Decision, FileId, Filesystem, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState,
-    LockView, Remark, RootMatches, RunnerStatus,
+    LockView, Remark, RootMatches, Runner, RunnerStatus, SpaceHolder,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -28,7 +28,8 @@ const INTERVAL: Duration = Duration::from_secs(2);
 /// Shows the host; with `watch` again and again until interrupted.
 pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     loop {
-        let status = collect(context);
+        // Too much to walk again and again.
+        let status = collect(context, if watch { Holders::Unasked } else { Holders::Asked });
         if as_json {
             print(&json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty }));
         } else if watch && std::io::stdout().is_terminal() {
@@ -45,8 +46,15 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     }
 }
 
+/// Whether what holds a disk is looked for, where its goal is missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Holders {
+    Asked,
+    Unasked,
+}
+
 /// Looks at the host.
-pub(super) fn collect(context: &Context) -> HostStatus {
+pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
     let (preview, run) = look::at(context, |_| Whose::Everybody);
     let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
@@ -58,11 +66,14 @@ pub(super) fn collect(context: &Context) -> HostStatus {
     notes.extend(floors_out_of_reach(&preview, context));
     let programs = Programs(&context.config.paths.programs);
     let capacity = capacity::examine(&context.proc, programs, &preview.facts, &filesystems);
+    let visibility = preview.facts.processes.visibility.clone();
+    let root_matches = preview.root_matches.iter().cloned();
+    let root_matches = root_matches.map(|(pattern, runners)| RootMatches { pattern, runners }).collect();
     HostStatus {
         capacity,
         host: crate::observe::inventory::host_name(),
         time: now(),
-        visibility: preview.facts.processes.visibility.clone(),
+        visibility,
         lock,
         trash_bytes,
         other_disks: MountTable::read(&context.proc)
@@ -75,12 +86,17 @@ pub(super) fn collect(context: &Context) -> HostStatus {
         reap: super::reap::last(context),
         notes,
         roots_are_built_in: context.config.runners.are_built_in,
-        root_matches: preview
-            .root_matches
-            .into_iter()
-            .map(|(pattern, runners)| RootMatches { pattern, runners })
-            .collect(),
+        root_matches,
+        holding: match holders {
+            Holders::Asked => held(context, preview),
+            Holders::Unasked => Vec::new(),
+        },
     }
+}
+
+fn held(context: &Context, preview: Preview) -> Vec<SpaceHolder> {
+    let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
+    space::holding(&context.config, &preview.report(), &runners, space::PATIENCE)
 }
 
 /// The filesystems against the configured watermarks.

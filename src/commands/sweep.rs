@@ -3,14 +3,15 @@
 use super::reap::{self, Part};
 use super::self_clean::leave_tickets;
 use super::{
-    Context, complain, drain, look, metrics, now, postmortem, print, remediate, show, witness::Narrator,
+    Context, complain, drain, look, metrics, now, postmortem, print, remediate, show, space,
+    witness::Narrator,
 };
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lease;
 use crate::lock::LockError;
-use crate::model::RunReport;
 use crate::model::ledger::Scope;
 use crate::model::reap::ReapReport;
+use crate::model::{RunReport, Runner};
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::Whose;
 use crate::observe::{caches, processes, runners};
@@ -37,7 +38,10 @@ const TIDYING: Duration = Duration::from_secs(60);
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, part: Part, as_json: bool) -> Exit {
     let (preview, _) = look::at(context, |_| Whose::Everybody);
-    tell(context, &preview.report(), || reap::part(context, part, Mode::DryRun), as_json);
+    let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
+    let mut report = preview.report();
+    report.holding = space::holding(&context.config, &report, &runners, space::PATIENCE);
+    tell(context, &report, || reap::part(context, part, Mode::DryRun), as_json);
     Exit::Done
 }
 
@@ -68,6 +72,10 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     };
     let (mut report, result) = cycle.run();
     report.notes.splice(0..0, strewn);
+    if !report.goal_met {
+        let found = runners::discover(&context.config.runners.roots, &MountTable::read(&context.proc));
+        report.holding = space::holding(&context.config, &report, &found.runners, space::PATIENCE);
+    }
     leave_tickets(&context.config, &run, &report, None);
     // Before the leases of the dead go.
     postmortem::after_sweep(context, &run, &mut narrator);

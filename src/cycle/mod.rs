@@ -246,6 +246,7 @@ impl Preview {
                 })
                 .collect(),
             freed_bytes: 0,
+            holding: Vec::new(),
             notes: self
                 .facts
                 .notes
@@ -393,6 +394,7 @@ impl Cycle<'_> {
             balances,
             outcomes,
             freed_bytes: state.giving.freed_bytes(),
+            holding: Vec::new(),
             notes: state.notes.into_iter().chain(state.giving.notes().iter().cloned()).collect(),
         }
     }

@@ -3,12 +3,20 @@
 #![expect(clippy::disallowed_methods, reason = "probes a rename of two empty directories of its own")]
 
 use super::Patient;
-use crate::model::{Check, Filesystem, WorkDir};
+use crate::model::{Check, Filesystem, Runner, SpaceClass, WorkDir};
 use crate::observe::caches::open_work;
+use crate::observe::space::Look;
 use crate::policy::pressure;
 use crate::reclaim::trash::Trash;
 use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
 use rustix::io::Errno;
+use std::time::{Duration, Instant};
+
+/// How long what holds a disk is looked for.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+/// So much of it is named.
+const NAMED: usize = 3;
 
 pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
@@ -18,6 +26,7 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
             checks.push(claims(filesystem, work));
         }
         checks.push(floor(patient, filesystem));
+        checks.extend(held(patient, filesystem));
     }
     checks
 }
@@ -54,6 +63,28 @@ fn probe(work: &WorkDir) -> Result<(), Errno> {
         let _ = unlinkat(trash, name.as_str(), AtFlags::REMOVEDIR);
     }
     renamed
+}
+
+/// What holds a disk under pressure beside caches, which are not looked at here.
+fn held(patient: &Patient<'_>, filesystem: &Filesystem) -> Option<Check> {
+    if pressure::need(&filesystem.usage, &patient.config.watermarks).is_met() {
+        return None;
+    }
+    let runners: Vec<Runner> = patient.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
+    let (disks, deadline) = (std::slice::from_ref(filesystem), Instant::now() + PATIENCE);
+    let look = Look { runners: &runners, caches: &[], disks, now: patient.now, deadline };
+    let mut holders = look.holders();
+    holders.retain(|held| !matches!(held.class, SpaceClass::Checkout | SpaceClass::OutsideOfWork));
+    holders.truncate(NAMED);
+    let first = holders.first()?;
+    let named: Vec<String> = holders
+        .iter()
+        .map(|held| {
+            format!("{} holds {} MiB ({})", held.path.display(), held.bytes >> 20, held.class.in_words())
+        })
+        .collect();
+    let fix = format!("{}; `disk-guard status` names more", first.remedy);
+    Some(Check::warn(format!("space:{}", filesystem.mount.display()), named.join("; "), fix))
 }
 
 fn floor(patient: &Patient<'_>, filesystem: &Filesystem) -> Check {

@@ -16,6 +16,7 @@ pub mod reap;
 mod remark;
 mod runner;
 mod setup;
+mod space;
 mod status;
 mod trim;
 
@@ -42,6 +43,7 @@ pub use processes::{
 pub use remark::Remark;
 pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};
 pub use setup::{CommandOutcome, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner};
+pub use space::{SpaceClass, SpaceHolder};
 pub use status::{
     CheckResult, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, LockView, RootMatches, RunnerStatus,
 };

@@ -1,6 +1,6 @@
 //! A plan and what became of it.
 
-use super::{Cache, Evidence, Filesystem, FilesystemId, Runner, Usage};
+use super::{Cache, Evidence, Filesystem, FilesystemId, Runner, SpaceHolder, Usage};
 
 /// What is to be done, and for everything that is left alone: why. A plan is data; it is printed by a dry run and
 /// executed by `reclaim`, which may skip or stop but never adds.
@@ -258,6 +258,8 @@ pub struct RunReport {
     /// Bytes of the trees that were removed in this run, unfinished trash of earlier runs included; where files can share space,
     /// what has been measured to come free.
     pub freed_bytes: u64,
+    /// What holds the disks whose goal is missed, the largest first.
+    pub holding: Vec<SpaceHolder>,
     /// What people should know: globs that match nothing, runners that vanished. Not errors.
     pub notes: Vec<String>,
 }

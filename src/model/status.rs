@@ -1,7 +1,10 @@
 //! The host at a glance, and the answer to "is it idle?".
 
 use super::reap::ReapRecord;
-use super::{Cache, Capacity, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner, Visibility};
+use super::{
+    Cache, Capacity, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner, SpaceHolder,
+    Visibility,
+};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -22,6 +25,8 @@ pub struct HostStatus {
     pub filesystems: Vec<FilesystemStatus>,
     /// The host's other disks, for orientation; the guard does not act on them.
     pub other_disks: Vec<Disk>,
+    /// What holds the disks whose goal is missed, the largest first.
+    pub holding: Vec<SpaceHolder>,
     /// One entry a runner.
     pub runners: Vec<RunnerStatus>,
     /// What the host can run out of beside that.

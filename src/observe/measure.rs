@@ -31,7 +31,7 @@ use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
 use std::time::{Instant, SystemTime};
 
 /// How to walk.
@@ -65,6 +65,14 @@ pub struct Scan {
 /// # Errors
 /// When the root itself cannot be read; what openat2(2) and statx(2) say.
 pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
+    measure_within(tree, options, &AtomicI64::new(i64::MAX))
+}
+
+/// The same, looking at no more entries than `entries` allows, which it counts down.
+///
+/// # Errors
+/// As [`measure`].
+pub fn measure_within(tree: &Dir, options: &Options, entries: &AtomicI64) -> io::Result<Scan> {
     let budget = HandleBudget::of_process();
     // A handle of our own: the walk moves its position.
     let root = tree.descend(".")?;
@@ -73,6 +81,7 @@ pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
         mount_id: status.mount_id,
         deadline: options.deadline,
         late: AtomicBool::new(false),
+        entries,
         budget: &budget,
         links: HardLinks::default(),
         mounts: reach::names(),
@@ -97,6 +106,7 @@ struct Walk<'a> {
     mount_id: u64,
     deadline: Option<Instant>,
     late: AtomicBool,
+    entries: &'a AtomicI64,
     budget: &'a HandleBudget,
     links: HardLinks,
     /// Entries of these names may be mounts, which are not touched.
@@ -187,6 +197,7 @@ impl<'a> Walk<'a> {
                 self.look_at(&place, &entry, tally, made);
             });
             place.entries.fetch_add(seen, Ordering::Relaxed);
+            self.entries.fetch_sub(seen as i64, Ordering::Relaxed);
             match read {
                 Ok(Batch::MoreMayFollow) if !shared => continue,
                 Ok(_) => {}
@@ -234,7 +245,8 @@ impl<'a> Walk<'a> {
         if self.late.load(Ordering::Relaxed) {
             return true;
         }
-        let late = self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+        let late = self.entries.load(Ordering::Relaxed) <= 0
+            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if late {
             self.late.store(true, Ordering::Relaxed);
         }

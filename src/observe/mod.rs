@@ -21,3 +21,4 @@ pub(crate) mod settings;
 pub mod sharing;
 pub mod strangers;
 mod undeclared;
+pub mod space;

@@ -4,9 +4,9 @@
 //! job's start would make each build cold and change nothing. So when all that may go does not suffice, the aim is less: below
 //! critical and above the floors; and where that is out of reach as well, off the brink, so that a job finds some room.
 
-use super::pressure;
+use super::{plan, pressure};
 use crate::config::Watermarks;
-use crate::model::{Aim, Need, Usage};
+use crate::model::{ActionResult, Aim, Balance, Filesystem, Level, Need, RunReport, Usage};
 
 /// A `pressure.low` below this asks for all that may go: no disk in use is ever so empty.
 const ALL_OF_IT: u8 = 10;
@@ -34,6 +34,23 @@ pub fn ladder(usage: &Usage, marks: &Watermarks) -> Ladder {
         (Aim::BelowCritical, rung(critical, few_inodes(2))),
         (Aim::OffTheBrink, rung(brink.min(critical), few_inodes(5))),
     ])
+}
+
+/// The disks whose goal a run has missed, or would miss: under pressure, and not at the goal with what goes.
+pub fn missed(report: &RunReport, marks: &Watermarks) -> Vec<Filesystem> {
+    let is_missed = |balance: &&Balance| {
+        let planned = report.outcomes.iter().filter(|outcome| {
+            let base = outcome.action.cache.base(&outcome.action.runner);
+            outcome.result == ActionResult::Planned
+                && base.is_some_and(|base| base.filesystem == balance.before.id)
+        });
+        let gained =
+            planned.fold(Need::default(), |sum, outcome| sum.plus(plan::yields(&outcome.action.cache)));
+        let had_pressure = pressure::level(&balance.before.usage, marks) != Level::Ok;
+        had_pressure && !pressure::lacking(&balance.after, marks).less(gained).is_met()
+    };
+    let missed = report.balances.iter().filter(is_missed);
+    missed.map(|balance| Filesystem { usage: balance.after, ..balance.before.clone() }).collect()
 }
 
 /// Bytes in use above this share of what can be used.

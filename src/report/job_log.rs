@@ -6,7 +6,7 @@
 //! group; that a job has one annotation and not two is noted in its lease.
 
 use super::{escape, words};
-use crate::model::{ActionResult, CacheHolder, Outcome, RunReport};
+use crate::model::{ActionResult, CacheHolder, Outcome, RunReport, SpaceHolder};
 use std::io::{self, Write};
 use std::time::SystemTime;
 
@@ -47,10 +47,11 @@ impl Warning {
             .sum();
         let text = format!(
             "This runner's host is short of disk space, which is not this job's fault: {}. disk-guard freed {}; {} of caches are in \
-             use or must be kept. `disk-guard status` on the host tells more.",
+             use or must be kept.{} `disk-guard status` on the host tells more.",
             fullness(report),
             words::size(report.freed_bytes),
             words::size(kept),
+            held(report),
         );
         Some(Self::new("Host disk nearly full", text))
     }
@@ -63,6 +64,18 @@ fn fullness(report: &RunReport) -> String {
         format!("{} is {percent}% full ({free} available)", escape::path(&balance.before.mount))
     });
     disks.collect::<Vec<_>>().join(", ")
+}
+
+/// Holders of a disk that an annotation names.
+const NAMED: usize = 3;
+
+/// What holds the disk beside caches: the largest.
+fn held(report: &RunReport) -> String {
+    let name = |holder: &SpaceHolder| {
+        format!("{} ({}, {})", escape::path(&holder.path), words::held(holder), holder.class.in_words())
+    };
+    let named: Vec<String> = report.holding.iter().take(NAMED).map(name).collect();
+    if named.is_empty() { String::new() } else { format!(" Beside caches: {}.", named.join("; ")) }
 }
 
 /// What a job met on a disk that is full.
@@ -96,7 +109,8 @@ impl Warning {
             holders => format!("Most of its caches: {}.", holders.join("; ")),
         };
         let text = format!(
-            "{what}{disks}. It is the host's infrastructure, not this change. {holders} `disk-guard status` on the host tells more."
+            "{what}{disks}. It is the host's infrastructure, not this change. {holders}{} `disk-guard status` on the host tells more.",
+            held(report)
         );
         Self::new("This host's disk, not your change", text)
     }
@@ -277,6 +291,18 @@ mod tests {
         ::warning title=This host's disk%2C not your change::The runner found no room on a disk (its log: No space left\n::error::on device): /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
         ::warning title=This host's disk%2C not your change::The disk stays above its critical mark. It is the host's infrastructure, not this change. No cache that disk-guard knows holds much of it. `disk-guard status` on the host tells more.
         ");
+    }
+
+    #[test]
+    fn an_annotation_names_what_holds_the_disk_beside_caches() {
+        let report = RunReport { holding: samples::holding(), ..samples::run(false) };
+        let mut out = Vec::new();
+        Warning::of_run(&report).unwrap().write(&mut out).unwrap();
+        Warning::of_disk(Met::Critical, &report, &[]).write(&mut out).unwrap();
+        let text = String::from_utf8(out).unwrap();
+        let told = " Beside caches: /home/ci/runner-1/_work/_tool/go (60.0 GiB, tool cache); \
+                    /home/ci/runner-1/_work/x/x/b\\n::error:: (>= 7.00 GiB, build tree without a rule). `disk-guard status`";
+        assert_eq!((text.matches(told).count(), text.lines().count()), (2, 2), "{text}");
     }
 
     #[test]

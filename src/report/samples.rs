@@ -105,6 +105,23 @@ fn status_of(runner: Runner, state: Liveness, evidence: Vec<Evidence>, caches: V
     }
 }
 
+/// What holds a disk.
+pub(super) fn holding() -> Vec<SpaceHolder> {
+    let holder = |class, path: &str, bytes, is_whole| SpaceHolder {
+        class,
+        path: path.into(),
+        runner: "runner-1".into(),
+        filesystem: FilesystemId { major: 8, minor: 5 },
+        bytes,
+        is_whole,
+        remedy: "remove it".into(),
+    };
+    vec![
+        holder(SpaceClass::ToolCache, "/home/ci/runner-1/_work/_tool/go", 60 * GIB, true),
+        holder(SpaceClass::BuildTree, "/home/ci/runner-1/_work/x/x/b\n::error::", 7 * GIB, false),
+    ]
+}
+
 /// A host with every kind of runner on it.
 pub(super) fn host() -> HostStatus {
     let (one, two, three) = (runner("runner-1"), runner("runner-2"), runner("runner-3"));
@@ -146,6 +163,7 @@ pub(super) fn host() -> HostStatus {
             holders: vec![LockHolder { pid: Pid(77), process: "disk-guard".into(), since: Some(ago(3)) }],
         },
         trash_bytes: GIB + GIB / 5,
+        holding: vec![],
         filesystems: vec![
             FilesystemStatus { filesystem: filesystem("/home", 234 * GIB, 213 * GIB), level: Level::High },
             FilesystemStatus {
@@ -234,6 +252,7 @@ pub(super) fn run(dry_run: bool) -> RunReport {
         balances: vec![Balance { before, after, shortfall: None }],
         outcomes,
         freed_bytes: if dry_run { 0 } else { 8 * GIB },
+        holding: vec![],
         notes: vec!["/opt/actions-runner* matches nothing".into()],
     }
 }

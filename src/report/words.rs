@@ -3,7 +3,7 @@
 use super::escape;
 use crate::model::{
     Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure,
-    Part, RemoveReason, Shortfall, strongest,
+    Part, RemoveReason, Shortfall, SpaceHolder, strongest,
 };
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -169,6 +169,12 @@ pub(super) fn setback(result: &ActionResult) -> String {
 /// The age of a cache's newest file: "3 d old".
 pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
     cache.measure.as_ref()?.newest.map(|time| old(time, now))
+}
+
+/// How much something holds, as far as it was seen.
+pub(super) fn held(holder: &SpaceHolder) -> String {
+    let at_least = if holder.is_whole { "" } else { ">= " };
+    format!("{at_least}{}", size(holder.bytes))
 }
 
 /// That a disk's goal is out of reach, and what is done instead.

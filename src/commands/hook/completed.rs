@@ -1,7 +1,7 @@
 //! `hook completed`: what others wanted of this runner, the end of its lease, and what the job has met.
 
 use super::identify::Own;
-use super::{Fault, disk_warning, job, request_name};
+use super::{Fault, disk_warning, held, job, request_name};
 use crate::commands::now;
 use crate::commands::self_clean::SelfClean;
 use crate::commands::witness::Narrator;
@@ -78,8 +78,9 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     let Some(line) = no_space(&own.runner) else { return };
     let deadline = Instant::now() + LOOK_FOR_HOLDERS;
     let look = crate::cycle::preview(config, proc, Leases::In(run), now(), deadline, |_| Whose::Everybody);
-    let warning =
-        disk_warning(Met::NoSpace(&line), run, proc, &own.runner, &own_disk_only(look.report(), &own.runner));
+    let mut report = own_disk_only(look.report(), &own.runner);
+    report.holding = held(config, proc, &report);
+    let warning = disk_warning(Met::NoSpace(&line), run, proc, &own.runner, &report);
     let _ = warning.write(std::io::stdout());
     lease::note_annotation(run, own.runner.root_id, worker);
 }

@@ -18,12 +18,14 @@ mod protect;
 mod started;
 
 use super::witness::Narrator;
-use super::{load, now};
+use super::{load, now, space};
 use crate::cli::{Cli, HookCommand};
 use crate::config::Config;
 use crate::lease;
 use crate::model::ledger::Scope;
-use crate::model::{Job, RunReport, Runner};
+use crate::model::{Job, RunReport, Runner, SpaceHolder};
+use crate::observe::filesystems::MountTable;
+use crate::observe::runners;
 use crate::policy::holders;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
@@ -222,6 +224,15 @@ fn disk_warning(met: Met<'_>, run: &RunDir, proc: &Proc, own: &Runner, report: &
     let disk = own.work_dir().map(|work| work.filesystem);
     let holders = disk.map(|disk| holders::top(report, disk, &leases, HOLDERS)).unwrap_or_default();
     Warning::of_disk(met, report, &holders)
+}
+
+/// What holds the disks whose goal a run has missed.
+fn held(config: &Config, proc: &Proc, report: &RunReport) -> Vec<SpaceHolder> {
+    if report.goal_met {
+        return Vec::new();
+    }
+    let found = runners::discover(&config.runners.roots, &MountTable::read(proc));
+    space::holding(config, report, &found.runners, space::OF_A_JOB)
 }
 
 /// What runs, for the lease and the journal. Text of the job's choosing: bounded here, escaped wherever it is shown.

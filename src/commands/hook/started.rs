@@ -2,7 +2,7 @@
 
 use super::identify::Own;
 use super::protect::{begins, lease_of};
-use super::{Fault, disk_warning, job, request_name};
+use super::{Fault, disk_warning, held, job, request_name};
 use crate::commands::now;
 use crate::commands::self_clean::leave_tickets;
 use crate::commands::witness::Narrator;
@@ -113,7 +113,7 @@ impl Started<'_> {
             deadline: self.begun + self.config.hook.time_limit,
             witness: &mut *narrator,
         };
-        let (report, result) = cycle.run();
+        let (mut report, result) = cycle.run();
         drop(narrator);
         let _ = log.run(&report, now());
         if let Err(error) = &result {
@@ -125,6 +125,7 @@ impl Started<'_> {
         }
         let exit = self.conclude(run, &report, &mut log);
         self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
+        report.holding = held(self.config, self.proc, &report);
         let warning = match (exit, self.level()) {
             // Between the watermarks there is nothing to be alarmed about.
             (Exit::Done, Ok(Level::Ok)) => None,

@@ -33,12 +33,24 @@ pub use trim::trim;
 pub(super) use screen::fit;
 
 use super::words;
+use crate::model::SpaceHolder;
 use screen::Tone;
+use std::fmt::Write as _;
 
 /// Notes, one paragraph each.
 fn notes(out: &mut String, screen: &Screen, notes: &[String]) {
     for note in notes {
         screen.paragraph(out, Tone::Warn, "note: ", &super::escape::text(note));
+    }
+}
+
+/// What holds a disk whose goal is missed. The path is whole, whatever the width: it is there to be copied.
+fn holding(out: &mut String, screen: &Screen, holders: &[SpaceHolder]) {
+    let _ = writeln!(out, "{}", screen.paint(Tone::Warn, "What holds the disk"));
+    for holder in holders {
+        let _ = writeln!(out, "  {:>11}  {}", words::held(holder), super::escape::path(&holder.path));
+        let what = format!("{}: {}", holder.class.in_words(), super::escape::text(&holder.remedy));
+        screen.paragraph(out, Tone::Plain, &" ".repeat(15), &what);
     }
 }
 

@@ -23,6 +23,10 @@ pub fn run(report: &RunReport, now: SystemTime, screen: &Screen) -> String {
     removals(heading, of(gone).collect(), now, screen, &mut out);
     setbacks(of(undone).collect(), now, screen, &mut out);
     stays(of(kept).collect(), now, screen, &mut out);
+    if !report.holding.is_empty() {
+        out.push('\n');
+        super::holding(&mut out, screen, &report.holding);
+    }
     if !report.notes.is_empty() {
         out.push('\n');
         notes(&mut out, screen, &report.notes);
@@ -190,6 +194,24 @@ mod tests {
 
         note: /opt/actions-runner* matches nothing
         ");
+    }
+
+    #[test]
+    fn a_missed_goal_comes_with_what_holds_the_disk() {
+        let report = RunReport { holding: samples::holding(), ..RunReport::default() };
+        let text = run(&report, samples::now(), &Screen::new(90, false));
+        let told: Vec<&str> = text.lines().skip_while(|line| *line != "What holds the disk").collect();
+        assert_eq!(
+            told,
+            [
+                "What holds the disk",
+                "     60.0 GiB  /home/ci/runner-1/_work/_tool/go",
+                "               tool cache: remove it",
+                "  >= 7.00 GiB  /home/ci/runner-1/_work/x/x/b\\n::error::",
+                "               build tree without a rule: remove it",
+            ],
+            "{text}"
+        );
     }
 
     #[test]

@@ -22,6 +22,10 @@ pub fn status(host: &HostStatus, screen: &Screen) -> String {
     out.push('\n');
     runners(host, screen, &mut out);
     totals(host, screen, &mut out);
+    if !host.holding.is_empty() {
+        out.push('\n');
+        super::holding(&mut out, screen, &host.holding);
+    }
     super::reap_record(host.reap.as_ref(), host.time, screen, &mut out);
     remarks(host, screen, &mut out);
     out

@@ -13,6 +13,7 @@ mod reap;
 mod run;
 mod setup;
 mod simulation;
+mod space;
 mod status;
 mod trim;
 

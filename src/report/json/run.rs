@@ -1,5 +1,6 @@
 //! `plan --json` and `sweep --json`.
 
+use super::space::{SpaceDoc, space};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap};
 use crate::model::reap::ReapReport;
 use crate::model::{ActionResult, Balance, Outcome, RunReport, Shortfall, Usage};
@@ -15,6 +16,8 @@ struct Doc<'a> {
     freed_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<reap::EntryDoc<'a>>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holding: Vec<SpaceDoc<'a>>,
     notes: &'a [String],
 }
 
@@ -133,6 +136,7 @@ pub fn sweep(report: &RunReport, reap: Option<&ReapReport>, layout: Layout) -> S
             actions: report.outcomes.iter().map(ActionDoc::new).collect(),
             freed_bytes: report.freed_bytes,
             reap: reap.map(reap::entries),
+            holding: space(&report.holding),
             notes: &report.notes,
         },
         layout,
@@ -143,6 +147,15 @@ pub fn sweep(report: &RunReport, reap: Option<&ReapReport>, layout: Layout) -> S
 mod tests {
     use super::*;
     use crate::report::samples;
+
+    #[test]
+    fn what_holds_the_disk() {
+        let report = RunReport { holding: samples::holding(), ..RunReport::default() };
+        let document: serde_json::Value = serde_json::from_str(&run(&report, Layout::Line)).unwrap();
+        let first = &document["holding"][0];
+        assert_eq!((&first["class"], &first["whole"]), (&"tool-cache".into(), &true.into()));
+        assert_eq!((&first["bytes"], &first["remedy"]), (&(60 * samples::GIB).into(), &"remove it".into()));
+    }
 
     #[test]
     fn a_sweep() {

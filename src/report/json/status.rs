@@ -1,6 +1,7 @@
 //! `status --json`.
 
 use super::capacity::CapacityDoc;
+use super::space::{SpaceDoc, space};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
 use crate::model::reap::ReapEntryRecord;
 use crate::model::{
@@ -24,6 +25,8 @@ struct Doc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<RecordDoc<'a>>>,
     root_matches: Vec<MatchesDoc<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    holding: Vec<SpaceDoc<'a>>,
     notes: &'a [String],
 }
 
@@ -257,6 +260,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             capacity: CapacityDoc::new(&host.capacity),
             reap: host.reap.as_ref().map(|record| record.entries.iter().map(RecordDoc::new).collect()),
             root_matches: host.root_matches.iter().map(MatchesDoc::new).collect(),
+            holding: space(&host.holding),
             notes: &host.notes,
         },
         layout,

@@ -1,0 +1,34 @@
+//! A goal that is missed comes with what holds the disk.
+
+use super::now;
+use crate::config::Config;
+use crate::model::{ActionResult, Cache, Part, RunReport, Runner, SpaceHolder};
+use crate::observe::space::Look;
+use crate::policy::goal;
+use std::time::{Duration, Instant};
+
+/// How long a person, or the timer's sweep, waits for it.
+pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+
+/// How long a job waits for it.
+pub(super) const OF_A_JOB: Duration = Duration::from_secs(3);
+
+/// What holds the disks whose goal a run has missed; nothing when it has missed none.
+pub(super) fn holding(
+    config: &Config,
+    report: &RunReport,
+    runners: &[Runner],
+    patience: Duration,
+) -> Vec<SpaceHolder> {
+    let disks = goal::missed(report, &config.watermarks);
+    if disks.is_empty() {
+        return Vec::new();
+    }
+    let there = report.outcomes.iter().filter(|outcome| outcome.result != ActionResult::Removed);
+    let caches: Vec<&Cache> = there
+        .map(|outcome| &outcome.action.cache)
+        .filter(|cache| cache.base.is_none() && cache.part == Part::Whole)
+        .collect();
+    let deadline = Instant::now() + patience;
+    Look { runners, caches: &caches, disks: &disks, now: now(), deadline }.holders()
+}

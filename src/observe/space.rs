@@ -1,0 +1,354 @@
+//! What holds a disk whose goal is missed: one walk over the work directories that lie on it, bounded in entries and in time. It
+//! enters no mount and follows no link. What lies outside of work directories is not looked at: it is the rest.
+
+use super::caches::open_work;
+use super::measure::{self, measure_within};
+use crate::model::{
+    Cache, Coverage, Filesystem, FilesystemId, Measure, Runner, SpaceClass, SpaceHolder, WorkDir,
+};
+use crate::sys::dir::Dir;
+use crate::uses::{Uses, is_repository_dir};
+use std::collections::HashSet;
+use std::ffi::{OsStr, OsString};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::AtomicI64;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Entries that one walk looks at.
+const ENTRIES: i64 = 2_000_000;
+
+/// Names that are read of one directory.
+const NAMES: usize = 1024;
+
+/// Holders that are told, the largest first.
+const TOLD: usize = 12;
+
+/// Less is not worth a line.
+const WORTH: u64 = 1 << 20;
+
+/// A repository that no job has used for so long is called stale.
+const STALE: Duration = Duration::from_secs(14 * 86_400);
+
+/// How far below a repository's directory build trees are looked for.
+const DEPTH: usize = 4;
+
+/// What builds make: the directory's name, or any; a marker in it or beside it; the name of a rule that would declare it.
+const BUILD_TREES: [(&str, &str, &str); 12] = [
+    ("", "CMakeCache.txt", "cmake"),
+    ("", "build.ninja", "ninja"),
+    ("", "pyvenv.cfg", "python-venv"),
+    ("node_modules", ".package-lock.json", "npm"),
+    ("node_modules", ".modules.yaml", "pnpm"),
+    ("node_modules", ".yarn-integrity", "yarn"),
+    ("node_modules", "../package.json", "node"),
+    ("target", "CACHEDIR.TAG", "cargo-target"),
+    ("target", "../pom.xml", "maven"),
+    ("build", "../build.gradle", "gradle"),
+    ("build", "../build.gradle.kts", "gradle"),
+    (".gradle", "../settings.gradle", "gradle-project"),
+];
+
+/// What to look at.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// All runners.
+    pub runners: &'a [Runner],
+    /// The caches that are there, which are known already.
+    pub caches: &'a [&'a Cache],
+    /// The disks whose goal is missed.
+    pub disks: &'a [Filesystem],
+    /// The wall clock.
+    pub now: SystemTime,
+    /// When to stop.
+    pub deadline: Instant,
+}
+
+impl Look<'_> {
+    /// The largest holders, the largest first.
+    pub fn holders(&self) -> Vec<SpaceHolder> {
+        let mut walk = Walk { look: self, entries: AtomicI64::new(ENTRIES), found: Vec::new() };
+        let mut seen = HashSet::new();
+        for runner in self.runners {
+            if let Some(work) = runner.work_dir().filter(|work| self.is_meant(work.filesystem)) {
+                if let Some(dir) = open_work(work).ok().filter(|_| seen.insert(work.id)) {
+                    walk.work(runner, work, &dir);
+                }
+            }
+            walk.logs(runner);
+        }
+        let mut found = walk.found;
+        found.extend(self.disks.iter().filter_map(|disk| self.rest(disk, &found)).collect::<Vec<_>>());
+        found.retain(|holder| holder.bytes >= WORTH);
+        found.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
+        found.truncate(TOLD);
+        found
+    }
+
+    fn is_meant(&self, disk: FilesystemId) -> bool {
+        self.disks.iter().any(|meant| meant.id == disk)
+    }
+
+    /// What of a disk lies in no work directory, when all of those were seen.
+    fn rest(&self, disk: &Filesystem, found: &[SpaceHolder]) -> Option<SpaceHolder> {
+        let here = found.iter().filter(|holder| holder.filesystem == disk.id);
+        let seen: u64 = here.clone().map(|holder| holder.bytes).sum();
+        let works: Vec<&Path> = self
+            .runners
+            .iter()
+            .filter_map(Runner::work_dir)
+            .filter(|work| work.filesystem == disk.id)
+            .map(|work| work.path.as_path())
+            .collect();
+        let caches = self.caches.iter().filter(|cache| works.iter().any(|work| cache.path.starts_with(work)));
+        let caches: u64 = caches.map(|cache| cache.bytes()).sum();
+        let bytes = disk.usage.used_bytes.saturating_sub(seen.saturating_add(caches));
+        here.clone().all(|holder| holder.is_whole).then(|| SpaceHolder {
+            class: SpaceClass::OutsideOfWork,
+            path: disk.mount.clone(),
+            runner: String::new(),
+            filesystem: disk.id,
+            bytes,
+            is_whole: true,
+            remedy: format!(
+                "`du -xh --max-depth=2 {}` tells what; disk-guard frees nothing of it",
+                disk.mount.display()
+            ),
+        })
+    }
+}
+
+struct Walk<'a> {
+    look: &'a Look<'a>,
+    entries: AtomicI64,
+    found: Vec<SpaceHolder>,
+}
+
+/// One runner's work directory.
+struct Site<'a> {
+    runner: &'a Runner,
+    work: &'a WorkDir,
+    uses: Uses,
+}
+
+impl Walk<'_> {
+    fn work(&mut self, runner: &Runner, work: &WorkDir, dir: &Dir) {
+        let site = Site { runner, work, uses: Uses::of(dir, self.look.now) };
+        for name in dir.names(NAMES).unwrap_or_default() {
+            let Ok(child) = dir.descend(name.as_os_str()) else { continue };
+            let below = PathBuf::from(&name);
+            match name.as_encoded_bytes() {
+                b"_tool" => {
+                    let remedy = "setup actions keep every version here that a job has asked for; remove those that no workflow uses, disk-guard never touches them";
+                    for tool in child.names(NAMES).unwrap_or_default() {
+                        if let Ok(dir) = child.descend(tool.as_os_str()) {
+                            self.whole(&site, SpaceClass::ToolCache, &below.join(&tool), &dir, remedy);
+                        }
+                    }
+                }
+                b"_actions" => {
+                    self.whole(
+                        &site,
+                        SpaceClass::Actions,
+                        &below,
+                        &child,
+                        "the runner removes it before its next job",
+                    );
+                }
+                b"_update" => {
+                    let remedy = "left over by a self-update; under pressure a sweep removes it once the runner is idle";
+                    self.whole(&site, SpaceClass::SelfUpdate, &below, &child, remedy);
+                }
+                b"_temp" => {
+                    let remedy = "the runner wipes what it may before its next job; under pressure a sweep removes the rest once the runner is idle";
+                    self.whole(&site, SpaceClass::Temp, &below, &child, remedy);
+                }
+                _ if is_repository_dir(&name) => self.repository(&site, &name, &child),
+                _ => {}
+            }
+        }
+    }
+
+    fn logs(&mut self, runner: &Runner) {
+        let base = runner.root_dir();
+        let Ok(diag) = Dir::open(&runner.root).and_then(|root| root.descend("_diag")) else { return };
+        if self.look.is_meant(base.filesystem) {
+            let site = Site { runner, work: &base, uses: Uses::default() };
+            let remedy = "retention.logs says for how long they stay; under pressure a sweep removes them once the runner is idle";
+            self.whole(&site, SpaceClass::Logs, Path::new("_diag"), &diag, remedy);
+        }
+    }
+
+    fn whole(&mut self, site: &Site<'_>, class: SpaceClass, below: &Path, dir: &Dir, remedy: &str) {
+        if let Some(size) = self.size(dir) {
+            let is_whole = size.coverage == Coverage::Whole;
+            self.tell(site, class, below, (size.bytes, is_whole), remedy.to_owned());
+        }
+    }
+
+    fn tell(&mut self, site: &Site<'_>, class: SpaceClass, below: &Path, size: (u64, bool), remedy: String) {
+        let (bytes, is_whole) = size;
+        let (path, runner) = (site.work.path.join(below), site.runner.name.clone());
+        self.found.push(SpaceHolder {
+            class,
+            path,
+            runner,
+            filesystem: site.work.filesystem,
+            bytes,
+            is_whole,
+            remedy,
+        });
+    }
+
+    /// A repository's directory: its build trees by themselves, and the rest of it.
+    fn repository(&mut self, site: &Site<'_>, name: &OsStr, dir: &Dir) {
+        let below = PathBuf::from(name);
+        let path = site.work.path.join(&below);
+        let Some(size) = self.size(dir) else { return };
+        let before = self.found.len();
+        self.build_trees(site, &below, dir, DEPTH);
+        let trees: u64 = self.found[before..].iter().map(|holder| holder.bytes).sum();
+        let caches: u64 = self
+            .look
+            .caches
+            .iter()
+            .filter(|cache| cache.path.starts_with(&path))
+            .map(|cache| cache.bytes())
+            .sum();
+        let bytes = size.bytes.saturating_sub(trees.saturating_add(caches));
+        let is_whole = size.coverage == Coverage::Whole;
+        let age = site.uses.last(name).map(|used| self.look.now.duration_since(used).unwrap_or_default());
+        let (class, remedy) = match age {
+            Some(age) if age > STALE => (
+                SpaceClass::StaleCheckout,
+                format!(
+                    "no job has used it for {} days: `checkout_max_age = \"14d\"` in [retention] lets a sweep remove it",
+                    age.as_secs() / 86_400
+                ),
+            ),
+            _ => (
+                SpaceClass::Checkout,
+                "`checkout_max_age` in [retention] lets a sweep remove what no job has used for long"
+                    .to_owned(),
+            ),
+        };
+        self.tell(site, class, &below, (bytes, is_whole), remedy);
+    }
+
+    fn build_trees(&mut self, site: &Site<'_>, below: &Path, dir: &Dir, depth: usize) {
+        for name in dir.names(NAMES).unwrap_or_default() {
+            if name == ".git" || Instant::now() > self.look.deadline {
+                continue;
+            }
+            let (Ok(child), path) = (dir.descend(name.as_os_str()), below.join(&name)) else { continue };
+            if self.look.caches.iter().any(|cache| cache.path == site.work.path.join(&path)) {
+                continue;
+            }
+            match rule_for(&name, dir, &child) {
+                Some(rule) => self.whole(site, SpaceClass::BuildTree, &path, &child, &rule),
+                None if depth > 1 => self.build_trees(site, &path, &child, depth - 1),
+                None => {}
+            }
+        }
+    }
+
+    fn size(&self, dir: &Dir) -> Option<Measure> {
+        let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.look.deadline) };
+        measure_within(dir, &options, &self.entries).ok().map(|scan| scan.measure)
+    }
+}
+
+/// The rule that would declare a directory as a cache, if it is something that builds make.
+fn rule_for(name: &OsString, parent: &Dir, dir: &Dir) -> Option<String> {
+    let name = name.to_str()?;
+    let has = |marker: &str| match marker.strip_prefix("../") {
+        Some(beside) => parent.status_of(beside).is_ok_and(|status| status.is_file()),
+        None => dir.status_of(marker).is_ok_and(|status| status.is_file()),
+    };
+    let (_, marker, rule) = BUILD_TREES
+        .iter()
+        .find(|(wanted, marker, _)| (wanted.is_empty() || *wanted == name) && has(marker))?;
+    Some(format!(
+        "if every build can make it again, declare it: `[[cache]] name = \"{rule}\" dirs = [{name:?}] marker = \"{marker}\"`"
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Usage;
+    use crate::observe::filesystems::MountTable;
+    use crate::observe::runners::examine;
+    use std::fs::{create_dir_all, write};
+
+    #[test]
+    fn what_holds_a_disk_is_told_by_class_with_its_remedy() {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("r1");
+        let put = |path: &str, mib: usize| {
+            let path = root.join(path);
+            create_dir_all(path.parent().unwrap()).unwrap();
+            write(&path, vec![1; mib << 20]).unwrap();
+        };
+        put("_diag/Worker.log", 2);
+        for (path, mib) in [
+            ("_tool/go/1.1/x", 3),
+            ("_actions/x", 4),
+            ("_update/x", 5),
+            ("_temp/x", 6),
+            ("app/app/src", 7),
+            ("app/app/sub/build/CMakeCache.txt", 8),
+            ("old/old/src", 9),
+            ("small/small/src", 0),
+        ] {
+            put(&format!("_work/{path}"), mib);
+        }
+        let note = root.join("_work/_PipelineMapping/acme/old");
+        create_dir_all(&note).unwrap();
+        write(
+            note.join("PipelineFolder.json"),
+            "{\"pipelineDirectory\": \"old\", \"lastRunOn\": \"01/02/2020 00:00:01 +00:00\"}",
+        )
+        .unwrap();
+        let runner = examine(&root, &MountTable::default()).unwrap().unwrap();
+        let usage = Usage {
+            total_bytes: 1 << 40,
+            used_bytes: 1 << 30,
+            available_bytes: 0,
+            inodes_total: 0,
+            inodes_free: 0,
+        };
+        let id = runner.work_dir().unwrap().filesystem;
+        let disk = Filesystem { id, mount: "/disk".into(), fs_type: "x".into(), usage };
+        let look = |disks: &[Filesystem], deadline| {
+            Look { runners: &[runner.clone()], caches: &[], disks, now: SystemTime::now(), deadline }
+                .holders()
+        };
+        let soon = Instant::now() + Duration::from_secs(60);
+        let found = look(std::slice::from_ref(&disk), soon);
+        let told: Vec<(&str, u64)> = found.iter().map(|h| (h.class.as_str(), h.bytes >> 20)).collect();
+        assert_eq!(
+            told,
+            [
+                ("outside-of-work", 979),
+                ("stale-checkout", 9),
+                ("build-tree", 8),
+                ("checkout", 7),
+                ("temp", 6),
+                ("self-update", 5),
+                ("actions", 4),
+                ("tool-cache", 3),
+                ("logs", 2)
+            ],
+            "{found:#?}"
+        );
+        assert!(
+            found[2].remedy.contains("dirs = [\"build\"] marker = \"CMakeCache.txt\""),
+            "{}",
+            found[2].remedy
+        );
+        assert!(found[1].remedy.contains("checkout_max_age"));
+        let late = look(std::slice::from_ref(&disk), Instant::now());
+        assert!(late.iter().all(|holder| !holder.is_whole), "what was not seen is not guessed: {late:#?}");
+        assert!(look(&[], soon).is_empty());
+    }
+}
