@@ -19,6 +19,6 @@ pub mod root_globs;
 pub mod runners;
 pub(crate) mod settings;
 pub mod sharing;
+pub mod space;
 pub mod strangers;
 mod undeclared;
-pub mod space;
