@@ -68,6 +68,31 @@ fn a_busy_runner_finishes_its_job_first() {
 }
 
 #[test]
+fn a_unit_that_hangs_in_its_stop_is_told_once_and_stays_marked() {
+    if !needs_root("units are root's") {
+        return;
+    }
+    let (host, systemd) = host();
+    let runner = host.runner("actions-runner-1").build();
+    let unit = systemd.unit_of(&runner);
+    systemd.hangs();
+    let said = host.guard(&["drain", &runner.name]).expect_code(&[0]).stdout();
+    assert!(said.contains("has not ended yet") && said.contains("TimeoutStopSec"), "{said}");
+    assert_eq!((systemd.orders(), drained(&host)), (vec![format!("systemctl stop -- {unit}")], 1));
+    host.sweep();
+    let again = host.guard(&["drain", &runner.name]).expect_code(&[0]).stdout();
+    assert!(again.contains("has not ended yet"), "{again}");
+    assert!(systemd.orders().is_empty(), "nobody waits for it again");
+    std::fs::remove_file(systemd.directory.join("hangs")).expect("it is there");
+    let said = host.guard(&["resume", &runner.name]).expect_code(&[0]).stdout();
+    assert!(said.contains("still stopping"), "{said}");
+    assert_eq!(
+        (systemd.orders(), drained(&host)),
+        (vec![format!("systemctl start --no-block -- {unit}")], 0)
+    );
+}
+
+#[test]
 fn what_is_no_unit_of_that_runner_is_never_touched() {
     if !needs_root("units are root's") {
         return;

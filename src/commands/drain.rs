@@ -23,10 +23,12 @@ pub(super) fn drain(context: &Context, name: &str) -> Exit {
         let shown = escape::text(&runner.name).into_owned();
         let unit = desk.unit(&runner)?;
         desk.mark(&runner, By::Hand)?;
-        match drain::step(state, unit.is_active) {
+        match drain::step(state, unit.is_active && !unit.is_stopping) {
+            Step::Nothing if unit.is_stopping => Ok(stopping(&shown, &unit.name)),
             Step::Nothing => Ok(format!("{shown}: drained; its unit {} is stopped already", unit.name)),
             Step::Stop => match desk.stop(&runner, &unit.name) {
-                Ok(()) => Ok(format!("{shown}: drained; its unit {} is stopped", unit.name)),
+                Ok(Stopped::Yes) => Ok(format!("{shown}: drained; its unit {} is stopped", unit.name)),
+                Ok(Stopped::NotYet) => Ok(stopping(&shown, &unit.name)),
                 Err(why) => {
                     desk.unmark(&runner)?;
                     Err(why)
@@ -51,6 +53,16 @@ pub(super) fn resume(context: &Context, name: &str) -> Exit {
         if !was_drained && unit.is_active {
             return Ok(format!("{shown}: it was not drained, and its unit {} runs", unit.name));
         }
+        if unit.is_stopping {
+            // systemd starts it once it has stopped; nobody waits here for as long as that takes.
+            desk.unmark(&runner)?;
+            desk.systemd.order(&["start", "--no-block"], &[&unit.name])?;
+            tell(&runner, "is in service again once its unit has stopped");
+            return Ok(format!(
+                "{shown}: in service again; its unit {} is still stopping, and is started after that",
+                unit.name
+            ));
+        }
         desk.start(&runner, &unit.name)?;
         Ok(format!("{shown}: in service again; its unit {} is started", unit.name))
     }))
@@ -71,6 +83,19 @@ pub(super) fn enforce(context: &Context) {
         Event::new(EventKind::Error, format!("drained runners cannot be dealt with: {why}")).emit();
         complain(&why);
     }
+}
+
+/// Whether a unit that was told to stop has.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stopped {
+    Yes,
+    NotYet,
+}
+
+fn stopping(runner: &str, unit: &str) -> String {
+    format!(
+        "{runner}: drained; its unit {unit} has been told to stop and has not ended yet. systemd kills it after its TimeoutStopSec: see `systemctl status {unit}`"
+    )
 }
 
 fn say(result: Result<String, String>) -> Exit {
@@ -127,10 +152,20 @@ impl<'a> Desk<'a> {
         self.state.forget(Kept::Drained, &runner.root).map_err(|error| error.to_string())
     }
 
-    fn stop(&self, runner: &Runner, unit: &str) -> Result<(), String> {
-        self.systemd.order(&["stop"], &[unit])?;
-        tell(runner, "is out of service");
-        Ok(())
+    fn stop(&self, runner: &Runner, unit: &str) -> Result<Stopped, String> {
+        let told = self.systemd.order(&["stop"], &[unit]);
+        match told {
+            Ok(()) => {
+                tell(runner, "is out of service");
+                Ok(Stopped::Yes)
+            }
+            // Our patience is over; systemd goes on with it.
+            Err(_) if self.unit(runner).is_ok_and(|unit| unit.is_stopping) => {
+                tell(runner, "is out of service: its unit is stopping, and takes long");
+                Ok(Stopped::NotYet)
+            }
+            Err(why) => Err(why),
+        }
     }
 
     /// The mark goes first: a sweep in between would stop the unit again.
@@ -187,8 +222,8 @@ impl<'a> Desk<'a> {
         if unit.is_active && state == Liveness::Busy && !has_lease {
             state = self.await_idle(runner);
         }
-        match drain::step(state, unit.is_active) {
-            Step::Stop => self.stop(runner, &unit.name),
+        match drain::step(state, unit.is_active && !unit.is_stopping) {
+            Step::Stop => self.stop(runner, &unit.name).map(drop),
             Step::Nothing | Step::Wait => Ok(()),
         }
     }

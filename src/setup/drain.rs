@@ -4,6 +4,7 @@
 //! is stopped only when its runner is provably idle; until then the runner is marked, its completed-hook asks for a sweep, and
 //! the sweep stops it. A job that is received between the last look and the stop is cancelled by the runner, and runs again
 //! elsewhere when it is started anew: the window is a few milliseconds. The mark outlives a boot, and the sweep holds to it.
+//! A unit that hangs in its stop is systemd's to end (TimeoutStopSec): it is waited for once, and the mark stays.
 
 use crate::model::{Level, Liveness};
 use serde::{Deserialize, Serialize};
@@ -36,7 +37,7 @@ pub enum By {
 /// What to do with a drained runner now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Step {
-    /// Its unit is stopped already.
+    /// Its unit is stopped already, or is about to be.
     Nothing,
     /// Stop its unit.
     Stop,

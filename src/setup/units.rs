@@ -37,6 +37,8 @@ pub struct Unit {
     pub name: String,
     /// Whether systemd counts it as running.
     pub is_active: bool,
+    /// Whether it has been told to stop and has not ended yet.
+    pub is_stopping: bool,
 }
 
 impl<'a> Systemd<'a> {
@@ -102,7 +104,8 @@ impl<'a> Systemd<'a> {
             )));
         }
         let is_active = matches!(active.as_str(), "active" | "activating" | "reloading" | "deactivating");
-        Ok(Unit { name, is_active })
+        let is_stopping = active == "deactivating";
+        Ok(Unit { name, is_active, is_stopping })
     }
 }
 

@@ -18,6 +18,7 @@ case "$1" in
     exit 0 ;;
 esac
 echo "systemctl $*" >>"$here/log"
+[ -e "$here/hangs" ] && { for unit in "$@"; do [ -d "$here/units/$unit" ] && echo deactivating >"$here/units/$unit/ActiveState"; done; exit 1; }
 verb="$1"
 for unit in "$@"; do
   [ -d "$here/units/$unit" ] || continue
@@ -81,6 +82,11 @@ impl Systemd {
         let text = std::fs::read_to_string(&log).unwrap_or_default();
         let _ = std::fs::remove_file(&log);
         text.lines().map(str::to_owned).collect()
+    }
+
+    /// From now on a unit that is told to stop does not end, and systemctl gives up.
+    pub(crate) fn hangs(&self) {
+        std::fs::write(self.directory.join("hangs"), "").expect("a file of the test");
     }
 
     /// `ActiveState`.
