@@ -3,9 +3,10 @@
 #
 # The machine is a user-mode Linux kernel: no daemon and no hardware support is needed, its process 1 is systemd, its pid
 # namespace is the initial one (which disk-guard insists on, and which no container can offer), memory limits hold, and nothing
-# of this computer is mounted, named or left in it. The scenario itself is guest.sh.
+# of this computer is mounted, named or left in it. The scenarios are guest.sh, and drain-before.sh with drain-after.sh, which is
+# the same machine after a boot.
 #
-#   tests/lab/run.sh          as root; with BINARY=path a binary that is built already, with KEEP=1 leaves its files behind
+#   tests/lab/run.sh [SCENARIO[,NEXT]...]    as root; with BINARY=path a binary that is built already, with KEEP=1 leaves its files behind
 set -euo pipefail
 
 here=$(cd "$(dirname "$0")" && pwd)
@@ -73,7 +74,7 @@ trap 'exit 129' HUP INT TERM
 # What the machine is given, and where it says how it went.
 share=$work/share
 mkdir "$share"
-cp "$here/guest.sh" "$share"
+cp "$here/lib.sh" "$share"
 if [ -z "${BINARY:-}" ]; then
     (cd "$source" && cargo build --release --quiet --bin disk-guard)
     BINARY=$source/target/release/disk-guard
@@ -90,25 +91,40 @@ truncate -s 256M "$work/runners.img"
 mke2fs -q -t ext4 -m 0 "$work/runners.img"
 
 begun=$SECONDS
-set -m
-linux.uml mem=768M "uml_dir=$work/uml/" "umid=lab" "ubd0=$work/layer,$image" "ubd1=$work/runners.img" root=/dev/ubda rw \
-    con=null con0=null,fd:1 "lab=$share" TERM=dumb quiet \
-    </dev/null >"$work/console" 2>&1 &
-machine=$!
-set +m
-while kill -0 "$machine" 2>/dev/null; do
-    if [ $((SECONDS - begun)) -gt "$time_limit" ]; then
-        echo "host lab: the machine did not finish within $time_limit s" >&2
-        break
+# One life of the machine, until it powers off. What it wrote to its disk is there in the next one.
+boot() { # SCENARIO
+    local started=$SECONDS
+    cp "$here/$1" "$share/guest.sh"
+    rm -f "$share/result"
+    set -m
+    linux.uml mem=768M "uml_dir=$work/uml/" "umid=lab" "ubd0=$work/layer,$image" "ubd1=$work/runners.img" root=/dev/ubda rw \
+        con=null con0=null,fd:1 "lab=$share" TERM=dumb quiet \
+        </dev/null >"$work/console" 2>&1 &
+    machine=$!
+    set +m
+    while kill -0 "$machine" 2>/dev/null; do
+        if [ $((SECONDS - started)) -gt "$time_limit" ]; then
+            echo "host lab: the machine did not finish $1 within $time_limit s" >&2
+            break
+        fi
+        sleep 0.2
+    done
+    cat "$share/result" 2>/dev/null || true
+    if ! tail -n 1 "$share/result" 2>/dev/null | grep -q '^host lab: passed'; then
+        echo "host lab: $1 FAILED; the scenario's trace and the console:" >&2
+        tail -n 60 "$share/trace" >&2 2>/dev/null || true
+        tail -n 30 "$work/console" >&2
+        exit 1
     fi
-    sleep 0.2
+    # A machine that could not end by itself writes no more.
+    kill -KILL -- "-$machine" 2>/dev/null || true
+    machine=
+}
+scenarios=("$@")
+[ "$#" -gt 0 ] || scenarios=(guest.sh "drain-before.sh,drain-after.sh")
+for scenario in "${scenarios[@]}"; do
+    # Each on a fresh machine; lives of one and the same are named together.
+    rm -f "$work/layer"
+    for life in ${scenario//,/ }; do boot "$life"; done
 done
-
-cat "$share/result" 2>/dev/null || true
-if ! tail -n 1 "$share/result" 2>/dev/null | grep -q '^host lab: passed'; then
-    echo "host lab: FAILED; the scenario's trace and the console:" >&2
-    tail -n 60 "$share/trace" >&2 2>/dev/null || true
-    tail -n 30 "$work/console" >&2
-    exit 1
-fi
 echo "host lab: $((SECONDS - begun)) s"
