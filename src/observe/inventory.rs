@@ -4,5 +4,5 @@ use sysinfo::System;
 
 /// The host's name.
 pub fn host_name() -> String {
-    System::host_name().unwrap_or_else(|_| "unknown host".to_owned())
+    System::host_name().unwrap_or_else(|| "unknown host".to_owned())
 }
