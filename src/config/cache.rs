@@ -133,6 +133,10 @@ fn matches_any_name(glob: &globset::Glob) -> bool {
 impl From<raw::Cache> for CacheRule {
     fn from(raw: raw::Cache) -> Self {
         let age = |span: units::Span| Some(span.0).filter(|age| !age.is_zero());
+        let trims = match raw.trim {
+            Some(trim) => trim == raw::Trim::Cargo,
+            None => raw.name == CARGO,
+        };
         Self {
             dirs: raw.dirs(),
             by_cargos_tag: raw.by_cargos_tag(),
@@ -144,6 +148,8 @@ impl From<raw::Cache> for CacheRule {
             markers: raw.marker.into_inner().0,
             max_age: age(raw.max_age),
             max_size: Some(raw.max_size.0).filter(|size| *size > 0),
+            trims,
+            stale: age(raw.stale).filter(|_| trims),
         }
     }
 }

@@ -144,6 +144,20 @@ pub(super) struct Cache {
     pub(super) tagged_by: Option<String>,
     pub(super) max_age: Span,
     pub(super) max_size: Size,
+    /// Whether what no build uses is taken out of it before it goes whole. Unless it is said, that is the default rule's alone.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(super) trim: Option<Trim>,
+    pub(super) stale: Span,
+}
+
+/// How a cache can be taken apart.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Trim {
+    /// As cargo lays out a target directory.
+    Cargo,
+    /// Not at all: it goes whole.
+    Never,
 }
 
 impl Default for Cache {
@@ -160,6 +174,8 @@ impl Default for Cache {
             tagged_by: None,
             max_age: minutes(7 * 24 * 60),
             max_size: Size(0),
+            trim: None,
+            stale: minutes(3 * 24 * 60),
         }
     }
 }

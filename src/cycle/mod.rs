@@ -13,6 +13,7 @@
 mod batch;
 mod giving;
 mod round;
+mod trims;
 
 use crate::config::Config;
 use crate::lock::{LastClaims, LockError, LockMode};
@@ -183,7 +184,7 @@ pub fn preview(
         out_of_reach: plan::OutOfReach::AimLower(&ladders),
         dealt_with: &HashSet::new(),
     };
-    let plan = plan::make(&facts, &evidence, &terms);
+    let plan = trims::plan(&facts, &evidence, &terms, deadline);
     Preview { facts, evidence, plan, root_matches }
 }
 

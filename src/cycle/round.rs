@@ -1,7 +1,7 @@
 //! One round of a run: look, plan, claim, delete.
 
 use super::batch::Scrutiny;
-use super::{Cycle, CycleError, Next, Role, State, acting_as, pressed, rules};
+use super::{Cycle, CycleError, Next, Role, State, acting_as, pressed, rules, trims};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{Action, ActionResult, Decision, FilesystemId, HostFacts, Need, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
@@ -12,7 +12,7 @@ use crate::observe::retention::Wanted;
 use crate::observe::runners::Discovery;
 use crate::observe::strangers;
 use crate::policy::liveness;
-use crate::policy::plan::{self, Actor, OutOfReach, Terms};
+use crate::policy::plan::{Actor, OutOfReach, Terms};
 use crate::reclaim::claim::Claimed;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::in_hand::InHand;
@@ -93,7 +93,7 @@ impl Cycle<'_> {
             out_of_reach,
             dealt_with: &state.dealt_with,
         };
-        let plan = plan::make(&facts, &evidence, &terms);
+        let plan = trims::plan(&facts, &evidence, &terms, self.deadline);
         state.shortfalls.clone_from(&plan.shortfalls);
         state.kept =
             plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();

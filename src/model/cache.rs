@@ -110,6 +110,9 @@ impl Cache {
 
     /// Bytes it holds as far as is known.
     pub fn bytes(&self) -> u64 {
+        if let Part::Units(trim) = &self.part {
+            return trim.bytes;
+        }
         self.measure.as_ref().map_or(0, |m| m.bytes)
     }
 }
@@ -173,6 +176,10 @@ pub struct CacheRule {
     pub max_age: Option<Duration>,
     /// A sweep removes idle ones larger than this many bytes; `None` = no cap.
     pub max_size: Option<u64>,
+    /// Whether what no build uses is taken out of it before it goes whole, as cargo lays out target directories.
+    pub trims: bool,
+    /// A sweep takes out what no build has used for so long; `None` = only under pressure.
+    pub stale: Option<Duration>,
 }
 
 /// What of a runner's own things may go when its time is over, as cache rules of their own. They have no marker, so what they

@@ -10,11 +10,12 @@ use super::goal::Ladder;
 use super::protection::{self, Relation, Rules};
 use crate::model::{
     Action, Aim, Cache, CacheRule, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Plan, RemoveReason, Retention, Runner, RunnerFacts, Shortfall,
+    Need, Part, Plan, RemoveReason, Retention, Runner, RunnerFacts, Shortfall, TrimOffer, TrimTier,
 };
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 /// Who plans.
@@ -60,8 +61,16 @@ pub enum OutOfReach<'a> {
     AimLower(&'a [(FilesystemId, Ladder)]),
 }
 
+/// What can be taken out of caches instead of removing them whole, by the caches' paths.
+pub type Offers = HashMap<PathBuf, TrimOffer>;
+
 /// Makes the plan. `evidence` is that of [`super::liveness::evidence`] for the same facts.
 pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>) -> Plan {
+    make_with(facts, evidence, terms, &Offers::new())
+}
+
+/// The same, where parts of some caches are on offer.
+pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>, offers: &Offers) -> Plan {
     let runners: Vec<&Runner> = facts.runners.iter().map(|runner| &runner.runner).collect();
     let groups = fate::groups(&runners);
     let mut candidates = Vec::new();
@@ -75,6 +84,8 @@ pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>) ->
                     runner,
                     cache,
                     tier: tier(terms.actor, index, cache),
+                    offer: offers.get(&cache.path),
+                    steps: 0,
                     reason: None,
                 }),
             }
@@ -105,9 +116,11 @@ pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>) ->
         shortfalls.extend(shortfall);
     }
     let (wanted, rest): (Vec<_>, Vec<_>) =
-        candidates.into_iter().partition(|candidate| candidate.reason.is_some());
-    let removals =
-        wanted.into_iter().filter_map(|c| Some(action(c.runner, c.cache, Decision::Remove(c.reason?))));
+        candidates.into_iter().partition(|candidate| candidate.reason.is_some() || candidate.steps > 0);
+    let removals = wanted.into_iter().map(|candidate| {
+        let reason = candidate.reason.unwrap_or(RemoveReason::Pressure);
+        action(candidate.runner, &candidate.planned(), Decision::Remove(reason))
+    });
     let unneeded = rest.into_iter().map(|c| action(c.runner, c.cache, Decision::Keep(KeepReason::NotNeeded)));
     Plan { actions: removals.chain(unneeded).chain(kept).collect(), needs: terms.needs.to_vec(), shortfalls }
 }
@@ -183,6 +196,10 @@ struct Candidate<'a> {
     runner: &'a RunnerFacts,
     cache: &'a Cache,
     tier: Tier,
+    /// What can be taken out of it.
+    offer: Option<&'a TrimOffer>,
+    /// How many steps of the offer are taken, if it does not go whole.
+    steps: usize,
     reason: Option<RemoveReason>,
 }
 
@@ -199,10 +216,38 @@ impl<'a> Candidate<'a> {
     fn yields(&self) -> Need {
         yields(self.cache)
     }
+
+    /// Bytes of the steps that are taken.
+    fn trimmed(&self) -> u64 {
+        self.offer.map_or(0, |offer| offer.steps.iter().take(self.steps).map(|step| step.bytes).sum())
+    }
+
+    /// Takes further steps, none dearer than `dearest`, until `more` bytes are gained or none is left. Returns what is gained.
+    fn trim(&mut self, more: u64, dearest: TrimTier) -> u64 {
+        let before = self.trimmed();
+        if let Some(offer) = self.offer {
+            self.steps = self.steps.max(offer.steps_for(before.saturating_add(more), dearest));
+        }
+        self.trimmed() - before
+    }
+
+    /// The cache as it goes: whole, or what is taken out of it.
+    fn planned(&self) -> Cache {
+        match self.offer.filter(|_| self.reason.is_none() && self.steps > 0) {
+            Some(offer) => {
+                let part = Part::Units(Arc::new(offer.first(self.steps)));
+                Cache { part, largest: Arc::default(), ..self.cache.clone() }
+            }
+            None => self.cache.clone(),
+        }
+    }
 }
 
 /// What the removal of a cache gives back.
 pub fn yields(cache: &Cache) -> Need {
+    if let Part::Units(trim) = &cache.part {
+        return Need { bytes: trim.bytes, inodes: 0 };
+    }
     let measure = cache.measure;
     Need { bytes: measure.map_or(0, |m| m.bytes), inodes: measure.map_or(0, |m| m.files + m.directories) }
 }
@@ -228,29 +273,63 @@ fn apply_limits(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
 }
 
 /// Selects, in order, until the need of one filesystem is met; then drops what has become superfluous, the most valuable
-/// first.
+/// first. What runners have left over goes first, then what can be taken out of caches without a build noticing, then caches whole;
+/// of the last of them no more than is needed, where it can be taken apart.
 fn select(candidates: &mut [Candidate<'_>], filesystem: FilesystemId, need: Need) {
     let by_limits = candidates.iter().filter(|c| c.reason.is_some() && c.is_on(filesystem));
     let wanted = by_limits.fold(need, |open, candidate| open.less(candidate.yields()));
+    let first_cache = candidates.partition_point(|candidate| candidate.tier == Tier::Leftovers);
+    let (leftovers, caches) = candidates.split_at_mut(first_cache);
     let mut gained = Need::default();
     let mut selected = Vec::new();
-    for (index, candidate) in candidates.iter().enumerate() {
-        let open = wanted.less(gained);
-        if open.is_met() {
-            break;
-        }
-        if candidate.reason.is_none() && candidate.is_on(filesystem) && candidate.yields().helps(open) {
-            gained = gained.plus(candidate.yields());
-            selected.push(index);
+    for candidate in leftovers {
+        take_whole(candidate, filesystem, wanted, &mut gained, &mut selected);
+    }
+    for dearest in [TrimTier::Leftover, TrimTier::Incremental] {
+        for candidate in caches.iter_mut().filter(|c| c.reason.is_none() && c.is_on(filesystem)) {
+            gained.bytes += candidate.trim(wanted.less(gained).bytes, dearest);
         }
     }
-    for index in selected.into_iter().rev() {
-        let without = gained.less(candidates[index].yields());
+    for candidate in caches {
+        let open = wanted.less(gained);
+        let is_enough = |bytes: u64| open.inodes == 0 && bytes >= open.bytes;
+        if candidate.reason.is_none() && candidate.is_on(filesystem) && !open.is_met() {
+            let steps = candidate.steps;
+            let part = candidate.trim(open.bytes, TrimTier::Live);
+            if is_enough(part) && candidate.trimmed() < candidate.cache.bytes() {
+                gained.bytes += part;
+                continue;
+            }
+            candidate.steps = steps;
+        }
+        take_whole(candidate, filesystem, wanted, &mut gained, &mut selected);
+    }
+    for candidate in selected.into_iter().rev() {
+        let without = gained.less(rest(candidate));
         if wanted.less(without) == wanted.less(gained) {
             gained = without;
         } else {
-            candidates[index].reason = Some(RemoveReason::Pressure);
+            candidate.reason = Some(RemoveReason::Pressure);
         }
+    }
+}
+
+/// What the removal of a cache gives beyond what is taken out of it already.
+fn rest(candidate: &Candidate<'_>) -> Need {
+    candidate.yields().less(Need { bytes: candidate.trimmed(), inodes: 0 })
+}
+
+fn take_whole<'c, 'a>(
+    candidate: &'c mut Candidate<'a>,
+    filesystem: FilesystemId,
+    wanted: Need,
+    gained: &mut Need,
+    selected: &mut Vec<&'c mut Candidate<'a>>,
+) {
+    let open = wanted.less(*gained);
+    if candidate.reason.is_none() && candidate.is_on(filesystem) && rest(candidate).helps(open) {
+        *gained = gained.plus(rest(candidate));
+        selected.push(candidate);
     }
 }
 

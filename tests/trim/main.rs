@@ -4,10 +4,17 @@
 //! `RUSTC_BOOTSTRAP`. A toolchain that knows the name no more has it as its default.
 #![allow(clippy::disallowed_methods, reason = "the test lays out files of its own and reads the clock")]
 
+#[path = "../kit/mod.rs"]
+mod kit;
 mod project;
 
 use disk_guard::model::{ReferenceBits, TrimTier};
+use kit::{Fs, Host, Runner, usage};
 use project::{Layout, Project};
+use std::fs::File;
+use std::io::Write as _;
+use std::path::Path;
+use std::time::Duration;
 
 const LAYOUTS: [Layout; 2] = [Layout::First, Layout::Second];
 
@@ -100,4 +107,52 @@ fn a_running_build_keeps_its_target() {
     assert_eq!(project.build(&[]).compiled, [] as [&str; 0]);
     project.trim(&offer, offer.steps.len());
     assert!(!project.build(&[]).compiled.is_empty(), "and without it units go");
+}
+
+/// Fills the disk until its Use% is `percent`.
+fn fill_to(directory: &Path, percent: u64) {
+    let mut ballast = File::options().create(true).append(true).open(directory.join("ballast")).unwrap();
+    while usage(directory).0 < percent {
+        ballast.write_all(&[0x5a; 64 << 10]).unwrap();
+        ballast.sync_data().unwrap();
+    }
+}
+
+/// A job that builds, from its started-hook to its completed-hook, which marks what it has used.
+fn job(runner: &Runner, build: impl FnOnce()) {
+    let mut listener = runner.listen();
+    let mut job = listener.begin_job("acme/app");
+    job.hook_started().expect_ok();
+    std::thread::sleep(Duration::from_millis(1100));
+    build();
+    std::thread::sleep(Duration::from_millis(1100));
+    job.hook_completed().expect_ok();
+    job.finish(&mut listener);
+}
+
+#[test]
+fn under_pressure_a_sweep_takes_what_no_job_uses_and_the_next_job_builds_warm() {
+    if !kit::needs_root("mounts an ext4") {
+        return;
+    }
+    let mut host = Host::on(Fs::Ext4 { mib: 256, inodes: 20_000 });
+    host.configure(|settings| settings.idle_floor = "0s");
+    let runner = host.runner("actions-runner-1").build();
+    let project = Project::in_checkout(&runner.checkout("acme/app"), Layout::First);
+    job(&runner, || drop(project.build(&["--features", "extra"])));
+    job(&runner, || drop(project.build(&[])));
+    let executable = project.executable();
+
+    fill_to(&host.runners(), 86);
+    host.configure(|settings| (settings.high, settings.low) = (85, 84));
+    let plan = host.plan();
+    assert_eq!(plan.with_outcome("planned"), [project.target()], "{:#}", plan.0);
+    let sweep = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
+    assert_eq!(sweep.with_outcome("removed"), [project.target()], "{:#}", sweep.0);
+    assert_eq!(project.build(&[]).compiled, [] as [&str; 0], "nothing that the last job used is gone");
+    assert_eq!(project.executable(), executable);
+    assert!(
+        project.build(&["--features", "extra"]).compiled.contains(&"app".to_owned()),
+        "what it did not use is"
+    );
 }

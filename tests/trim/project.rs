@@ -31,6 +31,7 @@ pub(crate) struct Built {
 
 pub(crate) struct Project {
     temp: tempfile::TempDir,
+    source: PathBuf,
     layout: Layout,
 }
 
@@ -60,7 +61,17 @@ const FILES: [(&str, &str); 6] = [
 impl Project {
     pub(crate) fn new(layout: Layout) -> Self {
         let temp = tempfile::tempdir().unwrap();
-        let project = Self { temp, layout };
+        let source = temp.path().join("work/app/app");
+        Self::at(temp, source, layout)
+    }
+
+    /// A project in a checkout.
+    pub(crate) fn in_checkout(checkout: &Path, layout: Layout) -> Self {
+        Self::at(tempfile::tempdir().unwrap(), checkout.to_owned(), layout)
+    }
+
+    fn at(temp: tempfile::TempDir, source: PathBuf, layout: Layout) -> Self {
+        let project = Self { temp, source, layout };
         for (file, content) in FILES {
             let path = project.source().join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
@@ -78,10 +89,10 @@ impl Project {
     }
 
     fn source(&self) -> PathBuf {
-        self.temp.path().join("work/app/app")
+        self.source.clone()
     }
 
-    fn target(&self) -> PathBuf {
+    pub(crate) fn target(&self) -> PathBuf {
         self.source().join("target")
     }
 

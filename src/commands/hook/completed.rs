@@ -47,6 +47,9 @@ fn end(
     narrator: &mut Narrator,
 ) -> Result<Exit, Fault> {
     own.mark_use();
+    if config.caches.iter().any(|rule| rule.trims) {
+        own.mark_used_units();
+    }
     // While the lease still holds.
     let cleaned =
         SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }.run(narrator);

@@ -69,9 +69,10 @@ impl TargetError {
 /// When it has no profile, when something in it is not as cargo is known to make it, and when it cannot be read.
 pub fn read(target: &Dir, deadline: Instant) -> Result<CargoTarget, TargetError> {
     let sizes = Sizes::new(target, deadline).map_err(TargetError::at(Path::new("")))?;
-    let mut reader = Reader { target, sizes, found: CargoTarget::default(), linked: Vec::new() };
+    let mut reader =
+        Reader { target, sizes, found: CargoTarget::default(), linked: Vec::new(), described: 0 };
     reader.look_for_profiles(Path::new(""), 0)?;
-    if reader.found.units.is_empty() {
+    if reader.described == 0 {
         return Err(TargetError::UnknownLayout(
             "it has no profile with fingerprints and a lock of cargo's".into(),
         ));
@@ -85,6 +86,8 @@ struct Reader<'t> {
     found: CargoTarget,
     /// Of each unit the files that have several names.
     linked: Vec<Vec<(FileId, u64, u64)>>,
+    /// How many fingerprints say what went into them. A target without any is not one of cargo's.
+    described: usize,
 }
 
 impl Reader<'_> {

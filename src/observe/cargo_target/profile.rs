@@ -233,6 +233,7 @@ impl Reader<'_> {
             if text.ends_with(".json") {
                 match fingerprint::description(&bytes) {
                     Description::Understood { needs, profile } => {
+                        self.described += 1;
                         read.needs.extend(needs);
                         read.profile = profile;
                     }

@@ -19,6 +19,10 @@ use std::time::{Duration, Instant};
 /// A fingerprint whose change time is not further from its modification time than this has never been armed.
 pub const NEVER_ARMED: Duration = Duration::from_secs(1);
 
+/// A target lies so deep below the directory of its repository (`_work/<repository>`) at most to be armed: in the checkout or one
+/// level below it. A deeper one is judged by age.
+const MAX_DEPTH_IN_CHECKOUT: usize = 4;
+
 /// Arms the fingerprints below `target` that have been read or written since they were last armed. Returns how many those were.
 ///
 /// # Errors
@@ -40,6 +44,32 @@ pub fn arm(target: &Dir, deadline: Instant) -> io::Result<usize> {
         }
     }
     Ok(armed)
+}
+
+/// Directories that are looked into for targets of one checkout at most.
+const MAX_LOOKED_INTO: usize = 10_000;
+
+/// Arms every target directory in `checkout`, whatever its name: one that carries cargo's tag.
+/// Returns how many fingerprints those had that were read or written since they were last armed.
+pub fn arm_below(checkout: &Dir, deadline: Instant) -> usize {
+    let mut armed = 0;
+    let mut waiting = vec![(PathBuf::from("."), 0)];
+    let mut looked_into = 0;
+    while let Some((below, depth)) = waiting.pop() {
+        looked_into += 1;
+        if Instant::now() > deadline || looked_into > MAX_LOOKED_INTO {
+            break;
+        }
+        let Ok(dir) = checkout.descend(&below) else { continue };
+        if dir.status_of("CACHEDIR.TAG").is_ok_and(|status| status.is_file()) {
+            armed += arm(&dir, deadline).unwrap_or(0);
+        } else if depth < MAX_DEPTH_IN_CHECKOUT {
+            let inner = subdirectories(&dir).unwrap_or_default().into_iter();
+            let inner = inner.filter(|name| !name.as_os_str().as_encoded_bytes().starts_with(b"."));
+            waiting.extend(inner.map(|name| (below.join(name), depth + 1)));
+        }
+    }
+    armed
 }
 
 /// The files whose content is a fingerprint.

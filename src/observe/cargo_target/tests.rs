@@ -117,6 +117,7 @@ fn what_cargo_could_not_reuse_is_broken_and_what_is_not_understood_is_refused() 
     let temp = tempfile::tempdir().unwrap();
     let debug = temp.path().join("debug");
     first(&debug, "dep-1111111111111111", "lib-dep", 11, &[]);
+    first(&debug, "other-2222222222222222", "lib-other", 22, &[]);
     let directory = debug.join(".fingerprint/dep-1111111111111111");
     for (file, content) in [("lib-dep", ""), ("lib-dep.json", "{\"deps\":[")] {
         let before = std::fs::read(directory.join(file)).unwrap();
@@ -128,6 +129,13 @@ fn what_cargo_could_not_reuse_is_broken_and_what_is_not_understood_is_refused() 
 
     write(directory.join("lib-dep.json"), "{\"deps\":[{}],\"profile\":5}").unwrap();
     assert!(matches!(read_at(temp.path()), Err(TargetError::UnknownLayout(_))));
+    for unit in ["dep-1111111111111111/lib-dep.json", "other-2222222222222222/lib-other.json"] {
+        std::fs::remove_file(debug.join(".fingerprint").join(unit)).unwrap();
+    }
+    assert!(
+        matches!(read_at(temp.path()), Err(TargetError::UnknownLayout(_))),
+        "no unit says what it was built from"
+    );
     std::fs::remove_dir_all(&debug).unwrap();
     create_dir_all(temp.path().join("classes")).unwrap();
     assert!(matches!(read_at(temp.path()), Err(TargetError::UnknownLayout(_))));
@@ -165,4 +173,23 @@ fn an_armed_fingerprint_tells_that_it_was_read_and_when_it_was_not() {
     let read = read_at(temp.path()).unwrap();
     let used: Vec<_> = read.units.iter().map(|unit| unit.read > unit.armed).collect();
     assert_eq!(used, [true, false]);
+}
+
+#[test]
+fn targets_of_any_name_in_a_checkout_are_armed_and_nothing_else() {
+    let temp = tempfile::tempdir().unwrap();
+    for (place, tagged) in [
+        ("app/target", true),
+        ("app/sub/build-output", true),
+        ("app/.git/target", true),
+        ("app/other", false),
+    ] {
+        let target = temp.path().join(place);
+        first(&target.join("debug"), "dep-1111111111111111", "lib-dep", 11, &[]);
+        if tagged {
+            write(target.join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55").unwrap();
+        }
+    }
+    let repository = Dir::resolve(temp.path()).unwrap().0;
+    assert_eq!(reference::arm_below(&repository, later()), 2);
 }

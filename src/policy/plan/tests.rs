@@ -3,8 +3,8 @@
 use super::*;
 use crate::config::SiblingClaim;
 use crate::model::{
-    Bearing, Coverage, EvidenceKind, FileId, Guarded, JobReceived, Measure, ProcessFacts, Uid, Visibility,
-    Work, WorkDir,
+    Bearing, Coverage, EvidenceKind, FileId, Guarded, JobReceived, Measure, ProcessFacts, ReferenceBits,
+    TrimStep, Uid, Visibility, Work, WorkDir,
 };
 
 pub(super) const DISK: FilesystemId = FilesystemId { major: 8, minor: 1 };
@@ -350,4 +350,71 @@ fn inodes_are_freed_like_bytes() {
         dealt_with: &HashSet::new(),
     };
     assert_eq!(paths(&make(&facts, &[Vec::new()], &terms)), ["1/_work/a/a/target"]);
+}
+
+/// An offer whose steps give so many bytes each.
+fn offer(steps: &[(TrimTier, u64)]) -> TrimOffer {
+    let step = |(tier, bytes): &(TrimTier, u64)| TrimStep {
+        tier: *tier,
+        bytes: *bytes,
+        cost: Duration::ZERO,
+        last_used: SystemTime::UNIX_EPOCH,
+        units: 1,
+        members: Vec::new(),
+    };
+    TrimOffer {
+        steps: steps.iter().map(step).collect(),
+        locks: Vec::new(),
+        bits: ReferenceBits::Trusted,
+        bytes: steps.iter().map(|(_, bytes)| bytes).sum(),
+    }
+}
+
+/// What goes of each cache: all of it (`None`) or so many bytes.
+fn parts(plan: &Plan) -> Vec<(String, Option<u64>)> {
+    let part = |action: &Action| match &action.cache.part {
+        Part::Units(trim) => Some(trim.bytes),
+        Part::Whole | Part::Files(_) => None,
+    };
+    paths(plan).into_iter().zip(plan.removals().map(part)).collect()
+}
+
+#[test]
+fn what_no_build_uses_is_taken_out_of_all_targets_before_any_goes_whole() {
+    use TrimTier::{Incremental, Live, Unused};
+    let facts = facts(vec![
+        runner(1, &[("a/a/target", 100, 9000), ("b/b/target", 100, 5000)]),
+        runner(2, &[("plain/target", 100, 99_000)]),
+    ]);
+    let evidence = vec![Vec::new(); 2];
+    let offers: Offers = [
+        ("1/_work/a/a/target", offer(&[(Unused, 30), (Incremental, 10), (Live, 60)])),
+        ("1/_work/b/b/target", offer(&[(Unused, 20), (Live, 70)])),
+    ]
+    .map(|(path, offer)| (PathBuf::from(format!("/srv/actions-runner-{path}")), offer))
+    .into();
+    let rules = rules();
+    let plan = |bytes: u64| {
+        let needs = [(DISK, Need { bytes, inodes: 0 })];
+        let terms = Terms {
+            actor: &Actor::Sweep,
+            rules: &rules,
+            cache_rules: &[],
+            needs: &needs,
+            out_of_reach: OutOfReach::TakeAll,
+            dealt_with: &HashSet::new(),
+        };
+        let mut parts = parts(&make_with(&facts, &evidence, &terms, &offers));
+        parts.sort();
+        parts
+    };
+    let (a, b, plain) = ("1/_work/a/a/target", "1/_work/b/b/target", "2/_work/plain/target");
+    let part = |path: &str, bytes: u64| (path.to_owned(), Some(bytes));
+    let whole = |path: &str| (path.to_owned(), None);
+    assert_eq!(plan(25), [part(a, 30)], "the coldest that can be taken apart");
+    assert_eq!(plan(50), [part(a, 30), part(b, 20)]);
+    assert_eq!(plan(60), [part(a, 40), part(b, 20)], "then incremental state");
+    assert_eq!(plan(100), [part(a, 40), part(b, 20), whole(plain)], "then the coldest whole");
+    assert_eq!(plan(220), [whole(a), part(b, 20), whole(plain)], "a whole one when all of it is needed");
+    assert_eq!(plan(300), [whole(a), whole(b), whole(plain)]);
 }
