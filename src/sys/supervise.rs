@@ -11,7 +11,7 @@
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
-use nix::sys::signal::{SigSet, Signal, kill};
+use nix::sys::signal::{SigHandler, SigSet, Signal, kill, signal};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, fork, getpid, getppid, pipe2};
@@ -46,6 +46,8 @@ pub enum End {
     TimedOut(Duration),
     /// We were told to end by this signal, and the worker was killed.
     Told(Signal),
+    /// Who started us has ended and no longer waits for us, and the worker was killed.
+    Orphaned,
 }
 
 /// What a worker and its supervisor both see: memory, so that nothing has to be sent and nothing can block.
@@ -98,9 +100,13 @@ pub struct Supervisor {
     noted: SigSet,
     signals: Option<SignalFd>,
     obeys_signals: bool,
+    /// Who started us. Its death sends no signal: that would come with the end of the one thread of it that did.
+    parent: Pid,
     link: Link,
-    /// Whether the last byte that was passed on ended a line.
-    is_at_line_start: bool,
+    /// How the line begins that is being passed on to standard output.
+    line: Vec<u8>,
+    /// Whether a group of a job's log is open there.
+    is_in_group: bool,
 }
 
 impl Supervisor {
@@ -132,7 +138,15 @@ impl Supervisor {
         }
         noted.thread_set_mask()?;
         let link = Link::make()?;
-        Ok(Self { noted, signals: None, obeys_signals: true, link, is_at_line_start: true })
+        Ok(Self {
+            noted,
+            signals: None,
+            obeys_signals: true,
+            parent: getppid(),
+            link,
+            line: Vec::new(),
+            is_in_group: false,
+        })
     }
 
     /// What the workers share with us.
@@ -178,20 +192,23 @@ impl Supervisor {
         Ok(end)
     }
 
-    /// Writes text of our own on standard output, at the beginning of a line; what does not fit within a moment is lost.
+    /// Writes text of our own on standard output: at the beginning of a line, and outside of a group that would fold it away. What
+    /// does not fit within a moment is lost.
     pub fn say(&mut self, text: &str) {
-        let text = if self.is_at_line_start { text.to_owned() } else { format!("\n{text}") };
+        let line_end = if self.line.is_empty() { "" } else { "\n" };
+        let group_end = if self.is_in_group { "::endgroup::\n" } else { "" };
+        let text = format!("{line_end}{group_end}{text}");
         self.pass_on(Stream::Output, text.as_bytes(), Instant::now() + LAST_WORD);
     }
 
-    /// Signals are no reason to end any more.
+    /// Neither signals nor the end of who started us are a reason to end any more.
     pub fn ignore_signals(&mut self) {
         (self.signals, self.obeys_signals) = (None, false);
     }
 
     fn pass_on(&mut self, stream: Stream, mut bytes: &[u8], until: Instant) {
-        if let (Stream::Output, Some(last)) = (stream, bytes.last()) {
-            self.is_at_line_start = *last == b'\n';
+        if stream == Stream::Output {
+            self.note(bytes);
         }
         let (out, err) = (io::stdout(), io::stderr());
         let target = match stream {
@@ -204,6 +221,26 @@ impl Supervisor {
                 Err(nix::errno::Errno::EINTR) => {}
                 // Nobody reads it any more.
                 Err(_) => return,
+            }
+        }
+    }
+
+    fn is_orphaned(&self) -> bool {
+        self.obeys_signals && getppid() != self.parent
+    }
+
+    fn note(&mut self, bytes: &[u8]) {
+        const OPENS: &[u8] = b"::group::";
+        const CLOSES: &[u8] = b"::endgroup::";
+        for byte in bytes {
+            match byte {
+                b'\n' => {
+                    self.is_in_group =
+                        self.line.starts_with(OPENS) || self.is_in_group && !self.line.starts_with(CLOSES);
+                    self.line.clear();
+                }
+                byte if self.line.len() < CLOSES.len() => self.line.push(*byte),
+                _ => {}
             }
         }
     }
@@ -260,6 +297,12 @@ fn start_clean(parent: Pid, pipes: [OwnedFd; 4]) -> io::Result<()> {
         return Err(io::Error::other("the supervisor has ended"));
     }
     SigSet::empty().thread_set_mask()?;
+    // A file that may not grow any more is an error, not the end.
+    // SAFETY: no handler is installed.
+    #[allow(unsafe_code)]
+    unsafe {
+        signal(Signal::SIGXFSZ, SigHandler::SigIgn)?;
+    }
     dup2_stdout(&pipes[2])?;
     dup2_stderr(&pipes[3])?;
     // Closed below, with all the others.
@@ -309,12 +352,15 @@ impl Watch<'_> {
             if !self.is_close && (self.started.elapsed() >= BRIEF || self.are_open == [false; 2]) {
                 self.watch_closely();
             }
+            if self.is_close && self.supervisor.is_orphaned() {
+                break End::Orphaned;
+            }
             // The worker may have set its limit meanwhile.
             if self.started.elapsed() >= self.limit() {
                 break End::TimedOut(self.limit());
             }
         };
-        if matches!(end, End::TimedOut(_) | End::Told(_)) {
+        if matches!(end, End::TimedOut(_) | End::Told(_) | End::Orphaned) {
             // Not waited for. What it is about to do is done or not done: every step of a run leaves each tree where it is,
             // or in trash.
             let _ = kill(self.worker, Signal::SIGKILL);
@@ -329,11 +375,11 @@ impl Watch<'_> {
 
     fn next_look(&self) -> Instant {
         let limit = self.started + self.limit();
-        match (self.is_close, &self.ended) {
-            (false, _) => limit.min(self.started + BRIEF),
-            (true, Some(_)) => limit,
-            // Before Linux 5.3, and where a filter refuses it, the worker's end is asked for again and again.
-            (true, None) => limit.min(Instant::now() + BRIEF),
+        match self.is_close {
+            false => limit.min(self.started + BRIEF),
+            // Whether we are orphaned is asked again and again; before Linux 5.3, and where a filter refuses a pidfd, so is whether
+            // the worker has ended.
+            true => limit.min(Instant::now() + BRIEF),
         }
     }
 
@@ -427,4 +473,105 @@ fn events(files: [Option<BorrowedFd<'_>>; 4], wait: PollTimeout) -> Option<[Poll
     poll(&mut polled, wait).ok()?;
     let mut seen = polled.iter().map(|file| file.revents().unwrap_or(PollFlags::empty()));
     Some(files.map(|file| file.and_then(|_| seen.next()).unwrap_or(PollFlags::empty())))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::thread::sleep;
+
+    const LONG: Duration = Duration::from_secs(60);
+
+    /// To this thread alone: tests have others.
+    fn tell(signal: Signal) {
+        // SAFETY: the numbers are this process's, this thread's and a signal's; it is blocked here.
+        #[allow(unsafe_code)]
+        let told = unsafe {
+            libc::syscall(libc::SYS_tgkill, getpid().as_raw(), nix::unistd::gettid().as_raw(), signal as i32)
+        };
+        assert_eq!(told, 0);
+    }
+
+    /// The worker's word, in what a test's process can see: a mark.
+    fn run(limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> (End, Link, Duration) {
+        let mut supervisor = Supervisor::new().unwrap();
+        let begun = Instant::now();
+        let end = supervisor.run(limit, work).unwrap();
+        (end, supervisor.link(), begun.elapsed())
+    }
+
+    #[test]
+    fn a_proper_end_is_one_that_the_worker_declares() {
+        let (end, link, _) = run(LONG, |link| {
+            link.mark(4);
+            Some(7)
+        });
+        assert_eq!((end, link.has(4), link.has(2)), (End::Proper(7), true, false));
+        assert_eq!(run(LONG, |_| None).0, End::Died(None));
+        assert_eq!(run(LONG, |_| std::process::exit(0)).0, End::Died(None), "an exit code is no declaration");
+        let killed = run(LONG, |_| {
+            let _ = kill(getpid(), Signal::SIGKILL);
+            Some(0)
+        });
+        assert_eq!(killed.0, End::Died(Some(Signal::SIGKILL)));
+        // Not at once: then it is watched closely.
+        let slow = run(LONG, |_| {
+            sleep(BRIEF * 3);
+            Some(1)
+        });
+        assert_eq!(slow.0, End::Proper(1));
+    }
+
+    #[test]
+    fn a_worker_has_the_time_that_it_allows_itself_and_no_more() {
+        let (limit, short) = (Duration::from_millis(300), Duration::from_millis(100));
+        let (end, _, took) = run(limit, |_| {
+            sleep(LONG);
+            Some(0)
+        });
+        assert_eq!(end, End::TimedOut(limit));
+        assert!(took >= limit && took < LONG / 2, "{took:?}");
+        let longer = run(short, |link| {
+            link.limit(LONG);
+            sleep(short * 3);
+            Some(0)
+        });
+        assert_eq!(longer.0, End::Proper(0));
+        let shorter = run(LONG, |link| {
+            link.limit(short);
+            sleep(LONG);
+            Some(0)
+        });
+        assert_eq!(shorter.0, End::TimedOut(short));
+    }
+
+    #[test]
+    fn who_is_told_to_end_ends_the_worker() {
+        let mut supervisor = Supervisor::new().unwrap();
+        tell(Signal::SIGTERM);
+        let begun = Instant::now();
+        let work = |_| {
+            sleep(LONG);
+            Some(0)
+        };
+        assert_eq!(supervisor.run(LONG, work).unwrap(), End::Told(Signal::SIGTERM));
+        assert!(begun.elapsed() < LONG / 2);
+        supervisor.ignore_signals();
+        tell(Signal::SIGHUP);
+        assert_eq!(supervisor.run(LONG, |_| Some(0)).unwrap(), End::Proper(0));
+    }
+
+    #[test]
+    fn a_group_that_is_open_is_known_however_it_came() {
+        let mut supervisor = Supervisor::new().unwrap();
+        for (text, is_open) in [
+            ("::gro", false),
+            ("up::x\nline", true),
+            ("\n::group\n", true),
+            ("::endgroup::\nx ::group::\n", false),
+        ] {
+            supervisor.note(text.as_bytes());
+            assert_eq!(supervisor.is_in_group, is_open, "{text}");
+        }
+    }
 }

@@ -11,6 +11,7 @@
 //! | `mounts` | mounting inside, under and over |
 //! | `dead_mounts` | mounts that never answer |
 //! | `shapes` | trees that are too deep, wide, large, strange or stubborn |
+//! | `hook_ends` | ending a started-hook before it has done what it had to: by its settings, its program, signals, mounts |
 //! | `floods` | more and more of something, also while it is being deleted |
 //! | `words` | what is forged and what is said: leases, tickets, locks, environment, names |
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
@@ -21,6 +22,7 @@ mod kit;
 mod attacker;
 mod dead_mounts;
 mod floods;
+mod hook_ends;
 mod mounts;
 mod scene;
 mod shapes;

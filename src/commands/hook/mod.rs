@@ -169,6 +169,10 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
             Some(format!("The guard took longer than {} s and was ended", limit.as_secs()))
         }
         End::Told(signal) => Some(format!("The guard was told to end ({signal}) before it was done")),
+        End::Orphaned => Some(
+            "Who waited for the guard has ended before it was done: it must not run in the background"
+                .to_owned(),
+        ),
         End::Died(Some(signal)) => Some(format!("The guard was ended by {signal} before it was done")),
         End::Died(None) | End::Proper(_) => Some("The guard ended before it was done".to_owned()),
     };
@@ -180,12 +184,12 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
         }
         last_steps(cli, hook, link.has(FENCED))
     });
-    let is_fenced = matches!(last, Ok(End::Proper(0)));
+    let is_fenced = matches!(last, Ok(End::Proper(0))) || supervisor.link().has(FENCED);
     if let Some(text) = warning {
         let mut annotation = Vec::new();
-        // A group that the worker had opened would fold it away. Memory takes what is written.
+        // Memory takes what is written.
         let _ = goes_on(&text).write(&mut annotation);
-        supervisor.say(&format!("::endgroup::\n{}", String::from_utf8_lossy(&annotation)));
+        supervisor.say(&String::from_utf8_lossy(&annotation));
     }
     if !is_fenced {
         supervisor.say("disk-guard: the claims of other guards on this runner could not be fenced off\n");

@@ -1,0 +1,361 @@
+//! Every end of a started-hook. A sweep has looked at an idle runner and is suspended before its rename, as a stopped process or a
+//! frozen group would be; then a job begins, and its hook ends in one way or another. Whatever that way is, the sweep's rename comes
+//! too late. Without any hook it does not: that is the control.
+
+use crate::kit::{
+    Canary, Host, MIB, Runner, SHARED_GID, Script, Stopped, needs_root, sees_everything, until,
+};
+use crate::scene::DAY;
+use nix::libc;
+use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use std::fs::{self, File};
+use std::io::{Read as _, Write as _};
+use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const USER: (u32, u32) = (12_031, SHARED_GID);
+
+/// A host with a runner whose cache is about to be taken, and a sibling whose cache may go.
+struct Scene {
+    host: Host,
+    runner: Runner,
+    sibling: Runner,
+    cache: PathBuf,
+    scripts: u32,
+}
+
+/// How a hook ended, beside a sweep that had looked before.
+struct Ended {
+    hook: Script,
+    /// Its job's lease.
+    has_lease: bool,
+    /// What came of the sweep's claim. `restored`: it has moved the tree under the running job, has seen it then, and put it back.
+    claim: String,
+}
+
+impl Scene {
+    fn new() -> Self {
+        let mut host = Host::new();
+        host.configure(|settings| {
+            settings.want_everything();
+            settings.lock_wait = "1s";
+        });
+        let build = |name: &str| host.runner(name).user(USER.0, USER.1).build();
+        let (runner, sibling) = (build("actions-runner-1"), build("actions-runner-2"));
+        let cache = runner.cache("acme/widgets", "target", MIB / 4, 2 * DAY);
+        Self { host, runner, sibling, cache, scripts: 0 }
+    }
+
+    /// `disk-guard --config CONFIG hook started`, with this in place of `from` in the configuration.
+    fn guard_with(&mut self, from: &str, to: &str) -> String {
+        self.scripts += 1;
+        let config = fs::read_to_string(self.calm()).expect("our own file");
+        assert!(config.contains(from), "{config}");
+        let path = self.host.base.join(format!("config-{}.toml", self.scripts));
+        fs::write(&path, config.replacen(from, to, 1)).expect("our own file");
+        self.guard_by(&path)
+    }
+
+    fn guard_by(&self, config: &Path) -> String {
+        format!("{} --config {} hook started", self.host.program().display(), config.display())
+    }
+
+    fn guard(&self) -> String {
+        self.guard_by(&self.calm())
+    }
+
+    /// The script that packages ship, with this program in place of the installed one.
+    fn shipped(&self, program: &Path) -> String {
+        let script = include_str!("../../hooks/job-started.sh");
+        let script = script.replace("/usr/bin/disk-guard", &program.display().to_string());
+        script.replace("command -v disk-guard", "false")
+    }
+
+    /// A program that is not ours.
+    fn program(&self, name: &str, content: &[u8]) -> PathBuf {
+        let path = self.host.base.join(name);
+        fs::write(&path, content).expect("our own file");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).expect("our own file");
+        path
+    }
+
+    /// A sweep looks and stands still; a job begins, with this script as its hook; the sweep goes on.
+    #[track_caller]
+    fn end(&self, script: &str, job_goes_on: &str) -> Ended {
+        self.end_and(script, job_goes_on, || ())
+    }
+
+    /// The same, with something before the job's end.
+    #[track_caller]
+    fn end_and(&self, script: &str, job_goes_on: &str, before_the_end: impl FnOnce()) -> Ended {
+        let control = self.sibling.cache("acme/widgets", "target", MIB / 4, 2 * DAY);
+        let mut listener = self.runner.listen();
+        // What came before: a job whose hook had nothing to fear.
+        let calm = self.host.started_script();
+        let ours = fs::read_to_string(&calm).expect("our own file");
+        fs::write(&calm, format!("exec {}\n", self.guard_by(&self.calm()))).expect("our own file");
+        let mut job = listener.begin_job("acme/app");
+        job.hook_started().expect_ok();
+        // Without a completed-hook: that would take what an earlier sweep wanted.
+        job.finish(&mut listener);
+        let canary = Canary::of(&self.cache);
+
+        let work = self.runner.work.clone();
+        let sweep = Stopped::at(&self.host.call(&["sweep", "--json"]), move |call| {
+            call.number == libc::SYS_renameat2 && call.text(1) == "target" && call.file(0).starts_with(&work)
+        });
+        fs::write(&calm, script).expect("our own file");
+        let mut job = listener.begin_job("acme/app");
+        let hook = job.hook_started();
+        if !job_goes_on.is_empty() {
+            assert_eq!(job.steps(job_goes_on).code, 0);
+        }
+        let of_it = format!("-{}-", job.pid);
+        let has_lease = self.host.leases().iter().any(|lease| {
+            let name = lease.file_name().unwrap_or_default().to_string_lossy();
+            // Not one that was being written.
+            name.contains(&of_it) && !name.starts_with('.')
+        });
+        let report = sweep.release().expect_code(&[0, 20]).report();
+        canary.assert_intact();
+        assert!(!control.exists(), "the sibling's cache goes: {:#}", report.0);
+        fs::write(&calm, ours).expect("our own file");
+        before_the_end();
+        job.finish(&mut listener);
+        Ended { hook, has_lease, claim: report.outcome(&self.cache).to_owned() }
+    }
+
+    /// A configuration by which no disk is ever under pressure.
+    fn calm(&self) -> PathBuf {
+        let config = fs::read_to_string(self.host.config()).expect("our own file");
+        let path = self.host.base.join("calm.toml");
+        let calm = config.replacen("high = \"1%\"\nlow = \"0%\"", "high = \"100%\"\nlow = \"99%\"", 1);
+        assert_ne!(calm, config);
+        fs::write(&path, calm).expect("our own file");
+        path
+    }
+}
+
+fn can_be_tried() -> bool {
+    needs_root("sweeps what others own") && sees_everything()
+}
+
+#[test]
+fn whatever_ends_a_started_hook_its_jobs_tree_stays() {
+    if !can_be_tried() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let guard = scene.guard();
+    let moved = scene.end("true\n", "");
+    assert_eq!(moved.claim, "restored", "the control: nobody has fenced");
+    assert!(!moved.has_lease);
+
+    let missing = scene.host.base.join("missing");
+    let run_dir = format!("run_dir = {:?}", scene.host.run_dir());
+    let elsewhere = scene.host.base.join("elsewhere");
+    fs::create_dir_all(elsewhere.join("leases")).expect("our own directory");
+    for path in [&elsewhere, &elsewhere.join("leases")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("our own directory");
+    }
+    let unreadable = scene.host.base.join("unreadable.toml");
+    fs::write(&unreadable, "").expect("our own file");
+    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o600)).expect("our own file");
+    let fifo = scene.host.base.join("fifo.toml");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o644)).expect("a FIFO");
+    let (garbage, suicide) = (
+        scene.program("garbage", b"\x7fELF\x02\x01\x01"),
+        scene.program("suicide", b"#!/bin/sh\nkill -9 $$\n"),
+    );
+    let kill_the_worker = |signal: &str| {
+        format!(
+            "{guard} & pid=$!\nsleep 0.5\nfor child in $(cat /proc/$pid/task/$pid/children); do kill -{signal} $child; done\nwait $pid\n"
+        )
+    };
+    let patient = scene.guard_with("lock_wait = \"1s\"", "lock_wait = \"10s\"");
+    let wait = "sleep 1";
+    // The script, what the job does before the sweep goes on, whether there is a lease.
+    let ends = [
+        ("nothing: it waits in vain for the lock", format!("exec {guard}\n"), "", true),
+        (
+            "an invalid value",
+            format!("exec {}\n", scene.guard_with("high = \"100%\"", "high = \"x\"")),
+            "",
+            true,
+        ),
+        ("an unknown key", format!("exec {}\n", scene.guard_with("[hook]", "[hook]\nx = 1")), "", true),
+        ("a broken file", format!("exec {}\n", scene.guard_with("[hook]", "[hook")), "", true),
+        ("no configuration", format!("exec {}\n", scene.guard_by(&missing)), "", false),
+        ("a configuration of others", format!("exec {}\n", scene.guard_by(&unreadable)), "", false),
+        ("a FIFO", format!("exec {}\n", scene.guard_by(&fifo)), "", false),
+        (
+            "roots that leave it out",
+            format!("exec {}\n", scene.guard_with("roots = [\"", "roots = [\"/x")),
+            "",
+            true,
+        ),
+        ("no run directory", format!("exec {}\n", scene.guard_with(&run_dir, "run_dir = \"/x\"")), "", false),
+        (
+            "another run directory",
+            format!("exec {}\n", scene.guard_with(&run_dir, &format!("run_dir = {elsewhere:?}"))),
+            "",
+            false,
+        ),
+        ("no program", scene.shipped(&missing), "", false),
+        ("a program that cannot be executed", scene.shipped(&garbage), "", false),
+        ("a program that dies", scene.shipped(&suicide), "", false),
+        ("no timer", format!("ulimit -i 0\nexec {guard}\n"), "", true),
+        ("no process", format!("ulimit -u 0\nexec {guard}\n"), "", true),
+        ("no file can grow", format!("ulimit -f 0\nexec {guard}\n"), "", false),
+        (
+            "a wait above its limit",
+            format!(
+                "exec {}\n",
+                scene.guard_with(
+                    "lock_wait = \"1s\"\ntime_limit = \"1min\"",
+                    "lock_wait = \"1h\"\ntime_limit = \"1s\""
+                )
+            ),
+            "",
+            true,
+        ),
+        ("a time-out around it", format!("timeout 1 {patient} || true\n"), "", true),
+        ("a time-out that kills it", format!("timeout -s KILL 1 {patient} || true\n"), "", false),
+        ("the background", format!("{guard} &\n"), wait, false),
+        ("the background, elsewhere", format!("cd /\n{guard} >/dev/null 2>&1 </dev/null &\n"), wait, false),
+        ("its worker's death", kill_the_worker("KILL"), "", true),
+        ("a signal to its worker", kill_the_worker("SEGV"), "", true),
+        ("a signal to it", format!("{patient} & pid=$!\nsleep 0.5\nkill -TERM $pid\nwait $pid\n"), "", true),
+        ("a hang-up", format!("{patient} & pid=$!\nsleep 0.5\nkill -HUP $pid\nwait $pid\n"), "", true),
+        ("closed outputs", format!("exec {guard} >&- 2>&-\n"), "", true),
+    ];
+    for (name, script, then, has_lease) in ends {
+        let ended = scene.end(&script, then);
+        let text = ended.hook.text();
+        assert_eq!(ended.claim, "changed", "{name}: its job's tree was moved\n{text}");
+        assert_eq!(ended.hook.code, 0, "{name}:\n{text}");
+        assert_eq!(ended.has_lease, has_lease, "{name}: a lease\n{text}");
+        let parsed = ended.hook.parsed();
+        parsed.assert_safe();
+        assert!(parsed.annotations.len() <= 1, "{name}:\n{text}");
+        assert!(ended.hook.duration < Duration::from_secs(8), "{name}: {:?}\n{text}", ended.hook.duration);
+    }
+}
+
+/// Which every process inherits from who started it.
+#[test]
+fn blocked_and_ignored_signals_keep_no_hook_waiting() {
+    if !can_be_tried() {
+        return;
+    }
+    let scene = Scene::new();
+    let guard = scene.guard();
+    for how in [
+        "--block-signal",
+        "--ignore-signal",
+        "--block-signal=ALRM,VTALRM,TERM,CHLD --ignore-signal=PIPE",
+        "--ignore-signal=ALRM,VTALRM,CHLD,TERM",
+    ] {
+        let ended = scene.end(&format!("exec env {how} {guard}\n"), "");
+        assert_eq!(
+            (ended.claim.as_str(), ended.has_lease),
+            ("changed", true),
+            "{how}:\n{}",
+            ended.hook.text()
+        );
+        let ended = ended.hook.expect_ok();
+        assert!(ended.duration < Duration::from_secs(5), "{how}: {:?}\n{}", ended.duration, ended.text());
+        assert_eq!(ended.parsed().annotations.len(), 1, "{how}: it tells of the lock\n{}", ended.text());
+    }
+}
+
+/// A FUSE filesystem whose server has answered the kernel's greeting and nothing since: what waits for it is beyond SIGKILL.
+struct Mute {
+    place: PathBuf,
+    _server: File,
+}
+
+impl Mute {
+    fn at(place: PathBuf) -> Self {
+        fs::create_dir(&place).expect("a place");
+        let mut server =
+            File::options().read(true).write(true).open("/dev/fuse").expect("the kernel has FUSE");
+        let options = format!("fd={},rootmode=40755,user_id=0,group_id=0,allow_other", server.as_raw_fd());
+        let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+        mount(Some("mute"), &place, Some("fuse.mute"), flags, Some(options.as_str())).expect("root mounts");
+        let mut request = vec![0; 1 << 17];
+        let length = server.read(&mut request).expect("the greeting");
+        assert!(length >= 56, "FUSE_INIT: {length}");
+        // A header, and what FUSE_INIT is answered with: the same version, no wishes.
+        let mut answer = vec![0; 16 + 64];
+        answer[..4].copy_from_slice(&80_u32.to_ne_bytes());
+        answer[8..16].copy_from_slice(&request[8..16]);
+        answer[16..24].copy_from_slice(&request[40..48]);
+        answer[36..40].copy_from_slice(&65_536_u32.to_ne_bytes());
+        server.write_all(&answer).expect("the kernel takes it");
+        let mut mute = server.try_clone().expect("a descriptor");
+        std::thread::spawn(move || while mute.read(&mut request).is_ok() {});
+        Self { place, _server: server }
+    }
+}
+
+impl Drop for Mute {
+    fn drop(&mut self) {
+        let force = MntFlags::MNT_FORCE | MntFlags::MNT_DETACH;
+        let _ = umount2(&self.place, force);
+    }
+}
+
+/// Processes of the guard that live.
+fn guards(scene: &Scene) -> Vec<PathBuf> {
+    let program = scene.host.program();
+    let processes = fs::read_dir("/proc").expect("/proc is mounted").flatten().map(|entry| entry.path());
+    processes.filter(|process| fs::read_link(process.join("exe")).is_ok_and(|exe| exe == program)).collect()
+}
+
+#[test]
+fn a_worker_that_not_even_a_kill_ends_is_left_behind() {
+    if !can_be_tried() {
+        return;
+    }
+    let scene = Scene::new();
+    let mute = Mute::at(scene.host.base.join("mute"));
+    let script = format!("exec {}\n", scene.guard_by(&mute.place.join("config.toml")));
+    // The kit, unlike the runner, waits for those whom it kills.
+    let ended = scene.end_and(&script, "", || {
+        assert!(!guards(&scene).is_empty(), "the mount is beyond SIGKILL: else this proves nothing");
+        drop(mute);
+        until("what was left behind to end", || guards(&scene).is_empty().then_some(()));
+    });
+    let hook = ended.hook.expect_ok();
+    assert_eq!(ended.claim, "changed", "{}", hook.text());
+    assert!(!hook.held, "what is left behind holds nothing of the job's");
+    assert!(hook.duration < Duration::from_secs(25), "{:?}", hook.duration);
+    assert_eq!(hook.parsed().annotations.len(), 1, "{}", hook.text());
+    assert!(hook.text().contains("took longer than 10 s"), "{}", hook.text());
+}
+
+/// As a runner leaves it that was once run as root.
+#[test]
+fn where_no_hook_could_fence_nothing_is_claimed() {
+    if !can_be_tried() {
+        return;
+    }
+    let scene = Scene::new();
+    let trash = scene.runner.work.join(".disk-guard/trash");
+    for (mode, owner, is_taken) in [(0o755, 0, false), (0o555, USER.0, false), (0o755, USER.0, true)] {
+        let control = scene.sibling.cache("acme/widgets", "target", MIB / 4, 2 * DAY);
+        fs::create_dir_all(trash.join("spare")).expect("a directory");
+        std::os::unix::fs::chown(&trash, Some(owner), None).expect("root gives away");
+        fs::set_permissions(&trash, fs::Permissions::from_mode(mode)).expect("a mode");
+        let report = scene.host.sweep();
+        assert_eq!(!scene.cache.exists(), is_taken, "{mode:o} {owner}: {:#}", report.0);
+        assert!(!control.exists(), "{:#}", report.0);
+        if !is_taken {
+            let action = report.action(&scene.cache).to_string();
+            assert!(action.contains("could not fence claims off"), "{action}");
+        }
+    }
+}
