@@ -105,9 +105,16 @@ fn usage(reason: &str) -> Exit {
 pub(super) fn read(context: &Context, since: SystemTime, owners: &[Ownership]) -> Ledger {
     let journal = Journal::of_host().read(since);
     let files = read_files(&context.config.paths.state_dir);
-    let extent = Extent { places: vec![journal.reach, files.reach] };
-    let entries = policy::merge(vec![journal.entries, files.entries]);
-    Ledger { entries: policy::judge(entries, owners), extent }
+    let mut extent = Extent { places: vec![journal.reach, files.reach] };
+    let mut entries = policy::judge(policy::merge(vec![journal.entries, files.entries]), owners);
+    let left_out = policy::bound_foreign(&mut entries);
+    if left_out > 0 {
+        extent.places[1].gaps.push(format!(
+            "{left_out} older entries that are not believed were left out: `journalctl -t disk-guard` and the files in {} have them",
+            context.config.paths.state_dir.display()
+        ));
+    }
+    Ledger { entries, extent }
 }
 
 /// Whose runner is whose, as it stands on disk now.

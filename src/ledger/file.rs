@@ -3,18 +3,22 @@
 //! Who wrote an entry is the file's owner, where nobody else can have had a hand in it: not writable by others, with one
 //! name, in a directory in which others cannot replace it. In `ledger.d`, where every hook's user may place files, a file
 //! must in addition bear its owner's number, and root's name is nobody's there: a container job can make files of root
-//! that its runner's user may move about.
+//! that its runner's user may move about. What is not such a file there is counted and not read.
+//!
+//! Memory is bounded, whatever lies there: a file is read line by line, and of all users together only so much is kept, each
+//! one's newest.
 
 use super::writer::others_write;
 use super::{FILE, Found, MAX_FILE_BYTES, OLDER, OTHERS, line};
 use crate::model::Uid;
 use crate::model::ledger::{Entry, Reach, Source, Span, Writer};
 use crate::sys::dir::Dir;
+use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
-use std::fs::Metadata;
-use std::io::{self, Read as _};
+use std::fs::{File, Metadata};
+use std::io::{self, BufRead as _, BufReader, Read as _, Seek as _, SeekFrom};
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Files of other users beyond this number are not read.
@@ -23,9 +27,28 @@ const MAX_OTHERS: usize = 1024;
 /// A file may be this long before it is rotated by force.
 const MAX_READ: u64 = MAX_FILE_BYTES * 2 + (1 << 16);
 
+/// No line of ours is longer.
+const MAX_LINE: usize = 64 << 10;
+
+/// What is kept of all other users' files: bytes of lines, and entries. They share it alike.
+const OTHERS_BYTES: u64 = 32 << 20;
+const OTHERS_ENTRIES: usize = 40_000;
+
+/// What may be kept of one user's files.
+#[derive(Clone, Copy)]
+struct Share {
+    /// Of each generation, its end.
+    bytes: u64,
+    /// Of both.
+    entries: usize,
+}
+
+/// Of the state directory's own file everything: root alone writes it.
+const ALL: Share = Share { bytes: MAX_READ, entries: usize::MAX };
+
 /// Reads all files in `state_dir`. What cannot be read is a gap.
 pub fn read_files(state_dir: &Path) -> Found {
-    let mut shelf = Shelf::default();
+    let mut shelf = Shelf { path: state_dir.to_owned(), ..Shelf::default() };
     let span = match Dir::resolve(state_dir) {
         Ok((dir, _)) => shelf.read_all(&dir),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -61,6 +84,7 @@ struct Volume {
 
 #[derive(Default)]
 struct Shelf {
+    path: PathBuf,
     entries: Vec<Entry>,
     gaps: Vec<String>,
     bad_lines: usize,
@@ -73,7 +97,7 @@ impl Shelf {
         if !is_closed {
             self.gaps.push("others can write to the state directory: it proves nothing".into());
         }
-        let mut all = self.read_volume(dir, FILE, OLDER, Place::State, is_closed);
+        let mut all = self.read_volume(dir, [OLDER, FILE], Place::State, is_closed, ALL, &mut 0);
         if let Some(owner) = dir.status().ok().map(|status| status.owner).filter(|owner| *owner != Uid::ROOT)
         {
             self.gaps
@@ -111,57 +135,97 @@ impl Shelf {
         const STICKY: u32 = 0o1000;
         // Without the sticky bit its users could put files in each other's place.
         let is_closed = dir.status().is_ok_and(|status| !others_write(&status) || status.mode & STICKY != 0);
-        let users =
-            names.iter().filter_map(|name| name.to_str()?.strip_suffix(".jsonl")?.parse::<u32>().ok());
-        let all = users.fold(true, |all, user| {
+        let (mut users, mut odd) = (BTreeSet::new(), 0);
+        for name in &names {
+            match user_of(name) {
+                Some(user) => drop(users.insert(user)),
+                None => odd += 1,
+            }
+        }
+        let count = users.len().max(1);
+        let share = Share { bytes: OTHERS_BYTES / count as u64, entries: OTHERS_ENTRIES / count };
+        let mut all = true;
+        for user in users {
             let (name, older) = (format!("{user}.jsonl"), format!("{user}.jsonl.1"));
-            self.read_volume(dir, &name, &older, Place::Others, is_closed) && all
-        });
-        if all { Span::Everybody } else { Span::Part }
+            if is_closed && user != 0 {
+                all &= self.read_volume(dir, [&older, &name], Place::Others, is_closed, share, &mut odd);
+            } else {
+                odd += 1;
+            }
+        }
+        if odd > 0 {
+            self.gaps.push(format!(
+                "{odd} files in {OTHERS} are not their users' own (named for another, with a second name, open to others): they \
+                 prove nothing and were not read; `ls -ln {}` shows them",
+                self.path.join(OTHERS).display()
+            ));
+        }
+        if all && odd == 0 { Span::Everybody } else { Span::Part }
     }
 
-    /// Both generations; whether all that there is of them was read.
-    fn read_volume(&mut self, dir: &Dir, name: &str, older: &str, place: Place, is_closed: bool) -> bool {
+    /// Both generations, the older first; whether all that there is of them was read. Others' files that are not to be
+    /// believed are counted in `odd`.
+    fn read_volume(
+        &mut self,
+        dir: &Dir,
+        names: [&str; 2],
+        place: Place,
+        is_closed: bool,
+        share: Share,
+        odd: &mut usize,
+    ) -> bool {
         let mut volume = Volume { place, first: None, has_older: false };
-        let mut all = true;
-        for (name, is_older) in [(older, true), (name, false)] {
-            match read_whole(dir, name) {
-                Ok((metadata, text)) => {
-                    volume.has_older |= is_older;
-                    let uid = writer_of(&metadata, name, place, is_closed);
-                    if uid.is_none() {
-                        self.gaps
-                            .push(format!("{name} could have been written by anybody: it proves nothing"));
-                    }
-                    all &= uid.is_some();
-                    let first = self.take_lines(&text, uid);
-                    volume.first = volume.first.or(first);
-                }
-                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        let (mut all, mut kept, mut dropped) = (true, VecDeque::new(), 0);
+        for (name, is_older) in names.into_iter().zip([true, false]) {
+            let opened = dir.open_file(OsStr::new(name)).and_then(|file| Ok((file.metadata()?, file)));
+            let (metadata, file) = match opened {
+                Ok(opened) => opened,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
                 Err(error) => {
                     self.gaps.push(format!("{name} cannot be read: {error}"));
                     all = false;
+                    continue;
                 }
+            };
+            let uid = writer_of(&metadata, name, place, is_closed);
+            if uid.is_none() {
+                all = false;
+                if place == Place::Others {
+                    *odd += 1;
+                    continue;
+                }
+                self.gaps.push(format!("{name} could have been written by anybody: it proves nothing"));
+            }
+            let begin = metadata.len().saturating_sub(share.bytes);
+            volume.has_older |= is_older || begin > 0;
+            let read = each_line(file, begin, |text| match line::read(text) {
+                None => self.bad_lines += 1,
+                Some((record, account)) => {
+                    let boot_id = (!account.boot_id.is_empty()).then_some(account.boot_id);
+                    let writer = Writer { uid, pid: Some(account.pid), boot_id, exe: None };
+                    kept.push_back(Entry { record, writer, sources: vec![Source::File] });
+                    if kept.len() > share.entries {
+                        kept.pop_front();
+                        dropped += 1;
+                    }
+                }
+            });
+            if let Err(error) = read {
+                self.gaps.push(format!("{name} cannot be read: {error}"));
+                all = false;
+            }
+            if begin > 0 {
+                self.gaps.push(format!("{name} is longer than what is read of it: its beginning was not"));
             }
         }
+        if dropped > 0 {
+            volume.has_older = true;
+            self.gaps.push(format!("{}: {dropped} older entries were left out", names[1]));
+        }
+        volume.first = kept.front().map(|entry| entry.record.time);
+        self.entries.extend(kept);
         self.volumes.push(volume);
         all
-    }
-
-    /// Takes the entries in; the time of the first.
-    fn take_lines(&mut self, text: &[u8], uid: Option<Uid>) -> Option<SystemTime> {
-        let mut first = None;
-        for text in text.split(|byte| *byte == b'\n').filter(|line| !line.is_empty()) {
-            let Some((record, account)) = line::read(text) else {
-                self.bad_lines += 1;
-                continue;
-            };
-            first = first.or(Some(record.time));
-            let boot_id = (!account.boot_id.is_empty()).then_some(account.boot_id);
-            let writer = Writer { uid, pid: Some(account.pid), boot_id, exe: None };
-            self.entries.push(Entry { record, writer, sources: vec![Source::File] });
-        }
-        first
     }
 
     /// Since when every volume reaches back: since the state directory's own file begins, but not before one that has been
@@ -174,12 +238,34 @@ impl Shelf {
     }
 }
 
-fn read_whole(dir: &Dir, name: &str) -> io::Result<(Metadata, Vec<u8>)> {
-    let file = dir.open_file(OsStr::new(name))?;
-    let metadata = file.metadata()?;
-    let mut text = Vec::new();
-    file.take(MAX_READ).read_to_end(&mut text)?;
-    Ok((metadata, text))
+/// The user that a file in `ledger.d` is named for, by either generation's name; none for any other spelling of a number.
+fn user_of(name: &OsStr) -> Option<u32> {
+    let name = name.to_str()?;
+    let number = name.strip_suffix(".1").unwrap_or(name).strip_suffix(".jsonl")?;
+    number.parse().ok().filter(|user: &u32| user.to_string() == number)
+}
+
+/// Calls `visit` with every line that is not empty, from `begin` on: with the first whole one, where that is in the middle. A
+/// line that is too long is one that cannot be understood.
+fn each_line(mut file: File, begin: u64, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
+    file.seek(SeekFrom::Start(begin.saturating_sub(1)))?;
+    let mut reader = BufReader::new(file.take(MAX_READ));
+    let mut line = Vec::new();
+    let mut is_whole = begin == 0;
+    loop {
+        line.clear();
+        let length = (&mut reader).take(MAX_LINE as u64).read_until(b'\n', &mut line)?;
+        if length == 0 {
+            return Ok(());
+        }
+        let has_end = line.pop_if(|last| *last == b'\n').is_some();
+        match (is_whole, line.is_empty()) {
+            (true, false) if has_end || length < MAX_LINE => visit(&line),
+            (true, false) => visit(b"?"),
+            _ => {}
+        }
+        is_whole = has_end;
+    }
 }
 
 /// The user who alone can have written the file; `None` when that is not certain.
@@ -202,7 +288,6 @@ mod tests {
     use super::*;
     use crate::model::Pid;
     use std::os::unix::fs::{PermissionsExt as _, chown};
-    use std::path::PathBuf;
 
     const ALICE: u32 = 12_001;
     const BOB: u32 = 12_002;
@@ -237,19 +322,60 @@ mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        for (name, owner, mode, writer) in [
-            ("ledger.jsonl", 0, 0o640, Some(Uid(0))),
-            ("ledger.jsonl", 0, 0o660, None),
-            ("ledger.d/12001.jsonl", ALICE, 0o640, Some(Uid(ALICE))),
-            ("ledger.d/12001.jsonl", BOB, 0o640, None),
-            ("ledger.d/12001.jsonl", ALICE, 0o666, None),
-            ("ledger.d/12001.jsonl", 0, 0o640, None),
-            ("ledger.d/0.jsonl", 0, 0o640, None),
+        for (name, owner, mode, writers) in [
+            ("ledger.jsonl", 0, 0o640, &[Some(Uid(0))][..]),
+            ("ledger.jsonl", 0, 0o660, &[None]),
+            ("ledger.d/12001.jsonl", ALICE, 0o640, &[Some(Uid(ALICE))]),
+            ("ledger.d/12001.jsonl.1", ALICE, 0o640, &[Some(Uid(ALICE))]),
+            ("ledger.d/12001.jsonl", BOB, 0o640, &[]),
+            ("ledger.d/12001.jsonl", ALICE, 0o666, &[]),
+            ("ledger.d/12001.jsonl", 0, 0o640, &[]),
+            ("ledger.d/0.jsonl", 0, 0o640, &[]),
+            ("ledger.d/012001.jsonl", ALICE, 0o640, &[]),
+            ("ledger.d/else", ALICE, 0o640, &[]),
         ] {
             let state = State::new();
             state.put(name, owner, mode);
-            assert_eq!(state.writers(), [writer], "{name} of {owner}, {mode:o}");
+            assert_eq!(state.writers(), writers, "{name} of {owner}, {mode:o}");
+            let gaps = read_files(state.0.path()).reach.gaps;
+            let is_told = gaps.iter().any(|gap| gap.starts_with("1 files") && gap.contains("ls -ln"));
+            assert_eq!(is_told, writers.is_empty(), "{name}: {gaps:?}");
         }
+    }
+
+    #[test]
+    fn many_names_of_one_file_and_many_lines_take_no_memory() {
+        if !nix::unistd::geteuid().is_root() {
+            return;
+        }
+        let state = State::new();
+        let path = state.put("ledger.d/12001.jsonl", ALICE, 0o640);
+        let line = std::fs::read(&path).unwrap();
+        std::fs::write(&path, line.repeat(OTHERS_ENTRIES / 2 + 100)).unwrap();
+        let bobs = state.put("ledger.d/12002.jsonl", BOB, 0o640);
+        let found = read_files(state.0.path());
+        let of = |user: u32| found.entries.iter().filter(|entry| entry.writer.uid == Some(Uid(user))).count();
+        assert_eq!((of(ALICE), of(BOB)), (OTHERS_ENTRIES / 2, 1), "each has a share");
+        assert!(found.reach.gaps.iter().any(|gap| gap.contains("100 older entries")), "{:?}", found.reach.gaps);
+        std::fs::remove_file(bobs).unwrap();
+        for number in 1..50 {
+            std::fs::hard_link(&path, state.0.path().join(format!("ledger.d/{number}.jsonl"))).unwrap();
+        }
+        let found = read_files(state.0.path());
+        assert_eq!((found.entries.len(), found.reach.span), (0, Span::Part));
+        assert!(found.reach.gaps.iter().any(|gap| gap.starts_with("50 files")), "{:?}", found.reach.gaps);
+    }
+
+    #[test]
+    fn a_line_without_end_is_one_that_cannot_be_understood() {
+        let state = State::new();
+        let path = state.put(FILE, nix::unistd::geteuid().as_raw(), 0o640);
+        let line = std::fs::read(&path).unwrap();
+        let endless = vec![b'x'; 3 * MAX_LINE];
+        std::fs::write(&path, [&endless[..], b"\n", &line, b"y"].concat()).unwrap();
+        let found = read_files(state.0.path());
+        assert_eq!(found.entries.len(), 1);
+        assert!(found.reach.gaps.iter().any(|gap| gap.contains("2 damaged")), "{:?}", found.reach.gaps);
     }
 
     #[test]

@@ -62,10 +62,10 @@ impl Journal {
             Err(error) => return nothing(error.to_string()),
         };
         let mut shut = answer.is_shut;
-        gaps.extend(answer.complaint);
+        gaps.extend(answer.complaint.clone());
         let mut entries = Vec::new();
         let mut odd = 0;
-        for text in &answer.lines {
+        for text in answer.lines() {
             match entry(text) {
                 Sorted::Entry(entry) => entries.push(*entry),
                 Sorted::NoDeed => {}
@@ -84,7 +84,7 @@ impl Journal {
             let first = self.ask(program, &["--output-fields", "_UID"], MAX_ENTRY).ok();
             shut |= first.as_ref().is_some_and(|first| first.is_shut);
             first.and_then(|first| {
-                time_of(serde_json::from_slice::<Value>(first.lines.first()?).ok()?.as_object()?)
+                time_of(serde_json::from_slice::<Value>(first.lines().next()?).ok()?.as_object()?)
             })
         };
         if shut {
@@ -104,35 +104,43 @@ impl Journal {
         Found { entries, reach: Reach { source: Source::Journal, since: reach_back, span, gaps } }
     }
 
-    /// Runs journalctl; what it printed of whole lines.
+    /// Runs journalctl.
     fn ask(&self, program: &Path, arguments: &[&str], most: usize) -> Result<Answer, ProgramError> {
         let arguments = [&["--no-pager", "--all", "-o", "json"], arguments].concat();
         let bounds = Bounds::new(self.patience, most);
         let places = ["/usr/bin", "/bin"].map(PathBuf::from);
         let mut call = Call::new(program.to_owned(), &arguments, &places, bounds);
         call.environment.push(("LC_ALL", "C.UTF-8".into()));
-        let run = call.run()?;
-        let lines = run.output.split_inclusive(|byte| *byte == b'\n');
+        let mut run = call.run()?;
         let words = &run.complaint;
+        let (was_cut, is_shut) = (
+            !matches!(run.end, End::Itself(_)),
+            words.contains("not seeing messages") || words.contains("insufficient permissions"),
+        );
+        let is_complaint = !was_cut && !words.is_empty() && !words.contains("No journal files were found");
+        let output = std::mem::take(&mut run.output);
+        let complaint = is_complaint.then(|| run.success().err()).flatten().map(|error| error.to_string());
         Ok(Answer {
-            lines: lines.filter(|line| line.ends_with(b"\n")).map(<[u8]>::to_vec).collect(),
-            was_cut: !matches!(run.end, End::Itself(_)),
-            is_shut: words.contains("not seeing messages") || words.contains("insufficient permissions"),
-            complaint: match run.end {
-                End::Itself(_) if !words.is_empty() && !words.contains("No journal files were found") => {
-                    run.success().err().map(|error| error.to_string())
-                }
-                _ => None,
-            },
+            was_cut,
+            is_shut,
+            complaint,
+            output,
         })
     }
 }
 
 struct Answer {
-    lines: Vec<Vec<u8>>,
+    output: Vec<u8>,
     was_cut: bool,
     is_shut: bool,
     complaint: Option<String>,
+}
+
+impl Answer {
+    /// What was printed of whole lines.
+    fn lines(&self) -> impl Iterator<Item = &[u8]> {
+        self.output.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"))
+    }
 }
 
 fn nothing(gap: String) -> Found {

@@ -11,31 +11,43 @@
 //! own, and a process may become another program once it has sent its entry. A user who may start containers as root is
 //! root, and is believed as such.
 
-use crate::model::Uid;
+use crate::model::{Pid, Uid};
 use crate::model::ledger::{
     Blame, Deed, Entry, Extent, History, Judged, Ledger, Ownership, Presence, Record, Relation, Run, RunEnd,
     Scope, Total, Trust, Verdict, Why, WhyEnvironment, Window,
 };
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// Two entries without a number are the same when they are this close to each other.
 const SAME: Duration = Duration::from_secs(2);
 
+/// Foreign entries that are kept, the newest; of more their number is told.
+const MAX_FOREIGN: usize = 1000;
+
 /// Puts the entries of all places together, in the order of time. What two places tell alike is one entry, told by both;
-/// the first place's account of its writer stays.
+/// the first place's account of its writer stays. Takes time as sorting does, however alike the entries are.
 pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();
-    let mut known: HashMap<Key, Vec<usize>> = HashMap::new();
-    for entry in places.into_iter().flatten() {
-        let key = Key::of(&entry);
-        let same = known.get(&key).into_iter().flatten().copied().find(|index| is_same(&all[*index], &entry));
-        match same {
-            Some(index) => all[index].sources.extend(entry.sources),
-            None => {
-                known.entry(key).or_default().push(all.len());
-                all.push(entry);
+    for entries in places {
+        // One place does not repeat itself: each entry is at most one of another place's.
+        let mut elsewhere: HashMap<Key, BTreeMap<SystemTime, VecDeque<usize>>> = HashMap::new();
+        if !all.is_empty() {
+            for (index, entry) in all.iter().enumerate() {
+                let alike = elsewhere.entry(Key::of(entry)).or_default();
+                alike.entry(entry.record.time).or_default().push_back(index);
+            }
+        }
+        for entry in entries {
+            let same = if elsewhere.is_empty() {
+                None
+            } else {
+                elsewhere.get_mut(&Key::of(&entry)).and_then(|alike| take_same(alike, &entry))
+            };
+            match same {
+                Some(index) => all[index].sources.extend(entry.sources),
+                None => all.push(entry),
             }
         }
     }
@@ -47,6 +59,7 @@ pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     uid: Option<Uid>,
+    pid: Option<Pid>,
     boot_id: Option<String>,
     run: Option<String>,
     sequence: Option<u64>,
@@ -58,6 +71,7 @@ impl Key {
     fn of(entry: &Entry) -> Self {
         Self {
             uid: entry.writer.uid,
+            pid: entry.writer.pid,
             // The journal writes it without hyphens.
             boot_id: entry.writer.boot_id.as_ref().map(|id| id.replace('-', "")),
             run: entry.record.run.clone(),
@@ -68,10 +82,36 @@ impl Key {
     }
 }
 
-fn is_same(one: &Entry, other: &Entry) -> bool {
-    let apart = one.record.time.duration_since(other.record.time).unwrap_or_else(|error| error.duration());
-    let has_room = !other.sources.iter().any(|source| one.sources.contains(source));
-    has_room && one.writer.pid == other.writer.pid && (one.record.sequence.is_some() || apart <= SAME)
+/// Takes the first of those that have an entry's key which is its copy: by its number, or else by its time.
+fn take_same(alike: &mut BTreeMap<SystemTime, VecDeque<usize>>, entry: &Entry) -> Option<usize> {
+    let time = match entry.record.sequence {
+        Some(_) => *alike.keys().next()?,
+        None => {
+            let from = entry.record.time.checked_sub(SAME).unwrap_or(SystemTime::UNIX_EPOCH);
+            let to = entry.record.time.checked_add(SAME).unwrap_or(entry.record.time);
+            *alike.range(from..=to).next()?.0
+        }
+    };
+    let same = alike.get_mut(&time)?;
+    let index = same.pop_front();
+    if same.is_empty() {
+        alike.remove(&time);
+    }
+    index
+}
+
+/// Leaves the newest of the entries that nobody has to believe, and says how many others there were: anybody can make up
+/// any number of them.
+pub fn bound_foreign(entries: &mut Vec<Judged>) -> usize {
+    let foreign = entries.iter().filter(|judged| !judged.trust.is_authentic()).count();
+    let mut excess = foreign.saturating_sub(MAX_FOREIGN);
+    let left_out = excess;
+    entries.retain(|judged| {
+        let goes = excess > 0 && !judged.trust.is_authentic();
+        excess -= usize::from(goes);
+        !goes
+    });
+    left_out
 }
 
 /// Judges every entry against its writer.
@@ -151,18 +191,38 @@ pub fn runner_of<'o>(paths: &[&Path], owners: &'o [Ownership]) -> Option<&'o str
 
 /// The authentic entries, run by run, in the order in which the runs began.
 pub fn runs<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> Vec<Run> {
-    let mut groups: BTreeMap<_, Vec<&Judged>> = BTreeMap::new();
+    let mut runs: Vec<Run> = groups(entries).into_values().filter_map(|members| run(&members)).collect();
+    runs.sort_by_key(|run| run.window.from);
+    runs
+}
+
+/// By what the entries of one run are known.
+type RunKey = (Option<Uid>, Option<String>, Option<Pid>, Option<String>);
+
+fn run_key(judged: &Judged) -> RunKey {
+    let writer = &judged.entry.writer;
+    let boot_id = writer.boot_id.as_ref().map(|id| id.replace('-', ""));
+    (writer.uid, boot_id, writer.pid, judged.record().run.clone())
+}
+
+fn groups<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> BTreeMap<RunKey, Vec<&'j Judged>> {
+    let mut groups: BTreeMap<RunKey, Vec<&Judged>> = BTreeMap::new();
     for judged in entries.into_iter().filter(|judged| judged.trust.is_authentic()) {
-        let writer = &judged.entry.writer;
-        let key = (
-            writer.uid,
-            writer.boot_id.as_ref().map(|id| id.replace('-', "")),
-            writer.pid,
-            judged.record().run.clone(),
-        );
-        groups.entry(key).or_default().push(judged);
+        groups.entry(run_key(judged)).or_default().push(judged);
     }
-    let mut runs: Vec<Run> = groups.into_values().filter_map(|members| run(&members)).collect();
+    groups
+}
+
+/// The runs that are at work in a window. Only these are copied: the ledger may be long.
+fn runs_in(entries: &[Judged], window: &Window) -> Vec<Run> {
+    let overlaps_it = |members: &Vec<&Judged>| {
+        let ends = members.first().zip(members.last());
+        ends.is_some_and(|(first, last)| {
+            overlaps(&Window { from: first.record().time, to: last.record().time }, window)
+        })
+    };
+    let inside = groups(entries).into_values().filter(overlaps_it);
+    let mut runs: Vec<Run> = inside.filter_map(|members| run(&members)).collect();
     runs.sort_by_key(|run| run.window.from);
     runs
 }
@@ -214,11 +274,9 @@ pub fn why(
         list.push((relation, judged.clone()));
     }
     let verdict = verdict(&entries, &present, &ledger.extent);
-    let all = runs(&ledger.entries);
-    let is_about_it =
-        |run: &&Run| run.entries.iter().any(|judged| entries.iter().any(|(_, related)| related == judged));
-    let acts = all.iter().filter(is_about_it).cloned().collect();
-    let runs = all.into_iter().filter(|run| overlaps(&run.window, &window)).collect();
+    let dealt_with: HashSet<RunKey> = entries.iter().map(|(_, judged)| run_key(judged)).collect();
+    let acts = runs(ledger.entries.iter().filter(|judged| dealt_with.contains(&run_key(judged))));
+    let runs = runs_in(&ledger.entries, &window);
     let extent = ledger.extent.clone();
     Why { path, real, present, verdict, entries, acts, foreign, window, runs, extent, runner }
 }
@@ -290,7 +348,7 @@ pub fn blame(ledger: &Ledger, at: SystemTime, window: Window) -> Blame {
     };
     let inside = |judged: &&Judged| window.holds(judged.record().time);
     // A run that began before the window and ended after it was at work in it.
-    let runs = runs(&ledger.entries).into_iter().filter(|run| overlaps(&run.window, &window)).collect();
+    let runs = runs_in(&ledger.entries, &window);
     let foreign = ledger.entries.iter().filter(|judged| !judged.trust.is_authentic()).filter(inside).cloned();
     let before = ledger.entries.iter().filter(is_deed).rfind(|judged| judged.record().time < window.from);
     let after = ledger.entries.iter().filter(is_deed).find(|judged| judged.record().time > window.to);
@@ -311,12 +369,17 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
         ledger.entries.iter().filter(|judged| window.holds(judged.record().time)).collect();
     let (authentic, foreign): (Vec<&Judged>, Vec<&Judged>) =
         inside.into_iter().partition(|judged| judged.trust.is_authentic());
+    let mut ends: HashMap<(&Option<PathBuf>, &Option<String>), SystemTime> = HashMap::new();
+    for judged in &authentic {
+        let record = judged.record();
+        if matches!(record.deed, Deed::Removed | Deed::Restored | Deed::Failed | Deed::Kept) {
+            let end = ends.entry((&record.path, &record.run)).or_insert(record.time);
+            *end = record.time.max(*end);
+        }
+    }
     let is_finished = |claim: &Judged| {
-        authentic.iter().any(|other| {
-            matches!(other.record().deed, Deed::Removed | Deed::Restored | Deed::Failed | Deed::Kept)
-                && (&other.record().path, &other.record().run) == (&claim.record().path, &claim.record().run)
-                && other.record().time >= claim.record().time
-        })
+        let record = claim.record();
+        ends.get(&(&record.path, &record.run)).is_some_and(|end| *end >= record.time)
     };
     let is_shown = |judged: &&&Judged| match judged.record().deed {
         Deed::Removed
@@ -333,7 +396,7 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
     History {
         window,
         deeds: authentic.iter().filter(is_shown).map(|judged| (*judged).clone()).collect(),
-        runs: runs(authentic.iter().copied()).len(),
+        runs: groups(authentic.iter().copied()).len(),
         kept: authentic.iter().filter(|judged| judged.record().deed == Deed::Kept).count(),
         foreign: foreign.into_iter().cloned().collect(),
         by_rule: totals(gone(), |record| record.rule.as_deref().or(record.reason.as_deref())),

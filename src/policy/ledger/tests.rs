@@ -351,3 +351,34 @@ fn what_is_at_the_edge_of_blames_window_is_in_it_and_not_beside_it() {
     assert_eq!(beside(9, 12), (None, None));
     assert_eq!(beside(10, 11), (Some(at(9)), Some(at(12))));
 }
+
+#[test]
+fn any_number_of_entries_alike_are_put_together_in_no_time() {
+    let mut entry = by_root(Deed::Kept, 5, Some("/w/a"));
+    entry.record.sequence = Some(7);
+    let copies = |source: Source, count: usize| {
+        vec![Entry { sources: vec![source], ..entry.clone() }; count]
+    };
+    let begun = std::time::Instant::now();
+    let merged = merge(vec![copies(Source::Journal, 20_000), copies(Source::File, 30_000)]);
+    assert_eq!(merged.len(), 30_000);
+    assert_eq!(merged.iter().filter(|entry| entry.sources.len() == 2).count(), 20_000);
+    let ledger = ledger(merged);
+    let answer = ask(&ledger, "/w/a");
+    assert_eq!(answer.entries.len(), 30_000);
+    assert_eq!(history(&ledger, Window { from: at(0), to: at(9) }).kept, 30_000);
+    assert!(begun.elapsed() < Duration::from_secs(20), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn of_what_is_not_believed_the_newest_stay_and_the_rest_is_counted() {
+    let mut entries: Vec<Entry> = (0..MAX_FOREIGN as u64 + 7)
+        .map(|second| written(None, record(Deed::Removed, second, Some("/w/a"))))
+        .collect();
+    entries.push(by_root(Deed::Removed, 0, Some("/w/b")));
+    let mut judged = judge(merge(vec![entries]), &owners());
+    assert_eq!(bound_foreign(&mut judged), 7);
+    assert_eq!(judged.len(), MAX_FOREIGN + 1);
+    assert!(judged.iter().any(|judged| judged.trust.is_authentic()));
+    assert_eq!(judged.last().unwrap().record().time, at(MAX_FOREIGN as u64 + 6));
+}
