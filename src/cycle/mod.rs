@@ -442,6 +442,8 @@ struct State {
     /// The goals that the last plan found out of reach.
     shortfalls: Vec<Shortfall>,
     giving: Giving,
+    /// How long it has waited for space to become free.
+    settled: Duration,
     notes: Vec<String>,
 }
 

@@ -18,6 +18,7 @@ use crate::reclaim::confinement::Confinement;
 use crate::reclaim::in_hand::InHand;
 use crate::reclaim::remove_tree::{Extent, Options, Progress};
 use crate::reclaim::trash::{self, Trash};
+use crate::sys::btrfs;
 use crate::sys::dir::Dir;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -31,6 +32,10 @@ const THREADS: usize = 2;
 
 /// What was claimed in its own place is looked at under the lock: so many in one round.
 const MAX_LEFTOVERS: usize = 256;
+
+/// How long the space of one tree, and of all of a run, is waited for where it becomes free later (btrfs).
+const SETTLES_EACH: Duration = Duration::from_secs(5);
+const SETTLES_IN_ALL: Duration = Duration::from_secs(20);
 
 /// A claimed tree and whose it was.
 pub(super) struct Taken {
@@ -209,6 +214,8 @@ impl Cycle<'_> {
         let Taken { action, work, claimed } = taken;
         let cache = &action.cache;
         let progress = Arc::new(Progress::default());
+        let bytes = cache.bytes();
+        let before = work.usage().map(|usage| usage.available_bytes).unwrap_or_default();
         let extent = {
             let _shown =
                 self.witness.deleting(&cache.path, cache.measure.map(|m| m.files), cache.bytes(), &progress);
@@ -234,6 +241,18 @@ impl Cycle<'_> {
         };
         state.record(self.witness, action, result, begun.elapsed());
         claimed.in_hand.filter(|_| is_gone).into_iter().for_each(InHand::told);
+        // Last: a handle of a subvolume keeps its space.
+        if is_gone && btrfs::is_on_btrfs(&work) {
+            self.settle(&work, before.saturating_add(bytes / 10 * 9), state);
+        }
+    }
+
+    /// Gives the space of what is deleted a while to become free, so that what is measured next is true.
+    fn settle(&self, work: &Dir, wanted: u64, state: &mut State) {
+        let begun = Instant::now();
+        let patience = SETTLES_EACH.min(SETTLES_IN_ALL.saturating_sub(state.settled));
+        btrfs::settle(work, wanted, (begun + patience).min(self.deadline));
+        state.settled += begun.elapsed();
     }
 
     /// Deletes what earlier runs have left in trash, and what other guards have claimed and not yet deleted.

@@ -356,7 +356,11 @@ mod tests {
         let found = read_files(state.0.path());
         let of = |user: u32| found.entries.iter().filter(|entry| entry.writer.uid == Some(Uid(user))).count();
         assert_eq!((of(ALICE), of(BOB)), (OTHERS_ENTRIES / 2, 1), "each has a share");
-        assert!(found.reach.gaps.iter().any(|gap| gap.contains("100 older entries")), "{:?}", found.reach.gaps);
+        assert!(
+            found.reach.gaps.iter().any(|gap| gap.contains("100 older entries")),
+            "{:?}",
+            found.reach.gaps
+        );
         std::fs::remove_file(bobs).unwrap();
         for number in 1..50 {
             std::fs::hard_link(&path, state.0.path().join(format!("ledger.d/{number}.jsonl"))).unwrap();

@@ -120,12 +120,7 @@ impl Journal {
         let is_complaint = !was_cut && !words.is_empty() && !words.contains("No journal files were found");
         let output = std::mem::take(&mut run.output);
         let complaint = is_complaint.then(|| run.success().err()).flatten().map(|error| error.to_string());
-        Ok(Answer {
-            was_cut,
-            is_shut,
-            complaint,
-            output,
-        })
+        Ok(Answer { was_cut, is_shut, complaint, output })
     }
 }
 

@@ -11,11 +11,11 @@
 //! own, and a process may become another program once it has sent its entry. A user who may start containers as root is
 //! root, and is believed as such.
 
-use crate::model::{Pid, Uid};
 use crate::model::ledger::{
     Blame, Deed, Entry, Extent, History, Judged, Ledger, Ownership, Presence, Record, Relation, Run, RunEnd,
     Scope, Total, Trust, Verdict, Why, WhyEnvironment, Window,
 };
+use crate::model::{Pid, Uid};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};

@@ -92,9 +92,10 @@ pub fn claim(
 }
 
 /// Whether a claim that failed can be made beside the cache, alone under the lock: there was no inode and no spare, or no room in
-/// the slot, and a rename within the parent directory needs neither. Leftovers of it are looked for in work directories alone.
+/// the slot, or the checkout is a btrfs subvolume, out of which nothing is renamed; a rename within the parent directory minds
+/// none of it. Leftovers of it are looked for in work directories alone.
 pub fn needs_place_beside(cache: &Cache, error: &io::Error) -> bool {
-    is_full(error) && cache.base.is_none() && cache.part == Part::Whole
+    (is_full(error) || is_elsewhere(error)) && cache.base.is_none() && cache.part == Part::Whole
 }
 
 /// A claim of which all is done that comes before the look at the evidence. The slot comes before that look: a hook that removes
@@ -314,6 +315,11 @@ impl Place {
             Err(_) => PutBack::Failed,
         }
     }
+}
+
+/// Two subvolumes of one filesystem, or two mounts of one directory.
+fn is_elsewhere(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::CrossesDevices
 }
 
 enum PutBack {

@@ -18,9 +18,10 @@
 //!   tree and of what was renamed up lies in it, for the next run to delete.
 //!
 //! # What is not forced
-//! Immutable files (`chattr +i`), read-only btrfs subvolumes and directories of other users that the caller may not enter
+//! Immutable files (`chattr +i`) and directories of other users that the caller may not enter
 //! stay and are reported. A directory's owner and root are given back the permission bits that deletion needs, as
-//! systemd's rm-rf does. A writable btrfs subvolume is emptied and goes by rmdir(2) like a directory (Linux 4.18).
+//! systemd's rm-rf does. A btrfs subvolume goes as one where the caller may do
+//! that; else it is made writable, emptied, and goes by rmdir(2) like a directory (Linux 4.18).
 //!
 //! What is needed beneath `parent` when the caller is confined by Landlock stands in [`super::confinement`].
 
@@ -34,6 +35,7 @@ mod walk;
 pub use error::{Operation, RemoveError};
 
 use crate::model::LargeFile;
+use crate::sys::btrfs;
 use crate::sys::dir::Dir;
 use crate::sys::handles::HandleBudget;
 use error::Errors;
@@ -127,6 +129,10 @@ pub fn remove_tree(parent: &Dir, name: &OsStr, largest: &[LargeFile], options: &
         }
     };
     if let Ok(root) = parent.descend(name.as_c_str()) {
+        if btrfs::is_on_btrfs(&root) && calls::remove_subvolume(parent, &name, &root) {
+            removed.directories += 1;
+            return Errors::default().into_removal(removed);
+        }
         removed.merge(largest_first::remove(&root, largest, options));
     }
     let mut passes = 0;

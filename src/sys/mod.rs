@@ -3,6 +3,7 @@
 
 pub mod abandonable;
 pub mod ability;
+pub mod btrfs;
 pub mod deadline;
 pub mod dir;
 pub mod extents;

@@ -356,9 +356,7 @@ fn what_is_at_the_edge_of_blames_window_is_in_it_and_not_beside_it() {
 fn any_number_of_entries_alike_are_put_together_in_no_time() {
     let mut entry = by_root(Deed::Kept, 5, Some("/w/a"));
     entry.record.sequence = Some(7);
-    let copies = |source: Source, count: usize| {
-        vec![Entry { sources: vec![source], ..entry.clone() }; count]
-    };
+    let copies = |source: Source, count: usize| vec![Entry { sources: vec![source], ..entry.clone() }; count];
     let begun = std::time::Instant::now();
     let merged = merge(vec![copies(Source::Journal, 20_000), copies(Source::File, 30_000)]);
     assert_eq!(merged.len(), 30_000);

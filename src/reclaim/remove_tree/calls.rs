@@ -2,6 +2,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where deletion is done, by handle")]
 
+use crate::sys::btrfs;
 use crate::sys::dir::Dir;
 use rustix::fs::{
     AtFlags, Mode, OFlags, RenameFlags, ResolveFlags, chmod, fchmod, fstat, openat2, renameat_with, unlinkat,
@@ -29,6 +30,19 @@ pub(super) fn unlink(dir: &Dir, name: &CStr) -> Result<(), Errno> {
 /// unlinkat(2) of an empty directory.
 pub(super) fn remove_directory(dir: &Dir, name: &CStr) -> Result<(), Errno> {
     unlinkat(dir, name, AtFlags::REMOVEDIR)
+}
+
+/// Deletes the directory `name`, opened as `opened`, as one if it is a subvolume of btrfs. Where that is not to be, one that is
+/// read-only is made writable, to be emptied.
+pub(super) fn remove_subvolume(dir: &Dir, name: &CStr, opened: &Dir) -> bool {
+    if !btrfs::is_subvolume(opened) {
+        return false;
+    }
+    let is_gone = btrfs::destroy(dir, name, opened).is_ok();
+    if !is_gone {
+        btrfs::make_writable(opened);
+    }
+    is_gone
 }
 
 /// renameat2(2) that replaces nothing.

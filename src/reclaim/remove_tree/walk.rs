@@ -15,6 +15,7 @@ use super::deep::Deep;
 use super::error::{Errors, Operation, RemoveError};
 use super::node::{Node, path_of, spoil};
 use super::{Options, Removed};
+use crate::sys::btrfs;
 use crate::sys::dir::{Batch, Dir, ENTRIES_BUFFER, Entry};
 use crate::sys::handles::HandleBudget;
 use crate::sys::work_stack::{WorkStack, work_off};
@@ -45,6 +46,8 @@ const ENTRIES_IN_A_PASS: u64 = 1 << 26;
 /// What the threads share.
 pub(super) struct Walk<'a> {
     base: &'a Dir,
+    /// It lies on btrfs.
+    has_subvolumes: bool,
     budget: &'a HandleBudget,
     options: &'a Options<'a>,
     late: AtomicBool,
@@ -82,6 +85,7 @@ impl<'a> Walk<'a> {
     pub(super) fn new(base: &'a Dir, budget: &'a HandleBudget, options: &'a Options<'a>) -> Self {
         Self {
             base,
+            has_subvolumes: btrfs::is_on_btrfs(base),
             budget,
             options,
             late: AtomicBool::new(false),
@@ -187,6 +191,10 @@ impl<'a> Worker<'_, 'a> {
             return None;
         }
         let dir = self.open(above, &name)?;
+        if walk.has_subvolumes && calls::remove_subvolume(walk.dir_of(above), &name, &dir) {
+            self.removed.directories += 1;
+            return None;
+        }
         Some(Arc::new(Node::new(dir, name, parent.clone(), permit)))
     }
 

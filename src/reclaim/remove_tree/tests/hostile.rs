@@ -272,9 +272,15 @@ fn btrfs_subvolumes_inside_go_with_the_tree() {
         assert!(run("btrfs", &["subvolume".as_ref(), "create".as_ref(), subvolume.as_os_str()]));
         fs::create_dir(subvolume.join("deep")).unwrap();
         fs::write(subvolume.join("deep/file"), "x").unwrap();
+        let inside = subvolume.join("deep/inside");
+        assert!(run("btrfs", &["subvolume".as_ref(), "create".as_ref(), inside.as_os_str()]));
+        let snapshot = disk.join("tree/snapshot");
+        let words = ["subvolume", "snapshot", "-r"].map(OsStr::new);
+        assert!(run("btrfs", &[&words[..], &[subvolume.as_os_str(), snapshot.as_os_str()]].concat()));
         let removal = remove(&disk, "tree");
         assert_whole(&removal);
-        assert_eq!((removal.files, removal.directories), (1, 3));
+        // One that holds another one is emptied; the others go as one, with what is in them.
+        assert_eq!((removal.files, removal.directories), (1, 5));
         assert!(names(&disk).is_empty());
     });
 }
