@@ -93,6 +93,8 @@ fn subvolumes_go_by(sweep: fn(&Host) -> Report) {
     }
     let plain = runner.cache("plain/plain", "target", 8 * MIB, 2 * DAY);
     let canary = Canary::of(&runner.checkout("plain/plain").join("src"));
+    // What is not written yet takes no space yet.
+    Command::new("sync").status().expect("sync runs");
     let sweep = sweep(&host);
     for cache in [&in_checkout, &itself, &around, &plain] {
         assert_eq!(sweep.outcome(cache), "removed", "{:#}", sweep.0);
