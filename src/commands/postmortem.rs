@@ -4,17 +4,20 @@ use super::witness::Narrator;
 use super::{Context, complain, ledger, look, now, print, show};
 use crate::lease;
 use crate::ledger::when;
-use crate::model::{Job, LeaseState};
+use crate::model::ledger::{Judged, Ledger};
+use crate::model::{Job, LeaseState, Runner};
 use crate::observe::processes;
 use crate::postmortem::keep::{self, Kept, Shelf};
 use crate::postmortem::nouns::{Case, Cause, Ended, Report};
-use crate::postmortem::observe::{Observer, Subject};
+use crate::postmortem::observe::{Observer, Subject, logs};
 use crate::postmortem::{examine, key};
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
 use crate::run_dir::RunDir;
+use crate::sys::dir::Dir;
 use crate::sys::program::Programs;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// The ledger and the kernel's messages are read from this much before the time asked about: a job began earlier than it died.
@@ -41,16 +44,24 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
     let alive = look::alive(context);
     let host = &alive.facts;
     let runners: Vec<_> = host.runners.iter().map(|facts| &facts.runner).collect();
-    let wanted: Vec<usize> = match runner.map(|name| look::named(&runners, name)) {
-        None => (0..runners.len()).collect(),
-        Some(Ok(index)) => vec![index],
-        Some(Err(reason)) => {
-            complain(&reason);
-            return Exit::Error;
-        }
-    };
     let from = since.checked_sub(BEFORE).unwrap_or(SystemTime::UNIX_EPOCH);
     let ledger = ledger::read(context, from, &ledger::owners(context));
+    let mut gone = None;
+    let wanted: Vec<usize> = match runner.map(|name| (name, look::named(&runners, name))) {
+        None => (0..runners.len()).collect(),
+        Some((_, Ok(index))) => vec![index],
+        Some((name, Err(reason))) => match formerly(&runners, name) {
+            Some(index) => vec![index],
+            None => {
+                gone = trace_of(context, &ledger, name);
+                if gone.is_none() {
+                    complain(&reason);
+                    return Exit::Error;
+                }
+                Vec::new()
+            }
+        },
+    };
     let observer =
         Observer::new(&context.proc, Programs(&context.config.paths.programs), host, Some(&ledger), from);
     let mut report = Report {
@@ -59,7 +70,7 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
         jobs: 0,
         runners: wanted.len(),
         cases: Vec::new(),
-        notes: Vec::new(),
+        notes: gone.into_iter().collect(),
     };
     let mut examined = Vec::new();
     for index in wanted {
@@ -91,6 +102,27 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
     Exit::Done
 }
 
+/// A runner that was called so: an ephemeral one deletes its `.runner` with its name after its one job, and leaves its logs.
+fn formerly(runners: &[&Runner], name: &str) -> Option<usize> {
+    runners.iter().position(|runner| {
+        let root = Dir::open(&runner.root);
+        root.is_ok_and(|root| logs::listener::agent_name(&root).as_deref() == Some(name))
+    })
+}
+
+/// What is left of a runner that is gone with its root: kept deaths, and what the ledger tells of it.
+fn trace_of(context: &Context, ledger: &Ledger, name: &str) -> Option<String> {
+    let kept = Shelf::at(&context.config.paths.state_dir).load();
+    let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic()).map(Judged::record);
+    let last = told.filter(|record| record.runner.as_deref() == Some(name)).max_by_key(|record| record.time);
+    let is_kept = kept.iter().any(|case| case.death.runner == name);
+    (is_kept || last.is_some()).then(|| {
+        let last = last.map(|record| format!("; disk-guard's ledger tells of it last: {}", record.message));
+        let last = last.unwrap_or_default();
+        format!("{name} is no runner of this host any more: what was kept of it is all that is known{last}")
+    })
+}
+
 /// Whether a job ended, or still wrote, since then.
 fn is_since(observer: &Observer<'_>, subject: &Subject, since: SystemTime) -> bool {
     let last = || observer.worker_end(subject).ok().and_then(|(log, _)| log.last?.at);
@@ -113,13 +145,18 @@ fn remember(
 ) {
     let shelf = Shelf::at(&context.config.paths.state_dir);
     for kept in shelf.load() {
+        // By the name that it had then, or by its root: a runner that is gone has no other.
         let is_asked = report.runner.as_ref().is_none_or(|name| {
-            runners.iter().any(|runner| {
-                (runner.name == *name
+            let is_called = |runner: &&Runner| {
+                runner.name == *name
                     || runner.own_name() == *name
-                    || runner.root.as_os_str() == name.as_str())
-                    && runner.root == kept.death.root
-            })
+                    || runner.root.as_os_str() == name.as_str()
+            };
+            let is_root = |root: &Path| kept.death.root == root;
+            match runners.iter().filter(|runner| is_called(runner)).count() {
+                0 => kept.death.runner == *name || is_root(Path::new(name)),
+                _ => runners.iter().any(|runner| is_called(runner) && is_root(&runner.root)),
+            }
         });
         if !is_asked || keep::time(&kept) < report.since {
             continue;

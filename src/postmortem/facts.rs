@@ -360,7 +360,7 @@ pub struct GuardDeeds {
     pub complete_since: Option<SystemTime>,
 }
 
-/// How full the disk of the work directory is now.
+/// How full the disk of the work directory is now, or that of the runner's own files where that one is full.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DiskNow {
     /// Where it is mounted.
@@ -371,6 +371,15 @@ pub struct DiskNow {
     pub available_bytes: u64,
     /// Inodes that are free; `None` where the filesystem counts none.
     pub inodes_free: Option<u64>,
+}
+
+impl DiskNow {
+    /// Whether next to nothing can be written there: a job that ends may have left a little room behind.
+    pub fn is_full(&self) -> bool {
+        self.available_bytes < 1 << 20
+            || self.used_percent >= 99
+            || self.inodes_free.is_some_and(|free| free < 16)
+    }
 }
 
 /// The host's boot and clocks.

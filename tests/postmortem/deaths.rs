@@ -14,6 +14,7 @@ fn host() -> Host {
     let empty = host.base.join("no-programs");
     std::fs::create_dir(&empty).expect("ours");
     host.configure(|settings| settings.extra = format!("programs = [{empty:?}]\n"));
+    host.configure(calm);
     // As tmpfiles.d makes it: without it nobody's hooks leave entries, and the ledger clears nobody.
     std::fs::create_dir(host.state_dir().join("ledger.d")).expect("ours");
     host.sweep();
@@ -22,6 +23,11 @@ fn host() -> Host {
     let then = second();
     kit::until("the next second", || (second() > then).then_some(()));
     host
+}
+
+/// However full the disk of this machine is, the host's is not.
+fn calm(settings: &mut kit::Settings) {
+    (settings.high, settings.low, settings.critical) = (99, 98, 100);
 }
 
 /// A job up to its first step, with its lease.
@@ -207,7 +213,8 @@ fn a_reboot() {
 /// `/run` is empty after a boot: a Worker's log that ends before it tells, once.
 #[test]
 fn a_reboot_that_took_the_lease_along() {
-    let host = Host::new();
+    let mut host = Host::new();
+    host.configure(calm);
     let runner = host.runner("actions-runner-1").build();
     let uptime = std::fs::read_to_string("/proc/uptime").expect("Linux");
     let seconds: f64 = uptime.split('.').next().expect("a figure").parse().expect("a figure");
@@ -312,6 +319,36 @@ fn a_sweep_tells_a_death_once_and_keeps_what_vanishes() {
     assert!(record["raw"]["worker_log"].as_str().expect("text").contains("Job ID"), "{record:#}");
 }
 
+/// It deletes its `.runner`, and with it its name; later its root is removed as well.
+#[test]
+fn an_ephemeral_runner_that_is_gone_is_still_known() {
+    let host = host();
+    let runner = host.runner("actions-runner-1").named("ephemeral-7").build();
+    let (mut listener, mut job) = begin(&runner);
+    job.kill_worker();
+    assert_eq!(listener.finished(), 137);
+    drop((listener, job));
+    let ask = || host.guard(&["postmortem", "--runner", "ephemeral-7", "--json"]);
+    assert_eq!(ask().expect_code(&[0]).report().0["deaths"][0]["cause"], "killed");
+    std::fs::remove_file(runner.root.join(".runner")).expect("ours");
+    ask().expect_code(&[1]);
+    // Its Listener has said who it is.
+    let logs = std::fs::read_dir(runner.root.join("_diag")).expect("ours").map(|log| log.expect("an entry").path());
+    let log = logs.into_iter().find(|log| log.to_string_lossy().contains("Runner_")).expect("the Listener's log");
+    let text = std::fs::read_to_string(&log).expect("ours");
+    let (first, rest) = text.split_once('\n').expect("lines");
+    std::fs::write(&log, format!("{first}\n  \"AgentId\": 1,\n  \"AgentName\": \"ephemeral-7\",\n{rest}")).expect("ours");
+    assert_eq!(ask().expect_code(&[0]).report().0["deaths"][0]["cause"], "killed");
+    // A sweep keeps its death, by the name that it had.
+    std::fs::write(runner.root.join(".runner"), r#"{"agentId": 7, "agentName": "ephemeral-7"}"#).expect("ours");
+    host.sweep();
+    std::fs::remove_dir_all(&runner.root).expect("ours");
+    let report = ask().expect_code(&[0]).report();
+    assert_eq!(report.0["deaths"][0]["cause"], "killed", "{:#}", report.0);
+    assert!(report.0["notes"].to_string().contains("no runner of this host any more"), "{:#}", report.0);
+    host.guard(&["postmortem", "--runner", "ephemeral-8"]).expect_code(&[1]);
+}
+
 /// Whatever lies in `_diag`, nothing is followed, nothing blocks, and the other runner's death is told.
 #[test]
 fn hostile_logs_stop_nothing() {
@@ -358,7 +395,6 @@ fn a_job_that_met_a_full_disk_reads_it_in_its_log_once() {
 
     let no_space = "System.IO.IOException: No space left on device : '/x\n::error::y'";
     let near_full = |settings: &mut kit::Settings| (settings.high, settings.low) = (1, 0);
-    let calm = |settings: &mut kit::Settings| (settings.high, settings.low) = (85, 75);
 
     // The words alone are not enough: the disk has room, and had.
     let (mut listener, mut job) = begin(&runner);

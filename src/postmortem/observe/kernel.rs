@@ -221,7 +221,8 @@ fn complete(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
 
 /// What a message tells, if it is one of those that a death can be due to.
 pub fn event(message: &str) -> Option<KernelEvent> {
-    let of_memory = oom_decision(message).or_else(|| oom_kill(message)).or_else(|| oom_group(message));
+    let of_memory = oom_decision(message).or_else(|| oom_kill(message)).or_else(|| oom_reaped(message));
+    let of_memory = of_memory.or_else(|| oom_group(message));
     of_memory.or_else(|| fork_rejected(message)).or_else(|| fault(message)).or_else(|| {
         // Longer than any process's name, with which other messages begin.
         let is_sleep = ["PM: suspend entry", "PM: suspend exit", "PM: hibernation: hibernation "];
@@ -305,6 +306,15 @@ fn oom_kill(message: &str) -> Option<KernelEvent> {
     let is_kernels =
         scope != OomScope::Unknown || behind.starts_with(" total-vm:") || behind.starts_with(", UID");
     is_kernels.then(|| KernelEvent::OomKill { pid, comm: comm.to_owned(), scope, group: None })
+}
+
+/// `oom_reaper: reaped process 7 (NAME), now anon-rss:0kB, ...` (mm/oom_kill.c): the same once more, where the first line is lost.
+fn oom_reaped(message: &str) -> Option<KernelEvent> {
+    let (pid, rest) = message.strip_prefix("oom_reaper: reaped process ")?.split_once(' ')?;
+    let (comm, behind) = rest.strip_prefix('(')?.rsplit_once("), now ")?;
+    behind.starts_with("anon-rss:").then_some(())?;
+    let (pid, comm) = (pid.parse().ok()?, comm.to_owned());
+    Some(KernelEvent::OomKill { pid, comm, scope: OomScope::Unknown, group: None })
 }
 
 /// `Task in /a/b killed as a result of limit of /a` (mm/memcontrol.c, before 5.0).
@@ -399,6 +409,11 @@ mod tests {
                 kill(8, "a", OomScope::Host, None),
             ),
             ("Killed process 8 (x): page allocation failure: order:0", None),
+            (
+                "oom_reaper: reaped process 8 (Runner.Worker), now anon-rss:0kB, file-rss:0kB, shmem-rss:0kB",
+                kill(8, "Runner.Worker", OomScope::Unknown, None),
+            ),
+            ("oom_reaper: page allocation failure: order:0", None),
             (
                 "Task in /a/b killed as a result of limit of /a",
                 Some(KernelEvent::OomGroup { group: "/a/b".into(), limit: "/a".into() }),

@@ -15,7 +15,7 @@ use super::nouns::{
     Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Reported, Seen, UnitState, WorkerLog,
 };
 use crate::model::ledger::{Ledger, Window};
-use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner};
+use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner, Usage};
 use crate::observe::diag_log;
 use crate::setup::units::{self, Systemd};
 use crate::sys::dir::Dir;
@@ -365,7 +365,7 @@ impl<'a> Observer<'a> {
         let from =
             death.last_sign.or(death.started).unwrap_or(last).max(to.checked_sub(BEFORE_END).unwrap_or(last));
         let from = from.min(death.ended.unwrap_or(last)).checked_sub(AROUND).unwrap_or(UNIX_EPOCH);
-        let whom = journal::Whom { worker: death.worker_pid, unit, runner: &runner.name };
+        let whom = journal::Whom { worker: death.worker_pid, unit, runner: runner.own_name() };
         match journal::read(self.programs, Window { from, to }, &whom) {
             Ok(log) => Seen::Known(log),
             Err(reason) => Seen::missing(
@@ -409,14 +409,22 @@ impl<'a> Observer<'a> {
     }
 
     fn disk(&self, runner: &Runner) -> Seen<DiskNow> {
-        match self.filesystem(runner) {
-            Some(fs) => Seen::Known(DiskNow {
-                mount: fs.mount.clone(),
-                used_percent: fs.usage.used_percent(),
-                available_bytes: fs.usage.available_bytes,
-                inodes_free: (fs.usage.inodes_total > 0).then_some(fs.usage.inodes_free),
-            }),
-            None => Seen::missing(
+        let now = |mount: &Path, usage: &Usage| DiskNow {
+            mount: mount.to_owned(),
+            used_percent: usage.used_percent(),
+            available_bytes: usage.available_bytes,
+            inodes_free: (usage.inodes_total > 0).then_some(usage.inodes_free),
+        };
+        // `_diag` may be on another disk than `_work`.
+        let of_logs = Dir::open(&runner.root).and_then(|root| root.usage()).ok();
+        let of_logs = of_logs.map(|usage| now(&runner.root, &usage)).filter(DiskNow::is_full);
+        match (self.filesystem(runner), of_logs) {
+            (Some(fs), of_logs) => {
+                let work = now(&fs.mount, &fs.usage);
+                Seen::Known(of_logs.filter(|_| !work.is_full()).unwrap_or(work))
+            }
+            (None, Some(of_logs)) => Seen::Known(of_logs),
+            (None, None) => Seen::missing(
                 "the disk of the work directory: it cannot be examined",
                 "see `disk-guard doctor`",
             ),

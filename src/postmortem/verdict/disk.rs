@@ -5,7 +5,7 @@ use super::{
 };
 use crate::postmortem::exit_code::{self, Ending};
 use crate::postmortem::nouns::{
-    Cause, Complaint, Confidence, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, Line, Proof,
+    Cause, Complaint, Confidence, DiskNow, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, Line, Proof,
 };
 use crate::report::escape;
 use std::time::SystemTime;
@@ -93,9 +93,7 @@ impl Signs {
         let guard = facts.guard.known();
         let listener = facts.listener.known();
         Self {
-            is_full_now: facts.disk.known().is_some_and(|disk| {
-                disk.available_bytes < 1 << 20 || disk.inodes_free.is_some_and(|free| free < 16)
-            }),
+            is_full_now: facts.disk.known().is_some_and(DiskNow::is_full),
             was_critical: guard.and_then(|guard| during(&guard.critical)),
             pressure: guard.and_then(|guard| during(&guard.pressure)),
             worker_is_cut: facts.worker.known().is_some_and(|log| log.is_cut),

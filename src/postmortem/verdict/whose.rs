@@ -43,6 +43,8 @@ pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
         (_, Some(true)) if is_named && is_its_end(facts, line.at) => Victim::Worker(Confidence::Certain),
         // Many runners' Workers have one name, and this one's pid is known.
         (Some(_), None) if is_named => Victim::Other,
+        // Or is known in another namespace.
+        (None, None) if facts.death.worker_pid.is_some() => Victim::Perhaps,
         (None, is_own) if is_named && is_then => Victim::Worker(match (is_own, facts.death.ended) {
             (Some(_), _) | (None, Some(_)) => Confidence::Likely,
             (None, None) => Confidence::Possible,
@@ -93,8 +95,8 @@ pub(super) fn is_own_group(facts: &Facts, path: &str) -> Option<bool> {
     let own = facts.memory.known().map(|memory| memory.group.as_str()).filter(|group| *group != "/");
     match own {
         Some(own) => Some(Path::new(path).starts_with(own)),
-        // Another runner's unit is not this one's.
-        None if facts.unit_name.is_some() || is_of_a_runner(path) => Some(false),
+        // Another runner's unit is not this one's, and what works in its unit works in no other group.
+        None if facts.unit.known().is_some() || is_of_a_runner(path) => Some(false),
         None => None,
     }
 }

@@ -23,6 +23,9 @@ const MAX_LOGS: usize = 8192;
 /// Of one runner's Listeners at most so much is read.
 const BUDGET: u64 = 256 << 20;
 
+/// A Listener says first who it is.
+const HEAD: u64 = 64 << 10;
+
 /// Jobs that are remembered; older ones are forgotten.
 const MAX_STORIES: usize = 1024;
 
@@ -164,6 +167,25 @@ impl Stories {
         // What cannot be read any more is not kept.
         if read.is_ok() { kept.into() } else { Vec::new() }
     }
+}
+
+/// The runner's name, as its last Listener has read it from `.runner` (src/Runner.Listener/BrokerMessageListener.cs): an ephemeral
+/// runner has deleted that file since.
+pub fn agent_name(root: &Dir) -> Option<String> {
+    let diag = root.descend("_diag").ok()?;
+    let mut name = None;
+    for log in diag_log::newest(&diag, Kind::Listener, 2).ok()? {
+        let mut each = |text: &str| {
+            let value = text.trim().strip_prefix("\"AgentName\": \"").and_then(|rest| rest.split_once('"'));
+            name = value.map(|(name, _)| name.to_owned());
+            if name.is_some() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        };
+        let _ = diag_log::each_line(&diag, &log, &mut HEAD.clone(), &mut each);
+        if name.is_some() {
+            break;
+        }
+    }
+    name
 }
 
 /// What one text says by itself.
