@@ -148,9 +148,7 @@ fn remember(
         // By the name that it had then, or by its root: a runner that is gone has no other.
         let is_asked = report.runner.as_ref().is_none_or(|name| {
             let is_called = |runner: &&Runner| {
-                runner.name == *name
-                    || runner.own_name() == *name
-                    || runner.root.as_os_str() == name.as_str()
+                runner.name == *name || runner.own_name() == *name || runner.root.as_os_str() == name.as_str()
             };
             let is_root = |root: &Path| kept.death.root == root;
             match runners.iter().filter(|runner| is_called(runner)).count() {

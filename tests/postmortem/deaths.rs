@@ -333,14 +333,18 @@ fn an_ephemeral_runner_that_is_gone_is_still_known() {
     std::fs::remove_file(runner.root.join(".runner")).expect("ours");
     ask().expect_code(&[1]);
     // Its Listener has said who it is.
-    let logs = std::fs::read_dir(runner.root.join("_diag")).expect("ours").map(|log| log.expect("an entry").path());
-    let log = logs.into_iter().find(|log| log.to_string_lossy().contains("Runner_")).expect("the Listener's log");
+    let logs =
+        std::fs::read_dir(runner.root.join("_diag")).expect("ours").map(|log| log.expect("an entry").path());
+    let log =
+        logs.into_iter().find(|log| log.to_string_lossy().contains("Runner_")).expect("the Listener's log");
     let text = std::fs::read_to_string(&log).expect("ours");
     let (first, rest) = text.split_once('\n').expect("lines");
-    std::fs::write(&log, format!("{first}\n  \"AgentId\": 1,\n  \"AgentName\": \"ephemeral-7\",\n{rest}")).expect("ours");
+    std::fs::write(&log, format!("{first}\n  \"AgentId\": 1,\n  \"AgentName\": \"ephemeral-7\",\n{rest}"))
+        .expect("ours");
     assert_eq!(ask().expect_code(&[0]).report().0["deaths"][0]["cause"], "killed");
     // A sweep keeps its death, by the name that it had.
-    std::fs::write(runner.root.join(".runner"), r#"{"agentId": 7, "agentName": "ephemeral-7"}"#).expect("ours");
+    std::fs::write(runner.root.join(".runner"), r#"{"agentId": 7, "agentName": "ephemeral-7"}"#)
+        .expect("ours");
     host.sweep();
     std::fs::remove_dir_all(&runner.root).expect("ours");
     let report = ask().expect_code(&[0]).report();
