@@ -47,16 +47,16 @@ fn main() {
     std::thread::sleep(Duration::from_secs(1));
 
     let (mut full, mut names, mut peer) = (Vec::new(), Vec::new(), Vec::new());
-    let first = time(|| drop(observe(&proc, &runners)));
+    let first = time(|| drop(observe(&proc, &runners, None)));
     for _ in 0..ROUNDS {
         full.push(time(|| {
-            let facts = observe(&proc, &runners);
+            let facts = observe(&proc, &runners, None);
             assert_eq!(facts.holders, [], "nobody holds the stand-in runners");
             if let Visibility::Partial(reasons) = facts.visibility {
                 eprintln!("not a full proof: {reasons:?}");
             }
         }));
-        names.push(time(|| drop(workers(&proc, &runners))));
+        names.push(time(|| drop(workers(&proc, &runners, None))));
         peer.push(time(pgrep));
     }
     drop(crowd);

@@ -213,7 +213,7 @@ fn looks(size: usize) {
         ms(median(times.collect()))
     };
     println!("looks under the lock, {size} processes, 20 runners, medians of 9; a claim takes two of each");
-    println!("{:<52} {:>9.3} ms", "Workers", look(&mut || drop(processes::workers(&proc, &runners))));
+    println!("{:<52} {:>9.3} ms", "Workers", look(&mut || drop(processes::workers(&proc, &runners, None))));
     println!(
         "{:<52} {:>9.3} ms",
         "leases",

@@ -90,7 +90,13 @@ fn facts(runners: usize, caches: usize) -> HostFacts {
         visibility: Visibility::Complete,
         workers: busy.clone().map(worker).collect(),
         listeners: (0..runners)
-            .map(|runner| ListenerSeen { process: process(100_000 + runner), runner, started: UNIX_EPOCH })
+            .map(|runner| ListenerSeen {
+                process: process(100_000 + runner),
+                runner,
+                owner: Uid(1000),
+                started: UNIX_EPOCH,
+                is_ordered: true,
+            })
             .collect(),
         strangers: Vec::new(),
         binds: Vec::new(),
@@ -114,7 +120,12 @@ fn process(number: usize) -> ProcessId {
 }
 
 fn worker(runner: usize) -> WorkerSeen {
-    WorkerSeen { process: process(runner), owner: Uid(1000), attribution: Attribution::Runner(runner) }
+    WorkerSeen {
+        process: process(runner),
+        owner: Uid(1000),
+        attribution: Attribution::Runner(runner),
+        reach: Default::default(),
+    }
 }
 
 fn root_of(number: usize) -> FileId {
@@ -159,6 +170,7 @@ fn runner(number: usize, caches: usize) -> RunnerFacts {
             work: Work::Present(work),
         },
         guarded: Guarded::Yes,
+        other_hosts: None,
         received: JobReceived::No,
         locks: Vec::new(),
         leftovers: Vec::new(),

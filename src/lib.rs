@@ -21,7 +21,7 @@
 //! | [`policy`] | decisions; pure functions |
 //! | [`observe`] | effects that only read: filesystems, runners, processes, caches, locks, logs |
 //! | [`reclaim`] | the only code that renames or deletes what runners own |
-//! | [`run_dir`], [`lock`], [`lease`], [`tickets`], [`uses`] | what the guards of a host share |
+//! | [`run_dir`], [`lock`], [`lease`], [`hook_record`], [`tickets`], [`uses`] | what the guards of a host share |
 //! | [`capacity`] | what the host can run out of beside the space that caches take |
 //! | [`doctor`] | whether this host is set up so that the guard can work |
 //! | [`hygiene`] | what checkouts die by before their own code runs: found, judged, put right |
@@ -35,7 +35,7 @@
 //! | `fuzzing` | what has to hold of every parser of foreign bytes; in tests and fuzzers alone |
 //! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
 //!
-//! Imports go downward only: `commands -> {hygiene, postmortem, reap} -> {cycle, counters, doctor, setup} -> {observe, policy, reclaim, lock, lease, tickets, run_dir} -> {model, sys}`; `policy`
+//! Imports go downward only: `commands -> {hygiene, postmortem, reap} -> {cycle, counters, doctor, setup} -> {observe, policy, reclaim, lock, lease, hook_record, tickets, run_dir} -> {model, sys}`; `policy`
 //! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
 //! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
 //!
@@ -80,6 +80,7 @@ pub(crate) mod digest;
 pub mod doctor;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub mod hook_record;
 pub mod hygiene;
 pub mod lease;
 pub mod ledger;

@@ -116,8 +116,10 @@ fn a_foreign_hook_goes_on_and_its_exit_code_is_the_jobs() {
     let (log, code) = (host.sockets().join("foreign.log"), host.sockets().join("code"));
     std::fs::write(&code, "0").expect("our own file");
     let foreign = |which: &str| {
-        let path = host.base.join(format!("hooks/foreign it's {which}.sh"));
-        let text = format!("echo {which} >>{}; exit $(cat {})\n", log.display(), code.display());
+        let path = host.base.join(format!("hooks/foreign-it's-{which}.sh"));
+        // A pipe whose first part fails: fine with `bash -e`, as the runner has it, and not with `-o pipefail`.
+        let text =
+            format!("false | true\necho {which} >>{}; exit $(cat {})\n", log.display(), code.display());
         std::fs::write(&path, text).expect("our own file");
         path.display().to_string()
     };

@@ -87,7 +87,7 @@ fn a_job_looks_like_a_real_one_from_its_first_log_line_to_its_last() {
     assert_eq!(env["GITHUB_REF"], "refs/heads/topic");
     assert_eq!((env["CI"], env["GITHUB_ACTIONS"], env["SCORE"]), ("true", "true", "500"));
     assert!(text.contains("STDIN-ENDED"), "standard input is at its end");
-    let command = format!("bash --noprofile --norc -e -o pipefail {} ", host.started_script().display());
+    let command = format!("bash -e {} ", host.started_script().display());
     assert_eq!(String::from_utf8_lossy(&hook.stderr), command);
 
     // A step that leaves a process behind and puts a directory first in PATH.

@@ -4,7 +4,7 @@ use super::now;
 use super::witness::Narrator;
 use crate::config::Config;
 use crate::cycle::{Cycle, Role};
-use crate::model::{Balance, FileId, Level, Pid, RunReport, Runner};
+use crate::model::{Balance, FileId, Level, ProcessId, RunReport, Runner};
 use crate::observe::caches::open_work;
 use crate::policy::{goal, pressure};
 use crate::report::escape;
@@ -44,7 +44,7 @@ pub(super) struct SelfClean<'a> {
     pub(super) proc: &'a Proc,
     pub(super) run: &'a RunDir,
     pub(super) runner: &'a Runner,
-    pub(super) lineage: &'a [Pid],
+    pub(super) lineage: &'a [ProcessId],
     pub(super) begun: Instant,
 }
 

@@ -7,7 +7,6 @@ use super::{
     witness::Narrator,
 };
 use crate::cycle::{Cycle, CycleError, Role};
-use crate::lease;
 use crate::lock::LockError;
 use crate::model::ledger::Scope;
 use crate::model::reap::ReapReport;
@@ -24,6 +23,7 @@ use crate::run_dir::{Records, RunDir, Tidied, Tidying};
 use crate::setup::state::StateDir;
 use crate::sys::dir::Dir;
 use crate::tickets;
+use crate::{hook_record, lease};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
@@ -135,7 +135,7 @@ fn tidy_shared(context: &Context, run: &RunDir) -> Vec<String> {
     let options = Options { threads: 1, deadline: Some(Instant::now() + TIDYING), progress: &progress };
     let remove_directory = |dir: &Dir, name: &OsStr| drop(remove_tree(dir, name, &[], &options));
     let mut notes = Vec::new();
-    for records in [Records::Leases, Records::Requests, Records::Tickets, Records::Counters] {
+    for records in [Records::Leases, Records::Requests, Records::Tickets, Records::Counters, Records::Hooks] {
         let is_live_lease = |name: &OsStr| {
             records == Records::Leases && lease::is_live(run, view, name, &mut living.borrow_mut())
         };
@@ -174,6 +174,12 @@ fn view(context: &Context) -> lease::View<'_> {
 /// Leaves of the dead, and spare slots for the day when no inode is left.
 fn tidy(context: &Context, run: &RunDir) {
     if let Err(error) = lease::remove_dead(run, view(context)) {
+        complain(&error);
+    }
+    // Where the package has not made it, hooks of users cannot.
+    if let Err(error) =
+        run.prepare(Records::Hooks).and_then(|()| hook_record::remove_dead(run, &context.proc))
+    {
         complain(&error);
     }
     let mounts = MountTable::read(&context.proc);

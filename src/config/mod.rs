@@ -88,6 +88,8 @@ pub struct Runners {
     pub are_built_in: bool,
     /// May caches of runners without our hook be claimed.
     pub allow_unguarded: bool,
+    /// Absolute glob patterns of directories that this host alone uses, on whatever filesystem.
+    pub local: Vec<String>,
 }
 
 /// `[siblings]`.
@@ -311,15 +313,14 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             "runners.roots: found an empty list, expected at least one absolute glob",
         );
     }
-    for root in file.runners.roots.get_ref() {
-        let pattern = root.get_ref();
+    let globs = file.runners.roots.get_ref().iter().map(|root| ("runners.roots", root));
+    for (key, glob) in globs.chain(file.runners.local.iter().map(|glob| ("runners.local", glob))) {
+        let pattern = glob.get_ref();
         if !pattern.starts_with('/') || pattern.contains("/../") || pattern.ends_with("/..") {
-            problems.add(
-                root,
-                format_args!("runners.roots: found `{pattern}`, expected an absolute glob without `..`"),
-            );
+            problems
+                .add(glob, format_args!("{key}: found `{pattern}`, expected an absolute glob without `..`"));
         } else if let Err(error) = glob::Pattern::new(pattern) {
-            problems.add(root, format_args!("runners.roots: `{pattern}` is not a glob: {error}"));
+            problems.add(glob, format_args!("{key}: `{pattern}` is not a glob: {error}"));
         }
     }
     for (key, span) in [("hook.lock_wait", &file.hook.lock_wait), ("hook.time_limit", &file.hook.time_limit)]
@@ -368,6 +369,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             are_built_in: roots == raw::Runners::default().roots(),
             roots,
             allow_unguarded: runners.allow_unguarded,
+            local: runners.local.into_iter().map(toml::Spanned::into_inner).collect(),
         },
         siblings: Siblings { claim: siblings.claim, idle_floor: siblings.idle_floor.0 },
         limits: caches.iter().cloned().chain(retention.in_force().map(limit)).collect(),
@@ -444,6 +446,9 @@ mod tests {
             ("[runners]\nroots = [\"runner*\"]", vec!["line 2", "`runner*`", "absolute glob"]),
             ("[runners]\nroots = []", vec!["line 2", "empty list"]),
             ("[runners]\nroots = [\"/srv/[\"]", vec!["line 2", "not a glob"]),
+            ("[runners]\nlocal = [\"nfs/*\"]", vec!["line 2", "runners.local", "`nfs/*`", "absolute glob"]),
+            ("[runners]\nlocal = [\"/nfs/[\"]", vec!["line 2", "runners.local", "not a glob"]),
+            ("[runners]\nlocal = \"/nfs\"", vec!["line 2"]),
             ("[hook]\nlock_wait = \"0\"", vec!["line 2", "hook.lock_wait", "bounded"]),
             ("[hook]\non_exhausted = \"explode\"", vec!["line 2", "explode", "warn"]),
             ("[paths]\nproc = \"proc\"", vec!["line 2", "paths.proc", "absolute path"]),

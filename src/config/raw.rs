@@ -60,6 +60,8 @@ impl Default for Pressure {
 pub(super) struct Runners {
     pub(super) roots: Spanned<Vec<Spanned<String>>>,
     pub(super) allow_unguarded: bool,
+    /// Globs of directories on filesystems that hosts share which this host alone uses.
+    pub(super) local: Vec<Spanned<String>>,
 }
 
 impl Default for Runners {
@@ -92,7 +94,11 @@ impl Default for Runners {
             "/var/lib/actions-runner*",
             "/var/lib/github-runner*/*",
         ];
-        Self { roots: spanless(roots.map(|r| spanless(r.to_owned())).to_vec()), allow_unguarded: false }
+        Self {
+            roots: spanless(roots.map(|r| spanless(r.to_owned())).to_vec()),
+            allow_unguarded: false,
+            local: Vec::new(),
+        }
     }
 }
 

@@ -43,7 +43,7 @@ pub(super) struct Scrutiny<'a> {
     look: &'a Look<'a>,
     actor: &'a Actor,
     rules: &'a Rules,
-    lineage: &'a [crate::model::Pid],
+    lineage: &'a [crate::model::ProcessId],
     runners: Vec<Runner>,
     places: HashMap<FileId, usize>,
     groups: Vec<usize>,
@@ -59,7 +59,7 @@ impl<'a> Scrutiny<'a> {
         facts: &HostFacts,
         actor: &'a Actor,
         rules: &'a Rules,
-        lineage: &'a [crate::model::Pid],
+        lineage: &'a [crate::model::ProcessId],
     ) -> Self {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
         let groups = fate::groups(&runners.iter().collect::<Vec<_>>());
@@ -67,6 +67,7 @@ impl<'a> Scrutiny<'a> {
         let without_caches = |runner: &RunnerFacts| RunnerFacts {
             runner: runner.runner.clone(),
             guarded: runner.guarded.clone(),
+            other_hosts: runner.other_hosts.clone(),
             received: runner.received.clone(),
             locks: runner.locks.clone(),
             caches: Vec::new(),

@@ -21,7 +21,7 @@ use crate::model::{
     Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, Remark,
     RunReport, Runner, Shortfall, Uid,
 };
-use crate::model::{FileId, FilesystemId, Need, Pid};
+use crate::model::{FileId, FilesystemId, Need, ProcessId};
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::places;
@@ -107,7 +107,7 @@ pub enum Role {
         /// The directory below `_work` that the job will use, as far as its environment can be believed.
         job_directory: Option<PathBuf>,
         /// The hook, its Worker and its Listener.
-        lineage: Vec<Pid>,
+        lineage: Vec<ProcessId>,
     },
     /// The completed-hook of the runner with this root, which was asked for these caches of its own.
     SelfClean {
@@ -116,7 +116,7 @@ pub enum Role {
         /// Relative to the work directory. Only what its own discovery finds as well counts.
         wanted: BTreeSet<PathBuf>,
         /// The hook, its Worker and its Listener.
-        lineage: Vec<Pid>,
+        lineage: Vec<ProcessId>,
     },
     /// The timer's pass.
     Sweep,
@@ -167,6 +167,7 @@ pub fn preview(
         mounts: &mounts,
         rules: &config.caches,
         leftovers: Some(leftovers(config, &pressed)),
+        local: &config.runners.local,
         now,
         deadline,
     };

@@ -63,6 +63,7 @@ impl Cycle<'_> {
             mounts,
             rules: &config.caches,
             leftovers: self.leftovers(&pressed),
+            local: &config.runners.local,
             now,
             deadline: self.deadline,
         };
@@ -154,7 +155,7 @@ impl Cycle<'_> {
         matches!(self.actor, Role::Sweep).then(|| super::leftovers(self.config, pressed))
     }
 
-    fn lineage(&self) -> Vec<crate::model::Pid> {
+    fn lineage(&self) -> Vec<crate::model::ProcessId> {
         match &self.actor {
             Role::Hook { lineage, .. } | Role::SelfClean { lineage, .. } => lineage.clone(),
             Role::Sweep => Vec::new(),

@@ -2,7 +2,8 @@
 
 use super::Patient;
 use crate::model::{Check, Guarded, ListenerSeen, Runner};
-use crate::observe::guarded;
+use crate::observe::dotenv;
+use crate::observe::hook_script;
 use crate::observe::processes::{HookVariable, environ_names_hook};
 use crate::setup::env_file::EnvFile;
 use crate::setup::group::{self, Membership};
@@ -12,6 +13,7 @@ use crate::setup::units::Systemd;
 use crate::sys::dir::Dir;
 use crate::sys::program::Programs;
 use std::ffi::OsStr;
+use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -59,6 +61,13 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
                 format!("disk-guard resume {}", runner.name),
             ));
         }
+        if let Some(reason) = &facts.other_hosts {
+            checks.push(Check::warn(
+                format!("shared:{}", runner.name),
+                reason.clone(),
+                "if no other host works there, add its directory to runners.local; else let that host's own guard look after it",
+            ));
+        }
         if let crate::model::Work::Unusable { reason, .. } = &runner.work {
             let is_configured = Dir::open(&runner.root).is_ok_and(|root| root.status_of(".runner").is_ok());
             let id = format!("work:{}", runner.name);
@@ -81,6 +90,9 @@ fn hook(
 ) -> Check {
     let id = format!("hook:{}", runner.name);
     let named = named(runner, HookVariable::JobStarted);
+    if let Some(why) = named.as_deref().and_then(fails_every_job) {
+        return Check::fail(id, format!("every job fails: its `.env` names {why}"), SET_RIGHT);
+    }
     match (guarded, named) {
         (Guarded::Yes, Some(script)) => match unreadable(&script) {
             Some(why) => Check::fail(id, why, "chmod a+rx the script and the directories above it"),
@@ -90,7 +102,10 @@ fn hook(
             None => Check::ok(id, "its `.env` names our hook; no Listener runs"),
         },
         (Guarded::Yes, None) => Check::ok(id, "its Listener was started with our hook"),
-        (Guarded::No(why), Some(script)) if guarded::is_ours(HookVariable::JobStarted, &script) => {
+        (Guarded::No(why), Some(script))
+            if hook_script::runs_us(&script).is_ok()
+                || hook_script::is_ours(HookVariable::JobStarted, &script) =>
+        {
             let restart = systemd.and_then(|systemd| systemd.unit_of(runner).ok());
             let fix = restart.map_or("restart its Listener when it is idle".to_owned(), |unit| {
                 format!("systemctl restart {}", unit.name)
@@ -110,16 +125,39 @@ fn is_packaged(runner: &Runner) -> bool {
     Dir::open(&runner.root).is_ok_and(|root| root.status_of("bin").is_err())
 }
 
+const SET_RIGHT: &str = "put the script there or correct the line in its `.env`, then disk-guard install; its Listener reads it when it starts";
+
+/// What stands in a `.env` that no job gets past, and why: by the text of it, or by what lies there. Which runner it is of decides
+/// nothing: a script that only its user can read is told of elsewhere.
+fn fails_every_job(hook: &Path) -> Option<String> {
+    let told = |why: &str| Some(format!("{:?}: {why}", hook.to_string_lossy()));
+    if let Some(why) = dotenv::fails_every_job(hook.as_os_str().as_bytes()) {
+        return told(why);
+    }
+    match std::fs::metadata(hook) {
+        Ok(status) if status.is_dir() => told("it is a directory"),
+        Ok(_) => None,
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
+            told("there is no such file")
+        }
+        Err(_) => None,
+    }
+}
+
 fn completed(patient: &Patient<'_>, runner: &Runner, listener: Option<&ListenerSeen>) -> Check {
     let id = format!("completed-hook:{}", runner.name);
     let started_with = listener.and_then(|listener| {
         environ_names_hook(patient.proc, listener.process, HookVariable::JobCompleted).ok().flatten()
     });
-    if started_with.is_some_and(|script| guarded::is_ours(HookVariable::JobCompleted, Path::new(&script))) {
+    if started_with.is_some_and(|script| hook_script::is_ours(HookVariable::JobCompleted, Path::new(&script))) {
         return Check::ok(id, "its Listener was started with our completed-hook");
     }
-    match named(runner, HookVariable::JobCompleted) {
-        Some(script) if guarded::is_ours(HookVariable::JobCompleted, &script) => {
+    let named = named(runner, HookVariable::JobCompleted);
+    if let Some(why) = named.as_deref().and_then(fails_every_job) {
+        return Check::fail(id, format!("every job fails: its `.env` names {why}"), SET_RIGHT);
+    }
+    match named {
+        Some(script) if hook_script::is_ours(HookVariable::JobCompleted, &script) => {
             Check::ok(id, "its `.env` names our completed-hook")
         }
         _ => Check::warn(

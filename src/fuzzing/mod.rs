@@ -29,14 +29,14 @@ pub use postmortem::{diag_log, host_entry, kernel_message};
 pub use proc_files::{locks, maps, mountinfo, stat};
 pub use reap::{containers, domains, environment_list, lima, pods, tart};
 pub use records::{count_record, lease, ticket};
-pub use runner_files::{env_file, hook_script, runner_settings};
+pub use runner_files::{env_file, hook_record, hook_script, runner_settings};
 pub use stores::store_usage;
 
 /// What a fuzzer calls.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their fuzzers and of their directories in `fuzz/corpus`.
-pub const TARGETS: [(&str, Target); 27] = [
+pub const TARGETS: [(&str, Target); 28] = [
     ("cargo_unit", cargo_unit),
     ("config", config),
     ("containers", containers),
@@ -46,6 +46,7 @@ pub const TARGETS: [(&str, Target); 27] = [
     ("env_file", env_file),
     ("environment_list", environment_list),
     ("escape", escape),
+    ("hook_record", hook_record),
     ("hook_script", hook_script),
     ("host_entry", host_entry),
     ("journal_entry", journal_entry),

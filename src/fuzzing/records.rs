@@ -3,7 +3,7 @@ use crate::lease::{file_name, root_of_name, text, understand};
 use crate::model::{
     Attribution, FileId, FilesystemId, Guarded, HostFacts, JobReceived, Lease, LeaseSeen, LeaseState,
     Liveness, Pid, ProcessFacts, ProcessId, Runner, RunnerFacts, StartTime, Uid, Visibility, Work, WorkDir,
-    WorkerSeen,
+    WorkerReach, WorkerSeen,
 };
 use crate::policy::liveness::{Exempt, evidence, judge};
 use crate::run_dir::MAX_RECORD_BYTES;
@@ -68,8 +68,12 @@ fn rank(liveness: Liveness) -> u8 {
 /// Four runners of two users.
 fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
     let owner = Uid(USERS[usize::from(is_seconds)]);
-    let stranger =
-        WorkerSeen { process: WORKER, owner, attribution: Attribution::Unattributed("hidden".into()) };
+    let stranger = WorkerSeen {
+        process: WORKER,
+        owner,
+        attribution: Attribution::Unattributed("hidden".into()),
+        reach: WorkerReach::default(),
+    };
     let visibility =
         if is_partial { Visibility::Partial(vec!["hidepid".into()]) } else { Visibility::Complete };
     HostFacts {
@@ -108,6 +112,7 @@ fn runner(number: u64) -> RunnerFacts {
             work: Work::Present(work),
         },
         guarded: Guarded::Yes,
+        other_hosts: None,
         received: JobReceived::No,
         caches: Vec::new(),
         locks: Vec::new(),

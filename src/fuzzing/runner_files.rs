@@ -1,6 +1,8 @@
 use super::contains;
+use crate::hook_record;
 use crate::hygiene::observe::mapping;
-use crate::observe::guarded;
+use crate::observe::dotenv::{self, Says};
+use crate::observe::hook_script::{self, Shown};
 use crate::observe::processes::HookVariable;
 use crate::observe::processes::environment::value_in;
 use crate::observe::settings;
@@ -60,7 +62,41 @@ pub fn env_file(bytes: &[u8]) {
         assert!(file.undo(variable, b"/h.sh", before).is_some());
     }
     assert_eq!(file.to_bytes(), bytes);
+    says(bytes);
     environ(bytes);
+}
+
+/// What a file says stands in it to the byte, the last line of a name decides, and no other line does.
+fn says(bytes: &[u8]) {
+    let is_line_end = |byte: &u8| matches!(byte, b'\n' | b'\r');
+    for variable in BOTH {
+        let line = |value: &[u8]| [variable.name().as_bytes(), b"=", value].concat();
+        let Ok(says) = dotenv::says(bytes, variable) else { continue };
+        if let Says::Value(value) = says {
+            assert!(!value.is_empty() && !value.iter().any(|byte| is_line_end(byte)));
+            assert!(contains(bytes, &line(value)));
+            assert_eq!(EnvFile::parse(bytes).value(variable), Some(value), "who edits reads alike");
+        }
+        for end in [&b"\n"[..], b"\r\n", b"\r"] {
+            let more = |last: &[u8]| [bytes, end, last, end].concat();
+            assert_eq!(dotenv::says(&more(&line(b"/last.sh ")), variable), Ok(Says::Value(b"/last.sh ")));
+            assert_eq!(dotenv::says(&more(&line(b"")), variable), Ok(Says::Unset));
+            assert_eq!(dotenv::says(&more(&[b" ", &line(b"/x.sh")[..]].concat()), variable), Ok(says));
+        }
+    }
+}
+
+/// A hook's record: what is understood is written and read alike, and a name speaks of the one Listener that it names.
+pub fn hook_record(bytes: &[u8]) {
+    if let Ok(written) = hook_record::understand(bytes) {
+        let again = serde_json::to_vec(&written).expect("numbers and strings serialise");
+        assert_eq!(hook_record::understand(&again), Ok(written));
+    }
+    let name = String::from_utf8_lossy(bytes);
+    if let Some(listener) = hook_record::listener_of_name(&name) {
+        let end = format!("-{}-{}", listener.pid, listener.start.0);
+        assert!(name.replace("-+", "-").replace('+', "").contains(&listener.pid.to_string()), "{name} {end}");
+    }
 }
 
 fn environ(bytes: &[u8]) {
@@ -74,21 +110,25 @@ fn environ(bytes: &[u8]) {
     }
 }
 
-/// A hook's script: what is commented out runs nothing, and a line of ours runs us whatever stands around it. `.env`: the last line of
-/// a name counts. `PipelineFolder.json`: the name that stands there.
+/// A hook's script: what is commented out runs nothing, and a first command of ours runs us whatever comes after it; what stands before
+/// it runs us only when that is shown without us. `PipelineFolder.json`: the name that stands there.
 pub fn hook_script(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let commented: String = text.lines().map(|line| format!("# {}\n", line.trim_end_matches('\\'))).collect();
-    let ours = |word: &str| format!("\n/usr/bin/disk-guard hook {word}\n");
     for word in ["started", "completed"] {
-        assert!(!guarded::script_runs_us(&commented, word), "{commented:?}");
-        let whole = text.trim_end_matches('\\');
-        assert!(guarded::script_runs_us(&format!("{whole}{}{text}", ours(word)), word), "{text:?}");
+        assert!(!hook_script::names_us(&commented, word), "{commented:?}");
+        let ours = format!("/usr/bin/disk-guard hook {word}\n");
+        assert!(
+            hook_script::names_us(&format!("{}\n{ours}{text}", text.trim_end_matches('\\')), word),
+            "{text:?}"
+        );
     }
-    let last = [bytes, b"\nACTIONS_RUNNER_HOOK_JOB_STARTED=/last.sh\n"].concat();
-    assert_eq!(guarded::hook_in(&last).as_deref(), Some("/last.sh".as_ref()));
-    if let Some(hook) = guarded::hook_in(bytes) {
-        assert!(!hook.as_os_str().is_empty() && contains(bytes, hook.as_os_str().as_bytes()));
+    let is_us = |text: &str| matches!(hook_script::first_command(text), Shown::Us(_));
+    assert!(!is_us(&commented) || commented.is_empty(), "{commented:?}");
+    assert!(is_us(&format!("{commented}exec /usr/bin/disk-guard hook started\n{text}")), "{text:?}");
+    for around in ["exit 0\n", "if false; then\n", "cat <<END\n"] {
+        let shown = is_us(&format!("{around}{}\ndisk-guard hook started\n", text.trim_end_matches('\\')));
+        assert!(!shown, "{around:?} {text:?}");
     }
     let folder = json!({"PipelineDirectory": text}).to_string();
     assert_eq!(mapping::directory(folder.as_bytes()).as_deref(), Some(text.as_ref().as_ref()));

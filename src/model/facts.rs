@@ -30,6 +30,8 @@ pub struct RunnerFacts {
     pub runner: Runner,
     /// Whether its jobs pass through our hook.
     pub guarded: Guarded,
+    /// Where it may be in use by hosts that are not seen from here, for people.
+    pub other_hosts: Option<String>,
     /// What its Listener's log says.
     pub received: JobReceived,
     /// What could go, by the rules alone.
@@ -51,6 +53,8 @@ pub enum JobReceived {
         detail: String,
         /// When, as the line says.
         at: Option<SystemTime>,
+        /// When the log was last written to, or otherwise changed.
+        written: Option<SystemTime>,
     },
     /// The log is there and cannot be read.
     CannotTell(String),

@@ -38,6 +38,19 @@ pub struct WorkerSeen {
     pub owner: Uid,
     /// Whose job it runs.
     pub attribution: Attribution,
+    /// Of an unattributed one: where it could be at work.
+    pub reach: WorkerReach,
+}
+
+/// In whose work directories an unattributed Worker could be at work.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct WorkerReach {
+    /// The runners whose work directories it could, as far as that was seen.
+    pub runners: Vec<usize>,
+    /// Whether these are all.
+    pub is_whole: bool,
+    /// Whether it is in the group of the shared directory, as every runner's user is.
+    pub is_member: bool,
 }
 
 /// Whose a Worker is.
@@ -58,8 +71,12 @@ pub struct ListenerSeen {
     pub process: ProcessId,
     /// Its runner's index.
     pub runner: usize,
-    /// When it started.
+    /// Whom it runs as.
+    pub owner: Uid,
+    /// When it started, by the wall clock as it goes now.
     pub started: SystemTime,
+    /// Whether that can be put in order with the times of files and lines: it cannot when the clocks do not agree.
+    pub is_ordered: bool,
 }
 
 /// A process of a runner that was not given.
@@ -80,6 +97,8 @@ pub struct Holder {
     pub runner: usize,
     /// Which process.
     pub process: ProcessId,
+    /// The Worker whose job it is of, by ancestry: none for what has left its parents behind.
+    pub under: Option<ProcessId>,
     /// Its name.
     pub comm: String,
     /// In what way.

@@ -4,6 +4,7 @@
 //! which sysinfo does not. The mount table only gives names: mount point, type, and the superblock's `major:minor`, which
 //! tells one pool of space from another where `st_dev` does not (btrfs subvolumes).
 
+use super::other_hosts;
 use super::processes::mountinfo;
 use crate::model::{Disk, Filesystem, FilesystemId};
 use crate::sys::dir::{Dir, Status};
@@ -11,9 +12,9 @@ use crate::sys::process::Proc;
 use crate::sys::reach;
 use rustix::fs::statvfs;
 use std::collections::HashSet;
-use std::ffi::OsStr;
+use std::ffi::{OsStr, OsString};
 use std::io;
-use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 
 /// Our own mount namespace's table.
@@ -29,6 +30,8 @@ struct Mount {
     device: FilesystemId,
     point: PathBuf,
     kind: String,
+    /// Of an overlay: what it is made of.
+    layers: Vec<PathBuf>,
 }
 
 impl MountTable {
@@ -37,12 +40,19 @@ impl MountTable {
         std::fs::read(proc.root().join("self/mountinfo")).map(|text| Self::parse(&text)).unwrap_or_default()
     }
 
-    fn parse(text: &[u8]) -> Self {
+    pub(super) fn parse(text: &[u8]) -> Self {
         let known = |mount: mountinfo::Mount<'_>| Mount {
             id: mount.id,
             device: mount.device,
             point: OsStr::from_bytes(&mount.point).into(),
             kind: String::from_utf8_lossy(mount.kind).into_owned(),
+            layers: match mount.kind {
+                b"overlay" => mountinfo::overlay_layers(mount.options)
+                    .into_iter()
+                    .map(|layer| PathBuf::from(OsString::from_vec(layer)))
+                    .collect(),
+                _ => Vec::new(),
+            },
         };
         let mounts: Vec<Mount> = mountinfo::parse(text).unwrap_or_default().into_iter().map(known).collect();
         let points = mounts.iter().map(|mount| mount.point.clone()).collect();
@@ -57,6 +67,23 @@ impl MountTable {
 
     fn mount_of(&self, status: &Status) -> Option<&Mount> {
         self.mounts.iter().find(|mount| mount.id == status.mount_id)
+    }
+
+    /// The type of the filesystem that a path, free of links, lies on, when others than this host's processes may work in it. Told
+    /// by the table alone: nothing is touched.
+    pub fn shared_with_others(&self, path: &Path) -> Option<String> {
+        // An overlay may lie on an overlay, and so on; no host has as many.
+        self.shared_within(path, 8)
+    }
+
+    fn shared_within(&self, path: &Path, depth: usize) -> Option<String> {
+        let over = self.mounts.iter().filter(|mount| path.starts_with(&mount.point));
+        let mount = over.max_by_key(|mount| mount.point.as_os_str().len())?;
+        if other_hosts::is_shared(&mount.kind) {
+            return Some(mount.kind.clone());
+        }
+        let layers = mount.layers.iter().filter(|layer| layer.is_absolute() && depth > 0);
+        layers.into_iter().find_map(|layer| self.shared_within(layer, depth - 1))
     }
 
     /// Which filesystem holds what has this status; by its device where the table does not tell.

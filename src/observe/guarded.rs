@@ -1,148 +1,214 @@
 //! Whether a runner's jobs pass through our started-hook.
 //!
-//! Only then is the order between a claim and a job's start certain. The Listener reads `<root>/.env` once, at its own
-//! start: a hook that was written there later is not in force yet. The runner's user can write all of these files; lying
-//! in them harms nobody else, and never frees anything of another runner.
+//! Only then is the order between a claim and a job's start certain. It has to hold of every Listener of the root: each has read
+//! `<root>/.env` once, at its own start, and starts its Workers with what it read. A hook that has run under a Listener has left a
+//! record, which settles it. Before a Listener's first job there is none; then it counts as guarded when all of this is shown:
+//! it sees our run directory and not another one by its name; its `.env` has not been touched since it started; and what that,
+//! or else its own environment, names as hook is a script whose first command is ours, with our run directory. Whatever cannot
+//! be ordered in time, read or followed leaves the runner unguarded. Without any Listener no job begins before another one has
+//! read the `.env` that lies there now.
+//!
+//! The runner's user can write all of these files; lying in them harms nobody else, and never frees anything of another runner.
 
-use super::processes::HookVariable;
+use super::dotenv::{self, Says};
+use super::filesystems::MountTable;
+use super::hook_script;
+use super::processes::{self, HookVariable};
+use crate::hook_record;
 use crate::model::{Guarded, ListenerSeen, Runner};
-use crate::sys::dir::Dir;
+use crate::run_dir::RunDir;
+use crate::sys::dir::{Dir, changed};
+use crate::sys::process::Proc;
+use std::ffi::OsStr;
 use std::io::{self, Read as _};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// The variable that names the hook.
 pub const STARTED_VARIABLE: &str = "ACTIONS_RUNNER_HOOK_JOB_STARTED";
 
-/// Where packages install our hook; a script there is ours even where it cannot be read.
-const INSTALLED: [&str; 2] = ["/usr/lib/disk-guard/hooks", "/usr/local/lib/disk-guard/hooks"];
-
-/// `.env` files and hook scripts are short.
+/// `.env` and configuration files are short.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// A Listener's start is known to the clock tick, but only relative to a boot time in whole seconds.
-const CLOCK_SLACK: Duration = Duration::from_secs(2);
+/// The grain of file times and of process start times. The runner's runtime takes longer to come to where it reads its `.env`.
+const GRAIN: Duration = Duration::from_millis(10);
 
-/// Judges one runner. `listener` is its running Listener with the hook that its own environment names, if any.
-pub fn judge(runner: &Runner, listener: Option<(&ListenerSeen, Option<PathBuf>)>) -> Guarded {
-    let from_environment = listener.as_ref().and_then(|(_, hook)| hook.as_deref());
-    if from_environment.is_some_and(|hook| runs_us(hook).is_guarded()) {
-        return Guarded::Yes;
-    }
-    let env = match read_env(runner) {
-        Ok(env) => env,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Guarded::No(format!("it has no `.env`, so no {STARTED_VARIABLE}"));
-        }
-        Err(error) => return Guarded::No(format!("its `.env` cannot be read: {error}")),
+/// Where the guard's configuration lies, and where its run directory is, when nothing else is said.
+const DEFAULT_CONFIG: &str = "/etc/disk-guard/config.toml";
+const DEFAULT_RUN_DIR: &str = "/run/disk-guard";
+
+/// With what is looked.
+#[derive(Debug, Clone, Copy)]
+pub struct Look<'a> {
+    /// The process table.
+    pub proc: &'a Proc,
+    /// The shared directory, if there is one yet.
+    pub run: Option<&'a RunDir>,
+    /// Our own mounts.
+    pub mounts: &'a MountTable,
+}
+
+/// Judges one runner by all of its running Listeners.
+pub fn judge(runner: &Runner, listeners: &[&ListenerSeen], look: Look<'_>) -> Guarded {
+    let env = read_env(runner);
+    let judged = match listeners {
+        [] => env.and_then(|env| look.by_env(&env, None)),
+        listeners => listeners.iter().try_for_each(|listener| look.at_listener(runner, listener, &env)),
     };
-    let Some(hook) = env.hook else {
-        return Guarded::No(format!("its `.env` names no {STARTED_VARIABLE}"));
-    };
-    match (runs_us(&hook), listener) {
-        (Guarded::Yes, Some((listener, _))) if env.written > listener.started + CLOCK_SLACK => {
-            Guarded::No(format!(
-                "its `.env` is newer than its Listener (pid {}), which reads it only when it starts: restart it",
-                listener.process.pid
-            ))
-        }
-        (judgement, _) => judgement,
+    match judged {
+        Ok(()) => Guarded::Yes,
+        Err(why) => Guarded::No(why),
     }
 }
 
+/// A `.env`, and when anything about it last changed; an empty one, never changed, when there is none.
+#[derive(Debug, Clone, Default)]
 struct Env {
-    hook: Option<PathBuf>,
-    written: std::time::SystemTime,
+    bytes: Vec<u8>,
+    changed: Option<SystemTime>,
 }
 
-fn read_env(runner: &Runner) -> io::Result<Env> {
-    let root = Dir::open(&runner.root)?;
-    let written = root.status_of(".env")?.modified;
-    let bytes = root.read_file(".env", MAX_BYTES)?;
-    Ok(Env { hook: hook_in(&bytes), written })
-}
-
-/// The hook that a `.env` names: literal `KEY=VALUE` lines without quotes or comments, the last one counts.
-pub(crate) fn hook_in(env: &[u8]) -> Option<PathBuf> {
-    use std::os::unix::ffi::OsStrExt as _;
-    env.split(|byte| *byte == b'\n')
-        .map(<[u8]>::trim_ascii)
-        .filter_map(|line| line.strip_prefix(STARTED_VARIABLE.as_bytes())?.strip_prefix(b"="))
-        .next_back()
-        .map(<[u8]>::trim_ascii)
-        .filter(|path| !path.is_empty())
-        .map(|path| PathBuf::from(std::ffi::OsStr::from_bytes(path)))
-}
-
-/// Whether a script is a hook of ours, or runs one.
-pub fn is_ours(variable: HookVariable, hook: &Path) -> bool {
-    hook_of_ours(variable, hook).is_guarded()
-}
-
-fn runs_us(hook: &Path) -> Guarded {
-    hook_of_ours(HookVariable::JobStarted, hook)
-}
-
-/// Whether a hook script runs us: it is the installed one, or its text runs `disk-guard ... hook started`, or the script of
-/// ours that does, as the chain scripts of `install` do.
-fn hook_of_ours(variable: HookVariable, hook: &Path) -> Guarded {
-    let (file, word) = match variable {
-        HookVariable::JobStarted => ("job-started.sh", "started"),
-        HookVariable::JobCompleted => ("job-completed.sh", "completed"),
+/// # Errors
+/// Why it cannot be read, for people.
+fn read_env(runner: &Runner) -> Result<Env, String> {
+    let read = || -> io::Result<Env> {
+        let root = Dir::open(&runner.root)?;
+        if root.status_of("bin").is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+            // Its program lies in a package, and reads the `.env` that would lie there.
+            return Ok(Env::default());
+        }
+        let file = match root.open_file(".env") {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Env::default()),
+            result => result?,
+        };
+        let metadata = file.metadata()?;
+        // A file that was moved, unpacked or copied into its place has an old time of writing, and a young time of change.
+        let changed = metadata.modified()?.max(changed(&metadata));
+        let mut bytes = Vec::new();
+        file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(Env { bytes, changed: Some(changed) })
     };
-    if is_installed(hook, file) {
-        return Guarded::Yes;
+    read().map_err(|error| format!("its `.env` cannot be read: {error}"))
+}
+
+impl Look<'_> {
+    /// # Errors
+    /// Why jobs of this Listener are not shown to pass through us, for people.
+    fn at_listener(
+        &self,
+        runner: &Runner,
+        listener: &ListenerSeen,
+        env: &Result<Env, String>,
+    ) -> Result<(), String> {
+        let pid = listener.process.pid;
+        let who = (listener.process, listener.owner);
+        let may_touch = |path: &Path| self.mounts.shared_with_others(path).is_none();
+        if self.run.is_some_and(|run| hook_record::stands(run, self.proc, runner.root_id, who, &may_touch)) {
+            return Ok(());
+        }
+        let env = env.as_ref().map_err(Clone::clone)?;
+        if let Some(changed) = env.changed {
+            if !listener.is_ordered {
+                return Err(format!(
+                    "no job of its Listener (pid {pid}) has passed our hook yet, and whether that has read its `.env` cannot be \
+                     told: the clock was set"
+                ));
+            }
+            if changed > listener.started + GRAIN {
+                return Err(format!(
+                    "its `.env` is newer than its Listener (pid {pid}), which reads it only when it starts: restart it"
+                ));
+            }
+        }
+        let inherited = || {
+            processes::environ_names_hook(self.proc, listener.process, HookVariable::JobStarted)
+                .map_err(|error| format!("its Listener's environment cannot be read: {error}"))
+        };
+        let inherited = match dotenv::says(&env.bytes, HookVariable::JobStarted) {
+            Ok(Says::Nothing) => inherited()?.map(PathBuf::from),
+            _ => None,
+        };
+        self.by_env(env, inherited)?;
+        match self.run {
+            Some(run) => processes::sees_directory(self.proc, listener.process, run.path()).map_err(|why| {
+                format!(
+                    "its Listener (pid {pid}) does not see our {}: {why}; its jobs meet another lock than ours",
+                    run.path().display()
+                )
+            }),
+            None => Ok(()),
+        }
     }
-    let no = |what: String| Guarded::No(format!("its {word}-hook {} {what}", hook.display()));
-    let text = match read_script(hook) {
-        Ok(text) => text,
-        Err(error) => return no(format!("cannot be read: {error}")),
+
+    /// # Errors
+    /// Why a hook by this `.env`, or one that the Listener was started with, is not ours.
+    fn by_env(&self, env: &Env, inherited: Option<PathBuf>) -> Result<(), String> {
+        let says = dotenv::says(&env.bytes, HookVariable::JobStarted);
+        let hook = match says.map_err(|why| format!("its `.env` cannot be read: {why}"))? {
+            Says::Value(value) => {
+                if let Some(why) = dotenv::fails_every_job(value) {
+                    let value = String::from_utf8_lossy(value);
+                    return Err(format!("its `.env` names {value:?}, and every job fails of it: {why}"));
+                }
+                PathBuf::from(OsStr::from_bytes(value))
+            }
+            Says::Unset => return Err(format!("its `.env` unsets {STARTED_VARIABLE}")),
+            Says::Nothing => match (inherited, env.changed) {
+                (Some(hook), _) => hook,
+                (None, None) => return Err(format!("it has no `.env`, so no {STARTED_VARIABLE}")),
+                (None, Some(_)) => return Err(format!("its `.env` names no {STARTED_VARIABLE}")),
+            },
+        };
+        self.runs_us(&hook).map_err(|why| format!("its started-hook {} {why}", hook.display()))
+    }
+
+    /// # Errors
+    /// Why it is not shown, to follow the hook's name.
+    fn runs_us(&self, hook: &Path) -> Result<(), String> {
+        if let Some(kind) = self.mounts.shared_with_others(hook) {
+            return Err(format!(
+                "lies on {kind}, where others may change it: keep it on a disk of this host"
+            ));
+        }
+        let us = hook_script::runs_us(hook)?;
+        let Some(run) = self.run else { return Ok(()) };
+        let config = us.config.unwrap_or_else(|| DEFAULT_CONFIG.into());
+        let theirs = run_dir_of(&config)
+            .map_err(|error| format!("has {} for its configuration: {error}", config.display()))?;
+        match theirs == run.path() {
+            true => Ok(()),
+            false => Err(format!(
+                "has {} for its configuration, where paths.run_dir is {} and not {}",
+                config.display(),
+                theirs.display(),
+                run.path().display()
+            )),
+        }
+    }
+}
+
+/// `paths.run_dir` of a configuration. Whether the rest of it is right is its hook's affair.
+fn run_dir_of(config: &Path) -> Result<PathBuf, String> {
+    // O_NONBLOCK: a FIFO in its place is not waited for.
+    let file = match std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(config) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound && config == Path::new(DEFAULT_CONFIG) => {
+            return Ok(DEFAULT_RUN_DIR.into());
+        }
+        result => result.map_err(|error| error.to_string())?,
     };
-    let through = |script: &Path| {
-        is_installed(script, file) || read_script(script).is_ok_and(|text| script_runs_us(&text, word))
-    };
-    if script_runs_us(&text, word) || scripts_named(&text, file).any(|script| through(&script)) {
-        return Guarded::Yes;
+    if !file.metadata().is_ok_and(|metadata| metadata.is_file()) {
+        return Err("it is not a regular file".to_owned());
     }
-    no(format!("does not run `disk-guard hook {word}`"))
-}
-
-fn is_installed(hook: &Path, file: &str) -> bool {
-    INSTALLED.iter().any(|installed| hook == Path::new(installed).join(file)) && hook.exists()
-}
-
-fn read_script(hook: &Path) -> io::Result<String> {
-    // O_NONBLOCK: a FIFO in a script's place is not waited for.
-    let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(hook)?;
-    if !file.metadata()?.is_file() {
-        return Err(io::Error::other("it is not a regular file"));
-    }
-    let mut bytes = Vec::new();
-    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
-    Ok(String::from_utf8_lossy(&bytes).into_owned())
-}
-
-fn commands(text: &str) -> impl Iterator<Item = &str> {
-    text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'))
-}
-
-pub(crate) fn script_runs_us(text: &str, word: &str) -> bool {
-    commands(&text.replace("\\\n", " ")).any(|line| {
-        line.split_once("disk-guard").is_some_and(|(_, rest)| {
-            let words: Vec<&str> = rest.split_whitespace().collect();
-            words.windows(2).any(|pair| pair[0] == "hook" && pair[1].trim_end_matches([';', '"']) == word)
-        })
-    })
-}
-
-/// The absolute paths of scripts of this name that a script runs with a shell.
-fn scripts_named(text: &str, file: &str) -> impl Iterator<Item = PathBuf> {
-    commands(text)
-        .flat_map(str::split_whitespace)
-        .map(|word| word.trim_matches(['\'', '"', ';']))
-        .filter(move |word| word.starts_with('/') && Path::new(word).file_name() == Some(file.as_ref()))
-        .map(PathBuf::from)
+    let mut text = String::new();
+    file.take(MAX_BYTES).read_to_string(&mut text).map_err(|error| error.to_string())?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| error.message().to_owned())?;
+    let run_dir = table.get("paths").and_then(|paths| paths.get("run_dir"));
+    Ok(run_dir.and_then(toml::Value::as_str).unwrap_or(DEFAULT_RUN_DIR).into())
 }
 
 #[cfg(test)]
@@ -150,41 +216,31 @@ mod tests {
     use super::*;
     use crate::model::{FileId, Pid, ProcessId, StartTime, Uid, Work};
     use std::fs::{create_dir_all, write};
-    use std::time::SystemTime;
 
-    #[test]
-    fn the_hook_is_the_last_one_that_the_file_names() {
-        let hook = |text: &str| hook_in(text.as_bytes()).map(|path| path.to_str().unwrap().to_owned());
-        assert_eq!(hook("LANG=C\r\nACTIONS_RUNNER_HOOK_JOB_STARTED=/a.sh\r\n").as_deref(), Some("/a.sh"));
-        assert_eq!(
-            hook("ACTIONS_RUNNER_HOOK_JOB_STARTED=/a\nACTIONS_RUNNER_HOOK_JOB_STARTED=/b").as_deref(),
-            Some("/b")
-        );
-        assert_eq!(hook("#ACTIONS_RUNNER_HOOK_JOB_STARTED=/a\nACTIONS_RUNNER_HOOK_JOB_STARTED=\n"), None);
-        assert_eq!(hook("ACTIONS_RUNNER_HOOK_JOB_STARTED_X=/a"), None);
+    struct Scene {
+        _temp: tempfile::TempDir,
+        runner: Runner,
+        proc: Proc,
+        mounts: MountTable,
+        run: RunDir,
     }
 
-    #[test]
-    fn a_script_runs_us_only_when_it_does() {
-        for yes in [
-            "#!/bin/bash\nexec /usr/bin/disk-guard hook started\n",
-            "disk-guard --config /etc/x.toml hook started || true",
-            "exec \"$bin/disk-guard\" \\\n  hook started",
-        ] {
-            assert!(script_runs_us(yes, "started"), "{yes}");
-        }
-        for no in
-            ["# disk-guard hook started", "echo hello", "disk-guard hook completed", "disk-guard hook", ""]
-        {
-            assert!(!script_runs_us(no, "started"), "{no}");
-        }
-    }
-
-    #[test]
-    fn a_runner_is_guarded_by_what_its_listener_has_read() {
+    fn scene() -> Scene {
         let temp = tempfile::tempdir().unwrap();
-        let root = Dir::resolve(temp.path()).unwrap().1.join("actions-runner-1");
-        create_dir_all(&root).unwrap();
+        let base = Dir::resolve(temp.path()).unwrap().1;
+        let root = base.join("actions-runner-1");
+        create_dir_all(root.join("bin")).unwrap();
+        let run = RunDir::open(&base.join("run")).unwrap();
+        write(root.join("c.toml"), format!("[paths]\nrun_dir = {:?}\n", run.path())).unwrap();
+        write(root.join("elsewhere.toml"), "[paths]\nrun_dir = \"/nowhere\"\n").unwrap();
+        for (name, config) in
+            [("ours.sh", "c.toml"), ("other-run.sh", "elsewhere.toml"), ("lost.sh", "none.toml")]
+        {
+            let config = root.join(config);
+            write(root.join(name), format!("exec disk-guard --config {} hook started", config.display()))
+                .unwrap();
+        }
+        write(root.join("other.sh"), "echo").unwrap();
         let runner = Runner {
             name: "one".into(),
             root: root.clone(),
@@ -192,33 +248,104 @@ mod tests {
             owner: Uid(0),
             work: Work::Absent { path: root.join("_work") },
         };
-        let started = |offset: i64| ListenerSeen {
-            process: ProcessId { pid: Pid(1), start: StartTime(1) },
-            runner: 0,
-            started: if offset < 0 {
-                std::fs::metadata(root.join(".env")).unwrap().modified().unwrap()
-                    - Duration::from_secs(offset.unsigned_abs())
-            } else {
-                SystemTime::UNIX_EPOCH + Duration::from_secs(u64::from(u32::MAX))
-            },
-        };
-        assert!(!judge(&runner, None).is_guarded(), "no .env");
-        write(root.join("ours.sh"), "exec disk-guard hook started").unwrap();
-        write(root.join("other.sh"), "echo").unwrap();
-        let name = |script: &str| {
-            write(root.join(".env"), format!("{STARTED_VARIABLE}={}\n", root.join(script).display()))
-                .unwrap();
-        };
-        for (script, guarded) in [("other.sh", false), ("missing.sh", false), ("ours.sh", true)] {
-            name(script);
-            assert_eq!(judge(&runner, None).is_guarded(), guarded, "{script}");
+        let proc = Proc::new(Path::new("/proc"));
+        let mounts = MountTable::read(&proc);
+        Scene { _temp: temp, runner, proc, mounts, run }
+    }
+
+    impl Scene {
+        fn name(&self, script: &str) {
+            let hook = self.runner.root.join(script);
+            write(self.runner.root.join(".env"), format!("{STARTED_VARIABLE}={}\n", hook.display())).unwrap();
         }
-        assert!(judge(&runner, Some((&started(1), None))).is_guarded(), "the Listener is newer");
-        let stale = started(-60);
-        assert!(!judge(&runner, Some((&stale, None))).is_guarded(), "the Listener has not read it");
+
+        fn judge(&self, listeners: &[&ListenerSeen]) -> Guarded {
+            let look = Look { proc: &self.proc, run: Some(&self.run), mounts: &self.mounts };
+            judge(&self.runner, listeners, look)
+        }
+
+        /// Ourselves as a Listener that started so long after everything that is here.
+        fn listener(&self, seconds_later: i64) -> ListenerSeen {
+            let me = self.proc.identify(Pid(std::process::id() as i32)).unwrap().id;
+            let now = changed(&std::fs::metadata(&self.runner.root).unwrap());
+            let by = Duration::from_secs(seconds_later.unsigned_abs());
+            let started = if seconds_later < 0 { now - by } else { now + by };
+            ListenerSeen { process: me, runner: 0, owner: Uid(0), started, is_ordered: true }
+        }
+    }
+
+    #[test]
+    fn without_a_listener_the_file_decides() {
+        let scene = scene();
+        assert!(!scene.judge(&[]).is_guarded(), "no .env");
+        for (script, guarded) in [
+            ("other.sh", false),
+            ("missing.sh", false),
+            ("other-run.sh", false),
+            ("lost.sh", false),
+            ("ours.sh", true),
+        ] {
+            scene.name(script);
+            assert_eq!(scene.judge(&[]).is_guarded(), guarded, "{script}: {:?}", scene.judge(&[]));
+        }
+        let ours = scene.runner.root.join("ours.sh");
+        for (text, guarded) in [
+            (format!("{STARTED_VARIABLE}={}\r\nX=1\r\n", ours.display()), true),
+            (format!("{STARTED_VARIABLE}={} \n", ours.display()), false),
+            (format!("{STARTED_VARIABLE}={}\n{STARTED_VARIABLE}=\n", ours.display()), false),
+            (format!("export {STARTED_VARIABLE}={}\n", ours.display()), false),
+        ] {
+            write(scene.runner.root.join(".env"), &text).unwrap();
+            assert_eq!(scene.judge(&[]).is_guarded(), guarded, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_listener_counts_when_it_has_read_what_is_there() {
+        let scene = scene();
+        scene.name("ours.sh");
         assert!(
-            judge(&runner, Some((&stale, Some(root.join("ours.sh"))))).is_guarded(),
-            "its environment names it"
+            scene.judge(&[&scene.listener(60)]).is_guarded(),
+            "{:?}",
+            scene.judge(&[&scene.listener(60)])
+        );
+        assert!(!scene.judge(&[&scene.listener(-60)]).is_guarded(), "it has not read it");
+        let both = [&scene.listener(60), &scene.listener(-60)];
+        assert!(!scene.judge(&both).is_guarded(), "every Listener has to have read it");
+        let unordered = ListenerSeen { is_ordered: false, ..scene.listener(60) };
+        assert!(!scene.judge(&[&unordered]).is_guarded(), "what cannot be ordered is unknown");
+
+        // Moved in with an old time of writing, as rsync and tar do.
+        let env = std::fs::File::options().append(true).open(scene.runner.root.join(".env")).unwrap();
+        env.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
+        assert!(!scene.judge(&[&scene.listener(-60)]).is_guarded(), "its time of change tells");
+        assert!(scene.judge(&[&scene.listener(60)]).is_guarded(), "the control");
+    }
+
+    #[test]
+    fn a_hook_that_has_run_settles_it_whatever_the_files_say() {
+        let scene = scene();
+        scene.name("other.sh");
+        let listener = scene.listener(-60);
+        assert!(!scene.judge(&[&listener]).is_guarded());
+        let lease = crate::model::Lease {
+            worker: listener.process,
+            boot_id: scene.proc.boot_id().unwrap(),
+            pid_namespace: scene.proc.pid_namespace().unwrap(),
+            root: scene.runner.root.clone(),
+            root_id: scene.runner.root_id,
+            work_id: None,
+            job: crate::model::Job::default(),
+            since: SystemTime::UNIX_EPOCH,
+        };
+        hook_record::leave(&scene.run, &scene.proc, &lease, listener.process, None).unwrap();
+        let listener = ListenerSeen { owner: Uid(nix::unistd::geteuid().as_raw()), ..listener };
+        assert!(scene.judge(&[&listener]).is_guarded());
+        let later = ProcessId { start: StartTime(listener.process.start.0 + 1), ..listener.process };
+        let later = ListenerSeen { process: later, ..listener.clone() };
+        assert!(
+            !scene.judge(&[&listener, &later]).is_guarded(),
+            "an older one's record does not count for it"
         );
     }
 }

@@ -6,9 +6,9 @@
 use super::filesystems::MountTable;
 use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure};
-use super::processes::{self, HookVariable};
+use super::processes;
 use super::runners::Discovery;
-use super::{caches, guarded, locks, places, retention, undeclared};
+use super::{caches, guarded, locks, other_hosts, places, retention, undeclared};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen, ProcessFacts,
@@ -41,6 +41,8 @@ pub struct Look<'a> {
     pub rules: &'a [CacheRule],
     /// What of the runners' own things may go, if that is asked for.
     pub leftovers: Option<retention::Wanted<'a>>,
+    /// Which runners on filesystems that hosts share are this host's alone (`runners.local`).
+    pub local: &'a [String],
     /// The wall clock now.
     pub now: SystemTime,
     /// When to stop sizing.
@@ -87,7 +89,7 @@ impl Look<'_> {
             })
             .collect();
         let filesystems = places::filesystems(&runners, self.mounts, &mut notes);
-        let mut processes = processes::observe(self.proc, &runners);
+        let mut processes = processes::observe(self.proc, &runners, self.group());
         let leases = self.read_leases(&mut processes.visibility);
         let runners = runners
             .into_iter()
@@ -115,7 +117,7 @@ impl Look<'_> {
 
     /// Looks again at Workers and leases; `first` is what the first look could see. `runners` are those of `facts`.
     pub fn refresh(&self, facts: &mut HostFacts, runners: &[Runner], first: &Visibility) {
-        let (workers, visibility) = processes::workers(self.proc, runners);
+        let (workers, visibility) = processes::workers(self.proc, runners, self.group());
         facts.processes.workers = workers;
         facts.processes.visibility = join(first, visibility);
         facts.leases = self.read_leases(&mut facts.processes.visibility);
@@ -189,7 +191,8 @@ impl Look<'_> {
         contents: Contents,
         processes: &ProcessFacts,
     ) -> RunnerFacts {
-        let listener = processes.listeners.iter().find(|listener| listener.runner == index);
+        let listeners: Vec<&ListenerSeen> =
+            processes.listeners.iter().filter(|listener| listener.runner == index).collect();
         let locks = match &contents.work {
             Some(work) => {
                 let below_work = contents.caches.iter().filter(|cache| cache.base.is_none());
@@ -198,7 +201,8 @@ impl Look<'_> {
             None => Vec::new(),
         };
         RunnerFacts {
-            guarded: self.guarded(&runner, listener),
+            guarded: self.guarded(&runner, &listeners),
+            other_hosts: other_hosts::beyond_this_host(&runner, self.mounts, self.local),
             received: received(&runner),
             caches: contents.caches,
             leftovers: contents.leftovers,
@@ -207,14 +211,20 @@ impl Look<'_> {
         }
     }
 
-    fn guarded(&self, runner: &Runner, listener: Option<&ListenerSeen>) -> Guarded {
-        let named = |listener: &ListenerSeen| {
-            processes::environ_names_hook(self.proc, listener.process, HookVariable::JobStarted)
-                .ok()
-                .flatten()
-                .map(PathBuf::from)
+    /// The group of the shared directory; root's own is none.
+    fn group(&self) -> Option<u32> {
+        match self.leases {
+            Leases::In(run) => run.group(),
+            Leases::NoneYet | Leases::Hidden(_) => None,
+        }
+    }
+
+    fn guarded(&self, runner: &Runner, listeners: &[&ListenerSeen]) -> Guarded {
+        let run = match self.leases {
+            Leases::In(run) => Some(run),
+            Leases::NoneYet | Leases::Hidden(_) => None,
         };
-        guarded::judge(runner, listener.map(|listener| (listener, named(listener))))
+        guarded::judge(runner, listeners, guarded::Look { proc: self.proc, run, mounts: self.mounts })
     }
 
     fn read_leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {
@@ -249,7 +259,7 @@ fn received(runner: &Runner) -> JobReceived {
     };
     match log {
         Ok(PendingJob::None | PendingJob::NoLog) => JobReceived::No,
-        Ok(PendingJob::Received { detail, at }) => JobReceived::Pending { detail, at },
+        Ok(PendingJob::Received { detail, at, written }) => JobReceived::Pending { detail, at, written },
         Err(reason) => JobReceived::CannotTell(reason),
     }
 }

@@ -8,13 +8,17 @@
 //! part named `Terminal`, which is not listened to; a line break in it could forge a prefix, but an end of a job counts for the
 //! job id alone, which is not known when a name is chosen.
 //!
+//! Before a job is received it is acknowledged, and then acquired, which can take minutes (src/Runner.Listener/Runner.cs and
+//! BrokerMessageListener.cs, v2.336.0): from then on it is on its way. It does not come when it cannot be acquired, which the part
+//! named `Runner` tells: what it says of its own flow, no job has a hand in.
+//!
 //! A log is continued in a new file after 8 MB. While a job runs its lease is renewed, and logged, every minute: a tail
 //! without any such line knows of no job, except right after a file was begun; then the one before it is read too.
 
 use super::diag_log::{self, Kind, Line};
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, changed};
 use std::collections::BTreeMap;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::io;
 use std::time::SystemTime;
 
@@ -35,6 +39,8 @@ pub enum PendingJob {
         detail: String,
         /// When.
         at: Option<SystemTime>,
+        /// When the log was last written to, or otherwise changed.
+        written: Option<SystemTime>,
     },
 }
 
@@ -70,15 +76,26 @@ pub fn pending_job(root: &Dir) -> Result<PendingJob, LogError> {
     };
     let mut logs = diag_log::newest(&diag, Kind::Listener, 2).map_err(directory)?.into_iter();
     let Some(newest) = logs.next() else { return Ok(PendingJob::NoLog) };
+    let mut written = written_at(&diag, &newest);
     let (mut story, whole) = read(&diag, newest)?;
     if whole
         && story.is_silent()
         && !story.begins_a_process
         && let Some(previous) = logs.next()
     {
+        written = written_at(&diag, &previous);
         (story, _) = read(&diag, previous)?;
     }
-    Ok(story.pending())
+    Ok(match story.pending() {
+        PendingJob::Received { detail, at, .. } => PendingJob::Received { detail, at, written },
+        none => none,
+    })
+}
+
+/// When anything about a log last changed.
+fn written_at(diag: &Dir, name: &OsStr) -> Option<SystemTime> {
+    let metadata = diag.open_file(name).and_then(|file| file.metadata()).ok()?;
+    Some(metadata.modified().ok()?.max(changed(&metadata)))
 }
 
 /// What one log says by itself.
@@ -100,6 +117,8 @@ fn read(diag: &Dir, name: OsString) -> Result<(Story, bool), LogError> {
 struct Story {
     /// Jobs that have not ended, by id.
     open: BTreeMap<String, (String, Option<SystemTime>)>,
+    /// A job that was acknowledged and has not come yet.
+    on_its_way: Option<(String, Option<SystemTime>)>,
     /// A line was seen that speaks of a job.
     spoke: bool,
     /// The file was begun by a Listener that started, not by one that continued its log.
@@ -109,6 +128,14 @@ struct Story {
 /// The key of a job whose id is not known: the renewal of a lease may name a request number only.
 const ANONYMOUS: &str = "";
 
+/// How the lines begin that end an acknowledged job before it was received (Runner.cs): it was not to be had (HTTP 404, 409, 422),
+/// the call failed, or the Listener is to be replaced first.
+const DOES_NOT_COME: [&str; 3] = [
+    "Skipping message Job",
+    "Caught exception from acquiring job message",
+    "Skip message deletion for job request message",
+];
+
 impl Story {
     fn read(log: &diag_log::Tail) -> Self {
         let mut story = Self::default();
@@ -116,6 +143,16 @@ impl Story {
             let Some(line) = Line::parse(&line) else { continue };
             match line.source {
                 "JobDispatcher" => story.tell(&line),
+                "BrokerMessageListener" | "MessageListener"
+                    if line.message.starts_with("Acknowledging runner request ") =>
+                {
+                    story.spoke = true;
+                    story.on_its_way = Some((line.message.to_owned(), Some(line.at)));
+                }
+                "Runner" if DOES_NOT_COME.iter().any(|begin| line.message.starts_with(begin)) => {
+                    story.spoke = true;
+                    story.on_its_way = None;
+                }
                 // It closes no job: a job's name that holds a line break could forge it. What an earlier process has left
                 // open is told by the age of the Listener that runs.
                 "Listener" if line.message.starts_with("Runner is built for ") => {
@@ -131,6 +168,7 @@ impl Story {
         match Event::of(line.message) {
             Some(Event::Received(job)) => {
                 self.spoke = true;
+                self.on_its_way = None;
                 self.open.insert(job.to_owned(), (line.message.to_owned(), Some(line.at)));
             }
             Some(Event::GoesOn) => {
@@ -154,8 +192,8 @@ impl Story {
     }
 
     fn pending(self) -> PendingJob {
-        match self.open.into_values().max_by_key(|(_, at)| *at) {
-            Some((detail, at)) => PendingJob::Received { detail, at },
+        match self.open.into_values().chain(self.on_its_way).max_by_key(|(_, at)| *at) {
+            Some((detail, at)) => PendingJob::Received { detail, at, written: None },
             None => PendingJob::None,
         }
     }
@@ -225,7 +263,7 @@ mod tests {
 
     #[test]
     fn a_job_is_pending_from_its_receipt_to_its_end() {
-        let PendingJob::Received { detail, at } = story(&received(5, A)) else { panic!("pending") };
+        let PendingJob::Received { detail, at, .. } = story(&received(5, A)) else { panic!("pending") };
         assert!(detail.contains(A), "{detail}");
         assert_eq!(at, Some(SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045)));
         for end in [
@@ -243,6 +281,37 @@ mod tests {
             assert_eq!(story(&(received(5, A) + &end)), PendingJob::None, "{end}");
         }
         assert!(is_pending(&(received(1, A) + &finished(2, A) + &received(3, B))));
+    }
+
+    fn line(second: u32, source: &str, message: &str) -> String {
+        format!("[2026-01-02 03:04:{second:02}Z INFO {source}] {message}\n")
+    }
+
+    #[test]
+    fn a_job_that_was_acknowledged_is_on_its_way_until_it_comes_or_does_not() {
+        let acknowledged = line(1, "BrokerMessageListener", "Acknowledging runner request '29e5a0d8-0000'.");
+        assert!(is_pending(&acknowledged));
+        assert!(is_pending(&(acknowledged.clone() + &line(2, "GitHubActionsService", "AAD Correlation ID"))));
+        assert!(is_pending(&(acknowledged.clone() + &received(3, A))));
+        assert!(!is_pending(&(acknowledged.clone() + &received(3, A) + &finished(9, A))));
+        for (message, level) in [
+            ("Skipping message Job. Job already acquired", "INFO"),
+            ("Caught exception from acquiring job message: System.Net.Http.HttpRequestException", "ERR "),
+        ] {
+            let end = format!("[2026-01-02 03:04:05Z {level} Runner] {message}\n");
+            assert!(!is_pending(&(acknowledged.clone() + &end)), "{message}");
+            assert!(is_pending(&(acknowledged.clone() + &end + &acknowledged)), "the next one");
+            assert!(
+                is_pending(&(acknowledged.clone() + &end.replace(" Runner]", " Terminal]"))),
+                "a job's name"
+            );
+        }
+        assert!(
+            is_pending(&(received(1, A) + &acknowledged + &finished(9, A))),
+            "the end of the job before it"
+        );
+        let forged = line(1, "Terminal", "WRITE LINE: Acknowledging runner request 'x'.");
+        assert!(!is_pending(&forged), "a job's name does not make a runner busy");
     }
 
     #[test]

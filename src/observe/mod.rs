@@ -3,14 +3,17 @@
 pub mod caches;
 pub mod cargo_target;
 pub mod diag_log;
+pub mod dotenv;
 pub mod filesystems;
 pub mod guarded;
+pub mod hook_script;
 pub mod host;
 pub mod host_lock;
 pub mod inventory;
 pub mod listener_log;
 pub mod locks;
 pub mod measure;
+pub mod other_hosts;
 mod ownership;
 pub mod places;
 pub mod processes;

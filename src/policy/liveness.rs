@@ -7,25 +7,26 @@
 use super::fate;
 use crate::model::{
     Attribution, Bearing, Evidence, EvidenceKind, HeldBy, Holder, HostFacts, JobReceived, LeaseSeen,
-    LeaseState, ListenerSeen, Liveness, LockKind, LockState, Pid, Runner, RunnerFacts, Uid, Visibility, Work,
-    WorkerSeen,
+    LeaseState, ListenerSeen, Liveness, LockKind, LockState, ProcessId, Runner, RunnerFacts, Uid, Visibility,
+    Work, WorkerSeen,
 };
 use std::path::Component;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-/// A Listener's start is known to the clock tick, but only relative to a boot time in whole seconds.
+/// A line's time has whole seconds.
 const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
 /// Whose processes do not count: the hook's own job, seen from inside.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Exempt<'a> {
-    /// The hook, its ancestors up to the Worker, and the Listener above.
-    pub lineage: &'a [Pid],
+    /// The hook, its ancestors up to the Worker, and the Listener above. Never a pid alone, which the next process may have, and
+    /// never a directory: whoever else works in the hook's own work directory is a stranger there.
+    pub lineage: &'a [ProcessId],
 }
 
 impl Exempt<'_> {
-    fn covers(&self, pid: Pid) -> bool {
-        self.lineage.contains(&pid)
+    fn covers(&self, process: ProcessId) -> bool {
+        self.lineage.contains(&process)
     }
 }
 
@@ -34,7 +35,7 @@ pub fn evidence(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Vec<Evidence>> {
     let runners: Vec<&Runner> = facts.runners.iter().map(|runner| &runner.runner).collect();
     let groups = fate::groups(&runners);
     let members = fate::members(&groups);
-    let host = about_the_host(facts, exempt);
+    let host = about_the_host(facts);
     let own: Vec<Vec<Evidence>> = (0..runners.len()).map(|index| about_one(facts, index, exempt)).collect();
     let of_group = |members: &[usize]| {
         in_order(members.iter().flat_map(|index| own[*index].iter().cloned()).chain(host.iter().cloned()))
@@ -46,7 +47,7 @@ pub fn evidence(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Vec<Evidence>> {
 /// What is known about the host and about the runners of one group: for each of them the same as [`evidence`].
 pub fn of_group(facts: &HostFacts, members: &[usize], exempt: Exempt<'_>) -> Vec<Evidence> {
     let own = members.iter().flat_map(|index| about_one(facts, *index, exempt));
-    in_order(own.chain(about_the_host(facts, exempt)))
+    in_order(own.chain(about_the_host(facts)))
 }
 
 fn in_order(evidence: impl Iterator<Item = Evidence>) -> Vec<Evidence> {
@@ -68,15 +69,13 @@ pub fn judge(evidence: &[Evidence]) -> Liveness {
     }
 }
 
-fn about_the_host(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Evidence> {
+fn about_the_host(facts: &HostFacts) -> Vec<Evidence> {
     let mut found = Vec::new();
     if let Visibility::Partial(reasons) = &facts.processes.visibility {
         found.extend(
             reasons.iter().map(|r| Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, r.clone())),
         );
     }
-    let strangers = unattributed(facts, exempt).filter(|(worker, _)| !is_vouched_for(facts, worker));
-    found.extend(strangers.map(|(worker, reason)| stranger(worker, reason)));
     found
 }
 
@@ -85,7 +84,7 @@ fn unattributed<'f>(
     facts: &'f HostFacts,
     exempt: Exempt<'f>,
 ) -> impl Iterator<Item = (&'f WorkerSeen, &'f str)> {
-    let workers = facts.processes.workers.iter().filter(move |worker| !exempt.covers(worker.process.pid));
+    let workers = facts.processes.workers.iter().filter(move |worker| !exempt.covers(worker.process));
     workers.filter_map(|worker| match &worker.attribution {
         Attribution::Unattributed(reason) => Some((worker, reason.as_str())),
         Attribution::Runner(_) | Attribution::Elsewhere(_) => None,
@@ -102,17 +101,44 @@ fn is_vouched_for(facts: &HostFacts, worker: &WorkerSeen) -> bool {
     })
 }
 
-fn stranger(worker: &WorkerSeen, reason: &str) -> Evidence {
-    let detail = format!("Runner.Worker pid {} of uid {}: {reason}", worker.process.pid, worker.owner);
-    Evidence::new(EvidenceKind::UnattributedWorker, Bearing::CannotTell, detail)
+/// Whether an unattributed Worker can be at work in no runner's directory: a process by that name of a user who owns no runner, is
+/// in the group of none, and can neither be inside any work directory nor write one. It is evidence of nothing.
+fn is_bystander(facts: &HostFacts, worker: &WorkerSeen) -> bool {
+    let owns = |runner: &Runner| {
+        runner.owner == worker.owner || runner.work_dir().is_some_and(|work| work.owner == worker.owner)
+    };
+    let reach = &worker.reach;
+    worker.owner != Uid::ROOT
+        && reach.is_whole
+        && reach.runners.is_empty()
+        && !reach.is_member
+        && !facts.runners.iter().any(|runner| owns(&runner.runner))
+}
+
+/// Workers that cannot be attributed, as evidence about one runner. Of those that could be at work in its very work directory, by
+/// what is known of them or of their user, the evidence speaks of that directory.
+fn strangers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
+    let runner = &facts.runners[index].runner;
+    for (worker, reason) in unattributed(facts, exempt).filter(|(worker, _)| !is_bystander(facts, worker)) {
+        let is_vouched_for = is_vouched_for(facts, worker);
+        let could_be_here = worker.owner == Uid::ROOT
+            || worker.reach.runners.contains(&index)
+            || runner.work_dir().is_some_and(|work| work.owner == worker.owner);
+        let is_near = worker.owner == runner.owner || (could_be_here && !is_vouched_for);
+        if is_near || !is_vouched_for {
+            let detail =
+                format!("Runner.Worker pid {} of uid {}: {reason}", worker.process.pid, worker.owner);
+            let evidence = Evidence::new(EvidenceKind::UnattributedWorker, Bearing::CannotTell, detail);
+            found.push(Evidence { within: is_near.then(|| runner.work_path().to_owned()), ..evidence });
+        }
+    }
 }
 
 fn about_one(facts: &HostFacts, index: usize, exempt: Exempt<'_>) -> Vec<Evidence> {
     let runner = &facts.runners[index];
     let mut found = Vec::new();
     workers(facts, index, exempt, &mut found);
-    let own_strangers = unattributed(facts, exempt).filter(|(worker, _)| worker.owner == runner.runner.owner);
-    found.extend(own_strangers.map(|(worker, reason)| stranger(worker, reason)));
+    strangers(facts, index, exempt, &mut found);
     leases(facts, &runner.runner, exempt, &mut found);
     holders(facts, index, exempt, &mut found);
     mounts(facts, index, &mut found);
@@ -124,6 +150,9 @@ fn about_one(facts: &HostFacts, index: usize, exempt: Exempt<'_>) -> Vec<Evidenc
     if let Work::Unusable { reason, .. } = &runner.runner.work {
         found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason.clone()));
     }
+    if let Some(reason) = &runner.other_hosts {
+        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason.clone()));
+    }
     if let crate::model::Guarded::No(reason) = &runner.guarded {
         found.push(Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, reason.clone()));
     }
@@ -133,7 +162,7 @@ fn about_one(facts: &HostFacts, index: usize, exempt: Exempt<'_>) -> Vec<Evidenc
 fn workers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
     let mine =
         facts.processes.workers.iter().filter(|worker| worker.attribution == Attribution::Runner(index));
-    for worker in mine.filter(|worker| !exempt.covers(worker.process.pid)) {
+    for worker in mine.filter(|worker| !exempt.covers(worker.process)) {
         let detail =
             format!("Runner.Worker pid {} of {}", worker.process.pid, facts.runners[index].runner.name);
         found.push(Evidence::new(EvidenceKind::WorkerProcess, Bearing::InUse, detail));
@@ -143,7 +172,7 @@ fn workers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<
 fn leases(facts: &HostFacts, runner: &Runner, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
     for seen in facts.leases.iter().filter(|seen| speaks_of(seen, runner)) {
         match (&seen.state, &seen.lease) {
-            (LeaseState::Live, Some(lease)) if !exempt.covers(lease.worker.pid) => {
+            (LeaseState::Live, Some(lease)) if !exempt.covers(lease.worker) => {
                 let detail = format!(
                     "job {} of {}, Worker pid {}",
                     lease.job.job, lease.job.repository, lease.worker.pid
@@ -188,7 +217,9 @@ fn is_waiting(facts: &HostFacts, holder: &Holder) -> bool {
 
 fn holders(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
     let mine = facts.processes.holders.iter().filter(|holder| holder.runner == index);
-    for holder in mine.filter(|holder| !exempt.covers(holder.process.pid) && !is_waiting(facts, holder)) {
+    let is_own =
+        |holder: &Holder| exempt.covers(holder.process) || holder.under.is_some_and(|w| exempt.covers(w));
+    for holder in mine.filter(|holder| !is_own(holder) && !is_waiting(facts, holder)) {
         let path = holder.path.display();
         let what = match holder.how {
             HeldBy::Cwd => format!("works in {path}"),
@@ -230,25 +261,53 @@ fn mounts(facts: &HostFacts, index: usize, found: &mut Vec<Evidence>) {
 }
 
 fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
-    let (detail, at) = match &facts.runners[index].received {
+    let (detail, at, written) = match &facts.runners[index].received {
         JobReceived::No => return,
-        JobReceived::Pending { detail, at } => (detail, at),
+        JobReceived::Pending { detail, at, written } => (detail, *at, *written),
         JobReceived::CannotTell(reason) => {
             found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::CannotTell, reason.clone()));
             return;
         }
     };
-    let mut listeners = facts.processes.listeners.iter().filter(|listener| listener.runner == index);
-    // A Listener that is younger than the log's line never heard of that job.
-    let could_start_it = |listener: &ListenerSeen| at.is_none_or(|at| listener.started <= at + CLOCK_SLACK);
-    if let Some(listener) = listeners.find(|listener| could_start_it(listener)) {
-        // The hook's own job is the one that was received.
-        if !exempt.covers(listener.process.pid) {
-            found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::InUse, detail.clone()));
-        }
+    let listeners = || facts.processes.listeners.iter().filter(|listener| listener.runner == index);
+    // The hook's own job is the one that was received by its own Listener; what another Listener has is another job.
+    let others = || listeners().filter(|listener| !exempt.covers(listener.process));
+    let mut tell =
+        |bearing, detail: String| found.push(Evidence::new(EvidenceKind::JobReceived, bearing, detail));
+    if others().any(|listener| heard_of(listener, at, written) == Heard::Yes) {
+        tell(Bearing::InUse, detail.clone());
+    } else if others().any(|listener| heard_of(listener, at, written) == Heard::CannotTell) {
+        tell(
+            Bearing::CannotTell,
+            format!("{detail} (whether before its Listener was started cannot be told)"),
+        );
+    } else if listeners().any(|listener| exempt.covers(listener.process)) {
+        // It is our own.
+    } else if facts.runners[index].other_hosts.is_some() {
+        tell(Bearing::InUse, format!("{detail} (the Listener may run on another host)"));
     } else if facts.processes.visibility != Visibility::Complete {
         // A dead Listener starts no Worker any more; that it is dead is only known when all is visible.
-        found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::CannotTell, detail.clone()));
+        tell(Bearing::CannotTell, detail.clone());
+    }
+}
+
+/// Whether a Listener knows of the job that a line of its runner's log tells of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Heard {
+    Yes,
+    No,
+    /// The times cannot be put in order.
+    CannotTell,
+}
+
+/// A Listener that was started after the line was written, and after its log was last touched, never heard of that job. A line whose
+/// time is older than the Listener, in a log that is younger, was written by a clock that has been set since.
+fn heard_of(listener: &ListenerSeen, at: Option<SystemTime>, written: Option<SystemTime>) -> Heard {
+    match (at, written) {
+        (Some(at), _) if listener.started <= at + CLOCK_SLACK => Heard::Yes,
+        (Some(_), Some(written)) if listener.is_ordered && listener.started > written => Heard::No,
+        (Some(_), _) => Heard::CannotTell,
+        (None, _) => Heard::Yes,
     }
 }
 

@@ -41,7 +41,7 @@ pub fn against(
         return Some(KeepReason::SiblingsOff);
     }
     let counting: Vec<Evidence> = match relation {
-        Relation::Own => evidence.iter().filter(|e| counts_for_own(e, cache)).cloned().collect(),
+        Relation::Own => evidence.iter().filter(|e| counts_for_own(e, cache, runner)).cloned().collect(),
         Relation::Sibling => {
             let recent = recent_content(cache, rules);
             evidence.iter().filter(|e| counts_for_sibling(e, cache, rules)).cloned().chain(recent).collect()
@@ -53,28 +53,35 @@ pub fn against(
     foreign_owner(cache, runner, rules.acting_as).map(KeepReason::ForeignOwner)
 }
 
-/// Whether evidence of a mount of the host's own concerns a cache: what lies there, and what holds it.
+/// Whether evidence of a mount concerns a cache: what lies there, and what holds it.
 fn concerns(evidence: &Evidence, cache: &Cache) -> bool {
     let meets = |place: &Path| place.starts_with(&cache.path) || cache.path.starts_with(place);
     evidence.within.as_deref().is_none_or(meets)
 }
 
-/// Against one's own caches counts who else works on this runner, and whatever is inside the cache itself.
-fn counts_for_own(evidence: &Evidence, cache: &Cache) -> bool {
+/// Against one's own caches counts who else works on this runner, or could work in its work directory; whatever is inside the cache
+/// itself; and a stranger in the same checkout, who may be between two builds.
+pub(super) fn counts_for_own(evidence: &Evidence, cache: &Cache, runner: &Runner) -> bool {
     match evidence.kind {
         EvidenceKind::WorkerProcess | EvidenceKind::Lease | EvidenceKind::JobReceived => true,
-        EvidenceKind::MountInside if evidence.bearing == Bearing::Forbids => concerns(evidence, cache),
-        EvidenceKind::ProcessInside
-        | EvidenceKind::MountInside
-        | EvidenceKind::BuildLock
-        | EvidenceKind::DirectoryLock => {
+        EvidenceKind::UnattributedWorker => evidence.within.is_some(),
+        EvidenceKind::ProcessInside => {
+            evidence.within.as_deref().is_none_or(|place| is_in_the_same_checkout(place, cache, runner))
+        }
+        // Before the steps a job has no container: what has the cache mounted in a world of its own is a stranger's, or is left over.
+        EvidenceKind::MountInside => concerns(evidence, cache),
+        EvidenceKind::BuildLock | EvidenceKind::DirectoryLock => {
             evidence.within.as_deref().is_none_or(|place| place.starts_with(&cache.path))
         }
-        EvidenceKind::UnattributedWorker
-        | EvidenceKind::RecentContent
-        | EvidenceKind::Unguarded
-        | EvidenceKind::Visibility => false,
+        EvidenceKind::RecentContent | EvidenceKind::Unguarded | EvidenceKind::Visibility => false,
     }
+}
+
+/// Whether a place lies in the directory directly below `_work` that the cache lies in, which is a repository's, or is `_work` itself.
+fn is_in_the_same_checkout(place: &Path, cache: &Cache, runner: &Runner) -> bool {
+    let Ok(below) = place.strip_prefix(runner.work_path()) else { return place.starts_with(&cache.path) };
+    let first = |path: &Path| path.components().next().map(|name| name.as_os_str().to_owned());
+    first(below).is_none_or(|name| first(&cache.below_work).is_none_or(|of| of == name))
 }
 
 /// Against a sibling's counts everything, but for the host's own mounts elsewhere.

@@ -1,6 +1,6 @@
 //! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
 //!
-//! It holds `host.lock`, `leases/`, `requests/`, `tickets/` and `counters/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
+//! It holds `host.lock`, `leases/`, `requests/`, `tickets/`, `counters/` and `hooks/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
 //! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
 //! file: two guards with two lock files would not exclude each other.
 
@@ -133,6 +133,12 @@ impl RunDir {
             result => result,
         };
         file.map(File::from).map_err(|error| self.unusable("opening host.lock", error.into()))
+    }
+
+    /// The group that shares it; none when that is root's own.
+    pub fn group(&self) -> Option<u32> {
+        let status = rustix::fs::fstat(&self.dir).ok()?;
+        (status.st_gid != 0).then_some(status.st_gid)
     }
 
     /// The identity of `host.lock`, to find its holders in `/proc/locks`.

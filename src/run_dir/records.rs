@@ -45,6 +45,8 @@ pub enum Records {
     Tickets,
     /// One a run that is not yet among the totals.
     Counters,
+    /// One a Listener whose jobs pass through a hook of ours.
+    Hooks,
 }
 
 impl Records {
@@ -55,6 +57,7 @@ impl Records {
             Self::Requests => "requests",
             Self::Tickets => "tickets",
             Self::Counters => "counters",
+            Self::Hooks => "hooks",
         }
     }
 
@@ -63,7 +66,7 @@ impl Records {
     fn mode(self) -> Mode {
         Mode::from_raw_mode(match self {
             Self::Leases | Self::Requests => 0o640,
-            Self::Tickets | Self::Counters => 0o644,
+            Self::Tickets | Self::Counters | Self::Hooks => 0o644,
         })
     }
 }
@@ -209,6 +212,44 @@ impl RunDir {
     /// What the system says; `NotFound` when there is none.
     pub fn read(&self, records: Records, name: &str) -> io::Result<Vec<u8>> {
         self.records(records)?.read_file(name, MAX_RECORD_BYTES)
+    }
+
+    /// When a record was left, as its file says: one system call.
+    ///
+    /// # Errors
+    /// What the system says; `NotFound` when there is none.
+    pub fn left_at(&self, records: Records, name: &str) -> io::Result<SystemTime> {
+        let path = format!("{}/{name}", records.directory());
+        let stat = rustix::fs::statat(&self.dir, path.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
+        let seconds = Duration::from_secs(u64::try_from(stat.st_mtime).unwrap_or(0));
+        Ok(SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(stat.st_mtime_nsec as u64))
+    }
+
+    /// Reads one record and says whose it is.
+    ///
+    /// # Errors
+    /// What the system says; also for a file with a second name, which is none's.
+    pub fn read_with_owner(&self, records: Records, name: &str) -> io::Result<(Uid, Vec<u8>)> {
+        let file = self.records(records)?.open_file(name)?;
+        let metadata = file.metadata()?;
+        if metadata.nlink() != 1 {
+            return Err(io::Error::other("it has a second name"));
+        }
+        let mut bytes = Vec::new();
+        file.take(MAX_RECORD_BYTES + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > MAX_RECORD_BYTES {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok((Uid(metadata.uid()), bytes))
+    }
+
+    /// Makes the directory of a kind of records, where it is missing and we may.
+    ///
+    /// # Errors
+    /// [`RunDirError::Unusable`].
+    pub fn prepare(&self, records: Records) -> Result<(), RunDirError> {
+        make_unless_there(&self.dir, Path::new(records.directory()), 0o1770)
+            .map_err(|error| self.unusable("making a directory of records", error))
     }
 
     /// Removes one record; one that is gone already is fine.

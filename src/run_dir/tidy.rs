@@ -119,7 +119,7 @@ impl Records {
         let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
         let parts = name.split('-').count();
         let wanted = match self {
-            Self::Leases => 4..=4,
+            Self::Leases | Self::Hooks => 4..=4,
             Self::Requests | Self::Tickets => 2..=2,
             Self::Counters => 2..=3,
         };
@@ -241,6 +241,8 @@ mod tests {
             (Records::Counters, "503-66136b78417e0", true),
             (Records::Counters, "503-66136b78417e0-2", true),
             (Records::Counters, "503--2", false),
+            (Records::Hooks, "fe00-1a-77-1234", true),
+            (Records::Hooks, "fe00-1a-77", false),
             (Records::Leases, "x-1-1-1", false),
         ] {
             assert_eq!(records.can_be_called(OsStr::new(name)), is_one, "{name}");

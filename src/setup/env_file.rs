@@ -1,15 +1,13 @@
 //! A runner's `.env`, edited without touching what is not ours. Pure.
 //!
-//! The Listener takes each line literally, `KEY=VALUE`, without quotes and comments, and the last line of a name counts
-//! (actions/runner, src/Runner.Listener/Program.cs). Lines end in LF, CRLF or CR. Every edit here can be undone to the byte:
-//! what stood there before is handed back, and lines of others are never rewritten.
+//! What it says is read as the Listener reads it (`observe::dotenv`). Every edit here can be undone to the byte: what stood
+//! there before is handed back, and lines of others are never rewritten.
 
+use crate::observe::dotenv::{self, BOM};
 use crate::observe::processes::HookVariable;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-const BOM: &[u8] = b"\xef\xbb\xbf";
 
 /// The file, line by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,20 +50,7 @@ pub struct Change {
 impl EnvFile {
     /// Takes a file apart.
     pub fn parse(bytes: &[u8]) -> Self {
-        let mut lines = Vec::new();
-        let mut rest = bytes;
-        while let Some(length) = rest.iter().position(|byte| matches!(byte, b'\n' | b'\r')) {
-            let end: &[u8] = match &rest[length..] {
-                [b'\r', b'\n', ..] => b"\r\n",
-                [b'\r', ..] => b"\r",
-                _ => b"\n",
-            };
-            lines.push(Line { text: rest[..length].to_vec(), end });
-            rest = &rest[length + end.len()..];
-        }
-        if !rest.is_empty() {
-            lines.push(Line { text: rest.to_vec(), end: b"" });
-        }
+        let lines = dotenv::lines(bytes).map(|(text, end)| Line { text: text.to_vec(), end }).collect();
         Self { lines }
     }
 
@@ -74,14 +59,17 @@ impl EnvFile {
         self.lines.iter().flat_map(|line| [line.text.as_slice(), line.end]).flatten().copied().collect()
     }
 
-    /// The value that counts: that of the last line. An empty one is none.
+    /// The value that counts, to the byte: that of the last line. An empty one is none.
     pub fn value(&self, variable: HookVariable) -> Option<&[u8]> {
-        let line = &self.lines[self.last(variable)?];
-        Some(value_of(&line.text, variable)?.trim_ascii()).filter(|value| !value.is_empty())
+        self.value_at(self.last(variable)?, variable).filter(|value| !value.is_empty())
+    }
+
+    fn value_at(&self, index: usize, variable: HookVariable) -> Option<&[u8]> {
+        dotenv::value_in_line(&self.lines[index].text, index == 0, variable)
     }
 
     fn last(&self, variable: HookVariable) -> Option<usize> {
-        self.lines.iter().rposition(|line| value_of(&line.text, variable).is_some())
+        (0..self.lines.len()).rfind(|index| self.value_at(*index, variable).is_some())
     }
 
     /// The line end that this file uses.
@@ -94,7 +82,7 @@ impl EnvFile {
         let entry = [variable.name().as_bytes(), b"=", value].concat();
         if let Some(index) = self.last(variable) {
             let line = &mut self.lines[index];
-            let mark = if line.text.starts_with(BOM) { BOM } else { b"" };
+            let mark = if index == 0 && line.text.starts_with(BOM) { BOM } else { b"" };
             let old = std::mem::replace(&mut line.text, [mark, &entry].concat());
             let change = Change { line: index + 1, removed: Some(old.clone()), added: Some(entry) };
             return (Before::Line(old), change);
@@ -135,12 +123,6 @@ impl EnvFile {
         }
         Some(Change { line, removed: Some(removed.text), added: None })
     }
-}
-
-/// What follows `VARIABLE=`; none when it is another line.
-fn value_of(line: &[u8], variable: HookVariable) -> Option<&[u8]> {
-    let line = line.strip_prefix(BOM).unwrap_or(line).trim_ascii_start();
-    line.strip_prefix(variable.name().as_bytes())?.strip_prefix(b"=")
 }
 
 fn to_base64<S: Serializer>(bytes: &[u8], serializer: S) -> Result<S::Ok, S::Error> {

@@ -5,7 +5,7 @@ use super::place::{self, Found, Manner};
 use super::state::{Kept, StateDir};
 use super::wiring::{self, Content, Edit, Present, Record, Scripts};
 use crate::model::{Runner, Uid};
-use crate::observe::guarded;
+use crate::observe::hook_script;
 use crate::sys::dir::Dir;
 use std::time::SystemTime;
 
@@ -84,7 +84,7 @@ pub fn prepare(verb: Verb, runner: &Runner, ours: &Scripts, state: &StateDir) ->
     let edit = match verb {
         Verb::Install => {
             let chains = state.chains(&runner.root);
-            wiring::wire(present, ours, &chains, &|variable, hook| guarded::is_ours(variable, hook))
+            wiring::wire(present, ours, &chains, &|variable, hook| hook_script::is_ours(variable, hook))
                 .map_err(blocked)?
         }
         Verb::Uninstall => wiring::unwire(present, ours),

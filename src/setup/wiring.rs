@@ -6,6 +6,7 @@
 
 use super::env_file::{Before, Change, EnvFile};
 use crate::observe::processes::HookVariable;
+use crate::observe::{dotenv, hook_script};
 use serde::{Deserialize, Serialize};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
@@ -119,7 +120,8 @@ pub fn wire(
             Some(value) if known.is_some_and(|known| known.value.as_bytes() == value) => {
                 known.and_then(Wired::foreign)
             }
-            Some(value) if value == ours.of(variable).as_os_str().as_bytes() => None,
+            // Also with white space around it, with which every job fails: it is set right.
+            Some(value) if value.trim_ascii() == ours.of(variable).as_os_str().as_bytes() => None,
             Some(value) if value == chains.of(variable).as_os_str().as_bytes() => {
                 edit.notes.push(format!(
                     "{} names a chain script of ours whose record is missing: left as it is",
@@ -217,29 +219,40 @@ fn plain(path: &Path) -> Result<&str, String> {
 /// Only shell scripts are chained: the others need an interpreter that only the runner knows.
 fn chainable(variable: HookVariable, hook: &[u8]) -> Result<&Path, String> {
     let path = Path::new(OsStr::from_bytes(hook));
+    if let Some(why) = dotenv::fails_every_job(hook) {
+        return Err(format!(
+            "{} names {:?}, and every job fails of it ({why}): call `disk-guard hook {}` from a script of its own, correct the \
+             line, or take it out",
+            variable.name(),
+            String::from_utf8_lossy(hook),
+            word(variable)
+        ));
+    }
     let bad = |what: &str| {
         Err(format!(
             "{} names {}, {what}: call `disk-guard hook {}` from it, or take it out",
             variable.name(),
             path.display(),
-            match variable {
-                HookVariable::JobStarted => "started",
-                HookVariable::JobCompleted => "completed",
-            }
+            word(variable)
         ))
     };
     if path.extension() != Some(OsStr::new("sh")) {
         return bad("which is no shell script and cannot be chained");
     }
-    if !path.is_absolute() || hook.iter().any(|byte| byte.is_ascii_control()) {
-        return bad("which is no absolute path");
-    }
     Ok(path)
 }
 
-/// The script that runs both. `$BASH` is the shell that the runner has chosen for it.
+fn word(variable: HookVariable) -> &'static str {
+    match variable {
+        HookVariable::JobStarted => "started",
+        HookVariable::JobCompleted => "completed",
+    }
+}
+
+/// The script that runs both, each as the runner runs one: `bash -e PATH` and nothing more, whatever the job's log shows
+/// (src/Runner.Worker/Handlers/ScriptHandlerHelpers.cs, v2.336.0). Where there is no bash, the runner takes `sh`.
 fn chain(variable: HookVariable, ours: &Path, theirs: &Path, root: &Path) -> String {
-    let run = |path: &Path| format!("\"$BASH\" --noprofile --norc -e -o pipefail {}", quoted(path));
+    let run = |path: &Path| format!("\"${{BASH:-sh}}\" -e {}", quoted(path));
     let word = quoted(ours);
     let (ours, theirs) = (run(ours), run(theirs));
     let body = match variable {
@@ -247,7 +260,7 @@ fn chain(variable: HookVariable, ours: &Path, theirs: &Path, root: &Path) -> Str
         HookVariable::JobStarted => format!(
             "trap : HUP INT TERM\n{}\ncode=127\n[ -r {word} ] && {{ {ours}; code=$?; }}\n\
              case $code in 0) ;; 1) exit 1 ;; *) fence_in_time ;; esac\nexec {theirs}\n",
-            fence()
+            hook_script::fence()
         ),
         HookVariable::JobCompleted => {
             format!("{theirs}\ncode=$?\n[ -r {word} ] && {ours}\nexit \"$code\"\n")
@@ -275,14 +288,6 @@ pub(super) fn owner_of_chain(script: &[u8]) -> Option<String> {
     Some(root.to_owned())
 }
 
-/// What our started-hook does in plain shell where the program cannot be run.
-fn fence() -> &'static str {
-    let script = include_str!("../../hooks/job-started.sh");
-    let (_, after) = script.split_once("# --- fence").expect("it is marked in the script: a test says so");
-    let (_, after) = after.split_once('\n').expect("the mark is a line");
-    after.split_once("# --- end").map_or(after, |(fence, _)| fence).trim_end()
-}
-
 /// A path as one word of a shell.
 fn quoted(path: &Path) -> String {
     format!("'{}'", path.to_string_lossy().replace('\'', r"'\''"))
@@ -290,6 +295,7 @@ fn quoted(path: &Path) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::hook_script::fence;
     use super::*;
 
     const S: &str = "ACTIONS_RUNNER_HOOK_JOB_STARTED";
@@ -349,7 +355,8 @@ mod tests {
         let (path, script) = &edit.chains[0];
         assert_eq!(path, Path::new("/state/k-started.sh"));
         let ours_at = script.find("/usr/lib/disk-guard/hooks/job-started.sh").unwrap();
-        assert!(ours_at < script.find(r"'/opt/it'\''s.sh'").unwrap(), "{script}");
+        assert!(ours_at < script.find(r" -e '/opt/it'\''s.sh'").unwrap(), "{script}");
+        assert!(!script.contains("pipefail"), "{script}");
         let edit = wired(Some(&format!("{C}=/post.sh\n")), None);
         let script = &edit.chains[0].1;
         assert!(script.find("'/post.sh'").unwrap() < script.find("job-completed.sh").unwrap(), "{script}");
@@ -360,7 +367,9 @@ mod tests {
         assert!(fence().ends_with("\n}") && fence().contains("\nfence_in_time() {"), "{}", fence());
         let script = &wired(Some(&format!("{S}=/pre.sh\n")), None).chains[0].1;
         let at = |text: &str| script.find(text).unwrap_or_else(|| panic!("no {text}: {script}"));
-        assert!(at("fence() {") < at("*) fence_in_time") && at("*) fence_in_time") < at("exec \"$BASH\""));
+        assert!(
+            at("fence() {") < at("*) fence_in_time") && at("*) fence_in_time") < at("exec \"${BASH:-sh}\"")
+        );
     }
 
     #[test]
@@ -389,7 +398,7 @@ mod tests {
 
     #[test]
     fn hooks_that_cannot_be_chained_are_refused_with_a_way_out() {
-        for hook in ["/a.js", "/a.ps1", "a.sh", "/a"] {
+        for hook in ["/a.js", "/a.ps1", "a.sh", "/a", "/a.sh ", "/a b.sh"] {
             let env = format!("{S}={hook}\n");
             let refusal =
                 wire(present(Some(env.as_bytes()), None), &ours(), &chains(), &|_, _| false).unwrap_err();

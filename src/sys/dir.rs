@@ -482,6 +482,14 @@ impl From<&Statx> for Status {
     }
 }
 
+/// When anything about a file last changed (`st_ctime`): the clock alone sets it.
+pub fn changed(metadata: &std::fs::Metadata) -> std::time::SystemTime {
+    use std::os::unix::fs::MetadataExt as _;
+    let seconds = std::time::Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0));
+    let rest = std::time::Duration::from_nanos(u64::try_from(metadata.ctime_nsec()).unwrap_or(0));
+    std::time::SystemTime::UNIX_EPOCH + seconds + rest
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

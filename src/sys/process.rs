@@ -164,6 +164,18 @@ impl Proc {
         boot_time(&std::fs::read(self.root.join("stat")).ok()?)
     }
 
+    /// When the host was started, to the millisecond, by the wall clock as it goes now; `None` when that and what `/proc/stat` says
+    /// differ: then one of the clocks is not the host's, and nothing is to be put in order by them.
+    pub fn boot_time_exactly(&self) -> Option<SystemTime> {
+        let said = self.boot_time()?;
+        let clock = |id| Duration::try_from(rustix::time::clock_gettime(id)).ok();
+        let since_boot = clock(rustix::time::ClockId::Boottime)?;
+        let wall = SystemTime::UNIX_EPOCH.checked_add(clock(rustix::time::ClockId::Realtime)?)?;
+        let exact = wall.checked_sub(since_boot)?;
+        let apart = exact.duration_since(said).unwrap_or_else(|earlier| earlier.duration());
+        (apart <= Duration::from_secs(2)).then_some(exact)
+    }
+
     /// This boot's id (`sys/kernel/random/boot_id`).
     ///
     /// # Errors

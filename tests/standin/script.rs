@@ -1,4 +1,4 @@
-//! Running one script as the runner does: `bash --noprofile --norc -e -o pipefail FILE`, standard input at its end,
+//! Running one script as the runner does: `bash -e FILE`, whatever the job's log shows, standard input at its end,
 //! standard output and error piped.
 
 use base64::Engine as _;
@@ -28,7 +28,7 @@ impl Script {
     pub(crate) fn run(&self, event: &str, on_start: impl FnOnce(u32)) -> Value {
         let begun = Instant::now();
         let mut command = Command::new("bash");
-        command.args(["--noprofile", "--norc", "-e", "-o", "pipefail"]).arg(&self.file);
+        command.arg("-e").arg(&self.file);
         command.current_dir(&self.workspace).envs(&self.env).env_remove(self.without);
         command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = match command.spawn() {

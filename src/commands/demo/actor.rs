@@ -22,7 +22,7 @@ pub(crate) fn play(part: &DemoActorArgs) -> io::Result<ExitCode> {
     // An actor never outlives the play.
     nix::sys::prctl::set_pdeathsig(nix::sys::signal::Signal::SIGKILL)?;
     let status = Command::new("bash")
-        .args(["--noprofile", "--norc", "-e", "-o", "pipefail"])
+        .arg("-e")
         .arg(&part.hook)
         .current_dir(&part.workspace)
         .stdin(Stdio::null())

@@ -5,7 +5,7 @@ use super::Fault;
 use super::fence::Ground;
 use crate::commands::now;
 use crate::config::Config;
-use crate::model::{Pid, ProcessId, Runner};
+use crate::model::{ProcessId, Runner};
 use crate::observe::cargo_target::reference;
 use crate::observe::filesystems::MountTable;
 use crate::observe::{processes, runners};
@@ -20,7 +20,9 @@ pub(super) struct Own {
     pub(super) runner: Runner,
     /// Its Worker; none when the runner was named by hand.
     pub(super) worker: Option<ProcessId>,
-    pub(super) lineage: Vec<Pid>,
+    /// Its Listener, as long as that lives.
+    pub(super) listener: Option<ProcessId>,
+    pub(super) lineage: Vec<ProcessId>,
     /// Its work directory, opened once.
     pub(super) ground: Option<Ground>,
     /// Its root as its Worker's executable, or a person, names it.
@@ -61,14 +63,13 @@ impl Own {
     /// Listener's names the root, which then has to be our own user's. Nothing that another filesystem than the runner's own
     /// could delay is touched.
     pub(super) fn find(proc: &Proc, named: Option<&Path>) -> Result<Self, Fault> {
-        let (root, worker, lineage, is_packaged) = match named {
-            Some(root) => (root.to_owned(), None, Vec::new(), false),
+        let (root, worker, listener, lineage, is_packaged) = match named {
+            Some(root) => (root.to_owned(), None, None, Vec::new(), false),
             None => {
                 let own = processes::own_runner(proc).map_err(|error| {
                     format!("it cannot be told which runner this is ({error}); nothing was touched")
                 })?;
-                let lineage = own.lineage.iter().map(|process| process.pid).collect();
-                (own.root, Some(own.worker), lineage, own.is_packaged)
+                (own.root, Some(own.worker), own.listener, own.lineage, own.is_packaged)
             }
         };
         let shown = escape::path(&root);
@@ -85,7 +86,7 @@ impl Own {
             return Err(text.into());
         }
         let ground = runner.work_dir().map(Ground::of);
-        Ok(Self { runner, worker, lineage, ground, named: root })
+        Ok(Self { runner, worker, listener, lineage, ground, named: root })
     }
 
     /// A root that the configuration does not allow is none.

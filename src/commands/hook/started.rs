@@ -12,13 +12,14 @@ use crate::lock::{LockMode, SharedLock};
 use crate::model::metrics::Timing;
 use crate::model::{Level, RunReport};
 use crate::observe::places::usage_of_logs;
+use crate::observe::processes::HookVariable;
 use crate::policy::pressure;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Met, Warning};
 use crate::run_dir::{Records, RunDir};
 use crate::sys::process::Proc;
-use crate::{lease, report::escape};
+use crate::{hook_record, lease, report::escape};
 use std::cell::RefCell;
 use std::io::Stdout;
 use std::time::{Duration, Instant};
@@ -56,6 +57,7 @@ impl Started<'_> {
     /// Who does not get the lock, or cannot leave its lease, prunes nothing, and goes the way out (see [`super::protect`]).
     fn guard(&self, run: &RunDir) -> Result<Exit, Fault> {
         let lease = self.own.worker.map(|worker| lease_of(&self.own, worker, self.proc, now()));
+        let mut left = None;
         let asked = Instant::now();
         let wait = self.config.hook.lock_wait.min(self.config.hook.time_limit);
         match SharedLock::acquire(run, wait) {
@@ -63,7 +65,9 @@ impl Started<'_> {
             Ok(_lock) => {
                 self.narrator.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
                 if let Some(lease) = lease {
-                    lease::write(run, &lease?).map_err(|error| error.to_string())?;
+                    let lease = lease?;
+                    lease::write(run, &lease).map_err(|error| error.to_string())?;
+                    left = Some(lease);
                 }
             }
             Err(error) => {
@@ -73,6 +77,11 @@ impl Started<'_> {
         }
         if self.own.worker.is_some() {
             self.tell(begins(&self.own).duration(self.begun.elapsed()));
+        }
+        if let (Some(lease), Some(listener)) = (&left, self.own.listener) {
+            // Without it this runner counts as guarded by its `.env` alone.
+            let hook = std::env::var_os(HookVariable::JobStarted.name());
+            let _ = hook_record::leave(run, self.proc, lease, listener, hook.as_deref());
         }
         if let Some(ground) = &self.own.ground {
             ground.keep_spare();

@@ -68,6 +68,7 @@ impl Repairs<'_> {
             mounts,
             rules: &[],
             leftovers: None,
+            local: &self.config.runners.local,
             now: (self.clock)(),
             deadline: self.deadline,
         })

@@ -15,7 +15,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 /// No real chain is as long: `systemd`, `runsvc.sh`, `node`, Listener, Worker, `bash`, a script, us.
-const DEPTH: usize = 64;
+pub(super) const DEPTH: usize = 64;
 
 /// The runner that this process works for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub struct OwnRunner {
     pub worker: ProcessId,
     /// Whether its Listener's environment named the root, since its program lies elsewhere. Then the root has to be our own user's.
     pub is_packaged: bool,
+    /// Its Worker's parent, which is its Listener unless that has ended.
+    pub listener: Option<ProcessId>,
     /// This process, its ancestors up to the Worker, and the Worker's parent, its Listener: none is a stranger to the job.
     pub lineage: Vec<ProcessId>,
 }
@@ -103,8 +105,11 @@ pub fn own_runner(proc: &Proc) -> Result<OwnRunner, LineageError> {
             if let Some((root, is_packaged)) = root {
                 // A Worker whose Listener has ended is a Worker all the same.
                 let listener = processes.process(identity.parent).and_then(|dir| dir.identify());
-                lineage.extend(listener.map(|listener| listener.id));
-                return Ok(OwnRunner { root, worker: identity.id, is_packaged, lineage });
+                let listener = listener.ok().map(|listener| listener.id);
+                // One that is younger than its child was given the number of a Listener that has ended.
+                let listener = listener.filter(|listener| listener.start <= identity.id.start);
+                lineage.extend(listener);
+                return Ok(OwnRunner { root, worker: identity.id, is_packaged, listener, lineage });
             }
         }
         next = identity.parent;

@@ -8,21 +8,25 @@
 //! loop device or a swap area have no name below `/proc/PID`; a bind mount that was detached lazily (`umount -l`) has no
 //! mount point to compare with.
 
+mod ancestry;
 mod atlas;
 mod attribution;
 pub(crate) mod environment;
 mod lineage;
 mod mapped;
 mod prefixes;
+mod reach;
 mod scan;
+mod sight;
 mod visibility;
 
 pub(crate) use crate::sys::mountinfo;
 pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
+pub use sight::sees_directory;
 
 use crate::model::{
-    Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerSeen,
+    Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach, WorkerSeen,
 };
 use crate::sys::process::{LookError, Proc, started};
 use crate::sys::process_dir::{ProcessDir, Processes};
@@ -32,6 +36,7 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::SystemTime;
 use visibility::{Hidden, obstacles, verdict};
 
 /// How often the walk is repeated because a namespace gave a work directory a new name. Two are the rule on hosts with
@@ -41,14 +46,13 @@ const PASSES: usize = 4;
 /// Runners that nobody has named are told so many times.
 const MAX_STRANGERS: usize = 256;
 
-/// Looks at every process once, for all runners.
-pub fn observe(proc: &Proc, runners: &[Runner]) -> ProcessFacts {
+/// Looks at every process once, for all runners. `group` is that of the shared directory, which runners' users are in.
+pub fn observe(proc: &Proc, runners: &[Runner], group: Option<u32>) -> ProcessFacts {
     let own_mounts = std::fs::read(proc.root().join("self/mountinfo")).ok();
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
     let mut reasons = obstacles(proc, own_mounts.as_deref());
     let (places, unlocated) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
     let atlas = Mutex::new(Atlas::new(own_mounts.as_deref().unwrap_or_default(), places));
-    drop(own_mounts);
 
     let processes = match Processes::open(proc) {
         Ok(processes) => processes,
@@ -92,16 +96,17 @@ pub fn observe(proc: &Proc, runners: &[Runner]) -> ProcessFacts {
 
     let placed = unlocated.is_empty().then_some(atlas.places.as_slice());
     let mut hidden = std::mem::take(&mut found.hidden);
-    let workers = workers_of(&processes, &found.workers, runners, placed, &mut hidden);
+    let view = View { runners, places: placed, mounts: own_mounts.as_deref().unwrap_or_default(), group };
+    let workers = workers_of(&processes, &found.workers, view, &mut hidden);
     let listeners = listeners_of(proc, &processes, &found.listeners, runners);
     reasons.extend(hidden.reason());
     let strangers = strangers(&processes, &found, &workers, &listeners);
     ProcessFacts {
         visibility: verdict(reasons),
+        holders: ancestry::under_workers(&processes, found.holders, &workers),
         workers,
         listeners,
         strangers,
-        holders: found.holders,
         binds: atlas.binds.into_iter().map(|(path, process)| (process, as_path(path))).collect(),
         mounts: atlas.seen.into_iter().map(mount_seen).collect(),
         unlocated,
@@ -123,12 +128,12 @@ fn blind(reasons: Vec<String>, unlocated: Vec<crate::model::Unlocated>) -> Proce
 
 /// Whether every process of the host is seen from here.
 pub fn sees_all(proc: &Proc) -> bool {
-    workers(proc, &[]).1 == Visibility::Complete
+    workers(proc, &[], None).1 == Visibility::Complete
 }
 
 /// Every `Runner.Worker` by name, and whether all names could be read: the cheap question that is asked again under the
 /// host lock. Of processes with other names nothing but the name is read.
-pub fn workers(proc: &Proc, runners: &[Runner]) -> (Vec<WorkerSeen>, Visibility) {
+pub fn workers(proc: &Proc, runners: &[Runner], group: Option<u32>) -> (Vec<WorkerSeen>, Visibility) {
     let own_mounts = std::fs::read(proc.root().join("self/mountinfo")).ok();
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
     let mut reasons = obstacles(proc, own_mounts.as_deref());
@@ -157,22 +162,33 @@ pub fn workers(proc: &Proc, runners: &[Runner]) -> (Vec<WorkerSeen>, Visibility)
     if !matching.is_empty() {
         let (places, _) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
         let placed = attribution::all_placed(&places, runners);
-        seen = workers_of(&processes, &matching, runners, placed, &mut hidden);
+        let view = View { runners, places: placed, mounts: own_mounts.as_deref().unwrap_or_default(), group };
+        seen = workers_of(&processes, &matching, view, &mut hidden);
     }
     reasons.extend(hidden.reason());
     (seen, verdict(reasons))
 }
 
-fn workers_of(
-    processes: &Processes,
-    pids: &[Pid],
-    runners: &[Runner],
-    places: Option<&[Place]>,
-    hidden: &mut Hidden,
-) -> Vec<WorkerSeen> {
+/// Against what Workers are judged.
+#[derive(Clone, Copy)]
+struct View<'v> {
+    runners: &'v [Runner],
+    /// Their work directories; none when not all could be placed.
+    places: Option<&'v [Place]>,
+    /// Our own mounts.
+    mounts: &'v [mountinfo::Mount<'v>],
+    /// The group of the shared directory.
+    group: Option<u32>,
+}
+
+fn workers_of(processes: &Processes, pids: &[Pid], view: View<'_>, hidden: &mut Hidden) -> Vec<WorkerSeen> {
     let seen = |dir: &ProcessDir| -> Result<WorkerSeen, LookError> {
-        let attribution: Attribution = attribution::attribute(processes, dir, runners, places)?;
-        Ok(WorkerSeen { process: dir.identify()?.id, owner: dir.owner()?, attribution })
+        let attribution: Attribution = attribution::attribute(processes, dir, view.runners, view.places)?;
+        let reach = match attribution {
+            Attribution::Unattributed(_) => reach::of(dir, view.places, view.mounts, view.group),
+            Attribution::Runner(_) | Attribution::Elsewhere(_) => WorkerReach::default(),
+        };
+        Ok(WorkerSeen { process: dir.identify()?.id, owner: dir.owner()?, attribution, reach })
     };
     let mut workers = Vec::new();
     for &pid in pids {
@@ -194,13 +210,22 @@ fn listeners_of(proc: &Proc, processes: &Processes, pids: &[Pid], runners: &[Run
     if pids.is_empty() {
         return Vec::new();
     }
-    let Some(boot) = proc.boot_time() else { return Vec::new() };
+    let exact = proc.boot_time_exactly();
+    let boot = exact.or_else(|| proc.boot_time()).unwrap_or(SystemTime::UNIX_EPOCH);
     pids.iter()
         .filter_map(|&pid| {
             let dir = processes.process(pid).ok()?;
             let runner = attribution::runner_of(&dir, LISTENER, runners).ok()??;
             let process = dir.identify().ok()?.id;
-            Some(ListenerSeen { process, runner, started: started(boot, process.start)? })
+            let owner = dir.owner().ok()?;
+            let when = started(boot, process.start);
+            Some(ListenerSeen {
+                process,
+                runner,
+                owner,
+                started: when.unwrap_or(SystemTime::UNIX_EPOCH),
+                is_ordered: when.is_some() && exact.is_some(),
+            })
         })
         .collect()
 }

@@ -171,7 +171,7 @@ impl<'a> Scanner<'a> {
             Err(_) => (ProcessId { pid: dir.pid(), start: crate::model::StartTime(0) }, String::new()),
         };
         for (runner, how, path) in self.held.drain(..) {
-            self.found.holders.push(Holder { runner, process, comm: comm.clone(), how, path });
+            self.found.holders.push(Holder { runner, process, under: None, comm: comm.clone(), how, path });
         }
     }
 

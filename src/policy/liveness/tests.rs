@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    FileId, FilesystemId, ForeignLock, Guarded, Holder, Job, Lease, MountSeen, ProcessFacts, ProcessId,
-    StartTime, Unlocated, WorkDir, WorkerSeen,
+    FileId, FilesystemId, ForeignLock, Guarded, Holder, Job, Lease, MountSeen, Pid, ProcessFacts, ProcessId,
+    StartTime, Unlocated, WorkDir, WorkerReach, WorkerSeen,
 };
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -32,6 +32,7 @@ fn runner(number: u64) -> RunnerFacts {
             }),
         },
         guarded: Guarded::Yes,
+        other_hosts: None,
         received: JobReceived::No,
         caches: Vec::new(),
         locks: Vec::new(),
@@ -62,7 +63,17 @@ fn quiet() -> HostFacts {
 }
 
 fn worker(pid: i32, attribution: Attribution) -> WorkerSeen {
-    WorkerSeen { process: process(pid), owner: Uid(1000), attribution }
+    WorkerSeen { process: process(pid), owner: Uid(1000), attribution, reach: WorkerReach::default() }
+}
+
+/// By a Worker's name, inside of nothing, and of a user who can write nothing.
+fn bystander() -> WorkerSeen {
+    let reach = WorkerReach { runners: Vec::new(), is_whole: true, is_member: false };
+    WorkerSeen {
+        owner: Uid(65534),
+        reach,
+        ..worker(7, Attribution::Unattributed("its executable is /tmp/x".into()))
+    }
 }
 
 fn lease_of(runner: u64, worker: i32, state: LeaseState) -> LeaseSeen {
@@ -81,11 +92,23 @@ fn lease_of(runner: u64, worker: i32, state: LeaseState) -> LeaseSeen {
 }
 
 fn holder(pid: i32, path: &str) -> Holder {
-    Holder { runner: 0, process: process(pid), comm: "rustc".into(), how: HeldBy::Cwd, path: path.into() }
+    Holder {
+        runner: 0,
+        process: process(pid),
+        under: None,
+        comm: "rustc".into(),
+        how: HeldBy::Cwd,
+        path: path.into(),
+    }
 }
 
 fn listener(started: u64) -> ListenerSeen {
-    ListenerSeen { process: process(50), runner: 0, started: at(started) }
+    ListenerSeen { process: process(50), runner: 0, owner: Uid(1000), started: at(started), is_ordered: true }
+}
+
+/// In a log that was last written at 30.
+fn pending(detail: &str, at: Option<SystemTime>) -> JobReceived {
+    JobReceived::Pending { detail: detail.into(), at, written: Some(self::at(30)) }
 }
 
 type Change = fn(&mut HostFacts);
@@ -203,8 +226,7 @@ fn every_kind_of_evidence_speaks_of_its_runner() {
             "a job received by a live Listener",
             |f| {
                 f.processes.listeners.push(listener(10));
-                f.runners[0].received =
-                    JobReceived::Pending { detail: "Running job: x".into(), at: Some(at(20)) };
+                f.runners[0].received = pending("Running job: x", Some(at(20)));
             },
             Busy,
             Some(Kind::JobReceived),
@@ -212,7 +234,7 @@ fn every_kind_of_evidence_speaks_of_its_runner() {
         ),
         (
             "a job received by a Listener that is gone",
-            |f| f.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) },
+            |f| f.runners[0].received = pending("x", Some(at(20))),
             Idle,
             None,
             Idle,
@@ -221,7 +243,7 @@ fn every_kind_of_evidence_speaks_of_its_runner() {
             "a job received by a Listener whose start is known to two seconds",
             |f| {
                 f.processes.listeners.push(listener(22));
-                f.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) };
+                f.runners[0].received = pending("x", Some(at(20)));
             },
             Busy,
             Some(Kind::JobReceived),
@@ -231,11 +253,107 @@ fn every_kind_of_evidence_speaks_of_its_runner() {
             "a job received before the Listener was restarted",
             |f| {
                 f.processes.listeners.push(listener(500));
-                f.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) };
+                f.runners[0].received = pending("x", Some(at(20)));
             },
             Idle,
             None,
             Idle,
+        ),
+        (
+            "a job by the old time of a line, in a log that is younger than its Listener: the clock was set",
+            |f| {
+                f.processes.listeners.push(listener(500));
+                f.runners[0].received =
+                    JobReceived::Pending { detail: "x".into(), at: Some(at(20)), written: Some(at(501)) };
+            },
+            Unknown,
+            Some(Kind::JobReceived),
+            Idle,
+        ),
+        (
+            "a job received before a Listener whose start cannot be put in order",
+            |f| {
+                f.processes.listeners.push(ListenerSeen { is_ordered: false, ..listener(500) });
+                f.runners[0].received = pending("x", Some(at(20)));
+            },
+            Unknown,
+            Some(Kind::JobReceived),
+            Idle,
+        ),
+        (
+            "a job received, by two Listeners, of which one was started since",
+            |f| {
+                f.processes.listeners.extend([listener(500), listener(10)]);
+                f.runners[0].received = pending("x", Some(at(20)));
+            },
+            Busy,
+            Some(Kind::JobReceived),
+            Idle,
+        ),
+        (
+            "a job received by nobody here, in a directory that hosts share",
+            |f| {
+                f.runners[0].other_hosts = Some("on nfs4".into());
+                f.runners[0].received = pending("x", Some(at(20)));
+            },
+            Busy,
+            Some(Kind::JobReceived),
+            Idle,
+        ),
+        (
+            "a directory that hosts share",
+            |f| f.runners[0].other_hosts = Some("on nfs4".into()),
+            Unknown,
+            Some(Kind::Visibility),
+            Idle,
+        ),
+        (
+            "a Worker by name alone, of a user who owns no runner",
+            |f| f.processes.workers.push(bystander()),
+            Idle,
+            None,
+            Idle,
+        ),
+        (
+            "the same, of a member of the group",
+            |f| {
+                let reach = WorkerReach { is_member: true, ..bystander().reach };
+                f.processes.workers.push(WorkerSeen { reach, ..bystander() });
+            },
+            Unknown,
+            Some(Kind::UnattributedWorker),
+            Unknown,
+        ),
+        (
+            "the same, of which not all is seen",
+            |f| f.processes.workers.push(WorkerSeen { reach: WorkerReach::default(), ..bystander() }),
+            Unknown,
+            Some(Kind::UnattributedWorker),
+            Unknown,
+        ),
+        (
+            "the same, that reaches the second one's work directory",
+            |f| {
+                let reach = WorkerReach { runners: vec![1], ..bystander().reach };
+                f.processes.workers.push(WorkerSeen { reach, ..bystander() });
+            },
+            Unknown,
+            Some(Kind::UnattributedWorker),
+            Unknown,
+        ),
+        (
+            "the same, of root",
+            |f| f.processes.workers.push(WorkerSeen { owner: Uid::ROOT, ..bystander() }),
+            Unknown,
+            Some(Kind::UnattributedWorker),
+            Unknown,
+        ),
+        (
+            "the same, of a runner's owner",
+            |f| f.processes.workers.push(WorkerSeen { owner: Uid(1000), ..bystander() }),
+            Unknown,
+            Some(Kind::UnattributedWorker),
+            Unknown,
         ),
         (
             "a Listener's log that cannot be read",
@@ -299,13 +417,75 @@ fn the_hooks_own_job_does_not_speak_against_it_and_a_second_worker_does() {
     let mut facts = quiet();
     facts.processes.workers.push(worker(7, Attribution::Runner(0)));
     facts.processes.listeners.push(listener(10));
-    facts.runners[0].received = JobReceived::Pending { detail: "x".into(), at: Some(at(20)) };
+    facts.runners[0].received = pending("x", Some(at(20)));
     facts.processes.holders.push(holder(8, "/srv/actions-runner-1/_work/r/r"));
     facts.leases.push(lease_of(1, 7, LeaseState::Live));
-    let lineage = [Pid(8), Pid(7), Pid(50)];
+    let lineage = [process(8), process(7), process(50)];
     assert!(evidence(&facts, Exempt { lineage: &lineage })[0].is_empty());
     facts.processes.workers.push(worker(9, Attribution::Runner(0)));
     assert_eq!(judge(&evidence(&facts, Exempt { lineage: &lineage })[0]), Liveness::Busy);
+}
+
+#[test]
+fn a_reused_pid_is_a_stranger_and_a_child_of_the_hooks_worker_is_none() {
+    let mut facts = quiet();
+    let lineage = [process(8), process(7), process(50)];
+    let own = |facts: &HostFacts| judge(&evidence(facts, Exempt { lineage: &lineage })[0]);
+    let child = Holder { under: Some(process(7)), ..holder(70, "/srv/actions-runner-1/_work/r/r") };
+    facts.processes.holders.push(child.clone());
+    assert_eq!(own(&facts), Liveness::Idle, "of the hook's own job");
+    let other = ProcessId { start: StartTime(9), ..process(7) };
+    facts.processes.holders[0] = Holder { under: Some(other), ..child.clone() };
+    assert_eq!(own(&facts), Liveness::Busy, "of a later Worker of the same pid");
+    facts.processes.holders[0] =
+        Holder { process: ProcessId { start: StartTime(9), ..process(8) }, under: None, ..child };
+    assert_eq!(own(&facts), Liveness::Busy, "a later process of the hook's pid");
+    facts.processes.holders.clear();
+    facts.processes.workers.push(WorkerSeen { process: other, ..worker(7, Attribution::Runner(0)) });
+    assert_eq!(own(&facts), Liveness::Busy, "a later Worker of the same pid");
+    facts.processes.workers.clear();
+    let mut lease = lease_of(1, 7, LeaseState::Live);
+    lease.lease.as_mut().unwrap().worker = other;
+    facts.leases.push(lease);
+    assert_eq!(own(&facts), Liveness::Busy, "a later Worker's lease");
+}
+
+#[test]
+fn the_hooks_own_job_excuses_no_other_listener() {
+    let mut facts = quiet();
+    facts.processes.listeners.push(listener(10));
+    facts.runners[0].received = pending("x", Some(at(20)));
+    let lineage = [process(50)];
+    assert!(evidence(&facts, Exempt { lineage: &lineage })[0].is_empty(), "the control");
+    facts.processes.listeners.push(ListenerSeen { process: process(51), ..listener(12) });
+    assert_eq!(judge(&evidence(&facts, Exempt { lineage: &lineage })[0]), Liveness::Busy);
+}
+
+/// Where a Worker that belongs to no given runner could be at work, the evidence says so: it counts for the hook there as well.
+#[test]
+fn a_stranger_speaks_of_the_work_directories_that_it_could_be_in() {
+    let mut facts = quiet();
+    facts.runners[0].runner.owner = Uid(1001);
+    facts.runners[1].runner.owner = Uid(1002);
+    for index in 0..2 {
+        let Work::Present(work) = &mut facts.runners[index].runner.work else { unreachable!() };
+        work.owner = Uid(1001 + index as u32);
+    }
+    for (owner, reach, near) in [
+        (Uid(1001), vec![], [true, false]),
+        (Uid(1002), vec![], [false, true]),
+        (Uid(1003), vec![], [false, false]),
+        (Uid(1003), vec![1], [false, true]),
+        (Uid::ROOT, vec![], [true, true]),
+    ] {
+        let seen = worker(7, Attribution::Unattributed("x".into()));
+        let reach = WorkerReach { runners: reach, ..WorkerReach::default() };
+        facts.processes.workers = vec![WorkerSeen { owner, reach, ..seen }];
+        let found = evidence(&facts, Exempt::default());
+        let told: Vec<bool> = found.iter().map(|evidence| evidence[0].within.is_some()).collect();
+        assert_eq!(told, near, "{owner}");
+        assert!(found.iter().all(|evidence| evidence.len() == 1), "told once: {found:?}");
+    }
 }
 
 /// A hook cannot read whose Worker another user's is, but that user's own lease tells that it is his. It does not tell which
@@ -380,7 +560,7 @@ fn see(facts: &mut HostFacts, (index, what): (usize, u8)) {
         10 => facts.processes.listeners.push(ListenerSeen { runner: index, ..listener(40) }),
         11 => facts.runners[index].locks.push(lock(LockKind::Build, LockState::Held)),
         12 => facts.runners[index].locks.push(lock(LockKind::Directory, LockState::CannotTell("x".into()))),
-        _ => facts.runners[index].received = JobReceived::Pending { detail: "x".into(), at: None },
+        _ => facts.runners[index].received = pending("x", None),
     }
 }
 

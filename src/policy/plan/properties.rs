@@ -70,12 +70,15 @@ impl Case {
         };
         let is_used = if self.is_own(index) {
             evidence.iter().any(|e| match e.kind {
-                EvidenceKind::MountInside if is_of_host(e) => meets(e),
+                EvidenceKind::MountInside => meets(e),
                 EvidenceKind::WorkerProcess | EvidenceKind::Lease | EvidenceKind::JobReceived => true,
-                EvidenceKind::ProcessInside
-                | EvidenceKind::MountInside
-                | EvidenceKind::BuildLock
-                | EvidenceKind::DirectoryLock => {
+                EvidenceKind::UnattributedWorker => e.within.is_some(),
+                EvidenceKind::ProcessInside => e.within.as_ref().is_none_or(|place| {
+                    let work = self.facts.runners[index].runner.work_path();
+                    let repository = work.join(cache.below_work.iter().next().unwrap_or_default());
+                    place == work || place.starts_with(repository)
+                }),
+                EvidenceKind::BuildLock | EvidenceKind::DirectoryLock => {
                     e.within.as_ref().is_none_or(|place| place.starts_with(&cache.path))
                 }
                 _ => false,

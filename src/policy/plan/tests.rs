@@ -58,6 +58,7 @@ pub(super) fn runner(number: u64, caches: &[(&str, u64, u64)]) -> RunnerFacts {
             }),
         },
         guarded: Guarded::Yes,
+        other_hosts: None,
         received: JobReceived::No,
         caches: caches.iter().map(|(below, bytes, age)| cache(&work, below, *bytes, *age)).collect(),
         locks: Vec::new(),
@@ -194,7 +195,13 @@ fn a_second_worker_in_its_own_work_directory_protects_a_hooks_own_caches() {
         (EvidenceKind::ProcessInside, Some("/srv/actions-runner-1/_work/job"), false),
         (EvidenceKind::ProcessInside, Some("/srv/actions-runner-1/_work/a/a/target/debug"), true),
         (EvidenceKind::BuildLock, Some("/srv/actions-runner-1/_work/a/a/target"), true),
-        (EvidenceKind::MountInside, Some("/srv/actions-runner-1/_work"), false),
+        (EvidenceKind::MountInside, Some("/srv/actions-runner-1/_work"), true),
+        (EvidenceKind::MountInside, Some("/srv/actions-runner-1/_work/job"), false),
+        // A Worker that could be at work in this very directory, and strangers in the cache's checkout.
+        (EvidenceKind::UnattributedWorker, Some("/srv/actions-runner-1/_work"), true),
+        (EvidenceKind::ProcessInside, Some("/srv/actions-runner-1/_work/a/a"), true),
+        (EvidenceKind::ProcessInside, Some("/srv/actions-runner-1/_work"), true),
+        (EvidenceKind::ProcessInside, None, true),
     ] {
         let found =
             Evidence { kind, bearing: Bearing::InUse, within: within.map(PathBuf::from), detail: "x".into() };

@@ -1,0 +1,426 @@
+//! What a hook's script does, as far as that can be told without running it.
+//!
+//! A script is text of somebody's, and whether it comes to run us is in general beyond telling. So only a script whose first
+//! command of any weight is ours is taken for one that runs us: what stands before it can neither end the script nor lead
+//! around us, and ours is neither in the background nor a part of a pipe. Any other script shows what it does by doing it: a
+//! hook that has run leaves a record ([`crate::hook_record`]).
+
+use super::processes::HookVariable;
+use std::io::{self, Read as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+
+/// Where packages install our hook; a script there is ours even where it cannot be read.
+const INSTALLED: [&str; 2] = ["/usr/lib/disk-guard/hooks", "/usr/local/lib/disk-guard/hooks"];
+
+/// What the package installs there, wherever it lies.
+const SHIPPED: &str = include_str!("../../hooks/job-started.sh");
+
+/// Hook scripts are short.
+const MAX_BYTES: u64 = 256 * 1024;
+
+/// Commands that can stand before ours: none ends the script well, and none is more than one command.
+const HARMLESS: [&str; 12] =
+    [":", "cd", "date", "echo", "export", "hostname", "id", "printf", "set", "shopt", "ulimit", "umask"];
+
+/// A script that runs us.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RunsUs {
+    /// With which configuration; none for our default.
+    pub config: Option<PathBuf>,
+}
+
+/// What a script's text shows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Shown {
+    /// Its first command is ours.
+    Us(RunsUs),
+    /// Its first command runs this script with a shell.
+    Script(PathBuf),
+    /// Something else; what, for people.
+    Other(&'static str),
+}
+
+/// Whether the started-hook at `hook` runs us.
+///
+/// # Errors
+/// Why that is not shown, for people, to follow the script's name.
+pub fn runs_us(hook: &Path) -> Result<RunsUs, String> {
+    // One script may stand before ours: a chain of `install`, or a wrapper of somebody's.
+    let mut script = hook.to_owned();
+    for _ in 0..2 {
+        if is_installed(&script, "job-started.sh") {
+            return Ok(RunsUs { config: None });
+        }
+        let text = read(&script).map_err(|error| format!("cannot be read: {error}"))?;
+        match first_command(&text) {
+            Shown::Us(us) => return Ok(us),
+            Shown::Script(next) => script = next,
+            Shown::Other(why) => {
+                return Err(format!(
+                    "is not seen to run `disk-guard hook started`: {why}; let that be its first command, or let one job pass it"
+                ));
+            }
+        }
+    }
+    Err("runs a script that runs a script: name ours".to_owned())
+}
+
+/// Whether a script is a hook of ours, or names one: for those who ask whose it is, not whether a job passes through it.
+pub fn is_ours(variable: HookVariable, hook: &Path) -> bool {
+    let (file, word) = match variable {
+        HookVariable::JobStarted => ("job-started.sh", "started"),
+        HookVariable::JobCompleted => ("job-completed.sh", "completed"),
+    };
+    let runs = |text: &str| text == SHIPPED && word == "started" || names_us(text, word);
+    is_installed(hook, file)
+        || read(hook).is_ok_and(|text| {
+            runs(&text)
+                || scripts_named(&text, file)
+                    .any(|script| is_installed(&script, file) || read(&script).is_ok_and(|text| runs(&text)))
+        })
+}
+
+fn is_installed(hook: &Path, file: &str) -> bool {
+    INSTALLED.iter().any(|installed| hook == Path::new(installed).join(file)) && hook.exists()
+}
+
+fn read(hook: &Path) -> io::Result<String> {
+    // O_NONBLOCK: a FIFO in a script's place is not waited for.
+    let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(hook)?;
+    if !file.metadata()?.is_file() {
+        return Err(io::Error::other("it is not a regular file"));
+    }
+    let mut bytes = Vec::new();
+    file.take(MAX_BYTES).read_to_end(&mut bytes)?;
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+/// What the first command of any weight of a shell script is.
+pub(crate) fn first_command(text: &str) -> Shown {
+    if text == SHIPPED {
+        return Shown::Us(RunsUs { config: None });
+    }
+    let text = text.replace("\\\n", " ").replace(fence(), "");
+    for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
+        if line == CATCHES {
+            continue;
+        }
+        let line = chained(line).unwrap_or(line);
+        let Some(command) = Command::parse(line) else {
+            return Shown::Other("a line before that cannot be followed");
+        };
+        match command.shown() {
+            Some(shown) => return shown,
+            None if command.is_simple && command.is_harmless() => {}
+            None => return Shown::Other("another command may end it before, or lead around it"),
+        }
+    }
+    Shown::Other("it never does")
+}
+
+/// The signals that our scripts catch, so that a guard which a signal ends is followed by the fence.
+const CATCHES: &str = "trap : HUP INT TERM";
+
+/// How the chain scripts of `install` run ours, now and before: when it can be read, and no job begins where that fails.
+fn chained(line: &str) -> Option<&str> {
+    [("[ -r ", " ] && { ", "; code=$?; }"), ("if [ -r ", " ]; then ", " || exit; fi")].iter().find_map(
+        |(before, between, after)| {
+            let (script, run) = line.strip_prefix(before)?.strip_suffix(after)?.split_once(between)?;
+            run.ends_with(script).then_some(run)
+        },
+    )
+}
+
+/// What our started-hook does in plain shell where the program cannot be run: a part of chain scripts, too.
+pub(crate) fn fence() -> &'static str {
+    let (_, after) = SHIPPED.split_once("# --- fence").expect("it is marked in the script: a test says so");
+    let (_, after) = after.split_once('\n').expect("the mark is a line");
+    after.split_once("# --- end").map_or(after, |(fence, _)| fence).trim_end()
+}
+
+/// The first command of a line.
+#[derive(Debug)]
+struct Command {
+    words: Vec<String>,
+    /// The line is this command alone, in the foreground, with no substitution in it.
+    is_simple: bool,
+    /// It is waited for, and reads from and writes to no other command.
+    is_waited_for: bool,
+}
+
+impl Command {
+    /// `None` for what is more than words, quotes and redirections.
+    fn parse(line: &str) -> Option<Self> {
+        let mut command = Self { words: Vec::new(), is_simple: true, is_waited_for: true };
+        let mut chars = line.chars().peekable();
+        while let Some(c) = chars.next() {
+            match c {
+                ' ' | '\t' => {}
+                '#' => break,
+                ';' => {
+                    command.is_simple = false;
+                    break;
+                }
+                '|' | '&' if chars.next_if_eq(&c).is_some() => {
+                    command.is_simple = false;
+                    break;
+                }
+                '|' | '&' => {
+                    (command.is_simple, command.is_waited_for) = (false, false);
+                    break;
+                }
+                '<' | '>' => {
+                    // Here-documents and process substitutions are not followed.
+                    if chars.peek() == Some(&'(') || (c == '<' && chars.peek() == Some(&'<')) {
+                        return None;
+                    }
+                    while chars.next_if(|next| matches!(next, '>' | '&' | '|' | ' ')).is_some() {}
+                    command.word(None, &mut chars)?;
+                }
+                '(' | ')' | '{' | '}' | '`' => return None,
+                c => {
+                    let word = command.word(Some(c), &mut chars)?;
+                    // `2>file`: the number is the redirection's.
+                    let is_descriptor = !word.is_empty() && word.bytes().all(|byte| byte.is_ascii_digit());
+                    if !(is_descriptor && matches!(chars.peek(), Some('<' | '>'))) {
+                        command.words.push(word);
+                    }
+                }
+            }
+        }
+        Some(command)
+    }
+
+    fn word(
+        &mut self,
+        first: Option<char>,
+        chars: &mut std::iter::Peekable<std::str::Chars<'_>>,
+    ) -> Option<String> {
+        let mut word = String::new();
+        let mut next = first.or_else(|| chars.next());
+        while let Some(c) = next {
+            match c {
+                '\'' => loop {
+                    match chars.next()? {
+                        '\'' => break,
+                        c => word.push(c),
+                    }
+                },
+                '"' => loop {
+                    match chars.next()? {
+                        '"' => break,
+                        '\\' => word.push(chars.next()?),
+                        '`' => return None,
+                        '$' if chars.peek() == Some(&'(') => return None,
+                        c => word.push(c),
+                    }
+                },
+                '\\' => word.push(chars.next()?),
+                '`' => return None,
+                '$' if chars.peek() == Some(&'(') => return None,
+                '$' if chars.peek() == Some(&'{') => {
+                    word.push(c);
+                    for c in chars.by_ref() {
+                        word.push(c);
+                        if c == '}' {
+                            break;
+                        }
+                    }
+                }
+                c => word.push(c),
+            }
+            next = chars.next_if(|c| !matches!(c, ' ' | '\t' | ';' | '|' | '&' | '<' | '>' | '(' | ')'));
+        }
+        Some(word)
+    }
+
+    fn is_harmless(&self) -> bool {
+        match self.words.first() {
+            None => true,
+            Some(word) => {
+                HARMLESS.contains(&word.as_str()) || self.words.iter().all(|word| is_assignment(word))
+            }
+        }
+    }
+
+    /// What it runs, if it is we or a script.
+    fn shown(&self) -> Option<Shown> {
+        let mut words =
+            self.words.iter().map(String::as_str).skip_while(|word| is_assignment(word)).peekable();
+        words.next_if_eq(&"exec");
+        let program = words.next()?;
+        let name = program.rsplit('/').next().unwrap_or_default();
+        let shown = if name == "disk-guard" {
+            ours(words)
+        } else if matches!(name, "bash" | "sh" | "$BASH" | "${BASH}" | "${BASH:-sh}") {
+            let script = words.find(|word| !word.starts_with(['-', '+']))?;
+            script.starts_with('/').then(|| Shown::Script(script.into()))?
+        } else if matches!(program, "." | "source") {
+            words
+                .next()
+                .filter(|script| script.starts_with('/'))
+                .map(|script| Shown::Script(script.into()))?
+        } else if program.starts_with('/') && program.ends_with(".sh") {
+            Shown::Script(program.into())
+        } else {
+            return None;
+        };
+        Some(if self.is_waited_for {
+            shown
+        } else {
+            Shown::Other("it is not waited for, or stands in a pipe")
+        })
+    }
+}
+
+/// `disk-guard [--config FILE] hook started`, which needs no more.
+fn ours<'w>(mut words: impl Iterator<Item = &'w str>) -> Shown {
+    let mut config = None;
+    let other = Shown::Other("it runs another verb of ours");
+    while let Some(word) = words.next() {
+        match word {
+            "--config" => config = words.next().map(PathBuf::from),
+            "--log-level" | "--color" => drop(words.next()),
+            "hook" => {
+                // A runner that is named by hand gets no lease.
+                let is_whole =
+                    words.next() == Some("started") && words.all(|word| !word.starts_with("--runner-root"));
+                return if is_whole { Shown::Us(RunsUs { config }) } else { other };
+            }
+            _ => match word.strip_prefix("--config=") {
+                Some(file) => config = Some(file.into()),
+                None if word.starts_with("--") => {}
+                None => return other,
+            },
+        }
+    }
+    other
+}
+
+fn is_assignment(word: &str) -> bool {
+    word.split_once('=').is_some_and(|(name, _)| {
+        name.starts_with(|c: char| c.is_ascii_alphabetic() || c == '_')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+            // These decide which program, or which code, comes next.
+            && !matches!(name, "PATH" | "BASH" | "BASH_ENV" | "ENV" | "LD_PRELOAD" | "IFS")
+    })
+}
+
+fn commands(text: &str) -> impl Iterator<Item = &str> {
+    text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'))
+}
+
+/// Whether a script has a line that runs us, whenever that is come to.
+pub(crate) fn names_us(text: &str, word: &str) -> bool {
+    commands(&text.replace("\\\n", " ")).any(|line| {
+        line.split_once("disk-guard").is_some_and(|(_, rest)| {
+            let words: Vec<&str> = rest.split_whitespace().collect();
+            words.windows(2).any(|pair| pair[0] == "hook" && pair[1].trim_end_matches([';', '"']) == word)
+        })
+    })
+}
+
+/// The absolute paths of scripts of this name that a script runs with a shell.
+fn scripts_named(text: &str, file: &str) -> impl Iterator<Item = PathBuf> {
+    commands(text)
+        .flat_map(str::split_whitespace)
+        .map(|word| word.trim_matches(['\'', '"', ';']))
+        .filter(move |word| word.starts_with('/') && Path::new(word).file_name() == Some(file.as_ref()))
+        .map(PathBuf::from)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn us(config: Option<&str>) -> Shown {
+        Shown::Us(RunsUs { config: config.map(Into::into) })
+    }
+
+    #[test]
+    fn a_script_whose_first_command_is_ours_runs_us() {
+        for (text, config) in [
+            (SHIPPED, None),
+            ("#!/bin/bash\nexec /usr/bin/disk-guard hook started\n", None),
+            ("disk-guard --config /etc/x.toml hook started || true", Some("/etc/x.toml")),
+            ("exec \"$bin/disk-guard\" \\\n  hook started", None),
+            ("set -eu\nexport LANG=C\nA=1\numask 022\necho begins >&2\ndisk-guard hook started", None),
+            ("disk-guard --log-level debug hook started >> /var/log/x 2>&1\nrm -f /tmp/x", None),
+            ("RUST_LOG=x '/opt/a b/disk-guard' --config=/c hook started && echo ok; exit 0", Some("/c")),
+            ("disk-guard hook started # ours", None),
+        ] {
+            assert_eq!(first_command(text), us(config), "{text}");
+        }
+        for (text, script) in [
+            ("bash -e /opt/h/job-started.sh\n", "/opt/h/job-started.sh"),
+            ("set -e\n. /opt/job-started.sh", "/opt/job-started.sh"),
+            ("exec /opt/my-hook.sh", "/opt/my-hook.sh"),
+            (
+                "set +e\nif [ -r '/a/job-started.sh' ]; then \"${BASH:-sh}\" -e '/a/job-started.sh' || exit; fi\nexec x",
+                "/a/job-started.sh",
+            ),
+            (
+                &format!(
+                    "set +e\ntrap : HUP INT TERM\n{}\ncode=127\n[ -r '/a/job-started.sh' ] && {{ \"${{BASH:-sh}}\" -e \
+                     '/a/job-started.sh'; code=$?; }}\ncase $code in 0) ;; 1) exit 1 ;; *) fence_in_time ;; esac\nexec x",
+                    fence()
+                ),
+                "/a/job-started.sh",
+            ),
+        ] {
+            assert_eq!(first_command(text), Shown::Script(script.into()), "{text}");
+        }
+    }
+
+    /// Each names us in its text, and no job need pass through us.
+    #[test]
+    fn a_script_that_only_names_us_is_not_taken_for_one_that_runs_us() {
+        for text in [
+            "# disk-guard hook started",
+            "",
+            "disk-guard hook completed",
+            "disk-guard hook",
+            "disk-guard hook started &",
+            "disk-guard hook started | tee log",
+            "exit 0\ndisk-guard hook started",
+            "[ -n \"$CI_GUARD\" ] && disk-guard hook started",
+            "if false; then disk-guard hook started; fi",
+            "if [ -r /x ]; then disk-guard hook started || exit; fi",
+            "guard() {\n  disk-guard hook started\n}",
+            "true || disk-guard hook started",
+            "echo ok; exit; disk-guard hook started",
+            "cat <<END\ndisk-guard hook started\nEND",
+            "echo 'quoted\ndisk-guard hook started\n'",
+            "exec true\ndisk-guard hook started",
+            "source /etc/profile.d/ci && disk-guard hook started",
+            "(disk-guard hook started &)",
+            "x=$(disk-guard hook started)",
+            "disk-guard hook started --runner-root /srv/r",
+            "disk-guard check hook started",
+            "echo disk-guard hook started",
+            "trap 'disk-guard hook started' EXIT",
+            "PATH=/tmp\ndisk-guard hook started",
+            "timeout 1 disk-guard hook started || true",
+            "nohup disk-guard hook started",
+        ] {
+            let shown = first_command(text);
+            assert!(!matches!(shown, Shown::Us(_)), "{text}: {shown:?}");
+        }
+    }
+
+    #[test]
+    fn whose_a_script_is_is_told_by_its_text() {
+        for yes in [
+            "timeout 9 disk-guard hook started || true",
+            "if x; then\n disk-guard --config c hook started; fi",
+        ] {
+            assert!(names_us(yes, "started"), "{yes}");
+        }
+        for no in
+            ["# disk-guard hook started", "echo hello", "disk-guard hook completed", "disk-guard hook", ""]
+        {
+            assert!(!names_us(no, "started"), "{no}");
+        }
+    }
+}

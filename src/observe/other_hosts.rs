@@ -1,0 +1,176 @@
+//! Which filesystems other hosts, or other programs, may work in beside this one.
+//!
+//! `/proc` and `/run` speak of this host alone. On a filesystem that a server or a program hands out, a job of another host may be
+//! at work of which nothing is seen here: no process, no lease, no lock. What such a filesystem is used for cannot be told from
+//! its type, so every one counts, unless the configuration names its runners as this host's alone (`runners.local`).
+
+use super::filesystems::MountTable;
+use crate::model::Runner;
+use glob::{MatchOptions, Pattern};
+use std::path::Path;
+
+/// Types by their names in mountinfo, whatever follows a dot left out. Network, cluster and pass-through filesystems.
+const SHARED: [&str; 36] = [
+    "9p",
+    "acfs",
+    "afs",
+    "auristorfs",
+    "autofs",
+    "beegfs",
+    "ceph",
+    "cifs",
+    "coda",
+    "cvfs",
+    "davfs",
+    "fuse",
+    "fuseblk",
+    "gfs",
+    "gfs2",
+    "glusterfs",
+    "gpfs",
+    "kafs",
+    "lustre",
+    "mmfs",
+    "ncpfs",
+    "nfs",
+    "nfs3",
+    "nfs4",
+    "ocfs2",
+    "orangefs",
+    "panfs",
+    "prl_fs",
+    "pvfs2",
+    "smb2",
+    "smb3",
+    "smbfs",
+    "vboxsf",
+    "virtiofs",
+    "vmhgfs",
+    "wekafs",
+];
+
+/// Whether a filesystem of this type may be in use by others than the processes of this host.
+pub(crate) fn is_shared(kind: &str) -> bool {
+    let family = kind.split_once('.').map_or(kind, |(family, _)| family);
+    SHARED.contains(&family)
+}
+
+/// Where a runner's files lie on such a filesystem and are not configured as this host's alone: for people, none when nowhere.
+pub fn beyond_this_host(runner: &Runner, mounts: &MountTable, local: &[String]) -> Option<String> {
+    let places = [(&*runner.root, "its directory"), (runner.work_path(), "its work directory")];
+    places.into_iter().find_map(|(path, what)| {
+        let kind = mounts.shared_with_others(path)?;
+        (!is_local(path, local)).then(|| {
+            format!(
+                "{what} {} lies on {kind}: jobs of other hosts may work there unseen; if it is this host's alone, name it in \
+                 runners.local",
+                path.display()
+            )
+        })
+    })
+}
+
+/// Whether a glob names this directory or one above it.
+fn is_local(path: &Path, local: &[String]) -> bool {
+    let options = MatchOptions {
+        case_sensitive: true,
+        require_literal_separator: true,
+        require_literal_leading_dot: true,
+    };
+    let mut patterns = local.iter().filter_map(|glob| Pattern::new(glob).ok());
+    patterns.any(|pattern| path.ancestors().any(|place| pattern.matches_path_with(place, options)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{FileId, FilesystemId, Uid, Work, WorkDir};
+
+    fn runner(root: &str, work: &str) -> Runner {
+        Runner {
+            name: "r".into(),
+            root: root.into(),
+            root_id: FileId { dev: 1, ino: 1 },
+            owner: Uid(1),
+            work: Work::Present(WorkDir {
+                path: work.into(),
+                id: FileId { dev: 1, ino: 2 },
+                owner: Uid(1),
+                filesystem: FilesystemId { major: 0, minor: 9 },
+            }),
+        }
+    }
+
+    #[test]
+    fn whatever_a_server_or_a_program_hands_out_is_shared() {
+        for kind in [
+            "nfs",
+            "nfs4",
+            "cifs",
+            "smb3",
+            "ceph",
+            "9p",
+            "virtiofs",
+            "fuse",
+            "fuse.sshfs",
+            "fuse.fuse-overlayfs",
+            "fuseblk",
+            "lustre",
+            "gpfs",
+            "afs",
+            "ocfs2",
+            "gfs2",
+            "fuse.glusterfs",
+        ] {
+            assert!(is_shared(kind), "{kind}");
+        }
+        for kind in
+            ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "bcachefs", "f2fs", "", "nfsd", "fusectl"]
+        {
+            assert!(!is_shared(kind), "{kind}");
+        }
+    }
+
+    #[test]
+    fn a_runner_is_beyond_this_host_where_any_of_its_directories_is() {
+        let mounts = MountTable::parse(
+            b"1 0 8:1 / / rw - ext4 /dev/a rw\n\
+              2 1 0:40 / /home rw - nfs4 server:/home rw\n\
+              3 1 0:41 / /big rw - fuse.sshfs x rw\n\
+              4 1 0:42 / /merged rw - overlay o rw,lowerdir=/opt/l,upperdir=/home/u,workdir=/home/w\n\
+              5 1 0:43 / /plain rw - overlay o rw,lowerdir=/opt/l,upperdir=/opt/u,workdir=/opt/w\n\
+              6 2 8:2 / /home/ci/local rw - xfs /dev/b rw\n",
+        );
+        let told = |root: &str, work: &str, local: &[&str]| {
+            let local: Vec<String> = local.iter().map(|glob| (*glob).to_owned()).collect();
+            beyond_this_host(&runner(root, work), &mounts, &local)
+        };
+        for (root, work, local, shared) in [
+            ("/opt/r", "/opt/r/_work", &[][..], None),
+            ("/home/ci/r", "/home/ci/r/_work", &[], Some("nfs4")),
+            ("/home/ci/r", "/opt/_work", &[], Some("nfs4")),
+            ("/opt/r", "/big/_work", &[], Some("fuse.sshfs")),
+            ("/merged/r", "/merged/r/_work", &[], Some("nfs4")),
+            ("/plain/r", "/plain/r/_work", &[], None),
+            ("/home/ci/local/r", "/home/ci/local/r/_work", &[], None),
+            ("/home/ci/r", "/home/ci/r/_work", &["/home/*"], None),
+            ("/home/ci/r", "/home/ci/r/_work", &["/home/ci/r"], None),
+            ("/home/ci/r", "/home/ci/r/_work", &["/home/other/*", "/big"], Some("nfs4")),
+            ("/home/ci/r", "/big/_work", &["/home/ci/*"], Some("fuse.sshfs")),
+            ("/home/ci/r", "/big/_work", &["/home/ci/*", "/big"], None),
+        ] {
+            let said = told(root, work, local);
+            match shared {
+                Some(kind) => {
+                    assert!(said.as_deref().is_some_and(|said| said.contains(kind)), "{root} {work} {said:?}")
+                }
+                None => assert_eq!(said, None, "{root} {work}"),
+            }
+        }
+        assert_eq!(
+            mounts.shared_with_others(Path::new("/homestead/x")),
+            None,
+            "no neighbour of a mount point"
+        );
+    }
+}

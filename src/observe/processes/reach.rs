@@ -1,0 +1,128 @@
+//! Whose work directories a Worker that belongs to no given runner can be at work in.
+//!
+//! Any user can run a process by a Worker's name. It is evidence only of what it could work in: where its executable, its root or
+//! its working directory lies, what its own mounts bring into its world, and what its user may write.
+
+use super::atlas::Place;
+use super::mountinfo::{self, Mount};
+use super::prefixes::{below, join};
+use super::sight::mount_over;
+use crate::model::{FilesystemId, Uid, WorkerReach};
+use crate::sys::process::LookError;
+use crate::sys::process_dir::{ProcessDir, link_buffer, open_named};
+use rustix::fs::fstat;
+
+const MOUNTINFO_LIMIT: u64 = 64 << 20;
+const STATUS_LIMIT: u64 = 64 << 10;
+
+/// What this process reaches. `places` are the given runners' work directories, `None` when not all of them could be placed;
+/// `own` are our own mounts, and `group` is that of the shared directory.
+pub(super) fn of(
+    dir: &ProcessDir,
+    places: Option<&[Place]>,
+    own: &[Mount<'_>],
+    group: Option<u32>,
+) -> WorkerReach {
+    let mut reach = WorkerReach::default();
+    let Ok(owner) = dir.owner() else { return reach };
+    let Ok(groups) = groups_of(dir) else { return reach };
+    reach.is_member = group.is_some_and(|group| groups.contains(&group));
+    let Some(places) = places else { return reach };
+    reach
+        .runners
+        .extend(places.iter().filter(|place| may_write(place, owner, &groups)).map(|place| place.runner));
+    if let Ok(held) = held(dir, places, own) {
+        reach.runners.extend(held);
+        reach.is_whole = true;
+    }
+    reach.runners.sort_unstable();
+    reach.runners.dedup();
+    reach
+}
+
+/// Whether a user may write a work directory. What cannot be looked at may be anybody's.
+fn may_write(place: &Place, user: Uid, groups: &[u32]) -> bool {
+    let status = open_named(path_of(place)).and_then(|dir| Ok(fstat(&dir)?));
+    status.map_or(true, |status| {
+        // With an access list, the bits of the group are its mask: somebody may be let in by name.
+        let by_group = status.st_mode & 0o020 != 0;
+        user == Uid::ROOT
+            || user == Uid(status.st_uid)
+            || status.st_mode & 0o002 != 0
+            || (by_group && (groups.contains(&status.st_gid) || has_list(path_of(place))))
+    })
+}
+
+fn has_list(path: &std::path::Path) -> bool {
+    rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0u8; 0][..]).is_ok_and(|size| size > 0)
+}
+
+fn path_of(place: &Place) -> &std::path::Path {
+    use std::os::unix::ffi::OsStrExt as _;
+    std::path::Path::new(std::ffi::OsStr::from_bytes(&place.path))
+}
+
+/// Its groups, the first of all its own (`Gid:` and `Groups:` of `/proc/PID/status`).
+fn groups_of(dir: &ProcessDir) -> Result<Vec<u32>, LookError> {
+    let mut text = Vec::new();
+    dir.read(c"status", STATUS_LIMIT, &mut text)?;
+    let text = String::from_utf8_lossy(&text).into_owned();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("Gid:").or(line.strip_prefix("Groups:")));
+    Ok(lines.flat_map(str::split_whitespace).filter_map(|word| word.parse().ok()).collect())
+}
+
+/// The runners in whose work directories something of the process itself lies, or that its mounts show by a name of their own.
+fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usize>, LookError> {
+    let unread =
+        |what: &str| LookError::Hidden { pid: dir.pid(), source: std::io::Error::other(what.to_owned()) };
+    let mut text = Vec::new();
+    dir.read(c"mountinfo", MOUNTINFO_LIMIT, &mut text)?;
+    let mut mounts = mountinfo::parse(&text).ok_or_else(|| unread("its mountinfo cannot be parsed"))?;
+    let mut buffer = link_buffer();
+    let root = dir.link(c"root", &mut buffer)?.to_vec();
+    for mount in &mut mounts {
+        mount.point = join(&root, below(&mount.point, b"/").unwrap_or(b"")).into();
+    }
+    let mut found = Vec::new();
+    for name in [c"exe", c"cwd", c"root"] {
+        let mut buffer = link_buffer();
+        let path = dir.link(name, &mut buffer)?;
+        let path = path.strip_suffix(b" (deleted)").unwrap_or(path);
+        if !path.starts_with(b"/") {
+            return Err(unread("it works outside of its own mounts"));
+        }
+        // A chrooted process does not list what its root directory lies on.
+        let Some(mount) = mount_over(&mounts, path) else {
+            return Err(unread("its mounts are not all listed"));
+        };
+        let inside = join(&mount.root, below(path, &mount.point).unwrap_or(b""));
+        found.extend(
+            places.iter().filter(|place| lies_in(place, mount.device, &inside)).map(|place| place.runner),
+        );
+    }
+    let is_ours = |mount: &Mount<'_>| {
+        let same = |ours: &&Mount<'_>| {
+            (ours.device, &ours.root, &ours.point) == (mount.device, &mount.root, &mount.point)
+        };
+        own.iter().find(same).is_some()
+    };
+    for mount in mounts.iter().filter(|mount| !is_ours(mount)) {
+        let shown = places.iter().filter(|place| lies_in(place, mount.device, &mount.root));
+        found.extend(shown.map(|place| place.runner));
+        if mount.kind == b"overlay" {
+            let layers = mountinfo::overlay_layers(mount.options);
+            let touches = |place: &&Place| {
+                let meets = |layer: &Vec<u8>| {
+                    below(layer, &place.path).is_some() || below(&place.path, layer).is_some()
+                };
+                layers.iter().any(meets)
+            };
+            found.extend(places.iter().filter(touches).map(|place| place.runner));
+        }
+    }
+    Ok(found)
+}
+
+fn lies_in(place: &Place, device: FilesystemId, inside: &[u8]) -> bool {
+    place.device == device && below(inside, &place.in_filesystem).is_some()
+}

@@ -1,0 +1,95 @@
+//! Whether a process sees the same directory at a path as we do, told from mount tables alone: no name of its world is touched,
+//! where anything may be mounted that never answers.
+
+use super::mountinfo::{self, Mount};
+use super::prefixes::{below, join};
+use crate::model::{FilesystemId, ProcessId};
+use crate::sys::dir::Dir;
+use crate::sys::process::Proc;
+use crate::sys::process_dir::{Processes, link_buffer};
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::Path;
+
+const MOUNTINFO_LIMIT: u64 = 64 << 20;
+
+/// Whether `process` sees our `directory` at the same path.
+///
+/// # Errors
+/// Why not, or why that cannot be told, for people.
+pub fn sees_directory(proc: &Proc, process: ProcessId, directory: &Path) -> Result<(), String> {
+    let untold = |error: &dyn std::fmt::Display| format!("its view of the host cannot be told ({error})");
+    let dir = Processes::open(proc).map_err(|error| untold(&error))?;
+    let dir = dir.process(process.pid).map_err(|error| untold(&error))?;
+    if dir.identify().map_err(|error| untold(&error))?.id != process {
+        return Err("it is gone".to_owned());
+    }
+    let mut buffer = link_buffer();
+    let root = dir.link(c"root", &mut buffer).map_err(|error| untold(&error))?;
+    if root != b"/" {
+        return Err(format!("its root directory is {}", String::from_utf8_lossy(root)));
+    }
+    let mut buffer = link_buffer();
+    let theirs = dir.link(c"ns/mnt", &mut buffer).map_err(|error| untold(&error))?;
+    let ours = std::fs::read_link(proc.root().join("self/ns/mnt")).map_err(|error| untold(&error))?;
+    if theirs == ours.as_os_str().as_bytes() {
+        return Ok(());
+    }
+    let (_, path) = Dir::resolve(directory).map_err(|error| untold(&error))?;
+    let own = std::fs::read(proc.root().join("self/mountinfo")).map_err(|error| untold(&error))?;
+    let mut foreign = Vec::new();
+    dir.read(c"mountinfo", MOUNTINFO_LIMIT, &mut foreign).map_err(|error| untold(&error))?;
+    match (place_in(&own, &path), place_in(&foreign, &path)) {
+        (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
+        (Some(_), Some(_)) => Err("another directory has that name in its mount namespace".to_owned()),
+        _ => Err(untold(&"its mounts cannot be read")),
+    }
+}
+
+/// Which directory of which filesystem a path names by a mount table.
+fn place_in(text: &[u8], path: &Path) -> Option<(FilesystemId, Vec<u8>)> {
+    let mounts = mountinfo::parse(text)?;
+    let path = path.as_os_str().as_bytes();
+    let mount = mount_over(&mounts, path)?;
+    Some((mount.device, join(&mount.root, below(path, &mount.point)?)))
+}
+
+/// The mount that a path, free of links, lies on: of those with the longest mount point the one that was mounted last.
+pub(super) fn mount_over<'m, 't>(mounts: &'m [Mount<'t>], path: &[u8]) -> Option<&'m Mount<'t>> {
+    mounts.iter().filter(|mount| below(path, &mount.point).is_some()).max_by_key(|mount| mount.point.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOST: &[u8] = b"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 0:20 / /run rw - tmpfs t rw\n";
+
+    #[test]
+    fn a_directory_is_placed_by_the_last_of_the_longest_mounts() {
+        let place = |text: &[u8]| place_in(text, Path::new("/run/disk-guard")).unwrap();
+        let tmpfs = FilesystemId { major: 0, minor: 20 };
+        assert_eq!(place(HOST), (tmpfs, b"/disk-guard".to_vec()));
+        let bound = [HOST, b"3 2 0:20 /disk-guard /run/disk-guard rw - tmpfs t rw\n"].concat();
+        assert_eq!(place(&bound), place(HOST), "a service that has it mounted by itself");
+        let shared =
+            b"9 0 0:40 / / rw - overlay o rw\n3 9 0:20 /disk-guard /run/disk-guard rw - tmpfs t rw\n";
+        assert_eq!(place(shared), place(HOST), "a container that was given it");
+        for other in [
+            &b"9 0 0:40 / / rw - overlay o rw\n"[..],
+            b"9 0 0:40 / / rw - overlay o rw\n3 9 0:41 / /run rw - tmpfs t rw\n",
+            &[HOST, b"3 2 0:41 / /run rw - tmpfs t rw\n"].concat(),
+            &[HOST, b"3 2 0:20 /x /run/disk-guard rw - tmpfs t rw\n"].concat(),
+        ] {
+            assert_ne!(place(other), place(HOST), "{}", String::from_utf8_lossy(other));
+        }
+    }
+
+    #[test]
+    fn we_see_what_we_see() {
+        let proc = Proc::new(Path::new("/proc"));
+        let me = proc.identify(crate::sys::process::own_pid()).unwrap().id;
+        assert_eq!(sees_directory(&proc, me, &std::env::temp_dir()), Ok(()));
+        let gone = ProcessId { start: crate::model::StartTime(me.start.0 + 1), ..me };
+        assert!(sees_directory(&proc, gone, &std::env::temp_dir()).is_err());
+    }
+}
