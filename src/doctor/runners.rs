@@ -149,7 +149,8 @@ fn completed(patient: &Patient<'_>, runner: &Runner, listener: Option<&ListenerS
     let started_with = listener.and_then(|listener| {
         environ_names_hook(patient.proc, listener.process, HookVariable::JobCompleted).ok().flatten()
     });
-    if started_with.is_some_and(|script| hook_script::is_ours(HookVariable::JobCompleted, Path::new(&script))) {
+    if started_with.is_some_and(|script| hook_script::is_ours(HookVariable::JobCompleted, Path::new(&script)))
+    {
         return Check::ok(id, "its Listener was started with our completed-hook");
     }
     let named = named(runner, HookVariable::JobCompleted);

@@ -38,7 +38,8 @@ pub use plan::{
     RunReport, Shortfall,
 };
 pub use processes::{
-    Attribution, HeldBy, Holder, ListenerSeen, MountSeen, ProcessFacts, Stranger, Unlocated, WorkerReach, WorkerSeen,
+    Attribution, HeldBy, Holder, ListenerSeen, MountSeen, ProcessFacts, Stranger, Unlocated, WorkerReach,
+    WorkerSeen,
 };
 pub use remark::Remark;
 pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};

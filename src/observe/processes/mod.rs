@@ -26,7 +26,8 @@ pub use lineage::{LineageError, OwnRunner, own_runner};
 pub use sight::sees_directory;
 
 use crate::model::{
-    Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach, WorkerSeen,
+    Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach,
+    WorkerSeen,
 };
 use crate::sys::process::{LookError, Proc, started};
 use crate::sys::process_dir::{ProcessDir, Processes};
