@@ -13,6 +13,7 @@
 //! | `shapes` | trees that are too deep, wide, large, strange or stubborn |
 //! | `hook_ends` | ending a started-hook before it has done what it had to: by its settings, its program, signals, mounts |
 //! | `floods` | more and more of something, also while it is being deleted |
+//! | `strangers` | processes, scripts and directories that are not what they look like |
 //! | `words` | what is forged and what is said: leases, tickets, locks, environment, names |
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
@@ -26,5 +27,6 @@ mod hook_ends;
 mod mounts;
 mod scene;
 mod shapes;
+mod strangers;
 mod swaps;
 mod words;
