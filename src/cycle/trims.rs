@@ -4,22 +4,23 @@
 //! more of them than it takes to cover what is needed by what no build uses.
 
 use crate::model::{
-    Action, Cache, CacheRule, CargoTarget, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Need,
-    Plan, RemoveReason, TrimTier, WorkDir,
+    Action, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Plan, RemoveReason, TrimTier,
 };
 use crate::observe::caches::open_work;
 use crate::observe::cargo_target::{self, reference};
-use crate::policy::plan::{self, Offers, Terms};
+use crate::policy::plan::{self, Actor, Offers, Terms};
 use crate::policy::trim;
-use crate::sys::dir::Dir;
 use std::collections::HashMap;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Targets that are read in one round at most.
 const MAX_TARGETS: usize = 64;
 
 /// Reading targets takes no more of a run than this.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
+
+/// Targets that one sweep reads for what has become stale in them.
+const STALE_IN_A_SWEEP: usize = 8;
 
 /// Makes the plan: at first as if every cache could only go whole, which says what is needed of which; then with what can be taken
 /// out of those.
@@ -30,35 +31,79 @@ pub(super) fn plan(
     deadline: Instant,
 ) -> Plan {
     let whole = plan::make(facts, evidence, terms);
-    let offers = offers(&whole, terms.needs, terms.cache_rules, deadline);
+    let offers = offers(&whole, terms, deadline);
     if offers.is_empty() { whole } else { plan::make_with(facts, evidence, terms, &offers) }
 }
 
-/// Reads the targets that `plan` could remove for want of space, in the order of the plan, where their rule allows it.
-fn offers(plan: &Plan, needs: &[(FilesystemId, Need)], rules: &[CacheRule], deadline: Instant) -> Offers {
-    let trims = |name: &str| rules.iter().any(|rule| rule.trims && rule.name == name);
-    let deadline = deadline.min(Instant::now() + TIME_LIMIT);
-    let mut open: HashMap<FilesystemId, u64> = needs.iter().map(|(id, need)| (*id, need.bytes)).collect();
-    let mut offers = Offers::new();
-    let mut tells: HashMap<FilesystemId, Result<bool, String>> = HashMap::new();
-    for action in plan.actions.iter().filter(|action| is_for_space(action) && trims(&action.cache.rule)) {
-        let Some(base) = action.cache.base(&action.runner) else { continue };
-        let Some(open) = open.get_mut(&base.filesystem).filter(|bytes| **bytes > 0) else { continue };
-        if offers.len() >= MAX_TARGETS || Instant::now() > deadline {
-            break;
+/// Reads targets where their rule allows to take them apart: those that `plan` could remove for want of space, in the order of the
+/// plan, and in a sweep some of the others, for what has become stale in them.
+fn offers(plan: &Plan, terms: &Terms<'_>, deadline: Instant) -> Offers {
+    let mut reader = Reader {
+        deadline: deadline.min(Instant::now() + TIME_LIMIT),
+        offers: Offers::new(),
+        tells: HashMap::new(),
+    };
+    let rule = |name: &str| terms.cache_rules.iter().find(|rule| rule.trims && rule.name == name);
+    let candidates: Vec<(&Action, &CacheRule)> = plan
+        .actions
+        .iter()
+        .filter(|action| is_for_space(action))
+        .filter_map(|action| Some((action, rule(&action.cache.rule)?)))
+        .collect();
+    let mut open: HashMap<FilesystemId, u64> =
+        terms.needs.iter().map(|(id, need)| (*id, need.bytes)).collect();
+    for (action, _) in &candidates {
+        let filesystem = action.cache.base(&action.runner).map(|base| base.filesystem);
+        if let Some(open) = filesystem.and_then(|id| open.get_mut(&id)).filter(|bytes| **bytes > 0) {
+            *open = open.saturating_sub(reader.read(action).unwrap_or(0));
         }
-        // One that cannot be taken apart goes whole, as every other cache.
-        let Some((target, read)) = read(base, &action.cache, deadline) else { continue };
-        let tells = tells.entry(base.filesystem).or_insert_with(|| {
+    }
+    if matches!(terms.actor, Actor::Sweep) {
+        let mut old: Vec<&Action> =
+            candidates.iter().filter(|(_, rule)| rule.stale.is_some()).map(|(action, _)| *action).collect();
+        old.sort_by(|one, other| one.cache.path.cmp(&other.cache.path));
+        // Another part of them in each quarter of an hour: all have their turn, and no sweep reads many.
+        let quarters = terms.rules.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 900;
+        let first = (quarters as usize).wrapping_mul(STALE_IN_A_SWEEP) % old.len().max(1);
+        for action in old.iter().cycle().skip(first).take(STALE_IN_A_SWEEP.min(old.len())) {
+            reader.read(action);
+        }
+    }
+    reader.offers
+}
+
+struct Reader {
+    deadline: Instant,
+    offers: Offers,
+    /// Whether reads move access times, by filesystem.
+    tells: HashMap<FilesystemId, Result<bool, String>>,
+}
+
+impl Reader {
+    /// Reads one target, and says how much of it costs no build. One that cannot be taken apart goes whole, as every other cache.
+    fn read(&mut self, action: &Action) -> Option<u64> {
+        let cache = &action.cache;
+        if self.offers.contains_key(&cache.path)
+            || self.offers.len() >= MAX_TARGETS
+            || Instant::now() > self.deadline
+        {
+            return None;
+        }
+        let base = cache.base(&action.runner)?;
+        let target = open_work(base).ok()?.descend(&cache.below_work).ok()?;
+        if target.status().ok()?.id != cache.id {
+            return None;
+        }
+        let read = cargo_target::read(&target, self.deadline).ok()?;
+        let tells = self.tells.entry(base.filesystem).or_insert_with(|| {
             reference::works(&target)
                 .map_err(|error| format!("it cannot be tried whether reads are noticed: {error}"))
         });
         let offer = trim::offer(&read, tells.clone());
         let cheap = offer.first(offer.steps_for(u64::MAX, TrimTier::Incremental)).bytes;
-        *open = open.saturating_sub(cheap);
-        offers.insert(action.cache.path.clone(), offer);
+        self.offers.insert(cache.path.clone(), offer);
+        Some(cheap)
     }
-    offers
 }
 
 fn is_for_space(action: &Action) -> bool {
@@ -66,14 +111,4 @@ fn is_for_space(action: &Action) -> bool {
         action.decision,
         Decision::Remove(RemoveReason::Pressure) | Decision::Keep(KeepReason::NotNeeded)
     )
-}
-
-/// One target; `None` when it is not as cargo lays it out, or another directory by now.
-fn read(base: &WorkDir, cache: &Cache, deadline: Instant) -> Option<(Dir, CargoTarget)> {
-    let target = open_work(base).ok()?.descend(&cache.below_work).ok()?;
-    if target.status().ok()?.id != cache.id {
-        return None;
-    }
-    let read = cargo_target::read(&target, deadline).ok()?;
-    Some((target, read))
 }

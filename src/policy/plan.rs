@@ -10,7 +10,8 @@ use super::goal::Ladder;
 use super::protection::{self, Relation, Rules};
 use crate::model::{
     Action, Aim, Cache, CacheRule, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Part, Plan, RemoveReason, Retention, Runner, RunnerFacts, Shortfall, TrimOffer, TrimTier,
+    Need, Part, Plan, ReferenceBits, RemoveReason, Retention, Runner, RunnerFacts, Shortfall, TrimOffer,
+    TrimStep, TrimTier,
 };
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -87,6 +88,7 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
                     offer: offers.get(&cache.path),
                     steps: 0,
                     reason: None,
+                    why_steps: RemoveReason::Pressure,
                 }),
             }
         }
@@ -115,10 +117,13 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
         select(&mut candidates, *filesystem, aim);
         shortfalls.extend(shortfall);
     }
+    if matches!(terms.actor, Actor::Sweep) {
+        take_stale_units(&mut candidates, terms);
+    }
     let (wanted, rest): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| candidate.reason.is_some() || candidate.steps > 0);
     let removals = wanted.into_iter().map(|candidate| {
-        let reason = candidate.reason.unwrap_or(RemoveReason::Pressure);
+        let reason = candidate.reason.unwrap_or(candidate.why_steps);
         action(candidate.runner, &candidate.planned(), Decision::Remove(reason))
     });
     let unneeded = rest.into_iter().map(|c| action(c.runner, c.cache, Decision::Keep(KeepReason::NotNeeded)));
@@ -200,7 +205,10 @@ struct Candidate<'a> {
     offer: Option<&'a TrimOffer>,
     /// How many steps of the offer are taken, if it does not go whole.
     steps: usize,
+    /// Why the whole of it goes.
     reason: Option<RemoveReason>,
+    /// Why the steps are taken.
+    why_steps: RemoveReason,
 }
 
 impl<'a> Candidate<'a> {
@@ -268,6 +276,27 @@ fn apply_limits(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
             candidate.reason = Some(RemoveReason::Age);
         } else if rule.max_size.is_some_and(|max| measure.bytes > max) {
             candidate.reason = Some(RemoveReason::Size);
+        }
+    }
+}
+
+/// Units that no build has used for as long as their rule says, which holds without any pressure. Only where it is known what builds
+/// have used.
+fn take_stale_units(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
+    for candidate in
+        candidates.iter_mut().filter(|candidate| candidate.reason.is_none() && candidate.steps == 0)
+    {
+        let rule = terms.cache_rules.iter().find(|rule| rule.name == candidate.cache.rule);
+        let (Some(stale), Some(offer)) = (rule.and_then(|rule| rule.stale), candidate.offer) else {
+            continue;
+        };
+        if offer.bits == ReferenceBits::Trusted {
+            let is_stale = |step: &&TrimStep| {
+                let age = terms.rules.now.duration_since(step.last_used).unwrap_or_default();
+                step.tier <= TrimTier::Unused && age > stale
+            };
+            candidate.steps = offer.steps.iter().take_while(is_stale).count();
+            candidate.why_steps = RemoveReason::Age;
         }
     }
 }

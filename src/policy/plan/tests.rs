@@ -425,3 +425,33 @@ fn what_no_build_uses_is_taken_out_of_all_targets_before_any_goes_whole() {
     assert_eq!(plan(220), [whole(a), part(b, 20), whole(plain)], "a whole one when all of it is needed");
     assert_eq!(plan(300), [whole(a), whole(b), whole(plain)]);
 }
+
+#[test]
+fn units_that_no_build_has_used_for_long_go_without_pressure_where_use_is_known() {
+    let facts = facts(vec![runner(1, &[("a/a/target", 100, 9000)])]);
+    let rule = CacheRule { stale: Some(Duration::from_secs(3 * 86_400)), ..cache_rule(None, None) };
+    let used = |days: u64| now() - Duration::from_secs(days * 86_400);
+    let mut offer = offer(&[(TrimTier::Unused, 30), (TrimTier::Unused, 20), (TrimTier::Live, 50)]);
+    for (step, days) in offer.steps.iter_mut().zip([9, 1, 9]) {
+        step.last_used = used(days);
+    }
+    let path = PathBuf::from("/srv/actions-runner-1/_work/a/a/target");
+    let rules = rules();
+    let plan = |actor: &Actor, offer: &TrimOffer| {
+        let terms = Terms {
+            actor,
+            rules: &rules,
+            cache_rules: std::slice::from_ref(&rule),
+            needs: &[],
+            out_of_reach: OutOfReach::TakeAll,
+            dealt_with: &HashSet::new(),
+        };
+        make_with(&facts, &[Vec::new()], &terms, &[(path.clone(), offer.clone())].into())
+    };
+    let sweep = plan(&Actor::Sweep, &offer);
+    assert_eq!(parts(&sweep), [("1/_work/a/a/target".to_owned(), Some(30))]);
+    assert!(sweep.removals().all(|action| action.decision == Decision::Remove(RemoveReason::Age)));
+    assert_eq!(parts(&plan(&hook(0, "a"), &offer)), [], "a hook's job waits for no such thing");
+    let unknown = TrimOffer { bits: ReferenceBits::Untrusted("noatime".into()), ..offer };
+    assert_eq!(parts(&plan(&Actor::Sweep, &unknown)), []);
+}
