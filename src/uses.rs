@@ -18,9 +18,10 @@ use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const MARKS: &str = "used";
+const LIMITS: &str = "limits";
 
 /// More repositories of one work directory are not known.
 const MAX_NAMES: usize = 4096;
@@ -83,9 +84,13 @@ pub fn mark(work: &Dir, owner: Uid, directory: &OsStr, now: SystemTime) -> io::R
     if !is_repository_dir(directory) || !work.status_of(directory).is_ok_and(|status| status.is_dir()) {
         return Ok(());
     }
-    let marks = marks(work, owner)?;
+    touch(&marks(work, owner)?, directory, now)
+}
+
+/// Gives an empty file in a directory of ours this time.
+fn touch(dir: &Dir, name: &OsStr, now: SystemTime) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    match openat(&marks, directory, flags, Mode::from_raw_mode(0o644)) {
+    match openat(dir, name, flags, Mode::from_raw_mode(0o644)) {
         // Touched by its name, and not opened: what lies there may be anything.
         Ok(_) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
@@ -93,7 +98,7 @@ pub fn mark(work: &Dir, owner: Uid, directory: &OsStr, now: SystemTime) -> io::R
     let since = now.duration_since(UNIX_EPOCH).unwrap_or_default();
     let time = Timespec { tv_sec: since.as_secs() as i64, tv_nsec: since.subsec_nanos().into() };
     let times = Timestamps { last_access: time, last_modification: time };
-    Ok(utimensat(&marks, directory, &times, AtFlags::SYMLINK_NOFOLLOW)?)
+    Ok(utimensat(dir, name, &times, AtFlags::SYMLINK_NOFOLLOW)?)
 }
 
 fn marks(work: &Dir, owner: Uid) -> io::Result<Dir> {
@@ -108,6 +113,24 @@ fn marks(work: &Dir, owner: Uid) -> io::Result<Dir> {
         Ok(()) | Err(Errno::EXIST) => work.descend(&path),
         Err(error) => Err(error.into()),
     }
+}
+
+/// How often age and size limits are applied by hooks of one work directory, unless each job is to be looked at.
+const LIMITS_EVERY: Duration = Duration::from_secs(3600);
+
+/// Whether the hooks of this work directory have applied age and size limits not long ago.
+pub fn limits_are_fresh(work: &Dir, now: SystemTime) -> bool {
+    let applied = work.descend(trash::HOME).and_then(|home| home.status_of(LIMITS));
+    applied.is_ok_and(|status| now.duration_since(status.modified).unwrap_or_default() < LIMITS_EVERY)
+}
+
+/// Notes that they have.
+///
+/// # Errors
+/// What the system says; then they are applied again by the next hook.
+pub fn note_limits(work: &Dir, owner: Uid, now: SystemTime) -> io::Result<()> {
+    trash::Trash::open_or_make(work, owner)?;
+    touch(&work.descend(trash::HOME)?, OsStr::new(LIMITS), now)
 }
 
 /// Whether `_work/<directory>` can be what the runner makes for a repository: its own directories begin with `_`, ours with a dot.
@@ -158,7 +181,6 @@ mod tests {
     use super::*;
     use std::fs::{create_dir_all, write};
     use std::os::unix::fs::symlink;
-    use std::time::Duration;
 
     fn work() -> (tempfile::TempDir, Dir, Uid) {
         let temp = tempfile::tempdir().unwrap();

@@ -403,7 +403,12 @@ fn limit((name, age): (&str, Duration)) -> CacheRule {
 impl From<raw::Retention> for Retention {
     fn from(raw: raw::Retention) -> Self {
         let age = |span: units::Span| Some(span.0).filter(|age| !age.is_zero());
-        Self { logs: age(raw.logs), temp: age(raw.temp), versions: age(raw.versions) }
+        Self {
+            logs: age(raw.logs),
+            temp: age(raw.temp),
+            versions: age(raw.versions),
+            checkouts: age(raw.checkout_max_age),
+        }
     }
 }
 

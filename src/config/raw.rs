@@ -334,12 +334,13 @@ pub(super) struct Retention {
     pub(super) logs: Span,
     pub(super) temp: Span,
     pub(super) versions: Span,
+    pub(super) checkout_max_age: Span,
 }
 
 impl Default for Retention {
     fn default() -> Self {
         let days = |n: u64| minutes(n * 24 * 60);
-        Self { logs: days(14), temp: days(1), versions: days(14) }
+        Self { logs: days(14), temp: days(1), versions: days(14), checkout_max_age: days(0) }
     }
 }
 

@@ -109,12 +109,14 @@ pub enum Role {
         /// The hook, its Worker and its Listener.
         lineage: Vec<ProcessId>,
     },
-    /// The completed-hook of the runner with this root, which was asked for these caches of its own.
+    /// A hook of the runner with this root, which was asked for these caches of its own, or applies its rules' limits to them.
     SelfClean {
         /// The root's identity.
         root: FileId,
         /// Relative to the work directory. Only what its own discovery finds as well counts.
         wanted: BTreeSet<PathBuf>,
+        /// Whether age and size limits are applied.
+        limits: bool,
         /// The hook, its Worker and its Listener.
         lineage: Vec<ProcessId>,
     },
@@ -299,7 +301,7 @@ impl Cycle<'_> {
             self.empty_trash(&discovery, state)?;
             let needs = self.needs(&discovery, &actor, mounts, state);
             // A sweep looks once in any case: age and size limits hold without pressure.
-            let is_content = needs.iter().all(|(_, need)| need.is_met()) && !state.limits_are_due(&actor);
+            let is_content = needs.iter().all(|(_, need)| need.is_met()) && !self.limits_are_due(state);
             if is_content || Instant::now() > self.deadline {
                 return Ok(());
             }
@@ -309,6 +311,11 @@ impl Cycle<'_> {
             }
         }
         Ok(())
+    }
+
+    fn limits_are_due(&self, state: &State) -> bool {
+        let applies = matches!(self.actor, Role::Sweep | Role::SelfClean { limits: true, .. });
+        applies && !state.limits_applied
     }
 
     /// The plan's actor: a hook's runner by its place in this discovery. A hook whose runner is not among those that the
@@ -451,10 +458,6 @@ struct State {
 impl State {
     fn has_tried(&self, work: FileId, trash: &Path) -> bool {
         self.tried_trash.get(&work).is_some_and(|tried| tried.len() >= MAX_TRASH || tried.contains(trash))
-    }
-
-    fn limits_are_due(&self, actor: &Actor) -> bool {
-        matches!(actor, Actor::Sweep) && !self.limits_applied
     }
 
     fn record(&mut self, witness: &mut dyn Witness, action: Action, result: ActionResult, took: Duration) {

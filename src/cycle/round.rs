@@ -3,7 +3,9 @@
 use super::batch::Scrutiny;
 use super::{Cycle, CycleError, Next, Role, State, acting_as, pressed, rules, trims};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
-use crate::model::{Action, ActionResult, Decision, FilesystemId, HostFacts, Need, Runner, Uid, WorkDir};
+use crate::model::{
+    Action, ActionResult, Cache, Decision, FilesystemId, HostFacts, Need, Runner, Uid, WorkDir,
+};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{LARGEST, Leases, Look, Whose};
@@ -72,8 +74,17 @@ impl Cycle<'_> {
             _ => Whose::Everybody,
         };
         let mut facts = look.at(discovery, whose);
+        let limits = match self.actor {
+            Role::Sweep | Role::SelfClean { limits: true, .. } => &config.limits[..],
+            Role::Hook { .. } | Role::SelfClean { .. } => &[],
+        };
         if let (Role::SelfClean { wanted, .. }, Actor::Hook { own, .. }) = (&self.actor, actor) {
-            facts.runners[*own].caches.retain(|cache| wanted.contains(&cache.below_work));
+            let is_over = |cache: &Cache| {
+                let rule = limits.iter().find(|rule| rule.name == cache.rule);
+                rule.is_some_and(|rule| plan::exceeds(cache, rule, now).is_some())
+            };
+            let caches = &mut facts.runners[*own].caches;
+            caches.retain(|cache| wanted.contains(&cache.below_work) || is_over(cache));
         }
         let looked = Instant::now();
         state.notes.clone_from(&facts.notes);
@@ -94,7 +105,7 @@ impl Cycle<'_> {
         let terms = Terms {
             actor,
             rules: &rules,
-            cache_rules: &config.limits,
+            cache_rules: limits,
             needs,
             out_of_reach,
             dealt_with: &state.dealt_with,

@@ -192,6 +192,8 @@ pub struct Retention {
     pub temp: Option<Duration>,
     /// `bin.X` and `externals.X` that the runner no longer uses.
     pub versions: Option<Duration>,
+    /// Repositories that no job has used for so long; `None` = kept for ever.
+    pub checkouts: Option<Duration>,
 }
 
 impl Retention {
@@ -201,12 +203,19 @@ impl Retention {
     pub const TEMP: &str = "job-temp";
     /// The rule for old versions.
     pub const VERSIONS: &str = "old-versions";
+    /// The rule for repositories that no job has used for long.
+    pub const CHECKOUTS: &str = "stale-checkout";
     /// Names that no configured rule may have.
-    pub const NAMES: [&str; 3] = [Self::LOGS, Self::TEMP, Self::VERSIONS];
+    pub const NAMES: [&str; 4] = [Self::LOGS, Self::TEMP, Self::VERSIONS, Self::CHECKOUTS];
 
     /// Each rule that is in force, by its name and age.
     pub fn in_force(&self) -> impl Iterator<Item = (&'static str, Duration)> {
-        let all = [(Self::LOGS, self.logs), (Self::TEMP, self.temp), (Self::VERSIONS, self.versions)];
+        let all = [
+            (Self::LOGS, self.logs),
+            (Self::TEMP, self.temp),
+            (Self::VERSIONS, self.versions),
+            (Self::CHECKOUTS, self.checkouts),
+        ];
         all.into_iter().filter_map(|(name, age)| Some((name, age?)))
     }
 }

@@ -168,9 +168,18 @@ impl Look<'_> {
         let uses = Uses::of(&dir, self.now);
         caches.iter_mut().for_each(|cache| cache.used = uses.of_cache(cache));
         if let Some(wanted) = self.leftovers {
-            let look =
-                retention::Look { wanted, now: self.now, mounts: self.mounts, deadline: self.deadline };
+            let look = retention::Look {
+                wanted,
+                uses: &uses,
+                now: self.now,
+                mounts: self.mounts,
+                deadline: self.deadline,
+            };
             let found = look.at(runner, work, &dir, self.proc, notes);
+            // What goes as a whole is not planned in parts as well.
+            let is_within =
+                |cache: &Cache, whole: &Cache| whole.base.is_none() && cache.path.starts_with(&whole.path);
+            caches.retain(|cache| !found.iter().any(|whole| is_within(cache, whole)));
             caches.extend(found);
         }
         Contents { caches, leftovers: found.leftovers, work: Some(dir) }

@@ -17,6 +17,7 @@ use crate::model::{
 };
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
 use crate::sys::process::Proc;
+use crate::uses::{Uses, is_repository_dir};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -64,6 +65,8 @@ impl Wanted<'_> {
 pub struct Look<'a> {
     /// What may go.
     pub wanted: Wanted<'a>,
+    /// When jobs last used the repositories.
+    pub uses: &'a Uses,
     /// The wall clock now.
     pub now: SystemTime,
     /// The mount table.
@@ -95,6 +98,9 @@ impl Look<'_> {
                 let found = self.whole(work_dir, &dir, "_update".into(), Retention::VERSIONS, age)?;
                 self.is_older(age.max(UPDATE_TAKES), since).then_some(found)
             }));
+        }
+        if let Some(age) = rules.checkouts {
+            found.extend(self.checkouts(work_dir, work, age));
         }
         let root = Dir::open(&runner.root).and_then(|root| Ok((root.status()?, root)));
         let Ok((status, root)) = root else { return found };
@@ -143,6 +149,18 @@ impl Look<'_> {
             largest: Arc::default(),
         }));
         Ok(found)
+    }
+
+    /// Repositories of which it is known when a job last used them, and that this is long ago.
+    fn checkouts(&self, work_dir: &WorkDir, work: &Dir, age: Duration) -> Vec<Cache> {
+        let stale =
+            self.uses.iter().filter(|(name, used)| is_repository_dir(name) && self.is_older(age, *used));
+        let stale = stale.filter_map(|(name, used)| {
+            let dir = work.descend(name).ok()?;
+            let found = self.whole(work_dir, &dir, name.into(), Retention::CHECKOUTS, age)?;
+            Some(Cache { used: Some(used), ..found })
+        });
+        stale.take(MAX_CHILDREN).collect()
     }
 
     /// A directory below the work directory, if all that it holds is older than `age`.

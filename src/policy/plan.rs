@@ -41,7 +41,7 @@ pub struct Terms<'a> {
     pub actor: &'a Actor,
     /// How caches are protected.
     pub rules: &'a Rules,
-    /// The cache rules, for their age and size limits.
+    /// The cache rules, for their age and size limits; none where these are not applied.
     pub cache_rules: &'a [CacheRule],
     /// What each filesystem lacks.
     pub needs: &'a [(FilesystemId, Need)],
@@ -94,9 +94,7 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
         }
     }
     candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
-    if matches!(terms.actor, Actor::Sweep) {
-        apply_limits(&mut candidates, terms);
-    }
+    apply_limits(&mut candidates, terms);
     let mut shortfalls = Vec::new();
     for (filesystem, need) in terms.needs {
         let reach = reach(&candidates, &kept, *filesystem);
@@ -265,18 +263,21 @@ fn apply_limits(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
     let limits: HashMap<&str, &CacheRule> =
         terms.cache_rules.iter().map(|rule| (rule.name.as_str(), rule)).collect();
     for candidate in candidates {
-        let (Some(rule), Some(measure)) =
-            (limits.get(candidate.cache.rule.as_str()), candidate.cache.measure)
-        else {
-            continue;
-        };
-        let since = candidate.cache.touched_at();
-        let age = since.map(|since| terms.rules.now.duration_since(since).unwrap_or(Duration::ZERO));
-        if rule.max_age.is_some_and(|max| age.is_some_and(|age| age > max)) {
-            candidate.reason = Some(RemoveReason::Age);
-        } else if rule.max_size.is_some_and(|max| measure.bytes > max) {
-            candidate.reason = Some(RemoveReason::Size);
-        }
+        let rule = limits.get(candidate.cache.rule.as_str());
+        candidate.reason = rule.and_then(|rule| exceeds(candidate.cache, rule, terms.rules.now));
+    }
+}
+
+/// Which limit of its rule a cache exceeds. One that was not measured exceeds none.
+pub fn exceeds(cache: &Cache, rule: &CacheRule, now: SystemTime) -> Option<RemoveReason> {
+    let measure = cache.measure?;
+    let age = cache.touched_at().map(|since| now.duration_since(since).unwrap_or(Duration::ZERO));
+    if rule.max_age.is_some_and(|max| age.is_some_and(|age| age > max)) {
+        Some(RemoveReason::Age)
+    } else if rule.max_size.is_some_and(|max| measure.bytes > max) {
+        Some(RemoveReason::Size)
+    } else {
+        None
     }
 }
 

@@ -3,7 +3,7 @@
 use super::identify::Own;
 use super::{Fault, disk_warning, held, job, request_name};
 use crate::commands::now;
-use crate::commands::self_clean::SelfClean;
+use crate::commands::self_clean::{Hook, SelfClean};
 use crate::commands::witness::Narrator;
 use crate::config::Config;
 use crate::model::metrics::Timing;
@@ -51,8 +51,8 @@ fn end(
         own.mark_used_units();
     }
     // While the lease still holds.
-    let cleaned =
-        SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }.run(narrator);
+    let cleaned = SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }
+        .run(Hook::Completed, narrator);
     tell_of_full_disk(config, proc, run, own, worker);
     lease::end(run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
     if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {

@@ -4,7 +4,7 @@ use super::identify::Own;
 use super::protect::{begins, lease_of};
 use super::{Fault, disk_warning, held, job, request_name};
 use crate::commands::now;
-use crate::commands::self_clean::leave_tickets;
+use crate::commands::self_clean::{Hook, SelfClean, leave_tickets};
 use crate::commands::witness::Narrator;
 use crate::config::{Config, OnExhausted};
 use crate::cycle::{Cycle, Role, Witness as _};
@@ -86,6 +86,14 @@ impl Started<'_> {
         if let Some(ground) = &self.own.ground {
             ground.keep_spare();
             self.own.mark_use();
+        }
+        let (own, config, proc) = (&self.own, self.config, self.proc);
+        let clean =
+            SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun: self.begun };
+        let cleaned = clean.run(Hook::Started, &mut self.narrator.borrow_mut());
+        if let Err(failure) = cleaned {
+            // Limits can wait for the next hook, the disk cannot.
+            self.tell(Event::new(EventKind::Error, failure).runner(&self.own.runner));
         }
         if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
     }
