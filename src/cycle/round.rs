@@ -14,7 +14,7 @@ use crate::observe::retention::Wanted;
 use crate::observe::runners::Discovery;
 use crate::observe::strangers;
 use crate::policy::liveness;
-use crate::policy::plan::{Actor, OutOfReach, Terms};
+use crate::policy::plan::{self, Actor, OutOfReach, Terms};
 use crate::reclaim::claim::Claimed;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::in_hand::InHand;
