@@ -29,6 +29,7 @@
 //! | [`postmortem`] | why a runner or a job died: a wing with its own observing and judging |
 //! | [`reap`] | a wing of its own: leaked machines, containers and pods; observes, decides and acts through the tools of others |
 //! | [`ledger`] | what was done, kept in the journal and in files, and read back |
+//! | [`lengths`] | lengths of time as people write them |
 //! | [`counters`] | what runs have counted, across users and reboots |
 //! | `digest` | names that nobody can make collide |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
@@ -84,6 +85,7 @@ pub mod hook_record;
 pub mod hygiene;
 pub mod lease;
 pub mod ledger;
+pub mod lengths;
 pub mod lock;
 pub mod model;
 pub mod observe;

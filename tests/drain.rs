@@ -36,6 +36,14 @@ fn an_idle_runner_is_stopped_at_once_and_comes_back() {
     let again = host.guard(&["resume", &runner.name]).expect_code(&[0]);
     assert!(again.stdout().contains("was not drained"), "{}", again.stdout());
     assert!(systemd.orders().is_empty());
+    // By its unit, as people know it from systemctl.
+    for name in [unit.as_str(), unit.trim_end_matches(".service")] {
+        host.guard(&["drain", name]).expect_code(&[0]);
+        assert_eq!(systemd.orders(), [format!("systemctl stop -- {unit}")], "{name}");
+        host.guard(&["resume", name]).expect_code(&[0]);
+        systemd.orders();
+    }
+    host.guard(&["drain", "actions.runner.acme.nobody.service"]).expect_code(&[1]);
 }
 
 #[test]

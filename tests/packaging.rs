@@ -149,7 +149,7 @@ fn the_configuration_page_has_every_key_and_no_other() {
     }
     // Tables that are not there without an entry of one's own, with every key.
     let whole = effective(
-        "[[reap]]\nname = \"pods\"\nkind = \"kubernetes\"\nmatch = [\"*\"]\ncommand = [\"kubectl\"]\nbusy_snapshot = \"/x\"\n",
+        "[[reap]]\nname = \"pods\"\nkind = \"kubernetes\"\nmatch = [\"*\"]\ncommand = [\"kubectl\"]\nbusy_snapshot = \"/x\"\nmin_age = \"1h\"\nstale_generation = false\nworker_check = [\"{runner}\"]\n",
     );
     assert_eq!(documented, keys(&whole));
 }

@@ -265,7 +265,7 @@ complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -l color -
 always\t'Always'
 never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l since -d 'Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l since -d 'Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25`, `yesterday`, `today 14:00` (UTC), `30m`, `1d`, `2h ago`' -r
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
 warn\t'And what deserves attention'
@@ -298,7 +298,7 @@ always\t'Always'
 never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand metrics" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand postmortem" -l runner -d 'One runner, by its name or its root directory: all of its jobs, those that ended well included' -r
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand postmortem" -l since -d 'Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand postmortem" -l since -d 'Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25`, `yesterday`, `today 14:00` (UTC), `30m`, `1d`, `2h ago`' -r
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand postmortem" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand postmortem" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
 warn\t'And what deserves attention'

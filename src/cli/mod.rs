@@ -184,7 +184,7 @@ pub enum Command {
 
     /// What was done to a path, by which run, on which evidence; or proof that nothing was
     Why {
-        /// The path, or an environment's name; it need not exist any more
+        /// The path, a runner's name, or an environment's; it need not exist any more
         path: PathBuf,
         /// List the guard's runs since then, instead of around the time at which the path vanished
         #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -202,19 +202,19 @@ pub enum Command {
 
     /// Stop taking jobs: the running one finishes, then the runner's unit is stopped
     Drain {
-        /// The runner, by its name or its root directory
+        /// The runner, by its name, its root directory or its unit
         runner: String,
     },
 
     /// Take jobs again
     Resume {
-        /// The runner, by its name or its root directory
+        /// The runner, by its name, its root directory or its unit
         runner: String,
     },
 
     /// What was done and refused, with sums by rule and runner
     History {
-        /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
+        /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25`, `yesterday`, `today 14:00` (UTC), `30m`, `1d`, `2h ago`
         #[arg(long, value_name = "TIME", default_value = "24h ago", allow_hyphen_values = true)]
         since: String,
         /// Print one JSON document
@@ -244,7 +244,7 @@ pub enum Command {
         /// One runner, by its name or its root directory: all of its jobs, those that ended well included
         #[arg(long, value_name = "NAME")]
         runner: Option<String>,
-        /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
+        /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25`, `yesterday`, `today 14:00` (UTC), `30m`, `1d`, `2h ago`
         #[arg(long, value_name = "TIME", default_value = "24h ago", allow_hyphen_values = true)]
         since: String,
         /// Print one JSON document
@@ -301,7 +301,7 @@ pub struct CheckArgs {
 /// What to put right, and how.
 #[derive(Debug, Args, PartialEq, Eq)]
 pub struct RemediateArgs {
-    /// The runner, by its name or its root directory
+    /// The runner, by its name, its root directory or its unit
     pub runner: String,
     /// The repository, by its name or its directory's name in the work directory
     pub repository: OsString,

@@ -37,7 +37,9 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
             return Exit::Done;
         }
     }
-    let path = match std::path::absolute(path) {
+    let owners = owners(context);
+    let path = of_runner(path, &owners).unwrap_or_else(|| path.to_owned());
+    let path = match std::path::absolute(&path) {
         Ok(path) => without_dots(&path),
         Err(error) => return usage(&format!("{} is no path: {error}", path.display())),
     };
@@ -48,7 +50,6 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
         (None, Presence::Gone(_, changed)) => Window::around(*changed, AROUND),
         (None, Presence::Present | Presence::Hidden(_)) => Window { from: now - LATELY, to: now },
     };
-    let owners = owners(context);
     let ledger = read(context, SystemTime::UNIX_EPOCH, &owners);
     let spellings: Vec<&Path> = std::iter::once(path.as_path()).chain(real.as_deref()).collect();
     let runner = policy::runner_of(&spellings, &owners).map(str::to_owned);
@@ -129,6 +130,20 @@ pub(super) fn owners(context: &Context) -> Vec<Ownership> {
         owner: runner.owner,
     };
     runners.into_iter().map(owner).collect()
+}
+
+/// The directory of the one runner of this name: where all lies that is recorded of it.
+fn of_runner(name: &Path, owners: &[Ownership]) -> Option<PathBuf> {
+    let name = name.to_str().filter(|name| !name.contains('/'))?;
+    let is_meant = |owner: &&Ownership| {
+        owner.name == name || owner.root.file_name().is_some_and(|own| own.to_str() == Some(name))
+    };
+    let mut meant = owners.iter().filter(is_meant);
+    match (meant.next(), meant.next()) {
+        (Some(one), None) if one.work.starts_with(&one.root) => Some(one.root.clone()),
+        (Some(one), None) => Some(one.work.clone()),
+        _ => None,
+    }
 }
 
 /// The path without `.` and `..`, by its letters alone: what it once led through may be gone.

@@ -5,6 +5,7 @@ use crate::cycle::{Preview, preview};
 use crate::model::Runner;
 use crate::observe::host::{Leases, Whose};
 use crate::run_dir::RunDir;
+use crate::setup::units;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -29,10 +30,14 @@ pub(super) fn alive(context: &Context) -> Preview {
     at(context, |_| Whose::Nobody).0
 }
 
-/// The one runner of this name, or with this root.
+/// The one runner of this name, with this root, or of this unit.
 pub(super) fn named(runners: &[&Runner], name: &str) -> Result<usize, String> {
     let is_meant = |runner: &Runner| {
-        runner.name == name || runner.own_name() == name || runner.root.as_path() == Path::new(name)
+        runner.name == name
+            || runner.own_name() == name
+            || runner.root.as_path() == Path::new(name)
+            || units::name_in(&runner.root)
+                .is_ok_and(|unit| unit == name || unit.strip_suffix(".service") == Some(name))
     };
     let matching: Vec<usize> = (0..runners.len()).filter(|index| is_meant(runners[*index])).collect();
     match matching[..] {

@@ -12,6 +12,7 @@ mod install;
 mod ledger;
 mod look;
 mod metrics;
+mod output;
 mod postmortem;
 mod reap;
 mod remediate;
@@ -27,10 +28,11 @@ use crate::cli::{Cli, Command};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
-use crate::report::{escape, journal};
+use crate::report::journal;
 use crate::setup::install::Verb;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
+use output::{complain, print, show};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;
@@ -61,12 +63,12 @@ pub fn run(cli: &Cli) -> ExitCode {
     journal::init(cli.log_level.into(), journal::Sink::Journal);
     let screen = Screen::of_stdout(cli.color.into());
     if let Command::CheckConfig { path } = &cli.command {
-        return check_config::run(path.as_deref().or(cli.config.as_deref())).into();
+        return output::ended(check_config::run(path.as_deref().or(cli.config.as_deref()))).into();
     }
     let config = match load(cli) {
         Ok(config) => config,
         Err(error) if matches!(cli.command, Command::Doctor { .. }) => {
-            return doctor::without_config(&error, &screen, &cli.command).into();
+            return output::ended(doctor::without_config(&error, &screen, &cli.command)).into();
         }
         Err(error) => return config_failed(&error).into(),
     };
@@ -103,7 +105,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         }
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
-    exit.into()
+    output::ended(exit).into()
 }
 
 fn load(cli: &Cli) -> Result<Config, ConfigError> {
@@ -122,32 +124,10 @@ fn config_failed(error: &ConfigError) -> Exit {
     }
 }
 
-/// An error for a person, on standard error; each line escaped, for it may quote names from disk.
-fn complain(error: &dyn std::fmt::Display) {
-    for (number, line) in error.to_string().lines().enumerate() {
-        let prefix = if number == 0 { "disk-guard: " } else { "" };
-        eprintln!("{prefix}{}", escape::log_line(line));
-    }
-}
-
-/// Text for people on standard output. A step of a job may run us as well: where it is not a terminal that reads, no line
-/// is one that the runner would obey.
-fn show(screen: &Screen, text: &str) {
-    if screen.has_colour() {
-        return print(text);
-    }
-    let lines: String = text.lines().map(|line| escape::log_line(line) + "\n").collect();
-    print(&lines);
-}
-
-/// A document on standard output. A reader that went away is no error of ours.
-fn print(text: &str) {
-    use std::io::Write as _;
-    let mut out = std::io::stdout().lock();
-    let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
-}
-
 fn demo_exit(result: std::io::Result<ExitCode>) -> ExitCode {
+    if output::is_over() {
+        return output::ended(Exit::Done).into();
+    }
     result.unwrap_or_else(|error| {
         complain(&format_args!("the demo's throw-away host cannot be made: {error}"));
         Exit::Error.into()

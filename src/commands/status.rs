@@ -1,6 +1,6 @@
 //! `status`: the host at a glance.
 
-use super::{Context, look, now, print, show, space};
+use super::{Context, look, now, output, print, show, space};
 use crate::capacity;
 use crate::cycle::Preview;
 use crate::model::{
@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
         } else {
             show(&context.screen, &human::status(&status, &context.screen));
         }
-        if !watch {
+        if !watch || output::is_over() {
             return Exit::Done;
         }
         std::thread::sleep(INTERVAL);

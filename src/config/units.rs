@@ -2,6 +2,7 @@
 //!
 //! The notations are those of the `bytesize` and `humantime` crates; the types here add what an error must say.
 
+use crate::lengths;
 use bytesize::ByteSize;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de::Error as _};
 use std::{fmt, str::FromStr, time::Duration};
@@ -91,7 +92,7 @@ impl FromStr for Span {
         if text.trim() == "0" {
             return Ok(Self(Duration::ZERO));
         }
-        humantime::parse_duration(text.trim()).map(Self).map_err(|_| {
+        lengths::parse(text).map(Self).map_err(|_| {
             format!("found `{text}`, expected a duration such as \"10s\", \"10min\", \"2h\" or \"7d\"")
         })
     }
@@ -99,19 +100,7 @@ impl FromStr for Span {
 
 impl fmt::Display for Span {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.0.is_zero() {
-            return f.write_str("0");
-        }
-        // humantime writes "10m"; the configuration's own spelling is "10min", so that a minute is never a month.
-        let text = humantime::format_duration(self.0).to_string();
-        let words: Vec<String> = text
-            .split(' ')
-            .map(|word| match word.strip_suffix('m') {
-                Some(n) if n.bytes().all(|b| b.is_ascii_digit()) => format!("{n}min"),
-                _ => word.replace("days", "d").replace("day", "d"),
-            })
-            .collect();
-        f.write_str(&words.join(" "))
+        f.write_str(&lengths::format(self.0))
     }
 }
 

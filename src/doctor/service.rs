@@ -1,6 +1,7 @@
 //! The timer, the path unit, and when the last sweep was.
 
 use super::Patient;
+use crate::lengths;
 use crate::model::Check;
 use crate::setup::state::StateDir;
 use crate::setup::units::{OURS, Systemd};
@@ -47,10 +48,8 @@ fn last_sweep(patient: &Patient<'_>) -> Check {
         None => Check::warn("last-sweep", "no sweep has left a record here", fix),
         Some(then) => {
             let age = patient.now.duration_since(then).unwrap_or_default();
-            let detail = format!(
-                "the last sweep ended {} ago",
-                humantime::format_duration(Duration::from_secs(age.as_secs()))
-            );
+            let detail =
+                format!("the last sweep ended {} ago", lengths::format(Duration::from_secs(age.as_secs())));
             if age > RECENT {
                 Check::warn("last-sweep", detail, fix)
             } else {

@@ -1,12 +1,13 @@
 //! Points in time as people write them. All are UTC where they do not say otherwise: the answers are in UTC, too.
 
+use crate::lengths;
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use std::time::{Duration, SystemTime};
 
 /// What can be written, for error messages and help.
-pub const FORMS: &str = "an RFC 3339 time, `2026-03-04 14:25[:10]`, `2026-03-04`, `14:25[:10]` (all UTC), `-2h` or `2h ago`, `now`";
+pub const FORMS: &str = "an RFC 3339 time, `2026-03-04 14:25[:10]`, `2026-03-04`, `14:25[:10]`, `yesterday` or `today`, also `yesterday 14:25` (all UTC), `30m`, `-2h` or `2h ago`, `now`";
 
 /// The point in time that `text` names, seen from `now`. A time of the day is the last one that has been.
 ///
@@ -18,6 +19,7 @@ pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
         relative(text, now)
             .or_else(|| absolute(text))
             .or_else(|| time_of_day(text, now))
+            .or_else(|| day(text, now))
             .or_else(|| (text == "now").then_some(now))
     };
     known().ok_or_else(|| format!("`{text}` is no time; expected {FORMS}"))
@@ -28,7 +30,7 @@ pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
 /// # Errors
 /// What is wrong, in words.
 pub fn span(text: &str) -> Result<Duration, String> {
-    humantime::parse_duration(text.trim()).map_err(|error| {
+    lengths::parse(text).map_err(|error| {
         format!("`{text}` is no length of time ({error}); expected one like `10min` or `2h`")
     })
 }
@@ -37,9 +39,11 @@ fn relative(text: &str, now: SystemTime) -> Option<SystemTime> {
     let length = match text.strip_suffix("ago") {
         Some(length) if length.ends_with(' ') => length.trim(),
         Some(_) => return None,
-        None => text.strip_prefix('-')?,
+        // A length alone is how long ago; with colons it is a time of the day.
+        None if text.contains(':') => return None,
+        None => text.strip_prefix('-').unwrap_or(text),
     };
-    now.checked_sub(humantime::parse_duration(length).ok()?).filter(|time| *time >= SystemTime::UNIX_EPOCH)
+    now.checked_sub(lengths::parse(length).ok()?).filter(|time| *time >= SystemTime::UNIX_EPOCH)
 }
 
 fn absolute(text: &str) -> Option<SystemTime> {
@@ -63,6 +67,22 @@ fn time_of_day(text: &str, now: SystemTime) -> Option<SystemTime> {
     let today = Timestamp::try_from(now).ok()?.to_zoned(TimeZone::UTC).date();
     let then = utc(DateTime::from_parts(today, time))?;
     if then <= now { Some(then) } else { utc(DateTime::from_parts(today.yesterday().ok()?, time)) }
+}
+
+/// `yesterday` is its beginning; `today 14:25` is that time, whether it has been or is to come.
+fn day(text: &str, now: SystemTime) -> Option<SystemTime> {
+    let text = text.strip_suffix("UTC").map_or(text, str::trim_end);
+    let (day, time) = match text.split_once(' ') {
+        Some((day, time)) => (day, clock(time.trim())?),
+        None => (text, Time::midnight()),
+    };
+    let today = Timestamp::try_from(now).ok()?.to_zoned(TimeZone::UTC).date();
+    let date = match day {
+        "today" => today,
+        "yesterday" => today.yesterday().ok()?,
+        _ => return None,
+    };
+    utc(DateTime::from_parts(date, time))
 }
 
 /// `HH:MM` or `HH:MM:SS`, nothing else.
@@ -118,6 +138,15 @@ mod tests {
             ("2h ago", "2026-03-04T12:25:10Z"),
             ("10 min ago", "2026-03-04T14:15:10Z"),
             ("7d ago", "2026-02-25T14:25:10Z"),
+            ("30m", "2026-03-04T13:55:10Z"),
+            ("1d", "2026-03-03T14:25:10Z"),
+            ("1.5h", "2026-03-04T12:55:10Z"),
+            ("2 hours ago", "2026-03-04T12:25:10Z"),
+            ("yesterday", "2026-03-03T00:00:00Z"),
+            ("yesterday 14:00", "2026-03-03T14:00:00Z"),
+            ("today", "2026-03-04T00:00:00Z"),
+            ("today 14:00", "2026-03-04T14:00:00Z"),
+            ("today 23:00 UTC", "2026-03-04T23:00:00Z"),
             ("now", "2026-03-04T14:25:10Z"),
         ] {
             let time = parse(text, now()).unwrap_or_else(|error| panic!("{error}"));
@@ -129,8 +158,12 @@ mod tests {
     fn what_is_no_time_is_refused_with_the_forms() {
         for text in [
             "",
-            "yesterday",
-            "2h",
+            "tomorrow",
+            "yesterday 25:00",
+            "today 2pm",
+            "2",
+            "-2h ago",
+            "1:30:00",
             "ago",
             "2hago",
             "- 2",

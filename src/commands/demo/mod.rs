@@ -7,6 +7,7 @@
 pub(crate) mod actor;
 mod stage;
 
+use super::output::{self, print};
 use nix::sys::statvfs::statvfs;
 use stage::{Kind, Stage};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -63,18 +64,17 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
 
     story.tell("And the live job on runner 1?")?;
     let verdict = live.finish()?;
-    println!("    {}", verdict.line);
-    println!();
+    print(&format!("    {}\n\n", verdict.line));
     if !nix::unistd::geteuid().is_root() {
-        println!("As root the guard sees every process, and takes an idle sibling's cache as well.");
+        print("As root the guard sees every process, and takes an idle sibling's cache as well.\n");
     }
     if verdict.ok {
-        println!(
-            "Space was freed while a job was running, and it lost nothing. The stage is struck; nothing is left behind."
+        print(
+            "Space was freed while a job was running, and it lost nothing. The stage is struck; nothing is left behind.\n",
         );
         Ok(ExitCode::SUCCESS)
     } else {
-        println!("The live job was harmed. That must never happen: please report it.");
+        print("The live job was harmed. That must never happen: please report it.\n");
         Ok(ExitCode::FAILURE)
     }
 }
@@ -87,23 +87,23 @@ struct Story<'a> {
 impl Story<'_> {
     fn tell(&mut self, text: &str) -> io::Result<()> {
         self.step += 1;
-        println!("{}. {text}", self.step);
-        println!();
-        io::stdout().flush()
+        print(&format!("{}. {text}\n\n", self.step));
+        // Nobody waits for the rest of a story that nobody reads.
+        if output::is_over() { Err(io::ErrorKind::BrokenPipe.into()) } else { Ok(()) }
     }
 
     /// Runs this program as a user would, and shows its output indented.
     fn run(&self, arguments: &[&str]) -> io::Result<()> {
-        println!("    $ disk-guard {}", arguments.join(" "));
+        print(&format!("    $ disk-guard {}\n", arguments.join(" ")));
         let output = self.host.command().args(arguments).stdin(Stdio::null()).output()?;
         for line in String::from_utf8_lossy(&output.stdout).lines() {
-            println!("    {line}");
+            print(&format!("    {line}\n"));
         }
         for line in String::from_utf8_lossy(&output.stderr).lines() {
-            println!("    {line}");
+            print(&format!("    {line}\n"));
         }
-        println!();
-        io::stdout().flush()
+        print("\n");
+        Ok(())
     }
 }
 
@@ -279,9 +279,9 @@ impl Job {
 
     fn show_log(&mut self) -> io::Result<()> {
         while let Some(line) = self.line()? {
-            println!("    | {line}");
+            print(&format!("    | {line}\n"));
         }
-        println!();
+        print("\n");
         self.child.wait().map(drop)
     }
 

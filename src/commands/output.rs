@@ -1,0 +1,61 @@
+//! What a verb prints, and what became of it: a reader that went away ends it quietly, any other failure of standard output is
+//! told and is the verb's failure.
+
+use crate::report::escape;
+use crate::report::exit::Exit;
+use crate::report::human::Screen;
+use std::fmt::Display;
+use std::io::{self, Write as _};
+use std::sync::atomic::{AtomicU8, Ordering};
+
+/// One word for the whole process: standard output is one, too.
+static STATE: AtomicU8 = AtomicU8::new(WHOLE);
+const WHOLE: u8 = 0;
+const NOBODY_READS: u8 = 1;
+const FAILED: u8 = 2;
+
+/// An error for a person, on standard error; each line escaped, for it may quote names from disk.
+pub(super) fn complain(error: &dyn Display) {
+    let mut out = io::stderr().lock();
+    for (number, line) in error.to_string().lines().enumerate() {
+        let prefix = if number == 0 { "disk-guard: " } else { "" };
+        // Nobody is left to tell when this fails.
+        let _ = writeln!(out, "{prefix}{}", escape::log_line(line));
+    }
+}
+
+/// Text for people on standard output. A step of a job may run us as well: where it is not a terminal that reads, no line
+/// is one that the runner would obey.
+pub(super) fn show(screen: &Screen, text: &str) {
+    if screen.has_colour() {
+        return print(text);
+    }
+    let lines: String = text.lines().map(|line| escape::log_line(line) + "\n").collect();
+    print(&lines);
+}
+
+/// A document on standard output.
+pub(super) fn print(text: &str) {
+    if STATE.load(Ordering::Relaxed) != WHOLE {
+        return;
+    }
+    let mut out = io::stdout().lock();
+    if let Err(error) = out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            STATE.store(NOBODY_READS, Ordering::Relaxed);
+        } else {
+            STATE.store(FAILED, Ordering::Relaxed);
+            complain(&format_args!("standard output cannot be written: {error}"));
+        }
+    }
+}
+
+/// Whether there is any use in printing more.
+pub(super) fn is_over() -> bool {
+    STATE.load(Ordering::Relaxed) != WHOLE
+}
+
+/// How a verb ends: what it could not print, it has not done.
+pub(super) fn ended(exit: Exit) -> Exit {
+    if STATE.load(Ordering::Relaxed) == FAILED { Exit::Error } else { exit }
+}

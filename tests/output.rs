@@ -1,0 +1,81 @@
+//! A reader that goes away ends any verb quietly; any other failure of standard output is told, and is exit code 1.
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
+mod kit;
+
+use kit::{Host, needs_root};
+use std::fs::OpenOptions;
+use std::process::{Command, Output, Stdio};
+
+/// Verbs that print, with what they need.
+const VERBS: &[&[&str]] = &[
+    &["status"],
+    &["status", "--json"],
+    &["plan"],
+    &["sweep"],
+    &["check", "--runner", "actions-runner-1"],
+    &["doctor", "--json"],
+    &["audit"],
+    &["history"],
+    &["blame", "--at", "now"],
+    &["why", "actions-runner-1"],
+    &["postmortem"],
+    &["metrics"],
+    &["reap"],
+    &["check-config"],
+];
+
+fn run(host: &Host, verb: &[&str], stdout: Stdio) -> Output {
+    let mut command = Command::new(host.program());
+    command
+        .arg("--config")
+        .arg(host.config())
+        .args(verb)
+        .stdin(Stdio::null())
+        .stdout(stdout)
+        .stderr(Stdio::piped());
+    command.spawn().expect("it starts").wait_with_output().expect("it ends")
+}
+
+#[test]
+fn what_cannot_be_printed_is_a_failure_and_who_does_not_read_is_none() {
+    if !needs_root("looks at a host as root does") {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
+    host.runner("actions-runner-1").build();
+    for verb in VERBS {
+        let read = run(&host, verb, Stdio::piped());
+        assert!(!read.stdout.is_empty(), "{verb:?} prints something");
+        let full = OpenOptions::new().write(true).open("/dev/full").expect("it is there");
+        let failed = run(&host, verb, full.into());
+        let said = String::from_utf8_lossy(&failed.stderr).into_owned();
+        assert_eq!(failed.status.code(), Some(1), "{verb:?}: {said}");
+        assert!(said.contains("standard output cannot be written: No space left"), "{verb:?}: {said}");
+        let (reader, writer) = std::io::pipe().expect("a pipe");
+        drop(reader);
+        let closed = run(&host, verb, writer.into());
+        let said = String::from_utf8_lossy(&closed.stderr).into_owned();
+        assert_eq!(closed.status.code(), read.status.code(), "{verb:?}: {said}");
+        assert!(!said.contains("Broken pipe") && !said.contains("panicked"), "{verb:?}: {said}");
+    }
+}
+
+#[test]
+fn a_watch_ends_with_its_reader() {
+    if !needs_root("looks at a host as root does") {
+        return;
+    }
+    let host = Host::new();
+    host.runner("actions-runner-1").build();
+    let (reader, writer) = std::io::pipe().expect("a pipe");
+    drop(reader);
+    let ended = run(&host, &["status", "--watch", "--json"], writer.into());
+    assert_eq!(
+        (ended.status.code(), ended.stderr.len()),
+        (Some(0), 0),
+        "{}",
+        String::from_utf8_lossy(&ended.stderr)
+    );
+}
