@@ -68,7 +68,26 @@ fn each_fault_is_named_with_its_fix() {
         return;
     }
     type Break = fn(&mut Host, &Systemd);
-    let faults: [(&str, &str, &str, Break); 11] = [
+    let faults: [(&str, &str, &str, Break); 14] = [
+        ("hook:actions-runner-2", "fail", "correct the line", |host, _| {
+            // The runner trims nothing.
+            let env = format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={} \n", host.started_script().display());
+            host.runner("actions-runner-2").env(&env).build();
+        }),
+        ("hook:actions-runner-2", "fail", "correct the line", |host, _| {
+            let env = format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={}\n", host.base.join("hooks.sh").display());
+            std::fs::create_dir(host.base.join("hooks.sh")).expect("our own directory");
+            host.runner("actions-runner-2").env(&env).build();
+        }),
+        ("completed-hook:actions-runner-2", "fail", "correct the line", |host, _| {
+            let (started, lost) = (host.started_script(), host.base.join("none.sh"));
+            let env = format!(
+                "ACTIONS_RUNNER_HOOK_JOB_STARTED={}\nACTIONS_RUNNER_HOOK_JOB_COMPLETED={}\n",
+                started.display(),
+                lost.display()
+            );
+            host.runner("actions-runner-2").env(&env).build();
+        }),
         ("hook:actions-runner-2", "fail", "disk-guard install", |host, _| {
             host.runner("actions-runner-2").unguarded().build();
         }),

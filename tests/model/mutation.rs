@@ -27,6 +27,8 @@ pub(crate) enum Mutation {
     NoTimeOut,
     /// Runners without a started-hook are claimed like others.
     ClaimUnguarded,
+    /// A hook takes whoever works in its own runner's directory for its own job.
+    ExemptDirectory,
     /// A slot is made after the look, not before it.
     SlotAfterLook,
     /// A claim renames to a place that no fence reaches.
@@ -72,6 +74,7 @@ fn every_part_is_needed() {
     let mortal = Host { kills: 1, ..two };
     let hook = Host { guards: [Role::Sweep, Role::Hook(0)], ..two };
     let fails = Host { fails: 1, ..two };
+    let shared = Host { strangers: [true, false, false], ..hook };
     let apart = Host { apart: [true, false, false], jobs: [1, 0, 0], ..two };
     let cases = [
         (Mutation::NoLock, hidden, LIVE),
@@ -85,6 +88,7 @@ fn every_part_is_needed() {
         (Mutation::FenceBeforeLease, hidden, LIVE),
         (Mutation::NoTimeOut, hook, NO_HANG),
         (Mutation::ClaimUnguarded, unguarded, LIVE),
+        (Mutation::ExemptDirectory, shared, LIVE),
         (Mutation::SlotAfterLook, two, LIVE),
         (Mutation::NoSlot, two, LIVE),
         (Mutation::NoCompare, swaps, IDENTITY),
@@ -95,7 +99,7 @@ fn every_part_is_needed() {
     for (mutation, host, promise) in cases {
         assert!(breaks(host.with(mutation), promise), "{mutation:?} breaks nothing: {promise}");
     }
-    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart] {
+    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared] {
         let checker = host.checker().threads(2).spawn_bfs().join();
         let found = checker.discoveries();
         assert!(super::promises::ALL.iter().all(|promise| !found.contains_key(promise)), "{found:#?}");

@@ -19,6 +19,8 @@ pub(crate) struct Host {
     pub(crate) leaseless: [bool; RUNNERS],
     /// Runners whose hook has a run directory of its own, as in a container: its lock excludes nobody, its lease is seen by nobody.
     pub(crate) apart: [bool; RUNNERS],
+    /// Runners in whose work directory a Worker of a runner that nobody has named works, all the time.
+    pub(crate) strangers: [bool; RUNNERS],
     /// Runners that have a cache.
     pub(crate) cached: [bool; RUNNERS],
     /// Jobs, by runner.
@@ -55,6 +57,7 @@ impl Host {
             opaque: [false; RUNNERS],
             leaseless: [false; RUNNERS],
             apart: [false; RUNNERS],
+            strangers: [false; RUNNERS],
             cached: [true; RUNNERS],
             jobs: [1; RUNNERS],
             guards: [Role::Sweep; GUARDS],
@@ -75,7 +78,7 @@ impl Host {
         fn same<T: PartialEq>(of: [T; RUNNERS]) -> bool {
             of.iter().all(|one| *one == of[0])
         }
-        let of_runners = same(self.guarded) && same(self.hidden) && same(self.opaque);
+        let of_runners = same(self.guarded) && same(self.hidden) && same(self.opaque) && same(self.strangers);
         let of_jobs = same(self.leaseless) && same(self.apart) && same(self.cached) && same(self.jobs);
         of_runners && of_jobs && self.guards.iter().all(|role| *role == Role::Sweep)
     }
@@ -93,14 +96,17 @@ impl Host {
         let seen = &state.runners[runner];
         let worker = seen.job.has_worker() && !self.hidden[runner] && !is_exempt;
         let lease = seen.lease && !is_exempt;
+        // Never a directory: whoever else works in the hook's own protects it.
+        let stranger = self.strangers[runner] && !(is_own && self.lacks(Mutation::ExemptDirectory));
         let unknown = self.opaque[runner] && !is_own && !self.lacks(Mutation::FailOpen);
         let unguarded = !self.guarded[runner] && !is_own && !self.lacks(Mutation::ClaimUnguarded);
-        worker || lease || unknown || unguarded
+        worker || lease || stranger || unknown || unguarded
     }
 
     /// Whether this runner's job is live. A started-hook that works for it has not returned, so it is not.
     fn is_live(&self, state: &State, runner: usize) -> bool {
         match state.runners[runner].job {
+            _ if self.strangers[runner] => true,
             Job::Running => true,
             // Without its lease nobody can know of a Worker that the process table does not show.
             Job::Ending => !self.hidden[runner],
