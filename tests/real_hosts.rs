@@ -241,3 +241,47 @@ fn the_disk_of_the_runners_logs_is_judged_and_relieved() {
     let swept = host.guard(&["sweep", "--json"]).expect_code(&[0, 20]).report();
     assert!(!log(1).exists() && log(20).exists(), "{:#}", swept.0);
 }
+
+/// What lies in the layers below cannot be moved, and would free nothing: told once, and what jobs have made goes.
+#[test]
+fn on_an_overlay_what_lies_in_the_image_stays_and_is_told_once() {
+    if !needs_root("mounts an overlay") || !sees_everything() {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let runner = host.runner("actions-runner-1").build();
+    let baked = ["acme/one", "acme/two"].map(|repo| runner.cache(repo, "target", MIB, 2 * DAY));
+    // An overlay keeps its own changes on another filesystem than the machine's, which may be an overlay itself.
+    let changes = host.base.join("changes");
+    host.mount(Fs::Tmpfs { mib: 64, inodes: 4000 }, &changes);
+    for name in ["upper", "work"] {
+        std::fs::create_dir(changes.join(name)).expect("a directory");
+    }
+    let options = format!(
+        "lowerdir={},upperdir={},workdir={}",
+        host.runners().display(),
+        changes.join("upper").display(),
+        changes.join("work").display()
+    );
+    let mounted = Command::new("mount")
+        .args(["-t", "overlay", "overlay", "-o", &options])
+        .arg(host.runners())
+        .output()
+        .expect("mount runs");
+    if !mounted.status.success() {
+        eprintln!("no overlay here: {}", String::from_utf8_lossy(&mounted.stderr));
+        return;
+    }
+    let made = runner.cache("acme/three", "target", MIB, 2 * DAY);
+    let swept = host.guard(&["sweep", "--json"]).expect_code(&[0, 20]).report();
+    let doctor = host.guard(&["doctor"]).stdout();
+    assert!(Command::new("umount").arg(host.runners()).status().expect("umount runs").success());
+    assert!(baked.iter().all(|cache| cache.exists()), "{:#}", swept.0);
+    assert!(!changes.join("upper/actions-runner-1/_work/three/three/target").exists(), "{:#}", swept.0);
+    assert!(!made.exists());
+    let failed = swept.with_outcome("failed");
+    assert_eq!(failed.len(), 1, "{:#}", swept.0);
+    assert!(swept.action(&failed[0])["detail"].to_string().contains("mount a volume"), "{:#}", swept.0);
+    assert!(doctor.split_whitespace().collect::<Vec<_>>().join(" ").contains("image's layers"), "{doctor}");
+}

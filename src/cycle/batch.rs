@@ -38,6 +38,15 @@ fn most_claims() -> usize {
     usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(1, 128)
 }
 
+/// What helps where a directory cannot be moved within its own filesystem.
+const IMMOVABLE: &str = "on an overlay it lies in the image's layers, where its removal would free nothing: mount a volume for work \
+                         directories; elsewhere it belongs to another project's quota: give all of the work directory one project";
+
+/// `EXDEV`: so an overlay says of a directory that it would have to copy, and a project quota of one that is another's.
+fn is_immovable(error: &std::io::Error) -> bool {
+    error.kind() == std::io::ErrorKind::CrossesDevices
+}
+
 /// The second look: what would speak against a cache if it were planned now.
 pub(super) struct Scrutiny<'a> {
     look: &'a Look<'a>,
@@ -234,6 +243,16 @@ impl Cycle<'_> {
             (Claim::Claimed(_), None) => return None,
             (Claim::Restored(evidence), _) => ActionResult::Restored(evidence),
             (Claim::Changed(reason), _) => ActionResult::Changed(reason),
+            (Claim::Failed(error), _) if is_immovable(&error) => {
+                let on = action.cache.base(&action.runner).map(|base| base.filesystem);
+                if on.is_some_and(|on| !state.giving.cannot_move(on)) {
+                    let action =
+                        Action { decision: Decision::Keep(KeepReason::GivesLittle), ..action.clone() };
+                    state.record(self.witness, action, ActionResult::Kept, took);
+                    return None;
+                }
+                ActionResult::Failed(format!("it could not be moved to trash: {error}; {IMMOVABLE}"))
+            }
             (Claim::Failed(error), _) => {
                 ActionResult::Failed(format!("it could not be moved to trash: {error}"))
             }

@@ -32,6 +32,8 @@ pub(super) struct Giving {
     proven: HashSet<FilesystemId>,
     /// Where it has not.
     stopped: HashSet<FilesystemId>,
+    /// Where a directory could not be moved.
+    immovable: HashSet<FilesystemId>,
     notes: Vec<String>,
 }
 
@@ -80,6 +82,13 @@ impl Giving {
             }
         }
         (now, never)
+    }
+
+    /// A directory on this disk cannot be moved; whether that is told for the first time. What follows is tried at once: there is
+    /// nothing to be learned from one at a time.
+    pub(super) fn cannot_move(&mut self, on: FilesystemId) -> bool {
+        self.proven.insert(on);
+        self.immovable.insert(on)
     }
 
     fn stop(&mut self, disk: &Filesystem, why: String) {

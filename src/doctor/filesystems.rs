@@ -35,6 +35,12 @@ fn claims(filesystem: &Filesystem, work: &WorkDir) -> Check {
     let id = format!("filesystem:{}", filesystem.mount.display());
     let kind = &filesystem.fs_type;
     match probe(work) {
+        Ok(()) if kind == "overlay" => Check::warn(
+            id,
+            "overlay: what jobs have made here can be claimed; what lies in the image's layers cannot be moved, and to remove it \
+             would free nothing",
+            "mount a volume for work directories",
+        ),
         Ok(()) => Check::ok(id, format!("{kind}: openat2 and renameat2(NOREPLACE) work")),
         Err(Errno::INVAL | Errno::NOSYS | Errno::NOTSUP) => Check::fail(
             id,
