@@ -128,6 +128,8 @@ pub struct ListenerLog {
     pub lost_contact: Option<Line>,
     /// The Listener killed the Worker.
     pub stopped: Option<Line>,
+    /// The exception that ended the Worker, as the Listener repeats it behind the job's end.
+    pub exception: Option<Line>,
     /// A Listener began after the job was received, and before its end was noted.
     pub restarted: Option<Line>,
     /// The job's lease with the service could not be renewed.
@@ -239,11 +241,11 @@ pub struct KernelLog {
 /// What a service or a person of the host did, by the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostDeed {
-    /// A daemon ended the Worker or all of its unit for want of memory.
+    /// A daemon ended the Worker or all of its unit or container for want of memory, or says that the kernel did.
     MemoryKill,
     /// A person, or a script of one, gave an order to kill or stop.
     Order,
-    /// systemd began to stop the unit, or has stopped it.
+    /// systemd began to stop the unit.
     UnitStop,
     /// systemd sent SIGKILL into the unit.
     UnitKill,

@@ -312,6 +312,8 @@ fn endings(facts: &Facts, cause: Cause) -> Vec<Proof> {
     evidence.extend(result.map(|(_, line)| listener_line(line, cause)));
     if let Some((code, line)) = code(facts) {
         evidence.push(listener_line(line, cause));
+        let exception = facts.listener.known().and_then(|log| log.exception.as_ref());
+        evidence.extend(exception.map(|line| listener_line(line, cause)));
         let text = exit_code::meaning(code);
         evidence.push(Proof { source: "exit code".to_owned(), at: None, text, points_to: cause });
     }

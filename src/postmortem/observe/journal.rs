@@ -20,7 +20,8 @@ const BOUNDS: Bounds = Bounds::new(Duration::from_secs(15), 4 << 20);
 const MAX_LINES: usize = 64;
 
 /// Fields that are looked at (systemd.journal-fields(7)).
-const FIELDS: &str = "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_UID,_SYSTEMD_UNIT,UNIT,_TRANSPORT";
+const FIELDS: &str =
+    "--output-fields=MESSAGE,SYSLOG_IDENTIFIER,_COMM,_EXE,_UID,_SYSTEMD_UNIT,UNIT,_TRANSPORT";
 
 /// Services that end processes of others, by the names of their programs and units.
 const SERVICES: [&str; 14] = [
@@ -109,10 +110,11 @@ pub(crate) fn entry(text: &str, whom: &Whom<'_>) -> Option<HostLine> {
     let at = UNIX_EPOCH + Duration::from_micros(field("__REALTIME_TIMESTAMP").parse().ok()?);
     let message = super::kernel::message_of(&entry)?;
     let (identifier, comm, of_unit) = (field("SYSLOG_IDENTIFIER"), field("_COMM"), field("_SYSTEMD_UNIT"));
-    let source = [identifier, comm, of_unit].into_iter().find(|name| !name.is_empty()).unwrap_or("journal");
     let service = service(identifier)
         .or_else(|| service(comm))
         .or_else(|| service(of_unit.trim_end_matches(".service")));
+    let names = service.into_iter().chain([identifier, comm, of_unit]);
+    let source = names.into_iter().find(|name| !name.is_empty()).unwrap_or("journal");
     let deed = if whom.unit.is_some_and(|unit| unit == of_unit) {
         of_the_unit(&message)
     } else {
@@ -120,12 +122,23 @@ pub(crate) fn entry(text: &str, whom: &Whom<'_>) -> Option<HostLine> {
     };
     // Fields that begin with `_` are journald's own. Without them nobody is known to have written it.
     let by_service = service.is_some_and(|service| of_unit.trim_end_matches(".service") == service);
-    let is_trusted = field("_UID") == "0" || by_service || whom.unit.is_some_and(|unit| unit == of_unit);
+    // sudo writes with the uid of who calls it.
+    let by_program = service.is_some_and(|service| is_program(field("_EXE"), service));
+    let is_trusted =
+        field("_UID") == "0" || by_service || by_program || whom.unit.is_some_and(|unit| unit == of_unit);
     Some(HostLine { at, source: cut(source), deed: deed?, is_trusted, text: cut(&message) })
 }
 
 fn service(name: &str) -> Option<&'static str> {
     SERVICES.iter().copied().find(|service| *service == name)
+}
+
+/// Whether a path is that of a service's program, where root alone installs any.
+fn is_program(path: &str, service: &str) -> bool {
+    let is_system = ["/usr/bin/", "/usr/sbin/", "/usr/lib/", "/bin/", "/sbin/", "/lib/"];
+    is_system.iter().any(|place| path.starts_with(place))
+        && !path.contains("/../")
+        && path.rsplit('/').next() == Some(service)
 }
 
 /// What the runner's unit printed: the Listener's and RunnerService.js's last words, and what no log could take.
@@ -162,19 +175,13 @@ fn deed(service: &str, message: &str, unit: &str, whom: &Whom<'_>) -> Option<Hos
         .then_some(HostDeed::GoingDown),
         "containerd" | "kubelet" | "k3s" | "docker" | "dockerd" | "podman" | "crio" => {
             let is_about = has_word(message, whom.runner) || names_unit(message);
-            let words = [
-                "OOM",
-                "oom",
-                "Evict",
-                "evict",
-                "Kill",
-                "kill",
-                "StopContainer",
-                "exit event",
-                "SIGKILL",
-                "delete",
-            ];
-            (is_about && !whom.runner.is_empty() && has_any(&words)).then_some(HostDeed::ContainerEnd)
+            let words =
+                ["Evict", "evict", "Kill", "kill", "StopContainer", "exit event", "SIGKILL", "delete"];
+            match is_about && !whom.runner.is_empty() {
+                true if has_any(&["OOM", "oom-kill"]) => Some(HostDeed::MemoryKill),
+                true if has_any(&words) => Some(HostDeed::ContainerEnd),
+                _ => None,
+            }
         }
         // `ci : TTY=pts/0 ; PWD=/ ; USER=root ; COMMAND=/usr/bin/kill -9 565` (sudo)
         "sudo" => {
@@ -208,9 +215,10 @@ fn systemd(message: &str, is_about: bool) -> Option<HostDeed> {
     let has_any = |words: &[&str]| words.iter().any(|word| message.contains(word));
     if has_any(&["killed by the OOM killer", "systemd-oomd killed", "result 'oom-kill'"]) {
         Some(HostDeed::MemoryKill)
-    } else if has_any(&["with signal SIGKILL", "timed out. Killing", "status=9/KILL"]) {
+    } else if has_any(&["with signal SIGKILL", "timed out. Killing"]) {
         Some(HostDeed::UnitKill)
-    } else if message.starts_with("Stopping ") || message.starts_with("Stopped ") {
+    // `Stopped` stands before every start after a failure, too.
+    } else if message.starts_with("Stopping ") {
         Some(HostDeed::UnitStop)
     } else {
         None
@@ -295,6 +303,7 @@ mod tests {
                 HostDeed::ContainerEnd,
             ),
             ("containerd", "StopContainer for \"ci-1\" with timeout 30 (s)", HostDeed::ContainerEnd),
+            ("containerd", "TaskOOM event container_id:\"x\" name:\"ci-1\"", HostDeed::MemoryKill),
         ] {
             assert_eq!(by(service, message), Some(expected), "{service}: {message}");
         }
@@ -305,7 +314,7 @@ mod tests {
         assert_eq!(told(of_unit, "Running job: No space left on device"), None, "a job's name");
         let stop = told(
             json!({"SYSLOG_IDENTIFIER": "systemd", "UNIT": UNIT, "_UID": "0"}),
-            "Stopped GitHub Actions Runner (acme).",
+            "Stopping GitHub Actions Runner (acme)...",
         );
         assert_eq!(stop, Some((HostDeed::UnitStop, true)));
     }
@@ -324,6 +333,8 @@ mod tests {
             ("sudo", "ci : PWD=/565 ; USER=root ; COMMAND=/usr/bin/ls"),
             ("kubelet", "\"Eviction manager: pod is evicted\" pod=\"ci/ci-10\""),
             ("somebody", "sending SIGTERM to process 565"),
+            ("systemd", &format!("{UNIT}: Main process exited, code=killed, status=9/KILL")),
+            ("systemd", &format!("Stopped {UNIT} - GitHub Actions Runner.")),
         ] {
             assert_eq!(by(service, message), None, "{service}: {message}");
         }
@@ -338,6 +349,9 @@ mod tests {
         let with = |fields: Value| told(fields, message).map(|(_, is_trusted)| is_trusted);
         assert_eq!(with(json!({"SYSLOG_IDENTIFIER": "earlyoom", "_UID": "1000"})), Some(false));
         assert_eq!(with(json!({"SYSLOG_IDENTIFIER": "earlyoom"})), Some(false));
+        let exe = |path: &str| with(json!({"SYSLOG_IDENTIFIER": "earlyoom", "_UID": "1000", "_EXE": path}));
+        assert_eq!(exe("/usr/bin/earlyoom"), Some(true));
+        assert_eq!((exe("/home/ci/earlyoom"), exe("/usr/bin/logger")), (Some(false), Some(false)));
         assert_eq!(with(json!({"SYSLOG_IDENTIFIER": "earlyoom", "_UID": "0"})), Some(true));
         assert_eq!(with(json!({"_SYSTEMD_UNIT": "earlyoom.service", "_UID": "999"})), Some(true));
     }

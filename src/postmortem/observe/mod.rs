@@ -162,7 +162,8 @@ impl<'a> Observer<'a> {
                 .any(|subject| subject.begun + SLACK >= *at && next.is_none_or(|next| subject.begun < next));
             // A Worker may still have to begin its log.
             let may_live = next.is_none() && (self.has_worker(runner) || *at + AROUND > self.host.now);
-            if !is_known && !(may_live && !stories.of(job).has_end()) {
+            let is_open = may_live && !stories.of(job).has_end();
+            if !is_known && !is_open {
                 let job = Some((*job).to_owned());
                 alone.push(Subject { runner, log: None, job, lease: None, lives: false, begun: *at });
             }
@@ -213,7 +214,7 @@ impl<'a> Observer<'a> {
                 !matches!(exit_code::ending(code), Ending::Result(_))
             }
             (Some(_), _) => true,
-            (None, _) => !(log.completed.is_some() && !has_failed(&log)),
+            (None, _) => log.completed.is_none() || has_failed(&log),
         }
     }
 

@@ -8,10 +8,13 @@ use crate::postmortem::nouns::{
     Cause, Complaint, Confidence, DiskNow, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, Line, Proof,
 };
 use crate::report::escape;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// A Listener that cannot write is started again and again, each time with an empty log (src/Misc/layoutbin/RunnerService.js).
 const MANY_EMPTY_LOGS: usize = 3;
+
+/// A disk that was above critical so long before the end may still have been full then.
+const BEFORE_END: Duration = Duration::from_secs(600);
 
 /// Complaints of these kinds in both logs, while the job ran.
 pub(super) fn complaints(facts: &Facts, cause: Cause, wanted: &[Complaint]) -> Vec<Proof> {
@@ -87,9 +90,10 @@ struct Signs {
 
 impl Signs {
     fn of(facts: &Facts) -> Self {
-        let during = |line: &Option<Line>| {
-            line.clone().filter(|line| line.at.is_some_and(|at| is_during_job(facts, at)))
-        };
+        let end = facts.death.ended.or(facts.death.last_sign);
+        let is_late =
+            |at: SystemTime| is_during_job(facts, at) && end.is_none_or(|end| at + BEFORE_END >= end);
+        let during = |line: &Option<Line>| line.clone().filter(|line| line.at.is_some_and(is_late));
         let guard = facts.guard.known();
         let listener = facts.listener.known();
         Self {
@@ -115,7 +119,10 @@ impl Signs {
         let is_cut = self.worker_is_cut || self.listener_is_cut.is_some();
         if may_be_an_exception(facts) {
             // A Listener's line that has a beginning and no end could not be written: it lived to begin it.
-            let is_likely = self.listener_is_cut.is_some() || self.restarts_in_vain() || self.is_full();
+            // An exception that names something else was none for want of room.
+            let is_other = facts.listener.known().is_some_and(|log| log.exception.is_some());
+            let is_likely =
+                self.listener_is_cut.is_some() || self.restarts_in_vain() || (self.is_full() && !is_other);
             return match (is_likely, is_cut) {
                 (true, _) => Some(Confidence::Likely),
                 (false, true) => Some(Confidence::Possible),

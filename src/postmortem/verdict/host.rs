@@ -164,22 +164,29 @@ pub(super) fn listener_died(facts: &Facts) -> Finding {
 /// systemd's own account: it stopped the unit, or its main process ended.
 pub(super) fn unit_stopped(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::UnitStopped;
-    let told = host_lines(facts, CAUSE, |line: &HostLine| {
-        matches!(line.deed, HostDeed::UnitStop | HostDeed::UnitKill) && is_in_span(facts, line.at)
-    });
-    let is_told = host_did(facts, HostDeed::UnitStop) || host_did(facts, HostDeed::UnitKill);
+    // What comes behind an end has not brought it about.
+    let is_meant = |line: &HostLine| {
+        matches!(line.deed, HostDeed::UnitStop | HostDeed::UnitKill)
+            && is_in_span(facts, line.at)
+            && facts.death.ended.is_none_or(|ended| line.at <= ended + Duration::from_secs(1))
+    };
+    let told = host_lines(facts, CAUSE, is_meant);
+    let lines = facts.host.known().into_iter().flat_map(|log| &log.lines);
+    let is_told = lines.into_iter().any(|line| line.is_trusted && is_meant(line));
+    let shutdown = service::shutdown(facts, CAUSE);
+    // An ephemeral runner ends with its one job, however that ended: its Listener was not told to.
+    let ends_by_itself = shutdown.is_empty() && facts.listener.known().is_some_and(|log| log.has_end());
     let unit = facts.unit.known();
     let ended_then = unit.is_some_and(|unit| unit.main_exited.is_some_and(|at| is_in_span(facts, at)));
     let main = unit.and_then(|unit| main_ended(facts, unit, CAUSE));
     let is_stop = unit.is_some_and(|unit| match unit.result.as_str() {
         // A stop by hand is a success to systemd.
-        "success" => ended_then && unit.active == "inactive",
+        "success" => ended_then && unit.active == "inactive" && !ends_by_itself,
         "timeout" | "watchdog" => ended_then,
         _ => false,
     });
     let may_be = ended_then
         && unit.is_some_and(|unit| matches!(unit.result.as_str(), "signal" | "core-dump" | "exit-code"));
-    let shutdown = service::shutdown(facts, CAUSE);
     let is_result = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Result(_)));
     let sure = match (is_told || is_stop, may_be, unit) {
         // The runner says so, too, and how its Worker ended agrees.

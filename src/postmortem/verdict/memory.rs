@@ -90,9 +90,13 @@ fn of_a_daemon(facts: &Facts) -> Suspicion {
     let lines = facts.host.known().into_iter().flat_map(|log| &log.lines).filter(|line| is_meant(line));
     let sure = lines.map(|line| match exit(facts) {
         Some(137 | 143) | None if !line.is_trusted => Confidence::Possible,
-        // systemd says that some process of the unit was killed.
-        Some(137 | 143) if line.source == "systemd" => Confidence::Likely,
-        Some(137 | 143) => Confidence::Certain,
+        Some(137 | 143)
+            if matches!(line.source.as_str(), "earlyoom" | "nohang" | "systemd-oomd" | "oomd") =>
+        {
+            Confidence::Certain
+        }
+        // systemd and container runtimes say that some process of the unit or container was killed.
+        Some(137 | 143) => Confidence::Likely,
         None => Confidence::Likely,
         Some(_) => Confidence::Possible,
     });

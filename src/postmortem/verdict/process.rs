@@ -39,7 +39,9 @@ pub(super) fn crash(facts: &Facts) -> Finding {
 /// A signal that somebody sent. Who it was, and whether it was for want of memory, is told by the kernel and the journal alone.
 pub(super) fn killed(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Killed;
-    let orders = host_lines(facts, CAUSE, |line| line.deed == HostDeed::Order && is_in_span(facts, line.at));
+    let orders = host_lines(facts, CAUSE, |line| {
+        matches!(line.deed, HostDeed::Order | HostDeed::ContainerEnd) && is_in_span(facts, line.at)
+    });
     let has_order = host_did(facts, HostDeed::Order);
     match code(facts).map(|(code, line)| (exit_code::ending(code), code, line)) {
         Some((Ending::Signal(_), _, line)) => {
@@ -69,7 +71,9 @@ pub(super) fn killed(facts: &Facts) -> Finding {
         Some((_, code, _)) => {
             Finding::cleared(format!("the exit code {code} stands for no signal that is sent"))
         }
-        None if has_order => Finding::suspect(Confidence::Likely, orders),
+        None if has_order || host_did(facts, HostDeed::ContainerEnd) => {
+            Finding::suspect(Confidence::Likely, orders)
+        }
         None => Finding::default(),
     }
 }

@@ -238,9 +238,21 @@ fn what_was_seen_and_what_follows() {
         (
             "earlyoom killed it",
             Some(143),
-            |f| host_says(f, 100, HostDeed::MemoryKill, true),
+            |f| {
+                host_says(f, 100, HostDeed::MemoryKill, true);
+                if let Seen::Known(log) = &mut f.host {
+                    log.lines[0].source = "earlyoom".into();
+                }
+            },
             OutOfMemory,
             Certain,
+        ),
+        (
+            "systemd says that a process of the unit was killed for want of memory",
+            Some(137),
+            |f| host_says(f, 100, HostDeed::MemoryKill, true),
+            OutOfMemory,
+            Likely,
         ),
         (
             "somebody who calls himself earlyoom",
@@ -367,6 +379,41 @@ fn what_was_seen_and_what_follows() {
             Likely,
         ),
         ("an abort on a disk that is full now", Some(134), is_full_now, DiskFull, Likely),
+        (
+            "an abort by another exception, on a disk that is full now",
+            Some(134),
+            |f| {
+                listener(f).exception =
+                    Some(line(102, "Unhandled exception. System.NullReferenceException: x"));
+                is_full_now(f);
+            },
+            Crash,
+            Likely,
+        ),
+        (
+            "an ephemeral runner that ends with its job",
+            Some(137),
+            |f| {
+                kernel_is_cut(f);
+                f.unit = Seen::Known(UnitState {
+                    name: "u".into(),
+                    result: "success".into(),
+                    active: "inactive".into(),
+                    main: Some((1, 0)),
+                    main_exited: Some(at(103)),
+                    ..UnitState::default()
+                });
+            },
+            Killed,
+            Likely,
+        ),
+        (
+            "a container that was ended",
+            Some(137),
+            |f| host_says(f, 100, HostDeed::ContainerEnd, true),
+            Killed,
+            Likely,
+        ),
         (
             "an abort on a disk that was above critical",
             Some(134),

@@ -22,6 +22,11 @@ impl Entries {
         self.go_on(line.message)
     }
 
+    /// Whether a line of this entry names an exception.
+    pub(crate) fn names_exception(&self, text: &str) -> bool {
+        self.counts && text.split(' ').any(names_an_exception)
+    }
+
     /// A line that continues the entry.
     pub(crate) fn go_on(&self, text: &str) -> Option<Complaint> {
         if self.counts { complaint(text) } else { None }

@@ -6,9 +6,9 @@
 //! process N with exit code C` and `finish job request for job G with result: R`.
 
 use super::complaints::Entries;
-use super::{Pace, complain, kept, parse_result};
+use super::{Pace, complain, cut, kept, parse_result};
 use crate::observe::diag_log::{self, Kind, Line};
-use crate::postmortem::nouns::ListenerLog;
+use crate::postmortem::nouns::{self, ListenerLog};
 use crate::sys::dir::Dir;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -62,6 +62,13 @@ impl Story {
     /// Whether lines that name no job may still be about this one.
     fn is_open(&self) -> bool {
         !self.log.has_end() && self.log.restarted.is_none()
+    }
+
+    /// Behind the end of a Worker the Listener repeats what that said last, an exception.
+    fn repeat(&mut self, names: bool, text: &str, at: Option<SystemTime>) {
+        if names && self.log.finished.is_some() && self.log.exception.is_none() {
+            self.log.exception = Some(nouns::Line { at, text: cut(text) });
+        }
     }
 
     fn over(&self) -> Option<SystemTime> {
@@ -258,21 +265,24 @@ impl Reader {
     fn line(&mut self, text: &str, file: &OsStr) {
         let Some(line) = Line::parse(text) else {
             let complaint = self.entries.go_on(text);
-            let at = self.last_at;
-            if complaint.is_some() {
+            let (at, names) = (self.last_at, self.entries.names_exception(text));
+            if complaint.is_some() || names {
                 for story in self.recent().filter(|story| story.concerns(at)) {
                     complain(&mut story.log.complaints, complaint, text, at);
+                    story.repeat(names, text, at);
                 }
             }
             return;
         };
         (self.has_line, self.last_at) = (true, Some(line.at));
         let complaint = self.entries.begin(&line);
+        let names = line.source == "JobDispatcher" && self.entries.names_exception(line.message);
         if line.source == "JobDispatcher" {
             self.receive(&line);
         }
         for story in self.recent().filter(|story| story.concerns(Some(line.at))) {
             complain(&mut story.log.complaints, complaint, line.message, Some(line.at));
+            story.repeat(names, line.message, Some(line.at));
             story.log.last = Some(kept(&line));
             if story.file != file {
                 story.file = file.to_owned();
@@ -457,7 +467,7 @@ fn of_the_job(story: &mut Story, line: &Line<'_>) {
 
 #[cfg(test)]
 mod tests {
-    use super::super::{cut, tests::*};
+    use super::super::tests::*;
     use super::*;
     use crate::postmortem::nouns::{Complaint, Reported};
 
@@ -566,7 +576,9 @@ mod tests {
             + &dispatch(5, &format!("finish job request for job {A} with result: Failed"))
             + "[2026-01-02 03:04:06Z ERR  JobDispatcher] Unhandled exception happened in worker:\n"
             + "[2026-01-02 03:04:06Z ERR  JobDispatcher] Unhandled exception. System.IO.IOException: No space left on device : '/d'\n";
-        assert_eq!(of(&[&text], A).complaints.len(), 1);
+        let log = of(&[&text], A);
+        assert_eq!(log.complaints.len(), 1);
+        assert!(log.exception.is_some_and(|line| line.text.starts_with("Unhandled exception. System.IO")));
         let late = text.replace("03:04:06Z ERR", "03:14:06Z ERR");
         assert_eq!(of(&[&late], A).complaints, [], "another story's");
         let next = text.replace(
