@@ -25,9 +25,100 @@ pub(crate) fn assets() -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
     {
         let mut text = Vec::new();
         generate(shell, &mut visible(&Cli::command()), "disk-guard", &mut text);
+        let text = with_runners(shell, &String::from_utf8_lossy(&text)).into_bytes();
         assets.insert(PathBuf::from("completions").join(file), text);
     }
     Ok(assets)
+}
+
+/// The verbs whose first argument is a runner, and those that have one as `--runner`.
+const RUNNER_FIRST: [&str; 4] = ["drain", "resume", "remediate", "why"];
+const RUNNER_OPTION: [&str; 2] = ["check", "postmortem"];
+
+/// The same, and wherever a runner is meant this host's runners are offered.
+fn with_runners(shell: Shell, text: &str) -> String {
+    match shell {
+        Shell::Bash => bash_with_runners(text),
+        Shell::Zsh => {
+            let text: String = text
+                .lines()
+                .map(|line| {
+                    let is_runner = line.starts_with("':runner -- ")
+                        || line.starts_with("'--runner=[")
+                        || line.starts_with("':path -- The path, a runner");
+                    let ending = if line.contains("':path --") { ":_files" } else { ":_default" };
+                    let other = if line.contains("':path --") {
+                        ":_disk-guard_runners_and_files"
+                    } else {
+                        ":_disk-guard_runners"
+                    };
+                    if is_runner {
+                        line.replace(&format!("{ending}'"), &format!("{other}'")) + "\n"
+                    } else {
+                        format!("{line}\n")
+                    }
+                })
+                .collect();
+            let names = "(( $+functions[_disk-guard_runners] )) ||\n_disk-guard_runners() {\n    local -a names\n    names=(${(f)\"$(disk-guard names 2>/dev/null)\"})\n    compadd -a names\n}\n(( $+functions[_disk-guard_runners_and_files] )) ||\n_disk-guard_runners_and_files() {\n    _disk-guard_runners\n    _files\n}\n\n";
+            let at = text.find("(( $+functions[_disk-guard_commands] ))").unwrap_or(text.len());
+            format!("{}{names}{}", &text[..at], &text[at..])
+        }
+        Shell::Fish => {
+            let mut text = text.to_owned();
+            let names = "-a \"(disk-guard names 2>/dev/null)\" -d 'Runner'";
+            for verb in RUNNER_FIRST {
+                // A path may be asked for as well.
+                let files = if verb == "why" { "" } else { "-f " };
+                text += &format!(
+                    "complete -c disk-guard -n \"__fish_disk_guard_using_subcommand {verb}\" {files}{names}\n"
+                );
+            }
+            for verb in RUNNER_OPTION {
+                text += &format!(
+                    "complete -c disk-guard -n \"__fish_disk_guard_using_subcommand {verb}\" -l runner -x {names}\n"
+                );
+            }
+            text
+        }
+        _ => text.to_owned(),
+    }
+}
+
+/// The generated function answers first; where a runner is meant, this host's take the place of its answer.
+fn bash_with_runners(text: &str) -> String {
+    let (first, option) =
+        (RUNNER_FIRST.join("|"), RUNNER_OPTION.map(|verb| format!("{verb}:--runner")).join("|"));
+    let ours = format!(
+        r#"_disk_guard_runners() {{
+    _disk__guard "$@"
+    local cur="${{COMP_WORDS[COMP_CWORD]}}" prev="${{COMP_WORDS[COMP_CWORD - 1]}}" verb="" word
+    [[ "$cur" == -* ]] && return 0
+    for word in "${{COMP_WORDS[@]:1:COMP_CWORD-1}}"; do
+        case "$word" in
+            {first}|check|postmortem) verb="$word"; break ;;
+        esac
+    done
+    case "$verb:$prev" in
+        {own}) COMPREPLY=( $(compgen -W "$(disk-guard names 2>/dev/null)" -- "$cur") ) ;;
+        why:why) COMPREPLY=( $(compgen -W "$(disk-guard names 2>/dev/null)" -- "$cur") $(compgen -f -- "$cur") ) ;;
+    esac
+    return 0
+}}
+
+"#,
+        own = RUNNER_FIRST
+            .iter()
+            .filter(|verb| **verb != "why")
+            .map(|verb| format!("{verb}:{verb}"))
+            .chain([option])
+            .collect::<Vec<_>>()
+            .join("|"),
+    );
+    // The generator names a command's own cases otherwise than it looks for them, when its name has a hyphen.
+    let text = text.replace("disk__subcmd__guard", "disk__guard");
+    let text = text.replace("complete -F _disk__guard -o", "complete -F _disk_guard_runners -o");
+    let at = text.rfind("if [[ \"${BASH_VERSINFO[0]}\"").unwrap_or(text.len());
+    format!("{}{ours}{}", &text[..at], &text[at..])
 }
 
 /// One page for a command, and one for each of its subcommands that people may see.

@@ -276,7 +276,7 @@ always\t'Always'
 never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -l json -d 'Print one JSON document'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand history" -s h -l help -d 'Print help (see more with \'--help\')'
-complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l at -d 'When: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`' -r
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l at -d 'When: an RFC 3339 time, `2026-03-04 14:25`, `14:25`, `yesterday 14:00` (UTC), `30m`, `2h ago`' -r
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l window -d 'How far before and after' -r
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand blame" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
@@ -352,3 +352,9 @@ complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fi
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and not __fish_seen_subcommand_from hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help" -f -a "help" -d 'Print this message or the help of the given subcommand(s)'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and __fish_seen_subcommand_from hook" -f -a "started" -d 'Before a job: leave a lease, and make room when the disk is under pressure'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand help; and __fish_seen_subcommand_from hook" -f -a "completed" -d 'After a job: end the lease'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -f -a "(disk-guard names 2>/dev/null)" -d 'Runner'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand resume" -f -a "(disk-guard names 2>/dev/null)" -d 'Runner'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand remediate" -f -a "(disk-guard names 2>/dev/null)" -d 'Runner'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand why" -a "(disk-guard names 2>/dev/null)" -d 'Runner'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand check" -l runner -x -a "(disk-guard names 2>/dev/null)" -d 'Runner'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand postmortem" -l runner -x -a "(disk-guard names 2>/dev/null)" -d 'Runner'

@@ -224,7 +224,7 @@ pub enum Command {
 
     /// Everything that the guard did on this host around a time; or that it did nothing, and what came before and after
     Blame {
-        /// When: an RFC 3339 time, `2026-03-04 14:25`, `14:25` (UTC), `-2h`, `2h ago`
+        /// When: an RFC 3339 time, `2026-03-04 14:25`, `14:25`, `yesterday 14:00` (UTC), `30m`, `2h ago`
         #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
         at: String,
         /// How far before and after
@@ -257,6 +257,10 @@ pub enum Command {
         /// The file, instead of --config
         path: Option<PathBuf>,
     },
+
+    /// The names of this host's runners, one a line, for shells' completions
+    #[command(hide = true)]
+    Names,
 
     /// The whole story on a throw-away host: nothing of this machine is touched, nothing is left behind
     Demo,

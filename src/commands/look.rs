@@ -1,11 +1,15 @@
 //! What `status`, `plan` and `check` have in common: one look at the host, with the same plan as a sweep's.
 
-use super::{Context, now};
+use super::{Context, now, print};
 use crate::cycle::{Preview, preview};
 use crate::model::Runner;
+use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Whose};
+use crate::observe::runners;
+use crate::report::exit::Exit;
 use crate::run_dir::RunDir;
 use crate::setup::units;
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
@@ -28,6 +32,18 @@ pub(super) fn at(context: &Context, whose: impl FnOnce(&[Runner]) -> Whose) -> (
 /// Who lives, and on what evidence: a look at no cache.
 pub(super) fn alive(context: &Context) -> Preview {
     at(context, |_| Whose::Nobody).0
+}
+
+/// The names of all runners, for completions: those that a shell reads as one word. No process is looked at.
+pub(super) fn names(context: &Context) -> Exit {
+    let mounts = MountTable::read(&context.proc);
+    let runners = runners::discover(&context.config.runners.roots, &mounts).runners;
+    let is_word =
+        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
+    let names: BTreeSet<String> =
+        runners.into_iter().map(|runner| runner.name).filter(|name| is_word(name)).collect();
+    print(&names.into_iter().map(|name| name + "\n").collect::<String>());
+    Exit::Done
 }
 
 /// The one runner of this name, with this root, or of this unit.

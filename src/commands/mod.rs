@@ -100,6 +100,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::History { since, json } => ledger::history(&context, since, *json),
         Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Metrics => metrics::run(&context),
+        Command::Names => look::names(&context),
         Command::Postmortem { runner, since, json } => {
             postmortem::run(&context, runner.as_deref(), since, *json)
         }

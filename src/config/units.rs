@@ -1,6 +1,6 @@
 //! Sizes, percents and durations as people write them: `15GiB`, `85%`, `10min`.
 //!
-//! The notations are those of the `bytesize` and `humantime` crates; the types here add what an error must say.
+//! The notations are those of the `bytesize` and `jiff` crates; the types here add what an error must say.
 
 use crate::lengths;
 use bytesize::ByteSize;
