@@ -153,6 +153,8 @@ pub struct Environment {
     pub labels: Vec<(String, String)>,
     /// What goes with it: disks, volumes, a pod.
     pub holds: Vec<String>,
+    /// Environments that it consists of, by name and labels: what keeps one of them keeps it.
+    pub members: Vec<(String, Vec<(String, String)>)>,
     /// How large it is, where the source tells.
     pub bytes: Option<u64>,
     /// The job it belongs to, if that is known.
@@ -183,6 +185,7 @@ impl Environment {
             mark: String::new(),
             labels: Vec::new(),
             holds: Vec::new(),
+            members: Vec::new(),
             bytes: None,
             job: None,
             runner: None,

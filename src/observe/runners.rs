@@ -15,6 +15,9 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
+/// GitHub gives runners names of at most 64 characters; a longer one is nobody's.
+const MAX_NAME: usize = 256;
+
 /// `.runner` is a few hundred bytes.
 const MAX_SETTINGS: u64 = 64 * 1024;
 
@@ -198,7 +201,7 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
                 }
                 work => work,
             };
-            (settings.name.unwrap_or_else(directory_name), found)
+            (settings.name.filter(|name| name.len() <= MAX_NAME).unwrap_or_else(directory_name), found)
         }
         Err(reason) => (directory_name(), Work::Unusable { path: root.join("_work"), reason }),
     };

@@ -44,7 +44,14 @@ impl Terms<'_> {
     }
 
     fn protection(&self, environment: &Environment) -> Option<Stays> {
-        if let Some(pattern) = patterns::first(self.keep, environment) {
+        let members = environment.members.iter().map(|(name, labels)| Environment {
+            labels: labels.clone(),
+            ..Environment::new(environment.id.clone(), name.clone(), environment.state.clone())
+        });
+        let of_member = |member: Environment| patterns::first(self.keep, &member);
+        if let Some(pattern) =
+            patterns::first(self.keep, environment).or_else(|| members.into_iter().find_map(of_member))
+        {
             return Some(Stays::Kept(pattern.text().to_owned()));
         }
         if environment.is_ending {
@@ -98,11 +105,15 @@ impl Terms<'_> {
     }
 }
 
-/// Whether an id is one word for every program and every shell, and no option: over `ssh` it passes through a shell.
+/// Whether an id is one word for every program and every shell, no option, and leads nowhere as a path: over `ssh` it passes through a shell.
 pub fn is_plain(id: &str) -> bool {
     let is_first = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@+/,".contains(&byte);
-    id.len() <= 512 && id.as_bytes().first().is_some_and(is_first) && id.bytes().all(is_plain)
+    let is_way = |part: &str| matches!(part, "." | ".." | "");
+    id.len() <= 512
+        && !id.split('/').any(is_way)
+        && id.as_bytes().first().is_some_and(is_first)
+        && id.bytes().all(is_plain)
 }
 
 #[cfg(test)]

@@ -232,10 +232,40 @@ fn what_may_be_handed_to_a_program() {
         ("a'b", false),
         ("ä", false),
         ("../x", false),
+        ("a/../b", false),
+        ("a/./b", false),
+        ("a//b", false),
+        ("a/", false),
+        ("a..b", true),
     ] {
         assert_eq!(is_plain(id), is_ok, "{id:?}");
     }
     assert!(!is_plain(&"a".repeat(513)));
+}
+
+#[test]
+fn what_keeps_a_part_keeps_the_whole() {
+    let pod = Environment {
+        members: vec![("db".into(), vec![("keep".into(), "yes".into())])],
+        created: Some(SystemTime::UNIX_EPOCH),
+        since: Some(SystemTime::UNIX_EPOCH),
+        ..Environment::new("pod-1", "runner-pod", State::Stopped)
+    };
+    for (keep, stays) in [("db", true), ("label:keep=yes", true), ("other", false), ("label:keep=no", false)]
+    {
+        let (matches, keep) = ([Pattern::parse("runner-*").unwrap()], [Pattern::parse(keep).unwrap()]);
+        let rule = rule();
+        let terms = Terms {
+            rule: &rule,
+            matches: &matches,
+            keep: &keep,
+            runners: &HashMap::new(),
+            now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
+        };
+        let verdict = terms.decide(&pod, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(matches!(verdict, Verdict::Stay(Stays::Kept(_))), stays, "{verdict:?}");
+        assert_eq!(matches!(verdict, Verdict::Reap(_)), !stays, "{verdict:?}");
+    }
 }
 
 proptest! {

@@ -3,6 +3,7 @@
 //! Nothing is deleted that the plan does not name; execution may skip or stop, it never adds. The order is that of age in
 //! the state: what has been idle longest goes first. Ends at its deadline, give or take one environment.
 
+use super::bounds;
 use super::decision::Terms;
 use super::first_seen::FirstSeen;
 use super::patterns::Pattern;
@@ -109,8 +110,9 @@ impl Run<'_> {
     }
 
     fn list(&self) -> Result<Vec<Environment>, SourceError> {
-        let listing = self.source.list((self.clock)())?;
+        let mut listing = self.source.list((self.clock)())?;
         distinct(&listing)?;
+        listing.iter_mut().for_each(bounds::keep);
         Ok(listing)
     }
 

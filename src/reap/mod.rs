@@ -44,6 +44,7 @@
 //! | [`program`] | the only way in which a program is run here |
 //! | [`record`] | what the last run found, for `status` and metrics |
 
+mod bounds;
 pub mod decision;
 pub mod engine;
 pub mod first_seen;

@@ -122,7 +122,7 @@ impl Screen {
 
     /// Appends `label: text`, wrapped, with the following lines indented below the text.
     pub(super) fn paragraph(&self, out: &mut String, tone: Tone, label: &str, text: &str) {
-        let indent = label.width();
+        let indent = label.width().min(MAX_INDENT);
         for (n, line) in wrap(text, self.width.saturating_sub(indent)).into_iter().enumerate() {
             let _ = match n {
                 0 => writeln!(out, "{}{line}", self.paint(tone, label)),
@@ -131,6 +131,9 @@ impl Screen {
         }
     }
 }
+
+/// Names may be of any length; what is indented below one is not indented further than this.
+pub(super) const MAX_INDENT: usize = 120;
 
 /// Breaks text at spaces into lines of at most `width` columns. A single longer word keeps its line, so that a path can be
 /// copied whole. There is at least one line.

@@ -278,4 +278,17 @@ fn root_runs_only_what_root_alone_can_write() {
     }
     set(temp.path(), 0o755);
     run(&program).expect("the control");
+    // A link to a link: the directory that holds the second one counts as well.
+    let middle = tempfile::tempdir().unwrap();
+    std::os::unix::fs::symlink(temp.path(), middle.path().join("second")).unwrap();
+    let first = other.path().join("first");
+    std::os::unix::fs::symlink(middle.path().join("second"), &first).unwrap();
+    run(&first.join("tool")).expect("the control");
+    set(middle.path(), 0o777);
+    assert!(run(&first.join("tool")).unwrap_err().contains("mode 0777"));
+    // Where everybody may put something, what is there is its owner's to exchange.
+    set(middle.path(), 0o1777);
+    run(&first.join("tool")).expect("root's own link there");
+    std::os::unix::fs::lchown(middle.path().join("second"), Some(12_345), None).unwrap();
+    assert!(run(&first.join("tool")).unwrap_err().contains("mode 1777"));
 }

@@ -1,51 +1,83 @@
 //! Root runs what nobody else can change: the file behind a path, and every directory that leads to it, link by link.
 
 use super::ProgramError;
-use crate::sys::dir::Dir;
+use std::collections::VecDeque;
+use std::ffi::OsString;
+use std::fs::Metadata;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Component, Path, PathBuf};
 
 /// Links to a program are followed no further.
 const MAX_LINKS: usize = 16;
 
-/// Whether root alone can change `program`.
+/// Whether root alone can change `program`: what it is, and what each name on the way leads to.
 ///
 /// # Errors
 /// [`ProgramError::Untrusted`], or what cannot be looked at.
 pub(super) fn check(program: &Path) -> Result<(), ProgramError> {
-    let mut at = program.to_owned();
-    for _ in 0..MAX_LINKS {
-        check_chain(program, &at)?;
-        let (Some(parent), Some(name)) = (at.parent(), at.file_name()) else { break };
-        // The directory without links: those that led to it have been looked at above.
-        let (_, real) = Dir::resolve(parent).map_err(|source| failed(program, source))?;
-        check_chain(program, &real)?;
-        match std::fs::read_link(&at) {
-            Ok(target) => at = real.join(target),
-            Err(_) => return check_chain(program, &real.join(name)),
+    let look = |path: &Path| std::fs::symlink_metadata(path).map_err(|source| failed(program, source));
+    let mut real = PathBuf::from("/");
+    let mut names = VecDeque::new();
+    put_before(&mut names, program);
+    let mut links = 0;
+    while let Some(name) = names.pop_front() {
+        if name == ".." {
+            real.pop();
+            continue;
+        }
+        let (directory, next) = (look(&real)?, real.join(&name));
+        let entry = look(&next)?;
+        // In a sticky directory nobody exchanges what is root's.
+        let is_fast = directory.mode() & 0o1000 != 0 && entry.uid() == 0;
+        if let Some(why) = changed_by(&directory).filter(|_| directory.uid() != 0 || !is_fast) {
+            return Err(untrusted(program, &real, why));
+        }
+        if entry.is_symlink() {
+            links += 1;
+            if links > MAX_LINKS {
+                return Err(failed(program, io::Error::from_raw_os_error(nix::libc::ELOOP)));
+            }
+            let target = std::fs::read_link(&next).map_err(|source| failed(program, source))?;
+            if target.is_absolute() {
+                real = PathBuf::from("/");
+            }
+            put_before(&mut names, &target);
+        } else {
+            real = next;
         }
     }
-    Err(failed(program, io::Error::from_raw_os_error(nix::libc::ELOOP)))
+    match changed_by(&look(&real)?) {
+        Some(why) => Err(untrusted(program, &real, why)),
+        None => Ok(()),
+    }
+}
+
+/// Who but root can change a file or directory, if anybody.
+fn changed_by(metadata: &Metadata) -> Option<String> {
+    if metadata.uid() != 0 {
+        Some(format!("is owned by uid {}", metadata.uid()))
+    } else if metadata.mode() & 0o022 != 0 {
+        Some(format!("can be written by others (mode {:04o})", metadata.mode() & 0o7777))
+    } else {
+        None
+    }
+}
+
+fn put_before(names: &mut VecDeque<OsString>, path: &Path) {
+    for component in path.components().rev() {
+        match component {
+            Component::Normal(name) => names.push_front(name.to_owned()),
+            Component::ParentDir => names.push_front("..".into()),
+            Component::RootDir | Component::CurDir | Component::Prefix(_) => {}
+        }
+    }
+}
+
+fn untrusted(program: &Path, path: &Path, why: String) -> ProgramError {
+    ProgramError::Untrusted { program: program.display().to_string(), path: path.display().to_string(), why }
 }
 
 fn failed(program: &Path, source: io::Error) -> ProgramError {
     ProgramError::NotStarted { call: program.display().to_string(), source }
-}
-
-fn check_chain(program: &Path, path: &Path) -> Result<(), ProgramError> {
-    for at in path.ancestors() {
-        let metadata = std::fs::metadata(at).map_err(|source| failed(program, source))?;
-        let is_sticky = metadata.is_dir() && metadata.mode() & 0o1000 != 0;
-        let why = if metadata.uid() != 0 {
-            format!("is owned by uid {}", metadata.uid())
-        } else if metadata.mode() & 0o022 != 0 && !is_sticky {
-            format!("can be written by others (mode {:04o})", metadata.mode() & 0o7777)
-        } else {
-            continue;
-        };
-        let (program, path) = (program.display().to_string(), at.display().to_string());
-        return Err(ProgramError::Untrusted { program, path, why });
-    }
-    Ok(())
 }

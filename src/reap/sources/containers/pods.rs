@@ -45,7 +45,7 @@ pub(super) fn pod(infra: Environment, id: &str, members: &[&Environment], names:
         .collect();
     let state = state(&infra, members);
     let job = members.iter().find_map(|member| member.job.clone()).or_else(|| label(JOB_LABEL));
-    let claim = if !names.contains_key(id) {
+    let claim = if !names.contains_key(id) || !is_id(id) {
         Some("what its pod is called is not known".to_owned())
     } else if runners.len() > 1 {
         Some("it belongs to several runners".to_owned())
@@ -75,12 +75,18 @@ pub(super) fn pod(infra: Environment, id: &str, members: &[&Environment], names:
         created: parts().filter_map(|part| part.created).max(),
         mark: marks.join(","),
         holds: holds.collect(),
+        members: members.iter().map(|member| (member.name.clone(), member.labels.clone())).collect(),
         job,
         runner: runners.into_iter().next(),
         claim,
         handle: [&[id][..], &member_ids].concat().join(" "),
         ..infra
     }
+}
+
+/// It is handed to podman as it is.
+fn is_id(id: &str) -> bool {
+    id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 /// The infra container only waits: whether a pod is in use is told by what is in it, and by it alone where nothing is.
@@ -163,12 +169,14 @@ mod tests {
 
     #[test]
     fn a_claim_on_one_container_is_one_on_its_pod() {
-        let names: Names = [("p".to_owned(), ("ci-pod".to_owned(), vec![]))].into();
+        let id = "0123456789abcdef".repeat(4);
+        let names: Names = [(id.clone(), ("ci-pod".to_owned(), vec![]))].into();
         let stopped = || part("m", State::Stopped);
         let of =
-            |members: &[&Environment], names: &Names| pod(part("i", State::Stopped), "p", members, names);
+            |members: &[&Environment], names: &Names| pod(part("i", State::Stopped), &id, members, names);
         let free = of(&[&stopped()], &names);
-        assert_eq!((free.name.as_str(), free.claim.clone(), free.handle.as_str()), ("ci-pod", None, "p m"));
+        assert_eq!((free.name.as_str(), free.claim.clone()), ("ci-pod", None));
+        assert_eq!((free.handle, free.members[0].0.as_str()), (format!("{id} m"), "m"));
         let claimed = Environment { claim: Some("its restart policy is always".into()), ..stopped() };
         assert!(of(&[&stopped(), &claimed], &names).claim.is_some());
         let ones = Environment { runner: Some("r1".into()), ..stopped() };
@@ -177,7 +185,9 @@ mod tests {
         assert!(of(&[&ones, &others], &names).claim.is_some());
         assert!(of(&[&stopped()], &Names::new()).claim.is_some(), "its name cannot be told");
         let labelled: Names =
-            [("p".to_owned(), ("x".to_owned(), vec![(JOB_LABEL.to_owned(), "j".to_owned())]))].into();
+            [(id.clone(), ("x".to_owned(), vec![(JOB_LABEL.to_owned(), "j".to_owned())]))].into();
         assert!(of(&[&stopped()], &labelled).claim.is_some());
+        let odd: Names = [("--all".to_owned(), ("ci-pod".to_owned(), vec![]))].into();
+        assert!(pod(part("i", State::Stopped), "--all", &[&stopped()], &odd).claim.is_some(), "no id");
     }
 }
