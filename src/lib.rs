@@ -62,6 +62,8 @@
 //! begins, and that job builds cold, or not at all. A hook that cannot get the lock in time does not let its job begin before
 //! it has fenced its trash off: a claim that was suspended in the middle then fails, because it renames into a directory that
 //! is gone (see [`reclaim::trash`]). Before it fences it leaves its lease: a claim that the fence came too early for sees that.
+//! So does every hook that ends otherwise than it should; and each fences first of all, before it knows of any lock, so that not
+//! even its own death undoes that.
 //! `tests/model` goes through every order in which all of this can happen.
 //!
 //! # Threats

@@ -201,8 +201,8 @@ fn a_lock_that_is_never_released_delays_a_hook_by_its_bound_and_no_more() {
 
 #[test]
 fn exhaustion_refuses_only_when_told_to() {
-    for (on_exhausted, code, title) in
-        [("warn", 0, "stays above its critical mark"), ("refuse", 1, "was not started")]
+    for (on_exhausted, code, command, title) in
+        [("warn", 0, "warning", "stays above its critical mark"), ("refuse", 1, "error", "was not started")]
     {
         let mut host = pressed();
         // Critical at 1 %: whatever is freed, the disk stays above it.
@@ -222,7 +222,7 @@ fn exhaustion_refuses_only_when_told_to() {
         assert_eq!(parsed.annotations.len(), 1, "{}", hook.text());
         assert!(hook.text().contains(title), "{}", hook.text());
         assert!(
-            hook.text().contains("::warning title=This host's disk%2C not your change::"),
+            hook.text().contains(&format!("::{command} title=This host's disk%2C not your change::")),
             "{}",
             hook.text()
         );

@@ -1,7 +1,7 @@
 //! What a hook has to know of a configuration that is not valid: where leases lie. A job begins all the same, and whoever looks for
 //! its lease looks there.
 
-use super::{Config, Paths, check_ownership};
+use super::{Config, ConfigError, Paths, check_ownership};
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -32,6 +32,32 @@ impl Paths {
             }
         }
         paths
+    }
+}
+
+impl ConfigError {
+    /// What is wrong, as one line of plain words for a job's log: without the drawing that shows a person the place.
+    pub fn in_one_line(&self) -> String {
+        let text = self.to_string();
+        let mut words: Vec<String> = Vec::new();
+        let mut place = None;
+        for line in text.lines() {
+            if let Some(at) = line.strip_prefix("TOML parse error at ") {
+                place = at.split(',').next().map(str::to_owned);
+            } else if let Some((number, _)) = line.split_once('|')
+                && place.is_some()
+                && number.trim().chars().all(|digit| digit.is_ascii_digit())
+            {
+            } else if let Some(place) = place.take() {
+                words.push(format!("{place}: {line}"));
+            } else {
+                words.push(line.to_owned());
+            }
+        }
+        let mut words = words.into_iter();
+        let first = words.next().unwrap_or_default();
+        let rest: Vec<String> = words.collect();
+        if rest.is_empty() { first } else { format!("{first} {}", rest.join("; ")) }
     }
 }
 
@@ -78,5 +104,23 @@ mod tests {
             assert_eq!(Paths::salvaged(text).run_dir, Config::default().paths.run_dir, "{text:?}");
         }
         assert_eq!(Paths::salvaged_from(Path::new("/nonexistent")).run_dir, Config::default().paths.run_dir);
+    }
+
+    #[test]
+    fn what_is_wrong_fits_in_one_line_of_plain_words() {
+        let line = |text: &str| {
+            let problems = Config::parse(text).expect_err("it is not valid");
+            ConfigError::Invalid { path: "/c".into(), problems }.in_one_line()
+        };
+        let invalid = "the configuration /c is not valid: ";
+        let begins = |text: &str, with: &str| {
+            let line = line(text);
+            assert!(line.starts_with(&format!("{invalid}{with}")), "{line}");
+            assert!(!line.contains(['\n', '^']) && !line.contains(" | "), "{line}");
+        };
+        begins("[pressure]\nhihg = 5\n", "line 2: unknown field `hihg`, expected one of `high`");
+        begins("\n[pressure]\nhigh = \"x\"\n", "line 3: found `x`, expected a whole percentage");
+        begins("[pressure\n", "line 1: unclosed table");
+        begins("[pressure]\nlow = \"90%\"\ncritical = \"5%\"\n", "line 2: pressure.low: found 90%");
     }
 }

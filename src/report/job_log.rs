@@ -24,6 +24,8 @@ pub struct JobLog<W: Write> {
 /// A warning annotation: shown on the run's page, so it says what the host's people have to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
+    /// The annotation's command.
+    command: &'static str,
     title: String,
     text: String,
 }
@@ -31,7 +33,11 @@ pub struct Warning {
 impl Warning {
     /// Title and text; names in them need not be escaped.
     pub fn new(title: impl AsRef<str>, text: impl AsRef<str>) -> Self {
-        Self { title: escape::log_line(title.as_ref()), text: escape::log_line(text.as_ref()) }
+        Self {
+            command: "warning",
+            title: escape::log_line(title.as_ref()),
+            text: escape::log_line(text.as_ref()),
+        }
     }
 
     /// The warning that a run deserves: none when its goal is met.
@@ -112,7 +118,8 @@ impl Warning {
             "{what}{disks}. It is the host's infrastructure, not this change. {holders}{} `disk-guard status` on the host tells more.",
             held(report)
         );
-        Self::new("This host's disk, not your change", text)
+        let command = if met == Met::Refused { "error" } else { "warning" };
+        Self { command, ..Self::new("This host's disk, not your change", text) }
     }
 
     /// Writes it by itself, outside of any group.
@@ -121,7 +128,7 @@ impl Warning {
     /// When the log cannot be written.
     pub fn write(self, mut out: impl Write) -> io::Result<()> {
         let (title, text) = (escape::command_property(&self.title), escape::command_data(&self.text));
-        writeln!(out, "::warning title={title}::{text}")?;
+        writeln!(out, "::{} title={title}::{text}", self.command)?;
         out.flush()
     }
 }
@@ -287,7 +294,7 @@ mod tests {
         Warning::of_disk(Met::Critical, &RunReport::default(), &[]).write(&mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
         ::warning title=This host's disk%2C not your change::The disk stays above its critical mark: /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
-        ::warning title=This host's disk%2C not your change::The disk is above its critical mark and nothing more can be freed, so the job was not started: /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
+        ::error title=This host's disk%2C not your change::The disk is above its critical mark and nothing more can be freed, so the job was not started: /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
         ::warning title=This host's disk%2C not your change::The runner found no room on a disk (its log: No space left\n::error::on device): /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
         ::warning title=This host's disk%2C not your change::The disk stays above its critical mark. It is the host's infrastructure, not this change. No cache that disk-guard knows holds much of it. `disk-guard status` on the host tells more.
         ");

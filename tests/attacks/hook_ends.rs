@@ -6,6 +6,7 @@ use crate::kit::{
     Canary, Host, MIB, Runner, SHARED_GID, Script, Stopped, needs_root, sees_everything, until,
 };
 use crate::scene::DAY;
+use disk_guard::setup::wiring::{Present, Scripts, wire};
 use nix::libc;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs::{self, File};
@@ -71,6 +72,16 @@ impl Scene {
         let script = include_str!("../../hooks/job-started.sh");
         let script = script.replace("/usr/bin/disk-guard", &program.display().to_string());
         script.replace("command -v disk-guard", "false")
+    }
+
+    /// The script that `install` makes where a hook of somebody else's stands, with our scripts in this directory.
+    fn chain(&self, hooks: &Path) -> String {
+        let theirs = self.program("theirs.sh", b"true\n");
+        let env = format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={}\n", theirs.display());
+        let present = Present { root: &self.runner.root, env: Some(env.as_bytes()), record: None };
+        let (ours, chains) = (Scripts::in_dir(hooks), Scripts::in_dir(&self.host.base));
+        let edit = wire(present, &ours, &chains, &|_, _| false).expect("a script can be chained");
+        edit.chains[0].1.clone()
     }
 
     /// A program that is not ours.
@@ -225,6 +236,8 @@ fn whatever_ends_a_started_hook_its_jobs_tree_stays() {
         ("a time-out that kills it", format!("timeout -s KILL 1 {patient} || true\n"), "", false),
         ("the background", format!("{guard} &\n"), wait, false),
         ("the background, elsewhere", format!("cd /\n{guard} >/dev/null 2>&1 </dev/null &\n"), wait, false),
+        ("the background, while it waits", format!("{guard} &\nsleep 0.4\n"), wait, false),
+        ("a chain whose first link is missing", scene.chain(&missing), "", false),
         ("its worker's death", kill_the_worker("KILL"), "", true),
         ("a signal to its worker", kill_the_worker("SEGV"), "", true),
         ("a signal to it", format!("{patient} & pid=$!\nsleep 0.5\nkill -TERM $pid\nwait $pid\n"), "", true),

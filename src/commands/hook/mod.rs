@@ -146,7 +146,7 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
             }
         }
     }
-    let config = load(cli).map_err(|error| error.to_string())?;
+    let config = load(cli).map_err(|error| error.in_one_line())?;
     link.limit(config.hook.time_limit + GRACE);
     let proc = Proc::new(&config.paths.proc);
     let own = if config.paths.proc == Path::new(PROC) { first? } else { Own::find(&proc, named)? };

@@ -38,7 +38,11 @@ pub(super) fn protect(
     if own.is_err() {
         own = Own::find(&proc, named);
     }
-    let Ok(own) = own else { return Ok(()) };
+    let Ok(own) = own else {
+        // Known once, perhaps: whoever waited for it has gone, and its ancestry with that.
+        fence::by_place();
+        return Ok(());
+    };
     let run = RunDir::open_existing(&paths.run_dir).ok().flatten();
     if let Some(run) = &run {
         leave_lease(&own, run, &proc, now);

@@ -10,13 +10,14 @@ use crate::config::{Config, OnExhausted};
 use crate::cycle::{Cycle, Role, Witness as _};
 use crate::lock::{LockMode, SharedLock};
 use crate::model::metrics::Timing;
-use crate::model::{Level, RunReport};
+use crate::model::{Level, RunReport, Usage};
 use crate::observe::places::usage_of_logs;
 use crate::observe::processes::HookVariable;
 use crate::policy::pressure;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Met, Warning};
+use crate::report::words;
 use crate::run_dir::{Records, RunDir};
 use crate::sys::process::Proc;
 use crate::{hook_record, lease, report::escape};
@@ -165,12 +166,17 @@ impl Started<'_> {
     /// refuse it.
     fn conclude(&self, run: &RunDir, report: &RunReport, log: &mut JobLog<Stdout>) -> Exit {
         if report.goal_met || self.level() == Ok(Level::Ok) {
+            let _ = log.line("goal reached");
             return Exit::Done;
         }
         let asked = self.request_sweep(run, log);
         if self.level() == Ok(Level::Critical) && asked {
             let _ = log.line("the disk is above critical: waiting for the privileged sweep");
+            let before = self.usage();
             self.await_sweep(run);
+            self.log_sweep(before, log);
+        } else {
+            self.log_shortfall(log);
         }
         if self.config.hook.on_exhausted == OnExhausted::Refuse && self.level() == Ok(Level::Critical) {
             let text = "the job was refused: the disk is above critical and nothing more can go";
@@ -178,6 +184,35 @@ impl Started<'_> {
             return Exit::Error;
         }
         Exit::Done
+    }
+
+    fn usage(&self) -> Option<Usage> {
+        self.own.ground.as_ref()?.usage().ok()
+    }
+
+    /// What the privileged sweep has come to while it was waited for.
+    fn log_sweep(&self, before: Option<Usage>, log: &mut JobLog<Stdout>) {
+        if let (Some(before), Some(after)) = (before, self.usage()) {
+            let _ = log.line(&format!(
+                "the work directory's disk: {}% used before the privileged sweep, {}% now, {} available",
+                before.used_percent(),
+                after.used_percent(),
+                words::size(after.available_bytes)
+            ));
+        }
+        self.log_shortfall(log);
+    }
+
+    fn log_shortfall(&self, log: &mut JobLog<Stdout>) {
+        let Some(lacking) = self.usage().map(|usage| pressure::lacking(&usage, &self.config.watermarks))
+        else {
+            return;
+        };
+        let _ = log.line(&match (lacking.bytes, lacking.inodes) {
+            (0, 0) => "goal reached".to_owned(),
+            (0, inodes) => format!("goal not reached: {inodes} inodes short of it"),
+            (bytes, _) => format!("goal not reached: {} short of it", words::size(bytes)),
+        });
     }
 
     /// Root needs no help by root.
