@@ -41,7 +41,7 @@ impl ConfigError {
         let text = self.to_string();
         let mut words: Vec<String> = Vec::new();
         let mut place = None;
-        for line in text.lines() {
+        for line in text.lines().map(str::trim) {
             if let Some(at) = line.strip_prefix("TOML parse error at ") {
                 place = at.split(',').next().map(str::to_owned);
             } else if let Some((number, _)) = line.split_once('|')
