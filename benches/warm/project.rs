@@ -249,7 +249,6 @@ impl Project {
         let part = offer.first(offer.steps_for(goal, TrimTier::Live));
         let status = target.status().expect("it is open");
         let cache = Cache {
-            used: None,
             path: work.join("tool/tool/target"),
             below_work: "tool/tool/target".into(),
             base: None,
