@@ -173,7 +173,7 @@ pub(crate) fn last_run(text: &[u8]) -> Option<(OsString, SystemTime)> {
 fn understand(text: &str) -> Option<SystemTime> {
     let dotnet = || strtime::parse("%m/%d/%Y %H:%M:%S %:z", text).and_then(|time| time.to_timestamp()).ok();
     let time = text.parse::<Timestamp>().ok().or_else(dotnet)?;
-    SystemTime::try_from(time).ok()
+    Some(SystemTime::from(time))
 }
 
 #[cfg(test)]

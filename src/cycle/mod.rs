@@ -461,10 +461,8 @@ impl State {
     }
 
     fn record(&mut self, witness: &mut dyn Witness, action: Action, result: ActionResult, took: Duration) {
-        if result == ActionResult::Removed {
-            if let Some(base) = action.cache.base(&action.runner) {
-                self.giving.add(base.filesystem, action.cache.bytes());
-            }
+        if let (ActionResult::Removed, Some(base)) = (&result, action.cache.base(&action.runner)) {
+            self.giving.add(base.filesystem, action.cache.bytes());
         }
         self.dealt_with.insert(action.cache.path.clone());
         let outcome = Outcome { action, result };

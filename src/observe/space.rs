@@ -69,10 +69,10 @@ impl Look<'_> {
         let mut walk = Walk { look: self, entries: AtomicI64::new(ENTRIES), found: Vec::new() };
         let mut seen = HashSet::new();
         for runner in self.runners {
-            if let Some(work) = runner.work_dir().filter(|work| self.is_meant(work.filesystem)) {
-                if let Some(dir) = open_work(work).ok().filter(|_| seen.insert(work.id)) {
-                    walk.work(runner, work, &dir);
-                }
+            let work =
+                runner.work_dir().filter(|work| self.is_meant(work.filesystem) && seen.insert(work.id));
+            if let Some((work, dir)) = work.and_then(|work| Some((work, open_work(work).ok()?))) {
+                walk.work(runner, work, &dir);
             }
             walk.logs(runner);
         }
