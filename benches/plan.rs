@@ -107,6 +107,7 @@ fn facts(runners: usize, caches: usize) -> HostFacts {
     HostFacts {
         now: now(),
         runners: (0..runners).map(|number| runner(number, caches)).collect(),
+        declared: Vec::new(),
         processes,
         leases: busy.map(lease).collect(),
         filesystems: vec![Filesystem { id: DISK, mount: "/srv".into(), fs_type: "ext4".into(), usage }],

@@ -127,9 +127,9 @@ fn the_shipped_configuration_spells_out_the_defaults() {
 fn keys(table: &toml::Table) -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
     for (name, value) in table {
-        let inner = match value {
-            toml::Value::Array(array) => array.first().and_then(toml::Value::as_table),
-            value => value.as_table(),
+        let inner: Vec<&toml::Table> = match value {
+            toml::Value::Array(array) => array.iter().filter_map(toml::Value::as_table).collect(),
+            value => value.as_table().into_iter().collect(),
         };
         keys.extend(inner.into_iter().flat_map(|table| table.keys()).map(|key| format!("{name}.{key}")));
     }
@@ -149,7 +149,8 @@ fn the_configuration_page_has_every_key_and_no_other() {
     }
     // Tables that are not there without an entry of one's own, with every key.
     let whole = effective(
-        "[[reap]]\nname = \"pods\"\nkind = \"kubernetes\"\nmatch = [\"*\"]\ncommand = [\"kubectl\"]\nbusy_snapshot = \"/x\"\nmin_age = \"1h\"\nstale_generation = false\nworker_check = [\"{runner}\"]\n",
+        "[[reap]]\nname = \"pods\"\nkind = \"kubernetes\"\nmatch = [\"*\"]\ncommand = [\"kubectl\"]\nbusy_snapshot = \"/x\"\nmin_age = \"1h\"\nstale_generation = false\nworker_check = [\"{runner}\"]\n\
+         [[cache]]\nname = \"x\"\nroots = [\"/srv/no/such/*\"]\nowner = \"root\"\nrunners = [\"*\"]\n",
     );
     assert_eq!(documented, keys(&whole));
 }

@@ -257,7 +257,6 @@ impl Project {
             id: status.id,
             owner: status.owner,
             measure: None,
-            used: None,
             largest: Default::default(),
         };
         let run = RunDir::open(&self.temp.path().join("run")).expect("a directory of ours");

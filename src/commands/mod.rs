@@ -26,6 +26,7 @@ mod witness;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
+use crate::observe::declared;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::journal;
@@ -111,8 +112,26 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 fn load(cli: &Cli) -> Result<Config, ConfigError> {
     match &cli.config {
-        Some(path) => Config::load(path, Named::ByHand),
-        None => Config::load(Path::new(DEFAULT_PATH), Named::ByDefault),
+        Some(path) => load_at(path, Named::ByHand),
+        None => load_at(Path::new(DEFAULT_PATH), Named::ByDefault),
+    }
+}
+
+/// Reads a configuration, and refuses one whose declared caches others than their owner could exchange.
+fn load_at(path: &Path, named: Named) -> Result<Config, ConfigError> {
+    let config = Config::load(path, named)?;
+    let problems: Vec<String> = declared::faults(&config.caches)
+        .into_iter()
+        .map(|fault| {
+            let line = config.line_of(&fault.rule, fault.key, &fault.found).unwrap_or_default();
+            format!("  line {line}: cache.{}: found `{}`, but {}", fault.key, fault.found, fault.why)
+        })
+        .collect();
+    match problems.is_empty() {
+        true => Ok(config),
+        false => {
+            Err(ConfigError::Invalid { path: path.display().to_string(), problems: problems.join("\n") })
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use crate::observe::measure::{self, measure};
 use crate::policy::{liveness, pressure};
 use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
-use crate::report::{human, json};
+use crate::report::{human, json, words};
 use crate::run_dir::RunDir;
 use crate::sys::program::Programs;
 use std::collections::HashSet;
@@ -64,6 +64,7 @@ pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
     let mut notes = preview.facts.notes.clone();
     notes.extend(preview.facts.remarks.iter().map(Remark::as_note));
     notes.extend(floors_out_of_reach(&preview, context));
+    notes.extend(declared(&preview));
     let programs = Programs(&context.config.paths.programs);
     let capacity = capacity::examine(&context.proc, programs, &preview.facts, &filesystems);
     let visibility = preview.facts.processes.visibility.clone();
@@ -161,6 +162,26 @@ fn trash_bytes(preview: &Preview) -> u64 {
         // Empty directories of our own are not worth a line.
         .map(|scan| if scan.measure.files == 0 { 0 } else { scan.measure.bytes })
         .sum()
+}
+
+/// Caches outside of work directories belong to no runner's line.
+fn declared(preview: &Preview) -> Option<String> {
+    let is_declared =
+        |action: &&Action| preview.facts.declared.iter().any(|d| d.cache().id == action.cache.id);
+    let actions: Vec<&Action> = preview.plan.actions.iter().filter(is_declared).collect();
+    let may_go = |action: &&&Action| {
+        matches!(action.decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))
+    };
+    let sum = |actions: &[&Action]| words::size(actions.iter().map(|action| action.cache.bytes()).sum());
+    let free: Vec<&Action> = actions.iter().filter(may_go).copied().collect();
+    (!actions.is_empty()).then(|| {
+        format!(
+            "{} declared outside of work directories, {}; {} of it could go now (`disk-guard plan` lists them)",
+            words::count(actions.len(), "cache"),
+            sum(&actions),
+            sum(&free)
+        )
+    })
 }
 
 fn floors_out_of_reach(preview: &Preview, context: &Context) -> Vec<String> {

@@ -12,7 +12,17 @@ pub const CARGO: &str = "cargo-target";
 pub(super) fn with_defaults(own: Vec<Spanned<raw::Cache>>) -> Vec<Spanned<raw::Cache>> {
     let is_replaced = own.iter().any(|rule| rule.get_ref().name == CARGO);
     let default = (!is_replaced).then(|| Spanned::new(0..0, raw::Cache::default()));
-    default.into_iter().chain(own).collect()
+    default.into_iter().chain(own).map(spelled_out).collect()
+}
+
+/// With what it leaves to the defaults, as the effective configuration shows it.
+fn spelled_out(rule: Spanned<raw::Cache>) -> Spanned<raw::Cache> {
+    let (span, mut rule) = (rule.span(), rule.into_inner());
+    if !rule.is_declared() {
+        rule.tagged_by.get_or_insert(if rule.by_cargos_tag() { "cargo".into() } else { String::new() });
+        rule.dirs = Some(rule.dirs());
+    }
+    Spanned::new(span, rule)
 }
 
 /// Adds what is wrong with the rules.

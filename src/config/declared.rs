@@ -4,7 +4,7 @@
 //! most, and not in a directory of the system's own. Whether others can write on the way is looked at on disk
 //! ([`crate::observe::declared`]).
 
-use super::{Problems, raw};
+use super::{Problems, line_at, raw};
 use toml::Spanned;
 
 /// Directories at the top whose content is the system's.
@@ -40,6 +40,22 @@ pub(super) fn check(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
             problems.add(cache, format_args!("cache.runners: `{name}` is not a glob: {error}"));
         }
     }
+}
+
+/// Where the values stand that can only be judged on the host.
+pub(super) fn lines(
+    caches: &[Spanned<raw::Cache>],
+    text: &str,
+) -> Vec<(String, &'static str, String, usize)> {
+    let mut lines = Vec::new();
+    for rule in caches.iter().map(Spanned::get_ref) {
+        let roots = rule.roots.iter().flatten().map(|root| ("roots", root));
+        for (key, value) in roots.chain(rule.owner.as_ref().map(|owner| ("owner", owner))) {
+            let line = line_at(text, value.span().start);
+            lines.push((rule.name.clone(), key, value.get_ref().clone(), line));
+        }
+    }
+    lines
 }
 
 fn is_open(part: &str) -> bool {

@@ -42,6 +42,8 @@ pub struct Config {
     pub siblings: Siblings,
     /// What may go: the default rules, then those of the file, in its order.
     pub caches: Vec<CacheRule>,
+    /// On which line each `roots` entry and `owner` of a rule stands: rule, key, value.
+    lines: Vec<(String, &'static str, String, usize)>,
     /// The names of the rules that the file switches off.
     pub switched_off: Vec<String>,
     /// How the hooks behave.
@@ -211,6 +213,14 @@ impl Config {
         validate(raw, text)
     }
 
+    /// The line of a rule's `roots` entry or `owner`.
+    pub fn line_of(&self, rule: &str, key: &str, value: &str) -> Option<usize> {
+        let is_it = |(of, what, found, _): &&(String, &str, String, usize)| {
+            of == rule && *what == key && found == value
+        };
+        self.lines.iter().find(is_it).map(|(.., line)| *line)
+    }
+
     /// What of this configuration people may not expect.
     pub fn remarks(&self) -> impl Iterator<Item = Remark> {
         self.switched_off.iter().map(|rule| Remark {
@@ -260,13 +270,17 @@ struct Problems<'a> {
     list: String,
 }
 
+fn line_at(text: &str, at: usize) -> usize {
+    text[..at].bytes().filter(|b| *b == b'\n').count() + 1
+}
+
 impl Problems<'_> {
     fn add<T>(&mut self, at: &Spanned<T>, message: impl std::fmt::Display) {
         let span = at.span();
         if span.is_empty() {
             let _ = writeln!(self.list, "  {message}");
         } else {
-            let line = self.text[..span.start].bytes().filter(|b| *b == b'\n').count() + 1;
+            let line = line_at(self.text, span.start);
             let _ = writeln!(self.list, "  line {line}: {message}");
         }
     }
@@ -351,6 +365,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     let raw::File {
         pressure, runners, siblings, hook, paths, metrics, drain, hygiene, retention, reaps, ..
     } = file.clone();
+    let lines = declared::lines(&caches, text);
     let (caches, off): (Vec<_>, Vec<_>) =
         caches.into_iter().map(Spanned::into_inner).partition(|cache| cache.enabled);
     let caches: Vec<CacheRule> = caches.into_iter().map(CacheRule::from).collect();
@@ -376,6 +391,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         retention,
         hygiene_repair: hygiene.repair,
         caches,
+        lines,
         switched_off: off.into_iter().map(|cache| cache.name).collect(),
         hook: Hook {
             lock_wait: hook.lock_wait.into_inner().0,

@@ -9,13 +9,13 @@ use super::round::Taken;
 use super::{Cycle, CycleError, MAX_GIVING_WAY, State};
 use crate::lock::ExclusiveLock;
 use crate::model::{
-    Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FileId, HostFacts, KeepReason,
-    Runner, RunnerFacts, Uid, Visibility,
+    Action, ActionResult, Bearing, Cache, Decision, DeclaredFacts, Evidence, EvidenceKind, FileId, HostFacts,
+    KeepReason, Runner, RunnerFacts, Uid, Visibility,
 };
 use crate::observe::caches::open_work;
 use crate::observe::host::Look;
 use crate::policy::plan::{self, Actor};
-use crate::policy::protection::Rules;
+use crate::policy::protection::{Relation, Rules};
 use crate::policy::{fate, liveness, protection};
 use crate::reclaim::claim::{Claim, Claimed, Moment, Prepared, Renamed, claim, needs_place_beside};
 use crate::sys::dir::Dir;
@@ -55,6 +55,8 @@ pub(super) struct Scrutiny<'a> {
     lineage: &'a [crate::model::ProcessId],
     runners: Vec<Runner>,
     places: HashMap<FileId, usize>,
+    /// Caches outside of work directories, by their identity.
+    declared: HashMap<FileId, usize>,
     groups: Vec<usize>,
     members: Vec<Vec<usize>>,
     /// What the first look could not see is not seen now.
@@ -82,7 +84,13 @@ impl<'a> Scrutiny<'a> {
             caches: Vec::new(),
             leftovers: Vec::new(),
         };
+        let of_declared = |declared: &DeclaredFacts| {
+            let caches = vec![Cache { largest: Default::default(), ..declared.cache().clone() }];
+            let stand_in = RunnerFacts { caches, ..without_caches(&declared.stand_in) };
+            DeclaredFacts { stand_in, users: declared.users.clone() }
+        };
         Self {
+            declared: facts.declared.iter().enumerate().map(|(index, d)| (d.cache().id, index)).collect(),
             look,
             actor,
             rules,
@@ -95,6 +103,7 @@ impl<'a> Scrutiny<'a> {
             now: HostFacts {
                 now: facts.now,
                 runners: facts.runners.iter().map(without_caches).collect(),
+                declared: facts.declared.iter().map(of_declared).collect(),
                 processes: facts.processes.clone(),
                 leases: facts.leases.clone(),
                 filesystems: Vec::new(),
@@ -112,6 +121,9 @@ impl<'a> Scrutiny<'a> {
     /// What speaks against a cache as of the last look, with a look at its locks now. `tree` is where it lies, if that is no
     /// longer its place.
     fn doubts(&mut self, action: &Action, tree: Option<&Dir>) -> Vec<Evidence> {
+        if let Some(&index) = self.declared.get(&action.cache.id) {
+            return self.doubts_of_declared(index, action, tree);
+        }
         let Some(&index) = self.places.get(&action.runner.root_id) else {
             return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
         };
@@ -121,7 +133,29 @@ impl<'a> Scrutiny<'a> {
         let evidence = liveness::of_group(&self.now, &self.members[self.groups[index]], exempt);
         self.now.runners[index].locks = before;
         let relation = plan::relation(self.actor, index, &self.groups);
-        match protection::against(&action.cache, &action.runner, &evidence, relation, self.rules) {
+        self.judge(action, &evidence, relation)
+    }
+
+    fn doubts_of_declared(&mut self, index: usize, action: &Action, tree: Option<&Dir>) -> Vec<Evidence> {
+        let locks = self.look.locks_on(&action.runner, &action.cache, tree);
+        let before = std::mem::replace(&mut self.now.declared[index].stand_in.locks, locks);
+        let exempt = liveness::Exempt { lineage: self.lineage };
+        let users: Vec<(&str, Vec<Evidence>)> = self.now.declared[index]
+            .users
+            .iter()
+            .map(|&user| {
+                let evidence = liveness::of_group(&self.now, &self.members[self.groups[user]], exempt);
+                (self.runners[user].name.as_str(), evidence)
+            })
+            .collect();
+        let users = users.iter().map(|(name, evidence)| (*name, evidence.as_slice()));
+        let evidence = liveness::of_declared(&self.now, index, users, exempt);
+        self.now.declared[index].stand_in.locks = before;
+        self.judge(action, &evidence, Relation::Declared)
+    }
+
+    fn judge(&self, action: &Action, evidence: &[Evidence], relation: Relation) -> Vec<Evidence> {
+        match protection::against(&action.cache, &action.runner, evidence, relation, self.rules) {
             Some(KeepReason::Protected(evidence)) => evidence,
             Some(
                 KeepReason::NotNeeded

@@ -22,6 +22,7 @@ use crate::model::{
     RunReport, Runner, Shortfall, Uid,
 };
 use crate::model::{FileId, FilesystemId, Need, ProcessId};
+use crate::observe::declared;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::places;
@@ -158,7 +159,7 @@ pub fn preview(
     let mounts = MountTable::read(proc);
     let discovery = discover(config, &mounts);
     let root_matches = discovery.matches.clone();
-    let filesystems = places::filesystems(&discovery.runners, &mounts, &mut Vec::new());
+    let filesystems = places::filesystems(&discovery.holders(), &mounts, &mut Vec::new());
     let marks = &config.watermarks;
     let needs = filesystems.iter().map(|fs| (fs.id, pressure::need(&fs.usage, marks))).collect::<Vec<_>>();
     let ladders = filesystems.iter().map(|fs| (fs.id, goal::ladder(&fs.usage, marks))).collect::<Vec<_>>();
@@ -204,6 +205,7 @@ fn leftovers<'p>(config: &Config, pressed: &'p [FilesystemId]) -> Wanted<'p> {
 fn discover(config: &Config, mounts: &MountTable) -> Discovery {
     let mut discovery = runners::discover(&config.runners.roots, mounts);
     discovery.note_empty_globs(config.runners.are_built_in);
+    declared::discover(&config.caches, mounts, &mut discovery);
     discovery
 }
 
@@ -344,12 +346,12 @@ impl Cycle<'_> {
     ) -> Vec<(FilesystemId, Need)> {
         let marks = &self.config.watermarks;
         let about = match actor {
-            Actor::Hook { own, .. } => std::slice::from_ref(&discovery.runners[*own]),
-            Actor::Sweep => &discovery.runners[..],
+            Actor::Hook { own, .. } => vec![discovery.runners[*own].clone()],
+            Actor::Sweep => discovery.holders(),
         };
         let mut needs = Vec::new();
         state.ladders.clear();
-        for now in places::filesystems(about, mounts, &mut Vec::new()) {
+        for now in places::filesystems(&about, mounts, &mut Vec::new()) {
             if let Entry::Vacant(entry) = state.before.entry(now.id) {
                 let level = pressure::level(&entry.insert(now.clone()).usage, marks);
                 if level != Level::Ok {
@@ -370,8 +372,8 @@ impl Cycle<'_> {
 
     /// The last measurement, and the report.
     fn finish(&mut self, mounts: &MountTable, mut state: State) -> RunReport {
-        let discovery = runners::discover(&self.config.runners.roots, mounts);
-        for now in places::filesystems(&discovery.runners, mounts, &mut Vec::new()) {
+        let discovery = discover(self.config, mounts);
+        for now in places::filesystems(&discovery.holders(), mounts, &mut Vec::new()) {
             if state.before.contains_key(&now.id) {
                 state.after.insert(now.id, now.usage);
             }

@@ -131,7 +131,7 @@ impl Cycle<'_> {
         let (taken, is_cut_short) = self.claim_all(lock, &removals, &facts, &mut scrutiny, looked, state)?;
         state.limits_applied |= !is_cut_short;
         if !(leftovers.is_empty() && taken.is_empty()) {
-            let confinement = self.confinement(facts.runners.iter().map(|runner| &runner.runner), state);
+            let confinement = self.confinement(holders(&facts), state);
             let of_taken = taken.iter().filter_map(|tree| {
                 Some((tree.action.cache.base(&tree.action.runner)?.filesystem, tree.work.try_clone().ok()?))
             });
@@ -273,13 +273,13 @@ impl Cycle<'_> {
             // Under the lock no claim is under way that might still put its tree back.
             let lock = self.shared()?;
             state.last_claims = lock.last_claims();
-            let works = self.works_in_reach(&discovery.runners);
+            let works = self.works_in_reach(&discovery.holders());
             works.iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
         if found.is_empty() {
             return Ok(());
         }
-        let confinement = self.confinement(discovery.runners.iter(), state);
+        let confinement = self.confinement(discovery.holders().iter(), state);
         for (work, name) in found {
             let tried = Path::new(&name);
             if state.has_tried(work.id, tried) {
@@ -297,7 +297,7 @@ impl Cycle<'_> {
 
     /// Whether another guard has claimed something since the last look: its space is about to be free.
     pub(super) fn newly_claimed(&self, facts: &HostFacts, state: &State) -> bool {
-        let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
+        let runners: Vec<Runner> = holders(facts).cloned().collect();
         self.works_in_reach(&runners).iter().any(|work| !untried(work, state).is_empty())
     }
 
@@ -363,6 +363,12 @@ impl Cycle<'_> {
             Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.explained())),
         }
     }
+}
+
+/// The runners, and what declared caches are claimed from.
+fn holders(facts: &HostFacts) -> impl Iterator<Item = &Runner> {
+    let declared = facts.declared.iter().map(|declared| &declared.stand_in.runner);
+    facts.runners.iter().map(|runner| &runner.runner).chain(declared)
 }
 
 /// The entries of one work directory's trash that this run has not tried to delete yet.

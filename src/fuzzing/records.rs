@@ -79,6 +79,7 @@ fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
     HostFacts {
         now: SystemTime::UNIX_EPOCH,
         runners: (1..=4).map(runner).collect(),
+        declared: Vec::new(),
         processes: ProcessFacts {
             visibility,
             workers: has_stranger.then_some(stranger).into_iter().collect(),

@@ -11,6 +11,8 @@ pub struct HostFacts {
     pub now: SystemTime,
     /// The runners, in the order of discovery.
     pub runners: Vec<RunnerFacts>,
+    /// Caches outside of work directories, each by itself.
+    pub declared: Vec<DeclaredFacts>,
     /// The process table's part. Its runner indices are those of `runners`.
     pub processes: ProcessFacts,
     /// Every lease that was found.
@@ -21,6 +23,23 @@ pub struct HostFacts {
     pub notes: Vec<String>,
     /// For the host's administrator, and not for a job's log.
     pub remarks: Vec<Remark>,
+}
+
+/// What was found out about one cache outside of work directories. To the process table's part it is the runner after those
+/// of `runners`, in this order.
+#[derive(Debug, Clone)]
+pub struct DeclaredFacts {
+    /// The directory that it is claimed from, as a runner with this one cache.
+    pub stand_in: RunnerFacts,
+    /// The runners that may use it.
+    pub users: Vec<usize>,
+}
+
+impl DeclaredFacts {
+    /// The cache.
+    pub fn cache(&self) -> &Cache {
+        &self.stand_in.caches[0]
+    }
 }
 
 /// What was found out about one runner.

@@ -29,7 +29,8 @@ pub use capacity::{
 pub use check::{Check, CheckState};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{
-    ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState, RunnerFacts,
+    DeclaredFacts, ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState,
+    RunnerFacts,
 };
 pub use filesystem::{Filesystem, Level, Usage};
 pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};

@@ -356,7 +356,7 @@ fn is_off_limits(name: &[u8], in_work: bool) -> bool {
 }
 
 /// A checkout, or cargo's package itself, is nobody's cache, whatever lies in it.
-fn is_checkout(dir: &Dir) -> io::Result<bool> {
+pub(super) fn is_checkout(dir: &Dir) -> io::Result<bool> {
     for name in [".git", "Cargo.toml"] {
         if unless_none(dir.pin(name))?.is_some() {
             return Ok(true);

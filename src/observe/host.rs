@@ -8,11 +8,11 @@ use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure};
 use super::processes;
 use super::runners::Discovery;
-use super::{caches, guarded, locks, other_hosts, places, retention, undeclared};
+use super::{caches, declared, guarded, locks, other_hosts, places, retention, undeclared};
 use crate::lease;
 use crate::model::{
-    Cache, CacheRule, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen, ProcessFacts,
-    Runner, RunnerFacts, Visibility,
+    Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
+    ProcessFacts, Runner, RunnerFacts, Visibility,
 };
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
@@ -74,8 +74,9 @@ pub enum Whose {
 impl Look<'_> {
     /// Looks.
     pub fn at(&self, discovery: Discovery, whose: Whose) -> HostFacts {
+        let holders = discovery.holders();
         let (mut notes, remarks) = (discovery.notes, discovery.remarks);
-        let runners = discovery.runners;
+        let (runners, mut declared) = (discovery.runners, discovery.declared);
         let (mut known, mut met) = (HashMap::new(), undeclared::Met::default());
         let found: Vec<Contents> = runners
             .iter()
@@ -88,8 +89,13 @@ impl Look<'_> {
                 Whose::Runner(_) | Whose::Nobody => Contents::default(),
             })
             .collect();
-        let filesystems = places::filesystems(&runners, self.mounts, &mut notes);
-        let mut processes = processes::observe(self.proc, &runners, self.group());
+        match whose {
+            Whose::Everybody => self.size_declared(&mut declared),
+            Whose::Runner(_) | Whose::Nobody => declared.clear(),
+        }
+        let filesystems = places::filesystems(&holders, self.mounts, &mut notes);
+        let caches: Vec<Runner> = declared.iter().map(declared::as_place).collect();
+        let mut processes = processes::observe_with_caches(self.proc, &runners, &caches, self.group());
         let leases = self.read_leases(&mut processes.visibility);
         let runners = runners
             .into_iter()
@@ -97,7 +103,8 @@ impl Look<'_> {
             .enumerate()
             .map(|(index, (runner, contents))| self.runner_facts(index, runner, contents, &processes))
             .collect();
-        let mut facts = HostFacts { now: self.now, runners, processes, leases, filesystems, notes, remarks };
+        let mut facts =
+            HostFacts { now: self.now, runners, declared, processes, leases, filesystems, notes, remarks };
         // A look at one runner is a hook's, which tells of them to nobody.
         if !matches!(whose, Whose::Runner(_)) {
             facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules));
@@ -183,6 +190,18 @@ impl Look<'_> {
             caches.extend(found);
         }
         Contents { caches, leftovers: found.leftovers, work: Some(dir) }
+    }
+
+    fn size_declared(&self, declared: &mut [DeclaredFacts]) {
+        for facts in declared {
+            let RunnerFacts { runner, caches, locks, .. } = &mut facts.stand_in;
+            let [cache] = &mut caches[..] else { continue };
+            if let Some(base) = cache.base(runner).and_then(|base| caches::open_work(base).ok()) {
+                *cache = self.size(&base, cache.clone());
+            }
+            *locks = self.locks_on(runner, cache, None);
+            facts.stand_in.other_hosts = other_hosts::beyond_this_host(runner, self.mounts, self.local);
+        }
     }
 
     fn size(&self, work: &Dir, cache: Cache) -> Cache {

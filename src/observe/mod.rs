@@ -2,6 +2,7 @@
 
 pub mod caches;
 pub mod cargo_target;
+pub mod declared;
 pub mod diag_log;
 pub mod dotenv;
 pub mod filesystems;

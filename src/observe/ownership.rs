@@ -88,6 +88,25 @@ impl Ways {
         ))
     }
 
+    /// Who besides root and `owner` can say what lies at `path`, or that links lead there; nothing where it is not there.
+    pub(super) fn foreign_hand(&mut self, path: &Path, owner: Uid) -> Option<String> {
+        let way = match self.follow(path) {
+            Ok(way) => way,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) => return Some(format!("who can write on the way to it cannot be told: {error}")),
+        };
+        if way.real != path {
+            let real = way.real.display();
+            return Some(format!("{} is reached through a link: name {real}", path.display()));
+        }
+        let inside = match self.inside(path) {
+            Ok(inside) => inside,
+            Err(error) => return Some(format!("who can write {} cannot be told: {error}", path.display())),
+        };
+        let hold = way.holds.into_iter().chain(inside).find(|hold| hold.who != Who::User(owner))?;
+        Some(format!("{} can write {}, on the way to it", hold.who, hold.place.display()))
+    }
+
     /// Why the work directory of `owner` that `configured` leads to is not to be touched, if it is not: somebody else can say
     /// where the runner at `root` works.
     pub(super) fn refusal(

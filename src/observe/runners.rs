@@ -8,7 +8,7 @@ use super::filesystems::MountTable;
 use super::ownership::Ways;
 use super::root_globs::{self, Expander};
 use super::settings::{self, Settings};
-use crate::model::{FileId, Remark, Runner, Uid, Work, WorkDir};
+use crate::model::{DeclaredFacts, FileId, Remark, Runner, Uid, Work, WorkDir};
 use crate::sys::dir::Dir;
 use crate::sys::reach;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -30,6 +30,10 @@ const NO_SETTINGS: &str = "it has no `.runner` and no `_work`: it is not configu
 pub struct Discovery {
     /// Each runner once, however many globs or links lead to it; runner-2 before runner-10.
     pub runners: Vec<Runner>,
+    /// Caches outside of work directories that the configuration declares.
+    pub declared: Vec<DeclaredFacts>,
+    /// What holds those, or has held some, as everything is presented that is claimed from.
+    pub bases: Vec<Runner>,
     /// How many runners each glob matched, in the order of the configuration.
     pub matches: Vec<(String, usize)>,
     /// For people: what could not be read.
@@ -42,6 +46,11 @@ pub struct Discovery {
 const MAX_NAMED: usize = 3;
 
 impl Discovery {
+    /// The runners, and the directories from which declared caches are claimed.
+    pub fn holders(&self) -> Vec<Runner> {
+        self.runners.iter().chain(&self.bases).cloned().collect()
+    }
+
     /// One remark for all the directories that the globs could not look into. A home that is closed to others is the rule.
     fn remark_closed(&mut self, closed: &BTreeSet<PathBuf>) {
         if closed.is_empty() {

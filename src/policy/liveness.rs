@@ -8,7 +8,7 @@ use super::fate;
 use crate::model::{
     Attribution, Bearing, Evidence, EvidenceKind, HeldBy, Holder, HostFacts, JobReceived, LeaseSeen,
     LeaseState, ListenerSeen, Liveness, LockKind, LockState, ProcessId, Runner, RunnerFacts, Uid, Visibility,
-    Work, WorkerSeen,
+    Work, WorkerSeen, strongest,
 };
 use std::path::Component;
 use std::time::{Duration, SystemTime};
@@ -30,7 +30,7 @@ impl Exempt<'_> {
     }
 }
 
-/// What is known about each runner, in the order of `facts.runners`.
+/// What is known about each runner, in the order of `facts.runners`, and then about each cache of `facts.declared`.
 pub fn evidence(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Vec<Evidence>> {
     let runners: Vec<&Runner> = facts.runners.iter().map(|runner| &runner.runner).collect();
     let groups = fate::groups(&runners);
@@ -41,7 +41,49 @@ pub fn evidence(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Vec<Evidence>> {
         in_order(members.iter().flat_map(|index| own[*index].iter().cloned()).chain(host.iter().cloned()))
     };
     let of_groups: Vec<_> = members.iter().map(|members| of_group(members)).collect();
-    groups.iter().map(|group| of_groups[*group].clone()).collect()
+    let mut all: Vec<_> = groups.iter().map(|group| of_groups[*group].clone()).collect();
+    for (index, declared) in facts.declared.iter().enumerate() {
+        let users = declared.users.iter().map(|user| (runners[*user].name.as_str(), all[*user].as_slice()));
+        let of_declared = of_declared(facts, index, users, exempt);
+        all.push(of_declared);
+    }
+    all
+}
+
+/// What is known about one cache outside of work directories. `of_users` is the evidence of each runner that may use it: whoever
+/// may be at work there protects it.
+pub fn of_declared<'e>(
+    facts: &HostFacts,
+    index: usize,
+    of_users: impl Iterator<Item = (&'e str, &'e [Evidence])>,
+    exempt: Exempt<'_>,
+) -> Vec<Evidence> {
+    let declared = &facts.declared[index];
+    let (cache, place) = (declared.cache(), facts.runners.len() + index);
+    let mut found = about_the_host(facts);
+    for (name, evidence) in of_users {
+        // What the host has mounted in a runner's own work directory is no matter of others.
+        let counts = |e: &&Evidence| e.kind != EvidenceKind::MountInside || e.bearing != Bearing::Forbids;
+        let counting: Vec<Evidence> = evidence.iter().filter(counts).cloned().collect();
+        if let Some(first) = strongest(&counting) {
+            let detail = format!("{name} may use it: {}", first.detail);
+            found.push(Evidence { detail, within: None, ..first.clone() });
+        }
+    }
+    let holders = facts.processes.holders.iter().filter(|holder| holder.runner == place);
+    for holder in holders.filter(|holder| !exempt.covers(holder.process)) {
+        let detail = format!("pid {} ({}) uses it: {}", holder.process.pid, holder.comm, holder.how);
+        found.push(Evidence::within(EvidenceKind::ProcessInside, Bearing::InUse, cache.path.clone(), detail));
+    }
+    mounts(facts, place, &mut found);
+    locks(&declared.stand_in, &mut found);
+    for unlocated in facts.processes.unlocated.iter().filter(|unlocated| unlocated.runner == place) {
+        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, unlocated.reason.clone()));
+    }
+    if let Some(reason) = &declared.stand_in.other_hosts {
+        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason.clone()));
+    }
+    in_order(found.into_iter())
 }
 
 /// What is known about the host and about the runners of one group: for each of them the same as [`evidence`].

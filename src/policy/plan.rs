@@ -93,6 +93,31 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
             }
         }
     }
+    for (index, declared) in facts.declared.iter().enumerate() {
+        let (runner, cache) = (&declared.stand_in, declared.cache());
+        if terms.dealt_with.contains(&cache.path) {
+            continue;
+        }
+        let evidence = &evidence[facts.runners.len() + index];
+        match protection::against(cache, &runner.runner, evidence, Relation::Declared, terms.rules) {
+            Some(reason) => kept.push(action(runner, cache, Decision::Keep(reason))),
+            None => {
+                let tier = match terms.actor {
+                    Actor::Sweep => Tier::OtherRepositories,
+                    Actor::Hook { .. } => Tier::Siblings,
+                };
+                candidates.push(Candidate {
+                    runner,
+                    cache,
+                    tier,
+                    offer: None,
+                    steps: 0,
+                    reason: None,
+                    why_steps: RemoveReason::Pressure,
+                });
+            }
+        }
+    }
     candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
     apply_limits(&mut candidates, terms);
     let mut shortfalls = Vec::new();

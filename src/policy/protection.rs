@@ -12,6 +12,8 @@ pub enum Relation {
     Own,
     /// It belongs to somebody else, or to several.
     Sibling,
+    /// It lies outside of work directories, where the administrator has declared it, its owner included.
+    Declared,
 }
 
 /// The rules by which caches are protected.
@@ -42,7 +44,7 @@ pub fn against(
     }
     let counting: Vec<Evidence> = match relation {
         Relation::Own => evidence.iter().filter(|e| counts_for_own(e, cache, runner)).cloned().collect(),
-        Relation::Sibling => {
+        Relation::Sibling | Relation::Declared => {
             let recent = recent_content(cache, rules);
             evidence.iter().filter(|e| counts_for_sibling(e, cache, rules)).cloned().chain(recent).collect()
         }
@@ -50,7 +52,20 @@ pub fn against(
     if !counting.is_empty() {
         return Some(KeepReason::Protected(counting));
     }
-    foreign_owner(cache, runner, rules.acting_as).map(KeepReason::ForeignOwner)
+    if relation == Relation::Declared && rules.acting_as == Uid::ROOT {
+        return None;
+    }
+    let foreign = foreign_owner(cache, runner, rules.acting_as);
+    let base =
+        cache.base(runner).filter(|base| relation == Relation::Declared && base.owner != rules.acting_as);
+    let held = base.map(|base| {
+        format!(
+            "{} belongs to uid {}: only the privileged sweep claims there",
+            base.path.display(),
+            base.owner
+        )
+    });
+    foreign.or(held).map(KeepReason::ForeignOwner)
 }
 
 /// Whether evidence of a mount concerns a cache: what lies there, and what holds it.

@@ -85,7 +85,7 @@ pub(super) fn timestamp(time: SystemTime) -> Timestamp {
 }
 
 /// `n thing` or `n things`.
-pub(super) fn count(n: usize, thing: &str) -> String {
+pub(crate) fn count(n: usize, thing: &str) -> String {
     count_u64(n as u64, thing)
 }
 

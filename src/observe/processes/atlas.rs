@@ -32,6 +32,8 @@ pub(super) struct Place {
     pub(super) in_filesystem: Vec<u8>,
     /// As our own namespace names it.
     pub(super) path: Vec<u8>,
+    /// A cache by itself, and no work directory: who has it mounted uses it.
+    pub(super) is_cache: bool,
 }
 
 impl Place {
@@ -62,7 +64,7 @@ pub(super) fn locate(own: &[Mount<'_>], runners: &[Runner]) -> (Vec<Place>, Vec<
         match place {
             Ok((device, in_filesystem)) => {
                 let path = work.path.as_os_str().as_bytes().to_vec();
-                places.push(Place { runner, device, in_filesystem, path });
+                places.push(Place { runner, device, in_filesystem, path, is_cache: false });
             }
             Err(reason) => unlocated.push(Unlocated { runner, reason }),
         }
@@ -146,8 +148,11 @@ impl Atlas {
         let homes: Vec<Vec<Vec<u8>>> = places
             .iter()
             .map(|place| {
-                let is_home =
-                    |mount: &&Mount<'_>| mount.device == place.device && *mount.root == *place.in_filesystem;
+                let is_home = |mount: &&Mount<'_>| {
+                    mount.device == place.device
+                        && *mount.root == *place.in_filesystem
+                        && (!place.is_cache || *mount.point == *place.path)
+                };
                 own.iter().filter(is_home).map(|mount| mount.point.to_vec()).collect()
             })
             .collect();
@@ -395,7 +400,7 @@ mod tests {
 
     fn place(runner: usize, minor: u32, in_filesystem: &str, path: &str) -> Place {
         let device = FilesystemId { major: 8, minor };
-        Place { runner, device, in_filesystem: in_filesystem.into(), path: path.into() }
+        Place { runner, device, in_filesystem: in_filesystem.into(), path: path.into(), is_cache: false }
     }
 
     fn atlas(own: &[u8], places: Vec<Place>) -> Atlas {

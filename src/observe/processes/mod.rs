@@ -49,10 +49,24 @@ const MAX_STRANGERS: usize = 256;
 
 /// Looks at every process once, for all runners. `group` is that of the shared directory, which runners' users are in.
 pub fn observe(proc: &Proc, runners: &[Runner], group: Option<u32>) -> ProcessFacts {
+    observe_with_caches(proc, runners, &[], group)
+}
+
+/// The same. `caches` are places of their own, presented as further runners with such a work directory: in what is found they
+/// come after the runners.
+pub fn observe_with_caches(
+    proc: &Proc,
+    runners: &[Runner],
+    caches: &[Runner],
+    group: Option<u32>,
+) -> ProcessFacts {
+    let first_cache = runners.len();
+    let runners: &[Runner] = &[runners, caches].concat();
     let own_mounts = std::fs::read(proc.root().join("self/mountinfo")).ok();
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
     let mut reasons = obstacles(proc, own_mounts.as_deref());
-    let (places, unlocated) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
+    let (mut places, unlocated) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
+    places.iter_mut().for_each(|place| place.is_cache = place.runner >= first_cache);
     let atlas = Mutex::new(Atlas::new(own_mounts.as_deref().unwrap_or_default(), places));
 
     let processes = match Processes::open(proc) {

@@ -45,6 +45,7 @@ fn quiet() -> HostFacts {
     HostFacts {
         now: at(1000),
         runners: vec![runner(1), runner(10)],
+        declared: Vec::new(),
         processes: ProcessFacts {
             visibility: Visibility::Complete,
             workers: Vec::new(),

@@ -70,6 +70,7 @@ pub(super) fn facts(runners: Vec<RunnerFacts>) -> HostFacts {
     HostFacts {
         now: now(),
         runners,
+        declared: Vec::new(),
         processes: ProcessFacts {
             visibility: Visibility::Complete,
             workers: Vec::new(),

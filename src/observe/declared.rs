@@ -1,0 +1,282 @@
+//! Caches outside of work directories: what the `roots` of a `[[cache]]` match.
+//!
+//! The administrator names them, so they are looked at by path, but believed only as far as nobody else can say what lies
+//! there: no link on the way, and every directory on it writable by root and the cache's own owner alone. The owner is the one
+//! whom the rule names, else root or the user of a runner. A match carries the rule's marker, lies in no work directory and is
+//! no mount point. It is claimed from the highest directory on its own mount that the glob names, whose trash takes it.
+
+use super::caches::{has_any_marker, is_checkout};
+use super::filesystems::MountTable;
+use super::ownership::Ways;
+use super::root_globs::Expander;
+use super::runners::Discovery;
+use crate::model::{
+    Cache, CacheRule, DeclaredFacts, Guarded, JobReceived, Part, Runner, RunnerFacts, Uid, Work, WorkDir,
+};
+use crate::sys::dir::{Dir, Status};
+use crate::sys::reach;
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// How whoever holds such a cache is called where a runner is named otherwise.
+pub const NAME: &str = "declared";
+
+/// More of them are not dealt with in one run.
+const MAX_FOUND: usize = 4096;
+
+/// What does not count is told so many times for one rule.
+const MAX_NOTES: usize = 8;
+
+/// A glob that is not to be believed.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Fault {
+    /// Which key of its rule.
+    pub key: &'static str,
+    /// The rule's name.
+    pub rule: String,
+    /// The glob; of the key `owner` its value.
+    pub found: String,
+    /// What is wrong.
+    pub why: String,
+}
+
+/// What of the rules cannot be believed on this host: directories on the way that others can write, unknown owners.
+pub fn faults(rules: &[CacheRule]) -> Vec<Fault> {
+    let mut found = Vec::new();
+    let mut ways = Ways::default();
+    for rule in rules.iter().filter(|rule| !rule.roots.is_empty()) {
+        reach::watch();
+        let owner = match rule.owner.as_deref().map(uid) {
+            Some(None) => {
+                found.push(Fault {
+                    key: "owner",
+                    rule: rule.name.clone(),
+                    found: rule.owner.clone().unwrap_or_default(),
+                    why: "there is no such user".into(),
+                });
+                continue;
+            }
+            owner => owner.flatten(),
+        };
+        for root in &rule.roots {
+            if let Some(why) = ways.foreign_hand(&literal(root), owner.unwrap_or(Uid::ROOT)) {
+                found.push(Fault { key: "roots", rule: rule.name.clone(), found: root.clone(), why });
+            }
+        }
+    }
+    found
+}
+
+/// A user's number, by name or as it is.
+fn uid(owner: &str) -> Option<Uid> {
+    match owner.parse() {
+        Ok(number) => Some(Uid(number)),
+        Err(_) => nix::unistd::User::from_name(owner).ok().flatten().map(|user| Uid(user.uid.as_raw())),
+    }
+}
+
+/// The directories that a glob names before its first wildcard, and that hold what it matches.
+fn literal(root: &str) -> PathBuf {
+    let parts: Vec<&str> = root.split('/').filter(|part| !part.is_empty()).collect();
+    let named = parts.iter().take(parts.len() - 1).take_while(|part| !part.contains(['*', '?', '[']));
+    named.fold(PathBuf::from("/"), |path, part| path.join(part))
+}
+
+/// Adds what the rules match to a discovery, and the directories that hold it.
+pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discovery) {
+    let mut ways = Ways::default();
+    let mut bases: BTreeMap<PathBuf, Runner> = BTreeMap::new();
+    let mut found: Vec<DeclaredFacts> = Vec::new();
+    for rule in rules.iter().filter(|rule| !rule.roots.is_empty()) {
+        let mut notes = Vec::new();
+        for root in &rule.roots {
+            let top = literal(root);
+            // One that holds nothing any more may hold trash.
+            if let Ok(base) = Dir::open(&top).and_then(|dir| stand_in(&top, dir.status()?, mounts)) {
+                bases.entry(top.clone()).or_insert(base);
+            }
+            let mut told = Vec::new();
+            for path in Expander::new().expand(root, &mut told) {
+                if found.len() >= MAX_FOUND {
+                    notes.push(format!("there are more than {MAX_FOUND}: the others wait"));
+                    break;
+                }
+                match examine(&path, &top, rule, mounts, discovery, &mut ways) {
+                    Ok(Some((base, cache))) => {
+                        let holder =
+                            bases.entry(base.path.clone()).or_insert_with(|| holder_of(&base)).clone();
+                        let users = users(rule, discovery);
+                        found.push(DeclaredFacts { stand_in: facts(holder, cache), users });
+                    }
+                    Ok(None) => {}
+                    Err(why) => notes.push(format!("{} is left alone: {why}", path.display())),
+                }
+            }
+            notes.extend(told.into_iter().map(|note| note.replacen("runners.roots", "cache.roots", 1)));
+        }
+        let more = notes.len().saturating_sub(MAX_NOTES);
+        let shown = notes.into_iter().take(MAX_NOTES);
+        discovery.notes.extend(shown.map(|note| format!("cache rule {}: {note}", rule.name)));
+        if more > 0 {
+            discovery.notes.push(format!("cache rule {}: {more} more like these", rule.name));
+        }
+    }
+    found.sort_by(|a, b| a.cache().path.cmp(&b.cache().path));
+    // What lies in another one goes with it.
+    found.dedup_by(|later, earlier| later.cache().path.starts_with(&earlier.cache().path));
+    discovery.declared = found;
+    discovery.bases = bases.into_values().collect();
+}
+
+fn users(rule: &CacheRule, discovery: &Discovery) -> Vec<usize> {
+    let globs: Vec<glob::Pattern> =
+        rule.runners.iter().filter_map(|glob| glob::Pattern::new(glob).ok()).collect();
+    let may_use = |runner: &Runner| globs.iter().any(|glob| glob.matches(runner.own_name()));
+    (0..discovery.runners.len()).filter(|index| may_use(&discovery.runners[*index])).collect()
+}
+
+/// The cache that a match is, and where it is claimed from. Nothing when it is none.
+///
+/// # Errors
+/// Why it does not count, for people.
+fn examine(
+    path: &Path,
+    top: &Path,
+    rule: &CacheRule,
+    mounts: &MountTable,
+    discovery: &Discovery,
+    ways: &mut Ways,
+) -> Result<Option<(WorkDir, Cache)>, String> {
+    let said = |error: io::Error| error.to_string();
+    if mounts.has_at(path) {
+        return Err("it is a mount point".into());
+    }
+    let parent_path = path.parent().ok_or("it has no name")?;
+    let dir = match Dir::open(path) {
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        dir => dir.map_err(said)?,
+    };
+    let parent = Dir::open(parent_path).map_err(said)?;
+    if !has_any_marker(&parent, &dir, &rule.markers).map_err(said)? || is_checkout(&dir).map_err(said)? {
+        return Ok(None);
+    }
+    let status = dir.status().map_err(said)?;
+    match rule.owner.as_deref() {
+        Some(owner) if uid(owner) == Some(status.owner) => {}
+        Some(owner) => return Err(format!("it belongs to uid {}, and not to {owner}", status.owner)),
+        None if status.owner == Uid::ROOT || is_a_runners(status.owner, discovery) => {}
+        None => return Err(format!("it belongs to uid {}, which is no runner's user", status.owner)),
+    }
+    if let Some(why) = ways.foreign_hand(parent_path, status.owner) {
+        return Err(why);
+    }
+    for runner in &discovery.runners {
+        let meets = |place: &Path| place.starts_with(path) || path.starts_with(place);
+        if meets(runner.work_path()) || runner.root.starts_with(path) {
+            return Err(format!("it meets the directories of the runner {}", runner.name));
+        }
+    }
+    let base = base(parent_path, top, &status, mounts).map_err(said)?;
+    let below = path.strip_prefix(&base.path).map_err(|_| "it lies outside of its glob")?.to_owned();
+    let cache = Cache {
+        path: path.to_owned(),
+        base: Some(Arc::new(base.clone())),
+        below_work: below,
+        part: Part::Whole,
+        rule: rule.name.clone(),
+        id: status.id,
+        owner: status.owner,
+        measure: None,
+        used: None,
+        largest: Arc::default(),
+    };
+    Ok(Some((base, cache)))
+}
+
+fn is_a_runners(user: Uid, discovery: &Discovery) -> bool {
+    discovery.runners.iter().any(|runner| runner.owner == user)
+}
+
+/// The highest directory above a cache that lies on the same mount and device, and not above what the glob names.
+fn base(parent: &Path, top: &Path, cache: &Status, mounts: &MountTable) -> io::Result<WorkDir> {
+    let mut highest = None;
+    for place in parent.ancestors().take_while(|place| place.starts_with(top)) {
+        let status = Dir::open(place)?.status()?;
+        if (status.mount_id, status.id.dev) != (cache.mount_id, cache.id.dev) {
+            break;
+        }
+        highest = Some(work_dir(place, status, mounts));
+    }
+    highest.ok_or_else(|| io::Error::other("it is a mount, or a volume of its own"))
+}
+
+fn work_dir(path: &Path, status: Status, mounts: &MountTable) -> WorkDir {
+    WorkDir { path: path.to_owned(), id: status.id, owner: status.owner, filesystem: mounts.id_of(&status) }
+}
+
+fn stand_in(path: &Path, status: Status, mounts: &MountTable) -> io::Result<Runner> {
+    Ok(holder_of(&work_dir(path, status, mounts)))
+}
+
+/// What such caches are claimed from, as everything that is claimed from is presented.
+fn holder_of(base: &WorkDir) -> Runner {
+    Runner {
+        name: NAME.into(),
+        root: base.path.clone(),
+        root_id: base.id,
+        owner: base.owner,
+        work: Work::Present(base.clone()),
+    }
+}
+
+fn facts(holder: Runner, cache: Cache) -> RunnerFacts {
+    RunnerFacts {
+        runner: holder,
+        guarded: Guarded::Yes,
+        received: JobReceived::No,
+        caches: vec![cache],
+        locks: Vec::new(),
+        leftovers: Vec::new(),
+        other_hosts: None,
+    }
+}
+
+/// A cache as the scan of processes knows places: as the work directory of a runner of its own.
+pub(super) fn as_place(declared: &DeclaredFacts) -> Runner {
+    let cache = declared.cache();
+    let filesystem = declared.stand_in.runner.root_dir().filesystem;
+    let place = WorkDir { path: cache.path.clone(), id: cache.id, owner: cache.owner, filesystem };
+    Runner { root_id: cache.id, work: Work::Present(place), ..declared.stand_in.runner.clone() }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_glob_names_ends_before_its_first_wildcard_and_above_the_cache() {
+        for (root, named) in [
+            ("/mnt/nvme/targets/*/*/*", "/mnt/nvme/targets"),
+            ("/mnt/nvme/t?/x", "/mnt/nvme"),
+            ("/srv/targets", "/srv"),
+        ] {
+            assert_eq!(literal(root), Path::new(named));
+        }
+    }
+
+    #[test]
+    fn an_unknown_owner_is_a_fault_and_a_number_is_none() {
+        let rule = |owner: &str| CacheRule {
+            name: "runs".into(),
+            roots: vec!["/usr/local/share/targets/*".into()],
+            owner: Some(owner.into()),
+            ..CacheRule::default()
+        };
+        assert_eq!(faults(&[rule("no-such-user-here")])[0].key, "owner");
+        assert_eq!(faults(&[rule("0")]), []);
+    }
+}

@@ -1,0 +1,234 @@
+//! Caches outside of work directories: declared ones go under the whole proof, undeclared ones are told, and what is declared
+//! too widely is refused. Also runners whose program lies in a package, and those that no glob names.
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
+mod kit;
+
+use kit::{Canary, Fs, Host, MIB, Runner, SIGNATURE, plant_cache};
+use std::fs::{create_dir_all, set_permissions, write};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+const DAY: Duration = Duration::from_secs(86_400);
+const STRANGER: u32 = 61_777;
+
+/// Ends with its test.
+struct Ended(Child);
+
+impl Drop for Ended {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+struct Scene {
+    host: Host,
+    runner: Runner,
+    targets: PathBuf,
+}
+
+/// A host with a runner, and directories that `more` of a rule declares, in which everything is wanted.
+fn scene(more: &str) -> Scene {
+    let mut host = Host::on(Fs::Tmpfs { mib: 64, inodes: 20_000 });
+    let targets = host.base.join("targets");
+    create_dir_all(&targets).unwrap();
+    set_permissions(&targets, PermissionsExt::from_mode(0o755)).unwrap();
+    let rule = format!(
+        "[[cache]]\nname = \"runs\"\nroots = [\"{}/*/run-*\"]\nmax_age = \"0\"\n{more}\n",
+        targets.display()
+    );
+    host.configure(|settings| {
+        settings.want_everything();
+        settings.extra.clone_from(&rule);
+    });
+    let runner = host.runner("actions-runner-1").build();
+    Scene { host, runner, targets }
+}
+
+impl Scene {
+    fn run(&self, name: &str) -> PathBuf {
+        let run = self.targets.join(name);
+        plant_cache(&run, MIB, 2 * DAY);
+        set_permissions(run.parent().unwrap(), PermissionsExt::from_mode(0o755)).unwrap();
+        run
+    }
+}
+
+fn hold(command: &str) -> Ended {
+    let child = Command::new("unshare")
+        .args(["-m", "--propagation", "private", "sh", "-c", command])
+        .stdout(Stdio::piped())
+        .spawn()
+        .expect("unshare starts");
+    let mut child = Ended(child);
+    let mut line = [0; 3];
+    std::io::Read::read_exact(child.0.stdout.as_mut().unwrap(), &mut line).expect("it says that it is up");
+    child
+}
+
+#[test]
+fn what_is_declared_goes_and_what_somebody_uses_or_could_exchange_stays() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let scene = scene("");
+    let (dead, mounted, inside, young) =
+        (scene.run("1/run-1"), scene.run("2/run-1"), scene.run("2/run-2"), scene.run("3/run-1"));
+    write(young.join("fresh"), "x").unwrap();
+    let at = scene.host.base.join("ws");
+    create_dir_all(&at).unwrap();
+    let (from, to) = (mounted.display(), at.display());
+    let _container = hold(&format!("mount --bind {from} {to} && echo up && exec sleep 60"));
+    let _process = hold(&format!("cd {} && echo up && exec sleep 60", inside.display()));
+    // The host itself has a second name of it.
+    let alias = scene.run("4/run-1");
+    let second = scene.host.base.join("alias");
+    create_dir_all(&second).unwrap();
+    let mut scene = scene;
+    scene.host.bind(&alias, &second);
+    // Not of the rule's: without a marker, a checkout, a link, another name, somebody else's, one that others can exchange.
+    let unmarked = scene.targets.join("5/run-1");
+    create_dir_all(unmarked.join("d")).unwrap();
+    let checkout = scene.run("5/run-2");
+    create_dir_all(checkout.join(".git")).unwrap();
+    let other = scene.run("5/other");
+    symlink(&other, scene.targets.join("5/run-3")).unwrap();
+    let foreign = scene.run("6/run-1");
+    chown(&foreign, Some(STRANGER), Some(STRANGER)).unwrap();
+    let exchanged = scene.run("7/run-1");
+    set_permissions(scene.targets.join("7"), PermissionsExt::from_mode(0o777)).unwrap();
+
+    let kept = [&mounted, &inside, &young, &alias, &checkout, &other, &foreign, &exchanged];
+    let canaries: Vec<Canary> = kept.iter().map(|tree| Canary::of(tree)).collect();
+    let sweep = scene.host.sweep();
+    assert_eq!(sweep.outcome(&dead), "removed", "{:#}", sweep.0);
+    assert!(!dead.exists());
+    canaries.iter().for_each(Canary::assert_intact);
+    assert!(unmarked.join("d").exists());
+    for (tree, kind) in [
+        (&mounted, "mount-inside"),
+        (&inside, "process-inside"),
+        (&young, "recent-content"),
+        (&alias, "mount-inside"),
+    ] {
+        assert_eq!(sweep.outcome(tree), "kept");
+        assert!(sweep.evidence(tree).contains(kind), "{kind}: {:#}", sweep.action(tree));
+    }
+    let notes = sweep.0["notes"].to_string();
+    assert!(notes.contains("6/run-1 is left alone: it belongs to uid 61777"), "{notes}");
+    assert!(notes.contains("7/run-1 is left alone: everybody can write"), "{notes}");
+}
+
+#[test]
+fn a_job_of_a_runner_that_may_use_it_protects_it() {
+    if !kit::sees_everything() {
+        return;
+    }
+    for (runners, outcome) in
+        [("", "kept"), ("runners = [\"other-*\"]", "removed"), ("runners = []", "removed")]
+    {
+        let scene = scene(runners);
+        let run = scene.run("1/run-1");
+        let mut listener = scene.runner.listen();
+        let job = listener.begin_job("acme/widgets");
+        let sweep = scene.host.sweep();
+        assert_eq!(sweep.outcome(&run), outcome, "{runners}: {:#}", sweep.0);
+        assert_eq!(sweep.evidence(&run).contains("worker-process"), outcome == "kept");
+        job.finish(&mut listener);
+        if outcome == "kept" {
+            assert_eq!(scene.host.sweep().outcome(&run), "removed");
+        }
+        assert!(!run.exists());
+    }
+}
+
+#[test]
+fn roots_that_others_can_lead_elsewhere_are_refused_with_their_key_and_line() {
+    if !kit::needs_root("gives directories away") {
+        return;
+    }
+    let host = Host::new();
+    let base = host.base.join("declared");
+    for dir in ["ours/t", "open/t", "theirs/t"] {
+        create_dir_all(base.join(dir)).unwrap();
+    }
+    set_permissions(base.join("open"), PermissionsExt::from_mode(0o777)).unwrap();
+    chown(base.join("theirs"), Some(STRANGER), Some(STRANGER)).unwrap();
+    chown(base.join("theirs/t"), Some(STRANGER), Some(STRANGER)).unwrap();
+    symlink(base.join("ours"), base.join("link")).unwrap();
+    let check = |root: &str, more: &str, code: i32| {
+        let file = host.base.join("try.toml");
+        let root = base.join(root).display().to_string();
+        write(&file, format!("[[cache]]\nname = \"x\"\n{more}\nroots = [\"{root}\"]\n")).unwrap();
+        host.guard(&["check-config", file.to_str().unwrap()]).expect_code(&[code]).stderr()
+    };
+    for (root, more, said) in [
+        ("open/t/*", "", "everybody can write"),
+        ("theirs/t/*", "", "uid 61777 can write"),
+        ("link/t/*", "", "through a link"),
+        ("ours/t/*", "owner = \"no-such-user\"", "no such user"),
+    ] {
+        let stderr = check(root, more, 3);
+        let line = if more.is_empty() { "line 4: cache.roots" } else { "line 3: cache.owner" };
+        assert!(stderr.contains(line) && stderr.contains(said), "{root}: {stderr}");
+    }
+    for (root, more) in [("ours/t/*", ""), ("theirs/t/*", "owner = \"61777\""), ("not/there/yet/*", "")] {
+        check(root, more, 0);
+    }
+}
+
+#[test]
+fn undeclared_caches_are_told_with_a_rule_that_declares_them() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let beside = host.base.join("beside");
+    let (by_env, by_link, by_mount) =
+        (beside.join("cargo-target-1"), beside.join("linked"), beside.join("9/run-7"));
+    for tree in [&by_env, &by_link, &by_mount] {
+        plant_cache(tree, MIB, 2 * DAY);
+    }
+    let started = host.started_script();
+    let env = format!(
+        "CARGO_TARGET_DIR={}\nACTIONS_RUNNER_HOOK_JOB_STARTED={}\n",
+        by_env.display(),
+        started.display()
+    );
+    let runner = host.runner("actions-runner-1").env(&env).build();
+    let checkout = runner.checkout("acme/widgets");
+    symlink(&by_link, checkout.join("target")).unwrap();
+    let venv = checkout.join(".venv");
+    create_dir_all(venv.join("lib")).unwrap();
+    write(venv.join("CACHEDIR.TAG"), format!("{SIGNATURE}\n# made by another tool\n")).unwrap();
+    let at = host.base.join("ws");
+    create_dir_all(&at).unwrap();
+    let _container =
+        hold(&format!("mount --bind {} {} && echo up && exec sleep 60", by_mount.display(), at.display()));
+    let canaries = [&by_env, &by_link, &by_mount, &venv].map(|tree| Canary::of(tree));
+
+    let notes =
+        host.sweep().0["notes"].as_array().unwrap().iter().map(ToString::to_string).collect::<Vec<_>>();
+    let note = |what: &Path| {
+        let what = what.to_str().unwrap();
+        notes.iter().find(|note| note.contains(what)).unwrap_or_else(|| panic!("{what}: {notes:#?}")).clone()
+    };
+    assert!(note(&by_env).contains("CARGO_TARGET_DIR in the `.env`"), "{notes:#?}");
+    assert!(note(&by_link).contains("the link"), "{notes:#?}");
+    assert!(note(&by_mount).contains("a mount of pid"), "{notes:#?}");
+    assert!(note(&venv).contains("covered by no rule"), "{notes:#?}");
+    canaries.iter().for_each(Canary::assert_intact);
+
+    // With the rule that the note gives, it goes.
+    let rule = note(&by_env);
+    let rule = rule.split("`name`, ").nth(1).unwrap().split(" would declare").next().unwrap();
+    let rule = rule.replace("\\\"", "\"").replace(", roots", "\nroots");
+    host.configure(|settings| {
+        settings.extra = format!("[[cache]]\nname = \"mine\"\n{rule}\nmax_age = \"0\"\n")
+    });
+    assert_eq!(host.sweep().outcome(&by_env), "removed");
+}
