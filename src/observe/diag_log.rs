@@ -37,7 +37,7 @@ impl Kind {
     }
 
     /// `Runner_20260102-030405-utc.log` (src/Runner.Common/HostTraceListener.cs).
-    fn names(self, name: &[u8]) -> bool {
+    pub(super) fn names(self, name: &[u8]) -> bool {
         let shape = self.shape();
         let fits =
             |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };

@@ -39,6 +39,12 @@ const GRAIN: Duration = Duration::from_millis(10);
 const DEFAULT_CONFIG: &str = "/etc/disk-guard/config.toml";
 const DEFAULT_RUN_DIR: &str = "/run/disk-guard";
 
+/// What hooks and claims have to share in the run directory: the lock, and where leases are left.
+const SHARED: [&str; 2] = ["host.lock", "leases"];
+
+/// How much earlier than its Listener a log may be begun by name: less than a clock is put forward by.
+const CLOCK_SET: Duration = Duration::from_secs(60);
+
 /// With what is looked.
 #[derive(Debug, Clone, Copy)]
 pub struct Look<'a> {
@@ -113,7 +119,11 @@ impl Look<'_> {
         }
         let env = env.as_ref().map_err(Clone::clone)?;
         if let Some(changed) = env.changed {
-            if !listener.is_ordered {
+            // Its log says when it was started by the clock of that time. Where that is earlier than by the clock of now, the clock
+            // was put forward since, and a file's time from before that looks older than it is.
+            let was_set = processes::log_begun(self.proc, listener.process, &runner.root.join("_diag"))
+                .is_some_and(|begun| begun + CLOCK_SET < listener.started);
+            if !listener.is_ordered || was_set {
                 return Err(format!(
                     "no job of its Listener (pid {pid}) has passed our hook yet, and whether that has read its `.env` cannot be \
                      told: the clock was set"
@@ -135,7 +145,7 @@ impl Look<'_> {
         };
         self.by_env(env, inherited)?;
         match self.run {
-            Some(run) => processes::sees_directory(self.proc, listener.process, run.path()).map_err(|why| {
+            Some(run) => processes::sees_directory(self.proc, listener.process, run.path(), &SHARED).map_err(|why| {
                 format!(
                     "its Listener (pid {pid}) does not see our {}: {why}; its jobs meet another lock than ours",
                     run.path().display()
@@ -314,6 +324,14 @@ mod tests {
         assert!(!scene.judge(&both).is_guarded(), "every Listener has to have read it");
         let unordered = ListenerSeen { is_ordered: false, ..scene.listener(60) };
         assert!(!scene.judge(&[&unordered]).is_guarded(), "what cannot be ordered is unknown");
+
+        // A Listener's own log is begun when it starts: one that is older by its name shows that the clock was put forward.
+        create_dir_all(scene.runner.root.join("_diag")).unwrap();
+        let log = scene.runner.root.join("_diag/Runner_20200102-030405-utc.log");
+        let open = std::fs::File::create(&log).unwrap();
+        assert!(!scene.judge(&[&scene.listener(60)]).is_guarded(), "the clock was put forward");
+        drop(open);
+        assert!(scene.judge(&[&scene.listener(60)]).is_guarded(), "the control");
 
         // Moved in with an old time of writing, as rsync and tar do.
         let env = std::fs::File::options().append(true).open(scene.runner.root.join(".env")).unwrap();

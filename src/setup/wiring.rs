@@ -113,6 +113,8 @@ pub fn wire(
     let mut edit = Edit::default();
     let mut hooks = Vec::new();
     for variable in VARIABLES {
+        dotenv::says(present.env.unwrap_or_default(), variable)
+            .map_err(|why| format!("its `.env` cannot be used: {why}"))?;
         let known = present.record.and_then(|record| record.of(variable));
         let now = file.value(variable).map(<[u8]>::to_vec);
         let foreign = match &now {
@@ -404,6 +406,9 @@ mod tests {
                 wire(present(Some(env.as_bytes()), None), &ours(), &chains(), &|_, _| false).unwrap_err();
             assert!(refusal.contains(hook) && refusal.contains("disk-guard hook started"), "{refusal}");
         }
+        let wide: Vec<u8> =
+            format!("\u{feff}{S}=/a.sh\n").encode_utf16().flat_map(u16::to_le_bytes).collect();
+        assert!(wire(present(Some(&wide), None), &ours(), &chains(), &|_, _| false).is_err());
         let spaced = Scripts::in_dir(Path::new("/my hooks"));
         assert!(wire(present(None, None), &spaced, &chains(), &|_, _| false).is_err());
     }

@@ -23,7 +23,7 @@ mod visibility;
 pub(crate) use crate::sys::mountinfo;
 pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
-pub use sight::sees_directory;
+pub use sight::{log_begun, sees_directory};
 
 use crate::model::{
     Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach,

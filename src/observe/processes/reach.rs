@@ -83,6 +83,11 @@ fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usi
     for mount in &mut mounts {
         mount.point = join(&root, below(&mount.point, b"/").unwrap_or(b"")).into();
     }
+    let mut buffer = link_buffer();
+    let world =
+        std::fs::read_link("/proc/self/ns/mnt").map(|link| link.into_os_string().into_encoded_bytes());
+    let in_our_world =
+        world.is_ok_and(|world| dir.link(c"ns/mnt", &mut buffer).is_ok_and(|link| link == world));
     let mut found = Vec::new();
     for name in [c"exe", c"cwd", c"root"] {
         let mut buffer = link_buffer();
@@ -91,8 +96,10 @@ fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usi
         if !path.starts_with(b"/") {
             return Err(unread("it works outside of its own mounts"));
         }
-        // A chrooted process does not list what its root directory lies on.
-        let Some(mount) = mount_over(&mounts, path) else {
+        // A chrooted process does not list what its root directory lies on. In our own mount namespace we know it.
+        let mount =
+            mount_over(&mounts, path).or_else(|| in_our_world.then(|| mount_over(own, path)).flatten());
+        let Some(mount) = mount else {
             return Err(unread("its mounts are not all listed"));
         };
         let inside = join(&mount.root, below(path, &mount.point).unwrap_or(b""));
@@ -101,10 +108,10 @@ fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usi
         );
     }
     let is_ours = |mount: &Mount<'_>| {
-        let same = |ours: &&Mount<'_>| {
+        let same = |ours: &Mount<'_>| {
             (ours.device, &ours.root, &ours.point) == (mount.device, &mount.root, &mount.point)
         };
-        own.iter().find(same).is_some()
+        own.iter().any(same)
     };
     for mount in mounts.iter().filter(|mount| !is_ours(mount)) {
         let shown = places.iter().filter(|place| lies_in(place, mount.device, &mount.root));

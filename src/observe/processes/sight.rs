@@ -4,19 +4,27 @@
 use super::mountinfo::{self, Mount};
 use super::prefixes::{below, join};
 use crate::model::{FilesystemId, ProcessId};
+use crate::observe::diag_log;
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::sys::process_dir::{Processes, link_buffer};
+use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
+use std::time::SystemTime;
 
 const MOUNTINFO_LIMIT: u64 = 64 << 20;
 
-/// Whether `process` sees our `directory` at the same path.
+/// Whether `process` sees our `directory` at the same path, and in it the same files and directories of these `names`.
 ///
 /// # Errors
 /// Why not, or why that cannot be told, for people.
-pub fn sees_directory(proc: &Proc, process: ProcessId, directory: &Path) -> Result<(), String> {
+pub fn sees_directory(
+    proc: &Proc,
+    process: ProcessId,
+    directory: &Path,
+    names: &[&str],
+) -> Result<(), String> {
     let untold = |error: &dyn std::fmt::Display| format!("its view of the host cannot be told ({error})");
     let dir = Processes::open(proc).map_err(|error| untold(&error))?;
     let dir = dir.process(process.pid).map_err(|error| untold(&error))?;
@@ -38,11 +46,29 @@ pub fn sees_directory(proc: &Proc, process: ProcessId, directory: &Path) -> Resu
     let own = std::fs::read(proc.root().join("self/mountinfo")).map_err(|error| untold(&error))?;
     let mut foreign = Vec::new();
     dir.read(c"mountinfo", MOUNTINFO_LIMIT, &mut foreign).map_err(|error| untold(&error))?;
-    match (place_in(&own, &path), place_in(&foreign, &path)) {
-        (Some(ours), Some(theirs)) if ours == theirs => Ok(()),
-        (Some(_), Some(_)) => Err("another directory has that name in its mount namespace".to_owned()),
-        _ => Err(untold(&"its mounts cannot be read")),
+    for name in names {
+        let path = path.join(name);
+        match (place_in(&own, &path), place_in(&foreign, &path)) {
+            (Some(ours), Some(theirs)) if ours == theirs => {}
+            (Some(_), Some(_)) => return Err(format!("another {name} has that name in its mount namespace")),
+            _ => return Err(untold(&"its mounts cannot be read")),
+        }
     }
+    Ok(())
+}
+
+/// When the log in `diag` that a Listener has open was begun, as its name says by the wall clock of that time.
+pub fn log_begun(proc: &Proc, process: ProcessId, diag: &Path) -> Option<SystemTime> {
+    let dir = Processes::open(proc).ok()?.process(process.pid).ok()?;
+    if dir.identify().ok()?.id != process {
+        return None;
+    }
+    dir.numbers(c"fd").ok()?.into_iter().find_map(|fd| {
+        let mut buffer = link_buffer();
+        let file = dir.open_file(fd.0, &mut buffer).ok()?;
+        let name = file.strip_prefix(diag.as_os_str().as_bytes())?.strip_prefix(b"/")?;
+        diag_log::Kind::Listener.names(name).then(|| diag_log::begun(OsStr::from_bytes(name))).flatten()
+    })
 }
 
 /// Which directory of which filesystem a path names by a mount table.
@@ -79,6 +105,7 @@ mod tests {
             b"9 0 0:40 / / rw - overlay o rw\n3 9 0:41 / /run rw - tmpfs t rw\n",
             &[HOST, b"3 2 0:41 / /run rw - tmpfs t rw\n"].concat(),
             &[HOST, b"3 2 0:20 /x /run/disk-guard rw - tmpfs t rw\n"].concat(),
+            &[HOST, b"3 2 0:20 /lock /run/disk-guard rw - tmpfs t rw\n"].concat(),
         ] {
             assert_ne!(place(other), place(HOST), "{}", String::from_utf8_lossy(other));
         }
@@ -88,8 +115,8 @@ mod tests {
     fn we_see_what_we_see() {
         let proc = Proc::new(Path::new("/proc"));
         let me = proc.identify(crate::sys::process::own_pid()).unwrap().id;
-        assert_eq!(sees_directory(&proc, me, &std::env::temp_dir()), Ok(()));
+        assert_eq!(sees_directory(&proc, me, &std::env::temp_dir(), &[""]), Ok(()));
         let gone = ProcessId { start: crate::model::StartTime(me.start.0 + 1), ..me };
-        assert!(sees_directory(&proc, gone, &std::env::temp_dir()).is_err());
+        assert!(sees_directory(&proc, gone, &std::env::temp_dir(), &[""]).is_err());
     }
 }
