@@ -115,7 +115,7 @@ fn ended(result: &Result<RepairReport, RepairError>, took: Duration) -> Event {
 }
 
 fn widespread(error: &RepairError) -> Event {
-    Event::new(EventKind::WiderIncident, escape::text(&error.to_string()).into_owned())
+    Event::new(EventKind::WiderIncident, escape::text(&error.to_string()))
 }
 
 /// What was done, and what could not be, for the journal and the ledger.

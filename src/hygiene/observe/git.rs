@@ -81,6 +81,7 @@ fn is_object_id(text: &str) -> bool {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 mod tests {
     use super::*;
     use std::fs::{create_dir_all, write};

@@ -59,7 +59,7 @@ pub(super) fn pod_state(pod: &Value) -> State {
     let statuses = statuses.map(Vec::as_slice).unwrap_or_default();
     if has_ended(pod) {
         // The phase is final. A container that is told to run all the same contradicts it.
-        let odd = statuses.iter().map(container_state).find(|state| is_alive(state));
+        let odd = statuses.iter().map(container_state).find(is_alive);
         return odd.map_or(State::Terminated, |state| {
             State::Unknown(format!(
                 "phase {}, and a container is {}",
