@@ -36,6 +36,9 @@ const PARTS: [&str; 4] = ["HEAD", "config", "objects", "refs"];
 /// How git names what it writes until it is whole.
 const UNFINISHED: [&[u8]; 4] = [b"tmp_pack_", b"tmp_idx_", b"tmp_rev_", b"tmp_obj_"];
 
+/// Where LFS keeps what it has not whole.
+const LFS: [&str; 2] = ["lfs/incomplete", "lfs/tmp"];
+
 /// What an owner needs of a directory in order to delete what is in it.
 const ALL_FOR_OWNER: u32 = 0o700;
 const OWNER_WRITES: u32 = 0o200;
@@ -210,7 +213,7 @@ impl Walk<'_> {
         }
         let name = below.file_name().unwrap_or_default().as_bytes();
         let is_begun = place == Place::Objects && UNFINISHED.iter().any(|start| name.starts_with(start))
-            || is_gits && below.parent().is_some_and(|parent| parent.ends_with("lfs/incomplete"));
+            || is_gits && below.parent().is_some_and(|parent| LFS.iter().any(|at| parent.ends_with(at)));
         if is_file && is_begun {
             self.add(FindingKind::UnfinishedTransfer, below, status);
         }
