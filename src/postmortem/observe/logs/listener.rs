@@ -638,8 +638,9 @@ mod tests {
         // One that cannot be read leaves a gap; none that can be read is an error.
         std::os::unix::fs::symlink("/etc/passwd", diag.join(name(21))).unwrap();
         assert!(!Stories::read(&root, since).unwrap().of(&job).is_whole);
-        std::fs::remove_dir_all(&diag).unwrap();
-        std::fs::create_dir(&diag).unwrap();
+        let temp = tempfile::tempdir().unwrap();
+        std::fs::create_dir(temp.path().join("_diag")).unwrap();
+        let root = Dir::resolve(temp.path()).unwrap().0;
         assert_eq!(Stories::read(&root, since).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }
