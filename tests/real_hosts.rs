@@ -160,6 +160,32 @@ fn under_pressure_leftovers_of_an_idle_runner_go_first_whatever_their_age() {
     assert!(kept.iter().all(|path| path.exists()) && cache.exists(), "{:#}", swept.0);
 }
 
+/// A hook that needs its siblings' space takes what they have left over before their caches, and nothing of its own job's.
+#[test]
+fn a_hook_takes_leftovers_of_idle_siblings_before_their_caches() {
+    if !needs_root("mounts a tmpfs") || !sees_everything() {
+        return;
+    }
+    let host = Host::on(Fs::Tmpfs { mib: 200, inodes: 8000 });
+    let [own, sibling] = [1, 2].map(|n| host.runner(&format!("actions-runner-{n}")).build());
+    let cache = sibling.cache("acme/app", "target", 4 * MIB, 2 * DAY);
+    let left = |runner: &Runner| {
+        let path = runner.work.join("_temp/_github_home/x");
+        std::fs::create_dir_all(path.parent().expect("it has one")).expect("a directory");
+        std::fs::write(&path, vec![7; (40 * MIB) as usize]).expect("a file");
+        grow_old(&path, DAY);
+        path
+    };
+    let theirs = left(&sibling);
+    let mut listener = own.listen();
+    let mut job = listener.begin_job("acme/app");
+    let ours = left(&own);
+    fill_to(&host.runners(), 88);
+    let hook = job.hook_started().expect_ok();
+    assert!(!theirs.exists() && cache.exists() && ours.exists(), "{}", hook.text());
+    job.finish(&mut listener);
+}
+
 /// Opt-in, and only where it is known when a job last used it.
 #[test]
 fn a_checkout_goes_when_no_job_has_used_it_for_long_and_that_is_asked_for() {

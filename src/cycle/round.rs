@@ -4,7 +4,8 @@ use super::batch::Scrutiny;
 use super::{Cycle, CycleError, Next, Role, State, acting_as, pressed, rules, trims};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
-    Action, ActionResult, Cache, Decision, FilesystemId, HostFacts, Need, Runner, Uid, WorkDir,
+    Action, ActionResult, Cache, Decision, FilesystemId, HostFacts, Need, Retention, Runner, RunnerFacts,
+    Uid, WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -64,7 +65,7 @@ impl Cycle<'_> {
             leases: Leases::In(run),
             mounts,
             rules: &config.caches,
-            leftovers: self.leftovers(&pressed),
+            leftovers: self.leftovers(&pressed, state),
             local: &config.runners.local,
             now,
             deadline: self.deadline,
@@ -85,6 +86,9 @@ impl Cycle<'_> {
             };
             let caches = &mut facts.runners[*own].caches;
             caches.retain(|cache| wanted.contains(&cache.below_work) || is_over(cache));
+        }
+        if let (Role::Hook { .. }, Actor::Hook { own, .. }) = (&self.actor, actor) {
+            keep_to_siblings(&mut facts, *own, &pressed);
         }
         let looked = Instant::now();
         state.notes.clone_from(&facts.notes);
@@ -161,9 +165,14 @@ impl Cycle<'_> {
         Ok(Next::Round)
     }
 
-    /// A hook's runner has a job: what is the runner's own is a sweep's business alone.
-    fn leftovers<'p>(&self, pressed: &'p [FilesystemId]) -> Option<Wanted<'p>> {
-        matches!(self.actor, Role::Sweep).then(|| super::leftovers(self.config, pressed))
+    /// What runners have left over is a sweep's business, and under pressure a hook's that has come to its siblings.
+    fn leftovers<'p>(&self, pressed: &'p [FilesystemId], state: &State) -> Option<Wanted<'p>> {
+        let is_asked = match self.actor {
+            Role::Sweep => true,
+            Role::Hook { .. } => state.beyond_own,
+            Role::SelfClean { .. } => false,
+        };
+        is_asked.then(|| super::leftovers(self.config, pressed))
     }
 
     fn lineage(&self) -> Vec<crate::model::ProcessId> {
@@ -380,6 +389,16 @@ fn untried(work: &WorkDir, state: &State) -> Vec<(WorkDir, OsString)> {
 
 fn trash_of(work: &WorkDir) -> Option<Trash> {
     open_work(work).and_then(|dir| Trash::open(&dir, work.owner)).ok().flatten()
+}
+
+/// A hook's own runner has a job, and its leftovers are in use; those of siblings go where the disk lacks something, not with age.
+fn keep_to_siblings(facts: &mut HostFacts, own: usize, pressed: &[FilesystemId]) {
+    for (index, RunnerFacts { runner, caches, .. }) in facts.runners.iter_mut().enumerate() {
+        caches.retain(|cache| {
+            let is_pressed = cache.base(runner).is_some_and(|base| pressed.contains(&base.filesystem));
+            !Retention::NAMES.contains(&cache.rule.as_str()) || (index != own && is_pressed)
+        });
+    }
 }
 
 /// What was claimed in its own place and not deleted.
