@@ -33,3 +33,4 @@ put 644 "$source/packaging/grafana/disk-guard-fleet.json" usr/share/disk-guard/g
 put 644 "$source/README.md" usr/share/doc/disk-guard/README.md
 for recipe in "$source"/packaging/recipes/*.sh; do put 755 "$recipe" "usr/share/doc/disk-guard/recipes/${recipe##*/}"; done
 put 644 "$source/packaging/recipes/cronjob.yaml" usr/share/doc/disk-guard/recipes/cronjob.yaml
+for rules in "$source"/packaging/rules/*.toml; do put 644 "$rules" "usr/share/doc/disk-guard/rules/${rules##*/}"; done

@@ -7,6 +7,7 @@ mod kit;
 use kit::{Canary, Fs, Host, MIB, Runner, SIGNATURE, plant_cache};
 use std::fs::{create_dir_all, set_permissions, write};
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -231,4 +232,88 @@ fn undeclared_caches_are_told_with_a_rule_that_declares_them() {
         settings.extra = format!("[[cache]]\nname = \"mine\"\n{rule}\nmax_age = \"0\"\n")
     });
     assert_eq!(host.sweep().outcome(&by_env), "removed");
+}
+
+/// As nixpkgs has it: the program in a store for all, the state elsewhere, work in a directory of its own in which the Listener waits.
+#[test]
+fn a_packaged_runner_is_idle_while_its_listener_waits_and_busy_while_its_worker_works() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let runner = host.runner("actions-runner-1").build();
+    let cache = runner.cache("acme/widgets", "target", MIB, 2 * DAY);
+    let store = host.base.join("store/lib/github-runner");
+    create_dir_all(&store).unwrap();
+    let program = |name: &str| {
+        let place = store.join(name);
+        std::fs::copy("/bin/sh", &place).unwrap();
+        place
+    };
+    let (listener, worker) = (program("Runner.Listener"), program("Runner.Worker"));
+    let start = |script: &str| {
+        let mut child = Command::new(&listener)
+            .args(["-c", script])
+            .current_dir(&runner.work)
+            .env("RUNNER_ROOT", &runner.root)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .process_group(0)
+            .spawn()
+            .unwrap();
+        let mut line = [0; 3];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        Ended(child)
+    };
+    let working = start(&format!("{} -c 'echo up; sleep 60; :'; :", worker.display()));
+    let sweep = host.sweep();
+    assert_eq!(sweep.outcome(&cache), "kept", "{:#}", sweep.0);
+    assert!(sweep.evidence(&cache).contains("worker-process"), "{:#}", sweep.action(&cache));
+    let group = format!("-{}", working.0.id());
+    assert!(Command::new("kill").args(["-9", "--", &group]).status().unwrap().success());
+    drop(working);
+    // It waits in the work directory, and for nothing but a job.
+    let _waiting = start("echo up; read line");
+    let is_idle = || (host.status().runner("actions-runner-1")["state"] == "idle").then_some(());
+    kit::until("nothing but its Listener is left", is_idle);
+    assert_eq!(host.sweep().outcome(&cache), "removed");
+}
+
+#[test]
+fn a_listener_that_no_glob_names_is_told_with_a_glob_that_would_add_it() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let known = host.runner("actions-runner-1").build().cache("acme/widgets", "target", MIB, 2 * DAY);
+    let stranger = host.runner_at(&host.base.join("elsewhere/ci-7")).build();
+    let canary = Canary::of(&stranger.cache("acme/widgets", "target", MIB, 2 * DAY));
+    let listener = stranger.listen();
+    let root = stranger.root.to_str().unwrap();
+    let doctor = host.guard(&["doctor", "--json"]).expect_code(&[1]).report();
+    let checks = doctor.0["checks"].as_array().unwrap();
+    let check = checks.iter().find(|check| check["id"] == format!("not-named:{root}")).unwrap();
+    assert_eq!(check["state"], "fail", "{check}");
+    assert!(check["fix"].to_string().contains(root), "{check}");
+    let sweep = host.sweep();
+    assert!(sweep.0["notes"].to_string().contains(root), "{:#}", sweep.0["notes"]);
+    canary.assert_intact();
+    assert_eq!(sweep.outcome(&known), "removed", "who is named is served");
+    drop(listener);
+}
+
+#[test]
+fn no_runner_at_all_is_no_met_goal() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let host = Host::new();
+    let sweep = host.guard(&["sweep", "--json"]).expect_code(&[20]).report();
+    assert_eq!(sweep.0["goal_met"], false, "{:#}", sweep.0);
+    assert_eq!(host.plan().0["goal_met"], false);
+    host.runner("actions-runner-1").build();
+    let sweep = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
+    assert_eq!(sweep.0["goal_met"], true, "{:#}", sweep.0);
 }

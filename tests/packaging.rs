@@ -136,6 +136,29 @@ fn keys(table: &toml::Table) -> BTreeSet<String> {
     keys
 }
 
+/// Each file by itself and all together, with what they show as comments as well.
+#[test]
+fn the_library_of_rules_is_valid_and_every_rule_has_a_name_of_its_own() {
+    let mut all = String::new();
+    let paths =
+        glob::glob(source().join("packaging/rules/*.toml").to_str().expect("UTF-8")).expect("a pattern");
+    for path in paths {
+        let text = std::fs::read_to_string(path.expect("it can be read")).expect("text");
+        let is_setting =
+            |text: &str| text.starts_with(|first: char| first == '[' || first.is_ascii_lowercase());
+        let has_value = |text: &str| text.starts_with('[') || text.contains(" = ");
+        let shown = text.lines().map(|line| match line.strip_prefix("# ") {
+            Some(rest) if is_setting(rest) && has_value(rest) => rest.replace("\"ci\"", "\"root\""),
+            _ => line.to_owned(),
+        });
+        let shown: String = shown.map(|line| line + "\n").collect();
+        let rules = effective(&shown)["cache"].as_array().expect("rules").len();
+        assert!(rules >= 3, "the default and its own");
+        all += &shown;
+    }
+    assert!(effective(&all)["cache"].as_array().expect("rules").len() >= 10, "no name is there twice");
+}
+
 #[test]
 fn the_configuration_page_has_every_key_and_no_other() {
     let mut section = String::new();
