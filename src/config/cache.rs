@@ -22,6 +22,7 @@ fn spelled_out(rule: Spanned<raw::Cache>) -> Spanned<raw::Cache> {
         rule.tagged_by.get_or_insert(if rule.by_cargos_tag() { "cargo".into() } else { String::new() });
         rule.dirs = Some(rule.dirs());
     }
+    rule.trim.get_or_insert(if rule.name == CARGO { raw::Trim::Cargo } else { raw::Trim::Never });
     Spanned::new(span, rule)
 }
 
