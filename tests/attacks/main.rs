@@ -14,6 +14,7 @@
 //! | `hook_ends` | ending a started-hook before it has done what it had to: by its settings, its program, signals, mounts |
 //! | `floods` | more and more of something, also while it is being deleted |
 //! | `strangers` | processes, scripts and directories that are not what they look like |
+//! | `choices` | leading root to what is another's, and filling what all guards share |
 //! | `words` | what is forged and what is said: leases, tickets, locks, environment, names |
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
@@ -21,6 +22,7 @@
 mod kit;
 
 mod attacker;
+mod choices;
 mod dead_mounts;
 mod floods;
 mod hook_ends;
