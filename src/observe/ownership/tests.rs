@@ -1,3 +1,5 @@
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
 use super::*;
 use crate::model::Work;
 use crate::observe::filesystems::MountTable;
