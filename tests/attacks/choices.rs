@@ -57,8 +57,11 @@ fn who_can_write_what_names_the_work_directory_leads_root_into_nobody_elses_home
             // The control: such a runner is served as long as its work directory is that user's.
             assert_eq!(scene.sweep().outcome(&own), "removed", "{what}");
         }
-        fs::write(root.join(".runner"), format!("{{\"agentName\":\"hostile\",\"workFolder\":\"{}\"}}", home.display()))
-            .expect("our own");
+        fs::write(
+            root.join(".runner"),
+            format!("{{\"agentName\":\"hostile\",\"workFolder\":\"{}\"}}", home.display()),
+        )
+        .expect("our own");
         scene.cherish(&home);
         scene.sweep();
         assert!(!home.join(".disk-guard").exists(), "{what}");
@@ -125,7 +128,10 @@ fn what_is_strewn_among_the_records_goes_with_one_sweep_and_keeps_nobody() {
             "root": scene.innocent.root, "root_dev": id.dev(), "root_ino": id.ino(), "work": null, "repository": "o/r",
             "run_id": "1", "job": "j", "since_unix": 1,
         });
-        put(&format!("leases/{:x}-{:x}-7-{}", id.dev(), id.ino(), 1_000 + number), lease.to_string().as_bytes());
+        put(
+            &format!("leases/{:x}-{:x}-7-{}", id.dev(), id.ino(), 1_000 + number),
+            lease.to_string().as_bytes(),
+        );
     }
     let report = scene.sweep();
     assert!(report.0["notes"].to_string().contains("no records of a guard's"), "{:#}", report.0["notes"]);
