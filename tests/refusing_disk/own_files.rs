@@ -154,7 +154,7 @@ fn without_the_lock_or_the_leases_a_sweep_takes_nothing() {
     for (what, number, name, codes) in [
         ("the host lock cannot be opened", libc::SYS_openat, LOCK, [1, 1]),
         ("the host lock cannot be taken", libc::SYS_flock, LOCK, [1, 1]),
-        ("leases cannot be opened", libc::SYS_openat2, "leases", [0, 20]),
+        ("leases cannot be opened", libc::SYS_openat, "leases", [0, 20]),
         ("leases cannot be listed", libc::SYS_getdents64, "leases", [0, 20]),
     ] {
         let case = format!("{what}: {}", Errno::EIO);
