@@ -11,8 +11,8 @@ use crate::model::ledger::{Deed, Scope};
 use crate::model::metrics::{Counter, SweepEnd, TRASH, Tally as Counted, Timing};
 use crate::model::reap::{EntryReport, ReapReport};
 use crate::model::{
-    Action, ActionResult, Decision, Filesystem, FilesystemId, KeepReason, Level, Outcome, Part, RunReport,
-    Runner, strongest,
+    Action, ActionResult, Decision, FileId, Filesystem, FilesystemId, KeepReason, Level, Outcome, Part,
+    RunReport, Runner, strongest,
 };
 use crate::reclaim::remove_tree::Progress;
 use crate::report::escape;
@@ -21,15 +21,20 @@ use crate::report::progress::{ProgressLine, Tally};
 use crate::run_dir::RunDir;
 use crate::sys::process::{Proc, own_pid};
 use std::any::Any;
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
+/// Kept caches of one runner that have an entry of their own in one run; and of all runners. Where there is no journal these are
+/// lines of a job's log.
+const MAX_KEPT: usize = 64;
+const MAX_KEPT_OF_ALL: usize = 1024;
+
 /// Tells the journal, the ledger's file, and whoever watches.
 ///
-/// What is kept is told one by one to the journal, and as a sum at the end of the run to the file: on a busy host a sweep
+/// What is kept is told one by one to the journal (a flood of one runner up to [`MAX_KEPT`]), and as a sum at the end of the run to the file: on a busy host a sweep
 /// keeps much, and the file is small.
 pub(super) struct Narrator {
     /// Opened with the first entry: most hooks have none.
@@ -42,6 +47,9 @@ pub(super) struct Narrator {
     runner: Option<Runner>,
     sequence: u64,
     kept: BTreeMap<&'static str, usize>,
+    /// How many of them have an entry of their own, by runner.
+    told: HashMap<FileId, usize>,
+    untold: usize,
     /// Why the kernel did not confine the run's deletions.
     unconfined: Option<String>,
     unwritten: Option<String>,
@@ -62,6 +70,8 @@ impl Narrator {
             runner: runner.cloned(),
             sequence: 0,
             kept: BTreeMap::new(),
+            told: HashMap::new(),
+            untold: 0,
             unconfined: None,
             unwritten: None,
             counted: Counted::default(),
@@ -182,7 +192,11 @@ impl Narrator {
     fn in_words(&self) -> String {
         let all: usize = self.kept.values().sum();
         let each: Vec<String> = self.kept.iter().map(|(why, count)| format!("{why} {count}")).collect();
-        let kept = (all > 0).then(|| format!("kept {all}: {}", each.join(", ")));
+        let untold = match self.untold {
+            0 => String::new(),
+            untold => format!(" ({untold} of them without an entry)"),
+        };
+        let kept = (all > 0).then(|| format!("kept {all}: {}{untold}", each.join(", ")));
         let lack =
             self.unconfined.as_ref().map(|lack| format!("deletion was confined by handles alone: {lack}"));
         kept.into_iter().chain(lack).collect::<Vec<_>>().join("; ")
@@ -262,6 +276,13 @@ impl Witness for Narrator {
             ActionResult::Kept => {
                 let why = strongest(outcome.evidence()).map(|evidence| evidence.kind.as_str());
                 *self.kept.entry(why.unwrap_or(outcome.action.decision.reason())).or_default() += 1;
+                let all: usize = self.told.values().sum();
+                let told = self.told.entry(outcome.action.runner.root_id).or_default();
+                if *told >= MAX_KEPT || all >= MAX_KEPT_OF_ALL {
+                    self.untold += 1;
+                    return;
+                }
+                *told += 1;
                 event
             }
             _ => event,

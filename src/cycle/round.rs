@@ -34,7 +34,7 @@ use std::time::{Duration, Instant};
 const THREADS: usize = 2;
 
 /// What was claimed in its own place is looked at under the lock: so many in one round.
-const MAX_LEFTOVERS: usize = 256;
+const MAX_LEFTOVERS: usize = 1024;
 
 /// How long the space of one tree, and of all of a run, is waited for where it becomes free later (btrfs).
 const SETTLES_EACH: Duration = Duration::from_secs(5);
@@ -74,11 +74,17 @@ impl Cycle<'_> {
             Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),
             _ => Whose::Everybody,
         };
-        let mut facts = look.at(discovery, whose);
         let limits = match self.actor {
             Role::Sweep | Role::SelfClean { limits: true, .. } => &config.limits[..],
             Role::Hook { .. } | Role::SelfClean { .. } => &[],
         };
+        let searched = look.search(discovery, whose);
+        if matches!(self.actor, Role::Hook { .. }) && !state.beyond_own && searched.is_empty() {
+            // Nothing of its own: no evidence is asked for what is not there.
+            state.beyond_own = true;
+            return Ok(Next::Round);
+        }
+        let mut facts = look.complete(searched);
         if let (Role::SelfClean { wanted, .. }, Actor::Hook { own, .. }) = (&self.actor, actor) {
             let is_over = |cache: &Cache| {
                 let rule = limits.iter().find(|rule| rule.name == cache.rule);

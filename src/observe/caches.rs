@@ -27,6 +27,9 @@ const CHECKOUT_DEPTH: usize = 2;
 /// How a file called `CACHEDIR.TAG` has to begin (the Cache Directory Tagging Specification).
 const CACHEDIR_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
+/// Caches of one work directory that one look is about: each is sized, and its locks are tried. An honest one has dozens.
+const MAX_CACHES: usize = 4096;
+
 /// What was claimed in its own place and is dealt with in one look. An honest host has a handful; more is planted, and waits.
 const MAX_LEFTOVERS: usize = 4096;
 
@@ -163,6 +166,13 @@ impl Walk<'_> {
         let Some(top) = self.enter(work, PathBuf::new(), false) else { return };
         let mut open = vec![top];
         while let Some(level) = open.last_mut() {
+            if self.found.caches.len() >= MAX_CACHES {
+                self.found.notes.push(format!(
+                    "{}: more than {MAX_CACHES} caches, the rest is left to a later run",
+                    self.work.path.display()
+                ));
+                return;
+            }
             if Instant::now() > deadline {
                 let place = self.work.path.display();
                 self.found.notes.push(format!("{place}: the search for caches was cut short"));

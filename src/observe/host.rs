@@ -12,7 +12,7 @@ use super::{caches, declared, guarded, locks, other_hosts, places, retention, un
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
-    ProcessFacts, Runner, RunnerFacts, Visibility,
+    LockKind, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
 };
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
@@ -20,6 +20,7 @@ use crate::sys::process::Proc;
 use crate::uses::Uses;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 
 /// Threads that size a tree.
@@ -27,6 +28,9 @@ const THREADS: usize = 2;
 
 /// How many of a tree's largest files are remembered.
 pub const LARGEST: usize = 2048;
+
+/// How many are remembered of all trees together: a host may have thousands of caches, and few of them go.
+const MAX_LISTED: usize = 1 << 15;
 
 /// What to look at, and with what.
 #[derive(Debug, Clone, Copy)]
@@ -74,25 +78,41 @@ pub enum Whose {
 impl Look<'_> {
     /// Looks.
     pub fn at(&self, discovery: Discovery, whose: Whose) -> HostFacts {
+        self.complete(self.search(discovery, whose))
+    }
+
+    /// The first, slow half of a look: what lies in work directories, and its sizes.
+    pub fn search(&self, discovery: Discovery, whose: Whose) -> Searched {
         let holders = discovery.holders();
-        let (mut notes, remarks) = (discovery.notes, discovery.remarks);
-        let (runners, mut declared) = (discovery.runners, discovery.declared);
+        let Discovery { runners, mut notes, remarks, mut declared, .. } = discovery;
         let (mut known, mut met) = (HashMap::new(), undeclared::Met::default());
-        let found: Vec<Contents> = runners
-            .iter()
-            .enumerate()
-            .map(|(index, runner)| match whose {
+        let mut found = Vec::with_capacity(runners.len());
+        let mut listed = 0;
+        for (index, runner) in runners.iter().enumerate() {
+            let contents = match whose {
                 Whose::Everybody => self.contents(runner, &mut known, &mut met, &mut notes),
                 Whose::Runner(wanted) if wanted == index => {
                     self.contents(runner, &mut known, &mut met, &mut notes)
                 }
                 Whose::Runner(_) | Whose::Nobody => Contents::default(),
-            })
-            .collect();
+            };
+            listed += contents.caches.iter().map(|cache| cache.largest.len()).sum::<usize>();
+            found.push(contents);
+            if listed > 2 * MAX_LISTED {
+                known.values_mut().for_each(|cache: &mut Cache| cache.largest = Arc::default());
+                listed = forget_the_warmest(&mut found);
+            }
+        }
         match whose {
             Whose::Everybody => self.size_declared(&mut declared),
             Whose::Runner(_) | Whose::Nobody => declared.clear(),
         }
+        Searched { runners, holders, declared, found, notes, remarks, met, whose }
+    }
+
+    /// The second half: evidence, as young as can be.
+    pub fn complete(&self, searched: Searched) -> HostFacts {
+        let Searched { runners, holders, declared, found, mut notes, remarks, met, whose } = searched;
         let filesystems = places::filesystems(&holders, self.mounts, &mut notes);
         let caches: Vec<Runner> = declared.iter().map(declared::as_place).collect();
         let mut processes = processes::observe_with_caches(self.proc, &runners, &caches, self.group());
@@ -189,7 +209,7 @@ impl Look<'_> {
             caches.retain(|cache| !found.iter().any(|whole| is_within(cache, whole)));
             caches.extend(found);
         }
-        Contents { caches, leftovers: found.leftovers, work: Some(dir) }
+        Contents { caches, leftovers: found.leftovers }
     }
 
     fn size_declared(&self, declared: &mut [DeclaredFacts]) {
@@ -212,6 +232,19 @@ impl Look<'_> {
         }
     }
 
+    /// The work directory is opened once more: held open since the search, those of many runners would be more than a process may
+    /// have files open.
+    fn locks_of(&self, runner: &Runner, caches: &[Cache]) -> Vec<ForeignLock> {
+        let mut below_work = caches.iter().filter(|cache| cache.base.is_none()).peekable();
+        let Some(work_dir) = runner.work_dir().filter(|_| below_work.peek().is_some()) else {
+            return Vec::new();
+        };
+        match caches::open_work(work_dir) {
+            Ok(work) => below_work.flat_map(|cache| locks::on_cache(&work, cache)).collect(),
+            Err(error) => below_work.map(|cache| locks::untold(cache, LockKind::Directory, &error)).collect(),
+        }
+    }
+
     fn runner_facts(
         &self,
         index: usize,
@@ -221,13 +254,7 @@ impl Look<'_> {
     ) -> RunnerFacts {
         let listeners: Vec<&ListenerSeen> =
             processes.listeners.iter().filter(|listener| listener.runner == index).collect();
-        let locks = match &contents.work {
-            Some(work) => {
-                let below_work = contents.caches.iter().filter(|cache| cache.base.is_none());
-                below_work.flat_map(|cache| locks::on_cache(work, cache)).collect()
-            }
-            None => Vec::new(),
-        };
+        let locks = self.locks_of(&runner, &contents.caches);
         RunnerFacts {
             guarded: self.guarded(&runner, &listeners),
             other_hosts: other_hosts::beyond_this_host(&runner, self.mounts, self.local),
@@ -272,12 +299,51 @@ impl Look<'_> {
     }
 }
 
+/// What a search has found, without evidence.
+#[derive(Debug)]
+pub struct Searched {
+    runners: Vec<Runner>,
+    holders: Vec<Runner>,
+    declared: Vec<DeclaredFacts>,
+    found: Vec<Contents>,
+    notes: Vec<String>,
+    remarks: Vec<Remark>,
+    met: undeclared::Met,
+    whose: Whose,
+}
+
+impl Searched {
+    /// Whether there is nothing that could go.
+    pub fn is_empty(&self) -> bool {
+        self.found.iter().all(|contents| contents.caches.is_empty() && contents.leftovers.is_empty())
+    }
+}
+
 /// What lies in one work directory.
 #[derive(Debug, Default)]
 struct Contents {
     caches: Vec<Cache>,
     leftovers: Vec<PathBuf>,
-    work: Option<Dir>,
+}
+
+/// Keeps the lists of large files of the coldest caches, which go first; how many files they list. A cache without a list is
+/// deleted in the order in which it is read.
+fn forget_the_warmest(found: &mut [Contents]) -> usize {
+    let mut caches: Vec<&mut Cache> = found
+        .iter_mut()
+        .flat_map(|contents| &mut contents.caches)
+        .filter(|c| !c.largest.is_empty())
+        .collect();
+    caches.sort_by_key(|cache| cache.measure.and_then(|measure| measure.newest));
+    let mut listed = 0;
+    for cache in caches {
+        listed += cache.largest.len();
+        if listed > MAX_LISTED {
+            listed -= cache.largest.len();
+            cache.largest = Arc::default();
+        }
+    }
+    listed
 }
 
 fn received(runner: &Runner) -> JobReceived {

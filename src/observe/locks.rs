@@ -74,7 +74,8 @@ fn found(cache: &Cache, kind: LockKind, file: PathBuf, state: Option<LockState>)
     state.map(|state| ForeignLock { cache: cache.path.clone(), kind, state, file })
 }
 
-fn untold(cache: &Cache, kind: LockKind, error: &io::Error) -> ForeignLock {
+/// A lock of this kind that could not be tried.
+pub(super) fn untold(cache: &Cache, kind: LockKind, error: &io::Error) -> ForeignLock {
     let state = LockState::CannotTell(error.to_string());
     ForeignLock { cache: cache.path.clone(), kind, state, file: cache.path.clone() }
 }

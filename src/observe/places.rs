@@ -6,8 +6,11 @@ use super::filesystems::MountTable;
 use crate::model::{Filesystem, FilesystemId, Runner, Usage};
 use crate::sys::dir::{Dir, usage_at};
 use crate::sys::reach;
+use rustix::fs::readlinkat;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
 /// The filesystems of all runners' places, each once. What could not be asked is told.
@@ -59,8 +62,10 @@ pub fn usage_of_logs(runner: &Runner) -> Option<Usage> {
 /// it names.
 fn beside_work(runner: &Runner) -> [PathBuf; 2] {
     let diag = runner.root.join("_diag");
-    let diag = match std::fs::read_link(&diag) {
-        Ok(target) => plain(&runner.root.join(target)),
+    // Through the root's handle, which there is none of where the root's mount does not answer.
+    let link = Dir::open(&runner.root).and_then(|root| Ok(readlinkat(&root, "_diag", Vec::new())?));
+    let diag = match link {
+        Ok(target) => plain(&runner.root.join(OsStr::from_bytes(target.as_bytes()))),
         Err(_) => diag,
     };
     [runner.root.clone(), diag]

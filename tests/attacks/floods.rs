@@ -71,6 +71,33 @@ fn what_looks_like_a_claim_in_place_and_is_planted_by_the_thousand_goes_and_keep
 }
 
 #[test]
+fn thousands_of_tiny_caches_cost_few_lines_and_no_other_runner() {
+    if !needs_root("sweeps a hostile user's work directory") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    let checkout = scene.hostile.checkout("acme/widgets");
+    let tag = "Signature: 8a477f597d28d172789f06886806bc55";
+    for number in 0..5_000 {
+        let cache = checkout.join(format!("{}/target-{number}", number % 10));
+        fs::create_dir_all(&cache).expect("a directory");
+        fs::write(cache.join("CACHEDIR.TAG"), tag).expect("a tag");
+    }
+    scene.hostile.own(&checkout);
+    let control = scene.control();
+    // Young, so all of them are kept.
+    let bounded = bounded(&scene.host.call(&["sweep", "--json"]));
+    bounded.assert_modest();
+    let lines = bounded.run.stderr().lines().count();
+    assert!(lines < 200, "{lines} lines of events");
+    let report = bounded.run.expect_code(&[0, 20]).report();
+    assert_eq!(report.outcome(&control), "removed");
+    assert_eq!(report.with_outcome("kept").len(), 4096, "so many of one runner in one look");
+    assert!(report.0["notes"].to_string().contains("more than 4096 caches"), "{:#}", report.0["notes"]);
+    scene.assert_intact();
+}
+
+#[test]
 fn hundreds_of_caches_are_claimed_with_few_descriptors() {
     if !needs_root("sweeps a hostile user's work directory") {
         return;
