@@ -85,7 +85,7 @@ fn a_dead_mount_anywhere_keeps_no_verb_and_a_sweep_serves_the_others() {
         (work.join("acme/widgets/target-dead"), None),
         (hostile.join("bin"), None),
         (hostile.join("_diag"), None),
-        (work.join(".disk-guard"), Some(false)),
+        (work.join(".disk-guard"), None),
         (work.join("_temp"), None),
         (work.clone(), Some(false)),
         (hostile.clone(), Some(false)),
