@@ -96,11 +96,14 @@ fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usi
         if !path.starts_with(b"/") {
             return Err(unread("it works outside of its own mounts"));
         }
-        // A chrooted process does not list what its root directory lies on. In our own mount namespace we know it.
+        // A chrooted process does not list what its root directory lies on. In our own mount namespace we know it; in another one
+        // the name is all there is, of a process whose user is asked for what he may write besides.
         let mount =
             mount_over(&mounts, path).or_else(|| in_our_world.then(|| mount_over(own, path)).flatten());
         let Some(mount) = mount else {
-            return Err(unread("its mounts are not all listed"));
+            let named = places.iter().filter(|place| below(path, &place.path).is_some());
+            found.extend(named.map(|place| place.runner));
+            continue;
         };
         let inside = join(&mount.root, below(path, &mount.point).unwrap_or(b""));
         found.extend(
