@@ -151,7 +151,7 @@ pub(super) struct Cache {
     pub(super) max_age: Span,
     pub(super) max_size: Size,
     /// Whether what no build uses is taken out of it before it goes whole. Unless it is said, that is the default rule's alone.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trim: Option<Trim>,
     pub(super) stale: Span,
 }
@@ -180,7 +180,7 @@ impl Default for Cache {
             tagged_by: None,
             max_age: minutes(7 * 24 * 60),
             max_size: Size(0),
-            trim: None,
+            trim: Some(Trim::Cargo),
             stale: minutes(3 * 24 * 60),
         }
     }
