@@ -690,6 +690,8 @@ fn pods_and_runners_that_are_over_go_and_those_that_may_work_stay() {
 #[test]
 fn a_sweep_by_hand_reaps_and_a_reaper_that_fails_does_not_fail_it() {
     let (host, tart) = leaked_clone();
+    // Without a runner a sweep has found nothing to look after.
+    host.runner("actions-runner-1").build();
     let sweep = host.guard(&["sweep", "--no-reap", "--json"]).expect_code(&[0]);
     assert!(sweep.report().0.get("reap").is_none() && tart.calls().is_empty());
     let preview = host.guard(&["sweep", "--dry-run", "--json"]).expect_code(&[0]).report();
