@@ -344,6 +344,10 @@ fn an_unmarked_directory_is_no_cache() {
     std::fs::write(forged.join("CACHEDIR.TAG"), "Signature: none\n").expect("our own file");
     kit::grow_old(&forged, 2 * DAY);
     let named = scene.runner.cache("acme/named", "artefacts", MIB, 2 * DAY);
+    // Tagged, under a name that no rule declares, and not by cargo.
+    let tag = "Signature: 8a477f597d28d172789f06886806bc55\n# by another tool\n";
+    std::fs::write(named.join("CACHEDIR.TAG"), tag).expect("our own file");
+    kit::grow_old(&named, 2 * DAY);
     let canaries = [&bare, &forged, &named].map(|tree| Canary::of(tree));
     let sweep = scene.host.sweep();
     assert_eq!(sweep.with_outcome("removed"), std::slice::from_ref(&scene.cache), "{:#}", sweep.0);

@@ -261,7 +261,7 @@ impl Dir {
     /// `EXDEV` for a mount; what statx(2) says.
     pub fn status_of<P: rustix::path::Arg>(&self, name: P) -> io::Result<Status> {
         let names = reach::names();
-        Ok(name.into_with_c_str(|name| Ok(self.status_among(name, &names)))??)
+        name.into_with_c_str(|name| Ok(self.status_among(name, &names)))?
     }
 
     /// The same for one of many entries, with the names of mount points as they were when the walk began.
