@@ -278,7 +278,7 @@ fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
 }
 
 #[test]
-fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
+fn age_and_size_limits_hold_without_pressure_in_sweeps_and_in_a_runners_own_hook() {
     let facts = facts(vec![runner(
         1,
         &[("old/o/target", 5, 9000), ("big/b/target", 900, 700), ("ok/k/target", 5, 700)],
@@ -306,7 +306,10 @@ fn age_and_size_limits_hold_in_a_sweep_without_pressure_and_never_in_a_hook() {
         "the limits' yield counts against the need"
     );
     assert_eq!(reasons(&Actor::Sweep, 906), [age, size, Decision::Remove(RemoveReason::Pressure)]);
-    assert!(reasons(&hook(0, "-"), 0).is_empty());
+    assert_eq!(
+        reasons(&hook(0, "-"), 0),
+        [Decision::Remove(RemoveReason::Age), Decision::Remove(RemoveReason::Size)]
+    );
     let exactly = [cache_rule(Some(9000), Some(900))];
     let terms = Terms {
         actor: &Actor::Sweep,
