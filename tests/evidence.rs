@@ -315,3 +315,36 @@ fn a_missing_hook() {
     scene.host.configure(|settings| settings.allow_unguarded = true);
     scene.assert_released();
 }
+
+/// As an administrator sets hosts up: a shared tool cache and a tmpfs below the work directory, a second name of one cache.
+#[test]
+fn mounts_of_the_hosts_own_keep_their_places_and_nothing_else() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let bound = scene.subject.cache("acme/bound", "target", MIB, 2 * DAY);
+    let tools = scene.host.base.join("tools");
+    let export = scene.host.base.join("export");
+    for dir in [&tools, &export, &scene.subject.work.join("_tool"), &scene.subject.work.join("_actions")] {
+        std::fs::create_dir_all(dir).expect("a directory of ours");
+    }
+    std::fs::write(tools.join("shared"), "root's").expect("our own file");
+    scene.host.bind(&tools, &scene.subject.work.join("_tool"));
+    scene.host.bind(&tools, &scene.subject.work.join("_actions"));
+    scene.host.bind(&bound, &export);
+    let canary = Canary::of(&bound);
+    assert_eq!(scene.host.status().runner(&scene.subject.name)["state"], "idle");
+    let sweep = scene.host.sweep();
+    assert_eq!(sweep.outcome(&bound), "kept", "{:#}", sweep.0);
+    assert!(sweep.evidence(&bound).contains("mount-inside"), "{:#}", sweep.action(&bound));
+    assert_eq!(
+        sweep.outcome(&scene.cache),
+        "removed",
+        "whatever comes before it in the directory: {:#}",
+        sweep.0
+    );
+    assert_eq!(sweep.outcome(&scene.neighbour), "removed");
+    canary.assert_intact();
+    assert!(tools.join("shared").exists() && scene.subject.work.join("_tool/shared").exists());
+}
