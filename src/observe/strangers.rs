@@ -88,12 +88,12 @@ fn units(places: &[&Path]) -> Vec<(PathBuf, String)> {
 
 /// `WorkingDirectory=` of a unit file, the last one that is absolute.
 fn working_directory(unit: &[u8]) -> Option<PathBuf> {
-    let values = unit.split(|&byte| byte == b'\n').filter_map(|line| {
+    let mut values = unit.split(|&byte| byte == b'\n').filter_map(|line| {
         let value = line.trim_ascii().strip_prefix(b"WorkingDirectory=")?.trim_ascii();
         let value = value.strip_prefix(b"\"").and_then(|value| value.strip_suffix(b"\"")).unwrap_or(value);
         value.starts_with(b"/").then(|| PathBuf::from(OsStr::from_bytes(value)))
     });
-    values.last()
+    values.next_back()
 }
 
 #[cfg(test)]
