@@ -44,8 +44,8 @@
 //!
 //! 1. **A live job's tree is never touched**: from the moment a runner's started-hook returns until that job's Worker is gone.
 //! 2. **Unknown protects.** Idle needs positive proof.
-//! 3. **Only declared caches go**: in a discovered runner's work directory, matching a rule, carrying its marker; never
-//!    through a link, never across a mount. Besides them, of a provably idle runner: its own aged logs, leftovers and old
+//! 3. **Only declared caches go**: in a discovered runner's work directory, matching a rule, carrying its marker; or where root's
+//!    configuration says by path, and nobody else can lead it elsewhere; never through a link, never across a mount. Besides them, of a provably idle runner: its own aged logs, leftovers and old
 //!    versions, by fixed names and places (`[retention]`); and what a person names with `remediate --apply`.
 //! 4. **What is deleted is what was planned**: device, inode and owner are compared after the claim.
 //! 5. **Lock time does not grow with tree size**: under the lock a tree is only renamed.
