@@ -257,6 +257,7 @@ impl Project {
             id: status.id,
             owner: status.owner,
             measure: None,
+            used: None,
             largest: Default::default(),
         };
         let run = RunDir::open(&self.temp.path().join("run")).expect("a directory of ours");

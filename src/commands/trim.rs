@@ -36,7 +36,6 @@ pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: b
 }
 
 fn read(path: &Path) -> Result<TrimOffer, String> {
-    #[expect(clippy::disallowed_methods, reason = "a bound for this command")]
     let deadline = Instant::now() + TIME_LIMIT;
     let (dir, _) = Dir::resolve(path).map_err(|error| error.to_string())?;
     let target = cargo_target::read(&dir, deadline).map_err(|error| error.to_string())?;

@@ -73,7 +73,7 @@ fn says(bytes: &[u8]) {
         let line = |value: &[u8]| [variable.name().as_bytes(), b"=", value].concat();
         let Ok(says) = dotenv::says(bytes, variable) else { continue };
         if let Says::Value(value) = says {
-            assert!(!value.is_empty() && !value.iter().any(|byte| is_line_end(byte)));
+            assert!(!value.is_empty() && !value.iter().any(is_line_end));
             assert!(contains(bytes, &line(value)));
             assert_eq!(EnvFile::parse(bytes).value(variable), Some(value), "who edits reads alike");
         }

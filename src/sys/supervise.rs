@@ -186,7 +186,7 @@ impl Supervisor {
             started,
             limit,
         };
-        let end = watch.to_the_end();
+        let end = watch.run_to_end();
         // To be closed by our own end, which comes next.
         std::mem::forget(watch);
         Ok(end)
@@ -344,7 +344,7 @@ struct Watch<'s> {
 }
 
 impl Watch<'_> {
-    fn to_the_end(&mut self) -> End {
+    fn run_to_end(&mut self) -> End {
         let end = loop {
             if let Some(end) = self.look(left(self.next_look())) {
                 break end;

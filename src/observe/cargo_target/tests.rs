@@ -1,5 +1,7 @@
 //! Target directories laid out by hand as cargo does, in both layouts.
 
+#![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
 use super::*;
 use crate::model::{MemberKind, Origin, UnitState};
 use std::fs::{create_dir_all, hard_link, write};
