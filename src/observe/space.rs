@@ -320,8 +320,14 @@ mod tests {
         let id = runner.work_dir().unwrap().filesystem;
         let disk = Filesystem { id, mount: "/disk".into(), fs_type: "x".into(), usage };
         let look = |disks: &[Filesystem], deadline| {
-            Look { runners: std::slice::from_ref(&runner), caches: &[], disks, now: SystemTime::UNIX_EPOCH, deadline }
-                .holders()
+            Look {
+                runners: std::slice::from_ref(&runner),
+                caches: &[],
+                disks,
+                now: SystemTime::UNIX_EPOCH,
+                deadline,
+            }
+            .holders()
         };
         let soon = Instant::now() + Duration::from_secs(60);
         let found = look(std::slice::from_ref(&disk), soon);
