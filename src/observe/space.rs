@@ -273,6 +273,7 @@ fn rule_for(name: &OsString, parent: &Dir, dir: &Dir) -> Option<String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "the test reads the clock for what it lays out")]
 mod tests {
     use super::*;
     use crate::model::Usage;
