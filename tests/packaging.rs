@@ -159,6 +159,14 @@ fn the_library_of_rules_is_valid_and_every_rule_has_a_name_of_its_own() {
     assert!(effective(&all)["cache"].as_array().expect("rules").len() >= 10, "no name is there twice");
 }
 
+/// The effective configuration, with the tables that are not there without an entry of one's own, and every key in them.
+fn with_every_table() -> toml::Table {
+    effective(
+        "[[reap]]\nname = \"pods\"\nkind = \"kubernetes\"\nmatch = [\"*\"]\ncommand = [\"kubectl\"]\nbusy_snapshot = \"/x\"\nmin_age = \"1h\"\nstale_generation = false\nworker_check = [\"{runner}\"]\n\
+         [[cache]]\nname = \"x\"\nroots = [\"/srv/no/such/*\"]\nowner = \"root\"\nrunners = [\"*\"]\n",
+    )
+}
+
 #[test]
 fn the_configuration_page_has_every_key_and_no_other() {
     let mut section = String::new();
@@ -170,12 +178,18 @@ fn the_configuration_page_has_every_key_and_no_other() {
             documented.insert(format!("{section}.{}", key.split(' ').next().unwrap_or_default()));
         }
     }
-    // Tables that are not there without an entry of one's own, with every key.
-    let whole = effective(
-        "[[reap]]\nname = \"pods\"\nkind = \"kubernetes\"\nmatch = [\"*\"]\ncommand = [\"kubectl\"]\nbusy_snapshot = \"/x\"\nmin_age = \"1h\"\nstale_generation = false\nworker_check = [\"{runner}\"]\n\
-         [[cache]]\nname = \"x\"\nroots = [\"/srv/no/such/*\"]\nowner = \"root\"\nrunners = [\"*\"]\n",
-    );
-    assert_eq!(documented, keys(&whole));
+    assert_eq!(documented, keys(&with_every_table()));
+}
+
+/// A page of the book shows every key: the defaults as they are, what needs an entry of one's own in further blocks.
+#[test]
+fn the_books_page_of_the_configuration_has_every_key_and_the_real_defaults() {
+    let page = read("docs/src/configure.md");
+    let blocks = page.split("```toml\n").skip(1).filter_map(|rest| rest.split("```").next());
+    let blocks: Vec<toml::Table> = blocks.map(|block| block.parse().expect("TOML")).collect();
+    assert_eq!(effective(&blocks[0].to_string()), effective(""), "the first block is the defaults");
+    let shown: BTreeSet<String> = blocks.iter().flat_map(keys).collect();
+    assert_eq!(shown, keys(&with_every_table()));
 }
 
 #[test]
