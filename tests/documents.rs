@@ -41,10 +41,14 @@ fn has_function(code: &str, name: &str, is_test: bool) -> bool {
     })
 }
 
+/// What stands in backticks.
+fn quoted(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
 /// `WHERE: NAME` in backticks, where WHERE lies in `src` or `tests`.
 fn references(text: &str) -> Vec<(&str, &str)> {
-    let quoted = text.split('`').skip(1).step_by(2);
-    quoted
+    quoted(text)
         .filter_map(|words| words.split_once(": "))
         .filter(|(place, _)| place.starts_with("tests/") || place.starts_with("src/"))
         .collect()
@@ -105,7 +109,7 @@ fn has_test(path: &str) -> bool {
 /// What the last column of a table names.
 fn proofs(row: &str) -> Vec<&str> {
     let last = row.trim_end_matches(['|', ' ']).rsplit(" | ").next().unwrap_or_default();
-    last.split('`').skip(1).step_by(2).collect()
+    quoted(last).collect()
 }
 
 /// `NAME` after a file or directory: a test in it, or one of its modules.
@@ -197,6 +201,36 @@ fn every_relative_link_leads_to_a_file_and_a_heading() {
         }
     }
     assert!(checked > 20, "only {checked} are read");
+}
+
+#[test]
+fn every_place_that_a_contributor_is_sent_to_exists() {
+    let text = read(&source().join("CONTRIBUTING.md"));
+    let places: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).flat_map(quoted).collect();
+    let places: Vec<&str> = places.into_iter().filter(|place| place.contains('/')).collect();
+    assert!(places.len() > 30, "only {} are read", places.len());
+    let missing: Vec<&str> = places.into_iter().filter(|place| !source().join(place).exists()).collect();
+    assert!(missing.is_empty(), "{missing:?}");
+}
+
+/// Each command has a manual page, which is generated.
+#[test]
+fn every_command_is_in_the_table_of_commands() {
+    let text = read(&source().join("docs/src/operate.md"));
+    let table: Vec<&str> = text.lines().filter(|line| line.starts_with("| `disk-guard ")).collect();
+    let mut commands = 0;
+    for page in files(&source().join("packaging/man")) {
+        let name = page.file_stem().expect("a file").to_string_lossy().into_owned();
+        let Some(command) = name.strip_prefix("disk-guard-") else { continue };
+        let command = command.replace("hook-", "hook ");
+        let starts = |words: &str| {
+            let rest = words.trim_start_matches("disk-guard ").strip_prefix(command.as_str());
+            rest.is_some_and(|rest| !rest.starts_with(|sign: char| is_part_of_a_name(sign) || sign == '-'))
+        };
+        assert!(table.iter().any(|row| quoted(row).any(starts)), "{command} is missing");
+        commands += 1;
+    }
+    assert!(commands > 15, "only {commands} are read");
 }
 
 #[test]
