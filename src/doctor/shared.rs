@@ -63,7 +63,7 @@ fn the_group(gid: Option<u32>, has_users: bool) -> Check {
 }
 
 fn place(id: &str, path: &Path, with: u32, without: u32, gid: Option<u32>) -> Check {
-    let fix = "systemd-tmpfiles --create, or see the README's Install section";
+    let fix = "systemd-tmpfiles --create, or see \"Other systems\" in docs/src/install.md";
     let shown = path.display();
     let Ok(status) = std::fs::symlink_metadata(path) else {
         return Check::fail(id, format!("{shown} is not there, or cannot be seen"), fix);
