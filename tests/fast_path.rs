@@ -11,7 +11,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 /// The goal, for what comes after the dynamic loader: the packaged program is linked statically.
-const CALLS: usize = 160;
+const CALLS: usize = 150;
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -76,7 +76,9 @@ fn on_a_healthy_disk_the_hook_asks_little_and_the_same_on_every_host() {
     let host = calm();
     let runner = host.runner("actions-runner-1").build();
     hook(&host, &runner); // Makes what is made once.
-    let alone = hook(&host, &runner);
+    // On a busy machine the supervisor wakes up meanwhile, and looks: the least of some runs is the hook's own.
+    let alone = (0..3).map(|_| hook(&host, &runner)).min_by_key(Vec::len).expect("some runs");
+    println!("{} system calls", alone.len());
     assert!(alone.len() < CALLS, "{} system calls: {alone:#?}", alone.len());
 
     for number in 2..=40 {
@@ -90,9 +92,20 @@ fn on_a_healthy_disk_the_hook_asks_little_and_the_same_on_every_host() {
     // Two processes: in which order the calls of one come among those of the other, and how often one wakes up, is chance.
     let numbers = |calls: &[Seen]| {
         let mut numbers: Vec<_> = calls.iter().map(|call| call.number).collect();
-        let waiting = [libc::SYS_poll, libc::SYS_wait4, libc::SYS_pidfd_open, libc::SYS_signalfd4];
+        let waiting = [
+            libc::SYS_poll,
+            libc::SYS_wait4,
+            libc::SYS_pidfd_open,
+            libc::SYS_signalfd4,
+            // Whether it is orphaned.
+            libc::SYS_getppid,
+        ];
+        let signals = numbers.iter().filter(|number| **number == libc::SYS_signalfd4).count();
         numbers.retain(|number| !waiting.contains(number));
         numbers.sort();
+        // What was opened for waiting is closed at the end.
+        let first = numbers.iter().position(|number| *number == libc::SYS_close).expect("it closes files");
+        numbers.drain(first..first + signals);
         numbers
     };
     assert_eq!(numbers(&alone), numbers(&in_a_crowd), "{in_a_crowd:#?}");

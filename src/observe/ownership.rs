@@ -61,7 +61,7 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// What is known already of a directory at a path without links.
+    /// What is known already of what lies at a path without links: its handle has told it.
     pub(super) fn know(&mut self, path: &Path, status: Status) {
         self.seen.insert(path.to_owned(), status);
     }
@@ -208,9 +208,9 @@ impl Ways {
         Ok(who.into_iter().map(|who| Hold { place: directory.to_owned(), who }).collect())
     }
 
-    /// Who can write `.runner`: it is looked at anew each time.
-    fn settings(&self, file: &Path) -> io::Result<Vec<Hold>> {
-        let status = stat_at(CWD, file, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)?;
+    /// Who can write `.runner`.
+    fn settings(&mut self, file: &Path) -> io::Result<Vec<Hold>> {
+        let status = self.look(file)?;
         let who = self.writers(file, &status);
         Ok(who.into_iter().map(|who| Hold { place: file.to_owned(), who }).collect())
     }

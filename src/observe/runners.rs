@@ -9,7 +9,7 @@ use super::ownership::Ways;
 use super::root_globs::{self, Expander};
 use super::settings::{self, Settings};
 use crate::model::{DeclaredFacts, FileId, Remark, Runner, Uid, Work, WorkDir};
-use crate::sys::dir::Dir;
+use crate::sys::dir::{Dir, Status};
 use crate::sys::reach;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
@@ -111,7 +111,7 @@ pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
     for pattern in patterns {
         let mut matches = 0;
         for path in expander.expand(pattern, &mut found.notes) {
-            let examined = match look(&path, mounts, &mut ways) {
+            let examined = match look(&path, mounts, &mut ways).map(|seen| seen.map(|(runner, _)| runner)) {
                 Err(error) if reach::is_silence(&error) => {
                     found.notes.push(format!("{} cannot be examined: {error}", path.display()));
                     Ok(Some(out_of_reach(path.clone(), &error, found.runners.len())))
@@ -174,13 +174,24 @@ pub fn is_allowed(root: &Path, patterns: &[String]) -> bool {
 /// # Errors
 /// What opening it says.
 pub fn examine(path: &Path, mounts: &MountTable) -> io::Result<Option<Runner>> {
+    Ok(examine_and_hold(path, mounts)?.map(|(runner, _)| runner))
+}
+
+/// The same, with the handle of the work directory that was looked at, where there is one that may be used.
+///
+/// # Errors
+/// As [`examine`].
+pub fn examine_and_hold(path: &Path, mounts: &MountTable) -> io::Result<Option<(Runner, Option<Dir>)>> {
     look(path, mounts, &mut Ways::default())
 }
 
-fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<Runner>> {
+fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<(Runner, Option<Dir>)>> {
     let (dir, root) = Dir::resolve(path)?;
-    let (settings, is_configured) = match dir.read_file(".runner", MAX_SETTINGS) {
-        Ok(bytes) => (settings::parse(&bytes), true),
+    let (settings, is_configured) = match dir.read_file_and_status(".runner", MAX_SETTINGS) {
+        Ok((bytes, status)) => {
+            ways.know(&root.join(".runner"), status);
+            (settings::parse(&bytes), true)
+        }
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Ok(Settings::default()), false),
         Err(error) => (Err(format!("`.runner` cannot be read: {error}")), true),
     };
@@ -194,60 +205,72 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
     let status = dir.status()?;
     ways.know(&root, status);
     let directory_name = || root.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let mut held = None;
     let (name, work) = match settings {
         Ok(settings) => {
             let folder = settings.work_folder.unwrap_or_else(|| "_work".into());
             let found = match find_work(&root, &folder, status.owner, mounts) {
-                Work::Present(work) => {
+                Ok((work, handle, work_status)) => {
+                    ways.know(&work.path, work_status);
                     match ways.refusal(&root, is_configured, &root.join(&folder), work.owner) {
                         Some(reason) => Work::Unusable { path: work.path, reason },
-                        None => Work::Present(work),
+                        None => {
+                            held = Some(handle);
+                            Work::Present(work)
+                        }
                     }
                 }
                 // An ephemeral runner takes its settings away when it ends.
-                Work::Absent { path } if !is_configured => {
+                Err(Work::Absent { path }) if !is_configured => {
                     Work::Unusable { path, reason: NO_SETTINGS.into() }
                 }
-                work => work,
+                Err(work) => work,
             };
             (settings.name.filter(|name| name.len() <= MAX_NAME).unwrap_or_else(directory_name), found)
         }
         Err(reason) => (directory_name(), Work::Unusable { path: root.join("_work"), reason }),
     };
-    Ok(Some(Runner { name, root, root_id: status.id, owner: status.owner, work }))
+    Ok(Some((Runner { name, root, root_id: status.id, owner: status.owner, work }, held)))
 }
 
 fn has_listener(root: &Path) -> bool {
     Dir::resolve(&root.join("bin")).is_ok_and(|(bin, _)| bin.status_of("Runner.Listener").is_ok())
 }
 
-/// Resolves `root / folder` as the runner does: absolute and `..` are accepted, links followed.
-fn find_work(root: &Path, folder: &str, owner: Uid, mounts: &MountTable) -> Work {
+/// Resolves `root / folder` as the runner does: absolute and `..` are accepted, links followed. A directory that may be the runner's
+/// comes with its handle and what that says.
+///
+/// # Errors
+/// What there is instead.
+fn find_work(
+    root: &Path,
+    folder: &str,
+    owner: Uid,
+    mounts: &MountTable,
+) -> Result<(WorkDir, Dir, Status), Work> {
     let configured = root.join(folder);
     let (dir, path) = match Dir::resolve(&configured) {
         Ok(found) => found,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Work::Absent { path: configured },
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(Work::Absent { path: configured });
+        }
         Err(error) => {
-            return Work::Unusable {
-                path: configured,
-                reason: format!("the work directory cannot be opened: {error}"),
-            };
+            let reason = format!("the work directory cannot be opened: {error}");
+            return Err(Work::Unusable { path: configured, reason });
         }
     };
     let status = match dir.status() {
         Ok(status) => status,
         Err(error) => {
-            return Work::Unusable {
-                path,
-                reason: format!("the work directory cannot be examined: {error}"),
-            };
+            let reason = format!("the work directory cannot be examined: {error}");
+            return Err(Work::Unusable { path, reason });
         }
     };
     if let Some(reason) = not_its_own(root, &path, owner, status.owner) {
-        return Work::Unusable { path, reason };
+        return Err(Work::Unusable { path, reason });
     }
     let filesystem = mounts.id_of(&status);
-    Work::Present(WorkDir { path, id: status.id, owner: status.owner, filesystem })
+    Ok((WorkDir { path, id: status.id, owner: status.owner, filesystem }, dir, status))
 }
 
 /// A job can rewrite `.runner` for the next job, so a work directory is taken only when it is plainly the runner's own.

@@ -11,6 +11,7 @@ use super::{escape, events};
 use crate::sys::deadline::Alarm;
 use std::fmt::{self, Write as _};
 use std::io;
+use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tracing::field::{Field, Visit};
@@ -22,6 +23,9 @@ use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{Extensions, ExtensionsMut, LookupSpan, SpanData};
 
 const IDENTIFIER: &str = "disk-guard";
+
+/// Where journald listens; tracing-journald keeps its own copy to itself.
+const SOCKET: &str = "/run/systemd/journal/socket";
 
 /// How long a journal that takes nothing is waited for, once a process.
 pub const PATIENCE: Duration = Duration::from_millis(500);
@@ -115,6 +119,10 @@ struct Journal {
 
 impl Journal {
     fn connect() -> io::Result<Self> {
+        // Without one nothing can keep us waiting: one look instead of an alarm and a socket.
+        if !Path::new(SOCKET).try_exists()? {
+            return Err(io::ErrorKind::NotFound.into());
+        }
         let alarm = Alarm::after(PATIENCE)?;
         // Sends an empty entry, to see whether anybody listens.
         let layer = tracing_journald::layer()?

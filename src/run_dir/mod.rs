@@ -70,11 +70,11 @@ impl RunDir {
     /// [`RunDirError`].
     pub fn open(path: &Path) -> Result<Self, RunDirError> {
         let display = || path.display().to_string();
-        let dir = match Dir::resolve(path) {
+        let dir = match Dir::follow(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 Self::make(path).map_err(|source| RunDirError::Missing { path: display(), source })?
             }
-            result => result.map(|(dir, _)| dir).map_err(|source| RunDirError::Unusable {
+            result => result.map_err(|source| RunDirError::Unusable {
                 path: display(),
                 operation: "opening it",
                 source,
@@ -98,8 +98,8 @@ impl RunDir {
     /// # Errors
     /// [`RunDirError::Unusable`].
     pub fn open_existing(path: &Path) -> Result<Option<Self>, RunDirError> {
-        match Dir::resolve(path) {
-            Ok((dir, _)) => Ok(Some(Self { path: path.to_owned(), dir })),
+        match Dir::follow(path) {
+            Ok(dir) => Ok(Some(Self { path: path.to_owned(), dir })),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(RunDirError::Unusable {
                 path: path.display().to_string(),
@@ -111,7 +111,7 @@ impl RunDir {
 
     fn make(path: &Path) -> io::Result<Dir> {
         make_unless_there(rustix::fs::CWD, path, 0o755)?;
-        Ok(Dir::resolve(path)?.0)
+        Dir::follow(path)
     }
 
     /// Where it is, for people.

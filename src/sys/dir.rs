@@ -171,9 +171,25 @@ impl Dir {
         if let Some(real) = reach::resolve(path)? {
             return Ok((Self::open(&real)?, real));
         }
-        let fd = rustix::fs::open(path, OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC, Mode::empty())?;
-        let real = readlinkat(CWD, format!("/proc/self/fd/{}", fd.as_raw_fd()), Vec::new())?.into_bytes();
-        Ok((Self(fd), PathBuf::from(OsString::from_vec(real))))
+        let dir = Self::open_followed(path)?;
+        let real = readlinkat(CWD, format!("/proc/self/fd/{}", dir.0.as_raw_fd()), Vec::new())?.into_bytes();
+        Ok((dir, PathBuf::from(OsString::from_vec(real))))
+    }
+
+    /// The same where nobody needs to know where that really is.
+    ///
+    /// # Errors
+    /// As [`Dir::resolve`].
+    pub fn follow(path: &Path) -> io::Result<Self> {
+        match reach::resolve(path)? {
+            Some(real) => Self::open(&real),
+            None => Self::open_followed(path),
+        }
+    }
+
+    fn open_followed(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        Ok(Self(rustix::fs::open(path, flags, Mode::empty())?))
     }
 
     /// Opens the directory `below`, which must lie beneath this one, on the same mount, without a link on the way.
@@ -199,22 +215,23 @@ impl Dir {
     /// # Errors
     /// As [`Dir::descend`]; `InvalidInput` for what is no regular file.
     pub fn open_file<P: rustix::path::Arg>(&self, below: P) -> io::Result<File> {
-        self.open_file_with(below, OFlags::empty())
+        Ok(self.open_file_with(below, OFlags::empty())?.0)
     }
 
-    fn open_file_with<P: rustix::path::Arg>(&self, below: P, wish: OFlags) -> io::Result<File> {
+    fn open_file_with<P: rustix::path::Arg>(&self, below: P, wish: OFlags) -> io::Result<(File, Status)> {
         // Looked at by a handle that opens nothing, then opened through that very handle: no name is read twice.
         let handle = self.open_beneath(below, OFlags::PATH | OFlags::CLOEXEC)?;
-        if !stat_at(handle.as_fd(), c"", AtFlags::EMPTY_PATH)?.is_file() {
+        let status = stat_at(handle.as_fd(), c"", AtFlags::EMPTY_PATH)?;
+        if !status.is_file() {
             return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
         }
         let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
         let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
         match rustix::fs::open(&link, flags | wish, Mode::empty()) {
             Err(Errno::PERM) if !wish.is_empty() => {}
-            opened => return Ok(File::from(opened?)),
+            opened => return Ok((File::from(opened?), status)),
         }
-        Ok(File::from(rustix::fs::open(link, flags, Mode::empty())?))
+        Ok((File::from(rustix::fs::open(link, flags, Mode::empty())?), status))
     }
 
     /// Reads at most `limit` bytes of a regular file beneath this directory.
@@ -222,13 +239,26 @@ impl Dir {
     /// # Errors
     /// As [`Dir::open_file`]; `FileTooLarge` past the limit.
     pub fn read_file<P: rustix::path::Arg>(&self, below: P, limit: u64) -> io::Result<Vec<u8>> {
+        Ok(self.read_file_and_status(below, limit)?.0)
+    }
+
+    /// The same, with what the file was when it was opened.
+    ///
+    /// # Errors
+    /// As [`Dir::read_file`].
+    pub fn read_file_and_status<P: rustix::path::Arg>(
+        &self,
+        below: P,
+        limit: u64,
+    ) -> io::Result<(Vec<u8>, Status)> {
+        let (file, status) = self.open_file_with(below, OFlags::empty())?;
         // Most of what is read here is shorter, and is then read at once; an empty buffer is filled 32 bytes first.
         let mut bytes = Vec::with_capacity(2048);
-        self.open_file(below)?.take(limit + 1).read_to_end(&mut bytes)?;
+        file.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
         }
-        Ok(bytes)
+        Ok((bytes, status))
     }
 
     /// `openat2` beneath this handle, tried again while a concurrent rename makes the kernel unsure (`EAGAIN`).
@@ -310,7 +340,7 @@ impl Dir {
     /// As [`Dir::read_file`].
     pub fn read_file_unnoticed<P: rustix::path::Arg>(&self, below: P, limit: u64) -> io::Result<Vec<u8>> {
         let mut bytes = Vec::with_capacity(2048);
-        self.open_file_with(below, OFlags::NOATIME)?.take(limit + 1).read_to_end(&mut bytes)?;
+        self.open_file_with(below, OFlags::NOATIME)?.0.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
         }

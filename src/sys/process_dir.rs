@@ -79,6 +79,18 @@ impl Processes {
         ProcessDir::at(self.0.as_fd(), name.text(pid.0), pid)
     }
 
+    /// Who a process is now, where nothing else of it is asked: one open by path.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub fn identify(&self, pid: Pid) -> Result<Identity, LookError> {
+        let mut name = Decimal::default();
+        let flags = OFlags::RDONLY | OFlags::CLOEXEC | OFlags::NOCTTY;
+        let file = openat(&self.0, name.text_below(pid.0, b"/stat"), flags, Mode::empty())
+            .map_err(|error| LookError::from_io(pid, error.into()))?;
+        parse_stat(pid, File::from(file))
+    }
+
     /// A process's name, cut to the buffer: one open by path, for a scan that needs nothing else of most processes.
     ///
     /// # Errors

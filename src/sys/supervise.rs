@@ -285,9 +285,18 @@ fn be_worker(parent: Pid, link: Link, pipes: [OwnedFd; 4], work: impl FnOnce(Lin
     }));
     if let Ok(Some(code)) = code {
         link.0.end.store(u32::from(code) + 1, Ordering::Relaxed);
-        std::process::exit(code.into());
+        end_at_once(code.into());
     }
-    std::process::exit(101);
+    end_at_once(101);
+}
+
+/// Without what a process has registered to be run at its end: that belongs to the process which was forked.
+fn end_at_once(code: i32) -> ! {
+    // SAFETY: it takes a number, and does not return.
+    #[allow(unsafe_code)]
+    unsafe {
+        libc::_exit(code)
+    }
 }
 
 /// Takes from a worker whatever its supervisor, and who started that, has to keep; and what may have been left to it by them.

@@ -2,7 +2,6 @@
 //! about to begin (see [`crate::reclaim::trash`]). It needs no configuration and no lock.
 
 use crate::model::{Uid, Usage, WorkDir};
-use crate::observe::caches::open_work;
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::io;
@@ -10,34 +9,29 @@ use std::path::{Path, PathBuf};
 
 /// A work directory that is held open.
 pub(super) struct Ground {
-    dir: io::Result<Dir>,
+    dir: Dir,
     trash: io::Result<Option<Trash>>,
     owner: Uid,
 }
 
 impl Ground {
-    pub(super) fn of(work: &WorkDir) -> Self {
-        let dir = open_work(work);
-        let trash = match &dir {
-            Ok(dir) => Trash::open(dir, work.owner),
-            // It is told once, as the directory's own.
-            Err(_) => Ok(None),
-        };
+    /// Of what was opened when the runner was examined: its path is not followed a second time.
+    pub(super) fn of(work: &WorkDir, dir: Dir) -> Self {
+        let trash = Trash::open(&dir, work.owner);
         Self { dir, trash, owner: work.owner }
     }
 
     /// Its handle.
-    pub(super) fn dir(&self) -> Result<&Dir, String> {
-        self.dir.as_ref().map_err(ToString::to_string)
+    pub(super) fn dir(&self) -> &Dir {
+        &self.dir
     }
 
     /// How full its filesystem is.
-    pub(super) fn usage(&self) -> Result<Usage, String> {
-        self.dir()?.usage().map_err(|error| error.to_string())
+    pub(super) fn usage(&self) -> io::Result<Usage> {
+        self.dir.usage()
     }
 
     pub(super) fn fence(&self) -> Result<(), String> {
-        self.dir()?;
         match &self.trash {
             Ok(trash) => trash.as_ref().map_or(Ok(()), Trash::fence).map_err(|error| error.to_string()),
             Err(error) => Err(error.to_string()),
@@ -46,10 +40,9 @@ impl Ground {
 
     /// A spare for the day when no inode is left; when that day has come, a claim goes without.
     pub(super) fn keep_spare(&self) {
-        let _ = match (&self.trash, &self.dir) {
-            (Ok(Some(trash)), _) => trash.keep_spare(),
-            (_, Ok(dir)) => Trash::open_or_make(dir, self.owner).and_then(|trash| trash.keep_spare()),
-            _ => Ok(()),
+        let _ = match &self.trash {
+            Ok(Some(trash)) => trash.keep_spare(),
+            _ => Trash::open_or_make(&self.dir, self.owner).and_then(|trash| trash.keep_spare()),
         };
     }
 }

@@ -40,7 +40,7 @@ impl Own {
 
     /// Leaves a mark of when a job last used that. On a full disk there may be none: then the runner's own note is left.
     pub(super) fn mark_use(&self) {
-        let work = self.ground.as_ref().and_then(|ground| ground.dir().ok());
+        let work = self.ground.as_ref().map(Ground::dir);
         if let (Some(directory), Some(dir), Some(work)) = (self.job_directory(), self.runner.work_dir(), work)
         {
             let _ = uses::mark(work, dir.owner, directory.as_os_str(), now());
@@ -51,7 +51,7 @@ impl Own {
     /// end waits for it. On a healthy host it takes some milliseconds.
     pub(super) fn mark_used_units(&self) {
         const TIME_LIMIT: Duration = Duration::from_millis(500);
-        let work = self.ground.as_ref().and_then(|ground| ground.dir().ok());
+        let work = self.ground.as_ref().map(Ground::dir);
         if let (Some(directory), Some(work)) = (self.job_directory(), work)
             && let Ok(checkouts) = work.descend(&directory)
         {
@@ -73,7 +73,7 @@ impl Own {
             }
         };
         let shown = escape::path(&root);
-        let runner = runners::examine(&root, &MountTable::default())
+        let (runner, work) = runners::examine_and_hold(&root, &MountTable::default())
             .map_err(|error| {
                 format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched")
             })?
@@ -85,7 +85,7 @@ impl Own {
             );
             return Err(text.into());
         }
-        let ground = runner.work_dir().map(Ground::of);
+        let ground = runner.work_dir().zip(work).map(|(work, dir)| Ground::of(work, dir));
         Ok(Self { runner, worker, listener, lineage, ground, named: root })
     }
 

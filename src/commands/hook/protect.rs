@@ -70,10 +70,8 @@ pub(super) fn fence_first(own: Option<&Own>) -> Result<(), String> {
 fn fence_off(own: &Own, run: Option<&RunDir>) -> Result<(), String> {
     let Some(ground) = &own.ground else { return Ok(()) };
     let slots = ground.fence();
-    let beside = match (run, ground.dir()) {
-        (Some(run), Ok(dir)) => beside::fence(run, dir).map_err(|error| error.to_string()),
-        _ => Ok(()),
-    };
+    let beside = run.map_or(Ok(()), |run| beside::fence(run, ground.dir()));
+    let beside = beside.map_err(|error| error.to_string());
     let result = slots.and(beside);
     if let Err(failure) = &result {
         let text = format!("claims on this runner cannot be fenced off: {failure}");

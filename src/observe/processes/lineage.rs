@@ -86,15 +86,16 @@ pub fn own_runner(proc: &Proc) -> Result<OwnRunner, LineageError> {
         if lineage.len() == DEPTH {
             return Err(LineageError::TooDeep);
         }
-        let dir = processes.process(next)?;
-        let identity = dir.identify()?;
+        // Of ourselves nothing else is asked.
+        let dir = if next == own { None } else { Some(processes.process(next)?) };
+        let identity = dir.as_ref().map_or_else(|| processes.identify(next), ProcessDir::identify)?;
         if let Some(child) = lineage.last()
             && identity.id.start > child.start
         {
             return Err(LineageError::Changed { child: child.pid });
         }
         lineage.push(identity.id);
-        if next != own {
+        if let Some(dir) = dir {
             let mut buffer = link_buffer();
             let exe = dir.link(c"exe", &mut buffer);
             let packaged = exe.as_ref().ok().and_then(|exe| packaged_root(&processes, &dir, exe, &identity));
@@ -104,7 +105,7 @@ pub fn own_runner(proc: &Proc) -> Result<OwnRunner, LineageError> {
             };
             if let Some((root, is_packaged)) = root {
                 // A Worker whose Listener has ended is a Worker all the same.
-                let listener = processes.process(identity.parent).and_then(|dir| dir.identify());
+                let listener = processes.identify(identity.parent);
                 let listener = listener.ok().map(|listener| listener.id);
                 // One that is younger than its child was given the number of a Listener that has ended.
                 let listener = listener.filter(|listener| listener.start <= identity.id.start);
