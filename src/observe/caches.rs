@@ -49,7 +49,7 @@ const TAG: &str = "CACHEDIR.TAG";
 /// What cargo writes into its tag, below the signature.
 const BY_CARGO: &[u8] = b"created by cargo";
 
-/// The rules' name globs, compiled.
+/// The rules' name globs, compiled once for all runners.
 #[derive(Debug)]
 pub struct Matcher<'a> {
     rules: Vec<(&'a CacheRule, GlobSet)>,
@@ -109,16 +109,16 @@ pub struct Found {
 /// When the work directory is no longer the one that was discovered, or cannot be opened.
 pub fn find(
     work: &WorkDir,
-    rules: &[CacheRule],
+    matcher: &Matcher<'_>,
     mounts: &MountTable,
     deadline: Instant,
 ) -> io::Result<Found> {
     let dir = open_work(work)?;
     let mut walk = Walk {
         work,
-        matcher: Matcher::new(rules),
+        matcher,
         mounts,
-        buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER],
+        buffer: Box::new_uninit_slice(ENTRIES_BUFFER),
         found: Found::default(),
         unread: 0,
     };
@@ -152,9 +152,9 @@ struct Listing {
 
 struct Walk<'a> {
     work: &'a WorkDir,
-    matcher: Matcher<'a>,
+    matcher: &'a Matcher<'a>,
     mounts: &'a MountTable,
-    buffer: Vec<MaybeUninit<u8>>,
+    buffer: Box<[MaybeUninit<u8>]>,
     found: Found,
     unread: usize,
 }
@@ -488,7 +488,7 @@ mod tests {
         symlink(work.join("r/r/target/CACHEDIR.TAG"), work.join("linked/linked/target/CACHEDIR.TAG"))
             .unwrap();
 
-        let found = find(&work_dir(&work), &[rule()], &MountTable::default(), soon()).unwrap();
+        let found = find(&work_dir(&work), &Matcher::new(&[rule()]), &MountTable::default(), soon()).unwrap();
         let mut paths: Vec<_> = found.caches.iter().map(|c| c.below_work.to_str().unwrap()).collect();
         paths.sort_unstable();
         let mut expected = caches.to_vec();
@@ -506,7 +506,7 @@ mod tests {
         create_dir_all(&odd).unwrap();
         write(odd.join("CACHEDIR.TAG"), SIGNED).unwrap();
         assert_eq!(
-            find(&work_dir(&work), &[rule()], &MountTable::default(), soon()).unwrap().caches[0].path,
+            find(&work_dir(&work), &Matcher::new(&[rule()]), &MountTable::default(), soon()).unwrap().caches[0].path,
             odd
         );
     }
@@ -518,13 +518,13 @@ mod tests {
         create_dir_all(base.join("w/r/r/target")).unwrap();
         write(base.join("w/r/r/target/CACHEDIR.TAG"), SIGNED).unwrap();
         let work = work_dir(&base.join("w"));
-        assert_eq!(find(&work, &[rule()], &MountTable::default(), soon()).unwrap().caches.len(), 1);
+        assert_eq!(find(&work, &Matcher::new(&[rule()]), &MountTable::default(), soon()).unwrap().caches.len(), 1);
         let other = WorkDir { id: FileId { dev: work.id.dev, ino: work.id.ino + 1 }, ..work };
-        assert!(find(&other, &[rule()], &MountTable::default(), soon()).is_err());
+        assert!(find(&other, &Matcher::new(&[rule()]), &MountTable::default(), soon()).is_err());
     }
 
     fn found(work: &Path, rules: &[CacheRule]) -> (Vec<String>, Found) {
-        let found = find(&work_dir(work), rules, &MountTable::default(), soon()).unwrap();
+        let found = find(&work_dir(work), &Matcher::new(rules), &MountTable::default(), soon()).unwrap();
         let paths = found.caches.iter().map(|cache| cache.below_work.to_str().unwrap().to_owned());
         (paths.collect(), found)
     }

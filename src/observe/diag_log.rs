@@ -11,7 +11,6 @@ use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom};
-use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::time::SystemTime;
@@ -51,7 +50,7 @@ impl Kind {
 /// What reading the directory says; a flood of entries is one, too.
 pub fn newest(diag: &Dir, kind: Kind, limit: usize) -> io::Result<Vec<OsString>> {
     let mut newest: BTreeSet<Vec<u8>> = BTreeSet::new();
-    let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BUFFER];
+    let mut buffer = Box::new_uninit_slice(ENTRIES_BUFFER);
     let mut seen = 0;
     let flood = diag.for_each_entry::<()>(&mut buffer, |entry| {
         seen += 1;

@@ -19,6 +19,8 @@ use crate::model::{Guarded, ListenerSeen, Runner};
 use crate::run_dir::RunDir;
 use crate::sys::dir::{Dir, changed};
 use crate::sys::process::Proc;
+use std::cell::RefCell;
+use std::collections::HashMap;
 use std::ffi::OsStr;
 use std::io::{self, Read as _};
 use std::os::unix::ffi::OsStrExt as _;
@@ -54,7 +56,13 @@ pub struct Look<'a> {
     pub run: Option<&'a RunDir>,
     /// Our own mounts.
     pub mounts: &'a MountTable,
+    /// What this look has read already.
+    pub scripts: &'a Scripts,
 }
+
+/// What one look has found out about started-hooks: mostly all runners of a host name the same one.
+#[derive(Debug, Default)]
+pub struct Scripts(RefCell<HashMap<PathBuf, Result<(), String>>>);
 
 /// Judges one runner by all of its running Listeners.
 pub fn judge(runner: &Runner, listeners: &[&ListenerSeen], look: Look<'_>) -> Guarded {
@@ -69,7 +77,8 @@ pub fn judge(runner: &Runner, listeners: &[&ListenerSeen], look: Look<'_>) -> Gu
     }
 }
 
-/// A `.env`, and when anything about it last changed; an empty one, never changed, when there is none.
+/// A `.env`, and when anything about it last changed; an empty one, never changed, when there is none. It lies beside `.runner`
+/// wherever the program lies: nixpkgs' package reads it there, too.
 #[derive(Debug, Clone, Default)]
 struct Env {
     bytes: Vec<u8>,
@@ -81,10 +90,6 @@ struct Env {
 fn read_env(runner: &Runner) -> Result<Env, String> {
     let read = || -> io::Result<Env> {
         let root = Dir::open(&runner.root)?;
-        if root.status_of("bin").is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
-            // Its program lies in a package, and reads the `.env` that would lie there.
-            return Ok(Env::default());
-        }
         let file = match root.open_file(".env") {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Env::default()),
             result => result?,
@@ -174,7 +179,13 @@ impl Look<'_> {
                 (None, Some(_)) => return Err(format!("its `.env` names no {STARTED_VARIABLE}")),
             },
         };
-        self.runs_us(&hook).map_err(|why| format!("its started-hook {} {why}", hook.display()))
+        let known = self.scripts.0.borrow().get(&hook).cloned();
+        let judged = known.unwrap_or_else(|| {
+            let judged = self.runs_us(&hook);
+            self.scripts.0.borrow_mut().insert(hook.clone(), judged.clone());
+            judged
+        });
+        judged.map_err(|why| format!("its started-hook {} {why}", hook.display()))
     }
 
     /// # Errors
@@ -270,7 +281,9 @@ mod tests {
         }
 
         fn judge(&self, listeners: &[&ListenerSeen]) -> Guarded {
-            let look = Look { proc: &self.proc, run: Some(&self.run), mounts: &self.mounts };
+            let scripts = Scripts::default();
+            let look =
+                Look { proc: &self.proc, run: Some(&self.run), mounts: &self.mounts, scripts: &scripts };
             judge(&self.runner, listeners, look)
         }
 
@@ -308,6 +321,19 @@ mod tests {
             write(scene.runner.root.join(".env"), &text).unwrap();
             assert_eq!(scene.judge(&[]).is_guarded(), guarded, "{text:?}");
         }
+    }
+
+    /// nixpkgs' runner reads the `.env` in its RUNNER_ROOT (env-sh-use-runner-root.patch), beside its `.runner`.
+    #[test]
+    fn a_runner_whose_program_lies_in_a_package_reads_the_env_of_its_root() {
+        let scene = scene();
+        std::fs::remove_dir(scene.runner.root.join("bin")).unwrap();
+        scene.name("other.sh");
+        assert!(!scene.judge(&[]).is_guarded());
+        scene.name("ours.sh");
+        assert!(scene.judge(&[]).is_guarded(), "{:?}", scene.judge(&[]));
+        assert!(scene.judge(&[&scene.listener(60)]).is_guarded());
+        assert!(!scene.judge(&[&scene.listener(-60)]).is_guarded(), "it has not read it");
     }
 
     #[test]

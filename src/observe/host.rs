@@ -87,12 +87,13 @@ impl Look<'_> {
         let Discovery { runners, mut notes, remarks, mut declared, .. } = discovery;
         let (mut known, mut met) = (HashMap::new(), undeclared::Met::default());
         let mut found = Vec::with_capacity(runners.len());
+        let matcher = caches::Matcher::new(self.rules);
         let mut listed = 0;
         for (index, runner) in runners.iter().enumerate() {
             let contents = match whose {
-                Whose::Everybody => self.contents(runner, &mut known, &mut met, &mut notes),
+                Whose::Everybody => self.contents(runner, &matcher, &mut known, &mut met, &mut notes),
                 Whose::Runner(wanted) if wanted == index => {
-                    self.contents(runner, &mut known, &mut met, &mut notes)
+                    self.contents(runner, &matcher, &mut known, &mut met, &mut notes)
                 }
                 Whose::Runner(_) | Whose::Nobody => Contents::default(),
             };
@@ -117,11 +118,14 @@ impl Look<'_> {
         let caches: Vec<Runner> = declared.iter().map(declared::as_place).collect();
         let mut processes = processes::observe_with_caches(self.proc, &runners, &caches, self.group());
         let leases = self.read_leases(&mut processes.visibility);
+        let scripts = guarded::Scripts::default();
         let runners = runners
             .into_iter()
             .zip(found)
             .enumerate()
-            .map(|(index, (runner, contents))| self.runner_facts(index, runner, contents, &processes))
+            .map(|(index, (runner, contents))| {
+                self.runner_facts(index, runner, contents, &processes, &scripts)
+            })
             .collect();
         let mut facts =
             HostFacts { now: self.now, runners, declared, processes, leases, filesystems, notes, remarks };
@@ -162,13 +166,14 @@ impl Look<'_> {
     fn contents(
         &self,
         runner: &Runner,
+        matcher: &caches::Matcher<'_>,
         known: &mut HashMap<crate::model::FileId, Cache>,
         met: &mut undeclared::Met,
         notes: &mut Vec<String>,
     ) -> Contents {
         let Some(work) = runner.work_dir() else { return Contents::default() };
         let opened = caches::open_work(work)
-            .and_then(|dir| Ok((caches::find(work, self.rules, self.mounts, self.deadline)?, dir)));
+            .and_then(|dir| Ok((caches::find(work, matcher, self.mounts, self.deadline)?, dir)));
         let (mut found, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -251,12 +256,13 @@ impl Look<'_> {
         runner: Runner,
         contents: Contents,
         processes: &ProcessFacts,
+        scripts: &guarded::Scripts,
     ) -> RunnerFacts {
         let listeners: Vec<&ListenerSeen> =
             processes.listeners.iter().filter(|listener| listener.runner == index).collect();
         let locks = self.locks_of(&runner, &contents.caches);
         RunnerFacts {
-            guarded: self.guarded(&runner, &listeners),
+            guarded: self.guarded(&runner, &listeners, scripts),
             other_hosts: other_hosts::beyond_this_host(&runner, self.mounts, self.local),
             received: received(&runner),
             caches: contents.caches,
@@ -274,12 +280,18 @@ impl Look<'_> {
         }
     }
 
-    fn guarded(&self, runner: &Runner, listeners: &[&ListenerSeen]) -> Guarded {
+    fn guarded(
+        &self,
+        runner: &Runner,
+        listeners: &[&ListenerSeen],
+        scripts: &guarded::Scripts,
+    ) -> Guarded {
         let run = match self.leases {
             Leases::In(run) => Some(run),
             Leases::NoneYet | Leases::Hidden(_) => None,
         };
-        guarded::judge(runner, listeners, guarded::Look { proc: self.proc, run, mounts: self.mounts })
+        let look = guarded::Look { proc: self.proc, run, mounts: self.mounts, scripts };
+        guarded::judge(runner, listeners, look)
     }
 
     fn read_leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {

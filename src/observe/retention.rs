@@ -20,7 +20,6 @@ use crate::sys::process::Proc;
 use crate::uses::{Uses, is_repository_dir};
 use std::ffi::{OsStr, OsString};
 use std::io;
-use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
@@ -301,7 +300,7 @@ struct Files<'a> {
 impl Files<'_> {
     fn collect(&mut self, dir: &Dir, within: &Path, is_meant: impl Fn(&OsStr) -> bool) {
         let mut entries = 0;
-        let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BUFFER];
+        let mut buffer = Box::new_uninit_slice(ENTRIES_BUFFER);
         // What cannot be listed is left alone.
         let _ = dir.for_each_entry(&mut buffer, |entry| {
             entries += 1;

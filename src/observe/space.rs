@@ -66,7 +66,8 @@ pub struct Look<'a> {
 impl Look<'_> {
     /// The largest holders, the largest first.
     pub fn holders(&self) -> Vec<SpaceHolder> {
-        let mut walk = Walk { look: self, entries: AtomicI64::new(ENTRIES), found: Vec::new() };
+        let caches = self.caches.iter().map(|cache| cache.path.as_os_str()).collect();
+        let mut walk = Walk { look: self, caches, entries: AtomicI64::new(ENTRIES), found: Vec::new() };
         let mut seen = HashSet::new();
         for runner in self.runners {
             let work =
@@ -92,14 +93,15 @@ impl Look<'_> {
     fn rest(&self, disk: &Filesystem, found: &[SpaceHolder]) -> Option<SpaceHolder> {
         let here = found.iter().filter(|holder| holder.filesystem == disk.id);
         let seen: u64 = here.clone().map(|holder| holder.bytes).sum();
-        let works: Vec<&Path> = self
+        let works: HashSet<&OsStr> = self
             .runners
             .iter()
             .filter_map(Runner::work_dir)
             .filter(|work| work.filesystem == disk.id)
-            .map(|work| work.path.as_path())
+            .map(|work| work.path.as_os_str())
             .collect();
-        let caches = self.caches.iter().filter(|cache| works.iter().any(|work| cache.path.starts_with(work)));
+        let is_below_one = |path: &Path| path.ancestors().any(|above| works.contains(above.as_os_str()));
+        let caches = self.caches.iter().filter(|cache| is_below_one(&cache.path));
         let caches: u64 = caches.map(|cache| cache.bytes()).sum();
         let bytes = disk.usage.used_bytes.saturating_sub(seen.saturating_add(caches));
         here.clone().all(|holder| holder.is_whole).then(|| SpaceHolder {
@@ -119,6 +121,8 @@ impl Look<'_> {
 
 struct Walk<'a> {
     look: &'a Look<'a>,
+    /// Where caches lie: there may be thousands, and each directory that is passed is looked up.
+    caches: HashSet<&'a OsStr>,
     entries: AtomicI64,
     found: Vec<SpaceHolder>,
 }
@@ -240,7 +244,7 @@ impl Walk<'_> {
                 continue;
             }
             let (Ok(child), path) = (dir.descend(name.as_os_str()), below.join(&name)) else { continue };
-            if self.look.caches.iter().any(|cache| cache.path == site.work.path.join(&path)) {
+            if self.caches.contains(site.work.path.join(&path).as_os_str()) {
                 continue;
             }
             match rule_for(&name, dir, &child) {
@@ -276,7 +280,8 @@ fn rule_for(name: &OsString, parent: &Dir, dir: &Dir) -> Option<String> {
 #[allow(clippy::disallowed_methods, reason = "the test reads the clock for what it lays out")]
 mod tests {
     use super::*;
-    use crate::model::Usage;
+    use crate::model::{CacheRule, Usage};
+    use crate::observe::caches::{Matcher, find};
     use crate::observe::filesystems::MountTable;
     use crate::observe::runners::examine;
     use std::fs::{create_dir_all, write};
@@ -320,16 +325,11 @@ mod tests {
         };
         let id = runner.work_dir().unwrap().filesystem;
         let disk = Filesystem { id, mount: "/disk".into(), fs_type: "x".into(), usage };
-        let look = |disks: &[Filesystem], deadline| {
-            Look {
-                runners: std::slice::from_ref(&runner),
-                caches: &[],
-                disks,
-                now: SystemTime::UNIX_EPOCH,
-                deadline,
-            }
-            .holders()
+        let now = SystemTime::now();
+        let look_beside = |caches: &[&Cache], disks: &[Filesystem], deadline| {
+            Look { runners: std::slice::from_ref(&runner), caches, disks, now, deadline }.holders()
         };
+        let look = |disks: &[Filesystem], deadline| look_beside(&[], disks, deadline);
         let soon = Instant::now() + Duration::from_secs(60);
         let found = look(std::slice::from_ref(&disk), soon);
         let told: Vec<(&str, u64)> = found.iter().map(|h| (h.class.as_str(), h.bytes >> 20)).collect();
@@ -357,5 +357,17 @@ mod tests {
         let late = look(std::slice::from_ref(&disk), Instant::now());
         assert!(late.iter().all(|holder| !holder.is_whole), "what was not seen is not guessed: {late:#?}");
         assert!(look(&[], soon).is_empty());
+
+        // What is a cache is told as one elsewhere, and counts neither here nor as the rest.
+        let (dirs, markers) = (vec!["build".into()], vec!["CMakeCache.txt".into()]);
+        let rule = CacheRule { dirs, markers, depth: 3, ..CacheRule::default() };
+        let work = runner.work_dir().unwrap();
+        let mut caches = find(work, &Matcher::new(&[rule]), &MountTable::default(), soon).unwrap().caches;
+        let (files, directories, newest, coverage) = (1, 1, None, Coverage::Whole);
+        caches[0].measure = Some(Measure { bytes: 8 << 20, files, directories, newest, coverage });
+        let beside = look_beside(&[&caches[0]], std::slice::from_ref(&disk), soon);
+        let told: Vec<(&str, u64)> = beside.iter().map(|h| (h.class.as_str(), h.bytes >> 20)).collect();
+        assert_eq!(beside.len(), found.len() - 1, "{beside:#?}");
+        assert_eq!((told[0], told[2]), (("outside-of-work", 979), ("checkout", 7)));
     }
 }

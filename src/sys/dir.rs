@@ -430,7 +430,7 @@ impl Dir {
     /// As [`Dir::for_each_entry`].
     pub fn names(&self, limit: usize) -> io::Result<Vec<OsString>> {
         let mut names = Vec::new();
-        let mut buffer = vec![MaybeUninit::uninit(); ENTRIES_BUFFER];
+        let mut buffer = Box::new_uninit_slice(ENTRIES_BUFFER);
         self.for_each_entry(&mut buffer, |entry| {
             if names.len() == limit {
                 return std::ops::ControlFlow::Break(());
