@@ -506,7 +506,9 @@ mod tests {
         create_dir_all(&odd).unwrap();
         write(odd.join("CACHEDIR.TAG"), SIGNED).unwrap();
         assert_eq!(
-            find(&work_dir(&work), &Matcher::new(&[rule()]), &MountTable::default(), soon()).unwrap().caches[0].path,
+            find(&work_dir(&work), &Matcher::new(&[rule()]), &MountTable::default(), soon()).unwrap().caches
+                [0]
+            .path,
             odd
         );
     }
@@ -518,7 +520,10 @@ mod tests {
         create_dir_all(base.join("w/r/r/target")).unwrap();
         write(base.join("w/r/r/target/CACHEDIR.TAG"), SIGNED).unwrap();
         let work = work_dir(&base.join("w"));
-        assert_eq!(find(&work, &Matcher::new(&[rule()]), &MountTable::default(), soon()).unwrap().caches.len(), 1);
+        assert_eq!(
+            find(&work, &Matcher::new(&[rule()]), &MountTable::default(), soon()).unwrap().caches.len(),
+            1
+        );
         let other = WorkDir { id: FileId { dev: work.id.dev, ino: work.id.ino + 1 }, ..work };
         assert!(find(&other, &Matcher::new(&[rule()]), &MountTable::default(), soon()).is_err());
     }

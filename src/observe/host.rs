@@ -280,12 +280,7 @@ impl Look<'_> {
         }
     }
 
-    fn guarded(
-        &self,
-        runner: &Runner,
-        listeners: &[&ListenerSeen],
-        scripts: &guarded::Scripts,
-    ) -> Guarded {
+    fn guarded(&self, runner: &Runner, listeners: &[&ListenerSeen], scripts: &guarded::Scripts) -> Guarded {
         let run = match self.leases {
             Leases::In(run) => Some(run),
             Leases::NoneYet | Leases::Hidden(_) => None,
