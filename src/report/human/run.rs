@@ -3,11 +3,15 @@
 
 use super::screen::{Screen, Tone};
 use super::{notes, words};
-use crate::model::{ActionResult, Balance, Outcome, RunReport, Usage};
+use crate::model::{ActionResult, Balance, FileId, Outcome, RunReport, Usage};
 use crate::report::escape;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::time::SystemTime;
+
+/// What a section lists one by one, of one runner and of all: jobs make as many caches as they like, and the rest is a sum.
+const LISTED_OF_ONE: usize = 64;
+const LISTED_OF_ALL: usize = 1024;
 
 /// The report of a run, or of a dry one.
 pub fn run(report: &RunReport, now: SystemTime, screen: &Screen) -> String {
@@ -103,9 +107,11 @@ fn removals(name: &str, outcomes: Vec<&Outcome>, now: SystemTime, screen: &Scree
         return;
     }
     heading(name, Tone::Good, &outcomes, screen, out);
-    for outcome in outcomes {
+    let mut room = Room::default();
+    for outcome in outcomes.into_iter().filter(|outcome| room.takes(outcome)) {
         entry(outcome, &words::removal(&outcome.action, now), screen, out);
     }
+    room.close(out);
 }
 
 fn setbacks(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut String) {
@@ -113,10 +119,12 @@ fn setbacks(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut
         return;
     }
     heading("Not done", Tone::Warn, &outcomes, screen, out);
-    for outcome in outcomes {
+    let mut room = Room::default();
+    for outcome in outcomes.into_iter().filter(|outcome| room.takes(outcome)) {
         let why = format!("{}; {}", words::removal(&outcome.action, now), words::setback(&outcome.result));
         entry(outcome, &why, screen, out);
     }
+    room.close(out);
 }
 
 /// What stays, each runner's caches of one reason together: a busy runner with twenty caches is one fact.
@@ -126,7 +134,8 @@ fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut St
     }
     heading("Kept", Tone::Busy, &outcomes, screen, out);
     let mut groups: BTreeMap<(&str, String), Vec<&Outcome>> = BTreeMap::new();
-    for outcome in outcomes {
+    let mut room = Room::default();
+    for outcome in outcomes.into_iter().filter(|outcome| room.takes(outcome)) {
         let key = (outcome.action.runner.name.as_str(), words::decision(&outcome.action.decision));
         groups.entry(key).or_default().push(outcome);
     }
@@ -137,6 +146,38 @@ fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut St
             let age =
                 words::newest(cache, now).map(|age| format!("  (newest file {age})")).unwrap_or_default();
             let _ = writeln!(out, "  {:>11}  {}{age}", words::cache_size(cache), escape::path(&cache.path));
+        }
+    }
+    room.close(out);
+}
+
+/// How much of a section has been listed, and the sum of what is not.
+#[derive(Default)]
+struct Room {
+    listed: usize,
+    of_one: HashMap<FileId, usize>,
+    left_out: usize,
+    bytes: u64,
+}
+
+impl Room {
+    /// Whether there is room for one more.
+    fn takes(&mut self, outcome: &Outcome) -> bool {
+        let of_one = self.of_one.entry(outcome.action.runner.root_id).or_default();
+        if self.listed >= LISTED_OF_ALL || *of_one >= LISTED_OF_ONE {
+            self.left_out += 1;
+            self.bytes = self.bytes.saturating_add(outcome.action.cache.bytes());
+            return false;
+        }
+        self.listed += 1;
+        *of_one += 1;
+        true
+    }
+
+    fn close(&self, out: &mut String) {
+        if self.left_out > 0 {
+            let size = words::size(self.bytes);
+            let _ = writeln!(out, "  {:>11}  in {} more; --json lists all", size, self.left_out);
         }
     }
 }
@@ -171,6 +212,24 @@ mod tests {
 
         note: /opt/actions-runner* matches nothing
         ");
+    }
+
+    #[test]
+    fn a_flood_of_one_runner_is_a_sum_and_hides_no_other() {
+        let mut report = samples::run(false);
+        let kept = report.outcomes.iter().find(|o| o.result == ActionResult::Kept).expect("one is kept").clone();
+        let mut flood = kept.clone();
+        flood.action.runner.root_id = FileId { dev: 9, ino: 9 };
+        flood.action.runner.name = "a-flood".into();
+        report.outcomes.splice(0..0, std::iter::repeat_n(flood, 20_000));
+        let text = run(&report, samples::now(), &Screen::new(90, false));
+        let path = escape::path(&kept.action.cache.path).to_string();
+        assert_eq!(text.matches(&path).count(), LISTED_OF_ONE + 1, "{text}");
+        assert!(text.contains("Kept  20002 caches"), "the sum is of all: {text}");
+        assert!(text.contains("  in 19936 more; --json lists all\n"), "{text}");
+        assert!(text.contains("  runner-1: Worker pid 4711\n"), "{text}");
+        let names = ["Removed", "Not done"].map(|name| text.matches(name).count());
+        assert_eq!(names, [1, 1]);
     }
 
     #[test]
