@@ -217,7 +217,8 @@ mod tests {
     #[test]
     fn a_flood_of_one_runner_is_a_sum_and_hides_no_other() {
         let mut report = samples::run(false);
-        let kept = report.outcomes.iter().find(|o| o.result == ActionResult::Kept).expect("one is kept").clone();
+        let kept =
+            report.outcomes.iter().find(|o| o.result == ActionResult::Kept).expect("one is kept").clone();
         let mut flood = kept.clone();
         flood.action.runner.root_id = FileId { dev: 9, ino: 9 };
         flood.action.runner.name = "a-flood".into();
