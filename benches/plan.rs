@@ -110,6 +110,7 @@ fn facts(runners: usize, caches: usize) -> HostFacts {
         declared: Vec::new(),
         processes,
         leases: busy.map(lease).collect(),
+        turn: Default::default(),
         filesystems: vec![Filesystem { id: DISK, mount: "/srv".into(), fs_type: "ext4".into(), usage }],
         notes: Vec::new(),
         remarks: Vec::new(),

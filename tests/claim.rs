@@ -122,6 +122,57 @@ fn a_job_that_starts_between_the_last_check_and_the_claim_wins() {
     assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "without a job it goes");
 }
 
+/// Nothing tells of such a build but its processes, and those are looked at before the lock is taken.
+#[test]
+fn a_build_that_has_begun_since_the_look_and_outlives_its_worker_keeps_its_tree() {
+    if !kit::sees_everything() {
+        return;
+    }
+    for end in ["its Worker dies", "its Worker dies, and its lease is cleared away", "its job ends without it"] {
+        let mut scene = Scene::new();
+        // Time enough for what follows.
+        scene.host.configure(|settings| settings.lock_wait = "1min");
+        let canary = Canary::of(&scene.cache);
+        let lock = scene.host.host_lock();
+        let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
+            call.number == libc::SYS_flock
+                && call.file(0) == lock
+                && call.arguments[1] & libc::LOCK_EX as u64 != 0
+        });
+        scene.host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
+        let (mut listener, mut job) = start_job(&scene.runner);
+        job.hook_started().expect_ok();
+        let (pid, done) = (scene.host.base.join("pid"), scene.host.base.join("done"));
+        // A runner ends what bears its job's mark.
+        job.steps(&format!(
+            "RUNNER_TRACKING_ID= bash -ec 'while test ! -e {}; do\n{CHECK}done' >/dev/null 2>&1 &\necho $! >{}\n",
+            done.display(),
+            pid.display()
+        ));
+        let build = std::fs::read_to_string(&pid).expect("the build's number").trim().parse().expect("a number");
+        if end == "its job ends without it" {
+            job.hook_completed().expect_ok();
+            job.finish(&mut listener);
+        } else {
+            job.kill_worker();
+            listener.finished();
+        }
+        if end.contains("cleared away") {
+            scene.host.sweep();
+            assert_eq!(scene.host.leases(), Vec::<PathBuf>::new(), "{end}");
+        }
+        let report = stopped.release().expect_code(&[0, 20]).report();
+        assert!(kit::is_alive(build), "{end}: the build goes on, and misses nothing");
+        assert_eq!(report.outcome(&scene.cache), "kept", "{end}: {:#}", report.0);
+        assert!(report.evidence(&scene.cache).contains("process-inside"), "{end}: {:#}", report.0);
+        canary.assert_intact();
+        std::fs::write(&done, "").expect("our own file");
+        until("the build to end", || (!kit::is_alive(build)).then_some(()));
+        scene.host.configure(|settings| settings.want_everything());
+        assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "{end}: without a build it goes");
+    }
+}
+
 #[test]
 fn a_job_that_starts_after_the_claim_waits_for_it_and_builds_cold() {
     if !kit::sees_everything() {

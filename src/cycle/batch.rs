@@ -106,6 +106,7 @@ impl<'a> Scrutiny<'a> {
                 declared: facts.declared.iter().map(of_declared).collect(),
                 processes: facts.processes.clone(),
                 leases: facts.leases.clone(),
+                turn: facts.turn.clone(),
                 filesystems: Vec::new(),
                 notes: Vec::new(),
                 remarks: Vec::new(),
@@ -113,7 +114,7 @@ impl<'a> Scrutiny<'a> {
         }
     }
 
-    /// Looks at Workers and leases.
+    /// Looks at Workers and leases, and at all processes when a job has begun or ended since they were looked at.
     fn look_again(&mut self) {
         self.look.refresh(&mut self.now, &self.runners, &self.visibility);
     }

@@ -3,7 +3,8 @@
 //!
 //! - **Lock.** It is held EXCLUSIVE for a batch of claims ([`batch`]): a few renames and two fresh looks at Workers and leases,
 //!   whatever the size of the trees and the number of runners. Trees are sized before and deleted after it.
-//! - **Stale evidence.** Facts older than half of `hook.lock_wait` are not acted on; the round begins again.
+//! - **Stale evidence.** Facts older than half of `hook.lock_wait` are not acted on; the round begins again. When a job has begun or
+//!   ended since, the looks under the lock are at all processes: a build may live on without its Worker.
 //! - **Others at the same time.** Trash that another guard has claimed meanwhile is space that is about to be free: it is
 //!   deleted together with them and measured again before anything more is claimed. So sixty hooks that meet on a full
 //!   disk take what one would.

@@ -91,6 +91,7 @@ fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
             unlocated: Vec::new(),
         },
         leases: Vec::new(),
+        turn: Default::default(),
         filesystems: Vec::new(),
         notes: Vec::new(),
         remarks: Vec::new(),

@@ -1,6 +1,7 @@
 //! What was observed, before anything is decided.
 
 use super::{Cache, FileId, Filesystem, Guarded, Lease, ProcessFacts, Remark, Runner, Uid};
+use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -17,6 +18,8 @@ pub struct HostFacts {
     pub processes: ProcessFacts,
     /// Every lease that was found.
     pub leases: Vec<LeaseSeen>,
+    /// By what it shows later whether a job has begun or ended since processes were looked at.
+    pub turn: JobsTurn,
     /// The filesystems that hold work directories.
     pub filesystems: Vec<Filesystem>,
     /// For people: globs that match nothing, what could not be read.
@@ -108,6 +111,18 @@ pub enum LockState {
     Held,
     /// It could not be tried; what the system said.
     CannotTell(String),
+}
+
+/// What changes with every job that begins or ends: which leases there are, and when one last came or went. The times of files are as
+/// coarse as a clock's tick, so that two changes may have one time: then it is the names that differ.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct JobsTurn(pub Option<(SystemTime, Vec<OsString>)>);
+
+impl JobsTurn {
+    /// Whether certainly no job has begun or ended between the two.
+    pub fn is_still(&self, later: &Self) -> bool {
+        self.0.is_some() && self == later
+    }
 }
 
 /// A lease file.

@@ -29,7 +29,7 @@ pub use capacity::{
 pub use check::{Check, CheckState};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{
-    DeclaredFacts, ForeignLock, HostFacts, JobReceived, LeaseSeen, LeaseState, LockKind, LockState,
+    DeclaredFacts, ForeignLock, HostFacts, JobReceived, JobsTurn, LeaseSeen, LeaseState, LockKind, LockState,
     RunnerFacts,
 };
 pub use filesystem::{Filesystem, Level, Usage};

@@ -11,10 +11,10 @@ use super::runners::Discovery;
 use super::{caches, declared, guarded, locks, other_hosts, places, retention, undeclared};
 use crate::lease;
 use crate::model::{
-    Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, LeaseSeen, ListenerSeen,
-    LockKind, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
+    Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen, LeaseState,
+    ListenerSeen, LockKind, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
 };
-use crate::run_dir::RunDir;
+use crate::run_dir::{Records, RunDir};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::uses::Uses;
@@ -116,8 +116,7 @@ impl Look<'_> {
         let Searched { runners, holders, declared, found, mut notes, remarks, met, whose } = searched;
         let filesystems = places::filesystems(&holders, self.mounts, &mut notes);
         let caches: Vec<Runner> = declared.iter().map(declared::as_place).collect();
-        let mut processes = processes::observe_with_caches(self.proc, &runners, &caches, self.group());
-        let leases = self.read_leases(&mut processes.visibility);
+        let Jobs { processes, leases, turn } = self.jobs(&runners, &caches);
         let scripts = guarded::Scripts::default();
         let runners = runners
             .into_iter()
@@ -127,8 +126,17 @@ impl Look<'_> {
                 self.runner_facts(index, runner, contents, &processes, &scripts)
             })
             .collect();
-        let mut facts =
-            HostFacts { now: self.now, runners, declared, processes, leases, filesystems, notes, remarks };
+        let mut facts = HostFacts {
+            now: self.now,
+            runners,
+            declared,
+            processes,
+            leases,
+            turn,
+            filesystems,
+            notes,
+            remarks,
+        };
         // A look at one runner is a hook's, which tells of them to nobody.
         if !matches!(whose, Whose::Runner(_)) {
             facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules));
@@ -146,12 +154,43 @@ impl Look<'_> {
         now
     }
 
-    /// Looks again at Workers and leases; `first` is what the first look could see. `runners` are those of `facts`.
+    /// Looks again at Workers and leases; `first` is what the first look could see. `runners` are those of `facts`. When a job has
+    /// begun or ended since, at all processes: its Worker may have died, and its build live on.
     pub fn refresh(&self, facts: &mut HostFacts, runners: &[Runner], first: &Visibility) {
-        let (workers, visibility) = processes::workers(self.proc, runners, self.group());
-        facts.processes.workers = workers;
-        facts.processes.visibility = join(first, visibility);
-        facts.leases = self.read_leases(&mut facts.processes.visibility);
+        if facts.turn.is_still(&self.turn()) {
+            let (workers, visibility) = processes::workers(self.proc, runners, self.group());
+            facts.processes.workers = workers;
+            facts.processes.visibility = join(first, visibility);
+            facts.leases = self.read_leases(&mut facts.processes.visibility);
+            if facts.turn.is_still(&self.turn()) {
+                return;
+            }
+        }
+        let caches: Vec<Runner> = facts.declared.iter().map(declared::as_place).collect();
+        let Jobs { processes, leases, turn } = self.jobs(runners, &caches);
+        facts.processes = ProcessFacts { visibility: join(first, processes.visibility.clone()), ..processes };
+        (facts.leases, facts.turn) = (leases, turn);
+    }
+
+    /// All processes, and all leases. A build that has lost its Worker shows among processes alone, and those are not read in one
+    /// instant: so a lease that was live before they were read counts, and whatever changes after that shows by the turn.
+    fn jobs(&self, runners: &[Runner], caches: &[Runner]) -> Jobs {
+        let turn = self.turn();
+        let before = self.read_leases(&mut Visibility::Partial(Vec::new()));
+        let mut processes = processes::observe_with_caches(self.proc, runners, caches, self.group());
+        let mut leases = self.read_leases(&mut processes.visibility);
+        for seen in before.into_iter().filter(|seen| seen.state == LeaseState::Live) {
+            leases.retain(|later| later.file != seen.file);
+            leases.push(seen);
+        }
+        Jobs { processes, leases, turn }
+    }
+
+    fn turn(&self) -> JobsTurn {
+        match self.leases {
+            Leases::In(run) => JobsTurn(run.roll(Records::Leases).ok()),
+            Leases::NoneYet | Leases::Hidden(_) => JobsTurn(None),
+        }
     }
 
     /// The locks on one cache, in its place or in `tree`.
@@ -304,6 +343,13 @@ impl Look<'_> {
         *visibility = join(visibility, Visibility::Partial(vec![unknown]));
         Vec::new()
     }
+}
+
+/// Who is at work.
+struct Jobs {
+    processes: ProcessFacts,
+    leases: Vec<LeaseSeen>,
+    turn: JobsTurn,
 }
 
 /// What a search has found, without evidence.

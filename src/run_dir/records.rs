@@ -206,6 +206,26 @@ impl RunDir {
         Ok(found)
     }
 
+    /// The names of all records, in order, and when one last came or went.
+    ///
+    /// # Errors
+    /// What the system says; `FileTooLarge` for a flood, which is not read to its end.
+    pub fn roll(&self, records: Records) -> io::Result<(SystemTime, Vec<OsString>)> {
+        let dir = match self.records(records) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return Ok((SystemTime::UNIX_EPOCH, Vec::new()));
+            }
+            result => result?,
+        };
+        let mut names = dir.names(MAX_PASSED + 1)?;
+        if names.len() > MAX_PASSED {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        names.retain(|name| !name.as_encoded_bytes().starts_with(b"."));
+        names.sort_unstable();
+        Ok((dir.status()?.modified, names))
+    }
+
     /// Reads one record.
     ///
     /// # Errors

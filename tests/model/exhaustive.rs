@@ -82,6 +82,14 @@ fn an_orphaned_hook_and_its_runners_next_job() {
 }
 
 #[test]
+fn builds_that_outlive_their_workers() {
+    let host = Host { builds_outlive: true, kills: 1, jobs: [1, 1, 0], ..Host::plain() };
+    check("two sweeps", host, &[]);
+    let pressed = Host { jobs: [2, 1, 0], guards: [Role::Sweep, Role::Hook(0)], ..host };
+    check("a sweep, and the hook of the next job", pressed, &[]);
+}
+
+#[test]
 fn a_worker_of_which_one_witness_alone_tells() {
     let host = Host { kills: 1, jobs: [1, 1, 0], ..Host::plain() };
     check("a Worker without a lease", Host { leaseless: [true, false, false], ..host }, &[]);

@@ -11,6 +11,8 @@ pub(crate) enum Mutation {
     NoLock,
     /// Under the lock nobody looks again.
     NoRecheck,
+    /// Under the lock Workers and leases are all that is looked at, whatever has begun since the first look.
+    NoTurn,
     /// Hooks leave no lease.
     NoLease,
     /// What cannot be examined counts as idle.
@@ -75,10 +77,12 @@ fn every_part_is_needed() {
     let hook = Host { guards: [Role::Sweep, Role::Hook(0)], ..two };
     let fails = Host { fails: 1, ..two };
     let shared = Host { strangers: [true, false, false], ..hook };
+    let outlived = Host { builds_outlive: true, ..mortal };
     let apart = Host { apart: [true, false, false], jobs: [1, 0, 0], ..two };
     let cases = [
         (Mutation::NoLock, hidden, LIVE),
         (Mutation::NoRecheck, two, LIVE),
+        (Mutation::NoTurn, outlived, LIVE),
         (Mutation::NoLease, hidden, LIVE),
         (Mutation::FailOpen, opaque, UNKNOWN),
         (Mutation::FailOpen, unseen, LIVE),
@@ -99,7 +103,7 @@ fn every_part_is_needed() {
     for (mutation, host, promise) in cases {
         assert!(breaks(host.with(mutation), promise), "{mutation:?} breaks nothing: {promise}");
     }
-    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared] {
+    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared, outlived] {
         let checker = host.checker().threads(2).spawn_bfs().join();
         let found = checker.discoveries();
         assert!(super::promises::ALL.iter().all(|promise| !found.contains_key(promise)), "{found:#?}");

@@ -21,6 +21,8 @@ pub(crate) struct Host {
     pub(crate) apart: [bool; RUNNERS],
     /// Runners in whose work directory a Worker of a runner that nobody has named works, all the time.
     pub(crate) strangers: [bool; RUNNERS],
+    /// Whether a build goes on when its Worker is killed.
+    pub(crate) builds_outlive: bool,
     /// Runners that have a cache.
     pub(crate) cached: [bool; RUNNERS],
     /// Jobs, by runner.
@@ -58,6 +60,7 @@ impl Host {
             leaseless: [false; RUNNERS],
             apart: [false; RUNNERS],
             strangers: [false; RUNNERS],
+            builds_outlive: false,
             cached: [true; RUNNERS],
             jobs: [1; RUNNERS],
             guards: [Role::Sweep; GUARDS],
@@ -88,8 +91,13 @@ impl Host {
     }
 
     /// `policy::liveness::evidence` and `policy::protection::against`: whether something speaks against this guard's claiming
-    /// this runner's cache.
+    /// this runner's cache. The first look is at all processes.
     fn doubts(&self, state: &State, guard: usize, runner: usize) -> bool {
+        self.doubts_again(state, guard, runner) || state.runners[runner].build
+    }
+
+    /// The same under the lock.
+    fn doubts_again(&self, state: &State, guard: usize, runner: usize) -> bool {
         let is_own = self.guards[guard] == Role::Hook(runner);
         // `liveness::Exempt`: the hook's own Worker, as long as it is that which lives.
         let is_exempt = is_own && !state.guards[guard].is_orphan;
@@ -100,13 +108,16 @@ impl Host {
         let stranger = self.strangers[runner] && !(is_own && self.lacks(Mutation::ExemptDirectory));
         let unknown = self.opaque[runner] && !is_own && !self.lacks(Mutation::FailOpen);
         let unguarded = !self.guarded[runner] && !is_own && !self.lacks(Mutation::ClaimUnguarded);
-        worker || lease || stranger || unknown || unguarded
+        // Never exempt: it is no descendant of the Worker that lives.
+        let build = seen.build && state.guards[guard].turned && !self.lacks(Mutation::NoTurn);
+        worker || lease || stranger || unknown || unguarded || build
     }
 
     /// Whether this runner's job is live. A started-hook that works for it has not returned, so it is not.
     fn is_live(&self, state: &State, runner: usize) -> bool {
         match state.runners[runner].job {
             _ if self.strangers[runner] => true,
+            _ if state.runners[runner].build => true,
             Job::Running => true,
             // Without its lease nobody can know of a Worker that the process table does not show.
             Job::Ending => !self.hidden[runner],
@@ -160,6 +171,9 @@ impl Host {
         }
         if it.job.has_worker() && state.kills > 0 {
             steps.push(Step::KillWorker(runner));
+        }
+        if it.build {
+            steps.push(Step::EndBuild(runner));
         }
         if state.swaps > 0 && !it.job.has_worker() {
             steps.push(Step::Swap(runner));
@@ -295,6 +309,7 @@ impl Host {
             Step::EndLease(r) => {
                 state.runners[r].lease = false;
                 state.runners[r].job = Job::Ending;
+                self.turn(state);
             }
             Step::EndWorker(r) => state.runners[r].job = Job::None,
             Step::KillWorker(r) => {
@@ -302,9 +317,12 @@ impl Host {
                 if state.runners[r].job == Job::Relieving {
                     state.guards[self.guard_of(r)].is_orphan = true;
                 }
-                state.runners[r].lease = false;
-                state.runners[r].job = Job::None;
+                let it = &mut state.runners[r];
+                it.build |= self.builds_outlive && it.job == Job::Running;
+                // Its file is still there: no lease has gone.
+                (it.lease, it.job) = (false, Job::None);
             }
+            Step::EndBuild(r) => state.runners[r].build = false,
             Step::Swap(r) => {
                 state.swaps -= 1;
                 // What was there is carried off by whoever does this.
@@ -320,6 +338,18 @@ impl Host {
     fn leave_lease(&self, state: &mut State, runner: usize) {
         let is_seen = !self.leaseless[runner] && !self.apart[runner];
         state.runners[runner].lease = is_seen && !self.lacks(Mutation::NoLease);
+        if state.runners[runner].lease {
+            self.turn(state);
+        }
+    }
+
+    /// `model::JobsTurn`: who has looked before and is going to look again can tell. Where no build outlives its Worker it is no
+    /// matter.
+    fn turn(&self, state: &mut State) {
+        let is_between_looks = |guard: &&mut Guard| (At::Planned..=At::Renamed).contains(&guard.at);
+        if self.builds_outlive {
+            state.guards.iter_mut().filter(is_between_looks).for_each(|guard| guard.turned = true);
+        }
     }
 
     fn guard_of(&self, runner: usize) -> usize {
@@ -372,7 +402,7 @@ impl Host {
             Step::Look(g, r) => {
                 let planned = state.runners[r].place.expect("it is there");
                 let it = &mut state.guards[g];
-                (it.target, it.planned, it.at) = (r as u8, planned, At::Planned);
+                (it.target, it.planned, it.turned, it.at) = (r as u8, planned, false, At::Planned);
             }
             Step::AcquireExclusive(g) => {
                 let newly_claimed = state.runners.iter().any(|runner| runner.trash > 0)
@@ -387,7 +417,7 @@ impl Host {
             Step::MakeSlot(g) => self.make_slot(state, g),
             Step::LookBefore(g) => {
                 let target = usize::from(state.guards[g].target);
-                let doubts = !self.lacks(Mutation::NoRecheck) && self.doubts(state, g, target);
+                let doubts = !self.lacks(Mutation::NoRecheck) && self.doubts_again(state, g, target);
                 let it = &mut state.guards[g];
                 if doubts {
                     (it.slot, it.at) = (Slot::None, At::Settled);
@@ -404,7 +434,7 @@ impl Host {
                     _ => false,
                 };
                 let blind = self.lacks(Mutation::NoRecheck) || self.lacks(Mutation::NoLookAfter);
-                let doubts = !blind && self.doubts(state, g, target);
+                let doubts = !blind && self.doubts_again(state, g, target);
                 state.guards[g].at = if same && !doubts { At::Settled } else { At::Doubted };
             }
             Step::PutBack(g) => self.put_back(state, g),
@@ -513,6 +543,7 @@ impl Guard {
             at: At::Off,
             is_orphan: false,
             rounds,
+            turned: false,
             target: 0,
             planned: 0,
             slot: Slot::None,
@@ -538,6 +569,7 @@ impl Model for Host {
             job: Job::None,
             jobs: self.jobs[runner],
             lease: false,
+            build: false,
             place: self.cached[runner].then_some(0),
             trash: 0,
             aside: 0,

@@ -28,6 +28,8 @@ pub(crate) struct Runner {
     pub(crate) jobs: u8,
     /// A lease of the Worker that lives now. One of a dead Worker is none.
     pub(crate) lease: bool,
+    /// Whether a build goes on whose Worker is dead. Its processes alone tell of it.
+    pub(crate) build: bool,
     /// The tree in the cache's place, by its number.
     pub(crate) place: Option<u8>,
     /// Trees in trash that no living guard calls its own: fenced, or left by the dead.
@@ -93,6 +95,8 @@ pub(crate) struct Guard {
     pub(crate) is_orphan: bool,
     /// Rounds that it may still begin.
     pub(crate) rounds: u8,
+    /// Whether a lease has come or gone since it has looked.
+    pub(crate) turned: bool,
     /// Whose cache it means to claim.
     pub(crate) target: u8,
     /// The tree that it has seen there.

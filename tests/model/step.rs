@@ -32,8 +32,11 @@ pub(crate) enum Step {
     EndLease(usize),
     /// The Worker has ended by itself.
     EndWorker(usize),
-    /// SIGKILL to the Worker and what it runs, but for a hook that is at work as a guard: that lives on, an orphan.
+    /// SIGKILL to the Worker and what it runs, but for a hook that is at work as a guard: that lives on, an orphan. So does a build,
+    /// where builds do.
     KillWorker(usize),
+    /// A build that has outlived its Worker ends.
+    EndBuild(usize),
     /// Somebody who is no job puts another directory in a cache's place.
     Swap(usize),
 
@@ -51,7 +54,8 @@ pub(crate) enum Step {
     GiveUp(usize),
     /// `reclaim::claim::Place::find` and `reclaim::trash::Trash::make_slot`.
     MakeSlot(usize),
-    /// `reclaim::claim::Moment::Before`: `observe::host::Look::again`.
+    /// `reclaim::claim::Moment::Before`: `observe::host::Look::refresh`. Of processes it sees Workers, and the others only when a lease
+    /// has come or gone since [`Self::Look`].
     LookBefore(usize),
     /// `renameat2` in `reclaim::claim::Place::take`.
     Rename(usize),

@@ -20,9 +20,12 @@ pub(crate) struct Ended {
     pub(crate) end: End,
     pub(crate) warm: bool,
     pub(crate) log: String,
+    /// Whose it was, and when what happened.
+    pub(crate) circumstances: (String, String),
 }
 
 pub(crate) struct Build {
+    pub(crate) runner: String,
     checkout: PathBuf,
     home: PathBuf,
     log: PathBuf,
@@ -45,7 +48,8 @@ impl Build {
         write(&checkout.join("src/main.rs"), MAIN);
         let home = host.base.join("cargo-home");
         std::fs::create_dir_all(&home).expect("a directory of our own");
-        Self { checkout, home, log: host.base.join(format!("{}.log", runner.name)) }
+        let runner = runner.name.clone();
+        Self { checkout, home, log: host.base.join(format!("{runner}.log")), runner }
     }
 
     /// The job's steps. They write their own log, which outlives a killed Worker.
@@ -70,7 +74,7 @@ impl Build {
         } else {
             End::Broken
         };
-        Ended { end, warm: log.starts_with("warm"), log }
+        Ended { end, warm: log.starts_with("warm"), log, circumstances: Default::default() }
     }
 }
 

@@ -90,24 +90,32 @@ impl<'a> Storm<'a> {
         let mut job = listener.begin_job("acme/app");
         let hook = job.start_hook("started");
         self.strike(hook, random, &self.tally.hooks_killed);
+        let begun = now();
         let started = job.await_hook("started");
+        let let_go = now();
         // A hook that was killed fails its job: the runner starts no step.
         if started.code == 0 {
             started.parsed().assert_safe();
             let script = build.script();
+            let runner = &build.runner;
+            let circumstances = |worker: &str| {
+                let told = format!("the hook ended between {begun} and {let_go}{worker}, the build before {}", now());
+                (runner.clone(), told)
+            };
             let steps = job.start_steps(&script);
             if self.blows && random.u8(..) < 16 {
                 std::thread::sleep(Duration::from_millis(random.u64(0..400)));
                 job.kill_worker();
+                let killed = format!(", its Worker was killed at {}", now());
                 Tally::count(&self.tally.workers_killed);
                 // Its build goes on without it, and has to come to its end.
                 kit::until("an orphaned build's end", || (!kit::is_alive(steps)).then_some(()));
-                self.tally.note(build.end());
+                self.tally.note(build.end(), circumstances(&killed));
                 listener.finished();
                 return;
             }
             job.await_steps();
-            self.tally.note(build.end());
+            self.tally.note(build.end(), circumstances(""));
         } else {
             assert!(self.blows && started.code == 137, "a hook failed by itself:\n{}", started.text());
         }
@@ -146,6 +154,11 @@ impl<'a> Storm<'a> {
     }
 }
 
+/// Microseconds since 1970, as in the ledger.
+fn now() -> u128 {
+    std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).expect("it is later").as_micros()
+}
+
 fn soak() -> usize {
     std::env::var("DISK_GUARD_SOAK").ok().and_then(|text| text.parse().ok()).unwrap_or(1)
 }
@@ -176,7 +189,7 @@ fn no_build_breaks_by_the_guard() {
     host.sweep();
     let report = storm.tally.report(&host);
     println!("seed {}: {report}", storm.seed);
-    let context = format!("seed {}: {report}\n{}", storm.seed, storm.tally.breakages());
+    let context = format!("seed {}: {report}\n{}", storm.seed, storm.tally.breakages(&host));
     assert_eq!(storm.tally.of(End::Broken), 0, "{context}");
     assert_eq!(storm.tally.of(End::NoSpace), 0, "{context}");
     assert!(report.reclaimed > RUNNERS / 4 && storm.tally.of(End::Whole) > RUNNERS / 2, "{context}");

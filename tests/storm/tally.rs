@@ -22,7 +22,8 @@ impl Tally {
         counter.fetch_add(1, Ordering::Relaxed);
     }
 
-    pub(crate) fn note(&self, mut ended: Ended) {
+    pub(crate) fn note(&self, mut ended: Ended, circumstances: (String, String)) {
+        ended.circumstances = circumstances;
         if ended.end == End::Whole {
             ended.log.clear();
         }
@@ -39,11 +40,18 @@ impl Tally {
         self.count_ended(|_| true)
     }
 
-    /// The logs of those that did not end well.
-    pub(crate) fn breakages(&self) -> String {
+    /// The logs of those that did not end well, and what the guards' ledger has about their runners.
+    pub(crate) fn breakages(&self, host: &Host) -> String {
         let ended = self.ended.lock().expect("held for one look");
         let bad = ended.iter().filter(|ended| ended.end != End::Whole);
-        bad.map(|ended| format!("{:?}:\n{}\n", ended.end, ended.log)).collect()
+        let ledger = std::fs::read_to_string(host.state_dir().join("ledger.jsonl")).unwrap_or_default();
+        let told = |ended: &Ended| {
+            let (runner, circumstances) = &ended.circumstances;
+            let about = |line: &&str| line.contains(&format!("/{runner}/"));
+            let deeds: Vec<&str> = ledger.lines().filter(about).collect();
+            format!("{:?}, {runner}, {circumstances}:\n{}\n{}\n", ended.end, ended.log, deeds.join("\n"))
+        };
+        bad.map(told).collect()
     }
 
     fn count_ended(&self, wanted: impl Fn(&Ended) -> bool) -> usize {

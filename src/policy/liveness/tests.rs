@@ -57,6 +57,7 @@ fn quiet() -> HostFacts {
             unlocated: Vec::new(),
         },
         leases: Vec::new(),
+        turn: Default::default(),
         filesystems: Vec::new(),
         notes: Vec::new(),
         remarks: Vec::new(),

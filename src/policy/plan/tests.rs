@@ -82,6 +82,7 @@ pub(super) fn facts(runners: Vec<RunnerFacts>) -> HostFacts {
             unlocated: Vec::new(),
         },
         leases: Vec::new(),
+        turn: Default::default(),
         filesystems: Vec::new(),
         notes: Vec::new(),
         remarks: Vec::new(),
