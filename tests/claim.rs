@@ -128,7 +128,9 @@ fn a_build_that_has_begun_since_the_look_and_outlives_its_worker_keeps_its_tree(
     if !kit::sees_everything() {
         return;
     }
-    for end in ["its Worker dies", "its Worker dies, and its lease is cleared away", "its job ends without it"] {
+    for end in
+        ["its Worker dies", "its Worker dies, and its lease is cleared away", "its job ends without it"]
+    {
         let mut scene = Scene::new();
         // Time enough for what follows.
         scene.host.configure(|settings| settings.lock_wait = "1min");
@@ -149,7 +151,8 @@ fn a_build_that_has_begun_since_the_look_and_outlives_its_worker_keeps_its_tree(
             done.display(),
             pid.display()
         ));
-        let build = std::fs::read_to_string(&pid).expect("the build's number").trim().parse().expect("a number");
+        let build =
+            std::fs::read_to_string(&pid).expect("the build's number").trim().parse().expect("a number");
         if end == "its job ends without it" {
             job.hook_completed().expect_ok();
             job.finish(&mut listener);

@@ -11,8 +11,8 @@ use super::runners::Discovery;
 use super::{caches, declared, guarded, locks, other_hosts, places, retention, undeclared};
 use crate::lease;
 use crate::model::{
-    Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen, LeaseState,
-    ListenerSeen, LockKind, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
+    Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen,
+    LeaseState, ListenerSeen, LockKind, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
 };
 use crate::run_dir::{Records, RunDir};
 use crate::sys::dir::Dir;

@@ -103,7 +103,8 @@ fn every_part_is_needed() {
     for (mutation, host, promise) in cases {
         assert!(breaks(host.with(mutation), promise), "{mutation:?} breaks nothing: {promise}");
     }
-    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared, outlived] {
+    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared, outlived]
+    {
         let checker = host.checker().threads(2).spawn_bfs().join();
         let found = checker.discoveries();
         assert!(super::promises::ALL.iter().all(|promise| !found.contains_key(promise)), "{found:#?}");

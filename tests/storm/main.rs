@@ -99,7 +99,10 @@ impl<'a> Storm<'a> {
             let script = build.script();
             let runner = &build.runner;
             let circumstances = |worker: &str| {
-                let told = format!("the hook ended between {begun} and {let_go}{worker}, the build before {}", now());
+                let told = format!(
+                    "the hook ended between {begun} and {let_go}{worker}, the build before {}",
+                    now()
+                );
                 (runner.clone(), told)
             };
             let steps = job.start_steps(&script);
