@@ -7,6 +7,7 @@
 
 mod elsewhere;
 
+use crate::lock::SharedLock;
 use crate::model::{FileId, Job, Lease, LeaseSeen, LeaseState, Pid, ProcessId, StartTime};
 use crate::run_dir::{Record, Records, RunDir, RunDirError};
 use crate::sys::process::Proc;
@@ -99,7 +100,13 @@ pub fn has_met_pressure(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
 const ANNOTATED: &str = "annotated";
 const PRESSED: &str = "pressed";
 
+/// How long a note waits for a claim to end.
+const NOTE_WAITS: Duration = Duration::from_secs(1);
+
+/// Under the host lock: while one file takes another's name, a listing of the directory may show neither, as on a tmpfs before
+/// Linux 6.6, and a claim would miss the lease.
 fn note(run: &RunDir, root: FileId, worker: ProcessId, field: &str) {
+    let Ok(_lock) = SharedLock::acquire(run, NOTE_WAITS) else { return };
     let name = file_name(root, worker);
     let lease = run.read(Records::Leases, &name).ok();
     let lease = lease
