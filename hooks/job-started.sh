@@ -25,6 +25,8 @@ fence() {
             command -p mv -nT -- "$tree" "$trash/fenced-sh-$$-$number"
           fi
         done
+        # A claim of several entries would go on filling it.
+        command -p rmdir -- "$slot"
       done
       place=${place%/*}
     done

@@ -245,17 +245,26 @@ impl Trash {
         Ok(names)
     }
 
-    /// What has been claimed into a slot gets a name of its own beside it.
-    fn take_out(&self, slot: &OsStr) {
-        let Ok(slot) = self.dir.descend(slot) else { return };
+    /// What has been claimed into a slot gets a name of its own beside it, and the slot goes: a claim of several entries would go on
+    /// filling it.
+    fn take_out(&self, name: &OsStr) {
+        let Ok(slot) = self.dir.descend(name) else { return };
         if InHand::take(&slot).is_none() {
             return;
         }
-        let Ok(mut claimed) = slot.names(MAX_ENTRIES) else { return };
-        // Nothing else is claimed: a repair has what is not trash in a directory beside the slots.
-        claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
-        for name in claimed {
-            let _ = renameat_with(&slot, name, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
+        for _ in 0..MAX_ENTRIES {
+            let Ok(mut claimed) = slot.names(MAX_ENTRIES) else { return };
+            // Nothing else is claimed: a repair has what is not trash in a directory beside the slots.
+            claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+            for name in &claimed {
+                let _ = renameat_with(&slot, name, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
+            }
+            // What was put in meanwhile is taken out as well.
+            let is_filled =
+                matches!(unlinkat(&self.dir, name, AtFlags::REMOVEDIR), Err(Errno::NOTEMPTY | Errno::EXIST));
+            if claimed.is_empty() || !is_filled {
+                return;
+            }
         }
     }
 
@@ -383,6 +392,8 @@ mod tests {
         rename(&slot).expect("an unfenced slot receives the tree");
         trash.fence().unwrap();
         assert!(slot.dir.status_of(TREE).is_err(), "it cannot be put back from where it was");
+        create_dir_all(temp.path().join("r/r/target")).unwrap();
+        assert_eq!(rename(&slot), Err(Errno::NOENT), "a claim of several entries goes no further");
         let left = trash.entries().unwrap();
         assert!(
             left.iter().any(|name| name.as_encoded_bytes().starts_with(b"fenced-")),

@@ -289,7 +289,7 @@ impl Host {
                         && !state.guards[guard].at.is_settled()
                         && let Slot::Tree(_) = state.guards[guard].slot
                     {
-                        state.guards[guard].slot = Slot::Empty;
+                        state.guards[guard].slot = Slot::Gone;
                         state.runners[r].trash += 1;
                     }
                 }

@@ -20,7 +20,7 @@ pub(crate) enum Step {
     FenceLists(usize),
     /// `reclaim::trash::Trash::fence`: the empty slots among them are removed.
     FenceRemoves(usize),
-    /// `reclaim::trash::Trash::fence`: trees in the others are taken out of them.
+    /// `reclaim::trash::Trash::fence`: trees in the others are taken out of them, and those are removed.
     FenceTakes(usize),
     /// `commands::hook::started::Started::relieve`: a hook under pressure becomes a guard.
     Relieve(usize),
