@@ -9,9 +9,9 @@ use super::fate;
 use super::goal::Ladder;
 use super::protection::{self, Relation, Rules};
 use crate::model::{
-    Action, Aim, Cache, CacheRule, Decision, Evidence, EvidenceKind, FilesystemId, HostFacts, KeepReason,
-    Need, Part, Plan, ReferenceBits, RemoveReason, Retention, Runner, RunnerFacts, Shortfall, TrimOffer,
-    TrimStep, TrimTier,
+    Action, Aim, Cache, CacheRule, Decision, Evidence, EvidenceKind, FileId, FilesystemId, HostFacts,
+    KeepReason, Need, Part, Plan, ReferenceBits, RemoveReason, Retention, Runner, RunnerFacts, Shortfall,
+    TrimOffer, TrimStep, TrimTier,
 };
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -76,9 +76,15 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
     let groups = fate::groups(&runners);
     let mut candidates = Vec::new();
     let mut kept = Vec::new();
+    // A cache in a shared or nested work directory is found once for each of the runners: it is planned for the first.
+    let mut planned_for: HashMap<FileId, usize> = HashMap::new();
     for (index, runner) in facts.runners.iter().enumerate() {
         let relation = relation(terms.actor, index, &groups);
-        for cache in caches_once(facts, index).filter(|cache| !terms.dealt_with.contains(&cache.path)) {
+        for cache in &runner.caches {
+            let first = *planned_for.entry(cache.id).or_insert(index);
+            if first != index || terms.dealt_with.contains(&cache.path) {
+                continue;
+            }
             match protection::against(cache, &runner.runner, &evidence[index], relation, terms.rules) {
                 Some(reason) => kept.push(action(runner, cache, Decision::Keep(reason))),
                 None => candidates.push(Candidate {
@@ -172,15 +178,6 @@ fn may_go_later(decision: &Decision) -> bool {
         Decision::Keep(KeepReason::SiblingsOff | KeepReason::NotNeeded | KeepReason::GivesLittle)
         | Decision::Remove(_) => false,
     }
-}
-
-/// A cache in a shared or nested work directory is found once for each of the runners: it is planned for the first.
-fn caches_once(facts: &HostFacts, index: usize) -> impl Iterator<Item = &Cache> {
-    let earlier = &facts.runners[..index];
-    facts.runners[index]
-        .caches
-        .iter()
-        .filter(|cache| !earlier.iter().any(|runner| runner.caches.iter().any(|known| known.id == cache.id)))
 }
 
 /// A hook's own caches are its own only when no other runner shares its work directory.
