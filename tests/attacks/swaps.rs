@@ -199,6 +199,8 @@ fn what_was_claimed_by_mistake_is_returned_even_when_its_place_is_taken() {
     let mut scene = Scene::in_memory(200_000);
     let bait = scene.bait("acme/widgets");
     let checkout = bait.parent().expect("a checkout").to_owned();
+    // Outside of the work directory: in it, what carries cargo's tag is a cache under any name.
+    let aside = scene.hostile.root.join("aside");
     // Root's own, without a marker: its name is the attacker's to change, its content is not.
     let private = checkout.join("private");
     plant_cache(&private, 4096, 2 * DAY);
@@ -207,7 +209,7 @@ fn what_was_claimed_by_mistake_is_returned_even_when_its_place_is_taken() {
     let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), |call| {
         call.number == libc::SYS_renameat2 && call.text(1) == "target"
     });
-    std::fs::rename(&bait, checkout.join("aside")).expect("our own tree");
+    std::fs::rename(&bait, &aside).expect("our own tree");
     std::fs::rename(&private, &bait).expect("our own tree");
     stopped.to_exit();
     assert!(!bait.exists(), "claimed, by its name");
@@ -222,7 +224,7 @@ fn what_was_claimed_by_mistake_is_returned_even_when_its_place_is_taken() {
     assert_eq!(std::fs::metadata(&returned).expect("it is there").ino(), before);
     assert!(returned.join("debug/deps/libwidget-0000.rlib").exists(), "whole");
     std::fs::remove_dir(&bait).expect("our own directory");
-    std::fs::rename(checkout.join("aside"), &bait).expect("our own tree");
+    std::fs::rename(&aside, &bait).expect("our own tree");
     assert_eq!(scene.sweep().outcome(&bait), "removed", "left alone, it goes");
     assert!(returned.exists(), "and what is no cache stays");
 }

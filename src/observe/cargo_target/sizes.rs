@@ -15,8 +15,8 @@ use std::time::{Instant, SystemTime};
 /// Directories nest so deep in a target at most; what is deeper makes it unknown.
 const MAX_DEPTH: usize = 64;
 
-/// Entries that are looked at in one target at most: a real one has some ten thousands.
-const MAX_ENTRIES: usize = 2_000_000;
+/// Entries that are looked at in one target at most: a real one has some ten thousands. Their names are held in memory.
+const MAX_ENTRIES: usize = 200_000;
 
 /// What the walk found below one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
