@@ -1,7 +1,7 @@
 //! The loop that a hook under pressure and a sweep share: finish trash, look, plan, claim under the lock, delete outside
 //! it, measure again, until the goal is met or nothing is left that may go.
 //!
-//! - **Lock.** It is held EXCLUSIVE for a batch of claims ([`batch`]): a few renames and two fresh looks at Workers and leases,
+//! - **Lock.** It is held EXCLUSIVE for a batch of claims (`batch`): a few renames and two fresh looks at Workers and leases,
 //!   whatever the size of the trees and the number of runners. Trees are sized before and deleted after it.
 //! - **Stale evidence.** Facts older than half of `hook.lock_wait` are not acted on; the round begins again. When a job has begun or
 //!   ended since, the looks under the lock are at all processes: a build may live on without its Worker.

@@ -6,7 +6,7 @@
 //! parsed by the runner: it goes through the job log's escapes.
 //!
 //! A started-hook fences its runner before anything that can fail, and whatever ends it otherwise than properly, an error, a
-//! panic, a signal, its time, it has one way out ([`protect`]): the lease, and the fence again.
+//! panic, a signal, its time, it has one way out ([`mod@protect`]): the lease, and the fence again.
 //!
 //! On a healthy disk a hook reads its ancestry and `.runner`, fences, takes the lock shared, writes its lease, asks the work
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.

@@ -55,7 +55,7 @@ impl Started<'_> {
         result
     }
 
-    /// Who does not get the lock, or cannot leave its lease, prunes nothing, and goes the way out (see [`super::protect`]).
+    /// Who does not get the lock, or cannot leave its lease, prunes nothing, and goes the way out (see [`mod@super::protect`]).
     fn guard(&self, run: &RunDir) -> Result<Exit, Fault> {
         let lease = self.own.worker.map(|worker| lease_of(&self.own, worker, self.proc, now()));
         let mut left = None;

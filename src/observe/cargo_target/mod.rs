@@ -10,7 +10,7 @@
 //! A profile is recognised by what is in it, three levels below the target at most: `debug`, `x86_64-unknown-linux-gnu/release`,
 //! `llvm-cov-target/debug`. What is of another shape makes the whole target unknown, and nothing of it is taken apart.
 //!
-//! Fingerprints are read without moving their access times: those tell when a build last used a unit (see [`reference`]).
+//! Fingerprints are read without moving their access times: those tell when a build last used a unit (see [`mod@reference`]).
 
 pub mod fingerprint;
 mod profile;

@@ -1,7 +1,7 @@
 //! What the runner's own logs say of one job.
 //!
 //! The Worker's log is one job's ([`worker`]), the Listener's tells of all of them ([`listener`]). Both hold text of the job's
-//! choosing, which is told apart from the runner's own words ([`complaints`]). A line break in a job's name could forge a line: it
+//! choosing, which is told apart from the runner's own words (`complaints`). A line break in a job's name could forge a line: it
 //! would only make its own runner's death look like another one.
 //!
 //! Logs are read line by line, a bounded length of each runner's; see [`diag_log`].
