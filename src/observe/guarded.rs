@@ -233,6 +233,7 @@ fn run_dir_of(config: &Path) -> Result<PathBuf, String> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 mod tests {
     use super::*;
     use crate::model::{FileId, Pid, ProcessId, StartTime, Uid, Work};
