@@ -90,7 +90,16 @@ fn contaminated() -> Option<Scene> {
 }
 
 fn repair(scene: &Scene) -> Call {
-    scene.host.call(&["remediate", &scene.runner.name, "widgets", "--mode", "chown", "--apply", "--json"])
+    scene.host.call(&[
+        "remediate",
+        "--even-if-widespread",
+        &scene.runner.name,
+        "widgets",
+        "--mode",
+        "chown",
+        "--apply",
+        "--json",
+    ])
 }
 
 #[test]
