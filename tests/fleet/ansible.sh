@@ -28,7 +28,7 @@ mkdir -p "$cache"
 tar=$cache/fleet-$(echo "$packages" | sha256sum | cut -c 1-16).tar
 if [ ! -e "$tar" ]; then
     say "making $tar"
-    mmdebstrap --quiet --variant=minbase --include="$packages" bookworm "$tar.making"
+    mmdebstrap --quiet --format=tar --variant=minbase --include="$packages" bookworm "$tar.making"
     mv "$tar.making" "$tar"
 fi
 
