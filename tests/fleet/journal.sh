@@ -50,13 +50,24 @@ journalctl --sync
 here=$(journalctl -D /run/log/journal -t disk-guard DISK_GUARD_EVENT=sweep -o json --output-fields=DISK_GUARD_RUN,MESSAGE_ID | tail -n 1)
 [ -n "$here" ] || { echo "fleet: the host's journal has no sweep" >&2; exit 1; }
 
-port=$((20000 + $$ % 20000))
-"$remote" --listen-http="127.0.0.1:$port" --output="$work/collected" --split-mode=host >"$work/remote.log" 2>&1 &
-jobs_of_ours+=($!)
+# A port that another program holds ends the collector at once: then the next one is tried. The upload ends for good when nobody listens yet.
+listens() { (exec 3<>"/dev/tcp/127.0.0.1/$1") 2>/dev/null; }
+port=$((20000 + $$ % 10000))
+until listens "$port"; do
+    if [ -z "${collector:-}" ] || ! kill -0 "$collector" 2>/dev/null; then
+        port=$((port + 1))
+        if listens "$port"; then continue; fi
+        "$remote" --listen-http="127.0.0.1:$port" --output="$work/collected" --split-mode=host >"$work/remote.log" 2>&1 &
+        collector=$!
+        jobs_of_ours+=("$collector")
+    fi
+    [ "$SECONDS" -lt 60 ] || { echo "fleet: the collector does not listen" >&2; cat "$work/remote.log" >&2; exit 1; }
+    sleep 0.1
+done
 "$upload" --url="http://127.0.0.1:$port" --directory=/run/log/journal --save-state="$work/upload" >"$work/upload.log" 2>&1 &
 jobs_of_ours+=($!)
 arrived=
-for _ in $(seq 100); do
+for _ in $(seq 300); do
     arrived=$(journalctl -D "$work/collected" -t disk-guard DISK_GUARD_EVENT=sweep -o json \
         --output-fields=DISK_GUARD_RUN,MESSAGE_ID 2>/dev/null | tail -n 1 || true)
     [ -n "$arrived" ] && break
