@@ -7,6 +7,7 @@ use crate::report::human::ColorWhen;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use strum::IntoStaticStr;
 
 /// Keeps the disk of a host with many CI runners from filling up, and never breaks a live job to do it.
 ///
@@ -404,7 +405,8 @@ impl From<LogLevel> for tracing::Level {
 }
 
 /// When to colour.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
     #[default]
@@ -418,11 +420,7 @@ pub enum Color {
 impl Color {
     /// The word for the command line.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Auto => "auto",
-            Self::Always => "always",
-            Self::Never => "never",
-        }
+        self.into()
     }
 }
 

@@ -60,7 +60,7 @@ pub(super) fn check(entries: &[Spanned<raw::Reap>], problems: &mut Problems<'_>)
 fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
     let kind = Kind::named(entry.kind.get_ref());
     if kind.is_none() {
-        let names = Kind::ALL.map(Kind::as_str).join(", ");
+        let names = Kind::NAMES.join(", ");
         problems.add(
             &entry.kind,
             format_args!("reap.kind: found `{}`, expected one of {names}", entry.kind.get_ref()),

@@ -198,8 +198,8 @@ mod tests {
     fn whatever_could_be_a_job_forbids_it_and_young_content_does_not() {
         let of = |kind, bearing| Evidence::new(kind, bearing, "x");
         let all: Vec<Evidence> = EvidenceKind::ALL
-            .into_iter()
-            .map(|kind| match kind {
+            .iter()
+            .map(|&kind| match kind {
                 EvidenceKind::Unguarded | EvidenceKind::RecentContent => of(kind, Bearing::Forbids),
                 EvidenceKind::Visibility | EvidenceKind::UnattributedWorker => of(kind, Bearing::CannotTell),
                 _ => of(kind, Bearing::InUse),

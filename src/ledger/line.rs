@@ -1,7 +1,7 @@
 //! One line of a ledger's file: a JSON object. Unknown fields are ignored, so that an older guard reads a newer one's.
 
 use crate::model::Pid;
-use crate::model::ledger::{Deed, Record, Scope};
+use crate::model::ledger::{Record, Scope};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
@@ -104,7 +104,7 @@ pub(crate) fn write(record: &Record, account: &Account) -> Vec<u8> {
 /// Reads a line; `None` when it is none of ours.
 pub(crate) fn read(text: &[u8]) -> Option<(Record, Account)> {
     let line: Line = serde_json::from_slice(text).ok()?;
-    let deed = deed(&line.deed)?;
+    let deed = line.deed.parse().ok()?;
     let some = |text: String| (!text.is_empty()).then_some(text);
     let record = Record {
         deed,
@@ -125,25 +125,6 @@ pub(crate) fn read(text: &[u8]) -> Option<(Record, Account)> {
         job: line.job,
     };
     Some((record, Account { boot_id: line.boot, pid: Pid(line.pid) }))
-}
-
-fn deed(name: &str) -> Option<Deed> {
-    const ALL: [Deed; 13] = [
-        Deed::Begun,
-        Deed::Ended,
-        Deed::Lease,
-        Deed::Pressure,
-        Deed::Claimed,
-        Deed::Removed,
-        Deed::Restored,
-        Deed::Repaired,
-        Deed::Kept,
-        Deed::Reaped,
-        Deed::Refused,
-        Deed::LockTimeout,
-        Deed::Failed,
-    ];
-    ALL.into_iter().find(|deed| deed.as_str() == name)
 }
 
 pub(super) fn scope(name: &str, hook_runner: String) -> Option<Scope> {
@@ -172,6 +153,7 @@ pub(super) fn path(text: Option<String>, bytes: Option<&str>) -> Option<Option<P
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
+    use crate::model::ledger::Deed;
     use std::ffi::OsStr;
 
     pub(crate) fn sample() -> Record {

@@ -1,5 +1,7 @@
 //! What `doctor` finds.
 
+use strum::IntoStaticStr;
+
 /// One thing that was looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Check {
@@ -31,7 +33,8 @@ impl Check {
 }
 
 /// Green, yellow or red.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum CheckState {
     /// Green.
     Ok,
@@ -44,10 +47,6 @@ pub enum CheckState {
 impl CheckState {
     /// For JSON and people.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Warn => "warn",
-            Self::Fail => "fail",
-        }
+        self.into()
     }
 }

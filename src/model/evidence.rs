@@ -2,9 +2,13 @@
 
 use std::fmt;
 use std::path::PathBuf;
+use strum::{IntoStaticStr, VariantArray, VariantNames};
 
 /// The kinds of evidence, named as the contract names them.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray, VariantNames,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum EvidenceKind {
     /// A `Runner.Worker` whose executable lies in this runner's root.
     WorkerProcess,
@@ -32,35 +36,14 @@ pub enum EvidenceKind {
 
 impl EvidenceKind {
     /// All of them, in the order in which they are shown.
-    pub const ALL: [EvidenceKind; 11] = [
-        Self::WorkerProcess,
-        Self::UnattributedWorker,
-        Self::Lease,
-        Self::ProcessInside,
-        Self::MountInside,
-        Self::BuildLock,
-        Self::DirectoryLock,
-        Self::RecentContent,
-        Self::JobReceived,
-        Self::Unguarded,
-        Self::Visibility,
-    ];
+    pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
+
+    /// Their names, in the same order.
+    pub const NAMES: &'static [&'static str] = <Self as VariantNames>::VARIANTS;
 
     /// The contract's name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::WorkerProcess => "worker-process",
-            Self::UnattributedWorker => "unattributed-worker",
-            Self::Lease => "lease",
-            Self::ProcessInside => "process-inside",
-            Self::MountInside => "mount-inside",
-            Self::BuildLock => "build-lock",
-            Self::DirectoryLock => "directory-lock",
-            Self::RecentContent => "recent-content",
-            Self::JobReceived => "job-received",
-            Self::Unguarded => "unguarded",
-            Self::Visibility => "visibility",
-        }
+        self.into()
     }
 }
 
@@ -112,8 +95,9 @@ pub fn strongest(evidence: &[Evidence]) -> Option<&Evidence> {
 }
 
 /// What the evidence adds up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
 #[must_use]
+#[strum(serialize_all = "kebab-case")]
 pub enum Liveness {
     /// Provably nobody uses it.
     Idle,
@@ -126,11 +110,7 @@ pub enum Liveness {
 impl Liveness {
     /// The contract's name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Idle => "idle",
-            Self::Busy => "busy",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 

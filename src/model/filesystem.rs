@@ -2,6 +2,7 @@
 
 use super::FilesystemId;
 use std::path::PathBuf;
+use strum::IntoStaticStr;
 
 /// Usage of one filesystem as `fstatvfs` on a handle inside it tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,8 @@ impl Usage {
 }
 
 /// How bad it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Level {
     /// Below the high watermark and above every floor.
     Ok,
@@ -67,10 +69,6 @@ pub enum Level {
 impl Level {
     /// The contract's name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::High => "high",
-            Self::Critical => "critical",
-        }
+        self.into()
     }
 }

@@ -5,9 +5,11 @@ use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::SystemTime;
+use strum::IntoStaticStr;
 
 /// What can be wrong with a part of a work directory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum FindingKind {
     /// Belongs to another user than the runner's, as what container jobs leave does.
     ForeignOwner,
@@ -18,8 +20,10 @@ pub enum FindingKind {
     /// Foreign, and with a second name that may lie outside the work directory.
     HardLinked,
     /// Foreign, and a device, a socket, a FIFO or a set-uid program: never given to anybody.
+    #[strum(serialize = "special-file")]
     Special,
     /// The checkout was begun and not brought to its end.
+    #[strum(serialize = "interrupted-checkout")]
     Interrupted,
     /// Git finds objects missing or broken.
     BrokenGit,
@@ -40,26 +44,13 @@ pub enum FindingKind {
 impl FindingKind {
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ForeignOwner => "foreign-owner",
-            Self::LockedDirectory => "locked-directory",
-            Self::StaleLock => "stale-lock",
-            Self::HardLinked => "hard-linked",
-            Self::Special => "special-file",
-            Self::Interrupted => "interrupted-checkout",
-            Self::BrokenGit => "broken-git",
-            Self::DamagedObject => "damaged-object",
-            Self::UnfinishedTransfer => "unfinished-transfer",
-            Self::ReadOnlyFile => "read-only-file",
-            Self::Abandoned => "abandoned",
-            Self::Mount => "mount",
-            Self::Unseen => "unseen",
-        }
+        self.into()
     }
 }
 
 /// What findings of one kind ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Severity {
     /// Worth knowing; no checkout fails by it.
     Note,
@@ -72,16 +63,13 @@ pub enum Severity {
 impl Severity {
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Note => "note",
-            Self::Repairable => "repairable",
-            Self::Replace => "replace",
-        }
+        self.into()
     }
 }
 
 /// What the findings about one part of a work directory add up to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// Nothing that a checkout would fail by.
     Clean,
@@ -94,11 +82,7 @@ pub enum Verdict {
 impl Verdict {
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Clean => "clean",
-            Self::Repairable => "repairable",
-            Self::Replace => "replace",
-        }
+        self.into()
     }
 }
 
@@ -204,13 +188,15 @@ pub struct AreaAudit {
 }
 
 /// What lies about in a runner's directory outside of any repository.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum LeftoverKind {
     /// `_work/_update`, of a self-update that did not end.
     Update,
     /// `_work/_temp` of a job that did not end.
     Temp,
     /// `_diag/pages` or `_diag/blocks`: logs that were not uploaded.
+    #[strum(serialize = "log-pages")]
     Pages,
     /// `bin.X` or `externals.X` of a version that the runner no longer uses.
     OldVersion,
@@ -219,12 +205,7 @@ pub enum LeftoverKind {
 impl LeftoverKind {
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Update => "update",
-            Self::Temp => "temp",
-            Self::Pages => "log-pages",
-            Self::OldVersion => "old-version",
-        }
+        self.into()
     }
 }
 
@@ -275,7 +256,8 @@ impl AuditReport {
 }
 
 /// How a repository is put right.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Mode {
     /// Owner's permission bits are given back, stale lock files taken away.
     Unlock,
@@ -288,16 +270,13 @@ pub enum Mode {
 impl Mode {
     /// The word for the command line and JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Unlock => "unlock",
-            Self::Chown => "chown",
-            Self::Reset => "reset",
-        }
+        self.into()
     }
 }
 
 /// What became of one entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Repaired {
     /// A preview: it would be changed.
     Planned,
@@ -314,13 +293,7 @@ pub enum Repaired {
 impl Repaired {
     /// The name for JSON.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Done => "done",
-            Self::Changed(_) => "changed",
-            Self::Refused(_) => "refused",
-            Self::Failed(_) => "failed",
-        }
+        self.into()
     }
 
     /// Why it was not done.

@@ -3,9 +3,11 @@
 use super::{Pid, Uid};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use strum::{EnumString, IntoStaticStr};
 
 /// What an entry tells, by the name of its event. Other events are no deeds and are not in the ledger.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Deed {
     /// A run begins: a sweep, or a hook that makes room.
     Begun,
@@ -63,21 +65,7 @@ impl Deed {
 
     /// Its name for people and in JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Begun => "begun",
-            Self::Ended => "ended",
-            Self::Lease => "lease",
-            Self::Pressure => "pressure",
-            Self::Claimed => "claimed",
-            Self::Removed => "removed",
-            Self::Restored => "restored",
-            Self::Repaired => "repaired",
-            Self::Kept => "kept",
-            Self::Reaped => "reaped",
-            Self::Refused => "refused",
-            Self::LockTimeout => "lock-timeout",
-            Self::Failed => "failed",
-        }
+        self.into()
     }
 }
 
@@ -132,7 +120,8 @@ pub struct Record {
 }
 
 /// Where an entry was found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Source {
     /// systemd's journal.
     Journal,
@@ -143,10 +132,7 @@ pub enum Source {
 impl Source {
     /// Its name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Journal => "journal",
-            Self::File => "file",
-        }
+        self.into()
     }
 }
 
@@ -175,7 +161,8 @@ pub struct Entry {
 }
 
 /// Whether an entry is to be believed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Trust {
     /// Root wrote it.
     Root,
@@ -189,11 +176,7 @@ pub enum Trust {
 impl Trust {
     /// The name for JSON.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Root => "root",
-            Self::Owner(_) => "owner",
-            Self::Foreign(_) => "foreign",
-        }
+        self.into()
     }
 
     /// True unless it is [`Trust::Foreign`].
@@ -234,7 +217,8 @@ pub struct Ownership {
 }
 
 /// How a recorded path relates to the one that is asked about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Relation {
     /// It is the same.
     Same,
@@ -258,11 +242,7 @@ impl Relation {
 
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Same => "same",
-            Self::Inside => "inside",
-            Self::Contains => "contains",
-        }
+        self.into()
     }
 }
 
@@ -350,9 +330,11 @@ pub struct Run {
 }
 
 /// How a run ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RunEnd {
     /// It said so.
+    #[strum(serialize = "ended")]
     Told,
     /// It began and never said that it had ended: killed, or still at it.
     Open,
@@ -365,12 +347,7 @@ pub enum RunEnd {
 impl RunEnd {
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Told => "ended",
-            Self::Open => "open",
-            Self::NothingToDo => "nothing-to-do",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 
@@ -442,7 +419,8 @@ pub enum Presence {
 }
 
 /// What the ledger says about a path.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Verdict {
     /// The guard removed it, or something that contained it.
     Removed,
@@ -465,16 +443,7 @@ pub enum Verdict {
 impl Verdict {
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Removed => "removed",
-            Self::RemovedInside => "removed-inside",
-            Self::Claimed => "claimed",
-            Self::Restored => "restored",
-            Self::Repaired => "repaired",
-            Self::Kept => "kept",
-            Self::NotTouched => "not-touched",
-            Self::NoEvidence => "no-evidence",
-        }
+        self.into()
     }
 }
 

@@ -1,10 +1,14 @@
 //! What is counted, and what monitoring is told.
 
 use std::collections::BTreeMap;
+use strum::{EnumString, IntoStaticStr, VariantArray};
 
 /// Something that only ever grows. A part of the program that begins to count adds its kind here, and a line to the table in
 /// `report::prometheus`; gauges are read from the host when they are asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray, EnumString,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Counter {
     /// What became of caches, by outcome.
     Actions,
@@ -22,19 +26,11 @@ pub enum Counter {
 
 impl Counter {
     /// All of them.
-    pub const ALL: [Counter; 6] =
-        [Self::Actions, Self::Refusals, Self::Reclaimed, Self::JobsRefused, Self::LockTimeouts, Self::Errors];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Its name in records.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Actions => "actions",
-            Self::Refusals => "refusals",
-            Self::Reclaimed => "reclaimed",
-            Self::JobsRefused => "jobs-refused",
-            Self::LockTimeouts => "lock-timeouts",
-            Self::Errors => "errors",
-        }
+        self.into()
     }
 
     /// The names of its labels, in the order of their values.
@@ -55,7 +51,10 @@ pub const TRASH: &str = "trash";
 pub const OUTCOMES: [&str; 6] = ["removed", "kept", "restored", "changed", "failed", "deferred"];
 
 /// Something whose duration is kept as a histogram.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr, VariantArray, EnumString,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Timing {
     /// A started-hook, from its configuration being read to its end.
     HookStarted,
@@ -69,17 +68,11 @@ pub enum Timing {
 
 impl Timing {
     /// All of them.
-    pub const ALL: [Timing; 4] =
-        [Self::HookStarted, Self::HookCompleted, Self::LockShared, Self::LockExclusive];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Its name in records.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::HookStarted => "hook-started",
-            Self::HookCompleted => "hook-completed",
-            Self::LockShared => "lock-shared",
-            Self::LockExclusive => "lock-exclusive",
-        }
+        self.into()
     }
 
     /// The upper bounds of its buckets but the last, in microseconds. A hook takes a millisecond on a healthy disk and at most
@@ -246,10 +239,12 @@ pub type Samples = BTreeMap<String, Vec<Sample>>;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::ActionResult;
+    use strum::VariantNames as _;
 
     #[test]
     fn bounds_grow_and_every_duration_has_its_bucket() {
-        for timing in Timing::ALL {
+        for &timing in Timing::ALL {
             assert!(timing.bounds().is_sorted_by(|a, b| a < b), "{timing:?}");
             let mut totals = Totals::default();
             let timings = [0, timing.bounds()[0], timing.bounds()[0] + 1, u64::MAX];
@@ -278,15 +273,7 @@ mod tests {
 
     #[test]
     fn outcomes_have_the_names_of_results() {
-        use crate::model::ActionResult as Result;
-        let results = [
-            Result::Removed,
-            Result::Kept,
-            Result::Restored(Vec::new()),
-            Result::Changed(String::new()),
-            Result::Failed(String::new()),
-            Result::Deferred(String::new()),
-        ];
-        assert_eq!(results.map(|result| result.as_str()), OUTCOMES);
+        let done = ActionResult::VARIANTS.iter().filter(|name| **name != ActionResult::Planned.as_str());
+        assert!(done.eq(&OUTCOMES), "every result but that of a dry run is counted");
     }
 }

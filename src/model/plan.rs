@@ -1,6 +1,7 @@
 //! A plan and what became of it.
 
 use super::{Cache, Evidence, Filesystem, FilesystemId, Runner, SpaceHolder, Usage};
+use strum::{IntoStaticStr, VariantNames};
 
 /// What is to be done, and for everything that is left alone: why. A plan is data; it is printed by a dry run and
 /// executed by `reclaim`, which may skip or stop but never adds.
@@ -42,7 +43,8 @@ pub enum Decision {
 }
 
 /// Why a cache is removed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum RemoveReason {
     /// Its filesystem is under pressure.
     Pressure,
@@ -57,17 +59,13 @@ pub enum RemoveReason {
 impl RemoveReason {
     /// For JSON, the journal and metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pressure => "pressure",
-            Self::Age => "age",
-            Self::Size => "size",
-            Self::Asked => "asked",
-        }
+        self.into()
     }
 }
 
 /// Why a cache is kept.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum KeepReason {
     /// Nothing asks for its space.
     NotNeeded,
@@ -84,13 +82,7 @@ pub enum KeepReason {
 impl KeepReason {
     /// For JSON and the journal.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::NotNeeded => "not-needed",
-            Self::Protected(_) => "protected",
-            Self::SiblingsOff => "siblings-off",
-            Self::GivesLittle => "gives-little",
-            Self::ForeignOwner(_) => "foreign-owner",
-        }
+        self.into()
     }
 }
 
@@ -105,7 +97,8 @@ impl Decision {
 }
 
 /// What a run aims at on a filesystem, the highest first.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Aim {
     /// `pressure.low`, and every floor.
     #[default]
@@ -119,11 +112,7 @@ pub enum Aim {
 impl Aim {
     /// For JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Low => "low",
-            Self::BelowCritical => "below-critical",
-            Self::OffTheBrink => "off-the-brink",
-        }
+        self.into()
     }
 }
 
@@ -200,7 +189,8 @@ impl Outcome {
 }
 
 /// What happened to one cache.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr, VariantNames)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ActionResult {
     /// A dry run: it would be removed.
     Planned,
@@ -221,15 +211,7 @@ pub enum ActionResult {
 impl ActionResult {
     /// The contract's name.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Removed => "removed",
-            Self::Kept => "kept",
-            Self::Restored(_) => "restored",
-            Self::Changed(_) => "changed",
-            Self::Failed(_) => "failed",
-            Self::Deferred(_) => "deferred",
-        }
+        self.into()
     }
 }
 

@@ -2,9 +2,24 @@
 
 use std::fmt;
 use std::time::{Duration, SystemTime};
+use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
 
 /// What lists and deletes environments.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    Hash,
+    PartialOrd,
+    Ord,
+    IntoStaticStr,
+    VariantArray,
+    EnumString,
+    VariantNames,
+)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Kind {
     /// Tart's virtual machines.
     Tart,
@@ -24,25 +39,19 @@ pub enum Kind {
 
 impl Kind {
     /// All of them.
-    pub const ALL: [Kind; 7] =
-        [Self::Tart, Self::Docker, Self::Podman, Self::Libvirt, Self::Lima, Self::Kubernetes, Self::Command];
+    pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
+
+    /// Their names, in the same order.
+    pub const NAMES: &'static [&'static str] = <Self as VariantNames>::VARIANTS;
 
     /// The name in the configuration, in metrics and in JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Tart => "tart",
-            Self::Docker => "docker",
-            Self::Podman => "podman",
-            Self::Libvirt => "libvirt",
-            Self::Lima => "lima",
-            Self::Kubernetes => "kubernetes",
-            Self::Command => "command",
-        }
+        self.into()
     }
 
     /// The kind of this name.
     pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.as_str() == name)
+        name.parse().ok()
     }
 }
 
@@ -88,7 +97,8 @@ pub struct ReapRule {
 }
 
 /// What an environment is doing.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum State {
     /// It runs, or may at any moment: paused, restarting, used by something that runs.
     Running,
@@ -109,15 +119,7 @@ pub enum State {
 impl State {
     /// The name for JSON and people.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::Idle => "idle",
-            Self::Suspended => "suspended",
-            Self::Stopped => "stopped",
-            Self::NeverStarted => "never-started",
-            Self::Terminated => "terminated",
-            Self::Unknown(_) => "unknown",
-        }
+        self.into()
     }
 }
 
@@ -198,7 +200,8 @@ impl Environment {
 }
 
 /// Which rule an environment falls to.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ReapReason {
     /// It stopped long ago.
     Stopped,
@@ -211,18 +214,16 @@ pub enum ReapReason {
 impl ReapReason {
     /// The name for JSON and the journal.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Stopped => "stopped",
-            Self::NeverStarted => "never-started",
-            Self::Idle => "idle",
-        }
+        self.into()
     }
 }
 
 /// Why an environment stays.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Stays {
     /// `keep` names it; by which pattern.
+    #[strum(serialize = "keep")]
     Kept(String),
     /// It runs.
     Running,
@@ -259,19 +260,7 @@ pub enum Stays {
 impl Stays {
     /// The name for JSON and the journal.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Kept(_) => "keep",
-            Self::Running => "running",
-            Self::Suspended => "suspended",
-            Self::Unproven(_) => "unproven",
-            Self::Terminated => "terminated",
-            Self::Unknown(_) => "unknown",
-            Self::Ending => "ending",
-            Self::Claimed(_) => "claimed",
-            Self::RunnerInUse(_) => "runner-in-use",
-            Self::Young { .. } => "young",
-            Self::Waiting { .. } => "waiting",
-        }
+        self.into()
     }
 }
 
@@ -285,7 +274,8 @@ pub enum Verdict {
 }
 
 /// What came of a verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum ReapResult {
     /// A dry run: it would go.
     Planned,
@@ -306,15 +296,7 @@ pub enum ReapResult {
 impl ReapResult {
     /// The name for JSON.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Reaped => "reaped",
-            Self::Kept => "kept",
-            Self::Changed(_) => "changed",
-            Self::Failed(_) => "failed",
-            Self::Lied => "lied",
-            Self::Deferred(_) => "deferred",
-        }
+        self.into()
     }
 
     /// Whether it is a fault.

@@ -1,6 +1,7 @@
 //! What `install` and `uninstall` did, or would do.
 
 use std::path::PathBuf;
+use strum::IntoStaticStr;
 
 /// The whole.
 #[derive(Debug, Clone, Default)]
@@ -46,7 +47,8 @@ pub struct SetupRunner {
 }
 
 /// What became of one runner.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum SetupOutcome {
     /// A dry run: it would change.
     Planned,
@@ -65,14 +67,7 @@ pub enum SetupOutcome {
 impl SetupOutcome {
     /// For JSON and people.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Changed => "changed",
-            Self::Unchanged => "unchanged",
-            Self::NotOurs(_) => "not-ours",
-            Self::Blocked(_) => "blocked",
-            Self::Failed(_) => "failed",
-        }
+        self.into()
     }
 
     /// Why, where that is not plain.
@@ -107,7 +102,8 @@ pub struct SetupCommand {
 }
 
 /// What became of a command.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum CommandOutcome {
     /// A dry run: it would be run.
     Planned,
@@ -122,11 +118,6 @@ pub enum CommandOutcome {
 impl CommandOutcome {
     /// For JSON and people.
     pub fn as_str(&self) -> &'static str {
-        match self {
-            Self::Planned => "planned",
-            Self::Done => "done",
-            Self::Failed(_) => "failed",
-            Self::ForYou => "for-you",
-        }
+        self.into()
     }
 }

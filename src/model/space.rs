@@ -2,6 +2,7 @@
 
 use super::FilesystemId;
 use std::path::PathBuf;
+use strum::IntoStaticStr;
 
 /// A directory that holds much of a disk, and what can be done about it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,7 +24,8 @@ pub struct SpaceHolder {
 }
 
 /// The kinds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum SpaceClass {
     /// A tool in `_tool`.
     ToolCache,
@@ -48,17 +50,7 @@ pub enum SpaceClass {
 impl SpaceClass {
     /// For JSON.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ToolCache => "tool-cache",
-            Self::Actions => "actions",
-            Self::SelfUpdate => "self-update",
-            Self::Temp => "temp",
-            Self::Logs => "logs",
-            Self::StaleCheckout => "stale-checkout",
-            Self::Checkout => "checkout",
-            Self::BuildTree => "build-tree",
-            Self::OutsideOfWork => "outside-of-work",
-        }
+        self.into()
     }
 
     /// For people.

@@ -4,6 +4,7 @@ use super::Member;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use strum::{IntoStaticStr, VariantArray};
 
 /// A target directory, read into what cargo builds, reuses and throws away as one.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -97,7 +98,8 @@ pub enum ReferenceBits {
 }
 
 /// How dear a step is; the cheapest to lose first.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum TrimTier {
     /// No build can reuse it: its fingerprint, or one of what it was built from, is gone.
     Broken,
@@ -113,17 +115,11 @@ pub enum TrimTier {
 
 impl TrimTier {
     /// All of them, the cheapest first.
-    pub const ALL: [Self; 5] = [Self::Broken, Self::Unused, Self::Leftover, Self::Incremental, Self::Live];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// For JSON, the journal and metrics.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Broken => "broken",
-            Self::Unused => "unused",
-            Self::Leftover => "leftover",
-            Self::Incremental => "incremental",
-            Self::Live => "live",
-        }
+        self.into()
     }
 }
 

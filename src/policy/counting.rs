@@ -45,7 +45,7 @@ fn is_named((counter, labels): &Series) -> bool {
     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
     match (counter, &labels[..]) {
         (Counter::Actions, [outcome]) => OUTCOMES.contains(outcome),
-        (Counter::Refusals, [evidence]) => EvidenceKind::ALL.iter().any(|kind| kind.as_str() == *evidence),
+        (Counter::Refusals, [evidence]) => EvidenceKind::NAMES.contains(evidence),
         (Counter::Reclaimed, [runner, rule, reason]) => {
             let reasons = [RemoveReason::Pressure, RemoveReason::Age, RemoveReason::Size];
             match *reason {

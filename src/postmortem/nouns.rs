@@ -8,6 +8,7 @@ pub use super::facts::*;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::SystemTime;
+use strum::IntoStaticStr;
 
 /// A job whose end is asked about, and its Worker.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,8 +42,9 @@ pub struct Death {
 }
 
 /// Why a job or its runner ended, the more specific first: of two that are equally certain the first is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Cause {
     /// It has not ended.
     Running,
@@ -89,34 +91,14 @@ pub enum Cause {
 impl Cause {
     /// Its name in JSON and in the journal.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Running => "running",
-            Self::CleanEnd => "clean-end",
-            Self::OutOfMemory => "out-of-memory",
-            Self::DiskFull => "disk-full",
-            Self::FilesExhausted => "files-exhausted",
-            Self::TasksExhausted => "tasks-exhausted",
-            Self::DiskFailed => "disk-failed",
-            Self::DiskGuard => "disk-guard",
-            Self::Reboot => "reboot",
-            Self::StoppedByListener => "stopped-by-listener",
-            Self::RunnerStopped => "runner-stopped",
-            Self::LostContact => "lost-contact",
-            Self::Cancelled => "cancelled",
-            Self::Suspended => "suspended",
-            Self::Crash => "crash",
-            Self::Killed => "killed",
-            Self::ListenerDied => "listener-died",
-            Self::UnitStopped => "unit-stopped",
-            Self::RunnerError => "runner-error",
-            Self::Unknown => "unknown",
-        }
+        self.into()
     }
 }
 
 /// How far a verdict goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Confidence {
     /// It fits, and so may other causes.
     Possible,
@@ -129,17 +111,14 @@ pub enum Confidence {
 impl Confidence {
     /// Its name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Possible => "possible",
-            Self::Likely => "likely",
-            Self::Certain => "certain",
-        }
+        self.into()
     }
 }
 
 /// How the Worker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
 #[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
 pub enum Ended {
     /// It has not.
     NotYet,
@@ -152,11 +131,7 @@ pub enum Ended {
 impl Ended {
     /// Its name.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NotYet => "not-yet",
-            Self::Cleanly => "cleanly",
-            Self::Abruptly => "abruptly",
-        }
+        self.into()
     }
 }
 

@@ -10,13 +10,15 @@ use crate::model::ledger::{Deed, Record, Scope};
 use crate::model::{Action, ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
+use strum::{IntoStaticStr, VariantArray};
 use tracing::Level;
 
 /// The target of our events: a sink can tell them from anything else that is traced.
 pub(super) const TARGET: &str = "disk_guard::event";
 
 /// The kinds of events.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "kebab-case")]
 pub enum EventKind {
     /// A filesystem is at or above its watermark, or below a floor.
     Pressure,
@@ -56,47 +58,11 @@ pub enum EventKind {
 
 impl EventKind {
     /// All of them.
-    pub const ALL: [EventKind; 17] = [
-        Self::Pressure,
-        Self::Claimed,
-        Self::Removed,
-        Self::Kept,
-        Self::Restored,
-        Self::Refused,
-        Self::LockTimeout,
-        Self::Lease,
-        Self::Sweep,
-        Self::Drain,
-        Self::Repaired,
-        Self::WiderIncident,
-        Self::RunBegun,
-        Self::RunEnded,
-        Self::Reaped,
-        Self::Postmortem,
-        Self::Error,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The value of `DISK_GUARD_EVENT`.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Pressure => "pressure",
-            Self::Claimed => "claimed",
-            Self::Removed => "removed",
-            Self::Kept => "kept",
-            Self::Restored => "restored",
-            Self::Refused => "refused",
-            Self::LockTimeout => "lock-timeout",
-            Self::Lease => "lease",
-            Self::Sweep => "sweep",
-            Self::Drain => "drain",
-            Self::Repaired => "repaired",
-            Self::WiderIncident => "wider-incident",
-            Self::RunBegun => "run-begun",
-            Self::RunEnded => "run-ended",
-            Self::Reaped => "reaped",
-            Self::Postmortem => "postmortem",
-            Self::Error => "error",
-        }
+        self.into()
     }
 
     /// The value of `MESSAGE_ID`.

@@ -3,9 +3,10 @@
 use crate::model::Liveness;
 use crate::model::hygiene::Verdict;
 use std::process::ExitCode;
+use strum::VariantArray;
 
 /// How a command ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, VariantArray)]
 #[must_use]
 #[repr(u8)]
 pub enum Exit {
@@ -36,19 +37,7 @@ pub enum Exit {
 
 impl Exit {
     /// All of them, by number.
-    pub const ALL: [Exit; 11] = [
-        Self::Done,
-        Self::Error,
-        Self::Usage,
-        Self::ConfigInvalid,
-        Self::Busy,
-        Self::Unknown,
-        Self::Repairable,
-        Self::Replace,
-        Self::WiderIncident,
-        Self::GoalNotReached,
-        Self::LockTimeout,
-    ];
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// The table for help texts. A constant, so that a hook's start does not pay for it; a test holds it to the enum.
     pub const TABLE: &str = "\

@@ -175,7 +175,7 @@ fn only_what_is_needed_goes() {
 #[test]
 fn every_kind_of_evidence_protects_a_sibling_and_the_other_sibling_goes() {
     let facts = three_runners();
-    for kind in EvidenceKind::ALL {
+    for &kind in EvidenceKind::ALL {
         for bearing in [Bearing::InUse, Bearing::CannotTell, Bearing::Forbids] {
             let evidence = vec![Vec::new(), vec![Evidence::new(kind, bearing, "x")], Vec::new()];
             let gone = removed(&facts, &evidence, &Actor::Sweep, 10_000);

@@ -20,7 +20,7 @@ pub fn trim(path: &Path, offer: &TrimOffer, steps: usize, now: SystemTime, scree
         [("TIER", Align::Left), ("SIZE", Align::Right), ("UNITS", Align::Right), ("BUILD", Align::Right)],
         "WHAT IT IS",
     );
-    for tier in TrimTier::ALL {
+    for &tier in TrimTier::ALL {
         let of = || offer.steps.iter().filter(|step| step.tier == tier);
         let cost: Duration = of().map(|step| step.cost).sum();
         table.row(

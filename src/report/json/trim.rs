@@ -41,7 +41,7 @@ struct FirstDoc {
 /// The document for `trim`.
 pub fn trim(path: &Path, offer: &TrimOffer, steps: usize) -> String {
     let (path, path_bytes) = path_fields(path);
-    let tiers = TrimTier::ALL.into_iter().map(|tier| {
+    let tiers = TrimTier::ALL.iter().map(|&tier| {
         let of = || offer.steps.iter().filter(move |step| step.tier == tier);
         TierDoc {
             tier: tier.as_str(),

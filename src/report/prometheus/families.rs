@@ -240,7 +240,7 @@ fn reaper(out: &mut Exposition, record: &ReapRecord) {
 
 fn counters(out: &mut Exposition, totals: &Totals) {
     let outcomes: Vec<&[&str]> = OUTCOMES.iter().map(std::slice::from_ref).collect();
-    let kinds = EvidenceKind::ALL.map(EvidenceKind::as_str);
+    let kinds = EvidenceKind::NAMES;
     let evidence: Vec<&[&str]> = kinds.iter().map(std::slice::from_ref).collect();
     // Series whose labels are known beforehand are there from the beginning: their first increase is seen as one.
     let table: [(Counter, &str, &str, Vec<&[&str]>); 6] = [
