@@ -7,20 +7,8 @@ use crate::scene::Scene;
 const OWN: [&str; 4] = ["/leases/.", "`rename target to tree", "`unlink", "`rmdir slot-"];
 const RESTORED: [&str; 3] = ["`rename target to tree", "`rename tree to target", "`rmdir slot-"];
 
-/// Since a hook's worker has a supervisor, each end waits for both: some ten minutes for a test, which CI does not have.
-fn is_long_form() -> bool {
-    let wanted = std::env::var_os("DISK_GUARD_SOAK").is_some();
-    if !wanted {
-        eprintln!("skipped: DISK_GUARD_SOAK is not set");
-    }
-    wanted
-}
-
 #[test]
 fn whatever_ends_a_hook_nothing_is_lost_and_its_lease_lives_with_its_worker() {
-    if !is_long_form() {
-        return;
-    }
     let Some(scene) = Scene::with_a_cache() else { return };
     let hook = scene.hook(&scene.runner);
     let (boundaries, _) = scene.end_everywhere(&hook, Ends::Dead, Also::nothing);
@@ -29,9 +17,6 @@ fn whatever_ends_a_hook_nothing_is_lost_and_its_lease_lives_with_its_worker() {
 
 #[test]
 fn whatever_ends_a_hook_that_puts_a_siblings_tree_back_nothing_is_lost() {
-    if !is_long_form() {
-        return;
-    }
     let Some(scene) = Scene::with_a_cache() else { return };
     let hook = scene.hook(&scene.third);
     let (boundaries, _) =
@@ -42,9 +27,6 @@ fn whatever_ends_a_hook_that_puts_a_siblings_tree_back_nothing_is_lost() {
 /// What is beside it: a sweep, and where that waits in vain for the lock, a third runner's hook.
 #[test]
 fn wherever_a_hook_is_suspended_nobody_waits_for_it_and_its_cache_is_let_be() {
-    if !is_long_form() {
-        return;
-    }
     let Some(scene) = Scene::with_a_cache() else { return };
     let hook = scene.hook(&scene.runner);
     let (boundaries, _) = scene.end_everywhere(&hook, Ends::Suspended, Also::nothing);
@@ -53,9 +35,6 @@ fn wherever_a_hook_is_suspended_nobody_waits_for_it_and_its_cache_is_let_be() {
 
 #[test]
 fn wherever_a_hook_that_puts_a_siblings_tree_back_is_suspended_it_goes_on_without_harm() {
-    if !is_long_form() {
-        return;
-    }
     let Some(scene) = Scene::with_a_cache() else { return };
     let hook = scene.hook(&scene.third);
     let (boundaries, _) =

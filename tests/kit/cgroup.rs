@@ -13,8 +13,17 @@ impl MemoryGroup {
     /// One of so many bytes, beside the test's own: what happens in it is no business of those who stay there. `None`, and a
     /// line that says so, where none can be made.
     pub(crate) fn of(limit: u64) -> Option<Self> {
-        let path = Path::new("/sys/fs/cgroup/memory").join(format!("disk-guard-test-{}", std::process::id()));
-        let made = std::fs::create_dir(&path).map(|()| Self(path.clone())).and_then(|group| {
+        // A process of another pid namespace may have the same number.
+        let path = |number: u32| {
+            let name = format!("disk-guard-test-{}-{number}", std::process::id());
+            Path::new("/sys/fs/cgroup/memory").join(name)
+        };
+        let is_taken = |made: &std::io::Result<()>| {
+            made.as_ref().is_err_and(|error| error.kind() == std::io::ErrorKind::AlreadyExists)
+        };
+        let tries = (0..64).map(|number| (path(number), std::fs::create_dir(path(number))));
+        let (path, made) = tries.into_iter().find(|(_, made)| !is_taken(made))?;
+        let made = made.map(|()| Self(path.clone())).and_then(|group| {
             std::fs::write(path.join("memory.limit_in_bytes"), limit.to_string()).map(|()| group)
         });
         if let Err(error) = &made {
