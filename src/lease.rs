@@ -48,12 +48,14 @@ pub(crate) fn root_of_name(name: &str) -> Option<FileId> {
 }
 
 /// Writes a lease. The caller holds the host lock SHARED, or has waited for it in vain and
-/// fences its runner off next: a claim for which that comes too early sees the lease.
+/// fences its runner off next: a claim for which that comes too early sees the lease. Where none can be left, claims see at
+/// least that a job has begun: once its Worker is gone, they look at all processes.
 ///
 /// # Errors
 /// [`RunDirError`].
 pub fn write(run: &RunDir, lease: &Lease) -> Result<(), RunDirError> {
-    run.publish(Records::Leases, &file_name(lease.root_id, lease.worker), &text(lease))
+    let name = file_name(lease.root_id, lease.worker);
+    run.publish(Records::Leases, &name, &text(lease)).inspect_err(|_| run.mark_attempt(Records::Leases))
 }
 
 /// The lease as it is written.
@@ -281,6 +283,7 @@ fn state_of(lease: &Lease, here: &Here<'_>) -> LeaseState {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::{in_private_mounts, is_root, mount_small, take_all_inodes};
     use std::path::Path;
 
     fn view(proc: &Proc) -> View<'_> {
@@ -339,6 +342,30 @@ mod tests {
         assert_eq!(states(&read_all(&run, view(&proc)).unwrap()), (0, 3, 2));
         assert_eq!(remove_dead(&run, view(&proc)).unwrap(), 3);
         assert_eq!(states(&read_all(&run, view(&proc)).unwrap()), (0, 0, 2), "what cannot be judged stays");
+    }
+
+    /// Claims look at all processes again when they see that a job has begun since they did.
+    #[test]
+    fn a_lease_that_cannot_be_left_shows_all_the_same() {
+        if !is_root() {
+            return;
+        }
+        let temp = tempfile::tempdir().unwrap();
+        in_private_mounts(|| {
+            mount_small(temp.path());
+            let run = RunDir::open(temp.path()).unwrap();
+            run.prepare(Records::Leases).unwrap();
+            let proc = Proc::new(Path::new("/proc"));
+            let lease = sample(&proc, proc.identify(Pid(std::process::id() as i32)).unwrap().id);
+            take_all_inodes(temp.path());
+            let before = run.roll(Records::Leases).unwrap();
+            // The clock of files has ticks.
+            std::thread::sleep(Duration::from_millis(20));
+            assert_eq!(run.roll(Records::Leases).unwrap(), before, "the control: nothing has happened");
+            write(&run, &lease).unwrap_err();
+            let after = run.roll(Records::Leases).unwrap();
+            assert!(after.0 > before.0 && after.1 == before.1, "{before:?} {after:?}");
+        });
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::model::{
     KeepReason, Runner, RunnerFacts, Uid, Visibility,
 };
 use crate::observe::caches::open_work;
-use crate::observe::host::Look;
+use crate::observe::host::{Look, Traces};
 use crate::policy::plan::{self, Actor};
 use crate::policy::protection::{Relation, Rules};
 use crate::policy::{fate, liveness, protection};
@@ -114,9 +114,24 @@ impl<'a> Scrutiny<'a> {
         }
     }
 
-    /// Looks at Workers and leases, and at all processes when a job has begun or ended since they were looked at.
-    fn look_again(&mut self) {
-        self.look.refresh(&mut self.now, &self.runners, &self.visibility);
+    /// Looks at Workers and leases, and at all processes when a job of these caches' runners may have begun or ended since they
+    /// were looked at.
+    fn look_again<'p>(&mut self, actions: impl Iterator<Item = &'p Action>) {
+        let traces = Traces::of_all(actions.map(|action| self.traces(action)));
+        self.look.refresh(&mut self.now, &self.runners, &self.visibility, traces);
+    }
+
+    /// What jobs leave that may use this cache.
+    fn traces(&self, action: &Action) -> Traces {
+        let of = |users: &[usize]| {
+            Traces::of_all(users.iter().map(|&user| Traces::of(&self.now.runners[user].guarded)))
+        };
+        if let Some(&index) = self.declared.get(&action.cache.id) {
+            return of(&self.now.declared[index].users);
+        }
+        self.places
+            .get(&action.runner.root_id)
+            .map_or(Traces::None, |&index| of(&self.members[self.groups[index]]))
     }
 
     /// What speaks against a cache as of the last look, with a look at its locks now. `tree` is where it lies, if that is no
@@ -332,7 +347,7 @@ fn claim_batch<'p>(
     if prepared.is_empty() {
         return (ended, done);
     }
-    scrutiny.look_again();
+    scrutiny.look_again(prepared.iter().map(|(action, ..)| *action));
     let mut renamed: Vec<(&Action, Dir, Renamed<'_>)> = Vec::new();
     for (action, work, claim) in prepared {
         let doubts = scrutiny.doubts(action, None);
@@ -346,7 +361,7 @@ fn claim_batch<'p>(
         }
     }
     if !renamed.is_empty() {
-        scrutiny.look_again();
+        scrutiny.look_again(renamed.iter().map(|(action, ..)| *action));
     }
     for (action, work, claim) in renamed {
         let doubts = scrutiny.doubts(action, Some(claim.tree()));
@@ -379,7 +394,7 @@ fn claim_alone<'p>(lock: &ExclusiveLock, action: &'p Action, scrutiny: &mut Scru
         Err(claim) => return Ended { action, work: None, claim },
     };
     let claim = claim(lock, &work, owner, &action.cache, &mut |moment| {
-        scrutiny.look_again();
+        scrutiny.look_again(std::iter::once(action));
         let tree = match moment {
             Moment::Before => None,
             Moment::After(tree) => Some(tree),

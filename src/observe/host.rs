@@ -75,6 +75,27 @@ pub enum Whose {
     Nobody,
 }
 
+/// By what it shows that a job has begun and ended between two looks at a runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Traces {
+    /// Its hook leaves leases in the shared directory.
+    Leases,
+    /// By nothing: no hook of ours runs there.
+    None,
+}
+
+impl Traces {
+    /// What the jobs of a runner leave.
+    pub fn of(guarded: &Guarded) -> Self {
+        if guarded.is_guarded() { Self::Leases } else { Self::None }
+    }
+
+    /// What the jobs of each of several leave.
+    pub fn of_all(mut traces: impl Iterator<Item = Self>) -> Self {
+        if traces.all(|traces| traces == Self::Leases) { Self::Leases } else { Self::None }
+    }
+}
+
 impl Look<'_> {
     /// Looks.
     pub fn at(&self, discovery: Discovery, whose: Whose) -> HostFacts {
@@ -149,15 +170,16 @@ impl Look<'_> {
     pub fn again(&self, facts: &HostFacts, runner: usize, cache: &Cache, tree: Option<&Dir>) -> HostFacts {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
         let mut now = facts.clone();
-        self.refresh(&mut now, &runners, &facts.processes.visibility);
+        let traces = Traces::of(&facts.runners[runner].guarded);
+        self.refresh(&mut now, &runners, &facts.processes.visibility, traces);
         now.runners[runner].locks = self.locks_on(&runners[runner], cache, tree);
         now
     }
 
     /// Looks again at Workers and leases; `first` is what the first look could see. `runners` are those of `facts`. When a job has
-    /// begun or ended since, at all processes: its Worker may have died, and its build live on.
-    pub fn refresh(&self, facts: &mut HostFacts, runners: &[Runner], first: &Visibility) {
-        if facts.turn.is_still(&self.turn()) {
+    /// begun or ended since, or may have, at all processes: its Worker may have died, and its build live on.
+    pub fn refresh(&self, facts: &mut HostFacts, runners: &[Runner], first: &Visibility, traces: Traces) {
+        if traces == Traces::Leases && facts.turn.is_still(&self.turn()) {
             let (workers, visibility) = processes::workers(self.proc, runners, self.group());
             facts.processes.workers = workers;
             facts.processes.visibility = join(first, visibility);

@@ -9,7 +9,10 @@ use super::{RunDir, RunDirError, make_unless_there};
 use crate::model::Uid;
 use crate::sys::dir::Dir;
 use crate::sys::process::own_pid;
-use rustix::fs::{AtFlags, FileType, Mode, OFlags, RenameFlags, fchmod, openat, renameat_with, unlinkat};
+use rustix::fs::{
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, fchmod, futimens, openat, renameat_with,
+    unlinkat,
+};
 use rustix::io::Errno;
 use std::collections::HashMap;
 use std::ffi::{OsStr, OsString};
@@ -123,6 +126,14 @@ impl RunDir {
             let _ = unlinkat(&dir, draft.as_str(), AtFlags::empty());
         }
         written
+    }
+
+    /// Has [`Self::roll`] show that something was to be left here, where it cannot be: that needs neither space nor an inode.
+    pub fn mark_attempt(&self, records: Records) {
+        let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+        let times = Timestamps { last_access: now, last_modification: now };
+        // A directory that we may not write to is one where nobody expects anything of us.
+        let _ = self.records(records).map(|dir| futimens(&dir, &times));
     }
 
     /// Leaves a new record by one write, without a draft: for short ones of which a reader can tell that they are whole. Three

@@ -12,6 +12,7 @@
 //! | `dead_mounts` | mounts that never answer |
 //! | `shapes` | trees that are too deep, wide, large, strange or stubborn |
 //! | `hook_ends` | ending a started-hook before it has done what it had to: by its settings, its program, signals, mounts |
+//! | `claim_ends` | ending a claim in the middle, when a job has begun meanwhile |
 //! | `floods` | more and more of something, also while it is being deleted |
 //! | `strangers` | processes, scripts and directories that are not what they look like |
 //! | `choices` | leading root to what is another's, and filling what all guards share |
@@ -23,6 +24,7 @@ mod kit;
 
 mod attacker;
 mod choices;
+mod claim_ends;
 mod dead_mounts;
 mod floods;
 mod hook_ends;

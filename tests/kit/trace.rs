@@ -4,7 +4,8 @@
 //! While the process is held, its other threads run at most to their next system call.
 
 use super::guard::{Call, Capture, Run};
-use super::wait::DEADLINE;
+use super::processes::process_state;
+use super::wait::{DEADLINE, until};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
@@ -187,6 +188,20 @@ impl Stopped {
         }
     }
 
+    /// Stops the process `id`, which is held, when the held call has returned, and serves all others again: from then on it waits for
+    /// SIGCONT, as every stopped process does.
+    pub(crate) fn suspend(&self, id: i32) {
+        kill(Pid::from_raw(id), Signal::SIGSTOP).expect("it is held");
+        self.let_go();
+        // Stopped for good, and not for an instant at one of its calls.
+        let mut looks = 0;
+        until("the process to be stopped", || {
+            let is_stopped = process_state(id).is_some_and(|(state, _)| matches!(state, 't' | 'T'));
+            looks = if is_stopped { looks + 1 } else { 0 };
+            (looks > 50).then_some(())
+        });
+    }
+
     /// Lets it go on, without waiting for its end.
     pub(crate) fn let_go(&self) {
         let _ = self.orders.send(Order::Release);
@@ -327,6 +342,12 @@ impl Tracer {
                     let _ = ptrace::syscall(pid, signal);
                     continue;
                 }
+                // Who is stopped by a signal waits for another.
+                Ok(WaitStatus::PtraceEvent(pid, Signal::SIGSTOP, libc::PTRACE_EVENT_STOP)) => {
+                    self.tracees.insert(pid);
+                    listen(pid);
+                    continue;
+                }
                 Ok(other) => match other.pid() {
                     Some(pid) => pid,
                     None => continue,
@@ -343,6 +364,14 @@ impl Tracer {
             self.status = Some(status);
         }
     }
+}
+
+/// `PTRACE_LISTEN`: leaves a thread that a signal has stopped as it is, until something happens to it.
+#[allow(unsafe_code, reason = "nix has no such call")]
+fn listen(thread: Pid) {
+    let nothing = std::ptr::null_mut::<libc::c_void>();
+    // SAFETY: the kernel looks at neither pointer.
+    let _ = unsafe { libc::ptrace(libc::PTRACE_LISTEN, thread.as_raw(), nothing, nothing) };
 }
 
 /// The call a thread stopped at, and whether it is entering it.
