@@ -10,8 +10,8 @@ use crate::model::Uid;
 use crate::sys::dir::Dir;
 use crate::sys::process::own_pid;
 use rustix::fs::{
-    AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, fchmod, futimens, openat, renameat_with,
-    unlinkat,
+    AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, fchmod, futimens, openat,
+    renameat_with, unlinkat,
 };
 use rustix::io::Errno;
 use std::collections::HashMap;

@@ -3,15 +3,18 @@
 //! supervisor dies, is told to end, or has no patience left; or the process is woken. Whatever the way is, the job keeps what it had
 //! when its hook returned.
 
-use crate::kit::{Canary, Host, Job, Listener, MIB, Runner, SHARED_GID, Stopped, is_alive, needs_root, sees_everything, until};
+use crate::kit::{
+    Canary, Host, Job, Listener, MIB, Runner, SHARED_GID, Stopped, is_alive, needs_root, sees_everything,
+    until,
+};
 use crate::scene::DAY;
 use nix::libc;
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use std::fs;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicI32, Ordering};
 
 const USER: (u32, u32) = (12_031, SHARED_GID);
 
@@ -196,7 +199,8 @@ fn whatever_ends_a_claim_a_job_that_has_begun_meanwhile_keeps_its_tree() {
         scene.host.sweep();
         canary.assert_intact();
         let trash = scene.runner.work.join(".disk-guard/trash");
-        let left: Vec<_> = fs::read_dir(&trash).expect("it is there").flatten().map(|e| e.file_name()).collect();
+        let left: Vec<_> =
+            fs::read_dir(&trash).expect("it is there").flatten().map(|e| e.file_name()).collect();
         assert!(left.iter().all(|name| name == "spare"), "{how:?}: the next sweep finishes: {left:?}");
         job.finish(&mut listener);
         drop(listener);
