@@ -97,10 +97,21 @@ pub struct Found {
     pub leftovers: Vec<PathBuf>,
     /// Tagged as caches (the Cache Directory Tagging Specification), and claimed by no rule; for people.
     pub tagged: Vec<PathBuf>,
-    /// Links that bear the name of a cache, and where they lead; for people.
-    pub links: Vec<(PathBuf, PathBuf)>,
+    /// Links that bear the name of a cache, and those that lead out of the work directory; for people.
+    pub links: Vec<Link>,
     /// For people: what could not be read.
     pub notes: Vec<String>,
+}
+
+/// A link in a work directory.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Link {
+    /// Where it lies.
+    pub path: PathBuf,
+    /// Where it leads, as it stands there.
+    pub target: PathBuf,
+    /// Whether a rule would take what it leads to for a cache, by the link's name.
+    pub has_a_caches_name: bool,
 }
 
 /// Looks for caches, at the latest until `deadline`.
@@ -252,15 +263,28 @@ impl Walk<'_> {
                 Err(error) => self.tell(&below, &error),
             }
         }
-        for name in listing.links.into_iter().take(MAX_TOLD.saturating_sub(self.found.links.len())) {
-            if self.matcher.claiming(&name, depth + 1).next().is_some()
-                && let Ok(target) = rustix::fs::readlinkat(&dir, &name, Vec::new())
-            {
-                let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
-                self.found.links.push((self.work.path.join(&below).join(name), target));
+        self.links(&dir, &below, depth, listing.links);
+        Some(Level { dir, below, names: listing.dirs, is_tagged })
+    }
+
+    /// Remembers links that may lead to a cache: by their name, or because they lead out of the work directory.
+    fn links(&mut self, dir: &Dir, below: &Path, depth: usize, names: Vec<OsString>) {
+        for name in names {
+            if self.found.links.len() >= MAX_TOLD {
+                return;
+            }
+            let Ok(target) = rustix::fs::readlinkat(dir, &name, Vec::new()) else { continue };
+            let target = PathBuf::from(OsString::from_vec(target.into_bytes()));
+            let has_a_caches_name = self.matcher.claiming(&name, depth + 1).next().is_some();
+            // A flood of others leaves room for those with a name.
+            let leads_out = target.is_absolute()
+                && !target.starts_with(&self.work.path)
+                && self.found.links.len() < MAX_TOLD / 2;
+            if has_a_caches_name || leads_out {
+                let path = self.work.path.join(below).join(name);
+                self.found.links.push(Link { path, target, has_a_caches_name });
             }
         }
-        Some(Level { dir, below, names: listing.dirs, is_tagged })
     }
 
     /// What a directory is by its tag.
@@ -603,9 +627,15 @@ mod tests {
         let work = Dir::resolve(temp.path()).unwrap().1;
         create_dir_all(work.join("r/r/rust")).unwrap();
         symlink("/srv/cache/target", work.join("r/r/rust/target")).unwrap();
+        // Told if it turns out to lead to a cache, unlike one that stays within.
         symlink("/srv/cache/other", work.join("r/r/rust/other")).unwrap();
+        symlink("../x", work.join("r/r/rust/inner")).unwrap();
         let (paths, seen) = found(&work, &[rule()]);
         assert!(paths.is_empty());
-        assert_eq!(seen.links, [(work.join("r/r/rust/target"), PathBuf::from("/srv/cache/target"))]);
+        let mut told: Vec<_> =
+            seen.links.iter().map(|link| (link.target.to_str().unwrap(), link.has_a_caches_name)).collect();
+        told.sort_unstable();
+        assert_eq!(told, [("/srv/cache/other", false), ("/srv/cache/target", true)]);
+        assert!(seen.links.iter().all(|link| link.path.starts_with(work.join("r/r/rust"))));
     }
 }

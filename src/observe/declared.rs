@@ -124,8 +124,15 @@ pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discov
         }
     }
     found.sort_by(|a, b| a.cache().path.cmp(&b.cache().path));
-    // What lies in another one goes with it.
-    found.dedup_by(|later, earlier| later.cache().path.starts_with(&earlier.cache().path));
+    // What lies in another one goes with it, and so do the claims of its users.
+    found.dedup_by(|later, earlier| {
+        let goes_with_it = later.cache().path.starts_with(&earlier.cache().path);
+        if goes_with_it {
+            let more = later.users.iter().filter(|user| !earlier.users.contains(user)).copied();
+            earlier.users.extend(more.collect::<Vec<_>>());
+        }
+        goes_with_it
+    });
     discovery.declared = found;
     discovery.bases = bases.into_values().collect();
 }

@@ -42,8 +42,12 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &'static [u8])> {
 
 /// What follows `VARIABLE=` in a line, of which `is_first` says whether it is the file's first.
 pub fn value_in_line(line: &[u8], is_first: bool, variable: HookVariable) -> Option<&[u8]> {
+    value_of(line, is_first, variable.name())
+}
+
+fn value_of<'l>(line: &'l [u8], is_first: bool, name: &str) -> Option<&'l [u8]> {
     let line = if is_first { line.strip_prefix(BOM).unwrap_or(line) } else { line };
-    line.strip_prefix(variable.name().as_bytes())?.strip_prefix(b"=")
+    line.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
 /// What a whole file says of a variable: its last line of that name counts.
@@ -51,10 +55,18 @@ pub fn value_in_line(line: &[u8], is_first: bool, variable: HookVariable) -> Opt
 /// # Errors
 /// For a file in UTF-16 or UTF-32, which the runner would decode and we do not.
 pub fn says(file: &[u8], variable: HookVariable) -> Result<Says<'_>, &'static str> {
+    says_of(file, variable.name())
+}
+
+/// What a whole file says of the variable of this name: its last line of that name counts.
+///
+/// # Errors
+/// As for [`says`].
+pub fn says_of<'e>(file: &'e [u8], name: &str) -> Result<Says<'e>, &'static str> {
     if file.starts_with(b"\xff\xfe") || file.starts_with(b"\xfe\xff") || file.starts_with(b"\0\0\xfe\xff") {
         return Err("it is not in UTF-8: write it anew");
     }
-    let values = lines(file).enumerate().filter_map(|(n, (line, _))| value_in_line(line, n == 0, variable));
+    let values = lines(file).enumerate().filter_map(|(n, (line, _))| value_of(line, n == 0, name));
     Ok(match values.last() {
         None => Says::Nothing,
         // .NET takes a value that begins with NUL for an empty one.

@@ -160,7 +160,7 @@ impl Look<'_> {
         };
         // A look at one runner is a hook's, which tells of them to nobody.
         if !matches!(whose, Whose::Runner(_)) {
-            facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules));
+            facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules, self.proc));
         }
         facts
     }

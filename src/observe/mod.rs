@@ -11,6 +11,7 @@ pub mod hook_script;
 pub mod host;
 pub mod host_lock;
 pub mod inventory;
+mod known_caches;
 pub mod listener_log;
 pub mod locks;
 pub mod measure;

@@ -2,17 +2,18 @@
 //! directories that a runner's `.env`, a link in a checkout or a live process's mount names as one. They are told, with the
 //! rule that would declare them; nothing of them is sized, entered or touched.
 
-use super::caches::{Found, tag_of};
-use crate::model::{CacheRule, HostFacts, Remark, Runner};
+use super::caches::{Found, Link};
+use super::dotenv::{self, Says};
+use super::known_caches::{self, Kind, MAVEN_OPTIONS};
+use super::processes::environ_names_paths;
+use crate::model::{CacheRule, HostFacts, ListenerSeen, Remark, Runner};
 use crate::sys::dir::Dir;
+use crate::sys::process::Proc;
 use glob::Pattern;
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
-
-/// What of a runner's `.env` names a directory in which cargo builds.
-const VARIABLES: [&str; 3] = ["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_BUILD_DIR"];
 
 /// `.env` is short.
 const MAX_ENV: u64 = 256 << 10;
@@ -27,7 +28,7 @@ const LIBRARY: &str = "/usr/share/doc/disk-guard/rules";
 #[derive(Debug, Default)]
 pub(super) struct Met {
     tagged: Vec<PathBuf>,
-    links: Vec<(PathBuf, PathBuf)>,
+    links: Vec<Link>,
 }
 
 impl Met {
@@ -41,36 +42,55 @@ impl Met {
 struct Candidate {
     path: PathBuf,
     by: String,
-    /// Whether it counts only if it is tagged: a mount can be of anything.
-    needs_tag: bool,
+    /// What it is; `None`: it counts only if it is recognised, since a mount or a link can be of anything.
+    kind: Option<&'static Kind>,
+}
+
+/// What has been suggested already, by glob and owner.
+type Suggested = BTreeMap<(String, String), Suggestion>;
+
+/// The first of those that one rule would declare, and how many there are.
+struct Suggestion {
+    path: PathBuf,
+    by: String,
+    kind: &'static Kind,
+    count: usize,
 }
 
 /// One remark for each glob that would declare some of them, and one for what is tagged in the work directories.
-pub(super) fn remarks(facts: &HostFacts, met: &Met, rules: &[CacheRule]) -> Vec<Remark> {
-    let mut suggested: BTreeMap<(String, String), (PathBuf, String, usize)> = BTreeMap::new();
-    for candidate in candidates(facts, met) {
-        if !is_outside(&candidate.path, facts) || is_declared(&candidate.path, rules) {
+pub(super) fn remarks(facts: &HostFacts, met: &Met, rules: &[CacheRule], proc: &Proc) -> Vec<Remark> {
+    let mut suggested = Suggested::new();
+    for Candidate { path, by, kind } in candidates(facts, met, proc) {
+        if !is_outside(&path, facts) || is_declared(&path, rules) {
             continue;
         }
         // Mounts that do not answer are not entered (`sys::reach`).
-        let dir = Dir::open(&candidate.path);
-        let is_tagged = dir.as_ref().is_ok_and(|dir| tag_of(dir).is_ok_and(|tag| tag.is_some()));
-        if candidate.needs_tag && !is_tagged {
+        let dir = Dir::open(&path);
+        let Some(kind) =
+            kind.or_else(|| dir.as_ref().ok().and_then(|dir| known_caches::recognise(&path, dir)))
+        else {
             continue;
-        }
+        };
         let owner =
             dir.and_then(|dir| dir.status()).map(|status| status.owner.to_string()).unwrap_or_default();
-        let known =
-            suggested.entry((glob_for(&candidate.path), owner)).or_insert((candidate.path, candidate.by, 0));
-        known.2 += 1;
+        let known = suggested.entry((glob_for(&path), owner)).or_insert(Suggestion { path, by, kind, count: 0 });
+        known.count += 1;
     }
     let mut told: Vec<Remark> =
-        suggested.into_iter().take(MAX_TOLD).map(|suggestion| declare(&suggestion)).collect();
+        suggested.iter().take(MAX_TOLD).map(|((glob, owner), known)| declare(glob, owner, known)).collect();
+    if let Some(more @ 1..) = suggested.len().checked_sub(MAX_TOLD) {
+        told.push(Remark {
+            id: "undeclared-more".into(),
+            is_fault: false,
+            said: format!("{more} more directories outside of the work directories are named as caches, and no rule reaches them"),
+            fix: "declare those above first".into(),
+        });
+    }
     told.extend(tagged(met));
     told
 }
 
-fn declare(((glob, owner), (path, by, count)): &((String, String), (PathBuf, String, usize))) -> Remark {
+fn declare(glob: &str, owner: &str, Suggestion { path, by, kind, count }: &Suggestion) -> Remark {
     let more = if *count > 1 { format!(" and {} more like it", count - 1) } else { String::new() };
     let owner = if owner.is_empty() { String::new() } else { format!("owner = \"{owner}\", ") };
     Remark {
@@ -80,7 +100,11 @@ fn declare(((glob, owner), (path, by, count)): &((String, String), (PathBuf, Str
             "{}{more}, which {by} names, lies outside of the work directories: no rule reaches it",
             path.display()
         ),
-        fix: format!("[[cache]] with a `name`, {owner}roots = [\"{glob}\"] would declare it"),
+        fix: format!(
+            "[[cache]] with a `name`, {}{owner}roots = [\"{}\"] would declare it",
+            kind.marker_key(),
+            glob.replace('\\', "\\\\").replace('"', "\\\"")
+        ),
     }
 }
 
@@ -104,37 +128,55 @@ fn tagged(met: &Met) -> Option<Remark> {
     })
 }
 
-fn candidates(facts: &HostFacts, met: &Met) -> Vec<Candidate> {
-    let runners = facts.runners.iter().map(|facts| &facts.runner);
-    let by_env = runners.flat_map(|runner| {
-        named_in_env(runner).into_iter().map(|(variable, path)| Candidate {
-            path,
-            by: format!("{variable} in the `.env` of {}", runner.name),
-            needs_tag: false,
-        })
+fn candidates(facts: &HostFacts, met: &Met, proc: &Proc) -> Vec<Candidate> {
+    let by_env = facts.runners.iter().flat_map(|facts| named_in_env(&facts.runner));
+    let by_unit = facts.processes.listeners.iter().flat_map(|listener| {
+        let runner = facts.runners.get(listener.runner).map(|facts| &facts.runner);
+        runner.map(|runner| named_in_environment(runner, listener, proc)).unwrap_or_default()
     });
-    let by_link = met.links.iter().filter_map(|(link, target)| {
-        let path = normal(&link.parent()?.join(target))?;
-        Some(Candidate { path, by: format!("the link {}", link.display()), needs_tag: false })
+    let by_link = met.links.iter().filter_map(|link| {
+        let path = normal(&link.path.parent()?.join(&link.target))?;
+        let kind = link.has_a_caches_name.then(Kind::default);
+        Some(Candidate { path, by: format!("the link {}", link.path.display()), kind })
     });
     let by_mount = facts.processes.binds.iter().map(|(process, path)| Candidate {
         path: path.clone(),
         by: format!("a mount of pid {}", process.pid),
-        needs_tag: true,
+        kind: None,
     });
-    by_env.chain(by_link).chain(by_mount).collect()
+    by_env.chain(by_unit).chain(by_link).chain(by_mount).collect()
 }
 
-/// Literal `KEY=VALUE` lines; the last one of a name counts.
-fn named_in_env(runner: &Runner) -> Vec<(&'static str, PathBuf)> {
+fn named(path: &Path, kind: &'static Kind, by: String) -> Option<Candidate> {
+    let path = path.is_absolute().then(|| normal(path)).flatten()?;
+    Some(Candidate { path, by, kind: Some(kind) })
+}
+
+/// What a runner's `.env` names, read as the runner reads it.
+fn named_in_env(runner: &Runner) -> Vec<Candidate> {
     let env = Dir::open(&runner.root).and_then(|root| root.read_file(".env", MAX_ENV)).unwrap_or_default();
-    let value = |name: &str| {
-        let lines = env.split(|&byte| byte == b'\n').map(<[u8]>::trim_ascii);
-        lines.filter_map(|line| line.strip_prefix(name.as_bytes())?.strip_prefix(b"=")).next_back()
+    let value = |name: &str| match dotenv::says_of(&env, name) {
+        Ok(Says::Value(value)) => Some(value),
+        Ok(Says::Nothing | Says::Unset) | Err(_) => None,
     };
-    let named = VARIABLES.iter().filter_map(|name| {
-        let value = value(name).filter(|value| value.starts_with(b"/"))?;
-        Some((*name, normal(Path::new(OsStr::from_bytes(value)))?))
+    let by = |variable: &str| format!("{variable} in the `.env` of {}", runner.name);
+    let variables = known_caches::variables().filter_map(|variable| {
+        let (path, kind) = known_caches::named_by(variable, Path::new(OsStr::from_bytes(value(variable)?)))?;
+        named(&path, kind, by(variable))
+    });
+    let options = MAVEN_OPTIONS.iter().filter_map(|variable| {
+        let (path, kind) = known_caches::named_by_options(value(variable)?)?;
+        named(&path, kind, by(variable))
+    });
+    variables.chain(options).collect()
+}
+
+/// What a Listener was started with, by its unit.
+fn named_in_environment(runner: &Runner, listener: &ListenerSeen, proc: &Proc) -> Vec<Candidate> {
+    let read = environ_names_paths(proc, listener.process, known_caches::variables()).unwrap_or_default();
+    let named = read.into_iter().filter_map(|(variable, path)| {
+        let (path, kind) = known_caches::named_by(variable, &path)?;
+        named(&path, kind, format!("{variable} in the environment of {}", runner.name))
     });
     named.collect()
 }
@@ -170,23 +212,18 @@ fn is_declared(path: &Path, rules: &[CacheRule]) -> bool {
     })
 }
 
-/// A glob for a directory and its like: what is numbered is left open, as far as that says which one of many it is.
+/// A glob for a directory and its like: what is numbered is left open, as far as that says which one of many it is. The
+/// directory at the top is named, and so is a user's home: a rule that crosses homes is refused.
 fn glob_for(path: &Path) -> String {
-    let mut parts: Vec<String> = Vec::new();
-    let mut is_numbered = true;
-    for component in path.components().rev() {
-        let Component::Normal(name) = component else { continue };
-        let name = name.to_string_lossy();
-        is_numbered &= name.contains(|c: char| c.is_ascii_digit());
-        parts.push(if is_numbered { without_numbers(&name) } else { Pattern::escape(&name) });
-    }
-    // What is all numbers would match everything at the top.
-    if let Some(top) = parts.last_mut().filter(|top| top.contains('*')) {
-        *top = Pattern::escape(
-            &path.components().nth(1).map(|c| c.as_os_str().to_string_lossy()).unwrap_or_default(),
-        );
-    }
-    parts.iter().rev().map(|part| format!("/{part}")).collect()
+    let names: Vec<_> = path.components().skip(1).map(|part| part.as_os_str().to_string_lossy()).collect();
+    let named = if names.first().is_some_and(|top| top == "home") { 2 } else { 1 };
+    let numbered = |name: &str| name.contains(|c: char| c.is_ascii_digit());
+    let open = names.iter().skip(named).rev().take_while(|name| numbered(name)).count();
+    let parts = names.iter().enumerate().map(|(at, name)| match at + open >= names.len() {
+        true => without_numbers(name),
+        false => Pattern::escape(name),
+    });
+    parts.map(|part| format!("/{part}")).collect()
 }
 
 fn without_numbers(name: &str) -> String {
@@ -214,6 +251,7 @@ mod tests {
             ("/srv/r2d2/target", "/srv/r2d2/target"),
             ("/data1/2/3", "/data1/*/*"),
             ("/srv/a[1]", "/srv/a[[]*[]]"),
+            ("/home/ci2/target-3", "/home/ci2/target-*"),
         ] {
             assert_eq!(glob_for(Path::new(path)), glob);
             assert!(Pattern::new(glob).unwrap().matches(path), "{glob}");

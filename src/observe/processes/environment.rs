@@ -1,5 +1,5 @@
-//! The two things that are ever read of another process's environment: whether a Listener was started with a job hook, and
-//! where its runner lies when its program lies elsewhere.
+//! The three things that are ever read of another process's environment: whether a Listener was started with a job hook,
+//! where its runner lies when its program lies elsewhere, and where tools of its jobs keep their caches.
 //!
 //! Environments and command lines hold credentials. Nothing else of them leaves this file, and nothing of them is logged.
 
@@ -52,6 +52,26 @@ pub fn environ_names_hook(
     process: ProcessId,
     variable: HookVariable,
 ) -> Result<Option<OsString>, LookError> {
+    Ok(value_in(&read(proc, process)?, variable).map(OsStr::to_owned))
+}
+
+/// Those of `names` that `process` was started with and that name an absolute path, each with it. Asked for variables that say
+/// where a cache lies, and for nothing else.
+///
+/// # Errors
+/// As for [`environ_names_hook`].
+pub(in crate::observe) fn environ_names_paths(
+    proc: &Proc,
+    process: ProcessId,
+    names: impl Iterator<Item = &'static str>,
+) -> Result<Vec<(&'static str, PathBuf)>, LookError> {
+    let environment = read(proc, process)?;
+    let named = names.filter_map(|name| Some((name, PathBuf::from(entry(&environment, name)?))));
+    Ok(named.filter(|(_, path)| path.is_absolute()).collect())
+}
+
+/// The environment that exactly this process was started with.
+fn read(proc: &Proc, process: ProcessId) -> Result<Vec<u8>, LookError> {
     let hidden = |source| LookError::Hidden { pid: process.pid, source };
     let dir = Processes::open(proc).map_err(hidden)?.process(process.pid)?;
     if dir.identify()?.id != process {
@@ -63,7 +83,7 @@ pub fn environ_names_hook(
         // Also what a process that is just being executed or torn down shows.
         return Err(hidden(io::Error::other("it shows no environment")));
     }
-    Ok(value_in(&environment, variable).map(OsStr::to_owned))
+    Ok(environment)
 }
 
 /// The variable's value in an environment as `/proc/PID/environ` shows it. The first entry of a name counts, as for getenv(3).

@@ -21,6 +21,7 @@ mod sight;
 mod visibility;
 
 pub(crate) use crate::sys::mountinfo;
+pub(super) use environment::environ_names_paths;
 pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
 pub use sight::{log_begun, sees_directory};

@@ -1,0 +1,148 @@
+//! What the caches of well-known tools look like, and which variable tells each tool where its own lies. For telling only: a rule
+//! is suggested by it, and nothing is deleted by it.
+//!
+//! Read off trees that the tools have made; those of `packaging/rules` say which.
+
+use super::caches::has_any_marker;
+use crate::sys::dir::Dir;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::{Path, PathBuf};
+
+/// The marker that needs no saying in a rule: it is the default.
+const TAG: &str = "CACHEDIR.TAG";
+
+/// A tool's cache.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Kind {
+    /// A name for a rule.
+    pub(super) name: &'static str,
+    /// The variables that say where it lies.
+    variables: &'static [&'static str],
+    /// Which directory below that is the cache; empty: that one itself.
+    below: &'static str,
+    /// What declares it.
+    markers: &'static [&'static str],
+}
+
+const fn kind(
+    name: &'static str,
+    variables: &'static [&'static str],
+    below: &'static str,
+    markers: &'static [&'static str],
+) -> Kind {
+    Kind { name, variables, below, markers }
+}
+
+/// The default first: what nothing else is known of is cargo's, or tagged.
+const KINDS: [Kind; 13] = [
+    kind(
+        "cargo-targets",
+        &["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_BUILD_DIR"],
+        "",
+        &[TAG],
+    ),
+    kind("cargo-registry", &["CARGO_HOME"], "registry", &[TAG]),
+    kind("ccache", &["CCACHE_DIR"], "", &["ccache.conf", "tmp"]),
+    kind("sccache", &["SCCACHE_DIR"], "", &["0", "1", "2", "3", "4", "5", "6", "7", "8", "9", "a", "b"]),
+    kind("go-build", &["GOCACHE"], "", &["trim.txt", "00"]),
+    kind("go-modules", &["GOMODCACHE"], "", &["cache"]),
+    kind("npm-cache", &["npm_config_cache", "NPM_CONFIG_CACHE"], "", &["_cacache"]),
+    kind("pnpm-store", &["npm_config_store_dir", "NPM_CONFIG_STORE_DIR"], "", &["v3", "v10", "v11"]),
+    kind("yarn-cache", &["YARN_CACHE_FOLDER"], "", &["v6", ".tmp"]),
+    kind("pip-cache", &["PIP_CACHE_DIR"], "", &["http-v2", "http", "wheels", "selfcheck"]),
+    kind("uv-cache", &["UV_CACHE_DIR"], "", &[TAG]),
+    kind("gradle-caches", &["GRADLE_USER_HOME"], "caches", &[TAG, "modules-2", "jars-3", "jars-9"]),
+    kind("maven-repository", &["MAVEN_REPO_LOCAL"], "", &["org", "com"]),
+];
+
+impl Kind {
+    /// The kind that everything is which nothing else is known of.
+    pub(super) fn default() -> &'static Self {
+        &KINDS[0]
+    }
+
+    /// What a rule has to say of its markers; empty where the default does.
+    pub(super) fn marker_key(&self) -> String {
+        match self.markers {
+            [TAG] => String::new(),
+            [one] => format!("marker = \"{one}\", "),
+            several => format!("marker = {several:?}, "),
+        }
+    }
+}
+
+/// All variables that say where a cache lies.
+pub(super) fn variables() -> impl Iterator<Item = &'static str> {
+    KINDS.iter().flat_map(|kind| kind.variables.iter().copied())
+}
+
+/// What a variable of this value names: the cache, and its kind.
+pub(super) fn named_by(variable: &str, value: &Path) -> Option<(PathBuf, &'static Kind)> {
+    let kind = KINDS.iter().find(|kind| kind.variables.contains(&variable))?;
+    let path = if kind.below.is_empty() { value.to_owned() } else { value.join(kind.below) };
+    Some((path, kind))
+}
+
+/// Options of Maven name its local repository, too: `-Dmaven.repo.local=PATH` in one of these variables.
+pub(super) const MAVEN_OPTIONS: [&str; 2] = ["MAVEN_OPTS", "MAVEN_ARGS"];
+
+/// What such options name.
+pub(super) fn named_by_options(options: &[u8]) -> Option<(PathBuf, &'static Kind)> {
+    let words = options.split(|byte| byte.is_ascii_whitespace());
+    let value = words.filter_map(|word| word.strip_prefix(b"-Dmaven.repo.local=")).next_back()?;
+    named_by("MAVEN_REPO_LOCAL", Path::new(OsStr::from_bytes(value)))
+}
+
+/// The kind whose tag or name and marker a directory bears: of one that somebody has mounted or laid a link to, and that may
+/// be anything. A marker that any directory could have counts only beside the tool's name in the path.
+pub(super) fn recognise(path: &Path, dir: &Dir) -> Option<&'static Kind> {
+    let bears = |kind: &Kind| {
+        let markers: Vec<String> = kind.markers.iter().map(|&marker| marker.to_owned()).collect();
+        has_any_marker(dir, dir, &markers).unwrap_or(false)
+    };
+    if bears(Kind::default()) {
+        return Some(Kind::default());
+    }
+    let names = path.to_string_lossy().to_ascii_lowercase();
+    let is_named = |kind: &&Kind| kind.name.split('-').all(|word| names.contains(word));
+    KINDS[1..].iter().filter(is_named).find(|kind| bears(kind))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_variable_names_a_cache_and_what_declares_it() {
+        let named = |variable: &str, value: &str| {
+            named_by(variable, Path::new(value)).map(|(path, kind)| (path, kind.marker_key()))
+        };
+        assert_eq!(named("CARGO_TARGET_DIR", "/t"), Some(("/t".into(), String::new())));
+        assert_eq!(named("CARGO_HOME", "/c"), Some(("/c/registry".into(), String::new())));
+        assert_eq!(named("GOMODCACHE", "/g"), Some(("/g".into(), "marker = \"cache\", ".into())));
+        let ccache = Some(("/c".into(), "marker = [\"ccache.conf\", \"tmp\"], ".into()));
+        assert_eq!(named("CCACHE_DIR", "/c"), ccache);
+        assert_eq!(named("PATH", "/bin"), None);
+        let options = |text: &str| named_by_options(text.as_bytes()).map(|(path, _)| path);
+        assert_eq!(options("-Xmx1g -Dmaven.repo.local=/m2 -B"), Some("/m2".into()));
+        assert_eq!(options("-Xmx1g"), None);
+    }
+
+    #[test]
+    fn a_directory_is_recognised_by_its_tag_or_by_a_name_and_a_marker() {
+        let temp = tempfile::tempdir().unwrap();
+        let (_, base) = Dir::resolve(temp.path()).unwrap();
+        let kind = |below: &str, marker: &str| {
+            let path = base.join(below);
+            std::fs::create_dir_all(&path).unwrap();
+            std::fs::write(path.join(marker), "Signature: 8a477f597d28d172789f06886806bc55\n").unwrap();
+            recognise(&path, &Dir::open(&path).unwrap()).map(|kind| kind.name)
+        };
+        assert_eq!(kind("anything", TAG), Some("cargo-targets"));
+        assert_eq!(kind("ccache", "ccache.conf"), Some("ccache"));
+        assert_eq!(kind("npm-cache", "_cacache"), Some("npm-cache"));
+        assert_eq!(kind("data", "cache"), None, "any directory may hold one of that name");
+        assert_eq!(kind("go/mod/modules", "x"), None);
+    }
+}
