@@ -234,6 +234,87 @@ fn undeclared_caches_are_told_with_a_rule_that_declares_them() {
     assert_eq!(host.sweep().outcome(&by_env), "removed");
 }
 
+#[test]
+fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let beside = host.base.join("beside");
+    let made = |below: &str, marker: &str| {
+        let place = beside.join(below);
+        create_dir_all(place.join(marker)).unwrap();
+        write(place.join("content"), vec![1; MIB as usize]).unwrap();
+        kit::grow_old(&place, 2 * DAY);
+        place
+    };
+    let (npm, gradle, maven) = (made("npm", "_cacache"), made("gradle/caches", "modules-2"), made("m2", "org"));
+    let (by_unit, linked) = (beside.join("unit-target"), beside.join("linked"));
+    for tree in [&by_unit, &linked] {
+        plant_cache(tree, MIB, 2 * DAY);
+    }
+    // As Windows editors leave it, and the runner reads it: a byte order mark, lines that end at a lone CR, an earlier value.
+    let env = format!(
+        "\u{feff}npm_config_cache={}\r\nGRADLE_USER_HOME=/nowhere\rGRADLE_USER_HOME={}\nMAVEN_OPTS=-Xmx1g -Dmaven.repo.local={}\n\
+         PIP_CACHE_DIR=/gone\nPIP_CACHE_DIR=\nACTIONS_RUNNER_HOOK_JOB_STARTED={}\n",
+        npm.display(),
+        gradle.parent().unwrap().display(),
+        maven.display(),
+        host.started_script().display()
+    );
+    let runner = host.runner("actions-runner-1").env(&env).build();
+    let checkout = runner.checkout("acme/widgets");
+    create_dir_all(&checkout).unwrap();
+    // A link of any name, and one that leads to no cache.
+    symlink(&linked, checkout.join("out")).unwrap();
+    symlink(&beside, checkout.join("other")).unwrap();
+    let _listener = kit::Listener::start_with(&runner, &[("CARGO_TARGET_DIR", by_unit.to_str().unwrap())]);
+    let told = |host: &Host| {
+        let swept = host.sweep();
+        let notes = swept.0["notes"].as_array().unwrap().clone();
+        notes.iter().map(|note| note.as_str().unwrap().to_owned()).collect::<Vec<_>>()
+    };
+    let notes = told(&host);
+    assert!(!notes.iter().any(|note| note.contains("/gone") || note.contains("link other")), "{notes:#?}");
+    let mut rules = String::new();
+    for (n, tree) in [&npm, &gradle, &maven, &by_unit, &linked].into_iter().enumerate() {
+        let begins = format!("{}, which ", tree.display());
+        let note = notes.iter().find(|note| note.starts_with(&begins)).unwrap_or_else(|| panic!("{begins}: {notes:#?}"));
+        let rule = note.split("`name`, ").nth(1).unwrap().split(" would declare").next().unwrap();
+        let rule = rule.replace(", owner", "\nowner").replace(", roots", "\nroots");
+        rules.push_str(&format!("[[cache]]\nname = \"told-{n}\"\n{rule}\nmax_age = \"0\"\n"));
+    }
+    host.configure(|settings| settings.extra.clone_from(&rules));
+    let swept = host.sweep();
+    for tree in [&npm, &gradle, &maven, &by_unit, &linked] {
+        assert_eq!(swept.outcome(tree), "removed", "{rules}\n{:#}", swept.0);
+    }
+    assert!(!told(&host).iter().any(|note| note.contains("lies outside of the work directories")));
+}
+
+#[test]
+fn what_goes_with_a_directory_around_it_is_protected_by_its_own_users_too() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut scene = scene("runners = []");
+    let outer = scene.run("1/run-1");
+    plant_cache(&outer.join("inner"), MIB, 2 * DAY);
+    let inner = format!("{}/*/*/inner", scene.targets.display());
+    scene.host.configure(|settings| {
+        let rule = format!("[[cache]]\nname = \"inner\"\nroots = [\"{inner}\"]\nmax_age = \"0\"\nrunners = [\"actions-runner-1\"]\n");
+        settings.extra.push_str(&rule);
+    });
+    let mut listener = scene.runner.listen();
+    let job = listener.begin_job("acme/widgets");
+    let sweep = scene.host.sweep();
+    assert_eq!(sweep.outcome(&outer), "kept", "{:#}", sweep.0);
+    assert!(sweep.evidence(&outer).contains("worker-process"), "{:#}", sweep.0);
+    job.finish(&mut listener);
+    assert_eq!(scene.host.sweep().outcome(&outer), "removed");
+}
+
 /// As nixpkgs has it: the program in a store for all, the state elsewhere, work in a directory of its own in which the Listener waits.
 #[test]
 fn a_packaged_runner_is_idle_while_its_listener_waits_and_busy_while_its_worker_works() {

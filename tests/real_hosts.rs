@@ -268,6 +268,40 @@ fn the_disk_of_the_runners_logs_is_judged_and_relieved() {
     assert!(!log(1).exists() && log(20).exists(), "{:#}", swept.0);
 }
 
+/// Space is left, and nothing can be made: what is told then counts entries.
+#[test]
+fn who_holds_the_inodes_is_told_where_those_run_out() {
+    if !needs_root("mounts a tmpfs") || !sees_everything() {
+        return;
+    }
+    let mut host = Host::on(Fs::Tmpfs { mib: 256, inodes: 4000 });
+    host.configure(|settings| (settings.idle_floor, settings.min_free_inodes) = ("0s", 10));
+    let runner = host.runner("actions-runner-1").build();
+    let made = runner.checkout("acme/app").join("generated");
+    std::fs::create_dir_all(&made).expect("a directory");
+    let fill = |name: &str| {
+        let free = || nix::sys::statvfs::statvfs(&made).expect("it is there").files_free();
+        (0..).take_while(|_| free() > 100).for_each(|n| std::fs::write(made.join(format!("{name}{n}")), "").expect("a file"));
+    };
+    fill("one");
+    let plan = host.guard(&["plan"]).expect_code(&[0]).stdout();
+    assert!(plan.contains("of 4000 inodes free"), "{plan}");
+    let swept = host.guard(&["sweep", "--json"]).expect_code(&[20]).report();
+    let largest = &swept.0["holding"][0];
+    assert_eq!(largest["path"], runner.work.join("app").to_str().expect("UTF-8"), "{largest}");
+    assert!(largest["inodes"].as_u64() > Some(3000), "{largest}");
+    let text = host.guard(&["status"]).expect_code(&[0]).stdout();
+    assert!(text.contains(" inodes  "), "{text}");
+    let (mut listener, mut job) = {
+        let mut listener = runner.listen();
+        let job = listener.begin_job("acme/app");
+        (listener, job)
+    };
+    let hook = job.hook_started().expect_ok();
+    assert!(hook.text().contains("inodes, checkout)"), "{}", hook.text());
+    job.finish(&mut listener);
+}
+
 /// What lies in the layers below cannot be moved, and would free nothing: told once, and what jobs have made goes.
 #[test]
 fn on_an_overlay_what_lies_in_the_image_stays_and_is_told_once() {

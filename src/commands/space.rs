@@ -2,9 +2,9 @@
 
 use super::now;
 use crate::config::Config;
-use crate::model::{ActionResult, Cache, Part, RunReport, Runner, SpaceHolder};
+use crate::model::{ActionResult, Cache, FilesystemId, Part, RunReport, Runner, SpaceHolder};
 use crate::observe::space::Look;
-use crate::policy::goal;
+use crate::policy::{goal, pressure};
 use std::time::{Duration, Instant};
 
 /// How long a person, or the timer's sweep, waits for it.
@@ -29,6 +29,8 @@ pub(super) fn holding(
         .map(|outcome| &outcome.action.cache)
         .filter(|cache| cache.base.is_none() && cache.part == Part::Whole)
         .collect();
+    let by_inodes = disks.iter().filter(|d| pressure::lacks_inodes_alone(&d.usage, &config.watermarks));
+    let by_inodes: Vec<FilesystemId> = by_inodes.map(|disk| disk.id).collect();
     let deadline = Instant::now() + patience;
-    Look { runners, caches: &caches, disks: &disks, now: now(), deadline }.holders()
+    Look { runners, caches: &caches, disks: &disks, by_inodes: &by_inodes, now: now(), deadline }.holders()
 }

@@ -78,7 +78,11 @@ fn held(patient: &Patient<'_>, filesystem: &Filesystem) -> Option<Check> {
     }
     let runners: Vec<Runner> = patient.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
     let (disks, deadline) = (std::slice::from_ref(filesystem), Instant::now() + PATIENCE);
-    let look = Look { runners: &runners, caches: &[], disks, now: patient.now, deadline };
+    let by_inodes = [filesystem.id];
+    let lacks_inodes_alone =
+        pressure::lacks_inodes_alone(&filesystem.usage, &patient.config.watermarks);
+    let by_inodes = if lacks_inodes_alone { &by_inodes[..] } else { &[] };
+    let look = Look { runners: &runners, caches: &[], disks, by_inodes, now: patient.now, deadline };
     let mut holders = look.holders();
     holders.retain(|held| !matches!(held.class, SpaceClass::Checkout | SpaceClass::OutsideOfWork));
     holders.truncate(NAMED);
@@ -86,7 +90,11 @@ fn held(patient: &Patient<'_>, filesystem: &Filesystem) -> Option<Check> {
     let named: Vec<String> = holders
         .iter()
         .map(|held| {
-            format!("{} holds {} MiB ({})", held.path.display(), held.bytes >> 20, held.class.in_words())
+            let much = match held.by_inodes {
+                true => format!("{} inodes", held.inodes),
+                false => format!("{} MiB", held.bytes >> 20),
+            };
+            format!("{} holds {much} ({})", held.path.display(), held.class.in_words())
         })
         .collect();
     let fix = format!("{}; `disk-guard status` names more", first.remedy);
@@ -105,10 +113,14 @@ fn floor(patient: &Patient<'_>, filesystem: &Filesystem) -> Check {
     }
     let need = pressure::need(&filesystem.usage, marks);
     let used = filesystem.usage.used_percent();
+    let inodes = match need.inodes {
+        0 => String::new(),
+        _ => format!(", {} inodes free", filesystem.usage.inodes_free),
+    };
     match need.is_met() {
         true => Check::ok(id, format!("{used} % used, no pressure")),
         false => {
-            Check::warn(id, format!("{used} % used, under pressure"), "disk-guard plan shows what would go")
+            Check::warn(id, format!("{used} % used{inodes}, under pressure"), "disk-guard plan shows what would go")
         }
     }
 }

@@ -17,6 +17,10 @@ pub struct SpaceHolder {
     pub filesystem: FilesystemId,
     /// Allocated bytes, without the caches that lie in it.
     pub bytes: u64,
+    /// Files and directories, without those of the caches that lie in it.
+    pub inodes: u64,
+    /// Whether inodes are what its disk lacks, and not bytes.
+    pub by_inodes: bool,
     /// Whether all of it was seen: if not, it holds more.
     pub is_whole: bool,
     /// The remedy, or the rule by which the guard would do it.

@@ -57,6 +57,8 @@ pub struct Look<'a> {
     pub caches: &'a [&'a Cache],
     /// The disks whose goal is missed.
     pub disks: &'a [Filesystem],
+    /// Those of them that lack inodes, and no bytes.
+    pub by_inodes: &'a [FilesystemId],
     /// The wall clock.
     pub now: SystemTime,
     /// When to stop.
@@ -79,10 +81,21 @@ impl Look<'_> {
         }
         let mut found = walk.found;
         found.extend(self.disks.iter().filter_map(|disk| self.rest(disk, &found)).collect::<Vec<_>>());
-        found.retain(|holder| holder.bytes >= WORTH);
-        found.sort_by(|a, b| b.bytes.cmp(&a.bytes).then_with(|| a.path.cmp(&b.path)));
+        found.retain(|holder| self.weight(holder) >= WORTH);
+        found.sort_by(|a, b| self.weight(b).cmp(&self.weight(a)).then_with(|| a.path.cmp(&b.path)));
         found.truncate(TOLD);
         found
+    }
+
+    /// What a holder takes of what its disk lacks, in bytes: an inode weighs as many as its disk has for each.
+    fn weight(&self, holder: &SpaceHolder) -> u64 {
+        let disk = self.disks.iter().find(|disk| disk.id == holder.filesystem);
+        match disk.filter(|_| holder.by_inodes) {
+            Some(disk) => holder
+                .inodes
+                .saturating_mul(disk.usage.total_bytes.checked_div(disk.usage.inodes_total).unwrap_or(0)),
+            None => holder.bytes,
+        }
     }
 
     fn is_meant(&self, disk: FilesystemId) -> bool {
@@ -92,7 +105,7 @@ impl Look<'_> {
     /// What of a disk lies in no work directory, when all of those were seen.
     fn rest(&self, disk: &Filesystem, found: &[SpaceHolder]) -> Option<SpaceHolder> {
         let here = found.iter().filter(|holder| holder.filesystem == disk.id);
-        let seen: u64 = here.clone().map(|holder| holder.bytes).sum();
+        let seen = here.clone().map(Held::of).fold(Held::default(), Held::plus);
         let works: HashSet<&OsStr> = self
             .runners
             .iter()
@@ -102,20 +115,64 @@ impl Look<'_> {
             .collect();
         let is_below_one = |path: &Path| path.ancestors().any(|above| works.contains(above.as_os_str()));
         let caches = self.caches.iter().filter(|cache| is_below_one(&cache.path));
-        let caches: u64 = caches.map(|cache| cache.bytes()).sum();
-        let bytes = disk.usage.used_bytes.saturating_sub(seen.saturating_add(caches));
+        let seen = caches.map(Held::of_cache).fold(seen, Held::plus);
+        let used = Held {
+            bytes: disk.usage.used_bytes,
+            inodes: disk.usage.inodes_total.saturating_sub(disk.usage.inodes_free),
+        };
+        let rest = used.less(seen);
+        let by_inodes = self.by_inodes.contains(&disk.id);
+        let command = if by_inodes { "du --inodes" } else { "du" };
         here.clone().all(|holder| holder.is_whole).then(|| SpaceHolder {
             class: SpaceClass::OutsideOfWork,
             path: disk.mount.clone(),
             runner: String::new(),
             filesystem: disk.id,
-            bytes,
+            bytes: rest.bytes,
+            inodes: rest.inodes,
+            by_inodes,
             is_whole: true,
             remedy: format!(
-                "`du -xh --max-depth=2 {}` tells what; disk-guard frees nothing of it",
+                "`{command} -xh --max-depth=2 {}` tells what; disk-guard frees nothing of it",
                 disk.mount.display()
             ),
         })
+    }
+}
+
+/// Bytes and inodes.
+#[derive(Debug, Clone, Copy, Default)]
+struct Held {
+    bytes: u64,
+    inodes: u64,
+}
+
+impl Held {
+    fn of(holder: &SpaceHolder) -> Self {
+        Self { bytes: holder.bytes, inodes: holder.inodes }
+    }
+
+    fn of_cache(cache: &&Cache) -> Self {
+        let inodes = cache.measure.map_or(0, |measure| measure.files + measure.directories);
+        Self { bytes: cache.bytes(), inodes }
+    }
+
+    fn of_measure(measure: &Measure) -> Self {
+        Self { bytes: measure.bytes, inodes: measure.files + measure.directories }
+    }
+
+    fn plus(self, more: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_add(more.bytes),
+            inodes: self.inodes.saturating_add(more.inodes),
+        }
+    }
+
+    fn less(self, part: Self) -> Self {
+        Self {
+            bytes: self.bytes.saturating_sub(part.bytes),
+            inodes: self.inodes.saturating_sub(part.inodes),
+        }
     }
 }
 
@@ -185,12 +242,12 @@ impl Walk<'_> {
     fn whole(&mut self, site: &Site<'_>, class: SpaceClass, below: &Path, dir: &Dir, remedy: &str) {
         if let Some(size) = self.size(dir) {
             let is_whole = size.coverage == Coverage::Whole;
-            self.tell(site, class, below, (size.bytes, is_whole), remedy.to_owned());
+            self.tell(site, class, below, (Held::of_measure(&size), is_whole), remedy.to_owned());
         }
     }
 
-    fn tell(&mut self, site: &Site<'_>, class: SpaceClass, below: &Path, size: (u64, bool), remedy: String) {
-        let (bytes, is_whole) = size;
+    fn tell(&mut self, site: &Site<'_>, class: SpaceClass, below: &Path, size: (Held, bool), remedy: String) {
+        let (Held { bytes, inodes }, is_whole) = size;
         let (path, runner) = (site.work.path.join(below), site.runner.name.clone());
         self.found.push(SpaceHolder {
             class,
@@ -198,6 +255,8 @@ impl Walk<'_> {
             runner,
             filesystem: site.work.filesystem,
             bytes,
+            inodes,
+            by_inodes: self.look.by_inodes.contains(&site.work.filesystem),
             is_whole,
             remedy,
         });
@@ -210,15 +269,10 @@ impl Walk<'_> {
         let Some(size) = self.size(dir) else { return };
         let before = self.found.len();
         self.build_trees(site, &below, dir, DEPTH);
-        let trees: u64 = self.found[before..].iter().map(|holder| holder.bytes).sum();
-        let caches: u64 = self
-            .look
-            .caches
-            .iter()
-            .filter(|cache| cache.path.starts_with(&path))
-            .map(|cache| cache.bytes())
-            .sum();
-        let bytes = size.bytes.saturating_sub(trees.saturating_add(caches));
+        let trees = self.found[before..].iter().map(Held::of);
+        let caches = self.look.caches.iter().filter(|cache| cache.path.starts_with(&path));
+        let told = trees.chain(caches.map(Held::of_cache)).fold(Held::default(), Held::plus);
+        let rest = Held::of_measure(&size).less(told);
         let is_whole = size.coverage == Coverage::Whole;
         let age = site.uses.last(name).map(|used| self.look.now.duration_since(used).unwrap_or_default());
         let (class, remedy) = match age {
@@ -235,7 +289,7 @@ impl Walk<'_> {
                     .to_owned(),
             ),
         };
-        self.tell(site, class, &below, (bytes, is_whole), remedy);
+        self.tell(site, class, &below, (rest, is_whole), remedy);
     }
 
     fn build_trees(&mut self, site: &Site<'_>, below: &Path, dir: &Dir, depth: usize) {
@@ -327,7 +381,8 @@ mod tests {
         let disk = Filesystem { id, mount: "/disk".into(), fs_type: "x".into(), usage };
         let now = SystemTime::now();
         let look_beside = |caches: &[&Cache], disks: &[Filesystem], deadline| {
-            Look { runners: std::slice::from_ref(&runner), caches, disks, now, deadline }.holders()
+            Look { runners: std::slice::from_ref(&runner), caches, disks, by_inodes: &[], now, deadline }
+                .holders()
         };
         let look = |disks: &[Filesystem], deadline| look_beside(&[], disks, deadline);
         let soon = Instant::now() + Duration::from_secs(60);

@@ -32,6 +32,12 @@ pub fn lacking(usage: &Usage, marks: &Watermarks) -> Need {
     }
 }
 
+/// Whether a filesystem lacks inodes to the goal, and no bytes.
+pub fn lacks_inodes_alone(usage: &Usage, marks: &Watermarks) -> bool {
+    let need = lacking(usage, marks);
+    need.bytes == 0 && need.inodes > 0
+}
+
 /// Bytes that `pressure.min_free` lacks.
 pub(super) fn below_floor(usage: &Usage, marks: &Watermarks) -> u64 {
     byte_floor(usage, marks).saturating_sub(usage.available_bytes)

@@ -67,7 +67,8 @@ impl Warning {
 fn fullness(report: &RunReport) -> String {
     let disks = report.balances.iter().map(|balance| {
         let (percent, free) = (balance.after.used_percent(), words::size(balance.after.available_bytes));
-        format!("{} is {percent}% full ({free} available)", escape::path(&balance.before.mount))
+        let inodes = words::few_inodes(&balance.after);
+        format!("{} is {percent}% full ({free} available{inodes})", escape::path(&balance.before.mount))
     });
     disks.collect::<Vec<_>>().join(", ")
 }
@@ -167,11 +168,12 @@ impl<W: Write> JobLog<W> {
     pub fn run(&mut self, report: &RunReport, now: SystemTime) -> io::Result<()> {
         for balance in &report.balances {
             self.line(&format!(
-                "{}: {}% -> {}% used, {} available",
+                "{}: {}% -> {}% used, {} available{}",
                 escape::path(&balance.before.mount),
                 balance.before.usage.used_percent(),
                 balance.after.used_percent(),
                 words::size(balance.after.available_bytes),
+                words::few_inodes(&balance.after),
             ))?;
             if let Some(short) = &balance.shortfall {
                 self.line(&format!("{}: {}", escape::path(&balance.before.mount), words::shortfall(short)))?;

@@ -113,6 +113,8 @@ pub(super) fn holding() -> Vec<SpaceHolder> {
         runner: "runner-1".into(),
         filesystem: FilesystemId { major: 8, minor: 5 },
         bytes,
+        inodes: bytes >> 20,
+        by_inodes: false,
         is_whole,
         remedy: "remove it".into(),
     };

@@ -3,7 +3,7 @@
 use super::escape;
 use crate::model::{
     Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure,
-    Part, RemoveReason, Shortfall, SpaceHolder, strongest,
+    Part, RemoveReason, Shortfall, SpaceHolder, Usage, strongest,
 };
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -174,7 +174,18 @@ pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
 /// How much something holds, as far as it was seen.
 pub(super) fn held(holder: &SpaceHolder) -> String {
     let at_least = if holder.is_whole { "" } else { ">= " };
-    format!("{at_least}{}", size(holder.bytes))
+    let much =
+        if holder.by_inodes { count_u64(holder.inodes, "inode") } else { size(holder.bytes) };
+    format!("{at_least}{much}")
+}
+
+/// Where few inodes are left, how many; nothing elsewhere, where nobody asks.
+pub(super) fn few_inodes(usage: &Usage) -> String {
+    const FEW: f64 = 0.1;
+    if usage.inodes_free_ratio() >= FEW {
+        return String::new();
+    }
+    format!(", {} of {} inodes free", usage.inodes_free, usage.inodes_total)
 }
 
 /// That a disk's goal is out of reach, and what is done instead.

@@ -27,10 +27,16 @@ pub(crate) struct Listener {
 
 impl Listener {
     pub(crate) fn start(runner: &Runner) -> Self {
+        Self::start_with(runner, &[])
+    }
+
+    /// With what its unit puts into its environment.
+    pub(crate) fn start_with(runner: &Runner, environment: &[(&str, &str)]) -> Self {
         let socket = Expected::at(next_socket(&runner.sockets));
         let mut command = Command::new(runner.root.join("bin/Runner.Listener"));
         command.args(["run", "--startuptype", "service"]).current_dir(&runner.root);
         command.env_clear().env("PATH", "/usr/sbin:/usr/bin:/sbin:/bin").env("HOME", "/nonexistent");
+        command.envs(environment.iter().copied());
         command.env("STANDIN_CONTROL", &socket.path).stdin(Stdio::null());
         if let Some((user, group)) = runner.user {
             command.uid(user).gid(group);

@@ -3,7 +3,7 @@
 
 use super::screen::{Screen, Tone};
 use super::{notes, words};
-use crate::model::{ActionResult, Balance, FileId, Outcome, RunReport, Usage};
+use crate::model::{ActionResult, Balance, Cache, FileId, Outcome, RunReport, Usage};
 use crate::report::escape;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
@@ -64,11 +64,12 @@ fn balances(report: &RunReport, screen: &Screen, out: &mut String) {
         let about = if report.dry_run { "about " } else { "" };
         let before = &balance.before.usage;
         let text = format!(
-            "{}% -> {about}{}% used, {} -> {about}{} available",
+            "{}% -> {about}{}% used, {} -> {about}{} available{}",
             before.used_percent(),
             after.used_percent(),
             words::size(before.available_bytes),
             words::size(after.available_bytes),
+            words::few_inodes(&after),
         );
         screen.paragraph(out, Tone::Plain, &format!("  {}: ", escape::path(&balance.before.mount)), &text);
         if let Some(short) = &balance.shortfall {
@@ -83,10 +84,17 @@ fn expected(report: &RunReport, balance: &Balance) -> Usage {
         let base = o.action.cache.base(&o.action.runner);
         o.result == ActionResult::Planned && base.is_some_and(|base| base.filesystem == balance.before.id)
     };
-    let bytes: u64 = report.outcomes.iter().filter(here).map(|o| o.action.cache.bytes()).sum();
+    let caches = || report.outcomes.iter().filter(here).map(|o| &o.action.cache);
+    let entries = |cache: &Cache| cache.measure.map_or(0, |measure| measure.files + measure.directories);
     let usage = balance.before.usage;
-    let bytes = bytes.min(usage.used_bytes);
-    Usage { used_bytes: usage.used_bytes - bytes, available_bytes: usage.available_bytes + bytes, ..usage }
+    let bytes = caches().map(Cache::bytes).sum::<u64>().min(usage.used_bytes);
+    let inodes_free = usage.inodes_free.saturating_add(caches().map(entries).sum()).min(usage.inodes_total);
+    Usage {
+        used_bytes: usage.used_bytes - bytes,
+        available_bytes: usage.available_bytes + bytes,
+        inodes_free,
+        ..usage
+    }
 }
 
 /// `SIZE  PATH`, and below it the reason. The path is whole, whatever the width: it is there to be copied.

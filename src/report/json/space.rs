@@ -4,7 +4,7 @@ use super::path_fields;
 use crate::model::SpaceHolder;
 use serde::Serialize;
 
-/// `bytes` is a lower bound where `whole` is false. `runner` is null for what lies in no work directory.
+/// `bytes` and `inodes` are lower bounds where `whole` is false. `runner` is null for what lies in no work directory.
 #[derive(Serialize)]
 pub(super) struct SpaceDoc<'a> {
     class: &'static str,
@@ -13,6 +13,7 @@ pub(super) struct SpaceDoc<'a> {
     path_bytes: Option<String>,
     runner: Option<&'a str>,
     bytes: u64,
+    inodes: u64,
     whole: bool,
     remedy: &'a str,
 }
@@ -30,6 +31,7 @@ impl<'a> SpaceDoc<'a> {
             path_bytes,
             runner: Some(holder.runner.as_str()).filter(|runner| !runner.is_empty()),
             bytes: holder.bytes,
+            inodes: holder.inodes,
             whole: holder.is_whole,
             remedy: &holder.remedy,
         }
