@@ -249,7 +249,8 @@ fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
         kit::grow_old(&place, 2 * DAY);
         place
     };
-    let (npm, gradle, maven) = (made("npm", "_cacache"), made("gradle/caches", "modules-2"), made("m2", "org"));
+    let (npm, gradle, maven) =
+        (made("npm", "_cacache"), made("gradle/caches", "modules-2"), made("m2", "org"));
     let (by_unit, linked) = (beside.join("unit-target"), beside.join("linked"));
     for tree in [&by_unit, &linked] {
         plant_cache(tree, MIB, 2 * DAY);
@@ -280,7 +281,10 @@ fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
     let mut rules = String::new();
     for (n, tree) in [&npm, &gradle, &maven, &by_unit, &linked].into_iter().enumerate() {
         let begins = format!("{}, which ", tree.display());
-        let note = notes.iter().find(|note| note.starts_with(&begins)).unwrap_or_else(|| panic!("{begins}: {notes:#?}"));
+        let note = notes
+            .iter()
+            .find(|note| note.starts_with(&begins))
+            .unwrap_or_else(|| panic!("{begins}: {notes:#?}"));
         let rule = note.split("`name`, ").nth(1).unwrap().split(" would declare").next().unwrap();
         let rule = rule.replace(", owner", "\nowner").replace(", roots", "\nroots");
         rules.push_str(&format!("[[cache]]\nname = \"told-{n}\"\n{rule}\nmax_age = \"0\"\n"));

@@ -281,7 +281,9 @@ fn who_holds_the_inodes_is_told_where_those_run_out() {
     std::fs::create_dir_all(&made).expect("a directory");
     let fill = |name: &str| {
         let free = || nix::sys::statvfs::statvfs(&made).expect("it is there").files_free();
-        (0..).take_while(|_| free() > 100).for_each(|n| std::fs::write(made.join(format!("{name}{n}")), "").expect("a file"));
+        (0..)
+            .take_while(|_| free() > 100)
+            .for_each(|n| std::fs::write(made.join(format!("{name}{n}")), "").expect("a file"));
     };
     fill("one");
     let plan = host.guard(&["plan"]).expect_code(&[0]).stdout();

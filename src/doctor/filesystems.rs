@@ -79,8 +79,7 @@ fn held(patient: &Patient<'_>, filesystem: &Filesystem) -> Option<Check> {
     let runners: Vec<Runner> = patient.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
     let (disks, deadline) = (std::slice::from_ref(filesystem), Instant::now() + PATIENCE);
     let by_inodes = [filesystem.id];
-    let lacks_inodes_alone =
-        pressure::lacks_inodes_alone(&filesystem.usage, &patient.config.watermarks);
+    let lacks_inodes_alone = pressure::lacks_inodes_alone(&filesystem.usage, &patient.config.watermarks);
     let by_inodes = if lacks_inodes_alone { &by_inodes[..] } else { &[] };
     let look = Look { runners: &runners, caches: &[], disks, by_inodes, now: patient.now, deadline };
     let mut holders = look.holders();
@@ -119,8 +118,10 @@ fn floor(patient: &Patient<'_>, filesystem: &Filesystem) -> Check {
     };
     match need.is_met() {
         true => Check::ok(id, format!("{used} % used, no pressure")),
-        false => {
-            Check::warn(id, format!("{used} % used{inodes}, under pressure"), "disk-guard plan shows what would go")
-        }
+        false => Check::warn(
+            id,
+            format!("{used} % used{inodes}, under pressure"),
+            "disk-guard plan shows what would go",
+        ),
     }
 }

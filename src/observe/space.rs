@@ -162,17 +162,11 @@ impl Held {
     }
 
     fn plus(self, more: Self) -> Self {
-        Self {
-            bytes: self.bytes.saturating_add(more.bytes),
-            inodes: self.inodes.saturating_add(more.inodes),
-        }
+        Self { bytes: self.bytes.saturating_add(more.bytes), inodes: self.inodes.saturating_add(more.inodes) }
     }
 
     fn less(self, part: Self) -> Self {
-        Self {
-            bytes: self.bytes.saturating_sub(part.bytes),
-            inodes: self.inodes.saturating_sub(part.inodes),
-        }
+        Self { bytes: self.bytes.saturating_sub(part.bytes), inodes: self.inodes.saturating_sub(part.inodes) }
     }
 }
 

@@ -73,7 +73,8 @@ pub(super) fn remarks(facts: &HostFacts, met: &Met, rules: &[CacheRule], proc: &
         };
         let owner =
             dir.and_then(|dir| dir.status()).map(|status| status.owner.to_string()).unwrap_or_default();
-        let known = suggested.entry((glob_for(&path), owner)).or_insert(Suggestion { path, by, kind, count: 0 });
+        let known =
+            suggested.entry((glob_for(&path), owner)).or_insert(Suggestion { path, by, kind, count: 0 });
         known.count += 1;
     }
     let mut told: Vec<Remark> =

@@ -174,8 +174,7 @@ pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
 /// How much something holds, as far as it was seen.
 pub(super) fn held(holder: &SpaceHolder) -> String {
     let at_least = if holder.is_whole { "" } else { ">= " };
-    let much =
-        if holder.by_inodes { count_u64(holder.inodes, "inode") } else { size(holder.bytes) };
+    let much = if holder.by_inodes { count_u64(holder.inodes, "inode") } else { size(holder.bytes) };
     format!("{at_least}{much}")
 }
 
