@@ -4,7 +4,8 @@
 mod kit;
 
 use kit::{Call, Canary, Holder, Host, MIB, SHARED_GID};
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
+use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;
 use std::time::Duration;
 
@@ -13,8 +14,8 @@ const ALICE: u32 = 12_001;
 const BOB: u32 = 12_002;
 
 /// `before` in front of the guard's command line.
-fn wrapped(host: &Host, before: &[&str]) -> Call {
-    let call = host.call(&["plan", "--json"]);
+fn wrapped(host: &Host, before: &[&str], command: &[&str]) -> Call {
+    let call = host.call(command);
     let mut arguments: Vec<OsString> = before[1..].iter().map(OsString::from).collect();
     arguments.push(call.program.into());
     arguments.extend(call.arguments);
@@ -38,13 +39,41 @@ fn a_foreign_pid_namespace_and_a_hiding_proc_leave_everything_unproved() {
         vec!["/usr/bin/unshare", "--pid", "--fork", "--mount-proc"],
         vec!["/usr/bin/unshare", "--mount", "--propagation", "private", "sh", "-c", &hiding],
     ] {
-        let report = wrapped(&host, &before).run().expect_code(&[0, 20]).report();
+        let report = wrapped(&host, &before, &["plan", "--json"]).run().expect_code(&[0, 20]).report();
         assert_eq!(report.outcome(&cache), "kept", "{before:?}: {:#}", report.0);
         assert!(report.evidence(&cache).contains("visibility"), "{before:?}: {:#}", report.action(&cache));
     }
     let sweep = host.sweep();
     assert_eq!(sweep.outcome(&cache), "removed", "who sees everything may: {:#}", sweep.0);
     assert_eq!(host.status().0["visibility"]["state"], "complete");
+}
+
+#[test]
+fn doctor_tells_the_options_of_the_proc_that_is_used_and_of_no_other() {
+    if !kit::needs_root("mounts procfs with hidepid in a private namespace") {
+        return;
+    }
+    let host = Host::new();
+    host.runner("actions-runner-1").user(ALICE, SHARED_GID).build();
+    let beside = host.runners().parent().expect("a parent").join("beside");
+    std::fs::create_dir(&beside).expect("our own directory");
+    let odd = "odd=$1/$(printf 'mount\\377'); mkdir \"$odd\" && mount -t tmpfs none \"$odd\"";
+    let hide = "mount -t proc -o hidepid=2 proc";
+    for (mounts, state) in [
+        ("true".to_owned(), "ok"),
+        (format!("{hide} \"$1\""), "ok"),
+        (format!("{hide} /proc"), "warn"),
+        (format!("{odd} && {hide} /proc"), "warn"),
+    ] {
+        let script = format!("({mounts}) && shift && exec \"$@\"");
+        let private = ["/usr/bin/unshare", "--mount", "--propagation", "private", "sh", "-c"];
+        let before = [&private[..], &[&script, "sh", beside.to_str().unwrap()]].concat();
+        let doctor = wrapped(&host, &before, &["doctor", "--json"]).run().expect_code(&[0, 1]).report();
+        let checks = doctor.0["checks"].as_array().expect("a list");
+        let found = checks.iter().find(|check| check["id"] == "visibility-hooks").expect("that check");
+        assert_eq!(found["state"], state, "{mounts}: {found:#}");
+        let _ = std::fs::remove_dir(beside.join(OsStr::from_bytes(b"mount\xff")));
+    }
 }
 
 #[test]

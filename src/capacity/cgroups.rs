@@ -5,10 +5,10 @@
 //! may be v1's and tasks v2's.
 
 use crate::model::{Attribution, HostFacts, Pid, RunnerGroup, Share};
+use crate::sys::mountinfo;
 use crate::sys::process::Proc;
-use procfs::FromBufRead as _;
-use procfs::process::MountInfos;
-use std::io::BufReader;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// Limits above this are v1's way to say "none" (`PAGE_COUNTER_MAX`, in bytes).
@@ -52,18 +52,15 @@ struct Places {
 impl Hierarchies {
     fn read(proc: &Proc) -> Self {
         let mut found = Self::default();
-        let file = std::fs::File::open(proc.root().join("self/mountinfo")).ok();
-        let mounts = file.and_then(|file| MountInfos::from_buf_read(BufReader::new(file)).ok());
-        for mount in mounts.into_iter().flat_map(|mounts| mounts.0) {
-            let place = (mount.mount_point, PathBuf::from(&mount.root));
-            match mount.fs_type.as_str() {
-                "cgroup2" => found.unified = found.unified.or(Some(place)),
-                "cgroup" if mount.super_options.contains_key("memory") => {
-                    found.memory = found.memory.or(Some(place));
-                }
-                "cgroup" if mount.super_options.contains_key("pids") => {
-                    found.pids = found.pids.or(Some(place));
-                }
+        let table = mountinfo::read_own(proc.root()).unwrap_or_default();
+        for mount in mountinfo::parse(&table).unwrap_or_default() {
+            let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
+            let place = (path(&mount.point), path(&mount.root));
+            let has = |controller| mountinfo::option(mount.options, controller).is_some();
+            match mount.kind {
+                b"cgroup2" => found.unified = found.unified.or(Some(place)),
+                b"cgroup" if has("memory") => found.memory = found.memory.or(Some(place)),
+                b"cgroup" if has("pids") => found.pids = found.pids.or(Some(place)),
                 _ => {}
             }
         }
@@ -142,12 +139,12 @@ fn entry(dir: &Path, file: &str, word: &str) -> Option<u64> {
 mod tests {
     use super::*;
 
-    fn write(at: PathBuf, text: &str) {
+    fn write(at: PathBuf, text: impl AsRef<[u8]>) {
         std::fs::create_dir_all(at.parent().unwrap()).unwrap();
         std::fs::write(at, text).unwrap();
     }
 
-    /// A machine whose process 42 is in `cgroup`, with `mounts` and the files of one group.
+    /// A machine whose process 42 is in `cgroup`, with `mounts`, one more by a name that is not UTF-8, and the files of one group.
     fn examined(cgroup: &str, mounts: &[(&str, &str)], files: &[(&str, &str)]) -> Option<RunnerGroup> {
         let temp = tempfile::tempdir().unwrap();
         let base = temp.path();
@@ -155,7 +152,8 @@ mod tests {
             .iter()
             .map(|(at, kind)| format!("31 23 0:28 / {}/{at} rw - {kind}\n", base.display()))
             .collect();
-        write(base.join("proc/self/mountinfo"), &table);
+        let odd = b"30 23 0:29 / /mnt/\xff\\040x rw - tmpfs t rw\n";
+        write(base.join("proc/self").join(OsStr::new("mountinfo")), [odd, table.as_bytes()].concat());
         write(base.join("proc/42/cgroup"), cgroup);
         files.iter().for_each(|(at, text)| write(base.join(at), text));
         let proc = Proc::new(&base.join("proc"));

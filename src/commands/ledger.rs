@@ -9,6 +9,7 @@ use crate::policy::ledger as policy;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::sys::dir::Dir;
+use crate::sys::program::Programs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -104,7 +105,7 @@ fn usage(reason: &str) -> Exit {
 
 /// Both places, put together and judged. The journal comes first: it knows more of an entry's writer.
 pub(super) fn read(context: &Context, since: SystemTime, owners: &[Ownership]) -> Ledger {
-    let journal = Journal::of_host().read(since);
+    let journal = Journal::of_host(Programs(&context.config.paths.programs)).read(since);
     let files = read_files(&context.config.paths.state_dir);
     let mut extent = Extent { places: vec![journal.reach, files.reach] };
     let mut entries = policy::judge(policy::merge(vec![journal.entries, files.entries]), owners);

@@ -2,6 +2,7 @@
 
 use super::Patient;
 use crate::model::{Check, Visibility};
+use crate::observe::processes::hidepid;
 use crate::reclaim::confinement::LEAST_ABI;
 use crate::sys::ability;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
@@ -122,12 +123,7 @@ fn visibility(patient: &Patient<'_>) -> Check {
 /// What hooks see, which run as the runners' users.
 fn visibility_of_hooks(patient: &Patient<'_>) -> Check {
     let id = "visibility-hooks";
-    let mounts = std::fs::read_to_string(patient.proc.root().join("self/mountinfo")).unwrap_or_default();
-    let hidepid = mounts.lines().filter(|line| line.contains(" - proc ")).find_map(|line| {
-        let options = line.split([',', ' ']).find_map(|option| option.strip_prefix("hidepid="))?;
-        (!matches!(options, "0" | "off")).then(|| options.to_owned())
-    });
-    if let Some(hidepid) = hidepid {
+    if let Some(hidepid) = hidepid(patient.proc) {
         return Check::warn(
             id,
             format!("/proc is mounted with hidepid={hidepid}: hooks see only their own user's processes"),

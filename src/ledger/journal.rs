@@ -1,6 +1,6 @@
 //! Reading the journal, through journalctl: its files' format is systemd's own affair.
 //!
-//! journalctl is started from a fixed place with an environment of our making, and its answer is bounded in time and length. The
+//! journalctl is looked up in `paths.programs`, gets an environment of our making, and its answer is bounded in time and length. The
 //! newest entries come first, so that a bound cuts off the oldest, which then counts as the end of the journal's reach.
 //!
 //! journald stores what it adds itself in fields that begin with an underscore, which no client can send. Only these are
@@ -9,13 +9,10 @@
 use super::{Found, line};
 use crate::model::ledger::{Deed, Entry, Reach, Record, Source, Span, Writer};
 use crate::model::{Pid, Uid};
-use crate::sys::program::{Bounds, Call, End, ProgramError};
+use crate::sys::program::{Bounds, Call, End, ProgramError, Programs};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
-/// Where journalctl is.
-const PLACES: [&str; 2] = ["/usr/bin/journalctl", "/bin/journalctl"];
 
 const IDENTIFIER: &str = "disk-guard";
 
@@ -36,22 +33,23 @@ const FIELDS: &str = "_UID,_PID,_BOOT_ID,_EXE,MESSAGE,DISK_GUARD_EVENT,DISK_GUAR
 /// The journal, as journalctl shows it.
 #[derive(Debug)]
 pub struct Journal {
-    program: Option<PathBuf>,
+    /// Where journalctl is, or why it is nowhere.
+    program: Result<PathBuf, ProgramError>,
     max_bytes: usize,
     patience: Duration,
 }
 
 impl Journal {
     /// This host's.
-    pub fn of_host() -> Self {
-        let program = PLACES.iter().map(PathBuf::from).find(|path| path.exists());
-        Self { program, max_bytes: MAX_BYTES, patience: PATIENCE }
+    pub fn of_host(programs: Programs<'_>) -> Self {
+        Self { program: programs.find("journalctl"), max_bytes: MAX_BYTES, patience: PATIENCE }
     }
 
     /// Reads all entries of ours since `since`, and how far back the journal reaches.
     pub fn read(&self, since: SystemTime) -> Found {
-        let Some(program) = &self.program else {
-            return nothing(format!("there is no journalctl in {}", PLACES.join(" or ")));
+        let program = match &self.program {
+            Ok(program) => program,
+            Err(error) => return nothing(error.to_string()),
         };
         let seconds = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut gaps = Vec::new();
@@ -246,7 +244,7 @@ mod tests {
         );
         std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-        let journal = Journal { program: Some(program), max_bytes: 4096, patience: Duration::from_secs(20) };
+        let journal = Journal { program: Ok(program), max_bytes: 4096, patience: Duration::from_secs(20) };
         Fake { _dir: dir, journal }
     }
 
@@ -327,9 +325,8 @@ mod tests {
 
     #[test]
     fn none_is_a_gap() {
-        let journal = Journal { program: None, max_bytes: 1, patience: Duration::ZERO };
-        let found = journal.read(UNIX_EPOCH);
+        let found = Journal::of_host(Programs(&["/nowhere".into()])).read(UNIX_EPOCH);
         assert_eq!((found.entries.len(), found.reach.span), (0, Span::Part));
-        assert!(found.reach.gaps[0].contains("no journalctl"));
+        assert!(found.reach.gaps[0].contains("journalctl is in none of /nowhere"));
     }
 }

@@ -35,9 +35,9 @@ struct Mount {
 }
 
 impl MountTable {
-    /// Reads `/proc/self/mountinfo`. A table that cannot be read or understood is an empty one: it only gives names.
+    /// Reads the table. One that cannot be read or understood is an empty one: it only gives names.
     pub fn read(proc: &Proc) -> Self {
-        std::fs::read(proc.root().join("self/mountinfo")).map(|text| Self::parse(&text)).unwrap_or_default()
+        mountinfo::read_own(proc.root()).map(|text| Self::parse(&text)).unwrap_or_default()
     }
 
     pub(super) fn parse(text: &[u8]) -> Self {

@@ -104,7 +104,7 @@ mod tests {
 
     #[test]
     fn what_is_there_and_what_is_not_answer() {
-        for path in [c"/", c"/proc/self/mountinfo", c"/no/such/place"] {
+        for path in [c"/", c"/proc/self/status", c"/no/such/place"] {
             assert!(answers(path, Duration::from_secs(20)).unwrap(), "{path:?}");
         }
     }

@@ -80,7 +80,7 @@ pub fn make_writable(subvolume: &Dir) -> bool {
 fn has_mounts(dir: &Dir) -> bool {
     let path =
         readlinkat(CWD, format!("/proc/self/fd/{}", std::os::fd::AsFd::as_fd(dir).as_raw_fd()), Vec::new());
-    let (Ok(path), Ok(text)) = (path, std::fs::read("/proc/thread-self/mountinfo")) else { return true };
+    let (Ok(path), Ok(text)) = (path, mountinfo::read_of_thread()) else { return true };
     let path = Path::new(std::ffi::OsStr::from_bytes(path.to_bytes()));
     let is_below = |point: &[u8]| Path::new(std::ffi::OsStr::from_bytes(point)).starts_with(path);
     mountinfo::parse(&text).is_none_or(|mounts| mounts.iter().any(|mount| is_below(&mount.point)))

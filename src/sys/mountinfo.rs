@@ -3,6 +3,9 @@
 
 use crate::model::FilesystemId;
 use std::borrow::Cow;
+use std::fs::File;
+use std::io;
+use std::path::Path;
 
 /// One mount. `point` is relative to the root directory of the process whose file this is.
 #[derive(Debug, PartialEq, Eq)]
@@ -15,6 +18,32 @@ pub(crate) struct Mount<'a> {
     pub(crate) kind: &'a [u8],
     /// Options of the superblock, still escaped.
     pub(crate) options: &'a [u8],
+}
+
+/// Opens the table of our own mount namespace. `proc` is where the procfs is mounted.
+///
+/// # Errors
+/// As for opening a file.
+pub(crate) fn open_own(proc: &Path) -> io::Result<File> {
+    File::open(proc.join("self/mountinfo"))
+}
+
+/// Reads the same table whole.
+///
+/// # Errors
+/// As for reading a file.
+pub(crate) fn read_own(proc: &Path) -> io::Result<Vec<u8>> {
+    let mut text = Vec::new();
+    io::Read::read_to_end(&mut open_own(proc)?, &mut text)?;
+    Ok(text)
+}
+
+/// Reads the table of the calling thread, which may have left the mount namespace of its process.
+///
+/// # Errors
+/// As for reading a file.
+pub(crate) fn read_of_thread() -> io::Result<Vec<u8>> {
+    std::fs::read("/proc/thread-self/mountinfo")
 }
 
 /// All mounts, or `None` when a line is not what proc(5) says.

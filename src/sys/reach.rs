@@ -104,7 +104,7 @@ static WATCH: OnceLock<Mutex<Watch>> = OnceLock::new();
 /// Begins to compare. For the rest of this process.
 pub fn watch() {
     WATCH.get_or_init(|| {
-        let file = File::open("/proc/self/mountinfo").ok();
+        let file = mountinfo::open_own(Path::new("/proc")).ok();
         let mut watch =
             Watch { file, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
         watch.read();

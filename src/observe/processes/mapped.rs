@@ -3,8 +3,8 @@
 //! A host maps a few hundred libraries into thousands of processes. A file that has a single name, outside of every work
 //! directory, is asked for its name once in a scan; one with several names every time.
 
+use super::held::note;
 use super::prefixes::Prefixes;
-use super::scan::note;
 use crate::model::{FilesystemId, HeldBy};
 use crate::sys::mappings::{MappedFile, Visitor};
 use std::collections::HashMap;

@@ -12,6 +12,7 @@ mod ancestry;
 mod atlas;
 mod attribution;
 pub(crate) mod environment;
+mod held;
 mod lineage;
 mod mapped;
 mod prefixes;
@@ -25,6 +26,7 @@ pub(super) use environment::environ_names_paths;
 pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
 pub use sight::{log_begun, sees_directory};
+pub use visibility::hidepid;
 
 use crate::model::{
     Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach,
@@ -63,7 +65,7 @@ pub fn observe_with_caches(
 ) -> ProcessFacts {
     let first_cache = runners.len();
     let runners: &[Runner] = &[runners, caches].concat();
-    let own_mounts = std::fs::read(proc.root().join("self/mountinfo")).ok();
+    let own_mounts = mountinfo::read_own(proc.root()).ok();
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
     let mut reasons = obstacles(proc, own_mounts.as_deref());
     let (mut places, unlocated) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
@@ -150,7 +152,7 @@ pub fn sees_all(proc: &Proc) -> bool {
 /// Every `Runner.Worker` by name, and whether all names could be read: the cheap question that is asked again under the
 /// host lock. Of processes with other names nothing but the name is read.
 pub fn workers(proc: &Proc, runners: &[Runner], group: Option<u32>) -> (Vec<WorkerSeen>, Visibility) {
-    let own_mounts = std::fs::read(proc.root().join("self/mountinfo")).ok();
+    let own_mounts = mountinfo::read_own(proc.root()).ok();
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
     let mut reasons = obstacles(proc, own_mounts.as_deref());
     let processes = match Processes::open(proc).and_then(|processes| Ok((processes.pids()?, processes))) {

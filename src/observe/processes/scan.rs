@@ -7,6 +7,7 @@
 //! files (unshare(2)): such threads are examined by themselves.
 
 use super::atlas::Atlas;
+use super::held::note;
 use super::mapped::Mappings;
 use super::mountinfo;
 use super::prefixes::Prefixes;
@@ -16,8 +17,6 @@ use crate::sys::mappings::{self, MappedFile, Scratch};
 use crate::sys::process::LookError;
 use crate::sys::process_dir::{LinkBuffer, ProcessDir, Processes, link_buffer, share_files_and_directories};
 use std::collections::HashMap;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -359,32 +358,4 @@ fn gone_is_fine(looked: Result<(), LookError>) -> Result<(), LookError> {
         Err(LookError::Gone(_)) => Ok(()),
         other => other,
     }
-}
-
-/// How many paths are remembered of one process, runner and way of holding. One that holds more is said to hold an unnamed
-/// one as well, which stands for all.
-const NAMED: usize = 32;
-
-/// Remembers that the process in hand holds `path`, if that lies in a work directory.
-pub(super) fn note(
-    held: &mut Vec<(usize, HeldBy, PathBuf)>,
-    shared: &Prefixes,
-    local: &Prefixes,
-    how: HeldBy,
-    path: &[u8],
-) {
-    let mut keep = |runner| {
-        let path = PathBuf::from(OsStr::from_bytes(path));
-        let known = held.iter().filter(|(of, by, _)| (*of, *by) == (runner, how));
-        let (count, is_known) =
-            known.fold((0, false), |(n, found), (_, _, known)| (n + 1, found || *known == path));
-        match count {
-            _ if is_known => {}
-            ..NAMED => held.push((runner, how, path)),
-            NAMED => held.push((runner, how, PathBuf::new())),
-            _ => {}
-        }
-    };
-    shared.each_holding(path, &mut keep);
-    local.each_holding(path, &mut keep);
 }

@@ -43,7 +43,7 @@ pub fn sees_directory(
         return Ok(());
     }
     let (_, path) = Dir::resolve(directory).map_err(|error| untold(&error))?;
-    let own = std::fs::read(proc.root().join("self/mountinfo")).map_err(|error| untold(&error))?;
+    let own = mountinfo::read_own(proc.root()).map_err(|error| untold(&error))?;
     let mut foreign = Vec::new();
     dir.read(c"mountinfo", MOUNTINFO_LIMIT, &mut foreign).map_err(|error| untold(&error))?;
     for name in names {

@@ -60,7 +60,7 @@ impl Fake {
         fs::write(dir.join("comm"), format!("{comm}\n")).unwrap();
         fs::write(dir.join("stat"), stat(pid, comm, state, flags)).unwrap();
         fs::write(dir.join("maps"), "1-2 r-xp 00000000 00:01 7 /usr/bin/x\n").unwrap();
-        fs::copy("/proc/self/mountinfo", dir.join("mountinfo")).unwrap();
+        fs::write(dir.join("mountinfo"), mountinfo::read_own(Path::new("/proc")).unwrap()).unwrap();
         for (name, target) in [("cwd", "/"), ("root", "/"), ("exe", "/usr/bin/x"), ("ns/mnt", "mnt:[1]")] {
             symlink(target, dir.join(name)).unwrap();
         }
@@ -142,7 +142,7 @@ fn holders_are_found_by_text() {
 fn own_device() -> String {
     let temp = tempfile::tempdir().unwrap();
     let id = Dir::resolve(temp.path()).unwrap().0.status().unwrap().mount_id;
-    let text = fs::read("/proc/self/mountinfo").unwrap();
+    let text = mountinfo::read_own(Path::new("/proc")).unwrap();
     let mounts = mountinfo::parse(&text).unwrap();
     let device = mounts.iter().find(|mount| mount.id == id).unwrap().device;
     format!("{:02x}:{:02x}", device.major, device.minor)

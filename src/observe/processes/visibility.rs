@@ -51,21 +51,35 @@ fn restriction(proc: &Proc, mounts: &[mountinfo::Mount<'_>]) -> Option<String> {
         // A stand-in that the administrator configured: it has no options, and pid 1 must be in it all the same.
         return None;
     }
-    let listed = stat_at(CWD, proc.root(), AtFlags::empty())
-        .ok()
-        .and_then(|status| mounts.iter().find(|mount| mount.id == status.mount_id));
-    let Some(mount) = listed else {
+    let Some(mount) = mount_of(proc, mounts) else {
         return Some("the options of /proc cannot be told".to_owned());
     };
     if mountinfo::option(mount.options, "subset").is_some() {
         return Some("/proc is mounted with subset=".to_owned());
     }
-    let hidepid = mountinfo::option(mount.options, "hidepid")?;
-    let hidepid = String::from_utf8_lossy(&hidepid).into_owned();
-    if matches!(hidepid.as_str(), "0" | "off") || may_trace_all(proc) {
+    let hidepid = hidepid_of(mount)?;
+    if may_trace_all(proc) {
         return None;
     }
     Some(format!("/proc is mounted with hidepid={hidepid}: processes of other users are invisible"))
+}
+
+/// How the procfs at `proc` hides processes from users: the value of its option `hidepid`, when that hides any.
+pub fn hidepid(proc: &Proc) -> Option<String> {
+    let table = mountinfo::read_own(proc.root()).ok()?;
+    hidepid_of(mount_of(proc, &mountinfo::parse(&table)?)?)
+}
+
+/// The mount that the procfs at `proc` is; another procfs may be mounted elsewhere, with other options.
+fn mount_of<'m, 't>(proc: &Proc, mounts: &'m [mountinfo::Mount<'t>]) -> Option<&'m mountinfo::Mount<'t>> {
+    let status = stat_at(CWD, proc.root(), AtFlags::empty()).ok()?;
+    mounts.iter().find(|mount| mount.id == status.mount_id)
+}
+
+fn hidepid_of(mount: &mountinfo::Mount<'_>) -> Option<String> {
+    let hidepid = mountinfo::option(mount.options, "hidepid")?;
+    let hidepid = String::from_utf8_lossy(&hidepid).into_owned();
+    (!matches!(hidepid.as_str(), "0" | "off")).then_some(hidepid)
 }
 
 /// Whether CAP_SYS_PTRACE is effective in the initial user namespace. Anything unreadable means no.
