@@ -1,44 +1,62 @@
-//! disk-guard keeps the disk of a host that runs many CI runners from filling up, and never breaks a live job to do it.
+//! disk-guard frees disk space on hosts that run many CI runners, and never touches what a running job uses.
 //!
-//! # The way of the data
+//! # Data flow
 //!
 //! ```text
-//! observe (read only) -> facts -> policy (pure) -> Plan -> reclaim (under the lock's token) -> Outcomes -> report
+//! observe (read only) -> facts -> policy (pure) -> Plan -> reclaim (under the host lock) -> Outcomes -> report
 //! ```
 //!
 //! A dry run stops after the plan and prints it: preview and deletion share one selection path. Execution may skip or stop;
 //! it never adds.
 //!
-//! # The rooms
+//! # Modules
 //!
-//! | module | what happens there |
+//! | module | contents |
 //! |---|---|
-//! | [`cli`] | clap's types |
-//! | [`commands`] | one file a verb: reads the clock, wires the parts, says what came of it |
-//! | [`cycle`] | the loop that a hook under pressure and a sweep share |
-//! | [`config`] | the file, validated |
-//! | [`model`] | the nouns; plain data |
-//! | [`policy`] | decisions; pure functions |
-//! | [`observe`] | effects that only read: filesystems, runners, processes, caches, locks, logs |
+//! | [`cli`] | the command line: clap's types |
+//! | [`commands`] | one file per command: reads the clock, calls the modules below, prints the result |
+//! | [`cycle`] | the loop of observing, planning and claiming that sweeps and hooks under pressure share |
+//! | [`config`] | the configuration file, validated |
+//! | [`model`] | data types without effects |
+//! | [`policy`] | decisions: pure functions |
+//! | [`observe`] | read-only observation: filesystems, runners, processes, caches, locks, logs |
 //! | [`reclaim`] | the only code that renames or deletes what runners own |
-//! | [`run_dir`], [`lock`], [`lease`], [`hook_record`], [`tickets`], [`uses`] | what the guards of a host share |
-//! | [`capacity`] | what the host can run out of beside the space that caches take |
-//! | [`doctor`] | whether this host is set up so that the guard can work |
-//! | [`hygiene`] | what checkouts die by before their own code runs: found, judged, put right |
-//! | [`setup`] | wiring runners, and taking them out of service and back |
-//! | [`postmortem`] | why a runner or a job died: a wing with its own observing and judging |
-//! | [`reap`] | a wing of its own: leaked machines, containers and pods; observes, decides and acts through the tools of others |
-//! | [`ledger`] | what was done, kept in the journal and in files, and read back |
-//! | [`lengths`] | lengths of time as people write them |
-//! | [`counters`] | what runs have counted, across users and reboots |
-//! | `digest` | names that nobody can make collide |
+//! | [`run_dir`], [`lock`], [`lease`], [`hook_record`], [`tickets`], [`uses`] | the files by which the guards of one host coordinate |
+//! | [`capacity`] | limits of the host other than the space that caches take: inodes, memory, tasks, open files |
+//! | [`doctor`] | checks of this host's set-up |
+//! | [`hygiene`] | work directories that checkouts fail in: detection and repair |
+//! | [`setup`] | connecting runners to the hooks, taking them out of service and back; the state directory |
+//! | [`postmortem`] | why a runner or a job died |
+//! | [`reap`] | leaked virtual machines, containers and pods: found and deleted through their own tools |
+//! | [`ledger`] | the record of all actions, in the journal and in files, and its reader |
+//! | [`counters`] | counters of all runs, across users and reboots |
+//! | [`simulate`] | runs of the policy against made-up hosts |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
-//! | `fuzzing` | what has to hold of every parser of foreign bytes; in tests and fuzzers alone |
-//! | [`sys`] | the kernel in safe clothes; the only place where `unsafe` may stand |
+//! | [`text`] | escaping of names from disk; sizes, ages and reasons in words |
+//! | [`lengths`] | durations as people write them |
+//! | `digest` | collision-resistant file names |
+//! | `fuzzing` | properties of every parser of foreign bytes; for tests and fuzzers only |
+//! | [`sys`] | safe wrappers around system calls; the only place where `unsafe` is allowed |
 //!
-//! Imports go downward only: `commands -> {hygiene, postmortem, reap} -> {cycle, counters, doctor, setup} -> {observe, policy, reclaim, lock, lease, hook_record, tickets, run_dir} -> {model, sys}`; `policy`
-//! and `report` import nouns and validated configuration alone; `policy` never imports `observe`, `reclaim` never `config`.
-//! Clippy's `disallowed-methods` guards the border of renaming and deleting, of file locks and of the wall clock.
+//! # Layers
+//!
+//! A module imports modules of lower layers only. `src/layers.rs` reads this table and every import, and fails on one that does
+//! not go down, on a circle of files, and on an effect in `policy` or `model`.
+//!
+//! ```layers
+//! commands
+//! counters doctor hygiene postmortem
+//! capacity cycle ledger reap setup
+//! cli observe
+//! report uses
+//! lease reclaim simulate
+//! hook_record lock policy tickets
+//! config run_dir
+//! sys text
+//! digest lengths model
+//! ```
+//!
+//! Clippy's `disallowed-methods` restricts renaming and deleting, file locks and the wall clock to their modules.
 //!
 //! # Invariants
 //!
@@ -86,6 +104,8 @@ pub mod doctor;
 pub mod fuzzing;
 pub mod hook_record;
 pub mod hygiene;
+#[cfg(test)]
+mod layers;
 pub mod lease;
 pub mod ledger;
 pub mod lengths;
@@ -101,5 +121,6 @@ pub mod run_dir;
 pub mod setup;
 pub mod simulate;
 pub mod sys;
+pub mod text;
 pub mod tickets;
 pub mod uses;

@@ -4,7 +4,7 @@ use crate::model::{
     Capacity, CapacityFacts, DeletedFile, Filesystem, FilesystemStatus, Holding, Level, Limit, RunnerGroup,
     Share,
 };
-use crate::report::words::size;
+use crate::text::words::size;
 use std::collections::BTreeMap;
 
 /// From this share on a table of the kernel's is short; from the second on it is at its end.

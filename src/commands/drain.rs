@@ -3,13 +3,13 @@
 use super::{Context, complain, look, now, print};
 use crate::model::{HostFacts, LeaseState, Level, Liveness, Runner};
 use crate::policy::{liveness, pressure};
-use crate::report::escape;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::setup::drain::{self, By, Change, Drained, Step};
 use crate::setup::state::{Kept, StateDir};
 use crate::setup::units::Systemd;
 use crate::sys::program::Programs;
+use crate::text::escape;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// How long a sweep waits for a Worker whose job has ended: it uploads its log before it goes.

@@ -1,9 +1,9 @@
 //! What a verb prints, and what became of it: a reader that went away ends it quietly, any other failure of standard output is
 //! told and is the verb's failure.
 
-use crate::report::escape;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
+use crate::text::escape;
 use std::fmt::Display;
 use std::io::{self, Write as _};
 use std::sync::atomic::{AtomicU8, Ordering};

@@ -9,11 +9,11 @@ use crate::policy::liveness;
 use crate::reap::engine::{Mode, Run, Witness};
 use crate::reap::first_seen::{self, FirstSeen};
 use crate::reap::{record, sources};
-use crate::report::escape;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{human, json, reap_words};
 use crate::setup::state::StateDir;
+use crate::text::escape;
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant};
 

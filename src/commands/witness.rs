@@ -15,11 +15,11 @@ use crate::model::{
     RunReport, Runner, strongest,
 };
 use crate::reclaim::remove_tree::Progress;
-use crate::report::escape;
 use crate::report::events::{Event, EventKind, RunStamp};
 use crate::report::progress::{ProgressLine, Tally};
 use crate::run_dir::RunDir;
 use crate::sys::process::{Proc, own_pid};
+use crate::text::escape;
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};

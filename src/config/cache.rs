@@ -5,8 +5,7 @@ use crate::model::{CacheRule, Retention};
 use std::collections::HashSet;
 use toml::Spanned;
 
-/// The name of the rule that holds by default.
-pub const CARGO: &str = "cargo-target";
+use super::raw::CARGO;
 
 /// The default rule and the file's own: one of the same name replaces it.
 pub(super) fn with_defaults(own: Vec<Spanned<raw::Cache>>) -> Vec<Spanned<raw::Cache>> {

@@ -6,6 +6,7 @@
 
 pub mod cache;
 mod declared;
+pub mod patterns;
 mod raw;
 mod reap;
 mod salvage;

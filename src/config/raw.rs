@@ -6,6 +6,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
 
+/// The name of the rule that holds by default.
+pub(super) const CARGO: &str = "cargo-target";
+
 const fn minutes(n: u64) -> Span {
     Span(Duration::from_secs(60 * n))
 }
@@ -169,7 +172,7 @@ pub(super) enum Trim {
 impl Default for Cache {
     fn default() -> Self {
         Self {
-            name: super::cache::CARGO.into(),
+            name: CARGO.into(),
             enabled: true,
             dirs: None,
             roots: None,
@@ -210,7 +213,7 @@ impl Cache {
     pub(super) fn by_cargos_tag(&self) -> bool {
         match &self.tagged_by {
             Some(by) => by == "cargo",
-            None => !self.is_declared() && self.name == super::cache::CARGO && self.dirs.is_none(),
+            None => !self.is_declared() && self.name == CARGO && self.dirs.is_none(),
         }
     }
 }

@@ -1,8 +1,8 @@
 //! `[[reap]]`: what is wrong with an entry, and the rule that it makes.
 
+use super::patterns::Pattern;
 use super::{Problems, raw};
 use crate::model::reap::{Kind, ReapRule};
-use crate::reap::patterns::Pattern;
 use std::collections::HashSet;
 use std::time::Duration;
 use toml::Spanned;

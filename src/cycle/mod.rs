@@ -14,6 +14,7 @@
 mod batch;
 mod giving;
 mod round;
+mod scrutiny;
 mod trims;
 
 use crate::config::Config;
@@ -229,7 +230,7 @@ impl Preview {
         let goal_met = !self.facts.runners.is_empty()
             && self.plan.needs.iter().all(|(filesystem, need)| {
                 let gained = self.plan.removals().filter(|action| is_on(action, *filesystem));
-                gained.fold(*need, |open, action| open.less(plan::yields(&action.cache))).is_met()
+                gained.fold(*need, |open, action| open.less(action.cache.yields())).is_met()
             });
         let outcomes = self.plan.actions.into_iter().map(|action| {
             let result = match action.decision {

@@ -1,11 +1,12 @@
 //! One round of a run: look, plan, claim, delete.
 
-use super::batch::Scrutiny;
+use super::batch::Taken;
+use super::scrutiny::Scrutiny;
 use super::{Cycle, CycleError, Next, Role, State, acting_as, pressed, rules, trims};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
-    Action, ActionResult, Cache, Decision, FilesystemId, HostFacts, Need, Retention, Runner, RunnerFacts,
-    Uid, WorkDir,
+    ActionResult, Cache, Decision, FilesystemId, HostFacts, Need, Retention, Runner, RunnerFacts, Uid,
+    WorkDir,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -16,7 +17,6 @@ use crate::observe::runners::Discovery;
 use crate::observe::strangers;
 use crate::policy::liveness;
 use crate::policy::plan::{self, Actor, OutOfReach, Terms};
-use crate::reclaim::claim::Claimed;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::in_hand::InHand;
 use crate::reclaim::remove_tree::{Extent, Options, Progress};
@@ -39,13 +39,6 @@ const MAX_LEFTOVERS: usize = 1024;
 /// How long the space of one tree, and of all of a run, is waited for where it becomes free later (btrfs).
 const SETTLES_EACH: Duration = Duration::from_secs(5);
 const SETTLES_IN_ALL: Duration = Duration::from_secs(20);
-
-/// A claimed tree and whose it was.
-pub(super) struct Taken {
-    pub(super) action: Action,
-    pub(super) work: Dir,
-    pub(super) claimed: Claimed,
-}
 
 impl Cycle<'_> {
     /// One round.

@@ -1,5 +1,5 @@
-use crate::report::escape::{bytes, command_data, command_property, is_deceptive, log_line, text};
 use crate::report::job_log::{JobLog, Warning};
+use crate::text::escape::{bytes, command_data, command_property, is_deceptive, log_line, text};
 
 /// Escaped text is one visible line of which nothing is lost; a job's log holds no command but the guard's own.
 pub fn escape(raw: &[u8]) {

@@ -1,6 +1,6 @@
 use super::contains;
+use crate::model::postmortem::{HostDeed, KernelEvent, OomScope};
 use crate::observe::diag_log::Tail;
-use crate::postmortem::nouns::{HostDeed, KernelEvent, OomScope};
 use crate::postmortem::observe::journal::{self, Whom};
 use crate::postmortem::observe::{kernel, logs};
 use std::ffi::OsStr;

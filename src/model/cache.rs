@@ -1,6 +1,6 @@
 //! A cache: a directory that a rule declares expendable.
 
-use super::{FileId, Runner, TrimPart, Uid, WorkDir};
+use super::{FileId, Need, Runner, TrimPart, Uid, WorkDir};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -76,6 +76,15 @@ pub struct Member {
 }
 
 impl Cache {
+    /// What its removal gives back.
+    pub fn yields(&self) -> Need {
+        if let Part::Units(trim) = &self.part {
+            return Need { bytes: trim.bytes, inodes: 0 };
+        }
+        let measure = self.measure;
+        Need { bytes: measure.map_or(0, |m| m.bytes), inodes: measure.map_or(0, |m| m.files + m.directories) }
+    }
+
     /// What goes, path by path: itself, or those of its files that are meant.
     pub fn parts(&self) -> Vec<(PathBuf, Option<u64>)> {
         match &self.part {

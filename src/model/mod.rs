@@ -1,4 +1,4 @@
-//! The nouns. Plain data without effects: everything else imports these, these import std alone.
+//! The nouns. Plain data without effects: everything else imports these, these import nothing of ours.
 
 mod cache;
 mod capacity;
@@ -11,6 +11,7 @@ mod ids;
 pub mod ledger;
 pub mod metrics;
 mod plan;
+pub mod postmortem;
 mod processes;
 pub mod reap;
 mod remark;

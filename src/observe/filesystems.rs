@@ -4,8 +4,8 @@
 //! which sysinfo does not. The mount table only gives names: mount point, type, and the superblock's `major:minor`, which
 //! tells one pool of space from another where `st_dev` does not (btrfs subvolumes).
 
-use super::other_hosts;
 use super::processes::mountinfo;
+use super::shared_kinds::is_shared;
 use crate::model::{Disk, Filesystem, FilesystemId};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::process::Proc;
@@ -79,7 +79,7 @@ impl MountTable {
     fn shared_within(&self, path: &Path, depth: usize) -> Option<String> {
         let over = self.mounts.iter().filter(|mount| path.starts_with(&mount.point));
         let mount = over.max_by_key(|mount| mount.point.as_os_str().len())?;
-        if other_hosts::is_shared(&mount.kind) {
+        if is_shared(&mount.kind) {
             return Some(mount.kind.clone());
         }
         let layers = mount.layers.iter().filter(|layer| layer.is_absolute() && depth > 0);

@@ -23,6 +23,7 @@ pub mod retention;
 pub mod root_globs;
 pub mod runners;
 pub(crate) mod settings;
+mod shared_kinds;
 pub mod sharing;
 pub mod space;
 pub mod strangers;

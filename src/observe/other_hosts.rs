@@ -9,52 +9,6 @@ use crate::model::Runner;
 use glob::{MatchOptions, Pattern};
 use std::path::Path;
 
-/// Types by their names in mountinfo, whatever follows a dot left out. Network, cluster and pass-through filesystems.
-const SHARED: [&str; 36] = [
-    "9p",
-    "acfs",
-    "afs",
-    "auristorfs",
-    "autofs",
-    "beegfs",
-    "ceph",
-    "cifs",
-    "coda",
-    "cvfs",
-    "davfs",
-    "fuse",
-    "fuseblk",
-    "gfs",
-    "gfs2",
-    "glusterfs",
-    "gpfs",
-    "kafs",
-    "lustre",
-    "mmfs",
-    "ncpfs",
-    "nfs",
-    "nfs3",
-    "nfs4",
-    "ocfs2",
-    "orangefs",
-    "panfs",
-    "prl_fs",
-    "pvfs2",
-    "smb2",
-    "smb3",
-    "smbfs",
-    "vboxsf",
-    "virtiofs",
-    "vmhgfs",
-    "wekafs",
-];
-
-/// Whether a filesystem of this type may be in use by others than the processes of this host.
-pub(crate) fn is_shared(kind: &str) -> bool {
-    let family = kind.split_once('.').map_or(kind, |(family, _)| family);
-    SHARED.contains(&family)
-}
-
 /// Where a runner's files lie on such a filesystem and are not configured as this host's alone: for people, none when nowhere.
 pub fn beyond_this_host(runner: &Runner, mounts: &MountTable, local: &[String]) -> Option<String> {
     let places = [(&*runner.root, "its directory"), (runner.work_path(), "its work directory")];
@@ -98,36 +52,6 @@ mod tests {
                 owner: Uid(1),
                 filesystem: FilesystemId { major: 0, minor: 9 },
             }),
-        }
-    }
-
-    #[test]
-    fn whatever_a_server_or_a_program_hands_out_is_shared() {
-        for kind in [
-            "nfs",
-            "nfs4",
-            "cifs",
-            "smb3",
-            "ceph",
-            "9p",
-            "virtiofs",
-            "fuse",
-            "fuse.sshfs",
-            "fuse.fuse-overlayfs",
-            "fuseblk",
-            "lustre",
-            "gpfs",
-            "afs",
-            "ocfs2",
-            "gfs2",
-            "fuse.glusterfs",
-        ] {
-            assert!(is_shared(kind), "{kind}");
-        }
-        for kind in
-            ["ext4", "xfs", "btrfs", "zfs", "tmpfs", "overlay", "bcachefs", "f2fs", "", "nfsd", "fusectl"]
-        {
-            assert!(!is_shared(kind), "{kind}");
         }
     }
 

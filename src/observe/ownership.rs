@@ -8,7 +8,7 @@
 mod acl;
 mod members;
 
-use super::runners::is_allowed;
+use super::root_globs::is_allowed;
 use crate::model::Uid;
 use crate::sys::dir::{Status, stat_at};
 use members::Accounts;

@@ -216,6 +216,12 @@ fn is_no_directory(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
+/// Whether a runner's root could be one that the configuration's globs allow, by its path alone.
+pub fn is_allowed(root: &Path, patterns: &[String]) -> bool {
+    let options = options();
+    patterns.iter().filter_map(|p| glob::Pattern::new(p).ok()).any(|p| p.matches_path_with(root, options))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -285,5 +291,13 @@ mod tests {
         let mut notes = Vec::new();
         assert!(late.expand(base.join("*/ci/*").to_str().unwrap(), &mut notes).is_empty());
         assert!(notes.iter().any(|note| note.contains("within")), "{notes:?}");
+    }
+
+    #[test]
+    fn globs_judge_a_root_by_its_path() {
+        let patterns = ["/home/*/actions-runner*".to_owned()];
+        assert!(is_allowed(Path::new("/home/ci/actions-runner-1"), &patterns));
+        assert!(!is_allowed(Path::new("/home/ci/x/actions-runner-1"), &patterns));
+        assert!(!is_allowed(Path::new("/srv/actions-runner-1"), &patterns));
     }
 }

@@ -4,7 +4,7 @@
 //! job's start would make each build cold and change nothing. So when all that may go does not suffice, the aim is less: below
 //! critical and above the floors; and where that is out of reach as well, off the brink, so that a job finds some room.
 
-use super::{plan, pressure};
+use super::pressure;
 use crate::config::Watermarks;
 use crate::model::{ActionResult, Aim, Balance, Filesystem, Level, Need, RunReport, Usage};
 
@@ -44,8 +44,7 @@ pub fn missed(report: &RunReport, marks: &Watermarks) -> Vec<Filesystem> {
             outcome.result == ActionResult::Planned
                 && base.is_some_and(|base| base.filesystem == balance.before.id)
         });
-        let gained =
-            planned.fold(Need::default(), |sum, outcome| sum.plus(plan::yields(&outcome.action.cache)));
+        let gained = planned.fold(Need::default(), |sum, outcome| sum.plus(outcome.action.cache.yields()));
         let had_pressure = pressure::level(&balance.before.usage, marks) != Level::Ok;
         had_pressure && !pressure::lacking(&balance.after, marks).less(gained).is_met()
     };

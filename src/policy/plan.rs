@@ -166,7 +166,7 @@ fn reach(candidates: &[Candidate<'_>], kept: &[Action], filesystem: FilesystemId
     let later = later
         .filter(|action| action.cache.base(&action.runner).is_some_and(|base| base.filesystem == filesystem));
     let now = candidates.iter().filter(|candidate| candidate.is_on(filesystem)).map(Candidate::yields);
-    now.chain(later.map(|action| yields(&action.cache))).fold(Need::default(), Need::plus)
+    now.chain(later.map(|action| action.cache.yields())).fold(Need::default(), Need::plus)
 }
 
 fn may_go_later(decision: &Decision) -> bool {
@@ -242,7 +242,7 @@ impl<'a> Candidate<'a> {
     }
 
     fn yields(&self) -> Need {
-        yields(self.cache)
+        self.cache.yields()
     }
 
     /// Bytes of the steps that are taken.
@@ -269,15 +269,6 @@ impl<'a> Candidate<'a> {
             None => self.cache.clone(),
         }
     }
-}
-
-/// What the removal of a cache gives back.
-pub fn yields(cache: &Cache) -> Need {
-    if let Part::Units(trim) = &cache.part {
-        return Need { bytes: trim.bytes, inodes: 0 };
-    }
-    let measure = cache.measure;
-    Need { bytes: measure.map_or(0, |m| m.bytes), inodes: measure.map_or(0, |m| m.files + m.directories) }
 }
 
 /// Age and size limits of the rules, which hold without any pressure.

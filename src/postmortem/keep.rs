@@ -9,9 +9,9 @@
 
 #![expect(clippy::disallowed_methods, reason = "records of our own, in a directory of our own")]
 
-use super::nouns::Case;
 use crate::digest;
 use crate::model::Uid;
+use crate::model::postmortem::Case;
 use crate::sys::dir::Dir;
 use rustix::fs::{AtFlags, Mode, OFlags, mkdirat, openat, unlinkat};
 use serde::{Deserialize, Serialize};
@@ -271,8 +271,8 @@ pub fn time(case: &Case) -> SystemTime {
 
 #[cfg(test)]
 mod tests {
-    use super::super::nouns::{Cause, Confidence, Death, Ended, Verdict};
     use super::*;
+    use crate::model::postmortem::{Cause, Confidence, Death, Ended, Verdict};
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;

@@ -10,7 +10,7 @@
 //!
 //! | module | what happens there |
 //! |---|---|
-//! | [`nouns`], [`facts`] | a death and the verdict; what was observed of it |
+//! | [`crate::model::postmortem`] | a death, what was observed of it, and the verdict |
 //! | [`observe`] | one reader a witness; [`observe::Observer`] puts their answers together |
 //! | [`exit_code`] | what a code can mean, and what it cannot |
 //! | [`verdict`] | one examination a cause; pure |
@@ -35,15 +35,13 @@
 //! goes on.
 
 pub mod exit_code;
-pub mod facts;
 pub mod keep;
-pub mod nouns;
 pub mod observe;
 pub mod verdict;
 
 use crate::model::Lease;
+use crate::model::postmortem::Case;
 use keep::Key;
-use nouns::Case;
 use observe::{Observer, Subject};
 
 /// Looks into one death.

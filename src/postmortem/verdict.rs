@@ -17,9 +17,9 @@ mod tasks;
 mod whose;
 
 use super::exit_code::{self, Ending};
-use super::nouns::{
-    Cause, Confidence, Ended, Facts, HostDeed, HostLine, KernelLine, Line, Missing, Proof, Reported,
-    RuledOut, Seen, Verdict,
+use crate::model::postmortem::{
+    Cause, Confidence, Ended, Facts, HostDeed, HostLine, KernelLine, Line, ListenerLog, Missing, Proof,
+    Reported, RuledOut, Seen, Verdict, WorkerLog,
 };
 use std::time::{Duration, SystemTime};
 
@@ -394,6 +394,20 @@ fn missing(facts: &Facts) -> Vec<Missing> {
         });
     }
     missing
+}
+
+fn logs(facts: &Facts) -> (Option<&ListenerLog>, Option<&WorkerLog>) {
+    (facts.listener.known(), facts.worker.known())
+}
+
+/// Whether the runner was told to shut down, which cancels its job.
+fn shutdown(facts: &Facts, points_to: Cause) -> Vec<Proof> {
+    let (listener, worker) = logs(facts);
+    let of_listener =
+        listener.and_then(|log| log.shutdown.as_ref()).map(|line| listener_line(line, points_to));
+    let of_worker =
+        worker.and_then(|log| log.shutdown.as_ref()).map(|line| worker_line(facts, line, points_to));
+    of_listener.into_iter().chain(of_worker).collect()
 }
 
 #[cfg(test)]

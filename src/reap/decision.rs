@@ -2,7 +2,7 @@
 //!
 //! The order is that of the answers' weight: whoever protects an environment is named before how young it is.
 
-use super::patterns::{self, Pattern};
+use crate::config::patterns::{self, Pattern};
 use crate::model::Liveness;
 use crate::model::reap::{Environment, ReapReason, ReapRule, State, Stays, Verdict};
 use std::collections::HashMap;

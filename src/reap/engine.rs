@@ -6,8 +6,8 @@
 use super::bounds;
 use super::decision::Terms;
 use super::first_seen::FirstSeen;
-use super::patterns::Pattern;
 use super::sources::{Source, SourceError, distinct};
+use crate::config::patterns::Pattern;
 use crate::model::Liveness;
 use crate::model::reap::{EntryReport, Environment, ReapResult, ReapRule, Reaping, State, Stays, Verdict};
 use std::collections::{BTreeSet, HashMap};

@@ -48,7 +48,6 @@ mod bounds;
 pub mod decision;
 pub mod engine;
 pub mod first_seen;
-pub mod patterns;
 pub mod program;
 pub mod record;
 pub mod sources;

@@ -1,10 +1,9 @@
 //! Rendering: data in, text out. Nothing here decides anything about liveness or deletion, and nothing reads the clock
-//! or the disk; it imports `model` alone.
+//! or the disk; it imports nouns, words and validated configuration alone.
 //!
 //! Every name that came from disk passes through [`escape`] on its way to a person, a job's log or standard error; JSON and
 //! the journal carry exact text, and bytes apart where a path is not UTF-8.
 
-pub mod escape;
 pub mod events;
 pub mod exit;
 pub mod human;
@@ -14,7 +13,9 @@ pub mod json;
 pub mod progress;
 pub mod prometheus;
 pub mod reap_words;
-pub(crate) mod words;
+
+pub use crate::text::escape;
+pub(crate) use crate::text::words;
 
 /// Inputs that the tests of several modules share.
 #[cfg(test)]

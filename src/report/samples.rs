@@ -369,8 +369,8 @@ pub(super) fn history() -> History {
 }
 
 /// A death with every kind of line, hostile names included.
-pub(crate) fn postmortem() -> crate::postmortem::nouns::Report {
-    use crate::postmortem::nouns::*;
+pub(crate) fn postmortem() -> crate::model::postmortem::Report {
+    use crate::model::postmortem::*;
     let at = |seconds: u64| Some(now() - Duration::from_secs(seconds));
     let proof = |source: &str, at, text: &str| Proof {
         source: source.into(),

@@ -17,8 +17,8 @@
 use super::place::{self, Manner};
 use super::wiring::{self, Scripts};
 use crate::digest;
-use crate::report::escape;
 use crate::sys::dir::Dir;
+use crate::text::escape;
 use rustix::fs::{Mode, mkdirat};
 use serde::Serialize;
 use serde::de::DeserializeOwned;

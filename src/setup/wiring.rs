@@ -276,7 +276,7 @@ const CHAIN_IS: &str = ": our hook and the one that its .env named.";
 
 /// How every chain script begins: with whose it is.
 pub(super) fn chain_head(root: &Path) -> String {
-    let root = crate::report::escape::path(root);
+    let root = crate::text::escape::path(root);
     format!(
         "#!/usr/bin/env bash\n{CHAIN_FOR}{root}{CHAIN_IS}\n\
          # The other one's exit code is the job's. `disk-guard uninstall` puts it back.\nset +e\n"

@@ -9,10 +9,10 @@ use crate::config::{Config, DEFAULT_PATH, Paths};
 use crate::lease;
 use crate::model::{Lease, ProcessId};
 use crate::reclaim::beside;
-use crate::report::escape;
 use crate::report::events::{Event, EventKind};
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
+use crate::text::escape;
 use std::path::Path;
 use std::time::SystemTime;
 

@@ -99,7 +99,7 @@ impl Case {
 
     fn gain<'p>(&self, disk: FilesystemId, removals: impl Iterator<Item = &'p Action>) -> Need {
         let here = removals.filter(|action| disk_of(action) == disk);
-        here.fold(Need::default(), |sum, action| sum.plus(yields(&action.cache)))
+        here.fold(Need::default(), |sum, action| sum.plus(action.cache.yields()))
     }
 }
 
@@ -206,7 +206,7 @@ proptest! {
         for action in case.greedy().actions {
             let index = case.index_of(&action);
             let goes = matches!(action.decision, Decision::Remove(_));
-            let is_of_use = !yields(&action.cache).is_met();
+            let is_of_use = !action.cache.yields().is_met();
             prop_assert!(!goes || !case.is_protected(index, &action.cache), "{:?}", action);
             prop_assert!(goes || !is_of_use || case.is_protected(index, &action.cache), "{:?}", action);
         }
@@ -232,7 +232,7 @@ proptest! {
             let gain = case.gain(*disk, plan.removals());
             let open = need.less(gain);
             for action in plan.actions.iter().filter(|action| disk_of(action) == *disk) {
-                let yields = yields(&action.cache);
+                let yields = action.cache.yields();
                 match &action.decision {
                     Decision::Remove(RemoveReason::Pressure) => {
                         let without = Need { bytes: gain.bytes - yields.bytes, inodes: gain.inodes - yields.inodes };
@@ -288,7 +288,7 @@ proptest! {
         prop_assert!(unknown.greedy().removals().all(|action| action.runner.name != *name));
         if let (true, Work::Present(_)) = (case.evidence[at].is_empty(), &case.facts.runners[at].runner.work) {
             let may_go = |cache: &&Cache| {
-                !case.is_protected(at, cache) && !yields(cache).is_met() && !case.dealt_with.contains(&cache.path)
+                !case.is_protected(at, cache) && !cache.yields().is_met() && !case.dealt_with.contains(&cache.path)
             };
             let free = case.facts.runners[at].caches.iter().filter(may_go).count();
             let gone = case.greedy().removals().filter(|action| action.runner.name == *name).count();

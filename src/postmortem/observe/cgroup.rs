@@ -1,7 +1,7 @@
 //! What cgroups and the kernel's stall information count. Both versions of cgroups are looked at: hosts have either, or both.
 
 use crate::model::Pid;
-use crate::postmortem::nouns::{MemoryEvents, Pressure, Seen, TaskEvents};
+use crate::model::postmortem::{MemoryEvents, Pressure, Seen, TaskEvents};
 use crate::sys::process::Proc;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};

@@ -1,7 +1,7 @@
 //! The host's boot and its clocks.
 
 use crate::model::Lease;
-use crate::postmortem::nouns::{HostClock, Seen};
+use crate::model::postmortem::{HostClock, Seen};
 use crate::sys::process::Proc;
 use nix::time::{ClockId, clock_gettime};
 use std::io::Read as _;

@@ -2,7 +2,7 @@
 
 use crate::model::Runner;
 use crate::model::ledger::{Deed, Judged, Ledger, Scope, Window};
-use crate::postmortem::nouns::{GuardDeed, GuardDeeds, Line};
+use crate::model::postmortem::{GuardDeed, GuardDeeds, Line};
 use std::path::Path;
 
 /// Deeds elsewhere that are kept; a busy host's guard does many.

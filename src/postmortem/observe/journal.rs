@@ -8,7 +8,7 @@
 
 use super::logs::{complaint, cut};
 use crate::model::ledger::Window;
-use crate::postmortem::nouns::{Complaint, HostDeed, HostLine, HostLog};
+use crate::model::postmortem::{Complaint, HostDeed, HostLine, HostLog};
 use crate::sys::program::{Bounds, End, Programs};
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};

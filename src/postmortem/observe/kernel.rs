@@ -7,7 +7,7 @@
 
 use super::clock;
 use super::logs::cut;
-use crate::postmortem::nouns::{KernelEvent, KernelLine, OomScope};
+use crate::model::postmortem::{KernelEvent, KernelLine, OomScope};
 use crate::sys::program::{Bounds, End, Programs};
 use serde_json::Value;
 use std::fs::File;

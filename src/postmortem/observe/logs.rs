@@ -14,8 +14,8 @@ pub(crate) use complaints::complaint;
 pub use listener::Stories;
 pub use worker::Pages;
 
+use crate::model::postmortem::{Complaint, Line, Reported, WorkerLog};
 use crate::observe::diag_log::{self, Kind, Tail};
-use crate::postmortem::nouns::{Complaint, Line, Reported, WorkerLog};
 use crate::sys::dir::Dir;
 use std::ffi::OsStr;
 use std::io;

@@ -11,10 +11,10 @@ mod unit;
 
 use super::exit_code::{self, Ending};
 use super::keep::Raw;
-use super::nouns::{
+use crate::model::ledger::{Ledger, Window};
+use crate::model::postmortem::{
     Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Reported, Seen, UnitState, WorkerLog,
 };
-use crate::model::ledger::{Ledger, Window};
 use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner, Usage};
 use crate::observe::diag_log;
 use crate::setup::units::{self, Systemd};
@@ -432,7 +432,7 @@ impl<'a> Observer<'a> {
         }
     }
 
-    fn guard(&self, runner: &Runner, death: &Death) -> Seen<super::nouns::GuardDeeds> {
+    fn guard(&self, runner: &Runner, death: &Death) -> Seen<crate::model::postmortem::GuardDeeds> {
         let from = death.started.unwrap_or(self.since);
         let window = Window {
             from: from.checked_sub(AROUND).unwrap_or(UNIX_EPOCH),

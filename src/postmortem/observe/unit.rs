@@ -3,7 +3,7 @@
 
 use super::clock;
 use crate::model::Runner;
-use crate::postmortem::nouns::{Seen, UnitState};
+use crate::model::postmortem::{Seen, UnitState};
 use crate::setup::units::Systemd;
 use crate::sys::program::{Bounds, Programs};
 use std::collections::HashMap;

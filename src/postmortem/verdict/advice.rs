@@ -1,7 +1,7 @@
 //! What a verdict says in one sentence, and what to do about it.
 
+use crate::model::postmortem::{Cause, Ended, Facts, HostDeed, OomScope, Proof};
 use crate::postmortem::exit_code;
-use crate::postmortem::nouns::{Cause, Ended, Facts, HostDeed, OomScope, Proof};
 
 pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Proof]) -> String {
     let code = super::code(facts).map(|(code, _)| code);

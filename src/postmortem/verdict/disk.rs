@@ -3,11 +3,11 @@
 use super::{
     Finding, SLACK, code, host_lines, is_during_job, is_in_span, kernel, listener_line, worker_line,
 };
-use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{
+use crate::model::postmortem::{
     Cause, Complaint, Confidence, DiskNow, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, Line, Proof,
 };
-use crate::report::escape;
+use crate::postmortem::exit_code::{self, Ending};
+use crate::text::escape;
 use std::time::{Duration, SystemTime};
 
 /// A Listener that cannot write is started again and again, each time with an empty log (src/Misc/layoutbin/RunnerService.js).

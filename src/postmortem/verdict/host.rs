@@ -2,10 +2,10 @@
 
 use super::{
     Finding, code, host_did, host_is_complete, host_lines, is_during_job, is_in_span, kernel, listener_line,
-    service,
+    shutdown,
 };
+use crate::model::postmortem::{Cause, Confidence, Facts, HostDeed, HostLine, KernelEvent, Proof, UnitState};
 use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{Cause, Confidence, Facts, HostDeed, HostLine, KernelEvent, Proof, UnitState};
 use std::time::Duration;
 
 /// So long a Listener that leads a job is never silent: it renews the job's lease every minute.
@@ -27,7 +27,7 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
     let goes_down =
         host_lines(facts, CAUSE, |line| line.deed == HostDeed::GoingDown && is_in_span(facts, line.at));
     if facts.listener.known().is_some_and(|log| log.has_end()) {
-        let mut evidence = service::shutdown(facts, CAUSE);
+        let mut evidence = shutdown(facts, CAUSE);
         let is_followed = is_followed_by_a_boot(facts);
         if goes_down_with_the_host(facts) {
             evidence.extend(goes_down);
@@ -68,7 +68,7 @@ fn is_followed_by_a_boot(facts: &Facts) -> bool {
 
 /// Whether the runner was told to shut down because its host was: whoever stops a host stops its runners first.
 pub(super) fn goes_down_with_the_host(facts: &Facts) -> bool {
-    !service::shutdown(facts, Cause::Reboot).is_empty()
+    !shutdown(facts, Cause::Reboot).is_empty()
         && (is_followed_by_a_boot(facts) || host_did(facts, HostDeed::GoingDown))
 }
 
@@ -173,7 +173,7 @@ pub(super) fn unit_stopped(facts: &Facts) -> Finding {
     let told = host_lines(facts, CAUSE, is_meant);
     let lines = facts.host.known().into_iter().flat_map(|log| &log.lines);
     let is_told = lines.into_iter().any(|line| line.is_trusted && is_meant(line));
-    let shutdown = service::shutdown(facts, CAUSE);
+    let shutdown = shutdown(facts, CAUSE);
     // An ephemeral runner ends with its one job, however that ended: its Listener was not told to.
     let ends_by_itself = shutdown.is_empty() && facts.listener.known().is_some_and(|log| log.has_end());
     let unit = facts.unit.known();

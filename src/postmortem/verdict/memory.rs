@@ -5,10 +5,10 @@ use super::{
     Finding, code, host_is_complete, host_lines, is_during_job, is_in_span, kernel, kernel_is_complete,
     listener_line, worker_line,
 };
-use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{
+use crate::model::postmortem::{
     Cause, Complaint, Confidence, Ended, Facts, HostDeed, HostLine, KernelEvent, KernelLine, OomScope, Proof,
 };
+use crate::postmortem::exit_code::{self, Ending};
 use std::time::{Duration, SystemTime};
 
 const CAUSE: Cause = Cause::OutOfMemory;

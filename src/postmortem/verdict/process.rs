@@ -5,8 +5,8 @@ use super::{
     Finding, code, host_did, host_is_complete, host_lines, is_in_span, kernel, kernel_is_complete,
     listener_line, memory,
 };
+use crate::model::postmortem::{Cause, Confidence, Facts, HostDeed};
 use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{Cause, Confidence, Facts, HostDeed};
 
 /// A fault that the kernel tells of, or an exit code that stands for one. The kernel is silent about faults that the runtime
 /// handles first, and wherever it was told to be (`debug.exception-trace`): its silence rules nothing out.

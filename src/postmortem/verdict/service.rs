@@ -3,13 +3,9 @@
 //! The Listener tells its Worker to stop, and kills it when it does not (src/Runner.Listener/JobDispatcher.cs, v2.336.0). Neither
 //! writes its usual last words then: not `Worker finished`, nor `Job completed.`.
 
-use super::{Finding, code, host, host_is_complete, listener_line, worker_line};
+use super::{Finding, code, host, host_is_complete, listener_line, logs, shutdown, worker_line};
+use crate::model::postmortem::{Cause, Confidence, Facts, Proof, Reported};
 use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{Cause, Confidence, Facts, ListenerLog, Proof, Reported, WorkerLog};
-
-fn logs(facts: &Facts) -> (Option<&ListenerLog>, Option<&WorkerLog>) {
-    (facts.listener.known(), facts.worker.known())
-}
 
 /// Whether the exit code is one of the Worker's own results, none when it is not known.
 fn is_result(facts: &Facts) -> Option<bool> {
@@ -27,16 +23,6 @@ fn confidence(facts: &Facts) -> Confidence {
         None => Confidence::Likely,
         Some(false) => Confidence::Possible,
     }
-}
-
-/// Whether the runner was told to shut down, which cancels its job.
-pub(super) fn shutdown(facts: &Facts, points_to: Cause) -> Vec<Proof> {
-    let (listener, worker) = logs(facts);
-    let of_listener =
-        listener.and_then(|log| log.shutdown.as_ref()).map(|line| listener_line(line, points_to));
-    let of_worker =
-        worker.and_then(|log| log.shutdown.as_ref()).map(|line| worker_line(facts, line, points_to));
-    of_listener.into_iter().chain(of_worker).collect()
 }
 
 /// The job was cancelled, by a person or by a job that came after it.

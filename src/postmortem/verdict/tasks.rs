@@ -2,8 +2,8 @@
 
 use super::whose::is_own_group;
 use super::{Finding, code, disk, is_during_job, kernel};
+use crate::model::postmortem::{Cause, Complaint, Confidence, Facts, KernelEvent, KernelLine, Proof};
 use crate::postmortem::exit_code;
-use crate::postmortem::nouns::{Cause, Complaint, Confidence, Facts, KernelEvent, KernelLine, Proof};
 
 const CAUSE: Cause = Cause::TasksExhausted;
 

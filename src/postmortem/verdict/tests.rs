@@ -1,7 +1,7 @@
 //! One table: what was seen, and what follows.
 
-use super::super::nouns::*;
 use super::*;
+use crate::model::postmortem::*;
 use std::time::Duration;
 
 fn at(second: u64) -> SystemTime {

@@ -1,8 +1,8 @@
 //! Whose a kernel message is: the Worker's, of its runner's group, perhaps so, or somebody else's.
 
 use super::{code, is_in_span};
+use crate::model::postmortem::{Confidence, Facts, KernelEvent, KernelLine, OomScope};
 use crate::postmortem::exit_code::{self, Ending};
-use crate::postmortem::nouns::{Confidence, Facts, KernelEvent, KernelLine, OomScope};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 

@@ -4,7 +4,7 @@
 
 use super::screen::{Screen, Tone, wrap};
 use super::words;
-use crate::postmortem::nouns::{Case, Cause, Confidence, Death, Ended, Report, Verdict};
+use crate::model::postmortem::{Case, Cause, Confidence, Death, Ended, Report, Verdict};
 use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;

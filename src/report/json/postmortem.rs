@@ -1,7 +1,7 @@
 //! `postmortem --json`.
 
 use super::{Layout, SCHEMA, document, path_fields, time};
-use crate::postmortem::nouns::{Case, Death, Report, Verdict};
+use crate::model::postmortem::{Case, Death, Report, Verdict};
 use serde::Serialize;
 
 #[derive(Serialize)]

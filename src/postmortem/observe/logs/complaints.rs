@@ -6,8 +6,8 @@
 //! or beginning with an exception's type, and in the lines that continue such an entry; and there only outside of quotes, in which
 //! the runner puts names, paths and commands.
 
+use crate::model::postmortem::Complaint;
 use crate::observe::diag_log::{Line, Severity};
-use crate::postmortem::nouns::Complaint;
 
 /// Follows the entries of one log.
 #[derive(Debug, Default)]

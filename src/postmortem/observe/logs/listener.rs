@@ -7,8 +7,8 @@
 
 use super::complaints::Entries;
 use super::{Pace, complain, cut, kept, parse_result};
+use crate::model::postmortem::{self, ListenerLog};
 use crate::observe::diag_log::{self, Kind, Line};
-use crate::postmortem::nouns::{self, ListenerLog};
 use crate::sys::dir::Dir;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -67,7 +67,7 @@ impl Story {
     /// Behind the end of a Worker the Listener repeats what that said last, an exception.
     fn repeat(&mut self, names: bool, text: &str, at: Option<SystemTime>) {
         if names && self.log.finished.is_some() && self.log.exception.is_none() {
-            self.log.exception = Some(nouns::Line { at, text: cut(text) });
+            self.log.exception = Some(postmortem::Line { at, text: cut(text) });
         }
     }
 
@@ -469,7 +469,7 @@ fn of_the_job(story: &mut Story, line: &Line<'_>) {
 mod tests {
     use super::super::tests::*;
     use super::*;
-    use crate::postmortem::nouns::{Complaint, Reported};
+    use crate::model::postmortem::{Complaint, Reported};
 
     fn of(logs: &[&str], job: &str) -> ListenerLog {
         tell(logs).of(job)

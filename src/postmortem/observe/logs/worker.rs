@@ -2,8 +2,8 @@
 
 use super::complaints::Entries;
 use super::{Pace, complain, cut, kept, parse_result};
+use crate::model::postmortem::{self, WorkerLog};
 use crate::observe::diag_log::{self, Line, Tail};
-use crate::postmortem::nouns::{self, WorkerLog};
 use crate::sys::dir::Dir;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -104,7 +104,7 @@ impl Reader {
         let Some(line) = Line::parse(text) else {
             let at = self.pace.last;
             complain(&mut self.log.complaints, self.entries.go_on(text), text, at);
-            self.log.last = Some(nouns::Line { at, text: cut(text) });
+            self.log.last = Some(postmortem::Line { at, text: cut(text) });
             return;
         };
         self.pace.step(line.at);
@@ -168,7 +168,7 @@ impl Reader {
 mod tests {
     use super::super::tests::*;
     use super::*;
-    use crate::postmortem::nouns::{Complaint, Reported};
+    use crate::model::postmortem::{Complaint, Reported};
 
     fn worker_of(text: &str) -> WorkerLog {
         tell(

@@ -3,7 +3,9 @@
 //! Text in them comes from logs that a runner's user can write, and from process names that anybody chooses: escape it
 //! before printing.
 
-pub use super::facts::*;
+mod facts;
+
+pub use facts::*;
 
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;

@@ -37,7 +37,7 @@ fn three_digits(value: f64) -> String {
 }
 
 /// A cache's size: `?` when it was not measured, `>=` when only a part of it was seen.
-pub(super) fn cache_size(cache: &Cache) -> String {
+pub(crate) fn cache_size(cache: &Cache) -> String {
     match &cache.measure {
         None => "?".to_owned(),
         Some(Measure { bytes, coverage: Coverage::Whole, .. }) => size(*bytes),
@@ -46,7 +46,7 @@ pub(super) fn cache_size(cache: &Cache) -> String {
 }
 
 /// A length of time in its largest unit: `12 s`, `12 min`, `5 h`, `3 d`.
-pub(super) fn span(duration: Duration) -> String {
+pub(crate) fn span(duration: Duration) -> String {
     let seconds = duration.as_secs();
     match seconds {
         0..60 => format!("{seconds} s"),
@@ -58,25 +58,25 @@ pub(super) fn span(duration: Duration) -> String {
 
 /// How long ago `then` was, as words that follow a noun: "3 d old". A job can set any modification time, so a time after
 /// `now` is named as such.
-pub(super) fn old(then: SystemTime, now: SystemTime) -> String {
+pub(crate) fn old(then: SystemTime, now: SystemTime) -> String {
     now.duration_since(then)
         .map_or_else(|_| "dated in the future".to_owned(), |age| format!("{} old", span(age)))
 }
 
 /// How long ago a process or job started. Both clocks are the kernel's: a start after `now` is one that has been set back.
-pub(super) fn elapsed(since: SystemTime, now: SystemTime) -> String {
+pub(crate) fn elapsed(since: SystemTime, now: SystemTime) -> String {
     span(now.duration_since(since).unwrap_or_default())
 }
 
 /// The time of day in UTC, with its date when it is another day than `now`.
-pub(super) fn clock(then: SystemTime, now: SystemTime) -> String {
+pub(crate) fn clock(then: SystemTime, now: SystemTime) -> String {
     let (then, now) = (timestamp(then), timestamp(now));
     let same_day = then.strftime("%F").to_string() == now.strftime("%F").to_string();
     then.strftime(if same_day { "%H:%M UTC" } else { "%F %H:%M UTC" }).to_string()
 }
 
 /// A time as jiff knows it. A time outside the years 0 to 9999 (any job can set one) becomes the nearest one that can be written.
-pub(super) fn timestamp(time: SystemTime) -> Timestamp {
+pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
     /// 0000-01-01T00:00:00Z: RFC 3339 has no years before.
     const YEAR_ZERO: Timestamp = Timestamp::constant(-62_167_219_200, 0);
     let before_1970 = time < SystemTime::UNIX_EPOCH;
@@ -90,7 +90,7 @@ pub(crate) fn count(n: usize, thing: &str) -> String {
 }
 
 /// The same for what is counted on disk.
-pub(super) fn count_u64(n: u64, thing: &str) -> String {
+pub(crate) fn count_u64(n: u64, thing: &str) -> String {
     match (n, thing.strip_suffix('y')) {
         (1, _) => format!("1 {thing}"),
         (_, Some(stem)) => format!("{n} {stem}ies"),
@@ -99,7 +99,7 @@ pub(super) fn count_u64(n: u64, thing: &str) -> String {
 }
 
 /// One piece of evidence; its kind when it says nothing more.
-pub(super) fn evidence(evidence: &Evidence) -> String {
+pub(crate) fn evidence(evidence: &Evidence) -> String {
     if evidence.detail.is_empty() {
         evidence.kind.as_str().replace('-', " ")
     } else {
@@ -108,7 +108,7 @@ pub(super) fn evidence(evidence: &Evidence) -> String {
 }
 
 /// The strongest piece of evidence, and how many more there are.
-pub(super) fn strongest_of(list: &[Evidence]) -> Option<String> {
+pub(crate) fn strongest_of(list: &[Evidence]) -> Option<String> {
     let first = evidence(strongest(list)?);
     Some(match list.len() - 1 {
         0 => first,
@@ -117,7 +117,7 @@ pub(super) fn strongest_of(list: &[Evidence]) -> Option<String> {
 }
 
 /// The job a runner is busy with, with what proves it.
-pub(super) fn job(view: &JobView, list: &[Evidence], now: SystemTime) -> String {
+pub(crate) fn job(view: &JobView, list: &[Evidence], now: SystemTime) -> String {
     let proof = strongest(list)
         .filter(|e| e.bearing == Bearing::InUse)
         .map(|e| format!(" ({})", evidence(e)))
@@ -133,7 +133,7 @@ pub(super) fn job(view: &JobView, list: &[Evidence], now: SystemTime) -> String 
 }
 
 /// Why a plan removes or keeps a cache.
-pub(super) fn decision(decision: &Decision) -> String {
+pub(crate) fn decision(decision: &Decision) -> String {
     match decision {
         Decision::Remove(RemoveReason::Pressure) => "its disk is under pressure".to_owned(),
         Decision::Remove(RemoveReason::Age) => "older than its rule's max_age".to_owned(),
@@ -152,7 +152,7 @@ pub(super) fn decision(decision: &Decision) -> String {
 }
 
 /// Why something that was to go did not.
-pub(super) fn setback(result: &ActionResult) -> String {
+pub(crate) fn setback(result: &ActionResult) -> String {
     let name = result.as_str();
     match result {
         ActionResult::Restored(list) => {
@@ -167,19 +167,19 @@ pub(super) fn setback(result: &ActionResult) -> String {
 }
 
 /// The age of a cache's newest file: "3 d old".
-pub(super) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
+pub(crate) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
     cache.measure.as_ref()?.newest.map(|time| old(time, now))
 }
 
 /// How much something holds, as far as it was seen.
-pub(super) fn held(holder: &SpaceHolder) -> String {
+pub(crate) fn held(holder: &SpaceHolder) -> String {
     let at_least = if holder.is_whole { "" } else { ">= " };
     let much = if holder.by_inodes { count_u64(holder.inodes, "inode") } else { size(holder.bytes) };
     format!("{at_least}{much}")
 }
 
 /// Where few inodes are left, how many; nothing elsewhere, where nobody asks.
-pub(super) fn few_inodes(usage: &Usage) -> String {
+pub(crate) fn few_inodes(usage: &Usage) -> String {
     const FEW: f64 = 0.1;
     if usage.inodes_free_ratio() >= FEW {
         return String::new();
@@ -188,7 +188,7 @@ pub(super) fn few_inodes(usage: &Usage) -> String {
 }
 
 /// That a disk's goal is out of reach, and what is done instead.
-pub(super) fn shortfall(short: &Shortfall) -> String {
+pub(crate) fn shortfall(short: &Shortfall) -> String {
     let inodes = |n: u64| count_u64(n, "inode");
     let (lacking, held) = match short.need.bytes > short.reach.bytes {
         true => (size(short.need.bytes), size(short.reach.bytes)),
@@ -206,7 +206,7 @@ pub(super) fn shortfall(short: &Shortfall) -> String {
 }
 
 /// What a plan would take or has taken: runner, rule, reason, age.
-pub(super) fn removal(action: &Action, now: SystemTime) -> String {
+pub(crate) fn removal(action: &Action, now: SystemTime) -> String {
     let used = action.cache.used.map(|time| format!("; last job {} ago", elapsed(time, now)));
     let newest = newest(&action.cache, now).map(|age| format!("; newest file {age}"));
     let age = format!("{}{}", used.unwrap_or_default(), newest.unwrap_or_default());

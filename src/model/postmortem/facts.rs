@@ -3,7 +3,7 @@
 //! Text comes from logs that a runner's user can write, and from process names that anybody chooses: escape it before printing.
 //! Facts carry their source, so that a verdict can name it.
 
-use super::nouns::{Death, Missing};
+use super::{Death, Missing};
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 

@@ -1,0 +1,149 @@
+//! The look under the lock: what speaks now against a cache that was planned before.
+
+use crate::model::{
+    Action, Bearing, Cache, DeclaredFacts, Evidence, EvidenceKind, FileId, HostFacts, KeepReason, Runner,
+    RunnerFacts, Visibility,
+};
+use crate::observe::host::{Look, Traces};
+use crate::policy::plan::{self, Actor};
+use crate::policy::protection::{Relation, Rules};
+use crate::policy::{fate, liveness, protection};
+use crate::sys::dir::Dir;
+use std::collections::HashMap;
+
+/// The second look: what would speak against a cache if it were planned now.
+pub(super) struct Scrutiny<'a> {
+    look: &'a Look<'a>,
+    actor: &'a Actor,
+    rules: &'a Rules,
+    lineage: &'a [crate::model::ProcessId],
+    runners: Vec<Runner>,
+    places: HashMap<FileId, usize>,
+    /// Caches outside of work directories, by their identity.
+    declared: HashMap<FileId, usize>,
+    groups: Vec<usize>,
+    members: Vec<Vec<usize>>,
+    /// What the first look could not see is not seen now.
+    visibility: Visibility,
+    now: HostFacts,
+}
+
+impl<'a> Scrutiny<'a> {
+    pub(super) fn new(
+        look: &'a Look<'a>,
+        facts: &HostFacts,
+        actor: &'a Actor,
+        rules: &'a Rules,
+        lineage: &'a [crate::model::ProcessId],
+    ) -> Self {
+        let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
+        let groups = fate::groups(&runners.iter().collect::<Vec<_>>());
+        // Without the caches: they are no evidence.
+        let without_caches = |runner: &RunnerFacts| RunnerFacts {
+            runner: runner.runner.clone(),
+            guarded: runner.guarded.clone(),
+            other_hosts: runner.other_hosts.clone(),
+            received: runner.received.clone(),
+            locks: runner.locks.clone(),
+            caches: Vec::new(),
+            leftovers: Vec::new(),
+        };
+        let of_declared = |declared: &DeclaredFacts| {
+            let caches = vec![Cache { largest: Default::default(), ..declared.cache().clone() }];
+            let stand_in = RunnerFacts { caches, ..without_caches(&declared.stand_in) };
+            DeclaredFacts { stand_in, users: declared.users.clone() }
+        };
+        Self {
+            declared: facts.declared.iter().enumerate().map(|(index, d)| (d.cache().id, index)).collect(),
+            look,
+            actor,
+            rules,
+            lineage,
+            places: runners.iter().enumerate().map(|(index, runner)| (runner.root_id, index)).collect(),
+            members: fate::members(&groups),
+            groups,
+            runners,
+            visibility: facts.processes.visibility.clone(),
+            now: HostFacts {
+                now: facts.now,
+                runners: facts.runners.iter().map(without_caches).collect(),
+                declared: facts.declared.iter().map(of_declared).collect(),
+                processes: facts.processes.clone(),
+                leases: facts.leases.clone(),
+                turn: facts.turn.clone(),
+                filesystems: Vec::new(),
+                notes: Vec::new(),
+                remarks: Vec::new(),
+            },
+        }
+    }
+
+    /// Looks at Workers and leases, and at all processes when a job of these caches' runners may have begun or ended since they
+    /// were looked at.
+    pub(super) fn look_again<'p>(&mut self, actions: impl Iterator<Item = &'p Action>) {
+        let traces = Traces::of_all(actions.map(|action| self.traces(action)));
+        self.look.refresh(&mut self.now, &self.runners, &self.visibility, traces);
+    }
+
+    /// What jobs leave that may use this cache.
+    fn traces(&self, action: &Action) -> Traces {
+        let of = |users: &[usize]| {
+            Traces::of_all(users.iter().map(|&user| Traces::of(&self.now.runners[user].guarded)))
+        };
+        if let Some(&index) = self.declared.get(&action.cache.id) {
+            return of(&self.now.declared[index].users);
+        }
+        self.places
+            .get(&action.runner.root_id)
+            .map_or(Traces::None, |&index| of(&self.members[self.groups[index]]))
+    }
+
+    /// What speaks against a cache as of the last look, with a look at its locks now. `tree` is where it lies, if that is no
+    /// longer its place.
+    pub(super) fn doubts(&mut self, action: &Action, tree: Option<&Dir>) -> Vec<Evidence> {
+        if let Some(&index) = self.declared.get(&action.cache.id) {
+            return self.doubts_of_declared(index, action, tree);
+        }
+        let Some(&index) = self.places.get(&action.runner.root_id) else {
+            return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
+        };
+        let locks = self.look.locks_on(&self.runners[index], &action.cache, tree);
+        let before = std::mem::replace(&mut self.now.runners[index].locks, locks);
+        let exempt = liveness::Exempt { lineage: self.lineage };
+        let evidence = liveness::of_group(&self.now, &self.members[self.groups[index]], exempt);
+        self.now.runners[index].locks = before;
+        let relation = plan::relation(self.actor, index, &self.groups);
+        self.judge(action, &evidence, relation)
+    }
+
+    fn doubts_of_declared(&mut self, index: usize, action: &Action, tree: Option<&Dir>) -> Vec<Evidence> {
+        let locks = self.look.locks_on(&action.runner, &action.cache, tree);
+        let before = std::mem::replace(&mut self.now.declared[index].stand_in.locks, locks);
+        let exempt = liveness::Exempt { lineage: self.lineage };
+        let users: Vec<(&str, Vec<Evidence>)> = self.now.declared[index]
+            .users
+            .iter()
+            .map(|&user| {
+                let evidence = liveness::of_group(&self.now, &self.members[self.groups[user]], exempt);
+                (self.runners[user].name.as_str(), evidence)
+            })
+            .collect();
+        let users = users.iter().map(|(name, evidence)| (*name, evidence.as_slice()));
+        let evidence = liveness::of_declared(&self.now, index, users, exempt);
+        self.now.declared[index].stand_in.locks = before;
+        self.judge(action, &evidence, Relation::Declared)
+    }
+
+    fn judge(&self, action: &Action, evidence: &[Evidence], relation: Relation) -> Vec<Evidence> {
+        match protection::against(&action.cache, &action.runner, evidence, relation, self.rules) {
+            Some(KeepReason::Protected(evidence)) => evidence,
+            Some(
+                KeepReason::NotNeeded
+                | KeepReason::SiblingsOff
+                | KeepReason::GivesLittle
+                | KeepReason::ForeignOwner(_),
+            )
+            | None => Vec::new(),
+        }
+    }
+}
