@@ -170,6 +170,8 @@ fn roots_that_others_can_lead_elsewhere_are_refused_with_their_key_and_line() {
         ("open/t/*", "", "everybody can write"),
         ("theirs/t/*", "", "uid 61777 can write"),
         ("link/t/*", "", "through a link"),
+        ("open/not/there/*", "", "everybody can write"),
+        ("theirs/not/there/*", "", "uid 61777 can write"),
         ("ours/t/*", "owner = \"no-such-user\"", "no such user"),
     ] {
         let stderr = check(root, more, 3);
@@ -257,11 +259,10 @@ fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
     }
     // As Windows editors leave it, and the runner reads it: a byte order mark, lines that end at a lone CR, an earlier value.
     let env = format!(
-        "\u{feff}npm_config_cache={}\r\nGRADLE_USER_HOME=/nowhere\rGRADLE_USER_HOME={}\nMAVEN_OPTS=-Xmx1g -Dmaven.repo.local={}\n\
+        "\u{feff}npm_config_cache={}\r\nGRADLE_USER_HOME=/nowhere\rGRADLE_USER_HOME={}\n\
          PIP_CACHE_DIR=/gone\nPIP_CACHE_DIR=\nACTIONS_RUNNER_HOOK_JOB_STARTED={}\n",
         npm.display(),
         gradle.parent().unwrap().display(),
-        maven.display(),
         host.started_script().display()
     );
     let runner = host.runner("actions-runner-1").env(&env).build();
@@ -279,7 +280,7 @@ fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
     let notes = told(&host);
     assert!(!notes.iter().any(|note| note.contains("/gone") || note.contains("link other")), "{notes:#?}");
     let mut rules = String::new();
-    for (n, tree) in [&npm, &gradle, &maven, &by_unit, &linked].into_iter().enumerate() {
+    for (n, tree) in [&npm, &gradle, &by_unit, &linked].into_iter().enumerate() {
         let begins = format!("{}, which ", tree.display());
         let note = notes
             .iter()
@@ -291,7 +292,7 @@ fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
     }
     host.configure(|settings| settings.extra.clone_from(&rules));
     let swept = host.sweep();
-    for tree in [&npm, &gradle, &maven, &by_unit, &linked] {
+    for tree in [&npm, &gradle, &by_unit, &linked] {
         assert_eq!(swept.outcome(tree), "removed", "{rules}\n{:#}", swept.0);
     }
     assert!(!told(&host).iter().any(|note| note.contains("lies outside of the work directories")));

@@ -5,11 +5,26 @@
 //! ([`crate::observe::declared`]).
 
 use super::{Problems, line_at, raw};
+use std::path::Path;
 use toml::Spanned;
 
 /// Directories at the top whose content is the system's.
-const SYSTEM: [&str; 11] =
-    ["bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "sbin", "sys", "usr"];
+const SYSTEM: [&str; 12] =
+    ["bin", "boot", "dev", "etc", "lib", "lib32", "lib64", "proc", "run", "sbin", "sys", "usr"];
+
+/// Directories in which programs keep what they alone may delete.
+const STORES: [&str; 10] = [
+    "/var/lib/docker",
+    "/var/lib/containerd",
+    "/var/lib/containers",
+    "/var/lib/kubelet",
+    "/var/lib/libvirt",
+    "/var/lib/machines",
+    "/var/lib/lxc",
+    "/var/lib/dpkg",
+    "/var/lib/rpm",
+    "/var/lib/systemd",
+];
 
 /// Adds what is wrong with the `roots` of a rule and with what stands beside them.
 pub(super) fn check(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
@@ -75,11 +90,26 @@ fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
     if let Err(error) = glob::Pattern::new(pattern) {
         return Some(format!("a glob: {error}"));
     }
+    if pattern.replace("[{]", "").contains('{') {
+        return Some("one glob for each directory: braces mean nothing here (`[{]` is a brace)".into());
+    }
     if parts.len() < 2 || is_open(parts[0]) {
         return Some("a path at least two levels deep that begins with a directory's name".into());
     }
     if SYSTEM.contains(&parts[0]) {
         return Some(format!("nothing in /{}, which is the system's", parts[0]));
+    }
+    if let Some(store) = STORES.into_iter().find(|store| Path::new(pattern).starts_with(store)) {
+        return Some(format!("nothing in {store}, whose program alone may delete there"));
+    }
+    // Who lives in /var and /var/lib is not for a glob to say.
+    let named = match parts[..] {
+        ["var", "lib" | "cache" | "opt" | "local" | "tmp", ..] => 2,
+        ["var", ..] => 1,
+        _ => 0,
+    };
+    if named > 0 && parts.get(named).is_none_or(|part| is_open(part)) {
+        return Some(format!("a directory of its own, named, in /{}", parts[..named].join("/")));
     }
     if parts[0] == "home" && (is_open(parts[1]) || parts.len() < 3) {
         return Some("one user's home, named, and a directory in it: it crosses a home".into());
@@ -114,6 +144,14 @@ mod tests {
             "/mnt/[",
             "/usr/lib/*",
             "/proc/1",
+            "/run/x/y",
+            "/srv/{a,b}/c",
+            "/var/*",
+            "/var/lib",
+            "/var/lib/*",
+            "/var/cache/c*/x",
+            "/var/lib/docker/overlay2/*",
+            "/var/lib/containerd",
             "/home",
             "/home/ci",
             "/home/*/target",
@@ -127,6 +165,10 @@ mod tests {
         for (good, more) in [
             ("/mnt/nvme/targets/*/*/*", ""),
             ("/srv/targets", ""),
+            ("/var/lib/ci/targets/*", ""),
+            ("/var/cache/ccache", ""),
+            ("/var/lib/docker-targets/*", ""),
+            ("/srv/a[{]b/*", ""),
             ("/home/ci/target-*", "owner = \"ci\""),
             ("/root/target", "owner = \"root\""),
         ] {

@@ -1,12 +1,11 @@
 //! What the caches of well-known tools look like, and which variable tells each tool where its own lies. For telling only: a rule
-//! is suggested by it, and nothing is deleted by it.
+//! is suggested by it, and nothing is deleted by it. Maven's local repository is none: what `mvn install` has put there, nobody
+//! can download again.
 //!
 //! Read off trees that the tools have made; those of `packaging/rules` say which.
 
 use super::caches::has_any_marker;
 use crate::sys::dir::Dir;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// The marker that needs no saying in a rule: it is the default.
@@ -35,7 +34,7 @@ const fn kind(
 }
 
 /// The default first: what nothing else is known of is cargo's, or tagged.
-const KINDS: [Kind; 13] = [
+const KINDS: [Kind; 12] = [
     kind(
         "cargo-targets",
         &["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_BUILD_DIR"],
@@ -53,7 +52,6 @@ const KINDS: [Kind; 13] = [
     kind("pip-cache", &["PIP_CACHE_DIR"], "", &["http-v2", "http", "wheels", "selfcheck"]),
     kind("uv-cache", &["UV_CACHE_DIR"], "", &[TAG]),
     kind("gradle-caches", &["GRADLE_USER_HOME"], "caches", &[TAG, "modules-2", "jars-3", "jars-9"]),
-    kind("maven-repository", &["MAVEN_REPO_LOCAL"], "", &["org", "com"]),
 ];
 
 impl Kind {
@@ -82,16 +80,6 @@ pub(super) fn named_by(variable: &str, value: &Path) -> Option<(PathBuf, &'stati
     let kind = KINDS.iter().find(|kind| kind.variables.contains(&variable))?;
     let path = if kind.below.is_empty() { value.to_owned() } else { value.join(kind.below) };
     Some((path, kind))
-}
-
-/// Options of Maven name its local repository, too: `-Dmaven.repo.local=PATH` in one of these variables.
-pub(super) const MAVEN_OPTIONS: [&str; 2] = ["MAVEN_OPTS", "MAVEN_ARGS"];
-
-/// What such options name.
-pub(super) fn named_by_options(options: &[u8]) -> Option<(PathBuf, &'static Kind)> {
-    let words = options.split(|byte| byte.is_ascii_whitespace());
-    let value = words.filter_map(|word| word.strip_prefix(b"-Dmaven.repo.local=")).next_back()?;
-    named_by("MAVEN_REPO_LOCAL", Path::new(OsStr::from_bytes(value)))
 }
 
 /// The kind whose tag or name and marker a directory bears: of one that somebody has mounted or laid a link to, and that may
@@ -124,9 +112,6 @@ mod tests {
         let ccache = Some(("/c".into(), "marker = [\"ccache.conf\", \"tmp\"], ".into()));
         assert_eq!(named("CCACHE_DIR", "/c"), ccache);
         assert_eq!(named("PATH", "/bin"), None);
-        let options = |text: &str| named_by_options(text.as_bytes()).map(|(path, _)| path);
-        assert_eq!(options("-Xmx1g -Dmaven.repo.local=/m2 -B"), Some("/m2".into()));
-        assert_eq!(options("-Xmx1g"), None);
     }
 
     #[test]

@@ -88,11 +88,13 @@ impl Ways {
         ))
     }
 
-    /// Who besides root and `owner` can say what lies at `path`, or that links lead there; nothing where it is not there.
+    /// Who besides root and `owner` can say what lies at `path`, or that links lead there; where it is not there, who could make it.
     pub(super) fn foreign_hand(&mut self, path: &Path, owner: Uid) -> Option<String> {
         let way = match self.follow(path) {
             Ok(way) => way,
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {
+                return path.parent().and_then(|above| self.foreign_hand(above, owner));
+            }
             Err(error) => return Some(format!("who can write on the way to it cannot be told: {error}")),
         };
         if way.real != path {

@@ -4,7 +4,7 @@
 
 use super::caches::{Found, Link};
 use super::dotenv::{self, Says};
-use super::known_caches::{self, Kind, MAVEN_OPTIONS};
+use super::known_caches::{self, Kind};
 use super::processes::environ_names_paths;
 use crate::model::{CacheRule, HostFacts, ListenerSeen, Remark, Runner};
 use crate::sys::dir::Dir;
@@ -165,11 +165,7 @@ fn named_in_env(runner: &Runner) -> Vec<Candidate> {
         let (path, kind) = known_caches::named_by(variable, Path::new(OsStr::from_bytes(value(variable)?)))?;
         named(&path, kind, by(variable))
     });
-    let options = MAVEN_OPTIONS.iter().filter_map(|variable| {
-        let (path, kind) = known_caches::named_by_options(value(variable)?)?;
-        named(&path, kind, by(variable))
-    });
-    variables.chain(options).collect()
+    variables.collect()
 }
 
 /// What a Listener was started with, by its unit.
