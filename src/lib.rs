@@ -28,6 +28,7 @@
 //! | [`setup`] | connecting runners to the hooks, taking them out of service and back; the state directory |
 //! | [`postmortem`] | why a runner or a job died |
 //! | [`reap`] | leaked virtual machines, containers and pods: found and deleted through their own tools |
+//! | [`notify`] | telling a program of incidents: which, when, and when again |
 //! | [`ledger`] | the record of all actions, in the journal and in files, and its reader |
 //! | [`counters`] | counters of all runs, across users and reboots |
 //! | [`simulate`] | runs of the policy against made-up hosts |
@@ -45,7 +46,7 @@
 //!
 //! ```layers
 //! commands
-//! counters doctor hygiene postmortem
+//! counters doctor hygiene notify postmortem
 //! capacity cycle ledger reap setup
 //! cli observe
 //! report uses
@@ -111,6 +112,7 @@ pub mod ledger;
 pub mod lengths;
 pub mod lock;
 pub mod model;
+pub mod notify;
 pub mod observe;
 pub mod policy;
 pub mod postmortem;

@@ -264,8 +264,11 @@ fn units_are_valid_and_hardened() {
         assert_silent(unit, &output);
         if unit.ends_with(".service") {
             let path = format!("systemd/{unit}");
-            // The reaper's tools talk to sockets and to the network.
-            let threshold = if unit == "disk-guard-reap.service" { "27" } else { "25" };
+            // The reaper's tools, and the program that is told, talk to sockets and to the network.
+            let threshold = match unit {
+                "disk-guard-reap.service" | "disk-guard-notify.service" => "27",
+                _ => "25",
+            };
             let threshold = format!("--threshold={threshold}");
             let output =
                 tool("systemd-analyze", &["security", "--offline=yes", &threshold, &path]).expect("as above");
@@ -282,9 +285,16 @@ fn the_reaper_follows_the_sweep_in_a_unit_of_its_own() {
     assert!(
         has(&sweep, "ExecStart=/usr/bin/disk-guard sweep --no-reap") && has(&sweep, "PrivateNetwork=yes")
     );
-    assert!(has(&sweep, "Wants=disk-guard-reap.service"));
+    assert!(has(&sweep, "Wants=disk-guard-reap.service disk-guard-notify.service"));
     assert!(reap.lines().any(|line| line.starts_with("After=") && line.contains("disk-guard-sweep.service")));
     assert!(has(&reap, "ExecStart=/usr/bin/disk-guard reap") && !reap.contains("\nPrivateNetwork="));
+    let notify = read("systemd/disk-guard-notify.service");
+    assert!(
+        notify.lines().any(|line| line.starts_with("After=") && line.contains("disk-guard-sweep.service"))
+    );
+    assert!(has(&notify, "ExecStart=/usr/bin/disk-guard notify") && !notify.contains("\nPrivateNetwork="));
+    // Nobody tells of a sweep that does not come but a timer of its own, which every sweep puts off.
+    assert!(has(&read("systemd/disk-guard-notify.timer"), "OnUnitInactiveSec=30min"));
 }
 
 #[test]

@@ -52,6 +52,9 @@ _disk__guard() {
             disk__guard,metrics)
                 cmd="disk__guard__subcmd__metrics"
                 ;;
+            disk__guard,notify)
+                cmd="disk__guard__subcmd__notify"
+                ;;
             disk__guard,plan)
                 cmd="disk__guard__subcmd__plan"
                 ;;
@@ -121,6 +124,9 @@ _disk__guard() {
             disk__guard__subcmd__help,metrics)
                 cmd="disk__guard__subcmd__help__subcmd__metrics"
                 ;;
+            disk__guard__subcmd__help,notify)
+                cmd="disk__guard__subcmd__help__subcmd__notify"
+                ;;
             disk__guard__subcmd__help,plan)
                 cmd="disk__guard__subcmd__help__subcmd__plan"
                 ;;
@@ -185,7 +191,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -409,7 +415,7 @@ _disk__guard() {
             return 0
             ;;
         disk__guard__subcmd__help)
-            opts="hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem check-config demo help"
+            opts="hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -605,6 +611,20 @@ _disk__guard() {
             return 0
             ;;
         disk__guard__subcmd__help__subcmd__metrics)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__guard__subcmd__help__subcmd__notify)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -976,6 +996,32 @@ _disk__guard() {
             ;;
         disk__guard__subcmd__metrics)
             opts="-h --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__guard__subcmd__notify)
+            opts="-h --test --dry-run --json --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

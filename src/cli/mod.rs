@@ -157,7 +157,7 @@ pub enum Command {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
-        /// Look again every two seconds and redraw, until interrupted
+        /// Look again every two seconds, on a screen of its own: arrows and pages move through the runners, `q` or Ctrl-C ends it
         #[arg(long)]
         watch: bool,
     },
@@ -249,6 +249,22 @@ pub enum Command {
         #[arg(long, value_name = "TIME", default_value = "24h ago", allow_hyphen_values = true)]
         since: String,
         /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Tell the administrator's program of incidents, as `[notify]` says; run by a unit after every sweep
+    ///
+    /// An incident is told when it is new, when it has changed, when it has lasted for `notify.repeat`, and when it is over.
+    /// Without `notify.command` nobody is told. Exits 1 when the program could not be run or failed.
+    Notify {
+        /// Send one message that says so, to see whether messages arrive
+        #[arg(long, conflicts_with = "dry_run")]
+        test: bool,
+        /// Show what would be told, and tell and remember nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Print the message as the program gets it, one JSON document
         #[arg(long)]
         json: bool,
     },

@@ -74,6 +74,13 @@ fn fail(text: &str) {
     Event::new(EventKind::Error, text).emit();
 }
 
+/// Everything that was counted on this host and is believed.
+pub(super) fn counted(context: &Context, run: Option<&RunDir>) -> Result<Told, CountersError> {
+    let judge = Judge::new(context, now());
+    let state = StateDir::at(&context.config.paths.state_dir);
+    counters::read(&state, run, &|tally, writer| judge.believed(tally, writer), judge.now)
+}
+
 /// Which counts are believed on this host.
 struct Judge {
     trusted: Uid,
@@ -104,10 +111,8 @@ fn trusted(state_dir: &Path) -> Uid {
 
 fn exposition(context: &Context, run: Option<&RunDir>) -> Result<String, CountersError> {
     let host = status::collect(context, Holders::Unasked);
-    let judge = Judge::new(context, now());
-    let state = StateDir::at(&context.config.paths.state_dir);
-    let told = counters::read(&state, run, &|tally, writer| judge.believed(tally, writer), judge.now)?;
-    let trends = trends(&host, &told, judge.now);
+    let told = counted(context, run)?;
+    let trends = trends(&host, &told, host.time);
     Ok(prometheus::host(&host, &told.totals, &trends))
 }
 
@@ -121,7 +126,7 @@ fn trends(host: &HostStatus, told: &Told, now: SystemTime) -> BTreeMap<String, T
     host.filesystems.iter().filter_map(trend).collect()
 }
 
-fn epoch(time: SystemTime) -> u64 {
+pub(super) fn epoch(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
 }
 

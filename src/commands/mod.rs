@@ -12,6 +12,7 @@ mod install;
 mod ledger;
 mod look;
 mod metrics;
+mod notify;
 mod output;
 mod postmortem;
 mod reap;
@@ -22,6 +23,7 @@ mod space;
 mod status;
 mod sweep;
 mod trim;
+mod watch;
 mod witness;
 
 use crate::cli::{Cli, Command};
@@ -45,6 +47,7 @@ pub(crate) fn now() -> SystemTime {
 }
 
 /// What every command has at hand.
+#[derive(Clone)]
 struct Context {
     config: Config,
     proc: Proc,
@@ -71,7 +74,12 @@ pub fn run(cli: &Cli) -> ExitCode {
         Err(error) if matches!(cli.command, Command::Doctor { .. }) => {
             return output::ended(doctor::without_config(&error, &screen, &cli.command)).into();
         }
-        Err(error) => return config_failed(&error).into(),
+        Err(error) => {
+            if let Command::Notify { test: false, dry_run, json } = &cli.command {
+                notify::without_config(cli, &error, *dry_run, *json);
+            }
+            return config_failed(&error).into();
+        }
     };
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
     let exit = match &cli.command {
@@ -101,6 +109,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::History { since, json } => ledger::history(&context, since, *json),
         Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Metrics => metrics::run(&context),
+        Command::Notify { test: true, json, .. } => notify::test(&context, *json),
+        Command::Notify { test: false, dry_run, json } => notify::run(&context, *dry_run, *json),
         Command::Names => look::names(&context),
         Command::Postmortem { runner, since, json } => {
             postmortem::run(&context, runner.as_deref(), since, *json)

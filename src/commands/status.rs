@@ -5,7 +5,7 @@ use crate::capacity;
 use crate::cycle::Preview;
 use crate::model::{
     Action, Decision, FileId, Filesystem, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState,
-    LockView, Remark, RootMatches, Runner, RunnerStatus, SpaceHolder,
+    LockView, OutOfService, Remark, RootMatches, Runner, RunnerStatus, SpaceHolder,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -17,25 +17,28 @@ use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
 use crate::report::{human, json, words};
 use crate::run_dir::RunDir;
+use crate::setup::drain::{By, Drained};
+use crate::setup::state::{Kept, StateDir};
 use crate::sys::program::Programs;
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io::IsTerminal as _;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// How often `--watch` looks again.
-const INTERVAL: Duration = Duration::from_secs(2);
+pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Shows the host; with `watch` again and again until interrupted.
 pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
+    let is_for_a_person =
+        std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
+    if watch && !as_json && is_for_a_person {
+        return super::watch::run(context);
+    }
     loop {
         // Too much to walk again and again.
         let status = collect(context, if watch { Holders::Unasked } else { Holders::Asked });
         if as_json {
             print(&json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty }));
-        } else if watch && std::io::stdout().is_terminal() {
-            // Home, and clear line by line: redrawing in place flickers less than clearing first.
-            let text = human::status(&status, &context.screen);
-            print(&format!("\x1b[H{}\x1b[J", text.replace('\n', "\x1b[K\n")));
         } else {
             show(&context.screen, &human::status(&status, &context.screen));
         }
@@ -60,7 +63,9 @@ pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
     let trash_bytes = trash_bytes(&preview);
     let filesystems = judged(context, &preview.facts.filesystems);
     let shown: HashSet<_> = filesystems.iter().map(|fs| fs.filesystem.mount.clone()).collect();
-    let runners = (0..preview.facts.runners.len()).map(|index| runner(context, &preview, index)).collect();
+    let drained = drained(context);
+    let one = |index| runner(context, &preview, &drained, index);
+    let runners = (0..preview.facts.runners.len()).map(one).collect();
     let mut notes = preview.facts.notes.clone();
     notes.extend(preview.facts.remarks.iter().map(Remark::as_note));
     notes.extend(floors_out_of_reach(&preview, context));
@@ -110,7 +115,24 @@ pub(super) fn judged(context: &Context, filesystems: &[Filesystem]) -> Vec<Files
     filesystems.iter().map(status).collect()
 }
 
-fn runner(context: &Context, preview: &Preview, index: usize) -> RunnerStatus {
+/// The runners that are out of service, by their roots. Who cannot read that is told of none.
+fn drained(context: &Context) -> HashMap<String, OutOfService> {
+    let state = StateDir::at(&context.config.paths.state_dir);
+    let records: Vec<Drained> = state.load_all(Kept::Drained).unwrap_or_default();
+    let since = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    let of = |record: Drained| {
+        let since = since(record.since_unix).unwrap_or(SystemTime::UNIX_EPOCH);
+        (record.root, OutOfService { by_hand: record.by == By::Hand, since })
+    };
+    records.into_iter().map(of).collect()
+}
+
+fn runner(
+    context: &Context,
+    preview: &Preview,
+    drained: &HashMap<String, OutOfService>,
+    index: usize,
+) -> RunnerStatus {
     let facts = &preview.facts.runners[index];
     let actions: Vec<&Action> =
         preview.plan.actions.iter().filter(|action| action.runner.root_id == facts.runner.root_id).collect();
@@ -121,6 +143,7 @@ fn runner(context: &Context, preview: &Preview, index: usize) -> RunnerStatus {
         runner: facts.runner.clone(),
         state: liveness::judge(&preview.evidence[index]),
         guarded: facts.guarded.clone(),
+        drained: drained.get(facts.runner.root.to_string_lossy().as_ref()).copied(),
         evidence: preview.objections(index, facts.caches.iter(), &context.config),
         job: job(preview, index),
         caches: facts.caches.clone(),

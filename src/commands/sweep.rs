@@ -4,11 +4,12 @@ use super::reap::{self, Part};
 use super::self_clean::leave_tickets;
 use super::{
     Context, complain, drain, look, metrics, now, postmortem, print, remediate, show, space,
-    witness::Narrator,
+    witness::{Narrator, micros},
 };
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lock::LockError;
 use crate::model::ledger::Scope;
+use crate::model::metrics::SweepEnd;
 use crate::model::reap::ReapReport;
 use crate::model::{RunReport, Runner};
 use crate::observe::filesystems::MountTable;
@@ -27,7 +28,7 @@ use crate::{hook_record, lease};
 use std::cell::RefCell;
 use std::collections::HashSet;
 use std::ffi::OsStr;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// A sweep that takes longer leaves the rest to the next one.
 const TIME_LIMIT: Duration = Duration::from_secs(3600);
@@ -89,7 +90,13 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
         "goal not reached"
     });
     narrator.ended(&report, begun.elapsed());
-    narrator.swept(result.is_ok(), report.goal_met, begun.elapsed());
+    narrator.swept(SweepEnd {
+        at: now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
+        took: micros(begun.elapsed()),
+        success: result.is_ok(),
+        goal_met: report.goal_met,
+        wider_contamination: hygiene == Exit::WiderIncident,
+    });
     narrator.leave_counts(&run);
     metrics::after_sweep(context, &run, &report);
     tell(context, &report, || reap::part(context, part, Mode::ForReal), as_json);

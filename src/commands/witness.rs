@@ -160,9 +160,8 @@ impl Narrator {
     }
 
     /// Notes how a sweep has ended.
-    pub(super) fn swept(&mut self, success: bool, goal_met: bool, took: Duration) {
-        let at = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-        self.counted.sweep = Some(SweepEnd { at, took: micros(took), success, goal_met });
+    pub(super) fn swept(&mut self, end: SweepEnd) {
+        self.counted.sweep = Some(end);
     }
 
     fn count_outcome(&mut self, outcome: &Outcome) {
@@ -319,7 +318,7 @@ impl Witness for Narrator {
     }
 }
 
-fn micros(duration: Duration) -> u64 {
+pub(super) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -6,6 +6,7 @@
 
 pub mod cache;
 mod declared;
+mod notify;
 pub mod patterns;
 mod raw;
 mod reap;
@@ -15,6 +16,7 @@ pub mod units;
 use crate::model::Remark;
 pub use crate::model::reap::ReapRule;
 pub use crate::model::{CacheRule, Retention};
+pub use notify::Notify;
 pub use raw::{OnExhausted, SiblingClaim};
 
 use std::fmt::Write as _;
@@ -61,6 +63,8 @@ pub struct Config {
     pub limits: Vec<CacheRule>,
     /// Where metrics are written, if anywhere.
     pub metrics_textfile: Option<PathBuf>,
+    /// Who is told of incidents.
+    pub notify: Notify,
     /// What is reaped, in the order of the file.
     pub reaps: Vec<ReapRule>,
     /// As the file has it.
@@ -359,12 +363,24 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     }
     cache::check(&caches, &mut problems);
     reap::check(&file.reaps, &mut problems);
+    notify::check(&file.notify, &mut problems);
     if !problems.list.is_empty() {
         return Err(problems.list.trim_end().to_owned());
     }
 
     let raw::File {
-        pressure, runners, siblings, hook, paths, metrics, drain, hygiene, retention, reaps, ..
+        pressure,
+        runners,
+        siblings,
+        hook,
+        paths,
+        metrics,
+        drain,
+        notify,
+        hygiene,
+        retention,
+        reaps,
+        ..
     } = file.clone();
     let lines = declared::lines(&caches, text);
     let (caches, off): (Vec<_>, Vec<_>) =
@@ -406,6 +422,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             programs: paths.programs.into_inner().into_iter().map(Spanned::into_inner).collect(),
         },
         drain_auto: drain.auto,
+        notify: Notify::from(notify),
         reaps: reaps.into_iter().map(|entry| reap::rule(entry.into_inner())).collect(),
         metrics_textfile: (!textfile.as_os_str().is_empty()).then_some(textfile),
         file,

@@ -1,6 +1,7 @@
 //! The shapes of the file, with every default. Nothing here decides whether values make sense together.
 
 use super::units::{Percent, Size, Span};
+use crate::model::incident::IncidentKind;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub(super) struct File {
     pub(super) paths: Paths,
     pub(super) metrics: Metrics,
     pub(super) drain: Drain,
+    pub(super) notify: Notify,
     pub(super) hygiene: Hygiene,
     pub(super) retention: Retention,
     #[serde(rename = "reap", skip_serializing_if = "Vec::is_empty")]
@@ -323,6 +325,29 @@ impl Default for Metrics {
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Drain {
     pub(super) auto: bool,
+}
+
+/// Who is told of incidents.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Notify {
+    pub(super) command: Spanned<Vec<String>>,
+    pub(super) timeout: Spanned<Span>,
+    pub(super) interval: Span,
+    pub(super) repeat: Span,
+    pub(super) on: Vec<IncidentKind>,
+}
+
+impl Default for Notify {
+    fn default() -> Self {
+        Self {
+            command: no_words(),
+            timeout: spanless(Span(Duration::from_secs(30))),
+            interval: minutes(5),
+            repeat: minutes(24 * 60),
+            on: IncidentKind::ALL.to_vec(),
+        }
+    }
 }
 
 #[derive(Debug, Clone, Default, Deserialize, Serialize)]

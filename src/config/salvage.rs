@@ -1,5 +1,5 @@
-//! What a hook has to know of a configuration that is not valid: where leases lie. A job begins all the same, and whoever looks for
-//! its lease looks there.
+//! What is needed of a configuration that is not valid. A hook has to know where leases lie: a job begins all the same, and whoever
+//! looks for its lease looks there. And somebody is to be told that no sweep can run.
 
 use super::{Config, ConfigError, Paths, check_ownership};
 use std::io::Read as _;
@@ -33,6 +33,33 @@ impl Paths {
         }
         paths
     }
+}
+
+impl Config {
+    /// The defaults with the `[notify]` and `[paths]` of a file that is wrong elsewhere; none where these cannot be used.
+    pub fn salvaged_for_notify(path: &Path) -> Option<Self> {
+        let text = read(path)?;
+        let with_paths = sections(&text, &["notify", "paths"]);
+        let config = Self::parse(&with_paths).or_else(|_| Self::parse(&sections(&text, &["notify"]))).ok()?;
+        (!config.notify.command.is_empty()).then_some(config)
+    }
+}
+
+/// The lines of these tables: what stands between their header and the next one.
+fn sections(text: &str, names: &[&str]) -> String {
+    let mut is_in = false;
+    let mut out = String::new();
+    for line in text.lines() {
+        if let Some(header) = line.trim().strip_prefix('[') {
+            is_in =
+                names.iter().any(|name| header.strip_prefix(name).is_some_and(|rest| rest.starts_with(']')));
+        }
+        if is_in {
+            out.push_str(line);
+            out.push('\n');
+        }
+    }
+    out
 }
 
 impl ConfigError {
@@ -95,6 +122,27 @@ mod tests {
             assert_eq!(paths.run_dir, Path::new("/a/run"), "{text}");
             assert_eq!(paths.proc, Path::new("/a/proc"), "{text}");
             assert_eq!(paths.state_dir, Config::default().paths.state_dir, "{text}");
+        }
+    }
+
+    #[test]
+    fn who_is_told_can_be_read_from_a_file_that_is_wrong_elsewhere() {
+        let temp = tempfile::tempdir().unwrap();
+        let file = temp.path().join("config.toml");
+        let notify = "[notify]\ncommand = [\"/bin/tell\", \"x\"]\nrepeat = \"2h\"\n";
+        for wrong in ["[pressure]\nhihg = 5\n", "[pressure\nhigh = \"85%\n", "[paths]\nproc = \"here\"\n"] {
+            for text in [format!("{wrong}{notify}"), format!("{notify}{wrong}")] {
+                std::fs::write(&file, &text).unwrap();
+                assert!(Config::parse(&text).is_err(), "{text}");
+                let config = Config::salvaged_for_notify(&file).expect(&text);
+                assert_eq!(config.notify.command, ["/bin/tell", "x"], "{text}");
+                assert_eq!(config.notify.repeat.as_secs(), 7200);
+            }
+        }
+        for text in ["[pressure]\nhihg = 5\n", "[notify]\ncommand = [\"tell\"]\n", "[notify]\ncommand = [\n"]
+        {
+            std::fs::write(&file, text).unwrap();
+            assert!(Config::salvaged_for_notify(&file).is_none(), "{text}");
         }
     }
 

@@ -29,17 +29,19 @@ pub(super) struct SweepShape {
     took: u64,
     success: bool,
     goal_met: bool,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    wider_contamination: bool,
 }
 
 impl From<SweepEnd> for SweepShape {
-    fn from(SweepEnd { at, took, success, goal_met }: SweepEnd) -> Self {
-        Self { at, took, success, goal_met }
+    fn from(SweepEnd { at, took, success, goal_met, wider_contamination }: SweepEnd) -> Self {
+        Self { at, took, success, goal_met, wider_contamination }
     }
 }
 
 impl From<SweepShape> for SweepEnd {
-    fn from(SweepShape { at, took, success, goal_met }: SweepShape) -> Self {
-        Self { at, took, success, goal_met }
+    fn from(SweepShape { at, took, success, goal_met, wider_contamination }: SweepShape) -> Self {
+        Self { at, took, success, goal_met, wider_contamination }
     }
 }
 
@@ -124,7 +126,13 @@ mod tests {
     fn sample() -> Tally {
         let mut tally = Tally {
             timings: vec![(Timing::HookStarted, 1234), (Timing::LockShared, 0)],
-            sweep: Some(SweepEnd { at: 5, took: 6, success: true, goal_met: false }),
+            sweep: Some(SweepEnd {
+                at: 5,
+                took: 6,
+                success: true,
+                goal_met: false,
+                wider_contamination: true,
+            }),
             ..Tally::default()
         };
         tally.count(Counter::Reclaimed, &["a \"runner\"\n", "cargo-target", "pressure"], 77);

@@ -473,7 +473,7 @@ mod tests {
     #[test]
     fn samples_and_the_last_sweep_are_kept_and_what_is_broken_is_begun_anew() {
         let host = Host::new();
-        let end = SweepEnd { at: 9, took: 8, success: true, goal_met: false };
+        let end = SweepEnd { at: 9, took: 8, success: true, goal_met: false, wider_contamination: false };
         leave(&host.run, "1-a", &Tally { sweep: Some(end), ..errors(2) }).unwrap();
         let sample = Sample { at: 1, before: 2, after: 3, total: 4 };
         fold(&host.work(&|_| true), |samples| drop(samples.insert("/mnt".into(), vec![sample]))).unwrap();

@@ -154,6 +154,8 @@ pub struct SweepEnd {
     pub success: bool,
     /// Whether every disk under pressure has reached its goal.
     pub goal_met: bool,
+    /// Whether it repaired no work directory because more than one is contaminated.
+    pub wider_contamination: bool,
 }
 
 /// Durations, counted by bucket.
@@ -262,7 +264,8 @@ mod tests {
         let mut tally = Tally::default();
         tally.count(Counter::Errors, &[], u64::MAX);
         tally.count(Counter::Errors, &[], 5);
-        let end = |at| Some(SweepEnd { at, took: 1, success: true, goal_met: true });
+        let end =
+            |at| Some(SweepEnd { at, took: 1, success: true, goal_met: true, wider_contamination: false });
         tally.sweep = end(7);
         let mut totals = Totals { last_sweep: end(9), ..Totals::default() };
         totals.add(&tally);

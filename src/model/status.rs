@@ -7,6 +7,7 @@ use super::{
 };
 use std::path::PathBuf;
 use std::time::SystemTime;
+use strum::{IntoStaticStr, VariantArray};
 
 /// Everything `status` shows, as of one moment.
 #[derive(Debug, Clone)]
@@ -101,6 +102,8 @@ pub struct RunnerStatus {
     pub state: Liveness,
     /// Whether its jobs pass through our hook.
     pub guarded: Guarded,
+    /// Whether it is out of service, or will be when its job has ended.
+    pub drained: Option<OutOfService>,
     /// What `state` rests on, and what else forbids a claim.
     pub evidence: Vec<Evidence>,
     /// The job it runs, when its lease tells.
@@ -111,6 +114,54 @@ pub struct RunnerStatus {
     pub reclaimable_bytes: u64,
     /// Bytes in caches that must not be taken from it now.
     pub blocked_bytes: u64,
+}
+
+impl RunnerStatus {
+    /// What people are shown: liveness, and whether it takes jobs.
+    pub fn standing(&self) -> Standing {
+        match (self.state, self.drained) {
+            (Liveness::Idle, Some(_)) => Standing::Drained,
+            (_, Some(_)) => Standing::Draining,
+            (Liveness::Busy, None) => Standing::Busy,
+            (Liveness::Idle, None) => Standing::Idle,
+            (Liveness::Unknown, None) => Standing::Unknown,
+        }
+    }
+}
+
+/// Liveness, and whether a runner takes jobs, in one word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "lowercase")]
+pub enum Standing {
+    /// It has a job.
+    Busy,
+    /// It has none.
+    Idle,
+    /// That cannot be told.
+    Unknown,
+    /// It is to be out of service, and may have a job still.
+    Draining,
+    /// It is idle and takes no job.
+    Drained,
+}
+
+impl Standing {
+    /// All of them, in the order of headlines.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// The word.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// That a runner is out of service.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutOfService {
+    /// Whether a person took it out, who also brings it back; else a sweep did (`drain.auto`), and brings it back itself.
+    pub by_hand: bool,
+    /// Since when.
+    pub since: SystemTime,
 }
 
 /// A running job.

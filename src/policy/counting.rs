@@ -123,7 +123,7 @@ mod tests {
 
     #[test]
     fn sweeps_are_told_of_by_who_folds_and_no_wait_is_longer_than_a_day() {
-        let end = SweepEnd { at: 1, took: 1, success: true, goal_met: true };
+        let end = SweepEnd { at: 1, took: 1, success: true, goal_met: true, wider_contamination: false };
         let day = 24 * 3600 * 1_000_000;
         let timings = [3, day + 1, day].map(|micros| (Timing::LockShared, micros)).to_vec();
         let flood = vec![(Timing::HookStarted, 1); 10_000];

@@ -19,4 +19,4 @@ pub(crate) use crate::text::words;
 
 /// Inputs that the tests of several modules share.
 #[cfg(test)]
-mod samples;
+pub(crate) mod samples;

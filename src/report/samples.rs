@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 pub(super) const GIB: u64 = 1 << 30;
 
 /// 2026-03-04 14:25:10 UTC.
-pub(super) fn now() -> SystemTime {
+pub(crate) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_634_310)
 }
 
@@ -97,6 +97,7 @@ fn status_of(runner: Runner, state: Liveness, evidence: Vec<Evidence>, caches: V
         runner,
         state,
         guarded: Guarded::Yes,
+        drained: None,
         evidence,
         job: None,
         caches,
@@ -125,7 +126,7 @@ pub(super) fn holding() -> Vec<SpaceHolder> {
 }
 
 /// A host with every kind of runner on it.
-pub(super) fn host() -> HostStatus {
+pub(crate) fn host() -> HostStatus {
     let (one, two, three) = (runner("runner-1"), runner("runner-2"), runner("runner-3"));
     let (four, odd) = (runner("build-farm-frankfurt-rack-12-runner-04"), runner("日本\u{202e}語\n::error::"));
     let busy_caches = vec![cache(&one, "app/app/target", 12 * GIB + GIB / 3, ago(130))];
@@ -152,7 +153,8 @@ pub(super) fn host() -> HostStatus {
         vec![cache(&odd, "x/x/target", 2 * GIB, ago(40 * 60))],
     );
     unguarded.guarded = Guarded::No("/home/ci/x/.env names no hook of ours".into());
-    let idle = status_of(two, Liveness::Idle, vec![], idle_caches);
+    let mut idle = status_of(two, Liveness::Idle, vec![], idle_caches);
+    idle.drained = Some(OutOfService { by_hand: true, since: ago(7200) });
     let unknown = status_of(three, Liveness::Unknown, vec![hidden()], vec![part]);
     let young_caches = vec![cache(&four, "app/app/target", 4 * GIB, ago(180))];
     let young = status_of(four, Liveness::Idle, recent, young_caches);

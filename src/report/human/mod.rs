@@ -15,6 +15,7 @@ mod simulation;
 mod status;
 mod table;
 mod trim;
+mod watch;
 
 pub use check::check;
 pub use config::{Origin, config};
@@ -29,6 +30,7 @@ pub use setup::setup;
 pub use simulation::simulation;
 pub use status::status;
 pub use trim::trim;
+pub use watch::Watch;
 
 pub(super) use screen::fit;
 
@@ -60,6 +62,17 @@ fn level_tone(level: crate::model::Level) -> Tone {
         crate::model::Level::Ok => Tone::Good,
         crate::model::Level::High => Tone::Warn,
         crate::model::Level::Critical => Tone::Bad,
+    }
+}
+
+/// The tone of what a runner is up to.
+fn standing_tone(standing: crate::model::Standing) -> Tone {
+    match standing {
+        crate::model::Standing::Idle => Tone::Good,
+        crate::model::Standing::Busy => Tone::Busy,
+        crate::model::Standing::Unknown
+        | crate::model::Standing::Draining
+        | crate::model::Standing::Drained => Tone::Warn,
     }
 }
 

@@ -2,13 +2,15 @@
 
 use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
-use super::{level_tone, notes, state_tone, words};
+use super::{level_tone, notes, standing_tone, words};
 use crate::model::{
-    Bearing, Cache, Coverage, Disk, FilesystemStatus, HostStatus, Level, Liveness, RunnerStatus, Visibility,
+    Bearing, Cache, Coverage, Disk, FilesystemStatus, HostStatus, Level, Liveness, RunnerStatus, Standing,
+    Visibility,
 };
 use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;
+use unicode_width::UnicodeWidthStr as _;
 
 /// The blockers that are named; the others are counted.
 const NAMED_BLOCKERS: usize = 3;
@@ -18,7 +20,7 @@ pub fn status(host: &HostStatus, screen: &Screen) -> String {
     let mut out = String::new();
     headline(host, screen, &mut out);
     out.push('\n');
-    disks(host, screen, &mut out);
+    disks(host, screen.width()).render(screen, &mut out);
     out.push('\n');
     runners(host, screen, &mut out);
     totals(host, screen, &mut out);
@@ -32,26 +34,31 @@ pub fn status(host: &HostStatus, screen: &Screen) -> String {
 }
 
 fn headline(host: &HostStatus, screen: &Screen, out: &mut String) {
-    let count = |state| host.runners.iter().filter(|r| r.state == state).count();
-    let states: Vec<String> = [Liveness::Busy, Liveness::Idle, Liveness::Unknown]
-        .into_iter()
-        .filter(|state| count(*state) > 0)
-        .map(|state| screen.paint(state_tone(state), &format!("{} {state}", count(state))))
-        .collect();
-    let states = if states.is_empty() { String::new() } else { format!(": {}", states.join(", ")) };
-    let gap = if screen.width() < 80 { "\n" } else { "  " };
-    let _ = writeln!(
-        out,
-        "{}  {}{gap}{}{states}",
-        screen.paint(Tone::Heading, &escape::text(&host.host)),
-        words::timestamp(host.time).strftime("%F %H:%M:%S UTC"),
-        words::count(host.runners.len(), "runner"),
-    );
+    let time = words::timestamp(host.time).strftime("%F %H:%M:%S UTC");
+    let name = escape::text(&host.host);
+    let mut plain = words::count(host.runners.len(), "runner");
+    let mut painted = plain.clone();
+    for (n, (standing, count)) in standings(host).enumerate() {
+        let gap = if n == 0 { ": " } else { ", " };
+        let words = format!("{count} {}", standing.as_str());
+        painted += &format!("{gap}{}", screen.paint(standing_tone(standing), &words));
+        plain += &format!("{gap}{words}");
+    }
+    let has_room = format!("{name}  {time}  {plain}").width() <= screen.width();
+    let gap = if has_room { "  " } else { "\n" };
+    let _ = writeln!(out, "{}  {time}{gap}{painted}", screen.paint(Tone::Heading, &name));
 }
 
-fn disks(host: &HostStatus, screen: &Screen, out: &mut String) {
+/// How many runners are up to what.
+pub(in crate::report) fn standings(host: &HostStatus) -> impl Iterator<Item = (Standing, usize)> {
+    let count = |standing| host.runners.iter().filter(|runner| runner.standing() == standing).count();
+    Standing::ALL.iter().map(move |standing| (*standing, count(*standing))).filter(|(_, count)| *count > 0)
+}
+
+/// The disks.
+pub(super) fn disks(host: &HostStatus, width: usize) -> Table {
     // Below 80 columns the bar goes first: Use% says the same.
-    let (bar, mount) = match screen.width() {
+    let (bar, mount) = match width {
         width @ ..80 => (0, width / 5),
         width => ((width - 68).clamp(10, 30), (width / 4).min(40)),
     };
@@ -73,7 +80,7 @@ fn disks(host: &HostStatus, screen: &Screen, out: &mut String) {
     for disk in &host.other_disks {
         table.row(other_disk(disk, mount, bar), "");
     }
-    table.render(screen, out);
+    table
 }
 
 fn guarded_disk(status: &FilesystemStatus, mount: usize, bar: usize) -> [Cell; 7] {
@@ -128,7 +135,19 @@ fn runners(host: &HostStatus, screen: &Screen, out: &mut String) {
         no_runner(host, screen, out);
         return;
     }
-    let name = (screen.width() / 4).min(40);
+    table(host, screen.width()).render(screen, out);
+    if host.runners.iter().any(|r| !r.guarded.is_guarded()) {
+        screen.paragraph(out, Tone::Faint, "! ", UNGUARDED);
+    }
+}
+
+/// What the sign behind a runner's state means.
+pub(super) const UNGUARDED: &str =
+    "its jobs do not pass through disk-guard's hook; until they do, its caches are left alone";
+
+/// The runners. Who is idle takes one line at every width: there may be many of them, and the reason is of no matter.
+pub(super) fn table(host: &HostStatus, width: usize) -> Table {
+    let name = (width / 4).min(40);
     let mut table = Table::new(
         [
             ("RUNNER", Align::Left),
@@ -141,26 +160,24 @@ fn runners(host: &HostStatus, screen: &Screen, out: &mut String) {
     );
     for status in &host.runners {
         let mark = if status.guarded.is_guarded() { "" } else { " !" };
-        table.row(
-            [
-                Cell::plain(fit(&status.runner.name, name)),
-                Cell::new(state_tone(status.state), format!("{}{mark}", status.state)),
-                Cell::plain(caches_size(&status.caches)),
-                match status.reclaimable_bytes {
-                    0 => Cell::new(Tone::Faint, "-"),
-                    bytes => Cell::new(Tone::Good, words::size(bytes)),
-                },
-                Cell::plain(newest(&status.caches, host.time)),
-            ],
-            why(status, host.time),
-        );
+        let standing = status.standing();
+        let cells = [
+            Cell::plain(fit(&status.runner.name, name)),
+            Cell::new(standing_tone(standing), format!("{}{mark}", standing.as_str())),
+            Cell::plain(caches_size(&status.caches)),
+            match status.reclaimable_bytes {
+                0 => Cell::new(Tone::Faint, "-"),
+                bytes => Cell::new(Tone::Good, words::size(bytes)),
+            },
+            Cell::plain(newest(&status.caches, host.time)),
+        ];
+        let why = why(status, host.time);
+        match status.state {
+            Liveness::Idle => table.short_row(cells, [vec![why], in_short(status)].concat()),
+            Liveness::Busy | Liveness::Unknown => table.row(cells, why),
+        }
     }
-    table.render(screen, out);
-    if host.runners.iter().any(|r| !r.guarded.is_guarded()) {
-        let legend =
-            "its jobs do not pass through disk-guard's hook; until they do, its caches are left alone";
-        screen.paragraph(out, Tone::Faint, "! ", legend);
-    }
+    table
 }
 
 fn no_runner(host: &HostStatus, screen: &Screen, out: &mut String) {
@@ -188,6 +205,10 @@ fn newest(caches: &[Cache], now: SystemTime) -> String {
 
 /// Why a runner is in its state: its job, else the strongest evidence.
 fn why(status: &RunnerStatus, now: SystemTime) -> String {
+    if let (Liveness::Idle, Some(out)) = (status.state, status.drained) {
+        let back = if out.by_hand { "`disk-guard resume` brings it back" } else { "a sweep brings it back" };
+        return format!("out of service for {}; {back}", words::elapsed(out.since, now));
+    }
     if let (Liveness::Busy, Some(view)) = (status.state, &status.job) {
         return words::job(view, &status.evidence, now);
     }
@@ -199,6 +220,15 @@ fn why(status: &RunnerStatus, now: SystemTime) -> String {
         }
         .to_owned()
     })
+}
+
+/// The same in few words, for an idle one.
+fn in_short(status: &RunnerStatus) -> Vec<String> {
+    match (status.drained, status.evidence.is_empty()) {
+        (Some(out), _) => vec![if out.by_hand { "by hand" } else { "by a sweep" }.to_owned()],
+        (None, true) => Vec::new(),
+        (None, false) => vec![cause(status)],
+    }
 }
 
 fn totals(host: &HostStatus, screen: &Screen, out: &mut String) {
@@ -295,12 +325,11 @@ mod tests {
     use super::*;
     use crate::model::{LockView, RootMatches};
     use crate::report::samples;
-    use unicode_width::UnicodeWidthStr as _;
 
     #[test]
     fn at_100_columns() {
         insta::assert_snapshot!(status(&samples::host(), &Screen::new(100, false)), @r"
-        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 2 idle, 1 unknown, 1 drained
 
         DISK                                       USE%  AVAILABLE      SIZE  IUSE%  LEVEL
         /home    [###########################...]   92%   21.0 GiB   234 GiB    12%  high
@@ -310,14 +339,11 @@ mod tests {
         RUNNER                     STATE         CACHES  RECLAIMABLE  NEWEST
         runner-1                   busy        12.3 GiB            -   2 min
             job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
-        runner-2                   idle        8.42 GiB     8.42 GiB     3 d
-            nobody uses it
+        runner-2                   drained     8.42 GiB     8.42 GiB     3 d  by hand
         runner-3                   unknown  >= 18.0 GiB            -     5 h
             process 991 of uid 1002 cannot be examined: its open files may lie here
-        build-farm-...2-runner-04  idle        4.00 GiB            -   3 min
-            newest content is 3 min old, the idle floor is 10 min
-        日本\u{202e}語\n::error::  idle !      2.00 GiB            -  40 min
-            /home/ci/x/.env names no hook of ours
+        build-farm-...2-runner-04  idle        4.00 GiB            -   3 min  recent content
+        日本\u{202e}語\n::error::  idle !      2.00 GiB            -  40 min  unguarded
         ! its jobs do not pass through disk-guard's hook; until they do, its caches are left alone
 
         Reclaimable now  8.42 GiB in 1 runner
@@ -339,7 +365,8 @@ mod tests {
     #[test]
     fn at_80_columns() {
         insta::assert_snapshot!(status(&samples::host(), &Screen::new(80, false)), @r"
-        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+        ci-host-07  2026-03-04 14:25:10 UTC
+        5 runners: 1 busy, 2 idle, 1 unknown, 1 drained
 
         DISK                     USE%  AVAILABLE      SIZE  IUSE%  LEVEL
         /home    [###########.]   92%   21.0 GiB   234 GiB    12%  high
@@ -349,14 +376,11 @@ mod tests {
         RUNNER                STATE         CACHES  RECLAIMABLE  NEWEST
         runner-1              busy        12.3 GiB            -   2 min
             job acme/app #1234567890 `build` since 14:02 UTC, 23 min (Worker pid 4711)
-        runner-2              idle        8.42 GiB     8.42 GiB     3 d
-            nobody uses it
+        runner-2              drained     8.42 GiB     8.42 GiB     3 d  by hand
         runner-3              unknown  >= 18.0 GiB            -     5 h
             process 991 of uid 1002 cannot be examined: its open files may lie here
-        build-fa...runner-04  idle        4.00 GiB            -   3 min
-            newest content is 3 min old, the idle floor is 10 min
-        日本\u{2...::error::  idle !      2.00 GiB            -  40 min
-            /home/ci/x/.env names no hook of ours
+        build-fa...runner-04  idle        4.00 GiB            -   3 min  recent content
+        日本\u{2...::error::  idle !      2.00 GiB            -  40 min  unguarded
         ! its jobs do not pass through disk-guard's hook; until they do, its caches are
           left alone
 
@@ -382,7 +406,7 @@ mod tests {
     #[test]
     fn at_140_columns() {
         insta::assert_snapshot!(status(&samples::host(), &Screen::new(140, false)), @r"
-        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 3 idle, 1 unknown
+        ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 2 idle, 1 unknown, 1 drained
 
         DISK                                       USE%  AVAILABLE      SIZE  IUSE%  LEVEL
         /home    [###########################...]   92%   21.0 GiB   234 GiB    12%  high
@@ -392,7 +416,7 @@ mod tests {
         RUNNER                               STATE         CACHES  RECLAIMABLE  NEWEST  WHY
         runner-1                             busy        12.3 GiB            -   2 min  job acme/app #1234567890 `build` since 14:02 UTC, 23 min
                                                                                         (Worker pid 4711)
-        runner-2                             idle        8.42 GiB     8.42 GiB     3 d  nobody uses it
+        runner-2                             drained     8.42 GiB     8.42 GiB     3 d  out of service for 2 h; `disk-guard resume` brings it back
         runner-3                             unknown  >= 18.0 GiB            -     5 h  process 991 of uid 1002 cannot be examined: its open files
                                                                                         may lie here
         build-farm-frank...ack-12-runner-04  idle        4.00 GiB            -   3 min  newest content is 3 min old, the idle floor is 10 min

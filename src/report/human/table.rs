@@ -39,7 +39,25 @@ impl Cell {
 pub(super) struct Table {
     align: Vec<Align>,
     header: Vec<&'static str>,
-    rows: Vec<(Vec<Cell>, String)>,
+    rows: Vec<(Vec<Cell>, Text)>,
+}
+
+/// What stands after a row's cells.
+enum Text {
+    /// As many lines as it takes.
+    Whole(String),
+    /// One line: the first of these that has room, or none.
+    OneOf(Vec<String>),
+}
+
+/// A line of a table: its pieces, each in its tone.
+pub(super) type Line = Vec<(Tone, String)>;
+
+/// A table as it stands on a screen.
+pub(super) struct Laid {
+    pub(super) header: Line,
+    /// Each row with the lines that go under it.
+    pub(super) rows: Vec<Vec<Line>>,
 }
 
 impl Table {
@@ -52,36 +70,55 @@ impl Table {
 
     pub(super) fn row<const N: usize>(&mut self, cells: [Cell; N], text: impl Into<String>) {
         debug_assert_eq!(N, self.align.len(), "a row has a cell for every column");
-        self.rows.push((cells.into(), text.into()));
+        self.rows.push((cells.into(), Text::Whole(text.into())));
+    }
+
+    /// A row that takes one line at every width, with the first of `texts` that has room there.
+    pub(super) fn short_row<const N: usize>(&mut self, cells: [Cell; N], texts: Vec<String>) {
+        debug_assert_eq!(N, self.align.len(), "a row has a cell for every column");
+        self.rows.push((cells.into(), Text::OneOf(texts)));
     }
 
     pub(super) fn render(&self, screen: &Screen, out: &mut String) {
-        let widths = self.widths();
-        let left = widths.iter().sum::<usize>() + GAP * widths.len();
-        let beside = screen.width().saturating_sub(left) >= MIN_TEXT;
-        self.render_header(screen, &widths, beside, out);
-        for (cells, text) in &self.rows {
-            let line = self.line(screen, &widths, cells);
-            let indent = if beside { left } else { UNDER };
-            let mut lines = wrap(text, screen.width() - indent).into_iter().filter(|line| !line.is_empty());
-            let first = if beside { lines.next() } else { None };
-            let _ = match first {
-                Some(first) => writeln!(out, "{line}{:GAP$}{first}", ""),
-                None => writeln!(out, "{}", line.trim_end()),
-            };
-            for more in lines {
-                let _ = writeln!(out, "{:indent$}{more}", "");
-            }
+        let Laid { header, rows } = self.lay(screen.width());
+        for line in std::iter::once(&header).chain(rows.iter().flatten()) {
+            let line: String = line.iter().map(|(tone, text)| screen.paint(*tone, text)).collect();
+            let _ = writeln!(out, "{}", line.trim_end());
         }
     }
 
-    fn render_header(&self, screen: &Screen, widths: &[usize], beside: bool, out: &mut String) {
+    /// The table on a screen of so many columns.
+    pub(super) fn lay(&self, width: usize) -> Laid {
+        let widths = self.widths();
+        let left = widths.iter().sum::<usize>() + GAP * widths.len();
+        let room = width.saturating_sub(left);
+        let beside = room >= MIN_TEXT;
         let cells: Vec<Cell> = self.header.iter().map(|name| Cell::new(Tone::Heading, *name)).collect();
-        let mut line = self.line(screen, widths, &cells[..widths.len()]);
+        let mut header = self.line(&widths, &cells[..widths.len()]);
         if beside {
-            let _ = write!(line, "{:GAP$}{}", "", screen.paint(Tone::Heading, self.header[widths.len()]));
+            append(&mut header, Tone::Heading, self.header[widths.len()]);
         }
-        let _ = writeln!(out, "{}", line.trim_end());
+        let rows = self.rows.iter().map(|(cells, text)| {
+            let mut line = self.line(&widths, cells);
+            let text = match text {
+                Text::Whole(text) => text,
+                Text::OneOf(texts) => {
+                    if let Some(text) = texts.iter().find(|text| text.width() <= room) {
+                        append(&mut line, Tone::Plain, text);
+                    }
+                    return vec![line];
+                }
+            };
+            let indent = if beside { left } else { UNDER };
+            let mut lines =
+                wrap(text, width.saturating_sub(indent)).into_iter().filter(|line| !line.is_empty());
+            if let Some(first) = beside.then(|| lines.next()).flatten() {
+                append(&mut line, Tone::Plain, &first);
+            }
+            let more = lines.map(|more| vec![(Tone::Plain, format!("{:indent$}{more}", ""))]);
+            std::iter::once(line).chain(more).collect()
+        });
+        Laid { header, rows: rows.collect() }
     }
 
     fn widths(&self) -> Vec<usize> {
@@ -93,23 +130,27 @@ impl Table {
             .collect()
     }
 
-    fn line(&self, screen: &Screen, widths: &[usize], cells: &[Cell]) -> String {
-        let fields: Vec<String> = cells
-            .iter()
-            .zip(widths)
-            .zip(&self.align)
-            .map(|((cell, width), align)| {
-                let text = screen.paint(cell.tone, &cell.text);
-                // Padding stands outside the colour, and counts columns, not characters.
-                let padding = " ".repeat(width - cell.text.width());
-                match align {
-                    Align::Left => text + &padding,
-                    Align::Right => padding + &text,
-                }
-            })
-            .collect();
-        fields.join(&" ".repeat(GAP))
+    fn line(&self, widths: &[usize], cells: &[Cell]) -> Line {
+        let mut line = Line::new();
+        for (n, ((cell, width), align)) in cells.iter().zip(widths).zip(&self.align).enumerate() {
+            let gap = if n == 0 { 0 } else { GAP };
+            // Padding stands outside the colour, and counts columns, not characters.
+            let padding = width - cell.text.width();
+            let (before, after) = match align {
+                Align::Left => (gap, padding),
+                Align::Right => (gap + padding, 0),
+            };
+            line.push((Tone::Plain, " ".repeat(before)));
+            line.push((cell.tone, cell.text.clone()));
+            line.push((Tone::Plain, " ".repeat(after)));
+        }
+        line
     }
+}
+
+fn append(line: &mut Line, tone: Tone, text: &str) {
+    line.push((Tone::Plain, " ".repeat(GAP)));
+    line.push((tone, text.to_owned()));
 }
 
 #[cfg(test)]
@@ -155,6 +196,28 @@ mod tests {
         let plain =
             render(80, true).replace("\u{1b}[32m", "").replace("\u{1b}[1m", "").replace("\u{1b}[0m", "");
         assert_eq!(plain, render(80, false));
+    }
+
+    #[test]
+    fn a_short_row_takes_one_line_with_the_longest_text_that_has_room() {
+        for (width, shown) in [(80, "the reason, in words"), (60, "reason"), (40, "")] {
+            let mut table = Table::new([("NAME", Align::Left)], "WHY");
+            let name = "x".repeat(
+                width - 24
+                    + if width == 60 {
+                        8
+                    } else if width == 40 {
+                        20
+                    } else {
+                        0
+                    },
+            );
+            table.short_row([Cell::plain(name)], vec!["the reason, in words".into(), "reason".into()]);
+            let rows = table.lay(width).rows;
+            let line: String = rows[0][0].iter().map(|(_, text)| text.as_str()).collect();
+            assert_eq!(rows[0].len(), 1, "{line}");
+            assert_eq!(line.trim_start_matches('x').trim(), shown, "{width}");
+        }
     }
 
     #[test]

@@ -84,11 +84,20 @@ struct RunnerDoc<'a> {
     work_bytes: Option<String>,
     state: &'static str,
     guarded: bool,
+    /// Out of service, or about to be when its job has ended; null when it takes jobs.
+    drained: Option<DrainedDoc>,
     evidence: Vec<EvidenceDoc<'a>>,
     job: Option<JobDoc<'a>>,
     caches: Vec<CacheDoc<'a>>,
     reclaimable_bytes: u64,
     blocked_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct DrainedDoc {
+    /// `hand` or `auto`.
+    by: &'static str,
+    since: String,
 }
 
 #[derive(Serialize)]
@@ -171,6 +180,10 @@ impl<'a> RunnerDoc<'a> {
             work_bytes,
             state: status.state.as_str(),
             guarded: status.guarded.is_guarded(),
+            drained: status.drained.map(|drained| DrainedDoc {
+                by: if drained.by_hand { "hand" } else { "auto" },
+                since: time(drained.since),
+            }),
             evidence: evidence(&status.evidence),
             job: status.job.as_ref().map(JobDoc::new),
             caches: status.caches.iter().map(CacheDoc::new).collect(),
@@ -335,6 +348,7 @@ mod tests {
               "work": "/home/ci/runner-1/_work",
               "state": "busy",
               "guarded": true,
+              "drained": null,
               "evidence": [
                 {
                   "kind": "worker-process",
@@ -370,6 +384,10 @@ mod tests {
               "work": "/home/ci/runner-2/_work",
               "state": "idle",
               "guarded": true,
+              "drained": {
+                "by": "hand",
+                "since": "2026-03-04T12:25:10Z"
+              },
               "evidence": [],
               "job": null,
               "caches": [

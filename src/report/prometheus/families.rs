@@ -98,6 +98,12 @@ fn runners(out: &mut Exposition, status: &HostStatus) {
     );
     out.family(
         Kind::Gauge,
+        "runner_drained",
+        "1 for a runner that is out of service, or will be when its job has ended.",
+        all().map(|(labels, seen)| (labels, f64::from(seen.drained.is_some()))),
+    );
+    out.family(
+        Kind::Gauge,
         "cache_bytes",
         "Bytes in a runner's caches, by the rule that declares them.",
         all().flat_map(|(labels, seen)| {
@@ -326,6 +332,11 @@ fn last_sweep(out: &mut Exposition, totals: &Totals) {
             "1 when every disk under pressure had reached its goal at the end of the last sweep.",
             f64::from(end.goal_met),
         ),
+        (
+            "last_sweep_wider_contamination",
+            "1 when the last sweep repaired no work directory because more than one is contaminated.",
+            f64::from(end.wider_contamination),
+        ),
         ("last_sweep_duration_seconds", "How long the last sweep took.", seconds(end.took)),
     ] {
         out.family(Kind::Gauge, name, help, [(Vec::new(), value)]);
@@ -346,7 +357,13 @@ mod tests {
     fn shown() -> String {
         let mut tally = Tally {
             timings: vec![(Timing::HookStarted, 1500), (Timing::LockShared, 40)],
-            sweep: Some(SweepEnd { at: 1_772_634_300, took: 2_500_000, success: true, goal_met: false }),
+            sweep: Some(SweepEnd {
+                at: 1_772_634_300,
+                took: 2_500_000,
+                success: true,
+                goal_met: false,
+                wider_contamination: false,
+            }),
             ..Tally::default()
         };
         tally.count(Counter::Actions, &["removed"], 2);
@@ -385,10 +402,13 @@ mod tests {
             "disk_guard_last_sweep_timestamp_seconds 1772634300\n",
             "disk_guard_last_sweep_success 1\n",
             "disk_guard_last_sweep_goal_met 0\n",
+            "disk_guard_last_sweep_wider_contamination 0\n",
             "disk_guard_root_matches{root=",
             "disk_guard_reaped_total{kind=\"tart\"} 1\n",
             "disk_guard_reap_failures_total{kind=\"tart\"} 2\n",
             "disk_guard_leaked{kind=\"tart\"} ",
+            "disk_guard_runner_drained{runner=\"runner-1\"} 0\n",
+            "disk_guard_runner_drained{runner=\"runner-2\"} 1\n",
             "disk_guard_limit_used_ratio{resource=\"files\",subject=\"\"} 0.98\n",
             "disk_guard_held_bytes{kind=\"deleted-files\"} 15032385536\n",
             "disk_guard_runner_memory_peak_bytes{runner=\"runner-1\"} 7516192768\n",

@@ -1,0 +1,88 @@
+//! `status --watch` at a terminal: a screen of its own, which goes when it is left. Looking may take longer than anybody waits
+//! for a key, so it goes on beside it.
+
+use super::status::{Holders, INTERVAL, collect};
+use super::{Context, complain};
+use crate::report::exit::Exit;
+use crate::report::human::Watch;
+use ratatui::DefaultTerminal;
+use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use std::io;
+use std::sync::mpsc::{Receiver, TryRecvError, channel};
+use std::time::Duration;
+
+/// How long a key is waited for before it is asked whether there is something new to show.
+const MOMENT: Duration = Duration::from_millis(50);
+
+/// Watches until `q` or Ctrl-C.
+pub(super) fn run(context: &Context) -> Exit {
+    let (sender, looks) = channel();
+    let (looking, colour) = (context.clone(), context.screen.has_colour());
+    // It ends with this process, in the middle of a look if need be: it changes nothing.
+    std::thread::spawn(move || {
+        while sender.send(collect(&looking, Holders::Unasked)).is_ok() {
+            std::thread::sleep(INTERVAL);
+        }
+    });
+    let result = ratatui::try_init().and_then(|mut terminal| {
+        let result = show(&mut terminal, &looks, Watch::new(colour));
+        ratatui::restore();
+        result
+    });
+    match result {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&format_args!("the terminal cannot be used: {error}; leave --watch out"));
+            Exit::Error
+        }
+    }
+}
+
+fn show(
+    terminal: &mut DefaultTerminal,
+    looks: &Receiver<crate::model::HostStatus>,
+    mut watch: Watch,
+) -> io::Result<()> {
+    loop {
+        terminal.draw(|frame| watch.draw(frame))?;
+        loop {
+            if event::poll(MOMENT)? {
+                let event = event::read()?;
+                if is_end(&event) {
+                    return Ok(());
+                }
+                obey(&event, &mut watch);
+                break;
+            }
+            match looks.try_recv() {
+                Ok(host) => {
+                    watch.host = Some(host);
+                    break;
+                }
+                Err(TryRecvError::Empty) => {}
+                Err(TryRecvError::Disconnected) => {
+                    return Err(io::Error::other("looking at the host has failed"));
+                }
+            }
+        }
+    }
+}
+
+fn is_end(event: &Event) -> bool {
+    let Event::Key(key) = event else { return false };
+    let is_interrupt = key.modifiers.contains(KeyModifiers::CONTROL) && key.code == KeyCode::Char('c');
+    key.kind == KeyEventKind::Press && (is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
+}
+
+fn obey(event: &Event, watch: &mut Watch) {
+    let Event::Key(key) = event else { return };
+    match key.code {
+        KeyCode::Down | KeyCode::Char('j') => watch.scroll(false, false),
+        KeyCode::Up | KeyCode::Char('k') => watch.scroll(true, false),
+        KeyCode::PageDown | KeyCode::Char(' ') => watch.scroll(false, true),
+        KeyCode::PageUp => watch.scroll(true, true),
+        KeyCode::Home => watch.jump(false),
+        KeyCode::End => watch.jump(true),
+        _ => {}
+    }
+}

@@ -1,0 +1,145 @@
+//! What somebody should be told of at once, and what was told of it already.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use strum::{IntoStaticStr, VariantArray};
+
+/// The kinds of incidents, by their names in the configuration, in JSON and in the record.
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    JsonSchema,
+    IntoStaticStr,
+    VariantArray,
+)]
+#[serde(rename_all = "kebab-case")]
+#[strum(serialize_all = "kebab-case")]
+pub enum IncidentKind {
+    /// A disk with work directories is above critical.
+    CriticalDisk,
+    /// A sweep could not free enough.
+    GoalMissed,
+    /// More than one repository is contaminated, so that sweeps repair none.
+    WiderContamination,
+    /// Leaked environments stay.
+    Leak,
+    /// A job was refused because its disk was above critical.
+    RefusedJob,
+    /// No sweep does its work any more.
+    DeadSweep,
+}
+
+impl IncidentKind {
+    /// All of them.
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// An incident as it is now. Its words may hold names from disk: escaped already.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Incident {
+    /// Of which kind.
+    pub kind: IncidentKind,
+    /// Which one of its kind: a mount point, the name of a `[[reap]]`; empty where there is only one.
+    pub subject: String,
+    /// What makes it another incident: told again at once when it is not the one that was told of.
+    pub gist: String,
+    /// For how long it has to last before anybody is told, in seconds.
+    pub patience: u64,
+    /// What is the matter, in words.
+    pub text: String,
+    /// The command with which to go on.
+    pub advice: &'static str,
+}
+
+/// A look at the host for incidents.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct IncidentLook {
+    /// What was found.
+    pub incidents: Vec<Incident>,
+    /// The kinds that could not be looked for: that none was found says nothing.
+    pub unseen: BTreeSet<IncidentKind>,
+    /// How many jobs were refused on this host until now.
+    pub jobs_refused: Option<u64>,
+}
+
+/// Why an incident is told now.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
+#[serde(rename_all = "lowercase")]
+#[strum(serialize_all = "lowercase")]
+pub enum News {
+    /// It was not told before.
+    New,
+    /// It is another than the one that was told.
+    Changed,
+    /// It lasts.
+    Still,
+    /// It is over.
+    Over,
+}
+
+impl News {
+    /// Its name.
+    pub fn as_str(self) -> &'static str {
+        self.into()
+    }
+}
+
+/// An incident that is told.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Telling {
+    /// Why now.
+    pub news: News,
+    /// Of which kind.
+    pub kind: IncidentKind,
+    /// Which one of its kind.
+    pub subject: String,
+    /// Since when it is known, in seconds since 1970.
+    pub since: u64,
+    /// In words.
+    pub text: String,
+    /// The command with which to go on; empty when it is over.
+    pub advice: String,
+}
+
+/// What is remembered of an incident. Times are seconds since 1970.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Remembered {
+    /// Of which kind.
+    pub kind: IncidentKind,
+    /// Which one.
+    pub subject: String,
+    /// Since when.
+    pub since: u64,
+    /// When it was last told, if it was.
+    pub told: Option<u64>,
+    /// Which one was told.
+    pub gist: String,
+}
+
+/// All that is remembered.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Memory {
+    /// When this was written.
+    pub at: u64,
+    /// When the command was last run, whatever came of it.
+    pub called: u64,
+    /// How many jobs had been refused when that was last told.
+    pub jobs_refused: Option<u64>,
+    /// The incidents that are not over.
+    pub incidents: Vec<Remembered>,
+}

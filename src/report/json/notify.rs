@@ -1,0 +1,127 @@
+//! The message that `[notify] command` reads on its standard input.
+
+use super::{Layout, SCHEMA, document, time};
+use crate::model::incident::{IncidentKind, News, Telling};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+/// What is told.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Message<'a> {
+    schema: u32,
+    host: &'a str,
+    time: String,
+    /// Somebody tries whether messages arrive.
+    test: bool,
+    /// Everything below in words, for a chat or a mail: the host and a line for each incident.
+    text: String,
+    incidents: Vec<IncidentDoc<'a>>,
+}
+
+/// One incident.
+#[derive(Serialize, JsonSchema)]
+struct IncidentDoc<'a> {
+    kind: IncidentKind,
+    /// Why it is told now.
+    news: News,
+    /// The mount point or the name of the `[[reap]]`; empty where there is only one of its kind.
+    subject: &'a str,
+    since: String,
+    text: &'a str,
+    /// The command to go on with, on that host; empty when the incident is over.
+    advice: &'a str,
+}
+
+/// The message.
+pub fn message(host: &str, now: SystemTime, tellings: &[Telling], test: bool, layout: Layout) -> String {
+    let message = Message {
+        schema: SCHEMA,
+        host,
+        time: time(now),
+        test,
+        text: in_words(host, tellings, test),
+        incidents: tellings.iter().map(of).collect(),
+    };
+    document(&message, layout)
+}
+
+fn of(telling: &Telling) -> IncidentDoc<'_> {
+    let Telling { news, kind, subject, since, text, advice } = telling;
+    let since = UNIX_EPOCH.checked_add(Duration::from_secs(*since)).unwrap_or(UNIX_EPOCH);
+    IncidentDoc { kind: *kind, news: *news, subject, since: time(since), text, advice }
+}
+
+/// The message for people.
+fn in_words(host: &str, tellings: &[Telling], test: bool) -> String {
+    if test {
+        return format!("{host}: disk-guard's messages arrive here. This is a test, nothing is the matter.");
+    }
+    let line = |telling: &Telling| {
+        let advice = match &telling.advice[..] {
+            "" => String::new(),
+            advice => format!(" (`{advice}`)"),
+        };
+        let still = if telling.news == News::Still { "still: " } else { "" };
+        format!("- {still}{}{advice}", telling.text)
+    };
+    let lines: Vec<String> = tellings.iter().map(line).collect();
+    format!("disk-guard on {host}:\n{}", lines.join("\n"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::report::samples;
+
+    #[test]
+    fn a_message_has_all_its_fields_and_the_same_in_words() {
+        let telling = |news, kind, subject: &str, text: &str, advice: &str| Telling {
+            news,
+            kind,
+            subject: subject.to_owned(),
+            since: 1_772_634_000,
+            text: text.to_owned(),
+            advice: advice.to_owned(),
+        };
+        let tellings = [
+            telling(
+                News::Still,
+                IncidentKind::CriticalDisk,
+                "/home",
+                "/home is above critical: 98% used, 2.00 GiB available",
+                "disk-guard status",
+            ),
+            telling(News::Over, IncidentKind::DeadSweep, "", "dead-sweep is over", ""),
+        ];
+        insta::assert_snapshot!(message("ci-1", samples::now(), &tellings, false, Layout::Pretty), @r#"
+        {
+          "schema": 1,
+          "host": "ci-1",
+          "time": "2026-03-04T14:25:10Z",
+          "test": false,
+          "text": "disk-guard on ci-1:\n- still: /home is above critical: 98% used, 2.00 GiB available (`disk-guard status`)\n- dead-sweep is over",
+          "incidents": [
+            {
+              "kind": "critical-disk",
+              "news": "still",
+              "subject": "/home",
+              "since": "2026-03-04T14:20:00Z",
+              "text": "/home is above critical: 98% used, 2.00 GiB available",
+              "advice": "disk-guard status"
+            },
+            {
+              "kind": "dead-sweep",
+              "news": "over",
+              "subject": "",
+              "since": "2026-03-04T14:20:00Z",
+              "text": "dead-sweep is over",
+              "advice": ""
+            }
+          ]
+        }
+        "#);
+        let test = message("ci-1", samples::now(), &[], true, Layout::Line);
+        assert!(test.contains("\"test\":true") && test.contains("This is a test"), "{test}");
+    }
+}
