@@ -3,7 +3,7 @@
 
 mod kit;
 
-use kit::{Canary, Entry, Host, Job, Listener, MIB, Runner, Stopped, plant_cache, until};
+use kit::{Canary, Entry, Fs, Host, Job, Listener, MIB, Runner, Stopped, plant_cache, until};
 use nix::fcntl::{Flock, FlockArg};
 use nix::libc;
 use std::fs::File;
@@ -128,52 +128,86 @@ fn a_build_that_has_begun_since_the_look_and_outlives_its_worker_keeps_its_tree(
     if !kit::sees_everything() {
         return;
     }
-    for end in
-        ["its Worker dies", "its Worker dies, and its lease is cleared away", "its job ends without it"]
-    {
-        let mut scene = Scene::new();
-        // Time enough for what follows.
-        scene.host.configure(|settings| settings.lock_wait = "1min");
-        let canary = Canary::of(&scene.cache);
-        let lock = scene.host.host_lock();
-        let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
-            call.number == libc::SYS_flock
-                && call.file(0) == lock
-                && call.arguments[1] & libc::LOCK_EX as u64 != 0
-        });
-        scene.host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
-        let (mut listener, mut job) = start_job(&scene.runner);
-        job.hook_started().expect_ok();
-        let (pid, done) = (scene.host.base.join("pid"), scene.host.base.join("done"));
-        // A runner ends what bears its job's mark.
-        job.steps(&format!(
-            "RUNNER_TRACKING_ID= bash -ec 'while test ! -e {}; do\n{CHECK}done' >/dev/null 2>&1 &\necho $! >{}\n",
-            done.display(),
-            pid.display()
-        ));
-        let build =
-            std::fs::read_to_string(&pid).expect("the build's number").trim().parse().expect("a number");
-        if end == "its job ends without it" {
-            job.hook_completed().expect_ok();
-            job.finish(&mut listener);
-        } else {
-            job.kill_worker();
-            listener.finished();
-        }
-        if end.contains("cleared away") {
-            scene.host.sweep();
-            assert_eq!(scene.host.leases(), Vec::<PathBuf>::new(), "{end}");
-        }
-        let report = stopped.release().expect_code(&[0, 20]).report();
-        assert!(kit::is_alive(build), "{end}: the build goes on, and misses nothing");
-        assert_eq!(report.outcome(&scene.cache), "kept", "{end}: {:#}", report.0);
-        assert!(report.evidence(&scene.cache).contains("process-inside"), "{end}: {:#}", report.0);
-        canary.assert_intact();
-        std::fs::write(&done, "").expect("our own file");
-        until("the build to end", || (!kit::is_alive(build)).then_some(()));
-        scene.host.configure(|settings| settings.want_everything());
-        assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "{end}: without a build it goes");
+    for what in [
+        Outlived::Worker,
+        Outlived::WorkerAndLease,
+        Outlived::Job,
+        Outlived::WorkerWithoutLease,
+        Outlived::WorkerWithoutHook,
+    ] {
+        outlive(what);
     }
+}
+
+/// What a build outlives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Outlived {
+    /// Its Worker dies.
+    Worker,
+    /// Its Worker dies, and its lease is cleared away.
+    WorkerAndLease,
+    /// Its job ends without it.
+    Job,
+    /// Its Worker dies, of which no lease could be left: no inode was to be had for it.
+    WorkerWithoutLease,
+    /// Its Worker dies, and its runner has no hook, which is allowed.
+    WorkerWithoutHook,
+}
+
+fn outlive(what: Outlived) {
+    let mut scene = Scene::new();
+    if what == Outlived::WorkerWithoutHook {
+        scene.runner = scene.host.runner("actions-runner-2").unguarded().build();
+        scene.cache = scene.runner.cache("acme/widgets", "target", MIB, 2 * DAY);
+    }
+    // Time enough for what follows.
+    scene.host.configure(|settings| (settings.lock_wait, settings.allow_unguarded) = ("1min", true));
+    if what == Outlived::WorkerWithoutLease {
+        let leases = scene.host.run_dir().join("leases");
+        scene.host.mount(Fs::Tmpfs { mib: 1, inodes: 1 }, &leases);
+    }
+    let canary = Canary::of(&scene.cache);
+    let lock = scene.host.host_lock();
+    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
+        call.number == libc::SYS_flock
+            && call.file(0) == lock
+            && call.arguments[1] & libc::LOCK_EX as u64 != 0
+    });
+    scene.host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
+    let (mut listener, mut job) = start_job(&scene.runner);
+    if what != Outlived::WorkerWithoutHook {
+        let hook = job.hook_started().expect_ok();
+        let is_left = !scene.host.leases().is_empty();
+        assert_eq!(is_left, what != Outlived::WorkerWithoutLease, "{what:?}: {}", hook.text());
+    }
+    let (pid, done) = (scene.host.base.join("pid"), scene.host.base.join("done"));
+    // A runner ends what bears its job's mark.
+    job.steps(&format!(
+        "RUNNER_TRACKING_ID= bash -ec 'while test ! -e {}; do\n{CHECK}done' >/dev/null 2>&1 &\necho $! >{}\n",
+        done.display(),
+        pid.display()
+    ));
+    let build = std::fs::read_to_string(&pid).expect("the build's number").trim().parse().expect("a number");
+    if what == Outlived::Job {
+        job.hook_completed().expect_ok();
+        job.finish(&mut listener);
+    } else {
+        job.kill_worker();
+        listener.finished();
+    }
+    if what == Outlived::WorkerAndLease {
+        scene.host.sweep();
+        assert_eq!(scene.host.leases(), Vec::<PathBuf>::new(), "{what:?}");
+    }
+    let report = stopped.release().expect_code(&[0, 20]).report();
+    assert!(kit::is_alive(build), "{what:?}: the build goes on, and misses nothing");
+    assert_eq!(report.outcome(&scene.cache), "kept", "{what:?}: {:#}", report.0);
+    assert!(report.evidence(&scene.cache).contains("process-inside"), "{what:?}: {:#}", report.0);
+    canary.assert_intact();
+    std::fs::write(&done, "").expect("our own file");
+    until("the build to end", || (!kit::is_alive(build)).then_some(()));
+    scene.host.configure(|settings| settings.want_everything());
+    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "{what:?}: without a build it goes");
 }
 
 #[test]
