@@ -13,6 +13,8 @@ trap : HUP INT TERM
 # goes, so that it fails; and what it has moved already gets a name from which it cannot be put back under the running job.
 fence() {
   local place trash slot tree number=0
+  # There is no lease of this job: claims see by this that one has begun, and look at all processes again.
+  command -p touch -c -- /run/disk-guard/leases
   for place in "$PWD" "$GITHUB_WORKSPACE" "$RUNNER_WORKSPACE" "$RUNNER_TEMP"; do
     while [ -n "$place" ]; do
       trash=$place/.disk-guard/trash

@@ -71,6 +71,7 @@ impl Scene {
     fn shipped(&self, program: &Path) -> String {
         let script = include_str!("../../hooks/job-started.sh");
         let script = script.replace("/usr/bin/disk-guard", &program.display().to_string());
+        let script = script.replace("/run/disk-guard", &self.host.run_dir().display().to_string());
         script.replace("command -v disk-guard", "false")
     }
 
@@ -256,6 +257,21 @@ fn whatever_ends_a_started_hook_its_jobs_tree_stays() {
         assert!(parsed.annotations.len() <= 1, "{name}:\n{text}");
         assert!(ended.hook.duration < Duration::from_secs(8), "{name}: {:?}\n{text}", ended.hook.duration);
     }
+}
+
+/// Without a lease, claims could not tell that a job has begun and ended since they looked at all processes.
+#[test]
+fn a_script_without_its_program_leaves_a_sign_that_a_job_begins() {
+    if !can_be_tried() {
+        return;
+    }
+    let scene = Scene::new();
+    let when = format!("stat -c %y {}", scene.host.run_dir().join("leases").display());
+    let script = scene.shipped(&scene.host.base.join("missing"));
+    let around = format!("before=$({when})\n(\n{script}\n)\n[ \"$before\" != \"$({when})\" ] || exit 9\n");
+    let control = format!("before=$({when})\n(\ntrue\n)\n[ \"$before\" != \"$({when})\" ] || exit 9\n");
+    assert_eq!(scene.end(&around, "").hook.expect_ok().code, 0);
+    assert_eq!(scene.end(&control, "").hook.code, 9, "the control");
 }
 
 /// Which every process inherits from who started it.

@@ -37,7 +37,8 @@ fn representative(state: &State) -> State {
     let mark = |runner: usize| {
         let of_guard = |guard: usize| {
             let it = &state.guards[guard];
-            (usize::from(it.target) == runner, it.listed >> runner & 1)
+            let claim = it.claims().iter().position(|claim| usize::from(claim.target) == runner);
+            (claim, it.listed >> runner & 1)
         };
         (state.runners[runner], std::array::from_fn::<_, GUARDS, _>(of_guard))
     };
@@ -50,7 +51,9 @@ fn representative(state: &State) -> State {
     for guard in 0..GUARDS {
         let (it, was) = (&mut alike.guards[guard], &state.guards[guard]);
         let place = |old: usize| order.iter().position(|at| *at == old).expect("a permutation");
-        it.target = place(usize::from(was.target)) as u8;
+        for (claim, was) in it.claims.iter_mut().zip(was.claims()) {
+            claim.target = place(usize::from(was.target)) as u8;
+        }
         it.listed = (0..RUNNERS).fold(0, |bits, old| bits | (was.listed >> old & 1) << place(old));
     }
     alike
@@ -87,6 +90,25 @@ fn builds_that_outlive_their_workers() {
     check("two sweeps", host, &[]);
     let pressed = Host { jobs: [2, 1, 0], guards: [Role::Sweep, Role::Hook(0)], ..host };
     check("a sweep, and the hook of the next job", pressed, &[]);
+    let alone = Host { jobs: [1, 0, 0], ..host };
+    let unwritten = Host { leaseless: [true, false, false], ..alone };
+    check("a job without a lease", unwritten, &[]);
+    check("a job whose hook has lost its supervisor", Host { fails: 1, ..alone }, &[]);
+}
+
+/// `cycle::batch`.
+#[test]
+fn several_claims_with_shared_looks() {
+    let host = Host { batches: true, jobs: [1, 1, 0], ..Host::plain() };
+    check("two sweeps in batches", host, &promises::CONTROLS);
+    let one = Host { jobs: [1, 0, 0], ..host };
+    check("two sweeps in batches, a death", Host { kills: 1, ..one }, &[promises::FENCED, promises::TAKEN]);
+    check("two sweeps in batches, a hook fails", Host { fails: 1, ..one }, &[promises::FENCED]);
+    check("two sweeps in batches, a swap", Host { swaps: 1, ..one }, &[promises::RESTORED]);
+    let pressed = Host { guards: [Role::Sweep, Role::Hook(0)], ..host };
+    check("a sweep and a hook in batches", pressed, &[promises::FENCED]);
+    let outlived = Host { builds_outlive: true, kills: 1, ..one };
+    check("two sweeps in batches, a build outlives its Worker", outlived, &[]);
 }
 
 #[test]

@@ -13,6 +13,12 @@ pub(crate) enum Mutation {
     NoRecheck,
     /// Under the lock Workers and leases are all that is looked at, whatever has begun since the first look.
     NoTurn,
+    /// A hook that can leave no lease leaves no sign either that a job begins.
+    NoAttempt,
+    /// In a batch the slots of all claims but the first are made after the shared look.
+    LaterSlotsAfterLook,
+    /// The shared look before the renames of a batch is at the first claim's runner alone.
+    LookAtFirstAlone,
     /// Hooks leave no lease.
     NoLease,
     /// What cannot be examined counts as idle.
@@ -78,11 +84,17 @@ fn every_part_is_needed() {
     let fails = Host { fails: 1, ..two };
     let shared = Host { strangers: [true, false, false], ..hook };
     let outlived = Host { builds_outlive: true, ..mortal };
+    let unwritten = Host { leaseless: [true, false, false], kills: 1, jobs: [1, 0, 0], ..outlived };
+    let batch = Host { batches: true, ..two };
     let apart = Host { apart: [true, false, false], jobs: [1, 0, 0], ..two };
     let cases = [
         (Mutation::NoLock, hidden, LIVE),
         (Mutation::NoRecheck, two, LIVE),
         (Mutation::NoTurn, outlived, LIVE),
+        (Mutation::NoAttempt, unwritten, LIVE),
+        (Mutation::NoRecheck, batch, LIVE),
+        (Mutation::LaterSlotsAfterLook, batch, LIVE),
+        (Mutation::LookAtFirstAlone, batch, LIVE),
         (Mutation::NoLease, hidden, LIVE),
         (Mutation::FailOpen, opaque, UNKNOWN),
         (Mutation::FailOpen, unseen, LIVE),
@@ -103,8 +115,8 @@ fn every_part_is_needed() {
     for (mutation, host, promise) in cases {
         assert!(breaks(host.with(mutation), promise), "{mutation:?} breaks nothing: {promise}");
     }
-    for host in [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared, outlived]
-    {
+    let all = [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared, outlived, unwritten, batch];
+    for host in all {
         let checker = host.checker().threads(2).spawn_bfs().join();
         let found = checker.discoveries();
         assert!(super::promises::ALL.iter().all(|promise| !found.contains_key(promise)), "{found:#?}");

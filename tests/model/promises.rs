@@ -1,7 +1,7 @@
 //! What the protocol promises, and what has to happen now and then for the promises to mean something.
 
 use super::protocol::{Host, Role};
-use super::state::{At, GUARDS, RUNNERS, Slot, State};
+use super::state::{At, GUARDS, Guard, RUNNERS, Slot, State};
 use super::step::Step;
 use stateright::{Model, Property};
 
@@ -43,7 +43,8 @@ pub(crate) fn properties() -> Vec<Property<Host>> {
             state.runners.iter().filter(|runner| runner.removed > 0).count() == 2
         }),
         Property::sometimes(FENCED, |_: &Host, state: &State| {
-            state.guards.iter().any(|guard| guard.at == At::Cleared && guard.slot == Slot::Gone)
+            let is_fenced = |guard: &Guard| guard.claims().iter().any(|claim| claim.slot == Slot::Gone);
+            state.guards.iter().any(|guard| guard.at == At::Cleared && is_fenced(guard))
         }),
         Property::sometimes(TAKEN, |_: &Host, state: &State| {
             state.runners.iter().any(|runner| runner.trash > 0)

@@ -2,7 +2,7 @@
 
 use super::mutation::Mutation;
 use super::promises;
-use super::state::{At, Broken, GUARDS, Guard, Job, RUNNERS, Runner, Slot, State};
+use super::state::{At, BATCH, Broken, Claim, GUARDS, Guard, Job, RUNNERS, Runner, Slot, State};
 use super::step::Step;
 use stateright::{Model, Property};
 
@@ -29,6 +29,8 @@ pub(crate) struct Host {
     pub(crate) jobs: [u8; RUNNERS],
     /// The guards.
     pub(crate) guards: [Role; GUARDS],
+    /// Whether one hold of the lock may serve several claims.
+    pub(crate) batches: bool,
     /// Rounds of a guard.
     pub(crate) rounds: u8,
     /// SIGKILLs in all.
@@ -64,6 +66,7 @@ impl Host {
             cached: [true; RUNNERS],
             jobs: [1; RUNNERS],
             guards: [Role::Sweep; GUARDS],
+            batches: false,
             rounds: 1,
             kills: 0,
             fails: 0,
@@ -166,8 +169,11 @@ impl Host {
             }
             Job::Ending => steps.push(Step::EndWorker(runner)),
         }
-        if it.job.is_in_hook() && it.job < Job::Late && state.fails > 0 {
-            steps.push(Step::Fail(runner));
+        if it.job.is_in_hook() && it.job <= Job::Late && state.fails > 0 {
+            steps.push(Step::LoseSupervisor(runner));
+            if it.job < Job::Late {
+                steps.push(Step::Fail(runner));
+            }
         }
         if it.job.has_worker() && state.kills > 0 {
             steps.push(Step::KillWorker(runner));
@@ -183,7 +189,8 @@ impl Host {
     fn guard_steps(&self, state: &State, guard: usize, steps: &mut Vec<Step>) {
         let it = &state.guards[guard];
         let is_free = !state.is_locked() || self.lacks(Mutation::NoLock);
-        let looks_late = self.lacks(Mutation::SlotAfterLook);
+        let next = usize::from(it.next);
+        let is_slotless = it.claims[next].slot == Slot::None;
         match it.at {
             At::Off if self.guards[guard] != Role::Sweep => {}
             At::Off | At::Begin => {
@@ -196,11 +203,14 @@ impl Host {
             }
             At::Listed => steps.push(Step::DeleteTrash(guard)),
             At::Emptied => {
-                let idle = (0..RUNNERS).filter(|runner| state.runners[*runner].place.is_some());
-                steps.extend(
-                    idle.filter(|runner| !self.doubts(state, guard, *runner))
-                        .map(|runner| Step::Look(guard, runner)),
-                );
+                let present = (0..RUNNERS).filter(|runner| state.runners[*runner].place.is_some());
+                let idle: Vec<usize> = present.filter(|runner| !self.doubts(state, guard, *runner)).collect();
+                steps.extend(idle.iter().map(|runner| Step::Look(guard, *runner)));
+                if self.batches {
+                    let pairs = idle.iter().flat_map(|one| idle.iter().map(move |other| (*one, *other)));
+                    let pairs = pairs.filter(|(one, other)| one < other);
+                    steps.extend(pairs.map(|(one, other)| Step::LookForBoth(guard, one, other)));
+                }
                 steps.push(Step::End(guard));
             }
             At::Planned => {
@@ -209,10 +219,10 @@ impl Host {
                 }
                 steps.push(Step::GiveUp(guard));
             }
-            At::Holding if looks_late => steps.push(Step::LookBefore(guard)),
+            At::Holding if self.looks_first(next) => steps.push(Step::LookBefore(guard)),
             At::Holding => steps.push(Step::MakeSlot(guard)),
             At::Slotted => steps.push(Step::LookBefore(guard)),
-            At::Cleared if looks_late && it.slot == Slot::None => steps.push(Step::MakeSlot(guard)),
+            At::Cleared if self.looks_first(next) && is_slotless => steps.push(Step::MakeSlot(guard)),
             At::Cleared => steps.push(Step::Rename(guard)),
             At::Renamed => steps.push(Step::LookAfter(guard)),
             At::Doubted => steps.push(Step::PutBack(guard)),
@@ -223,6 +233,11 @@ impl Host {
         if it.at.is_running() && state.kills > 0 {
             steps.push(Step::Kill(guard));
         }
+    }
+
+    /// Whether the slot of this claim of a batch is made after the look.
+    fn looks_first(&self, claim: usize) -> bool {
+        self.lacks(Mutation::SlotAfterLook) || (claim > 0 && self.lacks(Mutation::LaterSlotsAfterLook))
     }
 
     fn job_step(&self, state: &mut State, step: Step) {
@@ -245,13 +260,22 @@ impl Host {
                 }
                 state.runners[r].job = Job::Late;
             }
+            Step::LoseSupervisor(r) => {
+                state.fails -= 1;
+                if state.runners[r].job == Job::Relieving {
+                    let guard = self.guard_of(r);
+                    Self::die(state, guard);
+                }
+                state.runners[r].job = Job::Unfenced;
+                self.show_attempt(state, r);
+            }
             Step::LeaveLateLease(r) => {
                 self.leave_lease(state, r);
                 let it = &mut state.runners[r];
                 it.job = if it.job == Job::Late { Job::Unfenced } else { Job::Running };
             }
             Step::FenceLists(r) => {
-                let seen = bits(|guard| self.slot_at(state, guard, r));
+                let seen = bits(|guard| self.claim_at(state, guard, r).is_some());
                 let it = &mut state.runners[r];
                 it.job = match it.job {
                     Job::Beginning => Job::FirstListed(seen),
@@ -264,11 +288,11 @@ impl Host {
                 };
                 let mut full = 0;
                 for guard in 0..GUARDS {
-                    if seen & 1 << guard == 0 || !self.slot_at(state, guard, r) {
-                        continue;
-                    }
-                    match state.guards[guard].slot {
-                        Slot::Empty => state.guards[guard].slot = Slot::Gone,
+                    let Some(claim) = self.claim_at(state, guard, r) else { continue };
+                    let slot = &mut state.guards[guard].claims[claim].slot;
+                    match slot {
+                        _ if seen & 1 << guard == 0 => {}
+                        Slot::Empty => *slot = Slot::Gone,
                         Slot::Tree(_) => full |= 1 << guard,
                         Slot::None | Slot::Gone => {}
                     }
@@ -285,11 +309,11 @@ impl Host {
                 };
                 for guard in 0..GUARDS {
                     if full & 1 << guard != 0
-                        && self.slot_at(state, guard, r)
+                        && let Some(claim) = self.claim_at(state, guard, r)
                         && !state.guards[guard].at.is_settled()
-                        && let Slot::Tree(_) = state.guards[guard].slot
+                        && state.guards[guard].claims[claim].has_tree()
                     {
-                        state.guards[guard].slot = Slot::Gone;
+                        state.guards[guard].claims[claim].slot = Slot::Gone;
                         state.runners[r].trash += 1;
                     }
                 }
@@ -338,7 +362,15 @@ impl Host {
     fn leave_lease(&self, state: &mut State, runner: usize) {
         let is_seen = !self.leaseless[runner] && !self.apart[runner];
         state.runners[runner].lease = is_seen && !self.lacks(Mutation::NoLease);
-        if state.runners[runner].lease {
+        match state.runners[runner].lease {
+            true => self.turn(state),
+            false => self.show_attempt(state, runner),
+        }
+    }
+
+    /// `run_dir::RunDir::mark_attempt`, and the same in the script.
+    fn show_attempt(&self, state: &mut State, runner: usize) {
+        if !self.apart[runner] && !self.lacks(Mutation::NoAttempt) {
             self.turn(state);
         }
     }
@@ -358,27 +390,28 @@ impl Host {
 
     /// What a guard that dies leaves behind.
     fn die(state: &mut State, guard: usize) {
-        let it = &mut state.guards[guard];
-        if let Slot::Tree(_) = it.slot {
-            state.runners[usize::from(it.target)].trash += 1;
+        let it = state.guards[guard];
+        for claim in it.claims().iter().filter(|claim| claim.has_tree()) {
+            state.runners[usize::from(claim.target)].trash += 1;
         }
-        *it = Guard { at: At::Done, ..Guard::off(0) };
+        state.guards[guard] = Guard { at: At::Done, ..Guard::off(0) };
     }
 
-    /// Whether this guard's slot lies in this runner's trash, where its hook can reach it.
-    fn slot_at(&self, state: &State, guard: usize, runner: usize) -> bool {
-        let it = &state.guards[guard];
-        usize::from(it.target) == runner && it.slot != Slot::None && !self.lacks(Mutation::NoSlot)
+    /// The claim of this guard whose slot lies in this runner's trash, where its hook can reach it.
+    fn claim_at(&self, state: &State, guard: usize, runner: usize) -> Option<usize> {
+        let is_it = |claim: &Claim| usize::from(claim.target) == runner && claim.slot != Slot::None;
+        state.guards[guard].claims().iter().position(is_it).filter(|_| !self.lacks(Mutation::NoSlot))
     }
 
     fn guard_step(&self, state: &mut State, step: Step) {
         match step {
             Step::EmptyTrash(g) => {
                 let listed = (0..RUNNERS).fold(0, |seen, r| seen | u8::from(state.runners[r].trash > 0) << r);
-                let other = matches!(state.guards[1 - g].slot, Slot::Tree(_));
+                let others = state.guards[1 - g].claims().iter().enumerate();
+                let slots = others.fold(0, |seen, (at, claim)| seen | u8::from(claim.has_tree()) << at);
                 let it = &mut state.guards[g];
-                (it.listed, it.listed_slot) = (listed, other);
-                it.at = if listed == 0 && !other { At::Emptied } else { At::Listed };
+                (it.listed, it.listed_slots) = (listed, slots);
+                it.at = if listed == 0 && slots == 0 { At::Emptied } else { At::Listed };
             }
             Step::DeleteTrash(g) => {
                 for r in 0..RUNNERS {
@@ -387,26 +420,23 @@ impl Host {
                         it.removed += std::mem::take(&mut it.trash);
                     }
                 }
-                let other = &mut state.guards[1 - g];
-                if let Slot::Tree(_) = other.slot
-                    && state.guards[g].listed_slot
-                {
+                for claim in 0..BATCH {
+                    let is_listed = state.guards[g].listed_slots & 1 << claim != 0;
                     let other = &mut state.guards[1 - g];
-                    other.slot = Slot::Gone;
-                    state.broken.unsettled |= other.at.may_put_back();
-                    state.runners[usize::from(other.target)].removed += 1;
+                    if is_listed && other.claims[claim].has_tree() {
+                        other.claims[claim].slot = Slot::Gone;
+                        state.broken.unsettled |= other.at.may_put_back();
+                        state.runners[usize::from(other.claims[claim].target)].removed += 1;
+                    }
                 }
                 let it = &mut state.guards[g];
-                (it.listed, it.listed_slot, it.at) = (0, false, At::Emptied);
+                (it.listed, it.listed_slots, it.at) = (0, 0, At::Emptied);
             }
-            Step::Look(g, r) => {
-                let planned = state.runners[r].place.expect("it is there");
-                let it = &mut state.guards[g];
-                (it.target, it.planned, it.turned, it.at) = (r as u8, planned, false, At::Planned);
-            }
+            Step::Look(g, r) => self.plan(state, g, &[r]),
+            Step::LookForBoth(g, one, other) => self.plan(state, g, &[one, other]),
             Step::AcquireExclusive(g) => {
                 let newly_claimed = state.runners.iter().any(|runner| runner.trash > 0)
-                    || matches!(state.guards[1 - g].slot, Slot::Tree(_));
+                    || state.guards[1 - g].claims().iter().any(Claim::has_tree);
                 if newly_claimed {
                     self.next_round(state, g);
                 } else {
@@ -416,44 +446,55 @@ impl Host {
             Step::End(g) | Step::GiveUp(g) => self.end(state, g),
             Step::MakeSlot(g) => self.make_slot(state, g),
             Step::LookBefore(g) => {
-                let target = usize::from(state.guards[g].target);
-                let doubts = !self.lacks(Mutation::NoRecheck) && self.doubts_again(state, g, target);
-                let it = &mut state.guards[g];
-                if doubts {
-                    (it.slot, it.at) = (Slot::None, At::Settled);
-                } else {
-                    it.at = At::Cleared;
+                for at in 0..usize::from(state.guards[g].many) {
+                    let target = usize::from(state.guards[g].claims[at].target);
+                    let is_looked_at = at == 0 || !self.lacks(Mutation::LookAtFirstAlone);
+                    let doubts = is_looked_at
+                        && !self.lacks(Mutation::NoRecheck)
+                        && self.doubts_again(state, g, target);
+                    if doubts {
+                        state.guards[g].claims[at].give_up();
+                    }
                 }
+                state.guards[g].lead_on(At::Cleared);
             }
             Step::Rename(g) => self.rename(state, g),
             Step::LookAfter(g) => {
-                let target = usize::from(state.guards[g].target);
-                let it = &state.guards[g];
-                let same = match it.slot {
-                    Slot::Tree(tree) => tree == it.planned || self.lacks(Mutation::NoCompare),
-                    _ => false,
-                };
                 let blind = self.lacks(Mutation::NoRecheck) || self.lacks(Mutation::NoLookAfter);
-                let doubts = !blind && self.doubts_again(state, g, target);
-                state.guards[g].at = if same && !doubts { At::Settled } else { At::Doubted };
+                for at in 0..usize::from(state.guards[g].many) {
+                    let claim = state.guards[g].claims[at];
+                    let same = match claim.slot {
+                        Slot::Tree(tree) => tree == claim.planned || self.lacks(Mutation::NoCompare),
+                        _ => false,
+                    };
+                    let doubts = !blind && self.doubts_again(state, g, usize::from(claim.target));
+                    state.guards[g].claims[at].is_doubted = !claim.is_over && (!same || doubts);
+                }
+                self.to_doubted(state, g);
             }
             Step::PutBack(g) => self.put_back(state, g),
-            Step::Release(g) => match state.guards[g].slot {
-                Slot::Tree(_) => state.guards[g].at = At::Released,
-                _ => {
-                    state.guards[g].slot = Slot::None;
-                    self.next_round(state, g);
+            Step::Release(g) => {
+                let it = &mut state.guards[g];
+                match it.claims().iter().position(Claim::has_tree) {
+                    Some(first) => (it.at, it.next) = (At::Released, first as u8),
+                    None => {
+                        it.claims.iter_mut().for_each(|claim| claim.slot = Slot::None);
+                        self.next_round(state, g);
+                    }
                 }
-            },
+            }
             Step::Delete(g) => {
                 let it = &mut state.guards[g];
-                let target = usize::from(it.target);
-                if let Slot::Tree(tree) = it.slot {
-                    state.broken.identity |= tree != it.planned;
+                let claim = &mut it.claims[usize::from(it.next)];
+                let (planned, target) = (claim.planned, usize::from(claim.target));
+                if let Slot::Tree(tree) = std::mem::take(&mut claim.slot) {
+                    state.broken.identity |= tree != planned;
                     state.runners[target].removed += 1;
                 }
-                it.slot = Slot::None;
-                self.next_round(state, g);
+                match it.claims().iter().position(Claim::has_tree) {
+                    Some(next) => it.next = next as u8,
+                    None => self.next_round(state, g),
+                }
             }
             Step::Kill(g) => {
                 state.kills -= 1;
@@ -469,48 +510,79 @@ impl Host {
         }
     }
 
-    fn make_slot(&self, state: &mut State, g: usize) {
-        let it = state.guards[g];
-        let target = usize::from(it.target);
-        if state.runners[target].place == Some(it.planned) || self.lacks(Mutation::NoCompare) {
-            state.guards[g].slot = Slot::Empty;
-            // A new slot has a new name.
-            state.guards[1 - g].listed_slot = false;
-            if it.at == At::Holding {
-                state.guards[g].at = At::Slotted;
-            }
-        } else {
-            state.guards[g].at = At::Settled;
+    /// Claims that one look found nothing against.
+    fn plan(&self, state: &mut State, g: usize, targets: &[usize]) {
+        let mut claims = [Claim::default(); BATCH];
+        for (claim, target) in claims.iter_mut().zip(targets) {
+            (claim.target, claim.planned) =
+                (*target as u8, state.runners[*target].place.expect("it is there"));
         }
+        let it = &mut state.guards[g];
+        (it.claims, it.many, it.next, it.turned, it.at) =
+            (claims, targets.len() as u8, 0, false, At::Planned);
+    }
+
+    fn make_slot(&self, state: &mut State, g: usize) {
+        let it = &mut state.guards[g];
+        let at = usize::from(it.next);
+        let claim = &mut it.claims[at];
+        let is_there = state.runners[usize::from(claim.target)].place == Some(claim.planned);
+        match is_there || self.lacks(Mutation::NoCompare) {
+            true => claim.slot = Slot::Empty,
+            false => claim.give_up(),
+        }
+        let (was, is_late) = (it.at, self.looks_first(at + 1));
+        match was {
+            // It is renamed next.
+            At::Cleared if it.claims[at].is_over => it.lead_on_from(at, At::Renamed),
+            At::Cleared => {}
+            _ if is_late => it.lead_on(At::Slotted),
+            _ => it.lead_on_from(at, At::Slotted),
+        }
+        // A new slot has a new name.
+        state.guards[1 - g].listed_slots &= !(1 << at);
     }
 
     fn rename(&self, state: &mut State, g: usize) {
-        let it = state.guards[g];
-        let target = usize::from(it.target);
-        let (at, slot) = match (it.slot, state.runners[target].place) {
+        let at = usize::from(state.guards[g].next);
+        let claim = state.guards[g].claims[at];
+        let target = usize::from(claim.target);
+        match (claim.slot, state.runners[target].place) {
             (Slot::Empty, Some(tree)) => {
                 state.broken.live |= self.is_live(state, target);
                 state.broken.unknown |= self.opaque[target] && self.guards[g] != Role::Hook(target);
                 state.runners[target].place = None;
-                (At::Renamed, Slot::Tree(tree))
+                state.guards[g].claims[at].slot = Slot::Tree(tree);
             }
-            _ => (At::Settled, Slot::None),
-        };
-        (state.guards[g].at, state.guards[g].slot) = (at, slot);
+            _ => state.guards[g].claims[at].give_up(),
+        }
+        state.guards[g].lead_on_from(at, At::Renamed);
     }
 
     fn put_back(&self, state: &mut State, g: usize) {
-        let it = state.guards[g];
-        let target = usize::from(it.target);
-        state.guards[g].at = At::Settled;
-        let Slot::Tree(tree) = it.slot else { return };
-        if state.runners[target].place.is_none() {
-            state.broken.live |= self.is_live(state, target);
-            state.runners[target].place = Some(tree);
-            state.guards[g].slot = Slot::None;
-        } else if tree != it.planned && !self.lacks(Mutation::NoAside) {
-            state.runners[target].aside += 1;
-            state.guards[g].slot = Slot::None;
+        let at = usize::from(state.guards[g].next);
+        state.guards[g].claims[at].is_doubted = false;
+        let claim = state.guards[g].claims[at];
+        let target = usize::from(claim.target);
+        if let Slot::Tree(tree) = claim.slot {
+            if state.runners[target].place.is_none() {
+                state.broken.live |= self.is_live(state, target);
+                state.runners[target].place = Some(tree);
+                state.guards[g].claims[at].give_up();
+            } else if tree != claim.planned && !self.lacks(Mutation::NoAside) {
+                state.runners[target].aside += 1;
+                state.guards[g].claims[at].give_up();
+            }
+        }
+        self.to_doubted(state, g);
+    }
+
+    /// To the next claim that has to go back, if there is one.
+    fn to_doubted(&self, state: &mut State, g: usize) {
+        let it = &mut state.guards[g];
+        match it.claims().iter().position(|claim| claim.is_doubted) {
+            Some(next) => (it.at, it.next) = (At::Doubted, next as u8),
+            None => (it.at, it.next) = (At::Settled, 0),
         }
     }
 
@@ -544,12 +616,36 @@ impl Guard {
             is_orphan: false,
             rounds,
             turned: false,
-            target: 0,
-            planned: 0,
-            slot: Slot::None,
+            claims: [Claim::default(); BATCH],
+            many: 0,
+            next: 0,
             listed: 0,
-            listed_slot: false,
+            listed_slots: 0,
         }
+    }
+
+    /// All claims have taken a step: on to the next, or, when all have come to nothing, to the end.
+    fn lead_on(&mut self, to: At) {
+        match self.claims().iter().position(|claim| !claim.is_over) {
+            Some(first) => (self.at, self.next) = (to, first as u8),
+            None => (self.at, self.next) = (At::Settled, 0),
+        }
+    }
+
+    /// This claim has taken a step: it is the turn of the one after it, or they all go on.
+    fn lead_on_from(&mut self, at: usize, to: At) {
+        let after = (at + 1..usize::from(self.many)).find(|after| !self.claims[*after].is_over);
+        match after {
+            Some(after) => self.next = after as u8,
+            None => self.lead_on(to),
+        }
+    }
+}
+
+impl Claim {
+    /// It comes to nothing.
+    fn give_up(&mut self) {
+        (self.slot, self.is_over, self.is_doubted) = (Slot::None, true, false);
     }
 }
 

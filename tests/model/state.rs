@@ -4,6 +4,8 @@
 pub(crate) const RUNNERS: usize = 3;
 /// Guards of it.
 pub(crate) const GUARDS: usize = 2;
+/// Claims of one hold of the lock at most.
+pub(crate) const BATCH: usize = 2;
 
 /// The host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -97,15 +99,44 @@ pub(crate) struct Guard {
     pub(crate) rounds: u8,
     /// Whether a lease has come or gone since it has looked.
     pub(crate) turned: bool,
-    /// Whose cache it means to claim.
-    pub(crate) target: u8,
-    /// The tree that it has seen there.
-    pub(crate) planned: u8,
-    pub(crate) slot: Slot,
+    /// What it means to claim under one hold of the lock, in the order in which it does,
+    pub(crate) claims: [Claim; BATCH],
+    /// how many of them there are,
+    pub(crate) many: u8,
+    /// and which of them is about to take the next step.
+    pub(crate) next: u8,
     /// Runners in whose trash it has seen something, one bit each.
     pub(crate) listed: u8,
-    /// Whether it has seen the other guard's slot with a tree in it.
-    pub(crate) listed_slot: bool,
+    /// Which of the other guard's slots it has seen with a tree in them, one bit each.
+    pub(crate) listed_slots: u8,
+}
+
+/// A claim of one cache.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Claim {
+    /// Whose cache it is.
+    pub(crate) target: u8,
+    /// The tree that was seen there.
+    pub(crate) planned: u8,
+    pub(crate) slot: Slot,
+    /// It came to nothing, and takes no more steps.
+    pub(crate) is_over: bool,
+    /// The look after the rename speaks against it.
+    pub(crate) is_doubted: bool,
+}
+
+impl Claim {
+    /// Whether its tree lies in its slot.
+    pub(crate) fn has_tree(&self) -> bool {
+        matches!(self.slot, Slot::Tree(_))
+    }
+}
+
+impl Guard {
+    /// Its claims, those that came to nothing among them.
+    pub(crate) fn claims(&self) -> &[Claim] {
+        &self.claims[..usize::from(self.many)]
+    }
 }
 
 /// How far a guard is in its round.
@@ -158,16 +189,17 @@ impl At {
         matches!(self, Self::Settled | Self::Released)
     }
 
-    /// Whether its tree may yet be put back.
+    /// Whether its trees may yet be put back. While it is about to rename one, another may be in its slot.
     pub(crate) fn may_put_back(self) -> bool {
-        matches!(self, Self::Renamed | Self::Doubted)
+        matches!(self, Self::Cleared | Self::Renamed | Self::Doubted)
     }
 }
 
 /// A claim's slot in the trash of its target.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub(crate) enum Slot {
     /// There is none.
+    #[default]
     None,
     /// Empty.
     Empty,

@@ -14,6 +14,9 @@ pub(crate) enum Step {
     /// Whatever else ends the hook's worker: an error, as of an invalid configuration, a panic, a signal, its time
     /// (`sys::supervise::End`). Its supervisor goes the way out.
     Fail(usize),
+    /// SIGKILL to a hook's supervisor, with which its worker dies. The script that runs them fences (`hooks/job-started.sh`), and
+    /// leaves no lease, but a sign that a job begins.
+    LoseSupervisor(usize),
     /// `lease::write` on the way out (`commands::hook::protect`).
     LeaveLateLease(usize),
     /// `reclaim::trash::Trash::fence`, before anything that can fail or on the way out: the names are read.
@@ -46,6 +49,8 @@ pub(crate) enum Step {
     DeleteTrash(usize),
     /// `observe::host::Look::at` and `policy::plan::make`: this guard means to claim this runner's cache.
     Look(usize, usize),
+    /// The same, and this other one's as well: a batch (`cycle::batch`), whose looks under the lock are shared.
+    LookForBoth(usize, usize, usize),
     /// Nothing is left that may go, or a limit is reached: the run ends.
     End(usize),
     /// `lock::ExclusiveLock::acquire`, and `cycle::Cycle::newly_claimed`: trash that has come meanwhile begins a new round.
@@ -67,7 +72,7 @@ pub(crate) enum Step {
     Release(usize),
     /// `reclaim::remove_tree` and `reclaim::trash::Trash::discard`.
     Delete(usize),
-    /// SIGKILL to the guard; to a hook's supervisor, with which its worker dies.
+    /// SIGKILL to the guard; to a whole hook, whose job is failed by that.
     Kill(usize),
 }
 
@@ -78,6 +83,7 @@ impl Step {
             Self::EmptyTrash(guard)
             | Self::DeleteTrash(guard)
             | Self::Look(guard, _)
+            | Self::LookForBoth(guard, ..)
             | Self::End(guard)
             | Self::AcquireExclusive(guard)
             | Self::GiveUp(guard)
@@ -98,6 +104,7 @@ impl Step {
             Self::LeaveLease(runner)
             | Self::TimeOut(runner)
             | Self::Fail(runner)
+            | Self::LoseSupervisor(runner)
             | Self::LeaveLateLease(runner)
             | Self::FenceLists(runner)
             | Self::FenceRemoves(runner)

@@ -1,7 +1,7 @@
 //! A real host on which one step after another is taken.
 
 use crate::kit::{self, Call, Entry, MIB, Runner, Stopped, plant_cache};
-use crate::state::{At, Slot, State};
+use crate::state::{At, Guard, Slot, State};
 use crate::step::Step;
 use disk_guard::lease;
 use disk_guard::model::{LeaseSeen, LeaseState};
@@ -120,7 +120,11 @@ impl<'h> Stage<'h> {
             }
             Step::KillWorker(r) => drop(self.jobs[r].take().expect("it runs").kill()),
             Step::Kill(g) => drop(self.guards[g].take().expect("it runs").kill()),
-            Step::Relieve(_) | Step::Swap(_) | Step::GiveUp(_) => unreachable!("{step:?} is not played"),
+            Step::Relieve(_)
+            | Step::Swap(_)
+            | Step::GiveUp(_)
+            | Step::LoseSupervisor(_)
+            | Step::LookForBoth(..) => unreachable!("{step:?} is not played"),
             _ => {
                 let guard = step.guard().expect("the rest is a guard's");
                 self.guard(guard, step, after.guards[guard].at);
@@ -221,7 +225,8 @@ impl<'h> Stage<'h> {
 
         let (trees, empty) = self.trash();
         let of_guards = |wanted: fn(&Slot) -> bool| {
-            state.guards.iter().filter(|guard| guard.target == 0 && wanted(&guard.slot)).count()
+            let claims = state.guards.iter().flat_map(Guard::claims);
+            claims.filter(|claim| claim.target == 0 && wanted(&claim.slot)).count()
         };
         let in_slots = of_guards(|slot| matches!(slot, Slot::Tree(_)));
         assert_eq!(trees, in_slots + usize::from(model.trash), "trees in trash, {when}");

@@ -72,13 +72,13 @@ impl Playable {
             Step::End(guard) => {
                 !possible.iter().any(|other| matches!(other, Step::Look(by, _) if *by == guard))
             }
-            Step::GiveUp(_) => false,
+            Step::GiveUp(_) | Step::LoseSupervisor(_) => false,
             // The model's look takes no notice of the other guard's open handles; a real one sees a process inside.
             Step::Look(guard, _) => {
                 matches!(state.guards[1 - guard].at, At::Off | At::Begin | At::Planned | At::Done)
             }
             // What a dead guard leaves is a tree in trash, or nothing; an empty slot, which the next run removes, is not modelled.
-            Step::Kill(guard) => matches!(state.guards[guard].slot, Slot::None | Slot::Tree(_)),
+            Step::Kill(guard) => matches!(state.guards[guard].claims[0].slot, Slot::None | Slot::Tree(_)),
             _ => true,
         }
     }
@@ -108,7 +108,7 @@ impl Model for Playable {
                 state.guards.iter().any(|guard| guard.at == At::Done)
                     && state.runners[0].place == Some(0)
                     && state.runners[0].lease
-                    && state.guards.iter().any(|guard| guard.at == At::Settled && guard.slot == Slot::None)
+                    && state.guards.iter().any(|guard| guard.at == At::Settled && guard.claims[0].slot == Slot::None)
             }),
             Property::sometimes(promises::TAKEN, |_: &Self, state: &State| {
                 let it = &state.runners[0];
@@ -170,7 +170,7 @@ fn walk(model: &Playable, dice: &mut Dice) -> Trace {
 fn sights(model: &Playable, trace: &Trace) -> BTreeSet<String> {
     let states = trace.states(model);
     let told = trace.steps.iter().zip(&states).zip(&states[1..]).map(|((step, before), after)| {
-        let guard = step.guard().map(|guard| (after.guards[guard].at, after.guards[guard].slot));
+        let guard = step.guard().map(|guard| (after.guards[guard].at, after.guards[guard].claims[0].slot));
         let claim = before.guards.iter().map(|guard| guard.at).max();
         format!("{} {guard:?} {:?} {claim:?}", name(step), before.runners[0].job)
     });
