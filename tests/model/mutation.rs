@@ -115,7 +115,10 @@ fn every_part_is_needed() {
     for (mutation, host, promise) in cases {
         assert!(breaks(host.with(mutation), promise), "{mutation:?} breaks nothing: {promise}");
     }
-    let all = [two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared, outlived, unwritten, batch];
+    let all = [
+        two, hidden, opaque, unseen, unguarded, swaps, mortal, hook, fails, apart, shared, outlived,
+        unwritten, batch,
+    ];
     for host in all {
         let checker = host.checker().threads(2).spawn_bfs().join();
         let found = checker.discoveries();

@@ -108,7 +108,10 @@ impl Model for Playable {
                 state.guards.iter().any(|guard| guard.at == At::Done)
                     && state.runners[0].place == Some(0)
                     && state.runners[0].lease
-                    && state.guards.iter().any(|guard| guard.at == At::Settled && guard.claims[0].slot == Slot::None)
+                    && state
+                        .guards
+                        .iter()
+                        .any(|guard| guard.at == At::Settled && guard.claims[0].slot == Slot::None)
             }),
             Property::sometimes(promises::TAKEN, |_: &Self, state: &State| {
                 let it = &state.runners[0];
