@@ -94,10 +94,15 @@ fn test_modules(module: &Module, text: &str) -> Vec<Module> {
 
 /// Without comments, and without the tests at the end.
 fn production(text: &str) -> String {
-    let tests = ["mod tests {", "pub(crate) mod tests {", "pub(super) mod tests {"];
-    let end = tests.iter().filter_map(|tests| text.find(&format!("#[cfg(test)]\n{tests}"))).min();
+    let end = text.match_indices("#[cfg(test)]\n").map(|(at, _)| at).find(|at| begins_tests(&text[*at..]));
     let code = text[..end.unwrap_or(text.len())].lines();
     code.map(|line| line.split_once("//").map_or(line, |(code, _)| code)).collect::<Vec<_>>().join("\n")
+}
+
+/// Whether attributes are followed by a module in braces.
+fn begins_tests(text: &str) -> bool {
+    let mut lines = text.lines().skip_while(|line| line.starts_with(['#', ' ', ')']));
+    lines.next().is_some_and(|line| line.contains("mod ") && line.ends_with('{'))
 }
 
 /// Each path that a `use` names, with its tree spread out.
@@ -240,6 +245,28 @@ fn model_and_policy_have_no_effects() {
     assert!(found.is_empty(), "{found:#?}");
     let observe = &source.files[&vec!["observe".to_owned(), "filesystems".to_owned()]];
     assert!(EFFECTS.iter().any(|effect| observe.contains(effect)), "effects are recognised where they are");
+}
+
+#[test]
+fn names_of_githubs_runner_stand_in_one_module() {
+    use crate::actions_runner::{environment::HookVariable, layout};
+    let mut names = vec![layout::LISTENER, layout::WORKER, layout::SETTINGS, layout::ENV];
+    names.extend([layout::DIAG, layout::WORK, layout::ACTIONS, layout::TOOLS, layout::TEMP, layout::UPDATE]);
+    names.extend([layout::MAPPING, layout::MAPPING_FILE, layout::EXTERNALS]);
+    names.extend(HookVariable::BOTH.map(HookVariable::name));
+    let source = Source::read();
+    let is_named = |name: &str, code: &str| code.contains(&format!("\"{name}\""));
+    let (of_module, others): (Vec<_>, Vec<_>) =
+        source.files.iter().partition(|(module, _)| module.starts_with(&["actions_runner".to_owned()]));
+    for name in names {
+        assert!(
+            of_module.iter().any(|(_, code)| is_named(name, code)),
+            "{name} is looked for as it is written"
+        );
+        let elsewhere = others.iter().filter(|(_, code)| is_named(name, code));
+        let elsewhere: Vec<String> = elsewhere.map(|(module, _)| module.join("::")).collect();
+        assert!(elsewhere.is_empty(), "{name} stands in {elsewhere:?}");
+    }
 }
 
 #[test]

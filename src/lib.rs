@@ -17,6 +17,7 @@
 //! | [`commands`] | one file per command: reads the clock, calls the modules below, prints the result |
 //! | [`cycle`] | the loop of observing, planning and claiming that sweeps and hooks under pressure share |
 //! | [`config`] | the configuration file, validated |
+//! | [`actions_runner`] | names and log lines of GitHub's runner: another kind of runner is another module beside it |
 //! | [`model`] | data types without effects |
 //! | [`policy`] | decisions: pure functions |
 //! | [`observe`] | read-only observation: filesystems, runners, processes, caches, locks, logs |
@@ -54,7 +55,7 @@
 //! hook_record lock policy tickets
 //! config run_dir
 //! sys text
-//! digest lengths model
+//! actions_runner digest lengths model
 //! ```
 //!
 //! Clippy's `disallowed-methods` restricts renaming and deleting, file locks and the wall clock to their modules.
@@ -93,6 +94,7 @@
 //! rewrite the runner's files: lying there must harm nobody else. Root takes roots from its own configuration only. Names
 //! from disk are escaped wherever a person, a terminal or a runner reads them.
 
+pub mod actions_runner;
 pub mod capacity;
 pub mod cli;
 pub mod commands;

@@ -7,6 +7,7 @@
 //! Jobs can write all of this. It decides which cache is taken for old, never whether one is in use: a forged time makes a
 //! runner keep its own caches, or lose them while it is proved idle.
 
+use crate::actions_runner::layout;
 use crate::model::{Cache, Uid};
 use crate::reclaim::trash;
 use crate::sys::dir::Dir;
@@ -141,7 +142,7 @@ pub fn is_repository_dir(directory: &OsStr) -> bool {
 
 /// `_PipelineMapping/<owner>/<repository>/PipelineFolder.json`: directories, and when they were last used.
 fn mapped(work: &Dir) -> Vec<(OsString, SystemTime)> {
-    let Ok(mapping) = work.descend("_PipelineMapping") else { return Vec::new() };
+    let Ok(mapping) = work.descend(layout::MAPPING) else { return Vec::new() };
     let mut found = Vec::new();
     for owner in mapping.names(MAX_NAMES).unwrap_or_default() {
         let Ok(dir) = mapping.descend(owner.as_os_str()) else { continue };
@@ -149,7 +150,7 @@ fn mapped(work: &Dir) -> Vec<(OsString, SystemTime)> {
             if found.len() == MAX_NAMES {
                 return found;
             }
-            let file = Path::new(&repository).join("PipelineFolder.json");
+            let file = Path::new(&repository).join(layout::MAPPING_FILE);
             found.extend(dir.read_file(&file, MAX_MAPPING).ok().and_then(|text| last_run(&text)));
         }
     }

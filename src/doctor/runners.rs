@@ -1,6 +1,7 @@
 //! Runner by runner: found, wired, in force, and whether its user can take part.
 
 use super::Patient;
+use crate::actions_runner::layout;
 use crate::model::{Check, Guarded, ListenerSeen, Runner};
 use crate::observe::dotenv;
 use crate::observe::hook_script;
@@ -69,7 +70,8 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
             ));
         }
         if let crate::model::Work::Unusable { reason, .. } = &runner.work {
-            let is_configured = Dir::open(&runner.root).is_ok_and(|root| root.status_of(".runner").is_ok());
+            let is_configured =
+                Dir::open(&runner.root).is_ok_and(|root| root.status_of(layout::SETTINGS).is_ok());
             let id = format!("work:{}", runner.name);
             checks.push(match is_configured {
                 true => {
@@ -170,7 +172,7 @@ fn completed(patient: &Patient<'_>, runner: &Runner, listener: Option<&ListenerS
 }
 
 fn named(runner: &Runner, variable: HookVariable) -> Option<PathBuf> {
-    let env = place::read(&Dir::open(&runner.root).ok()?, ".env").ok()??;
+    let env = place::read(&Dir::open(&runner.root).ok()?, layout::ENV).ok()??;
     EnvFile::parse(&env.bytes).value(variable).map(|value| PathBuf::from(OsStr::from_bytes(value)))
 }
 

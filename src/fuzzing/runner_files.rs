@@ -1,17 +1,17 @@
 use super::contains;
+use crate::actions_runner::settings;
 use crate::hook_record;
 use crate::hygiene::observe::mapping;
 use crate::observe::dotenv::{self, Says};
 use crate::observe::hook_script::{self, Shown};
 use crate::observe::processes::HookVariable;
 use crate::observe::processes::environment::value_in;
-use crate::observe::settings;
 use crate::setup::env_file::EnvFile;
 use crate::setup::units::unit_named;
 use serde_json::{Value, json};
 use std::os::unix::ffi::OsStrExt as _;
 
-const BOTH: [HookVariable; 2] = [HookVariable::JobStarted, HookVariable::JobCompleted];
+const BOTH: [HookVariable; 2] = HookVariable::BOTH;
 
 /// `.runner`: what is understood is unambiguous, with a byte order mark or without. `.service`: what is taken for a unit's name
 /// can be nothing else on a command line.

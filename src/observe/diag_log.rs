@@ -7,42 +7,16 @@
 //! A line counts only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `. What has none continues the
 //! line before it (src/Runner.Common/HostTraceListener.cs, v2.336.0).
 
+pub use crate::actions_runner::log::{Kind, Line, Severity, begun};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom};
 use std::ops::ControlFlow;
-use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
-use std::time::SystemTime;
+use std::os::unix::ffi::OsStringExt as _;
 
 /// More entries than this are somebody's flood.
 const MAX_ENTRIES: usize = 200_000;
-
-/// Whose log.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    /// `Runner_*.log`.
-    Listener,
-    /// `Worker_*.log`: one a job.
-    Worker,
-}
-
-impl Kind {
-    fn shape(self) -> &'static [u8] {
-        match self {
-            Self::Listener => b"Runner_00000000-000000-utc.log",
-            Self::Worker => b"Worker_00000000-000000-utc.log",
-        }
-    }
-
-    /// `Runner_20260102-030405-utc.log` (src/Runner.Common/HostTraceListener.cs).
-    pub(super) fn names(self, name: &[u8]) -> bool {
-        let shape = self.shape();
-        let fits =
-            |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
-        name.len() == shape.len() && name.iter().zip(shape).all(fits)
-    }
-}
 
 /// The newest logs of a kind, at most `limit`, the newest first. Their names hold the time, so that they sort.
 ///
@@ -68,13 +42,6 @@ pub fn newest(diag: &Dir, kind: Kind, limit: usize) -> io::Result<Vec<OsString>>
         return Err(io::Error::other(format!("_diag holds more than {MAX_ENTRIES} entries")));
     }
     Ok(newest.into_iter().rev().map(OsString::from_vec).collect())
-}
-
-/// When a log was begun, by its name.
-pub fn begun(name: &OsStr) -> Option<SystemTime> {
-    let text = std::str::from_utf8(name.as_bytes()).ok()?.get(7..22)?;
-    let civil = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", text).ok()?;
-    Some(SystemTime::from(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
 }
 
 /// The end of a log.
@@ -161,60 +128,10 @@ fn text_of(line: &[u8]) -> std::borrow::Cow<'_, str> {
     String::from_utf8_lossy(line.strip_prefix("\u{feff}".as_bytes()).unwrap_or(line))
 }
 
-/// How bad what a line tells is (src/Runner.Common/HostTraceListener.cs).
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
-    /// `VERB`
-    Verbose,
-    /// `INFO`
-    Information,
-    /// `WARN`
-    Warning,
-    /// `ERR `, padded.
-    Error,
-    /// `CRIT`
-    Critical,
-}
-
-/// `[2026-01-02 03:04:05Z INFO JobDispatcher] message`
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line<'l> {
-    /// How bad it is.
-    pub severity: Severity,
-    /// The part of the runner that wrote it.
-    pub source: &'l str,
-    /// What it says.
-    pub message: &'l str,
-    /// When.
-    pub at: SystemTime,
-}
-
-impl<'l> Line<'l> {
-    /// None for what has no prefix of the runner's.
-    pub fn parse(line: &'l str) -> Option<Self> {
-        const TIME: usize = "2026-01-02 03:04:05Z".len();
-        let (header, message) = line.strip_prefix('[')?.split_once("] ")?;
-        let (time, rest) = header.split_at_checked(TIME)?;
-        let rest = rest.strip_prefix(' ')?;
-        // Levels have four characters: `ERR ` is padded.
-        let (level, source) = rest.split_at_checked(4)?;
-        let severity = match level {
-            "CRIT" => Severity::Critical,
-            "ERR " => Severity::Error,
-            "WARN" => Severity::Warning,
-            "INFO" => Severity::Information,
-            "VERB" => Severity::Verbose,
-            _ => return None,
-        };
-        let at: jiff::Timestamp = time.parse().ok()?;
-        Some(Self { severity, source: source.strip_prefix(' ')?, message, at: SystemTime::from(at) })
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::time::Duration;
+    use std::time::{Duration, SystemTime};
 
     #[test]
     fn the_newest_of_a_kind_come_first_and_others_are_nobodys() {

@@ -14,6 +14,7 @@ use super::dotenv::{self, Says};
 use super::filesystems::MountTable;
 use super::hook_script;
 use super::processes::{self, HookVariable};
+use crate::actions_runner::layout;
 use crate::hook_record;
 use crate::model::{Guarded, ListenerSeen, Runner};
 use crate::run_dir::RunDir;
@@ -29,7 +30,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
 /// The variable that names the hook.
-pub const STARTED_VARIABLE: &str = "ACTIONS_RUNNER_HOOK_JOB_STARTED";
+pub const STARTED_VARIABLE: &str = HookVariable::JobStarted.name();
 
 /// `.env` and configuration files are short.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -90,7 +91,7 @@ struct Env {
 fn read_env(runner: &Runner) -> Result<Env, String> {
     let read = || -> io::Result<Env> {
         let root = Dir::open(&runner.root)?;
-        let file = match root.open_file(".env") {
+        let file = match root.open_file(layout::ENV) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Env::default()),
             result => result?,
         };
@@ -126,7 +127,7 @@ impl Look<'_> {
         if let Some(changed) = env.changed {
             // Its log says when it was started by the clock of that time. Where that is earlier than by the clock of now, the clock
             // was put forward since, and a file's time from before that looks older than it is.
-            let was_set = processes::log_begun(self.proc, listener.process, &runner.root.join("_diag"))
+            let was_set = processes::log_begun(self.proc, listener.process, &runner.root.join(layout::DIAG))
                 .is_some_and(|begun| begun + CLOCK_SET < listener.started);
             if !listener.is_ordered || was_set {
                 return Err(format!(

@@ -16,6 +16,8 @@
 //! without any such line knows of no job, except right after a file was begun; then the one before it is read too.
 
 use super::diag_log::{self, Kind, Line};
+use crate::actions_runner::layout;
+use crate::actions_runner::listener::JobEvent;
 use crate::sys::dir::{Dir, changed};
 use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
@@ -69,7 +71,7 @@ pub enum LogError {
 /// [`LogError`].
 pub fn pending_job(root: &Dir) -> Result<PendingJob, LogError> {
     let directory = |source| LogError::Directory { source };
-    let diag = match root.descend("_diag") {
+    let diag = match root.descend(layout::DIAG) {
         Ok(diag) => diag,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PendingJob::NoLog),
         Err(error) => return Err(directory(error)),
@@ -165,19 +167,19 @@ impl Story {
     }
 
     fn tell(&mut self, line: &Line<'_>) {
-        match Event::of(line.message) {
-            Some(Event::Received(job)) => {
+        match JobEvent::of(line.message) {
+            Some(JobEvent::Received(job)) => {
                 self.spoke = true;
                 self.on_its_way = None;
                 self.open.insert(job.to_owned(), (line.message.to_owned(), Some(line.at)));
             }
-            Some(Event::GoesOn) => {
+            Some(JobEvent::GoesOn) => {
                 self.spoke = true;
                 if self.open.is_empty() {
                     self.open.insert(ANONYMOUS.to_owned(), (line.message.to_owned(), Some(line.at)));
                 }
             }
-            Some(Event::Ended(job)) => {
+            Some(JobEvent::Ended(job)) => {
                 self.spoke = true;
                 self.open.remove(job);
                 // A Listener has one job at a time: what had no name was this one.
@@ -196,40 +198,6 @@ impl Story {
             Some((detail, at)) => PendingJob::Received { detail, at, written: None },
             None => PendingJob::None,
         }
-    }
-}
-
-/// What a line says about a job.
-#[derive(Debug, PartialEq, Eq)]
-enum Event<'l> {
-    Received(&'l str),
-    /// A job's lease was renewed: one is in progress.
-    GoesOn,
-    Ended(&'l str),
-}
-
-impl<'l> Event<'l> {
-    fn of(message: &'l str) -> Option<Self> {
-        if let Some(rest) = message.strip_prefix("Job request ") {
-            if let Some(request) = rest.strip_suffix(" received.") {
-                return Some(Self::Received(request.rsplit_once(" job ")?.1));
-            }
-            return rest.strip_suffix(" processed succeed.").map(Self::Ended);
-        }
-        if message.starts_with("Successfully renew job ") || message.starts_with("Start renew job request ") {
-            return Some(Self::GoesOn);
-        }
-        let ended = [
-            ("Worker finished for job ", ". Code: "),
-            ("finish job request for job ", " with result: "),
-            ("Stop renew job request for job ", "."),
-            ("Unable to renew job request for job ", " for the first time"),
-            ("Worker Dispatch failed with an exception for job request ", "."),
-        ];
-        ended
-            .iter()
-            .find_map(|(before, after)| Some(message.strip_prefix(before)?.split_once(after)?.0))
-            .map(Self::Ended)
     }
 }
 

@@ -22,7 +22,6 @@ pub mod processes;
 pub mod retention;
 pub mod root_globs;
 pub mod runners;
-pub(crate) mod settings;
 mod shared_kinds;
 pub mod sharing;
 pub mod space;

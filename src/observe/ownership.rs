@@ -9,6 +9,7 @@ mod acl;
 mod members;
 
 use super::root_globs::is_allowed;
+use crate::actions_runner::layout;
 use crate::model::Uid;
 use crate::sys::dir::{Status, stat_at};
 use members::Accounts;
@@ -130,7 +131,7 @@ impl Ways {
             Err(error) => return cannot(error),
         }
         if has_settings {
-            match self.settings(&root.join(".runner")) {
+            match self.settings(&root.join(layout::SETTINGS)) {
                 Ok(writers) => holds.extend(writers),
                 Err(error) => return cannot(error),
             }

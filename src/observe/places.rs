@@ -3,6 +3,7 @@
 
 use super::caches::open_work;
 use super::filesystems::MountTable;
+use crate::actions_runner::layout;
 use crate::model::{Filesystem, FilesystemId, Runner, Usage};
 use crate::sys::dir::{Dir, usage_at};
 use crate::sys::reach;
@@ -55,15 +56,15 @@ fn add(
 /// How full the disk is on which a runner logs. For its own hook, which runs as its user and where it has just written: one
 /// system call, links followed.
 pub fn usage_of_logs(runner: &Runner) -> Option<Usage> {
-    usage_at(&runner.root.join("_diag")).or_else(|_| usage_at(&runner.root)).ok()
+    usage_at(&runner.root.join(layout::DIAG)).or_else(|_| usage_at(&runner.root)).ok()
 }
 
 /// The root and its `_diag`, where that is. A link of the runner's is followed by its text alone: no link lies on the way of what
 /// it names.
 fn beside_work(runner: &Runner) -> [PathBuf; 2] {
-    let diag = runner.root.join("_diag");
+    let diag = runner.root.join(layout::DIAG);
     // Through the root's handle, which there is none of where the root's mount does not answer.
-    let link = Dir::open(&runner.root).and_then(|root| Ok(readlinkat(&root, "_diag", Vec::new())?));
+    let link = Dir::open(&runner.root).and_then(|root| Ok(readlinkat(&root, layout::DIAG, Vec::new())?));
     let diag = match link {
         Ok(target) => plain(&runner.root.join(OsStr::from_bytes(target.as_bytes()))),
         Err(_) => diag,

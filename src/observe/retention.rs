@@ -12,6 +12,7 @@
 use super::filesystems::MountTable;
 use super::measure::{self, measure};
 use super::processes;
+use crate::actions_runner::layout;
 use crate::model::{
     Cache, Coverage, FilesystemId, Measure, Member, MemberKind, Part, Retention, Runner, Uid, Work, WorkDir,
 };
@@ -90,11 +91,11 @@ impl Look<'_> {
             found.extend(self.temp(work_dir, work, age).unwrap_or_default());
         }
         if let Some(age) = self.wanted.age(rules.versions, work_dir.filesystem) {
-            let dir = work.descend("_update").ok();
+            let dir = work.descend(layout::UPDATE).ok();
             found.extend(dir.and_then(|dir| {
                 // What is unpacked has the times of the archive: its own time says when it began.
                 let since = dir.status().ok()?.modified;
-                let found = self.whole(work_dir, &dir, "_update".into(), Retention::VERSIONS, age)?;
+                let found = self.whole(work_dir, &dir, layout::UPDATE.into(), Retention::VERSIONS, age)?;
                 self.is_older(age.max(UPDATE_TAKES), since).then_some(found)
             }));
         }
@@ -123,12 +124,12 @@ impl Look<'_> {
     /// What lies in `_temp`, each child by itself: the runner touches `_temp` at every job, and cannot wipe what a container's root
     /// has left in it.
     fn temp(&self, work_dir: &WorkDir, work: &Dir, age: Duration) -> io::Result<Vec<Cache>> {
-        let temp = work.descend("_temp")?;
+        let temp = work.descend(layout::TEMP)?;
         let status = temp.status()?;
         let mut found = Vec::new();
         for name in temp.names(MAX_CHILDREN)? {
             if let Ok(dir) = temp.descend(name.as_os_str()) {
-                let below = Path::new("_temp").join(&name);
+                let below = Path::new(layout::TEMP).join(&name);
                 found.extend(self.whole(work_dir, &dir, below, Retention::TEMP, age));
             }
         }
@@ -136,9 +137,9 @@ impl Look<'_> {
             Files { look: self, age, owner: work_dir.owner, list: Vec::new(), measure: nothing() };
         files.collect(&temp, Path::new(""), |_| true);
         found.extend((!files.list.is_empty()).then(|| Cache {
-            path: work_dir.path.join("_temp"),
+            path: work_dir.path.join(layout::TEMP),
             base: None,
-            below_work: "_temp".into(),
+            below_work: layout::TEMP.into(),
             part: Part::Files(files.list.into()),
             rule: Retention::TEMP.into(),
             id: status.id,
@@ -198,20 +199,20 @@ impl Look<'_> {
     }
 
     fn logs(&self, base: &Arc<WorkDir>, root: &Dir, age: Duration) -> Option<Cache> {
-        let diag = root.descend("_diag").ok()?;
+        let diag = root.descend(layout::DIAG).ok()?;
         let status = diag.status().ok().filter(|status| is_the_runners(status, base.owner))?;
         let mut files = Files { look: self, age, owner: base.owner, list: Vec::new(), measure: nothing() };
         let kept = newest_logs(&diag).ok()?;
         files.collect(&diag, Path::new(""), |name| is_log(name) && !kept.iter().any(|kept| kept == name));
-        for pages in ["pages", "blocks"] {
+        for pages in layout::PAGES {
             if let Ok(dir) = diag.descend(pages) {
                 files.collect(&dir, Path::new(pages), is_page);
             }
         }
         (!files.list.is_empty()).then(|| Cache {
-            path: base.path.join("_diag"),
+            path: base.path.join(layout::DIAG),
             base: Some(Arc::clone(base)),
-            below_work: "_diag".into(),
+            below_work: layout::DIAG.into(),
             part: Part::Files(files.list.into()),
             rule: Retention::LOGS.into(),
             id: status.id,
@@ -389,7 +390,7 @@ pub struct OldVersion {
 pub fn old_versions(root: &Dir, path: &Path) -> Vec<OldVersion> {
     let names = root.names(MAX_ENTRIES).unwrap_or_default();
     let mut found = Vec::new();
-    for stem in ["bin", "externals"] {
+    for stem in [layout::BIN, layout::EXTERNALS] {
         let Some((current, since)) = in_use(root, path, stem) else { continue };
         for name in &names {
             if version(name, stem).is_some_and(|version| version < current)

@@ -8,7 +8,8 @@ use super::filesystems::MountTable;
 use super::ownership::Ways;
 pub use super::root_globs::is_allowed;
 use super::root_globs::{self, Expander};
-use super::settings::{self, Settings};
+use crate::actions_runner::layout;
+use crate::actions_runner::settings::{self, Settings};
 use crate::model::{DeclaredFacts, FileId, Remark, Runner, Uid, Work, WorkDir};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::reach;
@@ -157,7 +158,7 @@ fn out_of_reach(root: PathBuf, error: &io::Error, index: usize) -> Runner {
         root_id: FileId { dev: u64::MAX, ino: u64::MAX - index as u64 },
         owner: Uid(u32::MAX),
         work: Work::Unusable {
-            path: root.join("_work"),
+            path: root.join(layout::WORK),
             reason: format!("the runner cannot be examined: {error}"),
         },
         root,
@@ -182,9 +183,9 @@ pub fn examine_and_hold(path: &Path, mounts: &MountTable) -> io::Result<Option<(
 
 fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<(Runner, Option<Dir>)>> {
     let (dir, root) = Dir::resolve(path)?;
-    let (settings, is_configured) = match dir.read_file_and_status(".runner", MAX_SETTINGS) {
+    let (settings, is_configured) = match dir.read_file_and_status(layout::SETTINGS, MAX_SETTINGS) {
         Ok((bytes, status)) => {
-            ways.know(&root.join(".runner"), status);
+            ways.know(&root.join(layout::SETTINGS), status);
             (settings::parse(&bytes), true)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Ok(Settings::default()), false),
@@ -192,7 +193,7 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
     };
     // `bin` is a link after a self-update, so the Listener is looked for through it. `_work` may be a mount.
     let is_runner = is_configured
-        || root_globs::is_there(&dir, "_work".as_ref()).is_ok_and(|is| is)
+        || root_globs::is_there(&dir, layout::WORK.as_ref()).is_ok_and(|is| is)
         || has_listener(&root);
     if !is_runner {
         return Ok(None);
@@ -203,7 +204,7 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
     let mut held = None;
     let (name, work) = match settings {
         Ok(settings) => {
-            let folder = settings.work_folder.unwrap_or_else(|| "_work".into());
+            let folder = settings.work_folder.unwrap_or_else(|| layout::WORK.into());
             let found = match find_work(&root, &folder, status.owner, mounts) {
                 Ok((work, handle, work_status)) => {
                     ways.know(&work.path, work_status);
@@ -223,13 +224,13 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
             };
             (settings.name.filter(|name| name.len() <= MAX_NAME).unwrap_or_else(directory_name), found)
         }
-        Err(reason) => (directory_name(), Work::Unusable { path: root.join("_work"), reason }),
+        Err(reason) => (directory_name(), Work::Unusable { path: root.join(layout::WORK), reason }),
     };
     Ok(Some((Runner { name, root, root_id: status.id, owner: status.owner, work }, held)))
 }
 
 fn has_listener(root: &Path) -> bool {
-    Dir::resolve(&root.join("bin")).is_ok_and(|(bin, _)| bin.status_of("Runner.Listener").is_ok())
+    Dir::resolve(&root.join(layout::BIN)).is_ok_and(|(bin, _)| bin.status_of(layout::LISTENER).is_ok())
 }
 
 /// Resolves `root / folder` as the runner does: absolute and `..` are accepted, links followed. A directory that may be the runner's

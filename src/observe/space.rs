@@ -3,6 +3,7 @@
 
 use super::caches::open_work;
 use super::measure::{self, measure_within};
+use crate::actions_runner::layout;
 use crate::model::{
     Cache, Coverage, Filesystem, FilesystemId, Measure, Runner, SpaceClass, SpaceHolder, WorkDir,
 };
@@ -191,8 +192,8 @@ impl Walk<'_> {
         for name in dir.names(NAMES).unwrap_or_default() {
             let Ok(child) = dir.descend(name.as_os_str()) else { continue };
             let below = PathBuf::from(&name);
-            match name.as_encoded_bytes() {
-                b"_tool" => {
+            match name.to_str().unwrap_or_default() {
+                layout::TOOLS => {
                     let remedy = "setup actions keep every version here that a job has asked for; remove those that no workflow uses, disk-guard never touches them";
                     for tool in child.names(NAMES).unwrap_or_default() {
                         if let Ok(dir) = child.descend(tool.as_os_str()) {
@@ -200,7 +201,7 @@ impl Walk<'_> {
                         }
                     }
                 }
-                b"_actions" => {
+                layout::ACTIONS => {
                     self.whole(
                         &site,
                         SpaceClass::Actions,
@@ -209,11 +210,11 @@ impl Walk<'_> {
                         "the runner removes it before its next job",
                     );
                 }
-                b"_update" => {
+                layout::UPDATE => {
                     let remedy = "left over by a self-update; under pressure a sweep removes it once the runner is idle";
                     self.whole(&site, SpaceClass::SelfUpdate, &below, &child, remedy);
                 }
-                b"_temp" => {
+                layout::TEMP => {
                     let remedy = "the runner wipes what it may before its next job; under pressure a sweep removes the rest once the runner is idle";
                     self.whole(&site, SpaceClass::Temp, &below, &child, remedy);
                 }
@@ -225,11 +226,11 @@ impl Walk<'_> {
 
     fn logs(&mut self, runner: &Runner) {
         let base = runner.root_dir();
-        let Ok(diag) = Dir::open(&runner.root).and_then(|root| root.descend("_diag")) else { return };
+        let Ok(diag) = Dir::open(&runner.root).and_then(|root| root.descend(layout::DIAG)) else { return };
         if self.look.is_meant(base.filesystem) {
             let site = Site { runner, work: &base, uses: Uses::default() };
             let remedy = "retention.logs says for how long they stay; under pressure a sweep removes them once the runner is idle";
-            self.whole(&site, SpaceClass::Logs, Path::new("_diag"), &diag, remedy);
+            self.whole(&site, SpaceClass::Logs, Path::new(layout::DIAG), &diag, remedy);
         }
     }
 

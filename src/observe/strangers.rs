@@ -1,6 +1,7 @@
 //! Runners that `runners.roots` does not name and that are there all the same: their processes run, or systemd has a unit for
 //! them. They are told, with the glob that would add them. Nothing is decided by them, and nothing of theirs is touched.
 
+use crate::actions_runner::unit;
 use crate::model::{HostFacts, Remark};
 use crate::sys::dir::Dir;
 use glob::Pattern;
@@ -11,9 +12,6 @@ use std::path::{Path, PathBuf};
 
 /// Where units are that people install.
 const UNITS: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
-
-/// How `svc.sh` calls a runner's unit.
-const PREFIX: &[u8] = b"actions.runner.";
 
 /// A unit is short, and a directory of them holds hundreds.
 const MAX_UNIT: u64 = 64 << 10;
@@ -76,7 +74,7 @@ fn units(places: &[&Path]) -> Vec<(PathBuf, String)> {
     for place in places {
         let Ok((dir, _)) = Dir::resolve(place) else { continue };
         for name in dir.names(MAX_UNITS).unwrap_or_default() {
-            let is_runners = name.as_bytes().starts_with(PREFIX) && name.as_bytes().ends_with(b".service");
+            let is_runners = unit::is_named_so(name.as_bytes());
             let Some(text) = is_runners.then(|| dir.read_file(&name, MAX_UNIT).ok()).flatten() else {
                 continue;
             };

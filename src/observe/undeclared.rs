@@ -6,6 +6,7 @@ use super::caches::{Found, Link};
 use super::dotenv::{self, Says};
 use super::known_caches::{self, Kind};
 use super::processes::environ_names_paths;
+use crate::actions_runner::layout;
 use crate::model::{CacheRule, HostFacts, ListenerSeen, Remark, Runner};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
@@ -155,7 +156,8 @@ fn named(path: &Path, kind: &'static Kind, by: String) -> Option<Candidate> {
 
 /// What a runner's `.env` names, read as the runner reads it.
 fn named_in_env(runner: &Runner) -> Vec<Candidate> {
-    let env = Dir::open(&runner.root).and_then(|root| root.read_file(".env", MAX_ENV)).unwrap_or_default();
+    let env =
+        Dir::open(&runner.root).and_then(|root| root.read_file(layout::ENV, MAX_ENV)).unwrap_or_default();
     let value = |name: &str| match dotenv::says_of(&env, name) {
         Ok(Says::Value(value)) => Some(value),
         Ok(Says::Nothing | Says::Unset) | Err(_) => None,

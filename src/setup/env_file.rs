@@ -138,7 +138,7 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
 
-    const BOTH: [HookVariable; 2] = [HookVariable::JobStarted, HookVariable::JobCompleted];
+    const BOTH: [HookVariable; 2] = HookVariable::BOTH;
 
     fn wire(text: &[u8]) -> (EnvFile, Vec<(HookVariable, Before)>) {
         let mut file = EnvFile::parse(text);

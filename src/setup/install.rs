@@ -4,12 +4,13 @@
 use super::place::{self, Found, Manner};
 use super::state::{Kept, StateDir};
 use super::wiring::{self, Content, Edit, Present, Record, Scripts};
+use crate::actions_runner::layout;
 use crate::model::{Runner, Uid};
 use crate::observe::hook_script;
 use crate::sys::dir::Dir;
 use std::time::SystemTime;
 
-const NAME: &str = ".env";
+const NAME: &str = layout::ENV;
 
 /// What is to be done to all runners.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

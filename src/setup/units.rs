@@ -4,6 +4,8 @@
 //! start anything else. So the unit's name has to have the runner's shape, and systemd itself has to say that the unit
 //! works in that very root (the template of `svc.sh` sets WorkingDirectory).
 
+use crate::actions_runner::layout;
+use crate::actions_runner::unit;
 use crate::model::Runner;
 use crate::sys::dir::Dir;
 use crate::sys::program::{Bounds, ProgramError, Programs, Run};
@@ -111,12 +113,12 @@ impl<'a> Systemd<'a> {
 
 /// The name in `.service`.
 pub(crate) fn name_in(root: &Path) -> Result<String, String> {
-    let bytes = Dir::open(root).and_then(|dir| dir.read_file(".service", MAX_NAME)).map_err(|error| {
-        match error.kind() {
+    let bytes = Dir::open(root).and_then(|dir| dir.read_file(layout::SERVICE, MAX_NAME)).map_err(
+        |error| match error.kind() {
             std::io::ErrorKind::NotFound => "it has no `.service`: it is not run by systemd".to_owned(),
             _ => format!("its `.service` cannot be read: {error}"),
-        }
-    })?;
+        },
+    )?;
     unit_named(&bytes)
 }
 
@@ -124,20 +126,11 @@ pub(crate) fn name_in(root: &Path) -> Result<String, String> {
 pub(crate) fn unit_named(bytes: &[u8]) -> Result<String, String> {
     let text = String::from_utf8_lossy(bytes);
     let name = text.trim_start_matches('\u{feff}').trim();
-    if is_runner_unit(name) {
+    if unit::is_valid(name) {
         Ok(name.to_owned())
     } else {
         Err(format!("its `.service` names `{name}`, which is no runner's unit: not touched"))
     }
-}
-
-/// `actions.runner.<org-repo>.<agent>.service`, in characters that unit names have.
-fn is_runner_unit(name: &str) -> bool {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:\\@".contains(c);
-    name.len() <= 255
-        && name.starts_with("actions.runner.")
-        && name.ends_with(".service")
-        && name.chars().all(plain)
 }
 
 #[cfg(test)]

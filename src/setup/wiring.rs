@@ -13,7 +13,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
 /// Both variables, in the order in which they are set.
-pub const VARIABLES: [HookVariable; 2] = [HookVariable::JobStarted, HookVariable::JobCompleted];
+pub const VARIABLES: [HookVariable; 2] = HookVariable::BOTH;
 
 /// Two scripts, one a hook.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -8,6 +8,8 @@ pub(crate) mod actor;
 mod stage;
 
 use super::output::{self, print};
+use crate::actions_runner::environment::HookVariable;
+use crate::actions_runner::layout;
 use nix::sys::statvfs::statvfs;
 use stage::{Kind, Stage};
 use std::io::{self, BufRead as _, BufReader, Write as _};
@@ -160,7 +162,7 @@ impl Host {
         std::fs::create_dir_all(root.join("bin"))?;
         std::fs::create_dir_all(root.join("_work/_temp"))?;
         std::fs::write(
-            root.join(".runner"),
+            root.join(layout::SETTINGS),
             format!("\u{feff}{{\"agentName\": \"runner-{number}\", \"workFolder\": \"_work\"}}"),
         )?;
         let hook = root.join("job-started.sh");
@@ -170,7 +172,10 @@ impl Host {
             self.config.display()
         );
         std::fs::write(&hook, script)?;
-        std::fs::write(root.join(".env"), format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={}\n", hook.display()))?;
+        std::fs::write(
+            root.join(layout::ENV),
+            format!("{}={}\n", HookVariable::JobStarted.name(), hook.display()),
+        )?;
         // A Worker is recognised by its program: the same file under the name that the real one has.
         std::fs::hard_link(&self.program, root.join("bin/Runner.Worker"))?;
         std::fs::set_permissions(root.join("bin/Runner.Worker"), std::fs::Permissions::from_mode(0o755))
@@ -178,7 +183,7 @@ impl Host {
 
     /// A cargo target of that size, not touched for that long.
     fn cache(&self, runner: u32, repository: &str, bytes: u64, age: Duration) -> io::Result<()> {
-        let target = self.runner(runner).join("_work").join(repository).join(repository).join("target");
+        let target = self.runner(runner).join(layout::WORK).join(repository).join(repository).join("target");
         let deps = target.join("debug/deps");
         std::fs::create_dir_all(&deps)?;
         std::fs::write(target.join("CACHEDIR.TAG"), TAG)?;
@@ -232,7 +237,7 @@ impl Host {
     fn start_job(&self, number: u32, repository: &str, leave: Leave) -> io::Result<Job> {
         let root = self.runner(number);
         let name = repository.rsplit('/').next().unwrap_or(repository);
-        let workspace = root.join("_work").join(name).join(name);
+        let workspace = root.join(layout::WORK).join(name).join(name);
         std::fs::create_dir_all(&workspace)?;
         let mut worker = Command::new(root.join("bin/Runner.Worker"));
         worker.arg("demo-actor").arg(root.join("job-started.sh")).arg(&workspace).arg(repository);

@@ -1,6 +1,7 @@
 //! The fence around a hook's own runner: from then on no claim that was begun before can take or move the tree of the job that is
 //! about to begin (see [`crate::reclaim::trash`]). It needs no configuration and no lock.
 
+use crate::actions_runner::environment;
 use crate::model::{Uid, Usage, WorkDir};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
@@ -50,7 +51,7 @@ impl Ground {
 /// A hook whose ancestry is gone, as of one that was put into the background, cannot tell which runner it works for. Where it
 /// stands, and what its environment names, may be lies, and lead to nothing but a fence around what is its own user's.
 pub(super) fn by_place() {
-    let variables = ["GITHUB_WORKSPACE", "RUNNER_WORKSPACE", "RUNNER_TEMP"];
+    let variables = environment::PLACES;
     let named = variables.iter().filter_map(std::env::var_os).map(PathBuf::from);
     let places: Vec<PathBuf> = std::env::current_dir().into_iter().chain(named).collect();
     let is_absolute = |place: &&PathBuf| place.is_absolute();

@@ -3,6 +3,7 @@
 
 use super::Fault;
 use super::fence::Ground;
+use crate::actions_runner::environment;
 use crate::commands::now;
 use crate::config::Config;
 use crate::model::{ProcessId, Runner};
@@ -33,7 +34,7 @@ impl Own {
     /// The directory below `_work` that the job uses. A hint from an environment that a job can poison: it decides over the order
     /// among own caches, and their age.
     pub(super) fn job_directory(&self) -> Option<PathBuf> {
-        let workspace = PathBuf::from(std::env::var_os("GITHUB_WORKSPACE")?);
+        let workspace = PathBuf::from(std::env::var_os(environment::WORKSPACE)?);
         let below = workspace.strip_prefix(&self.runner.work_dir()?.path).ok()?;
         below.components().next().map(|first| PathBuf::from(first.as_os_str()))
     }

@@ -19,6 +19,7 @@ mod started;
 
 use super::witness::Narrator;
 use super::{load, now, space};
+use crate::actions_runner::environment;
 use crate::cli::{Cli, HookCommand};
 use crate::config::Config;
 use crate::lease;
@@ -245,5 +246,9 @@ fn job() -> Job {
         let value = std::env::var(name).unwrap_or_default();
         value.chars().take(256).collect::<String>()
     };
-    Job { repository: text("GITHUB_REPOSITORY"), run_id: text("GITHUB_RUN_ID"), job: text("GITHUB_JOB") }
+    Job {
+        repository: text(environment::REPOSITORY),
+        run_id: text(environment::RUN_ID),
+        job: text(environment::JOB),
+    }
 }

@@ -1,5 +1,6 @@
 //! What lies about in a runner's directory outside of any repository.
 
+use crate::actions_runner::layout;
 use crate::model::Runner;
 use crate::model::hygiene::{Leftover, LeftoverKind};
 use crate::observe::retention;
@@ -18,12 +19,12 @@ pub(super) fn find(runner: &Runner, work: &Dir, now: SystemTime, floor: Duration
             found.push(Leftover { kind, path: path.join(name), newest });
         }
     };
-    look(LeftoverKind::Update, work, runner.work_path(), "_update");
-    look(LeftoverKind::Temp, work, runner.work_path(), "_temp");
+    look(LeftoverKind::Update, work, runner.work_path(), layout::UPDATE);
+    look(LeftoverKind::Temp, work, runner.work_path(), layout::TEMP);
     let root = Dir::open(&runner.root).ok();
     if let Some(root) = &root {
-        for pages in ["_diag/pages", "_diag/blocks"] {
-            look(LeftoverKind::Pages, root, &runner.root, pages);
+        for pages in layout::PAGES {
+            look(LeftoverKind::Pages, root, &runner.root, &format!("{}/{pages}", layout::DIAG));
         }
     }
     if let Some(root) = root {

@@ -2,6 +2,7 @@
 //!
 //! Jobs can write there. What it says decides only whether a directory is called abandoned.
 
+use crate::actions_runner::layout;
 use crate::sys::dir::Dir;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -28,13 +29,13 @@ impl Mapping {
 /// Reads all of it.
 pub(super) fn read(work: &Dir) -> Mapping {
     let known = || {
-        let mapping = work.descend("_PipelineMapping").ok()?;
+        let mapping = work.descend(layout::MAPPING).ok()?;
         let mut known = HashSet::new();
         for owner in mapping.names(MAX_NAMES).ok()? {
             // What is no directory names no repository.
             let Ok(dir) = mapping.descend(owner.as_os_str()) else { continue };
             for repository in dir.names(MAX_NAMES).ok()? {
-                let file = Path::new(&repository).join("PipelineFolder.json");
+                let file = Path::new(&repository).join(layout::MAPPING_FILE);
                 match dir.read_file(&file, MAX_FILE) {
                     Ok(text) => known.extend(directory(&text)),
                     Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,

@@ -14,8 +14,9 @@ use super::environment;
 use super::mountinfo;
 use super::prefixes::{below, join};
 use super::scan::{LISTENER, WORKER};
+use crate::actions_runner::layout;
+use crate::actions_runner::settings;
 use crate::model::{Attribution, FileId, Runner, Work};
-use crate::observe::settings;
 use crate::sys::dir::stat_at;
 use crate::sys::process::LookError;
 use crate::sys::process_dir::{ProcessDir, Processes, link_buffer, open_in_root, place_of, read_beneath};
@@ -118,7 +119,7 @@ pub(super) fn attribute(
         }
     };
     let Some(root) = implied_root(&exe, WORKER) else {
-        if !exe.ends_with(b"/Runner.Worker") && dir.comm(&mut [0; 64])? != WORKER {
+        if !layout::is_worker(&exe) && dir.comm(&mut [0; 64])? != WORKER {
             // A child that had inherited its Worker's name when it was listed, and runs its own program by now.
             return Err(LookError::Gone(dir.pid()));
         }
@@ -188,7 +189,7 @@ fn elsewhere(
     places: Option<&[Place]>,
 ) -> Result<PathBuf, String> {
     let places = places.ok_or("not all work directories could be located to compare with")?;
-    let settings = read_beneath(handle.as_fd(), c".runner", SETTINGS_LIMIT)
+    let settings = read_beneath(handle.as_fd(), layout::SETTINGS_FILE, SETTINGS_LIMIT)
         .map_err(|error| format!("its .runner cannot be read: {error}"))?;
     let work_folder = settings::parse(&settings)?.work_folder.ok_or("its .runner names no work directory")?;
     let (world, beneath) = enter(dir, root).map_err(|error| error.to_string())?;

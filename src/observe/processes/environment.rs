@@ -3,6 +3,8 @@
 //!
 //! Environments and command lines hold credentials. Nothing else of them leaves this file, and nothing of them is logged.
 
+pub use crate::actions_runner::environment::HookVariable;
+use crate::actions_runner::environment::ROOT;
 use crate::model::ProcessId;
 use crate::sys::process::{LookError, Proc};
 use crate::sys::process_dir::{ProcessDir, Processes};
@@ -13,28 +15,6 @@ use std::path::PathBuf;
 
 /// More than the kernel lets one string have, and far more than a Listener's environment.
 const LIMIT: u64 = 1 << 20;
-
-/// The variables that may be asked for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum HookVariable {
-    /// `ACTIONS_RUNNER_HOOK_JOB_STARTED`
-    JobStarted,
-    /// `ACTIONS_RUNNER_HOOK_JOB_COMPLETED`
-    JobCompleted,
-}
-
-impl HookVariable {
-    /// Its name.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::JobStarted => "ACTIONS_RUNNER_HOOK_JOB_STARTED",
-            Self::JobCompleted => "ACTIONS_RUNNER_HOOK_JOB_COMPLETED",
-        }
-    }
-}
-
-/// Packages of the runner keep its program in one place for all, and name each runner's root by this (nixpkgs).
-const ROOT: &str = "RUNNER_ROOT";
 
 /// The root that a runner's process was started with; `None` when its environment names none or cannot be read.
 pub(super) fn runner_root(dir: &ProcessDir) -> Option<PathBuf> {

@@ -6,6 +6,7 @@
 use super::attribution::{implied_root, is_program};
 use super::environment;
 use super::scan::{LISTENER, WORKER};
+use crate::actions_runner::layout;
 use crate::model::{Pid, ProcessId};
 use crate::sys::process::{Identity, LookError, Proc};
 use crate::sys::process_dir::{ProcessDir, Processes, link_buffer};
@@ -126,7 +127,7 @@ fn packaged_root(
     identity: &Identity,
 ) -> Option<PathBuf> {
     let is_in_a_runner = implied_root(exe, WORKER)
-        .is_some_and(|root| PathBuf::from(OsStr::from_bytes(root)).join(".runner").exists());
+        .is_some_and(|root| PathBuf::from(OsStr::from_bytes(root)).join(layout::SETTINGS).exists());
     if is_in_a_runner || !is_program(exe, WORKER) {
         return None;
     }

@@ -28,6 +28,7 @@ pub use lineage::{LineageError, OwnRunner, own_runner};
 pub use sight::{log_begun, sees_directory};
 pub use visibility::hidepid;
 
+use crate::actions_runner::layout;
 use crate::model::{
     Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach,
     WorkerSeen,
@@ -267,8 +268,8 @@ fn strangers(
     };
     let listeners = found.listeners.iter().filter(|pid| !is_listener_known(pid));
     let workers = found.workers.iter().filter(|pid| !is_worker_known(pid));
-    let listeners = listeners.filter_map(|pid| of(pid, "Runner.Listener"));
-    listeners.chain(workers.filter_map(|pid| of(pid, "Runner.Worker"))).take(MAX_STRANGERS).collect()
+    let listeners = listeners.filter_map(|pid| of(pid, layout::LISTENER));
+    listeners.chain(workers.filter_map(|pid| of(pid, layout::WORKER))).take(MAX_STRANGERS).collect()
 }
 
 fn as_path(bytes: Vec<u8>) -> PathBuf {

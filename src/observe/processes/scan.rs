@@ -12,6 +12,7 @@ use super::mapped::Mappings;
 use super::mountinfo;
 use super::prefixes::Prefixes;
 use super::visibility::Hidden;
+use crate::actions_runner::layout;
 use crate::model::{FileId, FilesystemId, HeldBy, Holder, Pid, ProcessId};
 use crate::sys::mappings::{self, MappedFile, Scratch};
 use crate::sys::process::LookError;
@@ -21,9 +22,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 /// The name of the process that runs a job (15 bytes, just what the kernel keeps).
-pub(super) const WORKER: &[u8] = b"Runner.Worker";
+pub(super) const WORKER: &[u8] = layout::WORKER.as_bytes();
 /// The name of the process that waits for jobs.
-pub(super) const LISTENER: &[u8] = b"Runner.Listener";
+pub(super) const LISTENER: &[u8] = layout::LISTENER.as_bytes();
 
 /// Below this many processes a second thread costs more than it saves.
 const WORTH_A_THREAD: usize = 256;
@@ -213,7 +214,7 @@ impl<'a> Scanner<'a> {
         let exe = dir.link(c"exe", &mut self.links)?;
         note(&mut self.held, self.shared, local, HeldBy::Executable, exe);
         let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
-        if !is_worker && exe.ends_with(b"/Runner.Worker") {
+        if !is_worker && layout::is_worker(exe) {
             // It may have renamed itself (prctl(2)); its executable has not.
             self.found.workers.push(dir.pid());
         }

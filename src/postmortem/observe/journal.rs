@@ -7,6 +7,7 @@
 //! only root or the service itself can have written is told apart by the fields that journald fills in.
 
 use super::logs::{complaint, cut};
+use crate::actions_runner::layout;
 use crate::model::ledger::Window;
 use crate::model::postmortem::{Complaint, HostDeed, HostLine, HostLog};
 use crate::sys::program::{Bounds, End, Programs};
@@ -147,7 +148,7 @@ fn of_the_unit(message: &str) -> Option<HostDeed> {
     if message.contains("Running job: ") || message.contains(" completed with result: ") {
         return None;
     }
-    let is_exception = message.contains("Exception: ") || message.contains("_diag");
+    let is_exception = message.contains("Exception: ") || message.contains(layout::DIAG);
     let complaint = complaint(message).filter(|_| is_exception)?;
     Some(HostDeed::Complaint(complaint))
 }

@@ -14,6 +14,7 @@ pub(crate) use complaints::complaint;
 pub use listener::Stories;
 pub use worker::Pages;
 
+use crate::actions_runner::layout;
 use crate::model::postmortem::{Complaint, Line, Reported, WorkerLog};
 use crate::observe::diag_log::{self, Kind, Tail};
 use crate::sys::dir::Dir;
@@ -35,7 +36,7 @@ const MAX_COMPLAINTS: usize = 8;
 /// # Errors
 /// What opening and reading the directory say.
 pub fn worker_logs(root: &Dir, limit: usize) -> io::Result<Vec<Pages>> {
-    let diag = match root.descend("_diag") {
+    let diag = match root.descend(layout::DIAG) {
         Ok(diag) => diag,
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(error),
@@ -66,7 +67,7 @@ pub fn worker_logs(root: &Dir, limit: usize) -> io::Result<Vec<Pages>> {
 /// # Errors
 /// What opening and reading it say.
 pub fn worker_log(root: &Dir, pages: &Pages) -> io::Result<WorkerLog> {
-    worker::read(&root.descend("_diag")?, pages)
+    worker::read(&root.descend(layout::DIAG)?, pages)
 }
 
 /// What the end of a Worker's log says by itself, and that end.
@@ -75,7 +76,7 @@ pub fn worker_log(root: &Dir, pages: &Pages) -> io::Result<WorkerLog> {
 /// What opening and reading it say.
 pub fn worker_end(root: &Dir, pages: &Pages) -> io::Result<(WorkerLog, Tail)> {
     let name = pages.0.last().map_or(OsStr::new(""), |name| name.as_os_str());
-    let tail = diag_log::tail(&root.descend("_diag")?, name, TAIL)?;
+    let tail = diag_log::tail(&root.descend(layout::DIAG)?, name, TAIL)?;
     Ok((worker::tell(name, &tail), tail))
 }
 

@@ -1,6 +1,8 @@
 //! Whose a kernel message is: the Worker's, of its runner's group, perhaps so, or somebody else's.
 
 use super::{code, is_in_span};
+use crate::actions_runner::layout;
+use crate::actions_runner::unit;
 use crate::model::postmortem::{Confidence, Facts, KernelEvent, KernelLine, OomScope};
 use crate::postmortem::exit_code::{self, Ending};
 use std::path::Path;
@@ -30,7 +32,7 @@ pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
         (None, OomScope::Group(limit)) => is_own_limit(facts, limit),
         _ => None,
     };
-    let is_named = comm == "Runner.Worker";
+    let is_named = comm == layout::WORKER;
     let worker = facts.death.worker_pid.filter(|_| facts.pids_are_the_kernels);
     let is_then = is_in_span(facts, line.at);
     Some(match (worker, is_own) {
@@ -67,18 +69,16 @@ pub(super) fn faulted(facts: &Facts, line: &KernelLine) -> Option<Victim> {
     if !is_in_span(facts, line.at) {
         return Some(Victim::Other);
     }
-    let is_named = comm == "Runner.Worker" || comm.starts_with(".NET ");
+    let is_named = comm == layout::WORKER || comm.starts_with(".NET ");
     let is_fault = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Fault(_)));
     Some(match facts.death.worker_pid.filter(|_| facts.pids_are_the_kernels) {
         Some(worker) if worker == *pid => Victim::Worker(Confidence::Certain),
         // A thread's id is greater than its process's pid, until pids begin anew.
         Some(_) if is_named && is_fault => Victim::Worker(Confidence::Likely),
-        None if is_named && (is_fault || comm == "Runner.Worker") => {
-            Victim::Worker(match facts.death.ended {
-                Some(_) => Confidence::Likely,
-                None => Confidence::Possible,
-            })
-        }
+        None if is_named && (is_fault || comm == layout::WORKER) => Victim::Worker(match facts.death.ended {
+            Some(_) => Confidence::Likely,
+            None => Confidence::Possible,
+        }),
         _ if is_named => Victim::Perhaps,
         _ => Victim::Other,
     })
@@ -112,5 +112,5 @@ fn is_own_limit(facts: &Facts, limit: &str) -> Option<bool> {
 }
 
 fn is_of_a_runner(path: &str) -> bool {
-    path.split('/').any(|part| part.starts_with("actions.runner.") && part.ends_with(".service"))
+    path.split('/').any(|part| unit::is_named_so(part.as_bytes()))
 }

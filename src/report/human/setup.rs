@@ -2,6 +2,7 @@
 
 use super::notes;
 use super::screen::{Screen, Tone};
+use crate::actions_runner::layout;
 use crate::model::{CommandOutcome, SetupOutcome, SetupReport};
 use crate::report::escape;
 use std::fmt::Write as _;
@@ -26,7 +27,7 @@ pub fn setup(report: &SetupReport, screen: &Screen) -> String {
             }
         }
         if !runner.changes.is_empty() {
-            let env = escape::path(&runner.root.join(".env"));
+            let env = escape::path(&runner.root.join(layout::ENV));
             let _ = writeln!(out, "  --- {env}\n  +++ {env}");
         }
         for change in &runner.changes {

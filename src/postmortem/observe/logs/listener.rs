@@ -7,6 +7,8 @@
 
 use super::complaints::Entries;
 use super::{Pace, complain, cut, kept, parse_result};
+use crate::actions_runner::layout;
+use crate::actions_runner::listener::{self, Form, ProcessEvent, RESULT_REPORTED, WORKER_FINISHED};
 use crate::model::postmortem::{self, ListenerLog};
 use crate::observe::diag_log::{self, Kind, Line};
 use crate::sys::dir::Dir;
@@ -91,7 +93,7 @@ impl Stories {
     /// # Errors
     /// What opening and reading say; `NotFound` when there is no log.
     pub fn read(root: &Dir, since: SystemTime) -> io::Result<Self> {
-        let diag = root.descend("_diag")?;
+        let diag = root.descend(layout::DIAG)?;
         let names = diag_log::newest(&diag, Kind::Listener, MAX_LOGS)?;
         if names.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
@@ -169,7 +171,7 @@ impl Stories {
             ControlFlow::Continue(())
         };
         let read = root
-            .descend("_diag")
+            .descend(layout::DIAG)
             .and_then(|diag| diag_log::each_line(&diag, &story.file, &mut BUDGET.clone(), &mut each));
         // What cannot be read any more is not kept.
         if read.is_ok() { kept.into() } else { Vec::new() }
@@ -179,7 +181,7 @@ impl Stories {
 /// The runner's name, as its last Listener has read it from `.runner` (src/Runner.Listener/BrokerMessageListener.cs): an ephemeral
 /// runner has deleted that file since.
 pub fn agent_name(root: &Dir) -> Option<String> {
-    let diag = root.descend("_diag").ok()?;
+    let diag = root.descend(layout::DIAG).ok()?;
     let mut name = None;
     for log in diag_log::newest(&diag, Kind::Listener, 2).ok()? {
         let mut each = |text: &str| {
@@ -302,14 +304,11 @@ impl Reader {
 
     /// A job is received, or its lease is first renewed: it is the one whose Worker comes next.
     fn receive(&mut self, line: &Line<'_>) {
-        if let Some(rest) = line.message.strip_prefix("Start renew job request ") {
-            self.dispatched = rest.split_once(" for job ").map(|(_, id)| id.trim_end_matches('.').to_owned());
+        if let Some(id) = listener::renewal_starts(line.message) {
+            self.dispatched = id.map(str::to_owned);
             return;
         }
-        let request =
-            line.message.strip_prefix("Job request ").and_then(|rest| rest.strip_suffix(" received."));
-        let Some((request, id)) = request.and_then(|request| request.rsplit_once(" job ")) else { return };
-        let number = request.split(' ').next().unwrap_or_default().to_owned();
+        let Some((number, id)) = listener::received(line.message) else { return };
         self.dispatched = Some(id.to_owned());
         if self.told.stories.iter().any(|story| story.id == id && !story.log.has_end()) {
             return;
@@ -318,41 +317,40 @@ impl Reader {
             self.told.stories.pop_front();
         }
         let log = ListenerLog { received: Some(kept(line)), ..ListenerLog::default() };
-        let (id, file) = (id.to_owned(), OsString::new());
-        self.told.stories.push_back(Story { id, request: number, log, pace: Pace::default(), file });
+        let (id, request, file) = (id.to_owned(), number.to_owned(), OsString::new());
+        self.told.stories.push_back(Story { id, request, log, pace: Pace::default(), file });
     }
 
     /// The Worker's process, by its pid.
     fn process(&mut self, line: &Line<'_>) {
-        let message = line.message.trim();
-        if let Some(file) = message.strip_prefix("File name: '") {
-            self.is_worker = Some(file.ends_with("/Runner.Worker'"));
-        } else if let Some(rest) = message.strip_prefix("Process started with process id ") {
-            let pid = rest.split(',').next().and_then(|pid| pid.parse().ok());
-            let is_worker = self.is_worker.take().unwrap_or(true);
-            let dispatched = self.dispatched.clone();
-            let mut stories = self.recent();
-            let story = stories.find(|story| dispatched.as_ref() == Some(&story.id) && story.is_open());
-            if let Some(story) = story.filter(|story| is_worker && story.log.worker_pid.is_none()) {
-                story.log.worker_pid = pid;
+        match ProcessEvent::of(line.message) {
+            Some(ProcessEvent::Starts { is_worker }) => self.is_worker = Some(is_worker),
+            Some(ProcessEvent::Started(pid)) => {
+                let is_worker = self.is_worker.take().unwrap_or(true);
+                let dispatched = self.dispatched.clone();
+                let mut stories = self.recent();
+                let story = stories.find(|story| dispatched.as_ref() == Some(&story.id) && story.is_open());
+                if let Some(story) = story.filter(|story| is_worker && story.log.worker_pid.is_none()) {
+                    story.log.worker_pid = pid;
+                }
             }
-        } else if let Some(rest) = message.strip_prefix("Finished process ")
-            && let Some((pid, rest)) = rest.split_once(" with exit code ")
-        {
-            let code = rest.split(',').next().and_then(|code| code.trim().parse().ok());
-            let pid = pid.parse().ok();
-            let mut stories = self.recent();
-            let story = stories.find(|story| pid.is_some() && story.log.worker_pid == pid);
-            if let Some((story, code)) = story.zip(code).filter(|(story, _)| story.log.finished.is_none()) {
-                story.log.finished = Some((code, kept(line)));
+            Some(ProcessEvent::Ended(pid, code)) => {
+                let pid = pid.parse().ok();
+                let mut stories = self.recent();
+                let story = stories.find(|story| pid.is_some() && story.log.worker_pid == pid);
+                if let Some((story, code)) = story.zip(code).filter(|(story, _)| story.log.finished.is_none())
+                {
+                    story.log.finished = Some((code, kept(line)));
+                }
             }
+            None => {}
         }
     }
 
     fn dispatcher(&mut self, line: &Line<'_>) {
         for story in self.recent() {
             let is_named = line.message.contains(&story.id);
-            if is_named || (story.is_open() && names_request(line.message, &story.request)) {
+            if is_named || (story.is_open() && listener::names_request(line.message, &story.request)) {
                 of_the_job(story, line);
             }
         }
@@ -369,30 +367,12 @@ impl Reader {
     }
 }
 
-/// `... renew job request 31886, ...`, `... jobrequest 31886.`: what services of the old kind are asked for.
-fn names_request(message: &str, request: &str) -> bool {
-    let words = ["renew job request ", "jobrequest "];
-    words.iter().any(|word| {
-        let rest = message.split_once(word).and_then(|(_, rest)| rest.strip_prefix(request));
-        rest.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_hexdigit() || c == '-'))
-    })
-}
-
 /// What a Listener does while a job runs, without naming it.
 fn of_the_process(log: &mut ListenerLog, line: &Line<'_>) {
-    let is_shutdown = match line.source {
-        "HostContext" => line.message.starts_with("Runner will be shutdown for "),
-        "Runner" => {
-            line.message.starts_with("Received Ctrl-C signal")
-                || line.message.starts_with("Received Ctrl-Break signal")
-        }
-        _ => false,
-    };
-    if is_shutdown {
+    if listener::is_shutdown(line) {
         log.shutdown.get_or_insert_with(|| kept(line));
     }
-    // src/Runner.Listener/Program.cs: its first words.
-    if line.source == "Listener" && line.message.starts_with("Runner is built for ") {
+    if listener::is_start(line) {
         log.restarted = Some(kept(line));
     }
 }
@@ -401,66 +381,37 @@ fn of_the_process(log: &mut ListenerLog, line: &Line<'_>) {
 fn of_the_job(story: &mut Story, line: &Line<'_>) {
     let (id, log) = (story.id.as_str(), &mut story.log);
     let is_open = !log.has_end();
-    let of = |before: &str, behind: &str| {
-        let rest = line.message.strip_prefix(before).and_then(|rest| rest.strip_prefix(id));
-        rest.and_then(|rest| rest.strip_prefix(behind))
-    };
-    if let Some(code) = of("Worker finished for job ", ". Code: ").and_then(|code| code.trim().parse().ok()) {
+    let behind = |form| listener::behind(line.message, form, id);
+    if let Some(code) = behind(WORKER_FINISHED).and_then(|code| code.trim().parse().ok()) {
         log.finished = Some((code, kept(line)));
     }
-    if let Some(result) = of("finish job request for job ", " with result: ").and_then(parse_result) {
+    if let Some(result) = behind(RESULT_REPORTED).and_then(parse_result) {
         log.result = Some((result, kept(line)));
     }
-    let says = |forms: &[(&str, &str)]| forms.iter().any(|(before, behind)| of(before, behind).is_some());
-    let is_stop = says(&[
-        ("worker process for job ", " haven't exit within cancellation timout"),
-        ("Job cancel message sending for job ", ""),
-        ("Job request message sending for job ", " been cancelled"),
-    ]);
-    if is_stop {
+    let says = |forms: &[Form]| forms.iter().any(|form| behind(*form).is_some());
+    if says(listener::STOPS) {
         log.stopped.get_or_insert_with(|| kept(line));
     }
     // They stand before the end that they lead to.
     if is_open {
-        let is_cancel = says(&[
-            ("Job cancellation request ", " received"),
-            ("We are not yet checking the state of jobrequest ", " status. Cancel"),
-            ("Catch job-not-found exception while checking jobrequest ", ""),
-            ("Catch exception while checking jobrequest ", ""),
-            ("Received job request while previous job ", " still running"),
-            ("Send job cancellation message to worker for job ", "."),
-        ]);
-        if is_cancel {
+        if says(listener::CANCELLED) {
             log.cancelled.get_or_insert_with(|| kept(line));
         }
-        if says(&[("Ensure WorkerDispatcher for job ", " run to finish, cancel any running job")]) {
+        if says(listener::SHUT_DOWN) {
             log.shutdown.get_or_insert_with(|| kept(line));
         }
-        let message = line.message;
-        if message.starts_with("TaskAgentJobNotFoundException received when renew job ")
-            || message.starts_with("TaskAgentJobTokenExpiredException received renew job request ")
-            || message.starts_with("Lock renewal has run out of retry")
-        {
+        if listener::loses_contact(line.message) {
             log.lost_contact.get_or_insert_with(|| kept(line));
         }
-        if message.starts_with("Catch exception during renew runner job")
-            || message.starts_with("Retrying lock renewal for job")
-        {
+        if listener::has_renewal_trouble(line.message) {
             log.lost_renewal = Some(kept(line));
         }
-        if says(&[("Unable to renew job request for job ", " for the first time")]) {
+        if says(listener::NEVER_RENEWED) {
             log.lost_renewal = Some(kept(line));
             log.lost_contact.get_or_insert_with(|| kept(line));
         }
     }
-    let is_closed = says(&[
-        ("Stop renew job request for job ", "."),
-        ("Job request ", " processed succeed."),
-        ("Worker Dispatch failed with an exception for job request ", "."),
-        ("Catching worker dispatch exception for job request ", ""),
-        ("Unable to renew job request for job ", " for the first time"),
-    ]);
-    if is_closed || line.message.starts_with("Skipping message Job") {
+    if says(listener::CLOSED) || listener::skips_message(line.message) {
         log.closed.get_or_insert_with(|| kept(line));
     }
 }

@@ -2,6 +2,7 @@
 
 use super::complaints::Entries;
 use super::{Pace, complain, cut, kept, parse_result};
+use crate::actions_runner::worker::{self, WorkerEvent};
 use crate::model::postmortem::{self, WorkerLog};
 use crate::observe::diag_log::{self, Line, Tail};
 use crate::sys::dir::Dir;
@@ -69,12 +70,7 @@ pub fn goes_on(diag: &Dir, page: &OsStr) -> io::Result<bool> {
     diag_log::each_line(diag, page, &mut budget, &mut |text| {
         let Some(line) = Line::parse(text) else { return ControlFlow::Continue(()) };
         has_line = true;
-        // src/Runner.Common/HostContext.cs and src/Runner.Worker/Program.cs, Worker.cs.
-        begins = line.source == "HostContext"
-            || (line.source == "Worker"
-                && ["Version: ", "Waiting to receive the job message"]
-                    .iter()
-                    .any(|start| line.message.starts_with(start)));
+        begins = worker::begins(&line);
         if begins { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
     })?;
     Ok(has_line && !begins)
@@ -116,45 +112,27 @@ impl Reader {
 
     fn event(&mut self, line: &Line<'_>) {
         let log = &mut self.log;
-        match (line.source, line.message) {
-            ("Worker", "Job completed.") => log.completed = Some(kept(line)),
-            // src/Runner.Worker/Worker.cs
-            ("Worker", message) if message.starts_with("Cancellation/Shutdown message received") => {
-                log.cancelled = Some(kept(line));
+        match WorkerEvent::of(line) {
+            Some(WorkerEvent::Completed) => log.completed = Some(kept(line)),
+            Some(WorkerEvent::Cancelled) => log.cancelled = Some(kept(line)),
+            Some(WorkerEvent::Shutdown) => log.shutdown = Some(kept(line)),
+            Some(WorkerEvent::StepKilled) => log.killed_step = Some(kept(line)),
+            Some(WorkerEvent::JobId(id)) => {
+                // Two Workers that began in the same second share a file: what counts is the last one.
+                if log.job_id.is_some() {
+                    let name = std::mem::take(&mut log.name);
+                    *log = WorkerLog { name, last: Some(kept(line)), ..WorkerLog::default() };
+                    self.pace.silence = None;
+                }
+                log.job_id = Some(cut(id));
             }
-            // src/Runner.Common/HostContext.cs
-            ("HostContext", message) if message.starts_with("Runner will be shutdown for ") => {
-                log.shutdown = Some(kept(line));
-            }
-            ("JobRunner", message) => self.job_runner(line, message),
-            (source, message) if source.starts_with("ProcessInvoker") => {
-                // src/Runner.Sdk/ProcessInvoker.cs
-                let ended = message.strip_prefix("Finished process ");
-                if ended.is_some_and(|rest| rest.contains(" with exit code 137,")) {
-                    log.killed_step = Some(kept(line));
+            Some(WorkerEvent::Reporting) => log.reported = Some(kept(line)),
+            Some(WorkerEvent::Result(result)) => {
+                if let Some(result) = parse_result(result) {
+                    log.result = Some((result, kept(line)));
                 }
             }
-            _ => {}
-        }
-    }
-
-    /// src/Runner.Worker/JobRunner.cs
-    fn job_runner(&mut self, line: &Line<'_>, message: &str) {
-        if let Some(id) = message.strip_prefix("Job ID ") {
-            // Two Workers that began in the same second share a file: what counts is the last one.
-            if self.log.job_id.is_some() {
-                let name = std::mem::take(&mut self.log.name);
-                self.log = WorkerLog { name, last: Some(kept(line)), ..WorkerLog::default() };
-                self.pace.silence = None;
-            }
-            self.log.job_id = Some(cut(id.trim()));
-        } else if message.starts_with("Raising job completed") {
-            self.log.reported = Some(kept(line));
-        } else if message.starts_with("Job result after all ")
-            && let Some((_, result)) = message.split_once("steps finish: ")
-            && let Some(result) = parse_result(result)
-        {
-            self.log.result = Some((result, kept(line)));
+            None => {}
         }
     }
 

@@ -4,18 +4,13 @@
 //! container sees. An answer counts only when it is whole, ends as it should, and the container's first process was seen.
 
 use super::shapes::text;
+use crate::actions_runner::listener;
 use crate::reap::program::Tool;
 use crate::reap::sources::Objection;
 use serde_json::Value;
 
 /// Prints how many processes there are and how many of them are Workers. Its own command line must not look like one.
 const QUESTION: &str = r#"n=0 w=0; { for p in /proc/[0-9]*; do IFS= read -r c <"$p/comm" || continue; n=$((n+1)); case $c in Runner.[W]orker*) w=$((w+1));; esac; done; IFS= read -r c </proc/1/comm; } 2>/dev/null && echo "disk-guard $n $w""#;
-
-/// What a runner's log says when GitHub gave it a job that was gone by then; it may wait for ever after that.
-const GONE: &str = "Job message not found";
-
-/// What it says when it is given one that is there.
-const WORKS: [&str; 2] = ["Running job", "Job request "];
 
 /// Where a runner's container is.
 pub(super) struct Place<'a> {
@@ -107,8 +102,8 @@ impl<'a> Place<'a> {
 }
 
 fn lost_its_job(log: &str) -> bool {
-    let works = WORKS.iter().filter_map(|word| log.rfind(word)).max();
-    log.rfind(GONE).is_some_and(|gone| works.is_none_or(|works| works < gone))
+    let works = listener::AT_WORK.iter().filter_map(|word| log.rfind(word)).max();
+    log.rfind(listener::JOB_GONE).is_some_and(|gone| works.is_none_or(|works| works < gone))
 }
 
 /// How many Workers there are, by a whole answer.

@@ -1,0 +1,88 @@
+//! The runner's logs in `_diag`: their names, and the prefix of each line (src/Runner.Common/HostTraceListener.cs).
+
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::time::SystemTime;
+
+/// Whose log.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// `Runner_*.log`.
+    Listener,
+    /// `Worker_*.log`: one a job.
+    Worker,
+}
+
+impl Kind {
+    fn shape(self) -> &'static [u8] {
+        match self {
+            Self::Listener => b"Runner_00000000-000000-utc.log",
+            Self::Worker => b"Worker_00000000-000000-utc.log",
+        }
+    }
+
+    /// Whether a file is one of them by its name: `Runner_20260102-030405-utc.log`.
+    pub fn names(self, name: &[u8]) -> bool {
+        let shape = self.shape();
+        let fits =
+            |(byte, shape): (&u8, &u8)| if *shape == b'0' { byte.is_ascii_digit() } else { byte == shape };
+        name.len() == shape.len() && name.iter().zip(shape).all(fits)
+    }
+}
+
+/// When a log was begun, by its name.
+pub fn begun(name: &OsStr) -> Option<SystemTime> {
+    let text = std::str::from_utf8(name.as_bytes()).ok()?.get(7..22)?;
+    let civil = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", text).ok()?;
+    Some(SystemTime::from(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
+}
+
+/// How bad what a line tells is (src/Runner.Common/HostTraceListener.cs).
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Severity {
+    /// `VERB`
+    Verbose,
+    /// `INFO`
+    Information,
+    /// `WARN`
+    Warning,
+    /// `ERR `, padded.
+    Error,
+    /// `CRIT`
+    Critical,
+}
+
+/// `[2026-01-02 03:04:05Z INFO JobDispatcher] message`
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Line<'l> {
+    /// How bad it is.
+    pub severity: Severity,
+    /// The part of the runner that wrote it.
+    pub source: &'l str,
+    /// What it says.
+    pub message: &'l str,
+    /// When.
+    pub at: SystemTime,
+}
+
+impl<'l> Line<'l> {
+    /// None for what has no prefix of the runner's.
+    pub fn parse(line: &'l str) -> Option<Self> {
+        const TIME: usize = "2026-01-02 03:04:05Z".len();
+        let (header, message) = line.strip_prefix('[')?.split_once("] ")?;
+        let (time, rest) = header.split_at_checked(TIME)?;
+        let rest = rest.strip_prefix(' ')?;
+        // Levels have four characters: `ERR ` is padded.
+        let (level, source) = rest.split_at_checked(4)?;
+        let severity = match level {
+            "CRIT" => Severity::Critical,
+            "ERR " => Severity::Error,
+            "WARN" => Severity::Warning,
+            "INFO" => Severity::Information,
+            "VERB" => Severity::Verbose,
+            _ => return None,
+        };
+        let at: jiff::Timestamp = time.parse().ok()?;
+        Some(Self { severity, source: source.strip_prefix(' ')?, message, at: SystemTime::from(at) })
+    }
+}
