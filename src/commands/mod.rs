@@ -91,6 +91,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         }
         Command::Plan { json } => sweep::preview(&context, reap::Part::Left, *json),
         Command::Reap { dry_run, source, json } => reap::run(&context, *dry_run, source, *json),
+        Command::Status { json: false, watch: true } if watch::is_for_a_person() => watch::run(&context),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),
         Command::Simulate { hosts, seeds, days, sensitivity, json } => {

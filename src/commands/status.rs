@@ -21,7 +21,6 @@ use crate::setup::drain::{By, Drained};
 use crate::setup::state::{Kept, StateDir};
 use crate::sys::program::Programs;
 use std::collections::{HashMap, HashSet};
-use std::io::IsTerminal as _;
 use std::time::{Duration, SystemTime};
 
 /// How often `--watch` looks again.
@@ -29,11 +28,6 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Shows the host; with `watch` again and again until interrupted.
 pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
-    let is_for_a_person =
-        std::io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb");
-    if watch && !as_json && is_for_a_person {
-        return super::watch::run(context);
-    }
     loop {
         // Too much to walk again and again.
         let status = collect(context, if watch { Holders::Unasked } else { Holders::Asked });

@@ -7,12 +7,17 @@ use crate::report::exit::Exit;
 use crate::report::human::Watch;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
 /// How long a key is waited for before it is asked whether there is something new to show.
 const MOMENT: Duration = Duration::from_millis(50);
+
+/// Whether somebody sits at a terminal that can show more than lines.
+pub(super) fn is_for_a_person() -> bool {
+    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+}
 
 /// Watches until `q` or Ctrl-C.
 pub(super) fn run(context: &Context) -> Exit {

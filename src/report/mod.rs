@@ -19,4 +19,4 @@ pub(crate) use crate::text::words;
 
 /// Inputs that the tests of several modules share.
 #[cfg(test)]
-pub(crate) mod samples;
+mod samples;

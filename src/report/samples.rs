@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 pub(super) const GIB: u64 = 1 << 30;
 
 /// 2026-03-04 14:25:10 UTC.
-pub(crate) fn now() -> SystemTime {
+pub(super) fn now() -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_634_310)
 }
 
@@ -126,7 +126,7 @@ pub(super) fn holding() -> Vec<SpaceHolder> {
 }
 
 /// A host with every kind of runner on it.
-pub(crate) fn host() -> HostStatus {
+pub(super) fn host() -> HostStatus {
     let (one, two, three) = (runner("runner-1"), runner("runner-2"), runner("runner-3"));
     let (four, odd) = (runner("build-farm-frankfurt-rack-12-runner-04"), runner("日本\u{202e}語\n::error::"));
     let busy_caches = vec![cache(&one, "app/app/target", 12 * GIB + GIB / 3, ago(130))];

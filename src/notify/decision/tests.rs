@@ -3,7 +3,7 @@ use crate::model::incident::IncidentKind::{
     CriticalDisk, DeadSweep, GoalMissed, Leak, RefusedJob, WiderContamination,
 };
 use crate::model::reap::ReapEntryRecord;
-use crate::report::samples;
+use crate::model::{Filesystem, FilesystemId, Usage};
 use std::time::SystemTime;
 
 const NOW: u64 = 1_000_000;
@@ -12,6 +12,22 @@ const TERMS: Terms = Terms { repeat: DAY, interval: 300 };
 
 fn sweep() -> SweepEnd {
     SweepEnd { at: NOW - 600, took: 1, success: true, goal_met: true, wider_contamination: false }
+}
+
+fn disk(mount: &str, level: Level) -> FilesystemStatus {
+    let gib = 1 << 30;
+    let usage = Usage {
+        total_bytes: 100 * gib,
+        used_bytes: 98 * gib,
+        available_bytes: 2 * gib,
+        inodes_total: 0,
+        inodes_free: 0,
+    };
+    let id = FilesystemId { major: 8, minor: 1 };
+    FilesystemStatus {
+        filesystem: Filesystem { id, mount: mount.into(), fs_type: "ext4".into(), usage },
+        level,
+    }
 }
 
 fn kinds(seen: &Seen<'_>) -> Vec<IncidentKind> {
@@ -34,11 +50,10 @@ fn a_healthy_host_has_no_incident_and_each_fault_is_one() {
     ] {
         assert_eq!(kinds(&seen(Some(last))), [expected], "{last:?}");
     }
-    let host = samples::host();
-    let with_disks = Seen { filesystems: Some(&host.filesystems), ..seen(Some(sweep())) };
-    let found = look(&with_disks).incidents;
+    let disks = [disk("/home", Level::High), disk("/srv/\u{1b}ci", Level::Critical)];
+    let found = look(&Seen { filesystems: Some(&disks), ..seen(Some(sweep())) }).incidents;
     assert_eq!(found.len(), 1, "one of its two disks is critical: {found:?}");
-    assert_eq!((found[0].kind, found[0].subject.as_str()), (CriticalDisk, "/srv/ci"));
+    assert_eq!((found[0].kind, found[0].subject.as_str()), (CriticalDisk, "/srv/\\x1bci"));
     assert!(found[0].text.contains("98% used"), "{}", found[0].text);
 }
 
