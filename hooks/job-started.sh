@@ -55,7 +55,7 @@ case $code in 0 | 1) exit "$code" ;; esac
 fence_in_time
 case $code in
 126 | 127)
-  echo "::warning title=disk-guard::disk-guard could not be started: install it, or take ACTIONS_RUNNER_HOOK_JOB_STARTED out of the runner's .env. The job goes on."
+  echo "::warning title=disk-guard::disk-guard could not be started: install it, or take ACTIONS_RUNNER_HOOK_JOB_STARTED out of the runner's .env and restart its Listener. The job goes on."
   ;;
 *) echo "::warning title=disk-guard::disk-guard ended with exit code $code before it was done. The job goes on." ;;
 esac

@@ -308,3 +308,121 @@ fn runners_users_join_the_group_unless_told_otherwise() {
     let join = "usermod --append --groups disk-guard daemon";
     assert_eq!(systemd.orders(), make.into_iter().chain([join]).collect::<Vec<_>>());
 }
+
+/// What the package's removal runs: nothing is found by globs, and nobody stays out of service for good.
+#[test]
+fn what_is_recorded_is_undone_wherever_it_is_and_drained_runners_come_back_or_are_named() {
+    if !needs_root("units are root's") {
+        return;
+    }
+    let (mut host, systemd) = host();
+    let [wired, swept, held] = ["1-wired", "2-swept", "3-held"]
+        .map(|name| host.runner(&format!("actions-runner-{name}")).env("A=1\r\nB=2").build());
+    let gone = host.runner("actions-runner-4-gone").env("A=1\n").build();
+    let bare = host.runner("actions-runner-5-bare").env("A=1\n").build();
+    let units = [&swept, &held].map(|runner| systemd.unit_of(runner));
+    install(&host);
+    for runner in [&swept, &held] {
+        host.guard(&["drain", &runner.name]).expect_code(&[0]);
+    }
+    for entry in std::fs::read_dir(host.state_dir().join("drained")).expect("it is there").flatten() {
+        let text = std::fs::read_to_string(entry.path()).expect("a record");
+        if text.contains("2-swept") {
+            std::fs::write(entry.path(), text.replace("\"hand\"", "\"auto\"")).expect("it is ours");
+        }
+    }
+    std::fs::remove_dir_all(&gone.root).expect("it is ours");
+    for part in [".runner", "bin", "_work"] {
+        let path = bare.root.join(part);
+        let _ = std::fs::remove_file(&path).or_else(|_| std::fs::remove_dir_all(&path));
+    }
+    // Wired by hand: found, and not recorded.
+    let line = format!("{STARTED}={}\n", host.started_script().display());
+    let by_hand = host.runner("actions-runner-6-hand").env(&line).build();
+    std::fs::write(host.state_dir().join("wired/broken.json"), "{").expect("it is ours");
+    let far = host.base.join("far");
+    std::fs::create_dir(&far).expect("our own");
+    host.configure(|settings| settings.roots = vec![host_glob(&far), host_glob(&by_hand.root)]);
+    let listener = by_hand.listen();
+    systemd.orders();
+
+    let tried = guard(&host, "uninstall", &["--recorded", "--dry-run"]).expect_code(&[1]).report().0;
+    assert_eq!(outcome(&tried, &wired)["outcome"], "planned", "{tried:#}");
+    assert!(systemd.orders().is_empty() && env(&wired).len() > 8, "a dry run");
+
+    let report = guard(&host, "uninstall", &["--recorded"]).expect_code(&[1]).report().0;
+    for runner in [&wired, &swept, &held] {
+        assert_eq!(env(runner), b"A=1\r\nB=2", "{report:#}");
+    }
+    assert_eq!(env(&bare), b"A=1\n", "the next runner there has no hook that is gone: {report:#}");
+    assert_eq!(env(&by_hand), line.as_bytes(), "somebody else's line stays");
+    let gone =
+        report["runners"].as_array().expect("a list").iter().find(|r| r["name"] == "actions-runner-4-gone");
+    assert!(gone.expect("it is told")["notes"].to_string().contains("directory is gone"), "{report:#}");
+    assert!(report["notes"].to_string().contains("not by our record"), "{report:#}");
+    assert!(
+        report["runners"].to_string().contains("broken.json"),
+        "the record that is none is told: {report:#}"
+    );
+    assert_eq!(
+        systemd.orders(),
+        [format!("systemctl start {}", units[0])],
+        "what a sweep drained comes back"
+    );
+    assert_eq!(
+        commands(&report, "for-you"),
+        [format!("systemctl start {}", units[1])],
+        "what a person drained is named"
+    );
+    let left = |kind: &str| std::fs::read_dir(host.state_dir().join(kind)).expect("it is there").count();
+    assert_eq!((left("wired"), left("drained")), (1, 0), "but for the broken record");
+    let named = std::fs::read_to_string(host.state_dir().join("removal/still-named")).expect("it is written");
+    let words: Vec<&str> = named.lines().map(|line| line.split(' ').next().expect("a word")).collect();
+    assert_eq!(words.len(), 2, "{named}");
+    assert!(words.contains(&"env") && words.iter().any(|word| word.parse::<u32>().is_ok()), "{named}");
+    drop(listener);
+    std::fs::remove_file(host.state_dir().join("wired/broken.json")).expect("it is ours");
+    std::fs::write(by_hand.root.join(".env"), "").expect("it is ours");
+    guard(&host, "uninstall", &["--recorded"]).expect_code(&[0]);
+    let named = std::fs::read_to_string(host.state_dir().join("removal/still-named")).expect("it is written");
+    assert_eq!(named, "", "nothing names the hooks any more");
+}
+
+fn host_glob(path: &std::path::Path) -> String {
+    path.to_str().expect("UTF-8").to_owned()
+}
+
+#[test]
+fn the_end_of_an_installation_says_how_it_went_and_the_one_command_that_is_left() {
+    if !needs_root("units are root's") {
+        return;
+    }
+    let (host, systemd) = host();
+    let runner = host.runner("actions-runner-1").env("A=1\n").build();
+    let idle = host.runner("actions-runner-2").env("A=1\n").build();
+    systemd.unit_of(&runner);
+    systemd.unit_of(&idle);
+    let mut listeners = [&runner, &idle].map(Runner::listen);
+    let job = listeners[0].begin_job("acme/app");
+    let hooks = host.base.join("hooks");
+    let text = |more: &[&str]| {
+        let hooks = hooks.to_str().expect("UTF-8");
+        host.guard(&[&["install", "--hooks-dir", hooks], more].concat()).stdout()
+    };
+    for (more, summary, left) in [
+        (&["--dry-run"][..], "2 runners: 2 to be changed", "disk-guard install --restart-idle"),
+        (&[], "2 runners: 2 wired", "disk-guard install --restart-idle"),
+        (&["--restart-idle"], "2 runners: 2 as they should be", "disk-guard install --restart-idle"),
+    ] {
+        let said = text(more);
+        assert!(said.contains(&format!("\nSummary: {summary}\nLeft to do: {left}\n")), "{said}");
+    }
+    std::fs::write(idle.root.join(".env"), format!("{STARTED}=/opt/pre.js\n")).expect("it is ours");
+    let said = text(&[]);
+    assert!(said.contains("1 blocked") && said.contains("Left to do: disk-guard install\n"), "{said}");
+    drop(job);
+    drop(listeners);
+    std::fs::write(idle.root.join(".env"), "").expect("it is ours");
+    let said = text(&[]);
+    assert!(said.contains("Left to do: disk-guard doctor\n"), "{said}");
+}

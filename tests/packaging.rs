@@ -316,43 +316,27 @@ fn the_sweep_sees_all_and_reaches_all() {
     assert_ne!(settings["ProtectSystem"], "strict", "runners may be anywhere");
 }
 
-/// Whom `install` has wired is found by its own records, whatever the names: the script looks at nothing of theirs.
+/// What the removal does is tried by tests/packages/run.sh; that both packages do it is seen here.
 #[test]
-fn removal_names_the_runners_that_are_still_wired() {
-    let temp = tempfile::tempdir().expect("a directory");
-    let wired = temp.path().join("state/wired");
-    std::fs::create_dir_all(&wired).expect("a directory");
-    let bin = temp.path().join("bin");
-    std::fs::create_dir(&bin).expect("a directory");
-    let program = format!(
-        "#!/bin/sh\necho '[paths]'\necho 'state_dir = \"{}\"'\n",
-        temp.path().join("state").display()
-    );
-    std::fs::write(bin.join("disk-guard"), program).expect("a program");
-    std::fs::write(bin.join("deb-systemd-invoke"), "#!/bin/sh\n").expect("a program");
-    for program in ["disk-guard", "deb-systemd-invoke"] {
-        use std::os::unix::fs::PermissionsExt as _;
-        std::fs::set_permissions(bin.join(program), std::fs::Permissions::from_mode(0o755)).expect("our own");
+fn both_packages_undo_what_is_recorded_and_keep_hooks_that_may_still_be_run() {
+    for (script, gone) in
+        [("packaging/deb/prerm", "dpkg-divert"), ("packaging/rpm/disk-guard.spec", "removal/hooks")]
+    {
+        let text = read(script);
+        assert!(
+            text.contains("disk-guard uninstall --recorded") && text.contains("removal/still-named"),
+            "{script}"
+        );
+        assert!(text.contains(gone), "{script}");
     }
-    let prerm = || {
-        let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("there is one"));
-        let output = Command::new("sh")
-            .arg(source().join("packaging/deb/prerm"))
-            .arg("remove")
-            .env("PATH", path)
-            .output();
-        let output = output.expect("sh runs");
-        assert!(output.status.success(), "{output:?}");
-        String::from_utf8(output.stderr).expect("text")
-    };
-    assert_eq!(prerm(), "", "nobody is wired");
-    let record = |name: &str, root: &str| {
-        let record = serde_json::json!({"schema": 1, "root": root, "created": true, "hooks": []});
-        std::fs::write(wired.join(name), serde_json::to_vec_pretty(&record).expect("JSON")).expect("a file");
-    };
-    record("a.json", "/data/ci/my runner");
-    record("b.json", "/x/\u{1b}[31m\u{9b}y");
-    let said = prerm();
-    assert!(said.contains("\n    /data/ci/my runner\n"), "{said}");
-    assert!(said.contains("/x/\\u001b[31m") && !said.contains(['\u{1b}', '\u{9b}']), "{said:?}");
+}
+
+/// The first plan can be read before anything goes: no trigger is past already when the package comes to a running host.
+#[test]
+fn the_first_sweep_comes_at_the_next_quarter_of_an_hour() {
+    let timer = read("systemd/disk-guard-sweep.timer");
+    let triggers: Vec<&str> =
+        timer.lines().filter(|line| line.starts_with("On") && line.contains('=')).collect();
+    assert_eq!(triggers, ["OnCalendar=*:0/15"]);
+    assert!(timer.contains("\nPersistent=yes\n"), "what was missed while the host was down is made up for");
 }

@@ -1309,7 +1309,7 @@ _disk__guard() {
             return 0
             ;;
         disk__guard__subcmd__uninstall)
-            opts="-h --dry-run --json --hooks-dir --no-group --restart-idle --config --log-level --color --help"
+            opts="-h --dry-run --json --hooks-dir --no-group --restart-idle --recorded --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -247,6 +247,7 @@ complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l dry-
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l json -d 'Print one JSON document'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l no-group -d 'Do not add the runners\' users to the group disk-guard'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l restart-idle -d 'Restart Listeners that do not know the change yet, but only of runners that are provably idle'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -l recorded -d 'Undo only what is recorded as wired, bring back what a sweep has drained, and write down what still names the hooks: the package\'s removal runs this'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand uninstall" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand drain" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'

@@ -39,7 +39,8 @@ fi
 mkdir "$tree/DEBIAN"
 install -m 755 "$source"/packaging/deb/{postinst,prerm,postrm} "$tree/DEBIAN"
 echo /etc/disk-guard/config.toml >"$tree/DEBIAN/conffiles"
-(cd "$tree" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$tree/DEBIAN/md5sums"
+# Without -z it would escape the backslash in a unit's name, which dpkg --verify cannot read.
+(cd "$tree" && find usr -type f -print0 | sort -z | xargs -0 md5sum -z | tr '\0' '\n') >"$tree/DEBIAN/md5sums"
 cat >"$tree/DEBIAN/control" <<CONTROL
 Package: disk-guard
 Version: $version

@@ -199,7 +199,7 @@ pub enum Command {
     Install(SetupArgs),
 
     /// Put every .env back as it was before `install`
-    Uninstall(SetupArgs),
+    Uninstall(UninstallArgs),
 
     /// Stop taking jobs: the running one finishes, then the runner's unit is stopped
     Drain {
@@ -379,6 +379,18 @@ pub struct SetupArgs {
     /// Restart Listeners that do not know the change yet, but only of runners that are provably idle
     #[arg(long)]
     pub restart_idle: bool,
+}
+
+/// What is undone, and how.
+#[derive(Debug, Args, PartialEq, Eq)]
+pub struct UninstallArgs {
+    /// As for `install`.
+    #[command(flatten)]
+    pub setup: SetupArgs,
+    /// Undo only what is recorded as wired, bring back what a sweep has drained, and write down what still names the hooks: the
+    /// package's removal runs this
+    #[arg(long)]
+    pub recorded: bool,
 }
 
 /// What an actor of the demo is to play.

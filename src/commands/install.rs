@@ -1,9 +1,11 @@
 //! `install` and `uninstall`: wires every discovered runner, the group, and our units; says what has to be restarted.
 
+use super::recorded::Recorded;
 use super::{Context, complain, look, print, show};
 use crate::cli::SetupArgs;
 use crate::model::{
-    CommandOutcome, Liveness, Runner, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner, Uid,
+    CommandOutcome, ListenerSeen, Liveness, Runner, SetupChange, SetupCommand, SetupOutcome, SetupReport,
+    SetupRunner, Uid,
 };
 use crate::policy::liveness;
 use crate::report::exit::Exit;
@@ -17,11 +19,12 @@ use crate::sys::program::Programs;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-/// A Listener's start is known to the clock tick, but only relative to a boot time in whole seconds.
-const CLOCK_SLACK: Duration = Duration::from_secs(2);
+/// The grain of file times and of process start times.
+const GRAIN: Duration = Duration::from_millis(10);
 
 /// Everything is looked at and decided first; only then is anything touched.
-pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs) -> Exit {
+/// `recorded_only`: what is not written down is left alone, whatever the globs find.
+pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, recorded_only: bool) -> Exit {
     let ours = Scripts::in_dir(&args.hooks_dir);
     let missing = [&ours.started, &ours.completed].into_iter().find(|script| !script.is_file());
     if let (Verb::Install, Some(script)) = (verb, missing) {
@@ -38,21 +41,33 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs) -> Exit {
         complain(&error);
         return Exit::Error;
     }
+    let recorded = match verb {
+        Verb::Install => Recorded::default(),
+        Verb::Uninstall => Recorded::read(context, &state),
+    };
+    let context = &recorded.widen(context);
     let mut setup = Setup {
         context,
         verb,
+        recorded_only,
         args,
         programs: Programs(&context.config.paths.programs),
         is_root: nix::unistd::geteuid().is_root(),
-        report: SetupReport { verb: verb_name(verb), dry_run: args.dry_run, ..SetupReport::default() },
+        report: SetupReport {
+            verb: verb_name(verb),
+            dry_run: args.dry_run,
+            is_last: recorded_only,
+            ..SetupReport::default()
+        },
     };
-    setup.all(&ours, &state);
+    setup.all(&ours, &state, &recorded);
     if args.json {
         print(&json::setup(&setup.report, json::Layout::Pretty));
     } else {
         show(&context.screen, &human::setup(&setup.report, &context.screen));
     }
-    if setup.report.is_whole() && !setup.report.runners.is_empty() { Exit::Done } else { Exit::Error }
+    let is_about_somebody = recorded_only || !setup.report.runners.is_empty();
+    if setup.report.is_whole() && is_about_somebody { Exit::Done } else { Exit::Error }
 }
 
 fn verb_name(verb: Verb) -> &'static str {
@@ -62,13 +77,14 @@ fn verb_name(verb: Verb) -> &'static str {
     }
 }
 
-struct Setup<'a> {
-    context: &'a Context,
+pub(super) struct Setup<'a> {
+    pub(super) context: &'a Context,
     verb: Verb,
-    args: &'a SetupArgs,
+    recorded_only: bool,
+    pub(super) args: &'a SetupArgs,
     programs: Programs<'a>,
     is_root: bool,
-    report: SetupReport,
+    pub(super) report: SetupReport,
 }
 
 /// A runner whose Listener does not know the change yet.
@@ -78,30 +94,55 @@ struct Stale {
 }
 
 impl Setup<'_> {
-    fn all(&mut self, ours: &Scripts, state: &StateDir) {
+    fn all(&mut self, ours: &Scripts, state: &StateDir, recorded: &Recorded) {
         let alive = look::alive(self.context);
-        self.report.notes.extend(alive.facts.notes.iter().cloned());
+        if !self.recorded_only {
+            self.report.notes.extend(alive.facts.notes.iter().cloned());
+        }
         if !self.is_root {
             self.report.notes.push(
                 "not root: only your own runners are wired; the group and the units are left to root".into(),
             );
         }
-        let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
-        let looked: Vec<_> =
-            runners.iter().map(|runner| install::prepare(self.verb, runner, ours, state)).collect();
+        let found = alive.facts.runners.iter().map(|facts| &facts.runner);
+        let runners: Vec<&Runner> = found
+            .filter(|runner| !self.recorded_only || recorded.is_wired(&runner.root))
+            .chain(&recorded.bare)
+            .collect();
+        let looked: Vec<_> = runners
+            .iter()
+            .map(|runner| install::prepare(self.verb, runner, ours, state, self.recorded_only))
+            .collect();
         let joins = self.group(runners.iter().zip(&looked));
         let mut stale = Vec::new();
-        for (index, (runner, prepared)) in runners.iter().zip(looked).enumerate() {
-            let listener = alive.facts.processes.listeners.iter().find(|seen| seen.runner == index);
+        for (runner, prepared) in runners.iter().zip(looked) {
+            let is_its =
+                |seen: &&ListenerSeen| alive.facts.runners[seen.runner].runner.root_id == runner.root_id;
+            let listener = alive.facts.processes.listeners.iter().find(is_its);
             let done = self.one(runner, prepared, state, listener.is_some());
             if let (Some(listener), Some((prepared, changed))) = (listener, done) {
-                let late = prepared.env_written().is_some_and(|at| at > listener.started + CLOCK_SLACK);
-                if changed || late || joins.contains(&runner.owner) {
+                let late = prepared
+                    .env_written()
+                    .is_some_and(|at| !listener.is_ordered || at > listener.started + GRAIN);
+                if changed || late || self.has_old_groups(runner, listener) || joins.contains(&runner.owner) {
                     stale.push(Stale { runner: (*runner).clone(), pid: listener.process.pid });
                 }
             }
         }
+        recorded.settle(self, state);
         self.units(&stale);
+        if self.recorded_only {
+            recorded.bring_back(self, &alive.facts, state);
+            recorded.note_what_still_names(self, &alive.facts, state);
+        }
+    }
+
+    /// Whether a Listener was started before its user joined the group.
+    fn has_old_groups(&self, runner: &Runner, listener: &ListenerSeen) -> bool {
+        self.verb == Verb::Install
+            && !self.args.no_group
+            && group::membership(runner.owner) == Membership::Member
+            && group::is_in_force(&self.context.proc, listener.process.pid) == Some(false)
     }
 
     /// Wires one, unless this is a dry run. Whether its `.env` changes, when it was not refused.
@@ -188,10 +229,16 @@ impl Setup<'_> {
         joins
     }
 
+    /// systemctl, when systemd runs this host.
+    pub(super) fn systemd(&self) -> Result<Systemd<'_>, String> {
+        Systemd::find(self.programs)
+    }
+
     fn units(&mut self, stale: &[Stale]) {
         let systemd = Systemd::find(self.programs);
         match &systemd {
-            Ok(systemd) if self.is_root => {
+            // A package's scripts deal with its units.
+            Ok(systemd) if self.is_root && !self.recorded_only => {
                 let (there, absent): (Vec<&str>, Vec<&str>) =
                     OURS.into_iter().partition(|unit| systemd.knows(unit));
                 if !there.is_empty() {
@@ -240,18 +287,18 @@ impl Setup<'_> {
             state = found.map(|index| liveness::judge(&alive.evidence[index]));
         }
         match state {
-            Some(Liveness::Idle) => self.command(words, &why),
+            Some(Liveness::Idle) => drop(self.command(words, &why)),
             Some(state) => self.for_you(words, format!("{why}; it is {} now", state.as_str())),
             None => self.for_you(words, why),
         }
     }
 
-    fn for_you(&mut self, words: Vec<String>, why: String) {
+    pub(super) fn for_you(&mut self, words: Vec<String>, why: String) {
         self.report.commands.push(SetupCommand { words, why, outcome: CommandOutcome::ForYou });
     }
 
-    /// Runs a command, or says that it would be run.
-    fn command(&mut self, words: Vec<String>, why: &str) {
+    /// Runs a command, or says that it would be run. Whether nothing went wrong.
+    pub(super) fn command(&mut self, words: Vec<String>, why: &str) -> bool {
         let outcome = if self.args.dry_run {
             CommandOutcome::Planned
         } else {
@@ -261,6 +308,8 @@ impl Setup<'_> {
                 Err(error) => CommandOutcome::Failed(error.to_string()),
             }
         };
+        let went_well = !matches!(outcome, CommandOutcome::Failed(_));
         self.report.commands.push(SetupCommand { words, why: why.to_owned(), outcome });
+        went_well
     }
 }

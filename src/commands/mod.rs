@@ -16,6 +16,7 @@ mod notify;
 mod output;
 mod postmortem;
 mod reap;
+mod recorded;
 mod remediate;
 mod self_clean;
 mod simulate;
@@ -104,8 +105,8 @@ pub fn run(cli: &Cli) -> ExitCode {
         Command::Remediate(args) => remediate::run(&context, args),
         Command::Drain { runner } => drain::drain(&context, runner),
         Command::Resume { runner } => drain::resume(&context, runner),
-        Command::Install(args) => install::run(&context, Verb::Install, args),
-        Command::Uninstall(args) => install::run(&context, Verb::Uninstall, args),
+        Command::Install(args) => install::run(&context, Verb::Install, args, false),
+        Command::Uninstall(args) => install::run(&context, Verb::Uninstall, &args.setup, args.recorded),
         Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
         Command::History { since, json } => ledger::history(&context, since, *json),
         Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),

@@ -5,6 +5,7 @@ use crate::model::{Check, Visibility};
 use crate::observe::processes::hidepid;
 use crate::reclaim::confinement::LEAST_ABI;
 use crate::sys::ability;
+use rustix::io::Errno;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
@@ -14,6 +15,9 @@ const PROGRAM: &str = "/usr/bin/disk-guard";
 
 /// A clock before this (2024-01-01) has never been set.
 const SANE: Duration = Duration::from_secs(1_704_067_200);
+
+/// What one who may not look is told.
+const AS_ROOT: &str = "run it as root, to see everything: sudo disk-guard doctor";
 
 pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
     vec![
@@ -70,12 +74,31 @@ fn landlock() -> Check {
             format!("Landlock ABI {abi} cannot move directories: deletion is confined by handles alone"),
             "run a kernel of 5.19 or later",
         ),
-        Err(error) => Check::warn(
-            "landlock",
-            format!("Landlock is not to be had ({error}): deletion is confined by handles alone"),
-            "add landlock to the kernel's lsm= parameter",
-        ),
+        Err(error) => no_landlock(&error),
     }
+}
+
+/// What the kernel answers tells what is missing (landlock_create_ruleset(2)).
+fn no_landlock(error: &std::io::Error) -> Check {
+    let (why, fix) = match Errno::from_io_error(error) {
+        Some(Errno::OPNOTSUPP) => (
+            "the kernel has it, and was booted without it",
+            "add landlock to the list of the kernel's boot parameter lsm=, as `cat /sys/kernel/security/lsm` shows it, and boot",
+        ),
+        Some(Errno::NOSYS) => (
+            "this kernel was built without it, or a filter of system calls hides it",
+            "run a kernel of 5.19 or later with CONFIG_SECURITY_LANDLOCK; in a container or a unit, allow landlock_create_ruleset",
+        ),
+        _ => (
+            "a filter of system calls forbids it",
+            "allow landlock_create_ruleset, landlock_add_rule and landlock_restrict_self here",
+        ),
+    };
+    Check::warn(
+        "landlock",
+        format!("Landlock is not to be had ({error}; {why}): deletion is confined by handles alone"),
+        fix,
+    )
 }
 
 fn clock(patient: &Patient<'_>) -> Check {
@@ -97,7 +120,7 @@ fn clock(patient: &Patient<'_>) -> Check {
         Err(error) => Check::warn(
             "clock",
             format!("it cannot be told whether the clock is kept in time: {error}"),
-            "run doctor as root on the host",
+            AS_ROOT,
         ),
     }
 }
@@ -115,7 +138,7 @@ fn visibility(patient: &Patient<'_>) -> Check {
         Visibility::Partial(reasons) => Check::warn(
             "visibility",
             format!("{}: from here no sibling is provably idle", reasons.join("; ")),
-            "run doctor as root to see what the sweep sees",
+            AS_ROOT,
         ),
     }
 }
@@ -180,6 +203,22 @@ fn journal() -> Check {
 mod tests {
     use super::*;
     use crate::model::CheckState;
+
+    #[test]
+    fn each_way_to_have_no_landlock_has_its_own_remedy() {
+        for (errno, fix) in [
+            (nix::libc::ENOSYS, "CONFIG_SECURITY_LANDLOCK"),
+            (nix::libc::EOPNOTSUPP, "lsm="),
+            (nix::libc::EPERM, "allow landlock_create_ruleset"),
+        ] {
+            let check = no_landlock(&std::io::Error::from_raw_os_error(errno));
+            let said = check.fix.unwrap();
+            assert!(
+                said.contains(fix) && (errno == nix::libc::EOPNOTSUPP) == said.contains("lsm="),
+                "{said}"
+            );
+        }
+    }
 
     #[test]
     fn kernels_are_judged_by_what_they_can() {

@@ -2,7 +2,7 @@
 
 use super::Patient;
 use crate::actions_runner::layout;
-use crate::model::{Check, Guarded, ListenerSeen, Runner};
+use crate::model::{Check, Guarded, ListenerSeen, RESTART_BY_HAND, Runner};
 use crate::observe::dotenv;
 use crate::observe::hook_script;
 use crate::observe::processes::{HookVariable, environ_names_hook};
@@ -105,13 +105,15 @@ fn hook(
         },
         (Guarded::Yes, None) => Check::ok(id, "its Listener was started with our hook"),
         (Guarded::No(why), Some(script))
-            if hook_script::runs_us(&script).is_ok()
-                || hook_script::is_ours(HookVariable::JobStarted, &script) =>
+            if hook_script::runs_us(&script).is_err()
+                && hook_script::is_ours(HookVariable::JobStarted, &script) =>
         {
+            Check::warn(id, why.clone(), "nothing: the first job that passes it settles it")
+        }
+        (Guarded::No(why), Some(script)) if hook_script::runs_us(&script).is_ok() => {
             let restart = systemd.and_then(|systemd| systemd.unit_of(runner).ok());
-            let fix = restart.map_or("restart its Listener when it is idle".to_owned(), |unit| {
-                format!("systemctl restart {}", unit.name)
-            });
+            let fix =
+                restart.map_or(RESTART_BY_HAND.to_owned(), |unit| format!("systemctl restart {}", unit.name));
             Check::fail(id, why.clone(), fix)
         }
         (Guarded::No(why), _) if is_packaged(runner) => Check::fail(id, why.clone(), PACKAGED),
@@ -196,29 +198,19 @@ fn membership(patient: &Patient<'_>, runner: &Runner, listener: Option<&Listener
     let id = format!("member:{}", runner.name);
     match group::membership(runner.owner) {
         Membership::NotNeeded => Check::ok(id, "it runs as root"),
-        Membership::Missing(user) => Check::fail(
-            id,
-            format!("{user} is not in the group {}", group::NAME),
-            "disk-guard install, and restart the runner",
-        ),
+        Membership::Missing(user) => {
+            Check::fail(id, format!("{user} is not in the group {}", group::NAME), "disk-guard install")
+        }
         Membership::Unknown(why) => {
             Check::warn(id, why, "give the runner's user a name and the group disk-guard")
         }
-        Membership::Member => match listener.map(|listener| has_group(patient, listener)) {
+        Membership::Member => match listener.map(|seen| group::is_in_force(patient.proc, seen.process.pid)) {
             Some(Some(false)) => Check::fail(
                 id,
                 "its user is in the group, but its Listener was started before",
-                "restart its Listener when it is idle",
+                RESTART_BY_HAND,
             ),
             _ => Check::ok(id, format!("its user is in the group {}", group::NAME)),
         },
     }
-}
-
-/// Whether a Listener runs with our group: the `Gid` and `Groups` lines of its status (proc(5)).
-fn has_group(patient: &Patient<'_>, listener: &ListenerSeen) -> Option<bool> {
-    let gid = nix::unistd::Group::from_name(group::NAME).ok()??.gid.as_raw().to_string();
-    let status = std::fs::read_to_string(patient.proc.path_of(listener.process.pid, "status")).ok()?;
-    let lines = status.lines().filter(|line| line.starts_with("Gid:") || line.starts_with("Groups:"));
-    Some(lines.flat_map(str::split_whitespace).any(|word| word == gid))
 }

@@ -56,14 +56,17 @@ fn the_group(gid: Option<u32>, has_users: bool) -> Check {
         None if has_users => Check::fail(
             "group",
             format!("there is no group {}: hooks cannot take the lock", group::NAME),
-            "disk-guard install, or: groupadd --system disk-guard",
+            "disk-guard install",
         ),
         None => Check::ok("group", "not needed: all runners are root's"),
     }
 }
 
+/// What makes all of them.
+const MAKE_PLACES: &str = "systemd-tmpfiles --create, or see \"Other systems\" in docs/src/install.md";
+
 fn place(id: &str, path: &Path, with: u32, without: u32, gid: Option<u32>) -> Check {
-    let fix = "systemd-tmpfiles --create, or see \"Other systems\" in docs/src/install.md";
+    let fix = MAKE_PLACES;
     let shown = path.display();
     let Ok(status) = std::fs::symlink_metadata(path) else {
         return Check::fail(id, format!("{shown} is not there, or cannot be seen"), fix);
@@ -94,8 +97,8 @@ fn lock(run_dir: &Path) -> Check {
     // Doctor makes nothing: where there is no shared directory there is no lock to try.
     let run = match RunDir::open_existing(run_dir) {
         Ok(Some(run)) if run.lock_id().is_ok() => run,
-        Ok(_) => return Check::warn("lock", "there is no host lock yet", "run a hook or a sweep once"),
-        Err(error) => return Check::fail("lock", error.to_string(), "see above"),
+        Ok(_) => return Check::warn("lock", "there is no host lock yet", MAKE_PLACES),
+        Err(error) => return Check::fail("lock", error.to_string(), MAKE_PLACES),
     };
     match SharedLock::acquire(&run, WAIT) {
         Ok(_) => Check::ok("lock", "the host lock can be taken"),

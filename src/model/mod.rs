@@ -28,7 +28,7 @@ pub use cache::{
 pub use capacity::{
     Capacity, CapacityFacts, ContainerStore, DeletedFile, Holding, Limit, RunnerGroup, Share, Stall,
 };
-pub use check::{Check, CheckState};
+pub use check::{Check, CheckState, RESTART_BY_HAND, Remedy, by_fix};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
 pub use facts::{
     DeclaredFacts, ForeignLock, HostFacts, JobReceived, JobsTurn, LeaseSeen, LeaseState, LockKind, LockState,

@@ -10,6 +10,8 @@ pub struct SetupReport {
     pub verb: &'static str,
     /// True when nothing was touched.
     pub dry_run: bool,
+    /// The program goes after this: nothing more can be done with it.
+    pub is_last: bool,
     /// Runner by runner.
     pub runners: Vec<SetupRunner>,
     /// Commands, in order.
@@ -26,6 +28,66 @@ impl SetupReport {
         };
         !self.runners.iter().any(stuck)
             && !self.commands.iter().any(|command| matches!(command.outcome, CommandOutcome::Failed(_)))
+    }
+
+    /// How it went with the runners, in one line.
+    pub fn summary(&self) -> String {
+        let done = if self.verb == "install" { "wired" } else { "put back" };
+        let words = [
+            ("planned", "to be changed"),
+            ("changed", done),
+            ("unchanged", "as they should be"),
+            ("not-ours", "of other users"),
+            ("blocked", "blocked"),
+            ("failed", "failed"),
+        ];
+        let counted = words.into_iter().filter_map(|(outcome, word)| {
+            let count = self.runners.iter().filter(|runner| runner.outcome.as_str() == outcome).count();
+            (count > 0).then(|| format!("{count} {word}"))
+        });
+        let counted: Vec<String> = counted.collect();
+        match self.runners.len() {
+            0 => "no runner".into(),
+            1 => format!("1 runner: {}", counted.join(", ")),
+            all => format!("{all} runners: {}", counted.join(", ")),
+        }
+    }
+
+    /// The one command that is left to do, and what for.
+    pub fn next(&self) -> Option<(String, String)> {
+        let verb = format!("disk-guard {}", self.verb);
+        if self.is_last {
+            return None;
+        }
+        if !self.is_whole() {
+            return Some((verb, "again, once what is in the way above is put right".into()));
+        }
+        let is_restart = |command: &&SetupCommand| {
+            command.outcome == CommandOutcome::ForYou
+                && command.words.starts_with(&["systemctl".into(), "restart".into()])
+        };
+        let restarts = match self.commands.iter().filter(is_restart).count() {
+            0 => None,
+            1 => Some(
+                "restarts the Listener that does not know the change yet, when its runner is idle".to_owned(),
+            ),
+            n => Some(format!(
+                "restarts the {n} Listeners that do not know the change yet, each when its runner is idle"
+            )),
+        };
+        let is_planned = self.runners.iter().any(|runner| runner.outcome == SetupOutcome::Planned)
+            || self.commands.iter().any(|command| command.outcome == CommandOutcome::Planned);
+        match (restarts, self.dry_run && is_planned) {
+            (Some(restarts), true) => {
+                Some((format!("{verb} --restart-idle"), format!("does this, and {restarts}")))
+            }
+            (Some(restarts), false) => Some((format!("{verb} --restart-idle"), restarts)),
+            (None, true) => Some((verb, "does this".into())),
+            (None, false) if self.verb == "install" => {
+                Some(("disk-guard doctor".into(), "examines whether everything is as it should be".into()))
+            }
+            (None, false) => None,
+        }
     }
 }
 

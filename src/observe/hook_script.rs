@@ -53,6 +53,14 @@ pub fn runs_us(hook: &Path) -> Result<RunsUs, String> {
             return Ok(RunsUs { config: None });
         }
         let text = read(&script).map_err(|error| format!("cannot be read: {error}"))?;
+        if is_javascript(&script) {
+            return Err(match javascript_names_us(&text, "job-started.sh", "started") {
+                true => "is JavaScript that calls us: whether it comes to that is shown by its first job"
+                    .to_owned(),
+                false => "is JavaScript in which no call of `disk-guard hook started` is seen; call it there"
+                    .to_owned(),
+            });
+        }
         match first_command(&text) {
             Shown::Us(us) => return Ok(us),
             Shown::Script(next) => script = next,
@@ -75,7 +83,8 @@ pub fn is_ours(variable: HookVariable, hook: &Path) -> bool {
     let runs = |text: &str| text == SHIPPED && word == "started" || names_us(text, word);
     is_installed(hook, file)
         || read(hook).is_ok_and(|text| {
-            runs(&text)
+            is_javascript(hook) && javascript_names_us(&text, file, word)
+                || runs(&text)
                 || scripts_named(&text, file)
                     .any(|script| is_installed(&script, file) || read(&script).is_ok_and(|text| runs(&text)))
         })
@@ -321,6 +330,69 @@ pub(crate) fn names_us(text: &str, word: &str) -> bool {
     })
 }
 
+/// The runner runs such a hook with its own Node.js.
+fn is_javascript(hook: &Path) -> bool {
+    hook.extension().is_some_and(|extension| extension == "js")
+}
+
+/// Whether a call of ours stands in JavaScript outside of comments, however it is broken into strings and lines:
+/// `execFileSync("/usr/bin/disk-guard", ["hook", "started"])`, or one that runs our script.
+fn javascript_names_us(text: &str, file: &str, word: &str) -> bool {
+    let text = without_comments(text);
+    let is_part = |c: char| c.is_ascii_alphanumeric() || "_-./".contains(c);
+    let words: Vec<&str> = text.split(|c| !is_part(c)).filter(|word| !word.is_empty()).collect();
+    let name = |word: &str| word.rsplit('/').next().unwrap_or_default().to_owned();
+    let is_call = |at: usize| {
+        let next = words[at + 1..].iter().take(NEAR);
+        let next: Vec<&&str> = next.collect();
+        next.windows(2).any(|pair| *pair[0] == "hook" && *pair[1] == word)
+    };
+    (0..words.len()).any(|at| {
+        name(words[at]) == "disk-guard" && is_call(at)
+            || words[at].starts_with('/') && name(words[at]) == file
+    })
+}
+
+/// How many words our verb may stand behind our name: a configuration and its like.
+const NEAR: usize = 8;
+
+/// JavaScript without its comments. Those in strings are kept.
+fn without_comments(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut quote = None;
+    while let Some(c) = chars.next() {
+        match (quote, c, chars.peek()) {
+            (Some(_), '\\', _) => out.extend(chars.next()),
+            (Some(open), c, _) if c == open => {
+                quote = None;
+                out.push(c);
+            }
+            (None, '"' | '\'' | '`', _) => {
+                quote = Some(c);
+                out.push(c);
+            }
+            (None, '/', Some('/')) => {
+                chars.by_ref().find(|c| *c == '\n');
+                out.push('\n');
+            }
+            (None, '/', Some('*')) => {
+                chars.next();
+                let mut last = ' ';
+                for c in chars.by_ref() {
+                    if last == '*' && c == '/' {
+                        break;
+                    }
+                    last = c;
+                }
+                out.push(' ');
+            }
+            (_, c, _) => out.push(c),
+        }
+    }
+    out
+}
+
 /// The absolute paths of scripts of this name that a script runs with a shell.
 fn scripts_named(text: &str, file: &str) -> impl Iterator<Item = PathBuf> {
     commands(text)
@@ -406,6 +478,34 @@ mod tests {
         ] {
             let shown = first_command(text);
             assert!(!matches!(shown, Shown::Us(_)), "{text}: {shown:?}");
+        }
+    }
+
+    #[test]
+    fn javascript_that_calls_us_is_ours_and_a_job_has_to_show_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let hook = temp.path().join("pre.js");
+        for (text, is) in [
+            (
+                "require('child_process').execFileSync('/usr/bin/disk-guard', ['hook', 'started'], {stdio: 'inherit'})",
+                true,
+            ),
+            (
+                "const {execSync: x} = require('child_process');\nx(`/usr/bin/disk-guard --config /c.toml hook started`)",
+                true,
+            ),
+            ("spawnSync(\n  \"disk-guard\", // ours\n  [\"hook\",\n   \"started\"])", true),
+            ("spawnSync('bash', ['-e', '/usr/lib/disk-guard/hooks/job-started.sh'])", true),
+            ("// execSync('disk-guard hook started')", false),
+            ("/* disk-guard\n hook started */ console.log('x')", false),
+            ("execSync('disk-guard hook completed')", false),
+            ("console.log('https://disk-guard/')", false),
+            ("", false),
+        ] {
+            std::fs::write(&hook, text).unwrap();
+            assert_eq!(is_ours(HookVariable::JobStarted, &hook), is, "{text}");
+            let why = runs_us(&hook).unwrap_err();
+            assert_eq!(why.contains("first job"), is, "{why}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! The group that runners share the lock and their leases through.
 
-use crate::model::Uid;
+use crate::model::{Pid, Uid};
+use crate::sys::process::Proc;
 use crate::sys::program::Programs;
 use nix::unistd::{Group, User};
 
@@ -40,6 +41,14 @@ pub fn membership(user: Uid) -> Membership {
         Ok(_) => Membership::Missing(entry.name),
         Err(error) => Membership::Unknown(format!("the group database cannot be read: {error}")),
     }
+}
+
+/// Whether a process runs with the group: the `Gid` and `Groups` lines of its status (proc(5)). None when that cannot be told.
+pub fn is_in_force(proc: &Proc, pid: Pid) -> Option<bool> {
+    let gid = Group::from_name(NAME).ok()??.gid.as_raw().to_string();
+    let status = std::fs::read_to_string(proc.path_of(pid, "status")).ok()?;
+    let lines = status.lines().filter(|line| line.starts_with("Gid:") || line.starts_with("Groups:"));
+    Some(lines.flat_map(str::split_whitespace).any(|word| word == gid))
 }
 
 /// The command that makes the group.

@@ -1,13 +1,18 @@
 //! Wires one runner, or undoes it: reads what is there, decides (`wiring`), and then touches in an order that a crash
 //! cannot spoil: chain scripts, the record, the `.env` last; the other way round when undoing.
 
+use super::env_file::EnvFile;
 use super::place::{self, Found, Manner};
 use super::state::{Kept, StateDir};
 use super::wiring::{self, Content, Edit, Present, Record, Scripts};
 use crate::actions_runner::layout;
 use crate::model::{Runner, Uid};
 use crate::observe::hook_script;
+use crate::observe::processes::HookVariable;
 use crate::sys::dir::Dir;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
+use std::path::PathBuf;
 use std::time::SystemTime;
 
 const NAME: &str = layout::ENV;
@@ -47,11 +52,35 @@ impl Prepared {
     }
 }
 
-/// Looks at one runner and decides.
+/// When a runner's `.env` was last written or taken away, at the latest.
+pub fn env_settled(runner: &Runner) -> Option<SystemTime> {
+    let root = Dir::open(&runner.root).ok()?;
+    let status = root.status_of(NAME).or_else(|_| root.status()).ok()?;
+    Some(status.modified)
+}
+
+/// The hooks that a runner's `.env` names now, in the order of [`wiring::VARIABLES`]; one that cannot be read is an error.
+///
+/// # Errors
+/// What reading it says.
+pub fn named(runner: &Runner) -> std::io::Result<Vec<(HookVariable, PathBuf)>> {
+    let Some(env) = place::read(&Dir::open(&runner.root)?, NAME)? else { return Ok(Vec::new()) };
+    let file = EnvFile::parse(&env.bytes);
+    let value = |variable| Some((variable, PathBuf::from(OsStr::from_bytes(file.value(variable)?))));
+    Ok(wiring::VARIABLES.into_iter().filter_map(value).collect())
+}
+
+/// Looks at one runner and decides. `recorded_only`: lines that name us and are not recorded are somebody else's.
 ///
 /// # Errors
 /// [`Refusal`].
-pub fn prepare(verb: Verb, runner: &Runner, ours: &Scripts, state: &StateDir) -> Result<Prepared, Refusal> {
+pub fn prepare(
+    verb: Verb,
+    runner: &Runner,
+    ours: &Scripts,
+    state: &StateDir,
+    recorded_only: bool,
+) -> Result<Prepared, Refusal> {
     let blocked = |what: String| Refusal::Blocked(what);
     let acting_as = nix::unistd::geteuid();
     if !acting_as.is_root() && acting_as.as_raw() != runner.owner.0 {
@@ -88,7 +117,7 @@ pub fn prepare(verb: Verb, runner: &Runner, ours: &Scripts, state: &StateDir) ->
             wiring::wire(present, ours, &chains, &|variable, hook| hook_script::is_ours(variable, hook))
                 .map_err(blocked)?
         }
-        Verb::Uninstall => wiring::unwire(present, ours),
+        Verb::Uninstall => wiring::unwire(present, (!recorded_only).then_some(ours)),
     };
     Ok(Prepared { root, found, manner, edit })
 }

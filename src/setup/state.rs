@@ -8,6 +8,7 @@
 //! sweep/last                               written by each sweep at its end
 //! counters/                                what was counted: see `counters`
 //! reap/last.json, reap/seen-ENTRY.json     what the reaper last found, and since when
+//! removal/still-named                      what names the hooks when the package goes: see `commands::recorded`
 //! ```
 //!
 //! A key is made from the root's path, since device numbers change from boot to boot: a digest for which nobody finds a second
@@ -140,14 +141,22 @@ impl StateDir {
     /// # Errors
     /// [`StateError`].
     pub fn load_all<T: DeserializeOwned>(&self, kept: Kept) -> Result<Vec<T>, StateError> {
+        self.load_each(kept)?.into_iter().collect()
+    }
+
+    /// The same, each by itself: one that cannot be understood hides no other.
+    ///
+    /// # Errors
+    /// [`StateError`], where there is no telling which there are.
+    pub fn load_each<T: DeserializeOwned>(
+        &self,
+        kept: Kept,
+    ) -> Result<Vec<Result<T, StateError>>, StateError> {
         let Some(dir) = self.open(kept.directory())? else { return Ok(Vec::new()) };
         let names = dir.names(4096).map_err(|source| self.unusable("listing records", source))?;
         let names = names.iter().filter_map(|name| name.to_str()).filter(|name| name.ends_with(".json"));
-        let mut records = Vec::new();
-        for name in names.filter(|name| !name.starts_with('.')) {
-            records.extend(self.read(&dir, kept, name)?);
-        }
-        Ok(records)
+        let names = names.filter(|name| !name.starts_with('.'));
+        Ok(names.filter_map(|name| self.read(&dir, kept, name).transpose()).collect())
     }
 
     /// Whether a runner has a record, understandable or not.

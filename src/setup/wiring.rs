@@ -166,16 +166,17 @@ pub fn wire(
     Ok(edit)
 }
 
-/// Decides how to undo it. Without a record, lines that name `ours` go.
-pub fn unwire(present: Present<'_>, ours: &Scripts) -> Edit {
+/// Decides how to undo it. Where nothing is recorded, lines that name `ours` go; none does when only what is recorded counts.
+pub fn unwire(present: Present<'_>, ours: Option<&Scripts>) -> Edit {
     let mut edit = Edit::default();
     let Some(env) = present.env else { return edit };
     let mut file = EnvFile::parse(env);
     for variable in VARIABLES.into_iter().rev() {
         let absent = Before::Absent { unterminated: false };
-        let (value, before) = match present.record.and_then(|record| record.of(variable)) {
-            Some(wired) => (wired.value.as_bytes(), &wired.before),
-            None => (ours.of(variable).as_os_str().as_bytes(), &absent),
+        let (value, before) = match (present.record.and_then(|record| record.of(variable)), ours) {
+            (Some(wired), _) => (wired.value.as_bytes(), &wired.before),
+            (None, Some(ours)) => (ours.of(variable).as_os_str().as_bytes(), &absent),
+            (None, None) => continue,
         };
         match file.undo(variable, value, before) {
             Some(change) => edit.changes.insert(0, change),
@@ -342,7 +343,7 @@ mod tests {
             let second = wired(Some(&text), Some(&record));
             assert_eq!((second.content, &second.record), (None, &first.record), "{env:?}");
             assert_eq!(second.chains, first.chains, "chain scripts are made anew");
-            let undone = unwire(present(Some(text.as_bytes()), Some(&record)), &ours());
+            let undone = unwire(present(Some(text.as_bytes()), Some(&record)), Some(&ours()));
             match env {
                 None => assert_eq!(undone.content, Some(Content::Gone)),
                 Some(env) => assert_eq!(bytes(&undone), env),
@@ -381,7 +382,7 @@ mod tests {
         assert_eq!((edit.content, edit.record, edit.notes.len()), (None, None, 2));
         let by_hand = format!("{S}={}\n{C}={}\n", ours().started.display(), ours().completed.display());
         assert_eq!(wired(Some(&by_hand), None), Edit::default());
-        let undone = unwire(present(Some(by_hand.as_bytes()), None), &ours());
+        let undone = unwire(present(Some(by_hand.as_bytes()), None), Some(&ours()));
         assert_eq!(bytes(&undone), "");
     }
 
@@ -394,7 +395,7 @@ mod tests {
             wire(present(Some(text.as_bytes()), Some(&record)), &moved, &chains(), &|_, _| false).unwrap();
         assert!(edit.chains[0].1.contains("/usr/local/lib/disk-guard/hooks/job-started.sh"));
         let (text, record) = (bytes(&edit), edit.record.unwrap());
-        let undone = unwire(present(Some(text.as_bytes()), Some(&record)), &moved);
+        let undone = unwire(present(Some(text.as_bytes()), Some(&record)), Some(&moved));
         assert_eq!(bytes(&undone), format!("{S}=/pre.sh\n"));
     }
 
@@ -417,11 +418,23 @@ mod tests {
     fn a_hook_that_somebody_changed_since_stays_theirs() {
         let record = wired(None, None).record.unwrap();
         let env = format!("{S}=/new.sh\n{C}={}\n", ours().completed.display());
-        let undone = unwire(present(Some(env.as_bytes()), Some(&record)), &ours());
+        let undone = unwire(present(Some(env.as_bytes()), Some(&record)), Some(&ours()));
         assert_eq!(bytes(&undone), format!("{S}=/new.sh\n"));
         assert_eq!(undone.notes.len(), 1);
         let again = wired(Some(&env), Some(&record));
         assert_eq!(again.chains.len(), 1, "installed again, theirs is chained");
         assert!(bytes(&again).contains("/state/k-started.sh"));
+    }
+
+    #[test]
+    fn a_line_that_somebody_else_wrote_stays_when_only_what_is_recorded_is_undone() {
+        let by_hand = format!("{S}={}\n", ours().started.display());
+        let edit = wired(Some(&by_hand), None);
+        let (text, record) = (bytes(&edit), edit.record.unwrap());
+        assert_eq!(record.hooks.len(), 1, "the completed-hook is ours");
+        let undone =
+            |ours: Option<&Scripts>| bytes(&unwire(present(Some(text.as_bytes()), Some(&record)), ours));
+        assert_eq!(undone(None), by_hand);
+        assert_eq!(undone(Some(&ours())), "");
     }
 }

@@ -42,6 +42,14 @@ systemctl is-enabled --quiet disk-guard-sweep.timer disk-guard-request.path || f
 disk-guard check-config >&2 || fail "the shipped configuration is valid"
 ok "the package installs: group, shared directory, timer and path unit"
 
+# The first plan can be read before anything goes.
+[ -z "$(systemctl show --property=TimersMonotonic --value disk-guard-sweep.timer)" ] || fail "nothing fires by the time since boot"
+first=$(date -d "$(systemctl show --property=NextElapseUSecRealtime --value disk-guard-sweep.timer)" +%s)
+[ "$first" -gt "$(date +%s)" ] || fail "the first sweep is to come"
+[ $((first % 900)) -le 120 ] || fail "it comes at a quarter of an hour: $(date -d "@$first")"
+[ -z "$(journalctl -q -u disk-guard-sweep.service -o cat)" ] || fail "no sweep has begun"
+ok "the first sweep comes at the next quarter of an hour, not with the package"
+
 cat >/etc/disk-guard/config.toml <<'CONFIG'
 # edited by the administrator
 [pressure]
@@ -239,10 +247,22 @@ ok "an upgrade keeps the edited configuration and what was switched off"
 # -- Gone ---------------------------------------------------------------------------------------------------------------
 
 for number in 1 2 3; do systemctl kill --signal=KILL "actions.runner.acme.ci-$number.service"; done
-rm /home/ci-b/actions-runner-3/.env
+# All are wired by `install`; two are out of service, one by a person and one as if by a sweep.
+rm /home/*/actions-runner-*/.env
+echo LANG=C >/home/ci-a/actions-runner-1/.env
 disk-guard install >&2 || true
+disk-guard drain ci-2 >&2
+sed -i 's/"hand"/"auto"/' /var/lib/disk-guard/drained/*.json
+disk-guard drain ci-1 >&2
+rm -f "$lines/listener-2" "$lines/listener-2".{in,out}
+open_line listener-2
 dpkg -P disk-guard >/run/purge 2>&1
-grep -q '/home/ci-b/actions-runner-3$' /run/purge || fail "removal warns of runners that are still wired: $(cat /run/purge)"
+[ "$(cat /home/ci-a/actions-runner-1/.env)" = LANG=C ] || fail "its .env is as it was"
+[ ! -e /home/ci-b/actions-runner-3/.env ] || fail "a .env that install has made goes"
+await listener-2 hello
+systemctl is-active --quiet "$(unit 2)" || fail "what a sweep has drained is started: $(cat /run/purge)"
+! systemctl is-active --quiet "$(unit 1)" || fail "what a person has drained stays so"
+grep -q "systemctl start $(unit 1)" /run/purge || fail "and is named: $(cat /run/purge)"
 find / -xdev \( -path /proc -o -path /sys -o -path /run -o -path /lab -o -path /home -o -path /mnt \) -prune -o -print | sort >/run/after
 # dpkg's, journald's and systemd's own bookkeeping is not the package's.
 strays=$(comm -13 /run/before /run/after | grep -vE '^/(var/log/(journal|dpkg.log)|var/lib/dpkg/(available|status|.*-old|info/.*)|var/cache|tmp|var/tmp|etc/(passwd|group|shadow|gshadow)-|var/lib/systemd/(random-seed|timers/stamp-(apt|dpkg|e2scrub|fstrim|systemd)))' || true)
@@ -250,6 +270,6 @@ strays=$(comm -13 /run/before /run/after | grep -vE '^/(var/log/(journal|dpkg.lo
 [ ! -e /run/disk-guard ] || fail "/run/disk-guard is gone"
 ! getent group disk-guard >&2 || fail "the group is gone"
 ! systemctl list-unit-files --no-legend 'disk-guard*' 'run-disk*' | grep -q . || fail "no unit is left"
-ok "purge leaves nothing: no file, no unit, no group; removal named the runner that \`install\` had wired"
+ok "purge leaves nothing: no file, no unit, no group; every .env is as it was, a drained runner is back, another one named"
 
 echo "host lab: passed, $passed of $passed" >>/lab/result

@@ -2,14 +2,17 @@
 
 use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
-use crate::model::{Check, CheckState};
+use crate::model::{Check, CheckState, by_fix};
 use crate::report::escape;
 use std::fmt::Write as _;
 
 /// A name longer than this loses its middle.
 const MAX_ID: usize = 34;
 
-/// What is wrong first, each with its fix; then what is well.
+/// So many of what the same is found of are named.
+const NAMED: usize = 6;
+
+/// What is to be done, root causes first, each with all that it puts right; then what is well.
 pub fn doctor(checks: &[Check], screen: &Screen) -> String {
     let count = |state| checks.iter().filter(|check| check.state == state).count();
     let (ill, weak, well) = (count(CheckState::Fail), count(CheckState::Warn), count(CheckState::Ok));
@@ -20,23 +23,72 @@ pub fn doctor(checks: &[Check], screen: &Screen) -> String {
         _ => screen.paint(Tone::Bad, "this host is not guarded as it should be"),
     };
     let _ = writeln!(out, "{verdict}: {ill} fail, {weak} warn, {well} ok\n");
+    for (number, remedy) in by_fix(checks).iter().enumerate() {
+        let label = format!("{}. ", number + 1);
+        let fix = escape::text(&remedy.fix);
+        screen.paragraph(&mut out, Tone::Heading, &label, &fix);
+        for finding in findings(&remedy.checks) {
+            let tone = if finding.state == CheckState::Fail { Tone::Bad } else { Tone::Warn };
+            let label = format!("   {}  ", finding.state.as_str());
+            let of = match finding.subjects.as_slice() {
+                [] => String::new(),
+                subjects => format!(" ({})", few(subjects)),
+            };
+            let text = format!("{}{of}: {}", finding.kind, finding.detail);
+            screen.paragraph(&mut out, tone, &label, &escape::text(&text));
+        }
+        out.push('\n');
+    }
     let mut table = Table::new([("STATE", Align::Left), ("CHECK", Align::Left)], "DETAIL");
-    let mut sorted: Vec<&Check> = checks.iter().collect();
-    sorted.sort_by_key(|check| std::cmp::Reverse(check.state));
-    for check in sorted {
-        let tone = match check.state {
-            CheckState::Ok => Tone::Good,
-            CheckState::Warn => Tone::Warn,
-            CheckState::Fail => Tone::Bad,
-        };
-        let fix = check.fix.as_deref().map(|fix| format!(" -> {}", escape::text(fix))).unwrap_or_default();
+    for check in checks.iter().filter(|check| check.state == CheckState::Ok) {
         table.row(
-            [Cell::new(tone, check.state.as_str()), Cell::plain(fit(&check.id, MAX_ID))],
-            format!("{}{fix}", escape::text(&check.detail)),
+            [Cell::new(Tone::Good, check.state.as_str()), Cell::plain(fit(&check.id, MAX_ID))],
+            escape::text(&check.detail),
         );
     }
-    table.render(screen, &mut out);
+    if well > 0 {
+        table.render(screen, &mut out);
+    }
     out
+}
+
+/// One kind of finding, with the same words about all that it is found of.
+struct Finding<'c> {
+    state: CheckState,
+    kind: &'c str,
+    subjects: Vec<&'c str>,
+    detail: &'c str,
+}
+
+fn findings<'c>(checks: &[&'c Check]) -> Vec<Finding<'c>> {
+    let mut findings: Vec<Finding<'c>> = Vec::new();
+    for check in checks {
+        let (kind, subject) = match check.id.split_once(':') {
+            Some((kind, subject)) => (kind, Some(subject)),
+            None => (check.id.as_str(), None),
+        };
+        let same = |found: &&mut Finding<'_>| {
+            (found.state, found.kind, found.detail) == (check.state, kind, check.detail.as_str())
+        };
+        match findings.iter_mut().find(same) {
+            Some(found) => found.subjects.extend(subject),
+            None => findings.push(Finding {
+                state: check.state,
+                kind,
+                subjects: subject.into_iter().collect(),
+                detail: &check.detail,
+            }),
+        }
+    }
+    findings
+}
+
+/// The first few by name.
+fn few(subjects: &[&str]) -> String {
+    match subjects.len().checked_sub(NAMED) {
+        Some(more) if more > 1 => format!("{} and {more} more", subjects[..NAMED].join(", ")),
+        _ => subjects.join(", "),
+    }
 }
 
 #[cfg(test)]
@@ -45,18 +97,30 @@ mod tests {
 
     #[test]
     fn what_is_wrong_stands_first_with_its_fix() {
-        let checks = [
+        let hooks =
+            (1..=9).map(|n| Check::fail(format!("hook:ci-{n}"), "it has no `.env`", "disk-guard install"));
+        let mut checks = vec![
             Check::ok("group", "it is there"),
             Check::warn("timer", "not armed", "arm it"),
-            Check::fail("hook:a\u{1b}[31m", "no `.env`", "disk-guard install"),
+            Check::fail(
+                "hook:a\u{1b}[31m",
+                "its `.env` names /x.sh, which is not there",
+                "disk-guard install",
+            ),
         ];
+        checks.extend(hooks);
         insta::assert_snapshot!(doctor(&checks, &Screen::new(80, false)), @r"
-        this host is not guarded as it should be: 1 fail, 1 warn, 1 ok
+        this host is not guarded as it should be: 10 fail, 1 warn, 1 ok
 
-        STATE  CHECK           DETAIL
-        fail   hook:a\x1b[31m  no `.env` -> disk-guard install
-        warn   timer           not armed -> arm it
-        ok     group           it is there
+        1. disk-guard install
+           fail  hook (a\x1b[31m): its `.env` names /x.sh, which is not there
+           fail  hook (ci-1, ci-2, ci-3, ci-4, ci-5, ci-6 and 3 more): it has no `.env`
+
+        2. arm it
+           warn  timer: not armed
+
+        STATE  CHECK  DETAIL
+        ok     group  it is there
         ");
     }
 }

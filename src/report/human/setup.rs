@@ -72,5 +72,13 @@ pub fn setup(report: &SetupReport, screen: &Screen) -> String {
     if report.dry_run {
         let _ = writeln!(out, "\nNothing was touched: this was a dry run.");
     }
+    let tone = if report.is_whole() { Tone::Good } else { Tone::Bad };
+    out.push('\n');
+    screen.paragraph(&mut out, tone, "Summary: ", &report.summary());
+    if let Some((command, why)) = report.next() {
+        let command = screen.paint(Tone::Heading, &command);
+        let _ = writeln!(out, "Left to do: {command}");
+        screen.paragraph(&mut out, Tone::Plain, &" ".repeat(12), &why);
+    }
     out
 }

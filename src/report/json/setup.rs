@@ -13,6 +13,14 @@ struct Doc<'a> {
     runners: Vec<RunnerDoc<'a>>,
     commands: Vec<CommandDoc<'a>>,
     notes: &'a [String],
+    summary: String,
+    next: Option<NextDoc>,
+}
+
+#[derive(Serialize)]
+struct NextDoc {
+    command: String,
+    why: String,
 }
 
 #[derive(Serialize)]
@@ -78,6 +86,8 @@ pub fn setup(report: &SetupReport, layout: Layout) -> String {
             runners: runners.collect(),
             commands: commands.collect(),
             notes: &report.notes,
+            summary: report.summary(),
+            next: report.next().map(|(command, why)| NextDoc { command, why }),
         },
         layout,
     )

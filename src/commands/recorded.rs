@@ -1,0 +1,261 @@
+//! Undoing by what is written down: whom `install` has wired and who is out of service, wherever they are by now.
+//!
+//! The package's removal runs `uninstall --recorded`. What it cannot undo goes on naming the hooks: a Listener reads `.env` only
+//! when it starts, and a job fails whose hook is gone. So that is written down as well, a line each, and the package leaves the
+//! hook scripts where they are for as long as one of them may be run:
+//!
+//! ```text
+//! PID START     a Listener, with the 22nd field of its /proc/PID/stat
+//! env           a `.env` that names them still
+//! ```
+
+use super::install::Setup;
+use super::{Context, complain};
+use crate::model::{HostFacts, ListenerSeen, Runner, SetupOutcome, SetupRunner, Work};
+use crate::observe::filesystems::MountTable;
+use crate::observe::{hook_script, runners};
+use crate::report::escape;
+use crate::setup::drain::{By, Drained};
+use crate::setup::install;
+use crate::setup::state::{Kept, StateDir};
+use crate::setup::wiring::Record;
+use crate::sys::dir::Dir;
+use crate::sys::reach;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+/// By so much may a Listener be younger than the change of a `.env` that it has read all the same, to be on the safe side.
+const SLACK: Duration = Duration::from_secs(2);
+
+/// What is written down of runners.
+#[derive(Debug, Default)]
+pub(super) struct Recorded {
+    /// The roots of all that were wired.
+    wired: BTreeSet<PathBuf>,
+    /// Those at which a runner is, which the configuration's globs need not find.
+    there: Vec<PathBuf>,
+    /// Directories that are no runner's by now. What stands in their `.env` holds for the next one there.
+    pub(super) bare: Vec<Runner>,
+    /// What is gone with its directory.
+    gone: Vec<PathBuf>,
+    /// What cannot be undone: root or record, and why.
+    stuck: Vec<(PathBuf, String)>,
+}
+
+impl Recorded {
+    /// Reads the records and looks at what they name. A place that does not answer is left alone.
+    pub(super) fn read(context: &Context, state: &StateDir) -> Self {
+        reach::watch();
+        let mut recorded = Self::default();
+        let records = match state.load_each::<Record>(Kept::Wired) {
+            Ok(records) => records,
+            Err(error) => {
+                recorded.stuck.push((context.config.paths.state_dir.clone(), error.to_string()));
+                return recorded;
+            }
+        };
+        let mounts = MountTable::read(&context.proc);
+        for record in records {
+            match record {
+                Ok(record) => recorded.look(PathBuf::from(record.root), &mounts),
+                Err(error) => {
+                    recorded.stuck.push((context.config.paths.state_dir.join("wired"), error.to_string()));
+                }
+            }
+        }
+        recorded
+    }
+
+    fn look(&mut self, root: PathBuf, mounts: &MountTable) {
+        match runners::examine(&root, mounts) {
+            Ok(Some(runner)) if runner.root == root => self.there.push(root.clone()),
+            Ok(Some(runner)) => self.stuck.push((root.clone(), leads_elsewhere(&runner.root))),
+            Ok(None) => match bare(&root) {
+                Ok(runner) => self.bare.push(runner),
+                Err(why) => self.stuck.push((root.clone(), why)),
+            },
+            Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+                self.gone.push(root.clone());
+            }
+            Err(error) => self.stuck.push((root.clone(), format!("it cannot be examined: {error}"))),
+        }
+        self.wired.insert(root);
+    }
+
+    /// The same context, in which the runners that were wired are found as well.
+    pub(super) fn widen(&self, context: &Context) -> Context {
+        let mut config = context.config.clone();
+        let roots = self.there.iter().map(|root| glob::Pattern::escape(&root.to_string_lossy()));
+        config.runners.roots.extend(roots);
+        Context { config, proc: context.proc.clone(), screen: context.screen }
+    }
+
+    /// Whether `install` has wired the runner at `root`.
+    pub(super) fn is_wired(&self, root: &Path) -> bool {
+        self.wired.contains(root)
+    }
+
+    /// Says what is gone or cannot be undone, and forgets what is gone.
+    pub(super) fn settle(&self, setup: &mut Setup<'_>, state: &StateDir) {
+        for root in &self.gone {
+            let forgotten = match setup.args.dry_run {
+                true => Ok(()),
+                false => state.forget(Kept::Wired, root).and_then(|()| state.remove_chains(root)),
+            };
+            let outcome = match forgotten {
+                Ok(()) => SetupOutcome::Unchanged,
+                Err(error) => SetupOutcome::Failed(error.to_string()),
+            };
+            let note = "its directory is gone: there is nothing to put back, and its record goes";
+            setup.report.runners.push(entry(root, outcome, Some(note.into())));
+        }
+        for (root, why) in &self.stuck {
+            setup.report.runners.push(entry(root, SetupOutcome::Blocked(why.clone()), None));
+        }
+    }
+
+    /// Starts what a sweep has taken out of service, and names what a person has: nobody would bring it back.
+    pub(super) fn bring_back(&self, setup: &mut Setup<'_>, facts: &HostFacts, state: &StateDir) {
+        let drained = match state.load_each::<Drained>(Kept::Drained) {
+            Ok(drained) => drained,
+            Err(error) => return setup.report.notes.push(error.to_string()),
+        };
+        for record in drained {
+            let record = match record {
+                Ok(record) => record,
+                Err(error) => {
+                    setup.report.notes.push(format!("a drained runner is not brought back: {error}"));
+                    continue;
+                }
+            };
+            let root = Path::new(&record.root);
+            let name = escape::text(&record.name).into_owned();
+            let runner = facts.runners.iter().map(|facts| &facts.runner).find(|runner| runner.root == root);
+            let unit = match (runner, setup.systemd()) {
+                (Some(runner), Ok(systemd)) => systemd.unit_of(runner).map_err(|error| error.to_string()),
+                (Some(_), Err(why)) => Err(why),
+                (None, _) => Err(format!("no runner is found at {}", escape::path(root))),
+            };
+            let mut comes_back = true;
+            match unit {
+                Ok(unit) if unit.is_active && !unit.is_stopping => setup.report.notes.push(format!(
+                    "{name} was to be taken out of service after its job: it stays in service, its unit {} runs",
+                    unit.name
+                )),
+                Ok(unit) => {
+                    let words = vec!["systemctl".to_owned(), "start".into(), unit.name];
+                    match record.by {
+                        By::Auto => {
+                            comes_back = setup.command(words, &format!("{name}: a sweep had taken it out of service"));
+                        }
+                        By::Hand => setup.for_you(
+                            words,
+                            format!("{name}: it was taken out of service by `disk-guard drain`, and stays so until then"),
+                        ),
+                    }
+                }
+                Err(why) => setup
+                    .report
+                    .notes
+                    .push(format!("{name} is out of service and is not started ({why}): start it by hand")),
+            }
+            if comes_back
+                && !setup.args.dry_run
+                && let Err(error) = state.forget(Kept::Drained, root)
+            {
+                setup.report.notes.push(error.to_string());
+            }
+        }
+    }
+
+    /// Says what goes on naming the hooks, and writes it down for the package's scripts.
+    pub(super) fn note_what_still_names(&self, setup: &mut Setup<'_>, facts: &HostFacts, state: &StateDir) {
+        let mut lines: Vec<String> = self.stuck.iter().map(|_| "env\n".to_owned()).collect();
+        for (index, seen) in facts.runners.iter().enumerate() {
+            let runner = &seen.runner;
+            match install::named(runner) {
+                Ok(hooks) if hooks.iter().any(|(variable, hook)| hook_script::is_ours(*variable, hook)) => {
+                    lines.push("env\n".into());
+                    let name = escape::text(&runner.name);
+                    let env = runner.root.join(".env");
+                    setup.report.notes.push(format!(
+                        "{name}: {} names our hooks, and not by our record: it is left as it is. Take those lines out and restart \
+                         its Listener",
+                        escape::path(&env)
+                    ));
+                }
+                Ok(_) => {}
+                // Whether it names them is not known.
+                Err(_) => lines.push("env\n".into()),
+            }
+            let listeners = facts.processes.listeners.iter().filter(|listener| listener.runner == index);
+            lines.extend(listeners.filter(|listener| may_know(runner, listener)).map(|l| line(l.process)));
+        }
+        let strangers = &facts.processes.strangers;
+        lines.extend(
+            strangers
+                .iter()
+                .filter(|stranger| stranger.program == "Runner.Listener")
+                .map(|s| line(s.process)),
+        );
+        lines.sort();
+        lines.dedup();
+        if setup.args.dry_run {
+            return;
+        }
+        if let Err(error) = state.write_file("removal", "still-named", lines.concat().as_bytes()) {
+            complain(&error);
+            setup
+                .report
+                .notes
+                .push("what still names the hooks cannot be written down: they have to stay".into());
+        }
+    }
+}
+
+fn line(process: crate::model::ProcessId) -> String {
+    format!("{} {}\n", process.pid, process.start.0)
+}
+
+/// Whether a Listener may have read a `.env` that named our hooks: it was started before that was last changed.
+fn may_know(runner: &Runner, listener: &ListenerSeen) -> bool {
+    let settled = install::env_settled(runner);
+    !listener.is_ordered || settled.is_none_or(|at| at + SLACK >= listener.started)
+}
+
+fn leads_elsewhere(root: &Path) -> String {
+    format!("a link leads to {} by now: take our hooks out of its `.env` by hand", root.display())
+}
+
+/// A directory in which a runner was: its `.env` is put back all the same.
+fn bare(root: &Path) -> Result<Runner, String> {
+    let (dir, found) = Dir::resolve(root).map_err(|error| format!("it cannot be opened: {error}"))?;
+    if found != root {
+        return Err(leads_elsewhere(&found));
+    }
+    let status = dir.status().map_err(|error| format!("it cannot be examined: {error}"))?;
+    Ok(Runner {
+        name: name_of(root),
+        root: root.to_owned(),
+        root_id: status.id,
+        owner: status.owner,
+        work: Work::Absent { path: root.join("_work") },
+    })
+}
+
+fn name_of(root: &Path) -> String {
+    root.file_name().unwrap_or_default().to_string_lossy().into_owned()
+}
+
+fn entry(root: &Path, outcome: SetupOutcome, note: Option<String>) -> SetupRunner {
+    SetupRunner {
+        name: name_of(root),
+        root: root.to_owned(),
+        outcome,
+        changes: Vec::new(),
+        chains: Vec::new(),
+        notes: note.into_iter().collect(),
+    }
+}
