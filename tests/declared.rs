@@ -137,12 +137,35 @@ fn a_job_of_a_runner_that_may_use_it_protects_it() {
         let job = listener.begin_job("acme/widgets");
         let sweep = scene.host.sweep();
         assert_eq!(sweep.outcome(&run), outcome, "{runners}: {:#}", sweep.0);
+        if outcome == "kept" {
+            told_in_status_and_metrics(&scene, &run);
+        }
         assert_eq!(sweep.evidence(&run).contains("worker-process"), outcome == "kept");
         job.finish(&mut listener);
         if outcome == "kept" {
             assert_eq!(scene.host.sweep().outcome(&run), "removed");
         }
         assert!(!run.exists());
+    }
+}
+
+/// Of a cache that is in use.
+fn told_in_status_and_metrics(scene: &Scene, run: &Path) {
+    let status = scene.host.status();
+    let [declared] = &status.0["declared"].as_array().unwrap()[..] else { panic!("{:#}", status.0) };
+    assert_eq!(declared["path"], run.to_str().unwrap());
+    assert_eq!(declared["runners"], serde_json::json!(["actions-runner-1"]));
+    assert_eq!(declared["reclaimable"], false);
+    assert!(declared["evidence"].to_string().contains("worker-process"), "{declared}");
+    let bytes = declared["bytes"].as_u64().unwrap();
+    assert!(bytes >= MIB);
+    let metrics = scene.host.guard(&["metrics"]).expect_code(&[0]).stdout();
+    for line in [
+        format!("disk_guard_declared_bytes{{rule=\"runs\"}} {bytes}\n"),
+        "disk_guard_declared_reclaimable_bytes{rule=\"runs\"} 0\n".to_owned(),
+        format!("disk_guard_declared_blocked_bytes{{rule=\"runs\"}} {bytes}\n"),
+    ] {
+        assert!(metrics.contains(&line), "{line}: {metrics}");
     }
 }
 

@@ -4,8 +4,9 @@ use super::{Context, look, now, output, print, show, space};
 use crate::capacity;
 use crate::cycle::Preview;
 use crate::model::{
-    Action, Decision, FileId, Filesystem, FilesystemStatus, HostStatus, JobView, KeepReason, LeaseState,
-    LockView, OutOfService, Remark, RootMatches, Runner, RunnerStatus, SpaceHolder,
+    Action, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus, HostStatus,
+    JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, Runner, RunnerStatus,
+    SpaceHolder,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
@@ -63,7 +64,8 @@ pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
     let mut notes = preview.facts.notes.clone();
     notes.extend(preview.facts.remarks.iter().map(Remark::as_note));
     notes.extend(floors_out_of_reach(&preview, context));
-    notes.extend(declared(&preview));
+    let declared = declared(context, &preview);
+    notes.extend(sum_of_declared(&declared));
     let programs = Programs(&context.config.paths.programs);
     let capacity = capacity::examine(&context.proc, programs, &preview.facts, &filesystems);
     let visibility = preview.facts.processes.visibility.clone();
@@ -83,6 +85,7 @@ pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
             .collect(),
         filesystems,
         runners,
+        declared,
         reap: super::reap::last(context),
         notes,
         roots_are_built_in: context.config.runners.are_built_in,
@@ -141,9 +144,7 @@ fn runner(
         evidence: preview.objections(index, facts.caches.iter(), &context.config),
         job: job(preview, index),
         caches: facts.caches.clone(),
-        reclaimable_bytes: sum(|decision| {
-            matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))
-        }),
+        reclaimable_bytes: sum(may_go),
         blocked_bytes: sum(|decision| {
             matches!(
                 decision,
@@ -170,7 +171,8 @@ fn lock_view(context: &Context, run: &RunDir) -> LockView {
 /// Bytes in the trash of all work directories, each counted once.
 fn trash_bytes(preview: &Preview) -> u64 {
     let mut seen = HashSet::new();
-    let works = preview.facts.runners.iter().filter_map(|facts| facts.runner.work_dir());
+    let declared = preview.facts.declared.iter().map(|declared| &declared.stand_in);
+    let works = preview.facts.runners.iter().chain(declared).filter_map(|facts| facts.runner.work_dir());
     let options = measure::Options { threads: 2, largest: 0, deadline: None };
     works
         .filter(|work| seen.insert(work.id))
@@ -181,22 +183,43 @@ fn trash_bytes(preview: &Preview) -> u64 {
         .sum()
 }
 
-/// Caches outside of work directories belong to no runner's line.
-fn declared(preview: &Preview) -> Option<String> {
-    let is_declared =
-        |action: &&Action| preview.facts.declared.iter().any(|d| d.cache().id == action.cache.id);
-    let actions: Vec<&Action> = preview.plan.actions.iter().filter(is_declared).collect();
-    let may_go = |action: &&&Action| {
-        matches!(action.decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))
+/// Whether a sweep could take what this was decided for.
+fn may_go(decision: &Decision) -> bool {
+    matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))
+}
+
+fn declared(context: &Context, preview: &Preview) -> Vec<DeclaredStatus> {
+    let facts = &preview.facts;
+    let decisions: HashMap<FileId, &Decision> =
+        preview.plan.actions.iter().map(|action| (action.cache.id, &action.decision)).collect();
+    let status = |(index, declared): (usize, &DeclaredFacts)| {
+        let cache = declared.cache();
+        let names = declared.users.iter().map(|user| facts.runners[*user].runner.name.clone());
+        DeclaredStatus {
+            evidence: preview.objections(
+                facts.runners.len() + index,
+                std::iter::once(cache),
+                &context.config,
+            ),
+            is_reclaimable: decisions.get(&cache.id).is_some_and(|decision| may_go(decision)),
+            runners: names.collect(),
+            cache: cache.clone(),
+        }
     };
-    let sum = |actions: &[&Action]| words::size(actions.iter().map(|action| action.cache.bytes()).sum());
-    let free: Vec<&Action> = actions.iter().filter(may_go).copied().collect();
-    (!actions.is_empty()).then(|| {
+    facts.declared.iter().enumerate().map(status).collect()
+}
+
+/// Caches outside of work directories belong to no runner's line.
+fn sum_of_declared(declared: &[DeclaredStatus]) -> Option<String> {
+    let sum = |wanted: fn(&DeclaredStatus) -> bool| {
+        words::size(declared.iter().filter(|one| wanted(one)).map(|one| one.cache.bytes()).sum())
+    };
+    (!declared.is_empty()).then(|| {
         format!(
             "{} declared outside of work directories, {}; {} of it could go now (`disk-guard plan` lists them)",
-            words::count(actions.len(), "cache"),
-            sum(&actions),
-            sum(&free)
+            words::count(declared.len(), "cache"),
+            sum(|_| true),
+            sum(|one| one.is_reclaimable)
         )
     })
 }

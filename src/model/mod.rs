@@ -49,8 +49,8 @@ pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};
 pub use setup::{CommandOutcome, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner};
 pub use space::{SpaceClass, SpaceHolder};
 pub use status::{
-    CheckResult, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, LockView, OutOfService,
-    RootMatches, RunnerStatus, Standing,
+    CheckResult, DeclaredStatus, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, LockView,
+    OutOfService, RootMatches, RunnerStatus, Standing,
 };
 pub use trim::{
     CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimPart, TrimStep, TrimTier, Unit,

@@ -30,6 +30,8 @@ pub struct HostStatus {
     pub holding: Vec<SpaceHolder>,
     /// One entry a runner.
     pub runners: Vec<RunnerStatus>,
+    /// The caches outside of work directories.
+    pub declared: Vec<DeclaredStatus>,
     /// What the host can run out of beside that.
     pub capacity: Capacity,
     /// What the reaper found in its last run; none where it never ran.
@@ -162,6 +164,19 @@ pub struct OutOfService {
     pub by_hand: bool,
     /// Since when.
     pub since: SystemTime,
+}
+
+/// A cache outside of work directories, which the configuration declares.
+#[derive(Debug, Clone)]
+pub struct DeclaredStatus {
+    /// Which.
+    pub cache: Cache,
+    /// The runners that may use it.
+    pub runners: Vec<String>,
+    /// What speaks against claiming it.
+    pub evidence: Vec<Evidence>,
+    /// Whether a sweep could take it now.
+    pub is_reclaimable: bool,
 }
 
 /// A running job.

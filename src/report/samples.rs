@@ -183,6 +183,7 @@ pub(super) fn host() -> HostStatus {
             available_bytes: 37 * GIB,
         }],
         runners: vec![busy, idle, unknown, young, unguarded],
+        declared: vec![],
         capacity: capacity(),
         notes: vec!["runner-9 vanished while it was looked at".into()],
         roots_are_built_in: false,

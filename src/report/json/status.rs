@@ -5,8 +5,8 @@ use super::space::{SpaceDoc, space};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
 use crate::model::reap::ReapEntryRecord;
 use crate::model::{
-    Cache, Coverage, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, RootMatches, RunnerStatus,
-    Visibility,
+    Cache, Coverage, DeclaredStatus, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, RootMatches,
+    RunnerStatus, Visibility,
 };
 use serde::Serialize;
 
@@ -21,6 +21,8 @@ struct Doc<'a> {
     filesystems: Vec<FilesystemDoc<'a>>,
     other_disks: Vec<DiskDoc<'a>>,
     runners: Vec<RunnerDoc<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    declared: Vec<DeclaredDoc<'a>>,
     capacity: CapacityDoc<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<RecordDoc<'a>>>,
@@ -121,6 +123,16 @@ struct CacheDoc<'a> {
     complete: bool,
 }
 
+/// A cache outside of work directories.
+#[derive(Serialize)]
+struct DeclaredDoc<'a> {
+    #[serde(flatten)]
+    cache: CacheDoc<'a>,
+    runners: &'a [String],
+    reclaimable: bool,
+    evidence: Vec<EvidenceDoc<'a>>,
+}
+
 #[derive(Serialize)]
 struct MatchesDoc<'a> {
     root: &'a str,
@@ -216,6 +228,17 @@ impl<'a> CacheDoc<'a> {
     }
 }
 
+impl<'a> DeclaredDoc<'a> {
+    fn new(status: &'a DeclaredStatus) -> Self {
+        Self {
+            cache: CacheDoc::new(&status.cache),
+            runners: &status.runners,
+            reclaimable: status.is_reclaimable,
+            evidence: evidence(&status.evidence),
+        }
+    }
+}
+
 impl<'a> MatchesDoc<'a> {
     fn new(matches: &'a RootMatches) -> Self {
         Self { root: &matches.pattern, runners: matches.runners }
@@ -270,6 +293,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             filesystems: host.filesystems.iter().map(FilesystemDoc::new).collect(),
             other_disks: host.other_disks.iter().map(DiskDoc::new).collect(),
             runners: host.runners.iter().map(RunnerDoc::new).collect(),
+            declared: host.declared.iter().map(DeclaredDoc::new).collect(),
             capacity: CapacityDoc::new(&host.capacity),
             reap: host.reap.as_ref().map(|record| record.entries.iter().map(RecordDoc::new).collect()),
             root_matches: host.root_matches.iter().map(MatchesDoc::new).collect(),

@@ -5,7 +5,8 @@ use super::{Exposition, Kind, Labels, seconds};
 use crate::model::metrics::{Counter, Histogram, OUTCOMES, Series, Timing, Totals, Trend};
 use crate::model::reap::ReapRecord;
 use crate::model::{
-    Capacity, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup, RunnerStatus, Visibility,
+    Capacity, DeclaredStatus, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup, RunnerStatus,
+    Visibility,
 };
 use crate::report::escape;
 use std::collections::{BTreeMap, HashMap};
@@ -19,6 +20,7 @@ pub fn host(status: &HostStatus, totals: &Totals, trends: &BTreeMap<String, Tren
     out.family(Kind::Gauge, "build_info", "Always 1; the version of disk-guard.", [(version, 1.0)]);
     filesystems(&mut out, status, trends);
     runners(&mut out, status);
+    declared(&mut out, &status.declared);
     gauges(&mut out, status);
     capacity(&mut out, &status.capacity);
     status.reap.iter().for_each(|record| reaper(&mut out, record));
@@ -124,6 +126,26 @@ fn runners(out: &mut Exposition, status: &HostStatus) {
         "Bytes in a runner's caches that must not be taken now.",
         all().map(|(labels, seen)| (labels, seen.blocked_bytes as f64)),
     );
+}
+
+/// Caches outside of work directories are nobody's in particular: by rule, and whether they could go.
+fn declared(out: &mut Exposition, declared: &[DeclaredStatus]) {
+    let of_rule = |free: Option<bool>| {
+        let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
+        for status in declared {
+            let counts = free.is_none_or(|free| free == status.is_reclaimable);
+            let bytes = if counts { status.cache.bytes() as f64 } else { 0.0 };
+            *sums.entry(&status.cache.rule).or_default() += bytes;
+        }
+        sums.into_iter().map(|(rule, bytes)| (vec![("rule", rule.to_owned())], bytes)).collect::<Vec<_>>()
+    };
+    for (name, help, free) in [
+        ("declared_bytes", "Bytes in caches outside of work directories, by rule.", None),
+        ("declared_reclaimable_bytes", "Bytes of those that a sweep could take now.", Some(true)),
+        ("declared_blocked_bytes", "Bytes of those that must not be taken now.", Some(false)),
+    ] {
+        out.family(Kind::Gauge, name, help, of_rule(free));
+    }
 }
 
 /// A name that two runners bear is told apart by their directories.
