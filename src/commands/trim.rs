@@ -40,7 +40,5 @@ fn read(path: &Path) -> Result<TrimOffer, String> {
     let (dir, _) = Dir::resolve(path).map_err(|error| error.to_string())?;
     let target = cargo_target::read(&dir, deadline).map_err(|error| error.to_string())?;
     // Tried on the directory itself: its own access time tells nothing about builds.
-    let moves = reference::works(&dir)
-        .map_err(|error| format!("it cannot be tried whether reads move access times: {error}"));
-    Ok(trim::offer(&target, moves))
+    Ok(trim::offer(&target, reference::works(&dir)))
 }

@@ -148,7 +148,7 @@ impl Project {
     pub(crate) fn offer(&self) -> TrimOffer {
         let dir = self.target_dir();
         let target = cargo_target::read(&dir, Instant::now() + Duration::from_secs(60)).unwrap();
-        trim::offer(&target, reference::works(&dir).map_err(|error| error.to_string()))
+        trim::offer(&target, reference::works(&dir))
     }
 
     pub(crate) fn claim(&self, offer: &TrimOffer, steps: usize) -> Claim {

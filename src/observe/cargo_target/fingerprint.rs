@@ -7,6 +7,29 @@
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+/// What a file in the fingerprint directory of a unit is, by its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum FileKind {
+    /// `KIND`.
+    Fingerprint,
+    /// `KIND.json`.
+    Description,
+    /// `invoked.timestamp`.
+    Started,
+    /// `dep-KIND`, `output-KIND`.
+    Other,
+}
+
+/// See [`FileKind`].
+pub fn file_kind(name: &[u8]) -> FileKind {
+    match name {
+        b"invoked.timestamp" => FileKind::Started,
+        name if name.starts_with(b"dep-") || name.starts_with(b"output-") => FileKind::Other,
+        name if name.ends_with(b".json") => FileKind::Description,
+        _ => FileKind::Fingerprint,
+    }
+}
+
 /// What `KIND.json` says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Description {
@@ -91,6 +114,21 @@ mod tests {
         assert_eq!(description(json), understood);
         assert_eq!(description(&json[..40]), Description::Torn);
         assert_eq!(description(br#"{"deps":[{"hash":1}],"profile":3}"#), Description::Unknown);
+    }
+
+    #[test]
+    fn files_of_a_unit_are_told_apart_by_their_names() {
+        for (name, kind) in [
+            ("lib-serde", FileKind::Fingerprint),
+            ("run-build-script-build-script-build", FileKind::Fingerprint),
+            ("lib-serde.json", FileKind::Description),
+            ("dep-lib-serde", FileKind::Other),
+            ("output-lib-serde", FileKind::Other),
+            ("dep-lib.json", FileKind::Other),
+            ("invoked.timestamp", FileKind::Started),
+        ] {
+            assert_eq!(file_kind(name.as_bytes()), kind, "{name}");
+        }
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! The units and extras of one profile, in both layouts.
 
-use super::fingerprint::{self, Description};
+use super::fingerprint::{self, Description, FileKind};
 use super::sizes::Size;
 use super::{Reader, TargetError, is_directory};
 use crate::model::{Extra, ExtraKind, Member, Origin, Unit, UnitState};
@@ -187,14 +187,14 @@ impl Reader<'_> {
                 let (member, size) =
                     self.sizes.member(&dir, &within, &name).map_err(TargetError::at(&within))?;
                 let origin = self.origin_of_output(&here.join("out"));
-                let own = Artefact { member: member.clone(), size: size.clone(), origin, started: None };
+                let directory = (member, size);
                 self.unit_with_origin(
                     below,
                     package.to_bytes(),
                     fingerprint,
-                    (member, size),
+                    directory,
                     Vec::new(),
-                    own.origin,
+                    origin,
                 )?;
             }
         }
@@ -220,17 +220,17 @@ impl Reader<'_> {
             opened => opened.map_err(TargetError::at(below))?,
         };
         for (name, kind) in self.sizes.names(&dir).map_err(TargetError::at(below))? {
-            let text = name.to_string_lossy();
-            if kind != FileType::RegularFile || text.starts_with("dep-") || text.starts_with("output-") {
+            let file = fingerprint::file_kind(name.to_bytes());
+            if kind != FileType::RegularFile || file == FileKind::Other {
                 continue;
             }
             let times = dir.times_of(&*name).map_err(TargetError::at(below))?;
-            if text == "invoked.timestamp" {
+            if file == FileKind::Started {
                 read.started = Some(times.modified);
                 continue;
             }
             let bytes = dir.read_file_unnoticed(&*name, MAX_DESCRIPTION).map_err(TargetError::at(below))?;
-            if text.ends_with(".json") {
+            if file == FileKind::Description {
                 match fingerprint::description(&bytes) {
                     Description::Understood { needs, profile } => {
                         self.described += 1;
@@ -253,7 +253,7 @@ impl Reader<'_> {
             read.built = read.built.max(Some(times.modified));
             read.read = read.read.max(times.accessed);
             read.armed = read.armed.max(times.changed);
-            read.kinds.push(text.into_owned());
+            read.kinds.push(name.to_string_lossy().into_owned());
         }
         Ok(read)
     }

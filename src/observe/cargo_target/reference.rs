@@ -7,7 +7,7 @@
 //! stay as they are, so cargo notices nothing. Measured on ext4, xfs, btrfs, tmpfs, overlayfs and bind mounts, with lazytime too;
 //! under noatime it does not work, which [`works`] finds out by trying.
 
-use super::fingerprint;
+use super::fingerprint::{self, FileKind};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use std::ffi::CString;
 use std::io;
@@ -77,12 +77,8 @@ fn kinds(dir: &Dir) -> io::Result<Vec<CString>> {
     let mut kinds = Vec::new();
     let mut buffer = [MaybeUninit::uninit(); ENTRIES_BUFFER];
     dir.for_each_entry(&mut buffer, |entry| {
-        let name = entry.name.to_bytes();
-        let is_other = name.starts_with(b"dep-")
-            || name.starts_with(b"output-")
-            || name.ends_with(b".json")
-            || name == b"invoked.timestamp";
-        if !is_other && kinds.len() < 16 {
+        let is_fingerprint = fingerprint::file_kind(entry.name.to_bytes()) == FileKind::Fingerprint;
+        if is_fingerprint && kinds.len() < 16 {
             kinds.push(entry.name.to_owned());
         }
         ControlFlow::<()>::Continue(())
@@ -144,8 +140,13 @@ fn subdirectories(dir: &Dir) -> io::Result<Vec<PathBuf>> {
 /// Whether reads move access times here, found out by reading the directory `own`, which is ours and lies on the same mount.
 ///
 /// # Errors
-/// When its times cannot be set or read.
-pub fn works(own: &Dir) -> io::Result<bool> {
+/// When its times cannot be set or read; in words for people.
+pub fn works(own: &Dir) -> Result<bool, String> {
+    moves_access_times(own)
+        .map_err(|error| format!("it cannot be tried whether reads move access times: {error}"))
+}
+
+fn moves_access_times(own: &Dir) -> io::Result<bool> {
     let name = Path::new(".");
     own.touch_change_time(name)?;
     let before = own.times_of(name)?;
