@@ -189,6 +189,7 @@ mod tests {
                 work_id: None,
                 job: Job::default(),
                 since: SystemTime::UNIX_EPOCH,
+                reserved: None,
             }
         }
 

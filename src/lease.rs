@@ -8,7 +8,10 @@
 mod elsewhere;
 
 use crate::lock::SharedLock;
-use crate::model::{FileId, Job, Lease, LeaseSeen, LeaseState, Pid, ProcessId, StartTime};
+use crate::model::{
+    Basis, FileId, Job, Lease, LeaseSeen, LeaseState, Pid, ProcessId, Reservation, StartTime,
+    is_repository_dir,
+};
 use crate::run_dir::{Record, Records, RunDir, RunDirError};
 use crate::sys::process::Proc;
 use elsewhere::Census;
@@ -34,6 +37,14 @@ struct Written {
     run_id: String,
     job: String,
     since_unix: u64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reserved_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reserved_deviation_bytes: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    reserved_by: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    directory: Option<String>,
 }
 
 /// The name of a Worker's lease: the runner's root, then the Worker.
@@ -73,6 +84,13 @@ pub(crate) fn text(lease: &Lease) -> Vec<u8> {
         run_id: lease.job.run_id.clone(),
         job: lease.job.job.clone(),
         since_unix: lease.since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
+        reserved_bytes: lease.reserved.as_ref().map(|reserved| reserved.bytes),
+        reserved_deviation_bytes: lease.reserved.as_ref().map(|reserved| reserved.deviation),
+        reserved_by: lease.reserved.as_ref().map(|reserved| reserved.basis.as_str().to_owned()),
+        directory: lease
+            .reserved
+            .as_ref()
+            .and_then(|reserved| Some(reserved.directory.as_ref()?.to_str()?.to_owned())),
     };
     serde_json::to_vec(&written).expect("numbers and strings serialise")
 }
@@ -255,6 +273,15 @@ pub(crate) fn understand(content: &[u8]) -> Result<Lease, String> {
         since: UNIX_EPOCH
             .checked_add(Duration::from_secs(written.since_unix))
             .unwrap_or(SystemTime::UNIX_EPOCH),
+        reserved: written.reserved_bytes.map(|bytes| Reservation {
+            bytes,
+            deviation: written.reserved_deviation_bytes.unwrap_or(bytes / 2),
+            basis: written.reserved_by.and_then(|by| by.parse().ok()).unwrap_or(Basis::Unknown),
+            directory: written
+                .directory
+                .map(PathBuf::from)
+                .filter(|directory| is_repository_dir(directory.as_os_str())),
+        }),
     })
 }
 
@@ -300,6 +327,12 @@ mod tests {
             work_id: Some(FileId { dev: 10, ino: 78 }),
             job: Job { repository: "o/r".into(), run_id: "5".into(), job: "build".into() },
             since: UNIX_EPOCH + Duration::from_secs(1_700_000_000),
+            reserved: Some(Reservation {
+                bytes: 7 << 30,
+                deviation: 1 << 30,
+                basis: Basis::History,
+                directory: Some("r".into()),
+            }),
         }
     }
 
@@ -366,6 +399,28 @@ mod tests {
             let after = run.roll(Records::Leases).unwrap();
             assert!(after.0 > before.0 && after.1 == before.1, "{before:?} {after:?}");
         });
+    }
+
+    #[test]
+    fn a_reservation_is_no_path_and_an_older_guards_lease_has_none() {
+        let temp = tempfile::tempdir().unwrap();
+        let _run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        let me = proc.identify(Pid(std::process::id() as i32)).unwrap().id;
+        let lease = sample(&proc, me);
+        assert_eq!(understand(&text(&lease)).unwrap(), lease);
+        let with = |field: &str, value: serde_json::Value| {
+            let mut written: serde_json::Value = serde_json::from_slice(&text(&lease)).unwrap();
+            written[field] = value;
+            understand(written.to_string().as_bytes()).map(|lease| lease.reserved)
+        };
+        for hostile in ["../x", "/etc", "a/b", ".git", "_temp", ""] {
+            let reserved = with("directory", hostile.into()).unwrap().unwrap();
+            assert_eq!(reserved.directory, None, "{hostile}");
+        }
+        assert_eq!(with("reserved_bytes", serde_json::Value::Null).unwrap(), None);
+        assert_eq!(with("reserved_by", "x".into()).unwrap().unwrap().basis, Basis::Unknown);
+        assert!(with("reserved_bytes", "much".into()).is_err(), "what cannot be understood protects");
     }
 
     #[test]

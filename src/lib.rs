@@ -25,6 +25,7 @@
 //! | [`run_dir`], [`lock`], [`lease`], [`hook_record`], [`tickets`], [`uses`] | the files by which the guards of one host coordinate |
 //! | [`capacity`] | limits of the host other than the space that caches take: inodes, memory, tasks, open files |
 //! | [`doctor`] | checks of this host's set-up |
+//! | [`footprints`], [`forecast`] | what jobs have taken, and how much room live jobs need |
 //! | [`hygiene`] | work directories that checkouts fail in: detection and repair |
 //! | [`setup`] | connecting runners to the hooks, taking them out of service and back; the state directory |
 //! | [`postmortem`] | why a runner or a job died |
@@ -47,7 +48,8 @@
 //!
 //! ```layers
 //! commands
-//! counters doctor hygiene notify postmortem
+//! forecast
+//! counters doctor footprints hygiene notify postmortem
 //! capacity cycle ledger reap setup
 //! cli observe
 //! report uses
@@ -103,6 +105,8 @@ pub mod counters;
 pub mod cycle;
 pub(crate) mod digest;
 pub mod doctor;
+pub mod footprints;
+pub mod forecast;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
 pub mod hook_record;

@@ -8,7 +8,7 @@
 //! runner keep its own caches, or lose them while it is proved idle.
 
 use crate::actions_runner::layout;
-use crate::model::{Cache, Uid};
+use crate::model::{Cache, Uid, is_repository_dir};
 use crate::reclaim::trash;
 use crate::sys::dir::Dir;
 use jiff::Timestamp;
@@ -132,12 +132,6 @@ pub fn limits_are_fresh(work: &Dir, now: SystemTime) -> bool {
 pub fn note_limits(work: &Dir, owner: Uid, now: SystemTime) -> io::Result<()> {
     trash::Trash::open_or_make(work, owner)?;
     touch(&work.descend(trash::HOME)?, OsStr::new(LIMITS), now)
-}
-
-/// Whether `_work/<directory>` can be what the runner makes for a repository: its own directories begin with `_`, ours with a dot.
-pub fn is_repository_dir(directory: &OsStr) -> bool {
-    let name = directory.as_encoded_bytes();
-    !name.is_empty() && !matches!(name[0], b'_' | b'.') && !name.contains(&b'/')
 }
 
 /// `_PipelineMapping/<owner>/<repository>/PipelineFolder.json`: directories, and when they were last used.

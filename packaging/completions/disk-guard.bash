@@ -37,6 +37,9 @@ _disk__guard() {
             disk__guard,drain)
                 cmd="disk__guard__subcmd__drain"
                 ;;
+            disk__guard,forecast)
+                cmd="disk__guard__subcmd__forecast"
+                ;;
             disk__guard,help)
                 cmd="disk__guard__subcmd__help"
                 ;;
@@ -108,6 +111,9 @@ _disk__guard() {
                 ;;
             disk__guard__subcmd__help,drain)
                 cmd="disk__guard__subcmd__help__subcmd__drain"
+                ;;
+            disk__guard__subcmd__help,forecast)
+                cmd="disk__guard__subcmd__help__subcmd__forecast"
                 ;;
             disk__guard__subcmd__help,help)
                 cmd="disk__guard__subcmd__help__subcmd__help"
@@ -191,7 +197,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep reap plan trim simulate forecast status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -414,8 +420,34 @@ _disk__guard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        disk__guard__subcmd__forecast)
+            opts="-h --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         disk__guard__subcmd__help)
-            opts="hook sweep reap plan trim simulate status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
+            opts="hook sweep reap plan trim simulate forecast status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -513,6 +545,20 @@ _disk__guard() {
             return 0
             ;;
         disk__guard__subcmd__help__subcmd__drain)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__guard__subcmd__help__subcmd__forecast)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )

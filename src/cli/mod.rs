@@ -152,6 +152,13 @@ pub enum Command {
         json: bool,
     },
 
+    /// How much room live jobs need: by their earlier runs, less what they hold by now; and when the disks are full
+    Forecast {
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
     /// The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom
     Status {
         /// Print one JSON document

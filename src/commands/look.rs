@@ -1,7 +1,8 @@
 //! What `status`, `plan` and `check` have in common: one look at the host, with the same plan as a sweep's.
 
-use super::{Context, now, print};
-use crate::cycle::{Preview, preview};
+use super::{Context, forecast, now, print};
+use crate::cycle::{Preview, Stale, Wish, preview};
+use crate::forecast::Survey;
 use crate::model::Runner;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Whose};
@@ -19,14 +20,35 @@ const PATIENCE: Duration = Duration::from_secs(120);
 /// Looks, at the caches that `whose` chooses among the runners. The shared directory may be closed to us: then leases are
 /// unknown, and visibility says so.
 pub(super) fn at(context: &Context, whose: impl FnOnce(&[Runner]) -> Whose) -> (Preview, Option<RunDir>) {
-    let run = RunDir::open_existing(&context.config.paths.run_dir).map_err(|error| error.to_string());
-    let leases = match &run {
+    let run = open(context);
+    let wish = Wish { whose, rooms: &[], stale: Stale::Leave };
+    (seen(context, &run, wish), run.ok().flatten())
+}
+
+/// The whole host, as a sweep would see it: with what live jobs need, and what is stale in targets.
+pub(super) fn whole(context: &Context, patience: Duration) -> (Preview, Option<RunDir>, Survey) {
+    let run = open(context);
+    let survey = forecast::survey(context, run.as_ref().ok().and_then(Option::as_ref), patience);
+    let rooms = survey.rooms();
+    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &rooms, stale: Stale::Read };
+    (seen(context, &run, wish), run.ok().flatten(), survey)
+}
+
+fn open(context: &Context) -> Result<Option<RunDir>, String> {
+    RunDir::open_existing(&context.config.paths.run_dir).map_err(|error| error.to_string())
+}
+
+fn seen(
+    context: &Context,
+    run: &Result<Option<RunDir>, String>,
+    wish: Wish<'_, impl FnOnce(&[Runner]) -> Whose>,
+) -> Preview {
+    let leases = match run {
         Ok(Some(run)) => Leases::In(run),
         Ok(None) => Leases::NoneYet,
         Err(reason) => Leases::Hidden(reason),
     };
-    let preview = preview(&context.config, &context.proc, leases, now(), Instant::now() + PATIENCE, whose);
-    (preview, run.ok().flatten())
+    preview(&context.config, &context.proc, leases, now(), Instant::now() + PATIENCE, wish)
 }
 
 /// Who lives, and on what evidence: a look at no cache.

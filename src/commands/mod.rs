@@ -7,6 +7,7 @@ mod check_config;
 mod demo;
 mod doctor;
 mod drain;
+mod forecast;
 mod hook;
 mod install;
 mod ledger;
@@ -99,6 +100,7 @@ pub fn run(cli: &Cli) -> ExitCode {
             let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity: *sensitivity };
             simulate::run(&context, &wish, *json)
         }
+        Command::Forecast { json } => forecast::run(&context, *json),
         Command::Check(question) => check::run(&context, question),
         Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),
         Command::Audit { json } => audit::run(&context, *json),

@@ -92,6 +92,7 @@ impl SelfClean<'_> {
             proc: self.proc,
             run: self.run,
             actor: Role::SelfClean { root, wanted, limits, lineage: self.lineage.to_vec() },
+            rooms: &[],
             clock: now,
             deadline: self.begun + self.config.hook.time_limit,
             witness: narrator,

@@ -1,6 +1,6 @@
 //! `status`: the host at a glance.
 
-use super::{Context, look, now, output, print, show, space};
+use super::{Context, forecast, look, now, output, print, show, space};
 use crate::capacity;
 use crate::cycle::Preview;
 use crate::model::{
@@ -10,7 +10,6 @@ use crate::model::{
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::Whose;
 use crate::observe::host_lock;
 use crate::observe::measure::{self, measure};
 use crate::policy::{liveness, pressure};
@@ -53,7 +52,8 @@ pub(super) enum Holders {
 
 /// Looks at the host.
 pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
-    let (preview, run) = look::at(context, |_| Whose::Everybody);
+    let patience = if holders == Holders::Asked { forecast::PATIENCE } else { Duration::from_secs(1) };
+    let (preview, run, survey) = look::whole(context, patience);
     let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
     let filesystems = judged(context, &preview.facts.filesystems);
@@ -86,6 +86,7 @@ pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
         filesystems,
         runners,
         declared,
+        forecasts: survey.disks,
         reap: super::reap::last(context),
         notes,
         roots_are_built_in: context.config.runners.are_built_in,

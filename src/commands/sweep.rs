@@ -3,7 +3,7 @@
 use super::reap::{self, Part};
 use super::self_clean::leave_tickets;
 use super::{
-    Context, complain, drain, look, metrics, now, postmortem, print, remediate, show, space,
+    Context, complain, drain, forecast, look, metrics, now, postmortem, print, remediate, show, space,
     witness::{Narrator, micros},
 };
 use crate::cycle::{Cycle, CycleError, Role};
@@ -11,9 +11,8 @@ use crate::lock::LockError;
 use crate::model::ledger::Scope;
 use crate::model::metrics::SweepEnd;
 use crate::model::reap::ReapReport;
-use crate::model::{RunReport, Runner};
+use crate::model::{ActionResult, Filesystem, RunReport, Runner};
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::Whose;
 use crate::observe::{caches, processes, runners};
 use crate::reap::engine::Mode;
 use crate::reclaim::remove_tree::{Options, Progress, remove_tree};
@@ -38,7 +37,7 @@ const TIDYING: Duration = Duration::from_secs(60);
 
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, part: Part, as_json: bool) -> Exit {
-    let (preview, _) = look::at(context, |_| Whose::Everybody);
+    let (preview, ..) = look::whole(context, forecast::PATIENCE);
     let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
     let mut report = preview.report();
     report.holding = space::holding(&context.config, &report, &runners, space::PATIENCE);
@@ -62,11 +61,14 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     tickets::withdraw_all(&run);
     let strewn = tidy_shared(context, &run);
     remediate::put_back(context, &run, &mut narrator);
+    let jobs = forecast::survey(context, Some(&run), forecast::IN_A_SWEEP);
+    let rooms = jobs.rooms();
     let cycle = Cycle {
         config: &context.config,
         proc: &context.proc,
         run: &run,
         actor: Role::Sweep,
+        rooms: &rooms,
         clock: now,
         deadline: begun + TIME_LIMIT,
         witness: &mut narrator,
@@ -81,6 +83,9 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     // Before the leases of the dead go.
     postmortem::after_sweep(context, &run, &mut narrator);
     tidy(context, &run);
+    let there = report.outcomes.iter().filter(|outcome| outcome.result != ActionResult::Removed);
+    let there = there.map(|outcome| (&outcome.action.runner, &outcome.action.cache));
+    report.notes.extend(forecast::after_sweep(context, &run, &jobs, there));
     let hygiene = remediate::sweep(context, &run, &mut narrator);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.
@@ -99,6 +104,10 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     });
     narrator.leave_counts(&run);
     metrics::after_sweep(context, &run, &report);
+    let disks = report.balances.iter();
+    let disks: Vec<Filesystem> =
+        disks.map(|balance| Filesystem { usage: balance.after, ..balance.before.clone() }).collect();
+    report.notes.extend(forecast::sweep_early(context, &disks));
     tell(context, &report, || reap::part(context, part, Mode::ForReal), as_json);
     match result {
         Err(CycleError::Lock(error)) => {

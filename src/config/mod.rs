@@ -17,7 +17,7 @@ use crate::model::Remark;
 pub use crate::model::reap::ReapRule;
 pub use crate::model::{CacheRule, Retention};
 pub use notify::Notify;
-pub use raw::{OnExhausted, SiblingClaim};
+pub use raw::{OnExhausted, OnShort, SiblingClaim};
 
 use std::fmt::Write as _;
 use std::fs::OpenOptions;
@@ -53,6 +53,8 @@ pub struct Config {
     pub hook: Hook,
     /// Where things are.
     pub paths: Paths,
+    /// How much room is made before jobs need it.
+    pub forecast: Forecast,
     /// Whether a sweep takes runners out of service while their disk is above critical.
     pub drain_auto: bool,
     /// Whether a sweep gives what is foreign or locked in idle runners' work directories back to them.
@@ -117,6 +119,19 @@ pub struct Hook {
     pub time_limit: Duration,
     /// What to do when the disk stays above critical.
     pub on_exhausted: OnExhausted,
+}
+
+/// `[forecast]`.
+#[derive(Debug, Clone, Copy)]
+pub struct Forecast {
+    /// Whether it is on.
+    pub enabled: bool,
+    /// What a job takes of which nothing is known, in bytes.
+    pub unknown: u64,
+    /// What a hook does when there is too little room.
+    pub on_short: OnShort,
+    /// How long it waits for room at most.
+    pub wait: Duration,
 }
 
 /// `[paths]`.
@@ -377,6 +392,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         metrics,
         drain,
         notify,
+        forecast,
         hygiene,
         retention,
         reaps,
@@ -420,6 +436,12 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             state_dir: paths.state_dir.into_inner(),
             proc: paths.proc.into_inner(),
             programs: paths.programs.into_inner().into_iter().map(Spanned::into_inner).collect(),
+        },
+        forecast: Forecast {
+            enabled: forecast.enabled,
+            unknown: forecast.unknown.0,
+            on_short: forecast.on_short,
+            wait: forecast.wait.0,
         },
         drain_auto: drain.auto,
         notify: Notify::from(notify),

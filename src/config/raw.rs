@@ -32,6 +32,7 @@ pub(super) struct File {
     pub(super) metrics: Metrics,
     pub(super) drain: Drain,
     pub(super) notify: Notify,
+    pub(super) forecast: Forecast,
     pub(super) hygiene: Hygiene,
     pub(super) retention: Retention,
     #[serde(rename = "reap", skip_serializing_if = "Vec::is_empty")]
@@ -347,6 +348,33 @@ impl Default for Notify {
             repeat: minutes(24 * 60),
             on: IncidentKind::ALL.to_vec(),
         }
+    }
+}
+
+/// What a hook does when there is less room than live jobs may need, and nothing more may go.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum OnShort {
+    /// Warn, and let the job run.
+    Warn,
+    /// Wait, as long as a live sibling's end can help, and within bounds; then as `Warn`.
+    Wait,
+    /// Fail the job before it starts, if even all caches together could not give the room. Else as `Warn`.
+    Refuse,
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Forecast {
+    pub(super) enabled: bool,
+    pub(super) unknown: Size,
+    pub(super) on_short: OnShort,
+    pub(super) wait: Span,
+}
+
+impl Default for Forecast {
+    fn default() -> Self {
+        Self { enabled: true, unknown: Size(20 << 30), on_short: OnShort::Warn, wait: minutes(10) }
     }
 }
 

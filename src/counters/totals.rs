@@ -247,6 +247,16 @@ pub fn read(
     Ok(kept.told)
 }
 
+/// What sweeps have seen of filesystems: nothing else is read.
+///
+/// # Errors
+/// [`CountersError`].
+pub fn samples(state: &StateDir) -> Result<Samples, CountersError> {
+    let dir = state.directory(DIRECTORY)?;
+    let kept = dir.map(|dir| Kept::load(&dir)).transpose()?.flatten();
+    Ok(kept.map(|kept| kept.told.samples).unwrap_or_default())
+}
+
 /// Takes pending records into the totals, and `samples` into what is remembered of filesystems. Does nothing while another
 /// fold is under way: that one takes them.
 ///

@@ -139,11 +139,13 @@ impl Giving {
     }
 }
 
-/// The disk of an action that has to prove itself there: taken for pressure alone, where files can share space.
+/// The disk of an action that has to prove itself there: taken for its space alone, where files can share space.
 fn shared_disk<'d>(action: &Action, disks: &'d [Filesystem]) -> Option<&'d Filesystem> {
     let is_leftover = Retention::NAMES.contains(&action.cache.rule.as_str());
-    let for_pressure = action.decision == Decision::Remove(RemoveReason::Pressure) && !is_leftover;
-    let base = action.cache.base(&action.runner).filter(|_| for_pressure)?;
+    let for_space =
+        matches!(action.decision, Decision::Remove(RemoveReason::Pressure | RemoveReason::Forecast))
+            && !is_leftover;
+    let base = action.cache.base(&action.runner).filter(|_| for_space)?;
     disks.iter().find(|disk| disk.id == base.filesystem && sharing::is_possible(&disk.fs_type))
 }
 

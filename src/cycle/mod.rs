@@ -17,13 +17,13 @@ mod round;
 mod scrutiny;
 mod trims;
 
-use crate::config::Config;
+use crate::config::{Config, Watermarks};
 use crate::lock::{LastClaims, LockError, LockMode};
 use crate::model::{
-    Action, ActionResult, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, Remark,
+    Action, ActionResult, Aim, Balance, Cache, Evidence, Filesystem, HostFacts, Level, Outcome, Plan, Remark,
     RunReport, Runner, Shortfall, Uid,
 };
-use crate::model::{FileId, FilesystemId, Need, ProcessId};
+use crate::model::{FileId, FilesystemId, Need, ProcessId, Room};
 use crate::observe::declared;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Look, Whose};
@@ -44,6 +44,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+pub use trims::Stale;
 
 /// Rounds of one run. Each one removes something or gives something up, so this is only reached when others fill the disk
 /// as fast as it is emptied.
@@ -92,6 +93,8 @@ pub struct Cycle<'a> {
     pub run: &'a RunDir,
     /// Who we are in the story.
     pub actor: Role,
+    /// What has to be available for live jobs, by filesystem.
+    pub rooms: &'a [(FilesystemId, Room)],
     /// The wall clock.
     pub clock: fn() -> SystemTime,
     /// When to stop.
@@ -148,23 +151,38 @@ pub enum CycleError {
     Lock(#[from] LockError),
 }
 
-/// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed. `whose`
-/// caches are looked at is chosen among the runners that are found.
+/// What a preview is about.
+pub struct Wish<'a, W> {
+    /// Whose caches are looked at, chosen among the runners that are found.
+    pub whose: W,
+    /// What has to be available for live jobs, by filesystem.
+    pub rooms: &'a [(FilesystemId, Room)],
+    /// Whether targets are read for what is stale in them, as a sweep does.
+    pub stale: Stale,
+}
+
+/// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
 pub fn preview(
     config: &Config,
     proc: &Proc,
     leases: Leases<'_>,
     now: SystemTime,
     deadline: Instant,
-    whose: impl FnOnce(&[Runner]) -> Whose,
+    wish: Wish<'_, impl FnOnce(&[Runner]) -> Whose>,
 ) -> Preview {
     let mounts = MountTable::read(proc);
     let discovery = discover(config, &mounts);
     let root_matches = discovery.matches.clone();
     let filesystems = places::filesystems(&discovery.holders(), &mounts, &mut Vec::new());
     let marks = &config.watermarks;
-    let needs = filesystems.iter().map(|fs| (fs.id, pressure::need(&fs.usage, marks))).collect::<Vec<_>>();
-    let ladders = filesystems.iter().map(|fs| (fs.id, goal::ladder(&fs.usage, marks))).collect::<Vec<_>>();
+    let (mut needs, mut ladders, mut for_jobs) = (Vec::new(), Vec::new(), Vec::new());
+    for fs in &filesystems {
+        let is_pressed = pressure::level(&fs.usage, marks) != Level::Ok;
+        let goal = Goal::of(fs, pressure::need(&fs.usage, marks), is_pressed, wish.rooms, marks);
+        for_jobs.extend(goal.without_jobs.map(|need| (fs.id, need)));
+        needs.push((fs.id, goal.need));
+        ladders.push((fs.id, goal.ladder));
+    }
     let pressed = pressed(&needs);
     let look = Look {
         proc,
@@ -176,7 +194,7 @@ pub fn preview(
         now,
         deadline,
     };
-    let whose = whose(&discovery.runners);
+    let whose = (wish.whose)(&discovery.runners);
     let mut facts = look.at(discovery, whose);
     facts.remarks.extend(config.remarks());
     facts.remarks.extend(strangers::remarks(&facts));
@@ -188,10 +206,39 @@ pub fn preview(
         cache_rules: &config.limits,
         needs: &needs,
         out_of_reach: plan::OutOfReach::AimLower(&ladders),
+        for_jobs: &for_jobs,
         dealt_with: &HashSet::new(),
     };
-    let plan = trims::plan(&facts, &evidence, &terms, deadline);
+    let plan = trims::plan(&facts, &evidence, &terms, (deadline, wish.stale));
     Preview { facts, evidence, plan, root_matches }
+}
+
+/// What one filesystem lacks, for the watermarks and for live jobs.
+struct Goal {
+    need: Need,
+    ladder: goal::Ladder,
+    /// What it lacks without live jobs, where it lacks more for them.
+    without_jobs: Option<Need>,
+}
+
+impl Goal {
+    fn of(
+        fs: &Filesystem,
+        for_pressure: Need,
+        is_pressed: bool,
+        rooms: &[(FilesystemId, Room)],
+        marks: &Watermarks,
+    ) -> Self {
+        let Some((_, room)) = rooms.iter().find(|(id, _)| *id == fs.id) else {
+            return Self { need: for_pressure, ladder: goal::ladder(&fs.usage, marks), without_jobs: None };
+        };
+        let lacking = room.need.saturating_sub(fs.usage.available_bytes);
+        Self {
+            need: Need { bytes: for_pressure.bytes.max(lacking), ..for_pressure },
+            ladder: goal::ladder_for_jobs(&fs.usage, marks, is_pressed, *room),
+            without_jobs: (lacking > for_pressure.bytes).then_some(for_pressure),
+        }
+    }
 }
 
 /// The filesystems that lack something.
@@ -353,6 +400,7 @@ impl Cycle<'_> {
         };
         let mut needs = Vec::new();
         state.ladders.clear();
+        state.for_jobs.clear();
         for now in places::filesystems(&about, mounts, &mut Vec::new()) {
             if let Entry::Vacant(entry) = state.before.entry(now.id) {
                 let level = pressure::level(&entry.insert(now.clone()).usage, marks);
@@ -361,13 +409,16 @@ impl Cycle<'_> {
                     self.witness.pressure(&now, level);
                 }
             }
-            let need = match state.under_pressure.contains(&now.id) {
+            let is_pressed = state.under_pressure.contains(&now.id);
+            let need = match is_pressed {
                 true => pressure::lacking(&now.usage, marks),
                 false => pressure::need(&now.usage, marks),
             };
+            let goal = Goal::of(&now, need, is_pressed, self.rooms, marks);
             state.after.insert(now.id, now.usage);
-            state.ladders.push((now.id, goal::ladder(&now.usage, marks)));
-            needs.push((now.id, need));
+            state.ladders.push((now.id, goal.ladder));
+            state.for_jobs.extend(goal.without_jobs.map(|need| (now.id, need)));
+            needs.push((now.id, goal.need));
         }
         needs
     }
@@ -389,7 +440,13 @@ impl Cycle<'_> {
         let balances = state.before.into_values().map(|before| {
             let after = state.after.get(&before.id).copied().unwrap_or(before.usage);
             let shortfall = state.shortfalls.iter().find(|short| short.filesystem == before.id).copied();
-            let shortfall = shortfall.filter(|_| !is_met(&before.id));
+            let lacks_room = |short: &Shortfall| {
+                let room = self.rooms.iter().find(|(id, _)| *id == before.id);
+                short.goal == Aim::Jobs && room.is_some_and(|(_, room)| room.need > after.available_bytes)
+            };
+            let shortfall = shortfall.filter(|short| {
+                lacks_room(short) || (state.under_pressure.contains(&before.id) && !is_met(&before.id))
+            });
             Balance { before, after, shortfall }
         });
         let mut balances: Vec<Balance> = balances.collect();
@@ -451,6 +508,8 @@ struct State {
     limits_applied: bool,
     /// What is lacking to each aim, as of the last measurement.
     ladders: Vec<(FilesystemId, goal::Ladder)>,
+    /// Filesystems that lack more for the sake of live jobs, with what they lack without them.
+    for_jobs: Vec<(FilesystemId, Need)>,
     /// The goals that the last plan found out of reach.
     shortfalls: Vec<Shortfall>,
     giving: Giving,

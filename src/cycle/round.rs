@@ -2,7 +2,7 @@
 
 use super::batch::Taken;
 use super::scrutiny::Scrutiny;
-use super::{Cycle, CycleError, Next, Role, State, acting_as, pressed, rules, trims};
+use super::{Cycle, CycleError, Next, Role, Stale, State, acting_as, pressed, rules, trims};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
     ActionResult, Cache, Decision, FilesystemId, HostFacts, Need, Retention, Runner, RunnerFacts, Uid,
@@ -111,9 +111,11 @@ impl Cycle<'_> {
             cache_rules: limits,
             needs,
             out_of_reach,
+            for_jobs: &state.for_jobs,
             dealt_with: &state.dealt_with,
         };
-        let plan = trims::plan(&facts, &evidence, &terms, self.deadline);
+        let stale = if self.limits_are_due(state) { Stale::Read } else { Stale::Leave };
+        let plan = trims::plan(&facts, &evidence, &terms, (self.deadline, stale));
         state.shortfalls.clone_from(&plan.shortfalls);
         state.kept =
             plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect();

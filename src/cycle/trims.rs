@@ -22,22 +22,31 @@ const TIME_LIMIT: Duration = Duration::from_secs(10);
 /// Targets that one sweep reads for what has become stale in them.
 const STALE_IN_A_SWEEP: usize = 8;
 
+/// Whether targets are read for what has become stale in them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stale {
+    /// They are: once in a sweep, and where one shows what it would do.
+    Read,
+    /// They are not.
+    Leave,
+}
+
 /// Makes the plan: at first as if every cache could only go whole, which says what is needed of which; then with what can be taken
 /// out of those.
 pub(super) fn plan(
     facts: &HostFacts,
     evidence: &[Vec<Evidence>],
     terms: &Terms<'_>,
-    deadline: Instant,
+    (deadline, stale): (Instant, Stale),
 ) -> Plan {
     let whole = plan::make(facts, evidence, terms);
-    let offers = offers(&whole, terms, deadline);
+    let offers = offers(&whole, terms, deadline, stale);
     if offers.is_empty() { whole } else { plan::make_with(facts, evidence, terms, &offers) }
 }
 
 /// Reads targets where their rule allows to take them apart: those that `plan` could remove for want of space, in the order of the
 /// plan, and in a sweep some of the others, for what has become stale in them.
-fn offers(plan: &Plan, terms: &Terms<'_>, deadline: Instant) -> Offers {
+fn offers(plan: &Plan, terms: &Terms<'_>, deadline: Instant, stale: Stale) -> Offers {
     let mut reader = Reader {
         deadline: deadline.min(Instant::now() + TIME_LIMIT),
         offers: Offers::new(),
@@ -58,7 +67,7 @@ fn offers(plan: &Plan, terms: &Terms<'_>, deadline: Instant) -> Offers {
             *open = open.saturating_sub(reader.read(action).unwrap_or(0));
         }
     }
-    if matches!(terms.actor, Actor::Sweep) {
+    if matches!(terms.actor, Actor::Sweep) && stale == Stale::Read {
         let mut old: Vec<&Action> =
             candidates.iter().filter(|(_, rule)| rule.stale.is_some()).map(|(action, _)| *action).collect();
         old.sort_by(|one, other| one.cache.path.cmp(&other.cache.path));
@@ -95,10 +104,7 @@ impl Reader {
             return None;
         }
         let read = cargo_target::read(&target, self.deadline).ok()?;
-        let tells = self.tells.entry(base.filesystem).or_insert_with(|| {
-            reference::works(&target)
-                .map_err(|error| format!("it cannot be tried whether reads are noticed: {error}"))
-        });
+        let tells = self.tells.entry(base.filesystem).or_insert_with(|| reference::works(&target));
         let offer = trim::offer(&read, tells.clone());
         let cheap = offer.first(offer.steps_for(u64::MAX, TrimTier::Incremental)).bytes;
         self.offers.insert(cache.path.clone(), offer);
@@ -109,6 +115,7 @@ impl Reader {
 fn is_for_space(action: &Action) -> bool {
     matches!(
         action.decision,
-        Decision::Remove(RemoveReason::Pressure) | Decision::Keep(KeepReason::NotNeeded)
+        Decision::Remove(RemoveReason::Pressure | RemoveReason::Forecast)
+            | Decision::Keep(KeepReason::NotNeeded)
     )
 }

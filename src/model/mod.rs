@@ -6,6 +6,7 @@ mod check;
 mod evidence;
 mod facts;
 mod filesystem;
+mod forecast;
 pub mod hygiene;
 mod ids;
 pub mod incident;
@@ -35,6 +36,7 @@ pub use facts::{
     RunnerFacts,
 };
 pub use filesystem::{Filesystem, Level, Usage};
+pub use forecast::{Basis, DiskForecast, JobForecast, Reservation, Room};
 pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};
 pub use plan::{
     Action, ActionResult, Aim, Balance, CacheHolder, Decision, KeepReason, Need, Outcome, Plan, RemoveReason,
@@ -45,7 +47,7 @@ pub use processes::{
     WorkerSeen,
 };
 pub use remark::Remark;
-pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir};
+pub use runner::{Guarded, Job, Lease, Runner, Work, WorkDir, is_repository_dir};
 pub use setup::{CommandOutcome, SetupChange, SetupCommand, SetupOutcome, SetupReport, SetupRunner};
 pub use space::{SpaceClass, SpaceHolder};
 pub use status::{

@@ -48,6 +48,8 @@ pub enum Decision {
 pub enum RemoveReason {
     /// Its filesystem is under pressure.
     Pressure,
+    /// Live jobs are expected to need its space.
+    Forecast,
     /// It is older than the rule's `max_age`.
     Age,
     /// It is larger than the rule's `max_size`.
@@ -100,6 +102,10 @@ impl Decision {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Aim {
+    /// What live jobs need in 95 of 100 cases.
+    Jobs,
+    /// That is out of reach, and what they are expected to need is not: as much of it as there is.
+    JobsOnAverage,
     /// `pressure.low`, and every floor.
     #[default]
     Low,
@@ -125,6 +131,8 @@ pub struct Shortfall {
     pub need: Need,
     /// What all caches there would give.
     pub reach: Need,
+    /// The goal.
+    pub goal: Aim,
     /// What is aimed at instead.
     pub aim: Aim,
 }

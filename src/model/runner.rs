@@ -1,6 +1,7 @@
 //! A runner and its work directory, as found on disk.
 
-use super::{FileId, FilesystemId, ProcessId, Uid};
+use super::{FileId, FilesystemId, ProcessId, Reservation, Uid};
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
@@ -100,6 +101,12 @@ impl Guarded {
     }
 }
 
+/// Whether `_work/<directory>` can be what the runner makes for a repository: its own directories begin with `_`, ours with a dot.
+pub fn is_repository_dir(directory: &OsStr) -> bool {
+    let name = directory.as_encoded_bytes();
+    !name.is_empty() && !matches!(name[0], b'_' | b'.') && !name.contains(&b'/')
+}
+
 /// The job a lease speaks of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Job {
@@ -130,4 +137,6 @@ pub struct Lease {
     pub job: Job,
     /// When the hook ran.
     pub since: SystemTime,
+    /// What the job is expected to take; none where nothing is forecast.
+    pub reserved: Option<Reservation>,
 }

@@ -2,8 +2,8 @@
 
 use super::reap::ReapRecord;
 use super::{
-    Cache, Capacity, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner, SpaceHolder,
-    Visibility,
+    Cache, Capacity, DiskForecast, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner,
+    SpaceHolder, Visibility,
 };
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -32,6 +32,8 @@ pub struct HostStatus {
     pub runners: Vec<RunnerStatus>,
     /// The caches outside of work directories.
     pub declared: Vec<DeclaredStatus>,
+    /// What live jobs need, by filesystem; none where the forecast is switched off.
+    pub forecasts: Vec<DiskForecast>,
     /// What the host can run out of beside that.
     pub capacity: Capacity,
     /// What the reaper found in its last run; none where it never ran.

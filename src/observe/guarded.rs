@@ -383,6 +383,7 @@ mod tests {
             work_id: None,
             job: crate::model::Job::default(),
             since: SystemTime::UNIX_EPOCH,
+            reserved: None,
         };
         hook_record::leave(&scene.run, &scene.proc, &lease, listener.process, None).unwrap();
         let listener = ListenerSeen { owner: Uid(nix::unistd::geteuid().as_raw()), ..listener };

@@ -13,12 +13,13 @@ use super::filesystems::MountTable;
 use super::measure::{self, measure};
 use super::processes;
 use crate::actions_runner::layout;
+use crate::model::is_repository_dir;
 use crate::model::{
     Cache, Coverage, FilesystemId, Measure, Member, MemberKind, Part, Retention, Runner, Uid, Work, WorkDir,
 };
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
 use crate::sys::process::Proc;
-use crate::uses::{Uses, is_repository_dir};
+use crate::uses::Uses;
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::ControlFlow;

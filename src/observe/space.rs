@@ -4,11 +4,12 @@
 use super::caches::open_work;
 use super::measure::{self, measure_within};
 use crate::actions_runner::layout;
+use crate::model::is_repository_dir;
 use crate::model::{
     Cache, Coverage, Filesystem, FilesystemId, Measure, Runner, SpaceClass, SpaceHolder, WorkDir,
 };
 use crate::sys::dir::Dir;
-use crate::uses::{Uses, is_repository_dir};
+use crate::uses::Uses;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};

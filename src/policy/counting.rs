@@ -47,7 +47,8 @@ fn is_named((counter, labels): &Series) -> bool {
         (Counter::Actions, [outcome]) => OUTCOMES.contains(outcome),
         (Counter::Refusals, [evidence]) => EvidenceKind::NAMES.contains(evidence),
         (Counter::Reclaimed, [runner, rule, reason]) => {
-            let reasons = [RemoveReason::Pressure, RemoveReason::Age, RemoveReason::Size];
+            let reasons =
+                [RemoveReason::Pressure, RemoveReason::Forecast, RemoveReason::Age, RemoveReason::Size];
             match *reason {
                 TRASH => runner.is_empty() && rule.is_empty(),
                 reason => reasons.iter().any(|known| known.as_str() == reason) && !rule.is_empty(),

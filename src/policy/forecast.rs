@@ -7,6 +7,10 @@
 //!
 //! Amounts are bytes as `f64`: they are estimates.
 
+use super::trend;
+use crate::config::Watermarks;
+use crate::model::metrics::Sample;
+use crate::model::{Basis, Reservation, Room, Usage};
 use std::time::Duration;
 
 /// Standard deviations beyond the sum of the means that are held free: 95 of 100 sums of this kind stay below.
@@ -77,26 +81,30 @@ pub struct Known<'a> {
 
 /// What a job is going to add to the disk.
 pub fn growth(known: &Known<'_>) -> Estimate {
-    let footprint = footprint(known);
+    let (footprint, _) = footprint(known);
     Estimate { mean: (footprint.mean - known.warm).max(LEAST), variance: footprint.variance }
 }
 
-fn footprint(known: &Known<'_>) -> Estimate {
+/// What a job's repository is going to hold on its runner when the job has ended, and on what that rests.
+pub fn footprint(known: &Known<'_>) -> (Estimate, Basis) {
     if !known.own.is_empty() {
-        return from_runs(known.own);
+        return (from_runs(known.own), Basis::History);
     }
     if let Some(share) = known.largest_share.filter(|share| *share > 0.0) {
-        return Estimate { mean: share, variance: (PRIOR_SPREAD * share).powi(2) * 2.0 };
+        let variance = (PRIOR_SPREAD * share).powi(2) * 2.0;
+        return (Estimate { mean: share, variance }, Basis::Repository);
     }
     if known.others.len() >= ENOUGH_OTHERS {
         let mean = mean(known.others);
-        return Estimate { mean, variance: squares(known.others, mean) / known.others.len() as f64 };
+        let variance = squares(known.others, mean) / known.others.len() as f64;
+        return (Estimate { mean, variance }, Basis::Host);
     }
     let mean = known.unknown + known.warm;
-    Estimate { mean, variance: (UNKNOWN_SPREAD * mean).powi(2) }
+    (Estimate { mean, variance: (UNKNOWN_SPREAD * mean).powi(2) }, Basis::Unknown)
 }
 
-fn from_runs(runs: &[f64]) -> Estimate {
+/// What a job is expected to hold that has held so much before; at least one run.
+pub fn from_runs(runs: &[f64]) -> Estimate {
     let (count, mean) = (runs.len() as f64, mean(runs));
     let prior = (PRIOR_SPREAD * mean).powi(2);
     let spread = (PRIOR_RUNS * prior + squares(runs, mean)) / (PRIOR_RUNS + count - 1.0);
@@ -119,6 +127,52 @@ pub fn need(jobs: impl IntoIterator<Item = Estimate>) -> f64 {
         variance: sum.variance + job.variance,
     });
     sum.bound()
+}
+
+impl From<&Reservation> for Estimate {
+    fn from(reservation: &Reservation) -> Self {
+        Self { mean: reservation.bytes as f64, variance: (reservation.deviation as f64).powi(2) }
+    }
+}
+
+/// Bytes of an estimate, as they are written down.
+pub fn whole(bytes: f64) -> u64 {
+    // Saturates.
+    bytes.max(0.0) as u64
+}
+
+/// No single job is believed to need more than a quarter of its disk, unless the guard itself has seen so large a share: twice the
+/// largest. What a job writes about itself could ask for everything otherwise.
+pub fn most_of_one(usage: &Usage, largest_seen: u64) -> u64 {
+    let reachable = usage.used_bytes.saturating_add(usage.available_bytes);
+    (reachable / 4).max(largest_seen.saturating_mul(2)).min(reachable)
+}
+
+/// What jobs of which nothing is known can ask for together: no more than is free anyway on a disk without pressure. A guess lets
+/// no cache go by itself.
+pub fn most_guessed(usage: &Usage, marks: &Watermarks) -> u64 {
+    let reachable = u128::from(usage.used_bytes) + u128::from(usage.available_bytes);
+    (reachable * u128::from(100 - marks.high.get().min(100)) / 100) as u64
+}
+
+/// What has to be available for what live jobs have not used yet.
+pub fn room(left: impl IntoIterator<Item = (Estimate, Basis)>, most_guessed: u64) -> Room {
+    let (mut known, mut guessed) = (Estimate::default(), Estimate::default());
+    for (estimate, basis) in left {
+        let sum = if basis == Basis::Unknown { &mut guessed } else { &mut known };
+        *sum = Estimate { mean: sum.mean + estimate.mean, variance: sum.variance + estimate.variance };
+    }
+    Room {
+        need: whole(known.bound()).saturating_add(whole(guessed.bound()).min(most_guessed)),
+        expected: whole(known.mean).saturating_add(whole(guessed.mean).min(most_guessed)),
+    }
+}
+
+/// When a disk is full that holds `usage` now and was seen like this before; `None` while it does not fill, or nothing is known.
+pub fn time_to_full(samples: &[Sample], now: u64, usage: &Usage) -> Option<Duration> {
+    let rate = trend::fill_rate(samples, now, usage.used_bytes)?;
+    let seconds = trend::seconds_to_full(usage.available_bytes, rate);
+    Duration::try_from_secs_f64(seconds).ok()
 }
 
 /// When the next sweep is due on a disk that will be full after `to_full`: in a third of that time, between one and fifteen minutes.
@@ -180,6 +234,39 @@ mod tests {
         let beyond = job.less(11.0);
         assert!(beyond.mean > 0.0 && beyond.mean < 2.0 && beyond.variance < 4.0, "{beyond:?}");
         assert!(job.less(20.0).bound() < beyond.bound());
+    }
+
+    #[test]
+    fn a_guess_asks_for_no_more_than_a_disk_without_pressure_has() {
+        let marks = crate::config::Config::default().watermarks;
+        let usage = Usage {
+            total_bytes: 100 << 30,
+            used_bytes: 84 << 30,
+            available_bytes: 16 << 30,
+            inodes_total: 0,
+            inodes_free: 0,
+        };
+        let unknown = (Estimate { mean: 20.0 * G, variance: (10.0 * G).powi(2) }, Basis::Unknown);
+        let guessed = room([unknown; 8], most_guessed(&usage, &marks));
+        assert_eq!(guessed, Room { need: 15 << 30, expected: 15 << 30 });
+        let known = (Estimate { mean: 20.0 * G, variance: 0.0 }, Basis::History);
+        let both = room([unknown, known], most_guessed(&usage, &marks));
+        assert_eq!(both, Room { need: 35 << 30, expected: 35 << 30 }, "what is known counts in full");
+        assert_eq!(room([], u64::MAX), Room::default());
+    }
+
+    #[test]
+    fn one_job_is_believed_a_quarter_of_the_disk_or_twice_what_was_seen() {
+        let usage = Usage {
+            total_bytes: 400,
+            used_bytes: 300,
+            available_bytes: 100,
+            inodes_total: 0,
+            inodes_free: 0,
+        };
+        assert_eq!(most_of_one(&usage, 0), 100);
+        assert_eq!(most_of_one(&usage, 150), 300);
+        assert_eq!(most_of_one(&usage, u64::MAX), 400, "never more than there is");
     }
 
     #[test]

@@ -6,20 +6,20 @@
 
 use super::pressure;
 use crate::config::Watermarks;
-use crate::model::{ActionResult, Aim, Balance, Filesystem, Level, Need, RunReport, Usage};
+use crate::model::{ActionResult, Aim, Balance, Filesystem, Level, Need, Room, RunReport, Usage};
 
 /// A `pressure.low` below this asks for all that may go: no disk in use is ever so empty.
 const ALL_OF_IT: u8 = 10;
 
 /// What is lacking to each aim, the highest first. A lesser aim never lacks more.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ladder([(Aim, Need); 4]);
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Ladder(Vec<(Aim, Need)>);
 
 /// The aims on a filesystem of this usage.
 pub fn ladder(usage: &Usage, marks: &Watermarks) -> Ladder {
     let low = pressure::lacking(usage, marks);
     if marks.low.get() < ALL_OF_IT {
-        return Ladder([(Aim::Low, low); 4]);
+        return Ladder(vec![(Aim::Low, low)]);
     }
     let (critical, floor) =
         (above(usage, marks.critical.get().saturating_sub(1)), pressure::below_floor(usage, marks));
@@ -28,7 +28,7 @@ pub fn ladder(usage: &Usage, marks: &Watermarks) -> Ladder {
     let few_inodes =
         |parts: u64| pressure::inode_floor(usage, marks).div_ceil(parts).saturating_sub(usage.inodes_free);
     let rung = |bytes: u64, inodes: u64| Need { bytes: bytes.min(low.bytes), inodes: inodes.min(low.inodes) };
-    Ladder([
+    Ladder(vec![
         (Aim::Low, low),
         (Aim::BelowCritical, rung(critical.max(floor), low.inodes)),
         (Aim::BelowCritical, rung(critical, few_inodes(2))),
@@ -58,14 +58,39 @@ fn above(usage: &Usage, percent: u8) -> u64 {
     u128::from(usage.used_bytes).saturating_sub(reachable * u128::from(percent) / 100) as u64
 }
 
+/// The aims where live jobs need room. Where that is out of reach, but what they are expected to need is not, all that may go brings
+/// them closer to it. Else it is what it is without them: on a disk without pressure nothing.
+pub fn ladder_for_jobs(usage: &Usage, marks: &Watermarks, is_pressed: bool, room: Room) -> Ladder {
+    let rest = if is_pressed { ladder(usage, marks).0 } else { vec![(Aim::Low, Need::default())] };
+    let least = rest[0].1;
+    let rung = |wanted: u64| Need {
+        bytes: wanted.saturating_sub(usage.available_bytes).max(least.bytes),
+        inodes: least.inodes,
+    };
+    let (need, expected) = (rung(room.need), rung(room.expected.min(room.need)));
+    if need == least {
+        return Ladder(rest);
+    }
+    Ladder([(Aim::Jobs, need), (Aim::JobsOnAverage, expected)].into_iter().chain(rest).collect())
+}
+
 impl Ladder {
+    /// What is aimed at where all is within reach, and what that lacks.
+    pub fn highest(&self) -> (Aim, Need) {
+        self.0[0]
+    }
+
     /// The highest aim that is within `reach`, and what it lacks: of bytes and of inodes each by itself. What cannot be reached at
     /// all is aimed at all the same.
     pub fn aim(&self, reach: Need) -> (Aim, Need) {
-        let [.., last] = &self.0;
+        let last = &self.0[self.0.len() - 1];
+        let taken = |rung: &(Aim, Need)| match rung.0 {
+            Aim::JobsOnAverage => self.highest().1,
+            _ => rung.1,
+        };
         let bytes = self.0.iter().find(|(_, need)| need.bytes <= reach.bytes).unwrap_or(last);
         let inodes = self.0.iter().find(|(_, need)| need.inodes <= reach.inodes).unwrap_or(last);
-        (bytes.0.max(inodes.0), Need { bytes: bytes.1.bytes, inodes: inodes.1.inodes })
+        (bytes.0.max(inodes.0), Need { bytes: taken(bytes).bytes, inodes: inodes.1.inodes })
     }
 
     /// What this aim lacks; of an aim with several rungs the least.
@@ -129,6 +154,27 @@ mod tests {
     fn who_asks_for_all_gets_it() {
         let marks = Watermarks { low: Percent::new(1), ..marks(0) };
         assert_eq!(ladder(&disk(880, 500), &marks).aim(gib(1)), (Aim::Low, gib(870)));
+    }
+
+    #[test]
+    fn room_for_jobs_comes_first_and_its_mean_where_that_is_out_of_reach() {
+        let room = Room { need: 300 * GIB, expected: 200 * GIB };
+        let calm = ladder_for_jobs(&disk(800, 500), &marks(0), false, room);
+        for (reach, aim, bytes) in [
+            (100, Aim::Jobs, 100),
+            (99, Aim::JobsOnAverage, 100), // 200 are available
+        ] {
+            assert_eq!(calm.aim(gib(reach)), (aim, gib(bytes)), "{reach}");
+        }
+        let tight = ladder_for_jobs(&disk(850, 500), &marks(0), false, room);
+        assert_eq!(tight.aim(gib(149)), (Aim::JobsOnAverage, gib(150)));
+        assert_eq!(tight.aim(gib(49)), (Aim::Low, gib(0)), "nothing goes for a goal that nothing reaches");
+        let pressed = ladder_for_jobs(&disk(880, 500), &marks(0), true, room);
+        assert_eq!(pressed.aim(gib(200)), (Aim::Jobs, gib(180)));
+        assert_eq!(pressed.aim(gib(150)), (Aim::JobsOnAverage, gib(180)));
+        assert_eq!(pressed.aim(gib(100)), ladder(&disk(880, 500), &marks(0)).aim(gib(100)));
+        let roomy = ladder_for_jobs(&disk(500, 500), &marks(0), false, room);
+        assert_eq!(roomy.highest(), (Aim::Low, Need::default()), "there is room");
     }
 
     #[test]

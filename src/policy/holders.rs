@@ -95,6 +95,7 @@ mod tests {
                 work_id: None,
                 job: Job { repository: format!("o/{ino}"), run_id: "7".into(), job: "j".into() },
                 since: SystemTime::UNIX_EPOCH,
+                reserved: None,
             }),
             state,
         };

@@ -9,9 +9,9 @@ use super::fate;
 use super::goal::Ladder;
 use super::protection::{self, Relation, Rules};
 use crate::model::{
-    Action, Aim, Cache, CacheRule, Decision, Evidence, EvidenceKind, FileId, FilesystemId, HostFacts,
-    KeepReason, Need, Part, Plan, ReferenceBits, RemoveReason, Retention, Runner, RunnerFacts, Shortfall,
-    TrimOffer, TrimStep, TrimTier,
+    Action, Cache, CacheRule, Decision, Evidence, EvidenceKind, FileId, FilesystemId, HostFacts, KeepReason,
+    Need, Part, Plan, ReferenceBits, RemoveReason, Retention, Runner, RunnerFacts, Shortfall, TrimOffer,
+    TrimStep, TrimTier,
 };
 use std::cmp::Reverse;
 use std::collections::{HashMap, HashSet};
@@ -47,6 +47,8 @@ pub struct Terms<'a> {
     pub needs: &'a [(FilesystemId, Need)],
     /// What is done where that is out of reach.
     pub out_of_reach: OutOfReach<'a>,
+    /// Those of them that lack more for the sake of live jobs, with what they lack without them.
+    pub for_jobs: &'a [(FilesystemId, Need)],
     /// Paths that this run has dealt with: whatever lies there now is the next run's.
     pub dealt_with: &'a HashSet<PathBuf>,
 }
@@ -138,12 +140,14 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
                 None => (*need, None),
                 Some((_, ladder)) => {
                     let (aim, lacking) = ladder.aim(reach);
-                    let short = Shortfall { filesystem: *filesystem, need: *need, reach, aim };
-                    (lacking, (aim != Aim::Low).then_some(short))
+                    let (goal, _) = ladder.highest();
+                    let short = Shortfall { filesystem: *filesystem, need: *need, reach, goal, aim };
+                    (lacking, (aim != goal).then_some(short))
                 }
             },
         };
-        select(&mut candidates, *filesystem, aim);
+        let without_jobs = terms.for_jobs.iter().find(|(id, _)| id == filesystem).map(|(_, need)| *need);
+        select(&mut candidates, *filesystem, aim, without_jobs);
         shortfalls.extend(shortfall);
     }
     if matches!(terms.actor, Actor::Sweep) {
@@ -318,7 +322,19 @@ fn take_stale_units(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
 /// Selects, in order, until the need of one filesystem is met; then drops what has become superfluous, the most valuable
 /// first. What runners have left over goes first, then what can be taken out of caches without a build noticing, then caches whole;
 /// of the last of them no more than is needed, where it can be taken apart.
-fn select(candidates: &mut [Candidate<'_>], filesystem: FilesystemId, need: Need) {
+///
+/// For live jobs the repository of the job that begins does not go: it would need that space again. `without_jobs` is what is needed
+/// without them, where it is less.
+fn select(
+    candidates: &mut [Candidate<'_>],
+    filesystem: FilesystemId,
+    need: Need,
+    without_jobs: Option<Need>,
+) {
+    let why = match without_jobs {
+        Some(least) if least.is_met() => RemoveReason::Forecast,
+        _ => RemoveReason::Pressure,
+    };
     let by_limits = candidates.iter().filter(|c| c.reason.is_some() && c.is_on(filesystem));
     let wanted = by_limits.fold(need, |open, candidate| open.less(candidate.yields()));
     let first_cache = candidates.partition_point(|candidate| candidate.tier == Tier::Leftovers);
@@ -330,10 +346,15 @@ fn select(candidates: &mut [Candidate<'_>], filesystem: FilesystemId, need: Need
     }
     for dearest in [TrimTier::Leftover, TrimTier::Incremental] {
         for candidate in caches.iter_mut().filter(|c| c.reason.is_none() && c.is_on(filesystem)) {
+            candidate.why_steps = why;
             gained.bytes += candidate.trim(wanted.less(gained).bytes, dearest);
         }
     }
     for candidate in caches {
+        let wanted = match without_jobs {
+            Some(least) if candidate.tier == Tier::OwnJob => least.less(need.less(wanted)),
+            _ => wanted,
+        };
         let open = wanted.less(gained);
         let is_enough = |bytes: u64| open.inodes == 0 && bytes >= open.bytes;
         if candidate.reason.is_none() && candidate.is_on(filesystem) && !open.is_met() {
@@ -352,7 +373,7 @@ fn select(candidates: &mut [Candidate<'_>], filesystem: FilesystemId, need: Need
         if wanted.less(without) == wanted.less(gained) {
             gained = without;
         } else {
-            candidate.reason = Some(RemoveReason::Pressure);
+            candidate.reason = Some(why);
         }
     }
 }

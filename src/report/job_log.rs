@@ -40,6 +40,11 @@ impl Warning {
         }
     }
 
+    /// The same for a job that is not started.
+    pub fn error(title: impl AsRef<str>, text: impl AsRef<str>) -> Self {
+        Self { command: "error", ..Self::new(title, text) }
+    }
+
     /// The warning that a run deserves: none when its goal is met.
     pub fn of_run(report: &RunReport) -> Option<Self> {
         if report.goal_met {

@@ -185,9 +185,32 @@ pub(super) fn host() -> HostStatus {
         runners: vec![busy, idle, unknown, young, unguarded],
         declared: vec![],
         capacity: capacity(),
+        forecasts: Vec::new(),
         notes: vec!["runner-9 vanished while it was looked at".into()],
         roots_are_built_in: false,
         root_matches: vec![RootMatches { pattern: "/home/*/*runner*".into(), runners: 5 }],
+    }
+}
+
+/// Two live jobs on a disk that fills.
+pub(super) fn forecast() -> DiskForecast {
+    let job = |runner: &str, job: &str, gib: [u64; 3], basis, claimed_bytes| JobForecast {
+        runner: runner.into(),
+        job: Job { repository: "acme/app".into(), run_id: "77".into(), job: job.into() },
+        reserved_bytes: gib[0] * GIB,
+        realised_bytes: gib[1] * GIB,
+        expected_bytes: gib[2] * GIB,
+        basis,
+        claimed_bytes,
+    };
+    DiskForecast {
+        filesystem: filesystem("/home", 234 * GIB, 213 * GIB),
+        room: Room { need: 31 * GIB, expected: 22 * GIB },
+        jobs: vec![
+            job("runner-1", "build", [20, 4, 16], Basis::History, None),
+            job("x\n::error::y", "test", [8, 2, 6], Basis::Host, Some(900 * GIB)),
+        ],
+        trend: Some(metrics::Trend { bytes_per_second: 2e6, seconds_to_full: 11_000.0 }),
     }
 }
 

@@ -114,6 +114,11 @@ impl RunDir {
         Dir::follow(path)
     }
 
+    /// Its handle, for what is root's alone in it.
+    pub(crate) fn dir(&self) -> &Dir {
+        &self.dir
+    }
+
     /// Where it is, for people.
     pub fn path(&self) -> &Path {
         &self.path

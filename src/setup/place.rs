@@ -82,6 +82,24 @@ pub fn read_up_to(dir: &Dir, name: &str, limit: u64) -> io::Result<Option<Found>
 /// # Errors
 /// What the system says; then nothing has changed.
 pub fn replace(dir: &Dir, name: &str, bytes: &[u8], manner: Manner) -> io::Result<()> {
+    put(dir, name, bytes, manner, Durable::Yes)
+}
+
+/// The same for what a job's end must not wait for the disk for: after a loss of power the file may be empty.
+///
+/// # Errors
+/// As [`replace`].
+pub fn replace_soon(dir: &Dir, name: &str, bytes: &[u8], manner: Manner) -> io::Result<()> {
+    put(dir, name, bytes, manner, Durable::No)
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Durable {
+    Yes,
+    No,
+}
+
+fn put(dir: &Dir, name: &str, bytes: &[u8], manner: Manner, durable: Durable) -> io::Result<()> {
     // The pid comes last: a node exporter reads whatever ends in `.prom`, dot or no dot.
     let draft = format!(".disk-guard-{}-{}", name.trim_start_matches('.'), std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -94,11 +112,14 @@ pub fn replace(dir: &Dir, name: &str, bytes: &[u8], manner: Manner) -> io::Resul
             fchown(&file, Some(user), Some(rustix::fs::Gid::from_raw(manner.group)))?;
         }
         fchmod(&file, Mode::from_raw_mode(manner.mode))?;
-        fsync(&file)?;
+        if durable == Durable::Yes {
+            fsync(&file)?;
+        }
         renameat(dir, draft.as_str(), dir, name)?;
         Ok(())
     })();
     match placed {
+        Ok(()) if durable == Durable::No => Ok(()),
         Ok(()) => {
             // Where a directory cannot be synced the rename is durable a little later.
             let _ = fsync(dir);

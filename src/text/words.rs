@@ -2,8 +2,8 @@
 
 use super::escape;
 use crate::model::{
-    Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, Evidence, JobView, KeepReason, Measure,
-    Part, RemoveReason, Shortfall, SpaceHolder, Usage, strongest,
+    Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, DiskForecast, Evidence, JobView,
+    KeepReason, Measure, Part, RemoveReason, Shortfall, SpaceHolder, Usage, strongest,
 };
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -136,6 +136,7 @@ pub(crate) fn job(view: &JobView, list: &[Evidence], now: SystemTime) -> String 
 pub(crate) fn decision(decision: &Decision) -> String {
     match decision {
         Decision::Remove(RemoveReason::Pressure) => "its disk is under pressure".to_owned(),
+        Decision::Remove(RemoveReason::Forecast) => "live jobs are expected to need its space".to_owned(),
         Decision::Remove(RemoveReason::Age) => "older than its rule's max_age".to_owned(),
         Decision::Remove(RemoveReason::Size) => "larger than its rule's max_size".to_owned(),
         Decision::Remove(RemoveReason::Asked) => "a person asked for it".to_owned(),
@@ -194,14 +195,35 @@ pub(crate) fn shortfall(short: &Shortfall) -> String {
         true => (size(short.need.bytes), size(short.reach.bytes)),
         false => (inodes(short.need.inodes), inodes(short.reach.inodes)),
     };
+    if short.goal == Aim::Jobs {
+        let instead = match short.aim {
+            Aim::JobsOnAverage => "they go, because what the jobs are expected to need is within reach",
+            _ => "none go for that",
+        };
+        return format!(
+            "the room that live jobs may need is out of reach: {lacking} are lacking, and all caches there hold {held}; {instead}"
+        );
+    }
     let instead = match short.aim {
-        Aim::Low | Aim::BelowCritical => {
+        Aim::Jobs | Aim::JobsOnAverage | Aim::Low | Aim::BelowCritical => {
             "they go only as far as that keeps the disk below critical and above pressure.min_free"
         }
         Aim::OffTheBrink => "they go only as far as that leaves a job some room",
     };
     format!(
         "pressure.low is out of reach: {lacking} are lacking, and all caches there hold {held}; {instead}"
+    )
+}
+
+/// What live jobs need on a disk, and what there is.
+pub(crate) fn room(disk: &DiskForecast) -> String {
+    format!(
+        "{} on {} may need {} more ({} expected), and {} are available",
+        count(disk.jobs.len(), "live job"),
+        escape::path(&disk.filesystem.mount),
+        size(disk.room.need),
+        size(disk.room.expected),
+        size(disk.filesystem.usage.available_bytes)
     )
 }
 

@@ -6,6 +6,8 @@ use crate::commands::now;
 use crate::commands::self_clean::{Hook, SelfClean};
 use crate::commands::witness::Narrator;
 use crate::config::Config;
+use crate::cycle::{Stale, Wish, preview};
+use crate::forecast::{self, Summary};
 use crate::model::metrics::Timing;
 use crate::model::postmortem::Complaint;
 use crate::model::{Level, ProcessId, RunReport, Runner};
@@ -54,6 +56,9 @@ fn end(
     let cleaned = SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }
         .run(Hook::Completed, narrator);
     tell_of_full_disk(config, proc, run, own, worker);
+    if config.forecast.enabled {
+        learn(run, own, worker);
+    }
     lease::end(run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
     if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
         // To be stopped now that its job has ended; without the request the timer's sweep does it.
@@ -63,6 +68,18 @@ fn end(
     narrator.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
     cleaned?;
     Ok(Exit::Done)
+}
+
+/// How long a hook measures what its job has taken. What is larger than it can see by then counts where it is more than before.
+const MEASURES: Duration = Duration::from_secs(1);
+
+/// Remembers what the job has taken. What fails here costs a guess before the next one.
+fn learn(run: &RunDir, own: &Own, worker: ProcessId) {
+    let (Some(ground), Some(directory)) = (&own.ground, own.job_directory()) else { return };
+    let lease = lease::file_name(own.runner.root_id, worker);
+    let sampled = Summary::of(run).and_then(|summary| summary.live.get(&lease).copied()).unwrap_or(0);
+    let until = Instant::now() + MEASURES;
+    let _ = forecast::learn(ground.dir(), &directory, &job(), sampled, (now(), until));
 }
 
 /// How long a hook looks for who holds the disk, after the job has met it full.
@@ -80,7 +97,8 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     // A log that cannot be read tells of no full disk.
     let Some(line) = no_space(&own.runner) else { return };
     let deadline = Instant::now() + LOOK_FOR_HOLDERS;
-    let look = crate::cycle::preview(config, proc, Leases::In(run), now(), deadline, |_| Whose::Everybody);
+    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &[], stale: Stale::Leave };
+    let look = preview(config, proc, Leases::In(run), now(), deadline, wish);
     let mut report = own_disk_only(look.report(), &own.runner);
     report.holding = held(config, proc, &report);
     let warning = disk_warning(Met::NoSpace(&line), run, proc, &own.runner, &report);

@@ -15,6 +15,7 @@ mod completed;
 mod fence;
 mod identify;
 mod protect;
+mod room;
 mod started;
 
 use super::witness::Narrator;

@@ -117,5 +117,6 @@ pub(super) fn lease_of(own: &Own, worker: ProcessId, proc: &Proc, now: SystemTim
         work_id: own.runner.work_dir().map(|work| work.id),
         job: job(),
         since: now,
+        reserved: None,
     })
 }

@@ -7,10 +7,10 @@ use crate::commands::now;
 use crate::commands::self_clean::{Hook, SelfClean, leave_tickets};
 use crate::commands::witness::Narrator;
 use crate::config::{Config, OnExhausted};
-use crate::cycle::{Cycle, Role, Witness as _};
+use crate::cycle::{Cycle, CycleError, Role, Witness as _};
 use crate::lock::{LockMode, SharedLock};
 use crate::model::metrics::Timing;
-use crate::model::{Level, RunReport, Usage};
+use crate::model::{DiskForecast, Lease, Level, RunReport, Usage};
 use crate::observe::places::usage_of_logs;
 use crate::observe::processes::HookVariable;
 use crate::policy::pressure;
@@ -42,7 +42,7 @@ pub(super) struct Started<'a> {
 }
 
 impl Started<'_> {
-    fn tell(&self, event: Event) {
+    pub(super) fn tell(&self, event: Event) {
         self.narrator.borrow_mut().tell(event);
     }
 
@@ -58,6 +58,7 @@ impl Started<'_> {
     /// Who does not get the lock, or cannot leave its lease, prunes nothing, and goes the way out (see [`mod@super::protect`]).
     fn guard(&self, run: &RunDir) -> Result<Exit, Fault> {
         let lease = self.own.worker.map(|worker| lease_of(&self.own, worker, self.proc, now()));
+        let expected = self.expect(run);
         let mut left = None;
         let asked = Instant::now();
         let wait = self.config.hook.lock_wait.min(self.config.hook.time_limit);
@@ -66,7 +67,7 @@ impl Started<'_> {
             Ok(_lock) => {
                 self.narrator.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
                 if let Some(lease) = lease {
-                    let lease = lease?;
+                    let lease = Lease { reserved: expected.reservation.clone(), ..lease? };
                     lease::write(run, &lease).map_err(|error| error.to_string())?;
                     left = Some(lease);
                 }
@@ -96,7 +97,9 @@ impl Started<'_> {
             // Limits can wait for the next hook, the disk cannot.
             self.tell(Event::new(EventKind::Error, failure).runner(&self.own.runner));
         }
-        if self.level()? == Level::Ok { Ok(Exit::Done) } else { self.relieve(run) }
+        let room = self.room(run, &expected);
+        let lacks_room = room.as_ref().is_some_and(|disk| disk.lacking_bytes() > 0);
+        if self.level()? == Level::Ok && !lacks_room { Ok(Exit::Done) } else { self.relieve(run, room) }
     }
 
     /// How full the filesystems are that the runner lives by.
@@ -112,10 +115,56 @@ impl Started<'_> {
         Ok(pressure::level(&ground.usage().map_err(unreadable)?, marks).max(logs.unwrap_or(Level::Ok)))
     }
 
-    /// The disk is under pressure: make room.
-    fn relieve(&self, run: &RunDir) -> Result<Exit, Fault> {
+    /// The disk is under pressure, or has too little room for live jobs: make room.
+    fn relieve(&self, run: &RunDir, room: Option<DiskForecast>) -> Result<Exit, Fault> {
         let mut log =
             JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
+        let is_pressed = self.level() != Ok(Level::Ok);
+        if let Some(disk) = &room {
+            let _ = log.line(&words::room(disk));
+        }
+        let (mut report, result) = self.make_room(run, room.as_ref());
+        let _ = log.run(&report, now());
+        if let Err(error) = &result {
+            let _ = log.line(&format!("stopped early: {error}"));
+        }
+        leave_tickets(self.config, run, &report, Some(self.own.runner.root_id));
+        if let Some(worker) = self.own.worker.filter(|_| is_pressed) {
+            lease::note_pressure(run, self.own.runner.root_id, worker);
+        }
+        let exit = self.conclude(run, &report, &mut log);
+        let short = match exit {
+            Exit::Done => room.and_then(|_| self.still_short(run, &report, &mut log)),
+            _ => None,
+        };
+        self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
+        report.holding = held(self.config, self.proc, &report);
+        let warning = match (exit, self.level()) {
+            (Exit::Done, Ok(Level::Ok)) => short.as_ref().map(|short| short.warning()),
+            (Exit::Done, Ok(Level::Critical)) => Some(self.disk_warning(Met::Critical, run, &report)),
+            // Between the watermarks there is nothing to be alarmed about.
+            (Exit::Done, _) => {
+                Warning::of_run(&report).or_else(|| short.as_ref().map(|short| short.warning()))
+            }
+            _ => Some(self.disk_warning(Met::Refused, run, &report)),
+        };
+        if let Some(worker) = self.own.worker.filter(|_| warning.is_some()) {
+            lease::note_annotation(run, self.own.runner.root_id, worker);
+        }
+        let _ = log.finish(warning);
+        match short {
+            Some(short) if short.is_refused => Ok(Exit::Error),
+            _ => Ok(exit),
+        }
+    }
+
+    /// One run for the watermarks and for live jobs.
+    pub(super) fn make_room(
+        &self,
+        run: &RunDir,
+        room: Option<&DiskForecast>,
+    ) -> (RunReport, Result<(), CycleError>) {
+        let rooms: Vec<_> = room.map(|disk| (disk.filesystem.id, disk.room)).into_iter().collect();
         let mut narrator = self.narrator.borrow_mut();
         narrator.begun();
         let cycle = Cycle {
@@ -127,35 +176,12 @@ impl Started<'_> {
                 job_directory: self.own.job_directory(),
                 lineage: self.own.lineage.clone(),
             },
+            rooms: &rooms,
             clock: now,
             deadline: self.begun + self.config.hook.time_limit,
             witness: &mut *narrator,
         };
-        let (mut report, result) = cycle.run();
-        drop(narrator);
-        let _ = log.run(&report, now());
-        if let Err(error) = &result {
-            let _ = log.line(&format!("stopped early: {error}"));
-        }
-        leave_tickets(self.config, run, &report, Some(self.own.runner.root_id));
-        if let Some(worker) = self.own.worker {
-            lease::note_pressure(run, self.own.runner.root_id, worker);
-        }
-        let exit = self.conclude(run, &report, &mut log);
-        self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
-        report.holding = held(self.config, self.proc, &report);
-        let warning = match (exit, self.level()) {
-            // Between the watermarks there is nothing to be alarmed about.
-            (Exit::Done, Ok(Level::Ok)) => None,
-            (Exit::Done, Ok(Level::Critical)) => Some(self.disk_warning(Met::Critical, run, &report)),
-            (Exit::Done, _) => Warning::of_run(&report),
-            _ => Some(self.disk_warning(Met::Refused, run, &report)),
-        };
-        if let Some(worker) = self.own.worker.filter(|_| warning.is_some()) {
-            lease::note_annotation(run, self.own.runner.root_id, worker);
-        }
-        let _ = log.finish(warning);
-        Ok(exit)
+        cycle.run()
     }
 
     fn disk_warning(&self, met: Met<'_>, run: &RunDir, report: &RunReport) -> Warning {

@@ -188,14 +188,7 @@ impl Reader<'_> {
                     self.sizes.member(&dir, &within, &name).map_err(TargetError::at(&within))?;
                 let origin = self.origin_of_output(&here.join("out"));
                 let directory = (member, size);
-                self.unit_with_origin(
-                    below,
-                    package.to_bytes(),
-                    fingerprint,
-                    directory,
-                    Vec::new(),
-                    origin,
-                )?;
+                self.unit_with_origin(below, package.to_bytes(), fingerprint, directory, Vec::new(), origin)?;
             }
         }
         Ok(())

@@ -89,6 +89,7 @@ fn lease_of(runner: u64, worker: i32, state: LeaseState) -> LeaseSeen {
         work_id: None,
         job: Job { repository: "o/r".into(), run_id: "1".into(), job: "build".into() },
         since: at(1),
+        reserved: None,
     };
     LeaseSeen { file: "f".into(), owner: Uid(1000), root: Some(root_id), lease: Some(lease), state }
 }

@@ -30,6 +30,7 @@ impl Case {
             cache_rules: &self.cache_rules,
             needs: &self.needs,
             out_of_reach: OutOfReach::TakeAll,
+            for_jobs: &[],
             dealt_with: &self.dealt_with,
         };
         make(&self.facts, &self.evidence, &terms)

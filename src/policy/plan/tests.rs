@@ -120,6 +120,7 @@ fn removed(facts: &HostFacts, evidence: &[Vec<Evidence>], actor: &Actor, bytes: 
         cache_rules: &[],
         needs: &needs,
         out_of_reach: OutOfReach::TakeAll,
+        for_jobs: &[],
         dealt_with: &HashSet::new(),
     };
     paths(&make(facts, evidence, &terms))
@@ -267,6 +268,7 @@ fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
             cache_rules: &[],
             needs: &needs,
             out_of_reach: OutOfReach::TakeAll,
+            for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
         paths(&make(&facts, &[Vec::new(), evidence.clone(), evidence], &terms)).len()
@@ -294,6 +296,7 @@ fn age_and_size_limits_hold_without_pressure_in_sweeps_and_in_a_runners_own_hook
             cache_rules: &cache_rules,
             needs: &needs,
             out_of_reach: OutOfReach::TakeAll,
+            for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
         let plan = make(&facts, &[Vec::new()], &terms);
@@ -318,6 +321,7 @@ fn age_and_size_limits_hold_without_pressure_in_sweeps_and_in_a_runners_own_hook
         cache_rules: &exactly,
         needs: &[],
         out_of_reach: OutOfReach::TakeAll,
+        for_jobs: &[],
         dealt_with: &HashSet::new(),
     };
     assert_eq!(make(&facts, &[Vec::new()], &terms).removals().count(), 0, "a limit itself is within it");
@@ -359,6 +363,7 @@ fn inodes_are_freed_like_bytes() {
         cache_rules: &[],
         needs: &needs,
         out_of_reach: OutOfReach::TakeAll,
+        for_jobs: &[],
         dealt_with: &HashSet::new(),
     };
     assert_eq!(paths(&make(&facts, &[Vec::new()], &terms)), ["1/_work/a/a/target"]);
@@ -414,6 +419,7 @@ fn what_no_build_uses_is_taken_out_of_all_targets_before_any_goes_whole() {
             cache_rules: &[],
             needs: &needs,
             out_of_reach: OutOfReach::TakeAll,
+            for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
         let mut parts = parts(&make_with(&facts, &evidence, &terms, &offers));
@@ -449,6 +455,7 @@ fn units_that_no_build_has_used_for_long_go_without_pressure_where_use_is_known(
             cache_rules: std::slice::from_ref(&rule),
             needs: &[],
             out_of_reach: OutOfReach::TakeAll,
+            for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
         make_with(&facts, &[Vec::new()], &terms, &[(path.clone(), offer.clone())].into())

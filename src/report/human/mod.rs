@@ -4,6 +4,7 @@
 mod check;
 mod config;
 mod doctor;
+mod forecast;
 mod hygiene;
 mod ledger;
 mod postmortem;
@@ -20,6 +21,7 @@ mod watch;
 pub use check::check;
 pub use config::{Origin, config};
 pub use doctor::doctor;
+pub use forecast::forecast;
 pub use hygiene::{audit, repair};
 pub use ledger::{blame, history, why, why_environment};
 pub use postmortem::postmortem;

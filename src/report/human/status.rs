@@ -4,8 +4,8 @@ use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
 use super::{level_tone, notes, standing_tone, words};
 use crate::model::{
-    Bearing, Cache, Coverage, Disk, FilesystemStatus, HostStatus, Level, Liveness, RunnerStatus, Standing,
-    Visibility,
+    Bearing, Cache, Coverage, Disk, DiskForecast, FilesystemStatus, HostStatus, Level, Liveness,
+    RunnerStatus, Standing, Visibility,
 };
 use crate::report::escape;
 use std::fmt::Write as _;
@@ -245,6 +245,14 @@ fn totals(host: &HostStatus, screen: &Screen, out: &mut String) {
     if host.trash_bytes > 0 {
         let text = format!("{}, deleted by the next sweep", words::size(host.trash_bytes));
         screen.paragraph(out, Tone::Plain, "Trash            ", &text);
+    }
+    let is_of_interest =
+        |disk: &&DiskForecast| !disk.jobs.is_empty() || disk.trend.is_some_and(|t| t.bytes_per_second > 0.0);
+    for disk in host.forecasts.iter().filter(is_of_interest) {
+        let tone = if disk.lacking_bytes() > 0 { Tone::Warn } else { Tone::Plain };
+        let mount = escape::path(&disk.filesystem.mount);
+        let text = format!("{mount}: {}", super::forecast::said(disk));
+        screen.paragraph(out, tone, "Forecast         ", &text);
     }
     let tone =
         if host.capacity.limits.iter().any(|l| l.level > Level::Ok) { Tone::Warn } else { Tone::Plain };

@@ -6,6 +6,7 @@
 mod capacity;
 mod check;
 mod doctor;
+mod forecast;
 mod hygiene;
 mod ledger;
 mod notify;
@@ -20,6 +21,7 @@ mod trim;
 
 pub use check::check;
 pub use doctor::doctor;
+pub use forecast::forecast;
 pub use hygiene::{audit, repair};
 pub use ledger::{blame, history, why, why_environment};
 pub use notify::message;

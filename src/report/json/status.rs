@@ -1,11 +1,12 @@
 //! `status --json`.
 
 use super::capacity::CapacityDoc;
+use super::forecast::FiguresDoc;
 use super::space::{SpaceDoc, space};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
 use crate::model::reap::ReapEntryRecord;
 use crate::model::{
-    Cache, Coverage, DeclaredStatus, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, RootMatches,
+    Cache, Coverage, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, JobView, LockHolder, RootMatches,
     RunnerStatus, Visibility,
 };
 use serde::Serialize;
@@ -63,6 +64,8 @@ struct FilesystemDoc<'a> {
     inodes_total: u64,
     inodes_free: u64,
     level: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forecast: Option<FiguresDoc>,
 }
 
 #[derive(Serialize)]
@@ -155,7 +158,8 @@ impl<'a> HolderDoc<'a> {
 }
 
 impl<'a> FilesystemDoc<'a> {
-    fn new(status: &'a FilesystemStatus) -> Self {
+    fn new(status: &'a FilesystemStatus, forecasts: &[DiskForecast]) -> Self {
+        let forecast = forecasts.iter().find(|disk| disk.filesystem.id == status.filesystem.id);
         let (filesystem, usage) = (&status.filesystem, &status.filesystem.usage);
         let (mount, mount_bytes) = path_fields(&filesystem.mount);
         Self {
@@ -168,6 +172,7 @@ impl<'a> FilesystemDoc<'a> {
             inodes_total: usage.inodes_total,
             inodes_free: usage.inodes_free,
             level: status.level.as_str(),
+            forecast: forecast.map(FiguresDoc::new),
         }
     }
 }
@@ -290,7 +295,11 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             visibility: VisibilityDoc::new(&host.visibility),
             lock: LockDoc { held: host.lock.held, holders },
             trash_bytes: host.trash_bytes,
-            filesystems: host.filesystems.iter().map(FilesystemDoc::new).collect(),
+            filesystems: host
+                .filesystems
+                .iter()
+                .map(|seen| FilesystemDoc::new(seen, &host.forecasts))
+                .collect(),
             other_disks: host.other_disks.iter().map(DiskDoc::new).collect(),
             runners: host.runners.iter().map(RunnerDoc::new).collect(),
             declared: host.declared.iter().map(DeclaredDoc::new).collect(),

@@ -5,7 +5,7 @@ use super::{Exposition, Kind, Labels, seconds};
 use crate::model::metrics::{Counter, Histogram, OUTCOMES, Series, Timing, Totals, Trend};
 use crate::model::reap::ReapRecord;
 use crate::model::{
-    Capacity, DeclaredStatus, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup, RunnerStatus,
+    Capacity, DeclaredStatus, DiskForecast, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup, RunnerStatus,
     Visibility,
 };
 use crate::report::escape;
@@ -78,6 +78,32 @@ fn filesystems(out: &mut Exposition, status: &HostStatus, trends: &BTreeMap<Stri
         "When a filesystem is full if it goes on filling like that; +Inf while it does not fill.",
         all().filter_map(|(labels, _, trend)| Some((labels, trend?.seconds_to_full))),
     );
+    forecasts(out, status);
+}
+
+/// What live jobs need.
+fn forecasts(out: &mut Exposition, status: &HostStatus) {
+    let figures: [(&str, &str, fn(&DiskForecast) -> u64); 4] = [
+        ("filesystem_need_bytes", "What has to be available for live jobs in 95 of 100 cases.", |disk| {
+            disk.room.need
+        }),
+        ("filesystem_expected_bytes", "What live jobs are expected to add to a filesystem.", |disk| {
+            disk.room.expected
+        }),
+        (
+            "filesystem_reserved_bytes",
+            "What live jobs are expected to hold at their ends.",
+            DiskForecast::reserved_bytes,
+        ),
+        ("filesystem_realised_bytes", "What live jobs hold now.", DiskForecast::realised_bytes),
+    ];
+    for (name, help, figure) in figures {
+        let series = status
+            .forecasts
+            .iter()
+            .map(|disk| (vec![("mountpoint", escape::path(&disk.filesystem.mount))], figure(disk) as f64));
+        out.family(Kind::Gauge, name, help, series);
+    }
 }
 
 fn runners(out: &mut Exposition, status: &HostStatus) {
@@ -392,7 +418,11 @@ mod tests {
         tally.count(Counter::Reclaimed, &["runner-2", "cargo-target", "pressure"], 5 * samples::GIB);
         let mut totals = Totals::default();
         totals.add(&tally);
-        let status = HostStatus { reap: Some(samples::reap_record()), ..samples::host() };
+        let status = HostStatus {
+            forecasts: vec![samples::forecast()],
+            reap: Some(samples::reap_record()),
+            ..samples::host()
+        };
         host(
             &status,
             &totals,
@@ -422,6 +452,8 @@ mod tests {
             "disk_guard_lock_wait_seconds_bucket{mode=\"shared\",le=\"0.001\"} 1\n",
             "disk_guard_hook_duration_seconds_sum{hook=\"started\"} 0.0015\n",
             "disk_guard_last_sweep_timestamp_seconds 1772634300\n",
+            "disk_guard_filesystem_need_bytes{mountpoint=\"/home\"} 33285996544\n",
+            "disk_guard_filesystem_reserved_bytes{mountpoint=\"/home\"} 30064771072\n",
             "disk_guard_last_sweep_success 1\n",
             "disk_guard_last_sweep_goal_met 0\n",
             "disk_guard_last_sweep_wider_contamination 0\n",

@@ -1,0 +1,182 @@
+//! A started-hook's part of the forecast: what its job is expected to take, whether there is room for that, and what is done when
+//! there is not.
+//!
+//! Nothing here fails a job but `forecast.on_short = "refuse"`, and every wait and every measurement is bounded. What cannot be found
+//! out is nothing known: then the watermarks alone decide.
+
+use super::job;
+use super::started::Started;
+use crate::commands::now;
+use crate::config::OnShort;
+use crate::footprints::Footprints;
+use crate::forecast::{Look, Summary};
+use crate::model::{DiskForecast, Reservation, RunReport};
+use crate::observe::filesystems::MountTable;
+use crate::observe::runners;
+use crate::report::events::{Event, EventKind};
+use crate::report::job_log::{JobLog, Warning};
+use crate::run_dir::RunDir;
+use crate::sys::process::Proc;
+use crate::text::{escape, words};
+use crate::{forecast, lease};
+use std::io::Stdout;
+use std::time::{Duration, Instant};
+
+/// What live jobs hold is measured for so long at most; each of them holds what the last sweep has seen at least.
+const MEASURES: Duration = Duration::from_secs(2);
+
+/// How often a hook that waits looks again.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+/// What is expected of the job that begins.
+#[derive(Default)]
+pub(super) struct Expected {
+    /// For its lease; none where nothing is known, or the forecast is switched off.
+    pub(super) reservation: Option<Reservation>,
+    summary: Option<Summary>,
+}
+
+/// There is less room than live jobs may need, and nothing more may go.
+pub(super) struct Short {
+    disk: DiskForecast,
+    pub(super) is_refused: bool,
+}
+
+impl Short {
+    pub(super) fn warning(&self) -> Warning {
+        let text = format!("{}.", words::room(&self.disk));
+        match self.is_refused {
+            true => Warning::error(
+                "This host's disk cannot hold this job",
+                format!(
+                    "{text} Not even all caches of this host together would give it, so the job was not started. It is the host's \
+                     infrastructure, not this change. `disk-guard forecast` on the host tells more."
+                ),
+            ),
+            false => Warning::new(
+                "Host disk may run short",
+                format!(
+                    "{text} Nothing more may go now, and the job goes on. `disk-guard forecast` on the host tells more."
+                ),
+            ),
+        }
+    }
+}
+
+impl Started<'_> {
+    /// What this job is expected to take, by two small files.
+    pub(super) fn expect(&self, run: &RunDir) -> Expected {
+        let (Some(ground), Some(_), true) = (&self.own.ground, self.own.worker, self.config.forecast.enabled)
+        else {
+            return Expected::default();
+        };
+        let footprints = Footprints::of(ground.dir(), now());
+        let summary = Summary::of(run);
+        if let Some(text) = forecast::told(&self.own.runner, &footprints) {
+            self.tell(Event::new(EventKind::Error, text).runner(&self.own.runner));
+        }
+        let directory = self.own.job_directory();
+        let reservation =
+            forecast::expect(self.config, &footprints, summary.as_ref(), &job(), directory.as_deref());
+        Expected { reservation, summary }
+    }
+
+    /// What live jobs need on this job's disk, this one included; none where there is certainly enough.
+    pub(super) fn room(&self, run: &RunDir, expected: &Expected) -> Option<DiskForecast> {
+        let (reservation, ground) = (expected.reservation.as_ref()?, self.own.ground.as_ref()?);
+        let (filesystem, usage) = (self.own.runner.work_dir()?.filesystem, ground.usage().ok()?);
+        let summary = expected.summary.as_ref();
+        if forecast::is_roomy(self.config, reservation, summary, filesystem, &usage) {
+            return None;
+        }
+        self.survey(run)
+    }
+
+    fn survey(&self, run: &RunDir) -> Option<DiskForecast> {
+        let mounts = MountTable::read(self.proc);
+        let runners = runners::discover(&self.config.runners.roots, &mounts).runners;
+        let look = Look {
+            config: self.config,
+            run,
+            view: view(self.proc),
+            mounts: &mounts,
+            deadline: Instant::now() + MEASURES,
+        };
+        let survey = forecast::survey(&look, &runners);
+        survey.disk_of(self.own.ground.as_ref()?.dir(), &mounts).cloned()
+    }
+
+    /// After all that may go has gone.
+    pub(super) fn still_short(
+        &self,
+        run: &RunDir,
+        report: &RunReport,
+        log: &mut JobLog<Stdout>,
+    ) -> Option<Short> {
+        let mut disk = self.survey(run).filter(|disk| disk.lacking_bytes() > 0)?;
+        if self.config.forecast.on_short == OnShort::Wait {
+            disk = self.await_room(run, disk, log)?;
+        }
+        let is_refused = self.config.forecast.on_short == OnShort::Refuse && is_hopeless(&disk, report);
+        let lacking = words::size(disk.lacking_bytes());
+        let _ = log.line(&format!("{lacking} short of what live jobs may need, and nothing more may go now"));
+        if is_refused {
+            let text = format!("the job was refused: {}, and no cache could give it", words::room(&disk));
+            self.tell(Event::new(EventKind::Refused, text).runner(&self.own.runner).job(&job()));
+        }
+        Some(Short { disk, is_refused })
+    }
+
+    /// Waits while a live sibling's end may help. When one has ended there may be more that may go.
+    fn await_room(
+        &self,
+        run: &RunDir,
+        mut disk: DiskForecast,
+        log: &mut JobLog<Stdout>,
+    ) -> Option<DiskForecast> {
+        let limit = self.config.forecast.wait;
+        let until = (Instant::now() + limit).min(self.begun + self.config.hook.time_limit);
+        let siblings = |disk: &DiskForecast| -> Vec<String> {
+            let name = &self.own.runner.name;
+            disk.jobs.iter().map(|job| job.runner.clone()).filter(|runner| runner != name).collect()
+        };
+        let mut live = siblings(&disk);
+        if !live.is_empty() && Instant::now() < until {
+            let names: Vec<String> = live.iter().map(|name| escape::text(name).into_owned()).collect();
+            let _ = log.line(&format!(
+                "waiting for room, at most {} s, while jobs run on {}",
+                until.saturating_duration_since(Instant::now()).as_secs(),
+                names.join(", ")
+            ));
+        }
+        while !live.is_empty() && Instant::now() < until {
+            std::thread::sleep(LOOK_AGAIN.min(until.saturating_duration_since(Instant::now())));
+            let Some(now) = self.survey(run).filter(|disk| disk.lacking_bytes() > 0) else {
+                let _ = log.line("there is room now");
+                return None;
+            };
+            disk = now;
+            let left = siblings(&disk);
+            if left != live {
+                live = left;
+                let _ = self.make_room(run, Some(&disk));
+            }
+        }
+        self.survey(run).filter(|disk| disk.lacking_bytes() > 0)
+    }
+}
+
+fn view(proc: &Proc) -> lease::View<'_> {
+    lease::View { proc, is_whole: false, now: now() }
+}
+
+/// Whether all that the guard could ever remove from this disk, caches in use included, would still not give the room.
+fn is_hopeless(disk: &DiskForecast, report: &RunReport) -> bool {
+    let there = report.outcomes.iter().filter(|outcome| {
+        let base = outcome.action.cache.base(&outcome.action.runner);
+        outcome.result != crate::model::ActionResult::Removed
+            && base.is_some_and(|base| base.filesystem == disk.filesystem.id)
+    });
+    let held = there.fold(0u64, |sum, outcome| sum.saturating_add(outcome.action.cache.yields().bytes));
+    disk.lacking_bytes() > held
+}
