@@ -6,8 +6,8 @@ use super::space::{SpaceDoc, space};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
 use crate::model::reap::ReapEntryRecord;
 use crate::model::{
-    Cache, Coverage, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, JobView, LockHolder, RootMatches,
-    RunnerStatus, Visibility,
+    Cache, Coverage, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, JobView, LockHolder,
+    RootMatches, RunnerStatus, Visibility,
 };
 use serde::Serialize;
 

@@ -5,8 +5,8 @@ use super::{Exposition, Kind, Labels, seconds};
 use crate::model::metrics::{Counter, Histogram, OUTCOMES, Series, Timing, Totals, Trend};
 use crate::model::reap::ReapRecord;
 use crate::model::{
-    Capacity, DeclaredStatus, DiskForecast, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup, RunnerStatus,
-    Visibility,
+    Capacity, DeclaredStatus, DiskForecast, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup,
+    RunnerStatus, Visibility,
 };
 use crate::report::escape;
 use std::collections::{BTreeMap, HashMap};
