@@ -116,6 +116,13 @@ pub fn has_met_pressure(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
     has_note(run, root, worker, PRESSED)
 }
 
+/// When the job of one Worker began, by its lease.
+pub fn begun(run: &RunDir, root: FileId, worker: ProcessId) -> Option<SystemTime> {
+    let lease = run.read(Records::Leases, &file_name(root, worker)).ok()?;
+    let lease = serde_json::from_slice::<serde_json::Value>(&lease).ok()?;
+    UNIX_EPOCH.checked_add(Duration::from_secs(lease["since_unix"].as_u64()?))
+}
+
 /// The fields beside those of [`Written`], which every guard ignores that does not know them.
 const ANNOTATED: &str = "annotated";
 const PRESSED: &str = "pressed";

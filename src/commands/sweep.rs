@@ -11,9 +11,10 @@ use crate::lock::LockError;
 use crate::model::ledger::Scope;
 use crate::model::metrics::SweepEnd;
 use crate::model::reap::ReapReport;
-use crate::model::{ActionResult, Filesystem, RunReport, Runner};
+use crate::model::{ActionResult, Filesystem, Level, RunReport, Runner};
 use crate::observe::filesystems::MountTable;
 use crate::observe::{caches, processes, runners};
+use crate::policy::pressure;
 use crate::reap::engine::Mode;
 use crate::reclaim::remove_tree::{Options, Progress, remove_tree};
 use crate::reclaim::trash::Trash;
@@ -34,6 +35,17 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 
 /// Trees that somebody has put among the records are removed for at most this long a sweep.
 const TIDYING: Duration = Duration::from_secs(60);
+
+/// Leaves a note of each disk that was under pressure, for the hooks of jobs that run meanwhile: what a sweep has relieved, they do not
+/// see any more. Where it cannot be left, a job's end is told without it.
+fn note_pressure(context: &Context, report: &RunReport) {
+    let state = StateDir::at(&context.config.paths.state_dir);
+    for balance in &report.balances {
+        if pressure::level(&balance.before.usage, &context.config.watermarks) != Level::Ok {
+            let _ = state.note_pressure(balance.before.id);
+        }
+    }
+}
 
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, part: Part, as_json: bool) -> Exit {
@@ -75,6 +87,7 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     };
     let (mut report, result) = cycle.run();
     report.notes.splice(0..0, strewn);
+    note_pressure(context, &report);
     if !report.goal_met {
         let found = runners::discover(&context.config.runners.roots, &MountTable::read(&context.proc));
         report.holding = space::holding(&context.config, &report, &found.runners, space::PATIENCE);

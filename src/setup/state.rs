@@ -18,6 +18,7 @@
 use super::place::{self, Manner};
 use super::wiring::{self, Scripts};
 use crate::digest;
+use crate::model::FilesystemId;
 use crate::sys::dir::Dir;
 use crate::text::escape;
 use rustix::fs::{Mode, mkdirat};
@@ -90,6 +91,11 @@ impl Kept {
 #[derive(Debug, Clone)]
 pub struct StateDir {
     path: PathBuf,
+}
+
+/// What is noted of a disk under pressure, by its name.
+fn pressed(disk: FilesystemId) -> String {
+    format!("pressed-{}-{}", disk.major, disk.minor)
 }
 
 impl StateDir {
@@ -253,6 +259,20 @@ impl StateDir {
     pub fn last_sweep(&self) -> Option<std::time::SystemTime> {
         let dir = self.open("sweep").ok()??;
         dir.status_of("last").ok().map(|status| status.modified)
+    }
+
+    /// Notes that a sweep has met a disk under pressure.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn note_pressure(&self, disk: FilesystemId) -> Result<(), StateError> {
+        self.replace("sweep", &pressed(disk), b"", 0o644)
+    }
+
+    /// When a sweep has last met a disk under pressure.
+    pub fn last_pressure(&self, disk: FilesystemId) -> Option<std::time::SystemTime> {
+        let dir = self.open("sweep").ok()??;
+        dir.status_of(pressed(disk).as_str()).ok().map(|status| status.modified)
     }
 
     /// A file of one of its directories, if it is there and no longer than `limit`.

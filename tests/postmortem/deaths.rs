@@ -433,6 +433,25 @@ fn a_job_that_met_a_full_disk_reads_it_in_its_log_once() {
     assert!(job.hook_completed().expect_ok().parsed().annotations.is_empty());
     job.finish(&mut listener);
 
+    // A sweep has relieved the disk before the job ends: it was the disk all the same.
+    host.configure(calm);
+    let mut job = listener.begin_job("acme/app");
+    job.hook_started().expect_ok();
+    job.complain(no_space);
+    host.configure(near_full);
+    host.guard(&["sweep"]).expect_code(&[0, 20]);
+    host.configure(calm);
+    let hook = job.hook_completed().expect_ok();
+    assert_eq!(hook.parsed().annotations.len(), 1, "{}", hook.text());
+    job.finish_with(102, &mut listener);
+    // Of the next job's time no sweep tells that, whose begin is known to the second.
+    std::thread::sleep(std::time::Duration::from_millis(1100));
+    let mut job = listener.begin_job("acme/app");
+    job.hook_started().expect_ok();
+    job.complain(no_space);
+    assert!(job.hook_completed().expect_ok().parsed().annotations.is_empty());
+    job.finish_with(102, &mut listener);
+
     // The started-hook has said it: the completed-hook does not say it again.
     host.configure(|settings| {
         settings.want_everything();

@@ -12,6 +12,7 @@ use crate::model::metrics::Timing;
 use crate::model::postmortem::Complaint;
 use crate::model::{Level, ProcessId, RunReport, Runner};
 use crate::observe::caches::open_work;
+use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Whose};
 use crate::policy::pressure;
 use crate::postmortem::observe::logs;
@@ -90,7 +91,9 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     let root = own.runner.root_id;
     // Most jobs end here: a look at two filesystems and at the own lease, and at no log.
     if lease::has_annotation(run, root, worker)
-        || !(is_near_full(config, &own.runner) || lease::has_met_pressure(run, root, worker))
+        || !(is_near_full(config, &own.runner)
+            || lease::has_met_pressure(run, root, worker)
+            || was_relieved(config, proc, run, (&own.runner, worker)))
     {
         return;
     }
@@ -115,6 +118,17 @@ fn is_near_full(config: &Config, runner: &Runner) -> bool {
         .into_iter()
         .filter_map(|disk| disk.usage().ok())
         .any(|usage| pressure::level(&usage, &config.watermarks) != Level::Ok)
+}
+
+/// Whether a sweep has met a disk of this runner under pressure since the job began.
+fn was_relieved(config: &Config, proc: &Proc, run: &RunDir, (runner, worker): (&Runner, ProcessId)) -> bool {
+    let Some(begun) = lease::begun(run, runner.root_id, worker) else { return false };
+    let state = StateDir::at(&config.paths.state_dir);
+    let work = runner.work_dir();
+    let is_elsewhere = |dev: u64| work.is_none_or(|work| work.id.dev != dev);
+    let root = Dir::open(&runner.root).and_then(|root| root.status()).ok();
+    let root = root.filter(|root| is_elsewhere(root.id.dev)).map(|root| MountTable::read(proc).id_of(&root));
+    work.map(|work| work.filesystem).into_iter().chain(root).any(|disk| state.last_pressure(disk).is_some_and(|at| at >= begun))
 }
 
 /// The line of the running Worker's log that tells of a full disk.
