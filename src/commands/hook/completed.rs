@@ -128,7 +128,10 @@ fn was_relieved(config: &Config, proc: &Proc, run: &RunDir, (runner, worker): (&
     let is_elsewhere = |dev: u64| work.is_none_or(|work| work.id.dev != dev);
     let root = Dir::open(&runner.root).and_then(|root| root.status()).ok();
     let root = root.filter(|root| is_elsewhere(root.id.dev)).map(|root| MountTable::read(proc).id_of(&root));
-    work.map(|work| work.filesystem).into_iter().chain(root).any(|disk| state.last_pressure(disk).is_some_and(|at| at >= begun))
+    work.map(|work| work.filesystem)
+        .into_iter()
+        .chain(root)
+        .any(|disk| state.last_pressure(disk).is_some_and(|at| at >= begun))
 }
 
 /// The line of the running Worker's log that tells of a full disk.
