@@ -12,19 +12,22 @@ trap : HUP INT TERM
 # Another guard may have looked at this runner while it was idle, and be about to take a cache of it. What it would move that to
 # goes, so that it fails; and what it has moved already gets a name from which it cannot be put back under the running job.
 fence() {
-  local place trash slot tree number=0
+  local place trash slot tree into number=0
   # There is no lease of this job: claims see by this that one has begun, and look at all processes again.
   command -p touch -c -- /run/disk-guard/leases
   for place in "$PWD" "$GITHUB_WORKSPACE" "$RUNNER_WORKSPACE" "$RUNNER_TEMP"; do
     while [ -n "$place" ]; do
       trash=$place/.disk-guard/trash
-      for slot in "$trash"/slot-* "$trash"/repair-*; do
+      # The last are of checkouts that are subvolumes.
+      for slot in "$trash"/slot-* "$trash"/repair-* "$place"/.disk-guard-trash-slot-*; do
         if [ ! -d "$slot" ] || [ -L "$slot" ] || [ -L "$trash" ] || [ -L "$place/.disk-guard" ]; then continue; fi
         command -p rmdir -- "$slot" && continue
+        into=$trash
+        [ "${slot%/*}" = "$trash" ] || { into=$place/.disk-guard-trash-sh-$$ && command -p mkdir -p -- "$into"; }
         for tree in "$slot"/tree "$slot"/[0-9]*; do
           if [ -e "$tree" ] || [ -L "$tree" ]; then
             number=$((number + 1))
-            command -p mv -nT -- "$tree" "$trash/fenced-sh-$$-$number"
+            command -p mv -nT -- "$tree" "$into/fenced-sh-$$-$number"
           fi
         done
         # A claim of several entries would go on filling it.

@@ -9,6 +9,9 @@ use std::time::{Duration, SystemTime};
 /// How a cache is renamed that could only be claimed within its own parent directory, for lack of an inode.
 pub const CLAIMED_BESIDE: &str = ".disk-guard-trash-";
 
+/// The same of a slot that holds several entries of one; it begins like any other.
+pub const SLOT_BESIDE: &str = ".disk-guard-trash-slot-";
+
 /// A directory that lies in a runner's work directory, matches a rule and carries the rule's marker; or what a retention
 /// rule of our own names in the runner's directory.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
 mod files;
+mod subvolume;
 
 use super::beside::Beside;
 use super::in_hand::InHand;
@@ -84,7 +85,8 @@ pub fn claim(
     };
     match outcome {
         Claim::Failed(error) if needs_place_beside(cache, &error) => match Place::find(work, cache) {
-            Ok(place) => place.take_beside(lock, work, cache, doubt),
+            Ok(place) if cache.part == Part::Whole => place.take_beside(lock, work, cache, doubt),
+            Ok(place) => subvolume::claim(place, (lock, work, work_owner), cache, doubt),
             Err(reason) => Claim::Changed(reason),
         },
         outcome => outcome,
@@ -93,9 +95,11 @@ pub fn claim(
 
 /// Whether a claim that failed can be made beside the cache, alone under the lock: there was no inode and no spare, or no room in
 /// the slot, or the checkout is a btrfs subvolume, out of which nothing is renamed; a rename within the parent directory minds
-/// none of it. Leftovers of it are looked for in work directories alone.
+/// none of it, and for several entries there is a slot of the subvolume's own. Leftovers of it are looked for in work directories
+/// alone.
 pub fn needs_place_beside(cache: &Cache, error: &io::Error) -> bool {
-    (is_full(error) || is_elsewhere(error)) && cache.base.is_none() && cache.part == Part::Whole
+    let can_be = is_elsewhere(error) || (is_full(error) && cache.part == Part::Whole);
+    can_be && cache.base.is_none()
 }
 
 /// A claim of which all is done that comes before the look at the evidence. The slot comes before that look: a hook that removes
@@ -202,7 +206,7 @@ impl Renamed<'_> {
                 }
             }
             Taken::Whole(_) => {}
-            Taken::Members(members) => return members.settle(trash, slot, &cache.part, doubts),
+            Taken::Members(members) => return members.settle(trash.into_dir(), slot, &cache.part, doubts),
         }
         Claim::Claimed(Claimed {
             in_hand: InHand::take(&slot.dir),

@@ -6,6 +6,7 @@
 //! _work/.disk-guard/trash/slot-PID-N/0        one of several files that were claimed together
 //! _work/.disk-guard/trash/fenced-PID-N        a claimed cache that its own runner's hook has taken out of a slot
 //! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made (see `beside`)
+//! _work/r/r/.disk-guard-trash-slot-PID-N/0    one of several files of a checkout that is a subvolume (see `beside`)
 //! _work/.disk-guard/trash/repair-PID-N/       no trash: where a repair has a file for an instant (see `quarantine`)
 //! ```
 //!
@@ -162,8 +163,7 @@ impl Trash {
 
     /// Removes a slot that is empty.
     pub fn discard(&self, slot: &OsStr) {
-        // One that a hook's fence has removed already is no loss; one that is not empty stays for the next run.
-        let _ = unlinkat(&self.dir, slot, AtFlags::REMOVEDIR);
+        discard(&self.dir, slot);
     }
 
     /// Keeps the spare slot at hand, for the day when no inode is left.
@@ -225,7 +225,7 @@ impl Trash {
         for name in self.claims_under_way()? {
             match unlinkat(&self.dir, &name, AtFlags::REMOVEDIR) {
                 Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => {}
-                Err(Errno::NOTEMPTY | Errno::EXIST) => self.take_out(&name),
+                Err(Errno::NOTEMPTY | Errno::EXIST) => take_out(&self.dir, &name, &self.dir),
                 Err(error) => failed = Some(error),
             }
         }
@@ -245,29 +245,6 @@ impl Trash {
         Ok(names)
     }
 
-    /// What has been claimed into a slot gets a name of its own beside it, and the slot goes: a claim of several entries would go on
-    /// filling it.
-    fn take_out(&self, name: &OsStr) {
-        let Ok(slot) = self.dir.descend(name) else { return };
-        if InHand::take(&slot).is_none() {
-            return;
-        }
-        for _ in 0..MAX_ENTRIES {
-            let Ok(mut claimed) = slot.names(MAX_ENTRIES) else { return };
-            // Nothing else is claimed: a repair has what is not trash in a directory beside the slots.
-            claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
-            for name in &claimed {
-                let _ = renameat_with(&slot, name, &self.dir, unique("fenced-"), RenameFlags::NOREPLACE);
-            }
-            // What was put in meanwhile is taken out as well.
-            let is_filled =
-                matches!(unlinkat(&self.dir, name, AtFlags::REMOVEDIR), Err(Errno::NOTEMPTY | Errno::EXIST));
-            if claimed.is_empty() || !is_filled {
-                return;
-            }
-        }
-    }
-
     /// The directory itself, for deleting entries by name.
     pub fn dir(&self) -> &Dir {
         &self.dir
@@ -276,6 +253,35 @@ impl Trash {
     /// The same, kept.
     pub(super) fn into_dir(self) -> Dir {
         self.dir
+    }
+}
+
+/// Removes a slot that is empty. One that a hook's fence has removed already is no loss; one that is not empty stays for the next
+/// run.
+pub(super) fn discard(parent: &Dir, slot: &OsStr) {
+    let _ = unlinkat(parent, slot, AtFlags::REMOVEDIR);
+}
+
+/// What has been claimed into a slot of `parent` gets a name of its own in `into`, and the slot goes: a claim of several entries
+/// would go on filling it. A claim that is settled, whose tree is being deleted, is let be.
+pub(super) fn take_out(parent: &Dir, name: &OsStr, into: &Dir) {
+    let Ok(slot) = parent.descend(name) else { return };
+    if InHand::take(&slot).is_none() {
+        return;
+    }
+    for _ in 0..MAX_ENTRIES {
+        let Ok(mut claimed) = slot.names(MAX_ENTRIES) else { return };
+        // Nothing else is claimed: a repair has what is not trash in a directory beside the slots.
+        claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        for name in &claimed {
+            let _ = renameat_with(&slot, name, into, unique("fenced-"), RenameFlags::NOREPLACE);
+        }
+        // What was put in meanwhile is taken out as well.
+        let is_filled =
+            matches!(unlinkat(parent, name, AtFlags::REMOVEDIR), Err(Errno::NOTEMPTY | Errno::EXIST));
+        if claimed.is_empty() || !is_filled {
+            return;
+        }
     }
 }
 
@@ -297,7 +303,7 @@ fn make_owned(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
 }
 
 /// Makes a directory and, as root, gives it to the runner's user: its hook must be able to fence.
-fn make_new(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
+pub(super) fn make_new(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
     mkdirat(parent, name, Mode::from_raw_mode(0o755))?;
     let dir = parent.descend(name)?;
     give(&dir, name, owner)?;

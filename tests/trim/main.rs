@@ -14,6 +14,7 @@ use project::{Layout, Project};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::Path;
+use std::process::Command;
 use std::time::Duration;
 
 const LAYOUTS: [Layout; 2] = [Layout::First, Layout::Second];
@@ -113,7 +114,7 @@ fn a_running_build_keeps_its_target() {
 fn fill_to(directory: &Path, percent: u64) {
     let mut ballast = File::options().create(true).append(true).open(directory.join("ballast")).unwrap();
     while usage(directory).0 < percent {
-        ballast.write_all(&[0x5a; 64 << 10]).unwrap();
+        ballast.write_all(&vec![0x5a; 256 << 10]).unwrap();
         ballast.sync_data().unwrap();
     }
 }
@@ -132,13 +133,38 @@ fn job(runner: &Runner, build: impl FnOnce()) {
 
 #[test]
 fn under_pressure_a_sweep_takes_what_no_job_uses_and_the_next_job_builds_warm() {
-    if !kit::needs_root("mounts an ext4") {
+    if kit::needs_root("mounts an ext4") {
+        take_what_no_job_uses(Fs::Ext4 { mib: 256, inodes: 20_000 }, |_| ());
+    }
+}
+
+/// Nothing can be renamed out of a subvolume, so that units go to a slot of its own.
+#[test]
+fn the_same_in_a_checkout_and_a_target_that_are_subvolumes() {
+    if !kit::needs_root("mounts a btrfs") {
         return;
     }
-    let mut host = Host::on(Fs::Ext4 { mib: 256, inodes: 20_000 });
+    for below in ["", "target"] {
+        take_what_no_job_uses(Fs::Btrfs { mib: 256 }, |checkout| {
+            let at = checkout.join(below);
+            let _ = std::fs::remove_dir_all(&at);
+            std::fs::create_dir_all(at.parent().expect("it has one")).expect("a directory");
+            let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&at).output();
+            assert!(made.expect("btrfs-progs is installed").status.success());
+            // Cargo leaves its tag in what it makes itself.
+            std::fs::create_dir_all(checkout.join("target")).expect("a directory");
+            std::fs::write(checkout.join("target/CACHEDIR.TAG"), kit::SIGNATURE).expect("a file");
+        });
+    }
+}
+
+fn take_what_no_job_uses(fs: Fs, prepare: impl Fn(&Path)) {
+    let mut host = Host::on(fs);
     host.configure(|settings| settings.idle_floor = "0s");
     let runner = host.runner("actions-runner-1").build();
-    let project = Project::in_checkout(&runner.checkout("acme/app"), Layout::First);
+    let checkout = runner.checkout("acme/app");
+    prepare(&checkout);
+    let project = Project::in_checkout(&checkout, Layout::First);
     job(&runner, || drop(project.build(&["--features", "extra"])));
     job(&runner, || drop(project.build(&[])));
     let executable = project.executable();
@@ -147,7 +173,7 @@ fn under_pressure_a_sweep_takes_what_no_job_uses_and_the_next_job_builds_warm() 
     host.configure(|settings| (settings.high, settings.low) = (85, 84));
     let plan = host.plan();
     assert_eq!(plan.with_outcome("planned"), [project.target()], "{:#}", plan.0);
-    let sweep = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
+    let sweep = host.guard(&["sweep", "--json"]).expect_code(&[0, 20]).report();
     assert_eq!(sweep.with_outcome("removed"), [project.target()], "{:#}", sweep.0);
     assert_eq!(project.build(&[]).compiled, [] as [&str; 0], "nothing that the last job used is gone");
     assert_eq!(project.executable(), executable);
@@ -155,4 +181,9 @@ fn under_pressure_a_sweep_takes_what_no_job_uses_and_the_next_job_builds_warm() 
         project.build(&["--features", "extra"]).compiled.contains(&"app".to_owned()),
         "what it did not use is"
     );
+    for place in [&checkout, &project.target()] {
+        let names = std::fs::read_dir(place).expect("it is there").flatten().map(|entry| entry.file_name());
+        let left: Vec<_> = names.filter(|name| name.to_string_lossy().starts_with(".disk-guard")).collect();
+        assert!(left.is_empty(), "nothing of ours is left in {}: {left:?}", place.display());
+    }
 }

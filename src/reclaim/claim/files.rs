@@ -9,13 +9,15 @@
 use super::{Claim, Claimed, Place, PutBack};
 use crate::model::{Bearing, Evidence, EvidenceKind, Member, MemberKind, Part, TrimPart};
 use crate::reclaim::in_hand::InHand;
-use crate::reclaim::trash::{Slot, Trash};
+use crate::reclaim::trash::{Slot, discard};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::flock::{Probe, probe};
 use rustix::fs::{RenameFlags, renameat_with};
+use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
+use std::{fmt, io};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -50,6 +52,7 @@ impl<'m> Members<'m> {
         let mut holders = Holders { dir, open: HashMap::new() };
         let mut moved = Vec::new();
         let mut setback = None;
+        let mut is_all_elsewhere = true;
         let mut stopped = HashSet::new();
         for (number, member) in members.iter().enumerate() {
             if member.group.is_some_and(|group| stopped.contains(&group)) {
@@ -58,33 +61,39 @@ impl<'m> Members<'m> {
             match move_member(&mut holders, member, slot, number) {
                 Ok(entry) => moved.push(entry),
                 Err(reason) => {
+                    is_all_elsewhere &= matches!(reason, Setback::Elsewhere);
                     setback = Some(reason);
                     stopped.extend(member.group);
                 }
             }
         }
         if moved.is_empty() {
-            return Err(Claim::Changed(setback.unwrap_or_else(|| "there was nothing to claim".to_owned())));
+            return Err(match setback {
+                Some(Setback::Elsewhere) if is_all_elsewhere => Claim::Failed(Errno::XDEV.into()),
+                Some(reason) => Claim::Changed(reason.to_string()),
+                None => Claim::Changed("there was nothing to claim".to_owned()),
+            });
         }
         Ok(Self { moved, _held: held })
     }
 
     /// Any doubt puts all of them back that can be.
-    pub(super) fn settle(mut self, trash: Trash, slot: Slot, part: &Part, doubts: Vec<Evidence>) -> Claim {
+    /// `parent` is what the slot lies in.
+    pub(super) fn settle(mut self, parent: Dir, slot: Slot, part: &Part, doubts: Vec<Evidence>) -> Claim {
         if !doubts.is_empty() {
             // One that its runner has fenced off, or made anew in its place, is trash for good.
             self.moved.reverse();
             self.moved.retain(|entry| matches!(entry.put_back(&slot), PutBack::Failed));
             self.moved.reverse();
             if self.moved.is_empty() {
-                trash.discard(&slot.name);
+                discard(&parent, &slot.name);
                 return Claim::Restored(doubts);
             }
         }
         Claim::Claimed(Claimed {
             part: of_part(part, self.moved.iter().map(|entry| entry.member.clone()).collect()),
             in_hand: InHand::take(&slot.dir),
-            parent: trash.into_dir(),
+            parent,
             name: slot.name,
             slot: None,
         })
@@ -129,17 +138,17 @@ struct Holders<'d> {
 }
 
 impl Holders<'_> {
-    fn of(&mut self, member: &Member) -> Result<Rc<Dir>, String> {
+    fn of(&mut self, member: &Member) -> Result<Rc<Dir>, Setback> {
         if let Some(open) = self.open.get(&member.within) {
             return Ok(Rc::clone(open));
         }
         if self.open.len() >= MAX_HOLDERS {
-            return Err(format!(
+            return Err(Setback::Other(format!(
                 "it lies in more than {MAX_HOLDERS} directories: the rest is left to the next run"
-            ));
+            )));
         }
         let within = if member.within.as_os_str().is_empty() { Path::new(".") } else { &member.within };
-        let opened = Rc::new(self.dir.descend(within).map_err(|error| error.to_string())?);
+        let opened = Rc::new(self.dir.descend(within)?);
         self.open.insert(member.within.clone(), Rc::clone(&opened));
         Ok(opened)
     }
@@ -150,18 +159,42 @@ fn move_member<'m>(
     member: &'m Member,
     slot: &Slot,
     number: usize,
-) -> Result<Moved<'m>, String> {
+) -> Result<Moved<'m>, Setback> {
     let within = holders.of(member)?;
-    match within.status_of(&member.name) {
-        Ok(status) if is_it(&status, member) => {}
-        Ok(_) => return Err(format!("{} is another file by now", member.name.display())),
-        Err(error) => return Err(error.to_string()),
+    if !is_it(&within.status_of(&member.name)?, member) {
+        return Err(Setback::Other(format!("{} is another file by now", member.name.display())));
     }
     let slot_name = OsString::from(number.to_string());
-    renameat_with(&*within, &member.name, &slot.dir, &slot_name, RenameFlags::NOREPLACE)
-        .map_err(|error| error.to_string())?;
+    match renameat_with(&*within, &member.name, &slot.dir, &slot_name, RenameFlags::NOREPLACE) {
+        Ok(()) => {}
+        Err(Errno::XDEV) => return Err(Setback::Elsewhere),
+        Err(error) => return Err(io::Error::from(error).into()),
+    }
     let place = Place { parent: within, name: member.name.clone() };
-    Moved { place, member, slot_name }.compared(slot)
+    Moved { place, member, slot_name }.compared(slot).map_err(Setback::Other)
+}
+
+/// Why a member stays.
+enum Setback {
+    /// Nothing is renamed from where it lies to where the slot lies: another subvolume of btrfs, or another project's quota.
+    Elsewhere,
+    /// Anything else.
+    Other(String),
+}
+
+impl From<io::Error> for Setback {
+    fn from(error: io::Error) -> Self {
+        Self::Other(error.to_string())
+    }
+}
+
+impl fmt::Display for Setback {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Elsewhere => io::Error::from(Errno::XDEV).fmt(f),
+            Self::Other(reason) => f.write_str(reason),
+        }
+    }
 }
 
 impl Moved<'_> {

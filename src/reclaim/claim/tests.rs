@@ -1,4 +1,5 @@
 mod files;
+mod subvolume;
 mod units;
 
 use super::*;

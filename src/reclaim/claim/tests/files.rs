@@ -7,7 +7,7 @@ use crate::sys::testing::NOBODY;
 use std::os::unix::fs::{chown, symlink};
 
 /// Three files of the cache are planned, `debug/lib.rlib` is not.
-fn scene() -> (Scene, Vec<Member>) {
+pub(super) fn scene() -> (Scene, Vec<Member>) {
     let mut scene = super::scene();
     let members: Vec<Member> = [("", "one"), ("debug", "two"), ("", "three")]
         .map(|(within, name)| planned(&scene, within, name))
@@ -33,7 +33,7 @@ fn planned(scene: &Scene, within: &str, name: &str) -> Member {
 
 impl Scene {
     /// Those of the planned files that are in their place.
-    fn left(&self) -> Vec<&'static str> {
+    pub(super) fn left(&self) -> Vec<&'static str> {
         let in_place = |below: &&str| {
             let name = below.rsplit('/').next().unwrap();
             std::fs::read_to_string(self.cache.path.join(below)).is_ok_and(|text| text == name)
