@@ -24,7 +24,8 @@ mod status;
 mod trim;
 
 pub use cache::{
-    CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure, Member, MemberKind, Part, Retention, SLOT_BESIDE,
+    CLAIMED_BESIDE, Cache, CacheRule, Coverage, LargeFile, Measure, Member, MemberKind, Part, Retention,
+    SLOT_BESIDE,
 };
 pub use capacity::{
     Capacity, CapacityFacts, ContainerStore, DeletedFile, Holding, Limit, RunnerGroup, Share, Stall,

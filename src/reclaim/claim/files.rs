@@ -17,10 +17,10 @@ use rustix::io::Errno;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::fs::File;
-use std::{fmt, io};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use std::{fmt, io};
 
 /// Members of one claim lie in so many directories at most: each is an open file until the claim is over.
 const MAX_HOLDERS: usize = 256;
