@@ -3,24 +3,29 @@
 #
 #   packaging/deb/build.sh [OUTPUT-DIRECTORY]     default: target/debian; prints the package's path
 #
-# BINARY=path takes a binary that is built already. VERSION=1.2.3-1 overrides the version.
+# BINARY=path takes a binary that is built already. VERSION=1.2.3-1 overrides the version, ARCHITECTURE=arm64 this machine's.
+# COMPRESSION=none is for tests. SOURCE_DATE_EPOCH is the time of every file in it: the same binary then makes the same package.
 set -euo pipefail
 
 source=$(cd "$(dirname "$0")/../.." && pwd)
 output=${1:-$source/target/debian}
 if [ -z "${BINARY:-}" ]; then
-    (cd "$source" && cargo build --release --quiet --bin disk-guard)
-    BINARY=$source/target/release/disk-guard
+    # What the hooks' benches measure: linked statically.
+    (cd "$source" && cargo packaged --quiet)
+    BINARY=$source/target/packaged/release/disk-guard
 fi
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' "$source/Cargo.toml" | head -n 1)-1}
-architecture=$(dpkg --print-architecture)
+architecture=${ARCHITECTURE:-$(dpkg --print-architecture)}
 
 work=$(mktemp -d)
 trap 'rm -rf "$work"' EXIT
 tree=$work/disk-guard
 "$source/packaging/stage.sh" "$tree" "$BINARY"
 
-strip --remove-section=.comment --remove-section=.note "$tree/usr/bin/disk-guard"
+# Of another architecture: its own toolchain's, where that is here.
+strip="strip"
+[ "$architecture" = "$(dpkg --print-architecture)" ] || strip=$(dpkg-architecture -f -a "$architecture" -q DEB_HOST_GNU_TYPE)-strip
+"$strip" --strip-all --remove-section=.comment --remove-section=.note "$tree/usr/bin/disk-guard"
 find "$tree/usr/share/man" -type f -exec gzip -9n {} +
 documents=$tree/usr/share/doc/disk-guard
 install -m 644 "$source/packaging/deb/copyright" "$documents/copyright"
@@ -30,7 +35,9 @@ find "$tree" -type d -exec chmod 755 {} +
 
 # What the binary is linked against, with versions, where dpkg-dev can tell.
 depends=libc6
-if command -v dpkg-shlibdeps >/dev/null; then
+if ! LC_ALL=C readelf --program-headers "$tree/usr/bin/disk-guard" | grep -q 'Requesting program interpreter'; then
+    depends=
+elif command -v dpkg-shlibdeps >/dev/null; then
     mkdir "$work/debian"
     printf 'Source: disk-guard\n\nPackage: disk-guard\nArchitecture: any\n' >"$work/debian/control"
     depends=$(cd "$work" && dpkg-shlibdeps -O "$tree/usr/bin/disk-guard" 2>/dev/null | sed -n 's/^shlibs:Depends=//p')
@@ -54,7 +61,8 @@ $(cat "$source/packaging/deb/description")
 CONTROL
 chmod 644 "$tree"/DEBIAN/{control,conffiles,md5sums}
 
+[ -z "${SOURCE_DATE_EPOCH:-}" ] || find "$tree" -exec touch -h -d "@$SOURCE_DATE_EPOCH" {} +
 mkdir -p "$output"
 package=$output/disk-guard_${version}_$architecture.deb
-dpkg-deb --root-owner-group -Zxz --build "$tree" "$package" >/dev/null
+dpkg-deb --root-owner-group "-Z${COMPRESSION:-xz}" --build "$tree" "$package" >/dev/null
 echo "$package"

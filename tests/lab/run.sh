@@ -81,7 +81,7 @@ if [ -z "${BINARY:-}" ]; then
 fi
 (cd "$source" && cargo build --quiet --example runner-standin)
 cp "$source/target/debug/examples/runner-standin" "$share"
-export BINARY
+export BINARY COMPRESSION=none
 "$source/packaging/deb/build.sh" "$share" >/dev/null
 mv "$share"/disk-guard_*.deb "$share/first.deb"
 VERSION=9.9.9-1 "$source/packaging/deb/build.sh" "$share" >/dev/null

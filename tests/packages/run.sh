@@ -24,7 +24,7 @@ if [ -z "${BINARY:-}" ]; then
     (cd "$source" && cargo build --quiet --bin disk-guard)
     BINARY=$source/target/debug/disk-guard
 fi
-export BINARY
+export BINARY COMPRESSION=none
 mkdir "$work/packages"
 mv "$("$source/packaging/deb/build.sh" "$work/packages")" "$work/packages/first.deb"
 mv "$(VERSION=9.9.9-1 "$source/packaging/deb/build.sh" "$work/packages")" "$work/packages/second.deb"
