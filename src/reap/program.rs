@@ -1,8 +1,8 @@
 //! The tools that list and delete: a command of the configuration, run as [`crate::sys::program`] runs programs, with what
 //! such tools need to find their own files.
 
-use crate::sys::program::{Bounds, Call, ProgramError, Programs, Run};
-use std::ffi::OsString;
+use crate::sys::program::{Bounds, Call, ProgramError, Programs, Run, surroundings};
+use nix::unistd::geteuid;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -57,23 +57,10 @@ impl Tool {
         let words: Vec<&str> =
             self.command[1..].iter().map(String::as_str).chain(arguments.iter().copied()).collect();
         let mut call = Call::new(program, &words, &self.directories, Bounds::new(self.timeout, MAX_OUTPUT));
-        call.environment.extend(of_user());
+        call.environment.extend(surroundings(geteuid().as_raw()));
         call.input = input;
         call.run()
     }
-}
-
-/// Where a tool finds its user's files. Rootless engines keep their sockets in the runtime directory.
-fn of_user() -> Vec<(&'static str, OsString)> {
-    let Ok(Some(user)) = nix::unistd::User::from_uid(nix::unistd::geteuid()) else { return Vec::new() };
-    let runtime = format!("/run/user/{}", user.uid);
-    let name = || OsString::from(&user.name);
-    vec![
-        ("XDG_RUNTIME_DIR", runtime.into()),
-        ("USER", name()),
-        ("LOGNAME", name()),
-        ("HOME", user.dir.into()),
-    ]
 }
 
 /// What the entry's own settings can do about it.

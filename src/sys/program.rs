@@ -6,9 +6,10 @@
 //! outputs are bounded. However it ends, the whole group is killed before the run returns, and nobody is left to be waited for.
 
 mod child;
+mod strays;
 mod trust;
 
-pub use child::{Confinement, End};
+pub use child::{Attended, Confinement, End, User};
 
 use nix::unistd::geteuid;
 use std::ffi::OsString;
@@ -97,6 +98,12 @@ pub enum ProgramError {
         /// The command line.
         call: String,
     },
+    /// It was ended, because who attended it said so.
+    #[error("`{call}` was ended before it was done")]
+    Stopped {
+        /// The command line.
+        call: String,
+    },
     /// It ended otherwise than with exit code 0.
     #[error("`{call}` failed ({ended}){}; run it by hand to see more", after(complaint))]
     Failed {
@@ -169,6 +176,27 @@ impl Programs<'_> {
     }
 }
 
+/// Whether root alone can change what is at a path, and lead the path elsewhere; if not, who and where.
+///
+/// # Errors
+/// [`ProgramError::Untrusted`], or what cannot be looked at.
+pub fn is_roots_alone(path: &Path) -> Result<(), ProgramError> {
+    trust::check(path)
+}
+
+/// Where a program finds its user's files. Rootless engines keep their sockets in the runtime directory.
+pub fn surroundings(user: u32) -> Vec<(&'static str, OsString)> {
+    let Ok(Some(user)) = nix::unistd::User::from_uid(user.into()) else { return Vec::new() };
+    let runtime = format!("/run/user/{}", user.uid);
+    let name = || OsString::from(&user.name);
+    vec![
+        ("XDG_RUNTIME_DIR", runtime.into()),
+        ("USER", name()),
+        ("LOGNAME", name()),
+        ("HOME", user.dir.into()),
+    ]
+}
+
 /// A program with all that it is given.
 #[derive(Debug)]
 pub struct Call<'a> {
@@ -181,6 +209,10 @@ pub struct Call<'a> {
     pub input: &'a [u8],
     /// As whom and where it runs, if not as we do.
     pub confinement: Option<Confinement<'a>>,
+    /// As whom it runs, if not as we do and not confined. Only root can give itself another user.
+    pub user: Option<User>,
+    /// Who may end it at any moment.
+    pub attended: Option<Attended<'a>>,
 }
 
 impl Call<'_> {
@@ -191,7 +223,8 @@ impl Call<'_> {
         let mut environment: Vec<_> = plain.map(|(name, value)| (name, value.into())).collect();
         environment.push(("PATH", std::env::join_paths(directories).unwrap_or_default()));
         let arguments = arguments.iter().map(|word| (*word).to_owned()).collect();
-        Self { program, arguments, bounds, environment, input: b"", confinement: None }
+        let (confinement, user, attended) = (None, None, None);
+        Self { program, arguments, bounds, environment, input: b"", confinement, user, attended }
     }
 
     /// Runs it.
@@ -199,7 +232,8 @@ impl Call<'_> {
     /// # Errors
     /// When it cannot be started; how it ended is in what it returns.
     pub fn run(&self) -> Result<Run, ProgramError> {
-        if geteuid().is_root() && self.confinement.is_none() {
+        let is_roots = self.user.is_none_or(|user| user.id.0 == 0) && self.confinement.is_none();
+        if geteuid().is_root() && is_roots {
             trust::check(&self.program)?;
         }
         match child::run(self) {
@@ -237,6 +271,11 @@ impl Run {
         matches!(self.end, End::Itself(status) if status.success())
     }
 
+    /// Whether it was ended by who attended it.
+    pub fn was_stopped(&self) -> bool {
+        self.end == End::Stopped
+    }
+
     /// Its exit code, when it exited by itself.
     pub fn code(&self) -> Option<i32> {
         match self.end {
@@ -260,6 +299,7 @@ impl Run {
             End::Itself(_) => Ok(self),
             End::Held(_) => Err(ProgramError::Held { call }),
             End::TooLong => Err(ProgramError::TooLong { call, limit: output }),
+            End::Stopped => Err(ProgramError::Stopped { call }),
             End::TimedOut => Err(ProgramError::TimedOut { call, limit: time, complaint: self.complaint }),
         }
     }

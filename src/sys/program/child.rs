@@ -1,6 +1,7 @@
 //! The child process of a call: how it is made, what is read of it, and how all of it is ended.
 
 use super::Call;
+use super::strays::Strays;
 use crate::model::Uid;
 use crate::sys::dir::Dir;
 use nix::libc;
@@ -19,6 +20,9 @@ use std::time::{Duration, Instant};
 
 /// How long the end of the outputs is waited for once the program itself has ended.
 const DRAIN: Duration = Duration::from_secs(1);
+
+/// How long one that is attended has to end by itself, once it is asked to.
+const FAREWELL: Duration = Duration::from_millis(500);
 
 /// How long a killed program's end is waited for: the kernel may hold it, as on a dead network mount.
 const REAP: Duration = Duration::from_secs(2);
@@ -40,6 +44,26 @@ pub struct Confinement<'a> {
     pub files: u64,
 }
 
+/// As whom a program runs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct User {
+    /// The user.
+    pub id: Uid,
+    /// Its group; there are no others.
+    pub group: u32,
+}
+
+/// Is asked again and again while a program runs whether it has to end now. Such a program is asked to end before it is killed,
+/// and what it has put into other groups and sessions is killed as well: one such call at a time, and no other beside it.
+#[derive(Clone, Copy)]
+pub struct Attended<'a>(pub &'a dyn Fn() -> bool);
+
+impl std::fmt::Debug for Attended<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Attended")
+    }
+}
+
 /// How a program came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
@@ -51,10 +75,13 @@ pub enum End {
     TimedOut,
     /// Killed: it printed too much.
     TooLong,
+    /// Ended: who attended it said so.
+    Stopped,
 }
 
 /// Runs a call: how it ended, and what was read of its standard output and error.
 pub(super) fn run(call: &Call<'_>) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
+    let strays = call.attended.map(|_| Strays::watch());
     let mut child = spawn(call)?;
     let started = Instant::now();
     let group = Pid::from_raw(child.id() as i32);
@@ -67,15 +94,20 @@ pub(super) fn run(call: &Call<'_>) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
             _ if pipes.output.is_cut => break Some(End::TooLong),
             Some(then) if pipes.are_closed() || then.elapsed() >= DRAIN => break None,
             None if started.elapsed() >= call.bounds.time => break Some(End::TimedOut),
+            None if call.attended.is_some_and(|attended| (attended.0)()) => break Some(End::Stopped),
             _ => {}
         }
     };
+    if call.attended.is_some() && ended.is_none() {
+        say_farewell(group, &mut pipes);
+    }
     let is_whole = pipes.output.file.is_none();
     // Also after its own end: whom it left behind goes with it. Until it is waited for, its number is nobody else's.
     let _ = killpg(group, Signal::SIGKILL);
     // What is in the pipes already; one that has left the group may go on filling them.
     let _ = (0..32).all(|_| pipes.serve(0));
     let status = reap(&mut child);
+    strays.into_iter().for_each(Strays::end);
     let end = match (verdict, status) {
         (Some(end), _) => end,
         (None, Some(status)) if is_whole => End::Itself(status),
@@ -86,6 +118,15 @@ pub(super) fn run(call: &Call<'_>) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
         pipes.complaint.bytes.extend(b" ...");
     }
     Ok((end, pipes.output.bytes, pipes.complaint.bytes))
+}
+
+/// Asks the whole group to end, and waits a moment for its leader.
+fn say_farewell(group: Pid, pipes: &mut Pipes<'_>) {
+    let _ = killpg(group, Signal::SIGTERM);
+    let asked = Instant::now();
+    while !has_ended(group) && asked.elapsed() < FAREWELL {
+        pipes.serve(5);
+    }
 }
 
 /// Without reaping it.
@@ -125,6 +166,9 @@ pub(super) fn spawn(call: &Call<'_>) -> io::Result<Child> {
             command.uid(confinement.user.0.0).gid(confinement.user.1);
         }
         limits = Some((confinement.memory, confinement.files, call.bounds.time.as_secs().max(1)));
+    }
+    if let Some(user) = call.user.filter(|user| user.id.0 != geteuid().as_raw()) {
+        command.uid(user.id.0).gid(user.group);
     }
     let prepare = move || {
         start_clean()?;

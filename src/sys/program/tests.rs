@@ -214,10 +214,10 @@ fn nothing_is_inherited_but_what_is_meant() {
 /// The death of a thread is that of a parent: what it has started is told.
 #[test]
 fn it_does_not_outlive_us() {
-    let call = call(&["sleep", "600"], Bounds::new(LONG, 0));
-    let mut child = std::thread::scope(|scope| scope.spawn(|| spawn(&call).unwrap()).join().unwrap());
+    let call = || call(&["sleep", "600"], Bounds::new(LONG, 0));
+    let mut child = std::thread::spawn(move || spawn(&call()).unwrap()).join().unwrap();
     assert_eq!(child.wait().unwrap().signal(), Some(Signal::SIGTERM as i32));
-    let mut stubborn = spawn(&call).unwrap();
+    let mut stubborn = spawn(&call()).unwrap();
     let begun = Instant::now();
     assert!(reap(&mut stubborn).is_none(), "one that the kernel does not let go is not waited for");
     assert!(begun.elapsed() < LONG);
