@@ -30,6 +30,7 @@
 //! | [`setup`] | connecting runners to the hooks, taking them out of service and back; the state directory |
 //! | [`postmortem`] | why a runner or a job died |
 //! | [`reap`] | leaked virtual machines, containers and pods: found and deleted through their own tools |
+//! | [`stores`] | what engines and build tools keep for all jobs: collected by their own tools while nobody builds |
 //! | [`notify`] | telling a program of incidents: which, when, and when again |
 //! | [`ledger`] | the record of all actions, in the journal and in files, and its reader |
 //! | [`counters`] | counters of all runs, across users and reboots |
@@ -49,7 +50,7 @@
 //! ```layers
 //! commands
 //! forecast
-//! counters doctor footprints hygiene notify postmortem
+//! counters doctor footprints hygiene notify postmortem stores
 //! capacity cycle ledger reap setup
 //! cli observe
 //! report uses
@@ -128,6 +129,7 @@ pub mod report;
 pub mod run_dir;
 pub mod setup;
 pub mod simulate;
+pub mod stores;
 pub mod sys;
 pub mod text;
 pub mod tickets;

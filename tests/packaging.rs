@@ -163,6 +163,7 @@ fn the_library_of_rules_is_valid_and_every_rule_has_a_name_of_its_own() {
 fn with_every_table() -> toml::Table {
     effective(
         "[[reap]]\nname = \"pods\"\nkind = \"kubernetes\"\nmatch = [\"*\"]\ncommand = [\"kubectl\"]\nbusy_snapshot = \"/x\"\nmin_age = \"1h\"\nstale_generation = false\nworker_check = [\"{runner}\"]\n\
+         [[store]]\nkind = \"ccache\"\npath = \"/x\"\n\
          [[cache]]\nname = \"x\"\nroots = [\"/srv/no/such/*\"]\nowner = \"root\"\nrunners = [\"*\"]\n",
     )
 }
@@ -264,9 +265,10 @@ fn units_are_valid_and_hardened() {
         assert_silent(unit, &output);
         if unit.ends_with(".service") {
             let path = format!("systemd/{unit}");
-            // The reaper's tools, and the program that is told, talk to sockets and to the network.
+            // The reaper's tools, and the program that is told, talk to sockets and to the network; those of stores run as other users.
             let threshold = match unit {
                 "disk-guard-reap.service" | "disk-guard-notify.service" => "27",
+                "disk-guard-stores.service" => "40",
                 _ => "25",
             };
             let threshold = format!("--threshold={threshold}");
@@ -283,9 +285,15 @@ fn the_reaper_follows_the_sweep_in_a_unit_of_its_own() {
     let (sweep, reap) = (read("systemd/disk-guard-sweep.service"), read("systemd/disk-guard-reap.service"));
     let has = |unit: &str, line: &str| unit.lines().any(|found| found == line);
     assert!(
-        has(&sweep, "ExecStart=/usr/bin/disk-guard sweep --no-reap") && has(&sweep, "PrivateNetwork=yes")
+        has(&sweep, "ExecStart=/usr/bin/disk-guard sweep --no-reap --no-stores")
+            && has(&sweep, "PrivateNetwork=yes")
     );
-    assert!(has(&sweep, "Wants=disk-guard-reap.service disk-guard-notify.service"));
+    assert!(has(&sweep, "Wants=disk-guard-reap.service disk-guard-stores.service disk-guard-notify.service"));
+    let stores = read("systemd/disk-guard-stores.service");
+    assert!(has(&stores, "ExecStart=/usr/bin/disk-guard stores") && !stores.contains("CAP_CHOWN"));
+    assert!(
+        stores.lines().any(|line| line.starts_with("After=") && line.contains("disk-guard-sweep.service"))
+    );
     assert!(reap.lines().any(|line| line.starts_with("After=") && line.contains("disk-guard-sweep.service")));
     assert!(has(&reap, "ExecStart=/usr/bin/disk-guard reap") && !reap.contains("\nPrivateNetwork="));
     let notify = read("systemd/disk-guard-notify.service");

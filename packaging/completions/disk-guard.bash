@@ -79,6 +79,9 @@ _disk__guard() {
             disk__guard,status)
                 cmd="disk__guard__subcmd__status"
                 ;;
+            disk__guard,stores)
+                cmd="disk__guard__subcmd__stores"
+                ;;
             disk__guard,sweep)
                 cmd="disk__guard__subcmd__sweep"
                 ;;
@@ -154,6 +157,9 @@ _disk__guard() {
             disk__guard__subcmd__help,status)
                 cmd="disk__guard__subcmd__help__subcmd__status"
                 ;;
+            disk__guard__subcmd__help,stores)
+                cmd="disk__guard__subcmd__help__subcmd__stores"
+                ;;
             disk__guard__subcmd__help,sweep)
                 cmd="disk__guard__subcmd__help__subcmd__sweep"
                 ;;
@@ -197,7 +203,7 @@ _disk__guard() {
 
     case "${cmd}" in
         disk__guard)
-            opts="-h -V --config --log-level --color --help --version hook sweep reap plan trim simulate forecast status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
+            opts="-h -V --config --log-level --color --help --version hook sweep reap stores plan trim simulate forecast status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -447,7 +453,7 @@ _disk__guard() {
             return 0
             ;;
         disk__guard__subcmd__help)
-            opts="hook sweep reap plan trim simulate forecast status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
+            opts="hook sweep reap stores plan trim simulate forecast status check doctor audit remediate why install uninstall drain resume history blame metrics postmortem notify check-config demo help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -769,6 +775,20 @@ _disk__guard() {
             return 0
             ;;
         disk__guard__subcmd__help__subcmd__status)
+            opts=""
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        disk__guard__subcmd__help__subcmd__stores)
             opts=""
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 3 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
@@ -1298,8 +1318,38 @@ _disk__guard() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        disk__guard__subcmd__stores)
+            opts="-h --dry-run --store --json --config --log-level --color --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --store)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --config)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --log-level)
+                    COMPREPLY=($(compgen -W "error warn info debug" -- "${cur}"))
+                    return 0
+                    ;;
+                --color)
+                    COMPREPLY=($(compgen -W "auto always never" -- "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         disk__guard__subcmd__sweep)
-            opts="-h --no-reap --dry-run --json --config --log-level --color --help"
+            opts="-h --no-reap --no-stores --dry-run --json --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0

@@ -14,6 +14,11 @@ use walkdir::WalkDir;
 
 const MAX_ANSWER: usize = 256 << 10;
 
+/// What engines are asked with.
+pub(crate) const DOCKER_USAGE: [&str; 4] = ["system", "df", "--format", "{{json .}}"];
+pub(crate) const DOCKER_ROOT: [&str; 3] = ["info", "--format", "{{.DockerRootDir}}"];
+pub(crate) const CONTAINERD_USAGE: [&str; 3] = ["imagefsinfo", "-o", "json"];
+
 /// The engines that answer, all asked at the same time.
 pub fn all(programs: Programs<'_>, patience: Duration) -> Vec<ContainerStore> {
     let bounds = Bounds::new(patience, MAX_ANSWER);
@@ -25,9 +30,9 @@ pub fn all(programs: Programs<'_>, patience: Duration) -> Vec<ContainerStore> {
 }
 
 fn docker(programs: Programs<'_>, bounds: Bounds) -> Option<ContainerStore> {
-    let usage = ask(programs, "docker", &["system", "df", "--format", "{{json .}}"], bounds)?;
+    let usage = ask(programs, "docker", &DOCKER_USAGE, bounds)?;
     let (bytes, reclaimable) = docker_usage(&usage)?;
-    let root = ask(programs, "docker", &["info", "--format", "{{.DockerRootDir}}"], bounds)?;
+    let root = ask(programs, "docker", &DOCKER_ROOT, bounds)?;
     Some(ContainerStore { engine: "docker", root: root.into(), bytes, reclaimable: Some(reclaimable) })
 }
 
@@ -39,7 +44,7 @@ fn podman(programs: Programs<'_>, bounds: Bounds) -> Option<ContainerStore> {
 }
 
 fn containerd(programs: Programs<'_>, bounds: Bounds) -> Option<ContainerStore> {
-    containerd_usage(&ask(programs, "crictl", &["imagefsinfo", "-o", "json"], bounds)?)
+    containerd_usage(&ask(programs, "crictl", &CONTAINERD_USAGE, bounds)?)
 }
 
 fn ask(programs: Programs<'_>, program: &str, arguments: &[&str], bounds: Bounds) -> Option<String> {
@@ -48,9 +53,17 @@ fn ask(programs: Programs<'_>, program: &str, arguments: &[&str], bounds: Bounds
 
 /// One JSON object a line, sizes in words: `{"Reclaimable":"1.2GB (50%)","Size":"2.4GB",...}`.
 pub(crate) fn docker_usage(text: &str) -> Option<(u64, u64)> {
+    docker_usage_of(text, None)
+}
+
+/// The same of one type alone (`Images`, `Build Cache`).
+pub(crate) fn docker_usage_of(text: &str, kind: Option<&str>) -> Option<(u64, u64)> {
     let mut sums = (0_u64, 0_u64);
     for line in text.lines() {
         let line: Value = serde_json::from_str(line).ok()?;
+        if kind.is_some_and(|kind| line["Type"] != kind) {
+            continue;
+        }
         let size = |key: &str| -> Option<u64> {
             let text = line[key].as_str()?;
             let figure = text.split_once(" (").map_or(text, |(figure, _)| figure);
@@ -112,6 +125,7 @@ mod tests {
 {"Active":"0","Reclaimable":"0B","Size":"0B","TotalCount":"0","Type":"Containers"}
 {"Active":"","Reclaimable":"300MB","Size":"300MB","TotalCount":"","Type":"Build Cache"}"#;
         assert_eq!(docker_usage(docker), Some((2_800_000_000, 1_800_000_000)));
+        assert_eq!(docker_usage_of(docker, Some("Build Cache")), Some((300_000_000, 300_000_000)));
         for broken in
             ["", "{}", "Cannot connect to the Docker daemon", r#"{"Size":"much","Reclaimable":"0B"}"#]
         {

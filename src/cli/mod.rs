@@ -80,12 +80,15 @@ pub enum Command {
     #[command(subcommand)]
     Hook(HookCommand),
 
-    /// The timer's pass over all runners: pressure, age and size limits, unfinished trash, dead leases; then the reaper's, where
-    /// `[[reap]]` is configured
+    /// The timer's pass over all runners: pressure, age and size limits, unfinished trash, dead leases; then stores and the
+    /// reaper, where `[[store]]` and `[[reap]]` are configured
     Sweep {
         /// Leave leaked environments to `reap`
         #[arg(long)]
         no_reap: bool,
+        /// Leave stores of engines and build tools to `stores`
+        #[arg(long)]
+        no_stores: bool,
         /// Show what would be done, and do nothing: the same as `plan`
         #[arg(long)]
         dry_run: bool,
@@ -102,6 +105,20 @@ pub enum Command {
         /// Only the entry of this name; may be given several times
         #[arg(long, value_name = "NAME")]
         source: Vec<String>,
+        /// Print one JSON document
+        #[arg(long)]
+        json: bool,
+    },
+
+    /// Have engines and build tools collect their own stores, as `[[store]]` says, while every runner is idle; exits 1 when one
+    /// failed
+    Stores {
+        /// Show what would be asked of each and why the rest is left alone, and ask nothing
+        #[arg(long)]
+        dry_run: bool,
+        /// Only the entry of this name; may be given several times
+        #[arg(long, value_name = "NAME")]
+        store: Vec<String>,
         /// Print one JSON document
         #[arg(long)]
         json: bool,
@@ -535,7 +552,8 @@ mod tests {
             "disk-guard sweep --dry-run --json",
             "disk-guard plan --json",
             "disk-guard status --json --watch",
-            "disk-guard sweep --no-reap",
+            "disk-guard sweep --no-reap --no-stores",
+            "disk-guard stores --dry-run --json --store ccache --store nix",
             "disk-guard reap --dry-run --json --source tart --source pods",
             "disk-guard check --runner runner-1 --json",
             "disk-guard why /home/ci/x --json",

@@ -23,6 +23,7 @@ mod self_clean;
 mod simulate;
 mod space;
 mod status;
+mod stores;
 mod sweep;
 mod trim;
 mod watch;
@@ -85,13 +86,18 @@ pub fn run(cli: &Cli) -> ExitCode {
     };
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
     let exit = match &cli.command {
-        Command::Sweep { dry_run: false, no_reap, json } => {
-            sweep::run(&context, reap::Part::of(*no_reap), *json)
+        Command::Sweep { dry_run, no_reap, no_stores, json } => {
+            let parts = sweep::Parts { reap: reap::Part::of(*no_reap), stores: stores::Part::of(*no_stores) };
+            match dry_run {
+                false => sweep::run(&context, parts, *json),
+                true => sweep::preview(&context, parts, *json),
+            }
         }
-        Command::Sweep { dry_run: true, no_reap, json } => {
-            sweep::preview(&context, reap::Part::of(*no_reap), *json)
+        Command::Plan { json } => {
+            let parts = sweep::Parts { reap: reap::Part::Left, stores: stores::Part::Done };
+            sweep::preview(&context, parts, *json)
         }
-        Command::Plan { json } => sweep::preview(&context, reap::Part::Left, *json),
+        Command::Stores { dry_run, store, json } => stores::run(&context, *dry_run, store, *json),
         Command::Reap { dry_run, source, json } => reap::run(&context, *dry_run, source, *json),
         Command::Status { json: false, watch: true } if watch::is_for_a_person() => watch::run(&context),
         Command::Status { json, watch } => status::run(&context, *json, *watch),

@@ -88,6 +88,7 @@ pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
         declared,
         forecasts: survey.disks,
         reap: super::reap::last(context),
+        stores: super::stores::last(context),
         notes,
         roots_are_built_in: context.config.runners.are_built_in,
         root_matches,

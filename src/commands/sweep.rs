@@ -1,16 +1,15 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
-use super::reap::{self, Part};
 use super::self_clean::leave_tickets;
 use super::{
-    Context, complain, drain, forecast, look, metrics, now, postmortem, print, remediate, show, space,
+    Context, complain, drain, forecast, look, metrics, now, postmortem, print, reap, remediate, show, space,
+    stores,
     witness::{Narrator, micros},
 };
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lock::LockError;
 use crate::model::ledger::Scope;
 use crate::model::metrics::SweepEnd;
-use crate::model::reap::ReapReport;
 use crate::model::{ActionResult, Filesystem, Level, RunReport, Runner};
 use crate::observe::filesystems::MountTable;
 use crate::observe::{caches, processes, runners};
@@ -22,6 +21,7 @@ use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::{Records, RunDir, Tidied, Tidying};
 use crate::setup::state::StateDir;
+use crate::stores::engine::Mode as Collecting;
 use crate::sys::dir::Dir;
 use crate::tickets;
 use crate::{hook_record, lease};
@@ -36,6 +36,13 @@ const TIME_LIMIT: Duration = Duration::from_secs(3600);
 /// Trees that somebody has put among the records are removed for at most this long a sweep.
 const TIDYING: Duration = Duration::from_secs(60);
 
+/// What comes after caches.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Parts {
+    pub(super) reap: reap::Part,
+    pub(super) stores: stores::Part,
+}
+
 /// Leaves a note of each disk that was under pressure, for the hooks of jobs that run meanwhile: what a sweep has relieved, they do not
 /// see any more. Where it cannot be left, a job's end is told without it.
 fn note_pressure(context: &Context, report: &RunReport) {
@@ -48,17 +55,17 @@ fn note_pressure(context: &Context, report: &RunReport) {
 }
 
 /// Shows what a sweep would do now.
-pub(super) fn preview(context: &Context, part: Part, as_json: bool) -> Exit {
+pub(super) fn preview(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let (preview, ..) = look::whole(context, forecast::PATIENCE);
     let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
     let mut report = preview.report();
     report.holding = space::holding(&context.config, &report, &runners, space::PATIENCE);
-    tell(context, &report, || reap::part(context, part, Mode::DryRun), as_json);
+    tell(context, &report, parts, Mode::DryRun, as_json);
     Exit::Done
 }
 
 /// Sweeps.
-pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let run = match RunDir::open(&context.config.paths.run_dir) {
         Ok(run) => run,
         Err(error) => {
@@ -121,7 +128,7 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     let disks: Vec<Filesystem> =
         disks.map(|balance| Filesystem { usage: balance.after, ..balance.before.clone() }).collect();
     report.notes.extend(forecast::sweep_early(context, &disks));
-    tell(context, &report, || reap::part(context, part, Mode::ForReal), as_json);
+    tell(context, &report, parts, Mode::ForReal, as_json);
     match result {
         Err(CycleError::Lock(error)) => {
             complain(&error);
@@ -135,13 +142,23 @@ pub(super) fn run(context: &Context, part: Part, as_json: bool) -> Exit {
     }
 }
 
-/// The reaper comes last, and what it does never changes how the sweep ends: it is told, and counted in its own record.
-fn tell(context: &Context, report: &RunReport, reaper: impl FnOnce() -> Option<ReapReport>, as_json: bool) {
+/// Stores and the reaper come last, and what they do never changes how the sweep ends: it is told, and counted in records of their
+/// own.
+fn tell(context: &Context, report: &RunReport, parts: Parts, mode: Mode, as_json: bool) {
+    let stores = || {
+        let mode = if mode == Mode::DryRun { Collecting::DryRun } else { Collecting::ForReal };
+        stores::part(context, parts.stores, mode)
+    };
+    let reaper = || reap::part(context, parts.reap, mode);
     if as_json {
-        print(&json::sweep(report, reaper().as_ref(), json::Layout::Pretty));
+        let (collected, reaped) = (stores(), reaper());
+        print(&json::sweep(report, collected.as_ref(), reaped.as_ref(), json::Layout::Pretty));
         return;
     }
     show(&context.screen, &human::run(report, now(), &context.screen));
+    if let Some(collected) = stores() {
+        show(&context.screen, &format!("\n{}", human::stores(&collected, &context.screen)));
+    }
     if let Some(reaped) = reaper() {
         show(&context.screen, &format!("\n{}", human::reap(&reaped, &context.screen)));
     }

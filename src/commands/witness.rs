@@ -10,6 +10,7 @@ use crate::lock::{LockError, LockMode};
 use crate::model::ledger::{Deed, Scope};
 use crate::model::metrics::{Counter, SweepEnd, TRASH, Tally as Counted, Timing};
 use crate::model::reap::{EntryReport, ReapReport};
+use crate::model::stores::StoresReport;
 use crate::model::{
     Action, ActionResult, Decision, FileId, Filesystem, FilesystemId, KeepReason, Level, Outcome, Part,
     RunReport, Runner, strongest,
@@ -105,6 +106,7 @@ impl Narrator {
         let text = match &self.scope {
             Scope::Sweep => "a sweep begins".to_owned(),
             Scope::Reap => "the reaper begins".to_owned(),
+            Scope::Stores => "the collection of stores begins".to_owned(),
             Scope::Hook(runner) => format!("the hook of {} makes room", escape::text(runner)),
             Scope::Remediate => "a repair that a person asked for begins".to_owned(),
         };
@@ -121,6 +123,7 @@ impl Narrator {
         let (kind, what) = match &self.scope {
             Scope::Sweep => (EventKind::Sweep, "sweep".to_owned()),
             Scope::Reap => (EventKind::RunEnded, "reaper".to_owned()),
+            Scope::Stores => (EventKind::RunEnded, "stores".to_owned()),
             Scope::Hook(runner) => (EventKind::RunEnded, format!("hook of {}", escape::text(runner))),
             Scope::Remediate => (EventKind::RunEnded, "remediate".to_owned()),
         };
@@ -142,6 +145,16 @@ impl Narrator {
         let text = format!("reaper: {reaped} reaped, {failed} failed, {} left", sum(EntryReport::leaked));
         let reason = if report.is_failed() { "reap-failed" } else { "reaped" };
         self.tell(Event::new(EventKind::RunEnded, text).reason(reason).duration(took));
+    }
+
+    /// The end of a collection of stores.
+    pub(super) fn stores_ended(&mut self, report: &StoresReport, took: Duration) {
+        let count = |name: &str| report.stores.iter().filter(|store| store.result.as_str() == name).count();
+        let (collected, ended, failed) = (count("collected"), count("interrupted"), count("failed"));
+        let text = format!("stores: {collected} collected, {ended} ended for a job, {failed} failed");
+        let reason = if report.is_failed() { "store-failed" } else { "collected" };
+        let event = Event::new(EventKind::RunEnded, text).bytes(report.freed_bytes());
+        self.tell(event.reason(reason).duration(took));
     }
 
     /// Notes how long something took.
@@ -211,7 +224,7 @@ impl Drop for Narrator {
         }
         if let Some(Written::Not(why)) = self.ledger.as_mut().map(LedgerWriter::flush) {
             let level = match self.scope {
-                Scope::Sweep | Scope::Remediate | Scope::Reap => tracing::Level::WARN,
+                Scope::Sweep | Scope::Remediate | Scope::Reap | Scope::Stores => tracing::Level::WARN,
                 Scope::Hook(_) => tracing::Level::DEBUG,
             };
             Event::new(EventKind::Error, why).level(level).emit();

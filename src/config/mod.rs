@@ -11,10 +11,12 @@ pub mod patterns;
 mod raw;
 mod reap;
 mod salvage;
+mod store;
 pub mod units;
 
 use crate::model::Remark;
 pub use crate::model::reap::ReapRule;
+pub use crate::model::stores::StoreRule;
 pub use crate::model::{CacheRule, Retention};
 pub use notify::Notify;
 pub use raw::{OnExhausted, OnShort, SiblingClaim};
@@ -69,6 +71,8 @@ pub struct Config {
     pub notify: Notify,
     /// What is reaped, in the order of the file.
     pub reaps: Vec<ReapRule>,
+    /// Stores that are collected, in the order of the file.
+    pub stores: Vec<StoreRule>,
     /// As the file has it.
     file: raw::File,
 }
@@ -378,6 +382,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     }
     cache::check(&caches, &mut problems);
     reap::check(&file.reaps, &mut problems);
+    store::check(&file.stores, &mut problems);
     notify::check(&file.notify, &mut problems);
     if !problems.list.is_empty() {
         return Err(problems.list.trim_end().to_owned());
@@ -396,6 +401,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         hygiene,
         retention,
         reaps,
+        stores,
         ..
     } = file.clone();
     let lines = declared::lines(&caches, text);
@@ -446,6 +452,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         drain_auto: drain.auto,
         notify: Notify::from(notify),
         reaps: reaps.into_iter().map(|entry| reap::rule(entry.into_inner())).collect(),
+        stores: stores.into_iter().map(|entry| store::rule(entry.into_inner())).collect(),
         metrics_textfile: (!textfile.as_os_str().is_empty()).then_some(textfile),
         file,
     })

@@ -37,6 +37,8 @@ pub(super) struct File {
     pub(super) retention: Retention,
     #[serde(rename = "reap", skip_serializing_if = "Vec::is_empty")]
     pub(super) reaps: Vec<Spanned<Reap>>,
+    #[serde(rename = "store", skip_serializing_if = "Vec::is_empty")]
+    pub(super) stores: Vec<Spanned<Store>>,
 }
 
 #[derive(Debug, Clone, Deserialize, Serialize)]
@@ -431,6 +433,39 @@ pub(super) struct Reap {
     pub(super) stale_generation: Option<Spanned<bool>>,
     #[serde(default = "no_words", skip_serializing_if = "is_without_words")]
     pub(super) worker_check: Spanned<Vec<String>>,
+}
+
+/// One `[[store]]`. None is collected without one.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Store {
+    pub(super) kind: Spanned<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) name: Option<Spanned<String>>,
+    #[serde(default = "no_words", skip_serializing_if = "is_without_words")]
+    pub(super) command: Spanned<Vec<String>>,
+    #[serde(default = "no_path", skip_serializing_if = "is_without_path")]
+    pub(super) path: Spanned<PathBuf>,
+    #[serde(default = "no_size")]
+    pub(super) max_size: Spanned<Size>,
+    #[serde(default = "no_size")]
+    pub(super) keep: Spanned<Size>,
+    #[serde(default = "ten_minutes")]
+    pub(super) timeout: Spanned<Span>,
+    #[serde(default = "no")]
+    pub(super) beside_jobs: Spanned<bool>,
+}
+
+fn no() -> Spanned<bool> {
+    spanless(false)
+}
+
+fn no_size() -> Spanned<Size> {
+    spanless(Size(0))
+}
+
+fn ten_minutes() -> Spanned<Span> {
+    spanless(minutes(10))
 }
 
 fn no_words() -> Spanned<Vec<String>> {

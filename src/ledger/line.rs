@@ -69,6 +69,7 @@ pub(crate) fn write(record: &Record, account: &Account) -> Vec<u8> {
         None => (String::new(), String::new()),
         Some(Scope::Sweep) => ("sweep".to_owned(), String::new()),
         Some(Scope::Reap) => ("reap".to_owned(), String::new()),
+        Some(Scope::Stores) => ("stores".to_owned(), String::new()),
         Some(Scope::Hook(runner)) => ("hook".to_owned(), runner.clone()),
         Some(Scope::Remediate) => ("remediate".to_owned(), String::new()),
     };
@@ -131,6 +132,7 @@ pub(super) fn scope(name: &str, hook_runner: String) -> Option<Scope> {
     match name {
         "sweep" => Some(Scope::Sweep),
         "reap" => Some(Scope::Reap),
+        "stores" => Some(Scope::Stores),
         "hook" => Some(Scope::Hook(hook_runner)),
         "remediate" => Some(Scope::Remediate),
         _ => None,

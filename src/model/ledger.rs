@@ -29,6 +29,8 @@ pub enum Deed {
     Kept,
     /// A leaked environment is gone.
     Reaped,
+    /// An engine's or tool's store was collected by its own tool.
+    Collected,
     /// A job was refused.
     Refused,
     /// The host lock was not obtained.
@@ -51,6 +53,7 @@ impl Deed {
             "repaired" => Self::Repaired,
             "kept" => Self::Kept,
             "reaped" => Self::Reaped,
+            "collected" => Self::Collected,
             "refused" => Self::Refused,
             "lock-timeout" => Self::LockTimeout,
             "error" => Self::Failed,
@@ -60,7 +63,7 @@ impl Deed {
 
     /// Whether a tree or an environment was moved or deleted by it, if only for a moment.
     pub fn touches(self) -> bool {
-        matches!(self, Self::Claimed | Self::Removed | Self::Restored | Self::Reaped)
+        matches!(self, Self::Claimed | Self::Removed | Self::Restored | Self::Reaped | Self::Collected)
     }
 
     /// Its name for people and in JSON.
@@ -76,6 +79,8 @@ pub enum Scope {
     Sweep,
     /// A pass over leaked environments.
     Reap,
+    /// A pass over stores of engines and tools.
+    Stores,
     /// The hook of the runner of this name.
     Hook(String),
     /// A repair that a person asked for.
@@ -434,6 +439,8 @@ pub enum Verdict {
     Repaired,
     /// The guard looked at it and left it alone.
     Kept,
+    /// It lies in a store that was collected by its own tool, which may have deleted it.
+    Collected,
     /// No entry speaks of it, in a ledger that reaches back to a known time.
     NotTouched,
     /// No entry speaks of it, and the ledger does not tell of everybody's runs.

@@ -21,6 +21,7 @@ mod runner;
 mod setup;
 mod space;
 mod status;
+pub mod stores;
 mod trim;
 
 pub use cache::{

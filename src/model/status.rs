@@ -1,6 +1,7 @@
 //! The host at a glance, and the answer to "is it idle?".
 
 use super::reap::ReapRecord;
+use super::stores::StoresRecord;
 use super::{
     Cache, Capacity, DiskForecast, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner,
     SpaceHolder, Visibility,
@@ -38,6 +39,8 @@ pub struct HostStatus {
     pub capacity: Capacity,
     /// What the reaper found in its last run; none where it never ran.
     pub reap: Option<ReapRecord>,
+    /// What became of stores in the last run; none where it never ran.
+    pub stores: Option<StoresRecord>,
     /// What people should know; not errors. May hold names from disk: escape before printing.
     pub notes: Vec<String>,
     /// How many runners each configured glob found.

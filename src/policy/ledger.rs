@@ -162,7 +162,8 @@ fn speaks_of_own(record: &Record, uid: Uid, owners: &[Ownership]) -> Result<(), 
         }
     }
     let owns_all = !owners.is_empty() && owners.iter().all(|owner| owner.owner == uid);
-    let is_of_host = matches!(record.scope, Some(Scope::Sweep | Scope::Reap)) || record.environment.is_some();
+    let is_of_host = matches!(record.scope, Some(Scope::Sweep | Scope::Reap | Scope::Stores))
+        || record.environment.is_some();
     if owns_all || (names_something && !is_of_host) {
         Ok(())
     } else {
@@ -317,6 +318,8 @@ fn verdict(entries: &[(Relation, Judged)], present: &Presence, extent: &Extent) 
         Verdict::Claimed
     } else if has(Deed::Removed, true) || is_open(true) {
         Verdict::RemovedInside
+    } else if has(Deed::Collected, false) {
+        Verdict::Collected
     } else if has(Deed::Restored, false) || has(Deed::Restored, true) {
         Verdict::Restored
     } else if has(Deed::Repaired, false) || has(Deed::Repaired, true) {
@@ -386,6 +389,7 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
         | Deed::Restored
         | Deed::Repaired
         | Deed::Reaped
+        | Deed::Collected
         | Deed::Refused
         | Deed::Failed
         | Deed::LockTimeout => true,

@@ -50,6 +50,8 @@ pub enum EventKind {
     RunEnded,
     /// Something leaked was reaped.
     Reaped,
+    /// A store was collected by its own tool.
+    Collected,
     /// The cause of a runner's or job's death was found.
     Postmortem,
     /// Something went wrong.
@@ -83,6 +85,7 @@ impl EventKind {
             Self::RunBegun => "27b1badccfc44605810430c16c91bfb6",
             Self::RunEnded => "08a76993f7e7436a856948c82266fca6",
             Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
+            Self::Collected => "a48c3e6b734e4c718e3a5e4c0ebd804a",
             Self::Postmortem => "5e2377fcd39c41c8948224563ad2087e",
             Self::Error => "cb7a37b6d3a34ce589db2b6c91eee802",
         }
@@ -104,7 +107,8 @@ impl EventKind {
             | Self::Repaired
             | Self::RunBegun
             | Self::RunEnded
-            | Self::Reaped => Level::INFO,
+            | Self::Reaped
+            | Self::Collected => Level::INFO,
         }
     }
 }
@@ -272,7 +276,7 @@ impl Event {
         self
     }
 
-    /// By which cache rule, or entry of the reaper.
+    /// By which cache rule, or entry of the reaper or of the stores.
     pub fn rule(mut self, rule: &str) -> Self {
         self.rule = Some(rule.to_owned());
         self
@@ -372,6 +376,7 @@ impl Event {
             None => (None, None),
             Some(Scope::Sweep) => (Some("sweep"), None),
             Some(Scope::Reap) => (Some("reap"), None),
+            Some(Scope::Stores) => (Some("stores"), None),
             Some(Scope::Hook(runner)) => (Some("hook"), Some(runner.as_str())),
             Some(Scope::Remediate) => (Some("remediate"), None),
         };

@@ -13,6 +13,7 @@ pub mod json;
 pub mod progress;
 pub mod prometheus;
 pub mod reap_words;
+pub mod store_words;
 
 pub use crate::text::escape;
 pub(crate) use crate::text::words;

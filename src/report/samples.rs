@@ -176,6 +176,7 @@ pub(super) fn host() -> HostStatus {
             },
         ],
         reap: None,
+        stores: None,
         other_disks: vec![Disk {
             mount: "/".into(),
             fs_type: "ext4".into(),
@@ -601,4 +602,54 @@ pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
 /// What that run left for `status`.
 pub(super) fn reap_record() -> crate::model::reap::ReapRecord {
     crate::reap::record::after(None, &reap(false), &["clones", "vms"], ago(600))
+}
+
+/// A run over stores with every outcome, or what a dry one shows of the same.
+pub(super) fn stores(dry_run: bool) -> crate::model::stores::StoresReport {
+    use crate::model::stores::{
+        Leaves, Portion, StoreFacts, StoreKind, StoreReason, StoreReport, StoreResult, StoreVerdict,
+        StoresReport,
+    };
+    let collect = |reason, gib: u64| StoreVerdict::Collect(reason, Portion { bytes: gib * GIB, keep: None });
+    let leave = |why| (StoreVerdict::Leave(why), StoreResult::Kept, 0);
+    let rows = [
+        (StoreKind::Buildkit, (collect(StoreReason::Pressure, 4), StoreResult::Collected, 4 * GIB)),
+        (StoreKind::Ccache, (collect(StoreReason::Size, 2), StoreResult::Collected, 1 << 20)),
+        (
+            StoreKind::Nix,
+            (collect(StoreReason::Pressure, 2), StoreResult::Failed("`nix` failed\u{1b}[m".into()), 0),
+        ),
+        (
+            StoreKind::DockerImages,
+            (
+                collect(StoreReason::Pressure, 9),
+                StoreResult::Interrupted("a job has begun: its lease is there".into()),
+                GIB,
+            ),
+        ),
+        (StoreKind::Go, (collect(StoreReason::Pressure, 9), StoreResult::Deferred, 0)),
+        (StoreKind::Pnpm, leave(Leaves::InUse("runner-1 is busy".into()))),
+        (StoreKind::Sccache, leave(Leaves::Unusable("sccache is in none of /usr/bin".into()))),
+        (StoreKind::Containerd, leave(Leaves::NotNeeded)),
+    ];
+    let stores = rows.into_iter().map(|(kind, (verdict, result, freed_bytes))| StoreReport {
+        name: kind.as_str().to_owned(),
+        kind,
+        facts: StoreFacts { path: Some("/srv/store".into()), bytes: Some(20 * GIB), ..StoreFacts::default() },
+        result: match (dry_run, &verdict) {
+            (true, StoreVerdict::Collect(..)) => StoreResult::Planned,
+            _ => result,
+        },
+        verdict,
+        freed_bytes: if dry_run { 0 } else { freed_bytes },
+        took: Duration::from_secs(if dry_run { 0 } else { 12 }),
+    });
+    StoresReport { dry_run, stores: stores.collect() }
+}
+
+/// What that run is remembered as, ten minutes ago.
+pub(super) fn stores_record() -> crate::model::stores::StoresRecord {
+    let report = stores(false);
+    let names: Vec<&str> = report.stores.iter().map(|store| store.name.as_str()).collect();
+    crate::stores::record::after(&crate::model::stores::StoresRecord::default(), &report, &names, ago(600))
 }

@@ -9,6 +9,7 @@
 //! counters/                                what was counted: see `counters`
 //! reap/last.json, reap/seen-ENTRY.json     what the reaper last found, and since when
 //! removal/still-named                      what names the hooks when the package goes: see `commands::recorded`
+//! stores/last.json                         what became of stores in the last run
 //! ```
 //!
 //! A key is made from the root's path, since device numbers change from boot to boot: a digest for which nobody finds a second

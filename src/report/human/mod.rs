@@ -14,6 +14,7 @@ mod screen;
 mod setup;
 mod simulation;
 mod status;
+mod stores;
 mod table;
 mod trim;
 mod watch;
@@ -31,6 +32,7 @@ pub use screen::{ColorWhen, Screen, Surroundings};
 pub use setup::setup;
 pub use simulation::simulation;
 pub use status::status;
+pub use stores::{stores, stores_record};
 pub use trim::trim;
 pub use watch::Watch;
 

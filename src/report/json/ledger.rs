@@ -149,6 +149,7 @@ impl<'a> ScopeDoc<'a> {
             None => Self { kind: None, hook_runner: None },
             Some(Scope::Sweep) => Self { kind: Some("sweep"), hook_runner: None },
             Some(Scope::Reap) => Self { kind: Some("reap"), hook_runner: None },
+            Some(Scope::Stores) => Self { kind: Some("stores"), hook_runner: None },
             Some(Scope::Hook(runner)) => Self { kind: Some("hook"), hook_runner: Some(runner) },
             Some(Scope::Remediate) => Self { kind: Some("remediate"), hook_runner: None },
         }

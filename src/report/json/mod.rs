@@ -17,6 +17,7 @@ mod setup;
 mod simulation;
 mod space;
 mod status;
+mod stores;
 mod trim;
 
 pub use check::check;
@@ -31,6 +32,7 @@ pub use run::{run, sweep};
 pub use setup::setup;
 pub use simulation::simulation;
 pub use status::status;
+pub use stores::stores;
 pub use trim::trim;
 
 use super::escape::is_deceptive;

@@ -1,8 +1,9 @@
 //! `plan --json` and `sweep --json`.
 
 use super::space::{SpaceDoc, space};
-use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap};
+use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap, stores};
 use crate::model::reap::ReapReport;
+use crate::model::stores::StoresReport;
 use crate::model::{ActionResult, Balance, Outcome, RunReport, Shortfall, Usage};
 use serde::Serialize;
 
@@ -16,6 +17,8 @@ struct Doc<'a> {
     freed_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<reap::EntryDoc<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stores: Option<Vec<stores::StoreDoc<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holding: Vec<SpaceDoc<'a>>,
     notes: &'a [String],
@@ -120,13 +123,18 @@ fn detail(result: &ActionResult) -> Option<&str> {
     }
 }
 
-/// The document for `plan`, and for a `sweep` where nothing is to be reaped.
+/// The document for a run without stores, and where nothing is to be reaped.
 pub fn run(report: &RunReport, layout: Layout) -> String {
-    sweep(report, None, layout)
+    sweep(report, None, None, layout)
 }
 
-/// The document for a `sweep`, with what its reaper did.
-pub fn sweep(report: &RunReport, reap: Option<&ReapReport>, layout: Layout) -> String {
+/// The document for `plan` and `sweep`, with what became of stores, and what the reaper did.
+pub fn sweep(
+    report: &RunReport,
+    stores: Option<&StoresReport>,
+    reap: Option<&ReapReport>,
+    layout: Layout,
+) -> String {
     document(
         &Doc {
             schema: SCHEMA,
@@ -136,6 +144,7 @@ pub fn sweep(report: &RunReport, reap: Option<&ReapReport>, layout: Layout) -> S
             actions: report.outcomes.iter().map(ActionDoc::new).collect(),
             freed_bytes: report.freed_bytes,
             reap: reap.map(reap::entries),
+            stores: stores.map(stores::entries),
             holding: space(&report.holding),
             notes: &report.notes,
         },

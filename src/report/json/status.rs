@@ -5,6 +5,7 @@ use super::forecast::FiguresDoc;
 use super::space::{SpaceDoc, space};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
 use crate::model::reap::ReapEntryRecord;
+use crate::model::stores::StoreRecord;
 use crate::model::{
     Cache, Coverage, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, JobView, LockHolder,
     RootMatches, RunnerStatus, Visibility,
@@ -27,6 +28,8 @@ struct Doc<'a> {
     capacity: CapacityDoc<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<RecordDoc<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    stores: Option<Vec<StoreDoc<'a>>>,
     root_matches: Vec<MatchesDoc<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holding: Vec<SpaceDoc<'a>>,
@@ -250,6 +253,34 @@ impl<'a> MatchesDoc<'a> {
     }
 }
 
+/// What became of a store in the last run.
+#[derive(Serialize)]
+struct StoreDoc<'a> {
+    name: &'a str,
+    kind: &'a str,
+    time: String,
+    bytes: Option<u64>,
+    outcome: &'a str,
+    freed_bytes: u64,
+    collected: Option<String>,
+    detail: Option<&'a str>,
+}
+
+impl<'a> StoreDoc<'a> {
+    fn new(store: &'a StoreRecord) -> Self {
+        Self {
+            name: &store.name,
+            kind: &store.kind,
+            time: time(store.time),
+            bytes: store.bytes,
+            outcome: &store.outcome,
+            freed_bytes: store.freed_bytes,
+            collected: store.collected.map(|(at, _)| time(at)),
+            detail: store.detail.as_deref(),
+        }
+    }
+}
+
 /// What the reaper last found; `error` says why it could not list, and the figures are then those before.
 #[derive(Serialize)]
 struct RecordDoc<'a> {
@@ -305,6 +336,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             declared: host.declared.iter().map(DeclaredDoc::new).collect(),
             capacity: CapacityDoc::new(&host.capacity),
             reap: host.reap.as_ref().map(|record| record.entries.iter().map(RecordDoc::new).collect()),
+            stores: host.stores.as_ref().map(|record| record.stores.iter().map(StoreDoc::new).collect()),
             root_matches: host.root_matches.iter().map(MatchesDoc::new).collect(),
             holding: space(&host.holding),
             notes: &host.notes,

@@ -4,6 +4,7 @@
 use super::{Exposition, Kind, Labels, seconds};
 use crate::model::metrics::{Counter, Histogram, OUTCOMES, Series, Timing, Totals, Trend};
 use crate::model::reap::ReapRecord;
+use crate::model::stores::StoresRecord;
 use crate::model::{
     Capacity, DeclaredStatus, DiskForecast, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup,
     RunnerStatus, Visibility,
@@ -24,6 +25,7 @@ pub fn host(status: &HostStatus, totals: &Totals, trends: &BTreeMap<String, Tren
     gauges(&mut out, status);
     capacity(&mut out, &status.capacity);
     status.reap.iter().for_each(|record| reaper(&mut out, record));
+    status.stores.iter().for_each(|record| stores(&mut out, record));
     counters(&mut out, totals);
     timings(&mut out, totals);
     last_sweep(&mut out, totals);
@@ -288,6 +290,35 @@ fn reaper(out: &mut Exposition, record: &ReapRecord) {
         Kind::Counter,
         "reap_failures_total",
         "Deletes of leaked environments that failed, or left what they said they had deleted.",
+        by_kind(&record.failed_total),
+    );
+}
+
+/// What became of stores, where one is configured.
+fn stores(out: &mut Exposition, record: &StoresRecord) {
+    let sized = record.stores.iter().filter_map(|store| {
+        let labels = vec![("store", store.name.clone()), ("kind", store.kind.clone())];
+        Some((labels, store.bytes? as f64))
+    });
+    out.family(
+        Kind::Gauge,
+        "store_bytes",
+        "Size of a store when it was last asked for.",
+        sized.collect::<Vec<_>>(),
+    );
+    let by_kind = |totals: &[(String, u64)]| {
+        totals.iter().map(|(kind, count)| (vec![("kind", kind.clone())], *count as f64)).collect::<Vec<_>>()
+    };
+    out.family(
+        Kind::Counter,
+        "store_freed_bytes_total",
+        "Bytes that came free while stores were collected by their own tools, as measured.",
+        by_kind(&record.freed_total),
+    );
+    out.family(
+        Kind::Counter,
+        "store_failures_total",
+        "Collections of stores that failed, or whose tool could not be used.",
         by_kind(&record.failed_total),
     );
 }

@@ -100,6 +100,7 @@ pub(super) fn by(scope: Option<&Scope>) -> String {
         None => "by a run that does not name itself".to_owned(),
         Some(Scope::Sweep) => "by a sweep".to_owned(),
         Some(Scope::Reap) => "by the reaper".to_owned(),
+        Some(Scope::Stores) => "by the collection of stores".to_owned(),
         Some(Scope::Hook(runner)) => format!("by the hook of {}", escape::text(runner)),
         Some(Scope::Remediate) => "by a repair that a person asked for".to_owned(),
     }
@@ -127,7 +128,7 @@ pub(super) fn user(writer: &Writer) -> String {
 
 pub(super) fn tone(deed: Deed) -> Tone {
     match deed {
-        Deed::Removed | Deed::Repaired | Deed::Reaped => Tone::Good,
+        Deed::Removed | Deed::Repaired | Deed::Reaped | Deed::Collected => Tone::Good,
         Deed::Claimed | Deed::Restored | Deed::Pressure | Deed::LockTimeout => Tone::Warn,
         Deed::Refused | Deed::Failed => Tone::Bad,
         Deed::Kept => Tone::Busy,

@@ -54,6 +54,7 @@ fn row(judged: &Judged, screen: &Screen) -> [Cell; 6] {
         None => "?".to_owned(),
         Some(Scope::Sweep) => "sweep".to_owned(),
         Some(Scope::Reap) => "reap".to_owned(),
+        Some(Scope::Stores) => "stores".to_owned(),
         Some(Scope::Hook(_)) => "hook".to_owned(),
         Some(Scope::Remediate) => "remediate".to_owned(),
     };

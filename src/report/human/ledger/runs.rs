@@ -45,6 +45,7 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
     let what = match &run.scope {
         Some(Scope::Sweep) => "sweep".to_owned(),
         Some(Scope::Reap) => "reaper".to_owned(),
+        Some(Scope::Stores) => "stores".to_owned(),
         Some(Scope::Hook(runner)) => format!("hook of {}", escape::text(runner)),
         Some(Scope::Remediate) => "remediate".to_owned(),
         None => "run without a name".to_owned(),
@@ -55,6 +56,7 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
         (Deed::Restored, "put back"),
         (Deed::Repaired, "put right"),
         (Deed::Reaped, "reaped"),
+        (Deed::Collected, "collected"),
         (Deed::Refused, "refused"),
         (Deed::Failed, "failed at"),
         (Deed::LockTimeout, "waited in vain for the lock:"),

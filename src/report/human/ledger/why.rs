@@ -74,6 +74,13 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
                 whose(Deed::Claimed)
             ),
         ),
+        Verdict::Collected => (
+            Tone::Warn,
+            format!(
+                "{path} lies in a store that its own tool collected{}, as disk-guard had asked: that may have deleted it.",
+                when(Deed::Collected)
+            ),
+        ),
         Verdict::Restored => (
             Tone::Good,
             format!(

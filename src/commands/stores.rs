@@ -1,0 +1,170 @@
+//! `stores`: what engines and build tools keep for all jobs, entry by entry as `[[store]]` says; also a part of a sweep that a
+//! person runs, and of `plan`.
+
+use super::witness::Narrator;
+use super::{Context, complain, now, print, show};
+use crate::model::ledger::Scope;
+use crate::model::stores::{StoreReport, StoreResult, StoreRule, StoresRecord, StoresReport};
+use crate::observe::filesystems::MountTable;
+use crate::report::events::{Event, EventKind};
+use crate::report::exit::Exit;
+use crate::report::{escape, human, json, store_words};
+use crate::run_dir::RunDir;
+use crate::setup::state::StateDir;
+use crate::stores::engine::{Mode, Run, Witness};
+use crate::stores::host::ThisHost;
+use crate::stores::record;
+use std::time::{Duration, Instant};
+
+/// All entries together; what is left is for the next run.
+const TIME_LIMIT: Duration = Duration::from_secs(1800);
+
+/// Whether a sweep sees to stores.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Part {
+    /// Where it is configured.
+    Done,
+    /// It is left to `stores`.
+    Left,
+}
+
+impl Part {
+    pub(super) fn of(no_stores: bool) -> Self {
+        if no_stores { Self::Left } else { Self::Done }
+    }
+}
+
+/// Collects, or shows what would be collected.
+pub(super) fn run(context: &Context, dry_run: bool, chosen: &[String], as_json: bool) -> Exit {
+    let known: Vec<&str> = context.config.stores.iter().map(|rule| rule.name.as_str()).collect();
+    if let Some(stranger) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
+        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
+        complain(&format_args!("there is no [[store]] called {stranger}; known are: {known}"));
+        return Exit::Usage;
+    }
+    let rules = context.config.stores.iter();
+    let rules: Vec<StoreRule> =
+        rules.filter(|rule| chosen.is_empty() || chosen.contains(&rule.name)).cloned().collect();
+    let report = match collect(context, &rules, if dry_run { Mode::DryRun } else { Mode::ForReal }) {
+        Ok(report) => report,
+        Err(exit) => return exit,
+    };
+    if as_json {
+        print(&json::stores(&report, json::Layout::Pretty));
+    } else {
+        show(&context.screen, &human::stores(&report, &context.screen));
+    }
+    if report.is_failed() { Exit::Error } else { Exit::Done }
+}
+
+/// The part of a sweep or a plan; `None` where nothing is configured.
+pub(super) fn part(context: &Context, part: Part, mode: Mode) -> Option<StoresReport> {
+    if context.config.stores.is_empty() || part == Part::Left {
+        return None;
+    }
+    let report = collect(context, &context.config.stores, mode).ok()?;
+    if report.is_failed() && mode == Mode::ForReal {
+        complain(
+            &"stores could not all be collected; the sweep itself did not fail: see its report, or `disk-guard status`",
+        );
+    }
+    Some(report)
+}
+
+/// What the last run found.
+pub(super) fn last(context: &Context) -> Option<StoresRecord> {
+    let mut found = read(&StateDir::at(&context.config.paths.state_dir))?;
+    found.stores.retain(|store| context.config.stores.iter().any(|rule| rule.name == store.name));
+    (!found.stores.is_empty()).then_some(found)
+}
+
+fn read(state: &StateDir) -> Option<StoresRecord> {
+    record::parse(&state.read_file(record::DIRECTORY, record::FILE, record::MAX_BYTES).ok()??)
+}
+
+fn collect(context: &Context, rules: &[StoreRule], mode: Mode) -> Result<StoresReport, Exit> {
+    let begun = Instant::now();
+    // Without the directory of leases nobody would tell of a job that comes.
+    let run = match mode {
+        Mode::ForReal if !rules.is_empty() => RunDir::open(&context.config.paths.run_dir).map(Some),
+        _ => RunDir::open_existing(&context.config.paths.run_dir),
+    };
+    let run = match run {
+        Ok(run) => run,
+        Err(error) if mode == Mode::ForReal => {
+            complain(&error);
+            return Err(Exit::Error);
+        }
+        Err(_) => None,
+    };
+    let state = StateDir::at(&context.config.paths.state_dir);
+    let before = read(&state).unwrap_or_default();
+    let mut teller = Teller { narrator: None, context };
+    let mut work = Run {
+        rules,
+        programs: &context.config.paths.programs,
+        marks: &context.config.watermarks,
+        mounts: &MountTable::read(&context.proc),
+        host: &ThisHost::new(&context.config, &context.proc, run.as_ref(), now),
+        before: &before,
+        now: now(),
+        deadline: begun + TIME_LIMIT,
+        mode,
+        witness: &mut teller,
+    };
+    let report = work.run();
+    if mode == Mode::ForReal && !rules.is_empty() {
+        remember(context, &state, &before, &report);
+    }
+    if let Some(narrator) = &mut teller.narrator {
+        narrator.stores_ended(&report, begun.elapsed());
+    }
+    Ok(report)
+}
+
+/// The record goes on where nobody can write: it is for display, and for how soon a store is asked again.
+fn remember(context: &Context, state: &StateDir, before: &StoresRecord, report: &StoresReport) {
+    let configured: Vec<&str> = context.config.stores.iter().map(|rule| rule.name.as_str()).collect();
+    let record = record::after(before, report, &configured, now());
+    if let Err(error) = state.write_file(record::DIRECTORY, record::FILE, &record::to_bytes(&record)) {
+        complain(&error);
+    }
+}
+
+/// Tells the journal and the ledger; a run that collects nothing leaves no entry.
+struct Teller<'a> {
+    narrator: Option<Narrator>,
+    context: &'a Context,
+}
+
+impl Witness for Teller<'_> {
+    fn outcome(&mut self, report: &StoreReport) {
+        let context = self.context;
+        let (kind, reason) = match &report.result {
+            StoreResult::Collected => (EventKind::Collected, store_words::reason(report)),
+            StoreResult::Interrupted(_) => (EventKind::Collected, "interrupted"),
+            StoreResult::Failed(_) => (EventKind::Error, "store-failed"),
+            StoreResult::Deferred => (EventKind::Kept, report.result.as_str()),
+            StoreResult::Planned | StoreResult::Kept => return,
+        };
+        let narrator = self.narrator.get_or_insert_with(|| {
+            let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Stores, None);
+            narrator.begun();
+            narrator
+        });
+        let mut event = Event::new(kind, store_words::deed(report))
+            .rule(&report.name)
+            .reason(reason)
+            .bytes(report.freed_bytes)
+            .duration(report.took);
+        if let Some(detail) = store_words::detail(report) {
+            event = event.summary(escape::text(&detail).into_owned());
+        } else {
+            event = event.summary("every runner was idle, seen again right before it".to_owned());
+        }
+        narrator.tell(match &report.facts.path {
+            Some(path) => event.path(path),
+            None => event,
+        });
+    }
+}

@@ -1,0 +1,68 @@
+//! `stores --json`, and the same as a part of `plan --json` and `sweep --json`.
+
+use super::{Layout, SCHEMA, document, path_fields};
+use crate::model::stores::{StoreReport, StoreVerdict, StoresReport};
+use crate::report::store_words;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Doc<'a> {
+    schema: u32,
+    dry_run: bool,
+    freed_bytes: u64,
+    stores: Vec<StoreDoc<'a>>,
+}
+
+/// `bytes` is its size where that was asked for; `asked_bytes` what is wanted of it. `verdict` is `collect` or `leave`, `reason`
+/// why; `detail` says in words what was found or what went wrong.
+#[derive(Serialize)]
+pub(super) struct StoreDoc<'a> {
+    name: &'a str,
+    kind: &'static str,
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
+    bytes: Option<u64>,
+    verdict: &'static str,
+    reason: &'static str,
+    asked_bytes: u64,
+    outcome: &'static str,
+    freed_bytes: u64,
+    duration_seconds: f64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    detail: Option<String>,
+}
+
+impl<'a> StoreDoc<'a> {
+    fn new(report: &'a StoreReport) -> Self {
+        let (path, path_bytes) = report.facts.path.as_deref().map(path_fields).unzip();
+        Self {
+            name: &report.name,
+            kind: report.kind.as_str(),
+            path,
+            path_bytes: path_bytes.flatten(),
+            bytes: report.facts.bytes,
+            verdict: match report.verdict {
+                StoreVerdict::Collect(..) => "collect",
+                StoreVerdict::Leave(_) => "leave",
+            },
+            reason: store_words::reason(report),
+            asked_bytes: report.asked_bytes(),
+            outcome: report.result.as_str(),
+            freed_bytes: report.freed_bytes,
+            duration_seconds: report.took.as_secs_f64(),
+            detail: store_words::detail(report),
+        }
+    }
+}
+
+/// What a sweep did with stores, or would.
+pub(super) fn entries(report: &StoresReport) -> Vec<StoreDoc<'_>> {
+    report.stores.iter().map(StoreDoc::new).collect()
+}
+
+/// The document for `stores`.
+pub fn stores(report: &StoresReport, layout: Layout) -> String {
+    let freed_bytes = report.freed_bytes();
+    document(&Doc { schema: SCHEMA, dry_run: report.dry_run, freed_bytes, stores: entries(report) }, layout)
+}

@@ -1,0 +1,196 @@
+//! The order of things: look, decide, collect one, measure; decide anew about the rest.
+
+use super::host::Host;
+use super::kinds::Store;
+use super::tool::{Turn, remedy};
+use crate::config::Watermarks;
+use crate::model::stores::{
+    HostState, Portion, StoreFacts, StoreReport, StoreResult, StoreRule, StoreVerdict, StoresRecord,
+    StoresReport,
+};
+use crate::observe::filesystems::MountTable;
+use crate::policy::stores::{asks_for_size, decide};
+use crate::sys::btrfs;
+use crate::sys::program::{Attended, ProgramError};
+use std::path::PathBuf;
+use std::time::{Duration, Instant, SystemTime};
+
+/// Where the space of what is deleted becomes free later, it is waited for so long.
+const SETTLES: Duration = Duration::from_secs(5);
+
+/// Who is told what happens while it happens.
+pub trait Witness {
+    /// What came of a store that was to be collected.
+    fn outcome(&mut self, report: &StoreReport);
+}
+
+/// Whether anything is collected.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// Up to the plan.
+    DryRun,
+    /// All the way.
+    ForReal,
+}
+
+/// What a run needs of its surroundings.
+pub struct Run<'a> {
+    /// The entries.
+    pub rules: &'a [StoreRule],
+    /// Where programs are.
+    pub programs: &'a [PathBuf],
+    /// When to act and when to stop.
+    pub marks: &'a Watermarks,
+    /// Which filesystem is which.
+    pub mounts: &'a MountTable,
+    /// Whom it would disturb.
+    pub host: &'a dyn Host,
+    /// What earlier runs have left.
+    pub before: &'a StoresRecord,
+    /// The wall clock now.
+    pub now: SystemTime,
+    /// When to stop.
+    pub deadline: Instant,
+    /// Whether anything is collected.
+    pub mode: Mode,
+    /// Who is told.
+    pub witness: &'a mut dyn Witness,
+}
+
+impl Run<'_> {
+    /// Runs.
+    pub fn run(&mut self) -> StoresReport {
+        let mut opened: Vec<Option<Store>> = Vec::new();
+        let mut known: Vec<(StoreRule, StoreFacts)> = Vec::new();
+        for rule in self.rules {
+            let store = Store::open(rule, self.programs);
+            let facts = match &store {
+                Ok(store) => self.facts(rule, store),
+                Err(problem) => {
+                    let problem = Some(problem.clone());
+                    StoreFacts { path: rule.path.clone(), problem, ..StoreFacts::default() }
+                }
+            };
+            opened.push(store.ok());
+            known.push((rule.clone(), facts));
+        }
+        let mut reports: Vec<StoreReport> = known
+            .iter()
+            .zip(self.verdicts(&known))
+            .map(|((rule, facts), verdict)| StoreReport {
+                name: rule.name.clone(),
+                kind: rule.kind,
+                facts: facts.clone(),
+                result: untried(&verdict),
+                verdict,
+                freed_bytes: 0,
+                took: Duration::ZERO,
+            })
+            .collect();
+        if self.mode == Mode::ForReal {
+            self.execute(&opened, &mut known, &mut reports);
+        }
+        StoresReport { dry_run: self.mode == Mode::DryRun, stores: reports }
+    }
+
+    /// One after the other, each decided about right before its turn: what those before it gave, or did not, counts, and so does
+    /// a job that has come.
+    fn execute(
+        &mut self,
+        opened: &[Option<Store>],
+        known: &mut [(StoreRule, StoreFacts)],
+        reports: &mut [StoreReport],
+    ) {
+        let mut left: Vec<usize> = (0..known.len()).collect();
+        let mut is_fresh = true;
+        while !left.is_empty() {
+            if !is_fresh {
+                for (place, (_, facts)) in opened.iter().zip(known.iter_mut()) {
+                    let usage = place.as_ref().and_then(|store| store.place.dir.usage().ok());
+                    if let (Some(usage), Some(filesystem)) = (usage, &mut facts.filesystem) {
+                        filesystem.1 = usage;
+                    }
+                }
+                let rest: Vec<(StoreRule, StoreFacts)> =
+                    left.iter().map(|index| known[*index].clone()).collect();
+                for (index, verdict) in left.iter().zip(self.verdicts(&rest)) {
+                    (reports[*index].result, reports[*index].verdict) = (untried(&verdict), verdict);
+                }
+            }
+            let Some(index) = first_in_turn(&left, reports) else { return };
+            left.retain(|other| *other != index);
+            let report = &mut reports[index];
+            if Instant::now() >= self.deadline {
+                report.result = StoreResult::Deferred;
+            } else if let (Some(store), StoreVerdict::Collect(_, portion)) = (&opened[index], &report.verdict)
+            {
+                self.collect(&known[index].0, store, *portion, report);
+                is_fresh = false;
+            }
+            self.witness.outcome(report);
+        }
+    }
+
+    fn facts(&self, rule: &StoreRule, store: &Store) -> StoreFacts {
+        let filesystem = self.mounts.filesystem_of(&store.place.dir).ok();
+        let last = self.before.stores.iter().find(|last| last.name == rule.name);
+        let mut facts = StoreFacts {
+            path: Some(store.place.path.clone()),
+            filesystem: filesystem.map(|found| (found.id, found.usage)),
+            bytes: None,
+            problem: None,
+            rests: last.and_then(|last| last.rests_until).is_some_and(|until| {
+                // One far ahead is of a clock that was wrong.
+                until > self.now
+                    && until.duration_since(self.now).is_ok_and(|left| left <= super::record::REST)
+            }),
+        };
+        if asks_for_size(rule, &facts, self.marks) {
+            facts.bytes = store.bytes();
+        }
+        facts
+    }
+
+    /// The host is looked at only where something would be collected if it were idle.
+    fn verdicts(&self, known: &[(StoreRule, StoreFacts)]) -> Vec<StoreVerdict> {
+        let verdicts = decide(known, &HostState::Idle, self.marks);
+        if verdicts.iter().any(|verdict| matches!(verdict, StoreVerdict::Collect(..))) {
+            return decide(known, &self.host.state(), self.marks);
+        }
+        verdicts
+    }
+
+    fn collect(&self, rule: &StoreRule, store: &Store, portion: Portion, report: &mut StoreReport) {
+        let available = || store.place.dir.usage().map_or(0, |usage| usage.available_bytes);
+        let (before, begun) = (available(), Instant::now());
+        let has_come = || !rule.beside_jobs && self.host.arrival().is_some();
+        let turn = Turn { until: (begun + rule.timeout).min(self.deadline), attended: Attended(&has_come) };
+        report.result = match store.collect(portion, &turn) {
+            Ok(()) => StoreResult::Collected,
+            Err(ProgramError::Stopped { .. }) => {
+                StoreResult::Interrupted(self.host.arrival().unwrap_or_default())
+            }
+            Err(error) => StoreResult::Failed(format!("{error}{}", remedy(&error))),
+        };
+        report.took = begun.elapsed();
+        if btrfs::is_on_btrfs(&store.place.dir) {
+            let until = (Instant::now() + SETTLES).min(self.deadline);
+            btrfs::settle(&store.place.dir, before.saturating_add(portion.bytes / 10 * 9), until);
+        }
+        report.freed_bytes = available().saturating_sub(before);
+    }
+}
+
+fn untried(verdict: &StoreVerdict) -> StoreResult {
+    match verdict {
+        StoreVerdict::Collect(..) => StoreResult::Planned,
+        StoreVerdict::Leave(_) => StoreResult::Kept,
+    }
+}
+
+/// The first that is planned: one that can be asked for bytes, as it was decided, else one that can only be emptied.
+fn first_in_turn(left: &[usize], reports: &[StoreReport]) -> Option<usize> {
+    let is_planned = |index: &&usize| reports[**index].result == StoreResult::Planned;
+    let planned = || left.iter().filter(is_planned).copied();
+    planned().find(|index| reports[*index].kind.is_bounded()).or_else(|| planned().next())
+}

@@ -1,0 +1,159 @@
+//! What each kind's own tool is asked: where its store is, how large it is, and to collect.
+
+mod buildkit;
+mod images;
+
+use super::place::Place;
+use super::tool::{Tool, Turn, remedy};
+use crate::capacity::stores as engines;
+use crate::model::stores::{Portion, StoreKind, StoreRule};
+use crate::sys::program::{ProgramError, Programs};
+use std::ffi::OsString;
+use std::net::TcpListener;
+use std::path::{Path, PathBuf};
+
+/// A store that can be collected.
+#[derive(Debug)]
+pub struct Store {
+    kind: StoreKind,
+    tool: Tool,
+    /// Where it is.
+    pub place: Place,
+}
+
+impl Store {
+    /// Finds a store and its tool. Nothing is changed.
+    ///
+    /// # Errors
+    /// Why it cannot be collected, for people.
+    pub fn open(rule: &StoreRule, programs: &[PathBuf]) -> Result<Self, String> {
+        let mut tool = Tool {
+            command: rule.command.clone(),
+            directories: programs.to_vec(),
+            user: None,
+            home: PathBuf::from("/"),
+            environment: Vec::new(),
+        };
+        let said = |error: ProgramError| format!("{error}{}", remedy(&error));
+        let place = match rule.kind {
+            kind if kind.is_directory() => Place::of_user(rule)?,
+            StoreKind::Nix => Place::of_engine(rule.path.as_deref().unwrap_or(Path::new("/nix/store")))?,
+            _ if rule.path.is_some() => Place::of_engine(&rule.path.clone().unwrap_or_default())?,
+            StoreKind::Containerd => {
+                let answer = tool.ask(&engines::CONTAINERD_USAGE).map_err(said)?;
+                let usage = engines::containerd_usage(&answer)
+                    .ok_or_else(|| "`crictl imagefsinfo` does not tell where images are".to_owned())?;
+                Place::of_engine(&usage.root)?
+            }
+            _ => Place::of_engine(Path::new(&tool.ask(&engines::DOCKER_ROOT).map_err(said)?))?,
+        };
+        tool.user = place.user;
+        tool.home.clone_from(&place.path);
+        tool.environment = variables(rule.kind, &place.path);
+        tool.check().map_err(said)?;
+        Ok(Self { kind: rule.kind, tool, place })
+    }
+
+    /// How large it is; none where that cannot be told.
+    pub fn bytes(&self) -> Option<u64> {
+        match self.kind {
+            StoreKind::Buildkit => self.docker_usage("Build Cache"),
+            StoreKind::DockerImages => self.docker_usage("Images"),
+            StoreKind::Containerd => {
+                let answer = self.tool.ask(&engines::CONTAINERD_USAGE).ok()?;
+                Some(engines::containerd_usage(&answer)?.bytes)
+            }
+            _ => self.place.bytes(),
+        }
+    }
+
+    fn docker_usage(&self, kind: &str) -> Option<u64> {
+        let answer = self.tool.ask(&engines::DOCKER_USAGE).ok()?;
+        Some(engines::docker_usage_of(&answer, Some(kind))?.0)
+    }
+
+    /// Has its tool collect so much.
+    ///
+    /// # Errors
+    /// [`ProgramError`]; [`ProgramError::Stopped`] where a job came.
+    pub fn collect(&self, portion: Portion, turn: &Turn<'_>) -> Result<(), ProgramError> {
+        let keep = portion.keep.unwrap_or(0);
+        match self.kind {
+            StoreKind::Buildkit => buildkit::collect(&self.tool, keep, turn),
+            StoreKind::DockerImages => {
+                images::collect(&images::Docker(&self.tool), &self.place, portion.bytes, turn)
+            }
+            StoreKind::Containerd => {
+                images::collect(&images::Cri(&self.tool), &self.place, portion.bytes, turn)
+            }
+            StoreKind::Nix => self.tool.collect(&["--max-freed", &portion.bytes.to_string()], turn),
+            StoreKind::Ccache => {
+                self.with([("CCACHE_MAXSIZE", kibibytes(keep, "Ki"))]).collect(&["--cleanup"], turn)
+            }
+            StoreKind::Sccache => self.sccache(keep, turn),
+            StoreKind::Go => self.tool.collect(&["clean", "-cache"], turn),
+            StoreKind::Pnpm => {
+                let path = self.place.path.display().to_string();
+                self.tool.collect(&["store", "prune", "--store-dir", &path], turn)
+            }
+            StoreKind::BazelDisk => {
+                let path = format!("--disk_cache={}", self.place.path.display());
+                self.tool.collect(&[&path, &format!("--max_size={}", keep.max(1))], turn)
+            }
+        }
+    }
+
+    /// sccache has no verb for it: its server makes room when it first looks at its directory, which is when something is
+    /// compiled. So the owner's own server is ended (two would race), and an empty file is compiled by another on a port of its
+    /// own and with a smaller limit, which goes when that is done.
+    fn sccache(&self, keep: u64, turn: &Turn<'_>) -> Result<(), ProgramError> {
+        let compiler = ["cc", "gcc", "clang"];
+        let found = compiler.iter().find_map(|name| Programs(&self.tool.directories).find(name).ok());
+        let Some(compiler) = found else {
+            // Says where it was looked for.
+            return Programs(&self.tool.directories).find("cc").map(drop);
+        };
+        // That there is none is no error.
+        if let Err(stopped @ ProgramError::Stopped { .. }) = self.tool.collect(&["--stop-server"], turn) {
+            return Err(stopped);
+        }
+        let port = TcpListener::bind(("127.0.0.1", 0)).and_then(|listener| listener.local_addr());
+        let port = port.map_or(4227, |address| address.port());
+        let object = self.place.path.join("disk-guard.o").display().to_string();
+        let compiler = compiler.display().to_string();
+        let arguments = [compiler.as_str(), "-x", "c", "-c", "/dev/null", "-o", &object];
+        let limit = kibibytes(keep, "K");
+        self.with([("SCCACHE_CACHE_SIZE", limit), ("SCCACHE_SERVER_PORT", port.to_string())])
+            .collect(&arguments, turn)
+    }
+
+    fn with<const N: usize>(&self, variables: [(&'static str, String); N]) -> Tool {
+        let mut tool = self.tool.clone();
+        tool.environment.extend(variables.map(|(name, value)| (name, value.into())));
+        tool
+    }
+}
+
+/// What a tool has to know of its store from the beginning. None of it is written anywhere.
+fn variables(kind: StoreKind, path: &Path) -> Vec<(&'static str, OsString)> {
+    let path = OsString::from(path);
+    match kind {
+        StoreKind::Ccache => vec![("CCACHE_DIR", path)],
+        StoreKind::Sccache => vec![("SCCACHE_DIR", path)],
+        // Nothing is fetched, and no other setting of its user's counts.
+        StoreKind::Go => {
+            vec![
+                ("GOCACHE", path),
+                ("GOENV", "off".into()),
+                ("GOFLAGS", "".into()),
+                ("GOTOOLCHAIN", "local".into()),
+            ]
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// As these tools read sizes; 0 would be no limit at all.
+fn kibibytes(bytes: u64, unit: &str) -> String {
+    format!("{}{unit}", (bytes / 1024).max(1))
+}

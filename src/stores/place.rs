@@ -1,0 +1,79 @@
+//! Where a store lies, whose it is, and how large.
+
+use crate::model::Uid;
+use crate::model::stores::StoreRule;
+use crate::observe::measure::{Options, measure};
+use crate::sys::dir::Dir;
+use crate::sys::program::{User, is_roots_alone};
+use nix::unistd::geteuid;
+use std::io;
+use std::os::fd::AsFd as _;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+/// Sizing one store takes no longer.
+const SIZING: Duration = Duration::from_secs(60);
+
+/// A store's directory.
+#[derive(Debug)]
+pub struct Place {
+    /// Its path, for display and for its tool.
+    pub path: PathBuf,
+    /// A handle, for measuring.
+    pub dir: Dir,
+    /// As whom its tool runs, if not as we do.
+    pub user: Option<User>,
+}
+
+impl Place {
+    /// The directory of some user's that an entry names. Whoever can lead its path elsewhere must not get more than their own
+    /// rights by that: no link is followed, its tool runs as its owner, and as root only where root alone leads there.
+    ///
+    /// # Errors
+    /// Why it is not to be used, for people.
+    pub fn of_user(rule: &StoreRule) -> Result<Self, String> {
+        let path = rule.path.clone().unwrap_or_default();
+        let shown = path.display();
+        let dir = Dir::open(&path).map_err(|error| match error.raw_os_error() {
+            // What is opened as a directory and is a link itself counts as none.
+            Some(nix::libc::ELOOP | nix::libc::ENOTDIR) => {
+                format!("{shown} is no directory, or leads through a link; name the directory itself")
+            }
+            _ => format!("{shown} cannot be opened: {error}"),
+        })?;
+        let owner = owner(&dir).map_err(|error| format!("{shown} cannot be examined: {error}"))?;
+        let me = geteuid().as_raw();
+        if owner.id.0 == me {
+            if me == 0 {
+                is_roots_alone(&path).map_err(|error| format!("{shown} is root's, but {error}"))?;
+            }
+            return Ok(Self { path, dir, user: None });
+        }
+        if me != 0 {
+            return Err(format!("{shown} belongs to uid {owner}, and this is not root", owner = owner.id.0));
+        }
+        Ok(Self { path, dir, user: Some(owner) })
+    }
+
+    /// A directory that a tool, or the configuration, says to be an engine's own.
+    ///
+    /// # Errors
+    /// What cannot be opened.
+    pub fn of_engine(path: &Path) -> Result<Self, String> {
+        let dir =
+            Dir::follow(path).map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
+        Ok(Self { path: path.to_owned(), dir, user: None })
+    }
+
+    /// How many bytes it has allocated; none where that takes too long or not all of it can be read.
+    pub fn bytes(&self) -> Option<u64> {
+        let until = Instant::now() + SIZING;
+        let scan = measure(&self.dir, &Options { threads: 2, largest: 0, deadline: Some(until) }).ok()?;
+        (Instant::now() < until).then_some(scan.measure.bytes)
+    }
+}
+
+fn owner(dir: &Dir) -> io::Result<User> {
+    let stat = rustix::fs::fstat(dir.as_fd())?;
+    Ok(User { id: Uid(stat.st_uid), group: stat.st_gid })
+}
