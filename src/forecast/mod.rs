@@ -123,7 +123,7 @@ impl Survey {
 
     /// The disk on which a runner works.
     pub fn disk_of(&self, work: &Dir, mounts: &MountTable) -> Option<&DiskForecast> {
-        let id = mounts.id_of(&work.status().ok()?);
+        let id = mounts.pool_of(work, &work.status().ok()?);
         self.disks.iter().find(|disk| disk.filesystem.id == id)
     }
 }
@@ -156,8 +156,8 @@ pub fn survey(look: &Look<'_>, runners: &[Runner]) -> Survey {
     for (runner, seen, lease) in live(look, runners) {
         let Some(work) = runner.work_dir() else { continue };
         let Ok(dir) = open_work(work) else { continue };
-        let Some(index) = dir.status().ok().and_then(|status| at.get(&look.mounts.id_of(&status)).copied())
-        else {
+        let pool = |status| look.mounts.pool_of(&dir, &status);
+        let Some(index) = dir.status().ok().and_then(|status| at.get(&pool(status)).copied()) else {
             continue;
         };
         let disk = &mut survey.disks[index];
@@ -276,7 +276,7 @@ pub fn summarise<'c>(
         notes.extend(told(runner, &footprints));
         let most = policy::most_of_one(&usage, summary.largest);
         let bound = |runs: &[u64]| policy::whole(policy::from_runs(&floats(runs)).bound()).min(most);
-        summary.add_worst(look.mounts.id_of(&status), footprints.all().map(bound).max().unwrap_or(0));
+        summary.add_worst(look.mounts.pool_of(&dir, &status), footprints.all().map(bound).max().unwrap_or(0));
         let latest = footprints.all().filter_map(|runs| runs.last()).map(|bytes| (*bytes).min(most));
         let free = MAX_OTHERS.saturating_sub(summary.others.len());
         // Each runner has its say on a host with many.

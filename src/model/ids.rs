@@ -49,7 +49,8 @@ pub struct FileId {
     pub ino: u64,
 }
 
-/// The superblock that holds a file: `major:minor` of its mount (mountinfo's third field).
+/// The pool of space that a file takes from: the superblock that holds it, by `major:minor` of its mount (mountinfo's third
+/// field), or within that a project with a quota of its own ([`Self::of_project`]).
 ///
 /// Not `st_dev`: on btrfs each subvolume has its own `st_dev`, yet all share one pool of free space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -60,8 +61,48 @@ pub struct FilesystemId {
     pub minor: u32,
 }
 
+/// Device numbers have 12 bits for the major one and 20 for the minor.
+const MINOR_BITS: u32 = 20;
+const OF_PROJECT: u32 = 1 << 31;
+
+impl FilesystemId {
+    /// The quota of a project on this filesystem. No device has such a number.
+    #[must_use]
+    pub fn of_project(self, project: u32) -> Self {
+        Self { major: OF_PROJECT | (self.major << MINOR_BITS) | self.minor, minor: project }
+    }
+
+    /// Whether it is the quota of a project.
+    pub fn is_of_project(self) -> bool {
+        self.major & OF_PROJECT != 0
+    }
+}
+
 impl fmt::Display for FilesystemId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_of_project() {
+            let device = self.major & !OF_PROJECT;
+            let (major, minor) = (device >> MINOR_BITS, device & ((1 << MINOR_BITS) - 1));
+            return write!(f, "{major}:{minor} project {}", self.minor);
+        }
         write!(f, "{}:{}", self.major, self.minor)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn quotas_of_projects_are_told_apart_and_named_by_their_device() {
+        let disk = FilesystemId { major: 259, minor: 1_048_575 };
+        let (one, other) = (disk.of_project(11), disk.of_project(12));
+        assert_ne!(one, other);
+        assert_ne!(one, FilesystemId { minor: 1, ..disk }.of_project(11));
+        assert!(one.is_of_project() && !disk.is_of_project());
+        assert_eq!(
+            (one.to_string(), disk.to_string()),
+            ("259:1048575 project 11".into(), "259:1048575".into())
+        );
     }
 }

@@ -94,7 +94,7 @@ pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discov
         for root in &rule.roots {
             let top = literal(root);
             // One that holds nothing any more may hold trash.
-            if let Ok(base) = Dir::open(&top).and_then(|dir| stand_in(&top, dir.status()?, mounts)) {
+            if let Ok(base) = Dir::open(&top).and_then(|dir| stand_in(&top, &dir, mounts)) {
                 bases.entry(top.clone()).or_insert(base);
             }
             let mut told = Vec::new();
@@ -212,21 +212,24 @@ fn is_a_runners(user: Uid, discovery: &Discovery) -> bool {
 fn base(parent: &Path, top: &Path, cache: &Status, mounts: &MountTable) -> io::Result<WorkDir> {
     let mut highest = None;
     for place in parent.ancestors().take_while(|place| place.starts_with(top)) {
-        let status = Dir::open(place)?.status()?;
+        let dir = Dir::open(place)?;
+        let status = dir.status()?;
         if (status.mount_id, status.id.dev) != (cache.mount_id, cache.id.dev) {
             break;
         }
-        highest = Some(work_dir(place, status, mounts));
+        highest = Some(work_dir(place, &dir, mounts)?);
     }
     highest.ok_or_else(|| io::Error::other("it is a mount, or a volume of its own"))
 }
 
-fn work_dir(path: &Path, status: Status, mounts: &MountTable) -> WorkDir {
-    WorkDir { path: path.to_owned(), id: status.id, owner: status.owner, filesystem: mounts.id_of(&status) }
+fn work_dir(path: &Path, dir: &Dir, mounts: &MountTable) -> io::Result<WorkDir> {
+    let status = dir.status()?;
+    let filesystem = mounts.pool_of(dir, &status);
+    Ok(WorkDir { path: path.to_owned(), id: status.id, owner: status.owner, filesystem })
 }
 
-fn stand_in(path: &Path, status: Status, mounts: &MountTable) -> io::Result<Runner> {
-    Ok(holder_of(&work_dir(path, status, mounts)))
+fn stand_in(path: &Path, dir: &Dir, mounts: &MountTable) -> io::Result<Runner> {
+    Ok(holder_of(&work_dir(path, dir, mounts)?))
 }
 
 /// What such caches are claimed from, as everything that is claimed from is presented.

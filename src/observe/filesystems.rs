@@ -7,8 +7,9 @@
 use super::processes::mountinfo;
 use super::shared_kinds::is_shared;
 use crate::model::{Disk, Filesystem, FilesystemId};
-use crate::sys::dir::{Dir, Status};
+use crate::sys::dir::{Dir, Status, usage_at};
 use crate::sys::process::Proc;
+use crate::sys::project;
 use crate::sys::reach;
 use rustix::fs::statvfs;
 use std::collections::HashSet;
@@ -16,6 +17,9 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
+
+/// Filesystems that have quotas of projects.
+const PROJECTS: [&str; 3] = ["ext4", "xfs", "f2fs"];
 
 /// Our own mount namespace's table.
 #[derive(Debug, Default)]
@@ -30,6 +34,8 @@ struct Mount {
     device: FilesystemId,
     point: PathBuf,
     kind: String,
+    /// Whether all of its filesystem is mounted there, and not a directory of it.
+    is_whole: bool,
     /// Of an overlay: what it is made of.
     layers: Vec<PathBuf>,
 }
@@ -46,6 +52,7 @@ impl MountTable {
             device: mount.device,
             point: OsStr::from_bytes(&mount.point).into(),
             kind: String::from_utf8_lossy(mount.kind).into_owned(),
+            is_whole: *mount.root == *b"/",
             layers: match mount.kind {
                 b"overlay" => mountinfo::overlay_layers(mount.options)
                     .into_iter()
@@ -86,8 +93,25 @@ impl MountTable {
         layers.into_iter().find_map(|layer| self.shared_within(layer, depth - 1))
     }
 
+    /// The pool of space that a directory takes from: its project's, where that has a quota of its own, else its filesystem's.
+    pub fn pool_of(&self, dir: &Dir, status: &Status) -> FilesystemId {
+        let id = self.id_of(status);
+        self.project_of(dir, status).map_or(id, |project| id.of_project(project))
+    }
+
+    /// The project of a directory whose quota statfs(2) shows there. A project without a limit shows the whole filesystem.
+    fn project_of(&self, dir: &Dir, status: &Status) -> Option<u32> {
+        let mount = self.mount_of(status).filter(|mount| PROJECTS.contains(&mount.kind.as_str()))?;
+        let project = project::of(dir)?;
+        let size = dir.usage().ok()?.total_bytes;
+        // Where only the project's own directory is mounted there is nothing to compare with.
+        let is_limited =
+            !mount.is_whole || usage_at(&mount.point).is_ok_and(|whole| whole.total_bytes != size);
+        is_limited.then_some(project)
+    }
+
     /// Which filesystem holds what has this status; by its device where the table does not tell.
-    pub fn id_of(&self, status: &Status) -> FilesystemId {
+    fn id_of(&self, status: &Status) -> FilesystemId {
         self.mount_of(status).map_or_else(|| device(status.id.dev), |mount| mount.device)
     }
 
@@ -99,7 +123,7 @@ impl MountTable {
         let status = dir.status()?;
         let mount = self.mount_of(&status);
         Ok(Filesystem {
-            id: self.id_of(&status),
+            id: self.pool_of(dir, &status),
             mount: mount.map_or_else(|| PathBuf::from("?"), |mount| mount.point.clone()),
             fs_type: mount.map_or_else(|| "?".to_owned(), |mount| mount.kind.clone()),
             usage: dir.usage()?,

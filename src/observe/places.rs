@@ -30,11 +30,16 @@ fn add(
     notes: &mut Vec<String>,
 ) {
     let mut add = |path: &Path, dir: io::Result<Dir>, is_needed: bool| {
-        let filesystem = dir.and_then(|dir| match found.contains_key(&mounts.id_of(&dir.status()?)) {
-            true => Ok(None),
-            false => mounts.filesystem_of(&dir).map(Some),
-        });
+        let filesystem =
+            dir.and_then(|dir| match found.contains_key(&mounts.pool_of(&dir, &dir.status()?)) {
+                true => Ok(None),
+                false => mounts.filesystem_of(&dir).map(Some),
+            });
         match filesystem {
+            // A quota has no mount point of its own: the directory that it was met in stands for it.
+            Ok(Some(quota)) if quota.id.is_of_project() => {
+                drop(found.insert(quota.id, Filesystem { mount: path.to_owned(), ..quota }));
+            }
             Ok(Some(filesystem)) => drop(found.insert(filesystem.id, filesystem)),
             Err(error) if is_needed => {
                 notes.push(format!("{}: usage cannot be read: {error}", path.display()));

@@ -108,7 +108,7 @@ impl Look<'_> {
         if status.id != runner.root_id || status.owner != runner.owner {
             return found;
         }
-        let base = Arc::new(WorkDir { filesystem: self.mounts.id_of(&status), ..runner.root_dir() });
+        let base = Arc::new(WorkDir { filesystem: self.mounts.pool_of(&root, &status), ..runner.root_dir() });
         if let Some(age) = self.wanted.age(rules.logs, base.filesystem) {
             found.extend(self.logs(&base, &root, age));
         }

@@ -265,7 +265,7 @@ fn find_work(
     if let Some(reason) = not_its_own(root, &path, owner, status.owner) {
         return Err(Work::Unusable { path, reason });
     }
-    let filesystem = mounts.id_of(&status);
+    let filesystem = mounts.pool_of(&dir, &status);
     Ok((WorkDir { path, id: status.id, owner: status.owner, filesystem }, dir, status))
 }
 

@@ -14,6 +14,7 @@ pub(crate) mod mountinfo;
 pub mod process;
 pub mod process_dir;
 pub mod program;
+pub mod project;
 pub mod reach;
 pub mod supervise;
 pub mod work_stack;

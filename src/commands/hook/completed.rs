@@ -126,8 +126,9 @@ fn was_relieved(config: &Config, proc: &Proc, run: &RunDir, (runner, worker): (&
     let state = StateDir::at(&config.paths.state_dir);
     let work = runner.work_dir();
     let is_elsewhere = |dev: u64| work.is_none_or(|work| work.id.dev != dev);
-    let root = Dir::open(&runner.root).and_then(|root| root.status()).ok();
-    let root = root.filter(|root| is_elsewhere(root.id.dev)).map(|root| MountTable::read(proc).id_of(&root));
+    let root = Dir::open(&runner.root).and_then(|root| Ok((root.status()?, root))).ok();
+    let root = root.filter(|(root, _)| is_elsewhere(root.id.dev));
+    let root = root.map(|(status, root)| MountTable::read(proc).pool_of(&root, &status));
     work.map(|work| work.filesystem)
         .into_iter()
         .chain(root)
