@@ -15,6 +15,7 @@ use crate::model::{
     Action, ActionResult, Decision, FileId, Filesystem, FilesystemId, KeepReason, Level, Outcome, Part,
     RunReport, Runner, strongest,
 };
+use crate::reclaim::execute::{Step, Steps};
 use crate::reclaim::remove_tree::Progress;
 use crate::report::events::{Event, EventKind, RunStamp};
 use crate::report::progress::{ProgressLine, Tally};
@@ -232,15 +233,20 @@ impl Drop for Narrator {
     }
 }
 
-impl Witness for Narrator {
-    fn pressure(&mut self, filesystem: &Filesystem, level: Level) {
-        self.under_pressure.insert(filesystem.id);
-        let (mount, percent) = (escape::path(&filesystem.mount), filesystem.usage.used_percent());
-        let event =
-            Event::new(EventKind::Pressure, format!("{mount} is {percent} % full: {}", level.as_str()));
-        self.tell(event.path(&filesystem.mount).used_percent(percent).reason(level.as_str()));
+impl Steps for Narrator {
+    fn step(&mut self, step: Step<'_>) -> Option<Box<dyn Any>> {
+        match step {
+            Step::Claimed(action) => self.claimed(action),
+            Step::Deleting { what, files, bytes, progress } => {
+                return Some(show_progress(what, files, bytes, progress));
+            }
+            Step::Ended(outcome, took) => self.outcome(outcome, took),
+        }
+        None
     }
+}
 
+impl Narrator {
     fn claimed(&mut self, action: &Action) {
         if matches!(action.cache.part, Part::Files(_)) {
             // Each file is told when it is gone: an entry that named their directory would say too much.
@@ -254,23 +260,6 @@ impl Witness for Narrator {
             .reason(action.decision.reason())
             .grounds(action, now());
         self.tell(event);
-    }
-
-    fn deleting(
-        &mut self,
-        what: &Path,
-        files: Option<u64>,
-        bytes: u64,
-        progress: &Arc<Progress>,
-    ) -> Box<dyn Any> {
-        let progress = Arc::clone(progress);
-        // Bytes are known of the tree as a whole; they are shown in proportion to the files that are gone.
-        let read = move || {
-            let done = progress.files.load(Ordering::Relaxed);
-            let share = files.filter(|all| *all > 0).map_or(0.0, |all| done as f64 / all as f64);
-            Tally { files: done, bytes: (bytes as f64 * share.min(1.0)) as u64 }
-        };
-        Box::new(ProgressLine::start(&format!("deleting {}", escape::path(what)), files, read))
     }
 
     fn outcome(&mut self, outcome: &Outcome, took: Duration) {
@@ -300,6 +289,28 @@ impl Witness for Narrator {
             _ => event,
         };
         self.tell(event.duration(took));
+    }
+}
+
+/// Shows on a terminal how far a deletion has come, until it is dropped.
+fn show_progress(what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Progress>) -> Box<dyn Any> {
+    let progress = Arc::clone(progress);
+    // Bytes are known of the tree as a whole; they are shown in proportion to the files that are gone.
+    let read = move || {
+        let done = progress.files.load(Ordering::Relaxed);
+        let share = files.filter(|all| *all > 0).map_or(0.0, |all| done as f64 / all as f64);
+        Tally { files: done, bytes: (bytes as f64 * share.min(1.0)) as u64 }
+    };
+    Box::new(ProgressLine::start(&format!("deleting {}", escape::path(what)), files, read))
+}
+
+impl Witness for Narrator {
+    fn pressure(&mut self, filesystem: &Filesystem, level: Level) {
+        self.under_pressure.insert(filesystem.id);
+        let (mount, percent) = (escape::path(&filesystem.mount), filesystem.usage.used_percent());
+        let event =
+            Event::new(EventKind::Pressure, format!("{mount} is {percent} % full: {}", level.as_str()));
+        self.tell(event.path(&filesystem.mount).used_percent(percent).reason(level.as_str()));
     }
 
     fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>) {

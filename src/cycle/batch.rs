@@ -8,9 +8,10 @@
 use super::scrutiny::Scrutiny;
 use super::{Cycle, CycleError, MAX_GIVING_WAY, State};
 use crate::lock::ExclusiveLock;
-use crate::model::{Action, ActionResult, Cache, Decision, HostFacts, KeepReason, Uid};
+use crate::model::{Action, ActionResult, Decision, HostFacts, KeepReason, Uid};
 use crate::observe::caches::open_work;
-use crate::reclaim::claim::{Claim, Claimed, Moment, Prepared, Renamed, claim, needs_place_beside};
+use crate::reclaim::claim::{Claim, Moment, Prepared, Renamed, claim, needs_place_beside};
+use crate::reclaim::execute::Tree;
 use crate::sys::dir::Dir;
 use rustix::process::{Resource, getrlimit};
 use std::collections::VecDeque;
@@ -40,13 +41,6 @@ fn is_immovable(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::CrossesDevices
 }
 
-/// A claimed tree and whose it was.
-pub(super) struct Taken {
-    pub(super) action: Action,
-    pub(super) work: Dir,
-    pub(super) claimed: Claimed,
-}
-
 /// A claim that has come to its end.
 struct Ended<'p> {
     action: &'p Action,
@@ -54,9 +48,17 @@ struct Ended<'p> {
     claim: Claim,
 }
 
-impl Ended<'_> {
+impl<'p> Ended<'p> {
     fn needs_place_beside(&self) -> bool {
         matches!(&self.claim, Claim::Failed(error) if needs_place_beside(&self.action.cache, error))
+    }
+
+    /// The tree, where one was claimed under `lock`; what else it came to otherwise.
+    fn settle(self, lock: &ExclusiveLock) -> Result<Tree<Dir>, (&'p Action, Claim)> {
+        match (self.claim, self.work) {
+            (Claim::Claimed(claimed), Some(work)) => Ok(Tree::new(lock, self.action, work, claimed)),
+            (claim, _) => Err((self.action, claim)),
+        }
     }
 }
 
@@ -94,7 +96,7 @@ impl Cycle<'_> {
         scrutiny: &mut Scrutiny<'_>,
         looked: Instant,
         state: &mut State,
-    ) -> Result<(Vec<Taken>, bool), CycleError> {
+    ) -> Result<(Vec<Tree<Dir>>, bool), CycleError> {
         let mut taken = Vec::new();
         let mut rest = planned;
         // What finds no room in a slot is claimed beside its place. That is announced in the lock's file, which has room for one:
@@ -131,60 +133,48 @@ impl Cycle<'_> {
                     ended
                 }
             };
-            if ended.iter().any(|ended| matches!(ended.claim, Claim::Claimed(_))) {
+            let settled: Vec<_> = ended.into_iter().map(|ended| ended.settle(&lock)).collect();
+            if settled.iter().any(Result::is_ok) {
                 state.last_claims = lock.note_claims();
             }
             drop(lock);
-            for Ended { action, work, claim } in ended {
-                taken.extend(self.ended(action, work, claim, begun.elapsed(), state));
+            for settled in settled {
+                match settled {
+                    Ok(tree) => {
+                        tree.report(self.witness);
+                        taken.push(tree);
+                    }
+                    Err((action, claim)) => self.not_claimed(action, claim, begun.elapsed(), state),
+                }
             }
         }
         Ok((taken, false))
     }
 
-    /// Tells how a claim has ended.
-    fn ended(
-        &mut self,
-        action: &Action,
-        work: Option<Dir>,
-        claim: Claim,
-        took: Duration,
-        state: &mut State,
-    ) -> Option<Taken> {
-        let result = match (claim, work) {
-            (Claim::Claimed(claimed), Some(work)) => return Some(self.taken(action, work, claimed)),
-            (Claim::Claimed(_), None) => return None,
-            (Claim::Restored(evidence), _) => ActionResult::Restored(evidence),
-            (Claim::Changed(reason), _) => ActionResult::Changed(reason),
-            (Claim::Failed(error), _) if is_immovable(&error) => {
+    /// Records what a claim came to that claimed nothing.
+    fn not_claimed(&mut self, action: &Action, claim: Claim, took: Duration, state: &mut State) {
+        let (decision, result) = match claim {
+            Claim::Claimed(_) => return,
+            Claim::Restored(evidence) => (None, ActionResult::Restored(evidence)),
+            Claim::Changed(reason) => (None, ActionResult::Changed(reason)),
+            Claim::Failed(error) if is_immovable(&error) => {
                 let on = action.cache.base(&action.runner).map(|base| base.filesystem);
-                if on.is_some_and(|on| !state.giving.cannot_move(on)) {
-                    let action =
-                        Action { decision: Decision::Keep(KeepReason::GivesLittle), ..action.clone() };
-                    state.record(self.witness, action, ActionResult::Kept, took);
-                    return None;
+                match on.is_some_and(|on| !state.giving.cannot_move(on)) {
+                    true => (Some(KeepReason::GivesLittle), ActionResult::Kept),
+                    false => {
+                        let why = format!("it could not be moved to trash: {error}; {IMMOVABLE}");
+                        (None, ActionResult::Failed(why))
+                    }
                 }
-                ActionResult::Failed(format!("it could not be moved to trash: {error}; {IMMOVABLE}"))
             }
-            (Claim::Failed(error), _) => {
-                ActionResult::Failed(format!("it could not be moved to trash: {error}"))
+            Claim::Failed(error) => {
+                (None, ActionResult::Failed(format!("it could not be moved to trash: {error}")))
             }
-            (Claim::Refused(evidence), _) => {
-                let decision = Decision::Keep(KeepReason::Protected(evidence));
-                let action = Action { decision, ..action.clone() };
-                state.record(self.witness, action, ActionResult::Kept, took);
-                return None;
-            }
+            Claim::Refused(evidence) => (Some(KeepReason::Protected(evidence)), ActionResult::Kept),
         };
-        state.record(self.witness, action.clone(), result, took);
-        None
-    }
-
-    fn taken(&mut self, action: &Action, work: Dir, claimed: Claimed) -> Taken {
-        let cache = Cache { part: claimed.part.clone(), ..action.cache.clone() };
-        let action = Action { cache, ..action.clone() };
-        self.witness.claimed(&action);
-        Taken { action, work, claimed }
+        let decision = decision.map_or_else(|| action.decision.clone(), Decision::Keep);
+        let action = Action { decision, ..action.clone() };
+        state.record(self.witness, action, result, took);
     }
 }
 

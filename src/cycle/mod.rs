@@ -13,6 +13,7 @@
 
 mod batch;
 mod giving;
+mod leftovers;
 mod round;
 mod scrutiny;
 mod trims;
@@ -34,15 +35,13 @@ use crate::observe::strangers;
 use crate::policy::plan::Actor;
 use crate::policy::protection::Rules;
 use crate::policy::{goal, liveness, plan, pressure, protection};
-use crate::reclaim::remove_tree::Progress;
+use crate::reclaim::execute::{Step, Steps};
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use giving::Giving;
-use std::any::Any;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 pub use trims::Stale;
 
@@ -58,21 +57,9 @@ const MAX_GIVING_WAY: usize = 16;
 const MAX_TRASH: usize = 4096;
 
 /// Told of everything as it happens: the journal, and progress on a terminal.
-pub trait Witness {
+pub trait Witness: Steps {
     /// A filesystem is under pressure and will be acted on.
     fn pressure(&mut self, filesystem: &Filesystem, level: Level);
-    /// A cache has been taken into trash.
-    fn claimed(&mut self, action: &Action);
-    /// A tree is going to be deleted; `progress` counts along until the returned value is dropped.
-    fn deleting(
-        &mut self,
-        what: &Path,
-        files: Option<u64>,
-        bytes: u64,
-        progress: &Arc<Progress>,
-    ) -> Box<dyn Any>;
-    /// The end of one cache's story.
-    fn outcome(&mut self, outcome: &Outcome, took: Duration);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
     fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>);
     /// The kernel does not confine this run's deletions to the work directories; told once.
@@ -455,7 +442,7 @@ impl Cycle<'_> {
         let mut outcomes = state.outcomes;
         for action in state.kept.into_iter().filter(|action| !dealt_with.contains(&action.cache.path)) {
             let outcome = Outcome { action, result: ActionResult::Kept };
-            self.witness.outcome(&outcome, Duration::ZERO);
+            self.witness.step(Step::Ended(&outcome, Duration::ZERO));
             outcomes.push(outcome);
         }
         RunReport {
@@ -523,13 +510,23 @@ impl State {
         self.tried_trash.get(&work).is_some_and(|tried| tried.len() >= MAX_TRASH || tried.contains(trash))
     }
 
+    /// Reports what became of a cache that was not deleted, and remembers it.
     fn record(&mut self, witness: &mut dyn Witness, action: Action, result: ActionResult, took: Duration) {
-        if let (ActionResult::Removed, Some(base)) = (&result, action.cache.base(&action.runner)) {
+        let outcome = Outcome { action, result };
+        witness.step(Step::Ended(&outcome, took));
+        self.remember(outcome);
+    }
+
+    /// Remembers an outcome that has been reported.
+    fn remember(&mut self, outcome: Outcome) {
+        let Outcome { action, result } = &outcome;
+        if let (ActionResult::Removed, Some(base)) = (result, action.cache.base(&action.runner)) {
             self.giving.add(base.filesystem, action.cache.bytes());
         }
         self.dealt_with.insert(action.cache.path.clone());
-        let outcome = Outcome { action, result };
-        witness.outcome(&outcome, took);
         self.outcomes.push(outcome);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -9,16 +9,14 @@ use crate::model::{
     Outcome, Part, RemoveReason, WorkDir,
 };
 use crate::observe::measure::{self, measure};
-use crate::reclaim::claim::{Claim, Claimed, Moment, claim};
+use crate::reclaim::claim::{Claim, Moment, claim};
 use crate::reclaim::confinement::Confinement;
-use crate::reclaim::in_hand::InHand;
-use crate::reclaim::remove_tree::{self, Extent, Progress};
-use crate::reclaim::trash::Trash;
+use crate::reclaim::execute::{Step, Tree};
+use crate::reclaim::remove_tree::Extent;
 use crate::sys::dir::Dir;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 impl Repairs<'_> {
     /// Takes git's lock files away. They are claimed like a cache, one by one.
@@ -111,22 +109,41 @@ impl Repairs<'_> {
             Moment::Before => self.again(&sight, &action.cache, None),
             Moment::After(tree) => self.again(&sight, &action.cache, Some(tree)),
         });
-        if matches!(claimed, Claim::Claimed(_)) {
-            lock.note_claims();
-        }
-        drop(lock);
-        let mut in_hand = None;
-        let (result, repaired) = match claimed {
+        let tree = match claimed {
             Claim::Claimed(claimed) => {
-                // What comes in a slot of its own is whole or a single file: all of it was taken.
-                self.witness.claimed(&action);
-                let done = self.delete(work, work_dir, &action, &claimed);
-                in_hand = claimed.in_hand.filter(|_| done.0 == ActionResult::Removed);
-                done
+                lock.note_claims();
+                Tree::new(&lock, &action, work, claimed)
             }
+            claim => return Ok(self.not_taken(action, claim, begun.elapsed(), report)),
+        };
+        drop(lock);
+        tree.report(self.witness);
+        let deleted = tree.delete(&Confinement::to([work]), self.deadline, self.witness);
+        let result = match deleted.extent() {
+            Extent::Whole => ActionResult::Removed,
+            // It is out of the way, which is what was asked for.
+            Extent::Part { first, .. } => ActionResult::Deferred(format!(
+                "a part of it lies in trash for the next sweep: {}",
+                first.explained()
+            )),
+        };
+        deleted.report(result, self.witness);
+        Ok(Some(Repaired::Done))
+    }
+
+    /// Reports what a claim came to that claimed nothing; what spoke against it goes to the report.
+    fn not_taken(
+        &mut self,
+        action: Action,
+        claim: Claim,
+        took: Duration,
+        report: &mut RepairReport,
+    ) -> Option<Repaired> {
+        let (result, repaired) = match claim {
+            Claim::Claimed(_) => return None,
             Claim::Refused(evidence) | Claim::Restored(evidence) => {
                 report.objections = evidence;
-                return Ok(None);
+                return None;
             }
             Claim::Changed(why) => (ActionResult::Changed(why.clone()), Repaired::Changed(why)),
             Claim::Failed(error) => {
@@ -134,39 +151,8 @@ impl Repairs<'_> {
                 (ActionResult::Failed(why.clone()), Repaired::Failed(why))
             }
         };
-        self.witness.outcome(&Outcome { action, result }, begun.elapsed());
-        in_hand.into_iter().for_each(InHand::told);
-        Ok(Some(repaired))
-    }
-
-    fn delete(
-        &mut self,
-        work: &Dir,
-        work_dir: &WorkDir,
-        action: &Action,
-        claimed: &Claimed,
-    ) -> (ActionResult, Repaired) {
-        let progress = Arc::new(Progress::default());
-        let files = action.cache.measure.map(|measure| measure.files);
-        let extent = {
-            let _shown = self.witness.deleting(&action.cache.path, files, action.cache.bytes(), &progress);
-            let options =
-                remove_tree::Options { threads: 2, deadline: Some(self.deadline), progress: &progress };
-            Confinement::to([work]).delete((&claimed.parent, &claimed.name), &action.cache.largest, &options)
-        };
-        if let Some(slot) = &claimed.slot
-            && let Ok(Some(trash)) = Trash::open(work, work_dir.owner)
-        {
-            trash.discard(slot);
-        }
-        match extent {
-            Extent::Whole => (ActionResult::Removed, Repaired::Done),
-            // It is out of the way, which is what was asked for.
-            Extent::Part { first, .. } => {
-                let why = format!("a part of it lies in trash for the next sweep: {}", first.explained());
-                (ActionResult::Deferred(why), Repaired::Done)
-            }
-        }
+        self.witness.step(Step::Ended(&Outcome { action, result }, took));
+        Some(repaired)
     }
 }
 

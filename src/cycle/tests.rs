@@ -1,0 +1,212 @@
+//! The loop with an observer that writes down what it is told, on a host of plain files.
+
+#![expect(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+
+use super::*;
+use crate::reclaim::trash::HOME;
+use crate::sys::dir::Dir;
+use std::any::Any;
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+
+/// Writes down each step by its name.
+#[derive(Default)]
+struct Observer {
+    steps: Vec<String>,
+    /// Where a cache lies, to see whether it is in its place at each step.
+    watched: PathBuf,
+    was_there: Vec<bool>,
+}
+
+impl Observer {
+    fn note(&mut self, step: impl Into<String>) {
+        self.steps.push(step.into());
+        self.was_there.push(self.watched.exists());
+    }
+}
+
+impl Steps for Observer {
+    fn step(&mut self, step: Step<'_>) -> Option<Box<dyn Any>> {
+        self.note(match step {
+            Step::Claimed(_) => "claimed".to_owned(),
+            Step::Deleting { .. } => "deleting".to_owned(),
+            Step::Ended(outcome, _) => outcome.result.as_str().to_owned(),
+        });
+        None
+    }
+}
+
+impl Witness for Observer {
+    fn pressure(&mut self, _: &Filesystem, _: Level) {
+        self.note("pressure");
+    }
+    fn trash(&mut self, _: &Path, _: u64, failure: Option<&str>) {
+        assert_eq!(failure, None);
+        self.note("trash");
+    }
+    fn unconfined(&mut self, _: &str) {}
+    fn lock_taken(&mut self, mode: LockMode, _: Duration) {
+        self.note(if mode == LockMode::Exclusive { "exclusive" } else { "shared" });
+    }
+    fn lock_failed(&mut self, _: LockMode, _: &LockError) {
+        self.note("no lock");
+    }
+}
+
+/// A runner with one cache, a run directory, and a configuration.
+struct Scene {
+    temp: tempfile::TempDir,
+    config: Config,
+    run: RunDir,
+}
+
+impl Scene {
+    fn new(pressure: &str) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().canonicalize().unwrap();
+        let cache = base.join("runner/_work/app/app/target");
+        fs::create_dir_all(cache.join("debug")).unwrap();
+        fs::write(cache.join("debug/lib.rlib"), [7; 10_000]).unwrap();
+        fs::write(cache.join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n").unwrap();
+        fs::write(base.join("runner/.runner"), r#"{"agentName":"runner-1","workFolder":"_work"}"#).unwrap();
+        let run = base.join("run");
+        fs::create_dir(&run).unwrap();
+        fs::set_permissions(&run, fs::Permissions::from_mode(0o750)).unwrap();
+        let text = format!(
+            "[runners]\nroots = [\"{0}/runner\"]\n[paths]\nrun_dir = \"{0}/run\"\nstate_dir = \"{0}/state\"\n\
+             [hook]\nlock_wait = \"1s\"\n[pressure]\n{pressure}\n",
+            base.display()
+        );
+        let config = Config::parse(&text).unwrap();
+        let run = RunDir::open(&run).unwrap();
+        Self { temp, config, run }
+    }
+
+    /// A host that lacks space whatever is removed.
+    fn full() -> Self {
+        Self::new("min_free = \"4096TiB\"")
+    }
+
+    fn cache(&self) -> PathBuf {
+        self.temp.path().canonicalize().unwrap().join("runner/_work/app/app/target")
+    }
+
+    fn root(&self) -> FileId {
+        Dir::resolve(&self.temp.path().join("runner")).unwrap().0.status().unwrap().id
+    }
+
+    /// The started-hook of the only runner.
+    fn hook(&self) -> Role {
+        Role::Hook { root: self.root(), job_directory: None, lineage: Vec::new() }
+    }
+
+    fn run(&self, actor: Role) -> (RunReport, Result<(), CycleError>, Observer) {
+        let mut observer = Observer { watched: self.cache(), ..Observer::default() };
+        let cycle = Cycle {
+            config: &self.config,
+            proc: &Proc::new(Path::new("/proc")),
+            run: &self.run,
+            actor,
+            clock: SystemTime::now,
+            deadline: Instant::now() + Duration::from_secs(60),
+            witness: &mut observer,
+        };
+        let (report, result) = cycle.run();
+        (report, result, observer)
+    }
+}
+
+#[test]
+fn each_step_is_reported_when_it_happens_and_in_one_order() {
+    let scene = Scene::full();
+    let (report, result, observer) = scene.run(scene.hook());
+    result.unwrap();
+    let steps: Vec<&str> = observer.steps.iter().map(String::as_str).collect();
+    assert_eq!(
+        steps[..6],
+        ["pressure", "shared", "exclusive", "claimed", "deleting", "removed"],
+        "{steps:?}"
+    );
+    let at = |step: &str| observer.was_there[steps.iter().position(|found| *found == step).unwrap()];
+    assert!(at("exclusive") && !at("claimed"), "it leaves its place under the lock");
+    assert!(!scene.cache().exists());
+    assert_eq!(report.outcomes.len(), 1);
+    assert_eq!(report.outcomes[0].result, ActionResult::Removed);
+    assert!(report.freed_bytes >= 10_000);
+    assert!(!report.goal_met, "no disk has that much");
+    let trash = Dir::resolve(&scene.temp.path().join("runner/_work").join(HOME)).unwrap().1;
+    let left = fs::read_dir(trash.join("trash"))
+        .unwrap()
+        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("claim"));
+    assert_eq!(left.count(), 0, "the slot is discarded");
+}
+
+#[test]
+fn without_pressure_nothing_is_touched_and_nothing_is_locked_for_a_claim() {
+    let scene = Scene::new("high = \"100%\"\nlow = \"99%\"\nmin_free = \"0\"\nmin_free_inodes = \"0%\"");
+    let (report, result, observer) = scene.run(scene.hook());
+    result.unwrap();
+    assert!(!observer.steps.iter().any(|step| step == "exclusive"), "{:?}", observer.steps);
+    assert!(scene.cache().exists() && report.outcomes.is_empty() && report.goal_met);
+    let full = Scene::full();
+    full.run(full.hook());
+    assert!(!full.cache().exists(), "under pressure the same cache is removed");
+}
+
+#[test]
+fn a_lock_that_others_hold_ends_the_run_and_is_reported() {
+    let scene = Scene::full();
+    let held = crate::lock::ExclusiveLock::acquire(&scene.run, Duration::ZERO).unwrap();
+    let (report, result, observer) = scene.run(scene.hook());
+    assert!(matches!(result, Err(CycleError::Lock(_))));
+    assert_eq!(observer.steps.last().map(String::as_str), Some("no lock"), "{:?}", observer.steps);
+    assert!(scene.cache().exists() && !report.goal_met && report.freed_bytes == 0);
+    drop(held);
+    scene.run(scene.hook());
+    assert!(!scene.cache().exists(), "once it is free the run does its work");
+}
+
+#[test]
+fn a_hook_of_an_unknown_runner_touches_nothing() {
+    let scene = Scene::full();
+    let root = FileId { dev: 0, ino: 0 };
+    let (report, result, observer) = scene.run(Role::Hook { root, job_directory: None, lineage: Vec::new() });
+    result.unwrap();
+    assert!(observer.steps.is_empty() && report.outcomes.is_empty() && scene.cache().exists());
+    scene.run(scene.hook());
+    assert!(!scene.cache().exists(), "its own runner's hook removes it");
+}
+
+#[test]
+fn a_preview_plans_what_a_run_removes_and_touches_nothing() {
+    let scene = Scene::full();
+    let proc = Proc::new(Path::new("/proc"));
+    let deadline = Instant::now() + Duration::from_secs(60);
+    let everybody = |_: &[Runner]| Whose::Everybody;
+    let preview =
+        preview(&scene.config, &proc, Leases::In(&scene.run), SystemTime::now(), deadline, everybody);
+    let planned: Vec<PathBuf> = preview.plan.actions.iter().map(|action| action.cache.path.clone()).collect();
+    assert_eq!(planned, [scene.cache()]);
+    assert!(scene.cache().exists());
+    let report = preview.report();
+    assert!(report.dry_run && report.freed_bytes == 0);
+    let (done, ..) = scene.run(scene.hook());
+    assert_eq!(done.outcomes[0].action.cache.path, planned[0]);
+}
+
+#[test]
+fn unfinished_trash_is_deleted_first_and_counts_as_freed() {
+    let scene = Scene::full();
+    let work = Dir::resolve(&scene.temp.path().join("runner/_work")).unwrap().0;
+    let trash = crate::reclaim::trash::Trash::open_or_make(&work, acting_as()).unwrap();
+    let slot = trash.make_slot().unwrap();
+    drop(slot);
+    let home = scene.temp.path().join("runner/_work").join(HOME).join("trash");
+    let slot = fs::read_dir(&home).unwrap().next().unwrap().unwrap().path();
+    fs::write(slot.join("left"), [7; 50_000]).unwrap();
+    let (report, result, observer) = scene.run(scene.hook());
+    result.unwrap();
+    let at = |step: &str| observer.steps.iter().position(|found| found == step).unwrap();
+    assert!(at("trash") < at("claimed"), "{:?}", observer.steps);
+    assert!(report.freed_bytes >= 60_000, "{}", report.freed_bytes);
+}
