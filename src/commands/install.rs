@@ -1,6 +1,7 @@
 //! `install` and `uninstall`: wires every discovered runner, the group, and our units; says what has to be restarted.
 
-use super::recorded::Recorded;
+mod recorded;
+
 use super::{Context, complain, look, print, show};
 use crate::cli::SetupArgs;
 use crate::model::{
@@ -16,6 +17,7 @@ use crate::setup::state::StateDir;
 use crate::setup::units::{BOUNDS, OURS, Systemd};
 use crate::setup::wiring::Scripts;
 use crate::sys::program::Programs;
+use recorded::Recorded;
 use std::collections::BTreeSet;
 use std::time::Duration;
 

@@ -17,7 +17,6 @@ mod notify;
 mod output;
 mod postmortem;
 mod reap;
-mod recorded;
 mod remediate;
 mod self_clean;
 mod simulate;

@@ -3,7 +3,7 @@
 #![expect(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 use super::*;
-use crate::reclaim::trash::HOME;
+use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::any::Any;
 use std::fs;
@@ -61,7 +61,8 @@ struct Scene {
 }
 
 impl Scene {
-    fn new(pressure: &str) -> Self {
+    /// Its rule lets a cache be this large.
+    fn new(max_size: &str) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let base = temp.path().canonicalize().unwrap();
         let cache = base.join("runner/_work/app/app/target");
@@ -74,7 +75,8 @@ impl Scene {
         fs::set_permissions(&run, fs::Permissions::from_mode(0o750)).unwrap();
         let text = format!(
             "[runners]\nroots = [\"{0}/runner\"]\n[paths]\nrun_dir = \"{0}/run\"\nstate_dir = \"{0}/state\"\n\
-             [hook]\nlock_wait = \"1s\"\n[pressure]\n{pressure}\n",
+             [hook]\nlock_wait = \"1s\"\n[pressure]\nmin_free = \"0\"\nmin_free_inodes = \"0%\"\nhigh = \"100%\"\n\
+             critical = \"100%\"\n[[cache]]\nname = \"cargo-target\"\nmax_size = \"{max_size}\"\n",
             base.display()
         );
         let config = Config::parse(&text).unwrap();
@@ -82,9 +84,9 @@ impl Scene {
         Self { temp, config, run }
     }
 
-    /// A host that lacks space whatever is removed.
-    fn full() -> Self {
-        Self::new("min_free = \"4096TiB\"")
+    /// The cache is larger than its rule allows.
+    fn over_its_limit() -> Self {
+        Self::new("1KiB")
     }
 
     fn cache(&self) -> PathBuf {
@@ -95,9 +97,9 @@ impl Scene {
         Dir::resolve(&self.temp.path().join("runner")).unwrap().0.status().unwrap().id
     }
 
-    /// The started-hook of the only runner.
+    /// A hook of the only runner, which applies the limits of its rules.
     fn hook(&self) -> Role {
-        Role::Hook { root: self.root(), job_directory: None, lineage: Vec::new() }
+        hook_of(self.root())
     }
 
     fn run(&self, actor: Role) -> (RunReport, Result<(), CycleError>, Observer) {
@@ -116,70 +118,66 @@ impl Scene {
     }
 }
 
+fn hook_of(root: FileId) -> Role {
+    Role::SelfClean { root, wanted: BTreeSet::new(), limits: true, lineage: Vec::new() }
+}
+
 #[test]
 fn each_step_is_reported_when_it_happens_and_in_one_order() {
-    let scene = Scene::full();
+    let scene = Scene::over_its_limit();
     let (report, result, observer) = scene.run(scene.hook());
     result.unwrap();
     let steps: Vec<&str> = observer.steps.iter().map(String::as_str).collect();
-    assert_eq!(
-        steps[..6],
-        ["pressure", "shared", "exclusive", "claimed", "deleting", "removed"],
-        "{steps:?}"
-    );
+    assert_eq!(steps[..5], ["shared", "exclusive", "claimed", "deleting", "removed"], "{steps:?}");
     let at = |step: &str| observer.was_there[steps.iter().position(|found| *found == step).unwrap()];
     assert!(at("exclusive") && !at("claimed"), "it leaves its place under the lock");
     assert!(!scene.cache().exists());
     assert_eq!(report.outcomes.len(), 1);
     assert_eq!(report.outcomes[0].result, ActionResult::Removed);
-    assert!(report.freed_bytes >= 10_000);
-    assert!(!report.goal_met, "no disk has that much");
-    let trash = Dir::resolve(&scene.temp.path().join("runner/_work").join(HOME)).unwrap().1;
-    let left = fs::read_dir(trash.join("trash"))
-        .unwrap()
-        .filter(|entry| entry.as_ref().unwrap().file_name().to_string_lossy().starts_with("claim"));
-    assert_eq!(left.count(), 0, "the slot is discarded");
+    assert!(report.freed_bytes >= 10_000 && report.goal_met);
+    let work = Dir::resolve(&scene.temp.path().join("runner/_work")).unwrap().0;
+    let trash = Trash::open(&work, acting_as()).unwrap().unwrap();
+    assert_eq!(trash.entries().unwrap(), Vec::<std::ffi::OsString>::new(), "the slot is discarded");
 }
 
 #[test]
-fn without_pressure_nothing_is_touched_and_nothing_is_locked_for_a_claim() {
-    let scene = Scene::new("high = \"100%\"\nlow = \"99%\"\nmin_free = \"0\"\nmin_free_inodes = \"0%\"");
+fn below_its_limit_and_without_pressure_nothing_is_touched() {
+    let scene = Scene::new("1GiB");
     let (report, result, observer) = scene.run(scene.hook());
     result.unwrap();
     assert!(!observer.steps.iter().any(|step| step == "exclusive"), "{:?}", observer.steps);
-    assert!(scene.cache().exists() && report.outcomes.is_empty() && report.goal_met);
-    let full = Scene::full();
-    full.run(full.hook());
-    assert!(!full.cache().exists(), "under pressure the same cache is removed");
+    assert!(scene.cache().exists() && report.freed_bytes == 0 && report.goal_met);
+    let large = Scene::over_its_limit();
+    large.run(large.hook()).1.unwrap();
+    assert!(!large.cache().exists(), "the same cache above its limit is removed");
 }
 
 #[test]
 fn a_lock_that_others_hold_ends_the_run_and_is_reported() {
-    let scene = Scene::full();
+    let scene = Scene::over_its_limit();
     let held = crate::lock::ExclusiveLock::acquire(&scene.run, Duration::ZERO).unwrap();
     let (report, result, observer) = scene.run(scene.hook());
     assert!(matches!(result, Err(CycleError::Lock(_))));
     assert_eq!(observer.steps.last().map(String::as_str), Some("no lock"), "{:?}", observer.steps);
     assert!(scene.cache().exists() && !report.goal_met && report.freed_bytes == 0);
     drop(held);
-    scene.run(scene.hook());
+    scene.run(scene.hook()).1.unwrap();
     assert!(!scene.cache().exists(), "once it is free the run does its work");
 }
 
 #[test]
 fn a_hook_of_an_unknown_runner_touches_nothing() {
-    let scene = Scene::full();
-    let root = FileId { dev: 0, ino: 0 };
-    let (report, result, observer) = scene.run(Role::Hook { root, job_directory: None, lineage: Vec::new() });
+    let scene = Scene::over_its_limit();
+    let (report, result, observer) = scene.run(hook_of(FileId { dev: 0, ino: 0 }));
     result.unwrap();
     assert!(observer.steps.is_empty() && report.outcomes.is_empty() && scene.cache().exists());
-    scene.run(scene.hook());
+    scene.run(scene.hook()).1.unwrap();
     assert!(!scene.cache().exists(), "its own runner's hook removes it");
 }
 
 #[test]
-fn a_preview_plans_what_a_run_removes_and_touches_nothing() {
-    let scene = Scene::full();
+fn a_preview_looks_at_the_same_caches_and_touches_nothing() {
+    let scene = Scene::over_its_limit();
     let proc = Proc::new(Path::new("/proc"));
     let deadline = Instant::now() + Duration::from_secs(60);
     let everybody = |_: &[Runner]| Whose::Everybody;
@@ -187,26 +185,23 @@ fn a_preview_plans_what_a_run_removes_and_touches_nothing() {
         preview(&scene.config, &proc, Leases::In(&scene.run), SystemTime::now(), deadline, everybody);
     let planned: Vec<PathBuf> = preview.plan.actions.iter().map(|action| action.cache.path.clone()).collect();
     assert_eq!(planned, [scene.cache()]);
-    assert!(scene.cache().exists());
     let report = preview.report();
-    assert!(report.dry_run && report.freed_bytes == 0);
+    assert!(report.dry_run && report.freed_bytes == 0 && scene.cache().exists());
     let (done, ..) = scene.run(scene.hook());
     assert_eq!(done.outcomes[0].action.cache.path, planned[0]);
 }
 
 #[test]
 fn unfinished_trash_is_deleted_first_and_counts_as_freed() {
-    let scene = Scene::full();
+    let scene = Scene::over_its_limit();
     let work = Dir::resolve(&scene.temp.path().join("runner/_work")).unwrap().0;
-    let trash = crate::reclaim::trash::Trash::open_or_make(&work, acting_as()).unwrap();
-    let slot = trash.make_slot().unwrap();
-    drop(slot);
-    let home = scene.temp.path().join("runner/_work").join(HOME).join("trash");
-    let slot = fs::read_dir(&home).unwrap().next().unwrap().unwrap().path();
-    fs::write(slot.join("left"), [7; 50_000]).unwrap();
+    Trash::open_or_make(&work, acting_as()).unwrap();
+    let left = scene.temp.path().join("runner/_work/.disk-guard/trash/left-by-a-crash");
+    fs::create_dir(&left).unwrap();
+    fs::write(left.join("tree"), [7; 50_000]).unwrap();
     let (report, result, observer) = scene.run(scene.hook());
     result.unwrap();
     let at = |step: &str| observer.steps.iter().position(|found| found == step).unwrap();
     assert!(at("trash") < at("claimed"), "{:?}", observer.steps);
-    assert!(report.freed_bytes >= 60_000, "{}", report.freed_bytes);
+    assert!(!left.exists() && report.freed_bytes >= 60_000, "{}", report.freed_bytes);
 }

@@ -9,8 +9,9 @@
 //! env           a `.env` that names them still
 //! ```
 
-use super::install::Setup;
-use super::{Context, complain};
+use super::Setup;
+use crate::actions_runner::layout;
+use crate::commands::{Context, complain};
 use crate::model::{HostFacts, ListenerSeen, Runner, SetupOutcome, SetupRunner, Work};
 use crate::observe::filesystems::MountTable;
 use crate::observe::{hook_script, runners};
@@ -195,10 +196,7 @@ impl Recorded {
         }
         let strangers = &facts.processes.strangers;
         lines.extend(
-            strangers
-                .iter()
-                .filter(|stranger| stranger.program == "Runner.Listener")
-                .map(|s| line(s.process)),
+            strangers.iter().filter(|stranger| stranger.program == layout::LISTENER).map(|s| line(s.process)),
         );
         lines.sort();
         lines.dedup();
