@@ -180,7 +180,7 @@ impl Recorded {
                 Ok(hooks) if hooks.iter().any(|(variable, hook)| hook_script::is_ours(*variable, hook)) => {
                     lines.push("env\n".into());
                     let name = escape::text(&runner.name);
-                    let env = runner.root.join(".env");
+                    let env = runner.root.join(layout::ENV);
                     setup.report.notes.push(format!(
                         "{name}: {} names our hooks, and not by our record: it is left as it is. Take those lines out and restart \
                          its Listener",
