@@ -1,7 +1,8 @@
 //! `why`, `history` and `blame`: what was done, to what, on which evidence; or proof that nothing was.
 
-use super::{Context, complain, now, print, show};
+use super::{Context, complain, now, print, show, trim};
 use crate::ledger::{Journal, read_files, when};
+use crate::model::TargetView;
 use crate::model::ledger::{Extent, Ledger, Ownership, Presence, Window};
 use crate::observe::filesystems::MountTable;
 use crate::observe::runners;
@@ -10,6 +11,7 @@ use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::sys::dir::Dir;
 use crate::sys::program::Programs;
+use crate::text::words;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -59,6 +61,11 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
         print(&json::why(&answer, json::Layout::Pretty));
     } else {
         show(&context.screen, &human::why(&answer, now, &context.screen));
+        // What is no cargo target, or cannot be read, has no such line.
+        let target = trim::read(&path).ok().map(|offer| TargetView::of(&path, "", &offer));
+        if let Some(text) = target.and_then(|target| words::unused(&target, now)) {
+            show(&context.screen, &format!("\n{text}.\n"));
+        }
     }
     Exit::Done
 }

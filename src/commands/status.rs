@@ -87,6 +87,7 @@ pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
         runners,
         declared,
         forecasts: survey.disks,
+        targets: preview.plan.targets.clone(),
         reap: super::reap::last(context),
         stores: super::stores::last(context),
         notes,

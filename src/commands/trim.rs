@@ -35,7 +35,8 @@ pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: b
     Exit::Done
 }
 
-fn read(path: &Path) -> Result<TrimOffer, String> {
+/// What the target directory at a path holds, and in which order it would go.
+pub(super) fn read(path: &Path) -> Result<TrimOffer, String> {
     let deadline = Instant::now() + TIME_LIMIT;
     let (dir, _) = Dir::resolve(path).map_err(|error| error.to_string())?;
     let target = cargo_target::read(&dir, deadline).map_err(|error| error.to_string())?;

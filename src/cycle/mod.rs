@@ -289,6 +289,7 @@ impl Preview {
                 .collect(),
             freed_bytes: 0,
             holding: Vec::new(),
+            targets: self.plan.targets,
             notes: self
                 .facts
                 .notes
@@ -452,6 +453,7 @@ impl Cycle<'_> {
             outcomes,
             freed_bytes: state.giving.freed_bytes(),
             holding: Vec::new(),
+            targets: Vec::new(),
             notes: state.notes.into_iter().chain(state.giving.notes().iter().cloned()).collect(),
         }
     }

@@ -4,13 +4,15 @@
 //! more of them than it takes to cover what is needed by what no build uses.
 
 use crate::model::{
-    Action, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Plan, RemoveReason, TrimTier,
+    Action, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Plan, RemoveReason,
+    TargetView, TrimTier,
 };
 use crate::observe::caches::open_work;
 use crate::observe::cargo_target::{self, reference};
 use crate::policy::plan::{self, Actor, Offers, Terms};
 use crate::policy::trim;
 use std::collections::HashMap;
+use std::path::Path;
 use std::time::{Duration, Instant, UNIX_EPOCH};
 
 /// Targets that are read in one round at most.
@@ -41,7 +43,22 @@ pub(super) fn plan(
 ) -> Plan {
     let whole = plan::make(facts, evidence, terms);
     let offers = offers(&whole, terms, deadline, stale);
-    if offers.is_empty() { whole } else { plan::make_with(facts, evidence, terms, &offers) }
+    if offers.is_empty() {
+        return whole;
+    }
+    let runners: HashMap<&Path, &str> = whole
+        .actions
+        .iter()
+        .map(|action| (action.cache.path.as_path(), action.runner.name.as_str()))
+        .collect();
+    let mut targets: Vec<TargetView> = offers
+        .iter()
+        .map(|(path, offer)| {
+            TargetView::of(path, runners.get(path.as_path()).copied().unwrap_or_default(), offer)
+        })
+        .collect();
+    targets.sort_by(|one, other| one.path.cmp(&other.path));
+    Plan { targets, ..plan::make_with(facts, evidence, terms, &offers) }
 }
 
 /// Reads targets where their rule allows to take them apart: those that `plan` could remove for want of space, in the order of the

@@ -57,6 +57,6 @@ pub use status::{
     OutOfService, RootMatches, RunnerStatus, Standing,
 };
 pub use trim::{
-    CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimPart, TrimStep, TrimTier, Unit,
-    UnitState,
+    CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TargetView, TrimOffer, TrimPart, TrimStep,
+    TrimTier, Unit, UnitState,
 };

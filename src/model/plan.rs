@@ -1,6 +1,6 @@
 //! A plan and what became of it.
 
-use super::{Cache, Evidence, Filesystem, FilesystemId, Runner, SpaceHolder, Usage};
+use super::{Cache, Evidence, Filesystem, FilesystemId, Runner, SpaceHolder, TargetView, Usage};
 use strum::{IntoStaticStr, VariantNames};
 
 /// What is to be done, and for everything that is left alone: why. A plan is data; it is printed by a dry run and
@@ -13,6 +13,8 @@ pub struct Plan {
     pub needs: Vec<(FilesystemId, Need)>,
     /// The goals among them that are out of reach.
     pub shortfalls: Vec<Shortfall>,
+    /// Targets that were read for what no build uses.
+    pub targets: Vec<TargetView>,
 }
 
 impl Plan {
@@ -250,6 +252,8 @@ pub struct RunReport {
     pub freed_bytes: u64,
     /// What holds the disks whose goal is missed, the largest first.
     pub holding: Vec<SpaceHolder>,
+    /// Targets that were read for what no build uses; in a preview.
+    pub targets: Vec<TargetView>,
     /// What people should know: globs that match nothing, runners that vanished. Not errors.
     pub notes: Vec<String>,
 }

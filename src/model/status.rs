@@ -4,7 +4,7 @@ use super::reap::ReapRecord;
 use super::stores::StoresRecord;
 use super::{
     Cache, Capacity, DiskForecast, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner,
-    SpaceHolder, Visibility,
+    SpaceHolder, TargetView, Visibility,
 };
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -33,6 +33,8 @@ pub struct HostStatus {
     pub runners: Vec<RunnerStatus>,
     /// The caches outside of work directories.
     pub declared: Vec<DeclaredStatus>,
+    /// Cargo targets that were read for what no build uses.
+    pub targets: Vec<TargetView>,
     /// What live jobs need, by filesystem; none where the forecast is switched off.
     pub forecasts: Vec<DiskForecast>,
     /// What the host can run out of beside that.

@@ -1,7 +1,7 @@
 //! What a cargo target directory is made of, and what of it can go without the next build noticing.
 
 use super::Member;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use strum::{IntoStaticStr, VariantArray};
@@ -184,6 +184,41 @@ impl TrimOffer {
             units: taken.iter().map(|step| step.units).sum(),
             dearest: taken.iter().map(|step| step.tier).max().unwrap_or(TrimTier::Broken),
         }
+    }
+}
+
+/// What a target directory holds, by how dear it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TargetView {
+    /// The target directory.
+    pub path: PathBuf,
+    /// Its runner's name.
+    pub runner: String,
+    /// Allocated bytes by tier, in the order of [`TrimTier::ALL`].
+    pub tiers: Vec<(TrimTier, u64)>,
+    /// Allocated bytes of all that was looked at.
+    pub bytes: u64,
+    /// When a build last used any of the units that none uses any more, as far as is known.
+    pub last_used: Option<SystemTime>,
+}
+
+impl TargetView {
+    /// Of what was found in a target.
+    pub fn of(path: &Path, runner: &str, offer: &TrimOffer) -> Self {
+        let unused = offer.steps.iter().filter(|step| step.tier == TrimTier::Unused);
+        Self {
+            path: path.to_owned(),
+            runner: runner.to_owned(),
+            tiers: TrimTier::ALL.iter().map(|tier| (*tier, offer.bytes_in(*tier))).collect(),
+            bytes: offer.bytes,
+            last_used: unused.map(|step| step.last_used).max(),
+        }
+    }
+
+    /// Bytes of units that no build uses.
+    pub fn unused_bytes(&self) -> u64 {
+        let unused = self.tiers.iter().filter(|(tier, _)| *tier <= TrimTier::Unused);
+        unused.fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 }
 

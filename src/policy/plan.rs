@@ -160,7 +160,12 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
         action(candidate.runner, &candidate.planned(), Decision::Remove(reason))
     });
     let unneeded = rest.into_iter().map(|c| action(c.runner, c.cache, Decision::Keep(KeepReason::NotNeeded)));
-    Plan { actions: removals.chain(unneeded).chain(kept).collect(), needs: terms.needs.to_vec(), shortfalls }
+    Plan {
+        actions: removals.chain(unneeded).chain(kept).collect(),
+        needs: terms.needs.to_vec(),
+        shortfalls,
+        targets: Vec::new(),
+    }
 }
 
 /// What all caches of a filesystem would give, those included that are in use now: they can go when their jobs have ended. What

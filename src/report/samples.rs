@@ -187,6 +187,7 @@ pub(super) fn host() -> HostStatus {
         declared: vec![],
         capacity: capacity(),
         forecasts: Vec::new(),
+        targets: Vec::new(),
         notes: vec!["runner-9 vanished while it was looked at".into()],
         roots_are_built_in: false,
         root_matches: vec![RootMatches { pattern: "/home/*/*runner*".into(), runners: 5 }],
@@ -282,6 +283,7 @@ pub(super) fn run(dry_run: bool) -> RunReport {
         outcomes,
         freed_bytes: if dry_run { 0 } else { 8 * GIB },
         holding: vec![],
+        targets: Vec::new(),
         notes: vec!["/opt/actions-runner* matches nothing".into()],
     }
 }

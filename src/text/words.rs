@@ -3,7 +3,7 @@
 use super::escape;
 use crate::model::{
     Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, DiskForecast, Evidence, JobView,
-    KeepReason, Measure, Part, RemoveReason, Shortfall, SpaceHolder, Usage, strongest,
+    KeepReason, Measure, Part, RemoveReason, Shortfall, SpaceHolder, TargetView, Usage, strongest,
 };
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -215,6 +215,47 @@ pub(crate) fn shortfall(short: &Shortfall) -> String {
     )
 }
 
+/// How much of a target no build uses: "1.10 of 1.80 GiB is in units that no build has used since Monday; a build after it compiles
+/// nothing". None where all of it is used.
+pub(crate) fn unused(target: &TargetView, now: SystemTime) -> Option<String> {
+    let bytes = target.unused_bytes();
+    if bytes == 0 {
+        return None;
+    }
+    let since = target.last_used.map(|time| format!(" since {}", day(time, now)));
+    Some(format!(
+        "{} of {} is in units that no build has used{}; a build after it compiles nothing",
+        size(bytes),
+        size(target.bytes),
+        since.unwrap_or_default()
+    ))
+}
+
+/// The same for several, in one sentence.
+pub(crate) fn unused_in_all(targets: &[TargetView]) -> Option<String> {
+    let sum = |of: fn(&TargetView) -> u64| targets.iter().fold(0u64, |sum, it| sum.saturating_add(of(it)));
+    let bytes = sum(TargetView::unused_bytes);
+    let were = if targets.len() == 1 { "was" } else { "were" };
+    (bytes > 0).then(|| {
+        format!(
+            "{} of {} in {} that {were} read is in units that no build uses; a build after it compiles nothing",
+            size(bytes),
+            size(sum(|target| target.bytes)),
+            count(targets.len(), "cargo target"),
+        )
+    })
+}
+
+/// A day as people say it: today, a weekday of the last six days, or its date.
+fn day(then: SystemTime, now: SystemTime) -> String {
+    let age = now.duration_since(then).unwrap_or_default().as_secs() / 86_400;
+    let (then, now) = (timestamp(then), timestamp(now));
+    match then.strftime("%F").to_string() == now.strftime("%F").to_string() {
+        true => "earlier today".to_owned(),
+        false => then.strftime(if age < 6 { "%A" } else { "%F" }).to_string(),
+    }
+}
+
 /// What live jobs need on a disk, and what there is.
 pub(crate) fn room(disk: &DiskForecast) -> String {
     format!(
@@ -295,6 +336,37 @@ mod tests {
         assert_eq!(clock(distant, now), "0000-01-01 00:00 UTC");
         assert_eq!(clock(now, now), "08:00 UTC");
         assert_eq!(clock(now - Duration::from_secs(86_400), now), "2027-01-14 08:00 UTC");
+    }
+
+    #[test]
+    fn what_no_build_uses_is_told_with_its_last_day() {
+        // A Wednesday, 2026-03-04.
+        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_634_310);
+        let target = |last_used| TargetView {
+            path: "/t".into(),
+            runner: "r".into(),
+            tiers: vec![
+                (crate::model::TrimTier::Broken, 1 << 29),
+                (crate::model::TrimTier::Unused, 3 << 29),
+                (crate::model::TrimTier::Live, 4 << 30),
+            ],
+            bytes: 6 << 30,
+            last_used,
+        };
+        let days = |days: u64| Some(now - Duration::from_secs(days * 86_400));
+        for (last_used, words) in [
+            (days(0), "used since earlier today;"),
+            (days(2), "used since Monday;"),
+            (days(30), "used since 2026-02-02;"),
+            (None, "used;"),
+        ] {
+            let said = unused(&target(last_used), now).unwrap();
+            assert!(said.contains(words) && said.starts_with("2.00 GiB of 6.00 GiB is in units"), "{said}");
+        }
+        let all_used = TargetView { tiers: Vec::new(), ..target(None) };
+        assert_eq!((unused(&all_used, now), unused_in_all(&[all_used])), (None, None));
+        let both = unused_in_all(&[target(None), target(None)]).unwrap();
+        assert!(both.starts_with("4.00 GiB of 12.0 GiB in 2 cargo targets that were read"), "{both}");
     }
 
     #[test]

@@ -27,6 +27,7 @@ pub fn run(report: &RunReport, now: SystemTime, screen: &Screen) -> String {
     removals(heading, of(gone).collect(), now, screen, &mut out);
     setbacks(of(undone).collect(), now, screen, &mut out);
     stays(of(kept).collect(), now, screen, &mut out);
+    targets(report, now, screen, &mut out);
     if !report.holding.is_empty() {
         out.push('\n');
         super::holding(&mut out, screen, &report.holding);
@@ -133,6 +134,18 @@ fn setbacks(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut
         entry(outcome, &why, screen, out);
     }
     room.close(out);
+}
+
+/// How much of the targets that were read no build uses.
+fn targets(report: &RunReport, now: SystemTime, screen: &Screen, out: &mut String) {
+    let unused = report.targets.iter().filter_map(|target| Some((target, words::unused(target, now)?)));
+    for (index, (target, text)) in unused.enumerate() {
+        if index == 0 {
+            let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "What no build uses"));
+        }
+        let _ = writeln!(out, "  {:>11}  {}", words::size(target.unused_bytes()), escape::path(&target.path));
+        screen.paragraph(out, Tone::Plain, &" ".repeat(15), &text);
+    }
 }
 
 /// What stays, each runner's caches of one reason together: a busy runner with twenty caches is one fact.

@@ -247,6 +247,9 @@ fn totals(host: &HostStatus, screen: &Screen, out: &mut String) {
         let text = format!("{}, deleted by the next sweep", words::size(host.trash_bytes));
         screen.paragraph(out, Tone::Plain, "Trash            ", &text);
     }
+    if let Some(text) = words::unused_in_all(&host.targets) {
+        screen.paragraph(out, Tone::Plain, "Targets          ", &text);
+    }
     let is_of_interest =
         |disk: &&DiskForecast| !disk.jobs.is_empty() || disk.trend.is_some_and(|t| t.bytes_per_second > 0.0);
     for disk in host.forecasts.iter().filter(is_of_interest) {

@@ -18,6 +18,7 @@ mod simulation;
 mod space;
 mod status;
 mod stores;
+mod targets;
 mod trim;
 
 pub use check::check;

@@ -1,6 +1,7 @@
 //! `plan --json` and `sweep --json`.
 
 use super::space::{SpaceDoc, space};
+use super::targets::{TargetDoc, targets};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap, stores};
 use crate::model::reap::ReapReport;
 use crate::model::stores::StoresReport;
@@ -21,6 +22,8 @@ struct Doc<'a> {
     stores: Option<Vec<stores::StoreDoc<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holding: Vec<SpaceDoc<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    targets: Vec<TargetDoc<'a>>,
     notes: &'a [String],
 }
 
@@ -146,6 +149,7 @@ pub fn sweep(
             reap: reap.map(reap::entries),
             stores: stores.map(stores::entries),
             holding: space(&report.holding),
+            targets: targets(&report.targets),
             notes: &report.notes,
         },
         layout,

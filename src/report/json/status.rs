@@ -3,6 +3,7 @@
 use super::capacity::CapacityDoc;
 use super::forecast::FiguresDoc;
 use super::space::{SpaceDoc, space};
+use super::targets::{TargetDoc, targets};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
 use crate::model::reap::ReapEntryRecord;
 use crate::model::stores::StoreRecord;
@@ -33,6 +34,8 @@ struct Doc<'a> {
     root_matches: Vec<MatchesDoc<'a>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
     holding: Vec<SpaceDoc<'a>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    targets: Vec<TargetDoc<'a>>,
     notes: &'a [String],
 }
 
@@ -339,6 +342,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             stores: host.stores.as_ref().map(|record| record.stores.iter().map(StoreDoc::new).collect()),
             root_matches: host.root_matches.iter().map(MatchesDoc::new).collect(),
             holding: space(&host.holding),
+            targets: targets(&host.targets),
             notes: &host.notes,
         },
         layout,

@@ -7,7 +7,7 @@ use crate::model::reap::ReapRecord;
 use crate::model::stores::StoresRecord;
 use crate::model::{
     Capacity, DeclaredStatus, DiskForecast, EvidenceKind, HostStatus, Level, Limit, Liveness, RunnerGroup,
-    RunnerStatus, Visibility,
+    RunnerStatus, TrimTier, Visibility,
 };
 use crate::report::escape;
 use std::collections::{BTreeMap, HashMap};
@@ -81,6 +81,22 @@ fn filesystems(out: &mut Exposition, status: &HostStatus, trends: &BTreeMap<Stri
         all().filter_map(|(labels, _, trend)| Some((labels, trend?.seconds_to_full))),
     );
     forecasts(out, status);
+    targets(out, status);
+}
+
+/// What cargo targets hold.
+fn targets(out: &mut Exposition, status: &HostStatus) {
+    let sum = |tier: TrimTier| {
+        let of = status.targets.iter().flat_map(|target| &target.tiers).filter(|(each, _)| *each == tier);
+        of.fold(0u64, |sum, (_, bytes)| sum.saturating_add(*bytes)) as f64
+    };
+    let tiers = if status.targets.is_empty() { &[] } else { TrimTier::ALL };
+    out.family(
+        Kind::Gauge,
+        "target_bytes",
+        "Bytes in the cargo targets that were read, by how dear they are to lose: broken and unused cost no build anything.",
+        tiers.iter().map(|tier| (vec![("tier", tier.as_str().to_owned())], sum(*tier))),
+    );
 }
 
 /// What live jobs need.
