@@ -23,6 +23,7 @@ mod simulate;
 mod space;
 mod status;
 mod stores;
+mod supervised;
 mod sweep;
 mod trim;
 mod watch;
@@ -66,21 +67,25 @@ pub fn run(cli: &Cli) -> ExitCode {
         _ => {}
     }
     unblock_signals();
-    journal::init(cli.log_level.into(), journal::Sink::Journal);
     let screen = Screen::of_stdout(cli.color.into());
+    supervised::run(cli, || verb(cli, screen))
+}
+
+fn verb(cli: &Cli, screen: Screen) -> Exit {
+    journal::init(cli.log_level.into(), journal::Sink::Journal);
     if let Command::CheckConfig { path } = &cli.command {
-        return output::ended(check_config::run(path.as_deref().or(cli.config.as_deref()))).into();
+        return output::ended(check_config::run(path.as_deref().or(cli.config.as_deref())));
     }
     let config = match load(cli) {
         Ok(config) => config,
         Err(error) if matches!(cli.command, Command::Doctor { .. }) => {
-            return output::ended(doctor::without_config(&error, &screen, &cli.command)).into();
+            return output::ended(doctor::without_config(&error, &screen, &cli.command));
         }
         Err(error) => {
             if let Command::Notify { test: false, dry_run, json } = &cli.command {
                 notify::without_config(cli, &error, *dry_run, *json);
             }
-            return config_failed(&error).into();
+            return config_failed(&error);
         }
     };
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
@@ -126,7 +131,7 @@ pub fn run(cli: &Cli) -> ExitCode {
         }
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
-    output::ended(exit).into()
+    output::ended(exit)
 }
 
 fn load(cli: &Cli) -> Result<Config, ConfigError> {

@@ -128,6 +128,7 @@ pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
                     }
                     matches += 1;
                     if seen.insert(runner.root_id) {
+                        found.notes.extend(silence_of_work(&runner));
                         found.runners.push(runner);
                     }
                 }
@@ -148,6 +149,13 @@ pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
     found.remark_closed(&expander.closed);
     found.tell_names_apart();
     found
+}
+
+/// Said of a work directory that is not entered, since what is mounted there, or on the way to it, does not answer.
+fn silence_of_work(runner: &Runner) -> Option<String> {
+    let Work::Unusable { path, .. } = &runner.work else { return None };
+    let error = reach::check(path).err()?;
+    Some(format!("{}: the work directory of {} is not searched: {error}", path.display(), runner.name))
 }
 
 /// What a glob matches and nobody can look into may be a runner: it is there, and unknown.

@@ -5,6 +5,9 @@
 //! answer a child that may be left behind ([`abandonable`]) before anything of it is opened. Below a work directory no mount is
 //! entered at all ([`Dir::descend`]), and an entry by the name of a mount point is looked at by a handle that refuses mounts.
 //!
+//! A mount that answered may fall silent later. Whoever is inside by then is beyond help, and all that it could do is be replaced: it
+//! tells what it enters ([`tell_of_entries`]), so that its supervisor can ask again ([`Remotes`]).
+//!
 //! Until [`watch`] nothing is read and nothing compared: a hook on a healthy disk does not pay for the host's mounts.
 //!
 //! [`Dir::descend`]: super::dir::Dir::descend
@@ -100,6 +103,50 @@ struct Watch {
 }
 
 static WATCH: OnceLock<Mutex<Watch>> = OnceLock::new();
+
+/// Who is told of the mounts that this process enters.
+type Teller = Box<dyn Fn(&Path) + Send + Sync>;
+static TELLER: OnceLock<Teller> = OnceLock::new();
+
+/// Has `teller` be told of each mount that has answered, before anything of it is opened. For the rest of this process.
+pub fn tell_of_entries(teller: impl Fn(&Path) + Send + Sync + 'static) {
+    let _ = TELLER.set(Box::new(teller));
+}
+
+/// The mounts of this host that may keep whoever touches them, as they are now.
+#[derive(Debug)]
+pub struct Remotes(Vec<PathBuf>);
+
+impl Remotes {
+    /// Reads the mount table, and touches none of them.
+    pub fn of_this_host() -> Self {
+        let text = std::fs::read("/proc/self/mountinfo").unwrap_or_default();
+        Self(Table::parse(&text).remote.into_iter().map(|remote| remote.point).collect())
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The bit of a mount. Where there are more than bits, some share one: then more is asked than has to be.
+    pub fn bit_of(&self, point: &Path) -> Option<u32> {
+        self.0.iter().position(|remote| remote == point).map(|at| 1 << (at % 32))
+    }
+
+    /// One of those whose bits `is_entered` knows that does not answer, asked twice: a slow one is not a dead one.
+    pub fn silent(&self, is_entered: impl Fn(u32) -> bool) -> Option<&Path> {
+        let entered = self.0.iter().filter(|point| self.bit_of(point).is_some_and(&is_entered));
+        let is_silent = |point: &&PathBuf| {
+            let name = CString::new(point.as_os_str().as_bytes());
+            // Where no child can be made nothing is known, and nothing is given up.
+            name.is_ok_and(|name| {
+                (0..2).all(|_| !abandonable::answers(&name, PATIENCE * 2).unwrap_or(true))
+            })
+        };
+        entered.into_iter().find(is_silent).map(PathBuf::as_path)
+    }
+}
 
 /// Begins to compare. For the rest of this process.
 pub fn watch() {
@@ -209,7 +256,13 @@ impl Watch {
             _ => None,
         };
         let place = touched.map_or_else(|| remote.point.clone(), |first| remote.point.join(first));
-        if self.answers(&place) { Ok(()) } else { silent(IS_SILENT) }
+        if !self.answers(&place) {
+            return silent(IS_SILENT);
+        }
+        if let Some(teller) = TELLER.get() {
+            teller(&remote.point);
+        }
+        Ok(())
     }
 
     fn answers(&mut self, place: &Path) -> bool {
@@ -306,6 +359,15 @@ mod tests {
             assert!(table.names.has(name), "{name:?}");
         }
         assert!(!table.names.has(b"srv"));
+    }
+
+    #[test]
+    fn only_what_was_entered_is_asked_again() {
+        let remotes = Remotes(vec!["/".into(), "/proc".into()]);
+        assert_eq!((remotes.bit_of(Path::new("/")), remotes.bit_of(Path::new("/proc"))), (Some(1), Some(2)));
+        assert_eq!(remotes.bit_of(Path::new("/none")), None);
+        assert_eq!(remotes.silent(|_| true), None, "they answer");
+        assert!(!remotes.is_empty());
     }
 
     #[test]

@@ -48,7 +48,12 @@ pub enum End {
     Told(Signal),
     /// Who started us has ended and no longer waits for us, and the worker was killed.
     Orphaned,
+    /// Who watches over it has given it up, and it was killed.
+    GivenUp,
 }
+
+/// How often whoever watches over a worker is asked whether it is to be given up.
+const GIVE_UP: Duration = Duration::from_secs(2);
 
 /// What a worker and its supervisor both see: memory, so that nothing has to be sent and nothing can block.
 #[derive(Debug, Clone, Copy)]
@@ -88,6 +93,11 @@ impl Link {
         self.0.marks.fetch_or(mark, Ordering::Relaxed);
     }
 
+    /// For the supervisor: no worker has left a mark.
+    pub fn clear(self) {
+        self.0.marks.store(0, Ordering::Relaxed);
+    }
+
     /// Whether a worker has left this mark.
     pub fn has(self, mark: u32) -> bool {
         self.0.marks.load(Ordering::Relaxed) & mark == mark
@@ -100,6 +110,8 @@ pub struct Supervisor {
     noted: SigSet,
     signals: Option<SignalFd>,
     obeys_signals: bool,
+    /// Whether the end of who started us is a reason to end.
+    minds_its_parent: bool,
     /// Who started us. Its death sends no signal: that would come with the end of the one thread of it that did.
     parent: Pid,
     link: Link,
@@ -142,6 +154,7 @@ impl Supervisor {
             noted,
             signals: None,
             obeys_signals: true,
+            minds_its_parent: true,
             parent: getppid(),
             link,
             line: Vec::new(),
@@ -160,6 +173,19 @@ impl Supervisor {
     /// # Errors
     /// What pipe2(2) and fork(2) say. Then nothing was done.
     pub fn run(&mut self, limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> io::Result<End> {
+        self.run_until(limit, work, &mut || false)
+    }
+
+    /// The same, until `give_up` says so, which is asked every few seconds.
+    ///
+    /// # Errors
+    /// As [`Supervisor::run`].
+    pub fn run_until(
+        &mut self,
+        limit: Duration,
+        work: impl FnOnce(Link) -> Option<u8>,
+        give_up: &mut dyn FnMut() -> bool,
+    ) -> io::Result<End> {
         self.link.0.limit.store(0, Ordering::Relaxed);
         self.link.0.end.store(0, Ordering::Relaxed);
         let started = Instant::now();
@@ -185,8 +211,9 @@ impl Supervisor {
             ended: None,
             started,
             limit,
+            asked: started,
         };
-        let end = watch.run_to_end();
+        let end = watch.run_to_end(give_up);
         // To be closed by our own end, which comes next.
         std::mem::forget(watch);
         Ok(end)
@@ -204,6 +231,11 @@ impl Supervisor {
     /// Neither signals nor the end of who started us are a reason to end any more.
     pub fn ignore_signals(&mut self) {
         (self.signals, self.obeys_signals) = (None, false);
+    }
+
+    /// The end of who started us is no reason to end any more.
+    pub fn outlive_parent(&mut self) {
+        self.minds_its_parent = false;
     }
 
     fn pass_on(&mut self, stream: Stream, mut bytes: &[u8], until: Instant) {
@@ -226,7 +258,7 @@ impl Supervisor {
     }
 
     fn is_orphaned(&self) -> bool {
-        self.obeys_signals && getppid() != self.parent
+        self.obeys_signals && self.minds_its_parent && getppid() != self.parent
     }
 
     fn note(&mut self, bytes: &[u8]) {
@@ -274,6 +306,17 @@ enum Stream {
 }
 
 const STREAMS: [Stream; 2] = [Stream::Output, Stream::Complaint];
+
+/// Ends this process as a signal does by itself.
+pub fn end_by(signal_to_end_by: Signal) -> ! {
+    // SAFETY: no handler is installed.
+    #[allow(unsafe_code)]
+    let _ = unsafe { signal(signal_to_end_by, SigHandler::SigDfl) };
+    let _ = SigSet::empty().thread_set_mask();
+    let _ = kill(getpid(), signal_to_end_by);
+    // It does not end a process.
+    end_at_once(128 + signal_to_end_by as i32)
+}
 
 /// The child: it never returns to what its parent goes on with.
 fn be_worker(parent: Pid, link: Link, pipes: [OwnedFd; 4], work: impl FnOnce(Link) -> Option<u8>) -> ! {
@@ -350,10 +393,12 @@ struct Watch<'s> {
     ended: Option<OwnedFd>,
     started: Instant,
     limit: Duration,
+    /// When it was last asked whether it is to be given up.
+    asked: Instant,
 }
 
 impl Watch<'_> {
-    fn run_to_end(&mut self) -> End {
+    fn run_to_end(&mut self, give_up: &mut dyn FnMut() -> bool) -> End {
         let end = loop {
             if let Some(end) = self.look(left(self.next_look())) {
                 break end;
@@ -364,12 +409,18 @@ impl Watch<'_> {
             if self.is_close && self.supervisor.is_orphaned() {
                 break End::Orphaned;
             }
+            if self.is_close && self.asked.elapsed() >= GIVE_UP {
+                if give_up() {
+                    break End::GivenUp;
+                }
+                self.asked = Instant::now();
+            }
             // The worker may have set its limit meanwhile.
             if self.started.elapsed() >= self.limit() {
                 break End::TimedOut(self.limit());
             }
         };
-        if matches!(end, End::TimedOut(_) | End::Told(_) | End::Orphaned) {
+        if matches!(end, End::TimedOut(_) | End::Told(_) | End::Orphaned | End::GivenUp) {
             // Not waited for. What it is about to do is done or not done: every step of a run leaves each tree where it is,
             // or in trash.
             let _ = kill(self.worker, Signal::SIGKILL);
@@ -552,6 +603,24 @@ mod tests {
             Some(0)
         });
         assert_eq!(shorter.0, End::TimedOut(short));
+    }
+
+    #[test]
+    fn who_is_given_up_is_ended_and_marks_are_cleared_for_the_next() {
+        let mut supervisor = Supervisor::new().unwrap();
+        let link = supervisor.link();
+        let work = |link: Link| {
+            link.mark(2);
+            sleep(LONG);
+            Some(0)
+        };
+        assert_eq!(supervisor.run_until(LONG, work, &mut || link.has(2)).unwrap(), End::GivenUp);
+        link.clear();
+        let brief = |_| {
+            sleep(GIVE_UP * 2);
+            Some(3)
+        };
+        assert_eq!(supervisor.run_until(LONG, brief, &mut || link.has(2)).unwrap(), End::Proper(3));
     }
 
     #[test]

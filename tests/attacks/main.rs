@@ -10,6 +10,7 @@
 //! | `swaps` | exchanging directories for links and for each other while they are looked at, claimed and deleted |
 //! | `mounts` | mounting inside, under and over |
 //! | `dead_mounts` | mounts that never answer |
+//! | `dying_mounts` | mounts that answer no longer in the middle of a walk |
 //! | `shapes` | trees that are too deep, wide, large, strange or stubborn |
 //! | `hook_ends` | ending a started-hook before it has done what it had to: by its settings, its program, signals, mounts |
 //! | `claim_ends` | ending a claim in the middle, when a job has begun meanwhile |
@@ -26,6 +27,7 @@ mod attacker;
 mod choices;
 mod claim_ends;
 mod dead_mounts;
+mod dying_mounts;
 mod floods;
 mod hook_ends;
 mod mounts;

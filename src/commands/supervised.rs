@@ -1,0 +1,84 @@
+//! Verbs on a host with mounts of other hosts or programs: such a mount may answer at first and fall silent in the middle of a walk,
+//! and a process that waits for it is beyond every signal. So the verb is a worker's, and its supervisor asks the mounts that were
+//! entered every few seconds. When one is silent, the worker is left behind and another begins anew: it finds that the mount does
+//! not answer, says so, and goes on with the other runners. What a sweep has done until then stays done.
+//!
+//! Where there are no such mounts, and for verbs that do not walk, there is no second process.
+
+use super::complain;
+use crate::cli::{Cli, Command};
+use crate::report::exit::Exit;
+use crate::sys::reach::{self, Remotes};
+use crate::sys::supervise::{End, Supervisor, end_by};
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+/// How often a verb begins anew. Each time there is one mount less that it enters.
+const ATTEMPTS: usize = 4;
+
+/// No verb takes so long; what limits it is its own.
+const LIMIT: Duration = Duration::from_secs(30 * 86_400);
+
+/// Whether a verb walks what mounts may hold. One that goes on until it is interrupted writes to a terminal by itself.
+fn walks(command: &Command) -> bool {
+    match command {
+        Command::Status { watch, .. } => !watch,
+        Command::Sweep { .. }
+        | Command::Plan { .. }
+        | Command::Audit { .. }
+        | Command::Check(_)
+        | Command::Doctor { .. }
+        | Command::Metrics
+        | Command::Postmortem { .. } => true,
+        _ => false,
+    }
+}
+
+/// Runs the verb.
+pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
+    if !walks(&cli.command) {
+        return verb().into();
+    }
+    let remotes = Arc::new(Remotes::of_this_host());
+    if remotes.is_empty() {
+        return verb().into();
+    }
+    let Ok(mut supervisor) = Supervisor::new() else { return verb().into() };
+    // A sweep may go on when the shell that has started it is gone.
+    supervisor.outlive_parent();
+    let link = supervisor.link();
+    for attempt in 1..=ATTEMPTS {
+        link.clear();
+        let mut silent = None;
+        let of_worker = Arc::clone(&remotes);
+        let end = supervisor.run_until(
+            LIMIT,
+            |link| {
+                reach::tell_of_entries(move |point| {
+                    of_worker.bit_of(point).into_iter().for_each(|bit| link.mark(bit));
+                });
+                Some(verb().code())
+            },
+            &mut || {
+                silent = remotes.silent(|bit| link.has(bit)).map(ToOwned::to_owned);
+                silent.is_some()
+            },
+        );
+        match end {
+            Ok(End::Proper(code)) => return code.into(),
+            Ok(End::Told(signal) | End::Died(Some(signal))) => end_by(signal),
+            Ok(End::GivenUp) => {
+                let what = silent.unwrap_or_default();
+                let then = if attempt < ATTEMPTS { "it begins anew without it" } else { "it is given up" };
+                complain(&format_args!(
+                    "{} has stopped answering while it was read: {then}; bring its server back, or run `umount -l` on it",
+                    what.display()
+                ));
+            }
+            Ok(End::Died(None) | End::TimedOut(_) | End::Orphaned) => return Exit::Error.into(),
+            Err(_) => return verb().into(),
+        }
+    }
+    Exit::Error.into()
+}
