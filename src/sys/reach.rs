@@ -140,9 +140,7 @@ impl Remotes {
         let is_silent = |point: &&PathBuf| {
             let name = CString::new(point.as_os_str().as_bytes());
             // Where no child can be made nothing is known, and nothing is given up.
-            name.is_ok_and(|name| {
-                (0..2).all(|_| !abandonable::answers(&name, PATIENCE * 2).unwrap_or(true))
-            })
+            name.is_ok_and(|name| (0..2).all(|_| !abandonable::answers(&name, PATIENCE * 2).unwrap_or(true)))
         };
         entered.into_iter().find(is_silent).map(PathBuf::as_path)
     }

@@ -166,7 +166,8 @@ fn a_mount_that_falls_silent_in_the_middle_of_a_walk_keeps_no_verb() {
         assert!(run.0.contains("does not answer"), "{verb:?}: {run:?}");
         if verb[0] != "sweep" {
             assert!(run.1.contains("has stopped answering while it was read"), "{verb:?}: {run:?}");
-            let others = if verb[0] == "plan" { control.to_str().expect("UTF-8") } else { "actions-runner-innocent" };
+            let others =
+                if verb[0] == "plan" { control.to_str().expect("UTF-8") } else { "actions-runner-innocent" };
             assert!(run.0.contains(others), "{verb:?} goes on with the others: {run:?}");
         }
         drop(dying);

@@ -176,7 +176,9 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
                 .to_owned(),
         ),
         End::Died(Some(signal)) => Some(format!("The guard was ended by {signal} before it was done")),
-        End::Died(None) | End::Proper(_) | End::GivenUp => Some("The guard ended before it was done".to_owned()),
+        End::Died(None) | End::Proper(_) | End::GivenUp => {
+            Some("The guard ended before it was done".to_owned())
+        }
     };
     let event = warning.clone();
     let last = supervisor.run(WAY_OUT, |link| {
