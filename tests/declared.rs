@@ -169,6 +169,37 @@ fn told_in_status_and_metrics(scene: &Scene, run: &Path) {
     }
 }
 
+/// A sweep has looked, and is suspended before its rename. A job begins meanwhile, whose hook does not get the lock.
+#[test]
+fn a_hook_that_does_not_get_the_lock_fences_what_its_job_may_use_outside_of_its_work_directory() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut scene = scene("");
+    scene.host.configure(|settings| settings.lock_wait = "1s");
+    let (run, targets) = (scene.run("1/run-1"), scene.targets.clone());
+    let mut listener = scene.runner.listen();
+    // A runner of which nothing was seen is not served.
+    let mut before = listener.begin_job("acme/app");
+    before.hook_started().expect_ok();
+    before.finish(&mut listener);
+    let sweep = kit::Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
+        call.number == nix::libc::SYS_renameat2
+            && call.file(0).starts_with(&targets)
+            && call.text(1) == "run-1"
+    });
+    let mut job = listener.begin_job("acme/app");
+    let hook = job.hook_started();
+    assert_eq!(hook.code, 0, "{}", hook.text());
+    assert!(hook.duration >= Duration::from_secs(1), "it has waited for the lock");
+    let report = sweep.release().expect_code(&[0, 20]).report();
+    // Not `restored`: it was never moved.
+    assert_eq!(report.outcome(&run), "changed", "{:#}", report.0);
+    assert!(run.join("CACHEDIR.TAG").exists());
+    job.finish(&mut listener);
+    assert_eq!(scene.host.sweep().outcome(&run), "removed");
+}
+
 #[test]
 fn roots_that_others_can_lead_elsewhere_are_refused_with_their_key_and_line() {
     if !kit::needs_root("gives directories away") {

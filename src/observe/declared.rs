@@ -84,6 +84,17 @@ fn literal(root: &str) -> PathBuf {
     named.fold(PathBuf::from("/"), |path, part| path.join(part))
 }
 
+/// From where what this runner's jobs may use is claimed, as far as the globs name it: a hook fences there what is its own user's.
+pub fn tops<'r>(rules: &'r [CacheRule], runner: &'r str) -> impl Iterator<Item = PathBuf> + 'r {
+    let of_its_own = rules.iter().filter(move |rule| may_use(rule, runner));
+    of_its_own.flat_map(|rule| &rule.roots).map(|root| literal(root))
+}
+
+/// Whether jobs of a runner of this name may use what a rule declares.
+fn may_use(rule: &CacheRule, runner: &str) -> bool {
+    rule.runners.iter().filter_map(|glob| glob::Pattern::new(glob).ok()).any(|glob| glob.matches(runner))
+}
+
 /// Adds what the rules match to a discovery, and the directories that hold it.
 pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discovery) {
     let mut ways = Ways::default();
@@ -138,10 +149,8 @@ pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discov
 }
 
 fn users(rule: &CacheRule, discovery: &Discovery) -> Vec<usize> {
-    let globs: Vec<glob::Pattern> =
-        rule.runners.iter().filter_map(|glob| glob::Pattern::new(glob).ok()).collect();
-    let may_use = |runner: &Runner| globs.iter().any(|glob| glob.matches(runner.own_name()));
-    (0..discovery.runners.len()).filter(|index| may_use(&discovery.runners[*index])).collect()
+    let names = discovery.runners.iter().map(Runner::own_name).enumerate();
+    names.filter(|(_, name)| may_use(rule, name)).map(|(index, _)| index).collect()
 }
 
 /// The cache that a match is, and where it is claimed from. Nothing when it is none.

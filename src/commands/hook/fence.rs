@@ -3,7 +3,9 @@
 
 use crate::actions_runner::environment;
 use crate::model::{Uid, Usage, WorkDir};
+use crate::reclaim::beside;
 use crate::reclaim::trash::Trash;
+use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -46,6 +48,22 @@ impl Ground {
             _ => Trash::open_or_make(&self.dir, self.owner).and_then(|trash| trash.keep_spare()),
         };
     }
+}
+
+/// Around caches outside of work directories, which are claimed from this one.
+///
+/// # Errors
+/// Why it cannot: it belongs to another user, say.
+pub(super) fn around_declared(base: &Path, run: Option<&RunDir>) -> io::Result<()> {
+    let dir = match Dir::open(base) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        result => result?,
+    };
+    let own = Uid(nix::unistd::geteuid().as_raw());
+    // Where nothing has ever been claimed there is no trash, and nothing to fence.
+    let slots = Trash::open(&dir, own)?.map_or(Ok(()), |trash| trash.fence());
+    let beside = run.map_or(Ok(()), |run| beside::fence(run, &dir));
+    slots.and(beside)
 }
 
 /// A hook whose ancestry is gone, as of one that was put into the background, cannot tell which runner it works for. Where it

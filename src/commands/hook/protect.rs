@@ -8,6 +8,7 @@ use crate::cli::Cli;
 use crate::config::{Config, DEFAULT_PATH, Paths};
 use crate::lease;
 use crate::model::{Lease, ProcessId};
+use crate::observe::declared;
 use crate::reclaim::beside;
 use crate::report::events::{Event, EventKind};
 use crate::run_dir::RunDir;
@@ -31,9 +32,11 @@ pub(super) fn protect(
         // Reading the configuration may take until this is ended, too.
         let _ = fence_first(own.as_ref().ok());
     }
-    let paths = super::load(cli)
-        .map(|config: Config| config.paths)
-        .unwrap_or_else(|_| Paths::salvaged_from(cli.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))));
+    let config: Option<Config> = super::load(cli).ok();
+    let paths = config
+        .as_ref()
+        .map(|config| config.paths.clone())
+        .unwrap_or_else(|| Paths::salvaged_from(cli.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH))));
     let proc = Proc::new(&paths.proc);
     if own.is_err() {
         own = Own::find(&proc, named);
@@ -47,7 +50,21 @@ pub(super) fn protect(
     if let Some(run) = &run {
         leave_lease(&own, run, &proc, now);
     }
-    fence_off(&own, run.as_ref())
+    let fenced = fence_off(&own, run.as_ref());
+    config.iter().for_each(|config| fence_declared(&own, config, run.as_ref()));
+    fenced
+}
+
+/// Caches outside of work directories that the job may use. What is claimed from another user's directory, this user's hook cannot
+/// keep from being claimed: the claim itself looks again after its rename then, and puts back what is in use.
+fn fence_declared(own: &Own, config: &Config, run: Option<&RunDir>) {
+    for base in declared::tops(&config.caches, own.runner.own_name()) {
+        if let Err(failure) = fence::around_declared(&base, run) {
+            let base = escape::path(&base);
+            let text = format!("claims on caches below {base} cannot be fenced off: {failure}");
+            Event::new(EventKind::Error, text).runner(&own.runner).emit();
+        }
+    }
 }
 
 /// Where a hook looks for its own ancestry before it knows what the configuration says.
