@@ -156,6 +156,25 @@ fn a_sweep_makes_the_same_room_and_says_for_whom() {
     assert!(host.run_dir().join("forecast.json").exists());
     let metrics = host.guard(&["metrics"]).stdout();
     assert!(metrics.contains("reason=\"forecast\"}"), "{metrics}");
+    // What the sweep has seen can be played again.
+    let past = |more: &[&str]| {
+        let arguments = [&["simulate", "--history", "--json"], more].concat();
+        host.guard(&arguments).expect_code(&[0]).report().0["disks"].clone()
+    };
+    let (same, small) = (past(&[]), past(&["--size", "300MiB"]));
+    let disk = |disks: &serde_json::Value| {
+        let disks = disks.as_array().expect("a list").clone();
+        disks.into_iter().find(|disk| disk["mount"] == host.runners().to_str().expect("UTF-8")).expect("ours")
+    };
+    let point =
+        |disks: &serde_json::Value, key: &str| disk(disks)["points"][0][key].as_u64().expect("a figure");
+    assert_eq!(point(&same, "was"), point(&same, "would"), "{same:#}");
+    assert_eq!(point(&small, "would"), 100, "{small:#}");
+    assert_eq!(
+        host.guard(&["simulate", "--size", "1GiB"]).code,
+        Some(2),
+        "without --history it means nothing"
+    );
 }
 
 #[test]

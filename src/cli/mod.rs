@@ -150,7 +150,14 @@ pub enum Command {
         json: bool,
     },
 
-    /// Compare ways of making room, on simulated hosts: how many of 1,000 jobs would have died because the disk was full
+    /// Compare ways of making room, on simulated hosts: how many of 1,000 jobs would have died because the disk was full. Or play
+    /// this host's own past again, with another configuration or disk
+    ///
+    /// Examples:
+    ///   disk-guard simulate web                          four ways of making room on one simulated host
+    ///   disk-guard simulate --history --size 300GiB      the last day of this host, on a smaller disk
+    ///   disk-guard simulate --history --against new.toml with other watermarks
+    #[command(verbatim_doc_comment)]
     Simulate {
         /// Only the host of this name; may be given several times [default: all]
         #[arg(value_name = "HOST")]
@@ -164,6 +171,15 @@ pub enum Command {
         /// Also vary what is known: unknown jobs, wrong estimates, two disks
         #[arg(long)]
         sensitivity: bool,
+        /// This host's own past instead, as far as its sweeps have seen it
+        #[arg(long, conflicts_with_all = ["hosts", "seeds", "days", "sensitivity"])]
+        history: bool,
+        /// With --history: on disks of this size [default: as they are]
+        #[arg(long, value_name = "SIZE", requires = "history")]
+        size: Option<Size>,
+        /// With --history: with this configuration [default: the effective one]
+        #[arg(long, value_name = "PATH", requires = "history")]
+        against: Option<PathBuf>,
         /// Print one JSON document
         #[arg(long)]
         json: bool,

@@ -106,7 +106,10 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Status { json: false, watch: true } if watch::is_for_a_person() => watch::run(&context),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),
-        Command::Simulate { hosts, seeds, days, sensitivity, json } => {
+        Command::Simulate { history: true, size, against, json, .. } => {
+            simulate::history(&context, *size, against.as_deref(), *json)
+        }
+        Command::Simulate { hosts, seeds, days, sensitivity, json, .. } => {
             let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity: *sensitivity };
             simulate::run(&context, &wish, *json)
         }

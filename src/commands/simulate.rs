@@ -1,9 +1,19 @@
-//! `simulate`: how many jobs would have died, on simulated hosts.
+//! `simulate`: how many jobs would have died, on simulated hosts; and how full this host's disks would have been.
 
-use super::{Context, complain, print, show};
+use super::{Context, complain, ledger, print, show};
+use crate::config::units::Size;
+use crate::config::{Config, Named};
+use crate::counters;
+use crate::model::ledger::{Deed, Record, Trust};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
-use crate::simulate::{Admission, Case, HOSTS, Host, OnShort, Outcome, Sampling, run as simulate};
+use crate::setup::state::StateDir;
+use crate::simulate::{
+    Admission, Builds, Case, HOSTS, Host, OnShort, Outcome, PastDisk, Sampling, replay, run as simulate,
+};
+use std::collections::HashSet;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
 
 /// What the command line asks for.
 pub(super) struct Wish<'a> {
@@ -36,6 +46,74 @@ pub(super) fn run(context: &Context, wish: &Wish<'_>, as_json: bool) -> Exit {
         show(&context.screen, &human::simulation(&rows, wish.seeds, wish.days, &context.screen));
     }
     Exit::Done
+}
+
+/// Plays this host's past again.
+pub(super) fn history(context: &Context, size: Option<Size>, against: Option<&Path>, as_json: bool) -> Exit {
+    let own = context.config.watermarks;
+    let marks = match against.map(|path| Config::load(path, Named::ByHand)).transpose() {
+        Ok(other) => other.map_or(own, |config| config.watermarks),
+        Err(error) => {
+            complain(&error);
+            return Exit::ConfigInvalid;
+        }
+    };
+    let samples = match counters::samples(&StateDir::at(&context.config.paths.state_dir)) {
+        Ok(samples) => samples,
+        Err(error) => {
+            complain(&error);
+            return Exit::Error;
+        }
+    };
+    let rows: Vec<PastDisk> = samples
+        .iter()
+        .filter_map(|(mount, samples)| {
+            let was = samples.last()?.total;
+            let size = size.map_or(was, |Size(bytes)| bytes);
+            let replayed = replay(samples, &own, size, &marks);
+            Some(PastDisk { mount: mount.clone(), was, size, replayed })
+        })
+        .collect();
+    let oldest = samples.values().filter_map(|samples| samples.first()).map(|sample| sample.at).min();
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(oldest.unwrap_or_default());
+    let builds = oldest.map(|_| builds_since(context, since)).unwrap_or_default();
+    if as_json {
+        print(&json::past(&rows, &builds));
+    } else {
+        show(&context.screen, &human::past(&rows, &builds, &context.screen));
+    }
+    Exit::Done
+}
+
+/// Jobs that began since then, and those whose runner had lost a cache of that repository since its job before.
+fn builds_since(context: &Context, since: SystemTime) -> Builds {
+    let ledger = ledger::read(context, since, &ledger::owners(context));
+    let mut entries: Vec<&Record> = ledger
+        .entries
+        .iter()
+        .filter(|judged| !matches!(judged.trust, Trust::Foreign(_)))
+        .map(|judged| &judged.entry.record)
+        .filter(|record| record.time >= since)
+        .collect();
+    entries.sort_by_key(|record| record.time);
+    let mut builds = Builds::default();
+    let mut gone: HashSet<(&str, &str)> = HashSet::new();
+    for record in entries {
+        let Some(runner) = record.runner.as_deref() else { continue };
+        match (record.deed, &record.path, record.repository.as_deref()) {
+            (Deed::Removed, Some(path), _) => {
+                let names = path.iter().filter_map(|name| name.to_str());
+                gone.extend(names.map(|name| (runner, name)));
+            }
+            (Deed::Lease, _, Some(repository)) if record.message.contains("begins") => {
+                let name = repository.rsplit('/').next().unwrap_or(repository);
+                builds.began += 1;
+                builds.cold += usize::from(gone.remove(&(runner, name)));
+            }
+            _ => {}
+        }
+    }
+    builds
 }
 
 fn cases(with_sensitivity: bool) -> Vec<(&'static str, Case)> {

@@ -12,9 +12,11 @@
 
 mod host;
 mod random;
+mod replay;
 mod workload;
 
 pub use host::{Admission, Case, OnShort, Sampling, run};
+pub use replay::{Builds, PastDisk, Point, Replayed, replay};
 pub use workload::{HOSTS, Host, JobKind};
 
 /// What came of one simulated host, or the mean over several seeds.

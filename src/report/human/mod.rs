@@ -30,7 +30,7 @@ pub use reap::{reap, reap_record};
 pub use run::run;
 pub use screen::{ColorWhen, Screen, Surroundings};
 pub use setup::setup;
-pub use simulation::simulation;
+pub use simulation::{past, simulation};
 pub use status::status;
 pub use stores::{stores, stores_record};
 pub use trim::trim;

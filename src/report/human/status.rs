@@ -118,7 +118,7 @@ fn other_disk(disk: &Disk, mount: usize, bar: usize) -> [Cell; 7] {
 }
 
 /// `[######....]`. Anything above zero shows, and only a full disk fills the bar. Nothing without room.
-fn drawn(percent: u8, width: usize) -> String {
+pub(super) fn drawn(percent: u8, width: usize) -> String {
     if width == 0 {
         return String::new();
     }

@@ -31,7 +31,7 @@ pub use postmortem::postmortem;
 pub use reap::reap;
 pub use run::{run, sweep};
 pub use setup::setup;
-pub use simulation::simulation;
+pub use simulation::{past, simulation};
 pub use status::status;
 pub use stores::stores;
 pub use trim::trim;

@@ -1,7 +1,7 @@
 //! `simulate --json`.
 
 use super::{Layout, SCHEMA, document};
-use crate::simulate::Outcome;
+use crate::simulate::{Builds, Outcome, PastDisk};
 use serde::Serialize;
 
 #[derive(Serialize)]
@@ -24,4 +24,16 @@ struct Row<'a> {
 pub fn simulation(rows: &[(&str, &str, Outcome)], seeds: u64, days: u32) -> String {
     let rows = rows.iter().map(|(host, case, outcome)| Row { host, case, outcome: *outcome }).collect();
     document(&Doc { schema: SCHEMA, seeds, days, rows }, Layout::Pretty)
+}
+
+#[derive(Serialize)]
+struct PastDoc<'a> {
+    schema: u32,
+    jobs: Builds,
+    disks: &'a [PastDisk],
+}
+
+/// The document for `simulate --history`.
+pub fn past(disks: &[PastDisk], jobs: &Builds) -> String {
+    document(&PastDoc { schema: SCHEMA, jobs: *jobs, disks }, Layout::Pretty)
 }

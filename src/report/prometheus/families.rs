@@ -101,7 +101,8 @@ fn targets(out: &mut Exposition, status: &HostStatus) {
 
 /// What live jobs need.
 fn forecasts(out: &mut Exposition, status: &HostStatus) {
-    let figures: [(&str, &str, fn(&DiskForecast) -> u64); 4] = [
+    type Figure = fn(&DiskForecast) -> u64;
+    let figures: [(&str, &str, Figure); 4] = [
         ("filesystem_need_bytes", "What has to be available for live jobs in 95 of 100 cases.", |disk| {
             disk.room.need
         }),
