@@ -19,6 +19,7 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Instant;
 
 /// The checkout lies two levels below the work directory: `_work/<repository>/<checkout>`.
@@ -29,6 +30,11 @@ const CACHEDIR_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55"
 
 /// Caches of one work directory that one look is about: each is sized, and its locks are tried. An honest one has dozens.
 const MAX_CACHES: usize = 4096;
+
+/// Those of all work directories together, and how many each may still have when others have had these: many users, or many
+/// runners of one, could plant as many each.
+const MAX_OF_HOST: usize = 1 << 15;
+const FAIR_SHARE: usize = 64;
 
 /// What was claimed in its own place and is dealt with in one look. An honest host has a handful; more is planted, and waits.
 const MAX_LEFTOVERS: usize = 4096;
@@ -53,6 +59,8 @@ const BY_CARGO: &[u8] = b"created by cargo";
 #[derive(Debug)]
 pub struct Matcher<'a> {
     rules: Vec<(&'a CacheRule, GlobSet)>,
+    /// How many caches have been found by it so far.
+    found: AtomicUsize,
 }
 
 impl<'a> Matcher<'a> {
@@ -65,7 +73,8 @@ impl<'a> Matcher<'a> {
             }
             set.build().unwrap_or_else(|_| GlobSet::empty())
         };
-        Self { rules: rules.iter().map(|rule| (rule, compile(rule))).collect() }
+        let rules = rules.iter().map(|rule| (rule, compile(rule))).collect();
+        Self { rules, found: AtomicUsize::new(0) }
     }
 
     /// The rules that claim a directory of this name, so far below a checkout, in the order of the file.
@@ -133,13 +142,19 @@ pub fn find(
         found: Found::default(),
         unread: 0,
     };
-    walk.through(dir, deadline);
+    walk.through(dir, deadline, room(matcher.found.load(Ordering::Relaxed)));
+    matcher.found.fetch_add(walk.found.caches.len(), Ordering::Relaxed);
     let Walk { mut found, unread, .. } = walk;
     if let Some(more @ 1..) = unread.checked_sub(MAX_NOTES) {
         found.notes.push(format!("looking for caches: {}: {more} more like these", work.path.display()));
     }
     found.caches.sort_by(|a, b| a.below_work.cmp(&b.below_work));
     Ok(found)
+}
+
+/// How many caches one work directory may have after so many of others.
+fn room(found: usize) -> usize {
+    MAX_OF_HOST.saturating_sub(found).clamp(FAIR_SHARE, MAX_CACHES)
 }
 
 /// A directory that is being gone through.
@@ -172,14 +187,14 @@ struct Walk<'a> {
 
 impl Walk<'_> {
     /// Depth first, with one handle for each level: as many as a rule's depth allows, and no more.
-    fn through(&mut self, work: Dir, deadline: Instant) {
+    fn through(&mut self, work: Dir, deadline: Instant, most: usize) {
         let levels = CHECKOUT_DEPTH + self.matcher.max_depth();
         let Some(top) = self.enter(work, PathBuf::new(), false) else { return };
         let mut open = vec![top];
         while let Some(level) = open.last_mut() {
-            if self.found.caches.len() >= MAX_CACHES {
+            if self.found.caches.len() >= most {
                 self.found.notes.push(format!(
-                    "{}: more than {MAX_CACHES} caches, the rest is left to a later run",
+                    "{}: more than {most} caches, the rest is left to a later run",
                     self.work.path.display()
                 ));
                 return;
@@ -519,6 +534,27 @@ mod tests {
         expected.sort_unstable();
         assert_eq!(paths, expected);
         assert_eq!(found.caches[0].repository_dir(), Path::new("r"));
+    }
+
+    #[test]
+    fn a_flood_in_some_work_directories_leaves_room_for_the_others() {
+        let temp = tempfile::tempdir().unwrap();
+        let work = Dir::resolve(temp.path()).unwrap().1;
+        for n in 0..FAIR_SHARE + 2 {
+            let target = work.join(format!("r/r/{n}/target"));
+            create_dir_all(&target).unwrap();
+            write(target.join(TAG), SIGNED).unwrap();
+        }
+        let rules = [rule()];
+        let matcher = Matcher::new(&rules);
+        let look = || find(&work_dir(&work), &matcher, &MountTable::default(), soon()).unwrap();
+        assert_eq!(look().caches.len(), FAIR_SHARE + 2);
+        assert_eq!(matcher.found.load(Ordering::Relaxed), FAIR_SHARE + 2);
+        matcher.found.store(MAX_OF_HOST, Ordering::Relaxed);
+        let late = look();
+        assert_eq!(late.caches.len(), FAIR_SHARE);
+        assert!(late.notes[0].contains("more than 64 caches"), "{:?}", late.notes);
+        assert_eq!(room(0), MAX_CACHES);
     }
 
     #[test]
