@@ -1,9 +1,7 @@
 //! Which limit is the real one: on real filesystems, with real processes and a real control group.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Fs, Host, MIB, MemoryGroup, Report, Runner, fill_inodes};
+use crate::kit::{self, Fs, Host, MIB, MemoryGroup, Report, Runner, fill_inodes};
 use serde_json::Value;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt;

@@ -2,9 +2,7 @@
 //! container job leaves: real git, as the runner's own user, step by step as that action goes on in a directory that is there.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Host, Runner, grow_old, needs_root};
+use crate::kit::{Host, Runner, grow_old, needs_root};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt, chown};
 use std::os::unix::process::CommandExt as _;

@@ -1,9 +1,7 @@
 //! `doctor`: a host that is set up well passes, and each thing that is wrong is named with its fix.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Canary, Holder, Host, Systemd, needs_root};
+use crate::kit::{Canary, Holder, Host, Systemd, needs_root};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
 

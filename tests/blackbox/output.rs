@@ -1,9 +1,7 @@
 //! A reader that goes away ends any verb quietly; any other failure of standard output is told, and is exit code 1.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Host, needs_root};
+use crate::kit::{Host, needs_root};
 use std::fs::OpenOptions;
 use std::process::{Command, Output, Stdio};
 

@@ -1,9 +1,7 @@
 //! A disk on which not one byte, or not one inode, is left: freeing space needs neither.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Fs, Host, MIB, SHARED_GID, fill_bytes, fill_inodes, usage};
+use crate::kit::{self, Fs, Host, MIB, SHARED_GID, fill_bytes, fill_inodes, usage};
 use std::path::Path;
 use std::time::Duration;
 

@@ -1,9 +1,7 @@
 //! The runner's own logs, leftovers and old versions: they go with age, of idle runners, by their names and places alone.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Host, Runner, grow_old, sees_everything};
+use crate::kit::{self, Host, Runner, grow_old, sees_everything};
 use std::os::unix::fs::symlink;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};

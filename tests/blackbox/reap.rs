@@ -2,9 +2,7 @@
 //! between a listing and a delete. Docker and libvirt are real in `tests/reap_real.rs`.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Host, Run, needs_root};
+use crate::kit::{self, Host, Run, needs_root};
 use serde_json::{Value, json};
 use std::fmt::Write as _;
 use std::os::unix::fs::PermissionsExt;

@@ -2,9 +2,7 @@
 //! took is free when the run ends.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Canary, Fs, Host, MIB, Report};
+use crate::kit::{self, Canary, Fs, Host, MIB, Report};
 use std::path::Path;
 use std::process::Command;
 use std::time::Duration;

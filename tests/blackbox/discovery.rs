@@ -1,9 +1,7 @@
 //! Which runners are found, where they work, and what hostile names among them do: nothing.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Canary, Host, MIB, Stopped, parse_as_runner, plant_cache};
+use crate::kit::{self, Canary, Host, MIB, Stopped, parse_as_runner, plant_cache};
 use nix::libc;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;

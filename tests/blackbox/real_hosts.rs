@@ -1,9 +1,7 @@
 //! Hosts as people lay them out: what is measured, what goes first, what is told when a goal is missed.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Fs, Host, Job, Listener, MIB, Runner, grow_old, needs_root, sees_everything, usage};
+use crate::kit::{Fs, Host, Job, Listener, MIB, Runner, grow_old, needs_root, sees_everything, usage};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};

@@ -1,9 +1,7 @@
 //! `drain` and `resume`: a running job finishes, no other begins, and nobody else's unit is touched.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Host, Systemd, needs_root};
+use crate::kit::{Host, Systemd, needs_root};
 
 fn host() -> (Host, Systemd) {
     let mut host = Host::new();

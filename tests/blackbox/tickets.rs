@@ -1,9 +1,7 @@
 //! Self-clean tickets: what others want of a busy runner, it gives itself when its job is over; and nobody can make it give more.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Canary, Holder, Host, Job, Listener, MIB, Runner, SHARED_GID, needs_root};
+use crate::kit::{self, Canary, Holder, Host, Job, Listener, MIB, Runner, SHARED_GID, needs_root};
 use std::os::unix::fs::{MetadataExt as _, symlink};
 use std::path::{Path, PathBuf};
 use std::time::Duration;

@@ -1,9 +1,7 @@
 //! `audit`, `remediate` and the sweep's safe repairs, on real trees with real users, real git, and hostile links.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Fs, Host, Report, Runner, Systemd, grow_old, needs_root};
+use crate::kit::{self, Fs, Host, Report, Runner, Systemd, grow_old, needs_root};
 use serde_json::Value;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt, chown, lchown, symlink};
 use std::path::{Path, PathBuf};

@@ -1,9 +1,7 @@
 //! Who does not see every process cannot prove that a sibling is idle.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Call, Canary, Holder, Host, MIB, SHARED_GID};
+use crate::kit::{self, Call, Canary, Holder, Host, MIB, SHARED_GID};
 use std::ffi::{OsStr, OsString};
 use std::os::unix::ffi::OsStrExt as _;
 use std::process::Command;

@@ -2,9 +2,7 @@
 //! neighbour's cache go meanwhile, and stops protecting when it ends.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Canary, Holder, Host, MIB, Report, Runner, grow_old, standin, until};
+use crate::kit::{self, Canary, Holder, Host, MIB, Report, Runner, grow_old, standin, until};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;

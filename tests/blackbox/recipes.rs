@@ -1,9 +1,7 @@
 //! The recipes by which other reapers ask first, against the real `disk-guard check` and its real exit codes.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Host, needs_root};
+use crate::kit::{Host, needs_root};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};

@@ -1,9 +1,7 @@
 //! What monitoring is told: counters of all users that survive reboots and full disks, and a file that node_exporter takes.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::{Fs, Host, MIB, SHARED_GID, fill_bytes};
+use crate::kit::{self, Fs, Host, MIB, SHARED_GID, fill_bytes};
 use std::io::Write as _;
 use std::os::unix::fs::{PermissionsExt as _, chown, symlink};
 use std::path::Path;

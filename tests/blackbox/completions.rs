@@ -1,9 +1,7 @@
 //! Runner names complete on TAB, in each shell by its own means. A shell that is not installed is skipped, and said.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-mod kit;
-
-use kit::Host;
+use crate::kit::Host;
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
