@@ -51,6 +51,7 @@ fn main() {
             cache_rules: &config.caches,
             needs: &needs,
             out_of_reach: OutOfReach::TakeAll,
+            for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
         let plan = plan::make(&facts, &evidence, &terms);
@@ -144,6 +145,7 @@ fn lease(runner: usize) -> LeaseSeen {
         work_id: None,
         job: Job::default(),
         since: now(),
+        reserved: None,
     };
     LeaseSeen {
         file: runner.to_string(),

@@ -3,8 +3,9 @@
 //! `cargo bench --bench reap [-- ENVIRONMENTS]`.
 #![allow(clippy::disallowed_methods, reason = "the bench lays out files of its own and reads the clock")]
 
+use disk_guard::model::Execution;
 use disk_guard::model::reap::{Kind, ReapReport, ReapRule, Reaping};
-use disk_guard::reap::engine::{Mode, Run, Witness};
+use disk_guard::reap::engine::{Run, Witness};
 use disk_guard::reap::first_seen::FirstSeen;
 use disk_guard::reap::sources;
 use std::collections::HashMap;
@@ -50,7 +51,7 @@ fn once(rule: &ReapRule, count: usize) -> Duration {
         runners: &|_| HashMap::new(),
         clock: SystemTime::now,
         deadline: begun + Duration::from_secs(60),
-        mode: Mode::DryRun,
+        execution: Execution::DryRun,
         witness: &mut Nobody,
     };
     let report = run.run(&mut FirstSeen::default());

@@ -1,6 +1,6 @@
 //! `audit`: what checkouts on this host would fail by.
 
-use super::{Context, complain, look, now, print, show};
+use super::{Context, complain, look, now, present};
 use crate::hygiene::observe::{Git, Look};
 use crate::hygiene::policy;
 use crate::model::hygiene::{AuditReport, RunnerAudit};
@@ -17,11 +17,12 @@ const TIME_LIMIT: Duration = Duration::from_secs(1800);
 /// Audits the host; the exit code says how grave it is.
 pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     let report = audit(context);
-    if as_json {
-        print(&json::audit(&report, now(), json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::audit(&report, now(), &context.screen));
-    }
+    present(
+        &context.screen,
+        as_json,
+        || json::audit(&report, now(), json::Layout::Pretty),
+        || human::audit(&report, now(), &context.screen),
+    );
     if report.runners.is_empty() {
         complain(&"no runner is found: `disk-guard doctor` says where it was looked");
         return Exit::Error;

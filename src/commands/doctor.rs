@@ -1,6 +1,6 @@
 //! `doctor`: each finding with its fix.
 
-use super::{Context, look, now, print, show, status};
+use super::{Context, look, now, present, status};
 use crate::capacity;
 use crate::cli::Command;
 use crate::config::{ConfigError, DEFAULT_PATH};
@@ -46,11 +46,7 @@ pub(super) fn without_config(error: &ConfigError, screen: &Screen, command: &Com
 }
 
 fn tell(checks: &[Check], screen: &Screen, as_json: bool) -> Exit {
-    if as_json {
-        print(&json::doctor(checks, json::Layout::Pretty));
-    } else {
-        show(screen, &human::doctor(checks, screen));
-    }
+    present(screen, as_json, || json::doctor(checks, json::Layout::Pretty), || human::doctor(checks, screen));
     let is_ill = checks.iter().any(|check| check.state == CheckState::Fail);
     if is_ill { Exit::Error } else { Exit::Done }
 }

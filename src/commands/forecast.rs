@@ -1,6 +1,6 @@
 //! `forecast`: how much room live jobs need, and when the disks are full; and what status, plan and sweep take from that.
 
-use super::{Context, now, print, show};
+use super::{Context, now, present};
 use crate::counters;
 use crate::forecast::{self, Look, Survey};
 use crate::lease;
@@ -34,11 +34,12 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
     let seen = survey(context, run.as_ref(), PATIENCE);
     let is_on = context.config.forecast.enabled;
-    if as_json {
-        print(&json::forecast(&seen.disks, now(), is_on));
-    } else {
-        show(&context.screen, &human::forecast(&seen.disks, is_on, &context.screen));
-    }
+    present(
+        &context.screen,
+        as_json,
+        || json::forecast(&seen.disks, now(), is_on),
+        || human::forecast(&seen.disks, is_on, &context.screen),
+    );
     Exit::Done
 }
 

@@ -1,6 +1,6 @@
 //! `why`, `history` and `blame`: what was done, to what, on which evidence; or proof that nothing was.
 
-use super::{Context, complain, now, print, show, trim};
+use super::{Context, complain, now, present, show, trim};
 use crate::ledger::{Journal, read_files, when};
 use crate::model::TargetView;
 use crate::model::ledger::{Extent, Ledger, Ownership, Presence, Window};
@@ -32,11 +32,12 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
     if let Some(name) = path.to_str().filter(|name| !name.contains('/')) {
         let ledger = read(context, SystemTime::UNIX_EPOCH, &owners(context));
         if let Some(answer) = policy::why_environment(&ledger, name) {
-            if as_json {
-                print(&json::why_environment(&answer, json::Layout::Pretty));
-            } else {
-                show(&context.screen, &human::why_environment(&answer, now, &context.screen));
-            }
+            present(
+                &context.screen,
+                as_json,
+                || json::why_environment(&answer, json::Layout::Pretty),
+                || human::why_environment(&answer, now, &context.screen),
+            );
             return Exit::Done;
         }
     }
@@ -46,9 +47,9 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
         Ok(path) => without_dots(&path),
         Err(error) => return usage(&format!("{} is no path: {error}", path.display())),
     };
-    let (real, present) = look(&path);
+    let (real, presence) = look(&path);
     let real = real.filter(|real| *real != path);
-    let window = match (since, &present) {
+    let window = match (since, &presence) {
         (Some(from), _) => Window { from, to: now },
         (None, Presence::Gone(_, changed)) => Window::around(*changed, AROUND),
         (None, Presence::Present | Presence::Hidden(_)) => Window { from: now - LATELY, to: now },
@@ -56,11 +57,14 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
     let ledger = read(context, SystemTime::UNIX_EPOCH, &owners);
     let spellings: Vec<&Path> = std::iter::once(path.as_path()).chain(real.as_deref()).collect();
     let runner = policy::runner_of(&spellings, &owners).map(str::to_owned);
-    let answer = policy::why(&ledger, (path.clone(), real.clone()), present, runner, window);
-    if as_json {
-        print(&json::why(&answer, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::why(&answer, now, &context.screen));
+    let answer = policy::why(&ledger, (path.clone(), real.clone()), presence, runner, window);
+    present(
+        &context.screen,
+        as_json,
+        || json::why(&answer, json::Layout::Pretty),
+        || human::why(&answer, now, &context.screen),
+    );
+    if !as_json {
         // What is no cargo target, or cannot be read, has no such line.
         let target = trim::read(&path).ok().map(|offer| TargetView::of(&path, "", &offer));
         if let Some(text) = target.and_then(|target| words::unused(&target, now)) {
@@ -80,11 +84,12 @@ pub(super) fn blame(context: &Context, at: &str, reach: &str, as_json: bool) -> 
     // The whole ledger: the action before may be long ago.
     let ledger = read(context, SystemTime::UNIX_EPOCH, &owners(context));
     let answer = policy::blame(&ledger, at, Window::around(at, reach));
-    if as_json {
-        print(&json::blame(&answer, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::blame(&answer, now, &context.screen));
-    }
+    present(
+        &context.screen,
+        as_json,
+        || json::blame(&answer, json::Layout::Pretty),
+        || human::blame(&answer, now, &context.screen),
+    );
     Exit::Done
 }
 
@@ -97,11 +102,12 @@ pub(super) fn history(context: &Context, since: &str, as_json: bool) -> Exit {
     };
     let ledger = read(context, since, &owners(context));
     let answer = policy::history(&ledger, Window { from: since, to: now });
-    if as_json {
-        print(&json::history(&answer, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::history(&answer, now, &context.screen));
-    }
+    present(
+        &context.screen,
+        as_json,
+        || json::history(&answer, json::Layout::Pretty),
+        || human::history(&answer, now, &context.screen),
+    );
     Exit::Done
 }
 

@@ -38,7 +38,7 @@ use crate::report::journal;
 use crate::setup::install::Verb;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
-use output::{complain, print, show};
+use output::{complain, present, print, show};
 use std::path::Path;
 use std::process::ExitCode;
 use std::time::SystemTime;

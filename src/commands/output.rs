@@ -34,6 +34,16 @@ pub(super) fn show(screen: &Screen, text: &str) {
     print(&lines);
 }
 
+/// The answer of a command: its document, or its text for people.
+pub(super) fn present(
+    screen: &Screen,
+    as_json: bool,
+    document: impl FnOnce() -> String,
+    text: impl FnOnce() -> String,
+) {
+    if as_json { print(&document()) } else { show(screen, &text()) }
+}
+
 /// A document on standard output.
 pub(super) fn print(text: &str) {
     if STATE.load(Ordering::Relaxed) != WHOLE {

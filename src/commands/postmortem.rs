@@ -1,7 +1,7 @@
 //! `postmortem`, and what a sweep finds out by itself about jobs that died.
 
 use super::witness::Narrator;
-use super::{Context, complain, ledger, look, now, print, show};
+use super::{Context, complain, ledger, look, now, present};
 use crate::lease;
 use crate::ledger::when;
 use crate::model::ledger::{Judged, Ledger};
@@ -94,11 +94,12 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
     }
     remember(context, &mut report, &runners, &examined);
     report.cases.sort_by_key(|case| std::cmp::Reverse(keep::time(case)));
-    if as_json {
-        print(&json::postmortem(&report, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::postmortem(&report, now(), &context.screen));
-    }
+    present(
+        &context.screen,
+        as_json,
+        || json::postmortem(&report, json::Layout::Pretty),
+        || human::postmortem(&report, now(), &context.screen),
+    );
     Exit::Done
 }
 

@@ -1,12 +1,13 @@
 //! `reap`: leaked environments, entry by entry as `[[reap]]` says; also the last part of a sweep that a person runs.
 
 use super::witness::Narrator;
-use super::{Context, complain, look, now, print, show};
+use super::{Context, complain, look, now, present};
+use crate::model::Execution;
 use crate::model::Liveness;
 use crate::model::ledger::Scope;
 use crate::model::reap::{ReapRecord, ReapReport, ReapResult, ReapRule, Reaping};
 use crate::policy::liveness;
-use crate::reap::engine::{Mode, Run, Witness};
+use crate::reap::engine::{Run, Witness};
 use crate::reap::first_seen::{self, FirstSeen};
 use crate::reap::{record, sources};
 use crate::report::events::{Event, EventKind};
@@ -46,22 +47,23 @@ pub(super) fn run(context: &Context, dry_run: bool, chosen: &[String], as_json: 
     let rules = context.config.reaps.iter();
     let rules: Vec<&ReapRule> =
         rules.filter(|rule| chosen.is_empty() || chosen.contains(&rule.name)).collect();
-    let report = reap(context, &rules, if dry_run { Mode::DryRun } else { Mode::ForReal });
-    if as_json {
-        print(&json::reap(&report, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::reap(&report, &context.screen));
-    }
+    let report = reap(context, &rules, Execution::of(dry_run));
+    present(
+        &context.screen,
+        as_json,
+        || json::reap(&report, json::Layout::Pretty),
+        || human::reap(&report, &context.screen),
+    );
     if report.is_failed() { Exit::Error } else { Exit::Done }
 }
 
 /// The sweep's part; `None` where nothing is configured.
-pub(super) fn part(context: &Context, part: Part, mode: Mode) -> Option<ReapReport> {
+pub(super) fn part(context: &Context, part: Part, execution: Execution) -> Option<ReapReport> {
     let rules: Vec<&ReapRule> = context.config.reaps.iter().collect();
     if rules.is_empty() || part == Part::Left {
         return None;
     }
-    let report = reap(context, &rules, mode);
+    let report = reap(context, &rules, execution);
     if report.is_failed() {
         complain(
             &"the reaper failed in part; the sweep itself did not: see its report, or `disk-guard status`",
@@ -79,11 +81,11 @@ pub(super) fn last(context: &Context) -> Option<ReapRecord> {
     (!found.entries.is_empty()).then_some(found)
 }
 
-fn reap(context: &Context, rules: &[&ReapRule], mode: Mode) -> ReapReport {
+fn reap(context: &Context, rules: &[&ReapRule], execution: Execution) -> ReapReport {
     let begun = Instant::now();
     let state = StateDir::at(&context.config.paths.state_dir);
     let mut teller = Teller { narrator: None, context };
-    let mut report = ReapReport { dry_run: mode == Mode::DryRun, entries: Vec::new() };
+    let mut report = ReapReport { dry_run: execution == Execution::DryRun, entries: Vec::new() };
     for rule in rules {
         let source = sources::of(rule, &context.config.paths.programs);
         let file = record::seen_file(&rule.name);
@@ -98,12 +100,12 @@ fn reap(context: &Context, rules: &[&ReapRule], mode: Mode) -> ReapReport {
             runners: &|named| runners(context, named),
             clock: now,
             deadline: begun + TIME_LIMIT,
-            mode,
+            execution,
             witness: &mut teller,
         };
         let before = seen.clone();
         let mut entry = run.run(&mut seen);
-        if mode == Mode::ForReal && seen != before {
+        if execution == Execution::Apply && seen != before {
             let written = state.write_file(record::DIRECTORY, &file, &seen.to_bytes());
             if let Err(error) = written {
                 entry.notes.push(format!("since when things are idle cannot be remembered: {error}"));
@@ -111,7 +113,7 @@ fn reap(context: &Context, rules: &[&ReapRule], mode: Mode) -> ReapReport {
         }
         report.entries.push(entry);
     }
-    if mode == Mode::ForReal && !rules.is_empty() {
+    if execution == Execution::Apply && !rules.is_empty() {
         remember(context, &state, &report);
     }
     teller.ended(&report, begun.elapsed());

@@ -3,8 +3,9 @@
 use super::witness::Narrator;
 use super::{Context, audit, complain, look, now, print, show};
 use crate::cli::RemediateArgs;
-use crate::hygiene::act::{Manner, RepairError, Repairs, Returned};
+use crate::hygiene::act::{RepairError, Repairs, Returned};
 use crate::lock::LockError;
+use crate::model::Execution;
 use crate::model::hygiene::{Mode, RepairReport};
 use crate::model::ledger::Scope;
 use crate::model::{Bearing, Runner};
@@ -40,27 +41,28 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
     };
     let begun = Instant::now();
     let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Remediate, Some(&runner));
-    let manner = if args.apply { Manner::Apply } else { Manner::Preview };
-    if manner == Manner::Apply {
+    let execution = Execution::of(!args.apply);
+    if execution == Execution::Apply {
         narrator.begun();
         put_back(context, &run, &mut narrator);
     }
     let git = audit::git(context);
     let mut repairs =
         Repairs { deadline: begun + TIME_LIMIT, git: git.as_ref(), ..repairs(context, &run, &mut narrator) };
-    let allowed = match manner {
-        Manner::Apply if !args.even_if_widespread => repairs.refuse_if_widespread(),
-        Manner::Apply | Manner::Preview => Ok(()),
+    let allowed = match execution {
+        Execution::Apply if !args.even_if_widespread => repairs.refuse_if_widespread(),
+        Execution::Apply | Execution::DryRun => Ok(()),
     };
-    let result = allowed
-        .and_then(|()| repairs.repair(runner.root_id, &args.repository, args.mode.map(Mode::from), manner));
+    let result = allowed.and_then(|()| {
+        repairs.repair(runner.root_id, &args.repository, args.mode.map(Mode::from), execution)
+    });
     if let Err(error @ RepairError::Widespread(_)) = &result {
         narrator.tell(widespread(error));
     }
     if let Ok(report) = &result {
         tell(&mut narrator, report);
     }
-    if manner == Manner::Apply {
+    if execution == Execution::Apply {
         narrator.tell(ended(&result, begun.elapsed()).runner(&runner));
     }
     match result {

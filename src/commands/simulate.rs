@@ -1,6 +1,6 @@
 //! `simulate`: how many jobs would have died, on simulated hosts; and how full this host's disks would have been.
 
-use super::{Context, complain, ledger, print, show};
+use super::{Context, complain, ledger, present, print, show};
 use crate::config::units::Size;
 use crate::config::{Config, Named};
 use crate::counters;
@@ -40,11 +40,12 @@ pub(super) fn run(context: &Context, wish: &Wish<'_>, as_json: bool) -> Exit {
             rows.push((host.name, name, Outcome::mean(&runs)));
         }
     }
-    if as_json {
-        print(&json::simulation(&rows, wish.seeds, wish.days));
-    } else {
-        show(&context.screen, &human::simulation(&rows, wish.seeds, wish.days, &context.screen));
-    }
+    present(
+        &context.screen,
+        as_json,
+        || json::simulation(&rows, wish.seeds, wish.days),
+        || human::simulation(&rows, wish.seeds, wish.days, &context.screen),
+    );
     Exit::Done
 }
 

@@ -1,6 +1,6 @@
 //! `status`: the host at a glance.
 
-use super::{Context, forecast, look, now, output, print, show, space};
+use super::{Context, forecast, look, now, output, present, space};
 use crate::capacity;
 use crate::cycle::Preview;
 use crate::model::{
@@ -31,11 +31,12 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     loop {
         // Too much to walk again and again.
         let status = collect(context, if watch { Holders::Unasked } else { Holders::Asked });
-        if as_json {
-            print(&json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty }));
-        } else {
-            show(&context.screen, &human::status(&status, &context.screen));
-        }
+        present(
+            &context.screen,
+            as_json,
+            || json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty }),
+            || human::status(&status, &context.screen),
+        );
         if !watch || output::is_over() {
             return Exit::Done;
         }

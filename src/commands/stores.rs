@@ -2,7 +2,8 @@
 //! person runs, and of `plan`.
 
 use super::witness::Narrator;
-use super::{Context, complain, now, print, show};
+use super::{Context, complain, now, present};
+use crate::model::Execution;
 use crate::model::ledger::Scope;
 use crate::model::stores::{StoreReport, StoreResult, StoreRule, StoresRecord, StoresReport};
 use crate::observe::filesystems::MountTable;
@@ -11,7 +12,7 @@ use crate::report::exit::Exit;
 use crate::report::{escape, human, json, store_words};
 use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
-use crate::stores::engine::{Mode, Run, Witness};
+use crate::stores::engine::{Run, Witness};
 use crate::stores::host::ThisHost;
 use crate::stores::record;
 use std::time::{Duration, Instant};
@@ -45,25 +46,26 @@ pub(super) fn run(context: &Context, dry_run: bool, chosen: &[String], as_json: 
     let rules = context.config.stores.iter();
     let rules: Vec<StoreRule> =
         rules.filter(|rule| chosen.is_empty() || chosen.contains(&rule.name)).cloned().collect();
-    let report = match collect(context, &rules, if dry_run { Mode::DryRun } else { Mode::ForReal }) {
+    let report = match collect(context, &rules, Execution::of(dry_run)) {
         Ok(report) => report,
         Err(exit) => return exit,
     };
-    if as_json {
-        print(&json::stores(&report, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::stores(&report, &context.screen));
-    }
+    present(
+        &context.screen,
+        as_json,
+        || json::stores(&report, json::Layout::Pretty),
+        || human::stores(&report, &context.screen),
+    );
     if report.is_failed() { Exit::Error } else { Exit::Done }
 }
 
 /// The part of a sweep or a plan; `None` where nothing is configured.
-pub(super) fn part(context: &Context, part: Part, mode: Mode) -> Option<StoresReport> {
+pub(super) fn part(context: &Context, part: Part, execution: Execution) -> Option<StoresReport> {
     if context.config.stores.is_empty() || part == Part::Left {
         return None;
     }
-    let report = collect(context, &context.config.stores, mode).ok()?;
-    if report.is_failed() && mode == Mode::ForReal {
+    let report = collect(context, &context.config.stores, execution).ok()?;
+    if report.is_failed() && execution == Execution::Apply {
         complain(
             &"stores could not all be collected; the sweep itself did not fail: see its report, or `disk-guard status`",
         );
@@ -82,16 +84,16 @@ fn read(state: &StateDir) -> Option<StoresRecord> {
     record::parse(&state.read_file(record::DIRECTORY, record::FILE, record::MAX_BYTES).ok()??)
 }
 
-fn collect(context: &Context, rules: &[StoreRule], mode: Mode) -> Result<StoresReport, Exit> {
+fn collect(context: &Context, rules: &[StoreRule], execution: Execution) -> Result<StoresReport, Exit> {
     let begun = Instant::now();
     // Without the directory of leases nobody would tell of a job that comes.
-    let run = match mode {
-        Mode::ForReal if !rules.is_empty() => RunDir::open(&context.config.paths.run_dir).map(Some),
+    let run = match execution {
+        Execution::Apply if !rules.is_empty() => RunDir::open(&context.config.paths.run_dir).map(Some),
         _ => RunDir::open_existing(&context.config.paths.run_dir),
     };
     let run = match run {
         Ok(run) => run,
-        Err(error) if mode == Mode::ForReal => {
+        Err(error) if execution == Execution::Apply => {
             complain(&error);
             return Err(Exit::Error);
         }
@@ -109,11 +111,11 @@ fn collect(context: &Context, rules: &[StoreRule], mode: Mode) -> Result<StoresR
         before: &before,
         now: now(),
         deadline: begun + TIME_LIMIT,
-        mode,
+        execution,
         witness: &mut teller,
     };
     let report = work.run();
-    if mode == Mode::ForReal && !rules.is_empty() {
+    if execution == Execution::Apply && !rules.is_empty() {
         remember(context, &state, &before, &report);
     }
     if let Some(narrator) = &mut teller.narrator {

@@ -8,20 +8,19 @@ use super::{
 };
 use crate::cycle::{Cycle, CycleError, Role};
 use crate::lock::LockError;
+use crate::model::Execution;
 use crate::model::ledger::Scope;
 use crate::model::metrics::SweepEnd;
 use crate::model::{ActionResult, Filesystem, Level, RunReport, Runner};
 use crate::observe::filesystems::MountTable;
 use crate::observe::{caches, processes, runners};
 use crate::policy::pressure;
-use crate::reap::engine::Mode;
 use crate::reclaim::remove_tree::{Options, Progress, remove_tree};
 use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::{Records, RunDir, Tidied, Tidying};
 use crate::setup::state::StateDir;
-use crate::stores::engine::Mode as Collecting;
 use crate::sys::dir::Dir;
 use crate::tickets;
 use crate::{hook_record, lease};
@@ -60,7 +59,7 @@ pub(super) fn preview(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
     let mut report = preview.report();
     report.holding = space::holding(&context.config, &report, &runners, space::PATIENCE);
-    tell(context, &report, parts, Mode::DryRun, as_json);
+    tell(context, &report, parts, Execution::DryRun, as_json);
     Exit::Done
 }
 
@@ -128,7 +127,7 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let disks: Vec<Filesystem> =
         disks.map(|balance| Filesystem { usage: balance.after, ..balance.before.clone() }).collect();
     report.notes.extend(forecast::sweep_early(context, &disks));
-    tell(context, &report, parts, Mode::ForReal, as_json);
+    tell(context, &report, parts, Execution::Apply, as_json);
     match result {
         Err(CycleError::Lock(error)) => {
             complain(&error);
@@ -144,12 +143,9 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
 
 /// Stores and the reaper come last, and what they do never changes how the sweep ends: it is told, and counted in records of their
 /// own.
-fn tell(context: &Context, report: &RunReport, parts: Parts, mode: Mode, as_json: bool) {
-    let stores = || {
-        let mode = if mode == Mode::DryRun { Collecting::DryRun } else { Collecting::ForReal };
-        stores::part(context, parts.stores, mode)
-    };
-    let reaper = || reap::part(context, parts.reap, mode);
+fn tell(context: &Context, report: &RunReport, parts: Parts, execution: Execution, as_json: bool) {
+    let stores = || stores::part(context, parts.stores, execution);
+    let reaper = || reap::part(context, parts.reap, execution);
     if as_json {
         let (collected, reaped) = (stores(), reaper());
         print(&json::sweep(report, collected.as_ref(), reaped.as_ref(), json::Layout::Pretty));

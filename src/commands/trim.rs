@@ -1,6 +1,6 @@
 //! `trim`: what of a cargo target directory could go, and what that would cost.
 
-use super::{Context, complain, print, show};
+use super::{Context, complain, present};
 use crate::config::units::Size;
 use crate::model::{TrimOffer, TrimTier};
 use crate::observe::cargo_target::{self, reference};
@@ -27,11 +27,12 @@ pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: b
         Some(Size(bytes)) => offer.steps_for(bytes, TrimTier::Live),
         None => offer.steps_for(u64::MAX, TrimTier::Leftover),
     };
-    if as_json {
-        print(&json::trim(path, &offer, steps));
-    } else {
-        show(&context.screen, &human::trim(path, &offer, steps, super::now(), &context.screen));
-    }
+    present(
+        &context.screen,
+        as_json,
+        || json::trim(path, &offer, steps),
+        || human::trim(path, &offer, steps, super::now(), &context.screen),
+    );
     Exit::Done
 }
 

@@ -4,6 +4,7 @@ mod cache;
 mod capacity;
 mod check;
 mod evidence;
+mod execution;
 mod facts;
 mod filesystem;
 mod forecast;
@@ -33,6 +34,7 @@ pub use capacity::{
 };
 pub use check::{Check, CheckState, RESTART_BY_HAND, Remedy, by_fix};
 pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
+pub use execution::Execution;
 pub use facts::{
     DeclaredFacts, ForeignLock, HostFacts, JobReceived, JobsTurn, LeaseSeen, LeaseState, LockKind, LockState,
     RunnerFacts,

@@ -8,6 +8,7 @@ use super::decision::Terms;
 use super::first_seen::FirstSeen;
 use super::sources::{Source, SourceError, distinct};
 use crate::config::patterns::Pattern;
+use crate::model::Execution;
 use crate::model::Liveness;
 use crate::model::reap::{EntryReport, Environment, ReapResult, ReapRule, Reaping, State, Stays, Verdict};
 use std::collections::{BTreeSet, HashMap};
@@ -29,15 +30,6 @@ pub trait Witness {
     fn list_failed(&mut self, rule: &ReapRule, why: &str);
 }
 
-/// Whether anything is deleted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Up to the plan.
-    DryRun,
-    /// All the way.
-    ForReal,
-}
-
 /// What a run needs of its surroundings.
 pub struct Run<'a> {
     /// The entry.
@@ -51,7 +43,7 @@ pub struct Run<'a> {
     /// When to stop.
     pub deadline: Instant,
     /// Whether anything is deleted.
-    pub mode: Mode,
+    pub execution: Execution,
     /// Who is told.
     pub witness: &'a mut dyn Witness,
 }
@@ -87,7 +79,7 @@ impl Run<'_> {
             Ok(listing) => listing,
             Err(error) => {
                 report.error = Some(error.to_string());
-                if self.mode == Mode::ForReal {
+                if self.execution == Execution::Apply {
                     self.witness.list_failed(self.rule, &error.to_string());
                 }
                 return report;
@@ -102,9 +94,9 @@ impl Run<'_> {
         let matched: Vec<&Environment> = report.reapings.iter().map(|reaping| &reaping.environment).collect();
         report.notes.extend(self.source.remarks(&matched, (self.clock)()));
         let chosen = self.choose(&mut report.reapings);
-        match self.mode {
-            Mode::DryRun => self.preview(&mut report, &chosen),
-            Mode::ForReal => self.execute(&mut report, &chosen, &sight, seen),
+        match self.execution {
+            Execution::DryRun => self.preview(&mut report, &chosen),
+            Execution::Apply => self.execute(&mut report, &chosen, &sight, seen),
         }
         report
     }

@@ -113,18 +113,18 @@ fn running(id: &str) -> Environment {
 fn run_with(
     fake: &Fake,
     rule: &ReapRule,
-    mode: Mode,
+    execution: Execution,
     runners: &dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
 ) -> (EntryReport, Vec<String>) {
     let mut told = Told::default();
     let deadline = Instant::now() + Duration::from_secs(600);
-    let mut run = Run { rule, source: fake, runners, clock: now, deadline, mode, witness: &mut told };
+    let mut run = Run { rule, source: fake, runners, clock: now, deadline, execution, witness: &mut told };
     let report = run.run(&mut FirstSeen::default());
     (report, told.0)
 }
 
-fn run(fake: &Fake, mode: Mode) -> EntryReport {
-    run_with(fake, &rule(), mode, &|_| HashMap::new()).0
+fn run(fake: &Fake, execution: Execution) -> EntryReport {
+    run_with(fake, &rule(), execution, &|_| HashMap::new()).0
 }
 
 fn results(report: &EntryReport) -> Vec<(&str, &str)> {
@@ -153,7 +153,7 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
             objections: RefCell::new(objections.into()),
             ..Fake::of(vec![idle(), stopped("vm-2", 3)])
         };
-        let report = run(&fake, Mode::ForReal);
+        let report = run(&fake, Execution::Apply);
         let name = match &report.reapings[0].verdict {
             Verdict::Reap(reason) => reason.as_str(),
             Verdict::Stay(stays) => stays.as_str(),
@@ -164,12 +164,12 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
         assert_eq!(report.unproven(), usize::from(verdict == "unproven"), "{what}");
     }
     let fake = Fake::of(vec![idle()]);
-    run(&fake, Mode::DryRun);
+    run(&fake, Execution::DryRun);
     assert_eq!(*fake.log.borrow(), ["list", "ask vm-1"], "a dry run asks as well");
     // Those that do not answer take nobody's place, and no run asks without end.
     let many: Vec<Environment> = (0..100).map(|n| Environment { id: format!("vm-{n}"), ..idle() }).collect();
     let fake = Fake { objections: RefCell::new((0..100).map(|_| cannot()).collect()), ..Fake::of(many) };
-    let report = run(&fake, Mode::ForReal);
+    let report = run(&fake, Execution::Apply);
     let asked = fake.log.borrow().iter().filter(|line| line.starts_with("ask")).count();
     assert_eq!((asked, report.unproven(), fake.deletes().len()), (60, 60, 0));
 }
@@ -191,9 +191,9 @@ fn a_mixed_batch_loses_exactly_what_is_leaked() {
             ..Environment::new("vm-8", "vm-8", State::NeverStarted)
         },
     ]);
-    let preview = run(&fake, Mode::DryRun);
+    let preview = run(&fake, Execution::DryRun);
     assert_eq!(*fake.log.borrow(), ["list"], "a dry run lists once and deletes nothing");
-    let report = run(&fake, Mode::ForReal);
+    let report = run(&fake, Execution::Apply);
     let planned: Vec<_> =
         results(&preview).into_iter().filter(|(_, result)| *result == "planned").map(|(id, _)| id).collect();
     let reaped: Vec<_> =
@@ -208,7 +208,7 @@ fn a_mixed_batch_loses_exactly_what_is_leaked() {
 #[test]
 fn each_delete_has_a_listing_immediately_before_and_after_it() {
     let fake = Fake::of(vec![stopped("vm-1", 3), stopped("vm-2", 4)]);
-    run(&fake, Mode::ForReal);
+    run(&fake, Execution::Apply);
     assert_eq!(*fake.log.borrow(), ["list", "list", "delete vm-2", "list", "list", "delete vm-1", "list"]);
 }
 
@@ -228,7 +228,7 @@ fn what_changed_between_the_plan_and_its_delete_stays() {
         ("it is gone", vec![stopped("vm-2", 5)]),
     ] {
         let fake = Fake::of(then).then(Ok(plan()));
-        let report = run(&fake, Mode::ForReal);
+        let report = run(&fake, Execution::Apply);
         assert_eq!(results(&report), [("vm-1", "changed"), ("vm-2", "reaped")], "{what}");
         assert_eq!(fake.deletes(), ["vm-2"], "{what}: the control goes");
         assert!(!report.is_failed(), "{what}");
@@ -240,7 +240,7 @@ fn a_delete_that_lies_or_fails_is_a_failure_and_is_told() {
     for (lies, fails, expected) in [(false, false, "reaped"), (true, false, "lied"), (false, true, "failed")]
     {
         let fake = Fake { lies, fails, ..Fake::of(vec![stopped("vm-1", 3)]) };
-        let (report, told) = run_with(&fake, &rule(), Mode::ForReal, &|_| HashMap::new());
+        let (report, told) = run_with(&fake, &rule(), Execution::Apply, &|_| HashMap::new());
         assert_eq!(results(&report), [("vm-1", expected)]);
         assert_eq!(
             (report.is_failed(), report.leaked()),
@@ -255,18 +255,18 @@ fn listings_that_fail_reap_nothing_more() {
     let partial = || Err(SourceError::Partial("cut".into()));
     let both = || vec![stopped("vm-1", 3), stopped("vm-2", 4)];
     let fake = Fake::of(both()).then(partial());
-    let report = run(&fake, Mode::ForReal);
+    let report = run(&fake, Execution::Apply);
     assert!(report.is_failed() && fake.deletes().is_empty() && report.reapings.is_empty());
     let fake = Fake::of(both()).then(Ok(both())).then(partial());
-    let report = run(&fake, Mode::ForReal);
+    let report = run(&fake, Execution::Apply);
     assert_eq!(results(&report), [("vm-1", "deferred"), ("vm-2", "deferred")], "before the first delete");
     assert!(report.is_failed() && fake.deletes().is_empty());
     let fake = Fake::of(both()).then(Ok(both())).then(Ok(both())).then(partial());
-    let report = run(&fake, Mode::ForReal);
+    let report = run(&fake, Execution::Apply);
     assert_eq!(results(&report), [("vm-1", "deferred"), ("vm-2", "failed")], "after the first delete");
     assert_eq!(fake.deletes(), ["vm-2"]);
     let twice = vec![stopped("vm-1", 3), stopped("vm-1", 3)];
-    let report = run(&Fake::of(twice), Mode::ForReal);
+    let report = run(&Fake::of(twice), Execution::Apply);
     assert!(report.error.as_deref().unwrap_or_default().contains("twice"), "{report:?}");
 }
 
@@ -274,7 +274,7 @@ fn listings_that_fail_reap_nothing_more() {
 fn a_run_takes_no_more_than_its_cap() {
     let fake = Fake::of((1..=9).map(|n| stopped(&format!("vm-{n}"), 2 + n)).collect());
     let capped = ReapRule { max_per_run: 3, ..rule() };
-    let (report, _) = run_with(&fake, &capped, Mode::ForReal, &|_| HashMap::new());
+    let (report, _) = run_with(&fake, &capped, Execution::Apply, &|_| HashMap::new());
     assert_eq!(fake.deletes(), ["vm-9", "vm-8", "vm-7"]);
     assert_eq!((report.reaped(), report.leaked()), (3, 6));
     assert!(!report.is_failed(), "what is left for the next run is no failure");
@@ -291,7 +291,7 @@ fn a_run_whose_time_is_over_deletes_nothing() {
         runners: &|_| HashMap::new(),
         clock: now,
         deadline,
-        mode: Mode::ForReal,
+        execution: Execution::Apply,
         witness: &mut told,
     };
     let report = run.run(&mut FirstSeen::default());
@@ -314,7 +314,7 @@ fn an_environment_of_a_busy_runner_stays_also_when_its_job_begins_late() {
         named.iter().map(|name| (name.clone(), state(name))).collect()
     };
     let fake = Fake::of(vec![of_runner("vm-1", "r1"), of_runner("vm-2", "r2"), of_runner("vm-3", "r3")]);
-    let (report, _) = run_with(&fake, &rule(), Mode::ForReal, &runners);
+    let (report, _) = run_with(&fake, &rule(), Execution::Apply, &runners);
     assert_eq!(results(&report), [("vm-1", "kept"), ("vm-2", "changed"), ("vm-3", "reaped")]);
 }
 
@@ -338,7 +338,7 @@ fn without_times_of_its_own_an_environment_has_to_be_seen_for_long() {
             runners: &|_| HashMap::new(),
             clock: now,
             deadline,
-            mode: Mode::ForReal,
+            execution: Execution::Apply,
             witness: &mut told,
         };
         let expected = if hours_ago == 2 { "reaped" } else { expected };
@@ -357,7 +357,7 @@ fn ten_thousand_are_judged_and_only_the_leaked_go() {
             _ => Environment::new(format!("vm-{n}"), format!("vm-{n}"), State::Unknown("?".into())),
         })
         .collect();
-    let report = run(&Fake::of(listing), Mode::ForReal);
+    let report = run(&Fake::of(listing), Execution::Apply);
     assert_eq!((report.listed, report.reapings.len(), report.unknown()), (10_000, 7500, 2500));
     assert_eq!((report.reaped(), report.leaked()), (20, 2480));
     let reason = |reaping: &&Reaping| reaping.verdict == Verdict::Reap(ReapReason::Stopped);

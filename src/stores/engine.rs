@@ -4,6 +4,7 @@ use super::host::Host;
 use super::kinds::Store;
 use super::tool::{Turn, remedy};
 use crate::config::Watermarks;
+use crate::model::Execution;
 use crate::model::stores::{
     HostState, Portion, StoreFacts, StoreReport, StoreResult, StoreRule, StoreVerdict, StoresRecord,
     StoresReport,
@@ -22,15 +23,6 @@ const SETTLES: Duration = Duration::from_secs(5);
 pub trait Witness {
     /// What came of a store that was to be collected.
     fn outcome(&mut self, report: &StoreReport);
-}
-
-/// Whether anything is collected.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
-    /// Up to the plan.
-    DryRun,
-    /// All the way.
-    ForReal,
 }
 
 /// What a run needs of its surroundings.
@@ -52,7 +44,7 @@ pub struct Run<'a> {
     /// When to stop.
     pub deadline: Instant,
     /// Whether anything is collected.
-    pub mode: Mode,
+    pub execution: Execution,
     /// Who is told.
     pub witness: &'a mut dyn Witness,
 }
@@ -87,10 +79,10 @@ impl Run<'_> {
                 took: Duration::ZERO,
             })
             .collect();
-        if self.mode == Mode::ForReal {
+        if self.execution == Execution::Apply {
             self.execute(&opened, &mut known, &mut reports);
         }
-        StoresReport { dry_run: self.mode == Mode::DryRun, stores: reports }
+        StoresReport { dry_run: self.execution == Execution::DryRun, stores: reports }
     }
 
     /// One after the other, each decided about right before its turn: what those before it gave, or did not, counts, and so does

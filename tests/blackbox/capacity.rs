@@ -124,7 +124,7 @@ fn blocks_that_root_keeps_and_what_engines_keep_are_named() {
         (&"docker".into(), &9_000_000_000_u64.into())
     );
     let doctor = host.guard(&["doctor"]).stdout();
-    assert!(doctor.contains("space:containers:docker") && doctor.contains("never -a"), "{doctor}");
+    assert!(doctor.contains("space (containers:docker)") && doctor.contains("never -a"), "{doctor}");
 }
 
 #[test]

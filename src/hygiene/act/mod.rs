@@ -19,6 +19,7 @@ use crate::config::Config;
 use crate::cycle::Witness;
 use crate::hygiene::{observe, policy};
 use crate::lock::LockError;
+use crate::model::Execution;
 use crate::model::hygiene::{AreaKind, Mode, RepairReport, Repaired, Seen};
 use crate::model::{Cache, FileId, Liveness, Part, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
@@ -88,15 +89,6 @@ pub enum RepairError {
     Lock(#[from] LockError),
 }
 
-/// Whether a repair is done or only shown.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Manner {
-    /// Shown.
-    Preview,
-    /// Done.
-    Apply,
-}
-
 impl Repairs<'_> {
     /// Repairs the area that `name` names of the runner with this root; without a mode by the one that its findings ask for.
     ///
@@ -107,7 +99,7 @@ impl Repairs<'_> {
         root: FileId,
         name: &OsStr,
         mode: Option<Mode>,
-        manner: Manner,
+        execution: Execution,
     ) -> Result<RepairReport, RepairError> {
         let sight = self.look(root)?;
         let runner = sight.runner().clone();
@@ -127,11 +119,11 @@ impl Repairs<'_> {
         if mode == Mode::Reset && kind == AreaKind::RunnersOwn {
             return Err(RepairError::RunnersOwn(name.display().to_string()));
         }
-        if mode == Mode::Chown && manner == Manner::Apply && !nix::unistd::geteuid().is_root() {
+        if mode == Mode::Chown && execution == Execution::Apply && !nix::unistd::geteuid().is_root() {
             return Err(RepairError::NotRoot);
         }
         let mut report = RepairReport {
-            dry_run: manner == Manner::Preview,
+            dry_run: execution == Execution::DryRun,
             path: work_dir.path.join(&name),
             runner,
             mode,
@@ -148,13 +140,13 @@ impl Repairs<'_> {
         if !seen.is_whole {
             report.notes.push("not all of it was seen: run it again afterwards".to_owned());
         }
-        match (mode, manner) {
-            (Mode::Reset, _) => self.reset(sight, &work, &work_dir, &name, manner, &mut report)?,
-            (_, Manner::Preview) => preview(&seen, mode, work_dir.owner, &mut report),
-            (_, Manner::Apply) if report.objections.is_empty() => {
+        match (mode, execution) {
+            (Mode::Reset, _) => self.reset(sight, &work, &work_dir, &name, execution, &mut report)?,
+            (_, Execution::DryRun) => preview(&seen, mode, work_dir.owner, &mut report),
+            (_, Execution::Apply) if report.objections.is_empty() => {
                 self.turns(root, &name, seen, &|blemish| policy::concerns(mode, blemish.kind), &mut report)?;
             }
-            (_, Manner::Apply) => {}
+            (_, Execution::Apply) => {}
         }
         report.changes.sort_by_key(|change| matches!(change.result, Repaired::Done | Repaired::Planned));
         report.changes.truncate(LISTED);

@@ -2,7 +2,8 @@
 
 use super::proof::Sight;
 use super::turns::{count, note};
-use super::{GIT_LOCK, Manner, RepairError, Repairs, whole};
+use super::{GIT_LOCK, RepairError, Repairs, whole};
+use crate::model::Execution;
 use crate::model::hygiene::{Blemish, Change, RepairReport, Repaired};
 use crate::model::{
     Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FileId, Member, MemberKind,
@@ -57,7 +58,7 @@ impl Repairs<'_> {
         work: &Dir,
         work_dir: &WorkDir,
         name: &OsStr,
-        manner: Manner,
+        execution: Execution,
         report: &mut RepairReport,
     ) -> Result<(), RepairError> {
         let area = whole(work, work_dir, name).map_err(RepairError::Gone)?;
@@ -68,10 +69,10 @@ impl Repairs<'_> {
         report.objections.extend(host_mounts(sight.evidence(), &cache.path));
         let what = "moved to trash and deleted; the next job clones afresh".to_owned();
         let below = PathBuf::from(name);
-        let result = match manner {
-            Manner::Preview => Some(Repaired::Planned),
-            Manner::Apply if !report.objections.is_empty() => None,
-            Manner::Apply => {
+        let result = match execution {
+            Execution::DryRun => Some(Repaired::Planned),
+            Execution::Apply if !report.objections.is_empty() => None,
+            Execution::Apply => {
                 // Sizing takes its time: the proof is made anew.
                 let sight = self.look(sight.runner().root_id)?;
                 report.objections = host_mounts(sight.evidence(), &cache.path);
