@@ -87,7 +87,8 @@
 //! is gone (see [`reclaim::trash`]). Before it fences it leaves its lease: a claim that the fence came too early for sees that.
 //! So does every hook that ends otherwise than it should; and each fences first of all, before it knows of any lock, so that not
 //! even its own death undoes that. A build that outlives its Worker shows among processes alone: they are looked at before the
-//! lock is taken, and under it again when a lease has come or gone meanwhile.
+//! lock is taken, and under it again when a lease has come or gone meanwhile, or could not be left,
+//! and where no hook of ours leaves any.
 //! `tests/model` goes through every order in which all of this can happen.
 //!
 //! # Threats
