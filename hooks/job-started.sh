@@ -12,12 +12,23 @@ trap : HUP INT TERM
 # Another guard may have looked at this runner while it was idle, and be about to take a cache of it. What it would move that to
 # goes, so that it fails; and what it has moved already gets a name from which it cannot be put back under the running job.
 fence() {
-  local place trash slot tree into number=0
+  local place trash slot tree into whose below name number=0
   # There is no lease of this job: claims see by this that one has begun, and look at all processes again.
   command -p touch -c -- /run/disk-guard/leases
+  # A claim without a slot has announced the name that it is going to rename to.
+  { read -r -d "" whose && read -r -d "" below && read -r name; } </run/disk-guard/host.lock
   for place in "$PWD" "$GITHUB_WORKSPACE" "$RUNNER_WORKSPACE" "$RUNNER_TEMP"; do
     while [ -n "$place" ]; do
       trash=$place/.disk-guard/trash
+      if [ -n "$whose" ] && [ "$whose" = "$(command -p stat -c %D- -- "$place/.")$(printf %x "$(command -p stat -c %i -- "$place/.")")" ]; then
+        case /$below/$name in
+        */../* | */.disk-guard-trash-slot-* | */.disk-guard-trash-*/*) ;;
+        */.disk-guard-trash-*)
+          tree=$place/${below:-.}/$name
+          command -p mkdir -- "$tree" || command -p mv -nT -- "$tree" "$tree-sh-$$"
+          ;;
+        esac
+      fi
       # The last are of checkouts that are subvolumes.
       for slot in "$trash"/slot-* "$trash"/repair-* "$place"/.disk-guard-trash-slot-*; do
         if [ ! -d "$slot" ] || [ -L "$slot" ] || [ -L "$trash" ] || [ -L "$place/.disk-guard" ]; then continue; fi

@@ -66,3 +66,45 @@ fn a_fence_lets_a_settled_claim_be() {
     beside::fence(&scene.run, &scene.work).unwrap();
     assert_eq!(claimed.parent.descend(&claimed.name).unwrap().names(9).unwrap().len(), members.len());
 }
+
+/// What `hooks/job-started.sh` does when this program cannot be run.
+fn fence_by_script(scene: &Scene) {
+    let script = include_str!("../../../../hooks/job-started.sh");
+    let (_, fence) = script.split_once("# --- fence").unwrap();
+    let (fence, _) = fence.split_once("# --- end of fence").unwrap();
+    let run = scene.path.join("run").display().to_string();
+    let script = format!("#{}\nfence", fence.replace("/run/disk-guard", &run));
+    let mut bash = std::process::Command::new("bash");
+    let ran = bash.args(["-c", &script]).current_dir(scene.path.join("work/r/r")).output().unwrap();
+    assert!(ran.status.code().is_some(), "{ran:?}");
+}
+
+#[test]
+fn the_script_fences_claims_beside_their_place_as_well() {
+    for is_whole in [true, false] {
+        for at in ["never", "before", "after"] {
+            let (mut scene, _) = scene();
+            if is_whole {
+                scene.cache.part = Part::Whole;
+            }
+            let mut doubt = |moment: Moment<'_>| {
+                let is_before = matches!(moment, Moment::Before);
+                if (at == "before" && is_before) || (at == "after" && !is_before) {
+                    fence_by_script(&scene);
+                }
+                if is_before { Vec::new() } else { busy() }
+            };
+            let place = Place::find(&scene.work, &scene.cache).unwrap();
+            let outcome = match is_whole {
+                true => place.take_beside(&scene.lock, &scene.work, &scene.cache, &mut doubt),
+                false => claim_beside(&scene, &mut doubt),
+            };
+            let (is_in_place, left) = (scene.left().len() == 3, beside(&scene).len());
+            match at {
+                "never" => assert!(matches!(outcome, Claim::Restored(_)) && is_in_place && left == 0),
+                "before" => assert!(matches!(outcome, Claim::Changed(_)) && is_in_place && left == 0),
+                _ => assert!(matches!(outcome, Claim::Claimed(_)) && !is_in_place && left == 1, "{left}"),
+            }
+        }
+    }
+}
