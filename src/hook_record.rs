@@ -5,8 +5,8 @@
 //! later Listener, which may read another `.env`, has none. It is bound to the hook's script as that was: an edited script has
 //! to show anew what it does.
 //!
-//! It is written by the runner's user, who can write what he likes into it: a record of another owner than the Listener's user is
-//! none's, and who forges one of his own takes the protection of an unguarded runner from his own runner alone.
+//! It is written by the runner's user, who can write anything into it: a record of another owner than the Listener's user does
+//! not count, and a forged one removes the protection of an unguarded runner from the forger's own runner only.
 
 use crate::model::{FileId, Lease, Pid, ProcessId, StartTime, Uid};
 use crate::run_dir::{Records, RunDir, RunDirError};

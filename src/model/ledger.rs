@@ -1,4 +1,4 @@
-//! The ledger's nouns: what a guard wrote down about its deeds, who wrote it, and the answers that are drawn from it.
+//! Data types of the ledger: recorded actions, who wrote them, and the answers that are drawn from them.
 
 use super::{Pid, Uid};
 use std::path::{Path, PathBuf};

@@ -1,4 +1,4 @@
-//! The nouns. Plain data without effects: everything else imports these, these import nothing of ours.
+//! Data types without effects: everything else imports these, these import nothing of ours.
 
 mod cache;
 mod capacity;

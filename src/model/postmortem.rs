@@ -1,4 +1,4 @@
-//! The nouns of a post-mortem: whose death, and what follows from its facts. Plain data.
+//! Data types of a post-mortem: a death, the facts about it, and the verdict.
 //!
 //! Text in them comes from logs that a runner's user can write, and from process names that anybody chooses: escape it
 //! before printing.

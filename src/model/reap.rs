@@ -1,4 +1,4 @@
-//! The reaper's nouns: ephemeral environments, what is known of them, what was decided and what came of it.
+//! Data types of the reaper: ephemeral environments, what is known of them, what was decided and what came of it.
 
 use std::fmt;
 use std::time::{Duration, SystemTime};

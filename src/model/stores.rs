@@ -1,4 +1,4 @@
-//! The nouns of stores: what engines and build tools keep for themselves, and what was asked of their own collections.
+//! Data types of stores: what engines and build tools keep for themselves, and what was asked of their own collections.
 
 use super::{FilesystemId, Usage};
 use std::fmt;

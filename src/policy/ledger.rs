@@ -3,12 +3,12 @@
 //!
 //! # Who is believed
 //!
-//! Root is. A runner's user is, where an entry speaks of that user's own runners: his hooks write such entries. His jobs can
-//! write the same ones, so an entry of this kind shows what was said, not what was done; it can clear or blame nobody but
-//! him. Everything else is foreign: it is shown, as a claim, and counts for nothing.
+//! Root is. A runner's user is, where an entry speaks of that user's own runners: the user's hooks write such entries. The user's
+//! jobs can write the same ones, so an entry of this kind shows what was said, not what was done; it can clear or blame only
+//! that user. Everything else is foreign: it is shown as a claim, and no answer rests on it.
 //!
-//! A program's name (`_EXE`) is shown and decides nothing: a runner's user may run the guard with a configuration of his
-//! own, and a process may become another program once it has sent its entry. A user who may start containers as root is
+//! A program's name (`_EXE`) is shown and decides nothing: a runner's user may run the guard with another
+//! configuration, and a process may become another program once it has sent its entry. A user who may start containers as root is
 //! root, and is believed as such.
 
 use crate::model::ledger::{

@@ -2,7 +2,7 @@
 //!
 //! A process that is killed writes no last line. What ended it is known elsewhere: to the Listener, which notes an exit code; to
 //! the kernel, which says whom it killed for want of memory and who crashed; to systemd, to the boot's id, to the clocks, and
-//! to disk-guard's own ledger. This wing reads all of them for one death, and draws one verdict.
+//! to disk-guard's own ledger. This module reads all of them for one death, and gives one verdict.
 //!
 //! ```text
 //! observe (read only, bounded) -> Facts -> verdict (pure) -> Verdict -> report, keep
@@ -29,9 +29,9 @@
 //!
 //! # Whom it believes
 //!
-//! The logs in `_diag` are their runner's user's: he can write what he likes there, and makes his own runner's death look
-//! like another one. They are read beneath a handle of the root, from their end, for a bounded length, and no path that they
-//! name is opened. A lease counts for a death only when root or the runner's own user wrote it. When this wing fails, a sweep
+//! The logs in `_diag` belong to the runner's user, who can write anything there and make the death of that runner look like
+//! another one. They are read beneath a handle of the root, from their end, for a bounded length, and no path that they
+//! name is opened. A lease counts for a death only when root or the runner's own user wrote it. When this module fails, a sweep
 //! goes on.
 
 pub mod exit_code;

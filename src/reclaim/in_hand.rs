@@ -1,8 +1,8 @@
-//! Who tells of a claimed tree. Whoever finds one in trash deletes it: its claimer may be dead, or suspended while the disk is
+//! Which guard reports a claimed tree. Whoever finds one in trash deletes it: its claimer may be dead, or suspended while the disk is
 //! full. Its claimer may also be at work, and so may a third: then they help each other, and only one may say how much has
 //! become free.
 //!
-//! That one has the lock (flock(2)) on the directory that lies in trash, and marks the directory when he has told. Whoever has
+//! That one has the lock (flock(2)) on the directory that lies in trash, and marks the directory after it has reported. Whoever has
 //! helped and finds it neither locked nor marked inherits the telling: the other has died. It is no protection: it holds nobody
 //! off, and a runner's user who takes the lock or sets the mark has the ledger say less of his own trash.
 

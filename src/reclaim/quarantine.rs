@@ -2,10 +2,10 @@
 //!
 //! To give a foreign file in a hostile directory to somebody one has to know that it has no other name outside: a hard link to
 //! a file of root's, given to its planter, is root's file given away. Counting links where the owner of the directory can act
-//! proves nothing: between the look and the deed he removes his link, and the one name that is counted is the other one. So
+//! proves nothing: the owner can remove that link after the count, and the one name that was counted is the other one. So
 //! the file is renamed into a directory that belongs to us alone and was made for this. There its name cannot be removed by
 //! anybody else; a link count of one, seen there, means that there is no other name, and none that is added later through an
-//! old handle lies anywhere but with him who adds it. Then it is put back.
+//! old handle lies outside of the directories of whoever adds it. Then it is put back.
 //!
 //! ```text
 //! _work/.disk-guard/trash/repair-PID-N/entry     the file, for an instant

@@ -1,5 +1,5 @@
-//! The kernel, in safe clothes: directory handles, file locks, deadlines, process identity. Imports only `model`'s nouns;
-//! the one place where `unsafe` may stand.
+//! Safe wrappers around system calls: directory handles, file locks, deadlines, process identity. Imports `model` only;
+//! `unsafe` is allowed here and nowhere else.
 
 pub mod abandonable;
 pub mod ability;

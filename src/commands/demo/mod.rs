@@ -1,4 +1,4 @@
-//! `disk-guard demo`: the whole story on a throw-away host, with the real commands.
+//! `disk-guard demo`: pressure, claim and report on a throw-away host, with the real commands.
 //!
 //! Three runners share one small disk. A live job builds on runner 1; runners 2 and 3 hold the caches of earlier jobs.
 //! The disk fills; a job starts on runner 2, and its hook makes room. Then the live job is asked whether it has lost

@@ -239,7 +239,7 @@ fn bare(root: &Path) -> Result<Runner, String> {
         root: root.to_owned(),
         root_id: status.id,
         owner: status.owner,
-        work: Work::Absent { path: root.join("_work") },
+        work: Work::Absent { path: root.join(layout::WORK) },
     })
 }
 

@@ -1,4 +1,4 @@
-//! Looking at a death: every reader of the wing, and how their answers become [`Facts`]. Nothing is written here, every reader
+//! Observation of a death: one reader per source, and how their answers become [`Facts`]. Nothing is written here, every reader
 //! is bounded, and what cannot be read is a fact of its own, with how to have it the next time.
 
 pub mod cgroup;

@@ -1,4 +1,4 @@
-//! `why`: the story of one path, or of one environment.
+//! `why`: what happened to one path, or to one environment.
 
 use super::super::screen::{Screen, Tone};
 use super::entry::{by, foreign, story};
