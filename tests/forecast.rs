@@ -3,7 +3,7 @@
 
 mod kit;
 
-use kit::{Fs, Host, Job, Listener, MIB, Runner, usage};
+use kit::{Fs, Host, Job, Listener, MIB, Runner, Systemd, usage};
 use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
@@ -175,6 +175,49 @@ fn a_sweep_makes_the_same_room_and_says_for_whom() {
         Some(2),
         "without --history it means nothing"
     );
+}
+
+#[test]
+fn a_disk_that_fills_fast_is_swept_again_sooner_where_systemd_runs_the_sweep() {
+    if !kit::needs_root("mounts a tmpfs") {
+        return;
+    }
+    let mut host = host("");
+    let systemd = Systemd::on(&mut host);
+    systemd.unit("disk-guard-sweep.service", Path::new("/"));
+    host.runner("actions-runner-1").build();
+    write(&host.runners().join("ballast"), 200);
+    let sweep = |by_systemd: bool| {
+        let mut command = host.call(&["sweep", "--json"]).command();
+        if by_systemd {
+            command.env("INVOCATION_ID", "1");
+        }
+        let output = command.output().expect("it runs");
+        let orders = systemd.orders();
+        (String::from_utf8_lossy(&output.stdout).into_owned(), orders)
+    };
+    let (calm, orders) = sweep(true);
+    assert!(!calm.contains("is due in") && orders.is_empty(), "{calm} {orders:?}");
+
+    // As if it had been empty ten minutes ago.
+    let file = host.state_dir().join("counters/totals.json");
+    let mut totals: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(&file).expect("the sweep has written it")).expect("JSON");
+    let seen = &mut totals["samples"][host.runners().to_str().expect("UTF-8")][0];
+    let at = seen[0].as_u64().expect("a time");
+    (seen[0], seen[1], seen[2]) = ((at - 600).into(), 0.into(), 0.into());
+    std::fs::write(&file, totals.to_string()).expect("our own file");
+    let (by_hand, orders) = sweep(false);
+    assert!(by_hand.contains("is due in") && by_hand.contains("comes with the timer"), "{by_hand}");
+    assert!(orders.is_empty(), "{orders:?}");
+    let (by_systemd, orders) = sweep(true);
+    assert!(by_systemd.contains("is due in") && !by_systemd.contains("comes with the timer"), "{by_systemd}");
+    assert_eq!(orders.len(), 2, "{orders:?}");
+    assert_eq!(orders[0], "systemctl stop -- disk-guard-sweep-early.timer");
+    let seconds =
+        orders[1].split("--on-active=").nth(1).and_then(|rest| rest.split('s').next()).expect("a time");
+    assert!((60..900).contains(&seconds.parse::<u64>().expect("seconds")), "{}", orders[1]);
+    assert!(orders[1].ends_with("start --no-block disk-guard-sweep.service"), "{}", orders[1]);
 }
 
 #[test]

@@ -26,11 +26,15 @@ pub(super) fn at(context: &Context, whose: impl FnOnce(&[Runner]) -> Whose) -> (
 }
 
 /// The whole host, as a sweep would see it: with what live jobs need, and what is stale in targets.
-pub(super) fn whole(context: &Context, patience: Duration) -> (Preview, Option<RunDir>, Survey) {
+pub(super) fn whole(
+    context: &Context,
+    patience: Duration,
+    stale: Stale,
+) -> (Preview, Option<RunDir>, Survey) {
     let run = open(context);
     let survey = forecast::survey(context, run.as_ref().ok().and_then(Option::as_ref), patience);
     let rooms = survey.rooms();
-    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &rooms, stale: Stale::Read };
+    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &rooms, stale };
     (seen(context, &run, wish), run.ok().flatten(), survey)
 }
 

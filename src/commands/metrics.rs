@@ -4,6 +4,7 @@ use super::status::Holders;
 use super::{Context, complain, now, print, status};
 use crate::config::Config;
 use crate::counters::{self, CountersError, Told, Work};
+use crate::cycle::Stale;
 use crate::model::metrics::{Sample, Tally, Trend};
 use crate::model::{HostStatus, RunReport, Runner, Uid};
 use crate::observe::filesystems::MountTable;
@@ -110,7 +111,7 @@ fn trusted(state_dir: &Path) -> Uid {
 }
 
 fn exposition(context: &Context, run: Option<&RunDir>) -> Result<String, CountersError> {
-    let host = status::collect(context, Holders::Unasked);
+    let host = status::collect(context, Holders::Unasked, Stale::Read);
     let told = counted(context, run)?;
     let trends = trends(&host, &told, host.time);
     Ok(prometheus::host(&host, &told.totals, &trends))

@@ -2,7 +2,7 @@
 
 use super::{Context, forecast, look, now, output, present, space};
 use crate::capacity;
-use crate::cycle::Preview;
+use crate::cycle::{Preview, Stale};
 use crate::model::{
     Action, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus, HostStatus,
     JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, Runner, RunnerStatus,
@@ -30,7 +30,10 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     loop {
         // Too much to walk again and again.
-        let status = collect(context, if watch { Holders::Unasked } else { Holders::Asked });
+        let status = match watch {
+            true => collect(context, Holders::Unasked, Stale::Leave),
+            false => collect(context, Holders::Asked, Stale::Read),
+        };
         present(
             &context.screen,
             as_json,
@@ -51,10 +54,10 @@ pub(super) enum Holders {
     Unasked,
 }
 
-/// Looks at the host.
-pub(super) fn collect(context: &Context, holders: Holders) -> HostStatus {
+/// Looks at the host; with `stale` also into some of its cargo targets.
+pub(super) fn collect(context: &Context, holders: Holders, stale: Stale) -> HostStatus {
     let patience = if holders == Holders::Asked { forecast::PATIENCE } else { Duration::from_secs(1) };
-    let (preview, run, survey) = look::whole(context, patience);
+    let (preview, run, survey) = look::whole(context, patience, stale);
     let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
     let filesystems = judged(context, &preview.facts.filesystems);

@@ -6,7 +6,7 @@ use super::{
     stores,
     witness::{Narrator, micros},
 };
-use crate::cycle::{Cycle, CycleError, Role};
+use crate::cycle::{Cycle, CycleError, Role, Stale};
 use crate::lock::LockError;
 use crate::model::Execution;
 use crate::model::ledger::Scope;
@@ -55,7 +55,7 @@ fn note_pressure(context: &Context, report: &RunReport) {
 
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, parts: Parts, as_json: bool) -> Exit {
-    let (preview, ..) = look::whole(context, forecast::PATIENCE);
+    let (preview, ..) = look::whole(context, forecast::PATIENCE, Stale::Read);
     let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
     let mut report = preview.report();
     report.holding = space::holding(&context.config, &report, &runners, space::PATIENCE);

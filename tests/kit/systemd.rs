@@ -43,9 +43,13 @@ impl Systemd {
     pub(crate) fn on(host: &mut Host) -> Self {
         let systemd = Self { directory: host.base.join("programs") };
         std::fs::create_dir_all(systemd.directory.join("units")).expect("a directory of the test");
-        for (name, text) in
-            [("systemctl", SYSTEMCTL), ("usermod", RECORD), ("gpasswd", RECORD), ("groupadd", RECORD)]
-        {
+        for (name, text) in [
+            ("systemctl", SYSTEMCTL),
+            ("usermod", RECORD),
+            ("gpasswd", RECORD),
+            ("groupadd", RECORD),
+            ("systemd-run", RECORD),
+        ] {
             let path = systemd.directory.join(name);
             std::fs::write(&path, text).expect("a program of the test");
             std::fs::set_permissions(&path, PermissionsExt::from_mode(0o755)).expect("it is ours");

@@ -113,7 +113,10 @@ impl Started<'_> {
         report: &RunReport,
         log: &mut JobLog<Stdout>,
     ) -> Option<Short> {
-        let mut disk = self.survey(run).filter(|disk| disk.lacking_bytes() > 0)?;
+        let Some(mut disk) = self.survey(run).filter(|disk| disk.lacking_bytes() > 0) else {
+            let _ = log.line("there is room for live jobs now");
+            return None;
+        };
         if self.config.forecast.on_short == OnShort::Wait {
             disk = self.await_room(run, disk, log)?;
         }

@@ -132,7 +132,7 @@ impl Started<'_> {
         if let Some(worker) = self.own.worker.filter(|_| is_pressed) {
             lease::note_pressure(run, self.own.runner.root_id, worker);
         }
-        let exit = self.conclude(run, &report, &mut log);
+        let exit = if is_pressed { self.conclude(run, &report, &mut log) } else { Exit::Done };
         let short = match exit {
             Exit::Done => room.and_then(|_| self.still_short(run, &report, &mut log)),
             _ => None,
