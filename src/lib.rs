@@ -31,6 +31,7 @@
 //! | [`postmortem`] | why a runner or a job died |
 //! | [`reap`] | leaked virtual machines, containers and pods: found and deleted through their own tools |
 //! | [`stores`] | what engines and build tools keep for all jobs: collected by their own tools while nobody builds |
+//! | [`dedupe`] | equal files of several runners share their blocks |
 //! | [`notify`] | telling a program of incidents: which, when, and when again |
 //! | [`ledger`] | the record of all actions, in the journal and in files, and its reader |
 //! | [`counters`] | counters of all runs, across users and reboots |
@@ -50,7 +51,7 @@
 //! ```layers
 //! commands
 //! forecast
-//! counters doctor footprints hygiene notify postmortem stores
+//! counters dedupe doctor footprints hygiene notify postmortem stores
 //! capacity cycle ledger reap setup
 //! cli observe
 //! report uses
@@ -105,6 +106,7 @@ pub mod commands;
 pub mod config;
 pub mod counters;
 pub mod cycle;
+pub mod dedupe;
 pub(crate) mod digest;
 pub mod doctor;
 pub mod footprints;

@@ -4,6 +4,7 @@
 mod audit;
 mod check;
 mod check_config;
+mod dedupe;
 mod demo;
 mod doctor;
 mod drain;

@@ -2,8 +2,8 @@
 
 use super::self_clean::leave_tickets;
 use super::{
-    Context, complain, drain, forecast, look, metrics, now, postmortem, print, reap, remediate, show, space,
-    stores,
+    Context, complain, dedupe, drain, forecast, look, metrics, now, postmortem, print, reap, remediate, show,
+    space, stores,
     witness::{Narrator, micros},
 };
 use crate::cycle::{Cycle, CycleError, Role, Stale};
@@ -57,7 +57,9 @@ fn note_pressure(context: &Context, report: &RunReport) {
 pub(super) fn preview(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let (preview, ..) = look::whole(context, forecast::PATIENCE, Stale::Read);
     let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
+    let dedupe = dedupe::preview(context, &preview);
     let mut report = preview.report();
+    report.dedupe = dedupe;
     report.holding = space::holding(&context.config, &report, &runners, space::PATIENCE);
     tell(context, &report, parts, Execution::DryRun, as_json);
     Exit::Done
@@ -81,6 +83,8 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     remediate::put_back(context, &run, &mut narrator);
     let jobs = forecast::survey(context, Some(&run), forecast::IN_A_SWEEP);
     let rooms = jobs.rooms();
+    // Before anything is deleted: what shares its blocks need not go.
+    let deduplicated = dedupe::run(context, &run, &mut narrator);
     let cycle = Cycle {
         config: &context.config,
         proc: &context.proc,
@@ -92,6 +96,7 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
         witness: &mut narrator,
     };
     let (mut report, result) = cycle.run();
+    report.dedupe = deduplicated;
     report.notes.splice(0..0, strewn);
     note_pressure(context, &report);
     if !report.goal_met {

@@ -89,6 +89,7 @@ impl Narrator {
         event.emit();
         match event.kind() {
             EventKind::Error => self.counted.count(Counter::Errors, &[], 1),
+            EventKind::Deduplicated => self.counted.count(Counter::DedupeFreed, &[], event.counted_bytes()),
             EventKind::Refused => self.counted.count(Counter::JobsRefused, &[], 1),
             EventKind::LockTimeout => self.counted.count(Counter::LockTimeouts, &[], 1),
             _ => {}

@@ -15,6 +15,7 @@ mod store;
 pub mod units;
 
 use crate::model::Remark;
+pub use crate::model::dedupe::DedupeRule;
 pub use crate::model::reap::ReapRule;
 pub use crate::model::stores::StoreRule;
 pub use crate::model::{CacheRule, Retention};
@@ -71,6 +72,8 @@ pub struct Config {
     pub notify: Notify,
     /// What is reaped, in the order of the file.
     pub reaps: Vec<ReapRule>,
+    /// Whether equal files of several runners share their blocks.
+    pub dedupe: DedupeRule,
     /// Stores that are collected, in the order of the file.
     pub stores: Vec<StoreRule>,
     /// As the file has it.
@@ -383,6 +386,15 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     cache::check(&caches, &mut problems);
     reap::check(&file.reaps, &mut problems);
     store::check(&file.stores, &mut problems);
+    if file.dedupe.max_bytes.get_ref().0 == 0 {
+        problems.add(
+            &file.dedupe.max_bytes,
+            "dedupe.max_bytes: found 0, expected a size above 0 (`enabled = false` switches it off)",
+        );
+    }
+    if file.dedupe.time_limit.get_ref().0.is_zero() {
+        problems.add(&file.dedupe.time_limit, "dedupe.time_limit: found 0, expected a duration above 0");
+    }
     notify::check(&file.notify, &mut problems);
     if !problems.list.is_empty() {
         return Err(problems.list.trim_end().to_owned());
@@ -402,6 +414,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         retention,
         reaps,
         stores,
+        dedupe,
         ..
     } = file.clone();
     let lines = declared::lines(&caches, text);
@@ -451,6 +464,11 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
         },
         drain_auto: drain.auto,
         notify: Notify::from(notify),
+        dedupe: DedupeRule {
+            enabled: dedupe.enabled,
+            max_bytes: dedupe.max_bytes.into_inner().0,
+            time_limit: dedupe.time_limit.into_inner().0,
+        },
         reaps: reaps.into_iter().map(|entry| reap::rule(entry.into_inner())).collect(),
         stores: stores.into_iter().map(|entry| store::rule(entry.into_inner())).collect(),
         metrics_textfile: (!textfile.as_os_str().is_empty()).then_some(textfile),

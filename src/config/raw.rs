@@ -33,6 +33,7 @@ pub(super) struct File {
     pub(super) drain: Drain,
     pub(super) notify: Notify,
     pub(super) forecast: Forecast,
+    pub(super) dedupe: Dedupe,
     pub(super) hygiene: Hygiene,
     pub(super) retention: Retention,
     #[serde(rename = "reap", skip_serializing_if = "Vec::is_empty")]
@@ -377,6 +378,20 @@ pub(super) struct Forecast {
 impl Default for Forecast {
     fn default() -> Self {
         Self { enabled: true, unknown: Size(20 << 30), on_short: OnShort::Warn, wait: minutes(10) }
+    }
+}
+
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(deny_unknown_fields, default)]
+pub(super) struct Dedupe {
+    pub(super) enabled: bool,
+    pub(super) max_bytes: Spanned<Size>,
+    pub(super) time_limit: Spanned<Span>,
+}
+
+impl Default for Dedupe {
+    fn default() -> Self {
+        Self { enabled: false, max_bytes: spanless(Size(50 << 30)), time_limit: spanless(minutes(2)) }
     }
 }
 

@@ -27,6 +27,9 @@ const TELLING: u64 = 4 << 20;
 /// What a run knows of it.
 #[derive(Debug, Default)]
 pub(super) struct Giving {
+    /// Whether caches share blocks among themselves by our own doing: then what one gives is known when it is gone, and what
+    /// the others have changes with it. One goes at a time.
+    dedupes: bool,
     freed: BTreeMap<FilesystemId, u64>,
     /// Where a removal has given what it held.
     proven: HashSet<FilesystemId>,
@@ -38,6 +41,11 @@ pub(super) struct Giving {
 }
 
 impl Giving {
+    /// Where equal files of several runners share their blocks, or not.
+    pub(super) fn new(dedupes: bool) -> Self {
+        Self { dedupes, ..Self::default() }
+    }
+
     /// A removed tree held so much.
     pub(super) fn add(&mut self, on: FilesystemId, bytes: u64) {
         *self.freed.entry(on).or_default() += bytes;
@@ -70,7 +78,7 @@ impl Giving {
                 if !tried.insert(disk.id) {
                     continue;
                 }
-                if is_shared(action) {
+                if !self.dedupes && is_shared(action) {
                     self.stop(disk, format!("{} shares its space", action.cache.path.display()));
                 }
             }
@@ -129,7 +137,9 @@ impl Giving {
             let gained = watched.gained(expected, deadline).min(expected);
             self.freed.insert(id, watched.freed + gained);
             if gained >= expected / 4 {
-                self.proven.insert(id);
+                if !self.dedupes {
+                    self.proven.insert(id);
+                }
                 continue;
             }
             let why = format!("what was removed held {} MiB and gave {} MiB", expected >> 20, gained >> 20);

@@ -178,6 +178,7 @@ pub fn preview(
         rules: &config.caches,
         leftovers: Some(leftovers(config, &pressed)),
         local: &config.runners.local,
+        exclusive: config.dedupe.enabled,
         now,
         deadline,
     };
@@ -288,6 +289,7 @@ impl Preview {
                 })
                 .collect(),
             freed_bytes: 0,
+            dedupe: None,
             holding: Vec::new(),
             targets: self.plan.targets,
             notes: self
@@ -324,7 +326,7 @@ impl Cycle<'_> {
     /// then: that stays done.
     pub fn run(mut self) -> (RunReport, Result<(), CycleError>) {
         let mounts = MountTable::read(self.proc);
-        let mut state = State::default();
+        let mut state = State { giving: Giving::new(self.config.dedupe.enabled), ..State::default() };
         let result = self.rounds(&mounts, &mut state);
         let mut report = self.finish(&mounts, state);
         report.goal_met &= result.is_ok();
@@ -452,6 +454,7 @@ impl Cycle<'_> {
             balances,
             outcomes,
             freed_bytes: state.giving.freed_bytes(),
+            dedupe: None,
             holding: Vec::new(),
             targets: Vec::new(),
             notes: state.notes.into_iter().chain(state.giving.notes().iter().cloned()).collect(),

@@ -51,6 +51,7 @@ impl Cycle<'_> {
             rules: &config.caches,
             leftovers: self.leftovers(&pressed, state),
             local: &config.runners.local,
+            exclusive: config.dedupe.enabled,
             now,
             deadline: self.deadline,
         };

@@ -31,6 +31,8 @@ pub enum Deed {
     Reaped,
     /// An engine's or tool's store was collected by its own tool.
     Collected,
+    /// Equal files of several runners share their blocks.
+    Deduplicated,
     /// A job was refused.
     Refused,
     /// The host lock was not obtained.
@@ -54,6 +56,7 @@ impl Deed {
             "kept" => Self::Kept,
             "reaped" => Self::Reaped,
             "collected" => Self::Collected,
+            "deduplicated" => Self::Deduplicated,
             "refused" => Self::Refused,
             "lock-timeout" => Self::LockTimeout,
             "error" => Self::Failed,

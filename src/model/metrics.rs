@@ -16,6 +16,8 @@ pub enum Counter {
     Refusals,
     /// Bytes given back, by runner, rule and reason.
     Reclaimed,
+    /// Bytes that came free because equal files share their blocks.
+    DedupeFreed,
     /// Jobs that were refused because the disk stayed above critical.
     JobsRefused,
     /// Times that the host lock was not obtained.
@@ -39,7 +41,7 @@ impl Counter {
             Self::Actions => &["outcome"],
             Self::Refusals => &["evidence"],
             Self::Reclaimed => &["runner", "rule", "reason"],
-            Self::JobsRefused | Self::LockTimeouts | Self::Errors => &[],
+            Self::DedupeFreed | Self::JobsRefused | Self::LockTimeouts | Self::Errors => &[],
         }
     }
 }

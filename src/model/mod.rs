@@ -3,6 +3,7 @@
 mod cache;
 mod capacity;
 mod check;
+pub mod dedupe;
 mod evidence;
 mod execution;
 mod facts;

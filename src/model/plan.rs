@@ -254,6 +254,8 @@ pub struct RunReport {
     pub holding: Vec<SpaceHolder>,
     /// Targets that were read for what no build uses; in a preview.
     pub targets: Vec<TargetView>,
+    /// What became of equal files, where they are to share their blocks.
+    pub dedupe: Option<super::dedupe::DedupeReport>,
     /// What people should know: globs that match nothing, runners that vanished. Not errors.
     pub notes: Vec<String>,
 }

@@ -8,7 +8,7 @@ use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure};
 use super::processes;
 use super::runners::Discovery;
-use super::{caches, declared, guarded, locks, other_hosts, places, retention, undeclared};
+use super::{caches, declared, guarded, locks, other_hosts, places, retention, sharing, undeclared};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen,
@@ -47,6 +47,8 @@ pub struct Look<'a> {
     pub leftovers: Option<retention::Wanted<'a>>,
     /// Which runners on filesystems that hosts share are this host's alone (`runners.local`).
     pub local: &'a [String],
+    /// Whether only those bytes of caches count that they do not share with other files.
+    pub exclusive: bool,
     /// The wall clock now.
     pub now: SystemTime,
     /// When to stop sizing.
@@ -292,8 +294,15 @@ impl Look<'_> {
 
     fn size(&self, work: &Dir, cache: Cache) -> Cache {
         let options = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
-        match work.descend(&cache.below_work).and_then(|dir| measure(&dir, &options)) {
-            Ok(scan) => Cache { measure: Some(scan.measure), largest: scan.largest.into(), ..cache },
+        let Ok(dir) = work.descend(&cache.below_work) else { return cache };
+        match measure(&dir, &options) {
+            Ok(mut scan) => {
+                if self.exclusive {
+                    let shared = sharing::shared_bytes(&dir, &scan.largest);
+                    scan.measure.bytes = scan.measure.bytes.saturating_sub(shared);
+                }
+                Cache { measure: Some(scan.measure), largest: scan.largest.into(), ..cache }
+            }
             Err(_) => cache,
         }
     }

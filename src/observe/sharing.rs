@@ -1,8 +1,10 @@
 //! Whether deleting gives space back at all. Snapshots, reflinks and lower layers hold what was deleted.
 
-use crate::model::Cache;
+use crate::model::{Cache, LargeFile};
 use crate::sys::dir::Dir;
 use crate::sys::extents::{Shared, shared};
+use std::collections::HashSet;
+use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
 
 /// Files of one cache that are asked, the largest first.
@@ -10,6 +12,9 @@ const FILES: usize = 24;
 
 /// How long one cache is asked: a filesystem with many snapshots answers slowly.
 const PATIENCE: Duration = Duration::from_millis(500);
+
+/// How long all largest files of one cache are asked.
+const ALL_FILES: Duration = Duration::from_secs(2);
 
 /// Whether files of such a filesystem can share space, so that what a deletion gives is only known afterwards.
 pub fn is_possible(fs_type: &str) -> bool {
@@ -32,6 +37,29 @@ pub fn is_shared(work: &Dir, cache: &Cache) -> bool {
         }
     }
     sum.shared / 3 >= sum.seen / 4 && sum.shared > 0
+}
+
+/// Bytes of a tree that its largest files share with others, as far as their extents tell: removing it does not give them back.
+/// None where files cannot share, or where the filesystem does not tell.
+pub fn shared_bytes(tree: &Dir, largest: &[LargeFile]) -> u64 {
+    let until = Instant::now() + ALL_FILES;
+    let files = largest.iter().take_while(|_| Instant::now() < until);
+    // A file with several names is listed under each.
+    let mut seen = HashSet::new();
+    let each = files.map_while(|large| match tree.open_file(&large.below) {
+        Ok(file) if !file.metadata().is_ok_and(|metadata| seen.insert(metadata.ino())) => Some(0),
+        Ok(file) => match shared(&file) {
+            Ok(found) if found.seen > 0 => {
+                let part = u128::from(large.allocated) * u128::from(found.shared) / u128::from(found.seen);
+                Some(u64::try_from(part).unwrap_or(large.allocated))
+            }
+            Ok(_) => Some(0),
+            // One that does not tell tells of none.
+            Err(_) => None,
+        },
+        Err(_) => Some(0),
+    });
+    each.sum()
 }
 
 /// What people can do about it.

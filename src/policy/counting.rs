@@ -33,7 +33,8 @@ pub fn believed(tally: Tally, writer: Uid, terms: &Terms<'_>) -> Tally {
     let counts = tally.counts.into_iter().filter(|(series, _)| is_named(series));
     let counts = counts.filter(|(series, _)| is_trusted || is_his(series, writer, terms));
     let counts = counts.map(|(series, count)| {
-        let limit = if series.0 == Counter::Reclaimed { MAX_BYTES } else { MAX_COUNT };
+        let is_bytes = matches!(series.0, Counter::Reclaimed | Counter::DedupeFreed);
+        let limit = if is_bytes { MAX_BYTES } else { MAX_COUNT };
         (series, count.min(limit))
     });
     let timings = tally.timings.into_iter().filter(|(_, micros)| *micros <= MAX_MICROS).take(MAX_TIMINGS);
@@ -54,13 +55,17 @@ fn is_named((counter, labels): &Series) -> bool {
                 reason => reasons.iter().any(|known| known.as_str() == reason) && !rule.is_empty(),
             }
         }
-        (Counter::JobsRefused | Counter::LockTimeouts | Counter::Errors, []) => true,
+        (Counter::DedupeFreed | Counter::JobsRefused | Counter::LockTimeouts | Counter::Errors, []) => true,
         _ => false,
     }
 }
 
 /// Whether the labels name only what is the writer's.
 fn is_his((counter, labels): &Series, writer: Uid, terms: &Terms<'_>) -> bool {
+    // Sweeps alone do that.
+    if *counter == Counter::DedupeFreed {
+        return false;
+    }
     let (Counter::Reclaimed, [runner, rule, reason]) = (counter, &labels[..]) else { return true };
     let owns = |known: &Runner| {
         let works_there = known.work_dir().is_some_and(|work| work.owner == writer);

@@ -390,6 +390,7 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
         | Deed::Repaired
         | Deed::Reaped
         | Deed::Collected
+        | Deed::Deduplicated
         | Deed::Refused
         | Deed::Failed
         | Deed::LockTimeout => true,

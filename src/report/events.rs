@@ -52,6 +52,8 @@ pub enum EventKind {
     Reaped,
     /// A store was collected by its own tool.
     Collected,
+    /// Equal files of several runners share their blocks.
+    Deduplicated,
     /// The cause of a runner's or job's death was found.
     Postmortem,
     /// Something went wrong.
@@ -86,6 +88,7 @@ impl EventKind {
             Self::RunEnded => "08a76993f7e7436a856948c82266fca6",
             Self::Reaped => "ac991f7cfbd649eba2acc2301f902a11",
             Self::Collected => "a48c3e6b734e4c718e3a5e4c0ebd804a",
+            Self::Deduplicated => "69d3d32c8f8b491eae8ee0a412c76b43",
             Self::Postmortem => "5e2377fcd39c41c8948224563ad2087e",
             Self::Error => "cb7a37b6d3a34ce589db2b6c91eee802",
         }
@@ -108,7 +111,8 @@ impl EventKind {
             | Self::RunBegun
             | Self::RunEnded
             | Self::Reaped
-            | Self::Collected => Level::INFO,
+            | Self::Collected
+            | Self::Deduplicated => Level::INFO,
         }
     }
 }
@@ -242,6 +246,11 @@ impl Event {
                 .reason(report.mode.as_str())
                 .summary(shown.join("; ")),
         )
+    }
+
+    /// How much, for sums.
+    pub fn counted_bytes(&self) -> u64 {
+        self.bytes.unwrap_or(0)
     }
 
     /// Which kind it is.

@@ -282,6 +282,7 @@ pub(super) fn run(dry_run: bool) -> RunReport {
         balances: vec![Balance { before, after, shortfall: None }],
         outcomes,
         freed_bytes: if dry_run { 0 } else { 8 * GIB },
+        dedupe: None,
         holding: vec![],
         targets: Vec::new(),
         notes: vec!["/opt/actions-runner* matches nothing".into()],

@@ -10,8 +10,9 @@ use std::os::fd::AsRawFd as _;
 /// `_IOWR('f', 11, struct fiemap)`.
 const FS_IOC_FIEMAP: libc::c_ulong = 0xC020_660B;
 
-const FIEMAP_EXTENT_LAST: u32 = 0x1;
 const FIEMAP_EXTENT_SHARED: u32 = 0x2000;
+/// `FIEMAP_EXTENT_UNKNOWN`, `_DELALLOC` and `_DATA_INLINE`: such an extent has no blocks of its own (yet).
+const NOT_PLACED: u32 = 0x2 | 0x4 | 0x200;
 
 /// Extents that are looked at in one file: a sample of its beginning.
 const MOST: usize = 32;
@@ -53,22 +54,38 @@ pub struct Shared {
 /// # Errors
 /// `EOPNOTSUPP` and the like where the filesystem does not tell.
 pub fn shared(file: &File) -> io::Result<Shared> {
-    let mut map = Map { length: u64::MAX, count: MOST as u32, ..Map::default() };
-    // SAFETY: the kernel reads the header and writes at most `count` extents behind it, which is what there is room for.
-    if unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP, &raw mut map) } < 0 {
-        return Err(io::Error::last_os_error());
-    }
+    let map = map_of(file)?;
     let mut sum = Shared::default();
     for extent in map.extents.iter().take(map.mapped as usize) {
         sum.seen = sum.seen.saturating_add(extent.length);
         if extent.flags & FIEMAP_EXTENT_SHARED != 0 {
             sum.shared = sum.shared.saturating_add(extent.length);
         }
-        if extent.flags & FIEMAP_EXTENT_LAST != 0 {
-            break;
-        }
     }
     Ok(sum)
+}
+
+/// Whether two files lie on the same blocks, as far as their beginnings tell: nothing is to be gained there.
+///
+/// # Errors
+/// As [`shared`].
+pub fn are_one(one: &File, other: &File) -> io::Result<bool> {
+    let (one, other) = (map_of(one)?, map_of(other)?);
+    let blocks = |map: &Map| -> Vec<(u64, u64, u64)> {
+        let extents = map.extents.iter().take(map.mapped as usize);
+        let placed = extents.filter(|extent| extent.flags & NOT_PLACED == 0);
+        placed.map(|extent| (extent.logical, extent.physical, extent.length)).collect()
+    };
+    Ok(one.mapped > 0 && blocks(&one).len() == one.mapped as usize && blocks(&one) == blocks(&other))
+}
+
+fn map_of(file: &File) -> io::Result<Map> {
+    let mut map = Map { length: u64::MAX, count: MOST as u32, ..Map::default() };
+    // SAFETY: the kernel reads the header and writes at most `count` extents behind it, which is what there is room for.
+    if unsafe { libc::ioctl(file.as_raw_fd(), FS_IOC_FIEMAP, &raw mut map) } < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(map)
 }
 
 #[cfg(test)]

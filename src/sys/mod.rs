@@ -5,6 +5,7 @@ pub mod abandonable;
 pub mod ability;
 pub mod btrfs;
 pub mod deadline;
+pub mod dedupe;
 pub mod dir;
 pub mod extents;
 pub mod flock;

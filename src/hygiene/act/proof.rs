@@ -69,6 +69,7 @@ impl Repairs<'_> {
             rules: &[],
             leftovers: None,
             local: &self.config.runners.local,
+            exclusive: false,
             now: (self.clock)(),
             deadline: self.deadline,
         })

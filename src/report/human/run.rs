@@ -3,6 +3,7 @@
 
 use super::screen::{Screen, Tone};
 use super::{notes, words};
+use crate::model::dedupe::DedupeReport;
 use crate::model::{ActionResult, Balance, Cache, FileId, Outcome, RunReport, Usage};
 use crate::report::escape;
 use std::collections::{BTreeMap, HashMap};
@@ -28,6 +29,10 @@ pub fn run(report: &RunReport, now: SystemTime, screen: &Screen) -> String {
     setbacks(of(undone).collect(), now, screen, &mut out);
     stays(of(kept).collect(), now, screen, &mut out);
     targets(report, now, screen, &mut out);
+    if let Some(dedupe) = &report.dedupe {
+        let text = escape::text(&shared_blocks(dedupe)).into_owned();
+        screen.paragraph(&mut out, Tone::Plain, "Shared blocks: ", &text);
+    }
     if !report.holding.is_empty() {
         out.push('\n');
         super::holding(&mut out, screen, &report.holding);
@@ -201,6 +206,27 @@ impl Room {
             let _ = writeln!(out, "  {:>11}  in {} more; --json lists all", size, self.left_out);
         }
     }
+}
+
+/// Equal files of several runners.
+fn shared_blocks(report: &DedupeReport) -> String {
+    let pairs = words::count_u64(report.pairs, "pair");
+    let pair_bytes = words::size(report.pair_bytes);
+    let of = format!("{pairs} of one repository, name and size ({pair_bytes})");
+    if report.dry_run {
+        return format!("{of} would be compared, unless they share their blocks already");
+    }
+    let ended = report.ended.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
+    format!(
+        "{of}; {} compared, {} equal, {} shared before, {} different, {} failed; freed {} in {}{ended}",
+        words::size(report.compared_bytes),
+        words::size(report.shared_bytes),
+        report.already,
+        report.differing,
+        report.failed,
+        words::size(report.freed_bytes),
+        words::span(report.took)
+    )
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@
 
 mod capacity;
 mod check;
+mod dedupe;
 mod doctor;
 mod forecast;
 mod hygiene;

@@ -1,5 +1,6 @@
 //! `plan --json` and `sweep --json`.
 
+use super::dedupe::DedupeDoc;
 use super::space::{SpaceDoc, space};
 use super::targets::{TargetDoc, targets};
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap, stores};
@@ -18,6 +19,8 @@ struct Doc<'a> {
     freed_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<reap::EntryDoc<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dedupe: Option<DedupeDoc<'a>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stores: Option<Vec<stores::StoreDoc<'a>>>,
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -147,6 +150,7 @@ pub fn sweep(
             actions: report.outcomes.iter().map(ActionDoc::new).collect(),
             freed_bytes: report.freed_bytes,
             reap: reap.map(reap::entries),
+            dedupe: report.dedupe.as_ref().map(DedupeDoc::new),
             stores: stores.map(stores::entries),
             holding: space(&report.holding),
             targets: targets(&report.targets),

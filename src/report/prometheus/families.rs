@@ -345,7 +345,7 @@ fn counters(out: &mut Exposition, totals: &Totals) {
     let kinds = EvidenceKind::NAMES;
     let evidence: Vec<&[&str]> = kinds.iter().map(std::slice::from_ref).collect();
     // Series whose labels are known beforehand are there from the beginning: their first increase is seen as one.
-    let table: [(Counter, &str, &str, Vec<&[&str]>); 6] = [
+    let table: [(Counter, &str, &str, Vec<&[&str]>); 7] = [
         (Counter::Actions, "actions_total", "What became of caches that a run looked at.", outcomes),
         (
             Counter::Refusals,
@@ -358,6 +358,12 @@ fn counters(out: &mut Exposition, totals: &Totals) {
             "reclaimed_bytes_total",
             "Bytes given back, by runner, rule and reason; the reason is trash for what earlier runs had left unfinished.",
             vec![],
+        ),
+        (
+            Counter::DedupeFreed,
+            "dedupe_freed_bytes_total",
+            "Bytes that came free because equal files of several runners share their blocks, as measured.",
+            vec![&[]],
         ),
         (
             Counter::JobsRefused,

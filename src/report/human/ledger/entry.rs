@@ -128,7 +128,7 @@ pub(super) fn user(writer: &Writer) -> String {
 
 pub(super) fn tone(deed: Deed) -> Tone {
     match deed {
-        Deed::Removed | Deed::Repaired | Deed::Reaped | Deed::Collected => Tone::Good,
+        Deed::Removed | Deed::Repaired | Deed::Reaped | Deed::Collected | Deed::Deduplicated => Tone::Good,
         Deed::Claimed | Deed::Restored | Deed::Pressure | Deed::LockTimeout => Tone::Warn,
         Deed::Refused | Deed::Failed => Tone::Bad,
         Deed::Kept => Tone::Busy,

@@ -57,6 +57,7 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
         (Deed::Repaired, "put right"),
         (Deed::Reaped, "reaped"),
         (Deed::Collected, "collected"),
+        (Deed::Deduplicated, "deduplicated"),
         (Deed::Refused, "refused"),
         (Deed::Failed, "failed at"),
         (Deed::LockTimeout, "waited in vain for the lock:"),

@@ -1,0 +1,85 @@
+//! The part of a sweep that lets equal files of several runners share their blocks, before anything is deleted.
+
+use super::witness::Narrator;
+use super::{Context, look};
+use crate::cycle::{Preview, rules};
+use crate::dedupe;
+use crate::lease;
+use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
+use crate::model::{FileId, Liveness};
+use crate::observe::host::Whose;
+use crate::observe::sharing;
+use crate::policy;
+use crate::policy::liveness;
+use crate::report::events::{Event, EventKind};
+use crate::run_dir::{Records, RunDir};
+use crate::text::words;
+use std::collections::HashSet;
+use std::ffi::OsString;
+use std::time::Instant;
+
+/// What a dry run shows; none where it is switched off.
+pub(super) fn preview(context: &Context, seen: &Preview) -> Option<DedupeReport> {
+    let rule = context.config.dedupe;
+    rule.enabled.then(|| dedupe::planned(&chosen(context, seen).1, true))
+}
+
+/// Shares; none where it is switched off.
+pub(super) fn run(context: &Context, run: &RunDir, narrator: &mut Narrator) -> Option<DedupeReport> {
+    let rule = context.config.dedupe;
+    if !rule.enabled {
+        return None;
+    }
+    let deadline = Instant::now() + rule.time_limit;
+    // Before anything is looked at: what comes from here on is new.
+    let before = roll(run);
+    let (seen, _) = look::at(context, |_| Whose::Everybody);
+    let (caches, pairs) = chosen(context, &seen);
+    let came = || -> Result<HashSet<FileId>, String> {
+        let before = before.as_ref().map_err(Clone::clone)?;
+        let names = roll(run)?;
+        let new = names.difference(before).filter_map(|name| name.to_str());
+        // A lease whose name tells no root may be anybody's.
+        new.map(|name| lease::root_of_name(name).ok_or_else(|| format!("{name} names no root"))).collect()
+    };
+    let report = dedupe::run(&caches, &pairs, deadline, &came);
+    if report.shared_bytes > 0 {
+        let text = format!(
+            "equal files of several runners share their blocks: {} compared, {} equal, {} freed",
+            words::size(report.compared_bytes),
+            words::size(report.shared_bytes),
+            words::size(report.freed_bytes)
+        );
+        let event = Event::new(EventKind::Deduplicated, text).bytes(report.freed_bytes).reason("dedupe");
+        narrator.tell(event.duration(report.took));
+    }
+    Some(report)
+}
+
+fn roll(run: &RunDir) -> Result<HashSet<OsString>, String> {
+    Ok(run.roll(Records::Leases).map_err(|error| error.to_string())?.1.into_iter().collect())
+}
+
+/// The caches of idle runners on filesystems whose files can share blocks, none of them in use; and the pairs among them.
+fn chosen(context: &Context, seen: &Preview) -> (Vec<DedupeCache>, Vec<DedupePair>) {
+    let rules = rules(&context.config, seen.facts.now);
+    let disks = seen.facts.filesystems.iter().filter(|disk| sharing::is_possible(&disk.fs_type));
+    let disks: HashSet<_> = disks.map(|disk| disk.id).collect();
+    let mut caches = Vec::new();
+    for (facts, evidence) in seen.facts.runners.iter().zip(&seen.evidence) {
+        let is_guarded = rules.allow_unguarded || facts.guarded.is_guarded();
+        if liveness::judge(evidence) != Liveness::Idle || !is_guarded {
+            continue;
+        }
+        for cache in &facts.caches {
+            let base = cache.base(&facts.runner).filter(|base| disks.contains(&base.filesystem));
+            let is_lent = cache.base.is_some();
+            if let (Some(base), false) = (base, is_lent) {
+                let filesystem = base.filesystem;
+                caches.push(DedupeCache { runner: facts.runner.clone(), cache: cache.clone(), filesystem });
+            }
+        }
+    }
+    let pairs = policy::dedupe::pairs(&caches, context.config.dedupe.max_bytes);
+    (caches, pairs)
+}

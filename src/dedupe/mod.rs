@@ -1,0 +1,188 @@
+//! Shared blocks: equal files in caches of several runners lie on the disk once (`[dedupe]`; btrfs, xfs with reflink).
+//!
+//! ```text
+//! observe::host -> policy::dedupe (pure) -> for each pair: open, look whether it is one already, share -> report
+//! ```
+//!
+//! - **Nothing changes but where blocks lie.** The kernel locks both ranges, compares them, and shares them only where they are equal
+//!   (ioctl_fideduperange(2)). Never a hard link: cargo writes in place.
+//! - **Only idle runners.** A live job's files could be shared as safely, but not for nothing: while two ranges are compared a
+//!   writer waits for both, and what it writes afterwards has to be copied first. So both runners of a pair are provably idle when
+//!   it begins, and a runner whose job comes is left out from then on, at the latest after 16 MiB.
+//! - **Handles only.** A cache is opened from its work directory's handle and is the one that was found; a file beneath it is
+//!   opened without a link, across no mount, and for reading.
+//! - **It waits for everybody**: idle priority for disk and processor, a budget of bytes and of time, the largest first.
+
+use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
+use crate::model::{Cache, FileId, Runner};
+use crate::observe::caches::open_work;
+use crate::sys::btrfs;
+use crate::sys::dedupe::{CHUNK, Found, be_idle, share};
+use crate::sys::dir::Dir;
+use crate::sys::extents::are_one;
+use std::collections::{BTreeMap, HashSet};
+use std::fs::File;
+use std::io;
+use std::time::{Duration, Instant};
+
+/// Where blocks become free later, they are waited for so long.
+const SETTLES: Duration = Duration::from_secs(5);
+
+/// So many failures one after the other on a filesystem, and none before, say that it cannot share blocks.
+const HOPELESS: u64 = 4;
+
+/// Shares what can be shared; `came` names the roots of runners whose jobs have come since the look.
+pub fn run(
+    caches: &[DedupeCache],
+    pairs: &[DedupePair],
+    deadline: Instant,
+    came: &(dyn Fn() -> Result<HashSet<FileId>, String> + Sync),
+) -> DedupeReport {
+    let begun = Instant::now();
+    let mut report = planned(pairs, false);
+    let disks = disks(caches, pairs);
+    let before = available(&disks);
+    // A priority is a thread's own.
+    std::thread::scope(|scope| {
+        let work = scope.spawn(|| {
+            be_idle();
+            let mut run = Run { caches, deadline, came, report: planned(pairs, false) };
+            run.all(pairs);
+            run.report
+        });
+        if let Ok(done) = work.join() {
+            report = done;
+        }
+    });
+    if report.shared_bytes > 0 {
+        settle(&disks, before, report.shared_bytes);
+    }
+    report.freed_bytes = available(&disks).saturating_sub(before);
+    report.took = begun.elapsed();
+    report
+}
+
+/// What a dry run shows.
+pub fn planned(pairs: &[DedupePair], dry_run: bool) -> DedupeReport {
+    let pair_bytes = pairs.iter().map(|pair| pair.bytes).sum();
+    DedupeReport { dry_run, pairs: pairs.len() as u64, pair_bytes, ..DedupeReport::default() }
+}
+
+/// A handle on each filesystem that pairs lie on.
+fn disks(caches: &[DedupeCache], pairs: &[DedupePair]) -> Vec<Dir> {
+    let mut disks = BTreeMap::new();
+    for cache in pairs.iter().map(|pair| &caches[pair.target]) {
+        if let (false, Some(dir)) = (disks.contains_key(&cache.filesystem), base(&cache.runner, &cache.cache))
+        {
+            disks.insert(cache.filesystem, dir);
+        }
+    }
+    disks.into_values().collect()
+}
+
+fn available(disks: &[Dir]) -> u64 {
+    disks.iter().filter_map(|disk| disk.usage().ok()).map(|usage| usage.available_bytes).sum()
+}
+
+fn settle(disks: &[Dir], before: u64, shared: u64) {
+    for disk in disks {
+        match btrfs::is_on_btrfs(disk) {
+            true => btrfs::settle(disk, before.saturating_add(shared / 10 * 9), Instant::now() + SETTLES),
+            false => {}
+        }
+    }
+}
+
+fn base(runner: &Runner, cache: &Cache) -> Option<Dir> {
+    cache.base(runner).and_then(|base| open_work(base).ok())
+}
+
+struct Run<'a> {
+    caches: &'a [DedupeCache],
+    deadline: Instant,
+    came: &'a (dyn Fn() -> Result<HashSet<FileId>, String> + Sync),
+    report: DedupeReport,
+}
+
+impl Run<'_> {
+    fn all(&mut self, pairs: &[DedupePair]) {
+        let mut in_a_row = 0;
+        for pair in pairs {
+            match self.ends() {
+                Some(why) => {
+                    self.report.ended = Some(why);
+                    return;
+                }
+                None if self.is_left_out(pair) => continue,
+                None => {}
+            }
+            match self.pair(pair) {
+                Ok(()) => in_a_row = 0,
+                Err(error) => {
+                    self.report.failed += 1;
+                    in_a_row += 1;
+                    let is_none_done = self.report.compared_bytes + self.report.already == 0;
+                    if in_a_row >= HOPELESS && is_none_done && is_unable(&error) {
+                        self.report.ended = Some(format!(
+                            "the filesystem cannot share blocks ({error}): it takes btrfs, or xfs made with reflink=1"
+                        ));
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    fn ends(&self) -> Option<String> {
+        (Instant::now() >= self.deadline)
+            .then(|| "its time is over; the rest is for the next sweep".to_owned())
+    }
+
+    /// Whether one of the two runners has a job by now; where that cannot be told, it has.
+    fn is_left_out(&self, pair: &DedupePair) -> bool {
+        let roots = [pair.source, pair.target].map(|index| self.caches[index].runner.root_id);
+        (self.came)().map_or(true, |came| roots.iter().any(|root| came.contains(root)))
+    }
+
+    fn pair(&mut self, pair: &DedupePair) -> io::Result<()> {
+        let (source, target) = (self.open(pair.source, pair)?, self.open(pair.target, pair)?);
+        let (length, other) = (source.metadata()?.len(), target.metadata()?.len());
+        if length != other || length == 0 {
+            self.report.differing += 1;
+            return Ok(());
+        }
+        if are_one(&source, &target).unwrap_or(false) {
+            self.report.already += 1;
+            return Ok(());
+        }
+        let (mut offset, mut differs) = (0, false);
+        while offset < length && !differs && self.ends().is_none() && !self.is_left_out(pair) {
+            let wanted = CHUNK.min(length - offset);
+            match share(&source, &target, offset, wanted)? {
+                Found::Same(bytes) => self.report.shared_bytes += bytes,
+                Found::Differs => differs = true,
+            }
+            self.report.compared_bytes += wanted;
+            offset += wanted;
+        }
+        self.report.differing += u64::from(differs);
+        Ok(())
+    }
+
+    fn open(&self, index: usize, pair: &DedupePair) -> io::Result<File> {
+        let DedupeCache { runner, cache, .. } = &self.caches[index];
+        let base = base(runner, cache).ok_or(io::ErrorKind::NotFound)?;
+        let tree = base.descend(&cache.below_work)?;
+        if tree.status()?.id != cache.id {
+            return Err(io::Error::other("another directory has taken its place"));
+        }
+        tree.open_file(&pair.below)
+    }
+}
+
+fn is_unable(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(nix::libc::EOPNOTSUPP | nix::libc::ENOTTY | nix::libc::EINVAL | nix::libc::ENOSYS)
+    )
+}

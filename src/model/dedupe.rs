@@ -1,0 +1,67 @@
+//! The nouns of shared blocks: equal files of several runners that lie on the disk once.
+
+use super::{Cache, FilesystemId, Runner};
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// `[dedupe]`, validated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DedupeRule {
+    /// Whether it is done at all.
+    pub enabled: bool,
+    /// Bytes that one sweep compares at most.
+    pub max_bytes: u64,
+    /// How long one sweep takes for it.
+    pub time_limit: Duration,
+}
+
+/// A cache of an idle runner.
+#[derive(Debug, Clone)]
+pub struct DedupeCache {
+    /// Whose.
+    pub runner: Runner,
+    /// Which.
+    pub cache: Cache,
+    /// Where.
+    pub filesystem: FilesystemId,
+}
+
+/// Two files that may be equal: of the same repository, name and size.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DedupePair {
+    /// The cache whose blocks stay, by its place among the caches.
+    pub source: usize,
+    /// The one that shares them.
+    pub target: usize,
+    /// The file, below both.
+    pub below: PathBuf,
+    /// Its bytes.
+    pub bytes: u64,
+}
+
+/// What came of it in one sweep, or would.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct DedupeReport {
+    /// Whether nothing was done.
+    pub dry_run: bool,
+    /// Pairs of files of one repository, name and size.
+    pub pairs: u64,
+    /// Their bytes, each file's second copies.
+    pub pair_bytes: u64,
+    /// Pairs that lay on the same blocks already.
+    pub already: u64,
+    /// Bytes that the kernel has compared.
+    pub compared_bytes: u64,
+    /// Bytes that are equal, and shared now.
+    pub shared_bytes: u64,
+    /// Pairs that differ.
+    pub differing: u64,
+    /// Pairs that could not be compared: changed since, or refused.
+    pub failed: u64,
+    /// Bytes that their filesystems have gained, as measured.
+    pub freed_bytes: u64,
+    /// How long it took.
+    pub took: Duration,
+    /// Why it ended before it was done, or why nothing can be shared.
+    pub ended: Option<String>,
+}
