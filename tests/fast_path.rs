@@ -1,5 +1,5 @@
 //! What the started-hook asks of the kernel on a healthy disk: little, and the same whatever the host holds. Counted, not
-//! timed; the times stand in `benches/hook.rs`.
+//! timed; the times stand in `benches/table/hook.rs`.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 mod kit;

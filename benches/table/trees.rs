@@ -1,24 +1,12 @@
-//! Trees, places and peers for the benches of whole trees. Criterion has no part in them: a deletion consumes its input,
-//! and what counts is the ratio to another program within one round, which a machine's moods leave alone.
-//!
-//! Environment: `DISK_GUARD_BENCH_ROUNDS` (5), `DISK_GUARD_BENCH_ENTRIES` (100000, the tree of many small files),
-//! `DISK_GUARD_BENCH_MIB` (1024, the bytes of the real target's shape), `DISK_GUARD_BENCH_PEERS` (a directory with
-//! programs that are not on the PATH).
+//! Trees, the places where they lie, and peers.
 
-#![allow(dead_code, reason = "each bench uses its part")]
-
+use super::figures::setting;
 use std::ffi::OsStr;
 use std::fs::{self, File};
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
-use std::time::Duration;
 use tempfile::TempDir;
-
-/// A number from the environment.
-pub(crate) fn setting(name: &str, default: usize) -> usize {
-    std::env::var(format!("DISK_GUARD_BENCH_{name}")).ok().and_then(|n| n.parse().ok()).unwrap_or(default)
-}
 
 /// What a tree looks like.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -92,7 +80,8 @@ fn make_small(root: &Path, entries: usize) -> io::Result<()> {
     Ok(())
 }
 
-fn make_real(root: &Path, bytes: u64) -> io::Result<()> {
+/// Makes a tree of the real target's shape.
+pub(crate) fn make_real(root: &Path, bytes: u64) -> io::Result<()> {
     const FILES: usize = 6386;
     const DEPS: usize = 1584;
     let deps = root.join("debug/deps");
@@ -134,20 +123,20 @@ pub(crate) struct Place {
     _temporary: Vec<TempDir>,
 }
 
-/// tmpfs, and ext4: on a loop device of its own for root, whose mount is private to this process and ends with it.
+/// The filesystems that `PLACES` names: ext4 on a loop device of its own, whose mount is private to this process and ends with it
+/// (the current directory for who is not root), and tmpfs.
 pub(crate) fn places() -> Vec<Place> {
-    let mut places = Vec::new();
-    if let Ok(temp) = tempfile::tempdir_in("/dev/shm") {
-        places.push(Place { label: "tmpfs", path: temp.path().to_owned(), _temporary: vec![temp] });
-    }
-    match loop_mounted() {
-        Some(place) => places.push(place),
-        None => {
-            let temp = tempfile::tempdir_in(".").expect("the current directory is writable");
-            places.push(Place { label: "here", path: temp.path().to_owned(), _temporary: vec![temp] });
-        }
-    }
-    places
+    let wanted = std::env::var("DISK_GUARD_BENCH_PLACES").unwrap_or_else(|_| "ext4".to_owned());
+    let tmpfs = || {
+        let temp = tempfile::tempdir_in("/dev/shm").expect("tmpfs at /dev/shm");
+        Place { label: "tmpfs", path: temp.path().to_owned(), _temporary: vec![temp] }
+    };
+    let here = || {
+        let temp = tempfile::tempdir_in(".").expect("the current directory is writable");
+        Place { label: "here", path: temp.path().to_owned(), _temporary: vec![temp] }
+    };
+    let place = |name: &str| if name == "tmpfs" { tmpfs() } else { loop_mounted().unwrap_or_else(here) };
+    wanted.split(',').map(place).collect()
 }
 
 fn loop_mounted() -> Option<Place> {
@@ -185,28 +174,4 @@ pub(crate) fn peer(name: &str) -> Option<PathBuf> {
         .chain(std::env::split_paths(&path))
         .map(|dir| dir.join(name))
         .find(|file| file.is_file())
-}
-
-/// The middle one.
-pub(crate) fn median(values: impl IntoIterator<Item = f64>) -> f64 {
-    let mut values: Vec<_> = values.into_iter().collect();
-    values.sort_by(f64::total_cmp);
-    values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
-}
-
-/// The median of times, in milliseconds.
-pub(crate) fn milliseconds<'a>(times: impl IntoIterator<Item = &'a Duration>) -> f64 {
-    median(times.into_iter().map(|time| time.as_secs_f64() * 1000.0))
-}
-
-/// The median of the paired ratios.
-pub(crate) fn ratio(ours: &[Duration], theirs: &[Duration]) -> f64 {
-    median(ours.iter().zip(theirs).map(|(ours, theirs)| ours.as_secs_f64() / theirs.as_secs_f64()))
-}
-
-/// The most memory this process has had resident, in MiB.
-pub(crate) fn peak_resident_mib() -> f64 {
-    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap_or("0");
-    line.trim().trim_end_matches(" kB").parse::<f64>().unwrap_or(0.0) / 1024.0
 }
