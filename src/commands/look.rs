@@ -6,10 +6,13 @@ use crate::forecast::Survey;
 use crate::model::Runner;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Whose};
+use crate::observe::remembered::{self, Remembered};
 use crate::observe::runners;
 use crate::report::exit::Exit;
 use crate::run_dir::RunDir;
+use crate::setup::state::StateDir;
 use crate::setup::units;
+use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -17,11 +20,15 @@ use std::time::{Duration, Instant};
 /// How long a person waits for sizes. What is not sized by then is shown as such.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Where sizes are remembered: names of directories in private builds, for root alone to read.
+const SIZES: &str = "sizes";
+const SIZES_FILE: &str = "trees";
+
 /// Looks, at the caches that `whose` chooses among the runners. The shared directory may be closed to us: then leases are
 /// unknown, and visibility says so.
 pub(super) fn at(context: &Context, whose: impl FnOnce(&[Runner]) -> Whose) -> (Preview, Option<RunDir>) {
     let run = open(context);
-    let wish = Wish { whose, rooms: &[], stale: Stale::Leave };
+    let wish = Wish { whose, rooms: &[], stale: Stale::Leave, memory: None };
     (seen(context, &run, wish), run.ok().flatten())
 }
 
@@ -31,10 +38,35 @@ pub(super) fn whole(
     patience: Duration,
     stale: Stale,
 ) -> (Preview, Option<RunDir>, Survey) {
+    recalling(context, (patience, stale), None)
+}
+
+/// The same with sizes as far as they are remembered, and remembered for the next look where we may write that down.
+pub(super) fn whole_recalled(
+    context: &Context,
+    patience: Duration,
+    stale: Stale,
+) -> (Preview, Option<RunDir>, Survey) {
+    let state = StateDir::at(&context.config.paths.state_dir);
+    let kept = state.read_file(SIZES, SIZES_FILE, remembered::MAX_BYTES as u64).ok().flatten();
+    let memory = RefCell::new(Remembered::from_bytes(&kept.unwrap_or_default()));
+    let look = recalling(context, (patience, stale), Some(&memory));
+    if let Some(bytes) = memory.into_inner().into_bytes() {
+        // On a full disk, and for who is not root, this fails: the next look measures again.
+        let _ = state.write_private(SIZES, SIZES_FILE, &bytes);
+    }
+    look
+}
+
+fn recalling(
+    context: &Context,
+    (patience, stale): (Duration, Stale),
+    memory: Option<&RefCell<Remembered>>,
+) -> (Preview, Option<RunDir>, Survey) {
     let run = open(context);
     let survey = forecast::survey(context, run.as_ref().ok().and_then(Option::as_ref), patience);
     let rooms = survey.rooms();
-    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &rooms, stale };
+    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &rooms, stale, memory };
     (seen(context, &run, wish), run.ok().flatten(), survey)
 }
 

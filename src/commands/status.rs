@@ -4,7 +4,7 @@ use super::{Context, forecast, look, now, output, present, space};
 use crate::capacity;
 use crate::cycle::{Preview, Stale};
 use crate::model::{
-    Action, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus, HostStatus,
+    Action, Coverage, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus, HostStatus,
     JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, Runner, RunnerStatus,
     SpaceHolder,
 };
@@ -57,7 +57,7 @@ pub(super) enum Holders {
 /// Looks at the host; with `stale` also into some of its cargo targets.
 pub(super) fn collect(context: &Context, holders: Holders, stale: Stale) -> HostStatus {
     let patience = if holders == Holders::Asked { forecast::PATIENCE } else { Duration::from_secs(1) };
-    let (preview, run, survey) = look::whole(context, patience, stale);
+    let (preview, run, survey) = look::whole_recalled(context, patience, stale);
     let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
     let filesystems = judged(context, &preview.facts.filesystems);
@@ -70,6 +70,7 @@ pub(super) fn collect(context: &Context, holders: Holders, stale: Stale) -> Host
     notes.extend(floors_out_of_reach(&preview, context));
     let declared = declared(context, &preview);
     notes.extend(sum_of_declared(&declared));
+    notes.extend(remembered(&preview));
     let programs = Programs(&context.config.paths.programs);
     let capacity = capacity::examine(&context.proc, programs, &preview.facts, &filesystems);
     let visibility = preview.facts.processes.visibility.clone();
@@ -229,6 +230,22 @@ fn sum_of_declared(declared: &[DeclaredStatus]) -> Option<String> {
             sum(|one| one.is_reclaimable)
         )
     })
+}
+
+/// What is shown from memory.
+fn remembered(preview: &Preview) -> Option<String> {
+    let caches = preview.facts.runners.iter().flat_map(|facts| &facts.caches);
+    let since = caches.filter_map(|cache| match cache.measure?.coverage {
+        Coverage::Remembered { since } => Some(since),
+        Coverage::Whole | Coverage::Part => None,
+    });
+    let since: Vec<SystemTime> = since.collect();
+    let oldest = since.iter().min()?;
+    Some(format!(
+        "sizes of {} are remembered, the oldest from {} ago: no directory in them has changed since, and files that have grown in place are not seen",
+        words::count(since.len(), "cache"),
+        words::span(now().duration_since(*oldest).unwrap_or_default())
+    ))
 }
 
 fn floors_out_of_reach(preview: &Preview, context: &Context) -> Vec<String> {

@@ -29,6 +29,7 @@ use crate::observe::declared;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{Leases, Look, Whose};
 use crate::observe::places;
+use crate::observe::remembered::Remembered;
 use crate::observe::retention::Wanted;
 use crate::observe::runners::{self, Discovery};
 use crate::observe::strangers;
@@ -39,6 +40,7 @@ use crate::reclaim::execute::{Step, Steps};
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use giving::Giving;
+use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -146,6 +148,8 @@ pub struct Wish<'a, W> {
     pub rooms: &'a [(FilesystemId, Room)],
     /// Whether targets are read for what is stale in them, as a sweep does.
     pub stale: Stale,
+    /// Sizes that are remembered, where they are only shown.
+    pub memory: Option<&'a RefCell<Remembered>>,
 }
 
 /// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
@@ -181,6 +185,7 @@ pub fn preview(
         exclusive: config.dedupe.enabled,
         now,
         deadline,
+        memory: wish.memory,
     };
     let whose = (wish.whose)(&discovery.runners);
     let mut facts = look.at(discovery, whose);

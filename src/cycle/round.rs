@@ -54,6 +54,7 @@ impl Cycle<'_> {
             exclusive: config.dedupe.enabled,
             now,
             deadline: self.deadline,
+            memory: None,
         };
         let whose = match actor {
             Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),

@@ -160,6 +160,12 @@ pub struct LargeFile {
 pub enum Coverage {
     /// All of it.
     Whole,
+    /// All of it, then; no directory has changed since. Files that have grown in place are not seen: a lower bound. Only what shows
+    /// sizes has it, never a run that acts.
+    Remembered {
+        /// When it was seen.
+        since: SystemTime,
+    },
     /// Something could not be read, lay behind a mount, or was nested too deep: the figures are lower bounds and
     /// `newest` proves nothing.
     Part,

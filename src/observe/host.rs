@@ -5,19 +5,21 @@
 
 use super::filesystems::MountTable;
 use super::listener_log::{PendingJob, pending_job};
-use super::measure::{self, measure};
+use super::measure::{self, measure, measure_noting};
 use super::processes;
+use super::remembered::Remembered;
 use super::runners::Discovery;
 use super::{caches, declared, guarded, locks, other_hosts, places, retention, sharing, undeclared};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen,
-    LeaseState, ListenerSeen, LockKind, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
+    LeaseState, ListenerSeen, LockKind, Measure, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
 };
 use crate::run_dir::{Records, RunDir};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::uses::Uses;
+use std::cell::RefCell;
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -53,6 +55,8 @@ pub struct Look<'a> {
     pub now: SystemTime,
     /// When to stop sizing.
     pub deadline: Instant,
+    /// Sizes that are remembered, for a look that only shows them.
+    pub memory: Option<&'a RefCell<Remembered>>,
 }
 
 /// Where leases are.
@@ -293,8 +297,12 @@ impl Look<'_> {
     }
 
     fn size(&self, work: &Dir, cache: Cache) -> Cache {
-        let options = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         let Ok(dir) = work.descend(&cache.below_work) else { return cache };
+        // What files share with others is asked anew each time.
+        if let Some(memory) = self.memory.filter(|_| !self.exclusive) {
+            return Cache { measure: self.recall(&dir, &mut memory.borrow_mut()), ..cache };
+        }
+        let options = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         match measure(&dir, &options) {
             Ok(mut scan) => {
                 if self.exclusive {
@@ -305,6 +313,16 @@ impl Look<'_> {
             }
             Err(_) => cache,
         }
+    }
+
+    /// The size that is remembered of a tree, or its size now, to be remembered.
+    fn recall(&self, dir: &Dir, memory: &mut Remembered) -> Option<Measure> {
+        memory.of(dir).or_else(|| {
+            let options = measure::Options { threads: THREADS, largest: 0, deadline: Some(self.deadline) };
+            let (scan, noted) = measure_noting(dir, &options).ok()?;
+            memory.note(scan.measure, noted, self.now);
+            Some(scan.measure)
+        })
     }
 
     /// The work directory is opened once more: held open since the search, those of many runners would be more than a process may

@@ -24,6 +24,7 @@ use crate::sys::dir::{Batch, Dir, ENTRIES_BUFFER, Entry, Status};
 use crate::sys::handles::{HandleBudget, Permit};
 use crate::sys::reach::{self, Names};
 use crate::sys::work_stack::{WorkStack, work_off};
+use super::remembered::Noted;
 use hard_links::HardLinks;
 use largest::Largest;
 use rustix::fs::FileType;
@@ -73,6 +74,15 @@ pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
 /// # Errors
 /// As [`measure`].
 pub fn measure_within(tree: &Dir, options: &Options, entries: &AtomicI64) -> io::Result<Scan> {
+    Ok(walk(tree, options, entries, None)?.0)
+}
+
+fn walk(
+    tree: &Dir,
+    options: &Options,
+    entries: &AtomicI64,
+    noted: Option<Vec<Noted>>,
+) -> io::Result<(Scan, Vec<Noted>)> {
     let budget = HandleBudget::of_process();
     // A handle of our own: the walk moves its position.
     let root = tree.descend(".")?;
@@ -86,19 +96,29 @@ pub fn measure_within(tree: &Dir, options: &Options, entries: &AtomicI64) -> io:
         links: HardLinks::default(),
         mounts: reach::names(),
     };
-    let mut sums = Tally::new(options.largest);
-    sums.add_directory(&status);
+    let tally = || Tally { noted: noted.clone(), ..Tally::new(options.largest) };
+    let mut sums = tally();
+    sums.add_directory(&status, Some(&[]));
     let root = Place::new(root, Some(Vec::new()), budget.take());
     let tallies = work_off(
         options.threads.max(1),
         vec![Task::Read(root)],
-        || (Tally::new(options.largest), vec![MaybeUninit::uninit(); ENTRIES_BUFFER]),
+        || (tally(), vec![MaybeUninit::uninit(); ENTRIES_BUFFER]),
         |stack, (tally, buffer), task, made| walk.work(stack, tally, buffer, task, made),
     );
     for (tally, _) in tallies {
         sums.merge(tally);
     }
-    Ok(sums.into_scan())
+    let noted = sums.noted.take().unwrap_or_default();
+    Ok((sums.into_scan(), noted))
+}
+
+/// The same, with each directory as it was before it was read; none where there are more than can be remembered.
+///
+/// # Errors
+/// As [`measure`].
+pub(super) fn measure_noting(tree: &Dir, options: &Options) -> io::Result<(Scan, Vec<Noted>)> {
+    walk(tree, options, &AtomicI64::new(i64::MAX), Some(Vec::new()))
 }
 
 /// What the threads share.
@@ -141,6 +161,9 @@ const SHARED_FROM: u64 = 64;
 /// (tmpfs, btrfs), so that somebody who keeps adding could keep the walk for ever.
 const ENTRIES_IN_A_DIRECTORY: u64 = 1 << 26;
 
+/// More directories of one tree are not noted: they would take too much memory.
+const MAX_NOTED: usize = 1 << 16;
+
 impl<'a> Walk<'a> {
     fn work(
         &self,
@@ -170,11 +193,11 @@ impl<'a> Walk<'a> {
             tally.coverage = Coverage::Part;
             return None;
         };
+        let path = parent.path.as_deref().and_then(|path| largest::join(path, name));
         match dir.status() {
-            Ok(status) => tally.add_directory(&status),
+            Ok(status) => tally.add_directory(&status, path.as_deref()),
             Err(_) => tally.coverage = Coverage::Part,
         }
-        let path = parent.path.as_deref().and_then(|path| largest::join(path, name));
         Some(Place::new(dir, path, Some(permit)))
     }
 
@@ -262,6 +285,8 @@ struct Tally {
     newest: Option<SystemTime>,
     coverage: Coverage,
     largest: Largest,
+    /// The directories, where that is asked for and they are not too many.
+    noted: Option<Vec<Noted>>,
 }
 
 impl Tally {
@@ -273,10 +298,15 @@ impl Tally {
             newest: None,
             coverage: Coverage::Whole,
             largest: Largest::new(largest),
+            noted: None,
         }
     }
 
-    fn add_directory(&mut self, status: &Status) {
+    fn add_directory(&mut self, status: &Status, path: Option<&[u8]>) {
+        match (&mut self.noted, path) {
+            (Some(noted), Some(path)) if noted.len() < MAX_NOTED => noted.push((path.to_owned(), *status)),
+            _ => self.noted = None,
+        }
         self.directories += 1;
         self.bytes = self.bytes.saturating_add(status.allocated);
     }
@@ -286,6 +316,10 @@ impl Tally {
         self.files += other.files;
         self.directories += other.directories;
         self.newest = self.newest.max(other.newest);
+        self.noted = self.noted.take().zip(other.noted).and_then(|(mut noted, more)| {
+            noted.extend(more);
+            (noted.len() <= MAX_NOTED).then_some(noted)
+        });
         if other.coverage == Coverage::Part {
             self.coverage = Coverage::Part;
         }

@@ -19,6 +19,7 @@ pub mod other_hosts;
 mod ownership;
 pub mod places;
 pub mod processes;
+pub mod remembered;
 pub mod retention;
 pub mod root_globs;
 pub mod runners;

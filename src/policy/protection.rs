@@ -112,7 +112,8 @@ fn counts_for_sibling(evidence: &Evidence, cache: &Cache, rules: &Rules) -> bool
 /// future is young.
 pub fn recent_content(cache: &Cache, rules: &Rules) -> Option<Evidence> {
     let measure = match &cache.measure {
-        Some(measure) if measure.coverage == Coverage::Whole => measure,
+        // A run that acts has none that is remembered.
+        Some(measure) if measure.coverage != Coverage::Part => measure,
         _ => {
             let detail = "its content could not be examined whole, so its age is not known";
             return Some(Evidence::within(

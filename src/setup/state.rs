@@ -7,6 +7,7 @@
 //! drained/KEY.json                         runners out of service
 //! sweep/last                               written by each sweep at its end
 //! counters/                                what was counted: see `counters`
+//! sizes/trees                              sizes that `status` remembers
 //! reap/last.json, reap/seen-ENTRY.json     what the reaper last found, and since when
 //! removal/still-named                      what names the hooks when the package goes: see `commands::recorded`
 //! stores/last.json                         what became of stores in the last run
@@ -293,6 +294,19 @@ impl StateDir {
     /// [`StateError`].
     pub fn write_file(&self, directory: &'static str, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         self.replace(directory, name, bytes, 0o644)
+    }
+
+    /// The same for a file that root alone reads.
+    ///
+    /// # Errors
+    /// [`StateError`].
+    pub fn write_private(
+        &self,
+        directory: &'static str,
+        name: &str,
+        bytes: &[u8],
+    ) -> Result<(), StateError> {
+        self.replace(directory, name, bytes, 0o600)
     }
 
     /// Whether it can be written, before anything is begun.

@@ -89,6 +89,8 @@ pub struct Status {
     pub links: u64,
     /// Modification time.
     pub modified: SystemTime,
+    /// When anything about it last changed: the clock alone sets it.
+    pub changed: SystemTime,
     /// The mount it was reached through (Linux 5.8+; 0 before).
     pub mount_id: u64,
 }
@@ -507,6 +509,7 @@ impl From<&Statx> for Status {
             allocated: stat.stx_blocks.saturating_mul(512),
             links: u64::from(stat.stx_nlink),
             modified: time_of(stat.stx_mtime.tv_sec, stat.stx_mtime.tv_nsec),
+            changed: time_of(stat.stx_ctime.tv_sec, stat.stx_ctime.tv_nsec),
             mount_id: stat.stx_mnt_id,
         }
     }

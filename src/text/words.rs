@@ -36,12 +36,14 @@ fn three_digits(value: f64) -> String {
     }
 }
 
-/// A cache's size: `?` when it was not measured, `>=` when only a part of it was seen.
+/// A cache's size: `?` when it was not measured, `>=` when only a part of it was seen, or it is remembered.
 pub(crate) fn cache_size(cache: &Cache) -> String {
     match &cache.measure {
         None => "?".to_owned(),
         Some(Measure { bytes, coverage: Coverage::Whole, .. }) => size(*bytes),
-        Some(Measure { bytes, coverage: Coverage::Part, .. }) => format!(">= {}", size(*bytes)),
+        Some(Measure { bytes, coverage: Coverage::Part | Coverage::Remembered { .. }, .. }) => {
+            format!(">= {}", size(*bytes))
+        }
     }
 }
 

@@ -100,7 +100,7 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     // A log that cannot be read tells of no full disk.
     let Some(line) = no_space(&own.runner) else { return };
     let deadline = Instant::now() + LOOK_FOR_HOLDERS;
-    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &[], stale: Stale::Leave };
+    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
     let look = preview(config, proc, Leases::In(run), now(), deadline, wish);
     let mut report = own_disk_only(look.report(), &own.runner);
     report.holding = held(config, proc, &report);

@@ -72,6 +72,7 @@ impl Repairs<'_> {
             exclusive: false,
             now: (self.clock)(),
             deadline: self.deadline,
+            memory: None,
         })
     }
 

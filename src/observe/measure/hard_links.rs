@@ -61,6 +61,7 @@ mod tests {
             allocated: 4096,
             links,
             modified: SystemTime::UNIX_EPOCH,
+            changed: SystemTime::UNIX_EPOCH,
             mount_id: 1,
         }
     }

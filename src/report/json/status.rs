@@ -130,6 +130,9 @@ struct CacheDoc<'a> {
     files: Option<u64>,
     newest: Option<String>,
     complete: bool,
+    /// When it was measured, where that is remembered from an earlier look.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    measured: Option<String>,
 }
 
 /// A cache outside of work directories.
@@ -235,6 +238,10 @@ impl<'a> CacheDoc<'a> {
             files: measure.map(|m| m.files),
             newest: measure.and_then(|m| m.newest).map(time),
             complete: measure.is_some_and(|m| m.coverage == Coverage::Whole),
+            measured: measure.and_then(|m| match m.coverage {
+                Coverage::Remembered { since } => Some(time(since)),
+                Coverage::Whole | Coverage::Part => None,
+            }),
         }
     }
 }
