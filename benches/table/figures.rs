@@ -65,7 +65,9 @@ impl Row {
         let ratio = if ratios.is_empty() { "-".to_owned() } else { spread(&ratios) };
         let [_, ours, _] = quartiles(&self.ours);
         let (goal, is_met) = match self.goal {
-            Goal::OfAnchor(most) => (format!("{most} of {}", self.anchor), Some(quartiles(&ratios)[1] <= most)),
+            Goal::OfAnchor(most) => {
+                (format!("{most} of {}", self.anchor), Some(quartiles(&ratios)[1] <= most))
+            }
             Goal::AtMost(most) => (format!("{most} {}", self.unit), Some(ours <= most)),
             Goal::None => ("-".to_owned(), None),
         };
@@ -107,10 +109,8 @@ pub(crate) fn exponent(points: &[(f64, Duration)]) -> f64 {
     let logs: Vec<(f64, f64)> =
         points.iter().map(|(size, time)| (size.ln(), time.as_secs_f64().ln())).collect();
     let count = logs.len() as f64;
-    let (x, y) = (
-        logs.iter().map(|(x, _)| x).sum::<f64>() / count,
-        logs.iter().map(|(_, y)| y).sum::<f64>() / count,
-    );
+    let (x, y) =
+        (logs.iter().map(|(x, _)| x).sum::<f64>() / count, logs.iter().map(|(_, y)| y).sum::<f64>() / count);
     let covariance: f64 = logs.iter().map(|(a, b)| (a - x) * (b - y)).sum();
     covariance / logs.iter().map(|(a, _)| (a - x).powi(2)).sum::<f64>()
 }

@@ -31,10 +31,8 @@ pub(crate) fn rows() -> Vec<Row> {
         deleting.push((count as f64, delete));
     }
     let row = |what: &str, points: &[(f64, Duration)]| {
-        let told: Vec<String> = points
-            .iter()
-            .map(|(size, time)| format!("{size}: {:.0} ms", time.as_secs_f64() * 1e3))
-            .collect();
+        let told: Vec<String> =
+            points.iter().map(|(size, time)| format!("{size}: {:.0} ms", time.as_secs_f64() * 1e3)).collect();
         let what = format!("growth of {what} ({})", told.join(", "));
         Row::alone(what, "as exponent", vec![exponent(points)], Goal::AtMost(MOST))
     };

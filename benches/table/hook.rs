@@ -20,8 +20,7 @@ pub(crate) fn rows() -> Vec<Row> {
     let mut host = Host::new();
     // Healthy, whatever the disk of this computer is like.
     host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
-    let run =
-        tempfile::Builder::new().prefix("dg-bench-").tempdir_in("/dev/shm").expect("tmpfs at /dev/shm");
+    let run = tempfile::Builder::new().prefix("dg-bench-").tempdir_in("/dev/shm").expect("tmpfs at /dev/shm");
     let config = fs::read_to_string(host.config()).expect("a file of the stage");
     let quoted = |path: &Path| format!("{:?}", path.display().to_string());
     fs::write(host.config(), config.replace(&quoted(&host.run_dir()), &quoted(run.path())))
@@ -69,11 +68,29 @@ pub(crate) fn rows() -> Vec<Row> {
     let anchor = "the bash line";
     vec![
         Row::beside("`bash -c true`", anchor, &line, &bash, Goal::None),
-        Row::beside("started-hook as the runner starts it, packaged", anchor, &line, &started, Goal::OfAnchor(0.6)),
-        Row::beside("completed-hook likewise, 5,000 logs in `_diag`", anchor, &line, &completed, Goal::OfAnchor(0.6)),
+        Row::beside(
+            "started-hook as the runner starts it, packaged",
+            anchor,
+            &line,
+            &started,
+            Goal::OfAnchor(0.6),
+        ),
+        Row::beside(
+            "completed-hook likewise, 5,000 logs in `_diag`",
+            anchor,
+            &line,
+            &completed,
+            Goal::OfAnchor(0.6),
+        ),
         Row::beside("started-hook alone, packaged", "`df -P /`", &df, &bare_started, Goal::OfAnchor(1.0)),
         Row::beside("started-hook alone, as `cargo bench` builds it", "`df -P /`", &df, &dynamic, Goal::None),
-        Row::beside("completed-hook alone, packaged", "the started one", &bare_started, &bare_completed, Goal::OfAnchor(1.1)),
+        Row::beside(
+            "completed-hook alone, packaged",
+            "the started one",
+            &bare_started,
+            &bare_completed,
+            Goal::OfAnchor(1.1),
+        ),
     ]
 }
 

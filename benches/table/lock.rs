@@ -15,8 +15,7 @@ const HOOKS: usize = 64;
 const LONG: Duration = Duration::from_secs(60);
 
 pub(crate) fn rows() -> Vec<Row> {
-    let (claims, crowd, rounds) =
-        (setting("CLAIMS", 100), setting("PROCESSES", 5_000), setting("ROUNDS", 5));
+    let (claims, crowd, rounds) = (setting("CLAIMS", 100), setting("PROCESSES", 5_000), setting("ROUNDS", 5));
     let scene = Scene::new(claims);
     let _crowd = Crowd::asleep(crowd);
     let (mut renames, mut looks, mut longest, mut each) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
@@ -74,7 +73,10 @@ impl Scene {
         host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
         let on_tmpfs = |host: &Host| {
             let text = fs::read_to_string(host.config()).expect("a file of the stage");
-            text.replace(&format!("{:?}", host.run_dir().display().to_string()), &format!("{:?}", shared.path()))
+            text.replace(
+                &format!("{:?}", host.run_dir().display().to_string()),
+                &format!("{:?}", shared.path()),
+            )
         };
         fs::write(&calm, on_tmpfs(&host)).expect("a file of the stage");
         host.configure(super::kit::Settings::want_everything);

@@ -87,7 +87,13 @@ fn many_caches() -> Vec<Row> {
     let caches = format!("{} caches of {files} files", runners * each);
     vec![
         Row::beside(format!("`status`, {caches}, warm"), "`du -s`", &anchor, &first, Goal::OfAnchor(0.47)),
-        Row::beside("a second `status`, nothing changed", "`du -s`", &anchor, &second, Goal::OfAnchor(1.0 / 15.0)),
+        Row::beside(
+            "a second `status`, nothing changed",
+            "`du -s`",
+            &anchor,
+            &second,
+            Goal::OfAnchor(1.0 / 15.0),
+        ),
     ]
 }
 

@@ -4,9 +4,9 @@ use super::{Context, forecast, look, now, output, present, space};
 use crate::capacity;
 use crate::cycle::{Preview, Stale};
 use crate::model::{
-    Action, Coverage, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus, HostStatus,
-    JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, Runner, RunnerStatus,
-    SpaceHolder,
+    Action, Coverage, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus,
+    HostStatus, JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, Runner,
+    RunnerStatus, SpaceHolder,
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;

@@ -19,12 +19,12 @@
 mod hard_links;
 mod largest;
 
+use super::remembered::Noted;
 use crate::model::{Coverage, LargeFile, Measure};
 use crate::sys::dir::{Batch, Dir, ENTRIES_BUFFER, Entry, Status};
 use crate::sys::handles::{HandleBudget, Permit};
 use crate::sys::reach::{self, Names};
 use crate::sys::work_stack::{WorkStack, work_off};
-use super::remembered::Noted;
 use hard_links::HardLinks;
 use largest::Largest;
 use rustix::fs::FileType;

@@ -300,12 +300,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn write_private(
-        &self,
-        directory: &'static str,
-        name: &str,
-        bytes: &[u8],
-    ) -> Result<(), StateError> {
+    pub fn write_private(&self, directory: &'static str, name: &str, bytes: &[u8]) -> Result<(), StateError> {
         self.replace(directory, name, bytes, 0o600)
     }
 

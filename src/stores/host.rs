@@ -73,7 +73,8 @@ impl<'a> ThisHost<'a> {
     fn first_in_the_way(&self) -> Option<String> {
         let leases = self.run.map_or(Leases::NoneYet, Leases::In);
         let until = Instant::now() + PATIENCE;
-        let wish = Wish { whose: |_: &[Runner]| Whose::Nobody, rooms: &[], stale: Stale::Leave, memory: None };
+        let wish =
+            Wish { whose: |_: &[Runner]| Whose::Nobody, rooms: &[], stale: Stale::Leave, memory: None };
         let seen = preview(self.config, self.proc, leases, (self.clock)(), until, wish);
         let runners = &seen.facts.runners;
         if runners.is_empty() {
