@@ -52,6 +52,13 @@ head -c 4M /dev/zero >"$target/debug/app"
 find "$target" -exec touch -d '30 days ago' {} +
 volumes=(-v "$work/config.toml:/etc/disk-guard/config.toml:ro" -v "$work/pods:/var/lib/kubelet/pods" -v "$work/run:/run/disk-guard"
     -v "$work/state:/var/lib/disk-guard" -v "$work/textfile:/var/lib/prometheus/node-exporter")
+grep -q 'command: \["/bin/sh", "/usr/lib/disk-guard/share.sh"\]' "$manifest" || fail "the manifest's first command has changed: change it here"
+for _ in first again; do
+    docker run --rm --network none --read-only --security-opt no-new-privileges --cap-drop ALL --cap-add CHOWN --cap-add FSETID \
+        -v "$work/run:/run/disk-guard" --entrypoint /bin/sh disk-guard:test /usr/lib/disk-guard/share.sh >"$work/said" 2>&1 || fail "share.sh"
+done
+[ "$(stat -c '%a %g' "$work/run" "$work/run/host.lock" "$work/run/leases" | paste -sd,)" = "2755 2617,660 2617,1770 2617" ] ||
+    fail "the shared directory: $(ls -lan "$work/run")"
 docker run "${restricted[@]}" "${volumes[@]}" disk-guard:test check-config >"$work/said" 2>&1 || fail "the manifest's configuration is valid"
 grep -q '"/bin/sh", "-c", "while :; do /usr/bin/disk-guard sweep' "$manifest" || fail "the manifest's command has changed: change it here"
 docker run "${restricted[@]}" "${volumes[@]}" --entrypoint /bin/sh disk-guard:test -c '/usr/bin/disk-guard sweep --json; sleep 0' \
@@ -86,7 +93,6 @@ docker build --network none --tag arc-runner --file "$work/base/Containerfile" "
 docker build --network none --build-arg GUARD=disk-guard:test --build-arg RUNNER=arc-runner --tag arc-guarded "$kubernetes/arc" \
     --file "$kubernetes/arc/Containerfile" >"$work/said" 2>&1 || fail "the recipe's image is built"
 group=$(sed -n 's/.*supplementalGroups: \[\(.*\)\].*/\1/p' "$kubernetes/arc/runnerdeployment.yaml")
-[ "$(stat -c %g "$work/run/leases")" = "$group" ] || fail "the sweep has made the shared directory for the pods' group: $(ls -ln "$work/run")"
 # shellcheck disable=SC2016 # for the shells of the pod
 docker run --rm --network none --user 1001 --group-add "$group" -v "$work/run:/run/disk-guard" \
     -e ACTIONS_RUNNER_HOOK_JOB_STARTED=/etc/arc/hooks/job-started.sh -e ACTIONS_RUNNER_HOOK_JOB_COMPLETED=/etc/arc/hooks/job-completed.sh \
