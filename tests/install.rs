@@ -426,3 +426,33 @@ fn the_end_of_an_installation_says_how_it_went_and_the_one_command_that_is_left(
     let said = text(&[]);
     assert!(said.contains("Left to do: disk-guard doctor\n"), "{said}");
 }
+
+/// No circle of advice: who has called us from JavaScript, as was said, is told that one job is all that is missing.
+#[test]
+fn a_hook_in_javascript_that_calls_us_is_left_alone_and_needs_one_job() {
+    let (host, _systemd) = host();
+    let (yes, no) = (host.base.join("hooks/pre.js"), host.base.join("hooks/other.js"));
+    std::fs::write(
+        &yes,
+        "require('child_process').execFileSync('/usr/bin/disk-guard', ['hook', 'started'], {stdio: 'inherit'})\n",
+    )
+    .expect("our own file");
+    std::fs::write(&no, "console.log('disk-guard')\n").expect("our own file");
+    let completed = host.completed_script().display().to_string();
+    let env_of = |hook: &std::path::Path| format!("{STARTED}={}\n{COMPLETED}={completed}\n", hook.display());
+    let calls = host.runner("actions-runner-1").env(&env_of(&yes)).build();
+    let other = host.runner("actions-runner-2").env(&env_of(&no)).build();
+    let report = guard(&host, "install", &[]).expect_code(&[1]).report().0;
+    assert_eq!(outcome(&report, &calls)["outcome"], "unchanged", "{report:#}");
+    let refused = outcome(&report, &other)["reason"].as_str().expect("a reason");
+    assert!(refused.contains("call `disk-guard hook started` from it"), "{refused}");
+    let checks = host.guard(&["doctor", "--json"]).report().0["checks"].clone();
+    let check = |runner: &Runner| {
+        let id = format!("hook:{}", runner.name);
+        let found = checks.as_array().expect("a list").iter().find(|check| check["id"] == id.as_str());
+        found.expect("it is examined").clone()
+    };
+    assert_eq!(check(&calls)["state"], "warn", "{:#}", check(&calls));
+    assert!(check(&calls)["fix"].to_string().contains("first job"), "{:#}", check(&calls));
+    assert_eq!(check(&other)["state"], "fail", "{:#}", check(&other));
+}
