@@ -2,8 +2,8 @@
 
 use super::escape;
 use crate::model::{
-    Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, DiskForecast, Evidence, JobView,
-    KeepReason, Measure, Part, RemoveReason, Shortfall, SpaceHolder, TargetView, Usage, strongest,
+    Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, DiskForecast, Evidence, EvidenceKind,
+    JobView, KeepReason, Measure, Part, RemoveReason, Shortfall, SpaceHolder, TargetView, Usage, strongest,
 };
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -116,6 +116,16 @@ pub(crate) fn strongest_of(list: &[Evidence]) -> Option<String> {
         0 => first,
         more => format!("{first} (+{more} more)"),
     })
+}
+
+/// The same where a list gives what cannot be seen on the host once for all: `told` are those reasons.
+pub(crate) fn strongest_but(list: &[Evidence], told: &[String]) -> Option<String> {
+    match strongest(list)? {
+        blind if blind.kind == EvidenceKind::Visibility && told.contains(&blind.detail) => {
+            Some("not every process of the host can be examined: see below".to_owned())
+        }
+        _ => strongest_of(list),
+    }
 }
 
 /// The job a runner is busy with, with what proves it.

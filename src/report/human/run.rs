@@ -4,9 +4,11 @@
 use super::screen::{Screen, Tone};
 use super::{notes, words};
 use crate::model::dedupe::DedupeReport;
-use crate::model::{ActionResult, Balance, Cache, FileId, Outcome, RunReport, Usage};
+use crate::model::{
+    ActionResult, Balance, Cache, Decision, EvidenceKind, FileId, KeepReason, Outcome, RunReport, Usage,
+};
 use crate::report::escape;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -153,16 +155,34 @@ fn targets(report: &RunReport, now: SystemTime, screen: &Screen, out: &mut Strin
     }
 }
 
+/// What cannot be seen for several runners alike: that holds for the whole host.
+fn blindness(outcomes: &[&Outcome]) -> Vec<String> {
+    let mut hidden: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for outcome in outcomes {
+        for blind in outcome.evidence().iter().filter(|evidence| evidence.kind == EvidenceKind::Visibility) {
+            hidden.entry(&blind.detail).or_default().insert(&outcome.action.runner.name);
+        }
+    }
+    hidden.into_iter().filter(|(_, runners)| runners.len() > 1).map(|(reason, _)| reason.to_owned()).collect()
+}
+
 /// What stays, each runner's caches of one reason together: a busy runner with twenty caches is one fact.
 fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut String) {
     if outcomes.is_empty() {
         return;
     }
     heading("Kept", Tone::Busy, &outcomes, screen, out);
+    let told = blindness(&outcomes);
     let mut groups: BTreeMap<(&str, String), Vec<&Outcome>> = BTreeMap::new();
     let mut room = Room::default();
     for outcome in outcomes.into_iter().filter(|outcome| room.takes(outcome)) {
-        let key = (outcome.action.runner.name.as_str(), words::decision(&outcome.action.decision));
+        let decision = &outcome.action.decision;
+        let blind = match decision {
+            Decision::Keep(KeepReason::Protected(list)) => words::strongest_but(list, &told),
+            _ => None,
+        };
+        let why = blind.unwrap_or_else(|| words::decision(decision));
+        let key = (outcome.action.runner.name.as_str(), why);
         groups.entry(key).or_default().push(outcome);
     }
     for ((runner, why), members) in groups {
@@ -175,6 +195,11 @@ fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut St
         }
     }
     room.close(out);
+    for reason in told {
+        let text =
+            format!("{}. What cannot be seen counts as in use; root sees more.", escape::text(&reason));
+        screen.paragraph(out, Tone::Warn, "visibility is partial: ", &text);
+    }
 }
 
 /// How much of a section has been listed, and the sum of what is not.

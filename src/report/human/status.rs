@@ -172,7 +172,11 @@ pub(super) fn table(host: &HostStatus, width: usize) -> Table {
             },
             Cell::plain(newest(&status.caches, host.time)),
         ];
-        let why = why(status, host.time);
+        let told: &[String] = match &host.visibility {
+            Visibility::Partial(reasons) => reasons,
+            Visibility::Complete => &[],
+        };
+        let why = why(status, host.time, told);
         match status.state {
             Liveness::Idle => table.short_row(cells, [vec![why], in_short(status)].concat()),
             Liveness::Busy | Liveness::Unknown => table.row(cells, why),
@@ -205,7 +209,7 @@ fn newest(caches: &[Cache], now: SystemTime) -> String {
 }
 
 /// Why a runner is in its state: its job, else the strongest evidence.
-fn why(status: &RunnerStatus, now: SystemTime) -> String {
+fn why(status: &RunnerStatus, now: SystemTime, told: &[String]) -> String {
     if let (Liveness::Idle, Some(out)) = (status.state, status.drained) {
         let back = if out.by_hand { "`disk-guard resume` brings it back" } else { "a sweep brings it back" };
         return format!("out of service for {}; {back}", words::elapsed(out.since, now));
@@ -213,7 +217,7 @@ fn why(status: &RunnerStatus, now: SystemTime) -> String {
     if let (Liveness::Busy, Some(view)) = (status.state, &status.job) {
         return words::job(view, &status.evidence, now);
     }
-    words::strongest_of(&status.evidence).unwrap_or_else(|| {
+    words::strongest_but(&status.evidence, told).unwrap_or_else(|| {
         match status.state {
             Liveness::Idle => "nobody uses it",
             Liveness::Busy => "in use",
