@@ -53,7 +53,7 @@ declare -A linker=([x86_64-unknown-linux-gnu]=x86_64-linux-gnu-gcc [aarch64-unkn
 declare -A machine=([x86_64-unknown-linux-gnu]=X86-64 [aarch64-unknown-linux-gnu]=AArch64)
 host=$(rustc --version --verbose | sed -n 's/^host: //p')
 
-# Built with the same flags wherever the sources lie: no path of this machine is in the binary. With a target named, the flags reach
+# As `cargo packaged` builds it, and with the same flags wherever the sources lie: no path of this machine is in the binary. With a target named, the flags reach
 # no build script and no procedural macro.
 build() { # TARGET SOURCES TARGET-DIRECTORY: prints the binary's path
     local home=${CARGO_HOME:-$HOME/.cargo} variable=${1^^}
@@ -61,7 +61,7 @@ build() { # TARGET SOURCES TARGET-DIRECTORY: prints the binary's path
     (
         cd "$2"
         [ "$1" = "$host" ] || export "$variable=${linker[$1]}"
-        RUSTFLAGS="-C target-feature=+crt-static --remap-path-prefix=$home=/cargo --remap-path-prefix=$2=/disk-guard" \
+        RUSTFLAGS="-C target-feature=+crt-static -C relocation-model=static --remap-path-prefix=$home=/cargo --remap-path-prefix=$2=/disk-guard" \
             cargo build --release --locked --quiet --bin disk-guard --target "$1" --target-dir "$3"
     )
     echo "$3/$1/release/disk-guard"
