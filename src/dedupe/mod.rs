@@ -86,9 +86,8 @@ fn available(disks: &[Dir]) -> u64 {
 
 fn settle(disks: &[Dir], before: u64, shared: u64) {
     for disk in disks {
-        match btrfs::is_on_btrfs(disk) {
-            true => btrfs::settle(disk, before.saturating_add(shared / 10 * 9), Instant::now() + SETTLES),
-            false => {}
+        if btrfs::is_on_btrfs(disk) {
+            btrfs::settle(disk, before.saturating_add(shared / 10 * 9), Instant::now() + SETTLES);
         }
     }
 }
