@@ -32,6 +32,7 @@ mod witness;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
+use crate::model::Execution;
 use crate::observe::declared;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
@@ -93,17 +94,21 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
     let exit = match &cli.command {
         Command::Sweep { dry_run, no_reap, no_stores, json } => {
             let parts = sweep::Parts { reap: reap::Part::of(*no_reap), stores: stores::Part::of(*no_stores) };
-            match dry_run {
-                false => sweep::run(&context, parts, *json),
-                true => sweep::preview(&context, parts, *json),
+            match Execution::of(*dry_run) {
+                Execution::Apply => sweep::run(&context, parts, *json),
+                Execution::DryRun => sweep::preview(&context, parts, *json),
             }
         }
         Command::Plan { json } => {
             let parts = sweep::Parts { reap: reap::Part::Left, stores: stores::Part::Done };
             sweep::preview(&context, parts, *json)
         }
-        Command::Stores { dry_run, store, json } => stores::run(&context, *dry_run, store, *json),
-        Command::Reap { dry_run, source, json } => reap::run(&context, *dry_run, source, *json),
+        Command::Stores { dry_run, store, json } => {
+            stores::run(&context, Execution::of(*dry_run), store, *json)
+        }
+        Command::Reap { dry_run, source, json } => {
+            reap::run(&context, Execution::of(*dry_run), source, *json)
+        }
         Command::Status { json: false, watch: true } if watch::is_for_a_person() => watch::run(&context),
         Command::Status { json, watch } => status::run(&context, *json, *watch),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),

@@ -37,7 +37,7 @@ impl Part {
 }
 
 /// Reaps, or shows what would be reaped.
-pub(super) fn run(context: &Context, dry_run: bool, chosen: &[String], as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], as_json: bool) -> Exit {
     let known: Vec<&str> = context.config.reaps.iter().map(|rule| rule.name.as_str()).collect();
     if let Some(stranger) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
         let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
@@ -47,7 +47,7 @@ pub(super) fn run(context: &Context, dry_run: bool, chosen: &[String], as_json: 
     let rules = context.config.reaps.iter();
     let rules: Vec<&ReapRule> =
         rules.filter(|rule| chosen.is_empty() || chosen.contains(&rule.name)).collect();
-    let report = reap(context, &rules, Execution::of(dry_run));
+    let report = reap(context, &rules, execution);
     present(
         &context.screen,
         as_json,
@@ -85,7 +85,7 @@ fn reap(context: &Context, rules: &[&ReapRule], execution: Execution) -> ReapRep
     let begun = Instant::now();
     let state = StateDir::at(&context.config.paths.state_dir);
     let mut teller = Teller { narrator: None, context };
-    let mut report = ReapReport { dry_run: execution == Execution::DryRun, entries: Vec::new() };
+    let mut report = ReapReport { dry_run: execution.is_dry_run(), entries: Vec::new() };
     for rule in rules {
         let source = sources::of(rule, &context.config.paths.programs);
         let file = record::seen_file(&rule.name);

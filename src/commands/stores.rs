@@ -36,7 +36,7 @@ impl Part {
 }
 
 /// Collects, or shows what would be collected.
-pub(super) fn run(context: &Context, dry_run: bool, chosen: &[String], as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], as_json: bool) -> Exit {
     let known: Vec<&str> = context.config.stores.iter().map(|rule| rule.name.as_str()).collect();
     if let Some(stranger) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
         let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, dry_run: bool, chosen: &[String], as_json: 
     let rules = context.config.stores.iter();
     let rules: Vec<StoreRule> =
         rules.filter(|rule| chosen.is_empty() || chosen.contains(&rule.name)).cloned().collect();
-    let report = match collect(context, &rules, Execution::of(dry_run)) {
+    let report = match collect(context, &rules, execution) {
         Ok(report) => report,
         Err(exit) => return exit,
     };
