@@ -470,7 +470,7 @@ impl Host {
                     let doubts = !blind && self.doubts_again(state, g, usize::from(claim.target));
                     state.guards[g].claims[at].is_doubted = !claim.is_over && (!same || doubts);
                 }
-                self.to_doubted(state, g);
+                Self::next_doubted(state, g);
             }
             Step::PutBack(g) => self.put_back(state, g),
             Step::Release(g) => {
@@ -574,11 +574,11 @@ impl Host {
                 state.guards[g].claims[at].give_up();
             }
         }
-        self.to_doubted(state, g);
+        Self::next_doubted(state, g);
     }
 
     /// To the next claim that has to go back, if there is one.
-    fn to_doubted(&self, state: &mut State, g: usize) {
+    fn next_doubted(state: &mut State, g: usize) {
         let it = &mut state.guards[g];
         match it.claims().iter().position(|claim| claim.is_doubted) {
             Some(next) => (it.at, it.next) = (At::Doubted, next as u8),
