@@ -67,14 +67,11 @@ pub struct Footprints {
 impl Footprints {
     /// Reads what stands in a work directory; a missing file says nothing.
     pub fn of(work: &Dir, now: SystemTime) -> Self {
-        let text = match work.descend(trash::HOME) {
-            Ok(home) => place::read_up_to(&home, FILE, MAX_BYTES),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Self::default(),
-            Err(error) => Err(error),
-        };
-        match text {
-            Ok(None) => Self::default(),
-            Ok(Some(found)) => Self::understand(&found.bytes, now),
+        // By one path: each system call counts before a job.
+        match work.read_file_and_status(Path::new(trash::HOME).join(FILE), MAX_BYTES) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
+            Ok((_, status)) if status.links != 1 => Self::faulty("it has a second name".to_owned()),
+            Ok((bytes, _)) => Self::understand(&bytes, now),
             Err(error) => Self::faulty(format!("it cannot be read: {error}")),
         }
     }

@@ -13,6 +13,9 @@ use std::time::Duration;
 /// The goal, for what comes after the dynamic loader: the packaged program is linked statically.
 const CALLS: usize = 150;
 
+/// And what a hook may ask more where jobs are remembered: two files to read.
+const MORE: usize = 14;
+
 const DAY: Duration = Duration::from_secs(86_400);
 
 /// One system call, with the path in its arguments where it names one.
@@ -141,6 +144,30 @@ fn on_a_healthy_disk_no_directory_is_listed_and_nobody_elses_process_is_opened()
     pids.sort();
     pids.dedup();
     assert_eq!(pids.len(), 4, "{pids:?}");
+}
+
+#[test]
+fn what_jobs_have_taken_costs_the_hook_two_small_files_where_there_is_room() {
+    let host = calm();
+    let runner = host.runner("actions-runner-1").build();
+    hook(&host, &runner); // Makes the trash.
+    let without = (0..3).map(|_| hook(&host, &runner).len()).min().expect("some runs");
+    let footprints = r#"{"version":1,"jobs":[{"repository":"","job":"","at":1,"runs":[1048576]}]}"#;
+    std::fs::write(runner.work.join(".disk-guard/footprints"), footprints).expect("our own file");
+    let summary = r#"{"version":1,"largest":1048576,"worst":{"8:1":4194304}}"#;
+    std::fs::write(host.run_dir().join("forecast.json"), summary).expect("our own file");
+    for number in 2..=20 {
+        host.runner(&format!("actions-runner-{number}")).build();
+        std::fs::write(host.run_dir().join(format!("leases/1-{number}-1-1")), "{}").expect("our own file");
+    }
+    let with = (0..3).map(|_| hook(&host, &runner)).min_by_key(Vec::len).expect("some runs");
+    println!("{without} system calls, {} with a forecast", with.len());
+    assert!(with.len() <= without + MORE, "{without} {with:#?}");
+    let paths = |calls: &[Seen], of: &Path| {
+        calls.iter().filter(|call| call.path.as_deref().is_some_and(|path| path.starts_with(of))).count()
+    };
+    assert_eq!(paths(&with, &host.run_dir().join("forecast.json")), 1, "{with:#?}");
+    assert_eq!(paths(&with, &host.run_dir().join("leases/1-2-1-1")), 0, "no other job's lease is read");
 }
 
 #[test]

@@ -48,8 +48,8 @@ impl Summary {
 
     /// Reads it; none where no sweep has written one, or it cannot be understood.
     pub fn of(run: &RunDir) -> Option<Self> {
-        let found = place::read_up_to(run.dir(), FILE, MAX_BYTES).ok()??;
-        let summary: Self = serde_json::from_slice(&found.bytes).ok()?;
+        let text = run.read_beside(FILE, MAX_BYTES).ok()?;
+        let summary: Self = serde_json::from_slice(&text).ok()?;
         (summary.version == VERSION).then_some(summary)
     }
 

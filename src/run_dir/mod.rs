@@ -15,7 +15,7 @@ use crate::sys::dir::Dir;
 use rustix::fs::{Mode, OFlags, mkdirat, openat};
 use rustix::io::Errno;
 use std::fs::File;
-use std::io;
+use std::io::{self, Read as _};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 
@@ -112,6 +112,21 @@ impl RunDir {
     fn make(path: &Path) -> io::Result<Dir> {
         make_unless_there(rustix::fs::CWD, path, 0o755)?;
         Dir::follow(path)
+    }
+
+    /// Reads a short file beside the lock, where root alone can put one.
+    ///
+    /// # Errors
+    /// What the system says; `FileTooLarge` past the limit.
+    pub(crate) fn read_beside(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
+        let file = File::from(openat(&self.dir, name, flags, Mode::empty())?);
+        let mut bytes = Vec::with_capacity(16 << 10);
+        file.take(limit + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 > limit {
+            return Err(io::ErrorKind::FileTooLarge.into());
+        }
+        Ok(bytes)
     }
 
     /// Its handle, for what is root's alone in it.
