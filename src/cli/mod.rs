@@ -200,6 +200,9 @@ pub enum Command {
         /// Look again every two seconds, on a screen of its own: arrows and pages move through the runners, `q` or Ctrl-C ends it
         #[arg(long)]
         watch: bool,
+        /// Write one page for a browser, with nothing beside it, to FILE; `-` = standard output
+        #[arg(long, value_name = "FILE", conflicts_with_all = ["json", "watch"])]
+        html: Option<PathBuf>,
     },
 
     /// Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown

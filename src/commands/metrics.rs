@@ -1,7 +1,7 @@
 //! `metrics`, and the file that a sweep writes for node_exporter's text file collector.
 
 use super::status::Holders;
-use super::{Context, complain, now, print, status};
+use super::{Context, complain, now, output, print, status};
 use crate::config::Config;
 use crate::counters::{self, CountersError, Told, Work};
 use crate::cycle::Stale;
@@ -14,11 +14,9 @@ use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{escape, prometheus};
 use crate::run_dir::RunDir;
-use crate::setup::place;
-use crate::setup::state::{StateDir, own};
+use crate::setup::state::StateDir;
 use crate::sys::dir::Dir;
 use std::collections::{BTreeMap, HashSet};
-use std::io;
 use std::path::Path;
 use std::time::SystemTime;
 
@@ -64,7 +62,7 @@ pub(super) fn after_sweep(context: &Context, run: &RunDir, report: &RunReport) {
     let Some(path) = &context.config.metrics_textfile else { return };
     let written = exposition(context, Some(run))
         .map_err(|error| error.to_string())
-        .and_then(|text| write(path, &text).map_err(|error| error.to_string()));
+        .and_then(|text| output::write(path, text.as_bytes()).map_err(|error| error.to_string()));
     if let Err(error) = written {
         fail(&format!("metrics.textfile: {} could not be written: {error}", escape::path(path)));
     }
@@ -129,57 +127,4 @@ fn trends(host: &HostStatus, told: &Told, now: SystemTime) -> BTreeMap<String, T
 
 pub(super) fn epoch(time: SystemTime) -> u64 {
     time.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-/// Whole or not at all, and readable by all. The directory may belong to the exporter's user: no component of the path may be
-/// a link, and a link in the file's place is replaced, not followed.
-fn write(path: &Path, text: &str) -> io::Result<()> {
-    let (directory, name) = match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
-        (Some(directory), Some(name)) => (directory, name),
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file")),
-    };
-    let dir = Dir::open(directory).map_err(|error| match error.raw_os_error() {
-        Some(nix::libc::ELOOP | nix::libc::ENOTDIR) => io::Error::other(format!(
-            "{} is no directory, or leads through a symbolic link: write the path without links",
-            escape::path(directory)
-        )),
-        Some(nix::libc::ENOENT) => io::Error::other(format!(
-            "the directory {} does not exist: make it, or name the one that node_exporter reads \
-             (--collector.textfile.directory)",
-            escape::path(directory)
-        )),
-        _ => error,
-    })?;
-    place::replace(&dir, name, text.as_bytes(), own(0o644))
-}
-
-#[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests remove their own files")]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-
-    #[test]
-    fn the_text_file_is_replaced_whole_and_no_link_is_followed() {
-        let temp = tempfile::tempdir().unwrap();
-        let (_, base) = Dir::resolve(temp.path()).unwrap();
-        std::fs::create_dir_all(base.join("dir")).unwrap();
-        std::fs::write(base.join("victim"), "precious").unwrap();
-        let file = base.join("dir/disk-guard.prom");
-        symlink("../victim", &file).unwrap();
-        write(&file, "one\n").unwrap();
-        write(&file, "two\n").unwrap();
-        assert_eq!(std::fs::read(&file).unwrap(), b"two\n");
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
-        assert_eq!(std::fs::read(base.join("victim")).unwrap(), b"precious");
-        assert_eq!(std::fs::read_dir(base.join("dir")).unwrap().count(), 1, "no draft is left");
-
-        std::fs::create_dir(base.join("elsewhere")).unwrap();
-        symlink("elsewhere", base.join("link")).unwrap();
-        let error = write(&base.join("link/x.prom"), "x").unwrap_err().to_string();
-        assert!(error.contains("without links"), "{error}");
-        assert_eq!(std::fs::read_dir(base.join("elsewhere")).unwrap().count(), 0);
-        let error = write(&base.join("missing/x.prom"), "x").unwrap_err().to_string();
-        assert!(error.contains("does not exist"), "{error}");
-    }
 }

@@ -109,8 +109,9 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Reap { dry_run, source, json } => {
             reap::run(&context, Execution::of(*dry_run), source, *json)
         }
-        Command::Status { json: false, watch: true } if watch::is_for_a_person() => watch::run(&context),
-        Command::Status { json, watch } => status::run(&context, *json, *watch),
+        Command::Status { html: Some(file), .. } => status::page(&context, file),
+        Command::Status { json: false, watch: true, .. } if watch::is_for_a_person() => watch::run(&context),
+        Command::Status { json, watch, html: None } => status::run(&context, *json, *watch),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),
         Command::Simulate { history: true, size, against, json, .. } => {
             simulate::history(&context, *size, against.as_deref(), *json)

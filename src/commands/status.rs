@@ -1,6 +1,6 @@
 //! `status`: the host at a glance.
 
-use super::{Context, forecast, look, now, output, present, space};
+use super::{Context, complain, forecast, look, now, output, present, print, space};
 use crate::capacity;
 use crate::cycle::{Preview, Stale};
 use crate::model::{
@@ -15,12 +15,13 @@ use crate::observe::measure::{self, measure};
 use crate::policy::{liveness, pressure};
 use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
-use crate::report::{human, json, words};
+use crate::report::{html, human, json, words};
 use crate::run_dir::RunDir;
 use crate::setup::drain::{By, Drained};
 use crate::setup::state::{Kept, StateDir};
 use crate::sys::program::Programs;
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 /// How often `--watch` looks again.
@@ -44,6 +45,22 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
             return Exit::Done;
         }
         std::thread::sleep(INTERVAL);
+    }
+}
+
+/// Writes the page for a browser.
+pub(super) fn page(context: &Context, file: &Path) -> Exit {
+    let page = html::status(&collect(context, Holders::Asked));
+    if file == Path::new("-") {
+        print(&page);
+        return Exit::Done;
+    }
+    match output::write(file, page.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&format_args!("{} cannot be written: {error}", file.display()));
+            Exit::Error
+        }
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub mod events;
 pub mod exit;
+pub mod html;
 pub mod human;
 pub mod job_log;
 pub mod journal;

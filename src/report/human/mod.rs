@@ -37,6 +37,7 @@ pub use trim::trim;
 pub use watch::Watch;
 
 pub(super) use screen::fit;
+pub(super) use status::{cause, reason, standings};
 
 use super::words;
 use crate::model::SpaceHolder;

@@ -176,7 +176,7 @@ pub(super) fn table(host: &HostStatus, width: usize) -> Table {
             Visibility::Partial(reasons) => reasons,
             Visibility::Complete => &[],
         };
-        let why = why(status, host.time, told);
+        let why = reason(status, host.time, told);
         match status.state {
             Liveness::Idle => table.short_row(cells, [vec![why], in_short(status)].concat()),
             Liveness::Busy | Liveness::Unknown => table.row(cells, why),
@@ -209,7 +209,7 @@ fn newest(caches: &[Cache], now: SystemTime) -> String {
 }
 
 /// Why a runner is in its state: its job, else the strongest evidence.
-fn why(status: &RunnerStatus, now: SystemTime, told: &[String]) -> String {
+pub(in crate::report) fn reason(status: &RunnerStatus, now: SystemTime, told: &[String]) -> String {
     if let (Liveness::Idle, Some(out)) = (status.state, status.drained) {
         let back = if out.by_hand { "`disk-guard resume` brings it back" } else { "a sweep brings it back" };
         return format!("out of service for {}; {back}", words::elapsed(out.since, now));
@@ -294,7 +294,7 @@ fn blocked(host: &HostStatus) -> Option<String> {
 }
 
 /// One word for what blocks a runner: its state, or for an idle one what forbids a claim.
-fn cause(status: &RunnerStatus) -> String {
+pub(in crate::report) fn cause(status: &RunnerStatus) -> String {
     let forbidding = status.evidence.iter().find(|e| e.bearing == Bearing::Forbids);
     match (status.state, forbidding) {
         (Liveness::Idle, Some(evidence)) => evidence.kind.as_str().replace('-', " "),
