@@ -62,6 +62,7 @@ fn rules_are_valid_and_pass_their_tests() {
 fn every_alert_is_tested_and_names_a_command_that_there_is() {
     let (rules, tests) =
         (read("prometheus/disk-guard.rules.yml"), read("prometheus/disk-guard.rules.test.yml"));
+    let alerts_page = read("../docs/src/alerts.md");
     let cli = disk_guard::cli::Cli::command();
     let verbs: BTreeSet<&str> = cli.get_subcommands().map(clap::Command::get_name).collect();
     let mut alerts = 0;
@@ -81,6 +82,11 @@ fn every_alert_is_tested_and_names_a_command_that_there_is() {
             .filter_map(|command| command.strip_prefix("disk-guard ")?.split(' ').next())
             .collect();
         assert!(!named.is_empty(), "{name}: {runbook}");
+        let section = format!("\n## {name}\n");
+        assert!(alerts_page.contains(&section), "docs/src/alerts.md has no section {name}");
+        let url = rule.lines().find_map(|line| line.trim().strip_prefix("runbook_url: ")).expect(name);
+        let installed = "file:///usr/share/doc/disk-guard/docs/src/alerts.md";
+        assert_eq!(url, format!("\"{installed}#{}\"", name.to_lowercase()), "{name}");
         for verb in named {
             assert!(verbs.contains(verb), "{name}: there is no `disk-guard {verb}`");
         }
