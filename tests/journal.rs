@@ -394,3 +394,63 @@ fn systemd_accepts_the_catalog() {
         assert!(shown.contains(header[0]) && shown.contains(paragraphs[2]), "{id}: {shown}");
     }
 }
+
+/// A hook's user is believed about its own runners alone: about others' it leaves one entry, and nobody is accused of lying.
+#[test]
+fn an_unprivileged_hook_leaves_one_entry_about_other_users_runners_and_all_it_says_is_believed() {
+    if !needs_journald() {
+        return;
+    }
+    in_own_run(|| {
+        let journald = Journald::start();
+        let mut host = pressed();
+        host.runner_user = Some((12_002, kit::SHARED_GID));
+        let others = ["actions-runner-2", "actions-runner-3"].map(|name| host.runner(name).build());
+        let kept: Vec<PathBuf> =
+            others.iter().map(|other| other.cache("acme/widgets", "target", MIB, 2 * DAY)).collect();
+        host.runner_user = Some((12_001, kit::SHARED_GID));
+        let own = host.runner("actions-runner-1").build();
+        let cache = own.cache("acme/app", "target", MIB, 2 * DAY);
+        let mut listener = own.listen();
+        let mut job = listener.begin_job("acme/other");
+        let hook = job.hook_started().expect_ok();
+        job.finish(&mut listener);
+        assert!(!cache.exists() && kept.iter().all(|path| path.exists()), "{}", hook.text());
+        let text_of = hook.text();
+        let left: Vec<&str> = text_of.lines().filter(|line| line.starts_with("left ")).collect();
+        assert_eq!(left.len(), 1, "one line in the job's log: {text_of}");
+        assert!(left[0].contains("2 caches") && left[0].contains("2 runners"), "{text_of}");
+        let entries = journald.entries();
+        let told: Vec<&Entry> = entries.iter().filter(|entry| kind(entry) == "kept").collect();
+        assert_eq!(told.len(), 1, "{told:#?}");
+        assert_eq!(text(told[0], "DISK_GUARD_REASON"), "siblings");
+        assert_eq!(text(told[0], "DISK_GUARD_RUNNER"), own.name);
+        for arguments in [&["history", "--json"][..], &["blame", "--at", "1min ago", "--json"]] {
+            let answer = host.guard(arguments).expect_code(&[0]).report().0;
+            assert_eq!(answer["foreign"].as_array().map(Vec::len), Some(0), "{answer:#}");
+        }
+        assert!(!host.guard(&["history"]).expect_code(&[0]).stdout().contains("not believed"));
+        // What is made up is counted, with the way to see it.
+        let forged = format!(
+            "SYSLOG_IDENTIFIER=disk-guard\nMESSAGE=x\nDISK_GUARD_EVENT=removed\nDISK_GUARD_PATH={}\n",
+            kept[0].display()
+        );
+        send_as(12_001, &forged);
+        let said = host.guard(&["history"]).expect_code(&[0]).stdout();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(
+            said.contains("1 entry is not believed") && said.contains("`disk-guard history --json`"),
+            "{said}"
+        );
+    });
+}
+
+/// Sends an entry to the journal as another user would.
+fn send_as(user: u32, fields: &str) {
+    let mut command = std::process::Command::new("setpriv");
+    command.args(["--reuid", &user.to_string(), "--regid", &user.to_string(), "--clear-groups"]);
+    command.args(["logger", "--journald"]).stdin(std::process::Stdio::piped());
+    let mut child = command.spawn().expect("setpriv is part of util-linux");
+    std::io::Write::write_all(&mut child.stdin.take().expect("piped"), fields.as_bytes()).expect("it reads");
+    assert!(child.wait().expect("it ends").success(), "logger speaks to journald");
+}

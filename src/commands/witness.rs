@@ -13,7 +13,7 @@ use crate::model::reap::{EntryReport, ReapReport};
 use crate::model::stores::StoresReport;
 use crate::model::{
     Action, ActionResult, Decision, FileId, Filesystem, FilesystemId, KeepReason, Level, Outcome, Part,
-    RunReport, Runner, strongest,
+    RunReport, Runner, Uid, strongest,
 };
 use crate::reclaim::execute::{Step, Steps};
 use crate::reclaim::remove_tree::Progress;
@@ -21,7 +21,7 @@ use crate::report::events::{Event, EventKind, RunStamp};
 use crate::report::progress::{ProgressLine, Tally};
 use crate::run_dir::RunDir;
 use crate::sys::process::{Proc, own_pid};
-use crate::text::escape;
+use crate::text::{escape, words};
 use std::any::Any;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -52,11 +52,22 @@ pub(super) struct Narrator {
     /// How many of them have an entry of their own, by runner.
     told: HashMap<FileId, usize>,
     untold: usize,
+    /// What a hook has left alone of other users' runners.
+    siblings: Siblings,
     /// Why the kernel did not confine the run's deletions.
     unconfined: Option<String>,
     unwritten: Option<String>,
     counted: Counted,
     under_pressure: HashSet<FilesystemId>,
+}
+
+/// Caches of other users' runners that a hook keeps. Of these runners it can neither prove anything nor is it believed: it leaves
+/// one entry about them, and the sweep tells of each.
+#[derive(Debug, Default)]
+struct Siblings {
+    runners: HashSet<FileId>,
+    caches: usize,
+    bytes: u64,
 }
 
 impl Narrator {
@@ -74,6 +85,7 @@ impl Narrator {
             kept: BTreeMap::new(),
             told: HashMap::new(),
             untold: 0,
+            siblings: Siblings::default(),
             unconfined: None,
             unwritten: None,
             counted: Counted::default(),
@@ -117,6 +129,7 @@ impl Narrator {
 
     /// The end of a run.
     pub(super) fn ended(&mut self, report: &RunReport, took: Duration) {
+        self.tell_of_siblings();
         let removed =
             report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
         let fullest = report.balances.iter().map(|balance| balance.after.used_percent()).max();
@@ -177,6 +190,31 @@ impl Narrator {
     /// Notes how a sweep has ended.
     pub(super) fn swept(&mut self, end: SweepEnd) {
         self.counted.sweep = Some(end);
+    }
+
+    /// Whether this run's entries about a runner would not be believed (`policy::ledger`): a hook's user speaks of its own alone.
+    fn is_anothers(&self, runner: &Runner) -> bool {
+        let user = nix::unistd::geteuid();
+        let is_own = |owner: Uid| owner.0 == user.as_raw();
+        let is_hook = matches!(self.scope, Scope::Hook(_)) && !user.is_root();
+        is_hook && !(is_own(runner.owner) && runner.work_dir().is_none_or(|work| is_own(work.owner)))
+    }
+
+    fn tell_of_siblings(&mut self) {
+        let Siblings { runners, caches, bytes } = std::mem::take(&mut self.siblings);
+        if caches == 0 {
+            return;
+        }
+        let text = format!(
+            "{} of {} that are another user's: left to the sweep",
+            words::count(caches, "cache"),
+            words::count(runners.len(), "sibling")
+        );
+        let event = Event::new(EventKind::Kept, text).bytes(bytes).reason("siblings");
+        self.tell(match &self.runner {
+            Some(runner) => event.runner(runner),
+            None => event,
+        });
     }
 
     fn count_outcome(&mut self, outcome: &Outcome) {
@@ -278,6 +316,12 @@ impl Narrator {
             ActionResult::Kept => {
                 let why = strongest(outcome.evidence()).map(|evidence| evidence.kind.as_str());
                 *self.kept.entry(why.unwrap_or(outcome.action.decision.reason())).or_default() += 1;
+                if self.is_anothers(&outcome.action.runner) {
+                    self.siblings.runners.insert(outcome.action.runner.root_id);
+                    self.siblings.caches += 1;
+                    self.siblings.bytes += outcome.action.cache.bytes();
+                    return;
+                }
                 let all: usize = self.told.values().sum();
                 let told = self.told.entry(outcome.action.runner.root_id).or_default();
                 if *told >= MAX_KEPT || all >= MAX_KEPT_OF_ALL {

@@ -6,7 +6,8 @@
 //! group; that a job has one annotation and not two is noted in its lease.
 
 use super::{escape, words};
-use crate::model::{ActionResult, CacheHolder, Outcome, RunReport, SpaceHolder};
+use crate::model::{ActionResult, Bearing, CacheHolder, Outcome, RunReport, SpaceHolder, strongest};
+use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
@@ -189,6 +190,12 @@ impl<W: Write> JobLog<W> {
         for outcome in touched {
             self.line(&touched_line(outcome, now))?;
         }
+        // A hook's user sees nothing of other users' processes: that is the rule on a host with several, and no news a cache.
+        let (unexamined, kept): (Vec<_>, Vec<_>) =
+            kept.into_iter().partition(|outcome| is_unexamined(outcome));
+        if !unexamined.is_empty() {
+            self.line(&unexamined_line(&unexamined))?;
+        }
         for outcome in kept.iter().take(LISTED) {
             self.line(&kept_line(outcome))?;
         }
@@ -238,6 +245,22 @@ fn touched_line(outcome: &Outcome, now: SystemTime) -> String {
     };
     let (name, size) = (outcome.result.as_str(), words::cache_size(cache));
     format!("{name:<8} {size:>9}  {}  ({}{why})", escape::path(&cache.path), words::removal(action, now))
+}
+
+fn is_unexamined(outcome: &Outcome) -> bool {
+    strongest(outcome.evidence()).is_some_and(|evidence| evidence.bearing == Bearing::CannotTell)
+}
+
+/// `left     3 caches, 12.0 GiB, of 2 runners that cannot be examined from here: the sweep sees to them`
+fn unexamined_line(outcomes: &[&Outcome]) -> String {
+    let runners: HashSet<_> = outcomes.iter().map(|outcome| outcome.action.runner.root_id).collect();
+    let bytes = outcomes.iter().map(|outcome| outcome.action.cache.bytes()).sum();
+    format!(
+        "left     {}, {}, of {} that cannot be examined from here: the sweep sees to them",
+        words::count(outcomes.len(), "cache"),
+        words::size(bytes),
+        words::count(runners.len(), "runner")
+    )
 }
 
 fn kept_line(outcome: &Outcome) -> String {

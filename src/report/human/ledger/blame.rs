@@ -1,7 +1,7 @@
 //! `blame`: what the guard did around a time.
 
 use super::super::screen::{Screen, Tone};
-use super::entry::{by, foreign, subject};
+use super::entry::{by, subject, unbelieved};
 use super::{extent, moment, runs, stamp};
 use crate::model::ledger::{Blame, Judged, Run};
 use std::time::SystemTime;
@@ -43,7 +43,7 @@ pub fn blame(blame: &Blame, now: SystemTime, screen: &Screen) -> String {
             deed.as_ref().map_or_else(|| "none that the ledger knows".to_owned(), |deed| brief(deed, now));
         screen.paragraph(&mut out, Tone::Plain, label, &text);
     }
-    foreign(blame.foreign.iter(), screen, &mut out);
+    unbelieved(blame.foreign.len(), "disk-guard blame --json", screen, &mut out);
     extent(&blame.extent, now, screen, &mut out);
     out
 }
@@ -62,20 +62,14 @@ mod tests {
 
     #[test]
     fn a_time() {
-        insta::assert_snapshot!(blame(&samples::blame(), samples::now(), &screen()), @r"
+        insta::assert_snapshot!(blame(&samples::blame(), samples::now(), &screen()), @"
         The guard did nothing between 2026-03-04 12:27:30 and 2026-03-04 12:29:30 UTC.
 
         Its last action before: 2026-03-04 12:25:20 UTC (1 h ago), removed
                                 /home/ci/runner-2/_work/app/app/target, by a sweep
         Its next action after: none that the ledger knows
 
-        Claims that are not believed
-          2026-03-04 12:28:30  removed  8.00 GiB  /home/ci/runner-1/_work/\x1b[2J\u{202e}
-              runner-2, cargo-target, reason: pressure
-              evidence: \u{9b}31m
-              by the hook of runner-9\n::error::x; claims to be disk-guard's, written by uid 1009 pid 77
-              [file]
-              not believed: its path is not uid 1009's
+        1 entry is not believed and not counted: see `foreign` in `disk-guard blame --json`.
 
         The ledger
           journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with

@@ -73,6 +73,16 @@ fn about(record: &Record) -> Vec<String> {
     lines
 }
 
+/// How many entries are not believed, and how to see them: most are of no matter, and none is evidence.
+pub(super) fn unbelieved(count: usize, command: &str, screen: &Screen, out: &mut String) {
+    if count > 0 {
+        out.push('\n');
+        let (entries, are) = (words::count(count, "entry"), if count == 1 { "is" } else { "are" });
+        let text = format!("{entries} {are} not believed and not counted: see `foreign` in `{command}`.");
+        screen.paragraph(out, Tone::Faint, "", &text);
+    }
+}
+
 pub(super) fn foreign<'j>(entries: impl Iterator<Item = &'j Judged>, screen: &Screen, out: &mut String) {
     let mut entries = entries.peekable();
     if entries.peek().is_some() {
