@@ -250,3 +250,20 @@ fn the_readme_is_short() {
     let words = read(&source().join("README.md")).split_whitespace().count();
     assert!(words <= 1200, "{words} words: what is new belongs into a page of docs/src");
 }
+
+/// The page that docs/captures.sh writes: whoever adds a verb shows its screen.
+#[test]
+fn every_screen_is_captured_at_two_widths() {
+    use clap::CommandFactory as _;
+    let text = read(&source().join("docs/src/screens.md"));
+    let cli = disk_guard::cli::Cli::command();
+    let shows = cli.get_subcommands().filter(|verb| verb.get_arguments().any(|a| a.get_id() == "json"));
+    for verb in shows.map(clap::Command::get_name) {
+        let captures: Vec<&str> = text.split(&format!("\n$ disk-guard {verb}")).skip(1).collect();
+        let bodies: Vec<&str> = captures.iter().filter_map(|rest| rest.split("\n```").next()).collect();
+        assert!(bodies.len() >= 2, "{verb} is shown {} times: run docs/captures.sh", bodies.len());
+        assert!(bodies.iter().all(|body| body.lines().count() > 1), "{verb} shows nothing");
+    }
+    assert!(text.contains("\n$ disk-guard status --watch\n") && text.contains("ci-host-07"));
+    assert!(!text.contains("/tmp/") && !text.contains("run="), "nothing of the machine that it was made on");
+}
