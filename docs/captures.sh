@@ -132,12 +132,14 @@ each doctor
 each install --dry-run --hooks-dir /srv/hooks
 each uninstall --dry-run --hooks-dir /srv/hooks
 each reap --dry-run
+each stores --dry-run
+each forecast
 each notify --dry-run
 # Once each: what is gone is gone.
 printf '\n## sweep\n'
-capture 80 sweep --no-reap
+capture 80 sweep --no-reap --no-stores
 cache ci-1 app 120 '3 days ago'
-capture 120 sweep --no-reap
+capture 120 sweep --no-reap --no-stores
 each why /srv/ci-1/_work/app/app/target
 each history
 each blame --at '1min ago'

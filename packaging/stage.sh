@@ -30,6 +30,7 @@ for catalog in "$source"/packaging/journal/*.catalog; do
 done
 for rules in "$source"/packaging/prometheus/*.yml; do put 644 "$rules" "usr/share/disk-guard/prometheus/${rules##*/}"; done
 put 644 "$source/packaging/grafana/disk-guard-fleet.json" usr/share/disk-guard/grafana/disk-guard-fleet.json
+for schema in "$source"/packaging/schema/*.json; do put 644 "$schema" "usr/share/disk-guard/schema/${schema##*/}"; done
 put 644 "$source/README.md" usr/share/doc/disk-guard/README.md
 for page in "$source"/docs/src/*.md; do put 644 "$page" "usr/share/doc/disk-guard/docs/src/${page##*/}"; done
 for recipe in "$source"/packaging/recipes/*.sh; do put 755 "$recipe" "usr/share/doc/disk-guard/recipes/${recipe##*/}"; done

@@ -71,7 +71,7 @@ fn generated_files_are_up_to_date() {
         );
     }
     let known: BTreeSet<PathBuf> = assets.into_keys().chain(["man/disk-guard.toml.5".into()]).collect();
-    for directory in ["man", "completions"] {
+    for directory in ["man", "completions", "schema"] {
         for file in files(&source().join("packaging").join(directory)) {
             let file = Path::new(directory).join(file);
             assert!(known.contains(&file), "packaging/{} belongs to no command: remove it", file.display());

@@ -28,7 +28,37 @@ pub(crate) fn assets() -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
         let text = with_runners(shell, &String::from_utf8_lossy(&text)).into_bytes();
         assets.insert(PathBuf::from("completions").join(file), text);
     }
+    schemas(&mut assets);
     Ok(assets)
+}
+
+/// The JSON Schemas of the configuration file and of what each verb prints.
+fn schemas(assets: &mut BTreeMap<PathBuf, Vec<u8>>) {
+    let mut config = disk_guard::config::schema().to_value();
+    config["title"] = "disk-guard's configuration".into();
+    describe(&mut config, include_str!("../config.toml"));
+    let documents = disk_guard::report::json::schemas();
+    let documents = documents.into_iter().map(|(verb, schema)| (verb, schema.to_value()));
+    for (name, schema) in documents.chain([("config", config)]) {
+        let text = serde_json::to_string_pretty(&schema).expect("a schema is JSON") + "\n";
+        assets.insert(PathBuf::from(format!("schema/{name}.schema.json")), text.into_bytes());
+    }
+}
+
+/// Each key is described by its comment in the shipped configuration.
+fn describe(schema: &mut serde_json::Value, shipped: &str) {
+    let mut section = String::new();
+    for line in shipped.lines().filter_map(|line| line.strip_prefix('#')).map(str::trim_start) {
+        if let Some(name) = line.strip_prefix('[') {
+            let name = name.trim_start_matches('[').split(']').next().unwrap_or_default();
+            section = name[..1].to_uppercase() + &name[1..];
+        } else if let Some((key, rest)) = line.split_once(" = ")
+            && let Some((_, comment)) = rest.rsplit_once(" # ")
+            && let Some(property) = schema.pointer_mut(&format!("/definitions/{section}/properties/{key}"))
+        {
+            property["description"] = comment.trim().into();
+        }
+    }
 }
 
 /// The verbs whose first argument is a runner, and those that have one as `--runner`.

@@ -1301,12 +1301,16 @@ _disk__guard() {
             return 0
             ;;
         disk__guard__subcmd__status)
-            opts="-h --json --watch --config --log-level --color --help"
+            opts="-h --json --watch --html --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --html)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --config)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0

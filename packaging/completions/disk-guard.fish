@@ -179,6 +179,7 @@ always\t'Always'
 never\t'Never'"
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand forecast" -l json -d 'Print one JSON document'
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand forecast" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -l html -d 'Write one page for a browser, with nothing beside it, to FILE; `-` = standard output' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand status" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
 warn\t'And what deserves attention'

@@ -50,7 +50,7 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
 
 /// Writes the page for a browser.
 pub(super) fn page(context: &Context, file: &Path) -> Exit {
-    let page = html::status(&collect(context, Holders::Asked));
+    let page = html::status(&collect(context, Holders::Asked, Stale::Read));
     if file == Path::new("-") {
         print(&page);
         return Exit::Done;

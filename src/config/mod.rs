@@ -274,6 +274,11 @@ fn kind_of(kind: std::fs::FileType) -> &'static str {
     }
 }
 
+/// The JSON Schema of the file, for editors. What it lets pass may still be refused: only reading the file tells.
+pub fn schema() -> schemars::Schema {
+    schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<raw::File>()
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self::parse("").expect("the defaults are valid: a test says so")

@@ -2,7 +2,9 @@
 
 use super::units::{Percent, Size, Span};
 use crate::model::incident::IncidentKind;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 use std::path::PathBuf;
 use std::time::Duration;
 use toml::Spanned;
@@ -19,13 +21,14 @@ fn spanless<T>(value: T) -> Spanned<T> {
 }
 
 /// The whole file.
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct File {
     pub(super) pressure: Pressure,
     pub(super) runners: Runners,
     pub(super) siblings: Siblings,
     #[serde(rename = "cache")]
+    #[schemars(with = "Option<Vec<Cache>>")]
     pub(super) caches: Option<Vec<Spanned<Cache>>>,
     pub(super) hook: Hook,
     pub(super) paths: Paths,
@@ -37,16 +40,21 @@ pub(super) struct File {
     pub(super) hygiene: Hygiene,
     pub(super) retention: Retention,
     #[serde(rename = "reap", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Reap>")]
     pub(super) reaps: Vec<Spanned<Reap>>,
     #[serde(rename = "store", skip_serializing_if = "Vec::is_empty")]
+    #[schemars(with = "Vec<Store>")]
     pub(super) stores: Vec<Spanned<Store>>,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Pressure {
+    #[schemars(with = "Percent")]
     pub(super) high: Spanned<Percent>,
+    #[schemars(with = "Percent")]
     pub(super) low: Spanned<Percent>,
+    #[schemars(with = "Percent")]
     pub(super) critical: Spanned<Percent>,
     pub(super) min_free: Size,
     pub(super) min_free_inodes: Percent,
@@ -64,12 +72,14 @@ impl Default for Pressure {
     }
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Runners {
+    #[schemars(with = "Vec<String>")]
     pub(super) roots: Spanned<Vec<Spanned<String>>>,
     pub(super) allow_unguarded: bool,
     /// Globs of directories on filesystems that hosts share which this host alone uses.
+    #[schemars(with = "Vec<String>")]
     pub(super) local: Vec<Spanned<String>>,
 }
 
@@ -118,7 +128,7 @@ impl Runners {
 }
 
 /// May a hook or sweep claim a sibling's cache.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum SiblingClaim {
     /// With proof of idleness.
@@ -127,7 +137,7 @@ pub enum SiblingClaim {
     Never,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Siblings {
     pub(super) claim: SiblingClaim,
@@ -140,7 +150,7 @@ impl Default for Siblings {
     }
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Cache {
     pub(super) name: String,
@@ -148,12 +158,15 @@ pub(super) struct Cache {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) dirs: Option<Vec<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Vec<String>>")]
     pub(super) roots: Option<Vec<Spanned<String>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub(super) owner: Option<Spanned<String>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) runners: Option<Vec<String>>,
     pub(super) depth: usize,
+    #[schemars(with = "Markers")]
     pub(super) marker: Spanned<Markers>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) tagged_by: Option<String>,
@@ -166,7 +179,7 @@ pub(super) struct Cache {
 }
 
 /// How a cache can be taken apart.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum Trim {
     /// As cargo lays out a target directory.
@@ -228,6 +241,16 @@ impl Cache {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Markers(pub(super) Vec<String>);
 
+impl JsonSchema for Markers {
+    fn schema_name() -> Cow<'static, str> {
+        "Markers".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"anyOf": [{"type": "string"}, {"type": "array", "items": {"type": "string"}}]})
+    }
+}
+
 impl<'de> Deserialize<'de> for Markers {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Names;
@@ -264,7 +287,7 @@ impl Serialize for Markers {
 }
 
 /// What a hook does when the disk stays above critical.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnExhausted {
     /// Warn, and let the job run.
@@ -273,10 +296,12 @@ pub enum OnExhausted {
     Refuse,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Hook {
+    #[schemars(with = "Span")]
     pub(super) lock_wait: Spanned<Span>,
+    #[schemars(with = "Span")]
     pub(super) time_limit: Spanned<Span>,
     pub(super) on_exhausted: OnExhausted,
 }
@@ -291,12 +316,16 @@ impl Default for Hook {
     }
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Paths {
+    #[schemars(with = "PathBuf")]
     pub(super) run_dir: Spanned<PathBuf>,
+    #[schemars(with = "PathBuf")]
     pub(super) state_dir: Spanned<PathBuf>,
+    #[schemars(with = "PathBuf")]
     pub(super) proc: Spanned<PathBuf>,
+    #[schemars(with = "Vec<PathBuf>")]
     pub(super) programs: Spanned<Vec<Spanned<PathBuf>>>,
 }
 
@@ -313,9 +342,10 @@ impl Default for Paths {
     }
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Metrics {
+    #[schemars(with = "PathBuf")]
     pub(super) textfile: Spanned<PathBuf>,
 }
 
@@ -325,17 +355,19 @@ impl Default for Metrics {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Drain {
     pub(super) auto: bool,
 }
 
 /// Who is told of incidents.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Notify {
+    #[schemars(with = "Vec<String>")]
     pub(super) command: Spanned<Vec<String>>,
+    #[schemars(with = "Span")]
     pub(super) timeout: Spanned<Span>,
     pub(super) interval: Span,
     pub(super) repeat: Span,
@@ -355,7 +387,7 @@ impl Default for Notify {
 }
 
 /// What a hook does when there is less room than live jobs may need, and nothing more may go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum OnShort {
     /// Warn, and let the job run.
@@ -366,7 +398,7 @@ pub enum OnShort {
     Refuse,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Forecast {
     pub(super) enabled: bool,
@@ -381,11 +413,13 @@ impl Default for Forecast {
     }
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Dedupe {
     pub(super) enabled: bool,
+    #[schemars(with = "Size")]
     pub(super) max_bytes: Spanned<Size>,
+    #[schemars(with = "Span")]
     pub(super) time_limit: Spanned<Span>,
 }
 
@@ -395,13 +429,13 @@ impl Default for Dedupe {
     }
 }
 
-#[derive(Debug, Clone, Default, Deserialize, Serialize)]
+#[derive(Debug, Clone, Default, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Hygiene {
     pub(super) repair: bool,
 }
 
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Retention {
     pub(super) logs: Span,
@@ -418,56 +452,77 @@ impl Default for Retention {
 }
 
 /// One `[[reap]]`. Nothing is reaped without one.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Reap {
+    #[schemars(with = "String")]
     pub(super) name: Spanned<String>,
+    #[schemars(with = "String")]
     pub(super) kind: Spanned<String>,
     #[serde(default = "no_words", skip_serializing_if = "is_without_words")]
+    #[schemars(with = "Vec<String>")]
     pub(super) command: Spanned<Vec<String>>,
+    #[schemars(with = "Vec<String>")]
     pub(super) r#match: Spanned<Vec<String>>,
     #[serde(default = "no_words")]
+    #[schemars(with = "Vec<String>")]
     pub(super) keep: Spanned<Vec<String>>,
     #[serde(default = "two_hours")]
+    #[schemars(with = "Span")]
     pub(super) max_age: Spanned<Span>,
     #[serde(default = "six_hours")]
     pub(super) never_started_grace: Span,
     #[serde(default = "five")]
+    #[schemars(with = "usize")]
     pub(super) batch: Spanned<usize>,
     #[serde(default = "five_seconds")]
     pub(super) pause: Span,
     #[serde(default = "twenty")]
+    #[schemars(with = "usize")]
     pub(super) max_per_run: Spanned<usize>,
     #[serde(default = "one_minute")]
+    #[schemars(with = "Span")]
     pub(super) timeout: Spanned<Span>,
     #[serde(default = "no_path", skip_serializing_if = "is_without_path")]
+    #[schemars(with = "PathBuf")]
     pub(super) busy_snapshot: Spanned<PathBuf>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<Span>")]
     pub(super) min_age: Option<Spanned<Span>>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<bool>")]
     pub(super) stale_generation: Option<Spanned<bool>>,
     #[serde(default = "no_words", skip_serializing_if = "is_without_words")]
+    #[schemars(with = "Vec<String>")]
     pub(super) worker_check: Spanned<Vec<String>>,
 }
 
 /// One `[[store]]`. None is collected without one.
-#[derive(Debug, Clone, Deserialize, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Store {
+    #[schemars(with = "String")]
     pub(super) kind: Spanned<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(with = "Option<String>")]
     pub(super) name: Option<Spanned<String>>,
     #[serde(default = "no_words", skip_serializing_if = "is_without_words")]
+    #[schemars(with = "Vec<String>")]
     pub(super) command: Spanned<Vec<String>>,
     #[serde(default = "no_path", skip_serializing_if = "is_without_path")]
+    #[schemars(with = "PathBuf")]
     pub(super) path: Spanned<PathBuf>,
     #[serde(default = "no_size")]
+    #[schemars(with = "Size")]
     pub(super) max_size: Spanned<Size>,
     #[serde(default = "no_size")]
+    #[schemars(with = "Size")]
     pub(super) keep: Spanned<Size>,
     #[serde(default = "ten_minutes")]
+    #[schemars(with = "Span")]
     pub(super) timeout: Spanned<Span>,
     #[serde(default = "no")]
+    #[schemars(with = "bool")]
     pub(super) beside_jobs: Spanned<bool>,
 }
 

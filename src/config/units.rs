@@ -130,6 +130,26 @@ macro_rules! as_text {
 }
 as_text!(Percent, Size, Span);
 
+/// For editors: how each is written. What a size or a length is exactly, only the parser knows.
+macro_rules! written_as {
+    ($($unit:ident: $schema:tt),*) => {$(
+        impl schemars::JsonSchema for $unit {
+            fn schema_name() -> std::borrow::Cow<'static, str> {
+                stringify!($unit).into()
+            }
+
+            fn json_schema(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+                schemars::json_schema!($schema)
+            }
+        }
+    )*};
+}
+written_as! {
+    Percent: {"type": "string", "pattern": "^\\s*[0-9]{1,3}\\s*%\\s*$", "examples": ["85%"]},
+    Size: {"type": ["string", "integer"], "minimum": 0, "pattern": "^\\s*[0-9]", "examples": ["512MiB", "15GiB", "0"]},
+    Span: {"type": ["string", "integer"], "minimum": 0, "pattern": "[0-9]", "examples": ["10s", "10min", "2h", "7d", "0"]}
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

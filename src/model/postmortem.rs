@@ -13,7 +13,7 @@ use std::time::SystemTime;
 use strum::IntoStaticStr;
 
 /// A job whose end is asked about, and its Worker.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Death {
     /// The runner's name.
     pub runner: String,
@@ -34,17 +34,33 @@ pub struct Death {
     pub worker_log: Option<String>,
     /// When the Worker began, or else its job's hook ran.
     #[serde(with = "moment::option")]
+    #[schemars(with = "Option<String>")]
     pub started: Option<SystemTime>,
     /// The last line that the Worker wrote.
     #[serde(with = "moment::option")]
+    #[schemars(with = "Option<String>")]
     pub last_sign: Option<SystemTime>,
     /// When it was over, where somebody saw that.
     #[serde(rename = "ended_at", with = "moment::option")]
+    #[schemars(with = "Option<String>")]
     pub ended: Option<SystemTime>,
 }
 
 /// Why a job or its runner ended, the more specific first: of two that are equally certain the first is told.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, IntoStaticStr)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Hash,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Cause {
@@ -98,7 +114,19 @@ impl Cause {
 }
 
 /// How far a verdict goes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, IntoStaticStr)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Serialize,
+    Deserialize,
+    IntoStaticStr,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Confidence {
@@ -118,7 +146,7 @@ impl Confidence {
 }
 
 /// How the Worker ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, IntoStaticStr, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 #[strum(serialize_all = "kebab-case")]
 pub enum Ended {
@@ -138,12 +166,13 @@ impl Ended {
 }
 
 /// A line of evidence.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Proof {
     /// Where it was read.
     pub source: String,
     /// When it happened.
     #[serde(with = "moment::option")]
+    #[schemars(with = "Option<String>")]
     pub at: Option<SystemTime>,
     /// What it says.
     pub text: String,
@@ -152,7 +181,7 @@ pub struct Proof {
 }
 
 /// A cause that it was not, and by which datum.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct RuledOut {
     /// Which.
     pub cause: Cause,
@@ -161,7 +190,7 @@ pub struct RuledOut {
 }
 
 /// What could not be seen, and how to have it the next time.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Missing {
     /// What.
     pub what: String,
@@ -170,7 +199,7 @@ pub struct Missing {
 }
 
 /// The answer.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[must_use]
 pub struct Verdict {
     /// How the Worker ended.
@@ -192,7 +221,7 @@ pub struct Verdict {
 }
 
 /// A death with its verdict.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Case {
     /// Whose.
     pub death: Death,
@@ -200,6 +229,7 @@ pub struct Case {
     pub verdict: Verdict,
     /// When it was looked into.
     #[serde(with = "moment")]
+    #[schemars(with = "String")]
     pub examined: SystemTime,
     /// True when it was kept from then: what it rests on may be gone by now.
     #[serde(default)]

@@ -20,7 +20,7 @@ pub use replay::{Builds, PastDisk, Point, Replayed, replay};
 pub use workload::{HOSTS, Host, JobKind};
 
 /// What came of one simulated host, or the mean over several seeds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
 pub struct Outcome {
     /// Jobs that ended well.
     pub done: f64,

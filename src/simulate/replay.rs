@@ -11,7 +11,7 @@ use crate::model::{Level, Usage};
 use crate::policy::pressure;
 
 /// One sweep of the past.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Point {
     /// When, in seconds since the epoch.
     pub at: u64,
@@ -22,7 +22,7 @@ pub struct Point {
 }
 
 /// What would have come of it.
-#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Replayed {
     /// The sweeps, the oldest first.
     pub points: Vec<Point>,
@@ -39,7 +39,7 @@ pub struct Replayed {
 }
 
 /// One disk of this host, played again.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct PastDisk {
     /// Its mount point, escaped.
     pub mount: String,
@@ -53,7 +53,7 @@ pub struct PastDisk {
 }
 
 /// Jobs of the same time, as the ledger has them.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Builds {
     /// How many began.
     pub began: usize,

@@ -1,9 +1,10 @@
 //! The part of `status --json` that tells what a host can run out of.
 
 use crate::model::{Capacity, Holding, Limit, RunnerGroup, Share};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct CapacityDoc<'a> {
     verdict: &'a str,
     limits: Vec<LimitDoc<'a>>,
@@ -11,7 +12,7 @@ pub(super) struct CapacityDoc<'a> {
     groups: Vec<GroupDoc<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LimitDoc<'a> {
     resource: &'static str,
     subject: Option<&'a str>,
@@ -21,7 +22,7 @@ struct LimitDoc<'a> {
     advice: &'static str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct HoldingDoc<'a> {
     kind: &'static str,
     subject: &'a str,
@@ -32,7 +33,7 @@ struct HoldingDoc<'a> {
 }
 
 /// A limit that is null is none.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct GroupDoc<'a> {
     runner: &'a str,
     group: &'a str,

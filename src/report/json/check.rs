@@ -2,10 +2,11 @@
 
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields};
 use crate::model::CheckResult;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     runner: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]

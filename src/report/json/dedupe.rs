@@ -1,10 +1,11 @@
 //! `dedupe` of a sweep or a plan.
 
 use crate::model::dedupe::DedupeReport;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// `pair_bytes` are those of second copies by name and size; `shared_bytes` are equal, and on the disk once now.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct DedupeDoc<'a> {
     dry_run: bool,
     pairs: u64,

@@ -2,23 +2,24 @@
 
 use super::{Layout, SCHEMA, document};
 use crate::model::{Check, by_fix};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     checks: Vec<CheckDoc<'a>>,
     remedies: Vec<RemedyDoc<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RemedyDoc<'a> {
     fix: String,
     state: &'static str,
     checks: Vec<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CheckDoc<'a> {
     id: &'a str,
     state: &'static str,

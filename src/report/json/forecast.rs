@@ -3,18 +3,19 @@
 use super::{Layout, SCHEMA, document, path_fields, time};
 use crate::model::{DiskForecast, JobForecast};
 use crate::policy::forecast::next_sweep;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::time::{Duration, SystemTime};
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     time: String,
     enabled: bool,
     disks: Vec<DiskDoc<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DiskDoc<'a> {
     mount: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -28,7 +29,7 @@ struct DiskDoc<'a> {
 }
 
 /// `fill_bytes_per_second` is null where not enough has been seen, `seconds_to_full` also while the disk does not fill.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct FiguresDoc {
     need_bytes: u64,
     expected_bytes: u64,
@@ -38,7 +39,7 @@ pub(super) struct FiguresDoc {
     seconds_to_full: Option<f64>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct JobDoc<'a> {
     runner: &'a str,
     repository: &'a str,

@@ -2,12 +2,13 @@
 
 use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
 use crate::model::hygiene::{AreaAudit, AreaKind, AuditReport, Finding, Leftover, RepairReport, RunnerAudit};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::Path;
 use std::time::SystemTime;
 
-#[derive(Serialize)]
-struct AuditDoc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct AuditDoc<'a> {
     schema: u32,
     time: String,
     verdict: &'static str,
@@ -17,7 +18,7 @@ struct AuditDoc<'a> {
     notes: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RunnerDoc<'a> {
     name: &'a str,
     root: PathDoc,
@@ -30,7 +31,7 @@ struct RunnerDoc<'a> {
 }
 
 /// A path that is not UTF-8 has its bytes beside it.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PathDoc {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -44,7 +45,7 @@ impl PathDoc {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct AreaDoc<'a> {
     directory: String,
     #[serde(flatten)]
@@ -56,7 +57,7 @@ struct AreaDoc<'a> {
     notes: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FindingDoc<'a> {
     kind: &'static str,
     severity: &'static str,
@@ -65,7 +66,7 @@ struct FindingDoc<'a> {
     detail: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LeftoverDoc {
     kind: &'static str,
     #[serde(flatten)]
@@ -131,8 +132,8 @@ fn leftover(leftover: &Leftover) -> LeftoverDoc {
     }
 }
 
-#[derive(Serialize)]
-struct RepairDoc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RepairDoc<'a> {
     schema: u32,
     dry_run: bool,
     runner: &'a str,
@@ -147,7 +148,7 @@ struct RepairDoc<'a> {
     notes: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ChangeDoc<'a> {
     #[serde(flatten)]
     path: PathDoc,

@@ -5,10 +5,11 @@ use crate::model::ledger::{
     Blame, Deed, Extent, History, Judged, Presence, Relation, Run, Scope, Span, Total, Trust, Why,
     WhyEnvironment, Window,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// An entry. `relation` says how its path stands to the one asked about; `trust_detail` why it is not believed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct EntryDoc<'a> {
     time: String,
     deed: &'static str,
@@ -39,14 +40,14 @@ struct EntryDoc<'a> {
     sources: Vec<&'static str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ScopeDoc<'a> {
     kind: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     hook_runner: Option<&'a str>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WriterDoc<'a> {
     uid: Option<u32>,
     pid: Option<i32>,
@@ -55,7 +56,7 @@ struct WriterDoc<'a> {
     exe: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RunDoc<'a> {
     scope: ScopeDoc<'a>,
     from: String,
@@ -73,13 +74,13 @@ struct RunDoc<'a> {
 }
 
 /// `complete_since`: from then on, every run of everybody has left entries that were read here.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CoverageDoc<'a> {
     complete_since: Option<String>,
     places: Vec<PlaceDoc<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct PlaceDoc<'a> {
     source: &'static str,
     since: Option<String>,
@@ -87,13 +88,13 @@ struct PlaceDoc<'a> {
     gaps: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct WindowDoc {
     from: String,
     to: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TotalDoc<'a> {
     name: &'a str,
     count: usize,
@@ -219,8 +220,8 @@ fn totals(totals: &[Total]) -> Vec<TotalDoc<'_>> {
         .collect()
 }
 
-#[derive(Serialize)]
-struct WhyDoc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct WhyDoc<'a> {
     schema: u32,
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -268,8 +269,8 @@ pub fn why(why: &Why, layout: Layout) -> String {
     )
 }
 
-#[derive(Serialize)]
-struct WhyEnvironmentDoc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct WhyEnvironmentDoc<'a> {
     schema: u32,
     environment: &'a str,
     verdict: &'static str,
@@ -298,8 +299,8 @@ pub fn why_environment(why: &WhyEnvironment, layout: Layout) -> String {
     )
 }
 
-#[derive(Serialize)]
-struct BlameDoc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct BlameDoc<'a> {
     schema: u32,
     at: String,
     window: WindowDoc,
@@ -327,8 +328,8 @@ pub fn blame(blame: &Blame, layout: Layout) -> String {
     )
 }
 
-#[derive(Serialize)]
-struct HistoryDoc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct HistoryDoc<'a> {
     schema: u32,
     since: String,
     to: String,

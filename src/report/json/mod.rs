@@ -14,6 +14,7 @@ mod notify;
 mod postmortem;
 mod reap;
 mod run;
+mod schema;
 mod setup;
 mod simulation;
 mod space;
@@ -31,6 +32,7 @@ pub use notify::message;
 pub use postmortem::postmortem;
 pub use reap::reap;
 pub use run::{run, sweep};
+pub use schema::schemas;
 pub use setup::setup;
 pub use simulation::{past, simulation};
 pub use status::status;
@@ -42,6 +44,7 @@ use super::{escape, words};
 use crate::model::Evidence;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -102,7 +105,7 @@ fn time(time: SystemTime) -> String {
 }
 
 /// A piece of evidence. `within` names the one directory it speaks of, if it does not speak of all.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct EvidenceDoc<'a> {
     kind: &'static str,
     detail: &'a str,

@@ -2,10 +2,11 @@
 
 use super::{Layout, SCHEMA, document, path_fields, time};
 use crate::model::postmortem::{Case, Death, Report, Verdict};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     since: String,
     runner: Option<&'a str>,
@@ -16,7 +17,7 @@ struct Doc<'a> {
 }
 
 /// The nouns carry their own names: those of the record that is kept are the same.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CaseDoc<'a> {
     #[serde(flatten)]
     death: &'a Death,

@@ -3,17 +3,18 @@
 use super::{Layout, SCHEMA, document, time};
 use crate::model::reap::{EntryReport, ReapReport, ReapResult, Reaping, State, Stays, Verdict};
 use crate::report::reap_words;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     dry_run: bool,
     sources: Vec<EntryDoc<'a>>,
 }
 
 /// `error` says why nothing, or nothing more, could be listed. `environments` are those that `match` names.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct EntryDoc<'a> {
     name: &'a str,
     kind: &'static str,
@@ -31,7 +32,7 @@ pub(super) struct EntryDoc<'a> {
 }
 
 /// `verdict` is `reap` or `keep`, `reason` why; `detail` says in words what was found or what went wrong.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct EnvironmentDoc<'a> {
     id: &'a str,
     name: &'a str,

@@ -7,10 +7,11 @@ use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap, 
 use crate::model::reap::ReapReport;
 use crate::model::stores::StoresReport;
 use crate::model::{ActionResult, Balance, Outcome, RunReport, Shortfall, Usage};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     dry_run: bool,
     goal_met: bool,
@@ -30,7 +31,7 @@ struct Doc<'a> {
     notes: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct BalanceDoc {
     mount: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -42,7 +43,7 @@ struct BalanceDoc {
 }
 
 /// The goal is out of reach there: what it lacks, what all caches would give, what is aimed at instead.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ShortfallDoc {
     aim: &'static str,
     lacking_bytes: u64,
@@ -63,14 +64,14 @@ impl ShortfallDoc {
     }
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct UsageDoc {
     available_bytes: u64,
     used_percent: u8,
 }
 
 /// `bytes` is null when the cache was not measured. `detail` says in words what the system said or what changed.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ActionDoc<'a> {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]

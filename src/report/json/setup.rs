@@ -3,10 +3,11 @@
 use super::{Layout, SCHEMA, document, path_fields};
 use crate::model::{CommandOutcome, SetupReport};
 use crate::report::escape;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     verb: &'a str,
     dry_run: bool,
@@ -17,13 +18,13 @@ struct Doc<'a> {
     next: Option<NextDoc>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct NextDoc {
     command: String,
     why: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RunnerDoc<'a> {
     name: &'a str,
     root: String,
@@ -34,14 +35,14 @@ struct RunnerDoc<'a> {
     notes: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct ChangeDoc {
     line: usize,
     removed: Option<String>,
     added: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CommandDoc<'a> {
     command: &'a [String],
     why: &'a str,

@@ -2,17 +2,18 @@
 
 use super::{Layout, SCHEMA, document};
 use crate::simulate::{Builds, Outcome, PastDisk};
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     seeds: u64,
     days: u32,
     rows: Vec<Row<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Row<'a> {
     host: &'a str,
     case: &'a str,
@@ -26,8 +27,8 @@ pub fn simulation(rows: &[(&str, &str, Outcome)], seeds: u64, days: u32) -> Stri
     document(&Doc { schema: SCHEMA, seeds, days, rows }, Layout::Pretty)
 }
 
-#[derive(Serialize)]
-struct PastDoc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct PastDoc<'a> {
     schema: u32,
     jobs: Builds,
     disks: &'a [PastDisk],

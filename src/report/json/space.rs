@@ -2,10 +2,11 @@
 
 use super::path_fields;
 use crate::model::SpaceHolder;
+use schemars::JsonSchema;
 use serde::Serialize;
 
 /// `bytes` and `inodes` are lower bounds where `whole` is false. `runner` is null for what lies in no work directory.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct SpaceDoc<'a> {
     class: &'static str,
     path: String,

@@ -11,10 +11,11 @@ use crate::model::{
     Cache, Coverage, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, JobView, LockHolder,
     RootMatches, RunnerStatus, Visibility,
 };
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     host: &'a str,
     time: String,
@@ -39,26 +40,26 @@ struct Doc<'a> {
     notes: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct VisibilityDoc<'a> {
     state: &'static str,
     reasons: &'a [String],
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct LockDoc<'a> {
     held: bool,
     holders: Vec<HolderDoc<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct HolderDoc<'a> {
     pid: i32,
     process: &'a str,
     since: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FilesystemDoc<'a> {
     mount: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -74,7 +75,7 @@ struct FilesystemDoc<'a> {
     forecast: Option<FiguresDoc>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DiskDoc<'a> {
     mount: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,7 +85,7 @@ struct DiskDoc<'a> {
     available_bytes: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RunnerDoc<'a> {
     name: &'a str,
     root: String,
@@ -104,14 +105,14 @@ struct RunnerDoc<'a> {
     blocked_bytes: u64,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DrainedDoc {
     /// `hand` or `auto`.
     by: &'static str,
     since: String,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct JobDoc<'a> {
     repository: &'a str,
     run_id: &'a str,
@@ -120,7 +121,7 @@ struct JobDoc<'a> {
 }
 
 /// What was not measured is null; `complete` is false when `bytes` and `files` are lower bounds.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct CacheDoc<'a> {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -136,7 +137,7 @@ struct CacheDoc<'a> {
 }
 
 /// A cache outside of work directories.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct DeclaredDoc<'a> {
     #[serde(flatten)]
     cache: CacheDoc<'a>,
@@ -145,7 +146,7 @@ struct DeclaredDoc<'a> {
     evidence: Vec<EvidenceDoc<'a>>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct MatchesDoc<'a> {
     root: &'a str,
     runners: usize,
@@ -264,7 +265,7 @@ impl<'a> MatchesDoc<'a> {
 }
 
 /// What became of a store in the last run.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct StoreDoc<'a> {
     name: &'a str,
     kind: &'a str,
@@ -292,7 +293,7 @@ impl<'a> StoreDoc<'a> {
 }
 
 /// What the reaper last found; `error` says why it could not list, and the figures are then those before.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct RecordDoc<'a> {
     name: &'a str,
     kind: &'a str,

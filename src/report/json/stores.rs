@@ -3,10 +3,11 @@
 use super::{Layout, SCHEMA, document, path_fields};
 use crate::model::stores::{StoreReport, StoreVerdict, StoresReport};
 use crate::report::store_words;
+use schemars::JsonSchema;
 use serde::Serialize;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     dry_run: bool,
     freed_bytes: u64,
@@ -15,7 +16,7 @@ struct Doc<'a> {
 
 /// `bytes` is its size where that was asked for; `asked_bytes` what is wanted of it. `verdict` is `collect` or `leave`, `reason`
 /// why; `detail` says in words what was found or what went wrong.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct StoreDoc<'a> {
     name: &'a str,
     kind: &'static str,

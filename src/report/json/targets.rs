@@ -2,10 +2,11 @@
 
 use super::{path_fields, time};
 use crate::model::TargetView;
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 pub(super) struct TargetDoc<'a> {
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]

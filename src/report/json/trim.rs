@@ -2,12 +2,13 @@
 
 use super::{Layout, SCHEMA, document, path_fields, time};
 use crate::model::{ReferenceBits, TrimOffer, TrimTier};
+use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::Path;
 use std::time::Duration;
 
-#[derive(Serialize)]
-struct Doc<'a> {
+#[derive(Serialize, JsonSchema)]
+pub(super) struct Doc<'a> {
     schema: u32,
     path: String,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -20,7 +21,7 @@ struct Doc<'a> {
     first: FirstDoc,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct TierDoc {
     tier: &'static str,
     bytes: u64,
@@ -30,7 +31,7 @@ struct TierDoc {
 }
 
 /// What would go first.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct FirstDoc {
     bytes: u64,
     units: usize,
