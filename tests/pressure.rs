@@ -239,3 +239,39 @@ fn age_alone_is_a_reason_for_a_sweep_and_not_for_a_hook() {
     assert_eq!((sweep.outcome(&old), sweep.outcome(&young)), ("removed", "kept"), "{:#}", sweep.0);
     assert!(!old.exists() && young.exists());
 }
+
+/// Entries of all slots in a work directory's trash.
+fn left_in_trash(work: &Path) -> usize {
+    fn count(directory: &Path) -> usize {
+        let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+        entries.map(|entry| if entry.path().is_dir() { count(&entry.path()) } else { 1 }).sum()
+    }
+    count(&work.join(".disk-guard/trash"))
+}
+
+#[test]
+fn a_job_waits_for_its_goal_and_not_for_the_last_file_which_the_next_run_deletes() {
+    if !kit::needs_root("mounts a tmpfs") {
+        return;
+    }
+    let mut host = Host::on(Fs::Tmpfs { mib: 100, inodes: 20_000 });
+    // What has to go is one large tree and one small one.
+    host.configure(|settings| (settings.high, settings.low) = (60, 22));
+    let runner = host.runner("actions-runner-1").build();
+    let small = runner.cache("acme/small", "target", 16 * MIB, 5 * DAY);
+    let large = runner.cache("acme/large", "target", 32 * MIB, 4 * DAY);
+    for number in 0..3_000 {
+        File::create(large.join(format!("debug/deps/{number}.d"))).expect("there is an inode left");
+    }
+    grow_old(&large, 4 * DAY);
+    fill_to(&host.runners(), 62);
+    let run = runner.hook_below_a_worker(&host, "started").run().expect_code(&[0]);
+    assert!(usage(&host.runners()).0 <= 22, "{}", run.stdout());
+    assert!(!small.exists() && !large.exists(), "{}", run.stdout());
+    let left = left_in_trash(&runner.work);
+    assert!((2_000..=3_100).contains(&left), "{left} of the large tree: {}", run.stdout());
+    assert!(run.stdout().contains("goal reached") && !run.stdout().contains("could not be deleted"));
+
+    let sweep = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
+    assert_eq!(left_in_trash(&runner.work), 0, "{:#}", sweep.0);
+}

@@ -76,7 +76,7 @@ fn delete_ours(place: &Path) -> Times {
     let scan = measure(&parent.descend("tree").expect("the tree opens"), &measure::Options::default())
         .expect("the tree is read");
     let progress = Progress::default();
-    let options = Options { threads: 2, deadline: None, progress: &progress };
+    let options = Options { threads: 2, deadline: None, enough: None, progress: &progress };
     watch(place, |done| {
         std::thread::scope(|scope| {
             let work = scope.spawn(|| {

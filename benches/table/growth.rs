@@ -75,7 +75,7 @@ fn of_files(count: usize) -> (Duration, Duration) {
         let tree = parent.descend("tree").expect("it opens");
         sizing.push(time(|| drop(measure(&tree, &measure::Options::default()).expect("it is read"))));
         let progress = Progress::default();
-        let options = Options { threads: 2, deadline: None, progress: &progress };
+        let options = Options { threads: 2, deadline: None, enough: None, progress: &progress };
         deleting.push(time(|| {
             let confinement = Confinement::to([&parent]);
             let extent = confinement.delete((&parent, OsStr::new("tree")), &[], &options);

@@ -179,7 +179,8 @@ fn tidy_shared(context: &Context, run: &RunDir) -> Vec<String> {
     let view = view(context);
     let living = RefCell::new(HashSet::new());
     let progress = Progress::default();
-    let options = Options { threads: 1, deadline: Some(Instant::now() + TIDYING), progress: &progress };
+    let options =
+        Options { threads: 1, deadline: Some(Instant::now() + TIDYING), enough: None, progress: &progress };
     let remove_directory = |dir: &Dir, name: &OsStr| drop(remove_tree(dir, name, &[], &options));
     let mut notes = Vec::new();
     for records in [Records::Leases, Records::Requests, Records::Tickets, Records::Counters, Records::Hooks] {

@@ -56,6 +56,11 @@ impl Giving {
         self.freed.values().sum()
     }
 
+    /// To be told at the end of the run.
+    pub(super) fn note(&mut self, text: String) {
+        self.notes.push(text);
+    }
+
     /// For people.
     pub(super) fn notes(&self) -> &[String] {
         &self.notes

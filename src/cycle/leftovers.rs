@@ -8,15 +8,17 @@ use crate::observe::host::LARGEST;
 use crate::observe::measure::{self, measure};
 use crate::observe::runners::Discovery;
 use crate::reclaim::confinement::Confinement;
-use crate::reclaim::execute::{Deletion, THREADS};
+use crate::reclaim::execute::{Deletion, THREADS, Until, is_large};
 use crate::reclaim::in_hand::InHand;
-use crate::reclaim::remove_tree::Extent;
+use crate::reclaim::remove_tree::{Enough, Extent, RemoveError};
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io::ErrorKind;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 impl Cycle<'_> {
     /// Deletes what earlier runs have left in trash, and what other guards have claimed and not yet deleted.
@@ -34,6 +36,9 @@ impl Cycle<'_> {
         let confinement = self.confinement(discovery.holders().iter(), state);
         for (work, name) in found {
             let tried = Path::new(&name);
+            if open_work(&work).is_ok_and(|dir| self.patience(state).is_over([(work.filesystem, &dir)])) {
+                continue;
+            }
             if state.has_tried(work.id, tried) {
                 continue;
             }
@@ -93,10 +98,14 @@ impl Cycle<'_> {
             Err(_) => (None, Vec::new()),
         };
         let bytes = size.map_or(0, |size| size.bytes);
-        let deletion = Deletion { path, files: size.map(|size| size.files), bytes };
-        let extent = deletion.delete(self.witness, self.deadline, |options| {
-            confinement.delete((parent, name), &largest, options)
-        });
+        let progress = Arc::default();
+        let deletion = Deletion { path, files: size.map(|size| size.files), bytes, progress: &progress };
+        let patience = self.patience(state);
+        let is_enough = || patience.is_over([(on, parent)]);
+        let enough = size.is_none_or(is_large).then_some(Enough(&is_enough));
+        let until = Until { deadline: self.deadline, enough };
+        let extent = deletion
+            .delete(self.witness, until, |options| confinement.delete((parent, name), &largest, options));
         if let (Some(entry), None) = (&entry, &in_hand) {
             in_hand = InHand::inherit(entry);
             if in_hand.is_none() {
@@ -109,6 +118,10 @@ impl Cycle<'_> {
                 state.giving.add(on, bytes);
                 self.witness.trash(path, bytes, None);
                 in_hand.into_iter().for_each(InHand::told);
+            }
+            // Whoever deletes the rest tells of it.
+            Extent::Part { first: RemoveError::Enough { .. }, .. } => {
+                state.giving.add(on, progress.bytes.load(Ordering::Relaxed));
             }
             Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.explained())),
         }

@@ -14,6 +14,7 @@
 mod batch;
 mod giving;
 mod leftovers;
+mod patience;
 mod round;
 mod scrutiny;
 mod trims;
@@ -339,11 +340,15 @@ impl Cycle<'_> {
     }
 
     fn rounds(&mut self, mounts: &MountTable, state: &mut State) -> Result<(), CycleError> {
-        for _ in 0..MAX_ROUNDS {
+        for round in 0..MAX_ROUNDS {
             let discovery = discover(self.config, mounts);
             let Some(actor) = self.actor_among(&discovery) else { return Ok(()) };
             // Measured before as well: what is in trash is part of what a run frees.
-            self.needs(&discovery, &actor, mounts, state);
+            let needs = self.needs(&discovery, &actor, mounts, state);
+            if round > 0 && matches!(self.actor, Role::Hook { .. }) && needs.iter().all(|(_, n)| n.is_met()) {
+                // What is left in trash is not worth a job's time.
+                return Ok(());
+            }
             self.empty_trash(&discovery, state)?;
             let needs = self.needs(&discovery, &actor, mounts, state);
             // A sweep looks once in any case: age and size limits hold without pressure.
@@ -413,6 +418,11 @@ impl Cycle<'_> {
             state.after.insert(now.id, now.usage);
             state.ladders.push((now.id, goal.ladder));
             state.for_jobs.extend(goal.without_jobs.map(|need| (now.id, need)));
+            let wanted = Need {
+                bytes: now.usage.available_bytes.saturating_add(goal.need.bytes),
+                inodes: now.usage.inodes_free.saturating_add(goal.need.inodes),
+            };
+            state.wanted.insert(now.id, wanted);
             needs.push((now.id, goal.need));
         }
         needs
@@ -509,6 +519,8 @@ struct State {
     for_jobs: Vec<(FilesystemId, Need)>,
     /// The goals that the last plan found out of reach.
     shortfalls: Vec<Shortfall>,
+    /// What has to be free for nothing to be lacking, as of the last measurement.
+    wanted: HashMap<FilesystemId, Need>,
     giving: Giving,
     /// How long it has waited for space to become free.
     settled: Duration,

@@ -17,11 +17,13 @@ use crate::observe::strangers;
 use crate::policy::liveness;
 use crate::policy::plan::{self, Actor, OutOfReach, Terms};
 use crate::reclaim::confinement::Confinement;
-use crate::reclaim::execute::Tree;
-use crate::reclaim::remove_tree::Extent;
+use crate::reclaim::execute::{Tree, Until};
+use crate::reclaim::remove_tree::{Enough, Extent, RemoveError};
 use crate::reclaim::trash;
 use crate::sys::btrfs;
 use crate::sys::dir::Dir;
+use crate::text::escape;
+use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
 /// What was claimed in its own place is looked at under the lock: so many in one round.
@@ -179,6 +181,13 @@ impl Cycle<'_> {
             }
             state.tried_trash.entry(leftover.work.id).or_default().insert(leftover.below.to_owned());
         }
+        // One tree's own deletion begins with its largest files.
+        if taken.len() > 1 {
+            let patience = self.patience(state);
+            let is_enough = || patience.is_over(taken.iter().filter_map(place));
+            let until = Until { deadline: self.deadline, enough: Some(Enough(&is_enough)) };
+            Tree::delete_largest(&taken, &confinement, until);
+        }
         for tree in taken {
             self.delete(&confinement, tree, state);
         }
@@ -253,9 +262,21 @@ impl Cycle<'_> {
     fn delete(&mut self, confinement: &Confinement, tree: Tree<Dir>, state: &mut State) {
         let wanted = tree.action().cache.bytes() / 10 * 9;
         let before = tree.work().usage().map(|usage| usage.available_bytes).unwrap_or_default();
-        let deleted = tree.delete(confinement, self.deadline, self.witness);
+        let patience = self.patience(state);
+        let on = tree.work().try_clone().ok().and_then(|work| Some((place(&tree)?.0, work)));
+        let is_enough = || on.as_ref().is_some_and(|(on, work)| patience.is_over([(*on, work)]));
+        let until = Until { deadline: self.deadline, enough: Some(Enough(&is_enough)) };
+        let base = tree.action().cache.base(&tree.action().runner).map(|base| base.id);
+        let left = base.zip(tree.slot().map(Path::to_owned));
+        let deleted = tree.delete(confinement, until, self.witness);
         let result = match deleted.extent() {
             Extent::Whole => ActionResult::Removed,
+            Extent::Part { first: RemoveError::Enough { .. }, .. } => {
+                if let Some((base, slot)) = left {
+                    state.tried_trash.entry(base).or_default().insert(slot);
+                }
+                ActionResult::Removed
+            }
             Extent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
                 "time ran out; the rest lies in trash and is deleted by the next run".into(),
             ),
@@ -265,7 +286,14 @@ impl Cycle<'_> {
             }
         };
         let is_gone = matches!(deleted.extent(), Extent::Whole);
+        let is_left = matches!(deleted.extent(), Extent::Part { first: RemoveError::Enough { .. }, .. });
         let (outcome, work) = deleted.report(result, self.witness);
+        if is_left {
+            state.giving.note(format!(
+                "{}: the goal was met when a part of it was deleted; the rest lies in trash, and goes with the next run",
+                escape::path(&outcome.action.cache.path)
+            ));
+        }
         state.remember(outcome);
         // Last: a handle of a subvolume keeps its space.
         if is_gone && btrfs::is_on_btrfs(&work) {
@@ -280,6 +308,12 @@ impl Cycle<'_> {
         btrfs::settle(work, wanted, (begun + patience).min(self.deadline));
         state.settled += begun.elapsed();
     }
+}
+
+/// A tree's disk, and a directory on it.
+fn place(tree: &Tree<Dir>) -> Option<(FilesystemId, &Dir)> {
+    let action = tree.action();
+    Some((action.cache.base(&action.runner)?.filesystem, tree.work()))
 }
 
 fn kept_by(plan: &Plan) -> Vec<Action> {

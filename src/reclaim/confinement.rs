@@ -15,7 +15,7 @@
 //! why. (The first ABI, of 5.13, forbids every rename to another directory, which deep trees need.) When there is Landlock
 //! and the thread cannot be started or confined, nothing is deleted: the tree stays in trash, for the next run.
 
-use super::remove_tree::{Extent, Options, RemoveError, remove_tree};
+use super::remove_tree::{Extent, Options, RemoveError, Tree, remove_largest, remove_tree};
 use crate::model::LargeFile;
 use crate::sys::ability;
 use crate::sys::dir::Dir;
@@ -69,6 +69,12 @@ impl Confinement {
             Ok(removal) => removal.extent,
             Err(source) => Extent::Part { first: RemoveError::Unconfined { source }, errors: 1 },
         }
+    }
+
+    /// Deletes the largest files of several trees within the border; what cannot be is left to [`Confinement::delete`].
+    pub fn delete_largest(&self, trees: &[Tree<'_>], options: &Options<'_>) {
+        // Where no thread can be confined nothing is deleted, and that is told of each tree.
+        let _ = self.run(|| remove_largest(trees, options));
     }
 
     /// Runs `deletion` on a thread that is confined, to its end.
@@ -148,7 +154,7 @@ mod tests {
 
     fn delete(parent: &Dir, name: &str) -> Removal {
         let progress = Progress::default();
-        let options = Options { threads: 2, deadline: None, progress: &progress };
+        let options = Options { threads: 2, deadline: None, enough: None, progress: &progress };
         remove_tree(parent, OsStr::new(name), &[], &options)
     }
 

@@ -8,15 +8,17 @@
 use super::claim::Claimed;
 use super::confinement::Confinement;
 use super::in_hand::InHand;
-use super::remove_tree::{Extent, Options, Progress};
+use super::remove_tree::{self, Enough, Extent, Options, Progress, RemoveError};
 use super::trash::Trash;
 use crate::lock::ExclusiveLock;
-use crate::model::{Action, ActionResult, Cache, Outcome, Uid};
+use crate::model::{Action, ActionResult, Cache, Measure, Outcome, Uid};
+use crate::sys::btrfs;
 use crate::sys::dir::Dir;
 use std::any::Any;
 use std::borrow::Borrow;
 use std::path::Path;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
 /// Threads that delete one tree.
@@ -48,19 +50,43 @@ pub trait Steps {
     fn step(&mut self, step: Step<'_>) -> Option<Box<dyn Any>>;
 }
 
+/// When a deletion ends before its tree is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct Until<'a> {
+    /// At this time.
+    pub deadline: Instant,
+    /// When this is enough; asked of large trees alone.
+    pub enough: Option<Enough<'a>>,
+}
+
+impl From<Instant> for Until<'_> {
+    fn from(deadline: Instant) -> Self {
+        Self { deadline, enough: None }
+    }
+}
+
+/// A tree of no more entries is deleted to its end: that takes some milliseconds, and leaves nothing to anybody.
+const SMALL: u64 = 1000;
+
+/// Whether a tree is large enough for a part of it to be left.
+pub fn is_large(measure: Measure) -> bool {
+    measure.files + measure.directories > SMALL
+}
+
 /// A tree that was claimed under the lock and lies in trash.
 #[derive(Debug)]
 pub struct Tree<W: Borrow<Dir>> {
     action: Action,
     work: W,
     claimed: Claimed,
+    progress: Arc<Progress>,
 }
 
 impl<W: Borrow<Dir>> Tree<W> {
     /// Takes over what was claimed under `lock`, below `work`.
     pub fn new(_lock: &ExclusiveLock, action: &Action, work: W, claimed: Claimed) -> Self {
         let cache = Cache { part: claimed.part.clone(), ..action.cache.clone() };
-        Self { action: Action { cache, ..action.clone() }, work, claimed }
+        Self { action: Action { cache, ..action.clone() }, work, claimed, progress: Arc::default() }
     }
 
     /// What was planned, narrowed down to what was claimed.
@@ -78,14 +104,50 @@ impl<W: Borrow<Dir>> Tree<W> {
         steps.step(Step::Claimed(&self.action));
     }
 
+    /// The name of its slot in the trash, if it has one.
+    pub fn slot(&self) -> Option<&Path> {
+        self.claimed.slot.as_deref().map(Path::new)
+    }
+
+    /// Deletes the largest files of several trees, the largest of all first. A subvolume goes as one, later.
+    pub fn delete_largest(trees: &[Self], confinement: &Confinement, until: Until<'_>) {
+        let trees: Vec<remove_tree::Tree<'_>> = trees
+            .iter()
+            .filter(|tree| !btrfs::is_on_btrfs(tree.work()))
+            .map(|tree| remove_tree::Tree {
+                parent: &tree.claimed.parent,
+                name: &tree.claimed.name,
+                largest: &tree.action.cache.largest,
+                progress: &tree.progress,
+            })
+            .collect();
+        let Until { deadline, enough } = until;
+        let progress = &Progress::default();
+        confinement.delete_largest(
+            &trees,
+            &Options { threads: THREADS, deadline: Some(deadline), enough, progress },
+        );
+    }
+
     /// Deletes it and discards its slot. Call it without the lock: trees may be large.
-    pub fn delete(self, confinement: &Confinement, deadline: Instant, steps: &mut dyn Steps) -> Deleted<W> {
+    pub fn delete<'u>(
+        self,
+        confinement: &Confinement,
+        until: impl Into<Until<'u>>,
+        steps: &mut dyn Steps,
+    ) -> Deleted<W> {
         let begun = Instant::now();
-        let Self { action, work, claimed } = self;
+        let Self { mut action, work, claimed, progress } = self;
+        let mut until = until.into();
+        until.enough = until.enough.filter(|_| action.cache.measure.is_some_and(is_large));
         let cache = &action.cache;
-        let what =
-            Deletion { path: &cache.path, files: cache.measure.map(|m| m.files), bytes: cache.bytes() };
-        let extent = what.delete(steps, deadline, |options| {
+        let what = Deletion {
+            path: &cache.path,
+            files: cache.measure.map(|m| m.files),
+            bytes: cache.bytes(),
+            progress: &progress,
+        };
+        let extent = what.delete(steps, until, |options| {
             confinement.delete((&claimed.parent, &claimed.name), &cache.largest, options)
         });
         let owner: Option<Uid> = cache.base(&action.runner).map(|dir| dir.owner);
@@ -93,6 +155,12 @@ impl<W: Borrow<Dir>> Tree<W> {
             && let Ok(Some(trash)) = Trash::open(work.borrow(), owner)
         {
             trash.discard(slot);
+        }
+        if let (Extent::Part { first: RemoveError::Enough { .. }, .. }, Some(measure)) =
+            (&extent, &mut action.cache.measure)
+        {
+            // Whoever deletes the rest reports that.
+            measure.bytes = progress.bytes.load(Ordering::Relaxed);
         }
         Deleted { action, work, extent, in_hand: claimed.in_hand, begun }
     }
@@ -107,6 +175,8 @@ pub struct Deletion<'t> {
     pub files: Option<u64>,
     /// How many bytes.
     pub bytes: u64,
+    /// Counts along.
+    pub progress: &'t Arc<Progress>,
 }
 
 impl Deletion<'_> {
@@ -114,13 +184,13 @@ impl Deletion<'_> {
     pub fn delete(
         &self,
         steps: &mut dyn Steps,
-        deadline: Instant,
+        until: Until<'_>,
         deletion: impl FnOnce(&Options<'_>) -> Extent,
     ) -> Extent {
-        let progress = Arc::new(Progress::default());
-        let (what, files, bytes) = (self.path, self.files, self.bytes);
-        let _shown = steps.step(Step::Deleting { what, files, bytes, progress: &progress });
-        deletion(&Options { threads: THREADS, deadline: Some(deadline), progress: &progress })
+        let (what, files, bytes, progress) = (self.path, self.files, self.bytes, self.progress);
+        let _shown = steps.step(Step::Deleting { what, files, bytes, progress });
+        let Until { deadline, enough } = until;
+        deletion(&Options { threads: THREADS, deadline: Some(deadline), enough, progress })
     }
 }
 

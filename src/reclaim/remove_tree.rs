@@ -39,11 +39,13 @@ use crate::sys::btrfs;
 use crate::sys::dir::Dir;
 use crate::sys::handles::HandleBudget;
 use error::Errors;
+use largest_first::Listed;
+use std::cmp::Reverse;
 use std::ffi::{CString, OsStr};
-use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
+use std::{fmt, io};
 use walk::Walk;
 
 /// How to delete.
@@ -53,8 +55,30 @@ pub struct Options<'a> {
     pub threads: usize,
     /// When to stop, in the middle of whatever is being done. The entry in work is finished.
     pub deadline: Option<Instant>,
+    /// When what has been deleted is enough.
+    pub enough: Option<Enough<'a>>,
     /// Counts along, for whoever watches.
     pub progress: &'a Progress,
+}
+
+impl Options<'_> {
+    fn is_late(&self) -> bool {
+        self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
+    }
+
+    fn is_enough(&self) -> bool {
+        self.enough.is_some_and(|Enough(is_enough)| is_enough())
+    }
+}
+
+/// Says whether enough has been deleted. Asked before each entry, by all threads.
+#[derive(Clone, Copy)]
+pub struct Enough<'a>(pub &'a (dyn Fn() -> bool + Sync));
+
+impl fmt::Debug for Enough<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Enough")
+    }
 }
 
 /// What has been removed so far; may add up over several trees.
@@ -64,6 +88,8 @@ pub struct Progress {
     pub files: AtomicU64,
     /// Directories.
     pub directories: AtomicU64,
+    /// Bytes of the files that were listed as the largest.
+    pub bytes: AtomicU64,
 }
 
 impl Progress {
@@ -133,7 +159,8 @@ pub fn remove_tree(parent: &Dir, name: &OsStr, largest: &[LargeFile], options: &
             removed.directories += 1;
             return Errors::default().into_removal(removed);
         }
-        removed.merge(largest_first::remove(&root, largest, options));
+        let files: Vec<Listed<'_>> = largest.iter().map(|file| (0, file)).collect();
+        removed.merge(largest_first::remove(&[root], &files, options, &[options.progress]));
     }
     let mut passes = 0;
     loop {
@@ -148,6 +175,34 @@ pub fn remove_tree(parent: &Dir, name: &OsStr, largest: &[LargeFile], options: &
             return errors.into_removal(removed);
         }
     }
+}
+
+/// A tree whose largest files are to go before those of others.
+#[derive(Debug, Clone, Copy)]
+pub struct Tree<'a> {
+    /// The directory that holds it; see the module's header for what that has to be.
+    pub parent: &'a Dir,
+    /// Its name there.
+    pub name: &'a OsStr,
+    /// Its largest files, relative to it.
+    pub largest: &'a [LargeFile],
+    /// Counts along.
+    pub progress: &'a Progress,
+}
+
+/// Deletes the listed files of several trees, the largest of all first. What is left of the trees is for [`remove_tree`], which also
+/// tells of what could not be deleted here.
+pub fn remove_largest(trees: &[Tree<'_>], options: &Options<'_>) {
+    let opened: Vec<(&Tree<'_>, Dir)> =
+        trees.iter().filter_map(|tree| Some((tree, tree.parent.descend(tree.name).ok()?))).collect();
+    let (trees, roots): (Vec<&Tree<'_>>, Vec<Dir>) = opened.into_iter().unzip();
+    let listed =
+        trees.iter().enumerate().flat_map(|(at, tree)| tree.largest.iter().map(move |file| (at, file)));
+    let mut files: Vec<Listed<'_>> = listed.collect();
+    // Stable: files of one size stay in the order of their tree's list.
+    files.sort_by_key(|(_, file)| Reverse(file.allocated));
+    let progress: Vec<&Progress> = trees.iter().map(|tree| tree.progress).collect();
+    largest_first::remove(&roots, &files, options, &progress);
 }
 
 /// A name that stands for an entry of its directory and nothing else.

@@ -32,11 +32,26 @@ pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, wind
             }
         } else if record.scope.as_ref().is_some_and(|scope| *scope == Scope::Hook(runner.name.clone())) {
             deeds.by_own_hook.push(deed);
-        } else {
+        } else if !is_told_by_its_claim(ledger, runner, judged) {
             deeds.here.push(deed);
         }
     }
     deeds
+}
+
+/// Whether an entry is of unfinished trash whose claim is told by an entry of its own: that one counts, when it was made. A hook that
+/// has met its goal leaves what is left of a large tree to the next sweep, which may find it while the job runs.
+fn is_told_by_its_claim(ledger: &Ledger, runner: &Runner, trash: &Judged) -> bool {
+    let is_trash = |judged: &Judged| judged.record().reason.as_deref() == Some("trash");
+    let is_earlier_claim = |judged: &Judged| {
+        let record = judged.record();
+        let is_of_runner = record
+            .path
+            .as_deref()
+            .is_some_and(|path| path.starts_with(&runner.root) || path.starts_with(runner.work_path()));
+        is_of_runner && record.deed == Deed::Claimed && record.time <= trash.record().time
+    };
+    is_trash(trash) && ledger.entries.iter().any(|told| told.trust.is_authentic() && is_earlier_claim(told))
 }
 
 fn deed(judged: &Judged) -> Option<GuardDeed> {

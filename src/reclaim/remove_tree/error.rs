@@ -31,6 +31,12 @@ pub enum RemoveError {
         /// Where it came.
         path: PathBuf,
     },
+    /// What had been deleted was enough.
+    #[error("enough was deleted at {}: the rest is left for the next run", path.display())]
+    Enough {
+        /// Where.
+        path: PathBuf,
+    },
     /// No thread could be confined to the work directories: nothing was deleted.
     #[error("deletion could not be confined to the work directories, so nothing was deleted")]
     Unconfined {

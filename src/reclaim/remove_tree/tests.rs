@@ -17,11 +17,16 @@ fn remove(path: &Path, name: &str) -> Removal {
 
 fn remove_within(path: &Path, name: &str, deadline: Option<Instant>) -> Removal {
     let progress = Progress::default();
-    let options = Options { threads: 2, deadline, progress: &progress };
+    let options = Options { threads: 2, deadline, enough: None, progress: &progress };
     let removal = remove_tree(&handle(path), OsStr::new(name), &[], &options);
     let counted = (progress.files.into_inner(), progress.directories.into_inner());
     assert_eq!(counted, (removal.files, removal.directories), "progress counts along");
     removal
+}
+
+fn remove_listed(root: &Path, list: &[LargeFile], options: &Options<'_>) -> Removed {
+    let files: Vec<Listed<'_>> = list.iter().map(|file| (0, file)).collect();
+    largest_first::remove(&[handle(root)], &files, options, &[options.progress])
 }
 
 #[track_caller]
@@ -136,7 +141,7 @@ fn without_a_free_descriptor_the_deep_is_renamed_up() {
         fs::create_dir(&tree).unwrap();
         nest(&tree, 40, 1);
         let (parent, progress) = (handle(temp.path()), Progress::default());
-        let options = Options { threads: 1, deadline: None, progress: &progress };
+        let options = Options { threads: 1, deadline: None, enough: None, progress: &progress };
         let mut others: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
         let removal = remove_tree(&parent, OsStr::new("tree"), &[], &options);
         assert_eq!(first_error(&removal).0.to_string(), "cannot open tree");
@@ -178,8 +183,8 @@ fn the_listed_files_go_first_and_the_list_leads_nowhere_else() {
         .map(|below| LargeFile { below, allocated: 1 })
         .collect();
     let progress = Progress::default();
-    let options = Options { threads: 2, deadline: None, progress: &progress };
-    let removed = largest_first::remove(&handle(&tree), &list, &options);
+    let options = Options { threads: 2, deadline: None, enough: None, progress: &progress };
+    let removed = remove_listed(&tree, &list, &options);
     assert_eq!((removed.files, removed.directories), (3, 0));
     assert_eq!(names(&tree), ["deps", "link"]);
     assert_eq!(names(&tree.join("deps")), ["small"]);
@@ -204,8 +209,8 @@ fn the_listed_files_of_several_directories_go_and_past_the_deadline_none() {
             LargeFile { below: below.into(), allocated: 1 }
         });
         let progress = Progress::default();
-        let options = Options { threads: 1, deadline, progress: &progress };
-        let removed = largest_first::remove(&handle(temp.path()), &list, &options);
+        let options = Options { threads: 1, deadline, enough: None, progress: &progress };
+        let removed = remove_listed(temp.path(), &list, &options);
         let left = below.iter().filter(|below| temp.path().join(below).exists()).count();
         assert_eq!((removed.files, left), (gone, 3 - gone as usize), "{deadline:?}");
     }
@@ -235,4 +240,45 @@ fn time_that_runs_out_in_a_flat_directory_ends_it_there() {
     assert!(matches!(first_error(&removal).0, RemoveError::OutOfTime { .. }), "{removal:?}");
     assert!(removal.files < 5000 && tree.exists(), "{removal:?}");
     assert_whole(&remove(temp.path(), "tree"));
+}
+
+#[test]
+fn the_largest_files_of_several_trees_go_in_one_order_until_it_is_enough() {
+    let temp = tempfile::tempdir().unwrap();
+    let parent = handle(temp.path());
+    let list = |sizes: &[u64]| -> Vec<LargeFile> {
+        sizes.iter().map(|size| LargeFile { below: format!("d/{size}").into(), allocated: *size }).collect()
+    };
+    let lists = [list(&[9, 3]), list(&[7, 5, 1])];
+    for (name, files) in ["one", "two"].iter().zip(&lists) {
+        std::fs::create_dir_all(temp.path().join(name).join("d")).unwrap();
+        for file in files {
+            std::fs::write(temp.path().join(name).join(&file.below), "").unwrap();
+        }
+    }
+    let progress = [Progress::default(), Progress::default()];
+    let trees: Vec<Tree<'_>> = ["one", "two"]
+        .iter()
+        .zip(&lists)
+        .zip(&progress)
+        .map(|((name, largest), progress)| Tree { parent: &parent, name: name.as_ref(), largest, progress })
+        .collect();
+    let bytes = || [0, 1].map(|at: usize| progress[at].bytes.load(Ordering::Relaxed));
+    let is_enough = || bytes().iter().sum::<u64>() >= 16;
+    let enough = Some(Enough(&is_enough));
+    let options = Options { threads: 1, deadline: None, enough, progress: &Progress::default() };
+    remove_largest(&trees, &options);
+    assert_eq!(bytes(), [9, 7]);
+    let left = |name: &str| std::fs::read_dir(temp.path().join(name).join("d")).unwrap().count();
+    assert_eq!([left("one"), left("two")], [1, 2]);
+
+    let removal = remove_tree(&parent, "two".as_ref(), &lists[1], &options);
+    assert!(
+        matches!(removal.extent, Extent::Part { first: RemoveError::Enough { .. }, .. }),
+        "{:?}",
+        removal.extent
+    );
+    assert_eq!(left("two"), 2, "it was enough before");
+    let removal = remove_tree(&parent, "two".as_ref(), &lists[1], &Options { enough: None, ..options });
+    assert!(matches!(removal.extent, Extent::Whole) && !temp.path().join("two").exists());
 }

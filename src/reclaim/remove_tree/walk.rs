@@ -28,7 +28,6 @@ use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::Instant;
 
 /// A reader that has met so many entries in one batch takes the directory to be large, and shares the rest of it.
 const SHARED_FROM: u64 = 64;
@@ -130,16 +129,20 @@ impl<'a> Walk<'a> {
         removed
     }
 
-    /// Whether the deadline has come; the first to notice says where.
+    /// Whether the deadline has come, or enough is deleted; the first to notice says where.
     fn is_late(&self, path: impl FnOnce() -> PathBuf) -> bool {
         if self.late.load(Ordering::Relaxed) {
             return true;
         }
-        let late = self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline);
-        if late && !self.late.swap(true, Ordering::Relaxed) {
-            self.errors.record(RemoveError::OutOfTime { path: path() });
+        let (late, enough) = (self.options.is_late(), self.options.is_enough());
+        if (late || enough) && !self.late.swap(true, Ordering::Relaxed) {
+            let path = path();
+            self.errors.record(match enough {
+                true => RemoveError::Enough { path },
+                false => RemoveError::OutOfTime { path },
+            });
         }
-        late
+        late || enough
     }
 
     fn dir_of<'n>(&'n self, parent: Option<&'n Node<'a>>) -> &'n Dir {

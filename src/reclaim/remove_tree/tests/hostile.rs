@@ -247,7 +247,7 @@ fn what_needs_room_to_be_moved_goes_once_the_rest_has_made_it() {
         until_full(&|number| fs::create_dir(wide.join(number.to_string())));
         until_full(&|number| fs::write(disk.join(number.to_string()), ""));
         let progress = Progress::default();
-        let options = Options { threads: 1, deadline: None, progress: &progress };
+        let options = Options { threads: 1, deadline: None, enough: None, progress: &progress };
         let removal = remove_tree(&handle(&disk), OsStr::new("tree"), &[], &options);
         assert_whole(&removal);
         assert_eq!(removal.files, 0);

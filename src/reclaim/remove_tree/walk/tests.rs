@@ -13,8 +13,10 @@ fn in_walk(handles: usize, body: impl FnOnce(&Path, &Walk<'_>)) -> Removal {
     let temp = tempfile::tempdir().unwrap();
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let (base, progress) = (handle(temp.path()), Progress::default());
-    let (budget, options) =
-        (HandleBudget::new(handles), Options { threads: 1, deadline: None, progress: &progress });
+    let (budget, options) = (
+        HandleBudget::new(handles),
+        Options { threads: 1, deadline: None, enough: None, progress: &progress },
+    );
     let walk = Walk::new(&base, &budget, &options);
     body(temp.path(), &walk);
     walk.into_errors().into_removal(Removed::default())

@@ -1,0 +1,33 @@
+//! How long a run is waited for. A job waits for its hook, so a hook ends when its goal is met: what is then left of a large tree
+//! lies in trash, where the next run finds it, or the timer's sweep. Nobody waits for a sweep: it deletes all.
+
+use super::{Cycle, Role, State};
+use crate::model::{FilesystemId, Need};
+use crate::sys::dir::Dir;
+use std::collections::HashMap;
+
+/// What has to be free on each disk, space and inodes, where somebody waits for that.
+#[derive(Debug, Clone)]
+pub(super) struct Patience(Option<HashMap<FilesystemId, Need>>);
+
+impl Patience {
+    /// Whether the disks of these directories lack nothing any more, and that is what is waited for.
+    pub(super) fn is_over<'d>(&self, works: impl IntoIterator<Item = (FilesystemId, &'d Dir)>) -> bool {
+        self.0.as_ref().is_some_and(|wanted| {
+            let is_met = |(on, work): (FilesystemId, &Dir)| {
+                let free = work.usage().map(|now| (now.available_bytes, now.inodes_free));
+                free.ok()
+                    .zip(wanted.get(&on))
+                    .is_some_and(|((bytes, inodes), wanted)| bytes >= wanted.bytes && inodes >= wanted.inodes)
+            };
+            works.into_iter().all(is_met)
+        })
+    }
+}
+
+impl Cycle<'_> {
+    /// Up to when somebody waits for this run.
+    pub(super) fn patience(&self, state: &State) -> Patience {
+        Patience(matches!(self.actor, Role::Hook { .. }).then(|| state.wanted.clone()))
+    }
+}
