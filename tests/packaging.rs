@@ -163,7 +163,7 @@ fn the_library_of_rules_is_valid_and_every_rule_has_a_name_of_its_own() {
 fn with_every_table() -> toml::Table {
     effective(
         "[[reap]]\nname = \"pods\"\nkind = \"kubernetes\"\nmatch = [\"*\"]\ncommand = [\"kubectl\"]\nbusy_snapshot = \"/x\"\nmin_age = \"1h\"\nstale_generation = false\nworker_check = [\"{runner}\"]\n\
-         [[store]]\nkind = \"ccache\"\npath = \"/x\"\n\
+         [[store]]\nkind = \"ccache\"\nname = \"x\"\ncommand = [\"ccache\"]\npath = \"/x\"\n\
          [[cache]]\nname = \"x\"\nroots = [\"/srv/no/such/*\"]\nowner = \"root\"\nrunners = [\"*\"]\n",
     )
 }
