@@ -24,6 +24,20 @@ const LOOK_AGAIN: Duration = Duration::from_millis(100);
 /// Less than this says nothing: others write to the disk at the same time.
 const TELLING: u64 = 4 << 20;
 
+/// So many caches that share their space are met on a disk before nothing more is tried there.
+const MOST_SHARED: usize = 8;
+
+/// A plan's removals.
+#[derive(Debug, Default)]
+pub(super) struct Sorted<'p> {
+    /// To be carried out now.
+    pub(super) now: Vec<&'p Action>,
+    /// These share their space with something else. Others may go in their stead.
+    pub(super) shared: Vec<Action>,
+    /// On a disk where nothing more is tried.
+    pub(super) never: Vec<Action>,
+}
+
 /// What a run knows of it.
 #[derive(Debug, Default)]
 pub(super) struct Giving {
@@ -35,6 +49,8 @@ pub(super) struct Giving {
     proven: HashSet<FilesystemId>,
     /// Where it has not.
     stopped: HashSet<FilesystemId>,
+    /// How many caches that share their space were met.
+    shared: BTreeMap<FilesystemId, usize>,
     /// Where a directory could not be moved.
     immovable: HashSet<FilesystemId>,
     notes: Vec<String>,
@@ -66,35 +82,42 @@ impl Giving {
         &self.notes
     }
 
-    /// Those removals of a plan that are to be carried out now, and those that stay because they would give little.
-    pub(super) fn sort<'p>(
-        &mut self,
-        plan: &'p Plan,
-        disks: &[Filesystem],
-    ) -> (Vec<&'p Action>, Vec<Action>) {
-        let (mut now, mut never) = (Vec::new(), Vec::new());
+    /// Which of a plan's removals are to be carried out now, and which stay because they would give little.
+    pub(super) fn sort<'p>(&mut self, plan: &'p Plan, disks: &[Filesystem]) -> Sorted<'p> {
+        let mut sorted = Sorted::default();
         let mut tried = HashSet::new();
+        let stays =
+            |action: &Action| Action { decision: Decision::Keep(KeepReason::GivesLittle), ..action.clone() };
         for action in plan.removals() {
             let Some(disk) = shared_disk(action, disks) else {
-                now.push(action);
+                sorted.now.push(action);
                 continue;
             };
-            if !self.stopped.contains(&disk.id) && !self.proven.contains(&disk.id) {
-                if !tried.insert(disk.id) {
-                    continue;
-                }
-                if !self.dedupes && is_shared(action) {
-                    self.stop(disk, format!("{} shares its space", action.cache.path.display()));
-                }
-            }
-            match self.stopped.contains(&disk.id) {
-                true => {
-                    never.push(Action { decision: Decision::Keep(KeepReason::GivesLittle), ..action.clone() })
-                }
-                false => now.push(action),
+            if self.stopped.contains(&disk.id) {
+                sorted.never.push(stays(action));
+            } else if !self.dedupes && is_shared(action) {
+                self.note_shared(disk, action);
+                sorted.shared.push(stays(action));
+            } else if self.proven.contains(&disk.id) || tried.insert(disk.id) {
+                sorted.now.push(action);
             }
         }
-        (now, never)
+        sorted
+    }
+
+    /// A cache whose space is not its own stays, and others may go instead; after a few of them nothing more is tried.
+    fn note_shared(&mut self, disk: &Filesystem, action: &Action) {
+        let met = self.shared.entry(disk.id).or_default();
+        *met += 1;
+        let (met, path) = (*met, action.cache.path.display());
+        if met >= MOST_SHARED {
+            self.stop(disk, format!("{path} and others share their space"));
+        } else if met == 1 {
+            let (mount, remedy) = (disk.mount.display(), sharing::remedy(&disk.fs_type));
+            self.notes.push(format!(
+                "{mount}: {path} shares its space, so it stays: snapshots or reflinks hold what it holds; {remedy}"
+            ));
+        }
     }
 
     /// A directory on this disk cannot be moved; whether that is told for the first time. What follows is tried at once: there is

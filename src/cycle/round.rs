@@ -1,5 +1,6 @@
 //! One round of a run: look, plan, claim, delete.
 
+use super::giving::Sorted;
 use super::leftovers::{Leftover, holders, untried_leftovers};
 use super::scrutiny::Scrutiny;
 use super::{Cycle, CycleError, Next, Role, Stale, State, pressed, rules, trims};
@@ -88,8 +89,16 @@ impl Cycle<'_> {
         let plan = trims::plan(&facts, &evidence, &terms, (self.deadline, stale));
         state.shortfalls.clone_from(&plan.shortfalls);
         state.kept = kept_by(&plan);
-        let (removals, held_back) = state.giving.sort(&plan, &facts.filesystems);
-        state.kept.extend(held_back);
+        let Sorted { now: removals, shared, never } = state.giving.sort(&plan, &facts.filesystems);
+        state.kept.extend(never);
+        let makes_way = !shared.is_empty();
+        for action in shared {
+            state.record(self.witness, action, ActionResult::Kept, Duration::ZERO);
+        }
+        if removals.is_empty() && makes_way {
+            // The plan counted on what they hold: another one does without them.
+            return Ok(Next::Round);
+        }
         if removals.is_empty() && untried_leftovers(&facts, state).next().is_none() {
             // A hook's own caches do not suffice: on to the siblings, if it has not looked at them yet.
             let goes_on = matches!(self.actor, Role::Hook { .. }) && !state.beyond_own;

@@ -302,6 +302,31 @@ fn who_holds_the_inodes_is_told_where_those_run_out() {
     job.finish(&mut listener);
 }
 
+/// Copies that share its blocks keep what a cache holds: it would be lost for nothing.
+#[test]
+fn a_cache_that_shares_its_space_stays_and_another_goes_in_its_stead() {
+    if !needs_root("makes a filesystem") || !sees_everything() {
+        return;
+    }
+    let mut host = Host::on(Fs::Xfs { mib: 300 });
+    host.configure(|settings| (settings.high, settings.low, settings.idle_floor) = (60, 55, "0s"));
+    let runner = host.runner("actions-runner-1").build();
+    let shared = runner.cache("acme/shared", "target", 50 * MIB, 3 * DAY);
+    let own = runner.cache("acme/own", "target", 50 * MIB, 2 * DAY);
+    let copy = host.runners().join("copy");
+    let copied =
+        Command::new("cp").args(["-a", "--reflink=always"]).args([&shared, &copy]).output().expect("cp runs");
+    if !copied.status.success() {
+        eprintln!("no reflinks here: {}", String::from_utf8_lossy(&copied.stderr));
+        return;
+    }
+    std::fs::write(host.runners().join("ballast"), vec![1; 40 << 20]).expect("there is room");
+    let swept = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
+    assert_eq!((swept.outcome(&shared), swept.outcome(&own)), ("kept", "removed"), "{:#}", swept.0);
+    assert!(swept.0["notes"].to_string().contains("shares its space"), "{:#}", swept.0);
+    assert!(shared.exists() && !own.exists());
+}
+
 /// What lies in the layers below cannot be moved, and would free nothing: told once, and what jobs have made goes.
 #[test]
 fn on_an_overlay_what_lies_in_the_image_stays_and_is_told_once() {
