@@ -218,6 +218,7 @@ fn decode(bytes: &[u8]) -> Option<Vec<(FileId, Tree)>> {
 }
 
 #[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests change their own files and read the clock")]
 mod tests {
     use super::*;
     use crate::observe::measure::{Options, measure_noting};
