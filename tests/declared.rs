@@ -305,7 +305,7 @@ fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
         kit::grow_old(&place, 2 * DAY);
         place
     };
-    let (npm, gradle, maven) =
+    let (npm, gradle, _maven) =
         (made("npm", "_cacache"), made("gradle/caches", "modules-2"), made("m2", "org"));
     let (by_unit, linked) = (beside.join("unit-target"), beside.join("linked"));
     for tree in [&by_unit, &linked] {
