@@ -39,7 +39,7 @@
 //! |---|---|
 //! | [`sources`] | observes and acts: one file a tool, behind [`sources::Source`] |
 //! | [`first_seen`] | remembers since when |
-//! | [`patterns`], [`decision`] | decide; pure |
+//! | [`decision`] | decides; pure |
 //! | [`engine`] | the order of things |
 //! | [`program`] | the only way in which a program is run here |
 //! | [`record`] | what the last run found, for `status` and metrics |
