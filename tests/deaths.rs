@@ -1,20 +1,23 @@
 //! Deaths of a full disk, for real: eight runners build on a loop disk, each job writes what its kind writes and keeps it as a
 //! cache, and dies when the disk is full. A fixed floor, the watermarks and the forecast in turn, from the same seed.
 //!
-//! With `DISK_GUARD_SOAK` set 200 jobs run; without it 36, and what they are held to is less.
+//! Time is counted in steps: in each, every job that runs writes a part of its cache. So how fast the machine is does not count.
+//!
+//! With `DISK_GUARD_SOAK` set 200 jobs run; without it fewer, and what they are held to is less.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 mod kit;
 
-use kit::{Fs, Host, Job, Listener, Runner, usage};
+use kit::{Fs, Host, Job, Listener, MIB, Runner, usage};
 use nix::fcntl::{FallocateFlags, fallocate};
 use std::collections::VecDeque;
-use std::time::{Duration, Instant};
+use std::fs::{File, create_dir_all, write};
+use std::path::PathBuf;
 
 const RUNNERS: usize = 8;
 
 /// The disk, and what lies on it that no runner owns, in MiB.
-const DISK: u64 = 540;
+const DISK: u64 = 500;
 const OTHER: u64 = 40;
 
 /// A kind of job: what its repository holds at its end, on average, and how often it comes against the others.
@@ -33,8 +36,14 @@ const KINDS: [Kind; 6] = [
     Kind { repository: "acme/api", mib: 40, weight: 2 },
 ];
 
-/// In minutes of a real host, a quarter of an hour.
-const SWEEP_EVERY: Duration = Duration::from_secs(4);
+/// A job writes so much in a step.
+const PART: u64 = 2;
+
+/// Steps between two sweeps.
+const SWEEP_EVERY: u64 = 60;
+
+/// A runner rests for up to so many steps between two jobs.
+const REST: u64 = 6;
 
 /// How room is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,7 +63,6 @@ struct Planned {
 struct Outcome {
     done: usize,
     died: usize,
-    took: Duration,
 }
 
 /// The same jobs for every way of making room: each is off its kind's mean by up to a quarter, and one in twenty is half as large again.
@@ -75,41 +83,20 @@ fn jobs(count: usize) -> VecDeque<Planned> {
     (0..count).map(|_| one()).collect()
 }
 
-/// Writes what is missing of the job's cache, in steps, as a build does.
-fn script(job: Planned) -> String {
-    format!(
-        "mkdir -p target/debug && cd target || exit 1
-         printf 'Signature: 8a477f597d28d172789f06886806bc55\\n# This file is a cache directory tag created by cargo.\\n' > CACHEDIR.TAG
-         touch debug/.cargo-lock
-         have=$(($(du -sm . | cut -f1) / 2 * 2))
-         for part in $(seq 2 2 {mib}); do
-             [ $part -gt $have ] || continue
-             head -c 2M /dev/zero > debug/$part 2>/dev/null || exit 7
-             sleep 0.06
-         done
-         touch debug/.cargo-lock",
-        mib = job.mib
-    )
-}
-
-/// Where a runner's job is.
-enum Phase {
-    Begins,
-    Works,
-    Ends { died: bool },
-}
-
 struct Busy {
     job: Job,
-    planned: Planned,
-    phase: Phase,
+    target: PathBuf,
+    /// What the cache holds, and what it is to hold at the job's end, in MiB.
+    written: u64,
+    planned: u64,
 }
 
-struct Lane {
+struct Lane<'a> {
+    runner: &'a Runner,
     listener: Listener,
     busy: Option<Busy>,
-    /// When it takes its next job.
-    free_at: Instant,
+    /// The step in which it takes its next job.
+    free_at: u64,
 }
 
 fn settings(host: &mut Host, by: By) {
@@ -130,80 +117,84 @@ fn settings(host: &mut Host, by: By) {
 fn run(by: By, count: usize) -> Outcome {
     let mut host = Host::on(Fs::Ext4 { mib: DISK, inodes: 40_000 });
     settings(&mut host, by);
-    let ballast = std::fs::File::create(host.runners().join("other")).expect("our own file");
+    let ballast = File::create(host.runners().join("other")).expect("our own file");
     fallocate(&ballast, FallocateFlags::empty(), 0, (OTHER << 20) as i64).expect("there is room");
     let runners: Vec<Runner> =
         (1..=RUNNERS).map(|number| host.runner(&format!("actions-runner-{number}")).build()).collect();
     let mut rng = fastrand::Rng::with_seed(5);
-    let begun = Instant::now();
-    let mut lanes: Vec<Lane> =
-        runners.iter().map(|runner| Lane { listener: runner.listen(), busy: None, free_at: begun }).collect();
-    let (mut queue, mut outcome, mut swept) = (jobs(count), Outcome::default(), begun);
-    while !queue.is_empty() || lanes.iter().any(|lane| lane.busy.is_some()) {
+    let mut lanes: Vec<Lane> = runners.iter().map(Lane::of).collect();
+    let (mut queue, mut outcome) = (jobs(count), Outcome::default());
+    for step in 1.. {
+        if queue.is_empty() && lanes.iter().all(|lane| lane.busy.is_none()) {
+            break;
+        }
         for lane in &mut lanes {
-            let is_due = lane.busy.is_none() && Instant::now() >= lane.free_at;
+            let is_due = lane.busy.is_none() && step >= lane.free_at;
             if let Some(planned) = is_due.then(|| queue.pop_front()).flatten() {
                 lane.begin(planned, &mut outcome);
-            } else if lane.advance(&mut outcome) {
-                lane.free_at = Instant::now() + Duration::from_millis(rng.u64(0..400));
+            } else if lane.works(&mut outcome) {
+                lane.free_at = step + rng.u64(0..REST);
             }
         }
-        if swept.elapsed() > SWEEP_EVERY {
+        if step % SWEEP_EVERY == 0 {
             host.guard(&["sweep", "--json"]).expect_code(&[0, 20]);
-            swept = Instant::now();
         }
-        std::thread::sleep(Duration::from_millis(5));
     }
-    outcome.took = begun.elapsed();
     let (percent, available) = usage(&host.runners());
     println!("{by:?}: {outcome:?}; at its end {percent} % full, {} MiB available", available >> 20);
     outcome
 }
 
-impl Lane {
+impl<'a> Lane<'a> {
+    fn of(runner: &'a Runner) -> Self {
+        Self { runner, listener: runner.listen(), busy: None, free_at: 0 }
+    }
+
     fn begin(&mut self, planned: Planned, outcome: &mut Outcome) {
+        let repository = KINDS[planned.kind].repository;
         self.listener.receive();
-        let mut job = self.listener.start_worker(KINDS[planned.kind].repository);
+        let mut job = self.listener.start_worker(repository);
         if !job.prepare(&[]).is_empty() {
             // The runner itself finds no room for the job.
             outcome.died += 1;
             job.finish(&mut self.listener);
             return;
         }
-        job.start_hook("started");
-        self.busy = Some(Busy { job, planned, phase: Phase::Begins });
+        job.hook_started().expect_ok();
+        let name = repository.rsplit('/').next().expect("it has a name");
+        let target = self.runner.work.join(name).join(name).join("target");
+        let written =
+            (0..).take_while(|part| target.join(format!("debug/{part}")).exists()).count() as u64 * PART;
+        self.busy = Some(Busy { job, target, written, planned: planned.mib });
     }
 
-    /// Whether its job has ended.
-    fn advance(&mut self, outcome: &mut Outcome) -> bool {
-        const AT_ONCE: Duration = Duration::from_millis(1);
+    /// Writes a part of the cache, as a build does. Whether its job has ended.
+    fn works(&mut self, outcome: &mut Outcome) -> bool {
         let Some(busy) = &mut self.busy else { return false };
-        match busy.phase {
-            Phase::Begins => {
-                if let Some(hook) = busy.job.poll_hook("started", AT_ONCE) {
-                    assert_eq!(hook.code, 0, "{}", hook.text());
-                    busy.job.start_steps(&script(busy.planned));
-                    busy.phase = Phase::Works;
-                }
-                false
-            }
-            Phase::Works => {
-                if let Some(steps) = busy.job.poll_hook("steps", AT_ONCE) {
-                    busy.job.start_hook("completed");
-                    busy.phase = Phase::Ends { died: steps.code != 0 };
-                }
-                false
-            }
-            Phase::Ends { died } => {
-                if busy.job.poll_hook("completed", AT_ONCE).is_none() {
-                    return false;
-                }
-                *if died { &mut outcome.died } else { &mut outcome.done } += 1;
-                let busy = self.busy.take().expect("it is busy");
-                busy.job.finish(&mut self.listener);
-                true
-            }
+        let is_done = busy.written >= busy.planned;
+        let died = !is_done && !busy.write();
+        if !is_done && !died {
+            return false;
         }
+        let mut busy = self.busy.take().expect("it is busy");
+        busy.job.hook_completed().expect_ok();
+        *if died { &mut outcome.died } else { &mut outcome.done } += 1;
+        busy.job.finish(&mut self.listener);
+        true
+    }
+}
+
+impl Busy {
+    fn write(&mut self) -> bool {
+        const TAG: &str = "Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by cargo.\n";
+        let debug = self.target.join("debug");
+        let part = debug.join((self.written / PART).to_string());
+        let has_written = create_dir_all(&debug)
+            .and_then(|()| write(self.target.join("CACHEDIR.TAG"), TAG))
+            .and_then(|()| write(debug.join(".cargo-lock"), ""))
+            .and_then(|()| write(&part, vec![1; (PART * MIB) as usize]));
+        self.written += PART;
+        has_written.is_ok()
     }
 }
 
@@ -214,7 +205,7 @@ fn with_the_forecast_a_fifth_of_the_jobs_die_that_die_with_watermarks() {
         return;
     }
     let is_long = std::env::var_os("DISK_GUARD_SOAK").is_some();
-    let count = if is_long { 200 } else { 36 };
+    let count = if is_long { 200 } else { 60 };
     let floor = is_long.then(|| run(By::Floor, count));
     let (watermarks, forecast) = (run(By::Watermarks, count), run(By::Forecast, count));
     for outcome in floor.iter().chain([&watermarks, &forecast]) {

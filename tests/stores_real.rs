@@ -7,6 +7,7 @@ use kit::{Fs, Host, needs_root};
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 /// The builder of these tests: whose stores they are.
 const USER: u32 = 12_345;
@@ -120,6 +121,11 @@ fn ccache_keeps_what_was_used_last_and_its_settings() {
     stage.build(&work, &[("CCACHE_DIR", &cache)], &["ccache", "cc", "-c", &names[0]]);
 }
 
+fn has_server() -> bool {
+    let servers = Command::new("pgrep").args(["-u", &USER.to_string(), "-x", "sccache"]).output();
+    !servers.expect("pgrep runs").stdout.is_empty()
+}
+
 #[test]
 fn sccache_makes_room_and_leaves_no_server() {
     if !has(&["sccache", "cc"]) {
@@ -134,6 +140,12 @@ fn sccache_makes_room_and_leaves_no_server() {
         stage.build(&work, &variables, &["sccache", "cc", "-c", &name, "-o", "out.o"]);
     }
     stage.build(&work, &variables, &["sccache", "--stop-server"]);
+    // The server answers before it has ended.
+    let until = Instant::now() + Duration::from_secs(30);
+    while has_server() {
+        assert!(Instant::now() < until, "the builds' own server does not end");
+        std::thread::sleep(Duration::from_millis(50));
+    }
     let before = bytes(&cache);
     let found = stage.collect(&format!(
         "[[store]]\nkind = \"sccache\"\npath = {:?}\nmax_size = \"2MiB\"\n",
@@ -142,8 +154,7 @@ fn sccache_makes_room_and_leaves_no_server() {
     assert_eq!(found["outcome"], "collected", "{found:#}");
     let after = bytes(&cache);
     assert!(before > 3 << 20 && after <= 5 << 19 && after > 100 << 10, "{before} -> {after}");
-    let servers = Command::new("pgrep").args(["-u", &USER.to_string(), "-x", "sccache"]).output();
-    assert!(servers.is_ok_and(|output| output.stdout.is_empty()), "a server is left");
+    assert!(!has_server(), "a server is left");
     // What is left of it is whole.
     stage.build(&work, &variables, &["sccache", "cc", "-c", "f23.c", "-o", "out.o"]);
     stage.build(&work, &variables, &["sccache", "--stop-server"]);
@@ -249,7 +260,7 @@ fn docker_loses_unused_images_as_far_as_is_needed() {
     dockerd.arg("--pidfile").arg(base.join("pid")).stdout(log.try_clone().expect("a handle")).stderr(log);
     let mut daemon = Daemon(dockerd.spawn().expect("it starts"));
     let is_up = |daemon: &mut Daemon| {
-        let deadline = std::time::Instant::now() + kit::DEADLINE;
+        let deadline = Instant::now() + kit::DEADLINE;
         loop {
             if docker(&["version"]).output().is_ok_and(|output| output.status.success()) {
                 return true;
@@ -258,7 +269,7 @@ fn docker_loses_unused_images_as_far_as_is_needed() {
             if ended || std::time::Instant::now() > deadline {
                 return false;
             }
-            std::thread::sleep(std::time::Duration::from_millis(50));
+            std::thread::sleep(Duration::from_millis(50));
         }
     };
     if !is_up(&mut daemon) {
@@ -309,7 +320,7 @@ impl Drop for Daemon {
         let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGTERM);
         let deadline = std::time::Instant::now() + std::time::Duration::from_secs(20);
         while std::time::Instant::now() < deadline && matches!(self.0.try_wait(), Ok(None)) {
-            std::thread::sleep(std::time::Duration::from_millis(20));
+            std::thread::sleep(Duration::from_millis(20));
         }
         let _ = self.0.kill();
         let _ = self.0.wait();

@@ -11,7 +11,7 @@ source=$(cd "$(dirname "$0")/../.." && pwd)
 output=${1:-$source/target/debian}
 if [ -z "${BINARY:-}" ]; then
     # What the hooks' benches measure: linked statically.
-    (cd "$source" && cargo packaged --quiet)
+    (cd "$source" && cargo packaged)
     BINARY=$source/target/packaged/release/disk-guard
 fi
 version=${VERSION:-$(sed -n 's/^version = "\(.*\)"$/\1/p' "$source/Cargo.toml" | head -n 1)-1}

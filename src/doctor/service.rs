@@ -8,6 +8,9 @@ use crate::setup::units::{OURS, Systemd};
 use crate::sys::program::Programs;
 use std::time::Duration;
 
+/// Tells of sweeps that no longer come; of use only where `[notify]` names a program.
+const NOTIFY: &str = "disk-guard-notify.timer";
+
 /// A sweep every fifteen minutes is the rule.
 const RECENT: Duration = Duration::from_secs(2 * 3600);
 
@@ -18,6 +21,9 @@ pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
         Ok(systemd) => {
             checks.push(armed(&systemd, "timer", timer));
             checks.push(armed(&systemd, "path-unit", path));
+            if !patient.config.notify.command.is_empty() {
+                checks.push(armed(&systemd, "notify-timer", NOTIFY));
+            }
         }
         Err(why) => checks.push(Check::warn(
             "timer",
