@@ -29,6 +29,7 @@ strip="strip"
 find "$tree/usr/share/man" -type f -exec gzip -9n {} +
 documents=$tree/usr/share/doc/disk-guard
 install -m 644 "$source/packaging/deb/copyright" "$documents/copyright"
+install -D -m 644 "$source/packaging/deb/lintian-overrides" "$tree/usr/share/lintian/overrides/disk-guard"
 gzip -9nc "$source/CHANGELOG.md" >"$documents/changelog.gz"
 gzip -9nc "$source/packaging/deb/changelog" >"$documents/changelog.Debian.gz"
 find "$tree" -type d -exec chmod 755 {} +
