@@ -72,7 +72,7 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
     }
     if verdict.ok {
         print(
-            "Space was freed while a job was running, and it lost nothing. The stage is struck; nothing is left behind.\n",
+            "Space was freed while a job was running, and it lost nothing. The throw-away host is removed.\n",
         );
         Ok(ExitCode::SUCCESS)
     } else {
