@@ -4,7 +4,7 @@ use super::reap::ReapRecord;
 use super::stores::StoresRecord;
 use super::{
     Cache, Capacity, DiskForecast, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner,
-    SpaceHolder, TargetView, Visibility,
+    SpaceHolder, TargetView, Usage, Visibility,
 };
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -67,10 +67,8 @@ pub struct Disk {
     pub mount: PathBuf,
     /// `ext4`, `vfat`, ...
     pub fs_type: String,
-    /// Size in bytes.
-    pub total_bytes: u64,
-    /// Bytes an unprivileged process can still take.
-    pub available_bytes: u64,
+    /// How full it is.
+    pub usage: Usage,
 }
 
 /// One entry of `runners.roots` and what it found.

@@ -11,7 +11,6 @@ use crate::sys::dir::{Dir, Status, usage_at};
 use crate::sys::process::Proc;
 use crate::sys::project;
 use crate::sys::reach;
-use rustix::fs::statvfs;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -146,14 +145,12 @@ impl MountTable {
             .filter(is_disk)
             .filter(|mount| reach::is_local(&mount.point))
             .filter_map(|mount| {
-                let vfs = statvfs(&mount.point).ok()?;
-                let bytes = |blocks: u64| blocks.saturating_mul(vfs.f_frsize);
+                let usage = usage_at(&mount.point).ok()?;
                 // After the look: the first mount point may be closed to us, or a file.
-                (vfs.f_blocks > 0 && seen.insert(mount.device)).then(|| Disk {
+                (usage.total_bytes > 0 && seen.insert(mount.device)).then(|| Disk {
                     mount: mount.point.clone(),
                     fs_type: mount.kind.clone(),
-                    total_bytes: bytes(vfs.f_blocks),
-                    available_bytes: bytes(vfs.f_bavail),
+                    usage,
                 })
             })
             .collect();
@@ -191,7 +188,7 @@ mod tests {
         let df = Command::new("df").args(["--local", "--output=target,fstype"]).output().unwrap();
         let df = String::from_utf8_lossy(&df.stdout).into_owned();
         for disk in &disks {
-            assert!(disk.total_bytes > 0 && !disk.fs_type.starts_with("fuse"), "{disk:?}");
+            assert!(disk.usage.total_bytes > 0 && !disk.fs_type.starts_with("fuse"), "{disk:?}");
         }
         let is_disk = |kind: &str| matches!(kind, "ext4" | "xfs" | "btrfs");
         let wanted = df.lines().any(|line| line.split_whitespace().last().is_some_and(is_disk));

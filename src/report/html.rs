@@ -50,8 +50,8 @@ fn disks(host: &HostStatus) -> Markup {
                     @for disk in &host.other_disks {
                         tr class="other" {
                             td { (escape::path(&disk.mount)) } td {} td {}
-                            td class="number" { (words::size(disk.available_bytes)) }
-                            td class="number" { (words::size(disk.total_bytes)) }
+                            td class="number" { (words::size(disk.usage.available_bytes)) }
+                            td class="number" { (words::size(disk.usage.total_bytes)) }
                             td {} td { "no runner" }
                         }
                     }

@@ -180,8 +180,7 @@ pub(super) fn host() -> HostStatus {
         other_disks: vec![Disk {
             mount: "/".into(),
             fs_type: "ext4".into(),
-            total_bytes: 50 * GIB,
-            available_bytes: 37 * GIB,
+            usage: filesystem("/", 50 * GIB, 13 * GIB).usage,
         }],
         runners: vec![busy, idle, unknown, young, unguarded],
         declared: vec![],

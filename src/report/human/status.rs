@@ -104,14 +104,13 @@ fn guarded_disk(status: &FilesystemStatus, mount: usize, bar: usize) -> [Cell; 7
 
 /// A disk that the guard does not act on has no level.
 fn other_disk(disk: &Disk, mount: usize, bar: usize) -> [Cell; 7] {
-    let used = u128::from(disk.total_bytes.saturating_sub(disk.available_bytes));
-    let percent = (used * 100).div_ceil(u128::from(disk.total_bytes.max(1))) as u8;
+    let percent = disk.usage.used_percent();
     [
         Cell::new(Tone::Faint, fit(&disk.mount, mount)),
         Cell::new(Tone::Faint, drawn(percent, bar)),
         Cell::new(Tone::Faint, format!("{percent}%")),
-        Cell::new(Tone::Faint, words::size(disk.available_bytes)),
-        Cell::new(Tone::Faint, words::size(disk.total_bytes)),
+        Cell::new(Tone::Faint, words::size(disk.usage.available_bytes)),
+        Cell::new(Tone::Faint, words::size(disk.usage.total_bytes)),
         Cell::new(Tone::Faint, "-"),
         Cell::new(Tone::Faint, "no runner"),
     ]

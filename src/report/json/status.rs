@@ -190,7 +190,7 @@ impl<'a> FilesystemDoc<'a> {
 impl<'a> DiskDoc<'a> {
     fn new(disk: &'a Disk) -> Self {
         let (mount, mount_bytes) = path_fields(&disk.mount);
-        let (total_bytes, available_bytes) = (disk.total_bytes, disk.available_bytes);
+        let (total_bytes, available_bytes) = (disk.usage.total_bytes, disk.usage.available_bytes);
         Self { mount, mount_bytes, fs_type: &disk.fs_type, total_bytes, available_bytes }
     }
 }
