@@ -66,7 +66,7 @@ impl Row {
         let [_, ours, _] = quartiles(&self.ours);
         let (goal, is_met) = match self.goal {
             Goal::OfAnchor(most) => {
-                (format!("{most} of {}", self.anchor), Some(quartiles(&ratios)[1] <= most))
+                (format!("{most:.2} of {}", self.anchor), Some(quartiles(&ratios)[1] <= most))
             }
             Goal::AtMost(most) => (format!("{most} {}", self.unit), Some(ours <= most)),
             Goal::None => ("-".to_owned(), None),
