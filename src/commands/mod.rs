@@ -8,6 +8,7 @@ mod dedupe;
 mod demo;
 mod doctor;
 mod drain;
+mod entries;
 mod forecast;
 mod hook;
 mod install;
@@ -40,6 +41,7 @@ use crate::report::journal;
 use crate::setup::install::Verb;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
+use entries::Part;
 use output::{complain, present, print, show};
 use std::path::Path;
 use std::process::ExitCode;
@@ -93,14 +95,14 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
     let exit = match &cli.command {
         Command::Sweep { dry_run, no_reap, no_stores, json } => {
-            let parts = sweep::Parts { reap: reap::Part::of(*no_reap), stores: stores::Part::of(*no_stores) };
+            let parts = sweep::Parts { reap: Part::of(*no_reap), stores: Part::of(*no_stores) };
             match Execution::of(*dry_run) {
                 Execution::Apply => sweep::run(&context, parts, *json),
                 Execution::DryRun => sweep::preview(&context, parts, *json),
             }
         }
         Command::Plan { json } => {
-            let parts = sweep::Parts { reap: reap::Part::Left, stores: stores::Part::Done };
+            let parts = sweep::Parts { reap: Part::Left, stores: Part::Done };
             sweep::preview(&context, parts, *json)
         }
         Command::Stores { dry_run, store, json } => {

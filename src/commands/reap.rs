@@ -1,5 +1,6 @@
 //! `reap`: leaked environments, entry by entry as `[[reap]]` says; also the last part of a sweep that a person runs.
 
+use super::entries::{self, Part};
 use super::witness::Narrator;
 use super::{Context, complain, look, now, present};
 use crate::model::Execution;
@@ -21,32 +22,12 @@ use std::time::{Duration, Instant};
 /// All entries together; what is left is for the next run.
 const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
-/// Whether a sweep reaps.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Where it is configured.
-    Done,
-    /// It is left to `reap`.
-    Left,
-}
-
-impl Part {
-    pub(super) fn of(no_reap: bool) -> Self {
-        if no_reap { Self::Left } else { Self::Done }
-    }
-}
-
 /// Reaps, or shows what would be reaped.
 pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], as_json: bool) -> Exit {
-    let known: Vec<&str> = context.config.reaps.iter().map(|rule| rule.name.as_str()).collect();
-    if let Some(stranger) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
-        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-        complain(&format_args!("there is no [[reap]] called {stranger}; known are: {known}"));
-        return Exit::Usage;
-    }
-    let rules = context.config.reaps.iter();
-    let rules: Vec<&ReapRule> =
-        rules.filter(|rule| chosen.is_empty() || chosen.contains(&rule.name)).collect();
+    let rules = match entries::chosen("reap", &context.config.reaps, |rule| &rule.name, chosen) {
+        Ok(rules) => rules,
+        Err(exit) => return exit,
+    };
     let report = reap(context, &rules, execution);
     present(
         &context.screen,

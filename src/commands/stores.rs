@@ -1,6 +1,7 @@
 //! `stores`: what engines and build tools keep for all jobs, entry by entry as `[[store]]` says; also a part of a sweep that a
 //! person runs, and of `plan`.
 
+use super::entries::{self, Part};
 use super::witness::Narrator;
 use super::{Context, complain, now, present};
 use crate::model::Execution;
@@ -20,32 +21,12 @@ use std::time::{Duration, Instant};
 /// All entries together; what is left is for the next run.
 const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
-/// Whether a sweep sees to stores.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
-    /// Where it is configured.
-    Done,
-    /// It is left to `stores`.
-    Left,
-}
-
-impl Part {
-    pub(super) fn of(no_stores: bool) -> Self {
-        if no_stores { Self::Left } else { Self::Done }
-    }
-}
-
 /// Collects, or shows what would be collected.
 pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], as_json: bool) -> Exit {
-    let known: Vec<&str> = context.config.stores.iter().map(|rule| rule.name.as_str()).collect();
-    if let Some(stranger) = chosen.iter().find(|name| !known.contains(&name.as_str())) {
-        let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-        complain(&format_args!("there is no [[store]] called {stranger}; known are: {known}"));
-        return Exit::Usage;
-    }
-    let rules = context.config.stores.iter();
-    let rules: Vec<StoreRule> =
-        rules.filter(|rule| chosen.is_empty() || chosen.contains(&rule.name)).cloned().collect();
+    let rules = match entries::chosen("store", &context.config.stores, |rule| &rule.name, chosen) {
+        Ok(rules) => rules.into_iter().cloned().collect::<Vec<StoreRule>>(),
+        Err(exit) => return exit,
+    };
     let report = match collect(context, &rules, execution) {
         Ok(report) => report,
         Err(exit) => return exit,

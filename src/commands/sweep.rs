@@ -1,5 +1,6 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
+use super::entries::Part;
 use super::self_clean::leave_tickets;
 use super::{
     Context, complain, dedupe, drain, forecast, look, metrics, now, postmortem, print, reap, remediate, show,
@@ -38,8 +39,8 @@ const TIDYING: Duration = Duration::from_secs(60);
 /// What comes after caches.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts {
-    pub(super) reap: reap::Part,
-    pub(super) stores: stores::Part,
+    pub(super) reap: Part,
+    pub(super) stores: Part,
 }
 
 /// Leaves a note of each disk that was under pressure, for the hooks of jobs that run meanwhile: what a sweep has relieved, they do not
