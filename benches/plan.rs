@@ -9,7 +9,7 @@ use disk_guard::model::{
     Lease, LeaseSeen, LeaseState, ListenerSeen, Measure, Pid, ProcessFacts, ProcessId, Runner, RunnerFacts,
     StartTime, Uid, Usage, Visibility, Work, WorkDir, WorkerSeen,
 };
-use disk_guard::policy::plan::{self, Actor, OutOfReach, Terms};
+use disk_guard::policy::plan::{self, Actor, OutOfReach, PlanInput};
 use disk_guard::policy::protection::Rules;
 use disk_guard::policy::{liveness, pressure};
 use std::collections::HashSet;
@@ -45,7 +45,7 @@ fn main() {
         ("plan of a sweep", Actor::Sweep),
         ("plan of a hook", Actor::Hook { own: runners / 2, job_directory: None }),
     ] {
-        let terms = Terms {
+        let input = PlanInput {
             actor: &actor,
             rules: &rules,
             cache_rules: &config.caches,
@@ -54,10 +54,10 @@ fn main() {
             for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
-        let plan = plan::make(&facts, &evidence, &terms);
+        let plan = plan::make(&facts, &evidence, &input);
         assert!(plan.removals().count() > 0, "something goes");
         assert!(plan.actions.len() == runners * caches, "everything is told");
-        line(what, median(|| drop(plan::make(&facts, &evidence, &terms))));
+        line(what, median(|| drop(plan::make(&facts, &evidence, &input))));
     }
     println!("goal: under a second");
     assert!(whole < GOAL, "{whole:?}");

@@ -5,7 +5,7 @@
 
 use disk_guard::model::Execution;
 use disk_guard::model::reap::{Kind, ReapReport, ReapRule, Reaping};
-use disk_guard::reap::engine::{Run, Witness};
+use disk_guard::reap::engine::{ReapEvents, Run};
 use disk_guard::reap::first_seen::FirstSeen;
 use disk_guard::reap::sources;
 use std::collections::HashMap;
@@ -17,7 +17,7 @@ const ROUNDS: usize = 9;
 
 struct Nobody;
 
-impl Witness for Nobody {
+impl ReapEvents for Nobody {
     fn begun(&mut self, _: &ReapRule) {}
     fn outcome(&mut self, _: &ReapRule, _: &Reaping, _: Duration) {}
     fn list_failed(&mut self, _: &ReapRule, _: &str) {}
@@ -52,7 +52,7 @@ fn once(rule: &ReapRule, count: usize) -> Duration {
         clock: SystemTime::now,
         deadline: begun + Duration::from_secs(60),
         execution: Execution::DryRun,
-        witness: &mut Nobody,
+        events: &mut Nobody,
     };
     let report = run.run(&mut FirstSeen::default());
     let took = begun.elapsed();

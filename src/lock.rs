@@ -9,7 +9,7 @@
 //! [`crate::reclaim::beside`]); otherwise it is empty.
 
 use crate::run_dir::{RunDir, RunDirError};
-pub use crate::sys::flock::Mode as LockMode;
+pub use crate::sys::flock::LockMode;
 use crate::sys::flock::lock_within;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 use std::fs::File;

@@ -20,13 +20,13 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 /// One system call, with the path in its arguments where it names one.
 #[derive(Debug)]
-struct Seen {
+struct SystemCall {
     number: libc::c_long,
     path: Option<PathBuf>,
 }
 
 /// Runs the hook below a Worker and writes down its system calls.
-fn hook(host: &Host, runner: &Runner) -> Vec<Seen> {
+fn hook(host: &Host, runner: &Runner) -> Vec<SystemCall> {
     let (run, calls) = calls_of(&runner.hook_below_a_worker(host, "started"), &host.program(), |entry| {
         let path = match entry.number {
             libc::SYS_openat | libc::SYS_openat2 | libc::SYS_statx | libc::SYS_newfstatat => {
@@ -37,13 +37,13 @@ fn hook(host: &Host, runner: &Runner) -> Vec<Seen> {
             libc::SYS_getdents64 => Some(entry.file(0)),
             _ => None,
         };
-        Seen { number: entry.number, path }
+        SystemCall { number: entry.number, path }
     });
     // The standard library's debug builds ask with fcntl whether a descriptor is open before they close it.
-    let calls: Vec<Seen> = calls.into_iter().filter(|call| call.number != libc::SYS_fcntl).collect();
+    let calls: Vec<SystemCall> = calls.into_iter().filter(|call| call.number != libc::SYS_fcntl).collect();
     // Its first word of its own is to ask for the standard streams.
     let loaded = calls.iter().position(|call| call.number == libc::SYS_poll).expect("it asks");
-    let calls: Vec<Seen> = calls.into_iter().skip(loaded).collect();
+    let calls: Vec<SystemCall> = calls.into_iter().skip(loaded).collect();
     assert_eq!((run.code, run.stdout().as_str()), (Some(0), ""), "{}", run.stderr());
     assert!(run.stderr().contains("lease") || Path::new("/run/systemd/journal/socket").exists());
     calls
@@ -93,7 +93,7 @@ fn on_a_healthy_disk_the_hook_asks_little_and_the_same_on_every_host() {
     let _crowd = crowd(100);
     let in_a_crowd = hook(&host, &runner);
     // Two processes: in which order the calls of one come among those of the other, and how often one wakes up, is chance.
-    let numbers = |calls: &[Seen]| {
+    let numbers = |calls: &[SystemCall]| {
         let mut numbers: Vec<_> = calls.iter().map(|call| call.number).collect();
         let waiting = [
             libc::SYS_poll,
@@ -163,7 +163,7 @@ fn what_jobs_have_taken_costs_the_hook_two_small_files_where_there_is_room() {
     let with = (0..3).map(|_| hook(&host, &runner)).min_by_key(Vec::len).expect("some runs");
     println!("{without} system calls, {} with a forecast", with.len());
     assert!(with.len() < CALLS && with.len() <= without + MORE, "{without} {with:#?}");
-    let paths = |calls: &[Seen], of: &Path| {
+    let paths = |calls: &[SystemCall], of: &Path| {
         calls.iter().filter(|call| call.path.as_deref().is_some_and(|path| path.starts_with(of))).count()
     };
     assert_eq!(paths(&with, &host.run_dir().join("forecast.json")), 1, "{with:#?}");

@@ -117,7 +117,7 @@ pub(crate) fn make_real(root: &Path, bytes: u64) -> io::Result<()> {
 }
 
 /// A directory on some filesystem.
-pub(crate) struct Place {
+pub(crate) struct TestDisk {
     pub(crate) label: &'static str,
     pub(crate) path: PathBuf,
     _temporary: Vec<TempDir>,
@@ -125,21 +125,21 @@ pub(crate) struct Place {
 
 /// The filesystems that `PLACES` names: ext4 on a loop device of its own, whose mount is private to this process and ends with it
 /// (the current directory for who is not root), and tmpfs.
-pub(crate) fn places() -> Vec<Place> {
+pub(crate) fn places() -> Vec<TestDisk> {
     let wanted = std::env::var("DISK_GUARD_BENCH_PLACES").unwrap_or_else(|_| "ext4".to_owned());
     let tmpfs = || {
         let temp = tempfile::tempdir_in("/dev/shm").expect("tmpfs at /dev/shm");
-        Place { label: "tmpfs", path: temp.path().to_owned(), _temporary: vec![temp] }
+        TestDisk { label: "tmpfs", path: temp.path().to_owned(), _temporary: vec![temp] }
     };
     let here = || {
         let temp = tempfile::tempdir_in(".").expect("the current directory is writable");
-        Place { label: "here", path: temp.path().to_owned(), _temporary: vec![temp] }
+        TestDisk { label: "here", path: temp.path().to_owned(), _temporary: vec![temp] }
     };
     let place = |name: &str| if name == "tmpfs" { tmpfs() } else { loop_mounted().unwrap_or_else(here) };
     wanted.split(',').map(place).collect()
 }
 
-fn loop_mounted() -> Option<Place> {
+fn loop_mounted() -> Option<TestDisk> {
     use nix::sched::{CloneFlags, unshare};
     if !rustix::process::geteuid().is_root() {
         return None;
@@ -155,10 +155,10 @@ fn loop_mounted() -> Option<Place> {
     let mounted = run("mount", &["--make-rprivate".as_ref(), "/".as_ref()])
         && run("mkfs.ext4", &["-q".as_ref(), image.as_ref()])
         && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_ref(), at.as_ref()]);
-    mounted.then(|| Place { label: "ext4", path: at, _temporary: vec![temp] })
+    mounted.then(|| TestDisk { label: "ext4", path: at, _temporary: vec![temp] })
 }
 
-impl Drop for Place {
+impl Drop for TestDisk {
     fn drop(&mut self) {
         if self.label == "ext4" {
             let _ = Command::new("umount").arg(&self.path).status();

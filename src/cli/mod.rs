@@ -1,7 +1,7 @@
 //! The command line: clap's types and their help, nothing else. A wrong command line exits 2 (clap's own number).
 
 use crate::config::units::Size;
-use crate::model::hygiene::Mode;
+use crate::model::hygiene::RemediateMode;
 use crate::report::exit::Exit;
 use crate::report::human::ColorWhen;
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -394,7 +394,7 @@ pub enum RepairMode {
     Reset,
 }
 
-impl From<RepairMode> for Mode {
+impl From<RepairMode> for RemediateMode {
     fn from(mode: RepairMode) -> Self {
         match mode {
             RepairMode::Unlock => Self::Unlock,

@@ -1,7 +1,7 @@
 //! `audit`: what checkouts on this host would fail by.
 
 use super::{Context, complain, look, now, present};
-use crate::hygiene::observe::{Git, Look};
+use crate::hygiene::observe::{AreaInspection, Git};
 use crate::hygiene::policy;
 use crate::model::hygiene::{AuditReport, RunnerAudit};
 use crate::policy::liveness;
@@ -43,7 +43,7 @@ fn audit(context: &Context) -> AuditReport {
     if git.is_none() {
         notes.push("git is in none of the directories of paths.programs: objects are not checked".to_owned());
     }
-    let look = Look {
+    let look = AreaInspection {
         now: now(),
         floor: context.config.siblings.idle_floor,
         deadline: Instant::now() + TIME_LIMIT,

@@ -3,8 +3,8 @@
 use super::{Context, complain, look, print, show};
 use crate::cli::CheckArgs;
 use crate::cycle::Preview;
-use crate::model::{Bearing, Cache, CheckResult, Evidence, EvidenceKind, Liveness, Runner};
-use crate::observe::host::Whose;
+use crate::model::{Cache, CheckResult, Evidence, EvidenceKind, Liveness, Runner, Weight};
+use crate::observe::host::CacheScope;
 use crate::policy::liveness;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
@@ -18,8 +18,8 @@ pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
     let (preview, _) = look::at(context, |runners| {
         subject = find(runners, question);
         match &subject {
-            Ok(Subject { runner: Some(index), .. }) => Whose::Runner(*index),
-            _ => Whose::Nobody,
+            Ok(Subject { runner: Some(index), .. }) => CacheScope::Runner(*index),
+            _ => CacheScope::Nobody,
         }
     });
     let result = match subject {
@@ -78,7 +78,7 @@ fn verdict(context: &Context, preview: &Preview, subject: Subject) -> CheckResul
     let path = subject.path;
     let Some(index) = subject.runner else {
         let reason = "the path belongs to no runner that runners.roots finds";
-        let evidence = vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason)];
+        let evidence = vec![Evidence::new(EvidenceKind::Visibility, Weight::CannotTell, reason)];
         return CheckResult { runner: None, path, state: Liveness::Unknown, evidence };
     };
     let facts = &preview.facts.runners[index];

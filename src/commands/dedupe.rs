@@ -1,13 +1,13 @@
 //! The part of a sweep that lets equal files of several runners share their blocks, before anything is deleted.
 
-use super::witness::Narrator;
+use super::run_log::RunLog;
 use super::{Context, look};
 use crate::cycle::{Preview, rules};
 use crate::dedupe;
 use crate::lease;
 use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
 use crate::model::{FileId, Liveness};
-use crate::observe::host::Whose;
+use crate::observe::host::CacheScope;
 use crate::observe::sharing;
 use crate::policy;
 use crate::policy::liveness;
@@ -25,7 +25,7 @@ pub(super) fn preview(context: &Context, seen: &Preview) -> Option<DedupeReport>
 }
 
 /// Shares; none where it is switched off.
-pub(super) fn run(context: &Context, run: &RunDir, narrator: &mut Narrator) -> Option<DedupeReport> {
+pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Option<DedupeReport> {
     let rule = context.config.dedupe;
     if !rule.enabled {
         return None;
@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, run: &RunDir, narrator: &mut Narrator) -> O
     let deadline = Instant::now() + rule.time_limit;
     // Before anything is looked at: what comes from here on is new.
     let before = roll(run);
-    let (seen, _) = look::at(context, |_| Whose::Everybody);
+    let (seen, _) = look::at(context, |_| CacheScope::Everybody);
     let (caches, pairs) = chosen(context, &seen);
     let came = || -> Result<HashSet<FileId>, String> {
         let before = before.as_ref().map_err(Clone::clone)?;
@@ -51,7 +51,7 @@ pub(super) fn run(context: &Context, run: &RunDir, narrator: &mut Narrator) -> O
             words::size(report.freed_bytes)
         );
         let event = Event::new(EventKind::Deduplicated, text).bytes(report.freed_bytes).reason("dedupe");
-        narrator.tell(event.duration(report.took));
+        run_log.tell(event.duration(report.took));
     }
     Some(report)
 }

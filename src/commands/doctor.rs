@@ -4,7 +4,7 @@ use super::{Context, look, now, present, status};
 use crate::capacity;
 use crate::cli::Command;
 use crate::config::{ConfigError, DEFAULT_PATH};
-use crate::doctor::{self, Patient};
+use crate::doctor::{self, DoctorInput};
 use crate::model::{Check, CheckState};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, config: Option<&Path>, as_json: bool) -> Ex
     let alive = look::alive(context);
     let programs = Programs(&context.config.paths.programs);
     let filesystems = status::judged(context, &alive.facts.filesystems);
-    let patient = Patient {
+    let input = DoctorInput {
         capacity: &capacity::examine(&context.proc, programs, &alive.facts, &filesystems),
         config: &context.config,
         proc: &context.proc,
@@ -31,7 +31,7 @@ pub(super) fn run(context: &Context, config: Option<&Path>, as_json: bool) -> Ex
         false => format!("{} is not there: the defaults hold", path.display()),
     };
     let mut checks = vec![Check::ok("configuration", origin)];
-    checks.extend(doctor::examine(&patient));
+    checks.extend(doctor::examine(&input));
     tell(&checks, &context.screen, as_json)
 }
 

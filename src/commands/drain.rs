@@ -18,19 +18,19 @@ const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
 /// Takes a runner out of service.
 pub(super) fn drain(context: &Context, name: &str) -> Exit {
-    say(Desk::open(context).and_then(|desk| {
-        let (runner, state) = desk.find(name)?;
+    say(DrainRun::open(context).and_then(|drain_run| {
+        let (runner, state) = drain_run.find(name)?;
         let shown = escape::text(&runner.name).into_owned();
-        let unit = desk.unit(&runner)?;
-        desk.mark(&runner, By::Hand)?;
+        let unit = drain_run.unit(&runner)?;
+        drain_run.mark(&runner, By::Hand)?;
         match drain::step(state, unit.is_active && !unit.is_stopping) {
             Step::Nothing if unit.is_stopping => Ok(stopping(&shown, &unit.name)),
             Step::Nothing => Ok(format!("{shown}: drained; its unit {} is stopped already", unit.name)),
-            Step::Stop => match desk.stop(&runner, &unit.name) {
+            Step::Stop => match drain_run.stop(&runner, &unit.name) {
                 Ok(Stopped::Yes) => Ok(format!("{shown}: drained; its unit {} is stopped", unit.name)),
                 Ok(Stopped::NotYet) => Ok(stopping(&shown, &unit.name)),
                 Err(why) => {
-                    desk.unmark(&runner)?;
+                    drain_run.unmark(&runner)?;
                     Err(why)
                 }
             },
@@ -45,25 +45,25 @@ pub(super) fn drain(context: &Context, name: &str) -> Exit {
 
 /// Brings it back.
 pub(super) fn resume(context: &Context, name: &str) -> Exit {
-    say(Desk::open(context).and_then(|desk| {
-        let (runner, _) = desk.find(name)?;
+    say(DrainRun::open(context).and_then(|drain_run| {
+        let (runner, _) = drain_run.find(name)?;
         let shown = escape::text(&runner.name).into_owned();
-        let unit = desk.unit(&runner)?;
-        let was_drained = desk.state.holds(Kept::Drained, &runner.root);
+        let unit = drain_run.unit(&runner)?;
+        let was_drained = drain_run.state.holds(Kept::Drained, &runner.root);
         if !was_drained && unit.is_active {
             return Ok(format!("{shown}: it was not drained, and its unit {} runs", unit.name));
         }
         if unit.is_stopping {
             // systemd starts it once it has stopped; nobody waits here for as long as that takes.
-            desk.unmark(&runner)?;
-            desk.systemd.order(&["start", "--no-block"], &[&unit.name])?;
+            drain_run.unmark(&runner)?;
+            drain_run.systemd.order(&["start", "--no-block"], &[&unit.name])?;
             tell(&runner, "is in service again once its unit has stopped");
             return Ok(format!(
                 "{shown}: in service again; its unit {} is still stopping, and is started after that",
                 unit.name
             ));
         }
-        desk.start(&runner, &unit.name)?;
+        drain_run.start(&runner, &unit.name)?;
         Ok(format!("{shown}: in service again; its unit {} is started", unit.name))
     }))
 }
@@ -78,7 +78,7 @@ pub(super) fn enforce(context: &Context) {
     if drained.is_empty() && !context.config.drain_auto {
         return;
     }
-    let told = Desk::open(context).and_then(|desk| desk.enforce(drained));
+    let told = DrainRun::open(context).and_then(|drain_run| drain_run.enforce(drained));
     if let Err(why) = told {
         Event::new(EventKind::Error, format!("drained runners cannot be dealt with: {why}")).emit();
         complain(&why);
@@ -111,13 +111,13 @@ fn say(result: Result<String, String>) -> Exit {
     }
 }
 
-struct Desk<'a> {
+struct DrainRun<'a> {
     context: &'a Context,
     systemd: Systemd<'a>,
     state: StateDir,
 }
 
-impl<'a> Desk<'a> {
+impl<'a> DrainRun<'a> {
     fn open(context: &'a Context) -> Result<Self, String> {
         let state = StateDir::at(&context.config.paths.state_dir);
         state.check_writable().map_err(|error| error.to_string())?;

@@ -2,7 +2,7 @@
 
 use super::{Context, now, present};
 use crate::counters;
-use crate::forecast::{self, Look, Survey};
+use crate::forecast::{self, ForecastInput, HostForecast};
 use crate::lease;
 use crate::model::metrics::{Sample, Trend};
 use crate::model::{Cache, Filesystem, Runner};
@@ -44,8 +44,8 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
 }
 
 /// Looks at all runners' live jobs. Without the shared directory there are none that we know of.
-pub(super) fn survey(context: &Context, run: Option<&RunDir>, patience: Duration) -> Survey {
-    let Some(run) = run else { return Survey::default() };
+pub(super) fn survey(context: &Context, run: Option<&RunDir>, patience: Duration) -> HostForecast {
+    let Some(run) = run else { return HostForecast::default() };
     let mounts = MountTable::read(&context.proc);
     let found = runners::discover(&context.config.runners.roots, &mounts).runners;
     let mut seen = forecast::survey(&look(context, run, &mounts, patience), &found);
@@ -56,9 +56,14 @@ pub(super) fn survey(context: &Context, run: Option<&RunDir>, patience: Duration
     seen
 }
 
-fn look<'a>(context: &'a Context, run: &'a RunDir, mounts: &'a MountTable, patience: Duration) -> Look<'a> {
+fn look<'a>(
+    context: &'a Context,
+    run: &'a RunDir,
+    mounts: &'a MountTable,
+    patience: Duration,
+) -> ForecastInput<'a> {
     let view = lease::View { proc: &context.proc, is_whole: processes::sees_all(&context.proc), now: now() };
-    Look { config: &context.config, run, view, mounts, deadline: Instant::now() + patience }
+    ForecastInput { config: &context.config, run, view, mounts, deadline: Instant::now() + patience }
 }
 
 /// What sweeps have seen of the disks.
@@ -85,7 +90,7 @@ fn trend_of(
 pub(super) fn after_sweep<'c>(
     context: &Context,
     run: &RunDir,
-    seen: &Survey,
+    seen: &HostForecast,
     caches: impl Iterator<Item = (&'c Runner, &'c Cache)>,
 ) -> Vec<String> {
     if !context.config.forecast.enabled {

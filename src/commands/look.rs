@@ -2,10 +2,10 @@
 
 use super::{Context, forecast, now, print};
 use crate::cycle::{Preview, Stale, Wish, preview};
-use crate::forecast::Survey;
+use crate::forecast::HostForecast;
 use crate::model::Runner;
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Leases, Whose};
+use crate::observe::host::{CacheScope, Leases};
 use crate::observe::remembered::{self, Remembered};
 use crate::observe::runners;
 use crate::report::exit::Exit;
@@ -26,7 +26,10 @@ const SIZES_FILE: &str = "trees";
 
 /// Looks, at the caches that `whose` chooses among the runners. The shared directory may be closed to us: then leases are
 /// unknown, and visibility says so.
-pub(super) fn at(context: &Context, whose: impl FnOnce(&[Runner]) -> Whose) -> (Preview, Option<RunDir>) {
+pub(super) fn at(
+    context: &Context,
+    whose: impl FnOnce(&[Runner]) -> CacheScope,
+) -> (Preview, Option<RunDir>) {
     let run = open(context);
     let wish = Wish { whose, rooms: &[], stale: Stale::Leave, memory: None };
     (seen(context, &run, wish), run.ok().flatten())
@@ -37,7 +40,7 @@ pub(super) fn whole(
     context: &Context,
     patience: Duration,
     stale: Stale,
-) -> (Preview, Option<RunDir>, Survey) {
+) -> (Preview, Option<RunDir>, HostForecast) {
     recalling(context, (patience, stale), None)
 }
 
@@ -46,7 +49,7 @@ pub(super) fn whole_recalled(
     context: &Context,
     patience: Duration,
     stale: Stale,
-) -> (Preview, Option<RunDir>, Survey) {
+) -> (Preview, Option<RunDir>, HostForecast) {
     let state = StateDir::at(&context.config.paths.state_dir);
     let kept = state.read_file(SIZES, SIZES_FILE, remembered::MAX_BYTES as u64).ok().flatten();
     let memory = RefCell::new(Remembered::from_bytes(&kept.unwrap_or_default()));
@@ -62,11 +65,11 @@ fn recalling(
     context: &Context,
     (patience, stale): (Duration, Stale),
     memory: Option<&RefCell<Remembered>>,
-) -> (Preview, Option<RunDir>, Survey) {
+) -> (Preview, Option<RunDir>, HostForecast) {
     let run = open(context);
     let survey = forecast::survey(context, run.as_ref().ok().and_then(Option::as_ref), patience);
     let rooms = survey.rooms();
-    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &rooms, stale, memory };
+    let wish = Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &rooms, stale, memory };
     (seen(context, &run, wish), run.ok().flatten(), survey)
 }
 
@@ -77,7 +80,7 @@ fn open(context: &Context) -> Result<Option<RunDir>, String> {
 fn seen(
     context: &Context,
     run: &Result<Option<RunDir>, String>,
-    wish: Wish<'_, impl FnOnce(&[Runner]) -> Whose>,
+    wish: Wish<'_, impl FnOnce(&[Runner]) -> CacheScope>,
 ) -> Preview {
     let leases = match run {
         Ok(Some(run)) => Leases::In(run),
@@ -89,7 +92,7 @@ fn seen(
 
 /// Who lives, and on what evidence: a look at no cache.
 pub(super) fn alive(context: &Context) -> Preview {
-    at(context, |_| Whose::Nobody).0
+    at(context, |_| CacheScope::Nobody).0
 }
 
 /// The names of all runners, for completions: those that a shell reads as one word. No process is looked at.

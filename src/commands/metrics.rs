@@ -3,7 +3,7 @@
 use super::status::Holders;
 use super::{Context, complain, now, output, print, status};
 use crate::config::Config;
-use crate::counters::{self, CountersError, Told, Work};
+use crate::counters::{self, CountersError, CountersSnapshot, Work};
 use crate::cycle::Stale;
 use crate::model::metrics::{Sample, Tally, Trend};
 use crate::model::{HostStatus, RunReport, Runner, Uid};
@@ -74,7 +74,7 @@ fn fail(text: &str) {
 }
 
 /// Everything that was counted on this host and is believed.
-pub(super) fn counted(context: &Context, run: Option<&RunDir>) -> Result<Told, CountersError> {
+pub(super) fn counted(context: &Context, run: Option<&RunDir>) -> Result<CountersSnapshot, CountersError> {
     let judge = Judge::new(context, now());
     let state = StateDir::at(&context.config.paths.state_dir);
     counters::read(&state, run, &|tally, writer| judge.believed(tally, writer), judge.now)
@@ -97,8 +97,8 @@ impl Judge {
     }
 
     fn believed(&self, tally: Tally, writer: Uid) -> Tally {
-        let terms = counting::Terms { trusted: self.trusted, runners: &self.runners, rules: &self.rules };
-        counting::believed(tally, writer, &terms)
+        let input = counting::FoldInput { trusted: self.trusted, runners: &self.runners, rules: &self.rules };
+        counting::believed(tally, writer, &input)
     }
 }
 
@@ -110,15 +110,15 @@ fn trusted(state_dir: &Path) -> Uid {
 
 fn exposition(context: &Context, run: Option<&RunDir>) -> Result<String, CountersError> {
     let host = status::collect(context, Holders::Unasked, Stale::Read);
-    let told = counted(context, run)?;
-    let trends = trends(&host, &told, host.time);
-    Ok(prometheus::host(&host, &told.totals, &trends))
+    let snapshot = counted(context, run)?;
+    let trends = trends(&host, &snapshot, host.time);
+    Ok(prometheus::host(&host, &snapshot.totals, &trends))
 }
 
-fn trends(host: &HostStatus, told: &Told, now: SystemTime) -> BTreeMap<String, Trend> {
+fn trends(host: &HostStatus, snapshot: &CountersSnapshot, now: SystemTime) -> BTreeMap<String, Trend> {
     let trend = |seen: &crate::model::FilesystemStatus| {
         let (mount, usage) = (escape::path(&seen.filesystem.mount), seen.filesystem.usage);
-        let rate = trend::fill_rate(told.samples.get(&mount)?, epoch(now), usage.used_bytes)?;
+        let rate = trend::fill_rate(snapshot.samples.get(&mount)?, epoch(now), usage.used_bytes)?;
         let seconds_to_full = trend::seconds_to_full(usage.available_bytes, rate);
         Some((mount, Trend { bytes_per_second: rate, seconds_to_full }))
     };

@@ -20,6 +20,7 @@ mod output;
 mod postmortem;
 mod reap;
 mod remediate;
+mod run_log;
 mod self_clean;
 mod simulate;
 mod space;
@@ -29,7 +30,6 @@ mod supervised;
 mod sweep;
 mod trim;
 mod watch;
-mod witness;
 
 use crate::cli::{Cli, Command};
 use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};

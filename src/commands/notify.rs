@@ -7,7 +7,7 @@ use crate::cli::Cli;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::model::incident::{IncidentLook, Memory, Telling};
 use crate::model::metrics::Counter;
-use crate::notify::decision::{self, Decision, Seen, Sweeps, Terms};
+use crate::notify::decision::{self, Decision, NotifyInput, RepeatIntervals, Sweeps};
 use crate::notify::{memory, messenger};
 use crate::observe::inventory::host_name;
 use crate::report::events::{Event, EventKind};
@@ -76,8 +76,8 @@ fn tell(context: &Context, mut look: IncidentLook, dry_run: bool, as_json: bool)
         look.jobs_refused.filter(|_| is_told(crate::model::incident::IncidentKind::RefusedJob));
     let state = StateDir::at(&paths.state_dir);
     let before = memory::read(&state, &paths.run_dir);
-    let terms = Terms { repeat: notify.repeat.as_secs(), interval: notify.interval.as_secs() };
-    let Decision { tellings, told, untold } = decision::decide(&before, &look, epoch(now()), terms);
+    let intervals = RepeatIntervals { repeat: notify.repeat.as_secs(), interval: notify.interval.as_secs() };
+    let Decision { tellings, told, untold } = decision::decide(&before, &look, epoch(now()), intervals);
     show(&tellings, dry_run, as_json);
     if dry_run {
         return Exit::Done;
@@ -136,7 +136,7 @@ fn incidents(context: &Context) -> IncidentLook {
         complain(error);
     }
     let reaper = super::reap::last(context);
-    decision::look(&Seen {
+    decision::look(&NotifyInput {
         now: epoch(now()),
         booted: epoch(context.proc.boot_time().unwrap_or(SystemTime::UNIX_EPOCH)),
         filesystems: Some(&filesystems),

@@ -1,6 +1,6 @@
 //! `postmortem`, and what a sweep finds out by itself about jobs that died.
 
-use super::witness::Narrator;
+use super::run_log::RunLog;
 use super::{Context, complain, ledger, look, now, present};
 use crate::lease;
 use crate::ledger::when;
@@ -176,15 +176,15 @@ fn remember(
 
 /// Looks into what a sweep finds dead: leases whose Worker ended without `Job completed.`, and jobs that a reboot has cut off.
 /// It fails no sweep: a fault of its own is a warning.
-pub(super) fn after_sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) {
-    let attempt = std::panic::AssertUnwindSafe(|| look_into_deaths(context, run, narrator));
+pub(super) fn after_sweep(context: &Context, run: &RunDir, run_log: &mut RunLog) {
+    let attempt = std::panic::AssertUnwindSafe(|| look_into_deaths(context, run, run_log));
     if std::panic::catch_unwind(attempt).is_err() {
         let text = "a post-mortem failed by an internal error; the sweep goes on. Please report it";
-        narrator.tell(Event::new(EventKind::Error, text));
+        run_log.tell(Event::new(EventKind::Error, text));
     }
 }
 
-fn look_into_deaths(context: &Context, run: &RunDir, narrator: &mut Narrator) {
+fn look_into_deaths(context: &Context, run: &RunDir, run_log: &mut RunLog) {
     let shelf = Shelf::at(&context.config.paths.state_dir);
     let Some(from) = earliest(context, run, &shelf) else { return };
     let alive = look::alive(context);
@@ -220,7 +220,7 @@ fn look_into_deaths(context: &Context, run: &RunDir, narrator: &mut Narrator) {
             let kept = shelf.keep(&key(&observer, subject), &case, &raw);
             // A lease goes with this sweep, so what cannot be kept is told once all the same; a log stays.
             if matches!(kept, Ok(Kept::New)) || (kept.is_err() && subject.lease.is_some()) {
-                narrator.tell(event(&observer, subject, &case));
+                run_log.tell(event(&observer, subject, &case));
             }
         }
     }

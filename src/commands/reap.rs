@@ -1,14 +1,14 @@
 //! `reap`: leaked environments, entry by entry as `[[reap]]` says; also the last part of a sweep that a person runs.
 
 use super::entries::{self, Part};
-use super::witness::Narrator;
+use super::run_log::RunLog;
 use super::{Context, complain, look, now, present};
 use crate::model::Execution;
 use crate::model::Liveness;
 use crate::model::ledger::Scope;
 use crate::model::reap::{ReapRecord, ReapReport, ReapResult, ReapRule, Reaping};
 use crate::policy::liveness;
-use crate::reap::engine::{Run, Witness};
+use crate::reap::engine::{ReapEvents, Run};
 use crate::reap::first_seen::{self, FirstSeen};
 use crate::reap::{record, sources};
 use crate::report::events::{Event, EventKind};
@@ -65,7 +65,7 @@ pub(super) fn last(context: &Context) -> Option<ReapRecord> {
 fn reap(context: &Context, rules: &[&ReapRule], execution: Execution) -> ReapReport {
     let begun = Instant::now();
     let state = StateDir::at(&context.config.paths.state_dir);
-    let mut teller = Teller { narrator: None, context };
+    let mut log = ReapLog { run_log: None, context };
     let mut report = ReapReport { dry_run: execution.is_dry_run(), entries: Vec::new() };
     for rule in rules {
         let source = sources::of(rule, &context.config.paths.programs);
@@ -82,7 +82,7 @@ fn reap(context: &Context, rules: &[&ReapRule], execution: Execution) -> ReapRep
             clock: now,
             deadline: begun + TIME_LIMIT,
             execution,
-            witness: &mut teller,
+            events: &mut log,
         };
         let before = seen.clone();
         let mut entry = run.run(&mut seen);
@@ -97,7 +97,7 @@ fn reap(context: &Context, rules: &[&ReapRule], execution: Execution) -> ReapRep
     if execution == Execution::Apply && !rules.is_empty() {
         remember(context, &state, &report);
     }
-    teller.ended(&report, begun.elapsed());
+    log.ended(&report, begun.elapsed());
     report
 }
 
@@ -130,31 +130,31 @@ fn runners(context: &Context, named: &BTreeSet<String>) -> HashMap<String, Liven
 }
 
 /// Tells the journal and the ledger; a run that deletes nothing and fails at nothing leaves no entry.
-struct Teller<'a> {
-    narrator: Option<Narrator>,
+struct ReapLog<'a> {
+    run_log: Option<RunLog>,
     context: &'a Context,
 }
 
-impl Teller<'_> {
-    fn narrator(&mut self) -> &mut Narrator {
+impl ReapLog<'_> {
+    fn run_log(&mut self) -> &mut RunLog {
         let context = self.context;
-        self.narrator.get_or_insert_with(|| {
-            let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Reap, None);
-            narrator.begun();
-            narrator
+        self.run_log.get_or_insert_with(|| {
+            let mut run_log = RunLog::new(&context.config, &context.proc, Scope::Reap, None);
+            run_log.begun();
+            run_log
         })
     }
 
     fn ended(&mut self, report: &ReapReport, took: Duration) {
-        if let Some(narrator) = &mut self.narrator {
-            narrator.reaper_ended(report, took);
+        if let Some(run_log) = &mut self.run_log {
+            run_log.reaper_ended(report, took);
         }
     }
 }
 
-impl Witness for Teller<'_> {
+impl ReapEvents for ReapLog<'_> {
     fn begun(&mut self, _: &ReapRule) {
-        self.narrator();
+        self.run_log();
     }
 
     fn outcome(&mut self, rule: &ReapRule, reaping: &Reaping, took: Duration) {
@@ -173,7 +173,7 @@ impl Witness for Teller<'_> {
             .summary(reap_words::grounds(reaping))
             .job_name(environment.job.as_deref())
             .duration(took);
-        self.narrator().tell(match environment.bytes {
+        self.run_log().tell(match environment.bytes {
             Some(bytes) => event.bytes(bytes),
             None => event,
         });
@@ -186,6 +186,6 @@ impl Witness for Teller<'_> {
             rule.kind,
             escape::text(why)
         );
-        self.narrator().tell(Event::new(EventKind::Error, text).rule(&rule.name).reason("reap-list-failed"));
+        self.run_log().tell(Event::new(EventKind::Error, text).rule(&rule.name).reason("reap-list-failed"));
     }
 }

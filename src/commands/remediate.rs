@@ -1,14 +1,14 @@
 //! `remediate`, and the safe repairs of a sweep.
 
-use super::witness::Narrator;
+use super::run_log::RunLog;
 use super::{Context, audit, complain, look, now, print, show};
 use crate::cli::RemediateArgs;
 use crate::hygiene::act::{RepairError, Repairs, Returned};
 use crate::lock::LockError;
 use crate::model::Execution;
-use crate::model::hygiene::{Mode, RepairReport};
+use crate::model::hygiene::{RemediateMode, RepairReport};
 use crate::model::ledger::Scope;
-use crate::model::{Bearing, Runner};
+use crate::model::{Runner, Weight};
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
@@ -40,30 +40,30 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Remediate, Some(&runner));
+    let mut run_log = RunLog::new(&context.config, &context.proc, Scope::Remediate, Some(&runner));
     let execution = Execution::of(!args.apply);
     if execution == Execution::Apply {
-        narrator.begun();
-        put_back(context, &run, &mut narrator);
+        run_log.begun();
+        put_back(context, &run, &mut run_log);
     }
     let git = audit::git(context);
     let mut repairs =
-        Repairs { deadline: begun + TIME_LIMIT, git: git.as_ref(), ..repairs(context, &run, &mut narrator) };
+        Repairs { deadline: begun + TIME_LIMIT, git: git.as_ref(), ..repairs(context, &run, &mut run_log) };
     let allowed = match execution {
         Execution::Apply if !args.even_if_widespread => repairs.refuse_if_widespread(),
         Execution::Apply | Execution::DryRun => Ok(()),
     };
     let result = allowed.and_then(|()| {
-        repairs.repair(runner.root_id, &args.repository, args.mode.map(Mode::from), execution)
+        repairs.repair(runner.root_id, &args.repository, args.mode.map(RemediateMode::from), execution)
     });
     if let Err(error @ RepairError::Widespread(_)) = &result {
-        narrator.tell(widespread(error));
+        run_log.tell(widespread(error));
     }
     if let Ok(report) = &result {
-        tell(&mut narrator, report);
+        tell(&mut run_log, report);
     }
     if execution == Execution::Apply {
-        narrator.tell(ended(&result, begun.elapsed()).runner(&runner));
+        run_log.tell(ended(&result, begun.elapsed()).runner(&runner));
     }
     match result {
         Ok(report) => {
@@ -82,7 +82,7 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
 }
 
 fn exit(report: &RepairReport) -> Exit {
-    if report.objections.iter().any(|evidence| evidence.bearing == Bearing::InUse) {
+    if report.objections.iter().any(|evidence| evidence.weight == Weight::InUse) {
         Exit::Busy
     } else if !report.objections.is_empty() {
         Exit::Unknown
@@ -121,36 +121,36 @@ fn widespread(error: &RepairError) -> Event {
 }
 
 /// What was done, and what could not be, for the journal and the ledger.
-fn tell(narrator: &mut Narrator, report: &RepairReport) {
+fn tell(run_log: &mut RunLog, report: &RepairReport) {
     if let Some(event) = Event::of_repair(report) {
-        narrator.tell(event);
+        run_log.tell(event);
     }
     if !report.dry_run && !report.objections.is_empty() {
         let text = format!("{} is left alone: its runner is not provably idle", report.path.display());
         let event = Event::new(EventKind::Kept, text).runner(&report.runner).path(&report.path);
-        narrator.tell(event.reason("protected").evidence(&report.objections));
+        run_log.tell(event.reason("protected").evidence(&report.objections));
     }
 }
 
 /// A sweep's part, where the configuration asks for it and we are root: nobody else can give anything back. With more than one
 /// contaminated repository nothing is repaired.
-pub(super) fn sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) -> Exit {
+pub(super) fn sweep(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Exit {
     if !context.config.hygiene_repair || !nix::unistd::geteuid().is_root() {
         return Exit::Done;
     }
     let git = audit::git(context);
-    let result = Repairs { git: git.as_ref(), ..repairs(context, run, narrator) }.sweep();
+    let result = Repairs { git: git.as_ref(), ..repairs(context, run, run_log) }.sweep();
     match result {
-        Ok(reports) => reports.iter().for_each(|report| tell(narrator, report)),
+        Ok(reports) => reports.iter().for_each(|report| tell(run_log, report)),
         // The lock's failure has been told where it happened.
         Err(RepairError::Lock(_)) => {}
         Err(error @ RepairError::Widespread(_)) => {
             complain(&error);
-            narrator.tell(widespread(&error));
+            run_log.tell(widespread(&error));
             return Exit::WiderIncident;
         }
         Err(error) => {
-            narrator
+            run_log
                 .tell(Event::new(EventKind::Error, format!("work directories cannot be put right: {error}")));
         }
     }
@@ -158,11 +158,11 @@ pub(super) fn sweep(context: &Context, run: &RunDir, narrator: &mut Narrator) ->
 }
 
 /// Puts back what repairs that have died have left in quarantine. Before trash is emptied: what lost its place becomes trash.
-pub(super) fn put_back(context: &Context, run: &RunDir, narrator: &mut Narrator) {
+pub(super) fn put_back(context: &Context, run: &RunDir, run_log: &mut RunLog) {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    let result = repairs(context, run, narrator).put_back();
+    let result = repairs(context, run, run_log).put_back();
     for left in result.unwrap_or_default() {
         let quarantine = escape::path(&left.quarantine);
         let event = match &left.result {
@@ -185,12 +185,12 @@ pub(super) fn put_back(context: &Context, run: &RunDir, narrator: &mut Narrator)
                 Event::new(EventKind::Error, text).path(&left.quarantine)
             }
         };
-        narrator.tell(event.runner(&left.runner));
+        run_log.tell(event.runner(&left.runner));
     }
 }
 
 /// Repairs for as long as those of a sweep may take.
-fn repairs<'a>(context: &'a Context, run: &'a RunDir, narrator: &'a mut Narrator) -> Repairs<'a> {
+fn repairs<'a>(context: &'a Context, run: &'a RunDir, run_log: &'a mut RunLog) -> Repairs<'a> {
     Repairs {
         config: &context.config,
         proc: &context.proc,
@@ -198,6 +198,6 @@ fn repairs<'a>(context: &'a Context, run: &'a RunDir, narrator: &'a mut Narrator
         clock: now,
         deadline: Instant::now() + SWEEP_LIMIT,
         git: None,
-        witness: narrator,
+        events: run_log,
     }
 }

@@ -1,7 +1,7 @@
 //! Tickets, from both sides: asking busy runners for what the disk lacks, and a completed-hook's answer.
 
 use super::now;
-use super::witness::Narrator;
+use super::run_log::RunLog;
 use crate::config::Config;
 use crate::cycle::{Cycle, Role};
 use crate::model::{ActionResult, Balance, FileId, Level, ProcessId, RunReport, Runner};
@@ -61,7 +61,7 @@ pub(super) enum Hook {
 
 impl SelfClean<'_> {
     /// Takes the caches that others wanted of this runner, if its disk still lacks them, and what exceeds its rules' limits.
-    pub(super) fn run(&self, hook: Hook, narrator: &mut Narrator) -> Result<(), String> {
+    pub(super) fn run(&self, hook: Hook, run_log: &mut RunLog) -> Result<(), String> {
         let root = self.runner.root_id;
         let Some(work) = self.runner.work_dir() else { return Ok(()) };
         let asked = match hook {
@@ -86,7 +86,7 @@ impl SelfClean<'_> {
             return Ok(());
         }
         let is_wanted = !wanted.is_empty();
-        narrator.begun();
+        run_log.begun();
         let cycle = Cycle {
             config: self.config,
             proc: self.proc,
@@ -95,14 +95,14 @@ impl SelfClean<'_> {
             rooms: &[],
             clock: now,
             deadline: self.begun + self.config.hook.time_limit,
-            witness: narrator,
+            events: run_log,
         };
         let (report, result) = cycle.run();
         if limits && result.is_ok() {
             // On a full disk there is no note, and the next hook looks again.
             let _ = uses::note_limits(&dir, work.owner, now());
         }
-        narrator.ended(&report, self.begun.elapsed());
+        run_log.ended(&report, self.begun.elapsed());
         let is_told = report.outcomes.iter().any(|outcome| outcome.result != ActionResult::Kept);
         if !is_told && result.is_ok() && !is_wanted {
             return Ok(());

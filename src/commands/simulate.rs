@@ -4,7 +4,7 @@ use super::{Context, complain, ledger, present, print, show};
 use crate::config::units::Size;
 use crate::config::{Config, Named};
 use crate::counters;
-use crate::model::ledger::{Deed, Record, Trust};
+use crate::model::ledger::{ActionKind, Record, Trust};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::setup::state::StateDir;
@@ -102,11 +102,11 @@ fn builds_since(context: &Context, since: SystemTime) -> Builds {
     for record in entries {
         let Some(runner) = record.runner.as_deref() else { continue };
         match (record.deed, &record.path, record.repository.as_deref()) {
-            (Deed::Removed, Some(path), _) => {
+            (ActionKind::Removed, Some(path), _) => {
                 let names = path.iter().filter_map(|name| name.to_str());
                 gone.extend(names.map(|name| (runner, name)));
             }
-            (Deed::Lease, _, Some(repository)) if record.message.contains("begins") => {
+            (ActionKind::Lease, _, Some(repository)) if record.message.contains("begins") => {
                 let name = repository.rsplit('/').next().unwrap_or(repository);
                 builds.began += 1;
                 builds.cold += usize::from(gone.remove(&(runner, name)));

@@ -3,7 +3,7 @@
 use super::now;
 use crate::config::Config;
 use crate::model::{ActionResult, Cache, FilesystemId, Part, RunReport, Runner, SpaceHolder};
-use crate::observe::space::Look;
+use crate::observe::space::SpaceScan;
 use crate::policy::{goal, pressure};
 use std::time::{Duration, Instant};
 
@@ -32,5 +32,6 @@ pub(super) fn holding(
     let by_inodes = disks.iter().filter(|d| pressure::lacks_inodes_alone(&d.usage, &config.watermarks));
     let by_inodes: Vec<FilesystemId> = by_inodes.map(|disk| disk.id).collect();
     let deadline = Instant::now() + patience;
-    Look { runners, caches: &caches, disks: &disks, by_inodes: &by_inodes, now: now(), deadline }.holders()
+    SpaceScan { runners, caches: &caches, disks: &disks, by_inodes: &by_inodes, now: now(), deadline }
+        .holders()
 }

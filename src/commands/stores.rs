@@ -2,7 +2,7 @@
 //! person runs, and of `plan`.
 
 use super::entries::{self, Part};
-use super::witness::Narrator;
+use super::run_log::RunLog;
 use super::{Context, complain, now, present};
 use crate::model::Execution;
 use crate::model::ledger::Scope;
@@ -13,7 +13,7 @@ use crate::report::exit::Exit;
 use crate::report::{escape, human, json, store_words};
 use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
-use crate::stores::engine::{Run, Witness};
+use crate::stores::engine::{Run, StoreEvents};
 use crate::stores::host::ThisHost;
 use crate::stores::record;
 use std::time::{Duration, Instant};
@@ -82,7 +82,7 @@ fn collect(context: &Context, rules: &[StoreRule], execution: Execution) -> Resu
     };
     let state = StateDir::at(&context.config.paths.state_dir);
     let before = read(&state).unwrap_or_default();
-    let mut teller = Teller { narrator: None, context };
+    let mut log = StoreLog { run_log: None, context };
     let mut work = Run {
         rules,
         programs: &context.config.paths.programs,
@@ -93,14 +93,14 @@ fn collect(context: &Context, rules: &[StoreRule], execution: Execution) -> Resu
         now: now(),
         deadline: begun + TIME_LIMIT,
         execution,
-        witness: &mut teller,
+        events: &mut log,
     };
     let report = work.run();
     if execution == Execution::Apply && !rules.is_empty() {
         remember(context, &state, &before, &report);
     }
-    if let Some(narrator) = &mut teller.narrator {
-        narrator.stores_ended(&report, begun.elapsed());
+    if let Some(run_log) = &mut log.run_log {
+        run_log.stores_ended(&report, begun.elapsed());
     }
     Ok(report)
 }
@@ -115,12 +115,12 @@ fn remember(context: &Context, state: &StateDir, before: &StoresRecord, report: 
 }
 
 /// Tells the journal and the ledger; a run that collects nothing leaves no entry.
-struct Teller<'a> {
-    narrator: Option<Narrator>,
+struct StoreLog<'a> {
+    run_log: Option<RunLog>,
     context: &'a Context,
 }
 
-impl Witness for Teller<'_> {
+impl StoreEvents for StoreLog<'_> {
     fn outcome(&mut self, report: &StoreReport) {
         let context = self.context;
         let (kind, reason) = match &report.result {
@@ -130,10 +130,10 @@ impl Witness for Teller<'_> {
             StoreResult::Deferred => (EventKind::Kept, report.result.as_str()),
             StoreResult::Planned | StoreResult::Kept => return,
         };
-        let narrator = self.narrator.get_or_insert_with(|| {
-            let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Stores, None);
-            narrator.begun();
-            narrator
+        let run_log = self.run_log.get_or_insert_with(|| {
+            let mut run_log = RunLog::new(&context.config, &context.proc, Scope::Stores, None);
+            run_log.begun();
+            run_log
         });
         let mut event = Event::new(kind, store_words::deed(report))
             .rule(&report.name)
@@ -145,7 +145,7 @@ impl Witness for Teller<'_> {
         } else {
             event = event.summary("every runner was idle, seen again right before it".to_owned());
         }
-        narrator.tell(match &report.facts.path {
+        run_log.tell(match &report.facts.path {
             Some(path) => event.path(path),
             None => event,
         });

@@ -67,7 +67,7 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
         );
         match end {
             Ok(End::Proper(code)) => return code.into(),
-            Ok(End::Told(signal) | End::Died(Some(signal))) => end_by(signal),
+            Ok(End::Signalled(signal) | End::Died(Some(signal))) => end_by(signal),
             Ok(End::GivenUp) => {
                 let what = silent.unwrap_or_default();
                 let then = if attempt < ATTEMPTS { "it begins anew without it" } else { "it is given up" };

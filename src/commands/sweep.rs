@@ -3,9 +3,9 @@
 use super::entries::Part;
 use super::self_clean::leave_tickets;
 use super::{
-    Context, complain, dedupe, drain, forecast, look, metrics, now, postmortem, print, reap, remediate, show,
-    space, stores,
-    witness::{Narrator, micros},
+    Context, complain, dedupe, drain, forecast, look, metrics, now, postmortem, print, reap, remediate,
+    run_log::{RunLog, micros},
+    show, space, stores,
 };
 use crate::cycle::{Cycle, CycleError, Role, Stale};
 use crate::lock::LockError;
@@ -76,16 +76,16 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
         }
     };
     let begun = Instant::now();
-    let mut narrator = Narrator::new(&context.config, &context.proc, Scope::Sweep, None);
-    narrator.begun();
+    let mut run_log = RunLog::new(&context.config, &context.proc, Scope::Sweep, None);
+    run_log.begun();
     take_requests(&run);
     tickets::withdraw_all(&run);
     let strewn = tidy_shared(context, &run);
-    remediate::put_back(context, &run, &mut narrator);
+    remediate::put_back(context, &run, &mut run_log);
     let jobs = forecast::survey(context, Some(&run), forecast::IN_A_SWEEP);
     let rooms = jobs.rooms();
     // Before anything is deleted: what shares its blocks need not go.
-    let deduplicated = dedupe::run(context, &run, &mut narrator);
+    let deduplicated = dedupe::run(context, &run, &mut run_log);
     let cycle = Cycle {
         config: &context.config,
         proc: &context.proc,
@@ -94,7 +94,7 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
         rooms: &rooms,
         clock: now,
         deadline: begun + TIME_LIMIT,
-        witness: &mut narrator,
+        events: &mut run_log,
     };
     let (mut report, result) = cycle.run();
     report.dedupe = deduplicated;
@@ -106,12 +106,12 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     }
     leave_tickets(&context.config, &run, &report, None);
     // Before the leases of the dead go.
-    postmortem::after_sweep(context, &run, &mut narrator);
+    postmortem::after_sweep(context, &run, &mut run_log);
     tidy(context, &run);
     let there = report.outcomes.iter().filter(|outcome| outcome.result != ActionResult::Removed);
     let there = there.map(|outcome| (&outcome.action.runner, &outcome.action.cache));
     report.notes.extend(forecast::after_sweep(context, &run, &jobs, there));
-    let hygiene = remediate::sweep(context, &run, &mut narrator);
+    let hygiene = remediate::sweep(context, &run, &mut run_log);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.
     let _ = StateDir::at(&context.config.paths.state_dir).note_sweep(if report.goal_met {
@@ -119,15 +119,15 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     } else {
         "goal not reached"
     });
-    narrator.ended(&report, begun.elapsed());
-    narrator.swept(SweepEnd {
+    run_log.ended(&report, begun.elapsed());
+    run_log.swept(SweepEnd {
         at: now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs(),
         took: micros(begun.elapsed()),
         success: result.is_ok(),
         goal_met: report.goal_met,
         wider_contamination: hygiene == Exit::WiderIncident,
     });
-    narrator.leave_counts(&run);
+    run_log.leave_counts(&run);
     metrics::after_sweep(context, &run, &report);
     let disks = report.balances.iter();
     let disks: Vec<Filesystem> =

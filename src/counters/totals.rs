@@ -59,7 +59,7 @@ pub enum CountersError {
 
 /// What monitoring is told.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct CountersSnapshot {
     /// Everything that was counted and is believed.
     pub totals: Totals,
     /// What sweeps have seen of filesystems.
@@ -97,7 +97,7 @@ struct Shape {
 #[derive(Default)]
 struct Kept {
     generation: u64,
-    told: Told,
+    snapshot: CountersSnapshot,
     folded: BTreeSet<String>,
 }
 
@@ -105,30 +105,31 @@ const VERSION: u32 = 1;
 
 impl Kept {
     fn of(shape: Shape) -> Self {
-        let mut told = Told::default();
+        let mut snapshot = CountersSnapshot::default();
         for (name, labels, count) in shape.counts {
             if let Some(counter) = record::counter(&name).filter(|it| it.labels().len() == labels.len()) {
-                told.totals.counts.insert((counter, labels), count);
+                snapshot.totals.counts.insert((counter, labels), count);
             }
         }
         for (name, (buckets, sum)) in shape.histograms {
             // One with other bounds is begun anew.
             let timing = record::timing(&name).filter(|it| it.bounds().len() + 1 == buckets.len());
-            told.totals.histograms.extend(timing.map(|timing| (timing, Histogram { buckets, sum })));
+            snapshot.totals.histograms.extend(timing.map(|timing| (timing, Histogram { buckets, sum })));
         }
-        told.totals.last_sweep = shape.last_sweep.map(Into::into);
+        snapshot.totals.last_sweep = shape.last_sweep.map(Into::into);
         let sample = |[at, before, after, total]: [u64; 4]| Sample { at, before, after, total };
         let samples = shape.samples.into_iter();
-        told.samples = samples.map(|(mount, list)| (mount, list.into_iter().map(sample).collect())).collect();
-        Self { generation: shape.generation, told, folded: shape.folded.into_iter().collect() }
+        snapshot.samples =
+            samples.map(|(mount, list)| (mount, list.into_iter().map(sample).collect())).collect();
+        Self { generation: shape.generation, snapshot, folded: shape.folded.into_iter().collect() }
     }
 
     fn shape(&self) -> Shape {
-        let totals = &self.told.totals;
+        let totals = &self.snapshot.totals;
         let counts = totals.counts.iter();
         let histograms = totals.histograms.iter();
         let sample = |sample: &Sample| [sample.at, sample.before, sample.after, sample.total];
-        let samples = self.told.samples.iter();
+        let samples = self.snapshot.samples.iter();
         Shape {
             version: VERSION,
             generation: self.generation,
@@ -167,7 +168,7 @@ impl Kept {
 
     /// Makes room among the series.
     fn forget(&mut self, is_known: &dyn Fn(&str) -> bool) {
-        let counts = &mut self.told.totals.counts;
+        let counts = &mut self.snapshot.totals.counts;
         if counts.len() > MAX_SERIES {
             counts.retain(|(counter, labels), _| counter.labels().len() < 3 || is_known(&labels[0]));
         }
@@ -222,7 +223,7 @@ pub fn read(
     run: Option<&RunDir>,
     believe: &dyn Fn(Tally, Uid) -> Tally,
     now: SystemTime,
-) -> Result<Told, CountersError> {
+) -> Result<CountersSnapshot, CountersError> {
     let load = || -> Result<Kept, CountersError> {
         let dir = state.directory(DIRECTORY)?;
         Ok(dir.map(|dir| Kept::load(&dir)).transpose()?.flatten().unwrap_or_default())
@@ -238,13 +239,13 @@ pub fn read(
         if is_settled {
             for record in records.into_iter().filter(|record| !kept.folded.contains(&record.key)) {
                 if let Content::Tally(tally) = record.content {
-                    kept.told.totals.add(&believe(tally, writer(&record.key)));
+                    kept.snapshot.totals.add(&believe(tally, writer(&record.key)));
                 }
             }
             break;
         }
     }
-    Ok(kept.told)
+    Ok(kept.snapshot)
 }
 
 /// What sweeps have seen of filesystems: nothing else is read.
@@ -254,7 +255,7 @@ pub fn read(
 pub fn samples(state: &StateDir) -> Result<Samples, CountersError> {
     let dir = state.directory(DIRECTORY)?;
     let kept = dir.map(|dir| Kept::load(&dir)).transpose()?.flatten();
-    Ok(kept.map(|kept| kept.told.samples).unwrap_or_default())
+    Ok(kept.map(|kept| kept.snapshot.samples).unwrap_or_default())
 }
 
 /// Takes pending records into the totals, and `samples` into what is remembered of filesystems. Does nothing while another
@@ -269,7 +270,7 @@ pub fn fold(work: &Work<'_>, remember: impl FnOnce(&mut Samples)) -> Result<(), 
         return Ok(());
     };
     let mut kept = Kept::load(&dir)?.unwrap_or_default();
-    remember(&mut kept.told.samples);
+    remember(&mut kept.snapshot.samples);
     for batch in 0..MAX_BATCHES {
         let records = pending(work.run, work.now, BATCH)?;
         let is_full = records.len() == BATCH;
@@ -299,7 +300,7 @@ fn take_in(kept: &mut Kept, records: &[Pending], work: &Work<'_>) {
         let count = of_one.entry(writer).or_default();
         *count += 1;
         if *count <= MAX_OF_ONE && !kept.folded.contains(&record.key) {
-            kept.told.totals.add(&(work.believe)(tally.clone(), writer));
+            kept.snapshot.totals.add(&(work.believe)(tally.clone(), writer));
         }
     }
     kept.folded = folded;
@@ -347,12 +348,12 @@ mod tests {
             Work { state: &self.state, run: &self.run, believe: &|tally, _| tally, is_known, now }
         }
 
-        fn told(&self) -> Told {
+        fn snapshot(&self) -> CountersSnapshot {
             read(&self.state, Some(&self.run), &|tally, _| tally, SystemTime::now()).unwrap()
         }
 
         fn errors(&self) -> u64 {
-            self.told().totals.get(Counter::Errors, &[])
+            self.snapshot().totals.get(Counter::Errors, &[])
         }
 
         fn records(&self) -> std::path::PathBuf {
@@ -373,7 +374,7 @@ mod tests {
     #[test]
     fn what_is_pending_and_what_is_folded_is_told_once() {
         let host = Host::new();
-        assert_eq!(host.told(), Told::default());
+        assert_eq!(host.snapshot(), CountersSnapshot::default());
         leave(&host.run, "1-a", &errors(1)).unwrap();
         assert_eq!((host.errors(), host.pending()), (1, 1));
         host.fold().unwrap();
@@ -383,11 +384,11 @@ mod tests {
         host.fold().unwrap();
         host.fold().unwrap();
         assert_eq!(host.errors(), 6);
-        assert_eq!(host.told().totals.histograms[&Timing::LockShared].sum, 14);
+        assert_eq!(host.snapshot().totals.histograms[&Timing::LockShared].sum, 14);
         // Another boot: the shared directory is gone.
         std::fs::remove_dir_all(host.temp.path().join("run")).unwrap();
-        let told = read(&host.state, None, &|tally, _| tally, SystemTime::now()).unwrap();
-        assert_eq!(told.totals.get(Counter::Errors, &[]), 6);
+        let snapshot = read(&host.state, None, &|tally, _| tally, SystemTime::now()).unwrap();
+        assert_eq!(snapshot.totals.get(Counter::Errors, &[]), 6);
     }
 
     /// Ended after the totals were written and before the records were removed.
@@ -474,10 +475,10 @@ mod tests {
         }
         tally.count(Counter::Errors, &[], 1);
         let mut kept = Kept::default();
-        kept.told.totals.add(&tally);
+        kept.snapshot.totals.add(&tally);
         kept.forget(&|name| !name.starts_with("gone"));
-        assert_eq!(kept.told.totals.counts.len(), MAX_SERIES / 2 + 2);
-        assert!(host.told().totals.counts.is_empty());
+        assert_eq!(kept.snapshot.totals.counts.len(), MAX_SERIES / 2 + 2);
+        assert!(host.snapshot().totals.counts.is_empty());
     }
 
     #[test]
@@ -487,8 +488,8 @@ mod tests {
         leave(&host.run, "1-a", &Tally { sweep: Some(end), ..errors(2) }).unwrap();
         let sample = Sample { at: 1, before: 2, after: 3, total: 4 };
         fold(&host.work(&|_| true), |samples| drop(samples.insert("/mnt".into(), vec![sample]))).unwrap();
-        let told = host.told();
-        assert_eq!((told.totals.last_sweep, &told.samples["/mnt"]), (Some(end), &vec![sample]));
+        let snapshot = host.snapshot();
+        assert_eq!((snapshot.totals.last_sweep, &snapshot.samples["/mnt"]), (Some(end), &vec![sample]));
         std::fs::write(host.temp.path().join("state/counters/totals.json"), "{").unwrap();
         assert_eq!(host.errors(), 0);
         leave(&host.run, "2-b", &errors(4)).unwrap();

@@ -10,7 +10,7 @@ use super::{Cycle, CycleError, MAX_GIVING_WAY, State};
 use crate::lock::ExclusiveLock;
 use crate::model::{Action, ActionResult, Decision, HostFacts, KeepReason, Uid};
 use crate::observe::caches::open_work;
-use crate::reclaim::claim::{Claim, Moment, Prepared, Renamed, claim, needs_place_beside};
+use crate::reclaim::claim::{Claim, Phase, Prepared, Renamed, claim, needs_place_beside};
 use crate::reclaim::execute::Tree;
 use crate::sys::dir::Dir;
 use rustix::process::{Resource, getrlimit};
@@ -141,7 +141,7 @@ impl Cycle<'_> {
             for settled in settled {
                 match settled {
                     Ok(tree) => {
-                        tree.report(self.witness);
+                        tree.report(self.events);
                         taken.push(tree);
                     }
                     Err((action, claim)) => self.not_claimed(action, claim, begun.elapsed(), state),
@@ -174,7 +174,7 @@ impl Cycle<'_> {
         };
         let decision = decision.map_or_else(|| action.decision.clone(), Decision::Keep);
         let action = Action { decision, ..action.clone() };
-        state.record(self.witness, action, result, took);
+        state.record(self.events, action, result, took);
     }
 }
 
@@ -249,8 +249,8 @@ fn claim_alone<'p>(lock: &ExclusiveLock, action: &'p Action, scrutiny: &mut Scru
     let claim = claim(lock, &work, owner, &action.cache, &mut |moment| {
         scrutiny.look_again(std::iter::once(action));
         let tree = match moment {
-            Moment::Before => None,
-            Moment::After(tree) => Some(tree),
+            Phase::Before => None,
+            Phase::After(tree) => Some(tree),
         };
         scrutiny.doubts(action, tree)
     });

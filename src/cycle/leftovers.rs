@@ -9,9 +9,9 @@ use crate::observe::measure::{self, measure};
 use crate::observe::runners::Discovery;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::execute::{Deletion, THREADS, Until, is_large};
-use crate::reclaim::in_hand::InHand;
 use crate::reclaim::remove_tree::{Enough, Extent, RemoveError};
 use crate::reclaim::trash::Trash;
+use crate::reclaim::trash_claim::TrashClaim;
 use crate::sys::dir::Dir;
 use std::collections::HashSet;
 use std::ffi::{OsStr, OsString};
@@ -91,7 +91,7 @@ impl Cycle<'_> {
             Err(error) if error.kind() == ErrorKind::NotFound => return,
             entry => entry.ok(),
         };
-        let mut in_hand = entry.as_ref().and_then(InHand::take);
+        let mut trash_claim = entry.as_ref().and_then(TrashClaim::take);
         let sizing = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         let (size, largest) = match parent.descend(name).and_then(|tree| measure(&tree, &sizing)) {
             Ok(scan) => (Some(scan.measure), scan.largest),
@@ -105,10 +105,10 @@ impl Cycle<'_> {
         let enough = size.is_none_or(is_large).then_some(Enough(&is_enough));
         let until = Until { deadline: self.deadline, enough };
         let extent = deletion
-            .delete(self.witness, until, |options| confinement.delete((parent, name), &largest, options));
-        if let (Some(entry), None) = (&entry, &in_hand) {
-            in_hand = InHand::inherit(entry);
-            if in_hand.is_none() {
+            .delete(self.events, until, |options| confinement.delete((parent, name), &largest, options));
+        if let (Some(entry), None) = (&entry, &trash_claim) {
+            trash_claim = TrashClaim::inherit(entry);
+            if trash_claim.is_none() {
                 // A living guard is at it, suspended perhaps: it has been helped, and tells of it.
                 return;
             }
@@ -116,14 +116,14 @@ impl Cycle<'_> {
         match extent {
             Extent::Whole => {
                 state.giving.add(on, bytes);
-                self.witness.trash(path, bytes, None);
-                in_hand.into_iter().for_each(InHand::told);
+                self.events.trash(path, bytes, None);
+                trash_claim.into_iter().for_each(TrashClaim::told);
             }
             // Whoever deletes the rest tells of it.
             Extent::Part { first: RemoveError::Enough { .. }, .. } => {
                 state.giving.add(on, progress.bytes.load(Ordering::Relaxed));
             }
-            Extent::Part { first, .. } => self.witness.trash(path, bytes, Some(&first.explained())),
+            Extent::Part { first, .. } => self.events.trash(path, bytes, Some(&first.explained())),
         }
     }
 }

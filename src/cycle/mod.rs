@@ -28,7 +28,7 @@ use crate::model::{
 use crate::model::{FileId, FilesystemId, Need, ProcessId, Room};
 use crate::observe::declared;
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Leases, Look, Whose};
+use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::places;
 use crate::observe::remembered::Remembered;
 use crate::observe::retention::Wanted;
@@ -60,7 +60,7 @@ const MAX_GIVING_WAY: usize = 16;
 const MAX_TRASH: usize = 4096;
 
 /// Told of everything as it happens: the journal, and progress on a terminal.
-pub trait Witness: Steps {
+pub trait RunEvents: Steps {
     /// A filesystem is under pressure and will be acted on.
     fn pressure(&mut self, filesystem: &Filesystem, level: Level);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
@@ -90,7 +90,7 @@ pub struct Cycle<'a> {
     /// When to stop.
     pub deadline: Instant,
     /// Told of everything.
-    pub witness: &'a mut dyn Witness,
+    pub events: &'a mut dyn RunEvents,
 }
 
 /// Who runs the cycle.
@@ -160,7 +160,7 @@ pub fn preview(
     leases: Leases<'_>,
     now: SystemTime,
     deadline: Instant,
-    wish: Wish<'_, impl FnOnce(&[Runner]) -> Whose>,
+    wish: Wish<'_, impl FnOnce(&[Runner]) -> CacheScope>,
 ) -> Preview {
     let mounts = MountTable::read(proc);
     let discovery = discover(config, &mounts);
@@ -176,7 +176,7 @@ pub fn preview(
         ladders.push((fs.id, goal.ladder));
     }
     let pressed = pressed(&needs);
-    let look = Look {
+    let look = HostObserver {
         proc,
         leases,
         mounts: &mounts,
@@ -194,7 +194,7 @@ pub fn preview(
     facts.remarks.extend(strangers::remarks(&facts));
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
     let rules = rules(config, now);
-    let terms = plan::Terms {
+    let input = plan::PlanInput {
         actor: &Actor::Sweep,
         rules: &rules,
         cache_rules: &config.limits,
@@ -203,7 +203,7 @@ pub fn preview(
         for_jobs: &for_jobs,
         dealt_with: &HashSet::new(),
     };
-    let plan = trims::plan(&facts, &evidence, &terms, (deadline, wish.stale));
+    let plan = trims::plan(&facts, &evidence, &input, (deadline, wish.stale));
     Preview { facts, evidence, plan, root_matches }
 }
 
@@ -406,7 +406,7 @@ impl Cycle<'_> {
                 let level = pressure::level(&entry.insert(now.clone()).usage, marks);
                 if level != Level::Ok {
                     state.under_pressure.insert(now.id);
-                    self.witness.pressure(&now, level);
+                    self.events.pressure(&now, level);
                 }
             }
             let is_pressed = state.under_pressure.contains(&now.id);
@@ -460,7 +460,7 @@ impl Cycle<'_> {
         let mut outcomes = state.outcomes;
         for action in state.kept.into_iter().filter(|action| !dealt_with.contains(&action.cache.path)) {
             let outcome = Outcome { action, result: ActionResult::Kept };
-            self.witness.step(Step::Ended(&outcome, Duration::ZERO));
+            self.events.step(Step::Ended(&outcome, Duration::ZERO));
             outcomes.push(outcome);
         }
         RunReport {
@@ -533,9 +533,9 @@ impl State {
     }
 
     /// Reports what became of a cache that was not deleted, and remembers it.
-    fn record(&mut self, witness: &mut dyn Witness, action: Action, result: ActionResult, took: Duration) {
+    fn record(&mut self, events: &mut dyn RunEvents, action: Action, result: ActionResult, took: Duration) {
         let outcome = Outcome { action, result };
-        witness.step(Step::Ended(&outcome, took));
+        events.step(Step::Ended(&outcome, took));
         self.remember(outcome);
     }
 

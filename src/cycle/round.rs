@@ -11,12 +11,12 @@ use crate::model::{
 };
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Leases, Look, Whose};
+use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::retention::Wanted;
 use crate::observe::runners::Discovery;
 use crate::observe::strangers;
 use crate::policy::liveness;
-use crate::policy::plan::{self, Actor, OutOfReach, Terms};
+use crate::policy::plan::{self, Actor, OutOfReach, PlanInput};
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::execute::{Tree, Until};
 use crate::reclaim::remove_tree::{Enough, Extent, RemoveError};
@@ -47,7 +47,7 @@ impl Cycle<'_> {
         let now = (self.clock)();
         let pressed = pressed(needs);
         let (proc, run, config) = (self.proc, self.run, self.config);
-        let look = Look {
+        let look = HostObserver {
             proc,
             leases: Leases::In(run),
             mounts,
@@ -60,8 +60,8 @@ impl Cycle<'_> {
             memory: None,
         };
         let whose = match actor {
-            Actor::Hook { own, .. } if !state.beyond_own => Whose::Runner(*own),
-            _ => Whose::Everybody,
+            Actor::Hook { own, .. } if !state.beyond_own => CacheScope::Runner(*own),
+            _ => CacheScope::Everybody,
         };
         let searched = look.search(discovery, whose);
         if matches!(self.actor, Role::Hook { .. }) && !state.beyond_own && searched.is_empty() {
@@ -76,7 +76,7 @@ impl Cycle<'_> {
         let lineage = self.lineage();
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
         let rules = rules(config, now);
-        let terms = Terms {
+        let input = PlanInput {
             actor,
             rules: &rules,
             cache_rules: self.limits(),
@@ -86,14 +86,14 @@ impl Cycle<'_> {
             dealt_with: &state.dealt_with,
         };
         let stale = if self.limits_are_due(state) { Stale::Read } else { Stale::Leave };
-        let plan = trims::plan(&facts, &evidence, &terms, (self.deadline, stale));
+        let plan = trims::plan(&facts, &evidence, &input, (self.deadline, stale));
         state.shortfalls.clone_from(&plan.shortfalls);
         state.kept = kept_by(&plan);
         let Sorted { now: removals, shared, never } = state.giving.sort(&plan, &facts.filesystems);
         state.kept.extend(never);
         let makes_way = !shared.is_empty();
         for action in shared {
-            state.record(self.witness, action, ActionResult::Kept, Duration::ZERO);
+            state.record(self.events, action, ActionResult::Kept, Duration::ZERO);
         }
         if removals.is_empty() && makes_way {
             // The plan counted on what they hold: another one does without them.
@@ -224,7 +224,7 @@ impl Cycle<'_> {
         let asked = Instant::now();
         let lock = ExclusiveLock::acquire(self.run, self.wait())
             .map_err(|error| self.lock_failed(LockMode::Exclusive, error))?;
-        self.witness.lock_taken(LockMode::Exclusive, asked.elapsed());
+        self.events.lock_taken(LockMode::Exclusive, asked.elapsed());
         Ok(lock)
     }
 
@@ -232,7 +232,7 @@ impl Cycle<'_> {
         let asked = Instant::now();
         let lock = SharedLock::acquire(self.run, self.wait())
             .map_err(|error| self.lock_failed(LockMode::Shared, error))?;
-        self.witness.lock_taken(LockMode::Shared, asked.elapsed());
+        self.events.lock_taken(LockMode::Shared, asked.elapsed());
         Ok(lock)
     }
 
@@ -241,7 +241,7 @@ impl Cycle<'_> {
     }
 
     fn lock_failed(&mut self, mode: LockMode, error: LockError) -> CycleError {
-        self.witness.lock_failed(mode, &error);
+        self.events.lock_failed(mode, &error);
         error.into()
     }
 
@@ -261,7 +261,7 @@ impl Cycle<'_> {
         });
         let confinement = Confinement::to(borders);
         if let Some(lack) = confinement.lack().filter(|_| !state.told_unconfined) {
-            self.witness.unconfined(lack);
+            self.events.unconfined(lack);
             state.told_unconfined = true;
         }
         confinement
@@ -277,7 +277,7 @@ impl Cycle<'_> {
         let until = Until { deadline: self.deadline, enough: Some(Enough(&is_enough)) };
         let base = tree.action().cache.base(&tree.action().runner).map(|base| base.id);
         let left = base.zip(tree.slot().map(Path::to_owned));
-        let deleted = tree.delete(confinement, until, self.witness);
+        let deleted = tree.delete(confinement, until, self.events);
         let result = match deleted.extent() {
             Extent::Whole => ActionResult::Removed,
             Extent::Part { first: RemoveError::Enough { .. }, .. } => {
@@ -296,7 +296,7 @@ impl Cycle<'_> {
         };
         let is_gone = matches!(deleted.extent(), Extent::Whole);
         let is_left = matches!(deleted.extent(), Extent::Part { first: RemoveError::Enough { .. }, .. });
-        let (outcome, work) = deleted.report(result, self.witness);
+        let (outcome, work) = deleted.report(result, self.events);
         if is_left {
             state.giving.note(format!(
                 "{}: the goal was met when a part of it was deleted; the rest lies in trash, and goes with the next run",

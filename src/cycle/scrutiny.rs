@@ -1,19 +1,19 @@
 //! The look under the lock: what speaks now against a cache that was planned before.
 
 use crate::model::{
-    Action, Bearing, Cache, DeclaredFacts, Evidence, EvidenceKind, FileId, HostFacts, KeepReason, Runner,
-    RunnerFacts, Visibility,
+    Action, Cache, DeclaredFacts, Evidence, EvidenceKind, FileId, HostFacts, KeepReason, Runner, RunnerFacts,
+    Visibility, Weight,
 };
-use crate::observe::host::{Look, Traces};
+use crate::observe::host::{HostObserver, Traces};
 use crate::policy::plan::{self, Actor};
 use crate::policy::protection::{Relation, Rules};
-use crate::policy::{fate, liveness, protection};
+use crate::policy::{liveness, protection, shared_work_dirs};
 use crate::sys::dir::Dir;
 use std::collections::HashMap;
 
 /// The second look: what would speak against a cache if it were planned now.
 pub(super) struct Scrutiny<'a> {
-    look: &'a Look<'a>,
+    look: &'a HostObserver<'a>,
     actor: &'a Actor,
     rules: &'a Rules,
     lineage: &'a [crate::model::ProcessId],
@@ -30,14 +30,14 @@ pub(super) struct Scrutiny<'a> {
 
 impl<'a> Scrutiny<'a> {
     pub(super) fn new(
-        look: &'a Look<'a>,
+        look: &'a HostObserver<'a>,
         facts: &HostFacts,
         actor: &'a Actor,
         rules: &'a Rules,
         lineage: &'a [crate::model::ProcessId],
     ) -> Self {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
-        let groups = fate::groups(&runners.iter().collect::<Vec<_>>());
+        let groups = shared_work_dirs::groups(&runners.iter().collect::<Vec<_>>());
         // Without the caches: they are no evidence.
         let without_caches = |runner: &RunnerFacts| RunnerFacts {
             runner: runner.runner.clone(),
@@ -60,7 +60,7 @@ impl<'a> Scrutiny<'a> {
             rules,
             lineage,
             places: runners.iter().enumerate().map(|(index, runner)| (runner.root_id, index)).collect(),
-            members: fate::members(&groups),
+            members: shared_work_dirs::members(&groups),
             groups,
             runners,
             visibility: facts.processes.visibility.clone(),
@@ -105,7 +105,7 @@ impl<'a> Scrutiny<'a> {
             return self.doubts_of_declared(index, action, tree);
         }
         let Some(&index) = self.places.get(&action.runner.root_id) else {
-            return vec![Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, "its runner vanished")];
+            return vec![Evidence::new(EvidenceKind::Visibility, Weight::CannotTell, "its runner vanished")];
         };
         let locks = self.look.locks_on(&self.runners[index], &action.cache, tree);
         let before = std::mem::replace(&mut self.now.runners[index].locks, locks);

@@ -36,7 +36,7 @@ impl Steps for Observer {
     }
 }
 
-impl Witness for Observer {
+impl RunEvents for Observer {
     fn pressure(&mut self, _: &Filesystem, _: Level) {
         self.note("pressure");
     }
@@ -112,7 +112,7 @@ impl Scene {
             rooms: &[],
             clock: SystemTime::now,
             deadline: Instant::now() + Duration::from_secs(60),
-            witness: &mut observer,
+            events: &mut observer,
         };
         let (report, result) = cycle.run();
         (report, result, observer)
@@ -181,7 +181,8 @@ fn a_preview_looks_at_the_same_caches_and_touches_nothing() {
     let scene = Scene::over_its_limit();
     let proc = Proc::new(Path::new("/proc"));
     let deadline = Instant::now() + Duration::from_secs(60);
-    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
+    let wish =
+        Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
     let preview = preview(&scene.config, &proc, Leases::In(&scene.run), SystemTime::now(), deadline, wish);
     let planned: Vec<PathBuf> = preview.plan.actions.iter().map(|action| action.cache.path.clone()).collect();
     assert_eq!(planned, [scene.cache()]);

@@ -9,7 +9,7 @@ use crate::model::{
 };
 use crate::observe::caches::open_work;
 use crate::observe::cargo_target::{self, reference};
-use crate::policy::plan::{self, Actor, Offers, Terms};
+use crate::policy::plan::{self, Actor, Offers, PlanInput};
 use crate::policy::trim;
 use std::collections::HashMap;
 use std::path::Path;
@@ -38,11 +38,11 @@ pub enum Stale {
 pub(super) fn plan(
     facts: &HostFacts,
     evidence: &[Vec<Evidence>],
-    terms: &Terms<'_>,
+    input: &PlanInput<'_>,
     (deadline, stale): (Instant, Stale),
 ) -> Plan {
-    let whole = plan::make(facts, evidence, terms);
-    let offers = offers(&whole, terms, deadline, stale);
+    let whole = plan::make(facts, evidence, input);
+    let offers = offers(&whole, input, deadline, stale);
     if offers.is_empty() {
         return whole;
     }
@@ -58,18 +58,18 @@ pub(super) fn plan(
         })
         .collect();
     targets.sort_by(|one, other| one.path.cmp(&other.path));
-    Plan { targets, ..plan::make_with(facts, evidence, terms, &offers) }
+    Plan { targets, ..plan::make_with(facts, evidence, input, &offers) }
 }
 
 /// Reads targets where their rule allows to take them apart: those that `plan` could remove for want of space, in the order of the
 /// plan, and in a sweep some of the others, for what has become stale in them.
-fn offers(plan: &Plan, terms: &Terms<'_>, deadline: Instant, stale: Stale) -> Offers {
+fn offers(plan: &Plan, input: &PlanInput<'_>, deadline: Instant, stale: Stale) -> Offers {
     let mut reader = Reader {
         deadline: deadline.min(Instant::now() + TIME_LIMIT),
         offers: Offers::new(),
         tells: HashMap::new(),
     };
-    let rule = |name: &str| terms.cache_rules.iter().find(|rule| rule.trims && rule.name == name);
+    let rule = |name: &str| input.cache_rules.iter().find(|rule| rule.trims && rule.name == name);
     let candidates: Vec<(&Action, &CacheRule)> = plan
         .actions
         .iter()
@@ -77,19 +77,19 @@ fn offers(plan: &Plan, terms: &Terms<'_>, deadline: Instant, stale: Stale) -> Of
         .filter_map(|action| Some((action, rule(&action.cache.rule)?)))
         .collect();
     let mut open: HashMap<FilesystemId, u64> =
-        terms.needs.iter().map(|(id, need)| (*id, need.bytes)).collect();
+        input.needs.iter().map(|(id, need)| (*id, need.bytes)).collect();
     for (action, _) in &candidates {
         let filesystem = action.cache.base(&action.runner).map(|base| base.filesystem);
         if let Some(open) = filesystem.and_then(|id| open.get_mut(&id)).filter(|bytes| **bytes > 0) {
             *open = open.saturating_sub(reader.read(action).unwrap_or(0));
         }
     }
-    if matches!(terms.actor, Actor::Sweep) && stale == Stale::Read {
+    if matches!(input.actor, Actor::Sweep) && stale == Stale::Read {
         let mut old: Vec<&Action> =
             candidates.iter().filter(|(_, rule)| rule.stale.is_some()).map(|(action, _)| *action).collect();
         old.sort_by(|one, other| one.cache.path.cmp(&other.cache.path));
         // Another part of them in each quarter of an hour: all have their turn, and no sweep reads many.
-        let quarters = terms.rules.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 900;
+        let quarters = input.rules.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 900;
         let first = (quarters as usize).wrapping_mul(STALE_IN_A_SWEEP) % old.len().max(1);
         for action in old.iter().cycle().skip(first).take(STALE_IN_A_SWEEP.min(old.len())) {
             reader.read(action);

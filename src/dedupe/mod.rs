@@ -17,7 +17,7 @@ use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
 use crate::model::{Cache, FileId, Runner};
 use crate::observe::caches::open_work;
 use crate::sys::btrfs;
-use crate::sys::dedupe::{CHUNK, Found, be_idle, share};
+use crate::sys::dedupe::{CHUNK, Comparison, be_idle, share};
 use crate::sys::dir::Dir;
 use crate::sys::extents::are_one;
 use std::collections::{BTreeMap, HashSet};
@@ -158,8 +158,8 @@ impl Run<'_> {
         while offset < length && !differs && self.ends().is_none() && !self.is_left_out(pair) {
             let wanted = CHUNK.min(length - offset);
             match share(&source, &target, offset, wanted)? {
-                Found::Same(bytes) => self.report.shared_bytes += bytes,
-                Found::Differs => differs = true,
+                Comparison::Same(bytes) => self.report.shared_bytes += bytes,
+                Comparison::Differs => differs = true,
             }
             self.report.compared_bytes += wanted;
             offset += wanted;

@@ -2,10 +2,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "probes a rename of two empty directories of its own")]
 
-use super::Patient;
+use super::DoctorInput;
 use crate::model::{Check, Filesystem, Runner, SpaceClass, WorkDir};
 use crate::observe::caches::open_work;
-use crate::observe::space::Look;
+use crate::observe::space::SpaceScan;
 use crate::policy::pressure;
 use crate::reclaim::trash::Trash;
 use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
@@ -18,15 +18,15 @@ const PATIENCE: Duration = Duration::from_secs(10);
 /// So much of it is named.
 const NAMED: usize = 3;
 
-pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
-    for filesystem in &patient.facts.filesystems {
-        let works = patient.facts.runners.iter().filter_map(|runner| runner.runner.work_dir());
+    for filesystem in &input.facts.filesystems {
+        let works = input.facts.runners.iter().filter_map(|runner| runner.runner.work_dir());
         if let Some(work) = works.into_iter().find(|work| work.filesystem == filesystem.id) {
             checks.push(claims(filesystem, work));
         }
-        checks.push(floor(patient, filesystem));
-        checks.extend(held(patient, filesystem));
+        checks.push(floor(input, filesystem));
+        checks.extend(held(input, filesystem));
     }
     checks
 }
@@ -72,16 +72,16 @@ fn probe(work: &WorkDir) -> Result<(), Errno> {
 }
 
 /// What holds a disk under pressure beside caches, which are not looked at here.
-fn held(patient: &Patient<'_>, filesystem: &Filesystem) -> Option<Check> {
-    if pressure::need(&filesystem.usage, &patient.config.watermarks).is_met() {
+fn held(input: &DoctorInput<'_>, filesystem: &Filesystem) -> Option<Check> {
+    if pressure::need(&filesystem.usage, &input.config.watermarks).is_met() {
         return None;
     }
-    let runners: Vec<Runner> = patient.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
+    let runners: Vec<Runner> = input.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
     let (disks, deadline) = (std::slice::from_ref(filesystem), Instant::now() + PATIENCE);
     let by_inodes = [filesystem.id];
-    let lacks_inodes_alone = pressure::lacks_inodes_alone(&filesystem.usage, &patient.config.watermarks);
+    let lacks_inodes_alone = pressure::lacks_inodes_alone(&filesystem.usage, &input.config.watermarks);
     let by_inodes = if lacks_inodes_alone { &by_inodes[..] } else { &[] };
-    let look = Look { runners: &runners, caches: &[], disks, by_inodes, now: patient.now, deadline };
+    let look = SpaceScan { runners: &runners, caches: &[], disks, by_inodes, now: input.now, deadline };
     let mut holders = look.holders();
     holders.retain(|held| !matches!(held.class, SpaceClass::Checkout | SpaceClass::OutsideOfWork));
     holders.truncate(NAMED);
@@ -100,8 +100,8 @@ fn held(patient: &Patient<'_>, filesystem: &Filesystem) -> Option<Check> {
     Some(Check::warn(format!("space:{}", filesystem.mount.display()), named.join("; "), fix))
 }
 
-fn floor(patient: &Patient<'_>, filesystem: &Filesystem) -> Check {
-    let marks = &patient.config.watermarks;
+fn floor(input: &DoctorInput<'_>, filesystem: &Filesystem) -> Check {
+    let marks = &input.config.watermarks;
     let id = format!("min-free:{}", filesystem.mount.display());
     if marks.min_free > 0 && pressure::floor_is_out_of_reach(&filesystem.usage, marks) {
         return Check::warn(

@@ -1,6 +1,6 @@
 //! The kernel, the clock, what can be seen, and our own program.
 
-use super::Patient;
+use super::DoctorInput;
 use crate::model::{Check, Visibility};
 use crate::observe::processes::hidepid;
 use crate::reclaim::confinement::LEAST_ABI;
@@ -19,20 +19,20 @@ const SANE: Duration = Duration::from_secs(1_704_067_200);
 /// What one who may not look is told.
 const AS_ROOT: &str = "run it as root, to see everything: sudo disk-guard doctor";
 
-pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
     vec![
-        kernel(patient),
+        kernel(input),
         landlock(),
-        clock(patient),
-        visibility(patient),
-        visibility_of_hooks(patient),
+        clock(input),
+        visibility(input),
+        visibility_of_hooks(input),
         program(Path::new(PROGRAM)),
         journal(),
     ]
 }
 
-fn kernel(patient: &Patient<'_>) -> Check {
-    let release = std::fs::read_to_string(patient.proc.root().join("sys/kernel/osrelease"));
+fn kernel(input: &DoctorInput<'_>) -> Check {
+    let release = std::fs::read_to_string(input.proc.root().join("sys/kernel/osrelease"));
     match release {
         Ok(release) => judge_kernel(release.trim()),
         Err(error) => Check::warn(
@@ -101,8 +101,8 @@ fn no_landlock(error: &std::io::Error) -> Check {
     )
 }
 
-fn clock(patient: &Patient<'_>) -> Check {
-    let now = patient.now.duration_since(UNIX_EPOCH).unwrap_or_default();
+fn clock(input: &DoctorInput<'_>) -> Check {
+    let now = input.now.duration_since(UNIX_EPOCH).unwrap_or_default();
     if now < SANE {
         return Check::fail(
             "clock",
@@ -125,8 +125,8 @@ fn clock(patient: &Patient<'_>) -> Check {
     }
 }
 
-fn visibility(patient: &Patient<'_>) -> Check {
-    match &patient.facts.processes.visibility {
+fn visibility(input: &DoctorInput<'_>) -> Check {
+    match &input.facts.processes.visibility {
         Visibility::Complete => {
             Check::ok("visibility", "every process of the host can be examined from here")
         }
@@ -144,9 +144,9 @@ fn visibility(patient: &Patient<'_>) -> Check {
 }
 
 /// What hooks see, which run as the runners' users.
-fn visibility_of_hooks(patient: &Patient<'_>) -> Check {
+fn visibility_of_hooks(input: &DoctorInput<'_>) -> Check {
     let id = "visibility-hooks";
-    if let Some(hidepid) = hidepid(patient.proc) {
+    if let Some(hidepid) = hidepid(input.proc) {
         return Check::warn(
             id,
             format!("/proc is mounted with hidepid={hidepid}: hooks see only their own user's processes"),
@@ -154,7 +154,7 @@ fn visibility_of_hooks(patient: &Patient<'_>) -> Check {
         );
     }
     let owners: std::collections::BTreeSet<_> =
-        patient.facts.runners.iter().map(|runner| runner.runner.owner).collect();
+        input.facts.runners.iter().map(|runner| runner.runner.owner).collect();
     match owners.iter().any(|owner| *owner != crate::model::Uid::ROOT) {
         true => {
             Check::ok(id, "hooks run as users: they free their own caches and ask the sweep for the rest")

@@ -17,7 +17,7 @@ use std::time::SystemTime;
 
 /// What the checks look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Patient<'a> {
+pub struct DoctorInput<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The process table.
@@ -33,15 +33,15 @@ pub struct Patient<'a> {
 }
 
 /// All checks, in the order in which they depend on each other.
-pub fn examine(patient: &Patient<'_>) -> Vec<Check> {
-    let mut checks = runners::globs(patient);
-    checks.extend(patient.facts.remarks.iter().map(of_remark));
-    checks.extend(host::all(patient));
-    checks.extend(shared::all(patient));
-    checks.extend(service::all(patient));
-    checks.extend(runners::all(patient));
-    checks.extend(filesystems::all(patient));
-    checks.extend(capacity::all(patient.capacity));
+pub fn examine(input: &DoctorInput<'_>) -> Vec<Check> {
+    let mut checks = runners::globs(input);
+    checks.extend(input.facts.remarks.iter().map(of_remark));
+    checks.extend(host::all(input));
+    checks.extend(shared::all(input));
+    checks.extend(service::all(input));
+    checks.extend(runners::all(input));
+    checks.extend(filesystems::all(input));
+    checks.extend(capacity::all(input.capacity));
     checks
 }
 

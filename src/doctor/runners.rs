@@ -1,6 +1,6 @@
 //! Runner by runner: found, wired, in force, and whether its user can take part.
 
-use super::Patient;
+use super::DoctorInput;
 use crate::actions_runner::layout;
 use crate::model::{Check, Guarded, ListenerSeen, RESTART_BY_HAND, Runner};
 use crate::observe::dotenv;
@@ -20,8 +20,8 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 /// Globs that match nothing. The built-in ones name every customary place, so of those only all together count.
-pub(super) fn globs(patient: &Patient<'_>) -> Vec<Check> {
-    let found = patient.facts.runners.len();
+pub(super) fn globs(input: &DoctorInput<'_>) -> Vec<Check> {
+    let found = input.facts.runners.len();
     if found == 0 {
         return vec![Check::fail(
             "runners",
@@ -30,10 +30,10 @@ pub(super) fn globs(patient: &Patient<'_>) -> Vec<Check> {
         )];
     }
     let mut checks = vec![Check::ok("runners", format!("{found} found"))];
-    let notes = patient.facts.notes.iter();
+    let notes = input.facts.notes.iter();
     checks.extend(notes.map(|note| Check::warn("look", note.clone(), "see to what it names")));
-    let empty = patient.root_matches.iter().filter(|(_, matches)| *matches == 0);
-    if !patient.config.runners.are_built_in {
+    let empty = input.root_matches.iter().filter(|(_, matches)| *matches == 0);
+    if !input.config.runners.are_built_in {
         checks.extend(empty.map(|(glob, _)| {
             Check::warn(
                 format!("glob:{glob}"),
@@ -45,16 +45,16 @@ pub(super) fn globs(patient: &Patient<'_>) -> Vec<Check> {
     checks
 }
 
-pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
-    let systemd = Systemd::find(Programs(&patient.config.paths.programs)).ok();
-    let state = StateDir::at(&patient.config.paths.state_dir);
+pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
+    let systemd = Systemd::find(Programs(&input.config.paths.programs)).ok();
+    let state = StateDir::at(&input.config.paths.state_dir);
     let mut checks = Vec::new();
-    for (index, facts) in patient.facts.runners.iter().enumerate() {
+    for (index, facts) in input.facts.runners.iter().enumerate() {
         let runner = &facts.runner;
-        let listener = patient.facts.processes.listeners.iter().find(|seen| seen.runner == index);
+        let listener = input.facts.processes.listeners.iter().find(|seen| seen.runner == index);
         checks.push(hook(runner, &facts.guarded, listener, systemd.as_ref()));
-        checks.push(completed(patient, runner, listener));
-        checks.push(membership(patient, runner, listener));
+        checks.push(completed(input, runner, listener));
+        checks.push(membership(input, runner, listener));
         if state.holds(Kept::Drained, &runner.root) {
             checks.push(Check::warn(
                 format!("drained:{}", runner.name),
@@ -148,10 +148,10 @@ fn fails_every_job(hook: &Path) -> Option<String> {
     }
 }
 
-fn completed(patient: &Patient<'_>, runner: &Runner, listener: Option<&ListenerSeen>) -> Check {
+fn completed(input: &DoctorInput<'_>, runner: &Runner, listener: Option<&ListenerSeen>) -> Check {
     let id = format!("completed-hook:{}", runner.name);
     let started_with = listener.and_then(|listener| {
-        environ_names_hook(patient.proc, listener.process, HookVariable::JobCompleted).ok().flatten()
+        environ_names_hook(input.proc, listener.process, HookVariable::JobCompleted).ok().flatten()
     });
     if started_with.is_some_and(|script| hook_script::is_ours(HookVariable::JobCompleted, Path::new(&script)))
     {
@@ -194,7 +194,7 @@ fn unreadable(script: &Path) -> Option<String> {
     None
 }
 
-fn membership(patient: &Patient<'_>, runner: &Runner, listener: Option<&ListenerSeen>) -> Check {
+fn membership(input: &DoctorInput<'_>, runner: &Runner, listener: Option<&ListenerSeen>) -> Check {
     let id = format!("member:{}", runner.name);
     match group::membership(runner.owner) {
         Membership::NotNeeded => Check::ok(id, "it runs as root"),
@@ -204,7 +204,7 @@ fn membership(patient: &Patient<'_>, runner: &Runner, listener: Option<&Listener
         Membership::Unknown(why) => {
             Check::warn(id, why, "give the runner's user a name and the group disk-guard")
         }
-        Membership::Member => match listener.map(|seen| group::is_in_force(patient.proc, seen.process.pid)) {
+        Membership::Member => match listener.map(|seen| group::is_in_force(input.proc, seen.process.pid)) {
             Some(Some(false)) => Check::fail(
                 id,
                 "its user is in the group, but its Listener was started before",

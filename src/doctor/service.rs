@@ -1,6 +1,6 @@
 //! The timer, the path unit, and when the last sweep was.
 
-use super::Patient;
+use super::DoctorInput;
 use crate::lengths;
 use crate::model::Check;
 use crate::setup::state::StateDir;
@@ -14,14 +14,14 @@ const NOTIFY: &str = "disk-guard-notify.timer";
 /// A sweep every fifteen minutes is the rule.
 const RECENT: Duration = Duration::from_secs(2 * 3600);
 
-pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
+pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
     let [timer, path] = OURS;
-    let mut checks = vec![last_sweep(patient)];
-    match Systemd::find(Programs(&patient.config.paths.programs)) {
+    let mut checks = vec![last_sweep(input)];
+    match Systemd::find(Programs(&input.config.paths.programs)) {
         Ok(systemd) => {
             checks.push(armed(&systemd, "timer", timer));
             checks.push(armed(&systemd, "path-unit", path));
-            if !patient.config.notify.command.is_empty() {
+            if !input.config.notify.command.is_empty() {
                 checks.push(armed(&systemd, "notify-timer", NOTIFY));
             }
         }
@@ -48,12 +48,12 @@ fn armed(systemd: &Systemd<'_>, id: &str, unit: &str) -> Check {
     }
 }
 
-fn last_sweep(patient: &Patient<'_>) -> Check {
+fn last_sweep(input: &DoctorInput<'_>) -> Check {
     let fix = "disk-guard sweep, and see to it that something starts it: disk-guard install";
-    match StateDir::at(&patient.config.paths.state_dir).last_sweep() {
+    match StateDir::at(&input.config.paths.state_dir).last_sweep() {
         None => Check::warn("last-sweep", "no sweep has left a record here", fix),
         Some(then) => {
-            let age = patient.now.duration_since(then).unwrap_or_default();
+            let age = input.now.duration_since(then).unwrap_or_default();
             let detail =
                 format!("the last sweep ended {} ago", lengths::format(Duration::from_secs(age.as_secs())));
             if age > RECENT {

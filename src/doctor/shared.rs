@@ -1,6 +1,6 @@
 //! The group, the shared directory and everything in it, the lock, the configuration's file.
 
-use super::Patient;
+use super::DoctorInput;
 use crate::lock::{LockError, SharedLock};
 use crate::model::Check;
 use crate::run_dir::RunDir;
@@ -21,9 +21,9 @@ const EXPECTED: [(&str, &str, u32, u32); 5] = [
     ("tickets", "tickets", 0o1770, 0o007),
 ];
 
-pub(super) fn all(patient: &Patient<'_>) -> Vec<Check> {
-    let run_dir = &patient.config.paths.run_dir;
-    let has_users = patient.facts.runners.iter().any(|runner| runner.runner.owner != crate::model::Uid::ROOT);
+pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
+    let run_dir = &input.config.paths.run_dir;
+    let has_users = input.facts.runners.iter().any(|runner| runner.runner.owner != crate::model::Uid::ROOT);
     let gid = nix::unistd::Group::from_name(group::NAME).ok().flatten().map(|group| group.gid.as_raw());
     let mut checks = vec![the_group(gid, has_users)];
     let gid = gid.filter(|_| has_users);

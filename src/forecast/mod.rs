@@ -93,7 +93,7 @@ pub fn is_roomy(
 
 /// What is looked at.
 #[derive(Clone, Copy)]
-pub struct Look<'a> {
+pub struct ForecastInput<'a> {
     /// The configuration.
     pub config: &'a Config,
     /// The shared directory.
@@ -108,14 +108,14 @@ pub struct Look<'a> {
 
 /// What was found.
 #[derive(Debug, Default)]
-pub struct Survey {
+pub struct HostForecast {
     /// One for each filesystem with work directories; none where the forecast is switched off.
     pub disks: Vec<DiskForecast>,
     /// What live jobs hold, by their leases.
     live: BTreeMap<String, u64>,
 }
 
-impl Survey {
+impl HostForecast {
     /// What has to be available, by filesystem.
     pub fn rooms(&self) -> Vec<(FilesystemId, Room)> {
         self.disks.iter().map(|disk| (disk.filesystem.id, disk.room)).collect()
@@ -129,8 +129,8 @@ impl Survey {
 }
 
 /// Looks at the jobs of these runners.
-pub fn survey(look: &Look<'_>, runners: &[Runner]) -> Survey {
-    let mut survey = Survey::default();
+pub fn survey(look: &ForecastInput<'_>, runners: &[Runner]) -> HostForecast {
+    let mut survey = HostForecast::default();
     if !look.config.forecast.enabled {
         return survey;
     }
@@ -183,7 +183,7 @@ pub fn survey(look: &Look<'_>, runners: &[Runner]) -> Survey {
 }
 
 /// The leases that count: one of each runner, the latest.
-fn live<'r>(look: &Look<'_>, runners: &'r [Runner]) -> Vec<(&'r Runner, LeaseSeen, Lease)> {
+fn live<'r>(look: &ForecastInput<'_>, runners: &'r [Runner]) -> Vec<(&'r Runner, LeaseSeen, Lease)> {
     let mut found: HashMap<usize, (LeaseSeen, Lease)> = HashMap::new();
     for seen in lease::read_all(look.run, look.view).unwrap_or_default() {
         if seen.state == LeaseState::Dead {
@@ -249,9 +249,9 @@ fn job(
 /// # Errors
 /// When the summary cannot be written: hooks know nothing of others then.
 pub fn summarise<'c>(
-    look: &Look<'_>,
+    look: &ForecastInput<'_>,
     runners: &[Runner],
-    survey: &Survey,
+    survey: &HostForecast,
     caches: impl Iterator<Item = (&'c Runner, &'c Cache)>,
 ) -> std::io::Result<Vec<String>> {
     let before = Summary::of(look.run).unwrap_or_default();

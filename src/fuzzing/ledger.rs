@@ -1,6 +1,6 @@
 use crate::ledger::journal::{Sorted, entry};
 use crate::ledger::line::{Account, read, write};
-use crate::model::ledger::{Deed, Entry, Ownership, Record, Trust, Writer};
+use crate::model::ledger::{ActionKind, Entry, Ownership, Record, Trust, Writer};
 use crate::model::{Pid, Uid};
 use crate::policy::ledger::trust;
 use serde_json::{Map, Value, json};
@@ -27,7 +27,7 @@ pub fn ledger_line(bytes: &[u8]) {
 fn sample() -> Record {
     Record {
         environment: None,
-        deed: Deed::Removed,
+        deed: ActionKind::Removed,
         time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_772_634_310_123_456),
         message: "removed".into(),
         run: Some("77-1".into()),
@@ -82,7 +82,7 @@ fn is_within_its_own(entry: &Entry) {
         if owner.owner == uid {
             let record = &entry.record;
             assert_ne!(record.runner.as_deref(), Some(other.name.as_str()));
-            let path = record.path.as_deref().filter(|_| record.deed != Deed::Pressure);
+            let path = record.path.as_deref().filter(|_| record.deed != ActionKind::Pressure);
             assert!(path.is_none_or(|path| path.starts_with(&owner.root) && !path.starts_with(&other.root)));
         }
     }

@@ -124,7 +124,7 @@ pub fn locks(bytes: &[u8]) {
 
 /// `/proc/PID/maps`: a file is seen in the directory that it lies in, and hides no other; what is mapped from no file has no name.
 pub fn maps(bytes: &[u8]) {
-    in_text(bytes, &mut Seen::default());
+    in_text(bytes, &mut Visits::default());
     let [directory, file, ..] = names(bytes);
     let directory = [b"/", directory, b"/"].concat();
     let name = [&directory, file].concat();
@@ -140,7 +140,7 @@ pub fn maps(bytes: &[u8]) {
     let anonymous =
         [&b"7f20-7f30 rw-p 00000000 00:00 0    [anon:"[..], &label.collect::<Vec<u8>>(), b"]\n"].concat();
 
-    let mut seen = Seen::default();
+    let mut seen = Visits::default();
     in_text(&[line(11, b"/before"), line(12, &shown), anonymous, line(13, b"/after")].concat(), &mut seen);
     let device = FilesystemId { major: 0xfe, minor: 10 };
     for (inode, name) in [(11, &b"/before"[..]), (13, b"/after")] {
@@ -157,9 +157,9 @@ pub fn maps(bytes: &[u8]) {
 }
 
 #[derive(Default)]
-struct Seen(Vec<(MappedFile, Vec<u8>)>);
+struct Visits(Vec<(MappedFile, Vec<u8>)>);
 
-impl Visitor for Seen {
+impl Visitor for Visits {
     fn wants(&mut self, _: MappedFile) -> bool {
         true
     }

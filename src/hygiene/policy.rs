@@ -1,9 +1,9 @@
 //! Decisions: what findings add up to, and what forbids a repair. Pure.
 
 use crate::model::hygiene::{
-    AreaKind, Blemish, Finding, FindingKind, Mode, RunnerAudit, Seen, Severity, Verdict,
+    AreaCondition, AreaKind, AreaScan, Defect, Finding, FindingKind, RemediateMode, RunnerAudit, Severity,
 };
-use crate::model::{Bearing, Evidence, EvidenceKind};
+use crate::model::{Evidence, EvidenceKind, Weight};
 use std::cmp::Reverse;
 
 /// How many entries of a kind are shown.
@@ -29,17 +29,17 @@ pub fn severity(kind: FindingKind) -> Severity {
 }
 
 /// What a walk saw, kind by kind, the gravest first.
-pub fn findings(seen: &Seen) -> Vec<Finding> {
+pub fn findings(seen: &AreaScan) -> Vec<Finding> {
     let mut findings: Vec<Finding> = seen
         .counts
         .iter()
         .map(|(kind, count)| {
-            let entries = seen.blemishes.iter().filter(|blemish| blemish.kind == *kind);
+            let entries = seen.defects.iter().filter(|defect| defect.kind == *kind);
             Finding {
                 kind: *kind,
                 severity: severity(*kind),
                 count: *count,
-                examples: entries.take(EXAMPLES).map(|blemish| blemish.below.clone()).collect(),
+                examples: entries.take(EXAMPLES).map(|defect| defect.below.clone()).collect(),
                 detail: seen.details.get(kind).cloned().unwrap_or_default(),
             }
         })
@@ -49,55 +49,56 @@ pub fn findings(seen: &Seen) -> Vec<Finding> {
 }
 
 /// What they add up to.
-pub fn verdict(findings: &[Finding]) -> Verdict {
+pub fn verdict(findings: &[Finding]) -> AreaCondition {
     match findings.iter().map(|finding| finding.severity).max() {
-        None | Some(Severity::Note) => Verdict::Clean,
-        Some(Severity::Repairable) => Verdict::Repairable,
-        Some(Severity::Replace) => Verdict::Replace,
+        None | Some(Severity::Note) => AreaCondition::Clean,
+        Some(Severity::Repairable) => AreaCondition::Repairable,
+        Some(Severity::Replace) => AreaCondition::Replace,
     }
 }
 
 /// The worst of all, and how many repositories are not clean.
-pub fn host(runners: &[RunnerAudit]) -> (Verdict, usize) {
+pub fn host(runners: &[RunnerAudit]) -> (AreaCondition, usize) {
     let areas = || runners.iter().flat_map(|runner| &runner.areas);
-    let worst = areas().map(|area| area.verdict).max().unwrap_or(Verdict::Clean);
-    let bad = areas().filter(|area| area.kind == AreaKind::Repository && area.verdict != Verdict::Clean);
+    let worst = areas().map(|area| area.verdict).max().unwrap_or(AreaCondition::Clean);
+    let bad =
+        areas().filter(|area| area.kind == AreaKind::Repository && area.verdict != AreaCondition::Clean);
     (worst, bad.count())
 }
 
 /// How an area is best put right; `None` when nothing is to be done. What is the runner's own is never replaced.
-pub fn recommended(kind: AreaKind, findings: &[Finding]) -> Option<Mode> {
+pub fn recommended(kind: AreaKind, findings: &[Finding]) -> Option<RemediateMode> {
     let has = |wanted: FindingKind| findings.iter().any(|finding| finding.kind == wanted);
     match (verdict(findings), kind) {
-        (Verdict::Clean, _) => None,
-        (Verdict::Replace, AreaKind::Repository) => Some(Mode::Reset),
-        _ if has(FindingKind::ForeignOwner) => Some(Mode::Chown),
-        _ if has(FindingKind::LockedDirectory) || has(FindingKind::StaleLock) => Some(Mode::Unlock),
+        (AreaCondition::Clean, _) => None,
+        (AreaCondition::Replace, AreaKind::Repository) => Some(RemediateMode::Reset),
+        _ if has(FindingKind::ForeignOwner) => Some(RemediateMode::Chown),
+        _ if has(FindingKind::LockedDirectory) || has(FindingKind::StaleLock) => Some(RemediateMode::Unlock),
         _ => None,
     }
 }
 
 /// Whether an entry is a mode's business.
-pub fn concerns(mode: Mode, kind: FindingKind) -> bool {
+pub fn concerns(mode: RemediateMode, kind: FindingKind) -> bool {
     match mode {
-        Mode::Unlock => {
+        RemediateMode::Unlock => {
             matches!(kind, FindingKind::LockedDirectory | FindingKind::ReadOnlyFile | FindingKind::StaleLock)
         }
-        Mode::Chown => {
+        RemediateMode::Chown => {
             matches!(kind, FindingKind::ForeignOwner | FindingKind::HardLinked | FindingKind::Special)
         }
-        Mode::Reset => false,
+        RemediateMode::Reset => false,
     }
 }
 
 /// Whether a sweep puts this right by itself: owner and mode of what checkouts fail by, nothing else.
-pub fn is_safe(blemish: &Blemish) -> bool {
-    matches!(blemish.kind, FindingKind::ForeignOwner | FindingKind::LockedDirectory)
+pub fn is_safe(defect: &Defect) -> bool {
+    matches!(defect.kind, FindingKind::ForeignOwner | FindingKind::LockedDirectory)
 }
 
 /// Why an entry must not be changed, whoever asks.
-pub fn forbidden(blemish: &Blemish) -> Option<&'static str> {
-    match blemish.kind {
+pub fn forbidden(defect: &Defect) -> Option<&'static str> {
+    match defect.kind {
         FindingKind::HardLinked => Some("it has another name, which may lie elsewhere: only a reset helps"),
         FindingKind::Special => {
             Some("it is a device, a socket, a FIFO or a set-uid program: only a reset helps")
@@ -119,9 +120,9 @@ pub enum Service {
 /// put right is owner and mode alone. A runner without our hook could begin a job meanwhile unseen, unless it is out of
 /// service.
 pub fn objections(evidence: &[Evidence], service: Service, allow_unguarded: bool) -> Vec<Evidence> {
-    let counts = |evidence: &&Evidence| match evidence.bearing {
-        Bearing::InUse | Bearing::CannotTell => true,
-        Bearing::Forbids => {
+    let counts = |evidence: &&Evidence| match evidence.weight {
+        Weight::InUse | Weight::CannotTell => true,
+        Weight::Forbids => {
             evidence.kind == EvidenceKind::Unguarded && service == Service::In && !allow_unguarded
         }
     };
@@ -143,16 +144,46 @@ mod tests {
         use AreaKind::{Repository, RunnersOwn};
         use FindingKind::*;
         for (kinds, expected, repository, own) in [
-            (&[][..], Verdict::Clean, None, None),
-            (&[ReadOnlyFile, Abandoned, Mount, Unseen], Verdict::Clean, None, None),
-            (&[ForeignOwner], Verdict::Repairable, Some(Mode::Chown), Some(Mode::Chown)),
-            (&[LockedDirectory], Verdict::Repairable, Some(Mode::Unlock), Some(Mode::Unlock)),
-            (&[StaleLock, Abandoned], Verdict::Repairable, Some(Mode::Unlock), Some(Mode::Unlock)),
-            (&[ForeignOwner, LockedDirectory], Verdict::Repairable, Some(Mode::Chown), Some(Mode::Chown)),
-            (&[ForeignOwner, HardLinked], Verdict::Replace, Some(Mode::Reset), Some(Mode::Chown)),
-            (&[Special], Verdict::Replace, Some(Mode::Reset), None),
-            (&[Interrupted], Verdict::Replace, Some(Mode::Reset), None),
-            (&[BrokenGit, StaleLock], Verdict::Replace, Some(Mode::Reset), Some(Mode::Unlock)),
+            (&[][..], AreaCondition::Clean, None, None),
+            (&[ReadOnlyFile, Abandoned, Mount, Unseen], AreaCondition::Clean, None, None),
+            (
+                &[ForeignOwner],
+                AreaCondition::Repairable,
+                Some(RemediateMode::Chown),
+                Some(RemediateMode::Chown),
+            ),
+            (
+                &[LockedDirectory],
+                AreaCondition::Repairable,
+                Some(RemediateMode::Unlock),
+                Some(RemediateMode::Unlock),
+            ),
+            (
+                &[StaleLock, Abandoned],
+                AreaCondition::Repairable,
+                Some(RemediateMode::Unlock),
+                Some(RemediateMode::Unlock),
+            ),
+            (
+                &[ForeignOwner, LockedDirectory],
+                AreaCondition::Repairable,
+                Some(RemediateMode::Chown),
+                Some(RemediateMode::Chown),
+            ),
+            (
+                &[ForeignOwner, HardLinked],
+                AreaCondition::Replace,
+                Some(RemediateMode::Reset),
+                Some(RemediateMode::Chown),
+            ),
+            (&[Special], AreaCondition::Replace, Some(RemediateMode::Reset), None),
+            (&[Interrupted], AreaCondition::Replace, Some(RemediateMode::Reset), None),
+            (
+                &[BrokenGit, StaleLock],
+                AreaCondition::Replace,
+                Some(RemediateMode::Reset),
+                Some(RemediateMode::Unlock),
+            ),
         ] {
             let findings: Vec<Finding> = kinds.iter().copied().map(finding).collect();
             assert_eq!(verdict(&findings), expected, "{kinds:?}");
@@ -187,22 +218,26 @@ mod tests {
             leftovers: Vec::new(),
         };
         use AreaKind::{Repository, RunnersOwn};
-        let one = runner(vec![area(Repository, Verdict::Repairable), area(Repository, Verdict::Clean)]);
-        let other = runner(vec![area(Repository, Verdict::Replace), area(RunnersOwn, Verdict::Repairable)]);
-        assert_eq!(host(std::slice::from_ref(&one)), (Verdict::Repairable, 1));
-        assert_eq!(host(&[one, other]), (Verdict::Replace, 2));
-        assert_eq!(host(&[]), (Verdict::Clean, 0));
+        let one =
+            runner(vec![area(Repository, AreaCondition::Repairable), area(Repository, AreaCondition::Clean)]);
+        let other = runner(vec![
+            area(Repository, AreaCondition::Replace),
+            area(RunnersOwn, AreaCondition::Repairable),
+        ]);
+        assert_eq!(host(std::slice::from_ref(&one)), (AreaCondition::Repairable, 1));
+        assert_eq!(host(&[one, other]), (AreaCondition::Replace, 2));
+        assert_eq!(host(&[]), (AreaCondition::Clean, 0));
     }
 
     #[test]
     fn whatever_could_be_a_job_forbids_it_and_young_content_does_not() {
-        let of = |kind, bearing| Evidence::new(kind, bearing, "x");
+        let of = |kind, weight| Evidence::new(kind, weight, "x");
         let all: Vec<Evidence> = EvidenceKind::ALL
             .iter()
             .map(|&kind| match kind {
-                EvidenceKind::Unguarded | EvidenceKind::RecentContent => of(kind, Bearing::Forbids),
-                EvidenceKind::Visibility | EvidenceKind::UnattributedWorker => of(kind, Bearing::CannotTell),
-                _ => of(kind, Bearing::InUse),
+                EvidenceKind::Unguarded | EvidenceKind::RecentContent => of(kind, Weight::Forbids),
+                EvidenceKind::Visibility | EvidenceKind::UnattributedWorker => of(kind, Weight::CannotTell),
+                _ => of(kind, Weight::InUse),
             })
             .collect();
         for (service, allowed, expected) in [
@@ -213,7 +248,7 @@ mod tests {
             assert_eq!(objections(&all, service, allowed).len(), expected, "{service:?} {allowed}");
         }
         assert!(
-            objections(&[of(EvidenceKind::RecentContent, Bearing::Forbids)], Service::In, false).is_empty()
+            objections(&[of(EvidenceKind::RecentContent, Weight::Forbids)], Service::In, false).is_empty()
         );
     }
 }

@@ -9,7 +9,7 @@
 //! one's newest.
 
 use super::writer::others_write;
-use super::{FILE, Found, MAX_FILE_BYTES, OLDER, OTHERS, line};
+use super::{FILE, LedgerPart, MAX_FILE_BYTES, OLDER, OTHERS, line};
 use crate::model::Uid;
 use crate::model::ledger::{Entry, Reach, Source, Span, Writer};
 use crate::sys::dir::Dir;
@@ -47,7 +47,7 @@ struct Share {
 const ALL: Share = Share { bytes: MAX_READ, entries: usize::MAX };
 
 /// Reads all files in `state_dir`. What cannot be read is a gap.
-pub fn read_files(state_dir: &Path) -> Found {
+pub fn read_files(state_dir: &Path) -> LedgerPart {
     let mut shelf = Shelf { path: state_dir.to_owned(), ..Shelf::default() };
     let span = match Dir::resolve(state_dir) {
         Ok((dir, _)) => shelf.read_all(&dir),
@@ -65,19 +65,19 @@ pub fn read_files(state_dir: &Path) -> Found {
     }
     let since = shelf.since();
     let reach = Reach { source: Source::File, since, span, gaps: shelf.gaps };
-    Found { entries: shelf.entries, reach }
+    LedgerPart { entries: shelf.entries, reach }
 }
 
 /// Whose directory it is.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum DirectoryOf {
     State,
     Others,
 }
 
 /// One user's file with its older generation.
 struct Volume {
-    place: Place,
+    place: DirectoryOf,
     first: Option<SystemTime>,
     has_older: bool,
 }
@@ -97,7 +97,7 @@ impl Shelf {
         if !is_closed {
             self.gaps.push("others can write to the state directory: it proves nothing".into());
         }
-        let mut all = self.read_volume(dir, [OLDER, FILE], Place::State, is_closed, ALL, &mut 0);
+        let mut all = self.read_volume(dir, [OLDER, FILE], DirectoryOf::State, is_closed, ALL, &mut 0);
         if let Some(owner) = dir.status().ok().map(|status| status.owner).filter(|owner| *owner != Uid::ROOT)
         {
             self.gaps
@@ -148,7 +148,8 @@ impl Shelf {
         for user in users {
             let (name, older) = (format!("{user}.jsonl"), format!("{user}.jsonl.1"));
             if is_closed && user != 0 {
-                all &= self.read_volume(dir, [&older, &name], Place::Others, is_closed, share, &mut odd);
+                all &=
+                    self.read_volume(dir, [&older, &name], DirectoryOf::Others, is_closed, share, &mut odd);
             } else {
                 odd += 1;
             }
@@ -169,7 +170,7 @@ impl Shelf {
         &mut self,
         dir: &Dir,
         names: [&str; 2],
-        place: Place,
+        place: DirectoryOf,
         is_closed: bool,
         share: Share,
         odd: &mut usize,
@@ -190,7 +191,7 @@ impl Shelf {
             let uid = writer_of(&metadata, name, place, is_closed);
             if uid.is_none() {
                 all = false;
-                if place == Place::Others {
+                if place == DirectoryOf::Others {
                     *odd += 1;
                     continue;
                 }
@@ -232,7 +233,7 @@ impl Shelf {
     /// rotated and may have lost what came before. What the other users' files say of their own age is not believed
     /// beyond that: any of them could be dated back.
     fn since(&self) -> Option<SystemTime> {
-        let own = self.volumes.iter().find(|volume| volume.place == Place::State)?.first;
+        let own = self.volumes.iter().find(|volume| volume.place == DirectoryOf::State)?.first;
         let rotated = self.volumes.iter().filter(|volume| volume.has_older).filter_map(|volume| volume.first);
         own.map(|own| rotated.fold(own, SystemTime::max))
     }
@@ -269,12 +270,12 @@ fn each_line(mut file: File, begin: u64, mut visit: impl FnMut(&[u8])) -> io::Re
 }
 
 /// The user who alone can have written the file; `None` when that is not certain.
-fn writer_of(metadata: &Metadata, name: &str, place: Place, is_closed: bool) -> Option<Uid> {
+fn writer_of(metadata: &Metadata, name: &str, place: DirectoryOf, is_closed: bool) -> Option<Uid> {
     let owner = Uid(metadata.uid());
     let is_his_alone = metadata.mode() & 0o022 == 0 && metadata.nlink() == 1;
     let is_in_place = match place {
-        Place::State => is_closed,
-        Place::Others => {
+        DirectoryOf::State => is_closed,
+        DirectoryOf::Others => {
             is_closed && owner != Uid::ROOT && name.split('.').next() == Some(owner.to_string().as_str())
         }
     };

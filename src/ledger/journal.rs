@@ -6,8 +6,8 @@
 //! journald stores what it adds itself in fields that begin with an underscore, which no client can send. Only these are
 //! taken for the writer.
 
-use super::{Found, line};
-use crate::model::ledger::{Deed, Entry, Reach, Record, Source, Span, Writer};
+use super::{LedgerPart, line};
+use crate::model::ledger::{ActionKind, Entry, Reach, Record, Source, Span, Writer};
 use crate::model::{Pid, Uid};
 use crate::sys::program::{Bounds, Call, End, ProgramError, Programs};
 use serde_json::{Map, Value};
@@ -46,7 +46,7 @@ impl Journal {
     }
 
     /// Reads all entries of ours since `since`, and how far back the journal reaches.
-    pub fn read(&self, since: SystemTime) -> Found {
+    pub fn read(&self, since: SystemTime) -> LedgerPart {
         let program = match &self.program {
             Ok(program) => program,
             Err(error) => return nothing(error.to_string()),
@@ -99,7 +99,7 @@ impl Journal {
             gaps.push("no journal has been kept on this host".into());
         }
         let span = if shut || reach_back.is_none() { Span::Part } else { Span::Everybody };
-        Found { entries, reach: Reach { source: Source::Journal, since: reach_back, span, gaps } }
+        LedgerPart { entries, reach: Reach { source: Source::Journal, since: reach_back, span, gaps } }
     }
 
     /// Runs journalctl.
@@ -136,9 +136,9 @@ impl Answer {
     }
 }
 
-fn nothing(gap: String) -> Found {
+fn nothing(gap: String) -> LedgerPart {
     let reach = Reach { source: Source::Journal, since: None, span: Span::Part, gaps: vec![gap] };
-    Found { entries: Vec::new(), reach }
+    LedgerPart { entries: Vec::new(), reach }
 }
 
 /// What a line of journalctl's answer is.
@@ -154,14 +154,14 @@ pub(crate) fn entry(text: &[u8]) -> Sorted {
     let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return Sorted::Odd };
     let Some(event) = fields.get("DISK_GUARD_EVENT") else { return Sorted::NoDeed };
     let Some(event) = event.as_str() else { return Sorted::Odd };
-    let Some(deed) = Deed::of_event(event) else { return Sorted::NoDeed };
+    let Some(deed) = ActionKind::of_event(event) else { return Sorted::NoDeed };
     record(deed, &fields).map_or(Sorted::Odd, |record| {
         Sorted::Entry(Box::new(Entry { record, writer: writer(&fields), sources: vec![Source::Journal] }))
     })
 }
 
 /// A field given twice is a list, one that is no text a list of bytes: we send neither.
-fn record(deed: Deed, fields: &Map<String, Value>) -> Option<Record> {
+fn record(deed: ActionKind, fields: &Map<String, Value>) -> Option<Record> {
     let text = |name: &str| match fields.get(&format!("DISK_GUARD_{name}")) {
         None => Some(None),
         Some(Value::String(text)) => Some(Some(text.clone())),
@@ -248,7 +248,7 @@ mod tests {
         Fake { _dir: dir, journal }
     }
 
-    fn read(fake: &Fake) -> Found {
+    fn read(fake: &Fake) -> LedgerPart {
         // Another test's fork may still hold the script open for writing.
         for _ in 0..200 {
             let found = fake.journal.read(UNIX_EPOCH);

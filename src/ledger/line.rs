@@ -155,12 +155,12 @@ pub(super) fn path(text: Option<String>, bytes: Option<&str>) -> Option<Option<P
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::model::ledger::Deed;
+    use crate::model::ledger::ActionKind;
     use std::ffi::OsStr;
 
     pub(crate) fn sample() -> Record {
         Record {
-            deed: Deed::Removed,
+            deed: ActionKind::Removed,
             time: UNIX_EPOCH + Duration::from_micros(1_772_634_310_123_456),
             message: "removed\n".into(),
             run: Some("77-1".into()),
@@ -195,7 +195,7 @@ pub(super) mod tests {
             ..sample()
         };
         let reaped = Record {
-            deed: Deed::Reaped,
+            deed: ActionKind::Reaped,
             scope: Some(Scope::Reap),
             path: None,
             environment: Some("vm-1".into()),

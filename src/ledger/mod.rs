@@ -40,7 +40,7 @@ const OTHERS: &str = "ledger.d";
 
 /// What one place holds.
 #[derive(Debug)]
-pub struct Found {
+pub struct LedgerPart {
     /// Its entries, in no order.
     pub entries: Vec<Entry>,
     /// How far it reaches.

@@ -55,10 +55,10 @@ impl fmt::Display for EvidenceKind {
 
 /// What a piece of evidence says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Bearing {
+pub enum Weight {
     /// It is in use.
     InUse,
-    /// It could not be examined; this protects as much as [`Bearing::InUse`].
+    /// It could not be examined; this protects as much as [`Weight::InUse`].
     CannotTell,
     /// Nobody uses it, but it must not be claimed all the same (recent content, unguarded).
     Forbids,
@@ -70,7 +70,7 @@ pub struct Evidence {
     /// What kind.
     pub kind: EvidenceKind,
     /// What it says.
-    pub bearing: Bearing,
+    pub weight: Weight,
     /// The one directory it speaks of; `None` = all of the runner's work directory.
     pub within: Option<PathBuf>,
     /// For people: who, which pid, which file, how old. May hold names from disk: escape before printing.
@@ -79,19 +79,19 @@ pub struct Evidence {
 
 impl Evidence {
     /// Evidence about the whole work directory.
-    pub fn new(kind: EvidenceKind, bearing: Bearing, detail: impl Into<String>) -> Self {
-        Self { kind, bearing, within: None, detail: detail.into() }
+    pub fn new(kind: EvidenceKind, weight: Weight, detail: impl Into<String>) -> Self {
+        Self { kind, weight, within: None, detail: detail.into() }
     }
 
     /// Evidence about one directory.
-    pub fn within(kind: EvidenceKind, bearing: Bearing, path: PathBuf, detail: impl Into<String>) -> Self {
-        Self { kind, bearing, within: Some(path), detail: detail.into() }
+    pub fn within(kind: EvidenceKind, weight: Weight, path: PathBuf, detail: impl Into<String>) -> Self {
+        Self { kind, weight, within: Some(path), detail: detail.into() }
     }
 }
 
 /// The piece that says most: use before doubt before prohibition, and among equals in the order of the kinds.
 pub fn strongest(evidence: &[Evidence]) -> Option<&Evidence> {
-    evidence.iter().min_by_key(|e| (e.bearing, e.kind))
+    evidence.iter().min_by_key(|e| (e.weight, e.kind))
 }
 
 /// What the evidence adds up to.

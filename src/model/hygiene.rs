@@ -70,7 +70,7 @@ impl Severity {
 /// What the findings about one part of a work directory add up to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Verdict {
+pub enum AreaCondition {
     /// Nothing that a checkout would fail by.
     Clean,
     /// `remediate --mode chown` or `unlock` puts it right.
@@ -79,7 +79,7 @@ pub enum Verdict {
     Replace,
 }
 
-impl Verdict {
+impl AreaCondition {
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -103,7 +103,7 @@ pub struct Finding {
 
 /// One entry with something wrong, as it was when it was seen: a repair compares again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Blemish {
+pub struct Defect {
     /// Relative to the work directory.
     pub below: PathBuf,
     /// What is wrong.
@@ -149,13 +149,13 @@ pub struct GitDir {
 
 /// What a walk over one area saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Seen {
+pub struct AreaScan {
     /// Entries looked at.
     pub entries: u64,
     /// How many of each kind.
     pub counts: BTreeMap<FindingKind, u64>,
     /// Those entries, at most a bounded number; parents before what is in them.
-    pub blemishes: Vec<Blemish>,
+    pub defects: Vec<Defect>,
     /// More, in words, by kind.
     pub details: BTreeMap<FindingKind, String>,
     /// Git directories, relative to the work directory.
@@ -176,9 +176,9 @@ pub struct AreaAudit {
     /// Whose.
     pub kind: AreaKind,
     /// The verdict.
-    pub verdict: Verdict,
+    pub verdict: AreaCondition,
     /// How it is best put right; `None` when nothing is to be done, or can be.
-    pub mode: Option<Mode>,
+    pub mode: Option<RemediateMode>,
     /// What it rests on, the gravest first.
     pub findings: Vec<Finding>,
     /// Whether all of it was seen.
@@ -241,7 +241,7 @@ pub struct AuditReport {
     /// Each runner; one that shares its work directory with an earlier one has no areas of its own.
     pub runners: Vec<RunnerAudit>,
     /// The worst verdict.
-    pub verdict: Verdict,
+    pub verdict: AreaCondition,
     /// How many repositories are not clean.
     pub contaminated: usize,
     /// For people: what could not be read.
@@ -258,7 +258,7 @@ impl AuditReport {
 /// How a repository is put right.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Mode {
+pub enum RemediateMode {
     /// Owner's permission bits are given back, stale lock files taken away.
     Unlock,
     /// Foreign entries are given back to the runner's user.
@@ -267,7 +267,7 @@ pub enum Mode {
     Reset,
 }
 
-impl Mode {
+impl RemediateMode {
     /// The word for the command line and JSON.
     pub fn as_str(self) -> &'static str {
         self.into()
@@ -326,7 +326,7 @@ pub struct RepairReport {
     /// The area.
     pub path: PathBuf,
     /// How.
-    pub mode: Mode,
+    pub mode: RemediateMode,
     /// What speaks against touching it; then nothing was, or no more from then on.
     pub objections: Vec<Evidence>,
     /// Entries and what became of them; with many the first, those that were not done before the others.

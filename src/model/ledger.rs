@@ -8,7 +8,7 @@ use strum::{EnumString, IntoStaticStr};
 /// What an entry tells, by the name of its event. Other events are no deeds and are not in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Deed {
+pub enum ActionKind {
     /// A run begins: a sweep, or a hook that makes room.
     Begun,
     /// A run has ended.
@@ -41,7 +41,7 @@ pub enum Deed {
     Failed,
 }
 
-impl Deed {
+impl ActionKind {
     /// The deed of an event's name.
     pub fn of_event(event: &str) -> Option<Self> {
         Some(match event {
@@ -94,7 +94,7 @@ pub enum Scope {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Record {
     /// What was done.
-    pub deed: Deed,
+    pub deed: ActionKind,
     /// When: the journal's clock, or in a file the writer's.
     pub time: SystemTime,
     /// In words; escaped by its writer, as far as he can be believed.
@@ -343,7 +343,7 @@ pub struct Run {
 pub enum RunEnd {
     /// It said so.
     #[strum(serialize = "ended")]
-    Told,
+    Complete,
     /// It began and never said that it had ended: killed, or still at it.
     Open,
     /// A hook that saw a healthy disk and had nothing to do.
@@ -361,7 +361,7 @@ impl RunEnd {
 
 impl Run {
     /// How many of its entries are of this deed.
-    pub fn count(&self, deed: Deed) -> usize {
+    pub fn count(&self, deed: ActionKind) -> usize {
         self.entries.iter().filter(|judged| judged.record().deed == deed).count()
     }
 }
@@ -385,7 +385,7 @@ pub struct Why {
     /// Whether anything is there now, and if not, the directory in which it would be and when that last changed.
     pub present: Presence,
     /// The answer.
-    pub verdict: Verdict,
+    pub verdict: PathVerdict,
     /// Authentic entries about it, in the order of time.
     pub entries: Vec<(Relation, Judged)>,
     /// The runs to which those belong.
@@ -429,7 +429,7 @@ pub enum Presence {
 /// What the ledger says about a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Verdict {
+pub enum PathVerdict {
     /// The guard removed it, or something that contained it.
     Removed,
     /// The guard removed something inside it.
@@ -450,7 +450,7 @@ pub enum Verdict {
     NoEvidence,
 }
 
-impl Verdict {
+impl PathVerdict {
     /// The name for JSON.
     pub fn as_str(self) -> &'static str {
         self.into()

@@ -34,7 +34,7 @@ pub use capacity::{
     Capacity, CapacityFacts, ContainerStore, DeletedFile, Holding, Limit, RunnerGroup, Share, Stall,
 };
 pub use check::{Check, CheckState, RESTART_BY_HAND, Remedy, by_fix};
-pub use evidence::{Bearing, Evidence, EvidenceKind, Liveness, Visibility, strongest};
+pub use evidence::{Evidence, EvidenceKind, Liveness, Visibility, Weight, strongest};
 pub use execution::Execution;
 pub use facts::{
     DeclaredFacts, ForeignLock, HostFacts, JobReceived, JobsTurn, LeaseSeen, LeaseState, LockKind, LockState,

@@ -201,7 +201,7 @@ pub struct Missing {
 /// The answer.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[must_use]
-pub struct Verdict {
+pub struct Diagnosis {
     /// How the Worker ended.
     pub ended: Ended,
     /// Why.
@@ -226,7 +226,7 @@ pub struct Case {
     /// Whose.
     pub death: Death,
     /// Why.
-    pub verdict: Verdict,
+    pub verdict: Diagnosis,
     /// When it was looked into.
     #[serde(with = "moment")]
     #[schemars(with = "String")]

@@ -266,7 +266,7 @@ impl Stays {
 
 /// What is decided for an environment that `match` names.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ReapDecision {
     /// It is leaked.
     Reap(ReapReason),
     /// It stays.
@@ -311,7 +311,7 @@ pub struct Reaping {
     /// Which.
     pub environment: Environment,
     /// What was decided.
-    pub verdict: Verdict,
+    pub verdict: ReapDecision,
     /// For how long it has been seen in its state.
     pub seen_for: Duration,
     /// What came of it.
@@ -344,7 +344,7 @@ impl EntryReport {
     /// Leaked and still there.
     pub fn leaked(&self) -> usize {
         self.count(|reaping| {
-            matches!(reaping.verdict, Verdict::Reap(_))
+            matches!(reaping.verdict, ReapDecision::Reap(_))
                 && !matches!(reaping.result, ReapResult::Reaped | ReapResult::Changed(_))
         })
     }
@@ -362,18 +362,18 @@ impl EntryReport {
     /// Stopped or never started, and not for long enough yet.
     pub fn waiting(&self) -> usize {
         self.count(|reaping| {
-            matches!(reaping.verdict, Verdict::Stay(Stays::Young { .. } | Stays::Waiting { .. }))
+            matches!(reaping.verdict, ReapDecision::Stay(Stays::Young { .. } | Stays::Waiting { .. }))
         })
     }
 
     /// Of a shape that is not known.
     pub fn unknown(&self) -> usize {
-        self.count(|reaping| matches!(reaping.verdict, Verdict::Stay(Stays::Unknown(_))))
+        self.count(|reaping| matches!(reaping.verdict, ReapDecision::Stay(Stays::Unknown(_))))
     }
 
     /// Seemingly leaked, without the proof that is needed.
     pub fn unproven(&self) -> usize {
-        self.count(|reaping| matches!(reaping.verdict, Verdict::Stay(Stays::Unproven(_))))
+        self.count(|reaping| matches!(reaping.verdict, ReapDecision::Stay(Stays::Unproven(_))))
     }
 
     /// Whether anything went wrong.

@@ -18,7 +18,7 @@ const LEAKED: u64 = 60 * 60;
 
 /// What was seen of the host; `None` is what could not be seen. Times are seconds since 1970.
 #[derive(Debug, Clone, Copy)]
-pub struct Seen<'a> {
+pub struct NotifyInput<'a> {
     /// Now.
     pub now: u64,
     /// When this host was started.
@@ -41,7 +41,7 @@ pub struct Sweeps {
 }
 
 /// The incidents of a host.
-pub fn look(seen: &Seen<'_>) -> IncidentLook {
+pub fn look(seen: &NotifyInput<'_>) -> IncidentLook {
     let mut look = IncidentLook::default();
     match seen.filesystems {
         Some(filesystems) => look.incidents.extend(critical(filesystems)),
@@ -85,7 +85,7 @@ fn critical(filesystems: &[FilesystemStatus]) -> impl Iterator<Item = Incident> 
     })
 }
 
-fn dead(last: Option<SweepEnd>, seen: &Seen<'_>) -> Option<Incident> {
+fn dead(last: Option<SweepEnd>, seen: &NotifyInput<'_>) -> Option<Incident> {
     let ended = last.map_or(seen.booted, |last| last.at.max(seen.booted));
     let silent = seen.now.saturating_sub(ended);
     let incident = |gist: &str, patience, text| Incident {
@@ -122,7 +122,7 @@ pub fn unusable_configuration(problem: &str) -> Incident {
     }
 }
 
-fn missed(last: &SweepEnd, seen: &Seen<'_>) -> Incident {
+fn missed(last: &SweepEnd, seen: &NotifyInput<'_>) -> Incident {
     let pressed = seen.filesystems.unwrap_or_default().iter().filter(|seen| seen.level != Level::Ok);
     let disks: Vec<String> = pressed
         .map(|seen| {
@@ -175,7 +175,7 @@ fn leaks(record: &ReapRecord) -> impl Iterator<Item = Incident> {
 
 /// When to tell again.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms {
+pub struct RepeatIntervals {
     /// An incident that lasts is told again after so many seconds; 0 = never.
     pub repeat: u64,
     /// So many seconds lie between two runs of the command.
@@ -194,7 +194,7 @@ pub struct Decision {
 }
 
 /// Decides what is told.
-pub fn decide(memory: &Memory, look: &IncidentLook, now: u64, terms: Terms) -> Decision {
+pub fn decide(memory: &Memory, look: &IncidentLook, now: u64, intervals: RepeatIntervals) -> Decision {
     let mut tellings = Vec::new();
     let mut told = Memory { at: now, called: now, incidents: Vec::new(), ..memory.clone() };
     let mut untold = Memory { at: now, incidents: Vec::new(), ..memory.clone() };
@@ -206,7 +206,9 @@ pub fn decide(memory: &Memory, look: &IncidentLook, now: u64, terms: Terms) -> D
             None if now - since < incident.patience => None,
             None => Some(News::New),
             Some((old, _)) if old.gist != incident.gist => Some(News::Changed),
-            Some((_, at)) if terms.repeat > 0 && now.abs_diff(at) >= terms.repeat => Some(News::Still),
+            Some((_, at)) if intervals.repeat > 0 && now.abs_diff(at) >= intervals.repeat => {
+                Some(News::Still)
+            }
             Some(_) => None,
         };
         let before = old.cloned().unwrap_or_else(|| Remembered {
@@ -246,7 +248,7 @@ pub fn decide(memory: &Memory, look: &IncidentLook, now: u64, terms: Terms) -> D
         }
     }
     refusals(memory, look, now, &mut tellings, &mut told, &mut untold);
-    if now.abs_diff(memory.called) < terms.interval {
+    if now.abs_diff(memory.called) < intervals.interval {
         tellings.clear();
     }
     Decision { tellings, told, untold }

@@ -30,7 +30,7 @@ pub fn read(state: &StateDir, run: &Path) -> Memory {
 fn read_beside(run: &Path) -> io::Result<Option<Vec<u8>>> {
     let dir = Dir::follow(run)?;
     let found = place::read_up_to(&dir, BESIDE, MAX_BYTES)?;
-    Ok(found.filter(|found| found.manner.user == own(0).user).map(|found| found.bytes))
+    Ok(found.filter(|found| found.attributes.user == own(0).user).map(|found| found.bytes))
 }
 
 /// Writes it.

@@ -99,7 +99,7 @@ impl<'a> Matcher<'a> {
 
 /// What a look into one work directory found.
 #[derive(Debug, Default)]
-pub struct Found {
+pub struct CacheScan {
     /// The caches, not yet measured.
     pub caches: Vec<Cache>,
     /// What an earlier run claimed in a cache's own place and did not get to delete; relative to the work directory.
@@ -132,14 +132,14 @@ pub fn find(
     matcher: &Matcher<'_>,
     mounts: &MountTable,
     deadline: Instant,
-) -> io::Result<Found> {
+) -> io::Result<CacheScan> {
     let dir = open_work(work)?;
     let mut walk = Walk {
         work,
         matcher,
         mounts,
         buffer: Box::new_uninit_slice(ENTRIES_BUFFER),
-        found: Found::default(),
+        found: CacheScan::default(),
         unread: 0,
     };
     walk.through(dir, deadline, room(matcher.found.load(Ordering::Relaxed)));
@@ -181,7 +181,7 @@ struct Walk<'a> {
     matcher: &'a Matcher<'a>,
     mounts: &'a MountTable,
     buffer: Box<[MaybeUninit<u8>]>,
-    found: Found,
+    found: CacheScan,
     unread: usize,
 }
 
@@ -588,7 +588,7 @@ mod tests {
         assert!(find(&other, &Matcher::new(&[rule()]), &MountTable::default(), soon()).is_err());
     }
 
-    fn found(work: &Path, rules: &[CacheRule]) -> (Vec<String>, Found) {
+    fn found(work: &Path, rules: &[CacheRule]) -> (Vec<String>, CacheScan) {
         let found = find(&work_dir(work), &Matcher::new(rules), &MountTable::default(), soon()).unwrap();
         let paths = found.caches.iter().map(|cache| cache.below_work.to_str().unwrap().to_owned());
         (paths.collect(), found)

@@ -50,7 +50,7 @@ const CLOCK_SET: Duration = Duration::from_secs(60);
 
 /// With what is looked.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+pub struct GuardCheck<'a> {
     /// The process table.
     pub proc: &'a Proc,
     /// The shared directory, if there is one yet.
@@ -66,7 +66,7 @@ pub struct Look<'a> {
 pub struct Scripts(RefCell<HashMap<PathBuf, Result<(), String>>>);
 
 /// Judges one runner by all of its running Listeners.
-pub fn judge(runner: &Runner, listeners: &[&ListenerSeen], look: Look<'_>) -> Guarded {
+pub fn judge(runner: &Runner, listeners: &[&ListenerSeen], look: GuardCheck<'_>) -> Guarded {
     let env = read_env(runner);
     let judged = match listeners {
         [] => env.and_then(|env| look.by_env(&env, None)),
@@ -108,7 +108,7 @@ fn read_env(runner: &Runner) -> Result<Env, String> {
     read().map_err(|error| format!("its `.env` cannot be read: {error}"))
 }
 
-impl Look<'_> {
+impl GuardCheck<'_> {
     /// # Errors
     /// Why jobs of this Listener are not shown to pass through us, for people.
     fn at_listener(
@@ -284,8 +284,12 @@ mod tests {
 
         fn judge(&self, listeners: &[&ListenerSeen]) -> Guarded {
             let scripts = Scripts::default();
-            let look =
-                Look { proc: &self.proc, run: Some(&self.run), mounts: &self.mounts, scripts: &scripts };
+            let look = GuardCheck {
+                proc: &self.proc,
+                run: Some(&self.run),
+                mounts: &self.mounts,
+                scripts: &scripts,
+            };
             judge(&self.runner, listeners, look)
         }
 

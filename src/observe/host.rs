@@ -36,7 +36,7 @@ const MAX_LISTED: usize = 1 << 15;
 
 /// What to look at, and with what.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+pub struct HostObserver<'a> {
     /// The process table.
     pub proc: &'a Proc,
     /// Where leases are.
@@ -72,7 +72,7 @@ pub enum Leases<'a> {
 
 /// Whose caches are looked for and sized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Whose {
+pub enum CacheScope {
     /// Those of the runner with this index.
     Runner(usize),
     /// Everybody's.
@@ -102,14 +102,14 @@ impl Traces {
     }
 }
 
-impl Look<'_> {
+impl HostObserver<'_> {
     /// Looks.
-    pub fn at(&self, discovery: Discovery, whose: Whose) -> HostFacts {
+    pub fn at(&self, discovery: Discovery, whose: CacheScope) -> HostFacts {
         self.complete(self.search(discovery, whose))
     }
 
     /// The first, slow half of a look: what lies in work directories, and its sizes.
-    pub fn search(&self, discovery: Discovery, whose: Whose) -> Searched {
+    pub fn search(&self, discovery: Discovery, whose: CacheScope) -> Searched {
         let holders = discovery.holders();
         let Discovery { runners, mut notes, remarks, mut declared, .. } = discovery;
         let (mut known, mut met) = (HashMap::new(), undeclared::Met::default());
@@ -118,11 +118,11 @@ impl Look<'_> {
         let mut listed = 0;
         for (index, runner) in runners.iter().enumerate() {
             let contents = match whose {
-                Whose::Everybody => self.contents(runner, &matcher, &mut known, &mut met, &mut notes),
-                Whose::Runner(wanted) if wanted == index => {
+                CacheScope::Everybody => self.contents(runner, &matcher, &mut known, &mut met, &mut notes),
+                CacheScope::Runner(wanted) if wanted == index => {
                     self.contents(runner, &matcher, &mut known, &mut met, &mut notes)
                 }
-                Whose::Runner(_) | Whose::Nobody => Contents::default(),
+                CacheScope::Runner(_) | CacheScope::Nobody => Contents::default(),
             };
             listed += contents.caches.iter().map(|cache| cache.largest.len()).sum::<usize>();
             found.push(contents);
@@ -132,8 +132,8 @@ impl Look<'_> {
             }
         }
         match whose {
-            Whose::Everybody => self.size_declared(&mut declared),
-            Whose::Runner(_) | Whose::Nobody => declared.clear(),
+            CacheScope::Everybody => self.size_declared(&mut declared),
+            CacheScope::Runner(_) | CacheScope::Nobody => declared.clear(),
         }
         Searched { runners, holders, declared, found, notes, remarks, met, whose }
     }
@@ -165,7 +165,7 @@ impl Look<'_> {
             remarks,
         };
         // A look at one runner is a hook's, which tells of them to nobody.
-        if !matches!(whose, Whose::Runner(_)) {
+        if !matches!(whose, CacheScope::Runner(_)) {
             facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules, self.proc));
         }
         facts
@@ -173,7 +173,7 @@ impl Look<'_> {
 
     /// Looks again at what can change from one moment to the next, for one cache: Workers, leases, and the locks on it.
     /// `tree` is the cache itself when it no longer lies in its place. The rest of `facts` stays as it was.
-    pub fn again(&self, facts: &HostFacts, runner: usize, cache: &Cache, tree: Option<&Dir>) -> HostFacts {
+    pub fn recheck(&self, facts: &HostFacts, runner: usize, cache: &Cache, tree: Option<&Dir>) -> HostFacts {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
         let mut now = facts.clone();
         let traces = Traces::of(&facts.runners[runner].guarded);
@@ -267,7 +267,7 @@ impl Look<'_> {
         let uses = Uses::of(&dir, self.now);
         caches.iter_mut().for_each(|cache| cache.used = uses.of_cache(cache));
         if let Some(wanted) = self.leftovers {
-            let look = retention::Look {
+            let look = retention::RetentionScan {
                 wanted,
                 uses: &uses,
                 now: self.now,
@@ -373,7 +373,7 @@ impl Look<'_> {
             Leases::In(run) => Some(run),
             Leases::NoneYet | Leases::Hidden(_) => None,
         };
-        let look = guarded::Look { proc: self.proc, run, mounts: self.mounts, scripts };
+        let look = guarded::GuardCheck { proc: self.proc, run, mounts: self.mounts, scripts };
         guarded::judge(runner, listeners, look)
     }
 
@@ -411,7 +411,7 @@ pub struct Searched {
     notes: Vec<String>,
     remarks: Vec<Remark>,
     met: undeclared::Met,
-    whose: Whose,
+    whose: CacheScope,
 }
 
 impl Searched {

@@ -37,7 +37,7 @@ fn holder(proc: &Proc, pid: Pid) -> LockHolder {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::flock::{Mode, lock_within};
+    use crate::sys::flock::{LockMode, lock_within};
     use std::os::unix::fs::MetadataExt as _;
     use std::path::Path;
     use std::time::Duration;
@@ -51,7 +51,7 @@ mod tests {
         let id = FileId { dev: metadata.dev(), ino: metadata.ino() };
         let proc = Proc::new(Path::new("/proc"));
         assert_eq!(holders(&proc, id), LockView::default());
-        lock_within(&file, Mode::Exclusive, Duration::from_secs(1)).unwrap();
+        lock_within(&file, LockMode::Exclusive, Duration::from_secs(1)).unwrap();
         let view = holders(&proc, id);
         assert!(view.held);
         assert_eq!(view.holders[0].pid.0 as u32, std::process::id());

@@ -99,7 +99,7 @@ fn walk(
     let tally = || Tally { noted: noted.clone(), ..Tally::new(options.largest) };
     let mut sums = tally();
     sums.add_directory(&status, Some(&[]));
-    let root = Place::new(root, Some(Vec::new()), budget.take());
+    let root = OpenDir::new(root, Some(Vec::new()), budget.take());
     let tallies = work_off(
         options.threads.max(1),
         vec![Task::Read(root)],
@@ -134,7 +134,7 @@ struct Walk<'a> {
 }
 
 /// An open directory.
-struct Place<'a> {
+struct OpenDir<'a> {
     dir: Dir,
     /// Where it is, relative to the root; `None` where that has grown too long to list files by.
     path: Option<Vec<u8>>,
@@ -143,15 +143,15 @@ struct Place<'a> {
     _permit: Option<Permit<'a>>,
 }
 
-impl<'a> Place<'a> {
+impl<'a> OpenDir<'a> {
     fn new(dir: Dir, path: Option<Vec<u8>>, permit: Option<Permit<'a>>) -> Arc<Self> {
         Arc::new(Self { dir, path, entries: AtomicU64::new(0), _permit: permit })
     }
 }
 
 enum Task<'a> {
-    Enter { parent: Arc<Place<'a>>, name: Box<CStr> },
-    Read(Arc<Place<'a>>),
+    Enter { parent: Arc<OpenDir<'a>>, name: Box<CStr> },
+    Read(Arc<OpenDir<'a>>),
 }
 
 /// A reader that has met so many entries in one batch takes the directory to be large, and shares the rest of it.
@@ -187,7 +187,7 @@ impl<'a> Walk<'a> {
         self.read(stack, tally, buffer, place, made);
     }
 
-    fn enter(&self, parent: &Place<'a>, name: &CStr, tally: &mut Tally) -> Option<Arc<Place<'a>>> {
+    fn enter(&self, parent: &OpenDir<'a>, name: &CStr, tally: &mut Tally) -> Option<Arc<OpenDir<'a>>> {
         let opened = self.budget.take().map(|permit| (permit, parent.dir.descend(name)));
         let Some((permit, Ok(dir))) = opened else {
             tally.coverage = Coverage::Part;
@@ -198,7 +198,7 @@ impl<'a> Walk<'a> {
             Ok(status) => tally.add_directory(&status, path.as_deref()),
             Err(_) => tally.coverage = Coverage::Part,
         }
-        Some(Place::new(dir, path, Some(permit)))
+        Some(OpenDir::new(dir, path, Some(permit)))
     }
 
     fn read(
@@ -206,7 +206,7 @@ impl<'a> Walk<'a> {
         stack: &WorkStack<Task<'a>>,
         tally: &mut Tally,
         buffer: &mut [MaybeUninit<u8>],
-        place: Arc<Place<'a>>,
+        place: Arc<OpenDir<'a>>,
         made: &mut Vec<Task<'a>>,
     ) {
         while place.entries.load(Ordering::Relaxed) < ENTRIES_IN_A_DIRECTORY && !self.is_late() {
@@ -233,7 +233,7 @@ impl<'a> Walk<'a> {
 
     fn look_at(
         &self,
-        place: &Arc<Place<'a>>,
+        place: &Arc<OpenDir<'a>>,
         entry: &Entry<'_>,
         tally: &mut Tally,
         made: &mut Vec<Task<'a>>,
@@ -255,7 +255,7 @@ impl<'a> Walk<'a> {
         }
     }
 
-    fn add_file(&self, place: &Place<'a>, name: &CStr, status: &Status, tally: &mut Tally) {
+    fn add_file(&self, place: &OpenDir<'a>, name: &CStr, status: &Status, tally: &mut Tally) {
         tally.files += 1;
         tally.bytes = tally.bytes.saturating_add(self.links.bytes_of(status));
         tally.newest = tally.newest.max(Some(status.modified));

@@ -63,7 +63,7 @@ impl Wanted<'_> {
 
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+pub struct RetentionScan<'a> {
     /// What may go.
     pub wanted: Wanted<'a>,
     /// When jobs last used the repositories.
@@ -76,7 +76,7 @@ pub struct Look<'a> {
     pub deadline: Instant,
 }
 
-impl Look<'_> {
+impl RetentionScan<'_> {
     /// What of one runner may go. `work` is its work directory, open.
     pub fn at(
         &self,
@@ -292,7 +292,7 @@ fn held(caches: &[Cache], runner: &Runner, proc: &Proc) -> Vec<(PathBuf, String)
 
 /// Files of a runner that are old enough.
 struct Files<'a> {
-    look: &'a Look<'a>,
+    look: &'a RetentionScan<'a>,
     age: Duration,
     owner: Uid,
     list: Vec<Member>,

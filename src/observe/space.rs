@@ -52,7 +52,7 @@ const BUILD_TREES: [(&str, &str, &str); 12] = [
 
 /// What to look at.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+pub struct SpaceScan<'a> {
     /// All runners.
     pub runners: &'a [Runner],
     /// The caches that are there, which are known already.
@@ -67,7 +67,7 @@ pub struct Look<'a> {
     pub deadline: Instant,
 }
 
-impl Look<'_> {
+impl SpaceScan<'_> {
     /// The largest holders, the largest first.
     pub fn holders(&self) -> Vec<SpaceHolder> {
         let caches = self.caches.iter().map(|cache| cache.path.as_os_str()).collect();
@@ -173,7 +173,7 @@ impl Held {
 }
 
 struct Walk<'a> {
-    look: &'a Look<'a>,
+    look: &'a SpaceScan<'a>,
     /// Where caches lie: there may be thousands, and each directory that is passed is looked up.
     caches: HashSet<&'a OsStr>,
     entries: AtomicI64,
@@ -377,7 +377,7 @@ mod tests {
         let disk = Filesystem { id, mount: "/disk".into(), fs_type: "x".into(), usage };
         let now = SystemTime::now();
         let look_beside = |caches: &[&Cache], disks: &[Filesystem], deadline| {
-            Look { runners: std::slice::from_ref(&runner), caches, disks, by_inodes: &[], now, deadline }
+            SpaceScan { runners: std::slice::from_ref(&runner), caches, disks, by_inodes: &[], now, deadline }
                 .holders()
         };
         let look = |disks: &[Filesystem], deadline| look_beside(&[], disks, deadline);

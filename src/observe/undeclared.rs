@@ -2,7 +2,7 @@
 //! directories that a runner's `.env`, a link in a checkout or a live process's mount names as one. They are told, with the
 //! rule that would declare them; nothing of them is sized, entered or touched.
 
-use super::caches::{Found, Link};
+use super::caches::{CacheScan, Link};
 use super::dotenv::{self, Says};
 use super::known_caches::{self, Kind};
 use super::processes::environ_names_paths;
@@ -33,7 +33,7 @@ pub(super) struct Met {
 }
 
 impl Met {
-    pub(super) fn take(&mut self, found: &mut Found) {
+    pub(super) fn take(&mut self, found: &mut CacheScan) {
         self.tagged.append(&mut found.tagged);
         self.links.append(&mut found.links);
     }

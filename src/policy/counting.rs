@@ -18,7 +18,7 @@ const MAX_TIMINGS: usize = 256;
 
 /// Against what records are judged.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms<'a> {
+pub struct FoldInput<'a> {
     /// Who folds: what this user has written himself is believed.
     pub trusted: Uid,
     /// The runners of the host.
@@ -28,10 +28,10 @@ pub struct Terms<'a> {
 }
 
 /// What of `tally`, which `writer` has written, is believed.
-pub fn believed(tally: Tally, writer: Uid, terms: &Terms<'_>) -> Tally {
-    let is_trusted = writer == terms.trusted;
+pub fn believed(tally: Tally, writer: Uid, input: &FoldInput<'_>) -> Tally {
+    let is_trusted = writer == input.trusted;
     let counts = tally.counts.into_iter().filter(|(series, _)| is_named(series));
-    let counts = counts.filter(|(series, _)| is_trusted || is_his(series, writer, terms));
+    let counts = counts.filter(|(series, _)| is_trusted || is_his(series, writer, input));
     let counts = counts.map(|(series, count)| {
         let is_bytes = matches!(series.0, Counter::Reclaimed | Counter::DedupeFreed);
         let limit = if is_bytes { MAX_BYTES } else { MAX_COUNT };
@@ -61,7 +61,7 @@ fn is_named((counter, labels): &Series) -> bool {
 }
 
 /// Whether the labels name only what is the writer's.
-fn is_his((counter, labels): &Series, writer: Uid, terms: &Terms<'_>) -> bool {
+fn is_his((counter, labels): &Series, writer: Uid, input: &FoldInput<'_>) -> bool {
     // Sweeps alone do that.
     if *counter == Counter::DedupeFreed {
         return false;
@@ -71,7 +71,7 @@ fn is_his((counter, labels): &Series, writer: Uid, terms: &Terms<'_>) -> bool {
         let works_there = known.work_dir().is_some_and(|work| work.owner == writer);
         known.name == *runner && (known.owner == writer || works_there)
     };
-    reason == TRASH || (terms.rules.contains(rule) && terms.runners.iter().any(owns))
+    reason == TRASH || (input.rules.contains(rule) && input.runners.iter().any(owns))
 }
 
 #[cfg(test)]
@@ -96,8 +96,8 @@ mod tests {
         let (runners, rules) = ([runner()], ["cargo-target".to_owned()]);
         let labels: Vec<String> = labels.iter().map(|label| (*label).to_owned()).collect();
         let tally = Tally { counts: [((counter, labels), count)].into(), ..Tally::default() };
-        let terms = Terms { trusted: Uid::ROOT, runners: &runners, rules: &rules };
-        believed(tally, writer, &terms).counts.into_values().next()
+        let input = FoldInput { trusted: Uid::ROOT, runners: &runners, rules: &rules };
+        believed(tally, writer, &input).counts.into_values().next()
     }
 
     #[test]
@@ -134,8 +134,8 @@ mod tests {
         let timings = [3, day + 1, day].map(|micros| (Timing::LockShared, micros)).to_vec();
         let flood = vec![(Timing::HookStarted, 1); 10_000];
         let tally = Tally { timings: [timings, flood].concat(), sweep: Some(end), ..Tally::default() };
-        let terms = Terms { trusted: Uid::ROOT, runners: &[], rules: &[] };
-        let (his, ours) = (believed(tally.clone(), OWNER, &terms), believed(tally, Uid::ROOT, &terms));
+        let input = FoldInput { trusted: Uid::ROOT, runners: &[], rules: &[] };
+        let (his, ours) = (believed(tally.clone(), OWNER, &input), believed(tally, Uid::ROOT, &input));
         assert_eq!((his.sweep, ours.sweep), (None, Some(end)));
         assert_eq!(his.timings[..2], [(Timing::LockShared, 3), (Timing::LockShared, day)]);
         assert_eq!(his.timings[2].0, Timing::HookStarted);

@@ -12,8 +12,8 @@
 //! root, and is believed as such.
 
 use crate::model::ledger::{
-    Blame, Deed, Entry, Extent, History, Judged, Ledger, Ownership, Presence, Record, Relation, Run, RunEnd,
-    Scope, Total, Trust, Verdict, Why, WhyEnvironment, Window,
+    ActionKind, Blame, Entry, Extent, History, Judged, Ledger, Ownership, PathVerdict, Presence, Record,
+    Relation, Run, RunEnd, Scope, Total, Trust, Why, WhyEnvironment, Window,
 };
 use crate::model::{Pid, Uid};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -63,7 +63,7 @@ struct Key {
     boot_id: Option<String>,
     run: Option<String>,
     sequence: Option<u64>,
-    deed: Deed,
+    deed: ActionKind,
     path: Option<PathBuf>,
 }
 
@@ -154,7 +154,7 @@ fn speaks_of_own(record: &Record, uid: Uid, owners: &[Ownership]) -> Result<(), 
         names_something = true;
     }
     // The path of a filesystem under pressure is nobody's.
-    if let Some(path) = record.path.as_deref().filter(|_| record.deed != Deed::Pressure) {
+    if let Some(path) = record.path.as_deref().filter(|_| record.deed != ActionKind::Pressure) {
         match owner_of(path, owners) {
             None => return Err("its path lies in no runner that is here now".into()),
             Some(owner) if owner == uid => names_something = true,
@@ -230,10 +230,10 @@ fn runs_in(entries: &[Judged], window: &Window) -> Vec<Run> {
 
 fn run(members: &[&Judged]) -> Option<Run> {
     let (first, last) = (members.first()?, members.last()?);
-    let has = |deed: Deed| members.iter().any(|judged| judged.record().deed == deed);
-    let only_lease = members.iter().all(|judged| judged.record().deed == Deed::Lease);
-    let end = match (has(Deed::Begun), has(Deed::Ended)) {
-        (_, true) => RunEnd::Told,
+    let has = |deed: ActionKind| members.iter().any(|judged| judged.record().deed == deed);
+    let only_lease = members.iter().all(|judged| judged.record().deed == ActionKind::Lease);
+    let end = match (has(ActionKind::Begun), has(ActionKind::Ended)) {
+        (_, true) => RunEnd::Complete,
         (true, false) => RunEnd::Open,
         (false, false) if only_lease => RunEnd::NothingToDo,
         (false, false) => RunEnd::Unknown,
@@ -250,7 +250,7 @@ fn run(members: &[&Judged]) -> Option<Run> {
 }
 
 fn removed<'j>(entries: impl Iterator<Item = &'j Judged>) -> impl Iterator<Item = &'j Judged> {
-    entries.filter(|judged| judged.record().deed == Deed::Removed && judged.trust.is_authentic())
+    entries.filter(|judged| judged.record().deed == ActionKind::Removed && judged.trust.is_authentic())
 }
 
 /// Answers `why`. `asked` are the path's spellings: as given, and without links.
@@ -265,7 +265,7 @@ pub fn why(
     let related = |judged: &Judged| {
         let record = judged.record();
         // A filesystem under pressure contains everything, and an end of a run is about no path.
-        let recorded = record.path.as_deref().filter(|_| record.deed != Deed::Pressure)?;
+        let recorded = record.path.as_deref().filter(|_| record.deed != ActionKind::Pressure)?;
         asked.iter().filter_map(|asked| Relation::of(recorded, asked)).min()
     };
     let (mut entries, mut foreign) = (Vec::new(), Vec::new());
@@ -300,8 +300,8 @@ fn overlaps(one: &Window, other: &Window) -> bool {
     one.from <= other.to && other.from <= one.to
 }
 
-fn verdict(entries: &[(Relation, Judged)], present: &Presence, extent: &Extent) -> Verdict {
-    let has = |deed: Deed, inside: bool| {
+fn verdict(entries: &[(Relation, Judged)], present: &Presence, extent: &Extent) -> PathVerdict {
+    let has = |deed: ActionKind, inside: bool| {
         entries.iter().any(|(relation, judged)| {
             judged.record().deed == deed && inside == (*relation == Relation::Contains)
         })
@@ -310,26 +310,26 @@ fn verdict(entries: &[(Relation, Judged)], present: &Presence, extent: &Extent) 
         let ends = entries.iter().rev().filter(|(relation, judged)| {
             inside == (*relation == Relation::Contains) && judged.record().deed.touches()
         });
-        ends.map(|(_, judged)| judged.record().deed).next() == Some(Deed::Claimed)
+        ends.map(|(_, judged)| judged.record().deed).next() == Some(ActionKind::Claimed)
     };
-    if has(Deed::Removed, false) {
-        Verdict::Removed
+    if has(ActionKind::Removed, false) {
+        PathVerdict::Removed
     } else if is_open(false) {
-        Verdict::Claimed
-    } else if has(Deed::Removed, true) || is_open(true) {
-        Verdict::RemovedInside
-    } else if has(Deed::Collected, false) {
-        Verdict::Collected
-    } else if has(Deed::Restored, false) || has(Deed::Restored, true) {
-        Verdict::Restored
-    } else if has(Deed::Repaired, false) || has(Deed::Repaired, true) {
-        Verdict::Repaired
-    } else if has(Deed::Kept, false) || has(Deed::Kept, true) {
-        Verdict::Kept
+        PathVerdict::Claimed
+    } else if has(ActionKind::Removed, true) || is_open(true) {
+        PathVerdict::RemovedInside
+    } else if has(ActionKind::Collected, false) {
+        PathVerdict::Collected
+    } else if has(ActionKind::Restored, false) || has(ActionKind::Restored, true) {
+        PathVerdict::Restored
+    } else if has(ActionKind::Repaired, false) || has(ActionKind::Repaired, true) {
+        PathVerdict::Repaired
+    } else if has(ActionKind::Kept, false) || has(ActionKind::Kept, true) {
+        PathVerdict::Kept
     } else if reaches_its_end(present, extent) {
-        Verdict::NotTouched
+        PathVerdict::NotTouched
     } else {
-        Verdict::NoEvidence
+        PathVerdict::NoEvidence
     }
 }
 
@@ -347,7 +347,8 @@ pub fn blame(ledger: &Ledger, at: SystemTime, window: Window) -> Blame {
     let is_deed = |judged: &&Judged| {
         let deed = judged.record().deed;
         judged.trust.is_authentic()
-            && (deed.touches() || matches!(deed, Deed::Repaired | Deed::Refused | Deed::Failed))
+            && (deed.touches()
+                || matches!(deed, ActionKind::Repaired | ActionKind::Refused | ActionKind::Failed))
     };
     let inside = |judged: &&Judged| window.holds(judged.record().time);
     // A run that began before the window and ended after it was at work in it.
@@ -375,7 +376,10 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
     let mut ends: HashMap<(&Option<PathBuf>, &Option<String>), SystemTime> = HashMap::new();
     for judged in &authentic {
         let record = judged.record();
-        if matches!(record.deed, Deed::Removed | Deed::Restored | Deed::Failed | Deed::Kept) {
+        if matches!(
+            record.deed,
+            ActionKind::Removed | ActionKind::Restored | ActionKind::Failed | ActionKind::Kept
+        ) {
             let end = ends.entry((&record.path, &record.run)).or_insert(record.time);
             *end = record.time.max(*end);
         }
@@ -385,24 +389,28 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
         ends.get(&(&record.path, &record.run)).is_some_and(|end| *end >= record.time)
     };
     let is_shown = |judged: &&&Judged| match judged.record().deed {
-        Deed::Removed
-        | Deed::Restored
-        | Deed::Repaired
-        | Deed::Reaped
-        | Deed::Collected
-        | Deed::Deduplicated
-        | Deed::Refused
-        | Deed::Failed
-        | Deed::LockTimeout => true,
-        Deed::Claimed => !is_finished(judged),
-        Deed::Begun | Deed::Ended | Deed::Lease | Deed::Pressure | Deed::Kept => false,
+        ActionKind::Removed
+        | ActionKind::Restored
+        | ActionKind::Repaired
+        | ActionKind::Reaped
+        | ActionKind::Collected
+        | ActionKind::Deduplicated
+        | ActionKind::Refused
+        | ActionKind::Failed
+        | ActionKind::LockTimeout => true,
+        ActionKind::Claimed => !is_finished(judged),
+        ActionKind::Begun
+        | ActionKind::Ended
+        | ActionKind::Lease
+        | ActionKind::Pressure
+        | ActionKind::Kept => false,
     };
     let gone = || removed(authentic.iter().copied());
     History {
         window,
         deeds: authentic.iter().filter(is_shown).map(|judged| (*judged).clone()).collect(),
         runs: groups(authentic.iter().copied()).len(),
-        kept: authentic.iter().filter(|judged| judged.record().deed == Deed::Kept).count(),
+        kept: authentic.iter().filter(|judged| judged.record().deed == ActionKind::Kept).count(),
         foreign: foreign.into_iter().cloned().collect(),
         by_rule: totals(gone(), |record| record.rule.as_deref().or(record.reason.as_deref())),
         by_runner: totals(gone(), |record| record.runner.as_deref()),

@@ -4,10 +4,10 @@
 //! directory whoever does it. Unknown protects: a lease that cannot be read, a Worker that cannot be attributed, a host
 //! that cannot be seen whole make a runner [`Liveness::Unknown`], which is treated as busy.
 
-use super::fate;
+use super::shared_work_dirs;
 use crate::model::{
-    Attribution, Bearing, Evidence, EvidenceKind, HeldBy, Holder, HostFacts, JobReceived, LeaseSeen,
-    LeaseState, ListenerSeen, Liveness, LockKind, LockState, ProcessId, Runner, RunnerFacts, Uid, Visibility,
+    Attribution, Evidence, EvidenceKind, HeldBy, Holder, HostFacts, JobReceived, LeaseSeen, LeaseState,
+    ListenerSeen, Liveness, LockKind, LockState, ProcessId, Runner, RunnerFacts, Uid, Visibility, Weight,
     Work, WorkerSeen, strongest,
 };
 use std::path::Component;
@@ -33,8 +33,8 @@ impl Exempt<'_> {
 /// What is known about each runner, in the order of `facts.runners`, and then about each cache of `facts.declared`.
 pub fn evidence(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Vec<Evidence>> {
     let runners: Vec<&Runner> = facts.runners.iter().map(|runner| &runner.runner).collect();
-    let groups = fate::groups(&runners);
-    let members = fate::members(&groups);
+    let groups = shared_work_dirs::groups(&runners);
+    let members = shared_work_dirs::members(&groups);
     let host = about_the_host(facts);
     let own: Vec<Vec<Evidence>> = (0..runners.len()).map(|index| about_one(facts, index, exempt)).collect();
     let of_group = |members: &[usize]| {
@@ -63,7 +63,7 @@ pub fn of_declared<'e>(
     let mut found = about_the_host(facts);
     for (name, evidence) in of_users {
         // What the host has mounted in a runner's own work directory is no matter of others.
-        let counts = |e: &&Evidence| e.kind != EvidenceKind::MountInside || e.bearing != Bearing::Forbids;
+        let counts = |e: &&Evidence| e.kind != EvidenceKind::MountInside || e.weight != Weight::Forbids;
         let counting: Vec<Evidence> = evidence.iter().filter(counts).cloned().collect();
         if let Some(first) = strongest(&counting) {
             let detail = format!("{name} may use it: {}", first.detail);
@@ -73,15 +73,15 @@ pub fn of_declared<'e>(
     let holders = facts.processes.holders.iter().filter(|holder| holder.runner == place);
     for holder in holders.filter(|holder| !exempt.covers(holder.process)) {
         let detail = format!("pid {} ({}) uses it: {}", holder.process.pid, holder.comm, holder.how);
-        found.push(Evidence::within(EvidenceKind::ProcessInside, Bearing::InUse, cache.path.clone(), detail));
+        found.push(Evidence::within(EvidenceKind::ProcessInside, Weight::InUse, cache.path.clone(), detail));
     }
     mounts(facts, place, &mut found);
     locks(&declared.stand_in, &mut found);
     for unlocated in facts.processes.unlocated.iter().filter(|unlocated| unlocated.runner == place) {
-        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, unlocated.reason.clone()));
+        found.push(Evidence::new(EvidenceKind::Visibility, Weight::CannotTell, unlocated.reason.clone()));
     }
     if let Some(reason) = &declared.stand_in.other_hosts {
-        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason.clone()));
+        found.push(Evidence::new(EvidenceKind::Visibility, Weight::CannotTell, reason.clone()));
     }
     in_order(found.into_iter())
 }
@@ -102,9 +102,9 @@ fn in_order(evidence: impl Iterator<Item = Evidence>) -> Vec<Evidence> {
 /// What a runner's evidence adds up to. Liveness alone: content that is merely young, and a missing hook, forbid a claim
 /// without anybody being at work.
 pub fn judge(evidence: &[Evidence]) -> Liveness {
-    if evidence.iter().any(|e| e.bearing == Bearing::InUse) {
+    if evidence.iter().any(|e| e.weight == Weight::InUse) {
         Liveness::Busy
-    } else if evidence.iter().any(|e| e.bearing == Bearing::CannotTell) {
+    } else if evidence.iter().any(|e| e.weight == Weight::CannotTell) {
         Liveness::Unknown
     } else {
         Liveness::Idle
@@ -115,7 +115,7 @@ fn about_the_host(facts: &HostFacts) -> Vec<Evidence> {
     let mut found = Vec::new();
     if let Visibility::Partial(reasons) = &facts.processes.visibility {
         found.extend(
-            reasons.iter().map(|r| Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, r.clone())),
+            reasons.iter().map(|r| Evidence::new(EvidenceKind::Visibility, Weight::CannotTell, r.clone())),
         );
     }
     found
@@ -170,7 +170,7 @@ fn strangers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Ve
         if is_near || !is_vouched_for {
             let detail =
                 format!("Runner.Worker pid {} of uid {}: {reason}", worker.process.pid, worker.owner);
-            let evidence = Evidence::new(EvidenceKind::UnattributedWorker, Bearing::CannotTell, detail);
+            let evidence = Evidence::new(EvidenceKind::UnattributedWorker, Weight::CannotTell, detail);
             found.push(Evidence { within: is_near.then(|| runner.work_path().to_owned()), ..evidence });
         }
     }
@@ -187,16 +187,16 @@ fn about_one(facts: &HostFacts, index: usize, exempt: Exempt<'_>) -> Vec<Evidenc
     received(facts, index, exempt, &mut found);
     locks(runner, &mut found);
     for unlocated in facts.processes.unlocated.iter().filter(|unlocated| unlocated.runner == index) {
-        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, unlocated.reason.clone()));
+        found.push(Evidence::new(EvidenceKind::Visibility, Weight::CannotTell, unlocated.reason.clone()));
     }
     if let Work::Unusable { reason, .. } = &runner.runner.work {
-        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason.clone()));
+        found.push(Evidence::new(EvidenceKind::Visibility, Weight::CannotTell, reason.clone()));
     }
     if let Some(reason) = &runner.other_hosts {
-        found.push(Evidence::new(EvidenceKind::Visibility, Bearing::CannotTell, reason.clone()));
+        found.push(Evidence::new(EvidenceKind::Visibility, Weight::CannotTell, reason.clone()));
     }
     if let crate::model::Guarded::No(reason) = &runner.guarded {
-        found.push(Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, reason.clone()));
+        found.push(Evidence::new(EvidenceKind::Unguarded, Weight::Forbids, reason.clone()));
     }
     found
 }
@@ -207,7 +207,7 @@ fn workers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<
     for worker in mine.filter(|worker| !exempt.covers(worker.process)) {
         let detail =
             format!("Runner.Worker pid {} of {}", worker.process.pid, facts.runners[index].runner.name);
-        found.push(Evidence::new(EvidenceKind::WorkerProcess, Bearing::InUse, detail));
+        found.push(Evidence::new(EvidenceKind::WorkerProcess, Weight::InUse, detail));
     }
 }
 
@@ -219,11 +219,11 @@ fn leases(facts: &HostFacts, runner: &Runner, exempt: Exempt<'_>, found: &mut Ve
                     "job {} of {}, Worker pid {}",
                     lease.job.job, lease.job.repository, lease.worker.pid
                 );
-                found.push(Evidence::new(EvidenceKind::Lease, Bearing::InUse, detail));
+                found.push(Evidence::new(EvidenceKind::Lease, Weight::InUse, detail));
             }
             (LeaseState::CannotTell(reason), _) => {
                 let detail = format!("lease {} of uid {}: {reason}", seen.file, seen.owner);
-                found.push(Evidence::new(EvidenceKind::Lease, Bearing::CannotTell, detail));
+                found.push(Evidence::new(EvidenceKind::Lease, Weight::CannotTell, detail));
             }
             _ => {}
         }
@@ -274,7 +274,7 @@ fn holders(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<
         // A path of another mount namespace, or one that was not worth naming, may be anywhere in the work directory.
         let within =
             Some(&holder.path).filter(|path| path.starts_with(facts.runners[index].runner.work_path()));
-        let evidence = Evidence::new(EvidenceKind::ProcessInside, Bearing::InUse, detail);
+        let evidence = Evidence::new(EvidenceKind::ProcessInside, Weight::InUse, detail);
         found.push(Evidence { within: within.cloned(), ..evidence });
     }
 }
@@ -288,7 +288,7 @@ fn mounts(facts: &HostFacts, index: usize, found: &mut Vec<Evidence>) {
                 false => format!("the host has {inside} mounted at {point}: it stays"),
             };
             let inside = mount.inside.clone();
-            found.push(Evidence::within(EvidenceKind::MountInside, Bearing::Forbids, inside, detail));
+            found.push(Evidence::within(EvidenceKind::MountInside, Weight::Forbids, inside, detail));
             continue;
         }
         let detail = format!(
@@ -298,7 +298,7 @@ fn mounts(facts: &HostFacts, index: usize, found: &mut Vec<Evidence>) {
             mount.process.pid,
             mount.comm
         );
-        found.push(Evidence::within(EvidenceKind::MountInside, Bearing::InUse, mount.inside.clone(), detail));
+        found.push(Evidence::within(EvidenceKind::MountInside, Weight::InUse, mount.inside.clone(), detail));
     }
 }
 
@@ -307,7 +307,7 @@ fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec
         JobReceived::No => return,
         JobReceived::Pending { detail, at, written } => (detail, *at, *written),
         JobReceived::CannotTell(reason) => {
-            found.push(Evidence::new(EvidenceKind::JobReceived, Bearing::CannotTell, reason.clone()));
+            found.push(Evidence::new(EvidenceKind::JobReceived, Weight::CannotTell, reason.clone()));
             return;
         }
     };
@@ -315,21 +315,21 @@ fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec
     // The hook's own job is the one that was received by its own Listener; what another Listener has is another job.
     let others = || listeners().filter(|listener| !exempt.covers(listener.process));
     let mut tell =
-        |bearing, detail: String| found.push(Evidence::new(EvidenceKind::JobReceived, bearing, detail));
+        |weight, detail: String| found.push(Evidence::new(EvidenceKind::JobReceived, weight, detail));
     if others().any(|listener| heard_of(listener, at, written) == Heard::Yes) {
-        tell(Bearing::InUse, detail.clone());
+        tell(Weight::InUse, detail.clone());
     } else if others().any(|listener| heard_of(listener, at, written) == Heard::CannotTell) {
         tell(
-            Bearing::CannotTell,
+            Weight::CannotTell,
             format!("{detail} (whether before its Listener was started cannot be told)"),
         );
     } else if listeners().any(|listener| exempt.covers(listener.process)) {
         // It is our own.
     } else if facts.runners[index].other_hosts.is_some() {
-        tell(Bearing::InUse, format!("{detail} (the Listener may run on another host)"));
+        tell(Weight::InUse, format!("{detail} (the Listener may run on another host)"));
     } else if facts.processes.visibility != Visibility::Complete {
         // A dead Listener starts no Worker any more; that it is dead is only known when all is visible.
-        tell(Bearing::CannotTell, detail.clone());
+        tell(Weight::CannotTell, detail.clone());
     }
 }
 
@@ -359,13 +359,13 @@ fn locks(runner: &RunnerFacts, found: &mut Vec<Evidence>) {
             LockKind::Build => (EvidenceKind::BuildLock, "a build holds"),
             LockKind::Directory => (EvidenceKind::DirectoryLock, "somebody holds a flock on"),
         };
-        let (bearing, detail) = match &lock.state {
-            LockState::Held => (Bearing::InUse, format!("{who} {}", lock.file.display())),
+        let (weight, detail) = match &lock.state {
+            LockState::Held => (Weight::InUse, format!("{who} {}", lock.file.display())),
             LockState::CannotTell(reason) => {
-                (Bearing::CannotTell, format!("{} cannot be tried: {reason}", lock.file.display()))
+                (Weight::CannotTell, format!("{} cannot be tried: {reason}", lock.file.display()))
             }
         };
-        found.push(Evidence::within(kind, bearing, lock.cache.clone(), detail));
+        found.push(Evidence::within(kind, weight, lock.cache.clone(), detail));
     }
 }
 

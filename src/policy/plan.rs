@@ -5,9 +5,9 @@
 //! larger one later in the order makes superfluous is dropped again. Where all of it does not reach the goal, the aim is less:
 //! see [`super::goal`].
 
-use super::fate;
 use super::goal::Ladder;
 use super::protection::{self, Relation, Rules};
+use super::shared_work_dirs;
 use crate::model::{
     Action, Cache, CacheRule, Decision, Evidence, EvidenceKind, FileId, FilesystemId, HostFacts, KeepReason,
     Need, Part, Plan, ReferenceBits, RemoveReason, Retention, Runner, RunnerFacts, Shortfall, TrimOffer,
@@ -36,7 +36,7 @@ pub enum Actor {
 
 /// What the plan is made from besides facts.
 #[derive(Debug, Clone, Copy)]
-pub struct Terms<'a> {
+pub struct PlanInput<'a> {
     /// Who plans.
     pub actor: &'a Actor,
     /// How caches are protected.
@@ -68,31 +68,36 @@ pub enum OutOfReach<'a> {
 pub type Offers = HashMap<PathBuf, TrimOffer>;
 
 /// Makes the plan. `evidence` is that of [`super::liveness::evidence`] for the same facts.
-pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>) -> Plan {
-    make_with(facts, evidence, terms, &Offers::new())
+pub fn make(facts: &HostFacts, evidence: &[Vec<Evidence>], input: &PlanInput<'_>) -> Plan {
+    make_with(facts, evidence, input, &Offers::new())
 }
 
 /// The same, where parts of some caches are on offer.
-pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_>, offers: &Offers) -> Plan {
+pub fn make_with(
+    facts: &HostFacts,
+    evidence: &[Vec<Evidence>],
+    input: &PlanInput<'_>,
+    offers: &Offers,
+) -> Plan {
     let runners: Vec<&Runner> = facts.runners.iter().map(|runner| &runner.runner).collect();
-    let groups = fate::groups(&runners);
+    let groups = shared_work_dirs::groups(&runners);
     let mut candidates = Vec::new();
     let mut kept = Vec::new();
     // A cache in a shared or nested work directory is found once for each of the runners: it is planned for the first.
     let mut planned_for: HashMap<FileId, usize> = HashMap::new();
     for (index, runner) in facts.runners.iter().enumerate() {
-        let relation = relation(terms.actor, index, &groups);
+        let relation = relation(input.actor, index, &groups);
         for cache in &runner.caches {
             let first = *planned_for.entry(cache.id).or_insert(index);
-            if first != index || terms.dealt_with.contains(&cache.path) {
+            if first != index || input.dealt_with.contains(&cache.path) {
                 continue;
             }
-            match protection::against(cache, &runner.runner, &evidence[index], relation, terms.rules) {
+            match protection::against(cache, &runner.runner, &evidence[index], relation, input.rules) {
                 Some(reason) => kept.push(action(runner, cache, Decision::Keep(reason))),
                 None => candidates.push(Candidate {
                     runner,
                     cache,
-                    tier: tier(terms.actor, index, cache),
+                    tier: tier(input.actor, index, cache),
                     offer: offers.get(&cache.path),
                     steps: 0,
                     reason: None,
@@ -103,14 +108,14 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
     }
     for (index, declared) in facts.declared.iter().enumerate() {
         let (runner, cache) = (&declared.stand_in, declared.cache());
-        if terms.dealt_with.contains(&cache.path) {
+        if input.dealt_with.contains(&cache.path) {
             continue;
         }
         let evidence = &evidence[facts.runners.len() + index];
-        match protection::against(cache, &runner.runner, evidence, Relation::Declared, terms.rules) {
+        match protection::against(cache, &runner.runner, evidence, Relation::Declared, input.rules) {
             Some(reason) => kept.push(action(runner, cache, Decision::Keep(reason))),
             None => {
-                let tier = match terms.actor {
+                let tier = match input.actor {
                     Actor::Sweep => Tier::OtherRepositories,
                     Actor::Hook { .. } => Tier::Siblings,
                 };
@@ -127,12 +132,12 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
         }
     }
     candidates.sort_by(|a, b| a.rank().cmp(&b.rank()));
-    apply_limits(&mut candidates, terms);
+    apply_limits(&mut candidates, input);
     let mut shortfalls = Vec::new();
-    for (filesystem, need) in terms.needs {
+    for (filesystem, need) in input.needs {
         let reach = reach(&candidates, &kept, *filesystem);
         let lesser = need.less(reach);
-        let (aim, shortfall) = match terms.out_of_reach {
+        let (aim, shortfall) = match input.out_of_reach {
             _ if lesser.is_met() => (*need, None),
             OutOfReach::TakeAll => (*need, None),
             OutOfReach::Wait => (Need::default(), None),
@@ -146,12 +151,12 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
                 }
             },
         };
-        let without_jobs = terms.for_jobs.iter().find(|(id, _)| id == filesystem).map(|(_, need)| *need);
+        let without_jobs = input.for_jobs.iter().find(|(id, _)| id == filesystem).map(|(_, need)| *need);
         select(&mut candidates, *filesystem, aim, without_jobs);
         shortfalls.extend(shortfall);
     }
-    if matches!(terms.actor, Actor::Sweep) {
-        take_stale_units(&mut candidates, terms);
+    if matches!(input.actor, Actor::Sweep) {
+        take_stale_units(&mut candidates, input);
     }
     let (wanted, rest): (Vec<_>, Vec<_>) =
         candidates.into_iter().partition(|candidate| candidate.reason.is_some() || candidate.steps > 0);
@@ -162,7 +167,7 @@ pub fn make_with(facts: &HostFacts, evidence: &[Vec<Evidence>], terms: &Terms<'_
     let unneeded = rest.into_iter().map(|c| action(c.runner, c.cache, Decision::Keep(KeepReason::NotNeeded)));
     Plan {
         actions: removals.chain(unneeded).chain(kept).collect(),
-        needs: terms.needs.to_vec(),
+        needs: input.needs.to_vec(),
         shortfalls,
         targets: Vec::new(),
     }
@@ -281,12 +286,12 @@ impl<'a> Candidate<'a> {
 }
 
 /// Age and size limits of the rules, which hold without any pressure.
-fn apply_limits(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
+fn apply_limits(candidates: &mut [Candidate<'_>], input: &PlanInput<'_>) {
     let limits: HashMap<&str, &CacheRule> =
-        terms.cache_rules.iter().map(|rule| (rule.name.as_str(), rule)).collect();
+        input.cache_rules.iter().map(|rule| (rule.name.as_str(), rule)).collect();
     for candidate in candidates {
         let rule = limits.get(candidate.cache.rule.as_str());
-        candidate.reason = rule.and_then(|rule| exceeds(candidate.cache, rule, terms.rules.now));
+        candidate.reason = rule.and_then(|rule| exceeds(candidate.cache, rule, input.rules.now));
     }
 }
 
@@ -305,17 +310,17 @@ pub fn exceeds(cache: &Cache, rule: &CacheRule, now: SystemTime) -> Option<Remov
 
 /// Units that no build has used for as long as their rule says, which holds without any pressure. Only where it is known what builds
 /// have used.
-fn take_stale_units(candidates: &mut [Candidate<'_>], terms: &Terms<'_>) {
+fn take_stale_units(candidates: &mut [Candidate<'_>], input: &PlanInput<'_>) {
     for candidate in
         candidates.iter_mut().filter(|candidate| candidate.reason.is_none() && candidate.steps == 0)
     {
-        let rule = terms.cache_rules.iter().find(|rule| rule.name == candidate.cache.rule);
+        let rule = input.cache_rules.iter().find(|rule| rule.name == candidate.cache.rule);
         let (Some(stale), Some(offer)) = (rule.and_then(|rule| rule.stale), candidate.offer) else {
             continue;
         };
         if offer.bits == ReferenceBits::Trusted {
             let is_stale = |step: &&TrimStep| {
-                let age = terms.rules.now.duration_since(step.last_used).unwrap_or_default();
+                let age = input.rules.now.duration_since(step.last_used).unwrap_or_default();
                 step.tier <= TrimTier::Unused && age > stale
             };
             candidate.steps = offer.steps.iter().take_while(is_stale).count();

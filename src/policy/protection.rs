@@ -1,7 +1,7 @@
 //! What forbids to remove one cache.
 
 use crate::config::SiblingClaim;
-use crate::model::{Bearing, Cache, Coverage, Evidence, EvidenceKind, KeepReason, Runner, Uid};
+use crate::model::{Cache, Coverage, Evidence, EvidenceKind, KeepReason, Runner, Uid, Weight};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -101,9 +101,9 @@ fn is_in_the_same_checkout(place: &Path, cache: &Cache, runner: &Runner) -> bool
 
 /// Against a sibling's counts everything, but for the host's own mounts elsewhere.
 fn counts_for_sibling(evidence: &Evidence, cache: &Cache, rules: &Rules) -> bool {
-    match (evidence.kind, evidence.bearing) {
+    match (evidence.kind, evidence.weight) {
         (EvidenceKind::Unguarded, _) => !rules.allow_unguarded,
-        (EvidenceKind::MountInside, Bearing::Forbids) => concerns(evidence, cache),
+        (EvidenceKind::MountInside, Weight::Forbids) => concerns(evidence, cache),
         _ => true,
     }
 }
@@ -118,7 +118,7 @@ pub fn recent_content(cache: &Cache, rules: &Rules) -> Option<Evidence> {
             let detail = "its content could not be examined whole, so its age is not known";
             return Some(Evidence::within(
                 EvidenceKind::RecentContent,
-                Bearing::CannotTell,
+                Weight::CannotTell,
                 cache.path.clone(),
                 detail,
             ));
@@ -132,7 +132,7 @@ pub fn recent_content(cache: &Cache, rules: &Rules) -> Option<Evidence> {
             age.unwrap_or_default().as_secs(),
             rules.idle_floor.as_secs()
         );
-        Evidence::within(EvidenceKind::RecentContent, Bearing::Forbids, cache.path.clone(), detail)
+        Evidence::within(EvidenceKind::RecentContent, Weight::Forbids, cache.path.clone(), detail)
     })
 }
 

@@ -272,7 +272,7 @@ pub fn time(case: &Case) -> SystemTime {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::postmortem::{Cause, Confidence, Death, Ended, Verdict};
+    use crate::model::postmortem::{Cause, Confidence, Death, Diagnosis, Ended};
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;
@@ -281,7 +281,7 @@ mod tests {
         let started = Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second));
         Case {
             death: Death { runner: "r".into(), root: "/srv/r".into(), started, ..Death::default() },
-            verdict: Verdict {
+            verdict: Diagnosis {
                 ended: Ended::Abruptly,
                 cause: Cause::Killed,
                 confidence: Confidence::Certain,

@@ -18,8 +18,8 @@ mod whose;
 
 use super::exit_code::{self, Ending};
 use crate::model::postmortem::{
-    Cause, Confidence, Ended, Facts, HostDeed, HostLine, KernelLine, Line, ListenerLog, Missing, Proof,
-    Reported, RuledOut, Seen, Verdict, WorkerLog,
+    Cause, Confidence, Diagnosis, Ended, Facts, HostDeed, HostLine, KernelLine, Line, ListenerLog, Missing,
+    Observed, Proof, Reported, RuledOut, WorkerLog,
 };
 use std::time::{Duration, SystemTime};
 
@@ -74,7 +74,7 @@ const EXAMINATIONS: [(Cause, Examination); 17] = [
 ];
 
 /// Why.
-pub fn judge(facts: &Facts) -> Verdict {
+pub fn judge(facts: &Facts) -> Diagnosis {
     let ended = ended(facts);
     let mut suspects: Vec<(Confidence, Cause, Vec<Proof>)> = Vec::new();
     let (mut hints, mut ruled_out) = (Vec::new(), Vec::new());
@@ -97,7 +97,7 @@ pub fn judge(facts: &Facts) -> Verdict {
     evidence.extend(hints.into_iter().filter(|_| ended == Ended::Abruptly));
     dedup(&mut evidence);
     ruled_out.retain(|ruled| ruled.cause != cause);
-    Verdict {
+    Diagnosis {
         ended,
         cause,
         confidence,
@@ -334,10 +334,10 @@ fn dedup(evidence: &mut Vec<Proof>) {
 }
 
 fn missing(facts: &Facts) -> Vec<Missing> {
-    fn of<T>(seen: &Seen<T>) -> Option<Missing> {
+    fn of<T>(seen: &Observed<T>) -> Option<Missing> {
         match seen {
-            Seen::Known(_) => None,
-            Seen::Unknown(missing) => Some(missing.clone()),
+            Observed::Known(_) => None,
+            Observed::Unknown(missing) => Some(missing.clone()),
         }
     }
     let seen = [

@@ -4,13 +4,13 @@
 
 use crate::config::patterns::{self, Pattern};
 use crate::model::Liveness;
-use crate::model::reap::{Environment, ReapReason, ReapRule, State, Stays, Verdict};
+use crate::model::reap::{Environment, ReapDecision, ReapReason, ReapRule, State, Stays};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
 /// What is decided by.
 #[derive(Debug)]
-pub struct Terms<'a> {
+pub struct ReapInput<'a> {
     /// The entry.
     pub rule: &'a ReapRule,
     /// Its `match`.
@@ -23,12 +23,12 @@ pub struct Terms<'a> {
     pub now: SystemTime,
 }
 
-impl Terms<'_> {
+impl ReapInput<'_> {
     /// The verdict on an environment first seen in its state at `first_seen`; `None` when `match` does not name it.
-    pub fn decide(&self, environment: &Environment, first_seen: SystemTime) -> Option<Verdict> {
+    pub fn decide(&self, environment: &Environment, first_seen: SystemTime) -> Option<ReapDecision> {
         patterns::first(self.matches, environment)?;
         Some(match self.protection(environment) {
-            Some(stays) => Verdict::Stay(stays),
+            Some(stays) => ReapDecision::Stay(stays),
             None => self.by_age(environment, first_seen),
         })
     }
@@ -78,10 +78,10 @@ impl Terms<'_> {
         }
     }
 
-    fn by_age(&self, environment: &Environment, first_seen: SystemTime) -> Verdict {
+    fn by_age(&self, environment: &Environment, first_seen: SystemTime) -> ReapDecision {
         let age = self.elapsed(environment.created.or(environment.since).unwrap_or(first_seen));
         let seen = self.seen_for(environment, first_seen);
-        let young = |seen, needed| Verdict::Stay(Stays::Young { seen, needed });
+        let young = |seen, needed| ReapDecision::Stay(Stays::Young { seen, needed });
         let reason = match environment.state {
             // It has one job in its life: what counts is how long it has been there without.
             State::Idle if age < self.rule.min_age => return young(age, self.rule.min_age),
@@ -89,7 +89,7 @@ impl Terms<'_> {
             State::NeverStarted => {
                 let grace = self.rule.never_started_grace;
                 if age < grace {
-                    return Verdict::Stay(Stays::Waiting { age, grace });
+                    return ReapDecision::Stay(Stays::Waiting { age, grace });
                 }
                 ReapReason::NeverStarted
             }
@@ -99,8 +99,8 @@ impl Terms<'_> {
             return young(seen, self.rule.max_age);
         }
         match &environment.doubt {
-            Some(missing) => Verdict::Stay(Stays::Unproven(missing.clone())),
-            None => Verdict::Reap(reason),
+            Some(missing) => ReapDecision::Stay(Stays::Unproven(missing.clone())),
+            None => ReapDecision::Reap(reason),
         }
     }
 }

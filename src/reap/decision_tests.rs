@@ -29,7 +29,7 @@ fn rule() -> ReapRule {
     }
 }
 
-fn decide(environment: &Environment, first_seen: u64) -> Option<Verdict> {
+fn decide(environment: &Environment, first_seen: u64) -> Option<ReapDecision> {
     let patterns =
         |texts: &[&str]| -> Vec<Pattern> { texts.iter().map(|text| Pattern::parse(text).unwrap()).collect() };
     let (matches, keep) = (patterns(&["vm-*", "image:*"]), patterns(&["vm-keep*", "label:pet"]));
@@ -39,16 +39,16 @@ fn decide(environment: &Environment, first_seen: u64) -> Option<Verdict> {
         ("odd".to_owned(), Liveness::Unknown),
     ]);
     let rule = rule();
-    let terms = Terms { rule: &rule, matches: &matches, keep: &keep, runners: &runners, now: at(0) };
-    terms.decide(environment, at(first_seen))
+    let input = ReapInput { rule: &rule, matches: &matches, keep: &keep, runners: &runners, now: at(0) };
+    input.decide(environment, at(first_seen))
 }
 
 /// The verdict's name: `reap:REASON`, `stay:WHY` or `not-matched`.
-fn name(verdict: Option<Verdict>) -> String {
+fn name(verdict: Option<ReapDecision>) -> String {
     match verdict {
         None => "not-matched".into(),
-        Some(Verdict::Reap(reason)) => format!("reap:{}", reason.as_str()),
-        Some(Verdict::Stay(stays)) => format!("stay:{}", stays.as_str()),
+        Some(ReapDecision::Reap(reason)) => format!("reap:{}", reason.as_str()),
+        Some(ReapDecision::Stay(stays)) => format!("stay:{}", stays.as_str()),
     }
 }
 
@@ -255,16 +255,16 @@ fn what_keeps_a_part_keeps_the_whole() {
     {
         let (matches, keep) = ([Pattern::parse("runner-*").unwrap()], [Pattern::parse(keep).unwrap()]);
         let rule = rule();
-        let terms = Terms {
+        let input = ReapInput {
             rule: &rule,
             matches: &matches,
             keep: &keep,
             runners: &HashMap::new(),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
         };
-        let verdict = terms.decide(&pod, SystemTime::UNIX_EPOCH).unwrap();
-        assert_eq!(matches!(verdict, Verdict::Stay(Stays::Kept(_))), stays, "{verdict:?}");
-        assert_eq!(matches!(verdict, Verdict::Reap(_)), !stays, "{verdict:?}");
+        let verdict = input.decide(&pod, SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(matches!(verdict, ReapDecision::Stay(Stays::Kept(_))), stays, "{verdict:?}");
+        assert_eq!(matches!(verdict, ReapDecision::Reap(_)), !stays, "{verdict:?}");
     }
 }
 
@@ -281,7 +281,7 @@ proptest! {
             claim: claimed.then(|| "j".into()),
             ..Environment::new("vm-1", "vm-1", state.clone())
         };
-        if let Some(Verdict::Reap(reason)) = decide(&environment, age.min(900_000)) {
+        if let Some(ReapDecision::Reap(reason)) = decide(&environment, age.min(900_000)) {
             prop_assert!(!ending && !claimed);
             prop_assert_eq!(reason == ReapReason::Stopped, state == State::Stopped);
             prop_assert_eq!(reason == ReapReason::NeverStarted, state == State::NeverStarted);

@@ -4,13 +4,15 @@
 //! the state: what has been idle longest goes first. Ends at its deadline, give or take one environment.
 
 use super::bounds;
-use super::decision::Terms;
+use super::decision::ReapInput;
 use super::first_seen::FirstSeen;
 use super::sources::{Source, SourceError, distinct};
 use crate::config::patterns::Pattern;
 use crate::model::Execution;
 use crate::model::Liveness;
-use crate::model::reap::{EntryReport, Environment, ReapResult, ReapRule, Reaping, State, Stays, Verdict};
+use crate::model::reap::{
+    EntryReport, Environment, ReapDecision, ReapResult, ReapRule, Reaping, State, Stays,
+};
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
 
@@ -21,7 +23,7 @@ const ENDING_LOOK: Duration = Duration::from_secs(1);
 const ASKED: usize = 3;
 
 /// Who is told what happens while it happens.
-pub trait Witness {
+pub trait ReapEvents {
     /// Something is about to be deleted for the first time in this entry's run.
     fn begun(&mut self, rule: &ReapRule);
     /// What came of a delete.
@@ -45,7 +47,7 @@ pub struct Run<'a> {
     /// Whether anything is deleted.
     pub execution: Execution,
     /// Who is told.
-    pub witness: &'a mut dyn Witness,
+    pub events: &'a mut dyn ReapEvents,
 }
 
 impl Run<'_> {
@@ -80,7 +82,7 @@ impl Run<'_> {
             Err(error) => {
                 report.error = Some(error.to_string());
                 if self.execution == Execution::Apply {
-                    self.witness.list_failed(self.rule, &error.to_string());
+                    self.events.list_failed(self.rule, &error.to_string());
                 }
                 return report;
             }
@@ -140,7 +142,7 @@ impl Run<'_> {
                 }
                 asked += 1;
                 if let Some(objection) = self.source.objection(&reaping.environment) {
-                    reaping.verdict = Verdict::Stay(objection.into());
+                    reaping.verdict = ReapDecision::Stay(objection.into());
                     continue;
                 }
             }
@@ -152,7 +154,7 @@ impl Run<'_> {
 
     fn execute(&mut self, report: &mut EntryReport, chosen: &[usize], sight: &Sight<'_>, seen: &FirstSeen) {
         if !chosen.is_empty() {
-            self.witness.begun(self.rule);
+            self.events.begun(self.rule);
         }
         for (number, &index) in chosen.iter().enumerate() {
             if number > 0 && number % self.rule.batch == 0 {
@@ -170,12 +172,12 @@ impl Run<'_> {
                 Err(stop) => {
                     reaping.result = stop.result;
                     report.error = Some(stop.why.clone());
-                    self.witness.list_failed(self.rule, &stop.why);
+                    self.events.list_failed(self.rule, &stop.why);
                 }
             }
             let reaping = &report.reapings[index];
             if !matches!(reaping.result, ReapResult::Deferred(_)) {
-                self.witness.outcome(self.rule, reaping, begun.elapsed());
+                self.events.outcome(self.rule, reaping, begun.elapsed());
             }
             if report.error.is_some() {
                 return;
@@ -189,7 +191,7 @@ impl Run<'_> {
             why: error.to_string(),
             result: ReapResult::Deferred("the listing before its delete failed"),
         })?;
-        let fresh = match sight.again(reaping, &listing, seen) {
+        let fresh = match sight.recheck(reaping, &listing, seen) {
             Ok(fresh) => fresh,
             Err(changed) => return Ok(ReapResult::Changed(changed)),
         };
@@ -268,18 +270,18 @@ impl Sight<'_> {
     /// A verdict for each that `match` names.
     fn judge(&self, listing: &[Environment], seen: &FirstSeen) -> Vec<Reaping> {
         let runners = self.ask(listing.iter());
-        let terms = self.terms(&runners);
+        let input = self.input(&runners);
         let judged = listing.iter().filter_map(|environment| {
-            let first = seen.since(environment, terms.now);
-            let verdict = terms.decide(environment, first)?;
-            let seen_for = terms.seen_for(environment, first);
+            let first = seen.since(environment, input.now);
+            let verdict = input.decide(environment, first)?;
+            let seen_for = input.seen_for(environment, first);
             Some(Reaping { environment: environment.clone(), verdict, seen_for, result: ReapResult::Kept })
         });
         judged.collect()
     }
 
     /// The environment as it is now, when all that spoke for its end still does.
-    fn again<'l>(
+    fn recheck<'l>(
         &self,
         planned: &Reaping,
         listing: &'l [Environment],
@@ -292,11 +294,13 @@ impl Sight<'_> {
             return Err("it has been used since it was looked at".to_owned());
         }
         let runners = self.ask(std::iter::once(fresh));
-        let terms = self.terms(&runners);
-        match terms.decide(fresh, seen.since(fresh, terms.now)) {
+        let input = self.input(&runners);
+        match input.decide(fresh, seen.since(fresh, input.now)) {
             Some(verdict) if verdict == planned.verdict => Ok(fresh),
-            Some(Verdict::Stay(stays)) => Err(changed(&stays, &fresh.state)),
-            Some(Verdict::Reap(_)) | None => Err("it is not what it was when it was looked at".to_owned()),
+            Some(ReapDecision::Stay(stays)) => Err(changed(&stays, &fresh.state)),
+            Some(ReapDecision::Reap(_)) | None => {
+                Err("it is not what it was when it was looked at".to_owned())
+            }
         }
     }
 
@@ -306,8 +310,8 @@ impl Sight<'_> {
         if named.is_empty() { HashMap::new() } else { (self.runners)(&named) }
     }
 
-    fn terms<'t>(&'t self, runners: &'t HashMap<String, Liveness>) -> Terms<'t> {
-        Terms { rule: self.rule, matches: self.matches, keep: self.keep, runners, now: (self.clock)() }
+    fn input<'t>(&'t self, runners: &'t HashMap<String, Liveness>) -> ReapInput<'t> {
+        ReapInput { rule: self.rule, matches: self.matches, keep: self.keep, runners, now: (self.clock)() }
     }
 }
 
@@ -322,8 +326,9 @@ fn changed(stays: &Stays, state: &State) -> String {
 
 /// The leaked ones, the longest idle first.
 fn leaked(reapings: &[Reaping]) -> Vec<usize> {
-    let mut leaked: Vec<usize> =
-        (0..reapings.len()).filter(|index| matches!(reapings[*index].verdict, Verdict::Reap(_))).collect();
+    let mut leaked: Vec<usize> = (0..reapings.len())
+        .filter(|index| matches!(reapings[*index].verdict, ReapDecision::Reap(_)))
+        .collect();
     leaked.sort_by(|one, other| {
         let (one, other) = (&reapings[*one], &reapings[*other]);
         other.seen_for.cmp(&one.seen_for).then_with(|| one.environment.id.cmp(&other.environment.id))

@@ -64,9 +64,9 @@ impl Source for Fake {
 }
 
 #[derive(Default)]
-struct Told(Vec<String>);
+struct RecordedEvents(Vec<String>);
 
-impl Witness for Told {
+impl ReapEvents for RecordedEvents {
     fn begun(&mut self, _: &ReapRule) {
         self.0.push("begun".into());
     }
@@ -116,9 +116,9 @@ fn run_with(
     execution: Execution,
     runners: &dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
 ) -> (EntryReport, Vec<String>) {
-    let mut told = Told::default();
+    let mut told = RecordedEvents::default();
     let deadline = Instant::now() + Duration::from_secs(600);
-    let mut run = Run { rule, source: fake, runners, clock: now, deadline, execution, witness: &mut told };
+    let mut run = Run { rule, source: fake, runners, clock: now, deadline, execution, events: &mut told };
     let report = run.run(&mut FirstSeen::default());
     (report, told.0)
 }
@@ -155,8 +155,8 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
         };
         let report = run(&fake, Execution::Apply);
         let name = match &report.reapings[0].verdict {
-            Verdict::Reap(reason) => reason.as_str(),
-            Verdict::Stay(stays) => stays.as_str(),
+            ReapDecision::Reap(reason) => reason.as_str(),
+            ReapDecision::Stay(stays) => stays.as_str(),
         };
         assert_eq!((name, report.reapings[0].result.as_str()), (verdict, result), "{what}");
         let gone: &[&str] = if is_gone { &["vm-2", "vm-1"] } else { &["vm-2"] };
@@ -283,7 +283,7 @@ fn a_run_takes_no_more_than_its_cap() {
 #[test]
 fn a_run_whose_time_is_over_deletes_nothing() {
     let fake = Fake::of(vec![stopped("vm-1", 3)]);
-    let (rule, mut told) = (rule(), Told::default());
+    let (rule, mut told) = (rule(), RecordedEvents::default());
     let deadline = Instant::now();
     let mut run = Run {
         rule: &rule,
@@ -292,7 +292,7 @@ fn a_run_whose_time_is_over_deletes_nothing() {
         clock: now,
         deadline,
         execution: Execution::Apply,
-        witness: &mut told,
+        events: &mut told,
     };
     let report = run.run(&mut FirstSeen::default());
     assert_eq!((results(&report), fake.deletes().len()), (vec![("vm-1", "deferred")], 0));
@@ -330,7 +330,7 @@ fn without_times_of_its_own_an_environment_has_to_be_seen_for_long() {
             seen = older;
         }
         let fake = Fake::of(bare());
-        let mut told = Told::default();
+        let mut told = RecordedEvents::default();
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut run = Run {
             rule: &rule,
@@ -339,7 +339,7 @@ fn without_times_of_its_own_an_environment_has_to_be_seen_for_long() {
             clock: now,
             deadline,
             execution: Execution::Apply,
-            witness: &mut told,
+            events: &mut told,
         };
         let expected = if hours_ago == 2 { "reaped" } else { expected };
         assert_eq!(results(&run.run(&mut seen)), [("vm-1", expected)], "{hours_ago}");
@@ -360,6 +360,6 @@ fn ten_thousand_are_judged_and_only_the_leaked_go() {
     let report = run(&Fake::of(listing), Execution::Apply);
     assert_eq!((report.listed, report.reapings.len(), report.unknown()), (10_000, 7500, 2500));
     assert_eq!((report.reaped(), report.leaked()), (20, 2480));
-    let reason = |reaping: &&Reaping| reaping.verdict == Verdict::Reap(ReapReason::Stopped);
+    let reason = |reaping: &&Reaping| reaping.verdict == ReapDecision::Reap(ReapReason::Stopped);
     assert!(report.reapings.iter().filter(reason).all(|reaping| reaping.environment.state == State::Stopped));
 }

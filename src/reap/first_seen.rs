@@ -18,12 +18,12 @@ pub const MAX_BYTES: u64 = 64 << 20;
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstSeen {
     /// By id.
-    seen: BTreeMap<String, Seen>,
+    seen: BTreeMap<String, IdleSince>,
 }
 
 /// An idle environment as it was first seen.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-struct Seen {
+struct IdleSince {
     state: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     mark: String,
@@ -50,7 +50,7 @@ impl FirstSeen {
             let same = before.get(&environment.id).filter(|seen| seen.state == state && seen.mark == mark);
             // A clock that was set back leaves times in the future: they begin anew.
             let first = same.map(|seen| seen.first).filter(|first| *first <= seconds(now));
-            let seen = Seen { state, mark, first: first.unwrap_or_else(|| seconds(now)) };
+            let seen = IdleSince { state, mark, first: first.unwrap_or_else(|| seconds(now)) };
             self.seen.insert(environment.id.clone(), seen);
         }
     }

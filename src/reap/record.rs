@@ -148,12 +148,12 @@ pub fn to_bytes(record: &ReapRecord) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reap::{Environment, ReapReason, ReapResult, Reaping, State, Verdict};
+    use crate::model::reap::{Environment, ReapDecision, ReapReason, ReapResult, Reaping, State};
 
     fn reaping(result: ReapResult) -> Reaping {
         Reaping {
             environment: Environment::new("a", "a", State::Stopped),
-            verdict: Verdict::Reap(ReapReason::Stopped),
+            verdict: ReapDecision::Reap(ReapReason::Stopped),
             seen_for: Duration::ZERO,
             result,
         }

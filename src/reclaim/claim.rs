@@ -12,9 +12,9 @@
 mod files;
 mod subvolume;
 
-use super::beside::Beside;
-use super::in_hand::InHand;
+use super::in_place_claim::InPlaceClaim;
 use super::trash::{Slot, TREE, Trash, is_full, unique};
+use super::trash_claim::TrashClaim;
 use crate::lock::ExclusiveLock;
 use crate::model::{Cache, Evidence, Part, Uid};
 use crate::sys::dir::{Dir, Status};
@@ -54,17 +54,17 @@ pub struct Claimed {
     /// The slot to discard when the tree is gone.
     pub slot: Option<OsString>,
     /// That the claimer tells of it. `None` when somebody else has the lock, who cannot be a guard: it is told all the same.
-    pub in_hand: Option<InHand>,
+    pub trash_claim: Option<TrashClaim>,
     /// What it is of the cache: of some of its files, those that were what was planned.
     pub part: Part,
 }
 
 /// A second look at the evidence, by the caller.
-pub type Doubt<'a> = dyn FnMut(Moment<'_>) -> Vec<Evidence> + 'a;
+pub type Recheck<'a> = dyn FnMut(Phase<'_>) -> Vec<Evidence> + 'a;
 
 /// When doubt is asked for, and where the tree is then.
 #[derive(Debug, Clone, Copy)]
-pub enum Moment<'a> {
+pub enum Phase<'a> {
     /// Before the rename: in its place.
     Before,
     /// After it: here.
@@ -77,16 +77,16 @@ pub fn claim(
     work: &Dir,
     work_owner: Uid,
     cache: &Cache,
-    doubt: &mut Doubt<'_>,
+    recheck: &mut Recheck<'_>,
 ) -> Claim {
     let outcome = match Prepared::new(work, work_owner, cache) {
-        Ok(prepared) => prepared.claim(doubt),
+        Ok(prepared) => prepared.claim(recheck),
         Err(outcome) => outcome,
     };
     match outcome {
-        Claim::Failed(error) if needs_place_beside(cache, &error) => match Place::find(work, cache) {
-            Ok(place) if cache.part == Part::Whole => place.take_beside(lock, work, cache, doubt),
-            Ok(place) => subvolume::claim(place, (lock, work, work_owner), cache, doubt),
+        Claim::Failed(error) if needs_place_beside(cache, &error) => match CacheEntry::find(work, cache) {
+            Ok(place) if cache.part == Part::Whole => place.take_beside(lock, work, cache, recheck),
+            Ok(place) => subvolume::claim(place, (lock, work, work_owner), cache, recheck),
             Err(reason) => Claim::Changed(reason),
         },
         outcome => outcome,
@@ -106,7 +106,7 @@ pub fn needs_place_beside(cache: &Cache, error: &io::Error) -> bool {
 /// the slot has overtaken it. Several can be prepared, looked at together, renamed one after the other, and looked at again
 /// together: each of them goes through the same steps in the same order.
 pub struct Prepared<'c> {
-    place: Place,
+    place: CacheEntry,
     cache: &'c Cache,
     trash: Trash,
     slot: Slot,
@@ -131,7 +131,7 @@ impl<'c> Prepared<'c> {
     /// # Errors
     /// What the claim has come to already.
     pub fn new(work: &Dir, work_owner: Uid, cache: &'c Cache) -> Result<Self, Claim> {
-        let place = Place::find(work, cache).map_err(Claim::Changed)?;
+        let place = CacheEntry::find(work, cache).map_err(Claim::Changed)?;
         let within = match &cache.part {
             Part::Whole => None,
             Part::Files(_) | Part::Units(_) => {
@@ -143,14 +143,14 @@ impl<'c> Prepared<'c> {
         Ok(Self { place, cache, trash, slot, within })
     }
 
-    fn claim(self, doubt: &mut Doubt<'_>) -> Claim {
-        let doubts = doubt(Moment::Before);
+    fn claim(self, recheck: &mut Recheck<'_>) -> Claim {
+        let doubts = recheck(Phase::Before);
         if !doubts.is_empty() {
             return self.refuse(doubts);
         }
         match self.rename() {
             Ok(renamed) => {
-                let doubts = doubt(Moment::After(renamed.tree()));
+                let doubts = recheck(Phase::After(renamed.tree()));
                 renamed.settle(doubts)
             }
             Err(outcome) => outcome,
@@ -209,7 +209,7 @@ impl Renamed<'_> {
             Taken::Members(members) => return members.settle(trash.into_dir(), slot, &cache.part, doubts),
         }
         Claim::Claimed(Claimed {
-            in_hand: InHand::take(&slot.dir),
+            trash_claim: TrashClaim::take(&slot.dir),
             parent: slot.dir,
             name: TREE.into(),
             slot: Some(slot.name),
@@ -219,13 +219,13 @@ impl Renamed<'_> {
 }
 
 /// Where a cache lies now.
-struct Place {
+struct CacheEntry {
     /// Shared by all that are claimed from one directory: there may be more of them than a process may have files open.
     parent: Rc<Dir>,
     name: OsString,
 }
 
-impl Place {
+impl CacheEntry {
     /// Opens the cache's parent and makes sure that the cache in it is the one that was planned.
     fn find(work: &Dir, cache: &Cache) -> Result<Self, String> {
         let name = cache.below_work.file_name().ok_or("it has no name")?.to_owned();
@@ -263,13 +263,19 @@ impl Place {
     }
 
     /// The same without a slot, in the cache's own parent.
-    fn take_beside(&self, lock: &ExclusiveLock, work: &Dir, cache: &Cache, doubt: &mut Doubt<'_>) -> Claim {
+    fn take_beside(
+        &self,
+        lock: &ExclusiveLock,
+        work: &Dir,
+        cache: &Cache,
+        recheck: &mut Recheck<'_>,
+    ) -> Claim {
         let above = cache.below_work.parent().unwrap_or(Path::new(""));
-        let beside = match Beside::announce(lock, work, above, &self.parent) {
+        let beside = match InPlaceClaim::announce(lock, work, above, &self.parent) {
             Ok(beside) => beside,
             Err(error) => return Claim::Failed(error),
         };
-        let doubts = doubt(Moment::Before);
+        let doubts = recheck(Phase::Before);
         if !doubts.is_empty() {
             beside.discard();
             return Claim::Refused(doubts);
@@ -281,7 +287,7 @@ impl Place {
                 return outcome;
             }
         };
-        let doubts = doubt(Moment::After(&tree));
+        let doubts = recheck(Phase::After(&tree));
         // What cannot be put back is trash for good, as in a slot.
         if !doubts.is_empty()
             && matches!(self.put_back(&beside.parent, &beside.name, &self.name), PutBack::Done)
@@ -291,7 +297,7 @@ impl Place {
         }
         match beside.parent.try_clone() {
             Ok(parent) => Claim::Claimed(Claimed {
-                in_hand: InHand::take(&tree),
+                trash_claim: TrashClaim::take(&tree),
                 parent,
                 name: beside.name.clone(),
                 slot: None,

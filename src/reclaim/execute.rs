@@ -7,9 +7,9 @@
 
 use super::claim::Claimed;
 use super::confinement::Confinement;
-use super::in_hand::InHand;
 use super::remove_tree::{self, Enough, Extent, Options, Progress, RemoveError};
 use super::trash::Trash;
+use super::trash_claim::TrashClaim;
 use crate::lock::ExclusiveLock;
 use crate::model::{Action, ActionResult, Cache, Measure, Outcome, Uid};
 use crate::sys::btrfs;
@@ -162,7 +162,7 @@ impl<W: Borrow<Dir>> Tree<W> {
             // Whoever deletes the rest reports that.
             measure.bytes = progress.bytes.load(Ordering::Relaxed);
         }
-        Deleted { action, work, extent, in_hand: claimed.in_hand, begun }
+        Deleted { action, work, extent, trash_claim: claimed.trash_claim, begun }
     }
 }
 
@@ -200,7 +200,7 @@ pub struct Deleted<W: Borrow<Dir>> {
     action: Action,
     work: W,
     extent: Extent,
-    in_hand: Option<InHand>,
+    trash_claim: Option<TrashClaim>,
     begun: Instant,
 }
 
@@ -215,7 +215,7 @@ impl<W: Borrow<Dir>> Deleted<W> {
         let outcome = Outcome { action: self.action, result };
         steps.step(Step::Ended(&outcome, self.begun.elapsed()));
         let is_gone = matches!(self.extent, Extent::Whole);
-        self.in_hand.filter(|_| is_gone).into_iter().for_each(InHand::told);
+        self.trash_claim.filter(|_| is_gone).into_iter().for_each(TrashClaim::told);
         (outcome, self.work)
     }
 }

@@ -5,8 +5,8 @@
 //! _work/.disk-guard/trash/slot-PID-N/tree     a claimed cache
 //! _work/.disk-guard/trash/slot-PID-N/0        one of several files that were claimed together
 //! _work/.disk-guard/trash/fenced-PID-N        a claimed cache that its own runner's hook has taken out of a slot
-//! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made (see `beside`)
-//! _work/r/r/.disk-guard-trash-slot-PID-N/0    one of several files of a checkout that is a subvolume (see `beside`)
+//! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made (see `in_place_claim`)
+//! _work/r/r/.disk-guard-trash-slot-PID-N/0    one of several files of a checkout that is a subvolume (see `in_place_claim`)
 //! _work/.disk-guard/trash/repair-PID-N/       no trash: where a repair has a file for an instant (see `quarantine`)
 //! ```
 //!
@@ -28,7 +28,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
-use super::in_hand::InHand;
+use super::trash_claim::TrashClaim;
 use crate::model::Uid;
 use crate::sys::dir::{Dir, Status};
 use rustix::fs::{AtFlags, Mode, RenameFlags, fchown, mkdirat, renameat_with, unlinkat};
@@ -266,7 +266,7 @@ pub(super) fn discard(parent: &Dir, slot: &OsStr) {
 /// would go on filling it. A claim that is settled, whose tree is being deleted, is let be.
 pub(super) fn take_out(parent: &Dir, name: &OsStr, into: &Dir) {
     let Ok(slot) = parent.descend(name) else { return };
-    if InHand::take(&slot).is_none() {
+    if TrashClaim::take(&slot).is_none() {
         return;
     }
     for _ in 0..MAX_ENTRIES {

@@ -5,8 +5,8 @@
 //! escaped, with its bytes in base64 beside it); the message is one escaped line.
 
 use super::{escape, json, words};
-use crate::model::hygiene::{Mode, RepairReport, Repaired};
-use crate::model::ledger::{Deed, Record, Scope};
+use crate::model::hygiene::{RemediateMode, RepairReport, Repaired};
+use crate::model::ledger::{ActionKind, Record, Scope};
 use crate::model::{Action, ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -224,7 +224,7 @@ impl Event {
     /// What a repair of owners and modes came to. `None` when nothing was changed; a reset tells its claim and its deletion.
     pub fn of_repair(report: &RepairReport) -> Option<Self> {
         let done = report.changes.iter().filter(|change| change.result == Repaired::Done).collect::<Vec<_>>();
-        if report.dry_run || report.mode == Mode::Reset || done.is_empty() {
+        if report.dry_run || report.mode == RemediateMode::Reset || done.is_empty() {
             return None;
         }
         let place = escape::path(&report.path);
@@ -313,7 +313,7 @@ impl Event {
     /// The same as the ledger keeps it; `None` for what is no deed.
     pub fn record(&self, time: SystemTime) -> Option<Record> {
         Some(Record {
-            deed: Deed::of_event(self.kind.as_str())?,
+            deed: ActionKind::of_event(self.kind.as_str())?,
             time,
             message: self.message.clone(),
             run: self.run.as_ref().map(|run| run.id.clone()),

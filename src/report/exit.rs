@@ -1,7 +1,7 @@
 //! Exit codes. Scripts rely on them: a number never changes its meaning, and only `main` exits.
 
 use crate::model::Liveness;
-use crate::model::hygiene::Verdict;
+use crate::model::hygiene::AreaCondition;
 use std::process::ExitCode;
 use strum::VariantArray;
 
@@ -90,11 +90,11 @@ Exit codes:
 
 impl Exit {
     /// What an `audit` answers.
-    pub fn of_audit(verdict: Verdict) -> Self {
+    pub fn of_audit(verdict: AreaCondition) -> Self {
         match verdict {
-            Verdict::Clean => Self::Done,
-            Verdict::Repairable => Self::Repairable,
-            Verdict::Replace => Self::Replace,
+            AreaCondition::Clean => Self::Done,
+            AreaCondition::Repairable => Self::Repairable,
+            AreaCondition::Replace => Self::Replace,
         }
     }
 }

@@ -6,7 +6,7 @@
 //! group; that a job has one annotation and not two is noted in its lease.
 
 use super::{escape, words};
-use crate::model::{ActionResult, Bearing, CacheHolder, Outcome, RunReport, SpaceHolder, strongest};
+use crate::model::{ActionResult, CacheHolder, Outcome, RunReport, SpaceHolder, Weight, strongest};
 use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::SystemTime;
@@ -248,7 +248,7 @@ fn touched_line(outcome: &Outcome, now: SystemTime) -> String {
 }
 
 fn is_unexamined(outcome: &Outcome) -> bool {
-    strongest(outcome.evidence()).is_some_and(|evidence| evidence.bearing == Bearing::CannotTell)
+    strongest(outcome.evidence()).is_some_and(|evidence| evidence.weight == Weight::CannotTell)
 }
 
 /// `left     3 caches, 12.0 GiB, of 2 runners that cannot be examined from here: the sweep sees to them`

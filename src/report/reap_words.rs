@@ -1,13 +1,13 @@
 //! The reaper's verdicts and results in words, for every sink that people read. All results are escaped.
 
 use super::{escape, words};
-use crate::model::reap::{Class, EntryReport, ReapResult, ReapRule, Reaping, State, Stays, Verdict};
+use crate::model::reap::{Class, EntryReport, ReapDecision, ReapResult, ReapRule, Reaping, State, Stays};
 
 /// The verdict's name for JSON and the journal.
-pub fn verdict(verdict: &Verdict) -> &'static str {
+pub fn verdict(verdict: &ReapDecision) -> &'static str {
     match verdict {
-        Verdict::Reap(reason) => reason.as_str(),
-        Verdict::Stay(stays) => stays.as_str(),
+        ReapDecision::Reap(reason) => reason.as_str(),
+        ReapDecision::Stay(stays) => stays.as_str(),
     }
 }
 
@@ -52,15 +52,17 @@ pub fn grounds(reaping: &Reaping) -> String {
 pub(super) fn why(reaping: &Reaping) -> String {
     let seen = words::span(reaping.seen_for);
     match &reaping.verdict {
-        Verdict::Reap(crate::model::reap::ReapReason::Stopped) => match reaping.environment.class {
+        ReapDecision::Reap(crate::model::reap::ReapReason::Stopped) => match reaping.environment.class {
             Class::Environment => format!("stopped for {seen}"),
             Class::Image => format!("dangling and unused for {seen}"),
         },
-        Verdict::Reap(crate::model::reap::ReapReason::NeverStarted) => format!("never started, for {seen}"),
-        Verdict::Reap(crate::model::reap::ReapReason::Idle) => {
+        ReapDecision::Reap(crate::model::reap::ReapReason::NeverStarted) => {
+            format!("never started, for {seen}")
+        }
+        ReapDecision::Reap(crate::model::reap::ReapReason::Idle) => {
             format!("it runs without a job and nobody wants it, for {seen}")
         }
-        Verdict::Stay(stays) => match stays {
+        ReapDecision::Stay(stays) => match stays {
             Stays::Kept(pattern) => format!("keep names it ({})", escape::text(pattern)),
             Stays::Running => match reaping.environment.class {
                 Class::Environment => "it runs".to_owned(),

@@ -70,13 +70,13 @@ pub(super) fn cache(runner: &Runner, below: &str, bytes: u64, newest: SystemTime
 }
 
 pub(super) fn worker() -> Evidence {
-    Evidence::new(EvidenceKind::WorkerProcess, Bearing::InUse, "Worker pid 4711")
+    Evidence::new(EvidenceKind::WorkerProcess, Weight::InUse, "Worker pid 4711")
 }
 
 pub(super) fn hidden() -> Evidence {
     Evidence::new(
         EvidenceKind::Visibility,
-        Bearing::CannotTell,
+        Weight::CannotTell,
         "process 991 of uid 1002 cannot be examined: its open files may lie here",
     )
 }
@@ -84,7 +84,7 @@ pub(super) fn hidden() -> Evidence {
 pub(super) fn recent(path: &Path) -> Evidence {
     Evidence::within(
         EvidenceKind::RecentContent,
-        Bearing::Forbids,
+        Weight::Forbids,
         path.to_owned(),
         "newest content is 3 min old, the idle floor is 10 min",
     )
@@ -147,7 +147,7 @@ pub(super) fn host() -> HostStatus {
         Liveness::Idle,
         vec![Evidence::new(
             EvidenceKind::Unguarded,
-            Bearing::Forbids,
+            Weight::Forbids,
             "/home/ci/x/.env names no hook of ours",
         )],
         vec![cache(&odd, "x/x/target", 2 * GIB, ago(40 * 60))],
@@ -289,12 +289,12 @@ pub(super) fn run(dry_run: bool) -> RunReport {
 }
 
 /// An entry of the ledger, by root, in a sweep.
-fn entry(deed: Deed, seconds_ago: u64, path: Option<&str>) -> Judged {
+fn entry(deed: ActionKind, seconds_ago: u64, path: Option<&str>) -> Judged {
     let record = Record {
         deed,
         time: ago(seconds_ago),
         message: match deed {
-            Deed::Pressure => "/home is 92 % full: high".into(),
+            ActionKind::Pressure => "/home is 92 % full: high".into(),
             _ => String::new(),
         },
         run: Some("77-1".into()),
@@ -324,14 +324,14 @@ fn entry(deed: Deed, seconds_ago: u64, path: Option<&str>) -> Judged {
 /// A sweep under pressure that removed one cache.
 fn sweep() -> Vec<Judged> {
     let target = Some("/home/ci/runner-2/_work/app/app/target");
-    let mut removed = entry(Deed::Removed, 7190, target);
+    let mut removed = entry(ActionKind::Removed, 7190, target);
     removed.entry.record.evidence = Some("no sign of use at the claim; newest content 3 d old".into());
-    let mut ended = entry(Deed::Ended, 7180, None);
+    let mut ended = entry(ActionKind::Ended, 7180, None);
     ended.entry.record.evidence = Some("kept 2: worker-process 2".into());
     vec![
-        entry(Deed::Begun, 7200, None),
-        entry(Deed::Pressure, 7199, None),
-        entry(Deed::Claimed, 7195, target),
+        entry(ActionKind::Begun, 7200, None),
+        entry(ActionKind::Pressure, 7199, None),
+        entry(ActionKind::Claimed, 7195, target),
         removed,
         ended,
     ]
@@ -339,7 +339,7 @@ fn sweep() -> Vec<Judged> {
 
 /// What somebody else's job has written in the guard's name.
 fn forged() -> Judged {
-    let mut forged = entry(Deed::Removed, 7000, Some("/home/ci/runner-1/_work/\u{1b}[2J\u{202e}"));
+    let mut forged = entry(ActionKind::Removed, 7000, Some("/home/ci/runner-1/_work/\u{1b}[2J\u{202e}"));
     forged.entry.writer = Writer { uid: Some(Uid(1009)), exe: None, ..forged.entry.writer };
     forged.entry.record.scope = Some(Scope::Hook("runner-9\n::error::x".into()));
     forged.entry.record.evidence = Some("\u{9b}31m".into());
@@ -349,7 +349,7 @@ fn forged() -> Judged {
 }
 
 fn hook_with_nothing_to_do() -> Judged {
-    let mut lease = entry(Deed::Lease, 7100, None);
+    let mut lease = entry(ActionKind::Lease, 7100, None);
     lease.entry.record.run = Some("88-1".into());
     lease.entry.record.scope = Some(Scope::Hook("runner-1".into()));
     lease.entry.writer = Writer { uid: Some(Uid(1001)), pid: Some(Pid(88)), ..lease.entry.writer };
@@ -420,7 +420,7 @@ pub(crate) fn postmortem() -> crate::model::postmortem::Report {
         last_sign: at(70),
         ended: at(69),
     };
-    let verdict = Verdict {
+    let verdict = Diagnosis {
         ended: Ended::Abruptly,
         cause: Cause::OutOfMemory,
         confidence: Confidence::Certain,
@@ -502,10 +502,22 @@ pub(super) fn audit() -> hygiene::AuditReport {
         state: Liveness::Idle,
         skipped: None,
         areas: vec![
-            area("_actions", AreaKind::RunnersOwn, Verdict::Clean, None, Vec::new()),
-            area("app", AreaKind::Repository, Verdict::Repairable, Some(Mode::Chown), vec![foreign, locked]),
-            area("lib", AreaKind::Repository, Verdict::Replace, Some(Mode::Reset), vec![broken]),
-            area("old", AreaKind::Repository, Verdict::Clean, None, vec![gone]),
+            area("_actions", AreaKind::RunnersOwn, AreaCondition::Clean, None, Vec::new()),
+            area(
+                "app",
+                AreaKind::Repository,
+                AreaCondition::Repairable,
+                Some(RemediateMode::Chown),
+                vec![foreign, locked],
+            ),
+            area(
+                "lib",
+                AreaKind::Repository,
+                AreaCondition::Replace,
+                Some(RemediateMode::Reset),
+                vec![broken],
+            ),
+            area("old", AreaKind::Repository, AreaCondition::Clean, None, vec![gone]),
         ],
         leftovers: vec![Leftover {
             kind: LeftoverKind::OldVersion,
@@ -515,7 +527,7 @@ pub(super) fn audit() -> hygiene::AuditReport {
     };
     AuditReport {
         runners: vec![idle, busy],
-        verdict: Verdict::Replace,
+        verdict: AreaCondition::Replace,
         contaminated: 2,
         notes: vec!["git is in none of the directories of paths.programs: objects are not checked".into()],
     }
@@ -530,7 +542,7 @@ pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
         dry_run,
         runner: runner("runner-1"),
         path: runner("runner-1").work_path().join("app"),
-        mode: Mode::Chown,
+        mode: RemediateMode::Chown,
         objections: Vec::new(),
         changes: vec![
             change(
@@ -550,10 +562,11 @@ pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
 /// A run of the reaper with every outcome, or what a dry one shows of the same.
 pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
     use crate::model::reap::{
-        EntryReport, Environment, Kind, ReapReason, ReapReport, ReapResult, Reaping, State, Stays, Verdict,
+        EntryReport, Environment, Kind, ReapDecision, ReapReason, ReapReport, ReapResult, Reaping, State,
+        Stays,
     };
     let hours = |n: u64| std::time::Duration::from_secs(3600 * n);
-    let row = |name: &str, verdict: Verdict, result: ReapResult| Reaping {
+    let row = |name: &str, verdict: ReapDecision, result: ReapResult| Reaping {
         environment: Environment {
             bytes: (name == "runner-1").then_some(88 * GIB),
             holds: if name == "runner-1" { vec!["its disk".into()] } else { vec![] },
@@ -567,7 +580,7 @@ pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
             (false, result) => result,
         },
     };
-    let stopped = || Verdict::Reap(ReapReason::Stopped);
+    let stopped = || ReapDecision::Reap(ReapReason::Stopped);
     let young = Stays::Young { seen: hours(1), needed: hours(2) };
     let tart = EntryReport {
         name: "clones".into(),
@@ -579,14 +592,14 @@ pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
             row("runner-2\n::error::", stopped(), ReapResult::Lied),
             row(
                 "runner-3",
-                Verdict::Reap(ReapReason::NeverStarted),
+                ReapDecision::Reap(ReapReason::NeverStarted),
                 ReapResult::Failed("`tart delete` failed: no".into()),
             ),
             row("runner-4", stopped(), ReapResult::Changed("it is running now".into())),
             row("runner-5", stopped(), ReapResult::Deferred("max_per_run is reached")),
-            row("runner-6", Verdict::Stay(Stays::Running), ReapResult::Kept),
-            row("runner-7", Verdict::Stay(Stays::Unknown("State suspended".into())), ReapResult::Kept),
-            row("runner-8", Verdict::Stay(young), ReapResult::Kept),
+            row("runner-6", ReapDecision::Stay(Stays::Running), ReapResult::Kept),
+            row("runner-7", ReapDecision::Stay(Stays::Unknown("State suspended".into())), ReapResult::Kept),
+            row("runner-8", ReapDecision::Stay(young), ReapResult::Kept),
         ],
         notes: vec![],
     };

@@ -2,7 +2,7 @@
 //! cannot spoil: chain scripts, the record, the `.env` last; the other way round when undoing.
 
 use super::env_file::EnvFile;
-use super::place::{self, Found, Manner};
+use super::place::{self, ExistingFile, FileAttributes};
 use super::state::{Kept, StateDir};
 use super::wiring::{self, Content, Edit, Present, Record, Scripts};
 use crate::actions_runner::layout;
@@ -39,8 +39,8 @@ pub enum Refusal {
 #[derive(Debug)]
 pub struct Prepared {
     root: Dir,
-    found: Option<Found>,
-    manner: Manner,
+    found: Option<ExistingFile>,
+    attributes: FileAttributes,
     /// What is to be done.
     pub edit: Edit,
 }
@@ -93,15 +93,15 @@ pub fn prepare(
     }
     let found =
         place::read(&root, NAME).map_err(|error| blocked(format!("its `.env` cannot be used: {error}")))?;
-    let manner = match &found {
-        Some(found) if ![0, runner.owner.0].contains(&found.manner.user) => {
-            let (file, runner) = (found.manner.user, runner.owner);
+    let attributes = match &found {
+        Some(found) if ![0, runner.owner.0].contains(&found.attributes.user) => {
+            let (file, runner) = (found.attributes.user, runner.owner);
             return Err(blocked(format!("its `.env` belongs to uid {file}, the runner to uid {runner}")));
         }
-        Some(found) => found.manner,
+        Some(found) => found.attributes,
         None => {
             let stat = rustix::fs::fstat(&root).map_err(|error| unopened(error.into()))?;
-            Manner { user: stat.st_uid, group: stat.st_gid, mode: 0o644 }
+            FileAttributes { user: stat.st_uid, group: stat.st_gid, mode: 0o644 }
         }
     };
     let record: Option<Record> =
@@ -119,7 +119,7 @@ pub fn prepare(
         }
         Verb::Uninstall => wiring::unwire(present, (!recorded_only).then_some(ours)),
     };
-    Ok(Prepared { root, found, manner, edit })
+    Ok(Prepared { root, found, attributes, edit })
 }
 
 /// Does it. `is_listening`: a Listener of this runner runs and knows the chain scripts until it is restarted.
@@ -159,7 +159,7 @@ fn write(prepared: &Prepared) -> Result<(), String> {
         return Err("its `.env` was changed by somebody else meanwhile: try again".into());
     }
     let done = match content {
-        Content::Bytes(bytes) => place::replace(&prepared.root, NAME, bytes, prepared.manner),
+        Content::Bytes(bytes) => place::replace(&prepared.root, NAME, bytes, prepared.attributes),
         Content::Gone => place::remove(&prepared.root, NAME),
     };
     done.map_err(|error| format!("its `.env` cannot be written: {error}"))

@@ -19,18 +19,18 @@ const MAX_BYTES: u64 = 256 * 1024;
 
 /// A file as it was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Found {
+pub struct ExistingFile {
     /// Its content.
     pub bytes: Vec<u8>,
     /// Whose it is, and what may be done with it.
-    pub manner: Manner,
+    pub attributes: FileAttributes,
     /// Device, inode, size and modification time: another one by now is another file.
     version: (u64, u64, u64, i64, i64),
 }
 
 /// Owner, group and permissions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Manner {
+pub struct FileAttributes {
     /// Owner.
     pub user: u32,
     /// Group.
@@ -43,7 +43,7 @@ pub struct Manner {
 ///
 /// # Errors
 /// What opening and reading say; `InvalidInput` for a file with several names, which may be another one's secret.
-pub fn read(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
+pub fn read(dir: &Dir, name: &str) -> io::Result<Option<ExistingFile>> {
     read_up_to(dir, name, MAX_BYTES)
 }
 
@@ -51,7 +51,7 @@ pub fn read(dir: &Dir, name: &str) -> io::Result<Option<Found>> {
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_up_to(dir: &Dir, name: &str, limit: u64) -> io::Result<Option<Found>> {
+pub fn read_up_to(dir: &Dir, name: &str, limit: u64) -> io::Result<Option<ExistingFile>> {
     let file = match dir.open_file(name) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) if error.raw_os_error() == Some(nix::libc::ELOOP) => {
@@ -72,25 +72,26 @@ pub fn read_up_to(dir: &Dir, name: &str, limit: u64) -> io::Result<Option<Found>
     if bytes.len() as u64 > limit {
         return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("it is larger than {limit} bytes")));
     }
-    let manner = Manner { user: metadata.uid(), group: metadata.gid(), mode: metadata.mode() & 0o7777 };
+    let attributes =
+        FileAttributes { user: metadata.uid(), group: metadata.gid(), mode: metadata.mode() & 0o7777 };
     let version = (metadata.dev(), metadata.ino(), metadata.size(), metadata.mtime(), metadata.mtime_nsec());
-    Ok(Some(Found { bytes, manner, version }))
+    Ok(Some(ExistingFile { bytes, attributes, version }))
 }
 
 /// Puts `bytes` at `name`, whole or not at all.
 ///
 /// # Errors
 /// What the system says; then nothing has changed.
-pub fn replace(dir: &Dir, name: &str, bytes: &[u8], manner: Manner) -> io::Result<()> {
-    put(dir, name, bytes, manner, Durable::Yes)
+pub fn replace(dir: &Dir, name: &str, bytes: &[u8], attributes: FileAttributes) -> io::Result<()> {
+    put(dir, name, bytes, attributes, Durable::Yes)
 }
 
 /// The same for what a job's end must not wait for the disk for: after a loss of power the file may be empty.
 ///
 /// # Errors
 /// As [`replace`].
-pub fn replace_soon(dir: &Dir, name: &str, bytes: &[u8], manner: Manner) -> io::Result<()> {
-    put(dir, name, bytes, manner, Durable::No)
+pub fn replace_soon(dir: &Dir, name: &str, bytes: &[u8], attributes: FileAttributes) -> io::Result<()> {
+    put(dir, name, bytes, attributes, Durable::No)
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -99,7 +100,7 @@ enum Durable {
     No,
 }
 
-fn put(dir: &Dir, name: &str, bytes: &[u8], manner: Manner, durable: Durable) -> io::Result<()> {
+fn put(dir: &Dir, name: &str, bytes: &[u8], attributes: FileAttributes, durable: Durable) -> io::Result<()> {
     // The pid comes last: a node exporter reads whatever ends in `.prom`, dot or no dot.
     let draft = format!(".disk-guard-{}-{}", name.trim_start_matches('.'), std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -107,11 +108,11 @@ fn put(dir: &Dir, name: &str, bytes: &[u8], manner: Manner, durable: Durable) ->
     let placed = (|| {
         file.write_all(bytes)?;
         let now = file.metadata()?;
-        if (now.uid(), now.gid()) != (manner.user, manner.group) {
-            let user = rustix::fs::Uid::from_raw(manner.user);
-            fchown(&file, Some(user), Some(rustix::fs::Gid::from_raw(manner.group)))?;
+        if (now.uid(), now.gid()) != (attributes.user, attributes.group) {
+            let user = rustix::fs::Uid::from_raw(attributes.user);
+            fchown(&file, Some(user), Some(rustix::fs::Gid::from_raw(attributes.group)))?;
         }
-        fchmod(&file, Mode::from_raw_mode(manner.mode))?;
+        fchmod(&file, Mode::from_raw_mode(attributes.mode))?;
         if durable == Durable::Yes {
             fsync(&file)?;
         }
@@ -133,7 +134,7 @@ fn put(dir: &Dir, name: &str, bytes: &[u8], manner: Manner, durable: Durable) ->
 }
 
 /// Whether `name` is still the file that was read, or still missing.
-pub fn is_unchanged(dir: &Dir, name: &str, before: Option<&Found>) -> bool {
+pub fn is_unchanged(dir: &Dir, name: &str, before: Option<&ExistingFile>) -> bool {
     match read(dir, name) {
         Ok(now) => now.as_ref() == before,
         Err(_) => false,
@@ -156,8 +157,8 @@ mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
 
-    fn own(mode: u32) -> Manner {
-        Manner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
+    fn own(mode: u32) -> FileAttributes {
+        FileAttributes { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
     }
 
     #[test]
@@ -167,7 +168,7 @@ mod tests {
         assert_eq!(read(&dir, ".env").unwrap(), None);
         replace(&dir, ".env", b"A=1\n", own(0o640)).unwrap();
         let first = read(&dir, ".env").unwrap().unwrap();
-        assert_eq!((first.bytes.as_slice(), first.manner.mode), (&b"A=1\n"[..], 0o640));
+        assert_eq!((first.bytes.as_slice(), first.attributes.mode), (&b"A=1\n"[..], 0o640));
         replace(&dir, ".env", b"A=2\n", own(0o600)).unwrap();
         assert!(!is_unchanged(&dir, ".env", Some(&first)));
         assert_eq!(std::fs::metadata(temp.path().join(".env")).unwrap().permissions().mode() & 0o777, 0o600);

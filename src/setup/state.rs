@@ -17,7 +17,7 @@
 //! path. What stands under a key and names another root is left as it is. Earlier versions made keys by a weak hash: what stands
 //! under such a key still counts when it names the root, and goes when it is written anew.
 
-use super::place::{self, Manner};
+use super::place::{self, FileAttributes};
 use super::wiring::{self, Scripts};
 use crate::digest;
 use crate::model::FilesystemId;
@@ -333,7 +333,7 @@ impl StateDir {
     fn put(&self, directory: &'static str, name: &str, bytes: &[u8], mode: u32) -> Result<(), StateError> {
         let dir = self.make(directory)?;
         match place::read(&dir, name) {
-            Ok(Some(found)) if found.bytes == bytes && found.manner == own(mode) => Ok(()),
+            Ok(Some(found)) if found.bytes == bytes && found.attributes == own(mode) => Ok(()),
             _ => self.replace(directory, name, bytes, mode),
         }
     }
@@ -401,8 +401,8 @@ impl StateDir {
 }
 
 /// A file of our own, with this mode.
-pub fn own(mode: u32) -> Manner {
-    Manner { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
+pub fn own(mode: u32) -> FileAttributes {
+    FileAttributes { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
 }
 
 /// What every record says beside its own.

@@ -132,7 +132,7 @@ impl Footprints {
     }
 }
 
-struct World<'c> {
+struct SimulatedHost<'c> {
     case: &'c Case,
     disk: f64,
     other: f64,
@@ -155,7 +155,7 @@ pub fn run(host: &Host, case: &Case, seed: u64) -> Outcome {
     let jobs = host.jobs(&kinds, seed, f64::from(minutes), case.unknown);
     let disks = case.disks.max(1);
     let (disk, other) = (host.disk / disks as f64, host.other / disks as f64);
-    let mut world = World {
+    let mut simulated = SimulatedHost {
         case,
         disk,
         other,
@@ -176,12 +176,12 @@ pub fn run(host: &Host, case: &Case, seed: u64) -> Outcome {
         while let Some(job) = arriving.next_if(|job| job.arrives <= f64::from(now)) {
             queue.push_back(job);
         }
-        world.minute(now, &mut queue);
+        simulated.minute(now, &mut queue);
     }
-    world.outcome()
+    simulated.outcome()
 }
 
-impl World<'_> {
+impl SimulatedHost<'_> {
     fn minute(&mut self, now: u32, queue: &mut VecDeque<Job>) {
         if now.is_multiple_of(15) {
             self.live.iter_mut().flatten().for_each(|live| live.sampled = live.grown);

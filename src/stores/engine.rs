@@ -20,7 +20,7 @@ use std::time::{Duration, Instant, SystemTime};
 const SETTLES: Duration = Duration::from_secs(5);
 
 /// Who is told what happens while it happens.
-pub trait Witness {
+pub trait StoreEvents {
     /// What came of a store that was to be collected.
     fn outcome(&mut self, report: &StoreReport);
 }
@@ -46,7 +46,7 @@ pub struct Run<'a> {
     /// Whether anything is collected.
     pub execution: Execution,
     /// Who is told.
-    pub witness: &'a mut dyn Witness,
+    pub events: &'a mut dyn StoreEvents,
 }
 
 impl Run<'_> {
@@ -119,7 +119,7 @@ impl Run<'_> {
                 self.collect(&known[index].0, store, *portion, report);
                 is_fresh = false;
             }
-            self.witness.outcome(report);
+            self.events.outcome(report);
         }
     }
 

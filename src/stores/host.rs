@@ -3,8 +3,8 @@
 use crate::config::Config;
 use crate::cycle::{Stale, Wish, preview};
 use crate::model::stores::HostState;
-use crate::model::{Bearing, Guarded, Liveness, Runner, Visibility};
-use crate::observe::host::{Leases, Whose};
+use crate::model::{Guarded, Liveness, Runner, Visibility, Weight};
+use crate::observe::host::{CacheScope, Leases};
 use crate::observe::processes;
 use crate::policy::liveness;
 use crate::run_dir::{Records, RunDir};
@@ -74,7 +74,7 @@ impl<'a> ThisHost<'a> {
         let leases = self.run.map_or(Leases::NoneYet, Leases::In);
         let until = Instant::now() + PATIENCE;
         let wish =
-            Wish { whose: |_: &[Runner]| Whose::Nobody, rooms: &[], stale: Stale::Leave, memory: None };
+            Wish { whose: |_: &[Runner]| CacheScope::Nobody, rooms: &[], stale: Stale::Leave, memory: None };
         let seen = preview(self.config, self.proc, leases, (self.clock)(), until, wish);
         let runners = &seen.facts.runners;
         if runners.is_empty() {
@@ -84,8 +84,8 @@ impl<'a> ThisHost<'a> {
             let name = facts.runner.own_name();
             let state = liveness::judge(evidence);
             if state != Liveness::Idle {
-                let telling = |bearing| evidence.iter().find(move |evidence| evidence.bearing == bearing);
-                let first = telling(Bearing::InUse).or_else(|| telling(Bearing::CannotTell));
+                let telling = |weight| evidence.iter().find(move |evidence| evidence.weight == weight);
+                let first = telling(Weight::InUse).or_else(|| telling(Weight::CannotTell));
                 let why = first.map(|first| format!(": {}", first.detail)).unwrap_or_default();
                 return Some(format!("{name} is {}{why}", state.as_str()));
             }

@@ -16,7 +16,7 @@ const SIZING: Duration = Duration::from_secs(60);
 
 /// A store's directory.
 #[derive(Debug)]
-pub struct Place {
+pub struct StoreDir {
     /// Its path, for display and for its tool.
     pub path: PathBuf,
     /// A handle, for measuring.
@@ -25,7 +25,7 @@ pub struct Place {
     pub user: Option<User>,
 }
 
-impl Place {
+impl StoreDir {
     /// The directory of some user's that an entry names. Whoever can lead its path elsewhere must not get more than their own
     /// rights by that: no link is followed, its tool runs as its owner, and as root only where root alone leads there.
     ///

@@ -32,7 +32,7 @@ struct Range {
 
 /// What the kernel found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Found {
+pub enum Comparison {
     /// Both are equal, and so many bytes are shared now.
     Same(u64),
     /// They differ; nothing was changed.
@@ -43,7 +43,7 @@ pub enum Found {
 ///
 /// # Errors
 /// What ioctl(2) says: `EOPNOTSUPP` where the filesystem cannot, `EXDEV` for two filesystems, `EPERM` for a file of others.
-pub fn share(source: &File, target: &File, offset: u64, length: u64) -> io::Result<Found> {
+pub fn share(source: &File, target: &File, offset: u64, length: u64) -> io::Result<Comparison> {
     let mut range = Range {
         offset,
         length,
@@ -61,8 +61,8 @@ pub fn share(source: &File, target: &File, offset: u64, length: u64) -> io::Resu
         return Err(io::Error::last_os_error());
     }
     match range.status {
-        0 => Ok(Found::Same(range.bytes)),
-        1 => Ok(Found::Differs),
+        0 => Ok(Comparison::Same(range.bytes)),
+        1 => Ok(Comparison::Differs),
         error => Err(io::Error::from_raw_os_error(-error)),
     }
 }
@@ -149,7 +149,7 @@ mod tests {
                 while !done.load(Ordering::Relaxed) {
                     for n in 0..BLOCKS as u64 {
                         calls.fetch_add(1, Ordering::Relaxed);
-                        if let Ok(Found::Same(bytes)) = share(&source, &target, n * 4096, 4096) {
+                        if let Ok(Comparison::Same(bytes)) = share(&source, &target, n * 4096, 4096) {
                             shared += bytes;
                         }
                     }
@@ -177,7 +177,7 @@ mod tests {
             let mut running = std::process::Command::new(at.join("two")).arg("600").spawn().unwrap();
             let [one, two] = ["one", "two"].map(|name| File::open(at.join(name)).unwrap());
             let length = program.len() as u64;
-            assert_eq!(share(&one, &two, 0, length).unwrap(), Found::Same(length));
+            assert_eq!(share(&one, &two, 0, length).unwrap(), Comparison::Same(length));
             assert!(are_one(&one, &two).unwrap());
             assert!(running.try_wait().unwrap().is_none(), "it runs on");
             running.kill().unwrap();

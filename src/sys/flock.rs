@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 /// How a lock is held.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Mode {
+pub enum LockMode {
     /// With others that share it.
     Shared,
     /// Alone.
@@ -42,10 +42,10 @@ pub fn probe(file: File) -> io::Result<Probe> {
 ///
 /// # Errors
 /// [`io::ErrorKind::TimedOut`] when the time is over; what flock(2) or timer_create(2) says otherwise.
-pub fn lock_within(file: &File, mode: Mode, wait: Duration) -> io::Result<()> {
+pub fn lock_within(file: &File, mode: LockMode, wait: Duration) -> io::Result<()> {
     let uncontended = match mode {
-        Mode::Shared => FileExt::try_lock_shared(file),
-        Mode::Exclusive => FileExt::try_lock_exclusive(file),
+        LockMode::Shared => FileExt::try_lock_shared(file),
+        LockMode::Exclusive => FileExt::try_lock_exclusive(file),
     };
     match uncontended {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
@@ -55,8 +55,8 @@ pub fn lock_within(file: &File, mode: Mode, wait: Duration) -> io::Result<()> {
     let Ok(alarm) = Alarm::after(wait) else { return poll_within(file, mode, wait) };
     loop {
         let result = match mode {
-            Mode::Shared => FileExt::lock_shared(file),
-            Mode::Exclusive => FileExt::lock_exclusive(file),
+            LockMode::Shared => FileExt::lock_shared(file),
+            LockMode::Exclusive => FileExt::lock_exclusive(file),
         };
         match result {
             // Any signal interrupts; only the alarm's time ends the wait.
@@ -70,13 +70,13 @@ pub fn lock_within(file: &File, mode: Mode, wait: Duration) -> io::Result<()> {
 }
 
 /// The same without a timer.
-fn poll_within(file: &File, mode: Mode, wait: Duration) -> io::Result<()> {
+fn poll_within(file: &File, mode: LockMode, wait: Duration) -> io::Result<()> {
     const PAUSE: Duration = Duration::from_millis(10);
     let due = Instant::now() + wait;
     loop {
         let tried = match mode {
-            Mode::Shared => FileExt::try_lock_shared(file),
-            Mode::Exclusive => FileExt::try_lock_exclusive(file),
+            LockMode::Shared => FileExt::try_lock_shared(file),
+            LockMode::Exclusive => FileExt::try_lock_exclusive(file),
         };
         match tried {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && Instant::now() < due => {
@@ -103,16 +103,16 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lock");
         let holder = open(&path);
-        lock_within(&holder, Mode::Exclusive, Duration::from_secs(1)).unwrap();
+        lock_within(&holder, LockMode::Exclusive, Duration::from_secs(1)).unwrap();
 
         let waiter = open(&path);
         let begun = Instant::now();
-        let error = lock_within(&waiter, Mode::Shared, Duration::from_millis(60)).unwrap_err();
+        let error = lock_within(&waiter, LockMode::Shared, Duration::from_millis(60)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
         assert!(begun.elapsed() >= Duration::from_millis(60));
 
         let thread =
-            std::thread::spawn(move || lock_within(&waiter, Mode::Exclusive, Duration::from_secs(60)));
+            std::thread::spawn(move || lock_within(&waiter, LockMode::Exclusive, Duration::from_secs(60)));
         drop(holder);
         thread.join().unwrap().expect("released: taken long before the deadline");
     }
@@ -122,12 +122,12 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lock");
         let holder = open(&path);
-        lock_within(&holder, Mode::Shared, Duration::from_secs(1)).unwrap();
-        let error = poll_within(&open(&path), Mode::Exclusive, Duration::from_millis(30)).unwrap_err();
+        lock_within(&holder, LockMode::Shared, Duration::from_secs(1)).unwrap();
+        let error = poll_within(&open(&path), LockMode::Exclusive, Duration::from_millis(30)).unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::TimedOut);
-        poll_within(&open(&path), Mode::Shared, Duration::ZERO).expect("it is shared");
+        poll_within(&open(&path), LockMode::Shared, Duration::ZERO).expect("it is shared");
         drop(holder);
-        poll_within(&open(&path), Mode::Exclusive, Duration::ZERO).expect("it is free");
+        poll_within(&open(&path), LockMode::Exclusive, Duration::ZERO).expect("it is free");
     }
 
     #[test]
@@ -135,7 +135,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lock");
         let holder = open(&path);
-        lock_within(&holder, Mode::Shared, Duration::from_secs(1)).unwrap();
+        lock_within(&holder, LockMode::Shared, Duration::from_secs(1)).unwrap();
         assert!(matches!(probe(open(&path)).unwrap(), Probe::Held));
         drop(holder);
         assert!(matches!(probe(open(&path)).unwrap(), Probe::Taken(_)));

@@ -105,12 +105,12 @@ struct Watch {
 static WATCH: OnceLock<Mutex<Watch>> = OnceLock::new();
 
 /// Who is told of the mounts that this process enters.
-type Teller = Box<dyn Fn(&Path) + Send + Sync>;
-static TELLER: OnceLock<Teller> = OnceLock::new();
+type EntryObserver = Box<dyn Fn(&Path) + Send + Sync>;
+static ENTRY_OBSERVER: OnceLock<EntryObserver> = OnceLock::new();
 
-/// Has `teller` be told of each mount that has answered, before anything of it is opened. For the rest of this process.
-pub fn tell_of_entries(teller: impl Fn(&Path) + Send + Sync + 'static) {
-    let _ = TELLER.set(Box::new(teller));
+/// Has `observer` be told of each mount that has answered, before anything of it is opened. For the rest of this process.
+pub fn tell_of_entries(observer: impl Fn(&Path) + Send + Sync + 'static) {
+    let _ = ENTRY_OBSERVER.set(Box::new(observer));
 }
 
 /// The mounts of this host that may keep whoever touches them, as they are now.
@@ -257,8 +257,8 @@ impl Watch {
         if !self.answers(&place) {
             return silent(IS_SILENT);
         }
-        if let Some(teller) = TELLER.get() {
-            teller(&remote.point);
+        if let Some(observer) = ENTRY_OBSERVER.get() {
+            observer(&remote.point);
         }
         Ok(())
     }

@@ -45,7 +45,7 @@ pub enum End {
     /// It took longer than this, and was killed. It may live on until the kernel lets go of it.
     TimedOut(Duration),
     /// We were told to end by this signal, and the worker was killed.
-    Told(Signal),
+    Signalled(Signal),
     /// Who started us has ended and no longer waits for us, and the worker was killed.
     Orphaned,
     /// Who watches over it has given it up, and it was killed.
@@ -420,7 +420,7 @@ impl Watch<'_> {
                 break End::TimedOut(self.limit());
             }
         };
-        if matches!(end, End::TimedOut(_) | End::Told(_) | End::Orphaned | End::GivenUp) {
+        if matches!(end, End::TimedOut(_) | End::Signalled(_) | End::Orphaned | End::GivenUp) {
             // Not waited for. What it is about to do is done or not done: every step of a run leaves each tree where it is,
             // or in trash.
             let _ = kill(self.worker, Signal::SIGKILL);
@@ -465,7 +465,7 @@ impl Watch<'_> {
     fn look(&mut self, wait: PollTimeout) -> Option<End> {
         let seen = self.look_at_streams(wait);
         if let Some(signal) = seen.signals.then(|| self.signal()).flatten() {
-            return Some(End::Told(signal));
+            return Some(End::Signalled(signal));
         }
         let may_be_over =
             seen.ended || self.ended.is_none() && (self.is_close || self.are_open == [false; 2]);
@@ -488,12 +488,12 @@ impl Watch<'_> {
     }
 
     /// Waits until something happens, and passes on what the worker has printed.
-    fn look_at_streams(&mut self, wait: PollTimeout) -> Seen {
+    fn look_at_streams(&mut self, wait: PollTimeout) -> Polled {
         let file = |at: usize| self.are_open[at].then(|| self.streams[at].as_fd());
         let ended = self.ended.as_ref().map(AsFd::as_fd);
         let signals = self.supervisor.signals.as_ref().map(AsFd::as_fd);
         let files = [file(0), file(1), ended, signals];
-        let Some([output, complaint, ended, signals]) = events(files, wait) else { return Seen::default() };
+        let Some([output, complaint, ended, signals]) = events(files, wait) else { return Polled::default() };
         let until = self.started + self.limit();
         let mut served = 0;
         for (at, seen) in [output, complaint].into_iter().enumerate() {
@@ -504,7 +504,7 @@ impl Watch<'_> {
                 self.are_open[at] = false;
             }
         }
-        Seen { served, ended: !ended.is_empty(), signals: !signals.is_empty() }
+        Polled { served, ended: !ended.is_empty(), signals: !signals.is_empty() }
     }
 
     fn pass_on(&mut self, at: usize, until: Instant) {
@@ -519,7 +519,7 @@ impl Watch<'_> {
 
 /// What a look has seen.
 #[derive(Debug, Default)]
-struct Seen {
+struct Polled {
     /// Streams that had something, or ended.
     served: usize,
     ended: bool,
@@ -632,7 +632,7 @@ mod tests {
             sleep(LONG);
             Some(0)
         };
-        assert_eq!(supervisor.run(LONG, work).unwrap(), End::Told(Signal::SIGTERM));
+        assert_eq!(supervisor.run(LONG, work).unwrap(), End::Signalled(Signal::SIGTERM));
         assert!(begun.elapsed() < LONG / 2);
         supervisor.ignore_signals();
         tell(Signal::SIGHUP);

@@ -2,8 +2,8 @@
 
 use super::escape;
 use crate::model::{
-    Action, ActionResult, Aim, Bearing, Cache, Coverage, Decision, DiskForecast, Evidence, EvidenceKind,
-    JobView, KeepReason, Measure, Part, RemoveReason, Shortfall, SpaceHolder, TargetView, Usage, strongest,
+    Action, ActionResult, Aim, Cache, Coverage, Decision, DiskForecast, Evidence, EvidenceKind, JobView,
+    KeepReason, Measure, Part, RemoveReason, Shortfall, SpaceHolder, TargetView, Usage, Weight, strongest,
 };
 use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
@@ -131,7 +131,7 @@ pub(crate) fn strongest_but(list: &[Evidence], told: &[String]) -> Option<String
 /// The job a runner is busy with, with what proves it.
 pub(crate) fn job(view: &JobView, list: &[Evidence], now: SystemTime) -> String {
     let proof = strongest(list)
-        .filter(|e| e.bearing == Bearing::InUse)
+        .filter(|e| e.weight == Weight::InUse)
         .map(|e| format!(" ({})", evidence(e)))
         .unwrap_or_default();
     format!(

@@ -14,29 +14,29 @@ struct Tool {
 }
 
 /// How a tool lists its files and deletes one.
-struct Manner {
+struct ToolDialect {
     /// Printed before, between and after the files.
     frame: [&'static str; 3],
     /// Shell: sets `verb` to `list` or `delete`, and `name`.
     parse: &'static str,
 }
 
-const TART: Manner = Manner { frame: ["[", ",", "]"], parse: "verb=$1; name=$2" };
-const LIMA: Manner = Manner { frame: ["", "\n", ""], parse: "verb=$1; name=$2" };
-const OWN: Manner = Manner {
+const TART: ToolDialect = ToolDialect { frame: ["[", ",", "]"], parse: "verb=$1; name=$2" };
+const LIMA: ToolDialect = ToolDialect { frame: ["", "\n", ""], parse: "verb=$1; name=$2" };
+const OWN: ToolDialect = ToolDialect {
     frame: ["{\"schema\":1,\"complete\":true,\"environments\":[", ",", "]}"],
     parse: "verb=$1; name=$2",
 };
-const KUBECTL: Manner = Manner {
+const KUBECTL: ToolDialect = ToolDialect {
     frame: ["{\"apiVersion\":\"v1\",\"kind\":\"List\",\"metadata\":{},\"items\":[", ",", "]}"],
     parse: "verb=$1; [ \"$1\" = get ] && verb=list; name=${3##*/}; [ \"$1\" = delete ] && { echo >>bodies; cat >>bodies; }; kind=$2",
 };
 
 impl Tool {
-    fn new(host: &Host, name: &str, manner: &Manner) -> Self {
+    fn new(host: &Host, name: &str, dialect: &ToolDialect) -> Self {
         let dir = host.base.join(format!("tools-{name}"));
         std::fs::create_dir_all(dir.join("all")).expect("a directory");
-        let [before, between, after] = manner.frame;
+        let [before, between, after] = dialect.frame;
         let script = format!(
             r#"#!/bin/bash
 cd "$(dirname "$0")" || exit 9
@@ -60,7 +60,7 @@ delete) rm -f "all/$name" "all/$name"~* ;;
 *) echo "unknown verb $1" >&2; exit 64 ;;
 esac
 "#,
-            manner.parse
+            dialect.parse
         );
         let path = dir.join(name);
         std::fs::write(&path, script).expect("a script");

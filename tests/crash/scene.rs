@@ -254,8 +254,8 @@ impl Scene {
                 found == was || (may_be_given_back && *found == Entry { owner, ..was.clone() })
             };
             // In a repair's hands.
-            let in_hand = || may_be_given_back && trash.values().any(is_it);
-            now.get(path).map_or_else(in_hand, is_it)
+            let trash_claim = || may_be_given_back && trash.values().any(is_it);
+            now.get(path).map_or_else(trash_claim, is_it)
         };
         let lost: Vec<_> = left.iter().filter(|(path, was)| !is_kept(path, was)).collect();
         assert!(lost.is_empty(), "{when}: lost or touched: {lost:#?}\nin trash: {trash:#?}");

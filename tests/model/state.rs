@@ -184,7 +184,7 @@ impl At {
         )
     }
 
-    /// Whether its claim is settled, which its hold of the slot shows (`reclaim::in_hand::InHand`).
+    /// Whether its claim is settled, which its hold of the slot shows (`reclaim::trash_claim::TrashClaim`).
     pub(crate) fn is_settled(self) -> bool {
         matches!(self, Self::Settled | Self::Released)
     }

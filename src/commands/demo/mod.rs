@@ -11,7 +11,7 @@ use super::output::{self, print};
 use crate::actions_runner::environment::HookVariable;
 use crate::actions_runner::layout;
 use nix::sys::statvfs::statvfs;
-use stage::{Kind, Stage};
+use stage::{DemoDisk, Kind};
 use std::io::{self, BufRead as _, BufReader, Write as _};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -30,7 +30,7 @@ const TAG: &str =
 /// When the throw-away host cannot be made.
 pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
     let program = std::env::current_exe()?;
-    let stage = Stage::set(std::fs::metadata(&program)?.len())?;
+    let stage = DemoDisk::set(std::fs::metadata(&program)?.len())?;
     let host = Host::build(&stage, colour)?;
     let mut story = Story { host: &host, step: 0 };
 
@@ -124,7 +124,7 @@ enum Leave {
 }
 
 impl Host {
-    fn build(stage: &Stage, colour: &str) -> io::Result<Self> {
+    fn build(stage: &DemoDisk, colour: &str) -> io::Result<Self> {
         let root = stage.root().to_owned();
         let program = root.join("disk-guard");
         std::fs::copy("/proc/self/exe", &program)?;
@@ -203,7 +203,7 @@ impl Host {
     }
 
     /// Fills the disk to just above its high watermark; returns the bytes written.
-    fn fill(&self, stage: &Stage) -> io::Result<u64> {
+    fn fill(&self, stage: &DemoDisk) -> io::Result<u64> {
         let usage = statvfs(&self.root).map_err(io::Error::from)?;
         let (blocks, free) =
             (usage.blocks() * usage.fragment_size(), usage.blocks_available() * usage.fragment_size());
@@ -262,7 +262,7 @@ struct Job {
 }
 
 /// How a job ended.
-struct Verdict {
+struct JobEnd {
     ok: bool,
     line: String,
 }
@@ -290,13 +290,13 @@ impl Job {
         self.child.wait().map(drop)
     }
 
-    fn finish(&mut self) -> io::Result<Verdict> {
+    fn finish(&mut self) -> io::Result<JobEnd> {
         drop(self.child.stdin.take());
         let mut last = String::from("it has said nothing");
         while let Some(line) = self.line()? {
             last = line;
         }
-        Ok(Verdict { ok: self.child.wait()?.success(), line: last })
+        Ok(JobEnd { ok: self.child.wait()?.success(), line: last })
     }
 }
 

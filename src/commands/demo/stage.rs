@@ -16,7 +16,7 @@ const DISK_BYTES: u64 = 96 << 20;
 
 /// Where the demo plays.
 #[derive(Debug)]
-pub(super) struct Stage {
+pub(super) struct DemoDisk {
     root: PathBuf,
     kind: Kind,
 }
@@ -30,7 +30,7 @@ pub(super) enum Kind {
     Budget,
 }
 
-impl Stage {
+impl DemoDisk {
     /// Sets the stage. Must be called before any thread is started: a process with threads cannot enter a user namespace.
     pub(super) fn set(program_bytes: u64) -> io::Result<Self> {
         let temporary = std::env::temp_dir();
@@ -58,7 +58,7 @@ impl Stage {
     }
 }
 
-impl Drop for Stage {
+impl Drop for DemoDisk {
     fn drop(&mut self) {
         if self.kind == Kind::Budget {
             #[expect(

@@ -3,8 +3,8 @@
 use super::identify::Own;
 use super::{Fault, disk_warning, held, job, request_name};
 use crate::commands::now;
+use crate::commands::run_log::RunLog;
 use crate::commands::self_clean::{Hook, SelfClean};
-use crate::commands::witness::Narrator;
 use crate::config::Config;
 use crate::cycle::{Stale, Wish, preview};
 use crate::forecast::{self, Summary};
@@ -13,7 +13,7 @@ use crate::model::postmortem::Complaint;
 use crate::model::{Level, ProcessId, RunReport, Runner};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Leases, Whose};
+use crate::observe::host::{CacheScope, Leases};
 use crate::policy::pressure;
 use crate::postmortem::observe::logs;
 use crate::report::events::{Event, EventKind};
@@ -31,13 +31,13 @@ pub(super) fn completed(
     proc: &Proc,
     own: &Own,
     begun: Instant,
-    narrator: &mut Narrator,
+    run_log: &mut RunLog,
 ) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
     let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
-    let result = end(config, proc, own, worker, (&run, begun), narrator);
-    narrator.timed(Timing::HookCompleted, begun.elapsed());
-    narrator.leave_counts(&run);
+    let result = end(config, proc, own, worker, (&run, begun), run_log);
+    run_log.timed(Timing::HookCompleted, begun.elapsed());
+    run_log.leave_counts(&run);
     result
 }
 
@@ -47,7 +47,7 @@ fn end(
     own: &Own,
     worker: ProcessId,
     (run, begun): (&RunDir, Instant),
-    narrator: &mut Narrator,
+    run_log: &mut RunLog,
 ) -> Result<Exit, Fault> {
     own.mark_use();
     if config.caches.iter().any(|rule| rule.trims) {
@@ -55,7 +55,7 @@ fn end(
     }
     // While the lease still holds.
     let cleaned = SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }
-        .run(Hook::Completed, narrator);
+        .run(Hook::Completed, run_log);
     tell_of_full_disk(config, proc, run, own, worker);
     if config.forecast.enabled {
         learn(run, own, worker);
@@ -66,7 +66,7 @@ fn end(
         let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");
     }
     let text = format!("a job has ended on {}", escape::text(&own.runner.name));
-    narrator.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
+    run_log.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
     cleaned?;
     Ok(Exit::Done)
 }
@@ -100,7 +100,8 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     // A log that cannot be read tells of no full disk.
     let Some(line) = no_space(&own.runner) else { return };
     let deadline = Instant::now() + LOOK_FOR_HOLDERS;
-    let wish = Wish { whose: |_: &[Runner]| Whose::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
+    let wish =
+        Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
     let look = preview(config, proc, Leases::In(run), now(), deadline, wish);
     let mut report = own_disk_only(look.report(), &own.runner);
     report.holding = held(config, proc, &report);

@@ -3,7 +3,7 @@
 
 use crate::actions_runner::environment;
 use crate::model::{Uid, Usage, WorkDir};
-use crate::reclaim::beside;
+use crate::reclaim::in_place_claim;
 use crate::reclaim::trash::Trash;
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
@@ -62,7 +62,7 @@ pub(super) fn around_declared(base: &Path, run: Option<&RunDir>) -> io::Result<(
     let own = Uid(nix::unistd::geteuid().as_raw());
     // Where nothing has ever been claimed there is no trash, and nothing to fence.
     let slots = Trash::open(&dir, own)?.map_or(Ok(()), |trash| trash.fence());
-    let beside = run.map_or(Ok(()), |run| beside::fence(run, &dir));
+    let beside = run.map_or(Ok(()), |run| in_place_claim::fence(run, &dir));
     slots.and(beside)
 }
 

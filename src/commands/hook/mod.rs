@@ -18,7 +18,7 @@ mod protect;
 mod room;
 mod started;
 
-use super::witness::Narrator;
+use super::run_log::RunLog;
 use super::{load, now, space};
 use crate::actions_runner::environment;
 use crate::cli::{Cli, HookCommand};
@@ -153,12 +153,12 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
     let proc = Proc::new(&config.paths.proc);
     let own = if config.paths.proc == Path::new(PROC) { first? } else { Own::find(&proc, named)? };
     own.check_allowed(&config, &proc)?;
-    let mut narrator = narrator(&config, &proc, &own);
+    let mut run_log = run_log(&config, &proc, &own);
     if is_started {
-        let narrator = RefCell::new(narrator);
-        Started { config: &config, proc: &proc, own, begun, narrator }.run()
+        let run_log = RefCell::new(run_log);
+        Started { config: &config, proc: &proc, own, begun, run_log }.run()
     } else {
-        completed(&config, &proc, &own, begun, &mut narrator)
+        completed(&config, &proc, &own, begun, &mut run_log)
     }
 }
 
@@ -170,7 +170,7 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
         End::TimedOut(limit) => {
             Some(format!("The guard took longer than {} s and was ended", limit.as_secs()))
         }
-        End::Told(signal) => Some(format!("The guard was told to end ({signal}) before it was done")),
+        End::Signalled(signal) => Some(format!("The guard was told to end ({signal}) before it was done")),
         End::Orphaned => Some(
             "Who waited for the guard has ended before it was done: it must not run in the background"
                 .to_owned(),
@@ -214,8 +214,8 @@ fn alone(cli: &Cli, hook: &HookCommand, error: &std::io::Error) -> Exit {
     Exit::Done
 }
 
-fn narrator(config: &Config, proc: &Proc, own: &Own) -> Narrator {
-    Narrator::new(config, proc, Scope::Hook(own.runner.name.clone()), Some(&own.runner))
+fn run_log(config: &Config, proc: &Proc, own: &Own) -> RunLog {
+    RunLog::new(config, proc, Scope::Hook(own.runner.name.clone()), Some(&own.runner))
 }
 
 fn request_name(runner: &Runner) -> String {

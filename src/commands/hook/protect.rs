@@ -9,7 +9,7 @@ use crate::config::{Config, DEFAULT_PATH, Paths};
 use crate::lease;
 use crate::model::{Lease, ProcessId};
 use crate::observe::declared;
-use crate::reclaim::beside;
+use crate::reclaim::in_place_claim;
 use crate::report::events::{Event, EventKind};
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
@@ -87,7 +87,7 @@ pub(super) fn fence_first(own: Option<&Own>) -> Result<(), String> {
 fn fence_off(own: &Own, run: Option<&RunDir>) -> Result<(), String> {
     let Some(ground) = &own.ground else { return Ok(()) };
     let slots = ground.fence();
-    let beside = run.map_or(Ok(()), |run| beside::fence(run, ground.dir()));
+    let beside = run.map_or(Ok(()), |run| in_place_claim::fence(run, ground.dir()));
     let beside = beside.map_err(|error| error.to_string());
     let result = slots.and(beside);
     if let Err(failure) = &result {

@@ -9,7 +9,7 @@ use super::started::Started;
 use crate::commands::now;
 use crate::config::OnShort;
 use crate::footprints::Footprints;
-use crate::forecast::{Look, Summary};
+use crate::forecast::{ForecastInput, Summary};
 use crate::model::{DiskForecast, Reservation, RunReport};
 use crate::observe::filesystems::MountTable;
 use crate::observe::runners;
@@ -95,7 +95,7 @@ impl Started<'_> {
     fn survey(&self, run: &RunDir) -> Option<DiskForecast> {
         let mounts = MountTable::read(self.proc);
         let runners = runners::discover(&self.config.runners.roots, &mounts).runners;
-        let look = Look {
+        let look = ForecastInput {
             config: self.config,
             run,
             view: view(self.proc),

@@ -4,10 +4,10 @@ use super::identify::Own;
 use super::protect::{begins, lease_of};
 use super::{Fault, disk_warning, held, job, request_name};
 use crate::commands::now;
+use crate::commands::run_log::RunLog;
 use crate::commands::self_clean::{Hook, SelfClean, leave_tickets};
-use crate::commands::witness::Narrator;
 use crate::config::{Config, OnExhausted};
-use crate::cycle::{Cycle, CycleError, Role, Witness as _};
+use crate::cycle::{Cycle, CycleError, Role, RunEvents as _};
 use crate::lock::{LockMode, SharedLock};
 use crate::model::metrics::Timing;
 use crate::model::{DiskForecast, Lease, Level, RunReport, Usage};
@@ -38,20 +38,20 @@ pub(super) struct Started<'a> {
     pub(super) proc: &'a Proc,
     pub(super) own: Own,
     pub(super) begun: Instant,
-    pub(super) narrator: RefCell<Narrator>,
+    pub(super) run_log: RefCell<RunLog>,
 }
 
 impl Started<'_> {
     pub(super) fn tell(&self, event: Event) {
-        self.narrator.borrow_mut().tell(event);
+        self.run_log.borrow_mut().tell(event);
     }
 
     pub(super) fn run(&self) -> Result<Exit, Fault> {
         let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| error.to_string())?;
         let result = self.guard(&run);
-        let mut narrator = self.narrator.borrow_mut();
-        narrator.timed(Timing::HookStarted, self.begun.elapsed());
-        narrator.leave_counts(&run);
+        let mut run_log = self.run_log.borrow_mut();
+        run_log.timed(Timing::HookStarted, self.begun.elapsed());
+        run_log.leave_counts(&run);
         result
     }
 
@@ -65,7 +65,7 @@ impl Started<'_> {
         match SharedLock::acquire(run, wait) {
             // Held for writing the lease alone: whoever wants to claim waits for this.
             Ok(_lock) => {
-                self.narrator.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
+                self.run_log.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
                 if let Some(lease) = lease {
                     let lease = Lease { reserved: expected.reservation.clone(), ..lease? };
                     lease::write(run, &lease).map_err(|error| error.to_string())?;
@@ -73,7 +73,7 @@ impl Started<'_> {
                 }
             }
             Err(error) => {
-                self.narrator.borrow_mut().lock_failed(LockMode::Shared, &error);
+                self.run_log.borrow_mut().lock_failed(LockMode::Shared, &error);
                 return Err(Fault::Told(error.to_string()));
             }
         }
@@ -92,7 +92,7 @@ impl Started<'_> {
         let (own, config, proc) = (&self.own, self.config, self.proc);
         let clean =
             SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun: self.begun };
-        let cleaned = clean.run(Hook::Started, &mut self.narrator.borrow_mut());
+        let cleaned = clean.run(Hook::Started, &mut self.run_log.borrow_mut());
         if let Err(failure) = cleaned {
             // Limits can wait for the next hook, the disk cannot.
             self.tell(Event::new(EventKind::Error, failure).runner(&self.own.runner));
@@ -137,7 +137,7 @@ impl Started<'_> {
             Exit::Done => room.and_then(|_| self.still_short(run, &report, &mut log)),
             _ => None,
         };
-        self.narrator.borrow_mut().ended(&report, self.begun.elapsed());
+        self.run_log.borrow_mut().ended(&report, self.begun.elapsed());
         report.holding = held(self.config, self.proc, &report);
         let warning = match (exit, self.level()) {
             (Exit::Done, Ok(Level::Ok)) => short.as_ref().map(|short| short.warning()),
@@ -165,8 +165,8 @@ impl Started<'_> {
         room: Option<&DiskForecast>,
     ) -> (RunReport, Result<(), CycleError>) {
         let rooms: Vec<_> = room.map(|disk| (disk.filesystem.id, disk.room)).into_iter().collect();
-        let mut narrator = self.narrator.borrow_mut();
-        narrator.begun();
+        let mut run_log = self.run_log.borrow_mut();
+        run_log.begun();
         let cycle = Cycle {
             config: self.config,
             proc: self.proc,
@@ -179,7 +179,7 @@ impl Started<'_> {
             rooms: &rooms,
             clock: now,
             deadline: self.begun + self.config.hook.time_limit,
-            witness: &mut *narrator,
+            events: &mut *run_log,
         };
         cycle.run()
     }

@@ -2,7 +2,7 @@
 
 use crate::hygiene::policy;
 use crate::lock::ExclusiveLock;
-use crate::model::hygiene::{Blemish, FindingKind, Repaired};
+use crate::model::hygiene::{Defect, FindingKind, Repaired};
 use crate::model::{Uid, WorkDir};
 use crate::reclaim::quarantine::{Alone, Quarantine};
 use crate::sys::dir::{Dir, Status};
@@ -15,18 +15,18 @@ const OWNER_WRITES: u32 = 0o200;
 const SET_ID: u32 = 0o6000;
 
 /// What is or would be done to an entry, in words.
-pub(super) fn what(blemish: &Blemish, owner: Uid) -> String {
-    let mode = blemish.mode & 0o7777;
-    match blemish.kind {
+pub(super) fn what(defect: &Defect, owner: Uid) -> String {
+    let mode = defect.mode & 0o7777;
+    match defect.kind {
         FindingKind::LockedDirectory => format!("mode {mode:04o} -> {:04o}", mode | ALL_FOR_OWNER),
         FindingKind::ReadOnlyFile => format!("mode {mode:04o} -> {:04o}", mode | OWNER_WRITES),
         FindingKind::StaleLock => "lock file removed".to_owned(),
-        _ => format!("owner {} -> {owner}", blemish.owner),
+        _ => format!("owner {} -> {owner}", defect.owner),
     }
 }
 
 /// Puts entries of one work directory right, for as long as the host lock is held.
-pub(super) struct Hand<'a> {
+pub(super) struct RepairHandle<'a> {
     lock: &'a ExclusiveLock,
     work: &'a Dir,
     owner: Uid,
@@ -35,19 +35,19 @@ pub(super) struct Hand<'a> {
     quarantine: OnceCell<Quarantine<'a>>,
 }
 
-impl<'a> Hand<'a> {
+impl<'a> RepairHandle<'a> {
     pub(super) fn new(lock: &'a ExclusiveLock, work: &'a Dir, work_dir: &WorkDir) -> Self {
         let group = work.status().map_or(work_dir.owner.0, |status| status.group);
         Self { lock, work, owner: work_dir.owner, group, quarantine: OnceCell::new() }
     }
 
-    pub(super) fn put_right(&self, blemish: &Blemish) -> Repaired {
-        if let Some(why) = policy::forbidden(blemish) {
+    pub(super) fn put_right(&self, defect: &Defect) -> Repaired {
+        if let Some(why) = policy::forbidden(defect) {
             return Repaired::Refused(why.to_owned());
         }
-        let result = match blemish.kind {
-            FindingKind::ForeignOwner => self.give_back(blemish),
-            FindingKind::LockedDirectory | FindingKind::ReadOnlyFile => self.unlock(blemish),
+        let result = match defect.kind {
+            FindingKind::ForeignOwner => self.give_back(defect),
+            FindingKind::LockedDirectory | FindingKind::ReadOnlyFile => self.unlock(defect),
             _ => return Repaired::Refused("it is not a matter of owner or mode".to_owned()),
         };
         result.unwrap_or_else(|error| match error.kind() {
@@ -58,10 +58,10 @@ impl<'a> Hand<'a> {
 
     /// The owner could do this himself, so nothing is gained by making root do it to the wrong file; all the same it is done
     /// only to what is his and has no other name.
-    fn unlock(&self, blemish: &Blemish) -> io::Result<Repaired> {
-        let pinned = self.work.pin(&blemish.below)?;
+    fn unlock(&self, defect: &Defect) -> io::Result<Repaired> {
+        let pinned = self.work.pin(&defect.below)?;
         let status = pinned.status()?;
-        if status.id != blemish.id {
+        if status.id != defect.id {
             return Ok(changed());
         }
         if status.owner != self.owner {
@@ -84,13 +84,13 @@ impl<'a> Hand<'a> {
 
     /// A directory has one name, and whoever holds it there could not have taken it from where he may not write. A file may
     /// have another name: it is looked at where nobody else reaches it.
-    fn give_back(&self, blemish: &Blemish) -> io::Result<Repaired> {
-        let parent = blemish.below.parent().filter(|parent| !parent.as_os_str().is_empty());
+    fn give_back(&self, defect: &Defect) -> io::Result<Repaired> {
+        let parent = defect.below.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = self.work.descend(parent.unwrap_or(Path::new(".")))?;
-        let Some(name) = blemish.below.file_name() else { return Ok(changed()) };
+        let Some(name) = defect.below.file_name() else { return Ok(changed()) };
         let pinned = parent.pin(name)?;
         let status = pinned.status()?;
-        if status.id != blemish.id || status.owner != blemish.owner {
+        if status.id != defect.id || status.owner != defect.owner {
             return Ok(changed());
         }
         if status.is_dir() {
@@ -106,9 +106,9 @@ impl<'a> Hand<'a> {
             return Ok(Repaired::Refused("it is a device, a socket, a FIFO or a set-uid program".to_owned()));
         }
         drop(pinned);
-        let did = self.quarantine()?.alone(&parent, &blemish.below, blemish.id, |pinned| {
+        let did = self.quarantine()?.alone(&parent, &defect.below, defect.id, |pinned| {
             let status = pinned.status()?;
-            if !is_data(&status) || status.owner != blemish.owner {
+            if !is_data(&status) || status.owner != defect.owner {
                 return Ok(changed());
             }
             pinned.set_owner(self.owner, self.group)?;

@@ -16,11 +16,11 @@ mod turns;
 mod widespread;
 
 use crate::config::Config;
-use crate::cycle::Witness;
+use crate::cycle::RunEvents;
 use crate::hygiene::{observe, policy};
 use crate::lock::LockError;
 use crate::model::Execution;
-use crate::model::hygiene::{AreaKind, Mode, RepairReport, Repaired, Seen};
+use crate::model::hygiene::{AreaKind, AreaScan, RemediateMode, RepairReport, Repaired};
 use crate::model::{Cache, FileId, Liveness, Part, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
 use crate::policy::liveness;
@@ -56,7 +56,7 @@ pub struct Repairs<'a> {
     /// Git, to judge what is wrong where no mode is named.
     pub git: Option<&'a observe::Git>,
     /// Told of claims and deletions.
-    pub witness: &'a mut dyn Witness,
+    pub events: &'a mut dyn RunEvents,
 }
 
 /// Why nothing was done.
@@ -98,7 +98,7 @@ impl Repairs<'_> {
         &mut self,
         root: FileId,
         name: &OsStr,
-        mode: Option<Mode>,
+        mode: Option<RemediateMode>,
         execution: Execution,
     ) -> Result<RepairReport, RepairError> {
         let sight = self.look(root)?;
@@ -115,11 +115,12 @@ impl Repairs<'_> {
                     .mode
             }
         };
-        let mode = recommended.unwrap_or(Mode::Chown);
-        if mode == Mode::Reset && kind == AreaKind::RunnersOwn {
+        let mode = recommended.unwrap_or(RemediateMode::Chown);
+        if mode == RemediateMode::Reset && kind == AreaKind::RunnersOwn {
             return Err(RepairError::RunnersOwn(name.display().to_string()));
         }
-        if mode == Mode::Chown && execution == Execution::Apply && !nix::unistd::geteuid().is_root() {
+        if mode == RemediateMode::Chown && execution == Execution::Apply && !nix::unistd::geteuid().is_root()
+        {
             return Err(RepairError::NotRoot);
         }
         let mut report = RepairReport {
@@ -141,10 +142,12 @@ impl Repairs<'_> {
             report.notes.push("not all of it was seen: run it again afterwards".to_owned());
         }
         match (mode, execution) {
-            (Mode::Reset, _) => self.reset(sight, &work, &work_dir, &name, execution, &mut report)?,
+            (RemediateMode::Reset, _) => {
+                self.reset(sight, &work, &work_dir, &name, execution, &mut report)?
+            }
             (_, Execution::DryRun) => preview(&seen, mode, work_dir.owner, &mut report),
             (_, Execution::Apply) if report.objections.is_empty() => {
-                self.turns(root, &name, seen, &|blemish| policy::concerns(mode, blemish.kind), &mut report)?;
+                self.turns(root, &name, seen, &|defect| policy::concerns(mode, defect.kind), &mut report)?;
             }
             (_, Execution::Apply) => {}
         }
@@ -175,15 +178,15 @@ impl Repairs<'_> {
                     continue;
                 }
                 let mut seen = self.look_over(&work, work_dir.owner, &name, Liveness::Idle);
-                seen.blemishes.retain(policy::is_safe);
-                if seen.blemishes.is_empty() {
+                seen.defects.retain(policy::is_safe);
+                if seen.defects.is_empty() {
                     continue;
                 }
                 let mut report = RepairReport {
                     dry_run: false,
                     runner: facts.runner.clone(),
                     path: work_dir.path.join(&name),
-                    mode: Mode::Chown,
+                    mode: RemediateMode::Chown,
                     objections: Vec::new(),
                     changes: Vec::new(),
                     done: 0,
@@ -211,17 +214,17 @@ impl Repairs<'_> {
         Ok((work_dir.clone(), work))
     }
 
-    fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, sight: &Sight) -> Seen {
+    fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, sight: &Sight) -> AreaScan {
         self.look_over(work, owner, name, liveness::judge(sight.evidence()))
     }
 
-    fn look_over(&self, work: &Dir, owner: Uid, name: &OsStr, state: Liveness) -> Seen {
+    fn look_over(&self, work: &Dir, owner: Uid, name: &OsStr, state: Liveness) -> AreaScan {
         self.over(None).tree(work, owner, name, state)
     }
 
-    fn over<'g>(&self, git: Option<&'g observe::Git>) -> observe::Look<'g> {
+    fn over<'g>(&self, git: Option<&'g observe::Git>) -> observe::AreaInspection<'g> {
         let floor = self.config.siblings.idle_floor;
-        observe::Look { now: (self.clock)(), floor, deadline: self.deadline, git }
+        observe::AreaInspection { now: (self.clock)(), floor, deadline: self.deadline, git }
     }
 }
 
@@ -271,12 +274,12 @@ fn find_area(work: &Dir, work_dir: &WorkDir, name: &OsStr) -> Result<OsString, R
     }
 }
 
-fn preview(seen: &Seen, mode: Mode, owner: Uid, report: &mut RepairReport) {
-    for blemish in seen.blemishes.iter().filter(|blemish| policy::concerns(mode, blemish.kind)) {
-        let result = match policy::forbidden(blemish) {
+fn preview(seen: &AreaScan, mode: RemediateMode, owner: Uid, report: &mut RepairReport) {
+    for defect in seen.defects.iter().filter(|defect| policy::concerns(mode, defect.kind)) {
+        let result = match policy::forbidden(defect) {
             Some(why) => Repaired::Refused(why.to_owned()),
             None => Repaired::Planned,
         };
-        note(blemish, owner, result, report);
+        note(defect, owner, result, report);
     }
 }

@@ -4,7 +4,7 @@ use super::{RepairError, Repairs};
 use crate::hygiene::policy::{self, Service};
 use crate::model::{Cache, Evidence, FileId, HostFacts, Runner};
 use crate::observe::filesystems::MountTable;
-use crate::observe::host::{Leases, Look, Whose};
+use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::runners;
 use crate::policy::liveness;
 use crate::setup::state::{Kept, StateDir};
@@ -38,7 +38,7 @@ impl Repairs<'_> {
     pub(super) fn look_at_all(&self) -> Host {
         let mounts = MountTable::read(self.proc);
         let discovery = runners::discover(&self.config.runners.roots, &mounts);
-        let facts = self.with(&mounts, |look| look.at(discovery, Whose::Nobody));
+        let facts = self.with(&mounts, |look| look.at(discovery, CacheScope::Nobody));
         let evidence = liveness::evidence(&facts, liveness::Exempt::default());
         Host { facts, evidence }
     }
@@ -53,16 +53,16 @@ impl Repairs<'_> {
     }
 
     /// What speaks against it now: Workers, leases and locks, which can change from one moment to the next.
-    pub(super) fn again(&self, sight: &Sight, area: &Cache, tree: Option<&Dir>) -> Vec<Evidence> {
+    pub(super) fn recheck(&self, sight: &Sight, area: &Cache, tree: Option<&Dir>) -> Vec<Evidence> {
         let mounts = MountTable::read(self.proc);
-        let facts = self.with(&mounts, |look| look.again(&sight.host.facts, sight.index, area, tree));
+        let facts = self.with(&mounts, |look| look.recheck(&sight.host.facts, sight.index, area, tree));
         let evidence = liveness::evidence(&facts, liveness::Exempt::default());
         let service = self.service(&sight.host.facts, sight.runner().root_id);
         policy::objections(&evidence[sight.index], service, self.allow_unguarded())
     }
 
-    fn with<T>(&self, mounts: &MountTable, look: impl FnOnce(Look<'_>) -> T) -> T {
-        look(Look {
+    fn with<T>(&self, mounts: &MountTable, look: impl FnOnce(HostObserver<'_>) -> T) -> T {
+        look(HostObserver {
             proc: self.proc,
             leases: Leases::In(self.run),
             mounts,

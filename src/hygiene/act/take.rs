@@ -4,13 +4,13 @@ use super::proof::Sight;
 use super::turns::{count, note};
 use super::{GIT_LOCK, RepairError, Repairs, whole};
 use crate::model::Execution;
-use crate::model::hygiene::{Blemish, Change, RepairReport, Repaired};
+use crate::model::hygiene::{Change, Defect, RepairReport, Repaired};
 use crate::model::{
-    Action, ActionResult, Bearing, Cache, Decision, Evidence, EvidenceKind, FileId, Member, MemberKind,
-    Outcome, Part, RemoveReason, WorkDir,
+    Action, ActionResult, Cache, Decision, Evidence, EvidenceKind, FileId, Member, MemberKind, Outcome, Part,
+    RemoveReason, Weight, WorkDir,
 };
 use crate::observe::measure::{self, measure};
-use crate::reclaim::claim::{Claim, Moment, claim};
+use crate::reclaim::claim::{Claim, Phase, claim};
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::execute::{Step, Tree};
 use crate::reclaim::remove_tree::Extent;
@@ -25,7 +25,7 @@ impl Repairs<'_> {
         &mut self,
         root: FileId,
         name: &OsStr,
-        locks: &[Blemish],
+        locks: &[Defect],
         report: &mut RepairReport,
     ) -> Result<(), RepairError> {
         for lock in locks {
@@ -107,8 +107,8 @@ impl Repairs<'_> {
             Action { runner: sight.runner().clone(), cache, decision: Decision::Remove(RemoveReason::Asked) };
         let lock = self.exclusive()?;
         let claimed = claim(&lock, work, work_dir.owner, &action.cache, &mut |moment| match moment {
-            Moment::Before => self.again(&sight, &action.cache, None),
-            Moment::After(tree) => self.again(&sight, &action.cache, Some(tree)),
+            Phase::Before => self.recheck(&sight, &action.cache, None),
+            Phase::After(tree) => self.recheck(&sight, &action.cache, Some(tree)),
         });
         let tree = match claimed {
             Claim::Claimed(claimed) => {
@@ -118,8 +118,8 @@ impl Repairs<'_> {
             claim => return Ok(self.not_taken(action, claim, begun.elapsed(), report)),
         };
         drop(lock);
-        tree.report(self.witness);
-        let deleted = tree.delete(&Confinement::to([work]), self.deadline, self.witness);
+        tree.report(self.events);
+        let deleted = tree.delete(&Confinement::to([work]), self.deadline, self.events);
         let result = match deleted.extent() {
             Extent::Whole => ActionResult::Removed,
             // It is out of the way, which is what was asked for.
@@ -128,7 +128,7 @@ impl Repairs<'_> {
                 first.explained()
             )),
         };
-        deleted.report(result, self.witness);
+        deleted.report(result, self.events);
         Ok(Some(Repaired::Done))
     }
 
@@ -152,7 +152,7 @@ impl Repairs<'_> {
                 (ActionResult::Failed(why.clone()), Repaired::Failed(why))
             }
         };
-        self.witness.step(Step::Ended(&Outcome { action, result }, took));
+        self.events.step(Step::Ended(&Outcome { action, result }, took));
         Some(repaired)
     }
 }
@@ -161,6 +161,6 @@ impl Repairs<'_> {
 fn host_mounts(evidence: &[Evidence], taken: &Path) -> Vec<Evidence> {
     let meets = |place: &Path| place.starts_with(taken) || taken.starts_with(place);
     let mounts =
-        evidence.iter().filter(|e| e.kind == EvidenceKind::MountInside && e.bearing == Bearing::Forbids);
+        evidence.iter().filter(|e| e.kind == EvidenceKind::MountInside && e.weight == Weight::Forbids);
     mounts.filter(|e| e.within.as_deref().is_none_or(meets)).cloned().collect()
 }

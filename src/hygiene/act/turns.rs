@@ -1,10 +1,10 @@
 //! Entry by entry, in slices of the host lock, until nothing is left that can be put right.
 
-use super::entries::{self, Hand};
+use super::entries::{self, RepairHandle};
 use super::proof::Sight;
 use super::{RepairError, Repairs, whole};
 use crate::lock::{ExclusiveLock, LockMode};
-use crate::model::hygiene::{Blemish, Change, FindingKind, RepairReport, Repaired, Seen};
+use crate::model::hygiene::{AreaScan, Change, Defect, FindingKind, RepairReport, Repaired};
 use crate::model::{Cache, Evidence, FileId, Uid};
 use std::ffi::OsStr;
 use std::time::{Duration, Instant};
@@ -27,16 +27,16 @@ impl Repairs<'_> {
         &mut self,
         root: FileId,
         name: &OsStr,
-        mut seen: Seen,
-        concerns: &dyn Fn(&Blemish) -> bool,
+        mut seen: AreaScan,
+        concerns: &dyn Fn(&Defect) -> bool,
         report: &mut RepairReport,
     ) -> Result<(), RepairError> {
         for turn in 0..TURNS {
-            let todo: Vec<Blemish> = seen.blemishes.iter().filter(|b| concerns(b)).cloned().collect();
+            let todo: Vec<Defect> = seen.defects.iter().filter(|b| concerns(b)).cloned().collect();
             let done = report.done;
             let earlier = (report.undone, report.changes.len());
             let (locks, todo): (Vec<_>, Vec<_>) =
-                todo.into_iter().partition(|blemish| blemish.kind == FindingKind::StaleLock);
+                todo.into_iter().partition(|defect| defect.kind == FindingKind::StaleLock);
             self.in_slices(root, name, todo, report)?;
             if !locks.is_empty() && report.objections.is_empty() {
                 self.take_locks(root, name, &locks, report)?;
@@ -48,7 +48,7 @@ impl Repairs<'_> {
             let sight = self.look(root)?;
             let (work_dir, work) = self.open(sight.runner())?;
             let next = self.tree(&work, work_dir.owner, name, &sight);
-            if !next.blemishes.iter().any(concerns) {
+            if !next.defects.iter().any(concerns) {
                 return Ok(());
             }
             // What could not be done is tried again and told once.
@@ -67,7 +67,7 @@ impl Repairs<'_> {
         &mut self,
         root: FileId,
         name: &OsStr,
-        todo: Vec<Blemish>,
+        todo: Vec<Defect>,
         report: &mut RepairReport,
     ) -> Result<(), RepairError> {
         let mut queue = todo.into_iter().peekable();
@@ -86,14 +86,14 @@ impl Repairs<'_> {
                     return Ok(());
                 }
             };
-            let hand = Hand::new(&lock, &work, &work_dir);
+            let repairs = RepairHandle::new(&lock, &work, &work_dir);
             let begun = Instant::now();
             while begun.elapsed() < SLICE && lock.held_for() < self.config.hook.lock_wait / 2 {
-                let Some(blemish) = queue.next() else { break };
-                let result = hand.put_right(&blemish);
-                note(&blemish, work_dir.owner, result, report);
+                let Some(defect) = queue.next() else { break };
+                let result = repairs.put_right(&defect);
+                note(&defect, work_dir.owner, result, report);
             }
-            drop(hand);
+            drop(repairs);
             drop(lock);
             std::thread::sleep(PAUSE);
         }
@@ -110,20 +110,20 @@ impl Repairs<'_> {
             return Ok(Err(sight.objections.clone()));
         }
         let lock = self.exclusive()?;
-        let objections = self.again(sight, area, None);
+        let objections = self.recheck(sight, area, None);
         Ok(if objections.is_empty() { Ok(lock) } else { Err(objections) })
     }
 
     pub(super) fn exclusive(&mut self) -> Result<ExclusiveLock, RepairError> {
         let wait = self.config.hook.lock_wait.min(self.deadline.saturating_duration_since(Instant::now()));
         ExclusiveLock::acquire(self.run, wait).map_err(|error| {
-            self.witness.lock_failed(LockMode::Exclusive, &error);
+            self.events.lock_failed(LockMode::Exclusive, &error);
             error.into()
         })
     }
 }
 
-pub(super) fn note(blemish: &Blemish, owner: Uid, result: Repaired, report: &mut RepairReport) {
+pub(super) fn note(defect: &Defect, owner: Uid, result: Repaired, report: &mut RepairReport) {
     count(&result, report);
     let listed = report
         .changes
@@ -131,8 +131,8 @@ pub(super) fn note(blemish: &Blemish, owner: Uid, result: Repaired, report: &mut
         .filter(|change| (change.result == Repaired::Done) == (result == Repaired::Done));
     if listed.count() < LISTED {
         report.changes.push(Change {
-            below: blemish.below.clone(),
-            what: entries::what(blemish, owner),
+            below: defect.below.clone(),
+            what: entries::what(defect, owner),
             result,
         });
     }

@@ -4,7 +4,7 @@
 use super::{RepairError, Repairs};
 use crate::hygiene::{observe, policy};
 use crate::model::Liveness;
-use crate::model::hygiene::{AreaKind, Seen, Verdict};
+use crate::model::hygiene::{AreaCondition, AreaKind, AreaScan};
 use crate::policy::liveness;
 use std::collections::HashSet;
 use std::ffi::OsString;
@@ -49,17 +49,17 @@ impl Repairs<'_> {
             for name in observe::areas(&work).unwrap_or_default() {
                 let look = self.over(None);
                 let mut seen = look.tree(&work, work_dir.owner, &name, state);
-                if seen.blemishes.iter().any(policy::is_safe) {
+                if seen.defects.iter().any(policy::is_safe) {
                     found.safe.insert((facts.runner.root_id, name.clone()));
                 }
                 if observe::kind_of(&name) != AreaKind::Repository {
                     continue;
                 }
                 look.git(&work, work_dir.owner, state, &mut seen, &mut Vec::new());
-                if policy::verdict(&policy::findings(&seen)) != Verdict::Clean {
+                if policy::verdict(&policy::findings(&seen)) != AreaCondition::Clean {
                     found.repositories.push(work_dir.path.join(&name));
                 } else if state == Liveness::Idle && !seen.gits.is_empty() {
-                    let gits = Seen { gits: seen.gits, ..Seen::default() };
+                    let gits = AreaScan { gits: seen.gits, ..AreaScan::default() };
                     seemingly_clean.push((facts.runner.clone(), name, gits));
                 }
             }
@@ -71,9 +71,9 @@ impl Repairs<'_> {
                 break;
             }
             let Ok((work_dir, work)) = self.open(&runner) else { continue };
-            let look = observe::Look { deadline, ..self.over(self.git) };
+            let look = observe::AreaInspection { deadline, ..self.over(self.git) };
             look.git(&work, work_dir.owner, Liveness::Idle, &mut seen, &mut Vec::new());
-            if policy::verdict(&policy::findings(&seen)) != Verdict::Clean {
+            if policy::verdict(&policy::findings(&seen)) != AreaCondition::Clean {
                 found.repositories.push(work_dir.path.join(&name));
             }
         }

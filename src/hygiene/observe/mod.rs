@@ -10,7 +10,7 @@ mod tree;
 pub use fsck::{Fsck, Git};
 
 use crate::hygiene::policy;
-use crate::model::hygiene::{AreaAudit, AreaKind, FindingKind, GitDir, GitKind, RunnerAudit, Seen};
+use crate::model::hygiene::{AreaAudit, AreaKind, AreaScan, FindingKind, GitDir, GitKind, RunnerAudit};
 use crate::model::{Liveness, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
 use crate::sys::dir::Dir;
@@ -25,7 +25,7 @@ const MAX_AREAS: usize = 4096;
 
 /// What a look works with.
 #[derive(Debug, Clone, Copy)]
-pub struct Look<'a> {
+pub struct AreaInspection<'a> {
     /// The wall clock now.
     pub now: SystemTime,
     /// How old a lock file has to be to count as left behind.
@@ -36,7 +36,7 @@ pub struct Look<'a> {
     pub git: Option<&'a Git>,
 }
 
-impl Look<'_> {
+impl AreaInspection<'_> {
     /// Everything about one runner. Only of an idle one are git's lock files and unfinished checkouts judged: a job's own are
     /// in use.
     ///
@@ -110,18 +110,18 @@ impl Look<'_> {
     }
 
     /// The walk over one area, and what it says about entries.
-    pub fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, state: Liveness) -> Seen {
+    pub fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, state: Liveness) -> AreaScan {
         let mut seen = tree::walk(work, name, owner, self.deadline);
         let is_left = |modified: SystemTime| {
             state == Liveness::Idle && self.now.duration_since(modified).is_ok_and(|age| age >= self.floor)
         };
         let is_work = |kind| matches!(kind, FindingKind::StaleLock | FindingKind::UnfinishedTransfer);
-        seen.keep(|blemish| !is_work(blemish.kind) || is_left(blemish.modified));
+        seen.keep(|defect| !is_work(defect.kind) || is_left(defect.modified));
         seen
     }
 
     /// Judges every git directory that the walk saw; by git itself where there is one to ask.
-    pub fn git(&self, work: &Dir, owner: Uid, state: Liveness, seen: &mut Seen, notes: &mut Vec<String>) {
+    pub fn git(&self, work: &Dir, owner: Uid, state: Liveness, seen: &mut AreaScan, notes: &mut Vec<String>) {
         if state != Liveness::Idle {
             notes.push("git's state is not judged: the runner is not provably idle".to_owned());
             return;
@@ -172,7 +172,7 @@ pub fn areas(work: &Dir) -> io::Result<Vec<OsString>> {
     Ok(names)
 }
 
-impl Seen {
+impl AreaScan {
     /// Adds what is not about a single entry of the walk.
     fn note(&mut self, kind: FindingKind, below: &Path, detail: &str) {
         *self.counts.entry(kind).or_default() += 1;
@@ -180,10 +180,10 @@ impl Seen {
     }
 
     /// Forgets the entries that do not count.
-    fn keep(&mut self, counts: impl Fn(&crate::model::hygiene::Blemish) -> bool) {
+    fn keep(&mut self, counts: impl Fn(&crate::model::hygiene::Defect) -> bool) {
         let forgotten: Vec<FindingKind> =
-            self.blemishes.iter().filter(|blemish| !counts(blemish)).map(|blemish| blemish.kind).collect();
-        self.blemishes.retain(counts);
+            self.defects.iter().filter(|defect| !counts(defect)).map(|defect| defect.kind).collect();
+        self.defects.retain(counts);
         for kind in forgotten {
             if let Some(count) = self.counts.get_mut(&kind) {
                 *count -= 1;

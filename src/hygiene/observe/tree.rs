@@ -5,7 +5,7 @@
 //! by the number of directories that wait and of entries that are remembered.
 
 use crate::model::Uid;
-use crate::model::hygiene::{Blemish, FindingKind, GitDir, GitKind, Seen};
+use crate::model::hygiene::{AreaScan, Defect, FindingKind, GitDir, GitKind};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
 use crate::sys::reach::{self, Names};
 use rustix::fs::FileType;
@@ -46,7 +46,7 @@ const SET_ID: u32 = 0o6000;
 
 /// Where a directory lies as git sees it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum GitPosition {
     Outside,
     /// A git directory itself: `.git`, or a submodule's below `.git/modules`.
     GitDir(GitKind),
@@ -58,7 +58,7 @@ enum Place {
     Objects,
 }
 
-impl Place {
+impl GitPosition {
     fn of_child(self, name: &OsStr) -> Self {
         match self {
             Self::Outside if name == ".git" => Self::GitDir(GitKind::Nested),
@@ -71,12 +71,12 @@ impl Place {
 }
 
 /// Walks the area `name` of a work directory that belongs to `owner`.
-pub(super) fn walk(work: &Dir, name: &OsStr, owner: Uid, deadline: Instant) -> Seen {
+pub(super) fn walk(work: &Dir, name: &OsStr, owner: Uid, deadline: Instant) -> AreaScan {
     let mut walk = Walk {
         work,
         owner,
-        seen: Seen { is_whole: true, ..Seen::default() },
-        waiting: vec![(PathBuf::from(name), Place::Outside)],
+        seen: AreaScan { is_whole: true, ..AreaScan::default() },
+        waiting: vec![(PathBuf::from(name), GitPosition::Outside)],
         buffer: vec![MaybeUninit::uninit(); ENTRIES_BUFFER],
         mounts: reach::names(),
     };
@@ -93,15 +93,15 @@ pub(super) fn walk(work: &Dir, name: &OsStr, owner: Uid, deadline: Instant) -> S
 struct Walk<'a> {
     work: &'a Dir,
     owner: Uid,
-    seen: Seen,
-    waiting: Vec<(PathBuf, Place)>,
+    seen: AreaScan,
+    waiting: Vec<(PathBuf, GitPosition)>,
     buffer: Vec<MaybeUninit<u8>>,
     /// Entries of these names may be mounts, which are not touched.
     mounts: Names,
 }
 
 impl Walk<'_> {
-    fn directory(&mut self, below: &Path, place: Place) {
+    fn directory(&mut self, below: &Path, place: GitPosition) {
         let dir = match self.work.descend(below) {
             Ok(dir) => dir,
             Err(error) => return self.unopened(below, &error),
@@ -141,12 +141,12 @@ impl Walk<'_> {
     }
 
     /// Takes note of a git directory, and says what it is.
-    fn git_dir(&mut self, dir: &Dir, below: &Path, place: Place) -> Place {
+    fn git_dir(&mut self, dir: &Dir, below: &Path, place: GitPosition) -> GitPosition {
         let kind = match place {
-            Place::GitDir(_) if below.components().count() == 3 => GitKind::Checkout,
-            Place::GitDir(kind) => kind,
+            GitPosition::GitDir(_) if below.components().count() == 3 => GitKind::Checkout,
+            GitPosition::GitDir(kind) => kind,
             // Whatever a crash left of it: one part of a git directory is enough.
-            Place::Modules if PARTS.iter().any(|part| dir.status_of(*part).is_ok()) => GitKind::Module,
+            GitPosition::Modules if PARTS.iter().any(|part| dir.status_of(*part).is_ok()) => GitKind::Module,
             _ => return place,
         };
         if self.seen.gits.len() < MAX_GITS {
@@ -154,10 +154,10 @@ impl Walk<'_> {
         } else {
             self.seen.has_more_gits = true;
         }
-        Place::GitDir(kind)
+        GitPosition::GitDir(kind)
     }
 
-    fn enter_later(&mut self, below: &Path, name: &OsStr, place: Place) {
+    fn enter_later(&mut self, below: &Path, name: &OsStr, place: GitPosition) {
         if self.waiting.len() < MAX_WAITING {
             self.waiting.push((below.join(name), place.of_child(name)));
         } else {
@@ -176,7 +176,7 @@ impl Walk<'_> {
             Some(Errno::ACCESS) => {
                 if let Some(status) = self.pinned_above(below) {
                     self.seen.entries += 1;
-                    self.judge(below, &status, Place::Outside);
+                    self.judge(below, &status, GitPosition::Outside);
                 }
                 self.unseen(below);
             }
@@ -195,7 +195,7 @@ impl Walk<'_> {
         self.add_with(FindingKind::Unseen, below, None);
     }
 
-    fn judge(&mut self, below: &Path, status: &Status, place: Place) {
+    fn judge(&mut self, below: &Path, status: &Status, place: GitPosition) {
         let kind = FileType::from_raw_mode(status.mode);
         let is_file = kind == FileType::RegularFile;
         if status.owner != self.owner {
@@ -204,15 +204,16 @@ impl Walk<'_> {
         if kind == FileType::Directory && status.mode & ALL_FOR_OWNER != ALL_FOR_OWNER {
             self.add(FindingKind::LockedDirectory, below, status);
         }
-        if is_file && status.mode & OWNER_WRITES == 0 && place != Place::Objects {
+        if is_file && status.mode & OWNER_WRITES == 0 && place != GitPosition::Objects {
             self.add(FindingKind::ReadOnlyFile, below, status);
         }
-        let is_gits = matches!(place, Place::GitDir(_) | Place::Git | Place::Modules);
+        let is_gits = matches!(place, GitPosition::GitDir(_) | GitPosition::Git | GitPosition::Modules);
         if is_file && is_gits && below.as_os_str().as_bytes().ends_with(b".lock") {
             self.add(FindingKind::StaleLock, below, status);
         }
         let name = below.file_name().unwrap_or_default().as_bytes();
-        let is_begun = place == Place::Objects && UNFINISHED.iter().any(|start| name.starts_with(start))
+        let is_begun = place == GitPosition::Objects
+            && UNFINISHED.iter().any(|start| name.starts_with(start))
             || is_gits && below.parent().is_some_and(|parent| LFS.iter().any(|at| parent.ends_with(at)));
         if is_file && is_begun {
             self.add(FindingKind::UnfinishedTransfer, below, status);
@@ -225,10 +226,10 @@ impl Walk<'_> {
 
     fn add_with(&mut self, kind: FindingKind, below: &Path, status: Option<Status>) {
         *self.seen.counts.entry(kind).or_default() += 1;
-        if self.seen.blemishes.len() >= MAX_BLEMISHES {
+        if self.seen.defects.len() >= MAX_BLEMISHES {
             return;
         }
-        self.seen.blemishes.push(Blemish {
+        self.seen.defects.push(Defect {
             below: below.to_owned(),
             kind,
             id: status.map_or(crate::model::FileId { dev: 0, ino: 0 }, |status| status.id),

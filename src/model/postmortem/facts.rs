@@ -9,14 +9,14 @@ use std::time::{Duration, SystemTime};
 
 /// Something that was looked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Seen<T> {
+pub enum Observed<T> {
     /// What it says.
     Known(T),
     /// It could not be seen.
     Unknown(Missing),
 }
 
-impl<T> Seen<T> {
+impl<T> Observed<T> {
     /// What could not be seen, and how to have it next time.
     pub fn missing(what: impl Into<String>, how: impl Into<String>) -> Self {
         Self::Unknown(Missing { what: what.into(), how: how.into() })
@@ -410,29 +410,29 @@ pub struct Facts {
     /// Since when the runner has the Listener that runs now; `None` = it has none.
     pub listener_since: Option<SystemTime>,
     /// The Worker's log.
-    pub worker: Seen<WorkerLog>,
+    pub worker: Observed<WorkerLog>,
     /// The Listener's log.
-    pub listener: Seen<ListenerLog>,
+    pub listener: Observed<ListenerLog>,
     /// The kernel's messages.
-    pub kernel: Seen<KernelLog>,
+    pub kernel: Observed<KernelLog>,
     /// The host's services and people, by the journal.
-    pub host: Seen<HostLog>,
+    pub host: Observed<HostLog>,
     /// The unit.
-    pub unit: Seen<UnitState>,
+    pub unit: Observed<UnitState>,
     /// The unit's name by the runner's own `.service`, whether or not systemd can be asked.
     pub unit_name: Option<String>,
     /// Whether pids of the job's records are those of the kernel's messages: false when they were counted in another namespace.
     pub pids_are_the_kernels: bool,
     /// The cgroup's count of kills.
-    pub memory: Seen<MemoryEvents>,
+    pub memory: Observed<MemoryEvents>,
     /// The cgroup's count of tasks that were refused.
     pub tasks: Option<TaskEvents>,
     /// Pressure now.
-    pub pressure: Seen<Pressure>,
+    pub pressure: Observed<Pressure>,
     /// The disk now.
-    pub disk: Seen<DiskNow>,
+    pub disk: Observed<DiskNow>,
     /// The guard's deeds.
-    pub guard: Seen<GuardDeeds>,
+    pub guard: Observed<GuardDeeds>,
     /// Boot and clocks.
-    pub clock: Seen<HostClock>,
+    pub clock: Observed<HostClock>,
 }

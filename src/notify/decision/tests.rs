@@ -8,7 +8,7 @@ use std::time::SystemTime;
 
 const NOW: u64 = 1_000_000;
 const DAY: u64 = 86_400;
-const TERMS: Terms = Terms { repeat: DAY, interval: 300 };
+const INTERVALS: RepeatIntervals = RepeatIntervals { repeat: DAY, interval: 300 };
 
 fn sweep() -> SweepEnd {
     SweepEnd { at: NOW - 600, took: 1, success: true, goal_met: true, wider_contamination: false }
@@ -30,13 +30,13 @@ fn disk(mount: &str, level: Level) -> FilesystemStatus {
     }
 }
 
-fn kinds(seen: &Seen<'_>) -> Vec<IncidentKind> {
+fn kinds(seen: &NotifyInput<'_>) -> Vec<IncidentKind> {
     look(seen).incidents.iter().map(|incident| incident.kind).collect()
 }
 
-fn seen(last: Option<SweepEnd>) -> Seen<'static> {
+fn seen(last: Option<SweepEnd>) -> NotifyInput<'static> {
     let sweeps = Some(Sweeps { last, jobs_refused: 0 });
-    Seen { now: NOW, booted: NOW - 7 * DAY, filesystems: Some(&[]), sweeps, reaper: None }
+    NotifyInput { now: NOW, booted: NOW - 7 * DAY, filesystems: Some(&[]), sweeps, reaper: None }
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn a_healthy_host_has_no_incident_and_each_fault_is_one() {
         assert_eq!(kinds(&seen(Some(last))), [expected], "{last:?}");
     }
     let disks = [disk("/home", Level::High), disk("/srv/\u{1b}ci", Level::Critical)];
-    let found = look(&Seen { filesystems: Some(&disks), ..seen(Some(sweep())) }).incidents;
+    let found = look(&NotifyInput { filesystems: Some(&disks), ..seen(Some(sweep())) }).incidents;
     assert_eq!(found.len(), 1, "one of its two disks is critical: {found:?}");
     assert_eq!((found[0].kind, found[0].subject.as_str()), (CriticalDisk, "/srv/\\x1bci"));
     assert!(found[0].text.contains("98% used"), "{}", found[0].text);
@@ -61,7 +61,7 @@ fn a_healthy_host_has_no_incident_and_each_fault_is_one() {
 fn a_sweep_is_missed_only_after_the_longest_one_and_never_right_after_a_boot() {
     let silent = |last: Option<u64>, booted| {
         let last = last.map(|at| SweepEnd { at, ..sweep() });
-        !kinds(&Seen { booted, ..seen(last) }).is_empty()
+        !kinds(&NotifyInput { booted, ..seen(last) }).is_empty()
     };
     assert!(!silent(Some(NOW - 75 * 60), 0), "a sweep may take an hour");
     assert!(silent(Some(NOW - 81 * 60), 0));
@@ -72,18 +72,18 @@ fn a_sweep_is_missed_only_after_the_longest_one_and_never_right_after_a_boot() {
 
 #[test]
 fn what_could_not_be_seen_is_neither_an_incident_nor_over() {
-    let blind = Seen { now: NOW, booted: 0, filesystems: None, sweeps: None, reaper: None };
+    let blind = NotifyInput { now: NOW, booted: 0, filesystems: None, sweeps: None, reaper: None };
     let blind = look(&blind);
     assert!(blind.incidents.is_empty());
     for kind in [CriticalDisk, GoalMissed, WiderContamination, Leak, DeadSweep] {
         let memory = Memory { incidents: vec![remembered(kind, Some(NOW - 60))], ..Memory::default() };
-        let decision = decide(&memory, &blind, NOW, TERMS);
+        let decision = decide(&memory, &blind, NOW, INTERVALS);
         assert!(decision.tellings.is_empty(), "{kind:?}");
         assert_eq!(decision.told.incidents, memory.incidents, "{kind:?}");
     }
     let sighted = look(&seen(Some(sweep())));
     let memory = Memory { incidents: vec![remembered(CriticalDisk, Some(NOW - 60))], ..Memory::default() };
-    let decision = decide(&memory, &sighted, NOW, TERMS);
+    let decision = decide(&memory, &sighted, NOW, INTERVALS);
     assert_eq!(decision.tellings[0].news, News::Over, "the control");
     assert!(decision.told.incidents.is_empty() && decision.untold.incidents.len() == 1);
 }
@@ -108,7 +108,7 @@ fn incident(gist: &str, patience: u64) -> IncidentLook {
 fn play(steps: &[(u64, &IncidentLook, bool, &[News])]) {
     let mut memory = Memory::default();
     for (minute, look, works, expected) in steps {
-        let decision = decide(&memory, look, NOW + minute * 60, TERMS);
+        let decision = decide(&memory, look, NOW + minute * 60, INTERVALS);
         let news: Vec<News> = decision.tellings.iter().map(|telling| telling.news).collect();
         assert_eq!(news, *expected, "minute {minute}");
         memory = match (news.is_empty(), works) {
@@ -180,7 +180,7 @@ fn refused_jobs_are_told_once_those_before_the_first_look_never() {
         (90, &two, true, &[]),
         (105, &seven, true, &[News::New]),
     ]);
-    let told = decide(&Memory { jobs_refused: Some(8), ..Memory::default() }, &twelve, NOW, TERMS);
+    let told = decide(&Memory { jobs_refused: Some(8), ..Memory::default() }, &twelve, NOW, INTERVALS);
     assert_eq!(told.tellings[0].kind, RefusedJob);
     assert!(told.tellings[0].text.starts_with("4 jobs were refused"), "{}", told.tellings[0].text);
 }
@@ -188,11 +188,11 @@ fn refused_jobs_are_told_once_those_before_the_first_look_never() {
 #[test]
 fn a_clock_that_was_set_back_keeps_nobody_from_being_told() {
     let memory = Memory { called: NOW + DAY, ..Memory::default() };
-    assert_eq!(decide(&memory, &incident("", 0), NOW, TERMS).tellings.len(), 1);
+    assert_eq!(decide(&memory, &incident("", 0), NOW, INTERVALS).tellings.len(), 1);
     let future = Remembered { since: NOW + DAY, ..remembered(Leak, None) };
     let memory =
         Memory { incidents: vec![Remembered { subject: "vms".into(), ..future }], ..Memory::default() };
-    let decision = decide(&memory, &incident("", 60), NOW, TERMS);
+    let decision = decide(&memory, &incident("", 60), NOW, INTERVALS);
     assert_eq!(decision.untold.incidents[0].since, NOW);
 }
 
@@ -216,7 +216,7 @@ fn leaks_are_told_by_entry_and_only_when_something_stays() {
         reaped_total: vec![],
         failed_total: vec![],
     };
-    let found = look(&Seen { reaper: Some(&record), ..seen(Some(sweep())) }).incidents;
+    let found = look(&NotifyInput { reaper: Some(&record), ..seen(Some(sweep())) }).incidents;
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].subject.as_str(), found[0].patience), ("stuck", 3600));
     assert!(found[0].text.contains("3 leaked (docker)") && found[0].text.contains("1 deletes failed"));

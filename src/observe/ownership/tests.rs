@@ -29,7 +29,7 @@ const ONE: u32 = 61_001;
 const OTHER: u32 = 61_002;
 
 /// A runner below a directory `way`, in `work`, all of root's, open to nobody else.
-struct Place {
+struct Fixture {
     _temp: tempfile::TempDir,
     way: PathBuf,
     root: PathBuf,
@@ -37,7 +37,7 @@ struct Place {
     work: PathBuf,
 }
 
-fn place() -> Place {
+fn place() -> Fixture {
     let temp = tempfile::tempdir().unwrap();
     let way = temp.path().join("way");
     let root = way.join("actions-runner-1");
@@ -49,7 +49,7 @@ fn place() -> Place {
         mode(path, 0o755);
     }
     mode(&settings, 0o644);
-    Place { _temp: temp, way, root, settings, work }
+    Fixture { _temp: temp, way, root, settings, work }
 }
 
 fn is_root() -> bool {
@@ -62,7 +62,7 @@ fn whoever_can_write_on_the_way_must_be_the_work_directorys_user() {
         return;
     }
     // What is done to it, and what the refusal names; none for what is fine.
-    type Case = (&'static str, fn(&Place), Option<&'static str>);
+    type Case = (&'static str, fn(&Fixture), Option<&'static str>);
     let cases: &[Case] = &[
         ("all of it root's", |_| {}, None),
         ("installed by root, works as a user", |p| give(&p.work, ONE), None),

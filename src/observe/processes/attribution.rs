@@ -9,8 +9,8 @@
 //! unit has set it, and the Listener has to run as that root's owner. A Worker is its Listener's: what it has in its own
 //! environment a job can have written, into `.env`.
 
-use super::atlas::{Place, place_by};
 use super::environment;
+use super::mount_names::{WorkDirPlace, place_by};
 use super::mountinfo;
 use super::prefixes::{below, join};
 use super::scan::{LISTENER, WORKER};
@@ -101,7 +101,7 @@ pub(super) fn attribute(
     processes: &Processes,
     dir: &ProcessDir,
     runners: &[Runner],
-    places: Option<&[Place]>,
+    places: Option<&[WorkDirPlace]>,
 ) -> Result<Attribution, LookError> {
     let mut buffer = link_buffer();
     let exe = match dir.link(c"exe", &mut buffer) {
@@ -159,8 +159,8 @@ fn by_text(dir: &ProcessDir, root: &[u8], runners: &[Runner]) -> Option<usize> {
 
 /// The directory that `path`, a text of the process's links, names in its world; and which it is.
 fn open_root(dir: &ProcessDir, path: &[u8]) -> Result<(OwnedFd, FileId), std::io::Error> {
-    let (world, beneath) = enter(dir, path)?;
-    let handle = open_in_root(world.as_fd(), &beneath)?;
+    let (shared_root, beneath) = enter(dir, path)?;
+    let handle = open_in_root(shared_root.as_fd(), &beneath)?;
     let id = identity(handle.as_fd())?;
     Ok((handle, id))
 }
@@ -168,13 +168,13 @@ fn open_root(dir: &ProcessDir, path: &[u8]) -> Result<(OwnedFd, FileId), std::io
 /// The process's root directory, and `path` as it is named from there. Link texts begin at the namespace's root, which is
 /// not a chrooted process's.
 fn enter(dir: &ProcessDir, path: &[u8]) -> std::io::Result<(OwnedFd, PathBuf)> {
-    let world = dir.open_link(c"root").map_err(std::io::Error::other)?;
+    let shared_root = dir.open_link(c"root").map_err(std::io::Error::other)?;
     let mut buffer = link_buffer();
     let root = dir.link(c"root", &mut buffer).map_err(std::io::Error::other)?;
     let beneath =
         below(path, root).ok_or_else(|| std::io::Error::other("it lies outside the process's root"))?;
     let beneath = if beneath.is_empty() { b"/" } else { beneath };
-    Ok((world, PathBuf::from(OsStr::from_bytes(beneath))))
+    Ok((shared_root, PathBuf::from(OsStr::from_bytes(beneath))))
 }
 
 fn identity(handle: BorrowedFd<'_>) -> std::io::Result<FileId> {
@@ -186,14 +186,14 @@ fn elsewhere(
     dir: &ProcessDir,
     handle: &OwnedFd,
     root: &[u8],
-    places: Option<&[Place]>,
+    places: Option<&[WorkDirPlace]>,
 ) -> Result<PathBuf, String> {
     let places = places.ok_or("not all work directories could be located to compare with")?;
     let settings = read_beneath(handle.as_fd(), layout::SETTINGS_FILE, SETTINGS_LIMIT)
         .map_err(|error| format!("its .runner cannot be read: {error}"))?;
     let work_folder = settings::parse(&settings)?.work_folder.ok_or("its .runner names no work directory")?;
-    let (world, beneath) = enter(dir, root).map_err(|error| error.to_string())?;
-    let work = open_in_root(world.as_fd(), &beneath.join(&work_folder))
+    let (shared_root, beneath) = enter(dir, root).map_err(|error| error.to_string())?;
+    let work = open_in_root(shared_root.as_fd(), &beneath.join(&work_folder))
         .map_err(|error| format!("its work directory {work_folder:?} cannot be opened: {error}"))?;
     let status = stat_at(work.as_fd(), c"", AtFlags::EMPTY_PATH).map_err(|error| error.to_string())?;
     let text = place_of(work.as_fd()).map_err(|error| error.to_string())?;
@@ -219,7 +219,7 @@ fn elsewhere(
 }
 
 /// Whether every runner whose work directory is there has been placed.
-pub(super) fn all_placed<'p>(places: &'p [Place], runners: &[Runner]) -> Option<&'p [Place]> {
+pub(super) fn all_placed<'p>(places: &'p [WorkDirPlace], runners: &[Runner]) -> Option<&'p [WorkDirPlace]> {
     let present = runners.iter().filter(|runner| matches!(runner.work, Work::Present(_))).count();
     (places.len() == present).then_some(places)
 }

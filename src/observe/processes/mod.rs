@@ -9,12 +9,12 @@
 //! mount point to compare with.
 
 mod ancestry;
-mod atlas;
 mod attribution;
 pub(crate) mod environment;
 mod held;
 mod lineage;
 mod mapped;
+mod mount_names;
 mod prefixes;
 mod reach;
 mod scan;
@@ -35,8 +35,8 @@ use crate::model::{
 };
 use crate::sys::process::{LookError, Proc, started};
 use crate::sys::process_dir::{ProcessDir, Processes};
-use atlas::{Atlas, Place};
-use scan::{Found, LISTENER, WORKER};
+use mount_names::{MountNames, WorkDirPlace};
+use scan::{LISTENER, ProcessScan, WORKER};
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
@@ -69,9 +69,9 @@ pub fn observe_with_caches(
     let own_mounts = mountinfo::read_own(proc.root()).ok();
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
     let mut reasons = obstacles(proc, own_mounts.as_deref());
-    let (mut places, unlocated) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
+    let (mut places, unlocated) = mount_names::locate(own_mounts.as_deref().unwrap_or_default(), runners);
     places.iter_mut().for_each(|place| place.is_cache = place.runner >= first_cache);
-    let atlas = Mutex::new(Atlas::new(own_mounts.as_deref().unwrap_or_default(), places));
+    let mount_names = Mutex::new(MountNames::new(own_mounts.as_deref().unwrap_or_default(), places));
 
     let processes = match Processes::open(proc) {
         Ok(processes) => processes,
@@ -87,7 +87,7 @@ pub fn observe_with_caches(
             None
         }
     };
-    let mut found = Found::default();
+    let mut found = ProcessScan::default();
     for pass in 0.. {
         let pids = match processes.pids() {
             Ok(pids) => pids,
@@ -100,20 +100,20 @@ pub fn observe_with_caches(
             // A list without ourselves may lack anybody.
             reasons.push(format!("{} does not list ourselves, pid {own}", proc.root().display()));
         }
-        found = scan::walk(&processes, &atlas, &pids, own);
-        let mut atlas = atlas.lock().unwrap_or_else(PoisonError::into_inner);
-        if !atlas.grown {
+        found = scan::walk(&processes, &mount_names, &pids, own);
+        let mut mount_names = mount_names.lock().unwrap_or_else(PoisonError::into_inner);
+        if !mount_names.grown {
             break;
         }
         if pass + 1 == PASSES {
             reasons.push("mounts change faster than they can be read".to_owned());
             break;
         }
-        atlas.begin_again();
+        mount_names.begin_again();
     }
-    let atlas = atlas.into_inner().unwrap_or_else(PoisonError::into_inner);
+    let mount_names = mount_names.into_inner().unwrap_or_else(PoisonError::into_inner);
 
-    let placed = unlocated.is_empty().then_some(atlas.places.as_slice());
+    let placed = unlocated.is_empty().then_some(mount_names.places.as_slice());
     let mut hidden = std::mem::take(&mut found.hidden);
     let view = View { runners, places: placed, mounts: own_mounts.as_deref().unwrap_or_default(), group };
     let workers = workers_of(&processes, &found.workers, view, &mut hidden);
@@ -126,8 +126,8 @@ pub fn observe_with_caches(
         workers,
         listeners,
         strangers,
-        binds: atlas.binds.into_iter().map(|(path, process)| (process, as_path(path))).collect(),
-        mounts: atlas.seen.into_iter().map(mount_seen).collect(),
+        binds: mount_names.binds.into_iter().map(|(path, process)| (process, as_path(path))).collect(),
+        mounts: mount_names.seen.into_iter().map(mount_seen).collect(),
         unlocated,
     }
 }
@@ -179,7 +179,7 @@ pub fn workers(proc: &Proc, runners: &[Runner], group: Option<u32>) -> (Vec<Work
     }
     let mut seen = Vec::new();
     if !matching.is_empty() {
-        let (places, _) = atlas::locate(own_mounts.as_deref().unwrap_or_default(), runners);
+        let (places, _) = mount_names::locate(own_mounts.as_deref().unwrap_or_default(), runners);
         let placed = attribution::all_placed(&places, runners);
         let view = View { runners, places: placed, mounts: own_mounts.as_deref().unwrap_or_default(), group };
         seen = workers_of(&processes, &matching, view, &mut hidden);
@@ -193,7 +193,7 @@ pub fn workers(proc: &Proc, runners: &[Runner], group: Option<u32>) -> (Vec<Work
 struct View<'v> {
     runners: &'v [Runner],
     /// Their work directories; none when not all could be placed.
-    places: Option<&'v [Place]>,
+    places: Option<&'v [WorkDirPlace]>,
     /// Our own mounts.
     mounts: &'v [mountinfo::Mount<'v>],
     /// The group of the shared directory.
@@ -252,7 +252,7 @@ fn listeners_of(proc: &Proc, processes: &Processes, pids: &[Pid], runners: &[Run
 /// Those of the runner's processes that are of none of the given runners.
 fn strangers(
     processes: &Processes,
-    found: &Found,
+    found: &ProcessScan,
     workers: &[WorkerSeen],
     listeners: &[ListenerSeen],
 ) -> Vec<Stranger> {
@@ -276,7 +276,7 @@ fn as_path(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
 }
 
-fn mount_seen(seen: atlas::Seen) -> MountSeen {
+fn mount_seen(seen: mount_names::ForeignMount) -> MountSeen {
     let path = as_path;
     MountSeen {
         runner: seen.runner,

@@ -3,7 +3,7 @@
 //! Any user can run a process by a Worker's name. It is evidence only of what it could work in: where its executable, its root or
 //! its working directory lies, what its own mounts bring into its world, and what its user may write.
 
-use super::atlas::Place;
+use super::mount_names::WorkDirPlace;
 use super::mountinfo::{self, Mount};
 use super::prefixes::{below, join};
 use super::sight::mount_over;
@@ -19,7 +19,7 @@ const STATUS_LIMIT: u64 = 64 << 10;
 /// `own` are our own mounts, and `group` is that of the shared directory.
 pub(super) fn of(
     dir: &ProcessDir,
-    places: Option<&[Place]>,
+    places: Option<&[WorkDirPlace]>,
     own: &[Mount<'_>],
     group: Option<u32>,
 ) -> WorkerReach {
@@ -41,7 +41,7 @@ pub(super) fn of(
 }
 
 /// Whether a user may write a work directory. What cannot be looked at may be anybody's.
-fn may_write(place: &Place, user: Uid, groups: &[u32]) -> bool {
+fn may_write(place: &WorkDirPlace, user: Uid, groups: &[u32]) -> bool {
     let status = open_named(path_of(place)).and_then(|dir| Ok(fstat(&dir)?));
     status.map_or(true, |status| {
         // With an access list, the bits of the group are its mask: somebody may be let in by name.
@@ -57,7 +57,7 @@ fn has_list(path: &std::path::Path) -> bool {
     rustix::fs::getxattr(path, "system.posix_acl_access", &mut [0u8; 0][..]).is_ok_and(|size| size > 0)
 }
 
-fn path_of(place: &Place) -> &std::path::Path {
+fn path_of(place: &WorkDirPlace) -> &std::path::Path {
     use std::os::unix::ffi::OsStrExt as _;
     std::path::Path::new(std::ffi::OsStr::from_bytes(&place.path))
 }
@@ -72,7 +72,7 @@ fn groups_of(dir: &ProcessDir) -> Result<Vec<u32>, LookError> {
 }
 
 /// The runners in whose work directories something of the process itself lies, or that its mounts show by a name of their own.
-fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usize>, LookError> {
+fn held(dir: &ProcessDir, places: &[WorkDirPlace], own: &[Mount<'_>]) -> Result<Vec<usize>, LookError> {
     let unread =
         |what: &str| LookError::Hidden { pid: dir.pid(), source: std::io::Error::other(what.to_owned()) };
     let mut text = Vec::new();
@@ -84,10 +84,10 @@ fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usi
         mount.point = join(&root, below(&mount.point, b"/").unwrap_or(b"")).into();
     }
     let mut buffer = link_buffer();
-    let world =
+    let shared_root =
         std::fs::read_link("/proc/self/ns/mnt").map(|link| link.into_os_string().into_encoded_bytes());
-    let in_our_world =
-        world.is_ok_and(|world| dir.link(c"ns/mnt", &mut buffer).is_ok_and(|link| link == world));
+    let in_our_world = shared_root
+        .is_ok_and(|shared_root| dir.link(c"ns/mnt", &mut buffer).is_ok_and(|link| link == shared_root));
     let mut found = Vec::new();
     for name in [c"exe", c"cwd", c"root"] {
         let mut buffer = link_buffer();
@@ -121,7 +121,7 @@ fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usi
         found.extend(shown.map(|place| place.runner));
         if mount.kind == b"overlay" {
             let layers = mountinfo::overlay_layers(mount.options);
-            let touches = |place: &&Place| {
+            let touches = |place: &&WorkDirPlace| {
                 let meets = |layer: &Vec<u8>| {
                     below(layer, &place.path).is_some() || below(&place.path, layer).is_some()
                 };
@@ -133,6 +133,6 @@ fn held(dir: &ProcessDir, places: &[Place], own: &[Mount<'_>]) -> Result<Vec<usi
     Ok(found)
 }
 
-fn lies_in(place: &Place, device: FilesystemId, inside: &[u8]) -> bool {
+fn lies_in(place: &WorkDirPlace, device: FilesystemId, inside: &[u8]) -> bool {
     place.device == device && below(inside, &place.in_filesystem).is_some()
 }

@@ -6,9 +6,9 @@
 //! The leader of a thread group can be a zombie while its threads run, and a thread can leave its process's directories and
 //! files (unshare(2)): such threads are examined by themselves.
 
-use super::atlas::Atlas;
 use super::held::note;
 use super::mapped::Mappings;
+use super::mount_names::MountNames;
 use super::mountinfo;
 use super::prefixes::Prefixes;
 use super::visibility::Hidden;
@@ -34,7 +34,7 @@ const MOUNTINFO_LIMIT: u64 = 64 << 20;
 
 /// What a walk found.
 #[derive(Debug, Default)]
-pub(super) struct Found {
+pub(super) struct ProcessScan {
     /// Processes by the name or executable of a Worker.
     pub(super) workers: Vec<Pid>,
     /// Processes by the name of a Listener.
@@ -43,8 +43,8 @@ pub(super) struct Found {
     pub(super) hidden: Hidden,
 }
 
-impl Found {
-    fn merge(&mut self, other: Found) {
+impl ProcessScan {
+    fn merge(&mut self, other: ProcessScan) {
         self.workers.extend(other.workers);
         self.listeners.extend(other.listeners);
         self.holders.extend(other.holders);
@@ -53,24 +53,29 @@ impl Found {
 }
 
 /// Walks over `pids`. `own` is ourselves: our handles are no evidence, our mount namespace is.
-pub(super) fn walk(processes: &Processes, atlas: &Mutex<Atlas>, pids: &[Pid], own: Option<Pid>) -> Found {
-    let shared = lock(atlas).shared.clone();
+pub(super) fn walk(
+    processes: &Processes,
+    mount_names: &Mutex<MountNames>,
+    pids: &[Pid],
+    own: Option<Pid>,
+) -> ProcessScan {
+    let shared = lock(mount_names).shared.clone();
     // Measured over 5,000 processes on two idle cores: the second thread takes off 45 %, on busy ones nothing. More than two
     // were not measured, and running builds need the rest.
     let cores = std::thread::available_parallelism().map_or(1, usize::from);
     let threads = if pids.len() < WORTH_A_THREAD { 1 } else { cores.min(2) };
     let part = pids.len().div_ceil(threads).max(1);
-    let mut found = Found::default();
+    let mut found = ProcessScan::default();
     std::thread::scope(|scope| {
         let mut parts = pids.chunks(part);
         let first = parts.next().unwrap_or_default();
         let others: Vec<_> = parts
             .map(|pids| {
                 let shared = &shared;
-                scope.spawn(move || Scanner::new(processes, atlas, shared, own).run(pids))
+                scope.spawn(move || Scanner::new(processes, mount_names, shared, own).run(pids))
             })
             .collect();
-        found = Scanner::new(processes, atlas, &shared, own).run(first);
+        found = Scanner::new(processes, mount_names, &shared, own).run(first);
         for other in others {
             match other.join() {
                 Ok(part) => found.merge(part),
@@ -81,13 +86,13 @@ pub(super) fn walk(processes: &Processes, atlas: &Mutex<Atlas>, pids: &[Pid], ow
     found
 }
 
-fn lock(atlas: &Mutex<Atlas>) -> MutexGuard<'_, Atlas> {
-    atlas.lock().unwrap_or_else(PoisonError::into_inner)
+fn lock(mount_names: &Mutex<MountNames>) -> MutexGuard<'_, MountNames> {
+    mount_names.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A root directory that processes share: most of a host's have the same one.
 #[derive(Debug, Clone)]
-struct World {
+struct SharedRoot {
     /// Names of work directories that hold in its mount namespace only.
     local: Arc<Prefixes>,
     /// Whose work directories the root lies in, and its text.
@@ -96,31 +101,32 @@ struct World {
 
 struct Scanner<'a> {
     processes: &'a Processes,
-    atlas: &'a Mutex<Atlas>,
+    mount_names: &'a Mutex<MountNames>,
     shared: &'a Prefixes,
     devices: Vec<FilesystemId>,
     own: Option<Pid>,
     /// Whether the kernel tells how many files a process has open.
     counts_files: bool,
     /// By mount and directory. A mount belongs to one namespace, so the same root means the same namespace.
-    worlds: HashMap<(u64, FileId), World>,
+    shared_roots: HashMap<(u64, FileId), SharedRoot>,
     links: Box<LinkBuffer>,
     scratch: Scratch,
     /// Whether a mapped file has one name, outside of every work directory, as far as that has been looked at.
     outside: HashMap<MappedFile, bool>,
     /// What the process in hand holds: at most one example of a kind for each runner.
     held: Vec<(usize, HeldBy, PathBuf)>,
-    found: Found,
+    found: ProcessScan,
 }
 
 impl<'a> Scanner<'a> {
     fn new(
         processes: &'a Processes,
-        atlas: &'a Mutex<Atlas>,
+        mount_names: &'a Mutex<MountNames>,
         shared: &'a Prefixes,
         own: Option<Pid>,
     ) -> Self {
-        let mut devices: Vec<FilesystemId> = lock(atlas).places.iter().map(|place| place.device).collect();
+        let mut devices: Vec<FilesystemId> =
+            lock(mount_names).places.iter().map(|place| place.device).collect();
         devices.sort();
         devices.dedup();
         let counts_files = own
@@ -129,21 +135,21 @@ impl<'a> Scanner<'a> {
             .is_some_and(|count| count > 0);
         Self {
             processes,
-            atlas,
+            mount_names,
             shared,
             devices,
             own,
             counts_files,
-            worlds: HashMap::new(),
+            shared_roots: HashMap::new(),
             links: Box::new(link_buffer()),
             scratch: Scratch::default(),
             outside: HashMap::new(),
             held: Vec::new(),
-            found: Found::default(),
+            found: ProcessScan::default(),
         }
     }
 
-    fn run(mut self, pids: &[Pid]) -> Found {
+    fn run(mut self, pids: &[Pid]) -> ProcessScan {
         for &pid in pids {
             self.held.clear();
             match self.processes.process(pid) {
@@ -191,7 +197,7 @@ impl<'a> Scanner<'a> {
             self.found.listeners.push(dir.pid());
         }
         if self.own == Some(dir.pid()) {
-            return self.world(dir, None).map(drop);
+            return self.shared_root(dir, None).map(drop);
         }
         let looked = self.directories_and_files(dir).and_then(|local| self.image(dir, is_worker, &local));
         match looked {
@@ -202,11 +208,11 @@ impl<'a> Scanner<'a> {
 
     /// What root, working directory and open files tell: these can differ between the threads of a process.
     fn directories_and_files(&mut self, dir: &ProcessDir) -> Result<Arc<Prefixes>, LookError> {
-        let world = self.world(dir, Some(HeldBy::Root))?;
+        let shared_root = self.shared_root(dir, Some(HeldBy::Root))?;
         let cwd = dir.link(c"cwd", &mut self.links)?;
-        note(&mut self.held, self.shared, &world, HeldBy::Cwd, cwd);
-        self.open_files(dir, &world)?;
-        Ok(world)
+        note(&mut self.held, self.shared, &shared_root, HeldBy::Cwd, cwd);
+        self.open_files(dir, &shared_root)?;
+        Ok(shared_root)
     }
 
     /// What the executable and the mappings tell: these are one for all threads.
@@ -305,29 +311,29 @@ impl<'a> Scanner<'a> {
     }
 
     /// The names that hold where the process lives, and whether its root lies inside a work directory.
-    fn world(&mut self, dir: &ProcessDir, how: Option<HeldBy>) -> Result<Arc<Prefixes>, LookError> {
+    fn shared_root(&mut self, dir: &ProcessDir, how: Option<HeldBy>) -> Result<Arc<Prefixes>, LookError> {
         let (directory, mount) = dir.follow(c"root")?;
         let key = (mount, directory);
-        let world = match self.worlds.get(&key) {
+        let shared_root = match self.shared_roots.get(&key) {
             // Mount ids come with Linux 5.8.
-            Some(world) if mount != 0 => world,
+            Some(shared_root) if mount != 0 => shared_root,
             _ => {
-                let world = self.enter_world(dir)?;
-                self.worlds.insert(key, world);
-                &self.worlds[&key]
+                let shared_root = self.enter_root(dir)?;
+                self.shared_roots.insert(key, shared_root);
+                &self.shared_roots[&key]
             }
         };
         if let Some(how) = how {
-            self.held.extend(world.inside.iter().map(|(runner, path)| (*runner, how, path.clone())));
+            self.held.extend(shared_root.inside.iter().map(|(runner, path)| (*runner, how, path.clone())));
         }
-        Ok(Arc::clone(&world.local))
+        Ok(Arc::clone(&shared_root.local))
     }
 
-    fn enter_world(&mut self, dir: &ProcessDir) -> Result<World, LookError> {
+    fn enter_root(&mut self, dir: &ProcessDir) -> Result<SharedRoot, LookError> {
         let namespace = dir.link(c"ns/mnt", &mut self.links)?.to_vec();
         let root = dir.link(c"root", &mut self.links)?.to_vec();
-        let mut atlas = lock(self.atlas);
-        let local = match atlas.known(&namespace, &root) {
+        let mut mount_names = lock(self.mount_names);
+        let local = match mount_names.known(&namespace, &root) {
             Some(local) => local,
             None => {
                 let mut text = Vec::new();
@@ -337,13 +343,13 @@ impl<'a> Scanner<'a> {
                     source: std::io::Error::other("its mountinfo cannot be parsed"),
                 })?;
                 let identity = dir.identify()?;
-                atlas.learn(&namespace, &root, &mounts, identity.id, &identity.comm)
+                mount_names.learn(&namespace, &root, &mounts, identity.id, &identity.comm)
             }
         };
-        drop(atlas);
+        drop(mount_names);
         let mut held = Vec::new();
         note(&mut held, self.shared, &local, HeldBy::Root, &root);
-        Ok(World { local, inside: held.into_iter().map(|(runner, _, path)| (runner, path)).collect() })
+        Ok(SharedRoot { local, inside: held.into_iter().map(|(runner, _, path)| (runner, path)).collect() })
     }
 }
 

@@ -21,7 +21,7 @@ fn owners() -> Vec<Ownership> {
     vec![of("a1", ALICE), of("a2", ALICE), of("b1", BOB)]
 }
 
-fn record(deed: Deed, seconds: u64, path: Option<&str>) -> Record {
+fn record(deed: ActionKind, seconds: u64, path: Option<&str>) -> Record {
     Record {
         deed,
         time: at(seconds),
@@ -47,7 +47,7 @@ fn written(uid: Option<Uid>, record: Record) -> Entry {
     Entry { record, writer, sources: vec![Source::Journal] }
 }
 
-fn by_root(deed: Deed, seconds: u64, path: Option<&str>) -> Entry {
+fn by_root(deed: ActionKind, seconds: u64, path: Option<&str>) -> Entry {
     written(Some(Uid::ROOT), record(deed, seconds, path))
 }
 
@@ -68,24 +68,31 @@ fn ask(ledger: &Ledger, path: &str) -> Why {
 fn believed_is_root_and_a_runners_user_about_his_own() {
     let hook = |name: &str| Some(Scope::Hook(name.into()));
     for (uid, scope, runner, path, deed, expected) in [
-        (Some(Uid::ROOT), Some(Scope::Sweep), Some("b1"), Some("/srv/b1/_work/x"), Deed::Removed, "root"),
-        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), Deed::Removed, "owner"),
-        (Some(ALICE), hook("a1"), Some("a2"), Some("/srv/a2/_work/x"), Deed::Removed, "owner"),
-        (Some(ALICE), hook("a1"), None, Some("/"), Deed::Pressure, "owner"),
-        (Some(ALICE), hook("a1"), Some("a1"), None, Deed::Lease, "owner"),
+        (
+            Some(Uid::ROOT),
+            Some(Scope::Sweep),
+            Some("b1"),
+            Some("/srv/b1/_work/x"),
+            ActionKind::Removed,
+            "root",
+        ),
+        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), ActionKind::Removed, "owner"),
+        (Some(ALICE), hook("a1"), Some("a2"), Some("/srv/a2/_work/x"), ActionKind::Removed, "owner"),
+        (Some(ALICE), hook("a1"), None, Some("/"), ActionKind::Pressure, "owner"),
+        (Some(ALICE), hook("a1"), Some("a1"), None, ActionKind::Lease, "owner"),
         // About others, in every way in which that can be put.
-        (Some(ALICE), hook("a1"), Some("b1"), Some("/srv/b1/_work/x"), Deed::Removed, "foreign"),
-        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/b1/_work/x"), Deed::Removed, "foreign"),
-        (Some(ALICE), hook("a1"), Some("b1"), Some("/srv/a1/_work/x"), Deed::Removed, "foreign"),
-        (Some(ALICE), hook("b1"), Some("a1"), Some("/srv/a1/_work/x"), Deed::Removed, "foreign"),
-        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a1/../b1/_work"), Deed::Removed, "foreign"),
-        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a11"), Deed::Removed, "foreign"),
-        (Some(ALICE), hook("gone"), None, None, Deed::Begun, "foreign"),
-        (Some(ALICE), Some(Scope::Sweep), None, None, Deed::Ended, "foreign"),
-        (Some(ALICE), Some(Scope::Sweep), Some("a1"), Some("/srv/a1/x"), Deed::Removed, "foreign"),
-        (Some(ALICE), None, None, None, Deed::Failed, "foreign"),
-        (Some(Uid(65_534)), hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), Deed::Removed, "foreign"),
-        (None, hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), Deed::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("b1"), Some("/srv/b1/_work/x"), ActionKind::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/b1/_work/x"), ActionKind::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("b1"), Some("/srv/a1/_work/x"), ActionKind::Removed, "foreign"),
+        (Some(ALICE), hook("b1"), Some("a1"), Some("/srv/a1/_work/x"), ActionKind::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a1/../b1/_work"), ActionKind::Removed, "foreign"),
+        (Some(ALICE), hook("a1"), Some("a1"), Some("/srv/a11"), ActionKind::Removed, "foreign"),
+        (Some(ALICE), hook("gone"), None, None, ActionKind::Begun, "foreign"),
+        (Some(ALICE), Some(Scope::Sweep), None, None, ActionKind::Ended, "foreign"),
+        (Some(ALICE), Some(Scope::Sweep), Some("a1"), Some("/srv/a1/x"), ActionKind::Removed, "foreign"),
+        (Some(ALICE), None, None, None, ActionKind::Failed, "foreign"),
+        (Some(Uid(65_534)), hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), ActionKind::Removed, "foreign"),
+        (None, hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), ActionKind::Removed, "foreign"),
     ] {
         let runner = runner.map(str::to_owned);
         let entry = written(uid, Record { scope: scope.clone(), runner, ..record(deed, 1, path) });
@@ -95,7 +102,7 @@ fn believed_is_root_and_a_runners_user_about_his_own() {
 
 #[test]
 fn who_owns_every_runner_speaks_for_the_host() {
-    let sweep = written(Some(ALICE), record(Deed::Ended, 1, None));
+    let sweep = written(Some(ALICE), record(ActionKind::Ended, 1, None));
     let own: Vec<Ownership> = owners().into_iter().filter(|owner| owner.owner == ALICE).collect();
     assert_eq!(trust(&sweep, &own), Trust::Owner(ALICE));
     assert!(!trust(&sweep, &[]).is_authentic(), "of no runner nobody owns all");
@@ -103,7 +110,7 @@ fn who_owns_every_runner_speaks_for_the_host() {
 
 #[test]
 fn both_places_tell_one_entry_and_nobody_hides_anothers() {
-    let journal = by_root(Deed::Removed, 5, Some("/srv/a1/_work/x"));
+    let journal = by_root(ActionKind::Removed, 5, Some("/srv/a1/_work/x"));
     let mut file = Entry { sources: vec![Source::File], ..journal.clone() };
     file.writer.boot_id = Some("b0".into());
     file.record.time += Duration::from_millis(3);
@@ -124,23 +131,26 @@ fn both_places_tell_one_entry_and_nobody_hides_anothers() {
 fn verdicts() {
     let target = Some("/srv/a1/_work/app/target");
     for (deeds, asked, expected) in [
-        (&[Deed::Claimed, Deed::Removed][..], "/srv/a1/_work/app/target", Verdict::Removed),
-        (&[Deed::Claimed, Deed::Removed], "/srv/a1/_work/app/target/debug/x.o", Verdict::Removed),
-        (&[Deed::Claimed, Deed::Removed], "/srv/a1/_work", Verdict::RemovedInside),
-        (&[Deed::Claimed], "/srv/a1/_work/app/target", Verdict::Claimed),
-        (&[Deed::Claimed, Deed::Restored], "/srv/a1/_work/app/target", Verdict::Restored),
-        (&[Deed::Kept], "/srv/a1/_work/app/target/x", Verdict::Kept),
-        (&[Deed::Claimed, Deed::Removed], "/srv/a1/_work/app/target-2", Verdict::NotTouched),
-        (&[Deed::Claimed, Deed::Removed], "/srv/a1/_work/app/src", Verdict::NotTouched),
-        (&[Deed::Pressure, Deed::Begun], "/srv/a1/_work/app/target", Verdict::NotTouched),
+        (&[ActionKind::Claimed, ActionKind::Removed][..], "/srv/a1/_work/app/target", PathVerdict::Removed),
+        (
+            &[ActionKind::Claimed, ActionKind::Removed],
+            "/srv/a1/_work/app/target/debug/x.o",
+            PathVerdict::Removed,
+        ),
+        (&[ActionKind::Claimed, ActionKind::Removed], "/srv/a1/_work", PathVerdict::RemovedInside),
+        (&[ActionKind::Claimed], "/srv/a1/_work/app/target", PathVerdict::Claimed),
+        (&[ActionKind::Claimed, ActionKind::Restored], "/srv/a1/_work/app/target", PathVerdict::Restored),
+        (&[ActionKind::Kept], "/srv/a1/_work/app/target/x", PathVerdict::Kept),
+        (&[ActionKind::Claimed, ActionKind::Removed], "/srv/a1/_work/app/target-2", PathVerdict::NotTouched),
+        (&[ActionKind::Claimed, ActionKind::Removed], "/srv/a1/_work/app/src", PathVerdict::NotTouched),
+        (&[ActionKind::Pressure, ActionKind::Begun], "/srv/a1/_work/app/target", PathVerdict::NotTouched),
     ] {
-        let entries = deeds
-            .iter()
-            .zip(1..)
-            .map(|(deed, n)| by_root(*deed, n, if *deed == Deed::Pressure { Some("/") } else { target }));
+        let entries = deeds.iter().zip(1..).map(|(deed, n)| {
+            by_root(*deed, n, if *deed == ActionKind::Pressure { Some("/") } else { target })
+        });
         let entries: Vec<Entry> = entries
             .map(|mut entry| {
-                if entry.record.deed == Deed::Begun {
+                if entry.record.deed == ActionKind::Begun {
                     entry.record.path = None;
                 }
                 entry
@@ -154,10 +164,10 @@ fn verdicts() {
 fn innocence_needs_a_ledger_that_tells_of_everybody() {
     let mut ledger = ledger(vec![]);
     for (extent, expected) in [
-        (reach(Span::Everybody, Some(0)), Verdict::NotTouched),
-        (reach(Span::Part, Some(0)), Verdict::NoEvidence),
-        (reach(Span::Everybody, None), Verdict::NoEvidence),
-        (Extent::default(), Verdict::NoEvidence),
+        (reach(Span::Everybody, Some(0)), PathVerdict::NotTouched),
+        (reach(Span::Part, Some(0)), PathVerdict::NoEvidence),
+        (reach(Span::Everybody, None), PathVerdict::NoEvidence),
+        (Extent::default(), PathVerdict::NoEvidence),
     ] {
         ledger.extent = extent;
         assert_eq!(ask(&ledger, "/srv/a1/_work/x").verdict, expected, "{:?}", ledger.extent);
@@ -168,7 +178,7 @@ fn innocence_needs_a_ledger_that_tells_of_everybody() {
 fn innocence_needs_a_ledger_that_reaches_back_to_when_it_vanished() {
     let mut ledger = ledger(vec![]);
     ledger.extent = reach(Span::Everybody, Some(500));
-    for (changed, expected) in [(499, Verdict::NoEvidence), (500, Verdict::NotTouched)] {
+    for (changed, expected) in [(499, PathVerdict::NoEvidence), (500, PathVerdict::NotTouched)] {
         let gone = Presence::Gone("/srv/a1/_work".into(), at(changed));
         let window = Window { from: at(0), to: at(1000) };
         let answer = why(&ledger, ("/srv/a1/_work/x".into(), None), gone, None, window);
@@ -178,10 +188,10 @@ fn innocence_needs_a_ledger_that_reaches_back_to_when_it_vanished() {
 
 #[test]
 fn a_forgery_is_shown_and_counts_for_nothing() {
-    let forged = written(Some(ALICE), record(Deed::Removed, 5, Some("/srv/b1/_work/app/target")));
+    let forged = written(Some(ALICE), record(ActionKind::Removed, 5, Some("/srv/b1/_work/app/target")));
     let ledger = ledger(vec![forged]);
     let why = ask(&ledger, "/srv/b1/_work/app/target");
-    assert_eq!((why.verdict, why.entries.len(), why.foreign.len()), (Verdict::NotTouched, 0, 1));
+    assert_eq!((why.verdict, why.entries.len(), why.foreign.len()), (PathVerdict::NotTouched, 0, 1));
     let window = Window::around(at(5), Duration::from_secs(60));
     let blame = blame(&ledger, at(5), window);
     assert_eq!((blame.runs.len(), blame.foreign.len()), (0, 1));
@@ -204,13 +214,14 @@ fn blame_finds_the_runs_in_its_window_and_the_deeds_beside_it() {
     let early = run(
         "7-1",
         vec![
-            by_root(Deed::Begun, 10, None),
-            by_root(Deed::Removed, 11, path),
-            by_root(Deed::Ended, 12, None),
+            by_root(ActionKind::Begun, 10, None),
+            by_root(ActionKind::Removed, 11, path),
+            by_root(ActionKind::Ended, 12, None),
         ],
     );
-    let long = run("7-2", vec![by_root(Deed::Begun, 300, None), by_root(Deed::Ended, 500, None)]);
-    let late = run("7-3", vec![by_root(Deed::Begun, 900, None), by_root(Deed::Removed, 901, path)]);
+    let long = run("7-2", vec![by_root(ActionKind::Begun, 300, None), by_root(ActionKind::Ended, 500, None)]);
+    let late =
+        run("7-3", vec![by_root(ActionKind::Begun, 900, None), by_root(ActionKind::Removed, 901, path)]);
     let ledger = ledger([early, long, late].concat());
     for (seconds, reach, runs, before, after) in [
         (400, 20, 1, Some(11), Some(901)),
@@ -226,7 +237,7 @@ fn blame_finds_the_runs_in_its_window_and_the_deeds_beside_it() {
         assert_eq!((time(&answer.before), time(&answer.after)), (before.map(at), after.map(at)), "{seconds}");
     }
     let ends: Vec<RunEnd> = runs(&ledger.entries).iter().map(|run| run.end).collect();
-    assert_eq!(ends, [RunEnd::Told, RunEnd::Told, RunEnd::Open]);
+    assert_eq!(ends, [RunEnd::Complete, RunEnd::Complete, RunEnd::Open]);
 }
 
 #[test]
@@ -236,16 +247,16 @@ fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
         entry
     };
     let ledger = ledger(vec![
-        named(by_root(Deed::Claimed, 1, Some("/srv/a1/x")), "a1", 5),
-        named(by_root(Deed::Removed, 2, Some("/srv/a1/x")), "a1", 5),
-        named(by_root(Deed::Removed, 3, Some("/srv/b1/y")), "b1", 7),
-        named(by_root(Deed::Claimed, 4, Some("/srv/b1/z")), "b1", 9),
-        named(by_root(Deed::Kept, 5, Some("/srv/b1/k")), "b1", 9),
-        named(by_root(Deed::Removed, 900, Some("/srv/b1/late")), "b1", 1000),
+        named(by_root(ActionKind::Claimed, 1, Some("/srv/a1/x")), "a1", 5),
+        named(by_root(ActionKind::Removed, 2, Some("/srv/a1/x")), "a1", 5),
+        named(by_root(ActionKind::Removed, 3, Some("/srv/b1/y")), "b1", 7),
+        named(by_root(ActionKind::Claimed, 4, Some("/srv/b1/z")), "b1", 9),
+        named(by_root(ActionKind::Kept, 5, Some("/srv/b1/k")), "b1", 9),
+        named(by_root(ActionKind::Removed, 900, Some("/srv/b1/late")), "b1", 1000),
     ]);
     let history = history(&ledger, Window { from: at(0), to: at(100) });
-    let deeds: Vec<Deed> = history.deeds.iter().map(|judged| judged.record().deed).collect();
-    assert_eq!(deeds, [Deed::Removed, Deed::Removed, Deed::Claimed]);
+    let deeds: Vec<ActionKind> = history.deeds.iter().map(|judged| judged.record().deed).collect();
+    assert_eq!(deeds, [ActionKind::Removed, ActionKind::Removed, ActionKind::Claimed]);
     assert_eq!(history.kept, 1);
     let sums: Vec<_> =
         history.by_runner.iter().map(|total| (total.name.as_str(), total.count, total.bytes)).collect();
@@ -258,7 +269,7 @@ fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
 fn copies_are_told_by_their_number_or_by_their_time() {
     for (sequence, apart, left) in [(Some(3), 0, 1), (Some(3), 60, 1), (None, 2, 1), (None, 3, 2)] {
         let entry = |seconds, source| {
-            let record = Record { sequence, ..record(Deed::Removed, seconds, Some("/srv/a1/x")) };
+            let record = Record { sequence, ..record(ActionKind::Removed, seconds, Some("/srv/a1/x")) };
             Entry { sources: vec![source], ..written(Some(ALICE), record) }
         };
         let merged = merge(vec![vec![entry(5, Source::Journal)], vec![entry(5 + apart, Source::File)]]);
@@ -271,10 +282,10 @@ fn copies_are_told_by_their_number_or_by_their_time() {
 #[test]
 fn a_claim_that_is_open_stays_open_until_the_tree_is_touched_again() {
     let path = Some("/srv/a1/_work/x");
-    let entries = vec![by_root(Deed::Claimed, 1, path), by_root(Deed::Kept, 2, path)];
-    assert_eq!(ask(&ledger(entries), "/srv/a1/_work/x").verdict, Verdict::Claimed);
-    let entries = vec![by_root(Deed::Claimed, 1, path), by_root(Deed::Restored, 2, path)];
-    assert_eq!(ask(&ledger(entries), "/srv/a1/_work/x").verdict, Verdict::Restored);
+    let entries = vec![by_root(ActionKind::Claimed, 1, path), by_root(ActionKind::Kept, 2, path)];
+    assert_eq!(ask(&ledger(entries), "/srv/a1/_work/x").verdict, PathVerdict::Claimed);
+    let entries = vec![by_root(ActionKind::Claimed, 1, path), by_root(ActionKind::Restored, 2, path)];
+    assert_eq!(ask(&ledger(entries), "/srv/a1/_work/x").verdict, PathVerdict::Restored);
 }
 
 #[test]
@@ -294,11 +305,11 @@ fn a_path_belongs_to_the_runner_in_whose_root_or_work_directory_it_lies() {
 #[test]
 fn how_a_run_ended_is_told_by_its_first_and_its_last_entry() {
     for (deeds, expected) in [
-        (&[Deed::Begun, Deed::Removed, Deed::Ended][..], RunEnd::Told),
-        (&[Deed::Ended], RunEnd::Told),
-        (&[Deed::Begun, Deed::Removed], RunEnd::Open),
-        (&[Deed::Lease], RunEnd::NothingToDo),
-        (&[Deed::Lease, Deed::Removed], RunEnd::Unknown),
+        (&[ActionKind::Begun, ActionKind::Removed, ActionKind::Ended][..], RunEnd::Complete),
+        (&[ActionKind::Ended], RunEnd::Complete),
+        (&[ActionKind::Begun, ActionKind::Removed], RunEnd::Open),
+        (&[ActionKind::Lease], RunEnd::NothingToDo),
+        (&[ActionKind::Lease, ActionKind::Removed], RunEnd::Unknown),
     ] {
         let entries = deeds.iter().zip(1..).map(|(deed, second)| by_root(*deed, second, None)).collect();
         let ends: Vec<RunEnd> = runs(&ledger(entries).entries).into_iter().map(|run| run.end).collect();
@@ -308,14 +319,14 @@ fn how_a_run_ended_is_told_by_its_first_and_its_last_entry() {
 
 #[test]
 fn a_path_is_answered_with_the_runs_that_dealt_with_it() {
-    let other = Record { run: Some("7-2".into()), ..record(Deed::Removed, 2, Some("/srv/b1/_work/y")) };
+    let other = Record { run: Some("7-2".into()), ..record(ActionKind::Removed, 2, Some("/srv/b1/_work/y")) };
     let ledger = ledger(vec![
-        by_root(Deed::Repaired, 1, Some("/srv/a1/_work/x/file")),
+        by_root(ActionKind::Repaired, 1, Some("/srv/a1/_work/x/file")),
         written(Some(Uid::ROOT), other),
     ]);
     for asked in ["/srv/a1/_work/x/file", "/srv/a1/_work/x"] {
         let why = ask(&ledger, asked);
-        assert_eq!(why.verdict, Verdict::Repaired, "{asked}");
+        assert_eq!(why.verdict, PathVerdict::Repaired, "{asked}");
         let acts: Vec<_> = why.acts.iter().map(|run| run.entries[0].record().run.as_deref()).collect();
         assert_eq!((acts, why.runs.len()), (vec![Some("7-1")], 2), "{asked}");
     }
@@ -324,7 +335,7 @@ fn a_path_is_answered_with_the_runs_that_dealt_with_it() {
 #[test]
 fn an_environment_is_answered_with_the_entries_that_name_it() {
     let of = |uid, name: &str, second| {
-        let record = record(Deed::Reaped, second, None);
+        let record = record(ActionKind::Reaped, second, None);
         written(
             Some(uid),
             Record { environment: Some(name.into()), scope: Some(Scope::Reap), path: None, ..record },
@@ -343,7 +354,8 @@ fn an_environment_is_answered_with_the_entries_that_name_it() {
 
 #[test]
 fn what_is_at_the_edge_of_blames_window_is_in_it_and_not_beside_it() {
-    let ledger = ledger((9..13).map(|second| by_root(Deed::Removed, second, Some("/srv/a1/x"))).collect());
+    let ledger =
+        ledger((9..13).map(|second| by_root(ActionKind::Removed, second, Some("/srv/a1/x"))).collect());
     let beside = |from, to| {
         let blame = blame(&ledger, at(from), Window { from: at(from), to: at(to) });
         (blame.before.map(|judged| judged.record().time), blame.after.map(|judged| judged.record().time))
@@ -354,7 +366,7 @@ fn what_is_at_the_edge_of_blames_window_is_in_it_and_not_beside_it() {
 
 #[test]
 fn any_number_of_entries_alike_are_put_together_in_no_time() {
-    let mut entry = by_root(Deed::Kept, 5, Some("/w/a"));
+    let mut entry = by_root(ActionKind::Kept, 5, Some("/w/a"));
     entry.record.sequence = Some(7);
     let copies = |source: Source, count: usize| vec![Entry { sources: vec![source], ..entry.clone() }; count];
     let begun = std::time::Instant::now();
@@ -371,9 +383,9 @@ fn any_number_of_entries_alike_are_put_together_in_no_time() {
 #[test]
 fn of_what_is_not_believed_the_newest_stay_and_the_rest_is_counted() {
     let mut entries: Vec<Entry> = (0..MAX_FOREIGN as u64 + 7)
-        .map(|second| written(None, record(Deed::Removed, second, Some("/w/a"))))
+        .map(|second| written(None, record(ActionKind::Removed, second, Some("/w/a"))))
         .collect();
-    entries.push(by_root(Deed::Removed, 0, Some("/w/b")));
+    entries.push(by_root(ActionKind::Removed, 0, Some("/w/b")));
     let mut judged = judge(merge(vec![entries]), &owners());
     assert_eq!(bound_foreign(&mut judged), 7);
     assert_eq!(judged.len(), MAX_FOREIGN + 1);

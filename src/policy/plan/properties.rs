@@ -3,7 +3,7 @@
 use super::tests::{DISK, cache_rule, facts, now, paths, rules, runner};
 use super::*;
 use crate::config::SiblingClaim;
-use crate::model::{Bearing, Coverage, EvidenceKind, Uid, Work};
+use crate::model::{Coverage, EvidenceKind, Uid, Weight, Work};
 use proptest::prelude::*;
 use proptest::sample::{Index, select};
 
@@ -24,7 +24,7 @@ struct Case {
 
 impl Case {
     fn plan(&self) -> Plan {
-        let terms = Terms {
+        let input = PlanInput {
             actor: &self.actor,
             rules: &self.rules,
             cache_rules: &self.cache_rules,
@@ -33,7 +33,7 @@ impl Case {
             for_jobs: &[],
             dealt_with: &self.dealt_with,
         };
-        make(&self.facts, &self.evidence, &terms)
+        make(&self.facts, &self.evidence, &input)
     }
 
     /// With a need that nothing meets: everything goes that may.
@@ -64,7 +64,7 @@ impl Case {
         };
         let evidence = &self.evidence[index];
         // A mount of the host's own: what lies there and what holds it.
-        let is_of_host = |e: &Evidence| e.kind == EvidenceKind::MountInside && e.bearing == Bearing::Forbids;
+        let is_of_host = |e: &Evidence| e.kind == EvidenceKind::MountInside && e.weight == Weight::Forbids;
         let meets = |e: &Evidence| {
             let meets = |place: &PathBuf| place.starts_with(&cache.path) || cache.path.starts_with(place);
             e.within.as_ref().is_none_or(meets)
@@ -138,15 +138,12 @@ fn any_runner(number: u64) -> impl Strategy<Value = RunnerFacts> {
 }
 
 /// Some evidence, at a place that depends on one of the runner's caches.
-fn any_evidence() -> impl Strategy<Value = (EvidenceKind, Bearing, u8, Index)> {
-    let bearings = vec![Bearing::InUse, Bearing::CannotTell, Bearing::Forbids];
+fn any_evidence() -> impl Strategy<Value = (EvidenceKind, Weight, u8, Index)> {
+    let bearings = vec![Weight::InUse, Weight::CannotTell, Weight::Forbids];
     (select(EvidenceKind::ALL.to_vec()), select(bearings), 0u8..5, any::<Index>())
 }
 
-fn placed(
-    (kind, bearing, place, which): &(EvidenceKind, Bearing, u8, Index),
-    facts: &RunnerFacts,
-) -> Evidence {
+fn placed((kind, weight, place, which): &(EvidenceKind, Weight, u8, Index), facts: &RunnerFacts) -> Evidence {
     let cache =
         (!facts.caches.is_empty()).then(|| facts.caches[which.index(facts.caches.len())].path.clone());
     let within = match (place, cache) {
@@ -156,7 +153,7 @@ fn placed(
         (4, _) => Some("/elsewhere".into()),
         _ => None,
     };
-    Evidence { kind: *kind, bearing: *bearing, within, detail: "x".into() }
+    Evidence { kind: *kind, weight: *weight, within, detail: "x".into() }
 }
 
 prop_compose! {
@@ -284,7 +281,7 @@ proptest! {
         let is_excused = kind == EvidenceKind::Unguarded && case.rules.allow_unguarded;
         prop_assume!(!case.is_own(at) && !is_excused);
         let mut unknown = case.clone();
-        unknown.evidence[at].push(Evidence::new(kind, Bearing::CannotTell, "x"));
+        unknown.evidence[at].push(Evidence::new(kind, Weight::CannotTell, "x"));
         let name = &case.facts.runners[at].runner.name;
         prop_assert!(unknown.greedy().removals().all(|action| action.runner.name != *name));
         if let (true, Work::Present(_)) = (case.evidence[at].is_empty(), &case.facts.runners[at].runner.work) {

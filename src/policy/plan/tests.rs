@@ -3,8 +3,8 @@
 use super::*;
 use crate::config::SiblingClaim;
 use crate::model::{
-    Bearing, Coverage, EvidenceKind, FileId, Guarded, JobReceived, Measure, ProcessFacts, ReferenceBits,
-    TrimStep, Uid, Visibility, Work, WorkDir,
+    Coverage, EvidenceKind, FileId, Guarded, JobReceived, Measure, ProcessFacts, ReferenceBits, TrimStep,
+    Uid, Visibility, Weight, Work, WorkDir,
 };
 
 pub(super) const DISK: FilesystemId = FilesystemId { major: 8, minor: 1 };
@@ -114,7 +114,7 @@ pub(super) fn cache_rule(max_age: Option<u64>, max_size: Option<u64>) -> CacheRu
 fn removed(facts: &HostFacts, evidence: &[Vec<Evidence>], actor: &Actor, bytes: u64) -> Vec<String> {
     let needs = [(DISK, Need { bytes, inodes: 0 })];
     let rules = rules();
-    let terms = Terms {
+    let input = PlanInput {
         actor,
         rules: &rules,
         cache_rules: &[],
@@ -123,7 +123,7 @@ fn removed(facts: &HostFacts, evidence: &[Vec<Evidence>], actor: &Actor, bytes: 
         for_jobs: &[],
         dealt_with: &HashSet::new(),
     };
-    paths(&make(facts, evidence, &terms))
+    paths(&make(facts, evidence, &input))
 }
 
 pub(super) fn paths(plan: &Plan) -> Vec<String> {
@@ -177,11 +177,11 @@ fn only_what_is_needed_goes() {
 fn every_kind_of_evidence_protects_a_sibling_and_the_other_sibling_goes() {
     let facts = three_runners();
     for &kind in EvidenceKind::ALL {
-        for bearing in [Bearing::InUse, Bearing::CannotTell, Bearing::Forbids] {
-            let evidence = vec![Vec::new(), vec![Evidence::new(kind, bearing, "x")], Vec::new()];
+        for weight in [Weight::InUse, Weight::CannotTell, Weight::Forbids] {
+            let evidence = vec![Vec::new(), vec![Evidence::new(kind, weight, "x")], Vec::new()];
             let gone = removed(&facts, &evidence, &Actor::Sweep, 10_000);
-            assert!(!gone.iter().any(|path| path.starts_with("2/")), "{kind} {bearing:?}: {gone:?}");
-            assert!(gone.iter().any(|path| path.starts_with("3/")), "{kind} {bearing:?}: {gone:?}");
+            assert!(!gone.iter().any(|path| path.starts_with("2/")), "{kind} {weight:?}: {gone:?}");
+            assert!(gone.iter().any(|path| path.starts_with("3/")), "{kind} {weight:?}: {gone:?}");
         }
     }
 }
@@ -207,7 +207,7 @@ fn a_second_worker_in_its_own_work_directory_protects_a_hooks_own_caches() {
         (EvidenceKind::ProcessInside, None, true),
     ] {
         let found =
-            Evidence { kind, bearing: Bearing::InUse, within: within.map(PathBuf::from), detail: "x".into() };
+            Evidence { kind, weight: Weight::InUse, within: within.map(PathBuf::from), detail: "x".into() };
         let gone = removed(&facts, &[vec![found], Vec::new(), Vec::new()], &hook(0, "job"), 1);
         assert_eq!(
             gone.first().is_some_and(|path| path == "1/_work/a/a/target"),
@@ -229,7 +229,7 @@ fn a_mount_of_the_hosts_own_protects_what_lies_there_and_what_holds_it_and_nothi
         ("/srv/actions-runner-1/_work/a/a", true),
         ("/srv/actions-runner-1/_work/a/a/target2", false),
     ] {
-        let found = Evidence::within(EvidenceKind::MountInside, Bearing::Forbids, place.into(), "x");
+        let found = Evidence::within(EvidenceKind::MountInside, Weight::Forbids, place.into(), "x");
         assert_eq!(
             crate::policy::liveness::judge(std::slice::from_ref(&found)),
             crate::model::Liveness::Idle
@@ -251,7 +251,7 @@ fn a_shared_work_directory_is_nobodys_own() {
     let mut facts = three_runners();
     facts.runners[1].runner.work = facts.runners[0].runner.work.clone();
     facts.runners[1].caches.clear();
-    let evidence = vec![vec![Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, "x")]; 3];
+    let evidence = vec![vec![Evidence::new(EvidenceKind::Unguarded, Weight::Forbids, "x")]; 3];
     assert_eq!(removed(&facts, &evidence, &hook(0, "job"), 1), Vec::<String>::new());
     assert_eq!(removed(&facts, &vec![Vec::new(); 3], &hook(0, "job"), 1), ["1/_work/a/a/target"]);
 }
@@ -262,7 +262,7 @@ fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
     let needs = [(DISK, Need { bytes: 31, inodes: 0 })];
     let plan = |rules: Rules, evidence: Vec<Evidence>| {
         let actor = hook(0, "job");
-        let terms = Terms {
+        let input = PlanInput {
             actor: &actor,
             rules: &rules,
             cache_rules: &[],
@@ -271,9 +271,9 @@ fn siblings_can_be_switched_off_and_unguarded_ones_allowed() {
             for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
-        paths(&make(&facts, &[Vec::new(), evidence.clone(), evidence], &terms)).len()
+        paths(&make(&facts, &[Vec::new(), evidence.clone(), evidence], &input)).len()
     };
-    let unguarded = vec![Evidence::new(EvidenceKind::Unguarded, Bearing::Forbids, "x")];
+    let unguarded = vec![Evidence::new(EvidenceKind::Unguarded, Weight::Forbids, "x")];
     assert_eq!(plan(rules(), Vec::new()), 4);
     assert_eq!(plan(Rules { claim: SiblingClaim::Never, ..rules() }, Vec::new()), 3);
     assert_eq!(plan(rules(), unguarded.clone()), 3);
@@ -290,7 +290,7 @@ fn age_and_size_limits_hold_without_pressure_in_sweeps_and_in_a_runners_own_hook
     let rules = rules();
     let reasons = |actor: &Actor, bytes| {
         let needs = [(DISK, Need { bytes, inodes: 0 })];
-        let terms = Terms {
+        let input = PlanInput {
             actor,
             rules: &rules,
             cache_rules: &cache_rules,
@@ -299,7 +299,7 @@ fn age_and_size_limits_hold_without_pressure_in_sweeps_and_in_a_runners_own_hook
             for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
-        let plan = make(&facts, &[Vec::new()], &terms);
+        let plan = make(&facts, &[Vec::new()], &input);
         plan.removals().map(|a| a.decision.clone()).collect::<Vec<_>>()
     };
     let (age, size) = (Decision::Remove(RemoveReason::Age), Decision::Remove(RemoveReason::Size));
@@ -315,7 +315,7 @@ fn age_and_size_limits_hold_without_pressure_in_sweeps_and_in_a_runners_own_hook
         [Decision::Remove(RemoveReason::Age), Decision::Remove(RemoveReason::Size)]
     );
     let exactly = [cache_rule(Some(9000), Some(900))];
-    let terms = Terms {
+    let input = PlanInput {
         actor: &Actor::Sweep,
         rules: &rules,
         cache_rules: &exactly,
@@ -324,7 +324,7 @@ fn age_and_size_limits_hold_without_pressure_in_sweeps_and_in_a_runners_own_hook
         for_jobs: &[],
         dealt_with: &HashSet::new(),
     };
-    assert_eq!(make(&facts, &[Vec::new()], &terms).removals().count(), 0, "a limit itself is within it");
+    assert_eq!(make(&facts, &[Vec::new()], &input).removals().count(), 0, "a limit itself is within it");
 }
 
 #[test]
@@ -357,7 +357,7 @@ fn inodes_are_freed_like_bytes() {
     let actor = Actor::Sweep;
     let rules = rules();
     let needs = [(DISK, Need { bytes: 0, inodes: 2 })];
-    let terms = Terms {
+    let input = PlanInput {
         actor: &actor,
         rules: &rules,
         cache_rules: &[],
@@ -366,7 +366,7 @@ fn inodes_are_freed_like_bytes() {
         for_jobs: &[],
         dealt_with: &HashSet::new(),
     };
-    assert_eq!(paths(&make(&facts, &[Vec::new()], &terms)), ["1/_work/a/a/target"]);
+    assert_eq!(paths(&make(&facts, &[Vec::new()], &input)), ["1/_work/a/a/target"]);
 }
 
 /// An offer whose steps give so many bytes each.
@@ -413,7 +413,7 @@ fn what_no_build_uses_is_taken_out_of_all_targets_before_any_goes_whole() {
     let rules = rules();
     let plan = |bytes: u64| {
         let needs = [(DISK, Need { bytes, inodes: 0 })];
-        let terms = Terms {
+        let input = PlanInput {
             actor: &Actor::Sweep,
             rules: &rules,
             cache_rules: &[],
@@ -422,7 +422,7 @@ fn what_no_build_uses_is_taken_out_of_all_targets_before_any_goes_whole() {
             for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
-        let mut parts = parts(&make_with(&facts, &evidence, &terms, &offers));
+        let mut parts = parts(&make_with(&facts, &evidence, &input, &offers));
         parts.sort();
         parts
     };
@@ -449,7 +449,7 @@ fn units_that_no_build_has_used_for_long_go_without_pressure_where_use_is_known(
     let path = PathBuf::from("/srv/actions-runner-1/_work/a/a/target");
     let rules = rules();
     let plan = |actor: &Actor, offer: &TrimOffer| {
-        let terms = Terms {
+        let input = PlanInput {
             actor,
             rules: &rules,
             cache_rules: std::slice::from_ref(&rule),
@@ -458,7 +458,7 @@ fn units_that_no_build_has_used_for_long_go_without_pressure_where_use_is_known(
             for_jobs: &[],
             dealt_with: &HashSet::new(),
         };
-        make_with(&facts, &[Vec::new()], &terms, &[(path.clone(), offer.clone())].into())
+        make_with(&facts, &[Vec::new()], &input, &[(path.clone(), offer.clone())].into())
     };
     let sweep = plan(&Actor::Sweep, &offer);
     assert_eq!(parts(&sweep), [("1/_work/a/a/target".to_owned(), Some(30))]);

@@ -1,7 +1,7 @@
 //! What cgroups and the kernel's stall information count. Both versions of cgroups are looked at: hosts have either, or both.
 
 use crate::model::Pid;
-use crate::model::postmortem::{MemoryEvents, Pressure, Seen, TaskEvents};
+use crate::model::postmortem::{MemoryEvents, Observed, Pressure, TaskEvents};
 use crate::sys::process::Proc;
 use std::io::Read as _;
 use std::path::{Component, Path, PathBuf};
@@ -81,7 +81,7 @@ pub fn task_events(mount: &Path, groups: &[Group]) -> Option<TaskEvents> {
 }
 
 /// How often processes of this group were killed for want of memory.
-pub fn memory_events(mount: &Path, groups: &[Group]) -> Seen<MemoryEvents> {
+pub fn memory_events(mount: &Path, groups: &[Group]) -> Observed<MemoryEvents> {
     let mut tried = Vec::new();
     for group in groups {
         let (file, path) = match group {
@@ -91,7 +91,7 @@ pub fn memory_events(mount: &Path, groups: &[Group]) -> Seen<MemoryEvents> {
         for file in group.places(mount, "memory", file) {
             match read(&file).ok().and_then(|text| count(&text)) {
                 Some(oom_kills) => {
-                    return Seen::Known(MemoryEvents {
+                    return Observed::Known(MemoryEvents {
                         group: path.clone(),
                         file: file.display().to_string(),
                         oom_kills,
@@ -106,7 +106,7 @@ pub fn memory_events(mount: &Path, groups: &[Group]) -> Seen<MemoryEvents> {
         [] => "the runner's cgroup: neither its unit nor its Listener is there to name it".to_owned(),
         tried => format!("the cgroup's count of kills: {} cannot be read", tried.join(", ")),
     };
-    Seen::missing(
+    Observed::missing(
         what,
         "run the runner as a systemd unit (`svc.sh install`), whose group outlives its processes",
     )
@@ -117,15 +117,15 @@ fn count(text: &str) -> Option<u64> {
 }
 
 /// Stall information of the whole host.
-pub fn pressure(proc: &Proc) -> Seen<Pressure> {
+pub fn pressure(proc: &Proc) -> Observed<Pressure> {
     let full = |file: &str| -> Option<f64> {
         let text = read(&proc.root().join("pressure").join(file)).ok()?;
         let line = text.lines().find(|line| line.starts_with("full "))?;
         line.split(' ').find_map(|field| field.strip_prefix("avg300=")?.parse().ok())
     };
     match (full("memory"), full("io")) {
-        (Some(memory), Some(io)) => Seen::Known(Pressure { memory, io }),
-        _ => Seen::missing(
+        (Some(memory), Some(io)) => Observed::Known(Pressure { memory, io }),
+        _ => Observed::missing(
             "pressure stall information: this kernel keeps none",
             "boot with psi=1 (CONFIG_PSI)",
         ),
@@ -152,7 +152,7 @@ mod tests {
         assert_eq!(kills(Group::Second("/b".into())), Some((1, true)));
         assert_eq!(kills(Group::First("/gone".into())), None);
         assert_eq!(kills(Group::Second("/../secret".into())), None, "another namespace's path");
-        assert!(matches!(memory_events(temp.path(), &[]), Seen::Unknown(_)));
+        assert!(matches!(memory_events(temp.path(), &[]), Observed::Unknown(_)));
         group("b", "pids.events", "max 4\n");
         let refused =
             |path: &str| task_events(temp.path(), &[Group::Second(path.into())]).map(|events| events.refused);
@@ -173,7 +173,7 @@ mod tests {
             std::fs::write(temp.path().join("7/cgroup"), text).unwrap();
             assert_eq!(group_of(&proc, Pid(7)), group, "{text}");
         }
-        assert!(matches!(pressure(&proc), Seen::Unknown(_)));
+        assert!(matches!(pressure(&proc), Observed::Unknown(_)));
         std::fs::create_dir_all(temp.path().join("pressure")).unwrap();
         for file in ["memory", "io"] {
             let text = "some avg10=0.60 avg60=1.25 avg300=0.93 total=2\nfull avg10=0.01 avg60=0.45 avg300=12.58 total=9\n";

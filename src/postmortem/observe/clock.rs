@@ -1,7 +1,7 @@
 //! The host's boot and its clocks.
 
 use crate::model::Lease;
-use crate::model::postmortem::{HostClock, Seen};
+use crate::model::postmortem::{HostClock, Observed};
 use crate::sys::process::Proc;
 use nix::time::{ClockId, clock_gettime};
 use std::io::Read as _;
@@ -20,9 +20,9 @@ pub(super) fn monotonic() -> Duration {
 }
 
 /// This boot, and what the clocks say against each other. `lease` is that of the job in question.
-pub(super) fn look(proc: &Proc, lease: Option<&Lease>) -> Seen<HostClock> {
+pub(super) fn look(proc: &Proc, lease: Option<&Lease>) -> Observed<HostClock> {
     let (Ok(boot_id), Some(booted)) = (proc.boot_id(), booted(proc)) else {
-        return Seen::missing(
+        return Observed::missing(
             "this boot's id and time",
             "show /proc/stat and /proc/sys to the guard (ProcSubset=all)",
         );
@@ -30,7 +30,7 @@ pub(super) fn look(proc: &Proc, lease: Option<&Lease>) -> Seen<HostClock> {
     let slept = read(ClockId::CLOCK_BOOTTIME).saturating_sub(monotonic());
     let here = lease.filter(|lease| lease.boot_id == boot_id);
     let put_forward = here.map(|lease| put_forward(lease.worker.start.0, lease.since, booted));
-    Seen::Known(HostClock { boot_id, booted, slept, put_forward })
+    Observed::Known(HostClock { boot_id, booted, slept, put_forward })
 }
 
 /// When this boot began: `btime` of `/proc/stat` (proc(5)), which is the wall clock less the time since boot and so moves with
@@ -69,7 +69,7 @@ mod tests {
 
     #[test]
     fn this_boot_is_known() {
-        let Seen::Known(clock) = look(&Proc::new(std::path::Path::new("/proc")), None) else {
+        let Observed::Known(clock) = look(&Proc::new(std::path::Path::new("/proc")), None) else {
             panic!("it is there")
         };
         assert_eq!(clock.boot_id.len(), 36);

@@ -1,7 +1,7 @@
 //! What the ledger says about disk-guard itself while a job ran. Entries that are not believed clear and blame nobody.
 
 use crate::model::Runner;
-use crate::model::ledger::{Deed, Judged, Ledger, Scope, Window};
+use crate::model::ledger::{ActionKind, Judged, Ledger, Scope, Window};
 use crate::model::postmortem::{GuardDeed, GuardDeeds, Line};
 use std::path::Path;
 
@@ -14,7 +14,7 @@ pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, wind
     let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic());
     for judged in told.filter(|judged| window.holds(judged.record().time)) {
         let record = judged.record();
-        if record.deed == Deed::Pressure {
+        if record.deed == ActionKind::Pressure {
             // Of another disk than this runner's it tells nothing.
             if mount.is_none_or(|mount| record.path.as_deref().is_none_or(|path| path == mount)) {
                 let line = Line { at: Some(record.time), text: super::logs::cut(&record.message) };
@@ -49,7 +49,7 @@ fn is_told_by_its_claim(ledger: &Ledger, runner: &Runner, trash: &Judged) -> boo
             .path
             .as_deref()
             .is_some_and(|path| path.starts_with(&runner.root) || path.starts_with(runner.work_path()));
-        is_of_runner && record.deed == Deed::Claimed && record.time <= trash.record().time
+        is_of_runner && record.deed == ActionKind::Claimed && record.time <= trash.record().time
     };
     is_trash(trash) && ledger.entries.iter().any(|told| told.trust.is_authentic() && is_earlier_claim(told))
 }

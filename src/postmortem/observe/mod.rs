@@ -13,7 +13,7 @@ use super::exit_code::{self, Ending};
 use super::keep::Raw;
 use crate::model::ledger::{Ledger, Window};
 use crate::model::postmortem::{
-    Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Reported, Seen, UnitState, WorkerLog,
+    Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Observed, Reported, UnitState, WorkerLog,
 };
 use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner, Usage};
 use crate::observe::diag_log;
@@ -60,13 +60,13 @@ pub struct Observer<'a> {
     systemd: OnceCell<Result<Systemd<'a>, String>>,
     kernel: OnceCell<Result<kernel::Messages, String>>,
     /// By runner, and since when: what its Listener's logs tell.
-    stories: RefCell<HashMap<usize, (SystemTime, Told)>>,
+    stories: RefCell<HashMap<usize, (SystemTime, ListenerStories)>>,
     /// Kernel messages and Listeners' logs are wanted since then.
     since: SystemTime,
 }
 
 /// What a runner's Listener tells, or why that cannot be known.
-type Told = Rc<Result<Stories, String>>;
+type ListenerStories = Rc<Result<Stories, String>>;
 
 /// A job that may have died.
 #[derive(Debug, Clone)]
@@ -179,7 +179,7 @@ impl<'a> Observer<'a> {
     }
 
     /// What the Listener's logs of a runner tell of jobs since `since`, read once.
-    fn stories(&self, runner: usize, since: SystemTime) -> Told {
+    fn stories(&self, runner: usize, since: SystemTime) -> ListenerStories {
         let since = since.min(self.since);
         if let Some((from, told)) = self.stories.borrow().get(&runner)
             && *from <= since
@@ -259,14 +259,14 @@ impl<'a> Observer<'a> {
 
     /// What the Listener's logs say of a subject's job: by its id, or where no Worker's log has one, of that which was received last
     /// before the Worker began.
-    fn listener(&self, subject: &Subject, job: Option<&str>) -> Seen<ListenerLog> {
+    fn listener(&self, subject: &Subject, job: Option<&str>) -> Observed<ListenerLog> {
         let told = self.stories(subject.runner, subject.begun);
         match &*told {
-            Ok(stories) => Seen::Known(match id(stories, subject, job) {
+            Ok(stories) => Observed::Known(match id(stories, subject, job) {
                 Some(id) => stories.of(&id),
                 None => stories.nothing(),
             }),
-            Err(reason) => Seen::missing(format!("the Listener's log: {reason}"), KEEP_LOGS),
+            Err(reason) => Observed::missing(format!("the Listener's log: {reason}"), KEEP_LOGS),
         }
     }
 
@@ -275,11 +275,11 @@ impl<'a> Observer<'a> {
         let runner = self.runner(subject);
         let mut raw = Raw::default();
         let worker = match self.worker(subject, &mut raw) {
-            Ok(log) => Seen::Known(log),
+            Ok(log) => Observed::Known(log),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                Seen::missing("the Worker's log: there is none", KEEP_LOGS)
+                Observed::missing("the Worker's log: there is none", KEEP_LOGS)
             }
-            Err(error) => Seen::missing(format!("the Worker's log: {error}"), KEEP_LOGS),
+            Err(error) => Observed::missing(format!("the Worker's log: {error}"), KEEP_LOGS),
         };
         let job = worker.known().and_then(|log| log.job_id.clone());
         let listener = self.listener(subject, job.as_deref());
@@ -300,7 +300,7 @@ impl<'a> Observer<'a> {
         // What ended as it meant to asks nobody else why.
         let (unit, host) = if has_plain_end(&listener) {
             let missing = || ("not asked about a job that ended by itself", "");
-            (Seen::missing(missing().0, missing().1), Seen::missing(missing().0, missing().1))
+            (Observed::missing(missing().0, missing().1), Observed::missing(missing().0, missing().1))
         } else {
             let unit = unit::look(self.programs, self.systemd(), runner, self.host.now);
             (unit, self.host_log(runner, &death, &listener, unit_name.as_deref()))
@@ -339,7 +339,7 @@ impl<'a> Observer<'a> {
     fn groups(
         &self,
         listener: Option<Pid>,
-        unit: &Seen<UnitState>,
+        unit: &Observed<UnitState>,
         unit_name: Option<&str>,
     ) -> Vec<cgroup::Group> {
         let mut groups = Vec::new();
@@ -357,9 +357,9 @@ impl<'a> Observer<'a> {
         &self,
         runner: &Runner,
         death: &Death,
-        listener: &Seen<ListenerLog>,
+        listener: &Observed<ListenerLog>,
         unit: Option<&str>,
-    ) -> Seen<HostLog> {
+    ) -> Observed<HostLog> {
         let of_listener = listener.known().and_then(|log| log.last.as_ref()?.at);
         let last = death.last_sign.max(of_listener).or(death.started).unwrap_or(self.since);
         let to = death.ended.map_or((last + BEHIND_LAST_SIGN).min(self.host.now), |ended| ended + AROUND);
@@ -368,8 +368,8 @@ impl<'a> Observer<'a> {
         let from = from.min(death.ended.unwrap_or(last)).checked_sub(AROUND).unwrap_or(UNIX_EPOCH);
         let whom = journal::Whom { worker: death.worker_pid, unit, runner: runner.own_name() };
         match journal::read(self.programs, Window { from, to }, &whom) {
-            Ok(log) => Seen::Known(log),
-            Err(reason) => Seen::missing(
+            Ok(log) => Observed::Known(log),
+            Err(reason) => Observed::missing(
                 format!(
                     "what the host's services did (systemd, out-of-memory daemons, container runtimes): {reason}"
                 ),
@@ -382,7 +382,7 @@ impl<'a> Observer<'a> {
         self.systemd.get_or_init(|| Systemd::find(self.programs))
     }
 
-    fn kernel(&self, death: &Death, raw: &mut Raw) -> Seen<KernelLog> {
+    fn kernel(&self, death: &Death, raw: &mut Raw) -> Observed<KernelLog> {
         let from = death.started.unwrap_or(self.since);
         let read = || kernel::read(self.programs, Path::new(KMSG), self.since.min(from), self.host.now);
         match self.kernel.get_or_init(read) {
@@ -398,9 +398,9 @@ impl<'a> Observer<'a> {
                 let since = death.last_sign.or(death.started).unwrap_or(from);
                 let is_complete =
                     surplus == 0 && messages.complete_since.is_some_and(|complete| complete <= since);
-                Seen::Known(KernelLog { source: messages.source, is_complete, lines })
+                Observed::Known(KernelLog { source: messages.source, is_complete, lines })
             }
-            Err(reason) => Seen::missing(format!("the kernel's messages: {reason}"), KEEP_JOURNAL),
+            Err(reason) => Observed::missing(format!("the kernel's messages: {reason}"), KEEP_JOURNAL),
         }
     }
 
@@ -409,7 +409,7 @@ impl<'a> Observer<'a> {
         self.host.filesystems.iter().find(|fs| fs.id == work.filesystem)
     }
 
-    fn disk(&self, runner: &Runner) -> Seen<DiskNow> {
+    fn disk(&self, runner: &Runner) -> Observed<DiskNow> {
         let now = |mount: &Path, usage: &Usage| DiskNow {
             mount: mount.to_owned(),
             used_percent: usage.used_percent(),
@@ -422,17 +422,17 @@ impl<'a> Observer<'a> {
         match (self.filesystem(runner), of_logs) {
             (Some(fs), of_logs) => {
                 let work = now(&fs.mount, &fs.usage);
-                Seen::Known(of_logs.filter(|_| !work.is_full()).unwrap_or(work))
+                Observed::Known(of_logs.filter(|_| !work.is_full()).unwrap_or(work))
             }
-            (None, Some(of_logs)) => Seen::Known(of_logs),
-            (None, None) => Seen::missing(
+            (None, Some(of_logs)) => Observed::Known(of_logs),
+            (None, None) => Observed::missing(
                 "the disk of the work directory: it cannot be examined",
                 "see `disk-guard doctor`",
             ),
         }
     }
 
-    fn guard(&self, runner: &Runner, death: &Death) -> Seen<crate::model::postmortem::GuardDeeds> {
+    fn guard(&self, runner: &Runner, death: &Death) -> Observed<crate::model::postmortem::GuardDeeds> {
         let from = death.started.unwrap_or(self.since);
         let window = Window {
             from: from.checked_sub(AROUND).unwrap_or(UNIX_EPOCH),
@@ -441,9 +441,9 @@ impl<'a> Observer<'a> {
         match self.ledger {
             Some(ledger) => {
                 let disk = self.filesystem(runner);
-                Seen::Known(guard::deeds(ledger, runner, disk.map(|disk| disk.mount.as_path()), window))
+                Observed::Known(guard::deeds(ledger, runner, disk.map(|disk| disk.mount.as_path()), window))
             }
-            None => Seen::missing("disk-guard's own ledger", "let tmpfiles.d make the state directory"),
+            None => Observed::missing("disk-guard's own ledger", "let tmpfiles.d make the state directory"),
         }
     }
 }
@@ -454,7 +454,7 @@ fn id(stories: &Stories, subject: &Subject, job: Option<&str>) -> Option<String>
 }
 
 /// Whether the Listener noted a result that the Worker itself came to: nobody has stopped it.
-fn has_plain_end(listener: &Seen<ListenerLog>) -> bool {
+fn has_plain_end(listener: &Observed<ListenerLog>) -> bool {
     let Some(log) = listener.known() else { return false };
     let is_result =
         log.finished.as_ref().is_some_and(|(code, _)| matches!(exit_code::ending(*code), Ending::Result(_)));

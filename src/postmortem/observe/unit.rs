@@ -3,7 +3,7 @@
 
 use super::clock;
 use crate::model::Runner;
-use crate::model::postmortem::{Seen, UnitState};
+use crate::model::postmortem::{Observed, UnitState};
 use crate::setup::units::Systemd;
 use crate::sys::program::{Bounds, Programs};
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ pub(super) fn look(
     systemd: &Result<Systemd<'_>, String>,
     runner: &Runner,
     now: SystemTime,
-) -> Seen<UnitState> {
+) -> Observed<UnitState> {
     let how = "install the runner as a service: `./svc.sh install`";
     let unit = match systemd {
         Ok(systemd) => systemd.unit_of(runner).map_err(|error| error.to_string()),
@@ -27,11 +27,11 @@ pub(super) fn look(
     };
     let name = match unit {
         Ok(unit) => unit.name,
-        Err(reason) => return Seen::missing(format!("the runner's unit: {reason}"), how),
+        Err(reason) => return Observed::missing(format!("the runner's unit: {reason}"), how),
     };
     match programs.text("systemctl", &["show", PROPERTIES, "--", &name], BOUNDS) {
-        Ok(text) => Seen::Known(state(name, &text, now, clock::monotonic())),
-        Err(error) => Seen::missing(format!("the runner's unit: {error}"), how),
+        Ok(text) => Observed::Known(state(name, &text, now, clock::monotonic())),
+        Err(error) => Observed::missing(format!("the runner's unit: {error}"), how),
     }
 }
 

@@ -30,36 +30,36 @@ fn died(code: Option<i32>) -> Facts {
         now: at(1000),
         worker_lives: false,
         listener_since: Some(at(0) - Duration::from_secs(3600)),
-        worker: Seen::Known(WorkerLog {
+        worker: Observed::Known(WorkerLog {
             name: "Worker_x-utc.log".into(),
             last: Some(line(100, "a line")),
             ..WorkerLog::default()
         }),
-        listener: Seen::Known(ListenerLog {
+        listener: Observed::Known(ListenerLog {
             received: Some(line(0, "Job request 1 received.")),
             finished: code.map(|code| (code, line(101, "Worker finished"))),
             is_whole: true,
             ..ListenerLog::default()
         }),
-        kernel: Seen::Known(KernelLog { source: "journal", is_complete: true, lines: Vec::new() }),
-        host: Seen::Known(HostLog { is_complete: true, lines: Vec::new() }),
-        unit: Seen::missing("unit", "how"),
+        kernel: Observed::Known(KernelLog { source: "journal", is_complete: true, lines: Vec::new() }),
+        host: Observed::Known(HostLog { is_complete: true, lines: Vec::new() }),
+        unit: Observed::missing("unit", "how"),
         unit_name: None,
         pids_are_the_kernels: true,
         tasks: None,
-        memory: Seen::missing("memory", "how"),
-        pressure: Seen::missing("pressure", "how"),
-        disk: Seen::Known(DiskNow {
+        memory: Observed::missing("memory", "how"),
+        pressure: Observed::missing("pressure", "how"),
+        disk: Observed::Known(DiskNow {
             mount: "/home".into(),
             used_percent: 50,
             available_bytes: 1 << 30,
             inodes_free: Some(1000),
         }),
-        guard: Seen::Known(GuardDeeds {
+        guard: Observed::Known(GuardDeeds {
             complete_since: Some(at(0) - Duration::from_secs(60)),
             ..GuardDeeds::default()
         }),
-        clock: Seen::Known(HostClock {
+        clock: Observed::Known(HostClock {
             boot_id: "now".into(),
             booted: at(0) - Duration::from_secs(9000),
             slept: Duration::ZERO,
@@ -70,47 +70,49 @@ fn died(code: Option<i32>) -> Facts {
 
 fn worker(facts: &mut Facts) -> &mut WorkerLog {
     match &mut facts.worker {
-        Seen::Known(log) => log,
-        Seen::Unknown(_) => panic!("it is there"),
+        Observed::Known(log) => log,
+        Observed::Unknown(_) => panic!("it is there"),
     }
 }
 
 fn listener(facts: &mut Facts) -> &mut ListenerLog {
     match &mut facts.listener {
-        Seen::Known(log) => log,
-        Seen::Unknown(_) => panic!("it is there"),
+        Observed::Known(log) => log,
+        Observed::Unknown(_) => panic!("it is there"),
     }
 }
 
 fn says(facts: &mut Facts, second: u64, event: KernelEvent) {
     match &mut facts.kernel {
-        Seen::Known(log) => log.lines.push(KernelLine { at: at(second), event, text: "a message".into() }),
-        Seen::Unknown(_) => panic!("it is there"),
+        Observed::Known(log) => {
+            log.lines.push(KernelLine { at: at(second), event, text: "a message".into() })
+        }
+        Observed::Unknown(_) => panic!("it is there"),
     }
 }
 
 fn host_says(facts: &mut Facts, second: u64, deed: HostDeed, is_trusted: bool) {
     match &mut facts.host {
-        Seen::Known(log) => {
+        Observed::Known(log) => {
             let (source, text) = ("somebody".into(), "an entry".into());
             log.lines.push(HostLine { at: at(second), source, deed, is_trusted, text });
         }
-        Seen::Unknown(_) => panic!("it is there"),
+        Observed::Unknown(_) => panic!("it is there"),
     }
 }
 
 fn in_group(facts: &mut Facts, group: &str) {
     let (group, file) = (group.into(), "m".into());
-    facts.memory = Seen::Known(MemoryEvents { group, file, oom_kills: 0, counts_below: false });
+    facts.memory = Observed::Known(MemoryEvents { group, file, oom_kills: 0, counts_below: false });
 }
 
 fn is_full_now(facts: &mut Facts) {
     let (mount, used_percent) = ("/".into(), 100);
-    facts.disk = Seen::Known(DiskNow { mount, used_percent, available_bytes: 0, inodes_free: None });
+    facts.disk = Observed::Known(DiskNow { mount, used_percent, available_bytes: 0, inodes_free: None });
 }
 
 fn kernel_is_cut(facts: &mut Facts) {
-    if let Seen::Known(log) = &mut facts.kernel {
+    if let Observed::Known(log) = &mut facts.kernel {
         log.is_complete = false;
     }
 }
@@ -144,8 +146,8 @@ fn segfault(pid: i32) -> KernelEvent {
 
 fn guard(facts: &mut Facts) -> &mut GuardDeeds {
     match &mut facts.guard {
-        Seen::Known(deeds) => deeds,
-        Seen::Unknown(_) => panic!("it is there"),
+        Observed::Known(deeds) => deeds,
+        Observed::Unknown(_) => panic!("it is there"),
     }
 }
 
@@ -240,7 +242,7 @@ fn what_was_seen_and_what_follows() {
             Some(143),
             |f| {
                 host_says(f, 100, HostDeed::MemoryKill, true);
-                if let Seen::Known(log) = &mut f.host {
+                if let Observed::Known(log) = &mut f.host {
                     log.lines[0].source = "earlyoom".into();
                 }
             },
@@ -272,7 +274,7 @@ fn what_was_seen_and_what_follows() {
         (
             "SIGKILL, and nobody knows what services did",
             Some(137),
-            |f| f.host = Seen::missing("a", "b"),
+            |f| f.host = Observed::missing("a", "b"),
             Killed,
             Likely,
         ),
@@ -307,7 +309,7 @@ fn what_was_seen_and_what_follows() {
             "an OOM kill in another group, and no exit code",
             None,
             |f| {
-                f.memory = Seen::Known(MemoryEvents {
+                f.memory = Observed::Known(MemoryEvents {
                     group: "/ci-2".into(),
                     file: "m".into(),
                     oom_kills: 0,
@@ -326,7 +328,7 @@ fn what_was_seen_and_what_follows() {
             Some(137),
             |f| {
                 kernel_is_cut(f);
-                f.unit = Seen::Known(UnitState {
+                f.unit = Observed::Known(UnitState {
                     name: "u".into(),
                     result: "oom-kill".into(),
                     ..UnitState::default()
@@ -341,7 +343,7 @@ fn what_was_seen_and_what_follows() {
             |f| {
                 kernel_is_cut(f);
                 f.listener_since = f.listener_since.map(|_| at(0));
-                f.memory = Seen::Known(MemoryEvents {
+                f.memory = Observed::Known(MemoryEvents {
                     group: "/ci".into(),
                     file: "m".into(),
                     oom_kills: 2,
@@ -395,7 +397,7 @@ fn what_was_seen_and_what_follows() {
             Some(137),
             |f| {
                 kernel_is_cut(f);
-                f.unit = Seen::Known(UnitState {
+                f.unit = Observed::Known(UnitState {
                     name: "u".into(),
                     result: "success".into(),
                     active: "inactive".into(),
@@ -610,7 +612,7 @@ fn what_was_seen_and_what_follows() {
             |f| {
                 (f.death.boot_id, f.death.worker_pid) = (None, None);
                 says(f, 700, oom(700));
-                if let Seen::Known(clock) = &mut f.clock {
+                if let Observed::Known(clock) = &mut f.clock {
                     clock.booted = at(500);
                 }
             },
@@ -622,7 +624,7 @@ fn what_was_seen_and_what_follows() {
             None,
             |f| {
                 f.death.boot_id = None;
-                if let Seen::Known(clock) = &mut f.clock {
+                if let Observed::Known(clock) = &mut f.clock {
                     clock.booted = at(500);
                 }
             },
@@ -643,7 +645,7 @@ fn what_was_seen_and_what_follows() {
             "frozen from outside",
             None,
             |f| {
-                if let Seen::Known(clock) = &mut f.clock {
+                if let Observed::Known(clock) = &mut f.clock {
                     clock.put_forward = Some(Duration::from_secs(111_000));
                 }
             },
@@ -657,7 +659,7 @@ fn what_was_seen_and_what_follows() {
             "stopped by hand",
             None,
             |f| {
-                f.unit = Seen::Known(UnitState {
+                f.unit = Observed::Known(UnitState {
                     name: "u".into(),
                     result: "success".into(),
                     active: "inactive".into(),
@@ -680,12 +682,12 @@ fn what_was_seen_and_what_follows() {
             "nothing could be seen",
             None,
             |f| {
-                f.worker = Seen::missing("a", "b");
-                f.listener = Seen::missing("a", "b");
-                f.kernel = Seen::missing("a", "b");
-                f.guard = Seen::missing("a", "b");
-                f.disk = Seen::missing("a", "b");
-                f.clock = Seen::missing("a", "b");
+                f.worker = Observed::missing("a", "b");
+                f.listener = Observed::missing("a", "b");
+                f.kernel = Observed::missing("a", "b");
+                f.guard = Observed::missing("a", "b");
+                f.disk = Observed::missing("a", "b");
+                f.clock = Observed::missing("a", "b");
             },
             Unknown,
             Possible,
@@ -768,7 +770,7 @@ fn jobs_that_were_told_to_stop() {
             None,
             None,
             |f| {
-                f.listener = Seen::missing("a", "b");
+                f.listener = Observed::missing("a", "b");
                 worker(f).cancelled = Some(line(90, "Cancellation/Shutdown message received."));
                 worker(f).reported = Some(line(99, "Raising job completed event"));
             },
@@ -809,7 +811,7 @@ fn jobs_that_were_told_to_stop() {
             |f| {
                 listener(f).shutdown = Some(line(90, "Runner will be shutdown for OperatingSystemShutdown"));
                 f.death.boot_id = Some("before".into());
-                if let Seen::Known(clock) = &mut f.clock {
+                if let Observed::Known(clock) = &mut f.clock {
                     clock.booted = at(160);
                 }
             },
@@ -880,7 +882,7 @@ fn the_guard_is_cleared_by_a_whole_ledger_alone_with_what_it_did_instead() {
 fn what_was_not_seen_rules_nothing_out() {
     let mut facts = died(None);
     kernel_is_cut(&mut facts);
-    facts.clock = Seen::missing("clock", "how");
+    facts.clock = Observed::missing("clock", "how");
     let verdict = judge(&facts);
     let cleared: Vec<Cause> = verdict.ruled_out.iter().map(|ruled| ruled.cause).collect();
     for cause in [
@@ -924,7 +926,7 @@ fn what_was_not_seen_rules_nothing_out() {
     for code in [Some(137), Some(143), None] {
         let mut facts = died(code);
         assert!(is_cleared(&facts, Cause::OutOfMemory), "{code:?}: the control");
-        facts.host = Seen::missing("a", "b");
+        facts.host = Observed::missing("a", "b");
         assert!(!is_cleared(&facts, Cause::OutOfMemory), "{code:?}");
     }
     assert!(!is_cleared(&died(None), Cause::Crash) && !is_cleared(&died(Some(139)), Cause::Killed));

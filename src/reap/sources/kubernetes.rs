@@ -45,7 +45,7 @@ use shapes::{is_sane_path, text, uint};
 use std::collections::HashMap;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
-use worker::Place;
+use worker::ContainerAddress;
 
 /// Phases after which an ephemeral runner without a pod is not given another one.
 const OVER: [&str; 3] = ["Failed", "Succeeded", "Outdated"];
@@ -102,7 +102,7 @@ impl Source for Kubernetes {
 
     fn objection(&self, environment: &Environment) -> Option<Objection> {
         let handle: Value = serde_json::from_str(&environment.handle).unwrap_or_default();
-        match Place::of(&handle) {
+        match ContainerAddress::of(&handle) {
             Some(place) => place.objection(&self.tool, &self.worker_check),
             None => Some(Objection::CannotTell("where its pod runs is not known".to_owned())),
         }
@@ -124,7 +124,7 @@ impl Source for Kubernetes {
         let mut remarks = Vec::new();
         for found in running.into_iter().take(self.most_logs) {
             let handle: Value = serde_json::from_str(&found.handle).unwrap_or_default();
-            let Some(place) = Place::of(&handle) else { continue };
+            let Some(place) = ContainerAddress::of(&handle) else { continue };
             if !place.lost_its_job(&self.tool) || self.objection(found).is_some_and(Objection::is_work) {
                 continue;
             }

@@ -6,10 +6,10 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming belongs")]
 
-use super::{Claim, Claimed, Place, PutBack};
-use crate::model::{Bearing, Evidence, EvidenceKind, Member, MemberKind, Part, TrimPart};
-use crate::reclaim::in_hand::InHand;
+use super::{CacheEntry, Claim, Claimed, PutBack};
+use crate::model::{Evidence, EvidenceKind, Member, MemberKind, Part, TrimPart, Weight};
 use crate::reclaim::trash::{Slot, discard};
+use crate::reclaim::trash_claim::TrashClaim;
 use crate::sys::dir::{Dir, Status};
 use crate::sys::flock::{Probe, probe};
 use rustix::fs::{RenameFlags, renameat_with};
@@ -27,7 +27,7 @@ const MAX_HOLDERS: usize = 256;
 
 /// An entry that lies in a slot, and where it came from.
 pub(super) struct Moved<'m> {
-    pub(super) place: Place,
+    pub(super) place: CacheEntry,
     pub(super) member: &'m Member,
     pub(super) slot_name: OsString,
 }
@@ -92,7 +92,7 @@ impl<'m> Members<'m> {
         }
         Claim::Claimed(Claimed {
             part: of_part(part, self.moved.iter().map(|entry| entry.member.clone()).collect()),
-            in_hand: InHand::take(&slot.dir),
+            trash_claim: TrashClaim::take(&slot.dir),
             parent,
             name: slot.name,
             slot: None,
@@ -116,17 +116,17 @@ fn of_part(part: &Part, members: Arc<[Member]>) -> Part {
 fn hold(dir: &Dir, locks: &[PathBuf]) -> Result<Vec<File>, Box<Evidence>> {
     let mut held = Vec::new();
     for below in locks {
-        let (bearing, why) = match dir.open_file(below).and_then(probe) {
+        let (weight, why) = match dir.open_file(below).and_then(probe) {
             Ok(Probe::Taken(file)) => {
                 held.push(file);
                 continue;
             }
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-            Ok(Probe::Held) => (Bearing::InUse, "is held".to_owned()),
-            Err(error) => (Bearing::CannotTell, format!("cannot be tried: {error}")),
+            Ok(Probe::Held) => (Weight::InUse, "is held".to_owned()),
+            Err(error) => (Weight::CannotTell, format!("cannot be tried: {error}")),
         };
         let detail = format!("cargo's lock {} {why}", below.display());
-        return Err(Box::new(Evidence::new(EvidenceKind::BuildLock, bearing, detail)));
+        return Err(Box::new(Evidence::new(EvidenceKind::BuildLock, weight, detail)));
     }
     Ok(held)
 }
@@ -170,7 +170,7 @@ fn move_member<'m>(
         Err(Errno::XDEV) => return Err(Setback::Elsewhere),
         Err(error) => return Err(io::Error::from(error).into()),
     }
-    let place = Place { parent: within, name: member.name.clone() };
+    let place = CacheEntry { parent: within, name: member.name.clone() };
     Moved { place, member, slot_name }.compared(slot).map_err(Setback::Other)
 }
 

@@ -1,22 +1,22 @@
 //! Claiming some entries of a cache that lies in a subvolume of its own, out of which nothing is renamed: their slot lies in the
-//! topmost directory of that subvolume (see [`crate::reclaim::beside`]). The steps are those of every claim, in the same order: the
+//! topmost directory of that subvolume (see [`crate::reclaim::in_place_claim`]). The steps are those of every claim, in the same order: the
 //! slot, the look, the renames, the look.
 
 use super::files::Members;
-use super::{Claim, Doubt, Moment, Place};
+use super::{CacheEntry, Claim, Phase, Recheck};
 use crate::lock::ExclusiveLock;
 use crate::model::{Cache, Part, Uid};
-use crate::reclaim::beside::Beside;
+use crate::reclaim::in_place_claim::InPlaceClaim;
 use crate::sys::dir::Dir;
 use std::io;
 use std::path::{Path, PathBuf};
 
 /// Claims some entries of the cache at `place`.
 pub(super) fn claim(
-    place: Place,
+    place: CacheEntry,
     (lock, work, work_owner): (&ExclusiveLock, &Dir, Uid),
     cache: &Cache,
-    doubt: &mut Doubt<'_>,
+    recheck: &mut Recheck<'_>,
 ) -> Claim {
     let opened = place.parent.descend(&place.name);
     let found = opened.and_then(|within| Ok((top_of_subvolume(work, cache)?, within)));
@@ -28,7 +28,7 @@ pub(super) fn claim(
         Ok(parent) => parent,
         Err(error) => return Claim::Failed(error),
     };
-    let beside = match Beside::announce_slot(lock, work, &below, &top) {
+    let beside = match InPlaceClaim::announce_slot(lock, work, &below, &top) {
         Ok(beside) => beside,
         Err(error) => return Claim::Failed(error),
     };
@@ -39,14 +39,14 @@ pub(super) fn claim(
             return Claim::Failed(error);
         }
     };
-    let doubts = doubt(Moment::Before);
+    let doubts = recheck(Phase::Before);
     if !doubts.is_empty() {
         beside.discard();
         return Claim::Refused(doubts);
     }
     match Members::take(&within, &slot, &cache.part) {
         Ok(members) => {
-            let doubts = doubt(Moment::After(&slot.dir));
+            let doubts = recheck(Phase::After(&slot.dir));
             members.settle(parent, slot, &cache.part, doubts)
         }
         Err(outcome) => {

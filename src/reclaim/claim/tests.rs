@@ -3,7 +3,7 @@ mod subvolume;
 mod units;
 
 use super::*;
-use crate::model::{Bearing, CLAIMED_BESIDE, EvidenceKind, FilesystemId, WorkDir};
+use crate::model::{CLAIMED_BESIDE, EvidenceKind, FilesystemId, Weight, WorkDir};
 use crate::run_dir::RunDir;
 use crate::sys::testing::{in_private_mounts, is_root, mount_small, run, take_all_inodes};
 use std::fs::{create_dir_all, write};
@@ -50,8 +50,8 @@ fn scene_in(temp: tempfile::TempDir, path: PathBuf) -> Scene {
 }
 
 impl Scene {
-    fn claim(&self, doubt: &mut Doubt<'_>) -> Claim {
-        claim(&self.lock, &self.work, self.owner, &self.cache, doubt)
+    fn claim(&self, recheck: &mut Recheck<'_>) -> Claim {
+        claim(&self.lock, &self.work, self.owner, &self.cache, recheck)
     }
 
     fn is_in_place(&self) -> bool {
@@ -64,7 +64,7 @@ impl Scene {
 }
 
 fn busy() -> Vec<Evidence> {
-    vec![Evidence::new(EvidenceKind::WorkerProcess, Bearing::InUse, "x")]
+    vec![Evidence::new(EvidenceKind::WorkerProcess, Weight::InUse, "x")]
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn what_was_swapped_stays_where_it_is() {
 fn what_was_swapped_and_cannot_go_back_stays_beside() {
     let scene = scene();
     let name = |name: &str| scene.cache.path.with_file_name(name);
-    let place = Place::find(&scene.work, &scene.cache).unwrap();
+    let place = CacheEntry::find(&scene.work, &scene.cache).unwrap();
     let slot = Trash::open_or_make(&scene.work, scene.owner).unwrap().make_slot().unwrap();
     // The first is planned, the second is what was renamed, the third is in its place by then.
     std::fs::rename(&scene.cache.path, name("planned")).unwrap();
@@ -196,9 +196,9 @@ fn what_was_swapped_and_cannot_go_back_stays_beside() {
 }
 
 impl Scene {
-    fn claim_beside(&self, doubt: &mut Doubt<'_>) -> Claim {
-        let place = Place::find(&self.work, &self.cache).unwrap();
-        place.take_beside(&self.lock, &self.work, &self.cache, doubt)
+    fn claim_beside(&self, recheck: &mut Recheck<'_>) -> Claim {
+        let place = CacheEntry::find(&self.work, &self.cache).unwrap();
+        place.take_beside(&self.lock, &self.work, &self.cache, recheck)
     }
 
     /// What lies beside the cache by a claim's name.
@@ -212,7 +212,7 @@ impl Scene {
 
 #[test]
 fn without_a_slot_a_claim_can_be_fenced_off_too() {
-    let fence = |scene: &Scene| super::super::beside::fence(&scene.run, &scene.work).unwrap();
+    let fence = |scene: &Scene| super::super::in_place_claim::fence(&scene.run, &scene.work).unwrap();
 
     let control = scene();
     fence(&control);
@@ -262,11 +262,11 @@ fn an_announcement_that_lies_leads_nowhere() {
     ];
     for lie in lies {
         scene.lock.announce(lie.as_bytes()).unwrap();
-        let _ = super::super::beside::fence(&scene.run, &scene.work);
+        let _ = super::super::in_place_claim::fence(&scene.run, &scene.work);
         assert!(scene.is_in_place() && scene.beside().is_empty(), "{lie:?}");
     }
     scene.lock.announce(format!("{whose}\0r/r\0.disk-guard-trash-1").as_bytes()).unwrap();
-    super::super::beside::fence(&scene.run, &scene.work).unwrap();
+    super::super::in_place_claim::fence(&scene.run, &scene.work).unwrap();
     assert_eq!(scene.beside().len(), 1, "a true one is obeyed");
 }
 

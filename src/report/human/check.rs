@@ -17,7 +17,7 @@ pub fn check(result: &CheckResult, screen: &Screen) -> String {
     }
     out.push('\n');
     let mut evidence: Vec<_> = result.evidence.iter().collect();
-    evidence.sort_by_key(|e| (e.bearing, e.kind));
+    evidence.sort_by_key(|e| (e.weight, e.kind));
     let mut table = Table::new([("EVIDENCE", Align::Left)], "DETAIL");
     for piece in evidence {
         let within = piece.within.as_deref().map(|p| format!(" [{}]", escape::path(p))).unwrap_or_default();

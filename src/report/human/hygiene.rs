@@ -4,8 +4,8 @@ use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
 use super::{notes, state_tone, words};
 use crate::model::hygiene::{
-    AreaAudit, AreaKind, AuditReport, Finding, FindingKind, LeftoverKind, Mode, RepairReport, Repaired,
-    Severity, Verdict,
+    AreaAudit, AreaCondition, AreaKind, AuditReport, Finding, FindingKind, LeftoverKind, RemediateMode,
+    RepairReport, Repaired, Severity,
 };
 use crate::report::escape;
 use std::fmt::Write as _;
@@ -20,8 +20,11 @@ pub fn audit(report: &AuditReport, now: SystemTime, screen: &Screen) -> String {
     headline(report, screen, &mut out);
     for audit in &report.runners {
         let state = screen.paint(state_tone(audit.state), audit.state.as_str());
-        let clean =
-            audit.areas.iter().filter(|area| is_repository(area) && area.verdict == Verdict::Clean).count();
+        let clean = audit
+            .areas
+            .iter()
+            .filter(|area| is_repository(area) && area.verdict == AreaCondition::Clean)
+            .count();
         let _ = write!(out, "\n{}: {state}", escape::text(&audit.runner.name));
         match &audit.skipped {
             Some(why) => {
@@ -145,11 +148,11 @@ fn advice(report: &AuditReport, screen: &Screen, out: &mut String) {
     }
 }
 
-fn tone(verdict: Verdict) -> Tone {
+fn tone(verdict: AreaCondition) -> Tone {
     match verdict {
-        Verdict::Clean => Tone::Good,
-        Verdict::Repairable => Tone::Warn,
-        Verdict::Replace => Tone::Bad,
+        AreaCondition::Clean => Tone::Good,
+        AreaCondition::Repairable => Tone::Warn,
+        AreaCondition::Replace => Tone::Bad,
     }
 }
 
@@ -158,8 +161,11 @@ pub fn repair(report: &RepairReport, screen: &Screen) -> String {
     let mut out = String::new();
     let place = escape::path(&report.path);
     let entries = words::count_u64(report.done, "entry");
-    let size =
-        if report.mode == Mode::Reset { format!(", {}", words::size(report.bytes)) } else { String::new() };
+    let size = if report.mode == RemediateMode::Reset {
+        format!(", {}", words::size(report.bytes))
+    } else {
+        String::new()
+    };
     let mode = report.mode.as_str();
     let _ = match (report.dry_run, report.objections.is_empty()) {
         (true, _) => writeln!(out, "Dry run of {mode}, nothing was touched: {entries} of {place}{size}"),

@@ -4,7 +4,7 @@
 
 use super::screen::{Screen, Tone, wrap};
 use super::words;
-use crate::model::postmortem::{Case, Cause, Confidence, Death, Ended, Report, Verdict};
+use crate::model::postmortem::{Case, Cause, Confidence, Death, Diagnosis, Ended, Report};
 use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -91,7 +91,7 @@ fn one(case: &Case, now: SystemTime, screen: &Screen, out: &mut String) {
     );
 }
 
-fn tone(verdict: &Verdict) -> Tone {
+fn tone(verdict: &Diagnosis) -> Tone {
     match (verdict.ended, verdict.cause, verdict.confidence) {
         (Ended::Cleanly, Cause::CleanEnd, _) => Tone::Good,
         (Ended::NotYet, Cause::Running, _) => Tone::Busy,

@@ -4,8 +4,8 @@ use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
 use super::{level_tone, notes, standing_tone, words};
 use crate::model::{
-    Bearing, Cache, Coverage, Disk, DiskForecast, FilesystemStatus, HostStatus, Level, Liveness,
-    RunnerStatus, Standing, Visibility,
+    Cache, Coverage, Disk, DiskForecast, FilesystemStatus, HostStatus, Level, Liveness, RunnerStatus,
+    Standing, Visibility, Weight,
 };
 use crate::report::escape;
 use std::fmt::Write as _;
@@ -294,7 +294,7 @@ fn blocked(host: &HostStatus) -> Option<String> {
 
 /// One word for what blocks a runner: its state, or for an idle one what forbids a claim.
 pub(in crate::report) fn cause(status: &RunnerStatus) -> String {
-    let forbidding = status.evidence.iter().find(|e| e.bearing == Bearing::Forbids);
+    let forbidding = status.evidence.iter().find(|e| e.weight == Weight::Forbids);
     match (status.state, forbidding) {
         (Liveness::Idle, Some(evidence)) => evidence.kind.as_str().replace('-', " "),
         (state, _) => state.as_str().to_owned(),

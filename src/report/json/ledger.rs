@@ -2,7 +2,7 @@
 
 use super::{Layout, SCHEMA, document, path_fields, time};
 use crate::model::ledger::{
-    Blame, Deed, Extent, History, Judged, Presence, Relation, Run, Scope, Span, Total, Trust, Why,
+    ActionKind, Blame, Extent, History, Judged, Presence, Relation, Run, Scope, Span, Total, Trust, Why,
     WhyEnvironment, Window,
 };
 use schemars::JsonSchema;
@@ -178,11 +178,11 @@ impl<'a> RunDoc<'a> {
             writer: WriterDoc::new(&run.writer),
             trust: run.trust.as_str(),
             freed_bytes: run.freed_bytes,
-            removed: run.count(Deed::Removed),
-            restored: run.count(Deed::Restored),
-            kept: run.count(Deed::Kept),
-            refused: run.count(Deed::Refused),
-            failed: run.count(Deed::Failed),
+            removed: run.count(ActionKind::Removed),
+            restored: run.count(ActionKind::Restored),
+            kept: run.count(ActionKind::Kept),
+            refused: run.count(ActionKind::Refused),
+            failed: run.count(ActionKind::Failed),
             entries: EntryDoc::list(&run.entries),
         }
     }
@@ -281,7 +281,7 @@ pub(super) struct WhyEnvironmentDoc<'a> {
 
 /// The document for `why NAME`, where an environment is called so.
 pub fn why_environment(why: &WhyEnvironment, layout: Layout) -> String {
-    let is_reaped = why.entries.iter().any(|judged| judged.record().deed == Deed::Reaped);
+    let is_reaped = why.entries.iter().any(|judged| judged.record().deed == ActionKind::Reaped);
     document(
         &WhyEnvironmentDoc {
             schema: SCHEMA,

@@ -1,7 +1,7 @@
 //! `postmortem --json`.
 
 use super::{Layout, SCHEMA, document, path_fields, time};
-use crate::model::postmortem::{Case, Death, Report, Verdict};
+use crate::model::postmortem::{Case, Death, Diagnosis, Report};
 use schemars::JsonSchema;
 use serde::Serialize;
 
@@ -25,7 +25,7 @@ struct CaseDoc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     root_bytes: Option<String>,
     #[serde(flatten)]
-    verdict: &'a Verdict,
+    verdict: &'a Diagnosis,
     examined: String,
     kept: bool,
 }

@@ -1,7 +1,7 @@
 //! `reap --json`, and the same as a part of `sweep --json`.
 
 use super::{Layout, SCHEMA, document, time};
-use crate::model::reap::{EntryReport, ReapReport, ReapResult, Reaping, State, Stays, Verdict};
+use crate::model::reap::{EntryReport, ReapDecision, ReapReport, ReapResult, Reaping, State, Stays};
 use crate::report::reap_words;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -74,8 +74,8 @@ impl<'a> EnvironmentDoc<'a> {
     fn new(reaping: &'a Reaping) -> Self {
         let environment = &reaping.environment;
         let verdict = match reaping.verdict {
-            Verdict::Reap(_) => "reap",
-            Verdict::Stay(_) => "keep",
+            ReapDecision::Reap(_) => "reap",
+            ReapDecision::Stay(_) => "keep",
         };
         Self {
             id: &environment.id,
@@ -99,10 +99,11 @@ fn detail(reaping: &Reaping) -> Option<&str> {
     match (&reaping.result, &reaping.verdict, &reaping.environment.state) {
         (ReapResult::Changed(why) | ReapResult::Failed(why), _, _) => Some(why),
         (ReapResult::Deferred(why), _, _) => Some(why),
-        (_, Verdict::Stay(Stays::Claimed(why) | Stays::RunnerInUse(why) | Stays::Kept(why)), _) => Some(why),
-        (_, Verdict::Stay(Stays::Unknown(why) | Stays::Unproven(why)), _) | (_, _, State::Unknown(why)) => {
+        (_, ReapDecision::Stay(Stays::Claimed(why) | Stays::RunnerInUse(why) | Stays::Kept(why)), _) => {
             Some(why)
         }
+        (_, ReapDecision::Stay(Stays::Unknown(why) | Stays::Unproven(why)), _)
+        | (_, _, State::Unknown(why)) => Some(why),
         _ => None,
     }
 }

@@ -3,7 +3,7 @@
 //! What a container uses, running or not, stays, and so does what the engine says to be pinned. Nothing is forced: the engine
 //! itself refuses what came into use meanwhile.
 
-use crate::stores::place::Place;
+use crate::stores::place::StoreDir;
 use crate::stores::tool::{Tool, Turn};
 use crate::sys::program::ProgramError;
 use serde_json::Value;
@@ -33,7 +33,7 @@ pub(super) trait Engine {
 /// Removes images until so many bytes have come free, or the engine's word is that they should have.
 pub(super) fn collect(
     engine: &dyn Engine,
-    place: &Place,
+    place: &StoreDir,
     wanted: u64,
     turn: &Turn<'_>,
 ) -> Result<(), ProgramError> {

@@ -3,7 +3,7 @@
 mod buildkit;
 mod images;
 
-use super::place::Place;
+use super::place::StoreDir;
 use super::tool::{Tool, Turn, remedy};
 use crate::capacity::stores as engines;
 use crate::model::stores::{Portion, StoreKind, StoreRule};
@@ -18,7 +18,7 @@ pub struct Store {
     kind: StoreKind,
     tool: Tool,
     /// Where it is.
-    pub place: Place,
+    pub place: StoreDir,
 }
 
 impl Store {
@@ -36,16 +36,16 @@ impl Store {
         };
         let said = |error: ProgramError| format!("{error}{}", remedy(&error));
         let place = match rule.kind {
-            kind if kind.is_directory() => Place::of_user(rule)?,
-            StoreKind::Nix => Place::of_engine(rule.path.as_deref().unwrap_or(Path::new("/nix/store")))?,
-            _ if rule.path.is_some() => Place::of_engine(&rule.path.clone().unwrap_or_default())?,
+            kind if kind.is_directory() => StoreDir::of_user(rule)?,
+            StoreKind::Nix => StoreDir::of_engine(rule.path.as_deref().unwrap_or(Path::new("/nix/store")))?,
+            _ if rule.path.is_some() => StoreDir::of_engine(&rule.path.clone().unwrap_or_default())?,
             StoreKind::Containerd => {
                 let answer = tool.ask(&engines::CONTAINERD_USAGE).map_err(said)?;
                 let usage = engines::containerd_usage(&answer)
                     .ok_or_else(|| "`crictl imagefsinfo` does not tell where images are".to_owned())?;
-                Place::of_engine(&usage.root)?
+                StoreDir::of_engine(&usage.root)?
             }
-            _ => Place::of_engine(Path::new(&tool.ask(&engines::DOCKER_ROOT).map_err(said)?))?,
+            _ => StoreDir::of_engine(Path::new(&tool.ask(&engines::DOCKER_ROOT).map_err(said)?))?,
         };
         tool.user = place.user;
         tool.home.clone_from(&place.path);

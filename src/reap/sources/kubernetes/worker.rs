@@ -13,7 +13,7 @@ use serde_json::Value;
 const QUESTION: &str = r#"n=0 w=0; { for p in /proc/[0-9]*; do IFS= read -r c <"$p/comm" || continue; n=$((n+1)); case $c in Runner.[W]orker*) w=$((w+1));; esac; done; IFS= read -r c </proc/1/comm; } 2>/dev/null && echo "disk-guard $n $w""#;
 
 /// Where a runner's container is.
-pub(super) struct Place<'a> {
+pub(super) struct ContainerAddress<'a> {
     pub(super) runner: &'a str,
     namespace: &'a str,
     pod: &'a str,
@@ -21,7 +21,7 @@ pub(super) struct Place<'a> {
     node: &'a str,
 }
 
-impl<'a> Place<'a> {
+impl<'a> ContainerAddress<'a> {
     /// What an environment's handle says of it.
     pub(super) fn of(handle: &'a Value) -> Option<Self> {
         let part = |key: &str| Some(text(handle, key)).filter(|part| crate::reap::decision::is_plain(part));
@@ -170,16 +170,16 @@ mod tests {
     #[test]
     fn words_of_a_check_are_filled_in() {
         let handle = serde_json::json!({"place": {"runner": "r", "namespace": "n", "pod": "p", "container": "c", "node": "w"}});
-        let place = Place::of(&handle).unwrap();
+        let place = ContainerAddress::of(&handle).unwrap();
         let words = |text: &str| text.split(' ').map(str::to_owned).collect::<Vec<_>>();
         assert_eq!(
             place.fill(&words("ssh {node} check {runner} {namespace}/{pod}")).unwrap(),
             words("ssh w check r n/p")
         );
         let away = serde_json::json!({"place": {"runner": "r", "namespace": "n", "pod": "p", "container": "c", "node": "-oX"}});
-        assert_eq!(Place::of(&away).unwrap().fill(&words("ssh {node}")), None);
+        assert_eq!(ContainerAddress::of(&away).unwrap().fill(&words("ssh {node}")), None);
         let odd =
             serde_json::json!({"place": {"runner": "r;x", "namespace": "n", "pod": "p", "container": "c"}});
-        assert!(Place::of(&odd).is_none());
+        assert!(ContainerAddress::of(&odd).is_none());
     }
 }

@@ -162,7 +162,7 @@ fn what_is_swapped_while_it_is_moved_is_not_trash() {
     let slot = Trash::open_or_make(&scene.work, scene.owner).unwrap().make_slot().unwrap();
     let in_slot = scene.path.join("work/.disk-guard/trash").join(&slot.name).join("0");
     let moved = || Moved {
-        place: Place { parent: scene.work.descend("r/r/target").unwrap().into(), name: "one".into() },
+        place: CacheEntry { parent: scene.work.descend("r/r/target").unwrap().into(), name: "one".into() },
         member: &members[0],
         slot_name: "0".into(),
     };

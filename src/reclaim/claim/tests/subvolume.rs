@@ -2,11 +2,11 @@
 
 use super::files::scene;
 use super::*;
-use crate::reclaim::beside;
+use crate::reclaim::in_place_claim;
 
-fn claim_beside(scene: &Scene, doubt: &mut Doubt<'_>) -> Claim {
-    let place = Place::find(&scene.work, &scene.cache).unwrap();
-    super::super::subvolume::claim(place, (&scene.lock, &scene.work, scene.owner), &scene.cache, doubt)
+fn claim_beside(scene: &Scene, recheck: &mut Recheck<'_>) -> Claim {
+    let place = CacheEntry::find(&scene.work, &scene.cache).unwrap();
+    super::super::subvolume::claim(place, (&scene.lock, &scene.work, scene.owner), &scene.cache, recheck)
 }
 
 /// What there is of ours beside the cache.
@@ -21,8 +21,8 @@ fn they_lie_in_a_slot_beside_or_are_back_and_nothing_is_left() {
     assert!(matches!(claim_beside(&scene, &mut |_| busy()), Claim::Refused(_)));
     assert!(matches!(
         claim_beside(&scene, &mut |moment| match moment {
-            Moment::Before => Vec::new(),
-            Moment::After(_) => busy(),
+            Phase::Before => Vec::new(),
+            Phase::After(_) => busy(),
         }),
         Claim::Restored(_)
     ));
@@ -37,16 +37,16 @@ fn they_lie_in_a_slot_beside_or_are_back_and_nothing_is_left() {
 fn a_fence_before_the_renames_makes_them_fail_and_one_after_them_keeps_them_from_coming_back() {
     let (scene, _) = scene();
     let outcome = claim_beside(&scene, &mut |_| {
-        beside::fence(&scene.run, &scene.work).unwrap();
+        in_place_claim::fence(&scene.run, &scene.work).unwrap();
         Vec::new()
     });
     assert!(matches!(outcome, Claim::Changed(_)), "{outcome:?}");
     assert_eq!((scene.left().len(), beside(&scene).len()), (3, 0));
 
     let outcome = claim_beside(&scene, &mut |moment| match moment {
-        Moment::Before => Vec::new(),
-        Moment::After(_) => {
-            beside::fence(&scene.run, &scene.work).unwrap();
+        Phase::Before => Vec::new(),
+        Phase::After(_) => {
+            in_place_claim::fence(&scene.run, &scene.work).unwrap();
             busy()
         }
     });
@@ -63,7 +63,7 @@ fn a_fence_before_the_renames_makes_them_fail_and_one_after_them_keeps_them_from
 fn a_fence_lets_a_settled_claim_be() {
     let (scene, members) = scene();
     let Claim::Claimed(claimed) = claim_beside(&scene, &mut |_| Vec::new()) else { panic!() };
-    beside::fence(&scene.run, &scene.work).unwrap();
+    in_place_claim::fence(&scene.run, &scene.work).unwrap();
     assert_eq!(claimed.parent.descend(&claimed.name).unwrap().names(9).unwrap().len(), members.len());
 }
 
@@ -87,17 +87,17 @@ fn the_script_fences_claims_beside_their_place_as_well() {
             if is_whole {
                 scene.cache.part = Part::Whole;
             }
-            let mut doubt = |moment: Moment<'_>| {
-                let is_before = matches!(moment, Moment::Before);
+            let mut recheck = |moment: Phase<'_>| {
+                let is_before = matches!(moment, Phase::Before);
                 if (at == "before" && is_before) || (at == "after" && !is_before) {
                     fence_by_script(&scene);
                 }
                 if is_before { Vec::new() } else { busy() }
             };
-            let place = Place::find(&scene.work, &scene.cache).unwrap();
+            let place = CacheEntry::find(&scene.work, &scene.cache).unwrap();
             let outcome = match is_whole {
-                true => place.take_beside(&scene.lock, &scene.work, &scene.cache, &mut doubt),
-                false => claim_beside(&scene, &mut doubt),
+                true => place.take_beside(&scene.lock, &scene.work, &scene.cache, &mut recheck),
+                false => claim_beside(&scene, &mut recheck),
             };
             let (is_in_place, left) = (scene.left().len() == 3, beside(&scene).len());
             match at {

@@ -4,7 +4,7 @@ use super::super::screen::{Screen, Tone};
 use super::super::words;
 use super::stamp;
 use crate::model::Uid;
-use crate::model::ledger::{Deed, Judged, Record, Relation, Scope, Trust, Writer};
+use crate::model::ledger::{ActionKind, Judged, Record, Relation, Scope, Trust, Writer};
 use crate::report::escape;
 use std::fmt::Write as _;
 
@@ -56,8 +56,10 @@ fn about(record: &Record) -> Vec<String> {
     if let Some(evidence) = &record.evidence {
         lines.push(format!("evidence: {}", escape::text(evidence)));
     }
-    if matches!(record.deed, Deed::Failed | Deed::Restored | Deed::Repaired | Deed::LockTimeout)
-        && !record.message.is_empty()
+    if matches!(
+        record.deed,
+        ActionKind::Failed | ActionKind::Restored | ActionKind::Repaired | ActionKind::LockTimeout
+    ) && !record.message.is_empty()
     {
         lines.push(escape::log_line(&record.message));
     }
@@ -136,12 +138,18 @@ pub(super) fn user(writer: &Writer) -> String {
     format!("{who}{pid}{exe}")
 }
 
-pub(super) fn tone(deed: Deed) -> Tone {
+pub(super) fn tone(deed: ActionKind) -> Tone {
     match deed {
-        Deed::Removed | Deed::Repaired | Deed::Reaped | Deed::Collected | Deed::Deduplicated => Tone::Good,
-        Deed::Claimed | Deed::Restored | Deed::Pressure | Deed::LockTimeout => Tone::Warn,
-        Deed::Refused | Deed::Failed => Tone::Bad,
-        Deed::Kept => Tone::Busy,
-        Deed::Begun | Deed::Ended | Deed::Lease => Tone::Plain,
+        ActionKind::Removed
+        | ActionKind::Repaired
+        | ActionKind::Reaped
+        | ActionKind::Collected
+        | ActionKind::Deduplicated => Tone::Good,
+        ActionKind::Claimed | ActionKind::Restored | ActionKind::Pressure | ActionKind::LockTimeout => {
+            Tone::Warn
+        }
+        ActionKind::Refused | ActionKind::Failed => Tone::Bad,
+        ActionKind::Kept => Tone::Busy,
+        ActionKind::Begun | ActionKind::Ended | ActionKind::Lease => Tone::Plain,
     }
 }

@@ -5,7 +5,7 @@ use super::super::table::{Align, Cell, Table};
 use super::super::{fit, words};
 use super::entry::{subject, tone, unbelieved};
 use super::{extent, moment, stamp};
-use crate::model::ledger::{Deed, History, Judged, Scope, Total};
+use crate::model::ledger::{ActionKind, History, Judged, Scope, Total};
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
@@ -59,7 +59,7 @@ fn row(judged: &Judged, screen: &Screen) -> [Cell; 6] {
         Some(Scope::Remediate) => "remediate".to_owned(),
     };
     let deed = match record.deed {
-        Deed::Claimed => "claimed, no end",
+        ActionKind::Claimed => "claimed, no end",
         other => other.as_str(),
     };
     [

@@ -4,7 +4,7 @@ use super::super::screen::{Screen, Tone};
 use super::super::words;
 use super::entry::{subject, tone, user};
 use super::stamp;
-use crate::model::ledger::{Deed, Run, RunEnd, Scope};
+use crate::model::ledger::{ActionKind, Run, RunEnd, Scope};
 use crate::report::escape;
 use std::fmt::Write as _;
 
@@ -52,27 +52,27 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
     };
     let mut did = Vec::new();
     for (deed, verb) in [
-        (Deed::Removed, "removed"),
-        (Deed::Restored, "put back"),
-        (Deed::Repaired, "put right"),
-        (Deed::Reaped, "reaped"),
-        (Deed::Collected, "collected"),
-        (Deed::Deduplicated, "deduplicated"),
-        (Deed::Refused, "refused"),
-        (Deed::Failed, "failed at"),
-        (Deed::LockTimeout, "waited in vain for the lock:"),
+        (ActionKind::Removed, "removed"),
+        (ActionKind::Restored, "put back"),
+        (ActionKind::Repaired, "put right"),
+        (ActionKind::Reaped, "reaped"),
+        (ActionKind::Collected, "collected"),
+        (ActionKind::Deduplicated, "deduplicated"),
+        (ActionKind::Refused, "refused"),
+        (ActionKind::Failed, "failed at"),
+        (ActionKind::LockTimeout, "waited in vain for the lock:"),
     ] {
         match run.count(deed) {
             0 => {}
-            count if deed == Deed::Removed => {
+            count if deed == ActionKind::Removed => {
                 did.push(format!("{verb} {count} ({})", words::size(run.freed_bytes)));
             }
             count => did.push(format!("{verb} {count}")),
         }
     }
-    let end = run.entries.iter().rev().find(|judged| judged.record().deed == Deed::Ended);
+    let end = run.entries.iter().rev().find(|judged| judged.record().deed == ActionKind::Ended);
     let kept = end.and_then(|judged| judged.record().evidence.as_deref());
-    match (kept, run.count(Deed::Kept)) {
+    match (kept, run.count(ActionKind::Kept)) {
         (Some(kept), _) => did.push(escape::text(kept).into_owned()),
         (None, 0) => {}
         (None, count) => did.push(format!("kept {count}")),
@@ -87,9 +87,9 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
     screen.paragraph(out, Tone::Plain, &label, &format!("{} [{}]", did.join("; "), user(&run.writer)));
     for judged in &run.entries {
         let record = judged.record();
-        let is_shown = record.deed.touches() && record.deed != Deed::Claimed
-            || matches!(record.deed, Deed::Repaired | Deed::Failed | Deed::Refused)
-            || (record.deed == Deed::Claimed && run.end != RunEnd::Told);
+        let is_shown = record.deed.touches() && record.deed != ActionKind::Claimed
+            || matches!(record.deed, ActionKind::Repaired | ActionKind::Failed | ActionKind::Refused)
+            || (record.deed == ActionKind::Claimed && run.end != RunEnd::Complete);
         if is_shown {
             let path = subject(record);
             let size = record.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();

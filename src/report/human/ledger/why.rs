@@ -3,7 +3,7 @@
 use super::super::screen::{Screen, Tone};
 use super::entry::{by, foreign, story};
 use super::{extent, moment, runs, span, stamp};
-use crate::model::ledger::{Deed, Presence, Run, Trust, Verdict, Why, WhyEnvironment};
+use crate::model::ledger::{ActionKind, PathVerdict, Presence, Run, Trust, Why, WhyEnvironment};
 use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -26,7 +26,8 @@ pub fn why(why: &Why, now: SystemTime, screen: &Screen) -> String {
         grounds(&why.acts, screen, &mut out);
     }
     foreign(why.foreign.iter().map(|(_, judged)| judged), screen, &mut out);
-    let is_clear = matches!(why.verdict, Verdict::NotTouched | Verdict::NoEvidence | Verdict::Kept);
+    let is_clear =
+        matches!(why.verdict, PathVerdict::NotTouched | PathVerdict::NoEvidence | PathVerdict::Kept);
     if is_clear {
         let _ = writeln!(
             out,
@@ -40,13 +41,13 @@ pub fn why(why: &Why, now: SystemTime, screen: &Screen) -> String {
 }
 
 fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
-    let last = |deed: Deed| {
+    let last = |deed: ActionKind| {
         why.entries.iter().rev().map(|(_, judged)| judged).find(|judged| judged.record().deed == deed)
     };
-    let when = |deed: Deed| {
+    let when = |deed: ActionKind| {
         last(deed).map(|judged| format!(" {}", moment(judged.record().time, now))).unwrap_or_default()
     };
-    let whose = |deed: Deed| match last(deed).map(|judged| &judged.trust) {
+    let whose = |deed: ActionKind| match last(deed).map(|judged| &judged.trust) {
         Some(Trust::Owner(uid)) => {
             format!(
                 " This is what uid {uid} says about its own runner, in the guard's name: its jobs could say the same."
@@ -55,55 +56,56 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
         _ => String::new(),
     };
     match why.verdict {
-        Verdict::Removed => {
-            (Tone::Warn, format!("disk-guard removed {path}{}.{}", when(Deed::Removed), whose(Deed::Removed)))
-        }
-        Verdict::RemovedInside => (
+        PathVerdict::Removed => (
+            Tone::Warn,
+            format!("disk-guard removed {path}{}.{}", when(ActionKind::Removed), whose(ActionKind::Removed)),
+        ),
+        PathVerdict::RemovedInside => (
             Tone::Warn,
             format!(
                 "disk-guard removed something inside {path}{}; the rest it did not touch.{}",
-                when(Deed::Removed),
-                whose(Deed::Removed)
+                when(ActionKind::Removed),
+                whose(ActionKind::Removed)
             ),
         ),
-        Verdict::Claimed => (
+        PathVerdict::Claimed => (
             Tone::Warn,
             format!(
                 "disk-guard took {path} into trash{} and has not said what came of it: the run still goes on, or was killed.{}",
-                when(Deed::Claimed),
-                whose(Deed::Claimed)
+                when(ActionKind::Claimed),
+                whose(ActionKind::Claimed)
             ),
         ),
-        Verdict::Collected => (
+        PathVerdict::Collected => (
             Tone::Warn,
             format!(
                 "{path} lies in a store that its own tool collected{}, as disk-guard had asked: that may have deleted it.",
-                when(Deed::Collected)
+                when(ActionKind::Collected)
             ),
         ),
-        Verdict::Restored => (
+        PathVerdict::Restored => (
             Tone::Good,
             format!(
                 "disk-guard claimed {path}{} and put it back; nothing of it was removed.",
-                when(Deed::Restored)
+                when(ActionKind::Restored)
             ),
         ),
-        Verdict::Repaired => (
+        PathVerdict::Repaired => (
             Tone::Warn,
             format!(
                 "disk-guard changed owner or mode of entries of {path}{}, and removed nothing of it.{}",
-                when(Deed::Repaired),
-                whose(Deed::Repaired)
+                when(ActionKind::Repaired),
+                whose(ActionKind::Repaired)
             ),
         ),
-        Verdict::Kept => (
+        PathVerdict::Kept => (
             Tone::Good,
             format!(
                 "disk-guard did not touch {path}: it looked at it and left it alone, last{}.",
-                when(Deed::Kept)
+                when(ActionKind::Kept)
             ),
         ),
-        Verdict::NotTouched => {
+        PathVerdict::NotTouched => {
             let since = why.extent.complete_since().map(|since| moment(since, now)).unwrap_or_default();
             (
                 Tone::Good,
@@ -112,7 +114,7 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
                 ),
             )
         }
-        Verdict::NoEvidence => {
+        PathVerdict::NoEvidence => {
             let reach = match why.extent.complete_since().or(why.extent.oldest()) {
                 Some(since) => {
                     format!("the ledger only reaches back to {} and does not tell all", moment(since, now))
@@ -129,7 +131,7 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
 
 fn presence(why: &Why, now: SystemTime, screen: &Screen, out: &mut String) {
     let text = match &why.present {
-        Presence::Present if matches!(why.verdict, Verdict::Removed | Verdict::Claimed) => {
+        Presence::Present if matches!(why.verdict, PathVerdict::Removed | PathVerdict::Claimed) => {
             "Something is there now: it has been made anew since.".to_owned()
         }
         Presence::Present => return,
@@ -146,7 +148,7 @@ fn presence(why: &Why, now: SystemTime, screen: &Screen, out: &mut String) {
 /// What made the runs act: the pressure they found.
 fn grounds(acts: &[Run], screen: &Screen, out: &mut String) {
     for judged in acts.iter().flat_map(|run| &run.entries) {
-        if judged.record().deed == Deed::Pressure {
+        if judged.record().deed == ActionKind::Pressure {
             let text = format!(
                 "{}  {} ({})",
                 stamp(judged.record().time),
@@ -162,7 +164,7 @@ fn grounds(acts: &[Run], screen: &Screen, out: &mut String) {
 pub fn why_environment(why: &WhyEnvironment, now: SystemTime, screen: &Screen) -> String {
     let mut out = String::new();
     let name = escape::text(&why.name);
-    let reaped = why.entries.iter().rev().find(|judged| judged.record().deed == Deed::Reaped);
+    let reaped = why.entries.iter().rev().find(|judged| judged.record().deed == ActionKind::Reaped);
     let (tone, text) = match (reaped, why.entries.last()) {
         (Some(judged), _) => {
             (Tone::Warn, format!("disk-guard reaped {name} {}.", moment(judged.record().time, now)))

@@ -4,10 +4,10 @@
 use super::now;
 use crate::config::Config;
 use crate::counters;
-use crate::cycle::Witness;
+use crate::cycle::RunEvents;
 use crate::ledger::{LedgerWriter, Written};
 use crate::lock::{LockError, LockMode};
-use crate::model::ledger::{Deed, Scope};
+use crate::model::ledger::{ActionKind, Scope};
 use crate::model::metrics::{Counter, SweepEnd, TRASH, Tally as Counted, Timing};
 use crate::model::reap::{EntryReport, ReapReport};
 use crate::model::stores::StoresReport;
@@ -38,7 +38,7 @@ const MAX_KEPT_OF_ALL: usize = 1024;
 ///
 /// What is kept is told one by one to the journal (a flood of one runner up to [`MAX_KEPT`]), and as a sum at the end of the run to the file: on a busy host a sweep
 /// keeps much, and the file is small.
-pub(super) struct Narrator {
+pub(super) struct RunLog {
     /// Opened with the first entry: most hooks have none.
     ledger: Option<LedgerWriter>,
     state_dir: PathBuf,
@@ -70,7 +70,7 @@ struct Siblings {
     bytes: u64,
 }
 
-impl Narrator {
+impl RunLog {
     /// The narrator of a run.
     pub(super) fn new(config: &Config, proc: &Proc, scope: Scope, runner: Option<&Runner>) -> Self {
         let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
@@ -255,7 +255,7 @@ impl Narrator {
     }
 }
 
-impl Drop for Narrator {
+impl Drop for RunLog {
     /// The disk may have room again. A hook's user may have no place in the ledger's files at all, so that is no warning
     /// in every job's log.
     fn drop(&mut self) {
@@ -272,7 +272,7 @@ impl Drop for Narrator {
     }
 }
 
-impl Steps for Narrator {
+impl Steps for RunLog {
     fn step(&mut self, step: Step<'_>) -> Option<Box<dyn Any>> {
         match step {
             Step::Claimed(action) => self.claimed(action),
@@ -285,7 +285,7 @@ impl Steps for Narrator {
     }
 }
 
-impl Narrator {
+impl RunLog {
     fn claimed(&mut self, action: &Action) {
         if matches!(action.cache.part, Part::Files(_)) {
             // Each file is told when it is gone: an entry that named their directory would say too much.
@@ -349,7 +349,7 @@ fn show_progress(what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Pro
     Box::new(ProgressLine::start(&format!("deleting {}", escape::path(what)), files, read))
 }
 
-impl Witness for Narrator {
+impl RunEvents for RunLog {
     fn pressure(&mut self, filesystem: &Filesystem, level: Level) {
         self.under_pressure.insert(filesystem.id);
         let (mount, percent) = (escape::path(&filesystem.mount), filesystem.usage.used_percent());
@@ -400,8 +400,8 @@ fn lock_timing(mode: LockMode) -> Timing {
 
 /// What is kept is summed up at the end of a run. A lease alone is a hook that had nothing to do, on the path that every job
 /// takes: the journal has it.
-fn belongs_in_file(deed: Deed) -> bool {
-    !matches!(deed, Deed::Kept | Deed::Lease)
+fn belongs_in_file(deed: ActionKind) -> bool {
+    !matches!(deed, ActionKind::Kept | ActionKind::Lease)
 }
 
 /// The host lock was not obtained, by this runner's hook or by a sweep.

@@ -25,7 +25,7 @@ use std::sync::Arc;
 
 /// Where a work directory lies.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct WorkDirPlace {
     pub(super) runner: usize,
     pub(super) device: FilesystemId,
     /// From the root of its filesystem.
@@ -36,7 +36,7 @@ pub(super) struct Place {
     pub(super) is_cache: bool,
 }
 
-impl Place {
+impl WorkDirPlace {
     /// Whether neither lies in the other.
     pub(super) fn is_apart_from(&self, device: FilesystemId, in_filesystem: &[u8]) -> bool {
         self.device != device
@@ -46,7 +46,7 @@ impl Place {
 }
 
 /// Places every work directory that is there, by our own mounts.
-pub(super) fn locate(own: &[Mount<'_>], runners: &[Runner]) -> (Vec<Place>, Vec<Unlocated>) {
+pub(super) fn locate(own: &[Mount<'_>], runners: &[Runner]) -> (Vec<WorkDirPlace>, Vec<Unlocated>) {
     let mut places = Vec::new();
     let mut unlocated = Vec::new();
     for (runner, given) in runners.iter().enumerate() {
@@ -64,7 +64,7 @@ pub(super) fn locate(own: &[Mount<'_>], runners: &[Runner]) -> (Vec<Place>, Vec<
         match place {
             Ok((device, in_filesystem)) => {
                 let path = work.path.as_os_str().as_bytes().to_vec();
-                places.push(Place { runner, device, in_filesystem, path, is_cache: false });
+                places.push(WorkDirPlace { runner, device, in_filesystem, path, is_cache: false });
             }
             Err(reason) => unlocated.push(Unlocated { runner, reason }),
         }
@@ -79,7 +79,7 @@ pub(super) fn place_by(mount: &Mount<'_>, path: &[u8]) -> Option<(FilesystemId, 
 
 /// A mount that concerns a work directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Seen {
+pub(super) struct ForeignMount {
     pub(super) runner: usize,
     pub(super) process: ProcessId,
     pub(super) comm: String,
@@ -112,8 +112,8 @@ impl Concern {
 
 /// All that is known of namespaces and names.
 #[derive(Debug)]
-pub(super) struct Atlas {
-    pub(super) places: Vec<Place>,
+pub(super) struct MountNames {
+    pub(super) places: Vec<WorkDirPlace>,
     /// Per place: where our own namespace has exactly it mounted (a disk of its own, a bind mount that makes it, or one that
     /// gives it a second name).
     homes: Vec<Vec<Vec<u8>>>,
@@ -126,7 +126,7 @@ pub(super) struct Atlas {
     /// A shared name has been learnt since this was last reset: what was compared before must be compared again.
     pub(super) grown: bool,
     namespaces: HashMap<Vec<u8>, Namespace>,
-    pub(super) seen: Vec<Seen>,
+    pub(super) seen: Vec<ForeignMount>,
     /// Our own mounts: superblock, which directory of it, where.
     own: HashSet<(FilesystemId, Vec<u8>, Vec<u8>)>,
     /// Directories as our own namespace names them, that another one has mounted by themselves.
@@ -143,8 +143,8 @@ struct Namespace {
     local: Arc<Prefixes>,
 }
 
-impl Atlas {
-    pub(super) fn new(own: &[Mount<'_>], places: Vec<Place>) -> Self {
+impl MountNames {
+    pub(super) fn new(own: &[Mount<'_>], places: Vec<WorkDirPlace>) -> Self {
         let homes: Vec<Vec<Vec<u8>>> = places
             .iter()
             .map(|place| {
@@ -160,11 +160,11 @@ impl Atlas {
         for place in &places {
             shared.add(&place.path, place.runner);
         }
-        let mut survey = Survey::new(b"/", vec![Vec::new()]);
-        survey.all(&places, &homes, &shared, own);
+        let mut reader = NamespaceReader::new(b"/", vec![Vec::new()]);
+        reader.all(&places, &homes, &shared, own);
         Self {
             homes,
-            host: survey.seen,
+            host: reader.seen,
             own_root: root_of(own, b"/"),
             places,
             shared,
@@ -226,27 +226,34 @@ impl Atlas {
         process: ProcessId,
         comm: &str,
     ) -> Arc<Prefixes> {
-        let mut survey = Survey::new(root, self.copies(root, mounts));
-        survey.all(&self.places, &self.homes, &self.shared, mounts);
+        let mut reader = NamespaceReader::new(root, self.copies(root, mounts));
+        reader.all(&self.places, &self.homes, &self.shared, mounts);
         self.note_binds(mounts, process);
         for place in &self.places {
-            for name in survey.wide.of(place.runner) {
+            for name in reader.wide.of(place.runner) {
                 self.grown |= self.shared.add(name, place.runner);
             }
         }
-        for seen in survey.seen {
-            let is_of_host = self.host.iter().any(|host| is_copy(host, &seen, &survey.copies));
+        for seen in reader.seen {
+            let is_of_host = self.host.iter().any(|host| is_copy(host, &seen, &reader.copies));
             let Concern { runner, point, inside, .. } = seen;
             // Each of the host's own is told once, by whatever name; the others by each of theirs.
-            let is_known = |known: &Seen| {
+            let is_known = |known: &ForeignMount| {
                 (known.runner, known.is_of_host, &known.inside) == (runner, is_of_host, &inside)
                     && (is_of_host || known.point == point)
             };
             if !self.seen.iter().any(is_known) {
-                self.seen.push(Seen { runner, process, comm: comm.to_owned(), point, inside, is_of_host });
+                self.seen.push(ForeignMount {
+                    runner,
+                    process,
+                    comm: comm.to_owned(),
+                    point,
+                    inside,
+                    is_of_host,
+                });
             }
         }
-        let local = Arc::new(survey.local);
+        let local = Arc::new(reader.local);
         let replaced = self
             .namespaces
             .insert(namespace.to_vec(), Namespace { whole: root == b"/", local: Arc::clone(&local) });
@@ -274,7 +281,7 @@ fn root_of(mounts: &[Mount<'_>], root: &[u8]) -> Option<(FilesystemId, Vec<u8>)>
 }
 
 /// One namespace being read.
-struct Survey<'r> {
+struct NamespaceReader<'r> {
     /// The reading process's root: mount points are relative to it.
     root: &'r [u8],
     /// Where the host's own tree is found in it.
@@ -284,12 +291,18 @@ struct Survey<'r> {
     seen: Vec<Concern>,
 }
 
-impl<'r> Survey<'r> {
+impl<'r> NamespaceReader<'r> {
     fn new(root: &'r [u8], copies: Vec<Vec<u8>>) -> Self {
         Self { root, copies, wide: Prefixes::default(), local: Prefixes::default(), seen: Vec::new() }
     }
 
-    fn all(&mut self, places: &[Place], homes: &[Vec<Vec<u8>>], shared: &Prefixes, mounts: &[Mount<'_>]) {
+    fn all(
+        &mut self,
+        places: &[WorkDirPlace],
+        homes: &[Vec<Vec<u8>>],
+        shared: &Prefixes,
+        mounts: &[Mount<'_>],
+    ) {
         for (place, homes) in places.iter().zip(homes) {
             self.cover(place, mounts, homes);
         }
@@ -310,7 +323,7 @@ impl<'r> Survey<'r> {
     }
 
     /// The names that mounts of the place's own superblock give it.
-    fn cover(&mut self, place: &Place, mounts: &[Mount<'_>], homes: &[Vec<u8>]) {
+    fn cover(&mut self, place: &WorkDirPlace, mounts: &[Mount<'_>], homes: &[Vec<u8>]) {
         let (mut exact, mut parts) = (Vec::new(), Vec::new());
         let mut names = Vec::new();
         for mount in mounts.iter().filter(|mount| mount.device == place.device) {
@@ -344,7 +357,7 @@ impl<'r> Survey<'r> {
     }
 
     /// Mounts of whatever filesystem, strictly inside a work directory.
-    fn mounts_inside(&mut self, places: &[Place], mounts: &[Mount<'_>]) {
+    fn mounts_inside(&mut self, places: &[WorkDirPlace], mounts: &[Mount<'_>]) {
         for mount in mounts {
             let point = self.point(mount);
             if !self.wide.hold(&point) && !self.local.hold(&point) {
@@ -364,7 +377,7 @@ impl<'r> Survey<'r> {
     /// Overlays over a part of a work directory are evidence; overlays over something above it give it one more name. Layers
     /// are the text that mount(2) was given, in whichever namespace that was; a relative one cannot be placed and says
     /// nothing.
-    fn overlays(&mut self, places: &[Place], shared: &Prefixes, mounts: &[Mount<'_>]) {
+    fn overlays(&mut self, places: &[WorkDirPlace], shared: &Prefixes, mounts: &[Mount<'_>]) {
         for mount in mounts.iter().filter(|mount| mount.kind == b"overlay") {
             let point = self.point(mount);
             for layer in mountinfo::overlay_layers(mount.options) {
@@ -398,90 +411,99 @@ mod tests {
 
     const HOST: &[u8] = b"1 0 8:1 / / rw - ext4 /dev/a rw\n2 1 8:2 / /data rw - ext4 /dev/b rw\n";
 
-    fn place(runner: usize, minor: u32, in_filesystem: &str, path: &str) -> Place {
+    fn place(runner: usize, minor: u32, in_filesystem: &str, path: &str) -> WorkDirPlace {
         let device = FilesystemId { major: 8, minor };
-        Place { runner, device, in_filesystem: in_filesystem.into(), path: path.into(), is_cache: false }
+        WorkDirPlace {
+            runner,
+            device,
+            in_filesystem: in_filesystem.into(),
+            path: path.into(),
+            is_cache: false,
+        }
     }
 
-    fn atlas(own: &[u8], places: Vec<Place>) -> Atlas {
+    fn mount_names(own: &[u8], places: Vec<WorkDirPlace>) -> MountNames {
         let own = mountinfo::parse(own).unwrap();
-        Atlas::new(&own, places)
+        MountNames::new(&own, places)
     }
 
-    fn learn(atlas: &mut Atlas, root: &str, text: &[u8]) -> Arc<Prefixes> {
+    fn learn(mount_names: &mut MountNames, root: &str, text: &[u8]) -> Arc<Prefixes> {
         let mounts = mountinfo::parse(text).unwrap();
         let process = ProcessId { pid: Pid(7), start: StartTime(1) };
-        atlas.learn(b"mnt:[2]", root.as_bytes(), &mounts, process, "x")
+        mount_names.learn(b"mnt:[2]", root.as_bytes(), &mounts, process, "x")
     }
 
     /// Runner, mount point, inside.
-    fn seen(atlas: &Atlas) -> Vec<(usize, String, String)> {
+    fn seen(mount_names: &MountNames) -> Vec<(usize, String, String)> {
         let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
-        let mut seen: Vec<_> =
-            atlas.seen.iter().map(|seen| (seen.runner, text(&seen.point), text(&seen.inside))).collect();
+        let mut seen: Vec<_> = mount_names
+            .seen
+            .iter()
+            .map(|seen| (seen.runner, text(&seen.point), text(&seen.inside)))
+            .collect();
         seen.sort();
         seen
     }
 
-    fn two_runners() -> Vec<Place> {
+    fn two_runners() -> Vec<WorkDirPlace> {
         vec![place(0, 2, "/r1/_work", "/data/r1/_work"), place(1, 2, "/r10/_work", "/data/r10/_work")]
     }
 
     #[test]
     fn a_container_that_has_the_work_directory_is_evidence_for_that_runner_alone() {
-        let mut atlas = atlas(HOST, two_runners());
+        let mut mount_names = mount_names(HOST, two_runners());
         let text = b"9 0 0:40 / / rw - overlay overlay rw,lowerdir=/var/l,upperdir=/var/u,workdir=/var/w\n\
                      10 9 8:2 /r1/_work /__w rw - ext4 /dev/b rw\n\
                      11 9 8:2 /r1/_work/_temp /github rw - ext4 /dev/b rw\n";
-        let local = learn(&mut atlas, "/", text);
+        let local = learn(&mut mount_names, "/", text);
         assert_eq!(
-            seen(&atlas),
+            seen(&mount_names),
             [
                 (0, "/__w".into(), "/data/r1/_work".into()),
                 (0, "/github".into(), "/data/r1/_work/_temp".into())
             ]
         );
         assert!(local.hold(b"/__w/x") && local.hold(b"/github") && !local.hold(b"/data/r10/_work"));
-        assert!(!atlas.grown, "names of evidence hold in their namespace only");
+        assert!(!mount_names.grown, "names of evidence hold in their namespace only");
     }
 
     #[test]
     fn a_private_copy_of_the_host_is_no_evidence() {
-        let mut atlas = atlas(HOST, two_runners());
+        let mut mount_names = mount_names(HOST, two_runners());
         let text = [HOST, b"12 1 8:1 /tmp/systemd-private/tmp /tmp rw - ext4 /dev/a rw\n"].concat();
-        learn(&mut atlas, "/", &text);
-        assert_eq!(seen(&atlas), []);
-        assert!(!atlas.grown, "nothing new was learnt");
+        learn(&mut mount_names, "/", &text);
+        assert_eq!(seen(&mount_names), []);
+        assert!(!mount_names.grown, "nothing new was learnt");
     }
 
     #[test]
     fn a_work_directory_with_its_own_disk_and_the_copies_of_that_mount_are_no_evidence() {
         let own = [HOST, b"3 2 8:3 / /data/r1/_work rw - ext4 /dev/c rw\n"].concat();
-        let mut atlas = atlas(&own, vec![place(0, 3, "/", "/data/r1/_work")]);
-        learn(&mut atlas, "/", &own);
-        assert_eq!(seen(&atlas), []);
+        let mut mount_names = mount_names(&own, vec![place(0, 3, "/", "/data/r1/_work")]);
+        learn(&mut mount_names, "/", &own);
+        assert_eq!(seen(&mount_names), []);
         let container = b"9 0 0:40 / / rw - overlay o rw\n10 9 8:3 / /data/r1/_work rw - ext4 /dev/c rw\n";
-        learn(&mut atlas, "/", container);
-        assert_eq!(seen(&atlas), [(0, "/data/r1/_work".into(), "/data/r1/_work".into())]);
+        learn(&mut mount_names, "/", container);
+        assert_eq!(seen(&mount_names), [(0, "/data/r1/_work".into(), "/data/r1/_work".into())]);
     }
 
     #[test]
     fn a_bind_onto_itself_is_no_evidence_and_a_second_name_is() {
-        let mut atlas = atlas(HOST, two_runners());
+        let mut mount_names = mount_names(HOST, two_runners());
         let unit = [HOST, b"4 2 8:2 /r1/_work /data/r1/_work rw - ext4 /dev/b rw\n"].concat();
-        learn(&mut atlas, "/", &unit);
-        assert_eq!(seen(&atlas), []);
+        learn(&mut mount_names, "/", &unit);
+        assert_eq!(seen(&mount_names), []);
         let alias = [HOST, b"5 2 8:2 /r1/_work /mnt rw - ext4 /dev/b rw\n"].concat();
-        learn(&mut atlas, "/", &alias);
-        assert_eq!(seen(&atlas), [(0, "/mnt".into(), "/data/r1/_work".into())]);
+        learn(&mut mount_names, "/", &alias);
+        assert_eq!(seen(&mount_names), [(0, "/mnt".into(), "/data/r1/_work".into())]);
     }
 
     #[test]
     fn any_mount_strictly_inside_is_evidence() {
-        let mut atlas = atlas(HOST, two_runners());
+        let mut mount_names = mount_names(HOST, two_runners());
         let text = [HOST, b"6 2 0:50 / /data/r10/_work/a/tmp rw - tmpfs t rw\n"].concat();
-        learn(&mut atlas, "/", &text);
-        assert_eq!(seen(&atlas), [(1, "/data/r10/_work/a/tmp".into(), "/data/r10/_work/a/tmp".into())]);
+        learn(&mut mount_names, "/", &text);
+        assert_eq!(seen(&mount_names), [(1, "/data/r10/_work/a/tmp".into(), "/data/r10/_work/a/tmp".into())]);
     }
 
     #[test]
@@ -494,8 +516,8 @@ mod tests {
             b"6 1 8:2 /r10/_work /srv/r10 rw - ext4 /dev/b rw\n",
         ]
         .concat();
-        let of_host = |atlas: &Atlas| {
-            let mut seen: Vec<_> = atlas
+        let of_host = |mount_names: &MountNames| {
+            let mut seen: Vec<_> = mount_names
                 .seen
                 .iter()
                 .map(|seen| (String::from_utf8(seen.inside.clone()).unwrap(), seen.is_of_host))
@@ -506,10 +528,10 @@ mod tests {
         let expected =
             ["_temp", "_tool", "app/app/target"].map(|part| (format!("/data/r1/_work/{part}"), true));
         // The host itself, a service with the same tree, a container with all of the host at /host.
-        let mut atlas = atlas(&own, two_runners());
-        learn(&mut atlas, "/", &own);
-        assert_eq!(of_host(&atlas), expected);
-        atlas.begin_again();
+        let mut mount_names = mount_names(&own, two_runners());
+        learn(&mut mount_names, "/", &own);
+        assert_eq!(of_host(&mount_names), expected);
+        mount_names.begin_again();
         let monitor: Vec<u8> = String::from_utf8(own.clone())
             .unwrap()
             .lines()
@@ -521,18 +543,21 @@ mod tests {
             .collect::<String>()
             .into_bytes();
         let monitor = [&b"9 0 0:40 / / rw - overlay o rw\n"[..], &monitor].concat();
-        learn(&mut atlas, "/", &monitor);
-        assert_eq!(of_host(&atlas), expected);
-        assert!(atlas.shared.hold(b"/srv/r10/x"), "the second name of a whole work directory is a name");
+        learn(&mut mount_names, "/", &monitor);
+        assert_eq!(of_host(&mount_names), expected);
+        assert!(
+            mount_names.shared.hold(b"/srv/r10/x"),
+            "the second name of a whole work directory is a name"
+        );
         // A container job that has the same cache, and one that has a part of the work directory, are use.
-        atlas.begin_again();
+        mount_names.begin_again();
         learn(
-            &mut atlas,
+            &mut mount_names,
             "/",
             b"9 0 0:40 / / rw - overlay o rw\n10 9 8:2 /r1/_work/app/app/target /target rw - ext4 /dev/b rw\n\
               11 9 8:2 /r10/_work /__w rw - ext4 /dev/b rw\n",
         );
-        let uses: Vec<_> = of_host(&atlas).into_iter().filter(|(_, is_of_host)| !is_of_host).collect();
+        let uses: Vec<_> = of_host(&mount_names).into_iter().filter(|(_, is_of_host)| !is_of_host).collect();
         assert_eq!(
             uses,
             [("/data/r1/_work/app/app/target".into(), false), ("/data/r10/_work".into(), false)]
@@ -541,34 +566,42 @@ mod tests {
 
     #[test]
     fn a_mount_of_a_parent_gives_a_name_that_holds_everywhere() {
-        let mut atlas = atlas(HOST, two_runners());
-        learn(&mut atlas, "/", b"9 0 0:40 / / rw - overlay o rw\n10 9 8:2 / /host rw - ext4 /dev/b rw\n");
-        assert_eq!(seen(&atlas), []);
-        assert!(atlas.grown && atlas.shared.hold(b"/host/r1/_work/x") && !atlas.shared.hold(b"/host/r1"));
+        let mut mount_names = mount_names(HOST, two_runners());
+        learn(
+            &mut mount_names,
+            "/",
+            b"9 0 0:40 / / rw - overlay o rw\n10 9 8:2 / /host rw - ext4 /dev/b rw\n",
+        );
+        assert_eq!(seen(&mount_names), []);
+        assert!(
+            mount_names.grown
+                && mount_names.shared.hold(b"/host/r1/_work/x")
+                && !mount_names.shared.hold(b"/host/r1")
+        );
     }
 
     #[test]
     fn a_chrooted_view_is_put_below_its_root_and_replaced_by_the_whole_one() {
-        let mut atlas = atlas(HOST, two_runners());
-        let local = learn(&mut atlas, "/jail", b"10 9 8:2 /r1/_work /w rw - ext4 /dev/b rw\n");
+        let mut mount_names = mount_names(HOST, two_runners());
+        let local = learn(&mut mount_names, "/jail", b"10 9 8:2 /r1/_work /w rw - ext4 /dev/b rw\n");
         assert!(local.hold(b"/jail/w/x"));
-        assert!(atlas.known(b"mnt:[2]", b"/jail").is_some());
-        assert!(atlas.known(b"mnt:[2]", b"/").is_none(), "mounts outside the jail are not known yet");
-        learn(&mut atlas, "/", HOST);
-        assert!(atlas.grown && atlas.known(b"mnt:[2]", b"/").is_some());
+        assert!(mount_names.known(b"mnt:[2]", b"/jail").is_some());
+        assert!(mount_names.known(b"mnt:[2]", b"/").is_none(), "mounts outside the jail are not known yet");
+        learn(&mut mount_names, "/", HOST);
+        assert!(mount_names.grown && mount_names.known(b"mnt:[2]", b"/").is_some());
     }
 
     #[test]
     fn overlays_over_a_part_and_over_the_whole() {
-        let mut atlas = atlas(HOST, two_runners());
+        let mut mount_names = mount_names(HOST, two_runners());
         let text =
             b"9 0 0:40 / / rw - overlay o rw,lowerdir=/data/r1/_work/rootfs:/l2,upperdir=/u,workdir=/w\n";
-        learn(&mut atlas, "/", text);
-        assert_eq!(seen(&atlas), [(0, "/".into(), "/data/r1/_work/rootfs".into())]);
+        learn(&mut mount_names, "/", text);
+        assert_eq!(seen(&mount_names), [(0, "/".into(), "/data/r1/_work/rootfs".into())]);
         let text = b"9 0 0:41 / /merged rw - overlay o rw,lowerdir=/data,upperdir=/u,workdir=/w\n";
-        learn(&mut atlas, "/", text);
-        assert_eq!(seen(&atlas).len(), 1);
-        assert!(atlas.shared.hold(b"/merged/r10/_work/x"));
+        learn(&mut mount_names, "/", text);
+        assert_eq!(seen(&mount_names).len(), 1);
+        assert!(mount_names.shared.hold(b"/merged/r10/_work/x"));
     }
 
     #[test]

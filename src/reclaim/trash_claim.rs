@@ -17,11 +17,11 @@ const TOLD: Mode = Mode::from_raw_mode(0o1755);
 
 /// The right to tell of one entry of trash, until it and the handle that it was taken by are dropped.
 #[derive(Debug)]
-pub struct InHand {
+pub struct TrashClaim {
     entry: File,
 }
 
-impl InHand {
+impl TrashClaim {
     /// Takes an entry in hand; `None` when a living guard has it.
     ///
     /// A claimer does so before it leaves the host lock, and whoever looks for trash does that under the host lock: so the
@@ -58,23 +58,23 @@ mod tests {
     #[test]
     fn one_at_a_time_has_it_and_the_next_when_he_is_gone() {
         let temp = tempfile::tempdir().unwrap();
-        let first = InHand::take(&handle(temp.path())).expect("nobody has it");
-        assert!(InHand::take(&handle(temp.path())).is_none());
+        let first = TrashClaim::take(&handle(temp.path())).expect("nobody has it");
+        assert!(TrashClaim::take(&handle(temp.path())).is_none());
         drop(first);
-        assert!(InHand::take(&handle(temp.path())).is_some());
+        assert!(TrashClaim::take(&handle(temp.path())).is_some());
     }
 
     #[test]
     fn what_has_been_told_is_not_told_again_and_the_deads_is() {
         let temp = tempfile::tempdir().unwrap();
         let helper = handle(temp.path());
-        let died = InHand::take(&handle(temp.path())).unwrap();
-        assert!(InHand::inherit(&helper).is_none(), "he lives");
+        let died = TrashClaim::take(&handle(temp.path())).unwrap();
+        assert!(TrashClaim::inherit(&helper).is_none(), "he lives");
         drop(died);
-        assert!(InHand::inherit(&handle(temp.path())).is_some());
-        let living = InHand::take(&handle(temp.path())).unwrap();
+        assert!(TrashClaim::inherit(&handle(temp.path())).is_some());
+        let living = TrashClaim::take(&handle(temp.path())).unwrap();
         std::fs::remove_dir(temp.path()).unwrap();
         living.told();
-        assert!(InHand::inherit(&helper).is_none(), "he has told");
+        assert!(TrashClaim::inherit(&helper).is_none(), "he has told");
     }
 }

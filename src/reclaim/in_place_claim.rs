@@ -29,7 +29,7 @@ use std::path::Path;
 
 /// A name to which a cache may be renamed in its own parent, announced to hooks until this is dropped.
 #[derive(Debug)]
-pub(super) struct Beside<'l> {
+pub(super) struct InPlaceClaim<'l> {
     lock: &'l ExclusiveLock,
     /// The cache's own parent.
     pub(super) parent: Dir,
@@ -37,7 +37,7 @@ pub(super) struct Beside<'l> {
     pub(super) name: OsString,
 }
 
-impl<'l> Beside<'l> {
+impl<'l> InPlaceClaim<'l> {
     /// Announces a rename in `parent`, which lies at `below` in `work`.
     ///
     /// # Errors
@@ -54,7 +54,7 @@ impl<'l> Beside<'l> {
     /// The same of a slot that is going to be made there.
     ///
     /// # Errors
-    /// As [`Beside::announce`].
+    /// As [`InPlaceClaim::announce`].
     pub(super) fn announce_slot(
         lock: &'l ExclusiveLock,
         work: &Dir,
@@ -92,7 +92,7 @@ impl<'l> Beside<'l> {
     }
 }
 
-impl Drop for Beside<'_> {
+impl Drop for InPlaceClaim<'_> {
     fn drop(&mut self) {
         // One that stays makes a hook leave an empty directory, no more.
         let _ = self.lock.announce(b"");
