@@ -155,97 +155,14 @@ fn can_be_tried() -> bool {
     needs_root("sweeps what others own") && sees_everything()
 }
 
-#[test]
-fn whatever_ends_a_started_hook_its_jobs_tree_stays() {
-    if !can_be_tried() {
-        return;
-    }
-    let mut scene = Scene::new();
-    let guard = scene.guard();
+/// A way for a hook to end: its name, the script, what the job does before the sweep goes on, whether there is a lease.
+type End = (&'static str, String, &'static str, bool);
+
+#[track_caller]
+fn assert_each_keeps_the_tree(scene: &Scene, ends: Vec<End>) {
     let moved = scene.end("true\n", "");
     assert_eq!(moved.claim, "restored", "the control: nobody has fenced");
     assert!(!moved.has_lease);
-
-    let missing = scene.host.base.join("missing");
-    let run_dir = format!("run_dir = {:?}", scene.host.run_dir());
-    let elsewhere = scene.host.base.join("elsewhere");
-    fs::create_dir_all(elsewhere.join("leases")).expect("our own directory");
-    for path in [&elsewhere, &elsewhere.join("leases")] {
-        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("our own directory");
-    }
-    let unreadable = scene.host.base.join("unreadable.toml");
-    fs::write(&unreadable, "").expect("our own file");
-    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o600)).expect("our own file");
-    let fifo = scene.host.base.join("fifo.toml");
-    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o644)).expect("a FIFO");
-    let (garbage, suicide) = (
-        scene.program("garbage", b"\x7fELF\x02\x01\x01"),
-        scene.program("suicide", b"#!/bin/sh\nkill -9 $$\n"),
-    );
-    let kill_the_worker = |signal: &str| {
-        format!(
-            "{guard} & pid=$!\nsleep 0.5\nfor child in $(cat /proc/$pid/task/$pid/children); do kill -{signal} $child; done\nwait $pid\n"
-        )
-    };
-    let patient = scene.guard_with("lock_wait = \"1s\"", "lock_wait = \"10s\"");
-    let wait = "sleep 1";
-    // The script, what the job does before the sweep goes on, whether there is a lease.
-    let ends = [
-        ("nothing: it waits in vain for the lock", format!("exec {guard}\n"), "", true),
-        (
-            "an invalid value",
-            format!("exec {}\n", scene.guard_with("high = \"100%\"", "high = \"x\"")),
-            "",
-            true,
-        ),
-        ("an unknown key", format!("exec {}\n", scene.guard_with("[hook]", "[hook]\nx = 1")), "", true),
-        ("a broken file", format!("exec {}\n", scene.guard_with("[hook]", "[hook")), "", true),
-        ("no configuration", format!("exec {}\n", scene.guard_by(&missing)), "", false),
-        ("a configuration of others", format!("exec {}\n", scene.guard_by(&unreadable)), "", false),
-        ("a FIFO", format!("exec {}\n", scene.guard_by(&fifo)), "", false),
-        (
-            "roots that leave it out",
-            format!("exec {}\n", scene.guard_with("roots = [\"", "roots = [\"/x")),
-            "",
-            true,
-        ),
-        ("no run directory", format!("exec {}\n", scene.guard_with(&run_dir, "run_dir = \"/x\"")), "", false),
-        (
-            "another run directory",
-            format!("exec {}\n", scene.guard_with(&run_dir, &format!("run_dir = {elsewhere:?}"))),
-            "",
-            false,
-        ),
-        ("no program", scene.shipped(&missing), "", false),
-        ("a program that cannot be executed", scene.shipped(&garbage), "", false),
-        ("a program that dies", scene.shipped(&suicide), "", false),
-        ("no timer", format!("ulimit -i 0\nexec {guard}\n"), "", true),
-        ("no process", format!("ulimit -u 0\nexec {guard}\n"), "", true),
-        ("no file can grow", format!("ulimit -f 0\nexec {guard}\n"), "", false),
-        (
-            "a wait above its limit",
-            format!(
-                "exec {}\n",
-                scene.guard_with(
-                    "lock_wait = \"1s\"\ntime_limit = \"1min\"",
-                    "lock_wait = \"1h\"\ntime_limit = \"1s\""
-                )
-            ),
-            "",
-            true,
-        ),
-        ("a time-out around it", format!("timeout 1 {patient} || true\n"), "", true),
-        ("a time-out that kills it", format!("timeout -s KILL 1 {patient} || true\n"), "", false),
-        ("the background", format!("{guard} &\n"), wait, false),
-        ("the background, elsewhere", format!("cd /\n{guard} >/dev/null 2>&1 </dev/null &\n"), wait, false),
-        ("the background, while it waits", format!("{guard} &\nsleep 0.4\n"), wait, false),
-        ("a chain whose first link is missing", scene.chain(&missing), "", false),
-        ("its worker's death", kill_the_worker("KILL"), "", true),
-        ("a signal to its worker", kill_the_worker("SEGV"), "", true),
-        ("a signal to it", format!("{patient} & pid=$!\nsleep 0.5\nkill -TERM $pid\nwait $pid\n"), "", true),
-        ("a hang-up", format!("{patient} & pid=$!\nsleep 0.5\nkill -HUP $pid\nwait $pid\n"), "", true),
-        ("closed outputs", format!("exec {guard} >&- 2>&-\n"), "", true),
-    ];
     for (name, script, then, has_lease) in ends {
         let ended = scene.end(&script, then);
         let text = ended.hook.text();
@@ -257,6 +174,100 @@ fn whatever_ends_a_started_hook_its_jobs_tree_stays() {
         assert!(parsed.annotations.len() <= 1, "{name}:\n{text}");
         assert!(ended.hook.duration < Duration::from_secs(8), "{name}: {:?}\n{text}", ended.hook.duration);
     }
+}
+
+#[test]
+fn whatever_ends_a_started_hook_its_jobs_tree_stays() {
+    if !can_be_tried() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let guard = scene.guard();
+    let garbage = scene.program("garbage", b"\x7fELF\x02\x01\x01");
+    let suicide = scene.program("suicide", b"#!/bin/sh\nkill -9 $$\n");
+    let missing = scene.host.base.join("missing");
+    let impatient = scene
+        .guard_with("lock_wait = \"1s\"\ntime_limit = \"1min\"", "lock_wait = \"1h\"\ntime_limit = \"1s\"");
+    let ends = vec![
+        ("nothing: it waits in vain for the lock", format!("exec {guard}\n"), "", true),
+        ("no program", scene.shipped(&missing), "", false),
+        ("a program that cannot be executed", scene.shipped(&garbage), "", false),
+        ("a program that dies", scene.shipped(&suicide), "", false),
+        ("no timer", format!("ulimit -i 0\nexec {guard}\n"), "", true),
+        ("no process", format!("ulimit -u 0\nexec {guard}\n"), "", true),
+        ("no file can grow", format!("ulimit -f 0\nexec {guard}\n"), "", false),
+        ("a wait above its limit", format!("exec {impatient}\n"), "", true),
+        ("a chain whose first link is missing", scene.chain(&missing), "", false),
+        ("closed outputs", format!("exec {guard} >&- 2>&-\n"), "", true),
+    ];
+    assert_each_keeps_the_tree(&scene, ends);
+}
+
+#[test]
+fn whatever_ends_a_started_hook_by_its_settings_its_jobs_tree_stays() {
+    if !can_be_tried() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let run_dir = format!("run_dir = {:?}", scene.host.run_dir());
+    let elsewhere = scene.host.base.join("elsewhere");
+    fs::create_dir_all(elsewhere.join("leases")).expect("our own directory");
+    for path in [&elsewhere, &elsewhere.join("leases")] {
+        fs::set_permissions(path, fs::Permissions::from_mode(0o777)).expect("our own directory");
+    }
+    let unreadable = scene.host.base.join("unreadable.toml");
+    fs::write(&unreadable, "").expect("our own file");
+    fs::set_permissions(&unreadable, fs::Permissions::from_mode(0o600)).expect("our own file");
+    let fifo = scene.host.base.join("fifo.toml");
+    nix::unistd::mkfifo(&fifo, nix::sys::stat::Mode::from_bits_truncate(0o644)).expect("a FIFO");
+    let missing = scene.host.base.join("missing");
+    let run_dir_is = |path: &str| format!("run_dir = {path:?}");
+    let ends = [
+        ("an invalid value", scene.guard_with("high = \"100%\"", "high = \"x\""), true),
+        ("an unknown key", scene.guard_with("[hook]", "[hook]\nx = 1"), true),
+        ("a broken file", scene.guard_with("[hook]", "[hook"), true),
+        ("no configuration", scene.guard_by(&missing), false),
+        ("a configuration of others", scene.guard_by(&unreadable), false),
+        ("a FIFO", scene.guard_by(&fifo), false),
+        ("roots that leave it out", scene.guard_with("roots = [\"", "roots = [\"/x"), true),
+        ("no run directory", scene.guard_with(&run_dir, &run_dir_is("/x")), false),
+        (
+            "another run directory",
+            scene.guard_with(&run_dir, &run_dir_is(elsewhere.to_str().expect("UTF-8"))),
+            false,
+        ),
+    ];
+    let ends = ends.map(|(name, guard, has_lease)| (name, format!("exec {guard}\n"), "", has_lease));
+    assert_each_keeps_the_tree(&scene, ends.into());
+}
+
+#[test]
+fn whatever_ends_a_started_hook_from_outside_its_jobs_tree_stays() {
+    if !can_be_tried() {
+        return;
+    }
+    let mut scene = Scene::new();
+    let guard = scene.guard();
+    let patient = scene.guard_with("lock_wait = \"1s\"", "lock_wait = \"10s\"");
+    let kill_the_worker = |signal: &str| {
+        format!(
+            "{guard} & pid=$!\nsleep 0.5\nfor child in $(cat /proc/$pid/task/$pid/children); do kill -{signal} $child; done\nwait $pid\n"
+        )
+    };
+    let tell = |signal: &str| format!("{patient} & pid=$!\nsleep 0.5\nkill -{signal} $pid\nwait $pid\n");
+    let wait = "sleep 1";
+    let ends = vec![
+        ("a time-out around it", format!("timeout 1 {patient} || true\n"), "", true),
+        ("a time-out that kills it", format!("timeout -s KILL 1 {patient} || true\n"), "", false),
+        ("the background", format!("{guard} &\n"), wait, false),
+        ("the background, elsewhere", format!("cd /\n{guard} >/dev/null 2>&1 </dev/null &\n"), wait, false),
+        ("the background, while it waits", format!("{guard} &\nsleep 0.4\n"), wait, false),
+        ("its worker's death", kill_the_worker("KILL"), "", true),
+        ("a signal to its worker", kill_the_worker("SEGV"), "", true),
+        ("a signal to it", tell("TERM"), "", true),
+        ("a hang-up", tell("HUP"), "", true),
+    ];
+    assert_each_keeps_the_tree(&scene, ends);
 }
 
 /// Without a lease, claims could not tell that a job has begun and ended since they looked at all processes.

@@ -55,7 +55,7 @@ install -D -m 600 "$work/key.pub" "$root/root/.ssh/authorized_keys"
 printf 'Port %s\nListenAddress 127.0.0.1\n' "$port" >"$root/etc/ssh/sshd_config.d/lab.conf"
 ln -sf /lib/systemd/system/ssh.service "$root/etc/systemd/system/multi-user.target.wants/ssh.service"
 chroot "$root" useradd -m ci
-cc -shared -fPIC -o "$root/usr/lib/whole_host.so" "$here/whole_host.c"
+cc -shared -fPIC -o "$root/usr/lib/whole_host.so" "$here/../whole_host.c"
 echo /usr/lib/whole_host.so >"$root/etc/ld.so.preload"
 for n in 1 2 3; do
     runner=$root/home/ci/actions-runner-$n

@@ -3,7 +3,7 @@
 //!
 //! * [`Host`] is one throw-away machine: a directory (or a small real filesystem), a configuration, run and state
 //!   directories. Only one exists at a time on a computer, because the guard looks at every process: a live Worker of one
-//!   test would be an unattributable Worker for all others.
+//!   test would be an unattributable Worker for all others. `tests/apart.sh` gives each test of root's a computer of its own.
 //! * [`Runner`] is built with [`Host::runner`]; [`Listener`] and [`Job`] play its processes (see `tests/standin`).
 //! * [`Stopped`] holds a guard at the entry of a system call.
 //! * [`Journald`] is a real one in a mount namespace of its own.

@@ -1,0 +1,115 @@
+#!/usr/bin/env bash
+# Cargo starts whatever it runs through this (.cargo/config.toml). A test of tests/ that root runs gets a machine of its own: its own
+# processes, mounts, temporary directory and /etc. So Workers of real runners on this host do not disturb it, tests of one program
+# run side by side, and what a test leaves goes with it. Everything else is executed as it is.
+#
+#   tests/apart.sh PROGRAM [ARGUMENT...]
+#
+# DISK_GUARD_TESTS_TOGETHER=1 runs tests as they are, too.
+set -euo pipefail
+
+# In the new namespaces, as their first process: it reaps what others leave.
+inside() {
+    local own=$1
+    shift
+    # The guard shall believe that it sees the whole host, which it tells by the number of its pid namespace.
+    mount -t tmpfs -o mode=755 tmpfs "$own/etc"
+    mkdir "$own"/etc/{upper,work}
+    cp "$own/whole_host.so" "$own/etc/upper/whole-host.so"
+    echo /etc/whole-host.so >"$own/etc/upper/ld.so.preload"
+    stat --dereference --format=%i /proc/self/ns/pid >"$own/etc/upper/whole-host"
+    mount -t overlay -o "lowerdir=/etc,upperdir=$own/etc/upper,workdir=$own/etc/work" overlay /etc
+    TMPDIR=$own/tmp "$@" || exit
+}
+
+# Runs a command on a machine of its own.
+apart() {
+    local own code=0
+    own=$(mktemp -d "${TMPDIR:-/tmp}/disk-guard-test.XXXXXX")
+    chmod 755 "$own"
+    mkdir -m 1777 "$own/tmp"
+    mkdir "$own/etc"
+    ln "$whole_host" "$own/whole_host.so" 2>/dev/null || cp "$whole_host" "$own/whole_host.so"
+    unshare --mount --pid --fork --kill-child --propagation private --mount-proc "$0" --inside "$own" "$@" || code=$?
+    rm -rf --one-file-system "$own"
+    return "$code"
+}
+
+# One test of a program, and a line about it. What it said is kept for the end where it has failed.
+one() {
+    local program=$1 said=$2 name=$3 number
+    number=$(mktemp "$said/XXXXXX")
+    local begun=${EPOCHREALTIME/./} code=0 result=ok took
+    apart "$program" --exact "$name" --nocapture --test-threads=1 >"$number" 2>&1 </dev/null || code=$?
+    took=$(((${EPOCHREALTIME/./} - begun) / 100000))
+    if [ "$code" != 0 ]; then
+        result=FAILED
+        { printf -- '\n---- %s ----\n' "$name" && cat "$number"; } >"$number.failed"
+    elif grep -q '^test result: ok\. 0 passed; 0 failed; 1 ignored' "$number"; then
+        result=ignored
+    elif ! grep -q '^test result: ok\. 1 passed' "$number"; then
+        # A program that says nothing about a test has not run it.
+        result=FAILED
+        { printf -- '\n---- %s ----\n' "$name" && cat "$number"; } >"$number.failed"
+    fi
+    grep '^skipped' "$number" >&2 || true
+    printf 'test %s ... %s (%d.%d s)\n' "$name" "$result" $((took / 10)) $((took % 10))
+    echo "$result" >"$number.result"
+}
+
+# Every test of a program, half as many again at a time as there are processors: many of them wait for a time-out of the guard's.
+all() {
+    local program=$1 said names width begun=$SECONDS
+    width=$((($(nproc) * 3 + 1) / 2))
+    said=$(mktemp -d "${TMPDIR:-/tmp}/disk-guard-said.XXXXXX")
+    # shellcheck disable=SC2064 # its name now
+    trap "rm -rf '$said'" EXIT
+    names=$("$program" --list --format terse | sed -n 's/: test$//p')
+    printf '\nrunning %d tests\n' "$(grep -c . <<<"$names" || true)"
+    tr '\n' '\0' <<<"$names" | xargs --null --no-run-if-empty --max-args=1 --max-procs="$width" "$0" --one "$program" "$said" || true
+    local results passed failed ignored
+    results=$(cat "$said"/*.result 2>/dev/null || true)
+    count() { grep -cx "$1" <<<"$results" || true; }
+    passed=$(count ok) ignored=$(count ignored)
+    failed=$(($(grep -c . <<<"$names" || true) - passed - ignored))
+    cat "$said"/*.failed 2>/dev/null || true
+    printf '\ntest result: %s. %d passed; %d failed; %d ignored; finished in %d s\n\n' \
+        "$([ "$failed" = 0 ] && echo ok || echo FAILED)" "$passed" "$failed" "$ignored" $((SECONDS - begun))
+    [ "$failed" = 0 ]
+}
+
+# Whether a program is one of tests/ that wants a machine of its own.
+wants_it() {
+    local program=$1 name
+    shift
+    [[ "$program" == */deps/* && " $* " != *" --bench "* ]] || return
+    name=${program##*/}
+    name=${name%-*}
+    # What these read the kernel says with the numbers that processes have in its first namespace.
+    [ "$name" != deaths ] || return
+    [ -e "$tests/$name.rs" ] || [ -e "$tests/$name/main.rs" ]
+}
+
+# The library that is preloaded, made once.
+make_whole_host() {
+    if [ ! "$whole_host" -nt "$tests/whole_host.c" ]; then
+        cc -O2 -shared -fPIC -o "$whole_host.$$" "$tests/whole_host.c" && mv -f "$whole_host.$$" "$whole_host"
+    fi
+}
+
+tests=$(dirname "$(realpath "$0")")
+case "${1:-}" in
+    --inside) shift && inside "$@" && exit ;;
+esac
+program=$1
+if [ "$program" = --one ]; then program=$2; fi
+whole_host=${program%/deps/*}/whole-host.so
+if [ "$1" = --one ]; then
+    shift
+    one "$@"
+    exit
+fi
+if [ -n "${DISK_GUARD_TESTS_TOGETHER:-}" ] || [ "$(id -u)" != 0 ] || ! wants_it "$@" || ! make_whole_host || ! apart true 2>/dev/null; then
+    exec "$@"
+fi
+if [ "${*:2}" = "" ] || [ "${*:2}" = --quiet ]; then all "$1"; else apart "$@"; fi
