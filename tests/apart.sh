@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Cargo starts whatever it runs through this (.cargo/config.toml). A test of tests/ that root runs gets a machine of its own: its own
-# processes, mounts, temporary directory and /etc. So Workers of real runners on this host do not disturb it, tests of one program
+# processes, mounts, /tmp and /etc. So Workers of real runners on this host do not disturb it, tests of one program
 # run side by side, and what a test leaves goes with it. Everything else is executed as it is.
 #
 #   tests/apart.sh PROGRAM [ARGUMENT...]
@@ -19,7 +19,15 @@ inside() {
     echo /etc/whole-host.so >"$own/etc/upper/ld.so.preload"
     stat --dereference --format=%i /proc/self/ns/pid >"$own/etc/upper/whole-host"
     mount -t overlay -o "lowerdir=/etc,upperdir=$own/etc/upper,workdir=$own/etc/work" overlay /etc
-    TMPDIR=$own/tmp "$@" || exit
+    # The checkout, and what was built from it, may lie below the old one.
+    local kept
+    for kept in "$tests/.." "${1%/deps/*}"; do
+        [ ! -d "$kept" ] || kept=$(realpath "$kept")
+        case $kept in /tmp/*) mkdir -p "$own$kept" && mount --rbind "$kept" "$own$kept" ;; esac
+    done
+    mount --rbind "$own/tmp" /tmp
+    cd "$PWD"
+    TMPDIR=/tmp "$@" || exit
 }
 
 # Runs a command on a machine of its own.

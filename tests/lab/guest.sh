@@ -75,6 +75,88 @@ jq -e '[.runners[] | select(.guarded and .state == "idle" and .evidence == [])] 
     fail "the service's own mount namespace is no evidence: $(jq -c '.runners[] | {name, state, evidence}' /run/from-service.json)"
 ok "with all its restrictions the sweep's service sees every process, and its own mounts are no evidence"
 
+# -- What follows a sweep, each in a unit of its own -----------------------------------------------------------------------
+
+cp -a /etc/disk-guard/config.toml /run/config.toml
+cat >>/etc/disk-guard/config.toml <<'CONFIG'
+[notify]
+command = ["/usr/local/sbin/lab-notify"]
+interval = "1s"
+[[reap]]
+name = "machines"
+kind = "command"
+command = ["/usr/local/sbin/lab-machines"]
+match = ["runner-*"]
+pause = "0s"
+[[store]]
+kind = "ccache"
+path = "/home/ci-a/ccache"
+max_size = "12MiB"
+CONFIG
+# What each of these programs may write is what its unit leaves to it.
+cat >/usr/local/sbin/lab-notify <<'PROGRAM'
+#!/bin/sh
+cat >>/var/lib/disk-guard/told
+PROGRAM
+cat >/usr/local/sbin/lab-machines <<'PROGRAM'
+#!/bin/bash
+cd /run/lab-machines || exit
+case $1 in
+    list) { echo '{"schema":1,"complete":true,"environments":['; cat -- * | paste -sd ,; echo ']}'; } ;;
+    delete) rm -- "$2" ;;
+esac
+PROGRAM
+# A compiler whose objects do not compress.
+cat >/usr/local/sbin/gcc <<'PROGRAM'
+#!/bin/bash
+while [ $# -gt 0 ]; do
+    case $1 in -o) out=$2 && shift ;; -E) only=1 ;; *.c) in=$1 ;; *.i) in=$1 ;; esac
+    shift
+done
+if [ -n "$only" ]; then cat "$in" >"${out:-/dev/stdout}"; else head -c 1M /dev/urandom >"$out"; fi
+PROGRAM
+chmod 755 /usr/local/sbin/{lab-notify,lab-machines,gcc}
+mkdir /run/lab-machines
+machine() { # ID JOB
+    printf '{"id":"%s","name":"runner-%s","state":"stopped","since":"%s","job":%s}' "$1" "$1" "$(date -u -d '3 hours ago' +%FT%TZ)" "$2" >"/run/lab-machines/$1"
+}
+machine leaked null
+machine at-work '"4711"'
+# shellcheck disable=SC2016 # the user's shell expands it
+runuser -u ci-a -- sh -c 'cd; mkdir ccache; for n in $(seq 24); do echo "int x$n;" >"f$n.c"; CCACHE_DIR=$HOME/ccache ccache gcc -c "f$n.c" -o f.o; done'
+stored() { du -s --block-size=1M /home/ci-a/ccache | cut -f 1; }
+[ "$(stored)" -ge 23 ] || fail "the store is full: $(stored) MiB"
+disk-guard check-config >&2
+followers=(disk-guard-reap.service disk-guard-stores.service disk-guard-notify.service)
+has_ended() { ! systemctl list-jobs --no-legend | grep -q disk-guard && ! systemctl is-active --quiet "${followers[@]}"; }
+systemctl start disk-guard-sweep.service
+within 60 "reap, stores and notify to end" has_ended
+! systemctl is-failed --quiet "${followers[@]}" || fail "none of them fails: $(systemctl status --no-pager "${followers[@]}")"
+[ ! -e /run/lab-machines/leaked ] || fail "the leaked machine is gone: $(journalctl -q -u disk-guard-reap.service -o cat)"
+[ -e /run/lab-machines/at-work ] || fail "the machine with a job stays"
+left=$(stored)
+if [ "$left" -gt 12 ] || [ "$left" -lt 1 ]; then fail "the store is collected: $left MiB: $(journalctl -q -u disk-guard-stores.service -o cat)"; fi
+[ ! -e /var/lib/disk-guard/told ] || fail "there is nothing to tell: $(cat /var/lib/disk-guard/told)"
+journalctl --sync
+for pair in reaped:reap collected:stores; do
+    journalctl -q -o json "DISK_GUARD_EVENT=${pair%:*}" "_SYSTEMD_UNIT=disk-guard-${pair#*:}.service" | jq -es 'length == 1' >/dev/null ||
+        fail "the event ${pair%:*} is in the journal: $(journalctl -q -u "disk-guard-${pair#*:}.service" -o cat)"
+done
+# An incident and its end.
+head -c "$(($(df --output=avail -m /home | tail -n 1) - 3))M" /dev/zero >/home/filler
+systemctl start disk-guard-sweep.service || true
+told() { grep -q "\"kind\":\"critical-disk\",\"news\":\"$1\"" /var/lib/disk-guard/told 2>/dev/null; }
+within 60 "the program to be told of the full disk" told new
+rm /home/filler
+within 60 "all of them to end" has_ended
+sleep 1
+systemctl start disk-guard-sweep.service
+within 60 "the program to be told that it is over" told over
+within 60 "all of them to end" has_ended
+rm -r /usr/local/sbin/{lab-notify,lab-machines,gcc} /run/lab-machines /home/ci-a/{ccache,f*.[co]} /var/lib/disk-guard/told
+cp -a /run/config.toml /etc/disk-guard/config.toml
+ok "a sweep is followed by reap, stores and notify, each in its restricted unit: a leaked machine goes, a store is collected, the program is told"
+
 # -- A full disk: a live job, leftovers of root, and a hook that may not remove them ------------------------------------------
 
 live=/home/ci-b/actions-runner-3/_work/gadget/gadget/target

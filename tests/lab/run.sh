@@ -12,7 +12,7 @@ set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 source=$(cd "$here/../.." && pwd)
 cache=${DISK_GUARD_LAB_CACHE:-/var/cache/disk-guard-lab}
-time_limit=230
+time_limit=300
 
 if [ "$(id -u)" != 0 ]; then
     echo "host lab: skipped, needs root"
@@ -28,7 +28,7 @@ if [ "${#missing[@]}" -gt 0 ]; then
 fi
 
 # The base image: made once, never written to afterwards (each run writes into a layer of its own).
-packages=systemd,systemd-sysv,dbus,procps,socat,jq
+packages=systemd,systemd-sysv,dbus,procps,socat,jq,ccache
 suite=bookworm
 image=$cache/$suite-$( (echo "$packages"; cat "$here/lab.service") | sha256sum | cut -c 1-16).img
 base_image() {
