@@ -43,7 +43,7 @@ manifest=$kubernetes/daemonset.yaml
 sed -n '/^  config.toml: |$/,/^---$/s/^    //p' "$manifest" >"$work/config.toml"
 read -ra capabilities < <(sed -n 's/.*add: \[\(.*\)\].*/\1/p' "$manifest" | tr -d '",')
 # The journal is the node's; here it is left out.
-restricted=(--rm --network none --pid host --read-only --security-opt no-new-privileges --cap-drop ALL "${capabilities[@]/#/--cap-add=}")
+restricted=(--rm --pid host --read-only --security-opt no-new-privileges --cap-drop ALL "${capabilities[@]/#/--cap-add=}")
 mkdir -p "$work"/{pods,run,state,textfile}
 target=$work/pods/gone/volumes/kubernetes.io~empty-dir/work/_work/app/app/target
 mkdir -p "$target/debug"
@@ -59,9 +59,9 @@ for _ in first again; do
 done
 [ "$(stat -c '%a %g' "$work/run" "$work/run/host.lock" "$work/run/leases" | paste -sd,)" = "2755 2617,660 2617,1770 2617" ] ||
     fail "the shared directory: $(ls -lan "$work/run")"
-docker run "${restricted[@]}" "${volumes[@]}" disk-guard:test check-config >"$work/said" 2>&1 || fail "the manifest's configuration is valid"
-grep -q '"/bin/sh", "-c", "while :; do /usr/bin/disk-guard sweep' "$manifest" || fail "the manifest's command has changed: change it here"
-docker run "${restricted[@]}" "${volumes[@]}" --entrypoint /bin/sh disk-guard:test -c '/usr/bin/disk-guard sweep --json; sleep 0' \
+docker run "${restricted[@]}" --network none "${volumes[@]}" disk-guard:test check-config >"$work/said" 2>&1 || fail "the manifest's configuration is valid"
+grep -q '"/bin/sh", "-c", "while :; do /usr/bin/disk-guard sweep; /usr/bin/disk-guard notify; sleep' "$manifest" || fail "the manifest's command has changed: change it here"
+docker run "${restricted[@]}" --network none "${volumes[@]}" --entrypoint /bin/sh disk-guard:test -c '/usr/bin/disk-guard sweep --json; /usr/bin/disk-guard notify >&2; sleep 0' \
     >"$work/said" 2>"$work/errors" || fail "the manifest's command runs: $(cat "$work/errors")"
 if [ -e "$target" ]; then
     # A Worker of somebody else on this machine protects everything: then the sweep has to say so.
@@ -70,6 +70,27 @@ if [ -e "$target" ]; then
 else
     say "the image sweeps with the manifest's restrictions: what a pod has left is gone"
 fi
+
+# A message from the container with the manifest's own example, but for the address.
+example=$(sed -n 's/^ *# command = \(\["[^"]*notify.sh", \).*/\1/p' "$manifest")
+[ -n "$example" ] || fail "the manifest shows how to be told"
+mkfifo "$work/port"
+timeout 60 python3 - "$work/message" >"$work/port" <<'SERVER' &
+import http.server, sys
+class Once(http.server.BaseHTTPRequestHandler):
+    def do_POST(self):
+        open(sys.argv[1], "wb").write(self.rfile.read(int(self.headers["Content-Length"])))
+        self.send_response(204)
+        self.end_headers()
+server = http.server.HTTPServer(("127.0.0.1", 0), Once)
+print(server.server_port, flush=True)
+server.handle_request()
+SERVER
+read -r port <"$work/port"
+printf '[notify]\ncommand = %s"http://127.0.0.1:%s/disk-guard"]\n' "$example" "$port" >>"$work/config.toml"
+docker run "${restricted[@]}" --network host "${volumes[@]}" disk-guard:test notify --test >"$work/said" 2>&1 || fail "a test message is sent"
+grep -q '"test":true' "$work/message" || fail "the service is told: $(cat "$work/message")"
+say "the image tells a service in the cluster of incidents"
 
 # A runner's image, in the shape of ARC's, from Debian.
 tar=$cache/packages-bookworm-$(echo systemd,procps | sha256sum | cut -c 1-8).tar
