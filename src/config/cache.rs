@@ -1,8 +1,9 @@
 //! `[[cache]]`: which rules are in force, and what a rule has to be.
 
 use super::{Problems, declared, raw, units};
-use crate::model::{CacheRule, Retention};
+use crate::model::{CacheRule, DirGlobs, PathGlob, Retention};
 use std::collections::HashSet;
+use std::ffi::OsStr;
 use toml::Spanned;
 
 use super::raw::CARGO;
@@ -115,30 +116,37 @@ fn dirs(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
             );
             continue;
         }
-        match globset::Glob::new(dir) {
+        match DirGlobs::parse(&[dir]) {
             Err(error) => {
                 problems.add(cache, format_args!("cache.dirs: `{dir}` is not a glob: {}", error.kind()));
             }
-            Ok(glob) if matches_any_name(&glob) => problems.add(
+            Ok(glob) if matches_any_name(dir, &glob) => problems.add(
                 cache,
                 format_args!("cache.dirs: `{dir}` would match a checkout itself, expected a name"),
             ),
             Ok(_) => {}
         }
     }
+    if let Err(error) = DirGlobs::parse(&list)
+        && !matches!(error.glob(), Some(one) if list.iter().any(|dir| dir == one))
+    {
+        problems.add(cache, format_args!("cache.dirs: together they are too large: {}", error.kind()));
+    }
 }
 
 /// Whether a glob leaves the name open: it matches names of one length that have nothing in common, as `*`, `?*` and `{a,*}` do.
-fn matches_any_name(glob: &globset::Glob) -> bool {
+fn matches_any_name(pattern: &str, glob: &DirGlobs) -> bool {
     // Most have a letter that every match must have. Compiling the others costs two dozen system calls, which no hook should.
-    let pattern = glob.glob();
     let has_choices = pattern.contains(['{', '[']);
     if !has_choices && pattern.contains(|c| !matches!(c, '*' | '?' | '\\')) {
         return false;
     }
-    let matcher = glob.compile_matcher();
-    (1..=4).any(|length| ["r", "0", "Z"].iter().all(|letter| matcher.is_match(letter.repeat(length))))
+    (1..=4)
+        .any(|length| ["r", "0", "Z"].iter().all(|letter| glob.matches(OsStr::new(&letter.repeat(length)))))
 }
+
+/// Why what is read again here can be read.
+const CHECKED: &str = "it has been checked";
 
 impl From<raw::Cache> for CacheRule {
     fn from(raw: raw::Cache) -> Self {
@@ -148,11 +156,15 @@ impl From<raw::Cache> for CacheRule {
             None => raw.name == CARGO,
         };
         Self {
-            dirs: raw.dirs(),
+            dirs: DirGlobs::parse(&raw.dirs()).expect(CHECKED),
             by_cargos_tag: raw.by_cargos_tag(),
-            roots: raw.roots(),
+            roots: raw.roots().map(|root| PathGlob::parse(root).expect(CHECKED)).collect(),
             owner: raw.owner.map(Spanned::into_inner),
-            runners: raw.runners.unwrap_or_else(|| vec!["*".to_owned()]),
+            runners: {
+                let all = ["*".to_owned()];
+                let globs = raw.runners.as_deref().unwrap_or(&all);
+                globs.iter().map(|glob| glob::Pattern::new(glob).expect(CHECKED)).collect()
+            },
             name: raw.name,
             depth: raw.depth,
             markers: raw.marker.into_inner().0,

@@ -5,6 +5,7 @@
 //! ([`crate::observe::declared`]).
 
 use super::{Problems, line_at, raw};
+use crate::model::PathGlob;
 use std::path::Path;
 use toml::Spanned;
 
@@ -87,7 +88,7 @@ fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
     if parts.iter().any(|part| part.contains("**")) {
         return Some("no `**`: say how deep the directories lie".into());
     }
-    if let Err(error) = glob::Pattern::new(pattern) {
+    if let Err(error) = PathGlob::parse(pattern) {
         return Some(format!("a glob: {error}"));
     }
     if pattern.replace("[{]", "").contains('{') {
@@ -123,6 +124,7 @@ fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use crate::config::Config;
+    use crate::model::PathGlob;
 
     fn parse(roots: &str, more: &str) -> Result<Config, String> {
         Config::parse(&format!("[[cache]]\nname = \"runs\"\n{more}\nroots = [\"{roots}\"]\n"))
@@ -173,9 +175,9 @@ mod tests {
             ("/root/target", "owner = \"root\""),
         ] {
             let config = parse(good, more).unwrap();
-            assert_eq!(config.caches[1].roots, [good]);
+            assert_eq!(config.caches[1].roots, [PathGlob::parse(good).unwrap()]);
             assert!(config.caches[1].dirs.is_empty() && !config.caches[1].by_cargos_tag);
-            assert_eq!(config.caches[1].runners, ["*"]);
+            assert_eq!(config.caches[1].runners, [glob::Pattern::new("*").unwrap()]);
         }
     }
 

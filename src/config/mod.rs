@@ -7,18 +7,17 @@
 pub mod cache;
 mod declared;
 mod notify;
-pub mod patterns;
 mod raw;
 mod reap;
 mod salvage;
 mod store;
 pub mod units;
 
-use crate::model::Remark;
 pub use crate::model::dedupe::DedupeRule;
 pub use crate::model::reap::ReapRule;
 pub use crate::model::stores::StoreRule;
 pub use crate::model::{CacheRule, Retention};
+use crate::model::{PathGlob, Remark};
 pub use notify::Notify;
 pub use raw::{OnExhausted, OnShort, SiblingClaim};
 
@@ -98,14 +97,14 @@ pub struct Watermarks {
 /// `[runners]`.
 #[derive(Debug, Clone)]
 pub struct Runners {
-    /// Absolute glob patterns.
-    pub roots: Vec<String>,
+    /// Where runners are looked for.
+    pub roots: Vec<PathGlob>,
     /// Whether `roots` are the built-in ones.
     pub are_built_in: bool,
     /// May caches of runners without our hook be claimed.
     pub allow_unguarded: bool,
-    /// Absolute glob patterns of directories that this host alone uses, on whatever filesystem.
-    pub local: Vec<String>,
+    /// Directories that this host alone uses, on whatever filesystem.
+    pub local: Vec<PathGlob>,
 }
 
 /// `[siblings]`.
@@ -317,6 +316,23 @@ impl Problems<'_> {
         }
     }
 
+    /// The globs in a list, without those that are wrong.
+    fn globs(&mut self, key: &str, list: &[Spanned<String>]) -> Vec<PathGlob> {
+        let mut globs = Vec::new();
+        for glob in list {
+            let text = glob.get_ref();
+            if !text.starts_with('/') || text.contains("/../") || text.ends_with("/..") {
+                self.add(glob, format_args!("{key}: found `{text}`, expected an absolute glob without `..`"));
+                continue;
+            }
+            match PathGlob::parse(text) {
+                Ok(parsed) => globs.push(parsed),
+                Err(error) => self.add(glob, format_args!("{key}: `{text}` is not a glob: {error}")),
+            }
+        }
+        globs
+    }
+
     fn absolute(&mut self, key: &str, path: &Spanned<PathBuf>) {
         if !path.get_ref().is_absolute() {
             self.add(
@@ -359,16 +375,8 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             "runners.roots: found an empty list, expected at least one absolute glob",
         );
     }
-    let globs = file.runners.roots.get_ref().iter().map(|root| ("runners.roots", root));
-    for (key, glob) in globs.chain(file.runners.local.iter().map(|glob| ("runners.local", glob))) {
-        let pattern = glob.get_ref();
-        if !pattern.starts_with('/') || pattern.contains("/../") || pattern.ends_with("/..") {
-            problems
-                .add(glob, format_args!("{key}: found `{pattern}`, expected an absolute glob without `..`"));
-        } else if let Err(error) = glob::Pattern::new(pattern) {
-            problems.add(glob, format_args!("{key}: `{pattern}` is not a glob: {error}"));
-        }
-    }
+    let roots = problems.globs("runners.roots", file.runners.roots.get_ref());
+    let local = problems.globs("runners.local", &file.runners.local);
     for (key, span) in [("hook.lock_wait", &file.hook.lock_wait), ("hook.time_limit", &file.hook.time_limit)]
     {
         if span.get_ref().0.is_zero() {
@@ -428,7 +436,6 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     let caches: Vec<CacheRule> = caches.into_iter().map(CacheRule::from).collect();
     let retention = Retention::from(retention);
     let textfile = metrics.textfile.into_inner();
-    let roots = runners.roots();
     Ok(Config {
         watermarks: Watermarks {
             high: pressure.high.into_inner(),
@@ -438,10 +445,10 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             min_free_inodes: pressure.min_free_inodes,
         },
         runners: Runners {
-            are_built_in: roots == raw::Runners::default().roots(),
+            are_built_in: runners.roots() == raw::Runners::default().roots(),
             roots,
             allow_unguarded: runners.allow_unguarded,
-            local: runners.local.into_iter().map(toml::Spanned::into_inner).collect(),
+            local,
         },
         siblings: Siblings { claim: siblings.claim, idle_floor: siblings.idle_floor.0 },
         limits: caches.iter().cloned().chain(retention.in_force().map(limit)).collect(),

@@ -224,8 +224,8 @@ impl Cache {
     }
 
     /// Directories outside of work directories, as globs.
-    pub(super) fn roots(&self) -> Vec<String> {
-        self.roots.iter().flatten().map(|root| root.get_ref().clone()).collect()
+    pub(super) fn roots(&self) -> impl Iterator<Item = &str> {
+        self.roots.iter().flatten().map(|root| root.get_ref().as_str())
     }
 
     /// Whether cargo's own tag declares a directory under any name. Unless it is said, that is the default rule's alone.

@@ -1,8 +1,7 @@
 //! `[[reap]]`: what is wrong with an entry, and the rule that it makes.
 
-use super::patterns::Pattern;
 use super::{Problems, raw};
-use crate::model::reap::{Kind, ReapRule};
+use crate::model::reap::{Kind, Pattern, ReapRule};
 use std::collections::HashSet;
 use std::time::Duration;
 use toml::Spanned;
@@ -109,6 +108,10 @@ fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
     }
 }
 
+fn patterns(texts: &[String]) -> Vec<Pattern> {
+    texts.iter().map(|text| Pattern::parse(text).expect("it has been checked")).collect()
+}
+
 /// The rule of a valid entry.
 pub(super) fn rule(entry: raw::Reap) -> ReapRule {
     let kind = Kind::named(entry.kind.get_ref()).expect("it has been checked");
@@ -121,8 +124,8 @@ pub(super) fn rule(entry: raw::Reap) -> ReapRule {
         name: entry.name.into_inner(),
         kind,
         command,
-        matches: entry.r#match.into_inner(),
-        keep: entry.keep.into_inner(),
+        matches: patterns(entry.r#match.get_ref()),
+        keep: patterns(entry.keep.get_ref()),
         max_age: entry.max_age.into_inner().0,
         never_started_grace: entry.never_started_grace.0,
         batch: entry.batch.into_inner(),

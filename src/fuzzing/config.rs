@@ -27,21 +27,23 @@ fn is_valid(config: &Config) {
     assert!(marks.min_free_inodes.get() <= 100);
     assert!(!config.runners.roots.is_empty());
     for root in &config.runners.roots {
-        assert!(root.starts_with('/') && glob::Pattern::new(root).is_ok(), "{root}");
+        let root = root.text();
+        assert!(root.starts_with('/'), "{root}");
         assert!(!Path::new(root).components().any(|part| part == Component::ParentDir), "{root}");
     }
     for rule in &config.caches {
         assert_ne!(rule.dirs.is_empty(), rule.roots.is_empty());
         assert!((1..=16).contains(&rule.depth) && !rule.markers.is_empty());
-        for name in rule.dirs.iter().chain(&rule.markers) {
+        for name in rule.dirs.texts().chain(rule.markers.iter().map(String::as_str)) {
             let name = name.strip_prefix("../").unwrap_or(name);
             assert!(!name.is_empty() && !name.contains('/') && name != "." && name != "..", "{name}");
         }
         for root in &rule.roots {
-            assert!(root.starts_with('/') && glob::Pattern::new(root).is_ok(), "{root}");
+            let root = root.text();
+            assert!(root.starts_with('/'), "{root}");
             assert!(!root.split('/').any(|part| part == ".."), "{root}");
         }
-        for dir in &rule.dirs {
+        for dir in rule.dirs.texts() {
             let matcher = globset::Glob::new(dir).expect("a valid glob").compile_matcher();
             assert!(!["r", "0", "Z"].iter().all(|name| matcher.is_match(name)), "{dir}");
         }

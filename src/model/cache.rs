@@ -1,6 +1,6 @@
 //! A cache: a directory that a rule declares expendable.
 
-use super::{FileId, Need, Runner, TrimPart, Uid, WorkDir};
+use super::{DirGlobs, FileId, Need, PathGlob, Runner, TrimPart, Uid, WorkDir};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -176,20 +176,20 @@ pub enum Coverage {
 pub struct CacheRule {
     /// For people, metrics and the journal.
     pub name: String,
-    /// Directory names, as globs.
-    pub dirs: Vec<String>,
+    /// Directory names.
+    pub dirs: DirGlobs,
     /// At most this far below a checkout (`_work/<repository>/<checkout>`).
     pub depth: usize,
     /// Files or directories, of which one must lie in the directory, or beside it (`../NAME`).
     pub markers: Vec<String>,
     /// Whether cargo's own tag, with a build lock of cargo's, declares a directory under any name.
     pub by_cargos_tag: bool,
-    /// Directories outside of work directories, as absolute globs. Such a rule has no `dirs`.
-    pub roots: Vec<String>,
+    /// Directories outside of work directories. Such a rule has no `dirs`.
+    pub roots: Vec<PathGlob>,
     /// To whom those have to belong; `None` = to root, or to the user of a runner.
     pub owner: Option<String>,
     /// Which runners may use those: globs over their names.
-    pub runners: Vec<String>,
+    pub runners: Vec<glob::Pattern>,
     /// A sweep removes idle ones older than this; `None` = never.
     pub max_age: Option<Duration>,
     /// A sweep removes idle ones larger than this many bytes; `None` = no cap.

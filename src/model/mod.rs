@@ -9,6 +9,7 @@ mod execution;
 mod facts;
 mod filesystem;
 mod forecast;
+mod globs;
 pub mod hygiene;
 mod ids;
 pub mod incident;
@@ -42,6 +43,7 @@ pub use facts::{
 };
 pub use filesystem::{Filesystem, Level, Usage};
 pub use forecast::{Basis, DiskForecast, JobForecast, Reservation, Room};
+pub use globs::{DirGlobs, GlobPart, PathGlob};
 pub use ids::{FileId, FilesystemId, Pid, ProcessId, StartTime, Uid};
 pub use plan::{
     Action, ActionResult, Aim, Balance, CacheHolder, Decision, KeepReason, Need, Outcome, Plan, RemoveReason,

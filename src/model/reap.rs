@@ -1,5 +1,8 @@
 //! Data types of the reaper: ephemeral environments, what is known of them, what was decided and what came of it.
 
+pub mod patterns;
+
+pub use patterns::Pattern;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
@@ -71,9 +74,9 @@ pub struct ReapRule {
     /// The program and its first arguments; never empty.
     pub command: Vec<String>,
     /// Which environments are looked at; never empty.
-    pub matches: Vec<String>,
+    pub matches: Vec<Pattern>,
     /// Which of those stay.
-    pub keep: Vec<String>,
+    pub keep: Vec<Pattern>,
     /// For how long one must have been seen stopped.
     pub max_age: Duration,
     /// How old one that never started must be.

@@ -9,7 +9,6 @@ use super::filesystems::MountTable;
 use super::locks;
 use crate::model::{CLAIMED_BESIDE, Cache, CacheRule, WorkDir};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
-use globset::{Glob, GlobSet, GlobSetBuilder};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::ffi::{OsStr, OsString};
@@ -55,45 +54,33 @@ const TAG: &str = "CACHEDIR.TAG";
 /// What cargo writes into its tag, below the signature.
 const BY_CARGO: &[u8] = b"created by cargo";
 
-/// The rules' name globs, compiled once for all runners.
+/// The rules, and how many caches they have found in all work directories together.
 #[derive(Debug)]
 pub struct Matcher<'a> {
-    rules: Vec<(&'a CacheRule, GlobSet)>,
+    rules: &'a [CacheRule],
     /// How many caches have been found by it so far.
     found: AtomicUsize,
 }
 
 impl<'a> Matcher<'a> {
-    /// Compiles the rules. A glob that does not compile matches nothing; validation has refused it before.
+    /// Of these rules; nothing has been found yet.
     pub fn new(rules: &'a [CacheRule]) -> Self {
-        let compile = |rule: &CacheRule| {
-            let mut set = GlobSetBuilder::new();
-            for glob in rule.dirs.iter().filter_map(|dir| Glob::new(dir).ok()) {
-                set.add(glob);
-            }
-            set.build().unwrap_or_else(|_| GlobSet::empty())
-        };
-        let rules = rules.iter().map(|rule| (rule, compile(rule))).collect();
         Self { rules, found: AtomicUsize::new(0) }
     }
 
     /// The rules that claim a directory of this name, so far below a checkout, in the order of the file.
     fn claiming<'s>(&'s self, name: &'s OsStr, depth: usize) -> impl Iterator<Item = &'a CacheRule> + 's {
-        let name = Path::new(name);
-        self.rules
-            .iter()
-            .filter(move |(rule, set)| depth <= rule.depth && set.is_match(name))
-            .map(|(rule, _)| *rule)
+        self.rules.iter().filter(move |rule| depth <= rule.depth && rule.dirs.matches(name))
     }
 
     /// The rule that claims a directory under any name, when cargo has tagged it.
     fn by_cargos_tag(&self, depth: usize) -> Option<&'a CacheRule> {
-        self.rules.iter().map(|(rule, _)| *rule).find(|rule| rule.by_cargos_tag && depth <= rule.depth)
+        self.rules.iter().find(|rule| rule.by_cargos_tag && depth <= rule.depth)
     }
 
     fn max_depth(&self) -> usize {
-        let within = self.rules.iter().filter(|(rule, _)| rule.roots.is_empty());
-        within.map(|(rule, _)| rule.depth).max().unwrap_or(0)
+        let within = self.rules.iter().filter(|rule| rule.roots.is_empty());
+        within.map(|rule| rule.depth).max().unwrap_or(0)
     }
 }
 
@@ -468,7 +455,7 @@ fn unless_none<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{FileId, FilesystemId, Uid};
+    use crate::model::{DirGlobs, FileId, FilesystemId, Uid};
     use std::fs::{create_dir_all, write};
     use std::os::unix::fs::{MetadataExt as _, symlink};
     use std::time::Duration;
@@ -478,7 +465,7 @@ mod tests {
     fn rule() -> CacheRule {
         CacheRule {
             name: "cargo-target".into(),
-            dirs: vec!["target".into(), "target-*".into()],
+            dirs: DirGlobs::parse(&["target", "target-*"]).unwrap(),
             depth: 3,
             markers: vec![TAG.into()],
             ..CacheRule::default()

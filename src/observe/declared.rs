@@ -11,7 +11,8 @@ use super::ownership::Ways;
 use super::root_globs::Expander;
 use super::runners::Discovery;
 use crate::model::{
-    Cache, CacheRule, DeclaredFacts, Guarded, JobReceived, Part, Runner, RunnerFacts, Uid, Work, WorkDir,
+    Cache, CacheRule, DeclaredFacts, GlobPart, Guarded, JobReceived, Part, PathGlob, Runner, RunnerFacts,
+    Uid, Work, WorkDir,
 };
 use crate::sys::dir::{Dir, Status};
 use crate::sys::reach;
@@ -62,7 +63,12 @@ pub fn faults(rules: &[CacheRule]) -> Vec<Fault> {
         };
         for root in &rule.roots {
             if let Some(why) = ways.foreign_hand(&literal(root), owner.unwrap_or(Uid::ROOT)) {
-                found.push(Fault { key: "roots", rule: rule.name.clone(), found: root.clone(), why });
+                found.push(Fault {
+                    key: "roots",
+                    rule: rule.name.clone(),
+                    found: root.text().to_owned(),
+                    why,
+                });
             }
         }
     }
@@ -78,21 +84,24 @@ fn uid(owner: &str) -> Option<Uid> {
 }
 
 /// The directories that a glob names before its first wildcard, and that hold what it matches.
-fn literal(root: &str) -> PathBuf {
-    let parts: Vec<&str> = root.split('/').filter(|part| !part.is_empty()).collect();
-    let named = parts.iter().take(parts.len() - 1).take_while(|part| !part.contains(['*', '?', '[']));
-    named.fold(PathBuf::from("/"), |path, part| path.join(part))
+fn literal(root: &PathGlob) -> PathBuf {
+    let above = root.parts().split_last().map_or(&[][..], |(_, above)| above);
+    let named = above.iter().map_while(|part| match part {
+        GlobPart::Named(name) => Some(name),
+        GlobPart::Wild(_) => None,
+    });
+    named.fold(PathBuf::from("/"), |path, name| path.join(name))
 }
 
 /// From where what this runner's jobs may use is claimed, as far as the globs name it: a hook fences there what is its own user's.
 pub fn tops<'r>(rules: &'r [CacheRule], runner: &'r str) -> impl Iterator<Item = PathBuf> + 'r {
     let of_its_own = rules.iter().filter(move |rule| may_use(rule, runner));
-    of_its_own.flat_map(|rule| &rule.roots).map(|root| literal(root))
+    of_its_own.flat_map(|rule| &rule.roots).map(literal)
 }
 
 /// Whether jobs of a runner of this name may use what a rule declares.
 fn may_use(rule: &CacheRule, runner: &str) -> bool {
-    rule.runners.iter().filter_map(|glob| glob::Pattern::new(glob).ok()).any(|glob| glob.matches(runner))
+    rule.runners.iter().any(|glob| glob.matches(runner))
 }
 
 /// Adds what the rules match to a discovery, and the directories that hold it.
@@ -283,7 +292,7 @@ mod tests {
             ("/mnt/nvme/t?/x", "/mnt/nvme"),
             ("/srv/targets", "/srv"),
         ] {
-            assert_eq!(literal(root), Path::new(named));
+            assert_eq!(literal(&PathGlob::parse(root).unwrap()), Path::new(named));
         }
     }
 
@@ -291,7 +300,7 @@ mod tests {
     fn an_unknown_owner_is_a_fault_and_a_number_is_none() {
         let rule = |owner: &str| CacheRule {
             name: "runs".into(),
-            roots: vec!["/usr/local/share/targets/*".into()],
+            roots: vec![PathGlob::parse("/usr/local/share/targets/*").unwrap()],
             owner: Some(owner.into()),
             ..CacheRule::default()
         };

@@ -13,7 +13,8 @@ use super::{caches, declared, guarded, locks, other_hosts, places, retention, sh
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen,
-    LeaseState, ListenerSeen, LockKind, Measure, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
+    LeaseState, ListenerSeen, LockKind, Measure, PathGlob, ProcessFacts, Remark, Runner, RunnerFacts,
+    Visibility,
 };
 use crate::run_dir::{Records, RunDir};
 use crate::sys::dir::Dir;
@@ -48,7 +49,7 @@ pub struct HostObserver<'a> {
     /// What of the runners' own things may go, if that is asked for.
     pub leftovers: Option<retention::Wanted<'a>>,
     /// Which runners on filesystems that hosts share are this host's alone (`runners.local`).
-    pub local: &'a [String],
+    pub local: &'a [PathGlob],
     /// Whether only those bytes of caches count that they do not share with other files.
     pub exclusive: bool,
     /// The wall clock now.

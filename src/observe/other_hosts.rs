@@ -5,16 +5,14 @@
 //! its type, so every one counts, unless the configuration names its runners as this host's alone (`runners.local`).
 
 use super::filesystems::MountTable;
-use crate::model::Runner;
-use glob::{MatchOptions, Pattern};
-use std::path::Path;
+use crate::model::{PathGlob, Runner};
 
 /// Where a runner's files lie on such a filesystem and are not configured as this host's alone: for people, none when nowhere.
-pub fn beyond_this_host(runner: &Runner, mounts: &MountTable, local: &[String]) -> Option<String> {
+pub fn beyond_this_host(runner: &Runner, mounts: &MountTable, local: &[PathGlob]) -> Option<String> {
     let places = [(&*runner.root, "its directory"), (runner.work_path(), "its work directory")];
     places.into_iter().find_map(|(path, what)| {
         let kind = mounts.shared_with_others(path)?;
-        (!is_local(path, local)).then(|| {
+        (!local.iter().any(|glob| glob.covers(path))).then(|| {
             format!(
                 "{what} {} lies on {kind}: jobs of other hosts may work there unseen; if it is this host's alone, name it in \
                  runners.local",
@@ -24,21 +22,11 @@ pub fn beyond_this_host(runner: &Runner, mounts: &MountTable, local: &[String]) 
     })
 }
 
-/// Whether a glob names this directory or one above it.
-fn is_local(path: &Path, local: &[String]) -> bool {
-    let options = MatchOptions {
-        case_sensitive: true,
-        require_literal_separator: true,
-        require_literal_leading_dot: true,
-    };
-    let mut patterns = local.iter().filter_map(|glob| Pattern::new(glob).ok());
-    patterns.any(|pattern| path.ancestors().any(|place| pattern.matches_path_with(place, options)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::model::{FileId, FilesystemId, Uid, Work, WorkDir};
+    use std::path::Path;
 
     fn runner(root: &str, work: &str) -> Runner {
         Runner {
@@ -66,7 +54,7 @@ mod tests {
               6 2 8:2 / /home/ci/local rw - xfs /dev/b rw\n",
         );
         let told = |root: &str, work: &str, local: &[&str]| {
-            let local: Vec<String> = local.iter().map(|glob| (*glob).to_owned()).collect();
+            let local: Vec<PathGlob> = local.iter().map(|glob| PathGlob::parse(glob).unwrap()).collect();
             beyond_this_host(&runner(root, work), &mounts, &local)
         };
         for (root, work, local, shared) in [

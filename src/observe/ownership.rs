@@ -10,7 +10,7 @@ mod members;
 
 use super::root_globs::is_allowed;
 use crate::actions_runner::layout;
-use crate::model::Uid;
+use crate::model::{PathGlob, Uid};
 use crate::sys::dir::{Status, stat_at};
 use members::Accounts;
 use rustix::fs::{AtFlags, CWD, FileType};
@@ -69,7 +69,7 @@ impl Ways {
 
     /// Why `path`, which a glob names and which leads to `root`, does not count, if it does not: the globs have to name `root`
     /// itself, or root alone has laid every link that leads there.
-    pub(super) fn stray(&mut self, path: &Path, root: &Path, patterns: &[String]) -> Option<String> {
+    pub(super) fn stray(&mut self, path: &Path, root: &Path, patterns: &[PathGlob]) -> Option<String> {
         if path == root || is_allowed(root, patterns) {
             return None;
         }

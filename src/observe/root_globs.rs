@@ -4,8 +4,9 @@
 //! directory of every home. So each home (each match of a glob's first wildcard) has a share of its own, and one that is full
 //! of directories costs nobody else a runner; time is bounded for all. What is not looked at is said.
 
+use crate::model::{GlobPart, PathGlob};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
-use glob::{MatchOptions, Pattern};
+use glob::Pattern;
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::collections::BTreeSet;
@@ -31,11 +32,6 @@ const NOTES: usize = 8;
 
 /// So many closed places are remembered.
 const CLOSED: usize = 1024;
-
-/// How a name is compared: `*` stops at `/` and matches no hidden name.
-pub fn options() -> MatchOptions {
-    MatchOptions { case_sensitive: true, require_literal_separator: true, require_literal_leading_dot: true }
-}
 
 /// Expands globs, all within one time.
 #[derive(Debug)]
@@ -67,16 +63,14 @@ impl Expander {
     }
 
     /// What matches, in the order of the names. What could not be looked at goes into `notes`.
-    pub fn expand(&mut self, pattern: &str, notes: &mut Vec<String>) -> Vec<PathBuf> {
-        let parts: Option<Vec<Part>> =
-            pattern.split('/').filter(|part| !part.is_empty()).map(Part::parse).collect();
-        let Some(parts) = parts else { return Vec::new() };
+    pub fn expand(&mut self, glob: &PathGlob, notes: &mut Vec<String>) -> Vec<PathBuf> {
         let mut run = Run { found: Vec::new(), notes: Vec::new(), untold: 0, expander: self };
-        run.below(Path::new("/"), &parts, None);
+        run.below(Path::new("/"), glob.parts(), None);
         let Run { found, notes: told, untold, .. } = run;
         notes.extend(told);
         if untold > 0 {
-            notes.push(format!("runners.roots: {pattern}: {untold} more places could not be looked at"));
+            notes
+                .push(format!("runners.roots: {}: {untold} more places could not be looked at", glob.text()));
         }
         found
     }
@@ -88,27 +82,14 @@ impl Default for Expander {
     }
 }
 
-/// One name of a glob.
-enum Part {
-    Plain(OsString),
-    Wild(Pattern),
-}
-
-impl Part {
-    fn parse(text: &str) -> Option<Self> {
-        let is_wild = text.contains(['*', '?', '[']);
-        if is_wild { Pattern::new(text).ok().map(Self::Wild) } else { Some(Self::Plain(text.into())) }
-    }
-}
-
 impl Run<'_> {
     /// `share` is what may still be taken below a match of the first wildcard.
-    fn below(&mut self, place: &Path, parts: &[Part], mut share: Option<&mut usize>) {
+    fn below(&mut self, place: &Path, parts: &[GlobPart], mut share: Option<&mut usize>) {
         let Some((part, rest)) = parts.split_first() else {
             return self.found.push(place.to_owned());
         };
         let names = match part {
-            Part::Plain(name) if rest.is_empty() => {
+            GlobPart::Named(name) if rest.is_empty() => {
                 match Dir::resolve(place).and_then(|(dir, _)| is_there(&dir, Path::new(name))) {
                     Ok(false) => return,
                     Err(error) if is_no_directory(&error) => return,
@@ -116,8 +97,8 @@ impl Run<'_> {
                     Ok(true) | Err(_) => vec![name.clone()],
                 }
             }
-            Part::Plain(name) => vec![name.clone()],
-            Part::Wild(pattern) => match self.list(place, pattern, rest.is_empty()) {
+            GlobPart::Named(name) => vec![name.clone()],
+            GlobPart::Wild(pattern) => match self.list(place, pattern, rest.is_empty()) {
                 Ok(names) => names,
                 Err(error) if is_no_directory(&error) => return,
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {
@@ -132,7 +113,7 @@ impl Run<'_> {
                 }
             },
         };
-        let is_wild = matches!(part, Part::Wild(_));
+        let is_wild = matches!(part, GlobPart::Wild(_));
         for name in names {
             let next = place.join(&name);
             if Instant::now() > self.expander.until {
@@ -176,7 +157,7 @@ impl Run<'_> {
             let name = OsStr::from_bytes(entry.name.to_bytes());
             let could_be =
                 matches!(entry.kind, FileType::Directory | FileType::Symlink | FileType::Unknown) || is_last;
-            if could_be && pattern.matches_path_with(Path::new(name), options()) {
+            if could_be && pattern.matches_path_with(Path::new(name), PathGlob::OPTIONS) {
                 names.push(name.to_owned());
             }
             ControlFlow::Continue(())
@@ -217,9 +198,8 @@ fn is_no_directory(error: &io::Error) -> bool {
 }
 
 /// Whether a runner's root could be one that the configuration's globs allow, by its path alone.
-pub fn is_allowed(root: &Path, patterns: &[String]) -> bool {
-    let options = options();
-    patterns.iter().filter_map(|p| glob::Pattern::new(p).ok()).any(|p| p.matches_path_with(root, options))
+pub fn is_allowed(root: &Path, globs: &[PathGlob]) -> bool {
+    globs.iter().any(|glob| glob.matches(root))
 }
 
 #[cfg(test)]
@@ -228,9 +208,13 @@ mod tests {
     use std::fs::{create_dir_all, write};
     use std::os::unix::fs::symlink;
 
+    fn glob(path: &Path) -> PathGlob {
+        PathGlob::parse(path.to_str().unwrap()).unwrap()
+    }
+
     fn expand(pattern: &Path) -> (Vec<PathBuf>, Vec<String>) {
         let mut notes = Vec::new();
-        let found = Expander::new().expand(pattern.to_str().unwrap(), &mut notes);
+        let found = Expander::new().expand(&glob(pattern), &mut notes);
         (found, notes)
     }
 
@@ -257,7 +241,7 @@ mod tests {
         ] {
             let pattern = base.join(pattern);
             let mut wanted: Vec<PathBuf> =
-                glob::glob_with(pattern.to_str().unwrap(), options()).unwrap().flatten().collect();
+                glob::glob_with(pattern.to_str().unwrap(), PathGlob::OPTIONS).unwrap().flatten().collect();
             wanted.sort();
             let (mut found, notes) = expand(&pattern);
             found.sort();
@@ -279,7 +263,7 @@ mod tests {
         create_dir_all(base.join("zoe/ci/actions-runner-1")).unwrap();
         let mut notes = Vec::new();
         let mut expander = Expander { share: 50, ..Expander::new() };
-        let found = expander.expand(base.join("*/*/actions-runner*").to_str().unwrap(), &mut notes);
+        let found = expander.expand(&glob(&base.join("*/*/actions-runner*")), &mut notes);
         let of = |home: &str| found.iter().filter(|path| path.starts_with(base.join(home))).count();
         assert_eq!((of("attacker"), of("nested"), of("zoe")), (25, 49, 1));
         for home in ["attacker", "nested"] {
@@ -289,13 +273,13 @@ mod tests {
         // Time is one for all: what is not looked at is told.
         let mut late = Expander { until: Instant::now(), ..Expander::new() };
         let mut notes = Vec::new();
-        assert!(late.expand(base.join("*/ci/*").to_str().unwrap(), &mut notes).is_empty());
+        assert!(late.expand(&glob(&base.join("*/ci/*")), &mut notes).is_empty());
         assert!(notes.iter().any(|note| note.contains("within")), "{notes:?}");
     }
 
     #[test]
     fn globs_judge_a_root_by_its_path() {
-        let patterns = ["/home/*/actions-runner*".to_owned()];
+        let patterns = [glob(Path::new("/home/*/actions-runner*"))];
         assert!(is_allowed(Path::new("/home/ci/actions-runner-1"), &patterns));
         assert!(!is_allowed(Path::new("/home/ci/x/actions-runner-1"), &patterns));
         assert!(!is_allowed(Path::new("/srv/actions-runner-1"), &patterns));

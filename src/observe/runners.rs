@@ -10,7 +10,7 @@ pub use super::root_globs::is_allowed;
 use super::root_globs::{self, Expander};
 use crate::actions_runner::layout;
 use crate::actions_runner::settings::{self, Settings};
-use crate::model::{DeclaredFacts, FileId, Remark, Runner, Uid, Work, WorkDir};
+use crate::model::{DeclaredFacts, FileId, PathGlob, Remark, Runner, Uid, Work, WorkDir};
 use crate::sys::dir::{Dir, Status};
 use crate::sys::reach;
 use std::collections::{BTreeSet, HashMap, HashSet};
@@ -104,7 +104,7 @@ impl Discovery {
 }
 
 /// Expands the globs. From here on, mounts that do not answer are left alone ([`reach`]).
-pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
+pub fn discover(patterns: &[PathGlob], mounts: &MountTable) -> Discovery {
     reach::watch();
     let mut found = Discovery::default();
     let mut seen = HashSet::new();
@@ -143,7 +143,7 @@ pub fn discover(patterns: &[String], mounts: &MountTable) -> Discovery {
                 Err(error) => found.notes.push(format!("{} cannot be examined: {error}", path.display())),
             }
         }
-        found.matches.push((pattern.clone(), matches));
+        found.matches.push((pattern.text().to_owned(), matches));
     }
     found.runners.sort_by_cached_key(|runner| natural(&runner.root));
     found.remark_closed(&expander.closed);
@@ -325,8 +325,8 @@ mod tests {
         write(base.join("actions-runner-file"), "").unwrap();
         symlink(&roots[0], base.join("actions-runner-link")).unwrap();
 
-        let patterns =
-            [base.join("actions-runner*"), base.join("nothing*")].map(|p| p.to_str().unwrap().to_owned());
+        let patterns = [base.join("actions-runner*"), base.join("nothing*")]
+            .map(|p| PathGlob::parse(p.to_str().unwrap()).unwrap());
         let found = discover(&patterns, &MountTable::default());
         let names: Vec<&str> = found.runners.iter().map(|r| r.name.as_str()).collect();
         assert_eq!(names, ["one", "actions-runner-2", "actions-runner-10"]);
@@ -396,7 +396,7 @@ mod tests {
             create_dir_all(base.join(root)).unwrap();
             write(base.join(root).join(".runner"), format!("{{\"agentName\":\"{name}\"}}")).unwrap();
         }
-        let patterns = [base.join("r-*").to_str().unwrap().to_owned()];
+        let patterns = [PathGlob::parse(base.join("r-*").to_str().unwrap()).unwrap()];
         let found = discover(&patterns, &MountTable::default()).runners;
         let names: Vec<&str> = found.iter().map(|runner| runner.name.as_str()).collect();
         let twin = |root: &str| format!("ci in {}", base.join(root).display());

@@ -330,6 +330,7 @@ fn rule_for(name: &OsString, parent: &Dir, dir: &Dir) -> Option<String> {
 #[allow(clippy::disallowed_methods, reason = "the test reads the clock for what it lays out")]
 mod tests {
     use super::*;
+    use crate::model::DirGlobs;
     use crate::model::{CacheRule, Usage};
     use crate::observe::caches::{Matcher, find};
     use crate::observe::filesystems::MountTable;
@@ -410,7 +411,7 @@ mod tests {
         assert!(look(&[], soon).is_empty());
 
         // What is a cache is told as one elsewhere, and counts neither here nor as the rest.
-        let (dirs, markers) = (vec!["build".into()], vec!["CMakeCache.txt".into()]);
+        let (dirs, markers) = (DirGlobs::parse(&["build"]).unwrap(), vec!["CMakeCache.txt".into()]);
         let rule = CacheRule { dirs, markers, depth: 3, ..CacheRule::default() };
         let work = runner.work_dir().unwrap();
         let mut caches = find(work, &Matcher::new(&[rule]), &MountTable::default(), soon).unwrap().caches;

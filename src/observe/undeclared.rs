@@ -203,12 +203,7 @@ fn is_outside(path: &Path, facts: &HostFacts) -> bool {
 }
 
 fn is_declared(path: &Path, rules: &[CacheRule]) -> bool {
-    let options = super::root_globs::options();
-    let mut roots = rules.iter().flat_map(|rule| &rule.roots);
-    roots.any(|root| {
-        Pattern::new(root)
-            .is_ok_and(|glob| path.ancestors().any(|part| glob.matches_path_with(part, options)))
-    })
+    rules.iter().flat_map(|rule| &rule.roots).any(|root| root.covers(path))
 }
 
 /// A glob for a directory and its like: what is numbered is left open, as far as that says which one of many it is. The

@@ -2,8 +2,8 @@
 //!
 //! The order is that of the answers' weight: whoever protects an environment is named before how young it is.
 
-use crate::config::patterns::{self, Pattern};
 use crate::model::Liveness;
+use crate::model::reap::patterns;
 use crate::model::reap::{Environment, ReapDecision, ReapReason, ReapRule, State, Stays};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -13,10 +13,6 @@ use std::time::{Duration, SystemTime};
 pub struct ReapInput<'a> {
     /// The entry.
     pub rule: &'a ReapRule,
-    /// Its `match`.
-    pub matches: &'a [Pattern],
-    /// Its `keep`.
-    pub keep: &'a [Pattern],
     /// The state of each runner that an environment names. One that is not here is not known.
     pub runners: &'a HashMap<String, Liveness>,
     /// Now.
@@ -26,7 +22,7 @@ pub struct ReapInput<'a> {
 impl ReapInput<'_> {
     /// The verdict on an environment first seen in its state at `first_seen`; `None` when `match` does not name it.
     pub fn decide(&self, environment: &Environment, first_seen: SystemTime) -> Option<ReapDecision> {
-        patterns::first(self.matches, environment)?;
+        patterns::first(&self.rule.matches, environment)?;
         Some(match self.protection(environment) {
             Some(stays) => ReapDecision::Stay(stays),
             None => self.by_age(environment, first_seen),
@@ -48,9 +44,9 @@ impl ReapInput<'_> {
             labels: labels.clone(),
             ..Environment::new(environment.id.clone(), name.clone(), environment.state.clone())
         });
-        let of_member = |member: Environment| patterns::first(self.keep, &member);
+        let of_member = |member: Environment| patterns::first(&self.rule.keep, &member);
         if let Some(pattern) =
-            patterns::first(self.keep, environment).or_else(|| members.into_iter().find_map(of_member))
+            patterns::first(&self.rule.keep, environment).or_else(|| members.into_iter().find_map(of_member))
         {
             return Some(Stays::Kept(pattern.text().to_owned()));
         }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::reap::{Class, Kind};
+use crate::model::reap::{Class, Kind, Pattern};
 use proptest::prelude::*;
 use std::time::UNIX_EPOCH;
 
@@ -9,13 +9,17 @@ fn at(seconds_ago: u64) -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(1_000_000) - Duration::from_secs(seconds_ago)
 }
 
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    texts.iter().map(|text| Pattern::parse(text).unwrap()).collect()
+}
+
 fn rule() -> ReapRule {
     ReapRule {
         name: "e".into(),
         kind: Kind::Command,
         command: vec!["x".into()],
-        matches: vec![],
-        keep: vec![],
+        matches: patterns(&["vm-*", "image:*"]),
+        keep: patterns(&["vm-keep*", "label:pet"]),
         max_age: Duration::from_secs(2 * HOUR),
         never_started_grace: Duration::from_secs(6 * HOUR),
         batch: 5,
@@ -30,16 +34,13 @@ fn rule() -> ReapRule {
 }
 
 fn decide(environment: &Environment, first_seen: u64) -> Option<ReapDecision> {
-    let patterns =
-        |texts: &[&str]| -> Vec<Pattern> { texts.iter().map(|text| Pattern::parse(text).unwrap()).collect() };
-    let (matches, keep) = (patterns(&["vm-*", "image:*"]), patterns(&["vm-keep*", "label:pet"]));
     let runners = HashMap::from([
         ("idle".to_owned(), Liveness::Idle),
         ("busy".to_owned(), Liveness::Busy),
         ("odd".to_owned(), Liveness::Unknown),
     ]);
     let rule = rule();
-    let input = ReapInput { rule: &rule, matches: &matches, keep: &keep, runners: &runners, now: at(0) };
+    let input = ReapInput { rule: &rule, runners: &runners, now: at(0) };
     input.decide(environment, at(first_seen))
 }
 
@@ -253,12 +254,9 @@ fn what_keeps_a_part_keeps_the_whole() {
     };
     for (keep, stays) in [("db", true), ("label:keep=yes", true), ("other", false), ("label:keep=no", false)]
     {
-        let (matches, keep) = ([Pattern::parse("runner-*").unwrap()], [Pattern::parse(keep).unwrap()]);
-        let rule = rule();
+        let rule = ReapRule { matches: patterns(&["runner-*"]), keep: patterns(&[keep]), ..rule() };
         let input = ReapInput {
             rule: &rule,
-            matches: &matches,
-            keep: &keep,
             runners: &HashMap::new(),
             now: SystemTime::UNIX_EPOCH + Duration::from_secs(1_000_000),
         };

@@ -7,7 +7,6 @@ use super::bounds;
 use super::decision::ReapInput;
 use super::first_seen::FirstSeen;
 use super::sources::{Source, SourceError, distinct};
-use crate::config::patterns::Pattern;
 use crate::model::Execution;
 use crate::model::Liveness;
 use crate::model::reap::{
@@ -61,22 +60,7 @@ impl Run<'_> {
             reapings: Vec::new(),
             notes: Vec::new(),
         };
-        let patterns =
-            |texts: &[String]| texts.iter().map(|text| Pattern::parse(text)).collect::<Result<Vec<_>, _>>();
-        let (matches, keep) = match (patterns(&self.rule.matches), patterns(&self.rule.keep)) {
-            (Ok(matches), Ok(keep)) => (matches, keep),
-            (Err(why), _) | (_, Err(why)) => {
-                report.error = Some(why);
-                return report;
-            }
-        };
-        let sight = Sight {
-            rule: self.rule,
-            matches: &matches,
-            keep: &keep,
-            runners: self.runners,
-            clock: self.clock,
-        };
+        let sight = Sight { rule: self.rule, runners: self.runners, clock: self.clock };
         let listing = match self.list() {
             Ok(listing) => listing,
             Err(error) => {
@@ -260,8 +244,6 @@ struct Stop {
 /// How listings are judged.
 struct Sight<'a> {
     rule: &'a ReapRule,
-    matches: &'a [Pattern],
-    keep: &'a [Pattern],
     runners: &'a dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
     clock: fn() -> SystemTime,
 }
@@ -311,7 +293,7 @@ impl Sight<'_> {
     }
 
     fn input<'t>(&'t self, runners: &'t HashMap<String, Liveness>) -> ReapInput<'t> {
-        ReapInput { rule: self.rule, matches: self.matches, keep: self.keep, runners, now: (self.clock)() }
+        ReapInput { rule: self.rule, runners, now: (self.clock)() }
     }
 }
 

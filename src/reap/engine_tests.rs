@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::reap::{Kind, ReapReason};
+use crate::model::reap::{Kind, Pattern, ReapReason};
 use crate::reap::sources::Objection;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -83,8 +83,8 @@ fn rule() -> ReapRule {
         name: "e".into(),
         kind: Kind::Command,
         command: vec!["x".into()],
-        matches: vec!["vm-*".into()],
-        keep: vec!["vm-keep*".into()],
+        matches: vec![Pattern::parse("vm-*").unwrap()],
+        keep: vec![Pattern::parse("vm-keep*").unwrap()],
         max_age: Duration::from_secs(7200),
         never_started_grace: Duration::from_secs(21_600),
         batch: 2,

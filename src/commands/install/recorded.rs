@@ -12,7 +12,7 @@
 use super::Setup;
 use crate::actions_runner::layout;
 use crate::commands::{Context, complain};
-use crate::model::{HostFacts, ListenerSeen, Runner, SetupOutcome, SetupRunner, Work};
+use crate::model::{HostFacts, ListenerSeen, PathGlob, Runner, SetupOutcome, SetupRunner, Work};
 use crate::observe::filesystems::MountTable;
 use crate::observe::{hook_script, runners};
 use crate::report::escape;
@@ -88,8 +88,7 @@ impl Recorded {
     /// The same context, in which the runners that were wired are found as well.
     pub(super) fn widen(&self, context: &Context) -> Context {
         let mut config = context.config.clone();
-        let roots = self.there.iter().map(|root| glob::Pattern::escape(&root.to_string_lossy()));
-        config.runners.roots.extend(roots);
+        config.runners.roots.extend(self.there.iter().map(|root| PathGlob::literal(root)));
         Context { config, proc: context.proc.clone(), screen: context.screen }
     }
 

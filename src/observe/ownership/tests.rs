@@ -1,7 +1,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 use super::*;
-use crate::model::Work;
+use crate::model::{PathGlob, Work};
 use crate::observe::filesystems::MountTable;
 use crate::observe::runners::{discover, examine};
 use std::fs::{create_dir_all, set_permissions, write};
@@ -185,7 +185,8 @@ fn a_link_to_what_no_glob_names_counts_only_when_root_alone_can_lay_it() {
     let place = place();
     let home = place.way.join("home");
     create_dir_all(home.join("ann")).unwrap();
-    let patterns = [home.join("*/actions-runner*").to_str().unwrap().to_owned()];
+    let glob = |path: PathBuf| PathGlob::parse(path.to_str().unwrap()).unwrap();
+    let patterns = [glob(home.join("*/actions-runner*"))];
     let found = || discover(&patterns, &MountTable::default());
     symlink(&place.root, home.join("ann/actions-runner-1")).unwrap();
     assert_eq!(found().runners.len(), 1, "laid by root: {:?}", found().notes);
@@ -203,6 +204,6 @@ fn a_link_to_what_no_glob_names_counts_only_when_root_alone_can_lay_it() {
     symlink(&place.way, home.join("bob")).unwrap();
     assert!(found().runners.is_empty());
     // What a glob names counts whoever's link leads there too.
-    let both = [patterns[0].clone(), place.way.join("actions-runner*").to_str().unwrap().to_owned()];
+    let both = [patterns[0].clone(), glob(place.way.join("actions-runner*"))];
     assert_eq!(discover(&both, &MountTable::default()).runners.len(), 1);
 }

@@ -3,8 +3,8 @@
 use super::*;
 use crate::config::SiblingClaim;
 use crate::model::{
-    Coverage, EvidenceKind, FileId, Guarded, JobReceived, Measure, ProcessFacts, ReferenceBits, TrimStep,
-    Uid, Visibility, Weight, Work, WorkDir,
+    Coverage, DirGlobs, EvidenceKind, FileId, Guarded, JobReceived, Measure, ProcessFacts, ReferenceBits,
+    TrimStep, Uid, Visibility, Weight, Work, WorkDir,
 };
 
 pub(super) const DISK: FilesystemId = FilesystemId { major: 8, minor: 1 };
@@ -102,7 +102,7 @@ pub(super) fn rules() -> Rules {
 pub(super) fn cache_rule(max_age: Option<u64>, max_size: Option<u64>) -> CacheRule {
     CacheRule {
         name: "cargo-target".into(),
-        dirs: vec!["target".into()],
+        dirs: DirGlobs::parse(&["target"]).unwrap(),
         depth: 3,
         markers: vec!["CACHEDIR.TAG".into()],
         max_age: max_age.map(Duration::from_secs),

@@ -12,7 +12,7 @@ pub(crate) mod lima;
 pub(crate) mod tart;
 
 use super::program::{Tool, remedy};
-use crate::model::reap::{Environment, Kind, ReapRule, Stays};
+use crate::model::reap::{Environment, Kind, Pattern, ReapRule, Stays};
 use crate::sys::program::ProgramError;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -113,7 +113,7 @@ pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn Source> {
     match rule.kind {
         Kind::Tart => Box::new(tart::Tart::new(tool)),
         Kind::Docker | Kind::Podman => {
-            let wants_images = rule.matches.iter().any(|pattern| pattern.starts_with("image:"));
+            let wants_images = rule.matches.iter().any(Pattern::is_of_images);
             Box::new(containers::Containers::new(tool, wants_images))
         }
         Kind::Libvirt => Box::new(libvirt::Libvirt::new(tool)),

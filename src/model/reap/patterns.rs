@@ -4,7 +4,7 @@
 //! `image:GLOB` names a container image without a tag by its short id. Images are meant by such a pattern alone: `*` is every
 //! environment and no image.
 
-use crate::model::reap::{Class, Environment};
+use super::{Class, Environment};
 use globset::{Glob, GlobMatcher};
 
 /// One pattern.
@@ -60,11 +60,24 @@ impl Pattern {
         }
     }
 
+    /// Whether it means images.
+    pub fn is_of_images(&self) -> bool {
+        matches!(self.what, What::Image(_))
+    }
+
     /// As it was written.
     pub fn text(&self) -> &str {
         &self.text
     }
 }
+
+impl PartialEq for Pattern {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
+}
+
+impl Eq for Pattern {}
 
 /// The first of them that names it.
 pub fn first<'p>(patterns: &'p [Pattern], environment: &Environment) -> Option<&'p Pattern> {
