@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the bench lays out files of its own and reads the clock")]
 
 use disk_guard::model::Execution;
-use disk_guard::model::reap::{Kind, ReapReport, ReapRule, Reaping};
+use disk_guard::model::reap::{Kind, Pattern, ReapReport, ReapRule, Reaping};
 use disk_guard::reap::engine::{ReapEvents, Run};
 use disk_guard::reap::first_seen::FirstSeen;
 use disk_guard::reap::sources;
@@ -108,8 +108,8 @@ fn rule(kind: Kind, program: &str) -> ReapRule {
         name: "bench".into(),
         kind,
         command: vec![program.into()],
-        matches: vec!["vm-*".into(), "label:ci=none".into()],
-        keep: vec!["vm-keep-*".into()],
+        matches: vec![Pattern::parse("vm-*").unwrap(), Pattern::parse("label:ci=none").unwrap()],
+        keep: vec![Pattern::parse("vm-keep-*").unwrap()],
         max_age: Duration::from_secs(7200),
         never_started_grace: Duration::from_secs(21_600),
         batch: 5,

@@ -14,7 +14,8 @@
 //! | module | contents |
 //! |---|---|
 //! | [`cli`] | the command line: clap's types |
-//! | [`commands`] | one file per command: reads the clock, calls the modules below, prints the result |
+//! | [`commands`] | one file per command: calls the modules below and prints the result |
+//! | `hook` | what runs before and after each job: lease, fence, room on the disk |
 //! | [`cycle`] | the loop of observing, planning and claiming that sweeps and hooks under pressure share |
 //! | [`config`] | the configuration file, validated |
 //! | [`actions_runner`] | names and log lines of GitHub's runner: another kind of runner is another module beside it |
@@ -33,11 +34,13 @@
 //! | [`stores`] | what engines and build tools keep for all jobs: collected by their own tools while nobody builds |
 //! | [`dedupe`] | equal files of several runners share their blocks |
 //! | [`notify`] | telling a program of incidents: which, when, and when again |
+//! | `run_log` | the events, ledger entries and counts of one run |
 //! | [`ledger`] | the record of all actions, in the journal and in files, and its reader |
 //! | [`counters`] | counters of all runs, across users and reboots |
 //! | [`simulate`] | runs of the policy against made-up hosts |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
 //! | [`text`] | escaping of names from disk; sizes, ages and reasons in words |
+//! | `clock` | the wall clock |
 //! | [`lengths`] | durations as people write them |
 //! | `digest` | collision-resistant file names |
 //! | `fuzzing` | properties of every parser of foreign bytes; for tests and fuzzers only |
@@ -50,7 +53,8 @@
 //!
 //! ```layers
 //! commands
-//! forecast
+//! hook
+//! forecast run_log
 //! counters dedupe doctor footprints hygiene notify postmortem stores
 //! capacity cycle ledger reap setup
 //! cli observe
@@ -59,7 +63,7 @@
 //! hook_record lock policy tickets
 //! config run_dir
 //! sys text
-//! actions_runner digest lengths model
+//! actions_runner clock digest lengths model
 //! ```
 //!
 //! Clippy's `disallowed-methods` restricts renaming and deleting, file locks and the wall clock to their modules.
@@ -102,6 +106,7 @@
 pub mod actions_runner;
 pub mod capacity;
 pub mod cli;
+pub(crate) mod clock;
 pub mod commands;
 pub mod config;
 pub mod counters;
@@ -113,6 +118,7 @@ pub mod footprints;
 pub mod forecast;
 #[cfg(any(test, fuzzing))]
 pub mod fuzzing;
+pub(crate) mod hook;
 pub mod hook_record;
 pub mod hygiene;
 #[cfg(test)]
@@ -130,6 +136,7 @@ pub mod reap;
 pub mod reclaim;
 pub mod report;
 pub mod run_dir;
+pub(crate) mod run_log;
 pub mod setup;
 pub mod simulate;
 pub mod stores;

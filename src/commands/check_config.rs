@@ -1,7 +1,8 @@
 //! `check-config`: validates, and prints the effective configuration.
 
-use super::{config_failed, load_at, print};
+use super::{config_failed, print};
 use crate::config::{DEFAULT_PATH, Named};
+use crate::observe::declared;
 use crate::report::exit::Exit;
 use crate::report::human::{self, Origin};
 use std::path::Path;
@@ -10,7 +11,7 @@ use std::path::Path;
 pub(super) fn run(named: Option<&Path>) -> Exit {
     let path = named.unwrap_or(Path::new(DEFAULT_PATH));
     let how = if named.is_some() { Named::ByHand } else { Named::ByDefault };
-    match load_at(path, how) {
+    match declared::load_at(path, how) {
         Ok(config) => {
             let origin = if path.exists() { Origin::File(path) } else { Origin::Defaults(path) };
             print(&human::config(origin, &config));

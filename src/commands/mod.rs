@@ -10,7 +10,6 @@ mod doctor;
 mod drain;
 mod entries;
 mod forecast;
-mod hook;
 mod install;
 mod ledger;
 mod look;
@@ -20,10 +19,7 @@ mod output;
 mod postmortem;
 mod reap;
 mod remediate;
-mod run_log;
-mod self_clean;
 mod simulate;
-mod space;
 mod status;
 mod stores;
 mod supervised;
@@ -32,7 +28,9 @@ mod trim;
 mod watch;
 
 use crate::cli::{Cli, Command};
-use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
+use crate::clock::now;
+use crate::config::{Config, ConfigError};
+use crate::cycle::holding;
 use crate::model::Execution;
 use crate::observe::declared;
 use crate::report::exit::Exit;
@@ -41,17 +39,10 @@ use crate::report::journal;
 use crate::setup::install::Verb;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
+use crate::{hook, run_log};
 use entries::Part;
 use output::{complain, present, print, show};
-use std::path::Path;
 use std::process::ExitCode;
-use std::time::SystemTime;
-
-/// The wall clock; the one place where it is read.
-#[expect(clippy::disallowed_methods, reason = "commands read the clock and pass it down")]
-pub(crate) fn now() -> SystemTime {
-    SystemTime::now()
-}
 
 /// What every command has at hand.
 #[derive(Clone)]
@@ -80,7 +71,7 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
     if let Command::CheckConfig { path } = &cli.command {
         return output::ended(check_config::run(path.as_deref().or(cli.config.as_deref())));
     }
-    let config = match load(cli) {
+    let config = match declared::load(cli.config.as_deref()) {
         Ok(config) => config,
         Err(error) if matches!(cli.command, Command::Doctor { .. }) => {
             return output::ended(doctor::without_config(&error, &screen, &cli.command));
@@ -144,31 +135,6 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     output::ended(exit)
-}
-
-fn load(cli: &Cli) -> Result<Config, ConfigError> {
-    match &cli.config {
-        Some(path) => load_at(path, Named::ByHand),
-        None => load_at(Path::new(DEFAULT_PATH), Named::ByDefault),
-    }
-}
-
-/// Reads a configuration, and refuses one whose declared caches others than their owner could exchange.
-fn load_at(path: &Path, named: Named) -> Result<Config, ConfigError> {
-    let config = Config::load(path, named)?;
-    let problems: Vec<String> = declared::faults(&config.caches)
-        .into_iter()
-        .map(|fault| {
-            let line = config.line_of(&fault.rule, fault.key, &fault.found).unwrap_or_default();
-            format!("  line {line}: cache.{}: found `{}`, but {}", fault.key, fault.found, fault.why)
-        })
-        .collect();
-    match problems.is_empty() {
-        true => Ok(config),
-        false => {
-            Err(ConfigError::Invalid { path: path.display().to_string(), problems: problems.join("\n") })
-        }
-    }
 }
 
 /// Says what is wrong with the configuration.

@@ -1,6 +1,6 @@
 //! `status`: the host at a glance.
 
-use super::{Context, complain, forecast, look, now, output, present, print, space};
+use super::{Context, complain, forecast, holding, look, now, output, present, print};
 use crate::capacity;
 use crate::cycle::{Preview, Stale};
 use crate::model::{
@@ -124,7 +124,7 @@ pub(super) fn collect(context: &Context, holders: Holders, stale: Stale) -> Host
 
 fn held(context: &Context, preview: Preview) -> Vec<SpaceHolder> {
     let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
-    space::holding(&context.config, &preview.report(), &runners, space::PATIENCE)
+    holding::holding(&context.config, &preview.report(), &runners, now(), holding::PATIENCE)
 }
 
 /// The filesystems against the configured watermarks.

@@ -1,12 +1,13 @@
 //! `sweep` and `plan`: the timer's pass over all runners, for real or as a preview of the same plan.
 
 use super::entries::Part;
-use super::self_clean::leave_tickets;
 use super::{
-    Context, complain, dedupe, drain, forecast, look, metrics, now, postmortem, print, reap, remediate,
+    Context, complain, dedupe, drain, forecast, holding, look, metrics, now, postmortem, print, reap,
+    remediate,
     run_log::{RunLog, micros},
-    show, space, stores,
+    show, stores,
 };
+use crate::cycle::tickets::leave_tickets;
 use crate::cycle::{Cycle, CycleError, Role, Stale};
 use crate::lock::LockError;
 use crate::model::Execution;
@@ -61,7 +62,7 @@ pub(super) fn preview(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let dedupe = dedupe::preview(context, &preview);
     let mut report = preview.report();
     report.dedupe = dedupe;
-    report.holding = space::holding(&context.config, &report, &runners, space::PATIENCE);
+    report.holding = holding::holding(&context.config, &report, &runners, now(), holding::PATIENCE);
     tell(context, &report, parts, Execution::DryRun, as_json);
     Exit::Done
 }
@@ -102,7 +103,7 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     note_pressure(context, &report);
     if !report.goal_met {
         let found = runners::discover(&context.config.runners.roots, &MountTable::read(&context.proc));
-        report.holding = space::holding(&context.config, &report, &found.runners, space::PATIENCE);
+        report.holding = holding::holding(&context.config, &report, &found.runners, now(), holding::PATIENCE);
     }
     leave_tickets(&context.config, &run, &report, None);
     // Before the leases of the dead go.

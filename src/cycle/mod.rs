@@ -13,10 +13,12 @@
 
 mod batch;
 mod giving;
+pub(crate) mod holding;
 mod leftovers;
 mod patience;
 mod round;
 mod scrutiny;
+pub(crate) mod tickets;
 mod trims;
 
 use crate::config::{Config, Watermarks};

@@ -10,6 +10,7 @@ use super::filesystems::MountTable;
 use super::ownership::Ways;
 use super::root_globs::Expander;
 use super::runners::Discovery;
+use crate::config::{Config, ConfigError, DEFAULT_PATH, Named};
 use crate::model::{
     Cache, CacheRule, DeclaredFacts, GlobPart, Guarded, JobReceived, Part, PathGlob, Runner, RunnerFacts,
     Uid, Work, WorkDir,
@@ -73,6 +74,38 @@ pub fn faults(rules: &[CacheRule]) -> Vec<Fault> {
         }
     }
     found
+}
+
+/// The configuration that a person names, or the one in its customary place.
+///
+/// # Errors
+/// [`ConfigError`]; also where others than its owner could exchange what it declares to be a cache.
+pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
+    match named {
+        Some(path) => load_at(path, Named::ByHand),
+        None => load_at(Path::new(DEFAULT_PATH), Named::ByDefault),
+    }
+}
+
+/// Reads a configuration, and refuses one whose declared caches others than their owner could exchange.
+///
+/// # Errors
+/// [`ConfigError`].
+pub fn load_at(path: &Path, named: Named) -> Result<Config, ConfigError> {
+    let config = Config::load(path, named)?;
+    let problems: Vec<String> = faults(&config.caches)
+        .into_iter()
+        .map(|fault| {
+            let line = config.line_of(&fault.rule, fault.key, &fault.found).unwrap_or_default();
+            format!("  line {line}: cache.{}: found `{}`, but {}", fault.key, fault.found, fault.why)
+        })
+        .collect();
+    match problems.is_empty() {
+        true => Ok(config),
+        false => {
+            Err(ConfigError::Invalid { path: path.display().to_string(), problems: problems.join("\n") })
+        }
+    }
 }
 
 /// A user's number, by name or as it is.

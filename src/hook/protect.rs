@@ -32,7 +32,7 @@ pub(super) fn protect(
         // Reading the configuration may take until this is ended, too.
         let _ = fence_first(own.as_ref().ok());
     }
-    let config: Option<Config> = super::load(cli).ok();
+    let config: Option<Config> = declared::load(cli.config.as_deref()).ok();
     let paths = config
         .as_ref()
         .map(|config| config.paths.clone())

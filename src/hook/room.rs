@@ -6,7 +6,7 @@
 
 use super::job;
 use super::started::Started;
-use crate::commands::now;
+use crate::clock::now;
 use crate::config::OnShort;
 use crate::footprints::Footprints;
 use crate::forecast::{ForecastInput, Summary};
@@ -182,4 +182,56 @@ fn is_hopeless(disk: &DiskForecast, report: &RunReport) -> bool {
     });
     let held = there.fold(0u64, |sum, outcome| sum.saturating_add(outcome.action.cache.yields().bytes));
     disk.lacking_bytes() > held
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Filesystem, FilesystemId, Room, Usage};
+
+    fn disk(available_bytes: u64, need: u64) -> DiskForecast {
+        DiskForecast {
+            filesystem: Filesystem {
+                id: FilesystemId { major: 8, minor: 1 },
+                mount: "/home".into(),
+                fs_type: "ext4".into(),
+                usage: Usage {
+                    total_bytes: 100 << 30,
+                    used_bytes: 90 << 30,
+                    available_bytes,
+                    inodes_total: 0,
+                    inodes_free: 0,
+                },
+            },
+            room: Room { need, expected: need },
+            jobs: Vec::new(),
+            trend: None,
+        }
+    }
+
+    #[test]
+    fn a_disk_is_hopeless_when_all_its_caches_would_not_give_the_room() {
+        let report = RunReport::default();
+        assert!(is_hopeless(&disk(1 << 30, 2 << 30), &report), "there is no cache at all");
+        assert!(!is_hopeless(&disk(2 << 30, 2 << 30), &report), "nothing is missing");
+    }
+
+    #[test]
+    fn only_a_refusal_is_an_error_of_the_job() {
+        let said = |is_refused| {
+            let mut text = Vec::new();
+            Short { disk: disk(1 << 30, 2 << 30), is_refused }.warning().write(&mut text).unwrap();
+            String::from_utf8(text).unwrap()
+        };
+        assert!(
+            said(true).starts_with("::error") && said(true).contains("was not started"),
+            "{}",
+            said(true)
+        );
+        assert!(
+            said(false).starts_with("::warning") && said(false).contains("the job goes on"),
+            "{}",
+            said(false)
+        );
+    }
 }

@@ -1,14 +1,14 @@
-//! Tickets, from both sides: asking busy runners for what the disk lacks, and a completed-hook's answer.
+//! What a hook takes of its own runner: caches that other runners' runs have asked for by tickets, and what exceeds its rules' limits.
 
-use super::now;
-use super::run_log::RunLog;
+use crate::clock::now;
 use crate::config::Config;
 use crate::cycle::{Cycle, Role};
-use crate::model::{ActionResult, Balance, FileId, Level, ProcessId, RunReport, Runner};
+use crate::model::{ActionResult, Level, ProcessId, Runner};
 use crate::observe::caches::open_work;
-use crate::policy::{goal, pressure};
+use crate::policy::pressure;
 use crate::report::job_log::JobLog;
 use crate::run_dir::RunDir;
+use crate::run_log::RunLog;
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::text::escape;
@@ -16,30 +16,6 @@ use crate::tickets;
 use crate::uses::{self, Uses};
 use std::collections::BTreeSet;
 use std::time::Instant;
-
-/// Asks runners for what was wanted of them and is protected, where the disk still lacks it. Not `own`, whose hook we are.
-pub(super) fn leave_tickets(config: &Config, run: &RunDir, report: &RunReport, own: Option<FileId>) {
-    if report.goal_met {
-        return;
-    }
-    let is_lacking = |runner: &Runner| {
-        let on =
-            |balance: &&Balance| runner.work_dir().is_some_and(|work| work.filesystem == balance.before.id);
-        let balance = report.balances.iter().find(on);
-        let lacking = |balance: &Balance| match &balance.shortfall {
-            // What is out of reach with all caches of the host is asked of nobody.
-            Some(short) => goal::ladder(&balance.after, &config.watermarks).lacking(short.aim),
-            None => pressure::lacking(&balance.after, &config.watermarks),
-        };
-        balance.is_some_and(|balance| !lacking(balance).is_met())
-    };
-    for (root, caches) in tickets::wanted(report, &is_lacking) {
-        if own != Some(root) {
-            // Where tickets cannot be left the sweep goes on finding what is idle.
-            let _ = tickets::leave(run, root, &caches);
-        }
-    }
-}
 
 /// A hook of a runner that may have been asked for something, and that applies its rules' limits for a runner that is never idle
 /// when the sweep comes.
@@ -143,5 +119,73 @@ impl SelfClean<'_> {
         let is_old =
             |used| least.is_some_and(|least| now().duration_since(used).is_ok_and(|age| age > least));
         has_size || (hook == Hook::Completed && Uses::of(work, now()).iter().any(|(_, used)| is_old(used)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::Work;
+    use crate::observe::filesystems::MountTable;
+    use crate::observe::runners;
+
+    struct Scene {
+        temp: tempfile::TempDir,
+        run: RunDir,
+        runner: Runner,
+    }
+
+    fn scene() -> Scene {
+        let temp = tempfile::tempdir().unwrap();
+        let root = temp.path().join("runner");
+        std::fs::create_dir_all(root.join("_work/app/app")).unwrap();
+        std::fs::write(root.join(".runner"), r#"{"agentName":"runner-1","workFolder":"_work"}"#).unwrap();
+        let run = RunDir::open(&temp.path().join("run")).unwrap();
+        let runner = runners::examine(&root, &MountTable::default()).unwrap().unwrap();
+        assert!(matches!(runner.work, Work::Present(_)));
+        Scene { temp, run, runner }
+    }
+
+    impl Scene {
+        /// Whether a hook of this kind looks at the limits of these rules.
+        fn is_due(&self, hook: Hook, rules: &str) -> bool {
+            let config = Config::parse(rules).unwrap();
+            let clean = SelfClean {
+                config: &config,
+                proc: &Proc::new(self.temp.path()),
+                run: &self.run,
+                runner: &self.runner,
+                lineage: &[],
+                begun: Instant::now(),
+            };
+            let work = open_work(self.runner.work_dir().unwrap()).unwrap();
+            clean.may_have_limits(hook) && clean.limits_are_due(hook, &work)
+        }
+    }
+
+    const SIZE: &str = "[[cache]]\nname = \"cargo-target\"\nmax_size = \"1GiB\"\n";
+    const AGE: &str = "[[cache]]\nname = \"cargo-target\"\nmax_age = \"1h\"\n";
+    const NONE: &str = "[[cache]]\nname = \"cargo-target\"\nmax_age = \"0\"\n";
+
+    #[test]
+    fn sizes_are_looked_at_after_every_job_and_before_one_once_in_a_while() {
+        let scene = scene();
+        assert!(scene.is_due(Hook::Started, SIZE) && scene.is_due(Hook::Completed, SIZE));
+        let work = scene.runner.work_dir().unwrap();
+        uses::note_limits(&open_work(work).unwrap(), work.owner, now()).unwrap();
+        assert!(!scene.is_due(Hook::Started, SIZE), "it was looked at a moment ago");
+        assert!(scene.is_due(Hook::Completed, SIZE), "the job may have let a cache grow");
+    }
+
+    #[test]
+    fn ages_are_looked_at_after_a_job_where_a_repository_is_that_old() {
+        let scene = scene();
+        assert!(!scene.is_due(Hook::Completed, AGE), "no repository is known");
+        let work = scene.runner.work_dir().unwrap();
+        let old = now() - std::time::Duration::from_secs(7200);
+        uses::mark(&open_work(work).unwrap(), work.owner, std::ffi::OsStr::new("app"), old).unwrap();
+        assert!(scene.is_due(Hook::Completed, AGE));
+        assert!(!scene.is_due(Hook::Started, AGE), "it can wait for the job's end");
+        assert!(!scene.is_due(Hook::Completed, NONE), "no rule has a limit");
     }
 }

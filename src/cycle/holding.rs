@@ -1,23 +1,23 @@
 //! A goal that is missed comes with what holds the disk.
 
-use super::now;
 use crate::config::Config;
 use crate::model::{ActionResult, Cache, FilesystemId, Part, RunReport, Runner, SpaceHolder};
 use crate::observe::space::SpaceScan;
 use crate::policy::{goal, pressure};
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 /// How long a person, or the timer's sweep, waits for it.
-pub(super) const PATIENCE: Duration = Duration::from_secs(15);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a job waits for it.
-pub(super) const OF_A_JOB: Duration = Duration::from_secs(3);
+pub(crate) const OF_A_JOB: Duration = Duration::from_secs(3);
 
 /// What holds the disks whose goal a run has missed; nothing when it has missed none.
-pub(super) fn holding(
+pub(crate) fn holding(
     config: &Config,
     report: &RunReport,
     runners: &[Runner],
+    now: SystemTime,
     patience: Duration,
 ) -> Vec<SpaceHolder> {
     let disks = goal::missed(report, &config.watermarks);
@@ -32,6 +32,5 @@ pub(super) fn holding(
     let by_inodes = disks.iter().filter(|d| pressure::lacks_inodes_alone(&d.usage, &config.watermarks));
     let by_inodes: Vec<FilesystemId> = by_inodes.map(|disk| disk.id).collect();
     let deadline = Instant::now() + patience;
-    SpaceScan { runners, caches: &caches, disks: &disks, by_inodes: &by_inodes, now: now(), deadline }
-        .holders()
+    SpaceScan { runners, caches: &caches, disks: &disks, by_inodes: &by_inodes, now, deadline }.holders()
 }

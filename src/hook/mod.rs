@@ -16,24 +16,26 @@ mod fence;
 mod identify;
 mod protect;
 mod room;
+mod self_clean;
 mod started;
 
-use super::run_log::RunLog;
-use super::{load, now, space};
 use crate::actions_runner::environment;
 use crate::cli::{Cli, HookCommand};
+use crate::clock::now;
 use crate::config::Config;
+use crate::cycle::holding;
 use crate::lease;
 use crate::model::ledger::Scope;
 use crate::model::{Job, RunReport, Runner, SpaceHolder};
 use crate::observe::filesystems::MountTable;
-use crate::observe::runners;
+use crate::observe::{declared, runners};
 use crate::policy::holders;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Met, Warning};
 use crate::report::journal::{self, Sink};
 use crate::run_dir::RunDir;
+use crate::run_log::RunLog;
 use crate::sys::process::Proc;
 use crate::sys::supervise::{End, Link, Supervisor};
 use completed::completed;
@@ -95,7 +97,7 @@ fn goes_on(text: &str) -> Warning {
 /// Runs a hook such that whatever goes wrong inside is a warning, and whatever ends it lets its job begin in time, fenced.
 ///
 /// A worker process does the work. This one only waits for it: it makes no call that a filesystem could delay.
-pub(super) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
+pub(crate) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
     // The default hook of a panic prints to standard error, where a message could be taken for a workflow command.
     std::panic::set_hook(Box::new(|_| {}));
     let mut supervisor = match Supervisor::new() {
@@ -148,7 +150,7 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
             }
         }
     }
-    let config = load(cli).map_err(|error| error.in_one_line())?;
+    let config = declared::load(cli.config.as_deref()).map_err(|error| error.in_one_line())?;
     link.limit(config.hook.time_limit + GRACE);
     let proc = Proc::new(&config.paths.proc);
     let own = if config.paths.proc == Path::new(PROC) { first? } else { Own::find(&proc, named)? };
@@ -165,21 +167,7 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
 /// The one way out for every end that is not the proper one.
 fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End) -> Exit {
     supervisor.ignore_signals();
-    let warning = match end {
-        _ if supervisor.link().has(WARNED) => None,
-        End::TimedOut(limit) => {
-            Some(format!("The guard took longer than {} s and was ended", limit.as_secs()))
-        }
-        End::Signalled(signal) => Some(format!("The guard was told to end ({signal}) before it was done")),
-        End::Orphaned => Some(
-            "Who waited for the guard has ended before it was done: it must not run in the background"
-                .to_owned(),
-        ),
-        End::Died(Some(signal)) => Some(format!("The guard was ended by {signal} before it was done")),
-        End::Died(None) | End::Proper(_) | End::GivenUp => {
-            Some("The guard ended before it was done".to_owned())
-        }
-    };
+    let warning = (!supervisor.link().has(WARNED)).then(|| in_words(end));
     let event = warning.clone();
     let last = supervisor.run(WAY_OUT, |link| {
         journal::init(cli.log_level.into(), Sink::Journal);
@@ -199,6 +187,20 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
         supervisor.say("disk-guard: the claims of other guards on this runner could not be fenced off\n");
     }
     Exit::Done
+}
+
+/// How a worker ended that has not come to its own end.
+fn in_words(end: End) -> String {
+    match end {
+        End::TimedOut(limit) => format!("The guard took longer than {} s and was ended", limit.as_secs()),
+        End::Signalled(signal) => format!("The guard was told to end ({signal}) before it was done"),
+        End::Orphaned => {
+            "Who waited for the guard has ended before it was done: it must not run in the background"
+                .to_owned()
+        }
+        End::Died(Some(signal)) => format!("The guard was ended by {signal} before it was done"),
+        End::Died(None) | End::Proper(_) | End::GivenUp => "The guard ended before it was done".to_owned(),
+    }
 }
 
 fn last_steps(cli: &Cli, hook: &HookCommand, is_fenced: bool) -> Option<u8> {
@@ -240,7 +242,7 @@ fn held(config: &Config, proc: &Proc, report: &RunReport) -> Vec<SpaceHolder> {
         return Vec::new();
     }
     let found = runners::discover(&config.runners.roots, &MountTable::read(proc));
-    space::holding(config, report, &found.runners, space::OF_A_JOB)
+    holding::holding(config, report, &found.runners, now(), holding::OF_A_JOB)
 }
 
 /// What runs, for the lease and the journal. Text of the job's choosing: bounded here, escaped wherever it is shown.
@@ -253,5 +255,34 @@ fn job() -> Job {
         repository: text(environment::REPOSITORY),
         run_id: text(environment::RUN_ID),
         job: text(environment::JOB),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use nix::sys::signal::Signal;
+
+    #[test]
+    fn every_end_but_the_proper_one_is_said_in_words() {
+        for (end, said) in [
+            (End::TimedOut(Duration::from_secs(70)), "took longer than 70 s"),
+            (End::Signalled(Signal::SIGTERM), "told to end (SIGTERM)"),
+            (End::Died(Some(Signal::SIGKILL)), "ended by SIGKILL"),
+            (End::Died(None), "ended before it was done"),
+            (End::Orphaned, "must not run in the background"),
+            (End::GivenUp, "ended before it was done"),
+        ] {
+            assert!(in_words(end).contains(said), "{said}");
+        }
+    }
+
+    #[test]
+    fn a_warning_says_that_the_job_goes_on() {
+        let mut annotation = Vec::new();
+        goes_on("It is broken").write(&mut annotation).unwrap();
+        let annotation = String::from_utf8(annotation).unwrap();
+        assert!(annotation.starts_with("::warning"), "{annotation}");
+        assert!(annotation.contains("It is broken. The job goes on."), "{annotation}");
     }
 }

@@ -1,10 +1,9 @@
 //! `hook completed`: what others wanted of this runner, the end of its lease, and what the job has met.
 
 use super::identify::Own;
+use super::self_clean::{Hook, SelfClean};
 use super::{Fault, disk_warning, held, job, request_name};
-use crate::commands::now;
-use crate::commands::run_log::RunLog;
-use crate::commands::self_clean::{Hook, SelfClean};
+use crate::clock::now;
 use crate::config::Config;
 use crate::cycle::{Stale, Wish, preview};
 use crate::forecast::{self, Summary};
@@ -20,6 +19,7 @@ use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::job_log::Met;
 use crate::run_dir::{Records, RunDir};
+use crate::run_log::RunLog;
 use crate::setup::state::{Kept, StateDir};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;

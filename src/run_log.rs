@@ -1,7 +1,7 @@
 //! What a run tells while it goes on: events for the journal and the ledger's file, counts for monitoring, a progress line for a
 //! person at a terminal.
 
-use super::now;
+use crate::clock::now;
 use crate::config::Config;
 use crate::counters;
 use crate::cycle::RunEvents;
@@ -38,7 +38,7 @@ const MAX_KEPT_OF_ALL: usize = 1024;
 ///
 /// What is kept is told one by one to the journal (a flood of one runner up to [`MAX_KEPT`]), and as a sum at the end of the run to the file: on a busy host a sweep
 /// keeps much, and the file is small.
-pub(super) struct RunLog {
+pub(crate) struct RunLog {
     /// Opened with the first entry: most hooks have none.
     ledger: Option<LedgerWriter>,
     state_dir: PathBuf,
@@ -71,8 +71,8 @@ struct Siblings {
 }
 
 impl RunLog {
-    /// The narrator of a run.
-    pub(super) fn new(config: &Config, proc: &Proc, scope: Scope, runner: Option<&Runner>) -> Self {
+    /// The log of a run, which begins now.
+    pub(crate) fn new(config: &Config, proc: &Proc, scope: Scope, runner: Option<&Runner>) -> Self {
         let since = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         Self {
             ledger: None,
@@ -94,7 +94,7 @@ impl RunLog {
     }
 
     /// Sends an event of this run to all sinks. A ledger that cannot be written fails nothing.
-    pub(super) fn tell(&mut self, event: Event) {
+    pub(crate) fn tell(&mut self, event: Event) {
         self.sequence += 1;
         let stamp = RunStamp { id: self.run.clone(), scope: self.scope.clone(), sequence: self.sequence };
         let event = event.in_run(stamp);
@@ -116,7 +116,7 @@ impl RunLog {
     }
 
     /// A run begins.
-    pub(super) fn begun(&mut self) {
+    pub(crate) fn begun(&mut self) {
         let text = match &self.scope {
             Scope::Sweep => "a sweep begins".to_owned(),
             Scope::Reap => "the reaper begins".to_owned(),
@@ -128,7 +128,7 @@ impl RunLog {
     }
 
     /// The end of a run.
-    pub(super) fn ended(&mut self, report: &RunReport, took: Duration) {
+    pub(crate) fn ended(&mut self, report: &RunReport, took: Duration) {
         self.tell_of_siblings();
         let removed =
             report.outcomes.iter().filter(|outcome| outcome.result == ActionResult::Removed).count();
@@ -154,7 +154,7 @@ impl RunLog {
     }
 
     /// The end of the reaper's run.
-    pub(super) fn reaper_ended(&mut self, report: &ReapReport, took: Duration) {
+    pub(crate) fn reaper_ended(&mut self, report: &ReapReport, took: Duration) {
         let sum = |count: fn(&EntryReport) -> usize| report.entries.iter().map(count).sum::<usize>();
         let (reaped, failed) = (sum(EntryReport::reaped), sum(EntryReport::failed));
         let text = format!("reaper: {reaped} reaped, {failed} failed, {} left", sum(EntryReport::leaked));
@@ -163,7 +163,7 @@ impl RunLog {
     }
 
     /// The end of a collection of stores.
-    pub(super) fn stores_ended(&mut self, report: &StoresReport, took: Duration) {
+    pub(crate) fn stores_ended(&mut self, report: &StoresReport, took: Duration) {
         let count = |name: &str| report.stores.iter().filter(|store| store.result.as_str() == name).count();
         let (collected, ended, failed) = (count("collected"), count("interrupted"), count("failed"));
         let text = format!("stores: {collected} collected, {ended} ended for a job, {failed} failed");
@@ -173,13 +173,13 @@ impl RunLog {
     }
 
     /// Notes how long something took.
-    pub(super) fn timed(&mut self, timing: Timing, took: Duration) {
+    pub(crate) fn timed(&mut self, timing: Timing, took: Duration) {
         self.counted.timings.push((timing, micros(took)));
     }
 
     /// Leaves what this run has counted for the next sweep to fold in. Nothing more is told of a run that cannot: counting
     /// fails no job, and is no warning in its log.
-    pub(super) fn leave_counts(&mut self, run: &RunDir) {
+    pub(crate) fn leave_counts(&mut self, run: &RunDir) {
         let counted = std::mem::take(&mut self.counted);
         if let Err(error) = counters::leave(run, &self.run, &counted) {
             let text = format!("what this run has counted is lost: {error}");
@@ -188,7 +188,7 @@ impl RunLog {
     }
 
     /// Notes how a sweep has ended.
-    pub(super) fn swept(&mut self, end: SweepEnd) {
+    pub(crate) fn swept(&mut self, end: SweepEnd) {
         self.counted.sweep = Some(end);
     }
 
@@ -387,7 +387,7 @@ impl RunEvents for RunLog {
     }
 }
 
-pub(super) fn micros(duration: Duration) -> u64 {
+pub(crate) fn micros(duration: Duration) -> u64 {
     u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 

@@ -4,7 +4,7 @@
 use super::Fault;
 use super::fence::Ground;
 use crate::actions_runner::environment;
-use crate::commands::now;
+use crate::clock::now;
 use crate::config::Config;
 use crate::model::{ProcessId, Runner};
 use crate::observe::cargo_target::reference;

@@ -2,11 +2,11 @@
 
 use super::identify::Own;
 use super::protect::{begins, lease_of};
+use super::self_clean::{Hook, SelfClean};
 use super::{Fault, disk_warning, held, job, request_name};
-use crate::commands::now;
-use crate::commands::run_log::RunLog;
-use crate::commands::self_clean::{Hook, SelfClean, leave_tickets};
+use crate::clock::now;
 use crate::config::{Config, OnExhausted};
+use crate::cycle::tickets::leave_tickets;
 use crate::cycle::{Cycle, CycleError, Role, RunEvents as _};
 use crate::lock::{LockMode, SharedLock};
 use crate::model::metrics::Timing;
@@ -18,6 +18,7 @@ use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::job_log::{JobLog, Met, Warning};
 use crate::run_dir::{Records, RunDir};
+use crate::run_log::RunLog;
 use crate::sys::process::Proc;
 use crate::text::words;
 use crate::{hook_record, lease, report::escape};

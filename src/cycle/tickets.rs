@@ -1,0 +1,31 @@
+//! Asking busy runners, by tickets, for the caches that the disk lacks.
+
+use crate::config::Config;
+use crate::model::{Balance, FileId, RunReport, Runner};
+use crate::policy::{goal, pressure};
+use crate::run_dir::RunDir;
+use crate::tickets;
+
+/// Asks runners for what was wanted of them and is protected, where the disk still lacks it. Not `own`, whose hook we are.
+pub(crate) fn leave_tickets(config: &Config, run: &RunDir, report: &RunReport, own: Option<FileId>) {
+    if report.goal_met {
+        return;
+    }
+    let is_lacking = |runner: &Runner| {
+        let on =
+            |balance: &&Balance| runner.work_dir().is_some_and(|work| work.filesystem == balance.before.id);
+        let balance = report.balances.iter().find(on);
+        let lacking = |balance: &Balance| match &balance.shortfall {
+            // What is out of reach with all caches of the host is asked of nobody.
+            Some(short) => goal::ladder(&balance.after, &config.watermarks).lacking(short.aim),
+            None => pressure::lacking(&balance.after, &config.watermarks),
+        };
+        balance.is_some_and(|balance| !lacking(balance).is_met())
+    };
+    for (root, caches) in tickets::wanted(report, &is_lacking) {
+        if own != Some(root) {
+            // Where tickets cannot be left the sweep goes on finding what is idle.
+            let _ = tickets::leave(run, root, &caches);
+        }
+    }
+}
