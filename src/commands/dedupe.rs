@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Opti
     let deadline = Instant::now() + rule.time_limit;
     // Before anything is looked at: what comes from here on is new.
     let before = roll(run);
-    let (seen, _) = look::at(context, |_| CacheScope::Everybody);
+    let (seen, _) = look::at(&context.snapshot(), |_| CacheScope::Everybody);
     let (caches, pairs) = chosen(context, &seen);
     let came = || -> Result<HashSet<FileId>, String> {
         let before = before.as_ref().map_err(Clone::clone)?;

@@ -33,6 +33,7 @@ use crate::config::{Config, ConfigError};
 use crate::cycle::holding;
 use crate::model::Execution;
 use crate::observe::declared;
+use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::journal;
@@ -50,6 +51,13 @@ struct Context {
     config: Config,
     proc: Proc,
     screen: Screen,
+}
+
+impl Context {
+    /// The runners and the mounts as they are now.
+    fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::take(&self.config, &self.proc, now())
+    }
 }
 
 /// Runs one command.

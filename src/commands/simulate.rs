@@ -88,7 +88,7 @@ pub(super) fn history(context: &Context, size: Option<Size>, against: Option<&Pa
 
 /// Jobs that began since then, and those whose runner had lost a cache of that repository since its job before.
 fn builds_since(context: &Context, since: SystemTime) -> Builds {
-    let ledger = ledger::read(context, since, &ledger::owners(context));
+    let ledger = ledger::read(context, since, &ledger::owners(context.snapshot().runners()));
     let mut entries: Vec<&Record> = ledger
         .entries
         .iter()
