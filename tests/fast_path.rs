@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 mod kit;
+#[path = "fast_path/looks.rs"]
+mod looks;
 
 use kit::{Host, MIB, Runner, calls_of};
 use nix::libc;
