@@ -464,7 +464,7 @@ pub enum LogLevel {
     Debug,
 }
 
-impl From<LogLevel> for tracing::Level {
+impl From<LogLevel> for crate::report::journal::Level {
     fn from(level: LogLevel) -> Self {
         match level {
             LogLevel::Error => Self::ERROR,

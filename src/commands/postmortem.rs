@@ -115,10 +115,12 @@ fn formerly(runners: &[&Runner], name: &str) -> Option<usize> {
 fn trace_of(context: &Context, ledger: &Ledger, name: &str) -> Option<String> {
     let kept = Shelf::at(&context.config.paths.state_dir).load();
     let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic()).map(Judged::record);
-    let last = told.filter(|record| record.runner.as_deref() == Some(name)).max_by_key(|record| record.time);
+    let last =
+        told.filter(|record| record.details.runner.as_deref() == Some(name)).max_by_key(|record| record.time);
     let is_kept = kept.iter().any(|case| case.death.runner == name);
     (is_kept || last.is_some()).then(|| {
-        let last = last.map(|record| format!("; disk-guard's ledger tells of it last: {}", record.message));
+        let last =
+            last.map(|record| format!("; disk-guard's ledger tells of it last: {}", record.details.message));
         let last = last.unwrap_or_default();
         format!("{name} is no runner of this host any more: what was kept of it is all that is known{last}")
     })

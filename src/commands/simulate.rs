@@ -100,13 +100,13 @@ fn builds_since(context: &Context, since: SystemTime) -> Builds {
     let mut builds = Builds::default();
     let mut gone: HashSet<(&str, &str)> = HashSet::new();
     for record in entries {
-        let Some(runner) = record.runner.as_deref() else { continue };
-        match (record.deed, &record.path, record.repository.as_deref()) {
+        let Some(runner) = record.details.runner.as_deref() else { continue };
+        match (record.deed, &record.details.path, record.details.repository.as_deref()) {
             (ActionKind::Removed, Some(path), _) => {
                 let names = path.iter().filter_map(|name| name.to_str());
                 gone.extend(names.map(|name| (runner, name)));
             }
-            (ActionKind::Lease, _, Some(repository)) if record.message.contains("begins") => {
+            (ActionKind::Lease, _, Some(repository)) if record.details.message.contains("begins") => {
                 let name = repository.rsplit('/').next().unwrap_or(repository);
                 builds.began += 1;
                 builds.cold += usize::from(gone.remove(&(runner, name)));

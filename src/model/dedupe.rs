@@ -1,6 +1,9 @@
 //! The nouns of shared blocks: equal files of several runners that lie on the disk once.
 
 use super::{Cache, FilesystemId, Runner};
+use crate::as_json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -40,7 +43,7 @@ pub struct DedupePair {
 }
 
 /// What came of it in one sweep, or would.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DedupeReport {
     /// Whether nothing was done.
     pub dry_run: bool,
@@ -61,7 +64,9 @@ pub struct DedupeReport {
     /// Bytes that their filesystems have gained, as measured.
     pub freed_bytes: u64,
     /// How long it took.
+    #[serde(rename = "duration_seconds", with = "as_json::Seconds")]
     pub took: Duration,
     /// Why it ended before it was done, or why nothing can be shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
 }

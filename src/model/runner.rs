@@ -1,6 +1,9 @@
 //! A runner and its work directory, as found on disk.
 
 use super::{FileId, FilesystemId, ProcessId, Reservation, Uid};
+use crate::as_json::{AtRoot, AtWork, shaped_as};
+use schemars::JsonSchema;
+use serde::{Serialize, Serializer};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -108,7 +111,7 @@ pub fn is_repository_dir(directory: &OsStr) -> bool {
 }
 
 /// The job a lease speaks of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Job {
     /// `owner/name`.
     pub repository: String,
@@ -139,4 +142,32 @@ pub struct Lease {
     pub since: SystemTime,
     /// What the job is expected to take; none where nothing is forecast.
     pub reserved: Option<Reservation>,
+}
+
+/// A runner in JSON: what it is called and where it stands.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RunnerFields {
+    name: String,
+    #[serde(flatten)]
+    root: AtRoot,
+    #[serde(flatten)]
+    work: AtWork,
+}
+
+impl RunnerFields {
+    pub(super) fn serialize<S: Serializer>(runner: &Runner, serializer: S) -> Result<S::Ok, S::Error> {
+        let (root, work) = (AtRoot::of(&runner.root), AtWork::of(runner.work_path()));
+        Serialize::serialize(&Self { name: runner.own_name().to_owned(), root, work }, serializer)
+    }
+}
+
+/// A runner in JSON where its name says enough.
+pub(super) struct RunnerName;
+
+shaped_as!(RunnerName: String;);
+
+impl RunnerName {
+    pub(super) fn serialize<S: Serializer>(runner: &Runner, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&runner.name)
+    }
 }
