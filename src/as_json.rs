@@ -1,5 +1,5 @@
-//! How paths, times and names stand in JSON: the types that nouns name in `#[serde(with = ...)]`, which serde takes for functions
-//! and schemars for the shape.
+//! How paths, times and names stand in JSON: types that nouns name in `#[serde(with = ...)]`, which serde takes for functions and
+//! schemars for the shape.
 //!
 //! Sizes are bytes, times RFC 3339 in UTC, durations seconds. Text is exact. A path that is not UTF-8 stands escaped under
 //! its name and exact, in base64, under the same name with `_bytes`; that second field exists only then. In files of ours
@@ -26,8 +26,25 @@ pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
 }
 
 /// RFC 3339 in UTC, whole seconds.
-pub(crate) fn time(time: SystemTime) -> String {
+fn time(time: SystemTime) -> String {
     timestamp(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+}
+
+fn parsed(text: String) -> Result<SystemTime, jiff::Error> {
+    text.parse::<Timestamp>().map(SystemTime::from)
+}
+
+fn since_1970(time: SystemTime) -> u64 {
+    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
+}
+
+fn after_1970(seconds: u64) -> SystemTime {
+    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
+}
+
+/// A path's text: exact when it is UTF-8, else escaped.
+pub(crate) fn path_text(path: &Path) -> String {
+    path.to_str().map_or_else(|| escape::path(path), str::to_owned)
 }
 
 /// The bytes of a path that is not UTF-8.
@@ -47,14 +64,9 @@ pub(crate) fn exact_path(text: Option<String>, bytes: Option<&str>) -> Option<Op
     }
 }
 
-/// A path's text: exact when it is UTF-8, else escaped.
-pub(crate) fn path_text(path: &Path) -> String {
-    path.to_str().map_or_else(|| escape::path(path), str::to_owned)
-}
-
-/// A type of this module that has the shape of another one.
-macro_rules! shaped_as {
-    ($($name:ident: $shape:ty;)*) => {$(
+/// Gives a type the schema of its shape in JSON.
+macro_rules! shape {
+    ($name:ty as $shape:ty) => {
         impl schemars::JsonSchema for $name {
             fn inline_schema() -> bool {
                 <$shape as schemars::JsonSchema>::inline_schema()
@@ -68,187 +80,80 @@ macro_rules! shaped_as {
                 <$shape as schemars::JsonSchema>::json_schema(generator)
             }
         }
+    };
+}
+pub(crate) use shape;
+
+/// Types for `#[serde(with = ...)]`, each with the noun's type, its shape in JSON, and the way there.
+macro_rules! adapters {
+    ($($(#[$doc:meta])* $vis:vis $name:ident: $of:ty => $shape:ty, $way:expr;)*) => {$(
+        $(#[$doc])*
+        $vis struct $name;
+
+        impl $name {
+            $vis fn serialize<S: serde::Serializer>(value: &$of, serializer: S) -> Result<S::Ok, S::Error> {
+                let way: fn(&$of) -> $shape = $way;
+                serde::Serialize::serialize(&way(value), serializer)
+            }
+        }
+
+        crate::as_json::shape!($name as $shape);
     )*};
 }
-pub(crate) use shaped_as;
+pub(crate) use adapters;
 
-shaped_as! {
-    Time: String;
-    OptionalTime: Option<String>;
-    UnixTime: String;
-    Seconds: f64;
-    WholeSeconds: u64;
-    OptionalWholeSeconds: Option<u64>;
-    PathText: String;
-    OptionalPathText: Option<String>;
-    PathTexts: Vec<String>;
-    Paths: Vec<AtPath>;
-    FileName: String;
-    Bytes: Option<String>;
-    TextOrNull: Option<String>;
+adapters! {
+    /// A time.
+    pub(crate) Time: SystemTime => String, |at| time(*at);
+    /// A time, or null.
+    pub(crate) OptionalTime: Option<SystemTime> => Option<String>, |at| at.map(time);
+    /// A time that the noun holds as seconds since 1970.
+    pub(crate) UnixTime: u64 => String, |seconds| time(after_1970(*seconds));
+    /// A duration.
+    pub(crate) Seconds: Duration => f64, Duration::as_secs_f64;
+    /// A time in a file of ours.
+    pub(crate) WholeSeconds: SystemTime => u64, |at| since_1970(*at);
+    /// A time in a file of ours, or null.
+    pub(crate) OptionalWholeSeconds: Option<SystemTime> => Option<u64>, |at| at.map(since_1970);
+    /// A path without its bytes.
+    pub(crate) PathText: Path => String, path_text;
+    /// A path without its bytes, or null.
+    pub(crate) OptionalPathText: Option<PathBuf> => Option<String>, |path| path.as_deref().map(path_text);
+    /// Paths without their bytes.
+    pub(crate) PathTexts: [PathBuf] => Vec<String>, |paths| paths.iter().map(|path| path_text(path)).collect();
+    /// Paths, each an object.
+    pub(crate) Paths: [PathBuf] => Vec<AtPath>, |paths| paths.iter().map(|path| AtPath::of(path)).collect();
+    /// The name of a file.
+    pub(crate) FileName: OsString => String, |name| path_text(name.as_ref());
+    /// Bytes of which nothing is known, escaped; or null.
+    pub(crate) Bytes: Option<Vec<u8>> => Option<String>, |bytes| bytes.as_deref().map(escape::bytes);
+    /// Text, of which the empty one is null.
+    pub(crate) TextOrNull: String => Option<String>, |text| Some(text.clone()).filter(|text| !text.is_empty());
 }
 
-/// A time.
-pub(crate) struct Time;
-
-impl Time {
-    pub(crate) fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-        time(*at).serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse::<Timestamp>().map(SystemTime::from).map_err(serde::de::Error::custom)
-    }
+/// The way back for some of them.
+macro_rules! and_back {
+    ($($name:ident: $shape:ty => $of:ty, $way:expr;)*) => {$(
+        impl $name {
+            pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<$of, D::Error> {
+                let way: fn($shape) -> Result<$of, jiff::Error> = $way;
+                way(<$shape>::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+            }
+        }
+    )*};
 }
 
-/// A time, or null.
-pub(crate) struct OptionalTime;
-
-impl OptionalTime {
-    pub(crate) fn serialize<S: Serializer>(
-        at: &Option<SystemTime>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        at.map(time).serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<SystemTime>, D::Error> {
-        let text = Option::<String>::deserialize(deserializer)?;
-        let parse = |text: String| text.parse::<Timestamp>().map(SystemTime::from);
-        text.map(parse).transpose().map_err(serde::de::Error::custom)
-    }
-}
-
-/// A time that the noun holds as seconds since 1970.
-pub(crate) struct UnixTime;
-
-impl UnixTime {
-    pub(crate) fn serialize<S: Serializer>(seconds: &u64, serializer: S) -> Result<S::Ok, S::Error> {
-        time(after_1970(*seconds)).serialize(serializer)
-    }
-}
-
-/// A duration.
-pub(crate) struct Seconds;
-
-impl Seconds {
-    pub(crate) fn serialize<S: Serializer>(took: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
-        took.as_secs_f64().serialize(serializer)
-    }
-}
-
-/// A time in a file of ours.
-pub(crate) struct WholeSeconds;
-
-impl WholeSeconds {
-    pub(crate) fn serialize<S: Serializer>(at: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-        since_1970(*at).serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-        u64::deserialize(deserializer).map(after_1970)
-    }
-}
-
-/// A time in a file of ours, or null.
-pub(crate) struct OptionalWholeSeconds;
-
-impl OptionalWholeSeconds {
-    pub(crate) fn serialize<S: Serializer>(
-        at: &Option<SystemTime>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        at.map(since_1970).serialize(serializer)
-    }
-
-    pub(crate) fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<SystemTime>, D::Error> {
-        Ok(Option::<u64>::deserialize(deserializer)?.map(after_1970))
-    }
-}
-
-fn since_1970(time: SystemTime) -> u64 {
-    time.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs()
-}
-
-fn after_1970(seconds: u64) -> SystemTime {
-    UNIX_EPOCH.checked_add(Duration::from_secs(seconds)).unwrap_or(UNIX_EPOCH)
-}
-
-/// A path without its bytes.
-pub(crate) struct PathText;
-
-impl PathText {
-    pub(crate) fn serialize<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error> {
-        path_text(path).serialize(serializer)
-    }
-}
-
-/// A path without its bytes, or null.
-pub(crate) struct OptionalPathText;
-
-impl OptionalPathText {
-    pub(crate) fn serialize<S: Serializer>(path: &Option<PathBuf>, serializer: S) -> Result<S::Ok, S::Error> {
-        path.as_deref().map(path_text).serialize(serializer)
-    }
-}
-
-/// Paths without their bytes.
-pub(crate) struct PathTexts;
-
-impl PathTexts {
-    pub(crate) fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(paths.iter().map(|path| path_text(path)))
-    }
-}
-
-/// Paths, each an object.
-pub(crate) struct Paths;
-
-impl Paths {
-    pub(crate) fn serialize<S: Serializer>(paths: &[PathBuf], serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(paths.iter().map(|path| AtPath::of(path)))
-    }
-}
-
-/// The name of a file.
-pub(crate) struct FileName;
-
-impl FileName {
-    pub(crate) fn serialize<S: Serializer>(name: &OsString, serializer: S) -> Result<S::Ok, S::Error> {
-        path_text(Path::new(name)).serialize(serializer)
-    }
-}
-
-/// Bytes of which nothing is known, escaped; or null.
-pub(crate) struct Bytes;
-
-impl Bytes {
-    pub(crate) fn serialize<S: Serializer>(
-        bytes: &Option<Vec<u8>>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        bytes.as_deref().map(escape::bytes).serialize(serializer)
-    }
-}
-
-/// Text, of which the empty one is null.
-pub(crate) struct TextOrNull;
-
-impl TextOrNull {
-    pub(crate) fn serialize<S: Serializer>(text: &str, serializer: S) -> Result<S::Ok, S::Error> {
-        Some(text).filter(|text| !text.is_empty()).serialize(serializer)
-    }
+and_back! {
+    Time: String => SystemTime, parsed;
+    OptionalTime: Option<String> => Option<SystemTime>, |text| text.map(parsed).transpose();
+    WholeSeconds: u64 => SystemTime, |seconds| Ok(after_1970(seconds));
+    OptionalWholeSeconds: Option<u64> => Option<SystemTime>, |seconds| Ok(seconds.map(after_1970));
 }
 
 /// A path and its bytes, to be flattened: fields of one object under names of their own.
 macro_rules! path_fields {
-    ($($(#[$doc:meta])* $type:ident { $(#[$shown:meta])* $name:ident: $text:ty, $bytes:ident } of $path:ty, $of:expr;)*) => {$(
-        $(#[$doc])*
+    ($($type:ident: $path:ty, $way:expr => { $(#[$shown:meta])* $name:ident: $text:ty, $bytes:ident })*) => {$(
+        #[doc = concat!("`", stringify!($name), "` and `", stringify!($bytes), "`.")]
         #[derive(Serialize, JsonSchema)]
         pub(crate) struct $type {
             $(#[$shown])*
@@ -258,35 +163,11 @@ macro_rules! path_fields {
         }
 
         impl $type {
-            pub(crate) fn of(path: &$path) -> Self {
-                let ($name, $bytes) = $of(path);
+            fn of(path: &$path) -> Self {
+                let ($name, $bytes) = $way(path);
                 Self { $name, $bytes }
             }
-        }
-    )*};
-}
 
-path_fields! {
-    /// `path`.
-    AtPath { path: String, path_bytes } of Path, both;
-    /// `path`, null where there is none.
-    AtOptionalPath { path: Option<String>, path_bytes } of Option<PathBuf>, both_or_none;
-    /// `path`, absent where there is none.
-    AtAnyPath { #[serde(skip_serializing_if = "Option::is_none")] path: Option<String>, path_bytes } of Option<PathBuf>, both_or_none;
-    /// `within`, absent where there is none.
-    Within { #[serde(skip_serializing_if = "Option::is_none")] within: Option<String>, within_bytes } of Option<PathBuf>, both_or_none;
-    /// `mount`.
-    AtMount { mount: String, mount_bytes } of Path, both;
-    /// `root`.
-    AtRoot { root: String, root_bytes } of Path, both;
-    /// `work`.
-    AtWork { work: String, work_bytes } of Path, both;
-}
-
-/// For `#[serde(flatten, with = ...)]`.
-macro_rules! of_field {
-    ($($type:ident: $path:ty;)*) => {$(
-        impl $type {
             pub(crate) fn serialize<S: Serializer>(path: &$path, serializer: S) -> Result<S::Ok, S::Error> {
                 Serialize::serialize(&Self::of(path), serializer)
             }
@@ -294,11 +175,18 @@ macro_rules! of_field {
     )*};
 }
 
-of_field! {
-    AtPath: Path;
-    AtOptionalPath: Option<PathBuf>;
-    AtAnyPath: Option<PathBuf>;
-    Within: Option<PathBuf>;
+path_fields! {
+    AtPath: Path, both => { path: String, path_bytes }
+    AtMount: Path, both => { mount: String, mount_bytes }
+    AtRoot: Path, both => { root: String, root_bytes }
+    AtWork: Path, both => { work: String, work_bytes }
+    AtOptionalPath: Option<PathBuf>, both_or_none => { path: Option<String>, path_bytes }
+    AtAnyPath: Option<PathBuf>, both_or_none => {
+        #[serde(skip_serializing_if = "Option::is_none")] path: Option<String>, path_bytes
+    }
+    Within: Option<PathBuf>, both_or_none => {
+        #[serde(skip_serializing_if = "Option::is_none")] within: Option<String>, within_bytes
+    }
 }
 
 fn both(path: &Path) -> (String, Option<String>) {
@@ -312,26 +200,14 @@ fn both_or_none(path: &Option<PathBuf>) -> (Option<String>, Option<String>) {
 
 /// Enums that stand in JSON as their `as_str` says; what a variant holds stands elsewhere.
 macro_rules! named {
-    ($($name:ty),+ $(,)?) => {$(
+    ($($name:ty),+) => {$(
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 serializer.serialize_str(self.as_str())
             }
         }
 
-        impl schemars::JsonSchema for $name {
-            fn inline_schema() -> bool {
-                true
-            }
-
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                stringify!($name).into()
-            }
-
-            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                String::json_schema(generator)
-            }
-        }
+        crate::as_json::shape!($name as String);
     )+};
 }
 pub(crate) use named;
@@ -345,7 +221,7 @@ pub(crate) struct Outcome<'o> {
 
 /// Enums that stand in JSON as two fields: `outcome` is what their `as_str` says, `reason` what their `reason` says.
 macro_rules! outcomes {
-    ($($name:ident),+ $(,)?) => {$(
+    ($($name:ty),+) => {$(
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
                 let outcome = crate::as_json::Outcome { outcome: self.as_str(), reason: self.reason() };
@@ -353,15 +229,34 @@ macro_rules! outcomes {
             }
         }
 
-        impl schemars::JsonSchema for $name {
-            fn schema_name() -> std::borrow::Cow<'static, str> {
-                <crate::as_json::Outcome as schemars::JsonSchema>::schema_name()
-            }
-
-            fn json_schema(generator: &mut schemars::SchemaGenerator) -> schemars::Schema {
-                <crate::as_json::Outcome as schemars::JsonSchema>::json_schema(generator)
-            }
-        }
+        crate::as_json::shape!($name as crate::as_json::Outcome<'static>);
     )+};
 }
 pub(crate) use outcomes;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    #[test]
+    fn times_are_utc_and_whole_seconds_and_come_back() {
+        let at = UNIX_EPOCH + Duration::from_millis(1_772_634_310_700);
+        assert_eq!(time(at), "2026-03-04T14:25:10Z");
+        assert_eq!(parsed(time(at)).unwrap(), UNIX_EPOCH + Duration::from_secs(1_772_634_310));
+    }
+
+    #[test]
+    fn every_absolute_path_comes_back_and_nothing_else_is_one() {
+        for path in [Path::new("/a b\n"), std::ffi::OsStr::from_bytes(b"/caf\xe9").as_ref()] {
+            let bytes = path_bytes(path);
+            assert_eq!(exact_path(Some(path_text(path)), bytes.as_deref()), Some(Some(path.to_owned())));
+        }
+        assert_eq!(exact_path(None, None), Some(None));
+        for (text, bytes) in
+            [(Some("relative"), None), (Some("/a"), Some("no base64!")), (None, Some("YQ=="))]
+        {
+            assert_eq!(exact_path(text.map(str::to_owned), bytes), None);
+        }
+    }
+}

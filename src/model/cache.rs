@@ -1,9 +1,9 @@
 //! A cache: a directory that a rule declares expendable.
 
 use super::{DirGlobs, FileId, Need, PathGlob, Runner, TrimPart, Uid, WorkDir};
-use crate::as_json;
+use crate::as_json::{self, adapters};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,7 +40,7 @@ pub struct Cache {
     #[serde(skip)]
     pub owner: Uid,
     /// What is in it; `None` when it was not measured.
-    #[serde(flatten, with = "MeasureFields")]
+    #[serde(flatten, with = "AnyMeasure")]
     pub measure: Option<Measure>,
     /// When a job last used its repository; `None` when that is not known.
     #[serde(skip)]
@@ -263,18 +263,16 @@ struct MeasureFields {
     measured: Option<SystemTime>,
 }
 
-impl MeasureFields {
-    fn serialize<S: Serializer>(measure: &Option<Measure>, serializer: S) -> Result<S::Ok, S::Error> {
-        let fields = Self {
-            bytes: measure.map(|m| m.bytes),
-            files: measure.map(|m| m.files),
-            newest: measure.and_then(|m| m.newest),
-            complete: measure.is_some_and(|m| m.coverage == Coverage::Whole),
-            measured: measure.and_then(|m| match m.coverage {
-                Coverage::Remembered { since } => Some(since),
-                Coverage::Whole | Coverage::Part => None,
-            }),
-        };
-        Serialize::serialize(&fields, serializer)
-    }
+adapters! {
+    /// A measure, if there is one.
+    AnyMeasure: Option<Measure> => MeasureFields, |measure| MeasureFields {
+        bytes: measure.map(|m| m.bytes),
+        files: measure.map(|m| m.files),
+        newest: measure.and_then(|m| m.newest),
+        complete: measure.is_some_and(|m| m.coverage == Coverage::Whole),
+        measured: measure.and_then(|m| match m.coverage {
+            Coverage::Remembered { since } => Some(since),
+            Coverage::Whole | Coverage::Part => None,
+        }),
+    };
 }

@@ -3,9 +3,9 @@
 //! Names come from processes and from disk: escape them before printing.
 
 use super::{Level, Pid};
-use crate::as_json::shaped_as;
+use crate::as_json::adapters;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Everything that was found, as of one moment. What could not be read is not there.
@@ -160,34 +160,33 @@ pub struct Holding {
     pub advice: String,
 }
 
-/// A ratio in JSON: four digits, since more would only differ from one look to the next.
-struct Ratio;
-
-shaped_as!(Ratio: f64;);
-
-impl Ratio {
-    fn serialize<S: Serializer>(ratio: &f64, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64((ratio * 1e4).round() / 1e4)
-    }
+/// A share of memory in JSON. A limit that is null is none.
+#[derive(Serialize, JsonSchema)]
+struct MemoryFields {
+    memory_bytes: Option<u64>,
+    memory_limit_bytes: Option<u64>,
 }
 
-/// A [`Share`] in JSON: two fields under names of their own. A limit that is null is none.
-macro_rules! share {
-    ($type:ident { $used:ident, $limit:ident }) => {
-        #[derive(Serialize, JsonSchema)]
-        struct $type {
-            $used: Option<u64>,
-            $limit: Option<u64>,
-        }
+/// A share of tasks in JSON.
+#[derive(Serialize, JsonSchema)]
+struct TaskFields {
+    tasks: Option<u64>,
+    tasks_limit: Option<u64>,
+}
 
-        impl $type {
-            fn serialize<S: Serializer>(share: &Option<Share>, serializer: S) -> Result<S::Ok, S::Error> {
-                let $limit = share.map(|share| share.of).filter(|of| *of > 0);
-                Serialize::serialize(&Self { $used: share.map(|share| share.used), $limit }, serializer)
-            }
-        }
+adapters! {
+    /// A ratio: four digits, since more would only differ from one look to the next.
+    Ratio: f64 => f64, |ratio| (ratio * 1e4).round() / 1e4;
+    /// A share of memory.
+    Memory: Option<Share> => MemoryFields, |share| {
+        MemoryFields { memory_bytes: share.map(|share| share.used), memory_limit_bytes: limit(*share) }
+    };
+    /// A share of tasks.
+    Tasks: Option<Share> => TaskFields, |share| {
+        TaskFields { tasks: share.map(|share| share.used), tasks_limit: limit(*share) }
     };
 }
 
-share!(Memory { memory_bytes, memory_limit_bytes });
-share!(Tasks { tasks, tasks_limit });
+fn limit(share: Option<Share>) -> Option<u64> {
+    share.map(|share| share.of).filter(|of| *of > 0)
+}

@@ -1,9 +1,9 @@
 //! Data types of the ledger: recorded actions, who wrote them, and the answers that are drawn from them.
 
 use super::{Pid, Uid};
-use crate::as_json::{self, named, shaped_as};
+use crate::as_json::{self, adapters, named};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use strum::{EnumString, IntoStaticStr};
@@ -117,7 +117,7 @@ impl Scope {
     }
 }
 
-/// How a scope stands in JSON: an object, whether it is known or not.
+/// A scope in JSON: an object, whether it is known or not.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct ScopeFields {
     kind: Option<&'static str>,
@@ -125,12 +125,14 @@ pub(crate) struct ScopeFields {
     hook_runner: Option<String>,
 }
 
-impl ScopeFields {
-    pub(crate) fn serialize<S: Serializer>(scope: &Option<Scope>, serializer: S) -> Result<S::Ok, S::Error> {
-        let scope = scope.as_ref();
-        let hook_runner = scope.and_then(Scope::hook_runner).map(str::to_owned);
-        Serialize::serialize(&Self { kind: scope.map(Scope::as_str), hook_runner }, serializer)
-    }
+adapters! {
+    /// A scope.
+    pub(crate) AnyScope: Option<Scope> => ScopeFields, |scope| ScopeFields {
+        kind: scope.as_ref().map(Scope::as_str),
+        hook_runner: scope.as_ref().and_then(Scope::hook_runner).map(str::to_owned),
+    };
+    /// A [`Span`]: whether it is everybody's.
+    Everybody: Span => bool, |span| *span == Span::Everybody;
 }
 
 /// What an event tells beside its kind, and an entry of the ledger beside its deed and its time. With [`FIELDS`] it is the one
@@ -167,7 +169,7 @@ pub struct Details {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
     /// Whose run.
-    #[serde(with = "ScopeFields")]
+    #[serde(with = "AnyScope")]
     pub scope: Option<Scope>,
     /// The run it belongs to; unique on the host together with the boot.
     #[serde(skip)]
@@ -495,17 +497,6 @@ pub enum Span {
     Everybody,
     /// Root's alone, or only our own.
     Part,
-}
-
-/// How a [`Span`] stands in JSON: whether it is everybody's.
-struct Everybody;
-
-shaped_as!(Everybody: bool;);
-
-impl Everybody {
-    fn serialize<S: Serializer>(span: &Span, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bool(*span == Span::Everybody)
-    }
 }
 
 /// How far the ledger reaches.

@@ -1,9 +1,9 @@
 //! A runner and its work directory, as found on disk.
 
 use super::{FileId, FilesystemId, ProcessId, Reservation, Uid};
-use crate::as_json::{AtRoot, AtWork, shaped_as};
+use crate::as_json::adapters;
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -148,26 +148,19 @@ pub struct Lease {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct RunnerFields {
     name: String,
-    #[serde(flatten)]
-    root: AtRoot,
-    #[serde(flatten)]
-    work: AtWork,
+    #[serde(flatten, with = "crate::as_json::AtRoot")]
+    root: PathBuf,
+    #[serde(flatten, with = "crate::as_json::AtWork")]
+    work: PathBuf,
 }
 
-impl RunnerFields {
-    pub(super) fn serialize<S: Serializer>(runner: &Runner, serializer: S) -> Result<S::Ok, S::Error> {
-        let (root, work) = (AtRoot::of(&runner.root), AtWork::of(runner.work_path()));
-        Serialize::serialize(&Self { name: runner.own_name().to_owned(), root, work }, serializer)
-    }
-}
-
-/// A runner in JSON where its name says enough.
-pub(super) struct RunnerName;
-
-shaped_as!(RunnerName: String;);
-
-impl RunnerName {
-    pub(super) fn serialize<S: Serializer>(runner: &Runner, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&runner.name)
-    }
+adapters! {
+    /// A runner where it has an object of its own.
+    pub(super) WholeRunner: Runner => RunnerFields, |runner| RunnerFields {
+        name: runner.own_name().to_owned(),
+        root: runner.root.clone(),
+        work: runner.work_path().to_owned(),
+    };
+    /// A runner where its name says enough.
+    pub(super) RunnerName: Runner => String, |runner| runner.name.clone();
 }

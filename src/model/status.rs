@@ -1,15 +1,15 @@
 //! The host at a glance, and the answer to "is it idle?".
 
 use super::reap::ReapRecord;
-use super::runner::RunnerFields;
+use super::runner::WholeRunner;
 use super::stores::StoresRecord;
 use super::{
     Cache, Capacity, DiskForecast, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner,
     SpaceHolder, TargetView, Usage, Visibility,
 };
-use crate::as_json::{self, shaped_as};
+use crate::as_json::{self, adapters};
 use schemars::JsonSchema;
-use serde::{Serialize, Serializer};
+use serde::Serialize;
 use std::path::PathBuf;
 use std::time::SystemTime;
 use strum::{IntoStaticStr, VariantArray};
@@ -110,7 +110,7 @@ pub struct LockHolder {
 #[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunnerStatus {
     /// Which.
-    #[serde(flatten, with = "RunnerFields")]
+    #[serde(flatten, with = "WholeRunner")]
     pub runner: Runner,
     /// Liveness alone; see `guarded` for whether its caches may be claimed.
     pub state: Liveness,
@@ -221,25 +221,9 @@ pub struct CheckResult {
     pub evidence: Vec<Evidence>,
 }
 
-/// [`Guarded`] in JSON: whether it is.
-struct IsGuarded;
-
-/// Who took a runner out of service in JSON: `hand` or `auto`.
-struct Hand;
-
-shaped_as! {
-    IsGuarded: bool;
-    Hand: String;
-}
-
-impl IsGuarded {
-    fn serialize<S: Serializer>(guarded: &Guarded, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_bool(guarded.is_guarded())
-    }
-}
-
-impl Hand {
-    fn serialize<S: Serializer>(by_hand: &bool, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(if *by_hand { "hand" } else { "auto" })
-    }
+adapters! {
+    /// Whether a runner is guarded.
+    IsGuarded: Guarded => bool, Guarded::is_guarded;
+    /// Who took a runner out of service.
+    Hand: bool => String, |by_hand| if *by_hand { "hand" } else { "auto" }.to_owned();
 }

@@ -1,8 +1,8 @@
 //! Data types of stores: what engines and build tools keep for themselves, and what was asked of their own collections.
 
 use super::{FilesystemId, Usage};
-use crate::as_json::{self, WholeSeconds};
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::as_json;
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
@@ -318,8 +318,8 @@ pub struct StoreRecord {
     #[serde(default)]
     pub freed_bytes: u64,
     /// When it was last collected, and what that gave.
-    #[serde(default, with = "Collected")]
-    pub collected: Option<(SystemTime, u64)>,
+    #[serde(default)]
+    pub collected: Option<Collected>,
     /// Until when nothing more is asked of it: its last collection gave next to nothing.
     #[serde(default, with = "as_json::OptionalWholeSeconds")]
     pub rests_until: Option<SystemTime>,
@@ -328,24 +328,6 @@ pub struct StoreRecord {
     pub detail: Option<String>,
 }
 
-/// A time with a number in the record's file.
-struct Collected;
-
-#[derive(Serialize, Deserialize)]
-struct TimeAndBytes(#[serde(with = "WholeSeconds")] SystemTime, u64);
-
-impl Collected {
-    fn serialize<S: Serializer>(
-        collected: &Option<(SystemTime, u64)>,
-        serializer: S,
-    ) -> Result<S::Ok, S::Error> {
-        collected.map(|(at, bytes)| TimeAndBytes(at, bytes)).serialize(serializer)
-    }
-
-    fn deserialize<'de, D: Deserializer<'de>>(
-        deserializer: D,
-    ) -> Result<Option<(SystemTime, u64)>, D::Error> {
-        let collected = Option::<TimeAndBytes>::deserialize(deserializer)?;
-        Ok(collected.map(|TimeAndBytes(at, bytes)| (at, bytes)))
-    }
-}
+/// A collection: when, and how many bytes came free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected(#[serde(with = "as_json::WholeSeconds")] pub SystemTime, pub u64);

@@ -1,9 +1,10 @@
 //! Where events go: the journal, or else standard error, one line each.
 //!
-//! This is the only place that knows of tracing. Nothing here blocks for long. tracing-journald sends on a blocking socket, and a stopped journald makes a sender wait
-//! on two limits: the queue of its socket, and the sender's own budget (`net.core.wmem_default`), which no other socket
-//! can probe. So each send is interrupted by an alarm after [`PATIENCE`]; from then on events go to standard error. So
-//! does an event that the journal refuses, and its line says why. One that can be written nowhere is lost; it never fails the caller.
+//! This is the only place that knows of tracing. Nothing here blocks for long. tracing-journald sends on a blocking socket, and
+//! a stopped journald makes a sender wait on two limits: the queue of its socket, and the sender's own budget
+//! (`net.core.wmem_default`), which no other socket can probe. So each send is interrupted by an alarm after [`PATIENCE`]; from
+//! then on events go to standard error. So does an event that the journal refuses, and its line says why. One that can be written
+//! nowhere is lost; it never fails the caller.
 //!
 //! Lines on standard error may end up in a job's log, so they are escaped as such.
 
@@ -15,7 +16,6 @@ use nix::errno::Errno;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::path::Path;
-use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 pub use tracing::Level;
@@ -37,20 +37,14 @@ const TARGET: &str = "disk_guard::event";
 
 /// The fields of each event, by the journal's names.
 static NAMES: [&str; FIELDS.len() + 3] = {
-    let mut names = ["message", "MESSAGE_ID", "DISK_GUARD_EVENT"].as_slice();
-    let mut all = [""; FIELDS.len() + 3];
+    let mut names = ["message"; FIELDS.len() + 3];
+    (names[1], names[2]) = ("MESSAGE_ID", "DISK_GUARD_EVENT");
     let mut index = 0;
-    while index < all.len() {
-        all[index] = match names {
-            [name, rest @ ..] => {
-                names = rest;
-                name
-            }
-            [] => FIELDS[index - 3].key,
-        };
+    while index < FIELDS.len() {
+        names[index + 3] = FIELDS[index].key;
         index += 1;
     }
-    all
+    names
 };
 
 /// Where journald listens; tracing-journald keeps its own copy to itself.
@@ -89,7 +83,7 @@ pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
 
 /// Sends an event to the sink of this process, or of this thread; to nowhere when there is none.
 pub(super) fn send(level: Level, message_id: &str, kind: &str, details: &Details) {
-    let site = &SITES[match level {
+    let metadata = &SITES[match level {
         Level::ERROR => 0,
         Level::WARN => 1,
         Level::INFO => 2,
@@ -97,13 +91,13 @@ pub(super) fn send(level: Level, message_id: &str, kind: &str, details: &Details
         Level::TRACE => 4,
     }];
     dispatcher::get_default(|sink| {
-        if sink.enabled(site.metadata()) {
+        if sink.enabled(metadata) {
             let first = [&details.message, message_id, kind].map(|text| Some(Value::Text(text)));
             let values = first.into_iter().chain(FIELDS.iter().map(|field| (field.get)(details)));
             let values: Vec<Option<Sent>> = values.map(|value| Sent::of(value?)).collect();
             let values: Vec<_> = values.iter().map(|value| value.as_ref().map(Sent::as_value)).collect();
-            let values = site.metadata().fields().value_set_all(&values);
-            sink.event(&tracing::Event::new(site.metadata(), &values));
+            let values = metadata.fields().value_set_all(&values);
+            sink.event(&tracing::Event::new(metadata, &values));
         }
     });
 }
@@ -132,32 +126,24 @@ impl Sent {
     }
 }
 
-/// Where events of one level come from. tracing's macros make such sites of names that stand in the code; these take [`NAMES`].
-struct Site {
-    level: Level,
-    metadata: OnceLock<Metadata<'static>>,
-}
+/// Where events come from. tracing's macros make such a site of names that stand in the code; this one takes [`NAMES`].
+struct Site;
 
-static SITES: [Site; 5] = [
-    Site::of(Level::ERROR),
-    Site::of(Level::WARN),
-    Site::of(Level::INFO),
-    Site::of(Level::DEBUG),
-    Site::of(Level::TRACE),
+static SITE: Site = Site;
+
+/// A level is part of a site.
+static SITES: [Metadata<'static>; 5] = [
+    metadata(Level::ERROR),
+    metadata(Level::WARN),
+    metadata(Level::INFO),
+    metadata(Level::DEBUG),
+    metadata(Level::TRACE),
 ];
 
-impl Site {
-    const fn of(level: Level) -> Self {
-        Self { level, metadata: OnceLock::new() }
-    }
-
-    fn metadata(&'static self) -> &'static Metadata<'static> {
-        self.metadata.get_or_init(|| {
-            let fields = FieldSet::new(&NAMES, Identifier(self));
-            let (file, line, module) = (Some(file!()), Some(line!()), Some(module_path!()));
-            Metadata::new("event", TARGET, self.level, file, line, module, fields, Kind::EVENT)
-        })
-    }
+const fn metadata(level: Level) -> Metadata<'static> {
+    let fields = FieldSet::new(&NAMES, Identifier(&SITE));
+    let (file, line, module) = (Some(file!()), Some(line!()), Some(module_path!()));
+    Metadata::new("event", TARGET, level, file, line, module, fields, Kind::EVENT)
 }
 
 impl Callsite for Site {
@@ -165,7 +151,7 @@ impl Callsite for Site {
     fn set_interest(&self, _: Interest) {}
 
     fn metadata(&self) -> &Metadata<'_> {
-        self.metadata.get().expect("it is asked by whoever has it from there")
+        &SITES[0]
     }
 }
 

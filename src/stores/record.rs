@@ -1,7 +1,9 @@
 //! What the last run found and did: `stores/last.json` in the state directory. `status` shows it and metrics count by it, so
 //! neither has to ask the tools; and what gave next to nothing rests by it.
 
-use crate::model::stores::{StoreKind, StoreRecord, StoreReport, StoreResult, StoresRecord, StoresReport};
+use crate::model::stores::{
+    Collected, StoreKind, StoreRecord, StoreReport, StoreResult, StoresRecord, StoresReport,
+};
 use crate::report::store_words;
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -75,7 +77,7 @@ fn one(store: &StoreReport, old: Option<&StoreRecord>, now: SystemTime) -> Store
         outcome: store.result.as_str().to_owned(),
         freed_bytes: store.freed_bytes,
         collected: match was_collected {
-            true => Some((now, store.freed_bytes)),
+            true => Some(Collected(now, store.freed_bytes)),
             false => old.and_then(|old| old.collected),
         },
         rests_until: match (gave_nothing, &store.result) {

@@ -6,6 +6,7 @@ use crate::model::{DiskForecast, JobForecast};
 use crate::policy::forecast::next_sweep;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 #[derive(Serialize, JsonSchema)]
@@ -19,8 +20,8 @@ pub(super) struct Doc<'a> {
 
 #[derive(Serialize, JsonSchema)]
 struct DiskDoc<'a> {
-    #[serde(flatten)]
-    mount: as_json::AtMount,
+    #[serde(flatten, with = "as_json::AtMount")]
+    mount: &'a Path,
     available_bytes: u64,
     lacking_bytes: u64,
     #[serde(flatten)]
@@ -57,7 +58,7 @@ impl<'a> DiskDoc<'a> {
     fn new(disk: &'a DiskForecast) -> Self {
         let to_full = disk.trend.and_then(|trend| Duration::try_from_secs_f64(trend.seconds_to_full).ok());
         Self {
-            mount: as_json::AtMount::of(&disk.filesystem.mount),
+            mount: &disk.filesystem.mount,
             available_bytes: disk.filesystem.usage.available_bytes,
             lacking_bytes: disk.lacking_bytes(),
             figures: FiguresDoc::new(disk),

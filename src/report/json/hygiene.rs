@@ -1,13 +1,14 @@
 //! `audit` and `remediate` as JSON.
 
 use super::{Document, Layout};
-use crate::as_json::{self, AtPath};
+use crate::as_json;
 use crate::model::Liveness;
 use crate::model::hygiene::{
     AreaAudit, AreaCondition, AreaKind, AuditReport, Leftover, RepairReport, RunnerAudit,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
 use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
@@ -25,8 +26,10 @@ pub(super) struct AuditDoc<'a> {
 #[derive(Serialize, JsonSchema)]
 struct RunnerDoc<'a> {
     name: &'a str,
-    root: AtPath,
-    work: AtPath,
+    #[serde(with = "as_json::AtPath")]
+    root: &'a Path,
+    #[serde(with = "as_json::AtPath")]
+    work: &'a Path,
     state: Liveness,
     skipped: Option<&'a str>,
     repositories: Vec<&'a AreaAudit>,
@@ -51,8 +54,8 @@ fn runner(audit: &RunnerAudit) -> RunnerDoc<'_> {
     let of = |kind| audit.areas.iter().filter(move |area| area.kind == kind).collect();
     RunnerDoc {
         name: &audit.runner.name,
-        root: AtPath::of(&audit.runner.root),
-        work: AtPath::of(audit.runner.work_path()),
+        root: &audit.runner.root,
+        work: audit.runner.work_path(),
         state: audit.state,
         skipped: audit.skipped.as_deref(),
         repositories: of(AreaKind::Repository),

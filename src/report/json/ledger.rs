@@ -3,12 +3,12 @@
 use super::{Layout, SCHEMA, document};
 use crate::as_json;
 use crate::model::ledger::{
-    ActionKind, Blame, Details, Extent, History, Judged, PathVerdict, Presence, Reach, Relation, Run, RunEnd,
-    Scope, ScopeFields, Source, Total, Trust, Why, WhyEnvironment, Window, Writer,
+    ActionKind, AnyScope, Blame, Details, Extent, History, Judged, PathVerdict, Presence, Reach, Relation,
+    Run, RunEnd, Scope, Source, Total, Trust, Why, WhyEnvironment, Window, Writer,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// An entry: its noun is nested by who says what, and this is flat, with `relation`, how its path stands to the one asked about,
@@ -32,7 +32,7 @@ struct EntryDoc<'a> {
 /// A run, with what its entries add up to.
 #[derive(Serialize, JsonSchema)]
 struct RunDoc<'a> {
-    #[serde(with = "ScopeFields")]
+    #[serde(with = "AnyScope")]
     scope: &'a Option<Scope>,
     #[serde(flatten)]
     window: Window,
@@ -115,8 +115,8 @@ impl<'a> CoverageDoc<'a> {
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WhyDoc<'a> {
     schema: u32,
-    #[serde(flatten)]
-    path: as_json::AtPath,
+    #[serde(flatten, with = "as_json::AtPath")]
+    path: &'a Path,
     #[serde(with = "as_json::OptionalPathText")]
     real_path: &'a Option<PathBuf>,
     runner: Option<&'a str>,
@@ -143,7 +143,7 @@ pub fn why(why: &Why, layout: Layout) -> String {
     document(
         &WhyDoc {
             schema: SCHEMA,
-            path: as_json::AtPath::of(&why.path),
+            path: &why.path,
             real_path: &why.real,
             runner: why.runner.as_deref(),
             present,

@@ -5,6 +5,7 @@ use crate::as_json;
 use crate::model::postmortem::{Case, Death, Diagnosis, Report};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
 use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
@@ -24,8 +25,8 @@ pub(super) struct Doc<'a> {
 struct CaseDoc<'a> {
     #[serde(flatten)]
     death: &'a Death,
-    #[serde(flatten)]
-    root: as_json::AtRoot,
+    #[serde(flatten, with = "as_json::AtRoot")]
+    root: &'a Path,
     #[serde(flatten)]
     verdict: &'a Diagnosis,
     #[serde(with = "as_json::Time")]
@@ -37,7 +38,7 @@ impl<'a> CaseDoc<'a> {
     fn new(case: &'a Case) -> Self {
         Self {
             death: &case.death,
-            root: as_json::AtRoot::of(&case.death.root),
+            root: &case.death.root,
             verdict: &case.verdict,
             examined: case.examined,
             kept: case.kept,

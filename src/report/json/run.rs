@@ -2,20 +2,21 @@
 
 use super::targets::{TargetDoc, targets};
 use super::{Layout, SCHEMA, document, reap, stores};
-use crate::as_json::{AtMount, AtPath};
+use crate::as_json;
 use crate::model::dedupe::DedupeReport;
 use crate::model::reap::ReapReport;
 use crate::model::stores::StoresReport;
 use crate::model::{ActionResult, Balance, Evidence, Outcome, RunReport, Shortfall, SpaceHolder, Usage};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
     schema: u32,
     dry_run: bool,
     goal_met: bool,
-    filesystems: Vec<BalanceDoc>,
+    filesystems: Vec<BalanceDoc<'a>>,
     actions: Vec<ActionDoc<'a>>,
     freed_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -32,9 +33,9 @@ pub(super) struct Doc<'a> {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct BalanceDoc {
-    #[serde(flatten)]
-    mount: AtMount,
+struct BalanceDoc<'a> {
+    #[serde(flatten, with = "as_json::AtMount")]
+    mount: &'a Path,
     before: UsageDoc,
     after: UsageDoc,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -72,8 +73,8 @@ struct UsageDoc {
 /// `bytes` is null when the cache was not measured. `detail` says in words what the system said or what changed.
 #[derive(Serialize, JsonSchema)]
 struct ActionDoc<'a> {
-    #[serde(flatten)]
-    path: AtPath,
+    #[serde(flatten, with = "as_json::AtPath")]
+    path: &'a Path,
     runner: &'a str,
     rule: &'a str,
     bytes: Option<u64>,
@@ -90,11 +91,11 @@ impl UsageDoc {
     }
 }
 
-impl BalanceDoc {
-    fn new(balance: &Balance) -> Self {
+impl<'a> BalanceDoc<'a> {
+    fn new(balance: &'a Balance) -> Self {
         let (before, after) = (UsageDoc::new(&balance.before.usage), UsageDoc::new(&balance.after));
         let out_of_reach = balance.shortfall.as_ref().map(ShortfallDoc::new);
-        Self { mount: AtMount::of(&balance.before.mount), before, after, out_of_reach }
+        Self { mount: &balance.before.mount, before, after, out_of_reach }
     }
 }
 
@@ -102,7 +103,7 @@ impl<'a> ActionDoc<'a> {
     fn new(outcome: &'a Outcome) -> Self {
         let action = &outcome.action;
         Self {
-            path: AtPath::of(&action.cache.path),
+            path: &action.cache.path,
             runner: action.runner.own_name(),
             rule: &action.cache.rule,
             bytes: action.cache.measure.map(|m| m.bytes),

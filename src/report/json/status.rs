@@ -3,7 +3,7 @@
 use super::forecast::FiguresDoc;
 use super::targets::{TargetDoc, targets};
 use super::{Document, Layout};
-use crate::as_json::{self, AtMount};
+use crate::as_json;
 use crate::model::reap::{ReapCounts, ReapEntryRecord};
 use crate::model::stores::StoreRecord;
 use crate::model::{
@@ -12,6 +12,7 @@ use crate::model::{
 };
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
 use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
@@ -48,8 +49,8 @@ struct VisibilityDoc<'a> {
 
 #[derive(Serialize, JsonSchema)]
 struct FilesystemDoc<'a> {
-    #[serde(flatten)]
-    mount: AtMount,
+    #[serde(flatten, with = "as_json::AtMount")]
+    mount: &'a Path,
     fs_type: &'a str,
     total_bytes: u64,
     available_bytes: u64,
@@ -63,8 +64,8 @@ struct FilesystemDoc<'a> {
 
 #[derive(Serialize, JsonSchema)]
 struct DiskDoc<'a> {
-    #[serde(flatten)]
-    mount: AtMount,
+    #[serde(flatten, with = "as_json::AtMount")]
+    mount: &'a Path,
     fs_type: &'a str,
     total_bytes: u64,
     available_bytes: u64,
@@ -84,7 +85,7 @@ impl<'a> FilesystemDoc<'a> {
         let forecast = forecasts.iter().find(|disk| disk.filesystem.id == status.filesystem.id);
         let (filesystem, usage) = (&status.filesystem, &status.filesystem.usage);
         Self {
-            mount: AtMount::of(&filesystem.mount),
+            mount: &filesystem.mount,
             fs_type: &filesystem.fs_type,
             total_bytes: usage.total_bytes,
             available_bytes: usage.available_bytes,
@@ -99,7 +100,7 @@ impl<'a> FilesystemDoc<'a> {
 
 impl<'a> DiskDoc<'a> {
     fn new(disk: &'a Disk) -> Self {
-        let mount = AtMount::of(&disk.mount);
+        let mount = &disk.mount;
         let (total_bytes, available_bytes) = (disk.usage.total_bytes, disk.usage.available_bytes);
         Self { mount, fs_type: &disk.fs_type, total_bytes, available_bytes }
     }
@@ -129,7 +130,7 @@ impl<'a> StoreDoc<'a> {
             bytes: store.bytes,
             outcome: &store.outcome,
             freed_bytes: store.freed_bytes,
-            collected: store.collected.map(|(at, _)| at),
+            collected: store.collected.map(|collected| collected.0),
             detail: store.detail.as_deref(),
         }
     }

@@ -1,11 +1,12 @@
 //! `stores --json`, and the same as a part of `plan --json` and `sweep --json`.
 
 use super::{Document, Layout};
-use crate::as_json::AtOptionalPath;
+use crate::as_json;
 use crate::model::stores::{StoreReport, StoreVerdict, StoresReport};
 use crate::report::store_words;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::PathBuf;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
@@ -20,8 +21,8 @@ pub(super) struct Doc<'a> {
 pub(super) struct StoreDoc<'a> {
     name: &'a str,
     kind: &'static str,
-    #[serde(flatten)]
-    path: AtOptionalPath,
+    #[serde(flatten, with = "as_json::AtOptionalPath")]
+    path: &'a Option<PathBuf>,
     bytes: Option<u64>,
     verdict: &'static str,
     reason: &'static str,
@@ -38,7 +39,7 @@ impl<'a> StoreDoc<'a> {
         Self {
             name: &report.name,
             kind: report.kind.as_str(),
-            path: AtOptionalPath::of(&report.facts.path),
+            path: &report.facts.path,
             bytes: report.facts.bytes,
             verdict: match report.verdict {
                 StoreVerdict::Collect(..) => "collect",

@@ -1,16 +1,17 @@
 //! What targets hold by tier, in `plan --json` and `status --json`.
 
-use crate::as_json::{self, AtPath};
+use crate::as_json;
 use crate::model::TargetView;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::Path;
 use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct TargetDoc<'a> {
-    #[serde(flatten)]
-    path: AtPath,
+    #[serde(flatten, with = "as_json::AtPath")]
+    path: &'a Path,
     runner: &'a str,
     bytes: u64,
     unused_bytes: u64,
@@ -26,7 +27,7 @@ pub(super) fn targets(targets: &[TargetView]) -> Vec<TargetDoc<'_>> {
 impl<'a> TargetDoc<'a> {
     fn new(target: &'a TargetView) -> Self {
         Self {
-            path: AtPath::of(&target.path),
+            path: &target.path,
             runner: &target.runner,
             bytes: target.bytes,
             unused_bytes: target.unused_bytes(),

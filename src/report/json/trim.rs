@@ -1,7 +1,7 @@
 //! `trim --json`.
 
 use super::{Document, Layout};
-use crate::as_json::{self, AtPath};
+use crate::as_json;
 use crate::model::{ReferenceBits, TrimOffer, TrimTier};
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -10,8 +10,8 @@ use std::time::{Duration, SystemTime};
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    #[serde(flatten)]
-    path: AtPath,
+    #[serde(flatten, with = "as_json::AtPath")]
+    path: &'a Path,
     bytes: u64,
     /// Whether it is known what builds have used, and if not, why.
     reference_bits: bool,
@@ -59,7 +59,7 @@ pub fn trim(path: &Path, offer: &TrimOffer, steps: usize) -> String {
     let taken = offer.steps.iter().take(steps);
     Document::of(
         Doc {
-            path: AtPath::of(path),
+            path,
             bytes: offer.bytes,
             reference_bits: reason.is_none(),
             reference_bits_reason: reason,
