@@ -39,9 +39,7 @@
 //! | [`counters`] | counters of all runs, across users and reboots |
 //! | [`simulate`] | runs of the policy against made-up hosts |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
-//! | [`escape`] | names from disk made harmless |
-//! | `as_json` | how paths, times and names stand in JSON: nouns derive their documents with it |
-//! | [`text`] | sizes, ages and reasons in words |
+//! | [`text`] | escaping of names from disk; sizes, ages and reasons in words |
 //! | `clock` | the wall clock |
 //! | [`lengths`] | durations as people write them |
 //! | `digest` | collision-resistant file names |
@@ -66,8 +64,6 @@
 //! config run_dir
 //! sys text
 //! actions_runner clock digest lengths model
-//! as_json
-//! escape
 //! ```
 //!
 //! Clippy's `disallowed-methods` restricts renaming and deleting, file locks and the wall clock to their modules.
@@ -108,7 +104,6 @@
 //! from disk are escaped wherever a person, a terminal or a runner reads them.
 
 pub mod actions_runner;
-pub(crate) mod as_json;
 pub mod capacity;
 pub mod cli;
 pub(crate) mod clock;
@@ -119,7 +114,6 @@ pub mod cycle;
 pub mod dedupe;
 pub(crate) mod digest;
 pub mod doctor;
-pub mod escape;
 pub mod footprints;
 pub mod forecast;
 #[cfg(any(test, fuzzing))]

@@ -1,7 +1,6 @@
 //! A filesystem's usage.
 
 use super::FilesystemId;
-use crate::as_json::named;
 use std::path::PathBuf;
 use strum::IntoStaticStr;
 
@@ -73,5 +72,3 @@ impl Level {
         self.into()
     }
 }
-
-named!(Level);

@@ -1,6 +1,5 @@
 //! What somebody should be told of at once, and what was told of it already.
 
-use crate::as_json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -99,16 +98,15 @@ impl News {
 }
 
 /// An incident that is told.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Telling {
-    /// Of which kind.
-    pub kind: IncidentKind,
     /// Why now.
     pub news: News,
+    /// Of which kind.
+    pub kind: IncidentKind,
     /// Which one of its kind.
     pub subject: String,
     /// Since when it is known, in seconds since 1970.
-    #[serde(with = "as_json::UnixTime")]
     pub since: u64,
     /// In words.
     pub text: String,

@@ -1,32 +1,47 @@
 //! `doctor --json`.
 
-use super::{Document, Layout};
-use crate::model::{Check, CheckState, by_fix};
+use super::{Layout, SCHEMA, document};
+use crate::model::{Check, by_fix};
 use schemars::JsonSchema;
 use serde::Serialize;
 
-/// The checks, and what to do about them: a remedy names its checks.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doctor<'a> {
-    checks: &'a [Check],
+pub(super) struct Doc<'a> {
+    schema: u32,
+    checks: Vec<CheckDoc<'a>>,
     remedies: Vec<RemedyDoc<'a>>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct RemedyDoc<'a> {
     fix: String,
-    state: CheckState,
+    state: &'static str,
     checks: Vec<&'a str>,
+}
+
+#[derive(Serialize, JsonSchema)]
+struct CheckDoc<'a> {
+    id: &'a str,
+    state: &'static str,
+    detail: &'a str,
+    fix: Option<&'a str>,
 }
 
 /// The document for `doctor`.
 pub fn doctor(checks: &[Check], layout: Layout) -> String {
     let remedies = by_fix(checks).into_iter().map(|remedy| RemedyDoc {
         fix: remedy.fix,
-        state: remedy.state,
+        state: remedy.state.as_str(),
         checks: remedy.checks.iter().map(|check| check.id.as_str()).collect(),
     });
-    Document::of(Doctor { checks, remedies: remedies.collect() }, layout)
+    let checks = checks.iter().map(|check| CheckDoc {
+        id: &check.id,
+        state: check.state.as_str(),
+        detail: &check.detail,
+        fix: check.fix.as_deref(),
+    });
+    let doc = Doc { schema: SCHEMA, checks: checks.collect(), remedies: remedies.collect() };
+    document(&doc, layout)
 }
 
 #[cfg(test)]

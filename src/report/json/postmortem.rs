@@ -1,18 +1,14 @@
 //! `postmortem --json`.
 
-use super::{Layout, SCHEMA, document};
-use crate::as_json;
+use super::{Layout, SCHEMA, document, path_fields, time};
 use crate::model::postmortem::{Case, Death, Diagnosis, Report};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::path::Path;
-use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
     schema: u32,
-    #[serde(with = "as_json::Time")]
-    since: SystemTime,
+    since: String,
     runner: Option<&'a str>,
     runners: usize,
     jobs: usize,
@@ -20,27 +16,29 @@ pub(super) struct Doc<'a> {
     notes: &'a [String],
 }
 
-/// A case, flat, and with the root that the record which is kept holds elsewhere.
+/// The nouns carry their own names: those of the record that is kept are the same.
 #[derive(Serialize, JsonSchema)]
 struct CaseDoc<'a> {
     #[serde(flatten)]
     death: &'a Death,
-    #[serde(flatten, with = "as_json::AtRoot")]
-    root: &'a Path,
+    root: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    root_bytes: Option<String>,
     #[serde(flatten)]
     verdict: &'a Diagnosis,
-    #[serde(with = "as_json::Time")]
-    examined: SystemTime,
+    examined: String,
     kept: bool,
 }
 
 impl<'a> CaseDoc<'a> {
     fn new(case: &'a Case) -> Self {
+        let (root, root_bytes) = path_fields(&case.death.root);
         Self {
             death: &case.death,
-            root: &case.death.root,
+            root,
+            root_bytes,
             verdict: &case.verdict,
-            examined: case.examined,
+            examined: time(case.examined),
             kept: case.kept,
         }
     }
@@ -50,7 +48,7 @@ impl<'a> CaseDoc<'a> {
 pub fn postmortem(report: &Report, layout: Layout) -> String {
     let doc = Doc {
         schema: SCHEMA,
-        since: report.since,
+        since: time(report.since),
         runner: report.runner.as_deref(),
         runners: report.runners,
         jobs: report.jobs,

@@ -1,15 +1,14 @@
 //! `stores --json`, and the same as a part of `plan --json` and `sweep --json`.
 
-use super::{Document, Layout};
-use crate::as_json;
+use super::{Layout, SCHEMA, document, path_fields};
 use crate::model::stores::{StoreReport, StoreVerdict, StoresReport};
 use crate::report::store_words;
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::path::PathBuf;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
+    schema: u32,
     dry_run: bool,
     freed_bytes: u64,
     stores: Vec<StoreDoc<'a>>,
@@ -21,8 +20,9 @@ pub(super) struct Doc<'a> {
 pub(super) struct StoreDoc<'a> {
     name: &'a str,
     kind: &'static str,
-    #[serde(flatten, with = "as_json::AtOptionalPath")]
-    path: &'a Option<PathBuf>,
+    path: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    path_bytes: Option<String>,
     bytes: Option<u64>,
     verdict: &'static str,
     reason: &'static str,
@@ -36,10 +36,12 @@ pub(super) struct StoreDoc<'a> {
 
 impl<'a> StoreDoc<'a> {
     fn new(report: &'a StoreReport) -> Self {
+        let (path, path_bytes) = report.facts.path.as_deref().map(path_fields).unzip();
         Self {
             name: &report.name,
             kind: report.kind.as_str(),
-            path: &report.facts.path,
+            path,
+            path_bytes: path_bytes.flatten(),
             bytes: report.facts.bytes,
             verdict: match report.verdict {
                 StoreVerdict::Collect(..) => "collect",
@@ -62,6 +64,6 @@ pub(super) fn entries(report: &StoresReport) -> Vec<StoreDoc<'_>> {
 
 /// The document for `stores`.
 pub fn stores(report: &StoresReport, layout: Layout) -> String {
-    let (dry_run, freed_bytes) = (report.dry_run, report.freed_bytes());
-    Document::of(Doc { dry_run, freed_bytes, stores: entries(report) }, layout)
+    let freed_bytes = report.freed_bytes();
+    document(&Doc { schema: SCHEMA, dry_run: report.dry_run, freed_bytes, stores: entries(report) }, layout)
 }
