@@ -167,7 +167,8 @@ impl Run<'_> {
         }
         if self.report.shared_bytes.saturating_add(length) > self.budget.bytes {
             // A smaller one may still fit.
-            self.report.ended = Some("`dedupe.max_bytes` is spent; the rest is for the next sweep".to_owned());
+            self.report.ended =
+                Some("`dedupe.max_bytes` is spent; the rest is for the next sweep".to_owned());
             return Ok(());
         }
         let (mut offset, mut differs) = (0, false);

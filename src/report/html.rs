@@ -21,7 +21,12 @@ pub fn status(host: &HostStatus) -> String {
     let standings = html! {
         (words::count(host.runners.len(), "runner")) @for (standing, count) in standings(host) { " " span class={"state " (standing.as_str())} { (count) " " (standing.as_str()) } }
     };
-    page(&escape::text(&host.host), host.time, &standings, &html! { (disks(host)) (runners(host)) (rest(host)) })
+    page(
+        &escape::text(&host.host),
+        host.time,
+        &standings,
+        &html! { (disks(host)) (runners(host)) (rest(host)) },
+    )
 }
 
 /// A page: its title, when it was made, a line below that, and what it tells.

@@ -43,7 +43,9 @@ pub fn of<'r>(
                 gone.extend(names.map(|name| (runner, name)));
                 // What a sweep has freed its own sample tells.
                 let by_hook = matches!(record.scope, Some(Scope::Hook(_)));
-                if let (true, Some(bytes), Some((mount, ..))) = (by_hook, record.bytes, expected(runner, &job)) {
+                if let (true, Some(bytes), Some((mount, ..))) =
+                    (by_hook, record.bytes, expected(runner, &job))
+                {
                     past.removals.entry(mount).or_default().push(Removal { at, bytes });
                 }
             }

@@ -174,7 +174,8 @@ impl Project {
 
     pub(crate) fn offer(&self) -> TrimOffer {
         let dir = self.target_dir();
-        let target = cargo_target::read(&dir, Counted::All, Instant::now() + Duration::from_secs(60)).unwrap();
+        let target =
+            cargo_target::read(&dir, Counted::All, Instant::now() + Duration::from_secs(60)).unwrap();
         trim::offer(&target, reference::works(&dir))
     }
 

@@ -114,7 +114,8 @@ impl Sizes {
         let is_asked = status.is_file()
             && status.allocated >= ASKED_FROM
             && self.asking_until.is_some_and(|until| Instant::now() < until);
-        let shared = is_asked.then(|| shared_part(&dir.open_file(name).ok()?, status.allocated).ok()).flatten();
+        let shared =
+            is_asked.then(|| shared_part(&dir.open_file(name).ok()?, status.allocated).ok()).flatten();
         status.allocated - shared.unwrap_or(0)
     }
 

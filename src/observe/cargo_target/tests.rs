@@ -212,7 +212,8 @@ fn shared_blocks_do_not_count_where_only_own_bytes_do() {
             let debug = at.join("target/debug");
             first(&debug, "dep-1111111111111111", "lib-dep", 11, &[]);
             first(&debug, "app-2222222222222222", "bin-app", 22, &[11]);
-            let (shared, own) = (debug.join("deps/libdep-1111111111111111.rlib"), debug.join("deps/app-2222222222222222"));
+            let (shared, own) =
+                (debug.join("deps/libdep-1111111111111111.rlib"), debug.join("deps/app-2222222222222222"));
             write(&shared, vec![1; 3 << 20]).unwrap();
             write(&own, vec![2; 2 << 20]).unwrap();
             // An uplifted name is a second one of the same file.

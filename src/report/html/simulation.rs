@@ -86,7 +86,8 @@ fn one(disk: &PastDisk) -> Markup {
 
 /// Use% by time, with a line at each quarter.
 fn plot(points: &[Point]) -> Markup {
-    let (first, last) = (points.first().map_or(0, |point| point.at), points.last().map_or(1, |point| point.at));
+    let (first, last) =
+        (points.first().map_or(0, |point| point.at), points.last().map_or(1, |point| point.at));
     let span = last.saturating_sub(first).max(1) as f64;
     let line = |of: fn(&Point) -> u8| {
         points.iter().fold(String::new(), |mut line, point| {

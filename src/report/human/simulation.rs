@@ -159,8 +159,12 @@ mod tests {
         in proportion to what would have gone about 3
         "#);
         assert!(past(&[], &Builds::default(), &Screen::new(80, false)).contains("no past"));
-        let for_jobs = Replayed { would_free_by_hooks: 5 << 30, would_free_for_jobs: 2 << 30, ..Replayed::default() };
-        assert!(by_hooks(&for_jobs).contains("would have freed 5.00 GiB; hooks and sweeps would have freed 2.00 GiB"));
+        let for_jobs =
+            Replayed { would_free_by_hooks: 5 << 30, would_free_for_jobs: 2 << 30, ..Replayed::default() };
+        assert!(
+            by_hooks(&for_jobs)
+                .contains("would have freed 5.00 GiB; hooks and sweeps would have freed 2.00 GiB")
+        );
     }
 
     #[test]
