@@ -39,7 +39,9 @@
 //! | [`counters`] | counters of all runs, across users and reboots |
 //! | [`simulate`] | runs of the policy against made-up hosts |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
-//! | [`text`] | escaping of names from disk; sizes, ages and reasons in words |
+//! | [`escape`] | names from disk made harmless |
+//! | `as_json` | how paths, times and names stand in JSON: nouns derive their documents with it |
+//! | [`text`] | sizes, ages and reasons in words |
 //! | `clock` | the wall clock |
 //! | [`lengths`] | durations as people write them |
 //! | `digest` | collision-resistant file names |
@@ -64,6 +66,8 @@
 //! config run_dir
 //! sys text
 //! actions_runner clock digest lengths model
+//! as_json
+//! escape
 //! ```
 //!
 //! Clippy's `disallowed-methods` restricts renaming and deleting, file locks and the wall clock to their modules.
@@ -104,6 +108,7 @@
 //! from disk are escaped wherever a person, a terminal or a runner reads them.
 
 pub mod actions_runner;
+pub(crate) mod as_json;
 pub mod capacity;
 pub mod cli;
 pub(crate) mod clock;
@@ -114,6 +119,7 @@ pub mod cycle;
 pub mod dedupe;
 pub(crate) mod digest;
 pub mod doctor;
+pub mod escape;
 pub mod footprints;
 pub mod forecast;
 #[cfg(any(test, fuzzing))]

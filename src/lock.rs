@@ -11,9 +11,11 @@
 use crate::run_dir::{RunDir, RunDirError};
 pub use crate::sys::flock::LockMode;
 use crate::sys::flock::lock_within;
+use crate::sys::supervise;
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 use std::fs::File;
 use std::io::{self, Read as _};
+use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::time::{Duration, Instant};
 
@@ -48,7 +50,24 @@ pub enum LockError {
 #[derive(Debug)]
 #[must_use = "dropping the token releases the lock"]
 pub struct SharedLock {
-    file: File,
+    file: Held,
+}
+
+/// The lock's file while the lock is held. A supervisor knows of it: a holder that a dead mount keeps is left behind without it.
+#[derive(Debug)]
+struct Held(File);
+
+impl Held {
+    fn note(file: File) -> Self {
+        supervise::note_lock(Some(file.as_fd()));
+        Self(file)
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        supervise::note_lock(None);
+    }
 }
 
 /// When claims were last made under the host lock, as far as its file tells. A hint, by which a run sees that others have claimed
@@ -66,7 +85,7 @@ impl LastClaims {
 #[derive(Debug)]
 #[must_use = "dropping the token releases the lock"]
 pub struct ExclusiveLock {
-    file: File,
+    file: Held,
     since: Instant,
 }
 
@@ -81,7 +100,7 @@ impl SharedLock {
 
     /// When claims were last made.
     pub fn last_claims(&self) -> LastClaims {
-        LastClaims::of(&self.file)
+        LastClaims::of(&self.file.0)
     }
 }
 
@@ -96,14 +115,14 @@ impl ExclusiveLock {
 
     /// When claims were last made.
     pub fn last_claims(&self) -> LastClaims {
-        LastClaims::of(&self.file)
+        LastClaims::of(&self.file.0)
     }
 
     /// Notes that claims have been made. Where the file cannot be written, others do not see it, and may claim more than is
     /// needed.
     pub fn note_claims(&self) -> LastClaims {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let _ = futimens(&self.file, &Timestamps { last_access: now, last_modification: now });
+        let _ = futimens(&self.file.0, &Timestamps { last_access: now, last_modification: now });
         self.last_claims()
     }
 
@@ -120,8 +139,8 @@ impl ExclusiveLock {
         if what.len() > MAX_ANNOUNCEMENT {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.file.set_len(0)?;
-        self.file.write_all_at(what, 0)
+        self.file.0.set_len(0)?;
+        self.file.0.write_all_at(what, 0)
     }
 }
 
@@ -136,11 +155,11 @@ pub fn announced(run: &RunDir) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn acquire(run: &RunDir, mode: LockMode, wait: Duration) -> Result<File, LockError> {
+fn acquire(run: &RunDir, mode: LockMode, wait: Duration) -> Result<Held, LockError> {
     let file = run.lock_file()?;
     let path = || run.path().display().to_string();
     match lock_within(&file, mode, wait) {
-        Ok(()) => Ok(file),
+        Ok(()) => Ok(Held::note(file)),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             Err(LockError::TimedOut { path: path(), waited: wait })
         }

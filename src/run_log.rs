@@ -17,7 +17,8 @@ use crate::model::{
 };
 use crate::reclaim::execute::{Step, Steps};
 use crate::reclaim::remove_tree::Progress;
-use crate::report::events::{Event, EventKind, RunStamp};
+use crate::report::events::{Event, EventKind};
+use crate::report::journal;
 use crate::report::progress::{ProgressLine, Tally};
 use crate::run_dir::RunDir;
 use crate::sys::process::{Proc, own_pid};
@@ -96,8 +97,7 @@ impl RunLog {
     /// Sends an event of this run to all sinks. A ledger that cannot be written fails nothing.
     pub(crate) fn tell(&mut self, event: Event) {
         self.sequence += 1;
-        let stamp = RunStamp { id: self.run.clone(), scope: self.scope.clone(), sequence: self.sequence };
-        let event = event.in_run(stamp);
+        let event = event.in_run(&self.run, &self.scope, self.sequence);
         event.emit();
         match event.kind() {
             EventKind::Error => self.counted.count(Counter::Errors, &[], 1),
@@ -183,7 +183,7 @@ impl RunLog {
         let counted = std::mem::take(&mut self.counted);
         if let Err(error) = counters::leave(run, &self.run, &counted) {
             let text = format!("what this run has counted is lost: {error}");
-            Event::new(EventKind::Error, text).level(tracing::Level::DEBUG).emit();
+            Event::new(EventKind::Error, text).level(journal::Level::DEBUG).emit();
         }
     }
 
@@ -264,8 +264,8 @@ impl Drop for RunLog {
         }
         if let Some(Written::Not(why)) = self.ledger.as_mut().map(LedgerWriter::flush) {
             let level = match self.scope {
-                Scope::Sweep | Scope::Remediate | Scope::Reap | Scope::Stores => tracing::Level::WARN,
-                Scope::Hook(_) => tracing::Level::DEBUG,
+                Scope::Sweep | Scope::Remediate | Scope::Reap | Scope::Stores => journal::Level::WARN,
+                Scope::Hook(_) => journal::Level::DEBUG,
             };
             Event::new(EventKind::Error, why).level(level).emit();
         }

@@ -3,6 +3,8 @@
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 mod kit;
+#[path = "fast_path/looks.rs"]
+mod looks;
 
 use kit::{Host, MIB, Runner, calls_of};
 use nix::libc;
@@ -50,7 +52,7 @@ fn hook(host: &Host, runner: &Runner) -> Vec<SystemCall> {
 }
 
 /// On a busy machine the supervisor wakes up meanwhile, and looks: the least of some runs is the hook's own.
-fn least(host: &Host, runner: &Runner) -> Vec<Seen> {
+fn least(host: &Host, runner: &Runner) -> Vec<SystemCall> {
     (0..10).map(|_| hook(host, runner)).min_by_key(Vec::len).expect("some runs")
 }
 

@@ -12,6 +12,7 @@ use serde_json::{Map, Value};
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
+use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
@@ -299,6 +300,34 @@ fn a_journal_that_takes_nothing_holds_up_no_hook() {
         job.finish(&mut listener);
         journald.go_on();
         assert_eq!(journald.entries(), Vec::<Entry>::new(), "none was told twice");
+    });
+}
+
+#[test]
+fn what_the_journal_refuses_stands_on_standard_error_with_the_reason() {
+    if !needs_journald() {
+        return;
+    }
+    in_own_run(|| {
+        let host = pressed();
+        let runner = host.runner("actions-runner-1").build();
+        let cache = runner.cache("acme/widgets", "target", MIB, 2 * DAY);
+        let mut listener = runner.listen();
+        let mut job = listener.begin_job("acme/app");
+        // Whoever asks whether it listens is answered; then nobody does any more, and the socket's name is still there.
+        std::fs::create_dir_all("/run/systemd/journal").expect("a directory on our own tmpfs");
+        let socket = UnixDatagram::bind("/run/systemd/journal/socket").expect("our own socket");
+        let dies = std::thread::spawn(move || socket.recv(&mut [0; 16]).expect("the question"));
+        let hook = job.hook_started().expect_ok();
+        dies.join().expect("it was asked");
+        assert!(!cache.exists(), "it did its work\n{}", hook.text());
+        let told = String::from_utf8(hook.stderr.clone()).expect("escaped, so UTF-8");
+        let lines: Vec<_> = told.lines().map(parse_line).collect();
+        assert_eq!(lines.last().map(|(name, _)| name.as_str()), Some("run-ended"), "{told}");
+        assert!(lines.iter().all(|(_, fields)| fields.contains("journal_refused")), "{told}");
+        assert!(told.contains("journal_refused=\"Connection refused (os error 111)\""), "{told}");
+        job.hook_completed().expect_ok();
+        job.finish(&mut listener);
     });
 }
 

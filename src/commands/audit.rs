@@ -37,7 +37,7 @@ pub(super) fn git(context: &Context) -> Option<Git> {
 }
 
 fn audit(context: &Context) -> AuditReport {
-    let alive = look::alive(context);
+    let alive = look::alive(&context.snapshot());
     let git = git(context);
     let mut notes = alive.facts.notes.clone();
     if git.is_none() {

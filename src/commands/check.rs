@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
     let mut subject = Err(String::new());
     // Only the caches of the runner in question are sized.
-    let (preview, _) = look::at(context, |runners| {
+    let (preview, _) = look::at(&context.snapshot(), |runners| {
         subject = find(runners, question);
         match &subject {
             Ok(Subject { runner: Some(index), .. }) => CacheScope::Runner(*index),

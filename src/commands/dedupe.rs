@@ -1,11 +1,11 @@
 //! The part of a sweep that lets equal files of several runners share their blocks, before anything is deleted.
 
 use super::run_log::RunLog;
-use super::{Context, complain, look, now};
+use super::{Context, look};
 use crate::cycle::{Preview, rules};
-use crate::dedupe::{self, Budget};
+use crate::dedupe;
 use crate::lease;
-use crate::model::dedupe::{DedupeCache, DedupePair, DedupeRecord, DedupeReport};
+use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
 use crate::model::{FileId, Liveness};
 use crate::observe::host::CacheScope;
 use crate::observe::sharing;
@@ -13,11 +13,10 @@ use crate::policy;
 use crate::policy::liveness;
 use crate::report::events::{Event, EventKind};
 use crate::run_dir::{Records, RunDir};
-use crate::setup::state::StateDir;
 use crate::text::words;
 use std::collections::HashSet;
 use std::ffi::OsString;
-use std::time::{Instant, SystemTime};
+use std::time::Instant;
 
 /// What a dry run shows; none where it is switched off.
 pub(super) fn preview(context: &Context, seen: &Preview) -> Option<DedupeReport> {
@@ -31,10 +30,10 @@ pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Opti
     if !rule.enabled {
         return None;
     }
-    let budget = Budget { bytes: rule.max_bytes, deadline: Instant::now() + rule.time_limit };
+    let deadline = Instant::now() + rule.time_limit;
     // Before anything is looked at: what comes from here on is new.
     let before = roll(run);
-    let (seen, _) = look::at(context, |_| CacheScope::Everybody);
+    let (seen, _) = look::at(&context.snapshot(), |_| CacheScope::Everybody);
     let (caches, pairs) = chosen(context, &seen);
     let came = || -> Result<HashSet<FileId>, String> {
         let before = before.as_ref().map_err(Clone::clone)?;
@@ -43,8 +42,7 @@ pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Opti
         // A lease whose name tells no root may be anybody's.
         new.map(|name| lease::root_of_name(name).ok_or_else(|| format!("{name} names no root"))).collect()
     };
-    let report = dedupe::run(&caches, &pairs, budget, &came);
-    remember(context, &report);
+    let report = dedupe::run(&caches, &pairs, deadline, &came);
     if report.shared_bytes > 0 {
         let text = format!(
             "equal files of several runners share their blocks: {} compared, {} equal, {} freed",
@@ -56,24 +54,6 @@ pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Opti
         run_log.tell(event.duration(report.took));
     }
     Some(report)
-}
-
-/// Where the last sweep's figures are kept for `status`: the directory in the state directory, the file in it, and the most it holds.
-const KEPT: (&str, &str, u64) = ("dedupe", "last.json", 64 << 10);
-
-fn remember(context: &Context, report: &DedupeReport) {
-    let at = now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default().as_secs();
-    let bytes = serde_json::to_vec(&DedupeRecord::of(report, at)).expect("text and numbers serialise");
-    // It is for display: the sweep goes on where nobody can write.
-    if let Err(error) = StateDir::at(&context.config.paths.state_dir).write_file(KEPT.0, KEPT.1, &bytes) {
-        complain(&error);
-    }
-}
-
-/// What the last sweep that shared blocks found.
-pub(super) fn last(context: &Context) -> Option<DedupeRecord> {
-    let kept = StateDir::at(&context.config.paths.state_dir).read_file(KEPT.0, KEPT.1, KEPT.2);
-    serde_json::from_slice(&kept.ok()??).ok()
 }
 
 fn roll(run: &RunDir) -> Result<HashSet<OsString>, String> {
@@ -100,6 +80,6 @@ fn chosen(context: &Context, seen: &Preview) -> (Vec<DedupeCache>, Vec<DedupePai
             }
         }
     }
-    let pairs = policy::dedupe::pairs(&caches);
+    let pairs = policy::dedupe::pairs(&caches, context.config.dedupe.max_bytes);
     (caches, pairs)
 }

@@ -126,7 +126,7 @@ impl<'a> DrainRun<'a> {
     }
 
     fn find(&self, name: &str) -> Result<(Runner, Liveness), String> {
-        let alive = look::alive(self.context);
+        let alive = look::alive(&self.context.snapshot());
         let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
         let index = look::named(&runners, name)?;
         Ok((runners[index].clone(), liveness::judge(&alive.evidence[index])))
@@ -177,7 +177,7 @@ impl<'a> DrainRun<'a> {
     }
 
     fn enforce(&self, drained: Vec<Drained>) -> Result<(), String> {
-        let alive = look::alive(self.context);
+        let alive = look::alive(&self.context.snapshot());
         let mut problems = Vec::new();
         for (index, facts) in alive.facts.runners.iter().enumerate() {
             let runner = &facts.runner;
@@ -231,7 +231,7 @@ impl<'a> DrainRun<'a> {
     fn await_idle(&self, runner: &Runner) -> Liveness {
         let until = Instant::now() + WORKER_ENDS;
         loop {
-            let alive = look::alive(self.context);
+            let alive = look::alive(&self.context.snapshot());
             let index = alive.facts.runners.iter().position(|seen| seen.runner.root_id == runner.root_id);
             let state = index.map_or(Liveness::Unknown, |index| liveness::judge(&alive.evidence[index]));
             if state == Liveness::Idle || Instant::now() > until {

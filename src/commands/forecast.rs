@@ -1,13 +1,14 @@
 //! `forecast`: how much room live jobs need, and when the disks are full; and what status, plan and sweep take from that.
 
 use super::{Context, now, present};
+use crate::config::Config;
 use crate::counters;
 use crate::forecast::{self, ForecastInput, HostForecast};
 use crate::lease;
 use crate::model::metrics::{Sample, Trend};
 use crate::model::{Cache, Filesystem, Runner};
-use crate::observe::filesystems::MountTable;
-use crate::observe::{processes, runners};
+use crate::observe::processes;
+use crate::observe::snapshot::Snapshot;
 use crate::policy::forecast::{next_sweep, time_to_full};
 use crate::policy::trend;
 use crate::report::exit::Exit;
@@ -32,7 +33,7 @@ const EARLY: &str = "disk-guard-sweep-early";
 /// Shows it.
 pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
-    let seen = survey(context, run.as_ref(), PATIENCE);
+    let seen = survey(&context.snapshot(), run.as_ref(), PATIENCE);
     let is_on = context.config.forecast.enabled;
     present(
         &context.screen,
@@ -44,31 +45,24 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
 }
 
 /// Looks at all runners' live jobs. Without the shared directory there are none that we know of.
-pub(super) fn survey(context: &Context, run: Option<&RunDir>, patience: Duration) -> HostForecast {
+pub(super) fn survey(snapshot: &Snapshot<'_>, run: Option<&RunDir>, patience: Duration) -> HostForecast {
     let Some(run) = run else { return HostForecast::default() };
-    let mounts = MountTable::read(&context.proc);
-    let found = runners::discover(&context.config.runners.roots, &mounts).runners;
-    let mut seen = forecast::survey(&look(context, run, &mounts, patience), &found);
-    let samples = samples(context);
+    let mut seen = forecast::survey(&look(snapshot, run, patience));
+    let samples = samples(snapshot.config);
     for disk in &mut seen.disks {
         disk.trend = trend_of(&samples, &disk.filesystem, now());
     }
     seen
 }
 
-fn look<'a>(
-    context: &'a Context,
-    run: &'a RunDir,
-    mounts: &'a MountTable,
-    patience: Duration,
-) -> ForecastInput<'a> {
-    let view = lease::View { proc: &context.proc, is_whole: processes::sees_all(&context.proc), now: now() };
-    ForecastInput { config: &context.config, run, view, mounts, deadline: Instant::now() + patience }
+fn look<'a>(snapshot: &'a Snapshot<'a>, run: &'a RunDir, patience: Duration) -> ForecastInput<'a> {
+    let view = lease::View { proc: snapshot.proc, sees_all: processes::sees_all, now: now() };
+    ForecastInput { snapshot, run, view, deadline: Instant::now() + patience }
 }
 
 /// What sweeps have seen of the disks.
-fn samples(context: &Context) -> crate::model::metrics::Samples {
-    counters::samples(&StateDir::at(&context.config.paths.state_dir)).unwrap_or_default()
+fn samples(config: &Config) -> crate::model::metrics::Samples {
+    counters::samples(&StateDir::at(&config.paths.state_dir)).unwrap_or_default()
 }
 
 fn epoch(time: SystemTime) -> u64 {
@@ -88,18 +82,15 @@ fn trend_of(
 
 /// At the end of a sweep: tells hooks what it has seen. Returns what people should know.
 pub(super) fn after_sweep<'c>(
-    context: &Context,
+    snapshot: &Snapshot<'_>,
     run: &RunDir,
     seen: &HostForecast,
     caches: impl Iterator<Item = (&'c Runner, &'c Cache)>,
 ) -> Vec<String> {
-    if !context.config.forecast.enabled {
+    if !snapshot.config.forecast.enabled {
         return Vec::new();
     }
-    let mounts = MountTable::read(&context.proc);
-    let found = runners::discover(&context.config.runners.roots, &mounts).runners;
-    let look = look(context, run, &mounts, IN_A_SWEEP);
-    forecast::summarise(&look, &found, seen, caches).unwrap_or_else(|error| {
+    forecast::summarise(&look(snapshot, run, IN_A_SWEEP), seen, caches).unwrap_or_else(|error| {
         vec![format!("hooks are not told what this sweep has seen of the host's jobs: {error}")]
     })
 }
@@ -109,7 +100,7 @@ pub(super) fn sweep_early(context: &Context, disks: &[Filesystem]) -> Option<Str
     if !context.config.forecast.enabled {
         return None;
     }
-    let samples = samples(context);
+    let samples = samples(&context.config);
     let soonest = disks
         .iter()
         .filter_map(|disk| {

@@ -97,7 +97,7 @@ struct Stale {
 
 impl Setup<'_> {
     fn all(&mut self, ours: &Scripts, state: &StateDir, recorded: &Recorded) {
-        let alive = look::alive(self.context);
+        let alive = look::alive(&self.context.snapshot());
         if !self.recorded_only {
             self.report.notes.extend(alive.facts.notes.iter().cloned());
         }
@@ -284,7 +284,7 @@ impl Setup<'_> {
         let why = format!("{name}: its Listener reads `.env` only when it starts");
         let mut state = None;
         if self.args.restart_idle {
-            let alive = look::alive(self.context);
+            let alive = look::alive(&self.context.snapshot());
             let found = alive.facts.runners.iter().position(|seen| seen.runner.root_id == runner.root_id);
             state = found.map(|index| liveness::judge(&alive.evidence[index]));
         }

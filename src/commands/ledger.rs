@@ -2,10 +2,9 @@
 
 use super::{Context, complain, now, present, show, trim};
 use crate::ledger::{Journal, read_files, when};
+use crate::model::Runner;
 use crate::model::TargetView;
 use crate::model::ledger::{Extent, Ledger, Ownership, Presence, Window};
-use crate::observe::filesystems::MountTable;
-use crate::observe::runners;
 use crate::policy::ledger as policy;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
@@ -29,8 +28,9 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
         Ok(since) => since,
         Err(reason) => return usage(&reason),
     };
+    let owners = owners(context.snapshot().runners());
+    let ledger = read(context, SystemTime::UNIX_EPOCH, &owners);
     if let Some(name) = path.to_str().filter(|name| !name.contains('/')) {
-        let ledger = read(context, SystemTime::UNIX_EPOCH, &owners(context));
         if let Some(answer) = policy::why_environment(&ledger, name) {
             present(
                 &context.screen,
@@ -41,7 +41,6 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
             return Exit::Done;
         }
     }
-    let owners = owners(context);
     let path = of_runner(path, &owners).unwrap_or_else(|| path.to_owned());
     let path = match std::path::absolute(&path) {
         Ok(path) => without_dots(&path),
@@ -54,7 +53,6 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
         (None, Presence::Gone(_, changed)) => Window::around(*changed, AROUND),
         (None, Presence::Present | Presence::Hidden(_)) => Window { from: now - LATELY, to: now },
     };
-    let ledger = read(context, SystemTime::UNIX_EPOCH, &owners);
     let spellings: Vec<&Path> = std::iter::once(path.as_path()).chain(real.as_deref()).collect();
     let runner = policy::runner_of(&spellings, &owners).map(str::to_owned);
     let answer = policy::why(&ledger, (path.clone(), real.clone()), presence, runner, window);
@@ -66,7 +64,7 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
     );
     if !as_json {
         // What is no cargo target, or cannot be read, has no such line.
-        let target = trim::read(context, &path).ok().map(|offer| TargetView::of(&path, "", &offer));
+        let target = trim::read(&path).ok().map(|offer| TargetView::of(&path, "", &offer));
         if let Some(text) = target.and_then(|target| words::unused(&target, now)) {
             show(&context.screen, &format!("\n{text}.\n"));
         }
@@ -82,7 +80,7 @@ pub(super) fn blame(context: &Context, at: &str, reach: &str, as_json: bool) -> 
         (Err(reason), _) | (_, Err(reason)) => return usage(&reason),
     };
     // The whole ledger: the action before may be long ago.
-    let ledger = read(context, SystemTime::UNIX_EPOCH, &owners(context));
+    let ledger = read(context, SystemTime::UNIX_EPOCH, &owners(context.snapshot().runners()));
     let answer = policy::blame(&ledger, at, Window::around(at, reach));
     present(
         &context.screen,
@@ -100,7 +98,7 @@ pub(super) fn history(context: &Context, since: &str, as_json: bool) -> Exit {
         Ok(since) => since,
         Err(reason) => return usage(&reason),
     };
-    let ledger = read(context, since, &owners(context));
+    let ledger = read(context, since, &owners(context.snapshot().runners()));
     let answer = policy::history(&ledger, Window { from: since, to: now });
     present(
         &context.screen,
@@ -132,15 +130,13 @@ pub(super) fn read(context: &Context, since: SystemTime, owners: &[Ownership]) -
     Ledger { entries, extent }
 }
 
-/// Whose runner is whose, as it stands on disk now.
-pub(super) fn owners(context: &Context) -> Vec<Ownership> {
-    let mounts = MountTable::read(&context.proc);
-    let runners = runners::discover(&context.config.runners.roots, &mounts).runners;
-    let owner = |runner: crate::model::Runner| Ownership {
+/// Whose runner is whose.
+pub(super) fn owners<'r>(runners: impl IntoIterator<Item = &'r Runner>) -> Vec<Ownership> {
+    let owner = |runner: &Runner| Ownership {
         work: runner.work_path().to_owned(),
         work_owner: runner.work_dir().map_or(runner.owner, |work| work.owner),
-        name: runner.name,
-        root: runner.root,
+        name: runner.name.clone(),
+        root: runner.root.clone(),
         owner: runner.owner,
     };
     runners.into_iter().map(owner).collect()

@@ -1,13 +1,12 @@
 //! What `status`, `plan` and `check` have in common: one look at the host, with the same plan as a sweep's.
 
-use super::{Context, forecast, now, print};
+use super::{Context, forecast, print};
 use crate::cycle::{Preview, Stale, Wish, preview};
 use crate::forecast::HostForecast;
 use crate::model::Runner;
-use crate::observe::filesystems::MountTable;
 use crate::observe::host::{CacheScope, Leases};
 use crate::observe::remembered::{self, Remembered};
-use crate::observe::runners;
+use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
 use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
@@ -27,33 +26,33 @@ const SIZES_FILE: &str = "trees";
 /// Looks, at the caches that `whose` chooses among the runners. The shared directory may be closed to us: then leases are
 /// unknown, and visibility says so.
 pub(super) fn at(
-    context: &Context,
+    snapshot: &Snapshot<'_>,
     whose: impl FnOnce(&[Runner]) -> CacheScope,
 ) -> (Preview, Option<RunDir>) {
-    let run = open(context);
+    let run = open(snapshot);
     let wish = Wish { whose, rooms: &[], stale: Stale::Leave, memory: None };
-    (seen(context, &run, wish), run.ok().flatten())
+    (seen(snapshot, &run, wish), run.ok().flatten())
 }
 
 /// The whole host, as a sweep would see it: with what live jobs need, and what is stale in targets.
 pub(super) fn whole(
-    context: &Context,
+    snapshot: &Snapshot<'_>,
     patience: Duration,
     stale: Stale,
 ) -> (Preview, Option<RunDir>, HostForecast) {
-    recalling(context, (patience, stale), None)
+    recalling(snapshot, (patience, stale), None)
 }
 
 /// The same with sizes as far as they are remembered, and remembered for the next look where we may write that down.
 pub(super) fn whole_recalled(
-    context: &Context,
+    snapshot: &Snapshot<'_>,
     patience: Duration,
     stale: Stale,
 ) -> (Preview, Option<RunDir>, HostForecast) {
-    let state = StateDir::at(&context.config.paths.state_dir);
+    let state = StateDir::at(&snapshot.config.paths.state_dir);
     let kept = state.read_file(SIZES, SIZES_FILE, remembered::MAX_BYTES as u64).ok().flatten();
     let memory = RefCell::new(Remembered::from_bytes(&kept.unwrap_or_default()));
-    let look = recalling(context, (patience, stale), Some(&memory));
+    let look = recalling(snapshot, (patience, stale), Some(&memory));
     if let Some(bytes) = memory.into_inner().into_bytes() {
         // On a full disk, and for who is not root, this fails: the next look measures again.
         let _ = state.write_private(SIZES, SIZES_FILE, &bytes);
@@ -62,23 +61,23 @@ pub(super) fn whole_recalled(
 }
 
 fn recalling(
-    context: &Context,
+    snapshot: &Snapshot<'_>,
     (patience, stale): (Duration, Stale),
     memory: Option<&RefCell<Remembered>>,
 ) -> (Preview, Option<RunDir>, HostForecast) {
-    let run = open(context);
-    let survey = forecast::survey(context, run.as_ref().ok().and_then(Option::as_ref), patience);
+    let run = open(snapshot);
+    let survey = forecast::survey(snapshot, run.as_ref().ok().and_then(Option::as_ref), patience);
     let rooms = survey.rooms();
     let wish = Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &rooms, stale, memory };
-    (seen(context, &run, wish), run.ok().flatten(), survey)
+    (seen(snapshot, &run, wish), run.ok().flatten(), survey)
 }
 
-fn open(context: &Context) -> Result<Option<RunDir>, String> {
-    RunDir::open_existing(&context.config.paths.run_dir).map_err(|error| error.to_string())
+fn open(snapshot: &Snapshot<'_>) -> Result<Option<RunDir>, String> {
+    RunDir::open_existing(&snapshot.config.paths.run_dir).map_err(|error| error.to_string())
 }
 
 fn seen(
-    context: &Context,
+    snapshot: &Snapshot<'_>,
     run: &Result<Option<RunDir>, String>,
     wish: Wish<'_, impl FnOnce(&[Runner]) -> CacheScope>,
 ) -> Preview {
@@ -87,18 +86,17 @@ fn seen(
         Ok(None) => Leases::NoneYet,
         Err(reason) => Leases::Hidden(reason),
     };
-    preview(&context.config, &context.proc, leases, now(), Instant::now() + PATIENCE, wish)
+    preview(snapshot, leases, Instant::now() + PATIENCE, wish)
 }
 
 /// Who lives, and on what evidence: a look at no cache.
-pub(super) fn alive(context: &Context) -> Preview {
-    at(context, |_| CacheScope::Nobody).0
+pub(super) fn alive(snapshot: &Snapshot<'_>) -> Preview {
+    at(snapshot, |_| CacheScope::Nobody).0
 }
 
 /// The names of all runners, for completions: those that a shell reads as one word. No process is looked at.
 pub(super) fn names(context: &Context) -> Exit {
-    let mounts = MountTable::read(&context.proc);
-    let runners = runners::discover(&context.config.runners.roots, &mounts).runners;
+    let runners = context.snapshot().found.runners;
     let is_word =
         |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
     let names: BTreeSet<String> =

@@ -7,8 +7,7 @@ use crate::counters::{self, CountersError, CountersSnapshot, Work};
 use crate::cycle::Stale;
 use crate::model::metrics::{Sample, Tally, Trend};
 use crate::model::{HostStatus, RunReport, Runner, Uid};
-use crate::observe::filesystems::MountTable;
-use crate::observe::runners;
+use crate::observe::snapshot::Snapshot;
 use crate::policy::{counting, trend};
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
@@ -23,7 +22,7 @@ use std::time::SystemTime;
 /// Prints what monitoring is told.
 pub(super) fn run(context: &Context) -> Exit {
     let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
-    match exposition(context, run.as_ref()) {
+    match exposition(&context.snapshot(), run.as_ref()) {
         Ok(text) => {
             print(&text);
             Exit::Done
@@ -37,9 +36,9 @@ pub(super) fn run(context: &Context) -> Exit {
 
 /// At the end of a sweep: takes in what all runs have counted, this one included, and writes the text file. None of it fails
 /// the sweep.
-pub(super) fn after_sweep(context: &Context, run: &RunDir, report: &RunReport) {
-    let state = StateDir::at(&context.config.paths.state_dir);
-    let judge = Judge::new(context, now());
+pub(super) fn after_sweep(snapshot: &Snapshot<'_>, run: &RunDir, report: &RunReport) {
+    let state = StateDir::at(&snapshot.config.paths.state_dir);
+    let judge = Judge::new(snapshot);
     let known: HashSet<&str> = judge.runners.iter().map(|runner| runner.name.as_str()).collect();
     let work = Work {
         state: &state,
@@ -59,8 +58,8 @@ pub(super) fn after_sweep(context: &Context, run: &RunDir, report: &RunReport) {
     if let Err(error) = folded {
         fail(&format!("what was counted stays in {} for the next sweep: {error}", run.path().display()));
     }
-    let Some(path) = &context.config.metrics_textfile else { return };
-    let written = exposition(context, Some(run))
+    let Some(path) = &snapshot.config.metrics_textfile else { return };
+    let written = exposition(snapshot, Some(run))
         .map_err(|error| error.to_string())
         .and_then(|text| output::write(path, text.as_bytes()).map_err(|error| error.to_string()));
     if let Err(error) = written {
@@ -74,30 +73,36 @@ fn fail(text: &str) {
 }
 
 /// Everything that was counted on this host and is believed.
-pub(super) fn counted(context: &Context, run: Option<&RunDir>) -> Result<CountersSnapshot, CountersError> {
-    let judge = Judge::new(context, now());
-    let state = StateDir::at(&context.config.paths.state_dir);
+pub(super) fn counted(
+    snapshot: &Snapshot<'_>,
+    run: Option<&RunDir>,
+) -> Result<CountersSnapshot, CountersError> {
+    let judge = Judge::new(snapshot);
+    let state = StateDir::at(&snapshot.config.paths.state_dir);
     counters::read(&state, run, &|tally, writer| judge.believed(tally, writer), judge.now)
 }
 
 /// Which counts are believed on this host.
-struct Judge {
+struct Judge<'a> {
     trusted: Uid,
-    runners: Vec<Runner>,
+    runners: &'a [Runner],
     rules: Vec<String>,
     now: SystemTime,
 }
 
-impl Judge {
-    fn new(context: &Context, now: SystemTime) -> Self {
-        let Config { runners, caches, .. } = &context.config;
-        let found = runners::discover(&runners.roots, &MountTable::read(&context.proc)).runners;
-        let rules = caches.iter().map(|rule| rule.name.clone()).collect();
-        Self { trusted: trusted(&context.config.paths.state_dir), runners: found, rules, now }
+impl<'a> Judge<'a> {
+    fn new(snapshot: &'a Snapshot<'_>) -> Self {
+        let Config { caches, paths, .. } = snapshot.config;
+        Self {
+            trusted: trusted(&paths.state_dir),
+            runners: snapshot.runners(),
+            rules: caches.iter().map(|rule| rule.name.clone()).collect(),
+            now: now(),
+        }
     }
 
     fn believed(&self, tally: Tally, writer: Uid) -> Tally {
-        let input = counting::FoldInput { trusted: self.trusted, runners: &self.runners, rules: &self.rules };
+        let input = counting::FoldInput { trusted: self.trusted, runners: self.runners, rules: &self.rules };
         counting::believed(tally, writer, &input)
     }
 }
@@ -108,11 +113,11 @@ fn trusted(state_dir: &Path) -> Uid {
     owner.unwrap_or(Uid::ROOT)
 }
 
-fn exposition(context: &Context, run: Option<&RunDir>) -> Result<String, CountersError> {
-    let host = status::collect(context, Holders::Unasked, Stale::Read);
-    let snapshot = counted(context, run)?;
-    let trends = trends(&host, &snapshot, host.time);
-    Ok(prometheus::host(&host, &snapshot.totals, &trends))
+fn exposition(snapshot: &Snapshot<'_>, run: Option<&RunDir>) -> Result<String, CountersError> {
+    let host = status::collect(snapshot, Holders::Unasked, Stale::Read);
+    let told = counted(snapshot, run)?;
+    let trends = trends(&host, &told, host.time);
+    Ok(prometheus::host(&host, &told.totals, &trends))
 }
 
 fn trends(host: &HostStatus, snapshot: &CountersSnapshot, now: SystemTime) -> BTreeMap<String, Trend> {

@@ -33,6 +33,7 @@ use crate::config::{Config, ConfigError};
 use crate::cycle::holding;
 use crate::model::Execution;
 use crate::observe::declared;
+use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::journal;
@@ -50,6 +51,13 @@ struct Context {
     config: Config,
     proc: Proc,
     screen: Screen,
+}
+
+impl Context {
+    /// The runners and the mounts as they are now.
+    fn snapshot(&self) -> Snapshot<'_> {
+        Snapshot::take(&self.config, &self.proc, now())
+    }
 }
 
 /// Runs one command.
@@ -106,13 +114,12 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Status { json: false, watch: true, .. } if watch::is_for_a_person() => watch::run(&context),
         Command::Status { json, watch, html: None } => status::run(&context, *json, *watch),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),
-        Command::Simulate { history: true, size, against, json, html, .. } => {
-            let wish = simulate::PastWish { size: *size, against: against.as_deref() };
-            simulate::history(&context, &wish, simulate::Shape::of(*json, html.as_deref()))
+        Command::Simulate { history: true, size, against, json, .. } => {
+            simulate::history(&context, *size, against.as_deref(), *json)
         }
-        Command::Simulate { hosts, seeds, days, sensitivity, json, html, .. } => {
+        Command::Simulate { hosts, seeds, days, sensitivity, json, .. } => {
             let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity: *sensitivity };
-            simulate::run(&context, &wish, simulate::Shape::of(*json, html.as_deref()))
+            simulate::run(&context, &wish, *json)
         }
         Command::Forecast { json } => forecast::run(&context, *json),
         Command::Check(question) => check::run(&context, question),

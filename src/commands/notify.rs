@@ -128,14 +128,15 @@ fn remember(state: &StateDir, run: &Path, memory: &Memory, exit: Exit) -> Exit {
 
 /// What is the matter on this host. No cache is looked at.
 fn incidents(context: &Context) -> IncidentLook {
-    let alive = look::alive(context);
-    let filesystems = judged(context, &alive.facts.filesystems);
+    let snapshot = context.snapshot();
+    let alive = look::alive(&snapshot);
+    let filesystems = judged(&context.config, &alive.facts.filesystems);
     let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
-    let counted = counted(context, run.as_ref()).map(|told| told.totals);
+    let counted = counted(&snapshot, run.as_ref()).map(|told| told.totals);
     if let Err(error) = &counted {
         complain(error);
     }
-    let reaper = super::reap::last(context);
+    let reaper = super::reap::last(&context.config);
     decision::look(&NotifyInput {
         now: epoch(now()),
         booted: epoch(context.proc.boot_time().unwrap_or(SystemTime::UNIX_EPOCH)),

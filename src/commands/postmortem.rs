@@ -41,11 +41,11 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
             return Exit::Usage;
         }
     };
-    let alive = look::alive(context);
+    let alive = look::alive(&context.snapshot());
     let host = &alive.facts;
     let runners: Vec<_> = host.runners.iter().map(|facts| &facts.runner).collect();
     let from = since.checked_sub(BEFORE).unwrap_or(SystemTime::UNIX_EPOCH);
-    let ledger = ledger::read(context, from, &ledger::owners(context));
+    let ledger = ledger::read(context, from, &ledger::owners(runners.iter().copied()));
     let mut gone = None;
     let wanted: Vec<usize> = match runner.map(|name| (name, look::named(&runners, name))) {
         None => (0..runners.len()).collect(),
@@ -115,10 +115,12 @@ fn formerly(runners: &[&Runner], name: &str) -> Option<usize> {
 fn trace_of(context: &Context, ledger: &Ledger, name: &str) -> Option<String> {
     let kept = Shelf::at(&context.config.paths.state_dir).load();
     let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic()).map(Judged::record);
-    let last = told.filter(|record| record.runner.as_deref() == Some(name)).max_by_key(|record| record.time);
+    let last =
+        told.filter(|record| record.details.runner.as_deref() == Some(name)).max_by_key(|record| record.time);
     let is_kept = kept.iter().any(|case| case.death.runner == name);
     (is_kept || last.is_some()).then(|| {
-        let last = last.map(|record| format!("; disk-guard's ledger tells of it last: {}", record.message));
+        let last =
+            last.map(|record| format!("; disk-guard's ledger tells of it last: {}", record.details.message));
         let last = last.unwrap_or_default();
         format!("{name} is no runner of this host any more: what was kept of it is all that is known{last}")
     })
@@ -187,7 +189,7 @@ pub(super) fn after_sweep(context: &Context, run: &RunDir, run_log: &mut RunLog)
 fn look_into_deaths(context: &Context, run: &RunDir, run_log: &mut RunLog) {
     let shelf = Shelf::at(&context.config.paths.state_dir);
     let Some(from) = earliest(context, run, &shelf) else { return };
-    let alive = look::alive(context);
+    let alive = look::alive(&context.snapshot());
     let host = &alive.facts;
     let programs = Programs(&context.config.paths.programs);
     let quick = Observer::new(&context.proc, programs, host, None, from);
@@ -212,7 +214,8 @@ fn look_into_deaths(context: &Context, run: &RunDir, run_log: &mut RunLog) {
         return;
     }
     dead.truncate(MAX_A_SWEEP);
-    let ledger = ledger::read(context, from, &ledger::owners(context));
+    let owners = ledger::owners(host.runners.iter().map(|facts| &facts.runner));
+    let ledger = ledger::read(context, from, &owners);
     let observer = Observer::new(&context.proc, programs, host, Some(&ledger), from);
     for subject in &dead {
         let (case, raw) = examine(&observer, subject);
@@ -228,7 +231,7 @@ fn look_into_deaths(context: &Context, run: &RunDir, run_log: &mut RunLog) {
 
 /// From when on witnesses are to be read; none when there is nothing to look into, as on most sweeps.
 fn earliest(context: &Context, run: &RunDir, shelf: &Shelf) -> Option<SystemTime> {
-    let view = lease::View { proc: &context.proc, is_whole: processes::sees_all(&context.proc), now: now() };
+    let view = lease::View { proc: &context.proc, sees_all: processes::sees_all, now: now() };
     let leases = lease::read_all(run, view).unwrap_or_default();
     let dead = leases.iter().filter(|seen| seen.state == LeaseState::Dead);
     let of_leases = dead.filter_map(|seen| Some(seen.lease.as_ref()?.since)).min();

@@ -23,7 +23,8 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(600);
 
 /// Puts one repository right, or shows what it would do.
 pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
-    let alive = look::alive(context);
+    let snapshot = context.snapshot();
+    let alive = look::alive(&snapshot);
     let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
     let runner = match look::named(&runners, &args.runner) {
         Ok(index) => runners[index].clone(),
@@ -44,7 +45,7 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
     let execution = Execution::of(!args.apply);
     if execution == Execution::Apply {
         run_log.begun();
-        put_back(context, &run, &mut run_log);
+        put_back(context, &run, snapshot.runners(), &mut run_log);
     }
     let git = audit::git(context);
     let mut repairs =
@@ -158,11 +159,11 @@ pub(super) fn sweep(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Ex
 }
 
 /// Puts back what repairs that have died have left in quarantine. Before trash is emptied: what lost its place becomes trash.
-pub(super) fn put_back(context: &Context, run: &RunDir, run_log: &mut RunLog) {
+pub(super) fn put_back(context: &Context, run: &RunDir, runners: &[Runner], run_log: &mut RunLog) {
     if !nix::unistd::geteuid().is_root() {
         return;
     }
-    let result = repairs(context, run, run_log).put_back();
+    let result = repairs(context, run, run_log).put_back(runners);
     for left in result.unwrap_or_default() {
         let quarantine = escape::path(&left.quarantine);
         let event = match &left.result {

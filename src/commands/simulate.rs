@@ -1,63 +1,19 @@
 //! `simulate`: how many jobs would have died, on simulated hosts; and how full this host's disks would have been.
 
-use super::{Context, complain, ledger, now, output, present};
+use super::{Context, complain, ledger, present, print, show};
 use crate::config::units::Size;
 use crate::config::{Config, Named};
 use crate::counters;
-use crate::footprints::Footprints;
-use crate::forecast::{self, Summary};
-use crate::model::ledger::{Record, Trust};
-use crate::model::{Job, Runner};
-use crate::observe::caches::open_work;
-use crate::observe::filesystems::MountTable;
-use crate::observe::runners;
-use crate::policy::forecast::Estimate;
+use crate::model::ledger::{ActionKind, Record, Trust};
 use crate::report::exit::Exit;
-use crate::report::{html, human, json};
-use crate::run_dir::RunDir;
+use crate::report::{human, json};
 use crate::setup::state::StateDir;
-use crate::simulate::past::{self, Expected, Past};
 use crate::simulate::{
-    Admission, Against, Case, HOSTS, Host, Known, OnShort, Outcome, PastDisk, Sampling, replay,
-    run as simulate,
+    Admission, Builds, Case, HOSTS, Host, OnShort, Outcome, PastDisk, Sampling, replay, run as simulate,
 };
-use crate::text::escape;
-use std::collections::HashMap;
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
-
-/// How the answer is told.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Shape<'a> {
-    Text,
-    Json,
-    /// As one page for a browser, to this file.
-    Page(&'a Path),
-}
-
-impl<'a> Shape<'a> {
-    pub(super) fn of(as_json: bool, page: Option<&'a Path>) -> Self {
-        match page {
-            Some(file) => Self::Page(file),
-            None if as_json => Self::Json,
-            None => Self::Text,
-        }
-    }
-
-    fn tell(
-        self,
-        context: &Context,
-        document: impl FnOnce() -> String,
-        text: impl FnOnce() -> String,
-        page: impl FnOnce() -> String,
-    ) -> Exit {
-        if let Self::Page(file) = self {
-            return output::page(file, &page());
-        }
-        present(&context.screen, matches!(self, Self::Json), document, text);
-        Exit::Done
-    }
-}
 
 /// What the command line asks for.
 pub(super) struct Wish<'a> {
@@ -68,7 +24,7 @@ pub(super) struct Wish<'a> {
 }
 
 /// Simulates every case on every host that is asked for.
-pub(super) fn run(context: &Context, wish: &Wish<'_>, shape: Shape<'_>) -> Exit {
+pub(super) fn run(context: &Context, wish: &Wish<'_>, as_json: bool) -> Exit {
     let known = || HOSTS.map(|host| host.name).join(", ");
     let mut hosts: Vec<&Host> = HOSTS.iter().collect();
     if let Some(unknown) = wish.hosts.iter().find(|name| !HOSTS.iter().any(|host| host.name == **name)) {
@@ -84,30 +40,25 @@ pub(super) fn run(context: &Context, wish: &Wish<'_>, shape: Shape<'_>) -> Exit 
             rows.push((host.name, name, Outcome::mean(&runs)));
         }
     }
-    shape.tell(
-        context,
+    present(
+        &context.screen,
+        as_json,
         || json::simulation(&rows, wish.seeds, wish.days),
         || human::simulation(&rows, wish.seeds, wish.days, &context.screen),
-        || html::simulation(&rows, wish.seeds, wish.days, now()),
-    )
-}
-
-/// What of this host's past is asked for.
-pub(super) struct PastWish<'a> {
-    pub(super) size: Option<Size>,
-    pub(super) against: Option<&'a Path>,
+    );
+    Exit::Done
 }
 
 /// Plays this host's past again.
-pub(super) fn history(context: &Context, wish: &PastWish<'_>, shape: Shape<'_>) -> Exit {
-    let other = match wish.against.map(|path| Config::load(path, Named::ByHand)).transpose() {
-        Ok(other) => other,
+pub(super) fn history(context: &Context, size: Option<Size>, against: Option<&Path>, as_json: bool) -> Exit {
+    let own = context.config.watermarks;
+    let marks = match against.map(|path| Config::load(path, Named::ByHand)).transpose() {
+        Ok(other) => other.map_or(own, |config| config.watermarks),
         Err(error) => {
             complain(&error);
             return Exit::ConfigInvalid;
         }
     };
-    let config = other.as_ref().unwrap_or(&context.config);
     let samples = match counters::samples(&StateDir::at(&context.config.paths.state_dir)) {
         Ok(samples) => samples,
         Err(error) => {
@@ -115,39 +66,29 @@ pub(super) fn history(context: &Context, wish: &PastWish<'_>, shape: Shape<'_>) 
             return Exit::Error;
         }
     };
-    let oldest = samples.values().filter_map(|samples| samples.first()).map(|sample| sample.at).min();
-    let past = oldest.map(|at| jobs_since(context, config, at)).unwrap_or_default();
     let rows: Vec<PastDisk> = samples
         .iter()
         .filter_map(|(mount, samples)| {
             let was = samples.last()?.total;
-            let against = Against {
-                size: wish.size.map_or(was, |Size(bytes)| bytes),
-                marks: config.watermarks,
-                forecast: config.forecast.enabled,
-            };
-            let known = Known {
-                samples,
-                jobs: past.jobs.get(mount).map_or(&[], Vec::as_slice),
-                removals: past.removals.get(mount).map_or(&[], Vec::as_slice),
-            };
-            let replayed = replay(&known, &context.config.watermarks, &against);
-            Some(PastDisk { mount: mount.clone(), was, size: against.size, replayed })
+            let size = size.map_or(was, |Size(bytes)| bytes);
+            let replayed = replay(samples, &own, size, &marks);
+            Some(PastDisk { mount: mount.clone(), was, size, replayed })
         })
         .collect();
-    let builds = past.builds;
-    shape.tell(
-        context,
-        || json::past(&rows, &builds),
-        || human::past(&rows, &builds, &context.screen),
-        || html::past(&rows, &builds, now()),
-    )
+    let oldest = samples.values().filter_map(|samples| samples.first()).map(|sample| sample.at).min();
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(oldest.unwrap_or_default());
+    let builds = oldest.map(|_| builds_since(context, since)).unwrap_or_default();
+    if as_json {
+        print(&json::past(&rows, &builds));
+    } else {
+        show(&context.screen, &human::past(&rows, &builds, &context.screen));
+    }
+    Exit::Done
 }
 
-/// The jobs since then, as the ledger has them, and what they are expected to hold.
-fn jobs_since(context: &Context, config: &Config, at: u64) -> Past {
-    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
-    let ledger = ledger::read(context, since, &ledger::owners(context));
+/// Jobs that began since then, and those whose runner had lost a cache of that repository since its job before.
+fn builds_since(context: &Context, since: SystemTime) -> Builds {
+    let ledger = ledger::read(context, since, &ledger::owners(context.snapshot().runners()));
     let mut entries: Vec<&Record> = ledger
         .entries
         .iter()
@@ -156,30 +97,24 @@ fn jobs_since(context: &Context, config: &Config, at: u64) -> Past {
         .filter(|record| record.time >= since)
         .collect();
     entries.sort_by_key(|record| record.time);
-    let expect = expectations(context, config);
-    past::of(entries, expect)
-}
-
-/// By a runner's name and a job: the disk it works on, and what the job is expected to hold.
-fn expectations(context: &Context, config: &Config) -> impl Fn(&str, &Job) -> Option<Expected> {
-    let mounts = MountTable::read(&context.proc);
-    let found = runners::discover(&context.config.runners.roots, &mounts).runners;
-    let known = |runner: Runner| {
-        let work = open_work(runner.work_dir()?).ok()?;
-        let mount = escape::path(&mounts.filesystem_of(&work).ok()?.mount);
-        Some((runner.name, (mount, Footprints::of(&work, now()))))
-    };
-    let known: HashMap<String, (String, Footprints)> = found.into_iter().filter_map(known).collect();
-    let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
-    let summary = run.and_then(|run| Summary::of(&run));
-    let config = config.clone();
-    move |name, job| {
-        let (mount, footprints) = known.get(name)?;
-        let repository = Path::new(job.repository.rsplit('/').next().unwrap_or_default());
-        let reserved = forecast::expect(&config, footprints, summary.as_ref(), job, Some(repository));
-        let reserved = reserved.unwrap_or_else(|| forecast::unknown(&config));
-        Some((mount.clone(), Estimate::from(&reserved), reserved.basis))
+    let mut builds = Builds::default();
+    let mut gone: HashSet<(&str, &str)> = HashSet::new();
+    for record in entries {
+        let Some(runner) = record.details.runner.as_deref() else { continue };
+        match (record.deed, &record.details.path, record.details.repository.as_deref()) {
+            (ActionKind::Removed, Some(path), _) => {
+                let names = path.iter().filter_map(|name| name.to_str());
+                gone.extend(names.map(|name| (runner, name)));
+            }
+            (ActionKind::Lease, _, Some(repository)) if record.details.message.contains("begins") => {
+                let name = repository.rsplit('/').next().unwrap_or(repository);
+                builds.began += 1;
+                builds.cold += usize::from(gone.remove(&(runner, name)));
+            }
+            _ => {}
+        }
     }
+    builds
 }
 
 fn cases(with_sensitivity: bool) -> Vec<(&'static str, Case)> {

@@ -1,17 +1,18 @@
 //! `status`: the host at a glance.
 
-use super::{Context, forecast, holding, look, now, output, present};
+use super::{Context, complain, forecast, holding, look, now, output, present, print};
 use crate::capacity;
+use crate::config::Config;
 use crate::cycle::{Preview, Stale};
 use crate::model::{
     Action, Coverage, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus,
-    HostStatus, JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, Runner,
-    RunnerStatus, SpaceHolder,
+    HostStatus, JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, RunnerStatus,
+    SpaceHolder,
 };
 use crate::observe::caches::open_work;
-use crate::observe::filesystems::MountTable;
 use crate::observe::host_lock;
 use crate::observe::measure::{self, measure};
+use crate::observe::snapshot::Snapshot;
 use crate::policy::{liveness, pressure};
 use crate::reclaim::trash::Trash;
 use crate::report::exit::Exit;
@@ -19,6 +20,7 @@ use crate::report::{html, human, json, words};
 use crate::run_dir::RunDir;
 use crate::setup::drain::{By, Drained};
 use crate::setup::state::{Kept, StateDir};
+use crate::sys::process::Proc;
 use crate::sys::program::Programs;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -32,8 +34,8 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
     loop {
         // Too much to walk again and again.
         let status = match watch {
-            true => collect(context, Holders::Unasked, Stale::Leave),
-            false => collect(context, Holders::Asked, Stale::Read),
+            true => collect(&context.snapshot(), Holders::Unasked, Stale::Leave),
+            false => collect(&context.snapshot(), Holders::Asked, Stale::Read),
         };
         present(
             &context.screen,
@@ -50,7 +52,18 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
 
 /// Writes the page for a browser.
 pub(super) fn page(context: &Context, file: &Path) -> Exit {
-    output::page(file, &html::status(&collect(context, Holders::Asked, Stale::Read)))
+    let page = html::status(&collect(&context.snapshot(), Holders::Asked, Stale::Read));
+    if file == Path::new("-") {
+        print(&page);
+        return Exit::Done;
+    }
+    match output::write(file, page.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&format_args!("{} cannot be written: {error}", file.display()));
+            Exit::Error
+        }
+    }
 }
 
 /// Whether what holds a disk is looked for, where its goal is missed.
@@ -61,24 +74,25 @@ pub(super) enum Holders {
 }
 
 /// Looks at the host; with `stale` also into some of its cargo targets.
-pub(super) fn collect(context: &Context, holders: Holders, stale: Stale) -> HostStatus {
+pub(super) fn collect(snapshot: &Snapshot<'_>, holders: Holders, stale: Stale) -> HostStatus {
+    let (config, proc) = (snapshot.config, snapshot.proc);
     let patience = if holders == Holders::Asked { forecast::PATIENCE } else { Duration::from_secs(1) };
-    let (preview, run, survey) = look::whole_recalled(context, patience, stale);
-    let lock = run.as_ref().map(|run| lock_view(context, run)).unwrap_or_default();
+    let (preview, run, survey) = look::whole_recalled(snapshot, patience, stale);
+    let lock = run.as_ref().map(|run| lock_view(proc, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
-    let filesystems = judged(context, &preview.facts.filesystems);
+    let filesystems = judged(config, &preview.facts.filesystems);
     let shown: HashSet<_> = filesystems.iter().map(|fs| fs.filesystem.mount.clone()).collect();
-    let drained = drained(context);
-    let one = |index| runner(context, &preview, &drained, index);
+    let drained = drained(config);
+    let one = |index| runner(config, &preview, &drained, index);
     let runners = (0..preview.facts.runners.len()).map(one).collect();
     let mut notes = preview.facts.notes.clone();
     notes.extend(preview.facts.remarks.iter().map(Remark::as_note));
-    notes.extend(floors_out_of_reach(&preview, context));
-    let declared = declared(context, &preview);
+    notes.extend(floors_out_of_reach(&preview, config));
+    let declared = declared(config, &preview);
     notes.extend(sum_of_declared(&declared));
     notes.extend(remembered(&preview));
-    let programs = Programs(&context.config.paths.programs);
-    let capacity = capacity::examine(&context.proc, programs, &preview.facts, &filesystems);
+    let programs = Programs(&config.paths.programs);
+    let capacity = capacity::examine(proc, programs, &preview.facts, &filesystems);
     let visibility = preview.facts.processes.visibility.clone();
     let root_matches = preview.root_matches.iter().cloned();
     let root_matches = root_matches.map(|(pattern, runners)| RootMatches { pattern, runners }).collect();
@@ -89,7 +103,8 @@ pub(super) fn collect(context: &Context, holders: Holders, stale: Stale) -> Host
         visibility,
         lock,
         trash_bytes,
-        other_disks: MountTable::read(&context.proc)
+        other_disks: snapshot
+            .mounts
             .disks()
             .into_iter()
             .filter(|disk| !shown.contains(&disk.mount))
@@ -99,27 +114,25 @@ pub(super) fn collect(context: &Context, holders: Holders, stale: Stale) -> Host
         declared,
         forecasts: survey.disks,
         targets: preview.plan.targets.clone(),
-        reap: super::reap::last(context),
-        stores: super::stores::last(context),
-        dedupe: super::dedupe::last(context),
+        reap: super::reap::last(config),
+        stores: super::stores::last(config),
         notes,
-        roots_are_built_in: context.config.runners.are_built_in,
+        roots_are_built_in: config.runners.are_built_in,
         root_matches,
         holding: match holders {
-            Holders::Asked => held(context, preview),
+            Holders::Asked => held(snapshot, preview),
             Holders::Unasked => Vec::new(),
         },
     }
 }
 
-fn held(context: &Context, preview: Preview) -> Vec<SpaceHolder> {
-    let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
-    holding::holding(&context.config, &preview.report(), &runners, now(), holding::PATIENCE)
+fn held(snapshot: &Snapshot<'_>, preview: Preview) -> Vec<SpaceHolder> {
+    holding::holding(snapshot, &preview.report(), holding::PATIENCE)
 }
 
 /// The filesystems against the configured watermarks.
-pub(super) fn judged(context: &Context, filesystems: &[Filesystem]) -> Vec<FilesystemStatus> {
-    let marks = &context.config.watermarks;
+pub(super) fn judged(config: &Config, filesystems: &[Filesystem]) -> Vec<FilesystemStatus> {
+    let marks = &config.watermarks;
     let status = |filesystem: &Filesystem| FilesystemStatus {
         level: pressure::level(&filesystem.usage, marks),
         filesystem: filesystem.clone(),
@@ -128,8 +141,8 @@ pub(super) fn judged(context: &Context, filesystems: &[Filesystem]) -> Vec<Files
 }
 
 /// The runners that are out of service, by their roots. Who cannot read that is told of none.
-fn drained(context: &Context) -> HashMap<String, OutOfService> {
-    let state = StateDir::at(&context.config.paths.state_dir);
+fn drained(config: &Config) -> HashMap<String, OutOfService> {
+    let state = StateDir::at(&config.paths.state_dir);
     let records: Vec<Drained> = state.load_all(Kept::Drained).unwrap_or_default();
     let since = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     let of = |record: Drained| {
@@ -140,7 +153,7 @@ fn drained(context: &Context) -> HashMap<String, OutOfService> {
 }
 
 fn runner(
-    context: &Context,
+    config: &Config,
     preview: &Preview,
     drained: &HashMap<String, OutOfService>,
     index: usize,
@@ -156,7 +169,7 @@ fn runner(
         state: liveness::judge(&preview.evidence[index]),
         guarded: facts.guarded.clone(),
         drained: drained.get(facts.runner.root.to_string_lossy().as_ref()).copied(),
-        evidence: preview.objections(index, facts.caches.iter(), &context.config),
+        evidence: preview.objections(index, facts.caches.iter(), config),
         job: job(preview, index),
         caches: facts.caches.clone(),
         reclaimable_bytes: sum(may_go),
@@ -179,8 +192,8 @@ fn job(preview: &Preview, index: usize) -> Option<JobView> {
     Some(JobView { job: lease.job.clone(), since: lease.since })
 }
 
-fn lock_view(context: &Context, run: &RunDir) -> LockView {
-    run.lock_id().map(|id| host_lock::holders(&context.proc, id)).unwrap_or_default()
+fn lock_view(proc: &Proc, run: &RunDir) -> LockView {
+    run.lock_id().map(|id| host_lock::holders(proc, id)).unwrap_or_default()
 }
 
 /// Bytes in the trash of all work directories, each counted once.
@@ -203,7 +216,7 @@ fn may_go(decision: &Decision) -> bool {
     matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))
 }
 
-fn declared(context: &Context, preview: &Preview) -> Vec<DeclaredStatus> {
+fn declared(config: &Config, preview: &Preview) -> Vec<DeclaredStatus> {
     let facts = &preview.facts;
     let decisions: HashMap<FileId, &Decision> =
         preview.plan.actions.iter().map(|action| (action.cache.id, &action.decision)).collect();
@@ -211,11 +224,7 @@ fn declared(context: &Context, preview: &Preview) -> Vec<DeclaredStatus> {
         let cache = declared.cache();
         let names = declared.users.iter().map(|user| facts.runners[*user].runner.name.clone());
         DeclaredStatus {
-            evidence: preview.objections(
-                facts.runners.len() + index,
-                std::iter::once(cache),
-                &context.config,
-            ),
+            evidence: preview.objections(facts.runners.len() + index, std::iter::once(cache), config),
             is_reclaimable: decisions.get(&cache.id).is_some_and(|decision| may_go(decision)),
             runners: names.collect(),
             cache: cache.clone(),
@@ -255,8 +264,8 @@ fn remembered(preview: &Preview) -> Option<String> {
     ))
 }
 
-fn floors_out_of_reach(preview: &Preview, context: &Context) -> Vec<String> {
-    let marks = &context.config.watermarks;
+fn floors_out_of_reach(preview: &Preview, config: &Config) -> Vec<String> {
+    let marks = &config.watermarks;
     let out = preview.facts.filesystems.iter().filter(|fs| pressure::floor_is_out_of_reach(&fs.usage, marks));
     out.map(|fs| {
         format!(

@@ -4,6 +4,7 @@
 use super::entries::{self, Part};
 use super::run_log::RunLog;
 use super::{Context, complain, now, present};
+use crate::config::Config;
 use crate::model::Execution;
 use crate::model::ledger::Scope;
 use crate::model::stores::{StoreReport, StoreResult, StoreRule, StoresRecord, StoresReport};
@@ -55,9 +56,9 @@ pub(super) fn part(context: &Context, part: Part, execution: Execution) -> Optio
 }
 
 /// What the last run found.
-pub(super) fn last(context: &Context) -> Option<StoresRecord> {
-    let mut found = read(&StateDir::at(&context.config.paths.state_dir))?;
-    found.stores.retain(|store| context.config.stores.iter().any(|rule| rule.name == store.name));
+pub(super) fn last(config: &Config) -> Option<StoresRecord> {
+    let mut found = read(&StateDir::at(&config.paths.state_dir))?;
+    found.stores.retain(|store| config.stores.iter().any(|rule| rule.name == store.name));
     (!found.stores.is_empty()).then_some(found)
 }
 

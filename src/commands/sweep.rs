@@ -13,9 +13,9 @@ use crate::lock::LockError;
 use crate::model::Execution;
 use crate::model::ledger::Scope;
 use crate::model::metrics::SweepEnd;
-use crate::model::{ActionResult, Filesystem, Level, RunReport, Runner};
-use crate::observe::filesystems::MountTable;
-use crate::observe::{caches, processes, runners};
+use crate::model::{ActionResult, Filesystem, Level, RunReport};
+use crate::observe::snapshot::Snapshot;
+use crate::observe::{caches, processes};
 use crate::policy::pressure;
 use crate::reclaim::remove_tree::{Options, Progress, remove_tree};
 use crate::reclaim::trash::Trash;
@@ -24,6 +24,7 @@ use crate::report::{human, json};
 use crate::run_dir::{Records, RunDir, Tidied, Tidying};
 use crate::setup::state::StateDir;
 use crate::sys::dir::Dir;
+use crate::sys::process::Proc;
 use crate::tickets;
 use crate::{hook_record, lease};
 use std::cell::RefCell;
@@ -57,12 +58,12 @@ fn note_pressure(context: &Context, report: &RunReport) {
 
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, parts: Parts, as_json: bool) -> Exit {
-    let (preview, ..) = look::whole(context, forecast::PATIENCE, Stale::Read);
-    let runners: Vec<Runner> = preview.facts.runners.iter().map(|facts| facts.runner.clone()).collect();
+    let snapshot = context.snapshot();
+    let (preview, ..) = look::whole(&snapshot, forecast::PATIENCE, Stale::Read);
     let dedupe = dedupe::preview(context, &preview);
     let mut report = preview.report();
     report.dedupe = dedupe;
-    report.holding = holding::holding(&context.config, &report, &runners, now(), holding::PATIENCE);
+    report.holding = holding::holding(&snapshot, &report, holding::PATIENCE);
     tell(context, &report, parts, Execution::DryRun, as_json);
     Exit::Done
 }
@@ -82,8 +83,9 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     take_requests(&run);
     tickets::withdraw_all(&run);
     let strewn = tidy_shared(context, &run);
-    remediate::put_back(context, &run, &mut run_log);
-    let jobs = forecast::survey(context, Some(&run), forecast::IN_A_SWEEP);
+    let before = context.snapshot();
+    remediate::put_back(context, &run, before.runners(), &mut run_log);
+    let jobs = forecast::survey(&before, Some(&run), forecast::IN_A_SWEEP);
     let rooms = jobs.rooms();
     // Before anything is deleted: what shares its blocks need not go.
     let deduplicated = dedupe::run(context, &run, &mut run_log);
@@ -101,17 +103,17 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     report.dedupe = deduplicated;
     report.notes.splice(0..0, strewn);
     note_pressure(context, &report);
+    let after = context.snapshot();
     if !report.goal_met {
-        let found = runners::discover(&context.config.runners.roots, &MountTable::read(&context.proc));
-        report.holding = holding::holding(&context.config, &report, &found.runners, now(), holding::PATIENCE);
+        report.holding = holding::holding(&after, &report, holding::PATIENCE);
     }
     leave_tickets(&context.config, &run, &report, None);
     // Before the leases of the dead go.
     postmortem::after_sweep(context, &run, &mut run_log);
-    tidy(context, &run);
+    tidy(&after, &run);
     let there = report.outcomes.iter().filter(|outcome| outcome.result != ActionResult::Removed);
     let there = there.map(|outcome| (&outcome.action.runner, &outcome.action.cache));
-    report.notes.extend(forecast::after_sweep(context, &run, &jobs, there));
+    report.notes.extend(forecast::after_sweep(&after, &run, &jobs, there));
     let hygiene = remediate::sweep(context, &run, &mut run_log);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.
@@ -129,7 +131,7 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
         wider_contamination: hygiene == Exit::WiderIncident,
     });
     run_log.leave_counts(&run);
-    metrics::after_sweep(context, &run, &report);
+    metrics::after_sweep(&after, &run, &report);
     let disks = report.balances.iter();
     let disks: Vec<Filesystem> =
         disks.map(|balance| Filesystem { usage: balance.after, ..balance.before.clone() }).collect();
@@ -178,7 +180,7 @@ fn take_requests(run: &RunDir) {
 /// Takes what is no record out of the shared directories, and what one user has too many of; for people. Before anything is read
 /// there: a flood must not keep this sweep from its work.
 fn tidy_shared(context: &Context, run: &RunDir) -> Vec<String> {
-    let view = view(context);
+    let view = view(&context.proc);
     let living = RefCell::new(HashSet::new());
     let progress = Progress::default();
     let options =
@@ -217,23 +219,22 @@ fn strewn(run: &RunDir, records: Records, tidied: &Tidied) -> String {
     )
 }
 
-fn view(context: &Context) -> lease::View<'_> {
-    lease::View { proc: &context.proc, is_whole: processes::sees_all(&context.proc), now: now() }
+fn view(proc: &Proc) -> lease::View<'_> {
+    lease::View { proc, sees_all: processes::sees_all, now: now() }
 }
 
 /// Leaves of the dead, and spare slots for the day when no inode is left.
-fn tidy(context: &Context, run: &RunDir) {
-    if let Err(error) = lease::remove_dead(run, view(context)) {
+fn tidy(snapshot: &Snapshot<'_>, run: &RunDir) {
+    if let Err(error) = lease::remove_dead(run, view(snapshot.proc)) {
         complain(&error);
     }
     // Where the package has not made it, hooks of users cannot.
     if let Err(error) =
-        run.prepare(Records::Hooks).and_then(|()| hook_record::remove_dead(run, &context.proc))
+        run.prepare(Records::Hooks).and_then(|()| hook_record::remove_dead(run, snapshot.proc))
     {
         complain(&error);
     }
-    let mounts = MountTable::read(&context.proc);
-    for runner in runners::discover(&context.config.runners.roots, &mounts).runners {
+    for runner in snapshot.runners() {
         let Some(work) = runner.work_dir() else { continue };
         // A work directory in which no spare can be made is one in which claims fail, and are told.
         let _ = caches::open_work(work).and_then(|dir| Trash::open_or_make(&dir, work.owner)?.keep_spare());

@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context) -> Exit {
     let (looking, colour) = (context.clone(), context.screen.has_colour());
     // It ends with this process, in the middle of a look if need be: it changes nothing.
     std::thread::spawn(move || {
-        while sender.send(collect(&looking, Holders::Unasked, Stale::Leave)).is_ok() {
+        while sender.send(collect(&looking.snapshot(), Holders::Unasked, Stale::Leave)).is_ok() {
             std::thread::sleep(INTERVAL);
         }
     });

@@ -1,10 +1,10 @@
 //! A goal that is missed comes with what holds the disk.
 
-use crate::config::Config;
-use crate::model::{ActionResult, Cache, FilesystemId, Part, RunReport, Runner, SpaceHolder};
+use crate::model::{ActionResult, Cache, FilesystemId, Part, RunReport, SpaceHolder};
+use crate::observe::snapshot::Snapshot;
 use crate::observe::space::SpaceScan;
 use crate::policy::{goal, pressure};
-use std::time::{Duration, Instant, SystemTime};
+use std::time::{Duration, Instant};
 
 /// How long a person, or the timer's sweep, waits for it.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
@@ -13,14 +13,9 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 pub(crate) const OF_A_JOB: Duration = Duration::from_secs(3);
 
 /// What holds the disks whose goal a run has missed; nothing when it has missed none.
-pub(crate) fn holding(
-    config: &Config,
-    report: &RunReport,
-    runners: &[Runner],
-    now: SystemTime,
-    patience: Duration,
-) -> Vec<SpaceHolder> {
-    let disks = goal::missed(report, &config.watermarks);
+pub(crate) fn holding(snapshot: &Snapshot<'_>, report: &RunReport, patience: Duration) -> Vec<SpaceHolder> {
+    let marks = &snapshot.config.watermarks;
+    let disks = goal::missed(report, marks);
     if disks.is_empty() {
         return Vec::new();
     }
@@ -29,8 +24,9 @@ pub(crate) fn holding(
         .map(|outcome| &outcome.action.cache)
         .filter(|cache| cache.base.is_none() && cache.part == Part::Whole)
         .collect();
-    let by_inodes = disks.iter().filter(|d| pressure::lacks_inodes_alone(&d.usage, &config.watermarks));
+    let by_inodes = disks.iter().filter(|d| pressure::lacks_inodes_alone(&d.usage, marks));
     let by_inodes: Vec<FilesystemId> = by_inodes.map(|disk| disk.id).collect();
     let deadline = Instant::now() + patience;
+    let (runners, now) = (snapshot.runners(), snapshot.taken);
     SpaceScan { runners, caches: &caches, disks: &disks, by_inodes: &by_inodes, now, deadline }.holders()
 }

@@ -6,7 +6,6 @@ use crate::model::{FilesystemId, HostFacts, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
 use crate::observe::host::LARGEST;
 use crate::observe::measure::{self, measure};
-use crate::observe::runners::Discovery;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::execute::{Deletion, THREADS, Until, is_large};
 use crate::reclaim::remove_tree::{Enough, Extent, RemoveError};
@@ -22,18 +21,18 @@ use std::sync::atomic::Ordering;
 
 impl Cycle<'_> {
     /// Deletes what earlier runs have left in trash, and what other guards have claimed and not yet deleted.
-    pub(super) fn empty_trash(&mut self, discovery: &Discovery, state: &mut State) -> Result<(), CycleError> {
+    pub(super) fn empty_trash(&mut self, holders: &[Runner], state: &mut State) -> Result<(), CycleError> {
         let found = {
             // Under the lock no claim is under way that might still put its tree back.
             let lock = self.shared()?;
             state.last_claims = lock.last_claims();
-            let works = self.works_in_reach(&discovery.holders());
+            let works = self.works_in_reach(holders);
             works.iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
         if found.is_empty() {
             return Ok(());
         }
-        let confinement = self.confinement(discovery.holders().iter(), state);
+        let confinement = self.confinement(holders.iter(), state);
         for (work, name) in found {
             let tried = Path::new(&name);
             if open_work(&work).is_ok_and(|dir| self.patience(state).is_over([(work.filesystem, &dir)])) {

@@ -28,14 +28,11 @@ use crate::model::{
     RunReport, Runner, Shortfall, Uid,
 };
 use crate::model::{FileId, FilesystemId, Need, ProcessId, Room};
-use crate::observe::declared;
-use crate::observe::filesystems::MountTable;
 use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::places;
 use crate::observe::remembered::Remembered;
 use crate::observe::retention::Wanted;
-use crate::observe::runners::{self, Discovery};
-use crate::observe::sharing::Counted;
+use crate::observe::snapshot::Snapshot;
 use crate::observe::strangers;
 use crate::policy::plan::Actor;
 use crate::policy::protection::Rules;
@@ -158,17 +155,13 @@ pub struct Wish<'a, W> {
 
 /// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
 pub fn preview(
-    config: &Config,
-    proc: &Proc,
+    snapshot: &Snapshot<'_>,
     leases: Leases<'_>,
-    now: SystemTime,
     deadline: Instant,
     wish: Wish<'_, impl FnOnce(&[Runner]) -> CacheScope>,
 ) -> Preview {
-    let mounts = MountTable::read(proc);
-    let discovery = discover(config, &mounts);
-    let root_matches = discovery.matches.clone();
-    let filesystems = places::filesystems(&discovery.holders(), &mounts, &mut Vec::new());
+    let (config, now) = (snapshot.config, snapshot.taken);
+    let filesystems = snapshot.filesystems();
     let marks = &config.watermarks;
     let (mut needs, mut ladders, mut for_jobs) = (Vec::new(), Vec::new(), Vec::new());
     for fs in &filesystems {
@@ -179,20 +172,9 @@ pub fn preview(
         ladders.push((fs.id, goal.ladder));
     }
     let pressed = pressed(&needs);
-    let look = HostObserver {
-        proc,
-        leases,
-        mounts: &mounts,
-        rules: &config.caches,
-        leftovers: Some(leftovers(config, &pressed)),
-        local: &config.runners.local,
-        exclusive: config.dedupe.enabled,
-        now,
-        deadline,
-        memory: wish.memory,
-    };
-    let whose = (wish.whose)(&discovery.runners);
-    let mut facts = look.at(discovery, whose);
+    let leftovers = Some(leftovers(config, &pressed));
+    let look = HostObserver { snapshot, leases, leftovers, now, deadline, memory: wish.memory };
+    let mut facts = look.at((wish.whose)(snapshot.runners()));
     facts.remarks.extend(config.remarks());
     facts.remarks.extend(strangers::remarks(&facts));
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
@@ -206,10 +188,8 @@ pub fn preview(
         for_jobs: &for_jobs,
         dealt_with: &HashSet::new(),
     };
-    let counted = Counted::under(&config.dedupe);
-    let reading = trims::Reading { deadline, stale: wish.stale, counted };
-    let plan = trims::plan(&facts, &evidence, &input, reading);
-    Preview { facts, evidence, plan, root_matches }
+    let plan = trims::plan(&facts, &evidence, &input, (deadline, wish.stale));
+    Preview { facts, evidence, plan, root_matches: snapshot.found.matches.clone() }
 }
 
 /// What one filesystem lacks, for the watermarks and for live jobs.
@@ -248,13 +228,6 @@ fn pressed(needs: &[(FilesystemId, Need)]) -> Vec<FilesystemId> {
 /// What of the runners' own things may go: with age, and where their disk is under pressure.
 fn leftovers<'p>(config: &Config, pressed: &'p [FilesystemId]) -> Wanted<'p> {
     Wanted { rules: config.retention, pressed, idle_floor: config.siblings.idle_floor }
-}
-
-fn discover(config: &Config, mounts: &MountTable) -> Discovery {
-    let mut discovery = runners::discover(&config.runners.roots, mounts);
-    discovery.note_empty_globs(config.runners.are_built_in);
-    declared::discover(&config.caches, mounts, &mut discovery);
-    discovery
 }
 
 impl Preview {
@@ -332,36 +305,43 @@ pub fn rules(config: &Config, now: SystemTime) -> Rules {
     }
 }
 
-impl Cycle<'_> {
+impl<'a> Cycle<'a> {
     /// Runs until the goal is met or nothing is left that may go. What stopped it early stands beside what was done until
     /// then: that stays done.
     pub fn run(mut self) -> (RunReport, Result<(), CycleError>) {
-        let mounts = MountTable::read(self.proc);
+        let mut snapshot = self.snapshot();
         let mut state = State { giving: Giving::new(self.config.dedupe.enabled), ..State::default() };
-        let result = self.rounds(&mounts, &mut state);
-        let mut report = self.finish(&mounts, state);
+        let result = self.rounds(&mut snapshot, &mut state);
+        let mut report = self.finish(&snapshot, state);
         report.goal_met &= result.is_ok();
         (report, result)
     }
 
-    fn rounds(&mut self, mounts: &MountTable, state: &mut State) -> Result<(), CycleError> {
+    fn snapshot(&self) -> Snapshot<'a> {
+        Snapshot::take(self.config, self.proc, (self.clock)())
+    }
+
+    /// Each round has a snapshot of its own; the first one's is there.
+    fn rounds(&mut self, snapshot: &mut Snapshot<'a>, state: &mut State) -> Result<(), CycleError> {
         for round in 0..MAX_ROUNDS {
-            let discovery = discover(self.config, mounts);
-            let Some(actor) = self.actor_among(&discovery) else { return Ok(()) };
+            if round > 0 {
+                *snapshot = self.snapshot();
+            }
+            let Some(actor) = self.actor_among(snapshot.runners()) else { return Ok(()) };
             // Measured before as well: what is in trash is part of what a run frees.
-            let needs = self.needs(&discovery, &actor, mounts, state);
+            let needs = self.needs(snapshot, &actor, state);
             if round > 0 && matches!(self.actor, Role::Hook { .. }) && needs.iter().all(|(_, n)| n.is_met()) {
                 // What is left in trash is not worth a job's time.
                 return Ok(());
             }
-            self.empty_trash(&discovery, state)?;
-            let needs = self.needs(&discovery, &actor, mounts, state);
+            self.empty_trash(&snapshot.found.holders(), state)?;
+            let needs = self.needs(snapshot, &actor, state);
             // A sweep looks once in any case: age and size limits hold without pressure.
             let is_content = needs.iter().all(|(_, need)| need.is_met()) && !self.limits_are_due(state);
             if is_content || Instant::now() > self.deadline {
                 return Ok(());
             }
-            match self.round(discovery, &actor, &needs, mounts, state)? {
+            match self.round(snapshot, &actor, &needs, state)? {
                 Next::Round => {}
                 Next::Done => return Ok(()),
             }
@@ -374,17 +354,17 @@ impl Cycle<'_> {
         applies && !state.limits_applied
     }
 
-    /// The plan's actor: a hook's runner by its place in this discovery. A hook whose runner is not among those that the
+    /// The plan's actor: a hook's runner by its place among these. A hook whose runner is not among those that the
     /// configuration allows prunes nothing.
-    fn actor_among(&self, discovery: &Discovery) -> Option<Actor> {
+    fn actor_among(&self, runners: &[Runner]) -> Option<Actor> {
         match &self.actor {
             Role::Sweep => Some(Actor::Sweep),
             Role::Hook { root, job_directory, .. } => {
-                let own = discovery.runners.iter().position(|runner| runner.root_id == *root)?;
+                let own = runners.iter().position(|runner| runner.root_id == *root)?;
                 Some(Actor::Hook { own, job_directory: job_directory.clone() })
             }
             Role::SelfClean { root, .. } => {
-                let own = discovery.runners.iter().position(|runner| runner.root_id == *root)?;
+                let own = runners.iter().position(|runner| runner.root_id == *root)?;
                 Some(Actor::Hook { own, job_directory: None })
             }
         }
@@ -393,20 +373,21 @@ impl Cycle<'_> {
     /// What each filesystem that this run is about lacks. Pressure begins at high; once it has begun, it ends at low.
     fn needs(
         &mut self,
-        discovery: &Discovery,
+        snapshot: &Snapshot<'_>,
         actor: &Actor,
-        mounts: &MountTable,
         state: &mut State,
     ) -> Vec<(FilesystemId, Need)> {
         let marks = &self.config.watermarks;
-        let about = match actor {
-            Actor::Hook { own, .. } => vec![discovery.runners[*own].clone()],
-            Actor::Sweep => discovery.holders(),
+        let filesystems = match actor {
+            Actor::Hook { own, .. } => {
+                places::filesystems(&snapshot.runners()[*own..=*own], &snapshot.mounts, &mut Vec::new())
+            }
+            Actor::Sweep => snapshot.filesystems(),
         };
         let mut needs = Vec::new();
         state.ladders.clear();
         state.for_jobs.clear();
-        for now in places::filesystems(&about, mounts, &mut Vec::new()) {
+        for now in filesystems {
             if let Entry::Vacant(entry) = state.before.entry(now.id) {
                 let level = pressure::level(&entry.insert(now.clone()).usage, marks);
                 if level != Level::Ok {
@@ -433,10 +414,9 @@ impl Cycle<'_> {
         needs
     }
 
-    /// The last measurement, and the report.
-    fn finish(&mut self, mounts: &MountTable, mut state: State) -> RunReport {
-        let discovery = discover(self.config, mounts);
-        for now in places::filesystems(&discovery.holders(), mounts, &mut Vec::new()) {
+    /// The last measurement, and the report. `snapshot` is the last round's.
+    fn finish(&mut self, snapshot: &Snapshot<'_>, mut state: State) -> RunReport {
+        for now in snapshot.filesystems() {
             if state.before.contains_key(&now.id) {
                 state.after.insert(now.id, now.usage);
             }
@@ -445,7 +425,7 @@ impl Cycle<'_> {
         let is_met = |id: &FilesystemId| {
             state.after.get(id).is_some_and(|usage| pressure::lacking(usage, marks).is_met())
         };
-        let has_runners = !discovery.runners.is_empty();
+        let has_runners = !snapshot.runners().is_empty();
         let goal_met = has_runners && state.under_pressure.iter().all(is_met);
         let balances = state.before.into_values().map(|before| {
             let after = state.after.get(&before.id).copied().unwrap_or(before.usage);

@@ -10,11 +10,9 @@ use crate::model::{
     RunnerFacts,
 };
 use crate::observe::caches::open_work;
-use crate::observe::filesystems::MountTable;
 use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::retention::Wanted;
-use crate::observe::runners::Discovery;
-use crate::observe::sharing::Counted;
+use crate::observe::snapshot::Snapshot;
 use crate::observe::strangers;
 use crate::policy::liveness;
 use crate::policy::plan::{self, Actor, OutOfReach, PlanInput};
@@ -39,23 +37,17 @@ impl Cycle<'_> {
     /// One round.
     pub(super) fn round(
         &mut self,
-        discovery: Discovery,
+        snapshot: &Snapshot<'_>,
         actor: &Actor,
         needs: &[(FilesystemId, Need)],
-        mounts: &MountTable,
         state: &mut State,
     ) -> Result<Next, CycleError> {
         let now = (self.clock)();
         let pressed = pressed(needs);
-        let (proc, run, config) = (self.proc, self.run, self.config);
         let look = HostObserver {
-            proc,
-            leases: Leases::In(run),
-            mounts,
-            rules: &config.caches,
+            snapshot,
+            leases: Leases::In(self.run),
             leftovers: self.leftovers(&pressed, state),
-            local: &config.runners.local,
-            exclusive: config.dedupe.enabled,
             now,
             deadline: self.deadline,
             memory: None,
@@ -64,7 +56,7 @@ impl Cycle<'_> {
             Actor::Hook { own, .. } if !state.beyond_own => CacheScope::Runner(*own),
             _ => CacheScope::Everybody,
         };
-        let searched = look.search(discovery, whose);
+        let searched = look.search(whose);
         if matches!(self.actor, Role::Hook { .. }) && !state.beyond_own && searched.is_empty() {
             // Nothing of its own: no evidence is asked for what is not there.
             state.beyond_own = true;
@@ -76,7 +68,7 @@ impl Cycle<'_> {
         self.note(&facts, state);
         let lineage = self.lineage();
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
-        let rules = rules(config, now);
+        let rules = rules(self.config, now);
         let input = PlanInput {
             actor,
             rules: &rules,
@@ -87,9 +79,7 @@ impl Cycle<'_> {
             dealt_with: &state.dealt_with,
         };
         let stale = if self.limits_are_due(state) { Stale::Read } else { Stale::Leave };
-        let counted = Counted::under(&config.dedupe);
-        let reading = trims::Reading { deadline: self.deadline, stale, counted };
-        let plan = trims::plan(&facts, &evidence, &input, reading);
+        let plan = trims::plan(&facts, &evidence, &input, (self.deadline, stale));
         state.shortfalls.clone_from(&plan.shortfalls);
         state.kept = kept_by(&plan);
         let Sorted { now: removals, shared, never } = state.giving.sort(&plan, &facts.filesystems);

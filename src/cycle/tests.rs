@@ -183,7 +183,8 @@ fn a_preview_looks_at_the_same_caches_and_touches_nothing() {
     let deadline = Instant::now() + Duration::from_secs(60);
     let wish =
         Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
-    let preview = preview(&scene.config, &proc, Leases::In(&scene.run), SystemTime::now(), deadline, wish);
+    let snapshot = Snapshot::take(&scene.config, &proc, SystemTime::now());
+    let preview = preview(&snapshot, Leases::In(&scene.run), deadline, wish);
     let planned: Vec<PathBuf> = preview.plan.actions.iter().map(|action| action.cache.path.clone()).collect();
     assert_eq!(planned, [scene.cache()]);
     let report = preview.report();

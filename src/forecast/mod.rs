@@ -24,8 +24,8 @@ use crate::model::{
     Room, Runner, Uid, Usage,
 };
 use crate::observe::caches::open_work;
-use crate::observe::filesystems::MountTable;
 use crate::observe::measure::{self, measure};
+use crate::observe::snapshot::Snapshot;
 use crate::policy::forecast as policy;
 use crate::policy::forecast::{Estimate, Known};
 use crate::run_dir::RunDir;
@@ -71,12 +71,6 @@ pub fn expect(
     })
 }
 
-/// What is expected of a job of which nothing is known.
-pub fn unknown(config: &Config) -> Reservation {
-    let bytes = config.forecast.unknown;
-    Reservation { bytes, deviation: bytes / 2, basis: Basis::Unknown, directory: None }
-}
-
 fn floats(bytes: &[u64]) -> Vec<f64> {
     bytes.iter().map(|bytes| *bytes as f64).collect()
 }
@@ -100,14 +94,12 @@ pub fn is_roomy(
 /// What is looked at.
 #[derive(Clone, Copy)]
 pub struct ForecastInput<'a> {
-    /// The configuration.
-    pub config: &'a Config,
+    /// The runners and the mounts.
+    pub snapshot: &'a Snapshot<'a>,
     /// The shared directory.
     pub run: &'a RunDir,
     /// How leases are judged.
     pub view: View<'a>,
-    /// The mount table.
-    pub mounts: &'a MountTable,
     /// When to stop measuring.
     pub deadline: Instant,
 }
@@ -128,24 +120,25 @@ impl HostForecast {
     }
 
     /// The disk on which a runner works.
-    pub fn disk_of(&self, work: &Dir, mounts: &MountTable) -> Option<&DiskForecast> {
-        let id = mounts.pool_of(work, &work.status().ok()?);
+    pub fn disk_of(&self, work: &Dir, snapshot: &Snapshot<'_>) -> Option<&DiskForecast> {
+        let id = snapshot.mounts.pool_of(work, &work.status().ok()?);
         self.disks.iter().find(|disk| disk.filesystem.id == id)
     }
 }
 
-/// Looks at the jobs of these runners.
-pub fn survey(look: &ForecastInput<'_>, runners: &[Runner]) -> HostForecast {
+/// Looks at the jobs of all runners.
+pub fn survey(look: &ForecastInput<'_>) -> HostForecast {
+    let (config, mounts) = (look.snapshot.config, &look.snapshot.mounts);
     let mut survey = HostForecast::default();
-    if !look.config.forecast.enabled {
+    if !config.forecast.enabled {
         return survey;
     }
     let summary = Summary::of(look.run).unwrap_or_default();
     let mut at: HashMap<FilesystemId, usize> = HashMap::new();
     let mut left: Vec<Vec<(Estimate, Basis)>> = Vec::new();
-    for runner in runners {
+    for runner in look.snapshot.runners() {
         let Some(work) = runner.work_dir() else { continue };
-        let Ok(filesystem) = open_work(work).and_then(|dir| look.mounts.filesystem_of(&dir)) else {
+        let Ok(filesystem) = open_work(work).and_then(|dir| mounts.filesystem_of(&dir)) else {
             continue;
         };
         at.entry(filesystem.id).or_insert_with(|| {
@@ -159,10 +152,10 @@ pub fn survey(look: &ForecastInput<'_>, runners: &[Runner]) -> HostForecast {
             survey.disks.len() - 1
         });
     }
-    for (runner, seen, lease) in live(look, runners) {
+    for (runner, seen, lease) in live(look) {
         let Some(work) = runner.work_dir() else { continue };
         let Ok(dir) = open_work(work) else { continue };
-        let pool = |status| look.mounts.pool_of(&dir, &status);
+        let pool = |status| mounts.pool_of(&dir, &status);
         let Some(index) = dir.status().ok().and_then(|status| at.get(&pool(status)).copied()) else {
             continue;
         };
@@ -171,7 +164,7 @@ pub fn survey(look: &ForecastInput<'_>, runners: &[Runner]) -> HostForecast {
         let directory = lease.reserved.as_ref().and_then(|reserved| reserved.directory.as_deref());
         let held = directory.map_or(0, |below| held(&dir, below, look.deadline).max(sampled));
         let most = policy::most_of_one(&disk.filesystem.usage, summary.largest);
-        let (job, unused) = job(look.config, runner, lease, held, most);
+        let (job, unused) = job(config, runner, lease, held, most);
         if survey.live.len() < MAX_LIVE {
             survey.live.insert(seen.file.clone(), held);
         }
@@ -179,7 +172,7 @@ pub fn survey(look: &ForecastInput<'_>, runners: &[Runner]) -> HostForecast {
         disk.jobs.push(job);
     }
     for (disk, left) in survey.disks.iter_mut().zip(left) {
-        let most_guessed = policy::most_guessed(&disk.filesystem.usage, &look.config.watermarks);
+        let most_guessed = policy::most_guessed(&disk.filesystem.usage, &config.watermarks);
         disk.room = policy::room(left, most_guessed);
         disk.jobs.sort_by(|a, b| {
             (b.expected_bytes, &a.runner, &a.job.run_id).cmp(&(a.expected_bytes, &b.runner, &b.job.run_id))
@@ -189,7 +182,8 @@ pub fn survey(look: &ForecastInput<'_>, runners: &[Runner]) -> HostForecast {
 }
 
 /// The leases that count: one of each runner, the latest.
-fn live<'r>(look: &ForecastInput<'_>, runners: &'r [Runner]) -> Vec<(&'r Runner, LeaseSeen, Lease)> {
+fn live<'r>(look: &ForecastInput<'r>) -> Vec<(&'r Runner, LeaseSeen, Lease)> {
+    let runners = look.snapshot.runners();
     let mut found: HashMap<usize, (LeaseSeen, Lease)> = HashMap::new();
     for seen in lease::read_all(look.run, look.view).unwrap_or_default() {
         if seen.state == LeaseState::Dead {
@@ -225,7 +219,12 @@ fn job(
     held: u64,
     most: u64,
 ) -> (JobForecast, (Estimate, Basis)) {
-    let reserved = lease.reserved.unwrap_or_else(|| unknown(config));
+    let reserved = lease.reserved.unwrap_or(Reservation {
+        bytes: config.forecast.unknown,
+        deviation: config.forecast.unknown / 2,
+        basis: Basis::Unknown,
+        directory: None,
+    });
     let believed = Reservation {
         bytes: reserved.bytes.min(most),
         // A claim of more than that is held free as it is, without a margin.
@@ -251,7 +250,6 @@ fn job(
 /// When the summary cannot be written: hooks know nothing of others then.
 pub fn summarise<'c>(
     look: &ForecastInput<'_>,
-    runners: &[Runner],
     survey: &HostForecast,
     caches: impl Iterator<Item = (&'c Runner, &'c Cache)>,
 ) -> std::io::Result<Vec<String>> {
@@ -269,7 +267,7 @@ pub fn summarise<'c>(
     survey.live.values().for_each(|bytes| summary.largest = summary.largest.max(*bytes));
     summary.live.clone_from(&survey.live);
     let mut notes = Vec::new();
-    for runner in runners {
+    for runner in look.snapshot.runners() {
         let Some(work) = runner.work_dir() else { continue };
         let Ok(dir) = open_work(work) else { continue };
         let (Ok(status), Ok(usage)) = (dir.status(), dir.usage()) else { continue };
@@ -277,7 +275,10 @@ pub fn summarise<'c>(
         notes.extend(told(runner, &footprints));
         let most = policy::most_of_one(&usage, summary.largest);
         let bound = |runs: &[u64]| policy::whole(policy::from_runs(&floats(runs)).bound()).min(most);
-        summary.add_worst(look.mounts.pool_of(&dir, &status), footprints.all().map(bound).max().unwrap_or(0));
+        summary.add_worst(
+            look.snapshot.mounts.pool_of(&dir, &status),
+            footprints.all().map(bound).max().unwrap_or(0),
+        );
         let latest = footprints.all().filter_map(|runs| runs.last()).map(|bytes| (*bytes).min(most));
         let free = MAX_OTHERS.saturating_sub(summary.others.len());
         // Each runner has its say on a host with many.

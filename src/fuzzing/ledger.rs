@@ -1,6 +1,6 @@
 use crate::ledger::journal::{Sorted, entry};
 use crate::ledger::line::{Account, read, write};
-use crate::model::ledger::{ActionKind, Entry, Ownership, Record, Trust, Writer};
+use crate::model::ledger::{ActionKind, Details, Entry, Ownership, Record, Trust, Writer};
 use crate::model::{Pid, Uid};
 use crate::policy::ledger::trust;
 use serde_json::{Map, Value, json};
@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 pub fn ledger_line(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some((record, account)) = read(line) else { continue };
-        assert!(record.path.as_ref().is_none_or(|path| path.is_absolute()));
+        assert!(record.details.path.as_ref().is_none_or(|path| path.is_absolute()));
         let written = write(&record, &account);
         assert_eq!(written.iter().filter(|byte| **byte == b'\n').count(), 2, "one line, framed");
         assert_eq!(read(&written), Some((record, account)));
@@ -25,31 +25,25 @@ pub fn ledger_line(bytes: &[u8]) {
 }
 
 fn sample() -> Record {
-    Record {
-        environment: None,
-        deed: ActionKind::Removed,
-        time: SystemTime::UNIX_EPOCH + Duration::from_micros(1_772_634_310_123_456),
+    let details = Details {
         message: "removed".into(),
         run: Some("77-1".into()),
         sequence: Some(3),
-        scope: None,
         runner: Some("runner-2".into()),
         rule: Some("cargo-target".into()),
         path: Some("/srv/actions-runner-2/_work/r/r/target".into()),
         bytes: Some(u64::MAX),
-        reason: None,
-        evidence: None,
-        repository: None,
-        run_id: None,
-        job: None,
-    }
+        ..Details::default()
+    };
+    let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_772_634_310_123_456);
+    Record { deed: ActionKind::Removed, time, details }
 }
 
 /// An entry of the journal: its writer is who journald says, whatever else stands in it; and without him nothing is believed.
 pub fn journal_entry(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
         let Sorted::Entry(found) = entry(line) else { continue };
-        assert!(found.record.path.as_ref().is_none_or(|path| path.is_absolute()));
+        assert!(found.record.details.path.as_ref().is_none_or(|path| path.is_absolute()));
         let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(line) else {
             panic!("an entry of what is no object")
         };
@@ -81,8 +75,8 @@ fn is_within_its_own(entry: &Entry) {
     for (owner, other) in owners().into_iter().zip(owners().into_iter().rev()) {
         if owner.owner == uid {
             let record = &entry.record;
-            assert_ne!(record.runner.as_deref(), Some(other.name.as_str()));
-            let path = record.path.as_deref().filter(|_| record.deed != ActionKind::Pressure);
+            assert_ne!(record.details.runner.as_deref(), Some(other.name.as_str()));
+            let path = record.details.path.as_deref().filter(|_| record.deed != ActionKind::Pressure);
             assert!(path.is_none_or(|path| path.starts_with(&owner.root) && !path.starts_with(&other.root)));
         }
     }

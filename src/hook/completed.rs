@@ -2,9 +2,10 @@
 
 use super::identify::Own;
 use super::self_clean::{Hook, SelfClean};
-use super::{Fault, disk_warning, held, job, request_name};
+use super::{Fault, disk_warning, job, request_name};
 use crate::clock::now;
 use crate::config::Config;
+use crate::cycle::holding;
 use crate::cycle::{Stale, Wish, preview};
 use crate::forecast::{self, Summary};
 use crate::model::metrics::Timing;
@@ -13,6 +14,7 @@ use crate::model::{Level, ProcessId, RunReport, Runner};
 use crate::observe::caches::open_work;
 use crate::observe::filesystems::MountTable;
 use crate::observe::host::{CacheScope, Leases};
+use crate::observe::snapshot::Snapshot;
 use crate::policy::pressure;
 use crate::postmortem::observe::logs;
 use crate::report::events::{Event, EventKind};
@@ -102,9 +104,12 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     let deadline = Instant::now() + LOOK_FOR_HOLDERS;
     let wish =
         Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
-    let look = preview(config, proc, Leases::In(run), now(), deadline, wish);
+    let snapshot = Snapshot::take(config, proc, now());
+    let look = preview(&snapshot, Leases::In(run), deadline, wish);
     let mut report = own_disk_only(look.report(), &own.runner);
-    report.holding = held(config, proc, &report);
+    if !report.goal_met {
+        report.holding = holding::holding(&snapshot, &report, holding::OF_A_JOB);
+    }
     let warning = disk_warning(Met::NoSpace(&line), run, proc, &own.runner, &report);
     let _ = warning.write(std::io::stdout());
     lease::note_annotation(run, own.runner.root_id, worker);

@@ -23,12 +23,10 @@ use crate::actions_runner::environment;
 use crate::cli::{Cli, HookCommand};
 use crate::clock::now;
 use crate::config::Config;
-use crate::cycle::holding;
 use crate::lease;
 use crate::model::ledger::Scope;
-use crate::model::{Job, RunReport, Runner, SpaceHolder};
-use crate::observe::filesystems::MountTable;
-use crate::observe::{declared, runners};
+use crate::model::{Job, RunReport, Runner};
+use crate::observe::declared;
 use crate::policy::holders;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
@@ -229,20 +227,11 @@ const HOLDERS: usize = 3;
 
 /// The host's disk is the cause, and these runners hold it.
 fn disk_warning(met: Met<'_>, run: &RunDir, proc: &Proc, own: &Runner, report: &RunReport) -> Warning {
-    let view = lease::View { proc, is_whole: false, now: now() };
+    let view = lease::View { proc, sees_all: |_| false, now: now() };
     let leases = lease::read_all(run, view).unwrap_or_default();
     let disk = own.work_dir().map(|work| work.filesystem);
     let holders = disk.map(|disk| holders::top(report, disk, &leases, HOLDERS)).unwrap_or_default();
     Warning::of_disk(met, report, &holders)
-}
-
-/// What holds the disks whose goal a run has missed.
-fn held(config: &Config, proc: &Proc, report: &RunReport) -> Vec<SpaceHolder> {
-    if report.goal_met {
-        return Vec::new();
-    }
-    let found = runners::discover(&config.runners.roots, &MountTable::read(proc));
-    holding::holding(config, report, &found.runners, now(), holding::OF_A_JOB)
 }
 
 /// What runs, for the lease and the journal. Text of the job's choosing: bounded here, escaped wherever it is shown.

@@ -11,8 +11,6 @@ use crate::config::OnShort;
 use crate::footprints::Footprints;
 use crate::forecast::{ForecastInput, Summary};
 use crate::model::{DiskForecast, Reservation, RunReport};
-use crate::observe::filesystems::MountTable;
-use crate::observe::runners;
 use crate::report::events::{Event, EventKind};
 use crate::report::job_log::{JobLog, Warning};
 use crate::run_dir::RunDir;
@@ -93,17 +91,11 @@ impl Started<'_> {
     }
 
     fn survey(&self, run: &RunDir) -> Option<DiskForecast> {
-        let mounts = MountTable::read(self.proc);
-        let runners = runners::discover(&self.config.runners.roots, &mounts).runners;
-        let look = ForecastInput {
-            config: self.config,
-            run,
-            view: view(self.proc),
-            mounts: &mounts,
-            deadline: Instant::now() + MEASURES,
-        };
-        let survey = forecast::survey(&look, &runners);
-        survey.disk_of(self.own.ground.as_ref()?.dir(), &mounts).cloned()
+        let snapshot = self.snapshot();
+        let deadline = Instant::now() + MEASURES;
+        let survey =
+            forecast::survey(&ForecastInput { snapshot: &snapshot, run, view: view(self.proc), deadline });
+        survey.disk_of(self.own.ground.as_ref()?.dir(), &snapshot).cloned()
     }
 
     /// After all that may go has gone.
@@ -170,7 +162,7 @@ impl Started<'_> {
 }
 
 fn view(proc: &Proc) -> lease::View<'_> {
-    lease::View { proc, is_whole: false, now: now() }
+    lease::View { proc, sees_all: |_| false, now: now() }
 }
 
 /// Whether all that the guard could ever remove from this disk, caches in use included, would still not give the room.

@@ -3,9 +3,10 @@
 use super::identify::Own;
 use super::protect::{begins, lease_of};
 use super::self_clean::{Hook, SelfClean};
-use super::{Fault, disk_warning, held, job, request_name};
+use super::{Fault, disk_warning, job, request_name};
 use crate::clock::now;
 use crate::config::{Config, OnExhausted};
+use crate::cycle::holding;
 use crate::cycle::tickets::leave_tickets;
 use crate::cycle::{Cycle, CycleError, Role, RunEvents as _};
 use crate::lock::{LockMode, SharedLock};
@@ -13,6 +14,7 @@ use crate::model::metrics::Timing;
 use crate::model::{DiskForecast, Lease, Level, RunReport, Usage};
 use crate::observe::places::usage_of_logs;
 use crate::observe::processes::HookVariable;
+use crate::observe::snapshot::Snapshot;
 use crate::policy::pressure;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
@@ -42,7 +44,11 @@ pub(super) struct Started<'a> {
     pub(super) run_log: RefCell<RunLog>,
 }
 
-impl Started<'_> {
+impl<'a> Started<'a> {
+    pub(super) fn snapshot(&self) -> Snapshot<'a> {
+        Snapshot::take(self.config, self.proc, now())
+    }
+
     pub(super) fn tell(&self, event: Event) {
         self.run_log.borrow_mut().tell(event);
     }
@@ -139,7 +145,9 @@ impl Started<'_> {
             _ => None,
         };
         self.run_log.borrow_mut().ended(&report, self.begun.elapsed());
-        report.holding = held(self.config, self.proc, &report);
+        if !report.goal_met {
+            report.holding = holding::holding(&self.snapshot(), &report, holding::OF_A_JOB);
+        }
         let warning = match (exit, self.level()) {
             (Exit::Done, Ok(Level::Ok)) => short.as_ref().map(|short| short.warning()),
             (Exit::Done, Ok(Level::Critical)) => Some(self.disk_warning(Met::Critical, run, &report)),

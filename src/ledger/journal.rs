@@ -6,8 +6,8 @@
 //! journald stores what it adds itself in fields that begin with an underscore, which no client can send. Only these are
 //! taken for the writer.
 
-use super::{LedgerPart, line};
-use crate::model::ledger::{ActionKind, Entry, Reach, Record, Source, Span, Writer};
+use super::LedgerPart;
+use crate::model::ledger::{ActionKind, Details, Entry, FIELDS, Reach, Record, Source, Span, Stored, Writer};
 use crate::model::{Pid, Uid};
 use crate::sys::program::{Bounds, Call, End, ProgramError, Programs};
 use serde_json::{Map, Value};
@@ -25,10 +25,8 @@ const MAX_ENTRY: usize = 16 << 10;
 /// Beyond this journalctl is ended.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What we ask for. An entry whole is three times as long.
-const FIELDS: &str = "_UID,_PID,_BOOT_ID,_EXE,MESSAGE,DISK_GUARD_EVENT,DISK_GUARD_RUNNER,DISK_GUARD_PATH,\
-    DISK_GUARD_PATH_BYTES,DISK_GUARD_ENVIRONMENT,DISK_GUARD_BYTES,DISK_GUARD_REASON,DISK_GUARD_EVIDENCE,DISK_GUARD_REPOSITORY,DISK_GUARD_RUN_ID,\
-    DISK_GUARD_JOB,DISK_GUARD_RULE,DISK_GUARD_SCOPE,DISK_GUARD_HOOK_RUNNER,DISK_GUARD_RUN,DISK_GUARD_SEQUENCE";
+/// What we ask for beside [`FIELDS`]. An entry whole is three times as long.
+const ASKED: &str = "_UID,_PID,_BOOT_ID,_EXE,MESSAGE,DISK_GUARD_EVENT";
 
 /// The journal, as journalctl shows it.
 #[derive(Debug)]
@@ -53,8 +51,9 @@ impl Journal {
         };
         let seconds = since.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let mut gaps = Vec::new();
-        let asked =
-            ["-t", IDENTIFIER, "--reverse", &format!("--since=@{seconds}"), "--output-fields", FIELDS];
+        let fields: Vec<&str> = [ASKED].into_iter().chain(FIELDS.iter().map(|field| field.key)).collect();
+        let (since, fields) = (format!("--since=@{seconds}"), fields.join(","));
+        let asked = ["-t", IDENTIFIER, "--reverse", &since, "--output-fields", &fields];
         let answer = match self.ask(program, &asked, self.max_bytes) {
             Ok(answer) => answer,
             Err(error) => return nothing(error.to_string()),
@@ -160,37 +159,27 @@ pub(crate) fn entry(text: &[u8]) -> Sorted {
     })
 }
 
-/// A field given twice is a list, one that is no text a list of bytes: we send neither.
+/// The fields of an entry. A field given twice is a list, one that is no text a list of bytes: we send neither.
+struct Sent<'a>(&'a Map<String, Value>);
+
+impl Stored for Sent<'_> {
+    fn text(&self, name: &str) -> Option<Option<String>> {
+        match self.0.get(&format!("DISK_GUARD_{}", name.to_ascii_uppercase())) {
+            None => Some(None),
+            Some(value) => value.as_str().map(|text| Some(text.to_owned())),
+        }
+    }
+
+    fn number(&self, name: &str) -> Option<Option<u64>> {
+        self.text(name)?.map(|text| text.parse().ok()).map_or(Some(None), |number| number.map(Some))
+    }
+}
+
 fn record(deed: ActionKind, fields: &Map<String, Value>) -> Option<Record> {
-    let text = |name: &str| match fields.get(&format!("DISK_GUARD_{name}")) {
-        None => Some(None),
-        Some(Value::String(text)) => Some(Some(text.clone())),
-        Some(_) => None,
-    };
-    let number = |name: &str| match text(name)? {
-        None => Some(None),
-        Some(text) => text.parse::<u64>().ok().map(Some),
-    };
-    let path_bytes = text("PATH_BYTES")?;
-    let scope = text("SCOPE")?.unwrap_or_default();
-    Some(Record {
-        deed,
-        time: time_of(fields)?,
-        message: fields.get("MESSAGE").and_then(Value::as_str).unwrap_or_default().to_owned(),
-        run: text("RUN")?,
-        sequence: number("SEQUENCE")?,
-        scope: line::scope(&scope, text("HOOK_RUNNER")?.unwrap_or_default()),
-        runner: text("RUNNER")?,
-        rule: text("RULE")?,
-        path: line::path(text("PATH")?, path_bytes.as_deref())?,
-        environment: text("ENVIRONMENT")?,
-        bytes: number("BYTES")?,
-        reason: text("REASON")?,
-        evidence: text("EVIDENCE")?,
-        repository: text("REPOSITORY")?,
-        run_id: text("RUN_ID")?,
-        job: text("JOB")?,
-    })
+    let message = fields.get("MESSAGE").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut details = Details { message, ..Details::default() };
+    FIELDS.iter().try_for_each(|field| (field.set)(&mut details, &Sent(fields)))?;
+    Some(Record { deed, time: time_of(fields)?, details })
 }
 
 fn writer(fields: &Map<String, Value>) -> Writer {
@@ -268,8 +257,11 @@ mod tests {
         let first = &found.entries[0];
         assert_eq!((first.writer.uid, first.writer.pid), (Some(Uid(0)), Some(Pid(77))));
         assert_eq!(first.writer.exe.as_deref(), Some(Path::new("/usr/bin/disk-guard")));
-        assert_eq!(first.record.path.as_ref().unwrap().as_os_str().as_encoded_bytes(), b"/srv/caf\xe9");
-        assert_eq!((first.record.bytes, first.record.sequence), (Some(42), Some(3)));
+        assert_eq!(
+            first.record.details.path.as_ref().unwrap().as_os_str().as_encoded_bytes(),
+            b"/srv/caf\xe9"
+        );
+        assert_eq!((first.record.details.bytes, first.record.details.sequence), (Some(42), Some(3)));
         assert_eq!(found.entries[1].writer.uid, Some(Uid(12001)));
         assert_eq!(found.reach.since, Some(UNIX_EPOCH + Duration::from_secs(1_767_225_600)));
         assert_eq!(found.reach.span, Span::Everybody);

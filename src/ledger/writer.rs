@@ -191,7 +191,7 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let mut writer = LedgerWriter { limit: 2000, ..writer(temp.path()) };
         for sequence in 0..40 {
-            let record = Record { sequence: Some(sequence), ..sample() };
+            let record = sample().with(|details| details.sequence = Some(sequence));
             assert_eq!(writer.append(&record), Written::All);
         }
         let sizes: Vec<u64> = [FILE, OLDER]
@@ -201,7 +201,8 @@ mod tests {
         assert!(sizes.iter().all(|size| *size < 3000), "{sizes:?}");
         assert_eq!(std::fs::read_dir(temp.path()).unwrap().count(), 2);
         let found = read_files(temp.path());
-        let numbers: Vec<u64> = found.entries.iter().filter_map(|entry| entry.record.sequence).collect();
+        let numbers: Vec<u64> =
+            found.entries.iter().filter_map(|entry| entry.record.details.sequence).collect();
         assert!(numbers.contains(&39) && !numbers.contains(&0), "{numbers:?}");
     }
 

@@ -1,6 +1,9 @@
 //! A cache: a directory that a rule declares expendable.
 
 use super::{DirGlobs, FileId, Need, PathGlob, Runner, TrimPart, Uid, WorkDir};
+use crate::as_json::{self, adapters};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -14,27 +17,36 @@ pub const SLOT_BESIDE: &str = ".disk-guard-trash-slot-";
 
 /// A directory that lies in a runner's work directory, matches a rule and carries the rule's marker; or what a retention
 /// rule of our own names in the runner's directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Cache {
     /// Absolute, for display.
+    #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
     /// Where it is claimed from, when that is not the work directory: the runner's own root.
+    #[serde(skip)]
     pub base: Option<Arc<WorkDir>>,
     /// Relative to the work directory, or to `base`: what it is opened and claimed by.
+    #[serde(skip)]
     pub below_work: PathBuf,
     /// Which part of the directory goes.
+    #[serde(skip)]
     pub part: Part,
     /// The rule that declares it.
     pub rule: String,
     /// Its identity when it was found; compared again after the claim.
+    #[serde(skip)]
     pub id: FileId,
     /// Who owns it.
+    #[serde(skip)]
     pub owner: Uid,
     /// What is in it; `None` when it was not measured.
+    #[serde(flatten, with = "AnyMeasure")]
     pub measure: Option<Measure>,
     /// When a job last used its repository; `None` when that is not known.
+    #[serde(skip)]
     pub used: Option<SystemTime>,
     /// Its largest files, the largest first, so that deletion can begin with them.
+    #[serde(skip)]
     pub largest: Arc<[LargeFile]>,
 }
 
@@ -236,4 +248,31 @@ impl Retention {
         ];
         all.into_iter().filter_map(|(name, age)| Some((name, age?)))
     }
+}
+
+/// A measure in JSON. What was not measured is null; `complete` is false when `bytes` and `files` are lower bounds.
+#[derive(Serialize, JsonSchema)]
+struct MeasureFields {
+    bytes: Option<u64>,
+    files: Option<u64>,
+    #[serde(with = "as_json::OptionalTime")]
+    newest: Option<SystemTime>,
+    complete: bool,
+    /// When it was measured, where that is remembered from an earlier look.
+    #[serde(skip_serializing_if = "Option::is_none", with = "as_json::OptionalTime")]
+    measured: Option<SystemTime>,
+}
+
+adapters! {
+    /// A measure, if there is one.
+    AnyMeasure: Option<Measure> => MeasureFields, |measure| MeasureFields {
+        bytes: measure.map(|m| m.bytes),
+        files: measure.map(|m| m.files),
+        newest: measure.and_then(|m| m.newest),
+        complete: measure.is_some_and(|m| m.coverage == Coverage::Whole),
+        measured: measure.and_then(|m| match m.coverage {
+            Coverage::Remembered { since } => Some(since),
+            Coverage::Whole | Coverage::Part => None,
+        }),
+    };
 }

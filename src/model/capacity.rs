@@ -3,6 +3,9 @@
 //! Names come from processes and from disk: escape them before printing.
 
 use super::{Level, Pid};
+use crate::as_json::adapters;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::path::PathBuf;
 
 /// Everything that was found, as of one moment. What could not be read is not there.
@@ -56,19 +59,22 @@ pub struct Stall {
 }
 
 /// The control group of a runner's Listener, which its jobs share.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RunnerGroup {
     /// The runner's name.
     pub runner: String,
     /// The group, below its hierarchy's root.
     pub group: String,
     /// Memory now against the group's own limit; `of` is 0 where it has none.
+    #[serde(flatten, with = "Memory")]
     pub memory: Option<Share>,
     /// The most memory that it ever had, in bytes (Linux 5.19 with cgroup v2).
+    #[serde(rename = "memory_peak_bytes")]
     pub memory_peak: Option<u64>,
     /// How often a process in it was killed for memory since the group was made.
     pub oom_kills: Option<u64>,
     /// Tasks now against the group's own limit; `of` is 0 where it has none.
+    #[serde(flatten, with = "Tasks")]
     pub tasks: Option<Share>,
     /// How often a fork was refused by that limit.
     pub forks_refused: Option<u64>,
@@ -103,26 +109,27 @@ pub struct ContainerStore {
 }
 
 /// The facts, judged.
-#[derive(Debug, Clone, Default, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, JsonSchema)]
 pub struct Capacity {
+    /// One sentence: which limit is the real one.
+    pub verdict: String,
     /// What can run out, the nearest to its end first.
     pub limits: Vec<Limit>,
     /// What takes space and is no cache, the largest first.
     pub holdings: Vec<Holding>,
     /// The runners' control groups, as they were read.
     pub groups: Vec<RunnerGroup>,
-    /// One sentence: which limit is the real one.
-    pub verdict: String,
 }
 
 /// Something that can run out.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Limit {
     /// A name that stays: `bytes inodes files tasks memory swap stall-cpu stall-memory stall-io group-memory group-oom group-tasks`.
     pub resource: &'static str,
     /// Of what: a mount point, a runner; none for the host itself.
     pub subject: Option<String>,
     /// Between 0 and 1.
+    #[serde(rename = "used_ratio", with = "Ratio")]
     pub ratio: f64,
     /// How bad it is.
     pub level: Level,
@@ -133,7 +140,7 @@ pub struct Limit {
 }
 
 /// Something that takes space and that no cache rule speaks of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Holding {
     /// A name that stays: `deleted-files containers journal reserved`.
     pub kind: &'static str,
@@ -142,11 +149,44 @@ pub struct Holding {
     /// Bytes.
     pub bytes: u64,
     /// Bytes of it that nobody uses; `None` where that cannot be told.
+    #[serde(rename = "reclaimable_bytes")]
     pub reclaimable: Option<u64>,
     /// Whether it is enough to matter.
+    #[serde(skip)]
     pub is_notable: bool,
     /// What it is, in one sentence.
     pub said: String,
     /// What to do about it.
     pub advice: String,
+}
+
+/// A share of memory in JSON. A limit that is null is none.
+#[derive(Serialize, JsonSchema)]
+struct MemoryFields {
+    memory_bytes: Option<u64>,
+    memory_limit_bytes: Option<u64>,
+}
+
+/// A share of tasks in JSON.
+#[derive(Serialize, JsonSchema)]
+struct TaskFields {
+    tasks: Option<u64>,
+    tasks_limit: Option<u64>,
+}
+
+adapters! {
+    /// A ratio: four digits, since more would only differ from one look to the next.
+    Ratio: f64 => f64, |ratio| (ratio * 1e4).round() / 1e4;
+    /// A share of memory.
+    Memory: Option<Share> => MemoryFields, |share| {
+        MemoryFields { memory_bytes: share.map(|share| share.used), memory_limit_bytes: limit(*share) }
+    };
+    /// A share of tasks.
+    Tasks: Option<Share> => TaskFields, |share| {
+        TaskFields { tasks: share.map(|share| share.used), tasks_limit: limit(*share) }
+    };
+}
+
+fn limit(share: Option<Share>) -> Option<u64> {
+    share.map(|share| share.of).filter(|of| *of > 0)
 }

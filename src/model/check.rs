@@ -1,9 +1,12 @@
 //! What `doctor` finds.
 
+use crate::as_json::named;
+use schemars::JsonSchema;
+use serde::Serialize;
 use strum::IntoStaticStr;
 
 /// One thing that was looked at.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Check {
     /// What: a name that stays, and after a colon which one of several.
     pub id: String,
@@ -95,6 +98,8 @@ impl CheckState {
         self.into()
     }
 }
+
+named!(CheckState);
 
 #[cfg(test)]
 mod tests {

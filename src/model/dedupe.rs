@@ -1,7 +1,9 @@
 //! The nouns of shared blocks: equal files of several runners that lie on the disk once.
 
 use super::{Cache, FilesystemId, Runner};
-use serde::{Deserialize, Serialize};
+use crate::as_json;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -10,7 +12,7 @@ use std::time::Duration;
 pub struct DedupeRule {
     /// Whether it is done at all.
     pub enabled: bool,
-    /// Bytes that one sweep finds equal and has shared at most.
+    /// Bytes that one sweep compares at most.
     pub max_bytes: u64,
     /// How long one sweep takes for it.
     pub time_limit: Duration,
@@ -41,7 +43,7 @@ pub struct DedupePair {
 }
 
 /// What came of it in one sweep, or would.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct DedupeReport {
     /// Whether nothing was done.
     pub dry_run: bool,
@@ -51,8 +53,6 @@ pub struct DedupeReport {
     pub pair_bytes: u64,
     /// Pairs that lay on the same blocks already.
     pub already: u64,
-    /// Their bytes.
-    pub already_bytes: u64,
     /// Bytes that the kernel has compared.
     pub compared_bytes: u64,
     /// Bytes that are equal, and shared now.
@@ -64,39 +64,9 @@ pub struct DedupeReport {
     /// Bytes that their filesystems have gained, as measured.
     pub freed_bytes: u64,
     /// How long it took.
+    #[serde(rename = "duration_seconds", with = "as_json::Seconds")]
     pub took: Duration,
     /// Why it ended before it was done, or why nothing can be shared.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
-}
-
-/// What the last sweep found and did, as it is kept for `status`.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DedupeRecord {
-    /// When it ended, in seconds since the epoch.
-    pub at: u64,
-    /// Bytes of second copies by repository, name and size.
-    pub pair_bytes: u64,
-    /// Bytes of them that lie on the disk once.
-    pub sharing_bytes: u64,
-    /// Those that it added.
-    pub shared_bytes: u64,
-    /// Bytes that came free.
-    pub freed_bytes: u64,
-    /// Why it ended before it was done, or why nothing can be shared.
-    pub ended: Option<String>,
-}
-
-impl DedupeRecord {
-    /// Of a sweep that ended at `at`.
-    pub fn of(report: &DedupeReport, at: u64) -> Self {
-        Self {
-            at,
-            pair_bytes: report.pair_bytes,
-            sharing_bytes: report.already_bytes.saturating_add(report.shared_bytes),
-            shared_bytes: report.shared_bytes,
-            freed_bytes: report.freed_bytes,
-            ended: report.ended.clone(),
-        }
-    }
 }

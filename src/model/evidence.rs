@@ -1,5 +1,8 @@
 //! What speaks for or against a runner being idle.
 
+use crate::as_json::{self, named};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fmt;
 use std::path::PathBuf;
 use strum::{IntoStaticStr, VariantArray, VariantNames};
@@ -64,17 +67,21 @@ pub enum Weight {
     Forbids,
 }
 
+named!(EvidenceKind, Liveness);
+
 /// One piece of evidence.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Evidence {
     /// What kind.
     pub kind: EvidenceKind,
-    /// What it says.
-    pub weight: Weight,
-    /// The one directory it speaks of; `None` = all of the runner's work directory.
-    pub within: Option<PathBuf>,
     /// For people: who, which pid, which file, how old. May hold names from disk: escape before printing.
     pub detail: String,
+    /// The one directory it speaks of; `None` = all of the runner's work directory.
+    #[serde(flatten, with = "as_json::Within")]
+    pub within: Option<PathBuf>,
+    /// What it says.
+    #[serde(skip)]
+    pub weight: Weight,
 }
 
 impl Evidence {

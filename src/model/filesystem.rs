@@ -1,6 +1,7 @@
 //! A filesystem's usage.
 
 use super::FilesystemId;
+use crate::as_json::named;
 use std::path::PathBuf;
 use strum::IntoStaticStr;
 
@@ -72,3 +73,5 @@ impl Level {
         self.into()
     }
 }
+
+named!(Level);

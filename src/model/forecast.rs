@@ -2,6 +2,9 @@
 
 use super::metrics::Trend;
 use super::{Filesystem, Job};
+use crate::as_json::named;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::path::PathBuf;
 use strum::{EnumString, IntoStaticStr};
 
@@ -49,11 +52,12 @@ pub struct Room {
 }
 
 /// One live job's part.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct JobForecast {
     /// Its runner's name.
     pub runner: String,
     /// Which.
+    #[serde(flatten)]
     pub job: Job,
     /// What its repository is expected to hold at its end.
     pub reserved_bytes: u64,
@@ -64,6 +68,7 @@ pub struct JobForecast {
     /// What that rests on.
     pub basis: Basis,
     /// What its lease says instead, where that is more than is believed of one job.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub claimed_bytes: Option<u64>,
 }
 
@@ -96,3 +101,5 @@ impl DiskForecast {
         self.room.need.saturating_sub(self.filesystem.usage.available_bytes)
     }
 }
+
+named!(Basis);

@@ -1,6 +1,10 @@
 //! Work-directory hygiene: what an audit finds, what it adds up to, and what a repair changes.
 
+use super::runner::RunnerName;
 use super::{Evidence, FileId, Liveness, Runner, Uid};
+use crate::as_json::{self, named, outcomes};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -87,7 +91,7 @@ impl AreaCondition {
 }
 
 /// Findings of one kind about one part of a work directory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Finding {
     /// Which.
     pub kind: FindingKind,
@@ -96,6 +100,7 @@ pub struct Finding {
     /// How many entries.
     pub count: u64,
     /// A few of them, relative to the work directory.
+    #[serde(with = "as_json::Paths")]
     pub examples: Vec<PathBuf>,
     /// More, in words. May hold names from disk: escape before printing.
     pub detail: String,
@@ -167,22 +172,26 @@ pub struct AreaScan {
 }
 
 /// One area and its verdict.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct AreaAudit {
     /// Its name in the work directory.
+    #[serde(rename = "directory", with = "as_json::FileName")]
     pub name: OsString,
     /// Absolute, for display.
+    #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
     /// Whose.
+    #[serde(skip)]
     pub kind: AreaKind,
     /// The verdict.
     pub verdict: AreaCondition,
     /// How it is best put right; `None` when nothing is to be done, or can be.
     pub mode: Option<RemediateMode>,
+    /// Whether all of it was seen.
+    #[serde(rename = "whole")]
+    pub is_whole: bool,
     /// What it rests on, the gravest first.
     pub findings: Vec<Finding>,
-    /// Whether all of it was seen.
-    pub is_whole: bool,
     /// What could not be judged, in words.
     pub notes: Vec<String>,
 }
@@ -210,13 +219,15 @@ impl LeftoverKind {
 }
 
 /// One leftover.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Leftover {
     /// Of which kind.
     pub kind: LeftoverKind,
     /// Where.
+    #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
     /// Its newest entry.
+    #[serde(with = "as_json::Time")]
     pub newest: SystemTime,
 }
 
@@ -306,37 +317,46 @@ impl Repaired {
 }
 
 /// One entry and what became of it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Change {
     /// Relative to the work directory.
+    #[serde(flatten, with = "as_json::AtPath")]
     pub below: PathBuf,
     /// What is or was to be done, in words: `owner 0 -> 1001`, `mode 0555 -> 0755`.
+    #[serde(rename = "change")]
     pub what: String,
     /// What became of it.
+    #[serde(flatten)]
     pub result: Repaired,
 }
 
 /// The result of repairing one area.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RepairReport {
     /// True when nothing was touched.
     pub dry_run: bool,
     /// Whose.
+    #[serde(with = "RunnerName")]
     pub runner: Runner,
     /// The area.
+    #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
     /// How.
     pub mode: RemediateMode,
-    /// What speaks against touching it; then nothing was, or no more from then on.
-    pub objections: Vec<Evidence>,
-    /// Entries and what became of them; with many the first, those that were not done before the others.
-    pub changes: Vec<Change>,
     /// How many were or would be changed.
     pub done: u64,
     /// How many were not.
     pub undone: u64,
     /// Bytes that a reset moves to trash or has deleted.
     pub bytes: u64,
+    /// What speaks against touching it; then nothing was, or no more from then on.
+    #[serde(rename = "evidence")]
+    pub objections: Vec<Evidence>,
+    /// Entries and what became of them; with many the first, those that were not done before the others.
+    pub changes: Vec<Change>,
     /// For people.
     pub notes: Vec<String>,
 }
+
+named!(FindingKind, Severity, AreaCondition, LeftoverKind, RemediateMode);
+outcomes!(Repaired);

@@ -1,9 +1,12 @@
 //! Identities: small newtypes, so that a pid is never a uid and a device never an inode.
 
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::fmt;
 
 /// A process id as seen in the pid namespace of `/proc`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Pid(pub i32);
 
 impl fmt::Display for Pid {
@@ -13,7 +16,8 @@ impl fmt::Display for Pid {
 }
 
 /// A user id.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, JsonSchema)]
+#[schemars(inline)]
 pub struct Uid(pub u32);
 
 impl Uid {

@@ -1,5 +1,6 @@
 //! What somebody should be told of at once, and what was told of it already.
 
+use crate::as_json;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
@@ -98,15 +99,16 @@ impl News {
 }
 
 /// An incident that is told.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Telling {
-    /// Why now.
-    pub news: News,
     /// Of which kind.
     pub kind: IncidentKind,
+    /// Why now.
+    pub news: News,
     /// Which one of its kind.
     pub subject: String,
     /// Since when it is known, in seconds since 1970.
+    #[serde(with = "as_json::UnixTime")]
     pub since: u64,
     /// In words.
     pub text: String,

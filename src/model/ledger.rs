@@ -1,6 +1,9 @@
 //! Data types of the ledger: recorded actions, who wrote them, and the answers that are drawn from them.
 
 use super::{Pid, Uid};
+use crate::as_json::{self, adapters, named};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use strum::{EnumString, IntoStaticStr};
@@ -75,8 +78,9 @@ impl ActionKind {
     }
 }
 
-/// Who runs, by his own account.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+/// Whose run, by its own account.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EnumString, IntoStaticStr)]
+#[strum(serialize_all = "kebab-case")]
 pub enum Scope {
     /// A pass over all runners.
     Sweep,
@@ -90,28 +94,62 @@ pub enum Scope {
     Remediate,
 }
 
-/// What an entry says. Every field is its writer's claim, and may hold names from disk: escape before printing.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    /// What was done.
-    pub deed: ActionKind,
-    /// When: the journal's clock, or in a file the writer's.
-    pub time: SystemTime,
-    /// In words; escaped by its writer, as far as he can be believed.
-    pub message: String,
-    /// The run it belongs to; unique on the host together with the boot.
-    pub run: Option<String>,
-    /// Its number within the run.
-    pub sequence: Option<u64>,
-    /// Whose run.
-    pub scope: Option<Scope>,
+impl Scope {
+    /// Its name.
+    pub fn as_str(&self) -> &'static str {
+        self.into()
+    }
+
+    /// The runner whose hook it is.
+    pub fn hook_runner(&self) -> Option<&str> {
+        match self {
+            Self::Hook(runner) => Some(runner),
+            Self::Sweep | Self::Reap | Self::Stores | Self::Remediate => None,
+        }
+    }
+
+    /// The scope of this name.
+    pub fn named(name: &str, hook_runner: String) -> Option<Self> {
+        match name.parse().ok()? {
+            Self::Hook(_) => Some(Self::Hook(hook_runner)),
+            scope => Some(scope),
+        }
+    }
+}
+
+/// A scope in JSON: an object, whether it is known or not.
+#[derive(Serialize, JsonSchema)]
+pub(crate) struct ScopeFields {
+    kind: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hook_runner: Option<String>,
+}
+
+adapters! {
+    /// A scope.
+    pub(crate) AnyScope: Option<Scope> => ScopeFields, |scope| ScopeFields {
+        kind: scope.as_ref().map(Scope::as_str),
+        hook_runner: scope.as_ref().and_then(Scope::hook_runner).map(str::to_owned),
+    };
+    /// A [`Span`]: whether it is everybody's.
+    Everybody: Span => bool, |span| *span == Span::Everybody;
+}
+
+/// What an event tells beside its kind, and an entry of the ledger beside its deed and its time. With [`FIELDS`] it is the one
+/// declaration of an event's fields: the journal, the ledger's files, the way back from both and `--json` follow from it.
+///
+/// Read back, every field is its writer's claim, and may hold names from disk: escape before printing.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct Details {
     /// Whose cache or job.
     pub runner: Option<String>,
-    /// The rule that declared the cache.
+    /// The rule that declared the cache, or the entry of the reaper or of the stores.
     pub rule: Option<String>,
     /// What it is about.
+    #[serde(flatten, with = "as_json::AtOptionalPath")]
     pub path: Option<PathBuf>,
     /// Or which environment.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub environment: Option<String>,
     /// How much.
     pub bytes: Option<u64>,
@@ -119,12 +157,170 @@ pub struct Record {
     pub reason: Option<String>,
     /// On which evidence.
     pub evidence: Option<String>,
+    /// In words; escaped by its writer, as far as that is to be believed.
+    pub message: String,
     /// The job's repository.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub repository: Option<String>,
     /// The workflow run.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub run_id: Option<String>,
     /// The job.
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub job: Option<String>,
+    /// Whose run.
+    #[serde(with = "AnyScope")]
+    pub scope: Option<Scope>,
+    /// The run it belongs to; unique on the host together with the boot.
+    #[serde(skip)]
+    pub run: Option<String>,
+    /// Its number within the run.
+    #[serde(skip)]
+    pub sequence: Option<u64>,
+    /// Use% of the filesystem; in the journal alone.
+    #[serde(skip)]
+    pub used_percent: Option<u64>,
+    /// How long it took; in the journal alone.
+    #[serde(skip)]
+    pub duration_ms: Option<u64>,
+}
+
+/// How one of [`Details`]' fields is written and read.
+#[derive(Debug)]
+pub struct Field {
+    /// Its name in a line of the ledger's files, and in a line on standard error.
+    pub name: &'static str,
+    /// Its name in the journal.
+    pub key: &'static str,
+    /// Whether it stands in the ledger's files as well, among the fields that are absent where they do not apply.
+    pub is_in_files: bool,
+    /// What is to be written; none is absent.
+    pub get: for<'d> fn(&'d Details) -> Option<Value<'d>>,
+    /// Puts in what is stored. `None` when that is nothing that we ever write.
+    pub set: fn(&mut Details, &dyn Stored) -> Option<()>,
+}
+
+/// A field's value.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Value<'d> {
+    /// Exact text.
+    Text(&'d str),
+    /// A number.
+    Number(u64),
+    /// A path.
+    Path(&'d Path),
+    /// The bytes of a path, which are told where it is not UTF-8.
+    PathBytes(&'d Path),
+}
+
+/// Where fields are read from, by their names. The outer `None` is a value of a kind that we never write.
+pub trait Stored {
+    /// A text.
+    fn text(&self, name: &str) -> Option<Option<String>>;
+    /// A number.
+    fn number(&self, name: &str) -> Option<Option<u64>>;
+}
+
+/// A row of [`FIELDS`].
+macro_rules! field {
+    ($key:literal, text $name:ident, $in_files:literal) => {
+        Field {
+            name: stringify!($name),
+            key: $key,
+            is_in_files: $in_files,
+            get: |details| details.$name.as_deref().map(Value::Text),
+            set: |details, stored| {
+                details.$name = stored.text(stringify!($name))?;
+                Some(())
+            },
+        }
+    };
+    ($key:literal, number $name:ident, $in_files:literal) => {
+        Field {
+            name: stringify!($name),
+            key: $key,
+            is_in_files: $in_files,
+            get: |details| details.$name.map(Value::Number),
+            set: |details, stored| {
+                details.$name = stored.number(stringify!($name))?;
+                Some(())
+            },
+        }
+    };
+}
+
+/// All fields in their order, without the message.
+pub const FIELDS: [Field; 17] = [
+    field!("DISK_GUARD_RUNNER", text runner, true),
+    field!("DISK_GUARD_RULE", text rule, true),
+    Field {
+        name: "path",
+        key: "DISK_GUARD_PATH",
+        is_in_files: true,
+        get: |details| details.path.as_deref().map(Value::Path),
+        set: |details, stored| {
+            details.path = as_json::exact_path(stored.text("path")?, stored.text("path_bytes")?.as_deref())?;
+            Some(())
+        },
+    },
+    Field {
+        name: "path_bytes",
+        key: "DISK_GUARD_PATH_BYTES",
+        is_in_files: true,
+        get: |details| details.path.as_deref().map(Value::PathBytes),
+        set: |_, _| Some(()),
+    },
+    field!("DISK_GUARD_ENVIRONMENT", text environment, true),
+    field!("DISK_GUARD_BYTES", number bytes, true),
+    field!("DISK_GUARD_REASON", text reason, true),
+    field!("DISK_GUARD_EVIDENCE", text evidence, true),
+    field!("DISK_GUARD_USED_PERCENT", number used_percent, false),
+    field!("DISK_GUARD_REPOSITORY", text repository, true),
+    field!("DISK_GUARD_RUN_ID", text run_id, true),
+    field!("DISK_GUARD_JOB", text job, true),
+    field!("DISK_GUARD_DURATION_MS", number duration_ms, false),
+    Field {
+        name: "scope",
+        key: "DISK_GUARD_SCOPE",
+        is_in_files: false,
+        get: |details| details.scope.as_ref().map(|scope| Value::Text(scope.as_str())),
+        set: |details, stored| {
+            let hook_runner = stored.text("hook_runner")?.unwrap_or_default();
+            details.scope = Scope::named(&stored.text("scope")?.unwrap_or_default(), hook_runner);
+            Some(())
+        },
+    },
+    Field {
+        name: "hook_runner",
+        key: "DISK_GUARD_HOOK_RUNNER",
+        is_in_files: false,
+        get: |details| details.scope.as_ref()?.hook_runner().map(Value::Text),
+        set: |_, _| Some(()),
+    },
+    field!("DISK_GUARD_RUN", text run, false),
+    field!("DISK_GUARD_SEQUENCE", number sequence, false),
+];
+
+named!(ActionKind, Source, Trust, Relation, RunEnd, PathVerdict);
+
+/// What an entry says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// What was done.
+    pub deed: ActionKind,
+    /// When: the journal's clock, or in a file the writer's.
+    pub time: SystemTime,
+    /// All else.
+    pub details: Details,
+}
+
+#[cfg(test)]
+impl Record {
+    /// The same with other details.
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut Details)) -> Self {
+        change(&mut self.details);
+        self
+    }
 }
 
 /// Where an entry was found.
@@ -145,7 +341,7 @@ impl Source {
 }
 
 /// Who wrote an entry. In the journal all of it comes from journald; of a file only the uid is certain.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Writer {
     /// The user; `None` when anybody could have written it.
     pub uid: Option<Uid>,
@@ -154,6 +350,7 @@ pub struct Writer {
     /// The boot.
     pub boot_id: Option<String>,
     /// The program, where journald could still see it.
+    #[serde(skip_serializing_if = "Option::is_none", with = "as_json::OptionalPathText")]
     pub exe: Option<PathBuf>,
 }
 
@@ -255,11 +452,13 @@ impl Relation {
 }
 
 /// A span of time, both ends included.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Window {
     /// Its beginning.
+    #[serde(with = "as_json::Time")]
     pub from: SystemTime,
     /// Its end.
+    #[serde(with = "as_json::Time")]
     pub to: SystemTime,
 }
 
@@ -277,13 +476,15 @@ impl Window {
 }
 
 /// What one place of the ledger can tell of.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Reach {
     /// Which place.
     pub source: Source,
     /// Its oldest entry; `None` when it holds nothing.
+    #[serde(with = "as_json::OptionalTime")]
     pub since: Option<SystemTime>,
     /// Whose runs it tells of, when all is well.
+    #[serde(rename = "everybody", with = "Everybody")]
     pub span: Span,
     /// Why it tells less than it might. May hold names from disk.
     pub gaps: Vec<String>,
@@ -498,7 +699,7 @@ pub struct History {
 }
 
 /// A sum.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Total {
     /// Of what.
     pub name: String,
@@ -506,4 +707,62 @@ pub struct Total {
     pub count: usize,
     /// How much.
     pub bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+    use std::os::unix::ffi::OsStrExt as _;
+
+    struct Texts(BTreeMap<&'static str, String>);
+
+    impl Stored for Texts {
+        fn text(&self, name: &str) -> Option<Option<String>> {
+            Some(self.0.get(name).cloned())
+        }
+
+        fn number(&self, name: &str) -> Option<Option<u64>> {
+            self.0.get(name).map_or(Some(None), |text| text.parse().ok().map(Some))
+        }
+    }
+
+    #[test]
+    fn every_field_is_written_and_read_back() {
+        let text = |text: &str| Some(text.to_owned());
+        // All of them by name: a new one has to join, and then the table.
+        let details = Details {
+            runner: text("r"),
+            rule: text("cargo-target"),
+            path: Some(std::ffi::OsStr::from_bytes(b"/srv/caf\xe9").into()),
+            environment: text("vm"),
+            bytes: Some(1),
+            reason: text("pressure"),
+            evidence: text("e"),
+            message: String::new(),
+            repository: text("acme/app"),
+            run_id: text("7"),
+            job: text("build"),
+            scope: Some(Scope::Hook("r2".into())),
+            run: text("7-1"),
+            sequence: Some(2),
+            used_percent: Some(91),
+            duration_ms: Some(3),
+        };
+        let written = FIELDS.iter().map(|field| {
+            assert_eq!(field.key, format!("DISK_GUARD_{}", field.name.to_ascii_uppercase()));
+            let value = match (field.get)(&details).unwrap_or_else(|| panic!("{} is not written", field.name))
+            {
+                Value::Text(text) => text.to_owned(),
+                Value::Number(number) => number.to_string(),
+                Value::Path(path) => as_json::path_text(path),
+                Value::PathBytes(path) => as_json::path_bytes(path).unwrap(),
+            };
+            (field.name, value)
+        });
+        let written = Texts(written.collect());
+        let mut read = Details::default();
+        FIELDS.iter().for_each(|field| (field.set)(&mut read, &written).unwrap());
+        assert_eq!(read, details);
+    }
 }

@@ -7,6 +7,7 @@ mod facts;
 
 pub use facts::*;
 
+use crate::as_json;
 use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -33,16 +34,13 @@ pub struct Death {
     /// The Worker's own log.
     pub worker_log: Option<String>,
     /// When the Worker began, or else its job's hook ran.
-    #[serde(with = "moment::option")]
-    #[schemars(with = "Option<String>")]
+    #[serde(with = "as_json::OptionalTime")]
     pub started: Option<SystemTime>,
     /// The last line that the Worker wrote.
-    #[serde(with = "moment::option")]
-    #[schemars(with = "Option<String>")]
+    #[serde(with = "as_json::OptionalTime")]
     pub last_sign: Option<SystemTime>,
     /// When it was over, where somebody saw that.
-    #[serde(rename = "ended_at", with = "moment::option")]
-    #[schemars(with = "Option<String>")]
+    #[serde(rename = "ended_at", with = "as_json::OptionalTime")]
     pub ended: Option<SystemTime>,
 }
 
@@ -171,8 +169,7 @@ pub struct Proof {
     /// Where it was read.
     pub source: String,
     /// When it happened.
-    #[serde(with = "moment::option")]
-    #[schemars(with = "Option<String>")]
+    #[serde(with = "as_json::OptionalTime")]
     pub at: Option<SystemTime>,
     /// What it says.
     pub text: String,
@@ -228,8 +225,7 @@ pub struct Case {
     /// Why.
     pub verdict: Diagnosis,
     /// When it was looked into.
-    #[serde(with = "moment")]
-    #[schemars(with = "String")]
+    #[serde(with = "as_json::Time")]
     pub examined: SystemTime,
     /// True when it was kept from then: what it rests on may be gone by now.
     #[serde(default)]
@@ -251,48 +247,4 @@ pub struct Report {
     pub cases: Vec<Case>,
     /// For people: what could not be looked at.
     pub notes: Vec<String>,
-}
-
-/// Times as RFC 3339 in UTC, whole seconds.
-mod moment {
-    use jiff::Timestamp;
-    use serde::{Deserialize as _, Deserializer, Serializer};
-    use std::time::SystemTime;
-
-    fn text(time: SystemTime) -> String {
-        let time = Timestamp::try_from(time).unwrap_or(Timestamp::UNIX_EPOCH);
-        time.strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-    }
-
-    pub(super) fn serialize<S: Serializer>(time: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(&text(*time))
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<SystemTime, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        text.parse::<Timestamp>().map(SystemTime::from).map_err(serde::de::Error::custom)
-    }
-
-    pub(super) mod option {
-        use super::{Deserializer, Serializer, SystemTime, Timestamp, text};
-        use serde::Deserialize as _;
-
-        pub(in super::super) fn serialize<S: Serializer>(
-            time: &Option<SystemTime>,
-            serializer: S,
-        ) -> Result<S::Ok, S::Error> {
-            match time {
-                Some(time) => serializer.serialize_some(&text(*time)),
-                None => serializer.serialize_none(),
-            }
-        }
-
-        pub(in super::super) fn deserialize<'de, D: Deserializer<'de>>(
-            deserializer: D,
-        ) -> Result<Option<SystemTime>, D::Error> {
-            let text = Option::<String>::deserialize(deserializer)?;
-            let parse = |text: String| text.parse::<Timestamp>().map(SystemTime::from);
-            text.map(parse).transpose().map_err(serde::de::Error::custom)
-        }
-    }
 }

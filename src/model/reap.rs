@@ -3,6 +3,11 @@
 pub mod patterns;
 
 pub use patterns::Pattern;
+
+use crate::as_json;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::time::{Duration, SystemTime};
 use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
@@ -402,25 +407,37 @@ impl ReapReport {
 }
 
 /// What the last run left in the state directory, for `status` and for metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct ReapRecord {
     /// One a configured entry, in the order in which they last ran.
     pub entries: Vec<ReapEntryRecord>,
     /// Environments deleted since the record was begun, by the name of their kind.
-    pub reaped_total: Vec<(String, u64)>,
+    pub reaped_total: BTreeMap<String, u64>,
     /// Deletes that failed or lied since then, in the same way.
-    pub failed_total: Vec<(String, u64)>,
+    pub failed_total: BTreeMap<String, u64>,
 }
 
 /// What one entry last found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ReapEntryRecord {
     /// The entry's name.
     pub name: String,
     /// The name of its kind.
     pub kind: String,
     /// When it ran.
+    #[serde(with = "as_json::WholeSeconds")]
     pub time: SystemTime,
+    /// How many of what.
+    #[serde(flatten)]
+    pub counts: ReapCounts,
+}
+
+/// How many environments an entry found and deleted.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(default)]
+#[schemars(!default)]
+pub struct ReapCounts {
     /// How many environments `match` named.
     pub matched: u64,
     /// How many were leaked and still there at the end; what was known before where the listing failed.

@@ -1,6 +1,9 @@
 //! A runner and its work directory, as found on disk.
 
 use super::{FileId, FilesystemId, ProcessId, Reservation, Uid};
+use crate::as_json::adapters;
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -108,7 +111,7 @@ pub fn is_repository_dir(directory: &OsStr) -> bool {
 }
 
 /// The job a lease speaks of.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Job {
     /// `owner/name`.
     pub repository: String,
@@ -139,4 +142,25 @@ pub struct Lease {
     pub since: SystemTime,
     /// What the job is expected to take; none where nothing is forecast.
     pub reserved: Option<Reservation>,
+}
+
+/// A runner in JSON: what it is called and where it stands.
+#[derive(Serialize, JsonSchema)]
+pub(super) struct RunnerFields {
+    name: String,
+    #[serde(flatten, with = "crate::as_json::AtRoot")]
+    root: PathBuf,
+    #[serde(flatten, with = "crate::as_json::AtWork")]
+    work: PathBuf,
+}
+
+adapters! {
+    /// A runner where it has an object of its own.
+    pub(super) WholeRunner: Runner => RunnerFields, |runner| RunnerFields {
+        name: runner.own_name().to_owned(),
+        root: runner.root.clone(),
+        work: runner.work_path().to_owned(),
+    };
+    /// A runner where its name says enough.
+    pub(super) RunnerName: Runner => String, |runner| runner.name.clone();
 }

@@ -1,5 +1,8 @@
 //! What `install` and `uninstall` did, or would do.
 
+use crate::as_json::{self, outcomes};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::path::PathBuf;
 use strum::IntoStaticStr;
 
@@ -92,17 +95,20 @@ impl SetupReport {
 }
 
 /// One runner's part.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SetupRunner {
     /// Its name.
     pub name: String,
     /// Where it is.
+    #[serde(with = "as_json::PathText")]
     pub root: PathBuf,
     /// What became of it.
+    #[serde(flatten)]
     pub outcome: SetupOutcome,
     /// The lines of its `.env` that change.
     pub changes: Vec<SetupChange>,
     /// Chain scripts that are written.
+    #[serde(with = "as_json::PathTexts")]
     pub chains: Vec<PathBuf>,
     /// What people should know.
     pub notes: Vec<String>,
@@ -142,24 +148,28 @@ impl SetupOutcome {
 }
 
 /// A line of a `.env`: what goes, what comes.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct SetupChange {
     /// Counted from 1.
     pub line: usize,
     /// The line before.
+    #[serde(with = "as_json::Bytes")]
     pub removed: Option<Vec<u8>>,
     /// The line after.
+    #[serde(with = "as_json::Bytes")]
     pub added: Option<Vec<u8>>,
 }
 
 /// A command.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct SetupCommand {
     /// Program and arguments.
+    #[serde(rename = "command")]
     pub words: Vec<String>,
     /// What for.
     pub why: String,
     /// What became of it.
+    #[serde(flatten)]
     pub outcome: CommandOutcome,
 }
 
@@ -182,4 +192,14 @@ impl CommandOutcome {
     pub fn as_str(&self) -> &'static str {
         self.into()
     }
+
+    /// Why not, where it was tried.
+    pub fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Failed(why) => Some(why),
+            Self::Planned | Self::Done | Self::ForYou => None,
+        }
+    }
 }
+
+outcomes!(SetupOutcome, CommandOutcome);

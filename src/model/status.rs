@@ -1,12 +1,15 @@
 //! The host at a glance, and the answer to "is it idle?".
 
-use super::dedupe::DedupeRecord;
 use super::reap::ReapRecord;
+use super::runner::WholeRunner;
 use super::stores::StoresRecord;
 use super::{
     Cache, Capacity, DiskForecast, Evidence, Filesystem, Guarded, Job, Level, Liveness, Pid, Runner,
     SpaceHolder, TargetView, Usage, Visibility,
 };
+use crate::as_json::{self, adapters};
+use schemars::JsonSchema;
+use serde::Serialize;
 use std::path::PathBuf;
 use std::time::SystemTime;
 use strum::{IntoStaticStr, VariantArray};
@@ -44,8 +47,6 @@ pub struct HostStatus {
     pub reap: Option<ReapRecord>,
     /// What became of stores in the last run; none where it never ran.
     pub stores: Option<StoresRecord>,
-    /// What equal files of several runners shared in the last sweep; none where it never did that.
-    pub dedupe: Option<DedupeRecord>,
     /// What people should know; not errors. May hold names from disk: escape before printing.
     pub notes: Vec<String>,
     /// How many runners each configured glob found.
@@ -75,16 +76,17 @@ pub struct Disk {
 }
 
 /// One entry of `runners.roots` and what it found.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct RootMatches {
     /// The glob as configured.
+    #[serde(rename = "root")]
     pub pattern: String,
     /// Runners found by it.
     pub runners: usize,
 }
 
 /// The host lock as seen from outside.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LockView {
     /// Whether anybody holds it.
     pub held: bool,
@@ -93,24 +95,27 @@ pub struct LockView {
 }
 
 /// A process that holds the host lock.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct LockHolder {
     /// Its pid.
     pub pid: Pid,
     /// Its name (`comm`).
     pub process: String,
     /// When that process started, which bounds how long it can have held the lock.
+    #[serde(with = "as_json::OptionalTime")]
     pub since: Option<SystemTime>,
 }
 
 /// A runner and all that is known of it.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct RunnerStatus {
     /// Which.
+    #[serde(flatten, with = "WholeRunner")]
     pub runner: Runner,
     /// Liveness alone; see `guarded` for whether its caches may be claimed.
     pub state: Liveness,
     /// Whether its jobs pass through our hook.
+    #[serde(with = "IsGuarded")]
     pub guarded: Guarded,
     /// Whether it is out of service, or will be when its job has ended.
     pub drained: Option<OutOfService>,
@@ -166,45 +171,59 @@ impl Standing {
 }
 
 /// That a runner is out of service.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct OutOfService {
     /// Whether a person took it out, who also brings it back; else a sweep did (`drain.auto`), and brings it back itself.
+    #[serde(rename = "by", with = "Hand")]
     pub by_hand: bool,
     /// Since when.
+    #[serde(with = "as_json::Time")]
     pub since: SystemTime,
 }
 
 /// A cache outside of work directories, which the configuration declares.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct DeclaredStatus {
     /// Which.
+    #[serde(flatten)]
     pub cache: Cache,
     /// The runners that may use it.
     pub runners: Vec<String>,
+    /// Whether a sweep could take it now.
+    #[serde(rename = "reclaimable")]
+    pub is_reclaimable: bool,
     /// What speaks against claiming it.
     pub evidence: Vec<Evidence>,
-    /// Whether a sweep could take it now.
-    pub is_reclaimable: bool,
 }
 
 /// A running job.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct JobView {
     /// Which.
+    #[serde(flatten)]
     pub job: Job,
     /// When it began.
+    #[serde(with = "as_json::Time")]
     pub since: SystemTime,
 }
 
 /// The answer of `check`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct CheckResult {
     /// The runner asked about, or the one that the path belongs to; `None` when it belongs to none.
     pub runner: Option<String>,
     /// The path asked about, if it was a path.
+    #[serde(flatten, with = "as_json::AtAnyPath")]
     pub path: Option<PathBuf>,
     /// The verdict.
     pub state: Liveness,
     /// What it rests on.
     pub evidence: Vec<Evidence>,
+}
+
+adapters! {
+    /// Whether a runner is guarded.
+    IsGuarded: Guarded => bool, Guarded::is_guarded;
+    /// Who took a runner out of service.
+    Hand: bool => String, |by_hand| if *by_hand { "hand" } else { "auto" }.to_owned();
 }

@@ -1,6 +1,9 @@
 //! Data types of stores: what engines and build tools keep for themselves, and what was asked of their own collections.
 
 use super::{FilesystemId, Usage};
+use crate::as_json;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
@@ -283,35 +286,48 @@ impl StoresReport {
 }
 
 /// What the last run found and did, and sums since the beginning.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct StoresRecord {
     /// One entry a store.
     pub stores: Vec<StoreRecord>,
     /// Bytes that came free, by kind.
-    pub freed_total: Vec<(String, u64)>,
+    #[serde(rename = "freed_bytes_total")]
+    pub freed_total: BTreeMap<String, u64>,
     /// Collections that failed, by kind.
-    pub failed_total: Vec<(String, u64)>,
+    pub failed_total: BTreeMap<String, u64>,
 }
 
 /// The last run's word on one store.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StoreRecord {
     /// The entry's name.
     pub name: String,
     /// Its kind.
     pub kind: String,
     /// When the run was.
+    #[serde(with = "as_json::WholeSeconds")]
     pub time: SystemTime,
     /// How large it was when that was last asked for.
+    #[serde(default)]
     pub bytes: Option<u64>,
     /// What came of it.
+    #[serde(default)]
     pub outcome: String,
     /// Bytes that came free.
+    #[serde(default)]
     pub freed_bytes: u64,
     /// When it was last collected, and what that gave.
-    pub collected: Option<(SystemTime, u64)>,
+    #[serde(default)]
+    pub collected: Option<Collected>,
     /// Until when nothing more is asked of it: its last collection gave next to nothing.
+    #[serde(default, with = "as_json::OptionalWholeSeconds")]
     pub rests_until: Option<SystemTime>,
     /// What went wrong, or why it was left alone.
+    #[serde(default)]
     pub detail: Option<String>,
 }
+
+/// A collection: when, and how many bytes came free.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Collected(#[serde(with = "as_json::WholeSeconds")] pub SystemTime, pub u64);

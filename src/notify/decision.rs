@@ -156,15 +156,15 @@ fn contamination() -> Incident {
 }
 
 fn leaks(record: &ReapRecord) -> impl Iterator<Item = Incident> {
-    record.entries.iter().filter(|entry| entry.leaked > 0).map(|entry| {
-        let failed = match entry.failed {
+    record.entries.iter().filter(|entry| entry.counts.leaked > 0).map(|entry| {
+        let failed = match entry.counts.failed {
             0 => String::new(),
             failed => format!(", {failed} deletes failed"),
         };
         let name = escape::text(&entry.name).into_owned();
         Incident {
             kind: IncidentKind::Leak,
-            text: format!("{} leaked ({}) of [[reap]] {name} stay{failed}", entry.leaked, entry.kind),
+            text: format!("{} leaked ({}) of [[reap]] {name} stay{failed}", entry.counts.leaked, entry.kind),
             subject: name,
             gist: String::new(),
             patience: LEAKED,

@@ -3,18 +3,17 @@
 //! Sizes first, evidence last: walking trees takes seconds, and evidence is only worth something while it is young.
 //! Whatever cannot be looked at ends up in the facts as something that could not be seen; nothing is left out silently.
 
-use super::filesystems::MountTable;
 use super::listener_log::{PendingJob, pending_job};
 use super::measure::{self, measure, measure_noting};
 use super::processes;
 use super::remembered::Remembered;
 use super::runners::Discovery;
+use super::snapshot::Snapshot;
 use super::{caches, declared, guarded, locks, other_hosts, places, retention, sharing, undeclared};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen,
-    LeaseState, ListenerSeen, LockKind, Measure, PathGlob, ProcessFacts, Remark, Runner, RunnerFacts,
-    Visibility,
+    LeaseState, ListenerSeen, LockKind, Measure, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
 };
 use crate::run_dir::{Records, RunDir};
 use crate::sys::dir::Dir;
@@ -38,20 +37,12 @@ const MAX_LISTED: usize = 1 << 15;
 /// What to look at, and with what.
 #[derive(Debug, Clone, Copy)]
 pub struct HostObserver<'a> {
-    /// The process table.
-    pub proc: &'a Proc,
+    /// The runners and the mounts.
+    pub snapshot: &'a Snapshot<'a>,
     /// Where leases are.
     pub leases: Leases<'a>,
-    /// The mount table.
-    pub mounts: &'a MountTable,
-    /// What is a cache.
-    pub rules: &'a [CacheRule],
     /// What of the runners' own things may go, if that is asked for.
     pub leftovers: Option<retention::Wanted<'a>>,
-    /// Which runners on filesystems that hosts share are this host's alone (`runners.local`).
-    pub local: &'a [PathGlob],
-    /// Whether only those bytes of caches count that they do not share with other files.
-    pub exclusive: bool,
     /// The wall clock now.
     pub now: SystemTime,
     /// When to stop sizing.
@@ -105,17 +96,16 @@ impl Traces {
 
 impl HostObserver<'_> {
     /// Looks.
-    pub fn at(&self, discovery: Discovery, whose: CacheScope) -> HostFacts {
-        self.complete(self.search(discovery, whose))
+    pub fn at(&self, whose: CacheScope) -> HostFacts {
+        self.complete(self.search(whose))
     }
 
     /// The first, slow half of a look: what lies in work directories, and its sizes.
-    pub fn search(&self, discovery: Discovery, whose: CacheScope) -> Searched {
-        let holders = discovery.holders();
-        let Discovery { runners, mut notes, remarks, mut declared, .. } = discovery;
+    pub fn search(&self, whose: CacheScope) -> Searched {
+        let Discovery { runners, mut notes, remarks, mut declared, .. } = self.snapshot.found.clone();
         let (mut known, mut met) = (HashMap::new(), undeclared::Met::default());
         let mut found = Vec::with_capacity(runners.len());
-        let matcher = caches::Matcher::new(self.rules);
+        let matcher = caches::Matcher::new(self.rules());
         let mut listed = 0;
         for (index, runner) in runners.iter().enumerate() {
             let contents = match whose {
@@ -136,13 +126,14 @@ impl HostObserver<'_> {
             CacheScope::Everybody => self.size_declared(&mut declared),
             CacheScope::Runner(_) | CacheScope::Nobody => declared.clear(),
         }
-        Searched { runners, holders, declared, found, notes, remarks, met, whose }
+        Searched { runners, declared, found, notes, remarks, met, whose }
     }
 
     /// The second half: evidence, as young as can be.
     pub fn complete(&self, searched: Searched) -> HostFacts {
-        let Searched { runners, holders, declared, found, mut notes, remarks, met, whose } = searched;
-        let filesystems = places::filesystems(&holders, self.mounts, &mut notes);
+        let Searched { runners, declared, found, mut notes, remarks, met, whose } = searched;
+        let mounts = &self.snapshot.mounts;
+        let filesystems = places::filesystems(&self.snapshot.found.holders(), mounts, &mut notes);
         let caches: Vec<Runner> = declared.iter().map(declared::as_place).collect();
         let Jobs { processes, leases, turn } = self.jobs(&runners, &caches);
         let scripts = guarded::Scripts::default();
@@ -167,7 +158,7 @@ impl HostObserver<'_> {
         };
         // A look at one runner is a hook's, which tells of them to nobody.
         if !matches!(whose, CacheScope::Runner(_)) {
-            facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules, self.proc));
+            facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules(), self.proc()));
         }
         facts
     }
@@ -187,7 +178,7 @@ impl HostObserver<'_> {
     /// begun or ended since, or may have, at all processes: its Worker may have died, and its build live on.
     pub fn refresh(&self, facts: &mut HostFacts, runners: &[Runner], first: &Visibility, traces: Traces) {
         if traces == Traces::Leases && facts.turn.is_still(&self.turn()) {
-            let (workers, visibility) = processes::workers(self.proc, runners, self.group());
+            let (workers, visibility) = processes::workers(self.proc(), runners, self.group());
             facts.processes.workers = workers;
             facts.processes.visibility = join(first, visibility);
             facts.leases = self.read_leases(&mut facts.processes.visibility);
@@ -206,13 +197,30 @@ impl HostObserver<'_> {
     fn jobs(&self, runners: &[Runner], caches: &[Runner]) -> Jobs {
         let turn = self.turn();
         let before = self.read_leases(&mut Visibility::Partial(Vec::new()));
-        let mut processes = processes::observe_with_caches(self.proc, runners, caches, self.group());
+        let mut processes = processes::observe_with_caches(self.proc(), runners, caches, self.group());
         let mut leases = self.read_leases(&mut processes.visibility);
         for seen in before.into_iter().filter(|seen| seen.state == LeaseState::Live) {
             leases.retain(|later| later.file != seen.file);
             leases.push(seen);
         }
         Jobs { processes, leases, turn }
+    }
+
+    fn rules(&self) -> &[CacheRule] {
+        &self.snapshot.config.caches
+    }
+
+    fn proc(&self) -> &Proc {
+        self.snapshot.proc
+    }
+
+    /// Whether only those bytes of caches count that they do not share with other files.
+    fn is_exclusive(&self) -> bool {
+        self.snapshot.config.dedupe.enabled
+    }
+
+    fn other_hosts(&self, runner: &Runner) -> Option<String> {
+        other_hosts::beyond_this_host(runner, &self.snapshot.mounts, &self.snapshot.config.runners.local)
     }
 
     fn turn(&self) -> JobsTurn {
@@ -241,7 +249,7 @@ impl HostObserver<'_> {
     ) -> Contents {
         let Some(work) = runner.work_dir() else { return Contents::default() };
         let opened = caches::open_work(work)
-            .and_then(|dir| Ok((caches::find(work, matcher, self.mounts, self.deadline)?, dir)));
+            .and_then(|dir| Ok((caches::find(work, matcher, &self.snapshot.mounts, self.deadline)?, dir)));
         let (mut found, dir) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -272,10 +280,10 @@ impl HostObserver<'_> {
                 wanted,
                 uses: &uses,
                 now: self.now,
-                mounts: self.mounts,
+                mounts: &self.snapshot.mounts,
                 deadline: self.deadline,
             };
-            let found = look.at(runner, work, &dir, self.proc, notes);
+            let found = look.at(runner, work, &dir, self.proc(), notes);
             // What goes as a whole is not planned in parts as well.
             let is_within =
                 |cache: &Cache, whole: &Cache| whole.base.is_none() && cache.path.starts_with(&whole.path);
@@ -293,20 +301,20 @@ impl HostObserver<'_> {
                 *cache = self.size(&base, cache.clone());
             }
             *locks = self.locks_on(runner, cache, None);
-            facts.stand_in.other_hosts = other_hosts::beyond_this_host(runner, self.mounts, self.local);
+            facts.stand_in.other_hosts = self.other_hosts(runner);
         }
     }
 
     fn size(&self, work: &Dir, cache: Cache) -> Cache {
         let Ok(dir) = work.descend(&cache.below_work) else { return cache };
         // What files share with others is asked anew each time.
-        if let Some(memory) = self.memory.filter(|_| !self.exclusive) {
+        if let Some(memory) = self.memory.filter(|_| !self.is_exclusive()) {
             return Cache { measure: self.recall(&dir, &mut memory.borrow_mut()), ..cache };
         }
         let options = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
         match measure(&dir, &options) {
             Ok(mut scan) => {
-                if self.exclusive {
+                if self.is_exclusive() {
                     let shared = sharing::shared_bytes(&dir, &scan.largest);
                     scan.measure.bytes = scan.measure.bytes.saturating_sub(shared);
                 }
@@ -352,7 +360,7 @@ impl HostObserver<'_> {
         let locks = self.locks_of(&runner, &contents.caches);
         RunnerFacts {
             guarded: self.guarded(&runner, &listeners, scripts),
-            other_hosts: other_hosts::beyond_this_host(&runner, self.mounts, self.local),
+            other_hosts: self.other_hosts(&runner),
             received: received(&runner),
             caches: contents.caches,
             leftovers: contents.leftovers,
@@ -374,7 +382,7 @@ impl HostObserver<'_> {
             Leases::In(run) => Some(run),
             Leases::NoneYet | Leases::Hidden(_) => None,
         };
-        let look = guarded::GuardCheck { proc: self.proc, run, mounts: self.mounts, scripts };
+        let look = guarded::GuardCheck { proc: self.proc(), run, mounts: &self.snapshot.mounts, scripts };
         guarded::judge(runner, listeners, look)
     }
 
@@ -382,8 +390,11 @@ impl HostObserver<'_> {
         let unknown = match self.leases {
             Leases::NoneYet => return Vec::new(),
             Leases::In(run) => {
-                let is_whole = *visibility == Visibility::Complete;
-                match lease::read_all(run, lease::View { proc: self.proc, is_whole, now: self.now }) {
+                let sees_all: fn(&Proc) -> bool = match visibility {
+                    Visibility::Complete => |_| true,
+                    Visibility::Partial(_) => |_| false,
+                };
+                match lease::read_all(run, lease::View { proc: self.proc(), sees_all, now: self.now }) {
                     Ok(leases) => return leases,
                     Err(error) => format!("leases cannot be read: {error}"),
                 }
@@ -406,7 +417,6 @@ struct Jobs {
 #[derive(Debug)]
 pub struct Searched {
     runners: Vec<Runner>,
-    holders: Vec<Runner>,
     declared: Vec<DeclaredFacts>,
     found: Vec<Contents>,
     notes: Vec<String>,

@@ -25,6 +25,7 @@ pub mod root_globs;
 pub mod runners;
 mod shared_kinds;
 pub mod sharing;
+pub mod snapshot;
 pub mod space;
 pub mod strangers;
 mod undeclared;

@@ -28,7 +28,7 @@ const NO_SETTINGS: &str = "it has no `.runner` and no `_work`: it is not configu
      jobs have worked, and what they have left there, is not known";
 
 /// What was found.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub struct Discovery {
     /// Each runner once, however many globs or links lead to it; runner-2 before runner-10.
     pub runners: Vec<Runner>,

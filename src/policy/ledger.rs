@@ -51,7 +51,7 @@ pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
             }
         }
     }
-    all.sort_by_key(|entry| (entry.record.time, entry.record.sequence));
+    all.sort_by_key(|entry| (entry.record.time, entry.record.details.sequence));
     all
 }
 
@@ -74,17 +74,17 @@ impl Key {
             pid: entry.writer.pid,
             // The journal writes it without hyphens.
             boot_id: entry.writer.boot_id.as_ref().map(|id| id.replace('-', "")),
-            run: entry.record.run.clone(),
-            sequence: entry.record.sequence,
+            run: entry.record.details.run.clone(),
+            sequence: entry.record.details.sequence,
             deed: entry.record.deed,
-            path: entry.record.path.clone(),
+            path: entry.record.details.path.clone(),
         }
     }
 }
 
 /// Takes the first of those that have an entry's key which is its copy: by its number, or else by its time.
 fn take_same(alike: &mut BTreeMap<SystemTime, VecDeque<usize>>, entry: &Entry) -> Option<usize> {
-    let time = match entry.record.sequence {
+    let time = match entry.record.details.sequence {
         Some(_) => *alike.keys().next()?,
         None => {
             let from = entry.record.time.checked_sub(SAME).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -145,16 +145,16 @@ fn speaks_of_own(record: &Record, uid: Uid, owners: &[Ownership]) -> Result<(), 
         }
     };
     let mut names_something = false;
-    if let Some(name) = &record.runner {
+    if let Some(name) = &record.details.runner {
         named(name)?;
         names_something = true;
     }
-    if let Some(Scope::Hook(name)) = &record.scope {
+    if let Some(Scope::Hook(name)) = &record.details.scope {
         named(name)?;
         names_something = true;
     }
     // The path of a filesystem under pressure is nobody's.
-    if let Some(path) = record.path.as_deref().filter(|_| record.deed != ActionKind::Pressure) {
+    if let Some(path) = record.details.path.as_deref().filter(|_| record.deed != ActionKind::Pressure) {
         match owner_of(path, owners) {
             None => return Err("its path lies in no runner that is here now".into()),
             Some(owner) if owner == uid => names_something = true,
@@ -162,8 +162,8 @@ fn speaks_of_own(record: &Record, uid: Uid, owners: &[Ownership]) -> Result<(), 
         }
     }
     let owns_all = !owners.is_empty() && owners.iter().all(|owner| owner.owner == uid);
-    let is_of_host = matches!(record.scope, Some(Scope::Sweep | Scope::Reap | Scope::Stores))
-        || record.environment.is_some();
+    let is_of_host = matches!(record.details.scope, Some(Scope::Sweep | Scope::Reap | Scope::Stores))
+        || record.details.environment.is_some();
     if owns_all || (names_something && !is_of_host) {
         Ok(())
     } else {
@@ -203,7 +203,7 @@ type RunKey = (Option<Uid>, Option<String>, Option<Pid>, Option<String>);
 fn run_key(judged: &Judged) -> RunKey {
     let writer = &judged.entry.writer;
     let boot_id = writer.boot_id.as_ref().map(|id| id.replace('-', ""));
-    (writer.uid, boot_id, writer.pid, judged.record().run.clone())
+    (writer.uid, boot_id, writer.pid, judged.record().details.run.clone())
 }
 
 fn groups<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> BTreeMap<RunKey, Vec<&'j Judged>> {
@@ -239,13 +239,15 @@ fn run(members: &[&Judged]) -> Option<Run> {
         (false, false) => RunEnd::Unknown,
     };
     Some(Run {
-        scope: members.iter().find_map(|judged| judged.record().scope.clone()),
+        scope: members.iter().find_map(|judged| judged.record().details.scope.clone()),
         writer: first.entry.writer.clone(),
         trust: first.trust.clone(),
         window: Window { from: first.record().time, to: last.record().time },
         end,
         entries: members.iter().map(|judged| (*judged).clone()).collect(),
-        freed_bytes: removed(members.iter().copied()).filter_map(|judged| judged.record().bytes).sum(),
+        freed_bytes: removed(members.iter().copied())
+            .filter_map(|judged| judged.record().details.bytes)
+            .sum(),
     })
 }
 
@@ -265,7 +267,7 @@ pub fn why(
     let related = |judged: &Judged| {
         let record = judged.record();
         // A filesystem under pressure contains everything, and an end of a run is about no path.
-        let recorded = record.path.as_deref().filter(|_| record.deed != ActionKind::Pressure)?;
+        let recorded = record.details.path.as_deref().filter(|_| record.deed != ActionKind::Pressure)?;
         asked.iter().filter_map(|asked| Relation::of(recorded, asked)).min()
     };
     let (mut entries, mut foreign) = (Vec::new(), Vec::new());
@@ -284,7 +286,8 @@ pub fn why(
 
 /// Answers `why` for the name of an environment; `None` when no entry names one.
 pub fn why_environment(ledger: &Ledger, name: &str) -> Option<WhyEnvironment> {
-    let about = ledger.entries.iter().filter(|judged| judged.record().environment.as_deref() == Some(name));
+    let about =
+        ledger.entries.iter().filter(|judged| judged.record().details.environment.as_deref() == Some(name));
     let (entries, foreign): (Vec<Judged>, Vec<Judged>) =
         about.cloned().partition(|judged| judged.trust.is_authentic());
     let is_named = !entries.is_empty() || !foreign.is_empty();
@@ -380,13 +383,13 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
             record.deed,
             ActionKind::Removed | ActionKind::Restored | ActionKind::Failed | ActionKind::Kept
         ) {
-            let end = ends.entry((&record.path, &record.run)).or_insert(record.time);
+            let end = ends.entry((&record.details.path, &record.details.run)).or_insert(record.time);
             *end = record.time.max(*end);
         }
     }
     let is_finished = |claim: &Judged| {
         let record = claim.record();
-        ends.get(&(&record.path, &record.run)).is_some_and(|end| *end >= record.time)
+        ends.get(&(&record.details.path, &record.details.run)).is_some_and(|end| *end >= record.time)
     };
     let is_shown = |judged: &&&Judged| match judged.record().deed {
         ActionKind::Removed
@@ -412,8 +415,8 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
         runs: groups(authentic.iter().copied()).len(),
         kept: authentic.iter().filter(|judged| judged.record().deed == ActionKind::Kept).count(),
         foreign: foreign.into_iter().cloned().collect(),
-        by_rule: totals(gone(), |record| record.rule.as_deref().or(record.reason.as_deref())),
-        by_runner: totals(gone(), |record| record.runner.as_deref()),
+        by_rule: totals(gone(), |record| record.details.rule.as_deref().or(record.details.reason.as_deref())),
+        by_runner: totals(gone(), |record| record.details.runner.as_deref()),
         extent: ledger.extent.clone(),
     }
 }
@@ -428,7 +431,7 @@ fn totals<'j>(
         let name = name(judged.record()).unwrap_or("-");
         let total = sums.entry(name).or_insert_with(|| Total { name: name.to_owned(), ..Total::default() });
         total.count += 1;
-        total.bytes = total.bytes.saturating_add(judged.record().bytes.unwrap_or(0));
+        total.bytes = total.bytes.saturating_add(judged.record().details.bytes.unwrap_or(0));
     }
     let mut totals: Vec<Total> = sums.into_values().collect();
     totals.sort_by(|one, other| other.bytes.cmp(&one.bytes).then_with(|| one.name.cmp(&other.name)));

@@ -4,17 +4,14 @@
 //! never changes. A field that does not apply is absent, not empty. Field values are exact (a path that is not UTF-8 stands
 //! escaped, with its bytes in base64 beside it); the message is one escaped line.
 
-use super::{escape, json, words};
+use super::journal::{self, Level};
+use super::{escape, words};
 use crate::model::hygiene::{RemediateMode, RepairReport, Repaired};
-use crate::model::ledger::{ActionKind, Record, Scope};
+use crate::model::ledger::{ActionKind, Details, Record, Scope};
 use crate::model::{Action, ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 use strum::{IntoStaticStr, VariantArray};
-use tracing::Level;
-
-/// The target of our events: a sink can tell them from anything else that is traced.
-pub(super) const TARGET: &str = "disk_guard::event";
 
 /// The kinds of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
@@ -123,58 +120,14 @@ impl EventKind {
 pub struct Event {
     kind: EventKind,
     level: Level,
-    message: String,
-    runner: Option<String>,
-    path: Option<String>,
-    path_bytes: Option<String>,
-    environment: Option<String>,
-    bytes: Option<u64>,
-    reason: Option<String>,
-    evidence: Option<String>,
-    used_percent: Option<u8>,
-    repository: Option<String>,
-    run_id: Option<String>,
-    job: Option<String>,
-    duration_ms: Option<u64>,
-    rule: Option<String>,
-    run: Option<RunStamp>,
-    own_path: Option<PathBuf>,
-}
-
-/// The run that an event belongs to, and its number therein: the journal and the ledger's files tell the same entry by it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RunStamp {
-    /// Unique on the host within a boot.
-    pub id: String,
-    /// Whose run.
-    pub scope: Scope,
-    /// The event's number.
-    pub sequence: u64,
+    details: Details,
 }
 
 impl Event {
     /// An event with its message. Names in the message need not be escaped: all of it is.
     pub fn new(kind: EventKind, message: impl AsRef<str>) -> Self {
-        Self {
-            kind,
-            level: kind.level(),
-            message: escape::log_line(message.as_ref()),
-            runner: None,
-            path: None,
-            path_bytes: None,
-            environment: None,
-            bytes: None,
-            reason: None,
-            evidence: None,
-            used_percent: None,
-            repository: None,
-            run_id: None,
-            job: None,
-            duration_ms: None,
-            rule: None,
-            run: None,
-            own_path: None,
-        }
+        let details = Details { message: escape::log_line(message.as_ref()), ..Details::default() };
+        Self { kind, level: kind.level(), details }
     }
 
     /// What became of a cache. `None` when that is no event: a plan, or a cache that nothing asked for.
@@ -250,7 +203,7 @@ impl Event {
 
     /// How much, for sums.
     pub fn counted_bytes(&self) -> u64 {
-        self.bytes.unwrap_or(0)
+        self.details.bytes.unwrap_or(0)
     }
 
     /// Which kind it is.
@@ -266,34 +219,31 @@ impl Event {
 
     /// Whose.
     pub fn runner(mut self, runner: &Runner) -> Self {
-        self.runner = Some(runner.own_name().to_owned());
+        self.details.runner = Some(runner.own_name().to_owned());
         self
     }
 
     /// What.
     pub fn path(mut self, path: &Path) -> Self {
-        let (text, bytes) = json::path_fields(path);
-        self.path = Some(text);
-        self.path_bytes = bytes;
-        self.own_path = Some(path.to_owned());
+        self.details.path = Some(path.to_owned());
         self
     }
 
     /// Which environment.
     pub fn environment(mut self, name: &str) -> Self {
-        self.environment = Some(name.to_owned());
+        self.details.environment = Some(name.to_owned());
         self
     }
 
     /// By which cache rule, or entry of the reaper or of the stores.
     pub fn rule(mut self, rule: &str) -> Self {
-        self.rule = Some(rule.to_owned());
+        self.details.rule = Some(rule.to_owned());
         self
     }
 
     /// On which evidence, in words of our own.
     pub fn summary(mut self, text: String) -> Self {
-        self.evidence = (!text.is_empty()).then_some(text);
+        self.details.evidence = (!text.is_empty()).then_some(text);
         self
     }
 
@@ -304,128 +254,69 @@ impl Event {
         self.summary(format!("nothing spoke against it at the claim{newest}"))
     }
 
-    /// In which run.
-    pub fn in_run(mut self, stamp: RunStamp) -> Self {
-        self.run = Some(stamp);
+    /// In which run, and as which of its events: the journal and the ledger's files tell the same entry by both.
+    pub fn in_run(mut self, id: &str, scope: &Scope, sequence: u64) -> Self {
+        self.details.run = Some(id.to_owned());
+        self.details.scope = Some(scope.clone());
+        self.details.sequence = Some(sequence);
         self
     }
 
     /// The same as the ledger keeps it; `None` for what is no deed.
     pub fn record(&self, time: SystemTime) -> Option<Record> {
-        Some(Record {
-            deed: ActionKind::of_event(self.kind.as_str())?,
-            time,
-            message: self.message.clone(),
-            run: self.run.as_ref().map(|run| run.id.clone()),
-            sequence: self.run.as_ref().map(|run| run.sequence),
-            scope: self.run.as_ref().map(|run| run.scope.clone()),
-            runner: self.runner.clone(),
-            rule: self.rule.clone(),
-            path: self.own_path.clone(),
-            environment: self.environment.clone(),
-            bytes: self.bytes,
-            reason: self.reason.clone(),
-            evidence: self.evidence.clone(),
-            repository: self.repository.clone(),
-            run_id: self.run_id.clone(),
-            job: self.job.clone(),
-        })
+        let deed = ActionKind::of_event(self.kind.as_str())?;
+        Some(Record { deed, time, details: self.details.clone() })
     }
 
     /// How much.
     pub fn bytes(mut self, bytes: u64) -> Self {
-        self.bytes = Some(bytes);
+        self.details.bytes = Some(bytes);
         self
     }
 
     /// Why, as one of the reasons' names.
     pub fn reason(mut self, reason: impl Into<String>) -> Self {
-        self.reason = Some(reason.into());
+        self.details.reason = Some(reason.into());
         self
     }
 
     /// On which evidence; none leaves the field absent.
     pub fn evidence(mut self, evidence: &[Evidence]) -> Self {
         let pieces: Vec<String> = evidence.iter().map(|e| format!("{}: {}", e.kind, e.detail)).collect();
-        self.evidence = (!pieces.is_empty()).then(|| pieces.join("; "));
+        self.details.evidence = (!pieces.is_empty()).then(|| pieces.join("; "));
         self
     }
 
     /// Use% of the filesystem.
     pub fn used_percent(mut self, percent: u8) -> Self {
-        self.used_percent = Some(percent);
+        self.details.used_percent = Some(percent.into());
         self
     }
 
     /// For which job, when only its name is known.
     pub fn job_name(mut self, job: Option<&str>) -> Self {
-        self.job = job.map(str::to_owned);
+        self.details.job = job.map(str::to_owned);
         self
     }
 
     /// For which job; what the job leaves empty stays absent.
     pub fn job(mut self, job: &Job) -> Self {
         let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
-        self.repository = present(&job.repository);
-        self.run_id = present(&job.run_id);
-        self.job = present(&job.job);
+        self.details.repository = present(&job.repository);
+        self.details.run_id = present(&job.run_id);
+        self.details.job = present(&job.job);
         self
     }
 
     /// How long it took.
     pub fn duration(mut self, duration: Duration) -> Self {
-        self.duration_ms = Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
+        self.details.duration_ms = Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         self
     }
 
     /// Sends it to the sink of [`super::journal::init`]; to nowhere when there is none.
     pub fn emit(&self) {
-        let run = self.run.as_ref();
-        let (scope, hook_runner) = match run.map(|run| &run.scope) {
-            None => (None, None),
-            Some(Scope::Sweep) => (Some("sweep"), None),
-            Some(Scope::Reap) => (Some("reap"), None),
-            Some(Scope::Stores) => (Some("stores"), None),
-            Some(Scope::Hook(runner)) => (Some("hook"), Some(runner.as_str())),
-            Some(Scope::Remediate) => (Some("remediate"), None),
-        };
-        // A level is part of a call site and so has to be constant: one call site a level.
-        macro_rules! send {
-            ($level:expr) => {
-                tracing::event!(
-                    target: TARGET,
-                    $level,
-                    MESSAGE_ID = self.kind.message_id(),
-                    DISK_GUARD_EVENT = self.kind.as_str(),
-                    DISK_GUARD_RUNNER = self.runner.as_deref(),
-                    DISK_GUARD_PATH = self.path.as_deref(),
-                    DISK_GUARD_PATH_BYTES = self.path_bytes.as_deref(),
-                    DISK_GUARD_ENVIRONMENT = self.environment.as_deref(),
-                    DISK_GUARD_BYTES = self.bytes,
-                    DISK_GUARD_REASON = self.reason.as_deref(),
-                    DISK_GUARD_EVIDENCE = self.evidence.as_deref(),
-                    DISK_GUARD_USED_PERCENT = self.used_percent,
-                    DISK_GUARD_REPOSITORY = self.repository.as_deref(),
-                    DISK_GUARD_RUN_ID = self.run_id.as_deref(),
-                    DISK_GUARD_JOB = self.job.as_deref(),
-                    DISK_GUARD_DURATION_MS = self.duration_ms,
-                    DISK_GUARD_RULE = self.rule.as_deref(),
-                    DISK_GUARD_SCOPE = scope,
-                    DISK_GUARD_HOOK_RUNNER = hook_runner,
-                    DISK_GUARD_RUN = run.map(|run| run.id.as_str()),
-                    DISK_GUARD_SEQUENCE = run.map(|run| run.sequence),
-                    "{}",
-                    self.message
-                )
-            };
-        }
-        match self.level {
-            Level::ERROR => send!(Level::ERROR),
-            Level::WARN => send!(Level::WARN),
-            Level::INFO => send!(Level::INFO),
-            Level::DEBUG => send!(Level::DEBUG),
-            Level::TRACE => send!(Level::TRACE),
-        }
+        journal::send(self.level, self.kind.message_id(), self.kind.as_str(), &self.details);
     }
 }
 
@@ -448,15 +339,15 @@ mod tests {
         let events: Vec<_> = samples::run(false).outcomes.iter().filter_map(Event::of_outcome).collect();
         let kinds: Vec<_> = events.iter().map(|e| e.kind.as_str()).collect();
         assert_eq!(kinds, ["removed", "error", "restored", "kept", "kept"]);
-        assert_eq!(events[0].bytes, Some(8 * samples::GIB));
-        assert_eq!(events[0].evidence, None);
-        assert_eq!(
-            events[1].path_bytes.as_deref(),
-            Some("L2hvbWUvY2kvcnVubmVyLTIvX3dvcmsvY2Fm6S9jYWbpL3RhcmdldA==")
+        assert_eq!(events[0].details.bytes, Some(8 * samples::GIB));
+        assert_eq!(events[0].details.evidence, None);
+        assert!(events[1].details.path.as_ref().is_some_and(|path| path.to_str().is_none()));
+        assert!(
+            events[1].details.message.contains(r"x: permission denied")
+                && !events[1].details.message.contains('\u{1b}')
         );
-        assert!(events[1].message.contains(r"x: permission denied") && !events[1].message.contains('\u{1b}'));
-        assert_eq!(events[2].evidence.as_deref(), Some("worker-process: Worker pid 4711"));
-        assert_eq!(events[3].reason.as_deref(), Some("protected"));
+        assert_eq!(events[2].details.evidence.as_deref(), Some("worker-process: Worker pid 4711"));
+        assert_eq!(events[3].details.reason.as_deref(), Some("protected"));
     }
 
     #[test]

@@ -1,28 +1,51 @@
 //! Where events go: the journal, or else standard error, one line each.
 //!
-//! Nothing here blocks for long. tracing-journald sends on a blocking socket, and a stopped journald makes a sender wait
-//! on two limits: the queue of its socket, and the sender's own budget (`net.core.wmem_default`), which no other socket
-//! can probe. So each send is interrupted by an alarm after [`PATIENCE`]; from then on events go to standard error. An
-//! event that cannot be written is lost; it never fails the caller.
+//! This is the only place that knows of tracing. Nothing here blocks for long. tracing-journald sends on a blocking socket, and
+//! a stopped journald makes a sender wait on two limits: the queue of its socket, and the sender's own budget
+//! (`net.core.wmem_default`), which no other socket can probe. So each send is interrupted by an alarm after [`PATIENCE`]; from
+//! then on events go to standard error. So does an event that the journal refuses, and its line says why. One that can be written
+//! nowhere is lost; it never fails the caller.
 //!
 //! Lines on standard error may end up in a job's log, so they are escaped as such.
 
-use super::{escape, events};
+use super::escape;
+use crate::as_json;
+use crate::model::ledger::{Details, FIELDS, Value};
 use crate::sys::deadline::Alarm;
+use nix::errno::Errno;
 use std::fmt::{self, Write as _};
 use std::io;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
-use tracing::field::{Field, Visit};
+pub use tracing::Level;
+use tracing::callsite::{Callsite, Identifier};
+use tracing::dispatcher::{self, Dispatch};
+use tracing::field::{Field, FieldSet, Visit};
+use tracing::metadata::Kind;
 use tracing::span::{Attributes, Id, Record};
 use tracing::subscriber::Interest;
-use tracing::{Dispatch, Level, Metadata, Subscriber};
+use tracing::{Metadata, Subscriber};
 use tracing_journald::{Priority, PriorityMappings};
 use tracing_subscriber::layer::{Context, Layer, SubscriberExt as _};
 use tracing_subscriber::registry::{Extensions, ExtensionsMut, LookupSpan, SpanData};
 
 const IDENTIFIER: &str = "disk-guard";
+
+/// The target of our events: a sink can tell them from anything else that is traced.
+const TARGET: &str = "disk_guard::event";
+
+/// The fields of each event, by the journal's names.
+static NAMES: [&str; FIELDS.len() + 3] = {
+    let mut names = ["message"; FIELDS.len() + 3];
+    (names[1], names[2]) = ("MESSAGE_ID", "DISK_GUARD_EVENT");
+    let mut index = 0;
+    while index < FIELDS.len() {
+        names[index + 3] = FIELDS[index].key;
+        index += 1;
+    }
+    names
+};
 
 /// Where journald listens; tracing-journald keeps its own copy to itself.
 const SOCKET: &str = "/run/systemd/journal/socket";
@@ -43,7 +66,7 @@ pub enum Sink {
 pub fn init(level: Level, sink: Sink) -> Sink {
     let (dispatch, sink) = dispatch(level, sink);
     // An error means that there is a sink already.
-    let _ = tracing::dispatcher::set_global_default(dispatch);
+    let _ = dispatcher::set_global_default(dispatch);
     sink
 }
 
@@ -56,6 +79,80 @@ pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
     let found = if journal.is_some() { Sink::Journal } else { Sink::Stderr };
     let route = Route { journal, level };
     (Dispatch::new(Spanless.with(route)), found)
+}
+
+/// Sends an event to the sink of this process, or of this thread; to nowhere when there is none.
+pub(super) fn send(level: Level, message_id: &str, kind: &str, details: &Details) {
+    let metadata = &SITES[match level {
+        Level::ERROR => 0,
+        Level::WARN => 1,
+        Level::INFO => 2,
+        Level::DEBUG => 3,
+        Level::TRACE => 4,
+    }];
+    dispatcher::get_default(|sink| {
+        if sink.enabled(metadata) {
+            let first = [&details.message, message_id, kind].map(|text| Some(Value::Text(text)));
+            let values = first.into_iter().chain(FIELDS.iter().map(|field| (field.get)(details)));
+            let values: Vec<Option<Sent>> = values.map(|value| Sent::of(value?)).collect();
+            let values: Vec<_> = values.iter().map(|value| value.as_ref().map(Sent::as_value)).collect();
+            let values = metadata.fields().value_set_all(&values);
+            sink.event(&tracing::Event::new(metadata, &values));
+        }
+    });
+}
+
+/// A value as it is sent.
+enum Sent {
+    Text(String),
+    Number(u64),
+}
+
+impl Sent {
+    fn of(value: Value<'_>) -> Option<Self> {
+        Some(match value {
+            Value::Text(text) => Self::Text(text.to_owned()),
+            Value::Number(number) => Self::Number(number),
+            Value::Path(path) => Self::Text(as_json::path_text(path)),
+            Value::PathBytes(path) => Self::Text(as_json::path_bytes(path)?),
+        })
+    }
+
+    fn as_value(&self) -> &dyn tracing::Value {
+        match self {
+            Self::Text(text) => text,
+            Self::Number(number) => number,
+        }
+    }
+}
+
+/// Where events come from. tracing's macros make such a site of names that stand in the code; this one takes [`NAMES`].
+struct Site;
+
+static SITE: Site = Site;
+
+/// A level is part of a site.
+static SITES: [Metadata<'static>; 5] = [
+    metadata(Level::ERROR),
+    metadata(Level::WARN),
+    metadata(Level::INFO),
+    metadata(Level::DEBUG),
+    metadata(Level::TRACE),
+];
+
+const fn metadata(level: Level) -> Metadata<'static> {
+    let fields = FieldSet::new(&NAMES, Identifier(&SITE));
+    let (file, line, module) = (Some(file!()), Some(line!()), Some(module_path!()));
+    Metadata::new("event", TARGET, level, file, line, module, fields, Kind::EVENT)
+}
+
+impl Callsite for Site {
+    // Each event asks the sink anew.
+    fn set_interest(&self, _: Interest) {}
+
+    fn metadata(&self) -> &Metadata<'_> {
+        &SITES[0]
+    }
 }
 
 /// What layers stand on here: nobody uses spans, and a [`tracing_subscriber::Registry`] costs a hook eight pages of memory for
@@ -140,18 +237,28 @@ impl Journal {
         }
     }
 
-    /// Runs `send`, which hands an entry to the layer; whether the journal has taken it, as far as the time tells: the layer
-    /// itself keeps errors to itself.
-    fn takes(&self, send: impl FnOnce(&tracing_journald::Layer)) -> bool {
+    /// Runs `send`, which hands an entry to the layer.
+    ///
+    /// # Errors
+    /// Why the journal has not taken it. The layer keeps that to itself; it is in `errno`, which no call that succeeds sets.
+    fn take(&self, send: impl FnOnce(&tracing_journald::Layer)) -> io::Result<()> {
         if self.gave_up.load(Ordering::Relaxed) {
-            return false;
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        let Ok(alarm) = Alarm::after(PATIENCE) else { return false };
+        let alarm = Alarm::after(PATIENCE)?;
+        Errno::clear();
         send(&self.layer);
+        let error = Errno::last_raw();
         if alarm.has_rung() {
             self.gave_up.store(true, Ordering::Relaxed);
+            return Err(io::ErrorKind::TimedOut.into());
         }
-        !alarm.has_rung()
+        // Too long for a datagram, an entry is sent as a file: why that failed would stand here instead.
+        if error == 0 || error == Errno::EMSGSIZE as i32 {
+            Ok(())
+        } else {
+            Err(io::Error::from_raw_os_error(error))
+        }
     }
 }
 
@@ -176,13 +283,14 @@ impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
     }
 
     fn on_event(&self, event: &tracing::Event<'_>, context: Context<'_, S>) {
-        let is_told = self
-            .journal
-            .as_ref()
-            .is_some_and(|journal| journal.takes(|layer| layer.on_event(event, context)));
-        if !is_told {
-            write_line(&line(event));
-        }
+        let refused = match &self.journal {
+            None => None,
+            Some(journal) => match journal.take(|layer| layer.on_event(event, context)) {
+                Ok(()) => return,
+                Err(error) => Some(error.to_string()),
+            },
+        };
+        write_line(&line(event, refused.as_deref()));
     }
 }
 
@@ -192,15 +300,17 @@ fn write_line(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// `disk-guard: EVENT key=value ... message="..."`, escaped for a job's log.
-fn line(event: &tracing::Event<'_>) -> String {
+/// `disk-guard: EVENT key=value ... message="..."`, escaped for a job's log; with why the journal has refused it.
+fn line(event: &tracing::Event<'_>, refused: Option<&str>) -> String {
     let mut fields = Fields::default();
     event.record(&mut fields);
-    if event.metadata().target() != events::TARGET {
+    if event.metadata().target() != TARGET {
         fields.name = event.metadata().level().as_str().to_ascii_lowercase();
     }
     let message = quoted(&fields.message, Escaped::Already);
-    escape::log_line(&format!("{IDENTIFIER}: {}{} message={message}", fields.name, fields.pairs()))
+    let refused = refused.map(|why| format!(" journal_refused={}", quoted(why, Escaped::NotYet)));
+    let (pairs, refused) = (fields.pairs(), refused.unwrap_or_default());
+    escape::log_line(&format!("{IDENTIFIER}: {}{pairs}{refused} message={message}", fields.name))
 }
 
 /// Whether a value has been escaped before it became a field.
@@ -278,7 +388,7 @@ mod tests {
 
     impl<S: Subscriber> Layer<S> for Collect {
         fn on_event(&self, event: &tracing::Event<'_>, _: Context<'_, S>) {
-            self.0.lock().unwrap().push(line(event));
+            self.0.lock().unwrap().push(line(event, None));
         }
     }
 

@@ -177,7 +177,6 @@ pub(super) fn host() -> HostStatus {
         ],
         reap: None,
         stores: None,
-        dedupe: None,
         other_disks: vec![Disk {
             mount: "/".into(),
             fs_type: "ext4".into(),
@@ -291,27 +290,21 @@ pub(super) fn run(dry_run: bool) -> RunReport {
 
 /// An entry of the ledger, by root, in a sweep.
 fn entry(deed: ActionKind, seconds_ago: u64, path: Option<&str>) -> Judged {
-    let record = Record {
-        deed,
-        time: ago(seconds_ago),
+    let details = Details {
         message: match deed {
             ActionKind::Pressure => "/home is 92 % full: high".into(),
             _ => String::new(),
         },
         run: Some("77-1".into()),
-        sequence: None,
         scope: Some(Scope::Sweep),
         runner: path.map(|_| "runner-2".into()),
         rule: path.map(|_| "cargo-target".into()),
         path: path.map(PathBuf::from),
-        environment: None,
         bytes: path.map(|_| 8 * GIB),
         reason: path.map(|_| "pressure".into()),
-        evidence: None,
-        repository: None,
-        run_id: None,
-        job: None,
+        ..Details::default()
     };
+    let record = Record { deed, time: ago(seconds_ago), details };
     let writer = Writer {
         uid: Some(Uid(0)),
         pid: Some(Pid(77)),
@@ -326,9 +319,10 @@ fn entry(deed: ActionKind, seconds_ago: u64, path: Option<&str>) -> Judged {
 fn sweep() -> Vec<Judged> {
     let target = Some("/home/ci/runner-2/_work/app/app/target");
     let mut removed = entry(ActionKind::Removed, 7190, target);
-    removed.entry.record.evidence = Some("no sign of use at the claim; newest content 3 d old".into());
+    removed.entry.record.details.evidence =
+        Some("no sign of use at the claim; newest content 3 d old".into());
     let mut ended = entry(ActionKind::Ended, 7180, None);
-    ended.entry.record.evidence = Some("kept 2: worker-process 2".into());
+    ended.entry.record.details.evidence = Some("kept 2: worker-process 2".into());
     vec![
         entry(ActionKind::Begun, 7200, None),
         entry(ActionKind::Pressure, 7199, None),
@@ -342,8 +336,8 @@ fn sweep() -> Vec<Judged> {
 fn forged() -> Judged {
     let mut forged = entry(ActionKind::Removed, 7000, Some("/home/ci/runner-1/_work/\u{1b}[2J\u{202e}"));
     forged.entry.writer = Writer { uid: Some(Uid(1009)), exe: None, ..forged.entry.writer };
-    forged.entry.record.scope = Some(Scope::Hook("runner-9\n::error::x".into()));
-    forged.entry.record.evidence = Some("\u{9b}31m".into());
+    forged.entry.record.details.scope = Some(Scope::Hook("runner-9\n::error::x".into()));
+    forged.entry.record.details.evidence = Some("\u{9b}31m".into());
     forged.entry.sources = vec![Source::File];
     forged.trust = Trust::Foreign("its path is not uid 1009's".into());
     forged
@@ -351,8 +345,8 @@ fn forged() -> Judged {
 
 fn hook_with_nothing_to_do() -> Judged {
     let mut lease = entry(ActionKind::Lease, 7100, None);
-    lease.entry.record.run = Some("88-1".into());
-    lease.entry.record.scope = Some(Scope::Hook("runner-1".into()));
+    lease.entry.record.details.run = Some("88-1".into());
+    lease.entry.record.details.scope = Some(Scope::Hook("runner-1".into()));
     lease.entry.writer = Writer { uid: Some(Uid(1001)), pid: Some(Pid(88)), ..lease.entry.writer };
     lease.trust = Trust::Owner(Uid(1001));
     lease

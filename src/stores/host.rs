@@ -6,6 +6,7 @@ use crate::model::stores::HostState;
 use crate::model::{Guarded, Liveness, Runner, Visibility, Weight};
 use crate::observe::host::{CacheScope, Leases};
 use crate::observe::processes;
+use crate::observe::snapshot::Snapshot;
 use crate::policy::liveness;
 use crate::run_dir::{Records, RunDir};
 use crate::sys::process::Proc;
@@ -75,7 +76,8 @@ impl<'a> ThisHost<'a> {
         let until = Instant::now() + PATIENCE;
         let wish =
             Wish { whose: |_: &[Runner]| CacheScope::Nobody, rooms: &[], stale: Stale::Leave, memory: None };
-        let seen = preview(self.config, self.proc, leases, (self.clock)(), until, wish);
+        let snapshot = Snapshot::take(self.config, self.proc, (self.clock)());
+        let seen = preview(&snapshot, leases, until, wish);
         let runners = &seen.facts.runners;
         if runners.is_empty() {
             return Some("no runner is found, so none is known to be idle; see runners.roots".to_owned());

@@ -37,6 +37,14 @@ pub fn probe(file: File) -> io::Result<Probe> {
     }
 }
 
+/// Releases the lock that `file` holds, and every other descriptor of the same opening.
+///
+/// # Errors
+/// What flock(2) says.
+pub fn release(file: &File) -> io::Result<()> {
+    FileExt::unlock(file)
+}
+
 /// Waits for the lock at most `wait`: one blocking flock that an alarm interrupts. A loop that polls would hand the lock
 /// over 30 to 500 times more slowly, and starve under load.
 ///

@@ -8,6 +8,8 @@
 //!
 //! Nothing here takes a signal for granted that whoever started us may have blocked or set to be ignored.
 
+mod left_behind;
+
 use nix::libc;
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::mman::{MapFlags, ProtFlags, mmap_anonymous};
@@ -18,8 +20,9 @@ use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, fork, getpid, getpp
 use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open};
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
-use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
@@ -67,6 +70,8 @@ struct Shared {
     end: AtomicU32,
     /// Bits that mean what both agree on.
     marks: AtomicU32,
+    /// The worker's descriptor of the lock that it holds, plus one.
+    lock: AtomicU32,
 }
 
 impl Link {
@@ -188,6 +193,7 @@ impl Supervisor {
     ) -> io::Result<End> {
         self.link.0.limit.store(0, Ordering::Relaxed);
         self.link.0.end.store(0, Ordering::Relaxed);
+        self.link.0.lock.store(0, Ordering::Relaxed);
         let started = Instant::now();
         let (output, into_output) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
         let (complaint, into_complaint) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;
@@ -307,6 +313,17 @@ enum Stream {
 
 const STREAMS: [Stream; 2] = [Stream::Output, Stream::Complaint];
 
+/// The link of this process, if it is a worker.
+static LINK: OnceLock<Link> = OnceLock::new();
+
+/// For a worker, nobody else: the lock that it holds now. Its supervisor releases that in its place when the worker is left behind.
+pub fn note_lock(lock: Option<BorrowedFd<'_>>) {
+    if let Some(link) = LINK.get() {
+        let number = lock.map_or(0, |lock| lock.as_raw_fd().unsigned_abs() + 1);
+        link.0.lock.store(number, Ordering::Relaxed);
+    }
+}
+
 /// Ends this process as a signal does by itself.
 pub fn end_by(signal_to_end_by: Signal) -> ! {
     // SAFETY: no handler is installed.
@@ -322,6 +339,7 @@ pub fn end_by(signal_to_end_by: Signal) -> ! {
 fn be_worker(parent: Pid, link: Link, pipes: [OwnedFd; 4], work: impl FnOnce(Link) -> Option<u8>) -> ! {
     let code = catch_unwind(AssertUnwindSafe(|| {
         start_clean(parent, pipes).ok()?;
+        let _ = LINK.set(link);
         let code = work(link);
         let _ = io::stdout().flush();
         code
@@ -424,6 +442,7 @@ impl Watch<'_> {
             // Not waited for. What it is about to do is done or not done: every step of a run leaves each tree where it is,
             // or in trash.
             let _ = kill(self.worker, Signal::SIGKILL);
+            left_behind::release_lock(self.worker, &self.supervisor.link.0.lock);
         }
         for _ in 0..REST {
             if self.are_open == [false; 2] || self.look_at_streams(PollTimeout::ZERO).served == 0 {

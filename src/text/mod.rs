@@ -1,4 +1,5 @@
 //! Text for people: names from disk made harmless, and sizes, ages and reasons in words.
 
-pub mod escape;
 pub(crate) mod words;
+
+pub use crate::escape;

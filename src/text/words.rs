@@ -1,11 +1,11 @@
 //! Sizes, ages, times and reasons in words, for every sink that people read. All results are escaped.
 
 use super::escape;
+pub(crate) use crate::as_json::timestamp;
 use crate::model::{
     Action, ActionResult, Aim, Cache, Coverage, Decision, DiskForecast, Evidence, EvidenceKind, JobView,
     KeepReason, Measure, Part, RemoveReason, Shortfall, SpaceHolder, TargetView, Usage, Weight, strongest,
 };
-use jiff::Timestamp;
 use std::time::{Duration, SystemTime};
 
 /// A size with three significant digits, in GiB from one GiB on.
@@ -75,15 +75,6 @@ pub(crate) fn clock(then: SystemTime, now: SystemTime) -> String {
     let (then, now) = (timestamp(then), timestamp(now));
     let same_day = then.strftime("%F").to_string() == now.strftime("%F").to_string();
     then.strftime(if same_day { "%H:%M UTC" } else { "%F %H:%M UTC" }).to_string()
-}
-
-/// A time as jiff knows it. A time outside the years 0 to 9999 (any job can set one) becomes the nearest one that can be written.
-pub(crate) fn timestamp(time: SystemTime) -> Timestamp {
-    /// 0000-01-01T00:00:00Z: RFC 3339 has no years before.
-    const YEAR_ZERO: Timestamp = Timestamp::constant(-62_167_219_200, 0);
-    let before_1970 = time < SystemTime::UNIX_EPOCH;
-    let nearest = if before_1970 { Timestamp::MIN } else { Timestamp::MAX };
-    Timestamp::try_from(time).unwrap_or(nearest).max(YEAR_ZERO)
 }
 
 /// `n thing` or `n things`.

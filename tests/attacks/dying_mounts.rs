@@ -7,12 +7,13 @@ use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::os::fd::AsRawFd as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
-/// A filesystem with one directory in its root. Whoever lists that one is not answered, and nobody after that.
+/// A filesystem with one directory in its root, which answers until a request comes that it dies of.
 struct Dying {
     place: PathBuf,
     is_silent: Arc<AtomicBool>,
@@ -39,7 +40,12 @@ const ENOENT: i32 = -2;
 const ENOSYS: i32 = -38;
 
 impl Dying {
+    /// Whoever lists its directory is not answered, and nobody after that.
     fn over(place: &Path, owner: u32) -> Self {
+        Self::until(place, owner, |asked| asked.operation() == operation::OPENDIR && asked.node() == INNER)
+    }
+
+    fn until(place: &Path, owner: u32, dies_of: impl Fn(&Asked<'_>) -> bool + Send + 'static) -> Self {
         let server = File::options().read(true).write(true).open("/dev/fuse").expect("the kernel has FUSE");
         let options = format!("fd={},rootmode=40755,user_id=0,group_id=0,allow_other", server.as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -50,7 +56,7 @@ impl Dying {
             let mut request = vec![0; 1 << 17];
             while let Ok(length) = stream.read(&mut request) {
                 let asked = Asked(&request[..length]);
-                if asked.operation() == operation::OPENDIR && asked.node() == INNER {
+                if dies_of(&asked) {
                     silent.store(true, Ordering::Relaxed);
                 }
                 if silent.load(Ordering::Relaxed) {
@@ -176,4 +182,34 @@ fn a_mount_that_falls_silent_in_the_middle_of_a_walk_keeps_no_verb() {
     let bait = scene.bait("acme/widgets");
     let report = scene.sweep();
     assert_eq!(report.outcome(&bait), "removed", "{:#}", report.0);
+}
+
+/// Whether a process holds the lock of this file.
+fn is_locked(file: &Path) -> bool {
+    let inode = std::fs::metadata(file).expect("it is there").ino();
+    let locks = std::fs::read_to_string("/proc/locks").expect("everybody may read it");
+    locks.lines().any(|line| !line.contains("->") && line.contains(&format!(":{inode} ")))
+}
+
+#[test]
+fn a_mount_that_falls_silent_under_the_host_lock_takes_neither_the_lock_nor_the_sweep_along() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut scene = Scene::in_memory(200_000);
+    scene.host.configure(|settings| settings.idle_floor = "0s");
+    let (work, lock) = (scene.hostile.work.clone(), scene.host.host_lock());
+    let dying = Dying::until(&work, crate::scene::HOSTILE.0, move |asked| {
+        asked.operation() == operation::LOOKUP && is_locked(&lock)
+    });
+    let begun = Instant::now();
+    // The cache of the other runner is reclaimed in the same run.
+    let report = scene.sweep();
+    assert!(dying.is_silent.load(Ordering::Relaxed), "it has met the lock: {:#}", report.0);
+    assert!(begun.elapsed().as_secs() < 45, "{:?}", begun.elapsed());
+    assert!(report.0["notes"].to_string().contains("does not answer"), "{:#}", report.0);
+    assert!(!is_locked(&scene.host.host_lock()), "nobody is kept from it");
+    drop(dying);
+    let bait = scene.bait("acme/widgets");
+    assert_eq!(scene.sweep().outcome(&bait), "removed", "the same runner without that mount");
 }

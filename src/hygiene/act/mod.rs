@@ -214,7 +214,7 @@ impl Repairs<'_> {
         Ok((work_dir.clone(), work))
     }
 
-    fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, sight: &Sight) -> AreaScan {
+    fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, sight: &Sight<'_>) -> AreaScan {
         self.look_over(work, owner, name, liveness::judge(sight.evidence()))
     }
 

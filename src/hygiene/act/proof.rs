@@ -3,28 +3,28 @@
 use super::{RepairError, Repairs};
 use crate::hygiene::policy::{self, Service};
 use crate::model::{Cache, Evidence, FileId, HostFacts, Runner};
-use crate::observe::filesystems::MountTable;
 use crate::observe::host::{CacheScope, HostObserver, Leases};
-use crate::observe::runners;
+use crate::observe::snapshot::Snapshot;
 use crate::policy::liveness;
 use crate::setup::state::{Kept, StateDir};
 use crate::sys::dir::Dir;
 
 /// One look at the whole host.
-pub(super) struct Host {
+pub(super) struct Host<'a> {
+    snapshot: Snapshot<'a>,
     pub(super) facts: HostFacts,
     pub(super) evidence: Vec<Vec<Evidence>>,
 }
 
 /// The same, with one runner in view.
-pub(super) struct Sight {
-    host: Host,
+pub(super) struct Sight<'a> {
+    host: Host<'a>,
     index: usize,
     /// What speaks against touching its work directory.
     pub(super) objections: Vec<Evidence>,
 }
 
-impl Sight {
+impl Sight<'_> {
     pub(super) fn runner(&self) -> &Runner {
         &self.host.facts.runners[self.index].runner
     }
@@ -34,16 +34,15 @@ impl Sight {
     }
 }
 
-impl Repairs<'_> {
-    pub(super) fn look_at_all(&self) -> Host {
-        let mounts = MountTable::read(self.proc);
-        let discovery = runners::discover(&self.config.runners.roots, &mounts);
-        let facts = self.with(&mounts, |look| look.at(discovery, CacheScope::Nobody));
+impl<'a> Repairs<'a> {
+    pub(super) fn look_at_all(&self) -> Host<'a> {
+        let snapshot = Snapshot::take(self.config, self.proc, (self.clock)());
+        let facts = self.by(&snapshot).at(CacheScope::Nobody);
         let evidence = liveness::evidence(&facts, liveness::Exempt::default());
-        Host { facts, evidence }
+        Host { snapshot, facts, evidence }
     }
 
-    pub(super) fn look(&self, root: FileId) -> Result<Sight, RepairError> {
+    pub(super) fn look(&self, root: FileId) -> Result<Sight<'a>, RepairError> {
         let host = self.look_at_all();
         let index = host.facts.runners.iter().position(|runner| runner.runner.root_id == root);
         let index = index.ok_or_else(|| RepairError::Gone("runners.roots finds it no longer".to_owned()))?;
@@ -53,27 +52,17 @@ impl Repairs<'_> {
     }
 
     /// What speaks against it now: Workers, leases and locks, which can change from one moment to the next.
-    pub(super) fn recheck(&self, sight: &Sight, area: &Cache, tree: Option<&Dir>) -> Vec<Evidence> {
-        let mounts = MountTable::read(self.proc);
-        let facts = self.with(&mounts, |look| look.recheck(&sight.host.facts, sight.index, area, tree));
+    pub(super) fn recheck(&self, sight: &Sight<'_>, area: &Cache, tree: Option<&Dir>) -> Vec<Evidence> {
+        let look = self.by(&sight.host.snapshot);
+        let facts = look.recheck(&sight.host.facts, sight.index, area, tree);
         let evidence = liveness::evidence(&facts, liveness::Exempt::default());
         let service = self.service(&sight.host.facts, sight.runner().root_id);
         policy::objections(&evidence[sight.index], service, self.allow_unguarded())
     }
 
-    fn with<T>(&self, mounts: &MountTable, look: impl FnOnce(HostObserver<'_>) -> T) -> T {
-        look(HostObserver {
-            proc: self.proc,
-            leases: Leases::In(self.run),
-            mounts,
-            rules: &[],
-            leftovers: None,
-            local: &self.config.runners.local,
-            exclusive: false,
-            now: (self.clock)(),
-            deadline: self.deadline,
-            memory: None,
-        })
+    fn by<'s>(&'s self, snapshot: &'s Snapshot<'s>) -> HostObserver<'s> {
+        let (leases, now) = (Leases::In(self.run), (self.clock)());
+        HostObserver { snapshot, leases, leftovers: None, now, deadline: self.deadline, memory: None }
     }
 
     pub(super) fn allow_unguarded(&self) -> bool {

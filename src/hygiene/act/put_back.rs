@@ -3,8 +3,6 @@
 use super::{RepairError, Repairs, whole};
 use crate::model::{Evidence, Runner};
 use crate::observe::caches::open_work;
-use crate::observe::filesystems::MountTable;
-use crate::observe::runners;
 use crate::reclaim::quarantine;
 use crate::reclaim::trash::Trash;
 use std::collections::HashSet;
@@ -36,18 +34,17 @@ pub enum Returned {
 }
 
 impl Repairs<'_> {
-    /// Finishes what repairs that have died have left, of every runner that is provably idle.
+    /// Finishes what repairs that have died have left, of every one of these runners that is provably idle.
     ///
     /// # Errors
     /// The host lock's.
-    pub fn put_back(&mut self) -> Result<Vec<PutBack>, RepairError> {
-        let discovery = runners::discover(&self.config.runners.roots, &MountTable::read(self.proc));
+    pub fn put_back(&mut self, runners: &[Runner]) -> Result<Vec<PutBack>, RepairError> {
         let (mut done, mut seen) = (Vec::new(), HashSet::new());
-        for runner in discovery.runners {
+        for runner in runners {
             let is_new = runner.work_dir().is_some_and(|work| seen.insert(work.id));
             // Most runners have nothing of the kind, and cost this look alone.
-            if is_new && is_left(&runner) {
-                match self.put_back_of(&runner) {
+            if is_new && is_left(runner) {
+                match self.put_back_of(runner) {
                     Ok(of_it) => done.extend(of_it),
                     // The next run looks again.
                     Err(RepairError::Gone(_)) => {}

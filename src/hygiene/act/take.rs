@@ -54,7 +54,7 @@ impl Repairs<'_> {
 
     pub(super) fn reset(
         &mut self,
-        sight: Sight,
+        sight: Sight<'_>,
         work: &Dir,
         work_dir: &WorkDir,
         name: &OsStr,
@@ -92,7 +92,7 @@ impl Repairs<'_> {
     /// Claims and deletes; nothing when something speaks against it, which is then told.
     fn take(
         &mut self,
-        sight: Sight,
+        sight: Sight<'_>,
         work: &Dir,
         work_dir: &WorkDir,
         cache: Cache,

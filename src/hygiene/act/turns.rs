@@ -103,7 +103,7 @@ impl Repairs<'_> {
     /// The host lock with the proof that holds under it, or what speaks against it.
     pub(super) fn lock(
         &mut self,
-        sight: &Sight,
+        sight: &Sight<'_>,
         area: &Cache,
     ) -> Result<Result<ExclusiveLock, Vec<Evidence>>, RepairError> {
         if !sight.objections.is_empty() {

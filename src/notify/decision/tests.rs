@@ -2,7 +2,7 @@ use super::*;
 use crate::model::incident::IncidentKind::{
     CriticalDisk, DeadSweep, GoalMissed, Leak, RefusedJob, WiderContamination,
 };
-use crate::model::reap::ReapEntryRecord;
+use crate::model::reap::{ReapCounts, ReapEntryRecord};
 use crate::model::{Filesystem, FilesystemId, Usage};
 use std::time::SystemTime;
 
@@ -202,20 +202,10 @@ fn leaks_are_told_by_entry_and_only_when_something_stays() {
         name: name.into(),
         kind: "docker".into(),
         time: SystemTime::UNIX_EPOCH,
-        matched: 9,
-        leaked,
-        waiting: 1,
-        unknown: 0,
-        unproven: 0,
-        reaped: 2,
-        failed,
-        error: None,
+        counts: ReapCounts { matched: 9, leaked, waiting: 1, reaped: 2, failed, ..ReapCounts::default() },
     };
-    let record = ReapRecord {
-        entries: vec![entry("clean", 0, 0), entry("stuck", 3, 1)],
-        reaped_total: vec![],
-        failed_total: vec![],
-    };
+    let record =
+        ReapRecord { entries: vec![entry("clean", 0, 0), entry("stuck", 3, 1)], ..ReapRecord::default() };
     let found = look(&NotifyInput { reaper: Some(&record), ..seen(Some(sweep())) }).incidents;
     assert_eq!(found.len(), 1);
     assert_eq!((found[0].subject.as_str(), found[0].patience), ("stuck", 3600));

@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::Pid;
-use crate::model::ledger::{Reach, Source, Span, Writer};
+use crate::model::ledger::{Details, Reach, Source, Span, Writer};
 use std::time::UNIX_EPOCH;
 
 const ALICE: Uid = Uid(12_001);
@@ -22,24 +22,16 @@ fn owners() -> Vec<Ownership> {
 }
 
 fn record(deed: ActionKind, seconds: u64, path: Option<&str>) -> Record {
-    Record {
-        deed,
-        time: at(seconds),
-        message: String::new(),
+    let details = Details {
         run: Some("7-1".into()),
         sequence: Some(seconds),
         scope: Some(Scope::Sweep),
-        runner: None,
         rule: Some("cargo-target".into()),
         path: path.map(PathBuf::from),
-        environment: None,
         bytes: Some(10),
-        reason: None,
-        evidence: None,
-        repository: None,
-        run_id: None,
-        job: None,
-    }
+        ..Details::default()
+    };
+    Record { deed, time: at(seconds), details }
 }
 
 fn written(uid: Option<Uid>, record: Record) -> Entry {
@@ -95,7 +87,9 @@ fn believed_is_root_and_a_runners_user_about_his_own() {
         (None, hook("a1"), Some("a1"), Some("/srv/a1/_work/x"), ActionKind::Removed, "foreign"),
     ] {
         let runner = runner.map(str::to_owned);
-        let entry = written(uid, Record { scope: scope.clone(), runner, ..record(deed, 1, path) });
+        let record = record(deed, 1, path);
+        let entry =
+            written(uid, record.with(|details| (details.scope, details.runner) = (scope.clone(), runner)));
         assert_eq!(trust(&entry, &owners()).as_str(), expected, "{uid:?} {scope:?} {:?}", entry.record);
     }
 }
@@ -115,7 +109,8 @@ fn both_places_tell_one_entry_and_nobody_hides_anothers() {
     file.writer.boot_id = Some("b0".into());
     file.record.time += Duration::from_millis(3);
     let forged = Entry { writer: Writer { uid: Some(ALICE), ..file.writer.clone() }, ..file.clone() };
-    let later = Entry { record: Record { sequence: Some(6), ..file.record.clone() }, ..file.clone() };
+    let later = file.record.clone().with(|details| details.sequence = Some(6));
+    let later = Entry { record: later, ..file.clone() };
     let other_boot =
         Entry { writer: Writer { boot_id: Some("c".into()), ..file.writer.clone() }, ..file.clone() };
     let merged =
@@ -151,7 +146,7 @@ fn verdicts() {
         let entries: Vec<Entry> = entries
             .map(|mut entry| {
                 if entry.record.deed == ActionKind::Begun {
-                    entry.record.path = None;
+                    entry.record.details.path = None;
                 }
                 entry
             })
@@ -205,7 +200,7 @@ fn blame_finds_the_runs_in_its_window_and_the_deeds_beside_it() {
         entries
             .into_iter()
             .map(|mut entry| {
-                entry.record.run = Some(name.into());
+                entry.record.details.run = Some(name.into());
                 entry
             })
             .collect::<Vec<_>>()
@@ -243,7 +238,7 @@ fn blame_finds_the_runs_in_its_window_and_the_deeds_beside_it() {
 #[test]
 fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
     let named = |mut entry: Entry, runner: &str, bytes: u64| {
-        (entry.record.runner, entry.record.bytes) = (Some(runner.into()), Some(bytes));
+        (entry.record.details.runner, entry.record.details.bytes) = (Some(runner.into()), Some(bytes));
         entry
     };
     let ledger = ledger(vec![
@@ -269,7 +264,8 @@ fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
 fn copies_are_told_by_their_number_or_by_their_time() {
     for (sequence, apart, left) in [(Some(3), 0, 1), (Some(3), 60, 1), (None, 2, 1), (None, 3, 2)] {
         let entry = |seconds, source| {
-            let record = Record { sequence, ..record(ActionKind::Removed, seconds, Some("/srv/a1/x")) };
+            let record = record(ActionKind::Removed, seconds, Some("/srv/a1/x"));
+            let record = record.with(|details| details.sequence = sequence);
             Entry { sources: vec![source], ..written(Some(ALICE), record) }
         };
         let merged = merge(vec![vec![entry(5, Source::Journal)], vec![entry(5 + apart, Source::File)]]);
@@ -319,7 +315,8 @@ fn how_a_run_ended_is_told_by_its_first_and_its_last_entry() {
 
 #[test]
 fn a_path_is_answered_with_the_runs_that_dealt_with_it() {
-    let other = Record { run: Some("7-2".into()), ..record(ActionKind::Removed, 2, Some("/srv/b1/_work/y")) };
+    let other = record(ActionKind::Removed, 2, Some("/srv/b1/_work/y"));
+    let other = other.with(|details| details.run = Some("7-2".into()));
     let ledger = ledger(vec![
         by_root(ActionKind::Repaired, 1, Some("/srv/a1/_work/x/file")),
         written(Some(Uid::ROOT), other),
@@ -327,7 +324,8 @@ fn a_path_is_answered_with_the_runs_that_dealt_with_it() {
     for asked in ["/srv/a1/_work/x/file", "/srv/a1/_work/x"] {
         let why = ask(&ledger, asked);
         assert_eq!(why.verdict, PathVerdict::Repaired, "{asked}");
-        let acts: Vec<_> = why.acts.iter().map(|run| run.entries[0].record().run.as_deref()).collect();
+        let acts: Vec<_> =
+            why.acts.iter().map(|run| run.entries[0].record().details.run.as_deref()).collect();
         assert_eq!((acts, why.runs.len()), (vec![Some("7-1")], 2), "{asked}");
     }
 }
@@ -338,7 +336,10 @@ fn an_environment_is_answered_with_the_entries_that_name_it() {
         let record = record(ActionKind::Reaped, second, None);
         written(
             Some(uid),
-            Record { environment: Some(name.into()), scope: Some(Scope::Reap), path: None, ..record },
+            record.with(|details| {
+                (details.environment, details.scope) = (Some(name.into()), Some(Scope::Reap));
+                details.path = None;
+            }),
         )
     };
     for (entries, expected) in [
@@ -367,7 +368,7 @@ fn what_is_at_the_edge_of_blames_window_is_in_it_and_not_beside_it() {
 #[test]
 fn any_number_of_entries_alike_are_put_together_in_no_time() {
     let mut entry = by_root(ActionKind::Kept, 5, Some("/w/a"));
-    entry.record.sequence = Some(7);
+    entry.record.details.sequence = Some(7);
     let copies = |source: Source, count: usize| vec![Entry { sources: vec![source], ..entry.clone() }; count];
     let begun = std::time::Instant::now();
     let merged = merge(vec![copies(Source::Journal, 20_000), copies(Source::File, 30_000)]);

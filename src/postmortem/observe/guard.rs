@@ -16,9 +16,9 @@ pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, wind
         let record = judged.record();
         if record.deed == ActionKind::Pressure {
             // Of another disk than this runner's it tells nothing.
-            if mount.is_none_or(|mount| record.path.as_deref().is_none_or(|path| path == mount)) {
-                let line = Line { at: Some(record.time), text: super::logs::cut(&record.message) };
-                if record.reason.as_deref() == Some("critical") {
+            if mount.is_none_or(|mount| record.details.path.as_deref().is_none_or(|path| path == mount)) {
+                let line = Line { at: Some(record.time), text: super::logs::cut(&record.details.message) };
+                if record.details.reason.as_deref() == Some("critical") {
                     deeds.critical = Some(line.clone());
                 }
                 deeds.pressure = Some(line);
@@ -30,7 +30,12 @@ pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, wind
             if deeds.elsewhere.len() < MAX_ELSEWHERE {
                 deeds.elsewhere.push(deed);
             }
-        } else if record.scope.as_ref().is_some_and(|scope| *scope == Scope::Hook(runner.name.clone())) {
+        } else if record
+            .details
+            .scope
+            .as_ref()
+            .is_some_and(|scope| *scope == Scope::Hook(runner.name.clone()))
+        {
             deeds.by_own_hook.push(deed);
         } else if !is_told_by_its_claim(ledger, runner, judged) {
             deeds.here.push(deed);
@@ -42,10 +47,11 @@ pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, wind
 /// Whether an entry is of unfinished trash whose claim is told by an entry of its own: that one counts, when it was made. A hook that
 /// has met its goal leaves what is left of a large tree to the next sweep, which may find it while the job runs.
 fn is_told_by_its_claim(ledger: &Ledger, runner: &Runner, trash: &Judged) -> bool {
-    let is_trash = |judged: &Judged| judged.record().reason.as_deref() == Some("trash");
+    let is_trash = |judged: &Judged| judged.record().details.reason.as_deref() == Some("trash");
     let is_earlier_claim = |judged: &Judged| {
         let record = judged.record();
         let is_of_runner = record
+            .details
             .path
             .as_deref()
             .is_some_and(|path| path.starts_with(&runner.root) || path.starts_with(runner.work_path()));
@@ -56,6 +62,6 @@ fn is_told_by_its_claim(ledger: &Ledger, runner: &Runner, trash: &Judged) -> boo
 
 fn deed(judged: &Judged) -> Option<GuardDeed> {
     let record = judged.record();
-    let path = record.path.clone().filter(|_| record.deed.touches())?;
-    Some(GuardDeed { at: record.time, deed: record.deed.as_str(), path, bytes: record.bytes })
+    let path = record.details.path.clone().filter(|_| record.deed.touches())?;
+    Some(GuardDeed { at: record.time, deed: record.deed.as_str(), path, bytes: record.details.bytes })
 }

@@ -83,24 +83,24 @@ fn group(
 /// What `status` says of the reaper's last run.
 pub fn reap_record(record: Option<&ReapRecord>, now: SystemTime, screen: &Screen, out: &mut String) {
     for entry in record.iter().flat_map(|record| &record.entries) {
-        let tone = match (&entry.error, entry.failed + entry.leaked) {
+        let tone = match (&entry.counts.error, entry.counts.failed + entry.counts.leaked) {
             (Some(_), _) => Tone::Bad,
             (None, 1..) => Tone::Warn,
             (None, 0) => Tone::Plain,
         };
-        let mut text = format!("{} of {} leaked", entry.leaked, entry.matched);
+        let mut text = format!("{} of {} leaked", entry.counts.leaked, entry.counts.matched);
         for (count, what) in [
-            (entry.waiting, "not idle for long enough"),
-            (entry.unproven, "without proof"),
-            (entry.unknown, "unknown"),
-            (entry.failed, "failed to delete"),
+            (entry.counts.waiting, "not idle for long enough"),
+            (entry.counts.unproven, "without proof"),
+            (entry.counts.unknown, "unknown"),
+            (entry.counts.failed, "failed to delete"),
         ] {
             if count > 0 {
                 let _ = write!(text, ", {count} {what}");
             }
         }
         let _ = write!(text, "; {} ago", words::elapsed(entry.time, now));
-        if let Some(error) = &entry.error {
+        if let Some(error) = &entry.counts.error {
             let _ = write!(text, "; it could not be listed: {}", escape::text(error));
         }
         let label =

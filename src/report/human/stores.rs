@@ -2,7 +2,7 @@
 
 use super::screen::{Screen, Tone};
 use super::words;
-use crate::model::stores::{StoreReport, StoreResult, StoresRecord, StoresReport};
+use crate::model::stores::{Collected, StoreReport, StoreResult, StoresRecord, StoresReport};
 use crate::report::{escape, store_words};
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -54,10 +54,10 @@ pub fn stores_record(record: Option<&StoresRecord>, now: SystemTime, screen: &Sc
         let size = store.bytes.map(|bytes| format!("{}; ", words::size(bytes))).unwrap_or_default();
         let mut text = format!("{size}{} {} ago", store.outcome, words::elapsed(store.time, now));
         match store.collected {
-            Some((at, freed)) if at == store.time => {
+            Some(Collected(at, freed)) if at == store.time => {
                 let _ = write!(text, ", freed {}", words::size(freed));
             }
-            Some((at, freed)) => {
+            Some(Collected(at, freed)) => {
                 let (ago, freed) = (words::elapsed(at, now), words::size(freed));
                 let _ = write!(text, "; last collected {ago} ago, freed {freed}");
             }

@@ -1,36 +1,11 @@
 //! `check --json`.
 
-use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields};
+use super::{Document, Layout};
 use crate::model::CheckResult;
-use schemars::JsonSchema;
-use serde::Serialize;
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
-    schema: u32,
-    runner: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<String>,
-    state: &'static str,
-    evidence: Vec<EvidenceDoc<'a>>,
-}
 
 /// The document for `check`. `runner` is null for a path that belongs to none.
 pub fn check(result: &CheckResult, layout: Layout) -> String {
-    let (path, path_bytes) = result.path.as_deref().map(path_fields).unzip();
-    document(
-        &Doc {
-            schema: SCHEMA,
-            runner: result.runner.as_deref(),
-            path,
-            path_bytes: path_bytes.flatten(),
-            state: result.state.as_str(),
-            evidence: evidence(&result.evidence),
-        },
-        layout,
-    )
+    Document::of(result, layout)
 }
 
 #[cfg(test)]

@@ -1,47 +1,32 @@
 //! `doctor --json`.
 
-use super::{Layout, SCHEMA, document};
-use crate::model::{Check, by_fix};
+use super::{Document, Layout};
+use crate::model::{Check, CheckState, by_fix};
 use schemars::JsonSchema;
 use serde::Serialize;
 
+/// The checks, and what to do about them: a remedy names its checks.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
-    schema: u32,
-    checks: Vec<CheckDoc<'a>>,
+pub(super) struct Doctor<'a> {
+    checks: &'a [Check],
     remedies: Vec<RemedyDoc<'a>>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct RemedyDoc<'a> {
     fix: String,
-    state: &'static str,
+    state: CheckState,
     checks: Vec<&'a str>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct CheckDoc<'a> {
-    id: &'a str,
-    state: &'static str,
-    detail: &'a str,
-    fix: Option<&'a str>,
 }
 
 /// The document for `doctor`.
 pub fn doctor(checks: &[Check], layout: Layout) -> String {
     let remedies = by_fix(checks).into_iter().map(|remedy| RemedyDoc {
         fix: remedy.fix,
-        state: remedy.state.as_str(),
+        state: remedy.state,
         checks: remedy.checks.iter().map(|check| check.id.as_str()).collect(),
     });
-    let checks = checks.iter().map(|check| CheckDoc {
-        id: &check.id,
-        state: check.state.as_str(),
-        detail: &check.detail,
-        fix: check.fix.as_deref(),
-    });
-    let doc = Doc { schema: SCHEMA, checks: checks.collect(), remedies: remedies.collect() };
-    document(&doc, layout)
+    Document::of(Doctor { checks, remedies: remedies.collect() }, layout)
 }
 
 #[cfg(test)]

@@ -1,34 +1,36 @@
 //! `forecast --json`, and the same figures in `status --json`.
 
-use super::{Layout, SCHEMA, document, path_fields, time};
+use super::{Layout, SCHEMA, document};
+use crate::as_json;
 use crate::model::{DiskForecast, JobForecast};
 use crate::policy::forecast::next_sweep;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
     schema: u32,
-    time: String,
+    #[serde(with = "as_json::Time")]
+    time: SystemTime,
     enabled: bool,
     disks: Vec<DiskDoc<'a>>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct DiskDoc<'a> {
-    mount: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mount_bytes: Option<String>,
+    #[serde(flatten, with = "as_json::AtMount")]
+    mount: &'a Path,
     available_bytes: u64,
     lacking_bytes: u64,
     #[serde(flatten)]
     figures: FiguresDoc,
     next_sweep_seconds: u64,
-    jobs: Vec<JobDoc<'a>>,
+    jobs: &'a [JobForecast],
 }
 
-/// `fill_bytes_per_second` is null where not enough has been seen, `seconds_to_full` also while the disk does not fill.
+/// Sums of a disk's forecast. `fill_bytes_per_second` is null where not enough has been seen, `seconds_to_full` also while the disk does not fill.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct FiguresDoc {
     need_bytes: u64,
@@ -37,20 +39,6 @@ pub(super) struct FiguresDoc {
     realised_bytes: u64,
     fill_bytes_per_second: Option<f64>,
     seconds_to_full: Option<f64>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct JobDoc<'a> {
-    runner: &'a str,
-    repository: &'a str,
-    run_id: &'a str,
-    job: &'a str,
-    reserved_bytes: u64,
-    realised_bytes: u64,
-    expected_bytes: u64,
-    basis: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    claimed_bytes: Option<u64>,
 }
 
 impl FiguresDoc {
@@ -68,32 +56,14 @@ impl FiguresDoc {
 
 impl<'a> DiskDoc<'a> {
     fn new(disk: &'a DiskForecast) -> Self {
-        let (mount, mount_bytes) = path_fields(&disk.filesystem.mount);
         let to_full = disk.trend.and_then(|trend| Duration::try_from_secs_f64(trend.seconds_to_full).ok());
         Self {
-            mount,
-            mount_bytes,
+            mount: &disk.filesystem.mount,
             available_bytes: disk.filesystem.usage.available_bytes,
             lacking_bytes: disk.lacking_bytes(),
             figures: FiguresDoc::new(disk),
             next_sweep_seconds: next_sweep(to_full).as_secs(),
-            jobs: disk.jobs.iter().map(JobDoc::new).collect(),
-        }
-    }
-}
-
-impl<'a> JobDoc<'a> {
-    fn new(job: &'a JobForecast) -> Self {
-        Self {
-            runner: &job.runner,
-            repository: &job.job.repository,
-            run_id: &job.job.run_id,
-            job: &job.job.job,
-            reserved_bytes: job.reserved_bytes,
-            realised_bytes: job.realised_bytes,
-            expected_bytes: job.expected_bytes,
-            basis: job.basis.as_str(),
-            claimed_bytes: job.claimed_bytes,
+            jobs: &disk.jobs,
         }
     }
 }
@@ -101,7 +71,7 @@ impl<'a> JobDoc<'a> {
 /// The document for `forecast`.
 pub fn forecast(disks: &[DiskForecast], now: SystemTime, enabled: bool) -> String {
     let disks = disks.iter().map(DiskDoc::new).collect();
-    document(&Doc { schema: SCHEMA, time: time(now), enabled, disks }, Layout::Pretty)
+    document(&Doc { schema: SCHEMA, time: now, enabled, disks }, Layout::Pretty)
 }
 
 #[cfg(test)]

@@ -1,7 +1,11 @@
 //! `audit` and `remediate` as JSON.
 
-use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
-use crate::model::hygiene::{AreaAudit, AreaKind, AuditReport, Finding, Leftover, RepairReport, RunnerAudit};
+use super::{Document, Layout};
+use crate::as_json;
+use crate::model::Liveness;
+use crate::model::hygiene::{
+    AreaAudit, AreaCondition, AreaKind, AuditReport, Leftover, RepairReport, RunnerAudit,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::Path;
@@ -9,176 +13,60 @@ use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct AuditDoc<'a> {
-    schema: u32,
-    time: String,
-    verdict: &'static str,
+    #[serde(with = "as_json::Time")]
+    time: SystemTime,
+    verdict: AreaCondition,
     contaminated: usize,
     wider_incident: bool,
     runners: Vec<RunnerDoc<'a>>,
     notes: &'a [String],
 }
 
+/// A runner's part of an audit, its areas by kind.
 #[derive(Serialize, JsonSchema)]
 struct RunnerDoc<'a> {
     name: &'a str,
-    root: PathDoc,
-    work: PathDoc,
-    state: &'static str,
+    #[serde(with = "as_json::AtPath")]
+    root: &'a Path,
+    #[serde(with = "as_json::AtPath")]
+    work: &'a Path,
+    state: Liveness,
     skipped: Option<&'a str>,
-    repositories: Vec<AreaDoc<'a>>,
-    runners_own: Vec<AreaDoc<'a>>,
-    leftovers: Vec<LeftoverDoc>,
-}
-
-/// A path that is not UTF-8 has its bytes beside it.
-#[derive(Serialize, JsonSchema)]
-struct PathDoc {
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<String>,
-}
-
-impl PathDoc {
-    fn new(path: &Path) -> Self {
-        let (path, path_bytes) = path_fields(path);
-        Self { path, path_bytes }
-    }
-}
-
-#[derive(Serialize, JsonSchema)]
-struct AreaDoc<'a> {
-    directory: String,
-    #[serde(flatten)]
-    path: PathDoc,
-    verdict: &'static str,
-    mode: Option<&'static str>,
-    whole: bool,
-    findings: Vec<FindingDoc<'a>>,
-    notes: &'a [String],
-}
-
-#[derive(Serialize, JsonSchema)]
-struct FindingDoc<'a> {
-    kind: &'static str,
-    severity: &'static str,
-    count: u64,
-    examples: Vec<PathDoc>,
-    detail: &'a str,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct LeftoverDoc {
-    kind: &'static str,
-    #[serde(flatten)]
-    path: PathDoc,
-    newest: String,
+    repositories: Vec<&'a AreaAudit>,
+    runners_own: Vec<&'a AreaAudit>,
+    leftovers: &'a [Leftover],
 }
 
 /// An audit. Examples are relative to the work directory.
 pub fn audit(report: &AuditReport, now: SystemTime, layout: Layout) -> String {
     let doc = AuditDoc {
-        schema: SCHEMA,
-        time: time(now),
-        verdict: report.verdict.as_str(),
+        time: now,
+        verdict: report.verdict,
         contaminated: report.contaminated,
         wider_incident: report.is_wider_incident(),
         runners: report.runners.iter().map(runner).collect(),
         notes: &report.notes,
     };
-    document(&doc, layout)
+    Document::of(doc, layout)
 }
 
 fn runner(audit: &RunnerAudit) -> RunnerDoc<'_> {
-    let of = |kind| audit.areas.iter().filter(move |area| area.kind == kind).map(area).collect();
+    let of = |kind| audit.areas.iter().filter(move |area| area.kind == kind).collect();
     RunnerDoc {
         name: &audit.runner.name,
-        root: PathDoc::new(&audit.runner.root),
-        work: PathDoc::new(audit.runner.work_path()),
-        state: audit.state.as_str(),
+        root: &audit.runner.root,
+        work: audit.runner.work_path(),
+        state: audit.state,
         skipped: audit.skipped.as_deref(),
         repositories: of(AreaKind::Repository),
         runners_own: of(AreaKind::RunnersOwn),
-        leftovers: audit.leftovers.iter().map(leftover).collect(),
+        leftovers: &audit.leftovers,
     }
-}
-
-fn area(area: &AreaAudit) -> AreaDoc<'_> {
-    AreaDoc {
-        directory: path_fields(Path::new(&area.name)).0,
-        path: PathDoc::new(&area.path),
-        verdict: area.verdict.as_str(),
-        mode: area.mode.map(|mode| mode.as_str()),
-        whole: area.is_whole,
-        findings: area.findings.iter().map(finding).collect(),
-        notes: &area.notes,
-    }
-}
-
-fn finding(finding: &Finding) -> FindingDoc<'_> {
-    FindingDoc {
-        kind: finding.kind.as_str(),
-        severity: finding.severity.as_str(),
-        count: finding.count,
-        examples: finding.examples.iter().map(|path| PathDoc::new(path)).collect(),
-        detail: &finding.detail,
-    }
-}
-
-fn leftover(leftover: &Leftover) -> LeftoverDoc {
-    LeftoverDoc {
-        kind: leftover.kind.as_str(),
-        path: PathDoc::new(&leftover.path),
-        newest: time(leftover.newest),
-    }
-}
-
-#[derive(Serialize, JsonSchema)]
-pub(super) struct RepairDoc<'a> {
-    schema: u32,
-    dry_run: bool,
-    runner: &'a str,
-    #[serde(flatten)]
-    path: PathDoc,
-    mode: &'static str,
-    done: u64,
-    undone: u64,
-    bytes: u64,
-    evidence: Vec<EvidenceDoc<'a>>,
-    changes: Vec<ChangeDoc<'a>>,
-    notes: &'a [String],
-}
-
-#[derive(Serialize, JsonSchema)]
-struct ChangeDoc<'a> {
-    #[serde(flatten)]
-    path: PathDoc,
-    change: &'a str,
-    outcome: &'static str,
-    reason: Option<&'a str>,
 }
 
 /// A repair. Paths of changes are relative to the work directory; at most a hundred are listed.
 pub fn repair(report: &RepairReport, layout: Layout) -> String {
-    let changes = report.changes.iter().map(|change| ChangeDoc {
-        path: PathDoc::new(&change.below),
-        change: &change.what,
-        outcome: change.result.as_str(),
-        reason: change.result.reason(),
-    });
-    let doc = RepairDoc {
-        schema: SCHEMA,
-        dry_run: report.dry_run,
-        runner: &report.runner.name,
-        path: PathDoc::new(&report.path),
-        mode: report.mode.as_str(),
-        done: report.done,
-        undone: report.undone,
-        bytes: report.bytes,
-        evidence: evidence(&report.objections),
-        changes: changes.collect(),
-        notes: &report.notes,
-    };
-    document(&doc, layout)
+    Document::of(report, layout)
 }
 
 #[cfg(test)]

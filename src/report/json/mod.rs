@@ -1,11 +1,9 @@
 //! The JSON documents, field by field as the contract names them.
 //!
-//! Sizes are bytes, times RFC 3339 in UTC, durations seconds. Text is exact. A path that is not UTF-8 stands escaped under
-//! its name and exact, in base64, under the same name with `_bytes`; that second field exists only then.
+//! A noun of the model whose shape is the document's derives it (`crate::as_json` says how paths, times and names stand there). The
+//! types here are for what differs: sums of a noun's parts, parts of several nouns in one object, a part of a noun alone.
 
-mod capacity;
 mod check;
-mod dedupe;
 mod doctor;
 mod forecast;
 mod hygiene;
@@ -17,7 +15,6 @@ mod run;
 mod schema;
 mod setup;
 mod simulation;
-mod space;
 mod status;
 mod stores;
 mod targets;
@@ -40,15 +37,9 @@ pub use stores::stores;
 pub use trim::trim;
 
 use super::escape::is_deceptive;
-use super::{escape, words};
-use crate::model::Evidence;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::fmt::Write as _;
-use std::path::Path;
-use std::time::SystemTime;
 
 /// The version of every document.
 const SCHEMA: u32 = 1;
@@ -91,41 +82,17 @@ fn harmless(json: &str) -> String {
     out.replace("##[", "#\\u0023[")
 }
 
-/// The text and, when it is not UTF-8, the bytes of a path.
-pub(super) fn path_fields(path: &Path) -> (String, Option<String>) {
-    match path.to_str() {
-        Some(text) => (text.to_owned(), None),
-        None => (escape::path(path), Some(STANDARD.encode(path.as_os_str().as_encoded_bytes()))),
-    }
-}
-
-/// RFC 3339 in UTC, whole seconds.
-fn time(time: SystemTime) -> String {
-    words::timestamp(time).strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
-}
-
-/// A piece of evidence. `within` names the one directory it speaks of, if it does not speak of all.
+/// A noun as a document of its own.
 #[derive(Serialize, JsonSchema)]
-struct EvidenceDoc<'a> {
-    kind: &'static str,
-    detail: &'a str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    within: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    within_bytes: Option<String>,
+struct Document<T> {
+    schema: u32,
+    #[serde(flatten)]
+    noun: T,
 }
 
-fn evidence(list: &[Evidence]) -> Vec<EvidenceDoc<'_>> {
-    list.iter().map(EvidenceDoc::new).collect()
-}
-
-impl<'a> EvidenceDoc<'a> {
-    fn new(evidence: &'a Evidence) -> Self {
-        let (within, within_bytes) = match evidence.within.as_deref().map(path_fields) {
-            Some((text, bytes)) => (Some(text), bytes),
-            None => (None, None),
-        };
-        Self { kind: evidence.kind.as_str(), detail: &evidence.detail, within, within_bytes }
+impl<T: Serialize> Document<T> {
+    fn of(noun: T, layout: Layout) -> String {
+        document(&Self { schema: SCHEMA, noun }, layout)
     }
 }
 
@@ -138,11 +105,6 @@ mod tests {
     fn deceptive_text_is_spelled_out() {
         let text = document(&"\u{202e}\u{9b}\x7f\x1b##[x]\u{e0041}\\é", Layout::Line);
         assert_eq!(text.trim_end(), r##""\u202e\u009b\u007f\u001b#\u0023[x]\udb40\udc41\\é""##);
-    }
-
-    #[test]
-    fn times_are_utc_and_whole_seconds() {
-        assert_eq!(time(crate::report::samples::now()), "2026-03-04T14:25:10Z");
     }
 
     proptest! {

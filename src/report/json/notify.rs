@@ -1,36 +1,24 @@
 //! The message that `[notify] command` reads on its standard input.
 
-use super::{Layout, SCHEMA, document, time};
-use crate::model::incident::{IncidentKind, News, Telling};
+use super::{Layout, SCHEMA, document};
+use crate::as_json;
+use crate::model::incident::{News, Telling};
 use schemars::JsonSchema;
 use serde::Serialize;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::SystemTime;
 
 /// What is told.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Message<'a> {
     schema: u32,
     host: &'a str,
-    time: String,
+    #[serde(with = "as_json::Time")]
+    time: SystemTime,
     /// Somebody tries whether messages arrive.
     test: bool,
     /// Everything below in words, for a chat or a mail: the host and a line for each incident.
     text: String,
-    incidents: Vec<IncidentDoc<'a>>,
-}
-
-/// One incident.
-#[derive(Serialize, JsonSchema)]
-struct IncidentDoc<'a> {
-    kind: IncidentKind,
-    /// Why it is told now.
-    news: News,
-    /// The mount point or the name of the `[[reap]]`; empty where there is only one of its kind.
-    subject: &'a str,
-    since: String,
-    text: &'a str,
-    /// The command to go on with, on that host; empty when the incident is over.
-    advice: &'a str,
+    incidents: &'a [Telling],
 }
 
 /// The message.
@@ -38,18 +26,12 @@ pub fn message(host: &str, now: SystemTime, tellings: &[Telling], test: bool, la
     let message = Message {
         schema: SCHEMA,
         host,
-        time: time(now),
+        time: now,
         test,
         text: in_words(host, tellings, test),
-        incidents: tellings.iter().map(of).collect(),
+        incidents: tellings,
     };
     document(&message, layout)
-}
-
-fn of(telling: &Telling) -> IncidentDoc<'_> {
-    let Telling { news, kind, subject, since, text, advice } = telling;
-    let since = UNIX_EPOCH.checked_add(Duration::from_secs(*since)).unwrap_or(UNIX_EPOCH);
-    IncidentDoc { kind: *kind, news: *news, subject, since: time(since), text, advice }
 }
 
 /// The message for people.
@@ -72,6 +54,7 @@ fn in_words(host: &str, tellings: &[Telling], test: bool) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::incident::IncidentKind;
     use crate::report::samples;
 
     #[test]

@@ -1,14 +1,18 @@
 //! `postmortem --json`.
 
-use super::{Layout, SCHEMA, document, path_fields, time};
+use super::{Layout, SCHEMA, document};
+use crate::as_json;
 use crate::model::postmortem::{Case, Death, Diagnosis, Report};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
+use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
     schema: u32,
-    since: String,
+    #[serde(with = "as_json::Time")]
+    since: SystemTime,
     runner: Option<&'a str>,
     runners: usize,
     jobs: usize,
@@ -16,29 +20,27 @@ pub(super) struct Doc<'a> {
     notes: &'a [String],
 }
 
-/// The nouns carry their own names: those of the record that is kept are the same.
+/// A case, flat, and with the root that the record which is kept holds elsewhere.
 #[derive(Serialize, JsonSchema)]
 struct CaseDoc<'a> {
     #[serde(flatten)]
     death: &'a Death,
-    root: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root_bytes: Option<String>,
+    #[serde(flatten, with = "as_json::AtRoot")]
+    root: &'a Path,
     #[serde(flatten)]
     verdict: &'a Diagnosis,
-    examined: String,
+    #[serde(with = "as_json::Time")]
+    examined: SystemTime,
     kept: bool,
 }
 
 impl<'a> CaseDoc<'a> {
     fn new(case: &'a Case) -> Self {
-        let (root, root_bytes) = path_fields(&case.death.root);
         Self {
             death: &case.death,
-            root,
-            root_bytes,
+            root: &case.death.root,
             verdict: &case.verdict,
-            examined: time(case.examined),
+            examined: case.examined,
             kept: case.kept,
         }
     }
@@ -48,7 +50,7 @@ impl<'a> CaseDoc<'a> {
 pub fn postmortem(report: &Report, layout: Layout) -> String {
     let doc = Doc {
         schema: SCHEMA,
-        since: time(report.since),
+        since: report.since,
         runner: report.runner.as_deref(),
         runners: report.runners,
         jobs: report.jobs,

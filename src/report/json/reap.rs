@@ -1,14 +1,15 @@
 //! `reap --json`, and the same as a part of `sweep --json`.
 
-use super::{Layout, SCHEMA, document, time};
+use super::{Document, Layout};
+use crate::as_json;
 use crate::model::reap::{EntryReport, ReapDecision, ReapReport, ReapResult, Reaping, State, Stays};
 use crate::report::reap_words;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    schema: u32,
     dry_run: bool,
     sources: Vec<EntryDoc<'a>>,
 }
@@ -37,7 +38,8 @@ struct EnvironmentDoc<'a> {
     id: &'a str,
     name: &'a str,
     state: &'static str,
-    since: Option<String>,
+    #[serde(with = "as_json::OptionalTime")]
+    since: Option<SystemTime>,
     seen_for: u64,
     bytes: Option<u64>,
     holds: &'a [String],
@@ -81,7 +83,7 @@ impl<'a> EnvironmentDoc<'a> {
             id: &environment.id,
             name: &environment.name,
             state: environment.state.as_str(),
-            since: environment.since.map(time),
+            since: environment.since,
             seen_for: reaping.seen_for.as_secs(),
             bytes: environment.bytes,
             holds: &environment.holds,
@@ -115,7 +117,7 @@ pub(super) fn entries(report: &ReapReport) -> Vec<EntryDoc<'_>> {
 
 /// The document for `reap`.
 pub fn reap(report: &ReapReport, layout: Layout) -> String {
-    document(&Doc { schema: SCHEMA, dry_run: report.dry_run, sources: entries(report) }, layout)
+    Document::of(Doc { dry_run: report.dry_run, sources: entries(report) }, layout)
 }
 
 #[cfg(test)]

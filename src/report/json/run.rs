@@ -1,41 +1,41 @@
 //! `plan --json` and `sweep --json`.
 
-use super::dedupe::DedupeDoc;
-use super::space::{SpaceDoc, space};
 use super::targets::{TargetDoc, targets};
-use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, reap, stores};
+use super::{Layout, SCHEMA, document, reap, stores};
+use crate::as_json;
+use crate::model::dedupe::DedupeReport;
 use crate::model::reap::ReapReport;
 use crate::model::stores::StoresReport;
-use crate::model::{ActionResult, Balance, Outcome, RunReport, Shortfall, Usage};
+use crate::model::{ActionResult, Balance, Evidence, Outcome, RunReport, Shortfall, SpaceHolder, Usage};
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
     schema: u32,
     dry_run: bool,
     goal_met: bool,
-    filesystems: Vec<BalanceDoc>,
+    filesystems: Vec<BalanceDoc<'a>>,
     actions: Vec<ActionDoc<'a>>,
     freed_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<reap::EntryDoc<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    dedupe: Option<DedupeDoc<'a>>,
+    dedupe: Option<&'a DedupeReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stores: Option<Vec<stores::StoreDoc<'a>>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    holding: Vec<SpaceDoc<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    holding: &'a [SpaceHolder],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     targets: Vec<TargetDoc<'a>>,
     notes: &'a [String],
 }
 
 #[derive(Serialize, JsonSchema)]
-struct BalanceDoc {
-    mount: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mount_bytes: Option<String>,
+struct BalanceDoc<'a> {
+    #[serde(flatten, with = "as_json::AtMount")]
+    mount: &'a Path,
     before: UsageDoc,
     after: UsageDoc,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -73,15 +73,14 @@ struct UsageDoc {
 /// `bytes` is null when the cache was not measured. `detail` says in words what the system said or what changed.
 #[derive(Serialize, JsonSchema)]
 struct ActionDoc<'a> {
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<String>,
+    #[serde(flatten, with = "as_json::AtPath")]
+    path: &'a Path,
     runner: &'a str,
     rule: &'a str,
     bytes: Option<u64>,
     outcome: &'static str,
     reason: &'static str,
-    evidence: Vec<EvidenceDoc<'a>>,
+    evidence: &'a [Evidence],
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<&'a str>,
 }
@@ -92,28 +91,25 @@ impl UsageDoc {
     }
 }
 
-impl BalanceDoc {
-    fn new(balance: &Balance) -> Self {
-        let (mount, mount_bytes) = path_fields(&balance.before.mount);
+impl<'a> BalanceDoc<'a> {
+    fn new(balance: &'a Balance) -> Self {
         let (before, after) = (UsageDoc::new(&balance.before.usage), UsageDoc::new(&balance.after));
         let out_of_reach = balance.shortfall.as_ref().map(ShortfallDoc::new);
-        Self { mount, mount_bytes, before, after, out_of_reach }
+        Self { mount: &balance.before.mount, before, after, out_of_reach }
     }
 }
 
 impl<'a> ActionDoc<'a> {
     fn new(outcome: &'a Outcome) -> Self {
         let action = &outcome.action;
-        let (path, path_bytes) = path_fields(&action.cache.path);
         Self {
-            path,
-            path_bytes,
+            path: &action.cache.path,
             runner: action.runner.own_name(),
             rule: &action.cache.rule,
             bytes: action.cache.measure.map(|m| m.bytes),
             outcome: outcome.result.as_str(),
             reason: action.decision.reason(),
-            evidence: evidence(outcome.evidence()),
+            evidence: outcome.evidence(),
             detail: detail(&outcome.result),
         }
     }
@@ -151,9 +147,9 @@ pub fn sweep(
             actions: report.outcomes.iter().map(ActionDoc::new).collect(),
             freed_bytes: report.freed_bytes,
             reap: reap.map(reap::entries),
-            dedupe: report.dedupe.as_ref().map(DedupeDoc::new),
+            dedupe: report.dedupe.as_ref(),
             stores: stores.map(stores::entries),
-            holding: space(&report.holding),
+            holding: &report.holding,
             targets: targets(&report.targets),
             notes: &report.notes,
         },

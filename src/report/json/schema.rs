@@ -1,38 +1,40 @@
 //! The JSON Schema of each document, made from the types that are written.
 
 use super::{
-    check, doctor, forecast, hygiene, ledger, notify, postmortem, reap, run, setup, simulation, status,
+    Document, doctor, forecast, hygiene, ledger, notify, postmortem, reap, run, setup, simulation, status,
     stores, trim,
 };
+use crate::model::CheckResult;
+use crate::model::hygiene::RepairReport;
 use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
 
 /// The schema of what each verb prints with `--json`, by the verb; that of `notify` is what its program reads.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
-    let setup = of::<setup::Doc<'_>>;
+    let setup = of::<Document<setup::Doc<'_>>>;
     let run = of::<run::Doc<'_>>;
     let why = either(&[of::<ledger::WhyDoc<'_>>("why"), of::<ledger::WhyEnvironmentDoc<'_>>("why")]);
     let past = of::<simulation::PastDoc<'_>>("simulate");
     let simulate = either(&[of::<simulation::Doc<'_>>("simulate"), past]);
     vec![
-        ("audit", of::<hygiene::AuditDoc<'_>>("audit")),
+        ("audit", of::<Document<hygiene::AuditDoc<'_>>>("audit")),
         ("blame", of::<ledger::BlameDoc<'_>>("blame")),
-        ("check", of::<check::Doc<'_>>("check")),
-        ("doctor", of::<doctor::Doc<'_>>("doctor")),
+        ("check", of::<Document<CheckResult>>("check")),
+        ("doctor", of::<Document<doctor::Doctor<'_>>>("doctor")),
         ("forecast", of::<forecast::Doc<'_>>("forecast")),
         ("history", of::<ledger::HistoryDoc<'_>>("history")),
         ("install", setup("install")),
         ("notify", of::<notify::Message<'_>>("notify")),
         ("plan", run("plan")),
         ("postmortem", of::<postmortem::Doc<'_>>("postmortem")),
-        ("reap", of::<reap::Doc<'_>>("reap")),
-        ("remediate", of::<hygiene::RepairDoc<'_>>("remediate")),
+        ("reap", of::<Document<reap::Doc<'_>>>("reap")),
+        ("remediate", of::<Document<RepairReport>>("remediate")),
         ("simulate", simulate),
-        ("status", of::<status::Doc<'_>>("status")),
-        ("stores", of::<stores::Doc<'_>>("stores")),
+        ("status", of::<Document<status::Doc<'_>>>("status")),
+        ("stores", of::<Document<stores::Doc<'_>>>("stores")),
         ("sweep", run("sweep")),
-        ("trim", of::<trim::Doc<'_>>("trim")),
+        ("trim", of::<Document<trim::Doc<'_>>>("trim")),
         ("uninstall", setup("uninstall")),
         ("why", why),
     ]

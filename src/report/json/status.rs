@@ -1,43 +1,41 @@
 //! `status --json`.
 
-use super::capacity::CapacityDoc;
-use super::dedupe;
 use super::forecast::FiguresDoc;
-use super::space::{SpaceDoc, space};
 use super::targets::{TargetDoc, targets};
-use super::{EvidenceDoc, Layout, SCHEMA, document, evidence, path_fields, time};
-use crate::model::reap::ReapEntryRecord;
+use super::{Document, Layout};
+use crate::as_json;
+use crate::model::reap::{ReapCounts, ReapEntryRecord};
 use crate::model::stores::StoreRecord;
 use crate::model::{
-    Cache, Coverage, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, JobView, LockHolder,
-    RootMatches, RunnerStatus, Visibility,
+    Capacity, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, Level, LockView, RootMatches,
+    RunnerStatus, SpaceHolder, Visibility,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::Path;
+use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    schema: u32,
     host: &'a str,
-    time: String,
+    #[serde(with = "as_json::Time")]
+    time: SystemTime,
     visibility: VisibilityDoc<'a>,
-    lock: LockDoc<'a>,
+    lock: &'a LockView,
     trash_bytes: u64,
     filesystems: Vec<FilesystemDoc<'a>>,
     other_disks: Vec<DiskDoc<'a>>,
-    runners: Vec<RunnerDoc<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    declared: Vec<DeclaredDoc<'a>>,
-    capacity: CapacityDoc<'a>,
+    runners: &'a [RunnerStatus],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    declared: &'a [DeclaredStatus],
+    capacity: &'a Capacity,
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<RecordDoc<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stores: Option<Vec<StoreDoc<'a>>>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    dedupe: Option<dedupe::RecordDoc<'a>>,
-    root_matches: Vec<MatchesDoc<'a>>,
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    holding: Vec<SpaceDoc<'a>>,
+    root_matches: &'a [RootMatches],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    holding: &'a [SpaceHolder],
     #[serde(skip_serializing_if = "Vec::is_empty")]
     targets: Vec<TargetDoc<'a>>,
     notes: &'a [String],
@@ -50,109 +48,27 @@ struct VisibilityDoc<'a> {
 }
 
 #[derive(Serialize, JsonSchema)]
-struct LockDoc<'a> {
-    held: bool,
-    holders: Vec<HolderDoc<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct HolderDoc<'a> {
-    pid: i32,
-    process: &'a str,
-    since: Option<String>,
-}
-
-#[derive(Serialize, JsonSchema)]
 struct FilesystemDoc<'a> {
-    mount: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mount_bytes: Option<String>,
+    #[serde(flatten, with = "as_json::AtMount")]
+    mount: &'a Path,
     fs_type: &'a str,
     total_bytes: u64,
     available_bytes: u64,
     used_percent: u8,
     inodes_total: u64,
     inodes_free: u64,
-    level: &'static str,
+    level: Level,
     #[serde(skip_serializing_if = "Option::is_none")]
     forecast: Option<FiguresDoc>,
 }
 
 #[derive(Serialize, JsonSchema)]
 struct DiskDoc<'a> {
-    mount: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    mount_bytes: Option<String>,
+    #[serde(flatten, with = "as_json::AtMount")]
+    mount: &'a Path,
     fs_type: &'a str,
     total_bytes: u64,
     available_bytes: u64,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct RunnerDoc<'a> {
-    name: &'a str,
-    root: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    root_bytes: Option<String>,
-    work: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    work_bytes: Option<String>,
-    state: &'static str,
-    guarded: bool,
-    /// Out of service, or about to be when its job has ended; null when it takes jobs.
-    drained: Option<DrainedDoc>,
-    evidence: Vec<EvidenceDoc<'a>>,
-    job: Option<JobDoc<'a>>,
-    caches: Vec<CacheDoc<'a>>,
-    reclaimable_bytes: u64,
-    blocked_bytes: u64,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct DrainedDoc {
-    /// `hand` or `auto`.
-    by: &'static str,
-    since: String,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct JobDoc<'a> {
-    repository: &'a str,
-    run_id: &'a str,
-    job: &'a str,
-    since: String,
-}
-
-/// What was not measured is null; `complete` is false when `bytes` and `files` are lower bounds.
-#[derive(Serialize, JsonSchema)]
-struct CacheDoc<'a> {
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<String>,
-    rule: &'a str,
-    bytes: Option<u64>,
-    files: Option<u64>,
-    newest: Option<String>,
-    complete: bool,
-    /// When it was measured, where that is remembered from an earlier look.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    measured: Option<String>,
-}
-
-/// A cache outside of work directories.
-#[derive(Serialize, JsonSchema)]
-struct DeclaredDoc<'a> {
-    #[serde(flatten)]
-    cache: CacheDoc<'a>,
-    runners: &'a [String],
-    reclaimable: bool,
-    evidence: Vec<EvidenceDoc<'a>>,
-}
-
-#[derive(Serialize, JsonSchema)]
-struct MatchesDoc<'a> {
-    root: &'a str,
-    runners: usize,
 }
 
 impl<'a> VisibilityDoc<'a> {
@@ -164,27 +80,19 @@ impl<'a> VisibilityDoc<'a> {
     }
 }
 
-impl<'a> HolderDoc<'a> {
-    fn new(holder: &'a LockHolder) -> Self {
-        Self { pid: holder.pid.0, process: &holder.process, since: holder.since.map(time) }
-    }
-}
-
 impl<'a> FilesystemDoc<'a> {
     fn new(status: &'a FilesystemStatus, forecasts: &[DiskForecast]) -> Self {
         let forecast = forecasts.iter().find(|disk| disk.filesystem.id == status.filesystem.id);
         let (filesystem, usage) = (&status.filesystem, &status.filesystem.usage);
-        let (mount, mount_bytes) = path_fields(&filesystem.mount);
         Self {
-            mount,
-            mount_bytes,
+            mount: &filesystem.mount,
             fs_type: &filesystem.fs_type,
             total_bytes: usage.total_bytes,
             available_bytes: usage.available_bytes,
             used_percent: usage.used_percent(),
             inodes_total: usage.inodes_total,
             inodes_free: usage.inodes_free,
-            level: status.level.as_str(),
+            level: status.level,
             forecast: forecast.map(FiguresDoc::new),
         }
     }
@@ -192,78 +100,9 @@ impl<'a> FilesystemDoc<'a> {
 
 impl<'a> DiskDoc<'a> {
     fn new(disk: &'a Disk) -> Self {
-        let (mount, mount_bytes) = path_fields(&disk.mount);
+        let mount = &disk.mount;
         let (total_bytes, available_bytes) = (disk.usage.total_bytes, disk.usage.available_bytes);
-        Self { mount, mount_bytes, fs_type: &disk.fs_type, total_bytes, available_bytes }
-    }
-}
-
-impl<'a> RunnerDoc<'a> {
-    fn new(status: &'a RunnerStatus) -> Self {
-        let (root, root_bytes) = path_fields(&status.runner.root);
-        let (work, work_bytes) = path_fields(status.runner.work_path());
-        Self {
-            name: status.runner.own_name(),
-            root,
-            root_bytes,
-            work,
-            work_bytes,
-            state: status.state.as_str(),
-            guarded: status.guarded.is_guarded(),
-            drained: status.drained.map(|drained| DrainedDoc {
-                by: if drained.by_hand { "hand" } else { "auto" },
-                since: time(drained.since),
-            }),
-            evidence: evidence(&status.evidence),
-            job: status.job.as_ref().map(JobDoc::new),
-            caches: status.caches.iter().map(CacheDoc::new).collect(),
-            reclaimable_bytes: status.reclaimable_bytes,
-            blocked_bytes: status.blocked_bytes,
-        }
-    }
-}
-
-impl<'a> JobDoc<'a> {
-    fn new(view: &'a JobView) -> Self {
-        let job = &view.job;
-        Self { repository: &job.repository, run_id: &job.run_id, job: &job.job, since: time(view.since) }
-    }
-}
-
-impl<'a> CacheDoc<'a> {
-    fn new(cache: &'a Cache) -> Self {
-        let (path, path_bytes) = path_fields(&cache.path);
-        let measure = cache.measure.as_ref();
-        Self {
-            path,
-            path_bytes,
-            rule: &cache.rule,
-            bytes: measure.map(|m| m.bytes),
-            files: measure.map(|m| m.files),
-            newest: measure.and_then(|m| m.newest).map(time),
-            complete: measure.is_some_and(|m| m.coverage == Coverage::Whole),
-            measured: measure.and_then(|m| match m.coverage {
-                Coverage::Remembered { since } => Some(time(since)),
-                Coverage::Whole | Coverage::Part => None,
-            }),
-        }
-    }
-}
-
-impl<'a> DeclaredDoc<'a> {
-    fn new(status: &'a DeclaredStatus) -> Self {
-        Self {
-            cache: CacheDoc::new(&status.cache),
-            runners: &status.runners,
-            reclaimable: status.is_reclaimable,
-            evidence: evidence(&status.evidence),
-        }
-    }
-}
-
-impl<'a> MatchesDoc<'a> {
-    fn new(matches: &'a RootMatches) -> Self {
-        Self { root: &matches.pattern, runners: matches.runners }
+        Self { mount, fs_type: &disk.fs_type, total_bytes, available_bytes }
     }
 }
 
@@ -272,11 +111,13 @@ impl<'a> MatchesDoc<'a> {
 struct StoreDoc<'a> {
     name: &'a str,
     kind: &'a str,
-    time: String,
+    #[serde(with = "as_json::Time")]
+    time: SystemTime,
     bytes: Option<u64>,
     outcome: &'a str,
     freed_bytes: u64,
-    collected: Option<String>,
+    #[serde(with = "as_json::OptionalTime")]
+    collected: Option<SystemTime>,
     detail: Option<&'a str>,
 }
 
@@ -285,60 +126,41 @@ impl<'a> StoreDoc<'a> {
         Self {
             name: &store.name,
             kind: &store.kind,
-            time: time(store.time),
+            time: store.time,
             bytes: store.bytes,
             outcome: &store.outcome,
             freed_bytes: store.freed_bytes,
-            collected: store.collected.map(|(at, _)| time(at)),
+            collected: store.collected.map(|collected| collected.0),
             detail: store.detail.as_deref(),
         }
     }
 }
 
-/// What the reaper last found; `error` says why it could not list, and the figures are then those before.
+/// What the reaper last found: the record of it in the state directory has its time in seconds.
 #[derive(Serialize, JsonSchema)]
 struct RecordDoc<'a> {
     name: &'a str,
     kind: &'a str,
-    time: String,
-    matched: u64,
-    leaked: u64,
-    waiting: u64,
-    unknown: u64,
-    unproven: u64,
-    reaped: u64,
-    failed: u64,
-    error: Option<&'a str>,
+    #[serde(with = "as_json::Time")]
+    time: SystemTime,
+    #[serde(flatten)]
+    counts: &'a ReapCounts,
 }
 
 impl<'a> RecordDoc<'a> {
     fn new(entry: &'a ReapEntryRecord) -> Self {
-        Self {
-            name: &entry.name,
-            kind: &entry.kind,
-            time: time(entry.time),
-            matched: entry.matched,
-            leaked: entry.leaked,
-            waiting: entry.waiting,
-            unknown: entry.unknown,
-            unproven: entry.unproven,
-            reaped: entry.reaped,
-            failed: entry.failed,
-            error: entry.error.as_deref(),
-        }
+        Self { name: &entry.name, kind: &entry.kind, time: entry.time, counts: &entry.counts }
     }
 }
 
 /// The document for `status`.
 pub fn status(host: &HostStatus, layout: Layout) -> String {
-    let holders = host.lock.holders.iter().map(HolderDoc::new).collect();
-    document(
-        &Doc {
-            schema: SCHEMA,
+    Document::of(
+        Doc {
             host: &host.host,
-            time: time(host.time),
+            time: host.time,
             visibility: VisibilityDoc::new(&host.visibility),
-            lock: LockDoc { held: host.lock.held, holders },
+            lock: &host.lock,
             trash_bytes: host.trash_bytes,
             filesystems: host
                 .filesystems
@@ -346,14 +168,13 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
                 .map(|seen| FilesystemDoc::new(seen, &host.forecasts))
                 .collect(),
             other_disks: host.other_disks.iter().map(DiskDoc::new).collect(),
-            runners: host.runners.iter().map(RunnerDoc::new).collect(),
-            declared: host.declared.iter().map(DeclaredDoc::new).collect(),
-            capacity: CapacityDoc::new(&host.capacity),
+            runners: &host.runners,
+            declared: &host.declared,
+            capacity: &host.capacity,
             reap: host.reap.as_ref().map(|record| record.entries.iter().map(RecordDoc::new).collect()),
             stores: host.stores.as_ref().map(|record| record.stores.iter().map(StoreDoc::new).collect()),
-            dedupe: host.dedupe.as_ref().map(dedupe::RecordDoc::new),
-            root_matches: host.root_matches.iter().map(MatchesDoc::new).collect(),
-            holding: space(&host.holding),
+            root_matches: &host.root_matches,
+            holding: &host.holding,
             targets: targets(&host.targets),
             notes: &host.notes,
         },

@@ -1,14 +1,15 @@
 //! `stores --json`, and the same as a part of `plan --json` and `sweep --json`.
 
-use super::{Layout, SCHEMA, document, path_fields};
+use super::{Document, Layout};
+use crate::as_json;
 use crate::model::stores::{StoreReport, StoreVerdict, StoresReport};
 use crate::report::store_words;
 use schemars::JsonSchema;
 use serde::Serialize;
+use std::path::PathBuf;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    schema: u32,
     dry_run: bool,
     freed_bytes: u64,
     stores: Vec<StoreDoc<'a>>,
@@ -20,9 +21,8 @@ pub(super) struct Doc<'a> {
 pub(super) struct StoreDoc<'a> {
     name: &'a str,
     kind: &'static str,
-    path: Option<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<String>,
+    #[serde(flatten, with = "as_json::AtOptionalPath")]
+    path: &'a Option<PathBuf>,
     bytes: Option<u64>,
     verdict: &'static str,
     reason: &'static str,
@@ -36,12 +36,10 @@ pub(super) struct StoreDoc<'a> {
 
 impl<'a> StoreDoc<'a> {
     fn new(report: &'a StoreReport) -> Self {
-        let (path, path_bytes) = report.facts.path.as_deref().map(path_fields).unzip();
         Self {
             name: &report.name,
             kind: report.kind.as_str(),
-            path,
-            path_bytes: path_bytes.flatten(),
+            path: &report.facts.path,
             bytes: report.facts.bytes,
             verdict: match report.verdict {
                 StoreVerdict::Collect(..) => "collect",
@@ -64,6 +62,6 @@ pub(super) fn entries(report: &StoresReport) -> Vec<StoreDoc<'_>> {
 
 /// The document for `stores`.
 pub fn stores(report: &StoresReport, layout: Layout) -> String {
-    let freed_bytes = report.freed_bytes();
-    document(&Doc { schema: SCHEMA, dry_run: report.dry_run, freed_bytes, stores: entries(report) }, layout)
+    let (dry_run, freed_bytes) = (report.dry_run, report.freed_bytes());
+    Document::of(Doc { dry_run, freed_bytes, stores: entries(report) }, layout)
 }

@@ -1,18 +1,17 @@
 //! `trim --json`.
 
-use super::{Layout, SCHEMA, document, path_fields, time};
+use super::{Document, Layout};
+use crate::as_json;
 use crate::model::{ReferenceBits, TrimOffer, TrimTier};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    schema: u32,
-    path: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    path_bytes: Option<String>,
+    #[serde(flatten, with = "as_json::AtPath")]
+    path: &'a Path,
     bytes: u64,
     /// Whether it is known what builds have used, and if not, why.
     reference_bits: bool,
@@ -27,7 +26,8 @@ struct TierDoc {
     bytes: u64,
     units: usize,
     rebuild_seconds: f64,
-    last_used: Option<String>,
+    #[serde(with = "as_json::OptionalTime")]
+    last_used: Option<SystemTime>,
 }
 
 /// What would go first.
@@ -41,7 +41,6 @@ struct FirstDoc {
 
 /// The document for `trim`.
 pub fn trim(path: &Path, offer: &TrimOffer, steps: usize) -> String {
-    let (path, path_bytes) = path_fields(path);
     let tiers = TrimTier::ALL.iter().map(|&tier| {
         let of = || offer.steps.iter().filter(move |step| step.tier == tier);
         TierDoc {
@@ -49,7 +48,7 @@ pub fn trim(path: &Path, offer: &TrimOffer, steps: usize) -> String {
             bytes: offer.bytes_in(tier),
             units: of().map(|step| step.units).sum(),
             rebuild_seconds: of().map(|step| step.cost).sum::<Duration>().as_secs_f64(),
-            last_used: of().map(|step| step.last_used).max().map(time),
+            last_used: of().map(|step| step.last_used).max(),
         }
     });
     let first = offer.first(steps);
@@ -58,11 +57,9 @@ pub fn trim(path: &Path, offer: &TrimOffer, steps: usize) -> String {
         ReferenceBits::Untrusted(reason) => Some(reason.as_str()),
     };
     let taken = offer.steps.iter().take(steps);
-    document(
-        &Doc {
-            schema: SCHEMA,
+    Document::of(
+        Doc {
             path,
-            path_bytes,
             bytes: offer.bytes,
             reference_bits: reason.is_none(),
             reference_bits_reason: reason,

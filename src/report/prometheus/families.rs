@@ -291,7 +291,7 @@ fn capacity(out: &mut Exposition, capacity: &Capacity) {
 fn reaper(out: &mut Exposition, record: &ReapRecord) {
     let mut leaked: BTreeMap<&str, u64> = BTreeMap::new();
     for entry in &record.entries {
-        *leaked.entry(&entry.kind).or_default() += entry.leaked;
+        *leaked.entry(&entry.kind).or_default() += entry.counts.leaked;
     }
     out.family(
         Kind::Gauge,
@@ -299,9 +299,6 @@ fn reaper(out: &mut Exposition, record: &ReapRecord) {
         "Environments of jobs that outlived them and were still there after the reaper's last run.",
         leaked.into_iter().map(|(kind, count)| (vec![("kind", kind.to_owned())], count as f64)),
     );
-    let by_kind = |totals: &[(String, u64)]| {
-        totals.iter().map(|(kind, count)| (vec![("kind", kind.clone())], *count as f64)).collect::<Vec<_>>()
-    };
     out.family(Kind::Counter, "reaped_total", "Leaked environments deleted.", by_kind(&record.reaped_total));
     out.family(
         Kind::Counter,
@@ -323,9 +320,6 @@ fn stores(out: &mut Exposition, record: &StoresRecord) {
         "Size of a store when it was last asked for.",
         sized.collect::<Vec<_>>(),
     );
-    let by_kind = |totals: &[(String, u64)]| {
-        totals.iter().map(|(kind, count)| (vec![("kind", kind.clone())], *count as f64)).collect::<Vec<_>>()
-    };
     out.family(
         Kind::Counter,
         "store_freed_bytes_total",
@@ -338,6 +332,10 @@ fn stores(out: &mut Exposition, record: &StoresRecord) {
         "Collections of stores that failed, or whose tool could not be used.",
         by_kind(&record.failed_total),
     );
+}
+
+fn by_kind(totals: &BTreeMap<String, u64>) -> Vec<(Vec<(&'static str, String)>, f64)> {
+    totals.iter().map(|(kind, count)| (vec![("kind", kind.clone())], *count as f64)).collect()
 }
 
 fn counters(out: &mut Exposition, totals: &Totals) {

@@ -51,7 +51,12 @@ pub fn blame(blame: &Blame, now: SystemTime, screen: &Screen) -> String {
 fn brief(judged: &Judged, now: SystemTime) -> String {
     let record = judged.record();
     let what = subject(record);
-    format!("{}, {} {what}, {}", moment(record.time, now), record.deed.as_str(), by(record.scope.as_ref()))
+    format!(
+        "{}, {} {what}, {}",
+        moment(record.time, now),
+        record.deed.as_str(),
+        by(record.details.scope.as_ref())
+    )
 }
 
 #[cfg(test)]

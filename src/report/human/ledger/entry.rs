@@ -14,9 +14,9 @@ const MAX_FOREIGN: usize = 10;
 /// `TIME  deed  SIZE  path`, and below it why, on which evidence and who says so.
 pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen, out: &mut String) {
     let record = judged.record();
-    let size = record.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();
-    let environment = || record.environment.as_deref().map(|name| escape::text(name).into_owned());
-    let what = record.path.as_deref().map(escape::path).or_else(environment);
+    let size = record.details.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();
+    let environment = || record.details.environment.as_deref().map(|name| escape::text(name).into_owned());
+    let what = record.details.path.as_deref().map(escape::path).or_else(environment);
     let what = what.map(|what| format!("  {what}")).unwrap_or_default();
     let _ = writeln!(
         out,
@@ -30,7 +30,7 @@ pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen
         Some(Relation::Contains) | Some(Relation::Same) | None => {}
     }
     lines.extend(about(record));
-    lines.push(format!("{}; {}", by(record.scope.as_ref()), writer(judged)));
+    lines.push(format!("{}; {}", by(record.details.scope.as_ref()), writer(judged)));
     if let Trust::Foreign(why) = &judged.trust {
         lines.push(format!("not believed: {}", escape::text(why)));
     }
@@ -41,35 +41,35 @@ pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen
 
 fn about(record: &Record) -> Vec<String> {
     let mut lines = Vec::new();
-    let whose: Vec<String> = [&record.runner, &record.rule]
+    let whose: Vec<String> = [&record.details.runner, &record.details.rule]
         .into_iter()
         .flatten()
         .map(|name| escape::text(name).into_owned())
         .collect();
-    let reason = record.reason.as_deref().map(|reason| escape::text(reason).into_owned());
+    let reason = record.details.reason.as_deref().map(|reason| escape::text(reason).into_owned());
     match (whose.is_empty(), reason) {
         (true, None) => {}
         (true, Some(reason)) => lines.push(format!("reason: {reason}")),
         (false, None) => lines.push(whose.join(", ")),
         (false, Some(reason)) => lines.push(format!("{}, reason: {reason}", whose.join(", "))),
     }
-    if let Some(evidence) = &record.evidence {
+    if let Some(evidence) = &record.details.evidence {
         lines.push(format!("evidence: {}", escape::text(evidence)));
     }
     if matches!(
         record.deed,
         ActionKind::Failed | ActionKind::Restored | ActionKind::Repaired | ActionKind::LockTimeout
-    ) && !record.message.is_empty()
+    ) && !record.details.message.is_empty()
     {
-        lines.push(escape::log_line(&record.message));
+        lines.push(escape::log_line(&record.details.message));
     }
-    if let Some(repository) = &record.repository {
+    if let Some(repository) = &record.details.repository {
         let part = |text: &Option<String>| escape::text(text.as_deref().unwrap_or("?")).into_owned();
         lines.push(format!(
             "job {} #{} `{}`",
             escape::text(repository),
-            part(&record.run_id),
-            part(&record.job)
+            part(&record.details.run_id),
+            part(&record.details.job)
         ));
     }
     lines
@@ -103,7 +103,7 @@ pub(super) fn foreign<'j>(entries: impl Iterator<Item = &'j Judged>, screen: &Sc
 
 /// What it is about: the path, or the message where there is none.
 pub(super) fn subject(record: &Record) -> String {
-    record.path.as_deref().map_or_else(|| escape::log_line(&record.message), escape::path)
+    record.details.path.as_deref().map_or_else(|| escape::log_line(&record.details.message), escape::path)
 }
 
 /// Who ran, by his own account.

@@ -50,7 +50,7 @@ pub fn history(history: &History, now: SystemTime, screen: &Screen) -> String {
 fn row(judged: &Judged, screen: &Screen) -> [Cell; 6] {
     let record = judged.record();
     let name = |text: Option<&str>| fit(text.unwrap_or("-"), screen.width() / 5);
-    let by = match &record.scope {
+    let by = match &record.details.scope {
         None => "?".to_owned(),
         Some(Scope::Sweep) => "sweep".to_owned(),
         Some(Scope::Reap) => "reap".to_owned(),
@@ -65,9 +65,9 @@ fn row(judged: &Judged, screen: &Screen) -> [Cell; 6] {
     [
         Cell::plain(stamp(record.time)),
         Cell::new(tone(record.deed), deed),
-        Cell::plain(record.bytes.map_or_else(|| "-".to_owned(), words::size)),
-        Cell::plain(name(record.runner.as_deref())),
-        Cell::plain(name(record.reason.as_deref())),
+        Cell::plain(record.details.bytes.map_or_else(|| "-".to_owned(), words::size)),
+        Cell::plain(name(record.details.runner.as_deref())),
+        Cell::plain(name(record.details.reason.as_deref())),
         Cell::plain(by),
     ]
 }

@@ -71,7 +71,7 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
         }
     }
     let end = run.entries.iter().rev().find(|judged| judged.record().deed == ActionKind::Ended);
-    let kept = end.and_then(|judged| judged.record().evidence.as_deref());
+    let kept = end.and_then(|judged| judged.record().details.evidence.as_deref());
     match (kept, run.count(ActionKind::Kept)) {
         (Some(kept), _) => did.push(escape::text(kept).into_owned()),
         (None, 0) => {}
@@ -92,7 +92,8 @@ fn one_run(run: &Run, screen: &Screen, out: &mut String) {
             || (record.deed == ActionKind::Claimed && run.end != RunEnd::Complete);
         if is_shown {
             let path = subject(record);
-            let size = record.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();
+            let size =
+                record.details.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();
             let deed = screen.paint(tone(record.deed), record.deed.as_str());
             let _ = writeln!(out, "      {deed}{size}  {path}");
         }

@@ -152,8 +152,8 @@ fn grounds(acts: &[Run], screen: &Screen, out: &mut String) {
             let text = format!(
                 "{}  {} ({})",
                 stamp(judged.record().time),
-                escape::log_line(&judged.record().message),
-                by(judged.record().scope.as_ref())
+                escape::log_line(&judged.record().details.message),
+                by(judged.record().details.scope.as_ref())
             );
             screen.paragraph(out, Tone::Plain, "  because of pressure: ", &text);
         }

@@ -1,0 +1,48 @@
+//! The runners and the mounts of the host at one moment: taken once a phase and handed down to all who tell of that phase.
+//!
+//! A snapshot says where to look, and what was there. What is true now it does not say: whoever deletes takes one of its own before
+//! each plan, opens what it names by identity, and looks at processes, leases and locks again before and after each claim.
+
+use super::filesystems::MountTable;
+use super::runners::{self, Discovery};
+use super::{declared, places};
+use crate::config::Config;
+use crate::model::{Filesystem, Runner};
+use crate::sys::process::Proc;
+use std::time::SystemTime;
+
+/// See the module.
+#[derive(Debug)]
+pub struct Snapshot<'a> {
+    /// By what it was looked.
+    pub config: &'a Config,
+    /// The process table, which is read when it is asked.
+    pub proc: &'a Proc,
+    /// When it was taken.
+    pub taken: SystemTime,
+    /// The mount table.
+    pub mounts: MountTable,
+    /// The runners, and the caches outside of their work directories that are declared.
+    pub found: Discovery,
+}
+
+impl<'a> Snapshot<'a> {
+    /// Reads the mount table and looks for the runners.
+    pub fn take(config: &'a Config, proc: &'a Proc, now: SystemTime) -> Self {
+        let mounts = MountTable::read(proc);
+        let mut found = runners::discover(&config.runners.roots, &mounts);
+        found.note_empty_globs(config.runners.are_built_in);
+        declared::discover(&config.caches, &mounts, &mut found);
+        Self { config, proc, taken: now, mounts, found }
+    }
+
+    /// The runners.
+    pub fn runners(&self) -> &[Runner] {
+        &self.found.runners
+    }
+
+    /// The filesystems of all that is claimed from, and how full they are now.
+    pub fn filesystems(&self) -> Vec<Filesystem> {
+        places::filesystems(&self.found.holders(), &self.mounts, &mut Vec::new())
+    }
+}

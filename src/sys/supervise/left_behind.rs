@@ -1,0 +1,85 @@
+//! The host lock of a worker that is beyond SIGKILL. The kernel releases it when the worker ends, which a dead mount may put off for
+//! ever; so its supervisor does.
+//!
+//! The worker runs no code of its own any more: at most the one call that it is in takes effect later, a rename among them. That meets
+//! no job: a started-hook fences its runner whether or not it gets the lock, and a rename into a directory that is gone
+//! fails. A claim beside its place is announced in the lock's file, for those alone who do not get the lock: as long as anything stands
+//! there the lock is not released.
+
+use crate::sys::flock;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::unistd::Pid;
+use rustix::process::{PidfdFlags, PidfdGetfdFlags, pidfd_getfd, pidfd_open};
+use std::fs::File;
+use std::os::fd::{AsFd as _, OwnedFd};
+use std::sync::atomic::{AtomicU32, Ordering};
+
+/// A worker that can end has ended by then, and its locks are free.
+const ENDS_IN: u16 = 500;
+
+/// Releases the lock that the killed worker has noted, when it does not end. Where the kernel or a filter refuses, it stays held.
+pub(super) fn release_lock(worker: Pid, noted: &AtomicU32) {
+    let Some(number) = noted.load(Ordering::Relaxed).checked_sub(1) else { return };
+    let pidfd = rustix::process::Pid::from_raw(worker.as_raw());
+    let Some(pidfd) = pidfd.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok()) else { return };
+    if ends(&pidfd) {
+        return;
+    }
+    let lock = pidfd_getfd(&pidfd, number as i32, PidfdGetfdFlags::empty()).map(File::from);
+    if let Ok(lock) = lock
+        && lock.metadata().is_ok_and(|lock| lock.is_file() && lock.len() == 0)
+    {
+        let _ = flock::release(&lock);
+    }
+}
+
+fn ends(pidfd: &OwnedFd) -> bool {
+    let mut files = [PollFd::new(pidfd.as_fd(), PollFlags::POLLIN)];
+    poll(&mut files, PollTimeout::from(ENDS_IN)).is_ok_and(|ready| ready > 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sys::flock::{Mode, Probe, lock_within, probe};
+    use nix::sys::signal::{Signal, kill};
+    use nix::sys::wait::waitpid;
+    use nix::unistd::{ForkResult, fork};
+    use std::os::fd::AsRawFd as _;
+    use std::time::Duration;
+
+    /// A child that holds the lock of `file` and stops: it lives, and does nothing.
+    fn holder(file: &File) -> Pid {
+        lock_within(file, Mode::Exclusive, Duration::from_secs(1)).unwrap();
+        // SAFETY: the child calls nothing but raise(3).
+        #[allow(unsafe_code)]
+        match unsafe { fork() }.unwrap() {
+            ForkResult::Parent { child } => child,
+            ForkResult::Child => loop {
+                let _ = nix::sys::signal::raise(Signal::SIGSTOP);
+            },
+        }
+    }
+
+    fn is_free(path: &std::path::Path) -> bool {
+        matches!(probe(File::open(path).unwrap()).unwrap(), Probe::Taken(_))
+    }
+
+    #[test]
+    fn the_lock_of_a_worker_that_does_not_end_is_released_unless_a_claim_is_announced() {
+        let temp = tempfile::NamedTempFile::new().unwrap();
+        let file = temp.reopen().unwrap();
+        let child = holder(&file);
+        let noted = AtomicU32::new(file.as_raw_fd() as u32 + 1);
+        file.set_len(7).unwrap();
+        release_lock(child, &noted);
+        assert!(!is_free(temp.path()), "what it has announced may still come");
+        file.set_len(0).unwrap();
+        release_lock(child, &AtomicU32::new(0));
+        assert!(!is_free(temp.path()), "it has noted none");
+        release_lock(child, &noted);
+        assert!(is_free(temp.path()));
+        kill(child, Signal::SIGKILL).unwrap();
+        waitpid(child, None).unwrap();
+    }
+}
