@@ -123,7 +123,7 @@ machine() { # ID JOB
 machine leaked null
 machine at-work '"4711"'
 # shellcheck disable=SC2016 # the user's shell expands it
-runuser -u ci-a -- sh -c 'cd; mkdir ccache; for n in $(seq 24); do echo "int x$n;" >"f$n.c"; CCACHE_DIR=$HOME/ccache ccache gcc -c "f$n.c" -o f.o; done'
+runuser -u ci-a -- sh -c 'cd; mkdir ccache; for n in $(seq 24); do echo "int x$n;" >"f$n.c"; CCACHE_DIR=$HOME/ccache ccache /usr/local/sbin/gcc -c "f$n.c" -o f.o; done'
 stored() { du -s --block-size=1M /home/ci-a/ccache | cut -f 1; }
 [ "$(stored)" -ge 23 ] || fail "the store is full: $(stored) MiB"
 disk-guard check-config >&2
