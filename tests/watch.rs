@@ -3,7 +3,8 @@
 
 mod kit;
 
-use kit::{Host, until};
+use kit::dying::Dying;
+use kit::{Host, needs_root, until};
 use std::process::Command;
 
 /// A terminal of tmux's, with a shell in it that runs one command and says how it ended.
@@ -117,4 +118,45 @@ fn what_is_no_terminal_gets_plain_frames() {
     let Some(terminal) = Terminal::run(&host, 100, 20, "status --watch | head -n 1") else { return };
     let shown = terminal.shows("ended with");
     assert!(shown.contains("1 runner") && !terminal.has_screen_of_its_own(), "{shown}");
+}
+
+/// A runner on a mount that dies in the middle of the first look.
+fn beside_a_dying_mount() -> (Host, Dying) {
+    let host = farm(1);
+    let runner = host.runner("ci-dying").build();
+    let dying = Dying::over(&runner.work, 0);
+    (host, dying)
+}
+
+#[test]
+fn a_mount_that_dies_is_shown_among_the_runners_and_keeps_nobody_from_leaving() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let (host, dying) = beside_a_dying_mount();
+    let Some(terminal) = Terminal::run(&host, 120, 30, "status --watch") else { return };
+    let shown = terminal.shows("does not answer");
+    assert!(dying.is_silent(), "it has died of a look: {shown}");
+    assert!(terminal.has_screen_of_its_own() && shown.contains("2 runners"), "{shown}");
+    assert!(shown.contains("\nci-00 ") && shown.contains("\nci-dying "), "{shown}");
+    // Still looking.
+    host.runner("ci-new").build();
+    terminal.shows("ci-new");
+    terminal.press("q");
+    let after = terminal.shows("ended with 0");
+    assert!(!terminal.has_screen_of_its_own(), "{after}");
+    assert!(after.contains("before") && !after.contains("ci-00"), "{after}");
+}
+
+#[test]
+fn plain_frames_go_on_beside_a_mount_that_dies() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let (host, dying) = beside_a_dying_mount();
+    let guard = "status --watch --json | grep --line-buffered -m 2 -c 'does not answer'";
+    let Some(terminal) = Terminal::run(&host, 100, 20, guard) else { return };
+    // Two frames tell of it, then the reader goes.
+    let shown = terminal.shows("ended with 0");
+    assert!(dying.is_silent() && shown.contains("has stopped answering while it was read"), "{shown}");
 }

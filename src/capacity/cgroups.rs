@@ -1,15 +1,11 @@
 //! The control group of each runner: its own memory and task limits, which a job meets before the host's.
 //!
 //! A runner's group is that of its Listener, else of its Worker, as the kernel tells it; the root group limits nothing and is
-//! left out. Both hierarchies are read, and each figure comes from the one whose controller is there: on a hybrid host memory
-//! may be v1's and tasks v2's.
+//! left out.
 
-use crate::model::{Attribution, HostFacts, Pid, RunnerGroup, Share};
-use crate::sys::mountinfo;
+use crate::model::{Attribution, HostFacts, RunnerGroup, Share};
+use crate::sys::cgroup::{Group, Hierarchies, number};
 use crate::sys::process::Proc;
-use std::ffi::OsStr;
-use std::os::unix::ffi::OsStrExt as _;
-use std::path::{Path, PathBuf};
 
 /// Limits above this are v1's way to say "none" (`PAGE_COUNTER_MAX`, in bytes).
 const NO_LIMIT: u64 = 1 << 62;
@@ -26,118 +22,38 @@ pub fn of_runners(proc: &Proc, facts: &HostFacts) -> Vec<RunnerGroup> {
                     processes.workers.iter().find(|worker| worker.attribution == Attribution::Runner(index));
                 worker.map(|worker| worker.process.pid)
             })?;
-            let places = hierarchies.places_of(proc, pid)?;
-            Some(places.examine(facts.runners[index].runner.name.clone()))
+            let group = Group::of(proc, pid)?.below_root()?;
+            Some(examine(&hierarchies, &group, facts.runners[index].runner.name.clone()))
         })
         .collect()
 }
 
-/// Where the hierarchies are mounted: each with its mount point and the group that is its root there.
-#[derive(Debug, Default)]
-struct Hierarchies {
-    unified: Option<(PathBuf, PathBuf)>,
-    memory: Option<(PathBuf, PathBuf)>,
-    pids: Option<(PathBuf, PathBuf)>,
-}
-
-/// The directories of one group.
-#[derive(Debug, Default)]
-struct Places {
-    name: String,
-    unified: Option<PathBuf>,
-    memory: Option<PathBuf>,
-    pids: Option<PathBuf>,
-}
-
-impl Hierarchies {
-    fn read(proc: &Proc) -> Self {
-        let mut found = Self::default();
-        let table = mountinfo::read_own(proc.root()).unwrap_or_default();
-        for mount in mountinfo::parse(&table).unwrap_or_default() {
-            let path = |bytes: &[u8]| PathBuf::from(OsStr::from_bytes(bytes));
-            let place = (path(&mount.point), path(&mount.root));
-            let has = |controller| mountinfo::option(mount.options, controller).is_some();
-            match mount.kind {
-                b"cgroup2" => found.unified = found.unified.or(Some(place)),
-                b"cgroup" if has("memory") => found.memory = found.memory.or(Some(place)),
-                b"cgroup" if has("pids") => found.pids = found.pids.or(Some(place)),
-                _ => {}
-            }
-        }
-        found
+fn examine(hierarchies: &Hierarchies, group: &Group, runner: String) -> RunnerGroup {
+    let place = hierarchies.place(group);
+    let two = |file: &str| number(&place.unified.as_ref()?.join(file));
+    let memory = |file: &str| number(&place.memory.as_ref()?.join(file));
+    let pids = |file: &str| number(&place.pids.as_ref()?.join(file));
+    let limit = |found: Option<u64>| found.filter(|limit| *limit < NO_LIMIT).unwrap_or(0);
+    let share = |used: Option<u64>, of: Option<u64>| used.map(|used| Share { used, of: limit(of) });
+    RunnerGroup {
+        runner,
+        group: group.path().to_owned(),
+        memory: share(two("memory.current"), two("memory.max"))
+            .or_else(|| share(memory("memory.usage_in_bytes"), memory("memory.limit_in_bytes"))),
+        memory_peak: two("memory.peak").or_else(|| memory("memory.max_usage_in_bytes")),
+        oom_kills: place.oom_kills().ok().map(|count| count.value),
+        tasks: share(two("pids.current"), two("pids.max"))
+            .or_else(|| share(pids("pids.current"), pids("pids.max"))),
+        forks_refused: place.forks_refused().ok().map(|count| count.value),
     }
-
-    /// `/proc/PID/cgroup`: `hierarchy:controllers:path`, v2 as `0::path`.
-    fn places_of(&self, proc: &Proc, pid: Pid) -> Option<Places> {
-        let text = std::fs::read_to_string(proc.path_of(pid, "cgroup")).ok()?;
-        let mut places = Places::default();
-        for line in text.lines() {
-            let mut parts = line.splitn(3, ':');
-            let (Some(_), Some(controllers), Some(path)) = (parts.next(), parts.next(), parts.next()) else {
-                continue;
-            };
-            if path == "/" {
-                continue;
-            }
-            let below = |hierarchy: &Option<(PathBuf, PathBuf)>| {
-                let (mount, root) = hierarchy.as_ref()?;
-                Some(mount.join(Path::new(path).strip_prefix(root).ok()?))
-            };
-            match controllers {
-                "" => places.unified = below(&self.unified),
-                "memory" => places.memory = below(&self.memory),
-                "pids" => places.pids = below(&self.pids),
-                _ => continue,
-            }
-            places.name = path.to_owned();
-        }
-        (!places.name.is_empty()).then_some(places)
-    }
-}
-
-impl Places {
-    fn examine(&self, runner: String) -> RunnerGroup {
-        let two = |file: &str| number(self.unified.as_deref()?, file);
-        let memory = |file: &str| number(self.memory.as_deref()?, file);
-        let pids = |file: &str| number(self.pids.as_deref()?, file);
-        let limit = |found: Option<u64>| found.filter(|limit| *limit < NO_LIMIT).unwrap_or(0);
-        let share = |used: Option<u64>, of: Option<u64>| used.map(|used| Share { used, of: limit(of) });
-        RunnerGroup {
-            runner,
-            group: self.name.clone(),
-            memory: share(two("memory.current"), two("memory.max"))
-                .or_else(|| share(memory("memory.usage_in_bytes"), memory("memory.limit_in_bytes"))),
-            memory_peak: two("memory.peak").or_else(|| memory("memory.max_usage_in_bytes")),
-            oom_kills: self
-                .unified
-                .as_deref()
-                .and_then(|dir| entry(dir, "memory.events", "oom_kill"))
-                .or_else(|| entry(self.memory.as_deref()?, "memory.oom_control", "oom_kill")),
-            tasks: share(two("pids.current"), two("pids.max"))
-                .or_else(|| share(pids("pids.current"), pids("pids.max"))),
-            forks_refused: self
-                .unified
-                .as_deref()
-                .and_then(|dir| entry(dir, "pids.events", "max"))
-                .or_else(|| entry(self.pids.as_deref()?, "pids.events", "max")),
-        }
-    }
-}
-
-/// The number in a file; `None` for `max` and for what is not there.
-fn number(dir: &Path, file: &str) -> Option<u64> {
-    std::fs::read_to_string(dir.join(file)).ok()?.trim().parse().ok()
-}
-
-/// The number behind a word at a line's beginning.
-fn entry(dir: &Path, file: &str, word: &str) -> Option<u64> {
-    let text = std::fs::read_to_string(dir.join(file)).ok()?;
-    text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::Pid;
+    use std::ffi::OsStr;
+    use std::path::PathBuf;
 
     fn write(at: PathBuf, text: impl AsRef<[u8]>) {
         std::fs::create_dir_all(at.parent().unwrap()).unwrap();
@@ -157,8 +73,8 @@ mod tests {
         write(base.join("proc/42/cgroup"), cgroup);
         files.iter().for_each(|(at, text)| write(base.join(at), text));
         let proc = Proc::new(&base.join("proc"));
-        let places = Hierarchies::read(&proc).places_of(&proc, Pid(42))?;
-        Some(places.examine("runner-1".into()))
+        let group = Group::of(&proc, Pid(42))?.below_root()?;
+        Some(examine(&Hierarchies::read(&proc), &group, "runner-1".into()))
     }
 
     #[test]

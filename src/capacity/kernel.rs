@@ -2,7 +2,8 @@
 
 use crate::model::{Share, Stall};
 use crate::sys::process::Proc;
-use procfs::{FromBufRead as _, FromRead as _, Meminfo};
+use crate::sys::stalls;
+use procfs::{FromBufRead as _, Meminfo};
 use std::fs::File;
 use std::io::BufReader;
 
@@ -34,22 +35,15 @@ pub fn swap(proc: &Proc) -> Option<Share> {
         .then(|| Share { used: info.swap_total.saturating_sub(info.swap_free), of: info.swap_total })
 }
 
-/// `/proc/pressure`, averaged over the last minute; nothing where the kernel was built or started without it.
+/// How long tasks wait, averaged over the last minute; nothing where the kernel was built or started without that.
 pub fn stalls(proc: &Proc) -> Vec<Stall> {
-    let open = |name: &str| File::open(proc.root().join("pressure").join(name)).ok();
-    let mut stalls = Vec::new();
-    if let Some(cpu) = open("cpu").and_then(|file| procfs::CpuPressure::from_read(file).ok()) {
-        // For the whole host `full` means nothing for the processor (Linux 5.13 and later say 0).
-        stalls.push(Stall { resource: "cpu", some: cpu.some.avg60.into(), full: 0.0 });
-    }
-    if let Some(memory) = open("memory").and_then(|file| procfs::MemoryPressure::from_read(file).ok()) {
-        let (some, full) = (memory.some.avg60.into(), memory.full.avg60.into());
-        stalls.push(Stall { resource: "memory", some, full });
-    }
-    if let Some(io) = open("io").and_then(|file| procfs::IoPressure::from_read(file).ok()) {
-        stalls.push(Stall { resource: "io", some: io.some.avg60.into(), full: io.full.avg60.into() });
-    }
-    stalls
+    let stall = |resource| {
+        let stalls = stalls::of(proc, resource)?;
+        // For the whole host `full` means nothing for the processor.
+        let full = if resource == "cpu" { 0.0 } else { stalls.full.minute };
+        Some(Stall { resource, some: stalls.some.minute, full })
+    };
+    ["cpu", "memory", "io"].into_iter().filter_map(stall).collect()
 }
 
 fn meminfo(proc: &Proc) -> Option<Meminfo> {

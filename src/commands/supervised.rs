@@ -3,9 +3,12 @@
 //! entered every few seconds. When one is silent, the worker is left behind and another begins anew: it finds that the mount does
 //! not answer, says so, and goes on with the other runners. What a sweep has done until then stays done.
 //!
+//! `status --watch` begins anew as often as that happens, on the same terminal; what does not answer stands among its runners.
+//!
 //! Where there are no such mounts, and for verbs that do not walk, there is no second process.
 
 use super::complain;
+use super::watch::{self, Terminal};
 use crate::cli::{Cli, Command};
 use crate::report::exit::Exit;
 use crate::sys::reach::{self, Remotes};
@@ -20,19 +23,19 @@ const ATTEMPTS: usize = 4;
 /// No verb takes so long; what limits it is its own.
 const LIMIT: Duration = Duration::from_secs(30 * 86_400);
 
-/// Whether a verb walks what mounts may hold. One that goes on until it is interrupted writes to a terminal by itself.
+/// Whether a verb walks what mounts may hold.
 fn walks(command: &Command) -> bool {
-    match command {
-        Command::Status { watch, .. } => !watch,
-        Command::Sweep { .. }
-        | Command::Plan { .. }
-        | Command::Audit { .. }
-        | Command::Check(_)
-        | Command::Doctor { .. }
-        | Command::Metrics
-        | Command::Postmortem { .. } => true,
-        _ => false,
-    }
+    matches!(
+        command,
+        Command::Status { .. }
+            | Command::Sweep { .. }
+            | Command::Plan { .. }
+            | Command::Audit { .. }
+            | Command::Check(_)
+            | Command::Doctor { .. }
+            | Command::Metrics
+            | Command::Postmortem { .. }
+    )
 }
 
 /// Runs the verb.
@@ -44,11 +47,18 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
     if remotes.is_empty() {
         return verb().into();
     }
+    let is_watch = matches!(cli.command, Command::Status { watch: true, html: None, .. });
+    let has_screen =
+        is_watch && matches!(cli.command, Command::Status { json: false, .. }) && watch::is_for_a_person();
+    let Ok(terminal) = has_screen.then(Terminal::take).transpose() else { return verb().into() };
     let Ok(mut supervisor) = Supervisor::new() else { return verb().into() };
-    // A sweep may go on when the shell that has started it is gone.
-    supervisor.outlive_parent();
+    if !is_watch {
+        // A sweep may go on when the shell that has started it is gone.
+        supervisor.outlive_parent();
+    }
     let link = supervisor.link();
-    for attempt in 1..=ATTEMPTS {
+    let attempts = if is_watch { usize::MAX } else { ATTEMPTS };
+    for attempt in 1..=attempts {
         link.clear();
         let mut silent = None;
         let of_worker = Arc::clone(&remotes);
@@ -65,12 +75,19 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
                 silent.is_some()
             },
         );
+        if !matches!(end, Ok(End::Proper(_))) {
+            terminal.iter().for_each(Terminal::leave_screen);
+        }
         match end {
             Ok(End::Proper(code)) => return code.into(),
-            Ok(End::Signalled(signal) | End::Died(Some(signal))) => end_by(signal),
+            Ok(End::Signalled(signal) | End::Died(Some(signal))) => {
+                drop(terminal);
+                end_by(signal)
+            }
+            Ok(End::GivenUp) if has_screen => {}
             Ok(End::GivenUp) => {
                 let what = silent.unwrap_or_default();
-                let then = if attempt < ATTEMPTS { "it begins anew without it" } else { "it is given up" };
+                let then = if attempt < attempts { "it begins anew without it" } else { "it is given up" };
                 complain(&format_args!(
                     "{} has stopped answering while it was read: {then}; bring its server back, or run `umount -l` on it",
                     what.display()

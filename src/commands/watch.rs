@@ -8,16 +8,44 @@ use crate::report::exit::Exit;
 use crate::report::human::Watch;
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
+use ratatui::crossterm::{cursor, execute, terminal};
 use std::io::{self, IsTerminal as _};
+use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, TryRecvError, channel};
 use std::time::Duration;
 
 /// How long a key is waited for before it is asked whether there is something new to show.
 const MOMENT: Duration = Duration::from_millis(50);
 
-/// Whether somebody sits at a terminal that can show more than lines.
+/// Whether somebody sits at a terminal that can show more than lines. As it was when it was first asked: a worker's standard output
+/// is a pipe to its supervisor.
 pub(super) fn is_for_a_person() -> bool {
-    io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    static IS_FOR_A_PERSON: OnceLock<bool> = OnceLock::new();
+    *IS_FOR_A_PERSON.get_or_init(|| {
+        io::stdout().is_terminal() && std::env::var_os("TERM").is_none_or(|term| term != "dumb")
+    })
+}
+
+/// The terminal of a watch whose workers may be left behind in the middle: raw until this is dropped.
+pub(super) struct Terminal;
+
+impl Terminal {
+    /// Takes it, before there is a worker: what a worker inherits it does not change.
+    pub(super) fn take() -> io::Result<Self> {
+        terminal::enable_raw_mode()?;
+        Ok(Self)
+    }
+
+    /// Leaves the screen of a worker that could not do so itself.
+    pub(super) fn leave_screen(&self) {
+        let _ = execute!(io::stdout(), terminal::LeaveAlternateScreen, cursor::Show);
+    }
+}
+
+impl Drop for Terminal {
+    fn drop(&mut self) {
+        let _ = terminal::disable_raw_mode();
+    }
 }
 
 /// Watches until `q` or Ctrl-C.

@@ -4,6 +4,7 @@
 pub mod abandonable;
 pub mod ability;
 pub mod btrfs;
+pub mod cgroup;
 pub mod deadline;
 pub mod dedupe;
 pub mod dir;
@@ -17,6 +18,7 @@ pub mod process_dir;
 pub mod program;
 pub mod project;
 pub mod reach;
+pub mod stalls;
 pub mod supervise;
 pub mod work_stack;
 

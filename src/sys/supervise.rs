@@ -55,6 +55,9 @@ pub enum End {
     GivenUp,
 }
 
+/// A worker that has done what it had to ends by then, unless a thread of it waits for a dead mount: nobody waits for that.
+const ENDS_IN: Duration = Duration::from_millis(250);
+
 /// How often whoever watches over a worker is asked whether it is to be given up.
 const GIVE_UP: Duration = Duration::from_secs(2);
 
@@ -218,6 +221,7 @@ impl Supervisor {
             started,
             limit,
             asked: started,
+            said: None,
         };
         let end = watch.run_to_end(give_up);
         // To be closed by our own end, which comes next.
@@ -413,6 +417,8 @@ struct Watch<'s> {
     limit: Duration,
     /// When it was last asked whether it is to be given up.
     asked: Instant,
+    /// When it was first seen that the worker has done what it had to.
+    said: Option<Instant>,
 }
 
 impl Watch<'_> {
@@ -426,6 +432,11 @@ impl Watch<'_> {
             }
             if self.is_close && self.supervisor.is_orphaned() {
                 break End::Orphaned;
+            }
+            if let Some(code) = self.is_close.then(|| self.proper_end()).flatten()
+                && self.said.get_or_insert_with(Instant::now).elapsed() >= ENDS_IN
+            {
+                break End::Proper(code);
             }
             if self.is_close && self.asked.elapsed() >= GIVE_UP {
                 if give_up() {
@@ -497,8 +508,12 @@ impl Watch<'_> {
             // Who ignores the death of children is never told how they ended.
             Ok(_) | Err(_) => None,
         };
-        let code = self.supervisor.link.0.end.load(Ordering::Relaxed).checked_sub(1);
-        Some(code.and_then(|code| u8::try_from(code).ok()).map_or(End::Died(died), End::Proper))
+        Some(self.proper_end().map_or(End::Died(died), End::Proper))
+    }
+
+    /// The exit code of a worker that has done what it had to.
+    fn proper_end(&self) -> Option<u8> {
+        u8::try_from(self.supervisor.link.0.end.load(Ordering::Relaxed).checked_sub(1)?).ok()
     }
 
     fn signal(&mut self) -> Option<Signal> {

@@ -19,6 +19,7 @@ mod cache;
 mod canary;
 mod cgroup;
 mod disk;
+pub(crate) mod dying;
 mod guard;
 mod hook;
 mod host;

@@ -18,6 +18,7 @@ use crate::model::postmortem::{
 use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner, Usage};
 use crate::observe::diag_log;
 use crate::setup::units::{self, Systemd};
+use crate::sys::cgroup::{Group, Hierarchies};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::sys::program::Programs;
@@ -25,7 +26,7 @@ use logs::{Pages, Stories};
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::rc::Rc;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -54,7 +55,7 @@ const KMSG: &str = "/dev/kmsg";
 pub struct Observer<'a> {
     proc: &'a Proc,
     programs: Programs<'a>,
-    cgroups: PathBuf,
+    hierarchies: OnceCell<Hierarchies>,
     ledger: Option<&'a Ledger>,
     host: &'a HostFacts,
     systemd: OnceCell<Result<Systemd<'a>, String>>,
@@ -97,7 +98,7 @@ impl<'a> Observer<'a> {
         Self {
             proc,
             programs,
-            cgroups: PathBuf::from(cgroup::MOUNT),
+            hierarchies: OnceCell::new(),
             ledger,
             host,
             systemd: OnceCell::new(),
@@ -310,6 +311,7 @@ impl<'a> Observer<'a> {
         let listener_process = own.max_by_key(|listener| listener.started);
         let groups =
             self.groups(listener_process.map(|listener| listener.process.pid), &unit, unit_name.as_deref());
+        let hierarchies = self.hierarchies.get_or_init(|| Hierarchies::read(self.proc));
         let facts = Facts {
             now: self.host.now,
             worker_lives: subject.lives,
@@ -318,8 +320,8 @@ impl<'a> Observer<'a> {
             listener,
             kernel,
             host,
-            memory: cgroup::memory_events(&self.cgroups, &groups),
-            tasks: cgroup::task_events(&self.cgroups, &groups),
+            memory: cgroup::memory_events(hierarchies, &groups),
+            tasks: cgroup::task_events(hierarchies, &groups),
             pressure: cgroup::pressure(self.proc),
             disk: self.disk(runner),
             guard: self.guard(runner, &death),
@@ -341,14 +343,12 @@ impl<'a> Observer<'a> {
         listener: Option<Pid>,
         unit: &Observed<UnitState>,
         unit_name: Option<&str>,
-    ) -> Vec<cgroup::Group> {
+    ) -> Vec<Group> {
         let mut groups = Vec::new();
-        groups.extend(listener.and_then(|pid| cgroup::group_of(self.proc, pid)));
+        groups.extend(listener.and_then(|pid| Group::of(self.proc, pid)));
         let of_unit = unit.known().and_then(|unit| unit.group.clone());
         let usual = unit_name.map(|name| format!("/system.slice/{name}"));
-        for group in [of_unit, usual].into_iter().flatten() {
-            groups.extend([cgroup::Group::Second(group.clone()), cgroup::Group::First(group)]);
-        }
+        groups.extend([of_unit, usual].into_iter().flatten().map(|path| Group::named(&path)));
         groups
     }
 
