@@ -41,7 +41,7 @@ fn ends(pidfd: &OwnedFd) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::sys::flock::{Mode, Probe, lock_within, probe};
+    use crate::sys::flock::{LockMode, Probe, lock_within, probe};
     use nix::sys::signal::{Signal, kill};
     use nix::sys::wait::waitpid;
     use nix::unistd::{ForkResult, fork};
@@ -50,7 +50,7 @@ mod tests {
 
     /// A child that holds the lock of `file` and stops: it lives, and does nothing.
     fn holder(file: &File) -> Pid {
-        lock_within(file, Mode::Exclusive, Duration::from_secs(1)).unwrap();
+        lock_within(file, LockMode::Exclusive, Duration::from_secs(1)).unwrap();
         // SAFETY: the child calls nothing but raise(3).
         #[allow(unsafe_code)]
         match unsafe { fork() }.unwrap() {
