@@ -28,7 +28,9 @@
 //! | [`doctor`] | checks of this host's set-up |
 //! | [`footprints`], [`forecast`] | what jobs have taken, and how much room live jobs need |
 //! | [`hygiene`] | work directories that checkouts fail in: detection and repair |
-//! | [`setup`] | connecting runners to the hooks, taking them out of service and back; the state directory |
+//! | [`setup`] | connecting runners to the hooks; systemd; the state directory |
+//! | `installation` | setting a host up and undoing that: runners, group, units |
+//! | `service` | taking runners out of service and back |
 //! | [`postmortem`] | why a runner or a job died |
 //! | [`reap`] | leaked virtual machines, containers and pods: found and deleted through their own tools |
 //! | [`stores`] | what engines and build tools keep for all jobs: collected by their own tools while nobody builds |
@@ -57,7 +59,7 @@
 //! commands
 //! hook
 //! forecast run_log
-//! counters dedupe doctor footprints hygiene notify postmortem stores
+//! counters dedupe doctor footprints hygiene installation notify postmortem service stores
 //! capacity cycle ledger reap setup
 //! cli observe
 //! report uses
@@ -127,6 +129,7 @@ pub mod fuzzing;
 pub(crate) mod hook;
 pub mod hook_record;
 pub mod hygiene;
+pub(crate) mod installation;
 #[cfg(test)]
 mod layers;
 pub mod lease;
@@ -143,6 +146,7 @@ pub mod reclaim;
 pub mod report;
 pub mod run_dir;
 pub(crate) mod run_log;
+pub(crate) mod service;
 pub mod setup;
 pub mod simulate;
 pub mod stores;

@@ -8,6 +8,7 @@ use crate::observe::host::CacheScope;
 use crate::policy::liveness;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
+use crate::setup::units;
 use crate::sys::dir::Dir;
 use std::path::{Path, PathBuf};
 
@@ -59,7 +60,7 @@ fn find(runners: &[Runner], question: &CheckArgs) -> Result<Subject, String> {
 }
 
 fn named(runners: &[Runner], name: &str) -> Result<usize, String> {
-    look::named(&runners.iter().collect::<Vec<_>>(), name)
+    units::named(&runners.iter().collect::<Vec<_>>(), name).map_err(|error| error.to_string())
 }
 
 /// The real path of a file or directory: that of its directory, with its own name.

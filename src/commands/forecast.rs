@@ -131,7 +131,7 @@ fn arm(context: &Context, due: Duration) -> Result<(), String> {
         return Err("this sweep was not started by systemd".to_owned());
     }
     let programs = Programs(&context.config.paths.programs);
-    let systemd = Systemd::find(programs)?;
+    let systemd = Systemd::find(programs).map_err(|error| error.to_string())?;
     if !systemd.knows(SERVICE) {
         return Err(format!("there is no unit {SERVICE}"));
     }

@@ -1,32 +1,18 @@
-//! `install` and `uninstall`: wires every discovered runner, the group, and our units; says what has to be restarted.
+//! `install` and `uninstall`.
 
-mod recorded;
-
-use super::{Context, complain, look, print, show};
+use super::{Context, complain, look, now, present};
 use crate::cli::SetupArgs;
-use crate::model::{
-    CommandOutcome, ListenerSeen, Liveness, Runner, SetupChange, SetupCommand, SetupOutcome, SetupReport,
-    SetupRunner, Uid,
-};
-use crate::policy::liveness;
+use crate::installation::{self, Part, Reach, Wish};
+use crate::model::Execution;
+use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
-use crate::report::{escape, human, json};
-use crate::setup::group::{self, Membership};
-use crate::setup::install::{self, Prepared, Refusal, Verb};
+use crate::report::{human, json};
+use crate::setup::install::Verb;
 use crate::setup::state::StateDir;
-use crate::setup::units::{BOUNDS, OURS, Systemd};
 use crate::setup::wiring::Scripts;
-use crate::sys::program::Programs;
-use recorded::Recorded;
-use std::collections::BTreeSet;
-use std::time::Duration;
 
-/// The grain of file times and of process start times.
-const GRAIN: Duration = Duration::from_millis(10);
-
-/// Everything is looked at and decided first; only then is anything touched.
-/// `recorded_only`: what is not written down is left alone, whatever the globs find.
-pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, recorded_only: bool) -> Exit {
+/// Does it, or shows what it would do.
+pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: Reach) -> Exit {
     let ours = Scripts::in_dir(&args.hooks_dir);
     let missing = [&ours.started, &ours.completed].into_iter().find(|script| !script.is_file());
     if let (Verb::Install, Some(script)) = (verb, missing) {
@@ -36,282 +22,27 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, recorded_only
         ));
         return Exit::Error;
     }
-    let state = StateDir::at(&context.config.paths.state_dir);
-    if !args.dry_run
-        && let Err(error) = state.check_writable()
+    let execution = Execution::of(args.dry_run);
+    if execution == Execution::Apply
+        && let Err(error) = StateDir::at(&context.config.paths.state_dir).check_writable()
     {
         complain(&error);
         return Exit::Error;
     }
-    let recorded = match verb {
-        Verb::Install => Recorded::default(),
-        Verb::Uninstall => Recorded::read(context, &state),
-    };
-    let context = &recorded.widen(context);
-    let mut setup = Setup {
-        context,
-        verb,
-        recorded_only,
-        args,
-        programs: Programs(&context.config.paths.programs),
-        is_root: nix::unistd::geteuid().is_root(),
-        report: SetupReport {
-            verb: verb_name(verb),
-            dry_run: args.dry_run,
-            is_last: recorded_only,
-            ..SetupReport::default()
-        },
-    };
-    setup.all(&ours, &state, &recorded);
-    if args.json {
-        print(&json::setup(&setup.report, json::Layout::Pretty));
-    } else {
-        show(&context.screen, &human::setup(&setup.report, &context.screen));
+    let part = |is_done| if is_done { Part::Done } else { Part::Left };
+    let wish =
+        Wish { verb, execution, reach, group: part(!args.no_group), restart_idle: part(args.restart_idle) };
+    let look = |config: &_| look::alive(&Snapshot::take(config, &context.proc, now()));
+    let (report, unwritten) = installation::run(&context.config, &context.proc, &look, &ours, wish);
+    if let Some(error) = unwritten {
+        complain(&error);
     }
-    let is_about_somebody = recorded_only || !setup.report.runners.is_empty();
-    if setup.report.is_whole() && is_about_somebody { Exit::Done } else { Exit::Error }
-}
-
-fn verb_name(verb: Verb) -> &'static str {
-    match verb {
-        Verb::Install => "install",
-        Verb::Uninstall => "uninstall",
-    }
-}
-
-pub(super) struct Setup<'a> {
-    pub(super) context: &'a Context,
-    verb: Verb,
-    recorded_only: bool,
-    pub(super) args: &'a SetupArgs,
-    programs: Programs<'a>,
-    is_root: bool,
-    pub(super) report: SetupReport,
-}
-
-/// A runner whose Listener does not know the change yet.
-struct Stale {
-    runner: Runner,
-    pid: crate::model::Pid,
-}
-
-impl Setup<'_> {
-    fn all(&mut self, ours: &Scripts, state: &StateDir, recorded: &Recorded) {
-        let alive = look::alive(&self.context.snapshot());
-        if !self.recorded_only {
-            self.report.notes.extend(alive.facts.notes.iter().cloned());
-        }
-        if !self.is_root {
-            self.report.notes.push(
-                "not root: only your own runners are wired; the group and the units are left to root".into(),
-            );
-        }
-        let found = alive.facts.runners.iter().map(|facts| &facts.runner);
-        let runners: Vec<&Runner> = found
-            .filter(|runner| !self.recorded_only || recorded.is_wired(&runner.root))
-            .chain(&recorded.bare)
-            .collect();
-        let looked: Vec<_> = runners
-            .iter()
-            .map(|runner| install::prepare(self.verb, runner, ours, state, self.recorded_only))
-            .collect();
-        let joins = self.group(runners.iter().zip(&looked));
-        let mut stale = Vec::new();
-        for (runner, prepared) in runners.iter().zip(looked) {
-            let is_its =
-                |seen: &&ListenerSeen| alive.facts.runners[seen.runner].runner.root_id == runner.root_id;
-            let listener = alive.facts.processes.listeners.iter().find(is_its);
-            let done = self.one(runner, prepared, state, listener.is_some());
-            if let (Some(listener), Some((prepared, changed))) = (listener, done) {
-                let late = prepared
-                    .env_written()
-                    .is_some_and(|at| !listener.is_ordered || at > listener.started + GRAIN);
-                if changed || late || self.has_old_groups(runner, listener) || joins.contains(&runner.owner) {
-                    stale.push(Stale { runner: (*runner).clone(), pid: listener.process.pid });
-                }
-            }
-        }
-        recorded.settle(self, state);
-        self.units(&stale);
-        if self.recorded_only {
-            recorded.bring_back(self, &alive.facts, state);
-            recorded.note_what_still_names(self, &alive.facts, state);
-        }
-    }
-
-    /// Whether a Listener was started before its user joined the group.
-    fn has_old_groups(&self, runner: &Runner, listener: &ListenerSeen) -> bool {
-        self.verb == Verb::Install
-            && !self.args.no_group
-            && group::membership(runner.owner) == Membership::Member
-            && group::is_in_force(&self.context.proc, listener.process.pid) == Some(false)
-    }
-
-    /// Wires one, unless this is a dry run. Whether its `.env` changes, when it was not refused.
-    fn one(
-        &mut self,
-        runner: &Runner,
-        prepared: Result<Prepared, Refusal>,
-        state: &StateDir,
-        is_listening: bool,
-    ) -> Option<(Prepared, bool)> {
-        let mut entry = SetupRunner {
-            name: runner.name.clone(),
-            root: runner.root.clone(),
-            outcome: SetupOutcome::Unchanged,
-            changes: Vec::new(),
-            chains: Vec::new(),
-            notes: Vec::new(),
-        };
-        let prepared = match prepared {
-            Ok(prepared) => prepared,
-            Err(refusal) => {
-                entry.outcome = match refusal {
-                    Refusal::NotOurs(owner) => SetupOutcome::NotOurs(format!("it belongs to uid {owner}")),
-                    Refusal::Blocked(why) => SetupOutcome::Blocked(why),
-                };
-                self.report.runners.push(entry);
-                return None;
-            }
-        };
-        let edit = &prepared.edit;
-        let changes = edit.content.is_some();
-        entry.changes = edit
-            .changes
-            .iter()
-            .map(|change| SetupChange {
-                line: change.line,
-                removed: change.removed.clone(),
-                added: change.added.clone(),
-            })
-            .collect();
-        entry.chains = edit.chains.iter().map(|(path, _)| path.clone()).collect();
-        entry.notes.clone_from(&edit.notes);
-        entry.outcome = match (self.args.dry_run, changes) {
-            (true, true) => SetupOutcome::Planned,
-            (true, false) => SetupOutcome::Unchanged,
-            (false, _) => match install::apply(self.verb, runner, &prepared, state, is_listening) {
-                Ok(()) if changes => SetupOutcome::Changed,
-                Ok(()) => SetupOutcome::Unchanged,
-                Err(why) => SetupOutcome::Failed(why),
-            },
-        };
-        let failed = matches!(entry.outcome, SetupOutcome::Failed(_));
-        self.report.runners.push(entry);
-        (!failed).then_some((prepared, changes))
-    }
-
-    /// The users of the runners that are wired join the group. Returns those that do.
-    fn group<'r>(
-        &mut self,
-        runners: impl Iterator<Item = (&'r &'r Runner, &'r Result<Prepared, Refusal>)>,
-    ) -> BTreeSet<Uid> {
-        let mut joins = BTreeSet::new();
-        if self.verb == Verb::Uninstall || self.args.no_group || !self.is_root {
-            return joins;
-        }
-        let owners: BTreeSet<Uid> =
-            runners.filter(|(_, prepared)| prepared.is_ok()).map(|(runner, _)| runner.owner).collect();
-        let mut group_is_there = group::exists();
-        for owner in owners {
-            match group::membership(owner) {
-                Membership::NotNeeded | Membership::Member => {}
-                Membership::Unknown(why) => self.report.notes.push(format!("group {}: {why}", group::NAME)),
-                Membership::Missing(user) => {
-                    if !group_is_there {
-                        self.command(group::make_command(), "the group that runners share the lock through");
-                        group_is_there = true;
-                    }
-                    let words = group::add_command(self.programs, &user);
-                    self.command(words, &format!("lets the runners of {user} use the lock and leave leases"));
-                    joins.insert(owner);
-                }
-            }
-        }
-        joins
-    }
-
-    /// systemctl, when systemd runs this host.
-    pub(super) fn systemd(&self) -> Result<Systemd<'_>, String> {
-        Systemd::find(self.programs)
-    }
-
-    fn units(&mut self, stale: &[Stale]) {
-        let systemd = Systemd::find(self.programs);
-        match &systemd {
-            // A package's scripts deal with its units.
-            Ok(systemd) if self.is_root && !self.recorded_only => {
-                let (there, absent): (Vec<&str>, Vec<&str>) =
-                    OURS.into_iter().partition(|unit| systemd.knows(unit));
-                if !there.is_empty() {
-                    let verb = if self.verb == Verb::Install { "enable" } else { "disable" };
-                    let words = [&["systemctl", verb, "--now"], there.as_slice()].concat();
-                    let why = "the timer's sweep, and sweeps that hooks ask for";
-                    self.command(words.into_iter().map(str::to_owned).collect(), why);
-                }
-                if !absent.is_empty() && self.verb == Verb::Install {
-                    self.report.notes.push(format!(
-                        "{}: no such unit; install the package's units, or run `disk-guard sweep` from cron",
-                        absent.join(", ")
-                    ));
-                }
-            }
-            Ok(_) => {}
-            Err(why) if self.verb == Verb::Install => self.report.notes.push(format!(
-                "{why}: no timer is armed; run `disk-guard sweep` as root every fifteen minutes"
-            )),
-            Err(_) => {}
-        }
-        for stale in stale {
-            let unit = systemd
-                .as_ref()
-                .map_err(Clone::clone)
-                .and_then(|systemd| systemd.unit_of(&stale.runner).map_err(|error| error.to_string()));
-            let name = escape::text(&stale.runner.name).into_owned();
-            match unit {
-                Ok(unit) => self.restart(&stale.runner, &name, unit.name),
-                Err(why) => self.report.notes.push(format!(
-                    "{name}: restart its Listener (pid {}) by hand when it is idle, for it reads `.env` only when it starts ({why})",
-                    stale.pid
-                )),
-            }
-        }
-    }
-
-    /// Restarts a Listener if that was asked for and its runner is idle at this moment; else a person does.
-    fn restart(&mut self, runner: &Runner, name: &str, unit: String) {
-        let words: Vec<String> = vec!["systemctl".into(), "restart".into(), unit];
-        let why = format!("{name}: its Listener reads `.env` only when it starts");
-        let mut state = None;
-        if self.args.restart_idle {
-            let alive = look::alive(&self.context.snapshot());
-            let found = alive.facts.runners.iter().position(|seen| seen.runner.root_id == runner.root_id);
-            state = found.map(|index| liveness::judge(&alive.evidence[index]));
-        }
-        match state {
-            Some(Liveness::Idle) => drop(self.command(words, &why)),
-            Some(state) => self.for_you(words, format!("{why}; it is {} now", state.as_str())),
-            None => self.for_you(words, why),
-        }
-    }
-
-    pub(super) fn for_you(&mut self, words: Vec<String>, why: String) {
-        self.report.commands.push(SetupCommand { words, why, outcome: CommandOutcome::ForYou });
-    }
-
-    /// Runs a command, or says that it would be run. Whether nothing went wrong.
-    pub(super) fn command(&mut self, words: Vec<String>, why: &str) -> bool {
-        let outcome = if self.args.dry_run {
-            CommandOutcome::Planned
-        } else {
-            let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();
-            match self.programs.text(&words[0], &arguments, BOUNDS) {
-                Ok(_) => CommandOutcome::Done,
-                Err(error) => CommandOutcome::Failed(error.to_string()),
-            }
-        };
-        let went_well = !matches!(outcome, CommandOutcome::Failed(_));
-        self.report.commands.push(SetupCommand { words, why: why.to_owned(), outcome });
-        went_well
-    }
+    present(
+        &context.screen,
+        args.json,
+        || json::setup(&report, json::Layout::Pretty),
+        || human::setup(&report, &context.screen),
+    );
+    let is_about_somebody = reach == Reach::Recorded || !report.runners.is_empty();
+    if report.is_whole() && is_about_somebody { Exit::Done } else { Exit::Error }
 }

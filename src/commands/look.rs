@@ -10,10 +10,8 @@ use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
 use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
-use crate::setup::units;
 use std::cell::RefCell;
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::time::{Duration, Instant};
 
 /// How long a person waits for sizes. What is not sized by then is shown as such.
@@ -103,24 +101,4 @@ pub(super) fn names(context: &Context) -> Exit {
         runners.into_iter().map(|runner| runner.name).filter(|name| is_word(name)).collect();
     print(&names.into_iter().map(|name| name + "\n").collect::<String>());
     Exit::Done
-}
-
-/// The one runner of this name, with this root, or of this unit.
-pub(super) fn named(runners: &[&Runner], name: &str) -> Result<usize, String> {
-    let is_meant = |runner: &Runner| {
-        runner.name == name
-            || runner.own_name() == name
-            || runner.root.as_path() == Path::new(name)
-            || units::name_in(&runner.root)
-                .is_ok_and(|unit| unit == name || unit.strip_suffix(".service") == Some(name))
-    };
-    let matching: Vec<usize> = (0..runners.len()).filter(|index| is_meant(runners[*index])).collect();
-    match matching[..] {
-        [index] => Ok(index),
-        [] => {
-            let known: Vec<&str> = runners.iter().map(|runner| runner.name.as_str()).collect();
-            Err(format!("there is no runner {name}; known are: {}", known.join(", ")))
-        }
-        _ => Err(format!("{} runners are called {name}: name one by its root directory", matching.len())),
-    }
 }

@@ -31,6 +31,7 @@ use crate::cli::{Cli, Command};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
 use crate::cycle::holding;
+use crate::installation::Reach;
 use crate::model::Execution;
 use crate::observe::declared;
 use crate::observe::snapshot::Snapshot;
@@ -128,8 +129,10 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Remediate(args) => remediate::run(&context, args),
         Command::Drain { runner } => drain::drain(&context, runner),
         Command::Resume { runner } => drain::resume(&context, runner),
-        Command::Install(args) => install::run(&context, Verb::Install, args, false),
-        Command::Uninstall(args) => install::run(&context, Verb::Uninstall, &args.setup, args.recorded),
+        Command::Install(args) => install::run(&context, Verb::Install, args, Reach::All),
+        Command::Uninstall(args) => {
+            install::run(&context, Verb::Uninstall, &args.setup, reach(args.recorded))
+        }
         Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
         Command::History { since, json } => ledger::history(&context, since, *json),
         Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
@@ -143,6 +146,10 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };
     output::ended(exit)
+}
+
+fn reach(recorded: bool) -> Reach {
+    if recorded { Reach::Recorded } else { Reach::All }
 }
 
 /// Says what is wrong with the configuration.

@@ -15,6 +15,7 @@ use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
 use crate::run_dir::RunDir;
+use crate::setup::units;
 use crate::sys::dir::Dir;
 use crate::sys::program::Programs;
 use std::path::Path;
@@ -47,7 +48,7 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
     let from = since.checked_sub(BEFORE).unwrap_or(SystemTime::UNIX_EPOCH);
     let ledger = ledger::read(context, from, &ledger::owners(runners.iter().copied()));
     let mut gone = None;
-    let wanted: Vec<usize> = match runner.map(|name| (name, look::named(&runners, name))) {
+    let wanted: Vec<usize> = match runner.map(|name| (name, units::named(&runners, name))) {
         None => (0..runners.len()).collect(),
         Some((_, Ok(index))) => vec![index],
         Some((name, Err(reason))) => match formerly(&runners, name) {

@@ -13,6 +13,7 @@ use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
 use crate::run_dir::RunDir;
+use crate::setup::units;
 use std::time::{Duration, Instant};
 
 /// A person waits for it.
@@ -26,7 +27,7 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
     let snapshot = context.snapshot();
     let alive = look::alive(&snapshot);
     let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
-    let runner = match look::named(&runners, &args.runner) {
+    let runner = match units::named(&runners, &args.runner) {
         Ok(index) => runners[index].clone(),
         Err(why) => {
             complain(&why);

@@ -27,6 +27,61 @@ pub struct Systemd<'a> {
     programs: Programs<'a>,
 }
 
+/// Why systemd cannot be asked, or what it refuses.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct SystemdError(String);
+
+impl From<ProgramError> for SystemdError {
+    fn from(error: ProgramError) -> Self {
+        Self(error.to_string())
+    }
+}
+
+/// Why a name is not that of one runner.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnnamedError {
+    /// It is nobody's.
+    #[error("there is no runner {name}; known are: {}", known.join(", "))]
+    Nobody {
+        /// The name.
+        name: String,
+        /// The names of all runners.
+        known: Vec<String>,
+    },
+    /// It is that of several.
+    #[error("{count} runners are called {name}: name one by its root directory")]
+    Several {
+        /// The name.
+        name: String,
+        /// Of how many.
+        count: usize,
+    },
+}
+
+/// The one runner of this name, with this root, or of this unit.
+///
+/// # Errors
+/// [`UnnamedError`].
+pub fn named(runners: &[&Runner], name: &str) -> Result<usize, UnnamedError> {
+    let is_meant = |runner: &Runner| {
+        runner.name == name
+            || runner.own_name() == name
+            || runner.root.as_path() == Path::new(name)
+            || name_in(&runner.root)
+                .is_ok_and(|unit| unit == name || unit.strip_suffix(".service") == Some(name))
+    };
+    let matching: Vec<usize> = (0..runners.len()).filter(|index| is_meant(runners[*index])).collect();
+    match matching[..] {
+        [index] => Ok(index),
+        [] => Err(UnnamedError::Nobody {
+            name: name.to_owned(),
+            known: runners.iter().map(|runner| runner.name.clone()).collect(),
+        }),
+        _ => Err(UnnamedError::Several { name: name.to_owned(), count: matching.len() }),
+    }
+}
+
 /// Why a runner has no unit that we would touch.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
@@ -47,17 +102,17 @@ impl<'a> Systemd<'a> {
     /// Asks whether systemd runs this host.
     ///
     /// # Errors
-    /// Why not, in words for people.
-    pub fn find(programs: Programs<'a>) -> Result<Self, String> {
+    /// [`SystemdError`]: why not.
+    pub fn find(programs: Programs<'a>) -> Result<Self, SystemdError> {
         let run = programs.run("systemctl", &["is-system-running"], BOUNDS);
         // Its exit code tells how well it runs the host.
         let run = run.and_then(Run::ended).map_err(|error| match error {
-            ProgramError::Missing { .. } => "this host has no systemctl".to_owned(),
-            other => other.to_string(),
+            ProgramError::Missing { .. } => SystemdError("this host has no systemctl".to_owned()),
+            other => other.into(),
         })?;
         match run.text().as_str() {
             "initializing" | "starting" | "running" | "degraded" | "maintenance" => Ok(Self { programs }),
-            _ => Err("systemd does not run this host".to_owned()),
+            _ => Err(SystemdError("systemd does not run this host".to_owned())),
         }
     }
 
@@ -69,22 +124,23 @@ impl<'a> Systemd<'a> {
     /// Properties of a unit, in the order of the question.
     ///
     /// # Errors
-    /// What systemctl says.
-    pub fn show(&self, unit: &str, properties: &[&str]) -> Result<Vec<String>, String> {
+    /// [`SystemdError`]: what systemctl says.
+    pub fn show(&self, unit: &str, properties: &[&str]) -> Result<Vec<String>, SystemdError> {
         let value = |property: &&str| {
             let question = format!("--property={property}");
             self.programs.text("systemctl", &["show", "--value", &question, "--", unit], BOUNDS)
         };
-        properties.iter().map(value).collect::<Result<_, _>>().map_err(|error| error.to_string())
+        Ok(properties.iter().map(value).collect::<Result<_, _>>()?)
     }
 
     /// `systemctl VERB UNITS`.
     ///
     /// # Errors
-    /// What systemctl says.
-    pub fn order(&self, verb: &[&str], units: &[&str]) -> Result<(), String> {
+    /// [`SystemdError`]: what systemctl says.
+    pub fn order(&self, verb: &[&str], units: &[&str]) -> Result<(), SystemdError> {
         let arguments = [verb, &["--"], units].concat();
-        self.programs.text("systemctl", &arguments, BOUNDS).map(drop).map_err(|error| error.to_string())
+        self.programs.text("systemctl", &arguments, BOUNDS)?;
+        Ok(())
     }
 
     /// The unit that runs this runner.
@@ -92,8 +148,9 @@ impl<'a> Systemd<'a> {
     /// # Errors
     /// [`NoUnit`]: `.service` is missing, is not what `svc.sh` writes, or names a unit that does not work in this root.
     pub fn unit_of(&self, runner: &Runner) -> Result<Unit, NoUnit> {
-        let name = name_in(&runner.root).map_err(NoUnit)?;
-        let values = self.show(&name, &["LoadState", "WorkingDirectory", "ActiveState"]).map_err(NoUnit)?;
+        let name = name_in(&runner.root)?;
+        let values = self.show(&name, &["LoadState", "WorkingDirectory", "ActiveState"]);
+        let values = values.map_err(|error| NoUnit(error.to_string()))?;
         let [load, directory, active] = values.as_slice() else {
             return Err(NoUnit(format!("systemctl says nothing of {name}")));
         };
@@ -112,24 +169,26 @@ impl<'a> Systemd<'a> {
 }
 
 /// The name in `.service`.
-pub(crate) fn name_in(root: &Path) -> Result<String, String> {
+pub(crate) fn name_in(root: &Path) -> Result<String, NoUnit> {
     let bytes = Dir::open(root).and_then(|dir| dir.read_file(layout::SERVICE, MAX_NAME)).map_err(
         |error| match error.kind() {
-            std::io::ErrorKind::NotFound => "it has no `.service`: it is not run by systemd".to_owned(),
-            _ => format!("its `.service` cannot be read: {error}"),
+            std::io::ErrorKind::NotFound => {
+                NoUnit("it has no `.service`: it is not run by systemd".to_owned())
+            }
+            _ => NoUnit(format!("its `.service` cannot be read: {error}")),
         },
     )?;
     unit_named(&bytes)
 }
 
 /// The unit that the text of a `.service` names.
-pub(crate) fn unit_named(bytes: &[u8]) -> Result<String, String> {
+pub(crate) fn unit_named(bytes: &[u8]) -> Result<String, NoUnit> {
     let text = String::from_utf8_lossy(bytes);
     let name = text.trim_start_matches('\u{feff}').trim();
     if unit::is_valid(name) {
         Ok(name.to_owned())
     } else {
-        Err(format!("its `.service` names `{name}`, which is no runner's unit: not touched"))
+        Err(NoUnit(format!("its `.service` names `{name}`, which is no runner's unit: not touched")))
     }
 }
 
@@ -141,7 +200,7 @@ mod tests {
     fn only_a_runners_unit_is_taken_from_a_runners_file() {
         let temp = tempfile::tempdir().unwrap();
         let root = Dir::resolve(temp.path()).unwrap().1;
-        assert!(name_in(&root).unwrap_err().contains("not run by systemd"));
+        assert!(name_in(&root).unwrap_err().0.contains("not run by systemd"));
         for (text, good) in [
             ("actions.runner.acme-widgets.ci-1.service\n", true),
             ("\u{feff}actions.runner.acme.a_b.service", true),

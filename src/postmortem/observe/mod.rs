@@ -17,8 +17,8 @@ use crate::model::postmortem::{
 };
 use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner, Usage};
 use crate::observe::diag_log;
-use crate::setup::units::{self, Systemd};
 use crate::sys::cgroup::{Group, Hierarchies};
+use crate::setup::units::{self, Systemd, SystemdError};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::sys::program::Programs;
@@ -58,7 +58,7 @@ pub struct Observer<'a> {
     hierarchies: OnceCell<Hierarchies>,
     ledger: Option<&'a Ledger>,
     host: &'a HostFacts,
-    systemd: OnceCell<Result<Systemd<'a>, String>>,
+    systemd: OnceCell<Result<Systemd<'a>, SystemdError>>,
     kernel: OnceCell<Result<kernel::Messages, String>>,
     /// By runner, and since when: what its Listener's logs tell.
     stories: RefCell<HashMap<usize, (SystemTime, ListenerStories)>>,
@@ -378,7 +378,7 @@ impl<'a> Observer<'a> {
         }
     }
 
-    fn systemd(&self) -> &Result<Systemd<'a>, String> {
+    fn systemd(&self) -> &Result<Systemd<'a>, SystemdError> {
         self.systemd.get_or_init(|| Systemd::find(self.programs))
     }
 

@@ -4,7 +4,7 @@
 use super::clock;
 use crate::model::Runner;
 use crate::model::postmortem::{Observed, UnitState};
-use crate::setup::units::Systemd;
+use crate::setup::units::{Systemd, SystemdError};
 use crate::sys::program::{Bounds, Programs};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -16,14 +16,14 @@ const PROPERTIES: &str = "--property=Result,ActiveState,ExecMainCode,ExecMainSta
 /// The unit of `runner`, when systemd runs this host.
 pub(super) fn look(
     programs: Programs<'_>,
-    systemd: &Result<Systemd<'_>, String>,
+    systemd: &Result<Systemd<'_>, SystemdError>,
     runner: &Runner,
     now: SystemTime,
 ) -> Observed<UnitState> {
     let how = "install the runner as a service: `./svc.sh install`";
     let unit = match systemd {
         Ok(systemd) => systemd.unit_of(runner).map_err(|error| error.to_string()),
-        Err(reason) => Err(reason.clone()),
+        Err(reason) => Err(reason.to_string()),
     };
     let name = match unit {
         Ok(unit) => unit.name,

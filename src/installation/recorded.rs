@@ -11,17 +11,18 @@
 
 use super::Setup;
 use crate::actions_runner::layout;
-use crate::commands::{Context, complain};
+use crate::config::Config;
 use crate::model::{HostFacts, ListenerSeen, PathGlob, Runner, SetupOutcome, SetupRunner, Work};
 use crate::observe::filesystems::MountTable;
 use crate::observe::{hook_script, runners};
-use crate::report::escape;
 use crate::setup::drain::{By, Drained};
 use crate::setup::install;
 use crate::setup::state::{Kept, StateDir};
 use crate::setup::wiring::Record;
 use crate::sys::dir::Dir;
+use crate::sys::process::Proc;
 use crate::sys::reach;
+use crate::text::escape;
 use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -47,22 +48,22 @@ pub(super) struct Recorded {
 
 impl Recorded {
     /// Reads the records and looks at what they name. A place that does not answer is left alone.
-    pub(super) fn read(context: &Context, state: &StateDir) -> Self {
+    pub(super) fn read(config: &Config, proc: &Proc, state: &StateDir) -> Self {
         reach::watch();
         let mut recorded = Self::default();
         let records = match state.load_each::<Record>(Kept::Wired) {
             Ok(records) => records,
             Err(error) => {
-                recorded.stuck.push((context.config.paths.state_dir.clone(), error.to_string()));
+                recorded.stuck.push((config.paths.state_dir.clone(), error.to_string()));
                 return recorded;
             }
         };
-        let mounts = MountTable::read(&context.proc);
+        let mounts = MountTable::read(proc);
         for record in records {
             match record {
                 Ok(record) => recorded.look(PathBuf::from(record.root), &mounts),
                 Err(error) => {
-                    recorded.stuck.push((context.config.paths.state_dir.join("wired"), error.to_string()));
+                    recorded.stuck.push((config.paths.state_dir.join("wired"), error.to_string()));
                 }
             }
         }
@@ -85,11 +86,11 @@ impl Recorded {
         self.wired.insert(root);
     }
 
-    /// The same context, in which the runners that were wired are found as well.
-    pub(super) fn widen(&self, context: &Context) -> Context {
-        let mut config = context.config.clone();
+    /// The same configuration, by which the runners that were wired are found as well.
+    pub(super) fn widen(&self, config: &Config) -> Config {
+        let mut config = config.clone();
         config.runners.roots.extend(self.there.iter().map(|root| PathGlob::literal(root)));
-        Context { config, proc: context.proc.clone(), screen: context.screen }
+        config
     }
 
     /// Whether `install` has wired the runner at `root`.
@@ -100,7 +101,7 @@ impl Recorded {
     /// Says what is gone or cannot be undone, and forgets what is gone.
     pub(super) fn settle(&self, setup: &mut Setup<'_>, state: &StateDir) {
         for root in &self.gone {
-            let forgotten = match setup.args.dry_run {
+            let forgotten = match setup.wish.execution.is_dry_run() {
                 true => Ok(()),
                 false => state.forget(Kept::Wired, root).and_then(|()| state.remove_chains(root)),
             };
@@ -135,7 +136,7 @@ impl Recorded {
             let runner = facts.runners.iter().map(|facts| &facts.runner).find(|runner| runner.root == root);
             let unit = match (runner, setup.systemd()) {
                 (Some(runner), Ok(systemd)) => systemd.unit_of(runner).map_err(|error| error.to_string()),
-                (Some(_), Err(why)) => Err(why),
+                (Some(_), Err(why)) => Err(why.to_string()),
                 (None, _) => Err(format!("no runner is found at {}", escape::path(root))),
             };
             let mut comes_back = true;
@@ -162,7 +163,7 @@ impl Recorded {
                     .push(format!("{name} is out of service and is not started ({why}): start it by hand")),
             }
             if comes_back
-                && !setup.args.dry_run
+                && !setup.wish.execution.is_dry_run()
                 && let Err(error) = state.forget(Kept::Drained, root)
             {
                 setup.report.notes.push(error.to_string());
@@ -199,11 +200,11 @@ impl Recorded {
         );
         lines.sort();
         lines.dedup();
-        if setup.args.dry_run {
+        if setup.wish.execution.is_dry_run() {
             return;
         }
         if let Err(error) = state.write_file("removal", "still-named", lines.concat().as_bytes()) {
-            complain(&error);
+            setup.unwritten = Some(error);
             setup
                 .report
                 .notes
