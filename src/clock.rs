@@ -1,4 +1,4 @@
-//! The wall clock; the one place where it is read. Who decides something gets the time handed down.
+//! The wall clock; the one place where it is read. Decisions take the time as an argument.
 
 use std::time::SystemTime;
 

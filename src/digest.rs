@@ -1,4 +1,4 @@
-//! A digest for names: two different texts with the same one are not to be found, whoever looks for them.
+//! A collision-resistant digest for file names.
 
 use sha2::{Digest as _, Sha256};
 use std::fmt::Write as _;

@@ -1,4 +1,4 @@
-//! What a run tells while it goes on: events for the journal and the ledger's file, counts for monitoring, a progress line for a
+//! What a run reports while it goes on: events for the journal and the ledger's file, counts for monitoring, a progress line for a
 //! person at a terminal.
 
 use crate::clock::now;
@@ -35,9 +35,9 @@ use std::time::{Duration, SystemTime};
 const MAX_KEPT: usize = 64;
 const MAX_KEPT_OF_ALL: usize = 1024;
 
-/// Tells the journal, the ledger's file, and whoever watches.
+/// Reports to the journal, the ledger's file and the terminal.
 ///
-/// What is kept is told one by one to the journal (a flood of one runner up to [`MAX_KEPT`]), and as a sum at the end of the run to the file: on a busy host a sweep
+/// What is kept is reported one by one to the journal (a flood of one runner up to [`MAX_KEPT`]), and as a sum at the end of the run to the file: on a busy host a sweep
 /// keeps much, and the file is small.
 pub(crate) struct RunLog {
     /// Opened with the first entry: most hooks have none.

@@ -187,7 +187,7 @@ fn a_forged_entry_about_anothers_runner_is_told_apart() {
         (Some(1), &Value::Null)
     );
 
-    // About her own she is heard, by name.
+    // About her own runner Alice is believed, and named.
     forge(&host, ALICE, &alices_source, &alices);
     let answer = why(&host, &alices_source);
     assert_eq!((&answer["verdict"], &answer["entries"][0]["trust"]), (&"removed".into(), &"owner".into()));

@@ -1,4 +1,4 @@
-//! The facts judged: how near each limit is, what it looks like from inside a job when it is reached, and which is the real one.
+//! Judges the facts: how near each limit is, how a job notices that it is reached, and which one binds first.
 
 use crate::model::{
     Capacity, CapacityFacts, DeletedFile, Filesystem, FilesystemStatus, Holding, Level, Limit, RunnerGroup,

@@ -1,4 +1,4 @@
-//! `audit`: what checkouts on this host would fail by.
+//! `audit`: what would make checkouts on this host fail.
 
 use super::{Context, complain, look, now, present};
 use crate::hygiene::observe::{AreaInspection, Git};

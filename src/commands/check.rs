@@ -1,4 +1,4 @@
-//! `check`: is it provably idle? For other cleaners, which ask before they delete.
+//! `check`: whether a runner, or the owner of a path, is provably idle. Other cleaners ask this before they delete.
 
 use super::{Context, complain, look, print, show};
 use crate::cli::CheckArgs;

@@ -1,4 +1,4 @@
-//! The part of a sweep that lets equal files of several runners share their blocks, before anything is deleted.
+//! The step of a sweep that lets equal files of several runners share their blocks, before anything is deleted.
 
 use super::run_log::RunLog;
 use super::{Context, look};

@@ -1,4 +1,4 @@
-//! What `status`, `plan` and `check` have in common: one look at the host, with the same plan as a sweep's.
+//! What `status`, `plan` and `check` share: one observation of the host, with the plan that a sweep would make.
 
 use super::{Context, forecast, print};
 use crate::cycle::{Preview, Stale, Wish, preview};

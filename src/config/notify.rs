@@ -1,4 +1,4 @@
-//! `[notify]`: what is wrong with it, and what it makes.
+//! `[notify]`: its checks and its settings.
 
 use super::{Problems, raw};
 use crate::model::incident::IncidentKind;

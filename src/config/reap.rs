@@ -1,4 +1,4 @@
-//! `[[reap]]`: what is wrong with an entry, and the rule that it makes.
+//! `[[reap]]`: the checks of an entry, and its rule.
 
 use super::{Problems, raw};
 use crate::model::reap::{Kind, Pattern, ReapRule};

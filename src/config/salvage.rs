@@ -1,4 +1,4 @@
-//! What is needed of a configuration that is not valid. A hook has to know where leases lie: a job begins all the same, and whoever
+//! What is still read from an invalid configuration. A hook has to know where leases lie: a job begins all the same, and whoever
 //! looks for its lease looks there. And somebody is to be told that no sweep can run.
 
 use super::{Config, ConfigError, Paths, check_ownership};

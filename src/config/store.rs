@@ -1,4 +1,4 @@
-//! `[[store]]`: what is wrong with an entry, and the rule that it makes.
+//! `[[store]]`: the checks of an entry, and its rule.
 
 use super::{Problems, raw};
 use crate::model::stores::{StoreKind, StoreRule};

@@ -1,4 +1,4 @@
-//! What removals give, against what was expected of them.
+//! How much space removals really free, against what was expected.
 //!
 //! On most filesystems deleting a file frees its blocks. Where files can share them (btrfs, xfs, zfs, overlay), snapshots and
 //! reflinks may hold what was deleted, and to go on would cost every cache of the host and free nothing. There a cache is asked

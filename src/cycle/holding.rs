@@ -1,4 +1,4 @@
-//! A goal that is missed comes with what holds the disk.
+//! What holds a disk whose goal a run has missed.
 
 use crate::model::{ActionResult, Cache, FilesystemId, Part, RunReport, SpaceHolder};
 use crate::observe::snapshot::Snapshot;

@@ -1,4 +1,4 @@
-//! How long a run is waited for. A job waits for its hook, so a hook ends when its goal is met: what is then left of a large tree
+//! When a run ends. A job waits for its hook, so a hook ends when its goal is met: what is then left of a large tree
 //! lies in trash, where the next run finds it, or the timer's sweep. Nobody waits for a sweep: it deletes all.
 
 use super::{Cycle, Role, State};

@@ -1,4 +1,4 @@
-//! One round of a run: look, plan, claim, delete.
+//! One round of a run: observe, plan, claim, delete.
 
 use super::giving::Sorted;
 use super::leftovers::{Leftover, holders, untried_leftovers};

@@ -1,4 +1,4 @@
-//! The look under the lock: what speaks now against a cache that was planned before.
+//! The check under the lock: what protects a planned cache now.
 
 use crate::model::{
     Action, Cache, DeclaredFacts, Evidence, EvidenceKind, FileId, HostFacts, KeepReason, Runner, RunnerFacts,

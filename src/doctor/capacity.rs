@@ -1,4 +1,4 @@
-//! What the host is short of beside space for caches, and who takes space that no cache rule speaks of.
+//! Limits other than space for caches, and what takes space that no cache rule covers.
 
 use crate::model::{Capacity, Check, Level};
 

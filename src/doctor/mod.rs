@@ -1,4 +1,4 @@
-//! Is this host set up so that the guard can work? Each finding with its fix.
+//! Checks whether this host is set up so that the guard can work. Each finding comes with its fix.
 //!
 //! Nothing is changed but for a probe in each work directory's own trash, made and removed at once. A thing that cannot be
 //! looked at is a warning, not a pass.

@@ -39,7 +39,8 @@ fn sample() -> Record {
     Record { deed: ActionKind::Removed, time, details }
 }
 
-/// An entry of the journal: its writer is who journald says, whatever else stands in it; and without him nothing is believed.
+/// An entry of the journal: its writer is the user that journald names, whatever else the entry says; an entry without one is not
+/// believed.
 pub fn journal_entry(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
         let Sorted::Entry(found) = entry(line) else { continue };
@@ -68,7 +69,7 @@ fn read_again(fields: &Map<String, Value>) -> Entry {
     }
 }
 
-/// A runner's user is believed about his own runner alone, and never about the whole host.
+/// A runner's user is believed about that runner alone, and never about the whole host.
 fn is_within_its_own(entry: &Entry) {
     let Trust::Owner(uid) = trust(entry, &owners()) else { return };
     assert_eq!(Some(uid), entry.writer.uid);

@@ -1,4 +1,4 @@
-//! `hook completed`: what others wanted of this runner, the end of its lease, and what the job has met.
+//! `hook completed`: removes caches that others have asked for, ends the lease, and warns where the disk was full during the job.
 
 use super::identify::Own;
 use super::self_clean::{Hook, SelfClean};

@@ -1,5 +1,5 @@
-//! The one way out of a started-hook that has not done what it had to: whatever ended it, its job does not begin before its lease is
-//! left and its runner fenced. In this order: a claim that the fence comes too early for then sees the lease.
+//! The error path of a started-hook. Whatever ended the hook, its job does not begin before the lease is written and the runner is
+//! fenced, in this order: a claim that begins after the fence then sees the lease.
 
 use super::fence;
 use super::identify::Own;

@@ -1,6 +1,6 @@
 //! The ledger: what the guards of this host have done, kept so that it can be asked for later.
 //!
-//! It has two places, and every deed goes to both. The journal is the better witness: journald says who wrote an entry.
+//! It has two places, and every action is written to both. The journal is the more reliable: journald says who wrote an entry.
 //! The files in `paths.state_dir` outlive a volatile journal, and are there where no journald runs.
 //!
 //! - `ledger.jsonl`, written by root (or by whoever owns the state directory); `ledger.jsonl.1` is its older generation.

@@ -132,7 +132,7 @@ pub enum Confidence {
     Possible,
     /// It fits, and nothing else that was looked at does.
     Likely,
-    /// A witness that cannot err says so: the kernel, an exit code, another boot.
+    /// A source that cannot be wrong says so: the kernel, an exit code, another boot.
     Certain,
 }
 

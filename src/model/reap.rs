@@ -114,7 +114,7 @@ pub enum State {
     Idle,
     /// It was put to sleep by its owner and can be woken.
     Suspended,
-    /// It has run and does not any more, and nobody will start it by himself.
+    /// It has run and does not any more, and nothing starts it again on its own.
     Stopped,
     /// It was made and has never run.
     NeverStarted,

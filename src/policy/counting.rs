@@ -19,7 +19,7 @@ const MAX_TIMINGS: usize = 256;
 /// Against what records are judged.
 #[derive(Debug, Clone, Copy)]
 pub struct FoldInput<'a> {
-    /// Who folds: what this user has written himself is believed.
+    /// Who folds: what this user has written is believed.
     pub trusted: Uid,
     /// The runners of the host.
     pub runners: &'a [Runner],
@@ -135,10 +135,10 @@ mod tests {
         let flood = vec![(Timing::HookStarted, 1); 10_000];
         let tally = Tally { timings: [timings, flood].concat(), sweep: Some(end), ..Tally::default() };
         let input = FoldInput { trusted: Uid::ROOT, runners: &[], rules: &[] };
-        let (his, ours) = (believed(tally.clone(), OWNER, &input), believed(tally, Uid::ROOT, &input));
-        assert_eq!((his.sweep, ours.sweep), (None, Some(end)));
-        assert_eq!(his.timings[..2], [(Timing::LockShared, 3), (Timing::LockShared, day)]);
-        assert_eq!(his.timings[2].0, Timing::HookStarted);
-        assert_eq!(his.timings.len(), 256);
+        let (theirs, ours) = (believed(tally.clone(), OWNER, &input), believed(tally, Uid::ROOT, &input));
+        assert_eq!((theirs.sweep, ours.sweep), (None, Some(end)));
+        assert_eq!(theirs.timings[..2], [(Timing::LockShared, 3), (Timing::LockShared, day)]);
+        assert_eq!(theirs.timings[2].0, Timing::HookStarted);
+        assert_eq!(theirs.timings.len(), 256);
     }
 }

@@ -55,7 +55,7 @@ pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
     all
 }
 
-/// What an entry and its copy have in common. The writer is part of it: nobody hides another's entry behind his own.
+/// What an entry and its copy have in common. The writer is part of it: nobody can hide another user's entry behind an entry of their own.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     uid: Option<Uid>,

@@ -133,8 +133,9 @@ fn unattributed<'f>(
     })
 }
 
-/// Whether the Worker's own user says in a lease whose it is. That clears it of working for other users' runners. Among his own
-/// his word decides on nothing: any of his jobs can write such a lease, and that one would make another of his runners idle.
+/// Whether a lease of the Worker's own user says which runner the Worker belongs to. Such a lease proves that it does not work for
+/// runners of other users. It proves nothing among that user's own runners: any of the user's jobs could have written it, to make
+/// another of these runners look idle.
 fn is_vouched_for(facts: &HostFacts, worker: &WorkerSeen) -> bool {
     facts.leases.iter().any(|seen| {
         seen.state == LeaseState::Live

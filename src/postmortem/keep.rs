@@ -2,8 +2,8 @@
 //!
 //! A record holds the verdict and the evidence that vanishes: the end of both logs, the kernel's messages. It is made under its
 //! final name with `O_EXCL`, and so it also says that this death has been told: of two sweeps that find the same one, one tells
-//! it. A record is at most 64 KiB long, a runner has at most 8, the host 50; the oldest go first. So a runner's user who makes
-//! up deaths pushes out his own runner's records.
+//! it. A record is at most 64 KiB long, a runner has at most 8, the host 50; the oldest go first. So a user who
+//! makes up deaths pushes out records of that user's own runners alone.
 //!
 //! Records of a full disk cannot be made; that fails nothing, and the journal has the event.
 

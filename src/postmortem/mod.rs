@@ -11,7 +11,7 @@
 //! | module | what happens there |
 //! |---|---|
 //! | [`crate::model::postmortem`] | a death, what was observed of it, and the verdict |
-//! | [`observe`] | one reader a witness; [`observe::Observer`] puts their answers together |
+//! | [`observe`] | one reader for each source; [`observe::Observer`] puts their answers together |
 //! | [`exit_code`] | what a code can mean, and what it cannot |
 //! | [`verdict`] | one examination a cause; pure |
 //! | [`keep`] | what is kept of a death, bounded |

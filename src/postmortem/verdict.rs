@@ -4,7 +4,7 @@
 //! the greatest confidence is told; of two equal ones that which is more specific ([`Cause`]'s order). What speaks for another
 //! cause stays among the evidence, behind.
 //!
-//! Only a witness that cannot err makes certain: the kernel, an exit code, a boot id, systemd. A runner's own log is written by
+//! Only a source that cannot be wrong makes it certain: the kernel, an exit code, a boot id, systemd. A runner's own log is written by
 //! its user and makes at most likely, unless an exit code agrees with it. What was not seen rules nothing out.
 
 mod advice;

@@ -237,9 +237,9 @@ mod tests {
         let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
         let did = quarantine.alone(&dir, "r/planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
         assert!(matches!(did, Ok(Alone::Linked(2))), "{did:?}");
-        // A planter that swaps it for a single-named file of his own while we look gets that one handled as changed.
+        // A planter that swaps it for a single-named file of their own while we look gets that one handled as changed.
         std::fs::remove_file(&planted).unwrap();
-        write(&planted, "his own").unwrap();
+        write(&planted, "their own").unwrap();
         let did = quarantine.alone(&dir, "r/planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
         assert!(matches!(did, Ok(Alone::Changed(_))), "{did:?}");
         assert!(planted.exists());

@@ -2,9 +2,10 @@
 //! full. Its claimer may also be at work, and so may a third: then they help each other, and only one may say how much has
 //! become free.
 //!
-//! That one has the lock (flock(2)) on the directory that lies in trash, and marks the directory after it has reported. Whoever has
-//! helped and finds it neither locked nor marked inherits the telling: the other has died. It is no protection: it holds nobody
-//! off, and a runner's user who takes the lock or sets the mark has the ledger say less of his own trash.
+//! The claiming guard holds a lock (flock(2)) on the directory in trash, and marks the directory after it has reported. A guard that
+//! helps and finds the directory neither locked nor marked reports in its stead: the claiming guard has died. This is no
+//! protection: it keeps nobody out, and a runner's user who takes the lock or sets the mark only makes the ledger say less about
+//! that user's own trash.
 
 use crate::sys::dir::Dir;
 use crate::sys::flock::{Probe, probe};
@@ -15,14 +16,14 @@ use std::os::fd::AsFd as _;
 /// The mark: a sticky bit on top of the mode that every directory in trash has had. It has no meaning there.
 const TOLD: Mode = Mode::from_raw_mode(0o1755);
 
-/// The right to tell of one entry of trash, until it and the handle that it was taken by are dropped.
+/// The right to report one entry of trash, until this and the handle that it was taken by are dropped.
 #[derive(Debug)]
 pub struct TrashClaim {
     entry: File,
 }
 
 impl TrashClaim {
-    /// Takes an entry in hand; `None` when a living guard has it.
+    /// Claims an entry; `None` when a living guard has claimed it.
     ///
     /// A claimer does so before it leaves the host lock, and whoever looks for trash does that under the host lock: so the
     /// claimer comes first.
@@ -36,7 +37,7 @@ impl TrashClaim {
         }
     }
 
-    /// For who has helped: takes an entry in hand whose guard has died without telling of it.
+    /// For a helper: claims an entry whose guard has died before it reported it.
     pub fn inherit(entry: &Dir) -> Option<Self> {
         let heir = Self::take(entry)?;
         let is_told = entry.status().is_ok_and(|status| status.mode & 0o7777 == TOLD.as_raw_mode());
@@ -65,16 +66,16 @@ mod tests {
     }
 
     #[test]
-    fn what_has_been_told_is_not_told_again_and_the_deads_is() {
+    fn what_was_reported_is_not_reported_again_and_what_a_dead_guard_left_is() {
         let temp = tempfile::tempdir().unwrap();
         let helper = handle(temp.path());
         let died = TrashClaim::take(&handle(temp.path())).unwrap();
-        assert!(TrashClaim::inherit(&helper).is_none(), "he lives");
+        assert!(TrashClaim::inherit(&helper).is_none(), "the claiming guard lives");
         drop(died);
         assert!(TrashClaim::inherit(&handle(temp.path())).is_some());
         let living = TrashClaim::take(&handle(temp.path())).unwrap();
         std::fs::remove_dir(temp.path()).unwrap();
         living.told();
-        assert!(TrashClaim::inherit(&helper).is_none(), "he has told");
+        assert!(TrashClaim::inherit(&helper).is_none(), "the claiming guard has reported");
     }
 }

@@ -1,4 +1,4 @@
-//! The order of things: look, decide, collect one, measure; decide anew about the rest.
+//! One run: look, decide, collect one store, measure; then decide again about the rest.
 
 use super::host::Host;
 use super::kinds::Store;

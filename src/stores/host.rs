@@ -1,4 +1,4 @@
-//! Whether anybody of this host may build, now and while a tool runs.
+//! Whether any job of this host may be building, now and while a tool runs.
 
 use crate::config::Config;
 use crate::cycle::{Stale, Wish, preview};

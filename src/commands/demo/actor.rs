@@ -1,4 +1,4 @@
-//! The live job's part in the demo: a `Runner.Worker` that runs its started-hook as the real one does, and then "builds":
+//! The live job in the demo: a `Runner.Worker` that runs its started-hook as the real one does, and then "builds":
 //! it writes files into its own tree and reads every one of them back, round after round. One missing or changed file is
 //! what a build dies of.
 

@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 /// Bytes of the small disk besides the copy of this program.
 const DISK_BYTES: u64 = 96 << 20;
 
-/// Where the demo plays.
+/// The disk that the demo works on.
 #[derive(Debug)]
 pub(super) struct DemoDisk {
     root: PathBuf,

@@ -56,8 +56,8 @@ impl<'a> RepairHandle<'a> {
         })
     }
 
-    /// The owner could do this himself, so nothing is gained by making root do it to the wrong file; all the same it is done
-    /// only to what is his and has no other name.
+    /// The owner could do this without us, so nobody gains anything by having root do it to the wrong file. All the same it is
+    /// done only to a file that the owner owns and that has no other name.
     fn unlock(&self, defect: &Defect) -> io::Result<Repaired> {
         let pinned = self.work.pin(&defect.below)?;
         let status = pinned.status()?;
@@ -82,8 +82,8 @@ impl<'a> RepairHandle<'a> {
         Ok(Repaired::Done)
     }
 
-    /// A directory has one name, and whoever holds it there could not have taken it from where he may not write. A file may
-    /// have another name: it is looked at where nobody else reaches it.
+    /// A directory has one name, and a user cannot move one out of a directory that is closed to that user. A file may have
+    /// another name: it is examined where nobody else reaches it.
     fn give_back(&self, defect: &Defect) -> io::Result<Repaired> {
         let parent = defect.below.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = self.work.descend(parent.unwrap_or(Path::new(".")))?;

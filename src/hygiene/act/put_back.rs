@@ -1,4 +1,4 @@
-//! What repairs that have died have left in quarantine: files of the runner that are no trash, put back in their places.
+//! Puts back what a repair that died has left in quarantine: files of the runner that are no trash.
 
 use super::{RepairError, Repairs, whole};
 use crate::model::{Evidence, Runner};

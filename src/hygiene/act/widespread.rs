@@ -1,4 +1,4 @@
-//! More than one contaminated repository: what did it works on this host. A repair would take the traces away and change
+//! More than one contaminated repository: the cause is still at work on this host. A repair would take the traces away and change
 //! nothing about the cause, so repairs stop until a person says otherwise.
 
 use super::{RepairError, Repairs};

@@ -97,7 +97,7 @@ fn held(dir: &ProcessDir, places: &[WorkDirPlace], own: &[Mount<'_>]) -> Result<
             return Err(unread("it works outside of its own mounts"));
         }
         // A chrooted process does not list what its root directory lies on. In our own mount namespace we know it; in another one
-        // the name is all there is, of a process whose user is asked for what he may write besides.
+        // there is only the name; what the process's user may write is checked besides.
         let mount =
             mount_over(&mounts, path).or_else(|| in_our_world.then(|| mount_over(own, path)).flatten());
         let Some(mount) = mount else {

@@ -491,8 +491,8 @@ fn a_stranger_speaks_of_the_work_directories_that_it_could_be_in() {
     }
 }
 
-/// A hook cannot read whose Worker another user's is, but that user's own lease tells that it is his. It does not tell which
-/// of his: any of his jobs could have written it.
+/// A hook cannot read which runner another user's Worker belongs to, but that user's own lease says that it is one of that user's.
+/// It does not say which one: any of the user's jobs could have written it.
 #[test]
 fn a_worker_that_its_own_user_vouches_for_is_not_unattributed() {
     let mut facts = quiet();

@@ -3,7 +3,7 @@
 //!
 //! The journal is asked for everything of the minutes around a death, so that entries count whether or not they carry a unit's name
 //! (a process may be gone before journald has looked it up); where that is too much, for the services by name. An entry counts when
-//! it names the Worker's pid, the runner's unit, or the runner. Anybody can write into the journal and call himself `earlyoom`: what
+//! it names the Worker's pid, the runner's unit, or the runner. Any process can write into the journal and call itself `earlyoom`: what
 //! only root or the service itself can have written is told apart by the fields that journald fills in.
 
 use super::logs::{complaint, cut};

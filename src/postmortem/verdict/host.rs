@@ -17,7 +17,7 @@ const SHUTDOWN: Duration = Duration::from_secs(900);
 /// So much the clocks may differ without the host having slept.
 const DRIFT: Duration = Duration::from_secs(60);
 
-/// Another boot is a witness that cannot err, unless the Listener has seen the end before.
+/// Another boot proves it, unless the Listener has seen the end before.
 pub(super) fn reboot(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Reboot;
     let Some(clock) = facts.clock.known() else { return Finding::default() };

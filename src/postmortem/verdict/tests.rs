@@ -257,7 +257,7 @@ fn what_was_seen_and_what_follows() {
             Likely,
         ),
         (
-            "somebody who calls himself earlyoom",
+            "a user's process that calls itself earlyoom",
             Some(143),
             |f| host_says(f, 100, HostDeed::MemoryKill, false),
             Killed,

@@ -146,7 +146,7 @@ pub(super) fn reap(child: &mut Child) -> Option<ExitStatus> {
 }
 
 pub(super) fn spawn(call: &Call<'_>) -> io::Result<Child> {
-    // Who ignores the death of his children, as what started us may have made us, is never told how they ended.
+    // A process that ignores SIGCHLD never learns how its children ended, and our parent may have left us ignoring it.
     // SAFETY: no handler is installed, and SIGCHLD is not used elsewhere.
     #[allow(unsafe_code)]
     unsafe {

@@ -275,7 +275,7 @@ impl<'h> Stage<'h> {
         (trees, empty)
     }
 
-    /// Everybody dies where he is; one more run leaves no trash behind, and takes what is idle.
+    /// Every guard dies where it is; one more run leaves no trash behind, and takes what is idle.
     pub(super) fn next_run_finishes(mut self, steps: &[Step]) {
         for stopped in self.guards.iter_mut().chain(&mut self.jobs).filter_map(Option::take) {
             stopped.kill();

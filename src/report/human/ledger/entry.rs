@@ -8,7 +8,7 @@ use crate::model::ledger::{ActionKind, Judged, Record, Relation, Scope, Trust, W
 use crate::report::escape;
 use std::fmt::Write as _;
 
-/// And more claims that are not believed: whoever forges them can make as many as he likes.
+/// At most so many claims that are not believed are shown: a forger can make any number of them.
 const MAX_FOREIGN: usize = 10;
 
 /// `TIME  deed  SIZE  path`, and below it why, on which evidence and who says so.
@@ -106,7 +106,7 @@ pub(super) fn subject(record: &Record) -> String {
     record.details.path.as_deref().map_or_else(|| escape::log_line(&record.details.message), escape::path)
 }
 
-/// Who ran, by his own account.
+/// Which run wrote it, as the entry itself says.
 pub(super) fn by(scope: Option<&Scope>) -> String {
     match scope {
         None => "by a run that does not name itself".to_owned(),
