@@ -287,7 +287,7 @@ mod tests {
         std::fs::write(base.join("state-of-unit"), "active").unwrap();
         let script = format!(
             "#!/bin/sh\ncd '{}'\ncase \"$*\" in\n  is-system-running) echo running;;\n  *LoadState*) echo loaded;;\n  \
-             *WorkingDirectory*) echo '{}';;\n  *ActiveState*) cat state-of-unit;;\n  *) echo \"$*\" >>told;;\nesac\n\
+             *WorkingDirectory*) echo '{}';;\n  *ActiveState*) read -r state <state-of-unit; echo \"$state\";;\n  *) echo \"$*\" >>told;;\nesac\n\
              case \"$1\" in start) echo active >state-of-unit;; stop) echo inactive >state-of-unit;; esac\n",
             base.display(),
             root.display()
