@@ -17,8 +17,8 @@ use crate::model::postmortem::{
 };
 use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner, Usage};
 use crate::observe::diag_log;
-use crate::sys::cgroup::{Group, Hierarchies};
 use crate::setup::units::{self, Systemd, SystemdError};
+use crate::sys::cgroup::{Group, Hierarchies};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::sys::program::Programs;
