@@ -22,7 +22,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The file's shape.
+/// The file's shape: flat, with parts that stand and fall together in the noun ([`Lease`]) and may be missing each for itself here.
 #[derive(Debug, Serialize, Deserialize)]
 struct Written {
     worker_pid: i32,

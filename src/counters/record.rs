@@ -18,31 +18,7 @@ struct Shape {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     timings: Vec<(String, u64)>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    sweep: Option<SweepShape>,
-}
-
-/// The end of a sweep.
-#[derive(Clone, Copy, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct SweepShape {
-    at: u64,
-    took: u64,
-    success: bool,
-    goal_met: bool,
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    wider_contamination: bool,
-}
-
-impl From<SweepEnd> for SweepShape {
-    fn from(SweepEnd { at, took, success, goal_met, wider_contamination }: SweepEnd) -> Self {
-        Self { at, took, success, goal_met, wider_contamination }
-    }
-}
-
-impl From<SweepShape> for SweepEnd {
-    fn from(SweepShape { at, took, success, goal_met, wider_contamination }: SweepShape) -> Self {
-        Self { at, took, success, goal_met, wider_contamination }
-    }
+    sweep: Option<SweepEnd>,
 }
 
 /// What the bytes of a record are.
@@ -79,7 +55,7 @@ pub(crate) fn write(tally: &Tally) -> Vec<u8> {
         version: VERSION,
         counts: counts.collect(),
         timings: tally.timings.iter().map(|(timing, took)| (timing.as_str().to_owned(), *took)).collect(),
-        sweep: tally.sweep.map(SweepShape::from),
+        sweep: tally.sweep,
     };
     let mut line = serde_json::to_vec(&shape).expect("our records have string keys");
     line.push(b'\n');
@@ -93,7 +69,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     if shape.version != VERSION {
         return Parsed::Junk;
     }
-    let mut tally = Tally { sweep: shape.sweep.map(SweepEnd::from), ..Tally::default() };
+    let mut tally = Tally { sweep: shape.sweep, ..Tally::default() };
     for (name, labels, count) in shape.counts {
         let Some(counter) = counter(&name) else { continue };
         if labels.len() == counter.labels().len() {

@@ -1,8 +1,8 @@
 //! The totals: reading them, and folding pending records in.
 
-use super::record::{self, Parsed, SweepShape};
+use super::record::{self, Parsed};
 use crate::model::Uid;
-use crate::model::metrics::{Histogram, Sample, Samples, Tally, Totals};
+use crate::model::metrics::{Histogram, Sample, Samples, SweepEnd, Tally, Totals};
 use crate::run_dir::{Records, RunDir, RunDirError};
 use crate::setup::place;
 use crate::setup::state::{StateDir, StateError, own};
@@ -88,7 +88,7 @@ struct Shape {
     generation: u64,
     counts: Vec<(String, Vec<String>, u64)>,
     histograms: BTreeMap<String, (Vec<u64>, u64)>,
-    last_sweep: Option<SweepShape>,
+    last_sweep: Option<SweepEnd>,
     samples: BTreeMap<String, Vec<[u64; 4]>>,
     folded: Vec<String>,
 }
@@ -116,7 +116,7 @@ impl Kept {
             let timing = record::timing(&name).filter(|it| it.bounds().len() + 1 == buckets.len());
             snapshot.totals.histograms.extend(timing.map(|timing| (timing, Histogram { buckets, sum })));
         }
-        snapshot.totals.last_sweep = shape.last_sweep.map(Into::into);
+        snapshot.totals.last_sweep = shape.last_sweep;
         let sample = |[at, before, after, total]: [u64; 4]| Sample { at, before, after, total };
         let samples = shape.samples.into_iter();
         snapshot.samples =
@@ -141,7 +141,7 @@ impl Kept {
                     (timing.as_str().into(), (histogram.buckets.clone(), histogram.sum))
                 })
                 .collect(),
-            last_sweep: totals.last_sweep.map(SweepShape::from),
+            last_sweep: totals.last_sweep,
             samples: samples
                 .map(|(mount, list)| (mount.clone(), list.iter().map(sample).collect()))
                 .collect(),

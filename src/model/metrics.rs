@@ -1,5 +1,6 @@
 //! What is counted, and what monitoring is told.
 
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use strum::{EnumString, IntoStaticStr, VariantArray};
 
@@ -146,7 +147,8 @@ impl Tally {
 }
 
 /// How a sweep ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SweepEnd {
     /// When, in seconds since the epoch.
     pub at: u64,
@@ -157,6 +159,7 @@ pub struct SweepEnd {
     /// Whether every disk under pressure has reached its goal.
     pub goal_met: bool,
     /// Whether it repaired no work directory because more than one is contaminated.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub wider_contamination: bool,
 }
 

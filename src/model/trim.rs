@@ -1,6 +1,10 @@
 //! What a cargo target directory is made of, and what of it can go without the next build noticing.
 
 use super::Member;
+use crate::as_json::{self, adapters};
+use schemars::JsonSchema;
+use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
@@ -188,18 +192,23 @@ impl TrimOffer {
 }
 
 /// What a target directory holds, by how dear it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct TargetView {
     /// The target directory.
+    #[serde(flatten, with = "as_json::AtPath")]
     pub path: PathBuf,
     /// Its runner's name.
     pub runner: String,
-    /// Allocated bytes by tier, in the order of [`TrimTier::ALL`].
-    pub tiers: Vec<(TrimTier, u64)>,
     /// Allocated bytes of all that was looked at.
     pub bytes: u64,
+    /// Those of units that no build uses.
+    pub unused_bytes: u64,
     /// When a build last used any of the units that none uses any more, as far as is known.
+    #[serde(with = "as_json::OptionalTime")]
     pub last_used: Option<SystemTime>,
+    /// Allocated bytes by tier, in the order of [`TrimTier::ALL`].
+    #[serde(with = "Tiers")]
+    pub tiers: Vec<(TrimTier, u64)>,
 }
 
 impl TargetView {
@@ -211,14 +220,9 @@ impl TargetView {
             runner: runner.to_owned(),
             tiers: TrimTier::ALL.iter().map(|tier| (*tier, offer.bytes_in(*tier))).collect(),
             bytes: offer.bytes,
+            unused_bytes: offer.bytes_in(TrimTier::Broken).saturating_add(offer.bytes_in(TrimTier::Unused)),
             last_used: unused.map(|step| step.last_used).max(),
         }
-    }
-
-    /// Bytes of units that no build uses.
-    pub fn unused_bytes(&self) -> u64 {
-        let unused = self.tiers.iter().filter(|(tier, _)| *tier <= TrimTier::Unused);
-        unused.fold(0, |sum, (_, bytes)| sum.saturating_add(*bytes))
     }
 }
 
@@ -235,4 +239,11 @@ pub struct TrimPart {
     pub units: usize,
     /// The dearest tier among them.
     pub dearest: TrimTier,
+}
+
+adapters! {
+    /// Bytes by the names of tiers.
+    Tiers: [(TrimTier, u64)] => BTreeMap<&'static str, u64>, |tiers| {
+        tiers.iter().map(|(tier, bytes)| (tier.as_str(), *bytes)).collect()
+    };
 }

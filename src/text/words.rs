@@ -221,7 +221,7 @@ pub(crate) fn shortfall(short: &Shortfall) -> String {
 /// How much of a target no build uses: "1.10 of 1.80 GiB is in units that no build has used since Monday; a build after it compiles
 /// nothing". None where all of it is used.
 pub(crate) fn unused(target: &TargetView, now: SystemTime) -> Option<String> {
-    let bytes = target.unused_bytes();
+    let bytes = target.unused_bytes;
     if bytes == 0 {
         return None;
     }
@@ -237,7 +237,7 @@ pub(crate) fn unused(target: &TargetView, now: SystemTime) -> Option<String> {
 /// The same for several, in one sentence.
 pub(crate) fn unused_in_all(targets: &[TargetView]) -> Option<String> {
     let sum = |of: fn(&TargetView) -> u64| targets.iter().fold(0u64, |sum, it| sum.saturating_add(of(it)));
-    let bytes = sum(TargetView::unused_bytes);
+    let bytes = sum(|target| target.unused_bytes);
     let were = if targets.len() == 1 { "was" } else { "were" };
     (bytes > 0).then(|| {
         format!(
@@ -354,6 +354,7 @@ mod tests {
                 (crate::model::TrimTier::Live, 4 << 30),
             ],
             bytes: 6 << 30,
+            unused_bytes: 2 << 30,
             last_used,
         };
         let days = |days: u64| Some(now - Duration::from_secs(days * 86_400));
@@ -366,7 +367,7 @@ mod tests {
             let said = unused(&target(last_used), now).unwrap();
             assert!(said.contains(words) && said.starts_with("2.00 GiB of 6.00 GiB is in units"), "{said}");
         }
-        let all_used = TargetView { tiers: Vec::new(), ..target(None) };
+        let all_used = TargetView { tiers: Vec::new(), unused_bytes: 0, ..target(None) };
         assert_eq!((unused(&all_used, now), unused_in_all(&[all_used])), (None, None));
         let both = unused_in_all(&[target(None), target(None)]).unwrap();
         assert!(both.starts_with("4.00 GiB of 12.0 GiB in 2 cargo targets that were read"), "{both}");

@@ -150,7 +150,7 @@ fn targets(report: &RunReport, now: SystemTime, screen: &Screen, out: &mut Strin
         if index == 0 {
             let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "What no build uses"));
         }
-        let _ = writeln!(out, "  {:>11}  {}", words::size(target.unused_bytes()), escape::path(&target.path));
+        let _ = writeln!(out, "  {:>11}  {}", words::size(target.unused_bytes), escape::path(&target.path));
         screen.paragraph(out, Tone::Plain, &" ".repeat(15), &text);
     }
 }

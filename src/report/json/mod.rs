@@ -17,7 +17,6 @@ mod setup;
 mod simulation;
 mod status;
 mod stores;
-mod targets;
 mod trim;
 
 pub use check::check;

@@ -1,12 +1,13 @@
 //! `plan --json` and `sweep --json`.
 
-use super::targets::{TargetDoc, targets};
 use super::{Layout, SCHEMA, document, reap, stores};
 use crate::as_json;
 use crate::model::dedupe::DedupeReport;
 use crate::model::reap::ReapReport;
 use crate::model::stores::StoresReport;
-use crate::model::{ActionResult, Balance, Evidence, Outcome, RunReport, Shortfall, SpaceHolder, Usage};
+use crate::model::{
+    ActionResult, Balance, Evidence, Outcome, RunReport, Shortfall, SpaceHolder, TargetView, Usage,
+};
 use schemars::JsonSchema;
 use serde::Serialize;
 use std::path::Path;
@@ -27,8 +28,8 @@ pub(super) struct Doc<'a> {
     stores: Option<Vec<stores::StoreDoc<'a>>>,
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     holding: &'a [SpaceHolder],
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    targets: Vec<TargetDoc<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    targets: &'a [TargetView],
     notes: &'a [String],
 }
 
@@ -150,7 +151,7 @@ pub fn sweep(
             dedupe: report.dedupe.as_ref(),
             stores: stores.map(stores::entries),
             holding: &report.holding,
-            targets: targets(&report.targets),
+            targets: &report.targets,
             notes: &report.notes,
         },
         layout,

@@ -1,14 +1,13 @@
 //! `status --json`.
 
 use super::forecast::FiguresDoc;
-use super::targets::{TargetDoc, targets};
 use super::{Document, Layout};
 use crate::as_json;
 use crate::model::reap::{ReapCounts, ReapEntryRecord};
 use crate::model::stores::StoreRecord;
 use crate::model::{
     Capacity, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, Level, LockView, RootMatches,
-    RunnerStatus, SpaceHolder, Visibility,
+    RunnerStatus, SpaceHolder, TargetView, Visibility,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -36,8 +35,8 @@ pub(super) struct Doc<'a> {
     root_matches: &'a [RootMatches],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     holding: &'a [SpaceHolder],
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    targets: Vec<TargetDoc<'a>>,
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    targets: &'a [TargetView],
     notes: &'a [String],
 }
 
@@ -175,7 +174,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             stores: host.stores.as_ref().map(|record| record.stores.iter().map(StoreDoc::new).collect()),
             root_matches: &host.root_matches,
             holding: &host.holding,
-            targets: targets(&host.targets),
+            targets: &host.targets,
             notes: &host.notes,
         },
         layout,
