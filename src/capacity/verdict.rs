@@ -15,6 +15,9 @@ const AT_ITS_END: f64 = 0.97;
 const STALLED: f64 = 0.10;
 const STUCK: f64 = 0.50;
 
+/// What is used up without anything being short: a host works with a busy processor and with full swap.
+const NEVER_SHORT: [&str; 2] = ["stall-cpu", "swap"];
+
 /// A holding is notable above this share of its filesystem, or where that is not known above a GiB.
 const NOTABLE: f64 = 0.05;
 const GIB: u64 = 1 << 30;
@@ -61,7 +64,8 @@ pub fn judge(facts: &CapacityFacts, filesystems: &[FilesystemStatus]) -> Capacit
 /// Which limit is the real one.
 fn real_limit(limits: &[Limit]) -> String {
     let short: Vec<&Limit> = limits.iter().filter(|limit| limit.level > Level::Ok).collect();
-    match (short.first(), limits.first()) {
+    let nearest = limits.iter().find(|limit| !NEVER_SHORT.contains(&limit.resource));
+    match (short.first(), nearest) {
         (Some(first), _) if short.len() == 1 => {
             format!("the real limit: {}; nothing else is short", first.said)
         }

@@ -16,8 +16,10 @@ const RECENT: Duration = Duration::from_secs(2 * 3600);
 
 pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
     let [timer, path] = OURS;
-    let mut checks = vec![last_sweep(input)];
-    match Systemd::find(Programs(&input.config.paths.programs)) {
+    let systemd = Systemd::find(Programs(&input.config.paths.programs));
+    let is_to_come = systemd.as_ref().is_ok_and(|systemd| has_yet_to_fire(systemd, timer));
+    let mut checks = vec![last_sweep(input, is_to_come)];
+    match systemd {
         Ok(systemd) => {
             checks.push(armed(&systemd, "timer", timer));
             checks.push(armed(&systemd, "path-unit", path));
@@ -48,9 +50,18 @@ fn armed(systemd: &Systemd<'_>, id: &str, unit: &str) -> Check {
     }
 }
 
-fn last_sweep(input: &DoctorInput<'_>) -> Check {
+/// A timer that waits for its first time, as right after the package has come.
+fn has_yet_to_fire(systemd: &Systemd<'_>, timer: &str) -> bool {
+    let values = systemd.show(timer, &["ActiveState", "LastTriggerUSec"]);
+    values.is_ok_and(|values| values[0] == "active" && matches!(values[1].as_str(), "" | "n/a"))
+}
+
+fn last_sweep(input: &DoctorInput<'_>, is_to_come: bool) -> Check {
     let fix = "disk-guard sweep, and see to it that something starts it: disk-guard install";
     match StateDir::at(&input.config.paths.state_dir).last_sweep() {
+        None if is_to_come => {
+            Check::ok("last-sweep", "the first one is to come: its timer has not fired yet")
+        }
         None => Check::warn("last-sweep", "no sweep has left a record here", fix),
         Some(then) => {
             let age = input.now.duration_since(then).unwrap_or_default();

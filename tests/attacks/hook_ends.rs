@@ -248,17 +248,20 @@ fn whatever_ends_a_started_hook_from_outside_its_jobs_tree_stays() {
     }
     let mut scene = Scene::new();
     let guard = scene.guard();
+    // By the time that it is ended it waits for the lock, also on a busy machine.
     let patient = scene.guard_with("lock_wait = \"1s\"", "lock_wait = \"10s\"");
+    // What is left of it waits once more.
+    let steady = scene.guard_with("lock_wait = \"1s\"", "lock_wait = \"3s\"");
     let kill_the_worker = |signal: &str| {
         format!(
-            "{guard} & pid=$!\nsleep 0.5\nfor child in $(cat /proc/$pid/task/$pid/children); do kill -{signal} $child; done\nwait $pid\n"
+            "{steady} & pid=$!\nsleep 1.5\nfor child in $(cat /proc/$pid/task/$pid/children); do kill -{signal} $child; done\nwait $pid\n"
         )
     };
-    let tell = |signal: &str| format!("{patient} & pid=$!\nsleep 0.5\nkill -{signal} $pid\nwait $pid\n");
+    let tell = |signal: &str| format!("{patient} & pid=$!\nsleep 1.5\nkill -{signal} $pid\nwait $pid\n");
     let wait = "sleep 1";
     let ends = vec![
-        ("a time-out around it", format!("timeout 1 {patient} || true\n"), "", true),
-        ("a time-out that kills it", format!("timeout -s KILL 1 {patient} || true\n"), "", false),
+        ("a time-out around it", format!("timeout 2 {patient} || true\n"), "", true),
+        ("a time-out that kills it", format!("timeout -s KILL 2 {patient} || true\n"), "", false),
         ("the background", format!("{guard} &\n"), wait, false),
         ("the background, elsewhere", format!("cd /\n{guard} >/dev/null 2>&1 </dev/null &\n"), wait, false),
         ("the background, while it waits", format!("{guard} &\nsleep 0.4\n"), wait, false),

@@ -113,19 +113,19 @@ while [ $# -gt 0 ]; do
     case $1 in -o) out=$2 && shift ;; -E) only=1 ;; *.c) in=$1 ;; *.i) in=$1 ;; esac
     shift
 done
-if [ -n "$only" ]; then cat "$in" >"${out:-/dev/stdout}"; else head -c 1M /dev/urandom >"$out"; fi
+if [ -n "$only" ]; then cat "$in" >"${out:-/dev/stdout}"; else head -c 512K /dev/urandom >"$out"; fi
 PROGRAM
 chmod 755 /usr/local/sbin/{lab-notify,lab-machines,gcc}
 mkdir /run/lab-machines
 machine() { # ID JOB
-    printf '{"id":"%s","name":"runner-%s","state":"stopped","since":"%s","job":%s}' "$1" "$1" "$(date -u -d '3 hours ago' +%FT%TZ)" "$2" >"/run/lab-machines/$1"
+    printf '{"id":"%s","name":"runner-%s","state":"stopped","since":"%s","job":%s}\n' "$1" "$1" "$(date -u -d '3 hours ago' +%FT%TZ)" "$2" >"/run/lab-machines/$1"
 }
 machine leaked null
 machine at-work '"4711"'
 # shellcheck disable=SC2016 # the user's shell expands it
-runuser -u ci-a -- sh -c 'cd; mkdir ccache; for n in $(seq 24); do echo "int x$n;" >"f$n.c"; CCACHE_DIR=$HOME/ccache ccache /usr/local/sbin/gcc -c "f$n.c" -o f.o; done'
+runuser -u ci-a -- sh -c 'cd; mkdir ccache; for n in $(seq 32); do echo "int x$n;" >"f$n.c"; CCACHE_DIR=$HOME/ccache ccache /usr/local/sbin/gcc -c "f$n.c" -o f.o; done'
 stored() { du -s --block-size=1M /home/ci-a/ccache | cut -f 1; }
-[ "$(stored)" -ge 23 ] || fail "the store is full: $(stored) MiB"
+[ "$(stored)" -ge 15 ] || fail "the store is full: $(stored) MiB"
 disk-guard check-config >&2
 followers=(disk-guard-reap.service disk-guard-stores.service disk-guard-notify.service)
 has_ended() { ! systemctl list-jobs --no-legend | grep -q disk-guard && ! systemctl is-active --quiet "${followers[@]}"; }

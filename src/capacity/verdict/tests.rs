@@ -112,7 +112,9 @@ fn a_busy_processor_and_full_swap_are_not_short() {
         facts.swap = Some(Share { used: 100, of: 100 });
         facts.groups = vec![runner_group(|group| group.memory = Some(Share { used: u64::MAX, of: 0 }))];
     });
-    assert_eq!(short_of(&judge(&facts, &[roomy()])), []);
+    let capacity = judge(&facts, &[roomy()]);
+    assert_eq!(short_of(&capacity), []);
+    assert_eq!(capacity.verdict, "no limit is near; the nearest is bytes of /home at 50 %");
 }
 
 #[test]

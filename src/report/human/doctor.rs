@@ -1,16 +1,15 @@
 //! `doctor` for people.
 
+use super::few;
 use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
 use crate::model::{Check, CheckState, by_fix};
 use crate::report::escape;
+use std::borrow::Cow;
 use std::fmt::Write as _;
 
 /// A name longer than this loses its middle.
 const MAX_ID: usize = 34;
-
-/// So many of what the same is found of are named.
-const NAMED: usize = 6;
 
 /// What is to be done, root causes first, each with all that it puts right; then what is well.
 pub fn doctor(checks: &[Check], screen: &Screen) -> String {
@@ -57,7 +56,16 @@ struct Finding<'c> {
     state: CheckState,
     kind: &'c str,
     subjects: Vec<&'c str>,
-    detail: &'c str,
+    detail: Cow<'c, str>,
+}
+
+/// Which process it is makes no other finding of it.
+fn without_pid(detail: &str) -> Cow<'_, str> {
+    let split = detail.split_once(" (pid ").and_then(|(before, rest)| Some((before, rest.split_once(')')?)));
+    match split {
+        Some((before, (pid, behind))) if pid.parse::<u32>().is_ok() => format!("{before}{behind}").into(),
+        _ => detail.into(),
+    }
 }
 
 fn findings<'c>(checks: &[&'c Check]) -> Vec<Finding<'c>> {
@@ -68,27 +76,23 @@ fn findings<'c>(checks: &[&'c Check]) -> Vec<Finding<'c>> {
             None => (check.id.as_str(), None),
         };
         let same = |found: &&mut Finding<'_>| {
-            (found.state, found.kind, found.detail) == (check.state, kind, check.detail.as_str())
+            (found.state, found.kind, without_pid(&found.detail))
+                == (check.state, kind, without_pid(&check.detail))
         };
         match findings.iter_mut().find(same) {
-            Some(found) => found.subjects.extend(subject),
+            Some(found) => {
+                found.subjects.extend(subject);
+                found.detail = without_pid(&check.detail);
+            }
             None => findings.push(Finding {
                 state: check.state,
                 kind,
                 subjects: subject.into_iter().collect(),
-                detail: &check.detail,
+                detail: check.detail.as_str().into(),
             }),
         }
     }
     findings
-}
-
-/// The first few by name.
-fn few(subjects: &[&str]) -> String {
-    match subjects.len().checked_sub(NAMED) {
-        Some(more) if more > 1 => format!("{} and {more} more", subjects[..NAMED].join(", ")),
-        _ => subjects.join(", "),
-    }
 }
 
 #[cfg(test)]
@@ -109,14 +113,20 @@ mod tests {
             ),
         ];
         checks.extend(hooks);
+        checks.extend((1..=2).map(|n| {
+            Check::fail(format!("hook:old-{n}"), format!("older (pid {n}), as it is"), "restart it")
+        }));
         insta::assert_snapshot!(doctor(&checks, &Screen::new(80, false)), @r"
-        this host is not guarded as it should be: 10 fail, 1 warn, 1 ok
+        this host is not guarded as it should be: 12 fail, 1 warn, 1 ok
 
         1. disk-guard install
            fail  hook (a\x1b[31m): its `.env` names /x.sh, which is not there
            fail  hook (ci-1, ci-2, ci-3, ci-4, ci-5, ci-6 and 3 more): it has no `.env`
 
-        2. arm it
+        2. restart it
+           fail  hook (old-1, old-2): older, as it is
+
+        3. arm it
            warn  timer: not armed
 
         STATE  CHECK  DETAIL

@@ -89,3 +89,14 @@ fn state_tone(state: crate::model::Liveness) -> Tone {
         crate::model::Liveness::Unknown => Tone::Warn,
     }
 }
+
+/// So many of what the same is found of are named.
+const NAMED: usize = 6;
+
+/// The first few by name.
+fn few(subjects: &[&str]) -> String {
+    match subjects.len().checked_sub(NAMED) {
+        Some(more) if more > 1 => format!("{} and {more} more", subjects[..NAMED].join(", ")),
+        _ => subjects.join(", "),
+    }
+}

@@ -2,7 +2,7 @@
 //! before and after.
 
 use super::screen::{Screen, Tone};
-use super::{notes, words};
+use super::{few, notes, words};
 use crate::model::dedupe::DedupeReport;
 use crate::model::{
     ActionResult, Balance, Cache, Decision, EvidenceKind, FileId, KeepReason, Outcome, RunReport, Usage,
@@ -166,14 +166,15 @@ fn blindness(outcomes: &[&Outcome]) -> Vec<String> {
     hidden.into_iter().filter(|(_, runners)| runners.len() > 1).map(|(reason, _)| reason.to_owned()).collect()
 }
 
-/// What stays, each runner's caches of one reason together: a busy runner with twenty caches is one fact.
+/// What stays, the caches of one reason together: a busy runner with twenty caches is one fact, and so is a disk from which nothing
+/// has to go.
 fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut String) {
     if outcomes.is_empty() {
         return;
     }
     heading("Kept", Tone::Busy, &outcomes, screen, out);
     let told = blindness(&outcomes);
-    let mut groups: BTreeMap<(&str, String), Vec<&Outcome>> = BTreeMap::new();
+    let mut groups: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
     let mut room = Room::default();
     for outcome in outcomes.into_iter().filter(|outcome| room.takes(outcome)) {
         let decision = &outcome.action.decision;
@@ -182,11 +183,18 @@ fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut St
             _ => None,
         };
         let why = blind.unwrap_or_else(|| words::decision(decision));
-        let key = (outcome.action.runner.name.as_str(), why);
-        groups.entry(key).or_default().push(outcome);
+        groups.entry(why).or_default().push(outcome);
     }
-    for ((runner, why), members) in groups {
-        screen.paragraph(out, Tone::Plain, &format!("  {}: ", escape::text(runner)), &why);
+    for members in groups.values_mut() {
+        members.sort_by_key(|outcome| &outcome.action.runner.name);
+    }
+    let mut groups: Vec<_> = groups.into_iter().collect();
+    groups.sort_by_key(|(_, members)| members.first().map(|outcome| &outcome.action.runner.name));
+    for (why, members) in groups {
+        let mut names: Vec<&str> = members.iter().map(|o| o.action.runner.name.as_str()).collect();
+        names.dedup();
+        let label = format!("  {}: ", escape::text(&few(&names)));
+        screen.paragraph(out, Tone::Plain, &label, &why);
         for outcome in members {
             let cache = &outcome.action.cache;
             let age =
@@ -300,7 +308,7 @@ mod tests {
         assert_eq!(text.matches(&path).count(), LISTED_OF_ONE + 1, "{text}");
         assert!(text.contains("Kept  20002 caches"), "the sum is of all: {text}");
         assert!(text.contains("  in 19936 more; --json lists all\n"), "{text}");
-        assert!(text.contains("  runner-1: Worker pid 4711\n"), "{text}");
+        assert!(text.contains("  a-flood, runner-1: Worker pid 4711\n"), "{text}");
         let names = ["Removed", "Not done"].map(|name| text.matches(name).count());
         assert_eq!(names, [1, 1]);
     }
