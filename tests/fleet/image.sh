@@ -71,26 +71,19 @@ else
     say "the image sweeps with the manifest's restrictions: what a pod has left is gone"
 fi
 
-# A message from the container with the manifest's own example, but for the address.
-example=$(sed -n 's/^ *# command = \(\["[^"]*notify.sh", \).*/\1/p' "$manifest")
-[ -n "$example" ] || fail "the manifest shows how to be told"
-mkfifo "$work/port"
-timeout 60 python3 - "$work/message" >"$work/port" <<'SERVER' &
-import http.server, sys
-class Once(http.server.BaseHTTPRequestHandler):
-    def do_POST(self):
-        open(sys.argv[1], "wb").write(self.rfile.read(int(self.headers["Content-Length"])))
-        self.send_response(204)
-        self.end_headers()
-server = http.server.HTTPServer(("127.0.0.1", 0), Once)
-print(server.server_port, flush=True)
-server.handle_request()
-SERVER
-read -r port <"$work/port"
-printf '[notify]\ncommand = %s"http://127.0.0.1:%s/disk-guard"]\n' "$example" "$port" >>"$work/config.toml"
-docker run "${restricted[@]}" --network host "${volumes[@]}" disk-guard:test notify --test >"$work/said" 2>&1 || fail "a test message is sent"
-grep -q '"test":true' "$work/message" || fail "the service is told: $(cat "$work/message")"
-say "the image tells a service in the cluster of incidents"
+# A message, by the command that the manifest shows.
+command=$(sed -n 's/^ *# command = \(\["[^"]*notify.sh", "[^"]*"\]\)$/\1/p' "$manifest")
+[ -n "$command" ] || fail "the manifest shows how to be told"
+printf '[notify]\ncommand = %s\n' "$command" >>"$work/config.toml"
+mkdir "$work/messages"
+docker run "${restricted[@]}" --network none "${volumes[@]}" -v "$work/messages:/messages" disk-guard:test notify --test >"$work/said" 2>&1 ||
+    fail "a test message is sent"
+grep -q '"test":true' "$work/messages"/message-*.json || fail "it lies there: $(ls -la "$work/messages")"
+[ "$(find "$work/messages" -type f | wc -l)" = 1 ] || fail "and nothing else: $(ls -la "$work/messages")"
+touch "$work/messages"/{1..99}.json
+! docker run "${restricted[@]}" --network none "${volumes[@]}" -v "$work/messages:/messages" disk-guard:test notify --test >"$work/said" 2>&1 ||
+    fail "messages that nobody fetches are not piled up"
+say "the image leaves messages about incidents to a container beside it"
 
 # A runner's image, in the shape of ARC's, from Debian.
 tar=$cache/packages-bookworm-$(echo systemd,procps | sha256sum | cut -c 1-8).tar

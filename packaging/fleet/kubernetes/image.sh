@@ -21,7 +21,7 @@ trap 'rm -rf "$context"' EXIT
 root=$context/root
 install -D -m 755 "$binary" "$root/usr/bin/disk-guard"
 install -D -m 755 "$busybox" "$root/bin/busybox"
-for tool in sh sleep mkdir chgrp chmod cat wget; do ln -s busybox "$root/bin/$tool"; done
+for tool in sh sleep mkdir chgrp chmod cat mv date; do ln -s busybox "$root/bin/$tool"; done
 for hook in "$here"/../../../hooks/*.sh; do install -D -m 755 "$hook" "$root/usr/lib/disk-guard/hooks/${hook##*/}"; done
 install -m 755 "$here"/{share,notify}.sh "$root/usr/lib/disk-guard"
 mkdir -p "$root"/{etc/disk-guard,run,proc,var/lib,tmp}
