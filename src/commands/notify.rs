@@ -1,10 +1,10 @@
 //! `notify`: looks for incidents, decides which are told now, and hands them to the administrator's program.
 
-use super::metrics::{counted, epoch};
 use super::status::judged;
 use super::{Context, complain, look, now, print};
 use crate::cli::Cli;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
+use crate::counters::believed::{counted, epoch};
 use crate::model::incident::{IncidentLook, Memory, Telling};
 use crate::model::metrics::Counter;
 use crate::notify::decision::{self, Decision, NotifyInput, RepeatIntervals, Sweeps};
@@ -132,7 +132,7 @@ fn incidents(context: &Context) -> IncidentLook {
     let alive = look::alive(&snapshot);
     let filesystems = judged(&context.config, &alive.facts.filesystems);
     let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
-    let counted = counted(&snapshot, run.as_ref()).map(|told| told.totals);
+    let counted = counted(&snapshot, run.as_ref(), now()).map(|told| told.totals);
     if let Err(error) = &counted {
         complain(error);
     }

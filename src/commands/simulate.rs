@@ -1,9 +1,10 @@
 //! `simulate`: how many jobs would have died, on simulated hosts; and how full this host's disks would have been.
 
-use super::{Context, complain, ledger, present, print, show};
+use super::{Context, complain, present, print, show};
 use crate::config::units::Size;
 use crate::config::{Config, Named};
 use crate::counters;
+use crate::ledger::answer;
 use crate::model::ledger::{ActionKind, Record, Trust};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
@@ -88,7 +89,7 @@ pub(super) fn history(context: &Context, size: Option<Size>, against: Option<&Pa
 
 /// Jobs that began since then, and those whose runner had lost a cache of that repository since its job before.
 fn builds_since(context: &Context, since: SystemTime) -> Builds {
-    let ledger = ledger::read(context, since, &ledger::owners(context.snapshot().runners()));
+    let ledger = answer::read(&context.config.paths, since, &answer::owners(context.snapshot().runners()));
     let mut entries: Vec<&Record> = ledger
         .entries
         .iter()

@@ -23,6 +23,7 @@
 //! A run whose record cannot be written is not counted, and goes on. Totals that cannot be written leave the records where they
 //! are. Totals that cannot be understood are begun anew.
 
+pub(crate) mod believed;
 pub(crate) mod record;
 mod totals;
 

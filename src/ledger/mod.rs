@@ -17,6 +17,7 @@
 //! Writing never fails a run. What cannot be written now, because the disk is full, is kept and tried again with the next
 //! entry and at the end of the run, when there is room again. Reading tells what it could not read as a gap.
 
+pub(crate) mod answer;
 mod file;
 pub(crate) mod journal;
 pub(crate) mod line;

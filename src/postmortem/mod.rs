@@ -14,6 +14,8 @@
 //! | [`observe`] | one reader for each source; [`observe::Observer`] puts their answers together |
 //! | [`exit_code`] | what a code can mean, and what it cannot |
 //! | [`verdict`] | one examination a cause; pure |
+//! | `deaths` | what a sweep looks into by itself |
+//! | `inquiry` | what a person asks about |
 //! | [`keep`] | what is kept of a death, bounded |
 //!
 //! # What a verdict says
@@ -34,7 +36,9 @@
 //! name is opened. A lease counts for a death only when root or the runner's own user wrote it. When this module fails, a sweep
 //! goes on.
 
+pub(crate) mod deaths;
 pub mod exit_code;
+pub(crate) mod inquiry;
 pub mod keep;
 pub mod observe;
 pub mod verdict;

@@ -1,0 +1,119 @@
+//! What a question to the ledger needs: all entries, judged, and what the path that is asked about is now.
+
+use super::{Journal, read_files};
+use crate::config::Paths;
+use crate::model::Runner;
+use crate::model::ledger::{Extent, Ledger, Ownership, Presence};
+use crate::policy::ledger as policy;
+use crate::sys::dir::Dir;
+use crate::sys::program::Programs;
+use std::io;
+use std::path::{Component, Path, PathBuf};
+use std::time::SystemTime;
+
+/// Both places, put together and judged. The journal comes first: it knows more of an entry's writer.
+pub(crate) fn read(paths: &Paths, since: SystemTime, owners: &[Ownership]) -> Ledger {
+    let journal = Journal::of_host(Programs(&paths.programs)).read(since);
+    let files = read_files(&paths.state_dir);
+    let mut extent = Extent { places: vec![journal.reach, files.reach] };
+    let mut entries = policy::judge(policy::merge(vec![journal.entries, files.entries]), owners);
+    let left_out = policy::bound_foreign(&mut entries);
+    if left_out > 0 {
+        extent.places[1].gaps.push(format!(
+            "{left_out} older entries that are not believed were left out: `journalctl -t disk-guard` and the files in {} have them",
+            paths.state_dir.display()
+        ));
+    }
+    Ledger { entries, extent }
+}
+
+/// Whose runner is whose.
+pub(crate) fn owners<'r>(runners: impl IntoIterator<Item = &'r Runner>) -> Vec<Ownership> {
+    let owner = |runner: &Runner| Ownership {
+        work: runner.work_path().to_owned(),
+        work_owner: runner.work_dir().map_or(runner.owner, |work| work.owner),
+        name: runner.name.clone(),
+        root: runner.root.clone(),
+        owner: runner.owner,
+    };
+    runners.into_iter().map(owner).collect()
+}
+
+/// The directory of the one runner of this name: where all lies that is recorded of it.
+pub(crate) fn of_runner(name: &Path, owners: &[Ownership]) -> Option<PathBuf> {
+    let name = name.to_str().filter(|name| !name.contains('/'))?;
+    let is_meant = |owner: &&Ownership| {
+        owner.name == name || owner.root.file_name().is_some_and(|own| own.to_str() == Some(name))
+    };
+    let mut meant = owners.iter().filter(is_meant);
+    match (meant.next(), meant.next()) {
+        (Some(one), None) if one.work.starts_with(&one.root) => Some(one.root.clone()),
+        (Some(one), None) => Some(one.work.clone()),
+        _ => None,
+    }
+}
+
+/// The path without `.` and `..`, by its letters alone: what it once led through may be gone.
+pub(crate) fn without_dots(path: &Path) -> PathBuf {
+    let mut clean = PathBuf::new();
+    for part in path.components() {
+        match part {
+            Component::ParentDir => {
+                clean.pop();
+            }
+            Component::CurDir => {}
+            part => clean.push(part),
+        }
+    }
+    clean
+}
+
+/// The path without links, as far as it is there, and whether all of it is.
+pub(crate) fn presence(path: &Path) -> (Option<PathBuf>, Presence) {
+    let missing = match std::fs::symlink_metadata(path) {
+        Ok(_) => false,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => true,
+        Err(error) => return (None, Presence::Hidden(error.to_string())),
+    };
+    for above in path.ancestors().skip(usize::from(!missing && path.parent().is_some())) {
+        let Ok((dir, real)) = Dir::resolve(above) else { continue };
+        let below = path.strip_prefix(above).unwrap_or(Path::new(""));
+        let real = if below.as_os_str().is_empty() { real } else { real.join(below) };
+        let present = match dir.status() {
+            _ if !missing => Presence::Present,
+            Ok(status) => Presence::Gone(above.to_owned(), status.modified),
+            Err(error) => Presence::Hidden(error.to_string()),
+        };
+        return (Some(real), present);
+    }
+    (None, Presence::Hidden("no directory above it can be opened".to_owned()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn dots_go_by_their_letters() {
+        for (path, clean) in [("/a/./b/../c", "/a/c"), ("/../x/", "/x"), ("/", "/")] {
+            assert_eq!(without_dots(Path::new(path)), Path::new(clean));
+        }
+    }
+
+    #[test]
+    fn a_path_that_is_gone_is_found_through_the_links_above_it() {
+        let temp = tempfile::tempdir().unwrap();
+        let (_, base) = Dir::resolve(temp.path()).unwrap();
+        std::fs::create_dir_all(base.join("disk/work")).unwrap();
+        std::os::unix::fs::symlink("disk", base.join("link")).unwrap();
+        let (real, present) = presence(&base.join("link/work/gone/deep"));
+        assert_eq!(real.unwrap(), base.join("disk/work/gone/deep"));
+        assert!(matches!(present, Presence::Gone(above, _) if above == base.join("link/work")));
+        let (real, present) = presence(&base.join("link/work"));
+        assert_eq!((real.unwrap(), present), (base.join("disk/work"), Presence::Present));
+        std::fs::write(base.join("file"), "").unwrap();
+        let (real, present) = presence(&base.join("file/below"));
+        assert_eq!(real.unwrap(), base.join("file/below"));
+        assert!(matches!(present, Presence::Gone(above, _) if above == base));
+    }
+}

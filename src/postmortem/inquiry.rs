@@ -1,0 +1,148 @@
+//! The deaths that a person asks about: those that runners' logs still show, and those that were kept.
+
+use super::deaths::{BEFORE, is_of_interest};
+use super::keep::{self, Shelf};
+use super::observe::{Observer, Subject, logs};
+use super::{examine, key};
+use crate::config::Config;
+use crate::ledger::answer;
+use crate::model::ledger::{Judged, Ledger};
+use crate::model::postmortem::Report;
+use crate::model::{HostFacts, Runner};
+use crate::setup::units::{UnnamedError, named};
+use crate::sys::dir::Dir;
+use crate::sys::process::Proc;
+use crate::sys::program::Programs;
+use std::path::Path;
+use std::time::SystemTime;
+
+/// What is asked.
+pub(crate) struct Question<'a> {
+    pub(crate) config: &'a Config,
+    pub(crate) proc: &'a Proc,
+    /// The host as it is now.
+    pub(crate) host: &'a HostFacts,
+    /// Of whom; of all runners where nobody is named.
+    pub(crate) runner: Option<&'a str>,
+    /// Since when.
+    pub(crate) since: SystemTime,
+}
+
+impl Question<'_> {
+    /// The deaths, the latest first.
+    ///
+    /// # Errors
+    /// [`UnnamedError`]: no runner has this name, and nothing is left of one that had it.
+    pub(crate) fn answer(&self) -> Result<Report, UnnamedError> {
+        let &Question { config, proc, host, runner, since } = self;
+        let runners: Vec<_> = host.runners.iter().map(|facts| &facts.runner).collect();
+        let from = since.checked_sub(BEFORE).unwrap_or(SystemTime::UNIX_EPOCH);
+        let ledger = answer::read(&config.paths, from, &answer::owners(runners.iter().copied()));
+        let shelf = Shelf::at(&config.paths.state_dir);
+        let mut gone = None;
+        let wanted: Vec<usize> = match runner.map(|name| (name, named(&runners, name))) {
+            None => (0..runners.len()).collect(),
+            Some((_, Ok(index))) => vec![index],
+            Some((name, Err(reason))) => match formerly(&runners, name) {
+                Some(index) => vec![index],
+                None => {
+                    gone = Some(trace_of(&shelf, &ledger, name).ok_or(reason)?);
+                    Vec::new()
+                }
+            },
+        };
+        let observer = Observer::new(proc, Programs(&config.paths.programs), host, Some(&ledger), from);
+        let mut report = Report {
+            since,
+            runner: runner.map(str::to_owned),
+            jobs: 0,
+            runners: wanted.len(),
+            cases: Vec::new(),
+            notes: gone.into_iter().collect(),
+        };
+        let mut examined = Vec::new();
+        for index in wanted {
+            let subjects = observer.subjects(index).unwrap_or_else(|error| {
+                report.notes.push(format!("{}: its logs cannot be read: {error}", runners[index].name));
+                Vec::new()
+            });
+            let alone = observer.without_worker(index, &subjects);
+            let all = subjects.iter().chain(&alone);
+            for subject in all.filter(|subject| is_since(&observer, subject, since)) {
+                report.jobs += 1;
+                if runner.is_none() && !observer.may_be_of_interest(subject) {
+                    continue;
+                }
+                let case = examine(&observer, subject).0;
+                if runner.is_some() || is_of_interest(&case) {
+                    examined.push(key(&observer, subject));
+                    report.cases.push(case);
+                }
+            }
+        }
+        remember(&shelf, &mut report, &runners, &examined);
+        report.cases.sort_by_key(|case| std::cmp::Reverse(keep::time(case)));
+        Ok(report)
+    }
+}
+
+/// A runner that was called so: an ephemeral one deletes its `.runner` with its name after its one job, and leaves its logs.
+fn formerly(runners: &[&Runner], name: &str) -> Option<usize> {
+    runners.iter().position(|runner| {
+        let root = Dir::open(&runner.root);
+        root.is_ok_and(|root| logs::listener::agent_name(&root).as_deref() == Some(name))
+    })
+}
+
+/// What is left of a runner that is gone with its root: kept deaths, and what the ledger tells of it.
+fn trace_of(shelf: &Shelf, ledger: &Ledger, name: &str) -> Option<String> {
+    let kept = shelf.load();
+    let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic()).map(Judged::record);
+    let last =
+        told.filter(|record| record.details.runner.as_deref() == Some(name)).max_by_key(|record| record.time);
+    let is_kept = kept.iter().any(|case| case.death.runner == name);
+    (is_kept || last.is_some()).then(|| {
+        let last =
+            last.map(|record| format!("; disk-guard's ledger tells of it last: {}", record.details.message));
+        let last = last.unwrap_or_default();
+        format!("{name} is no runner of this host any more: what was kept of it is all that is known{last}")
+    })
+}
+
+/// Whether a job ended, or still wrote, since then.
+fn is_since(observer: &Observer<'_>, subject: &Subject, since: SystemTime) -> bool {
+    let last = || observer.worker_end(subject).ok().and_then(|(log, _)| log.last?.at);
+    subject.lives || subject.begun >= since || last().is_some_and(|last| last >= since)
+}
+
+/// Puts what was kept beside what was found: a verdict that was drawn when the evidence was there counts for more than one
+/// that lacks it, and of runners that are gone nothing else is left.
+fn remember(shelf: &Shelf, report: &mut Report, runners: &[&Runner], examined: &[keep::Key]) {
+    for kept in shelf.load() {
+        // By the name that it had then, or by its root: a runner that is gone has no other.
+        let is_asked = report.runner.as_ref().is_none_or(|name| {
+            let is_called = |runner: &&Runner| {
+                runner.name == *name || runner.own_name() == *name || runner.root.as_os_str() == name.as_str()
+            };
+            let is_root = |root: &Path| kept.death.root == root;
+            match runners.iter().filter(|runner| is_called(runner)).count() {
+                0 => kept.death.runner == *name || is_root(Path::new(name)),
+                _ => runners.iter().any(|runner| is_called(runner) && is_root(&runner.root)),
+            }
+        });
+        if !is_asked || keep::time(&kept) < report.since {
+            continue;
+        }
+        let own = kept.death.worker_log.as_ref().map(|log| keep::Key::new(&kept.death.root, log.as_bytes()));
+        let found = own.and_then(|own| examined.iter().position(|key| *key == own));
+        match found.map(|index| &mut report.cases[index]) {
+            Some(case)
+                if case.verdict.confidence < kept.verdict.confidence || case.death.repository.is_none() =>
+            {
+                *case = kept;
+            }
+            Some(_) => {}
+            None => report.cases.push(kept),
+        }
+    }
+}
