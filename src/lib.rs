@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`cli`] | the command line: clap's types |
 //! | [`commands`] | one file per command: calls the modules below and prints the result |
+//! | `overview` | the host as people ask for it: plan, status, forecast |
 //! | `hook` | what runs before and after each job: lease, fence, room on the disk |
 //! | [`cycle`] | the loop of observing, planning and claiming that sweeps and hooks under pressure share |
 //! | [`config`] | the configuration file, validated |
@@ -57,7 +58,7 @@
 //!
 //! ```layers
 //! commands
-//! hook
+//! hook overview
 //! forecast run_log
 //! counters dedupe doctor footprints hygiene installation notify postmortem service stores
 //! capacity cycle ledger reap setup
@@ -139,6 +140,7 @@ pub mod lock;
 pub mod model;
 pub mod notify;
 pub mod observe;
+pub(crate) mod overview;
 pub mod policy;
 pub mod postmortem;
 pub mod reap;

@@ -1,6 +1,6 @@
 //! `audit`: what would make checkouts on this host fail.
 
-use super::{Context, complain, look, now, present};
+use super::{Context, complain, now, overview, present};
 use crate::hygiene::observe::{AreaInspection, Git};
 use crate::hygiene::policy;
 use crate::model::hygiene::{AuditReport, RunnerAudit};
@@ -37,7 +37,7 @@ pub(super) fn git(context: &Context) -> Option<Git> {
 }
 
 fn audit(context: &Context) -> AuditReport {
-    let alive = look::alive(&context.snapshot());
+    let alive = overview::alive(&context.snapshot());
     let git = git(context);
     let mut notes = alive.facts.notes.clone();
     if git.is_none() {

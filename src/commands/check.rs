@@ -1,6 +1,6 @@
 //! `check`: whether a runner, or the owner of a path, is provably idle. Other cleaners ask this before they delete.
 
-use super::{Context, complain, look, print, show};
+use super::{Context, complain, overview, print, show};
 use crate::cli::CheckArgs;
 use crate::cycle::Preview;
 use crate::model::{Cache, CheckResult, Evidence, EvidenceKind, Liveness, Runner, Weight};
@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 pub(super) fn run(context: &Context, question: &CheckArgs) -> Exit {
     let mut subject = Err(String::new());
     // Only the caches of the runner in question are sized.
-    let (preview, _) = look::at(&context.snapshot(), |runners| {
+    let (preview, _) = overview::at(&context.snapshot(), |runners| {
         subject = find(runners, question);
         match &subject {
             Ok(Subject { runner: Some(index), .. }) => CacheScope::Runner(*index),

@@ -1,7 +1,7 @@
 //! The step of a sweep that lets equal files of several runners share their blocks, before anything is deleted.
 
 use super::run_log::RunLog;
-use super::{Context, look};
+use super::{Context, overview};
 use crate::cycle::{Preview, rules};
 use crate::dedupe;
 use crate::lease;
@@ -33,7 +33,7 @@ pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Opti
     let deadline = Instant::now() + rule.time_limit;
     // Before anything is looked at: what comes from here on is new.
     let before = roll(run);
-    let (seen, _) = look::at(&context.snapshot(), |_| CacheScope::Everybody);
+    let (seen, _) = overview::at(&context.snapshot(), |_| CacheScope::Everybody);
     let (caches, pairs) = chosen(context, &seen);
     let came = || -> Result<HashSet<FileId>, String> {
         let before = before.as_ref().map_err(Clone::clone)?;

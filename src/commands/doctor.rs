@@ -1,6 +1,6 @@
 //! `doctor`: each finding with its fix.
 
-use super::{Context, look, now, present, status};
+use super::{Context, now, overview, present};
 use crate::capacity;
 use crate::cli::Command;
 use crate::config::{ConfigError, DEFAULT_PATH};
@@ -14,9 +14,9 @@ use std::path::Path;
 
 /// Examines the host.
 pub(super) fn run(context: &Context, config: Option<&Path>, as_json: bool) -> Exit {
-    let alive = look::alive(&context.snapshot());
+    let alive = overview::alive(&context.snapshot());
     let programs = Programs(&context.config.paths.programs);
-    let filesystems = status::judged(&context.config, &alive.facts.filesystems);
+    let filesystems = overview::status::judged(&context.config, &alive.facts.filesystems);
     let input = DoctorInput {
         capacity: &capacity::examine(&context.proc, programs, &alive.facts, &filesystems),
         config: &context.config,

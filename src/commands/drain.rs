@@ -1,6 +1,6 @@
 //! `drain` and `resume`, and a sweep's part for runners that are out of service.
 
-use super::{Context, complain, look, now, print};
+use super::{Context, complain, now, overview, print};
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::service::{Service, ServiceError};
@@ -38,7 +38,7 @@ fn with<T>(
     context: &Context,
     act: impl FnOnce(&Service<'_>) -> Result<T, ServiceError>,
 ) -> Result<T, ServiceError> {
-    let look = || look::alive(&context.snapshot());
+    let look = || overview::alive(&context.snapshot());
     act(&Service::open(&context.config, &look, now)?)
 }
 

@@ -1,6 +1,6 @@
 //! `install` and `uninstall`.
 
-use super::{Context, complain, look, now, present};
+use super::{Context, complain, now, overview, present};
 use crate::cli::SetupArgs;
 use crate::installation::{self, Part, Reach, Wish};
 use crate::model::Execution;
@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: Reach)
     let part = |is_done| if is_done { Part::Done } else { Part::Left };
     let wish =
         Wish { verb, execution, reach, group: part(!args.no_group), restart_idle: part(args.restart_idle) };
-    let look = |config: &_| look::alive(&Snapshot::take(config, &context.proc, now()));
+    let look = |config: &_| overview::alive(&Snapshot::take(config, &context.proc, now()));
     let (report, unwritten) = installation::run(&context.config, &context.proc, &look, &ours, wish);
     if let Some(error) = unwritten {
         complain(&error);

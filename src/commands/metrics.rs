@@ -1,11 +1,11 @@
 //! `metrics`, and the file that a sweep writes for node_exporter's text file collector.
 
-use super::status::Holders;
-use super::{Context, complain, now, output, print, status};
+use super::{Context, complain, now, output, overview, print};
 use crate::counters::{CountersError, believed};
 use crate::cycle::Stale;
 use crate::model::RunReport;
 use crate::observe::snapshot::Snapshot;
+use crate::overview::status::Holders;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::{escape, prometheus};
@@ -47,7 +47,7 @@ fn fail(text: &str) {
 }
 
 fn exposition(snapshot: &Snapshot<'_>, run: Option<&RunDir>) -> Result<String, CountersError> {
-    let host = status::collect(snapshot, Holders::Unasked, Stale::Read);
+    let host = overview::status::collect(snapshot, Holders::Unasked, Stale::Read);
     let told = believed::counted(snapshot, run, now())?;
     let trends = believed::trends(&host, &told, host.time);
     Ok(prometheus::host(&host, &told.totals, &trends))

@@ -12,8 +12,8 @@ mod entries;
 mod forecast;
 mod install;
 mod ledger;
-mod look;
 mod metrics;
+mod names;
 mod notify;
 mod output;
 mod postmortem;
@@ -41,7 +41,7 @@ use crate::report::journal;
 use crate::setup::install::Verb;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
-use crate::{hook, run_log};
+use crate::{hook, overview, run_log};
 use entries::Part;
 use output::{complain, present, print, show};
 use std::process::ExitCode;
@@ -139,7 +139,7 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Metrics => metrics::run(&context),
         Command::Notify { test: true, json, .. } => notify::test(&context, *json),
         Command::Notify { test: false, dry_run, json } => notify::run(&context, *dry_run, *json),
-        Command::Names => look::names(&context),
+        Command::Names => names::run(&context),
         Command::Postmortem { runner, since, json } => {
             postmortem::run(&context, runner.as_deref(), since, *json)
         }

@@ -1,7 +1,6 @@
 //! `notify`: looks for incidents, decides which are told now, and hands them to the administrator's program.
 
-use super::status::judged;
-use super::{Context, complain, look, now, print};
+use super::{Context, complain, now, overview, print};
 use crate::cli::Cli;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::counters::believed::{counted, epoch};
@@ -10,6 +9,7 @@ use crate::model::metrics::Counter;
 use crate::notify::decision::{self, Decision, NotifyInput, RepeatIntervals, Sweeps};
 use crate::notify::{memory, messenger};
 use crate::observe::inventory::host_name;
+use crate::overview::status::judged;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
@@ -129,14 +129,14 @@ fn remember(state: &StateDir, run: &Path, memory: &Memory, exit: Exit) -> Exit {
 /// What is the matter on this host. No cache is looked at.
 fn incidents(context: &Context) -> IncidentLook {
     let snapshot = context.snapshot();
-    let alive = look::alive(&snapshot);
+    let alive = overview::alive(&snapshot);
     let filesystems = judged(&context.config, &alive.facts.filesystems);
     let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
     let counted = counted(&snapshot, run.as_ref(), now()).map(|told| told.totals);
     if let Err(error) = &counted {
         complain(error);
     }
-    let reaper = super::reap::last(&context.config);
+    let reaper = overview::status::last_reaping(&context.config);
     decision::look(&NotifyInput {
         now: epoch(now()),
         booted: epoch(context.proc.boot_time().unwrap_or(SystemTime::UNIX_EPOCH)),

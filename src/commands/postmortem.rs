@@ -1,7 +1,7 @@
 //! `postmortem`, and a sweep's part of it.
 
 use super::run_log::RunLog;
-use super::{Context, complain, look, now, present};
+use super::{Context, complain, now, overview, present};
 use crate::ledger::when;
 use crate::postmortem::deaths::Deaths;
 use crate::postmortem::inquiry::Question;
@@ -18,7 +18,7 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
             return Exit::Usage;
         }
     };
-    let host = &look::alive(&context.snapshot()).facts;
+    let host = &overview::alive(&context.snapshot()).facts;
     let question = Question { config: &context.config, proc: &context.proc, host, runner, since };
     let report = match question.answer() {
         Ok(report) => report,
@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
 
 /// Looks into the deaths that a sweep finds.
 pub(super) fn after_sweep(context: &Context, run: &RunDir, run_log: &mut RunLog) {
-    let look = || look::alive(&context.snapshot()).facts;
+    let look = || overview::alive(&context.snapshot()).facts;
     let deaths = Deaths { config: &context.config, proc: &context.proc, run, look: &look, now: now() };
     deaths.report(&mut |event| run_log.tell(event));
 }

@@ -2,12 +2,11 @@
 
 use super::entries::{self, Part};
 use super::run_log::RunLog;
-use super::{Context, complain, look, now, present};
-use crate::config::Config;
+use super::{Context, complain, now, overview, present};
 use crate::model::Execution;
 use crate::model::Liveness;
 use crate::model::ledger::Scope;
-use crate::model::reap::{ReapRecord, ReapReport, ReapResult, ReapRule, Reaping};
+use crate::model::reap::{ReapReport, ReapResult, ReapRule, Reaping};
 use crate::policy::liveness;
 use crate::reap::engine::{ReapEvents, Run};
 use crate::reap::first_seen::{self, FirstSeen};
@@ -52,15 +51,6 @@ pub(super) fn part(context: &Context, part: Part, execution: Execution) -> Optio
         );
     }
     Some(report)
-}
-
-/// What the last run found.
-pub(super) fn last(config: &Config) -> Option<ReapRecord> {
-    let state = StateDir::at(&config.paths.state_dir);
-    let bytes = state.read_file(record::DIRECTORY, record::FILE, record::MAX_BYTES).ok()??;
-    let mut found = record::parse(&bytes)?;
-    found.entries.retain(|entry| config.reaps.iter().any(|rule| rule.name == entry.name));
-    (!found.entries.is_empty()).then_some(found)
 }
 
 fn reap(context: &Context, rules: &[&ReapRule], execution: Execution) -> ReapReport {
@@ -115,7 +105,7 @@ fn remember(context: &Context, state: &StateDir, report: &ReapReport) {
 
 /// The runners that environments name, each as `check` would answer. Two of one name answer for each other.
 fn runners(context: &Context, named: &BTreeSet<String>) -> HashMap<String, Liveness> {
-    let alive = look::alive(&context.snapshot());
+    let alive = overview::alive(&context.snapshot());
     let mut states: HashMap<String, Liveness> = HashMap::new();
     for (index, facts) in alive.facts.runners.iter().enumerate() {
         let name = &facts.runner.name;

@@ -1,7 +1,7 @@
 //! `remediate`, and the safe repairs of a sweep.
 
 use super::run_log::RunLog;
-use super::{Context, audit, complain, look, now, print, show};
+use super::{Context, audit, complain, now, overview, print, show};
 use crate::cli::RemediateArgs;
 use crate::hygiene::act::{RepairError, Repairs, Returned};
 use crate::lock::LockError;
@@ -25,7 +25,7 @@ const SWEEP_LIMIT: Duration = Duration::from_secs(600);
 /// Puts one repository right, or shows what it would do.
 pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
     let snapshot = context.snapshot();
-    let alive = look::alive(&snapshot);
+    let alive = overview::alive(&snapshot);
     let runners: Vec<&Runner> = alive.facts.runners.iter().map(|facts| &facts.runner).collect();
     let runner = match units::named(&runners, &args.runner) {
         Ok(index) => runners[index].clone(),

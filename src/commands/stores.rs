@@ -4,7 +4,6 @@
 use super::entries::{self, Part};
 use super::run_log::RunLog;
 use super::{Context, complain, now, present};
-use crate::config::Config;
 use crate::model::Execution;
 use crate::model::ledger::Scope;
 use crate::model::stores::{StoreReport, StoreResult, StoreRule, StoresRecord, StoresReport};
@@ -55,17 +54,6 @@ pub(super) fn part(context: &Context, part: Part, execution: Execution) -> Optio
     Some(report)
 }
 
-/// What the last run found.
-pub(super) fn last(config: &Config) -> Option<StoresRecord> {
-    let mut found = read(&StateDir::at(&config.paths.state_dir))?;
-    found.stores.retain(|store| config.stores.iter().any(|rule| rule.name == store.name));
-    (!found.stores.is_empty()).then_some(found)
-}
-
-fn read(state: &StateDir) -> Option<StoresRecord> {
-    record::parse(&state.read_file(record::DIRECTORY, record::FILE, record::MAX_BYTES).ok()??)
-}
-
 fn collect(context: &Context, rules: &[StoreRule], execution: Execution) -> Result<StoresReport, Exit> {
     let begun = Instant::now();
     // Without the directory of leases nobody would tell of a job that comes.
@@ -82,7 +70,7 @@ fn collect(context: &Context, rules: &[StoreRule], execution: Execution) -> Resu
         Err(_) => None,
     };
     let state = StateDir::at(&context.config.paths.state_dir);
-    let before = read(&state).unwrap_or_default();
+    let before = record::read(&state).unwrap_or_default();
     let mut log = StoreLog { run_log: None, context };
     let mut work = Run {
         rules,

@@ -2,8 +2,7 @@
 
 use super::entries::Part;
 use super::{
-    Context, complain, dedupe, drain, forecast, holding, look, metrics, now, postmortem, print, reap,
-    remediate,
+    Context, complain, dedupe, drain, holding, metrics, now, overview, postmortem, print, reap, remediate,
     run_log::{RunLog, micros},
     show, stores,
 };
@@ -59,7 +58,7 @@ fn note_pressure(context: &Context, report: &RunReport) {
 /// Shows what a sweep would do now.
 pub(super) fn preview(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let snapshot = context.snapshot();
-    let (preview, ..) = look::whole(&snapshot, forecast::PATIENCE, Stale::Read);
+    let (preview, ..) = overview::whole(&snapshot, overview::forecast::PATIENCE, Stale::Read);
     let dedupe = dedupe::preview(context, &preview);
     let mut report = preview.report();
     report.dedupe = dedupe;
@@ -85,7 +84,7 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let strewn = tidy_shared(context, &run);
     let before = context.snapshot();
     remediate::put_back(context, &run, before.runners(), &mut run_log);
-    let jobs = forecast::survey(&before, Some(&run), forecast::IN_A_SWEEP);
+    let jobs = overview::forecast::survey(&before, Some(&run), overview::forecast::IN_A_SWEEP);
     let rooms = jobs.rooms();
     // Before anything is deleted: what shares its blocks need not go.
     let deduplicated = dedupe::run(context, &run, &mut run_log);
@@ -113,7 +112,7 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     tidy(&after, &run);
     let there = report.outcomes.iter().filter(|outcome| outcome.result != ActionResult::Removed);
     let there = there.map(|outcome| (&outcome.action.runner, &outcome.action.cache));
-    report.notes.extend(forecast::after_sweep(&after, &run, &jobs, there));
+    report.notes.extend(overview::forecast::after_sweep(&after, &run, &jobs, there));
     let hygiene = remediate::sweep(context, &run, &mut run_log);
     drain::enforce(context);
     // On a full disk this fails, and costs nothing: the journal has it too.
@@ -135,7 +134,7 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let disks = report.balances.iter();
     let disks: Vec<Filesystem> =
         disks.map(|balance| Filesystem { usage: balance.after, ..balance.before.clone() }).collect();
-    report.notes.extend(forecast::sweep_early(context, &disks));
+    report.notes.extend(overview::forecast::sweep_early(&context.config, &disks));
     tell(context, &report, parts, Execution::Apply, as_json);
     match result {
         Err(CycleError::Lock(error)) => {

@@ -1,9 +1,10 @@
 //! `status --watch` at a terminal: a screen of its own, which goes when it is left. Looking may take longer than anybody waits
 //! for a key, so it goes on beside it.
 
-use super::status::{Holders, INTERVAL, collect};
+use super::status::INTERVAL;
 use super::{Context, complain};
 use crate::cycle::Stale;
+use crate::overview::status::{Holders, collect};
 use crate::report::exit::Exit;
 use crate::report::human::Watch;
 use ratatui::DefaultTerminal;

@@ -1,10 +1,12 @@
 //! What the last run found and did: `stores/last.json` in the state directory. `status` shows it and metrics count by it, so
 //! neither has to ask the tools; and what gave next to nothing rests by it.
 
+use crate::config::Config;
 use crate::model::stores::{
     Collected, StoreKind, StoreRecord, StoreReport, StoreResult, StoresRecord, StoresReport,
 };
 use crate::report::store_words;
+use crate::setup::state::StateDir;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -98,4 +100,15 @@ pub fn to_bytes(record: &StoresRecord) -> Vec<u8> {
         record: &'r StoresRecord,
     }
     serde_json::to_vec_pretty(&Document { schema: 1, record }).expect("text and numbers serialise")
+}
+/// What the last run found.
+pub(crate) fn last(config: &Config) -> Option<StoresRecord> {
+    let mut found = read(&StateDir::at(&config.paths.state_dir))?;
+    found.stores.retain(|store| config.stores.iter().any(|rule| rule.name == store.name));
+    (!found.stores.is_empty()).then_some(found)
+}
+
+/// What is kept of it.
+pub(crate) fn read(state: &StateDir) -> Option<StoresRecord> {
+    parse(&state.read_file(DIRECTORY, FILE, MAX_BYTES).ok()??)
 }

@@ -1,17 +1,18 @@
-//! What `status`, `plan` and `check` share: one observation of the host, with the plan that a sweep would make.
+//! The host as people ask for it: what `status`, `plan` and `check` share. One observation of the host, with the plan that a sweep
+//! would make. Nothing is changed.
 
-use super::{Context, forecast, print};
+pub(crate) mod forecast;
+pub(crate) mod status;
+
 use crate::cycle::{Preview, Stale, Wish, preview};
 use crate::forecast::HostForecast;
 use crate::model::Runner;
 use crate::observe::host::{CacheScope, Leases};
 use crate::observe::remembered::{self, Remembered};
 use crate::observe::snapshot::Snapshot;
-use crate::report::exit::Exit;
 use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
 use std::cell::RefCell;
-use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
 /// How long a person waits for sizes. What is not sized by then is shown as such.
@@ -23,7 +24,7 @@ const SIZES_FILE: &str = "trees";
 
 /// Looks, at the caches that `whose` chooses among the runners. The shared directory may be closed to us: then leases are
 /// unknown, and visibility says so.
-pub(super) fn at(
+pub(crate) fn at(
     snapshot: &Snapshot<'_>,
     whose: impl FnOnce(&[Runner]) -> CacheScope,
 ) -> (Preview, Option<RunDir>) {
@@ -33,7 +34,7 @@ pub(super) fn at(
 }
 
 /// The whole host, as a sweep would see it: with what live jobs need, and what is stale in targets.
-pub(super) fn whole(
+pub(crate) fn whole(
     snapshot: &Snapshot<'_>,
     patience: Duration,
     stale: Stale,
@@ -42,7 +43,7 @@ pub(super) fn whole(
 }
 
 /// The same with sizes as far as they are remembered, and remembered for the next look where we may write that down.
-pub(super) fn whole_recalled(
+pub(crate) fn whole_recalled(
     snapshot: &Snapshot<'_>,
     patience: Duration,
     stale: Stale,
@@ -88,17 +89,6 @@ fn seen(
 }
 
 /// Who lives, and on what evidence: a look at no cache.
-pub(super) fn alive(snapshot: &Snapshot<'_>) -> Preview {
+pub(crate) fn alive(snapshot: &Snapshot<'_>) -> Preview {
     at(snapshot, |_| CacheScope::Nobody).0
-}
-
-/// The names of all runners, for completions: those that a shell reads as one word. No process is looked at.
-pub(super) fn names(context: &Context) -> Exit {
-    let runners = context.snapshot().found.runners;
-    let is_word =
-        |name: &str| name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte));
-    let names: BTreeSet<String> =
-        runners.into_iter().map(|runner| runner.name).filter(|name| is_word(name)).collect();
-    print(&names.into_iter().map(|name| name + "\n").collect::<String>());
-    Exit::Done
 }
