@@ -2,7 +2,7 @@
 //! person at a terminal.
 
 use crate::clock::now;
-use crate::config::Config;
+use crate::config::{Config, Watermarks};
 use crate::counters;
 use crate::cycle::RunEvents;
 use crate::ledger::{LedgerWriter, Written};
@@ -20,6 +20,7 @@ use crate::reclaim::remove_tree::Progress;
 use crate::report::events::{Event, EventKind};
 use crate::report::journal;
 use crate::report::progress::{ProgressLine, Tally};
+use crate::report::scarcity;
 use crate::run_dir::RunDir;
 use crate::sys::process::{Proc, own_pid};
 use crate::text::{escape, words};
@@ -44,6 +45,7 @@ pub(crate) struct RunLog {
     ledger: Option<LedgerWriter>,
     state_dir: PathBuf,
     proc: Proc,
+    marks: Watermarks,
     run: String,
     scope: Scope,
     /// The runner whose hook this is; none is a sweep's.
@@ -79,6 +81,7 @@ impl RunLog {
             ledger: None,
             state_dir: config.paths.state_dir.clone(),
             proc: proc.clone(),
+            marks: config.watermarks,
             run: format!("{}-{:x}", own_pid(), since.as_micros()),
             scope,
             runner: runner.cloned(),
@@ -352,9 +355,9 @@ fn show_progress(what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Pro
 impl RunEvents for RunLog {
     fn pressure(&mut self, filesystem: &Filesystem, level: Level) {
         self.under_pressure.insert(filesystem.id);
-        let (mount, percent) = (escape::path(&filesystem.mount), filesystem.usage.used_percent());
-        let event =
-            Event::new(EventKind::Pressure, format!("{mount} is {percent} % full: {}", level.as_str()));
+        let text = scarcity::of(filesystem, &self.marks);
+        let event = Event::new(EventKind::Pressure, format!("{text}: {}", level.as_str()));
+        let percent = filesystem.usage.used_percent();
         self.tell(event.path(&filesystem.mount).used_percent(percent).reason(level.as_str()));
     }
 

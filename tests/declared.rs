@@ -175,29 +175,37 @@ fn a_hook_that_does_not_get_the_lock_fences_what_its_job_may_use_outside_of_its_
     if !kit::sees_everything() {
         return;
     }
-    let mut scene = scene("");
-    scene.host.configure(|settings| settings.lock_wait = "1s");
-    let (run, targets) = (scene.run("1/run-1"), scene.targets.clone());
-    let mut listener = scene.runner.listen();
-    // A runner of which nothing was seen is not served.
-    let mut before = listener.begin_job("acme/app");
-    before.hook_started().expect_ok();
-    before.finish(&mut listener);
-    let sweep = kit::Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
-        call.number == nix::libc::SYS_renameat2
-            && call.file(0).starts_with(&targets)
-            && call.text(1) == "run-1"
-    });
-    let mut job = listener.begin_job("acme/app");
-    let hook = job.hook_started();
-    assert_eq!(hook.code, 0, "{}", hook.text());
-    assert!(hook.duration >= Duration::from_secs(1), "it has waited for the lock");
-    let report = sweep.release().expect_code(&[0, 20]).report();
-    // Not `restored`: it was never moved.
-    assert_eq!(report.outcome(&run), "changed", "{:#}", report.0);
-    assert!(run.join("CACHEDIR.TAG").exists());
-    job.finish(&mut listener);
-    assert_eq!(scene.host.sweep().outcome(&run), "removed");
+    for below_a_mount in [false, true] {
+        let mut scene = scene("");
+        scene.host.configure(|settings| settings.lock_wait = "1s");
+        let mut base = scene.targets.clone();
+        if below_a_mount {
+            // A disk of its own on the way to what the glob matches: it is claimed from there.
+            base = base.join("1");
+            scene.host.mount(Fs::Tmpfs { mib: 16, inodes: 2000 }, &base);
+        }
+        let run = scene.run("1/run-1");
+        let mut listener = scene.runner.listen();
+        // A runner of which nothing was seen is not served.
+        let mut before = listener.begin_job("acme/app");
+        before.hook_started().expect_ok();
+        before.finish(&mut listener);
+        let sweep = kit::Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
+            call.number == nix::libc::SYS_renameat2
+                && call.file(0).starts_with(&base)
+                && call.text(1) == "run-1"
+        });
+        let mut job = listener.begin_job("acme/app");
+        let hook = job.hook_started();
+        assert_eq!(hook.code, 0, "{}", hook.text());
+        assert!(hook.duration >= Duration::from_secs(1), "it has waited for the lock");
+        let report = sweep.release().expect_code(&[0, 20]).report();
+        // Not `restored`: it was never moved.
+        assert_eq!(report.outcome(&run), "changed", "below a mount: {below_a_mount}: {:#}", report.0);
+        assert!(run.join("CACHEDIR.TAG").exists());
+        job.finish(&mut listener);
+        assert_eq!(scene.host.sweep().outcome(&run), "removed");
+    }
 }
 
 #[test]
@@ -374,50 +382,132 @@ fn what_goes_with_a_directory_around_it_is_protected_by_its_own_users_too() {
     assert_eq!(scene.host.sweep().outcome(&outer), "removed");
 }
 
-/// As nixpkgs has it: the program in a store for all, the state elsewhere, work in a directory of its own in which the Listener waits.
+/// A packaged runner: the program in a store for all, the state elsewhere, work in a directory of its own.
+struct Packaged {
+    host: Host,
+    runner: Runner,
+    cache: PathBuf,
+    listener: PathBuf,
+    worker: PathBuf,
+}
+
+impl Packaged {
+    fn new() -> Self {
+        let mut host = Host::new();
+        host.configure(|settings| settings.want_everything());
+        let runner = host.runner("actions-runner-1").build();
+        let cache = runner.cache("acme/widgets", "target", MIB, 2 * DAY);
+        let store = host.base.join("store/lib/github-runner");
+        create_dir_all(&store).unwrap();
+        let program = |name: &str| {
+            let place = store.join(name);
+            std::fs::copy("/bin/sh", &place).unwrap();
+            place
+        };
+        let (listener, worker) = (program("Runner.Listener"), program("Runner.Worker"));
+        Self { host, runner, cache, listener, worker }
+    }
+
+    /// A Listener that works in `place`; what it runs is `script`, which says when it is there.
+    fn start(&self, place: &Path, root: Option<&Path>, script: &str) -> Ended {
+        let mut command = Command::new(&self.listener);
+        command.args(["-c", script]).current_dir(place).env_remove("RUNNER_ROOT");
+        if let Some(root) = root {
+            command.env("RUNNER_ROOT", root);
+        }
+        let mut child =
+            command.stdin(Stdio::piped()).stdout(Stdio::piped()).process_group(0).spawn().unwrap();
+        let mut line = [0; 3];
+        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
+        Ended(child)
+    }
+
+    fn work(&self, place: &Path, root: Option<&Path>) -> Ended {
+        self.start(place, root, &format!("{} -c 'echo up; sleep 60; :'; :", self.worker.display()))
+    }
+
+    /// The whole tree of processes that begins with a Listener.
+    fn end(started: Ended) {
+        let group = format!("-{}", started.0.id());
+        assert!(Command::new("kill").args(["-9", "--", &group]).status().unwrap().success());
+    }
+
+    fn until_idle(&self) {
+        let is_idle = || (self.host.status().runner("actions-runner-1")["state"] == "idle").then_some(());
+        kit::until("nothing but its Listener is left", is_idle);
+    }
+}
+
+/// As nixpkgs has it: the Listener waits in the work directory.
 #[test]
 fn a_packaged_runner_is_idle_while_its_listener_waits_and_busy_while_its_worker_works() {
     if !kit::sees_everything() {
         return;
     }
-    let mut host = Host::new();
-    host.configure(|settings| settings.want_everything());
-    let runner = host.runner("actions-runner-1").build();
-    let cache = runner.cache("acme/widgets", "target", MIB, 2 * DAY);
-    let store = host.base.join("store/lib/github-runner");
-    create_dir_all(&store).unwrap();
-    let program = |name: &str| {
-        let place = store.join(name);
-        std::fs::copy("/bin/sh", &place).unwrap();
-        place
-    };
-    let (listener, worker) = (program("Runner.Listener"), program("Runner.Worker"));
-    let start = |script: &str| {
-        let mut child = Command::new(&listener)
-            .args(["-c", script])
-            .current_dir(&runner.work)
-            .env("RUNNER_ROOT", &runner.root)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .process_group(0)
-            .spawn()
-            .unwrap();
-        let mut line = [0; 3];
-        std::io::Read::read_exact(child.stdout.as_mut().unwrap(), &mut line).unwrap();
-        Ended(child)
-    };
-    let working = start(&format!("{} -c 'echo up; sleep 60; :'; :", worker.display()));
-    let sweep = host.sweep();
-    assert_eq!(sweep.outcome(&cache), "kept", "{:#}", sweep.0);
-    assert!(sweep.evidence(&cache).contains("worker-process"), "{:#}", sweep.action(&cache));
-    let group = format!("-{}", working.0.id());
-    assert!(Command::new("kill").args(["-9", "--", &group]).status().unwrap().success());
-    drop(working);
+    let scene = Packaged::new();
+    let (work, root) = (&scene.runner.work, Some(scene.runner.root.as_path()));
+    let working = scene.work(work, root);
+    let sweep = scene.host.sweep();
+    assert_eq!(sweep.outcome(&scene.cache), "kept", "{:#}", sweep.0);
+    assert!(sweep.evidence(&scene.cache).contains("worker-process"), "{:#}", sweep.action(&scene.cache));
+    Packaged::end(working);
     // It waits in the work directory, and for nothing but a job.
-    let _waiting = start("echo up; read line");
-    let is_idle = || (host.status().runner("actions-runner-1")["state"] == "idle").then_some(());
-    kit::until("nothing but its Listener is left", is_idle);
-    assert_eq!(host.sweep().outcome(&cache), "removed");
+    let _waiting = scene.start(work, root, "echo up; read line");
+    scene.until_idle();
+    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed");
+}
+
+/// No environment names the root: what the configuration declares as a package's programs is told by where its Listener works.
+#[test]
+fn a_declared_program_without_runner_root_is_told_by_its_listeners_place_or_log() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut scene = Packaged::new();
+    let other = scene.host.runner("actions-runner-2").user(STRANGER, STRANGER).build();
+    let other_cache = other.cache("acme/widgets", "target", MIB, 2 * DAY);
+    let evidence = |scene: &Packaged, place: &Path| {
+        let working = scene.work(place, None);
+        let plan = scene.host.plan();
+        Packaged::end(working);
+        (plan.action(&scene.cache)["evidence"].to_string(), plan.action(&other_cache)["evidence"].to_string())
+    };
+    let work = scene.runner.work.clone();
+    // Undeclared, nobody can tell whose job that is: all are unknown.
+    let (own, of_other) = evidence(&scene, &work);
+    assert!(
+        own.contains("unattributed-worker") && of_other.contains("unattributed-worker"),
+        "{own} {of_other}"
+    );
+    let programs = format!("{}/sto*/lib/github-runner", scene.host.base.display());
+    scene.host.configure(|settings| settings.programs = vec![programs]);
+    for place in [&work, &scene.runner.root.clone()] {
+        let (own, of_other) = evidence(&scene, place);
+        assert!(own.contains("worker-process"), "{}: {own}", place.display());
+        assert!(!of_other.contains("worker"), "{}: {of_other}", place.display());
+    }
+    // Elsewhere its log tells.
+    let elsewhere = scene.host.base.clone();
+    let (own, _) = evidence(&scene, &elsewhere);
+    assert!(own.contains("unattributed-worker") && own.contains("runners.programs"), "{own}");
+    create_dir_all(scene.runner.root.join("_diag")).unwrap();
+    let log = scene.runner.root.join("_diag/Runner_20380102-030405-utc.log");
+    let script = format!("exec 9>{}; {} -c 'echo up; sleep 60; :'; :", log.display(), scene.worker.display());
+    let working = scene.start(&elsewhere, None, &script);
+    let plan = scene.host.plan();
+    assert!(plan.evidence(&scene.cache).contains("worker-process"), "{:#}", plan.0);
+    assert!(!plan.evidence(&other_cache).contains("unattributed-worker"), "{:#}", plan.0);
+    Packaged::end(working);
+    // A user's program says nothing of another user's runner.
+    let (own, of_other) = evidence(&scene, &other.work);
+    assert!(
+        own.contains("unattributed-worker") && of_other.contains("unattributed-worker"),
+        "{own} {of_other}"
+    );
+    let _waiting = scene.start(&work, None, "echo up; read line");
+    scene.until_idle();
+    let sweep = scene.host.sweep();
+    assert_eq!(sweep.outcome(&scene.cache), "removed", "the control: {:#}", sweep.0);
 }
 
 #[test]
@@ -442,6 +532,25 @@ fn a_listener_that_no_glob_names_is_told_with_a_glob_that_would_add_it() {
     canary.assert_intact();
     assert_eq!(sweep.outcome(&known), "removed", "who is named is served");
     drop(listener);
+}
+
+/// What is switched off is in the metrics as in the documents.
+#[test]
+fn a_rule_that_is_switched_off_shows_in_status_and_metrics() {
+    let mut host = Host::new();
+    host.configure(|settings| {
+        settings.extra.push_str("[[cache]]\nname = \"runs\"\nroots = [\"/srv/none/*\"]\nenabled = false\n")
+    });
+    host.runner("actions-runner-1").build();
+    let rules =
+        serde_json::json!([{"name": "cargo-target", "enabled": true}, {"name": "runs", "enabled": false}]);
+    assert_eq!(host.status().0["rules"], rules);
+    let metrics = host.guard(&["metrics"]).expect_code(&[0]).stdout();
+    for line in
+        ["disk_guard_rule_enabled{rule=\"cargo-target\"} 1\n", "disk_guard_rule_enabled{rule=\"runs\"} 0\n"]
+    {
+        assert!(metrics.contains(line), "{line}: {metrics}");
+    }
 }
 
 #[test]

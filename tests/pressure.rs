@@ -142,7 +142,10 @@ fn the_floor_of_free_inodes_acts_by_itself() {
     assert!(host.sweep().with_outcome("removed").is_empty());
     // 4000 inodes, some 1750 used: 70 % of them are 2800.
     host.configure(|settings| settings.min_free_inodes = 70);
-    let sweep = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
+    let run = host.guard(&["sweep", "--json"]).expect_code(&[0]);
+    let told = run.stderr();
+    assert!(told.contains(" of 4000 inodes free: high") && !told.contains("% full: high"), "{told}");
+    let sweep = run.report();
     assert_eq!(sweep.with_outcome("removed"), caches[..2], "{:#}", sweep.0);
     let status = host.status();
     let shown = status.filesystem(&host.runners());

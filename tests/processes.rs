@@ -7,7 +7,7 @@ use disk_guard::model::{
     Attribution, FilesystemId, HeldBy, ProcessFacts, Runner, Visibility, Work, WorkDir, WorkerSeen,
 };
 use disk_guard::observe::processes::{
-    HookVariable, LineageError, environ_names_hook, observe, own_runner, workers,
+    Given, HookVariable, LineageError, environ_names_hook, observe, own_runner, workers,
 };
 use disk_guard::sys::dir::Dir;
 use disk_guard::sys::process::Proc;
@@ -111,7 +111,7 @@ impl Host {
     fn facts(&self, wanted: impl Fn(&ProcessFacts) -> bool) -> ProcessFacts {
         let begun = Instant::now();
         loop {
-            let facts = observe(&proc(), &self.runners, None);
+            let facts = observe(&proc(), &self.runners, Given::default());
             assert!(facts.holders.iter().all(|holder| holder.runner == 0), "the control: {facts:?}");
             assert!(facts.mounts.iter().all(|mount| mount.runner == 0), "the control: {facts:?}");
             assert_eq!(facts.unlocated, []);
@@ -165,7 +165,7 @@ fn worker(host: &Host, of: &Started) -> Attribution {
     };
     let facts = host.facts(|facts| find(&facts.workers).is_some());
     let by_scan = find(&facts.workers).unwrap_or_else(|| panic!("no such Worker: {facts:?}"));
-    let (seen, _) = workers(&proc(), &host.runners, None);
+    let (seen, _) = workers(&proc(), &host.runners, Given::default());
     assert_eq!(find(&seen).as_ref(), Some(&by_scan), "the short question has the same answer");
     by_scan
 }
@@ -496,7 +496,7 @@ fn output(mut command: impl std::borrow::BorrowMut<Command>) -> String {
 fn probe() {
     match std::env::var("PROBE").as_deref() {
         Ok("visibility") => {
-            match observe(&proc(), &[], None).visibility {
+            match observe(&proc(), &[], Given::default()).visibility {
                 Visibility::Complete => println!("complete"),
                 Visibility::Partial(reasons) => println!("{}", reasons.join("\n")),
             }
@@ -505,7 +505,7 @@ fn probe() {
                 println!("sees another user's process");
             }
         }
-        Ok("lineage") => match own_runner(&proc()) {
+        Ok("lineage") => match own_runner(&proc(), None) {
             Ok(own) => println!("root {}", own.root.display()),
             Err(LineageError::NoWorker { .. }) => println!("no worker"),
             Err(LineageError::Unclear { .. }) => println!("unclear"),

@@ -5,7 +5,7 @@
 use super::figures::{Goal, Row, setting, time};
 use super::stage::Crowd;
 use disk_guard::model::{FilesystemId, Runner, Uid, Visibility, Work, WorkDir};
-use disk_guard::observe::processes::{observe, workers};
+use disk_guard::observe::processes::{Given, observe, workers};
 use disk_guard::sys::dir::Dir;
 use disk_guard::sys::process::Proc;
 use std::path::Path;
@@ -31,13 +31,13 @@ fn beside(_crowd: Crowd, what: &str, goal: f64, with_workers: bool) -> Vec<Row> 
     let (mut full, mut names, mut peer) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..setting("ROUNDS", 5) * 2 {
         full.push(time(|| {
-            let facts = observe(&proc, &runners, None);
+            let facts = observe(&proc, &runners, Given::default());
             assert_eq!(facts.holders, [], "nobody holds the stand-in runners");
             if let Visibility::Partial(reasons) = facts.visibility {
                 eprintln!("not a full proof: {reasons:?}");
             }
         }));
-        names.push(time(|| drop(workers(&proc, &runners, None))));
+        names.push(time(|| drop(workers(&proc, &runners, Given::default()))));
         peer.push(time(pgrep));
     }
     let mut rows = vec![Row::beside(

@@ -79,6 +79,8 @@ pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
     let begun = Instant::now();
     let mut run_log = RunLog::new(&context.config, &context.proc, Scope::Sweep, None);
     run_log.begun();
+    // On a full disk as well: it lies in memory.
+    let _ = run.note_clock(&context.proc);
     take_requests(&run);
     tickets::withdraw_all(&run);
     let strewn = tidy_shared(context, &run);

@@ -7,6 +7,7 @@
 pub mod cache;
 mod declared;
 mod notify;
+mod programs;
 mod raw;
 mod reap;
 mod salvage;
@@ -105,6 +106,8 @@ pub struct Runners {
     pub allow_unguarded: bool,
     /// Directories that this host alone uses, on whatever filesystem.
     pub local: Vec<PathGlob>,
+    /// Directories in which packages keep the runner's programs.
+    pub programs: Vec<PathGlob>,
 }
 
 /// `[siblings]`.
@@ -377,6 +380,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     }
     let roots = problems.globs("runners.roots", file.runners.roots.get_ref());
     let local = problems.globs("runners.local", &file.runners.local);
+    let programs = programs::read(&file.runners.programs, &mut problems);
     for (key, span) in [("hook.lock_wait", &file.hook.lock_wait), ("hook.time_limit", &file.hook.time_limit)]
     {
         if span.get_ref().0.is_zero() {
@@ -449,6 +453,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
             roots,
             allow_unguarded: runners.allow_unguarded,
             local,
+            programs,
         },
         siblings: Siblings { claim: siblings.claim, idle_floor: siblings.idle_floor.0 },
         limits: caches.iter().cloned().chain(retention.in_force().map(limit)).collect(),

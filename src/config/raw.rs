@@ -81,6 +81,9 @@ pub(super) struct Runners {
     /// Globs of directories on filesystems that hosts share which this host alone uses.
     #[schemars(with = "Vec<String>")]
     pub(super) local: Vec<Spanned<String>>,
+    /// Globs of directories in which packages keep the runner's programs, apart from the runners' roots.
+    #[schemars(with = "Vec<String>")]
+    pub(super) programs: Vec<Spanned<String>>,
 }
 
 impl Default for Runners {
@@ -117,6 +120,7 @@ impl Default for Runners {
             roots: spanless(roots.map(|r| spanless(r.to_owned())).to_vec()),
             allow_unguarded: false,
             local: Vec::new(),
+            programs: Vec::new(),
         }
     }
 }

@@ -2,10 +2,11 @@
 
 use super::DoctorInput;
 use crate::actions_runner::layout;
-use crate::model::{Check, Guarded, ListenerSeen, RESTART_BY_HAND, Runner};
+use crate::model::{Check, Guarded, ListenerSeen, PathGlob, RESTART_BY_HAND, Runner};
 use crate::observe::dotenv;
 use crate::observe::hook_script;
 use crate::observe::processes::{HookVariable, environ_names_hook};
+use crate::observe::root_globs::Expander;
 use crate::setup::env_file::EnvFile;
 use crate::setup::group::{self, Membership};
 use crate::setup::place;
@@ -42,7 +43,19 @@ pub(super) fn globs(input: &DoctorInput<'_>) -> Vec<Check> {
             )
         }));
     }
+    checks.extend(input.config.runners.programs.iter().filter(|glob| !holds_programs(glob)).map(|glob| {
+        Check::warn(
+            format!("programs:{}", glob.text()),
+            "no directory that it names holds Runner.Listener",
+            "correct it in runners.programs, or take it out",
+        )
+    }));
     checks
+}
+
+fn holds_programs(glob: &PathGlob) -> bool {
+    let places = Expander::new().expand(glob, &mut Vec::new());
+    places.iter().any(|place| place.join(layout::LISTENER).is_file())
 }
 
 pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {

@@ -66,6 +66,15 @@ pub(super) fn around_declared(base: &Path, run: Option<&RunDir>) -> io::Result<(
     slots.and(beside)
 }
 
+/// Around what lies in the runner's root.
+///
+/// # Errors
+/// Why it cannot.
+pub(super) fn around_own(root: &Path) -> io::Result<()> {
+    let own = Uid(nix::unistd::geteuid().as_raw());
+    Trash::open(&Dir::open(root)?, own)?.map_or(Ok(()), |trash| trash.fence())
+}
+
 /// A hook whose ancestry is gone, as of one that was put into the background, cannot tell which runner it works for. Where it
 /// stands, and what its environment names, may be lies, and lead to nothing but a fence around what is its own user's.
 pub(super) fn by_place() {

@@ -9,7 +9,8 @@ use crate::config::Config;
 use crate::model::{ProcessId, Runner};
 use crate::observe::cargo_target::reference;
 use crate::observe::filesystems::MountTable;
-use crate::observe::{processes, runners};
+use crate::observe::processes::{self, Whose};
+use crate::observe::runners;
 use crate::sys::process::Proc;
 use crate::text::escape;
 use crate::uses;
@@ -64,10 +65,30 @@ impl Own {
     /// Listener's names the root, which then has to be our own user's. Nothing that another filesystem than the runner's own
     /// could delay is touched.
     pub(super) fn find(proc: &Proc, named: Option<&Path>) -> Result<Self, Fault> {
+        Self::find_among(proc, named, None)
+    }
+
+    /// Once more, with what the configuration says, when ancestry alone did not tell: a package's program whose Listener's environment
+    /// names no root.
+    pub(super) fn or_by_programs(
+        found: Result<Self, Fault>,
+        proc: &Proc,
+        named: Option<&Path>,
+        config: &Config,
+    ) -> Result<Self, Fault> {
+        if found.is_ok() || config.runners.programs.is_empty() {
+            return found;
+        }
+        let runners = runners::discover(&config.runners.roots, &MountTable::read(proc)).runners;
+        let whose = Whose { proc, runners: &runners, programs: &config.runners.programs };
+        Self::find_among(proc, named, Some(whose))
+    }
+
+    fn find_among(proc: &Proc, named: Option<&Path>, whose: Option<Whose<'_>>) -> Result<Self, Fault> {
         let (root, worker, listener, lineage, is_packaged) = match named {
             Some(root) => (root.to_owned(), None, None, Vec::new(), false),
             None => {
-                let own = processes::own_runner(proc).map_err(|error| {
+                let own = processes::own_runner(proc, whose).map_err(|error| {
                     format!("it cannot be told which runner this is ({error}); nothing was touched")
                 })?;
                 (own.root, Some(own.worker), own.listener, own.lineage, own.is_packaged)
@@ -82,7 +103,7 @@ impl Own {
         if is_packaged && runner.owner.0 != nix::unistd::geteuid().as_raw() {
             let owner = runner.owner;
             let text = format!(
-                "RUNNER_ROOT names {shown}, which belongs to uid {owner} and not to us; nothing was touched"
+                "its Listener names {shown}, which belongs to uid {owner} and not to us; nothing was touched"
             );
             return Err(text.into());
         }

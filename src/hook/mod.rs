@@ -38,7 +38,7 @@ use crate::sys::process::Proc;
 use crate::sys::supervise::{End, Link, Supervisor};
 use completed::completed;
 use identify::Own;
-use protect::{PROC, fence_first, protect};
+use protect::{PROC, fence_declared, fence_first, protect};
 use started::Started;
 use std::cell::RefCell;
 use std::panic::{AssertUnwindSafe, catch_unwind};
@@ -151,8 +151,18 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
     let config = declared::load(cli.config.as_deref()).map_err(|error| error.in_one_line())?;
     link.limit(config.hook.time_limit + GRACE);
     let proc = Proc::new(&config.paths.proc);
-    let own = if config.paths.proc == Path::new(PROC) { first? } else { Own::find(&proc, named)? };
+    let own = if config.paths.proc == Path::new(PROC) { first } else { Own::find(&proc, named) };
+    let is_late = is_started && own.is_err();
+    let own = Own::or_by_programs(own, &proc, named, &config)?;
+    if is_late {
+        // Only the job's own word for where it works was known before.
+        fence_first(Some(&own))?;
+    }
     own.check_allowed(&config, &proc)?;
+    if is_started {
+        // As early as they are known: not even the death of this process undoes it. What cannot be fenced is told on the way out.
+        let _ = fence_declared(&own, &config, &proc, None);
+    }
     let mut run_log = run_log(&config, &proc, &own);
     if is_started {
         let run_log = RefCell::new(run_log);

@@ -9,12 +9,13 @@ use crate::config::{Config, DEFAULT_PATH, Paths};
 use crate::lease;
 use crate::model::{Lease, ProcessId};
 use crate::observe::declared;
+use crate::observe::filesystems::MountTable;
 use crate::reclaim::in_place_claim;
 use crate::report::events::{Event, EventKind};
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use crate::text::escape;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Leaves the lease and fences. Needs no valid configuration.
@@ -41,6 +42,9 @@ pub(super) fn protect(
     if own.is_err() {
         own = Own::find(&proc, named);
     }
+    if let Some(config) = &config {
+        own = Own::or_by_programs(own, &proc, named, config);
+    }
     let Ok(own) = own else {
         // Known once, perhaps: whoever waited for it has gone, and its ancestry with that.
         fence::by_place();
@@ -51,20 +55,31 @@ pub(super) fn protect(
         leave_lease(&own, run, &proc, now);
     }
     let fenced = fence_off(&own, run.as_ref());
-    config.iter().for_each(|config| fence_declared(&own, config, run.as_ref()));
-    fenced
-}
-
-/// Caches outside of work directories that the job may use. What is claimed from another user's directory, this user's hook cannot
-/// keep from being claimed: the claim itself looks again after its rename then, and puts back what is in use.
-fn fence_declared(own: &Own, config: &Config, run: Option<&RunDir>) {
-    for base in declared::tops(&config.caches, own.runner.own_name()) {
-        if let Err(failure) = fence::around_declared(&base, run) {
+    if let Some(config) = &config {
+        for (base, failure) in fence_declared(&own, config, &proc, run.as_ref()) {
             let base = escape::path(&base);
             let text = format!("claims on caches below {base} cannot be fenced off: {failure}");
             Event::new(EventKind::Error, text).runner(&own.runner).emit();
         }
     }
+    fenced
+}
+
+/// Caches outside of work directories that the job may use. What is claimed from another user's directory, this user's hook cannot
+/// keep from being claimed: the claim itself looks again after its rename then, and puts back what is in use. Gives what could not be
+/// fenced, and why.
+pub(super) fn fence_declared(
+    own: &Own,
+    config: &Config,
+    proc: &Proc,
+    run: Option<&RunDir>,
+) -> Vec<(PathBuf, std::io::Error)> {
+    if config.caches.iter().all(|rule| rule.roots.is_empty()) {
+        return Vec::new();
+    }
+    let bases = declared::tops(&config.caches, own.runner.own_name(), &MountTable::read(proc));
+    let fence = |base: PathBuf| Some((fence::around_declared(&base, run).err()?, base));
+    bases.into_iter().filter_map(fence).map(|(failure, base)| (base, failure)).collect()
 }
 
 /// Where a hook looks for its own ancestry before it knows what the configuration says.
@@ -76,7 +91,11 @@ pub(super) const PROC: &str = "/proc";
 /// Why the runner is not fenced, for people.
 pub(super) fn fence_first(own: Option<&Own>) -> Result<(), String> {
     match own {
-        Some(own) => own.ground.as_ref().map_or(Ok(()), |ground| ground.fence()),
+        Some(own) => {
+            // Its own old versions and logs are claimed from its root. What cannot be fenced there is in no job's use.
+            let _ = fence::around_own(&own.runner.root);
+            own.ground.as_ref().map_or(Ok(()), |ground| ground.fence())
+        }
         None => {
             fence::by_place();
             Ok(())

@@ -59,7 +59,7 @@ pub use setup::{CommandOutcome, SetupChange, SetupCommand, SetupOutcome, SetupRe
 pub use space::{SpaceClass, SpaceHolder};
 pub use status::{
     CheckResult, DeclaredStatus, Disk, FilesystemStatus, HostStatus, JobView, LockHolder, LockView,
-    OutOfService, RootMatches, RunnerStatus, Standing,
+    OutOfService, RootMatches, RuleStatus, RunnerStatus, Standing,
 };
 pub use trim::{
     CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TargetView, TrimOffer, TrimPart, TrimStep,

@@ -51,8 +51,20 @@ pub struct HostStatus {
     pub notes: Vec<String>,
     /// How many runners each configured glob found.
     pub root_matches: Vec<RootMatches>,
+    /// The cache rules, and whether each is in force.
+    pub rules: Vec<RuleStatus>,
     /// Whether those are the globs that nobody has configured: most hosts have runners in one of the places only.
     pub roots_are_built_in: bool,
+}
+
+/// A cache rule of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
+pub struct RuleStatus {
+    /// Its name.
+    pub name: String,
+    /// Not with `enabled = false`: what it would match is left alone.
+    #[serde(rename = "enabled")]
+    pub is_enabled: bool,
 }
 
 /// A filesystem and how bad it is.

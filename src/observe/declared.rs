@@ -18,6 +18,7 @@ use crate::model::{
 use crate::sys::dir::{Dir, Status};
 use crate::sys::reach;
 use std::collections::BTreeMap;
+use std::ffi::OsStr;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -126,10 +127,32 @@ fn literal(root: &PathGlob) -> PathBuf {
     named.fold(PathBuf::from("/"), |path, name| path.join(name))
 }
 
-/// From where what this runner's jobs may use is claimed, as far as the globs name it: a hook fences there what is its own user's.
-pub fn tops<'r>(rules: &'r [CacheRule], runner: &'r str) -> impl Iterator<Item = PathBuf> + 'r {
-    let of_its_own = rules.iter().filter(move |rule| may_use(rule, runner));
-    of_its_own.flat_map(|rule| &rule.roots).map(literal)
+/// From where what this runner's jobs may use is claimed: the directories that the globs name, and the mounts below them on the way to
+/// a match. A hook fences there what is its own user's.
+pub fn tops(rules: &[CacheRule], runner: &str, mounts: &MountTable) -> Vec<PathBuf> {
+    let of_its_own = rules.iter().filter(|rule| may_use(rule, runner));
+    let mut found = Vec::new();
+    for root in of_its_own.flat_map(|rule| &rule.roots) {
+        let top = literal(root);
+        let is_on_the_way = |point: &&Path| *point != top && point.starts_with(&top) && leads_to(root, point);
+        found.extend(mounts.points().filter(is_on_the_way).map(Path::to_owned));
+        found.push(top);
+    }
+    found.sort();
+    found.dedup();
+    found
+}
+
+/// Whether something that a glob matches can lie below `place`.
+fn leads_to(root: &PathGlob, place: &Path) -> bool {
+    let names: Vec<_> = place.iter().skip(1).collect();
+    let is_part = |(name, part): (&&OsStr, &GlobPart)| match part {
+        GlobPart::Named(named) => named == name,
+        GlobPart::Wild(pattern) => {
+            name.to_str().is_some_and(|name| pattern.matches_with(name, PathGlob::OPTIONS))
+        }
+    };
+    names.len() < root.parts().len() && names.iter().zip(root.parts()).all(is_part)
 }
 
 /// Whether jobs of a runner of this name may use what a rule declares.
@@ -326,6 +349,19 @@ mod tests {
             ("/srv/targets", "/srv"),
         ] {
             assert_eq!(literal(&PathGlob::parse(root).unwrap()), Path::new(named));
+        }
+    }
+
+    #[test]
+    fn a_mount_leads_to_what_a_glob_matches_only_above_it() {
+        for (place, leads) in [
+            ("/mnt/nvme", true),
+            ("/mnt/nvme/targets", true),
+            ("/mnt/nvme/targets/run-1", false),
+            ("/mnt/nvme/other", false),
+            ("/mnt/a/b", false),
+        ] {
+            assert_eq!(leads_to(&PathGlob::parse("/mnt/*/targets/run-*").unwrap(), Path::new(place)), leads, "{place}");
         }
     }
 

@@ -71,6 +71,11 @@ impl MountTable {
         self.points.contains(path)
     }
 
+    /// Where something is mounted, in no order.
+    pub fn points(&self) -> impl Iterator<Item = &Path> {
+        self.points.iter().map(PathBuf::as_path)
+    }
+
     fn mount_of(&self, status: &Status) -> Option<&Mount> {
         self.mounts.iter().find(|mount| mount.id == status.mount_id)
     }

@@ -19,7 +19,7 @@ use crate::hook_record;
 use crate::model::{Guarded, ListenerSeen, Runner};
 use crate::run_dir::RunDir;
 use crate::sys::dir::{Dir, changed};
-use crate::sys::process::Proc;
+use crate::sys::process::{Proc, since_boot};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -129,7 +129,13 @@ impl GuardCheck<'_> {
             // was put forward since, and a file's time from before that looks older than it is.
             let was_set = processes::log_begun(self.proc, listener.process, &runner.root.join(layout::DIAG))
                 .is_some_and(|begun| begun + CLOCK_SET < listener.started);
-            if !listener.is_ordered || was_set {
+            // One without a log may be told by what sweeps have noted of the clock.
+            let was_noted = || {
+                self.run.is_some_and(|run| {
+                    run.clock_was_put_forward(self.proc, since_boot(listener.process.start))
+                })
+            };
+            if !listener.is_ordered || was_set || was_noted() {
                 return Err(format!(
                     "no job of its Listener (pid {pid}) has passed our hook yet, and whether that has read its `.env` cannot be \
                      told: the clock was set"
@@ -364,6 +370,16 @@ mod tests {
         assert!(!scene.judge(&[&scene.listener(60)]).is_guarded(), "the clock was put forward");
         drop(open);
         assert!(scene.judge(&[&scene.listener(60)]).is_guarded(), "the control");
+
+        // Without a log, what a sweep has noted of the clock shows it.
+        scene.run.note_clock(&scene.proc).unwrap();
+        assert!(scene.judge(&[&scene.listener(60)]).is_guarded(), "the control: it was not set");
+        let noted = scene.run.path().join("clock");
+        let line = std::fs::read_to_string(&noted).unwrap();
+        let apart: u64 = line.trim().rsplit(' ').next().unwrap().parse().unwrap();
+        write(&noted, format!("{} 0 {}\n", scene.proc.boot_id().unwrap(), apart - 3_600_000)).unwrap();
+        assert!(!scene.judge(&[&scene.listener(60)]).is_guarded(), "it was put forward by an hour");
+        std::fs::remove_file(&noted).unwrap();
 
         // Moved in with an old time of writing, as rsync and tar do.
         let env = std::fs::File::options().append(true).open(scene.runner.root.join(".env")).unwrap();

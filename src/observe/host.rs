@@ -178,7 +178,7 @@ impl HostObserver<'_> {
     /// begun or ended since, or may have, at all processes: its Worker may have died, and its build live on.
     pub fn refresh(&self, facts: &mut HostFacts, runners: &[Runner], first: &Visibility, traces: Traces) {
         if traces == Traces::Leases && facts.turn.is_still(&self.turn()) {
-            let (workers, visibility) = processes::workers(self.proc(), runners, self.group());
+            let (workers, visibility) = processes::workers(self.proc(), runners, self.given());
             facts.processes.workers = workers;
             facts.processes.visibility = join(first, visibility);
             facts.leases = self.read_leases(&mut facts.processes.visibility);
@@ -197,7 +197,7 @@ impl HostObserver<'_> {
     fn jobs(&self, runners: &[Runner], caches: &[Runner]) -> Jobs {
         let turn = self.turn();
         let before = self.read_leases(&mut Visibility::Partial(Vec::new()));
-        let mut processes = processes::observe_with_caches(self.proc(), runners, caches, self.group());
+        let mut processes = processes::observe_with_caches(self.proc(), runners, caches, self.given());
         let mut leases = self.read_leases(&mut processes.visibility);
         for seen in before.into_iter().filter(|seen| seen.state == LeaseState::Live) {
             leases.retain(|later| later.file != seen.file);
@@ -217,6 +217,10 @@ impl HostObserver<'_> {
     /// Whether only those bytes of caches count that they do not share with other files.
     fn is_exclusive(&self) -> bool {
         self.snapshot.config.dedupe.enabled
+    }
+
+    fn given(&self) -> processes::Given<'_> {
+        processes::Given { group: self.group(), programs: &self.snapshot.config.runners.programs }
     }
 
     fn other_hosts(&self, runner: &Runner) -> Option<String> {

@@ -282,7 +282,7 @@ fn held(caches: &[Cache], runner: &Runner, proc: &Proc) -> Vec<(PathBuf, String)
             Runner { work: Work::Present(place), ..runner.clone() }
         })
         .collect();
-    let facts = processes::observe_with_caches(proc, &[], &places, None);
+    let facts = processes::observe_with_caches(proc, &[], &places, processes::Given::default());
     let holders =
         facts.holders.iter().map(|h| (h.runner, format!("pid {} ({}) uses it", h.process.pid, h.comm)));
     let mounts = facts.mounts.iter().map(|m| (m.runner, "a mount lies over it".to_owned()));

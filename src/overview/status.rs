@@ -9,7 +9,7 @@ use crate::cycle::{Preview, Stale};
 use crate::model::reap::ReapRecord;
 use crate::model::{
     Action, Coverage, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus,
-    HostStatus, JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, RunnerStatus,
+    HostStatus, JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, RuleStatus, RunnerStatus,
     SpaceHolder,
 };
 use crate::observe::caches::open_work;
@@ -80,6 +80,7 @@ pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: Holders, stale: Stale) -
         reap: last_reaping(config),
         stores: record::last(config),
         notes,
+        rules: rules(config),
         roots_are_built_in: config.runners.are_built_in,
         root_matches,
         holding: match holders {
@@ -181,6 +182,12 @@ fn trash_bytes(preview: &Preview) -> u64 {
         // Empty directories of our own are not worth a line.
         .map(|scan| if scan.measure.files == 0 { 0 } else { scan.measure.bytes })
         .sum()
+}
+
+fn rules(config: &Config) -> Vec<RuleStatus> {
+    let enabled = config.caches.iter().map(|rule| RuleStatus { name: rule.name.clone(), is_enabled: true });
+    let off = config.switched_off.iter().map(|name| RuleStatus { name: name.clone(), is_enabled: false });
+    enabled.chain(off).collect()
 }
 
 /// Whether a sweep could take what this was decided for.

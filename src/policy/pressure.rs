@@ -3,12 +3,32 @@
 use crate::config::Watermarks;
 use crate::model::{Level, Need, Usage};
 
+/// Which of the marks a filesystem has reached.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Reached {
+    /// `pressure.high`.
+    pub high: bool,
+    /// `pressure.min_free`.
+    pub min_free: bool,
+    /// `pressure.min_free_inodes`.
+    pub min_free_inodes: bool,
+}
+
+/// Which of the marks it has reached.
+pub fn reached(usage: &Usage, marks: &Watermarks) -> Reached {
+    Reached {
+        high: usage.used_percent() >= marks.high.get(),
+        min_free: usage.available_bytes < byte_floor(usage, marks),
+        min_free_inodes: usage.inodes_free < inode_floor(usage, marks),
+    }
+}
+
 /// How bad it is.
 pub fn level(usage: &Usage, marks: &Watermarks) -> Level {
-    let used = usage.used_percent();
-    if used >= marks.critical.get() {
+    let reached = reached(usage, marks);
+    if usage.used_percent() >= marks.critical.get() {
         Level::Critical
-    } else if used >= marks.high.get() || below_a_floor(usage, marks) {
+    } else if reached.high || reached.min_free || reached.min_free_inodes {
         Level::High
     } else {
         Level::Ok
@@ -41,10 +61,6 @@ pub fn lacks_inodes_alone(usage: &Usage, marks: &Watermarks) -> bool {
 /// Bytes that `pressure.min_free` lacks.
 pub(super) fn below_floor(usage: &Usage, marks: &Watermarks) -> u64 {
     byte_floor(usage, marks).saturating_sub(usage.available_bytes)
-}
-
-fn below_a_floor(usage: &Usage, marks: &Watermarks) -> bool {
-    usage.available_bytes < byte_floor(usage, marks) || usage.inodes_free < inode_floor(usage, marks)
 }
 
 /// `pressure.min_free`, where it can be met: a floor above the filesystem's own size would keep the guard pruning for ever.

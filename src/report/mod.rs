@@ -14,6 +14,7 @@ pub mod json;
 pub mod progress;
 pub mod prometheus;
 pub mod reap_words;
+pub mod scarcity;
 pub mod store_words;
 
 pub use crate::text::escape;

@@ -1,9 +1,10 @@
 //! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
 //!
-//! It holds `host.lock`, `leases/`, `requests/`, `tickets/`, `counters/` and `hooks/`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
+//! It holds `host.lock`, `leases/`, `requests/`, `tickets/`, `counters/`, `hooks/` and `clock`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
 //! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
 //! file: two guards with two lock files would not exclude each other.
 
+mod clock;
 mod records;
 mod tidy;
 

@@ -5,7 +5,7 @@ use crate::cycle::{Stale, Wish, preview};
 use crate::model::stores::HostState;
 use crate::model::{Guarded, Liveness, Runner, Visibility, Weight};
 use crate::observe::host::{CacheScope, Leases};
-use crate::observe::processes;
+use crate::observe::processes::{self, Given};
 use crate::observe::snapshot::Snapshot;
 use crate::policy::liveness;
 use crate::run_dir::{Records, RunDir};
@@ -116,7 +116,7 @@ impl<'a> ThisHost<'a> {
         if !look_at_workers {
             return None;
         }
-        match processes::workers(self.proc, &[], self.run.and_then(RunDir::group)) {
+        match processes::workers(self.proc, &[], Given::default()) {
             (seen, _) if !seen.is_empty() => {
                 Some(format!("a job has begun: Runner.Worker has pid {}", seen[0].process.pid))
             }

@@ -94,10 +94,15 @@ pub(crate) fn boot_time(stat: &[u8]) -> Option<SystemTime> {
     SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
+/// How long after boot a process started.
+pub fn since_boot(start: StartTime) -> Duration {
+    let ticks_per_second = procfs::ticks_per_second().max(1);
+    Duration::from_millis(start.0.saturating_mul(1000) / ticks_per_second)
+}
+
 /// When a process started on a host that was started at `boot`.
 pub fn started(boot: SystemTime, start: StartTime) -> Option<SystemTime> {
-    let ticks_per_second = procfs::ticks_per_second().max(1);
-    boot.checked_add(Duration::from_millis(start.0.saturating_mul(1000) / ticks_per_second))
+    boot.checked_add(since_boot(start))
 }
 
 /// Our own pid, asked for once: the standard library asks the kernel each time, and a hook is to ask little.

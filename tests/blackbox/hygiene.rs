@@ -226,6 +226,34 @@ fn nothing_is_given_away_that_has_a_name_elsewhere_or_is_more_than_data() {
     audit(&host, 0);
 }
 
+/// Nothing is renamed out of a btrfs subvolume, so it cannot be shown that a file in one has no other name.
+#[test]
+fn files_in_a_subvolume_are_told_and_left_and_go_with_a_reset() {
+    if !needs_root("mounts a btrfs") {
+        return;
+    }
+    let mut host = Host::on(Fs::Btrfs { mib: 256 });
+    host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
+    let runner = host.runner("actions-runner-1").user(USER.0, USER.1).build();
+    let app = runner.work.join("app/app");
+    std::fs::create_dir_all(runner.work.join("app")).unwrap();
+    let made = Command::new("btrfs").args(["subvolume", "create"]).arg(&app).output().unwrap();
+    assert!(made.status.success(), "{made:?}");
+    runner.own(&runner.work);
+    write(&app.join("inside"), "root's");
+    write(&runner.work.join("app/outside"), "root's");
+    let report = remediate(&host, "app", "chown", 1);
+    assert_eq!(outcome(&report, "app/app/inside"), "refused", "{:#}", report.0);
+    assert!(report.0["changes"].to_string().contains("subvolume"), "{:#}", report.0);
+    assert_eq!(owner(&app.join("inside")), 0);
+    assert_eq!(owner(&runner.work.join("app/outside")), USER.0, "the control");
+    let said =
+        host.guard(&["remediate", "actions-runner-1", "app", "--mode", "chown", "--apply"]).expect_code(&[1]);
+    assert!(said.stdout().contains("subvolume") && said.stdout().contains("reset"), "{}", said.stdout());
+    remediate(&host, "app", "reset", 0);
+    assert!(!runner.work.join("app").exists());
+}
+
 /// Ends the planter, also when the test fails.
 struct Over<'a>(&'a AtomicBool);
 

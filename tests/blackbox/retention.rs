@@ -127,6 +127,37 @@ fn what_is_old_and_the_runners_own_goes_and_nothing_else() {
     assert_eq!(why(&runner.root.join("_diag")), "removed-inside");
 }
 
+/// A sweep has looked, and is suspended before it takes an old version out of the runner's root. A job begins meanwhile, whose hook
+/// does not get the lock: it fences the root as it fences the work directory.
+#[test]
+fn a_hook_that_does_not_get_the_lock_fences_what_is_claimed_from_the_root() {
+    if !sees_everything() {
+        return;
+    }
+    let mut host = host();
+    host.configure(|settings| settings.lock_wait = "1s");
+    let (runner, _, _) = aged(&host, "actions-runner-1");
+    let old = runner.root.join("bin.2.335.0");
+    let mut listener = runner.listen();
+    let mut before = listener.begin_job("acme/app");
+    before.hook_started().expect_ok();
+    before.finish(&mut listener);
+    let root = runner.root.clone();
+    let sweep = kit::Stopped::at(&host.call(&["sweep", "--json"]), move |call| {
+        call.number == nix::libc::SYS_renameat2
+            && call.file(0).starts_with(&root)
+            && call.text(1) == "bin.2.335.0"
+    });
+    let mut job = listener.begin_job("acme/app");
+    job.hook_started().expect_ok();
+    let report = sweep.release().expect_code(&[0, 20]).report();
+    // Not `restored`: it was never moved.
+    assert_eq!(report.outcome(&old), "changed", "{:#}", report.0);
+    assert!(is_there(&old));
+    job.finish(&mut listener);
+    assert_eq!(host.sweep().outcome(&old), "removed");
+}
+
 #[test]
 fn nothing_of_a_runner_that_may_be_at_work_and_nothing_where_it_is_switched_off() {
     if !sees_everything() {

@@ -12,6 +12,7 @@ pub(crate) struct Settings {
     pub(crate) min_free: String,
     pub(crate) min_free_inodes: u8,
     pub(crate) roots: Vec<String>,
+    pub(crate) programs: Vec<String>,
     pub(crate) allow_unguarded: bool,
     pub(crate) claim: &'static str,
     pub(crate) idle_floor: &'static str,
@@ -33,6 +34,7 @@ impl Settings {
             min_free: "0".into(),
             min_free_inodes: 0,
             roots: vec![roots],
+            programs: Vec::new(),
             allow_unguarded: false,
             claim: "idle",
             idle_floor: "10min",
@@ -60,8 +62,9 @@ impl Settings {
         .and_then(|()| {
             writeln!(
                 text,
-                "[runners]\nroots = [{}]\nallow_unguarded = {}\n\n[siblings]\nclaim = {:?}\nidle_floor = {:?}\n",
+                "[runners]\nroots = [{}]\nprograms = {:?}\nallow_unguarded = {}\n\n[siblings]\nclaim = {:?}\nidle_floor = {:?}\n",
                 roots.join(", "),
+                self.programs,
                 self.allow_unguarded,
                 self.claim,
                 self.idle_floor

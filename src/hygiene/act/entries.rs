@@ -52,6 +52,12 @@ impl<'a> RepairHandle<'a> {
         };
         result.unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Repaired::Changed("it is gone, or its runner began a job".to_owned()),
+            // Out of a volume of its own nothing is renamed to where nobody else reaches its name.
+            io::ErrorKind::CrossesDevices => Repaired::Refused(
+                "it lies in a btrfs subvolume, a layer or a quota of its own, where it cannot be shown that it has no other name: only \
+                 a reset helps"
+                    .to_owned(),
+            ),
             _ => Repaired::Failed(error.to_string()),
         })
     }

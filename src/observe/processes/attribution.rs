@@ -6,19 +6,22 @@
 //! cannot be shown leaves the Worker unattributed, which protects every runner.
 //!
 //! A package's program lies in one place for all runners (nixpkgs). There the Listener's own environment names the root, as its
-//! unit has set it, and the Listener has to run as that root's owner. A Worker is its Listener's: what it has in its own
+//! unit has set it, and the Listener has to run as that root's owner. Where it names none, programs that the configuration declares
+//! are told by where the Listener works ([`packages`]). A Worker is its Listener's: what it has in its own
 //! environment a job can have written, into `.env`.
 
+use super::View;
 use super::environment;
 use super::mount_names::{WorkDirPlace, place_by};
 use super::mountinfo;
+use super::packages;
 use super::prefixes::{below, join};
 use super::scan::{LISTENER, WORKER};
 use crate::actions_runner::layout;
 use crate::actions_runner::settings;
-use crate::model::{Attribution, FileId, Runner, Work};
+use crate::model::{Attribution, FileId, PathGlob, Runner, Work};
 use crate::sys::dir::stat_at;
-use crate::sys::process::LookError;
+use crate::sys::process::{LookError, Proc};
 use crate::sys::process_dir::{ProcessDir, Processes, link_buffer, open_in_root, place_of, read_beneath};
 use rustix::fs::AtFlags;
 use std::ffi::OsStr;
@@ -39,12 +42,20 @@ pub(super) fn implied_root<'t>(exe: &'t [u8], name: &[u8]) -> Option<&'t [u8]> {
     bin.starts_with(b"bin").then_some(if root.is_empty() { b"/" } else { root })
 }
 
+/// The runners that a process may be of, and what tells whose it is.
+#[derive(Debug, Clone, Copy)]
+pub struct Whose<'a> {
+    /// The process table.
+    pub proc: &'a Proc,
+    /// The runners.
+    pub runners: &'a [Runner],
+    /// `runners.programs`.
+    pub programs: &'a [PathGlob],
+}
+
 /// Which of the runners a process with the executable `name` belongs to, if any.
-pub(super) fn runner_of(
-    dir: &ProcessDir,
-    name: &[u8],
-    runners: &[Runner],
-) -> Result<Option<usize>, LookError> {
+pub(super) fn runner_of(dir: &ProcessDir, name: &[u8], whose: Whose<'_>) -> Result<Option<usize>, LookError> {
+    let runners = whose.runners;
     let mut buffer = link_buffer();
     let exe = dir.link(c"exe", &mut buffer)?.to_vec();
     let implied = implied_root(&exe, name).and_then(|root| match open_root(dir, root) {
@@ -55,17 +66,28 @@ pub(super) fn runner_of(
         return Ok(implied);
     }
     let owner = dir.owner()?;
-    let root = environment::runner_root(dir).map(PathBuf::into_os_string);
-    let opened = root.and_then(|root| open_root(dir, root.as_bytes()).ok());
+    let Some(root) = environment::runner_root(dir) else {
+        let is_declared = name == LISTENER && packages::hold(whose.programs, &exe, name);
+        return if is_declared { packages::runner_of(whose.proc, dir, runners) } else { Ok(None) };
+    };
+    let opened = open_root(dir, root.as_os_str().as_bytes()).ok();
     Ok(opened.and_then(|(_, id)| runners.iter().position(|r| r.root_id == id && r.owner == owner)))
 }
 
 /// Where a process says that its runner lies: for people.
-pub(super) fn claimed_root(dir: &ProcessDir, name: &[u8]) -> Option<PathBuf> {
+pub(super) fn claimed_root(dir: &ProcessDir, name: &[u8], programs: &[PathGlob]) -> Option<PathBuf> {
     let mut buffer = link_buffer();
     let exe = dir.link(c"exe", &mut buffer).ok()?.to_vec();
     let by_program = || implied_root(&exe, name).map(|root| PathBuf::from(OsStr::from_bytes(root)));
-    let root = environment::runner_root(dir).filter(|_| is_program(&exe, name)).or_else(by_program)?;
+    // The root, unless it is a work directory, where `.runner` is a link.
+    let by_place = || {
+        let mut buffer = link_buffer();
+        let place = PathBuf::from(OsStr::from_bytes(dir.link(c"cwd", &mut buffer).ok()?));
+        let is_root = || place.join(layout::SETTINGS).symlink_metadata().is_ok_and(|found| found.is_file());
+        (packages::hold(programs, &exe, name) && is_root()).then_some(place)
+    };
+    let by_environment = || environment::runner_root(dir).filter(|_| is_program(&exe, name));
+    let root = by_environment().or_else(by_place).or_else(by_program)?;
     // One of another mount namespace is nothing that our globs could name.
     let (_, id) = open_root(dir, root.as_os_str().as_bytes()).ok()?;
     (crate::sys::dir::Dir::open(&root).and_then(|dir| dir.status()).ok()?.id == id).then_some(root)
@@ -78,11 +100,11 @@ pub(super) fn is_program(exe: &[u8], name: &[u8]) -> bool {
 }
 
 /// The runner of a Worker whose program lies elsewhere: its Listener's, which is its parent and runs the same installation.
-fn by_listener(
+pub(super) fn by_listener(
     processes: &Processes,
     dir: &ProcessDir,
     exe: &[u8],
-    runners: &[Runner],
+    whose: Whose<'_>,
 ) -> Result<Option<usize>, LookError> {
     let place =
         |exe: &[u8], name: &[u8]| is_program(exe, name).then(|| exe[..exe.len() - name.len()].to_vec());
@@ -93,16 +115,16 @@ fn by_listener(
     if !is_same || parent.owner().ok() != Some(dir.owner()?) {
         return Ok(None);
     }
-    Ok(runner_of(&parent, LISTENER, runners).ok().flatten())
+    Ok(runner_of(&parent, LISTENER, whose).ok().flatten())
 }
 
-/// Whose job a Worker runs. `places` are the given runners' work directories, `None` when not all of them could be placed.
+/// Whose job a Worker runs.
 pub(super) fn attribute(
     processes: &Processes,
     dir: &ProcessDir,
-    runners: &[Runner],
-    places: Option<&[WorkDirPlace]>,
+    view: View<'_>,
 ) -> Result<Attribution, LookError> {
+    let (runners, places) = (view.runners, view.places);
     let mut buffer = link_buffer();
     let exe = match dir.link(c"exe", &mut buffer) {
         Ok(exe) => exe.to_vec(),
@@ -123,10 +145,17 @@ pub(super) fn attribute(
             // A child that had inherited its Worker's name when it was listed, and runs its own program by now.
             return Err(LookError::Gone(dir.pid()));
         }
-        if let Some(runner) = by_listener(processes, dir, &exe, runners)? {
+        if let Some(runner) = by_listener(processes, dir, &exe, view.whose())? {
             return Ok(Attribution::Runner(runner));
         }
+        let is_declared = packages::hold(view.given.programs, &exe, WORKER);
         let exe = String::from_utf8_lossy(&exe);
+        if is_declared {
+            return Ok(Attribution::Unattributed(format!(
+                "it is {exe}, of runners.programs, and no Listener of the same program that is its parent shows which runner's it is, \
+                 by RUNNER_ROOT, its working directory or its log"
+            )));
+        }
         return Ok(Attribution::Unattributed(format!("its executable is {exe}, which lies in no runner")));
     };
     let shown = String::from_utf8_lossy(root).into_owned();

@@ -3,7 +3,7 @@
 //! The nearest ancestor whose executable is `<root>/bin*/Runner.Worker` decides. A job can put such a file anywhere; whether
 //! `<root>` is one of the administrator's roots is the caller's to check.
 
-use super::attribution::{implied_root, is_program};
+use super::attribution::{Whose, by_listener, implied_root, is_program};
 use super::environment;
 use super::scan::{LISTENER, WORKER};
 use crate::actions_runner::layout;
@@ -72,11 +72,12 @@ pub enum LineageError {
     Look(#[from] LookError),
 }
 
-/// Finds our own runner. Two small reads for each ancestor.
+/// Finds our own runner. Two small reads for each ancestor. With `whose`, a Worker whose program lies in a package is told by its
+/// Listener, too, among those runners.
 ///
 /// # Errors
 /// [`LineageError`]; every one means that nothing may be pruned in a job's name.
-pub fn own_runner(proc: &Proc) -> Result<OwnRunner, LineageError> {
+pub fn own_runner(proc: &Proc, whose: Option<Whose<'_>>) -> Result<OwnRunner, LineageError> {
     let not_shown = |source| LineageError::NotShown { proc: proc.root().to_owned(), source };
     let processes = Processes::open(proc).map_err(not_shown)?;
     let own = own_pid(proc).map_err(not_shown)?;
@@ -99,7 +100,13 @@ pub fn own_runner(proc: &Proc) -> Result<OwnRunner, LineageError> {
         if let Some(dir) = dir {
             let mut buffer = link_buffer();
             let exe = dir.link(c"exe", &mut buffer);
-            let packaged = exe.as_ref().ok().and_then(|exe| packaged_root(&processes, &dir, exe, &identity));
+            let packaged = exe.as_ref().ok().and_then(|exe| {
+                packaged_root(&processes, &dir, exe, &identity).or_else(|| {
+                    let whose = whose.filter(|_| is_program(exe, WORKER))?;
+                    let runner = by_listener(&processes, &dir, exe, whose).ok()??;
+                    Some(whose.runners[runner].root.clone())
+                })
+            });
             let root = match packaged {
                 Some(root) => Some((root, true)),
                 None => is_worker(&identity, exe)?.map(|root| (root, false)),

@@ -15,6 +15,7 @@ mod held;
 mod lineage;
 mod mapped;
 mod mount_names;
+mod packages;
 mod prefixes;
 mod reach;
 mod scan;
@@ -22,6 +23,7 @@ mod sight;
 mod visibility;
 
 pub(crate) use crate::sys::mountinfo;
+pub use attribution::Whose;
 pub(super) use environment::environ_names_paths;
 pub use environment::{HookVariable, environ_names_hook};
 pub use lineage::{LineageError, OwnRunner, own_runner};
@@ -30,7 +32,7 @@ pub use visibility::hidepid;
 
 use crate::actions_runner::layout;
 use crate::model::{
-    Attribution, ListenerSeen, MountSeen, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach,
+    Attribution, ListenerSeen, MountSeen, PathGlob, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach,
     WorkerSeen,
 };
 use crate::sys::process::{LookError, Proc, started};
@@ -51,9 +53,18 @@ const PASSES: usize = 4;
 /// Runners that nobody has named are told so many times.
 const MAX_STRANGERS: usize = 256;
 
-/// Looks at every process once, for all runners. `group` is that of the shared directory, which runners' users are in.
-pub fn observe(proc: &Proc, runners: &[Runner], group: Option<u32>) -> ProcessFacts {
-    observe_with_caches(proc, runners, &[], group)
+/// What else is known of those whom processes may belong to.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Given<'a> {
+    /// The group of the shared directory, which runners' users are in.
+    pub group: Option<u32>,
+    /// Globs of directories in which packages keep the runner's programs (`runners.programs`).
+    pub programs: &'a [PathGlob],
+}
+
+/// Looks at every process once, for all runners.
+pub fn observe(proc: &Proc, runners: &[Runner], given: Given<'_>) -> ProcessFacts {
+    observe_with_caches(proc, runners, &[], given)
 }
 
 /// The same. `caches` are places of their own, presented as further runners with such a work directory: in what is found they
@@ -62,7 +73,7 @@ pub fn observe_with_caches(
     proc: &Proc,
     runners: &[Runner],
     caches: &[Runner],
-    group: Option<u32>,
+    given: Given<'_>,
 ) -> ProcessFacts {
     let first_cache = runners.len();
     let runners: &[Runner] = &[runners, caches].concat();
@@ -115,11 +126,12 @@ pub fn observe_with_caches(
 
     let placed = unlocated.is_empty().then_some(mount_names.places.as_slice());
     let mut hidden = std::mem::take(&mut found.hidden);
-    let view = View { runners, places: placed, mounts: own_mounts.as_deref().unwrap_or_default(), group };
+    let mounts = own_mounts.as_deref().unwrap_or_default();
+    let view = View { proc, runners, places: placed, mounts, given };
     let workers = workers_of(&processes, &found.workers, view, &mut hidden);
-    let listeners = listeners_of(proc, &processes, &found.listeners, runners);
+    let listeners = listeners_of(&processes, &found.listeners, view);
     reasons.extend(hidden.reason());
-    let strangers = strangers(&processes, &found, &workers, &listeners);
+    let strangers = strangers(&processes, &found, &workers, &listeners, given.programs);
     ProcessFacts {
         visibility: verdict(reasons),
         holders: ancestry::under_workers(&processes, found.holders, &workers),
@@ -147,12 +159,12 @@ fn blind(reasons: Vec<String>, unlocated: Vec<crate::model::Unlocated>) -> Proce
 
 /// Whether every process of the host is seen from here.
 pub fn sees_all(proc: &Proc) -> bool {
-    workers(proc, &[], None).1 == Visibility::Complete
+    workers(proc, &[], Given::default()).1 == Visibility::Complete
 }
 
 /// Every `Runner.Worker` by name, and whether all names could be read: the cheap question that is asked again under the
 /// host lock. Of processes with other names nothing but the name is read.
-pub fn workers(proc: &Proc, runners: &[Runner], group: Option<u32>) -> (Vec<WorkerSeen>, Visibility) {
+pub fn workers(proc: &Proc, runners: &[Runner], given: Given<'_>) -> (Vec<WorkerSeen>, Visibility) {
     let own_mounts = mountinfo::read_own(proc.root()).ok();
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
     let mut reasons = obstacles(proc, own_mounts.as_deref());
@@ -181,7 +193,8 @@ pub fn workers(proc: &Proc, runners: &[Runner], group: Option<u32>) -> (Vec<Work
     if !matching.is_empty() {
         let (places, _) = mount_names::locate(own_mounts.as_deref().unwrap_or_default(), runners);
         let placed = attribution::all_placed(&places, runners);
-        let view = View { runners, places: placed, mounts: own_mounts.as_deref().unwrap_or_default(), group };
+        let mounts = own_mounts.as_deref().unwrap_or_default();
+        let view = View { proc, runners, places: placed, mounts, given };
         seen = workers_of(&processes, &matching, view, &mut hidden);
     }
     reasons.extend(hidden.reason());
@@ -191,20 +204,26 @@ pub fn workers(proc: &Proc, runners: &[Runner], group: Option<u32>) -> (Vec<Work
 /// Against what Workers are judged.
 #[derive(Clone, Copy)]
 struct View<'v> {
+    proc: &'v Proc,
     runners: &'v [Runner],
     /// Their work directories; none when not all could be placed.
     places: Option<&'v [WorkDirPlace]>,
     /// Our own mounts.
     mounts: &'v [mountinfo::Mount<'v>],
-    /// The group of the shared directory.
-    group: Option<u32>,
+    given: Given<'v>,
+}
+
+impl<'v> View<'v> {
+    fn whose(&self) -> Whose<'v> {
+        Whose { proc: self.proc, runners: self.runners, programs: self.given.programs }
+    }
 }
 
 fn workers_of(processes: &Processes, pids: &[Pid], view: View<'_>, hidden: &mut Hidden) -> Vec<WorkerSeen> {
     let seen = |dir: &ProcessDir| -> Result<WorkerSeen, LookError> {
-        let attribution: Attribution = attribution::attribute(processes, dir, view.runners, view.places)?;
+        let attribution: Attribution = attribution::attribute(processes, dir, view)?;
         let reach = match attribution {
-            Attribution::Unattributed(_) => reach::of(dir, view.places, view.mounts, view.group),
+            Attribution::Unattributed(_) => reach::of(dir, view.places, view.mounts, view.given.group),
             Attribution::Runner(_) | Attribution::Elsewhere(_) => WorkerReach::default(),
         };
         Ok(WorkerSeen { process: dir.identify()?.id, owner: dir.owner()?, attribution, reach })
@@ -225,16 +244,16 @@ fn workers_of(processes: &Processes, pids: &[Pid], view: View<'_>, hidden: &mut 
 }
 
 /// A Listener that cannot be attributed says nothing of any runner: it is no evidence, only its Worker would be.
-fn listeners_of(proc: &Proc, processes: &Processes, pids: &[Pid], runners: &[Runner]) -> Vec<ListenerSeen> {
+fn listeners_of(processes: &Processes, pids: &[Pid], view: View<'_>) -> Vec<ListenerSeen> {
     if pids.is_empty() {
         return Vec::new();
     }
-    let exact = proc.boot_time_exactly();
-    let boot = exact.or_else(|| proc.boot_time()).unwrap_or(SystemTime::UNIX_EPOCH);
+    let exact = view.proc.boot_time_exactly();
+    let boot = exact.or_else(|| view.proc.boot_time()).unwrap_or(SystemTime::UNIX_EPOCH);
     pids.iter()
         .filter_map(|&pid| {
             let dir = processes.process(pid).ok()?;
-            let runner = attribution::runner_of(&dir, LISTENER, runners).ok()??;
+            let runner = attribution::runner_of(&dir, LISTENER, view.whose()).ok()??;
             let process = dir.identify().ok()?.id;
             let owner = dir.owner().ok()?;
             let when = started(boot, process.start);
@@ -255,6 +274,7 @@ fn strangers(
     found: &ProcessScan,
     workers: &[WorkerSeen],
     listeners: &[ListenerSeen],
+    programs: &[PathGlob],
 ) -> Vec<Stranger> {
     let is_worker_known = |pid: &Pid| {
         let own = |worker: &&WorkerSeen| matches!(worker.attribution, Attribution::Runner(_));
@@ -263,7 +283,7 @@ fn strangers(
     let is_listener_known = |pid: &Pid| listeners.iter().any(|listener| listener.process.pid == *pid);
     let of = |pid: &Pid, program: &'static str| {
         let dir = processes.process(*pid).ok()?;
-        let root = attribution::claimed_root(&dir, program.as_bytes())?;
+        let root = attribution::claimed_root(&dir, program.as_bytes(), programs)?;
         Some(Stranger { process: dir.identify().ok()?.id, program, root })
     };
     let listeners = found.listeners.iter().filter(|pid| !is_listener_known(pid));

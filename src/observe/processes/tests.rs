@@ -83,7 +83,7 @@ impl Fake {
     }
 
     fn facts(&self) -> ProcessFacts {
-        observe(&Proc::new(&self.at("")), std::slice::from_ref(&self.runner), None)
+        observe(&Proc::new(&self.at("")), std::slice::from_ref(&self.runner), Given::default())
     }
 
     fn reasons(&self) -> String {
@@ -221,7 +221,7 @@ fn a_worker_without_a_visible_executable_is_unattributed() {
     let facts = fake.facts();
     let [worker] = facts.workers.as_slice() else { panic!("{facts:?}") };
     assert!(matches!(&worker.attribution, Attribution::Unattributed(why) if why.contains("cannot be read")));
-    let (seen, _) = workers(&Proc::new(&fake.at("")), std::slice::from_ref(&fake.runner), None);
+    let (seen, _) = workers(&Proc::new(&fake.at("")), std::slice::from_ref(&fake.runner), Given::default());
     assert_eq!(seen, facts.workers);
 }
 
@@ -239,7 +239,7 @@ fn an_incomplete_list_is_noticed() {
     fake.relink("self", "5");
     assert!(fake.reasons().contains("does not list ourselves, pid 5"), "{}", fake.reasons());
 
-    let nowhere = observe(&Proc::new(Path::new("/nonexistent")), &[], None);
+    let nowhere = observe(&Proc::new(Path::new("/nonexistent")), &[], Given::default());
     assert!(matches!(nowhere.visibility, Visibility::Partial(_)));
 }
 

@@ -7,7 +7,7 @@ use crate::model::reap::{ReapCounts, ReapEntryRecord};
 use crate::model::stores::StoreRecord;
 use crate::model::{
     Capacity, DeclaredStatus, Disk, DiskForecast, FilesystemStatus, HostStatus, Level, LockView, RootMatches,
-    RunnerStatus, SpaceHolder, TargetView, Visibility,
+    RuleStatus, RunnerStatus, SpaceHolder, TargetView, Visibility,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -33,6 +33,8 @@ pub(super) struct Doc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     stores: Option<Vec<StoreDoc<'a>>>,
     root_matches: &'a [RootMatches],
+    #[serde(skip_serializing_if = "<[_]>::is_empty")]
+    rules: &'a [RuleStatus],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     holding: &'a [SpaceHolder],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
@@ -173,6 +175,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             reap: host.reap.as_ref().map(|record| record.entries.iter().map(RecordDoc::new).collect()),
             stores: host.stores.as_ref().map(|record| record.stores.iter().map(StoreDoc::new).collect()),
             root_matches: &host.root_matches,
+            rules: &host.rules,
             holding: &host.holding,
             targets: &host.targets,
             notes: &host.notes,

@@ -215,6 +215,12 @@ fn gauges(out: &mut Exposition, status: &HostStatus) {
     );
     out.family(
         Kind::Gauge,
+        "rule_enabled",
+        "0 for a cache rule that `enabled = false` switches off: what it would match is left alone.",
+        status.rules.iter().map(|rule| (vec![("rule", rule.name.clone())], f64::from(rule.is_enabled))),
+    );
+    out.family(
+        Kind::Gauge,
         "roots_built_in",
         "1 when runners.roots is not configured: then most of its entries find nothing, and that is no fault.",
         [(Vec::new(), f64::from(status.roots_are_built_in))],
