@@ -41,10 +41,10 @@ mod tests {
         };
         assert_eq!(told(900, 100, 500), "/srv is 90 % full");
         assert_eq!(told(10, 990, 12), "/srv has 12 of 1000 inodes free");
-        assert_eq!(told(20, 10, 500), "/srv has 10 GiB available");
+        assert_eq!(told(20, 10, 500), "/srv has 10.0 GiB available");
         assert_eq!(
             told(98, 2, 12),
-            "/srv is 98 % full and has 2 GiB available and has 12 of 1000 inodes free"
+            "/srv is 98 % full and has 2.0 GiB available and has 12 of 1000 inodes free"
         );
     }
 }

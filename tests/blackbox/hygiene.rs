@@ -226,6 +226,33 @@ fn nothing_is_given_away_that_has_a_name_elsewhere_or_is_more_than_data() {
     audit(&host, 0);
 }
 
+/// A reset has looked, and waits for the host lock; a job begins. What then speaks against it is in the record as every refusal is.
+#[test]
+fn a_reset_that_is_refused_under_the_lock_is_told() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let (host, runner) = scene();
+    let app = checkout(&runner, "acme/app");
+    let lock = host.host_lock();
+    let call = ["remediate", "actions-runner-1", "app", "--mode", "reset", "--apply", "--json"];
+    let stopped = kit::Stopped::at(&host.call(&call), move |call| {
+        let is_exclusive = call.arguments[1] & nix::libc::LOCK_EX as u64 != 0;
+        call.number == nix::libc::SYS_flock && call.file(0) == lock && is_exclusive
+    });
+    let mut listener = runner.listen();
+    let job = listener.begin_job("acme/app");
+    let refused = stopped.release().expect_code(&[10, 11]);
+    assert!(app.join("lib.rs").exists());
+    let told = refused.stderr();
+    let kept =
+        told.lines().find(|line| line.starts_with("disk-guard: kept ")).unwrap_or_else(|| panic!("{told}"));
+    assert!(kept.contains("/_work/app") && kept.contains("worker-process"), "{kept}");
+    job.finish(&mut listener);
+    remediate(&host, "app", "reset", 0);
+    assert!(!app.exists(), "the control");
+}
+
 /// Nothing is renamed out of a btrfs subvolume, so it cannot be shown that a file in one has no other name.
 #[test]
 fn files_in_a_subvolume_are_told_and_left_and_go_with_a_reset() {

@@ -6,8 +6,8 @@ use super::{GIT_LOCK, RepairError, Repairs, whole};
 use crate::model::Execution;
 use crate::model::hygiene::{Change, Defect, RepairReport, Repaired};
 use crate::model::{
-    Action, ActionResult, Cache, Decision, Evidence, EvidenceKind, FileId, Member, MemberKind, Outcome, Part,
-    RemoveReason, Weight, WorkDir,
+    Action, ActionResult, Cache, Decision, Evidence, EvidenceKind, FileId, KeepReason, Member, MemberKind,
+    Outcome, Part, RemoveReason, Weight, WorkDir,
 };
 use crate::observe::measure::{self, measure};
 use crate::reclaim::claim::{Claim, Phase, claim};
@@ -135,25 +135,30 @@ impl Repairs<'_> {
     /// Reports what a claim came to that claimed nothing; what spoke against it goes to the report.
     fn not_taken(
         &mut self,
-        action: Action,
+        mut action: Action,
         claim: Claim,
         took: Duration,
         report: &mut RepairReport,
     ) -> Option<Repaired> {
         let (result, repaired) = match claim {
             Claim::Claimed(_) => return None,
-            Claim::Refused(evidence) | Claim::Restored(evidence) => {
-                report.objections = evidence;
-                return None;
+            Claim::Refused(evidence) => {
+                report.objections.clone_from(&evidence);
+                action.decision = Decision::Keep(KeepReason::Protected(evidence));
+                (ActionResult::Kept, None)
             }
-            Claim::Changed(why) => (ActionResult::Changed(why.clone()), Repaired::Changed(why)),
+            Claim::Restored(evidence) => {
+                report.objections.clone_from(&evidence);
+                (ActionResult::Restored(evidence), None)
+            }
+            Claim::Changed(why) => (ActionResult::Changed(why.clone()), Some(Repaired::Changed(why))),
             Claim::Failed(error) => {
                 let why = format!("it could not be moved to trash: {error}");
-                (ActionResult::Failed(why.clone()), Repaired::Failed(why))
+                (ActionResult::Failed(why.clone()), Some(Repaired::Failed(why)))
             }
         };
         self.events.step(Step::Ended(&Outcome { action, result }, took));
-        Some(repaired)
+        repaired
     }
 }
 
