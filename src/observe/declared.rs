@@ -361,7 +361,11 @@ mod tests {
             ("/mnt/nvme/other", false),
             ("/mnt/a/b", false),
         ] {
-            assert_eq!(leads_to(&PathGlob::parse("/mnt/*/targets/run-*").unwrap(), Path::new(place)), leads, "{place}");
+            assert_eq!(
+                leads_to(&PathGlob::parse("/mnt/*/targets/run-*").unwrap(), Path::new(place)),
+                leads,
+                "{place}"
+            );
         }
     }
 

@@ -44,7 +44,7 @@ mod tests {
         assert_eq!(told(20, 10, 500), "/srv has 10.0 GiB available");
         assert_eq!(
             told(98, 2, 12),
-            "/srv is 98 % full and has 2.0 GiB available and has 12 of 1000 inodes free"
+            "/srv is 98 % full and has 2.00 GiB available and has 12 of 1000 inodes free"
         );
     }
 }

@@ -32,8 +32,8 @@ pub use visibility::hidepid;
 
 use crate::actions_runner::layout;
 use crate::model::{
-    Attribution, ListenerSeen, MountSeen, PathGlob, Pid, ProcessFacts, Runner, Stranger, Visibility, WorkerReach,
-    WorkerSeen,
+    Attribution, ListenerSeen, MountSeen, PathGlob, Pid, ProcessFacts, Runner, Stranger, Visibility,
+    WorkerReach, WorkerSeen,
 };
 use crate::sys::process::{LookError, Proc, started};
 use crate::sys::process_dir::{ProcessDir, Processes};
