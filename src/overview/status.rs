@@ -9,8 +9,8 @@ use crate::cycle::{Preview, Stale};
 use crate::model::reap::ReapRecord;
 use crate::model::{
     Action, Coverage, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus,
-    HostStatus, JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, RuleStatus, RunnerStatus,
-    SpaceHolder,
+    HostStatus, JobView, KeepReason, LeaseState, LockView, OutOfService, Remark, RootMatches, RuleStatus,
+    RunnerStatus, SpaceHolder,
 };
 use crate::observe::caches::open_work;
 use crate::observe::host_lock;
