@@ -50,21 +50,23 @@ pub enum LockError {
 #[derive(Debug)]
 #[must_use = "dropping the token releases the lock"]
 pub struct SharedLock {
-    file: Held,
+    _looking: Looking,
+    file: File,
 }
 
-/// The lock's file while the lock is held. A supervisor knows of it: a holder that a dead mount keeps is left behind without it.
+/// While this lives, the lock's holder only looks: a supervisor that has to leave it behind, because a dead mount keeps it, may release
+/// the lock in its place.
 #[derive(Debug)]
-struct Held(File);
+struct Looking;
 
-impl Held {
-    fn note(file: File) -> Self {
-        supervise::note_lock(Some(file.as_fd()));
-        Self(file)
+impl Looking {
+    fn under(lock: &File) -> Self {
+        supervise::note_lock(Some(lock.as_fd()));
+        Self
     }
 }
 
-impl Drop for Held {
+impl Drop for Looking {
     fn drop(&mut self) {
         supervise::note_lock(None);
     }
@@ -85,7 +87,7 @@ impl LastClaims {
 #[derive(Debug)]
 #[must_use = "dropping the token releases the lock"]
 pub struct ExclusiveLock {
-    file: Held,
+    file: File,
     since: Instant,
 }
 
@@ -95,12 +97,13 @@ impl SharedLock {
     /// # Errors
     /// [`LockError`].
     pub fn acquire(run: &RunDir, wait: Duration) -> Result<Self, LockError> {
-        Ok(Self { file: acquire(run, LockMode::Shared, wait)? })
+        let file = acquire(run, LockMode::Shared, wait)?;
+        Ok(Self { _looking: Looking::under(&file), file })
     }
 
     /// When claims were last made.
     pub fn last_claims(&self) -> LastClaims {
-        LastClaims::of(&self.file.0)
+        LastClaims::of(&self.file)
     }
 }
 
@@ -115,15 +118,22 @@ impl ExclusiveLock {
 
     /// When claims were last made.
     pub fn last_claims(&self) -> LastClaims {
-        LastClaims::of(&self.file.0)
+        LastClaims::of(&self.file)
     }
 
     /// Notes that claims have been made. Where the file cannot be written, others do not see it, and may claim more than is
     /// needed.
     pub fn note_claims(&self) -> LastClaims {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-        let _ = futimens(&self.file.0, &Timestamps { last_access: now, last_modification: now });
+        let _ = futimens(&self.file, &Timestamps { last_access: now, last_modification: now });
         self.last_claims()
+    }
+
+    /// Does what renames nothing. Where a dead mount keeps it, the lock is not kept along: see [`crate::sys::supervise`]. A rename that a
+    /// mount keeps may yet take effect, when a hook has had the lock and its job runs.
+    pub fn while_looking<T>(&self, look: impl FnOnce() -> T) -> T {
+        let _looking = Looking::under(&self.file);
+        look()
     }
 
     /// How long it has been held.
@@ -139,8 +149,8 @@ impl ExclusiveLock {
         if what.len() > MAX_ANNOUNCEMENT {
             return Err(io::ErrorKind::FileTooLarge.into());
         }
-        self.file.0.set_len(0)?;
-        self.file.0.write_all_at(what, 0)
+        self.file.set_len(0)?;
+        self.file.write_all_at(what, 0)
     }
 }
 
@@ -155,11 +165,11 @@ pub fn announced(run: &RunDir) -> io::Result<Vec<u8>> {
     Ok(text)
 }
 
-fn acquire(run: &RunDir, mode: LockMode, wait: Duration) -> Result<Held, LockError> {
+fn acquire(run: &RunDir, mode: LockMode, wait: Duration) -> Result<File, LockError> {
     let file = run.lock_file()?;
     let path = || run.path().display().to_string();
     match lock_within(&file, mode, wait) {
-        Ok(()) => Ok(Held::note(file)),
+        Ok(()) => Ok(file),
         Err(error) if error.kind() == io::ErrorKind::TimedOut => {
             Err(LockError::TimedOut { path: path(), waited: wait })
         }

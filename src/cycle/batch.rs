@@ -192,7 +192,7 @@ fn claim_batch<'p>(
             break;
         }
         done += 1;
-        match prepare(action) {
+        match lock.while_looking(|| prepare(action)) {
             Ok((work, claim)) => prepared.push((action, work, claim)),
             Err(claim) => ended.push(Ended { action, work: None, claim }),
         }
@@ -200,10 +200,10 @@ fn claim_batch<'p>(
     if prepared.is_empty() {
         return (ended, done);
     }
-    scrutiny.look_again(prepared.iter().map(|(action, ..)| *action));
+    lock.while_looking(|| scrutiny.look_again(prepared.iter().map(|(action, ..)| *action)));
     let mut renamed: Vec<(&Action, Dir, Renamed<'_>)> = Vec::new();
     for (action, work, claim) in prepared {
-        let doubts = scrutiny.doubts(action, None);
+        let doubts = lock.while_looking(|| scrutiny.doubts(action, None));
         let outcome = match doubts.is_empty() {
             true => claim.rename(),
             false => Err(claim.refuse(doubts)),
@@ -214,10 +214,10 @@ fn claim_batch<'p>(
         }
     }
     if !renamed.is_empty() {
-        scrutiny.look_again(renamed.iter().map(|(action, ..)| *action));
+        lock.while_looking(|| scrutiny.look_again(renamed.iter().map(|(action, ..)| *action)));
     }
     for (action, work, claim) in renamed {
-        let doubts = scrutiny.doubts(action, Some(claim.tree()));
+        let doubts = lock.while_looking(|| scrutiny.doubts(action, Some(claim.tree())));
         ended.push(Ended { action, work: Some(work), claim: claim.settle(doubts) });
     }
     (ended, done)
@@ -247,12 +247,14 @@ fn claim_alone<'p>(lock: &ExclusiveLock, action: &'p Action, scrutiny: &mut Scru
         Err(claim) => return Ended { action, work: None, claim },
     };
     let claim = claim(lock, &work, owner, &action.cache, &mut |moment| {
-        scrutiny.look_again(std::iter::once(action));
         let tree = match moment {
             Phase::Before => None,
             Phase::After(tree) => Some(tree),
         };
-        scrutiny.doubts(action, tree)
+        lock.while_looking(|| {
+            scrutiny.look_again(std::iter::once(action));
+            scrutiny.doubts(action, tree)
+        })
     });
     Ended { action, work: Some(work), claim }
 }

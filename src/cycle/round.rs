@@ -101,8 +101,9 @@ impl Cycle<'_> {
         let mut scrutiny = Scrutiny::new(&look, &facts, actor, &rules, &lineage);
         let Some(lock) = self.lock_for_claims(&facts, state)? else { return Ok(Next::Round) };
         // Seen under the lock, so that no claim is under way that might still put it back.
-        let leftovers: Vec<Leftover<'_>> =
-            untried_leftovers(&facts, state).take(MAX_LEFTOVERS).filter(Leftover::is_there).collect();
+        let leftovers: Vec<Leftover<'_>> = lock.while_looking(|| {
+            untried_leftovers(&facts, state).take(MAX_LEFTOVERS).filter(Leftover::is_there).collect()
+        });
         let (taken, is_cut_short) = self.claim_all(lock, &removals, &facts, &mut scrutiny, looked, state)?;
         state.limits_applied |= !is_cut_short;
         self.delete_all(leftovers, taken, &facts, state);

@@ -205,7 +205,8 @@ struct Silent {
     why: &'static str,
 }
 
-const IS_SILENT: &str = "does not answer: bring its server back, or run `umount -l` on it";
+/// What is said of a mount that is not entered.
+pub(crate) const IS_SILENT: &str = "does not answer: bring its server back, or run `umount -l` on it";
 const IS_FOREIGN: &str =
     "is served by another user, who could keep whoever enters it waiting for ever: it is not entered";
 

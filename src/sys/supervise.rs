@@ -18,6 +18,7 @@ use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{ForkResult, Pid, dup2_stderr, dup2_stdout, fork, getpid, getppid, pipe2};
 use rustix::process::{PidfdFlags, Resource, getrlimit, pidfd_open};
+use std::fs::File;
 use std::io::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
@@ -73,7 +74,7 @@ struct Shared {
     end: AtomicU32,
     /// Bits that mean what both agree on.
     marks: AtomicU32,
-    /// The worker's descriptor of the lock that it holds, plus one.
+    /// The worker's descriptor of a lock under which it only looks, plus one.
     lock: AtomicU32,
 }
 
@@ -235,7 +236,7 @@ impl Supervisor {
         let line_end = if self.line.is_empty() { "" } else { "\n" };
         let group_end = if self.is_in_group { "::endgroup::\n" } else { "" };
         let text = format!("{line_end}{group_end}{text}");
-        self.pass_on(Stream::Output, text.as_bytes(), Instant::now() + LAST_WORD);
+        let _ = self.pass_on(Stream::Output, text.as_bytes(), Instant::now() + LAST_WORD);
     }
 
     /// Neither signals nor the end of who started us are a reason to end any more.
@@ -248,7 +249,8 @@ impl Supervisor {
         self.minds_its_parent = false;
     }
 
-    fn pass_on(&mut self, stream: Stream, mut bytes: &[u8], until: Instant) {
+    /// Writes on; an error where nobody reads that any more.
+    fn pass_on(&mut self, stream: Stream, mut bytes: &[u8], until: Instant) -> nix::Result<()> {
         if stream == Stream::Output {
             self.note(bytes);
         }
@@ -261,10 +263,10 @@ impl Supervisor {
             match nix::unistd::write(target, &bytes[..bytes.len().min(ROOM)]) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(nix::errno::Errno::EINTR) => {}
-                // Nobody reads it any more.
-                Err(_) => return,
+                Err(error) => return Err(error),
             }
         }
+        Ok(())
     }
 
     fn is_orphaned(&self) -> bool {
@@ -320,7 +322,8 @@ const STREAMS: [Stream; 2] = [Stream::Output, Stream::Complaint];
 /// The link of this process, if it is a worker.
 static LINK: OnceLock<Link> = OnceLock::new();
 
-/// For a worker, nobody else: the lock that it holds now. Its supervisor releases that in its place when the worker is left behind.
+/// For a worker, nobody else: the lock under which it only looks now. Its supervisor releases that in its place when the worker is left
+/// behind.
 pub fn note_lock(lock: Option<BorrowedFd<'_>>) {
     if let Some(link) = LINK.get() {
         let number = lock.map_or(0, |lock| lock.as_raw_fd().unsigned_abs() + 1);
@@ -545,8 +548,19 @@ impl Watch<'_> {
         let mut chunk = [0; ROOM];
         match nix::unistd::read(&self.streams[at], &mut chunk) {
             Ok(0) => self.are_open[at] = false,
-            Ok(length) => self.supervisor.pass_on(STREAMS[at], &chunk[..length], until),
+            Ok(length) => {
+                if self.supervisor.pass_on(STREAMS[at], &chunk[..length], until).is_err() {
+                    self.close(at);
+                }
+            }
             Err(_) => {}
+        }
+    }
+
+    /// Nobody reads it: the worker sees that as well, and ends where it goes on until then.
+    fn close(&mut self, at: usize) {
+        if let Ok(nothing) = File::open("/dev/null") {
+            (self.streams[at], self.are_open[at]) = (nothing.into(), false);
         }
     }
 }

@@ -6,6 +6,7 @@ use super::table::Line as Pieces;
 use super::{standing_tone, words};
 use crate::model::HostStatus;
 use crate::report::escape;
+use crate::sys::reach::IS_SILENT;
 use ratatui::Frame;
 use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
@@ -57,6 +58,7 @@ impl Watch {
         let parts = Layout::vertical(heights).split(area);
         let headline = self.headline(host);
         frame.render_widget(headline, parts[0]);
+        frame.render_widget(self.silence(host), parts[1]);
         let disks = std::iter::once(&disks.header).chain(&above).map(|line| self.line(line));
         frame.render_widget(Text::from(disks.collect::<Vec<_>>()), parts[2]);
 
@@ -85,6 +87,16 @@ impl Watch {
         let time = words::timestamp(host.time).strftime("%F %H:%M:%S UTC");
         pieces.push((Tone::Plain, format!("  {time}")));
         self.line(&pieces)
+    }
+
+    /// The first mount that does not answer.
+    fn silence(&self, host: &HostStatus) -> Line<'static> {
+        let told = host.notes.iter().find_map(|note| {
+            let (before, _) = note.split_once(IS_SILENT)?;
+            let mount = before.rsplit(": ").next()?;
+            Some((Tone::Warn, format!("{}does not answer", escape::text(mount))))
+        });
+        self.line(&told.into_iter().collect())
     }
 
     fn footer(&self, host: &HostStatus, first: usize, shown: usize) -> Line<'static> {
