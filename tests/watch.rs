@@ -88,6 +88,7 @@ fn as_many_runners_as_fit_follow_the_terminals_size_and_q_leaves_it_as_it_was() 
     let end = terminal.shows("ci-29");
     assert!(end.contains("30 runners") && end.contains("\nDISK ") && end.contains("more above"), "{end}");
     terminal.press("Home");
+    terminal.shows("\nci-00 ");
     terminal.resize(120, 60);
     let large = terminal.shows("ci-29");
     assert!(large.contains("\nci-00 ") && !large.contains("more below"), "{large}");
