@@ -229,10 +229,7 @@ macro_rules! field {
             key: $key,
             is_in_files: $in_files,
             get: |details| details.$name.as_deref().map(Value::Text),
-            set: |details, stored| {
-                details.$name = stored.text(stringify!($name))?;
-                Some(())
-            },
+            set: |details, stored| stored.text(stringify!($name)).map(|text| details.$name = text),
         }
     };
     ($key:literal, number $name:ident, $in_files:literal) => {
@@ -241,10 +238,7 @@ macro_rules! field {
             key: $key,
             is_in_files: $in_files,
             get: |details| details.$name.map(Value::Number),
-            set: |details, stored| {
-                details.$name = stored.number(stringify!($name))?;
-                Some(())
-            },
+            set: |details, stored| stored.number(stringify!($name)).map(|number| details.$name = number),
         }
     };
 }

@@ -1,6 +1,6 @@
 //! `forecast --json`, and the same figures in `status --json`.
 
-use super::{Layout, SCHEMA, document};
+use super::{Document, Layout};
 use crate::as_json;
 use crate::model::{DiskForecast, JobForecast};
 use crate::policy::forecast::next_sweep;
@@ -11,7 +11,6 @@ use std::time::{Duration, SystemTime};
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    schema: u32,
     #[serde(with = "as_json::Time")]
     time: SystemTime,
     enabled: bool,
@@ -71,7 +70,7 @@ impl<'a> DiskDoc<'a> {
 /// The document for `forecast`.
 pub fn forecast(disks: &[DiskForecast], now: SystemTime, enabled: bool) -> String {
     let disks = disks.iter().map(DiskDoc::new).collect();
-    document(&Doc { schema: SCHEMA, time: now, enabled, disks }, Layout::Pretty)
+    Document::of(Doc { time: now, enabled, disks }, Layout::Pretty)
 }
 
 #[cfg(test)]

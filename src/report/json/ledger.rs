@@ -1,6 +1,6 @@
 //! `why --json`, `blame --json`, `history --json`.
 
-use super::{Layout, SCHEMA, document};
+use super::{Document, Layout};
 use crate::as_json;
 use crate::model::ledger::{
     ActionKind, AnyScope, Blame, Details, Extent, History, Judged, PathVerdict, Presence, Reach, Relation,
@@ -114,7 +114,6 @@ impl<'a> CoverageDoc<'a> {
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WhyDoc<'a> {
-    schema: u32,
     #[serde(flatten, with = "as_json::AtPath")]
     path: &'a Path,
     #[serde(with = "as_json::OptionalPathText")]
@@ -140,9 +139,8 @@ pub fn why(why: &Why, layout: Layout) -> String {
         Presence::Gone(_, changed) => (Some(false), Some(*changed)),
         Presence::Hidden(_) => (None, None),
     };
-    document(
-        &WhyDoc {
-            schema: SCHEMA,
+    Document::of(
+        WhyDoc {
             path: &why.path,
             real_path: &why.real,
             runner: why.runner.as_deref(),
@@ -162,7 +160,6 @@ pub fn why(why: &Why, layout: Layout) -> String {
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct WhyEnvironmentDoc<'a> {
-    schema: u32,
     environment: &'a str,
     verdict: &'static str,
     entries: Vec<EntryDoc<'a>>,
@@ -173,9 +170,8 @@ pub(super) struct WhyEnvironmentDoc<'a> {
 /// The document for `why NAME`, where an environment is called so.
 pub fn why_environment(why: &WhyEnvironment, layout: Layout) -> String {
     let is_reaped = why.entries.iter().any(|judged| judged.record().deed == ActionKind::Reaped);
-    document(
-        &WhyEnvironmentDoc {
-            schema: SCHEMA,
+    Document::of(
+        WhyEnvironmentDoc {
             environment: &why.name,
             verdict: match (is_reaped, why.entries.is_empty()) {
                 (true, _) => "reaped",
@@ -192,7 +188,6 @@ pub fn why_environment(why: &WhyEnvironment, layout: Layout) -> String {
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct BlameDoc<'a> {
-    schema: u32,
     #[serde(with = "as_json::Time")]
     at: SystemTime,
     window: Window,
@@ -205,9 +200,8 @@ pub(super) struct BlameDoc<'a> {
 
 /// The document for `blame`.
 pub fn blame(blame: &Blame, layout: Layout) -> String {
-    document(
-        &BlameDoc {
-            schema: SCHEMA,
+    Document::of(
+        BlameDoc {
             at: blame.at,
             window: blame.window,
             runs: RunDoc::list(&blame.runs),
@@ -222,7 +216,6 @@ pub fn blame(blame: &Blame, layout: Layout) -> String {
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct HistoryDoc<'a> {
-    schema: u32,
     #[serde(with = "as_json::Time")]
     since: SystemTime,
     #[serde(with = "as_json::Time")]
@@ -239,9 +232,8 @@ pub(super) struct HistoryDoc<'a> {
 
 /// The document for `history`.
 pub fn history(history: &History, layout: Layout) -> String {
-    document(
-        &HistoryDoc {
-            schema: SCHEMA,
+    Document::of(
+        HistoryDoc {
             since: history.window.from,
             to: history.window.to,
             runs: history.runs,

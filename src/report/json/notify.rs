@@ -1,6 +1,6 @@
 //! The message that `[notify] command` reads on its standard input.
 
-use super::{Layout, SCHEMA, document};
+use super::{Document, Layout};
 use crate::as_json;
 use crate::model::incident::{News, Telling};
 use schemars::JsonSchema;
@@ -10,7 +10,6 @@ use std::time::SystemTime;
 /// What is told.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Message<'a> {
-    schema: u32,
     host: &'a str,
     #[serde(with = "as_json::Time")]
     time: SystemTime,
@@ -23,15 +22,9 @@ pub(super) struct Message<'a> {
 
 /// The message.
 pub fn message(host: &str, now: SystemTime, tellings: &[Telling], test: bool, layout: Layout) -> String {
-    let message = Message {
-        schema: SCHEMA,
-        host,
-        time: now,
-        test,
-        text: in_words(host, tellings, test),
-        incidents: tellings,
-    };
-    document(&message, layout)
+    let message =
+        Message { host, time: now, test, text: in_words(host, tellings, test), incidents: tellings };
+    Document::of(message, layout)
 }
 
 /// The message for people.

@@ -1,6 +1,6 @@
 //! `postmortem --json`.
 
-use super::{Layout, SCHEMA, document};
+use super::{Document, Layout};
 use crate::as_json;
 use crate::model::postmortem::{Case, Death, Diagnosis, Report};
 use schemars::JsonSchema;
@@ -10,7 +10,6 @@ use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    schema: u32,
     #[serde(with = "as_json::Time")]
     since: SystemTime,
     runner: Option<&'a str>,
@@ -49,7 +48,6 @@ impl<'a> CaseDoc<'a> {
 /// The document for `postmortem`.
 pub fn postmortem(report: &Report, layout: Layout) -> String {
     let doc = Doc {
-        schema: SCHEMA,
         since: report.since,
         runner: report.runner.as_deref(),
         runners: report.runners,
@@ -57,7 +55,7 @@ pub fn postmortem(report: &Report, layout: Layout) -> String {
         deaths: report.cases.iter().map(CaseDoc::new).collect(),
         notes: &report.notes,
     };
-    document(&doc, layout)
+    Document::of(doc, layout)
 }
 
 #[cfg(test)]

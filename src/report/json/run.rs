@@ -1,6 +1,6 @@
 //! `plan --json` and `sweep --json`.
 
-use super::{Layout, SCHEMA, document, reap, stores};
+use super::{Document, Layout, reap, stores};
 use crate::as_json;
 use crate::model::dedupe::DedupeReport;
 use crate::model::reap::ReapReport;
@@ -14,7 +14,6 @@ use std::path::Path;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    schema: u32,
     dry_run: bool,
     goal_met: bool,
     filesystems: Vec<BalanceDoc<'a>>,
@@ -139,9 +138,8 @@ pub fn sweep(
     reap: Option<&ReapReport>,
     layout: Layout,
 ) -> String {
-    document(
-        &Doc {
-            schema: SCHEMA,
+    Document::of(
+        Doc {
             dry_run: report.dry_run,
             goal_met: report.goal_met,
             filesystems: report.balances.iter().map(BalanceDoc::new).collect(),

@@ -12,36 +12,37 @@ use serde_json::{Value, json};
 
 /// The schema of what each verb prints with `--json`, by the verb; that of `notify` is what its program reads.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
-    let setup = of::<Document<setup::Doc<'_>>>;
+    let setup = of::<setup::Doc<'_>>;
     let run = of::<run::Doc<'_>>;
     let why = either(&[of::<ledger::WhyDoc<'_>>("why"), of::<ledger::WhyEnvironmentDoc<'_>>("why")]);
     let past = of::<simulation::PastDoc<'_>>("simulate");
     let simulate = either(&[of::<simulation::Doc<'_>>("simulate"), past]);
     vec![
-        ("audit", of::<Document<hygiene::AuditDoc<'_>>>("audit")),
+        ("audit", of::<hygiene::AuditDoc<'_>>("audit")),
         ("blame", of::<ledger::BlameDoc<'_>>("blame")),
-        ("check", of::<Document<CheckResult>>("check")),
-        ("doctor", of::<Document<doctor::Doctor<'_>>>("doctor")),
+        ("check", of::<CheckResult>("check")),
+        ("doctor", of::<doctor::Doctor<'_>>("doctor")),
         ("forecast", of::<forecast::Doc<'_>>("forecast")),
         ("history", of::<ledger::HistoryDoc<'_>>("history")),
         ("install", setup("install")),
         ("notify", of::<notify::Message<'_>>("notify")),
         ("plan", run("plan")),
         ("postmortem", of::<postmortem::Doc<'_>>("postmortem")),
-        ("reap", of::<Document<reap::Doc<'_>>>("reap")),
-        ("remediate", of::<Document<RepairReport>>("remediate")),
+        ("reap", of::<reap::Doc<'_>>("reap")),
+        ("remediate", of::<RepairReport>("remediate")),
         ("simulate", simulate),
-        ("status", of::<Document<status::Doc<'_>>>("status")),
-        ("stores", of::<Document<stores::Doc<'_>>>("stores")),
+        ("status", of::<status::Doc<'_>>("status")),
+        ("stores", of::<stores::Doc<'_>>("stores")),
         ("sweep", run("sweep")),
-        ("trim", of::<Document<trim::Doc<'_>>>("trim")),
+        ("trim", of::<trim::Doc<'_>>("trim")),
         ("uninstall", setup("uninstall")),
         ("why", why),
     ]
 }
 
 fn of<T: JsonSchema>(verb: &str) -> Schema {
-    let mut schema = SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<T>();
+    let mut schema =
+        SchemaSettings::draft07().for_serialize().into_generator().into_root_schema_for::<Document<T>>();
     schema.insert("title".into(), format!("disk-guard {verb}").into());
     if let Some(version) = schema.pointer_mut("/properties/schema") {
         *version = json!({"const": super::SCHEMA});

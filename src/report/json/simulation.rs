@@ -1,13 +1,12 @@
 //! `simulate --json`.
 
-use super::{Layout, SCHEMA, document};
+use super::{Document, Layout};
 use crate::simulate::{Builds, Outcome, PastDisk};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct Doc<'a> {
-    schema: u32,
     seeds: u64,
     days: u32,
     rows: Vec<Row<'a>>,
@@ -24,17 +23,16 @@ struct Row<'a> {
 /// The document for `simulate`.
 pub fn simulation(rows: &[(&str, &str, Outcome)], seeds: u64, days: u32) -> String {
     let rows = rows.iter().map(|(host, case, outcome)| Row { host, case, outcome: *outcome }).collect();
-    document(&Doc { schema: SCHEMA, seeds, days, rows }, Layout::Pretty)
+    Document::of(Doc { seeds, days, rows }, Layout::Pretty)
 }
 
 #[derive(Serialize, JsonSchema)]
 pub(super) struct PastDoc<'a> {
-    schema: u32,
     jobs: Builds,
     disks: &'a [PastDisk],
 }
 
 /// The document for `simulate --history`.
 pub fn past(disks: &[PastDisk], jobs: &Builds) -> String {
-    document(&PastDoc { schema: SCHEMA, jobs: *jobs, disks }, Layout::Pretty)
+    Document::of(PastDoc { jobs: *jobs, disks }, Layout::Pretty)
 }
