@@ -81,7 +81,7 @@ fn harmless(json: &str) -> String {
     out.replace("##[", "#\\u0023[")
 }
 
-/// A noun as a document of its own.
+// A noun as a document of its own, with the version of its schema. (No documentation: that would stand in the schemas.)
 #[derive(Serialize, JsonSchema)]
 struct Document<T> {
     schema: u32,
