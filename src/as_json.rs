@@ -153,7 +153,6 @@ and_back! {
 /// A path and its bytes, to be flattened: fields of one object under names of their own.
 macro_rules! path_fields {
     ($($type:ident: $path:ty, $way:expr => { $(#[$shown:meta])* $name:ident: $text:ty, $bytes:ident })*) => {$(
-        #[doc = concat!("`", stringify!($name), "` and `", stringify!($bytes), "`.")]
         #[derive(Serialize, JsonSchema)]
         pub(crate) struct $type {
             $(#[$shown])*
