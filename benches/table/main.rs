@@ -1,16 +1,17 @@
 //! What people wait for, in one table: each line with its anchor or peer of the same run, medians and quartiles, its goal, and
 //! whether it is met.
 //!
-//! `cargo bench --bench table [-- SUBJECT...]`: `lock`, `hook`, `delete`, `size`, `evidence`, `pressure`, `growth`; all of them by
+//! `cargo bench --bench table [-- SUBJECT...]`: `lock`, `hook`, `delete`, `size`, `evidence`, `pressure`, `growth`, `build`; all of them by
 //! default. As root: it mounts filesystems of its own, and evidence is only whole for root. Peers that are not installed (`rmz`,
 //! `diskus`) are left out.
 //!
 //! Environment, each `DISK_GUARD_BENCH_...`: `ROUNDS` (5), `HOOK_ROUNDS` (200), `PROCESSES` (5000), `HOLDING_PROCESSES` (1000), `CLAIMS`
 //! (100), `ENTRIES` (100000, the tree of many small files), `MIB` (1024, the bytes of the real target's shape), `FILES_OF_A_CACHE`
-//! (1000), `MEMORY_RUNNERS` (200, of 20 caches each), `RUNNERS` (320) and `MOST_FILES` (160000) for growth, `LOGS` (5000), `PEERS` (a directory with
+//! (1000), `ITEMS` (250 types in each of eight crates that are built), `MEMORY_RUNNERS` (200, of 20 caches each), `RUNNERS` (320) and `MOST_FILES` (160000) for growth, `LOGS` (5000), `PEERS` (a directory with
 //! programs that are not on the PATH), `PLACES` (which filesystems trees lie on: `ext4,tmpfs`; ext4 alone by default).
 #![allow(clippy::disallowed_methods, reason = "the stage is made and removed here")]
 
+mod build;
 mod delete;
 mod evidence;
 mod figures;
@@ -30,7 +31,7 @@ use std::path::Path;
 
 type Subject = (&'static str, fn() -> Vec<Row>);
 
-const SUBJECTS: [Subject; 7] = [
+const SUBJECTS: [Subject; 8] = [
     ("lock", lock::rows),
     ("hook", hook::rows),
     ("delete", delete::rows),
@@ -38,6 +39,7 @@ const SUBJECTS: [Subject; 7] = [
     ("evidence", evidence::rows),
     ("pressure", pressure::rows),
     ("growth", growth::rows),
+    ("build", build::rows),
 ];
 
 fn main() {

@@ -6,9 +6,11 @@ use super::kit::Host;
 use super::stage::{self, arguments};
 use super::trees::{Shape, peer, places};
 use disk_guard::observe::measure::{Options, measure};
+use disk_guard::observe::remembered::QUIET_BY_OWN_CLOCK;
 use disk_guard::sys::dir::Dir;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Makes this program the one that is measured.
 pub(crate) const SIZE_OF: &str = "--size-of";
@@ -77,6 +79,8 @@ fn many_caches() -> Vec<Row> {
     let du = |_: ()| stage::run(Path::new("du"), &[OsString::from("-s"), host.runners().into()]);
     let status = |_: ()| stage::run(&host.program(), &arguments(&host.config(), &["status", "--json"]));
     du(());
+    // Sizes are remembered of what has rested for a while.
+    std::thread::sleep(QUIET_BY_OWN_CLOCK + Duration::from_secs(1));
     let (mut anchor, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
     for _ in 0..setting("ROUNDS", 5) {
         forget(&host);

@@ -4,8 +4,8 @@
 use super::{Cycle, CycleError, Role, State, acting_as};
 use crate::model::{FilesystemId, HostFacts, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
-use crate::observe::host::LARGEST;
 use crate::observe::measure::{self, measure};
+use crate::observe::sizing::LARGEST;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::execute::{Deletion, THREADS, Until, is_large};
 use crate::reclaim::remove_tree::{Enough, Extent, RemoveError};

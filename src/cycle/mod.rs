@@ -18,6 +18,7 @@ mod leftovers;
 mod patience;
 mod round;
 mod scrutiny;
+mod sizing;
 pub(crate) mod tickets;
 mod trims;
 
@@ -41,10 +42,10 @@ use crate::reclaim::execute::{Step, Steps};
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use giving::Giving;
-use std::cell::RefCell;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
 pub use trims::Stale;
 
@@ -150,7 +151,7 @@ pub struct Wish<'a, W> {
     /// Whether targets are read for what is stale in them, as a sweep does.
     pub stale: Stale,
     /// Sizes that are remembered, where they are only shown.
-    pub memory: Option<&'a RefCell<Remembered>>,
+    pub memory: Option<&'a Mutex<Remembered>>,
 }
 
 /// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
@@ -494,6 +495,8 @@ struct State {
     gave_way: usize,
     /// Whether a hook has come to the siblings.
     beyond_own: bool,
+    /// Whether all caches are sized, since those that were did not meet the goal.
+    sizes_all: bool,
     /// Whether it was told that the kernel does not confine deletions.
     told_unconfined: bool,
     /// Whether a sweep has applied the rules' age and size limits.

@@ -3,6 +3,7 @@
 use super::giving::Sorted;
 use super::leftovers::{Leftover, holders, untried_leftovers};
 use super::scrutiny::Scrutiny;
+use super::sizing::{self, Sizing};
 use super::{Cycle, CycleError, Next, Role, Stale, State, pressed, rules, trims};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
@@ -56,19 +57,21 @@ impl Cycle<'_> {
             Actor::Hook { own, .. } if !state.beyond_own => CacheScope::Runner(*own),
             _ => CacheScope::Everybody,
         };
-        let searched = look.search(whose);
+        let mut searched = look.search(whose);
         if matches!(self.actor, Role::Hook { .. }) && !state.beyond_own && searched.is_empty() {
             // Nothing of its own: no evidence is asked for what is not there.
             state.beyond_own = true;
             return Ok(Next::Round);
         }
+        let rules = rules(self.config, now);
+        let sizing = Sizing { actor, needs, rules: &rules };
+        let aside = self.size(&look, &mut searched, sizing, state);
         let mut facts = look.complete(searched);
         self.narrow(&mut facts, actor, &pressed, now);
         let looked = Instant::now();
         self.note(&facts, state);
         let lineage = self.lineage();
         let evidence = liveness::evidence(&facts, liveness::Exempt { lineage: &lineage });
-        let rules = rules(self.config, now);
         let input = PlanInput {
             actor,
             rules: &rules,
@@ -80,8 +83,13 @@ impl Cycle<'_> {
         };
         let stale = if self.limits_are_due(state) { Stale::Read } else { Stale::Leave };
         let plan = trims::plan(&facts, &evidence, &input, (self.deadline, stale));
+        if !aside.is_empty() && !sizing::meets(&plan, needs) {
+            state.sizes_all = true;
+            return Ok(Next::Round);
+        }
         state.shortfalls.clone_from(&plan.shortfalls);
         state.kept = kept_by(&plan);
+        state.kept.extend(sizing::kept(aside, &facts.runners, &evidence, sizing));
         let Sorted { now: removals, shared, never } = state.giving.sort(&plan, &facts.filesystems);
         state.kept.extend(never);
         let makes_way = !shared.is_empty();

@@ -207,3 +207,71 @@ fn unfinished_trash_is_deleted_first_and_counts_as_freed() {
     assert!(at("trash") < at("claimed"), "{:?}", observer.steps);
     assert!(!left.exists() && report.freed_bytes >= 60_000, "{}", report.freed_bytes);
 }
+
+/// What a hook of the only runner sizes, by the names of the repositories, where so much is lacking.
+fn sized_for(scene: &Scene, bytes: u64) -> (Vec<String>, Vec<String>) {
+    let proc = Proc::new(Path::new("/proc"));
+    let snapshot = Snapshot::take(&scene.config, &proc, SystemTime::now());
+    let mut events = Observer::default();
+    let cycle = Cycle {
+        config: &scene.config,
+        proc: &proc,
+        run: &scene.run,
+        actor: Role::Hook { root: scene.root(), job_directory: Some("own".into()), lineage: Vec::new() },
+        rooms: &[],
+        clock: SystemTime::now,
+        deadline: Instant::now() + Duration::from_secs(60),
+        events: &mut events,
+    };
+    let look = HostObserver {
+        snapshot: &snapshot,
+        leases: Leases::In(&scene.run),
+        leftovers: None,
+        now: SystemTime::now(),
+        deadline: cycle.deadline,
+        memory: None,
+    };
+    let actor = cycle.actor_among(snapshot.runners()).unwrap();
+    let on = snapshot.runners()[0].work_dir().unwrap().filesystem;
+    let needs = [(on, Need { bytes, inodes: 0 })];
+    let rules = rules(&scene.config, SystemTime::now());
+    let mut searched = look.search(CacheScope::Everybody);
+    let sizing = sizing::Sizing { actor: &actor, needs: &needs, rules: &rules };
+    let aside = cycle.size(&look, &mut searched, sizing, &State::default());
+    let name = |cache: &Cache| cache.repository_dir().display().to_string();
+    let sized = look.complete(searched).runners.remove(0).caches;
+    assert!(sized.iter().all(|cache| cache.measure.is_some()), "{sized:?}");
+    let sorted = |mut names: Vec<String>| {
+        names.sort();
+        names
+    };
+    (sorted(sized.iter().map(name).collect()), sorted(aside.iter().map(|(_, cache)| name(cache)).collect()))
+}
+
+#[test]
+fn a_hook_sizes_caches_in_their_turn_until_they_suffice() {
+    let scene = Scene::new("1GiB");
+    let work = scene.temp.path().join("runner/_work");
+    let day = Duration::from_secs(86_400);
+    for (repository, days) in [("app", 4), ("b", 3), ("c", 2), ("own", 9), ("unmarked", 0)] {
+        let cache = work.join(repository).join(repository).join("target");
+        fs::create_dir_all(cache.join("debug")).unwrap();
+        fs::write(cache.join("debug/lib.rlib"), vec![7; 100_000]).unwrap();
+        fs::write(cache.join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n").unwrap();
+        if days > 0 {
+            let dir = Dir::resolve(&work).unwrap().0;
+            let used = SystemTime::now() - days * day;
+            crate::uses::mark(&dir, acting_as(), std::ffi::OsStr::new(repository), used).unwrap();
+        }
+    }
+    let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
+    // What no job has marked is sized in any case: how cold it is shows in its content.
+    for (bytes, sized, aside) in [
+        (1, &["app", "unmarked"][..], &["b", "c", "own"][..]),
+        (150_000, &["app", "b", "unmarked"], &["c", "own"]),
+        (250_000, &["app", "b", "c", "unmarked"], &["own"]),
+        (1 << 40, &["app", "b", "c", "own", "unmarked"], &[]),
+    ] {
+        assert_eq!(sized_for(&scene, bytes), (names(sized), names(aside)), "{bytes}");
+    }
+}

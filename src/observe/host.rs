@@ -4,35 +4,25 @@
 //! Whatever cannot be looked at ends up in the facts as something that could not be seen; nothing is left out silently.
 
 use super::listener_log::{PendingJob, pending_job};
-use super::measure::{self, measure, measure_noting};
 use super::processes;
 use super::remembered::Remembered;
 use super::runners::Discovery;
+pub use super::searched::CacheScope;
+use super::searched::{Contents, Searched, Spot};
+use super::sizing::{Enough, Sizer};
 use super::snapshot::Snapshot;
-use super::{caches, declared, guarded, locks, other_hosts, places, retention, sharing, undeclared};
+use super::{caches, declared, guarded, locks, other_hosts, places, retention, undeclared};
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen,
-    LeaseState, ListenerSeen, LockKind, Measure, ProcessFacts, Remark, Runner, RunnerFacts, Visibility,
+    LeaseState, ListenerSeen, LockKind, ProcessFacts, Runner, RunnerFacts, Visibility,
 };
 use crate::run_dir::{Records, RunDir};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::uses::Uses;
-use std::cell::RefCell;
-use std::collections::HashMap;
-use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::Mutex;
 use std::time::{Instant, SystemTime};
-
-/// Threads that size a tree.
-const THREADS: usize = 2;
-
-/// How many of a tree's largest files are remembered.
-pub const LARGEST: usize = 2048;
-
-/// How many are remembered of all trees together: a host may have thousands of caches, and few of them go.
-const MAX_LISTED: usize = 1 << 15;
 
 /// What to look at, and with what.
 #[derive(Debug, Clone, Copy)]
@@ -48,7 +38,7 @@ pub struct HostObserver<'a> {
     /// When to stop sizing.
     pub deadline: Instant,
     /// Sizes that are remembered, for a look that only shows them.
-    pub memory: Option<&'a RefCell<Remembered>>,
+    pub memory: Option<&'a Mutex<Remembered>>,
 }
 
 /// Where leases are.
@@ -60,17 +50,6 @@ pub enum Leases<'a> {
     NoneYet,
     /// The shared directory cannot be used; why. Then nothing is known of any lease.
     Hidden(&'a str),
-}
-
-/// Whose caches are looked for and sized.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CacheScope {
-    /// Those of the runner with this index.
-    Runner(usize),
-    /// Everybody's.
-    Everybody,
-    /// Nobody's: liveness is all that is asked.
-    Nobody,
 }
 
 /// By what it shows that a job has begun and ended between two looks at a runner.
@@ -97,33 +76,54 @@ impl Traces {
 impl HostObserver<'_> {
     /// Looks.
     pub fn at(&self, whose: CacheScope) -> HostFacts {
-        self.complete(self.search(whose))
+        let mut searched = self.search(whose);
+        self.size_all(&mut searched);
+        self.complete(searched)
     }
 
-    /// The first, slow half of a look: what lies in work directories, and its sizes.
+    fn sizer(&self) -> Sizer<'_> {
+        Sizer {
+            memory: self.memory,
+            exclusive: self.snapshot.config.dedupe.enabled,
+            now: self.now,
+            deadline: self.deadline,
+        }
+    }
+
+    fn size_all(&self, searched: &mut Searched) {
+        let spots = searched.unsized_caches();
+        self.size(searched, &spots);
+    }
+
+    /// Sizes these.
+    pub fn size(&self, searched: &mut Searched, spots: &[Spot]) {
+        self.sizer().size(searched, spots, None);
+    }
+
+    /// Sizes these, one after the other, until it is enough; which of them were not sized for that.
+    pub fn size_until(&self, searched: &mut Searched, spots: &[Spot], is_enough: &Enough<'_>) -> Vec<Spot> {
+        self.sizer().size(searched, spots, Some(is_enough))
+    }
+
+    /// The first half of a look: what lies in work directories. The slow part of it is to be asked for ([`HostObserver::size`]): sizes.
     pub fn search(&self, whose: CacheScope) -> Searched {
         let Discovery { runners, mut notes, remarks, mut declared, .. } = self.snapshot.found.clone();
-        let (mut known, mut met) = (HashMap::new(), undeclared::Met::default());
+        let mut met = undeclared::Met::default();
         let mut found = Vec::with_capacity(runners.len());
         let matcher = caches::Matcher::new(self.rules());
-        let mut listed = 0;
         for (index, runner) in runners.iter().enumerate() {
-            let contents = match whose {
-                CacheScope::Everybody => self.contents(runner, &matcher, &mut known, &mut met, &mut notes),
-                CacheScope::Runner(wanted) if wanted == index => {
-                    self.contents(runner, &matcher, &mut known, &mut met, &mut notes)
-                }
-                CacheScope::Runner(_) | CacheScope::Nobody => Contents::default(),
+            let is_asked = match whose {
+                CacheScope::Everybody => true,
+                CacheScope::Runner(wanted) => wanted == index,
+                CacheScope::Nobody => false,
             };
-            listed += contents.caches.iter().map(|cache| cache.largest.len()).sum::<usize>();
-            found.push(contents);
-            if listed > 2 * MAX_LISTED {
-                known.values_mut().for_each(|cache: &mut Cache| cache.largest = Arc::default());
-                listed = forget_the_warmest(&mut found);
-            }
+            found.push(match is_asked {
+                true => self.contents(runner, &matcher, &mut met, &mut notes),
+                false => Contents::default(),
+            });
         }
         match whose {
-            CacheScope::Everybody => self.size_declared(&mut declared),
+            CacheScope::Everybody => self.look_at_declared(&mut declared),
             CacheScope::Runner(_) | CacheScope::Nobody => declared.clear(),
         }
         Searched { runners, declared, found, notes, remarks, met, whose }
@@ -214,11 +214,6 @@ impl HostObserver<'_> {
         self.snapshot.proc
     }
 
-    /// Whether only those bytes of caches count that they do not share with other files.
-    fn is_exclusive(&self) -> bool {
-        self.snapshot.config.dedupe.enabled
-    }
-
     fn given(&self) -> processes::Given<'_> {
         processes::Given { group: self.group(), programs: &self.snapshot.config.runners.programs }
     }
@@ -247,7 +242,6 @@ impl HostObserver<'_> {
         &self,
         runner: &Runner,
         matcher: &caches::Matcher<'_>,
-        known: &mut HashMap<crate::model::FileId, Cache>,
         met: &mut undeclared::Met,
         notes: &mut Vec<String>,
     ) -> Contents {
@@ -267,16 +261,7 @@ impl HostObserver<'_> {
         };
         met.take(&mut found);
         notes.extend(found.notes);
-        let measured = found.caches.into_iter().map(|cache| match known.get(&cache.id) {
-            // In a work directory that runners share each cache is sized once.
-            Some(same) => Cache { path: cache.path, below_work: cache.below_work, ..same.clone() },
-            None => {
-                let cache = self.size(&dir, cache);
-                known.insert(cache.id, cache.clone());
-                cache
-            }
-        });
-        let mut caches: Vec<Cache> = measured.collect();
+        let mut caches = found.caches;
         let uses = Uses::of(&dir, self.now);
         caches.iter_mut().for_each(|cache| cache.used = uses.of_cache(cache));
         if let Some(wanted) = self.leftovers {
@@ -297,45 +282,13 @@ impl HostObserver<'_> {
         Contents { caches, leftovers: found.leftovers }
     }
 
-    fn size_declared(&self, declared: &mut [DeclaredFacts]) {
+    fn look_at_declared(&self, declared: &mut [DeclaredFacts]) {
         for facts in declared {
             let RunnerFacts { runner, caches, locks, .. } = &mut facts.stand_in;
-            let [cache] = &mut caches[..] else { continue };
-            if let Some(base) = cache.base(runner).and_then(|base| caches::open_work(base).ok()) {
-                *cache = self.size(&base, cache.clone());
-            }
+            let [cache] = &caches[..] else { continue };
             *locks = self.locks_on(runner, cache, None);
             facts.stand_in.other_hosts = self.other_hosts(runner);
         }
-    }
-
-    fn size(&self, work: &Dir, cache: Cache) -> Cache {
-        let Ok(dir) = work.descend(&cache.below_work) else { return cache };
-        // What files share with others is asked anew each time.
-        if let Some(memory) = self.memory.filter(|_| !self.is_exclusive()) {
-            return Cache { measure: self.recall(&dir, &mut memory.borrow_mut()), ..cache };
-        }
-        let options = measure::Options { threads: THREADS, largest: LARGEST, deadline: Some(self.deadline) };
-        match measure(&dir, &options) {
-            Ok(mut scan) => {
-                if self.is_exclusive() {
-                    let shared = sharing::shared_bytes(&dir, &scan.largest);
-                    scan.measure.bytes = scan.measure.bytes.saturating_sub(shared);
-                }
-                Cache { measure: Some(scan.measure), largest: scan.largest.into(), ..cache }
-            }
-            Err(_) => cache,
-        }
-    }
-
-    /// The size that is remembered of a tree, or its size now, to be remembered.
-    fn recall(&self, dir: &Dir, memory: &mut Remembered) -> Option<Measure> {
-        memory.of(dir).or_else(|| {
-            let options = measure::Options { threads: THREADS, largest: 0, deadline: Some(self.deadline) };
-            let (scan, noted) = measure_noting(dir, &options).ok()?;
-            memory.note(scan.measure, noted, self.now);
-            Some(scan.measure)
-        })
     }
 
     /// The work directory is opened once more: held open since the search, those of many runners would be more than a process may
@@ -415,52 +368,6 @@ struct Jobs {
     processes: ProcessFacts,
     leases: Vec<LeaseSeen>,
     turn: JobsTurn,
-}
-
-/// What a search has found, without evidence.
-#[derive(Debug)]
-pub struct Searched {
-    runners: Vec<Runner>,
-    declared: Vec<DeclaredFacts>,
-    found: Vec<Contents>,
-    notes: Vec<String>,
-    remarks: Vec<Remark>,
-    met: undeclared::Met,
-    whose: CacheScope,
-}
-
-impl Searched {
-    /// Whether there is nothing that could go.
-    pub fn is_empty(&self) -> bool {
-        self.found.iter().all(|contents| contents.caches.is_empty() && contents.leftovers.is_empty())
-    }
-}
-
-/// What lies in one work directory.
-#[derive(Debug, Default)]
-struct Contents {
-    caches: Vec<Cache>,
-    leftovers: Vec<PathBuf>,
-}
-
-/// Keeps the lists of large files of the coldest caches, which go first; how many files they list. A cache without a list is
-/// deleted in the order in which it is read.
-fn forget_the_warmest(found: &mut [Contents]) -> usize {
-    let mut caches: Vec<&mut Cache> = found
-        .iter_mut()
-        .flat_map(|contents| &mut contents.caches)
-        .filter(|c| !c.largest.is_empty())
-        .collect();
-    caches.sort_by_key(|cache| cache.measure.and_then(|measure| measure.newest));
-    let mut listed = 0;
-    for cache in caches {
-        listed += cache.largest.len();
-        if listed > MAX_LISTED {
-            listed -= cache.largest.len();
-            cache.largest = Arc::default();
-        }
-    }
-    listed
 }
 
 fn received(runner: &Runner) -> JobReceived {

@@ -13,8 +13,9 @@
 //!   that branches on each of hundreds of levels, what lies below is not looked at (Part).
 //!
 //! # Sharing
-//! Two tasks: enter a directory, and go on reading one. A reader that finds a directory to be large offers the rest of it
-//! as a task, so that two threads share cargo's flat `deps/` as well as its thousands of small directories.
+//! Three tasks: open the next tree, enter a directory, and go on reading one. A reader that finds a directory to be large offers the
+//! rest of it as a task, so that two threads share cargo's flat `deps/` as well as its thousands of small directories. Many trees are
+//! measured by one pool of threads: none waits for another to finish a tree, and none is started for a small one.
 
 mod hard_links;
 mod largest;
@@ -31,8 +32,9 @@ use rustix::fs::FileType;
 use std::ffi::CStr;
 use std::io;
 use std::mem::MaybeUninit;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::ops::Range;
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Instant, SystemTime};
 
 /// How to walk.
@@ -74,68 +76,68 @@ pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
 /// # Errors
 /// As [`measure`].
 pub fn measure_within(tree: &Dir, options: &Options, entries: &AtomicI64) -> io::Result<Scan> {
-    Ok(walk(tree, options, entries, None)?.0)
-}
-
-fn walk(
-    tree: &Dir,
-    options: &Options,
-    entries: &AtomicI64,
-    noted: Option<Vec<Noted>>,
-) -> io::Result<(Scan, Vec<Noted>)> {
+    let found = Mutex::new(None);
+    let keep = |_, scan, _| *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(scan);
     let budget = HandleBudget::of_process();
+    let walk = Walk::new(options, entries, &budget, false, &keep);
     // A handle of our own: the walk moves its position.
-    let root = tree.descend(".")?;
-    let status = root.status()?;
-    let walk = Walk {
-        mount_id: status.mount_id,
-        deadline: options.deadline,
-        late: AtomicBool::new(false),
-        entries,
-        budget: &budget,
-        links: HardLinks::default(),
-        mounts: reach::names(),
-    };
-    let tally = || Tally { noted: noted.clone(), ..Tally::new(options.largest) };
-    let mut sums = tally();
-    sums.add_directory(&status, Some(&[]));
-    let root = OpenDir::new(root, Some(Vec::new()), budget.take());
-    let tallies = work_off(
-        options.threads.max(1),
-        vec![Task::Read(root)],
-        || (tally(), vec![MaybeUninit::uninit(); ENTRIES_BUFFER]),
-        |stack, (tally, buffer), task, made| walk.work(stack, tally, buffer, task, made),
-    );
-    for (tally, _) in tallies {
-        sums.merge(tally);
-    }
-    let noted = sums.noted.take().unwrap_or_default();
-    Ok((sums.into_scan(), noted))
+    let first = walk.begin(0..1, tree.descend(".")?)?;
+    walk.run(first, &|_| None);
+    let found = found.into_inner().unwrap_or_else(PoisonError::into_inner);
+    found.ok_or_else(|| io::Error::other("the walk did not come to its end"))
 }
 
-/// The same, with each directory as it was before it was read; none where there are more than can be remembered.
-///
-/// # Errors
-/// As [`measure`].
-pub(super) fn measure_noting(tree: &Dir, options: &Options) -> io::Result<(Scan, Vec<Noted>)> {
-    walk(tree, options, &AtomicI64::new(i64::MAX), Some(Vec::new()))
+/// Measures so many trees with one pool of threads. `open` opens the tree of a number; there may be nothing to be measured. `found`
+/// is told of each as soon as it is measured, and with `noting` of its directories as they were before they were read: of none where
+/// there are more than can be remembered. The trees are begun in their order; with `in_turn` none before the one before it is told of.
+pub(super) fn measure_all(
+    trees: usize,
+    options: &Options,
+    (noting, in_turn): (bool, bool),
+    open: &(dyn Fn(usize) -> Option<Dir> + Sync),
+    found: &Found<'_>,
+) {
+    let (entries, budget) = (AtomicI64::new(i64::MAX), HandleBudget::of_process());
+    let walk = Walk { in_turn, ..Walk::new(options, &entries, &budget, noting, found) };
+    walk.run(Task::Open(0..trees), open);
 }
+
+/// Who is told of a tree that is measured: its number, what it holds, and its directories.
+pub(super) type Found<'f> = dyn Fn(usize, Scan, Vec<Noted>) + Sync + 'f;
 
 /// What the threads share.
 struct Walk<'a> {
-    mount_id: u64,
-    deadline: Option<Instant>,
+    options: &'a Options,
     late: AtomicBool,
     entries: &'a AtomicI64,
     budget: &'a HandleBudget,
-    links: HardLinks,
     /// Entries of these names may be mounts, which are not touched.
     mounts: Names,
+    noting: bool,
+    /// Whether a tree is only begun when the one before is measured.
+    in_turn: bool,
+    found: &'a Found<'a>,
+    /// Whether directories are read without moving their access time, for which one has to own them: read for the first time after
+    /// they were written, they would have to be written again (relatime, mount(8)).
+    unnoticed: AtomicBool,
+}
+
+/// A tree that is being measured.
+struct Tree {
+    number: usize,
+    /// The trees that are begun when this one is measured.
+    next: Range<usize>,
+    mount_id: u64,
+    links: HardLinks,
+    /// Tasks that are not done. Who brings this to nothing tells of the tree.
+    outstanding: AtomicUsize,
+    sums: Mutex<Tally>,
 }
 
 /// An open directory.
 struct OpenDir<'a> {
     dir: Dir,
+    tree: Arc<Tree>,
     /// Where it is, relative to the root; `None` where that has grown too long to list files by.
     path: Option<Vec<u8>>,
     /// Entries met so far.
@@ -143,13 +145,8 @@ struct OpenDir<'a> {
     _permit: Option<Permit<'a>>,
 }
 
-impl<'a> OpenDir<'a> {
-    fn new(dir: Dir, path: Option<Vec<u8>>, permit: Option<Permit<'a>>) -> Arc<Self> {
-        Arc::new(Self { dir, path, entries: AtomicU64::new(0), _permit: permit })
-    }
-}
-
 enum Task<'a> {
+    Open(Range<usize>),
     Enter { parent: Arc<OpenDir<'a>>, name: Box<CStr> },
     Read(Arc<OpenDir<'a>>),
 }
@@ -165,30 +162,126 @@ const ENTRIES_IN_A_DIRECTORY: u64 = 1 << 26;
 const MAX_NOTED: usize = 1 << 16;
 
 impl<'a> Walk<'a> {
+    fn new(
+        options: &'a Options,
+        entries: &'a AtomicI64,
+        budget: &'a HandleBudget,
+        noting: bool,
+        found: &'a Found<'a>,
+    ) -> Self {
+        let (late, unnoticed) = (AtomicBool::new(false), AtomicBool::new(true));
+        Self {
+            options,
+            late,
+            entries,
+            budget,
+            mounts: reach::names(),
+            noting,
+            in_turn: false,
+            found,
+            unnoticed,
+        }
+    }
+
+    fn run(&self, first: Task<'a>, open: &(dyn Fn(usize) -> Option<Dir> + Sync)) {
+        work_off(
+            self.options.threads.max(1),
+            vec![first],
+            || (self.tally(), vec![MaybeUninit::uninit(); ENTRIES_BUFFER]),
+            |stack, (tally, buffer), task, made| self.work(stack, tally, buffer, open, task, made),
+        );
+    }
+
+    fn tally(&self) -> Tally {
+        Tally::new(self.options.largest, self.noting)
+    }
+
+    /// The first task of the first of these trees. The others are begun when it is measured.
+    fn begin(&self, numbers: Range<usize>, root: Dir) -> io::Result<Task<'a>> {
+        let status = root.status()?;
+        let mut sums = self.tally();
+        sums.add_directory(&status, Some(&[]));
+        let tree = Tree {
+            number: numbers.start,
+            next: numbers.start + 1..numbers.end,
+            mount_id: status.mount_id,
+            links: HardLinks::default(),
+            outstanding: AtomicUsize::new(1),
+            sums: Mutex::new(sums),
+        };
+        Ok(Task::Read(Arc::new(OpenDir {
+            dir: root,
+            tree: Arc::new(tree),
+            path: Some(Vec::new()),
+            entries: AtomicU64::new(0),
+            _permit: self.budget.take(),
+        })))
+    }
+
     fn work(
         &self,
         stack: &WorkStack<Task<'a>>,
         tally: &mut Tally,
         buffer: &mut [MaybeUninit<u8>],
+        open: &(dyn Fn(usize) -> Option<Dir> + Sync),
         task: Task<'a>,
         made: &mut Vec<Task<'a>>,
     ) {
-        if self.is_late() {
-            tally.coverage = Coverage::Part;
-            return;
-        }
-        let place = match task {
-            Task::Read(place) => place,
-            Task::Enter { parent, name } => match self.enter(&parent, &name, tally) {
-                Some(place) => place,
-                None => return,
-            },
+        let tree = match task {
+            Task::Open(mut numbers) => {
+                while let Some(number) = numbers.next() {
+                    let mut these = number..number + 1;
+                    match self.in_turn {
+                        true => these.end = numbers.end,
+                        false if numbers.is_empty() => {}
+                        false => stack.push(Task::Open(numbers.clone())),
+                    }
+                    made.extend(open(number).and_then(|root| self.begin(these, root).ok()));
+                    if !self.in_turn || !made.is_empty() {
+                        return;
+                    }
+                }
+                return;
+            }
+            Task::Read(place) => {
+                self.read(stack, tally, buffer, &place, made);
+                Arc::clone(&place.tree)
+            }
+            Task::Enter { parent, name } => {
+                if let Some(place) = self.enter(&parent, &name, tally) {
+                    self.read(stack, tally, buffer, &place, made);
+                }
+                Arc::clone(&parent.tree)
+            }
         };
-        self.read(stack, tally, buffer, place, made);
+        self.settle(&tree, tally, made);
     }
 
-    fn enter(&self, parent: &OpenDir<'a>, name: &CStr, tally: &mut Tally) -> Option<Arc<OpenDir<'a>>> {
-        let opened = self.budget.take().map(|permit| (permit, parent.dir.descend(name)));
+    /// One task of a tree is done, and has made these others.
+    fn settle(&self, tree: &Tree, tally: &mut Tally, made: &mut Vec<Task<'a>>) {
+        tree.sums.lock().unwrap_or_else(PoisonError::into_inner).take_from(tally);
+        tree.outstanding.fetch_add(made.len(), Ordering::Relaxed);
+        // Release and acquire: who comes last sees the sums of all.
+        if tree.outstanding.fetch_sub(1, Ordering::AcqRel) != 1 {
+            return;
+        }
+        let mut sums = std::mem::replace(
+            &mut *tree.sums.lock().unwrap_or_else(PoisonError::into_inner),
+            Tally::new(0, false),
+        );
+        let noted = sums.noted.take().unwrap_or_default();
+        (self.found)(tree.number, sums.into_scan(), noted);
+        if !tree.next.is_empty() {
+            made.push(Task::Open(tree.next.clone()));
+        }
+    }
+
+    fn enter(&self, parent: &Arc<OpenDir<'a>>, name: &CStr, tally: &mut Tally) -> Option<Arc<OpenDir<'a>>> {
+        if self.is_late() {
+            tally.coverage = Coverage::Part;
+            return None;
+        }
+        let opened = self.budget.take().map(|permit| (permit, self.descend(&parent.dir, name)));
         let Some((permit, Ok(dir))) = opened else {
             tally.coverage = Coverage::Part;
             return None;
@@ -198,7 +291,25 @@ impl<'a> Walk<'a> {
             Ok(status) => tally.add_directory(&status, path.as_deref()),
             Err(_) => tally.coverage = Coverage::Part,
         }
-        Some(OpenDir::new(dir, path, Some(permit)))
+        Some(Arc::new(OpenDir {
+            dir,
+            tree: Arc::clone(&parent.tree),
+            path,
+            entries: AtomicU64::new(0),
+            _permit: Some(permit),
+        }))
+    }
+
+    fn descend(&self, parent: &Dir, name: &CStr) -> io::Result<Dir> {
+        if self.unnoticed.load(Ordering::Relaxed) {
+            match parent.descend_unnoticed(name) {
+                Err(error) if error.raw_os_error() == Some(rustix::io::Errno::PERM.raw_os_error()) => {
+                    self.unnoticed.store(false, Ordering::Relaxed);
+                }
+                result => return result,
+            }
+        }
+        parent.descend(name)
     }
 
     fn read(
@@ -206,7 +317,7 @@ impl<'a> Walk<'a> {
         stack: &WorkStack<Task<'a>>,
         tally: &mut Tally,
         buffer: &mut [MaybeUninit<u8>],
-        place: Arc<OpenDir<'a>>,
+        place: &Arc<OpenDir<'a>>,
         made: &mut Vec<Task<'a>>,
     ) {
         while place.entries.load(Ordering::Relaxed) < ENTRIES_IN_A_DIRECTORY && !self.is_late() {
@@ -215,9 +326,10 @@ impl<'a> Walk<'a> {
                 seen += 1;
                 if seen == SHARED_FROM {
                     shared = true;
-                    stack.push(Task::Read(Arc::clone(&place)));
+                    place.tree.outstanding.fetch_add(1, Ordering::Relaxed);
+                    stack.push(Task::Read(Arc::clone(place)));
                 }
-                self.look_at(&place, &entry, tally, made);
+                self.look_at(place, &entry, tally, made);
             });
             place.entries.fetch_add(seen, Ordering::Relaxed);
             self.entries.fetch_sub(seen as i64, Ordering::Relaxed);
@@ -247,7 +359,7 @@ impl<'a> Walk<'a> {
             Ok(status) if status.is_dir() => {
                 made.push(Task::Enter { parent: Arc::clone(place), name: entry.name.into() });
             }
-            Ok(status) if status.mount_id != self.mount_id => tally.coverage = Coverage::Part,
+            Ok(status) if status.mount_id != place.tree.mount_id => tally.coverage = Coverage::Part,
             Ok(status) => self.add_file(place, entry.name, &status, tally),
             // Removed since it was listed: not there.
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -257,7 +369,7 @@ impl<'a> Walk<'a> {
 
     fn add_file(&self, place: &OpenDir<'a>, name: &CStr, status: &Status, tally: &mut Tally) {
         tally.files += 1;
-        tally.bytes = tally.bytes.saturating_add(self.links.bytes_of(status));
+        tally.bytes = tally.bytes.saturating_add(place.tree.links.bytes_of(status));
         tally.newest = tally.newest.max(Some(status.modified));
         if let Some(path) = place.path.as_deref() {
             tally.largest.offer(path, name, status.allocated);
@@ -269,7 +381,7 @@ impl<'a> Walk<'a> {
             return true;
         }
         let late = self.entries.load(Ordering::Relaxed) <= 0
-            || self.deadline.is_some_and(|deadline| Instant::now() >= deadline);
+            || self.options.deadline.is_some_and(|deadline| Instant::now() >= deadline);
         if late {
             self.late.store(true, Ordering::Relaxed);
         }
@@ -277,7 +389,7 @@ impl<'a> Walk<'a> {
     }
 }
 
-/// One thread's sums.
+/// One thread's sums of one task, and a tree's of all that are done.
 struct Tally {
     bytes: u64,
     files: u64,
@@ -285,12 +397,13 @@ struct Tally {
     newest: Option<SystemTime>,
     coverage: Coverage,
     largest: Largest,
+    noting: bool,
     /// The directories, where that is asked for and they are not too many.
     noted: Option<Vec<Noted>>,
 }
 
 impl Tally {
-    fn new(largest: usize) -> Self {
+    fn new(largest: usize, noting: bool) -> Self {
         Self {
             bytes: 0,
             files: 0,
@@ -298,7 +411,8 @@ impl Tally {
             newest: None,
             coverage: Coverage::Whole,
             largest: Largest::new(largest),
-            noted: None,
+            noting,
+            noted: noting.then(Vec::new),
         }
     }
 
@@ -311,19 +425,24 @@ impl Tally {
         self.bytes = self.bytes.saturating_add(status.allocated);
     }
 
-    fn merge(&mut self, other: Tally) {
-        self.bytes = self.bytes.saturating_add(other.bytes);
-        self.files += other.files;
-        self.directories += other.directories;
-        self.newest = self.newest.max(other.newest);
-        self.noted = self.noted.take().zip(other.noted).and_then(|(mut noted, more)| {
-            noted.extend(more);
-            (noted.len() <= MAX_NOTED).then_some(noted)
-        });
-        if other.coverage == Coverage::Part {
+    /// Adds what `other` has summed up, which begins anew.
+    fn take_from(&mut self, other: &mut Tally) {
+        self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
+        self.files += std::mem::take(&mut other.files);
+        self.directories += std::mem::take(&mut other.directories);
+        self.newest = self.newest.max(other.newest.take());
+        self.noted = match (self.noted.take(), other.noted.take()) {
+            (Some(mut noted), Some(more)) if noted.len() + more.len() <= MAX_NOTED => {
+                noted.extend(more);
+                Some(noted)
+            }
+            _ => None,
+        };
+        other.noted = other.noting.then(Vec::new);
+        if std::mem::replace(&mut other.coverage, Coverage::Whole) == Coverage::Part {
             self.coverage = Coverage::Part;
         }
-        self.largest.merge(other.largest);
+        self.largest.take_from(&mut other.largest);
     }
 
     fn into_scan(self) -> Scan {

@@ -9,7 +9,8 @@
 //! # Hostile trees
 //! They are reached as when they are measured: by handles, one name at a time, no link followed and no mount entered. Nobody
 //! but the clock sets when a directory was changed. What has changed within the last [`QUIET`] is not remembered: clocks of
-//! filesystems are coarse, and what was written in the instant of the look could show the same time.
+//! filesystems are coarse, and what was written in the instant of the look could show the same time. Where times are kept by this
+//! host's own clock, and finer than by the second, [`QUIET_BY_OWN_CLOCK`] is enough.
 //!
 //! # Bounds
 //! What is kept takes no more than [`MAX_BYTES`]; what finds no room is measured again. A file that is damaged, or of another
@@ -21,6 +22,7 @@ use crate::sys::reach;
 use std::collections::HashMap;
 use std::ffi::CString;
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The most that a file of remembered sizes holds.
@@ -28,6 +30,9 @@ pub const MAX_BYTES: usize = 16 << 20;
 
 /// What has changed so recently is not remembered.
 pub const QUIET: Duration = Duration::from_secs(30);
+
+/// The same where this host's own clock sets times, whose ticks are of milliseconds.
+pub const QUIET_BY_OWN_CLOCK: Duration = Duration::from_secs(2);
 
 /// Deeper trees are measured each time.
 const MAX_DEPTH: usize = 64;
@@ -40,9 +45,9 @@ pub(super) type Noted = (Vec<u8>, Status);
 /// What is remembered of trees.
 #[derive(Debug, Default)]
 pub struct Remembered {
-    trees: HashMap<FileId, Tree>,
+    trees: HashMap<FileId, Arc<Tree>>,
     /// What this look has met or found again.
-    met: HashMap<FileId, Tree>,
+    met: HashMap<FileId, Arc<Tree>>,
     has_changed: bool,
 }
 
@@ -60,7 +65,8 @@ impl Remembered {
     /// From the bytes of [`Remembered::into_bytes`]; what cannot be understood holds nothing.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let trees = decode(bytes).unwrap_or_default();
-        Self { trees: trees.into_iter().collect(), ..Self::default() }
+        let trees = trees.into_iter().map(|(id, tree)| (id, Arc::new(tree))).collect();
+        Self { trees, ..Self::default() }
     }
 
     /// To be kept for the next look: what this one has met. `None` when that is what was kept before.
@@ -70,21 +76,31 @@ impl Remembered {
     }
 
     /// The size of a tree that is remembered and unchanged.
-    pub(super) fn of(&mut self, root: &Dir) -> Option<Measure> {
+    pub(super) fn of(memory: &Mutex<Self>, root: &Dir) -> Option<Measure> {
+        let own = || memory.lock().unwrap_or_else(PoisonError::into_inner);
         let id = root.status().ok()?.id;
-        let tree = self.trees.get(&id)?;
+        let tree = Arc::clone(own().trees.get(&id)?);
+        // Several threads look at a time.
         if print_of(root, &tree.directories)? != tree.print {
             return None;
         }
         let measure = Measure { coverage: Coverage::Remembered { since: tree.since }, ..tree.measure };
-        self.met.insert(id, tree.clone());
+        own().met.insert(id, tree);
         Some(measure)
     }
 
-    /// Remembers a tree that has just been measured whole.
-    pub(super) fn note(&mut self, measure: Measure, mut noted: Vec<Noted>, now: SystemTime) {
+    /// Remembers a tree that has just been measured whole. `by_own_clock` says whether this host's clock sets its times.
+    pub(super) fn note(
+        &mut self,
+        measure: Measure,
+        mut noted: Vec<Noted>,
+        now: SystemTime,
+        by_own_clock: bool,
+    ) {
         let is_quiet = |status: &Status| {
-            now.duration_since(status.changed.max(status.modified)).is_ok_and(|age| age >= QUIET)
+            let is_fine = by_own_clock && has_a_fraction(status.changed);
+            let quiet = if is_fine { QUIET_BY_OWN_CLOCK } else { QUIET };
+            now.duration_since(status.changed.max(status.modified)).is_ok_and(|age| age >= quiet)
         };
         if measure.coverage != Coverage::Whole || !noted.iter().all(|(_, status)| is_quiet(status)) {
             return;
@@ -107,8 +123,13 @@ impl Remembered {
         }
         let tree = Tree { measure, since: now, print: print.finish(), directories };
         self.has_changed = true;
-        self.met.insert(root.id, tree);
+        self.met.insert(root.id, Arc::new(tree));
     }
+}
+
+/// Where times are kept by the second, none has one.
+fn has_a_fraction(time: SystemTime) -> bool {
+    time.duration_since(UNIX_EPOCH).is_ok_and(|since| since.subsec_nanos() != 0)
 }
 
 fn add(print: &mut DefaultHasher, status: &Status) {
@@ -154,7 +175,7 @@ fn open_last(root: &Dir, way: &mut [(CString, Option<Dir>)]) -> Option<()> {
     Some(())
 }
 
-fn encode(trees: HashMap<FileId, Tree>) -> Vec<u8> {
+fn encode(trees: HashMap<FileId, Arc<Tree>>) -> Vec<u8> {
     let mut body = Vec::new();
     for (id, tree) in trees {
         let Measure { bytes, files, directories, newest, .. } = tree.measure;
@@ -166,7 +187,7 @@ fn encode(trees: HashMap<FileId, Tree>) -> Vec<u8> {
         let times = [Some(tree.since), newest].map(nanoseconds);
         body.extend(numbers.into_iter().flat_map(u64::to_le_bytes));
         body.extend(times.into_iter().flat_map(i128::to_le_bytes));
-        body.extend(tree.directories);
+        body.extend_from_slice(&tree.directories);
     }
     [HEADER, &sum(&body).to_le_bytes(), &body].concat()
 }
@@ -221,10 +242,19 @@ fn decode(bytes: &[u8]) -> Option<Vec<(FileId, Tree)>> {
 #[allow(clippy::disallowed_methods, reason = "tests change their own files and read the clock")]
 mod tests {
     use super::*;
-    use crate::observe::measure::{Options, measure_noting};
+    use crate::observe::measure::{Options, Scan, measure_all};
     use crate::sys::testing::handle;
     use std::fs;
     use std::path::Path;
+
+    fn measure_noting(root: &Path) -> (Scan, Vec<Noted>) {
+        let found = Mutex::new(None);
+        let open = |_| Some(handle(root));
+        measure_all(1, &Options::default(), (true, false), &open, &|_, scan, noted| {
+            *found.lock().unwrap() = Some((scan, noted));
+        });
+        found.into_inner().unwrap().unwrap()
+    }
 
     fn plant(root: &Path) {
         for directory in ["a/b/c", "a/d", "a.d", "e"] {
@@ -235,14 +265,14 @@ mod tests {
 
     /// A look half a minute later.
     fn look(root: &Path, memory: &[u8]) -> (Measure, Option<Vec<u8>>) {
-        let mut memory = Remembered::from_bytes(memory);
-        let dir = handle(root);
-        let measure = memory.of(&dir).unwrap_or_else(|| {
-            let (scan, noted) = measure_noting(&dir, &Options::default()).unwrap();
-            memory.note(scan.measure, noted, SystemTime::now() + QUIET + Duration::from_secs(1));
+        let memory = Mutex::new(Remembered::from_bytes(memory));
+        let measure = Remembered::of(&memory, &handle(root)).unwrap_or_else(|| {
+            let (scan, noted) = measure_noting(root);
+            let later = SystemTime::now() + QUIET + Duration::from_secs(1);
+            memory.lock().unwrap().note(scan.measure, noted, later, false);
             scan.measure
         });
-        (measure, memory.into_bytes())
+        (measure, memory.into_inner().unwrap().into_bytes())
     }
 
     fn is_remembered(measure: &Measure) -> bool {
@@ -295,13 +325,23 @@ mod tests {
     fn what_changed_a_moment_ago_is_not_remembered() {
         let temp = tempfile::tempdir().unwrap();
         plant(temp.path());
-        let (dir, mut memory) = (handle(temp.path()), Remembered::default());
-        let (scan, noted) = measure_noting(&dir, &Options::default()).unwrap();
-        memory.note(scan.measure, noted.clone(), SystemTime::now());
-        assert_eq!(memory.into_bytes(), None);
-        let mut later = Remembered::default();
-        later.note(scan.measure, noted, SystemTime::now() + QUIET + Duration::from_secs(1));
-        assert!(later.into_bytes().is_some());
+        let (scan, noted) = measure_noting(temp.path());
+        let is_noted = |noted: &[Noted], seconds, by_own_clock| {
+            let mut memory = Remembered::default();
+            let then = SystemTime::now() + Duration::from_secs(seconds);
+            memory.note(scan.measure, noted.to_vec(), then, by_own_clock);
+            memory.into_bytes().is_some()
+        };
+        assert_eq!([0, 31].map(|seconds| is_noted(&noted, seconds, false)), [false, true]);
+        assert_eq!([0, 3].map(|seconds| is_noted(&noted, seconds, true)), [false, true]);
+        assert!(!is_noted(&noted, 20, false), "another host's clock may be behind");
+        // As where times are kept by the second.
+        let mut whole = noted;
+        for (_, status) in &mut whole {
+            let since = status.changed.duration_since(UNIX_EPOCH).unwrap();
+            status.changed = UNIX_EPOCH + Duration::from_secs(since.as_secs());
+        }
+        assert_eq!([20, 32].map(|seconds| is_noted(&whole, seconds, true)), [false, true]);
     }
 
     #[test]

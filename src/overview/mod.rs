@@ -12,7 +12,7 @@ use crate::observe::remembered::{self, Remembered};
 use crate::observe::snapshot::Snapshot;
 use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
-use std::cell::RefCell;
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 /// How long a person waits for sizes. What is not sized by then is shown as such.
@@ -50,9 +50,9 @@ pub(crate) fn whole_recalled(
 ) -> (Preview, Option<RunDir>, HostForecast) {
     let state = StateDir::at(&snapshot.config.paths.state_dir);
     let kept = state.read_file(SIZES, SIZES_FILE, remembered::MAX_BYTES as u64).ok().flatten();
-    let memory = RefCell::new(Remembered::from_bytes(&kept.unwrap_or_default()));
+    let memory = Mutex::new(Remembered::from_bytes(&kept.unwrap_or_default()));
     let look = recalling(snapshot, (patience, stale), Some(&memory));
-    if let Some(bytes) = memory.into_inner().into_bytes() {
+    if let Some(bytes) = memory.into_inner().unwrap_or_else(PoisonError::into_inner).into_bytes() {
         // On a full disk, and for who is not root, this fails: the next look measures again.
         let _ = state.write_private(SIZES, SIZES_FILE, &bytes);
     }
@@ -62,7 +62,7 @@ pub(crate) fn whole_recalled(
 fn recalling(
     snapshot: &Snapshot<'_>,
     (patience, stale): (Duration, Stale),
-    memory: Option<&RefCell<Remembered>>,
+    memory: Option<&Mutex<Remembered>>,
 ) -> (Preview, Option<RunDir>, HostForecast) {
     let run = open(snapshot);
     let survey = forecast::survey(snapshot, run.as_ref().ok().and_then(Option::as_ref), patience);

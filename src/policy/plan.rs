@@ -231,6 +231,22 @@ fn tier(actor: &Actor, index: usize, cache: &Cache) -> Tier {
     }
 }
 
+/// When a cache has its turn, as far as that is known before it is sized: the tier, and how cold it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Turn(Tier, Option<SystemTime>);
+
+impl Turn {
+    /// Whether the job that begins would need its space again.
+    pub fn is_of_own_job(self) -> bool {
+        self.0 == Tier::OwnJob
+    }
+}
+
+/// The turn of a cache of the runner with this index.
+pub fn turn(actor: &Actor, index: usize, cache: &Cache) -> Turn {
+    Turn(tier(actor, index, cache), cache.warm_at())
+}
+
 struct Candidate<'a> {
     runner: &'a RunnerFacts,
     cache: &'a Cache,

@@ -202,6 +202,14 @@ impl Dir {
         Ok(Self(self.open_beneath(below, DIRECTORY)?))
     }
 
+    /// The same, such that reading it does not move its access time.
+    ///
+    /// # Errors
+    /// As [`Dir::descend`]; `EPERM` for who does not own it and lacks CAP_FOWNER.
+    pub fn descend_unnoticed<P: rustix::path::Arg>(&self, below: P) -> io::Result<Self> {
+        Ok(Self(self.open_beneath(below, DIRECTORY | OFlags::NOATIME)?))
+    }
+
     /// The same for an entry of any type, without opening it: a link itself, not what it points to.
     ///
     /// # Errors
@@ -347,6 +355,14 @@ impl Dir {
             return Err(io::Error::new(io::ErrorKind::FileTooLarge, format!("larger than {limit} bytes")));
         }
         Ok(bytes)
+    }
+
+    /// Whether times in it are set by this host's own clock, as on local disks; a server's may be behind.
+    pub fn is_timed_by_own_clock(&self) -> bool {
+        // EXT4, XFS, BTRFS, F2FS, ZFS, BCACHEFS, TMPFS (include/uapi/linux/magic.h and theirs).
+        const OWN: [u64; 7] =
+            [0xEF53, 0x5846_5342, 0x9123_683E, 0xF2F5_2010, 0x2FC1_2FC1, 0xCA45_1A4E, 0x0102_1994];
+        rustix::fs::fstatfs(&self.0).is_ok_and(|fs| OWN.contains(&(fs.f_type as u64 & 0xFFFF_FFFF)))
     }
 
     /// How full the filesystem is that holds this directory. `df` and sysinfo judge mount points by path; a handle

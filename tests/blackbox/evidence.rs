@@ -78,6 +78,36 @@ fn a_worker_process() {
 }
 
 #[test]
+fn what_a_job_protects_is_not_sized_where_nothing_is_lacking() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut scene = Scene::new();
+    scene.host.configure(|settings| {
+        (settings.high, settings.low, settings.critical) = (100, 99, 100);
+        settings.max_age = "1d";
+    });
+    let canary = Canary::of(&scene.cache);
+    let mut listener = scene.subject.listen();
+    let job = listener.begin_job("acme/widgets");
+    let sweep = scene.host.sweep();
+    assert_eq!(sweep.outcome(&scene.cache), "kept", "{:#}", sweep.0);
+    let evidence = sweep.evidence(&scene.cache);
+    assert!(evidence.contains("worker-process") && !evidence.contains("recent-content"), "{evidence:?}");
+    assert!(sweep.action(&scene.cache)["bytes"].is_null(), "{:#}", sweep.action(&scene.cache));
+    assert_eq!(sweep.outcome(&scene.neighbour), "removed", "{:#}", sweep.0);
+    assert!(sweep.action(&scene.neighbour)["bytes"].as_u64() >= Some(MIB));
+    canary.assert_intact();
+    // Where space is lacking it counts how much is held.
+    scene.host.configure(|settings| settings.want_everything());
+    let sweep = scene.host.sweep();
+    assert!(sweep.action(&scene.cache)["bytes"].as_u64() >= Some(MIB), "{:#}", sweep.action(&scene.cache));
+    canary.assert_intact();
+    job.finish(&mut listener);
+    scene.assert_released();
+}
+
+#[test]
 fn a_worker_of_nobody_knows_whom_protects_every_runner() {
     if !kit::sees_everything() {
         return;

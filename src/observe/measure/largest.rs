@@ -63,8 +63,9 @@ impl Largest {
         self.files.push(Reverse((allocated, path)));
     }
 
-    pub(super) fn merge(&mut self, other: Largest) {
-        for Reverse((allocated, path)) in other.files {
+    /// Takes over what `other` has, and leaves it empty.
+    pub(super) fn take_from(&mut self, other: &mut Largest) {
+        for Reverse((allocated, path)) in other.files.drain() {
             if self.has_room_for(allocated) {
                 self.insert(allocated, path);
             }
@@ -106,7 +107,7 @@ mod tests {
     fn the_largest_are_kept_in_falling_order() {
         assert_eq!(names(offer_all(3, &[0, 5, 1, 9, 7, 2])), ["dir/f9", "dir/f7", "dir/f5"]);
         let mut merged = offer_all(3, &[5, 1, 9]);
-        merged.merge(offer_all(3, &[6, 2]));
+        merged.take_from(&mut offer_all(3, &[6, 2]));
         assert_eq!(names(merged), ["dir/f9", "dir/f6", "dir/f5"]);
         assert!(names(offer_all(0, &[5])).is_empty());
     }

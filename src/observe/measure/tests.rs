@@ -157,3 +157,44 @@ fn any_depth_is_walked_with_few_descriptors_and_little_memory() {
         },
     );
 }
+
+#[test]
+fn many_trees_are_measured_by_one_pool_each_as_by_itself() {
+    let temp = tempfile::tempdir().unwrap();
+    for tree in 0..40 {
+        for file in 0..tree * 7 {
+            let directory = temp.path().join(format!("{tree}/{}", file / 90));
+            fs::create_dir_all(&directory).unwrap();
+            fs::write(directory.join(file.to_string()), vec![1; if file == 3 { 200_000 } else { 10 }])
+                .unwrap();
+        }
+        fs::create_dir_all(temp.path().join(tree.to_string())).unwrap();
+    }
+    let tree = |number: usize| temp.path().join(number.to_string());
+    for in_turn in [false, true] {
+        let (order, found) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+        let open = |number: usize| {
+            order.lock().unwrap().push(number);
+            // One of them cannot be opened: the others are measured all the same.
+            (number != 11).then(|| handle(&tree(number)))
+        };
+        measure_all(40, &Options::default(), (true, in_turn), &open, &|number, scan, noted| {
+            if in_turn {
+                assert_eq!(order.lock().unwrap().last(), Some(&number), "the next one is not begun");
+            }
+            found.lock().unwrap().push((number, scan, noted.len() as u64));
+        });
+        let mut order = order.into_inner().unwrap();
+        if !in_turn {
+            order.sort_unstable();
+        }
+        assert_eq!(order, (0..40).collect::<Vec<_>>());
+        let mut found = found.into_inner().unwrap();
+        found.sort_by_key(|(number, ..)| *number);
+        assert_eq!(found.len(), 39);
+        for (number, scan, noted) in found {
+            assert_eq!(scan, measure(&handle(&tree(number)), &Options::default()).unwrap(), "{number}");
+            assert_eq!(noted, scan.measure.directories, "{number}");
+        }
+    }
+}

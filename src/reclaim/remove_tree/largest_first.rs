@@ -31,7 +31,7 @@ pub(super) fn remove(
     let threads = options.threads.clamp(1, files.len().max(1));
     let next = AtomicUsize::new(0);
     let removed = work_off(threads, vec![(); threads], Removed::default, |_, removed, (), _| {
-        let mut last = None;
+        let mut last = Vec::with_capacity(HANDLES);
         while let Some((at, file)) = files.get(next.fetch_add(1, Ordering::Relaxed)) {
             if options.is_late() || options.is_enough() {
                 return;
@@ -49,18 +49,28 @@ pub(super) fn remove(
     sum
 }
 
-/// The last handle, with its root and path.
+/// A handle of a directory, with its root and path.
 type Last = (usize, PathBuf, Dir);
 
-/// Unlinks one file, by a handle of its directory. The last handle is kept: most of the large files share one directory.
-fn unlink((at, root): (usize, &Dir), below: &Path, last: &mut Option<Last>) -> Option<()> {
+/// The handles that a thread keeps. Most of the large files lie in few directories, and in the order of their size it goes from one to
+/// the other and back.
+const HANDLES: usize = 4;
+
+/// Unlinks one file, by a handle of its directory; `last` are the last ones, the very last at the end.
+fn unlink((at, root): (usize, &Dir), below: &Path, last: &mut Vec<Last>) -> Option<()> {
     let (directory, name) = (below.parent()?, CString::new(below.file_name()?.as_bytes()).ok()?);
     if directory.as_os_str().is_empty() {
         return calls::unlink(root, &name).ok();
     }
-    if last.as_ref().is_none_or(|(of, path, _)| (*of, path.as_path()) != (at, directory)) {
-        *last = Some((at, directory.to_owned(), root.descend(directory).ok()?));
+    match last.iter().rposition(|(of, path, _)| (*of, path.as_path()) == (at, directory)) {
+        Some(known) => last[known..].rotate_left(1),
+        None => {
+            let opened = root.descend(directory).ok()?;
+            if last.len() == HANDLES {
+                last.remove(0);
+            }
+            last.push((at, directory.to_owned(), opened));
+        }
     }
-    let (_, _, dir) = last.as_ref()?;
-    calls::unlink(dir, &name).ok()
+    calls::unlink(&last.last()?.2, &name).ok()
 }
