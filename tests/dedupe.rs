@@ -71,8 +71,14 @@ fn equal_files_of_idle_runners_lie_on_the_disk_once_and_are_what_they_were() {
         assert!(number(done, "differing") >= 2 && number(done, "failed") == 0, "{fs:?}: {done:#}");
         canaries.iter().for_each(Canary::assert_intact);
         sync(&stage.host.runners());
+        let kept = stage.host.status().0["dedupe"].clone();
+        assert_eq!(kept["sharing_bytes"], done["shared_bytes"], "{fs:?}: {kept:#}");
+        assert_eq!(kept["freed_bytes"], done["freed_bytes"], "{fs:?}: {kept:#}");
+        let said = stage.host.guard(&["status"]).expect_code(&[0]).stdout();
+        assert!(said.contains("Shared blocks    "), "{said}");
         let again = stage.host.sweep();
         let again = &again.0["dedupe"];
+        assert_eq!(number(again, "already_bytes"), number(done, "shared_bytes"), "{fs:?}: {again:#}");
         assert!(number(again, "already") >= 6 && number(again, "shared_bytes") == 0, "{fs:?}: {again:#}");
         // What a cache would give is what it does not share.
         let bytes = |report: &kit::Report| -> u64 {
@@ -88,6 +94,32 @@ fn equal_files_of_idle_runners_lie_on_the_disk_once_and_are_what_they_were() {
         let freed: f64 = line.and_then(|line| line.rsplit(' ').next()?.parse().ok()).expect("a number");
         assert!(freed >= (20 * MIB) as f64, "{metrics}");
     }
+}
+
+/// What is shared already, and what differs, takes nothing of the budget: each sweep goes on where the one before ended.
+#[test]
+fn sweeps_with_a_small_budget_share_everything_in_the_end() {
+    if !needs_root("mounts filesystems") {
+        return;
+    }
+    let mut stage = stage(Fs::Xfs { mib: 320 });
+    let extra = "[dedupe]\nenabled = true\nmax_bytes = \"9MiB\"\n";
+    stage.host.configure(|settings| settings.extra = extra.into());
+    let mut shared = 0;
+    for sweep in 1.. {
+        let done = stage.host.sweep().0["dedupe"].clone();
+        assert!(number(&done, "shared_bytes") <= 9 * MIB, "{done:#}");
+        if number(&done, "shared_bytes") == 0 {
+            break;
+        }
+        if sweep == 1 {
+            assert!(done["ended"].as_str().is_some_and(|why| why.contains("max_bytes")), "{done:#}");
+        }
+        shared += number(&done, "shared_bytes");
+        assert!(sweep < 12, "{shared} bytes after {sweep} sweeps: {done:#}");
+        sync(&stage.host.runners());
+    }
+    assert!(shared >= 30 * MIB, "{shared}");
 }
 
 /// What shares its blocks with its like is no reason to keep all of them: each gives what it has, and the last one the rest.

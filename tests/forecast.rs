@@ -13,10 +13,33 @@ const DAY: Duration = Duration::from_secs(86_400);
 
 const DISK: u64 = 400;
 
-fn host(forecast: &str) -> Host {
+/// A host with a disk of its own; none without root.
+fn host(forecast: &str) -> Option<Host> {
+    if !kit::needs_root("mounts a tmpfs") {
+        return None;
+    }
     let mut host = Host::on(Fs::Tmpfs { mib: DISK, inodes: 20_000 });
     host.configure(|settings| settings.extra = format!("[forecast]\n{forecast}\n"));
-    host
+    Some(host)
+}
+
+/// Such a host with a runner, on which the job `acme/app` has run once and taken so many MiB.
+fn after_one_job(forecast: &str, mib: u64) -> Option<(Host, Runner, Listener)> {
+    let host = host(forecast)?;
+    let runner = host.runner("actions-runner-1").build();
+    let mut listener = runner.listen();
+    run_once(&runner, &mut listener, "acme/app", mib);
+    Some((host, runner, listener))
+}
+
+/// Two runners of a host, on each of which that job has run three times and taken 60 MiB.
+fn two_runners(host: &Host, names: [&str; 2]) -> ([Runner; 2], [Listener; 2]) {
+    let runners = names.map(|name| host.runner(name).build());
+    let mut listeners = runners.each_ref().map(Runner::listen);
+    for (runner, listener) in runners.iter().zip(&mut listeners) {
+        (0..3).for_each(|_| run_once(runner, listener, "acme/app", 60));
+    }
+    (runners, listeners)
 }
 
 fn write(path: &Path, mib: u64) {
@@ -58,16 +81,10 @@ fn begin(listener: &mut Listener, repository: &str) -> (Job, String) {
 
 #[test]
 fn room_is_made_for_a_job_that_has_run_before_and_for_no_other() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
     for (forecast, repository, is_made) in
         [("", "acme/app", true), ("", "acme/never-seen", false), ("enabled = false", "acme/app", false)]
     {
-        let host = host(forecast);
-        let runner = host.runner("actions-runner-1").build();
-        let mut listener = runner.listen();
-        run_once(&runner, &mut listener, "acme/app", 60);
+        let Some((host, _runner, mut listener)) = after_one_job(forecast, 60) else { return };
         let cache = cache_of_sibling(&host);
         leave(&host, 80);
         // 60 MiB, and 1.65 standard deviations of a job that has run once: 109 MiB.
@@ -82,10 +99,7 @@ fn room_is_made_for_a_job_that_has_run_before_and_for_no_other() {
 
 #[test]
 fn the_first_jobs_of_a_host_find_nothing_changed_by_the_forecast() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
-    let host = host("unknown = \"1TiB\"");
+    let Some(host) = host("unknown = \"1TiB\"") else { return };
     let runner = host.runner("actions-runner-1").build();
     let cache = cache_of_sibling(&host);
     leave(&host, 70);
@@ -102,15 +116,8 @@ fn the_first_jobs_of_a_host_find_nothing_changed_by_the_forecast() {
 
 #[test]
 fn what_live_jobs_have_not_used_yet_is_held_free_and_shown() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
-    let host = host("");
-    let runners = ["actions-runner-1", "actions-runner-3"].map(|name| host.runner(name).build());
-    let mut listeners = runners.each_ref().map(Runner::listen);
-    for (runner, listener) in runners.iter().zip(&mut listeners) {
-        (0..3).for_each(|_| run_once(runner, listener, "acme/app", 60));
-    }
+    let Some(host) = host("") else { return };
+    let (_runners, mut listeners) = two_runners(&host, ["actions-runner-1", "actions-runner-3"]);
     let cache = cache_of_sibling(&host);
     let (mut first, _) = begin(&mut listeners[0], "acme/app");
     assert!(cache.exists(), "there is room for one");
@@ -135,13 +142,7 @@ fn what_live_jobs_have_not_used_yet_is_held_free_and_shown() {
 
 #[test]
 fn a_sweep_makes_the_same_room_and_says_for_whom() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
-    let host = host("");
-    let runner = host.runner("actions-runner-1").build();
-    let mut listener = runner.listen();
-    run_once(&runner, &mut listener, "acme/app", 60);
+    let Some((host, _runner, mut listener)) = after_one_job("", 60) else { return };
     let (_job, _) = begin(&mut listener, "acme/app");
     let cache = cache_of_sibling(&host);
     leave(&host, 80);
@@ -179,10 +180,7 @@ fn a_sweep_makes_the_same_room_and_says_for_whom() {
 
 #[test]
 fn a_disk_that_fills_fast_is_swept_again_sooner_where_systemd_runs_the_sweep() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
-    let mut host = host("");
+    let Some(mut host) = host("") else { return };
     let systemd = Systemd::on(&mut host);
     systemd.unit("disk-guard-sweep.service", Path::new("/"));
     host.runner("actions-runner-1").build();
@@ -222,13 +220,7 @@ fn a_disk_that_fills_fast_is_swept_again_sooner_where_systemd_runs_the_sweep() {
 
 #[test]
 fn the_cache_of_the_job_that_begins_stays() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
-    let host = host("");
-    let runner = host.runner("actions-runner-1").build();
-    let mut listener = runner.listen();
-    run_once(&runner, &mut listener, "acme/app", 90);
+    let Some((host, runner, mut listener)) = after_one_job("", 90) else { return };
     let (own, other) = (
         runner.cache("acme/app", "target", 20 * MIB, 3 * DAY),
         runner.cache("acme/other", "target", 20 * MIB, DAY),
@@ -240,18 +232,12 @@ fn the_cache_of_the_job_that_begins_stays() {
 
 #[test]
 fn where_nothing_can_give_the_room_it_warns_and_refuses_only_when_told_to() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
     for (forecast, code, annotation) in [
         ("", 0, "::warning"),
         ("on_short = \"wait\"", 0, "::warning"),
         ("on_short = \"refuse\"", 1, "::error"),
     ] {
-        let host = host(forecast);
-        let runner = host.runner("actions-runner-1").build();
-        let mut listener = runner.listen();
-        run_once(&runner, &mut listener, "acme/app", 60);
+        let Some((host, _runner, mut listener)) = after_one_job(forecast, 60) else { return };
         leave(&host, 70);
         let mut job = listener.begin_job("acme/app");
         let begun = Instant::now();
@@ -263,26 +249,16 @@ fn where_nothing_can_give_the_room_it_warns_and_refuses_only_when_told_to() {
         assert!(begun.elapsed() < Duration::from_secs(30), "nobody is live whose end could help");
     }
     // The control: one that fits is refused by nobody.
-    let host = host("on_short = \"refuse\"");
-    let runner = host.runner("actions-runner-1").build();
-    let mut listener = runner.listen();
-    run_once(&runner, &mut listener, "acme/app", 20);
+    let Some((_host, _runner, mut listener)) = after_one_job("on_short = \"refuse\"", 20) else { return };
     let (_job, said) = begin(&mut listener, "acme/app");
     assert!(!said.contains("::"), "{said}");
 }
 
 #[test]
 fn a_hook_waits_for_a_siblings_end_and_no_longer_than_it_is_told() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
     for (wait, ends) in [("1min", true), ("3s", false)] {
-        let host = host(&format!("on_short = \"wait\"\nwait = \"{wait}\""));
-        let runners = ["actions-runner-1", "actions-runner-2"].map(|name| host.runner(name).build());
-        let mut listeners = runners.each_ref().map(Runner::listen);
-        for (runner, listener) in runners.iter().zip(&mut listeners) {
-            (0..3).for_each(|_| run_once(runner, listener, "acme/app", 60));
-        }
+        let Some(host) = host(&format!("on_short = \"wait\"\nwait = \"{wait}\"")) else { return };
+        let (_runners, mut listeners) = two_runners(&host, ["actions-runner-1", "actions-runner-2"]);
         let [one, two] = &mut listeners;
         let (mut first, _) = begin(one, "acme/app");
         leave(&host, 120);
@@ -304,13 +280,7 @@ fn a_hook_waits_for_a_siblings_end_and_no_longer_than_it_is_told() {
 
 #[test]
 fn forged_and_damaged_histories_speak_for_nobody_else_and_are_told() {
-    if !kit::needs_root("mounts a tmpfs") {
-        return;
-    }
-    let host = host("");
-    let runner = host.runner("actions-runner-1").build();
-    let mut listener = runner.listen();
-    run_once(&runner, &mut listener, "acme/app", 60);
+    let Some((host, runner, mut listener)) = after_one_job("", 60) else { return };
     let cache = cache_of_sibling(&host);
     let file = runner.work.join(".disk-guard/footprints");
     let honest = std::fs::read_to_string(&file).expect("the completed-hook has written it");

@@ -183,6 +183,9 @@ pub enum Command {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
+        /// Write one page for a browser, with nothing beside it, to FILE; `-` = standard output
+        #[arg(long, value_name = "FILE", conflicts_with = "json")]
+        html: Option<PathBuf>,
     },
 
     /// How much room live jobs need: by their earlier runs, less what they hold by now; and when the disks are full

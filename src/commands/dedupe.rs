@@ -1,9 +1,9 @@
 //! The step of a sweep that lets equal files of several runners share their blocks, before anything is deleted.
 
 use super::run_log::RunLog;
-use super::{Context, overview};
+use super::{Context, complain, now, overview};
 use crate::cycle::{Preview, rules};
-use crate::dedupe;
+use crate::dedupe::{self, Budget, record};
 use crate::lease;
 use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
 use crate::model::{FileId, Liveness};
@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Opti
     if !rule.enabled {
         return None;
     }
-    let deadline = Instant::now() + rule.time_limit;
+    let budget = Budget { bytes: rule.max_bytes, deadline: Instant::now() + rule.time_limit };
     // Before anything is looked at: what comes from here on is new.
     let before = roll(run);
     let (seen, _) = overview::at(&context.snapshot(), |_| CacheScope::Everybody);
@@ -42,7 +42,11 @@ pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Opti
         // A lease whose name tells no root may be anybody's.
         new.map(|name| lease::root_of_name(name).ok_or_else(|| format!("{name} names no root"))).collect()
     };
-    let report = dedupe::run(&caches, &pairs, deadline, &came);
+    let report = dedupe::run(&caches, &pairs, budget, &came);
+    // It is for display: the sweep goes on where nobody can write.
+    if let Err(error) = record::keep(&context.config, &report, now()) {
+        complain(&error);
+    }
     if report.shared_bytes > 0 {
         let text = format!(
             "equal files of several runners share their blocks: {} compared, {} equal, {} freed",
@@ -80,6 +84,6 @@ fn chosen(context: &Context, seen: &Preview) -> (Vec<DedupeCache>, Vec<DedupePai
             }
         }
     }
-    let pairs = policy::dedupe::pairs(&caches, context.config.dedupe.max_bytes);
+    let pairs = policy::dedupe::pairs(&caches);
     (caches, pairs)
 }

@@ -61,7 +61,7 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
     );
     if !as_json {
         // What is no cargo target, or cannot be read, has no such line.
-        let target = trim::read(&path).ok().map(|offer| TargetView::of(&path, "", &offer));
+        let target = trim::read(context, &path).ok().map(|offer| TargetView::of(&path, "", &offer));
         if let Some(text) = target.and_then(|target| words::unused(&target, now)) {
             show(&context.screen, &format!("\n{text}.\n"));
         }

@@ -115,12 +115,13 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Status { json: false, watch: true, .. } if watch::is_for_a_person() => watch::run(&context),
         Command::Status { json, watch, html: None } => status::run(&context, *json, *watch),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),
-        Command::Simulate { history: true, size, against, json, .. } => {
-            simulate::history(&context, *size, against.as_deref(), *json)
+        Command::Simulate { history: true, size, against, json, html, .. } => {
+            let wish = simulate::PastWish { size: *size, against: against.as_deref() };
+            simulate::history(&context, &wish, simulate::Shape::of(*json, html.as_deref()))
         }
-        Command::Simulate { hosts, seeds, days, sensitivity, json, .. } => {
+        Command::Simulate { hosts, seeds, days, sensitivity, json, html, .. } => {
             let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity: *sensitivity };
-            simulate::run(&context, &wish, *json)
+            simulate::run(&context, &wish, simulate::Shape::of(*json, html.as_deref()))
         }
         Command::Forecast { json } => forecast::run(&context, *json),
         Command::Check(question) => check::run(&context, question),

@@ -48,6 +48,21 @@ pub(super) fn present(
     if as_json { print(&document()) } else { show(screen, &text()) }
 }
 
+/// A page for a browser: written to `file`, or printed where that is `-`.
+pub(super) fn page(file: &Path, page: &str) -> Exit {
+    if file == Path::new("-") {
+        print(page);
+        return Exit::Done;
+    }
+    match write(file, page.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&format_args!("{} cannot be written: {error}", file.display()));
+            Exit::Error
+        }
+    }
+}
+
 /// A document on standard output.
 pub(super) fn print(text: &str) {
     if STATE.load(Ordering::Relaxed) != WHOLE {

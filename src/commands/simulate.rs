@@ -1,20 +1,63 @@
 //! `simulate`: how many jobs would have died, on simulated hosts; and how full this host's disks would have been.
 
-use super::{Context, complain, present, print, show};
+use super::{Context, complain, now, output, present};
 use crate::config::units::Size;
 use crate::config::{Config, Named};
 use crate::counters;
+use crate::footprints::Footprints;
+use crate::forecast::{self, Summary};
 use crate::ledger::answer;
-use crate::model::ledger::{ActionKind, Record, Trust};
+use crate::model::ledger::{Record, Trust};
+use crate::model::{Job, Runner};
+use crate::observe::caches::open_work;
+use crate::observe::snapshot::Snapshot;
+use crate::policy::forecast::Estimate;
 use crate::report::exit::Exit;
-use crate::report::{human, json};
+use crate::report::{html, human, json};
+use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
+use crate::simulate::past::{self, Expected, Past};
 use crate::simulate::{
-    Admission, Builds, Case, HOSTS, Host, OnShort, Outcome, PastDisk, Sampling, replay, run as simulate,
+    Admission, Against, Case, HOSTS, Host, Known, OnShort, Outcome, PastDisk, Sampling, replay,
+    run as simulate,
 };
-use std::collections::HashSet;
+use crate::text::escape;
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
+
+/// How the answer is told.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape<'a> {
+    Text,
+    Json,
+    /// As one page for a browser, to this file.
+    Page(&'a Path),
+}
+
+impl<'a> Shape<'a> {
+    pub(super) fn of(as_json: bool, page: Option<&'a Path>) -> Self {
+        match page {
+            Some(file) => Self::Page(file),
+            None if as_json => Self::Json,
+            None => Self::Text,
+        }
+    }
+
+    fn tell(
+        self,
+        context: &Context,
+        document: impl FnOnce() -> String,
+        text: impl FnOnce() -> String,
+        page: impl FnOnce() -> String,
+    ) -> Exit {
+        if let Self::Page(file) = self {
+            return output::page(file, &page());
+        }
+        present(&context.screen, matches!(self, Self::Json), document, text);
+        Exit::Done
+    }
+}
 
 /// What the command line asks for.
 pub(super) struct Wish<'a> {
@@ -25,7 +68,7 @@ pub(super) struct Wish<'a> {
 }
 
 /// Simulates every case on every host that is asked for.
-pub(super) fn run(context: &Context, wish: &Wish<'_>, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, wish: &Wish<'_>, shape: Shape<'_>) -> Exit {
     let known = || HOSTS.map(|host| host.name).join(", ");
     let mut hosts: Vec<&Host> = HOSTS.iter().collect();
     if let Some(unknown) = wish.hosts.iter().find(|name| !HOSTS.iter().any(|host| host.name == **name)) {
@@ -41,25 +84,30 @@ pub(super) fn run(context: &Context, wish: &Wish<'_>, as_json: bool) -> Exit {
             rows.push((host.name, name, Outcome::mean(&runs)));
         }
     }
-    present(
-        &context.screen,
-        as_json,
+    shape.tell(
+        context,
         || json::simulation(&rows, wish.seeds, wish.days),
         || human::simulation(&rows, wish.seeds, wish.days, &context.screen),
-    );
-    Exit::Done
+        || html::simulation(&rows, wish.seeds, wish.days, now()),
+    )
+}
+
+/// What of this host's past is asked for.
+pub(super) struct PastWish<'a> {
+    pub(super) size: Option<Size>,
+    pub(super) against: Option<&'a Path>,
 }
 
 /// Plays this host's past again.
-pub(super) fn history(context: &Context, size: Option<Size>, against: Option<&Path>, as_json: bool) -> Exit {
-    let own = context.config.watermarks;
-    let marks = match against.map(|path| Config::load(path, Named::ByHand)).transpose() {
-        Ok(other) => other.map_or(own, |config| config.watermarks),
+pub(super) fn history(context: &Context, wish: &PastWish<'_>, shape: Shape<'_>) -> Exit {
+    let other = match wish.against.map(|path| Config::load(path, Named::ByHand)).transpose() {
+        Ok(other) => other,
         Err(error) => {
             complain(&error);
             return Exit::ConfigInvalid;
         }
     };
+    let config = other.as_ref().unwrap_or(&context.config);
     let samples = match counters::samples(&StateDir::at(&context.config.paths.state_dir)) {
         Ok(samples) => samples,
         Err(error) => {
@@ -67,29 +115,40 @@ pub(super) fn history(context: &Context, size: Option<Size>, against: Option<&Pa
             return Exit::Error;
         }
     };
+    let oldest = samples.values().filter_map(|samples| samples.first()).map(|sample| sample.at).min();
+    let past = oldest.map(|at| jobs_since(context, config, at)).unwrap_or_default();
     let rows: Vec<PastDisk> = samples
         .iter()
         .filter_map(|(mount, samples)| {
             let was = samples.last()?.total;
-            let size = size.map_or(was, |Size(bytes)| bytes);
-            let replayed = replay(samples, &own, size, &marks);
-            Some(PastDisk { mount: mount.clone(), was, size, replayed })
+            let against = Against {
+                size: wish.size.map_or(was, |Size(bytes)| bytes),
+                marks: config.watermarks,
+                forecast: config.forecast.enabled,
+            };
+            let known = Known {
+                samples,
+                jobs: past.jobs.get(mount).map_or(&[], Vec::as_slice),
+                removals: past.removals.get(mount).map_or(&[], Vec::as_slice),
+            };
+            let replayed = replay(&known, &context.config.watermarks, &against);
+            Some(PastDisk { mount: mount.clone(), was, size: against.size, replayed })
         })
         .collect();
-    let oldest = samples.values().filter_map(|samples| samples.first()).map(|sample| sample.at).min();
-    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(oldest.unwrap_or_default());
-    let builds = oldest.map(|_| builds_since(context, since)).unwrap_or_default();
-    if as_json {
-        print(&json::past(&rows, &builds));
-    } else {
-        show(&context.screen, &human::past(&rows, &builds, &context.screen));
-    }
-    Exit::Done
+    let builds = past.builds;
+    shape.tell(
+        context,
+        || json::past(&rows, &builds),
+        || human::past(&rows, &builds, &context.screen),
+        || html::past(&rows, &builds, now()),
+    )
 }
 
-/// Jobs that began since then, and those whose runner had lost a cache of that repository since its job before.
-fn builds_since(context: &Context, since: SystemTime) -> Builds {
-    let ledger = answer::read(&context.config.paths, since, &answer::owners(context.snapshot().runners()));
+/// The jobs since then, as the ledger has them, and what they are expected to hold.
+fn jobs_since(context: &Context, config: &Config, at: u64) -> Past {
+    let since = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
+    let snapshot = context.snapshot();
+    let ledger = answer::read(&context.config.paths, since, &answer::owners(snapshot.runners()));
     let mut entries: Vec<&Record> = ledger
         .entries
         .iter()
@@ -98,24 +157,29 @@ fn builds_since(context: &Context, since: SystemTime) -> Builds {
         .filter(|record| record.time >= since)
         .collect();
     entries.sort_by_key(|record| record.time);
-    let mut builds = Builds::default();
-    let mut gone: HashSet<(&str, &str)> = HashSet::new();
-    for record in entries {
-        let Some(runner) = record.details.runner.as_deref() else { continue };
-        match (record.deed, &record.details.path, record.details.repository.as_deref()) {
-            (ActionKind::Removed, Some(path), _) => {
-                let names = path.iter().filter_map(|name| name.to_str());
-                gone.extend(names.map(|name| (runner, name)));
-            }
-            (ActionKind::Lease, _, Some(repository)) if record.details.message.contains("begins") => {
-                let name = repository.rsplit('/').next().unwrap_or(repository);
-                builds.began += 1;
-                builds.cold += usize::from(gone.remove(&(runner, name)));
-            }
-            _ => {}
-        }
+    past::of(entries, expectations(&snapshot, config))
+}
+
+/// By a runner's name and a job: the disk it works on, and what the job is expected to hold.
+fn expectations<'c>(
+    snapshot: &Snapshot<'_>,
+    config: &'c Config,
+) -> impl Fn(&str, &Job) -> Option<Expected> + 'c {
+    let known = |runner: &Runner| {
+        let work = open_work(runner.work_dir()?).ok()?;
+        let mount = escape::path(&snapshot.mounts.filesystem_of(&work).ok()?.mount);
+        Some((runner.name.clone(), (mount, Footprints::of(&work, snapshot.taken))))
+    };
+    let known: HashMap<String, (String, Footprints)> = snapshot.runners().iter().filter_map(known).collect();
+    let run = RunDir::open_existing(&snapshot.config.paths.run_dir).ok().flatten();
+    let summary = run.and_then(|run| Summary::of(&run));
+    move |name, job| {
+        let (mount, footprints) = known.get(name)?;
+        let repository = Path::new(job.repository.rsplit('/').next().unwrap_or_default());
+        let reserved = forecast::expect(config, footprints, summary.as_ref(), job, Some(repository));
+        let reserved = reserved.unwrap_or_else(|| forecast::unknown(config));
+        Some((mount.clone(), Estimate::from(&reserved), reserved.basis))
     }
-    builds
 }
 
 fn cases(with_sensitivity: bool) -> Vec<(&'static str, Case)> {

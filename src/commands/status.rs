@@ -1,6 +1,6 @@
 //! `status`: the host at a glance.
 
-use super::{Context, complain, output, present, print};
+use super::{Context, output, present};
 use crate::cycle::Stale;
 use crate::overview::status::{Holders, collect};
 use crate::report::exit::Exit;
@@ -34,16 +34,5 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
 
 /// Writes the page for a browser.
 pub(super) fn page(context: &Context, file: &Path) -> Exit {
-    let page = html::status(&collect(&context.snapshot(), Holders::Asked, Stale::Read));
-    if file == Path::new("-") {
-        print(&page);
-        return Exit::Done;
-    }
-    match output::write(file, page.as_bytes()) {
-        Ok(()) => Exit::Done,
-        Err(error) => {
-            complain(&format_args!("{} cannot be written: {error}", file.display()));
-            Exit::Error
-        }
-    }
+    output::page(file, &html::status(&collect(&context.snapshot(), Holders::Asked, Stale::Read)))
 }

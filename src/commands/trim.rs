@@ -4,6 +4,7 @@ use super::{Context, complain, present};
 use crate::config::units::Size;
 use crate::model::{TrimOffer, TrimTier};
 use crate::observe::cargo_target::{self, reference};
+use crate::observe::sharing::Counted;
 use crate::policy::trim;
 use crate::report::exit::Exit;
 use crate::report::{escape, human, json};
@@ -16,7 +17,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Reads the directory and says what would go first.
 pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: bool) -> Exit {
-    let offer = match read(path) {
+    let offer = match read(context, path) {
         Ok(offer) => offer,
         Err(problem) => {
             complain(&format_args!("{}: {problem}", escape::path(path)));
@@ -37,10 +38,11 @@ pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: b
 }
 
 /// What the target directory at a path holds, and in which order it would go.
-pub(super) fn read(path: &Path) -> Result<TrimOffer, String> {
+pub(super) fn read(context: &Context, path: &Path) -> Result<TrimOffer, String> {
     let deadline = Instant::now() + TIME_LIMIT;
     let (dir, _) = Dir::resolve(path).map_err(|error| error.to_string())?;
-    let target = cargo_target::read(&dir, deadline).map_err(|error| error.to_string())?;
+    let counted = Counted::under(&context.config.dedupe);
+    let target = cargo_target::read(&dir, counted, deadline).map_err(|error| error.to_string())?;
     // Tried on the directory itself: its own access time tells nothing about builds.
     Ok(trim::offer(&target, reference::works(&dir)))
 }

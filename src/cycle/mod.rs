@@ -33,6 +33,7 @@ use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::places;
 use crate::observe::remembered::Remembered;
 use crate::observe::retention::Wanted;
+use crate::observe::sharing::Counted;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::strangers;
 use crate::policy::plan::Actor;
@@ -189,7 +190,9 @@ pub fn preview(
         for_jobs: &for_jobs,
         dealt_with: &HashSet::new(),
     };
-    let plan = trims::plan(&facts, &evidence, &input, (deadline, wish.stale));
+    let counted = Counted::under(&config.dedupe);
+    let reading = trims::Reading { deadline, stale: wish.stale, counted };
+    let plan = trims::plan(&facts, &evidence, &input, reading);
     Preview { facts, evidence, plan, root_matches: snapshot.found.matches.clone() }
 }
 

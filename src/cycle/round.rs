@@ -13,6 +13,7 @@ use crate::model::{
 use crate::observe::caches::open_work;
 use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::retention::Wanted;
+use crate::observe::sharing::Counted;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::strangers;
 use crate::policy::liveness;
@@ -82,7 +83,9 @@ impl Cycle<'_> {
             dealt_with: &state.dealt_with,
         };
         let stale = if self.limits_are_due(state) { Stale::Read } else { Stale::Leave };
-        let plan = trims::plan(&facts, &evidence, &input, (self.deadline, stale));
+        let counted = Counted::under(&self.config.dedupe);
+        let reading = trims::Reading { deadline: self.deadline, stale, counted };
+        let plan = trims::plan(&facts, &evidence, &input, reading);
         if !aside.is_empty() && !sizing::meets(&plan, needs) {
             state.sizes_all = true;
             return Ok(Next::Round);

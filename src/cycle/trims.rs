@@ -9,6 +9,7 @@ use crate::model::{
 };
 use crate::observe::caches::open_work;
 use crate::observe::cargo_target::{self, reference};
+use crate::observe::sharing::Counted;
 use crate::policy::plan::{self, Actor, Offers, PlanInput};
 use crate::policy::trim;
 use std::collections::HashMap;
@@ -33,16 +34,24 @@ pub enum Stale {
     Leave,
 }
 
+/// How targets are read.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Reading {
+    pub(super) deadline: Instant,
+    pub(super) stale: Stale,
+    pub(super) counted: Counted,
+}
+
 /// Makes the plan: at first as if every cache could only go whole, which says what is needed of which; then with what can be taken
 /// out of those.
 pub(super) fn plan(
     facts: &HostFacts,
     evidence: &[Vec<Evidence>],
     input: &PlanInput<'_>,
-    (deadline, stale): (Instant, Stale),
+    reading: Reading,
 ) -> Plan {
     let whole = plan::make(facts, evidence, input);
-    let offers = offers(&whole, input, deadline, stale);
+    let offers = offers(&whole, input, reading);
     if offers.is_empty() {
         return whole;
     }
@@ -63,9 +72,10 @@ pub(super) fn plan(
 
 /// Reads targets where their rule allows to take them apart: those that `plan` could remove for want of space, in the order of the
 /// plan, and in a sweep some of the others, for what has become stale in them.
-fn offers(plan: &Plan, input: &PlanInput<'_>, deadline: Instant, stale: Stale) -> Offers {
+fn offers(plan: &Plan, input: &PlanInput<'_>, reading: Reading) -> Offers {
     let mut reader = Reader {
-        deadline: deadline.min(Instant::now() + TIME_LIMIT),
+        deadline: reading.deadline.min(Instant::now() + TIME_LIMIT),
+        counted: reading.counted,
         offers: Offers::new(),
         tells: HashMap::new(),
     };
@@ -84,7 +94,7 @@ fn offers(plan: &Plan, input: &PlanInput<'_>, deadline: Instant, stale: Stale) -
             *open = open.saturating_sub(reader.read(action).unwrap_or(0));
         }
     }
-    if matches!(input.actor, Actor::Sweep) && stale == Stale::Read {
+    if matches!(input.actor, Actor::Sweep) && reading.stale == Stale::Read {
         let mut old: Vec<&Action> =
             candidates.iter().filter(|(_, rule)| rule.stale.is_some()).map(|(action, _)| *action).collect();
         old.sort_by(|one, other| one.cache.path.cmp(&other.cache.path));
@@ -100,6 +110,7 @@ fn offers(plan: &Plan, input: &PlanInput<'_>, deadline: Instant, stale: Stale) -
 
 struct Reader {
     deadline: Instant,
+    counted: Counted,
     offers: Offers,
     /// Whether reads move access times, by filesystem.
     tells: HashMap<FilesystemId, Result<bool, String>>,
@@ -120,7 +131,7 @@ impl Reader {
         if target.status().ok()?.id != cache.id {
             return None;
         }
-        let read = cargo_target::read(&target, self.deadline).ok()?;
+        let read = cargo_target::read(&target, self.counted, self.deadline).ok()?;
         let tells = self.tells.entry(base.filesystem).or_insert_with(|| reference::works(&target));
         let offer = trim::offer(&read, tells.clone());
         let cheap = offer.first(offer.steps_for(u64::MAX, TrimTier::Incremental)).bytes;

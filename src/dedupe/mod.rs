@@ -13,6 +13,8 @@
 //!   opened without a link, across no mount, and for reading.
 //! - **It waits for everybody**: idle priority for disk and processor, a budget of bytes and of time, the largest first.
 
+pub mod record;
+
 use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
 use crate::model::{Cache, FileId, Runner};
 use crate::observe::caches::open_work;
@@ -31,11 +33,21 @@ const SETTLES: Duration = Duration::from_secs(5);
 /// So many failures one after the other on a filesystem, and none before, say that it cannot share blocks.
 const HOPELESS: u64 = 4;
 
+/// What one run may take.
+#[derive(Debug, Clone, Copy)]
+pub struct Budget {
+    /// Bytes that are found equal and shared at most. What is shared already, and what differs, is met in each run again and counts
+    /// nothing: it would leave none for the rest. The kernel ends a comparison at the first difference.
+    pub bytes: u64,
+    /// When it ends.
+    pub deadline: Instant,
+}
+
 /// Shares what can be shared; `came` names the roots of runners whose jobs have come since the look.
 pub fn run(
     caches: &[DedupeCache],
     pairs: &[DedupePair],
-    deadline: Instant,
+    budget: Budget,
     came: &(dyn Fn() -> Result<HashSet<FileId>, String> + Sync),
 ) -> DedupeReport {
     let begun = Instant::now();
@@ -46,7 +58,7 @@ pub fn run(
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             be_idle();
-            let mut run = Run { caches, deadline, came, report: planned(pairs, false) };
+            let mut run = Run { caches, budget, came, report: planned(pairs, false) };
             run.all(pairs);
             run.report
         });
@@ -54,11 +66,11 @@ pub fn run(
             report = done;
         }
     });
+    report.took = begun.elapsed();
     if report.shared_bytes > 0 {
         settle(&disks, before, report.shared_bytes);
     }
     report.freed_bytes = available(&disks).saturating_sub(before);
-    report.took = begun.elapsed();
     report
 }
 
@@ -98,7 +110,7 @@ fn base(runner: &Runner, cache: &Cache) -> Option<Dir> {
 
 struct Run<'a> {
     caches: &'a [DedupeCache],
-    deadline: Instant,
+    budget: Budget,
     came: &'a (dyn Fn() -> Result<HashSet<FileId>, String> + Sync),
     report: DedupeReport,
 }
@@ -133,7 +145,7 @@ impl Run<'_> {
     }
 
     fn ends(&self) -> Option<String> {
-        (Instant::now() >= self.deadline)
+        (Instant::now() >= self.budget.deadline)
             .then(|| "its time is over; the rest is for the next sweep".to_owned())
     }
 
@@ -152,6 +164,13 @@ impl Run<'_> {
         }
         if are_one(&source, &target).unwrap_or(false) {
             self.report.already += 1;
+            self.report.already_bytes = self.report.already_bytes.saturating_add(pair.bytes);
+            return Ok(());
+        }
+        if self.report.shared_bytes.saturating_add(length) > self.budget.bytes {
+            // A smaller one may still fit.
+            self.report.ended =
+                Some("`dedupe.max_bytes` is spent; the rest is for the next sweep".to_owned());
             return Ok(());
         }
         let (mut offset, mut differs) = (0, false);

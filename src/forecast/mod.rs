@@ -71,6 +71,12 @@ pub fn expect(
     })
 }
 
+/// What is expected of a job of which nothing is known.
+pub fn unknown(config: &Config) -> Reservation {
+    let bytes = config.forecast.unknown;
+    Reservation { bytes, deviation: bytes / 2, basis: Basis::Unknown, directory: None }
+}
+
 fn floats(bytes: &[u64]) -> Vec<f64> {
     bytes.iter().map(|bytes| *bytes as f64).collect()
 }
@@ -219,12 +225,7 @@ fn job(
     held: u64,
     most: u64,
 ) -> (JobForecast, (Estimate, Basis)) {
-    let reserved = lease.reserved.unwrap_or(Reservation {
-        bytes: config.forecast.unknown,
-        deviation: config.forecast.unknown / 2,
-        basis: Basis::Unknown,
-        directory: None,
-    });
+    let reserved = lease.reserved.unwrap_or_else(|| unknown(config));
     let believed = Reservation {
         bytes: reserved.bytes.min(most),
         // A claim of more than that is held free as it is, without a margin.

@@ -3,16 +3,16 @@
 use super::{Cache, FilesystemId, Runner};
 use crate::as_json;
 use schemars::JsonSchema;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::path::PathBuf;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 /// `[dedupe]`, validated.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct DedupeRule {
     /// Whether it is done at all.
     pub enabled: bool,
-    /// Bytes that one sweep compares at most.
+    /// Bytes that one sweep finds equal and has shared at most.
     pub max_bytes: u64,
     /// How long one sweep takes for it.
     pub time_limit: Duration,
@@ -53,6 +53,8 @@ pub struct DedupeReport {
     pub pair_bytes: u64,
     /// Pairs that lay on the same blocks already.
     pub already: u64,
+    /// Their bytes.
+    pub already_bytes: u64,
     /// Bytes that the kernel has compared.
     pub compared_bytes: u64,
     /// Bytes that are equal, and shared now.
@@ -69,4 +71,36 @@ pub struct DedupeReport {
     /// Why it ended before it was done, or why nothing can be shared.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ended: Option<String>,
+}
+
+/// What the last sweep found and did, as it is kept for `status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DedupeRecord {
+    /// When it ended.
+    #[serde(with = "as_json::WholeSeconds")]
+    pub time: SystemTime,
+    /// Bytes of second copies by repository, name and size.
+    pub pair_bytes: u64,
+    /// Bytes of them that lie on the disk once.
+    pub sharing_bytes: u64,
+    /// Those that it added.
+    pub shared_bytes: u64,
+    /// Bytes that came free.
+    pub freed_bytes: u64,
+    /// Why it ended before it was done, or why nothing can be shared.
+    pub ended: Option<String>,
+}
+
+impl DedupeRecord {
+    /// Of a sweep that ended at `time`.
+    pub fn of(report: &DedupeReport, time: SystemTime) -> Self {
+        Self {
+            time,
+            pair_bytes: report.pair_bytes,
+            sharing_bytes: report.already_bytes.saturating_add(report.shared_bytes),
+            shared_bytes: report.shared_bytes,
+            freed_bytes: report.freed_bytes,
+            ended: report.ended.clone(),
+        }
+    }
 }

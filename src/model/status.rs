@@ -1,5 +1,6 @@
 //! The host at a glance, and the answer to "is it idle?".
 
+use super::dedupe::DedupeRecord;
 use super::reap::ReapRecord;
 use super::runner::WholeRunner;
 use super::stores::StoresRecord;
@@ -47,6 +48,8 @@ pub struct HostStatus {
     pub reap: Option<ReapRecord>,
     /// What became of stores in the last run; none where it never ran.
     pub stores: Option<StoresRecord>,
+    /// What equal files of several runners shared in the last sweep; none where it never did that.
+    pub dedupe: Option<DedupeRecord>,
     /// What people should know; not errors. May hold names from disk: escape before printing.
     pub notes: Vec<String>,
     /// How many runners each configured glob found.

@@ -1,11 +1,30 @@
 //! Whether deleting gives space back at all. Snapshots, reflinks and lower layers hold what was deleted.
 
+use crate::model::dedupe::DedupeRule;
 use crate::model::{Cache, LargeFile};
 use crate::sys::dir::Dir;
 use crate::sys::extents::{Shared, shared};
 use std::collections::HashSet;
+use std::fs::File;
+use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::time::{Duration, Instant};
+
+/// Which bytes of a tree count.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Counted {
+    /// All that are allocated.
+    All,
+    /// Those that its files do not share with others: what a removal gives back.
+    Own,
+}
+
+impl Counted {
+    /// Where the guard itself has files share their blocks, what is shared does not count.
+    pub fn under(rule: &DedupeRule) -> Self {
+        if rule.enabled { Self::Own } else { Self::All }
+    }
+}
 
 /// Files of one cache that are asked, the largest first.
 const FILES: usize = 24;
@@ -48,18 +67,24 @@ pub fn shared_bytes(tree: &Dir, largest: &[LargeFile]) -> u64 {
     let mut seen = HashSet::new();
     let each = files.map_while(|large| match tree.open_file(&large.below) {
         Ok(file) if !file.metadata().is_ok_and(|metadata| seen.insert(metadata.ino())) => Some(0),
-        Ok(file) => match shared(&file) {
-            Ok(found) if found.seen > 0 => {
-                let part = u128::from(large.allocated) * u128::from(found.shared) / u128::from(found.seen);
-                Some(u64::try_from(part).unwrap_or(large.allocated))
-            }
-            Ok(_) => Some(0),
-            // One that does not tell tells of none.
-            Err(_) => None,
-        },
+        // One that does not tell tells of none.
+        Ok(file) => shared_part(&file, large.allocated).ok(),
         Err(_) => Some(0),
     });
     each.sum()
+}
+
+/// Of the `allocated` bytes of a file those that it shares with others, as far as its first extents tell.
+///
+/// # Errors
+/// As [`shared`].
+pub fn shared_part(file: &File, allocated: u64) -> io::Result<u64> {
+    let found = shared(file)?;
+    if found.seen == 0 {
+        return Ok(0);
+    }
+    let part = u128::from(allocated) * u128::from(found.shared) / u128::from(found.seen);
+    Ok(u64::try_from(part).unwrap_or(allocated).min(allocated))
 }
 
 /// What people can do about it.

@@ -6,6 +6,7 @@ use crate::clock::now;
 use crate::config::Config;
 use crate::cycle::holding;
 use crate::cycle::{Preview, Stale};
+use crate::dedupe::record as dedupe_record;
 use crate::model::reap::ReapRecord;
 use crate::model::{
     Action, Coverage, Decision, DeclaredFacts, DeclaredStatus, FileId, Filesystem, FilesystemStatus,
@@ -79,6 +80,7 @@ pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: Holders, stale: Stale) -
         targets: preview.plan.targets.clone(),
         reap: last_reaping(config),
         stores: record::last(config),
+        dedupe: dedupe_record::last(config),
         notes,
         rules: rules(config),
         roots_are_built_in: config.runners.are_built_in,

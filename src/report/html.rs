@@ -1,20 +1,37 @@
-//! `status --html`: the host at a glance as one page that needs nothing else, for a wiki or an incident's ticket. It has no
-//! script, loads nothing, and forbids both to itself; light and dark are the reader's choice.
+//! `status --html`, `simulate --html`: one page that needs nothing else, for a wiki or an incident's ticket. It has no script, loads
+//! nothing, and forbids both to itself; light and dark are the reader's choice.
 //!
 //! Names from disk are hostile: maud escapes every text that is put in, after control characters have been spelled out.
+
+mod simulation;
+
+pub use simulation::{past, simulation};
 
 use super::human::{cause, reason, standings};
 use super::words;
 use crate::model::{Coverage, FilesystemStatus, HostStatus, Level, RunnerStatus, Standing, Visibility};
 use crate::report::escape;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
+use std::time::SystemTime;
 
 const STYLE: &str = include_str!("html/style.css");
 
-/// The page.
+/// The host.
 pub fn status(host: &HostStatus) -> String {
-    let name = escape::text(&host.host);
-    let time = words::timestamp(host.time);
+    let standings = html! {
+        (words::count(host.runners.len(), "runner")) @for (standing, count) in standings(host) { " " span class={"state " (standing.as_str())} { (count) " " (standing.as_str()) } }
+    };
+    page(
+        &escape::text(&host.host),
+        host.time,
+        &standings,
+        &html! { (disks(host)) (runners(host)) (rest(host)) },
+    )
+}
+
+/// A page: its title, when it was made, a line below that, and what it tells.
+fn page(title: &str, time: SystemTime, line: &Markup, told: &Markup) -> String {
+    let time = words::timestamp(time);
     let page = html! {
         (DOCTYPE)
         html lang="en" {
@@ -23,16 +40,16 @@ pub fn status(host: &HostStatus) -> String {
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 meta name="color-scheme" content="light dark";
                 meta http-equiv="Content-Security-Policy" content="default-src 'none'; style-src 'unsafe-inline'";
-                title { "disk-guard: " (name) }
+                title { "disk-guard: " (title) }
                 style { (PreEscaped(STYLE)) }
             }
             body {
                 header {
-                    h1 { (name) }
+                    h1 { (title) }
                     p { time datetime=(time.strftime("%FT%TZ")) { (time.strftime("%F %H:%M:%S UTC")) } " · disk-guard " (env!("CARGO_PKG_VERSION")) }
-                    p { (words::count(host.runners.len(), "runner")) @for (standing, count) in standings(host) { " " span class={"state " (standing.as_str())} { (count) " " (standing.as_str()) } } }
+                    p { (line) }
                 }
-                main { (disks(host)) (runners(host)) (rest(host)) }
+                main { (told) }
             }
         }
     };
@@ -131,6 +148,7 @@ fn rest(host: &HostStatus) -> Markup {
                     dt { "Blocked" }
                     dd { (words::size(blocked)) ul { @for runner in blockers { li { (words::size(runner.blocked_bytes)) " by " (escape::text(&runner.runner.name)) " (" (cause(runner)) ")" } } } }
                 }
+                @if let Some(record) = &host.dedupe { dt { "Shared blocks" } dd { (words::size(record.sharing_bytes)) " of " (words::size(record.pair_bytes)) " in second copies lie on the disk once" } }
                 @if host.trash_bytes > 0 { dt { "Trash" } dd { (words::size(host.trash_bytes)) ", deleted by the next sweep" } }
                 @if !host.holding.is_empty() {
                     dt { "What holds the disk" }

@@ -177,6 +177,7 @@ pub(super) fn host() -> HostStatus {
         ],
         reap: None,
         stores: None,
+        dedupe: None,
         other_disks: vec![Disk {
             mount: "/".into(),
             fs_type: "ext4".into(),

@@ -11,12 +11,13 @@
 //! - A job that writes to a full disk dies; nine tenths of what it has written stay behind.
 
 mod host;
+pub mod past;
 mod random;
 mod replay;
 mod workload;
 
 pub use host::{Admission, Case, OnShort, Sampling, run};
-pub use replay::{Builds, PastDisk, Point, Replayed, replay};
+pub use replay::{Against, Builds, Known, PastDisk, PastJob, Point, Removal, Replayed, replay};
 pub use workload::{HOSTS, Host, JobKind};
 
 /// What came of one simulated host, or the mean over several seeds.

@@ -1,13 +1,18 @@
 //! This host's own past against another configuration or another size of its disk.
 //!
 //! What jobs have written between two sweeps, and deleted of it again, is known from what sweeps have seen of the disk. It is written
-//! again to a disk of the other size, and at each sweep the other watermarks decide, by the product's own code
-//! ([`crate::policy::pressure`]), how much goes. It is taken that idle caches hold what is asked for: how full the disk would have
-//! been without that is what is told as the peak.
+//! again to a disk of the other size, evenly between two sweeps. At each sweep, and whenever a job began, the other configuration
+//! decides by the product's own code ([`crate::policy::pressure`], [`crate::policy::forecast`]) how much goes: for the watermarks, and
+//! where the forecast is on, for what live jobs were going to need. It is taken that idle caches hold what is asked for: how full the
+//! disk would have been without that is what is told as the peak.
+//!
+//! A job is expected to hold what it is expected to hold now, by its runner's history. Of a warm one that is there when it begins, and
+//! a cold one builds it up evenly until its end.
 
 use crate::config::Watermarks;
 use crate::model::metrics::Sample;
-use crate::model::{Level, Usage};
+use crate::model::{Basis, Level, Usage};
+use crate::policy::forecast::{self, Estimate};
 use crate::policy::pressure;
 
 /// One sweep of the past.
@@ -30,6 +35,12 @@ pub struct Replayed {
     pub freed: u64,
     /// Bytes that they would have freed.
     pub would_free: u64,
+    /// Bytes that hooks freed when jobs began.
+    pub freed_by_hooks: u64,
+    /// Bytes that they would have freed, for the watermarks or for live jobs.
+    pub would_free_by_hooks: u64,
+    /// Bytes that sweeps and hooks would have freed for live jobs alone.
+    pub would_free_for_jobs: u64,
     /// Sweeps that found the disk at or above `pressure.critical`, and that would have.
     pub critical: usize,
     /// See `critical`.
@@ -61,6 +72,67 @@ pub struct Builds {
     pub cold: usize,
 }
 
+/// A job of the past.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PastJob {
+    /// When it began, in seconds since the epoch.
+    pub began: u64,
+    /// When it ended; none where that is not known.
+    pub ended: Option<u64>,
+    /// What it is expected to hold at its end.
+    pub estimate: Estimate,
+    /// And on what that rests.
+    pub basis: Basis,
+    /// Whether its cache had gone before it began.
+    pub is_cold: bool,
+}
+
+impl PastJob {
+    /// What it is expected to add from `at` on; none while it does not live.
+    fn left(&self, at: u64) -> Option<(Estimate, Basis)> {
+        if self.began > at || self.ended.is_some_and(|ended| ended <= at) {
+            return None;
+        }
+        let held = match self.ended {
+            _ if !self.is_cold => 1.0,
+            Some(ended) => (at - self.began) as f64 / (ended - self.began).max(1) as f64,
+            None => 0.0,
+        };
+        Some((self.estimate.less(self.estimate.mean * held), self.basis))
+    }
+}
+
+/// What a hook has freed when a job began.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Removal {
+    /// When, in seconds since the epoch.
+    pub at: u64,
+    /// How much.
+    pub bytes: u64,
+}
+
+/// What is known of one disk's past.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Known<'a> {
+    /// What sweeps have seen, the oldest first.
+    pub samples: &'a [Sample],
+    /// The jobs of runners that work there.
+    pub jobs: &'a [PastJob],
+    /// What hooks have freed there.
+    pub removals: &'a [Removal],
+}
+
+/// Against what it is played.
+#[derive(Debug, Clone, Copy)]
+pub struct Against {
+    /// The disk's size.
+    pub size: u64,
+    /// The watermarks.
+    pub marks: Watermarks,
+    /// Whether live jobs' needs are forecast.
+    pub forecast: bool,
+}
+
 /// What makes a disk in use what `total` bytes allow: reserved blocks are left out.
 fn usage(used: u64, total: u64) -> Usage {
     let used = used.min(total);
@@ -73,28 +145,71 @@ fn usage(used: u64, total: u64) -> Usage {
     }
 }
 
-/// Plays `samples` again on a disk of `size` bytes under `marks`; `own` are the marks that held.
-pub fn replay(samples: &[Sample], own: &Watermarks, size: u64, marks: &Watermarks) -> Replayed {
+impl Against {
+    /// What goes at `at` for the watermarks, and what more for live jobs.
+    fn goes(&self, usage: &Usage, jobs: &[PastJob], at: u64) -> (u64, u64) {
+        let for_marks = pressure::need(usage, &self.marks).bytes.min(usage.used_bytes);
+        let live = jobs.iter().filter(|_| self.forecast).filter_map(|job| job.left(at));
+        let room = forecast::room(live, forecast::most_guessed(usage, &self.marks));
+        let for_jobs = room.need.saturating_sub(usage.available_bytes).min(usage.used_bytes);
+        (for_marks, for_jobs.saturating_sub(for_marks))
+    }
+}
+
+/// Plays a disk's past again; `own` are the marks that held.
+pub fn replay(known: &Known<'_>, own: &Watermarks, against: &Against) -> Replayed {
     let mut replayed = Replayed::default();
     let mut before: Option<&Sample> = None;
-    let mut used = samples.first().map_or(0, |first| first.before);
-    for sample in samples {
+    let mut used = known.samples.first().map_or(0, |first| first.before);
+    for sample in known.samples {
         if let Some(before) = before {
-            let grown = i128::from(sample.before) - i128::from(before.after);
-            used = (i128::from(used) + grown).clamp(0, i128::from(u64::MAX)) as u64;
+            used = between(known, before, sample, used, against, &mut replayed);
         }
         before = Some(sample);
-        replayed.would_be_full += usize::from(used >= size);
-        let (was, would) = (usage(sample.before, sample.total), usage(used, size));
+        replayed.would_be_full += usize::from(used >= against.size);
+        let (was, would) = (usage(sample.before, sample.total), usage(used, against.size));
         replayed.points.push(Point { at: sample.at, was: was.used_percent(), would: would.used_percent() });
         replayed.freed += sample.before.saturating_sub(sample.after);
         replayed.critical += usize::from(pressure::level(&was, own) == Level::Critical);
-        replayed.would_critical += usize::from(pressure::level(&would, marks) == Level::Critical);
-        let goes = pressure::need(&would, marks).bytes.min(would.used_bytes);
-        replayed.would_free += goes;
-        used = would.used_bytes - goes;
+        replayed.would_critical += usize::from(pressure::level(&would, &against.marks) == Level::Critical);
+        let (for_marks, for_jobs) = against.goes(&would, known.jobs, sample.at);
+        replayed.would_free += for_marks + for_jobs;
+        replayed.would_free_for_jobs += for_jobs;
+        used = would.used_bytes - for_marks - for_jobs;
     }
     replayed
+}
+
+/// What jobs write between two sweeps, and what their hooks free. Returns what is in use before the second.
+fn between(
+    known: &Known<'_>,
+    first: &Sample,
+    second: &Sample,
+    mut used: u64,
+    against: &Against,
+    replayed: &mut Replayed,
+) -> u64 {
+    let is_within = |at: u64| at > first.at && at <= second.at;
+    let freed: u64 = known.removals.iter().filter(|one| is_within(one.at)).map(|one| one.bytes).sum();
+    replayed.freed_by_hooks += freed;
+    let grown = i128::from(second.before) - i128::from(first.after) + i128::from(freed);
+    let span = i128::from(second.at.saturating_sub(first.at).max(1));
+    let written = |used: u64, seconds: u64| {
+        (i128::from(used) + grown * i128::from(seconds) / span).clamp(0, i128::from(u64::MAX)) as u64
+    };
+    let mut begins: Vec<u64> = known.jobs.iter().map(|job| job.began).filter(|at| is_within(*at)).collect();
+    begins.sort_unstable();
+    let mut last = first.at;
+    for at in begins {
+        used = written(used, at - last);
+        last = at;
+        let would = usage(used, against.size);
+        let (for_marks, for_jobs) = against.goes(&would, known.jobs, at);
+        replayed.would_free_by_hooks += for_marks + for_jobs;
+        replayed.would_free_for_jobs += for_jobs;
+        used -= for_marks + for_jobs;
+    }
+    written(used, second.at.saturating_sub(last))
 }
 
 #[cfg(test)]
@@ -117,6 +232,14 @@ mod tests {
         }
     }
 
+    fn against(size: u64, marks: Watermarks) -> Against {
+        Against { size: size * G, marks, forecast: false }
+    }
+
+    fn of(samples: &[Sample]) -> Known<'_> {
+        Known { samples, ..Known::default() }
+    }
+
     /// It grows by 10 GiB between sweeps, and goes from 90 to 70.
     fn past() -> Vec<Sample> {
         vec![sample(0, 70, 70), sample(1, 80, 80), sample(2, 90, 70), sample(3, 80, 80), sample(4, 90, 70)]
@@ -124,7 +247,7 @@ mod tests {
 
     #[test]
     fn under_its_own_configuration_the_past_comes_out_as_it_was() {
-        let same = replay(&past(), &marks(85, 70), 100 * G, &marks(85, 70));
+        let same = replay(&of(&past()), &marks(85, 70), &against(100, marks(85, 70)));
         assert!(same.points.iter().all(|point| point.was == point.would), "{same:?}");
         assert_eq!((same.freed, same.would_free), (40 * G, 40 * G));
         assert_eq!((same.critical, same.would_be_full), (0, 0));
@@ -132,13 +255,48 @@ mod tests {
 
     #[test]
     fn a_smaller_disk_is_fuller_and_lower_marks_free_more() {
-        let small = replay(&past(), &marks(85, 70), 75 * G, &marks(85, 70));
+        let small = replay(&of(&past()), &marks(85, 70), &against(75, marks(85, 70)));
         assert_eq!(small.points[0].would, 94);
         assert!(small.would_free > small.freed / 2 && small.would_critical <= small.points.len());
-        let tiny = replay(&past(), &marks(85, 70), 60 * G, &marks(100, 99));
+        let tiny = replay(&of(&past()), &marks(85, 70), &against(60, marks(100, 99)));
         assert!(tiny.would_be_full > 0, "{tiny:?}");
-        let lower = replay(&past(), &marks(85, 70), 100 * G, &marks(75, 50));
+        let lower = replay(&of(&past()), &marks(85, 70), &against(100, marks(75, 50)));
         assert!(lower.would_free > lower.freed, "{lower:?}");
-        assert_eq!(replay(&[], &marks(85, 70), 0, &marks(85, 70)), Replayed::default());
+        assert_eq!(replay(&of(&[]), &marks(85, 70), &against(0, marks(85, 70))), Replayed::default());
+    }
+
+    #[test]
+    fn what_hooks_have_freed_was_written_as_well() {
+        // Nothing has grown between the sweeps, because a hook has freed as much as jobs have written.
+        let samples = [sample(0, 80, 80), sample(900, 80, 80)];
+        let removals = [Removal { at: 450, bytes: 15 * G }];
+        let known = Known { removals: &removals, ..of(&samples) };
+        let without = replay(&known, &marks(85, 70), &against(100, marks(100, 99)));
+        assert_eq!((without.points[1].was, without.points[1].would), (80, 95));
+        assert_eq!((without.freed_by_hooks, without.would_free_by_hooks), (15 * G, 0));
+    }
+
+    #[test]
+    fn with_a_forecast_room_is_made_when_a_job_begins_and_without_it_is_not() {
+        let samples = [sample(0, 60, 60), sample(900, 60, 60), sample(1800, 84, 84)];
+        let job = |is_cold| PastJob {
+            began: 1000,
+            ended: Some(1700),
+            estimate: Estimate { mean: (50 * G) as f64, variance: 0.0 },
+            basis: Basis::History,
+            is_cold,
+        };
+        let freed = |jobs: &[PastJob], forecast| {
+            let known = Known { jobs, ..of(&samples) };
+            let replayed =
+                replay(&known, &marks(85, 70), &Against { forecast, ..against(100, marks(85, 70)) });
+            assert_eq!(replayed.would_free_by_hooks, replayed.would_free_for_jobs, "there is no pressure");
+            replayed.would_free_by_hooks / G
+        };
+        // Some 63 GiB are in use when it begins, and it needs 50.
+        assert_eq!(freed(&[job(true)], true), 12);
+        assert_eq!((freed(&[job(true)], false), freed(&[job(false)], true), freed(&[], true)), (0, 0, 0));
+        let guess = PastJob { basis: Basis::Unknown, ..job(true) };
+        assert_eq!(freed(&[guess], true), 0, "a guess asks for no more than a disk without pressure has");
     }
 }

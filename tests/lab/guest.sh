@@ -316,6 +316,21 @@ within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-swe
 systemctl show -p LastTriggerUSec --value disk-guard-sweep.timer | grep -q . || fail "the timer says when it fired"
 ok "the timer fired: a cache older than max_age is gone, a younger one stays"
 
+# -- A disk that fills fast -----------------------------------------------------------------------------------------------
+
+# Two sweeps see how fast it fills: in a minute it would be full in some more, so the next one is due a minute after the second.
+early=disk-guard-sweep-early
+systemctl start disk-guard-sweep.service
+sleep 2
+available=$(df --output=avail -m /home | tail -n 1)
+head -c "$((available / 2))M" /dev/zero >/home/growing
+asked=$(date '+%Y-%m-%d %H:%M:%S')
+systemctl start disk-guard-sweep.service
+systemctl is-active --quiet "$early.timer" || fail "a sweep of systemd's starts a timer for the next one: $(journalctl -q -o cat -u disk-guard-sweep.service -n 20)"
+armed=$(cut -d . -f 1 /proc/uptime)
+journalctl --sync
+before=$(journalctl -q --since "$asked" -u disk-guard-sweep.service -o json DISK_GUARD_EVENT=sweep | wc -l)
+
 # -- Upgrade ------------------------------------------------------------------------------------------------------------
 
 systemctl disable --now --quiet disk-guard-request.path
@@ -325,6 +340,15 @@ head -n 1 /etc/disk-guard/config.toml | grep -q 'edited by the administrator' ||
 ! systemctl is-enabled --quiet disk-guard-request.path || fail "what was switched off stays off"
 systemctl is-active --quiet disk-guard-sweep.timer || fail "the timer goes on"
 ok "an upgrade keeps the edited configuration and what was switched off"
+
+swept() { journalctl -q --since "$asked" -u disk-guard-sweep.service -o json DISK_GUARD_EVENT=sweep | wc -l; }
+more_swept() { [ "$(swept)" -gt "$before" ]; }
+within 90 "the early sweep" more_swept
+took=$(($(cut -d . -f 1 /proc/uptime) - armed))
+[ "$took" -ge 50 ] || fail "it is due after a minute, not after $took s"
+within 20 "the sweep to end" sh -c '! systemctl is-active --quiet disk-guard-sweep.service'
+rm -f /home/growing
+ok "a disk that fills fast is swept again after $took s, by a timer of the sweep's own that outlives an upgrade"
 
 # -- Gone ---------------------------------------------------------------------------------------------------------------
 

@@ -6,6 +6,7 @@
 
 #[path = "../kit/mod.rs"]
 mod kit;
+#[allow(dead_code, reason = "the bench of trims uses more of it")]
 mod project;
 
 use disk_guard::model::{ReferenceBits, TrimTier};

@@ -1,8 +1,11 @@
-//! A small cargo project in a work directory: an executable with a build script, a feature, and a library that warns.
+//! A cargo project in a work directory, built by the toolchain at hand, and trimmed by the product's own claims.
+//!
+//! The tests' own project is small: an executable with a build script, a feature, and a library that warns. `benches/warm` builds others.
 
 use disk_guard::lock::ExclusiveLock;
 use disk_guard::model::{Cache, Part, TrimOffer, TrimPart, Uid};
 use disk_guard::observe::cargo_target::{self, reference};
+use disk_guard::observe::sharing::Counted;
 use disk_guard::policy::trim;
 use disk_guard::reclaim::claim::{Claim, claim};
 use disk_guard::run_dir::RunDir;
@@ -10,7 +13,7 @@ use disk_guard::sys::dir::Dir;
 use disk_guard::sys::flock::{Probe, probe};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 /// Which build directory layout cargo is to use.
@@ -35,7 +38,7 @@ pub(crate) struct Project {
     layout: Layout,
 }
 
-const FILES: [(&str, &str); 6] = [
+const FILES: [(&str, &str); 7] = [
     (
         "Cargo.toml",
         "[package]\nname = \"app\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[features]\nextra = []\n\
@@ -56,40 +59,58 @@ const FILES: [(&str, &str); 6] = [
         "macros/Cargo.toml",
         "[package]\nname = \"macros\"\nversion = \"0.1.0\"\nedition = \"2021\"\n[lib]\nproc-macro = true\n",
     ),
+    (
+        "macros/src/lib.rs",
+        "#[proc_macro]\npub fn seven(_: proc_macro::TokenStream) -> proc_macro::TokenStream { \"7\".parse().unwrap() }\n",
+    ),
 ];
 
 impl Project {
+    /// The tests' own project.
     pub(crate) fn new(layout: Layout) -> Self {
+        Self::empty(layout).with(&FILES)
+    }
+
+    /// The same in a checkout.
+    pub(crate) fn in_checkout(checkout: &Path, layout: Layout) -> Self {
+        Self::empty_in(checkout, layout).with(&FILES)
+    }
+
+    /// A directory for a project.
+    pub(crate) fn empty(layout: Layout) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let source = temp.path().join("work/app/app");
-        Self::at(temp, source, layout)
+        fs::create_dir_all(&source).unwrap();
+        Self { temp, source, layout }
     }
 
-    /// A project in a checkout.
-    pub(crate) fn in_checkout(checkout: &Path, layout: Layout) -> Self {
-        Self::at(tempfile::tempdir().unwrap(), checkout.to_owned(), layout)
+    /// The same for a checkout.
+    pub(crate) fn empty_in(checkout: &Path, layout: Layout) -> Self {
+        Self { source: checkout.to_owned(), ..Self::empty(layout) }
     }
 
-    fn at(temp: tempfile::TempDir, source: PathBuf, layout: Layout) -> Self {
-        let project = Self { temp, source, layout };
-        for (file, content) in FILES {
-            let path = project.source().join(file);
+    /// With these files in it.
+    pub(crate) fn with(self, files: &[(&str, &str)]) -> Self {
+        for (file, content) in files {
+            let path = self.source.join(file);
             fs::create_dir_all(path.parent().unwrap()).unwrap();
             fs::write(path, content).unwrap();
         }
-        let macros = project.source().join("macros/src");
-        fs::create_dir_all(&macros).unwrap();
-        let seven = "#[proc_macro]\npub fn seven(_: proc_macro::TokenStream) -> proc_macro::TokenStream { \"7\".parse().unwrap() }\n";
-        fs::write(macros.join("lib.rs"), seven).unwrap();
-        project
+        self
     }
 
     fn work(&self) -> PathBuf {
         self.temp.path().canonicalize().unwrap().join("work")
     }
 
-    fn source(&self) -> PathBuf {
-        self.source.clone()
+    /// Where its sources lie.
+    pub(crate) fn source(&self) -> &Path {
+        &self.source
+    }
+
+    /// A directory for what belongs to the project and is no part of it.
+    pub(crate) fn beside(&self, name: &str) -> PathBuf {
+        self.temp.path().join(name)
     }
 
     pub(crate) fn target(&self) -> PathBuf {
@@ -100,9 +121,10 @@ impl Project {
         Dir::resolve(&self.target()).unwrap().0
     }
 
-    fn cargo(&self, arguments: &[&str], flags: &str) -> Built {
+    /// Runs cargo; returns what it said to people.
+    pub(crate) fn cargo(&self, arguments: &[&str], flags: &str) -> String {
         let mut cargo = Command::new(env!("CARGO"));
-        cargo.arg("build").args(arguments).current_dir(self.source()).env("RUSTFLAGS", flags);
+        cargo.args(arguments).current_dir(self.source()).env("RUSTFLAGS", flags);
         for name in [
             "CARGO_TARGET_DIR",
             "CARGO_BUILD_TARGET_DIR",
@@ -112,13 +134,18 @@ impl Project {
         ] {
             cargo.env_remove(name);
         }
-        cargo.env("CARGO_TERM_COLOR", "never").env("CARGO_INCREMENTAL", "1");
+        cargo.env("CARGO_TERM_COLOR", "never").env("CARGO_INCREMENTAL", "1").stdin(Stdio::null());
         if self.layout == Layout::Second {
             cargo.env("RUSTC_BOOTSTRAP", "1").env("CARGO_UNSTABLE_BUILD_DIR_NEW_LAYOUT", "true");
         }
         let output = cargo.output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "cargo build failed:\n{text}");
+        assert!(output.status.success(), "cargo {arguments:?} failed:\n{text}");
+        text
+    }
+
+    fn built(&self, arguments: &[&str], flags: &str) -> Built {
+        let text = self.cargo(&[&["build"], arguments].concat(), flags);
         let compiled = text.lines().filter_map(|line| line.trim().strip_prefix("Compiling "));
         Built {
             compiled: compiled.filter_map(|rest| rest.split(' ').next().map(str::to_owned)).collect(),
@@ -127,11 +154,11 @@ impl Project {
     }
 
     pub(crate) fn build(&self, arguments: &[&str]) -> Built {
-        self.cargo(arguments, "")
+        self.built(arguments, "")
     }
 
     pub(crate) fn build_with_flags(&self, flags: &str) {
-        self.cargo(&[], flags);
+        self.built(&[], flags);
     }
 
     pub(crate) fn executable(&self) -> Vec<u8> {
@@ -147,7 +174,8 @@ impl Project {
 
     pub(crate) fn offer(&self) -> TrimOffer {
         let dir = self.target_dir();
-        let target = cargo_target::read(&dir, Instant::now() + Duration::from_secs(60)).unwrap();
+        let target =
+            cargo_target::read(&dir, Counted::All, Instant::now() + Duration::from_secs(60)).unwrap();
         trim::offer(&target, reference::works(&dir))
     }
 
@@ -161,7 +189,7 @@ impl Project {
         let run = RunDir::open(&self.temp.path().join("run")).unwrap();
         let lock = ExclusiveLock::acquire(&run, Duration::from_secs(5)).unwrap();
         let cache = Cache {
-            path: self.target(),
+            path: self.work().join("app/app/target"),
             below_work: "app/app/target".into(),
             base: None,
             part: Part::Units(part.into()),
@@ -205,7 +233,8 @@ impl Project {
     }
 }
 
-fn copy(from: &Path, to: &Path) {
+/// Copies a tree with all its times.
+pub(crate) fn copy(from: &Path, to: &Path) {
     let done = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(done.success());
 }

@@ -18,6 +18,7 @@ pub mod reference;
 mod sizes;
 
 use crate::model::{CargoTarget, Extra, ExtraKind, FileId, Unit};
+use crate::observe::sharing::Counted;
 use crate::sys::dir::Dir;
 use profile::Profile;
 use rustix::fs::FileType;
@@ -63,12 +64,12 @@ impl TargetError {
     }
 }
 
-/// Reads the target directory `target`, at the latest until `deadline`.
+/// Reads the target directory `target`, at the latest until `deadline`; `counted` says which of its bytes count.
 ///
 /// # Errors
 /// When it has no profile, when something in it is not as cargo is known to make it, and when it cannot be read.
-pub fn read(target: &Dir, deadline: Instant) -> Result<CargoTarget, TargetError> {
-    let sizes = Sizes::new(target, deadline).map_err(TargetError::at(Path::new("")))?;
+pub fn read(target: &Dir, counted: Counted, deadline: Instant) -> Result<CargoTarget, TargetError> {
+    let sizes = Sizes::new(target, counted, deadline).map_err(TargetError::at(Path::new("")))?;
     let mut reader =
         Reader { target, sizes, found: CargoTarget::default(), linked: Vec::new(), described: 0 };
     reader.look_for_profiles(Path::new(""), 0)?;

@@ -1,6 +1,7 @@
 //! Sizes of entries, each inode counted once and only when all of its names lie in what was looked at.
 
 use crate::model::{FileId, Member, MemberKind};
+use crate::observe::sharing::{Counted, shared_part};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
 use rustix::fs::FileType;
 use std::collections::HashMap;
@@ -10,13 +11,19 @@ use std::mem::MaybeUninit;
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
-use std::time::{Instant, SystemTime};
+use std::time::{Duration, Instant, SystemTime};
 
 /// Directories nest so deep in a target at most; what is deeper makes it unknown.
 const MAX_DEPTH: usize = 64;
 
 /// Entries that are looked at in one target at most: a real one has some ten thousands. Their names are held in memory.
 const MAX_ENTRIES: usize = 200_000;
+
+/// Smaller files are not asked for what they share: nobody has them share it (`policy::dedupe`).
+const ASKED_FROM: u64 = 64 << 10;
+
+/// For so long the files of one target are asked; what is not asked by then counts in full.
+const ASKING: Duration = Duration::from_secs(2);
 
 /// What the walk found below one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,11 +42,14 @@ pub(super) struct Sizes {
     deadline: Instant,
     mount_id: u64,
     entries: usize,
+    /// Files are asked until then for what they share.
+    asking_until: Option<Instant>,
 }
 
 impl Sizes {
-    pub(super) fn new(target: &Dir, deadline: Instant) -> io::Result<Self> {
-        Ok(Self { deadline, mount_id: target.status()?.mount_id, entries: 0 })
+    pub(super) fn new(target: &Dir, counted: Counted, deadline: Instant) -> io::Result<Self> {
+        let asking_until = (counted == Counted::Own).then(|| deadline.min(Instant::now() + ASKING));
+        Ok(Self { deadline, mount_id: target.status()?.mount_id, entries: 0, asking_until })
     }
 
     /// Reads the names in a directory, with their types.
@@ -79,8 +89,9 @@ impl Sizes {
     fn of(&mut self, dir: &Dir, name: &CStr, status: &Status, depth: usize) -> io::Result<Size> {
         if !status.is_dir() {
             let several = status.is_file() && status.links > 1;
-            let linked = several.then_some((status.id, status.links, status.allocated));
-            let bytes = if several { 0 } else { status.allocated };
+            let counted = self.counted(dir, name, status);
+            let linked = several.then_some((status.id, status.links, counted));
+            let bytes = if several { 0 } else { counted };
             return Ok(Size { bytes, changed: status.modified, linked: linked.into_iter().collect() });
         }
         if depth == MAX_DEPTH {
@@ -96,6 +107,16 @@ impl Sizes {
             sum.linked.extend(size.linked);
         }
         Ok(sum)
+    }
+
+    /// What of a file counts.
+    fn counted(&self, dir: &Dir, name: &CStr, status: &Status) -> u64 {
+        let is_asked = status.is_file()
+            && status.allocated >= ASKED_FROM
+            && self.asking_until.is_some_and(|until| Instant::now() < until);
+        let shared =
+            is_asked.then(|| shared_part(&dir.open_file(name).ok()?, status.allocated).ok()).flatten();
+        status.allocated - shared.unwrap_or(0)
     }
 
     fn on_this_mount(&self, status: Status) -> io::Result<Status> {

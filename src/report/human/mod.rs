@@ -3,6 +3,7 @@
 
 mod check;
 mod config;
+mod dedupe;
 mod doctor;
 mod forecast;
 mod hygiene;
@@ -21,6 +22,7 @@ mod watch;
 
 pub use check::check;
 pub use config::{Origin, config};
+pub use dedupe::dedupe_record;
 pub use doctor::doctor;
 pub use forecast::forecast;
 pub use hygiene::{audit, repair};
@@ -30,6 +32,7 @@ pub use reap::{reap, reap_record};
 pub use run::run;
 pub use screen::{ColorWhen, Screen, Surroundings};
 pub use setup::setup;
+pub(super) use simulation::by_hooks;
 pub use simulation::{past, simulation};
 pub use status::status;
 pub use stores::{stores, stores_record};

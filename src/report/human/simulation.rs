@@ -2,7 +2,7 @@
 
 use super::screen::{Screen, Tone};
 use super::table::{Align, Cell, Table};
-use crate::simulate::{Builds, Outcome, PastDisk, Point};
+use crate::simulate::{Builds, Outcome, PastDisk, Point, Replayed};
 use crate::text::words;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -91,6 +91,9 @@ pub fn past(disks: &[PastDisk], jobs: &Builds, screen: &Screen) -> String {
             replayed.would_be_full
         );
         screen.paragraph(&mut out, Tone::Plain, "  ", &text);
+        if replayed.freed_by_hooks + replayed.would_free_by_hooks + replayed.would_free_for_jobs > 0 {
+            screen.paragraph(&mut out, Tone::Plain, "  ", &by_hooks(replayed));
+        }
         out.push('\n');
     }
     let (freed, would): (f64, f64) = disks.iter().fold((0.0, 0.0), |(freed, would), disk| {
@@ -109,6 +112,16 @@ pub fn past(disks: &[PastDisk], jobs: &Builds, screen: &Screen) -> String {
     out
 }
 
+/// What hooks did when jobs began.
+pub(in crate::report) fn by_hooks(replayed: &Replayed) -> String {
+    format!(
+        "when jobs began, hooks freed {} and would have freed {}; hooks and sweeps would have freed {} more than the watermarks ask for, because live jobs were going to need it",
+        words::size(replayed.freed_by_hooks),
+        words::size(replayed.would_free_by_hooks),
+        words::size(replayed.would_free_for_jobs)
+    )
+}
+
 /// The points as they are plotted: of each part of the time the one that would have been fullest.
 fn fullest(points: &[Point]) -> Vec<Point> {
     let size = points.len().div_ceil(ROWS).max(1);
@@ -118,7 +131,6 @@ fn fullest(points: &[Point]) -> Vec<Point> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::simulate::Replayed;
 
     #[test]
     fn a_past_that_would_have_been_fuller() {
@@ -130,6 +142,7 @@ mod tests {
             critical: 0,
             would_critical: 1,
             would_be_full: 1,
+            ..Replayed::default()
         };
         let disk = PastDisk { mount: "/home".into(), was: 100 << 30, size: 70 << 30, replayed };
         let text = past(&[disk], &Builds { began: 9, cold: 1 }, &Screen::new(80, false));
@@ -146,6 +159,12 @@ mod tests {
         in proportion to what would have gone about 3
         "#);
         assert!(past(&[], &Builds::default(), &Screen::new(80, false)).contains("no past"));
+        let for_jobs =
+            Replayed { would_free_by_hooks: 5 << 30, would_free_for_jobs: 2 << 30, ..Replayed::default() };
+        assert!(
+            by_hooks(&for_jobs)
+                .contains("would have freed 5.00 GiB; hooks and sweeps would have freed 2.00 GiB")
+        );
     }
 
     #[test]

@@ -30,6 +30,7 @@ pub fn status(host: &HostStatus, screen: &Screen) -> String {
     }
     super::reap_record(host.reap.as_ref(), host.time, screen, &mut out);
     super::stores_record(host.stores.as_ref(), host.time, screen, &mut out);
+    super::dedupe_record(host.dedupe.as_ref(), host.time, screen, &mut out);
     remarks(host, screen, &mut out);
     out
 }

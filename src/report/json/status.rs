@@ -3,6 +3,7 @@
 use super::forecast::FiguresDoc;
 use super::{Document, Layout};
 use crate::as_json;
+use crate::model::dedupe::DedupeRecord;
 use crate::model::reap::{ReapCounts, ReapEntryRecord};
 use crate::model::stores::StoreRecord;
 use crate::model::{
@@ -32,6 +33,8 @@ pub(super) struct Doc<'a> {
     reap: Option<Vec<RecordDoc<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     stores: Option<Vec<StoreDoc<'a>>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dedupe: Option<DedupeDoc<'a>>,
     root_matches: &'a [RootMatches],
     #[serde(skip_serializing_if = "<[_]>::is_empty")]
     rules: &'a [RuleStatus],
@@ -154,6 +157,32 @@ impl<'a> RecordDoc<'a> {
     }
 }
 
+/// What the last sweep found of shared blocks: of `pair_bytes` in second copies `sharing_bytes` lie on the disk once.
+#[derive(Serialize, JsonSchema)]
+struct DedupeDoc<'a> {
+    #[serde(with = "as_json::Time")]
+    time: SystemTime,
+    pair_bytes: u64,
+    sharing_bytes: u64,
+    shared_bytes: u64,
+    freed_bytes: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ended: Option<&'a str>,
+}
+
+impl<'a> DedupeDoc<'a> {
+    fn new(record: &'a DedupeRecord) -> Self {
+        Self {
+            time: record.time,
+            pair_bytes: record.pair_bytes,
+            sharing_bytes: record.sharing_bytes,
+            shared_bytes: record.shared_bytes,
+            freed_bytes: record.freed_bytes,
+            ended: record.ended.as_deref(),
+        }
+    }
+}
+
 /// The document for `status`.
 pub fn status(host: &HostStatus, layout: Layout) -> String {
     Document::of(
@@ -174,6 +203,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             capacity: &host.capacity,
             reap: host.reap.as_ref().map(|record| record.entries.iter().map(RecordDoc::new).collect()),
             stores: host.stores.as_ref().map(|record| record.stores.iter().map(StoreDoc::new).collect()),
+            dedupe: host.dedupe.as_ref().map(DedupeDoc::new),
             root_matches: &host.root_matches,
             rules: &host.rules,
             holding: &host.holding,
