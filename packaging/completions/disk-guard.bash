@@ -1259,7 +1259,7 @@ _disk__guard() {
             return 0
             ;;
         disk__guard__subcmd__simulate)
-            opts="-h --seeds --days --sensitivity --history --size --against --json --config --log-level --color --help"
+            opts="-h --seeds --days --sensitivity --history --size --against --json --html --config --log-level --color --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -1278,6 +1278,10 @@ _disk__guard() {
                     return 0
                     ;;
                 --against)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --html)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;

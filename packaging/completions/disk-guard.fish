@@ -157,6 +157,7 @@ complete -c disk-guard -n "__fish_disk_guard_using_subcommand simulate" -l seeds
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand simulate" -l days -d 'Days that are simulated' -r
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand simulate" -l size -d 'With --history: on disks of this size [default: as they are]' -r
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand simulate" -l against -d 'With --history: with this configuration [default: the effective one]' -r -F
+complete -c disk-guard -n "__fish_disk_guard_using_subcommand simulate" -l html -d 'Write one page for a browser, with nothing beside it, to FILE; `-` = standard output' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand simulate" -l config -d 'Configuration file [default: /etc/disk-guard/config.toml; absent = defaults]' -r -F
 complete -c disk-guard -n "__fish_disk_guard_using_subcommand simulate" -l log-level -d 'The least grave events that are written to the journal, or to standard error where there is none' -r -f -a "error\t'What went wrong'
 warn\t'And what deserves attention'
