@@ -7,6 +7,28 @@ use serde_json::{Map, Value};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
+/// Why `.runner` is not understood.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum SettingsError {
+    /// It is not JSON.
+    #[error("`.runner` is not JSON: {0}")]
+    NoJson(#[from] serde_json::Error),
+    /// It is no object.
+    #[error("`.runner` is not a JSON object")]
+    NoObject,
+    /// A key stands in it twice.
+    #[error("`.runner` has {0} twice, in different spellings")]
+    Twice(&'static str),
+    /// A key is something else than text.
+    #[error("`.runner`: {key} is {found}, expected text")]
+    NoText {
+        /// Which.
+        key: &'static str,
+        /// What it is.
+        found: String,
+    },
+}
+
 /// The two settings that matter here; an empty text is none.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
@@ -15,26 +37,28 @@ pub(crate) struct Settings {
 }
 
 /// Reads `.runner`: JSON with a BOM, keys in camelCase, or in PascalCase when it was written for a just-in-time runner.
-pub(crate) fn parse(bytes: &[u8]) -> Result<Settings, String> {
+///
+/// # Errors
+/// [`SettingsError`].
+pub(crate) fn parse(bytes: &[u8]) -> Result<Settings, SettingsError> {
     let bytes = bytes.strip_prefix(BOM).unwrap_or(bytes);
-    let value: Value =
-        serde_json::from_slice(bytes).map_err(|error| format!("`.runner` is not JSON: {error}"))?;
-    let object = value.as_object().ok_or("`.runner` is not a JSON object")?;
+    let value: Value = serde_json::from_slice(bytes)?;
+    let object = value.as_object().ok_or(SettingsError::NoObject)?;
     Ok(Settings { name: text(object, "agentName")?, work_folder: text(object, "workFolder")? })
 }
 
 /// The runner takes keys in any case. Which of two it takes is its own affair: we do not guess.
-fn text(object: &Map<String, Value>, wanted: &str) -> Result<Option<String>, String> {
+fn text(object: &Map<String, Value>, wanted: &'static str) -> Result<Option<String>, SettingsError> {
     let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
     let value = found.next();
     if found.next().is_some() {
-        return Err(format!("`.runner` has {wanted} twice, in different spellings"));
+        return Err(SettingsError::Twice(wanted));
     }
     match value {
         None | Some(Value::Null) => Ok(None),
         Some(Value::String(text)) if text.is_empty() => Ok(None),
         Some(Value::String(text)) => Ok(Some(text.clone())),
-        Some(other) => Err(format!("`.runner`: {wanted} is {other}, expected text")),
+        Some(other) => Err(SettingsError::NoText { key: wanted, found: other.to_string() }),
     }
 }
 

@@ -6,7 +6,7 @@ use crate::cycle::{Preview, rules};
 use crate::dedupe::{self, Budget, record};
 use crate::lease;
 use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
-use crate::model::{FileId, Liveness};
+use crate::model::{Execution, FileId, Liveness};
 use crate::observe::host::CacheScope;
 use crate::observe::sharing;
 use crate::policy;
@@ -21,7 +21,7 @@ use std::time::Instant;
 /// What a dry run shows; none where it is switched off.
 pub(super) fn preview(context: &Context, seen: &Preview) -> Option<DedupeReport> {
     let rule = context.config.dedupe;
-    rule.enabled.then(|| dedupe::planned(&chosen(context, seen).1, true))
+    rule.enabled.then(|| dedupe::planned(&chosen(context, seen).1, Execution::DryRun))
 }
 
 /// Shares; none where it is switched off.

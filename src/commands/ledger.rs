@@ -9,6 +9,7 @@ use crate::policy::ledger as policy;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::text::words;
+use std::fmt::Display;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -41,7 +42,7 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
     let path = of_runner(path, &owners).unwrap_or_else(|| path.to_owned());
     let path = match std::path::absolute(&path) {
         Ok(path) => without_dots(&path),
-        Err(error) => return usage(&format!("{} is no path: {error}", path.display())),
+        Err(error) => return usage(&format_args!("{} is no path: {error}", path.display())),
     };
     let (real, presence) = presence(&path);
     let real = real.filter(|real| *real != path);
@@ -106,7 +107,7 @@ pub(super) fn history(context: &Context, since: &str, as_json: bool) -> Exit {
     Exit::Done
 }
 
-fn usage(reason: &str) -> Exit {
-    complain(&reason);
+fn usage(reason: &dyn Display) -> Exit {
+    complain(reason);
     Exit::Usage
 }

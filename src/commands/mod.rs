@@ -87,7 +87,7 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         }
         Err(error) => {
             if let Command::Notify { test: false, dry_run, json } = &cli.command {
-                notify::without_config(cli, &error, *dry_run, *json);
+                notify::without_config(cli, &error, Execution::of(*dry_run), *json);
             }
             return config_failed(&error);
         }
@@ -139,7 +139,9 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
         Command::Metrics => metrics::run(&context),
         Command::Notify { test: true, json, .. } => notify::test(&context, *json),
-        Command::Notify { test: false, dry_run, json } => notify::run(&context, *dry_run, *json),
+        Command::Notify { test: false, dry_run, json } => {
+            notify::run(&context, Execution::of(*dry_run), *json)
+        }
         Command::Names => names::run(&context),
         Command::Postmortem { runner, since, json } => {
             postmortem::run(&context, runner.as_deref(), since, *json)

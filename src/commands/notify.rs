@@ -4,6 +4,7 @@ use super::{Context, complain, now, overview, print};
 use crate::cli::Cli;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::counters::believed::{counted, epoch};
+use crate::model::Execution;
 use crate::model::incident::{IncidentLook, Memory, Telling};
 use crate::model::metrics::Counter;
 use crate::notify::decision::{self, Decision, NotifyInput, RepeatIntervals, Sweeps};
@@ -21,18 +22,18 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// Looks, decides and tells.
-pub(super) fn run(context: &Context, dry_run: bool, as_json: bool) -> Exit {
-    if context.config.notify.command.is_empty() && !dry_run {
+pub(super) fn run(context: &Context, execution: Execution, as_json: bool) -> Exit {
+    if context.config.notify.command.is_empty() && execution == Execution::Apply {
         if as_json {
             print(&json::message(&host_name(), now(), &[], false, json::Layout::Pretty));
         }
         return Exit::Done;
     }
-    tell(context, incidents(context), dry_run, as_json)
+    tell(context, incidents(context), execution, as_json)
 }
 
 /// The configuration is wrong: no sweep runs, and that is what somebody is told, where the file still says who.
-pub(super) fn without_config(cli: &Cli, error: &ConfigError, dry_run: bool, as_json: bool) {
+pub(super) fn without_config(cli: &Cli, error: &ConfigError, execution: Execution, as_json: bool) {
     let path = cli.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let Some(config) = Config::salvaged_for_notify(path) else { return };
     let screen = Screen::of_stdout(cli.color.into());
@@ -42,7 +43,7 @@ pub(super) fn without_config(cli: &Cli, error: &ConfigError, dry_run: bool, as_j
     // What a sweep has left says nothing of this.
     look.incidents.retain(|incident| incident.kind != dead.kind);
     look.incidents.push(dead);
-    let _ = tell(&context, look, dry_run, as_json);
+    let _ = tell(&context, look, execution, as_json);
 }
 
 /// Sends a message that says that it is a test.
@@ -68,7 +69,7 @@ pub(super) fn test(context: &Context, as_json: bool) -> Exit {
     }
 }
 
-fn tell(context: &Context, mut look: IncidentLook, dry_run: bool, as_json: bool) -> Exit {
+fn tell(context: &Context, mut look: IncidentLook, execution: Execution, as_json: bool) -> Exit {
     let Config { notify, paths, .. } = &context.config;
     let is_told = |kind| notify.on.contains(&kind);
     look.incidents.retain(|incident| is_told(incident.kind));
@@ -78,8 +79,8 @@ fn tell(context: &Context, mut look: IncidentLook, dry_run: bool, as_json: bool)
     let before = memory::read(&state, &paths.run_dir);
     let intervals = RepeatIntervals { repeat: notify.repeat.as_secs(), interval: notify.interval.as_secs() };
     let Decision { tellings, told, untold } = decision::decide(&before, &look, epoch(now()), intervals);
-    show(&tellings, dry_run, as_json);
-    if dry_run {
+    show(&tellings, execution, as_json);
+    if execution.is_dry_run() {
         return Exit::Done;
     }
     if tellings.is_empty() {
@@ -93,7 +94,7 @@ fn tell(context: &Context, mut look: IncidentLook, dry_run: bool, as_json: bool)
     }
 }
 
-fn show(tellings: &[Telling], dry_run: bool, as_json: bool) {
+fn show(tellings: &[Telling], execution: Execution, as_json: bool) {
     if as_json {
         print(&json::message(&host_name(), now(), tellings, false, json::Layout::Pretty));
         return;
@@ -102,7 +103,7 @@ fn show(tellings: &[Telling], dry_run: bool, as_json: bool) {
         let line = format!("{} {}: {}", telling.news.as_str(), telling.kind.as_str(), telling.text);
         print(&format!("{}\n", escape::log_line(&line)));
     }
-    if tellings.is_empty() && dry_run {
+    if tellings.is_empty() && execution.is_dry_run() {
         print("nothing to tell\n");
     }
 }

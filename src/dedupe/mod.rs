@@ -16,7 +16,7 @@
 pub mod record;
 
 use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
-use crate::model::{Cache, FileId, Runner};
+use crate::model::{Cache, Execution, FileId, Runner};
 use crate::observe::caches::open_work;
 use crate::sys::btrfs;
 use crate::sys::dedupe::{CHUNK, Comparison, be_idle, share};
@@ -51,14 +51,14 @@ pub fn run(
     came: &(dyn Fn() -> Result<HashSet<FileId>, String> + Sync),
 ) -> DedupeReport {
     let begun = Instant::now();
-    let mut report = planned(pairs, false);
+    let mut report = planned(pairs, Execution::Apply);
     let disks = disks(caches, pairs);
     let before = available(&disks);
     // A priority is a thread's own.
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             be_idle();
-            let mut run = Run { caches, budget, came, report: planned(pairs, false) };
+            let mut run = Run { caches, budget, came, report: planned(pairs, Execution::Apply) };
             run.all(pairs);
             run.report
         });
@@ -75,9 +75,14 @@ pub fn run(
 }
 
 /// What a dry run shows.
-pub fn planned(pairs: &[DedupePair], dry_run: bool) -> DedupeReport {
+pub fn planned(pairs: &[DedupePair], execution: Execution) -> DedupeReport {
     let pair_bytes = pairs.iter().map(|pair| pair.bytes).sum();
-    DedupeReport { dry_run, pairs: pairs.len() as u64, pair_bytes, ..DedupeReport::default() }
+    DedupeReport {
+        dry_run: execution.is_dry_run(),
+        pairs: pairs.len() as u64,
+        pair_bytes,
+        ..DedupeReport::default()
+    }
 }
 
 /// A handle on each filesystem that pairs lie on.

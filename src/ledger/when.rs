@@ -1,6 +1,6 @@
 //! Points in time as people write them. All are UTC where they do not say otherwise: the answers are in UTC, too.
 
-use crate::lengths;
+use crate::lengths::{self, LengthError};
 use jiff::Timestamp;
 use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
@@ -9,11 +9,27 @@ use std::time::{Duration, SystemTime};
 /// What can be written, for error messages and help.
 pub const FORMS: &str = "an RFC 3339 time, `2026-03-04 14:25[:10]`, `2026-03-04`, `14:25[:10]`, `yesterday` or `today`, also `yesterday 14:25` (all UTC), `30m`, `-2h` or `2h ago`, `now`";
 
+/// Why a text names no time.
+#[derive(Debug, thiserror::Error)]
+pub enum TimeError {
+    /// No point in time.
+    #[error("`{0}` is no time; expected {FORMS}")]
+    Point(String),
+    /// No length of time.
+    #[error("`{text}` is no length of time ({source}); expected one like `10min` or `2h`")]
+    Length {
+        /// What was written.
+        text: String,
+        /// Why.
+        source: LengthError,
+    },
+}
+
 /// The point in time that `text` names, seen from `now`. A time of the day is the last one that has been.
 ///
 /// # Errors
-/// What is wrong, in words.
-pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
+/// [`TimeError`].
+pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, TimeError> {
     let text = text.trim();
     let known = || {
         relative(text, now)
@@ -22,17 +38,15 @@ pub fn parse(text: &str, now: SystemTime) -> Result<SystemTime, String> {
             .or_else(|| day(text, now))
             .or_else(|| (text == "now").then_some(now))
     };
-    known().ok_or_else(|| format!("`{text}` is no time; expected {FORMS}"))
+    known().ok_or_else(|| TimeError::Point(text.to_owned()))
 }
 
 /// A length of time: `10min`, `2h`.
 ///
 /// # Errors
-/// What is wrong, in words.
-pub fn span(text: &str) -> Result<Duration, String> {
-    lengths::parse(text).map_err(|error| {
-        format!("`{text}` is no length of time ({error}); expected one like `10min` or `2h`")
-    })
+/// [`TimeError`].
+pub fn span(text: &str) -> Result<Duration, TimeError> {
+    lengths::parse(text).map_err(|source| TimeError::Length { text: text.to_owned(), source })
 }
 
 fn relative(text: &str, now: SystemTime) -> Option<SystemTime> {

@@ -5,10 +5,10 @@
 use crate::model::incident::Memory;
 use crate::run_dir::RunDir;
 use crate::setup::place;
-use crate::setup::state::{StateDir, own};
+use crate::setup::state::{StateDir, StateError, own};
 use crate::sys::dir::Dir;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 const DIRECTORY: &str = "notify";
 const FILE: &str = "told.json";
@@ -33,18 +33,27 @@ fn read_beside(run: &Path) -> io::Result<Option<Vec<u8>>> {
     Ok(found.filter(|found| found.attributes.user == own(0).user).map(|found| found.bytes))
 }
 
+/// It can be written in neither place.
+#[derive(Debug, thiserror::Error)]
+#[error("{state}; nor can it be kept in {}: {beside}", run.display())]
+pub struct MemoryError {
+    state: StateError,
+    run: PathBuf,
+    beside: String,
+}
+
 /// Writes it.
 ///
 /// # Errors
-/// In words, when it can be written in neither place.
-pub fn write(state: &StateDir, run: &Path, memory: &Memory) -> Result<(), String> {
+/// [`MemoryError`].
+pub fn write(state: &StateDir, run: &Path, memory: &Memory) -> Result<(), MemoryError> {
     let bytes = serde_json::to_vec(memory).expect("our records have string keys");
     let Err(error) = state.write_file(DIRECTORY, FILE, &bytes) else { return Ok(()) };
     let beside = RunDir::open(run).map_err(|error| error.to_string()).and_then(|_| {
         let dir = Dir::follow(run).map_err(|error| error.to_string())?;
         place::replace(&dir, BESIDE, &bytes, own(0o600)).map_err(|error| error.to_string())
     });
-    beside.map_err(|beside| format!("{error}; nor can it be kept in {}: {beside}", run.display()))
+    beside.map_err(|beside| MemoryError { state: error, run: run.to_owned(), beside })
 }
 
 #[cfg(test)]
@@ -69,7 +78,7 @@ mod tests {
         write(&state, &run, &memory(12)).unwrap();
         assert_eq!(read(&state, &run).at, 12);
         let error = write(&nowhere, Path::new("/proc/no/run"), &memory(1)).unwrap_err();
-        assert!(error.contains("nor can it be kept in /proc/no/run"), "{error}");
+        assert!(error.to_string().contains("nor can it be kept in /proc/no/run"), "{error}");
     }
 
     #[test]

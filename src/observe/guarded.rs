@@ -203,7 +203,7 @@ impl GuardCheck<'_> {
                 "lies on {kind}, where others may change it: keep it on a disk of this host"
             ));
         }
-        let us = hook_script::runs_us(hook)?;
+        let us = hook_script::runs_us(hook).map_err(|error| error.to_string())?;
         let Some(run) = self.run else { return Ok(()) };
         let config = us.config.unwrap_or_else(|| DEFAULT_CONFIG.into());
         let theirs = run_dir_of(&config)

@@ -41,37 +41,55 @@ pub(crate) enum Shown {
     Other(&'static str),
 }
 
+/// Why a hook is not shown to run us, for people, to follow the script's name.
+#[derive(Debug, thiserror::Error)]
+pub enum HookScriptError {
+    /// It cannot be read.
+    #[error("cannot be read: {0}")]
+    Unreadable(#[from] io::Error),
+    /// It is JavaScript with a call of ours, which need not be reached.
+    #[error("is JavaScript that calls us: whether it comes to that is shown by its first job")]
+    JavaScript,
+    /// It is JavaScript without one.
+    #[error("is JavaScript in which no call of `disk-guard hook started` is seen; call it there")]
+    OtherJavaScript,
+    /// Its first command is another one.
+    #[error(
+        "is not seen to run `disk-guard hook started`: {0}; let that be its first command, or let one job pass it"
+    )]
+    Other(&'static str),
+    /// There are too many scripts before ours.
+    #[error("runs a script that runs a script: name ours")]
+    Nested,
+}
+
 /// Whether the started-hook at `hook` runs us.
 ///
 /// # Errors
-/// Why that is not shown, for people, to follow the script's name.
-pub fn runs_us(hook: &Path) -> Result<RunsUs, String> {
+/// [`HookScriptError`].
+pub fn runs_us(hook: &Path) -> Result<RunsUs, HookScriptError> {
     // One script may stand before ours: a chain of `install`, or a wrapper of somebody's.
     let mut script = hook.to_owned();
     for _ in 0..2 {
         if is_installed(&script, "job-started.sh") {
             return Ok(RunsUs { config: None });
         }
-        let text = read(&script).map_err(|error| format!("cannot be read: {error}"))?;
+        let text = read(&script)?;
         if is_javascript(&script) {
             return Err(match javascript_names_us(&text, "job-started.sh", "started") {
-                true => "is JavaScript that calls us: whether it comes to that is shown by its first job"
-                    .to_owned(),
-                false => "is JavaScript in which no call of `disk-guard hook started` is seen; call it there"
-                    .to_owned(),
+                true => HookScriptError::JavaScript,
+                false => HookScriptError::OtherJavaScript,
             });
         }
         match first_command(&text) {
             Shown::Us(us) => return Ok(us),
             Shown::Script(next) => script = next,
             Shown::Other(why) => {
-                return Err(format!(
-                    "is not seen to run `disk-guard hook started`: {why}; let that be its first command, or let one job pass it"
-                ));
+                return Err(HookScriptError::Other(why));
             }
         }
     }
-    Err("runs a script that runs a script: name ours".to_owned())
+    Err(HookScriptError::Nested)
 }
 
 /// Whether a script is a hook of ours, or names one: for those who ask whose it is, not whether a job passes through it.
@@ -504,7 +522,7 @@ mod tests {
         ] {
             std::fs::write(&hook, text).unwrap();
             assert_eq!(is_ours(HookVariable::JobStarted, &hook), is, "{text}");
-            let why = runs_us(&hook).unwrap_err();
+            let why = runs_us(&hook).unwrap_err().to_string();
             assert_eq!(why.contains("first job"), is, "{why}");
         }
     }

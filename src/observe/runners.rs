@@ -194,7 +194,7 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
     let (settings, is_configured) = match dir.read_file_and_status(layout::SETTINGS, MAX_SETTINGS) {
         Ok((bytes, status)) => {
             ways.know(&root.join(layout::SETTINGS), status);
-            (settings::parse(&bytes), true)
+            (settings::parse(&bytes).map_err(|error| error.to_string()), true)
         }
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Ok(Settings::default()), false),
         Err(error) => (Err(format!("`.runner` cannot be read: {error}")), true),

@@ -59,7 +59,7 @@ impl Run<'_> {
             let facts = match &store {
                 Ok(store) => self.facts(rule, store),
                 Err(problem) => {
-                    let problem = Some(problem.clone());
+                    let problem = Some(problem.to_string());
                     StoreFacts { path: rule.path.clone(), problem, ..StoreFacts::default() }
                 }
             };

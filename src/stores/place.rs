@@ -14,6 +14,11 @@ use std::time::{Duration, Instant};
 /// Sizing one store takes no longer.
 const SIZING: Duration = Duration::from_secs(60);
 
+/// Why a store cannot be collected, for people.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct StoreError(pub String);
+
 /// A store's directory.
 #[derive(Debug)]
 pub struct StoreDir {
@@ -30,27 +35,31 @@ impl StoreDir {
     /// rights by that: no link is followed, its tool runs as its owner, and as root only where root alone leads there.
     ///
     /// # Errors
-    /// Why it is not to be used, for people.
-    pub fn of_user(rule: &StoreRule) -> Result<Self, String> {
+    /// [`StoreError`].
+    pub fn of_user(rule: &StoreRule) -> Result<Self, StoreError> {
         let path = rule.path.clone().unwrap_or_default();
         let shown = path.display();
-        let dir = Dir::open(&path).map_err(|error| match error.raw_os_error() {
-            // What is opened as a directory and is a link itself counts as none.
-            Some(nix::libc::ELOOP | nix::libc::ENOTDIR) => {
-                format!("{shown} is no directory, or leads through a link; name the directory itself")
-            }
-            _ => format!("{shown} cannot be opened: {error}"),
+        let dir = Dir::open(&path).map_err(|error| {
+            StoreError(match error.raw_os_error() {
+                // What is opened as a directory and is a link itself counts as none.
+                Some(nix::libc::ELOOP | nix::libc::ENOTDIR) => {
+                    format!("{shown} is no directory, or leads through a link; name the directory itself")
+                }
+                _ => format!("{shown} cannot be opened: {error}"),
+            })
         })?;
-        let owner = owner(&dir).map_err(|error| format!("{shown} cannot be examined: {error}"))?;
+        let owner =
+            owner(&dir).map_err(|error| StoreError(format!("{shown} cannot be examined: {error}")))?;
         let me = geteuid().as_raw();
         if owner.id.0 == me {
             if me == 0 {
-                is_roots_alone(&path).map_err(|error| format!("{shown} is root's, but {error}"))?;
+                is_roots_alone(&path)
+                    .map_err(|error| StoreError(format!("{shown} is root's, but {error}")))?;
             }
             return Ok(Self { path, dir, user: None });
         }
         if me != 0 {
-            return Err(format!("{shown} belongs to uid {owner}, and this is not root", owner = owner.id.0));
+            return Err(StoreError(format!("{shown} belongs to uid {}, and this is not root", owner.id.0)));
         }
         Ok(Self { path, dir, user: Some(owner) })
     }
@@ -58,10 +67,10 @@ impl StoreDir {
     /// A directory that a tool, or the configuration, says to be an engine's own.
     ///
     /// # Errors
-    /// What cannot be opened.
-    pub fn of_engine(path: &Path) -> Result<Self, String> {
-        let dir =
-            Dir::follow(path).map_err(|error| format!("{} cannot be opened: {error}", path.display()))?;
+    /// [`StoreError`].
+    pub fn of_engine(path: &Path) -> Result<Self, StoreError> {
+        let dir = Dir::follow(path)
+            .map_err(|error| StoreError(format!("{} cannot be opened: {error}", path.display())))?;
         Ok(Self { path: path.to_owned(), dir, user: None })
     }
 

@@ -62,15 +62,32 @@ pub(super) fn parse_stat(pid: Pid, mut file: File) -> Result<Identity, LookError
     identity(pid, &line[..size]).map_err(|why| LookError::Hidden { pid, source: io::Error::other(why) })
 }
 
+/// Why a line of `/proc/PID/stat` is not believed.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum StatError {
+    /// It has no end.
+    #[error("its stat line is cut")]
+    Cut,
+    /// It is another process's, or no such line.
+    #[error("its stat line is not its own")]
+    Foreign,
+    /// It cannot be parsed.
+    #[error(transparent)]
+    Unreadable(#[from] procfs::ProcError),
+}
+
 /// What the line says of `pid`.
-pub(crate) fn identity(pid: Pid, line: &[u8]) -> Result<Identity, String> {
+///
+/// # Errors
+/// [`StatError`].
+pub(crate) fn identity(pid: Pid, line: &[u8]) -> Result<Identity, StatError> {
     /// `PF_KTHREAD`, include/linux/sched.h.
     const KERNEL_THREAD: u32 = 0x0020_0000;
-    let line = line.strip_suffix(b"\n").ok_or("its stat line is cut")?;
+    let line = line.strip_suffix(b"\n").ok_or(StatError::Cut)?;
     if !has_shape(pid, line) {
-        return Err("its stat line is not its own".to_owned());
+        return Err(StatError::Foreign);
     }
-    let stat = Stat::from_read(line).map_err(|error| error.to_string())?;
+    let stat = Stat::from_read(line)?;
     Ok(Identity {
         id: ProcessId { pid, start: StartTime(stat.starttime) },
         parent: Pid(stat.ppid),

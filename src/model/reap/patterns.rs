@@ -21,21 +21,35 @@ enum What {
     Label(String, Option<GlobMatcher>),
 }
 
+/// What is wrong with a pattern, in words that follow its text.
+#[derive(Debug, thiserror::Error)]
+pub enum PatternError {
+    /// It, or the glob in it, is empty.
+    #[error("is empty")]
+    Empty,
+    /// It is not a glob.
+    #[error("is not a glob: {0}")]
+    NoGlob(globset::ErrorKind),
+    /// `label:` without a key.
+    #[error("names no label, expected `label:KEY` or `label:KEY=GLOB`")]
+    NoLabel,
+}
+
 impl Pattern {
     /// Reads a pattern.
     ///
     /// # Errors
-    /// What is wrong with it, in words that follow its text.
-    pub fn parse(text: &str) -> Result<Self, String> {
+    /// [`PatternError`].
+    pub fn parse(text: &str) -> Result<Self, PatternError> {
         let glob = |glob: &str| match Glob::new(glob) {
-            Ok(_) if glob.is_empty() => Err("is empty".to_owned()),
+            Ok(_) if glob.is_empty() => Err(PatternError::Empty),
             Ok(glob) => Ok(glob.compile_matcher()),
-            Err(error) => Err(format!("is not a glob: {}", error.kind())),
+            Err(error) => Err(PatternError::NoGlob(error.kind().clone())),
         };
         let what = if let Some(label) = text.strip_prefix("label:") {
             let (key, value) = label.split_once('=').map_or((label, None), |(key, value)| (key, Some(value)));
             if key.is_empty() {
-                return Err("names no label, expected `label:KEY` or `label:KEY=GLOB`".to_owned());
+                return Err(PatternError::NoLabel);
             }
             What::Label(key.to_owned(), value.map(glob).transpose()?)
         } else if let Some(image) = text.strip_prefix("image:") {
@@ -124,7 +138,7 @@ mod tests {
             ("label:=x", "label"),
             ("image:", "empty"),
         ] {
-            assert!(Pattern::parse(text).unwrap_err().contains(why), "{text}");
+            assert!(Pattern::parse(text).unwrap_err().to_string().contains(why), "{text}");
         }
     }
 }

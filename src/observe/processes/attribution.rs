@@ -220,7 +220,8 @@ fn elsewhere(
     let places = places.ok_or("not all work directories could be located to compare with")?;
     let settings = read_beneath(handle.as_fd(), layout::SETTINGS_FILE, SETTINGS_LIMIT)
         .map_err(|error| format!("its .runner cannot be read: {error}"))?;
-    let work_folder = settings::parse(&settings)?.work_folder.ok_or("its .runner names no work directory")?;
+    let settings = settings::parse(&settings).map_err(|error| error.to_string())?;
+    let work_folder = settings.work_folder.ok_or("its .runner names no work directory")?;
     let (shared_root, beneath) = enter(dir, root).map_err(|error| error.to_string())?;
     let work = open_in_root(shared_root.as_fd(), &beneath.join(&work_folder))
         .map_err(|error| format!("its work directory {work_folder:?} cannot be opened: {error}"))?;

@@ -3,7 +3,7 @@
 mod buildkit;
 mod images;
 
-use super::place::StoreDir;
+use super::place::{StoreDir, StoreError};
 use super::tool::{Tool, Turn, remedy};
 use crate::capacity::stores as engines;
 use crate::model::stores::{Portion, StoreKind, StoreRule};
@@ -25,8 +25,8 @@ impl Store {
     /// Finds a store and its tool. Nothing is changed.
     ///
     /// # Errors
-    /// Why it cannot be collected, for people.
-    pub fn open(rule: &StoreRule, programs: &[PathBuf]) -> Result<Self, String> {
+    /// [`StoreError`].
+    pub fn open(rule: &StoreRule, programs: &[PathBuf]) -> Result<Self, StoreError> {
         let mut tool = Tool {
             command: rule.command.clone(),
             directories: programs.to_vec(),
@@ -34,15 +34,16 @@ impl Store {
             home: PathBuf::from("/"),
             environment: Vec::new(),
         };
-        let said = |error: ProgramError| format!("{error}{}", remedy(&error));
+        let said = |error: ProgramError| StoreError(format!("{error}{}", remedy(&error)));
         let place = match rule.kind {
             kind if kind.is_directory() => StoreDir::of_user(rule)?,
             StoreKind::Nix => StoreDir::of_engine(rule.path.as_deref().unwrap_or(Path::new("/nix/store")))?,
             _ if rule.path.is_some() => StoreDir::of_engine(&rule.path.clone().unwrap_or_default())?,
             StoreKind::Containerd => {
                 let answer = tool.ask(&engines::CONTAINERD_USAGE).map_err(said)?;
-                let usage = engines::containerd_usage(&answer)
-                    .ok_or_else(|| "`crictl imagefsinfo` does not tell where images are".to_owned())?;
+                let usage = engines::containerd_usage(&answer).ok_or_else(|| {
+                    StoreError("`crictl imagefsinfo` does not tell where images are".to_owned())
+                })?;
                 StoreDir::of_engine(&usage.root)?
             }
             _ => StoreDir::of_engine(Path::new(&tool.ask(&engines::DOCKER_ROOT).map_err(said)?))?,
