@@ -28,16 +28,16 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
     };
     let owners = owners(context.snapshot().runners());
     let ledger = read(&context.config.paths, SystemTime::UNIX_EPOCH, &owners);
-    if let Some(name) = path.to_str().filter(|name| !name.contains('/')) {
-        if let Some(answer) = policy::why_environment(&ledger, name) {
-            present(
-                &context.screen,
-                as_json,
-                || json::why_environment(&answer, json::Layout::Pretty),
-                || human::why_environment(&answer, now, &context.screen),
-            );
-            return Exit::Done;
-        }
+    if let Some(name) = path.to_str().filter(|name| !name.contains('/'))
+        && let Some(answer) = policy::why_environment(&ledger, name)
+    {
+        present(
+            &context.screen,
+            as_json,
+            || json::why_environment(&answer, json::Layout::Pretty),
+            || human::why_environment(&answer, now, &context.screen),
+        );
+        return Exit::Done;
     }
     let path = of_runner(path, &owners).unwrap_or_else(|| path.to_owned());
     let path = match std::path::absolute(&path) {

@@ -20,9 +20,9 @@ pub fn runner_settings(bytes: &[u8]) {
         assert!(settings.name.as_deref() != Some("") && settings.work_folder.as_deref() != Some(""));
         let plain = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);
         let marked = [b"\xef\xbb\xbf", plain].concat();
-        assert_eq!(settings::parse(&marked).as_ref(), Ok(&settings));
+        assert_eq!(settings::parse(&marked).unwrap(), settings);
         let written = json!({"agentName": settings.name, "WorkFolder": settings.work_folder});
-        assert_eq!(settings::parse(written.to_string().as_bytes()), Ok(settings));
+        assert_eq!(settings::parse(written.to_string().as_bytes()).unwrap(), settings);
         doubled(plain);
     }
     if let Ok(unit) = unit_named(bytes) {
