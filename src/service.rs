@@ -280,7 +280,7 @@ mod tests {
 
     fn scene() -> Scene {
         let temp = tempfile::tempdir().unwrap();
-        let base = temp.path().canonicalize().unwrap();
+        let base = crate::sys::dir::Dir::resolve(temp.path()).unwrap().1;
         let root = base.join("runner");
         std::fs::create_dir_all(&root).unwrap();
         std::fs::write(root.join(".service"), UNIT).unwrap();
@@ -397,7 +397,7 @@ mod tests {
     #[test]
     fn a_unit_that_works_elsewhere_is_not_touched() {
         let mut scene = scene();
-        let elsewhere: PathBuf = scene.temp.path().canonicalize().unwrap().join("other");
+        let elsewhere: PathBuf = crate::sys::dir::Dir::resolve(scene.temp.path()).unwrap().1.join("other");
         std::fs::create_dir(&elsewhere).unwrap();
         std::fs::write(elsewhere.join(".service"), UNIT).unwrap();
         scene.runner.root = elsewhere;

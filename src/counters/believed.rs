@@ -118,7 +118,7 @@ mod tests {
     #[test]
     fn what_a_sweep_counted_is_told_and_its_disk_is_remembered() {
         let temp = tempfile::tempdir().unwrap();
-        let base = temp.path().canonicalize().unwrap();
+        let base = Dir::resolve(temp.path()).unwrap().1;
         let text = format!(
             "[runners]\nroots = [\"{0}/none*\"]\n[paths]\nstate_dir = \"{0}/state\"\nrun_dir = \"{0}/run\"\n",
             base.display()
