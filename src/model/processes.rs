@@ -86,6 +86,8 @@ pub struct Stranger {
     pub process: ProcessId,
     /// `Runner.Worker` or `Runner.Listener`.
     pub program: &'static str,
+    /// Who runs it.
+    pub owner: Uid,
     /// Where its runner lies.
     pub root: PathBuf,
 }

@@ -16,10 +16,10 @@ use super::hook_script;
 use super::processes::{self, HookVariable};
 use crate::actions_runner::layout;
 use crate::hook_record;
-use crate::model::{Guarded, ListenerSeen, Runner};
+use crate::model::{Guarded, ListenerSeen, Runner, Stranger};
 use crate::run_dir::RunDir;
 use crate::sys::dir::{Dir, changed};
-use crate::sys::process::{Proc, since_boot};
+use crate::sys::process::{Proc, since_boot, started};
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -65,11 +65,16 @@ pub struct GuardCheck<'a> {
 #[derive(Debug, Default)]
 pub struct Scripts(RefCell<HashMap<PathBuf, Result<(), String>>>);
 
-/// Judges one runner by all of its running Listeners.
-pub fn judge(runner: &Runner, listeners: &[&ListenerSeen], look: GuardCheck<'_>) -> Guarded {
+/// Judges one runner by all of its running Listeners. `strangers` are processes of no runner that is known.
+pub fn judge(
+    runner: &Runner,
+    listeners: &[&ListenerSeen],
+    strangers: &[Stranger],
+    look: GuardCheck<'_>,
+) -> Guarded {
     let env = read_env(runner);
     let judged = match listeners {
-        [] => env.and_then(|env| look.by_env(&env, None)),
+        [] => env.and_then(|env| look.by_env(&env, None)).and_then(|()| look.is_new_to(runner, strangers)),
         listeners => listeners.iter().try_for_each(|listener| look.at_listener(runner, listener, &env)),
     };
     match judged {
@@ -109,6 +114,39 @@ fn read_env(runner: &Runner) -> Result<Env, String> {
 }
 
 impl GuardCheck<'_> {
+    /// A Listener goes by the path that it was started at. Where another directory has been put there since, as by an exchange of the
+    /// whole root, it is no process of that one, and starts its next Workers there with what it has read in the old one.
+    ///
+    /// # Errors
+    /// A Listener of the runner's user that may be such a one, for people.
+    fn is_new_to(&self, runner: &Runner, strangers: &[Stranger]) -> Result<(), String> {
+        let mut listeners = strangers
+            .iter()
+            .filter(|stranger| stranger.program == layout::LISTENER && stranger.owner == runner.owner)
+            .peekable();
+        if listeners.peek().is_none() {
+            return Ok(());
+        }
+        let status = std::fs::symlink_metadata(&runner.root);
+        let put_there = status
+            .map_err(|error| format!("its root cannot be examined: {error}"))
+            .map(|root| changed(&root))?;
+        let boot = self.proc.boot_time_exactly();
+        let is_older = |stranger: &&Stranger| {
+            let begun = boot.and_then(|boot| started(boot, stranger.process.start));
+            begun.is_none_or(|begun| put_there > begun + GRAIN)
+        };
+        match listeners.find(is_older) {
+            Some(stranger) => Err(format!(
+                "its root was put there, or changed, after the Listener pid {} was started, which is of {} by now, where no glob looks: \
+                 if that was started here it has not read this `.env`",
+                stranger.process.pid,
+                stranger.root.display()
+            )),
+            None => Ok(()),
+        }
+    }
+
     /// # Errors
     /// Why jobs of this Listener are not shown to pass through us, for people.
     fn at_listener(
@@ -296,7 +334,7 @@ mod tests {
                 mounts: &self.mounts,
                 scripts: &scripts,
             };
-            judge(&self.runner, listeners, look)
+            judge(&self.runner, listeners, &[], look)
         }
 
         /// Ourselves as a Listener that started so long after everything that is here.

@@ -15,7 +15,7 @@ use super::{caches, declared, guarded, locks, other_hosts, places, retention, un
 use crate::lease;
 use crate::model::{
     Cache, CacheRule, DeclaredFacts, ForeignLock, Guarded, HostFacts, JobReceived, JobsTurn, LeaseSeen,
-    LeaseState, ListenerSeen, LockKind, ProcessFacts, Runner, RunnerFacts, Visibility,
+    LeaseState, ListenerSeen, LockKind, ProcessFacts, Runner, RunnerFacts, Stranger, Visibility,
 };
 use crate::run_dir::{Records, RunDir};
 use crate::sys::dir::Dir;
@@ -316,7 +316,7 @@ impl HostObserver<'_> {
             processes.listeners.iter().filter(|listener| listener.runner == index).collect();
         let locks = self.locks_of(&runner, &contents.caches);
         RunnerFacts {
-            guarded: self.guarded(&runner, &listeners, scripts),
+            guarded: self.guarded(&runner, &listeners, &processes.strangers, scripts),
             other_hosts: self.other_hosts(&runner),
             received: received(&runner),
             caches: contents.caches,
@@ -334,13 +334,19 @@ impl HostObserver<'_> {
         }
     }
 
-    fn guarded(&self, runner: &Runner, listeners: &[&ListenerSeen], scripts: &guarded::Scripts) -> Guarded {
+    fn guarded(
+        &self,
+        runner: &Runner,
+        listeners: &[&ListenerSeen],
+        strangers: &[Stranger],
+        scripts: &guarded::Scripts,
+    ) -> Guarded {
         let run = match self.leases {
             Leases::In(run) => Some(run),
             Leases::NoneYet | Leases::Hidden(_) => None,
         };
         let look = guarded::GuardCheck { proc: self.proc(), run, mounts: &self.snapshot.mounts, scripts };
-        guarded::judge(runner, listeners, look)
+        guarded::judge(runner, listeners, strangers, look)
     }
 
     fn read_leases(&self, visibility: &mut Visibility) -> Vec<LeaseSeen> {

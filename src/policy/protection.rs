@@ -144,9 +144,12 @@ fn foreign_owner(cache: &Cache, runner: &Runner, acting_as: Uid) -> Option<Strin
         cache.owner == acting_as
     };
     (!may).then(|| {
-        format!(
-            "it belongs to uid {}, and we are uid {acting_as}: only the privileged sweep may remove it",
-            cache.owner
-        )
+        let owner = cache.owner;
+        match acting_as {
+            Uid::ROOT => format!("it belongs to uid {owner}, who is neither the runner's user nor root"),
+            user => format!(
+                "it belongs to uid {owner}, and we are uid {user}: only the privileged sweep may remove it"
+            ),
+        }
     })
 }

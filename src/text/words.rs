@@ -151,7 +151,7 @@ pub(crate) fn decision(decision: &Decision) -> String {
         Decision::Keep(KeepReason::GivesLittle) => {
             "its space would not come free: snapshots or reflinks hold it".to_owned()
         }
-        Decision::Keep(KeepReason::ForeignOwner(owner)) => format!("it belongs to {}", escape::text(owner)),
+        Decision::Keep(KeepReason::ForeignOwner(why)) => escape::text(why).to_string(),
     }
 }
 

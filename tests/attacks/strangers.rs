@@ -174,6 +174,30 @@ fn an_environment_that_is_moved_in_is_not_in_force() {
     assert!(guarded(&host, &runner), "the next one will read it");
 }
 
+/// A Listener goes by the path that it was started at. When another root is put there it is of none that is known, and starts its
+/// Workers there all the same.
+#[test]
+fn a_root_that_is_put_in_an_others_place_has_a_listener_that_has_not_read_it() {
+    if !needs_root("looks at processes of others") {
+        return;
+    }
+    let (host, runner, _) = hooked();
+    let (root, env) = (&runner.root, runner.root.join(".env"));
+    let text = fs::read(&env).expect("it is there");
+    fs::remove_file(&env).expect("it is ours");
+    let old = runner.listen();
+    std::thread::sleep(Duration::from_millis(50));
+    let (new, away) = (host.base.join("new"), host.base.join("away"));
+    let copied = std::process::Command::new("cp").arg("-a").args([root, &new]).status();
+    assert!(copied.expect("cp runs").success());
+    fs::write(new.join(".env"), &text).expect("our own file");
+    fs::rename(root, &away).expect("our own directory");
+    fs::rename(&new, root).expect("our own directory");
+    assert!(!guarded(&host, &runner), "its Listener has read another one");
+    old.kill();
+    assert!(guarded(&host, &runner), "the control: the next one will read it");
+}
+
 #[test]
 fn a_script_shows_what_it_does_by_doing_it() {
     if !needs_root("looks at processes of others") {

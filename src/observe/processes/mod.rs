@@ -284,7 +284,7 @@ fn strangers(
     let of = |pid: &Pid, program: &'static str| {
         let dir = processes.process(*pid).ok()?;
         let root = attribution::claimed_root(&dir, program.as_bytes(), programs)?;
-        Some(Stranger { process: dir.identify().ok()?.id, program, root })
+        Some(Stranger { process: dir.identify().ok()?.id, program, owner: dir.owner().ok()?, root })
     };
     let listeners = found.listeners.iter().filter(|pid| !is_listener_known(pid));
     let workers = found.workers.iter().filter(|pid| !is_worker_known(pid));
