@@ -152,6 +152,9 @@ fn sum(gains: &[(FilesystemId, Need)], on: FilesystemId) -> Need {
     gains.fold(Need::default(), |sum, (_, need)| sum.plus(*need))
 }
 
+/// What a cache would give, and where; nothing, where something speaks for it.
+type Gain = Option<(FilesystemId, Need)>;
+
 /// What caches give that have their turn before one of the queue.
 struct Gains<'a> {
     sizing: Sizing<'a>,
@@ -159,7 +162,7 @@ struct Gains<'a> {
     first: Vec<(Turn, FilesystemId, Need)>,
     queue: Vec<Queued>,
     /// What those of the queue give, once that is known.
-    known: Mutex<Vec<Option<Option<(FilesystemId, Need)>>>>,
+    known: Mutex<Vec<Option<Gain>>>,
 }
 
 /// A cache of the queue.
