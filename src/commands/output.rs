@@ -63,6 +63,9 @@ pub(super) fn page(file: &Path, page: &str) -> Exit {
     }
 }
 
+/// What is said when it cannot be.
+pub(super) const UNWRITTEN: &str = "standard output cannot be written";
+
 /// A document on standard output.
 pub(super) fn print(text: &str) {
     if STATE.load(Ordering::Relaxed) != WHOLE {
@@ -74,7 +77,7 @@ pub(super) fn print(text: &str) {
             STATE.store(NOBODY_READS, Ordering::Relaxed);
         } else {
             STATE.store(FAILED, Ordering::Relaxed);
-            complain(&format_args!("standard output cannot be written: {error}"));
+            complain(&format_args!("{UNWRITTEN}: {error}"));
         }
     }
 }

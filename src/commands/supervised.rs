@@ -8,6 +8,7 @@
 //! Where there are no such mounts, and for verbs that do not walk, there is no second process.
 
 use super::complain;
+use super::output::UNWRITTEN;
 use super::watch::{self, Terminal};
 use crate::cli::{Cli, Command};
 use crate::report::exit::Exit;
@@ -79,7 +80,11 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
             terminal.iter().for_each(Terminal::leave_screen);
         }
         match end {
-            Ok(End::Proper(code)) => return code.into(),
+            Ok(End::Proper(code)) => {
+                let Some(error) = supervisor.refused_output() else { return code.into() };
+                complain(&format_args!("{UNWRITTEN}: {error}"));
+                return Exit::Error.into();
+            }
             Ok(End::Signalled(signal) | End::Died(Some(signal))) => {
                 drop(terminal);
                 end_by(signal)

@@ -128,6 +128,8 @@ pub struct Supervisor {
     line: Vec<u8>,
     /// Whether a group of a job's log is open there.
     is_in_group: bool,
+    /// Why standard output has taken no more, where somebody reads it.
+    refused: Option<nix::errno::Errno>,
 }
 
 impl Supervisor {
@@ -168,6 +170,7 @@ impl Supervisor {
             link,
             line: Vec::new(),
             is_in_group: false,
+            refused: None,
         })
     }
 
@@ -263,10 +266,20 @@ impl Supervisor {
             match nix::unistd::write(target, &bytes[..bytes.len().min(ROOM)]) {
                 Ok(written) => bytes = &bytes[written..],
                 Err(nix::errno::Errno::EINTR) => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    if stream == Stream::Output && error != nix::errno::Errno::EPIPE {
+                        self.refused = Some(error);
+                    }
+                    return Err(error);
+                }
             }
         }
         Ok(())
+    }
+
+    /// Why what a worker has printed could not be written; that nobody reads it is no reason.
+    pub fn refused_output(&self) -> Option<io::Error> {
+        self.refused.map(Into::into)
     }
 
     fn is_orphaned(&self) -> bool {

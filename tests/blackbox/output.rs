@@ -60,6 +60,32 @@ fn what_cannot_be_printed_is_a_failure_and_who_does_not_read_is_none() {
     }
 }
 
+/// There a worker prints, and another process passes that on.
+#[test]
+fn where_a_mount_is_watched_over_what_cannot_be_printed_is_a_failure_as_well() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let host = Host::new();
+    host.runner("actions-runner-1").build();
+    let place = |name: &str| {
+        let path = host.base.join(name);
+        std::fs::create_dir(&path).expect("a directory");
+        path.display().to_string()
+    };
+    let (lower, point) = (place("lower"), place("point"));
+    let options = format!("lowerdir={lower}:{}", place("lowest"));
+    let mounted = Command::new("mount").args(["-t", "overlay", "-o", &options, "overlay", &point]).status();
+    assert!(mounted.expect("mount runs").success());
+    for (stdout, code) in [("/dev/null", 0), ("/dev/full", 1)] {
+        let stdout = OpenOptions::new().write(true).open(stdout).expect("it is there");
+        let ended = run(&host, &["status"], stdout.into());
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert_eq!(ended.status.code(), Some(code), "{said}");
+        assert_eq!(said.contains("standard output cannot be written: No space left"), code == 1, "{said}");
+    }
+}
+
 #[test]
 fn a_watch_ends_with_its_reader() {
     if !needs_root("looks at a host as root does") {
