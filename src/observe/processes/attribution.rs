@@ -124,7 +124,7 @@ pub(super) fn attribute(
     dir: &ProcessDir,
     view: View<'_>,
 ) -> Result<Attribution, LookError> {
-    let (runners, places) = (view.runners, view.places);
+    let runners = view.runners;
     let mut buffer = link_buffer();
     let exe = match dir.link(c"exe", &mut buffer) {
         Ok(exe) => exe.to_vec(),
@@ -164,7 +164,7 @@ pub(super) fn attribute(
             if let Some(runner) = runners.iter().position(|runner| runner.root_id == id) {
                 return Ok(Attribution::Runner(runner));
             }
-            Ok(match elsewhere(dir, &handle, root, places) {
+            Ok(match elsewhere(dir, &handle, root, (view.places)()) {
                 Ok(work) => Attribution::Elsewhere(format!("{shown}, which works in {}", work.display())),
                 Err(reason) => Attribution::Unattributed(format!("it is of {shown}: {reason}")),
             })

@@ -5,8 +5,8 @@
 //! ended while it was read is no evidence. One scan serves all runners. What the facts mean is decided elsewhere.
 //!
 //! Known limits, all of the kernel's making: files that a process holds through io_uring, an unreceived SCM_RIGHTS message, a
-//! loop device or a swap area have no name below `/proc/PID`; a bind mount that was detached lazily (`umount -l`) has no
-//! mount point to compare with.
+//! loop device or a swap area have no name below `/proc/PID` (a claimed tree is asked for them: [`super::openers`]); a bind
+//! mount that was detached lazily (`umount -l`) has no mount point to compare with.
 
 mod ancestry;
 mod attribution;
@@ -38,7 +38,8 @@ use crate::model::{
 use crate::sys::process::{LookError, Proc, started};
 use crate::sys::process_dir::{ProcessDir, Processes};
 use mount_names::{MountNames, WorkDirPlace};
-use scan::{LISTENER, ProcessScan, WORKER};
+use scan::{LISTENER, ProcessScan};
+use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
@@ -124,10 +125,10 @@ pub fn observe_with_caches(
     }
     let mount_names = mount_names.into_inner().unwrap_or_else(PoisonError::into_inner);
 
-    let placed = unlocated.is_empty().then_some(mount_names.places.as_slice());
+    let placed = || unlocated.is_empty().then_some(mount_names.places.as_slice());
     let mut hidden = std::mem::take(&mut found.hidden);
     let mounts = own_mounts.as_deref().unwrap_or_default();
-    let view = View { proc, runners, places: placed, mounts, given };
+    let view = View { proc, runners, places: &placed, mounts, given };
     let workers = workers_of(&processes, &found.workers, view, &mut hidden);
     let listeners = listeners_of(&processes, &found.listeners, view);
     reasons.extend(hidden.reason());
@@ -179,22 +180,14 @@ pub fn workers(proc: &Proc, runners: &[Runner], given: Given<'_>) -> (Vec<Worker
     if !lineage::own_pid(proc).is_ok_and(|own| pids.contains(&own)) {
         reasons.push(format!("{} does not list ourselves", proc.root().display()));
     }
-    let mut hidden = Hidden::default();
-    let mut matching = Vec::new();
-    for pid in pids {
-        let mut buffer = [0; 64];
-        match processes.comm(pid, &mut buffer) {
-            Ok(WORKER) => matching.push(pid),
-            Ok(_) | Err(LookError::Gone(_)) => {}
-            Err(error) => hidden.add_unopened(pid, &error),
-        }
-    }
+    let (matching, mut hidden) = scan::workers(&processes, &pids);
     let mut seen = Vec::new();
     if !matching.is_empty() {
-        let (places, _) = mount_names::locate(own_mounts.as_deref().unwrap_or_default(), runners);
-        let placed = attribution::all_placed(&places, runners);
+        // Only a Worker that is of none of them is compared with their places, which takes longer with every runner.
         let mounts = own_mounts.as_deref().unwrap_or_default();
-        let view = View { proc, runners, places: placed, mounts, given };
+        let located = LazyCell::new(|| mount_names::locate(mounts, runners).0);
+        let placed = || attribution::all_placed(&located, runners);
+        let view = View { proc, runners, places: &placed, mounts, given };
         seen = workers_of(&processes, &matching, view, &mut hidden);
     }
     reasons.extend(hidden.reason());
@@ -206,8 +199,8 @@ pub fn workers(proc: &Proc, runners: &[Runner], given: Given<'_>) -> (Vec<Worker
 struct View<'v> {
     proc: &'v Proc,
     runners: &'v [Runner],
-    /// Their work directories; none when not all could be placed.
-    places: Option<&'v [WorkDirPlace]>,
+    /// Tells their work directories; none when not all could be placed.
+    places: &'v dyn Fn() -> Option<&'v [WorkDirPlace]>,
     /// Our own mounts.
     mounts: &'v [mountinfo::Mount<'v>],
     given: Given<'v>,
@@ -223,7 +216,7 @@ fn workers_of(processes: &Processes, pids: &[Pid], view: View<'_>, hidden: &mut 
     let seen = |dir: &ProcessDir| -> Result<WorkerSeen, LookError> {
         let attribution: Attribution = attribution::attribute(processes, dir, view)?;
         let reach = match attribution {
-            Attribution::Unattributed(_) => reach::of(dir, view.places, view.mounts, view.given.group),
+            Attribution::Unattributed(_) => reach::of(dir, (view.places)(), view.mounts, view.given.group),
             Attribution::Runner(_) | Attribution::Elsewhere(_) => WorkerReach::default(),
         };
         Ok(WorkerSeen { process: dir.identify()?.id, owner: dir.owner()?, attribution, reach })
