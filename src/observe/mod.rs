@@ -15,6 +15,7 @@ mod known_caches;
 pub mod listener_log;
 pub mod locks;
 pub mod measure;
+pub mod openers;
 pub mod other_hosts;
 mod ownership;
 pub mod places;

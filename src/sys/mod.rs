@@ -9,6 +9,7 @@ pub mod deadline;
 pub mod dedupe;
 pub mod dir;
 pub mod extents;
+pub mod file_lease;
 pub mod flock;
 pub mod handles;
 pub mod mappings;
