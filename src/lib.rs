@@ -98,9 +98,10 @@
 //! it has fenced its trash off: a claim that was suspended in the middle then fails, because it renames into a directory that
 //! is gone (see [`reclaim::trash`]). Before it fences it leaves its lease: a claim that the fence came too early for sees that.
 //! So does every hook that ends otherwise than it should; and each fences first of all, before it knows of any lock, so that not
-//! even its own death undoes that. A build that outlives its Worker shows among processes alone: they are looked at before the
-//! lock is taken, and under it again when a lease has come or gone meanwhile, or could not be left,
-//! and where no hook of ours leaves any.
+//! even its own death undoes that. So a claim may look at Workers and leases before it takes the lock, once its slot is there: what
+//! has begun since has removed the slot, or shows under the lock by a lease that has come or gone, and then the look is repeated.
+//! A build that outlives its Worker shows among processes alone: they are looked at before the lock is taken, and again when a
+//! lease has come or gone meanwhile, or could not be left, and under the lock where no hook of ours leaves any.
 //! `tests/model` goes through every order in which all of this can happen.
 //!
 //! # Threats

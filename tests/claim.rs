@@ -62,25 +62,61 @@ fn start_job(runner: &Runner) -> (Listener, Job) {
 /// Steps that fail when the tree is not there whole.
 const CHECK: &str = "test -f target/CACHEDIR.TAG\ntest -s target/debug/deps/libwidget-0000.rlib\n";
 
+/// Where the slot is made and all is looked at, and the lock is not yet taken.
+fn before_lock(scene: &Scene) -> Stopped {
+    let lock = scene.host.host_lock();
+    Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
+        call.number == libc::SYS_flock
+            && call.file(0) == lock
+            && call.arguments[1] & libc::LOCK_EX as u64 != 0
+    })
+}
+
 #[test]
 fn a_job_that_starts_before_the_lock_is_taken_wins() {
     if !kit::sees_everything() {
         return;
     }
+    let mut scene = Scene::new();
+    let canary = Canary::of(&scene.cache);
+    // Whatever the guard looked at before its lock is old by now.
+    let stopped = before_lock(&scene);
+    // The hook of the job itself would prune what is its own.
+    scene.host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
+    let (mut listener, mut job) = start_job(&scene.runner);
+    job.hook_started().expect_ok();
+    // The steps look at their tree all the time, from before the guard goes on until after it has ended.
+    let (looked, done) = (scene.host.base.join("looked"), scene.host.base.join("done"));
+    job.start_steps(&format!(
+        "while test ! -e {done}; do\n{CHECK}touch {looked}\ndone\n{CHECK}",
+        done = done.display(),
+        looked = looked.display()
+    ));
+    until("the steps to look once", || looked.exists().then_some(()));
+    let report = stopped.release().expect_code(&[0, 20]).report();
+    std::fs::write(&done, "").expect("our own file");
+    let steps = job.await_steps();
+    assert_eq!(steps.code, 0, "the job never misses its tree: {}\n{:#}", steps.text(), report.0);
+    assert_eq!(report.outcome(&scene.cache), "kept", "{:#}", report.0);
+    canary.assert_intact();
+    job.finish(&mut listener);
+    scene.host.configure(|settings| settings.want_everything());
+    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "without a job it goes");
+}
+
+/// Nothing tells of it under the lock but its Worker.
+#[test]
+fn a_job_whose_hook_has_not_run_gets_its_tree_back() {
+    if !kit::sees_everything() {
+        return;
+    }
     let scene = Scene::new();
     let canary = Canary::of(&scene.cache);
-    let lock = scene.host.host_lock();
-    // Whatever the guard looked at before its lock is old by now.
-    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
-        call.number == libc::SYS_flock
-            && call.file(0) == lock
-            && call.arguments[1] & libc::LOCK_EX as u64 != 0
-    });
+    let stopped = before_lock(&scene);
     let (mut listener, mut job) = start_job(&scene.runner);
-    // The hook of the job itself would prune what is its own.
     job.steps(CHECK);
     let report = stopped.release().expect_code(&[0, 20]).report();
-    assert_eq!(report.outcome(&scene.cache), "kept", "{:#}", report.0);
+    assert_eq!(report.outcome(&scene.cache), "restored", "{:#}", report.0);
     canary.assert_intact();
     assert_eq!(job.steps(CHECK).code, 0);
     job.finish(&mut listener);
@@ -167,12 +203,7 @@ fn outlive(what: Outlived) {
         scene.host.mount(Fs::Tmpfs { mib: 1, inodes: 1 }, &leases);
     }
     let canary = Canary::of(&scene.cache);
-    let lock = scene.host.host_lock();
-    let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
-        call.number == libc::SYS_flock
-            && call.file(0) == lock
-            && call.arguments[1] & libc::LOCK_EX as u64 != 0
-    });
+    let stopped = before_lock(&scene);
     scene.host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
     let (mut listener, mut job) = start_job(&scene.runner);
     if what != Outlived::WorkerWithoutHook {
@@ -358,12 +389,7 @@ fn what_is_no_longer_what_was_planned_is_kept() {
         let precious = scene.host.base.join("precious");
         plant_cache(&precious, MIB, 2 * DAY);
         let precious_canary = Canary::of(&precious);
-        let lock = scene.host.host_lock();
-        let stopped = Stopped::at(&scene.host.call(&["sweep", "--json"]), move |call| {
-            call.number == libc::SYS_flock
-                && call.file(0) == lock
-                && call.arguments[1] & libc::LOCK_EX as u64 != 0
-        });
+        let stopped = before_lock(&scene);
         std::fs::rename(&scene.cache, scene.host.base.join("aside")).expect("our own tree");
         swap(&scene.cache, &precious);
         let status = |path: &Path| path.symlink_metadata().map(|now| (now.file_type(), now.len())).ok();

@@ -2,26 +2,39 @@
 //! all of their renames and one after them. Each claim goes through the steps of a single one in the same order (slot, look,
 //! rename, look, put back on any doubt), so what `tests/model` shows of one holds of each.
 //!
-//! What can be computed before is computed before: under the lock nothing grows with the number of runners but the looks at
-//! leases and processes, which a batch shares. Between batches, whoever waits for the lock gets it.
+//! **What comes before the lock.** The slots, and the look before the renames: whoever begins a job after that look removes the
+//! slot, and leaves a lease. Under the lock the leases' directory is compared with what it was at that look. When a job has begun
+//! or ended meanwhile, the lock is released and the look repeated before it is taken anew; where jobs come faster than that, the
+//! look is taken under the lock, and so it is always where jobs may begin without passing our hook ([`Scrutiny::is_fenced`]).
+//!
+//! **What comes under it.** The renames, the look after them, and what goes back. A hold renames no more than it has time for; the
+//! rest of the batch waits for the next one. Nothing there grows with the number of runners but the looks at leases and processes.
+//! Between two holds, whoever waits for the lock gets it.
 
 use super::scrutiny::Scrutiny;
 use super::{Cycle, CycleError, MAX_GIVING_WAY, State};
 use crate::lock::ExclusiveLock;
 use crate::model::{Action, ActionResult, Decision, HostFacts, KeepReason, Uid};
 use crate::observe::caches::open_work;
-use crate::reclaim::claim::{Claim, Phase, Prepared, Renamed, claim, needs_place_beside};
+use crate::reclaim::claim::{Claim, Phase, Renamed, Reserved, claim, needs_place_beside};
 use crate::reclaim::execute::Tree;
 use crate::sys::dir::Dir;
 use rustix::process::{Resource, getrlimit};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So many claims share one hold of the lock,
-const BATCH: usize = 32;
+/// So many claims share one look before the lock.
+const BATCH: usize = 64;
 
-/// and no further one is begun when preparing them has taken so long: directories may have to come from a slow disk.
-const PREPARATION: Duration = Duration::from_millis(15);
+/// So long a hold is meant to last, or one and a half times as long as its look takes. A look that has to be taken before the renames
+/// as well comes on top of it.
+const HOLD: Duration = Duration::from_millis(50);
+
+/// So many looks are taken without the lock before one is taken under it.
+const LOOKS: usize = 4;
+
+/// So long at least whether files are open is asked of the kernel.
+const QUESTIONS: Duration = Duration::from_millis(2);
 
 /// So long the lock is left alone between two holds: a waiter that is woken needs a moment to take it.
 const PAUSE: Duration = Duration::from_millis(4);
@@ -50,14 +63,16 @@ struct Ended<'p> {
 
 impl<'p> Ended<'p> {
     fn needs_place_beside(&self) -> bool {
-        matches!(&self.claim, Claim::Failed(error) if needs_place_beside(&self.action.cache, error))
+        // One that has been tried there has its work directory at hand.
+        self.work.is_none()
+            && matches!(&self.claim, Claim::Failed(error) if needs_place_beside(&self.action.cache, error))
     }
 
-    /// The tree, where one was claimed under `lock`; what else it came to otherwise.
-    fn settle(self, lock: &ExclusiveLock) -> Result<Tree<Dir>, (&'p Action, Claim)> {
+    /// The tree, where one was claimed under `lock`; itself otherwise.
+    fn settle(self, lock: &ExclusiveLock) -> Result<Tree<Dir>, Self> {
         match (self.claim, self.work) {
             (Claim::Claimed(claimed), Some(work)) => Ok(Tree::new(lock, self.action, work, claimed)),
-            (claim, _) => Err((self.action, claim)),
+            (claim, work) => Err(Self { action: self.action, work, claim }),
         }
     }
 }
@@ -86,69 +101,95 @@ impl Cycle<'_> {
         }
     }
 
-    /// Claims what is planned, in batches, the first of them under `lock`: what has been claimed, and whether more was planned
-    /// than this round may claim. What does not come about is recorded.
+    /// Claims what is planned, in batches: what has been claimed, and whether more was planned than this round may claim. What does
+    /// not come about is recorded.
     pub(super) fn claim_all(
         &mut self,
-        lock: ExclusiveLock,
         planned: &[&Action],
         facts: &HostFacts,
         scrutiny: &mut Scrutiny<'_>,
         looked: Instant,
         state: &mut State,
     ) -> Result<(Vec<Tree<Dir>>, bool), CycleError> {
-        let mut taken = Vec::new();
+        let mut taken: Vec<Tree<Dir>> = Vec::new();
         let mut rest = planned;
+        let mut batch = Batch::default();
         // What finds no room in a slot is claimed beside its place. That is announced in the lock's file, which has room for one:
         // each gets a hold of its own.
         let mut beside: VecDeque<&Action> = VecDeque::new();
-        let mut held = Some(lock);
-        while !(rest.is_empty() && beside.is_empty()) {
-            if looked.elapsed() > self.config.hook.lock_wait / 2 || taken.len() >= most_claims() {
+        let mut is_first = true;
+        let limit = self.config.hook.lock_wait / 2;
+        let is_stale = || looked.elapsed() > limit;
+        while !(rest.is_empty() && beside.is_empty() && batch.waiting.is_empty()) {
+            if is_stale() || taken.len() >= most_claims() {
+                batch.discard();
                 return Ok((taken, true));
             }
-            let lock = match held.take() {
-                Some(lock) => lock,
-                None => {
-                    std::thread::sleep(PAUSE);
-                    match self.lock_for_claims(facts, state) {
-                        Ok(Some(lock)) => lock,
-                        Ok(None) => return Ok((taken, true)),
+            let begun = Instant::now();
+            if beside.is_empty() && batch.waiting.is_empty() {
+                let most = BATCH.min(most_claims() - taken.len());
+                let (next, ended) = Batch::of(&rest[..rest.len().min(most)], scrutiny);
+                rest = &rest[next.waiting.len() + ended.len()..];
+                batch = next;
+                let ended = ended.into_iter().chain(batch.look_unless_under_lock(scrutiny));
+                beside.extend(self.note_ended(ended.collect(), begun.elapsed(), state));
+                continue;
+            }
+            if !std::mem::take(&mut is_first) {
+                std::thread::sleep(PAUSE);
+            }
+            let lock = match self.lock_for_claims(facts, state) {
+                Ok(Some(lock)) if !is_stale() => lock,
+                stopped => {
+                    batch.discard();
+                    return match stopped {
                         // What has been claimed is deleted all the same.
-                        Err(_) if !taken.is_empty() => return Ok((taken, true)),
-                        Err(error) => return Err(error),
-                    }
+                        Err(error) if taken.is_empty() => Err(error),
+                        _ => Ok((taken, true)),
+                    };
                 }
             };
             let begun = Instant::now();
             let ended = match beside.pop_front() {
                 Some(action) => vec![claim_alone(&lock, action, scrutiny)],
-                None => {
-                    let most = BATCH.min(most_claims() - taken.len());
-                    let (ended, done) = claim_batch(&lock, &rest[..rest.len().min(most)], scrutiny);
-                    rest = &rest[done..];
-                    let (full, ended): (Vec<_>, Vec<_>) =
-                        ended.into_iter().partition(Ended::needs_place_beside);
-                    beside.extend(full.iter().map(|ended| ended.action));
-                    ended
+                None if batch.may_look_again(scrutiny) => {
+                    drop(lock);
+                    let ended = batch.look(scrutiny);
+                    beside.extend(self.note_ended(ended, begun.elapsed(), state));
+                    continue;
                 }
+                None => batch.claim(&lock, scrutiny),
             };
-            let settled: Vec<_> = ended.into_iter().map(|ended| ended.settle(&lock)).collect();
-            if settled.iter().any(Result::is_ok) {
+            let (mut claimed, mut failed) = (Vec::new(), Vec::new());
+            for ended in ended {
+                match ended.settle(&lock) {
+                    Ok(tree) => claimed.push(tree),
+                    Err(ended) => failed.push(ended),
+                }
+            }
+            if !claimed.is_empty() {
                 state.last_claims = lock.note_claims();
             }
             drop(lock);
-            for settled in settled {
-                match settled {
-                    Ok(tree) => {
-                        tree.report(self.events);
-                        taken.push(tree);
-                    }
-                    Err((action, claim)) => self.not_claimed(action, claim, begun.elapsed(), state),
-                }
+            for tree in claimed {
+                tree.report(self.events);
+                taken.push(tree);
             }
+            beside.extend(self.note_ended(failed, begun.elapsed(), state));
         }
         Ok((taken, false))
+    }
+
+    /// Records what claims came to that claimed nothing; those that are to be claimed beside their place.
+    fn note_ended<'p>(
+        &mut self,
+        ended: Vec<Ended<'p>>,
+        took: Duration,
+        state: &mut State,
+    ) -> Vec<&'p Action> {
+        let (beside, ended): (Vec<_>, Vec<_>) = ended.into_iter().partition(Ended::needs_place_beside);
+        ended.into_iter().for_each(|ended| self.not_claimed(ended.action, ended.claim, took, state));
+        beside.into_iter().map(|ended| ended.action).collect()
     }
 
     /// Records what a claim came to that claimed nothing.
@@ -178,55 +219,138 @@ impl Cycle<'_> {
     }
 }
 
-/// Claims as many of these as one hold of the lock is for; how they ended, and how many there were.
-fn claim_batch<'p>(
-    lock: &ExclusiveLock,
-    planned: &[&'p Action],
-    scrutiny: &mut Scrutiny<'_>,
-) -> (Vec<Ended<'p>>, usize) {
-    let mut ended = Vec::new();
-    let mut prepared: Vec<(&Action, Dir, Prepared<'_>)> = Vec::new();
-    let mut done = 0;
-    for &action in planned {
-        if done > 0 && lock.held_for() > PREPARATION {
-            break;
-        }
-        done += 1;
-        match lock.while_looking(|| prepare(action)) {
-            Ok((work, claim)) => prepared.push((action, work, claim)),
-            Err(claim) => ended.push(Ended { action, work: None, claim }),
-        }
-    }
-    if prepared.is_empty() {
-        return (ended, done);
-    }
-    lock.while_looking(|| scrutiny.look_again(prepared.iter().map(|(action, ..)| *action)));
-    let mut renamed: Vec<(&Action, Dir, Renamed<'_>)> = Vec::new();
-    for (action, work, claim) in prepared {
-        let doubts = lock.while_looking(|| scrutiny.doubts(action, None));
-        let outcome = match doubts.is_empty() {
-            true => claim.rename(),
-            false => Err(claim.refuse(doubts)),
-        };
-        match outcome {
-            Ok(claim) => renamed.push((action, work, claim)),
-            Err(claim) => ended.push(Ended { action, work: Some(work), claim }),
-        }
-    }
-    if !renamed.is_empty() {
-        lock.while_looking(|| scrutiny.look_again(renamed.iter().map(|(action, ..)| *action)));
-    }
-    for (action, work, claim) in renamed {
-        let doubts = lock.while_looking(|| scrutiny.doubts(action, Some(claim.tree())));
-        ended.push(Ended { action, work: Some(work), claim: claim.settle(doubts) });
-    }
-    (ended, done)
+/// Claims that have their slots and wait for the lock.
+#[derive(Default)]
+struct Batch<'p> {
+    waiting: VecDeque<(&'p Action, Reserved)>,
+    /// Whether the look before the renames may be taken before the lock.
+    is_fenced: bool,
+    /// How often it has been taken.
+    looks: usize,
+    /// How long a look at Workers and leases alone takes, if one has been taken.
+    takes: Option<Duration>,
 }
 
-fn prepare(action: &Action) -> Result<(Dir, Prepared<'_>), Claim> {
-    let (work, owner) = open(action)?;
-    let prepared = Prepared::new(&work, owner, &action.cache)?;
-    Ok((work, prepared))
+impl<'p> Batch<'p> {
+    /// Makes slots for the first of these, as far as they are of one kind; and which of them have come to their end already.
+    fn of(planned: &[&'p Action], scrutiny: &Scrutiny<'_>) -> (Self, Vec<Ended<'p>>) {
+        let is_fenced = planned.first().is_some_and(|first| scrutiny.is_fenced(first));
+        let mut ended = Vec::new();
+        let mut batch = Self { is_fenced, ..Self::default() };
+        for &action in planned.iter().take_while(|action| scrutiny.is_fenced(action) == is_fenced) {
+            match open(action).and_then(|(work, owner)| Reserved::new(&work, owner, &action.cache)) {
+                Ok(reserved) => batch.waiting.push_back((action, reserved)),
+                Err(claim) => ended.push(Ended { action, work: None, claim }),
+            }
+        }
+        (batch, ended)
+    }
+
+    /// Looks at all of them; those that it speaks against.
+    fn look(&mut self, scrutiny: &mut Scrutiny<'_>) -> Vec<Ended<'p>> {
+        if self.waiting.is_empty() {
+            return Vec::new();
+        }
+        let begun = Instant::now();
+        if scrutiny.look_again(self.waiting.iter().map(|(action, _)| *action)) {
+            self.takes = Some(begun.elapsed());
+        }
+        self.looks += 1;
+        let mut refused = Vec::new();
+        for (action, reserved) in std::mem::take(&mut self.waiting) {
+            let doubts = scrutiny.doubts(action, None);
+            if doubts.is_empty() {
+                self.waiting.push_back((action, reserved));
+            } else {
+                // What another guard has claimed meanwhile can be looked at by nobody.
+                let changed = open(action).and_then(|(work, _)| reserved.check(&work, &action.cache));
+                discard(action, reserved);
+                let claim = changed.err().unwrap_or(Claim::Refused(doubts));
+                refused.push(Ended { action, work: None, claim });
+            }
+        }
+        refused
+    }
+
+    fn look_unless_under_lock(&mut self, scrutiny: &mut Scrutiny<'_>) -> Vec<Ended<'p>> {
+        if self.is_fenced { self.look(scrutiny) } else { Vec::new() }
+    }
+
+    /// Whether the last look is one that may be acted on now, under the lock.
+    fn is_looked_at(&self, scrutiny: &Scrutiny<'_>) -> bool {
+        self.is_fenced && self.looks > 0 && scrutiny.is_still()
+    }
+
+    /// Whether it is not, and to be repeated without the lock.
+    fn may_look_again(&self, scrutiny: &Scrutiny<'_>) -> bool {
+        self.is_fenced && self.looks < LOOKS && !self.is_looked_at(scrutiny)
+    }
+
+    /// Claims as many of them as one hold of the lock is for; how they ended.
+    fn claim(&mut self, lock: &ExclusiveLock, scrutiny: &mut Scrutiny<'_>) -> Vec<Ended<'p>> {
+        let mut ended = Vec::new();
+        let mut before = Duration::ZERO;
+        if !self.is_looked_at(scrutiny) {
+            ended.extend(lock.while_looking(|| self.look(scrutiny)));
+            before = lock.held_for();
+        }
+        // Where the look alone takes that long, the renames take half as long: each hold has to be worth its look.
+        let look = self.takes.unwrap_or(HOLD / 2);
+        let time = HOLD.saturating_sub(look).max(look / 2);
+        let mut renamed: Vec<(&Action, Dir, Renamed<'_>)> = Vec::new();
+        while let Some((action, reserved)) = self.waiting.pop_front() {
+            match rename(lock, action, reserved, scrutiny) {
+                Ok((work, claim)) => renamed.push((action, work, claim)),
+                Err(claim) => ended.push(Ended { action, work: None, claim }),
+            }
+            if lock.held_for() - before > time {
+                break;
+            }
+        }
+        let begun = Instant::now();
+        let mut look =
+            || lock.while_looking(|| scrutiny.look_again(renamed.iter().map(|(action, ..)| *action)));
+        if !renamed.is_empty() && look() {
+            self.takes = Some(begun.elapsed());
+        }
+        let left = (before + HOLD).saturating_sub(lock.held_for()).max(QUESTIONS);
+        let until = Instant::now() + left;
+        for (action, work, claim) in renamed {
+            let doubts = lock.while_looking(|| scrutiny.doubts_of_renamed(action, claim.tree(), until));
+            ended.push(Ended { action, work: Some(work), claim: claim.settle(doubts) });
+        }
+        ended
+    }
+
+    /// Leaves the rest as it is.
+    fn discard(self) {
+        self.waiting.into_iter().for_each(|(action, reserved)| discard(action, reserved));
+    }
+}
+
+/// Renames one, unless somebody holds its locks by now.
+fn rename<'p>(
+    lock: &ExclusiveLock,
+    action: &'p Action,
+    reserved: Reserved,
+    scrutiny: &mut Scrutiny<'_>,
+) -> Result<(Dir, Renamed<'p>), Claim> {
+    let (work, prepared) = lock.while_looking(|| {
+        let (work, owner) = open(action)?;
+        let prepared = reserved.prepare(&work, owner, &action.cache)?;
+        Ok((work, prepared))
+    })?;
+    let doubts = lock.while_looking(|| scrutiny.doubts(action, None));
+    match doubts.is_empty() {
+        true => Ok((work, prepared.rename()?)),
+        false => Err(prepared.refuse(doubts)),
+    }
+}
+
+fn discard(action: &Action, reserved: Reserved) {
+    if let Ok((work, owner)) = open(action) {
+        reserved.discard(&work, owner);
+    }
 }
 
 /// The directory that a cache is claimed from, and whose it is.
@@ -247,13 +371,12 @@ fn claim_alone<'p>(lock: &ExclusiveLock, action: &'p Action, scrutiny: &mut Scru
         Err(claim) => return Ended { action, work: None, claim },
     };
     let claim = claim(lock, &work, owner, &action.cache, &mut |moment| {
-        let tree = match moment {
-            Phase::Before => None,
-            Phase::After(tree) => Some(tree),
-        };
         lock.while_looking(|| {
             scrutiny.look_again(std::iter::once(action));
-            scrutiny.doubts(action, tree)
+            match moment {
+                Phase::Before => scrutiny.doubts(action, None),
+                Phase::After(tree) => scrutiny.doubts_of_renamed(action, tree, Instant::now() + QUESTIONS),
+            }
         })
     });
     Ended { action, work: Some(work), claim }

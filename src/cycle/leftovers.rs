@@ -27,6 +27,7 @@ impl Cycle<'_> {
             let lock = self.shared()?;
             state.last_claims = lock.last_claims();
             let works = self.works_in_reach(holders);
+            works.iter().filter_map(trash_of).for_each(|trash| trash.clear_abandoned());
             works.iter().flat_map(|work| untried(work, state)).collect::<Vec<_>>()
         };
         if found.is_empty() {

@@ -110,15 +110,28 @@ impl Cycle<'_> {
             return Ok(if goes_on { Next::Round } else { Next::Done });
         }
         let mut scrutiny = Scrutiny::new(&look, &facts, actor, &rules, &lineage);
-        let Some(lock) = self.lock_for_claims(&facts, state)? else { return Ok(Next::Round) };
-        // Seen under the lock, so that no claim is under way that might still put it back.
-        let leftovers: Vec<Leftover<'_>> = lock.while_looking(|| {
-            untried_leftovers(&facts, state).take(MAX_LEFTOVERS).filter(Leftover::is_there).collect()
-        });
-        let (taken, is_cut_short) = self.claim_all(lock, &removals, &facts, &mut scrutiny, looked, state)?;
+        let Some(leftovers) = self.leftovers_of_claims(&facts, state)? else { return Ok(Next::Round) };
+        let (taken, is_cut_short) = self.claim_all(&removals, &facts, &mut scrutiny, looked, state)?;
         state.limits_applied |= !is_cut_short;
         self.delete_all(leftovers, taken, &facts, state);
         Ok(Next::Round)
+    }
+
+    /// What earlier claims have left in their own place. Seen under the lock, so that no claim is under way that might still put it
+    /// back. `None` when the round begins again.
+    fn leftovers_of_claims<'f>(
+        &mut self,
+        facts: &'f HostFacts,
+        state: &mut State,
+    ) -> Result<Option<Vec<Leftover<'f>>>, CycleError> {
+        if untried_leftovers(facts, state).next().is_none() {
+            return Ok(Some(Vec::new()));
+        }
+        let Some(lock) = self.lock_for_claims(facts, state)? else { return Ok(None) };
+        let untried = untried_leftovers(facts, state).take(MAX_LEFTOVERS);
+        let found = lock.while_looking(|| untried.filter(Leftover::is_there).collect());
+        drop(lock);
+        Ok(Some(found))
     }
 
     /// Takes out of the facts what this run is not about.

@@ -5,11 +5,13 @@ use crate::model::{
     Visibility, Weight,
 };
 use crate::observe::host::{HostObserver, Traces};
+use crate::observe::openers;
 use crate::policy::plan::{self, Actor};
 use crate::policy::protection::{Relation, Rules};
 use crate::policy::{liveness, protection, shared_work_dirs};
 use crate::sys::dir::Dir;
 use std::collections::HashMap;
+use std::time::Instant;
 
 /// The second look: what would speak against a cache if it were planned now.
 pub(super) struct Scrutiny<'a> {
@@ -79,10 +81,30 @@ impl<'a> Scrutiny<'a> {
     }
 
     /// Looks at Workers and leases, and at all processes when a job of these caches' runners may have begun or ended since they
-    /// were looked at.
-    pub(super) fn look_again<'p>(&mut self, actions: impl Iterator<Item = &'p Action>) {
+    /// were looked at; whether Workers and leases were enough.
+    pub(super) fn look_again<'p>(&mut self, actions: impl Iterator<Item = &'p Action>) -> bool {
         let traces = Traces::of_all(actions.map(|action| self.traces(action)));
-        self.look.refresh(&mut self.now, &self.runners, &self.visibility, traces);
+        self.look.refresh(&mut self.now, &self.runners, &self.visibility, traces)
+    }
+
+    /// Whether the last look may be acted on: no job has begun or ended since.
+    pub(super) fn is_still(&self) -> bool {
+        self.look.is_still(&self.now)
+    }
+
+    /// Whether every job that may use this cache removes the claim's slot before its steps begin, and changes what [`Self::is_still`]
+    /// compares. Then the look before the rename may be taken before the host lock. A cache outside of work directories has its
+    /// slot where not every job's hook may remove it, and so has a work directory that lies in another one.
+    pub(super) fn is_fenced(&self, action: &Action) -> bool {
+        let is_declared = action.cache.base.is_some() || self.declared.contains_key(&action.cache.id);
+        let Some(&index) = self.places.get(&action.runner.root_id).filter(|_| !is_declared) else {
+            return false;
+        };
+        let work = |runner: usize| self.runners[runner].work_dir().map(|work| work.id);
+        let has_same = |member: &usize| work(*member) == work(index);
+        work(index).is_some()
+            && self.members[self.groups[index]].iter().all(has_same)
+            && self.traces(action) == Traces::Leases
     }
 
     /// What jobs leave that may use this cache.
@@ -114,6 +136,16 @@ impl<'a> Scrutiny<'a> {
         self.now.runners[index].locks = before;
         let relation = plan::relation(self.actor, index, &self.groups);
         self.judge(action, &evidence, relation)
+    }
+
+    /// The same of one that has been renamed, and whether somebody has its files open that no look at processes shows: as many of them
+    /// as can be asked about until then.
+    pub(super) fn doubts_of_renamed(&mut self, action: &Action, tree: &Dir, until: Instant) -> Vec<Evidence> {
+        let doubts = self.doubts(action, Some(tree));
+        match doubts.is_empty() {
+            true => openers::in_tree(tree, &action.cache, until).into_iter().collect(),
+            false => doubts,
+        }
     }
 
     fn doubts_of_declared(&mut self, index: usize, action: &Action, tree: Option<&Dir>) -> Vec<Evidence> {

@@ -175,21 +175,34 @@ impl HostObserver<'_> {
     }
 
     /// Looks again at Workers and leases; `first` is what the first look could see. `runners` are those of `facts`. When a job has
-    /// begun or ended since, or may have, at all processes: its Worker may have died, and its build live on.
-    pub fn refresh(&self, facts: &mut HostFacts, runners: &[Runner], first: &Visibility, traces: Traces) {
+    /// begun or ended since, or may have, at all processes: its Worker may have died, and its build live on. Whether Workers and leases
+    /// were enough.
+    pub fn refresh(
+        &self,
+        facts: &mut HostFacts,
+        runners: &[Runner],
+        first: &Visibility,
+        traces: Traces,
+    ) -> bool {
         if traces == Traces::Leases && facts.turn.is_still(&self.turn()) {
             let (workers, visibility) = processes::workers(self.proc(), runners, self.given());
             facts.processes.workers = workers;
             facts.processes.visibility = join(first, visibility);
             facts.leases = self.read_leases(&mut facts.processes.visibility);
             if facts.turn.is_still(&self.turn()) {
-                return;
+                return true;
             }
         }
         let caches: Vec<Runner> = facts.declared.iter().map(declared::as_place).collect();
         let Jobs { processes, leases, turn } = self.jobs(runners, &caches);
         facts.processes = ProcessFacts { visibility: join(first, processes.visibility.clone()), ..processes };
         (facts.leases, facts.turn) = (leases, turn);
+        false
+    }
+
+    /// Whether certainly no job has begun or ended since `facts` were last refreshed with all processes.
+    pub fn is_still(&self, facts: &HostFacts) -> bool {
+        facts.turn.is_still(&self.turn())
     }
 
     /// All processes, and all leases. A build that has lost its Worker shows among processes alone, and those are not read in one

@@ -4,7 +4,7 @@
 //! It is evidence besides all other: asked of a tree that has left its place, for an instant, of as many of its largest files as
 //! there is time for. Where the kernel does not answer there is none.
 
-use crate::model::{Bearing, Cache, Evidence, EvidenceKind, Part};
+use crate::model::{Cache, Evidence, EvidenceKind, Part, Weight};
 use crate::sys::dir::Dir;
 use crate::sys::file_lease::is_open_elsewhere;
 use std::path::PathBuf;
@@ -34,7 +34,7 @@ pub fn in_tree(tree: &Dir, cache: &Cache, until: Instant) -> Option<Evidence> {
         }
     };
     let detail = format!("somebody has {what} open");
-    Some(Evidence::within(EvidenceKind::ProcessInside, Bearing::InUse, within, detail))
+    Some(Evidence::within(EvidenceKind::ProcessInside, Weight::InUse, within, detail))
 }
 
 #[cfg(test)]
@@ -74,7 +74,7 @@ mod tests {
         assert_eq!(in_tree(&tree, &cache, soon()), None);
         let held = File::open(path.join(names[1])).unwrap();
         let evidence = in_tree(&tree, &cache, soon()).expect("it is held");
-        assert_eq!((evidence.kind, evidence.bearing), (EvidenceKind::ProcessInside, Bearing::InUse));
+        assert_eq!((evidence.kind, evidence.weight), (EvidenceKind::ProcessInside, Weight::InUse));
         assert!(evidence.detail.contains("/w/app/app/target/deps/b.rlib"), "{}", evidence.detail);
         assert_eq!(in_tree(&tree, &cache, Instant::now()), None, "no time, no answer");
         let members =

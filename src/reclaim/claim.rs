@@ -3,6 +3,7 @@
 //! ```text
 //! cache opened and compared -> slot made -> doubt? -> renamed into the slot -> compared again -> doubt? -> claimed
 //! ```
+//! The first three may come before the lock ([`Reserved`]).
 //! Whatever does not compare, and any doubt, puts the tree back where it was. What does not compare and finds its place taken
 //! stays beside it under another name: it is not what was planned, so it is not deleted. The lock is held for a few renames, whatever
 //! the size of the trees. What "doubt" is, the caller knows: it looks again at the evidence each time it is asked.
@@ -16,7 +17,7 @@ use super::in_place_claim::InPlaceClaim;
 use super::trash::{Slot, TREE, Trash, is_full, unique};
 use super::trash_claim::TrashClaim;
 use crate::lock::ExclusiveLock;
-use crate::model::{Cache, Evidence, Part, Uid};
+use crate::model::{Cache, Evidence, FileId, Part, Uid};
 use crate::sys::dir::{Dir, Status};
 use files::Members;
 use rustix::fs::{RenameFlags, renameat_with};
@@ -28,6 +29,9 @@ use std::rc::Rc;
 
 /// What was moved by mistake and cannot have its place back lies beside it under a name that begins so.
 const RETURNED: &str = "returned-by-disk-guard-";
+
+/// What has become of a claim whose slot has been removed, or its cache.
+const OVERTAKEN: &str = "its runner began a job, or it was removed, before it could be claimed";
 
 /// What a claim came to.
 #[derive(Debug)]
@@ -79,7 +83,9 @@ pub fn claim(
     cache: &Cache,
     recheck: &mut Recheck<'_>,
 ) -> Claim {
-    let outcome = match Prepared::new(work, work_owner, cache) {
+    let prepared =
+        Reserved::new(work, work_owner, cache).and_then(|reserved| reserved.prepare(work, work_owner, cache));
+    let outcome = match prepared {
         Ok(prepared) => prepared.claim(recheck),
         Err(outcome) => outcome,
     };
@@ -102,9 +108,17 @@ pub fn needs_place_beside(cache: &Cache, error: &io::Error) -> bool {
     can_be && cache.base.is_none()
 }
 
-/// A claim of which all is done that comes before the look at the evidence. The slot comes before that look: a hook that removes
-/// the slot has overtaken it. Several can be prepared, looked at together, renamed one after the other, and looked at again
-/// together: each of them goes through the same steps in the same order.
+/// A slot that is made before the look at the evidence: a hook that removes the slot has overtaken that look. So the look may come
+/// before the host lock is taken, as long as jobs of this runner pass through such a hook. Nothing is held open: other guards would
+/// take us for somebody at work there.
+#[derive(Debug)]
+pub struct Reserved {
+    slot: OsString,
+    id: FileId,
+}
+
+/// A claim of which all is done that comes before the rename. Several can be prepared, renamed one after the other, and looked at
+/// again together: each of them goes through the same steps in the same order.
 pub struct Prepared<'c> {
     place: CacheEntry,
     cache: &'c Cache,
@@ -125,24 +139,76 @@ enum Taken<'c> {
     Members(Members<'c>),
 }
 
-impl<'c> Prepared<'c> {
-    /// Prepares the claim of `cache`, which was found below `work`.
+impl Reserved {
+    /// Makes the slot for the claim of `cache`, which was found below `work`.
     ///
     /// # Errors
     /// What the claim has come to already.
-    pub fn new(work: &Dir, work_owner: Uid, cache: &'c Cache) -> Result<Self, Claim> {
-        let place = CacheEntry::find(work, cache).map_err(Claim::Changed)?;
-        let within = match &cache.part {
-            Part::Whole => None,
-            Part::Files(_) | Part::Units(_) => {
-                Some(place.parent.descend(&place.name).map_err(|error| Claim::Changed(error.to_string()))?)
-            }
-        };
+    pub fn new(work: &Dir, work_owner: Uid, cache: &Cache) -> Result<Self, Claim> {
+        CacheEntry::find(work, cache).map_err(Claim::Changed)?;
         let trash = Trash::open_or_make(work, work_owner).map_err(Claim::Failed)?;
-        let slot = trash.make_slot().map_err(Claim::Failed)?;
-        Ok(Self { place, cache, trash, slot, within })
+        let Slot { dir, name } = trash.make_slot().map_err(Claim::Failed)?;
+        match dir.status() {
+            Ok(status) => Ok(Self { slot: name, id: status.id }),
+            Err(error) => {
+                trash.discard(&name);
+                Err(Claim::Failed(error))
+            }
+        }
     }
 
+    /// Whether what was planned is still there.
+    ///
+    /// # Errors
+    /// What the claim has come to.
+    pub fn check(&self, work: &Dir, cache: &Cache) -> Result<(), Claim> {
+        CacheEntry::find(work, cache).map(drop).map_err(Claim::Changed)
+    }
+
+    /// Opens what the rename needs.
+    ///
+    /// # Errors
+    /// What the claim has come to.
+    pub fn prepare<'c>(self, work: &Dir, work_owner: Uid, cache: &'c Cache) -> Result<Prepared<'c>, Claim> {
+        let trash =
+            Trash::open(work, work_owner).and_then(|trash| trash.ok_or(io::ErrorKind::NotFound.into()));
+        let trash = trash.map_err(overtaken)?;
+        let slot = trash.open_slot(&self.slot, self.id).map_err(overtaken)?;
+        let opened = CacheEntry::find(work, cache).and_then(|place| {
+            let within = match &cache.part {
+                Part::Whole => None,
+                Part::Files(_) | Part::Units(_) => {
+                    Some(place.parent.descend(&place.name).map_err(|error| error.to_string())?)
+                }
+            };
+            Ok((place, within))
+        });
+        match opened {
+            Ok((place, within)) => Ok(Prepared { place, cache, trash, slot, within }),
+            Err(reason) => {
+                trash.discard(&self.slot);
+                Err(Claim::Changed(reason))
+            }
+        }
+    }
+
+    /// Leaves everything as it is.
+    pub fn discard(self, work: &Dir, work_owner: Uid) {
+        if let Ok(Some(trash)) = Trash::open(work, work_owner) {
+            trash.discard(&self.slot);
+        }
+    }
+}
+
+/// Why a slot cannot be opened any more that was made before.
+fn overtaken(error: io::Error) -> Claim {
+    match error.kind() {
+        io::ErrorKind::NotFound => Claim::Changed(OVERTAKEN.to_owned()),
+        _ => Claim::Failed(error),
+    }
+}
+
+impl<'c> Prepared<'c> {
     fn claim(self, recheck: &mut Recheck<'_>) -> Claim {
         let doubts = recheck(Phase::Before);
         if !doubts.is_empty() {
@@ -244,11 +310,7 @@ impl CacheEntry {
         match renameat_with(&self.parent, &self.name, into, target, RenameFlags::NOREPLACE) {
             Ok(()) => {}
             // The cache is not there, the slot has been removed, or the name beside has been taken.
-            Err(Errno::NOENT | Errno::EXIST) => {
-                return Err(Claim::Changed(
-                    "its runner began a job, or it was removed, before it could be claimed".into(),
-                ));
-            }
+            Err(Errno::NOENT | Errno::EXIST) => return Err(Claim::Changed(OVERTAKEN.to_owned())),
             Err(error) => return Err(Claim::Failed(error.into())),
         }
         let found = into.descend(target).and_then(|tree| Ok((tree.status()?, tree)));

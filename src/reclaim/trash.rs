@@ -18,6 +18,10 @@
 //! either. Thus the order between a claim and a job's start does not hang on clocks. Where the runner's user could not do
 //! that, nothing is claimed. `hooks/job-started.sh` does the same where this program cannot be run.
 //!
+//! An empty slot is nobody's trash: a claim makes it before it waits for the host lock, and another guard that took it for trash
+//! would delete what is renamed into it later. It is removed as a directory that is empty, or not at all
+//! ([`Trash::clear_abandoned`]).
+//!
 //! **Nothing is lost.** Whatever lies here was claimed, but for what a repair was about to put right, which the next run puts
 //! back. A crash leaves it here, and the next run deletes it. The names that are to be deleted are read under the host lock,
 //! when no claim is under way that might still put its tree back.
@@ -29,10 +33,11 @@
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
 use super::trash_claim::TrashClaim;
-use crate::model::Uid;
+use crate::model::{FileId, Uid};
 use crate::sys::dir::{Dir, Status};
 use rustix::fs::{AtFlags, Mode, RenameFlags, fchown, mkdirat, renameat_with, unlinkat};
 use rustix::io::Errno;
+use rustix::process::{Pid, test_kill_process};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::mem::MaybeUninit;
@@ -161,6 +166,34 @@ impl Trash {
         }
     }
 
+    /// Opens a slot that was made before, the very same one; `NotFound` when a fence has removed it, whatever bears its name by now.
+    ///
+    /// # Errors
+    /// As [`Dir::descend`]; `PermissionDenied` where no hook could fence any more.
+    pub(super) fn open_slot(&self, name: &OsStr, id: FileId) -> io::Result<Slot> {
+        self.check_can_be_fenced()?;
+        let dir = self.dir.descend(name)?;
+        match dir.status()?.id == id {
+            true => Ok(Slot { dir, name: name.to_owned() }),
+            false => Err(io::ErrorKind::NotFound.into()),
+        }
+    }
+
+    /// Removes the empty slots of guards that are gone. Whether one is gone is guessed by its pid: a wrong guess makes a claim come
+    /// to nothing, or leaves an empty directory.
+    pub fn clear_abandoned(&self) {
+        let names = self.dir.names(MAX_ENTRIES).unwrap_or_default();
+        for name in names.iter().filter(|name| claimer(name).is_some_and(|pid| !is_alive(pid))) {
+            discard(&self.dir, name);
+        }
+    }
+
+    /// A slot into which nothing has been renamed.
+    fn is_empty_slot(&self, name: &OsStr) -> bool {
+        let is_slot = name.as_encoded_bytes().starts_with(SLOT.as_bytes());
+        is_slot && self.dir.descend(name).and_then(|slot| slot.names(1)).is_ok_and(|names| names.is_empty())
+    }
+
     /// Removes a slot that is empty.
     pub fn discard(&self, slot: &OsStr) {
         discard(&self.dir, slot);
@@ -187,7 +220,9 @@ impl Trash {
         names.retain(|name| {
             let quarantine =
                 name.as_encoded_bytes().strip_suffix(PLACE.as_bytes()).unwrap_or(name.as_encoded_bytes());
-            name != SPARE && !quarantines.iter().any(|one| one.as_encoded_bytes() == quarantine)
+            name != SPARE
+                && !quarantines.iter().any(|one| one.as_encoded_bytes() == quarantine)
+                && !self.is_empty_slot(name)
         });
         Ok(names)
     }
@@ -254,6 +289,16 @@ impl Trash {
     pub(super) fn into_dir(self) -> Dir {
         self.dir
     }
+}
+
+/// Who has made a slot, by its name.
+fn claimer(slot: &OsStr) -> Option<Pid> {
+    let (pid, _) = slot.to_str()?.strip_prefix(SLOT)?.split_once('-')?;
+    Pid::from_raw(pid.parse().ok()?)
+}
+
+fn is_alive(pid: Pid) -> bool {
+    test_kill_process(pid) != Err(Errno::SRCH)
 }
 
 /// Removes a slot that is empty. One that a hook's fence has removed already is no loss; one that is not empty stays for the next
@@ -409,16 +454,39 @@ mod tests {
 
     #[test]
     fn the_spare_stands_in_when_no_inode_is_left_and_is_no_trash() {
-        let (_temp, work, owner) = work();
+        let (temp, work, owner) = work();
         assert!(Trash::open(&work, owner).unwrap().is_none());
         let trash = Trash::open_or_make(&work, owner).unwrap();
         trash.keep_spare().unwrap();
         trash.keep_spare().unwrap();
         assert!(trash.entries().unwrap().is_empty());
         let slot = trash.make_slot().unwrap();
+        assert!(trash.entries().unwrap().is_empty(), "nothing lies in it yet");
+        create_dir(temp.path().join(HOME).join(TRASH).join(&slot.name).join(TREE)).unwrap();
         assert_eq!(trash.entries().unwrap(), std::slice::from_ref(&slot.name));
-        trash.discard(&slot.name);
-        assert!(trash.entries().unwrap().is_empty());
+    }
+
+    /// A claim has its slot before it has the lock.
+    #[test]
+    fn an_empty_slot_is_removed_when_its_guard_is_gone_and_never_with_what_lies_in_it() {
+        let (temp, work, owner) = work();
+        let trash = Trash::open_or_make(&work, owner).unwrap();
+        let mut child = std::process::Command::new("true").spawn().unwrap();
+        let dead = child.id();
+        child.wait().unwrap();
+        let place = |name: &str| temp.path().join(HOME).join(TRASH).join(name);
+        let (empty, full) = (format!("slot-{dead}-0"), format!("slot-{dead}-1"));
+        create_dir(place(&empty)).unwrap();
+        create_dir_all(place(&full).join(TREE)).unwrap();
+        let living = trash.make_slot().unwrap();
+        let id = living.dir.status().unwrap().id;
+        trash.clear_abandoned();
+        assert!(!place(&empty).exists() && place(&full).join(TREE).exists());
+        assert_eq!(trash.open_slot(&living.name, id).unwrap().name, living.name);
+        trash.fence().unwrap();
+        create_dir(place(living.name.to_str().unwrap())).unwrap();
+        let error = trash.open_slot(&living.name, id).unwrap_err();
+        assert_eq!(error.kind(), io::ErrorKind::NotFound, "another one by its name is not it");
     }
 
     #[test]

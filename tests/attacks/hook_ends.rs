@@ -46,6 +46,13 @@ impl Scene {
         let build = |name: &str| host.runner(name).user(USER.0, USER.1).build();
         let (runner, sibling) = (build("actions-runner-1"), build("actions-runner-2"));
         let cache = runner.cache("acme/widgets", "target", MIB / 4, 2 * DAY);
+        // Its hook is not exchanged: a sweep that has stood still looks at it anew.
+        let (shared, own) = (host.started_script(), host.base.join("hooks/sibling-started.sh"));
+        fs::copy(&shared, &own).expect("our own file");
+        let env = fs::read_to_string(sibling.root.join(".env")).expect("our own file");
+        assert!(env.contains(shared.to_str().expect("UTF-8")), "{env}");
+        let env = env.replace(shared.to_str().expect("UTF-8"), own.to_str().expect("UTF-8"));
+        fs::write(sibling.root.join(".env"), env).expect("our own file");
         Self { host, runner, sibling, cache, scripts: 0 }
     }
 

@@ -9,9 +9,11 @@ use stateright::{Checker, HasDiscoveries, Model};
 pub(crate) enum Mutation {
     /// Nobody waits for the host lock.
     NoLock,
-    /// Under the lock nobody looks again.
+    /// Nobody looks again after the plan.
     NoRecheck,
-    /// Under the lock Workers and leases are all that is looked at, whatever has begun since the first look.
+    /// What was seen before the lock holds under it, whatever has begun since.
+    NoLookUnderLock,
+    /// After the plan Workers and leases are all that is looked at, whatever has begun since the first look.
     NoTurn,
     /// A hook that can leave no lease leaves no sign either that a job begins.
     NoAttempt,
@@ -90,6 +92,7 @@ fn every_part_is_needed() {
     let cases = [
         (Mutation::NoLock, hidden, LIVE),
         (Mutation::NoRecheck, two, LIVE),
+        (Mutation::NoLookUnderLock, hidden, LIVE),
         (Mutation::NoTurn, outlived, LIVE),
         (Mutation::NoAttempt, unwritten, LIVE),
         (Mutation::NoRecheck, batch, LIVE),

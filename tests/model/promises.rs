@@ -44,7 +44,7 @@ pub(crate) fn properties() -> Vec<Property<Host>> {
         }),
         Property::sometimes(FENCED, |_: &Host, state: &State| {
             let is_fenced = |guard: &Guard| guard.claims().iter().any(|claim| claim.slot == Slot::Gone);
-            state.guards.iter().any(|guard| guard.at == At::Cleared && is_fenced(guard))
+            state.guards.iter().any(|guard| guard.at == At::Sure && is_fenced(guard))
         }),
         Property::sometimes(TAKEN, |_: &Host, state: &State| {
             state.runners.iter().any(|runner| runner.trash > 0)

@@ -213,17 +213,18 @@ impl Host {
                 }
                 steps.push(Step::End(guard));
             }
-            At::Planned => {
+            At::Planned if self.looks_first(next) => steps.push(Step::LookBefore(guard)),
+            At::Planned => steps.push(Step::MakeSlot(guard)),
+            At::Slotted => steps.push(Step::LookBefore(guard)),
+            At::Cleared => {
                 if is_free {
                     steps.push(Step::AcquireExclusive(guard));
                 }
                 steps.push(Step::GiveUp(guard));
             }
-            At::Holding if self.looks_first(next) => steps.push(Step::LookBefore(guard)),
-            At::Holding => steps.push(Step::MakeSlot(guard)),
-            At::Slotted => steps.push(Step::LookBefore(guard)),
-            At::Cleared if self.looks_first(next) && is_slotless => steps.push(Step::MakeSlot(guard)),
-            At::Cleared => steps.push(Step::Rename(guard)),
+            At::Holding => steps.push(Step::LookUnderLock(guard)),
+            At::Sure if self.looks_first(next) && is_slotless => steps.push(Step::MakeSlot(guard)),
+            At::Sure => steps.push(Step::Rename(guard)),
             At::Renamed => steps.push(Step::LookAfter(guard)),
             At::Doubted => steps.push(Step::PutBack(guard)),
             At::Settled => steps.push(Step::Release(guard)),
@@ -375,13 +376,14 @@ impl Host {
         }
     }
 
-    /// `model::JobsTurn`: who has looked before and is going to look again can tell. Where no build outlives its Worker it is no
-    /// matter.
+    /// `model::JobsTurn`: who has looked before and is going to look again can tell. Where no build outlives its Worker it is of matter
+    /// between the look before the lock and the lock alone.
     fn turn(&self, state: &mut State) {
-        let is_between_looks = |guard: &&mut Guard| (At::Planned..=At::Renamed).contains(&guard.at);
-        if self.builds_outlive {
-            state.guards.iter_mut().filter(is_between_looks).for_each(|guard| guard.turned = true);
-        }
+        let is_between_looks = |guard: &&mut Guard| match self.builds_outlive {
+            true => (At::Planned..=At::Renamed).contains(&guard.at),
+            false => guard.at == At::Cleared,
+        };
+        state.guards.iter_mut().filter(is_between_looks).for_each(|guard| guard.turned = true);
     }
 
     fn guard_of(&self, runner: usize) -> usize {
@@ -439,24 +441,22 @@ impl Host {
                     || state.guards[1 - g].claims().iter().any(Claim::has_tree);
                 if newly_claimed {
                     self.next_round(state, g);
+                } else if state.guards[g].turned && !self.lacks(Mutation::NoLookUnderLock) {
+                    (state.guards[g].at, state.guards[g].next) = (At::Holding, 0);
                 } else {
-                    state.guards[g].at = At::Holding;
+                    self.prepare(state, g);
                 }
             }
             Step::End(g) | Step::GiveUp(g) => self.end(state, g),
             Step::MakeSlot(g) => self.make_slot(state, g),
             Step::LookBefore(g) => {
-                for at in 0..usize::from(state.guards[g].many) {
-                    let target = usize::from(state.guards[g].claims[at].target);
-                    let is_looked_at = at == 0 || !self.lacks(Mutation::LookAtFirstAlone);
-                    let doubts = is_looked_at
-                        && !self.lacks(Mutation::NoRecheck)
-                        && self.doubts_again(state, g, target);
-                    if doubts {
-                        state.guards[g].claims[at].give_up();
-                    }
-                }
+                self.look_again(state, g);
                 state.guards[g].lead_on(At::Cleared);
+                self.end_round_without_claims(state, g);
+            }
+            Step::LookUnderLock(g) => {
+                self.look_again(state, g);
+                self.prepare(state, g);
             }
             Step::Rename(g) => self.rename(state, g),
             Step::LookAfter(g) => {
@@ -522,6 +522,40 @@ impl Host {
             (claims, targets.len() as u8, 0, false, At::Planned);
     }
 
+    /// What this look speaks against comes to nothing. It is at all processes when a lease has come or gone since the one before.
+    fn look_again(&self, state: &mut State, g: usize) {
+        for at in 0..usize::from(state.guards[g].many) {
+            let target = usize::from(state.guards[g].claims[at].target);
+            let is_looked_at = at == 0 || !self.lacks(Mutation::LookAtFirstAlone);
+            // What is gone by now cannot be looked at.
+            let is_gone = state.runners[target].place.is_none();
+            let doubts = is_gone || self.doubts_again(state, g, target);
+            if is_looked_at && !self.lacks(Mutation::NoRecheck) && doubts {
+                state.guards[g].claims[at].give_up();
+            }
+        }
+        state.guards[g].turned = false;
+    }
+
+    /// `reclaim::claim::Reserved::prepare`: what is not what was planned by now comes to nothing.
+    fn prepare(&self, state: &mut State, g: usize) {
+        for at in 0..usize::from(state.guards[g].many) {
+            let claim = &mut state.guards[g].claims[at];
+            let is_there = state.runners[usize::from(claim.target)].place == Some(claim.planned);
+            if !is_there && !self.lacks(Mutation::NoCompare) {
+                claim.give_up();
+            }
+        }
+        state.guards[g].lead_on(At::Sure);
+    }
+
+    /// Before the lock is taken: what has come to nothing needs none.
+    fn end_round_without_claims(&self, state: &mut State, g: usize) {
+        if state.guards[g].at == At::Settled {
+            self.next_round(state, g);
+        }
+    }
+
     fn make_slot(&self, state: &mut State, g: usize) {
         let it = &mut state.guards[g];
         let at = usize::from(it.next);
@@ -534,13 +568,16 @@ impl Host {
         let (was, is_late) = (it.at, self.looks_first(at + 1));
         match was {
             // It is renamed next.
-            At::Cleared if it.claims[at].is_over => it.lead_on_from(at, At::Renamed),
-            At::Cleared => {}
+            At::Sure if it.claims[at].is_over => it.lead_on_from(at, At::Renamed),
+            At::Sure => {}
             _ if is_late => it.lead_on(At::Slotted),
             _ => it.lead_on_from(at, At::Slotted),
         }
         // A new slot has a new name.
         state.guards[1 - g].listed_slots &= !(1 << at);
+        if was == At::Planned {
+            self.end_round_without_claims(state, g);
+        }
     }
 
     fn rename(&self, state: &mut State, g: usize) {

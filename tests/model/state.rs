@@ -97,7 +97,7 @@ pub(crate) struct Guard {
     pub(crate) is_orphan: bool,
     /// Rounds that it may still begin.
     pub(crate) rounds: u8,
-    /// Whether a lease has come or gone since it has looked.
+    /// Whether a lease has come or gone since it has last looked.
     pub(crate) turned: bool,
     /// What it means to claim under one hold of the lock, in the order in which it does,
     pub(crate) claims: [Claim; BATCH],
@@ -152,12 +152,14 @@ pub(crate) enum At {
     Emptied,
     /// It has looked and planned.
     Planned,
-    /// It holds the lock.
-    Holding,
     /// The slot is made.
     Slotted,
-    /// The look before the rename has raised no doubt.
+    /// The look before the lock has raised no doubt.
     Cleared,
+    /// It holds the lock, and a job has begun or ended since that look.
+    Holding,
+    /// It holds the lock, and what was seen holds.
+    Sure,
     /// Renamed.
     Renamed,
     /// Compared and looked again: it has to go back.
@@ -178,10 +180,7 @@ impl At {
 
     /// Whether it holds the lock EXCLUSIVE.
     pub(crate) fn holds_lock(self) -> bool {
-        matches!(
-            self,
-            Self::Holding | Self::Slotted | Self::Cleared | Self::Renamed | Self::Doubted | Self::Settled
-        )
+        matches!(self, Self::Holding | Self::Sure | Self::Renamed | Self::Doubted | Self::Settled)
     }
 
     /// Whether its claim is settled, which its hold of the slot shows (`reclaim::trash_claim::TrashClaim`).
@@ -191,7 +190,7 @@ impl At {
 
     /// Whether its trees may yet be put back. While it is about to rename one, another may be in its slot.
     pub(crate) fn may_put_back(self) -> bool {
-        matches!(self, Self::Cleared | Self::Renamed | Self::Doubted)
+        matches!(self, Self::Sure | Self::Renamed | Self::Doubted)
     }
 }
 

@@ -49,19 +49,22 @@ pub(crate) enum Step {
     DeleteTrash(usize),
     /// `observe::host::Look::at` and `policy::plan::make`: this guard means to claim this runner's cache.
     Look(usize, usize),
-    /// The same, and this other one's as well: a batch (`cycle::batch`), whose looks under the lock are shared.
+    /// The same, and this other one's as well: a batch (`cycle::batch`), whose further looks are shared.
     LookForBoth(usize, usize, usize),
     /// Nothing is left that may go, or a limit is reached: the run ends.
     End(usize),
-    /// `lock::ExclusiveLock::acquire`, and `cycle::Cycle::newly_claimed`: trash that has come meanwhile begins a new round.
+    /// `lock::ExclusiveLock::acquire`, `cycle::Cycle::newly_claimed`: trash that has come meanwhile begins a new round; and
+    /// `observe::host::Look::is_still`. To release the lock and to look again before it is as if it had not been taken.
     AcquireExclusive(usize),
     /// The lock was not obtained in time: the run ends.
     GiveUp(usize),
-    /// `reclaim::claim::Place::find` and `reclaim::trash::Trash::make_slot`.
+    /// `reclaim::claim::Reserved::new`, without the lock.
     MakeSlot(usize),
-    /// `reclaim::claim::Moment::Before`: `observe::host::Look::refresh`. Of processes it sees Workers, and the others only when a lease
-    /// has come or gone since [`Self::Look`].
+    /// `observe::host::Look::refresh`, without the lock. Of processes it sees Workers, and the others only when a lease has come or gone
+    /// since [`Self::Look`].
     LookBefore(usize),
+    /// The same under the lock, when a lease has come or gone since.
+    LookUnderLock(usize),
     /// `renameat2` in `reclaim::claim::Place::take`.
     Rename(usize),
     /// `reclaim::claim::compare` and `reclaim::claim::Moment::After`.
@@ -89,6 +92,7 @@ impl Step {
             | Self::GiveUp(guard)
             | Self::MakeSlot(guard)
             | Self::LookBefore(guard)
+            | Self::LookUnderLock(guard)
             | Self::Rename(guard)
             | Self::LookAfter(guard)
             | Self::PutBack(guard)

@@ -59,7 +59,10 @@ impl Scene {
     }
 
     fn trash(&self) -> Vec<OsString> {
-        Trash::open(&self.work, self.owner).unwrap().map_or_else(Vec::new, |trash| trash.entries().unwrap())
+        // Empty slots as well.
+        Trash::open(&self.work, self.owner)
+            .unwrap()
+            .map_or_else(Vec::new, |trash| trash.dir().names(100).unwrap())
     }
 }
 

@@ -139,17 +139,22 @@ impl<'h> Stage<'h> {
         }
         let it = self.guards[guard].as_ref().expect("it runs");
         match step {
-            Step::Rename(_) | Step::Release(_) => it.to_exit(),
+            // Into a slot that is gone nothing is renamed.
+            Step::Rename(_) if then == At::Renamed => {
+                assert!(it.to_next(moves("target")), "guard {guard} ended in {step:?}");
+                it.to_exit();
+            }
+            Step::Release(_) => it.to_exit(),
             _ => {}
         }
         let work = self.runners[0].work.clone();
         let is_held = match then {
             At::Listed => it.to_next(|call| call.number == libc::SYS_unlinkat),
             At::Emptied => it.to_next(move |call| lists(&work)(call)),
-            At::Planned => it.to_next(self.takes_lock()),
-            At::Holding => it.to_next(opens("widgets/widgets")),
+            At::Planned => it.to_next(makes_slot),
             At::Slotted => it.to_next(lists(Path::new("/proc"))),
-            At::Cleared => it.to_next(moves("target")),
+            At::Cleared => it.to_next(self.takes_lock()),
+            At::Sure => it.to_next(opens_slot),
             At::Doubted => it.to_next(moves("tree")),
             At::Settled => it.to_next(self.drops_lock()),
             At::Renamed | At::Released => true,
@@ -158,7 +163,7 @@ impl<'h> Stage<'h> {
                 it.to_next(self.takes_lock());
                 true
             }
-            At::Off | At::Begin => unreachable!("{step:?} leads there never"),
+            At::Off | At::Begin | At::Holding => unreachable!("{step:?} leads there never"),
         };
         assert!(is_held, "guard {guard} ended in {step:?}");
     }
@@ -291,6 +296,14 @@ impl<'h> Stage<'h> {
 
 fn opens(name: &'static str) -> impl FnMut(&Entry) -> bool + Send + Copy + 'static {
     move |call| matches!(call.number, libc::SYS_openat | libc::SYS_openat2) && call.text(1) == name
+}
+
+fn makes_slot(call: &Entry) -> bool {
+    call.number == libc::SYS_mkdirat && call.text(1).starts_with("slot-")
+}
+
+fn opens_slot(call: &Entry) -> bool {
+    call.number == libc::SYS_openat2 && call.text(1).starts_with("slot-")
 }
 
 fn moves(name: &'static str) -> impl FnMut(&Entry) -> bool + Send + Copy + 'static {

@@ -73,9 +73,14 @@ impl Playable {
                 !possible.iter().any(|other| matches!(other, Step::Look(by, _) if *by == guard))
             }
             Step::GiveUp(_) | Step::LoseSupervisor(_) => false,
-            // The model's look takes no notice of the other guard's open handles; a real one sees a process inside.
-            Step::Look(guard, _) => {
-                matches!(state.guards[1 - guard].at, At::Off | At::Begin | At::Planned | At::Done)
+            // A real sweep releases the lock then, and looks again before it: several times.
+            Step::AcquireExclusive(guard) => !state.guards[guard].turned,
+            // The model's looks take no notice of the other guard's open handles; a real one may see a process inside.
+            Step::Look(guard, _) | Step::LookBefore(guard) | Step::LookAfter(guard) => {
+                matches!(
+                    state.guards[1 - guard].at,
+                    At::Off | At::Begin | At::Slotted | At::Cleared | At::Done
+                )
             }
             // What a dead guard leaves is a tree in trash, or nothing; an empty slot, which the next run removes, is not modelled.
             Step::Kill(guard) => matches!(state.guards[guard].claims[0].slot, Slot::None | Slot::Tree(_)),
