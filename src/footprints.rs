@@ -101,7 +101,10 @@ impl Footprints {
         };
         let (jobs, unsound): (Vec<_>, Vec<_>) = written.jobs.into_iter().partition(is_sound);
         let fault = (!unsound.is_empty()).then(|| {
-            format!("{} of its jobs are from the future, or of sizes that no disk has", unsound.len())
+            format!(
+                "{} of its jobs are from the future, of sizes that no disk has, or not of 1 to {MAX_RUNS} runs",
+                unsound.len()
+            )
         });
         Self { jobs, fault }
     }

@@ -1,6 +1,7 @@
 //! What three real cargo targets of one project, in three runners, take less of the disk when equal files share their blocks.
 //!
-//! `cargo bench --bench dedupe`, as root: it mounts a btrfs and an xfs of its own.
+//! `cargo bench --bench dedupe [-- --project DIR --edit FILE]`, as root: it mounts a btrfs and an xfs of its own. The project is the one
+//! of `benches/warm`, or that in `DIR`, of which a commit changes `FILE`.
 //!
 //! Each runner builds the same project in its own checkout with one cargo home: debug, tests, release. Then one sweep shares what is
 //! equal, with the budget of the defaults. Of that the bench tells how much of a further runner's target lies on the disk no more, by
@@ -47,9 +48,10 @@ fn on(name: &str, fs: Fs) {
         (settings.high, settings.low, settings.critical) = (100, 99, 100);
         settings.extra = "[dedupe]\nenabled = true\n".into();
     });
+    let arguments: Vec<String> = std::env::args().collect();
     let subjects = RUNNERS.map(|name| {
         let checkout = host.runner(name).build().checkout("acme/app");
-        Subject::tool(Project::empty_in(&checkout, Layout::First))
+        Subject::of(Project::empty_in(&checkout, Layout::First), &arguments)
     });
     let built = subjects.each_ref().map(|subject| subject.builds_of_today(false));
     sync(&host.runners());

@@ -24,7 +24,6 @@ mod subject;
 mod ways;
 
 use project::{Layout, Project};
-use std::path::PathBuf;
 use subject::{Built, Kept, Subject};
 use ways::Way;
 
@@ -34,7 +33,7 @@ struct Wish {
     runs: usize,
     layout: Option<String>,
     target: Option<String>,
-    project: Option<(PathBuf, PathBuf)>,
+    arguments: Vec<String>,
 }
 
 impl Wish {
@@ -47,10 +46,7 @@ impl Wish {
             runs: value("--runs").and_then(|runs| runs.parse().ok()).unwrap_or(1).max(1),
             layout: value("--layout").cloned(),
             target: value("--target").cloned(),
-            project: value("--project").map(|place| {
-                let edited = value("--edit").expect("--edit says which file a commit changes");
-                (place.into(), edited.into())
-            }),
+            arguments: arguments.to_vec(),
         }
     }
 
@@ -80,10 +76,7 @@ fn main() {
 }
 
 fn of_layout(layout: Layout, wish: &Wish) {
-    let subject = match &wish.project {
-        Some((place, edited)) => Subject::copied(layout, place, edited),
-        None => Subject::tool(Project::empty(layout)),
-    };
+    let subject = Subject::of(Project::empty(layout), &wish.arguments);
     subject.make_history();
     let history = subject.keep("history");
     println!("\n{layout:?} layout, target with history, {} MiB", subject.bytes() >> 20);

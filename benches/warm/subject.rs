@@ -1,6 +1,6 @@
 //! The project whose targets are trimmed: its builds, its two targets, and what builds of it cost and make.
 
-use crate::project::{Layout, Project, copy};
+use crate::project::{Project, copy};
 use disk_guard::observe::cargo_target::fingerprint::{FileKind, file_kind};
 use disk_guard::sys::dir::Dir;
 use nix::sys::resource::{UsageWho, getrusage};
@@ -98,17 +98,16 @@ pub(crate) struct Subject {
 }
 
 impl Subject {
-    /// The project at `place`, of which a commit changes the file `edited`.
-    pub(crate) fn copied(layout: Layout, place: &Path, edited: &Path) -> Self {
-        let project = Project::empty(layout);
-        fs::remove_dir(project.source()).expect("it is ours, and empty");
-        copy(place, project.source());
-        let _ = fs::remove_dir_all(project.target());
-        Self { edited: project.source().join(edited), project }
-    }
-
-    /// A project of our own.
-    pub(crate) fn tool(project: Project) -> Self {
+    /// A project of our own; or the one at `--project`, of which a commit changes the file `--edit`.
+    pub(crate) fn of(project: Project, arguments: &[String]) -> Self {
+        let value =
+            |name: &str| arguments.iter().position(|word| word == name).and_then(|at| arguments.get(at + 1));
+        if let Some(place) = value("--project") {
+            let edited = value("--edit").expect("--edit says which file a commit changes");
+            copy(&Path::new(place).join("."), project.source());
+            let _ = fs::remove_dir_all(project.target());
+            return Self { edited: project.source().join(edited), project };
+        }
         let project = project.with(&[("Cargo.toml", MANIFEST), ("src/main.rs", MAIN)]);
         let lock = Path::new(env!("CARGO_MANIFEST_DIR")).join("Cargo.lock");
         fs::copy(lock, project.source().join("Cargo.lock")).expect("the lock file of this package");
