@@ -242,7 +242,7 @@ impl<'h> Stage<'h> {
             &run,
             lease::View {
                 proc: &Proc::new(Path::new("/proc")),
-                is_whole: false,
+                sees_all: |_| false,
                 now: std::time::SystemTime::now(),
             },
         )
