@@ -47,7 +47,7 @@ mod tests {
     #[test]
     fn an_open_file_of_a_claimed_tree_speaks_against_it() {
         let temp = tempfile::tempdir().unwrap();
-        let path = temp.path().canonicalize().unwrap();
+        let path = crate::sys::dir::Dir::resolve(temp.path()).unwrap().1;
         create_dir(path.join("deps")).unwrap();
         let names = ["deps/a.rlib", "deps/b.rlib"];
         names.iter().for_each(|name| write(path.join(name), "content").unwrap());
