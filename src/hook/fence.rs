@@ -4,7 +4,7 @@
 use crate::actions_runner::environment;
 use crate::model::{Uid, Usage, WorkDir};
 use crate::reclaim::in_place_claim;
-use crate::reclaim::trash::Trash;
+use crate::reclaim::trash::{HOME, Trash};
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
 use std::io;
@@ -71,6 +71,11 @@ pub(super) fn around_declared(base: &Path, run: Option<&RunDir>) -> io::Result<(
 /// # Errors
 /// Why it cannot.
 pub(super) fn around_own(root: &Path) -> io::Result<()> {
+    // Most roots have no trash, which one call tells.
+    if std::fs::symlink_metadata(root.join(HOME)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
+    {
+        return Ok(());
+    }
     let own = Uid(nix::unistd::geteuid().as_raw());
     Trash::open(&Dir::open(root)?, own)?.map_or(Ok(()), |trash| trash.fence())
 }

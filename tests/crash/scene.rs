@@ -221,8 +221,9 @@ impl Scene {
                 std::fs::remove_file(entry.path()).expect("our own file");
             }
         }
-        // The first hook makes it: else the next run has fewer boundaries.
+        // The first hook and the first sweep make them: else the next run has fewer boundaries.
         let _ = std::fs::remove_dir_all(run.join("hooks"));
+        let _ = std::fs::remove_file(run.join("clock"));
         std::fs::write(self.host.host_lock(), "").expect("our own file");
     }
 
