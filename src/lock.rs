@@ -6,7 +6,7 @@
 //! lives on tmpfs, outside every tree, and is never unlinked; the kernel releases the locks of the dead.
 //!
 //! The lock's file says what its holder is about to do where a hook that does not get the lock has to know (see
-//! [`crate::reclaim::beside`]); otherwise it is empty.
+//! [`crate::reclaim::in_place_claim`]); otherwise it is empty.
 
 use crate::run_dir::{RunDir, RunDirError};
 pub use crate::sys::flock::LockMode;
