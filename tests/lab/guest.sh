@@ -294,6 +294,8 @@ disk-guard drain ci-2 >&2 || fail "an idle runner is drained"
 # For the timer below, before these Listeners start: whether one that is older than a step of the clock has read its .env is not known.
 now=$(date +%s)
 date -s "@$((now - now % 900 + 850))" >&2
+# Every sweep notes how the clocks stand: this one shows that the step came before these Listeners.
+systemctl start disk-guard-sweep.service
 for number in 1 2; do
     rm -f "$lines/listener-$number" "$lines/listener-$number".{in,out}
     open_line "listener-$number"
@@ -325,7 +327,7 @@ early=disk-guard-sweep-early
 systemctl start disk-guard-sweep.service
 sleep 2
 available=$(df --output=avail -m /home | tail -n 1)
-head -c "$((available / 2))M" /dev/zero >/home/growing
+head -c "$((available * 3 / 4))M" /dev/zero >/home/growing
 asked=$(date '+%Y-%m-%d %H:%M:%S')
 systemctl start disk-guard-sweep.service
 systemctl is-active --quiet "$early.timer" || fail "a sweep of systemd's starts a timer for the next one: $(journalctl -q -o cat -u disk-guard-sweep.service -n 20)"
