@@ -39,9 +39,8 @@ const KINDS: [Kind; 6] = [
 /// A job writes so much in a step.
 const PART: u64 = 2;
 
-/// Steps between two sweeps: about as long as a job takes, as a quarter of an hour is on a real host. What a sweep has seen is all
-/// that hooks know of other runners: of jobs that begin before the first one nothing is known, and a guess lets no cache go.
-const SWEEP_EVERY: u64 = 20;
+/// Steps between two sweeps.
+const SWEEP_EVERY: u64 = 60;
 
 /// A runner rests for up to so many steps between two jobs.
 const REST: u64 = 6;
