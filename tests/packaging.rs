@@ -272,8 +272,6 @@ fn units_are_valid_and_hardened() {
             let threshold = match unit {
                 "disk-guard-reap.service" | "disk-guard-notify.service" => "27",
                 "disk-guard-stores.service" => "40",
-                // It takes the lock of a worker that a dead mount keeps, and asks by leases who has files open.
-                "disk-guard-sweep.service" => "26",
                 _ => "25",
             };
             let threshold = format!("--threshold={threshold}");
