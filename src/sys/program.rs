@@ -271,11 +271,6 @@ impl Run {
         matches!(self.end, End::Itself(status) if status.success())
     }
 
-    /// Whether it was ended by who attended it.
-    pub fn was_stopped(&self) -> bool {
-        self.end == End::Stopped
-    }
-
     /// Its exit code, when it exited by itself.
     pub fn code(&self) -> Option<i32> {
         match self.end {

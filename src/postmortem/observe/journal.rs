@@ -9,7 +9,7 @@
 use super::logs::{complaint, cut};
 use crate::actions_runner::layout;
 use crate::model::ledger::Window;
-use crate::model::postmortem::{Complaint, HostDeed, HostLine, HostLog};
+use crate::model::postmortem::{HostDeed, HostLine, HostLog};
 use crate::sys::program::{Bounds, End, Programs};
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -236,14 +236,10 @@ fn has_word(text: &str, word: &str) -> bool {
     })
 }
 
-/// Whether a complaint of the unit's own output is about a full disk.
-pub fn is_no_space(deed: HostDeed) -> bool {
-    matches!(deed, HostDeed::Complaint(Complaint::NoSpace | Complaint::Quota))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::model::postmortem::Complaint;
     use serde_json::json;
 
     const UNIT: &str = "actions.runner.acme-app.ci-1.service";
