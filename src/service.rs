@@ -263,8 +263,7 @@ fn tell(runner: &Runner, what: &str) {
 mod tests {
     use super::*;
     use crate::model::{
-        Evidence, EvidenceKind, FileId, Guarded, JobReceived, ListenerSeen, Plan, ProcessFacts, RunnerFacts,
-        Uid, Visibility, Weight, Work,
+        Evidence, EvidenceKind, FileId, Guarded, JobReceived, Plan, RunnerFacts, Uid, Weight, Work,
     };
     use std::os::unix::fs::PermissionsExt as _;
     use std::path::PathBuf;
@@ -317,26 +316,7 @@ mod tests {
                 locks: Vec::new(),
                 leftovers: Vec::new(),
             };
-            let facts = HostFacts {
-                now: UNIX_EPOCH,
-                runners: vec![facts],
-                declared: Vec::new(),
-                processes: ProcessFacts {
-                    visibility: Visibility::Complete,
-                    workers: Vec::new(),
-                    listeners: Vec::<ListenerSeen>::new(),
-                    strangers: Vec::new(),
-                    binds: Vec::new(),
-                    holders: Vec::new(),
-                    mounts: Vec::new(),
-                    unlocated: Vec::new(),
-                },
-                leases: Vec::new(),
-                turn: Default::default(),
-                filesystems: Vec::new(),
-                notes: Vec::new(),
-                remarks: Vec::new(),
-            };
+            let facts = HostFacts::quiet(UNIX_EPOCH, vec![facts]);
             Preview { facts, evidence: vec![evidence], plan: Plan::default(), root_matches: Vec::new() }
         }
 

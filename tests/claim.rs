@@ -30,6 +30,24 @@ impl Scene {
         Self { host, runner, cache }
     }
 
+    /// The job's steps look at their tree all the time, from before the guard goes on until the returned file is there.
+    fn start_to_look(&self, job: &mut Job) -> PathBuf {
+        let (looked, done) = (self.host.base.join("looked"), self.host.base.join("done"));
+        job.start_steps(&format!(
+            "while test ! -e {done}; do\n{CHECK}touch {looked}\ndone\n{CHECK}",
+            done = done.display(),
+            looked = looked.display()
+        ));
+        until("the steps to look once", || looked.exists().then_some(()));
+        done
+    }
+
+    /// The control: a sweep removes the cache now.
+    #[track_caller]
+    fn goes(&self, when: &str) {
+        assert_eq!(self.host.sweep().outcome(&self.cache), "removed", "{when}");
+    }
+
     /// Everything below the work directory that is, or was, the cache: in place or in trash.
     fn trees(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
@@ -85,14 +103,7 @@ fn a_job_that_starts_before_the_lock_is_taken_wins() {
     scene.host.configure(|settings| (settings.high, settings.low, settings.critical) = (100, 99, 100));
     let (mut listener, mut job) = start_job(&scene.runner);
     job.hook_started().expect_ok();
-    // The steps look at their tree all the time, from before the guard goes on until after it has ended.
-    let (looked, done) = (scene.host.base.join("looked"), scene.host.base.join("done"));
-    job.start_steps(&format!(
-        "while test ! -e {done}; do\n{CHECK}touch {looked}\ndone\n{CHECK}",
-        done = done.display(),
-        looked = looked.display()
-    ));
-    until("the steps to look once", || looked.exists().then_some(()));
+    let done = scene.start_to_look(&mut job);
     let report = stopped.release().expect_code(&[0, 20]).report();
     std::fs::write(&done, "").expect("our own file");
     let steps = job.await_steps();
@@ -101,7 +112,7 @@ fn a_job_that_starts_before_the_lock_is_taken_wins() {
     canary.assert_intact();
     job.finish(&mut listener);
     scene.host.configure(|settings| settings.want_everything());
-    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "without a job it goes");
+    scene.goes("without a job it goes");
 }
 
 /// Nothing tells of it under the lock but its Worker.
@@ -120,7 +131,7 @@ fn a_job_whose_hook_has_not_run_gets_its_tree_back() {
     canary.assert_intact();
     assert_eq!(job.steps(CHECK).code, 0);
     job.finish(&mut listener);
-    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "without a job it goes");
+    scene.goes("without a job it goes");
 }
 
 #[test]
@@ -136,14 +147,7 @@ fn a_job_that_starts_between_the_last_check_and_the_claim_wins() {
     let (mut listener, mut job) = start_job(&scene.runner);
     let hook = job.hook_started().expect_ok();
     assert!(hook.duration >= Duration::from_millis(900), "{:?}\n{}", hook.duration, hook.text());
-    // The steps look at their tree all the time, from before the guard goes on until after it has ended.
-    let (looked, done) = (scene.host.base.join("looked"), scene.host.base.join("done"));
-    job.start_steps(&format!(
-        "while test ! -e {done}; do\n{CHECK}touch {looked}\ndone\n{CHECK}",
-        done = done.display(),
-        looked = looked.display()
-    ));
-    until("the steps to look once", || looked.exists().then_some(()));
+    let done = scene.start_to_look(&mut job);
     // The hook, which could not wait any longer, has fenced its runner off: the rename that was due fails.
     stopped.to_exit();
     assert!(scene.cache.join("CACHEDIR.TAG").exists(), "not even for an instant is it out of its place");
@@ -155,7 +159,7 @@ fn a_job_that_starts_between_the_last_check_and_the_claim_wins() {
     canary.assert_intact();
     job.finish(&mut listener);
     scene.host.configure(|settings| settings.want_everything());
-    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "without a job it goes");
+    scene.goes("without a job it goes");
 }
 
 /// Nothing tells of such a build but its processes, and those are looked at before the lock is taken.
@@ -238,7 +242,7 @@ fn outlive(what: Outlived) {
     std::fs::write(&done, "").expect("our own file");
     until("the build to end", || (!kit::is_alive(build)).then_some(()));
     scene.host.configure(|settings| settings.want_everything());
-    assert_eq!(scene.host.sweep().outcome(&scene.cache), "removed", "{what:?}: without a build it goes");
+    scene.goes(&format!("{what:?}: without a build it goes"));
 }
 
 #[test]

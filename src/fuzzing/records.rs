@@ -2,8 +2,8 @@ use crate::counters::record::{self, Parsed};
 use crate::lease::{file_name, root_of_name, text, understand};
 use crate::model::{
     Attribution, FileId, FilesystemId, Guarded, HostFacts, JobReceived, Lease, LeaseSeen, LeaseState,
-    Liveness, Pid, ProcessFacts, ProcessId, Runner, RunnerFacts, StartTime, Uid, Visibility, Work, WorkDir,
-    WorkerReach, WorkerSeen,
+    Liveness, Pid, ProcessId, Runner, RunnerFacts, StartTime, Uid, Visibility, Work, WorkDir, WorkerReach,
+    WorkerSeen,
 };
 use crate::policy::liveness::{Exempt, evidence, judge};
 use crate::run_dir::MAX_RECORD_BYTES;
@@ -74,28 +74,12 @@ fn host(has_stranger: bool, is_seconds: bool, is_partial: bool) -> HostFacts {
         attribution: Attribution::Unattributed("hidden".into()),
         reach: WorkerReach::default(),
     };
-    let visibility =
-        if is_partial { Visibility::Partial(vec!["hidepid".into()]) } else { Visibility::Complete };
-    HostFacts {
-        now: SystemTime::UNIX_EPOCH,
-        runners: (1..=4).map(runner).collect(),
-        declared: Vec::new(),
-        processes: ProcessFacts {
-            visibility,
-            workers: has_stranger.then_some(stranger).into_iter().collect(),
-            listeners: Vec::new(),
-            strangers: Vec::new(),
-            binds: Vec::new(),
-            holders: Vec::new(),
-            mounts: Vec::new(),
-            unlocated: Vec::new(),
-        },
-        leases: Vec::new(),
-        turn: Default::default(),
-        filesystems: Vec::new(),
-        notes: Vec::new(),
-        remarks: Vec::new(),
+    let mut facts = HostFacts::quiet(SystemTime::UNIX_EPOCH, (1..=4).map(runner).collect());
+    facts.processes.workers = has_stranger.then_some(stranger).into_iter().collect();
+    if is_partial {
+        facts.processes.visibility = Visibility::Partial(vec!["hidepid".into()]);
     }
+    facts
 }
 
 fn runner(number: u64) -> RunnerFacts {

@@ -1,5 +1,7 @@
 //! What was observed, before anything is decided.
 
+#[cfg(any(test, fuzzing))]
+use super::Visibility;
 use super::{Cache, FileId, Filesystem, Guarded, Lease, ProcessFacts, Remark, Runner, Uid};
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -26,6 +28,34 @@ pub struct HostFacts {
     pub notes: Vec<String>,
     /// For the host's administrator, and not for a job's log.
     pub remarks: Vec<Remark>,
+}
+
+#[cfg(any(test, fuzzing))]
+impl HostFacts {
+    /// For tests and fuzzers: these runners on a host where every process is seen and none is at work.
+    pub(crate) fn quiet(now: SystemTime, runners: Vec<RunnerFacts>) -> Self {
+        let processes = ProcessFacts {
+            visibility: Visibility::Complete,
+            workers: Vec::new(),
+            listeners: Vec::new(),
+            strangers: Vec::new(),
+            holders: Vec::new(),
+            mounts: Vec::new(),
+            binds: Vec::new(),
+            unlocated: Vec::new(),
+        };
+        Self {
+            now,
+            runners,
+            declared: Vec::new(),
+            processes,
+            leases: Vec::new(),
+            turn: JobsTurn::default(),
+            filesystems: Vec::new(),
+            notes: Vec::new(),
+            remarks: Vec::new(),
+        }
+    }
 }
 
 /// What was found out about one cache outside of work directories. To the process table's part it is the runner after those

@@ -150,20 +150,37 @@ mod tests {
     use super::*;
     use std::path::Path;
 
+    struct Scene {
+        _temp: tempfile::TempDir,
+        config: Config,
+        run: RunDir,
+        proc: Proc,
+    }
+
+    impl Scene {
+        fn new() -> Self {
+            let temp = tempfile::tempdir().unwrap();
+            let text = format!("[paths]\nstate_dir = \"{}/state\"\n", temp.path().display());
+            let config = Config::parse(&text).unwrap();
+            let run = RunDir::open(&temp.path().join("run")).unwrap();
+            Self { _temp: temp, config, run, proc: Proc::new(Path::new("/proc")) }
+        }
+
+        fn deaths<'a>(&'a self, look: &'a dyn Fn() -> HostFacts) -> Deaths<'a> {
+            let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
+            Deaths { config: &self.config, proc: &self.proc, run: &self.run, look, now }
+        }
+    }
+
     #[test]
     fn a_calm_host_is_not_looked_at_and_a_new_boot_is_looked_into_once() {
-        let temp = tempfile::tempdir().unwrap();
-        let text = format!("[paths]\nstate_dir = \"{}/state\"\n", temp.path().display());
-        let config = Config::parse(&text).unwrap();
-        let run = RunDir::open(&temp.path().join("run")).unwrap();
-        let proc = Proc::new(Path::new("/proc"));
+        let scene = Scene::new();
         let look = || -> HostFacts { panic!("nobody was to be looked at") };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
-        let deaths = Deaths { config: &config, proc: &proc, run: &run, look: &look, now };
-        let shelf = Shelf::at(&config.paths.state_dir);
+        let deaths = scene.deaths(&look);
+        let shelf = Shelf::at(&scene.config.paths.state_dir);
         let from = deaths.earliest(&shelf).expect("this boot is new");
-        assert_eq!(from, now - 2 * BEFORE_BOOT - BEFORE);
-        shelf.note_boot(&proc.boot_id().unwrap()).unwrap();
+        assert_eq!(from, deaths.now - 2 * BEFORE_BOOT - BEFORE);
+        shelf.note_boot(&scene.proc.boot_id().unwrap()).unwrap();
         assert_eq!(deaths.earliest(&shelf), None);
         let mut told = 0;
         deaths.report(&mut |_| told += 1);
@@ -172,16 +189,10 @@ mod tests {
 
     #[test]
     fn a_fault_of_its_own_is_a_warning() {
-        let temp = tempfile::tempdir().unwrap();
-        let text = format!("[paths]\nstate_dir = \"{}/state\"\n", temp.path().display());
-        let config = Config::parse(&text).unwrap();
-        let run = RunDir::open(&temp.path().join("run")).unwrap();
-        let proc = Proc::new(Path::new("/proc"));
+        let scene = Scene::new();
         let look = || -> HostFacts { panic!("it fails") };
-        let now = SystemTime::UNIX_EPOCH + Duration::from_secs(2_000_000_000);
         let mut told = Vec::new();
-        Deaths { config: &config, proc: &proc, run: &run, look: &look, now }
-            .report(&mut |event| told.push(event.kind()));
+        scene.deaths(&look).report(&mut |event| told.push(event.kind()));
         assert!(matches!(told[..], [EventKind::Error]), "{told:?}");
     }
 }

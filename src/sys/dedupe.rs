@@ -83,9 +83,8 @@ mod tests {
     use super::*;
 
     use crate::sys::extents::are_one;
-    use crate::sys::testing::{in_private_mounts, is_root, mount_image};
+    use crate::sys::testing::on_filesystems_that_share;
     use std::os::unix::fs::FileExt as _;
-    use std::path::Path;
     use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
     #[test]
@@ -93,28 +92,10 @@ mod tests {
         assert_eq!(size_of::<Range>(), 56);
     }
 
-    /// On a filesystem of its own of each kind that can.
-    fn on_each(body: impl Fn(&Path) + Send + Sync) {
-        if !is_root() {
-            return;
-        }
-        for kind in ["xfs", "btrfs"] {
-            let temp = tempfile::tempdir().unwrap();
-            in_private_mounts(|| {
-                let at = temp.path().join("at");
-                std::fs::create_dir(&at).unwrap();
-                assert!(mount_image(kind, 320, &temp.path().join("image"), &at));
-                body(&at);
-                // Processes that other tests start at this moment may have inherited the files for an instant.
-                nix::mount::umount2(&at, nix::mount::MntFlags::MNT_DETACH).unwrap();
-            });
-        }
-    }
-
     /// Whoever writes while ranges are compared finds what they wrote, and the other file is as it was.
     #[test]
     fn a_writer_beside_it_loses_nothing() {
-        on_each(|at| {
+        on_filesystems_that_share(|at| {
             const BLOCKS: usize = 256;
             let block = |value: u8| vec![value; 4096];
             let whole: Vec<u8> = (0..BLOCKS).flat_map(|n| block(n as u8)).collect();
@@ -168,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_program_that_runs_shares_its_blocks_and_runs_on() {
-        on_each(|at| {
+        on_filesystems_that_share(|at| {
             let program = [std::fs::read("/bin/sleep").unwrap(), vec![7; 1 << 20]].concat();
             for name in ["one", "two"] {
                 std::fs::write(at.join(name), &program).unwrap();

@@ -133,6 +133,22 @@ pub(crate) fn mount_image(kind: &str, megabytes: u64, image: &Path, at: &Path) -
     made && run("mount", &["-o".as_ref(), "loop".as_ref(), image.as_os_str(), at.as_os_str()])
 }
 
+/// Runs `body` on a new filesystem of each kind whose files can share blocks. As root only.
+pub(crate) fn on_filesystems_that_share(body: impl Fn(&Path) + Sync) {
+    if !is_root() {
+        return;
+    }
+    for kind in ["xfs", "btrfs"] {
+        let temp = tempfile::tempdir().expect("a temporary directory");
+        in_private_mounts(|| {
+            let at = temp.path().join(kind);
+            std::fs::create_dir(&at).expect("a directory is made");
+            assert!(mount_image(kind, 320, &temp.path().join("image"), &at), "{kind}");
+            body(&at);
+        });
+    }
+}
+
 /// Puts a filesystem of few inodes onto `at`.
 pub(crate) fn mount_small(at: &Path) {
     let options = ["-t", "tmpfs", "-o", "size=4m,nr_inodes=64,mode=0755", "small"].map(OsStr::new);

@@ -199,34 +199,24 @@ fn targets_of_any_name_in_a_checkout_are_armed_and_nothing_else() {
 /// What a twin holds as well is not given back, and does not count where that is asked for.
 #[test]
 fn shared_blocks_do_not_count_where_only_own_bytes_do() {
-    use crate::sys::testing::{in_private_mounts, is_root, mount_image, run};
-    if !is_root() {
-        return;
-    }
-    for kind in ["xfs", "btrfs"] {
-        let temp = tempfile::tempdir().unwrap();
-        in_private_mounts(|| {
-            let at = temp.path().join("at");
-            create_dir_all(&at).unwrap();
-            assert!(mount_image(kind, 320, &temp.path().join("image"), &at));
-            let debug = at.join("target/debug");
-            first(&debug, "dep-1111111111111111", "lib-dep", 11, &[]);
-            first(&debug, "app-2222222222222222", "bin-app", 22, &[11]);
-            let (shared, own) =
-                (debug.join("deps/libdep-1111111111111111.rlib"), debug.join("deps/app-2222222222222222"));
-            write(&shared, vec![1; 3 << 20]).unwrap();
-            write(&own, vec![2; 2 << 20]).unwrap();
-            // An uplifted name is a second one of the same file.
-            hard_link(&own, debug.join("app")).unwrap();
-            let twin = at.join("twin");
-            let copy = ["--reflink=always".as_ref(), shared.as_os_str(), twin.as_os_str()];
-            assert!(run("cp", &copy) && run("sync", &["-f".as_ref(), at.as_os_str()]));
-            let bytes = |counted| -> Vec<u64> {
-                let target = read(&Dir::resolve(&at.join("target")).unwrap().0, counted, later()).unwrap();
-                target.units.iter().map(|unit| unit.bytes >> 20).collect()
-            };
-            assert_eq!((bytes(Counted::All), bytes(Counted::Own)), (vec![2, 3], vec![2, 0]), "{kind}");
-            nix::mount::umount(&at).unwrap();
-        });
-    }
+    use crate::sys::testing::{on_filesystems_that_share, run};
+    on_filesystems_that_share(|at| {
+        let debug = at.join("target/debug");
+        first(&debug, "dep-1111111111111111", "lib-dep", 11, &[]);
+        first(&debug, "app-2222222222222222", "bin-app", 22, &[11]);
+        let (shared, own) =
+            (debug.join("deps/libdep-1111111111111111.rlib"), debug.join("deps/app-2222222222222222"));
+        write(&shared, vec![1; 3 << 20]).unwrap();
+        write(&own, vec![2; 2 << 20]).unwrap();
+        // An uplifted name is a second one of the same file.
+        hard_link(&own, debug.join("app")).unwrap();
+        let twin = at.join("twin");
+        let copy = ["--reflink=always".as_ref(), shared.as_os_str(), twin.as_os_str()];
+        assert!(run("cp", &copy) && run("sync", &["-f".as_ref(), at.as_os_str()]));
+        let bytes = |counted| -> Vec<u64> {
+            let target = read(&Dir::resolve(&at.join("target")).unwrap().0, counted, later()).unwrap();
+            target.units.iter().map(|unit| unit.bytes >> 20).collect()
+        };
+        assert_eq!((bytes(Counted::All), bytes(Counted::Own)), (vec![2, 3], vec![2, 0]), "{}", at.display());
+    });
 }

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::model::{
-    FileId, FilesystemId, ForeignLock, Guarded, Holder, Job, Lease, MountSeen, Pid, ProcessFacts, ProcessId,
-    StartTime, Unlocated, WorkDir, WorkerReach, WorkerSeen,
+    FileId, FilesystemId, ForeignLock, Guarded, Holder, Job, Lease, MountSeen, Pid, ProcessId, StartTime,
+    Unlocated, WorkDir, WorkerReach, WorkerSeen,
 };
 use proptest::prelude::*;
 use std::path::PathBuf;
@@ -42,26 +42,7 @@ fn runner(number: u64) -> RunnerFacts {
 
 /// Two runners of which nothing is known.
 fn quiet() -> HostFacts {
-    HostFacts {
-        now: at(1000),
-        runners: vec![runner(1), runner(10)],
-        declared: Vec::new(),
-        processes: ProcessFacts {
-            visibility: Visibility::Complete,
-            workers: Vec::new(),
-            listeners: Vec::new(),
-            strangers: Vec::new(),
-            binds: Vec::new(),
-            holders: Vec::new(),
-            mounts: Vec::new(),
-            unlocated: Vec::new(),
-        },
-        leases: Vec::new(),
-        turn: Default::default(),
-        filesystems: Vec::new(),
-        notes: Vec::new(),
-        remarks: Vec::new(),
-    }
+    HostFacts::quiet(at(1000), vec![runner(1), runner(10)])
 }
 
 fn worker(pid: i32, attribution: Attribution) -> WorkerSeen {

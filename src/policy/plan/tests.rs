@@ -3,8 +3,8 @@
 use super::*;
 use crate::config::SiblingClaim;
 use crate::model::{
-    Coverage, DirGlobs, EvidenceKind, FileId, Guarded, JobReceived, Measure, ProcessFacts, ReferenceBits,
-    TrimStep, Uid, Visibility, Weight, Work, WorkDir,
+    Coverage, DirGlobs, EvidenceKind, FileId, Guarded, JobReceived, Measure, ReferenceBits, TrimStep, Uid,
+    Weight, Work, WorkDir,
 };
 
 pub(super) const DISK: FilesystemId = FilesystemId { major: 8, minor: 1 };
@@ -67,26 +67,7 @@ pub(super) fn runner(number: u64, caches: &[(&str, u64, u64)]) -> RunnerFacts {
 }
 
 pub(super) fn facts(runners: Vec<RunnerFacts>) -> HostFacts {
-    HostFacts {
-        now: now(),
-        runners,
-        declared: Vec::new(),
-        processes: ProcessFacts {
-            visibility: Visibility::Complete,
-            workers: Vec::new(),
-            listeners: Vec::new(),
-            strangers: Vec::new(),
-            binds: Vec::new(),
-            holders: Vec::new(),
-            mounts: Vec::new(),
-            unlocated: Vec::new(),
-        },
-        leases: Vec::new(),
-        turn: Default::default(),
-        filesystems: Vec::new(),
-        notes: Vec::new(),
-        remarks: Vec::new(),
-    }
+    HostFacts::quiet(now(), runners)
 }
 
 pub(super) fn rules() -> Rules {
