@@ -12,6 +12,7 @@ set -euo pipefail
 inside() {
     local own=$1
     shift
+    detach_foreign "$tests" "$(realpath "$1")" /usr
     # The guard shall believe that it sees the whole host, which it tells by the number of its pid namespace.
     # A copy and no overlay: of that the guard knows as little as of a network's filesystem, and watches over it.
     mount -t tmpfs -o mode=755 tmpfs "$own/etc"
@@ -29,6 +30,17 @@ inside() {
     mount --rbind "$own/tmp" /tmp
     cd "$PWD"
     TMPDIR=/tmp "$@" || exit
+}
+
+# Detaches the mounts that another host or a program of this one serves, but not those in which the arguments lie. Beside such a mount
+# the guard works with a supervisor, and a test says itself when it wants that.
+detach_foreign() {
+    local point needed
+    while read -r point; do
+        printf -v point %b "$point"
+        for needed in "$@"; do case $needed/ in "${point%/}"/*) continue 2 ;; esac done
+        umount --lazy "$point" 2>/dev/null || true
+    done < <(sed -nE 's/^([^ ]+ ){4}([^ ]+) .* - (fuse|fuseblk|9p|virtiofs|nfs|nfs4|cifs|smb3|ceph|autofs)(\.[^ ]*)? .*/\2/p' /proc/self/mountinfo)
 }
 
 # Runs a command on a machine of its own.

@@ -83,7 +83,7 @@ struct Places {
 /// A run that stands still at a boundary.
 struct Held {
     stopped: Stopped,
-    /// The guard itself; below a Worker it is not what was started.
+    /// The guard itself; below a Worker, and where it has a supervisor, it is not what was started.
     guard: i32,
     whose: Whose,
     when: String,
@@ -118,7 +118,7 @@ impl Scene {
         })?;
         let (what, guard) = at.lock().expect("nobody panics").take().expect("it was told");
         let whose = match () {
-            () if guard == stopped.pid() => Whose::Nobodys,
+            () if call.program == self.host.program() => Whose::Nobodys,
             () if call.program.starts_with(&self.runner.root) => Whose::Its,
             () => Whose::Anothers,
         };
