@@ -11,7 +11,7 @@
 use crate::model::Job;
 use crate::reclaim::trash;
 use crate::setup::place;
-use crate::setup::state::own;
+use crate::setup::place::own;
 use crate::sys::dir::Dir;
 use serde::{Deserialize, Serialize};
 use std::io;

@@ -15,6 +15,7 @@
 //! |---|---|
 //! | [`cli`] | the command line: clap's types |
 //! | [`commands`] | one file per command: calls the modules below and prints the result |
+//! | `runs` | one run of each verb that changes the host, with its events and records |
 //! | `overview` | the host as people ask for it: plan, status, forecast |
 //! | `hook` | what runs before and after each job: lease, fence, room on the disk |
 //! | [`cycle`] | the loop of observing, planning and claiming that sweeps and hooks under pressure share |
@@ -58,6 +59,7 @@
 //!
 //! ```layers
 //! commands
+//! runs
 //! hook overview
 //! forecast run_log
 //! counters dedupe doctor footprints hygiene installation notify postmortem service stores
@@ -149,6 +151,7 @@ pub mod reclaim;
 pub mod report;
 pub mod run_dir;
 pub(crate) mod run_log;
+pub(crate) mod runs;
 pub(crate) mod service;
 pub mod setup;
 pub mod simulate;

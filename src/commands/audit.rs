@@ -1,13 +1,13 @@
 //! `audit`: what would make checkouts on this host fail.
 
 use super::{Context, complain, now, overview, present};
-use crate::hygiene::observe::{AreaInspection, Git};
+use crate::hygiene::observe::AreaInspection;
 use crate::hygiene::policy;
 use crate::model::hygiene::{AuditReport, RunnerAudit};
 use crate::policy::liveness;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
-use crate::sys::program::Programs;
+use crate::runs::remediate;
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
@@ -30,15 +30,9 @@ pub(super) fn run(context: &Context, as_json: bool) -> Exit {
     Exit::of_audit(report.verdict)
 }
 
-/// Git, if it is there.
-pub(super) fn git(context: &Context) -> Option<Git> {
-    let directories = &context.config.paths.programs;
-    Programs(directories).find("git").ok().map(|path| Git::new(path, directories))
-}
-
 fn audit(context: &Context) -> AuditReport {
     let alive = overview::alive(&context.snapshot());
-    let git = git(context);
+    let git = remediate::git(&context.host());
     let mut notes = alive.facts.notes.clone();
     if git.is_none() {
         notes.push("git is in none of the directories of paths.programs: objects are not checked".to_owned());

@@ -4,7 +4,6 @@
 mod audit;
 mod check;
 mod check_config;
-mod dedupe;
 mod demo;
 mod doctor;
 mod drain;
@@ -30,7 +29,6 @@ mod watch;
 use crate::cli::{Cli, Command};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
-use crate::cycle::holding;
 use crate::installation::Reach;
 use crate::model::Execution;
 use crate::observe::declared;
@@ -38,10 +36,11 @@ use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::journal;
+use crate::runs::Host;
 use crate::setup::install::Verb;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
-use crate::{hook, overview, run_log};
+use crate::{hook, overview};
 use entries::Part;
 use output::{complain, present, print, show};
 use std::process::ExitCode;
@@ -57,7 +56,12 @@ struct Context {
 impl Context {
     /// The runners and the mounts as they are now.
     fn snapshot(&self) -> Snapshot<'_> {
-        Snapshot::take(&self.config, &self.proc, now())
+        self.host().snapshot()
+    }
+
+    /// What a run needs.
+    fn host(&self) -> Host<'_> {
+        Host { config: &self.config, proc: &self.proc, complain }
     }
 }
 

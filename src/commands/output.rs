@@ -4,8 +4,6 @@
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::setup::place;
-use crate::setup::state::own;
-use crate::sys::dir::Dir;
 use crate::text::escape;
 use std::fmt::Display;
 use std::io::{self, Write as _};
@@ -54,7 +52,7 @@ pub(super) fn page(file: &Path, page: &str) -> Exit {
         print(page);
         return Exit::Done;
     }
-    match write(file, page.as_bytes()) {
+    match place::replace_at(file, page.as_bytes()) {
         Ok(()) => Exit::Done,
         Err(error) => {
             complain(&format_args!("{} cannot be written: {error}", file.display()));
@@ -90,56 +88,4 @@ pub(super) fn is_over() -> bool {
 /// How a verb ends: what it could not print, it has not done.
 pub(super) fn ended(exit: Exit) -> Exit {
     if STATE.load(Ordering::Relaxed) == FAILED { Exit::Error } else { exit }
-}
-
-/// Writes a file, whole or not at all, and readable by all. The directory may belong to another user, such as an exporter's: no component of the path may be
-/// a link, and a link in the file's place is replaced, not followed.
-pub(super) fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let (directory, name) = match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
-        (Some(directory), Some(name)) => (directory, name),
-        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file")),
-    };
-    let dir = Dir::open(directory).map_err(|error| match error.raw_os_error() {
-        Some(nix::libc::ELOOP | nix::libc::ENOTDIR) => io::Error::other(format!(
-            "{} is no directory, or leads through a symbolic link: write the path without links",
-            escape::path(directory)
-        )),
-        Some(nix::libc::ENOENT) => io::Error::other(format!(
-            "the directory {} does not exist: make it, or name another one",
-            escape::path(directory)
-        )),
-        _ => error,
-    })?;
-    place::replace(&dir, name, bytes, own(0o644))
-}
-
-#[cfg(test)]
-#[allow(clippy::disallowed_methods, reason = "tests remove their own files")]
-mod tests {
-    use super::*;
-    use std::os::unix::fs::{PermissionsExt as _, symlink};
-
-    #[test]
-    fn a_file_is_replaced_whole_and_no_link_is_followed() {
-        let temp = tempfile::tempdir().unwrap();
-        let (_, base) = Dir::resolve(temp.path()).unwrap();
-        std::fs::create_dir_all(base.join("dir")).unwrap();
-        std::fs::write(base.join("victim"), "precious").unwrap();
-        let file = base.join("dir/disk-guard.prom");
-        symlink("../victim", &file).unwrap();
-        write(&file, b"one\n").unwrap();
-        write(&file, b"two\n").unwrap();
-        assert_eq!(std::fs::read(&file).unwrap(), b"two\n");
-        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
-        assert_eq!(std::fs::read(base.join("victim")).unwrap(), b"precious");
-        assert_eq!(std::fs::read_dir(base.join("dir")).unwrap().count(), 1, "no draft is left");
-
-        std::fs::create_dir(base.join("elsewhere")).unwrap();
-        symlink("elsewhere", base.join("link")).unwrap();
-        let error = write(&base.join("link/x.prom"), b"x").unwrap_err().to_string();
-        assert!(error.contains("without links"), "{error}");
-        assert_eq!(std::fs::read_dir(base.join("elsewhere")).unwrap().count(), 0);
-        let error = write(&base.join("missing/x.prom"), b"x").unwrap_err().to_string();
-        assert!(error.contains("does not exist"), "{error}");
-    }
 }

@@ -1,13 +1,10 @@
-//! `postmortem`, and a sweep's part of it.
+//! `postmortem`.
 
-use super::run_log::RunLog;
 use super::{Context, complain, now, overview, present};
 use crate::ledger::when;
-use crate::postmortem::deaths::Deaths;
 use crate::postmortem::inquiry::Question;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
-use crate::run_dir::RunDir;
 
 /// Answers.
 pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json: bool) -> Exit {
@@ -34,11 +31,4 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
         || human::postmortem(&report, now(), &context.screen),
     );
     Exit::Done
-}
-
-/// Looks into the deaths that a sweep finds.
-pub(super) fn after_sweep(context: &Context, run: &RunDir, run_log: &mut RunLog) {
-    let look = || overview::alive(&context.snapshot()).facts;
-    let deaths = Deaths { config: &context.config, proc: &context.proc, run, look: &look, now: now() };
-    deaths.report(&mut |event| run_log.tell(event));
 }

@@ -6,7 +6,7 @@
 use crate::model::FilesystemId;
 use crate::run_dir::RunDir;
 use crate::setup::place;
-use crate::setup::state::own;
+use crate::setup::place::own;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::io;

@@ -5,7 +5,8 @@
 use crate::model::incident::Memory;
 use crate::run_dir::RunDir;
 use crate::setup::place;
-use crate::setup::state::{StateDir, StateError, own};
+use crate::setup::place::own;
+use crate::setup::state::{StateDir, StateError};
 use crate::sys::dir::Dir;
 use std::io;
 use std::path::{Path, PathBuf};

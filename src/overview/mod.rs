@@ -1,6 +1,7 @@
 //! The host as people ask for it: what `status`, `plan` and `check` share. One observation of the host, with the plan that a sweep
 //! would make. Nothing is changed.
 
+pub(crate) mod check;
 pub(crate) mod forecast;
 pub(crate) mod status;
 

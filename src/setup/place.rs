@@ -9,10 +9,12 @@
 )]
 
 use crate::sys::dir::Dir;
+use crate::text::escape;
 use rustix::fs::{AtFlags, Mode, OFlags, fchmod, fchown, fsync, openat, renameat, unlinkat};
 use std::fs::File;
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
 
 /// A `.env` or a record is short.
 const MAX_BYTES: u64 = 256 * 1024;
@@ -152,14 +154,36 @@ pub fn remove(dir: &Dir, name: &str) -> io::Result<()> {
     }
 }
 
+/// A file of our own, with this mode.
+pub fn own(mode: u32) -> FileAttributes {
+    FileAttributes { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
+}
+
+/// Writes the file at `path`, whole or not at all, and readable by all. The directory may belong to another user, such as an
+/// exporter's: no component of the path may be a link, and a link in the file's place is replaced, not followed.
+pub(crate) fn replace_at(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let (directory, name) = match (path.parent(), path.file_name().and_then(|name| name.to_str())) {
+        (Some(directory), Some(name)) => (directory, name),
+        _ => return Err(io::Error::new(io::ErrorKind::InvalidInput, "it names no file")),
+    };
+    let dir = Dir::open(directory).map_err(|error| match error.raw_os_error() {
+        Some(nix::libc::ELOOP | nix::libc::ENOTDIR) => io::Error::other(format!(
+            "{} is no directory, or leads through a symbolic link: write the path without links",
+            escape::path(directory)
+        )),
+        Some(nix::libc::ENOENT) => io::Error::other(format!(
+            "the directory {} does not exist: make it, or name another one",
+            escape::path(directory)
+        )),
+        _ => error,
+    })?;
+    replace(&dir, name, bytes, own(0o644))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::os::unix::fs::PermissionsExt as _;
-
-    fn own(mode: u32) -> FileAttributes {
-        FileAttributes { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
-    }
 
     #[test]
     fn a_file_is_replaced_whole_with_the_mode_it_is_to_have() {
@@ -191,5 +215,29 @@ mod tests {
         remove(&dir, ".env").unwrap();
         std::fs::hard_link(temp.path().join("secret"), temp.path().join("root/.env")).unwrap();
         assert!(read(&dir, ".env").unwrap_err().to_string().contains("hard links"));
+    }
+
+    #[test]
+    fn a_file_by_its_path_is_replaced_whole_and_no_link_is_followed() {
+        let temp = tempfile::tempdir().unwrap();
+        let (_, base) = Dir::resolve(temp.path()).unwrap();
+        std::fs::create_dir_all(base.join("dir")).unwrap();
+        std::fs::write(base.join("victim"), "precious").unwrap();
+        let file = base.join("dir/disk-guard.prom");
+        std::os::unix::fs::symlink("../victim", &file).unwrap();
+        replace_at(&file, b"one\n").unwrap();
+        replace_at(&file, b"two\n").unwrap();
+        assert_eq!(std::fs::read(&file).unwrap(), b"two\n");
+        assert_eq!(std::fs::metadata(&file).unwrap().permissions().mode() & 0o7777, 0o644);
+        assert_eq!(std::fs::read(base.join("victim")).unwrap(), b"precious");
+        assert_eq!(std::fs::read_dir(base.join("dir")).unwrap().count(), 1, "no draft is left");
+
+        std::fs::create_dir(base.join("elsewhere")).unwrap();
+        std::os::unix::fs::symlink("elsewhere", base.join("link")).unwrap();
+        let error = replace_at(&base.join("link/x.prom"), b"x").unwrap_err().to_string();
+        assert!(error.contains("without links"), "{error}");
+        assert_eq!(std::fs::read_dir(base.join("elsewhere")).unwrap().count(), 0);
+        let error = replace_at(&base.join("missing/x.prom"), b"x").unwrap_err().to_string();
+        assert!(error.contains("does not exist"), "{error}");
     }
 }

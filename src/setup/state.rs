@@ -17,7 +17,7 @@
 //! path. What stands under a key and names another root is left as it is. Earlier versions made keys by a weak hash: what stands
 //! under such a key still counts when it names the root, and goes when it is written anew.
 
-use super::place::{self, FileAttributes};
+use super::place::{self, own};
 use super::wiring::{self, Scripts};
 use crate::digest;
 use crate::model::FilesystemId;
@@ -398,11 +398,6 @@ impl StateDir {
     fn unusable(&self, operation: &'static str, source: io::Error) -> StateError {
         StateError::Unusable { path: self.path.display().to_string(), operation, source }
     }
-}
-
-/// A file of our own, with this mode.
-pub fn own(mode: u32) -> FileAttributes {
-    FileAttributes { user: nix::unistd::geteuid().as_raw(), group: nix::unistd::getegid().as_raw(), mode }
 }
 
 /// What every record says beside its own.

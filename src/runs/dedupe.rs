@@ -1,7 +1,7 @@
 //! The step of a sweep that lets equal files of several runners share their blocks, before anything is deleted.
 
-use super::run_log::RunLog;
-use super::{Context, complain, now, overview};
+use super::Host;
+use crate::clock::now;
 use crate::cycle::{Preview, rules};
 use crate::dedupe::{self, Budget, record};
 use crate::lease;
@@ -9,32 +9,34 @@ use crate::model::dedupe::{DedupeCache, DedupePair, DedupeReport};
 use crate::model::{Execution, FileId, Liveness};
 use crate::observe::host::CacheScope;
 use crate::observe::sharing;
+use crate::overview;
 use crate::policy;
 use crate::policy::liveness;
 use crate::report::events::{Event, EventKind};
 use crate::run_dir::{Records, RunDir};
+use crate::run_log::RunLog;
 use crate::text::words;
 use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::Instant;
 
 /// What a dry run shows; none where it is switched off.
-pub(super) fn preview(context: &Context, seen: &Preview) -> Option<DedupeReport> {
-    let rule = context.config.dedupe;
-    rule.enabled.then(|| dedupe::planned(&chosen(context, seen).1, Execution::DryRun))
+pub(crate) fn preview(host: &Host<'_>, seen: &Preview) -> Option<DedupeReport> {
+    let rule = host.config.dedupe;
+    rule.enabled.then(|| dedupe::planned(&chosen(host, seen).1, Execution::DryRun))
 }
 
 /// Shares; none where it is switched off.
-pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Option<DedupeReport> {
-    let rule = context.config.dedupe;
+pub(crate) fn run(host: &Host<'_>, run: &RunDir, run_log: &mut RunLog) -> Option<DedupeReport> {
+    let rule = host.config.dedupe;
     if !rule.enabled {
         return None;
     }
     let budget = Budget { bytes: rule.max_bytes, deadline: Instant::now() + rule.time_limit };
     // Before anything is looked at: what comes from here on is new.
     let before = roll(run);
-    let (seen, _) = overview::at(&context.snapshot(), |_| CacheScope::Everybody);
-    let (caches, pairs) = chosen(context, &seen);
+    let (seen, _) = overview::at(&host.snapshot(), |_| CacheScope::Everybody);
+    let (caches, pairs) = chosen(host, &seen);
     let came = || -> Result<HashSet<FileId>, String> {
         let before = before.as_ref().map_err(Clone::clone)?;
         let names = roll(run)?;
@@ -44,8 +46,8 @@ pub(super) fn run(context: &Context, run: &RunDir, run_log: &mut RunLog) -> Opti
     };
     let report = dedupe::run(&caches, &pairs, budget, &came);
     // It is for display: the sweep goes on where nobody can write.
-    if let Err(error) = record::keep(&context.config, &report, now()) {
-        complain(&error);
+    if let Err(error) = record::keep(host.config, &report, now()) {
+        (host.complain)(&error);
     }
     if report.shared_bytes > 0 {
         let text = format!(
@@ -65,8 +67,8 @@ fn roll(run: &RunDir) -> Result<HashSet<OsString>, String> {
 }
 
 /// The caches of idle runners on filesystems whose files can share blocks, none of them in use; and the pairs among them.
-fn chosen(context: &Context, seen: &Preview) -> (Vec<DedupeCache>, Vec<DedupePair>) {
-    let rules = rules(&context.config, seen.facts.now);
+fn chosen(host: &Host<'_>, seen: &Preview) -> (Vec<DedupeCache>, Vec<DedupePair>) {
+    let rules = rules(host.config, seen.facts.now);
     let disks = seen.facts.filesystems.iter().filter(|disk| sharing::is_possible(&disk.fs_type));
     let disks: HashSet<_> = disks.map(|disk| disk.id).collect();
     let mut caches = Vec::new();

@@ -1,0 +1,46 @@
+//! What monitoring reads: the counts of all runs, and the file for node_exporter's text file collector.
+
+use super::Host;
+use crate::clock::now;
+use crate::counters::{CountersError, believed};
+use crate::cycle::Stale;
+use crate::model::RunReport;
+use crate::observe::snapshot::Snapshot;
+use crate::overview;
+use crate::overview::status::Holders;
+use crate::report::events::{Event, EventKind};
+use crate::report::{escape, prometheus};
+use crate::run_dir::RunDir;
+use crate::setup::place;
+
+/// All metrics of this host, in Prometheus' text format.
+///
+/// # Errors
+/// The counts cannot be read.
+pub(crate) fn exposition(snapshot: &Snapshot<'_>, run: Option<&RunDir>) -> Result<String, CountersError> {
+    let host = overview::status::collect(snapshot, Holders::Unasked, Stale::Read);
+    let counted = believed::counted(snapshot, run, now())?;
+    let trends = believed::trends(&host, &counted, host.time);
+    Ok(prometheus::host(&host, &counted.totals, &trends))
+}
+
+/// At the end of a sweep: takes in what all runs have counted, this one included, and writes the text file. A failure is reported and
+/// does not fail the sweep.
+pub(super) fn after_sweep(host: &Host<'_>, snapshot: &Snapshot<'_>, run: &RunDir, report: &RunReport) {
+    if let Err(error) = believed::fold_in(snapshot, run, report, now()) {
+        let place = run.path().display();
+        fail(host, &format!("the counts of this run stay in {place} for the next sweep: {error}"));
+    }
+    let Some(path) = &snapshot.config.metrics_textfile else { return };
+    let written = exposition(snapshot, Some(run))
+        .map_err(|error| error.to_string())
+        .and_then(|text| place::replace_at(path, text.as_bytes()).map_err(|error| error.to_string()));
+    if let Err(error) = written {
+        fail(host, &format!("metrics.textfile: {} could not be written: {error}", escape::path(path)));
+    }
+}
+
+fn fail(host: &Host<'_>, text: &str) {
+    (host.complain)(&text);
+    Event::new(EventKind::Error, text).emit();
+}
