@@ -77,17 +77,17 @@ fn main() {
 
 fn of_layout(layout: Layout, wish: &Wish) {
     let subject = Subject::of(Project::empty(layout), &wish.arguments);
-    subject.make_history();
-    let history = subject.keep("history");
-    println!("\n{layout:?} layout, target with history, {} MiB", subject.bytes() >> 20);
     if Wish::wants(wish.target.as_ref(), "history") {
+        subject.make_history();
+        let history = subject.keep("history");
+        println!("\n{layout:?} layout, target with history, {} MiB", subject.bytes() >> 20);
         table(&subject, &history, "history", wish);
+        subject.restore(&history);
     }
-    subject.restore(&history);
-    subject.make_all_in_use();
-    let in_use = subject.keep("in-use");
-    println!("\n{layout:?} layout, everything in use, {} MiB", subject.bytes() >> 20);
     if Wish::wants(wish.target.as_ref(), "in-use") {
+        subject.make_all_in_use();
+        let in_use = subject.keep("in-use");
+        println!("\n{layout:?} layout, everything in use, {} MiB", subject.bytes() >> 20);
         table(&subject, &in_use, "in-use", wish);
     }
 }

@@ -111,9 +111,9 @@ pub enum TrimTier {
     Unused,
     /// Documentation, packages, scratch files, artefacts without a fingerprint.
     Leftover,
-    /// Incremental state: the crate is compiled from its sources, its dependencies are kept.
+    /// Incremental state that no unit in use was built with.
     Incremental,
-    /// In use: the next build compiles it again.
+    /// In use: the next build compiles it again; or the incremental state of such a unit, from which the next commit's build starts.
     Live,
 }
 

@@ -5,12 +5,13 @@
 //!    `observe::cargo_target::reference`), so units of one change time belong to one job, and the change times that are newer than a
 //!    unit's count the jobs since it was used. What a build uses is closed: it contains the dependencies of all that it contains.
 //!    Where that does not hold access times do not tell, and the newest unit of each role, with all that it needs, counts as used.
-//! 3. What belongs to no unit, then incremental state.
+//! 3. What belongs to no unit, then incremental state that no unit in use was built with.
 //! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. What belongs to the
-//!    workspace costs nothing here, because the next commit rebuilds it anyway.
+//!    workspace counts next to nothing here, because the next commit rebuilds it anyway; its incremental state counts what its build took,
+//!    because that is what the next commit starts from.
 
 use crate::model::{
-    CargoTarget, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit, UnitState,
+    CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit, UnitState,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -20,6 +21,13 @@ const SAME_JOB: Duration = Duration::from_secs(1);
 
 /// What it costs to build any unit beside the compiler's own time: a process, and cargo's work for it.
 const EACH_UNIT: Duration = Duration::from_millis(50);
+
+/// Of the time that a unit of the workspace took to build so small a part counts. It orders them among themselves, for the job that
+/// follows no commit.
+const PART_OF_OWN: u32 = 64;
+
+/// Incremental state is written last just before the fingerprint of its unit is, and by a filesystem's clock.
+const WRITTEN_WITH: Duration = Duration::from_secs(1);
 
 /// A closure that gives less is not worth its build.
 const WORTH_IT: u64 = 64 << 10;
@@ -42,23 +50,23 @@ pub fn offer(target: &CargoTarget, access_times: Result<bool, String>) -> TrimOf
         });
         steps.extend(found.into_iter().map(|index| step(tier, &target.units, &[index], Duration::ZERO)));
     }
+    let live: BTreeSet<usize> =
+        (0..target.units.len()).filter(|index| standing[*index] == Standing::Live).collect();
+    let mut in_use = Vec::new();
     for (tier, kind) in
         [(TrimTier::Leftover, ExtraKind::Leftover), (TrimTier::Incremental, ExtraKind::Incremental)]
     {
         let mut extras: Vec<_> = target.extras.iter().filter(|extra| extra.kind == kind).collect();
         extras.sort_by_key(|extra| extra.changed);
-        steps.extend(extras.into_iter().map(|extra| TrimStep {
-            tier,
-            bytes: extra.bytes,
-            cost: Duration::ZERO,
-            last_used: extra.changed,
-            units: 0,
-            members: extra.members.clone(),
-        }));
+        for extra in extras {
+            match graph.built_with(extra, &live) {
+                Some(cost) => in_use
+                    .push((seconds_for_a_byte(cost, extra.bytes), extra_step(TrimTier::Live, extra, cost))),
+                None => steps.push(extra_step(tier, extra, Duration::ZERO)),
+            }
+        }
     }
-    let live: BTreeSet<usize> =
-        (0..target.units.len()).filter(|index| standing[*index] == Standing::Live).collect();
-    steps.extend(graph.live_steps(live));
+    steps.extend(merged(graph.live_steps(live), in_use));
     TrimOffer { steps, locks: target.locks.clone(), bits, bytes: target.bytes }
 }
 
@@ -77,6 +85,40 @@ fn step(tier: TrimTier, units: &[Unit], taken: &[usize], cost: Duration) -> Trim
         units: taken.len(),
         members: of().flat_map(|unit| unit.members.iter().cloned()).collect(),
     }
+}
+
+fn extra_step(tier: TrimTier, extra: &Extra, cost: Duration) -> TrimStep {
+    TrimStep {
+        tier,
+        bytes: extra.bytes,
+        cost,
+        last_used: extra.changed,
+        units: 0,
+        members: extra.members.clone(),
+    }
+}
+
+/// Steps with their prices.
+type Priced = Vec<(f64, TrimStep)>;
+
+/// Puts `others` between `units`, whose order stays: each before the first that is dearer.
+fn merged(units: Priced, mut others: Priced) -> impl Iterator<Item = TrimStep> {
+    others.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let mut others = others.into_iter().peekable();
+    let mut all = Vec::new();
+    for (price, step) in units {
+        while let Some((_, cheaper)) = others.next_if(|other| other.0 < price) {
+            all.push(cheaper);
+        }
+        all.push(step);
+    }
+    all.extend(others.map(|(_, step)| step));
+    all.into_iter()
+}
+
+/// What gives almost nothing comes last.
+fn seconds_for_a_byte(cost: Duration, bytes: u64) -> f64 {
+    if bytes < WORTH_IT { f64::MAX } else { cost.as_secs_f64() / bytes as f64 }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,6 +212,7 @@ impl<'u> Graph<'u> {
         newest.into_values().collect()
     }
 
+    /// What the build of a unit costs that a commit does not build anyway.
     fn cost(&self, index: usize) -> Duration {
         match self.units[index].origin {
             Origin::Workspace => EACH_UNIT,
@@ -177,8 +220,29 @@ impl<'u> Graph<'u> {
         }
     }
 
+    /// The same, and which of the workspace's own goes first.
+    fn weight(&self, index: usize) -> Duration {
+        match self.units[index].origin {
+            Origin::Workspace => self.cost(index).saturating_add(self.units[index].cost / PART_OF_OWN),
+            Origin::Dependency => self.cost(index),
+        }
+    }
+
+    /// How long the build took of the unit in use that this incremental state belongs to: it was written while the unit was built.
+    /// Their names do not tell which. A leftover belongs to none.
+    fn built_with(&self, extra: &Extra, live: &BTreeSet<usize>) -> Option<Duration> {
+        let is_of = |unit: &&Unit| {
+            let begun = unit.built.checked_sub(unit.cost + WRITTEN_WITH);
+            unit.origin == Origin::Workspace
+                && begun.is_none_or(|begun| extra.changed >= begun)
+                && extra.changed <= unit.built + WRITTEN_WITH
+        };
+        let all = live.iter().map(|index| &self.units[*index]).filter(is_of);
+        all.map(|unit| unit.cost).max().filter(|_| extra.kind == ExtraKind::Incremental)
+    }
+
     /// Units in use, closure by closure.
-    fn live_steps(&self, mut left: BTreeSet<usize>) -> Vec<TrimStep> {
+    fn live_steps(&self, mut left: BTreeSet<usize>) -> Priced {
         let closure = |index: usize| {
             let mut all = Self::closure(&self.needed_by, [index]);
             all.retain(|member| left.contains(member));
@@ -199,6 +263,7 @@ impl<'u> Graph<'u> {
                 waiting.len() - 1
             };
             let mut taken = waiting.swap_remove(cheapest);
+            let price = self.price(&taken);
             taken.retain(|index| left.remove(index));
             if greedy {
                 waiting.iter_mut().for_each(|closure| closure.retain(|index| left.contains(index)));
@@ -207,20 +272,16 @@ impl<'u> Graph<'u> {
             if !taken.is_empty() {
                 let cost = taken.iter().map(|index| self.cost(*index)).sum();
                 let taken: Vec<usize> = taken.into_iter().collect();
-                steps.push(step(TrimTier::Live, self.units, &taken, cost));
+                steps.push((price, step(TrimTier::Live, self.units, &taken, cost)));
             }
         }
         steps
     }
 
-    /// Seconds of build for a byte; what gives almost nothing comes last.
+    /// Seconds of build for a byte.
     fn price(&self, closure: &BTreeSet<usize>) -> f64 {
-        let bytes: u64 = closure.iter().map(|index| self.units[*index].bytes).sum();
-        if bytes < WORTH_IT {
-            return f64::MAX;
-        }
-        let cost: Duration = closure.iter().map(|index| self.cost(*index)).sum();
-        cost.as_secs_f64() / bytes as f64
+        let bytes = closure.iter().map(|index| self.units[*index].bytes).sum();
+        seconds_for_a_byte(closure.iter().map(|index| self.weight(*index)).sum(), bytes)
     }
 }
 

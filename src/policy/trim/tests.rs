@@ -99,6 +99,41 @@ fn units_in_use_go_with_all_that_depends_on_them_and_the_workspaces_own_first() 
 }
 
 #[test]
+fn incremental_state_from_which_the_next_commit_starts_goes_after_what_that_builds_anyway() {
+    let own = |hash, built| Unit {
+        origin: Origin::Workspace,
+        built: at(built),
+        read: at(built),
+        cost: Duration::from_secs(4),
+        ..unit(hash, &[])
+    };
+    let state = |changed, bytes| Extra {
+        kind: ExtraKind::Incremental,
+        changed: at(changed),
+        bytes: bytes * MIB,
+        members: Vec::new(),
+    };
+    let dear = Unit { cost: Duration::from_secs(300), ..unit(2, &[]) };
+    let mut all = target(vec![own(1, 50), dear, Unit { armed: at(10), ..own(3, 5) }]);
+    // Written while the first was built, while one was that no job uses any more, and while nothing was.
+    all.extras = vec![state(48, 5), state(4, 6), state(30, 7)];
+    let offer = offer(&all, Ok(true));
+    let order = [
+        ("unused", 1, 1),
+        ("incremental", 6, 0),
+        ("incremental", 7, 0),
+        ("live", 1, 1),
+        ("live", 5, 0),
+        ("live", 1, 1),
+    ];
+    assert_eq!(shape(&offer), order);
+    assert_eq!(offer.steps[4].cost, Duration::from_secs(4), "a commit's build of it starts anew");
+    // One that is dearer for its bytes than a dependency goes after that.
+    all.units[1].cost = Duration::from_millis(100);
+    assert_eq!(shape(&super::offer(&all, Ok(true)))[3..], [("live", 1, 1), ("live", 1, 1), ("live", 5, 0)]);
+}
+
+#[test]
 fn no_more_steps_are_taken_than_are_needed_and_none_that_is_too_dear() {
     let extra = |kind, bytes| Extra { kind, changed: at(0), bytes, members: Vec::new() };
     let mut all = target(vec![Unit { armed: at(10), ..unit(1, &[]) }, unit(2, &[])]);
