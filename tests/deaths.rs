@@ -3,7 +3,8 @@
 //!
 //! Time is counted in steps: in each, every job that runs writes a part of its cache. So how fast the machine is does not count.
 //!
-//! With `DISK_GUARD_SOAK` set 200 jobs run; without it fewer, and what they are held to is less.
+//! With `DISK_GUARD_SOAK` set 200 jobs run, from several seeds, because deaths come in clusters and a single seed's figure says little;
+//! without it fewer, and what they are held to is less. `DISK_GUARD_DEATHS="disk=515 sweep=20 seed=1 seeds=3"` changes the scene.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 mod kit;
@@ -16,9 +17,33 @@ use std::path::PathBuf;
 
 const RUNNERS: usize = 8;
 
-/// The disk, and what lies on it that no runner owns, in MiB.
-const DISK: u64 = 500;
+/// What lies on the disk that no runner owns, in MiB.
 const OTHER: u64 = 40;
+
+/// What may differ from run to run.
+#[derive(Debug, Clone, Copy)]
+struct Scene {
+    /// The disk, in MiB.
+    disk: u64,
+    /// Steps between two sweeps.
+    sweep_every: u64,
+    /// Which jobs come.
+    seed: u64,
+}
+
+impl Scene {
+    /// The usual ones, or those that `DISK_GUARD_DEATHS` asks for: they differ in their seed.
+    fn wanted(is_long: bool) -> Vec<Self> {
+        let wanted = std::env::var("DISK_GUARD_DEATHS").unwrap_or_default();
+        let value = |key: &str, usual: u64| {
+            let of = |word: &str| word.split_once('=').filter(|(name, _)| *name == key)?.1.parse().ok();
+            wanted.split(' ').find_map(of).unwrap_or(usual)
+        };
+        let (disk, sweep_every) = (value("disk", 500), value("sweep", 60));
+        let seeds = (value("seed", 17)..).take(value("seeds", if is_long { 3 } else { 1 }) as usize);
+        seeds.map(|seed| Self { disk, sweep_every, seed }).collect()
+    }
+}
 
 /// A kind of job: what its repository holds at its end, on average, and how often it comes against the others.
 struct Kind {
@@ -38,9 +63,6 @@ const KINDS: [Kind; 6] = [
 
 /// A job writes so much in a step.
 const PART: u64 = 2;
-
-/// Steps between two sweeps.
-const SWEEP_EVERY: u64 = 60;
 
 /// A runner rests for up to so many steps between two jobs.
 const REST: u64 = 6;
@@ -65,9 +87,15 @@ struct Outcome {
     died: usize,
 }
 
+impl Outcome {
+    fn plus(self, other: Self) -> Self {
+        Self { done: self.done + other.done, died: self.died + other.died }
+    }
+}
+
 /// The same jobs for every way of making room: each is off its kind's mean by up to a quarter, and one in twenty is half as large again.
-fn jobs(count: usize) -> VecDeque<Planned> {
-    let mut rng = fastrand::Rng::with_seed(17);
+fn jobs(count: usize, seed: u64) -> VecDeque<Planned> {
+    let mut rng = fastrand::Rng::with_seed(seed);
     let weight: u64 = KINDS.iter().map(|kind| kind.weight).sum();
     let mut one = || {
         let mut drawn = rng.u64(0..weight);
@@ -114,8 +142,8 @@ fn settings(host: &mut Host, by: By) {
     });
 }
 
-fn run(by: By, count: usize) -> Outcome {
-    let mut host = Host::on(Fs::Ext4 { mib: DISK, inodes: 40_000 });
+fn run(by: By, count: usize, scene: Scene) -> Outcome {
+    let mut host = Host::on(Fs::Ext4 { mib: scene.disk, inodes: 40_000 });
     settings(&mut host, by);
     let ballast = File::create(host.runners().join("other")).expect("our own file");
     fallocate(&ballast, FallocateFlags::empty(), 0, (OTHER << 20) as i64).expect("there is room");
@@ -123,7 +151,7 @@ fn run(by: By, count: usize) -> Outcome {
         (1..=RUNNERS).map(|number| host.runner(&format!("actions-runner-{number}")).build()).collect();
     let mut rng = fastrand::Rng::with_seed(5);
     let mut lanes: Vec<Lane> = runners.iter().map(Lane::of).collect();
-    let (mut queue, mut outcome) = (jobs(count), Outcome::default());
+    let (mut queue, mut outcome) = (jobs(count, scene.seed), Outcome::default());
     for step in 1.. {
         if queue.is_empty() && lanes.iter().all(|lane| lane.busy.is_none()) {
             break;
@@ -136,12 +164,12 @@ fn run(by: By, count: usize) -> Outcome {
                 lane.free_at = step + rng.u64(0..REST);
             }
         }
-        if step % SWEEP_EVERY == 0 {
+        if step % scene.sweep_every == 0 {
             host.guard(&["sweep", "--json"]).expect_code(&[0, 20]);
         }
     }
     let (percent, available) = usage(&host.runners());
-    println!("{by:?}: {outcome:?}; at its end {percent} % full, {} MiB available", available >> 20);
+    println!("{by:?} {scene:?}: {outcome:?}; at its end {percent} % full, {} MiB available", available >> 20);
     outcome
 }
 
@@ -206,9 +234,15 @@ fn with_the_forecast_a_fifth_of_the_jobs_die_that_die_with_watermarks() {
     }
     let is_long = std::env::var_os("DISK_GUARD_SOAK").is_some();
     let count = if is_long { 200 } else { 60 };
-    let floor = is_long.then(|| run(By::Floor, count));
-    let (watermarks, forecast) = (run(By::Watermarks, count), run(By::Forecast, count));
-    for outcome in floor.iter().chain([&watermarks, &forecast]) {
+    let scenes = Scene::wanted(is_long);
+    // The floor is there for comparison alone: one seed of it says enough.
+    let floor = is_long.then(|| run(By::Floor, count, scenes[0]));
+    let of =
+        |by: By| scenes.iter().map(|scene| run(by, count, *scene)).fold(Outcome::default(), Outcome::plus);
+    let (watermarks, forecast) = (of(By::Watermarks), of(By::Forecast));
+    println!("of {} seeds: {floor:?} {watermarks:?} {forecast:?}", scenes.len());
+    let count = count * scenes.len();
+    for outcome in [&watermarks, &forecast] {
         assert_eq!(outcome.done + outcome.died, count);
     }
     assert!(watermarks.died > count / 25, "the watermarks are not put to the test: {watermarks:?}");
