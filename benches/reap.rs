@@ -5,7 +5,7 @@
 
 use disk_guard::model::Execution;
 use disk_guard::model::reap::{Kind, Pattern, ReapReport, ReapRule, Reaping};
-use disk_guard::reap::engine::{ReapEvents, Run};
+use disk_guard::reap::engine::{ReapEvents, ReapRun};
 use disk_guard::reap::first_seen::FirstSeen;
 use disk_guard::reap::sources;
 use std::collections::HashMap;
@@ -45,7 +45,7 @@ fn main() {
 fn once(rule: &ReapRule, count: usize) -> Duration {
     let source = sources::of(rule, &[PathBuf::from("/usr/bin"), "/bin".into()]);
     let begun = Instant::now();
-    let mut run = Run {
+    let mut run = ReapRun {
         rule,
         source: source.as_ref(),
         runners: &|_| HashMap::new(),

@@ -40,7 +40,7 @@ const MAX_AHEAD: Duration = Duration::from_secs(86_400);
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct FootprintsFile {
     version: u32,
     jobs: Vec<Entry>,
 }
@@ -82,7 +82,7 @@ impl Footprints {
 
     /// From the file's text.
     pub(crate) fn understand(text: &[u8], now: SystemTime) -> Self {
-        let written: Written = match serde_json::from_slice(text) {
+        let written: FootprintsFile = match serde_json::from_slice(text) {
             Ok(written) => written,
             Err(error) => return Self::faulty(format!("it cannot be understood: {error}")),
         };
@@ -142,7 +142,7 @@ impl Footprints {
     /// What the system says; a full disk among it. What was there stays.
     pub fn keep(&self, work: &Dir) -> io::Result<()> {
         let home = work.descend(trash::HOME)?;
-        let written = Written { version: VERSION, jobs: self.jobs.clone() };
+        let written = FootprintsFile { version: VERSION, jobs: self.jobs.clone() };
         let text = serde_json::to_vec(&written).expect("numbers and strings serialise");
         place::replace_soon(&home, FILE, &text, own(0o644))
     }

@@ -21,7 +21,7 @@ use std::path::{Path, PathBuf};
 
 /// The file's shape.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) struct Written {
+pub(crate) struct HookRecordFile {
     root: (u64, u64),
     listener_pid: i32,
     listener_start: u64,
@@ -77,7 +77,7 @@ pub fn leave(
         return Ok(());
     }
     let hook = script.map(|(path, script)| (path.as_bytes().to_vec(), version(&script)));
-    let written = Written {
+    let written = HookRecordFile {
         root: (lease.root_id.dev, lease.root_id.ino),
         listener_pid: listener.pid.0,
         listener_start: listener.start.0,
@@ -121,7 +121,7 @@ pub fn stands(
     (owner == user || owner == Uid::ROOT) && is_of && is_here() && written.is_unchanged(may_touch)
 }
 
-impl Written {
+impl HookRecordFile {
     fn is_unchanged(&self, may_touch: &dyn Fn(&Path) -> bool) -> bool {
         let Some((hook, was)) = &self.hook else { return true };
         let hook = PathBuf::from(OsString::from_vec(hook.clone()));
@@ -130,7 +130,7 @@ impl Written {
 }
 
 /// A record from its text.
-pub(crate) fn understand(text: &[u8]) -> Result<Written, String> {
+pub(crate) fn understand(text: &[u8]) -> Result<HookRecordFile, String> {
     serde_json::from_slice(text).map_err(|error| format!("the hook's record cannot be understood: {error}"))
 }
 

@@ -12,7 +12,7 @@ use crate::model::{
     Basis, FileId, Job, Lease, LeaseSeen, LeaseState, Pid, ProcessId, Reservation, StartTime,
     is_repository_dir,
 };
-use crate::run_dir::{Record, Records, RunDir, RunDirError};
+use crate::run_dir::{Records, RunDir, RunDirError, RunRecord};
 use crate::sys::process::Proc;
 use elsewhere::Census;
 use serde::{Deserialize, Serialize};
@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// The file's shape: flat, with parts that stand and fall together in the noun ([`Lease`]) and may be missing each for itself here.
 #[derive(Debug, Serialize, Deserialize)]
-struct Written {
+struct LeaseFile {
     worker_pid: i32,
     worker_start: u64,
     boot_id: String,
@@ -71,7 +71,7 @@ pub fn write(run: &RunDir, lease: &Lease) -> Result<(), RunDirError> {
 
 /// The lease as it is written.
 pub(crate) fn text(lease: &Lease) -> Vec<u8> {
-    let written = Written {
+    let written = LeaseFile {
         worker_pid: lease.worker.pid.0,
         worker_start: lease.worker.start.0,
         boot_id: lease.boot_id.clone(),
@@ -123,7 +123,7 @@ pub fn begun(run: &RunDir, root: FileId, worker: ProcessId) -> Option<SystemTime
     UNIX_EPOCH.checked_add(Duration::from_secs(lease["since_unix"].as_u64()?))
 }
 
-/// The fields beside those of [`Written`], which every guard ignores that does not know them.
+/// The fields beside those of [`LeaseFile`], which every guard ignores that does not know them.
 const ANNOTATED: &str = "annotated";
 const PRESSED: &str = "pressed";
 
@@ -242,7 +242,7 @@ impl<'a> Here<'a> {
     }
 }
 
-fn judge(record: Record, here: &Here<'_>) -> LeaseSeen {
+fn judge(record: RunRecord, here: &Here<'_>) -> LeaseSeen {
     let file = record.name.to_string_lossy().into_owned();
     let is_over = here.is_over(record.changed);
     let or_over = |state: LeaseState| match state {
@@ -267,7 +267,7 @@ fn judge(record: Record, here: &Here<'_>) -> LeaseSeen {
 
 /// A lease from its text.
 pub(crate) fn understand(content: &[u8]) -> Result<Lease, String> {
-    let written: Written = serde_json::from_slice(content)
+    let written: LeaseFile = serde_json::from_slice(content)
         .map_err(|error| format!("the lease cannot be understood: {error}"))?;
     Ok(Lease {
         worker: ProcessId { pid: Pid(written.worker_pid), start: StartTime(written.worker_start) },

@@ -5,7 +5,7 @@ use crate::clock::now;
 use crate::config::{Config, Watermarks};
 use crate::counters;
 use crate::cycle::RunEvents;
-use crate::ledger::{LedgerWriter, Written};
+use crate::ledger::{LedgerWriter, WriteOutcome};
 use crate::lock::{LockError, LockMode};
 use crate::model::ledger::{ActionKind, Scope};
 use crate::model::metrics::{Counter, SweepEnd, TRASH, Tally as Counted, Timing};
@@ -112,8 +112,8 @@ impl RunLog {
         if let Some(record) = event.record(now()).filter(|record| belongs_in_file(record.deed)) {
             let open = || LedgerWriter::new(&self.state_dir, self.proc.boot_id().unwrap_or_default());
             self.unwritten = match self.ledger.get_or_insert_with(open).append(&record) {
-                Written::All => None,
-                Written::Not(why) => Some(why),
+                WriteOutcome::All => None,
+                WriteOutcome::Not(why) => Some(why),
             };
         }
     }
@@ -265,7 +265,7 @@ impl Drop for RunLog {
         if self.unwritten.is_none() {
             return;
         }
-        if let Some(Written::Not(why)) = self.ledger.as_mut().map(LedgerWriter::flush) {
+        if let Some(WriteOutcome::Not(why)) = self.ledger.as_mut().map(LedgerWriter::flush) {
             let level = match self.scope {
                 Scope::Sweep | Scope::Remediate | Scope::Reap | Scope::Stores => journal::Level::WARN,
                 Scope::Hook(_) => journal::Level::DEBUG,

@@ -7,7 +7,7 @@ use crate::model::{HostFacts, LeaseState, Level, Liveness, Runner};
 use crate::policy::{liveness, pressure};
 use crate::report::events::{Event, EventKind};
 use crate::setup::drain::{self, By, Change, Drained, Step};
-use crate::setup::state::{Kept, StateDir, StateError};
+use crate::setup::state::{RecordKind, StateDir, StateError};
 use crate::setup::units::{NoUnit, Systemd, SystemdError, Unit, UnnamedError, named};
 use crate::sys::program::Programs;
 use crate::text::escape;
@@ -117,7 +117,7 @@ impl<'a> Service<'a> {
         let (runner, _) = self.find(name)?;
         let shown = escape::text(&runner.name).into_owned();
         let unit = self.unit(&runner)?;
-        let was_drained = self.state.holds(Kept::Drained, &runner.root);
+        let was_drained = self.state.holds(RecordKind::Drained, &runner.root);
         if !was_drained && unit.is_active {
             return Ok(format!("{shown}: it was not drained, and its unit {} runs", unit.name));
         }
@@ -157,11 +157,11 @@ impl<'a> Service<'a> {
             by,
             since_unix: (self.clock)().duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(),
         };
-        Ok(self.state.save(Kept::Drained, &runner.root, &record)?)
+        Ok(self.state.save(RecordKind::Drained, &runner.root, &record)?)
     }
 
     fn unmark(&self, runner: &Runner) -> Result<(), ServiceError> {
-        Ok(self.state.forget(Kept::Drained, &runner.root)?)
+        Ok(self.state.forget(RecordKind::Drained, &runner.root)?)
     }
 
     fn stop(&self, runner: &Runner, unit: &str) -> Result<Stopped, ServiceError> {
@@ -325,7 +325,7 @@ mod tests {
         }
 
         fn is_marked(&self) -> bool {
-            StateDir::at(&self.config.paths.state_dir).holds(Kept::Drained, &self.runner.root)
+            StateDir::at(&self.config.paths.state_dir).holds(RecordKind::Drained, &self.runner.root)
         }
 
         fn with<T>(&self, evidence: &[Evidence], act: impl FnOnce(&Service<'_>) -> T) -> T {
@@ -368,7 +368,7 @@ mod tests {
         assert!(scene.is_marked());
         assert_eq!(scene.told(), "", "nothing stops a job");
         let drained: Vec<Drained> =
-            StateDir::at(&scene.config.paths.state_dir).load_all(Kept::Drained).unwrap();
+            StateDir::at(&scene.config.paths.state_dir).load_all(RecordKind::Drained).unwrap();
         scene.with(&[], |service| service.enforce(&drained).unwrap());
         assert_eq!(scene.told(), format!("stop -- {UNIT}\n"));
         assert!(scene.is_marked(), "it stays out of service");

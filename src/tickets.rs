@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 const MAX_CACHES: usize = 64;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
-struct Written {
+struct TicketFile {
     schema: u32,
     /// Relative to the work directory.
     caches: BTreeSet<PathBuf>,
@@ -58,7 +58,7 @@ pub fn leave(run: &RunDir, root: FileId, caches: &BTreeSet<PathBuf>) -> Result<(
 
 /// The ticket that asks for `caches`, or for as many as it has room for.
 pub(crate) fn text(caches: &BTreeSet<PathBuf>) -> Vec<u8> {
-    let mut written = Written { schema: 1, ..Written::default() };
+    let mut written = TicketFile { schema: 1, ..TicketFile::default() };
     let mut room = MAX_RECORD_BYTES as usize - 256;
     for cache in caches.iter().filter_map(|cache| cache.to_str()) {
         // Escapes in JSON take up to six bytes for one.
@@ -76,7 +76,7 @@ pub fn read(run: &RunDir, root: FileId) -> BTreeSet<PathBuf> {
 
 /// What a ticket asks for.
 pub(crate) fn understand(content: &[u8]) -> BTreeSet<PathBuf> {
-    let written = serde_json::from_slice::<Written>(content);
+    let written = serde_json::from_slice::<TicketFile>(content);
     let is_plain = |path: &PathBuf| path.is_relative() && is_beneath(path);
     written.unwrap_or_default().caches.into_iter().filter(is_plain).take(MAX_CACHES).collect()
 }

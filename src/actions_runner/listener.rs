@@ -4,7 +4,7 @@
 //! Many lines name a job between fixed words; such a form is a pair of what stands before the job's id and what behind it.
 
 use super::layout;
-use super::log::Line;
+use super::log::LogEntry;
 
 /// What stands before a job's id in a line, and what behind it.
 pub type Form = (&'static str, &'static str);
@@ -149,7 +149,7 @@ pub fn names_request(message: &str, request: &str) -> bool {
 }
 
 /// Whether the runner was told to shut down.
-pub fn is_shutdown(line: &Line<'_>) -> bool {
+pub fn is_shutdown(line: &LogEntry<'_>) -> bool {
     match line.source {
         "HostContext" => line.message.starts_with("Runner will be shutdown for "),
         "Runner" => begins(line.message, &["Received Ctrl-C signal", "Received Ctrl-Break signal"]),
@@ -158,7 +158,7 @@ pub fn is_shutdown(line: &Line<'_>) -> bool {
 }
 
 /// Whether these are a Listener's first words (src/Runner.Listener/Program.cs).
-pub fn is_start(line: &Line<'_>) -> bool {
+pub fn is_start(line: &LogEntry<'_>) -> bool {
     line.source == "Listener" && line.message.starts_with("Runner is built for ")
 }
 

@@ -54,7 +54,7 @@ pub enum Severity {
 
 /// `[2026-01-02 03:04:05Z INFO JobDispatcher] message`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Line<'l> {
+pub struct LogEntry<'l> {
     /// How bad it is.
     pub severity: Severity,
     /// The part of the runner that wrote it.
@@ -65,7 +65,7 @@ pub struct Line<'l> {
     pub at: SystemTime,
 }
 
-impl<'l> Line<'l> {
+impl<'l> LogEntry<'l> {
     /// None for what has no prefix of the runner's.
     pub fn parse(line: &'l str) -> Option<Self> {
         const TIME: usize = "2026-01-02 03:04:05Z".len();

@@ -1,6 +1,6 @@
 //! What a Worker's log says (src/Runner.Worker: Program.cs, Worker.cs, JobRunner.cs; src/Runner.Common/HostContext.cs).
 
-use super::log::Line;
+use super::log::LogEntry;
 
 /// What a line says about the Worker's job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,7 +23,7 @@ pub enum WorkerEvent<'l> {
 
 impl<'l> WorkerEvent<'l> {
     /// What `line` says, if it is about the job.
-    pub fn of(line: &Line<'l>) -> Option<Self> {
+    pub fn of(line: &LogEntry<'l>) -> Option<Self> {
         let message = line.message;
         match line.source {
             "Worker" if message == "Job completed." => Some(Self::Completed),
@@ -54,7 +54,7 @@ impl<'l> WorkerEvent<'l> {
 }
 
 /// Whether this is one of the first lines of a Worker.
-pub fn begins(line: &Line<'_>) -> bool {
+pub fn begins(line: &LogEntry<'_>) -> bool {
     let first = ["Version: ", "Waiting to receive the job message"];
     line.source == "HostContext"
         || (line.source == "Worker" && first.iter().any(|start| line.message.starts_with(start)))

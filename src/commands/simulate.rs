@@ -7,7 +7,7 @@ use crate::counters;
 use crate::footprints::Footprints;
 use crate::forecast::{self, Summary};
 use crate::ledger::answer;
-use crate::model::ledger::{Record, Trust};
+use crate::model::ledger::{LedgerRecord, Trust};
 use crate::model::{Job, Runner};
 use crate::observe::caches::open_work;
 use crate::observe::snapshot::Snapshot;
@@ -149,7 +149,7 @@ fn jobs_since(context: &Context, config: &Config, at: u64) -> Past {
     let since = SystemTime::UNIX_EPOCH + Duration::from_secs(at);
     let snapshot = context.snapshot();
     let ledger = answer::read(&context.config.paths, since, &answer::owners(snapshot.runners()));
-    let mut entries: Vec<&Record> = ledger
+    let mut entries: Vec<&LedgerRecord> = ledger
         .entries
         .iter()
         .filter(|judged| !matches!(judged.trust, Trust::Foreign(_)))

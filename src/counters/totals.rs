@@ -96,7 +96,7 @@ struct Shape {
 
 /// The file's content.
 #[derive(Default)]
-struct Kept {
+struct TotalsFile {
     generation: u64,
     snapshot: CountersSnapshot,
     folded: BTreeSet<String>,
@@ -104,7 +104,7 @@ struct Kept {
 
 const VERSION: u32 = 1;
 
-impl Kept {
+impl TotalsFile {
     fn of(shape: Shape) -> Self {
         let mut snapshot = CountersSnapshot::default();
         for (name, labels, count) in shape.counts {
@@ -225,9 +225,9 @@ pub fn read(
     believe: &dyn Fn(Tally, Uid) -> Tally,
     now: SystemTime,
 ) -> Result<CountersSnapshot, CountersError> {
-    let load = || -> Result<Kept, CountersError> {
+    let load = || -> Result<TotalsFile, CountersError> {
         let dir = state.directory(DIRECTORY)?;
-        Ok(dir.map(|dir| Kept::load(&dir)).transpose()?.flatten().unwrap_or_default())
+        Ok(dir.map(|dir| TotalsFile::load(&dir)).transpose()?.flatten().unwrap_or_default())
     };
     let mut kept = load()?;
     // Records first and totals afterwards: what a fold takes away meanwhile is then known by its name. Two folds meanwhile
@@ -255,7 +255,7 @@ pub fn read(
 /// [`CountersError`].
 pub fn samples(state: &StateDir) -> Result<Samples, CountersError> {
     let dir = state.directory(DIRECTORY)?;
-    let kept = dir.map(|dir| Kept::load(&dir)).transpose()?.flatten();
+    let kept = dir.map(|dir| TotalsFile::load(&dir)).transpose()?.flatten();
     Ok(kept.map(|kept| kept.snapshot.samples).unwrap_or_default())
 }
 
@@ -270,7 +270,7 @@ pub fn fold(work: &Work<'_>, remember: impl FnOnce(&mut Samples)) -> Result<(), 
     else {
         return Ok(());
     };
-    let mut kept = Kept::load(&dir)?.unwrap_or_default();
+    let mut kept = TotalsFile::load(&dir)?.unwrap_or_default();
     remember(&mut kept.snapshot.samples);
     for batch in 0..MAX_BATCHES {
         let records = pending(work.run, work.now, BATCH)?;
@@ -291,7 +291,7 @@ pub fn fold(work: &Work<'_>, remember: impl FnOnce(&mut Samples)) -> Result<(), 
     Ok(())
 }
 
-fn take_in(kept: &mut Kept, records: &[Pending], work: &Work<'_>) {
+fn take_in(kept: &mut TotalsFile, records: &[Pending], work: &Work<'_>) {
     let mut of_one: BTreeMap<Uid, usize> = BTreeMap::new();
     let mut folded = BTreeSet::new();
     for record in records {
@@ -475,7 +475,7 @@ mod tests {
             tally.count(Counter::Reclaimed, &[&name, "cargo-target", "pressure"], 1);
         }
         tally.count(Counter::Errors, &[], 1);
-        let mut kept = Kept::default();
+        let mut kept = TotalsFile::default();
         kept.snapshot.totals.add(&tally);
         kept.forget(&|name| !name.starts_with("gone"));
         assert_eq!(kept.snapshot.totals.counts.len(), MAX_SERIES / 2 + 2);

@@ -12,7 +12,7 @@
 //! Between two holds, whoever waits for the lock gets it.
 
 use super::scrutiny::Scrutiny;
-use super::{Cycle, CycleError, MAX_GIVING_WAY, State};
+use super::{Cycle, CycleError, MAX_GIVING_WAY, SweepState};
 use crate::lock::ExclusiveLock;
 use crate::model::{Action, ActionResult, Decision, HostFacts, KeepReason, Uid};
 use crate::observe::caches::open_work;
@@ -83,7 +83,7 @@ impl Cycle<'_> {
     pub(super) fn lock_for_claims(
         &mut self,
         facts: &HostFacts,
-        state: &mut State,
+        state: &mut SweepState,
     ) -> Result<Option<ExclusiveLock>, CycleError> {
         loop {
             let lock = self.exclusive()?;
@@ -109,7 +109,7 @@ impl Cycle<'_> {
         facts: &HostFacts,
         scrutiny: &mut Scrutiny<'_>,
         looked: Instant,
-        state: &mut State,
+        state: &mut SweepState,
     ) -> Result<(Vec<Tree<Dir>>, bool), CycleError> {
         let mut taken: Vec<Tree<Dir>> = Vec::new();
         let mut rest = planned;
@@ -185,7 +185,7 @@ impl Cycle<'_> {
         &mut self,
         ended: Vec<Ended<'p>>,
         took: Duration,
-        state: &mut State,
+        state: &mut SweepState,
     ) -> Vec<&'p Action> {
         let (beside, ended): (Vec<_>, Vec<_>) = ended.into_iter().partition(Ended::needs_place_beside);
         ended.into_iter().for_each(|ended| self.not_claimed(ended.action, ended.claim, took, state));
@@ -193,7 +193,7 @@ impl Cycle<'_> {
     }
 
     /// Records what a claim came to that claimed nothing.
-    fn not_claimed(&mut self, action: &Action, claim: Claim, took: Duration, state: &mut State) {
+    fn not_claimed(&mut self, action: &Action, claim: Claim, took: Duration, state: &mut SweepState) {
         let (decision, result) = match claim {
             Claim::Claimed(_) => return,
             Claim::Restored(evidence) => (None, ActionResult::Restored(evidence)),

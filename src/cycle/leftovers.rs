@@ -1,7 +1,7 @@
 //! Unfinished trash: what earlier runs have left, what other guards have claimed and not yet deleted, and what was claimed in its
 //! own place.
 
-use super::{Cycle, CycleError, Role, State, acting_as};
+use super::{Cycle, CycleError, Role, SweepState, acting_as};
 use crate::model::{FilesystemId, HostFacts, Runner, Uid, WorkDir};
 use crate::observe::caches::open_work;
 use crate::observe::measure::{self, measure};
@@ -21,7 +21,11 @@ use std::sync::atomic::Ordering;
 
 impl Cycle<'_> {
     /// Deletes what earlier runs have left in trash, and what other guards have claimed and not yet deleted.
-    pub(super) fn empty_trash(&mut self, holders: &[Runner], state: &mut State) -> Result<(), CycleError> {
+    pub(super) fn empty_trash(
+        &mut self,
+        holders: &[Runner],
+        state: &mut SweepState,
+    ) -> Result<(), CycleError> {
         let found = {
             // Under the lock no claim is under way that might still put its tree back.
             let lock = self.shared()?;
@@ -53,7 +57,7 @@ impl Cycle<'_> {
     }
 
     /// Whether another guard has claimed something since the last look: its space is about to be free.
-    pub(super) fn newly_claimed(&self, facts: &HostFacts, state: &State) -> bool {
+    pub(super) fn newly_claimed(&self, facts: &HostFacts, state: &SweepState) -> bool {
         let runners: Vec<Runner> = holders(facts).cloned().collect();
         self.works_in_reach(&runners).iter().any(|work| !untried(work, state).is_empty())
     }
@@ -85,7 +89,7 @@ impl Cycle<'_> {
         confinement: &Confinement,
         (parent, name): (&Dir, &OsStr),
         (path, on): (&Path, FilesystemId),
-        state: &mut State,
+        state: &mut SweepState,
     ) {
         let entry = match parent.descend(name) {
             Err(error) if error.kind() == ErrorKind::NotFound => return,
@@ -135,7 +139,7 @@ pub(super) fn holders(facts: &HostFacts) -> impl Iterator<Item = &Runner> {
 }
 
 /// The entries of one work directory's trash that this run has not tried to delete yet.
-fn untried(work: &WorkDir, state: &State) -> Vec<(WorkDir, OsString)> {
+fn untried(work: &WorkDir, state: &SweepState) -> Vec<(WorkDir, OsString)> {
     let names = trash_of(work).and_then(|trash| trash.entries().ok()).unwrap_or_default();
     let fresh = names.into_iter().filter(|name| !state.has_tried(work.id, Path::new(name)));
     fresh.map(|name| (work.clone(), name)).collect()
@@ -166,7 +170,7 @@ impl<'f> Leftover<'f> {
 
 pub(super) fn untried_leftovers<'f>(
     facts: &'f HostFacts,
-    state: &State,
+    state: &SweepState,
 ) -> impl Iterator<Item = Leftover<'f>> {
     let all = facts.runners.iter().filter_map(|runner| Some((runner.runner.work_dir()?, &runner.leftovers)));
     let all = all.flat_map(|(work, leftovers)| leftovers.iter().map(move |below| Leftover { work, below }));

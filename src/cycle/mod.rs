@@ -314,7 +314,8 @@ impl<'a> Cycle<'a> {
     /// then: that stays done.
     pub fn run(mut self) -> (RunReport, Result<(), CycleError>) {
         let mut snapshot = self.snapshot();
-        let mut state = State { giving: Giving::new(self.config.dedupe.enabled), ..State::default() };
+        let mut state =
+            SweepState { giving: Giving::new(self.config.dedupe.enabled), ..SweepState::default() };
         let result = self.rounds(&mut snapshot, &mut state);
         let mut report = self.finish(&snapshot, state);
         report.goal_met &= result.is_ok();
@@ -326,7 +327,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// Each round has a snapshot of its own; the first one's is there.
-    fn rounds(&mut self, snapshot: &mut Snapshot<'a>, state: &mut State) -> Result<(), CycleError> {
+    fn rounds(&mut self, snapshot: &mut Snapshot<'a>, state: &mut SweepState) -> Result<(), CycleError> {
         for round in 0..MAX_ROUNDS {
             if round > 0 {
                 *snapshot = self.snapshot();
@@ -353,7 +354,7 @@ impl<'a> Cycle<'a> {
         Ok(())
     }
 
-    fn limits_are_due(&self, state: &State) -> bool {
+    fn limits_are_due(&self, state: &SweepState) -> bool {
         let applies = matches!(self.actor, Role::Sweep | Role::SelfClean { limits: true, .. });
         applies && !state.limits_applied
     }
@@ -379,7 +380,7 @@ impl<'a> Cycle<'a> {
         &mut self,
         snapshot: &Snapshot<'_>,
         actor: &Actor,
-        state: &mut State,
+        state: &mut SweepState,
     ) -> Vec<(FilesystemId, Need)> {
         let marks = &self.config.watermarks;
         let filesystems = match actor {
@@ -419,7 +420,7 @@ impl<'a> Cycle<'a> {
     }
 
     /// The last measurement, and the report. `snapshot` is the last round's.
-    fn finish(&mut self, snapshot: &Snapshot<'_>, mut state: State) -> RunReport {
+    fn finish(&mut self, snapshot: &Snapshot<'_>, mut state: SweepState) -> RunReport {
         for now in snapshot.filesystems() {
             if state.before.contains_key(&now.id) {
                 state.after.insert(now.id, now.usage);
@@ -476,7 +477,7 @@ enum Next {
 
 /// What a run remembers from round to round.
 #[derive(Debug, Default)]
-struct State {
+struct SweepState {
     /// Filesystems as they were first seen.
     before: HashMap<FilesystemId, Filesystem>,
     /// Their usage as it was last seen.
@@ -518,7 +519,7 @@ struct State {
     notes: Vec<String>,
 }
 
-impl State {
+impl SweepState {
     fn has_tried(&self, work: FileId, trash: &Path) -> bool {
         self.tried_trash.get(&work).is_some_and(|tried| tried.len() >= MAX_TRASH || tried.contains(trash))
     }

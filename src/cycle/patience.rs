@@ -1,7 +1,7 @@
 //! When a run ends. A job waits for its hook, so a hook ends when its goal is met: what is then left of a large tree
 //! lies in trash, where the next run finds it, or the timer's sweep. Nobody waits for a sweep: it deletes all.
 
-use super::{Cycle, Role, State};
+use super::{Cycle, Role, SweepState};
 use crate::model::{FilesystemId, Need};
 use crate::sys::dir::Dir;
 use std::collections::HashMap;
@@ -27,7 +27,7 @@ impl Patience {
 
 impl Cycle<'_> {
     /// Up to when somebody waits for this run.
-    pub(super) fn patience(&self, state: &State) -> Patience {
+    pub(super) fn patience(&self, state: &SweepState) -> Patience {
         Patience(matches!(self.actor, Role::Hook { .. }).then(|| state.wanted.clone()))
     }
 }

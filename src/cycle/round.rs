@@ -4,7 +4,7 @@ use super::giving::Sorted;
 use super::leftovers::{Leftover, holders, untried_leftovers};
 use super::scrutiny::Scrutiny;
 use super::sizing::{self, Sizing};
-use super::{Cycle, CycleError, Next, Role, Stale, State, pressed, rules, trims};
+use super::{Cycle, CycleError, Next, Role, Stale, SweepState, pressed, rules, trims};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
     Action, ActionResult, Cache, CacheRule, Decision, FilesystemId, HostFacts, Need, Plan, Retention, Runner,
@@ -42,7 +42,7 @@ impl Cycle<'_> {
         snapshot: &Snapshot<'_>,
         actor: &Actor,
         needs: &[(FilesystemId, Need)],
-        state: &mut State,
+        state: &mut SweepState,
     ) -> Result<Next, CycleError> {
         let now = (self.clock)();
         let pressed = pressed(needs);
@@ -122,7 +122,7 @@ impl Cycle<'_> {
     fn leftovers_of_claims<'f>(
         &mut self,
         facts: &'f HostFacts,
-        state: &mut State,
+        state: &mut SweepState,
     ) -> Result<Option<Vec<Leftover<'f>>>, CycleError> {
         if untried_leftovers(facts, state).next().is_none() {
             return Ok(Some(Vec::new()));
@@ -152,7 +152,7 @@ impl Cycle<'_> {
     }
 
     /// Remembers what people should know.
-    fn note(&self, facts: &HostFacts, state: &mut State) {
+    fn note(&self, facts: &HostFacts, state: &mut SweepState) {
         state.notes.clone_from(&facts.notes);
         if matches!(self.actor, Role::Sweep) {
             let remarks = facts.remarks.iter().cloned().chain(self.config.remarks());
@@ -171,7 +171,7 @@ impl Cycle<'_> {
 
     /// What is planned where the goal cannot be reached. What others hold decides over a hook's own caches as well, unless its own
     /// suffice.
-    fn out_of_reach<'s>(&self, state: &'s State) -> OutOfReach<'s> {
+    fn out_of_reach<'s>(&self, state: &'s SweepState) -> OutOfReach<'s> {
         match self.actor {
             Role::SelfClean { .. } => OutOfReach::TakeAll,
             Role::Hook { .. } if !state.beyond_own => OutOfReach::Wait,
@@ -185,7 +185,7 @@ impl Cycle<'_> {
         leftovers: Vec<Leftover<'_>>,
         taken: Vec<Tree<Dir>>,
         facts: &HostFacts,
-        state: &mut State,
+        state: &mut SweepState,
     ) {
         if leftovers.is_empty() && taken.is_empty() {
             return;
@@ -222,7 +222,7 @@ impl Cycle<'_> {
     }
 
     /// What runners have left over is a sweep's business, and under pressure a hook's that has come to its siblings.
-    fn leftovers<'p>(&self, pressed: &'p [FilesystemId], state: &State) -> Option<Wanted<'p>> {
+    fn leftovers<'p>(&self, pressed: &'p [FilesystemId], state: &SweepState) -> Option<Wanted<'p>> {
         let is_asked = match self.actor {
             Role::Sweep => true,
             Role::Hook { .. } => state.beyond_own,
@@ -268,7 +268,7 @@ impl Cycle<'_> {
     pub(super) fn confinement<'r>(
         &mut self,
         runners: impl Iterator<Item = &'r Runner>,
-        state: &mut State,
+        state: &mut SweepState,
     ) -> Confinement {
         // One handle at a time: there may be more runners than a process may have files open.
         let borders = runners.flat_map(|runner| {
@@ -286,7 +286,7 @@ impl Cycle<'_> {
     }
 
     /// Deletes a claimed tree, outside the lock.
-    fn delete(&mut self, confinement: &Confinement, tree: Tree<Dir>, state: &mut State) {
+    fn delete(&mut self, confinement: &Confinement, tree: Tree<Dir>, state: &mut SweepState) {
         let wanted = tree.action().cache.bytes() / 10 * 9;
         let before = tree.work().usage().map(|usage| usage.available_bytes).unwrap_or_default();
         let patience = self.patience(state);
@@ -329,7 +329,7 @@ impl Cycle<'_> {
     }
 
     /// Gives the space of what is deleted a while to become free, so that what is measured next is true.
-    fn settle(&self, work: &Dir, wanted: u64, state: &mut State) {
+    fn settle(&self, work: &Dir, wanted: u64, state: &mut SweepState) {
         let begun = Instant::now();
         let patience = SETTLES_EACH.min(SETTLES_IN_ALL.saturating_sub(state.settled));
         btrfs::settle(work, wanted, (begun + patience).min(self.deadline));

@@ -5,7 +5,7 @@
 //! known before it is sized: these are sized in the plan's order, until they suffice. Where what was sized does not meet the goal, the
 //! rest is sized as well: how much there is decides what is aimed at, and who is told to hold the disk.
 
-use super::{Cycle, Role, State, is_on};
+use super::{Cycle, Role, SweepState, is_on};
 use crate::lease;
 use crate::model::{
     Action, Attribution, Cache, Decision, Evidence, EvidenceKind, FileId, FilesystemId, KeepReason,
@@ -38,7 +38,7 @@ impl Cycle<'_> {
         look: &HostObserver<'_>,
         searched: &mut Searched,
         sizing: Sizing<'_>,
-        state: &State,
+        state: &SweepState,
     ) -> Aside {
         let all = searched.unsized_caches();
         if state.sizes_all || matches!(self.actor, Role::SelfClean { .. }) {

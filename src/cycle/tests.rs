@@ -237,7 +237,7 @@ fn sized_for(scene: &Scene, bytes: u64) -> (Vec<String>, Vec<String>) {
     let rules = rules(&scene.config, SystemTime::now());
     let mut searched = look.search(CacheScope::Everybody);
     let sizing = sizing::Sizing { actor: &actor, needs: &needs, rules: &rules };
-    let aside = cycle.size(&look, &mut searched, sizing, &State::default());
+    let aside = cycle.size(&look, &mut searched, sizing, &SweepState::default());
     let name = |cache: &Cache| cache.repository_dir().display().to_string();
     let sized = look.complete(searched).runners.remove(0).caches;
     assert!(sized.iter().all(|cache| cache.measure.is_some()), "{sized:?}");

@@ -58,7 +58,7 @@ pub fn run(
     std::thread::scope(|scope| {
         let work = scope.spawn(|| {
             be_idle();
-            let mut run = Run { caches, budget, came, report: planned(pairs, Execution::Apply) };
+            let mut run = DedupeRun { caches, budget, came, report: planned(pairs, Execution::Apply) };
             run.all(pairs);
             run.report
         });
@@ -113,14 +113,14 @@ fn base(runner: &Runner, cache: &Cache) -> Option<Dir> {
     cache.base(runner).and_then(|base| open_work(base).ok())
 }
 
-struct Run<'a> {
+struct DedupeRun<'a> {
     caches: &'a [DedupeCache],
     budget: Budget,
     came: &'a (dyn Fn() -> Result<HashSet<FileId>, String> + Sync),
     report: DedupeReport,
 }
 
-impl Run<'_> {
+impl DedupeRun<'_> {
     fn all(&mut self, pairs: &[DedupePair]) {
         let mut in_a_row = 0;
         for pair in pairs {

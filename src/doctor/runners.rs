@@ -10,7 +10,7 @@ use crate::observe::root_globs::Expander;
 use crate::setup::env_file::EnvFile;
 use crate::setup::group::{self, Membership};
 use crate::setup::place;
-use crate::setup::state::{Kept, StateDir};
+use crate::setup::state::{RecordKind, StateDir};
 use crate::setup::units::Systemd;
 use crate::sys::dir::Dir;
 use crate::sys::program::Programs;
@@ -68,7 +68,7 @@ pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
         checks.push(hook(runner, &facts.guarded, listener, systemd.as_ref()));
         checks.push(completed(input, runner, listener));
         checks.push(membership(input, runner, listener));
-        if state.holds(Kept::Drained, &runner.root) {
+        if state.holds(RecordKind::Drained, &runner.root) {
             checks.push(Check::warn(
                 format!("drained:{}", runner.name),
                 "it is out of service",

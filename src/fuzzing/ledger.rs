@@ -1,6 +1,6 @@
 use crate::ledger::journal::{Sorted, entry};
 use crate::ledger::line::{Account, read, write};
-use crate::model::ledger::{ActionKind, Details, Entry, Ownership, Record, Trust, Writer};
+use crate::model::ledger::{ActionKind, Details, Entry, LedgerRecord, Ownership, Trust, Writer};
 use crate::model::{Pid, Uid};
 use crate::policy::ledger::trust;
 use serde_json::{Map, Value, json};
@@ -24,7 +24,7 @@ pub fn ledger_line(bytes: &[u8]) {
     assert!(found, "an entry was hidden by what stands around it");
 }
 
-fn sample() -> Record {
+fn sample() -> LedgerRecord {
     let details = Details {
         message: "removed".into(),
         run: Some("77-1".into()),
@@ -36,7 +36,7 @@ fn sample() -> Record {
         ..Details::default()
     };
     let time = SystemTime::UNIX_EPOCH + Duration::from_micros(1_772_634_310_123_456);
-    Record { deed: ActionKind::Removed, time, details }
+    LedgerRecord { deed: ActionKind::Removed, time, details }
 }
 
 /// An entry of the journal: its writer is the user that journald names, whatever else the entry says; an entry without one is not

@@ -1,6 +1,6 @@
 //! What tools say of machines, containers and pods. Their owners choose names and labels; a tool may change its words.
 
-use crate::model::reap::{Environment, State};
+use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::sources::{SourceError, command, containers, kubernetes, libvirt, lima, tart};
 use serde_json::{Value, json};
 use std::time::SystemTime;
@@ -11,7 +11,7 @@ fn now() -> SystemTime {
 
 /// Whether nothing that the source says stands against taking it.
 fn may_go(environment: &Environment) -> bool {
-    let is_at_rest = matches!(environment.state, State::Stopped | State::NeverStarted);
+    let is_at_rest = matches!(environment.state, EnvironmentState::Stopped | EnvironmentState::NeverStarted);
     is_at_rest && environment.claim.is_none() && environment.doubt.is_none() && !environment.is_ending
 }
 
@@ -127,7 +127,10 @@ pub fn containers(bytes: &[u8]) {
         stays(of_state(with(state, "Status", "removing")));
         for key in ["StartedAt", "FinishedAt"] {
             let listed = of_state(without(state, key)).unwrap_or_default();
-            assert!(listed.iter().all(|environment| environment.state != State::Stopped), "{listed:?}");
+            assert!(
+                listed.iter().all(|environment| environment.state != EnvironmentState::Stopped),
+                "{listed:?}"
+            );
         }
         stays(listed(&with(&container, "Config", json!({"Labels": {"disk-guard.job": "acme/app"}}))));
         for policy in ["always", "unless-stopped"] {
@@ -184,7 +187,7 @@ pub fn pods(bytes: &[u8]) {
     let ran = changed(&|item| {
         statuses(item, &|status| *status = with(status, "restartCount", 1));
     });
-    let never = |environment: &Environment| environment.state == State::NeverStarted;
+    let never = |environment: &Environment| environment.state == EnvironmentState::NeverStarted;
     assert!(!ran.unwrap_or_default().iter().any(never), "it has been restarted");
     let paged = with(&list, "metadata", json!({"continue": "more"}));
     assert!(kubernetes::listed(paged.to_string().as_bytes()).is_err());

@@ -22,7 +22,7 @@ use crate::report::exit::Exit;
 use crate::report::job_log::Met;
 use crate::run_dir::{Records, RunDir};
 use crate::run_log::RunLog;
-use crate::setup::state::{Kept, StateDir};
+use crate::setup::state::{RecordKind, StateDir};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::{lease, report::escape};
@@ -63,7 +63,7 @@ fn end(
         learn(run, own, worker);
     }
     lease::end(run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
-    if StateDir::at(&config.paths.state_dir).holds(Kept::Drained, &own.runner.root) {
+    if StateDir::at(&config.paths.state_dir).holds(RecordKind::Drained, &own.runner.root) {
         // To be stopped now that its job has ended; without the request the timer's sweep does it.
         let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");
     }

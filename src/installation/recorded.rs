@@ -17,8 +17,8 @@ use crate::observe::filesystems::MountTable;
 use crate::observe::{hook_script, runners};
 use crate::setup::drain::{By, Drained};
 use crate::setup::install;
-use crate::setup::state::{Kept, StateDir};
-use crate::setup::wiring::Record;
+use crate::setup::state::{RecordKind, StateDir};
+use crate::setup::wiring::WiringRecord;
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::sys::reach;
@@ -51,7 +51,7 @@ impl Recorded {
     pub(super) fn read(config: &Config, proc: &Proc, state: &StateDir) -> Self {
         reach::watch();
         let mut recorded = Self::default();
-        let records = match state.load_each::<Record>(Kept::Wired) {
+        let records = match state.load_each::<WiringRecord>(RecordKind::Wired) {
             Ok(records) => records,
             Err(error) => {
                 recorded.stuck.push((config.paths.state_dir.clone(), error.to_string()));
@@ -103,7 +103,7 @@ impl Recorded {
         for root in &self.gone {
             let forgotten = match setup.wish.execution.is_dry_run() {
                 true => Ok(()),
-                false => state.forget(Kept::Wired, root).and_then(|()| state.remove_chains(root)),
+                false => state.forget(RecordKind::Wired, root).and_then(|()| state.remove_chains(root)),
             };
             let outcome = match forgotten {
                 Ok(()) => SetupOutcome::Unchanged,
@@ -119,7 +119,7 @@ impl Recorded {
 
     /// Starts what a sweep has taken out of service, and names what a person has: nobody would bring it back.
     pub(super) fn bring_back(&self, setup: &mut Setup<'_>, facts: &HostFacts, state: &StateDir) {
-        let drained = match state.load_each::<Drained>(Kept::Drained) {
+        let drained = match state.load_each::<Drained>(RecordKind::Drained) {
             Ok(drained) => drained,
             Err(error) => return setup.report.notes.push(error.to_string()),
         };
@@ -164,7 +164,7 @@ impl Recorded {
             }
             if comes_back
                 && !setup.wish.execution.is_dry_run()
-                && let Err(error) = state.forget(Kept::Drained, root)
+                && let Err(error) = state.forget(RecordKind::Drained, root)
             {
                 setup.report.notes.push(error.to_string());
             }

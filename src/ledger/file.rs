@@ -293,9 +293,9 @@ mod tests {
     const ALICE: u32 = 12_001;
     const BOB: u32 = 12_002;
 
-    struct State(tempfile::TempDir);
+    struct TestState(tempfile::TempDir);
 
-    impl State {
+    impl TestState {
         fn new() -> Self {
             let temp = tempfile::tempdir().unwrap();
             std::fs::create_dir(temp.path().join(OTHERS)).unwrap();
@@ -335,7 +335,7 @@ mod tests {
             ("ledger.d/012001.jsonl", ALICE, 0o640, &[]),
             ("ledger.d/else", ALICE, 0o640, &[]),
         ] {
-            let state = State::new();
+            let state = TestState::new();
             state.put(name, owner, mode);
             assert_eq!(state.writers(), writers, "{name} of {owner}, {mode:o}");
             let gaps = read_files(state.0.path()).reach.gaps;
@@ -349,7 +349,7 @@ mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        let state = State::new();
+        let state = TestState::new();
         let path = state.put("ledger.d/12001.jsonl", ALICE, 0o640);
         let line = std::fs::read(&path).unwrap();
         std::fs::write(&path, line.repeat(OTHERS_ENTRIES / 2 + 100)).unwrap();
@@ -373,7 +373,7 @@ mod tests {
 
     #[test]
     fn a_line_without_end_is_one_that_cannot_be_understood() {
-        let state = State::new();
+        let state = TestState::new();
         let path = state.put(FILE, nix::unistd::geteuid().as_raw(), 0o640);
         let line = std::fs::read(&path).unwrap();
         let endless = vec![b'x'; 3 * MAX_LINE];
@@ -385,7 +385,7 @@ mod tests {
 
     #[test]
     fn a_second_name_makes_the_writer_uncertain() {
-        let state = State::new();
+        let state = TestState::new();
         let path = state.put(FILE, nix::unistd::geteuid().as_raw(), 0o640);
         assert!(state.writers()[0].is_some(), "the control");
         std::fs::hard_link(path, state.0.path().join("second")).unwrap();
@@ -394,7 +394,7 @@ mod tests {
 
     #[test]
     fn an_open_state_directory_proves_nothing() {
-        let state = State::new();
+        let state = TestState::new();
         state.put(FILE, nix::unistd::geteuid().as_raw(), 0o640);
         std::fs::set_permissions(state.0.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
         assert_eq!(state.writers(), [None]);
@@ -405,11 +405,11 @@ mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        let state = State::new();
+        let state = TestState::new();
         state.put(FILE, 0, 0o640);
         let alices = state.put("ledger.d/12001.jsonl", ALICE, 0o640);
         let account = Account { boot_id: "b".into(), pid: Pid(1) };
-        let early = crate::model::ledger::Record { time: SystemTime::UNIX_EPOCH, ..sample() };
+        let early = crate::model::ledger::LedgerRecord { time: SystemTime::UNIX_EPOCH, ..sample() };
         std::fs::write(alices, write(&early, &account)).unwrap();
         let found = read_files(state.0.path());
         assert_eq!((found.entries.len(), found.reach.span), (2, Span::Everybody), "{:?}", found.reach.gaps);
@@ -423,7 +423,7 @@ mod tests {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
-        let state = State::new();
+        let state = TestState::new();
         state.put(FILE, 0, 0o640);
         assert_eq!(read_files(state.0.path()).reach.span, Span::Everybody, "the control");
         chown(state.0.path(), Some(ALICE), None).unwrap();
@@ -432,7 +432,7 @@ mod tests {
 
     #[test]
     fn damage_is_skipped_and_told() {
-        let state = State::new();
+        let state = TestState::new();
         let path = state.put(FILE, nix::unistd::geteuid().as_raw(), 0o640);
         let mut text = std::fs::read(&path).unwrap();
         text.splice(0..0, b"\n{\"deed\":\"remo".iter().copied());

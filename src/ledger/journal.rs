@@ -7,7 +7,9 @@
 //! taken for the writer.
 
 use super::LedgerPart;
-use crate::model::ledger::{ActionKind, Details, Entry, FIELDS, Reach, Record, Source, Span, Stored, Writer};
+use crate::model::ledger::{
+    ActionKind, Details, Entry, FIELDS, LedgerRecord, Reach, Source, Span, Stored, Writer,
+};
 use crate::model::{Pid, Uid};
 use crate::sys::program::{Bounds, Call, End, ProgramError, Programs};
 use serde_json::{Map, Value};
@@ -175,11 +177,11 @@ impl Stored for Sent<'_> {
     }
 }
 
-fn record(deed: ActionKind, fields: &Map<String, Value>) -> Option<Record> {
+fn record(deed: ActionKind, fields: &Map<String, Value>) -> Option<LedgerRecord> {
     let message = fields.get("MESSAGE").and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut details = Details { message, ..Details::default() };
     FIELDS.iter().try_for_each(|field| (field.set)(&mut details, &Sent(fields)))?;
-    Some(Record { deed, time: time_of(fields)?, details })
+    Some(LedgerRecord { deed, time: time_of(fields)?, details })
 }
 
 fn writer(fields: &Map<String, Value>) -> Writer {

@@ -2,7 +2,7 @@
 
 use crate::as_json;
 use crate::model::Pid;
-use crate::model::ledger::{Details, FIELDS, Record, Scope, Stored, Value};
+use crate::model::ledger::{Details, FIELDS, LedgerRecord, Scope, Stored, Value};
 use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Map;
 use std::time::{Duration, UNIX_EPOCH};
@@ -10,7 +10,7 @@ use std::time::{Duration, UNIX_EPOCH};
 /// The line's shape. `fields` are those that are absent where they do not apply.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
-struct Line<F> {
+struct FileLine<F> {
     /// Microseconds since 1970.
     time_us: u64,
     deed: String,
@@ -34,9 +34,9 @@ pub(crate) struct Account {
 }
 
 /// A record's fields as they are written: each in the one form that is exact.
-struct Written<'a>(&'a Details);
+struct WrittenDetails<'a>(&'a Details);
 
-impl Serialize for Written<'_> {
+impl Serialize for WrittenDetails<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
         let fields = FIELDS.iter().filter(|field| field.is_in_files);
         serializer.collect_map(fields.filter_map(|field| {
@@ -52,11 +52,11 @@ impl Serialize for Written<'_> {
 }
 
 /// A record as a line, framed by line ends on both sides: what a full disk has cut off before it stays a line of its own.
-pub(crate) fn write(record: &Record, account: &Account) -> Vec<u8> {
-    let Record { deed, time, details } = record;
+pub(crate) fn write(record: &LedgerRecord, account: &Account) -> Vec<u8> {
+    let LedgerRecord { deed, time, details } = record;
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
     let scope = details.scope.as_ref();
-    let line = Line {
+    let line = FileLine {
         time_us: u64::try_from(since.as_micros()).unwrap_or(u64::MAX),
         deed: deed.as_str().to_owned(),
         boot: account.boot_id.clone(),
@@ -65,7 +65,7 @@ pub(crate) fn write(record: &Record, account: &Account) -> Vec<u8> {
         sequence: details.sequence.unwrap_or_default(),
         scope: scope.map(Scope::as_str).unwrap_or_default().to_owned(),
         hook_runner: scope.and_then(Scope::hook_runner).unwrap_or_default().to_owned(),
-        fields: Written(details),
+        fields: WrittenDetails(details),
         message: details.message.clone(),
     };
     let mut text = vec![b'\n'];
@@ -94,8 +94,8 @@ impl Stored for Read {
 }
 
 /// Reads a line; `None` when it is none of ours.
-pub(crate) fn read(text: &[u8]) -> Option<(Record, Account)> {
-    let line: Line<Map<String, serde_json::Value>> = serde_json::from_slice(text).ok()?;
+pub(crate) fn read(text: &[u8]) -> Option<(LedgerRecord, Account)> {
+    let line: FileLine<Map<String, serde_json::Value>> = serde_json::from_slice(text).ok()?;
     let mut details = Details {
         message: line.message,
         sequence: (!line.run.is_empty()).then_some(line.sequence),
@@ -108,7 +108,7 @@ pub(crate) fn read(text: &[u8]) -> Option<(Record, Account)> {
         (field.set)(&mut details, &fields)?;
     }
     let time = UNIX_EPOCH.checked_add(Duration::from_micros(line.time_us))?;
-    let record = Record { deed: line.deed.parse().ok()?, time, details };
+    let record = LedgerRecord { deed: line.deed.parse().ok()?, time, details };
     Some((record, Account { boot_id: line.boot, pid: Pid(line.pid) }))
 }
 
@@ -120,7 +120,7 @@ pub(crate) mod tests {
     use std::os::unix::ffi::OsStrExt as _;
     use std::path::PathBuf;
 
-    pub(crate) fn sample() -> Record {
+    pub(crate) fn sample() -> LedgerRecord {
         let details = Details {
             message: "removed\n".into(),
             run: Some("77-1".into()),
@@ -134,7 +134,7 @@ pub(crate) mod tests {
             ..Details::default()
         };
         let time = UNIX_EPOCH + Duration::from_micros(1_772_634_310_123_456);
-        Record { deed: ActionKind::Removed, time, details }
+        LedgerRecord { deed: ActionKind::Removed, time, details }
     }
 
     #[test]
@@ -147,7 +147,7 @@ pub(crate) mod tests {
             (details.path, details.environment, details.scope) =
                 (None, Some("vm-1".into()), Some(Scope::Reap));
         });
-        let reaped = Record { deed: ActionKind::Reaped, ..reaped };
+        let reaped = LedgerRecord { deed: ActionKind::Reaped, ..reaped };
         for record in [sample(), utf8, bare, reaped] {
             let text = write(&record, &account);
             assert_eq!(text.iter().filter(|byte| **byte == b'\n').count(), 2, "one line, framed");

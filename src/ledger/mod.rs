@@ -27,7 +27,7 @@ pub mod when;
 
 pub use file::read_files;
 pub use journal::Journal;
-pub use writer::{LedgerWriter, Written};
+pub use writer::{LedgerWriter, WriteOutcome};
 
 use crate::model::ledger::{Entry, Reach};
 

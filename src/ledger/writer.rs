@@ -13,7 +13,7 @@
 use super::line::{self, Account};
 use super::{FILE, MAX_FILE_BYTES, OLDER, OTHERS};
 use crate::model::Uid;
-use crate::model::ledger::Record;
+use crate::model::ledger::LedgerRecord;
 use crate::sys::dir::{Dir, Status};
 use crate::sys::flock::{Probe, probe};
 use crate::sys::process::own_pid;
@@ -28,7 +28,7 @@ const MAX_PENDING: usize = 1 << 20;
 
 /// What became of the entries so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Written {
+pub enum WriteOutcome {
     /// All stand in the file.
     All,
     /// Not all do; why.
@@ -53,7 +53,7 @@ impl LedgerWriter {
     }
 
     /// Appends a record, and whatever could not be written before it.
-    pub fn append(&mut self, record: &Record) -> Written {
+    pub fn append(&mut self, record: &LedgerRecord) -> WriteOutcome {
         let line = line::write(record, &self.account);
         if self.pending.len() + line.len() > MAX_PENDING {
             self.lost += 1;
@@ -64,19 +64,20 @@ impl LedgerWriter {
     }
 
     /// Tries again to write what could not be written; at the end of a run there may be room again.
-    pub fn flush(&mut self) -> Written {
+    pub fn flush(&mut self) -> WriteOutcome {
         if self.pending.is_empty() {
             return if self.lost == 0 {
-                Written::All
+                WriteOutcome::All
             } else {
-                Written::Not(format!("{} entries were too many to keep", self.lost))
+                WriteOutcome::Not(format!("{} entries were too many to keep", self.lost))
             };
         }
         match self.open().and_then(|file| self.write_to(file)) {
             Ok(()) => self.flush(),
-            Err(error) => {
-                Written::Not(format!("the ledger in {} cannot be written: {error}", self.state_dir.display()))
-            }
+            Err(error) => WriteOutcome::Not(format!(
+                "the ledger in {} cannot be written: {error}",
+                self.state_dir.display()
+            )),
         }
     }
 
@@ -178,8 +179,8 @@ mod tests {
     fn a_missing_directory_is_made_and_entries_come_back() {
         let temp = tempfile::tempdir().unwrap();
         let dir = temp.path().join("state");
-        assert_eq!(writer(&dir).append(&sample()), Written::All);
-        assert_eq!(writer(&dir).append(&sample()), Written::All);
+        assert_eq!(writer(&dir).append(&sample()), WriteOutcome::All);
+        assert_eq!(writer(&dir).append(&sample()), WriteOutcome::All);
         let found = read_files(&dir);
         assert_eq!(found.entries.len(), 2);
         assert_eq!(found.entries[0].record, sample());
@@ -192,7 +193,7 @@ mod tests {
         let mut writer = LedgerWriter { limit: 2000, ..writer(temp.path()) };
         for sequence in 0..40 {
             let record = sample().with(|details| details.sequence = Some(sequence));
-            assert_eq!(writer.append(&record), Written::All);
+            assert_eq!(writer.append(&record), WriteOutcome::All);
         }
         let sizes: Vec<u64> = [FILE, OLDER]
             .iter()
@@ -210,13 +211,13 @@ mod tests {
     fn a_held_lock_delays_rotation_and_does_not_prevent_it() {
         let temp = tempfile::tempdir().unwrap();
         let mut writer = LedgerWriter { limit: 1000, ..writer(temp.path()) };
-        assert_eq!(writer.append(&sample()), Written::All);
+        assert_eq!(writer.append(&sample()), WriteOutcome::All);
         let Probe::Taken(_lock) = probe(File::open(temp.path().join(FILE)).unwrap()).unwrap() else {
             panic!("it was free")
         };
         for _ in 0..12 {
             if !temp.path().join(OLDER).exists() {
-                assert_eq!(writer.append(&sample()), Written::All);
+                assert_eq!(writer.append(&sample()), WriteOutcome::All);
             }
         }
         assert!(std::fs::metadata(temp.path().join(OLDER)).unwrap().len() >= 2000);
@@ -234,11 +235,11 @@ mod tests {
         ] {
             std::fs::create_dir_all(&state).unwrap();
             lay(&victim, &state.join(FILE)).unwrap();
-            assert!(matches!(writer(&state).append(&sample()), Written::Not(_)));
+            assert!(matches!(writer(&state).append(&sample()), WriteOutcome::Not(_)));
             assert_eq!(std::fs::read(&victim).unwrap(), b"");
             std::fs::remove_dir_all(&state).unwrap();
         }
-        assert_eq!(writer(&state).append(&sample()), Written::All, "the control");
+        assert_eq!(writer(&state).append(&sample()), WriteOutcome::All, "the control");
     }
 
     #[test]
@@ -246,10 +247,10 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let state = temp.path().join("not-there/state");
         let mut writer = writer(&state);
-        assert!(matches!(writer.append(&sample()), Written::Not(_)));
-        assert!(matches!(writer.append(&sample()), Written::Not(_)));
+        assert!(matches!(writer.append(&sample()), WriteOutcome::Not(_)));
+        assert!(matches!(writer.append(&sample()), WriteOutcome::Not(_)));
         std::fs::create_dir(temp.path().join("not-there")).unwrap();
-        assert_eq!(writer.flush(), Written::All);
+        assert_eq!(writer.flush(), WriteOutcome::All);
         assert_eq!(read_files(&state).entries.len(), 2);
     }
 
@@ -260,7 +261,7 @@ mod tests {
         }
         let temp = tempfile::tempdir().unwrap();
         std::os::unix::fs::chown(temp.path(), None, Some(12_000)).unwrap();
-        assert_eq!(writer(temp.path()).append(&sample()), Written::All);
+        assert_eq!(writer(temp.path()).append(&sample()), WriteOutcome::All);
         let metadata = std::fs::metadata(temp.path().join(FILE)).unwrap();
         assert_eq!((metadata.uid(), metadata.gid(), metadata.mode() & 0o777), (0, 12_000, 0o640));
     }
@@ -272,8 +273,8 @@ mod tests {
         }
         let temp = tempfile::tempdir().unwrap();
         std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
-        assert!(matches!(writer(temp.path()).append(&sample()), Written::Not(_)));
+        assert!(matches!(writer(temp.path()).append(&sample()), WriteOutcome::Not(_)));
         std::fs::set_permissions(temp.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
-        assert_eq!(writer(temp.path()).append(&sample()), Written::All, "the control");
+        assert_eq!(writer(temp.path()).append(&sample()), WriteOutcome::All, "the control");
     }
 }

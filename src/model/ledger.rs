@@ -299,7 +299,7 @@ named!(ActionKind, Source, Trust, Relation, RunEnd, PathVerdict);
 
 /// What an entry says.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
+pub struct LedgerRecord {
     /// What was done.
     pub deed: ActionKind,
     /// When: the journal's clock, or in a file the writer's.
@@ -309,7 +309,7 @@ pub struct Record {
 }
 
 #[cfg(test)]
-impl Record {
+impl LedgerRecord {
     /// The same with other details.
     pub(crate) fn with(mut self, change: impl FnOnce(&mut Details)) -> Self {
         change(&mut self.details);
@@ -352,7 +352,7 @@ pub struct Writer {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Entry {
     /// What it says.
-    pub record: Record,
+    pub record: LedgerRecord,
     /// Who says so.
     pub writer: Writer,
     /// Where it stands; both, when both tell the same.
@@ -395,7 +395,7 @@ pub struct Judged {
 
 impl Judged {
     /// What it says.
-    pub fn record(&self) -> &Record {
+    pub fn record(&self) -> &LedgerRecord {
         &self.entry.record
     }
 }
@@ -515,7 +515,7 @@ impl Extent {
 
 /// All that one run left behind.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
+pub struct LedgerRun {
     /// Whose run, by its own account; `None` when its entries do not say.
     pub scope: Option<Scope>,
     /// Who wrote its entries.
@@ -554,7 +554,7 @@ impl RunEnd {
     }
 }
 
-impl Run {
+impl LedgerRun {
     /// How many of its entries are of this deed.
     pub fn count(&self, deed: ActionKind) -> usize {
         self.entries.iter().filter(|judged| judged.record().deed == deed).count()
@@ -584,13 +584,13 @@ pub struct Why {
     /// Authentic entries about it, in the order of time.
     pub entries: Vec<(Relation, Judged)>,
     /// The runs to which those belong.
-    pub acts: Vec<Run>,
+    pub acts: Vec<LedgerRun>,
     /// Entries about it that are not believed.
     pub foreign: Vec<(Relation, Judged)>,
     /// The span that `runs` covers.
     pub window: Window,
     /// What the guard did meanwhile.
-    pub runs: Vec<Run>,
+    pub runs: Vec<LedgerRun>,
     /// How far the ledger reaches.
     pub extent: Extent,
     /// The runner to which the path belongs.
@@ -660,7 +660,7 @@ pub struct Blame {
     /// The span around it.
     pub window: Window,
     /// Authentic runs in it.
-    pub runs: Vec<Run>,
+    pub runs: Vec<LedgerRun>,
     /// Entries in it that are not believed.
     pub foreign: Vec<Judged>,
     /// The last deed before it.

@@ -107,7 +107,7 @@ pub struct ReapRule {
 /// What an environment is doing.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum State {
+pub enum EnvironmentState {
     /// It runs, or may at any moment: paused, restarting, used by something that runs.
     Running,
     /// It runs, was never given a job, and its controller does not want it; only its source can prove that nothing works in it.
@@ -124,7 +124,7 @@ pub enum State {
     Unknown(String),
 }
 
-impl State {
+impl EnvironmentState {
     /// The name for JSON and people.
     pub fn as_str(&self) -> &'static str {
         self.into()
@@ -150,7 +150,7 @@ pub struct Environment {
     /// What it is.
     pub class: Class,
     /// What it is doing.
-    pub state: State,
+    pub state: EnvironmentState,
     /// Since when it has been in this state, where the source tells.
     pub since: Option<SystemTime>,
     /// When it was made, where the source tells.
@@ -183,7 +183,7 @@ pub struct Environment {
 
 impl Environment {
     /// One of which nothing is known but what it is called and what it is doing.
-    pub fn new(id: impl Into<String>, name: impl Into<String>, state: State) -> Self {
+    pub fn new(id: impl Into<String>, name: impl Into<String>, state: EnvironmentState) -> Self {
         Self {
             id: id.into(),
             name: name.into(),

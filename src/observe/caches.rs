@@ -121,7 +121,7 @@ pub fn find(
     deadline: Instant,
 ) -> io::Result<CacheScan> {
     let dir = open_work(work)?;
-    let mut walk = Walk {
+    let mut walk = CacheWalk {
         work,
         matcher,
         mounts,
@@ -131,7 +131,7 @@ pub fn find(
     };
     walk.through(dir, deadline, room(matcher.found.load(Ordering::Relaxed)));
     matcher.found.fetch_add(walk.found.caches.len(), Ordering::Relaxed);
-    let Walk { mut found, unread, .. } = walk;
+    let CacheWalk { mut found, unread, .. } = walk;
     if let Some(more @ 1..) = unread.checked_sub(MAX_NOTES) {
         found.notes.push(format!("looking for caches: {}: {more} more like these", work.path.display()));
     }
@@ -163,7 +163,7 @@ struct Listing {
     has_tag: bool,
 }
 
-struct Walk<'a> {
+struct CacheWalk<'a> {
     work: &'a WorkDir,
     matcher: &'a Matcher<'a>,
     mounts: &'a MountTable,
@@ -172,7 +172,7 @@ struct Walk<'a> {
     unread: usize,
 }
 
-impl Walk<'_> {
+impl CacheWalk<'_> {
     /// Depth first, with one handle for each level: as many as a rule's depth allows, and no more.
     fn through(&mut self, work: Dir, deadline: Instant, most: usize) {
         let levels = CHECKOUT_DEPTH + self.matcher.max_depth();

@@ -7,7 +7,7 @@
 //! A line counts only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `. What has none continues the
 //! line before it (src/Runner.Common/HostTraceListener.cs, v2.336.0).
 
-pub use crate::actions_runner::log::{Kind, Line, Severity, begun};
+pub use crate::actions_runner::log::{Kind, LogEntry, Severity, begun};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};

@@ -15,7 +15,7 @@
 //! A log is continued in a new file after 8 MB. While a job runs its lease is renewed, and logged, every minute: a tail
 //! without any such line knows of no job, except right after a file was begun; then the one before it is read too.
 
-use super::diag_log::{self, Kind, Line};
+use super::diag_log::{self, Kind, LogEntry};
 use crate::actions_runner::layout;
 use crate::actions_runner::listener::JobEvent;
 use crate::sys::dir::{Dir, changed};
@@ -142,7 +142,7 @@ impl Story {
     fn read(log: &diag_log::Tail) -> Self {
         let mut story = Self::default();
         for line in log.lines() {
-            let Some(line) = Line::parse(&line) else { continue };
+            let Some(line) = LogEntry::parse(&line) else { continue };
             match line.source {
                 "JobDispatcher" => story.tell(&line),
                 "BrokerMessageListener" | "MessageListener"
@@ -166,7 +166,7 @@ impl Story {
         story
     }
 
-    fn tell(&mut self, line: &Line<'_>) {
+    fn tell(&mut self, line: &LogEntry<'_>) {
         match JobEvent::of(line.message) {
             Some(JobEvent::Received(job)) => {
                 self.spoke = true;

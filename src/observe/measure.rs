@@ -79,7 +79,7 @@ pub fn measure_within(tree: &Dir, options: &Options, entries: &AtomicI64) -> io:
     let found = Mutex::new(None);
     let keep = |_, scan, _| *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(scan);
     let budget = HandleBudget::of_process();
-    let walk = Walk::new(options, entries, &budget, false, &keep);
+    let walk = SizeWalk::new(options, entries, &budget, false, &keep);
     // A handle of our own: the walk moves its position.
     let first = walk.begin(0..1, tree.descend(".")?)?;
     walk.run(first, &|_| None);
@@ -95,18 +95,18 @@ pub(super) fn measure_all(
     options: &Options,
     (noting, in_turn): (bool, bool),
     open: &(dyn Fn(usize) -> Option<Dir> + Sync),
-    found: &Found<'_>,
+    found: &OnMeasured<'_>,
 ) {
     let (entries, budget) = (AtomicI64::new(i64::MAX), HandleBudget::of_process());
-    let walk = Walk { in_turn, ..Walk::new(options, &entries, &budget, noting, found) };
+    let walk = SizeWalk { in_turn, ..SizeWalk::new(options, &entries, &budget, noting, found) };
     walk.run(Task::Open(0..trees), open);
 }
 
 /// Who is told of a tree that is measured: its number, what it holds, and its directories.
-pub(super) type Found<'f> = dyn Fn(usize, Scan, Vec<Noted>) + Sync + 'f;
+pub(super) type OnMeasured<'f> = dyn Fn(usize, Scan, Vec<Noted>) + Sync + 'f;
 
 /// What the threads share.
-struct Walk<'a> {
+struct SizeWalk<'a> {
     options: &'a Options,
     late: AtomicBool,
     entries: &'a AtomicI64,
@@ -116,7 +116,7 @@ struct Walk<'a> {
     noting: bool,
     /// Whether a tree is only begun when the one before is measured.
     in_turn: bool,
-    found: &'a Found<'a>,
+    found: &'a OnMeasured<'a>,
     /// Whether directories are read without moving their access time, for which one has to own them: read for the first time after
     /// they were written, they would have to be written again (relatime, mount(8)).
     unnoticed: AtomicBool,
@@ -161,13 +161,13 @@ const ENTRIES_IN_A_DIRECTORY: u64 = 1 << 26;
 /// More directories of one tree are not noted: they would take too much memory.
 const MAX_NOTED: usize = 1 << 16;
 
-impl<'a> Walk<'a> {
+impl<'a> SizeWalk<'a> {
     fn new(
         options: &'a Options,
         entries: &'a AtomicI64,
         budget: &'a HandleBudget,
         noting: bool,
-        found: &'a Found<'a>,
+        found: &'a OnMeasured<'a>,
     ) -> Self {
         let (late, unnoticed) = (AtomicBool::new(false), AtomicBool::new(true));
         Self {

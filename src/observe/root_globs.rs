@@ -44,7 +44,7 @@ pub struct Expander {
 }
 
 /// One glob's expansion.
-struct Run<'a> {
+struct Expansion<'a> {
     found: Vec<PathBuf>,
     notes: Vec<String>,
     untold: usize,
@@ -64,9 +64,9 @@ impl Expander {
 
     /// What matches, in the order of the names. What could not be looked at goes into `notes`.
     pub fn expand(&mut self, glob: &PathGlob, notes: &mut Vec<String>) -> Vec<PathBuf> {
-        let mut run = Run { found: Vec::new(), notes: Vec::new(), untold: 0, expander: self };
+        let mut run = Expansion { found: Vec::new(), notes: Vec::new(), untold: 0, expander: self };
         run.below(Path::new("/"), glob.parts(), None);
-        let Run { found, notes: told, untold, .. } = run;
+        let Expansion { found, notes: told, untold, .. } = run;
         notes.extend(told);
         if untold > 0 {
             notes
@@ -82,7 +82,7 @@ impl Default for Expander {
     }
 }
 
-impl Run<'_> {
+impl Expansion<'_> {
     /// `share` is what may still be taken below a match of the first wildcard.
     fn below(&mut self, place: &Path, parts: &[GlobPart], mut share: Option<&mut usize>) {
         let Some((part, rest)) = parts.split_first() else {

@@ -71,7 +71,7 @@ impl SpaceScan<'_> {
     /// The largest holders, the largest first.
     pub fn holders(&self) -> Vec<SpaceHolder> {
         let caches = self.caches.iter().map(|cache| cache.path.as_os_str()).collect();
-        let mut walk = Walk { look: self, caches, entries: AtomicI64::new(ENTRIES), found: Vec::new() };
+        let mut walk = SpaceWalk { look: self, caches, entries: AtomicI64::new(ENTRIES), found: Vec::new() };
         let mut seen = HashSet::new();
         for runner in self.runners {
             let work =
@@ -172,7 +172,7 @@ impl Held {
     }
 }
 
-struct Walk<'a> {
+struct SpaceWalk<'a> {
     look: &'a SpaceScan<'a>,
     /// Where caches lie: there may be thousands, and each directory that is passed is looked up.
     caches: HashSet<&'a OsStr>,
@@ -187,7 +187,7 @@ struct Site<'a> {
     uses: Uses,
 }
 
-impl Walk<'_> {
+impl SpaceWalk<'_> {
     fn work(&mut self, runner: &Runner, work: &WorkDir, dir: &Dir) {
         let site = Site { runner, work, uses: Uses::of(dir, self.look.now) };
         for name in dir.names(NAMES).unwrap_or_default() {

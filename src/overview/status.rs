@@ -22,7 +22,7 @@ use crate::reap::record as reap_record;
 use crate::reclaim::trash::Trash;
 use crate::run_dir::RunDir;
 use crate::setup::drain::{By, Drained};
-use crate::setup::state::{Kept, StateDir};
+use crate::setup::state::{RecordKind, StateDir};
 use crate::stores::record;
 use crate::sys::process::Proc;
 use crate::sys::program::Programs;
@@ -118,7 +118,7 @@ pub(crate) fn judged(config: &Config, filesystems: &[Filesystem]) -> Vec<Filesys
 /// The runners that are out of service, by their roots. Who cannot read that is told of none.
 fn drained(config: &Config) -> HashMap<String, OutOfService> {
     let state = StateDir::at(&config.paths.state_dir);
-    let records: Vec<Drained> = state.load_all(Kept::Drained).unwrap_or_default();
+    let records: Vec<Drained> = state.load_all(RecordKind::Drained).unwrap_or_default();
     let since = |seconds| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
     let of = |record: Drained| {
         let since = since(record.since_unix).unwrap_or(SystemTime::UNIX_EPOCH);

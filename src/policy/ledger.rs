@@ -12,8 +12,8 @@
 //! root, and is believed as such.
 
 use crate::model::ledger::{
-    ActionKind, Blame, Entry, Extent, History, Judged, Ledger, Ownership, PathVerdict, Presence, Record,
-    Relation, Run, RunEnd, Scope, Total, Trust, Why, WhyEnvironment, Window,
+    ActionKind, Blame, Entry, Extent, History, Judged, Ledger, LedgerRecord, LedgerRun, Ownership,
+    PathVerdict, Presence, Relation, RunEnd, Scope, Total, Trust, Why, WhyEnvironment, Window,
 };
 use crate::model::{Pid, Uid};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -133,7 +133,7 @@ pub fn trust(entry: &Entry, owners: &[Ownership]) -> Trust {
 }
 
 /// Whether all that a record names belongs to this user.
-fn speaks_of_own(record: &Record, uid: Uid, owners: &[Ownership]) -> Result<(), String> {
+fn speaks_of_own(record: &LedgerRecord, uid: Uid, owners: &[Ownership]) -> Result<(), String> {
     let named = |name: &str| {
         let mut runners = owners.iter().filter(|owner| owner.name == name).peekable();
         if runners.peek().is_none() {
@@ -191,8 +191,9 @@ pub fn runner_of<'o>(paths: &[&Path], owners: &'o [Ownership]) -> Option<&'o str
 }
 
 /// The authentic entries, run by run, in the order in which the runs began.
-pub fn runs<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> Vec<Run> {
-    let mut runs: Vec<Run> = groups(entries).into_values().filter_map(|members| run(&members)).collect();
+pub fn runs<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> Vec<LedgerRun> {
+    let mut runs: Vec<LedgerRun> =
+        groups(entries).into_values().filter_map(|members| run(&members)).collect();
     runs.sort_by_key(|run| run.window.from);
     runs
 }
@@ -215,7 +216,7 @@ fn groups<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> BTreeMap<RunKey,
 }
 
 /// The runs that are at work in a window. Only these are copied: the ledger may be long.
-fn runs_in(entries: &[Judged], window: &Window) -> Vec<Run> {
+fn runs_in(entries: &[Judged], window: &Window) -> Vec<LedgerRun> {
     let overlaps_it = |members: &Vec<&Judged>| {
         let ends = members.first().zip(members.last());
         ends.is_some_and(|(first, last)| {
@@ -223,12 +224,12 @@ fn runs_in(entries: &[Judged], window: &Window) -> Vec<Run> {
         })
     };
     let inside = groups(entries).into_values().filter(overlaps_it);
-    let mut runs: Vec<Run> = inside.filter_map(|members| run(&members)).collect();
+    let mut runs: Vec<LedgerRun> = inside.filter_map(|members| run(&members)).collect();
     runs.sort_by_key(|run| run.window.from);
     runs
 }
 
-fn run(members: &[&Judged]) -> Option<Run> {
+fn run(members: &[&Judged]) -> Option<LedgerRun> {
     let (first, last) = (members.first()?, members.last()?);
     let has = |deed: ActionKind| members.iter().any(|judged| judged.record().deed == deed);
     let only_lease = members.iter().all(|judged| judged.record().deed == ActionKind::Lease);
@@ -238,7 +239,7 @@ fn run(members: &[&Judged]) -> Option<Run> {
         (false, false) if only_lease => RunEnd::NothingToDo,
         (false, false) => RunEnd::Unknown,
     };
-    Some(Run {
+    Some(LedgerRun {
         scope: members.iter().find_map(|judged| judged.record().details.scope.clone()),
         writer: first.entry.writer.clone(),
         trust: first.trust.clone(),
@@ -424,7 +425,7 @@ pub fn history(ledger: &Ledger, window: Window) -> History {
 /// The largest first; trash of earlier runs has neither rule nor runner.
 fn totals<'j>(
     entries: impl Iterator<Item = &'j Judged>,
-    name: impl Fn(&Record) -> Option<&str>,
+    name: impl Fn(&LedgerRecord) -> Option<&str>,
 ) -> Vec<Total> {
     let mut sums: BTreeMap<&str, Total> = BTreeMap::new();
     for judged in entries {

@@ -1,6 +1,6 @@
 //! What a sweep finds out by itself about jobs that died.
 
-use super::keep::{Kept, Shelf};
+use super::keep::{Saved, Shelf};
 use super::observe::{Observer, Subject};
 use super::{examine, key};
 use crate::config::Config;
@@ -91,7 +91,7 @@ impl Deaths<'_> {
             if is_of_interest(&case) {
                 let kept = shelf.keep(&key(&observer, subject), &case, &raw);
                 // A lease goes with this sweep, so what cannot be kept is told once all the same; a log stays.
-                if matches!(kept, Ok(Kept::New)) || (kept.is_err() && subject.lease.is_some()) {
+                if matches!(kept, Ok(Saved::New)) || (kept.is_err() && subject.lease.is_some()) {
                     tell(event(&observer, subject, &case));
                 }
             }

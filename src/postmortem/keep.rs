@@ -48,7 +48,7 @@ pub struct Raw {
 
 /// A record's file.
 #[derive(Debug, Serialize, Deserialize)]
-struct Record {
+struct CaseFile {
     schema: u32,
     root: PathText,
     case: Case,
@@ -111,7 +111,7 @@ impl Key {
 
 /// Whether a death was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum Saved {
     /// It was, and its record has been made.
     New,
     /// It has a record already.
@@ -172,11 +172,11 @@ impl Shelf {
     ///
     /// # Errors
     /// What the system says; then nothing is kept.
-    pub fn keep(&self, key: &Key, case: &Case, raw: &Raw) -> io::Result<Kept> {
+    pub fn keep(&self, key: &Key, case: &Case, raw: &Raw) -> io::Result<Saved> {
         let dir = self.make()?;
         let names = Self::names(&dir)?;
         if names.iter().any(|name| name.ends_with(&key.suffix())) {
-            return Ok(Kept::Known);
+            return Ok(Saved::Known);
         }
         // The time comes from a log's name: it must not make a record outlive all others.
         let begun = case.death.started.unwrap_or(case.examined).min(case.examined);
@@ -184,7 +184,7 @@ impl Shelf {
             format!("{:010}{}", begun.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs(), key.suffix());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mut file = match openat(&dir, name.as_str(), flags, Mode::from_raw_mode(0o600)) {
-            Err(rustix::io::Errno::EXIST) => return Ok(Kept::Known),
+            Err(rustix::io::Errno::EXIST) => return Ok(Saved::Known),
             result => File::from(result?),
         };
         if let Err(error) = file.write_all(&text(case, raw)) {
@@ -192,7 +192,7 @@ impl Shelf {
             return Err(error);
         }
         prune(&dir, key)?;
-        Ok(Kept::New)
+        Ok(Saved::New)
     }
 
     /// Whether jobs that this boot has cut off have been looked for.
@@ -218,7 +218,7 @@ impl Shelf {
         let names = Self::names(&dir).unwrap_or_default();
         let read = |name: &String| {
             let bytes = dir.read_file(name.as_str(), 2 * MAX_BYTES as u64).ok()?;
-            let record: Record = serde_json::from_slice(&bytes).ok()?;
+            let record: CaseFile = serde_json::from_slice(&bytes).ok()?;
             let mut case = record.case;
             case.death.root = record.root.path();
             case.kept = true;
@@ -241,7 +241,7 @@ fn text(case: &Case, raw: &Raw) -> Vec<u8> {
         let kernel = raw.kernel.iter().rev().take(room / 256).rev().cloned().collect();
         let raw =
             RawText { worker_log: tail(&raw.worker_log), listener_log: tail(&raw.listener_log), kernel };
-        let record = Record { schema: 1, root: PathText::of(&case.death.root), case: case.clone(), raw };
+        let record = CaseFile { schema: 1, root: PathText::of(&case.death.root), case: case.clone(), raw };
         let text = serde_json::to_vec(&record).expect("our records have string keys");
         if text.len() <= MAX_BYTES || room == 0 {
             return text;
@@ -306,8 +306,8 @@ mod tests {
         let shelf = Shelf::at(&temp.path().join("state"));
         let raw = Raw { worker_log: b"last \xff words".to_vec(), ..Raw::default() };
         assert!(!shelf.knows(&key("/srv/r", 1)));
-        assert_eq!(shelf.keep(&key("/srv/r", 1), &case(1), &raw).unwrap(), Kept::New);
-        assert_eq!(shelf.keep(&key("/srv/r", 1), &case(1), &raw).unwrap(), Kept::Known);
+        assert_eq!(shelf.keep(&key("/srv/r", 1), &case(1), &raw).unwrap(), Saved::New);
+        assert_eq!(shelf.keep(&key("/srv/r", 1), &case(1), &raw).unwrap(), Saved::Known);
         assert!(!shelf.knows_boot("b"));
         shelf.note_boot("a").unwrap();
         shelf.note_boot("b").unwrap();

@@ -18,8 +18,8 @@ mod whose;
 
 use super::exit_code::{self, Ending};
 use crate::model::postmortem::{
-    Cause, Confidence, Diagnosis, Ended, Facts, HostDeed, HostLine, KernelLine, Line, ListenerLog, Missing,
-    Observed, Proof, Reported, RuledOut, WorkerLog,
+    Cause, Confidence, Diagnosis, Ended, Facts, HostDeed, HostLine, KernelLine, ListenerLog, LogLine,
+    Missing, Observed, Proof, Reported, RuledOut, WorkerLog,
 };
 use std::time::{Duration, SystemTime};
 
@@ -199,7 +199,7 @@ fn has_failed(facts: &Facts) -> bool {
 }
 
 /// The Worker's exit code.
-fn code(facts: &Facts) -> Option<(i32, &Line)> {
+fn code(facts: &Facts) -> Option<(i32, &LogLine)> {
     facts.listener.known()?.finished.as_ref().map(|(code, line)| (*code, line))
 }
 
@@ -253,12 +253,12 @@ fn kernel_is_complete(facts: &Facts) -> bool {
     facts.kernel.known().is_some_and(|log| log.is_complete)
 }
 
-fn worker_line(facts: &Facts, line: &Line, points_to: Cause) -> Proof {
+fn worker_line(facts: &Facts, line: &LogLine, points_to: Cause) -> Proof {
     let name = facts.worker.known().map_or("", |log| log.name.as_str());
     proof(format!("Worker log {name}"), line, points_to)
 }
 
-fn listener_line(line: &Line, points_to: Cause) -> Proof {
+fn listener_line(line: &LogLine, points_to: Cause) -> Proof {
     proof("Listener log".to_owned(), line, points_to)
 }
 
@@ -287,7 +287,7 @@ fn host_is_complete(facts: &Facts) -> bool {
     facts.host.known().is_some_and(|log| log.is_complete)
 }
 
-fn proof(source: String, line: &Line, points_to: Cause) -> Proof {
+fn proof(source: String, line: &LogLine, points_to: Cause) -> Proof {
     Proof { source, at: line.at, text: line.text.clone(), points_to }
 }
 

@@ -1,7 +1,7 @@
 //! What a tool says of an environment may be of any length, and whoever made the environment may have chosen it: it is cut here,
 //! before it is judged, kept and told. An environment whose name had to be cut is unknown: by that name it may be another one.
 
-use crate::model::reap::{Environment, State};
+use crate::model::reap::{Environment, EnvironmentState};
 
 /// Bytes of one text.
 const TEXT: usize = 1024;
@@ -16,7 +16,7 @@ pub(super) fn keep(environment: &mut Environment) {
         // Of a pod it names all that is in it.
         cut(&mut environment.mark, 64 * TEXT),
     ];
-    if let State::Unknown(what) = &mut environment.state {
+    if let EnvironmentState::Unknown(what) = &mut environment.state {
         cut(what, TEXT);
     }
     let texts =
@@ -30,7 +30,7 @@ pub(super) fn keep(environment: &mut Environment) {
     let is_long = |(key, value): &(String, String)| key.len() > TEXT || value.len() > 64 * TEXT;
     if is_cut.contains(&true) || has_too_many || environment.labels.iter().any(is_long) {
         environment.state =
-            State::Unknown("what is said of it is longer than anything that is meant".to_owned());
+            EnvironmentState::Unknown("what is said of it is longer than anything that is meant".to_owned());
         environment.labels.truncate(MANY);
         environment.labels.retain(|label| !is_long(label));
     }
@@ -55,7 +55,7 @@ mod tests {
         let fine = Environment {
             labels: vec![("ci".into(), "x".repeat(4000))],
             holds: vec!["disk".into()],
-            ..Environment::new("vm-1", "runner-1", State::Stopped)
+            ..Environment::new("vm-1", "runner-1", EnvironmentState::Stopped)
         };
         let kept = |change: &dyn Fn(&mut Environment)| {
             let mut environment = fine.clone();
@@ -81,7 +81,7 @@ mod tests {
             e.holds = vec![long.clone(); 1000];
             e.claim = Some(long.clone());
         });
-        assert_eq!(told.state, State::Stopped);
+        assert_eq!(told.state, EnvironmentState::Stopped);
         assert!(
             told.holds.len() == MANY
                 && told.holds[0].len() < 2 * TEXT

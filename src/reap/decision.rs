@@ -4,7 +4,7 @@
 
 use crate::model::Liveness;
 use crate::model::reap::patterns;
-use crate::model::reap::{Environment, ReapDecision, ReapReason, ReapRule, State, Stays};
+use crate::model::reap::{Environment, EnvironmentState, ReapDecision, ReapReason, ReapRule, Stays};
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
@@ -54,11 +54,11 @@ impl ReapInput<'_> {
             return Some(Stays::Ending);
         }
         match &environment.state {
-            State::Running => return Some(Stays::Running),
-            State::Suspended => return Some(Stays::Suspended),
-            State::Terminated => return Some(Stays::Terminated),
-            State::Unknown(what) => return Some(Stays::Unknown(what.clone())),
-            State::Stopped | State::NeverStarted | State::Idle => {}
+            EnvironmentState::Running => return Some(Stays::Running),
+            EnvironmentState::Suspended => return Some(Stays::Suspended),
+            EnvironmentState::Terminated => return Some(Stays::Terminated),
+            EnvironmentState::Unknown(what) => return Some(Stays::Unknown(what.clone())),
+            EnvironmentState::Stopped | EnvironmentState::NeverStarted | EnvironmentState::Idle => {}
         }
         if !is_plain(&environment.id) {
             return Some(Stays::Unknown("its name cannot be handed to a program safely".to_owned()));
@@ -80,9 +80,9 @@ impl ReapInput<'_> {
         let young = |seen, needed| ReapDecision::Stay(Stays::Young { seen, needed });
         let reason = match environment.state {
             // It has one job in its life: what counts is how long it has been there without.
-            State::Idle if age < self.rule.min_age => return young(age, self.rule.min_age),
-            State::Idle => ReapReason::Idle,
-            State::NeverStarted => {
+            EnvironmentState::Idle if age < self.rule.min_age => return young(age, self.rule.min_age),
+            EnvironmentState::Idle => ReapReason::Idle,
+            EnvironmentState::NeverStarted => {
                 let grace = self.rule.never_started_grace;
                 if age < grace {
                     return ReapDecision::Stay(Stays::Waiting { age, grace });

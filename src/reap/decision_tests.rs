@@ -55,9 +55,9 @@ fn name(verdict: Option<ReapDecision>) -> String {
 
 #[test]
 fn every_row_of_the_decision() {
-    let vm = |state: State| Environment::new("vm-1", "vm-1", state);
-    let stopped = || vm(State::Stopped);
-    let never = || vm(State::NeverStarted);
+    let vm = |state: EnvironmentState| Environment::new("vm-1", "vm-1", state);
+    let stopped = || vm(EnvironmentState::Stopped);
+    let never = || vm(EnvironmentState::NeverStarted);
     let (old, young) = (3 * HOUR, HOUR);
     for (what, environment, first_seen, expected) in [
         ("stopped, seen so for longer than max_age", stopped(), old, "reap:stopped"),
@@ -82,29 +82,33 @@ fn every_row_of_the_decision() {
             old,
             "stay:young",
         ),
-        ("running", vm(State::Running), old, "stay:running"),
-        ("suspended", vm(State::Suspended), 100 * HOUR, "stay:suspended"),
+        ("running", vm(EnvironmentState::Running), old, "stay:running"),
+        ("suspended", vm(EnvironmentState::Suspended), 100 * HOUR, "stay:suspended"),
         (
             "idle since it was made",
-            Environment { created: Some(at(2 * HOUR)), ..vm(State::Idle) },
+            Environment { created: Some(at(2 * HOUR)), ..vm(EnvironmentState::Idle) },
             0,
             "reap:idle",
         ),
         (
             "idle, made lately",
-            Environment { created: Some(at(HOUR - 1)), ..vm(State::Idle) },
+            Environment { created: Some(at(HOUR - 1)), ..vm(EnvironmentState::Idle) },
             9 * HOUR,
             "stay:young",
         ),
         (
             "idle without proof",
-            Environment { doubt: Some("?".into()), created: Some(at(2 * HOUR)), ..vm(State::Idle) },
+            Environment {
+                doubt: Some("?".into()),
+                created: Some(at(2 * HOUR)),
+                ..vm(EnvironmentState::Idle)
+            },
             0,
             "stay:unproven",
         ),
         (
             "idle, claimed and without proof",
-            Environment { doubt: Some("?".into()), claim: Some("j".into()), ..vm(State::Idle) },
+            Environment { doubt: Some("?".into()), claim: Some("j".into()), ..vm(EnvironmentState::Idle) },
             9 * HOUR,
             "stay:claimed",
         ),
@@ -132,8 +136,8 @@ fn every_row_of_the_decision() {
             0,
             "stay:young",
         ),
-        ("terminated", vm(State::Terminated), 100 * HOUR, "stay:terminated"),
-        ("unknown", vm(State::Unknown("?".into())), 100 * HOUR, "stay:unknown"),
+        ("terminated", vm(EnvironmentState::Terminated), 100 * HOUR, "stay:terminated"),
+        ("unknown", vm(EnvironmentState::Unknown("?".into())), 100 * HOUR, "stay:unknown"),
         ("never started, beyond grace and age", never(), 7 * HOUR, "reap:never-started"),
         ("never started, beyond age, within grace", never(), 5 * HOUR, "stay:waiting"),
         (
@@ -160,8 +164,8 @@ fn every_row_of_the_decision() {
             0,
             "reap:never-started",
         ),
-        ("not matched", Environment::new("x", "x", State::Stopped), old, "not-matched"),
-        ("kept by name", Environment::new("k", "vm-keep-1", State::Stopped), old, "stay:keep"),
+        ("not matched", Environment::new("x", "x", EnvironmentState::Stopped), old, "not-matched"),
+        ("kept by name", Environment::new("k", "vm-keep-1", EnvironmentState::Stopped), old, "stay:keep"),
         (
             "kept by label",
             Environment { labels: vec![("pet".into(), "yes".into())], ..stopped() },
@@ -197,20 +201,28 @@ fn every_row_of_the_decision() {
         ),
         (
             "a name that a shell would read",
-            Environment::new("vm-1;reboot", "vm-1", State::Stopped),
+            Environment::new("vm-1;reboot", "vm-1", EnvironmentState::Stopped),
             old,
             "stay:unknown",
         ),
-        ("a name that is an option", Environment::new("--all", "vm-1", State::Stopped), old, "stay:unknown"),
+        (
+            "a name that is an option",
+            Environment::new("--all", "vm-1", EnvironmentState::Stopped),
+            old,
+            "stay:unknown",
+        ),
         (
             "an image",
-            Environment { class: Class::Image, ..Environment::new("sha256:00", "00", State::Stopped) },
+            Environment {
+                class: Class::Image,
+                ..Environment::new("sha256:00", "00", EnvironmentState::Stopped)
+            },
             old,
             "reap:stopped",
         ),
         (
             "running and claimed: running weighs more",
-            Environment { claim: Some("j".into()), ..vm(State::Running) },
+            Environment { claim: Some("j".into()), ..vm(EnvironmentState::Running) },
             old,
             "stay:running",
         ),
@@ -250,7 +262,7 @@ fn what_keeps_a_part_keeps_the_whole() {
         members: vec![("db".into(), vec![("keep".into(), "yes".into())])],
         created: Some(SystemTime::UNIX_EPOCH),
         since: Some(SystemTime::UNIX_EPOCH),
-        ..Environment::new("pod-1", "runner-pod", State::Stopped)
+        ..Environment::new("pod-1", "runner-pod", EnvironmentState::Stopped)
     };
     for (keep, stays) in [("db", true), ("label:keep=yes", true), ("other", false), ("label:keep=no", false)]
     {
@@ -270,8 +282,8 @@ proptest! {
     /// Whatever else is true of it, what is not positively stopped or never started stays.
     #[test]
     fn only_two_states_are_ever_reaped(which in 0usize..5, age in 0u64..1_000_000, since in proptest::option::of(0u64..900_000), ending: bool, claimed: bool) {
-        let states: [State; 5] =
-            [State::Running, State::Stopped, State::NeverStarted, State::Terminated, State::Unknown("x".into())];
+        let states: [EnvironmentState; 5] =
+            [EnvironmentState::Running, EnvironmentState::Stopped, EnvironmentState::NeverStarted, EnvironmentState::Terminated, EnvironmentState::Unknown("x".into())];
         let state = states[which].clone();
         let environment = Environment {
             since: since.map(at),
@@ -281,8 +293,8 @@ proptest! {
         };
         if let Some(ReapDecision::Reap(reason)) = decide(&environment, age.min(900_000)) {
             prop_assert!(!ending && !claimed);
-            prop_assert_eq!(reason == ReapReason::Stopped, state == State::Stopped);
-            prop_assert_eq!(reason == ReapReason::NeverStarted, state == State::NeverStarted);
+            prop_assert_eq!(reason == ReapReason::Stopped, state == EnvironmentState::Stopped);
+            prop_assert_eq!(reason == ReapReason::NeverStarted, state == EnvironmentState::NeverStarted);
             prop_assert!(since.unwrap_or(age) >= 2 * HOUR);
         }
     }

@@ -10,7 +10,7 @@ use super::sources::{Source, SourceError, distinct};
 use crate::model::Execution;
 use crate::model::Liveness;
 use crate::model::reap::{
-    EntryReport, Environment, ReapDecision, ReapResult, ReapRule, Reaping, State, Stays,
+    EntryReport, Environment, EnvironmentState, ReapDecision, ReapResult, ReapRule, Reaping, Stays,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, Instant, SystemTime};
@@ -32,7 +32,7 @@ pub trait ReapEvents {
 }
 
 /// What a run needs of its surroundings.
-pub struct Run<'a> {
+pub struct ReapRun<'a> {
     /// The entry.
     pub rule: &'a ReapRule,
     /// What lists and deletes.
@@ -49,7 +49,7 @@ pub struct Run<'a> {
     pub events: &'a mut dyn ReapEvents,
 }
 
-impl Run<'_> {
+impl ReapRun<'_> {
     /// Runs the entry. `seen` is brought up to date by what is listed.
     pub fn run(&mut self, seen: &mut FirstSeen) -> EntryReport {
         let mut report = EntryReport {
@@ -119,7 +119,7 @@ impl Run<'_> {
                 reaping.result = ReapResult::Deferred("max_per_run is reached");
                 continue;
             }
-            if reaping.environment.state == State::Idle {
+            if reaping.environment.state == EnvironmentState::Idle {
                 if asked >= cap.saturating_mul(ASKED) || Instant::now() >= self.deadline {
                     reaping.result = ReapResult::Deferred("it was not asked whether anything works in it");
                     continue;
@@ -179,7 +179,7 @@ impl Run<'_> {
             Ok(fresh) => fresh,
             Err(changed) => return Ok(ReapResult::Changed(changed)),
         };
-        if fresh.state == State::Idle
+        if fresh.state == EnvironmentState::Idle
             && let Some(objection) = self.source.objection(fresh)
         {
             return Ok(ReapResult::Changed(changed(&objection.into(), &fresh.state)));
@@ -297,7 +297,7 @@ impl Sight<'_> {
     }
 }
 
-fn changed(stays: &Stays, state: &State) -> String {
+fn changed(stays: &Stays, state: &EnvironmentState) -> String {
     match stays {
         Stays::RunnerInUse(why) | Stays::Claimed(why) | Stays::Unproven(why) => why.clone(),
         Stays::Ending => "somebody else is deleting it".to_owned(),

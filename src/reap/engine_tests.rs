@@ -102,12 +102,12 @@ fn rule() -> ReapRule {
 fn stopped(id: &str, hours: u64) -> Environment {
     Environment {
         since: Some(now() - Duration::from_secs(hours * 3600)),
-        ..Environment::new(id, id, State::Stopped)
+        ..Environment::new(id, id, EnvironmentState::Stopped)
     }
 }
 
 fn running(id: &str) -> Environment {
-    Environment::new(id, id, State::Running)
+    Environment::new(id, id, EnvironmentState::Running)
 }
 
 fn run_with(
@@ -118,7 +118,7 @@ fn run_with(
 ) -> (EntryReport, Vec<String>) {
     let mut told = RecordedEvents::default();
     let deadline = Instant::now() + Duration::from_secs(600);
-    let mut run = Run { rule, source: fake, runners, clock: now, deadline, execution, events: &mut told };
+    let mut run = ReapRun { rule, source: fake, runners, clock: now, deadline, execution, events: &mut told };
     let report = run.run(&mut FirstSeen::default());
     (report, told.0)
 }
@@ -138,7 +138,7 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
     let idle = || Environment {
         created: Some(now() - Duration::from_secs(9000)),
         since: Some(now() - Duration::from_secs(9000)),
-        ..Environment::new("vm-1", "vm-1", State::Idle)
+        ..Environment::new("vm-1", "vm-1", EnvironmentState::Idle)
     };
     let works = || Some(Objection::Works("a Worker".into()));
     let cannot = || Some(Objection::CannotTell("no answer".into()));
@@ -180,15 +180,15 @@ fn a_mixed_batch_loses_exactly_what_is_leaked() {
         stopped("vm-1", 3),
         running("vm-2"),
         stopped("vm-3", 1),
-        Environment::new("vm-4", "vm-4", State::Unknown("?".into())),
-        Environment::new("vm-5", "vm-5", State::Terminated),
+        Environment::new("vm-4", "vm-4", EnvironmentState::Unknown("?".into())),
+        Environment::new("vm-5", "vm-5", EnvironmentState::Terminated),
         stopped("vm-keep-6", 9),
         stopped("other", 9),
         stopped("vm-7", 5),
         Environment {
             created: Some(now() - Duration::from_secs(30_000)),
             since: Some(now() - Duration::from_secs(30_000)),
-            ..Environment::new("vm-8", "vm-8", State::NeverStarted)
+            ..Environment::new("vm-8", "vm-8", EnvironmentState::NeverStarted)
         },
     ]);
     let preview = run(&fake, Execution::DryRun);
@@ -222,8 +222,8 @@ fn what_changed_between_the_plan_and_its_delete_stays() {
         ("it was renamed", with(Environment { name: "vm-x".into(), ..stopped("vm-1", 3) })),
         ("it stopped again just now", with(stopped("vm-1", 0))),
         ("a job claims it", with(Environment { claim: Some("job".into()), ..stopped("vm-1", 3) })),
-        ("it is unknown", with(Environment::new("vm-1", "vm-1", State::Unknown("?".into())))),
-        ("it terminated", with(Environment::new("vm-1", "vm-1", State::Terminated))),
+        ("it is unknown", with(Environment::new("vm-1", "vm-1", EnvironmentState::Unknown("?".into())))),
+        ("it terminated", with(Environment::new("vm-1", "vm-1", EnvironmentState::Terminated))),
         ("somebody deletes it", with(Environment { is_ending: true, ..stopped("vm-1", 3) })),
         ("it is gone", vec![stopped("vm-2", 5)]),
     ] {
@@ -285,7 +285,7 @@ fn a_run_whose_time_is_over_deletes_nothing() {
     let fake = Fake::of(vec![stopped("vm-1", 3)]);
     let (rule, mut told) = (rule(), RecordedEvents::default());
     let deadline = Instant::now();
-    let mut run = Run {
+    let mut run = ReapRun {
         rule: &rule,
         source: &fake,
         runners: &|_| HashMap::new(),
@@ -320,7 +320,7 @@ fn an_environment_of_a_busy_runner_stays_also_when_its_job_begins_late() {
 
 #[test]
 fn without_times_of_its_own_an_environment_has_to_be_seen_for_long() {
-    let bare = || vec![Environment::new("vm-1", "vm-1", State::Stopped)];
+    let bare = || vec![Environment::new("vm-1", "vm-1", EnvironmentState::Stopped)];
     let (rule, mut seen) = (rule(), FirstSeen::default());
     for (hours_ago, expected) in [(3, "kept"), (2, "kept"), (1, "reaped")] {
         // The same clock for all: what is remembered is older instead.
@@ -332,7 +332,7 @@ fn without_times_of_its_own_an_environment_has_to_be_seen_for_long() {
         let fake = Fake::of(bare());
         let mut told = RecordedEvents::default();
         let deadline = Instant::now() + Duration::from_secs(60);
-        let mut run = Run {
+        let mut run = ReapRun {
             rule: &rule,
             source: &fake,
             runners: &|_| HashMap::new(),
@@ -354,12 +354,20 @@ fn ten_thousand_are_judged_and_only_the_leaked_go() {
             0 => stopped(&format!("vm-{n}"), 3),
             1 => running(&format!("vm-{n}")),
             2 => stopped(&format!("other-{n}"), 3),
-            _ => Environment::new(format!("vm-{n}"), format!("vm-{n}"), State::Unknown("?".into())),
+            _ => {
+                Environment::new(format!("vm-{n}"), format!("vm-{n}"), EnvironmentState::Unknown("?".into()))
+            }
         })
         .collect();
     let report = run(&Fake::of(listing), Execution::Apply);
     assert_eq!((report.listed, report.reapings.len(), report.unknown()), (10_000, 7500, 2500));
     assert_eq!((report.reaped(), report.leaked()), (20, 2480));
     let reason = |reaping: &&Reaping| reaping.verdict == ReapDecision::Reap(ReapReason::Stopped);
-    assert!(report.reapings.iter().filter(reason).all(|reaping| reaping.environment.state == State::Stopped));
+    assert!(
+        report
+            .reapings
+            .iter()
+            .filter(reason)
+            .all(|reaping| reaping.environment.state == EnvironmentState::Stopped)
+    );
 }

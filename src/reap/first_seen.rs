@@ -6,7 +6,7 @@
 //! younger. Two listings cannot tell an environment that ran in between and came back under the same id with the same
 //! mark; sources put into the mark whatever would give that away.
 
-use crate::model::reap::{Environment, State};
+use crate::model::reap::{Environment, EnvironmentState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -66,8 +66,8 @@ impl FirstSeen {
     }
 }
 
-fn is_idle(state: &State) -> bool {
-    matches!(state, State::Stopped | State::NeverStarted | State::Idle)
+fn is_idle(state: &EnvironmentState) -> bool {
+    matches!(state, EnvironmentState::Stopped | EnvironmentState::NeverStarted | EnvironmentState::Idle)
 }
 
 /// Rounded up: nothing looks older than it was seen.
@@ -86,8 +86,8 @@ mod tests {
 
     #[test]
     fn the_clock_runs_while_nothing_changes() {
-        let stopped = Environment::new("a", "a", State::Stopped);
-        let running = Environment::new("a", "a", State::Running);
+        let stopped = Environment::new("a", "a", EnvironmentState::Stopped);
+        let running = Environment::new("a", "a", EnvironmentState::Running);
         let used = Environment { mark: "2".into(), ..stopped.clone() };
         for (what, listings, since) in [
             ("seen three times", vec![(10, Some(&stopped)), (20, Some(&stopped)), (30, Some(&stopped))], 10),
@@ -111,13 +111,13 @@ mod tests {
 
     #[test]
     fn another_state_or_mark_or_a_stranger_is_new() {
-        let stopped = Environment::new("a", "a", State::Stopped);
+        let stopped = Environment::new("a", "a", EnvironmentState::Stopped);
         let mut seen = FirstSeen::default();
         seen.observe(std::slice::from_ref(&stopped), at(10));
         assert_eq!(seen.since(&stopped, at(99)), at(10), "the control");
-        let never = Environment::new("a", "a", State::NeverStarted);
+        let never = Environment::new("a", "a", EnvironmentState::NeverStarted);
         let used = Environment { mark: "2".into(), ..stopped.clone() };
-        let stranger = Environment::new("b", "a", State::Stopped);
+        let stranger = Environment::new("b", "a", EnvironmentState::Stopped);
         for other in [never, used, stranger] {
             assert_eq!(seen.since(&other, at(99)), at(99), "{other:?}");
         }

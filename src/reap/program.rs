@@ -1,7 +1,7 @@
 //! The tools that list and delete: a command of the configuration, run as [`crate::sys::program`] runs programs, with what
 //! such tools need to find their own files.
 
-use crate::sys::program::{Bounds, Call, ProgramError, Programs, Run, surroundings};
+use crate::sys::program::{Bounds, Call, ProgramError, ProgramRun, Programs, surroundings};
 use nix::unistd::geteuid;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -48,11 +48,11 @@ impl Tool {
     ///
     /// # Errors
     /// [`ProgramError`]; a program that exits with another code than 0 is no error here.
-    pub fn run(&self, arguments: &[&str]) -> Result<Run, ProgramError> {
+    pub fn run(&self, arguments: &[&str]) -> Result<ProgramRun, ProgramError> {
         self.call(arguments, b"")?.ended()
     }
 
-    fn call(&self, arguments: &[&str], input: &[u8]) -> Result<Run, ProgramError> {
+    fn call(&self, arguments: &[&str], input: &[u8]) -> Result<ProgramRun, ProgramError> {
         let program = Programs(&self.directories).find(&self.command[0])?;
         let words: Vec<&str> =
             self.command[1..].iter().map(String::as_str).chain(arguments.iter().copied()).collect();

@@ -90,12 +90,12 @@ pub fn to_bytes(record: &ReapRecord) -> Vec<u8> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reap::{Environment, ReapDecision, ReapReason, ReapResult, Reaping, State};
+    use crate::model::reap::{Environment, EnvironmentState, ReapDecision, ReapReason, ReapResult, Reaping};
     use std::time::{Duration, UNIX_EPOCH};
 
     fn reaping(result: ReapResult) -> Reaping {
         Reaping {
-            environment: Environment::new("a", "a", State::Stopped),
+            environment: Environment::new("a", "a", EnvironmentState::Stopped),
             verdict: ReapDecision::Reap(ReapReason::Stopped),
             seen_for: Duration::ZERO,
             result,

@@ -46,7 +46,7 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 use std::{fmt, io};
-use walk::Walk;
+use walk::RemovalWalk;
 
 /// How to delete.
 #[derive(Debug, Clone, Copy)]
@@ -165,7 +165,7 @@ pub fn remove_tree(parent: &Dir, name: &OsStr, largest: &[LargeFile], options: &
     let mut passes = 0;
     loop {
         let budget = HandleBudget::of_process();
-        let walk = Walk::new(parent, &budget, options);
+        let walk = RemovalWalk::new(parent, &budget, options);
         let here = walk.remove(&name);
         removed.merge(here);
         passes += 1;

@@ -7,7 +7,7 @@
 use super::journal::{self, Level};
 use super::{escape, words};
 use crate::model::hygiene::{RemediateMode, RepairReport, Repaired};
-use crate::model::ledger::{ActionKind, Details, Record, Scope};
+use crate::model::ledger::{ActionKind, Details, LedgerRecord, Scope};
 use crate::model::{Action, ActionResult, Decision, Evidence, Job, KeepReason, Outcome, Runner};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -263,9 +263,9 @@ impl Event {
     }
 
     /// The same as the ledger keeps it; `None` for what is no deed.
-    pub fn record(&self, time: SystemTime) -> Option<Record> {
+    pub fn record(&self, time: SystemTime) -> Option<LedgerRecord> {
         let deed = ActionKind::of_event(self.kind.as_str())?;
-        Some(Record { deed, time, details: self.details.clone() })
+        Some(LedgerRecord { deed, time, details: self.details.clone() })
     }
 
     /// How much.

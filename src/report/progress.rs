@@ -133,9 +133,9 @@ mod tests {
 
     /// A terminal that keeps what it is sent.
     #[derive(Clone, Default)]
-    struct Kept(Arc<Mutex<Vec<u8>>>);
+    struct Captured(Arc<Mutex<Vec<u8>>>);
 
-    impl Write for Kept {
+    impl Write for Captured {
         fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
             self.0.lock().unwrap().extend_from_slice(bytes);
             Ok(bytes.len())
@@ -147,7 +147,7 @@ mod tests {
     }
 
     fn drawn_in(duration: Duration) -> String {
-        let kept = Kept::default();
+        let kept = Captured::default();
         let line = ProgressLine::draw_on(kept.clone(), 80, "x\n", None, Tally::default);
         std::thread::sleep(duration);
         drop(line);

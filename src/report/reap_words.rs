@@ -1,7 +1,9 @@
 //! The reaper's verdicts and results in words, for every sink that people read. All results are escaped.
 
 use super::{escape, words};
-use crate::model::reap::{Class, EntryReport, ReapDecision, ReapResult, ReapRule, Reaping, State, Stays};
+use crate::model::reap::{
+    Class, EntryReport, EnvironmentState, ReapDecision, ReapResult, ReapRule, Reaping, Stays,
+};
 
 /// The verdict's name for JSON and the journal.
 pub fn verdict(verdict: &ReapDecision) -> &'static str {
@@ -77,7 +79,7 @@ pub(super) fn why(reaping: &Reaping) -> String {
             Stays::Young { seen, needed } if reaping.environment.class == Class::Image => {
                 format!("unused for {}, max_age is {}", words::span(*seen), words::span(*needed))
             }
-            Stays::Young { seen, needed } if reaping.environment.state == State::Idle => {
+            Stays::Young { seen, needed } if reaping.environment.state == EnvironmentState::Idle => {
                 format!("idle for {}, min_age is {}", words::span(*seen), words::span(*needed))
             }
             Stays::Young { seen, needed } => {

@@ -306,7 +306,7 @@ fn entry(deed: ActionKind, seconds_ago: u64, path: Option<&str>) -> Judged {
         reason: path.map(|_| "pressure".into()),
         ..Details::default()
     };
-    let record = Record { deed, time: ago(seconds_ago), details };
+    let record = LedgerRecord { deed, time: ago(seconds_ago), details };
     let writer = Writer {
         uid: Some(Uid(0)),
         pid: Some(Pid(77)),
@@ -559,15 +559,15 @@ pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
 /// A run of the reaper with every outcome, or what a dry one shows of the same.
 pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
     use crate::model::reap::{
-        EntryReport, Environment, Kind, ReapDecision, ReapReason, ReapReport, ReapResult, Reaping, State,
-        Stays,
+        EntryReport, Environment, EnvironmentState, Kind, ReapDecision, ReapReason, ReapReport, ReapResult,
+        Reaping, Stays,
     };
     let hours = |n: u64| std::time::Duration::from_secs(3600 * n);
     let row = |name: &str, verdict: ReapDecision, result: ReapResult| Reaping {
         environment: Environment {
             bytes: (name == "runner-1").then_some(88 * GIB),
             holds: if name == "runner-1" { vec!["its disk".into()] } else { vec![] },
-            ..Environment::new(name, name, State::Stopped)
+            ..Environment::new(name, name, EnvironmentState::Stopped)
         },
         verdict,
         seen_for: hours(3),

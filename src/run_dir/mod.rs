@@ -8,7 +8,7 @@ mod clock;
 mod records;
 mod tidy;
 
-pub use records::{MAX_OF_ONE, MAX_PASSED, MAX_RECORD_BYTES, MAX_RECORDS, Record, Records};
+pub use records::{MAX_OF_ONE, MAX_PASSED, MAX_RECORD_BYTES, MAX_RECORDS, Records, RunRecord};
 pub use tidy::{Tidied, Tidying};
 
 use crate::model::Uid;

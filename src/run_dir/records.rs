@@ -76,7 +76,7 @@ impl Records {
 
 /// One record's file.
 #[derive(Debug)]
-pub struct Record {
+pub struct RunRecord {
     /// Its name.
     pub name: OsString,
     /// Its owner: the one thing about it that cannot be forged.
@@ -161,7 +161,7 @@ impl RunDir {
     ///
     /// # Errors
     /// [`RunDirError::Unusable`] when the directory is there and cannot be read; a missing one holds no records.
-    pub fn read_some(&self, records: Records, most: usize) -> Result<Vec<Record>, RunDirError> {
+    pub fn read_some(&self, records: Records, most: usize) -> Result<Vec<RunRecord>, RunDirError> {
         let dir = match self.records(records) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             result => result.map_err(|error| self.unusable("opening the records", error))?,
@@ -187,7 +187,7 @@ impl RunDir {
     ///
     /// # Errors
     /// [`RunDirError::Unusable`] when the directory is there and cannot be read; a missing one holds no records.
-    pub fn read_all(&self, records: Records) -> Result<Vec<Record>, RunDirError> {
+    pub fn read_all(&self, records: Records) -> Result<Vec<RunRecord>, RunDirError> {
         let dir = match self.records(records) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             result => result.map_err(|error| self.unusable("opening the records", error))?,
@@ -209,9 +209,9 @@ impl RunDir {
             *count += 1;
             if *count > MAX_OF_ONE {
                 let flood = io::Error::other(format!("uid {owner} has more than {MAX_OF_ONE} of them"));
-                found.push(Record { name, owner, modified: None, changed: None, content: Err(flood) });
+                found.push(RunRecord { name, owner, modified: None, changed: None, content: Err(flood) });
             } else {
-                found.extend(read_one(&dir, name).map(|record| Record { owner, ..record }));
+                found.extend(read_one(&dir, name).map(|record| RunRecord { owner, ..record }));
             }
         }
         Ok(found)
@@ -331,7 +331,7 @@ impl RunDir {
 
 /// One record as it is; none when it is gone. The owner is that of the very file that was read, and a file with a second name
 /// is none's.
-fn read_one(dir: &Dir, name: OsString) -> Option<Record> {
+fn read_one(dir: &Dir, name: OsString) -> Option<RunRecord> {
     let read = dir.open_file(&name).and_then(|file| {
         let metadata = file.metadata()?;
         let mut bytes = Vec::new();
@@ -343,7 +343,7 @@ fn read_one(dir: &Dir, name: OsString) -> Option<Record> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return None,
         Err(error) => {
             let owner = Uid(u32::MAX);
-            return Some(Record { name, owner, modified: None, changed: None, content: Err(error) });
+            return Some(RunRecord { name, owner, modified: None, changed: None, content: Err(error) });
         }
     };
     let content = if metadata.nlink() != 1 {
@@ -355,7 +355,7 @@ fn read_one(dir: &Dir, name: OsString) -> Option<Record> {
     };
     let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(metadata.ctime().unsigned_abs());
     let (owner, modified) = (Uid(metadata.uid()), metadata.modified().ok());
-    Some(Record { name, owner, modified, changed: Some(changed), content })
+    Some(RunRecord { name, owner, modified, changed: Some(changed), content })
 }
 
 /// Calls `visit` with every name, however many there are: memory stays as it is, and what is removed meanwhile does no harm.

@@ -8,7 +8,7 @@ use crate::model::ledger::Scope;
 use crate::model::reap::{ReapReport, ReapResult, ReapRule, Reaping};
 use crate::overview;
 use crate::policy::liveness;
-use crate::reap::engine::{ReapEvents, Run};
+use crate::reap::engine::{ReapEvents, ReapRun};
 use crate::reap::first_seen::{self, FirstSeen};
 use crate::reap::{record, sources};
 use crate::report::events::{Event, EventKind};
@@ -36,7 +36,7 @@ pub(crate) fn run(host: &Host<'_>, rules: &[&ReapRule], execution: Execution) ->
             Ok(Some(bytes)) => FirstSeen::parse(bytes),
             Ok(None) | Err(_) => FirstSeen::default(),
         };
-        let mut run = Run {
+        let mut run = ReapRun {
             rule,
             source: source.as_ref(),
             runners: &|named| runners(host, named),

@@ -6,7 +6,7 @@ use crate::overview;
 use crate::report::events::{Event, EventKind};
 use crate::service::{Service, ServiceError};
 use crate::setup::drain::Drained;
-use crate::setup::state::{Kept, StateDir};
+use crate::setup::state::{RecordKind, StateDir};
 
 /// Acts on the runners of this host.
 ///
@@ -23,7 +23,7 @@ pub(crate) fn with<T>(
 /// The sweep's part. It costs nothing where no runner is marked and `drain.auto` is off.
 pub(super) fn enforce(host: &Host<'_>) {
     let state = StateDir::at(&host.config.paths.state_dir);
-    let drained = match state.load_all::<Drained>(Kept::Drained) {
+    let drained = match state.load_all::<Drained>(RecordKind::Drained) {
         Ok(drained) => drained,
         Err(error) => return (host.complain)(&error),
     };

@@ -11,7 +11,7 @@ use crate::report::{escape, store_words};
 use crate::run_dir::{RunDir, RunDirError};
 use crate::run_log::RunLog;
 use crate::setup::state::StateDir;
-use crate::stores::engine::{Run, StoreEvents};
+use crate::stores::engine::{StoreEvents, StoreRun};
 use crate::stores::host::ThisHost;
 use crate::stores::record;
 use std::time::{Duration, Instant};
@@ -42,7 +42,7 @@ pub(crate) fn run(
     let state = StateDir::at(&host.config.paths.state_dir);
     let before = record::read(&state).unwrap_or_default();
     let mut log = StoreLog { run_log: None, host };
-    let mut work = Run {
+    let mut work = StoreRun {
         rules,
         programs: &host.config.paths.programs,
         marks: &host.config.watermarks,

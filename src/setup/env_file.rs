@@ -12,11 +12,11 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 /// The file, line by line.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnvFile {
-    lines: Vec<Line>,
+    lines: Vec<EnvLine>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Line {
+struct EnvLine {
     text: Vec<u8>,
     /// LF, CRLF or CR; empty for a last line without one.
     end: &'static [u8],
@@ -50,7 +50,7 @@ pub struct Change {
 impl EnvFile {
     /// Takes a file apart.
     pub fn parse(bytes: &[u8]) -> Self {
-        let lines = dotenv::lines(bytes).map(|(text, end)| Line { text: text.to_vec(), end }).collect();
+        let lines = dotenv::lines(bytes).map(|(text, end)| EnvLine { text: text.to_vec(), end }).collect();
         Self { lines }
     }
 
@@ -95,7 +95,7 @@ impl EnvFile {
             }
             _ => false,
         };
-        self.lines.push(Line { text: entry.clone(), end });
+        self.lines.push(EnvLine { text: entry.clone(), end });
         (
             Before::Absent { unterminated },
             Change { line: self.lines.len(), removed: None, added: Some(entry) },

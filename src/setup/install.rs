@@ -3,8 +3,8 @@
 
 use super::env_file::EnvFile;
 use super::place::{self, ExistingFile, FileAttributes};
-use super::state::{Kept, StateDir};
-use super::wiring::{self, Content, Edit, Present, Record, Scripts};
+use super::state::{RecordKind, StateDir};
+use super::wiring::{self, Content, Edit, Present, Scripts, WiringRecord};
 use crate::actions_runner::layout;
 use crate::model::{Runner, Uid};
 use crate::observe::hook_script;
@@ -104,8 +104,8 @@ pub fn prepare(
             FileAttributes { user: stat.st_uid, group: stat.st_gid, mode: 0o644 }
         }
     };
-    let record: Option<Record> =
-        state.load(Kept::Wired, &runner.root).map_err(|error| blocked(error.to_string()))?;
+    let record: Option<WiringRecord> =
+        state.load(RecordKind::Wired, &runner.root).map_err(|error| blocked(error.to_string()))?;
     let present = Present {
         root: &runner.root,
         env: found.as_ref().map(|found| found.bytes.as_slice()),
@@ -140,12 +140,12 @@ pub fn apply(
             state.write_chain(root, path, script).map_err(text)?;
         }
         if let Some(record) = &prepared.edit.record {
-            state.save(Kept::Wired, root, record).map_err(text)?;
+            state.save(RecordKind::Wired, root, record).map_err(text)?;
         }
     }
     write(prepared)?;
     if verb == Verb::Uninstall {
-        state.forget(Kept::Wired, root).map_err(text)?;
+        state.forget(RecordKind::Wired, root).map_err(text)?;
         if !is_listening {
             state.remove_chains(root).map_err(text)?;
         }

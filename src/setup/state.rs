@@ -73,14 +73,14 @@ pub enum StateError {
 
 /// The kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kept {
+pub enum RecordKind {
     /// What `install` did.
     Wired,
     /// Runners out of service.
     Drained,
 }
 
-impl Kept {
+impl RecordKind {
     fn directory(self) -> &'static str {
         match self {
             Self::Wired => "wired",
@@ -116,7 +116,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`]; a missing one is none.
-    pub fn load<T: DeserializeOwned>(&self, kept: Kept, root: &Path) -> Result<Option<T>, StateError> {
+    pub fn load<T: DeserializeOwned>(&self, kept: RecordKind, root: &Path) -> Result<Option<T>, StateError> {
         let Some(dir) = self.open(kept.directory())? else { return Ok(None) };
         for name in record_names(root) {
             if self.root_of(&dir, kept, &name)?.is_some_and(|owner| owner == root.to_string_lossy()) {
@@ -127,11 +127,16 @@ impl StateDir {
     }
 
     /// The root that a record names; none where no record is.
-    fn root_of(&self, dir: &Dir, kept: Kept, name: &str) -> Result<Option<String>, StateError> {
+    fn root_of(&self, dir: &Dir, kept: RecordKind, name: &str) -> Result<Option<String>, StateError> {
         Ok(self.read::<Owner>(dir, kept, name)?.map(|owner| owner.root))
     }
 
-    fn read<T: DeserializeOwned>(&self, dir: &Dir, kept: Kept, name: &str) -> Result<Option<T>, StateError> {
+    fn read<T: DeserializeOwned>(
+        &self,
+        dir: &Dir,
+        kept: RecordKind,
+        name: &str,
+    ) -> Result<Option<T>, StateError> {
         let path = || self.path.join(kept.directory()).join(name).display().to_string();
         let found = place::read(dir, name).map_err(|source| StateError::Unusable {
             path: path(),
@@ -148,7 +153,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn load_all<T: DeserializeOwned>(&self, kept: Kept) -> Result<Vec<T>, StateError> {
+    pub fn load_all<T: DeserializeOwned>(&self, kept: RecordKind) -> Result<Vec<T>, StateError> {
         self.load_each(kept)?.into_iter().collect()
     }
 
@@ -158,7 +163,7 @@ impl StateDir {
     /// [`StateError`], where there is no telling which there are.
     pub fn load_each<T: DeserializeOwned>(
         &self,
-        kept: Kept,
+        kept: RecordKind,
     ) -> Result<Vec<Result<T, StateError>>, StateError> {
         let Some(dir) = self.open(kept.directory())? else { return Ok(Vec::new()) };
         let names = dir.names(4096).map_err(|source| self.unusable("listing records", source))?;
@@ -168,7 +173,7 @@ impl StateDir {
     }
 
     /// Whether a runner has a record, understandable or not.
-    pub fn holds(&self, kept: Kept, root: &Path) -> bool {
+    pub fn holds(&self, kept: RecordKind, root: &Path) -> bool {
         match self.load::<serde::de::IgnoredAny>(kept, root) {
             Ok(record) => record.is_some(),
             Err(error) => matches!(error, StateError::Broken { .. }),
@@ -179,7 +184,7 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn save(&self, kept: Kept, root: &Path, record: &impl Serialize) -> Result<(), StateError> {
+    pub fn save(&self, kept: RecordKind, root: &Path, record: &impl Serialize) -> Result<(), StateError> {
         let text = serde_json::to_vec_pretty(record).expect("our records have string keys");
         let [name, old] = record_names(root);
         let dir = self.make(kept.directory())?;
@@ -196,13 +201,19 @@ impl StateDir {
     ///
     /// # Errors
     /// [`StateError`].
-    pub fn forget(&self, kept: Kept, root: &Path) -> Result<(), StateError> {
+    pub fn forget(&self, kept: RecordKind, root: &Path) -> Result<(), StateError> {
         let Some(dir) = self.open(kept.directory())? else { return Ok(()) };
         let removed = record_names(root).map(|name| self.remove_own_record(&dir, kept, root, &name));
         removed.into_iter().collect()
     }
 
-    fn remove_own_record(&self, dir: &Dir, kept: Kept, root: &Path, name: &str) -> Result<(), StateError> {
+    fn remove_own_record(
+        &self,
+        dir: &Dir,
+        kept: RecordKind,
+        root: &Path,
+        name: &str,
+    ) -> Result<(), StateError> {
         match self.root_of(dir, kept, name) {
             Ok(Some(owner)) if owner == root.to_string_lossy() => {
                 place::remove(dir, name).map_err(|source| self.unusable("removing a record", source))
@@ -449,14 +460,14 @@ mod tests {
         let temp = tempfile::tempdir().unwrap();
         let state = StateDir::at(&temp.path().join("state"));
         let (one, other) = (Path::new("/a/runner-1"), Path::new("/b/runner-1"));
-        assert_eq!(state.load::<Note>(Kept::Wired, one).unwrap(), None);
+        assert_eq!(state.load::<Note>(RecordKind::Wired, one).unwrap(), None);
         state.check_writable().unwrap();
-        state.save(Kept::Wired, one, &note(one, "1")).unwrap();
-        state.save(Kept::Wired, other, &note(other, "2")).unwrap();
-        assert_eq!(state.load(Kept::Wired, one).unwrap(), Some(note(one, "1")));
-        assert_eq!(state.load_all::<Note>(Kept::Wired).unwrap().len(), 2);
-        state.forget(Kept::Wired, one).unwrap();
-        assert!(!state.holds(Kept::Wired, one) && state.holds(Kept::Wired, other));
+        state.save(RecordKind::Wired, one, &note(one, "1")).unwrap();
+        state.save(RecordKind::Wired, other, &note(other, "2")).unwrap();
+        assert_eq!(state.load(RecordKind::Wired, one).unwrap(), Some(note(one, "1")));
+        assert_eq!(state.load_all::<Note>(RecordKind::Wired).unwrap().len(), 2);
+        state.forget(RecordKind::Wired, one).unwrap();
+        assert!(!state.holds(RecordKind::Wired, one) && state.holds(RecordKind::Wired, other));
     }
 
     #[test]
@@ -469,16 +480,16 @@ mod tests {
         let put =
             |owner: &Path| std::fs::write(&old, serde_json::to_vec(&note(owner, "old")).unwrap()).unwrap();
         put(Path::new("/home/zed/x/actions-runner-3"));
-        assert!(!state.holds(Kept::Wired, root));
-        state.forget(Kept::Wired, root).unwrap();
-        state.save(Kept::Wired, root, &note(root, "new")).unwrap();
+        assert!(!state.holds(RecordKind::Wired, root));
+        state.forget(RecordKind::Wired, root).unwrap();
+        state.save(RecordKind::Wired, root, &note(root, "new")).unwrap();
         assert!(old.exists(), "another's");
-        state.forget(Kept::Wired, root).unwrap();
+        state.forget(RecordKind::Wired, root).unwrap();
         put(root);
-        assert_eq!(state.load(Kept::Wired, root).unwrap(), Some(note(root, "old")));
-        state.save(Kept::Wired, root, &note(root, "new")).unwrap();
+        assert_eq!(state.load(RecordKind::Wired, root).unwrap(), Some(note(root, "old")));
+        state.save(RecordKind::Wired, root, &note(root, "new")).unwrap();
         assert!(!old.exists(), "written anew");
-        assert_eq!(state.load_all::<Note>(Kept::Wired).unwrap(), [note(root, "new")]);
+        assert_eq!(state.load_all::<Note>(RecordKind::Wired).unwrap(), [note(root, "new")]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::actions_runner::layout;
 use crate::actions_runner::unit;
 use crate::model::Runner;
 use crate::sys::dir::Dir;
-use crate::sys::program::{Bounds, ProgramError, Programs, Run};
+use crate::sys::program::{Bounds, ProgramError, ProgramRun, Programs};
 use std::path::Path;
 use std::time::Duration;
 
@@ -106,7 +106,7 @@ impl<'a> Systemd<'a> {
     pub fn find(programs: Programs<'a>) -> Result<Self, SystemdError> {
         let run = programs.run("systemctl", &["is-system-running"], BOUNDS);
         // Its exit code tells how well it runs the host.
-        let run = run.and_then(Run::ended).map_err(|error| match error {
+        let run = run.and_then(ProgramRun::ended).map_err(|error| match error {
             ProgramError::Missing { .. } => SystemdError("this host has no systemctl".to_owned()),
             other => other.into(),
         })?;

@@ -41,7 +41,7 @@ impl Scripts {
 
 /// What we have done to a `.env`, so that it can be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Record {
+pub struct WiringRecord {
     /// The format's version.
     pub schema: u32,
     /// The runner, for people and against a key that fits two.
@@ -71,7 +71,7 @@ pub struct Edit {
     /// Its lines that change.
     pub changes: Vec<Change>,
     /// The record afterwards; none when nothing of ours is left.
-    pub record: Option<Record>,
+    pub record: Option<WiringRecord>,
     /// Chain scripts to be written.
     pub chains: Vec<(PathBuf, String)>,
     /// For people.
@@ -95,7 +95,7 @@ pub struct Present<'a> {
     /// Its `.env`, if there is one.
     pub env: Option<&'a [u8]>,
     /// What we did to it before.
-    pub record: Option<&'a Record>,
+    pub record: Option<&'a WiringRecord>,
 }
 
 /// Decides how to wire a runner to `ours`. `chains` are where its chain scripts go; `runs_us` says of a foreign hook
@@ -157,7 +157,7 @@ pub fn wire(
         edit.content = Some(Content::Bytes(file.to_bytes()));
     }
     let created = present.env.is_none() || present.record.is_some_and(|record| record.created);
-    edit.record = (!hooks.is_empty()).then(|| Record {
+    edit.record = (!hooks.is_empty()).then(|| WiringRecord {
         schema: 1,
         root: present.root.to_string_lossy().into_owned(),
         created,
@@ -194,7 +194,7 @@ pub fn unwire(present: Present<'_>, ours: Option<&Scripts>) -> Edit {
     edit
 }
 
-impl Record {
+impl WiringRecord {
     /// What was done to one variable.
     pub fn of(&self, variable: HookVariable) -> Option<&Wired> {
         self.hooks.iter().find(|wired| wired.variable == variable.name())
@@ -312,11 +312,11 @@ mod tests {
         Scripts { started: "/state/k-started.sh".into(), completed: "/state/k-completed.sh".into() }
     }
 
-    fn present<'a>(env: Option<&'a [u8]>, record: Option<&'a Record>) -> Present<'a> {
+    fn present<'a>(env: Option<&'a [u8]>, record: Option<&'a WiringRecord>) -> Present<'a> {
         Present { root: Path::new("/r"), env, record }
     }
 
-    fn wired(env: Option<&str>, record: Option<&Record>) -> Edit {
+    fn wired(env: Option<&str>, record: Option<&WiringRecord>) -> Edit {
         wire(present(env.map(str::as_bytes), record), &ours(), &chains(), &|_, _| false).unwrap()
     }
 

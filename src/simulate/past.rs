@@ -1,7 +1,7 @@
 //! What the ledger knows of this host's past jobs, for playing them again.
 
 use super::replay::{Builds, PastJob, Removal};
-use crate::model::ledger::{ActionKind, Record, Scope};
+use crate::model::ledger::{ActionKind, LedgerRecord, Scope};
 use crate::model::{Basis, Job};
 use crate::policy::forecast::Estimate;
 use std::collections::{HashMap, HashSet};
@@ -23,7 +23,7 @@ pub struct Past {
 
 /// From entries in the order of their times. A job is cold when its runner has lost a cache of its repository since its job before.
 pub fn of<'r>(
-    entries: impl IntoIterator<Item = &'r Record>,
+    entries: impl IntoIterator<Item = &'r LedgerRecord>,
     expected: impl Fn(&str, &Job) -> Option<Expected>,
 ) -> Past {
     let mut past = Past::default();
@@ -78,8 +78,8 @@ mod tests {
     use crate::model::ledger::Details;
     use std::time::Duration;
 
-    fn record(at: u64, deed: ActionKind, message: &str, runner: &str) -> Record {
-        Record {
+    fn record(at: u64, deed: ActionKind, message: &str, runner: &str) -> LedgerRecord {
+        LedgerRecord {
             deed,
             time: SystemTime::UNIX_EPOCH + Duration::from_secs(at),
             details: Details {

@@ -26,7 +26,7 @@ pub trait StoreEvents {
 }
 
 /// What a run needs of its surroundings.
-pub struct Run<'a> {
+pub struct StoreRun<'a> {
     /// The entries.
     pub rules: &'a [StoreRule],
     /// Where programs are.
@@ -49,7 +49,7 @@ pub struct Run<'a> {
     pub events: &'a mut dyn StoreEvents,
 }
 
-impl Run<'_> {
+impl StoreRun<'_> {
     /// Runs.
     pub fn run(&mut self) -> StoresReport {
         let mut opened: Vec<Option<Store>> = Vec::new();

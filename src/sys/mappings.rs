@@ -79,7 +79,7 @@ pub trait Visitor {
 
 /// How a walk over the mappings ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Walk {
+enum QueryEnd {
     /// All were seen.
     Whole,
     /// The address space was replaced or torn down meanwhile (exec, exit), or there is none.
@@ -100,13 +100,13 @@ pub fn for_each_mapped_file(
     for _ in 0..3 {
         let mut maps = process.open(c"maps")?;
         let walk = match by_query(&maps, &mut scratch.name, visitor) {
-            Ok(Walk::Unsupported) => by_text(&mut maps, &mut scratch.text, visitor),
+            Ok(QueryEnd::Unsupported) => by_text(&mut maps, &mut scratch.text, visitor),
             other => other,
         };
         match walk.map_err(|error| LookError::from_io(process.pid(), error))? {
-            Walk::Whole => return Ok(()),
+            QueryEnd::Whole => return Ok(()),
             // Exiting processes and kernel threads have no address space and no executable; one that runs has both.
-            Walk::Lost | Walk::Unsupported => {
+            QueryEnd::Lost | QueryEnd::Unsupported => {
                 process.link(c"exe", &mut super::process_dir::link_buffer())?;
             }
         }
@@ -115,7 +115,11 @@ pub fn for_each_mapped_file(
     Err(LookError::Hidden { pid: process.pid(), source })
 }
 
-fn by_query(maps: &File, name: &mut [u8; LINK_LIMIT], visitor: &mut impl Visitor) -> std::io::Result<Walk> {
+fn by_query(
+    maps: &File,
+    name: &mut [u8; LINK_LIMIT],
+    visitor: &mut impl Visitor,
+) -> std::io::Result<QueryEnd> {
     let mut query = Query::default();
     let mut address = 0;
     for _ in 0..LIMIT {
@@ -138,9 +142,9 @@ fn by_query(maps: &File, name: &mut [u8; LINK_LIMIT], visitor: &mut impl Visitor
         }
         match answer {
             Ok(()) => address = query.end,
-            Err(Errno::NOENT) => return Ok(Walk::Whole),
-            Err(Errno::SRCH) => return Ok(Walk::Lost),
-            Err(Errno::NOTTY) => return Ok(Walk::Unsupported),
+            Err(Errno::NOENT) => return Ok(QueryEnd::Whole),
+            Err(Errno::SRCH) => return Ok(QueryEnd::Lost),
+            Err(Errno::NOTTY) => return Ok(QueryEnd::Unsupported),
             Err(Errno::INTR) => {}
             Err(error) => return Err(error.into()),
         }
@@ -158,17 +162,17 @@ fn ask(maps: &File, query: &mut Query) -> rustix::io::Result<()> {
 }
 
 /// `start-end perms offset major:minor inode      name`; only a line end is escaped in the name (fs/proc/task_mmu.c).
-fn by_text(maps: &mut File, text: &mut Vec<u8>, visitor: &mut impl Visitor) -> std::io::Result<Walk> {
+fn by_text(maps: &mut File, text: &mut Vec<u8>, visitor: &mut impl Visitor) -> std::io::Result<QueryEnd> {
     const BYTES: u64 = 64 << 20;
     text.clear();
     if maps.take(BYTES).read_to_end(text)? as u64 == BYTES {
         return Err(std::io::Error::other("it has too many mappings"));
     }
     if text.is_empty() {
-        return Ok(Walk::Lost);
+        return Ok(QueryEnd::Lost);
     }
     in_text(text, visitor);
-    Ok(Walk::Whole)
+    Ok(QueryEnd::Whole)
 }
 
 /// Shows the files that a text of maps names.
@@ -255,7 +259,7 @@ mod tests {
         let process = processes.process(crate::model::Pid(child.id() as i32)).unwrap();
         let mut from_text = Names(BTreeSet::new(), true);
         let walk = by_text(&mut process.open(c"maps").unwrap(), &mut Vec::new(), &mut from_text);
-        assert_eq!(walk.unwrap(), Walk::Whole);
+        assert_eq!(walk.unwrap(), QueryEnd::Whole);
         let mut names = Names(BTreeSet::new(), true);
         for_each_mapped_file(&process, &mut Scratch::default(), &mut names).unwrap();
         let mut none = Names(BTreeSet::new(), false);

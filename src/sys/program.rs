@@ -163,7 +163,7 @@ impl Programs<'_> {
     ///
     /// # Errors
     /// When it cannot be started; how it ended is in what it returns.
-    pub fn run(&self, name: &str, arguments: &[&str], bounds: Bounds) -> Result<Run, ProgramError> {
+    pub fn run(&self, name: &str, arguments: &[&str], bounds: Bounds) -> Result<ProgramRun, ProgramError> {
         Call::new(self.find(name)?, arguments, self.0, bounds).run()
     }
 
@@ -231,7 +231,7 @@ impl Call<'_> {
     ///
     /// # Errors
     /// When it cannot be started; how it ended is in what it returns.
-    pub fn run(&self) -> Result<Run, ProgramError> {
+    pub fn run(&self) -> Result<ProgramRun, ProgramError> {
         let is_roots = self.user.is_none_or(|user| user.id.0 == 0) && self.confinement.is_none();
         if geteuid().is_root() && is_roots {
             trust::check(&self.program)?;
@@ -239,7 +239,7 @@ impl Call<'_> {
         match child::run(self) {
             Ok((end, output, complaint)) => {
                 let complaint = String::from_utf8_lossy(&complaint).trim().to_owned();
-                Ok(Run { call: self.line(), bounds: self.bounds, end, output, complaint })
+                Ok(ProgramRun { call: self.line(), bounds: self.bounds, end, output, complaint })
             }
             Err(source) => Err(ProgramError::NotStarted { call: self.line(), source }),
         }
@@ -254,7 +254,7 @@ impl Call<'_> {
 
 /// What came of a call.
 #[derive(Debug)]
-pub struct Run {
+pub struct ProgramRun {
     call: String,
     bounds: Bounds,
     /// How it ended.
@@ -265,7 +265,7 @@ pub struct Run {
     pub complaint: String,
 }
 
-impl Run {
+impl ProgramRun {
     /// It exited with 0.
     pub fn is_success(&self) -> bool {
         matches!(self.end, End::Itself(status) if status.success())

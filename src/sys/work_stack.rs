@@ -17,12 +17,12 @@ use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 /// The tasks that are waiting, as the worker of one task sees them.
 #[derive(Debug)]
 pub struct WorkStack<T> {
-    state: Mutex<State<T>>,
+    state: Mutex<StackState<T>>,
     changed: Condvar,
 }
 
 #[derive(Debug)]
-struct State<T> {
+struct StackState<T> {
     tasks: Vec<T>,
     /// Threads that hold a task.
     working: usize,
@@ -47,7 +47,7 @@ pub fn work_off<T: Send, S: Send>(
     work: impl Fn(&WorkStack<T>, &mut S, T, &mut Vec<T>) + Sync,
 ) -> Vec<S> {
     let stack = WorkStack {
-        state: Mutex::new(State { tasks: first, working: 0, waiting: 0, abandoned: false }),
+        state: Mutex::new(StackState { tasks: first, working: 0, waiting: 0, abandoned: false }),
         changed: Condvar::new(),
     };
     let worker = || {
@@ -117,7 +117,7 @@ impl<T> WorkStack<T> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<T>> {
+    fn lock(&self) -> MutexGuard<'_, StackState<T>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -6,7 +6,7 @@ use crate::model::{Cache, Evidence, FileId, HostFacts, Runner};
 use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::snapshot::Snapshot;
 use crate::policy::liveness;
-use crate::setup::state::{Kept, StateDir};
+use crate::setup::state::{RecordKind, StateDir};
 use crate::sys::dir::Dir;
 
 /// One look at the whole host.
@@ -76,7 +76,7 @@ impl<'a> Repairs<'a> {
         };
         let listens = facts.processes.listeners.iter().any(|listener| listener.runner == index);
         let state = StateDir::at(&self.config.paths.state_dir);
-        match !listens && state.holds(Kept::Drained, &facts.runners[index].runner.root) {
+        match !listens && state.holds(RecordKind::Drained, &facts.runners[index].runner.root) {
             true => Service::Out,
             false => Service::In,
         }

@@ -72,7 +72,7 @@ impl GitPosition {
 
 /// Walks the area `name` of a work directory that belongs to `owner`.
 pub(super) fn walk(work: &Dir, name: &OsStr, owner: Uid, deadline: Instant) -> AreaScan {
-    let mut walk = Walk {
+    let mut walk = AreaWalk {
         work,
         owner,
         seen: AreaScan { is_whole: true, ..AreaScan::default() },
@@ -90,7 +90,7 @@ pub(super) fn walk(work: &Dir, name: &OsStr, owner: Uid, deadline: Instant) -> A
     walk.seen
 }
 
-struct Walk<'a> {
+struct AreaWalk<'a> {
     work: &'a Dir,
     owner: Uid,
     seen: AreaScan,
@@ -100,7 +100,7 @@ struct Walk<'a> {
     mounts: Names,
 }
 
-impl Walk<'_> {
+impl AreaWalk<'_> {
     fn directory(&mut self, below: &Path, place: GitPosition) {
         let dir = match self.work.descend(below) {
             Ok(dir) => dir,

@@ -33,7 +33,7 @@ impl<T> Observed<T> {
 
 /// A line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Line {
+pub struct LogLine {
     /// When it was written, where it says so.
     pub at: Option<SystemTime>,
     /// The line, cut to a bounded length.
@@ -69,21 +69,21 @@ pub struct WorkerLog {
     /// The job's id, by which the Listener's log knows it.
     pub job_id: Option<String>,
     /// `Job completed.`: the job's task is over, by an exception perhaps.
-    pub completed: Option<Line>,
+    pub completed: Option<LogLine>,
     /// The job was cancelled, or the Worker was told to shut down.
-    pub cancelled: Option<Line>,
+    pub cancelled: Option<LogLine>,
     /// The runner shuts down, and why.
-    pub shutdown: Option<Line>,
+    pub shutdown: Option<LogLine>,
     /// What the job's steps came to, in the Worker's words.
-    pub result: Option<(Reported, Line)>,
+    pub result: Option<(Reported, LogLine)>,
     /// The Worker has reported the job's end to the service.
-    pub reported: Option<Line>,
+    pub reported: Option<LogLine>,
     /// A process of a step that SIGKILL ended.
-    pub killed_step: Option<Line>,
+    pub killed_step: Option<LogLine>,
     /// Complaints, the latest last.
-    pub complaints: Vec<(Complaint, Line)>,
+    pub complaints: Vec<(Complaint, LogLine)>,
     /// Its last line.
-    pub last: Option<Line>,
+    pub last: Option<LogLine>,
     /// The last line has no end: the write was cut off.
     pub is_cut: bool,
     /// The longest silence between two lines.
@@ -111,37 +111,37 @@ pub enum Reported {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct ListenerLog {
     /// The job was received.
-    pub received: Option<Line>,
+    pub received: Option<LogLine>,
     /// The Worker's pid.
     pub worker_pid: Option<i32>,
     /// The Worker's exit code as the Listener saw it: 128 + N after a signal.
-    pub finished: Option<(i32, Line)>,
+    pub finished: Option<(i32, LogLine)>,
     /// The result that was reported.
-    pub result: Option<(Reported, Line)>,
+    pub result: Option<(Reported, LogLine)>,
     /// Another line that says that the job is over for the Listener.
-    pub closed: Option<Line>,
+    pub closed: Option<LogLine>,
     /// The service, a person behind it or a job that came after it cancelled the job.
-    pub cancelled: Option<Line>,
+    pub cancelled: Option<LogLine>,
     /// The Listener itself was told to stop while the job ran.
-    pub shutdown: Option<Line>,
+    pub shutdown: Option<LogLine>,
     /// The service took the job away, or could not be reached for too long.
-    pub lost_contact: Option<Line>,
+    pub lost_contact: Option<LogLine>,
     /// The Listener killed the Worker.
-    pub stopped: Option<Line>,
+    pub stopped: Option<LogLine>,
     /// The exception that ended the Worker, as the Listener repeats it behind the job's end.
-    pub exception: Option<Line>,
+    pub exception: Option<LogLine>,
     /// A Listener began after the job was received, and before its end was noted.
-    pub restarted: Option<Line>,
+    pub restarted: Option<LogLine>,
     /// The job's lease with the service could not be renewed.
-    pub lost_renewal: Option<Line>,
+    pub lost_renewal: Option<LogLine>,
     /// Complaints while the job ran, and the Worker's last words behind its end.
-    pub complaints: Vec<(Complaint, Line)>,
+    pub complaints: Vec<(Complaint, LogLine)>,
     /// The last line that was written while the job ran.
-    pub last: Option<Line>,
+    pub last: Option<LogLine>,
     /// The longest silence between two lines while the job ran: a lease is renewed every minute.
     pub silence: Option<(SystemTime, Duration)>,
     /// The last line of this Listener has no end, and nobody else went on with it: the write was cut off.
-    pub is_cut: Option<Line>,
+    pub is_cut: Option<LogLine>,
     /// Listeners that began since and wrote nothing.
     pub empty_logs: usize,
     /// Whether everything that the Listener wrote since the job began was read.
@@ -355,9 +355,9 @@ pub struct GuardDeeds {
     /// Elsewhere on the host.
     pub elsewhere: Vec<GuardDeed>,
     /// The last entry that tells of a disk under pressure meanwhile.
-    pub pressure: Option<Line>,
+    pub pressure: Option<LogLine>,
     /// And the last that tells of one above critical.
-    pub critical: Option<Line>,
+    pub critical: Option<LogLine>,
     /// Since when the ledger tells of everything.
     pub complete_since: Option<SystemTime>,
 }

@@ -101,14 +101,16 @@ pub fn first<'p>(patterns: &'p [Pattern], environment: &Environment) -> Option<&
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::reap::State;
+    use crate::model::reap::EnvironmentState;
 
     #[test]
     fn what_each_pattern_names() {
-        let mut vm = Environment::new("1", "runner-12", State::Stopped);
+        let mut vm = Environment::new("1", "runner-12", EnvironmentState::Stopped);
         vm.labels = vec![("ci".into(), "ephemeral".into()), ("bare".into(), String::new())];
-        let image =
-            Environment { class: Class::Image, ..Environment::new("s", "0123456789ab", State::Stopped) };
+        let image = Environment {
+            class: Class::Image,
+            ..Environment::new("s", "0123456789ab", EnvironmentState::Stopped)
+        };
         for (pattern, names_vm, names_image) in [
             ("runner-*", true, false),
             ("runner-1", false, false),

@@ -47,7 +47,7 @@ pub enum Description {
 }
 
 #[derive(Deserialize)]
-struct Written {
+struct FingerprintFile {
     deps: Vec<(IgnoredAny, IgnoredAny, IgnoredAny, u64)>,
     profile: u64,
     #[serde(default)]
@@ -56,7 +56,7 @@ struct Written {
 
 /// Reads a `KIND.json`.
 pub fn description(bytes: &[u8]) -> Description {
-    match serde_json::from_slice::<Written>(bytes) {
+    match serde_json::from_slice::<FingerprintFile>(bytes) {
         Ok(written) => Description::Understood {
             needs: written.deps.iter().map(|dep| dep.3).collect(),
             profile: (written.profile, written.compile_kind),

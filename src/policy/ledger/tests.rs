@@ -21,7 +21,7 @@ fn owners() -> Vec<Ownership> {
     vec![of("a1", ALICE), of("a2", ALICE), of("b1", BOB)]
 }
 
-fn record(deed: ActionKind, seconds: u64, path: Option<&str>) -> Record {
+fn record(deed: ActionKind, seconds: u64, path: Option<&str>) -> LedgerRecord {
     let details = Details {
         run: Some("7-1".into()),
         sequence: Some(seconds),
@@ -31,10 +31,10 @@ fn record(deed: ActionKind, seconds: u64, path: Option<&str>) -> Record {
         bytes: Some(10),
         ..Details::default()
     };
-    Record { deed, time: at(seconds), details }
+    LedgerRecord { deed, time: at(seconds), details }
 }
 
-fn written(uid: Option<Uid>, record: Record) -> Entry {
+fn written(uid: Option<Uid>, record: LedgerRecord) -> Entry {
     let writer = Writer { uid, pid: Some(Pid(7)), boot_id: Some("b-0".into()), exe: None };
     Entry { record, writer, sources: vec![Source::Journal] }
 }

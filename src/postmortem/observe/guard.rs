@@ -2,7 +2,7 @@
 
 use crate::model::Runner;
 use crate::model::ledger::{ActionKind, Judged, Ledger, Scope, Window};
-use crate::model::postmortem::{GuardDeed, GuardDeeds, Line};
+use crate::model::postmortem::{GuardDeed, GuardDeeds, LogLine};
 use std::path::Path;
 
 /// Deeds elsewhere that are kept; a busy host's guard does many.
@@ -17,7 +17,7 @@ pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, wind
         if record.deed == ActionKind::Pressure {
             // Of another disk than this runner's it tells nothing.
             if mount.is_none_or(|mount| record.details.path.as_deref().is_none_or(|path| path == mount)) {
-                let line = Line { at: Some(record.time), text: super::logs::cut(&record.details.message) };
+                let line = LogLine { at: Some(record.time), text: super::logs::cut(&record.details.message) };
                 if record.details.reason.as_deref() == Some("critical") {
                     deeds.critical = Some(line.clone());
                 }

@@ -15,7 +15,7 @@ pub use listener::Stories;
 pub use worker::Pages;
 
 use crate::actions_runner::layout;
-use crate::model::postmortem::{Complaint, Line, Reported, WorkerLog};
+use crate::model::postmortem::{Complaint, LogLine, Reported, WorkerLog};
 use crate::observe::diag_log::{self, Kind, Tail};
 use crate::sys::dir::Dir;
 use std::ffi::OsStr;
@@ -80,8 +80,8 @@ pub fn worker_end(root: &Dir, pages: &Pages) -> io::Result<(WorkerLog, Tail)> {
     Ok((worker::tell(name, &tail), tail))
 }
 
-fn kept(line: &diag_log::Line<'_>) -> Line {
-    Line { at: Some(line.at), text: cut(line.message) }
+fn kept(line: &diag_log::LogEntry<'_>) -> LogLine {
+    LogLine { at: Some(line.at), text: cut(line.message) }
 }
 
 /// A bounded length of a line.
@@ -125,7 +125,7 @@ impl Pace {
 }
 
 fn complain(
-    complaints: &mut Vec<(Complaint, Line)>,
+    complaints: &mut Vec<(Complaint, LogLine)>,
     complaint: Option<Complaint>,
     text: &str,
     at: Option<SystemTime>,
@@ -134,7 +134,7 @@ fn complain(
     if complaints.len() == MAX_COMPLAINTS {
         complaints.remove(0);
     }
-    complaints.push((complaint, Line { at, text: cut(text) }));
+    complaints.push((complaint, LogLine { at, text: cut(text) }));
 }
 
 #[cfg(test)]

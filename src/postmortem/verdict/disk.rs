@@ -4,7 +4,7 @@ use super::{
     Finding, SLACK, code, host_lines, is_during_job, is_in_span, kernel, listener_line, worker_line,
 };
 use crate::model::postmortem::{
-    Cause, Complaint, Confidence, DiskNow, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, Line, Proof,
+    Cause, Complaint, Confidence, DiskNow, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, LogLine, Proof,
 };
 use crate::postmortem::exit_code::{self, Ending};
 use crate::text::escape;
@@ -81,10 +81,10 @@ pub(super) fn full(facts: &Facts) -> Finding {
 /// What shows of a disk that is or was full when no log could take the words.
 struct Signs {
     is_full_now: bool,
-    was_critical: Option<Line>,
-    pressure: Option<Line>,
+    was_critical: Option<LogLine>,
+    pressure: Option<LogLine>,
     worker_is_cut: bool,
-    listener_is_cut: Option<Line>,
+    listener_is_cut: Option<LogLine>,
     empty_logs: usize,
 }
 
@@ -93,7 +93,7 @@ impl Signs {
         let end = facts.death.ended.or(facts.death.last_sign);
         let is_late =
             |at: SystemTime| is_during_job(facts, at) && end.is_none_or(|end| at + BEFORE_END >= end);
-        let during = |line: &Option<Line>| line.clone().filter(|line| line.at.is_some_and(is_late));
+        let during = |line: &Option<LogLine>| line.clone().filter(|line| line.at.is_some_and(is_late));
         let guard = facts.guard.known();
         let listener = facts.listener.known();
         Self {

@@ -8,8 +8,8 @@ fn at(second: u64) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second)
 }
 
-fn line(second: u64, text: &str) -> Line {
-    Line { at: Some(at(second)), text: text.into() }
+fn line(second: u64, text: &str) -> LogLine {
+    LogLine { at: Some(at(second)), text: text.into() }
 }
 
 /// A Worker that began at 0, wrote its last line at 100, and whose end the Listener noted at 101 with `code`. Everything
@@ -535,7 +535,7 @@ fn what_was_seen_and_what_follows() {
             |f| {
                 worker(f).complaints.push((
                     Complaint::NoSpace,
-                    Line { at: Some(at(0) - Duration::from_secs(9999)), text: "x".into() },
+                    LogLine { at: Some(at(0) - Duration::from_secs(9999)), text: "x".into() },
                 ));
             },
             RunnerError,

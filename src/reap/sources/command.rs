@@ -14,7 +14,7 @@
 //! provably idle. `complete` has to be true: a list that is not whole reaps nothing.
 
 use super::{Source, SourceError, json, time};
-use crate::model::reap::{Environment, State};
+use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use serde::Deserialize;
 use std::collections::BTreeMap;
@@ -87,12 +87,12 @@ fn environment(item: Item) -> Environment {
     let broken = times.iter().flatten().find(|(_, time)| time.is_none()).map(|(text, _)| (*text).to_owned());
     let [since, created] = times.map(|found| found.and_then(|(_, time)| time));
     let state = match (item.state.as_str(), broken) {
-        ("running", _) => State::Running,
-        (_, Some(text)) => State::Unknown(format!("`{text}` is no RFC 3339 time")),
-        ("stopped", None) => State::Stopped,
-        ("never-started", None) => State::NeverStarted,
-        ("terminated", None) => State::Terminated,
-        (other, None) => State::Unknown(format!("state `{other}`")),
+        ("running", _) => EnvironmentState::Running,
+        (_, Some(text)) => EnvironmentState::Unknown(format!("`{text}` is no RFC 3339 time")),
+        ("stopped", None) => EnvironmentState::Stopped,
+        ("never-started", None) => EnvironmentState::NeverStarted,
+        ("terminated", None) => EnvironmentState::Terminated,
+        (other, None) => EnvironmentState::Unknown(format!("state `{other}`")),
     };
     let claim = item.claim.or_else(|| item.job.as_ref().map(|job| format!("it belongs to the job {job}")));
     let name = item.name.unwrap_or_else(|| item.id.clone());

@@ -8,7 +8,7 @@
 mod pods;
 
 use super::{Source, SourceError, json, not_understood, time};
-use crate::model::reap::{Class, Environment, State};
+use crate::model::reap::{Class, Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use serde::Deserialize;
 use std::collections::{BTreeMap, HashSet};
@@ -232,8 +232,8 @@ fn environment(container: Container) -> Environment {
     let stamp = |time: &Option<String>| time.clone().unwrap_or_default();
     Environment {
         since: match state {
-            State::Stopped => finished.max(started),
-            State::NeverStarted => created,
+            EnvironmentState::Stopped => finished.max(started),
+            EnvironmentState::NeverStarted => created,
             _ => None,
         },
         created,
@@ -252,18 +252,20 @@ fn is_anonymous(volume: &str) -> bool {
 }
 
 /// A status alone is not enough: the times have to tell the same story.
-fn state(found: &ContainerState) -> State {
+fn state(found: &ContainerState) -> EnvironmentState {
     let started = found.started_at.as_deref().and_then(time);
     let finished = found.finished_at.as_deref().and_then(time);
     match (found.status.as_deref(), found.running) {
-        (Some("running" | "paused" | "restarting" | "stopping"), _) | (_, Some(true)) => State::Running,
+        (Some("running" | "paused" | "restarting" | "stopping"), _) | (_, Some(true)) => {
+            EnvironmentState::Running
+        }
         (Some("created" | "configured" | "initialized"), Some(false)) if started.is_none() => {
-            State::NeverStarted
+            EnvironmentState::NeverStarted
         }
         (Some("exited" | "stopped"), Some(false)) if started.is_some() && finished.is_some() => {
-            State::Stopped
+            EnvironmentState::Stopped
         }
-        (status, _) => State::Unknown(format!(
+        (status, _) => EnvironmentState::Unknown(format!(
             "status {}, started {}, finished {}",
             status.unwrap_or("missing"),
             if started.is_some() { "yes" } else { "no" },
@@ -276,9 +278,9 @@ fn state(found: &ContainerState) -> State {
 fn image_environment(image: Image, used: &HashSet<String>) -> Environment {
     let id = bare(&image.id);
     let state = match image.repo_tags.as_deref() {
-        Some([_, ..]) => State::Unknown("it is dangling and has a name".to_owned()),
-        _ if used.contains(id) => State::Running,
-        _ => State::Stopped,
+        Some([_, ..]) => EnvironmentState::Unknown("it is dangling and has a name".to_owned()),
+        _ if used.contains(id) => EnvironmentState::Running,
+        _ => EnvironmentState::Stopped,
     };
     Environment {
         class: Class::Image,

@@ -35,7 +35,7 @@ mod shapes;
 mod worker;
 
 use super::{Objection, Source, SourceError, json};
-use crate::model::reap::{Environment, ReapRule, State};
+use crate::model::reap::{Environment, EnvironmentState, ReapRule};
 use crate::reap::program::Tool;
 use crate::sys::program::ProgramError;
 use github::{Github, Word};
@@ -118,7 +118,10 @@ impl Source for Kubernetes {
         let mut running: Vec<&Environment> = listing
             .iter()
             .copied()
-            .filter(|found| matches!(found.state, State::Running | State::Idle) && is_old(found.created))
+            .filter(|found| {
+                matches!(found.state, EnvironmentState::Running | EnvironmentState::Idle)
+                    && is_old(found.created)
+            })
             .collect();
         running.sort_by_key(|found| found.created);
         let mut remarks = Vec::new();
@@ -217,12 +220,13 @@ fn environments(
     all
 }
 
-fn environment(item: &Value, state: State) -> Environment {
+fn environment(item: &Value, state: EnvironmentState) -> Environment {
     let (namespace, name) = (text(item, "/metadata/namespace"), text(item, "/metadata/name"));
     let uid = text(item, "/metadata/uid");
     let kind = if text(item, "/kind") == "Pod" { "pod" } else { "ephemeralrunner" };
     let is_whole = !namespace.is_empty() && !name.is_empty() && !uid.is_empty();
-    let state = if is_whole { state } else { State::Unknown("no namespace, name or uid".to_owned()) };
+    let state =
+        if is_whole { state } else { EnvironmentState::Unknown("no namespace, name or uid".to_owned()) };
     let created = super::time(text(item, "/metadata/creationTimestamp"));
     let labels = item.pointer("/metadata/labels").and_then(Value::as_object);
     let labels = labels
@@ -231,7 +235,7 @@ fn environment(item: &Value, state: State) -> Environment {
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())));
     Environment {
         created,
-        since: if state == State::NeverStarted { created } else { None },
+        since: if state == EnvironmentState::NeverStarted { created } else { None },
         is_ending: !text(item, "/metadata/deletionTimestamp").is_empty(),
         labels: labels.collect(),
         ..Environment::new(format!("{namespace}/{kind}/{name}@{uid}"), name, state)
@@ -241,7 +245,9 @@ fn environment(item: &Value, state: State) -> Environment {
 /// A pod without an ephemeral runner. One that has ended and that nobody owns is nobody's to clean up.
 fn pod_alone(pod: &Value, owner: Option<&Value>, github: Option<&Github>) -> Environment {
     let state = match shapes::pod_state(pod) {
-        State::Terminated if owner.is_none() && shapes::has_ended(pod) => State::Stopped,
+        EnvironmentState::Terminated if owner.is_none() && shapes::has_ended(pod) => {
+            EnvironmentState::Stopped
+        }
         state => state,
     };
     let name = text(pod, "/metadata/name");
@@ -249,13 +255,13 @@ fn pod_alone(pod: &Value, owner: Option<&Value>, github: Option<&Github>) -> Env
         .map(|owner| format!("it belongs to the {} {}", text(owner, "/kind"), text(owner, "/name")))
         .or_else(|| github.and_then(|github| github.claim(&[name])));
     Environment {
-        since: if state == State::Stopped {
+        since: if state == EnvironmentState::Stopped {
             shapes::finished(pod)
         } else {
             super::time(text(pod, "/metadata/creationTimestamp"))
         },
         claim,
-        handle: handle(&[pod], State::Stopped),
+        handle: handle(&[pod], EnvironmentState::Stopped),
         ..environment(pod, state)
     }
 }
@@ -268,30 +274,32 @@ fn ephemeral(runner: &Value, pods: &[&Value], sets: &Sets<'_>, knowledge: Knowle
     let is_stale = knowledge.takes_stale && matches!(want, Want::Needed(_)) && sets.is_stale(runner);
     let is_unwanted = want == Want::Surplus || is_stale;
     let state = match pods {
-        [] if OVER.contains(&phase) => State::Stopped,
-        [] => State::Unknown(format!(
+        [] if OVER.contains(&phase) => EnvironmentState::Stopped,
+        [] => EnvironmentState::Unknown(format!(
             "it has no pod, phase {}",
             if phase.is_empty() { "missing" } else { phase }
         )),
         [pod] => match (shapes::pod_state(pod), phase) {
-            (State::NeverStarted, "" | "Pending") => State::NeverStarted,
-            (State::NeverStarted, phase) => State::Unknown(format!("never started, and phase {phase}")),
-            (State::Running, _) if is_unwanted && job.is_none() => State::Idle,
+            (EnvironmentState::NeverStarted, "" | "Pending") => EnvironmentState::NeverStarted,
+            (EnvironmentState::NeverStarted, phase) => {
+                EnvironmentState::Unknown(format!("never started, and phase {phase}"))
+            }
+            (EnvironmentState::Running, _) if is_unwanted && job.is_none() => EnvironmentState::Idle,
             (state, _) => state,
         },
-        pods => State::Unknown(format!("it has {} pods", pods.len())),
+        pods => EnvironmentState::Unknown(format!("it has {} pods", pods.len())),
     };
     let word = knowledge.github.map(|github| github.word(&names));
     let said = match (&state, word) {
         // One that idles is connected: that alone is no claim.
-        (State::Idle, word) => (word == Some(Word::Busy)).then(|| Word::BUSY.to_owned()),
+        (EnvironmentState::Idle, word) => (word == Some(Word::Busy)).then(|| Word::BUSY.to_owned()),
         _ => knowledge.github.and_then(|github| github.claim(&names)),
     };
     let needed = match want {
         Want::Needed(why) if !is_stale => Some(why),
         _ => None,
     };
-    let needs_word = state == State::Idle || is_stale;
+    let needs_word = state == EnvironmentState::Idle || is_stale;
     let doubt = match word {
         None if needs_word => {
             Some("GitHub's word that it is not busy is missing: set `busy_snapshot`".to_owned())
@@ -305,7 +313,7 @@ fn ephemeral(runner: &Value, pods: &[&Value], sets: &Sets<'_>, knowledge: Knowle
     let parts: Vec<&Value> = pods.iter().copied().chain([runner]).collect();
     let found = environment(runner, state);
     Environment {
-        since: if found.state == State::Idle { found.created } else { found.since },
+        since: if found.state == EnvironmentState::Idle { found.created } else { found.since },
         holds: pods.iter().map(|pod| format!("pod {}", text(pod, "/metadata/name"))).collect(),
         mark: pods.iter().map(|pod| text(pod, "/metadata/uid")).collect::<Vec<_>>().join(","),
         is_ending: parts.iter().any(|part| !text(part, "/metadata/deletionTimestamp").is_empty()),
@@ -321,8 +329,8 @@ fn ephemeral(runner: &Value, pods: &[&Value], sets: &Sets<'_>, knowledge: Knowle
 ///
 /// A pod has to be as it was looked at, and goes first: its runner is changed by its end. Of one that idles the runner goes
 /// first, as it was looked at, and the pod once that is gone.
-fn handle(parts: &[&Value], state: State) -> String {
-    let is_idle = state == State::Idle;
+fn handle(parts: &[&Value], state: EnvironmentState) -> String {
+    let is_idle = state == EnvironmentState::Idle;
     let runner = parts.iter().find(|part| text(part, "/kind") != "Pod");
     let target = |part: &&Value| {
         let (version, group) =

@@ -9,7 +9,7 @@
 //! storage of a domain that runs.
 
 use super::{Source, SourceError, not_understood};
-use crate::model::reap::{Environment, State};
+use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use std::collections::HashSet;
 use std::time::SystemTime;
@@ -103,10 +103,10 @@ impl Source for Libvirt {
             let states: Vec<&str> =
                 lists.iter().filter(|(list, _)| list.contains(&id)).map(|(_, state)| *state).collect();
             let state = match states[..] {
-                ["running" | "paused"] => State::Running,
-                ["shut off"] => State::Stopped,
-                [] => State::Unknown("in no list of a state".to_owned()),
-                _ => State::Unknown(format!("state {}", states.join(" and "))),
+                ["running" | "paused"] => EnvironmentState::Running,
+                ["shut off"] => EnvironmentState::Stopped,
+                [] => EnvironmentState::Unknown("in no list of a state".to_owned()),
+                _ => EnvironmentState::Unknown(format!("state {}", states.join(" and "))),
             };
             let claim = if autostart.contains(&id) {
                 Some("it is set to start with the host (virsh autostart)")

@@ -1,7 +1,7 @@
 //! Lima's instances: `limactl list --json` (one object a line), `limactl delete NAME` without force, which refuses what runs.
 
 use super::{Source, SourceError, not_understood};
-use crate::model::reap::{Environment, State};
+use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use serde::Deserialize;
 use std::time::SystemTime;
@@ -50,13 +50,13 @@ pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
 
 fn environment(instance: Instance) -> Environment {
     let state = match instance.status.as_deref() {
-        Some("Stopped") if instance.errors.is_empty() => State::Stopped,
-        Some("Running" | "Paused") => State::Running,
-        Some(status) => State::Unknown(match instance.errors.len() {
+        Some("Stopped") if instance.errors.is_empty() => EnvironmentState::Stopped,
+        Some("Running" | "Paused") => EnvironmentState::Running,
+        Some(status) => EnvironmentState::Unknown(match instance.errors.len() {
             0 => format!("status {status}"),
             errors => format!("status {status} with {errors} errors"),
         }),
-        None => State::Unknown("no status".to_owned()),
+        None => EnvironmentState::Unknown("no status".to_owned()),
     };
     Environment {
         // The disk's nominal size: what it really takes is not told.

@@ -1,7 +1,7 @@
 //! The tools that list and delete environments, one file each, behind one trait.
 //!
 //! A source tells what it sees and nothing more: which of it is leaked is decided elsewhere. What it does not recognise it
-//! lists as [`State::Unknown`](crate::model::reap::State::Unknown); a listing that it cannot understand as a whole, or that
+//! lists as [`EnvironmentState::Unknown`](crate::model::reap::State::Unknown); a listing that it cannot understand as a whole, or that
 //! is not whole, is an error.
 
 pub(crate) mod command;
@@ -90,7 +90,7 @@ pub trait Source {
         Ok(environment.holds.clone())
     }
 
-    /// What stands against deleting one that is [idle](crate::model::reap::State::Idle), asked of itself; nobody else is asked.
+    /// What stands against deleting one that is [idle](crate::model::reap::EnvironmentState::Idle), asked of itself; nobody else is asked.
     fn objection(&self, _: &Environment) -> Option<Objection> {
         Some(Objection::CannotTell("whether anything works in it cannot be asked".to_owned()))
     }

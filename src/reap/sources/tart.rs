@@ -5,7 +5,7 @@
 //! are the mark. A suspended machine can be resumed and is not stopped.
 
 use super::{Source, SourceError, json, time};
-use crate::model::reap::{Environment, State};
+use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use serde::Deserialize;
 use serde_json::Value;
@@ -78,12 +78,12 @@ fn environment(machine: Machine, now: SystemTime) -> Environment {
 }
 
 /// Both fields have to agree.
-fn state(machine: &Machine) -> State {
+fn state(machine: &Machine) -> EnvironmentState {
     match (machine.source.as_deref(), machine.running, machine.state.as_deref()) {
-        (_, Some(true), _) | (_, _, Some("running")) => State::Running,
-        (Some("local"), Some(false), Some("stopped")) => State::Stopped,
-        (Some("local"), Some(false), Some("suspended")) => State::Suspended,
-        (source, running, state) => State::Unknown(format!(
+        (_, Some(true), _) | (_, _, Some("running")) => EnvironmentState::Running,
+        (Some("local"), Some(false), Some("stopped")) => EnvironmentState::Stopped,
+        (Some("local"), Some(false), Some("suspended")) => EnvironmentState::Suspended,
+        (source, running, state) => EnvironmentState::Unknown(format!(
             "Source {}, Running {}, State {}",
             source.unwrap_or("missing"),
             running.map_or("missing".to_owned(), |running| running.to_string()),

@@ -43,7 +43,7 @@ const REREADS_IN_ALL: u64 = 1000;
 const ENTRIES_IN_A_PASS: u64 = 1 << 26;
 
 /// What the threads share.
-pub(super) struct Walk<'a> {
+pub(super) struct RemovalWalk<'a> {
     base: &'a Dir,
     /// It lies on btrfs.
     has_subvolumes: bool,
@@ -74,13 +74,13 @@ enum End {
 
 /// One thread's tools.
 struct Worker<'w, 'a> {
-    walk: &'w Walk<'a>,
+    walk: &'w RemovalWalk<'a>,
     stack: &'w WorkStack<Task<'a>>,
     removed: &'w mut Removed,
     made: &'w mut Vec<Task<'a>>,
 }
 
-impl<'a> Walk<'a> {
+impl<'a> RemovalWalk<'a> {
     pub(super) fn new(base: &'a Dir, budget: &'a HandleBudget, options: &'a Options<'a>) -> Self {
         Self {
             base,

@@ -51,13 +51,13 @@ enum Text {
 }
 
 /// A line of a table: its pieces, each in its tone.
-pub(super) type Line = Vec<(Tone, String)>;
+pub(super) type TableLine = Vec<(Tone, String)>;
 
 /// A table as it stands on a screen.
 pub(super) struct Laid {
-    pub(super) header: Line,
+    pub(super) header: TableLine,
     /// Each row with the lines that go under it.
-    pub(super) rows: Vec<Vec<Line>>,
+    pub(super) rows: Vec<Vec<TableLine>>,
 }
 
 impl Table {
@@ -130,8 +130,8 @@ impl Table {
             .collect()
     }
 
-    fn line(&self, widths: &[usize], cells: &[Cell]) -> Line {
-        let mut line = Line::new();
+    fn line(&self, widths: &[usize], cells: &[Cell]) -> TableLine {
+        let mut line = TableLine::new();
         for (n, ((cell, width), align)) in cells.iter().zip(widths).zip(&self.align).enumerate() {
             let gap = if n == 0 { 0 } else { GAP };
             // Padding stands outside the colour, and counts columns, not characters.
@@ -148,7 +148,7 @@ impl Table {
     }
 }
 
-fn append(line: &mut Line, tone: Tone, text: &str) {
+fn append(line: &mut TableLine, tone: Tone, text: &str) {
     line.push((Tone::Plain, " ".repeat(GAP)));
     line.push((tone, text.to_owned()));
 }

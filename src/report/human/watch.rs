@@ -2,7 +2,7 @@
 
 use super::screen::Tone;
 use super::status::{UNGUARDED, disks, standings, table};
-use super::table::Line as Pieces;
+use super::table::TableLine;
 use super::{standing_tone, words};
 use crate::model::HostStatus;
 use crate::report::escape;
@@ -50,7 +50,7 @@ impl Watch {
         };
         let width = usize::from(area.width);
         let disks = disks(host, width).lay(width);
-        let above: Vec<Pieces> = disks.rows.into_iter().flatten().collect();
+        let above: Vec<TableLine> = disks.rows.into_iter().flatten().collect();
         // On a small screen the disks leave the runners a third of it.
         let disk_lines = (above.len() + 1).min(usize::from(area.height) * 2 / 3);
         let heights = [1, 1, disk_lines as u16, 1].map(Constraint::Length);
@@ -119,7 +119,7 @@ impl Watch {
         self.line(&pieces)
     }
 
-    fn line(&self, pieces: &Pieces) -> Line<'static> {
+    fn line(&self, pieces: &TableLine) -> Line<'static> {
         pieces.iter().map(|(tone, text)| Span::styled(text.clone(), self.style(*tone))).collect()
     }
 

@@ -3,8 +3,8 @@
 use super::{Document, Layout};
 use crate::as_json;
 use crate::model::ledger::{
-    ActionKind, AnyScope, Blame, Details, Extent, History, Judged, PathVerdict, Presence, Reach, Relation,
-    Run, RunEnd, Scope, Source, Total, Trust, Why, WhyEnvironment, Window, Writer,
+    ActionKind, AnyScope, Blame, Details, Extent, History, Judged, LedgerRun, PathVerdict, Presence, Reach,
+    Relation, RunEnd, Scope, Source, Total, Trust, Why, WhyEnvironment, Window, Writer,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -84,7 +84,7 @@ impl<'a> EntryDoc<'a> {
 }
 
 impl<'a> RunDoc<'a> {
-    fn new(run: &'a Run) -> Self {
+    fn new(run: &'a LedgerRun) -> Self {
         Self {
             scope: &run.scope,
             window: run.window,
@@ -101,7 +101,7 @@ impl<'a> RunDoc<'a> {
         }
     }
 
-    fn list(runs: &'a [Run]) -> Vec<Self> {
+    fn list(runs: &'a [LedgerRun]) -> Vec<Self> {
         runs.iter().map(Self::new).collect()
     }
 }

@@ -2,7 +2,9 @@
 
 use super::{Document, Layout};
 use crate::as_json;
-use crate::model::reap::{EntryReport, ReapDecision, ReapReport, ReapResult, Reaping, State, Stays};
+use crate::model::reap::{
+    EntryReport, EnvironmentState, ReapDecision, ReapReport, ReapResult, Reaping, Stays,
+};
 use crate::report::reap_words;
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -105,7 +107,7 @@ fn detail(reaping: &Reaping) -> Option<&str> {
             Some(why)
         }
         (_, ReapDecision::Stay(Stays::Unknown(why) | Stays::Unproven(why)), _)
-        | (_, _, State::Unknown(why)) => Some(why),
+        | (_, _, EnvironmentState::Unknown(why)) => Some(why),
         _ => None,
     }
 }

@@ -22,11 +22,11 @@ fn call<'a>(arguments: &[&str], bounds: Bounds) -> Call<'a> {
 }
 
 /// A shell's run with a kilobyte for each output.
-fn shell(script: &str, time: Duration) -> Run {
+fn shell(script: &str, time: Duration) -> ProgramRun {
     call(&["sh", "-c", script], Bounds { time, output: 1000, complaint: 1000 }).run().unwrap()
 }
 
-fn code(run: &Run) -> Option<i32> {
+fn code(run: &ProgramRun) -> Option<i32> {
     match run.end {
         End::Itself(status) => status.code(),
         _ => None,

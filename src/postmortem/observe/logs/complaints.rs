@@ -7,7 +7,7 @@
 //! the runner puts names, paths and commands.
 
 use crate::model::postmortem::Complaint;
-use crate::observe::diag_log::{Line, Severity};
+use crate::observe::diag_log::{LogEntry, Severity};
 
 /// Follows the entries of one log.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(crate) struct Entries {
 
 impl Entries {
     /// A new entry, and what its first line complains of.
-    pub(crate) fn begin(&mut self, line: &Line<'_>) -> Option<Complaint> {
+    pub(crate) fn begin(&mut self, line: &LogEntry<'_>) -> Option<Complaint> {
         self.counts = is_own(line);
         self.go_on(line.message)
     }
@@ -34,7 +34,7 @@ impl Entries {
 }
 
 /// Whether an entry is the runner's own word about an error.
-fn is_own(line: &Line<'_>) -> bool {
+fn is_own(line: &LogEntry<'_>) -> bool {
     match line.source {
         // It repeats what it is given to show (src/Runner.Common/Terminal.cs).
         "Terminal" => false,
@@ -113,7 +113,7 @@ mod tests {
 
     fn complains(text: &str) -> Vec<Complaint> {
         let mut entries = Entries::default();
-        let told = text.lines().map(|text| match Line::parse(text) {
+        let told = text.lines().map(|text| match LogEntry::parse(text) {
             Some(line) => entries.begin(&line),
             None => entries.go_on(text),
         });

@@ -10,7 +10,7 @@ use super::{Pace, complain, cut, kept, parse_result};
 use crate::actions_runner::layout;
 use crate::actions_runner::listener::{self, Form, ProcessEvent, RESULT_REPORTED, WORKER_FINISHED};
 use crate::model::postmortem::{self, ListenerLog};
-use crate::observe::diag_log::{self, Kind, Line};
+use crate::observe::diag_log::{self, Kind, LogEntry};
 use crate::sys::dir::Dir;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -69,7 +69,7 @@ impl Story {
     /// Behind the end of a Worker the Listener repeats what that said last, an exception.
     fn repeat(&mut self, names: bool, text: &str, at: Option<SystemTime>) {
         if names && self.log.finished.is_some() && self.log.exception.is_none() {
-            self.log.exception = Some(postmortem::Line { at, text: cut(text) });
+            self.log.exception = Some(postmortem::LogLine { at, text: cut(text) });
         }
     }
 
@@ -162,7 +162,7 @@ impl Stories {
         let until = story.over().map(|over| over + LAST_WORDS);
         let mut kept: VecDeque<u8> = VecDeque::new();
         let mut each = |text: &str| {
-            if Line::parse(text).is_some_and(|line| until.is_some_and(|until| line.at > until)) {
+            if LogEntry::parse(text).is_some_and(|line| until.is_some_and(|until| line.at > until)) {
                 return ControlFlow::Break(());
             }
             kept.extend(text.as_bytes());
@@ -265,7 +265,7 @@ impl Reader {
     }
 
     fn line(&mut self, text: &str, file: &OsStr) {
-        let Some(line) = Line::parse(text) else {
+        let Some(line) = LogEntry::parse(text) else {
             let complaint = self.entries.go_on(text);
             let (at, names) = (self.last_at, self.entries.names_exception(text));
             if complaint.is_some() || names {
@@ -303,7 +303,7 @@ impl Reader {
     }
 
     /// A job is received, or its lease is first renewed: it is the one whose Worker comes next.
-    fn receive(&mut self, line: &Line<'_>) {
+    fn receive(&mut self, line: &LogEntry<'_>) {
         if let Some(id) = listener::renewal_starts(line.message) {
             self.dispatched = id.map(str::to_owned);
             return;
@@ -322,7 +322,7 @@ impl Reader {
     }
 
     /// The Worker's process, by its pid.
-    fn process(&mut self, line: &Line<'_>) {
+    fn process(&mut self, line: &LogEntry<'_>) {
         match ProcessEvent::of(line.message) {
             Some(ProcessEvent::Starts { is_worker }) => self.is_worker = Some(is_worker),
             Some(ProcessEvent::Started(pid)) => {
@@ -347,7 +347,7 @@ impl Reader {
         }
     }
 
-    fn dispatcher(&mut self, line: &Line<'_>) {
+    fn dispatcher(&mut self, line: &LogEntry<'_>) {
         for story in self.recent() {
             let is_named = line.message.contains(&story.id);
             if is_named || (story.is_open() && listener::names_request(line.message, &story.request)) {
@@ -368,7 +368,7 @@ impl Reader {
 }
 
 /// What a Listener does while a job runs, without naming it.
-fn of_the_process(log: &mut ListenerLog, line: &Line<'_>) {
+fn of_the_process(log: &mut ListenerLog, line: &LogEntry<'_>) {
     if listener::is_shutdown(line) {
         log.shutdown.get_or_insert_with(|| kept(line));
     }
@@ -378,7 +378,7 @@ fn of_the_process(log: &mut ListenerLog, line: &Line<'_>) {
 }
 
 /// What a line of the dispatcher that names a job says of it.
-fn of_the_job(story: &mut Story, line: &Line<'_>) {
+fn of_the_job(story: &mut Story, line: &LogEntry<'_>) {
     let (id, log) = (story.id.as_str(), &mut story.log);
     let is_open = !log.has_end();
     let behind = |form| listener::behind(line.message, form, id);

@@ -4,7 +4,7 @@ use super::complaints::Entries;
 use super::{Pace, complain, cut, kept, parse_result};
 use crate::actions_runner::worker::{self, WorkerEvent};
 use crate::model::postmortem::{self, WorkerLog};
-use crate::observe::diag_log::{self, Line, Tail};
+use crate::observe::diag_log::{self, LogEntry, Tail};
 use crate::sys::dir::Dir;
 use std::ffi::{OsStr, OsString};
 use std::io;
@@ -68,7 +68,7 @@ pub fn goes_on(diag: &Dir, page: &OsStr) -> io::Result<bool> {
     let mut budget = HEAD;
     let (mut has_line, mut begins) = (false, false);
     diag_log::each_line(diag, page, &mut budget, &mut |text| {
-        let Some(line) = Line::parse(text) else { return ControlFlow::Continue(()) };
+        let Some(line) = LogEntry::parse(text) else { return ControlFlow::Continue(()) };
         has_line = true;
         begins = worker::begins(&line);
         if begins { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
@@ -97,10 +97,10 @@ impl Reader {
         if text.trim().is_empty() {
             return;
         }
-        let Some(line) = Line::parse(text) else {
+        let Some(line) = LogEntry::parse(text) else {
             let at = self.pace.last;
             complain(&mut self.log.complaints, self.entries.go_on(text), text, at);
-            self.log.last = Some(postmortem::Line { at, text: cut(text) });
+            self.log.last = Some(postmortem::LogLine { at, text: cut(text) });
             return;
         };
         self.pace.step(line.at);
@@ -110,7 +110,7 @@ impl Reader {
         self.event(&line);
     }
 
-    fn event(&mut self, line: &Line<'_>) {
+    fn event(&mut self, line: &LogEntry<'_>) {
         let log = &mut self.log;
         match WorkerEvent::of(line) {
             Some(WorkerEvent::Completed) => log.completed = Some(kept(line)),

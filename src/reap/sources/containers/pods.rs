@@ -2,7 +2,7 @@
 //! pod here, and goes with it. What is in the pod is listed by itself as well.
 
 use super::{Container, JOB_LABEL, RUNNER_LABEL, SourceError, environment, json};
-use crate::model::reap::{Environment, State};
+use crate::model::reap::{Environment, EnvironmentState};
 use serde::Deserialize;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
@@ -59,8 +59,8 @@ pub(super) fn pod(infra: Environment, id: &str, members: &[&Environment], names:
     marks.sort();
     let parts = || members.iter().copied().chain([&infra]);
     let since = match state {
-        State::Stopped => parts().filter_map(|part| part.since.or(part.created)).max(),
-        State::NeverStarted => parts().filter_map(|part| part.created).max(),
+        EnvironmentState::Stopped => parts().filter_map(|part| part.since.or(part.created)).max(),
+        EnvironmentState::NeverStarted => parts().filter_map(|part| part.created).max(),
         _ => None,
     };
     let holds = members.iter().flat_map(|member| {
@@ -90,26 +90,30 @@ fn is_id(id: &str) -> bool {
 }
 
 /// The infra container only waits: whether a pod is in use is told by what is in it, and by it alone where nothing is.
-fn state(infra: &Environment, members: &[&Environment]) -> State {
+fn state(infra: &Environment, members: &[&Environment]) -> EnvironmentState {
     if members.is_empty() {
         return infra.state.clone();
     }
     let states = || members.iter().map(|member| &member.state);
-    if let Some(odd) = states().find(|state| matches!(state, State::Unknown(_))) {
+    if let Some(odd) = states().find(|state| matches!(state, EnvironmentState::Unknown(_))) {
         return odd.clone();
     }
-    if let State::Unknown(_) = &infra.state {
+    if let EnvironmentState::Unknown(_) = &infra.state {
         return infra.state.clone();
     }
     match () {
-        () if states().any(|state| *state == State::Running) => State::Running,
-        () if states().all(|state| *state == State::NeverStarted) => match infra.state {
+        () if states().any(|state| *state == EnvironmentState::Running) => EnvironmentState::Running,
+        () if states().all(|state| *state == EnvironmentState::NeverStarted) => match infra.state {
             // It was started, and what is in it may be at any moment.
-            State::Running => State::Running,
-            _ => State::NeverStarted,
+            EnvironmentState::Running => EnvironmentState::Running,
+            _ => EnvironmentState::NeverStarted,
         },
-        () if states().all(|state| matches!(state, State::Stopped | State::NeverStarted)) => State::Stopped,
-        () => State::Unknown("what is in it is in different states".to_owned()),
+        () if states()
+            .all(|state| matches!(state, EnvironmentState::Stopped | EnvironmentState::NeverStarted)) =>
+        {
+            EnvironmentState::Stopped
+        }
+        () => EnvironmentState::Unknown("what is in it is in different states".to_owned()),
     }
 }
 
@@ -138,14 +142,15 @@ pub(super) fn environments(all: Vec<Container>, names: &Names) -> Vec<Environmen
 mod tests {
     use super::*;
 
-    fn part(name: &str, state: State) -> Environment {
+    fn part(name: &str, state: EnvironmentState) -> Environment {
         Environment::new(name, name, state)
     }
 
     #[test]
     fn what_is_in_a_pod_tells_what_it_does() {
-        let odd = || State::Unknown("?".into());
-        let (run, stop, never) = (State::Running, State::Stopped, State::NeverStarted);
+        let odd = || EnvironmentState::Unknown("?".into());
+        let (run, stop, never) =
+            (EnvironmentState::Running, EnvironmentState::Stopped, EnvironmentState::NeverStarted);
         for (what, infra, members, expected) in [
             ("its containers are over, and the infra one waits", &run, vec![&stop, &stop], "stopped"),
             ("all is over", &stop, vec![&stop], "stopped"),
@@ -171,9 +176,10 @@ mod tests {
     fn a_claim_on_one_container_is_one_on_its_pod() {
         let id = "0123456789abcdef".repeat(4);
         let names: Names = [(id.clone(), ("ci-pod".to_owned(), vec![]))].into();
-        let stopped = || part("m", State::Stopped);
-        let of =
-            |members: &[&Environment], names: &Names| pod(part("i", State::Stopped), &id, members, names);
+        let stopped = || part("m", EnvironmentState::Stopped);
+        let of = |members: &[&Environment], names: &Names| {
+            pod(part("i", EnvironmentState::Stopped), &id, members, names)
+        };
         let free = of(&[&stopped()], &names);
         assert_eq!((free.name.as_str(), free.claim.clone()), ("ci-pod", None));
         assert_eq!((free.handle, free.members[0].0.as_str()), (format!("{id} m"), "m"));
@@ -188,6 +194,9 @@ mod tests {
             [(id.clone(), ("x".to_owned(), vec![(JOB_LABEL.to_owned(), "j".to_owned())]))].into();
         assert!(of(&[&stopped()], &labelled).claim.is_some());
         let odd: Names = [("--all".to_owned(), ("ci-pod".to_owned(), vec![]))].into();
-        assert!(pod(part("i", State::Stopped), "--all", &[&stopped()], &odd).claim.is_some(), "no id");
+        assert!(
+            pod(part("i", EnvironmentState::Stopped), "--all", &[&stopped()], &odd).claim.is_some(),
+            "no id"
+        );
     }
 }

@@ -1,7 +1,7 @@
 //! What the API's objects and GitHub's list of runners say, field by field; nothing is guessed from a missing one.
 
 use super::super::time;
-use crate::model::reap::State;
+use crate::model::reap::EnvironmentState;
 use serde_json::Value;
 use std::time::SystemTime;
 
@@ -53,15 +53,15 @@ pub(super) fn runner_container(pod: &Value) -> Option<&str> {
 }
 
 /// What the runner's container is doing.
-pub(super) fn pod_state(pod: &Value) -> State {
-    let unknown = |what: &str| State::Unknown(what.to_owned());
+pub(super) fn pod_state(pod: &Value) -> EnvironmentState {
+    let unknown = |what: &str| EnvironmentState::Unknown(what.to_owned());
     let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
     let statuses = statuses.map(Vec::as_slice).unwrap_or_default();
     if has_ended(pod) {
         // The phase is final. A container that is told to run all the same contradicts it.
         let odd = statuses.iter().map(container_state).find(is_alive);
-        return odd.map_or(State::Terminated, |state| {
-            State::Unknown(format!(
+        return odd.map_or(EnvironmentState::Terminated, |state| {
+            EnvironmentState::Unknown(format!(
                 "phase {}, and a container is {}",
                 text(pod, "/status/phase"),
                 state.as_str()
@@ -74,18 +74,20 @@ pub(super) fn pod_state(pod: &Value) -> State {
     match statuses.iter().find(|status| text(status, "/name") == name) {
         Some(status) => container_state(status),
         // It was not given to a node, or its node has not told of any container yet.
-        None if statuses.is_empty() && text(pod, "/status/phase") == "Pending" => State::NeverStarted,
+        None if statuses.is_empty() && text(pod, "/status/phase") == "Pending" => {
+            EnvironmentState::NeverStarted
+        }
         None => unknown("no status of the runner's container"),
     }
 }
 
-fn is_alive(state: &State) -> bool {
-    matches!(state, State::Running | State::Unknown(_))
+fn is_alive(state: &EnvironmentState) -> bool {
+    matches!(state, EnvironmentState::Running | EnvironmentState::Unknown(_))
 }
 
 /// The rows of the runner's container.
-pub(super) fn container_state(status: &Value) -> State {
-    let unknown = |what: &str| State::Unknown(what.to_owned());
+pub(super) fn container_state(status: &Value) -> EnvironmentState {
+    let unknown = |what: &str| EnvironmentState::Unknown(what.to_owned());
     let Some(state) = status.get("state").and_then(Value::as_object) else {
         return unknown("no state of the container");
     };
@@ -103,14 +105,14 @@ pub(super) fn container_state(status: &Value) -> State {
         return unknown("`restartCount` is no number");
     };
     match kinds[..] {
-        ["running"] => State::Running,
-        ["terminated"] => State::Terminated,
-        ["waiting"] if is_started => State::Running,
+        ["running"] => EnvironmentState::Running,
+        ["terminated"] => EnvironmentState::Terminated,
+        ["waiting"] if is_started => EnvironmentState::Running,
         // It has run, and may do so again: it waits for its restart.
-        ["waiting"] if has_ended_before || restarts > 0 => State::Terminated,
-        ["waiting"] => State::NeverStarted,
+        ["waiting"] if has_ended_before || restarts > 0 => EnvironmentState::Terminated,
+        ["waiting"] => EnvironmentState::NeverStarted,
         [] => unknown("the container has an empty state"),
-        _ => State::Unknown(format!("the container is {}", kinds.join(" and "))),
+        _ => EnvironmentState::Unknown(format!("the container is {}", kinds.join(" and "))),
     }
 }
 

@@ -272,7 +272,7 @@ fn pods_that_are_over_without_a_container_wait_to_be_seen_so() {
     let evicted =
         pod("p", json!([{"name": "runner"}]), json!({"phase": "Failed", "reason": "Evicted"}), None);
     let found = pod_alone(&evicted, None, None);
-    assert_eq!((found.state, found.since), (State::Stopped, None));
+    assert_eq!((found.state, found.since), (EnvironmentState::Stopped, None));
     let ran = json!([{"name": "runner", "state": {"waiting": {}}}, {"name": "b", "state": {"terminated": {"finishedAt": "2026-03-04T11:00:00Z"}}}]);
     let lost =
         pod("p", json!([{"name": "runner"}]), json!({"phase": "Failed", "containerStatuses": ran}), None);
@@ -286,21 +286,25 @@ fn pods_by_themselves() {
     let alone = pod_alone(&pod("p", containers(), ended.clone(), None), None, None);
     assert_eq!(
         (alone.state, alone.since),
-        (State::Stopped, crate::reap::sources::time("2026-03-04T11:00:00Z"))
+        (EnvironmentState::Stopped, crate::reap::sources::time("2026-03-04T11:00:00Z"))
     );
     let owned = pod("p", containers(), ended, Some(("ReplicaSet", "x")));
     let owned = pod_alone(&owned, shapes::owner(&owned), None);
-    assert_eq!((owned.state, owned.claim.is_some()), (State::Terminated, true));
+    assert_eq!((owned.state, owned.claim.is_some()), (EnvironmentState::Terminated, true));
     let crashed =
         json!({"phase": "Running", "containerStatuses": [{"name": "runner", "state": {"terminated": {}}}]});
-    assert_eq!(pod_alone(&pod("p", containers(), crashed, None), None, None).state, State::Terminated);
+    assert_eq!(
+        pod_alone(&pod("p", containers(), crashed, None), None, None).state,
+        EnvironmentState::Terminated
+    );
 }
 
 #[test]
 fn a_delete_names_the_pods_version_and_the_runners_uid() {
     let pod = pod("r1", json!([]), json!({}), None);
     let runner = runner("r1", json!({}), None);
-    let found: Value = serde_json::from_str(&handle(&[&pod, &runner], State::NeverStarted)).unwrap();
+    let found: Value =
+        serde_json::from_str(&handle(&[&pod, &runner], EnvironmentState::NeverStarted)).unwrap();
     assert_eq!(
         found["targets"],
         json!([
@@ -310,8 +314,8 @@ fn a_delete_names_the_pods_version_and_the_runners_uid() {
     );
     let mut odd = pod.clone();
     odd["metadata"]["name"] = "../secrets/x".into();
-    assert_eq!(handle(&[&odd], State::Stopped), "");
+    assert_eq!(handle(&[&odd], EnvironmentState::Stopped), "");
     let mut unversioned = pod;
     unversioned["metadata"]["resourceVersion"] = Value::Null;
-    assert_eq!(handle(&[&unversioned], State::Stopped), "");
+    assert_eq!(handle(&[&unversioned], EnvironmentState::Stopped), "");
 }

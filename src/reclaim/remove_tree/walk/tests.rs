@@ -9,7 +9,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 /// A walk over what lies in a temporary directory, holding at most so many handles.
-fn in_walk(handles: usize, body: impl FnOnce(&Path, &Walk<'_>)) -> Removal {
+fn in_walk(handles: usize, body: impl FnOnce(&Path, &RemovalWalk<'_>)) -> Removal {
     let temp = tempfile::tempdir().unwrap();
     fs::set_permissions(temp.path(), fs::Permissions::from_mode(0o777)).unwrap();
     let (base, progress) = (handle(temp.path()), Progress::default());
@@ -17,13 +17,13 @@ fn in_walk(handles: usize, body: impl FnOnce(&Path, &Walk<'_>)) -> Removal {
         HandleBudget::new(handles),
         Options { threads: 1, deadline: None, enough: None, progress: &progress },
     );
-    let walk = Walk::new(&base, &budget, &options);
+    let walk = RemovalWalk::new(&base, &budget, &options);
     body(temp.path(), &walk);
     walk.into_errors().into_removal(Removed::default())
 }
 
 /// Lets `act` play the walk's only thread. How many tasks it has shared meanwhile is returned beside what it has removed.
-fn as_worker<'a>(walk: &Walk<'a>, act: impl FnOnce(&mut Worker<'_, 'a>) + Send) -> (Removed, usize) {
+fn as_worker<'a>(walk: &RemovalWalk<'a>, act: impl FnOnce(&mut Worker<'_, 'a>) + Send) -> (Removed, usize) {
     let act = Mutex::new(Some(act));
     let sums = work_off(
         1,

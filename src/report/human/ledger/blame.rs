@@ -3,13 +3,13 @@
 use super::super::screen::{Screen, Tone};
 use super::entry::{by, subject, unbelieved};
 use super::{extent, moment, runs, stamp};
-use crate::model::ledger::{Blame, Judged, Run};
+use crate::model::ledger::{Blame, Judged, LedgerRun};
 use std::time::SystemTime;
 
 /// What the guard did around a time.
 pub fn blame(blame: &Blame, now: SystemTime, screen: &Screen) -> String {
     let mut out = String::new();
-    let has_done = |run: &Run| run.entries.iter().any(|judged| judged.record().deed.touches());
+    let has_done = |run: &LedgerRun| run.entries.iter().any(|judged| judged.record().deed.touches());
     let is_covered = blame.extent.complete_since().is_some_and(|since| since <= blame.window.from);
     let span = format!("between {} and {}", stamp(blame.window.from), stamp(blame.window.to));
     let (tone, text) = if blame.runs.iter().any(has_done) {

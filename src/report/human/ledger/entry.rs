@@ -4,7 +4,7 @@ use super::super::screen::{Screen, Tone};
 use super::super::words;
 use super::stamp;
 use crate::model::Uid;
-use crate::model::ledger::{ActionKind, Judged, Record, Relation, Scope, Trust, Writer};
+use crate::model::ledger::{ActionKind, Judged, LedgerRecord, Relation, Scope, Trust, Writer};
 use crate::report::escape;
 use std::fmt::Write as _;
 
@@ -39,7 +39,7 @@ pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen
     }
 }
 
-fn about(record: &Record) -> Vec<String> {
+fn about(record: &LedgerRecord) -> Vec<String> {
     let mut lines = Vec::new();
     let whose: Vec<String> = [&record.details.runner, &record.details.rule]
         .into_iter()
@@ -102,7 +102,7 @@ pub(super) fn foreign<'j>(entries: impl Iterator<Item = &'j Judged>, screen: &Sc
 }
 
 /// What it is about: the path, or the message where there is none.
-pub(super) fn subject(record: &Record) -> String {
+pub(super) fn subject(record: &LedgerRecord) -> String {
     record.details.path.as_deref().map_or_else(|| escape::log_line(&record.details.message), escape::path)
 }
 

@@ -4,18 +4,19 @@ use super::super::screen::{Screen, Tone};
 use super::super::words;
 use super::entry::{subject, tone, user};
 use super::stamp;
-use crate::model::ledger::{ActionKind, Run, RunEnd, Scope};
+use crate::model::ledger::{ActionKind, LedgerRun, RunEnd, Scope};
 use crate::report::escape;
 use std::fmt::Write as _;
 
 /// More runs than this are counted, not listed.
 const MAX_RUNS: usize = 40;
 
-pub(super) fn runs(runs: &[Run], screen: &Screen, out: &mut String) {
+pub(super) fn runs(runs: &[LedgerRun], screen: &Screen, out: &mut String) {
     if runs.is_empty() {
         let _ = writeln!(out, "  Nothing: no run left an entry.");
     }
-    let (idle, busy): (Vec<&Run>, Vec<&Run>) = runs.iter().partition(|run| run.end == RunEnd::NothingToDo);
+    let (idle, busy): (Vec<&LedgerRun>, Vec<&LedgerRun>) =
+        runs.iter().partition(|run| run.end == RunEnd::NothingToDo);
     let hidden = busy.len().saturating_sub(MAX_RUNS);
     for run in busy.iter().skip(hidden) {
         one_run(run, screen, out);
@@ -41,7 +42,7 @@ pub(super) fn runs(runs: &[Run], screen: &Screen, out: &mut String) {
     }
 }
 
-fn one_run(run: &Run, screen: &Screen, out: &mut String) {
+fn one_run(run: &LedgerRun, screen: &Screen, out: &mut String) {
     let what = match &run.scope {
         Some(Scope::Sweep) => "sweep".to_owned(),
         Some(Scope::Reap) => "reaper".to_owned(),

@@ -3,7 +3,7 @@
 use super::super::screen::{Screen, Tone};
 use super::entry::{by, foreign, story};
 use super::{extent, moment, runs, span, stamp};
-use crate::model::ledger::{ActionKind, PathVerdict, Presence, Run, Trust, Why, WhyEnvironment};
+use crate::model::ledger::{ActionKind, LedgerRun, PathVerdict, Presence, Trust, Why, WhyEnvironment};
 use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -146,7 +146,7 @@ fn presence(why: &Why, now: SystemTime, screen: &Screen, out: &mut String) {
 }
 
 /// What made the runs act: the pressure they found.
-fn grounds(acts: &[Run], screen: &Screen, out: &mut String) {
+fn grounds(acts: &[LedgerRun], screen: &Screen, out: &mut String) {
     for judged in acts.iter().flat_map(|run| &run.entries) {
         if judged.record().deed == ActionKind::Pressure {
             let text = format!(
