@@ -3,12 +3,13 @@
 //! Found by the kernel's own mark on a process's links (`... (deleted)`), believed only when the file has no name left. Files
 //! that are only mapped are not seen. A process that cannot be read is left out: this is orientation, no evidence.
 
-use crate::model::{DeletedFile, Filesystem, Pid};
+use crate::model::{DeletedFile, FileId, Filesystem};
 use crate::observe::filesystems::device;
 use crate::sys::process::Proc;
-use procfs::process::{FDTarget, Process};
-use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
+use crate::sys::process_dir::{ProcessDir, Processes, link_buffer};
 use std::collections::HashMap;
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
 /// Smaller ones are not worth a line.
@@ -19,18 +20,17 @@ const NAMED: usize = 64;
 
 /// Those on the given filesystems, the largest first; each once, whoever else holds it.
 pub fn held_open(proc: &Proc, filesystems: &[&Filesystem]) -> Vec<DeletedFile> {
-    let Ok(processes) = procfs::process::all_processes_with_root(proc.root()) else { return Vec::new() };
+    let Ok(processes) = Processes::open(proc) else { return Vec::new() };
     let mut found = HashMap::new();
-    for process in processes.flatten() {
-        let Ok(files) = process.fd() else { continue };
-        for file in files.flatten() {
-            let FDTarget::Path(target) = file.target else { continue };
-            let Some(path) = target.to_str().and_then(|text| text.strip_suffix(" (deleted)")) else {
-                continue;
-            };
-            let link = proc.root().join(format!("{}/fd/{}", process.pid, file.fd));
-            if let Some((identity, deleted)) = examine(&process, &link, path, filesystems) {
-                found.entry(identity).or_insert(deleted);
+    let mut buffer = link_buffer();
+    for process in processes.pids().unwrap_or_default() {
+        let Ok(process) = processes.process(process) else { continue };
+        // One call per open file: a host has many, and few of them are deleted.
+        for file in process.numbers(c"fd").unwrap_or_default() {
+            let Ok(link) = process.open_file(file.0, &mut buffer) else { continue };
+            let Some(path) = link.strip_suffix(b" (deleted)") else { continue };
+            if let Some((id, deleted)) = examine(&process, file.0, path, filesystems) {
+                found.entry(id).or_insert(deleted);
             }
         }
     }
@@ -40,28 +40,26 @@ pub fn held_open(proc: &Proc, filesystems: &[&Filesystem]) -> Vec<DeletedFile> {
     found
 }
 
-/// The file behind a link, if it has no name and lies on one of the filesystems: its device and inode, and what it is.
+/// The open file `fd` of a process, if it has no name and lies on one of the filesystems.
 fn examine(
-    process: &Process,
-    link: &std::path::Path,
-    path: &str,
+    process: &ProcessDir,
+    fd: i32,
+    path: &[u8],
     filesystems: &[&Filesystem],
-) -> Option<((u64, u64), DeletedFile)> {
-    // A network filesystem whose server is gone would keep us waiting: what is cached is good enough.
-    let flags = AtFlags::STATX_DONT_SYNC;
-    let status = statx(CWD, link, flags, StatxFlags::BASIC_STATS).ok()?;
-    let dev = rustix::fs::makedev(status.stx_dev_major, status.stx_dev_minor);
-    let filesystem = filesystems.iter().find(|filesystem| filesystem.id == device(dev))?;
-    let bytes = status.stx_blocks * 512;
-    (status.stx_nlink == 0 && bytes >= WORTH_A_LINE).then(|| {
+) -> Option<(FileId, DeletedFile)> {
+    let status = process.open_file_status(fd).ok()?;
+    let filesystem = filesystems.iter().find(|filesystem| filesystem.id == device(status.id.dev))?;
+    (status.links == 0 && status.allocated >= WORTH_A_LINE).then(|| {
+        let mut comm = [0; 64];
+        let comm = process.comm(&mut comm).unwrap_or_default();
         let deleted = DeletedFile {
-            pid: Pid(process.pid),
-            comm: process.stat().map(|stat| stat.comm).unwrap_or_default(),
-            path: PathBuf::from(path),
+            pid: process.pid(),
+            comm: String::from_utf8_lossy(comm).into_owned(),
+            path: PathBuf::from(OsStr::from_bytes(path)),
             mount: filesystem.mount.clone(),
-            bytes,
+            bytes: status.allocated,
         };
-        ((dev, status.stx_ino), deleted)
+        (status.id, deleted)
     })
 }
 

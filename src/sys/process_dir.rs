@@ -5,6 +5,7 @@
 //!
 //! What cannot be read is an error of its own ([`LookError::Hidden`]), never an empty answer.
 
+use super::dir::Status;
 use super::process::{Identity, LookError, Proc, parse_stat};
 use crate::model::{FileId, Pid, Uid};
 use rustix::fs::{AtFlags, CWD, FileType, Mode, OFlags, RawDir, openat, readlinkat_raw};
@@ -284,6 +285,17 @@ impl ProcessDir {
     pub fn thread(&self, tid: Pid) -> Result<ProcessDir, LookError> {
         let mut name = Decimal::default();
         Self::at(self.fd.as_fd(), name.text_after(b"task/", tid.0), tid)
+    }
+
+    /// The status of an open file, as the kernel remembers it: a dead server is not asked.
+    ///
+    /// # Errors
+    /// [`LookError`].
+    pub fn open_file_status(&self, fd: i32) -> Result<Status, LookError> {
+        let mut name = Decimal::default();
+        let flags = AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC;
+        super::dir::stat_at(self.fd.as_fd(), name.text_after(b"fd/", fd), flags)
+            .map_err(|error| LookError::from_io(self.pid, error))
     }
 
     /// The link of an open file.
