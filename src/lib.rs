@@ -6,8 +6,8 @@
 //! observe (read only) -> facts -> policy (pure) -> Plan -> reclaim (under the host lock) -> Outcomes -> report
 //! ```
 //!
-//! A dry run stops after the plan and prints it: preview and deletion share one selection path. Execution may skip or stop;
-//! it never adds.
+//! A dry run stops after the plan and prints it: preview and deletion share one selection path. Execution may skip actions or stop; it
+//! never adds any.
 //!
 //! # Modules
 //!
@@ -37,14 +37,14 @@
 //! | [`reap`] | leaked virtual machines, containers and pods: found and deleted through their own tools |
 //! | [`stores`] | what engines and build tools keep for all jobs: collected by their own tools while nobody builds |
 //! | [`dedupe`] | equal files of several runners share their blocks |
-//! | [`notify`] | telling a program of incidents: which, when, and when again |
+//! | [`notify`] | running a program on incidents: which, when, and when to repeat |
 //! | `run_log` | the events, ledger entries and counts of one run |
 //! | [`ledger`] | the record of all actions, in the journal and in files, and its reader |
 //! | [`counters`] | counters of all runs, across users and reboots |
 //! | [`simulate`] | runs of the policy against made-up hosts |
 //! | [`report`] | rendering: people, JSON, journal, a job's log, exit codes |
-//! | [`escape`] | names from disk made harmless |
-//! | `as_json` | how paths, times and names stand in JSON: nouns derive their documents with it |
+//! | [`escape`] | makes names from disk safe to print |
+//! | `as_json` | how paths, times and names appear in JSON: model types derive their documents with it |
 //! | [`text`] | sizes, ages and reasons in words |
 //! | `clock` | the wall clock |
 //! | [`lengths`] | durations as people write them |
@@ -54,8 +54,8 @@
 //!
 //! # Layers
 //!
-//! A module imports modules of lower layers only. `src/layers.rs` reads this table and every import, and fails on one that does
-//! not go down, on a circle of files, and on an effect in `policy` or `model`.
+//! A module imports modules of lower layers only. `src/layers.rs` reads this table and every import, and fails on an import that does not
+//! go down, on a circle of files, and on an effect in `policy` or `model`.
 //!
 //! ```layers
 //! commands
@@ -80,13 +80,13 @@
 //! # Invariants
 //!
 //! 1. **A live job's tree is never touched**: from the moment a runner's started-hook returns until that job's Worker is gone.
-//! 2. **Unknown protects.** Idle needs positive proof.
-//! 3. **Only declared caches go**: in a discovered runner's work directory, matching a rule, carrying its marker; or where root's
-//!    configuration says by path, and nobody else can lead it elsewhere; never through a link, never across a mount. Besides them, of a provably idle runner: its own aged logs, leftovers and old
-//!    versions, by fixed names and places (`[retention]`); and what a person names with `remediate --apply`.
+//! 3. **Only declared caches are removed**: in a discovered runner's work directory, matching a rule and carrying its marker; or outside
+//!   of work directories at a path that root's configuration names and nobody else can redirect; never through a link, never across a
+//!   mount. Besides them, of a provably idle runner: its own aged logs, leftovers and old versions, by fixed names and places
+//!   (`[retention]`); and what a person names with `remediate --apply`.
 //! 4. **What is deleted is what was planned**: device, inode and owner are compared after the claim.
 //! 5. **Lock time does not grow with tree size**: under the lock a tree is only renamed.
-//! 6. **Only what is needed goes**, judged by re-measured free space, the cheapest to lose first.
+//! 6. **Only as much as is needed is removed**, judged by re-measured free space, the cheapest to rebuild first.
 //! 7. **The guard's own fault never fails a job and never hangs one.**
 //! 8. **It works at 0 bytes and 0 inodes free.**
 //! 9. **Nothing is lost**: at any instant a tree is in its place or in trash, which the next run finishes.
@@ -94,24 +94,28 @@
 //!
 //! # Why a claim cannot meet a job
 //!
-//! A job's steps cannot begin before its started-hook returns. The hook takes the host lock shared and leaves a lease; a claim
-//! holds the lock exclusively, looks at leases and Workers, and renames. So a cache is claimed before its runner's job
-//! begins, and that job builds cold, or not at all. A hook that cannot get the lock in time does not let its job begin before
-//! it has fenced its trash off: a claim that was suspended in the middle then fails, because it renames into a directory that
-//! is gone (see [`reclaim::trash`]). Before it fences it leaves its lease: a claim that the fence came too early for sees that.
-//! So does every hook that ends otherwise than it should; and each fences first of all, before it knows of any lock, so that not
-//! even its own death undoes that. So a claim may look at Workers and leases before it takes the lock, once its slot is there: what
-//! has begun since has removed the slot, or shows under the lock by a lease that has come or gone, and then the look is repeated.
-//! A build that outlives its Worker shows among processes alone: they are looked at before the lock is taken, and again when a
-//! lease has come or gone meanwhile, or could not be left, and under the lock where no hook of ours leaves any.
-//! `tests/model` goes through every order in which all of this can happen.
+//! A job's steps cannot begin before its started-hook returns. The hook takes the host lock shared and writes a lease. A claim holds the
+//! lock exclusively, looks at leases and Workers, and renames. So a cache is claimed before its runner's job begins, and that job builds
+//! cold, or it is not claimed at all.
+//!
+//! A hook that cannot get the lock in time fences its trash before its job begins: a claim that was suspended in the middle then fails,
+//! because it renames into a directory that no longer exists (see [`reclaim::trash`]). The hook writes its lease before it fences, so a
+//! claim that made its slot after the fence sees the lease. Every hook that ends abnormally does the same. Every hook also fences first of
+//! all, before it uses any lock, so that not even the death of the hook undoes the fence.
+//!
+//! Therefore a claim may look at Workers and leases before it takes the lock, once its slot exists: a job that has begun since then has
+//! removed the slot, or shows under the lock as a lease that was added or removed, and then the look is repeated. A build that outlives
+//! its Worker shows only among processes. They are looked at before the lock is taken; again when a lease was added or removed meanwhile
+//! or could not be written; and under the lock where no hook of ours writes leases.
+//!
+//! `tests/model` checks every order in which these steps can happen.
 //!
 //! # Threats
 //!
-//! Everything below a runner's work directory is hostile: names, links, mounts, sizes, sudden changes. It is reached by
-//! `openat2` beneath a handle, without links, magic links and mounts, or not at all. A job runs as its runner's user and can
-//! rewrite the runner's files: lying there must harm nobody else. Root takes roots from its own configuration only. Names
-//! from disk are escaped wherever a person, a terminal or a runner reads them.
+//! Everything below a runner's work directory is hostile: names, links, mounts, sizes, sudden changes. It is reached by `openat2` beneath
+//! a handle, without links, magic links and mounts, or not at all. A job runs as its runner's user and can rewrite the runner's files:
+//! such files must not be able to harm anybody else. Root takes roots from its own configuration only. Names from disk are escaped
+//! wherever a person, a terminal or a runner reads them.
 
 pub mod actions_runner;
 pub(crate) mod as_json;

@@ -1,15 +1,15 @@
-//! Claims in batches: under one hold of the host lock several caches are claimed, with one look at processes and leases before
-//! all of their renames and one after them. Each claim goes through the steps of a single one in the same order (slot, look,
-//! rename, look, put back on any doubt), so what `tests/model` shows of one holds of each.
+//! Claims in batches: under one hold of the host lock several caches are claimed, with one look at processes and leases before all of
+//! their renames and one after them. Each claim goes through the steps of a single one in the same order (slot, look, rename, look, undo
+//! on any doubt), so the properties that `tests/model` proves for one claim hold for each.
 //!
-//! **What comes before the lock.** The slots, and the look before the renames: whoever begins a job after that look removes the
-//! slot, and leaves a lease. Under the lock the leases' directory is compared with what it was at that look. When a job has begun
-//! or ended meanwhile, the lock is released and the look repeated before it is taken anew; where jobs come faster than that, the
-//! look is taken under the lock, and so it is always where jobs may begin without passing our hook ([`Scrutiny::is_fenced`]).
+//! **Before the lock.** The slots are made and the look before the renames is taken: a job that begins after that look removes the slot
+//! and writes a lease. Under the lock the directory of leases is compared with its content at that look. When a job has begun or ended
+//! meanwhile, the lock is released and the look repeated before the lock is taken anew. If jobs begin faster than that, or may begin
+//! without our hook, the look is taken under the lock ([`Scrutiny::is_fenced`]).
 //!
-//! **What comes under it.** The renames, the look after them, and what goes back. A hold renames no more than it has time for; the
-//! rest of the batch waits for the next one. Nothing there grows with the number of runners but the looks at leases and processes.
-//! Between two holds, whoever waits for the lock gets it.
+//! **Under the lock.** The renames, the look after them, and the undo of claims. A hold renames no more than it has time for; the rest of
+//! the batch waits for the next one. Only the looks at leases and processes grow with the number of runners. Between two holds, other
+//! processes that wait for the lock get it.
 
 use super::scrutiny::Scrutiny;
 use super::{Cycle, CycleError, MAX_GIVING_WAY, SweepState};
@@ -23,38 +23,38 @@ use rustix::process::{Resource, getrlimit};
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-/// So many claims share one look before the lock.
+/// The number of claims that share one look before the lock.
 const BATCH: usize = 64;
 
-/// So long a hold is meant to last, or one and a half times as long as its look takes. A look that has to be taken before the renames
-/// as well comes on top of it.
+/// The intended length of a hold, or one and a half times the length of its look if that is longer. A look that has to be taken before the
+/// renames as well is added.
 const HOLD: Duration = Duration::from_millis(50);
 
-/// So many looks are taken without the lock before one is taken under it.
+/// The number of looks taken without the lock before one is taken under it.
 const LOOKS: usize = 4;
 
-/// So long at least whether files are open is asked of the kernel.
+/// The minimum time for asking the kernel whether files are open.
 const QUESTIONS: Duration = Duration::from_millis(2);
 
-/// So long the lock is left alone between two holds: a waiter that is woken needs a moment to take it.
+/// The time between two holds in which the lock is free: a waiting process that is woken needs a moment to take it.
 const PAUSE: Duration = Duration::from_millis(4);
 
-/// How many caches one round claims: each holds three descriptors until it is deleted, of all that this process may have.
+/// How many caches one round claims: each holds three descriptors until it is deleted, of the limit of this process.
 fn most_claims() -> usize {
     let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
     usize::try_from(limit / 8).unwrap_or(usize::MAX).clamp(1, 128)
 }
 
-/// What helps where a directory cannot be moved within its own filesystem.
+/// The advice where a directory cannot be moved within its own filesystem.
 const IMMOVABLE: &str = "on an overlay it lies in the image's layers, where its removal would free nothing: mount a volume for work \
                          directories; elsewhere it belongs to another project's quota: give all of the work directory one project";
 
-/// `EXDEV`: so an overlay says of a directory that it would have to copy, and a project quota of one that is another's.
+/// `EXDEV`: an overlay returns it for a directory that it would have to copy, and a project quota for a directory of another project.
 fn is_immovable(error: &std::io::Error) -> bool {
     error.kind() == std::io::ErrorKind::CrossesDevices
 }
 
-/// A claim that has come to its end.
+/// A claim that has ended.
 struct Ended<'p> {
     action: &'p Action,
     work: Option<Dir>,
@@ -63,7 +63,7 @@ struct Ended<'p> {
 
 impl<'p> Ended<'p> {
     fn needs_place_beside(&self) -> bool {
-        // One that has been tried there has its work directory at hand.
+        // After the attempt its work directory is open.
         self.work.is_none()
             && matches!(&self.claim, Claim::Failed(error) if needs_place_beside(&self.action.cache, error))
     }
@@ -78,8 +78,8 @@ impl<'p> Ended<'p> {
 }
 
 impl Cycle<'_> {
-    /// Takes the lock for claims. `None` when other guards have claimed something since this run's look at the trash: its space
-    /// is about to be free, and the round begins again.
+    /// Takes the lock for claims. `None` when other guards have claimed something since this run's look at the trash: its space will be
+    /// free soon, and the round begins again.
     pub(super) fn lock_for_claims(
         &mut self,
         facts: &HostFacts,
@@ -91,7 +91,7 @@ impl Cycle<'_> {
             if last == state.last_claims || state.gave_way >= MAX_GIVING_WAY {
                 return Ok(Some(lock));
             }
-            // The look at everybody's trash takes longer with every runner: not under the lock.
+            // Looking at all trash takes longer with every runner, so it is not done under the lock.
             drop(lock);
             state.last_claims = last;
             state.gave_way += 1;
@@ -101,8 +101,8 @@ impl Cycle<'_> {
         }
     }
 
-    /// Claims what is planned, in batches: what has been claimed, and whether more was planned than this round may claim. What does
-    /// not come about is recorded.
+    /// Claims the planned caches in batches: the claimed trees, and whether more was planned than this round may claim. Claims that fail
+    /// are recorded.
     pub(super) fn claim_all(
         &mut self,
         planned: &[&Action],
@@ -114,7 +114,7 @@ impl Cycle<'_> {
         let mut taken: Vec<Tree<Dir>> = Vec::new();
         let mut rest = planned;
         let mut batch = Batch::default();
-        // What finds no room in a slot is claimed beside its place. That is announced in the lock's file, which has room for one:
+        // Caches without room in a slot are claimed in place. That is announced in the lock's file, which has room for one announcement:
         // each gets a hold of its own.
         let mut beside: VecDeque<&Action> = VecDeque::new();
         let mut is_first = true;
@@ -143,7 +143,7 @@ impl Cycle<'_> {
                 stopped => {
                     batch.discard();
                     return match stopped {
-                        // What has been claimed is deleted all the same.
+                        // The trees that have been claimed are deleted all the same.
                         Err(error) if taken.is_empty() => Err(error),
                         _ => Ok((taken, true)),
                     };
@@ -180,7 +180,7 @@ impl Cycle<'_> {
         Ok((taken, false))
     }
 
-    /// Records what claims came to that claimed nothing; those that are to be claimed beside their place.
+    /// Records the results of failed claims, and returns those that are to be claimed in place.
     fn note_ended<'p>(
         &mut self,
         ended: Vec<Ended<'p>>,
@@ -192,7 +192,7 @@ impl Cycle<'_> {
         beside.into_iter().map(|ended| ended.action).collect()
     }
 
-    /// Records what a claim came to that claimed nothing.
+    /// Records the result of a failed claim.
     fn not_claimed(&mut self, action: &Action, claim: Claim, took: Duration, state: &mut SweepState) {
         let (decision, result) = match claim {
             Claim::Claimed(_) => return,
@@ -232,7 +232,7 @@ struct Batch<'p> {
 }
 
 impl<'p> Batch<'p> {
-    /// Makes slots for the first of these, as far as they are of one kind; and which of them have come to their end already.
+    /// Makes slots for the first of these, as far as they are of one kind; returns those that have ended already.
     fn of(planned: &[&'p Action], scrutiny: &Scrutiny<'_>) -> (Self, Vec<Ended<'p>>) {
         let is_fenced = planned.first().is_some_and(|first| scrutiny.is_fenced(first));
         let mut ended = Vec::new();
@@ -246,7 +246,7 @@ impl<'p> Batch<'p> {
         (batch, ended)
     }
 
-    /// Looks at all of them; those that it speaks against.
+    /// Looks at all of them; returns those that have evidence against them.
     fn look(&mut self, scrutiny: &mut Scrutiny<'_>) -> Vec<Ended<'p>> {
         if self.waiting.is_empty() {
             return Vec::new();
@@ -262,7 +262,7 @@ impl<'p> Batch<'p> {
             if doubts.is_empty() {
                 self.waiting.push_back((action, reserved));
             } else {
-                // What another guard has claimed meanwhile can be looked at by nobody.
+                // A cache that another guard has claimed meanwhile cannot be looked at.
                 let changed = open(action).and_then(|(work, _)| reserved.check(&work, &action.cache));
                 discard(action, reserved);
                 let claim = changed.err().unwrap_or(Claim::Refused(doubts));
@@ -276,17 +276,17 @@ impl<'p> Batch<'p> {
         if self.is_fenced { self.look(scrutiny) } else { Vec::new() }
     }
 
-    /// Whether the last look is one that may be acted on now, under the lock.
+    /// Whether the last look may be acted on now, under the lock.
     fn is_looked_at(&self, scrutiny: &Scrutiny<'_>) -> bool {
         self.is_fenced && self.looks > 0 && scrutiny.is_still()
     }
 
-    /// Whether it is not, and to be repeated without the lock.
+    /// Whether the last look is stale and has to be repeated without the lock.
     fn may_look_again(&self, scrutiny: &Scrutiny<'_>) -> bool {
         self.is_fenced && self.looks < LOOKS && !self.is_looked_at(scrutiny)
     }
 
-    /// Claims as many of them as one hold of the lock is for; how they ended.
+    /// Claims as many of them as fit into one hold of the lock; returns how they ended.
     fn claim(&mut self, lock: &ExclusiveLock, scrutiny: &mut Scrutiny<'_>) -> Vec<Ended<'p>> {
         let mut ended = Vec::new();
         let mut before = Duration::ZERO;
@@ -294,7 +294,7 @@ impl<'p> Batch<'p> {
             ended.extend(lock.while_looking(|| self.look(scrutiny)));
             before = lock.held_for();
         }
-        // Where the look alone takes that long, the renames take half as long: each hold has to be worth its look.
+        // If the look alone takes that long, the renames may take half as long: each hold has to be worth its look.
         let look = self.takes.unwrap_or(HOLD / 2);
         let time = HOLD.saturating_sub(look).max(look / 2);
         let mut renamed: Vec<(&Action, Dir, Renamed<'_>)> = Vec::new();
@@ -328,7 +328,7 @@ impl<'p> Batch<'p> {
     }
 }
 
-/// Renames one, unless somebody holds its locks by now.
+/// Renames one, unless its locks are held by now.
 fn rename<'p>(
     lock: &ExclusiveLock,
     action: &'p Action,
@@ -353,7 +353,7 @@ fn discard(action: &Action, reserved: Reserved) {
     }
 }
 
-/// The directory that a cache is claimed from, and whose it is.
+/// The directory that a cache is claimed from, and its owner.
 fn open(action: &Action) -> Result<(Dir, Uid), Claim> {
     let base = action
         .cache

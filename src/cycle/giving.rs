@@ -1,9 +1,9 @@
-//! How much space removals really free, against what was expected.
+//! How much space removals really free, compared with what was expected.
 //!
-//! On most filesystems deleting a file frees its blocks. Where files can share them (btrfs, xfs, zfs, overlay), snapshots and
-//! reflinks may hold what was deleted, and to go on would cost every cache of the host and free nothing. There a cache is asked
-//! first whether its space is its own; then it goes alone, and only when it has given what it held do others follow. What comes
-//! free is measured, and that is what counts as freed.
+//! On most filesystems deleting a file frees its blocks. Where files can share blocks (btrfs, xfs, zfs, overlay), snapshots and reflinks
+//! may keep the blocks of a deleted file; removing more would cost every cache of the host and free nothing. There the guard first checks
+//! whether a cache's space is shared, then removes that cache alone, and removes others only when it has freed what it held. The measured
+//! gain is what counts as freed.
 
 use crate::model::{Action, Decision, Filesystem, FilesystemId, KeepReason, Plan, RemoveReason, Retention};
 use crate::observe::caches::open_work;
@@ -13,18 +13,18 @@ use std::collections::{BTreeMap, HashSet};
 use std::sync::mpsc;
 use std::time::{Duration, Instant};
 
-/// A filesystem that frees behind one's back (btrfs: with its next transaction) is waited for so long.
+/// How long to wait for a filesystem that frees space asynchronously (btrfs: with its next transaction).
 const SETTLES: Duration = Duration::from_secs(10);
 
-/// And for so long after it has been synchronised.
+/// How long to wait after it has been synchronised.
 const SYNCED: Duration = Duration::from_secs(1);
 
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// Less than this says nothing: others write to the disk at the same time.
+/// Smaller amounts are not significant: others write to the disk at the same time.
 const TELLING: u64 = 4 << 20;
 
-/// So many caches that share their space are met on a disk before nothing more is tried there.
+/// After this many caches that share their space on a disk, nothing more is tried there.
 const MOST_SHARED: usize = 8;
 
 /// A plan's removals.
@@ -32,7 +32,7 @@ const MOST_SHARED: usize = 8;
 pub(super) struct Sorted<'p> {
     /// To be carried out now.
     pub(super) now: Vec<&'p Action>,
-    /// These share their space with something else. Others may go in their stead.
+    /// These share their space with something else. Others may be removed instead.
     pub(super) shared: Vec<Action>,
     /// On a disk where nothing more is tried.
     pub(super) never: Vec<Action>,
@@ -41,38 +41,38 @@ pub(super) struct Sorted<'p> {
 /// What a run knows of it.
 #[derive(Debug, Default)]
 pub(super) struct Giving {
-    /// Whether caches share blocks among themselves by our own doing: then what one gives is known when it is gone, and what
-    /// the others have changes with it. One goes at a time.
+    /// Whether caches share blocks because of `dedupe`: then the gain of one is known only when it is gone, and the sizes of the others
+    /// change with it. They are removed one at a time.
     dedupes: bool,
     freed: BTreeMap<FilesystemId, u64>,
-    /// Where a removal has given what it held.
+    /// Filesystems where a removal has freed what it held.
     proven: HashSet<FilesystemId>,
-    /// Where it has not.
+    /// Filesystems where it has not.
     stopped: HashSet<FilesystemId>,
     /// How many caches that share their space were met.
     shared: BTreeMap<FilesystemId, usize>,
-    /// Where a directory could not be moved.
+    /// Filesystems where a directory could not be moved.
     immovable: HashSet<FilesystemId>,
     notes: Vec<String>,
 }
 
 impl Giving {
-    /// Where equal files of several runners share their blocks, or not.
+    /// Filesystems where equal files of several runners share their blocks, or not.
     pub(super) fn new(dedupes: bool) -> Self {
         Self { dedupes, ..Self::default() }
     }
 
-    /// A removed tree held so much.
+    /// The size of a removed tree.
     pub(super) fn add(&mut self, on: FilesystemId, bytes: u64) {
         *self.freed.entry(on).or_default() += bytes;
     }
 
-    /// Bytes that have come free.
+    /// Bytes that were freed.
     pub(super) fn freed_bytes(&self) -> u64 {
         self.freed.values().sum()
     }
 
-    /// To be told at the end of the run.
+    /// Remarks for the end of the run.
     pub(super) fn note(&mut self, text: String) {
         self.notes.push(text);
     }
@@ -82,7 +82,7 @@ impl Giving {
         &self.notes
     }
 
-    /// Which of a plan's removals are to be carried out now, and which stay because they would give little.
+    /// Which of a plan's removals are to be carried out now, and which are kept because they would free little.
     pub(super) fn sort<'p>(&mut self, plan: &'p Plan, disks: &[Filesystem]) -> Sorted<'p> {
         let mut sorted = Sorted::default();
         let mut tried = HashSet::new();
@@ -105,7 +105,7 @@ impl Giving {
         sorted
     }
 
-    /// A cache whose space is not its own stays, and others may go instead; after a few of them nothing more is tried.
+    /// A cache with shared space is kept, and others may be removed instead; after a few of them nothing more is tried.
     fn note_shared(&mut self, disk: &Filesystem, action: &Action) {
         let met = self.shared.entry(disk.id).or_default();
         *met += 1;
@@ -120,8 +120,8 @@ impl Giving {
         }
     }
 
-    /// A directory on this disk cannot be moved; whether that is told for the first time. What follows is tried at once: there is
-    /// nothing to be learned from one at a time.
+    /// Records that a directory on this disk cannot be moved; returns whether that is reported for the first time. The removals after it
+    /// are tried at once: trying them one at a time would show nothing new.
     pub(super) fn cannot_move(&mut self, on: FilesystemId) -> bool {
         self.proven.insert(on);
         self.immovable.insert(on)
@@ -136,7 +136,7 @@ impl Giving {
         }
     }
 
-    /// Begins to watch the disks of what is going to be deleted: any directory on each.
+    /// Begins to watch the disks of the trees that will be deleted: any directory on each.
     pub(super) fn watch<'d>(
         &self,
         disks: &'d [Filesystem],
@@ -154,7 +154,7 @@ impl Giving {
         watched
     }
 
-    /// Compares what has come free with what was deleted since.
+    /// Compares the space that was freed with the size of what was deleted since.
     pub(super) fn compare(&mut self, watched: Vec<Watched<'_>>, deadline: Instant) {
         for watched in watched {
             let id = watched.disk.id;
@@ -177,7 +177,7 @@ impl Giving {
     }
 }
 
-/// The disk of an action that has to prove itself there: taken for its space alone, where files can share space.
+/// The disk of an action that has to prove its gain there: removed for its space alone, where files can share space.
 fn shared_disk<'d>(action: &Action, disks: &'d [Filesystem]) -> Option<&'d Filesystem> {
     let is_leftover = Retention::NAMES.contains(&action.cache.rule.as_str());
     let for_space =
@@ -201,7 +201,7 @@ pub(super) struct Watched<'d> {
 }
 
 impl Watched<'_> {
-    /// What has come free, waiting for as long as that may still grow to what is expected.
+    /// The space that was freed; waits as long as it may still grow to what is expected.
     fn gained(&self, expected: u64, deadline: Instant) -> u64 {
         let now = || {
             let usage = self.dir.usage().map_or(self.available, |usage| usage.available_bytes);
@@ -217,14 +217,14 @@ impl Watched<'_> {
             match synced.recv_timeout(LOOK_AGAIN) {
                 Err(mpsc::RecvTimeoutError::Timeout) => {}
                 Ok(()) => until = until.min(Instant::now() + SYNCED),
-                // It is done: nothing is left to wait for but the filesystem's own threads.
+                // Done: only the filesystem's own threads are left to wait for.
                 Err(mpsc::RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK_AGAIN),
             }
         }
         now()
     }
 
-    /// In a thread that can be left behind: on a busy disk it may take minutes.
+    /// In a thread that can be abandoned: on a busy disk it may take minutes.
     fn synchronise(&self) -> mpsc::Receiver<()> {
         let (done, synced) = mpsc::channel();
         if let Ok(dir) = self.dir.try_clone() {

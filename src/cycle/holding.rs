@@ -1,4 +1,4 @@
-//! What holds a disk whose goal a run has missed.
+//! What holds a disk that has missed its goal.
 
 use crate::model::{ActionResult, Cache, FilesystemId, Part, RunReport, SpaceHolder};
 use crate::observe::snapshot::Snapshot;
@@ -6,13 +6,13 @@ use crate::observe::space::SpaceScan;
 use crate::policy::{goal, pressure};
 use std::time::{Duration, Instant};
 
-/// How long a person, or the timer's sweep, waits for it.
+/// How long a person, or the timer's sweep, waits for the answer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(15);
 
 /// How long a job waits for it.
 pub(crate) const OF_A_JOB: Duration = Duration::from_secs(3);
 
-/// What holds the disks whose goal a run has missed; nothing when it has missed none.
+/// What holds the disks that have missed their goal; nothing when none has.
 pub(crate) fn holding(snapshot: &Snapshot<'_>, report: &RunReport, patience: Duration) -> Vec<SpaceHolder> {
     let marks = &snapshot.config.watermarks;
     let disks = goal::missed(report, marks);

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 impl Cycle<'_> {
-    /// Deletes what earlier runs have left in trash, and what other guards have claimed and not yet deleted.
+    /// Deletes the trash of earlier runs, and trash that other guards have claimed and not yet deleted.
     pub(super) fn empty_trash(
         &mut self,
         holders: &[Runner],
@@ -56,7 +56,7 @@ impl Cycle<'_> {
         Ok(())
     }
 
-    /// Whether another guard has claimed something since the last look: its space is about to be free.
+    /// Whether another guard has claimed something since the last look: its space will be free soon.
     pub(super) fn newly_claimed(&self, facts: &HostFacts, state: &SweepState) -> bool {
         let runners: Vec<Runner> = holders(facts).cloned().collect();
         self.works_in_reach(&runners).iter().any(|work| !untried(work, state).is_empty())
@@ -113,7 +113,7 @@ impl Cycle<'_> {
         if let (Some(entry), None) = (&entry, &trash_claim) {
             trash_claim = TrashClaim::inherit(entry);
             if trash_claim.is_none() {
-                // A living guard is at it, suspended perhaps: it has been helped, and tells of it.
+                // A living guard is deleting it, perhaps suspended: it was helped, and reports it itself.
                 return;
             }
         }
@@ -123,7 +123,7 @@ impl Cycle<'_> {
                 self.events.trash(path, bytes, None);
                 trash_claim.into_iter().for_each(TrashClaim::told);
             }
-            // Whoever deletes the rest tells of it.
+            // The run that deletes the rest reports it.
             Extent::Part { first: RemoveError::Enough { .. }, .. } => {
                 state.giving.add(on, progress.bytes.load(Ordering::Relaxed));
             }

@@ -1,15 +1,15 @@
-//! The loop that a hook under pressure and a sweep share: finish trash, look, plan, claim under the lock, delete outside
-//! it, measure again, until the goal is met or nothing is left that may go.
+//! The loop that a hook under pressure and a sweep share: finish trash, look, plan, claim under the lock, delete outside it, measure
+//! again, until the goal is met or nothing removable is left.
 //!
-//! - **Lock.** It is held EXCLUSIVE for a batch of claims (`batch`): a few renames and two fresh looks at Workers and leases,
-//!   whatever the size of the trees and the number of runners. Trees are sized before and deleted after it.
-//! - **Stale evidence.** Facts older than half of `hook.lock_wait` are not acted on; the round begins again. When a job has begun or
-//!   ended since, the looks under the lock are at all processes: a build may live on without its Worker.
-//! - **Others at the same time.** Trash that another guard has claimed meanwhile is space that is about to be free: it is
-//!   deleted together with them and measured again before anything more is claimed. So sixty hooks that meet on a full
-//!   disk take what one would.
-//! - **When things fail.** A cache that cannot be claimed or deleted is told, and not tried again in this run; the next
-//!   cheapest takes its turn.
+//! - **Lock.** It is held EXCLUSIVE for a batch of claims (`batch`): a few renames and two fresh looks at Workers and leases, whatever the
+//!   size of the trees and the number of runners. Trees are sized before and deleted after it.
+//! - **Stale evidence.** Facts older than half of `hook.lock_wait` are not acted on; the round begins again. When a job has begun or ended
+//!   since, the looks under the lock are at all processes: a build may outlive its Worker.
+//! - **Concurrent guards.** Trash that another guard has claimed meanwhile is space that will be free soon: it is deleted together with
+//!   that guard, and the disk is measured again before anything more is claimed. So sixty hooks that meet on a full disk remove what one
+//!   hook would.
+//! - **When things fail.** A cache that cannot be claimed or deleted is reported, and not tried again in this run; the next cheapest is
+//!   tried.
 
 mod batch;
 mod giving;
@@ -58,16 +58,16 @@ const MAX_ROUNDS: usize = 64;
 /// the caches of all others otherwise.
 const MAX_GIVING_WAY: usize = 16;
 
-/// Trash of one work directory that one run deletes, and tells of. Claims make a few dozen at most; a flood waits for the next.
+/// Entries of one work directory's trash that one run deletes and reports. Claims make a few dozen at most; the rest of a flood waits for the next run.
 const MAX_TRASH: usize = 4096;
 
-/// Told of everything as it happens: the journal, and progress on a terminal.
+/// Receives everything as it happens: the journal, and progress on a terminal.
 pub trait RunEvents: Steps {
     /// A filesystem is under pressure and will be acted on.
     fn pressure(&mut self, filesystem: &Filesystem, level: Level);
     /// Unfinished trash of an earlier run is gone, or could not be deleted.
     fn trash(&mut self, path: &Path, bytes: u64, failure: Option<&str>);
-    /// The kernel does not confine this run's deletions to the work directories; told once.
+    /// The kernel does not confine this run's deletions to the work directories; reported once.
     fn unconfined(&mut self, lack: &str);
     /// The host lock was obtained, after a wait.
     fn lock_taken(&mut self, mode: LockMode, waited: Duration);
@@ -83,7 +83,7 @@ pub struct Cycle<'a> {
     pub proc: &'a Proc,
     /// The shared directory.
     pub run: &'a RunDir,
-    /// Who we are in the story.
+    /// Who runs the cycle.
     pub actor: Role,
     /// What has to be available for live jobs, by filesystem.
     pub rooms: &'a [(FilesystemId, Room)],
@@ -91,7 +91,7 @@ pub struct Cycle<'a> {
     pub clock: fn() -> SystemTime,
     /// When to stop.
     pub deadline: Instant,
-    /// Told of everything.
+    /// Receives every event.
     pub events: &'a mut dyn RunEvents,
 }
 
@@ -145,7 +145,7 @@ pub enum CycleError {
 
 /// What a preview is about.
 pub struct Wish<'a, W> {
-    /// Whose caches are looked at, chosen among the runners that are found.
+    /// The runners that own the caches to look at, chosen among those that are found.
     pub whose: W,
     /// What has to be available for live jobs, by filesystem.
     pub rooms: &'a [(FilesystemId, Room)],
@@ -155,7 +155,7 @@ pub struct Wish<'a, W> {
     pub memory: Option<&'a Mutex<Remembered>>,
 }
 
-/// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, and no deed.
+/// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, without acting.
 pub fn preview(
     snapshot: &Snapshot<'_>,
     leases: Leases<'_>,
@@ -196,11 +196,11 @@ pub fn preview(
     Preview { facts, evidence, plan, root_matches: snapshot.found.matches.clone() }
 }
 
-/// What one filesystem lacks, for the watermarks and for live jobs.
+/// The shortfall of one filesystem, for the watermarks and for live jobs.
 struct Goal {
     need: Need,
     ladder: goal::Ladder,
-    /// What it lacks without live jobs, where it lacks more for them.
+    /// The shortfall without live jobs, where live jobs make it larger.
     without_jobs: Option<Need>,
 }
 
@@ -224,18 +224,18 @@ impl Goal {
     }
 }
 
-/// The filesystems that lack something.
+/// The filesystems with a shortfall.
 fn pressed(needs: &[(FilesystemId, Need)]) -> Vec<FilesystemId> {
     needs.iter().filter(|(_, need)| !need.is_met()).map(|(id, _)| *id).collect()
 }
 
-/// What of the runners' own things may go: with age, and where their disk is under pressure.
+/// The runners' own files that may be removed: by age, and where their disk is under pressure.
 fn leftovers<'p>(config: &Config, pressed: &'p [FilesystemId]) -> Wanted<'p> {
     Wanted { rules: config.retention, pressed, idle_floor: config.siblings.idle_floor }
 }
 
 impl Preview {
-    /// All that speaks against claiming a runner's caches, those of `caches` that are too young included.
+    /// All evidence against claiming a runner's caches, including those of `caches` that are too young.
     pub fn objections<'c>(
         &self,
         runner: usize,
@@ -249,7 +249,7 @@ impl Preview {
 
     /// The preview as the report of a run that did nothing.
     pub fn report(self) -> RunReport {
-        // Where no runner is found nothing is guarded, which nobody aims at.
+        // Without any runner nothing is guarded, which is never intended.
         let goal_met = !self.facts.runners.is_empty()
             && self.plan.needs.iter().all(|(filesystem, need)| {
                 let gained = self.plan.removals().filter(|action| is_on(action, *filesystem));
@@ -375,7 +375,7 @@ impl<'a> Cycle<'a> {
         }
     }
 
-    /// What each filesystem that this run is about lacks. Pressure begins at high; once it has begun, it ends at low.
+    /// The shortfall of each filesystem that this run concerns. Pressure begins at high; once it has begun, it ends at low.
     fn needs(
         &mut self,
         snapshot: &Snapshot<'_>,
@@ -471,7 +471,7 @@ impl<'a> Cycle<'a> {
 enum Next {
     /// Measure again, and go on if something is still lacking.
     Round,
-    /// Nothing is left that may go.
+    /// Nothing removable is left.
     Done,
 }
 
@@ -484,34 +484,34 @@ struct SweepState {
     after: HashMap<FilesystemId, crate::model::Usage>,
     /// Those on which the guard acts.
     under_pressure: HashSet<FilesystemId>,
-    /// Ends of stories.
+    /// Final outcomes.
     outcomes: Vec<Outcome>,
-    /// What the last plan kept.
+    /// The caches that the last plan kept.
     kept: Vec<Action>,
-    /// Paths whose story has ended: whatever lies there now is the next run's.
+    /// Paths with a final outcome: whatever exists there now is left to the next run.
     dealt_with: HashSet<PathBuf>,
     /// Trash that this run has tried to delete: by work directory, the names in its trash, and the paths of what was claimed
     /// in its own place.
     tried_trash: HashMap<FileId, HashSet<PathBuf>>,
     /// When claims were last made on this host, as of the last look at the trash.
     last_claims: LastClaims,
-    /// How often it has given way to trash that others had made since its look.
+    /// How often it has begun again because of trash that others had made since its look.
     gave_way: usize,
-    /// Whether a hook has come to the siblings.
+    /// Whether a hook has reached the siblings' caches.
     beyond_own: bool,
     /// Whether all caches are sized, since those that were did not meet the goal.
     sizes_all: bool,
-    /// Whether it was told that the kernel does not confine deletions.
+    /// Whether it was reported that the kernel does not confine deletions.
     told_unconfined: bool,
     /// Whether a sweep has applied the rules' age and size limits.
     limits_applied: bool,
-    /// What is lacking to each aim, as of the last measurement.
+    /// The shortfall to each goal, as of the last measurement.
     ladders: Vec<(FilesystemId, goal::Ladder)>,
-    /// Filesystems that lack more for the sake of live jobs, with what they lack without them.
+    /// Filesystems with a larger shortfall because of live jobs, with the shortfall without them.
     for_jobs: Vec<(FilesystemId, Need)>,
     /// The goals that the last plan found out of reach.
     shortfalls: Vec<Shortfall>,
-    /// What has to be free for nothing to be lacking, as of the last measurement.
+    /// How much has to be free so that there is no shortfall, as of the last measurement.
     wanted: HashMap<FilesystemId, Need>,
     giving: Giving,
     /// How long it has waited for space to become free.
@@ -524,7 +524,7 @@ impl SweepState {
         self.tried_trash.get(&work).is_some_and(|tried| tried.len() >= MAX_TRASH || tried.contains(trash))
     }
 
-    /// Reports what became of a cache that was not deleted, and remembers it.
+    /// Reports the outcome of a cache that was not deleted, and remembers it.
     fn record(&mut self, events: &mut dyn RunEvents, action: Action, result: ActionResult, took: Duration) {
         let outcome = Outcome { action, result };
         events.step(Step::Ended(&outcome, took));

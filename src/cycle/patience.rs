@@ -1,17 +1,17 @@
-//! When a run ends. A job waits for its hook, so a hook ends when its goal is met: what is then left of a large tree
-//! lies in trash, where the next run finds it, or the timer's sweep. Nobody waits for a sweep: it deletes all.
+//! When a run ends. A job waits for its hook, so a hook ends when its goal is met: the rest of a large tree stays in trash, where the next
+//! run or the timer's sweep finds it. Nobody waits for a sweep: it deletes everything.
 
 use super::{Cycle, Role, SweepState};
 use crate::model::{FilesystemId, Need};
 use crate::sys::dir::Dir;
 use std::collections::HashMap;
 
-/// What has to be free on each disk, space and inodes, where somebody waits for that.
+/// How much has to be free on each disk, space and inodes, if a job waits for that.
 #[derive(Debug, Clone)]
 pub(super) struct Patience(Option<HashMap<FilesystemId, Need>>);
 
 impl Patience {
-    /// Whether the disks of these directories lack nothing any more, and that is what is waited for.
+    /// Whether the disks of these directories have no shortfall any more, and a job waits for that.
     pub(super) fn is_over<'d>(&self, works: impl IntoIterator<Item = (FilesystemId, &'d Dir)>) -> bool {
         self.0.as_ref().is_some_and(|wanted| {
             let is_met = |(on, work): (FilesystemId, &Dir)| {
@@ -26,7 +26,7 @@ impl Patience {
 }
 
 impl Cycle<'_> {
-    /// Up to when somebody waits for this run.
+    /// Until when a job waits for this run.
     pub(super) fn patience(&self, state: &SweepState) -> Patience {
         Patience(matches!(self.actor, Role::Hook { .. }).then(|| state.wanted.clone()))
     }

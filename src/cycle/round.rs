@@ -28,10 +28,10 @@ use crate::text::escape;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// What was claimed in its own place is looked at under the lock: so many in one round.
+/// How many caches claimed in place are looked at under the lock in one round.
 const MAX_LEFTOVERS: usize = 1024;
 
-/// How long the space of one tree, and of all of a run, is waited for where it becomes free later (btrfs).
+/// How long to wait for the space of one tree, and of all of a run, where it is freed later (btrfs).
 const SETTLES_EACH: Duration = Duration::from_secs(5);
 const SETTLES_IN_ALL: Duration = Duration::from_secs(20);
 
@@ -60,7 +60,7 @@ impl Cycle<'_> {
         };
         let mut searched = look.search(whose);
         if matches!(self.actor, Role::Hook { .. }) && !state.beyond_own && searched.is_empty() {
-            // Nothing of its own: no evidence is asked for what is not there.
+            // It has no caches of its own: no evidence is collected for them.
             state.beyond_own = true;
             return Ok(Next::Round);
         }
@@ -100,11 +100,11 @@ impl Cycle<'_> {
             state.record(self.events, action, ActionResult::Kept, Duration::ZERO);
         }
         if removals.is_empty() && makes_way {
-            // The plan counted on what they hold: another one does without them.
+            // The plan counted on their space: another plan does without them.
             return Ok(Next::Round);
         }
         if removals.is_empty() && untried_leftovers(&facts, state).next().is_none() {
-            // A hook's own caches do not suffice: on to the siblings, if it has not looked at them yet.
+            // A hook's own caches do not suffice: the siblings are next, if the hook has not looked at them yet.
             let goes_on = matches!(self.actor, Role::Hook { .. }) && !state.beyond_own;
             state.beyond_own = true;
             return Ok(if goes_on { Next::Round } else { Next::Done });
@@ -117,8 +117,8 @@ impl Cycle<'_> {
         Ok(Next::Round)
     }
 
-    /// What earlier claims have left in their own place. Seen under the lock, so that no claim is under way that might still put it
-    /// back. `None` when the round begins again.
+    /// Caches that earlier claims have left in place. Read under the lock, so that no claim is under way that might still undo its rename.
+    /// `None` when the round begins again.
     fn leftovers_of_claims<'f>(
         &mut self,
         facts: &'f HostFacts,
@@ -134,7 +134,7 @@ impl Cycle<'_> {
         Ok(Some(found))
     }
 
-    /// Takes out of the facts what this run is not about.
+    /// Removes from the facts what this run does not concern.
     fn narrow(&self, facts: &mut HostFacts, actor: &Actor, pressed: &[FilesystemId], now: SystemTime) {
         match (&self.actor, actor) {
             (Role::SelfClean { wanted, .. }, Actor::Hook { own, .. }) => {
@@ -151,7 +151,7 @@ impl Cycle<'_> {
         }
     }
 
-    /// Remembers what people should know.
+    /// Remembers remarks for people.
     fn note(&self, facts: &HostFacts, state: &mut SweepState) {
         state.notes.clone_from(&facts.notes);
         if matches!(self.actor, Role::Sweep) {
@@ -169,7 +169,7 @@ impl Cycle<'_> {
         }
     }
 
-    /// What is planned where the goal cannot be reached. What others hold decides over a hook's own caches as well, unless its own
+    /// What is planned where the goal cannot be reached. Space held by others decides about a hook's own caches as well, unless its own
     /// suffice.
     fn out_of_reach<'s>(&self, state: &'s SweepState) -> OutOfReach<'s> {
         match self.actor {
@@ -179,7 +179,7 @@ impl Cycle<'_> {
         }
     }
 
-    /// Deletes what was claimed in this round, and what earlier claims have left in their own place.
+    /// Deletes the trees that were claimed in this round, and those that earlier claims have left in place.
     fn delete_all(
         &mut self,
         leftovers: Vec<Leftover<'_>>,
@@ -208,7 +208,7 @@ impl Cycle<'_> {
             }
             state.tried_trash.entry(leftover.work.id).or_default().insert(leftover.below.to_owned());
         }
-        // One tree's own deletion begins with its largest files.
+        // Deleting a single tree begins with its largest files.
         if taken.len() > 1 {
             let patience = self.patience(state);
             let is_enough = || patience.is_over(taken.iter().filter_map(place));
@@ -221,7 +221,7 @@ impl Cycle<'_> {
         state.giving.compare(watched, self.deadline);
     }
 
-    /// What runners have left over is a sweep's business, and under pressure a hook's that has come to its siblings.
+    /// Runners' leftovers are removed by a sweep, and under pressure by a hook that has reached the siblings.
     fn leftovers<'p>(&self, pressed: &'p [FilesystemId], state: &SweepState) -> Option<Wanted<'p>> {
         let is_asked = match self.actor {
             Role::Sweep => true,
@@ -263,8 +263,8 @@ impl Cycle<'_> {
         error.into()
     }
 
-    /// The border around this run's deletions: the work directories of all runners, and the trash in their roots. Without the kernel's help that is told,
-    /// once in a run.
+    /// Confines this run's deletions to the work directories of all runners and the trash in their roots. If the kernel cannot do that, it
+    /// is reported once in a run.
     pub(super) fn confinement<'r>(
         &mut self,
         runners: impl Iterator<Item = &'r Runner>,
@@ -322,13 +322,13 @@ impl Cycle<'_> {
             ));
         }
         state.remember(outcome);
-        // Last: a handle of a subvolume keeps its space.
+        // Last, because a handle of a subvolume keeps its space allocated.
         if is_gone && btrfs::is_on_btrfs(&work) {
             self.settle(&work, before.saturating_add(wanted), state);
         }
     }
 
-    /// Gives the space of what is deleted a while to become free, so that what is measured next is true.
+    /// Gives the space of deleted trees time to become free, so that the next measurement is accurate.
     fn settle(&self, work: &Dir, wanted: u64, state: &mut SweepState) {
         let begun = Instant::now();
         let patience = SETTLES_EACH.min(SETTLES_IN_ALL.saturating_sub(state.settled));
@@ -347,7 +347,7 @@ fn kept_by(plan: &Plan) -> Vec<Action> {
     plan.actions.iter().filter(|a| matches!(a.decision, Decision::Keep(_))).cloned().collect()
 }
 
-/// A hook's own runner has a job, and its leftovers are in use; those of siblings go where the disk lacks something, not with age.
+/// A hook's own runner has a job, so its leftovers are in use; those of siblings are removed where the disk has a shortfall, not by age.
 fn keep_to_siblings(facts: &mut HostFacts, own: usize, pressed: &[FilesystemId]) {
     for (index, RunnerFacts { runner, caches, .. }) in facts.runners.iter_mut().enumerate() {
         caches.retain(|cache| {

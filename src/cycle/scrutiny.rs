@@ -1,4 +1,4 @@
-//! The check under the lock: what protects a planned cache now.
+//! The check under the lock: the evidence that protects a planned cache now.
 
 use crate::model::{
     Action, Cache, DeclaredFacts, Evidence, EvidenceKind, FileId, HostFacts, KeepReason, Runner, RunnerFacts,
@@ -13,7 +13,7 @@ use crate::sys::dir::Dir;
 use std::collections::HashMap;
 use std::time::Instant;
 
-/// The second look: what would speak against a cache if it were planned now.
+/// The second look: the evidence that would protect a cache if it were planned now.
 pub(super) struct Scrutiny<'a> {
     look: &'a HostObserver<'a>,
     actor: &'a Actor,
@@ -25,7 +25,7 @@ pub(super) struct Scrutiny<'a> {
     declared: HashMap<FileId, usize>,
     groups: Vec<usize>,
     members: Vec<Vec<usize>>,
-    /// What the first look could not see is not seen now.
+    /// Whatever the first look could not see is not seen now either.
     visibility: Visibility,
     now: HostFacts,
 }
@@ -80,8 +80,8 @@ impl<'a> Scrutiny<'a> {
         }
     }
 
-    /// Looks at Workers and leases, and at all processes when a job of these caches' runners may have begun or ended since they
-    /// were looked at; whether Workers and leases were enough.
+    /// Looks at Workers and leases, and at all processes when a job of these caches' runners may have begun or ended since they were
+    /// looked at; returns whether Workers and leases were enough.
     pub(super) fn look_again<'p>(&mut self, actions: impl Iterator<Item = &'p Action>) -> bool {
         let traces = Traces::of_all(actions.map(|action| self.traces(action)));
         self.look.refresh(&mut self.now, &self.runners, &self.visibility, traces)
@@ -93,8 +93,8 @@ impl<'a> Scrutiny<'a> {
     }
 
     /// Whether every job that may use this cache removes the claim's slot before its steps begin, and changes what [`Self::is_still`]
-    /// compares. Then the look before the rename may be taken before the host lock. A cache outside of work directories has its
-    /// slot where not every job's hook may remove it, and so has a work directory that lies in another one.
+    /// compares. Then the look before the rename may be taken before the host lock. This does not hold for a cache outside of work
+    /// directories, because not every job's hook may remove its slot, nor for a work directory that lies in another one.
     pub(super) fn is_fenced(&self, action: &Action) -> bool {
         let is_declared = action.cache.base.is_some() || self.declared.contains_key(&action.cache.id);
         let Some(&index) = self.places.get(&action.runner.root_id).filter(|_| !is_declared) else {
@@ -107,7 +107,7 @@ impl<'a> Scrutiny<'a> {
             && self.traces(action) == Traces::Leases
     }
 
-    /// What jobs leave that may use this cache.
+    /// The traces of jobs that may use this cache.
     fn traces(&self, action: &Action) -> Traces {
         let of = |users: &[usize]| {
             Traces::of_all(users.iter().map(|&user| Traces::of(&self.now.runners[user].guarded)))
@@ -120,8 +120,7 @@ impl<'a> Scrutiny<'a> {
             .map_or(Traces::None, |&index| of(&self.members[self.groups[index]]))
     }
 
-    /// What speaks against a cache as of the last look, with a look at its locks now. `tree` is where it lies, if that is no
-    /// longer its place.
+    /// The evidence against a cache as of the last look, with a look at its locks now. `tree` is its present place, if it was moved.
     pub(super) fn doubts(&mut self, action: &Action, tree: Option<&Dir>) -> Vec<Evidence> {
         if let Some(&index) = self.declared.get(&action.cache.id) {
             return self.doubts_of_declared(index, action, tree);
@@ -138,8 +137,8 @@ impl<'a> Scrutiny<'a> {
         self.judge(action, &evidence, relation)
     }
 
-    /// The same of one that has been renamed, and whether somebody has its files open that no look at processes shows: as many of them
-    /// as can be asked about until then.
+    /// The same for a cache that has been renamed; it also asks, for as many files as the time allows, whether a process that no look
+    /// shows has them open.
     pub(super) fn doubts_of_renamed(&mut self, action: &Action, tree: &Dir, until: Instant) -> Vec<Evidence> {
         let doubts = self.doubts(action, Some(tree));
         match doubts.is_empty() {

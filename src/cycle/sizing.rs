@@ -1,9 +1,9 @@
-//! Which caches a run sizes. A walk over a large tree takes longer than a job should wait, so what cannot matter is not walked: what
-//! a job at work protects, and in a hook what would not have its turn before the goal is met.
+//! Which caches a run sizes. Walking a large tree takes longer than a job should wait, so trees that cannot matter are not walked: those
+//! that a running job protects, and in a hook those whose turn would come after the goal is met.
 //!
-//! The plan is the same as if all had been sized. A hook takes the coldest first, and how cold a cache is that jobs have marked is
-//! known before it is sized: these are sized in the plan's order, until they suffice. Where what was sized does not meet the goal, the
-//! rest is sized as well: how much there is decides what is aimed at, and who is told to hold the disk.
+//! The plan is the same as if all had been sized. A hook removes the coldest first, and the age of a cache that jobs have marked is known
+//! before it is sized: these are sized in the plan's order, until they suffice. If the sized caches do not meet the goal, the rest is
+//! sized as well: the total decides which goal is chosen, and which runners are reported to hold the disk.
 
 use super::{Cycle, Role, SweepState, is_on};
 use crate::lease;
@@ -20,10 +20,10 @@ use crate::policy::shared_work_dirs;
 use std::collections::HashSet;
 use std::sync::{Mutex, PoisonError};
 
-/// What was not sized, because it is not needed: each cache with the index of its runner.
+/// Caches that were not sized because that is not needed: each cache with the index of its runner.
 pub(super) type Aside = Vec<(usize, Cache)>;
 
-/// By what a run decides which caches it sizes.
+/// The inputs by which a run decides which caches it sizes.
 #[derive(Clone, Copy)]
 pub(super) struct Sizing<'a> {
     pub(super) actor: &'a Actor,
@@ -32,7 +32,7 @@ pub(super) struct Sizing<'a> {
 }
 
 impl Cycle<'_> {
-    /// Sizes what could matter to the plan, and sets the rest aside.
+    /// Sizes the caches that could matter to the plan, and sets the rest aside.
     pub(super) fn size(
         &self,
         look: &HostObserver<'_>,
@@ -75,8 +75,8 @@ impl Cycle<'_> {
         searched.set_aside(&ids)
     }
 
-    /// Which runners have a job at work, or share their fate with one that has, as far as that is told at once. The hook's own has
-    /// one: its.
+    /// Which runners have a running job, or share a work directory with one that has, as far as that is known without asking all
+    /// processes. The hook's own runner has one: the hook's job.
     fn at_work(&self, runners: &[Runner], groups: &[usize], actor: &Actor) -> Vec<bool> {
         let view = lease::View { proc: self.proc, sees_all: |_| false, now: (self.clock)() };
         let leases = lease::read_all(self.run, view).unwrap_or_default();
@@ -86,7 +86,7 @@ impl Cycle<'_> {
             .filter_map(|seen| seen.root)
             .collect();
         if matches!(actor, Actor::Sweep) {
-            // A hook does without: to ask all processes takes as long as to size some caches.
+            // A hook does without: asking all processes takes as long as sizing some caches.
             let programs = &self.config.runners.programs;
             let given = processes::Given { group: self.run.group(), programs };
             let (workers, _) = processes::workers(self.proc, runners, given);
@@ -109,7 +109,7 @@ impl Cycle<'_> {
     }
 }
 
-/// Where a cache stands in the plan's order, as far as that is known of it.
+/// The position of a cache in the plan's order, as far as it is known.
 fn turn(searched: &Searched, actor: &Actor, spot: Spot) -> Option<Turn> {
     match spot {
         Spot::OfRunner(runner, _) => Some(plan::turn(actor, runner, searched.cache_at(spot).1)),
@@ -117,7 +117,7 @@ fn turn(searched: &Searched, actor: &Actor, spot: Spot) -> Option<Turn> {
     }
 }
 
-/// What a sized cache would give, and where, if no evidence speaks for it.
+/// What removing a sized cache would free, and where, if no evidence protects it.
 fn gain(
     searched: &Searched,
     sizing: Sizing<'_>,
@@ -152,16 +152,16 @@ fn sum(gains: &[(FilesystemId, Need)], on: FilesystemId) -> Need {
     gains.fold(Need::default(), |sum, (_, need)| sum.plus(*need))
 }
 
-/// What a cache would give, and where; nothing, where something speaks for it.
+/// What removing a cache would free, and where; nothing, if evidence protects it.
 type Gain = Option<(FilesystemId, Need)>;
 
-/// What caches give that have their turn before one of the queue.
+/// The gain of the caches that come before one of the queue.
 struct Gains<'a> {
     sizing: Sizing<'a>,
     /// Those that were sized first, in no order.
     first: Vec<(Turn, FilesystemId, Need)>,
     queue: Vec<Queued>,
-    /// What those of the queue give, once that is known.
+    /// The gain of those in the queue, once it is known.
     known: Mutex<Vec<Option<Gain>>>,
 }
 
@@ -204,7 +204,7 @@ impl<'a> Gains<'a> {
         }
     }
 
-    /// Whether what comes before the one at this position is all that its disk lacks.
+    /// Whether the caches before the one at this position cover the shortfall of its disk.
     fn suffice(&self, at: usize, measures: &[Option<Measure>]) -> bool {
         let Some(Queued { turn, on: Some(on), .. }) = self.queue.get(at) else { return false };
         let Some((_, need)) = self.sizing.needs.iter().find(|(id, _)| id == on) else { return true };
@@ -228,7 +228,7 @@ impl<'a> Gains<'a> {
     }
 }
 
-/// Whether what a plan removes is all that is lacking.
+/// Whether the removals of a plan cover the whole shortfall.
 pub(super) fn meets(plan: &Plan, needs: &[(FilesystemId, Need)]) -> bool {
     needs.iter().all(|(on, need)| {
         let removals = plan.removals().filter(|action| is_on(action, *on));
@@ -236,7 +236,7 @@ pub(super) fn meets(plan: &Plan, needs: &[(FilesystemId, Need)]) -> bool {
     })
 }
 
-/// Why what was set aside stays.
+/// Why the caches that were set aside are kept.
 pub(super) fn kept(
     aside: Aside,
     runners: &[RunnerFacts],

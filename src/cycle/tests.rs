@@ -1,4 +1,4 @@
-//! The loop with an observer that writes down what it is told, on a host of plain files.
+//! The loop with an observer that records each event, on a host of plain files.
 
 #![expect(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
@@ -13,7 +13,7 @@ use std::os::unix::fs::PermissionsExt as _;
 #[derive(Default)]
 struct Observer {
     steps: Vec<String>,
-    /// Where a cache lies, to see whether it is in its place at each step.
+    /// Where a cache is, to see whether it is in its place at each step.
     watched: PathBuf,
     was_there: Vec<bool>,
 }
@@ -61,7 +61,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Its rule lets a cache be this large.
+    /// Its rule allows this size.
     fn new(max_size: &str) -> Self {
         let temp = tempfile::tempdir().unwrap();
         let base = temp.path().canonicalize().unwrap();
@@ -208,7 +208,7 @@ fn unfinished_trash_is_deleted_first_and_counts_as_freed() {
     assert!(!left.exists() && report.freed_bytes >= 60_000, "{}", report.freed_bytes);
 }
 
-/// What a hook of the only runner sizes, by the names of the repositories, where so much is lacking.
+/// Which caches a hook of the only runner sizes, by the names of the repositories, for a given shortfall.
 fn sized_for(scene: &Scene, bytes: u64) -> (Vec<String>, Vec<String>) {
     let proc = Proc::new(Path::new("/proc"));
     let snapshot = Snapshot::take(&scene.config, &proc, SystemTime::now());
@@ -265,7 +265,7 @@ fn a_hook_sizes_caches_in_their_turn_until_they_suffice() {
         }
     }
     let names = |names: &[&str]| names.iter().map(ToString::to_string).collect::<Vec<_>>();
-    // What no job has marked is sized in any case: how cold it is shows in its content.
+    // A cache that no job has marked is sized in any case: its age is known from its content.
     for (bytes, sized, aside) in [
         (1, &["app", "unmarked"][..], &["b", "c", "own"][..]),
         (150_000, &["app", "b", "unmarked"], &["c", "own"]),
@@ -276,7 +276,7 @@ fn a_hook_sizes_caches_in_their_turn_until_they_suffice() {
     }
 }
 
-/// Our own handles are shown by no look at processes, as none is that is in flight.
+/// A look at processes does not show our own handles, nor handles in flight.
 #[test]
 fn a_file_that_is_open_where_no_process_shows_it_keeps_its_cache() {
     let scene = Scene::over_its_limit();

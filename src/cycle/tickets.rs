@@ -1,4 +1,4 @@
-//! Asking busy runners, by tickets, for the caches that the disk lacks.
+//! Asking busy runners, by tickets, for the caches that the disk needs.
 
 use crate::config::Config;
 use crate::model::{Balance, FileId, RunReport, Runner};
@@ -6,7 +6,7 @@ use crate::policy::{goal, pressure};
 use crate::run_dir::RunDir;
 use crate::tickets;
 
-/// Asks runners for what was wanted of them and is protected, where the disk still lacks it. Not `own`, whose hook we are.
+/// Asks runners for their protected caches that the run wanted, where the disk still has a shortfall. Not `own`, whose hook this is.
 pub(crate) fn leave_tickets(config: &Config, run: &RunDir, report: &RunReport, own: Option<FileId>) {
     if report.goal_met {
         return;
@@ -16,7 +16,7 @@ pub(crate) fn leave_tickets(config: &Config, run: &RunDir, report: &RunReport, o
             |balance: &&Balance| runner.work_dir().is_some_and(|work| work.filesystem == balance.before.id);
         let balance = report.balances.iter().find(on);
         let lacking = |balance: &Balance| match &balance.shortfall {
-            // What is out of reach with all caches of the host is asked of nobody.
+            // If the goal is out of reach with all caches of the host, no runner is asked.
             Some(short) => goal::ladder(&balance.after, &config.watermarks).lacking(short.aim),
             None => pressure::lacking(&balance.after, &config.watermarks),
         };
@@ -24,7 +24,7 @@ pub(crate) fn leave_tickets(config: &Config, run: &RunDir, report: &RunReport, o
     };
     for (root, caches) in tickets::wanted(report, &is_lacking) {
         if own != Some(root) {
-            // Where tickets cannot be left the sweep goes on finding what is idle.
+            // If tickets cannot be written the sweep continues with idle runners.
             let _ = tickets::leave(run, root, &caches);
         }
     }

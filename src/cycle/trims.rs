@@ -1,7 +1,7 @@
-//! What can be taken out of cargo targets instead of removing them whole.
+//! Parts that can be removed from cargo targets instead of the whole.
 //!
-//! A target is read when a plan would remove it, or could: some ten milliseconds for a real one. The coldest are read first, and no
-//! more of them than it takes to cover what is needed by what no build uses.
+//! A target is read when a plan would remove it, or could: some ten milliseconds for a real one. The coldest are read first, and no more
+//! of them than it takes to cover the shortfall with units that no build uses.
 
 use crate::model::{
     Action, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Plan, RemoveReason,
@@ -19,16 +19,16 @@ use std::time::{Duration, Instant, UNIX_EPOCH};
 /// Targets that are read in one round at most.
 const MAX_TARGETS: usize = 64;
 
-/// Reading targets takes no more of a run than this.
+/// The largest share of a run's time that reading targets takes.
 const TIME_LIMIT: Duration = Duration::from_secs(10);
 
-/// Targets that one sweep reads for what has become stale in them.
+/// Targets that one sweep reads for stale units.
 const STALE_IN_A_SWEEP: usize = 8;
 
-/// Whether targets are read for what has become stale in them.
+/// Whether targets are read for stale units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stale {
-    /// They are: once in a sweep, and where one shows what it would do.
+    /// They are: once in a sweep, and in a preview.
     Read,
     /// They are not.
     Leave,
@@ -42,8 +42,8 @@ pub(super) struct Reading {
     pub(super) counted: Counted,
 }
 
-/// Makes the plan: at first as if every cache could only go whole, which says what is needed of which; then with what can be taken
-/// out of those.
+/// Makes the plan: at first as if every cache could only be removed whole, which shows how much is needed; then with the parts that can be
+/// removed instead.
 pub(super) fn plan(
     facts: &HostFacts,
     evidence: &[Vec<Evidence>],
@@ -70,8 +70,8 @@ pub(super) fn plan(
     Plan { targets, ..plan::make_with(facts, evidence, input, &offers) }
 }
 
-/// Reads targets where their rule allows to take them apart: those that `plan` could remove for want of space, in the order of the
-/// plan, and in a sweep some of the others, for what has become stale in them.
+/// Reads targets whose rule allows to take them apart: those that `plan` could remove for want of space, in the order of the plan, and in
+/// a sweep some of the others, for stale units.
 fn offers(plan: &Plan, input: &PlanInput<'_>, reading: Reading) -> Offers {
     let mut reader = Reader {
         deadline: reading.deadline.min(Instant::now() + TIME_LIMIT),
@@ -98,7 +98,7 @@ fn offers(plan: &Plan, input: &PlanInput<'_>, reading: Reading) -> Offers {
         let mut old: Vec<&Action> =
             candidates.iter().filter(|(_, rule)| rule.stale.is_some()).map(|(action, _)| *action).collect();
         old.sort_by(|one, other| one.cache.path.cmp(&other.cache.path));
-        // Another part of them in each quarter of an hour: all have their turn, and no sweep reads many.
+        // Another part of them in each quarter of an hour: all are read in turn, and no sweep reads many.
         let quarters = input.rules.now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs() / 900;
         let first = (quarters as usize).wrapping_mul(STALE_IN_A_SWEEP) % old.len().max(1);
         for action in old.iter().cycle().skip(first).take(STALE_IN_A_SWEEP.min(old.len())) {
@@ -112,12 +112,13 @@ struct Reader {
     deadline: Instant,
     counted: Counted,
     offers: Offers,
-    /// Whether reads move access times, by filesystem.
+    /// Whether reads update access times, by filesystem.
     tells: HashMap<FilesystemId, Result<bool, String>>,
 }
 
 impl Reader {
-    /// Reads one target, and says how much of it costs no build. One that cannot be taken apart goes whole, as every other cache.
+    /// Reads one target, and returns how much of it costs no build. A target that cannot be taken apart is removed whole, as every other
+    /// cache.
     fn read(&mut self, action: &Action) -> Option<u64> {
         let cache = &action.cache;
         if self.offers.contains_key(&cache.path)

@@ -1,4 +1,4 @@
-//! `hook completed`: removes caches that others have asked for, ends the lease, and warns where the disk was full during the job.
+//! `hook completed`: removes caches that other runners have asked for, ends the lease, and warns if the disk was full during the job.
 
 use super::identify::Own;
 use super::self_clean::{Hook, SelfClean};
@@ -55,7 +55,7 @@ fn end(
     if config.caches.iter().any(|rule| rule.trims) {
         own.mark_used_units();
     }
-    // While the lease still holds.
+    // While the lease still protects the runner.
     let cleaned = SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }
         .run(Hook::Completed, run_log);
     tell_of_full_disk(config, proc, run, own, worker);
@@ -73,10 +73,10 @@ fn end(
     Ok(Exit::Done)
 }
 
-/// How long a hook measures what its job has taken. What is larger than it can see by then counts where it is more than before.
+/// How long a hook measures what its job has written. Where that does not suffice the partial size counts if it exceeds the recorded one.
 const MEASURES: Duration = Duration::from_secs(1);
 
-/// Remembers what the job has taken. What fails here costs a guess before the next one.
+/// Records how much the job has written. If that fails, the next job's estimate is less exact.
 fn learn(run: &RunDir, own: &Own, worker: ProcessId) {
     let (Some(ground), Some(directory)) = (&own.ground, own.job_directory()) else { return };
     let lease = lease::file_name(own.runner.root_id, worker);
@@ -85,13 +85,13 @@ fn learn(run: &RunDir, own: &Own, worker: ProcessId) {
     let _ = forecast::learn(ground.dir(), &directory, &job(), sampled, (now(), until));
 }
 
-/// How long a hook looks for who holds the disk, after the job has met it full.
+/// How long a hook looks for the runners that hold the disk, after the job has met it full.
 const LOOK_FOR_HOLDERS: Duration = Duration::from_secs(10);
 
-/// The job's own runner found no room on the disk: says so in the job's log, unless its started-hook has said it before.
+/// If the job's own runner found the disk full, the job's log says so, unless its started-hook has reported it before.
 fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, worker: ProcessId) {
     let root = own.runner.root_id;
-    // Most jobs end here: a look at two filesystems and at the own lease, and at no log.
+    // Most jobs end here: after a look at two filesystems and at the own lease, and without reading a log.
     if lease::has_annotation(run, root, worker)
         || !(is_near_full(config, &own.runner)
             || lease::has_met_pressure(run, root, worker)
@@ -99,7 +99,7 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     {
         return;
     }
-    // A log that cannot be read tells of no full disk.
+    // An unreadable log is no proof of a full disk.
     let Some(line) = no_space(&own.runner) else { return };
     let deadline = Instant::now() + LOOK_FOR_HOLDERS;
     let wish =
@@ -115,8 +115,8 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     lease::note_annotation(run, own.runner.root_id, worker);
 }
 
-/// Whether the disk of the work directory, or that of the runner's own files, is under pressure now. A job may name a full disk in
-/// its own words, and a disk of its own may have been full: that is not this host's.
+/// Whether the disk of the work directory, or that of the runner's own files, is under pressure now. A job may print the words of a full
+/// disk, or have filled a disk of its own, which is not this host's disk.
 fn is_near_full(config: &Config, runner: &Runner) -> bool {
     let work = runner.work_dir().map(open_work);
     let disks = [work, Some(Dir::open(&runner.root))].into_iter().flatten().flatten();
@@ -141,7 +141,7 @@ fn was_relieved(config: &Config, proc: &Proc, run: &RunDir, (runner, worker): (&
         .any(|disk| state.last_pressure(disk).is_some_and(|at| at >= begun))
 }
 
-/// The line of the running Worker's log that tells of a full disk.
+/// The line of the running Worker's log that reports a full disk.
 fn no_space(runner: &Runner) -> Option<String> {
     let root = Dir::open(&runner.root).ok()?;
     let pages = logs::worker_logs(&root, 1).ok()?.pop()?;
@@ -150,7 +150,7 @@ fn no_space(runner: &Runner) -> Option<String> {
     line.map(|(_, line)| line.text)
 }
 
-/// What a run says about the disk of this runner's work directory.
+/// The findings of a run about the disk of this runner's work directory.
 fn own_disk_only(mut report: RunReport, runner: &Runner) -> RunReport {
     let disk = runner.work_dir().map(|work| work.filesystem);
     report.balances.retain(|balance| Some(balance.before.id) == disk);

@@ -1,5 +1,5 @@
-//! The fence around a hook's own runner: from then on no claim that was begun before can take or move the tree of the job that is
-//! about to begin (see [`crate::reclaim::trash`]). It needs no configuration and no lock.
+//! The fence of a hook's own runner: after it no claim that was begun before can take or move the tree of the job that is about to begin
+//! (see [`crate::reclaim::trash`]). It needs no configuration and no lock.
 
 use crate::actions_runner::environment;
 use crate::model::{Uid, Usage, WorkDir};
@@ -18,7 +18,7 @@ pub(super) struct Ground {
 }
 
 impl Ground {
-    /// Of what was opened when the runner was examined: its path is not followed a second time.
+    /// Of the directory that was opened when the runner was examined: its path is not followed a second time.
     pub(super) fn of(work: &WorkDir, dir: Dir) -> Self {
         let trash = Trash::open(&dir, work.owner);
         Self { dir, trash, owner: work.owner }
@@ -41,7 +41,7 @@ impl Ground {
         }
     }
 
-    /// A spare for the day when no inode is left; when that day has come, a claim goes without.
+    /// A spare inode for a disk without any; once it is used up, a claim does without.
     pub(super) fn keep_spare(&self) {
         let _ = match &self.trash {
             Ok(Some(trash)) => trash.keep_spare(),
@@ -50,10 +50,10 @@ impl Ground {
     }
 }
 
-/// Around caches outside of work directories, which are claimed from this one.
+/// Fences caches outside of work directories, which are claimed from this one.
 ///
 /// # Errors
-/// Why it cannot: it belongs to another user, say.
+/// Why it cannot be fenced: for example, it belongs to another user.
 pub(super) fn around_declared(base: &Path, run: Option<&RunDir>) -> io::Result<()> {
     let dir = match Dir::open(base) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
@@ -66,12 +66,12 @@ pub(super) fn around_declared(base: &Path, run: Option<&RunDir>) -> io::Result<(
     slots.and(beside)
 }
 
-/// Around what lies in the runner's root.
+/// Fences the trash in the runner's root.
 ///
 /// # Errors
-/// Why it cannot.
+/// Why it cannot be fenced.
 pub(super) fn around_own(root: &Path) -> io::Result<()> {
-    // Most roots have no trash, which one call tells.
+    // Most roots have no trash, which one call shows.
     if std::fs::symlink_metadata(root.join(HOME)).is_err_and(|error| error.kind() == io::ErrorKind::NotFound)
     {
         return Ok(());
@@ -80,8 +80,8 @@ pub(super) fn around_own(root: &Path) -> io::Result<()> {
     Trash::open(&Dir::open(root)?, own)?.map_or(Ok(()), |trash| trash.fence())
 }
 
-/// A hook whose ancestry is gone, as of one that was put into the background, cannot tell which runner it works for. Where it
-/// stands, and what its environment names, may be lies, and lead to nothing but a fence around what is its own user's.
+/// A hook without its ancestry, for example one that was put into the background, cannot tell which runner it works for. Its working
+/// directory and its environment may be forged; they lead to nothing but a fence around directories of its own user.
 pub(super) fn by_place() {
     let variables = environment::PLACES;
     let named = variables.iter().filter_map(std::env::var_os).map(PathBuf::from);

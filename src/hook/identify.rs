@@ -1,5 +1,5 @@
-//! Which runner a hook works for. By ancestry, which needs no configuration: whatever is wrong with that, a job's own runner is known
-//! and can be fenced.
+//! Which runner a hook works for. It is found by ancestry, which needs no configuration: even if the configuration is invalid, a job's own
+//! runner is known and can be fenced.
 
 use super::Fault;
 use super::fence::Ground;
@@ -27,20 +27,20 @@ pub(super) struct Own {
     pub(super) lineage: Vec<ProcessId>,
     /// Its work directory, opened once.
     pub(super) ground: Option<Ground>,
-    /// Its root as its Worker's executable, or a person, names it.
+    /// Its root, from its Worker's executable or from the command line.
     named: PathBuf,
 }
 
 impl Own {
-    /// The directory below `_work` that the job uses. A hint from an environment that a job can poison: it decides over the order
-    /// among own caches, and their age.
+    /// The directory below `_work` that the job uses. A hint from an environment that a job can forge: it decides only the order among own
+    /// caches, and their age.
     pub(super) fn job_directory(&self) -> Option<PathBuf> {
         let workspace = PathBuf::from(std::env::var_os(environment::WORKSPACE)?);
         let below = workspace.strip_prefix(&self.runner.work_dir()?.path).ok()?;
         below.components().next().map(|first| PathBuf::from(first.as_os_str()))
     }
 
-    /// Leaves a mark of when a job last used that. On a full disk there may be none: then the runner's own note is left.
+    /// Records when a job last used that. On a full disk that may be impossible: then the runner's own note is used.
     pub(super) fn mark_use(&self) {
         let work = self.ground.as_ref().map(Ground::dir);
         if let (Some(directory), Some(dir), Some(work)) = (self.job_directory(), self.runner.work_dir(), work)
@@ -49,8 +49,8 @@ impl Own {
         }
     }
 
-    /// Marks what the job has used of its cargo targets, so that what no job uses can be told from it. Bounded in time: the job's
-    /// end waits for it. On a healthy host it takes some milliseconds.
+    /// Marks what the job has used of its cargo targets, so that unused units can be told apart. Bounded in time: the job's end waits for
+    /// it. On a healthy host it takes some milliseconds.
     pub(super) fn mark_used_units(&self) {
         const TIME_LIMIT: Duration = Duration::from_millis(500);
         let work = self.ground.as_ref().map(Ground::dir);
@@ -61,15 +61,14 @@ impl Own {
         }
     }
 
-    /// By ancestry, not by our environment: a job can poison every variable. Where the runner's program lies elsewhere, its
-    /// Listener's names the root, which then has to be our own user's. Nothing that another filesystem than the runner's own
-    /// could delay is touched.
+    /// By ancestry, not by our environment: a job can forge every variable. Where the runner's program lies elsewhere, its Listener names
+    /// the root, which then has to be our own user's. Only the runner's own filesystem is touched, so that no other one can delay this.
     pub(super) fn find(proc: &Proc, named: Option<&Path>) -> Result<Self, Fault> {
         Self::find_among(proc, named, None)
     }
 
-    /// Once more, with what the configuration says, when ancestry alone did not tell: a package's program whose Listener's environment
-    /// names no root.
+    /// Tries again with the configuration when ancestry alone did not suffice: a package's program whose Listener's environment names no
+    /// root.
     pub(super) fn or_by_programs(
         found: Result<Self, Fault>,
         proc: &Proc,
@@ -111,7 +110,7 @@ impl Own {
         Ok(Self { runner, worker, listener, lineage, ground, named: root })
     }
 
-    /// A root that the configuration does not allow is none.
+    /// A root that the configuration does not allow does not count.
     pub(super) fn check_allowed(&self, config: &Config, proc: &Proc) -> Result<(), Fault> {
         if self.is_allowed(config, proc) {
             return Ok(());
@@ -121,7 +120,7 @@ impl Own {
         Err(text.into())
     }
 
-    /// The globs judge the path first; only when they do not match it are they expanded, for a root behind a link.
+    /// The globs are matched against the path first; only if they do not match are they expanded, for a root behind a link.
     fn is_allowed(&self, config: &Config, proc: &Proc) -> bool {
         let patterns = &config.runners.roots;
         runners::is_allowed(&self.named, patterns)

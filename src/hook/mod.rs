@@ -1,12 +1,12 @@
 //! `hook started` and `hook completed`: run by a runner, before and after a job, as the runner's user.
 //!
-//! A hook never fails a job by a fault of its own, and never hangs one: an error is a warning and exit 0, a panic is caught,
-//! every wait is bounded, and the process that a job waits for only waits itself: for a worker, which it leaves behind when all
-//! of that was not enough ([`crate::sys::supervise`]). Only a configured refusal exits with 1. Everything that a hook prints is
-//! parsed by the runner: it goes through the job log's escapes.
+//! A hook never fails a job because of its own error, and never blocks one: an error is a warning and exit 0, a panic is caught, every
+//! wait is bounded. The process that a job waits for only waits itself, for a worker process, which it abandons when its time is over
+//! ([`crate::sys::supervise`]). Only a configured refusal exits with 1. Everything that a hook prints is parsed by the runner, so it
+//! passes the escaping of the job log.
 //!
-//! A started-hook fences its runner before anything that can fail, and whatever ends it otherwise than properly, an error, a
-//! panic, a signal, its time, it has one way out ([`mod@protect`]): the lease, and the fence again.
+//! A started-hook fences its runner before anything that can fail. If it ends abnormally (an error, a panic, a signal, a timeout), it
+//! takes the error path ([`mod@protect`]): the lease, and the fence again.
 //!
 //! On a healthy disk a hook reads its ancestry and `.runner`, fences, takes the lock shared, writes its lease, asks the work
 //! directory's filesystem how full it is, and is done: no scan of the process table, no walk.
@@ -48,20 +48,20 @@ use std::time::{Duration, Instant};
 /// How long a hook may take until it has read its configuration.
 const START: Duration = Duration::from_secs(10);
 
-/// What its supervisor adds to `hook.time_limit`: the cycle stops by itself before.
+/// The supervisor's time beyond `hook.time_limit`: the cycle stops by itself before.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// How long the way out may take.
+/// How long the error path may take.
 const WAY_OUT: Duration = Duration::from_secs(5);
 
-/// What a hook's worker has done, for its supervisor and for who comes after it: the fence stands, the job's log has its warning.
+/// What a hook's worker has done, for its supervisor and for the processes after it: the fence is in place, the job's log has its warning.
 const FENCED: u32 = 1;
 const WARNED: u32 = 2;
 
-/// Why a hook did nothing, or not all. Always a warning in the job's log, never a failed job.
+/// Why a hook did nothing, or only a part. Always a warning in the job's log, never a failed job.
 #[derive(Debug, PartialEq, Eq)]
 enum Fault {
-    /// The journal is still to be told.
+    /// The journal does not have it yet.
     Untold(String),
     /// The journal has it, as an event of its own kind.
     Told(String),
@@ -74,7 +74,7 @@ impl From<String> for Fault {
 }
 
 impl Fault {
-    /// The one warning of a hook that did not come to its report.
+    /// The one warning of a hook that did not reach its report.
     fn warn(&self) {
         let text = match self {
             Self::Untold(text) => {
@@ -92,11 +92,11 @@ fn goes_on(text: &str) -> Warning {
     Warning::new("disk-guard", format!("{text}. The job goes on."))
 }
 
-/// Runs a hook such that whatever goes wrong inside is a warning, and whatever ends it lets its job begin in time, fenced.
+/// Runs a hook such that every error inside becomes a warning, and its job begins in time, fenced, however the hook ends.
 ///
-/// A worker process does the work. This one only waits for it: it makes no call that a filesystem could delay.
+/// A worker process does the work. This process only waits for it: it makes no call that a filesystem could delay.
 pub(crate) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
-    // The default hook of a panic prints to standard error, where a message could be taken for a workflow command.
+    // The default panic hook prints to standard error, where a message could be taken for a workflow command.
     std::panic::set_hook(Box::new(|_| {}));
     let mut supervisor = match Supervisor::new() {
         Ok(supervisor) => supervisor,
@@ -115,7 +115,7 @@ pub(crate) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
     }
 }
 
-/// What the worker does; its exit code when it has come to the end of it.
+/// The worker's part; returns its exit code when it has run to its end.
 fn work(cli: &Cli, hook: &HookCommand, link: Link) -> Option<u8> {
     let outcome = catch_unwind(AssertUnwindSafe(|| run(cli, hook, link)));
     let fault = match outcome {
@@ -155,12 +155,12 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
     let is_late = is_started && own.is_err();
     let own = Own::or_by_programs(own, &proc, named, &config)?;
     if is_late {
-        // Only the job's own word for where it works was known before.
+        // Until here the place was known only from the job's environment.
         fence_first(Some(&own))?;
     }
     own.check_allowed(&config, &proc)?;
     if is_started {
-        // As early as they are known: not even the death of this process undoes it. What cannot be fenced is told on the way out.
+        // As early as they are known, so that not even the death of this process undoes it. Failures are reported on the error path.
         let _ = fence_declared(&own, &config, &proc, None);
     }
     let mut run_log = run_log(&config, &proc, &own);
@@ -172,7 +172,7 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
     }
 }
 
-/// The one way out for every end that is not the proper one.
+/// The error path for every abnormal end.
 fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End) -> Exit {
     supervisor.ignore_signals();
     let warning = (!supervisor.link().has(WARNED)).then(|| in_words(end));
@@ -187,7 +187,7 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
     let is_fenced = matches!(last, Ok(End::Proper(0))) || supervisor.link().has(FENCED);
     if let Some(text) = warning {
         let mut annotation = Vec::new();
-        // Memory takes what is written.
+        // Writing to memory does not fail.
         let _ = goes_on(&text).write(&mut annotation);
         supervisor.say(&String::from_utf8_lossy(&annotation));
     }
@@ -197,7 +197,7 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
     Exit::Done
 }
 
-/// How a worker ended that has not come to its own end.
+/// How a worker ended that did not run to its end.
 fn in_words(end: End) -> String {
     match end {
         End::TimedOut(limit) => format!("The guard took longer than {} s and was ended", limit.as_secs()),
@@ -216,7 +216,7 @@ fn last_steps(cli: &Cli, hook: &HookCommand, is_fenced: bool) -> Option<u8> {
     Some(u8::from(protect(cli, runner_root.as_deref(), is_fenced, now()).is_err()))
 }
 
-/// No process can be had, so nothing is done that could take long: the way out alone.
+/// No process can be started, so nothing is done that could take long: the error path alone.
 fn alone(cli: &Cli, hook: &HookCommand, error: &std::io::Error) -> Exit {
     journal::init(cli.log_level.into(), Sink::Journal);
     let _ = last_steps(cli, hook, false);
@@ -244,7 +244,7 @@ fn disk_warning(met: Met<'_>, run: &RunDir, proc: &Proc, own: &Runner, report: &
     Warning::of_disk(met, report, &holders)
 }
 
-/// What runs, for the lease and the journal. Text of the job's choosing: bounded here, escaped wherever it is shown.
+/// What runs, for the lease and the journal. The text comes from the job: bounded here, escaped wherever it is shown.
 fn job() -> Job {
     let text = |name: &str| {
         let value = std::env::var(name).unwrap_or_default();

@@ -1,5 +1,5 @@
-//! The error path of a started-hook. Whatever ended the hook, its job does not begin before the lease is written and the runner is
-//! fenced, in this order: a claim that begins after the fence then sees the lease.
+//! The error path of a started-hook. However the hook ended, its job does not begin before the lease is written and the runner is fenced,
+//! in this order: a claim that begins after the fence then sees the lease.
 
 use super::fence;
 use super::identify::Own;
@@ -18,7 +18,7 @@ use crate::text::escape;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// Leaves the lease and fences. Needs no valid configuration.
+/// Writes the lease and fences. Needs no valid configuration.
 ///
 /// # Errors
 /// Why the runner is not fenced, for people.
@@ -30,7 +30,7 @@ pub(super) fn protect(
 ) -> Result<(), String> {
     let mut own = Own::find(&Proc::new(Path::new(PROC)), named);
     if !is_fenced {
-        // Reading the configuration may take until this is ended, too.
+        // Reading the configuration may also take until this process is ended.
         let _ = fence_first(own.as_ref().ok());
     }
     let config: Option<Config> = declared::load(cli.config.as_deref()).ok();
@@ -46,7 +46,7 @@ pub(super) fn protect(
         own = Own::or_by_programs(own, &proc, named, config);
     }
     let Ok(own) = own else {
-        // Known once, perhaps: whoever waited for it has gone, and its ancestry with that.
+        // It may have been known before: the waiting process is gone, and the ancestry with it.
         fence::by_place();
         return Ok(());
     };
@@ -65,9 +65,8 @@ pub(super) fn protect(
     fenced
 }
 
-/// Caches outside of work directories that the job may use. What is claimed from another user's directory, this user's hook cannot
-/// keep from being claimed: the claim itself looks again after its rename then, and puts back what is in use. Gives what could not be
-/// fenced, and why.
+/// Caches outside of work directories that the job may use. This user's hook cannot prevent a claim from another user's directory: in that
+/// case the claim itself looks again after its rename, and undoes it if the cache is in use. Returns what could not be fenced, and why.
 pub(super) fn fence_declared(
     own: &Own,
     config: &Config,
@@ -82,7 +81,7 @@ pub(super) fn fence_declared(
     bases.into_iter().filter_map(fence).map(|(failure, base)| (base, failure)).collect()
 }
 
-/// Where a hook looks for its own ancestry before it knows what the configuration says.
+/// Where a hook looks for its own ancestry before it has read the configuration.
 pub(super) const PROC: &str = "/proc";
 
 /// The fence before anything that can fail.
@@ -92,7 +91,7 @@ pub(super) const PROC: &str = "/proc";
 pub(super) fn fence_first(own: Option<&Own>) -> Result<(), String> {
     match own {
         Some(own) => {
-            // Its own old versions and logs are claimed from its root. What cannot be fenced there is in no job's use.
+            // Its own old versions and logs are claimed from its root. Whatever cannot be fenced there is not used by any job.
             let _ = fence::around_own(&own.runner.root);
             own.ground.as_ref().map_or(Ok(()), |ground| ground.fence())
         }
@@ -141,7 +140,7 @@ pub(super) fn begins(own: &Own) -> Event {
 /// The lease of this job.
 ///
 /// # Errors
-/// What this host does not tell, for people.
+/// What this host does not provide, for people.
 pub(super) fn lease_of(own: &Own, worker: ProcessId, proc: &Proc, now: SystemTime) -> Result<Lease, String> {
     let here = |what: &str, error: std::io::Error| format!("{what} cannot be read: {error}");
     Ok(Lease {

@@ -1,8 +1,8 @@
-//! A started-hook's part of the forecast: what its job is expected to take, whether there is room for that, and what is done when
+//! A started-hook's part of the forecast: how much its job is expected to write, whether there is room for that, and what is done when
 //! there is not.
 //!
-//! Nothing here fails a job but `forecast.on_short = "refuse"`, and every wait and every measurement is bounded. What cannot be found
-//! out is nothing known: then the watermarks alone decide.
+//! Nothing here fails a job except `forecast.on_short = "refuse"`, and every wait and every measurement is bounded. Failures count as
+//! unknown: then the watermarks alone decide.
 
 use super::job;
 use super::started::Started;
@@ -20,7 +20,7 @@ use crate::{forecast, lease};
 use std::io::Stdout;
 use std::time::{Duration, Instant};
 
-/// What live jobs hold is measured for so long at most; each of them holds what the last sweep has seen at least.
+/// How long the space of live jobs is measured at most; each of them holds at least what the last sweep has measured.
 const MEASURES: Duration = Duration::from_secs(2);
 
 /// How often a hook that waits looks again.
@@ -34,7 +34,7 @@ pub(super) struct Expected {
     summary: Option<Summary>,
 }
 
-/// There is less room than live jobs may need, and nothing more may go.
+/// There is less room than live jobs may need, and nothing more can be removed.
 pub(super) struct Short {
     disk: DiskForecast,
     pub(super) is_refused: bool,
@@ -62,7 +62,7 @@ impl Short {
 }
 
 impl Started<'_> {
-    /// What this job is expected to take, by two small files.
+    /// How much this job is expected to write, from two small files.
     pub(super) fn expect(&self, run: &RunDir) -> Expected {
         let (Some(ground), Some(_), true) = (&self.own.ground, self.own.worker, self.config.forecast.enabled)
         else {
@@ -79,7 +79,7 @@ impl Started<'_> {
         Expected { reservation, summary }
     }
 
-    /// What live jobs need on this job's disk, this one included; none where there is certainly enough.
+    /// How much live jobs need on this job's disk, this one included; none where there is certainly enough.
     pub(super) fn room(&self, run: &RunDir, expected: &Expected) -> Option<DiskForecast> {
         let (reservation, ground) = (expected.reservation.as_ref()?, self.own.ground.as_ref()?);
         let (filesystem, usage) = (self.own.runner.work_dir()?.filesystem, ground.usage().ok()?);
@@ -98,7 +98,7 @@ impl Started<'_> {
         survey.disk_of(self.own.ground.as_ref()?.dir(), &snapshot).cloned()
     }
 
-    /// After all that may go has gone.
+    /// After everything removable is gone.
     pub(super) fn still_short(
         &self,
         run: &RunDir,
@@ -122,7 +122,7 @@ impl Started<'_> {
         Some(Short { disk, is_refused })
     }
 
-    /// Waits while a live sibling's end may help. When one has ended there may be more that may go.
+    /// Waits while the end of a live sibling may help. When one has ended more may be removable.
     fn await_room(
         &self,
         run: &RunDir,
@@ -165,7 +165,7 @@ fn view(proc: &Proc) -> lease::View<'_> {
     lease::View { proc, sees_all: |_| false, now: now() }
 }
 
-/// Whether all that the guard could ever remove from this disk, caches in use included, would still not give the room.
+/// Whether everything that the guard could ever remove from this disk, caches in use included, would still not make the room.
 fn is_hopeless(disk: &DiskForecast, report: &RunReport) -> bool {
     let there = report.outcomes.iter().filter(|outcome| {
         let base = outcome.action.cache.base(&outcome.action.runner);

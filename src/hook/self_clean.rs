@@ -1,4 +1,5 @@
-//! What a hook takes of its own runner: caches that other runners' runs have asked for by tickets, and what exceeds its rules' limits.
+//! Caches that a hook removes of its own runner: those that other runners' runs have asked for by tickets, and those that exceed their
+//! rules' limits.
 
 use crate::clock::now;
 use crate::config::Config;
@@ -17,8 +18,8 @@ use crate::uses::{self, Uses};
 use std::collections::BTreeSet;
 use std::time::Instant;
 
-/// A hook of a runner that may have been asked for something, and that applies its rules' limits for a runner that is never idle
-/// when the sweep comes.
+/// A hook of a runner that may have been asked for caches; it also applies its rules' limits, for a runner that is never idle when the
+/// sweep runs.
 pub(super) struct SelfClean<'a> {
     pub(super) config: &'a Config,
     pub(super) proc: &'a Proc,
@@ -36,7 +37,8 @@ pub(super) enum Hook {
 }
 
 impl SelfClean<'_> {
-    /// Takes the caches that others wanted of this runner, if its disk still lacks them, and what exceeds its rules' limits.
+    /// Removes the caches that others have asked this runner for, if its disk still has a shortfall, and those that exceed their rules'
+    /// limits.
     pub(super) fn run(&self, hook: Hook, run_log: &mut RunLog) -> Result<(), String> {
         let root = self.runner.root_id;
         let Some(work) = self.runner.work_dir() else { return Ok(()) };
@@ -92,7 +94,7 @@ impl SelfClean<'_> {
         if let Err(error) = &result {
             let _ = log.line(&format!("stopped early: {error}"));
         }
-        // Whether the whole host has reached its goal is no business of a job that is over: no warning.
+        // Whether the whole host has reached its goal does not concern a job that is over: no warning.
         let _ = log.finish(None);
         Ok(())
     }
@@ -104,8 +106,8 @@ impl SelfClean<'_> {
         has_size || (hook == Hook::Completed && caches.iter().any(|rule| rule.max_age.is_some()))
     }
 
-    /// A job that has ended may have let a cache grow; before one nothing has changed since the last look. What is too old is told
-    /// by when jobs have used it, without a look at the caches themselves.
+    /// A job that has ended may have let a cache grow; before a job nothing has changed since the last look. Age is known from the jobs
+    /// that used a cache, without a look at the caches themselves.
     fn limits_are_due(&self, hook: Hook, work: &Dir) -> bool {
         let caches = &self.config.caches;
         let has_size = caches.iter().any(|rule| rule.max_size.is_some());

@@ -28,8 +28,8 @@ use std::cell::RefCell;
 use std::io::Stdout;
 use std::time::{Duration, Instant};
 
-/// How long a hook waits for a privileged sweep to take up its request (more than 3 s were seen on a host whose processors are
-/// taken by builds), and to bring the disk below critical.
+/// How long a hook waits for a privileged sweep to accept its request (more than 3 s were seen on a host with busy processors), and to
+/// bring the disk below critical.
 const SWEEP_STARTS: Duration = Duration::from_secs(10);
 const SWEEP_HELPS: Duration = Duration::from_secs(60);
 
@@ -62,7 +62,8 @@ impl<'a> Started<'a> {
         result
     }
 
-    /// Who does not get the lock, or cannot leave its lease, prunes nothing, and goes the way out (see [`mod@super::protect`]).
+    /// A hook that does not get the lock, or cannot write its lease, prunes nothing, and takes the error path (see
+    /// [`mod@super::protect`]).
     fn guard(&self, run: &RunDir) -> Result<Exit, Fault> {
         let lease = self.own.worker.map(|worker| lease_of(&self.own, worker, self.proc, now()));
         let expected = self.expect(run);
@@ -70,7 +71,7 @@ impl<'a> Started<'a> {
         let asked = Instant::now();
         let wait = self.config.hook.lock_wait.min(self.config.hook.time_limit);
         match SharedLock::acquire(run, wait) {
-            // Held for writing the lease alone: whoever wants to claim waits for this.
+            // Held only for writing the lease: every claim waits for this.
             Ok(_lock) => {
                 self.run_log.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
                 if let Some(lease) = lease {
@@ -88,7 +89,7 @@ impl<'a> Started<'a> {
             self.tell(begins(&self.own).duration(self.begun.elapsed()));
         }
         if let (Some(lease), Some(listener)) = (&left, self.own.listener) {
-            // Without it this runner counts as guarded by its `.env` alone.
+            // Without it this runner counts as guarded only because of its `.env`.
             let hook = std::env::var_os(HookVariable::JobStarted.name());
             let _ = hook_record::leave(run, self.proc, lease, listener, hook.as_deref());
         }
@@ -101,7 +102,7 @@ impl<'a> Started<'a> {
             SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun: self.begun };
         let cleaned = clean.run(Hook::Started, &mut self.run_log.borrow_mut());
         if let Err(failure) = cleaned {
-            // Limits can wait for the next hook, the disk cannot.
+            // Limits can wait for the next hook; the disk cannot.
             self.tell(Event::new(EventKind::Error, failure).runner(&self.own.runner));
         }
         let room = self.room(run, &expected);
@@ -109,7 +110,7 @@ impl<'a> Started<'a> {
         if self.level()? == Level::Ok && !lacks_room { Ok(Exit::Done) } else { self.relieve(run, room) }
     }
 
-    /// How full the filesystems are that the runner lives by.
+    /// How full the filesystems of the runner are.
     fn level(&self) -> Result<Level, Fault> {
         let (Some(work), Some(ground)) = (self.own.runner.work_dir(), &self.own.ground) else {
             return Ok(Level::Ok);
@@ -151,7 +152,7 @@ impl<'a> Started<'a> {
         let warning = match (exit, self.level()) {
             (Exit::Done, Ok(Level::Ok)) => short.as_ref().map(|short| short.warning()),
             (Exit::Done, Ok(Level::Critical)) => Some(self.disk_warning(Met::Critical, run, &report)),
-            // Between the watermarks there is nothing to be alarmed about.
+            // Between the watermarks there is no reason for a warning.
             (Exit::Done, _) => {
                 Warning::of_run(&report).or_else(|| short.as_ref().map(|short| short.warning()))
             }
@@ -197,8 +198,7 @@ impl<'a> Started<'a> {
         disk_warning(met, run, self.proc, &self.own.runner, report)
     }
 
-    /// Own means are exhausted: ask for a privileged sweep, wait for it as far as that is worth it, and let the job run or
-    /// refuse it.
+    /// The hook has no means left: request a privileged sweep, wait for it while that is useful, and let the job run or refuse it.
     fn conclude(&self, run: &RunDir, report: &RunReport, log: &mut JobLog<Stdout>) -> Exit {
         if report.goal_met || self.level() == Ok(Level::Ok) {
             let _ = log.line("goal reached");
@@ -225,7 +225,7 @@ impl<'a> Started<'a> {
         self.own.ground.as_ref()?.usage().ok()
     }
 
-    /// What the privileged sweep has come to while it was waited for.
+    /// The result of the privileged sweep during the wait.
     fn log_sweep(&self, before: Option<Usage>, log: &mut JobLog<Stdout>) {
         if let (Some(before), Some(after)) = (before, self.usage()) {
             let _ = log.line(&format!(
@@ -264,7 +264,7 @@ impl<'a> Started<'a> {
         }
     }
 
-    /// Waits until the disk is below critical; not for a sweep that does not come.
+    /// Waits until the disk is below critical; does not wait for a sweep that does not start.
     fn await_sweep(&self, run: &RunDir) {
         let asked = Instant::now();
         let until = (asked + SWEEP_HELPS).min(self.begun + self.config.hook.time_limit);

@@ -1,25 +1,25 @@
-//! Which of the counts that a run's record claims are believed. A job can write records in its hook's name: it may falsify
-//! what is told of its own runners, within bounds, and nothing of anybody else's.
+//! Which counts of a run's record are trusted. A job can write records in the name of its runner's hook: it may falsify the counts of its
+//! own runners, within bounds, and no others.
 
 use crate::model::metrics::{Counter, OUTCOMES, Series, TRASH, Tally};
 use crate::model::{EvidenceKind, RemoveReason, Runner, Uid};
 
-/// One run does not deal with more caches, and does not go wrong more often.
+/// The most caches and errors that one run can record.
 const MAX_COUNT: u64 = 1000;
 
-/// One run does not give more back: a pebibyte.
+/// The most bytes that one run can free: a pebibyte.
 const MAX_BYTES: u64 = 1 << 50;
 
 /// A hook ends within its time limit and a sweep within an hour.
 const MAX_MICROS: u64 = 86_400 * 1_000_000;
 
-/// One run does not wait for more locks.
+/// The most waits for a lock that one run can record.
 const MAX_TIMINGS: usize = 256;
 
-/// Against what records are judged.
+/// The facts that records are checked against.
 #[derive(Debug, Clone, Copy)]
 pub struct FoldInput<'a> {
-    /// Who folds: what this user has written is believed.
+    /// The user that folds the records: that user's own records are trusted.
     pub trusted: Uid,
     /// The runners of the host.
     pub runners: &'a [Runner],
@@ -27,7 +27,7 @@ pub struct FoldInput<'a> {
     pub rules: &'a [String],
 }
 
-/// What of `tally`, which `writer` has written, is believed.
+/// The part of `tally` that is trusted, given that `writer` wrote it.
 pub fn believed(tally: Tally, writer: Uid, input: &FoldInput<'_>) -> Tally {
     let is_trusted = writer == input.trusted;
     let counts = tally.counts.into_iter().filter(|(series, _)| is_named(series));
@@ -41,7 +41,7 @@ pub fn believed(tally: Tally, writer: Uid, input: &FoldInput<'_>) -> Tally {
     Tally { counts: counts.collect(), timings: timings.collect(), sweep: tally.sweep.filter(|_| is_trusted) }
 }
 
-/// Whether the labels are ones that we give.
+/// Whether the labels are values that the guard itself uses.
 fn is_named((counter, labels): &Series) -> bool {
     let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
     match (counter, &labels[..]) {
@@ -60,9 +60,9 @@ fn is_named((counter, labels): &Series) -> bool {
     }
 }
 
-/// Whether the labels name only what is the writer's.
+/// Whether the labels name only things of the writer.
 fn is_his((counter, labels): &Series, writer: Uid, input: &FoldInput<'_>) -> bool {
-    // Sweeps alone do that.
+    // Only sweeps do that.
     if *counter == Counter::DedupeFreed {
         return false;
     }
@@ -80,7 +80,7 @@ mod tests {
     use crate::model::metrics::{SweepEnd, Timing};
     use crate::model::{FileId, FilesystemId, Work, WorkDir};
 
-    /// Who owns the runner, and whose its work directory is.
+    /// The runner's owner and its work directory's owner.
     const KEEPER: Uid = Uid(1000);
     const OWNER: Uid = Uid(1001);
     const OTHER: Uid = Uid(1002);

@@ -1,11 +1,11 @@
-//! Which files are compared: those of one repository, rule, name and size in caches of several runners on one disk. Nothing is
-//! hashed, for the kernel compares anyway.
+//! Which files are compared: files of the same repository, rule, name and size in caches of several runners on one disk. Nothing is
+//! hashed, because the kernel compares the content anyway.
 
 use crate::model::dedupe::{DedupeCache, DedupePair};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
-/// Smaller files are more trouble than gain.
+/// Smaller files cost more to compare than they save.
 const SMALLEST: u64 = 64 << 10;
 
 /// The pairs, the largest first.

@@ -1,9 +1,9 @@
-//! How much space a job is going to need, and how much the host needs so that its live jobs and this one end well.
+//! How much space a job will need, and how much the host needs so that its live jobs and this one can finish.
 //!
-//! A job's **footprint** is what its repository takes on its runner when the job has ended. What of it is warm already is not
-//! needed again. A job that has run before is expected to take the mean of its footprints; how far off that may be is a variance,
-//! with a prior spread of 35 % that is worth three runs. The host needs the sum of what its jobs have not used yet, and 1.65 standard
-//! deviations of that sum: jobs are rarely all at their largest at once, so the deviations are not added up.
+//! A job's **footprint** is the space that its repository takes on its runner when the job has ended. The part that is already warm is not
+//! needed again. A job that has run before is expected to take the mean of its footprints; the uncertainty is a variance, with a prior
+//! spread of 35 % that weighs as much as three runs. The host needs the sum of what its jobs have not used yet, plus 1.65 standard
+//! deviations of that sum: jobs are rarely all at their largest at once, so the deviations themselves are not added up.
 //!
 //! Amounts are bytes as `f64`: they are estimates.
 
@@ -13,25 +13,25 @@ use crate::model::metrics::Sample;
 use crate::model::{Basis, Reservation, Room, Usage};
 use std::time::Duration;
 
-/// Standard deviations beyond the sum of the means that are held free: 95 of 100 sums of this kind stay below.
+/// Standard deviations above the mean of the sum that are kept free: 95 of 100 such sums stay below.
 const DEVIATIONS: f64 = 1.65;
 
-/// The spread of a job's footprint, as a share of its mean, before anything is known of it.
+/// The spread of a job's footprint, as a share of its mean, before any run is known.
 const PRIOR_SPREAD: f64 = 0.35;
 
-/// How many runs the prior spread is worth.
+/// How many runs the prior spread weighs as much as.
 const PRIOR_RUNS: f64 = 3.0;
 
-/// The spread of a job of which nothing is known.
+/// The spread for a job without any known run.
 const UNKNOWN_SPREAD: f64 = 0.5;
 
-/// With so many footprints of other jobs on the host, their mean says more than the configured size.
+/// From this many footprints of other jobs on the host their mean is used instead of the configured size.
 const ENOUGH_OTHERS: usize = 10;
 
-/// A job whose growth has passed its mean is expected to grow on by this share of a standard deviation.
+/// A job that has grown past its mean is expected to grow further by this share of a standard deviation.
 const TAIL: f64 = 0.8;
 
-/// The least that is expected of any job.
+/// The minimum that is expected of any job.
 const LEAST: f64 = (1u64 << 30) as f64;
 
 /// An amount that is not known exactly.
@@ -44,12 +44,12 @@ pub struct Estimate {
 }
 
 impl Estimate {
-    /// So many bytes suffice in 95 of 100 cases.
+    /// This many bytes suffice in 95 of 100 cases.
     pub fn bound(self) -> f64 {
         self.mean + DEVIATIONS * self.variance.max(0.0).sqrt()
     }
 
-    /// What is left of it when `used` bytes have been used. Past the mean what is left is the tail: the further past, the less.
+    /// What remains of it when `used` bytes have been used. Past the mean only the tail remains, which shrinks with the distance.
     #[must_use]
     pub fn less(self, used: f64) -> Self {
         if used <= self.mean {
@@ -73,9 +73,9 @@ pub struct Known<'a> {
     pub largest_share: Option<f64>,
     /// Footprints of other jobs of the host.
     pub others: &'a [f64],
-    /// What a job takes of which nothing is known, by the configuration.
+    /// The configured size of a job of which nothing is known.
     pub unknown: f64,
-    /// What of its footprint is warm on its runner.
+    /// The part of its footprint that is warm on its runner.
     pub warm: f64,
 }
 
@@ -85,7 +85,7 @@ pub fn growth(known: &Known<'_>) -> Estimate {
     Estimate { mean: (footprint.mean - known.warm).max(LEAST), variance: footprint.variance }
 }
 
-/// What a job's repository is going to hold on its runner when the job has ended, and on what that rests.
+/// How much a job's repository will hold on its runner when the job has ended, and what the estimate rests on.
 pub fn footprint(known: &Known<'_>) -> (Estimate, Basis) {
     if !known.own.is_empty() {
         return (from_runs(known.own), Basis::History);
@@ -103,12 +103,12 @@ pub fn footprint(known: &Known<'_>) -> (Estimate, Basis) {
     (Estimate { mean, variance: (UNKNOWN_SPREAD * mean).powi(2) }, Basis::Unknown)
 }
 
-/// What a job is expected to hold that has held so much before; at least one run.
+/// How much a job is expected to hold, given its earlier runs; at least one run.
 pub fn from_runs(runs: &[f64]) -> Estimate {
     let (count, mean) = (runs.len() as f64, mean(runs));
     let prior = (PRIOR_SPREAD * mean).powi(2);
     let spread = (PRIOR_RUNS * prior + squares(runs, mean)) / (PRIOR_RUNS + count - 1.0);
-    // The mean itself is the less certain the fewer runs it rests on.
+    // The mean itself is less certain with fewer runs.
     Estimate { mean, variance: spread * (1.0 + 1.0 / count) }
 }
 
@@ -135,21 +135,21 @@ impl From<&Reservation> for Estimate {
     }
 }
 
-/// Bytes of an estimate, as they are written down.
+/// Bytes of an estimate, as they are recorded.
 pub fn whole(bytes: f64) -> u64 {
     // Saturates.
     bytes.max(0.0) as u64
 }
 
-/// No single job is believed to need more than a quarter of its disk, unless the guard itself has seen so large a share: twice the
-/// largest. What a job writes about itself could ask for everything otherwise.
+/// The upper bound for a single job: a quarter of its disk, or twice the largest share that the guard itself has measured. Without a
+/// bound, a value that a job writes about itself could demand the whole disk.
 pub fn most_of_one(usage: &Usage, largest_seen: u64) -> u64 {
     let reachable = usage.used_bytes.saturating_add(usage.available_bytes);
     (reachable / 4).max(largest_seen.saturating_mul(2)).min(reachable)
 }
 
-/// What jobs of which nothing is known can ask for together: no more than is free anyway on a disk without pressure. A guess lets
-/// no cache go by itself.
+/// The upper bound for all jobs of which nothing is known together: what is free anyway on a disk without pressure. An estimate without
+/// data never removes a cache by itself.
 pub fn most_guessed(usage: &Usage, marks: &Watermarks) -> u64 {
     let reachable = u128::from(usage.used_bytes) + u128::from(usage.available_bytes);
     (reachable * u128::from(100 - marks.high.get().min(100)) / 100) as u64
@@ -168,14 +168,14 @@ pub fn room(left: impl IntoIterator<Item = (Estimate, Basis)>, most_guessed: u64
     }
 }
 
-/// When a disk is full that holds `usage` now and was seen like this before; `None` while it does not fill, or nothing is known.
+/// When the disk will be full, given its `usage` now and an earlier one; `None` while it does not fill, or when nothing is known.
 pub fn time_to_full(samples: &[Sample], now: u64, usage: &Usage) -> Option<Duration> {
     let rate = trend::fill_rate(samples, now, usage.used_bytes)?;
     let seconds = trend::seconds_to_full(usage.available_bytes, rate);
     Duration::try_from_secs_f64(seconds).ok()
 }
 
-/// When the next sweep is due on a disk that will be full after `to_full`: in a third of that time, between one and fifteen minutes.
+/// When the next sweep is due on a disk that will be full after `to_full`: after a third of that time, between one and fifteen minutes.
 pub fn next_sweep(to_full: Option<Duration>) -> Duration {
     const SOONEST: Duration = Duration::from_secs(60);
     const LATEST: Duration = Duration::from_secs(15 * 60);

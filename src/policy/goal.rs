@@ -1,21 +1,21 @@
-//! What a run aims at on one filesystem, and the lesser aim where that is out of reach.
+//! The goal of a run on one filesystem, and the lesser goal where that is out of reach.
 //!
-//! Others may hold so much of a disk that all caches together cannot bring it down to `pressure.low`. To take them all at every
-//! job's start would make each build cold and change nothing. So when all that may go does not suffice, the aim is less: below
-//! critical and above the floors; and where that is out of reach as well, off the brink, so that a job finds some room.
+//! Other data may fill so much of a disk that removing all caches would not bring it down to `pressure.low`. Removing them all at every
+//! job's start would make each build cold and change nothing. So where everything removable does not suffice, the goal is lower: below
+//! critical and above the floors; and where that is out of reach as well, enough free space for a job to start.
 
 use super::pressure;
 use crate::config::Watermarks;
 use crate::model::{ActionResult, Aim, Balance, Filesystem, Level, Need, Room, RunReport, Usage};
 
-/// A `pressure.low` below this asks for all that may go: no disk in use is ever so empty.
+/// A `pressure.low` below this means that everything removable is removed: no disk in use is ever so empty.
 const ALL_OF_IT: u8 = 10;
 
-/// What is lacking to each aim, the highest first. A lesser aim never lacks more.
+/// The shortfall to each goal, the highest goal first. A lower goal never has a larger shortfall.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ladder(Vec<(Aim, Need)>);
 
-/// The aims on a filesystem of this usage.
+/// The goals on a filesystem of this usage.
 pub fn ladder(usage: &Usage, marks: &Watermarks) -> Ladder {
     let low = pressure::lacking(usage, marks);
     if marks.low.get() < ALL_OF_IT {
@@ -23,7 +23,7 @@ pub fn ladder(usage: &Usage, marks: &Watermarks) -> Ladder {
     }
     let (critical, floor) =
         (above(usage, marks.critical.get().saturating_sub(1)), pressure::below_floor(usage, marks));
-    // Half of the way between critical and full.
+    // Half of the distance between critical and full.
     let brink = above(usage, marks.critical.get() + (100 - marks.critical.get()) / 2);
     let few_inodes =
         |parts: u64| pressure::inode_floor(usage, marks).div_ceil(parts).saturating_sub(usage.inodes_free);
@@ -36,7 +36,7 @@ pub fn ladder(usage: &Usage, marks: &Watermarks) -> Ladder {
     ])
 }
 
-/// The disks whose goal a run has missed, or would miss: under pressure, and not at the goal with what goes.
+/// The disks whose goal a run has missed, or would miss: under pressure, and below the goal after the planned removals.
 pub fn missed(report: &RunReport, marks: &Watermarks) -> Vec<Filesystem> {
     let is_missed = |balance: &&Balance| {
         let planned = report.outcomes.iter().filter(|outcome| {
@@ -58,8 +58,8 @@ fn above(usage: &Usage, percent: u8) -> u64 {
     u128::from(usage.used_bytes).saturating_sub(reachable * u128::from(percent) / 100) as u64
 }
 
-/// The aims where live jobs need room. Where that is out of reach, but what they are expected to need is not, all that may go brings
-/// them closer to it. Else it is what it is without them: on a disk without pressure nothing.
+/// The goals where live jobs need room. If that is out of reach but the jobs' expected need is not, everything removable is removed.
+/// Otherwise the goals are those without live jobs: on a disk without pressure none.
 pub fn ladder_for_jobs(usage: &Usage, marks: &Watermarks, is_pressed: bool, room: Room) -> Ladder {
     let rest = if is_pressed { ladder(usage, marks).0 } else { vec![(Aim::Low, Need::default())] };
     let least = rest[0].1;
@@ -75,13 +75,13 @@ pub fn ladder_for_jobs(usage: &Usage, marks: &Watermarks, is_pressed: bool, room
 }
 
 impl Ladder {
-    /// What is aimed at where all is within reach, and what that lacks.
+    /// The goal where everything is within reach, and its shortfall.
     pub fn highest(&self) -> (Aim, Need) {
         self.0[0]
     }
 
-    /// The highest aim that is within `reach`, and what it lacks: of bytes and of inodes each by itself. What cannot be reached at
-    /// all is aimed at all the same.
+    /// The highest goal within `reach`, and its shortfall: of bytes and of inodes separately. A goal that nothing can reach is still
+    /// pursued.
     pub fn aim(&self, reach: Need) -> (Aim, Need) {
         let last = &self.0[self.0.len() - 1];
         let taken = |rung: &(Aim, Need)| match rung.0 {
@@ -93,7 +93,7 @@ impl Ladder {
         (bytes.0.max(inodes.0), Need { bytes: taken(bytes).bytes, inodes: inodes.1.inodes })
     }
 
-    /// What this aim lacks; of an aim with several rungs the least.
+    /// The shortfall to this goal; where a goal has several levels, the smallest.
     pub fn lacking(&self, aim: Aim) -> Need {
         self.0.iter().rfind(|(rung, _)| *rung == aim).map_or(self.0[0].1, |(_, need)| *need)
     }

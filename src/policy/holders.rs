@@ -1,10 +1,10 @@
-//! Who holds a disk: for the job that meets it full.
+//! Which runners hold a disk, for the job that finds it full.
 
 use crate::model::{ActionResult, CacheHolder, FilesystemId, LeaseSeen, LeaseState, RunReport};
 use std::collections::BTreeMap;
 
-/// The runners whose caches take most of `disk` after a run, at most `limit`, the largest first. Whose job it is comes from the
-/// leases alone: what a directory's name says of a repository is nobody's word.
+/// The runners whose caches take most of `disk` after a run, at most `limit`, the largest first. The job comes from the leases alone: a
+/// directory's name does not prove which repository it belongs to.
 pub fn top(report: &RunReport, disk: FilesystemId, leases: &[LeaseSeen], limit: usize) -> Vec<CacheHolder> {
     let mut holdings: BTreeMap<_, CacheHolder> = BTreeMap::new();
     let stays = report.outcomes.iter().filter(|outcome| outcome.result != ActionResult::Removed);

@@ -1,8 +1,8 @@
-//! Evidence about runners, and what it adds up to.
+//! Evidence about runners, and the state that follows from it.
 //!
-//! Evidence is collected for a group of runners that share their fate, so a runner shows what happens in its shared work
-//! directory whoever does it. Unknown protects: a lease that cannot be read, a Worker that cannot be attributed, a host
-//! that cannot be seen whole make a runner [`Liveness::Unknown`], which is treated as busy.
+//! Evidence is collected for a group of runners that share a work directory, so activity in the shared directory counts for each of them.
+//! Unknown protects: a lease that cannot be read, a Worker that cannot be attributed, or a host that cannot be seen whole makes a runner
+//! [`Liveness::Unknown`], which is treated as busy.
 
 use super::shared_work_dirs;
 use crate::model::{
@@ -16,11 +16,11 @@ use std::time::{Duration, SystemTime};
 /// A line's time has whole seconds.
 const CLOCK_SLACK: Duration = Duration::from_secs(2);
 
-/// Whose processes do not count: the hook's own job, seen from inside.
+/// The processes that do not count: the hook's own job, seen from inside.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Exempt<'a> {
-    /// The hook, its ancestors up to the Worker, and the Listener above. Never a pid alone, which the next process may have, and
-    /// never a directory: whoever else works in the hook's own work directory is a stranger there.
+    /// The hook, its ancestors up to the Worker, and the Listener above. They are identified by pid and start time, because a pid can be
+    /// reused, and never by directory: any other process in the hook's work directory is a stranger.
     pub lineage: &'a [ProcessId],
 }
 
@@ -50,8 +50,8 @@ pub fn evidence(facts: &HostFacts, exempt: Exempt<'_>) -> Vec<Vec<Evidence>> {
     all
 }
 
-/// What is known about one cache outside of work directories. `of_users` is the evidence of each runner that may use it: whoever
-/// may be at work there protects it.
+/// What is known about one cache outside of work directories. `of_users` is the evidence of each runner that may use it: activity of any
+/// of them protects it.
 pub fn of_declared<'e>(
     facts: &HostFacts,
     index: usize,
@@ -62,7 +62,7 @@ pub fn of_declared<'e>(
     let (cache, place) = (declared.cache(), facts.runners.len() + index);
     let mut found = about_the_host(facts);
     for (name, evidence) in of_users {
-        // What the host has mounted in a runner's own work directory is no matter of others.
+        // A mount of the host in a runner's own work directory does not concern other runners.
         let counts = |e: &&Evidence| e.kind != EvidenceKind::MountInside || e.weight != Weight::Forbids;
         let counting: Vec<Evidence> = evidence.iter().filter(counts).cloned().collect();
         if let Some(first) = strongest(&counting) {
@@ -99,8 +99,8 @@ fn in_order(evidence: impl Iterator<Item = Evidence>) -> Vec<Evidence> {
     all
 }
 
-/// What a runner's evidence adds up to. Liveness alone: content that is merely young, and a missing hook, forbid a claim
-/// without anybody being at work.
+/// The state that follows from a runner's evidence. Only activity counts: recent content and a missing hook forbid a claim although no job
+/// runs.
 pub fn judge(evidence: &[Evidence]) -> Liveness {
     if evidence.iter().any(|e| e.weight == Weight::InUse) {
         Liveness::Busy
@@ -121,7 +121,7 @@ fn about_the_host(facts: &HostFacts) -> Vec<Evidence> {
     found
 }
 
-/// The Workers of whom nobody can say whose they are, and why.
+/// The Workers that cannot be attributed to a runner, and why.
 fn unattributed<'f>(
     facts: &'f HostFacts,
     exempt: Exempt<'f>,
@@ -133,9 +133,9 @@ fn unattributed<'f>(
     })
 }
 
-/// Whether a lease of the Worker's own user says which runner the Worker belongs to. Such a lease proves that it does not work for
-/// runners of other users. It proves nothing among that user's own runners: any of the user's jobs could have written it, to make
-/// another of these runners look idle.
+/// Whether a lease of the Worker's own user says which runner the Worker belongs to. Such a lease proves that the Worker does not work for
+/// runners of other users. It proves nothing among that user's own runners: any of the user's jobs could have written it, to make another
+/// of these runners look idle.
 fn is_vouched_for(facts: &HostFacts, worker: &WorkerSeen) -> bool {
     facts.leases.iter().any(|seen| {
         seen.state == LeaseState::Live
@@ -144,8 +144,8 @@ fn is_vouched_for(facts: &HostFacts, worker: &WorkerSeen) -> bool {
     })
 }
 
-/// Whether an unattributed Worker can be at work in no runner's directory: a process by that name of a user who owns no runner, is
-/// in the group of none, and can neither be inside any work directory nor write one. It is evidence of nothing.
+/// Whether an unattributed Worker cannot be at work in any runner's directory: it runs as a user that owns no runner, has no runner's
+/// group, is not inside any work directory and cannot write one. Such a process is evidence of nothing.
 fn is_bystander(facts: &HostFacts, worker: &WorkerSeen) -> bool {
     let owns = |runner: &Runner| {
         runner.owner == worker.owner || runner.work_dir().is_some_and(|work| work.owner == worker.owner)
@@ -158,8 +158,8 @@ fn is_bystander(facts: &HostFacts, worker: &WorkerSeen) -> bool {
         && !facts.runners.iter().any(|runner| owns(&runner.runner))
 }
 
-/// Workers that cannot be attributed, as evidence about one runner. Of those that could be at work in its very work directory, by
-/// what is known of them or of their user, the evidence speaks of that directory.
+/// Workers that cannot be attributed, as evidence about one runner. If the process or its user shows that it could be at work in this
+/// runner's work directory, the evidence names that directory.
 fn strangers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
     let runner = &facts.runners[index].runner;
     for (worker, reason) in unattributed(facts, exempt).filter(|(worker, _)| !is_bystander(facts, worker)) {
@@ -231,15 +231,15 @@ fn leases(facts: &HostFacts, runner: &Runner, exempt: Exempt<'_>, found: &mut Ve
     }
 }
 
-/// Whether a lease is about this runner. One that cannot be read speaks by its name, and without a telling name it speaks
-/// of whatever its writer owns.
+/// Whether a lease concerns this runner. A lease that cannot be read concerns the runner in its file name; without such a name it concerns
+/// every runner that its writer owns.
 fn speaks_of(seen: &LeaseSeen, runner: &Runner) -> bool {
     let work = seen.lease.as_ref().and_then(|lease| lease.work_id);
     match seen.root {
         Some(root) => {
             root == runner.root_id || (work.is_some() && work == runner.work_dir().map(|dir| dir.id))
         }
-        // A root of root's has another user's work directory, as a rule.
+        // A runner root owned by root usually has a work directory of another user.
         None => {
             let owns_work = runner.work_dir().is_some_and(|work| work.owner == seen.owner);
             seen.owner == Uid::ROOT || seen.owner == runner.owner || (runner.owner == Uid::ROOT && owns_work)
@@ -247,8 +247,8 @@ fn speaks_of(seen: &LeaseSeen, runner: &Runner) -> bool {
     }
 }
 
-/// Whether it is the runner's own Listener, in the work directory itself or among the runner's own things there, as packages have
-/// it: it waits for jobs, and works on none.
+/// Whether it is the runner's own Listener, in the work directory itself or among the runner's own files there, as packages install it: a
+/// Listener waits for jobs and does not work on one.
 fn is_waiting(facts: &HostFacts, holder: &Holder) -> bool {
     let work = facts.runners[holder.runner].runner.work_path();
     let is_listener = |seen: &ListenerSeen| (seen.process, seen.runner) == (holder.process, holder.runner);
@@ -272,7 +272,7 @@ fn holders(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<
             HeldBy::OpenFile => format!("has {path} open"),
         };
         let detail = format!("pid {} ({}) {what}", holder.process.pid, holder.comm);
-        // A path of another mount namespace, or one that was not worth naming, may be anywhere in the work directory.
+        // A path of another mount namespace, or one without a name, may be anywhere in the work directory.
         let within =
             Some(&holder.path).filter(|path| path.starts_with(facts.runners[index].runner.work_path()));
         let evidence = Evidence::new(EvidenceKind::ProcessInside, Weight::InUse, detail);
@@ -313,7 +313,7 @@ fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec
         }
     };
     let listeners = || facts.processes.listeners.iter().filter(|listener| listener.runner == index);
-    // The hook's own job is the one that was received by its own Listener; what another Listener has is another job.
+    // The hook's own job is the one that its own Listener received; the job of another Listener is a different one.
     let others = || listeners().filter(|listener| !exempt.covers(listener.process));
     let mut tell =
         |weight, detail: String| found.push(Evidence::new(EvidenceKind::JobReceived, weight, detail));
@@ -329,12 +329,12 @@ fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec
     } else if facts.runners[index].other_hosts.is_some() {
         tell(Weight::InUse, format!("{detail} (the Listener may run on another host)"));
     } else if facts.processes.visibility != Visibility::Complete {
-        // A dead Listener starts no Worker any more; that it is dead is only known when all is visible.
+        // A dead Listener starts no Worker any more; whether it is dead is only known when all processes are visible.
         tell(Weight::CannotTell, detail.clone());
     }
 }
 
-/// Whether a Listener knows of the job that a line of its runner's log tells of.
+/// Whether a Listener knows of the job that a line of its runner's log reports.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Heard {
     Yes,
@@ -343,8 +343,8 @@ enum Heard {
     CannotTell,
 }
 
-/// A Listener that was started after the line was written, and after its log was last touched, never heard of that job. A line whose
-/// time is older than the Listener, in a log that is younger, was written by a clock that has been set since.
+/// A Listener that was started after the line was written, and after its log was last modified, never received that job. A line older than
+/// the Listener in a log that is newer was written before a clock change.
 fn heard_of(listener: &ListenerSeen, at: Option<SystemTime>, written: Option<SystemTime>) -> Heard {
     match (at, written) {
         (Some(at), _) if listener.started <= at + CLOCK_SLACK => Heard::Yes,

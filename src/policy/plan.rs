@@ -1,9 +1,9 @@
-//! The plan: what goes, in which order, and for everything else why it stays.
+//! The plan: what is removed, in which order, and why everything else is kept.
 //!
-//! Order, the cheapest to lose first: what runners have left over; then a hook takes its own runner's other repositories, coldest first, then its own job's
-//! repository, then idle siblings; a sweep takes the coldest of all. Cold is what no job has used for long. Only as much is planned as is needed, and what a
-//! larger one later in the order makes superfluous is dropped again. Where all of it does not reach the goal, the aim is less:
-//! see [`super::goal`].
+//! The order is the cheapest to lose first: leftovers of runners; then a hook removes caches of its own runner's other repositories,
+//! coldest first, then of its own job's repository, then of idle siblings; a sweep removes the coldest of all. A cache is cold when no job
+//! has used it for long. Only as much is planned as is needed, and an action that a larger one later in the order makes superfluous is
+//! dropped again. Where all of it does not reach the goal, the goal is lowered: see [`super::goal`].
 
 use super::goal::Ladder;
 use super::protection::{self, Relation, Rules};
@@ -26,8 +26,8 @@ pub enum Actor {
     Hook {
         /// Its index.
         own: usize,
-        /// The directory below the work directory that its job will use. A hint from the job's environment: it changes the
-        /// order among own caches, nothing else.
+        /// The directory below the work directory that its job will use. A hint from the job's environment: it changes the order among own
+        /// caches only.
         job_directory: Option<PathBuf>,
     },
     /// The timer's pass over all runners.
@@ -43,28 +43,28 @@ pub struct PlanInput<'a> {
     pub rules: &'a Rules,
     /// The cache rules, for their age and size limits; none where these are not applied.
     pub cache_rules: &'a [CacheRule],
-    /// What each filesystem lacks.
+    /// The shortfall of each filesystem.
     pub needs: &'a [(FilesystemId, Need)],
-    /// What is done where that is out of reach.
+    /// What is planned where the goal is out of reach.
     pub out_of_reach: OutOfReach<'a>,
-    /// Those of them that lack more for the sake of live jobs, with what they lack without them.
+    /// The filesystems with a larger shortfall because of live jobs, with the shortfall without them.
     pub for_jobs: &'a [(FilesystemId, Need)],
-    /// Paths that this run has dealt with: whatever lies there now is the next run's.
+    /// Paths that this run has dealt with: whatever exists there now is left to the next run.
     pub dealt_with: &'a HashSet<PathBuf>,
 }
 
-/// What is done where a goal is out of reach.
+/// What is planned where a goal is out of reach.
 #[derive(Debug, Clone, Copy)]
 pub enum OutOfReach<'a> {
-    /// All that brings it closer is taken.
+    /// Everything that brings it closer is removed.
     TakeAll,
-    /// Nothing is taken: these are not all caches yet.
+    /// Nothing is removed: these are not all caches yet.
     Wait,
-    /// A lesser aim is taken, from these.
+    /// A lower goal is chosen from these.
     AimLower(&'a [(FilesystemId, Ladder)]),
 }
 
-/// What can be taken out of caches instead of removing them whole, by the caches' paths.
+/// Parts that can be removed from caches instead of the whole, by the caches' paths.
 pub type Offers = HashMap<PathBuf, TrimOffer>;
 
 /// Makes the plan. `evidence` is that of [`super::liveness::evidence`] for the same facts.
@@ -173,8 +173,8 @@ pub fn make_with(
     }
 }
 
-/// What all caches of a filesystem would give, those included that are in use now: they can go when their jobs have ended. What
-/// can never go does not count.
+/// What removing all caches of a filesystem would free, including those in use now, which can be removed when their jobs have ended.
+/// Caches that can never be removed do not count.
 fn reach(candidates: &[Candidate<'_>], kept: &[Action], filesystem: FilesystemId) -> Need {
     let later = kept.iter().filter(|action| may_go_later(&action.decision));
     let later = later
@@ -209,7 +209,7 @@ pub fn relation(actor: &Actor, index: usize, groups: &[usize]) -> Relation {
 /// The cheapest to lose first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 enum Tier {
-    /// What an idle runner has left over: nobody misses it.
+    /// Leftovers of an idle runner: no job needs them.
     Leftovers,
     /// Own runner, another repository than the job's. Also everything in a sweep.
     OtherRepositories,
@@ -231,7 +231,7 @@ fn tier(actor: &Actor, index: usize, cache: &Cache) -> Tier {
     }
 }
 
-/// When a cache has its turn, as far as that is known before it is sized: the tier, and how cold it is.
+/// The position of a cache in the order, as far as that is known before it is sized: the tier, and how cold it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Turn(Tier, Option<SystemTime>);
 
@@ -242,7 +242,7 @@ impl Turn {
     }
 }
 
-/// The turn of a cache of the runner with this index.
+/// The position of a cache of the runner with this index.
 pub fn turn(actor: &Actor, index: usize, cache: &Cache) -> Turn {
     Turn(tier(actor, index, cache), cache.warm_at())
 }
@@ -251,18 +251,18 @@ struct Candidate<'a> {
     runner: &'a RunnerFacts,
     cache: &'a Cache,
     tier: Tier,
-    /// What can be taken out of it.
+    /// The parts that can be removed from it.
     offer: Option<&'a TrimOffer>,
-    /// How many steps of the offer are taken, if it does not go whole.
+    /// How many steps of the offer are applied, if it is not removed whole.
     steps: usize,
-    /// Why the whole of it goes.
+    /// Why the whole of it is removed.
     reason: Option<RemoveReason>,
-    /// Why the steps are taken.
+    /// Why the steps are applied.
     why_steps: RemoveReason,
 }
 
 impl<'a> Candidate<'a> {
-    /// Coldest first; among equals the larger, so that fewer go; then by path, so that the order is stable.
+    /// Coldest first; among equals the larger, so that fewer are removed; then by path, so that the order is stable.
     fn rank(&self) -> (Tier, Option<SystemTime>, Reverse<u64>, &'a Path) {
         (self.tier, self.cache.warm_at(), Reverse(self.cache.bytes()), &self.cache.path)
     }
@@ -275,12 +275,12 @@ impl<'a> Candidate<'a> {
         self.cache.yields()
     }
 
-    /// Bytes of the steps that are taken.
+    /// Bytes of the steps that are applied.
     fn trimmed(&self) -> u64 {
         self.offer.map_or(0, |offer| offer.steps.iter().take(self.steps).map(|step| step.bytes).sum())
     }
 
-    /// Takes further steps, none dearer than `dearest`, until `more` bytes are gained or none is left. Returns what is gained.
+    /// Applies further steps, none costlier than `dearest`, until `more` bytes are gained or none is left. Returns the gain.
     fn trim(&mut self, more: u64, dearest: TrimTier) -> u64 {
         let before = self.trimmed();
         if let Some(offer) = self.offer {
@@ -289,7 +289,7 @@ impl<'a> Candidate<'a> {
         self.trimmed() - before
     }
 
-    /// The cache as it goes: whole, or what is taken out of it.
+    /// What is removed of the cache: the whole, or parts.
     fn planned(&self) -> Cache {
         match self.offer.filter(|_| self.reason.is_none() && self.steps > 0) {
             Some(offer) => {
@@ -301,7 +301,7 @@ impl<'a> Candidate<'a> {
     }
 }
 
-/// Age and size limits of the rules, which hold without any pressure.
+/// Age and size limits of the rules, which apply without any pressure.
 fn apply_limits(candidates: &mut [Candidate<'_>], input: &PlanInput<'_>) {
     let limits: HashMap<&str, &CacheRule> =
         input.cache_rules.iter().map(|rule| (rule.name.as_str(), rule)).collect();
@@ -324,8 +324,8 @@ pub fn exceeds(cache: &Cache, rule: &CacheRule, now: SystemTime) -> Option<Remov
     }
 }
 
-/// Units that no build has used for as long as their rule says, which holds without any pressure. Only where it is known what builds
-/// have used.
+/// Units that no build has used for the time that their rule allows; applied without any pressure. Only where it is known what builds have
+/// used.
 fn take_stale_units(candidates: &mut [Candidate<'_>], input: &PlanInput<'_>) {
     for candidate in
         candidates.iter_mut().filter(|candidate| candidate.reason.is_none() && candidate.steps == 0)
@@ -345,12 +345,12 @@ fn take_stale_units(candidates: &mut [Candidate<'_>], input: &PlanInput<'_>) {
     }
 }
 
-/// Selects, in order, until the need of one filesystem is met; then drops what has become superfluous, the most valuable
-/// first. What runners have left over goes first, then what can be taken out of caches without a build noticing, then caches whole;
-/// of the last of them no more than is needed, where it can be taken apart.
+/// Selects, in order, until the need of one filesystem is met; then drops what has become superfluous, the most valuable first. The order:
+/// leftovers of runners, then parts of caches that no build uses, then whole caches; of the last of them no more than is needed, where
+/// parts can be removed.
 ///
-/// For live jobs the repository of the job that begins does not go: it would need that space again. `without_jobs` is what is needed
-/// without them, where it is less.
+/// The repository of the job that begins is not removed for the sake of live jobs: the job would need that space again. `without_jobs` is
+/// the need without live jobs, where it is smaller.
 fn select(
     candidates: &mut [Candidate<'_>],
     filesystem: FilesystemId,
@@ -404,7 +404,7 @@ fn select(
     }
 }
 
-/// What the removal of a cache gives beyond what is taken out of it already.
+/// What removing the whole cache frees beyond the parts that are already planned.
 fn rest(candidate: &Candidate<'_>) -> Need {
     candidate.yields().less(Need { bytes: candidate.trimmed(), inodes: 0 })
 }

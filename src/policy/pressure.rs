@@ -1,4 +1,4 @@
-//! Pressure: when to act, how much is needed, how bad it is.
+//! Pressure: when to act, how much is needed, how severe it is.
 
 use crate::config::Watermarks;
 use crate::model::{Level, Need, Usage};
@@ -23,7 +23,7 @@ pub fn reached(usage: &Usage, marks: &Watermarks) -> Reached {
     }
 }
 
-/// How bad it is.
+/// How severe it is.
 pub fn level(usage: &Usage, marks: &Watermarks) -> Level {
     let reached = reached(usage, marks);
     if usage.used_percent() >= marks.critical.get() {
@@ -35,13 +35,13 @@ pub fn level(usage: &Usage, marks: &Watermarks) -> Level {
     }
 }
 
-/// What has to be freed to be content again: Use% at or below low, and both floors respected. Nothing when the level is
-/// [`Level::Ok`]: between low and high the guard rests.
+/// How much has to be freed to reach the goal: Use% at or below low, and both floors respected. Nothing when the level is [`Level::Ok`]:
+/// between low and high the guard does nothing.
 pub fn need(usage: &Usage, marks: &Watermarks) -> Need {
     if level(usage, marks) == Level::Ok { Need::default() } else { lacking(usage, marks) }
 }
 
-/// What is lacking to the goal, whether or not there is pressure: once it has begun to act, the guard goes on to the goal.
+/// The shortfall to the goal, with or without pressure: once it has begun to act, the guard continues to the goal.
 pub fn lacking(usage: &Usage, marks: &Watermarks) -> Need {
     let reachable = u128::from(usage.used_bytes) + u128::from(usage.available_bytes);
     let low = reachable * u128::from(marks.low.get()) / 100;
@@ -52,18 +52,18 @@ pub fn lacking(usage: &Usage, marks: &Watermarks) -> Need {
     }
 }
 
-/// Whether a filesystem lacks inodes to the goal, and no bytes.
+/// Whether a filesystem has a shortfall of inodes and none of bytes.
 pub fn lacks_inodes_alone(usage: &Usage, marks: &Watermarks) -> bool {
     let need = lacking(usage, marks);
     need.bytes == 0 && need.inodes > 0
 }
 
-/// Bytes that `pressure.min_free` lacks.
+/// The shortfall to `pressure.min_free`, in bytes.
 pub(super) fn below_floor(usage: &Usage, marks: &Watermarks) -> u64 {
     byte_floor(usage, marks).saturating_sub(usage.available_bytes)
 }
 
-/// `pressure.min_free`, where it can be met: a floor above the filesystem's own size would keep the guard pruning for ever.
+/// `pressure.min_free`, where it can be met: a floor above the filesystem's own size would make the guard prune for ever.
 fn byte_floor(usage: &Usage, marks: &Watermarks) -> u64 {
     if floor_is_out_of_reach(usage, marks) { 0 } else { marks.min_free }
 }
@@ -157,7 +157,7 @@ mod tests {
             }
         }
 
-        /// Between low and high it rests: what has been brought down to low may grow by almost the whole distance before
+        /// Between low and high the guard does nothing: a disk that was brought down to low may grow by almost the whole distance before
         /// anything is needed again.
         #[test]
         fn between_the_watermarks_nothing_is_needed(

@@ -1,18 +1,18 @@
-//! What forbids to remove one cache.
+//! Why one cache must not be removed.
 
 use crate::config::SiblingClaim;
 use crate::model::{Cache, Coverage, Evidence, EvidenceKind, KeepReason, Runner, Uid, Weight};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Whose cache it is, as seen by the guard that would remove it.
+/// The relation between a cache and the guard that would remove it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Relation {
     /// It belongs to the runner whose hook we are, and to no other: its job has not begun its steps.
     Own,
-    /// It belongs to somebody else, or to several.
+    /// It belongs to another runner, or to several.
     Sibling,
-    /// It lies outside of work directories, where the administrator has declared it, its owner included.
+    /// It lies outside of work directories, where the administrator has declared it and its owner.
     Declared,
 }
 
@@ -25,7 +25,7 @@ pub struct Rules {
     pub idle_floor: Duration,
     /// `runners.allow_unguarded`.
     pub allow_unguarded: bool,
-    /// Who we are: root removes what belongs to the work directory's owner or to root, others only their own.
+    /// The user of this process: root removes what belongs to the work directory's owner or to root, others only their own.
     pub acting_as: Uid,
     /// The wall clock of the facts.
     pub now: SystemTime,
@@ -68,14 +68,14 @@ pub fn against(
     foreign.or(held).map(KeepReason::ForeignOwner)
 }
 
-/// Whether evidence of a mount concerns a cache: what lies there, and what holds it.
+/// Whether evidence of a mount concerns a cache: its mount point lies in the cache, or around it.
 fn concerns(evidence: &Evidence, cache: &Cache) -> bool {
     let meets = |place: &Path| place.starts_with(&cache.path) || cache.path.starts_with(place);
     evidence.within.as_deref().is_none_or(meets)
 }
 
-/// Against one's own caches counts who else works on this runner, or could work in its work directory; whatever is inside the cache
-/// itself; and a stranger in the same checkout, who may be between two builds.
+/// For a hook's own caches these count: other jobs of this runner or in its work directory, any process inside the cache itself, and a
+/// foreign process in the same checkout, which may be between two builds.
 pub(super) fn counts_for_own(evidence: &Evidence, cache: &Cache, runner: &Runner) -> bool {
     match evidence.kind {
         EvidenceKind::WorkerProcess | EvidenceKind::Lease | EvidenceKind::JobReceived => true,
@@ -83,7 +83,8 @@ pub(super) fn counts_for_own(evidence: &Evidence, cache: &Cache, runner: &Runner
         EvidenceKind::ProcessInside => {
             evidence.within.as_deref().is_none_or(|place| is_in_the_same_checkout(place, cache, runner))
         }
-        // Before the steps a job has no container: what has the cache mounted in a world of its own is a stranger's, or is left over.
+        // Before its steps a job has no container: a process that has the cache mounted in another mount namespace is foreign or left
+        // over.
         EvidenceKind::MountInside => concerns(evidence, cache),
         EvidenceKind::BuildLock | EvidenceKind::DirectoryLock => {
             evidence.within.as_deref().is_none_or(|place| place.starts_with(&cache.path))
@@ -92,14 +93,14 @@ pub(super) fn counts_for_own(evidence: &Evidence, cache: &Cache, runner: &Runner
     }
 }
 
-/// Whether a place lies in the directory directly below `_work` that the cache lies in, which is a repository's, or is `_work` itself.
+/// Whether a place lies in the same directory directly below `_work` as the cache (a repository's directory), or is `_work` itself.
 fn is_in_the_same_checkout(place: &Path, cache: &Cache, runner: &Runner) -> bool {
     let Ok(below) = place.strip_prefix(runner.work_path()) else { return place.starts_with(&cache.path) };
     let first = |path: &Path| path.components().next().map(|name| name.as_os_str().to_owned());
     first(below).is_none_or(|name| first(&cache.below_work).is_none_or(|of| of == name))
 }
 
-/// Against a sibling's counts everything, but for the host's own mounts elsewhere.
+/// For a sibling's caches everything counts, except the host's own mounts elsewhere.
 fn counts_for_sibling(evidence: &Evidence, cache: &Cache, rules: &Rules) -> bool {
     match (evidence.kind, evidence.weight) {
         (EvidenceKind::Unguarded, _) => !rules.allow_unguarded,
@@ -108,11 +109,11 @@ fn counts_for_sibling(evidence: &Evidence, cache: &Cache, rules: &Rules) -> bool
     }
 }
 
-/// Newest content decides, never a directory's own time: that stays old while files deep below change. A time in the
-/// future is young.
+/// The newest content decides, never a directory's own time: that stays old while files deep below change. A modification time in the
+/// future counts as recent.
 pub fn recent_content(cache: &Cache, rules: &Rules) -> Option<Evidence> {
     let measure = match &cache.measure {
-        // A run that acts has none that is remembered.
+        // A run that acts has no remembered measure.
         Some(measure) if measure.coverage != Coverage::Part => measure,
         _ => {
             let detail = "its content could not be examined whole, so its age is not known";
@@ -124,7 +125,7 @@ pub fn recent_content(cache: &Cache, rules: &Rules) -> Option<Evidence> {
             ));
         }
     };
-    // What is dated into the future is older than nothing, whatever the floor.
+    // A modification time in the future counts as recent, whatever the floor.
     let age = rules.now.duration_since(measure.newest?).ok();
     age.is_none_or(|age| age < rules.idle_floor).then(|| {
         let detail = format!(

@@ -1,4 +1,4 @@
-//! Which runners stand and fall together: those whose work directories are one, or lie inside one another.
+//! Which runners share a work directory: their work directories are the same, or one lies inside another.
 
 use crate::model::Runner;
 use std::collections::HashMap;
@@ -11,8 +11,8 @@ pub fn groups(runners: &[&Runner]) -> Vec<usize> {
         let same = *by_id.entry(work.id).or_insert(index);
         join(&mut first, same, index);
     }
-    // Also a work directory that is absent or unusable: its path is all that is known of it, and it protects. In the order of
-    // paths, what lies in a directory comes right after it.
+    // Work directories that are absent or unusable count as well: only their path is known, and it protects. In the order of paths, the
+    // content of a directory follows it directly.
     let mut by_path: Vec<usize> = (0..runners.len()).collect();
     by_path.sort_by_key(|index| runners[*index].work_path());
     let mut above: Vec<usize> = Vec::new();
@@ -85,7 +85,7 @@ mod tests {
         assert_eq!(groups(&all), [0, 1, 0, 1, 4]);
     }
 
-    /// By the definition, each with each.
+    /// By the definition: each runner compared with each.
     fn one_by_one(runners: &[&Runner]) -> Vec<usize> {
         let overlap = |a: &Runner, b: &Runner| {
             let same = a.work_dir().zip(b.work_dir()).is_some_and(|(a, b)| a.id == b.id);

@@ -1,8 +1,8 @@
 //! Which stores are collected, and how much is asked of each.
 //!
-//! Stores come after caches: a cache that goes costs one job, a store that is emptied costs all. What is asked is what the disk
-//! lacks, or what a store has above its own cap, and never more than leaves it its floor. Those that can be asked for bytes come
-//! first, in the order of the configuration; one that can only be emptied goes when they do not suffice.
+//! Stores come after caches: removing a cache costs one job, emptying a store costs all. A store is asked for the shortfall of the disk,
+//! or for what exceeds its own cap, and never for more than leaves it its floor. Stores that can free a given number of bytes come first,
+//! in the order of the configuration; a store that can only be emptied follows when they do not suffice.
 
 use super::pressure;
 use crate::config::Watermarks;
@@ -10,10 +10,10 @@ use crate::model::stores::{HostState, Leaves, Portion, StoreFacts, StoreReason, 
 use crate::model::{FilesystemId, Need};
 use std::collections::HashMap;
 
-/// Where inodes alone are lacking nobody can say how many a byte is worth: such a part of a store is asked for at a time.
+/// If only inodes are lacking, nobody can say how many a byte is worth: this share of a store is asked for at a time.
 const FOR_INODES: u64 = 10;
 
-/// Decides about all stores: one verdict each, in the same order.
+/// Decides about all stores: one verdict for each, in the same order.
 pub fn decide(stores: &[(StoreRule, StoreFacts)], host: &HostState, marks: &Watermarks) -> Vec<StoreVerdict> {
     let mut open: HashMap<FilesystemId, Need> = HashMap::new();
     for (id, usage) in stores.iter().filter_map(|(_, facts)| facts.filesystem) {
@@ -30,7 +30,7 @@ pub fn decide(stores: &[(StoreRule, StoreFacts)], host: &HostState, marks: &Wate
     verdicts
 }
 
-/// Whether a store's size has to be known in order to decide about it.
+/// Whether a store's size has to be known for the decision.
 pub fn asks_for_size(rule: &StoreRule, facts: &StoreFacts, marks: &Watermarks) -> bool {
     rule.max_size > 0 || facts.filesystem.is_some_and(|(_, usage)| !pressure::need(&usage, marks).is_met())
 }
@@ -97,7 +97,7 @@ mod tests {
         Watermarks { high, low, critical, min_free: 0, min_free_inodes }
     }
 
-    /// A store of so many GiB on a disk of 100 GiB that is so full.
+    /// A store of this many GiB on a disk of 100 GiB with this much in use.
     fn store(kind: StoreKind, gib: u64, percent: u64) -> (StoreRule, StoreFacts) {
         let rule = StoreRule {
             name: kind.as_str().into(),

@@ -1,11 +1,11 @@
-//! How fast a filesystem fills, from what sweeps have seen of it.
+//! How fast a filesystem fills, from the samples of sweeps.
 
 use crate::model::metrics::{Sample, Samples};
 
-/// What lies further back says little about today.
+/// Older samples say little about today.
 const WINDOW: u64 = 2 * 3600;
 
-/// A rate from less than this is noise. Sweeps that hooks ask for may follow each other by seconds.
+/// A rate over less time is noise. Sweeps that hooks ask for may follow each other by seconds.
 const SHORTEST: u64 = 300;
 
 /// Samples of one filesystem; at one a quarter of an hour, a day.
@@ -14,7 +14,7 @@ const MAX_SAMPLES: usize = 96;
 /// Filesystems that are remembered.
 const MAX_FILESYSTEMS: usize = 256;
 
-/// Adds a sweep's look at one filesystem. What is dated into the future, or was another filesystem, is forgotten.
+/// Adds a sweep's sample of one filesystem. Samples with a time in the future, or of another filesystem, are dropped.
 pub fn remember(samples: &mut Samples, mount: &str, sample: Sample) {
     if samples.len() >= MAX_FILESYSTEMS && !samples.contains_key(mount) {
         return;
@@ -26,8 +26,8 @@ pub fn remember(samples: &mut Samples, mount: &str, sample: Sample) {
     known.drain(..surplus);
 }
 
-/// Bytes a second that were written and not deleted again by others than a sweep, over the last two hours up to `now` (seconds
-/// since the epoch), of which the last use is `used`. Negative while it empties; `None` until enough has been seen.
+/// Bytes a second that were written and not deleted again by others than a sweep, over the last two hours up to `now` (seconds since the
+/// epoch); `used` is the latest use. Negative while the disk empties; `None` without enough samples.
 pub fn fill_rate(samples: &[Sample], now: u64, used: u64) -> Option<f64> {
     let recent: Vec<&Sample> =
         samples.iter().filter(|sample| sample.at <= now && sample.at >= now.saturating_sub(WINDOW)).collect();
@@ -36,13 +36,13 @@ pub fn fill_rate(samples: &[Sample], now: u64, used: u64) -> Option<f64> {
     if span < SHORTEST {
         return None;
     }
-    // What a sweep freed lies within a sample; what was written lies between two.
+    // What a sweep freed lies within a sample; what others wrote lies between two.
     let between = recent.windows(2).map(|pair| i128::from(pair[1].before) - i128::from(pair[0].after));
     let grown = between.sum::<i128>() + i128::from(used) - i128::from(last.after);
     Some(grown as f64 / span as f64)
 }
 
-/// Seconds until `available` bytes are used up; infinite while it does not fill.
+/// Seconds until `available` bytes are used up; infinite while the disk does not fill.
 pub fn seconds_to_full(available: u64, rate: f64) -> f64 {
     if rate > 0.0 { available as f64 / rate } else { f64::INFINITY }
 }

@@ -1,14 +1,14 @@
 //! In which order a cargo target directory is trimmed, the cheapest to lose first.
 //!
-//! 1. Units that no build can reuse: their fingerprint is gone or torn, or one of what they were built from is not there any more.
-//! 2. Units that no build has used since others were used. A job's end arms every unit that the job has used (see
-//!    `observe::cargo_target::reference`), so units of one change time belong to one job, and the change times that are newer than a
-//!    unit's count the jobs since it was used. What a build uses is closed: it contains the dependencies of all that it contains.
-//!    Where that does not hold access times do not tell, and the newest unit of each role, with all that it needs, counts as used.
+//! 1. Units that no build can reuse: their fingerprint is gone or torn, or one of their dependencies no longer exists.
+//! 2. Units that no build has used since others were used. At a job's end the guard resets the access times of every unit that the job has
+//!   used (see `observe::cargo_target::reference`), so units with the same change time belong to one job, and the change times newer than
+//!   a unit's count the jobs since it was used. What a build uses is closed under dependencies. Where that does not hold, access times
+//!   prove nothing, and the newest unit of each role, with its dependencies, counts as used.
 //! 3. What belongs to no unit, then incremental state that no unit in use was built with.
-//! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. What belongs to the
-//!    workspace counts next to nothing here, because the next commit rebuilds it anyway; its incremental state counts what its build took,
-//!    because that is what the next commit starts from.
+//! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. Units of the workspace count next
+//!   to nothing here, because the next commit rebuilds them anyway; their incremental state counts the time of their build, because the
+//!   next commit starts from it.
 
 use crate::model::{
     CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit, UnitState,
@@ -16,27 +16,26 @@ use crate::model::{
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
 
-/// Change times that are closer belong to the end of one job. Arming takes milliseconds.
+/// Change times that are closer than this belong to the end of one job. Resetting access times takes milliseconds.
 const SAME_JOB: Duration = Duration::from_secs(1);
 
-/// What it costs to build any unit beside the compiler's own time: a process, and cargo's work for it.
+/// The cost of building any unit beside the compiler's own time: a process, and cargo's work for it.
 const EACH_UNIT: Duration = Duration::from_millis(50);
 
-/// Of the time that a unit of the workspace took to build so small a part counts. It orders them among themselves, for the job that
-/// follows no commit.
+/// The share of the build time of a workspace's unit that counts. It orders them among themselves, for a job that follows no commit.
 const PART_OF_OWN: u32 = 64;
 
-/// Incremental state is written last just before the fingerprint of its unit is, and by a filesystem's clock.
+/// Incremental state is last written just before the fingerprint of its unit, and by a filesystem's clock.
 const WRITTEN_WITH: Duration = Duration::from_secs(1);
 
-/// A closure that gives less is not worth its build.
+/// A closure that frees less is not worth its build.
 const WORTH_IT: u64 = 64 << 10;
 
-/// So many units in use are ordered one closure after the other, each against what is left; more of them once and for all, so that
-/// the time stays bounded.
+/// Up to this many units in use are ordered one closure after the other, each against what is left; more are ordered once, so that the
+/// time stays bounded.
 const MAX_GREEDY: usize = 2000;
 
-/// Orders what is in `target`. `access_times` is whether reads move access times on its filesystem, or why that is not known.
+/// Orders the content of `target`. `access_times` is whether reads update access times on its filesystem, or why that is not known.
 pub fn offer(target: &CargoTarget, access_times: Result<bool, String>) -> TrimOffer {
     let graph = Graph::of(&target.units);
     let (bits, jobs_since) = reference_bits(&graph, access_times);
@@ -101,7 +100,7 @@ fn extra_step(tier: TrimTier, extra: &Extra, cost: Duration) -> TrimStep {
 /// Steps with their prices.
 type Priced = Vec<(f64, TrimStep)>;
 
-/// Puts `others` between `units`, whose order stays: each before the first that is dearer.
+/// Puts `others` between `units`, whose order is kept: each before the first that costs more.
 fn merged(units: Priced, mut others: Priced) -> impl Iterator<Item = TrimStep> {
     others.sort_by(|one, other| one.0.total_cmp(&other.0));
     let mut others = others.into_iter().peekable();
@@ -116,7 +115,7 @@ fn merged(units: Priced, mut others: Priced) -> impl Iterator<Item = TrimStep> {
     all.into_iter()
 }
 
-/// What gives almost nothing comes last.
+/// Steps that free almost nothing come last.
 fn seconds_for_a_byte(cost: Duration, bytes: u64) -> f64 {
     if bytes < WORTH_IT { f64::MAX } else { cost.as_secs_f64() / bytes as f64 }
 }
@@ -128,12 +127,12 @@ enum Standing {
     Live,
 }
 
-/// Who was built from whom.
+/// Which unit was built from which.
 struct Graph<'u> {
     units: &'u [Unit],
     needs: Vec<Vec<usize>>,
     needed_by: Vec<Vec<usize>>,
-    /// Units that need one which is not there.
+    /// Units that need one which no longer exists.
     lacks: Vec<bool>,
 }
 
@@ -197,7 +196,7 @@ impl<'u> Graph<'u> {
         .collect()
     }
 
-    /// Of the units that nothing was built from, the newest of each role.
+    /// Of the units that nothing depends on, the newest of each role.
     fn newest_of_each_role(&self, broken: &BTreeSet<usize>) -> Vec<usize> {
         let mut newest: HashMap<&str, usize> = HashMap::new();
         for (index, unit) in self.units.iter().enumerate() {
@@ -212,7 +211,7 @@ impl<'u> Graph<'u> {
         newest.into_values().collect()
     }
 
-    /// What the build of a unit costs that a commit does not build anyway.
+    /// The cost of rebuilding a unit, as far as a commit does not rebuild it anyway.
     fn cost(&self, index: usize) -> Duration {
         match self.units[index].origin {
             Origin::Workspace => EACH_UNIT,
@@ -220,7 +219,7 @@ impl<'u> Graph<'u> {
         }
     }
 
-    /// The same, and which of the workspace's own goes first.
+    /// The same, and which of the workspace's own units comes first.
     fn weight(&self, index: usize) -> Duration {
         match self.units[index].origin {
             Origin::Workspace => self.cost(index).saturating_add(self.units[index].cost / PART_OF_OWN),

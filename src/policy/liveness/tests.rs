@@ -1,4 +1,4 @@
-//! Each kind of evidence from its facts, beside a runner that has none of it.
+//! Each kind of evidence from its facts, beside a runner without any.
 
 use super::*;
 use crate::model::{
@@ -40,7 +40,7 @@ fn runner(number: u64) -> RunnerFacts {
     }
 }
 
-/// Two runners of which nothing is known.
+/// Two runners without any known fact.
 fn quiet() -> HostFacts {
     HostFacts::quiet(at(1000), vec![runner(1), runner(10)])
 }
@@ -49,7 +49,7 @@ fn worker(pid: i32, attribution: Attribution) -> WorkerSeen {
     WorkerSeen { process: process(pid), owner: Uid(1000), attribution, reach: WorkerReach::default() }
 }
 
-/// By a Worker's name, inside of nothing, and of a user who can write nothing.
+/// A process with a Worker's name, outside of every directory, of a user that can write none of them.
 fn bystander() -> WorkerSeen {
     let reach = WorkerReach { runners: Vec::new(), is_whole: true, is_member: false };
     WorkerSeen {
@@ -90,14 +90,14 @@ fn listener(started: u64) -> ListenerSeen {
     ListenerSeen { process: process(50), runner: 0, owner: Uid(1000), started: at(started), is_ordered: true }
 }
 
-/// In a log that was last written at 30.
+/// In a log that was last modified at 30.
 fn pending(detail: &str, at: Option<SystemTime>) -> JobReceived {
     JobReceived::Pending { detail: detail.into(), at, written: Some(self::at(30)) }
 }
 
 type Change = fn(&mut HostFacts);
 
-/// What is changed, what the first runner then is, which evidence says so, and what the second runner then is.
+/// What is changed, the first runner's resulting state, its evidence, and the second runner's resulting state.
 #[test]
 fn every_kind_of_evidence_speaks_of_its_runner() {
     use EvidenceKind as Kind;
@@ -445,7 +445,7 @@ fn the_hooks_own_job_excuses_no_other_listener() {
     assert_eq!(judge(&evidence(&facts, Exempt { lineage: &lineage })[0]), Liveness::Busy);
 }
 
-/// Where a Worker that belongs to no given runner could be at work, the evidence says so: it counts for the hook there as well.
+/// Where a Worker that belongs to no known runner could be at work, the evidence reports it: it counts for the hook there as well.
 #[test]
 fn a_stranger_speaks_of_the_work_directories_that_it_could_be_in() {
     let mut facts = quiet();
@@ -472,8 +472,8 @@ fn a_stranger_speaks_of_the_work_directories_that_it_could_be_in() {
     }
 }
 
-/// A hook cannot read which runner another user's Worker belongs to, but that user's own lease says that it is one of that user's.
-/// It does not say which one: any of the user's jobs could have written it.
+/// A hook cannot read which runner another user's Worker belongs to. That user's own lease proves that it is one of that user's runners,
+/// but not which one: any of the user's jobs could have written it.
 #[test]
 fn a_worker_that_its_own_user_vouches_for_is_not_unattributed() {
     let mut facts = quiet();
@@ -502,7 +502,7 @@ fn what_is_held_in_another_mount_namespace_may_be_anywhere() {
     assert_eq!(within, [None, Some("/srv/actions-runner-1/_work/r/r/target".into())]);
 }
 
-/// A lease that says nothing, not even by its name, is about whatever its writer could mean.
+/// A lease that is empty and has no runner's name concerns every runner of its writer.
 #[test]
 fn a_lease_that_says_nothing_speaks_of_all_that_its_writer_owns() {
     for (writer, expected) in [
@@ -520,7 +520,7 @@ fn a_lease_that_says_nothing_speaks_of_all_that_its_writer_owns() {
     }
 }
 
-/// One more thing that is seen of a runner, whichever it is.
+/// One additional observation about a runner.
 fn any_sight() -> impl Strategy<Value = (usize, u8)> {
     (0usize..2, 0u8..14)
 }
@@ -557,7 +557,7 @@ fn rank(liveness: Liveness) -> u8 {
 }
 
 proptest! {
-    /// Nothing that is seen makes a runner look less alive, and what was evidence stays evidence.
+    /// An additional observation never makes a runner look less alive, and existing evidence remains.
     #[test]
     fn seeing_more_never_makes_a_runner_idle(sights in proptest::collection::vec(any_sight(), 0..5), one_more in any_sight()) {
         let mut facts = quiet();
@@ -567,7 +567,7 @@ proptest! {
         let after = evidence(&facts, Exempt::default());
         for (before, after) in before.iter().zip(&after) {
             prop_assert!(rank(judge(after)) >= rank(judge(before)), "{:?} became {:?}", before, after);
-            // A job that a Listener may have received is certain once one is seen that could start it.
+            // A job that a Listener may have received is certain once a Listener is seen that could start it.
             let was = before.iter().filter(|e| e.kind != EvidenceKind::JobReceived);
             prop_assert!(was.into_iter().all(|e| after.contains(e)), "{:?} lost some in {:?}", before, after);
         }
