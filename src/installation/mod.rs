@@ -4,6 +4,8 @@
 //! Everything is looked at and decided first; only then is anything touched.
 
 mod recorded;
+#[cfg(test)]
+mod tests;
 
 use crate::config::Config;
 use crate::cycle::Preview;
