@@ -146,3 +146,88 @@ fn remember(shelf: &Shelf, report: &mut Report, runners: &[&Runner], examined: &
         }
     }
 }
+
+#[cfg(test)]
+#[allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
+mod tests {
+    use super::*;
+    use crate::clock::now;
+    use crate::model::postmortem::{Case, Cause, Confidence, Death, Diagnosis, Ended};
+    use crate::observe::snapshot::Snapshot;
+    use crate::postmortem::keep::{Key, Raw};
+    use std::fs;
+    use std::time::Duration;
+
+    /// A runner whose `.runner` is gone, as an ephemeral one leaves its root, and one kept death of a runner that is gone altogether.
+    fn scene() -> (tempfile::TempDir, Config) {
+        let temp = tempfile::tempdir().unwrap();
+        let base = temp.path().canonicalize().unwrap();
+        let diag = base.join("ephemeral/_diag");
+        fs::create_dir_all(&diag).unwrap();
+        fs::create_dir_all(base.join("ephemeral/_work")).unwrap();
+        fs::create_dir_all(base.join("ephemeral/bin")).unwrap();
+        fs::write(base.join("ephemeral/bin/Runner.Listener"), "").unwrap();
+        let log = "[2026-01-02 03:04:05Z INFO Listener] Settings\n  \"AgentName\": \"ephemeral-7\",\n";
+        fs::write(diag.join("Runner_20260102-030405-utc.log"), log).unwrap();
+        let config = Config::parse(&format!(
+            "[runners]\nroots = [\"{0}/ephemeral\"]\n[paths]\nrun_dir = \"{0}/run\"\nstate_dir = \"{0}/state\"\n\
+             programs = [\"{0}/none\"]\n",
+            base.display()
+        ));
+        let case = Case {
+            death: Death {
+                runner: "gone".into(),
+                root: "/srv/gone".into(),
+                started: Some(now()),
+                ..Death::default()
+            },
+            verdict: Diagnosis {
+                ended: Ended::Abruptly,
+                cause: Cause::Killed,
+                confidence: Confidence::Certain,
+                summary: "somebody".into(),
+                evidence: Vec::new(),
+                ruled_out: Vec::new(),
+                missing: Vec::new(),
+                advice: String::new(),
+            },
+            examined: now(),
+            kept: false,
+        };
+        let shelf = Shelf::at(&base.join("state"));
+        shelf.keep(&Key::new(Path::new("/srv/gone"), b"log"), &case, &Raw::default()).unwrap();
+        (temp, config.unwrap())
+    }
+
+    fn ask(config: &Config, runner: Option<&str>, since: SystemTime) -> Result<Report, UnnamedError> {
+        let proc = Proc::new(&config.paths.proc);
+        let host = &crate::overview::alive(&Snapshot::take(config, &proc, now())).facts;
+        Question { config, proc: &proc, host, runner, since }.answer()
+    }
+
+    #[test]
+    fn a_runner_that_is_gone_is_answered_for_by_what_was_kept_and_an_unknown_name_is_refused() {
+        let (_temp, config) = scene();
+        let since = now() - Duration::from_secs(3600);
+        let report = ask(&config, Some("gone"), since).unwrap();
+        assert_eq!((report.cases.len(), report.runners), (1, 0));
+        assert!(report.cases[0].kept && report.notes[0].contains("is no runner of this host any more"));
+        let later = ask(&config, Some("gone"), now() + Duration::from_secs(60)).unwrap();
+        assert_eq!(later.cases, [], "it died before");
+        let unknown = ask(&config, Some("nobody"), since).unwrap_err();
+        assert!(unknown.to_string().contains("there is no runner nobody"), "{unknown}");
+        assert_eq!(
+            ask(&config, None, since).unwrap().cases.len(),
+            1,
+            "of all runners, and of those that were"
+        );
+    }
+
+    #[test]
+    fn an_ephemeral_runner_is_found_by_the_name_that_its_log_tells() {
+        let (_temp, config) = scene();
+        let report = ask(&config, Some("ephemeral-7"), now() - Duration::from_secs(3600)).unwrap();
+        assert_eq!((report.runners, report.jobs), (1, 0));
+        assert_eq!(report.notes, Vec::<String>::new(), "its root is there");
+    }
+}
