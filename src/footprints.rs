@@ -1,12 +1,12 @@
-//! What the jobs of one runner have taken: the size of a job's repository on its runner when the job had ended, by repository and
+//! How much the jobs of one runner have written: the size of a job's repository on its runner at the end of the job, by repository and
 //! job.
 //!
-//! It lies in `<work>/.disk-guard/footprints`, written by the completed-hook, and outlives reboots. On a full disk nothing is
-//! written, and the older runs stand.
+//! The file is `<work>/.disk-guard/footprints`, written by the completed-hook; it survives reboots. On a full disk nothing is written, and
+//! the older runs remain.
 //!
-//! Jobs can write it. It says how much room is made before that runner's own jobs begin, and nothing about what may go; what one
-//! job can ask for is bounded ([`crate::policy::forecast::most_of_one`]). A file that is too long, damaged, of another format, or
-//! speaks of the future or of sizes that no disk has counts as far as it is sound, which may be not at all, and that is told.
+//! Jobs can write it. It decides how much room is made before that runner's own jobs begin, never what may be removed; the amount that one
+//! job can ask for is bounded ([`crate::policy::forecast::most_of_one`]). Of a file that is too long, damaged, of another format, or with
+//! times in the future or impossible sizes, only the sound part counts, which may be nothing; the rest is reported.
 
 use crate::model::Job;
 use crate::reclaim::trash;
@@ -22,7 +22,7 @@ const FILE: &str = "footprints";
 
 const VERSION: u32 = 1;
 
-/// A longer file is none of ours: jobs that are remembered have short names.
+/// The guard never writes a longer file: the names of remembered jobs are short.
 const MAX_BYTES: u64 = 128 << 10;
 
 /// Jobs of one runner that are remembered, the latest; and runs of each.
@@ -60,14 +60,14 @@ struct Entry {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Footprints {
     jobs: Vec<Entry>,
-    /// What of the file is not believed, for people.
+    /// The part of the file that is not trusted, for people.
     pub fault: Option<String>,
 }
 
 impl Footprints {
-    /// Reads what stands in a work directory; a missing file says nothing.
+    /// Reads the file of a work directory; without a file nothing is known.
     pub fn of(work: &Dir, now: SystemTime) -> Self {
-        // By one path: each system call counts before a job.
+        // By one path: every system call before a job counts.
         match work.read_file_and_status(Path::new(trash::HOME).join(FILE), MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Self::default(),
             Ok((_, status)) if status.links != 1 => Self::faulty("it has a second name".to_owned()),
@@ -120,7 +120,7 @@ impl Footprints {
         self.jobs.iter().map(|entry| entry.runs.as_slice())
     }
 
-    /// Adds a run, and forgets what was longest ago where there is too much.
+    /// Adds a run, and forgets the oldest where there are too many.
     pub fn learn(&mut self, job: &Job, bytes: u64, now: SystemTime) {
         let at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let index = self.jobs.iter().position(|entry| entry.is_of(job));
@@ -139,7 +139,7 @@ impl Footprints {
     /// Writes it.
     ///
     /// # Errors
-    /// What the system says; a full disk among it. What was there stays.
+    /// What the system reports, for example a full disk. The old file remains.
     pub fn keep(&self, work: &Dir) -> io::Result<()> {
         let home = work.descend(trash::HOME)?;
         let written = FootprintsFile { version: VERSION, jobs: self.jobs.clone() };
@@ -147,7 +147,7 @@ impl Footprints {
         place::replace_soon(&home, FILE, &text, own(0o644))
     }
 
-    /// Where it lies, for people.
+    /// Its path, for people.
     pub fn path(work: &Path) -> std::path::PathBuf {
         work.join(trash::HOME).join(FILE)
     }

@@ -1,12 +1,11 @@
-//! What a started-hook leaves behind to show that jobs of its Listener pass through it: one record for each Listener.
+//! The record by which a started-hook shows that jobs of its Listener run it: one record for each Listener.
 //!
-//! Whether a hook runs is seen when one has run, not before. A record says that a hook which this Listener's Worker had started
-//! came to this very run directory. It is bound to the Listener by pid and start time, in this boot and this pid namespace: a
-//! later Listener, which may read another `.env`, has none. It is bound to the hook's script as that was: an edited script has
-//! to show anew what it does.
+//! Whether a hook runs is only known once one has run. A record proves that a hook which this Listener's Worker had started used this very
+//! run directory. It is bound to the Listener by pid and start time, in this boot and this pid namespace: a later Listener, which may read
+//! another `.env`, has none. It is bound to the hook's script by the script's identity: an edited script has to prove itself again.
 //!
-//! It is written by the runner's user, who can write anything into it: a record of another owner than the Listener's user does
-//! not count, and a forged one removes the protection of an unguarded runner from the forger's own runner only.
+//! It is written by the runner's user, who can write anything into it. A record of another owner than the Listener's user does not count,
+//! and a forged one removes only the protection that the forger's own runner has as an unguarded one.
 
 use crate::model::{FileId, Lease, Pid, ProcessId, StartTime, Uid};
 use crate::run_dir::{Records, RunDir, RunDirError};
@@ -27,11 +26,11 @@ pub(crate) struct HookRecordFile {
     listener_start: u64,
     boot_id: String,
     pid_namespace: u64,
-    /// The hook's path to the byte, where the hook was told it, and its script's version.
+    /// The hook's exact path, if the hook received it, and its script's version.
     hook: Option<(Vec<u8>, Version)>,
 }
 
-/// Device, inode, size and both times, in nanoseconds: another version of a script differs in one of them.
+/// Device, inode, size and both times, in nanoseconds: a changed script differs in one of them.
 type Version = (u64, u64, u64, i128, i128);
 
 /// The name of a Listener's record.
@@ -39,7 +38,7 @@ fn file_name(root: FileId, listener: ProcessId) -> String {
     format!("{:x}-{:x}-{}-{}", root.dev, root.ino, listener.pid, listener.start.0)
 }
 
-/// The Listener of whom a record's name speaks.
+/// The Listener that a record's name refers to.
 pub(crate) fn listener_of_name(name: &str) -> Option<ProcessId> {
     let mut parts = name.split('-').skip(2);
     let (pid, start) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
@@ -53,8 +52,8 @@ fn version(file: &Metadata) -> Version {
     (file.dev(), file.ino(), file.size(), written, changed)
 }
 
-/// Leaves the record of a hook that was run for `lease`'s Worker, whose parent is `listener`. `hook` is the path by which the runner
-/// knows the hook. One that is there already stays, and what was run in the background shows nothing.
+/// Writes the record of a hook that was run for `lease`'s Worker, whose parent is `listener`. `hook` is the path by which the runner knows
+/// the hook. An existing record is kept; a hook that was run in the background proves nothing.
 ///
 /// # Errors
 /// [`RunDirError`]: the runner then counts as guarded by its `.env` alone, or not at all.
@@ -67,7 +66,7 @@ pub fn leave(
 ) -> Result<(), RunDirError> {
     let name = file_name(lease.root_id, listener);
     let script = hook.and_then(|path| Some((path, std::fs::metadata(path).ok()?)));
-    // Two system calls for all jobs of a Listener but its first, and the first after its script was changed.
+    // Two system calls for all jobs of a Listener except its first, and the first after its script was changed.
     if let Ok(left) = run.left_at(Records::Hooks, &name)
         && script.as_ref().is_none_or(|(_, script)| changed(script) < left)
     {
@@ -89,8 +88,8 @@ pub fn leave(
     run.publish(Records::Hooks, &name, &text)
 }
 
-/// Whether a shell has started us without waiting for us: one without job control lets such commands ignore SIGINT and SIGQUIT
-/// (POSIX, "Signals and Error Handling"). The job then begins before we have come here, and we show nothing.
+/// Whether a shell has started this process without waiting for it: a shell without job control makes such commands ignore SIGINT and
+/// SIGQUIT (POSIX, "Signals and Error Handling"). The job may begin before this point is reached, so the hook proves nothing.
 fn is_in_background(proc: &Proc) -> bool {
     const BOTH: u64 = 1 << (nix::libc::SIGINT - 1) | 1 << (nix::libc::SIGQUIT - 1);
     let status = std::fs::read_to_string(proc.root().join("self/status")).unwrap_or_default();
@@ -99,8 +98,8 @@ fn is_in_background(proc: &Proc) -> bool {
     ignored.is_none_or(|mask| mask & BOTH == BOTH)
 }
 
-/// Whether a hook has shown that jobs of `listener`, which runs as `user`, pass through us. `may_touch` says of the hook's path
-/// whether it may be looked at.
+/// Whether a hook has proved that jobs of `listener`, which runs as `user`, run it. `may_touch` decides whether the hook's path may be
+/// looked at.
 pub fn stands(
     run: &RunDir,
     proc: &Proc,
@@ -134,7 +133,7 @@ pub(crate) fn understand(text: &[u8]) -> Result<HookRecordFile, String> {
     serde_json::from_slice(text).map_err(|error| format!("the hook's record cannot be understood: {error}"))
 }
 
-/// Removes records of Listeners that are gone. Returns how many went.
+/// Removes records of Listeners that are gone. Returns how many were removed.
 ///
 /// # Errors
 /// [`RunDirError`] when the directory cannot be read.

@@ -1,9 +1,9 @@
-//! Leases: what a live job leaves behind so that others keep their hands off its runner.
+//! Leases: the file of a live job by which others know that its runner is in use.
 //!
-//! A lease is valid exactly as long as its Worker lives: pid and start time, in this boot, in this pid namespace. It only
-//! ever adds protection. Forging one keeps disk space, it never frees any; removing one leaves the Worker in the process
-//! table. What cannot be read or judged protects, but not for ever: longer than any job can take, its end is certain. The format is ours and read by older and newer guards on the same host:
-//! unknown fields are ignored, missing ones make the lease unreadable, which protects.
+//! A lease is valid exactly as long as its Worker lives: pid and start time, in this boot, in this pid namespace. It only ever adds
+//! protection. Forging one keeps disk space and never frees any; removing one leaves the Worker in the process table. A lease that cannot
+//! be read or judged protects as well, until it is older than any job can be. The format is read by older and newer guards on the same
+//! host: unknown fields are ignored, missing ones make the lease unreadable, which protects.
 
 mod elsewhere;
 
@@ -22,7 +22,7 @@ use std::ffi::OsStr;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// The file's shape: flat, with parts that stand and fall together in the noun ([`Lease`]) and may be missing each for itself here.
+/// The file's format: flat. Fields that form one part of a [`Lease`] may be missing separately here.
 #[derive(Debug, Serialize, Deserialize)]
 struct LeaseFile {
     worker_pid: i32,
@@ -52,15 +52,15 @@ pub(crate) fn file_name(root: FileId, worker: ProcessId) -> String {
     format!("{:x}-{:x}-{}-{}", root.dev, root.ino, worker.pid, worker.start.0)
 }
 
-/// The root that a lease's name speaks of, for one whose content cannot be read.
+/// The root in a lease's name, for a lease whose content cannot be read.
 pub(crate) fn root_of_name(name: &str) -> Option<FileId> {
     let mut parts = name.split('-').map(|part| u64::from_str_radix(part, 16).ok());
     Some(FileId { dev: parts.next()??, ino: parts.next()?? })
 }
 
-/// Writes a lease. The caller holds the host lock SHARED, or has waited for it in vain and
-/// fences its runner off next: a claim for which that comes too early sees the lease. Where none can be left, claims see at
-/// least that a job has begun: once its Worker is gone, they look at all processes.
+/// Writes a lease. The caller holds the host lock SHARED, or has waited for it in vain and fences its runner next: a claim whose slot was
+/// made after the fence sees the lease. If no lease can be written, claims still see that a job has begun: once its Worker is gone, they
+/// look at all processes.
 ///
 /// # Errors
 /// [`RunDirError`].
@@ -95,8 +95,8 @@ pub(crate) fn text(lease: &Lease) -> Vec<u8> {
     serde_json::to_vec(&written).expect("numbers and strings serialise")
 }
 
-/// Notes in a job's lease that its log has an annotation of ours: there is at most one a job. A note that cannot be left, or a
-/// lease that is not there, costs a second annotation at most.
+/// Notes in a job's lease that its log has an annotation of ours: there is at most one for each job. If the note cannot be written, or the
+/// lease does not exist, the cost is a second annotation at most.
 pub fn note_annotation(run: &RunDir, root: FileId, worker: ProcessId) {
     note(run, root, worker, ANNOTATED);
 }
@@ -123,15 +123,15 @@ pub fn begun(run: &RunDir, root: FileId, worker: ProcessId) -> Option<SystemTime
     UNIX_EPOCH.checked_add(Duration::from_secs(lease["since_unix"].as_u64()?))
 }
 
-/// The fields beside those of [`LeaseFile`], which every guard ignores that does not know them.
+/// The additional fields beside those of [`LeaseFile`], which guards that do not know them ignore.
 const ANNOTATED: &str = "annotated";
 const PRESSED: &str = "pressed";
 
 /// How long a note waits for a claim to end.
 const NOTE_WAITS: Duration = Duration::from_secs(1);
 
-/// Under the host lock: while one file takes another's name, a listing of the directory may show neither, as on a tmpfs before
-/// Linux 6.6, and a claim would miss the lease.
+/// Under the host lock: while one file replaces another, a listing of the directory may show neither, as on a tmpfs before Linux 6.6, and
+/// a claim would miss the lease.
 fn note(run: &RunDir, root: FileId, worker: ProcessId, field: &str) {
     let Ok(_lock) = SharedLock::acquire(run, NOTE_WAITS) else { return };
     let name = file_name(root, worker);
@@ -150,7 +150,7 @@ fn has_note(run: &RunDir, root: FileId, worker: ProcessId, field: &str) -> bool 
     lease.is_some_and(|lease| lease[field] == true)
 }
 
-/// Whether the lease of one Worker is there.
+/// Whether the lease of one Worker exists.
 pub fn is_left(run: &RunDir, root: FileId, worker: ProcessId) -> bool {
     run.holds(Records::Leases, &file_name(root, worker))
 }
@@ -168,7 +168,7 @@ pub fn end(run: &RunDir, root: FileId, worker: ProcessId) -> Result<(), RunDirEr
 pub struct View<'a> {
     /// The process table.
     pub proc: &'a Proc,
-    /// Whether every process of the host is in it; asked where a lease counts pids in another namespace, as few do.
+    /// Whether it contains every process of the host; asked only if a lease counts pids in another namespace, which is rare.
     pub sees_all: fn(&Proc) -> bool,
     /// The wall clock now.
     pub now: SystemTime,
@@ -179,7 +179,7 @@ const LONGEST_JOB: Duration = Duration::from_secs(6 * 86_400);
 
 /// Reads and judges all leases.
 ///
-/// # Errors
+/// [`RunDirError`] when the directory cannot be read: then no lease is known.
 /// [`RunDirError`] when the directory cannot be read: then nothing is known of any lease.
 pub fn read_all(run: &RunDir, view: View<'_>) -> Result<Vec<LeaseSeen>, RunDirError> {
     let records = run.read_all(Records::Leases)?;
@@ -187,7 +187,8 @@ pub fn read_all(run: &RunDir, view: View<'_>) -> Result<Vec<LeaseSeen>, RunDirEr
     Ok(records.into_iter().map(|record| judge(record, &here)).collect())
 }
 
-/// Removes the leases of the dead; whose owner we are not allowed to remove stay, and mean nothing. Returns how many went.
+/// Removes the leases of dead Workers. Those of owners whose files this process may not remove are kept and have no effect. Returns how
+/// many were removed.
 ///
 /// # Errors
 /// [`RunDirError`] when the directory cannot be read.
@@ -196,8 +197,8 @@ pub fn remove_dead(run: &RunDir, view: View<'_>) -> Result<usize, RunDirError> {
     Ok(dead.filter(|seen| run.remove(Records::Leases, OsStr::new(&seen.file)).is_ok()).count())
 }
 
-/// Whether the file of this name is the lease of a Worker that lives, or may live elsewhere; each Worker has one. `seen` are the
-/// Workers of which this has been said.
+/// Whether the file of this name is the lease of a Worker that lives, or may live elsewhere; each Worker has one. `seen` are the Workers
+/// of the leases judged so before.
 pub fn is_live(run: &RunDir, view: View<'_>, name: &OsStr, seen: &mut HashSet<ProcessId>) -> bool {
     let read = name.to_str().and_then(|name| run.read(Records::Leases, name).ok());
     let Some(lease) = read.and_then(|content| understand(&content).ok()) else { return false };
@@ -206,14 +207,14 @@ pub fn is_live(run: &RunDir, view: View<'_>, name: &OsStr, seen: &mut HashSet<Pr
         && seen.insert(lease.worker)
 }
 
-/// Where we are: a lease from elsewhere is judged by who is seen from here.
+/// The present boot and namespace: a lease from elsewhere is judged by the processes that are visible here.
 struct Here<'a> {
     view: View<'a>,
     boot_id: Option<String>,
     pid_namespace: Option<u64>,
     /// How long the host has been up: nothing in the shared directory is older, whatever the wall clock says.
     uptime: Duration,
-    /// All processes of the host, counted when they are first asked for; none when they cannot be.
+    /// All processes of the host, listed on first use; none when they cannot be.
     census: OnceCell<Option<Census>>,
 }
 
@@ -229,7 +230,7 @@ impl<'a> Here<'a> {
         }
     }
 
-    /// Whether a record that last changed then is of a job that has certainly ended.
+    /// Whether a record that was last modified then belongs to a job that has certainly ended.
     fn is_over(&self, changed: Option<SystemTime>) -> bool {
         let age = changed.and_then(|changed| self.view.now.duration_since(changed).ok());
         age.is_some_and(|age| age.min(self.uptime) > LONGEST_JOB)
@@ -343,7 +344,7 @@ mod tests {
         }
     }
 
-    /// A lease lives with its Worker, and dies with it, with its boot, and with its pid being somebody else's.
+    /// A lease ends with its Worker, with its boot, and when its pid belongs to another process.
     #[test]
     fn a_lease_lives_exactly_as_long_as_its_worker() {
         let temp = tempfile::tempdir().unwrap();
@@ -384,7 +385,7 @@ mod tests {
         assert_eq!(states(&read_all(&run, view(&proc)).unwrap()), (0, 0, 2), "what cannot be judged stays");
     }
 
-    /// Claims look at all processes again when they see that a job has begun since they did.
+    /// Claims look at all processes again when they see that a job has begun since their look.
     #[test]
     fn a_lease_that_cannot_be_left_shows_all_the_same() {
         if !is_root() {

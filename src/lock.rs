@@ -1,11 +1,11 @@
 //! The host lock: one flock that every guard of the host takes. Locks in this program are taken here.
 //!
-//! A hook holds it SHARED for less than a millisecond, while it writes its lease. A claim holds it EXCLUSIVE. So between
-//! a sibling's lease and a claim there is always an order. What needs the lock takes the token as an argument
-//! ([`SharedLock`], [`ExclusiveLock`]); a token cannot be made elsewhere, and dropping it releases the lock. The lock file
-//! lives on tmpfs, outside every tree, and is never unlinked; the kernel releases the locks of the dead.
+//! A hook holds it SHARED for less than a millisecond, while it writes its lease. A claim holds it EXCLUSIVE. So a sibling's lease and a
+//! claim are always ordered. A function that needs the lock takes the token as an argument ([`SharedLock`], [`ExclusiveLock`]); a token
+//! cannot be made elsewhere, and dropping it releases the lock. The lock file is on tmpfs, outside every tree, and is never unlinked; the
+//! kernel releases the locks of dead processes.
 //!
-//! The lock's file says what its holder is about to do where a hook that does not get the lock has to know (see
+//! If a hook that does not get the lock has to know what its holder is about to do, the lock's file says so (see
 //! [`crate::reclaim::in_place_claim`]); otherwise it is empty.
 
 use crate::run_dir::{RunDir, RunDirError};
@@ -19,7 +19,7 @@ use std::os::fd::AsFd as _;
 use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::time::{Duration, Instant};
 
-/// Two paths at their longest.
+/// Two paths of maximum length.
 const MAX_ANNOUNCEMENT: usize = 8192;
 
 /// Why the lock was not obtained.
@@ -41,7 +41,7 @@ pub enum LockError {
     System {
         /// The shared directory.
         path: String,
-        /// What the system said.
+        /// What the system reported.
         source: io::Error,
     },
 }
@@ -54,7 +54,7 @@ pub struct SharedLock {
     file: File,
 }
 
-/// While this lives, the lock's holder only looks: a supervisor that has to leave it behind, because a dead mount keeps it, may release
+/// While this guard lives, the lock's holder only reads: a supervisor that has to abandon it, because a dead mount blocks it, may release
 /// the lock in its place.
 #[derive(Debug)]
 struct Looking;
@@ -72,8 +72,8 @@ impl Drop for Looking {
     }
 }
 
-/// When claims were last made under the host lock, as far as its file tells. A hint, by which a run sees that others have claimed
-/// something since its look: whoever may take the lock can change it.
+/// When claims were last made under the host lock, according to its file. A hint, by which a run sees that others have claimed something
+/// since its look: every process that may take the lock can change it.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct LastClaims(Option<(i64, i64)>);
 
@@ -83,7 +83,7 @@ impl LastClaims {
     }
 }
 
-/// Proof that the host lock is held alone: no hook can return from here on until it is dropped.
+/// Proof that the host lock is held alone: no hook can return until it is dropped.
 #[derive(Debug)]
 #[must_use = "dropping the token releases the lock"]
 pub struct ExclusiveLock {
@@ -121,16 +121,15 @@ impl ExclusiveLock {
         LastClaims::of(&self.file)
     }
 
-    /// Notes that claims have been made. Where the file cannot be written, others do not see it, and may claim more than is
-    /// needed.
+    /// Records that claims have been made. If the file cannot be written, others do not see it, and may claim more than is needed.
     pub fn note_claims(&self) -> LastClaims {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let _ = futimens(&self.file, &Timestamps { last_access: now, last_modification: now });
         self.last_claims()
     }
 
-    /// Does what renames nothing. Where a dead mount keeps it, the lock is not kept along: see [`crate::sys::supervise`]. A rename that a
-    /// mount keeps may yet take effect, when a hook has had the lock and its job runs.
+    /// Runs an operation that renames nothing. If a dead mount blocks it, the lock is not blocked with it: see [`crate::sys::supervise`].
+    /// A rename that a mount blocks may still take effect, when a hook has had the lock and its job runs.
     pub fn while_looking<T>(&self, look: impl FnOnce() -> T) -> T {
         let _looking = Looking::under(&self.file);
         look()
@@ -141,10 +140,10 @@ impl ExclusiveLock {
         self.since.elapsed()
     }
 
-    /// Says in the lock's file what is going to be done, in place of what was said before.
+    /// Announces in the lock's file what is going to be done, in place of the previous announcement.
     ///
     /// # Errors
-    /// What ftruncate(2) and pwrite(2) say; `FileTooLarge` for what nobody would read to its end.
+    /// What ftruncate(2) and pwrite(2) report; `FileTooLarge` for a text longer than readers read.
     pub fn announce(&self, what: &[u8]) -> io::Result<()> {
         if what.len() > MAX_ANNOUNCEMENT {
             return Err(io::ErrorKind::FileTooLarge.into());
@@ -154,7 +153,7 @@ impl ExclusiveLock {
     }
 }
 
-/// What the holder of the lock has announced, without waiting for it. Not to be believed: every member of the group can write it.
+/// The announcement of the lock's holder, without waiting for the lock. Not trusted: every member of the group can write it.
 ///
 /// # Errors
 /// When the lock's file cannot be read.
@@ -181,7 +180,7 @@ fn acquire(run: &RunDir, mode: LockMode, wait: Duration) -> Result<File, LockErr
 mod tests {
     use super::*;
 
-    /// Evidence that is older than a part of the lock's wait is not acted on: this is how old it is.
+    /// Evidence that is older than a part of the lock's wait is not acted on: this is the maximum age.
     #[test]
     fn it_tells_how_long_it_has_been_held() {
         let temp = tempfile::tempdir().unwrap();

@@ -1,4 +1,4 @@
-//! What a run reports while it goes on: events for the journal and the ledger's file, counts for monitoring, a progress line for a
+//! What a run reports while it is running: events for the journal and the ledger's file, counts for monitoring, a progress line for a
 //! person at a terminal.
 
 use crate::clock::now;
@@ -31,15 +31,15 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, SystemTime};
 
-/// Kept caches of one runner that have an entry of their own in one run; and of all runners. Where there is no journal these are
-/// lines of a job's log.
+/// The maximum of kept caches with an entry of their own in one run: of one runner, and of all runners. Without a journal these are lines
+/// of a job's log.
 const MAX_KEPT: usize = 64;
 const MAX_KEPT_OF_ALL: usize = 1024;
 
 /// Reports to the journal, the ledger's file and the terminal.
 ///
-/// What is kept is reported one by one to the journal (a flood of one runner up to [`MAX_KEPT`]), and as a sum at the end of the run to the file: on a busy host a sweep
-/// keeps much, and the file is small.
+/// Kept caches are reported one by one to the journal (of one runner up to [`MAX_KEPT`]), and as a sum at the end of the run to the file:
+/// on a busy host a sweep keeps many, and the file is small.
 pub(crate) struct RunLog {
     /// Opened with the first entry: most hooks have none.
     ledger: Option<LedgerWriter>,
@@ -48,14 +48,14 @@ pub(crate) struct RunLog {
     marks: Watermarks,
     run: String,
     scope: Scope,
-    /// The runner whose hook this is; none is a sweep's.
+    /// The runner of this hook; none in a sweep.
     runner: Option<Runner>,
     sequence: u64,
     kept: BTreeMap<&'static str, usize>,
     /// How many of them have an entry of their own, by runner.
     told: HashMap<FileId, usize>,
     untold: usize,
-    /// What a hook has left alone of other users' runners.
+    /// The caches of other users' runners that a hook has left alone.
     siblings: Siblings,
     /// Why the kernel did not confine the run's deletions.
     unconfined: Option<String>,
@@ -64,8 +64,8 @@ pub(crate) struct RunLog {
     under_pressure: HashSet<FilesystemId>,
 }
 
-/// Caches of other users' runners that a hook keeps. Of these runners it can neither prove anything nor is it believed: it leaves
-/// one entry about them, and the sweep tells of each.
+/// Caches of other users' runners that a hook keeps. About these runners a hook can prove nothing and its entries are not trusted: it
+/// writes one entry about all of them, and the sweep reports each.
 #[derive(Debug, Default)]
 struct Siblings {
     runners: HashSet<FileId>,
@@ -97,7 +97,7 @@ impl RunLog {
         }
     }
 
-    /// Sends an event of this run to all sinks. A ledger that cannot be written fails nothing.
+    /// Sends an event of this run to all sinks. A ledger that cannot be written does not fail the run.
     pub(crate) fn tell(&mut self, event: Event) {
         self.sequence += 1;
         let event = event.in_run(&self.run, &self.scope, self.sequence);
@@ -180,8 +180,8 @@ impl RunLog {
         self.counted.timings.push((timing, micros(took)));
     }
 
-    /// Leaves what this run has counted for the next sweep to fold in. Nothing more is told of a run that cannot: counting
-    /// fails no job, and is no warning in its log.
+    /// Records the counts of this run for the next sweep to fold. A failure is not reported: counting fails no job, and is no warning in
+    /// its log.
     pub(crate) fn leave_counts(&mut self, run: &RunDir) {
         let counted = std::mem::take(&mut self.counted);
         if let Err(error) = counters::leave(run, &self.run, &counted) {
@@ -195,7 +195,8 @@ impl RunLog {
         self.counted.sweep = Some(end);
     }
 
-    /// Whether this run's entries about a runner would not be believed (`policy::ledger`): a hook's user speaks of its own alone.
+    /// Whether this run's entries about a runner would not be trusted (`policy::ledger`): a hook's user is trusted about its own runners
+    /// only.
     fn is_anothers(&self, runner: &Runner) -> bool {
         let user = nix::unistd::geteuid();
         let is_own = |owner: Uid| owner.0 == user.as_raw();
@@ -228,7 +229,7 @@ impl RunLog {
                 let labels = [runner.name.as_str(), cache.rule.as_str(), decision.reason()];
                 self.counted.count(Counter::Reclaimed, &labels, cache.bytes());
             }
-            // Every sweep comes past every busy runner: a refusal is one only where space was wanted.
+            // Every sweep meets every busy runner: a refusal is recorded only where space was needed.
             (ActionResult::Kept, Decision::Keep(KeepReason::Protected(_))) if !self.is_pressed(runner) => {}
             _ => {
                 if let Some(evidence) = strongest(outcome.evidence()) {
@@ -242,8 +243,8 @@ impl RunLog {
         runner.work_dir().is_some_and(|work| self.under_pressure.contains(&work.filesystem))
     }
 
-    /// What a run as a whole has to say: what was kept, and that the kernel did not help. The latter is no error: it is told
-    /// here, once.
+    /// The summary of a whole run: what was kept, and that the kernel did not confine it. The latter is no error: it is reported here,
+    /// once.
     fn in_words(&self) -> String {
         let all: usize = self.kept.values().sum();
         let each: Vec<String> = self.kept.iter().map(|(why, count)| format!("{why} {count}")).collect();
@@ -259,8 +260,8 @@ impl RunLog {
 }
 
 impl Drop for RunLog {
-    /// The disk may have room again. A hook's user may have no place in the ledger's files at all, so that is no warning
-    /// in every job's log.
+    /// The disk may have room again. A hook's user may have no place in the ledger's files at all, so that is no warning in every job's
+    /// log.
     fn drop(&mut self) {
         if self.unwritten.is_none() {
             return;
@@ -291,7 +292,7 @@ impl Steps for RunLog {
 impl RunLog {
     fn claimed(&mut self, action: &Action) {
         if matches!(action.cache.part, Part::Files(_)) {
-            // Each file is told when it is gone: an entry that named their directory would say too much.
+            // Each file is reported when it is gone: an entry that named their directory would claim too much.
             return;
         }
         let event = Event::new(EventKind::Claimed, format!("claimed {}", escape::path(&action.cache.path)))
@@ -340,7 +341,7 @@ impl RunLog {
     }
 }
 
-/// Shows on a terminal how far a deletion has come, until it is dropped.
+/// Shows the progress of a deletion on a terminal, until it is dropped.
 fn show_progress(what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Progress>) -> Box<dyn Any> {
     let progress = Arc::clone(progress);
     // Bytes are known of the tree as a whole; they are shown in proportion to the files that are gone.
@@ -401,8 +402,8 @@ fn lock_timing(mode: LockMode) -> Timing {
     }
 }
 
-/// What is kept is summed up at the end of a run. A lease alone is a hook that had nothing to do, on the path that every job
-/// takes: the journal has it.
+/// Kept caches are summed up at the end of a run. An entry for a lease alone means a hook that had nothing to do, on the path that every
+/// job takes: only the journal has it.
 fn belongs_in_file(deed: ActionKind) -> bool {
     !matches!(deed, ActionKind::Kept | ActionKind::Lease)
 }

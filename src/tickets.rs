@@ -1,9 +1,9 @@
-//! Tickets: what others wanted of a runner under pressure and could not touch. Its own completed-hook cleans that, at the one
-//! moment when its job is over and nobody needs proof that it is idle.
+//! Tickets: caches of a runner that others needed under pressure and could not claim. The runner's own completed-hook removes them, at the
+//! one moment when its job is over and no proof of idleness is needed.
 //!
-//! A ticket only ever asks a runner for what it may do anyway: it is a list of names, compared with the caches that the
-//! runner's own hook discovers by its rules. A forged ticket makes a runner lose declared caches of its own while its disk is
-//! under pressure, which any guard may cause; it reaches nothing else. What cannot be read asks for nothing.
+//! A ticket asks a runner only for what it may do anyway: it is a list of names, compared with the caches that the runner's own hook
+//! discovers by its rules. A forged ticket makes a runner lose declared caches of its own while its disk is under pressure, which any
+//! guard may cause; it reaches nothing else. An unreadable ticket asks for nothing.
 
 use crate::model::{ActionResult, Decision, FileId, KeepReason, RunReport};
 use crate::run_dir::{MAX_RECORD_BYTES, Records, RunDir, RunDirError};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 
-/// More caches of one runner are not asked for at a time.
+/// The maximum of caches that one runner is asked for at a time.
 const MAX_CACHES: usize = 64;
 
 #[derive(Debug, Default, Serialize, Deserialize)]
@@ -22,8 +22,8 @@ struct TicketFile {
     caches: BTreeSet<PathBuf>,
 }
 
-/// What a run would have taken from whom, had it not been protected. `is_lacking` says of a filesystem (by a runner's work
-/// directory) whether it is still under pressure. Pure.
+/// The caches that a run would have removed, by runner, had they not been protected. `is_lacking` decides for a filesystem (by a runner's
+/// work directory) whether it is still under pressure. Pure.
 pub fn wanted(
     report: &RunReport,
     is_lacking: &dyn Fn(&crate::model::Runner) -> bool,
@@ -33,7 +33,7 @@ pub fn wanted(
         let action = &outcome.action;
         let is_protected = matches!(outcome.result, ActionResult::Restored(_))
             || matches!(action.decision, Decision::Keep(KeepReason::Protected(_)));
-        // A hook deals with what lies in its work directory alone.
+        // A hook deals only with caches in its work directory.
         if is_protected && action.cache.base.is_none() && is_lacking(&action.runner) {
             let caches = wanted.entry(action.runner.root_id).or_default();
             if caches.len() < MAX_CACHES {
@@ -48,7 +48,7 @@ fn name(root: FileId) -> String {
     format!("{:x}-{:x}", root.dev, root.ino)
 }
 
-/// Asks a runner for caches. One that was asked by somebody else already stays asked for that.
+/// Asks a runner for caches, in addition to those that others have asked for.
 ///
 /// # Errors
 /// [`RunDirError`].
@@ -56,7 +56,7 @@ pub fn leave(run: &RunDir, root: FileId, caches: &BTreeSet<PathBuf>) -> Result<(
     run.publish(Records::Tickets, &name(root), &text(caches))
 }
 
-/// The ticket that asks for `caches`, or for as many as it has room for.
+/// The ticket that asks for `caches`, or for as many as fit.
 pub(crate) fn text(caches: &BTreeSet<PathBuf>) -> Vec<u8> {
     let mut written = TicketFile { schema: 1, ..TicketFile::default() };
     let mut room = MAX_RECORD_BYTES as usize - 256;
@@ -69,12 +69,12 @@ pub(crate) fn text(caches: &BTreeSet<PathBuf>) -> Vec<u8> {
     serde_json::to_vec(&written).expect("paths that are text serialise")
 }
 
-/// What a runner is asked for; nothing when there is no ticket, or none that can be read.
+/// The caches that a runner is asked for; nothing without a readable ticket.
 pub fn read(run: &RunDir, root: FileId) -> BTreeSet<PathBuf> {
     run.read(Records::Tickets, &name(root)).map(|content| understand(&content)).unwrap_or_default()
 }
 
-/// What a ticket asks for.
+/// The caches that a ticket asks for.
 pub(crate) fn understand(content: &[u8]) -> BTreeSet<PathBuf> {
     let written = serde_json::from_slice::<TicketFile>(content);
     let is_plain = |path: &PathBuf| path.is_relative() && is_beneath(path);
@@ -85,12 +85,12 @@ fn is_beneath(path: &Path) -> bool {
     path.components().all(|part| matches!(part, std::path::Component::Normal(_)))
 }
 
-/// Takes a ticket away. Another user's stays, for the next sweep: it asks for what is gone.
+/// Removes a ticket. Another user's ticket is kept for the next sweep: it asks for what is gone.
 pub fn withdraw(run: &RunDir, root: FileId) {
     let _ = run.remove(Records::Tickets, OsStr::new(&name(root)));
 }
 
-/// Takes all tickets away: a sweep leaves new ones for what is still wanted.
+/// Removes all tickets: a sweep writes new ones for what is still needed.
 pub fn withdraw_all(run: &RunDir) {
     let _ = run.take_all(Records::Tickets);
 }

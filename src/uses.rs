@@ -1,11 +1,11 @@
-//! When a job last used a repository: what the age of its caches is counted from.
+//! When a job last used a repository: the age of its caches is counted from this.
 //!
-//! A build in which all is fresh writes nothing, so the newest file of a cache says little about its use. Both hooks leave a mark
-//! of their job's repository in `<work>/.disk-guard/used/`: an empty file whose time says when. The runner itself notes its last
-//! run of a repository in `_PipelineMapping`, which tells of the jobs before the guard was installed.
+//! A build in which everything is fresh writes nothing, so the newest file of a cache says little about its use. Both hooks mark their
+//! job's repository in `<work>/.disk-guard/used/`: an empty file whose time is the time of use. The runner itself notes its last run of a
+//! repository in `_PipelineMapping`, which covers the jobs before the guard was installed.
 //!
-//! Jobs can write all of this. It decides which cache is taken for old, never whether one is in use: a forged time makes a
-//! runner keep its own caches, or lose them while it is proved idle.
+//! Jobs can write all of this. It decides which cache counts as old, never whether one is in use: a forged time makes a runner keep its
+//! own caches, or lose them while it is proved idle.
 
 use crate::actions_runner::layout;
 use crate::model::{Cache, Uid, is_repository_dir};
@@ -24,7 +24,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 const MARKS: &str = "used";
 const LIMITS: &str = "limits";
 
-/// More repositories of one work directory are not known.
+/// More repositories of one work directory are ignored.
 const MAX_NAMES: usize = 4096;
 
 const MAX_MAPPING: u64 = 64 * 1024;
@@ -34,7 +34,7 @@ const MAX_MAPPING: u64 = 64 * 1024;
 pub struct Uses(HashMap<OsString, SystemTime>);
 
 impl Uses {
-    /// What the marks and the runner's own notes say. A time after `now` counts as now.
+    /// From the marks and the runner's own notes. A time after `now` counts as now.
     pub fn of(work: &Dir, now: SystemTime) -> Self {
         let mut uses = Self::marked(work, now);
         for (directory, time) in mapped(work) {
@@ -43,7 +43,7 @@ impl Uses {
         uses
     }
 
-    /// What the marks alone say: one small directory.
+    /// From the marks alone: one small directory.
     pub fn marked(work: &Dir, now: SystemTime) -> Self {
         let mut uses = Self::default();
         let Ok(marks) = work.descend(Path::new(trash::HOME).join(MARKS)) else { return uses };
@@ -77,10 +77,10 @@ impl Uses {
     }
 }
 
-/// Marks that a job uses `_work/<directory>` now. What is no directory of a repository is not marked.
+/// Marks that a job uses `_work/<directory>` now. Only a directory of a repository is marked.
 ///
 /// # Errors
-/// What the system says; a full disk among it. The runner's own note is left then.
+/// What the system reports, for example a full disk. Then the runner's own note is used.
 pub fn mark(work: &Dir, owner: Uid, directory: &OsStr, now: SystemTime) -> io::Result<()> {
     if !is_repository_dir(directory) || !work.status_of(directory).is_ok_and(|status| status.is_dir()) {
         return Ok(());
@@ -88,11 +88,11 @@ pub fn mark(work: &Dir, owner: Uid, directory: &OsStr, now: SystemTime) -> io::R
     touch(&marks(work, owner)?, directory, now)
 }
 
-/// Gives an empty file in a directory of ours this time.
+/// Sets the time of an empty file in a directory of ours.
 fn touch(dir: &Dir, name: &OsStr, now: SystemTime) -> io::Result<()> {
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     match openat(dir, name, flags, Mode::from_raw_mode(0o644)) {
-        // Touched by its name, and not opened: what lies there may be anything.
+        // By its name, without opening it: the entry may be anything.
         Ok(_) | Err(Errno::EXIST) => {}
         Err(error) => return Err(error.into()),
     }
@@ -119,16 +119,16 @@ fn marks(work: &Dir, owner: Uid) -> io::Result<Dir> {
 /// How often age and size limits are applied by hooks of one work directory, unless each job is to be looked at.
 const LIMITS_EVERY: Duration = Duration::from_secs(3600);
 
-/// Whether the hooks of this work directory have applied age and size limits not long ago.
+/// Whether the hooks of this work directory have applied age and size limits recently.
 pub fn limits_are_fresh(work: &Dir, now: SystemTime) -> bool {
     let applied = work.descend(trash::HOME).and_then(|home| home.status_of(LIMITS));
     applied.is_ok_and(|status| now.duration_since(status.modified).unwrap_or_default() < LIMITS_EVERY)
 }
 
-/// Notes that they have.
+/// Records that they have.
 ///
 /// # Errors
-/// What the system says; then they are applied again by the next hook.
+/// What the system reports; then the next hook applies them again.
 pub fn note_limits(work: &Dir, owner: Uid, now: SystemTime) -> io::Result<()> {
     trash::Trash::open_or_make(work, owner)?;
     touch(&work.descend(trash::HOME)?, OsStr::new(LIMITS), now)
@@ -151,7 +151,7 @@ fn mapped(work: &Dir) -> Vec<(OsString, SystemTime)> {
     found
 }
 
-/// The directory that one of the runner's notes speaks of, and when a job last used it.
+/// The directory of one of the runner's notes, and when a job last used it.
 pub(crate) fn last_run(text: &[u8]) -> Option<(OsString, SystemTime)> {
     let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
     let value: serde_json::Value = serde_json::from_slice(text).ok()?;

@@ -310,8 +310,8 @@ pub fn rules(config: &Config, now: SystemTime) -> Rules {
 }
 
 impl<'a> Cycle<'a> {
-    /// Runs until the goal is met or nothing is left that may go. What stopped it early stands beside what was done until
-    /// then: that stays done.
+    /// Runs until the goal is met or nothing removable is left. The report covers everything that was done, also when the result is an
+    /// error that stopped the run early.
     pub fn run(mut self) -> (RunReport, Result<(), CycleError>) {
         let mut snapshot = self.snapshot();
         let mut state =

@@ -1,4 +1,4 @@
-//! Decisions: what findings add up to, and what forbids a repair. Pure.
+//! Decisions: the verdict that follows from findings, and the evidence that forbids a repair. Pure.
 
 use crate::model::hygiene::{
     AreaCondition, AreaKind, AreaScan, Defect, Finding, FindingKind, RemediateMode, RunnerAudit, Severity,
@@ -9,7 +9,7 @@ use std::cmp::Reverse;
 /// How many entries of a kind are shown.
 const EXAMPLES: usize = 3;
 
-/// What a kind of finding asks for.
+/// The repair that a kind of finding needs.
 pub fn severity(kind: FindingKind) -> Severity {
     match kind {
         FindingKind::ForeignOwner | FindingKind::LockedDirectory | FindingKind::StaleLock => {
@@ -28,7 +28,7 @@ pub fn severity(kind: FindingKind) -> Severity {
     }
 }
 
-/// What a walk saw, kind by kind, the gravest first.
+/// The findings of a walk, kind by kind, the most severe first.
 pub fn findings(seen: &AreaScan) -> Vec<Finding> {
     let mut findings: Vec<Finding> = seen
         .counts
@@ -48,7 +48,7 @@ pub fn findings(seen: &AreaScan) -> Vec<Finding> {
     findings
 }
 
-/// What they add up to.
+/// The verdict that follows from them.
 pub fn verdict(findings: &[Finding]) -> AreaCondition {
     match findings.iter().map(|finding| finding.severity).max() {
         None | Some(Severity::Note) => AreaCondition::Clean,
@@ -66,7 +66,7 @@ pub fn host(runners: &[RunnerAudit]) -> (AreaCondition, usize) {
     (worst, bad.count())
 }
 
-/// How an area is best put right; `None` when nothing is to be done. What is the runner's own is never replaced.
+/// The best repair of an area; `None` when nothing is to be done. The runner's own directories are never replaced.
 pub fn recommended(kind: AreaKind, findings: &[Finding]) -> Option<RemediateMode> {
     let has = |wanted: FindingKind| findings.iter().any(|finding| finding.kind == wanted);
     match (verdict(findings), kind) {
@@ -78,7 +78,7 @@ pub fn recommended(kind: AreaKind, findings: &[Finding]) -> Option<RemediateMode
     }
 }
 
-/// Whether an entry is a mode's business.
+/// Whether this mode deals with an entry.
 pub fn concerns(mode: RemediateMode, kind: FindingKind) -> bool {
     match mode {
         RemediateMode::Unlock => {
@@ -91,7 +91,7 @@ pub fn concerns(mode: RemediateMode, kind: FindingKind) -> bool {
     }
 }
 
-/// Whether a sweep puts this right by itself: owner and mode of what checkouts fail by, nothing else.
+/// Whether a sweep repairs this by itself: owner and mode of entries that make checkouts fail, nothing else.
 pub fn is_safe(defect: &Defect) -> bool {
     matches!(defect.kind, FindingKind::ForeignOwner | FindingKind::LockedDirectory)
 }
@@ -116,9 +116,8 @@ pub enum Service {
     Out,
 }
 
-/// What speaks against touching a runner's work directory now. That content is young does not: a person asks, or what is
-/// put right is owner and mode alone. A runner without our hook could begin a job meanwhile unseen, unless it is out of
-/// service.
+/// The evidence against touching a runner's work directory now. Recent content is none: either a person asks, or only owner and mode are
+/// repaired. A runner without our hook could begin a job meanwhile unseen, unless it is out of service.
 pub fn objections(evidence: &[Evidence], service: Service, allow_unguarded: bool) -> Vec<Evidence> {
     let counts = |evidence: &&Evidence| match evidence.weight {
         Weight::InUse | Weight::CannotTell => true,

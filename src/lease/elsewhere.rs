@@ -1,7 +1,7 @@
-//! Whether the Worker of a lease can still live that counts pids in another namespace, as a container's job does.
+//! Whether the Worker of a lease that counts pids in another namespace (as a container's job does) can still be alive.
 //!
-//! A process keeps its start time in every pid namespace, and its status tells to those outside which numbers it has inside.
-//! So from the host's own pid namespace, where every process is seen, one look at all of them tells of the dead.
+//! A process has the same start time in every pid namespace, and its status shows to the outside which numbers it has inside. So from the
+//! host's own pid namespace, where every process is visible, one look at all of them shows which Workers are dead.
 
 use crate::model::{Pid, ProcessId};
 use crate::sys::process::{LookError, Proc};
@@ -9,17 +9,17 @@ use std::collections::HashMap;
 use std::io;
 use std::os::unix::fs::MetadataExt as _;
 
-/// All living processes of the host, by the numbers that they have in whatever pid namespace.
+/// All living processes of the host, by their numbers in every pid namespace.
 #[derive(Debug)]
 pub(super) struct Census {
     by_number: HashMap<i32, Vec<Pid>>,
 }
 
 impl Census {
-    /// Looks at every process. The caller has made sure that every process is seen.
+    /// Looks at every process. The caller has made sure that every process is visible.
     ///
     /// # Errors
-    /// When one of them cannot be looked at: nobody is known to be dead then.
+    /// When one of them cannot be looked at: then no process is known to be dead.
     pub(super) fn take(proc: &Proc) -> io::Result<Self> {
         let mut by_number: HashMap<i32, Vec<Pid>> = HashMap::new();
         for entry in std::fs::read_dir(proc.root())? {
@@ -40,7 +40,7 @@ impl Census {
         Ok(Self { by_number })
     }
 
-    /// Whether `worker`, known by its number in some namespace, is certainly no more.
+    /// Whether `worker`, known by its number in some namespace, is certainly dead.
     pub(super) fn is_dead(&self, proc: &Proc, worker: ProcessId) -> bool {
         let bearers = self.by_number.get(&worker.pid.0).into_iter().flatten();
         bearers.copied().all(|pid| match proc.identify(pid) {
@@ -51,19 +51,19 @@ impl Census {
     }
 }
 
-/// The numbers of a process, from the outermost namespace that is seen to its own.
+/// The numbers of a process, from the outermost visible namespace to its own.
 fn numbers(status: &[u8]) -> Vec<i32> {
     let line = status.split(|byte| *byte == b'\n').find_map(|line| line.strip_prefix(b"NSpid:"));
     let line = line.and_then(|line| std::str::from_utf8(line).ok()).unwrap_or_default();
     line.split_whitespace().filter_map(|number| number.parse().ok()).collect()
 }
 
-/// Whether a process tells its start time on our clock: in a time namespace of its own it may not.
+/// Whether a process reports its start time on our clock: in a time namespace of its own it may not.
 fn has_our_clock(proc: &Proc, pid: Pid) -> bool {
     let namespace = |path: std::path::PathBuf| std::fs::metadata(path).map(|metadata| metadata.ino());
     match (namespace(proc.path_of(pid, "ns/time")), namespace(proc.root().join("self/ns/time"))) {
         (Ok(theirs), Ok(ours)) => theirs == ours,
-        // Before Linux 5.6 there is one clock.
+        // Before Linux 5.6 there are no time namespaces.
         (Err(theirs), Err(ours)) => {
             theirs.kind() == io::ErrorKind::NotFound && ours.kind() == io::ErrorKind::NotFound
         }

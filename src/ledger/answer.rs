@@ -1,4 +1,4 @@
-//! What a question to the ledger needs: all entries, judged, and what the path that is asked about is now.
+//! The data for a question to the ledger: all entries, judged, and the present state of the path in question.
 
 use super::{Journal, read_files};
 use crate::config::Paths;
@@ -11,7 +11,7 @@ use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::SystemTime;
 
-/// Both places, put together and judged. The journal comes first: it knows more of an entry's writer.
+/// Both places, merged and judged. The journal comes first: it knows more about an entry's writer.
 pub(crate) fn read(paths: &Paths, since: SystemTime, owners: &[Ownership]) -> Ledger {
     let journal = Journal::of_host(Programs(&paths.programs)).read(since);
     let files = read_files(&paths.state_dir);
@@ -27,7 +27,7 @@ pub(crate) fn read(paths: &Paths, since: SystemTime, owners: &[Ownership]) -> Le
     Ledger { entries, extent }
 }
 
-/// Whose runner is whose.
+/// The owners of all runners.
 pub(crate) fn owners<'r>(runners: impl IntoIterator<Item = &'r Runner>) -> Vec<Ownership> {
     let owner = |runner: &Runner| Ownership {
         work: runner.work_path().to_owned(),
@@ -39,7 +39,7 @@ pub(crate) fn owners<'r>(runners: impl IntoIterator<Item = &'r Runner>) -> Vec<O
     runners.into_iter().map(owner).collect()
 }
 
-/// The directory of the one runner of this name: where all lies that is recorded of it.
+/// The root of the only runner of this name: all its recorded paths lie there.
 pub(crate) fn of_runner(name: &Path, owners: &[Ownership]) -> Option<PathBuf> {
     let name = name.to_str().filter(|name| !name.contains('/'))?;
     let is_meant = |owner: &&Ownership| {
@@ -53,7 +53,7 @@ pub(crate) fn of_runner(name: &Path, owners: &[Ownership]) -> Option<PathBuf> {
     }
 }
 
-/// The path without `.` and `..`, by its letters alone: what it once led through may be gone.
+/// The path without `.` and `..`, lexically: the directories that it led through may be gone.
 pub(crate) fn without_dots(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
@@ -68,7 +68,7 @@ pub(crate) fn without_dots(path: &Path) -> PathBuf {
     clean
 }
 
-/// The path without links, as far as it is there, and whether all of it is.
+/// The path without links, as far as it exists, and whether all of it exists.
 pub(crate) fn presence(path: &Path) -> (Option<PathBuf>, Presence) {
     let missing = match std::fs::symlink_metadata(path) {
         Ok(_) => false,

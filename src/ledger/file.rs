@@ -1,12 +1,12 @@
 //! Reading the ledger's files.
 //!
-//! Who wrote an entry is the file's owner, where nobody else can have had a hand in it: not writable by others, with one
-//! name, in a directory in which others cannot replace it. In `ledger.d`, where every hook's user may place files, a file
-//! must in addition bear its owner's number, and root's name is nobody's there: a container job can make files of root
-//! that its runner's user may move about. What is not such a file there is counted and not read.
+//! The writer of an entry is the file's owner, if nobody else can have written it: not writable by others, with one name, in a directory
+//! in which others cannot replace it. In `ledger.d`, where every hook's user may place files, a file must in addition be named after its
+//! owner's number, and no file there counts as root's: a container job can make files of root that its runner's user may move. Other files
+//! there are counted and not read.
 //!
-//! Memory is bounded, whatever lies there: a file is read line by line, and of all users together only so much is kept, each
-//! one's newest.
+//! Memory is bounded, whatever the files contain: a file is read line by line, and of all users together only a bounded amount is kept,
+//! the newest of each user.
 
 use super::writer::others_write;
 use super::{FILE, LedgerPart, MAX_FILE_BYTES, OLDER, OTHERS, line};
@@ -27,10 +27,10 @@ const MAX_OTHERS: usize = 1024;
 /// A file may be this long before it is rotated by force.
 const MAX_READ: u64 = MAX_FILE_BYTES * 2 + (1 << 16);
 
-/// No line of ours is longer.
+/// No line of the guard is longer.
 const MAX_LINE: usize = 64 << 10;
 
-/// What is kept of all other users' files: bytes of lines, and entries. They share it alike.
+/// The bound for all other users' files: bytes of lines, and entries. They share it equally.
 const OTHERS_BYTES: u64 = 32 << 20;
 const OTHERS_ENTRIES: usize = 40_000;
 
@@ -43,10 +43,10 @@ struct Share {
     entries: usize,
 }
 
-/// Of the state directory's own file everything: root alone writes it.
+/// The state directory's own file is read whole: only root writes it.
 const ALL: Share = Share { bytes: MAX_READ, entries: usize::MAX };
 
-/// Reads all files in `state_dir`. What cannot be read is a gap.
+/// Reads all files in `state_dir`. A file that cannot be read is a gap.
 pub fn read_files(state_dir: &Path) -> LedgerPart {
     let mut shelf = Shelf { path: state_dir.to_owned(), ..Shelf::default() };
     let span = match Dir::resolve(state_dir) {
@@ -68,7 +68,7 @@ pub fn read_files(state_dir: &Path) -> LedgerPart {
     LedgerPart { entries: shelf.entries, reach }
 }
 
-/// Whose directory it is.
+/// The owner of its directory.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum DirectoryOf {
     State,
@@ -133,7 +133,7 @@ impl Shelf {
             }
         };
         const STICKY: u32 = 0o1000;
-        // Without the sticky bit its users could put files in each other's place.
+        // Without the sticky bit its users could replace each other's files.
         let is_closed = dir.status().is_ok_and(|status| !others_write(&status) || status.mode & STICKY != 0);
         let (mut users, mut odd) = (BTreeSet::new(), 0);
         for name in &names {
@@ -164,8 +164,7 @@ impl Shelf {
         if all && odd == 0 { Span::Everybody } else { Span::Part }
     }
 
-    /// Both generations, the older first; whether all that there is of them was read. Others' files that are not to be
-    /// believed are counted in `odd`.
+    /// Both generations, the older first; whether all of them was read. Untrusted files of others are counted in `odd`.
     fn read_volume(
         &mut self,
         dir: &Dir,
@@ -229,9 +228,8 @@ impl Shelf {
         all
     }
 
-    /// Since when every volume reaches back: since the state directory's own file begins, but not before one that has been
-    /// rotated and may have lost what came before. What the other users' files say of their own age is not believed
-    /// beyond that: any of them could be dated back.
+    /// Since when every file reaches back: since the state directory's own file begins, but not before a file that has been rotated and
+    /// may have lost older entries. The age that other users' files claim is not trusted beyond that: any of them could be dated back.
     fn since(&self) -> Option<SystemTime> {
         let own = self.volumes.iter().find(|volume| volume.place == DirectoryOf::State)?.first;
         let rotated = self.volumes.iter().filter(|volume| volume.has_older).filter_map(|volume| volume.first);
@@ -239,15 +237,15 @@ impl Shelf {
     }
 }
 
-/// The user that a file in `ledger.d` is named for, by either generation's name; none for any other spelling of a number.
+/// The user that a file in `ledger.d` is named after, by either generation's name; none for any other spelling of a number.
 fn user_of(name: &OsStr) -> Option<u32> {
     let name = name.to_str()?;
     let number = name.strip_suffix(".1").unwrap_or(name).strip_suffix(".jsonl")?;
     number.parse().ok().filter(|user: &u32| user.to_string() == number)
 }
 
-/// Calls `visit` with every line that is not empty, from `begin` on: with the first whole one, where that is in the middle. A
-/// line that is too long is one that cannot be understood.
+/// Calls `visit` with every line that is not empty, from `begin` on, starting with the first whole line. A line that is too long counts as
+/// unreadable.
 fn each_line(mut file: File, begin: u64, mut visit: impl FnMut(&[u8])) -> io::Result<()> {
     file.seek(SeekFrom::Start(begin.saturating_sub(1)))?;
     let mut reader = BufReader::new(file.take(MAX_READ));
@@ -269,7 +267,7 @@ fn each_line(mut file: File, begin: u64, mut visit: impl FnMut(&[u8])) -> io::Re
     }
 }
 
-/// The user who alone can have written the file; `None` when that is not certain.
+/// The user that alone can have written the file; `None` when that is not certain.
 fn writer_of(metadata: &Metadata, name: &str, place: DirectoryOf, is_closed: bool) -> Option<Uid> {
     let owner = Uid(metadata.uid());
     let is_his_alone = metadata.mode() & 0o022 == 0 && metadata.nlink() == 1;

@@ -1,10 +1,9 @@
-//! Reading the journal, through journalctl: its files' format is systemd's own affair.
+//! Reads the journal through journalctl, because the format of its files is internal to systemd.
 //!
-//! journalctl is looked up in `paths.programs`, gets an environment of our making, and its answer is bounded in time and length. The
-//! newest entries come first, so that a bound cuts off the oldest, which then counts as the end of the journal's reach.
+//! journalctl is looked up in `paths.programs`, gets an environment made here, and its answer is bounded in time and length. The newest
+//! entries come first, so that a bound cuts off the oldest; the cut then counts as the end of the journal's reach.
 //!
-//! journald stores what it adds itself in fields that begin with an underscore, which no client can send. Only these are
-//! taken for the writer.
+//! journald stores the fields that it adds itself with a leading underscore, which no client can send. Only these identify the writer.
 
 use super::LedgerPart;
 use crate::model::ledger::{
@@ -18,29 +17,29 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 const IDENTIFIER: &str = "disk-guard";
 
-/// Beyond this an answer is cut.
+/// Longer answers are cut.
 const MAX_BYTES: usize = 64 << 20;
 
 /// An entry without its text is shorter.
 const MAX_ENTRY: usize = 16 << 10;
 
-/// Beyond this journalctl is ended.
+/// journalctl is killed after this time.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// What we ask for beside [`FIELDS`]. An entry whole is three times as long.
+/// The fields to ask for beside [`FIELDS`]. A whole entry is three times as long.
 const ASKED: &str = "_UID,_PID,_BOOT_ID,_EXE,MESSAGE,DISK_GUARD_EVENT";
 
 /// The journal, as journalctl shows it.
 #[derive(Debug)]
 pub struct Journal {
-    /// Where journalctl is, or why it is nowhere.
+    /// Where journalctl is, or why it was not found.
     program: Result<PathBuf, ProgramError>,
     max_bytes: usize,
     patience: Duration,
 }
 
 impl Journal {
-    /// This host's.
+    /// The journal of this host.
     pub fn of_host(programs: Programs<'_>) -> Self {
         Self { program: programs.find("journalctl"), max_bytes: MAX_BYTES, patience: PATIENCE }
     }
@@ -131,7 +130,7 @@ struct Answer {
 }
 
 impl Answer {
-    /// What was printed of whole lines.
+    /// The whole lines that were printed.
     fn lines(&self) -> impl Iterator<Item = &[u8]> {
         self.output.split_inclusive(|byte| *byte == b'\n').filter(|line| line.ends_with(b"\n"))
     }
@@ -142,12 +141,12 @@ fn nothing(gap: String) -> LedgerPart {
     LedgerPart { entries: Vec::new(), reach }
 }
 
-/// What a line of journalctl's answer is.
+/// The kind of a line of journalctl's answer.
 pub(crate) enum Sorted {
     Entry(Box<Entry>),
-    /// One of ours that is no deed, or a line of text.
+    /// An entry of ours that is not an action, or a line of text.
     NoDeed,
-    /// It looks like one of ours and is none that we write.
+    /// It looks like an entry of ours but is not one that the guard writes.
     Odd,
 }
 
@@ -161,7 +160,7 @@ pub(crate) fn entry(text: &[u8]) -> Sorted {
     })
 }
 
-/// The fields of an entry. A field given twice is a list, one that is no text a list of bytes: we send neither.
+/// The fields of an entry. A repeated field is a list, a field that is not text a list of bytes: the guard sends neither.
 struct Sent<'a>(&'a Map<String, Value>);
 
 impl Stored for Sent<'_> {

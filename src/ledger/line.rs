@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize, Serializer};
 use serde_json::Map;
 use std::time::{Duration, UNIX_EPOCH};
 
-/// The line's shape. `fields` are those that are absent where they do not apply.
+/// The line's format. `fields` are those that are absent where they do not apply.
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
 struct FileLine<F> {
@@ -26,14 +26,14 @@ struct FileLine<F> {
     message: String,
 }
 
-/// Who writes, by its own account.
+/// The writer, by its own account.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Account {
     pub(crate) boot_id: String,
     pub(crate) pid: Pid,
 }
 
-/// A record's fields as they are written: each in the one form that is exact.
+/// A record's fields as they are written: each in its exact form.
 struct WrittenDetails<'a>(&'a Details);
 
 impl Serialize for WrittenDetails<'_> {
@@ -51,7 +51,7 @@ impl Serialize for WrittenDetails<'_> {
     }
 }
 
-/// A record as a line, framed by line ends on both sides: what a full disk has cut off before it stays a line of its own.
+/// A record as a line, framed by newlines on both sides: a line that a full disk has truncated before it stays separate.
 pub(crate) fn write(record: &LedgerRecord, account: &Account) -> Vec<u8> {
     let LedgerRecord { deed, time, details } = record;
     let since = time.duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -93,7 +93,7 @@ impl Stored for Read {
     }
 }
 
-/// Reads a line; `None` when it is none of ours.
+/// Reads a line; `None` when the guard did not write it.
 pub(crate) fn read(text: &[u8]) -> Option<(LedgerRecord, Account)> {
     let line: FileLine<Map<String, serde_json::Value>> = serde_json::from_slice(text).ok()?;
     let mut details = Details {

@@ -1,21 +1,20 @@
-//! The ledger: what the guards of this host have done, kept so that it can be asked for later.
+//! The ledger: a permanent record of what the guards of this host have done.
 //!
-//! It has two places, and every action is written to both. The journal is the more reliable: journald says who wrote an entry.
-//! The files in `paths.state_dir` outlive a volatile journal, and are there where no journald runs.
+//! It has two places, and every action is written to both. The journal is more reliable: journald records who wrote an entry. The files in
+//! `paths.state_dir` survive a volatile journal, and exist where no journald runs.
 //!
 //! - `ledger.jsonl`, written by root (or by whoever owns the state directory); `ledger.jsonl.1` is its older generation.
 //! - `ledger.d/UID.jsonl`, written by the hooks of other users, where root has made that sticky directory.
 //!
-//! # What is believed
+//! # Trust
 //!
-//! Reading knows who wrote an entry, and nothing else: of a journal's entry what journald adds by itself, of a file's its
-//! owner, and that only where nobody else could have written or placed it. What an entry says is judged elsewhere
-//! (`policy::ledger`), against its writer.
+//! The reader determines only who wrote an entry: in the journal by the fields that journald adds itself; of a file by its owner, and only
+//! where nobody else could have written or placed it. The content of an entry is judged in `policy::ledger`, against its writer.
 //!
 //! # When things fail
 //!
-//! Writing never fails a run. What cannot be written now, because the disk is full, is kept and tried again with the next
-//! entry and at the end of the run, when there is room again. Reading tells what it could not read as a gap.
+//! Writing never fails a run. An entry that cannot be written now, because the disk is full, is kept and tried again with the next entry
+//! and at the end of the run, when there is room again. The reader reports unreadable parts as a gap.
 
 pub(crate) mod answer;
 mod file;
@@ -39,7 +38,7 @@ const FILE: &str = "ledger.jsonl";
 const OLDER: &str = "ledger.jsonl.1";
 const OTHERS: &str = "ledger.d";
 
-/// What one place holds.
+/// The content of one place.
 #[derive(Debug)]
 pub struct LedgerPart {
     /// Its entries, in no order.

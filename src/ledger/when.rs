@@ -1,4 +1,4 @@
-//! Points in time as people write them. All are UTC where they do not say otherwise: the answers are in UTC, too.
+//! Points in time as people write them. All are UTC unless they say otherwise; the answers are in UTC, too.
 
 use crate::lengths::{self, LengthError};
 use jiff::Timestamp;
@@ -6,10 +6,10 @@ use jiff::civil::{Date, DateTime, Time};
 use jiff::tz::TimeZone;
 use std::time::{Duration, SystemTime};
 
-/// What can be written, for error messages and help.
+/// The accepted forms, for error messages and help.
 pub const FORMS: &str = "an RFC 3339 time, `2026-03-04 14:25[:10]`, `2026-03-04`, `14:25[:10]`, `yesterday` or `today`, also `yesterday 14:25` (all UTC), `30m`, `-2h` or `2h ago`, `now`";
 
-/// Why a text names no time.
+/// Why a text is not a time.
 #[derive(Debug, thiserror::Error)]
 pub enum TimeError {
     /// No point in time.
@@ -25,7 +25,7 @@ pub enum TimeError {
     },
 }
 
-/// The point in time that `text` names, seen from `now`. A time of the day is the last one that has been.
+/// The point in time that `text` names, relative to `now`. A time of the day is the most recent one in the past.
 ///
 /// # Errors
 /// [`TimeError`].
@@ -53,7 +53,7 @@ fn relative(text: &str, now: SystemTime) -> Option<SystemTime> {
     let length = match text.strip_suffix("ago") {
         Some(length) if length.ends_with(' ') => length.trim(),
         Some(_) => return None,
-        // A length alone is how long ago; with colons it is a time of the day.
+        // A length without a sign means that long ago; with colons it is a time of the day.
         None if text.contains(':') => return None,
         None => text.strip_prefix('-').unwrap_or(text),
     };
@@ -83,7 +83,7 @@ fn time_of_day(text: &str, now: SystemTime) -> Option<SystemTime> {
     if then <= now { Some(then) } else { utc(DateTime::from_parts(today.yesterday().ok()?, time)) }
 }
 
-/// `yesterday` is its beginning; `today 14:25` is that time, whether it has been or is to come.
+/// `yesterday` is its beginning; `today 14:25` is that time, past or future.
 fn day(text: &str, now: SystemTime) -> Option<SystemTime> {
     let text = text.strip_suffix("UTC").map_or(text, str::trim_end);
     let (day, time) = match text.split_once(' ') {

@@ -1,12 +1,11 @@
 //! Appending to the ledger's file.
 //!
-//! One `write` an entry, to a file opened for appending: entries of processes that write at the same time do not mix, and
-//! no lock is needed. Only rotation takes one, on the file itself, without waiting: whoever gets it and still holds the
-//! file that stands under the name renames it. Should somebody sit on that lock, the file is rotated all the same when it
-//! is twice as long as it may be.
+//! One `write` for each entry, to a file opened for appending: entries of processes that write at the same time do not mix, and no lock is
+//! needed. Only rotation takes one, on the file itself, without waiting: the process that gets it renames the file if that is still the
+//! file of this name. If some process keeps that lock, the file is rotated without it when it is twice its allowed length.
 //!
-//! A process writes only to a regular file of its own user that has one name; root only in a directory that nobody else
-//! can write to. So no link that somebody has laid leads its entries elsewhere.
+//! A process writes only to a regular file of its own user that has one name; root only in a directory that nobody else can write to. So a
+//! planted link cannot redirect its entries.
 
 #![expect(clippy::disallowed_methods, reason = "a file of our own, in a directory of our own")]
 
@@ -23,15 +22,15 @@ use std::io::{self, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
-/// At most so much is kept for later while nothing can be written.
+/// At most this much is kept for later while nothing can be written.
 const MAX_PENDING: usize = 1 << 20;
 
-/// What became of the entries so far.
+/// The state of the entries so far.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WriteOutcome {
-    /// All stand in the file.
+    /// All are in the file.
     All,
-    /// Not all do; why.
+    /// Not all are; why.
     Not(String),
 }
 
@@ -52,7 +51,7 @@ impl LedgerWriter {
         Self { state_dir: state_dir.to_owned(), account, limit: MAX_FILE_BYTES, pending: Vec::new(), lost: 0 }
     }
 
-    /// Appends a record, and whatever could not be written before it.
+    /// Appends a record, and earlier ones that could not be written.
     pub fn append(&mut self, record: &LedgerRecord) -> WriteOutcome {
         let line = line::write(record, &self.account);
         if self.pending.len() + line.len() > MAX_PENDING {
@@ -63,7 +62,7 @@ impl LedgerWriter {
         self.flush()
     }
 
-    /// Tries again to write what could not be written; at the end of a run there may be room again.
+    /// Tries again to write earlier records; at the end of a run there may be room again.
     pub fn flush(&mut self) -> WriteOutcome {
         if self.pending.is_empty() {
             return if self.lost == 0 {
@@ -81,7 +80,7 @@ impl LedgerWriter {
         }
     }
 
-    /// What a full disk cuts off is written again as a whole: a reader skips the stump.
+    /// A line that a full disk has truncated is written again as a whole: a reader skips the fragment.
     fn write_to(&mut self, mut file: File) -> io::Result<()> {
         while !self.pending.is_empty() {
             // Line by line, so that each is one write.
@@ -138,7 +137,7 @@ impl LedgerWriter {
     }
 }
 
-/// Whether the directory's group or everybody may replace what stands in it.
+/// Whether the directory's group or everybody may replace its files.
 pub(super) fn others_write(status: &Status) -> bool {
     status.mode & 0o022 != 0
 }
@@ -157,7 +156,7 @@ fn open_own(dir: &Dir, name: &str, user: Uid) -> io::Result<File> {
     if !metadata.is_file() || metadata.uid() != user.0 || metadata.nlink() != 1 {
         return Err(io::Error::other(format!("{name} is not a file of our own")));
     }
-    // The directory's group may read: whoever runs runners here may ask. A file that stays closed is asked about as root.
+    // The directory's group may read: a user who runs runners here may ask. A closed file can be asked about as root.
     if let Some(group) = fstat(dir).ok().map(|status| status.st_gid).filter(|gid| *gid != metadata.gid()) {
         let _ = fchown(&file, None, Some(Gid::from_raw(group)));
     }

@@ -1,15 +1,13 @@
-//! What the ledger's entries prove: pure decisions about who is believed, which entry speaks of which path, and what a run
-//! was.
+//! What the ledger's entries prove: pure decisions about which writers are trusted, which entry concerns which path, and what a run did.
 //!
-//! # Who is believed
+//! # Trust
 //!
-//! Root is. A runner's user is, where an entry speaks of that user's own runners: the user's hooks write such entries. The user's
-//! jobs can write the same ones, so an entry of this kind shows what was said, not what was done; it can clear or blame only
-//! that user. Everything else is foreign: it is shown as a claim, and no answer rests on it.
+//! Root is trusted. A runner's user is trusted where an entry concerns that user's own runners: the user's hooks write such entries. The
+//! user's jobs can write the same ones, so an entry of this kind shows what was claimed, not what was done; it can clear or blame only
+//! that user. Every other entry is foreign: it is shown as a claim, and no answer relies on it.
 //!
-//! A program's name (`_EXE`) is shown and decides nothing: a runner's user may run the guard with another
-//! configuration, and a process may become another program once it has sent its entry. A user who may start containers as root is
-//! root, and is believed as such.
+//! A program's name (`_EXE`) is shown and decides nothing: a runner's user may run the guard with another configuration, and a process may
+//! become another program after it has sent its entry. A user who may start containers as root counts as root.
 
 use crate::model::ledger::{
     ActionKind, Blame, Entry, Extent, History, Judged, Ledger, LedgerRecord, LedgerRun, Ownership,
@@ -23,15 +21,15 @@ use std::time::{Duration, SystemTime};
 /// Two entries without a number are the same when they are this close to each other.
 const SAME: Duration = Duration::from_secs(2);
 
-/// Foreign entries that are kept, the newest; of more their number is told.
+/// How many foreign entries are kept, the newest; of the others only the number is reported.
 const MAX_FOREIGN: usize = 1000;
 
-/// Puts the entries of all places together, in the order of time. What two places tell alike is one entry, told by both;
-/// the first place's account of its writer stays. Takes time as sorting does, however alike the entries are.
+/// Merges the entries of all places, in the order of time. An entry that two places have is one entry with two sources; the first place's
+/// account of its writer is kept. Takes time as sorting does, however similar the entries are.
 pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();
     for entries in places {
-        // One place does not repeat itself: each entry is at most one of another place's.
+        // One place does not repeat itself: each entry equals at most one of another place.
         let mut elsewhere: HashMap<Key, BTreeMap<SystemTime, VecDeque<usize>>> = HashMap::new();
         if !all.is_empty() {
             for (index, entry) in all.iter().enumerate() {
@@ -55,7 +53,8 @@ pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
     all
 }
 
-/// What an entry and its copy have in common. The writer is part of it: nobody can hide another user's entry behind an entry of their own.
+/// The fields that an entry and its copy have in common. The writer is one of them: nobody can hide another user's entry behind an entry
+/// of their own.
 #[derive(PartialEq, Eq, Hash)]
 struct Key {
     uid: Option<Uid>,
@@ -100,8 +99,7 @@ fn take_same(alike: &mut BTreeMap<SystemTime, VecDeque<usize>>, entry: &Entry) -
     index
 }
 
-/// Leaves the newest of the entries that nobody has to believe, and says how many others there were: anybody can make up
-/// any number of them.
+/// Keeps the newest of the foreign entries, and returns how many others there were: anybody can forge any number of them.
 pub fn bound_foreign(entries: &mut Vec<Judged>) -> usize {
     let foreign = entries.iter().filter(|judged| !judged.trust.is_authentic()).count();
     let mut excess = foreign.saturating_sub(MAX_FOREIGN);
@@ -119,7 +117,7 @@ pub fn judge(entries: Vec<Entry>, owners: &[Ownership]) -> Vec<Judged> {
     entries.into_iter().map(|entry| Judged { trust: trust(&entry, owners), entry }).collect()
 }
 
-/// Whether an entry is to be believed.
+/// Whether an entry is trusted.
 pub fn trust(entry: &Entry, owners: &[Ownership]) -> Trust {
     let uid = match entry.writer.uid {
         None => return Trust::Foreign("anybody could have written it".into()),
@@ -132,7 +130,7 @@ pub fn trust(entry: &Entry, owners: &[Ownership]) -> Trust {
     }
 }
 
-/// Whether all that a record names belongs to this user.
+/// Whether everything that a record names belongs to this user.
 fn speaks_of_own(record: &LedgerRecord, uid: Uid, owners: &[Ownership]) -> Result<(), String> {
     let named = |name: &str| {
         let mut runners = owners.iter().filter(|owner| owner.name == name).peekable();
@@ -153,7 +151,7 @@ fn speaks_of_own(record: &LedgerRecord, uid: Uid, owners: &[Ownership]) -> Resul
         named(name)?;
         names_something = true;
     }
-    // The path of a filesystem under pressure is nobody's.
+    // The path of a filesystem under pressure belongs to no user.
     if let Some(path) = record.details.path.as_deref().filter(|_| record.deed != ActionKind::Pressure) {
         match owner_of(path, owners) {
             None => return Err("its path lies in no runner that is here now".into()),
@@ -171,7 +169,7 @@ fn speaks_of_own(record: &LedgerRecord, uid: Uid, owners: &[Ownership]) -> Resul
     }
 }
 
-/// Who owns the runner or work directory that holds `path`: that of the longest match. `..` leads out of every directory.
+/// The owner of the runner or work directory that holds `path`: that of the longest match. A path with `..` matches none.
 fn owner_of(path: &Path, owners: &[Ownership]) -> Option<Uid> {
     if path.components().any(|part| part == std::path::Component::ParentDir) {
         return None;
@@ -198,7 +196,7 @@ pub fn runs<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> Vec<LedgerRun>
     runs
 }
 
-/// By what the entries of one run are known.
+/// The key that the entries of one run share.
 type RunKey = (Option<Uid>, Option<String>, Option<Pid>, Option<String>);
 
 fn run_key(judged: &Judged) -> RunKey {
@@ -215,7 +213,7 @@ fn groups<'j>(entries: impl IntoIterator<Item = &'j Judged>) -> BTreeMap<RunKey,
     groups
 }
 
-/// The runs that are at work in a window. Only these are copied: the ledger may be long.
+/// The runs that were active in a window. Only these are copied: the ledger may be long.
 fn runs_in(entries: &[Judged], window: &Window) -> Vec<LedgerRun> {
     let overlaps_it = |members: &Vec<&Judged>| {
         let ends = members.first().zip(members.last());
@@ -267,7 +265,7 @@ pub fn why(
     let asked: Vec<&Path> = std::iter::once(path.as_path()).chain(real.as_deref()).collect();
     let related = |judged: &Judged| {
         let record = judged.record();
-        // A filesystem under pressure contains everything, and an end of a run is about no path.
+        // A filesystem under pressure contains every path, and the end of a run concerns none.
         let recorded = record.details.path.as_deref().filter(|_| record.deed != ActionKind::Pressure)?;
         asked.iter().filter_map(|asked| Relation::of(recorded, asked)).min()
     };
@@ -337,7 +335,7 @@ fn verdict(entries: &[(Relation, Judged)], present: &Presence, extent: &Extent) 
     }
 }
 
-/// Whether the ledger is whole since before the path can have vanished.
+/// Whether the ledger is complete since before the path can have vanished.
 fn reaches_its_end(present: &Presence, extent: &Extent) -> bool {
     match (extent.complete_since(), present) {
         (None, _) => false,
@@ -355,7 +353,7 @@ pub fn blame(ledger: &Ledger, at: SystemTime, window: Window) -> Blame {
                 || matches!(deed, ActionKind::Repaired | ActionKind::Refused | ActionKind::Failed))
     };
     let inside = |judged: &&Judged| window.holds(judged.record().time);
-    // A run that began before the window and ended after it was at work in it.
+    // A run that began before the window and ended after it was active in it.
     let runs = runs_in(&ledger.entries, &window);
     let foreign = ledger.entries.iter().filter(|judged| !judged.trust.is_authentic()).filter(inside).cloned();
     let before = ledger.entries.iter().filter(is_deed).rfind(|judged| judged.record().time < window.from);

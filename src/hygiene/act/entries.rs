@@ -1,4 +1,4 @@
-//! One entry put right, by handle. See the threat model in [`crate::reclaim::quarantine`].
+//! Repairs one entry, by handle. See the threat model in [`crate::reclaim::quarantine`].
 
 use crate::hygiene::policy;
 use crate::lock::ExclusiveLock;
@@ -25,13 +25,13 @@ pub(super) fn what(defect: &Defect, owner: Uid) -> String {
     }
 }
 
-/// Puts entries of one work directory right, for as long as the host lock is held.
+/// Repairs entries of one work directory, for as long as the host lock is held.
 pub(super) struct RepairHandle<'a> {
     lock: &'a ExclusiveLock,
     work: &'a Dir,
     owner: Uid,
     group: u32,
-    /// Made with the first file that is given back.
+    /// Made with the first file whose owner is changed.
     quarantine: OnceCell<Quarantine<'a>>,
 }
 
@@ -52,7 +52,7 @@ impl<'a> RepairHandle<'a> {
         };
         result.unwrap_or_else(|error| match error.kind() {
             io::ErrorKind::NotFound => Repaired::Changed("it is gone, or its runner began a job".to_owned()),
-            // Out of a volume of its own nothing is renamed to where nobody else reaches its name.
+            // Nothing can be renamed from a separate volume into the quarantine, where nobody else reaches its name.
             io::ErrorKind::CrossesDevices => Repaired::Refused(
                 "it lies in a btrfs subvolume, a layer or a quota of its own, where it cannot be shown that it has no other name: only \
                  a reset helps"
@@ -62,8 +62,8 @@ impl<'a> RepairHandle<'a> {
         })
     }
 
-    /// The owner could do this without us, so nobody gains anything by having root do it to the wrong file. All the same it is
-    /// done only to a file that the owner owns and that has no other name.
+    /// The owner could do this without the guard, so nobody gains anything by making root do it to the wrong file. Nevertheless it is done
+    /// only to a file that the owner owns and that has no other name.
     fn unlock(&self, defect: &Defect) -> io::Result<Repaired> {
         let pinned = self.work.pin(&defect.below)?;
         let status = pinned.status()?;
@@ -88,8 +88,8 @@ impl<'a> RepairHandle<'a> {
         Ok(Repaired::Done)
     }
 
-    /// A directory has one name, and a user cannot move one out of a directory that is closed to that user. A file may have
-    /// another name: it is examined where nobody else reaches it.
+    /// A directory has one name, and a user cannot move one out of a directory that is closed to that user. A file may have another name:
+    /// it is examined in the quarantine, where nobody else reaches it.
     fn give_back(&self, defect: &Defect) -> io::Result<Repaired> {
         let parent = defect.below.parent().filter(|parent| !parent.as_os_str().is_empty());
         let parent = self.work.descend(parent.unwrap_or(Path::new(".")))?;
@@ -100,7 +100,7 @@ impl<'a> RepairHandle<'a> {
             return Ok(changed());
         }
         if status.is_dir() {
-            // Entered, not only named: a mount point is refused.
+            // Opened, not only named: a mount point is refused.
             let same = parent.descend(name)?.status()?;
             if same.id != status.id {
                 return Ok(changed());

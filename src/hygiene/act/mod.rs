@@ -1,12 +1,12 @@
-//! Putting work directories right: owner and mode in place, lock files and whole repositories by a claim into trash.
+//! Repairs work directories: owner and mode in place, lock files and whole repositories by a claim into trash.
 //!
-//! - **Proof.** Before anything is touched the runner is proved idle by a look at the whole host, and again, under the lock, by
-//!   a look at Workers and leases. Long repairs go in slices; each has both looks anew.
-//! - **Lock.** Held EXCLUSIVE for a slice: no hook can return meanwhile, so no job's steps begin. A slice is short against
-//!   `hook.lock_wait`; between slices hooks go first.
-//! - **When things fail.** An entry that is not what was seen is left alone; the others go on. A runner that gets a job ends
-//!   the repair where it stands: every entry is either as it was or as it should be.
-//! - **After a crash.** What the repair had in its hands lies in quarantine; the next sweep or repair puts it back.
+//! - **Proof.** Before anything is touched the runner is proved idle by a look at the whole host, and again, under the lock, by a look at
+//!   Workers and leases. Long repairs work in slices; each begins with both looks.
+//! - **Lock.** Held EXCLUSIVE for a slice: no hook can return meanwhile, so no job's steps begin. A slice is short compared with
+//!   `hook.lock_wait`; between slices hooks take precedence.
+//! - **When things fail.** An entry that has changed since it was seen is left alone; the others are repaired. A runner that gets a job
+//!   ends the repair at that point: every entry is either unchanged or repaired.
+//! - **After a crash.** The entries that the repair was working on are in quarantine; the next sweep or repair moves them back.
 
 mod entries;
 mod proof;
@@ -35,10 +35,10 @@ use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use turns::{LISTED, note};
 
-/// The rule that a reset repository goes by in reports.
+/// The rule name of a reset repository in reports.
 pub const RESET: &str = "reset";
 
-/// The rule that git's lock files go by.
+/// The rule name of git's lock files in reports.
 pub const GIT_LOCK: &str = "git-lock";
 
 /// What a repair works with.
@@ -55,14 +55,14 @@ pub struct Repairs<'a> {
     pub deadline: Instant,
     /// Git, to judge what is wrong where no mode is named.
     pub git: Option<&'a observe::Git>,
-    /// Told of claims and deletions.
+    /// Receives claims and deletions.
     pub events: &'a mut dyn RunEvents,
 }
 
 /// Why nothing was done.
 #[derive(Debug, thiserror::Error)]
 pub enum RepairError {
-    /// The runner, or its work directory, is not there any more.
+    /// The runner, or its work directory, no longer exists.
     #[error("the runner vanished, or its work directory cannot be opened: {0}")]
     Gone(String),
     /// There is no such repository.
@@ -81,7 +81,7 @@ pub enum RepairError {
     /// More than one repository is contaminated.
     #[error("{} repositories of this host are contaminated ({}): what did it works on the host, and a repair would take its traces away. See `disk-guard audit` and find the cause; `remediate --apply --even-if-widespread` repairs all the same", .0.len(), named(.0))]
     Widespread(Vec<PathBuf>),
-    /// Only root can give away.
+    /// Only root can change owners.
     #[error("only root can give entries of other users back: run it as root")]
     NotRoot,
     /// The host lock.
@@ -90,10 +90,10 @@ pub enum RepairError {
 }
 
 impl Repairs<'_> {
-    /// Repairs the area that `name` names of the runner with this root; without a mode by the one that its findings ask for.
+    /// Repairs the area `name` of the runner with this root; without a mode by the mode that its findings ask for.
     ///
     /// # Errors
-    /// [`RepairError`]. That the runner is in use is none: the report says so.
+    /// [`RepairError`]. A runner in use is not an error: the report says so.
     pub fn repair(
         &mut self,
         root: FileId,
@@ -195,7 +195,7 @@ impl Repairs<'_> {
                     notes: Vec::new(),
                 };
                 match self.turns(root, &name, seen, &policy::is_safe, &mut report) {
-                    // It went, or got a job: the next sweep looks again.
+                    // It has been removed, or has a job: the next sweep looks again.
                     Ok(()) | Err(RepairError::Gone(_)) => {}
                     Err(error) => return Err(error),
                 }
@@ -260,7 +260,7 @@ fn whole(work: &Dir, work_dir: &WorkDir, name: &OsStr) -> Result<Cache, String> 
     })
 }
 
-/// By the name of its directory, or of its repository: the runner names directories by the latter's last part.
+/// By the name of its directory, or of its repository: the runner names directories after the last part of the repository's name.
 fn find_area(work: &Dir, work_dir: &WorkDir, name: &OsStr) -> Result<OsString, RepairError> {
     let known = observe::areas(work).map_err(|error| RepairError::Gone(error.to_string()))?;
     let last = Path::new(name).file_name().unwrap_or(name);

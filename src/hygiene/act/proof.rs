@@ -20,7 +20,7 @@ pub(super) struct Host<'a> {
 pub(super) struct Sight<'a> {
     host: Host<'a>,
     index: usize,
-    /// What speaks against touching its work directory.
+    /// The evidence against touching its work directory.
     pub(super) objections: Vec<Evidence>,
 }
 
@@ -51,7 +51,7 @@ impl<'a> Repairs<'a> {
         Ok(Sight { host, index, objections })
     }
 
-    /// What speaks against it now: Workers, leases and locks, which can change from one moment to the next.
+    /// The evidence against it now: Workers, leases and locks, which can change from one moment to the next.
     pub(super) fn recheck(&self, sight: &Sight<'_>, area: &Cache, tree: Option<&Dir>) -> Vec<Evidence> {
         let look = self.by(&sight.host.snapshot);
         let facts = look.recheck(&sight.host.facts, sight.index, area, tree);
@@ -69,7 +69,7 @@ impl<'a> Repairs<'a> {
         self.config.runners.allow_unguarded
     }
 
-    /// Out of service is who was drained and whose Listener is gone: without a Listener no job begins.
+    /// A runner is out of service when it was drained and its Listener has ended: without a Listener no job begins.
     pub(super) fn service(&self, facts: &HostFacts, root: FileId) -> Service {
         let Some(index) = facts.runners.iter().position(|runner| runner.runner.root_id == root) else {
             return Service::In;

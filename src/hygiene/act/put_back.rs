@@ -1,4 +1,4 @@
-//! Puts back what a repair that died has left in quarantine: files of the runner that are no trash.
+//! Moves back the files that a crashed repair has left in quarantine: they belong to the runner and are not trash.
 
 use super::{RepairError, Repairs, whole};
 use crate::model::{Evidence, Runner};
@@ -9,32 +9,32 @@ use std::collections::HashSet;
 use std::ffi::OsStr;
 use std::path::PathBuf;
 
-/// What became of one of them.
+/// The outcome for one of them.
 #[derive(Debug)]
 pub struct PutBack {
-    /// Whose it is.
+    /// Its runner.
     pub runner: Runner,
-    /// Where it lay.
+    /// Its original place.
     pub quarantine: PathBuf,
-    /// Where it lies now.
+    /// Where it is now.
     pub result: Returned,
 }
 
-/// Where what was left lies now.
+/// Where the leftover is now.
 #[derive(Debug)]
 pub enum Returned {
     /// Back in its place, which is this.
     There(PathBuf),
-    /// Nothing was in it, or its place is gone or taken: trash.
+    /// It was empty, or its place is gone or occupied: moved to trash.
     Trash,
-    /// Where it was: its runner is not provably idle.
+    /// Left where it was: its runner is not provably idle.
     Kept(Vec<Evidence>),
-    /// Where it was: the system refused.
+    /// Left where it was: the system refused.
     Failed(String),
 }
 
 impl Repairs<'_> {
-    /// Finishes what repairs that have died have left, of every one of these runners that is provably idle.
+    /// Finishes what crashed repairs have left, of every one of these runners that is provably idle.
     ///
     /// # Errors
     /// The host lock's.
@@ -42,7 +42,7 @@ impl Repairs<'_> {
         let (mut done, mut seen) = (Vec::new(), HashSet::new());
         for runner in runners {
             let is_new = runner.work_dir().is_some_and(|work| seen.insert(work.id));
-            // Most runners have nothing of the kind, and cost this look alone.
+            // Most runners have no such leftovers, and cost only this look.
             if is_new && is_left(runner) {
                 match self.put_back_of(runner) {
                     Ok(of_it) => done.extend(of_it),
@@ -59,7 +59,7 @@ impl Repairs<'_> {
         let sight = self.look(runner.root_id)?;
         let (work_dir, work) = self.open(sight.runner())?;
         let Ok(Some(trash)) = Trash::open(&work, work_dir.owner) else { return Ok(Vec::new()) };
-        // Where it belongs is not to be believed: the whole work directory is not to be in use.
+        // The recorded place is not trusted: the whole work directory must not be in use.
         let area = whole(&work, &work_dir, OsStr::new(".")).map_err(RepairError::Gone)?;
         let lock = self.lock(&sight, &area)?;
         // Under the lock no repair is under way.

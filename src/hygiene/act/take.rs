@@ -1,4 +1,4 @@
-//! What is taken away: git's lock files, and whole repositories. Claimed under the host lock, deleted after it.
+//! Removals: git's lock files, and whole repositories. Claimed under the host lock, deleted after it.
 
 use super::proof::Sight;
 use super::turns::{count, note};
@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 impl Repairs<'_> {
-    /// Takes git's lock files away. They are claimed like a cache, one by one.
+    /// Removes git's lock files. They are claimed like a cache, one by one.
     pub(super) fn take_locks(
         &mut self,
         root: FileId,
@@ -73,7 +73,7 @@ impl Repairs<'_> {
             Execution::DryRun => Some(Repaired::Planned),
             Execution::Apply if !report.objections.is_empty() => None,
             Execution::Apply => {
-                // Sizing takes its time: the proof is made anew.
+                // Sizing takes time, so the proof is repeated.
                 let sight = self.look(sight.runner().root_id)?;
                 report.objections = host_mounts(sight.evidence(), &cache.path);
                 match report.objections.is_empty() {
@@ -89,7 +89,7 @@ impl Repairs<'_> {
         Ok(())
     }
 
-    /// Claims and deletes; nothing when something speaks against it, which is then told.
+    /// Claims and deletes; nothing if evidence protects it, which is then reported.
     fn take(
         &mut self,
         sight: Sight<'_>,
@@ -122,7 +122,7 @@ impl Repairs<'_> {
         let deleted = tree.delete(&Confinement::to([work]), self.deadline, self.events);
         let result = match deleted.extent() {
             Extent::Whole => ActionResult::Removed,
-            // It is out of the way, which is what was asked for.
+            // It has been moved away, which is what was asked for.
             Extent::Part { first, .. } => ActionResult::Deferred(format!(
                 "a part of it lies in trash for the next sweep: {}",
                 first.explained()
@@ -132,7 +132,7 @@ impl Repairs<'_> {
         Ok(Some(Repaired::Done))
     }
 
-    /// Reports what a claim came to that claimed nothing; what spoke against it goes to the report.
+    /// Reports the result of a failed claim; its evidence is added to the report.
     fn not_taken(
         &mut self,
         mut action: Action,
@@ -162,7 +162,7 @@ impl Repairs<'_> {
     }
 }
 
-/// The host's own mounts in what would be taken, or around it: they are kept.
+/// The host's own mounts inside or around the removed tree: they are kept.
 fn host_mounts(evidence: &[Evidence], taken: &Path) -> Vec<Evidence> {
     let meets = |place: &Path| place.starts_with(taken) || taken.starts_with(place);
     let mounts =

@@ -1,4 +1,4 @@
-//! Entry by entry, in slices of the host lock, until nothing is left that can be put right.
+//! Entry by entry, in slices of the host lock, until nothing repairable is left.
 
 use super::entries::{self, RepairHandle};
 use super::proof::Sight;
@@ -12,17 +12,17 @@ use std::time::{Duration, Instant};
 /// How long the host lock is held at a time.
 const SLICE: Duration = Duration::from_millis(250);
 
-/// What is left to others between two slices.
+/// The time between two slices in which the lock is free.
 const PAUSE: Duration = Duration::from_millis(10);
 
-/// Turns over one area: each puts right what the one before could not see.
+/// Passes over one area: each repairs what the one before could not see.
 const TURNS: usize = 32;
 
 /// Entries that a report lists.
 pub(super) const LISTED: usize = 100;
 
 impl Repairs<'_> {
-    /// Puts right what concerns this repair, and looks again, until nothing is left or nothing more can be done.
+    /// Repairs what concerns this repair, and looks again, until nothing is left or nothing more can be done.
     pub(super) fn turns(
         &mut self,
         root: FileId,
@@ -51,7 +51,7 @@ impl Repairs<'_> {
             if !next.defects.iter().any(concerns) {
                 return Ok(());
             }
-            // What could not be done is tried again and told once.
+            // Failed entries are tried again and reported once.
             report.undone = earlier.0;
             let mut number = 0;
             report.changes.retain(|change| {
@@ -100,7 +100,7 @@ impl Repairs<'_> {
         Ok(())
     }
 
-    /// The host lock with the proof that holds under it, or what speaks against it.
+    /// The host lock with the proof that holds under it, or the evidence against it.
     pub(super) fn lock(
         &mut self,
         sight: &Sight<'_>,

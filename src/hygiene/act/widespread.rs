@@ -1,5 +1,5 @@
-//! More than one contaminated repository: the cause is still at work on this host. A repair would take the traces away and change
-//! nothing about the cause, so repairs stop until a person says otherwise.
+//! More than one contaminated repository: the cause is still active on this host. A repair would remove the traces without changing the
+//! cause, so repairs stop until a person decides otherwise.
 
 use super::{RepairError, Repairs};
 use crate::hygiene::{observe, policy};
@@ -11,15 +11,15 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long git's own judgement of all repositories may take. What is not judged by then does not count.
+/// How long git's own judgement of all repositories may take. Repositories that are not judged by then do not count.
 const TIME_LIMIT: Duration = Duration::from_secs(300);
 
-/// What a look over the whole host has found.
+/// The findings of a look over the whole host.
 #[derive(Debug, Default)]
 pub(super) struct Contamination {
-    /// Repositories that an audit would not call clean.
+    /// Repositories that an audit would not report as clean.
     pub(super) repositories: Vec<PathBuf>,
-    /// Areas with something that a sweep puts right, by their runner's root and name.
+    /// Areas with entries that a sweep repairs, by their runner's root and name.
     pub(super) safe: HashSet<(crate::model::FileId, OsString)>,
 }
 
@@ -32,8 +32,8 @@ impl Repairs<'_> {
         self.contamination(true).map(drop)
     }
 
-    /// Looks over every runner that is not at work. Git is asked last, about those that seem clean, and only for as long as it
-    /// can matter: where `always` is not given, when something else is wrong already.
+    /// Looks over every idle runner. Git is asked last, about the repositories that seem clean, and only while its answer can matter:
+    /// without `always` it is not asked once something else is wrong.
     pub(super) fn contamination(&mut self, always: bool) -> Result<Contamination, RepairError> {
         let mut found = Contamination::default();
         let mut works = HashSet::new();

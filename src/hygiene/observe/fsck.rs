@@ -1,10 +1,11 @@
-//! Git's own judgement of a repository that a job could have made anything of.
+//! Git's own judgement of a repository with arbitrary, possibly hostile content.
 //!
-//! # Threat model The repository's configuration, links to other object stores, and every object are hostile. So git runs
-//! as the runner's user and never as root; without the configuration of the system and of that user; without protocols,
-//! prompts, pagers, hooks and file system monitors; in exactly the directory that was opened; with little memory, without a
-//! right to write, for a bounded time; and all that it starts ends with it. A repository that borrows objects from
-//! elsewhere is not judged at all.
+//! # Threat model
+//!
+//! The repository's configuration, links to other object stores, and every object are hostile. So git runs as the runner's user and never
+//! as root; without the configuration of the system and of that user; without protocols, prompts, pagers, hooks and file system monitors;
+//! in exactly the directory that was opened; with little memory, without write access, for a bounded time; and all its child processes end
+//! with it. A repository that borrows objects from elsewhere is not judged at all.
 
 use crate::model::Uid;
 use crate::sys::dir::Dir;
@@ -12,7 +13,7 @@ use crate::sys::program::{Bounds, Call, Confinement, End};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// No repository is checked for longer.
+/// No check of a repository takes longer.
 const TIME: Duration = Duration::from_secs(60);
 
 /// Git maps packs whole.
@@ -20,17 +21,17 @@ const MEMORY: u64 = 8 << 30;
 
 const FILES: u64 = 1024;
 
-/// `BUG`, `fatal`: git's exit codes of these say nothing about the repository's objects.
+/// `BUG`, `fatal`: with these exit codes git says nothing about the repository's objects.
 const DIED: [i32; 2] = [128, 129];
 
-/// What git says.
+/// Git's judgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Fsck {
-    /// Everything that is reachable is there.
+    /// Every reachable object exists.
     Sound,
-    /// Something is not; the first complaint.
+    /// One does not; the first complaint.
     Broken(String),
-    /// It was not asked, or did not come to an end; why.
+    /// It was not asked, or did not finish; why.
     NotJudged(String),
 }
 
@@ -94,7 +95,7 @@ impl Git {
         let mut call = Call::new(self.program.clone(), &arguments, &self.directories, Bounds::new(time, 0));
         for (name, value) in [
             ("HOME", "/nonexistent"),
-            // The repository is named, not looked for: a parent directory's is another one, and whose it is was seen to.
+            // The repository is named, not searched for: git might find that of a parent directory. Its owner has been checked.
             ("GIT_DIR", "."),
             ("GIT_CONFIG_NOSYSTEM", "1"),
             ("GIT_CONFIG_SYSTEM", "/dev/null"),
@@ -133,7 +134,7 @@ fn judge(code: Option<i32>, said: &str) -> Fsck {
     }
 }
 
-/// Git also dies of what it reads.
+/// Hostile input can also crash git.
 fn is_about_content(said: &str) -> bool {
     let signs = [
         "not a git repository",

@@ -1,10 +1,10 @@
-//! Whether a git directory is that of a finished checkout, as far as its files tell (gitrepository-layout(5)).
+//! Whether a git directory is that of a finished checkout, as far as its files show (gitrepository-layout(5)).
 
 use crate::model::hygiene::GitKind;
 use crate::sys::dir::Dir;
 use std::path::Path;
 
-/// `HEAD` is a line.
+/// `HEAD` is one line.
 const MAX_HEAD: u64 = 4096;
 
 /// `packed-refs` of a repository with very many branches.
@@ -13,7 +13,7 @@ const MAX_PACKED: u64 = 64 << 20;
 /// `config` is a few lines.
 const MAX_CONFIG: u64 = 1 << 20;
 
-/// Whether it was fetched into from elsewhere. A configuration that cannot be read may say so.
+/// Whether it was fetched into from elsewhere. A configuration that cannot be read counts as yes.
 pub(super) fn has_remote(git: &Dir) -> bool {
     match git.read_file("config", MAX_CONFIG) {
         Ok(text) => text.contains(&0) || String::from_utf8_lossy(&text).contains("[remote"),
@@ -21,8 +21,8 @@ pub(super) fn has_remote(git: &Dir) -> bool {
     }
 }
 
-/// Why it is not; `None` when nothing speaks against it. A submodule's is made into a checkout by the next job, whether that was
-/// begun before or not.
+/// Why it is unfinished; `None` without any sign of that. A submodule's git directory is turned into a checkout by the next job, whether
+/// that was begun before or not.
 pub(super) fn interrupted(git: &Dir, kind: GitKind) -> Option<String> {
     for needed in ["objects", "refs"] {
         if !git.status_of(needed).is_ok_and(|status| status.is_dir()) {
@@ -43,7 +43,7 @@ pub(super) fn interrupted(git: &Dir, kind: GitKind) -> Option<String> {
     if kind != GitKind::Module && git.status_of("index").is_err() {
         return Some("nothing was checked out: there is no index".to_owned());
     }
-    // Filled with zeros by a crash, or cut off: git reads each of them before anything else.
+    // Filled with zeros by a crash, or truncated: git reads each of them first.
     for name in ["packed-refs", "index", "config", "shallow"] {
         match git.read_file(name, MAX_PACKED) {
             Ok(content) if name == "index" && content.len() < 32 => {
@@ -58,12 +58,12 @@ pub(super) fn interrupted(git: &Dir, kind: GitKind) -> Option<String> {
     None
 }
 
-/// A branch that lies as a file, or among the packed ones. With another way of keeping branches (reftable) it is git's to say.
+/// A branch in its own file, or in the packed refs. With another storage format (reftable) only git can tell.
 fn has_ref(git: &Dir, name: &str) -> bool {
     if git.status_of("reftable").is_ok() {
         return true;
     }
-    // Beneath the git directory only, without links: another name is none of a branch.
+    // Beneath the git directory only, without links: no branch has another name.
     if git.read_file(Path::new(name), MAX_HEAD).is_ok_and(|bytes| !bytes.trim_ascii().is_empty()) {
         return true;
     }

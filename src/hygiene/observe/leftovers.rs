@@ -1,4 +1,4 @@
-//! What lies about in a runner's directory outside of any repository.
+//! Leftovers in a runner's directory outside of any repository.
 
 use crate::actions_runner::layout;
 use crate::model::Runner;
@@ -11,7 +11,7 @@ use std::time::{Duration, SystemTime};
 /// Entries of one directory that are looked at for the newest.
 const MAX_ENTRIES: usize = 4096;
 
-/// Everything that has lain there for longer than `floor`.
+/// Everything that has been there for longer than `floor`.
 pub(super) fn find(runner: &Runner, work: &Dir, now: SystemTime, floor: Duration) -> Vec<Leftover> {
     let mut found = Vec::new();
     let mut look = |kind, base: &Dir, path: &Path, name: &str| {
@@ -38,7 +38,7 @@ pub(super) fn find(runner: &Runner, work: &Dir, now: SystemTime, floor: Duration
     found
 }
 
-/// When something in it was last written; `None` when it is empty.
+/// The newest modification time of its content; `None` when it is empty.
 fn newest(dir: &Dir) -> Option<SystemTime> {
     let names = dir.names(MAX_ENTRIES).ok()?;
     names.iter().filter_map(|name| dir.status_of(name.as_os_str()).ok()).map(|status| status.modified).max()

@@ -1,6 +1,6 @@
 //! Which repositories a runner knows: `_PipelineMapping/<owner>/<repository>/PipelineFolder.json`.
 //!
-//! Jobs can write there. What it says decides only whether a directory is called abandoned.
+//! Jobs can write there. Its content decides only whether a directory is reported as abandoned.
 
 use crate::actions_runner::layout;
 use crate::sys::dir::Dir;
@@ -15,7 +15,7 @@ const MAX_FILE: u64 = 64 * 1024;
 /// The directories that belong to a repository.
 #[derive(Debug, Default)]
 pub(super) struct Mapping {
-    /// `None` when it cannot be told: then nothing is gone.
+    /// `None` when it cannot be read: then no directory counts as abandoned.
     known: Option<HashSet<OsString>>,
 }
 
@@ -32,7 +32,7 @@ pub(super) fn read(work: &Dir) -> Mapping {
         let mapping = work.descend(layout::MAPPING).ok()?;
         let mut known = HashSet::new();
         for owner in mapping.names(MAX_NAMES).ok()? {
-            // What is no directory names no repository.
+            // A value that is not a directory names no repository.
             let Ok(dir) = mapping.descend(owner.as_os_str()) else { continue };
             for repository in dir.names(MAX_NAMES).ok()? {
                 let file = Path::new(&repository).join(layout::MAPPING_FILE);

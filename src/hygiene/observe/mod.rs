@@ -1,4 +1,4 @@
-//! Looks at one runner's work directory. Nothing is changed, and nothing is waited for longer than until the deadline.
+//! Looks at one runner's work directory. Nothing is changed, and no wait exceeds the deadline.
 
 mod fsck;
 mod git;
@@ -20,7 +20,7 @@ use std::io;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Repositories of one runner beyond which the rest is not looked at.
+/// The maximum of repositories of one runner; further ones are not looked at.
 const MAX_AREAS: usize = 4096;
 
 /// What a look works with.
@@ -32,13 +32,13 @@ pub struct AreaInspection<'a> {
     pub floor: Duration,
     /// When to stop.
     pub deadline: Instant,
-    /// Git, to judge its own metadata; where it is missing nothing is said about those.
+    /// Git, to judge its own metadata; without it nothing is reported about them.
     pub git: Option<&'a Git>,
 }
 
 impl AreaInspection<'_> {
-    /// Everything about one runner. Only of an idle one are git's lock files and unfinished checkouts judged: a job's own are
-    /// in use.
+    /// Everything about one runner. Git's lock files and unfinished checkouts are judged only on an idle runner: those of a running job
+    /// are in use.
     ///
     /// # Errors
     /// When the work directory cannot be opened.
@@ -109,7 +109,7 @@ impl AreaInspection<'_> {
         }
     }
 
-    /// The walk over one area, and what it says about entries.
+    /// The walk over one area, with its findings about entries.
     pub fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, state: Liveness) -> AreaScan {
         let mut seen = tree::walk(work, name, owner, self.deadline);
         let is_left = |modified: SystemTime| {
@@ -131,7 +131,7 @@ impl AreaInspection<'_> {
         }
         for GitDir { below, kind } in seen.gits.clone() {
             let Ok(dir) = work.descend(&below) else { continue };
-            // A directory that a job made and never fetched into is nothing that a checkout goes on with.
+            // A directory that a job made and never fetched into is not one that a checkout continues.
             if kind == GitKind::Nested && !git::has_remote(&dir) {
                 continue;
             }
@@ -154,7 +154,7 @@ impl AreaInspection<'_> {
     }
 }
 
-/// Whose a directory in a work directory is. The runner's own names begin with an underscore.
+/// The owner of a directory in a work directory. The runner's own names begin with an underscore.
 pub fn kind_of(name: &OsStr) -> AreaKind {
     if name.as_encoded_bytes().starts_with(b"_") { AreaKind::RunnersOwn } else { AreaKind::Repository }
 }
@@ -162,7 +162,7 @@ pub fn kind_of(name: &OsStr) -> AreaKind {
 /// The directories in a work directory, without ours.
 ///
 /// # Errors
-/// What getdents64(2) says.
+/// What getdents64(2) reports.
 pub fn areas(work: &Dir) -> io::Result<Vec<OsString>> {
     let mut names = work.names(MAX_AREAS)?;
     names.retain(|name| {
@@ -173,13 +173,13 @@ pub fn areas(work: &Dir) -> io::Result<Vec<OsString>> {
 }
 
 impl AreaScan {
-    /// Adds what is not about a single entry of the walk.
+    /// Adds findings that do not concern a single entry of the walk.
     fn note(&mut self, kind: FindingKind, below: &Path, detail: &str) {
         *self.counts.entry(kind).or_default() += 1;
         self.details.entry(kind).or_insert_with(|| format!("{}: {detail}", below.display()));
     }
 
-    /// Forgets the entries that do not count.
+    /// Drops the entries that do not count.
     fn keep(&mut self, counts: impl Fn(&crate::model::hygiene::Defect) -> bool) {
         let forgotten: Vec<FindingKind> =
             self.defects.iter().filter(|defect| !counts(defect)).map(|defect| defect.kind).collect();

@@ -1,5 +1,5 @@
-//! What a crash leaves in git's store of objects, that `git fsck --connectivity-only` does not look at: loose objects and packs
-//! that are empty or whose first bytes are none of git's. A later fetch fails by such an object, also when nothing reaches it.
+//! Damage by a crash in git's object store that `git fsck --connectivity-only` does not examine: loose objects and packs that are empty or
+//! do not begin with git's magic bytes. A later fetch fails because of such an object, even if nothing reaches it.
 
 use crate::sys::dir::Dir;
 use std::io::{self, Read as _};
@@ -9,7 +9,7 @@ use std::time::Instant;
 /// More entries of one directory are not looked at; git itself packs long before.
 const MAX_ENTRIES: usize = 100_000;
 
-/// The first object or pack of a git directory that is none, with what is wrong with it, and how many there are.
+/// The first object or pack of a git directory that is damaged, with what is wrong with it, and how many there are.
 pub(super) fn damaged(git: &Dir, deadline: Instant) -> Option<(u64, String)> {
     let (mut count, mut first) = (0, None);
     let Ok(objects) = git.descend("objects") else { return None };
@@ -27,7 +27,7 @@ pub(super) fn damaged(git: &Dir, deadline: Instant) -> Option<(u64, String)> {
                 true if has_ending(&entry, "idx") => is_index,
                 _ => continue,
             };
-            // What cannot be read is told by its owner and mode.
+            // An unreadable one is reported by its owner and mode.
             let Ok(head) = head(&dir, &entry) else { continue };
             if let Some(why) = wrong(&head, check) {
                 count += 1;
@@ -67,7 +67,7 @@ fn has_ending(name: &std::ffi::OsStr, ending: &str) -> bool {
         && Path::new(name).extension().is_some_and(|is| is == ending)
 }
 
-/// A zlib stream's first two bytes.
+/// The first two bytes of a zlib stream.
 fn is_loose_object(head: &[u8]) -> bool {
     matches!(head, [first, second, ..] if first & 0x0f == 8 && u16::from_be_bytes([*first, *second]) % 31 == 0)
 }
@@ -76,7 +76,7 @@ fn is_pack(head: &[u8]) -> bool {
     head.starts_with(b"PACK")
 }
 
-/// The first version of an index has no mark of its own: it begins with a count, of objects whose names begin with zero.
+/// The first version of an index has no magic number: it begins with a count of objects whose names begin with zero.
 fn is_index(head: &[u8]) -> bool {
     head.len() == 8
 }

@@ -1,8 +1,8 @@
 //! The walk over one area: owner and mode of every entry, by handle.
 //!
-//! Directories are opened one after the other from the work directory's handle by their relative path, without links and
-//! mounts on the way: one descriptor at any depth. What lies too deep to be named so is said to be unseen. Memory is bounded
-//! by the number of directories that wait and of entries that are remembered.
+//! Directories are opened one after the other from the work directory's handle by their relative path, without links and mounts on the
+//! way: one descriptor at any depth. Entries too deep for a path are reported as unseen. Memory is bounded by the number of queued
+//! directories and of recorded entries.
 
 use crate::model::Uid;
 use crate::model::hygiene::{AreaScan, Defect, FindingKind, GitDir, GitKind};
@@ -18,33 +18,33 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Instant, SystemTime};
 
-/// More entries with something wrong are counted and not remembered; a repair takes several turns then.
+/// More entries with something wrong are counted but not recorded; a repair then takes several passes.
 const MAX_BLEMISHES: usize = 50_000;
 
 /// More entries of one area are not looked at.
 const MAX_ENTRIES: u64 = 20_000_000;
 
-/// More directories that wait are not looked at.
+/// More queued directories are not looked at.
 const MAX_WAITING: usize = 500_000;
 
 /// More git directories of one area are not judged.
 const MAX_GITS: usize = 256;
 
-/// What tells a submodule's git directory from a directory that is part of its name.
+/// The file that distinguishes a submodule's git directory from a directory that is part of its name.
 const PARTS: [&str; 4] = ["HEAD", "config", "objects", "refs"];
 
-/// How git names what it writes until it is whole.
+/// The name of git's temporary files.
 const UNFINISHED: [&[u8]; 4] = [b"tmp_pack_", b"tmp_idx_", b"tmp_rev_", b"tmp_obj_"];
 
-/// Where LFS keeps what it has not whole.
+/// Where LFS keeps its incomplete files.
 const LFS: [&str; 2] = ["lfs/incomplete", "lfs/tmp"];
 
-/// What an owner needs of a directory in order to delete what is in it.
+/// The permissions that an owner needs on a directory in order to delete its content.
 const ALL_FOR_OWNER: u32 = 0o700;
 const OWNER_WRITES: u32 = 0o200;
 const SET_ID: u32 = 0o6000;
 
-/// Where a directory lies as git sees it.
+/// Where a directory lies from git's point of view.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum GitPosition {
     Outside,
@@ -140,12 +140,12 @@ impl AreaWalk<'_> {
         }
     }
 
-    /// Takes note of a git directory, and says what it is.
+    /// Records a git directory, and returns its position.
     fn git_dir(&mut self, dir: &Dir, below: &Path, place: GitPosition) -> GitPosition {
         let kind = match place {
             GitPosition::GitDir(_) if below.components().count() == 3 => GitKind::Checkout,
             GitPosition::GitDir(kind) => kind,
-            // Whatever a crash left of it: one part of a git directory is enough.
+            // Any part of a git directory that a crash has left is enough.
             GitPosition::Modules if PARTS.iter().any(|part| dir.status_of(*part).is_ok()) => GitKind::Module,
             _ => return place,
         };
@@ -172,7 +172,7 @@ impl AreaWalk<'_> {
                 let status = self.pinned_above(below);
                 self.add_with(FindingKind::Mount, below, status);
             }
-            // A directory that its own owner may not enter: its parent still tells what it is.
+            // A directory that its own owner may not enter: its parent still shows its mode.
             Some(Errno::ACCESS) => {
                 if let Some(status) = self.pinned_above(below) {
                     self.seen.entries += 1;
@@ -240,7 +240,8 @@ impl AreaWalk<'_> {
     }
 }
 
-/// What a foreign entry is: only directories, links, and files that have no other name and no special rights can be given back.
+/// The finding for a foreign entry: the owner can be changed only of directories, links, and files without another name and without
+/// special rights.
 fn foreign(kind: FileType, status: &Status) -> FindingKind {
     match kind {
         FileType::Directory => FindingKind::ForeignOwner,
