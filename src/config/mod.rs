@@ -164,7 +164,7 @@ pub enum ConfigError {
     Read {
         /// Which file.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// It is not what it has to be.

@@ -53,7 +53,7 @@ pub enum CountersError {
     File {
         /// What was tried.
         operation: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

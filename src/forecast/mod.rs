@@ -316,7 +316,7 @@ pub fn overclaimed(job: &JobForecast, claimed: u64) -> String {
 /// A job has ended on the runner of this work directory: remembers what it took. `directory` is below the work directory.
 ///
 /// # Errors
-/// What the system says; a full disk among it.
+/// The system's error; a full disk among it.
 pub fn learn(
     work: &Dir,
     directory: &Path,

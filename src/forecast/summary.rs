@@ -56,7 +56,7 @@ impl Summary {
     /// Writes it.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn publish(&self, run: &RunDir) -> io::Result<()> {
         let text = serde_json::to_vec(self).expect("numbers and strings serialise");
         place::replace_soon(run.dir(), FILE, &text, own(0o644))

@@ -139,7 +139,7 @@ pub enum LockKind {
 pub enum LockState {
     /// Somebody holds it.
     Held,
-    /// It could not be tried; what the system said.
+    /// It could not be tried; the system's error.
     CannotTell(String),
 }
 

@@ -376,7 +376,7 @@ fn cache(work: &WorkDir, below: &Path, rule: &CacheRule, dir: &Dir) -> io::Resul
 /// Opens a work directory and makes sure that it is still the one that was discovered.
 ///
 /// # Errors
-/// What openat2(2) says; `NotFound` when another directory stands in its place.
+/// The error of openat2(2); `NotFound` when another directory stands in its place.
 pub fn open_work(work: &WorkDir) -> io::Result<Dir> {
     let dir = Dir::open(&work.path)?;
     let now = dir.status()?;

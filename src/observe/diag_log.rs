@@ -56,7 +56,7 @@ pub struct Tail {
 /// The last `limit` bytes of a log.
 ///
 /// # Errors
-/// What opening and reading say.
+/// The error of opening or reading.
 pub fn tail(diag: &Dir, name: &OsStr, limit: u64) -> io::Result<Tail> {
     let mut file = diag.open_file(name)?;
     let size = file.metadata()?.len();
@@ -94,7 +94,7 @@ pub struct Read {
 /// budget is less by what was read.
 ///
 /// # Errors
-/// What opening and reading say.
+/// The error of opening or reading.
 pub fn each_line(
     diag: &Dir,
     name: &OsStr,

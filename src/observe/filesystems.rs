@@ -122,7 +122,7 @@ impl MountTable {
     /// The filesystem that holds `dir`, and its usage now.
     ///
     /// # Errors
-    /// What statx(2) or fstatvfs(3) says.
+    /// The error of statx(2) or fstatvfs(3).
     pub fn filesystem_of(&self, dir: &Dir) -> io::Result<Filesystem> {
         let status = dir.status()?;
         let mount = self.mount_of(&status);

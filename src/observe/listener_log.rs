@@ -52,7 +52,7 @@ pub enum LogError {
     /// `_diag` could not be looked into.
     #[error("the directory _diag cannot be read: {source}")]
     Directory {
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// The newest log could not be read.
@@ -60,7 +60,7 @@ pub enum LogError {
     Log {
         /// Which.
         name: OsString,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

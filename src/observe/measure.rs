@@ -66,7 +66,7 @@ pub struct Scan {
 /// Measures the tree that `tree` is a handle of.
 ///
 /// # Errors
-/// When the root itself cannot be read; what openat2(2) and statx(2) say.
+/// When the root itself cannot be read; the error of openat2(2) and statx(2).
 pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
     measure_within(tree, options, &AtomicI64::new(i64::MAX))
 }

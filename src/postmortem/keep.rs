@@ -171,7 +171,7 @@ impl Shelf {
     /// Keeps a death, unless it has been told before.
     ///
     /// # Errors
-    /// What the system says; then nothing is kept.
+    /// The system's error; then nothing is kept.
     pub fn keep(&self, key: &Key, case: &Case, raw: &Raw) -> io::Result<Saved> {
         let dir = self.make()?;
         let names = Self::names(&dir)?;
@@ -204,7 +204,7 @@ impl Shelf {
     /// They have.
     ///
     /// # Errors
-    /// What the system says; they are looked for again by the next sweep, and told once all the same.
+    /// The system's error; they are looked for again by the next sweep, and told once all the same.
     pub fn note_boot(&self, boot_id: &str) -> io::Result<()> {
         let dir = self.make()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;

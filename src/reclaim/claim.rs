@@ -4,9 +4,10 @@
 //! cache opened and compared -> slot made -> doubt? -> renamed into the slot -> compared again -> doubt? -> claimed
 //! ```
 //! The first three may come before the lock ([`Reserved`]).
-//! Whatever does not compare, and any doubt, puts the tree back where it was. What does not compare and finds its place taken
-//! stays beside it under another name: it is not what was planned, so it is not deleted. The lock is held for a few renames, whatever
-//! the size of the trees. What "doubt" is, the caller knows: it looks again at the evidence each time it is asked.
+//!
+//! Any mismatch, and any doubt, moves the tree back. If it does not match and its place is occupied meanwhile, it is kept beside the place
+//! under another name: it is not what was planned, so it is not deleted. The lock is held for a few renames, whatever the size of the
+//! trees. The caller defines "doubt": it looks again at the evidence each time it is asked.
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
@@ -27,20 +28,20 @@ use std::io;
 use std::path::Path;
 use std::rc::Rc;
 
-/// What was moved by mistake and cannot have its place back lies beside it under a name that begins so.
+/// The prefix of the name under which a tree is kept that was moved by mistake and whose place is occupied.
 const RETURNED: &str = "returned-by-disk-guard-";
 
-/// What has become of a claim whose slot has been removed, or its cache.
+/// The result of a claim whose slot, or cache, has been removed.
 const OVERTAKEN: &str = "its runner began a job, or it was removed, before it could be claimed";
 
-/// What a claim came to.
+/// The result of a claim.
 #[derive(Debug)]
 pub enum Claim {
-    /// The tree lies in trash.
+    /// The tree is in trash.
     Claimed(Claimed),
     /// Doubt before the rename: nothing was touched.
     Refused(Vec<Evidence>),
-    /// Doubt after the rename: it is back in its place.
+    /// Doubt after the rename: it was moved back.
     Restored(Vec<Evidence>),
     /// It is not what was planned: another directory, another owner, or gone. Left as it is.
     Changed(String),
@@ -57,9 +58,9 @@ pub struct Claimed {
     pub name: OsString,
     /// The slot to discard when the tree is gone.
     pub slot: Option<OsString>,
-    /// That the claimer tells of it. `None` when somebody else has the lock, who cannot be a guard: it is told all the same.
+    /// The right to report it. `None` when another process has the lock, which cannot be a guard: then it is reported all the same.
     pub trash_claim: Option<TrashClaim>,
-    /// What it is of the cache: of some of its files, those that were what was planned.
+    /// The claimed part of the cache: of some of its files, those that matched the plan.
     pub part: Part,
 }
 
@@ -99,32 +100,31 @@ pub fn claim(
     }
 }
 
-/// Whether a claim that failed can be made beside the cache, alone under the lock: there was no inode and no spare, or no room in
-/// the slot, or the checkout is a btrfs subvolume, out of which nothing is renamed; a rename within the parent directory minds
-/// none of it, and for several entries there is a slot of the subvolume's own. Leftovers of it are looked for in work directories
-/// alone.
+/// Whether a failed claim can be repeated in place, alone under the lock: there was no inode and no spare, no room in the slot, or the
+/// checkout is a btrfs subvolume, out of which nothing can be renamed. A rename within the parent directory has none of these problems,
+/// and several entries get a slot inside the subvolume. Leftovers of such claims are searched for only in work directories.
 pub fn needs_place_beside(cache: &Cache, error: &io::Error) -> bool {
     let can_be = is_elsewhere(error) || (is_full(error) && cache.part == Part::Whole);
     can_be && cache.base.is_none()
 }
 
-/// A slot that is made before the look at the evidence: a hook that removes the slot has overtaken that look. So the look may come
-/// before the host lock is taken, as long as jobs of this runner pass through such a hook. Nothing is held open: other guards would
-/// take us for somebody at work there.
+/// A slot that is made before the look at the evidence: a hook that removes the slot has overtaken that look. So the look may come before
+/// the host lock is taken, as long as jobs of this runner run such a hook. Nothing is held open, because other guards would take this
+/// process for a user of the tree.
 #[derive(Debug)]
 pub struct Reserved {
     slot: OsString,
     id: FileId,
 }
 
-/// A claim of which all is done that comes before the rename. Several can be prepared, renamed one after the other, and looked at
-/// again together: each of them goes through the same steps in the same order.
+/// A claim that is ready for its rename. Several can be prepared, renamed one after the other, and looked at again together: each of them
+/// goes through the same steps in the same order.
 pub struct Prepared<'c> {
     place: CacheEntry,
     cache: &'c Cache,
     trash: Trash,
     slot: Slot,
-    /// The directory whose members are claimed, if not the whole.
+    /// The directory that holds the claimed members, if not the whole is claimed.
     within: Option<Dir>,
 }
 
@@ -143,7 +143,7 @@ impl Reserved {
     /// Makes the slot for the claim of `cache`, which was found below `work`.
     ///
     /// # Errors
-    /// What the claim has come to already.
+    /// The result, if the claim has already ended.
     pub fn new(work: &Dir, work_owner: Uid, cache: &Cache) -> Result<Self, Claim> {
         CacheEntry::find(work, cache).map_err(Claim::Changed)?;
         let trash = Trash::open_or_make(work, work_owner).map_err(Claim::Failed)?;
@@ -157,10 +157,10 @@ impl Reserved {
         }
     }
 
-    /// Whether what was planned is still there.
+    /// Whether the planned entry still exists.
     ///
     /// # Errors
-    /// What the claim has come to.
+    /// The result of the claim.
     pub fn check(&self, work: &Dir, cache: &Cache) -> Result<(), Claim> {
         CacheEntry::find(work, cache).map(drop).map_err(Claim::Changed)
     }
@@ -168,7 +168,7 @@ impl Reserved {
     /// Opens what the rename needs.
     ///
     /// # Errors
-    /// What the claim has come to.
+    /// The result of the claim.
     pub fn prepare<'c>(self, work: &Dir, work_owner: Uid, cache: &'c Cache) -> Result<Prepared<'c>, Claim> {
         let trash =
             Trash::open(work, work_owner).and_then(|trash| trash.ok_or(io::ErrorKind::NotFound.into()));
@@ -200,7 +200,7 @@ impl Reserved {
     }
 }
 
-/// Why a slot cannot be opened any more that was made before.
+/// Why a slot that was made before can no longer be opened.
 fn overtaken(error: io::Error) -> Claim {
     match error.kind() {
         io::ErrorKind::NotFound => Claim::Changed(OVERTAKEN.to_owned()),
@@ -232,7 +232,7 @@ impl<'c> Prepared<'c> {
     /// Renames it into its slot, and compares.
     ///
     /// # Errors
-    /// What the claim has come to.
+    /// The result of the claim.
     pub fn rename(self) -> Result<Renamed<'c>, Claim> {
         let taken = match &self.within {
             None => self.place.take(&self.slot.dir, OsStr::new(TREE), self.cache).map(Taken::Whole),
@@ -249,7 +249,7 @@ impl<'c> Prepared<'c> {
 }
 
 impl Renamed<'_> {
-    /// Where it lies now: the tree, or the slot that holds the members.
+    /// Where it is now: the tree, or the slot that holds the members.
     pub fn tree(&self) -> &Dir {
         match &self.what {
             Taken::Whole(tree) => tree,
@@ -257,7 +257,7 @@ impl Renamed<'_> {
         }
     }
 
-    /// Any doubt puts it back; otherwise it is claimed.
+    /// Any doubt moves it back; otherwise it is claimed.
     pub fn settle(self, doubts: Vec<Evidence>) -> Claim {
         let Self { prepared: Prepared { place, cache, trash, slot, .. }, what } = self;
         match what {
@@ -267,7 +267,7 @@ impl Renamed<'_> {
                         trash.discard(&slot.name);
                         return Claim::Restored(doubts);
                     }
-                    // Its runner has begun anew in its place, or has fenced it off: then it is trash for good.
+                    // Its runner has created a new one in its place, or has fenced it: then it stays in trash.
                     PutBack::Failed => {}
                 }
             }
@@ -284,7 +284,7 @@ impl Renamed<'_> {
     }
 }
 
-/// Where a cache lies now.
+/// Where a cache is now.
 struct CacheEntry {
     /// Shared by all that are claimed from one directory: there may be more of them than a process may have files open.
     parent: Rc<Dir>,
@@ -299,17 +299,17 @@ impl CacheEntry {
         let above = above.unwrap_or(Path::new("."));
         let parent =
             work.descend(above).map_err(|error| format!("{} cannot be opened: {error}", above.display()))?;
-        // By opening it: a mount point has the same status as what is mounted, but cannot be opened from here.
+        // By opening it: stat(2) on a mount point and on the mounted directory look alike, but a mount point cannot be opened from here.
         let found = parent.descend(&name).and_then(|dir| dir.status()).map_err(|error| error.to_string())?;
         compare(&found, cache)?;
         Ok(Self { parent: Rc::new(parent), name })
     }
 
-    /// Renames the cache to `target` in `into`, and makes sure that it is what was planned: its handle. What is not goes back.
+    /// Renames the cache to `target` in `into`, and returns its handle if it matches the plan. Otherwise it is moved back.
     fn take(&self, into: &Dir, target: &OsStr, cache: &Cache) -> Result<Dir, Claim> {
         match renameat_with(&self.parent, &self.name, into, target, RenameFlags::NOREPLACE) {
             Ok(()) => {}
-            // The cache is not there, the slot has been removed, or the name beside has been taken.
+            // The cache is gone, the slot has been removed, or the name beside it is occupied.
             Err(Errno::NOENT | Errno::EXIST) => return Err(Claim::Changed(OVERTAKEN.to_owned())),
             Err(error) => return Err(Claim::Failed(error.into())),
         }
@@ -319,7 +319,7 @@ impl CacheEntry {
             .and_then(|(found, tree)| compare(&found, cache).map(|()| tree));
         compared.map_err(|reason| match self.put_back(into, target, &self.name) {
             PutBack::Done => Claim::Changed(reason),
-            // Not what was planned is not trash, whatever stands in its place by now.
+            // A tree that does not match the plan is never trash, whatever occupies its place by now.
             PutBack::Failed => Claim::Changed(self.set_aside(into, target, &reason)),
         })
     }
@@ -350,7 +350,7 @@ impl CacheEntry {
             }
         };
         let doubts = recheck(Phase::After(&tree));
-        // What cannot be put back is trash for good, as in a slot.
+        // If it cannot be moved back it stays in trash, as in a slot.
         if !doubts.is_empty()
             && matches!(self.put_back(&beside.parent, &beside.name, &self.name), PutBack::Done)
         {
@@ -370,8 +370,8 @@ impl CacheEntry {
         }
     }
 
-    /// Gives what is not what was planned, and whose place has been taken meanwhile, a name beside it, and says so. What a hook
-    /// has fenced off is out of reach.
+    /// Moves a tree that does not match the plan, and whose place is occupied meanwhile, to a name beside it, and reports that. If a hook
+    /// has fenced it, it is out of reach.
     fn set_aside(&self, from: &Dir, name: &OsStr, reason: &str) -> String {
         let beside = unique(RETURNED);
         match self.put_back(from, name, &beside) {
@@ -380,7 +380,7 @@ impl CacheEntry {
         }
     }
 
-    /// Puts it back under this name, unless something has it.
+    /// Moves it back to this name, unless the name is occupied.
     fn put_back(&self, from: &Dir, name: &OsStr, back: &OsStr) -> PutBack {
         match renameat_with(from, name, &self.parent, back, RenameFlags::NOREPLACE) {
             Ok(()) => PutBack::Done,

@@ -1,19 +1,21 @@
-//! The kernel's own border around deletion: the thread that deletes, and every thread that it starts, can remove, rename
-//! and write nothing outside the work directories, whatever handle it is given (Landlock, landlock(7)).
+//! Kernel confinement of deletion: the thread that deletes, and every thread that it starts, can remove, rename and write nothing outside
+//! the work directories, whatever handle it has (Landlock, landlock(7)).
 //!
-//! Handles already keep deletion inside a tree. This stands behind them, for the day when one of them is wrong: a fault of
-//! ours, or a directory that its owner has moved out of the work directory while it is emptied.
+//! Handles already keep deletion inside a tree. Landlock is the second line of defence, for a defect in this program, or a directory that
+//! its owner has moved out of the work directory while it is emptied.
 //!
-//! # Why a thread of its own
-//! A Landlock domain belongs to a thread, is inherited by what that thread starts, and is never left again. It also forbids
-//! reading `/proc/PID/cwd` of whoever is outside of it, without which nobody can be proven idle. So the thread that looks and
-//! claims stays free, and each deletion runs on a new one. The domain costs two system calls for each tree and none for
-//! each entry; a hook that deletes nothing makes none of them.
+//! # Why a separate thread
 //!
-//! # When there is none
-//! Kernels before 5.19 and those without Landlock in their `lsm=` list delete by handles alone: [`Confinement::lack`] says
-//! why. (The first ABI, of 5.13, forbids every rename to another directory, which deep trees need.) When there is Landlock
-//! and the thread cannot be started or confined, nothing is deleted: the tree stays in trash, for the next run.
+//! A Landlock domain belongs to a thread, is inherited by the threads that it starts, and can never be left again. It also forbids reading
+//! `/proc/PID/cwd` of processes outside of it, without which no runner can be proved idle. So the thread that looks and claims stays
+//! unconfined, and each deletion runs on a new thread. The domain costs two system calls for each tree and none for each entry; a hook
+//! that deletes nothing makes none of them.
+//!
+//! # Without Landlock
+//!
+//! Kernels before 5.19 and those without Landlock in their `lsm=` list delete by handles alone: [`Confinement::lack`] returns the reason.
+//! (The first ABI, of 5.13, forbids every rename to another directory, which deep trees need.) If Landlock is available but the thread
+//! cannot be started or confined, nothing is deleted: the tree stays in trash, for the next run.
 
 use super::remove_tree::{Extent, Options, RemoveError, Tree, remove_largest, remove_tree};
 use crate::model::LargeFile;
@@ -27,13 +29,13 @@ use std::borrow::Borrow;
 use std::ffi::OsStr;
 use std::io;
 
-/// The least Landlock ABI that deletion can be confined by: it can allow renames to another directory.
+/// The oldest Landlock ABI that can confine deletion: it can allow renames to another directory.
 pub const LEAST_ABI: u32 = 2;
 
-/// What deletion needs beneath a work directory; the last two for directories that are renamed up.
+/// The rights that deletion needs beneath a work directory; the last two for directories that are renamed up.
 const NEEDED: BitFlags<AccessFs> = make_bitflags!(AccessFs::{RemoveFile | RemoveDir | Refer | MakeDir});
 
-/// The directories beneath which may be deleted.
+/// The directories beneath which deletion is allowed.
 #[derive(Debug)]
 pub struct Confinement(Result<RulesetCreated, String>);
 
@@ -58,7 +60,7 @@ impl Confinement {
         self.0.as_ref().err().map(String::as_str)
     }
 
-    /// Deletes one tree, `name` in `parent`, within the border. What has not been begun is left as a whole.
+    /// Deletes one tree, `name` in `parent`, under confinement. A tree whose deletion has not begun stays whole.
     pub fn delete(
         &self,
         (parent, name): (&Dir, &OsStr),
@@ -71,9 +73,9 @@ impl Confinement {
         }
     }
 
-    /// Deletes the largest files of several trees within the border; what cannot be is left to [`Confinement::delete`].
+    /// Deletes the largest files of several trees under confinement; the rest is left to [`Confinement::delete`].
     pub fn delete_largest(&self, trees: &[Tree<'_>], options: &Options<'_>) {
-        // Where no thread can be confined nothing is deleted, and that is told of each tree.
+        // If no thread can be confined nothing is deleted, and that is reported for each tree.
         let _ = self.run(|| remove_largest(trees, options));
     }
 
@@ -92,7 +94,7 @@ impl Confinement {
     }
 }
 
-/// Everything that writes is forbidden, as far as this kernel knows it; what deletion needs is allowed beneath `works`.
+/// Every kind of write that this kernel knows is forbidden; what deletion needs is allowed beneath `works`.
 fn rules<D: Borrow<Dir>>(works: impl IntoIterator<Item = D>) -> Result<RulesetCreated, RulesetError> {
     let mut rules = Ruleset::default()
         .set_compatibility(CompatLevel::HardRequirement)
@@ -116,7 +118,7 @@ mod tests {
     use std::fs;
     use std::path::Path;
 
-    /// Else every test here could be skipped and nobody would know.
+    /// Otherwise every test here could be skipped unnoticed.
     #[test]
     fn what_the_kernel_can_do_is_done_and_what_it_cannot_is_said() {
         let temp = tempfile::tempdir().unwrap();

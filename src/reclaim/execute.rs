@@ -1,9 +1,10 @@
-//! What is done with a claimed tree, in one order for every caller:
+//! The steps after a claim, in one order for every caller:
 //!
 //! ```text
 //! claimed under the lock -> reported -> deleted outside it -> slot discarded -> outcome reported -> marked as reported
 //! ```
-//! A run that ends between two steps loses nothing: the tree is in trash, and whoever finds it there deletes it and reports it.
+//!
+//! A run that ends between two steps loses nothing: the tree is in trash, and the next run deletes and reports it.
 
 use super::claim::Claimed;
 use super::confinement::Confinement;
@@ -27,11 +28,11 @@ pub const THREADS: usize = 2;
 /// The steps that are reported while they happen.
 #[derive(Debug)]
 pub enum Step<'s> {
-    /// The tree lies in trash.
+    /// The tree is in trash.
     Claimed(&'s Action),
     /// A tree is going to be deleted.
     Deleting {
-        /// Where it lay; of unfinished trash, where it lies.
+        /// Its original place; of unfinished trash, its place in trash.
         what: &'s Path,
         /// How many files it holds, where that is known.
         files: Option<u64>,
@@ -40,13 +41,13 @@ pub enum Step<'s> {
         /// Counts along.
         progress: &'s Arc<Progress>,
     },
-    /// The end: what became of it, and how long that took.
+    /// The end: the outcome, and how long it took.
     Ended(&'s Outcome, Duration),
 }
 
-/// Gets each step as it happens.
+/// Receives each step as it happens.
 pub trait Steps {
-    /// One step. What is returned for [`Step::Deleting`] is dropped when the deletion has ended.
+    /// One step. The value returned for [`Step::Deleting`] is dropped when the deletion has ended.
     fn step(&mut self, step: Step<'_>) -> Option<Box<dyn Any>>;
 }
 
@@ -55,7 +56,7 @@ pub trait Steps {
 pub struct Until<'a> {
     /// At this time.
     pub deadline: Instant,
-    /// When this is enough; asked of large trees alone.
+    /// When this returns true; asked for large trees only.
     pub enough: Option<Enough<'a>>,
 }
 
@@ -65,10 +66,10 @@ impl From<Instant> for Until<'_> {
     }
 }
 
-/// A tree of no more entries is deleted to its end: that takes some milliseconds, and leaves nothing to anybody.
+/// A smaller tree is deleted to its end: that takes some milliseconds and leaves nothing behind.
 const SMALL: u64 = 1000;
 
-/// Whether a tree is large enough for a part of it to be left.
+/// Whether a tree is large enough to leave a part of it.
 pub fn is_large(measure: Measure) -> bool {
     measure.files + measure.directories > SMALL
 }
@@ -89,7 +90,7 @@ impl<W: Borrow<Dir>> Tree<W> {
         Self { action: Action { cache, ..action.clone() }, work, claimed, progress: Arc::default() }
     }
 
-    /// What was planned, narrowed down to what was claimed.
+    /// The plan, reduced to what was claimed.
     pub fn action(&self) -> &Action {
         &self.action
     }
@@ -109,7 +110,7 @@ impl<W: Borrow<Dir>> Tree<W> {
         self.claimed.slot.as_deref().map(Path::new)
     }
 
-    /// Deletes the largest files of several trees, the largest of all first. A subvolume goes as one, later.
+    /// Deletes the largest files of several trees, the largest of all first. A subvolume is deleted as a whole, later.
     pub fn delete_largest(trees: &[Self], confinement: &Confinement, until: Until<'_>) {
         let trees: Vec<remove_tree::Tree<'_>> = trees
             .iter()
@@ -159,7 +160,7 @@ impl<W: Borrow<Dir>> Tree<W> {
         if let (Extent::Part { first: RemoveError::Enough { .. }, .. }, Some(measure)) =
             (&extent, &mut action.cache.measure)
         {
-            // Whoever deletes the rest reports that.
+            // The run that deletes the rest reports that.
             measure.bytes = progress.bytes.load(Ordering::Relaxed);
         }
         Deleted { action, work, extent, trash_claim: claimed.trash_claim, begun }
@@ -169,7 +170,7 @@ impl<W: Borrow<Dir>> Tree<W> {
 /// What is deleted, as it is shown meanwhile.
 #[derive(Debug)]
 pub struct Deletion<'t> {
-    /// Where it lay; of unfinished trash, where it lies.
+    /// Its original place; of unfinished trash, its place in trash.
     pub path: &'t Path,
     /// How many files it holds, where that is known.
     pub files: Option<u64>,
@@ -210,7 +211,7 @@ impl<W: Borrow<Dir>> Deleted<W> {
         &self.extent
     }
 
-    /// Reports the outcome, marks what is gone as reported, and returns the outcome with the handle of the work directory.
+    /// Reports the outcome, marks the deleted tree as reported, and returns the outcome with the handle of the work directory.
     pub fn report(self, result: ActionResult, steps: &mut dyn Steps) -> (Outcome, W) {
         let outcome = Outcome { action: self.action, result };
         steps.step(Step::Ended(&outcome, self.begun.elapsed()));

@@ -1,17 +1,17 @@
-//! A claim for which no slot can be made: not one inode is left, and no spare; or nothing can be renamed from where the cache lies
-//! to where slots lie, as out of a btrfs subvolume. The cache is renamed where it lies, to a name of the claim's own, which needs
-//! no inode.
+//! A claim without a slot: no inode is left, and no spare; or nothing can be renamed from the cache's place to the slots, for example out
+//! of a btrfs subvolume. The cache is renamed within its own directory, to a name of the claim's own, which needs no inode.
 //!
-//! There is no slot then that a hook could take away (see [`super::trash`]). Instead **the name is the fencing token**: before it
-//! looks at the evidence, the claim announces in the host lock's file, on tmpfs, where it is going to rename to. A hook that could
-//! not get the lock in time makes a directory of that name: the rename then fails, because the name is taken. A tree that
-//! already bears it is given another one, so that it cannot be put back.
+//! So there is no slot that a hook could remove (see [`super::trash`]). Instead **the name is the fencing token**: before it looks at the
+//! evidence, the claim announces the new name in the host lock's file, on tmpfs. A hook that could not get the lock in time makes a
+//! directory of that name: the rename then fails, because the name exists. A tree that already has that name is renamed, so that it cannot
+//! be moved back.
 //!
-//! Several entries of a cache need a slot all the same: one that lies beside them, in the topmost directory of their subvolume, is
-//! announced before it is made, and a hook that could not get the lock in time removes it as it removes those in trash.
+//! Several entries of a cache need a slot all the same: it is beside them, in the topmost directory of their subvolume, and is announced
+//! before it is made. A hook that could not get the lock in time removes it as it removes those in trash.
 //!
-//! Whoever may take the host lock can write its file, and a runner's user the work directory. An announcement that lies makes
-//! a hook leave an empty directory beneath its own work directory, by a name that the next run clears away, and nothing else.
+//! Every process that may take the host lock can write its file, and a runner's user the work directory. The effect of a forged
+//! announcement is an empty directory that a hook makes beneath its own work directory, by a name that the next run removes, and nothing
+//! else.
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
@@ -81,12 +81,12 @@ impl<'l> InPlaceClaim<'l> {
     /// Makes the slot that was announced.
     ///
     /// # Errors
-    /// What mkdirat(2) and fchown(2) say.
+    /// The error of mkdirat(2) and fchown(2).
     pub(super) fn make_slot(&self, owner: Uid) -> io::Result<Slot> {
         Ok(Slot { dir: make_new(&self.parent, &self.name, owner)?, name: self.name.clone() })
     }
 
-    /// Clears away an empty slot, or what a hook has put in the name's place, after a claim that came to nothing.
+    /// Removes an empty slot, or the directory that a hook has made under the name, after a claim that failed.
     pub(super) fn discard(&self) {
         let _ = unlinkat(&self.parent, &self.name, AtFlags::REMOVEDIR);
     }
@@ -94,13 +94,13 @@ impl<'l> InPlaceClaim<'l> {
 
 impl Drop for InPlaceClaim<'_> {
     fn drop(&mut self) {
-        // One that stays makes a hook leave an empty directory, no more.
+        // If it cannot be removed, a hook makes an empty directory, no more.
         let _ = self.lock.announce(b"");
     }
 }
 
-/// Makes a claim on this work directory that has been announced and has not renamed yet fail, and takes a tree that it has
-/// renamed out of reach of being put back. For the runner's own hook, as [`super::trash::Trash::fence`].
+/// Makes a claim on this work directory fail that has been announced and not renamed yet, and prevents a tree that it has renamed from
+/// being moved back. For the runner's own hook, as [`super::trash::Trash::fence`].
 ///
 /// # Errors
 /// When the announcement cannot be read, or the name cannot be taken.
@@ -135,7 +135,7 @@ pub fn fence(run: &RunDir, work: &Dir) -> io::Result<()> {
     }
 }
 
-/// As [`super::trash::Trash::fence`]. One that is not made yet belongs to a claim that looks at the evidence after it is.
+/// As [`super::trash::Trash::fence`]. A slot that does not exist yet belongs to a claim that looks at the evidence after making it.
 fn fence_slot(parent: &Dir, name: &OsStr) -> io::Result<()> {
     match unlinkat(parent, name, AtFlags::REMOVEDIR) {
         Ok(()) | Err(Errno::NOENT | Errno::NOTDIR) => Ok(()),
@@ -143,7 +143,7 @@ fn fence_slot(parent: &Dir, name: &OsStr) -> io::Result<()> {
             let into = unique(CLAIMED_BESIDE);
             mkdirat(parent, &into, Mode::from_raw_mode(0o755))?;
             take_out(parent, name, &parent.descend(&into)?);
-            // It has stayed empty if the claim was settled.
+            // It is still empty if the claim was settled.
             let _ = unlinkat(parent, &into, AtFlags::REMOVEDIR);
             Ok(())
         }

@@ -1,20 +1,20 @@
-//! A file alone with us: moved for an instant to where nobody else can reach its name.
+//! Quarantine: a file is moved for an instant to a directory where nobody else can reach its name.
 //!
-//! To give a foreign file in a hostile directory to somebody one has to know that it has no other name outside: a hard link to
-//! a file of root's, given to its planter, is root's file given away. Counting links where the owner of the directory can act
-//! proves nothing: the owner can remove that link after the count, and the one name that was counted is the other one. So
-//! the file is renamed into a directory that belongs to us alone and was made for this. There its name cannot be removed by
-//! anybody else; a link count of one, seen there, means that there is no other name, and none that is added later through an
-//! old handle lies outside of the directories of whoever adds it. Then it is put back.
+//! Before root changes the owner of a foreign file in a hostile directory, it has to know that the file has no other name outside: a hard
+//! link to a file of root's would give root's file to the user who planted it. Counting links while the directory's owner can act proves
+//! nothing: the owner can remove one name after the count, and the counted name may be the other one. So the file is renamed into a
+//! directory that belongs to root alone and was made for this. There nobody else can remove its name, and a link count of one means that
+//! there is no other name; a name that is added later through an old handle is in a directory of the user who adds it. Then the file is
+//! moved back.
 //!
 //! ```text
 //! _work/.disk-guard/trash/repair-PID-N/entry     the file, for an instant
 //! _work/.disk-guard/trash/repair-PID-N.from      a link that says where it belongs, below the work directory
 //! ```
-//! **Not trash.** The directory lies in trash because every claim and fence looks there, but what is in it is to be kept: the
-//! next sweep puts back what a crash has left ([`put_back`]), once the runner is idle. By its mode, which nobody else gives
-//! to a directory of root's, it is told from trash ([`Trash::entries`]). The link stands beside it and not in it: a hook's
-//! fence removes the empty directory, and then the next rename fails, and the runner's job has won.
+//! **Not trash.** The directory is in trash because every claim and fence looks there, but its content is kept: the next sweep moves back
+//! what a crash has left ([`put_back`]), once the runner is idle. Its mode, which nobody else can set on a directory of root's,
+//! distinguishes it from trash ([`Trash::entries`]). The link is beside it and not in it: a hook's fence removes the empty directory, then
+//! the next rename fails, and the runner's job takes precedence.
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
@@ -42,10 +42,10 @@ pub struct Quarantine<'l> {
     _lock: &'l ExclusiveLock,
 }
 
-/// What came of it.
+/// The result.
 #[derive(Debug)]
 pub enum Alone<T> {
-    /// The deed's result.
+    /// The result of the action.
     Did(T),
     /// It is another file by now, or gone.
     Changed(String),
@@ -66,7 +66,7 @@ impl<'l> Quarantine<'l> {
         let dir = trash.dir().descend(&name)?;
         let status = dir.status()?;
         let quarantine = Self { trash, dir, name, _lock: lock };
-        // What stands there now may have been put in its place; what is ours and closed to others serves as well.
+        // An existing directory may be planted; one that is ours and closed to others serves as well.
         if !is_ours_alone(&status) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
@@ -76,11 +76,11 @@ impl<'l> Quarantine<'l> {
         Ok(quarantine)
     }
 
-    /// Does something to the entry at `below` in the work directory, whose parent is open as `parent`. It must be `id`, no
-    /// directory, and without a second name.
+    /// Applies an action to the entry at `below` in the work directory, whose parent is open as `parent`. It must be `id`, no directory,
+    /// and without a second name.
     ///
     /// # Errors
-    /// What renameat2(2) says, or the deed. When it cannot be put back, because something else has its name by now, it stays in
+    /// The error of renameat2(2) or of the action. If it cannot be moved back, because something else has its name by now, it stays in
     /// trash, and the error says so.
     pub fn alone<T>(
         &self,
@@ -110,7 +110,7 @@ impl<'l> Quarantine<'l> {
         result
     }
 
-    /// It is back: a link that stays is trash.
+    /// It was moved back: a link that remains is trash.
     fn forget_place(&self) {
         let _ = unlinkat(self.trash.dir(), place_of(&self.name), AtFlags::empty());
     }
@@ -132,12 +132,12 @@ impl<'l> Quarantine<'l> {
     }
 }
 
-/// Finishes what a repair that has died has left: the quarantine of this name, as [`Trash::quarantines`] names them. What lies in
-/// it is back at the path that is returned. What has lost its place, to something else or with the directory that it was in,
-/// becomes trash; `None` then, and when there is nothing in it.
+/// Finishes what a crashed repair has left: the quarantine of this name, as [`Trash::quarantines`] lists them. Its file is moved back to
+/// the returned path. If the place is occupied, or its directory is gone, the file becomes trash; then the result is `None`, as for an
+/// empty quarantine.
 ///
 /// # Errors
-/// When it cannot be said whether its place is there. Nothing is touched then.
+/// When it cannot be determined whether its place exists. Then nothing is touched.
 pub fn put_back(_: &ExclusiveLock, work: &Dir, trash: &Trash, name: &OsStr) -> io::Result<Option<PathBuf>> {
     let dir = trash.dir().descend(name)?;
     let back = match dir.status_of(ENTRY) {
@@ -156,17 +156,17 @@ pub fn put_back(_: &ExclusiveLock, work: &Dir, trash: &Trash, name: &OsStr) -> i
         _ => None,
     };
     match unlinkat(trash.dir(), name, AtFlags::REMOVEDIR) {
-        // Without its mode it is trash like any other.
+        // Without its mode it is trash like any other entry.
         Err(Errno::NOTEMPTY) => fchmod(&dir, Mode::RWXU)?,
         result => result?,
     }
-    // Last: without it nobody would know where a file belongs.
+    // Last, because without it nobody would know the file's place.
     let _ = unlinkat(trash.dir(), place_of(name), AtFlags::empty());
     Ok(back)
 }
 
 fn move_back(dir: &Dir, work: &Dir, place: &Path) -> io::Result<()> {
-    // The directory is the runner's user's, and so may the link be: it leads nowhere but below the work directory.
+    // The directory belongs to the runner's user, and the link may be forged: it is resolved below the work directory only.
     let name = place.file_name().filter(|_| place.is_relative()).ok_or(Errno::INVAL)?;
     if place.components().any(|part| part == Component::ParentDir) {
         return Err(Errno::INVAL.into());
@@ -175,7 +175,7 @@ fn move_back(dir: &Dir, work: &Dir, place: &Path) -> io::Result<()> {
     Ok(renameat_with(dir, ENTRY, &work.descend(parent)?, name, RenameFlags::NOREPLACE)?)
 }
 
-/// Something else has it, or there is no such directory beneath the work directory.
+/// The place is occupied, or there is no such directory beneath the work directory.
 fn has_lost_its_place(error: &io::Error) -> bool {
     let errno = Errno::from_io_error(error);
     matches!(errno, Some(Errno::EXIST | Errno::NOENT | Errno::NOTDIR | Errno::LOOP | Errno::INVAL))
@@ -225,7 +225,7 @@ mod tests {
         assert!(Trash::open(&work, owner).unwrap().unwrap().entries().unwrap().is_empty());
     }
 
-    /// The one that matters: the second name is gone before it is counted.
+    /// The attack that matters: the second name is removed before it is counted.
     #[test]
     fn a_second_name_that_is_removed_in_time_does_not_deceive() {
         let (temp, work, owner, lock) = scene();
@@ -237,7 +237,7 @@ mod tests {
         let quarantine = Quarantine::open(&lock, &work, owner).unwrap();
         let did = quarantine.alone(&dir, "r/planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
         assert!(matches!(did, Ok(Alone::Linked(2))), "{did:?}");
-        // A planter that swaps it for a single-named file of their own while we look gets that one handled as changed.
+        // If the user swaps it for a file of their own with one name during the look, that file is reported as changed.
         std::fs::remove_file(&planted).unwrap();
         write(&planted, "their own").unwrap();
         let did = quarantine.alone(&dir, "r/planted".as_ref(), id, |_| -> io::Result<()> { panic!("never") });
@@ -245,7 +245,7 @@ mod tests {
         assert!(planted.exists());
     }
 
-    /// A repair that has died with the file in its hands, which came from `from`; the quarantine's name.
+    /// A repair that crashed while it had the file, which came from `from`; returns the quarantine's name.
     fn died(lock: &ExclusiveLock, work: &Dir, owner: Uid, from: &str) -> OsString {
         let quarantine = Quarantine::open(lock, work, owner).unwrap();
         let (parent, name) = from.rsplit_once('/').unwrap();
@@ -299,7 +299,7 @@ mod tests {
         }
     }
 
-    /// Its place may be there behind it: that is no reason to give the file up.
+    /// Its place may exist behind the mount: the file must not become trash.
     #[test]
     fn what_cannot_be_said_to_have_lost_its_place_stays() {
         if !is_root() {
@@ -330,7 +330,7 @@ mod tests {
         assert!(!temp.path().join("work/r/file").exists());
     }
 
-    /// What is closed to all others is not opened to them by being moved to where we look.
+    /// A file that is closed to all others is not opened to them by the move.
     #[test]
     fn a_directory_of_roots_that_is_called_like_one_is_trash() {
         let (temp, work, owner, lock) = scene();
@@ -355,7 +355,7 @@ mod tests {
         panic!("never")
     }
 
-    /// Two identities and two numbers of names: only what is planned and has one name is moved at all.
+    /// Two identities and two link counts: only a planned file with one name is moved at all.
     #[test]
     fn what_may_not_be_dealt_with_is_not_even_moved() {
         let (temp, work, owner, lock) = scene();

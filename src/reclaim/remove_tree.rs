@@ -1,29 +1,29 @@
 //! Deletes a tree that has been claimed: its largest files first, so that bytes are free early, then all of it.
 //!
 //! # Threat model
-//! The tree's owner may still write to it: swap directories for links, mount over them, move them about, refill them, take
-//! permissions away. Whatever happens, nothing outside the tree is touched.
+//! The tree's owner may still write to it: swap directories for links, mount over them, move them, refill them, revoke permissions. In
+//! every case nothing outside the tree is touched.
 //!
 //! # Invariants
 //! - An entry is removed through a handle of the directory that held it when it was opened, by its one name. unlinkat(2)
 //!   follows no link, so a link is removed and never what it points to.
-//! - A directory is opened by `openat2`, refusing links and mounts. A mount is left alone with all that lies in it.
+//! - A directory is opened by `openat2`, refusing links and mounts. A mount is left alone with its content.
 //! - Errors do not stop the deletion: it carries on with the rest, and returns the first error and their number.
-//! - It ends. A refilled directory is read again a bounded number of times, singly and overall. How long that can take is
-//!   in the hands of whoever refills: callers that must be back in time set a deadline.
-//! - Memory and descriptors are bounded at any depth and width. A directory is held open while anything below it is left,
-//!   within a [`HandleBudget`]; when that is spent, further directories are renamed up beside the tree, under a name of
-//!   their own, and deleted from there (`deep.rs`).
+//! - It terminates. A refilled directory is read again a bounded number of times, singly and overall. The process that refills it decides
+//!   how long that takes: callers that must return in time set a deadline.
+//! - Memory and descriptors are bounded at any depth and width. A directory is held open while anything below it is left, within a
+//!   [`HandleBudget`]; when that is used up, further directories are renamed up beside the tree, to names of their own, and deleted from
+//!   there (`deep.rs`).
 //! - Crash safety: `parent` must be a directory all of whose entries are trash. Killed at any instant, what is left of the
 //!   tree and of what was renamed up lies in it, for the next run to delete.
 //!
 //! # What is not forced
-//! Immutable files (`chattr +i`) and directories of other users that the caller may not enter
-//! stay and are reported. A directory's owner and root are given back the permission bits that deletion needs, as
-//! systemd's rm-rf does. A btrfs subvolume goes as one where the caller may do
-//! that; else it is made writable, emptied, and goes by rmdir(2) like a directory (Linux 4.18).
 //!
-//! What is needed beneath `parent` when the caller is confined by Landlock stands in [`super::confinement`].
+//! Immutable files (`chattr +i`) and directories of other users that the caller may not enter are kept and reported. For a directory's
+//! owner and for root the permission bits that deletion needs are restored, as systemd's rm-rf does. A btrfs subvolume is deleted as a
+//! whole where the caller may do that; otherwise it is made writable, emptied, and removed by rmdir(2) like a directory (Linux 4.18).
+//!
+//! The rights needed beneath `parent` when the caller is confined by Landlock are listed in [`super::confinement`].
 
 mod calls;
 mod deep;
@@ -51,13 +51,13 @@ use walk::RemovalWalk;
 /// How to delete.
 #[derive(Debug, Clone, Copy)]
 pub struct Options<'a> {
-    /// Threads, the calling one included. Measured: two; more gain nothing.
+    /// Threads, the calling one included. Two by measurement; more gain nothing.
     pub threads: usize,
-    /// When to stop, in the middle of whatever is being done. The entry in work is finished.
+    /// When to stop, at any point. The current entry is finished.
     pub deadline: Option<Instant>,
-    /// When what has been deleted is enough.
+    /// Whether enough has been deleted.
     pub enough: Option<Enough<'a>>,
-    /// Counts along, for whoever watches.
+    /// Counts progress, for observers.
     pub progress: &'a Progress,
 }
 
@@ -71,7 +71,7 @@ impl Options<'_> {
     }
 }
 
-/// Says whether enough has been deleted. Asked before each entry, by all threads.
+/// Returns whether enough has been deleted. Asked before each entry, by all threads.
 #[derive(Clone, Copy)]
 pub struct Enough<'a>(pub &'a (dyn Fn() -> bool + Sync));
 
@@ -142,8 +142,8 @@ impl Removed {
 /// Passes over a tree that needed free space to be moved about: the first pass makes it.
 const PASSES_WITHOUT_SPACE: usize = 3;
 
-/// Deletes the entry `name` of `parent` with all that is in it, beginning with the files `largest` lists (relative to the
-/// tree, in that order). What is not there is deleted already. See the module's header for what `parent` has to be.
+/// Deletes the entry `name` of `parent` with its content, beginning with the files `largest` lists (relative to the tree, in that order).
+/// Missing files count as deleted. See the module's header for the requirements on `parent`.
 pub fn remove_tree(parent: &Dir, name: &OsStr, largest: &[LargeFile], options: &Options<'_>) -> Removal {
     let mut removed = Removed::default();
     let name = match single_name(name) {
@@ -177,10 +177,10 @@ pub fn remove_tree(parent: &Dir, name: &OsStr, largest: &[LargeFile], options: &
     }
 }
 
-/// A tree whose largest files are to go before those of others.
+/// A tree whose largest files are to be deleted before those of others.
 #[derive(Debug, Clone, Copy)]
 pub struct Tree<'a> {
-    /// The directory that holds it; see the module's header for what that has to be.
+    /// The directory that holds it; see the module's header for its requirements.
     pub parent: &'a Dir,
     /// Its name there.
     pub name: &'a OsStr,
@@ -190,8 +190,8 @@ pub struct Tree<'a> {
     pub progress: &'a Progress,
 }
 
-/// Deletes the listed files of several trees, the largest of all first. What is left of the trees is for [`remove_tree`], which also
-/// tells of what could not be deleted here.
+/// Deletes the listed files of several trees, the largest of all first. The rest of the trees is left to [`remove_tree`], which also
+/// reports files that could not be deleted here.
 pub fn remove_largest(trees: &[Tree<'_>], options: &Options<'_>) {
     let opened: Vec<(&Tree<'_>, Dir)> =
         trees.iter().filter_map(|tree| Some((tree, tree.parent.descend(tree.name).ok()?))).collect();

@@ -1,34 +1,33 @@
 //! Trash: `<work>/.disk-guard/trash/`, on the same mount as the caches, so that a claim is a rename.
 //!
 //! ```text
-//! _work/.disk-guard/trash/spare/              an empty slot, kept for the day when no inode is left to make one
+//! _work/.disk-guard/trash/spare/              an empty slot, kept for the case that no inode is left to make one
 //! _work/.disk-guard/trash/slot-PID-N/tree     a claimed cache
 //! _work/.disk-guard/trash/slot-PID-N/0        one of several files that were claimed together
 //! _work/.disk-guard/trash/fenced-PID-N        a claimed cache that its own runner's hook has taken out of a slot
 //! _work/r/r/.disk-guard-trash-PID-N           a claimed cache for which no slot could be made (see `in_place_claim`)
 //! _work/r/r/.disk-guard-trash-slot-PID-N/0    one of several files of a checkout that is a subvolume (see `in_place_claim`)
-//! _work/.disk-guard/trash/repair-PID-N/       no trash: where a repair has a file for an instant (see `quarantine`)
+//! _work/.disk-guard/trash/repair-PID-N/       not trash: holds a file during its repair (see `quarantine`)
 //! ```
 //!
-//! **A slot is a fencing token.** A claim makes its slot first, then looks at the evidence, then renames the cache into the
-//! slot by the slot's handle. A hook removes every empty slot of its own runner before it does anything that can fail, and
-//! again whenever its job begins without its having had the host lock ([`Trash::fence`]): from then on the rename of a claimer
-//! that was suspended between its look and its rename fails, because nothing can be renamed into a directory that has been
-//! removed. A claimed tree that is already in a slot is taken out of it, so that it cannot be put back under a running job
-//! either. Thus the order between a claim and a job's start does not hang on clocks. Where the runner's user could not do
-//! that, nothing is claimed. `hooks/job-started.sh` does the same where this program cannot be run.
+//! **A slot is a fencing token.** A claim makes its slot first, then looks at the evidence, then renames the cache into the slot by the
+//! slot's handle. A hook removes every empty slot of its own runner before it does anything that can fail, and again whenever its job
+//! begins without the hook having had the host lock ([`Trash::fence`]). After that the rename of a claim that was suspended between its
+//! look and its rename fails, because nothing can be renamed into a directory that has been removed. A claimed tree that is already in a
+//! slot is moved out of it, so that it cannot be moved back under a running job either. So the order between a claim and a job's start
+//! does not depend on clocks. Where the runner's user could not do that, nothing is claimed. `hooks/job-started.sh` does the same if this
+//! program cannot be run.
 //!
-//! An empty slot is nobody's trash: a claim makes it before it waits for the host lock, and another guard that took it for trash
-//! would delete what is renamed into it later. It is removed as a directory that is empty, or not at all
-//! ([`Trash::clear_abandoned`]).
+//! An empty slot is not trash: a claim makes it before it waits for the host lock, and a guard that took it for trash would delete the
+//! tree that is renamed into it later. It is only ever removed as an empty directory ([`Trash::clear_abandoned`]).
 //!
-//! **Nothing is lost.** Whatever lies here was claimed, but for what a repair was about to put right, which the next run puts
-//! back. A crash leaves it here, and the next run deletes it. The names that are to be deleted are read under the host lock,
-//! when no claim is under way that might still put its tree back.
+//! **Nothing is lost.** Everything here was claimed, except files under repair, which the next run moves back. A crash leaves entries
+//! here, and the next run deletes them. The names to delete are read under the host lock, when no claim is under way that might still move
+//! its tree back.
 //!
-//! All of this lies in a directory that the runner's user can write. Names are never followed: everything is opened
-//! beneath the work directory's handle, without links and mounts on the way; and a `.disk-guard` of a foreign owner, a
-//! link or a file in its place makes claims in this work directory fail.
+//! The runner's user can write all of this. Names are never followed: everything is opened beneath the work directory's handle, without
+//! links and mounts on the way; and a `.disk-guard` of a foreign owner, or a link or file in its place, makes claims in this work
+//! directory fail.
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming and removing belong")]
 
@@ -45,25 +44,25 @@ use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStrExt as _;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-/// What a work directory, or a runner's root, has of ours.
+/// The directory of the guard in a work directory, or in a runner's root.
 pub const HOME: &str = ".disk-guard";
 const TRASH: &str = "trash";
 const SPARE: &str = "spare";
 const SLOT: &str = "slot-";
 
-/// What the claimed cache is called inside its slot.
+/// The name of the claimed cache inside its slot.
 pub const TREE: &str = "tree";
 
-/// How the directory of a repair is called, and the mode by which it is told from trash: closed to all others and sticky, which has
-/// no meaning there.
+/// The name prefix of a repair's directory, and the mode that distinguishes it from trash: closed to all others and sticky, which has no
+/// meaning there.
 pub(super) const REPAIR: &str = "repair-";
 pub(super) const REPAIR_MODE: u32 = 0o1700;
 const PLACE: &str = ".from";
 
-/// More entries than this are not dealt with in one run.
+/// The maximum of entries that one run deals with.
 const MAX_ENTRIES: usize = 4096;
 
-/// Claims that a fence deals with. Honest guards have one under way; a job can plant any number, in its own runner.
+/// The maximum of claims that a fence deals with. Honest guards have one under way; a job can plant any number, in its own runner.
 const MAX_FENCED: usize = 1 << 16;
 
 /// The trash of one work directory.
@@ -84,13 +83,13 @@ pub struct Slot {
     pub name: OsString,
 }
 
-/// Names that no other process uses at the same time, and this one never again.
+/// Names that no other process uses at the same time, and that this one never uses again.
 pub(super) fn unique(prefix: &str) -> OsString {
     static NEXT: AtomicU32 = AtomicU32::new(0);
     OsString::from(format!("{prefix}{}-{}", std::process::id(), NEXT.fetch_add(1, Ordering::Relaxed)))
 }
 
-/// The link that says where what lies in the quarantine `name` belongs.
+/// The link that records the original place of the file in the quarantine `name`.
 pub(super) fn place_of(name: &OsStr) -> OsString {
     let mut link = name.to_owned();
     link.push(PLACE);
@@ -101,7 +100,7 @@ impl Trash {
     /// Opens the trash of a work directory; `None` when there is none yet.
     ///
     /// # Errors
-    /// When something else stands in its place, or it cannot be opened.
+    /// When something else is in its place, or it cannot be opened.
     pub fn open(work: &Dir, owner: Uid) -> io::Result<Option<Self>> {
         let home = match work.descend(HOME) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -133,8 +132,8 @@ impl Trash {
         Self::of(&home_status, dir, owner)
     }
 
-    /// A claim needs a place that the runner's own hook could fence off: else a claim that is suspended between its look and its
-    /// rename would take the tree of a job that has begun meanwhile.
+    /// A claim needs a place that the runner's own hook could fence: otherwise a claim that is suspended between its look and its rename
+    /// would move the tree of a job that has begun meanwhile.
     ///
     /// # Errors
     /// `PermissionDenied`, with what to do about it.
@@ -148,7 +147,7 @@ impl Trash {
     /// Makes a slot; when the filesystem has no inode left, the spare becomes it.
     ///
     /// # Errors
-    /// `PermissionDenied` where no hook could fence; `ENOSPC` or `EDQUOT` when there is no spare either; what mkdirat(2) says
+    /// `PermissionDenied` where no hook could fence; `ENOSPC` or `EDQUOT` when there is no spare either; the error of mkdirat(2)
     /// otherwise.
     pub fn make_slot(&self) -> io::Result<Slot> {
         self.check_can_be_fenced()?;
@@ -166,7 +165,7 @@ impl Trash {
         }
     }
 
-    /// Opens a slot that was made before, the very same one; `NotFound` when a fence has removed it, whatever bears its name by now.
+    /// Opens a slot that was made before, the very same one; `NotFound` when a fence has removed it, whatever has its name by now.
     ///
     /// # Errors
     /// As [`Dir::descend`]; `PermissionDenied` where no hook could fence any more.
@@ -179,8 +178,8 @@ impl Trash {
         }
     }
 
-    /// Removes the empty slots of guards that are gone. Whether one is gone is guessed by its pid: a wrong guess makes a claim come
-    /// to nothing, or leaves an empty directory.
+    /// Removes the empty slots of dead guards. Whether one is dead is guessed by its pid: a wrong guess makes a claim fail, or leaves an
+    /// empty directory.
     pub fn clear_abandoned(&self) {
         let names = self.dir.names(MAX_ENTRIES).unwrap_or_default();
         for name in names.iter().filter(|name| claimer(name).is_some_and(|pid| !is_alive(pid))) {
@@ -199,10 +198,10 @@ impl Trash {
         discard(&self.dir, slot);
     }
 
-    /// Keeps the spare slot at hand, for the day when no inode is left.
+    /// Keeps the spare slot, for the case that no inode is left.
     ///
     /// # Errors
-    /// What mkdirat(2) says.
+    /// The error of mkdirat(2).
     pub fn keep_spare(&self) -> io::Result<()> {
         match self.dir.status_of(SPARE) {
             Ok(_) => Ok(()),
@@ -210,10 +209,10 @@ impl Trash {
         }
     }
 
-    /// What is to be deleted. Read it under the host lock: then no claim is under way that might put its tree back.
+    /// The entries to delete. Read them under the host lock: then no claim is under way that might move its tree back.
     ///
     /// # Errors
-    /// What getdents64(2) says.
+    /// The error of getdents64(2).
     pub fn entries(&self) -> io::Result<Vec<OsString>> {
         let mut names = self.dir.names(MAX_ENTRIES)?;
         let quarantines = self.quarantines_among(&names);
@@ -227,11 +226,11 @@ impl Trash {
         Ok(names)
     }
 
-    /// What repairs have left: they hold what is not trash (see [`super::quarantine`]). Read under the host lock, so that none is
+    /// The leftovers of repairs: their content is not trash (see [`super::quarantine`]). Read under the host lock, so that no repair is
     /// under way.
     ///
     /// # Errors
-    /// What getdents64(2) says.
+    /// The error of getdents64(2).
     pub fn quarantines(&self) -> io::Result<Vec<OsString>> {
         Ok(self.quarantines_among(&self.dir.names(MAX_ENTRIES)?))
     }
@@ -247,14 +246,14 @@ impl Trash {
         named.filter(|name| self.dir.status_of(name.as_os_str()).is_ok_and(is_quarantine)).cloned().collect()
     }
 
-    /// Makes every claim on this runner that has not renamed yet fail, and takes what has been claimed out of reach of
-    /// being put back. For the runner's own hook, before it lets the job begin.
+    /// Makes every claim on this runner fail that has not renamed yet, and prevents claimed trees from being moved back. For the runner's
+    /// own hook, before it lets the job begin.
     ///
-    /// The spare is no slot yet: a claim that makes it one looks at the evidence after that. And a claim that is settled, whose
-    /// tree is being deleted, is let be.
+    /// The spare is no slot yet: a claim that uses it looks at the evidence after that. A settled claim, whose tree is being deleted, is
+    /// left alone.
     ///
     /// # Errors
-    /// What getdents64(2) says, or what keeps one from being fenced: then it is not the runner's own.
+    /// The error of getdents64(2), or why one cannot be fenced: then it is not the runner's own.
     pub fn fence(&self) -> io::Result<()> {
         let mut failed = None;
         for name in self.claims_under_way()? {
@@ -291,7 +290,7 @@ impl Trash {
     }
 }
 
-/// Who has made a slot, by its name.
+/// The pid of the process that made a slot, by its name.
 fn claimer(slot: &OsStr) -> Option<Pid> {
     let (pid, _) = slot.to_str()?.strip_prefix(SLOT)?.split_once('-')?;
     Pid::from_raw(pid.parse().ok()?)
@@ -301,14 +300,13 @@ fn is_alive(pid: Pid) -> bool {
     test_kill_process(pid) != Err(Errno::SRCH)
 }
 
-/// Removes a slot that is empty. One that a hook's fence has removed already is no loss; one that is not empty stays for the next
-/// run.
+/// Removes an empty slot. If a hook's fence has removed it already that is fine; one that is not empty is kept for the next run.
 pub(super) fn discard(parent: &Dir, slot: &OsStr) {
     let _ = unlinkat(parent, slot, AtFlags::REMOVEDIR);
 }
 
-/// What has been claimed into a slot of `parent` gets a name of its own in `into`, and the slot goes: a claim of several entries
-/// would go on filling it. A claim that is settled, whose tree is being deleted, is let be.
+/// Moves the tree in a slot of `parent` to a name of its own in `into`, and removes the slot: a claim of several entries would continue to
+/// fill it. A settled claim, whose tree is being deleted, is left alone.
 pub(super) fn take_out(parent: &Dir, name: &OsStr, into: &Dir) {
     let Ok(slot) = parent.descend(name) else { return };
     if TrashClaim::take(&slot).is_none() {
@@ -316,12 +314,12 @@ pub(super) fn take_out(parent: &Dir, name: &OsStr, into: &Dir) {
     }
     for _ in 0..MAX_ENTRIES {
         let Ok(mut claimed) = slot.names(MAX_ENTRIES) else { return };
-        // Nothing else is claimed: a repair has what is not trash in a directory beside the slots.
+        // Nothing else is claimed: a repair keeps its file in a directory beside the slots.
         claimed.retain(|name| name == TREE || name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
         for name in &claimed {
             let _ = renameat_with(&slot, name, into, unique("fenced-"), RenameFlags::NOREPLACE);
         }
-        // What was put in meanwhile is taken out as well.
+        // Entries that were added meanwhile are moved out as well.
         let is_filled =
             matches!(unlinkat(parent, name, AtFlags::REMOVEDIR), Err(Errno::NOTEMPTY | Errno::EXIST));
         if claimed.is_empty() || !is_filled {
@@ -335,7 +333,7 @@ pub(super) fn is_full(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
 }
 
-/// Makes a directory, or opens the one that is there. A run that died after it had made it may have left it root's.
+/// Makes a directory, or opens an existing one. A run that died after making it may have left it with root as owner.
 fn make_owned(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir> {
     match make_new(parent, name, owner) {
         Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -355,8 +353,8 @@ pub(super) fn make_new(parent: &Dir, name: &OsStr, owner: Uid) -> io::Result<Dir
     Ok(dir)
 }
 
-/// By handle: the runner's user may have put anything in the name's place meanwhile. What is not root's is not what root has
-/// made, nor is what holds something: that could be root's own, moved here to be given away.
+/// By handle: the runner's user may have replaced the entry of this name. A directory that is not root's was not made by root, and one
+/// that is not empty could be root's own, moved here to get its owner changed.
 fn give(dir: &Dir, name: &OsStr, owner: Uid) -> io::Result<()> {
     if !nix::unistd::geteuid().is_root() || owner == Uid::ROOT || dir.status()?.owner != Uid::ROOT {
         return Ok(());
@@ -368,7 +366,7 @@ fn give(dir: &Dir, name: &OsStr, owner: Uid) -> io::Result<()> {
     Ok(fchown(dir, Some(rustix::fs::Uid::from_raw(owner.0)), None)?)
 }
 
-/// Why a hook that runs as `owner` could not fence: it cannot reach the trash, or remove and rename what lies in it.
+/// Why a hook that runs as `owner` could not fence: it cannot reach the trash, or remove and rename its entries.
 fn unfenceable(home: &Status, trash: &Status, owner: Uid) -> Option<String> {
     const SEARCH: u32 = 0o100;
     const ALL: u32 = 0o700;
@@ -425,7 +423,7 @@ mod tests {
         (temp, dir, owner)
     }
 
-    /// The heart of the fence: a removed slot can no longer receive a tree, a kept one can.
+    /// The core of the fence: a removed slot can no longer receive a tree, a kept one can.
     #[test]
     fn nothing_can_be_renamed_into_a_fenced_slot() {
         let (temp, work, owner) = work();
@@ -466,7 +464,7 @@ mod tests {
         assert_eq!(trash.entries().unwrap(), std::slice::from_ref(&slot.name));
     }
 
-    /// A claim has its slot before it has the lock.
+    /// A claim makes its slot before it has the lock.
     #[test]
     fn an_empty_slot_is_removed_when_its_guard_is_gone_and_never_with_what_lies_in_it() {
         let (temp, work, owner) = work();
@@ -532,7 +530,7 @@ mod tests {
         assert!(Trash::open(&work, owner).is_err());
     }
 
-    /// Else its hook could not fence.
+    /// Otherwise its hook could not fence.
     #[test]
     fn what_root_makes_is_the_runners_users() {
         if !is_root() {

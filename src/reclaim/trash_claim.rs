@@ -1,11 +1,10 @@
-//! Which guard reports a claimed tree. Whoever finds one in trash deletes it: its claimer may be dead, or suspended while the disk is
-//! full. Its claimer may also be at work, and so may a third: then they help each other, and only one may say how much has
-//! become free.
+//! Which guard reports a claimed tree. Every guard that finds one in trash deletes it: its claimer may be dead, or suspended while the
+//! disk is full. Its claimer may also be at work, and so may a third guard: then they help each other, and only one of them may report how
+//! much was freed.
 //!
-//! The claiming guard holds a lock (flock(2)) on the directory in trash, and marks the directory after it has reported. A guard that
-//! helps and finds the directory neither locked nor marked reports in its stead: the claiming guard has died. This is no
-//! protection: it keeps nobody out, and a runner's user who takes the lock or sets the mark only makes the ledger say less about
-//! that user's own trash.
+//! The claiming guard holds a lock (flock(2)) on the directory in trash, and marks the directory after it has reported. A helping guard
+//! that finds the directory neither locked nor marked reports in its stead: the claiming guard has died. This is no protection: it keeps
+//! nobody out, and a runner's user who takes the lock or sets the mark only makes the ledger incomplete about that user's own trash.
 
 use crate::sys::dir::Dir;
 use crate::sys::flock::{Probe, probe};
@@ -13,10 +12,10 @@ use rustix::fs::{Mode, fchmod};
 use std::fs::File;
 use std::os::fd::AsFd as _;
 
-/// The mark: a sticky bit on top of the mode that every directory in trash has had. It has no meaning there.
+/// The mark: a sticky bit in addition to the mode that every directory in trash has had. It has no meaning there.
 const TOLD: Mode = Mode::from_raw_mode(0o1755);
 
-/// The right to report one entry of trash, until this and the handle that it was taken by are dropped.
+/// The right to report one entry of trash, until this value and the handle that it was taken by are dropped.
 #[derive(Debug)]
 pub struct TrashClaim {
     entry: File,
@@ -25,14 +24,13 @@ pub struct TrashClaim {
 impl TrashClaim {
     /// Claims an entry; `None` when a living guard has claimed it.
     ///
-    /// A claimer does so before it leaves the host lock, and whoever looks for trash does that under the host lock: so the
-    /// claimer comes first.
+    /// A claimer does so before it leaves the host lock, and other guards look for trash under the host lock: so the claimer comes first.
     pub fn take(entry: &Dir) -> Option<Self> {
         let file = || entry.as_fd().try_clone_to_owned().map(File::from);
         match file().and_then(probe) {
             Ok(Probe::Held) => None,
             Ok(Probe::Taken(entry)) => Some(Self { entry }),
-            // A filesystem that locks no directories.
+            // A filesystem without locks on directories.
             Err(_) => Some(Self { entry: file().ok()? }),
         }
     }
@@ -44,7 +42,7 @@ impl TrashClaim {
         (!is_told).then_some(heir)
     }
 
-    /// It has been told of. The entry may be gone by now: its handle is enough.
+    /// Marks it as reported. The entry may be gone by now: its handle is enough.
     pub fn told(self) {
         let _ = fchmod(&self.entry, TOLD);
     }

@@ -1,8 +1,8 @@
 //! Whether the wall clock was set since a moment of this boot.
 //!
-//! The wall clock and the clock since boot go at one speed: the difference of the two changes when somebody sets the wall clock, and
-//! then alone. Every sweep notes it when it has changed, in a file that root alone can write. Without that, a file's time from before
-//! looks older than it is, and nobody could tell.
+//! The wall clock and the clock since boot run at the same speed: their difference changes only when the wall clock is set. Every sweep
+//! records it when it has changed, in a file that only root can write. Without that, a file's time from before the change looks older than
+//! it is, without any sign.
 
 use super::RunDir;
 use crate::sys::process::Proc;
@@ -13,13 +13,13 @@ use std::time::Duration;
 
 const FILE: &str = "clock";
 
-/// Notes of one boot: of a clock that is set all the time the first suffice.
+/// The maximum of notes of one boot: if the clock is set continuously the first ones suffice.
 const MAX_BYTES: u64 = 16 << 10;
 
-/// A smaller difference is that of two looks at two clocks.
+/// A smaller difference comes from reading the two clocks one after the other.
 const STEP: Duration = Duration::from_secs(1);
 
-/// One note: since when the clocks have been so far apart.
+/// One note: since when the clocks have had this difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 struct Note {
     since_boot: Duration,
@@ -27,10 +27,10 @@ struct Note {
 }
 
 impl RunDir {
-    /// Notes how far the clocks are apart, if that has changed.
+    /// Records the difference of the clocks, if it has changed.
     ///
     /// # Errors
-    /// What the system says.
+    /// The system's error.
     pub fn note_clock(&self, proc: &Proc) -> io::Result<()> {
         let now = now().ok_or_else(|| io::Error::other("the clocks cannot be read"))?;
         let notes = self.clock_notes(proc)?;
@@ -46,10 +46,10 @@ impl RunDir {
         file.write_all(line.as_bytes())
     }
 
-    /// Whether the wall clock is known to have been put forward since `moment`, counted from boot.
+    /// Whether the wall clock is known to have been set forward since `moment`, counted from boot.
     pub fn clock_was_put_forward(&self, proc: &Proc, moment: Duration) -> bool {
         let (Some(now), Ok(notes)) = (now(), self.clock_notes(proc)) else { return false };
-        // The last one before it was in force then.
+        // The last note before it was in force then.
         let first = notes.partition_point(|note| note.since_boot <= moment).saturating_sub(1);
         notes[first..].iter().any(|note| note.apart + STEP < now.apart)
     }

@@ -1,8 +1,8 @@
 //! The directory that all guards of a host share, on tmpfs: `/run/disk-guard`.
 //!
-//! It holds `host.lock`, `leases/`, `requests/`, `tickets/`, `counters/`, `hooks/` and `clock`. The package's tmpfiles.d makes it `root:disk-guard`; where that has not
-//! run, root makes it, and anybody else is told how to. Root refuses a directory in which others could replace the lock
-//! file: two guards with two lock files would not exclude each other.
+//! It holds `host.lock`, `leases/`, `requests/`, `tickets/`, `counters/`, `hooks/` and `clock`. The package's tmpfiles.d makes it
+//! `root:disk-guard`. If that has not run, root makes it, and other users get a message that says how. Root refuses a directory in which
+//! others could replace the lock file: two guards with two lock files would not exclude each other.
 
 mod clock;
 mod records;
@@ -31,7 +31,7 @@ pub enum RunDirError {
     Missing {
         /// Where it should be.
         path: String,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// It is there and cannot be used.
@@ -41,7 +41,7 @@ pub enum RunDirError {
         path: String,
         /// What was tried.
         operation: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Others could replace the lock.
@@ -115,10 +115,10 @@ impl RunDir {
         Dir::follow(path)
     }
 
-    /// Reads a short file beside the lock, where root alone can put one.
+    /// Reads a short file beside the lock, where only root can write one.
     ///
     /// # Errors
-    /// What the system says; `FileTooLarge` past the limit.
+    /// The system's error; `FileTooLarge` past the limit.
     pub(crate) fn read_beside(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(openat(&self.dir, name, flags, Mode::empty())?);
@@ -130,7 +130,7 @@ impl RunDir {
         Ok(bytes)
     }
 
-    /// Its handle, for what is root's alone in it.
+    /// Its handle, for the files in it that only root writes.
     pub(crate) fn dir(&self) -> &Dir {
         &self.dir
     }
@@ -145,7 +145,7 @@ impl RunDir {
     /// # Errors
     /// [`RunDirError::Unusable`].
     pub fn lock_file(&self) -> Result<File, RunDirError> {
-        // Group members may lock, others may not even read: who can open a lock file can hold it for ever.
+        // Group members may lock, others may not even read: a process that can open a lock file can hold it for ever.
         let flags = OFlags::RDWR | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let file = match openat(&self.dir, "host.lock", flags, Mode::empty()) {
             Err(Errno::NOENT) => {
@@ -186,7 +186,7 @@ fn make_unless_there(parent: impl AsFd, name: &Path, mode: u32) -> io::Result<()
     }
 }
 
-/// Who but root could replace a file in a directory of this owner and mode, if anybody.
+/// The users other than root, if any, that could replace a file in a directory of this owner and mode.
 fn untrusted(owner: Uid, mode: u32) -> Option<String> {
     const STICKY: u32 = 0o1000;
     if owner != Uid::ROOT {

@@ -1,7 +1,7 @@
 //! Records in the shared directory: small files, each one's own, in sticky directories by their kind.
 //!
-//! They are published whole: written under a dot-name and renamed, so a reader never sees half of one. What others have left
-//! there is read within bounds, and its owner is the one thing about it that is believed.
+//! They are published whole: written under a dot-name and renamed, so a reader never sees half of one. Records of others are read within
+//! bounds, and their owner is the only property that is trusted.
 
 #![expect(clippy::disallowed_methods, reason = "records of our own, in a directory of our own")]
 
@@ -25,13 +25,13 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// At most this many records are taken from where they add up, at a time.
+/// At most this many records are read at a time from a directory where they accumulate.
 pub const MAX_RECORDS: usize = 4096;
 
-/// At most this many records of one user are read; more are that user's flood, and are there as unread.
+/// At most this many records of one user are read; further ones are a flood, and are listed as unread.
 pub const MAX_OF_ONE: usize = 512;
 
-/// A directory of records has at most this many names; more is a flood that is not read to its end, and proves nothing.
+/// At most this many names in a directory of records; more is a flood that is not read to its end, and proves nothing.
 pub const MAX_PASSED: usize = 65_536;
 
 /// One record is at most this long.
@@ -40,15 +40,15 @@ pub const MAX_RECORD_BYTES: u64 = 16 * 1024;
 /// The kinds of records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Records {
-    /// One a live job.
+    /// One for each live job.
     Leases,
-    /// One a wish for a privileged sweep.
+    /// One for each request for a privileged sweep.
     Requests,
-    /// One a runner that others wanted caches of.
+    /// One for each runner that others wanted caches of.
     Tickets,
-    /// One a run that is not yet among the totals.
+    /// One for each run that is not yet in the totals.
     Counters,
-    /// One a Listener whose jobs pass through a hook of ours.
+    /// One for each Listener whose jobs run a hook of ours.
     Hooks,
 }
 
@@ -64,8 +64,8 @@ impl Records {
         }
     }
 
-    /// Who may read a record: members of the group alone reach the directory. A ticket is for another user, whose primary
-    /// group is not its writer's; what is counted is no secret.
+    /// The readers of a record: only members of the group reach the directory. A ticket is for another user, whose primary group is not
+    /// its writer's; counts are no secret.
     fn mode(self) -> Mode {
         Mode::from_raw_mode(match self {
             Self::Leases | Self::Requests => 0o640,
@@ -79,19 +79,19 @@ impl Records {
 pub struct RunRecord {
     /// Its name.
     pub name: OsString,
-    /// Its owner: the one thing about it that cannot be forged.
+    /// Its owner: the only property that cannot be forged.
     pub owner: Uid,
-    /// When it was last written to, as far as its owner has left it at that.
+    /// When it was last modified; its owner can change that.
     pub modified: Option<SystemTime>,
-    /// When the file last changed in any way, which its owner can put off but not date back.
+    /// When the file last changed in any way; its owner can delay that but not date it back.
     pub changed: Option<SystemTime>,
-    /// What it says, or why it cannot be read.
+    /// Its content, or why it cannot be read.
     pub content: io::Result<Vec<u8>>,
 }
 
 impl RunDir {
     pub(super) fn records(&self, records: Records) -> io::Result<Dir> {
-        // One name in a directory of root's; what root mounts there is root's as well.
+        // One name in a directory of root's; a mount there is root's as well.
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Dir::from(openat(&self.dir, records.directory(), flags, Mode::empty())?))
     }
@@ -113,7 +113,7 @@ impl RunDir {
             }
             result => result?,
         };
-        // Whose it is, so that one whose writer was killed can be told; and a name that nobody else can have taken before.
+        // The writer's pid, so that drafts of killed writers can be recognised; and a name that nobody else can have used before.
         let random = RandomState::new().build_hasher().finish();
         let draft = format!(".{}-{random:016x}-{name}", own_pid());
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -128,16 +128,16 @@ impl RunDir {
         written
     }
 
-    /// Has [`Self::roll`] show that something was to be left here, where it cannot be: that needs neither space nor an inode.
+    /// Makes [`Self::roll`] show that a record was to be written here, if that fails: this needs neither space nor an inode.
     pub fn mark_attempt(&self, records: Records) {
         let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
         let times = Timestamps { last_access: now, last_modification: now };
-        // A directory that we may not write to is one where nobody expects anything of us.
+        // In a directory that this process may not write, nobody expects a record of it.
         let _ = self.records(records).map(|dir| futimens(&dir, &times));
     }
 
-    /// Leaves a new record by one write, without a draft: for short ones of which a reader can tell that they are whole. Three
-    /// system calls, for the path that every job takes.
+    /// Writes a new record by one write, without a draft: for short ones whose completeness a reader can check. Three system calls, for
+    /// the path that every job takes.
     ///
     /// # Errors
     /// [`RunDirError::Unusable`]; also when there is one of this name.
@@ -155,9 +155,9 @@ impl RunDir {
             .map_err(|error| self.unusable("writing a record", error))
     }
 
-    /// At most `most` records, in no order, whatever else lies among them; for a directory that may be flooded. Links and what
-    /// is no file are passed over, and at most [`MAX_PASSED`] names are looked at. The owner is that of the very file that was
-    /// read, and a file with a second name is none's.
+    /// At most `most` records, in no order, whatever else the directory holds; for a directory that may be flooded. Links and other
+    /// non-files are skipped, and at most [`MAX_PASSED`] names are looked at. The owner is that of the very file that was read, and a file
+    /// with a second name belongs to no user.
     ///
     /// # Errors
     /// [`RunDirError::Unusable`] when the directory is there and cannot be read; a missing one holds no records.
@@ -182,8 +182,8 @@ impl RunDir {
         Ok(names.into_iter().filter_map(|name| read_one(&dir, name)).collect())
     }
 
-    /// All records: name, owner and content. A record that vanishes meanwhile is left out, one that cannot be read is there
-    /// with the reason, and so is what one user has beyond [`MAX_OF_ONE`].
+    /// All records: name, owner and content. A record that vanishes meanwhile is left out; one that cannot be read is listed with the
+    /// reason, as are those of one user beyond [`MAX_OF_ONE`].
     ///
     /// # Errors
     /// [`RunDirError::Unusable`] when the directory is there and cannot be read; a missing one holds no records.
@@ -217,10 +217,10 @@ impl RunDir {
         Ok(found)
     }
 
-    /// The names of all records, in order, and when one last came or went.
+    /// The names of all records, in order, and when one was last added or removed.
     ///
     /// # Errors
-    /// What the system says; `FileTooLarge` for a flood, which is not read to its end.
+    /// The system's error; `FileTooLarge` for a flood, which is not read to its end.
     pub fn roll(&self, records: Records) -> io::Result<(SystemTime, Vec<OsString>)> {
         let dir = match self.records(records) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
@@ -240,15 +240,15 @@ impl RunDir {
     /// Reads one record.
     ///
     /// # Errors
-    /// What the system says; `NotFound` when there is none.
+    /// The system's error; `NotFound` when there is none.
     pub fn read(&self, records: Records, name: &str) -> io::Result<Vec<u8>> {
         self.records(records)?.read_file(name, MAX_RECORD_BYTES)
     }
 
-    /// When a record was left, as its file says: one system call.
+    /// When a record was written, by its file: one system call.
     ///
     /// # Errors
-    /// What the system says; `NotFound` when there is none.
+    /// The system's error; `NotFound` when there is none.
     pub fn left_at(&self, records: Records, name: &str) -> io::Result<SystemTime> {
         let path = format!("{}/{name}", records.directory());
         let stat = rustix::fs::statat(&self.dir, path.as_str(), AtFlags::SYMLINK_NOFOLLOW)?;
@@ -256,10 +256,10 @@ impl RunDir {
         Ok(SystemTime::UNIX_EPOCH + seconds + Duration::from_nanos(stat.st_mtime_nsec as u64))
     }
 
-    /// Reads one record and says whose it is.
+    /// Reads one record and its owner.
     ///
     /// # Errors
-    /// What the system says; also for a file with a second name, which is none's.
+    /// The system's error; also for a file with a second name, which belongs to no user.
     pub fn read_with_owner(&self, records: Records, name: &str) -> io::Result<(Uid, Vec<u8>)> {
         let file = self.records(records)?.open_file(name)?;
         let metadata = file.metadata()?;
@@ -274,7 +274,7 @@ impl RunDir {
         Ok((Uid(metadata.uid()), bytes))
     }
 
-    /// Makes the directory of a kind of records, where it is missing and we may.
+    /// Makes the directory of a kind of records, if it is missing and this process may.
     ///
     /// # Errors
     /// [`RunDirError::Unusable`].
@@ -283,7 +283,7 @@ impl RunDir {
             .map_err(|error| self.unusable("making a directory of records", error))
     }
 
-    /// Removes one record; one that is gone already is fine.
+    /// Removes one record; a missing one is fine.
     ///
     /// # Errors
     /// [`RunDirError::Unusable`].
@@ -297,8 +297,8 @@ impl RunDir {
         }
     }
 
-    /// Takes away what asks for something, whatever it says, and says how many there were, behind whatever flood of dot-files.
-    /// What is no file is set aside under a dot-name: a directory in which nothing visible is left no longer asks.
+    /// Removes all requests, whatever their content, and returns how many there were, behind any flood of dot-files. Entries that are not
+    /// files are renamed to a dot-name: a directory without visible entries no longer requests anything.
     ///
     /// # Errors
     /// [`RunDirError::Unusable`] when the directory is there and cannot be read; one that is missing holds nothing.
@@ -314,7 +314,7 @@ impl RunDir {
             }
             taken += 1;
             if unlinkat(&dir, name, AtFlags::empty()) == Err(rustix::io::Errno::ISDIR) {
-                // One that stays where it is is found again by the next sweep.
+                // One that could not be removed is found again by the next sweep.
                 let aside = format!(".aside-{}-{taken}", std::process::id());
                 let _ = renameat_with(&dir, name, &dir, aside.as_str(), RenameFlags::NOREPLACE);
             }
@@ -323,14 +323,14 @@ impl RunDir {
         Ok(taken)
     }
 
-    /// Whether a record is there.
+    /// Whether a record exists.
     pub fn holds(&self, records: Records, name: &str) -> bool {
         self.records(records).and_then(|dir| dir.status_of(name)).is_ok()
     }
 }
 
-/// One record as it is; none when it is gone. The owner is that of the very file that was read, and a file with a second name
-/// is none's.
+/// One record as it is; none when it is gone. The owner is that of the very file that was read, and a file with a second name belongs to
+/// no user.
 fn read_one(dir: &Dir, name: OsString) -> Option<RunRecord> {
     let read = dir.open_file(&name).and_then(|file| {
         let metadata = file.metadata()?;
@@ -358,7 +358,7 @@ fn read_one(dir: &Dir, name: OsString) -> Option<RunRecord> {
     Some(RunRecord { name, owner, modified, changed: Some(changed), content })
 }
 
-/// Calls `visit` with every name, however many there are: memory stays as it is, and what is removed meanwhile does no harm.
+/// Calls `visit` with every name, however many there are: memory stays constant, and removals meanwhile do no harm.
 pub(super) fn each_entry(dir: &Dir, mut visit: impl FnMut(&OsStr)) -> io::Result<()> {
     let mut buffer = vec![std::mem::MaybeUninit::uninit(); crate::sys::dir::ENTRIES_BUFFER];
     dir.for_each_entry(&mut buffer, |entry| {

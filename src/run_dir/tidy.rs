@@ -1,8 +1,8 @@
-//! What a sweep takes out of the shared directories: every member of the group may put there what it likes, of any size and
-//! number, and the space is everybody's.
+//! What a sweep removes from the shared directories: every member of the group may write any number of files of any size there, and all
+//! share the space.
 //!
-//! What stays are records: small files with one name, called as their kind is called, and as many of one user as a host has
-//! use for; drafts that somebody is about to publish; and whatever the caller vouches for.
+//! Kept are records: small files with one name of the kind's form, and no more of one user than a host needs; drafts that may still be
+//! published; and files that the caller names.
 
 #![expect(clippy::disallowed_methods, reason = "records of our own, in a directory of our own")]
 
@@ -17,39 +17,40 @@ use std::ffi::OsStr;
 use std::io;
 use std::time::{Duration, SystemTime};
 
-/// A record is written in far less than this.
+/// Writing a record takes far less than this.
 const WRITING: Duration = Duration::from_secs(60);
 
-/// One whose writer is stopped in the middle may take longer, but not for ever.
+/// A writer that is stopped in the middle may take longer, but not for ever.
 const STOPPED: Duration = Duration::from_secs(3600);
 
-/// Drafts of one user at a time; each is one run's.
+/// Drafts of one user at a time; each belongs to one run.
 const DRAFTS: usize = 64;
 
-/// What was taken out.
+/// What was removed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Tidied {
     /// How many entries.
     pub removed: usize,
-    /// Whose they were.
+    /// Their owners.
     pub owners: BTreeSet<Uid>,
 }
 
 /// How to tidy.
 #[derive(Clone, Copy)]
 pub struct Tidying<'a> {
-    /// Tells whether a writer of a draft still lives.
+    /// Returns whether the writer of a draft still lives.
     pub proc: &'a Proc,
     /// The wall clock now.
     pub now: SystemTime,
-    /// Whether the record of this name stays, whatever speaks against it.
+    /// Whether the record of this name is kept in any case.
     pub vouched: &'a dyn Fn(&OsStr) -> bool,
-    /// Removes a directory with all that is in it.
+    /// Removes a directory with its content.
     pub remove_directory: &'a dyn Fn(&Dir, &OsStr),
 }
 
 impl RunDir {
-    /// Takes out of a directory of records what is none, and what one user has too many of. What may not be removed stays.
+    /// Removes from a directory of records the entries that are not records, and those of one user beyond the limit. Entries that may not
+    /// be removed are kept.
     ///
     /// # Errors
     /// [`RunDirError::Unusable`] when the directory is there and cannot be read.
@@ -79,7 +80,7 @@ impl RunDir {
     }
 }
 
-/// What each user has been seen to have.
+/// What each user has there.
 #[derive(Default)]
 struct Counts {
     records: HashMap<u32, usize>,
@@ -96,7 +97,7 @@ impl Counts {
             return false;
         }
         let changed = SystemTime::UNIX_EPOCH + Duration::from_secs(stat.st_ctime.unsigned_abs());
-        // What is dated into the future by a clock that was put back has no age yet.
+        // A modification time in the future, from before a clock change, has no age yet.
         let age = how.now.duration_since(changed).unwrap_or_default();
         if name.as_encoded_bytes().starts_with(b".") {
             let Some(writer) = writer_of(name) else { return false };
@@ -113,7 +114,7 @@ impl Counts {
 }
 
 impl Records {
-    /// Whether guards call records of this kind like that: numbers, joined by hyphens.
+    /// Whether the guard names records of this kind like that: numbers, joined by hyphens.
     fn can_be_called(self, name: &OsStr) -> bool {
         let Some(name) = name.to_str() else { return false };
         let is_number = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_hexdigit());
@@ -158,7 +159,7 @@ mod tests {
             std::fs::write(self.temp.path().join("leases").join(name), text).unwrap();
         }
 
-        /// Tidies `seconds` after now; how many went.
+        /// Tidies `seconds` after now; returns how many were removed.
         fn tidy(&self, seconds: u64, vouched: &dyn Fn(&OsStr) -> bool) -> usize {
             let now = std::fs::metadata(self.temp.path().join("leases")).unwrap().modified().unwrap();
             let remove = |dir: &Dir, name: &OsStr| {
@@ -197,7 +198,7 @@ mod tests {
         std::fs::create_dir(leases.join(".aside-1-1")).unwrap();
         shared.put("fe00-1a-81-1", b"{}");
         std::fs::hard_link(leases.join("fe00-1a-81-1"), leases.join("fe00-1a-82-1")).unwrap();
-        // The second name makes neither of the two a record; when one is gone, the other has one name again.
+        // With a second name neither of the two is a record; when one is gone, the other has one name again.
         assert_eq!(shared.tidy(0, NOBODY), 6, "{:?}", shared.left());
         let left = shared.left();
         assert!(left.contains(&"garbage".into()), "somebody may be writing it: {left:?}");

@@ -1,10 +1,10 @@
-//! Runners out of service: they finish the job they have and take no other.
+//! Runners out of service: they finish their current job and take no other.
 //!
-//! A unit's stop ends its Listener, which would cancel a job that it has (actions/runner, JobDispatcher.ShutdownAsync). So a unit
-//! is stopped only when its runner is provably idle; until then the runner is marked, its completed-hook asks for a sweep, and
-//! the sweep stops it. A job that is received between the last look and the stop is cancelled by the runner, and runs again
-//! elsewhere when it is started anew: the window is a few milliseconds. The mark outlives a boot, and the sweep holds to it.
-//! A unit that hangs in its stop is systemd's to end (TimeoutStopSec): it is waited for once, and the mark stays.
+//! Stopping a unit ends its Listener, which would cancel its job (actions/runner, JobDispatcher.ShutdownAsync). So a unit is stopped only
+//! when its runner is provably idle; until then the runner is marked, its completed-hook requests a sweep, and the sweep stops it. A job
+//! that is received between the last look and the stop is cancelled by the runner, and has to be restarted elsewhere: the window is a few
+//! milliseconds. The mark survives a boot, and later sweeps enforce it. A unit that hangs in its stop is ended by systemd
+//! (TimeoutStopSec): the guard waits for it once, and the mark remains.
 
 use crate::model::{Level, Liveness};
 use serde::{Deserialize, Serialize};
@@ -18,7 +18,7 @@ pub struct Drained {
     pub name: String,
     /// Its root.
     pub root: String,
-    /// Who took it out.
+    /// Who took it out of service.
     pub by: By,
     /// When, in seconds since 1970.
     pub since_unix: u64,
@@ -28,9 +28,9 @@ pub struct Drained {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum By {
-    /// A person, who also brings it back.
+    /// A person, who also puts it back into service.
     Hand,
-    /// A sweep, because its disk was above critical; a sweep brings it back.
+    /// A sweep, because its disk was above critical; a sweep puts it back.
     Auto,
 }
 
@@ -54,19 +54,19 @@ pub fn step(state: Liveness, unit_is_active: bool) -> Step {
     }
 }
 
-/// What `drain.auto` changes.
+/// The change that `drain.auto` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Change {
     /// Nothing.
     Stay,
     /// Take it out of service.
     Drain,
-    /// Bring it back.
+    /// Put it back into service.
     Resume,
 }
 
-/// Decides by the filesystem of a runner's work directory: out above critical, back only when the goal (low) is reached. What a
-/// person took out, a person brings back.
+/// Decides by the filesystem of a runner's work directory: out of service above critical, back only when the goal (low) is reached. A
+/// runner that a person took out of service is put back by a person only.
 pub fn change(level: Level, goal_is_met: bool, drained: Option<By>) -> Change {
     match (drained, level) {
         (None, Level::Critical) => Change::Drain,

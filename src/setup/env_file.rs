@@ -1,7 +1,7 @@
-//! A runner's `.env`, edited without touching what is not ours. Pure.
+//! A runner's `.env`, edited without touching lines of others. Pure.
 //!
-//! What it says is read as the Listener reads it (`observe::dotenv`). Every edit here can be undone to the byte: what stood
-//! there before is handed back, and lines of others are never rewritten.
+//! Its content is read as the Listener reads it (`observe::dotenv`). Every edit here can be undone exactly: the previous content is
+//! returned, and lines of others are never rewritten.
 
 use crate::observe::dotenv::{self, BOM};
 use crate::observe::processes::HookVariable;
@@ -41,9 +41,9 @@ pub enum Before {
 pub struct Change {
     /// Counted from 1, in the file as it was when this change was made.
     pub line: usize,
-    /// What goes.
+    /// The removed line.
     pub removed: Option<Vec<u8>>,
-    /// What comes.
+    /// The added line.
     pub added: Option<Vec<u8>>,
 }
 
@@ -59,7 +59,7 @@ impl EnvFile {
         self.lines.iter().flat_map(|line| [line.text.as_slice(), line.end]).flatten().copied().collect()
     }
 
-    /// The value that counts, to the byte: that of the last line. An empty one is none.
+    /// The effective value, exactly: that of the last line. An empty one does not count.
     pub fn value(&self, variable: HookVariable) -> Option<&[u8]> {
         self.value_at(self.last(variable)?, variable).filter(|value| !value.is_empty())
     }
@@ -77,7 +77,7 @@ impl EnvFile {
         self.lines.iter().map(|line| line.end).rfind(|end| !end.is_empty()).unwrap_or(b"\n")
     }
 
-    /// Sets a variable in the line that counts, or in a new one at the end.
+    /// Sets a variable in the effective line, or in a new one at the end.
     pub fn set(&mut self, variable: HookVariable, value: &[u8]) -> (Before, Change) {
         let entry = [variable.name().as_bytes(), b"=", value].concat();
         if let Some(index) = self.last(variable) {
@@ -102,8 +102,8 @@ impl EnvFile {
         )
     }
 
-    /// Puts back what was there before `wired` was set. A variable that has another value by now is somebody else's, and
-    /// stays: then nothing changes.
+    /// Restores the state before `wired` was set. A variable with another value by now belongs to somebody else and is kept: then nothing
+    /// changes.
     pub fn undo(&mut self, variable: HookVariable, wired: &[u8], before: &Before) -> Option<Change> {
         let index = self.last(variable)?;
         if self.value(variable)? != wired {

@@ -1,4 +1,4 @@
-//! The group that runners share the lock and their leases through.
+//! The group by which runners share the lock and their leases.
 
 use crate::model::{Pid, Uid};
 use crate::sys::process::Proc;
@@ -21,7 +21,7 @@ pub enum Membership {
     Unknown(String),
 }
 
-/// Whether the group is there.
+/// Whether the group exists.
 pub fn exists() -> bool {
     matches!(Group::from_name(NAME), Ok(Some(_)))
 }
@@ -43,7 +43,7 @@ pub fn membership(user: Uid) -> Membership {
     }
 }
 
-/// Whether a process runs with the group: the `Gid` and `Groups` lines of its status (proc(5)). None when that cannot be told.
+/// Whether a process runs with the group: the `Gid` and `Groups` lines of its status (proc(5)). None when that is unknown.
 pub fn is_in_force(proc: &Proc, pid: Pid) -> Option<bool> {
     let gid = Group::from_name(NAME).ok()??.gid.as_raw().to_string();
     let status = std::fs::read_to_string(proc.path_of(pid, "status")).ok()?;
@@ -56,7 +56,7 @@ pub fn make_command() -> Vec<String> {
     ["groupadd", "--system", NAME].map(str::to_owned).into()
 }
 
-/// The command that adds a user, by the program that this host has.
+/// The command that adds a user, with the program that this host has.
 pub fn add_command(programs: Programs<'_>, user: &str) -> Vec<String> {
     if programs.find("usermod").is_err() && programs.find("gpasswd").is_ok() {
         return ["gpasswd", "--add", user, NAME].map(str::to_owned).into();

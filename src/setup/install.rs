@@ -1,5 +1,5 @@
-//! Wires one runner, or undoes it: reads what is there, decides (`wiring`), and then touches in an order that a crash
-//! cannot spoil: chain scripts, the record, the `.env` last; the other way round when undoing.
+//! Wires one runner, or undoes it: reads the present state, decides (`wiring`), and then writes in an order that is safe against crashes:
+//! chain scripts, the record, the `.env` last; in reverse order when undoing.
 
 use super::env_file::EnvFile;
 use super::place::{self, ExistingFile, FileAttributes};
@@ -29,9 +29,9 @@ pub enum Verb {
 /// Why a runner is left alone.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Refusal {
-    /// It is another user's, and we are not root.
+    /// It belongs to another user, and this process is not root.
     NotOurs(Uid),
-    /// Something is in the way; what, for people.
+    /// Something prevents it; what, for people.
     Blocked(String),
 }
 
@@ -52,7 +52,7 @@ impl Prepared {
     }
 }
 
-/// When a runner's `.env` was last written or taken away, at the latest.
+/// When a runner's `.env` was last written or removed, at the latest.
 pub fn env_settled(runner: &Runner) -> Option<SystemTime> {
     let root = Dir::open(&runner.root).ok()?;
     let status = root.status_of(NAME).or_else(|_| root.status()).ok()?;
@@ -62,7 +62,7 @@ pub fn env_settled(runner: &Runner) -> Option<SystemTime> {
 /// The hooks that a runner's `.env` names now, in the order of [`wiring::VARIABLES`]; one that cannot be read is an error.
 ///
 /// # Errors
-/// What reading it says.
+/// The error of reading it.
 pub fn named(runner: &Runner) -> std::io::Result<Vec<(HookVariable, PathBuf)>> {
     let Some(env) = place::read(&Dir::open(&runner.root)?, NAME)? else { return Ok(Vec::new()) };
     let file = EnvFile::parse(&env.bytes);
@@ -70,7 +70,7 @@ pub fn named(runner: &Runner) -> std::io::Result<Vec<(HookVariable, PathBuf)>> {
     Ok(wiring::VARIABLES.into_iter().filter_map(value).collect())
 }
 
-/// Looks at one runner and decides. `recorded_only`: lines that name us and are not recorded are somebody else's.
+/// Looks at one runner and decides. `recorded_only`: lines that name our hooks and are not recorded belong to somebody else.
 ///
 /// # Errors
 /// [`Refusal`].
@@ -125,7 +125,7 @@ pub fn prepare(
 /// Does it. `is_listening`: a Listener of this runner runs and knows the chain scripts until it is restarted.
 ///
 /// # Errors
-/// What went wrong, for people; the `.env` is then as it was.
+/// What failed, for people; the `.env` is then unchanged.
 pub fn apply(
     verb: Verb,
     runner: &Runner,

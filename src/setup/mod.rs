@@ -1,10 +1,9 @@
-//! Setting a host up, and taking runners out of service: what people and the sweep do to runners, not to their caches.
+//! Setting a host up, and taking runners out of service: changes to runners, not to their caches.
 //!
-//! `env_file`, `wiring` and `drain`'s decisions are pure. The rest touches: `.env` files beneath a handle of the runner's root,
-//! records and chain scripts in the state directory, systemd and the group file through their own programs, found by
-//! absolute path in `paths.programs` and never through a variable. Everything below a runner's root is its user's: a link, a
-//! second hard link or a foreign owner is refused, and `.service` is believed only when systemd says that the unit works in
-//! that root.
+//! `env_file`, `wiring` and `drain`'s decisions are pure. The rest has effects: `.env` files beneath a handle of the runner's root,
+//! records and chain scripts in the state directory, systemd and the group file through their own programs, found by absolute path in
+//! `paths.programs` and never through a variable. Everything below a runner's root belongs to its user: a link, a second hard link or a
+//! foreign owner is refused, and `.service` is trusted only when systemd reports that the unit works in that root.
 
 pub mod drain;
 pub mod env_file;

@@ -19,14 +19,14 @@ use std::path::Path;
 /// A `.env` or a record is short.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// A file as it was read.
+/// A file and its attributes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExistingFile {
     /// Its content.
     pub bytes: Vec<u8>,
-    /// Whose it is, and what may be done with it.
+    /// Its owner and permissions.
     pub attributes: FileAttributes,
-    /// Device, inode, size and modification time: another one by now is another file.
+    /// Device, inode, size and modification time: a difference means another file.
     version: (u64, u64, u64, i64, i64),
 }
 
@@ -44,7 +44,7 @@ pub struct FileAttributes {
 /// Reads a regular file with one name; a link is never followed.
 ///
 /// # Errors
-/// What opening and reading say; `InvalidInput` for a file with several names, which may be another one's secret.
+/// The error of opening or reading; `InvalidInput` for a file with several names, which may be another one's secret.
 pub fn read(dir: &Dir, name: &str) -> io::Result<Option<ExistingFile>> {
     read_up_to(dir, name, MAX_BYTES)
 }
@@ -83,12 +83,12 @@ pub fn read_up_to(dir: &Dir, name: &str, limit: u64) -> io::Result<Option<Existi
 /// Puts `bytes` at `name`, whole or not at all.
 ///
 /// # Errors
-/// What the system says; then nothing has changed.
+/// The system's error; then nothing has changed.
 pub fn replace(dir: &Dir, name: &str, bytes: &[u8], attributes: FileAttributes) -> io::Result<()> {
     put(dir, name, bytes, attributes, Durable::Yes)
 }
 
-/// The same for what a job's end must not wait for the disk for: after a loss of power the file may be empty.
+/// The same without waiting for the disk at a job's end: after a loss of power the file may be empty.
 ///
 /// # Errors
 /// As [`replace`].
@@ -103,7 +103,7 @@ enum Durable {
 }
 
 fn put(dir: &Dir, name: &str, bytes: &[u8], attributes: FileAttributes, durable: Durable) -> io::Result<()> {
-    // The pid comes last: a node exporter reads whatever ends in `.prom`, dot or no dot.
+    // The pid comes last: a node exporter reads every file that ends in `.prom`, with or without a dot.
     let draft = format!(".disk-guard-{}-{}", name.trim_start_matches('.'), std::process::id());
     let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let mut file = File::from(openat(dir, draft.as_str(), flags, Mode::from_raw_mode(0o600))?);
@@ -143,10 +143,10 @@ pub fn is_unchanged(dir: &Dir, name: &str, before: Option<&ExistingFile>) -> boo
     }
 }
 
-/// Removes a file; one that is gone already is fine.
+/// Removes a file; a missing one is fine.
 ///
 /// # Errors
-/// What unlinkat(2) says.
+/// The error of unlinkat(2).
 pub fn remove(dir: &Dir, name: &str) -> io::Result<()> {
     match unlinkat(dir, name, AtFlags::empty()) {
         Err(rustix::io::Errno::NOENT) | Ok(()) => Ok(()),
@@ -209,7 +209,7 @@ mod tests {
         let (dir, _) = Dir::resolve(&temp.path().join("root")).unwrap();
         std::os::unix::fs::symlink("../secret", temp.path().join("root/.env")).unwrap();
         assert!(read(&dir, ".env").unwrap_err().to_string().contains("symbolic link"));
-        // Even written without having been looked at, the link is replaced, not followed.
+        // Even without a check before the write, the link is replaced, not followed.
         replace(&dir, ".env", b"A=1\n", own(0o644)).unwrap();
         assert_eq!(std::fs::read(temp.path().join("secret")).unwrap(), b"s");
         remove(&dir, ".env").unwrap();

@@ -1,5 +1,5 @@
-//! The state directory: what outlives a boot. Root's alone where root runs: chain scripts are run by every runner, and a
-//! record steers what root writes.
+//! The state directory: files that survive a boot. Only root can write it where root runs: chain scripts are run by every runner, and a
+//! record decides what root writes.
 //!
 //! ```text
 //! hooks/KEY-started.sh, KEY-completed.sh   chain scripts, readable by all
@@ -13,9 +13,9 @@
 //! stores/last.json                         what became of stores in the last run
 //! ```
 //!
-//! A key is made from the root's path, since device numbers change from boot to boot: a digest for which nobody finds a second
-//! path. What stands under a key and names another root is left as it is. Earlier versions made keys by a weak hash: what stands
-//! under such a key still counts when it names the root, and goes when it is written anew.
+//! A key is made from the root's path, since device numbers change from boot to boot: a collision-resistant digest. An entry of that key
+//! that names another root is left as it is. Earlier versions made keys by a weak hash: an entry under such a key still counts if it names
+//! the root, and is removed when it is written anew.
 
 use super::place::{self, own};
 use super::wiring::{self, Scripts};
@@ -42,7 +42,7 @@ pub enum StateError {
         path: String,
         /// What was tried.
         operation: &'static str,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// Others can write it.
@@ -53,7 +53,7 @@ pub enum StateError {
         /// Which.
         path: String,
     },
-    /// Something of another runner's has its name.
+    /// A file of another runner has its name.
     #[error("{path} belongs to the runner at {owner}: it is left as it is; move it away")]
     Taken {
         /// Which file.
@@ -61,7 +61,7 @@ pub enum StateError {
         /// Whose it is.
         owner: String,
     },
-    /// A record is not what we write.
+    /// A record that the guard did not write.
     #[error("the record {path} cannot be understood: {reason}; move it away")]
     Broken {
         /// Which.
@@ -95,13 +95,13 @@ pub struct StateDir {
     path: PathBuf,
 }
 
-/// What is noted of a disk under pressure, by its name.
+/// A disk under pressure, by its name.
 fn pressed(disk: FilesystemId) -> String {
     format!("pressed-{}-{}", disk.major, disk.minor)
 }
 
 impl StateDir {
-    /// The one that the configuration says.
+    /// The configured one.
     pub fn at(path: &Path) -> Self {
         Self { path: path.to_owned() }
     }
@@ -126,7 +126,7 @@ impl StateDir {
         Ok(None)
     }
 
-    /// The root that a record names; none where no record is.
+    /// The root that a record names; none without a record.
     fn root_of(&self, dir: &Dir, kept: RecordKind, name: &str) -> Result<Option<String>, StateError> {
         Ok(self.read::<Owner>(dir, kept, name)?.map(|owner| owner.root))
     }
@@ -149,7 +149,7 @@ impl StateDir {
             .map_err(|error| StateError::Broken { path: path(), reason: error.to_string() })
     }
 
-    /// All records of a kind; one that cannot be understood is an error.
+    /// All records of a kind; one that cannot be parsed is an error.
     ///
     /// # Errors
     /// [`StateError`].
@@ -157,10 +157,10 @@ impl StateDir {
         self.load_each(kept)?.into_iter().collect()
     }
 
-    /// The same, each by itself: one that cannot be understood hides no other.
+    /// The same, each separately: one that cannot be parsed does not hide the others.
     ///
     /// # Errors
-    /// [`StateError`], where there is no telling which there are.
+    /// [`StateError`], if they cannot be listed.
     pub fn load_each<T: DeserializeOwned>(
         &self,
         kept: RecordKind,
@@ -172,7 +172,7 @@ impl StateDir {
         Ok(names.filter_map(|name| self.read(&dir, kept, name).transpose()).collect())
     }
 
-    /// Whether a runner has a record, understandable or not.
+    /// Whether a runner has a record, valid or not.
     pub fn holds(&self, kept: RecordKind, root: &Path) -> bool {
         match self.load::<serde::de::IgnoredAny>(kept, root) {
             Ok(record) => record.is_some(),
@@ -260,7 +260,7 @@ impl StateDir {
         Ok(())
     }
 
-    /// Notes that a sweep has ended.
+    /// Records that a sweep has ended.
     ///
     /// # Errors
     /// [`StateError`].
@@ -274,7 +274,7 @@ impl StateDir {
         dir.status_of("last").ok().map(|status| status.modified)
     }
 
-    /// Notes that a sweep has met a disk under pressure.
+    /// Records that a sweep has found a disk under pressure.
     ///
     /// # Errors
     /// [`StateError`].
@@ -282,7 +282,7 @@ impl StateDir {
         self.replace("sweep", &pressed(disk), b"", 0o644)
     }
 
-    /// When a sweep has last met a disk under pressure.
+    /// When a sweep last found a disk under pressure.
     pub fn last_pressure(&self, disk: FilesystemId) -> Option<std::time::SystemTime> {
         let dir = self.open("sweep").ok()??;
         dir.status_of(pressed(disk).as_str()).ok().map(|status| status.modified)
@@ -315,7 +315,7 @@ impl StateDir {
         self.replace(directory, name, bytes, 0o600)
     }
 
-    /// Whether it can be written, before anything is begun.
+    /// Checks that it can be written, before anything is begun.
     ///
     /// # Errors
     /// [`StateError`].
@@ -393,7 +393,7 @@ impl StateDir {
         Ok(inner)
     }
 
-    /// Root uses only what nobody else can write.
+    /// Root uses only directories that nobody else can write.
     fn trust(&self, dir: &Dir) -> Result<(), StateError> {
         if !nix::unistd::geteuid().is_root() {
             return Ok(());
@@ -411,23 +411,23 @@ impl StateDir {
     }
 }
 
-/// What every record says beside its own.
+/// The fields that every record has.
 #[derive(serde::Deserialize)]
 struct Owner {
     root: String,
 }
 
-/// The names under which a runner's record may stand: ours, and that of earlier versions.
+/// The possible names of a runner's record: the present one, and that of earlier versions.
 fn record_names(root: &Path) -> [String; 2] {
     [key(root), weak_key(root)].map(|key| format!("{key}.json"))
 }
 
-/// A name for a runner's root that lasts: its directory's name for people, and a digest of the path.
+/// A stable name for a runner's root: its directory's name for people, and a digest of the path.
 fn key(root: &Path) -> String {
     format!("{}-{}", plain_name(root), digest::of(root.as_os_str().as_bytes()))
 }
 
-/// The name in earlier versions, by FNV-1a: a path that has a given hash is found in no time, so it never counts by itself.
+/// The name in earlier versions, by FNV-1a: collisions are easy to find, so it never counts by itself.
 fn weak_key(root: &Path) -> String {
     let hash = root.as_os_str().as_bytes().iter().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(*byte)).wrapping_mul(0x0100_0000_01b3)

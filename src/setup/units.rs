@@ -1,8 +1,8 @@
-//! systemd, as far as runners and our own units are concerned.
+//! systemd, as far as runners and the guard's own units are concerned.
 //!
-//! `.service` in a runner's root names its unit, and is written by the runner's user: a forged one must not make root stop or
-//! start anything else. So the unit's name has to have the runner's shape, and systemd itself has to say that the unit
-//! works in that very root (the template of `svc.sh` sets WorkingDirectory).
+//! `.service` in a runner's root names its unit, and is written by the runner's user: a forged one must not make root stop or start
+//! anything else. So the unit's name must have the form of a runner's unit, and systemd itself must report that the unit works in that
+//! very root (the template of `svc.sh` sets WorkingDirectory).
 
 use crate::actions_runner::layout;
 use crate::actions_runner::unit;
@@ -15,7 +15,7 @@ use std::time::Duration;
 /// Our own units.
 pub const OURS: [&str; 2] = ["disk-guard-sweep.timer", "disk-guard-request.path"];
 
-/// What a program that sets a host up may take: `systemctl stop` of a runner waits for its Listener.
+/// The bounds of a program that sets a host up: `systemctl stop` of a runner waits for its Listener.
 pub const BOUNDS: Bounds = Bounds::new(Duration::from_secs(90), 64 << 10);
 
 /// A unit's name is one line.
@@ -38,10 +38,10 @@ impl From<ProgramError> for SystemdError {
     }
 }
 
-/// Why a name is not that of one runner.
+/// Why a name does not identify one runner.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnnamedError {
-    /// It is nobody's.
+    /// No runner has it.
     #[error("there is no runner {name}; known are: {}", known.join(", "))]
     Nobody {
         /// The name.
@@ -49,7 +49,7 @@ pub enum UnnamedError {
         /// The names of all runners.
         known: Vec<String>,
     },
-    /// It is that of several.
+    /// Several runners have it.
     #[error("{count} runners are called {name}: name one by its root directory")]
     Several {
         /// The name.
@@ -82,7 +82,7 @@ pub fn named(runners: &[&Runner], name: &str) -> Result<usize, UnnamedError> {
     }
 }
 
-/// Why a runner has no unit that we would touch.
+/// Why a runner has no unit that the guard may control.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{0}")]
 pub struct NoUnit(pub String);
@@ -94,7 +94,7 @@ pub struct Unit {
     pub name: String,
     /// Whether systemd counts it as running.
     pub is_active: bool,
-    /// Whether it has been told to stop and has not ended yet.
+    /// Whether it is stopping.
     pub is_stopping: bool,
 }
 
@@ -105,7 +105,7 @@ impl<'a> Systemd<'a> {
     /// [`SystemdError`]: why not.
     pub fn find(programs: Programs<'a>) -> Result<Self, SystemdError> {
         let run = programs.run("systemctl", &["is-system-running"], BOUNDS);
-        // Its exit code tells how well it runs the host.
+        // Its exit code says how well it runs the host.
         let run = run.and_then(ProgramRun::ended).map_err(|error| match error {
             ProgramError::Missing { .. } => SystemdError("this host has no systemctl".to_owned()),
             other => other.into(),
@@ -124,7 +124,7 @@ impl<'a> Systemd<'a> {
     /// Properties of a unit, in the order of the question.
     ///
     /// # Errors
-    /// [`SystemdError`]: what systemctl says.
+    /// [`SystemdError`]: the error of systemctl.
     pub fn show(&self, unit: &str, properties: &[&str]) -> Result<Vec<String>, SystemdError> {
         let value = |property: &&str| {
             let question = format!("--property={property}");
@@ -136,7 +136,7 @@ impl<'a> Systemd<'a> {
     /// `systemctl VERB UNITS`.
     ///
     /// # Errors
-    /// [`SystemdError`]: what systemctl says.
+    /// [`SystemdError`]: the error of systemctl.
     pub fn order(&self, verb: &[&str], units: &[&str]) -> Result<(), SystemdError> {
         let arguments = [verb, &["--"], units].concat();
         self.programs.text("systemctl", &arguments, BOUNDS)?;

@@ -1,8 +1,8 @@
-//! What becomes of one runner's `.env`: decided from what it says, without touching anything.
+//! Decides the new content of one runner's `.env` from the present one, without effects.
 //!
-//! A hook that stands there already is somebody's and keeps running: the variable then names a chain script of ours, which
-//! runs both. Ours comes first before a job, so that the runner is protected while the other one works, and last after it.
-//! What was there is written down, so that it can be put back to the byte.
+//! An existing hook of somebody else keeps running: the variable then names a chain script of ours, which runs both. Ours runs first
+//! before a job, so that the runner is protected while the other one works, and last after it. The previous content is recorded, so that
+//! it can be restored exactly.
 
 use super::env_file::{Before, Change, EnvFile};
 use crate::observe::processes::HookVariable;
@@ -39,12 +39,12 @@ impl Scripts {
     }
 }
 
-/// What we have done to a `.env`, so that it can be undone.
+/// What was done to a `.env`, so that it can be undone.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct WiringRecord {
     /// The format's version.
     pub schema: u32,
-    /// The runner, for people and against a key that fits two.
+    /// The runner, for people and to detect a key collision.
     pub root: String,
     /// There was no `.env`.
     pub created: bool,
@@ -59,14 +59,14 @@ pub struct Wired {
     pub variable: String,
     /// What it names now.
     pub value: String,
-    /// What it was.
+    /// Its value before.
     pub before: Before,
 }
 
 /// What is to be done to one runner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Edit {
-    /// The new `.env`; none when it stays, and empty when it goes because it was ours alone.
+    /// The new `.env`; none when it does not change, and empty when it is removed because only the guard had written it.
     pub content: Option<Content>,
     /// Its lines that change.
     pub changes: Vec<Change>,
@@ -78,12 +78,12 @@ pub struct Edit {
     pub notes: Vec<String>,
 }
 
-/// What becomes of the file.
+/// The new state of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Content {
     /// It has these bytes.
     Bytes(Vec<u8>),
-    /// It goes: we made it, and nothing else is in it.
+    /// It is removed: the guard made it, and nothing else is in it.
     Gone,
 }
 
@@ -94,15 +94,15 @@ pub struct Present<'a> {
     pub root: &'a Path,
     /// Its `.env`, if there is one.
     pub env: Option<&'a [u8]>,
-    /// What we did to it before.
+    /// What was done to it before.
     pub record: Option<&'a WiringRecord>,
 }
 
-/// Decides how to wire a runner to `ours`. `chains` are where its chain scripts go; `runs_us` says of a foreign hook
-/// whether it runs us already.
+/// Decides how to wire a runner to `ours`. `chains` are the places of its chain scripts; `runs_us` returns whether a foreign hook runs
+/// ours already.
 ///
 /// # Errors
-/// A hook that cannot be chained; why, in words for people. Then nothing is to be done.
+/// A hook that cannot be chained; why, for people. Then nothing is to be done.
 pub fn wire(
     present: Present<'_>,
     ours: &Scripts,
@@ -122,7 +122,7 @@ pub fn wire(
             Some(value) if known.is_some_and(|known| known.value.as_bytes() == value) => {
                 known.and_then(Wired::foreign)
             }
-            // Also with white space around it, with which every job fails: it is set right.
+            // Also with white space around it, which makes every job fail: it is corrected.
             Some(value) if value.trim_ascii() == ours.of(variable).as_os_str().as_bytes() => None,
             Some(value) if value == chains.of(variable).as_os_str().as_bytes() => {
                 edit.notes.push(format!(
@@ -166,7 +166,7 @@ pub fn wire(
     Ok(edit)
 }
 
-/// Decides how to undo it. Where nothing is recorded, lines that name `ours` go; none does when only what is recorded counts.
+/// Decides how to undo it. Without a record, lines that name `ours` are removed; with `recorded_only` none is.
 pub fn unwire(present: Present<'_>, ours: Option<&Scripts>) -> Edit {
     let mut edit = Edit::default();
     let Some(env) = present.env else { return edit };
@@ -202,7 +202,7 @@ impl WiringRecord {
 }
 
 impl Wired {
-    /// The hook of somebody else that it stands for, if any.
+    /// The other hook that it runs, if any.
     fn foreign(&self) -> Option<Vec<u8>> {
         let Before::Line(line) = &self.before else { return None };
         let variable = VARIABLES.into_iter().find(|variable| variable.name() == self.variable)?;
@@ -210,7 +210,7 @@ impl Wired {
     }
 }
 
-/// A path that a `.env` and the runner, which does not quote it, can hold.
+/// A path that can be written in a `.env` and that the runner, which does not quote it, can run.
 fn plain(path: &Path) -> Result<&str, String> {
     let is_plain =
         |text: &&str| text.starts_with('/') && !text.contains(|c: char| c.is_whitespace() || c.is_control());
@@ -252,14 +252,14 @@ fn word(variable: HookVariable) -> &'static str {
     }
 }
 
-/// The script that runs both, each as the runner runs one: `bash -e PATH` and nothing more, whatever the job's log shows
-/// (src/Runner.Worker/Handlers/ScriptHandlerHelpers.cs, v2.336.0). Where there is no bash, the runner takes `sh`.
+/// The script that runs both, each as the runner runs a hook: `bash -e PATH` and nothing more, whatever the job's log shows
+/// (src/Runner.Worker/Handlers/ScriptHandlerHelpers.cs, v2.336.0). Without bash the runner uses `sh`.
 fn chain(variable: HookVariable, ours: &Path, theirs: &Path, root: &Path) -> String {
     let run = |path: &Path| format!("\"${{BASH:-sh}}\" -e {}", quoted(path));
     let word = quoted(ours);
     let (ours, theirs) = (run(ours), run(theirs));
     let body = match variable {
-        // Ours exits with 1 when it refuses the job. Where it is missing or dies, the job does not begin unfenced.
+        // Ours exits with 1 when it refuses the job. If it is missing or dies, the job does not begin unfenced.
         HookVariable::JobStarted => format!(
             "trap : HUP INT TERM\n{}\ncode=127\n[ -r {word} ] && {{ {ours}; code=$?; }}\n\
              case $code in 0) ;; 1) exit 1 ;; *) fence_in_time ;; esac\nexec {theirs}\n",
@@ -275,7 +275,7 @@ fn chain(variable: HookVariable, ours: &Path, theirs: &Path, root: &Path) -> Str
 const CHAIN_FOR: &str = "# Made by `disk-guard install` for the runner at ";
 const CHAIN_IS: &str = ": our hook and the one that its .env named.";
 
-/// How every chain script begins: with whose it is.
+/// The first lines of every chain script: they name its runner.
 pub(super) fn chain_head(root: &Path) -> String {
     let root = crate::text::escape::path(root);
     format!(
@@ -284,7 +284,7 @@ pub(super) fn chain_head(root: &Path) -> String {
     )
 }
 
-/// The root for which a chain script was made, escaped; none for what is no chain script.
+/// The root that a chain script was made for, escaped; none for other files.
 pub(super) fn owner_of_chain(script: &[u8]) -> Option<String> {
     let line = script.split(|byte| *byte == b'\n').nth(1)?;
     let root = std::str::from_utf8(line).ok()?.strip_prefix(CHAIN_FOR)?.strip_suffix(CHAIN_IS)?;

@@ -1,7 +1,7 @@
-//! A look that may never return, made by a process that can be left behind.
+//! A check that may never return, made by a process that can be abandoned.
 //!
-//! A call on a dead network or FUSE mount can put its process into a sleep that not even SIGKILL ends; a thread in that state
-//! keeps its whole process. So the one call that finds out is made by a child, which holds nothing of ours: no lock, no output.
+//! A call on a dead network or FUSE mount can put its process into a sleep that not even SIGKILL ends; a thread in that state keeps its
+//! whole process. So the one call that finds out is made by a child, which holds nothing of ours: no lock, no output.
 
 use nix::libc::{self, c_int, c_uint};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
@@ -33,14 +33,14 @@ pub fn answers(path: &CStr, patience: Duration) -> io::Result<bool> {
         match poll(&mut [PollFd::new(ours.as_fd(), PollFlags::POLLIN)], left) {
             Ok(0) | Err(nix::errno::Errno::EINTR) if Instant::now() < until => {}
             Ok(0) | Err(_) => break false,
-            // A byte, or the end of one that was killed: either way it is not stuck.
+            // A byte, or the end of a killed child: either way it is not stuck.
             Ok(_) => break true,
         }
     };
     if !has_answered {
         let _ = kill(child, Signal::SIGKILL);
     }
-    // One that cannot be killed is left behind; the host's first process inherits it.
+    // One that cannot be killed is abandoned; the host's first process inherits it.
     for _ in 0..10 {
         match waitpid(child, Some(WaitPidFlag::WNOHANG)) {
             Ok(nix::sys::wait::WaitStatus::StillAlive) => std::thread::sleep(Duration::from_micros(200)),
@@ -50,7 +50,7 @@ pub fn answers(path: &CStr, patience: Duration) -> io::Result<bool> {
     Ok(has_answered)
 }
 
-/// The child: asks for what a walk would ask for, says that it came back, and ends.
+/// The child: makes the calls that a walk would make, reports their return, and ends.
 #[allow(unsafe_code)]
 fn touch(path: &CStr, done: RawFd) -> ! {
     // SAFETY: plain system calls on arguments that outlive them; errors are answers, so results do not matter.
@@ -79,7 +79,7 @@ fn touch(path: &CStr, done: RawFd) -> ! {
     }
 }
 
-/// Closes every descriptor but one: a lock that is held through a copy would stay held, a reader of our output would wait.
+/// Closes every descriptor but one: a copied lock would stay held, and a reader of our output would wait.
 #[allow(unsafe_code)]
 unsafe fn keep_only(kept: c_int) {
     // SAFETY: the child uses none of them.

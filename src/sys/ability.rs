@@ -1,4 +1,4 @@
-//! What this kernel can do, and whether its clock is kept.
+//! What this kernel supports, and whether its clock is synchronised.
 
 #![allow(unsafe_code, reason = "two system calls that no dependency of ours wraps")]
 
@@ -18,10 +18,10 @@ pub fn landlock_abi() -> io::Result<u32> {
     if abi < 0 { Err(io::Error::last_os_error()) } else { Ok(abi as u32) }
 }
 
-/// Whether something keeps the clock in time (adjtimex(2): `STA_UNSYNC` is not set).
+/// Whether the clock is synchronised (adjtimex(2): `STA_UNSYNC` is not set).
 ///
 /// # Errors
-/// What adjtimex(2) says.
+/// The error of adjtimex(2).
 pub fn clock_is_kept() -> io::Result<bool> {
     use nix::libc;
     // SAFETY: `timex` is plain numbers, for which zeros are valid; `modes` 0 only reads.

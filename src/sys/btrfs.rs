@@ -1,8 +1,8 @@
-//! btrfs, where it is not like other filesystems: subvolumes, which are deleted as a whole, and space that becomes free later.
+//! The peculiarities of btrfs: subvolumes, which are deleted as a whole, and space that is freed later.
 //!
-//! A subvolume is a directory with a device number of its own and no mount: handles enter it like any other, and so does
-//! openat2 with `RESOLVE_NO_XDEV`. What is different: nothing is renamed into or out of it but subvolumes themselves, it may be
-//! read-only as a whole, and its space is given back in the background (ioctl numbers and layouts: `include/uapi/linux/btrfs.h`).
+//! A subvolume is a directory with a device number of its own and no mount: handles enter it like any other, and so does openat2 with
+//! `RESOLVE_NO_XDEV`. The differences: only subvolumes themselves can be renamed into or out of it, it may be read-only as a whole, and
+//! its space is freed in the background (ioctl numbers and layouts: `include/uapi/linux/btrfs.h`).
 
 #![expect(unsafe_code, reason = "ioctl(2) with arguments of btrfs")]
 
@@ -48,11 +48,11 @@ pub fn is_subvolume(dir: &Dir) -> bool {
     fstat(dir).is_ok_and(|stat| stat.st_ino == SUBVOLUME_INODE)
 }
 
-/// Deletes the subvolume `name` of `parent`, opened as `dir`, with all that is in it; one that holds other subvolumes, or a mount,
-/// is refused. It takes CAP_SYS_ADMIN, or the mount option `user_subvol_rm_allowed`.
+/// Deletes the subvolume `name` of `parent`, opened as `dir`, with its content; one that holds other subvolumes, or a mount, is refused.
+/// It takes CAP_SYS_ADMIN, or the mount option `user_subvol_rm_allowed`.
 ///
 /// # Errors
-/// What ioctl(2) says; `EBUSY` where something is mounted in it, for the kernel would take that mount away.
+/// The error of ioctl(2); `EBUSY` if something is mounted in it, because the kernel would remove that mount.
 pub fn destroy(parent: &Dir, name: &CStr, dir: &Dir) -> Result<(), Errno> {
     if has_mounts(dir) {
         return Err(Errno::BUSY);
@@ -65,7 +65,7 @@ pub fn destroy(parent: &Dir, name: &CStr, dir: &Dir) -> Result<(), Errno> {
     unsafe { ioctl(parent, Setter::<SNAP_DESTROY, Named>::new(named)) }
 }
 
-/// Lets a subvolume be written to, as its owner may. Whether it can be by now.
+/// Makes a subvolume writable, as its owner may. Returns whether it is writable now.
 pub fn make_writable(subvolume: &Dir) -> bool {
     // SAFETY: the kernel writes one u64.
     let Ok(flags) = (unsafe { ioctl(subvolume, Getter::<SUBVOL_GETFLAGS, u64>::new()) }) else {
@@ -76,7 +76,7 @@ pub fn make_writable(subvolume: &Dir) -> bool {
         || unsafe { ioctl(subvolume, Setter::<SUBVOL_SETFLAGS, u64>::new(flags & !READ_ONLY)) }.is_ok()
 }
 
-/// Whether anything is mounted below a directory, as far as is seen from here. What cannot be told counts.
+/// Whether anything is mounted below a directory, as far as is visible here. Unknown counts as yes.
 fn has_mounts(dir: &Dir) -> bool {
     let path =
         readlinkat(CWD, format!("/proc/self/fd/{}", std::os::fd::AsFd::as_fd(dir).as_raw_fd()), Vec::new());
@@ -86,14 +86,14 @@ fn has_mounts(dir: &Dir) -> bool {
     mountinfo::parse(&text).is_none_or(|mounts| mounts.iter().any(|mount| is_below(&mount.point)))
 }
 
-/// How often it is looked at what has become free.
+/// How often the free space is checked.
 const LOOK_AGAIN: Duration = Duration::from_millis(100);
 
-/// As long as this nothing has become free: no more will.
+/// If nothing was freed for this long, no more will be.
 const QUIET: Duration = Duration::from_millis(1500);
 
-/// Waits until at least `wanted` bytes are available, or no more become so, or `deadline` has come: what has been deleted is
-/// given back when a transaction ends, a subvolume when it has been cleaned up as well. Both are hurried.
+/// Waits until at least `wanted` bytes are available, or no more are freed, or until `deadline`: deleted space is freed when a transaction
+/// ends, that of a subvolume when it has been cleaned up as well. Both are triggered.
 pub fn settle(dir: &Dir, wanted: u64, deadline: Instant) {
     let (mut most, mut since) = (0, Instant::now());
     loop {
@@ -105,7 +105,7 @@ pub fn settle(dir: &Dir, wanted: u64, deadline: Instant) {
         if most >= wanted || now >= deadline || now - since > QUIET {
             return;
         }
-        // It begins to commit, and does not wait; where nothing is open there is nothing to commit.
+        // It begins to commit, and does not wait; without an open transaction there is nothing to commit.
         // SAFETY: the kernel writes one u64.
         let _ = unsafe { ioctl(dir, Getter::<START_SYNC, u64>::new()) };
         std::thread::sleep(LOOK_AGAIN);

@@ -1,5 +1,5 @@
-//! Control groups, of both versions: where a group's files are, and what they count. A hybrid host has a figure in the hierarchy whose
-//! controller is there: memory may be the first version's, and tasks the second's.
+//! Control groups, of both versions: where a group's files are, and their values. On a hybrid host each value is in the hierarchy with its
+//! controller: memory may be in the first version's, and tasks in the second's.
 
 use super::mountinfo;
 use super::process::Proc;
@@ -28,7 +28,7 @@ struct Mounted {
     root: PathBuf,
 }
 
-/// A group by its path in each hierarchy that it is in.
+/// A group by its path in each hierarchy that it belongs to.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Group {
     unified: Option<String>,
@@ -47,14 +47,14 @@ pub struct Place {
     pub pids: Option<PathBuf>,
 }
 
-/// What a file counts.
+/// The value of a counter.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Count {
     /// How many.
     pub value: u64,
     /// The file.
     pub file: PathBuf,
-    /// Whether it is one of the second version, which counts groups below as well.
+    /// Whether it is a file of the second version, which counts groups below as well.
     pub is_unified: bool,
 }
 
@@ -83,13 +83,13 @@ impl Group {
         (group != Self::default()).then_some(group)
     }
 
-    /// The group that has this path in every hierarchy, as systemd makes a unit's.
+    /// The group with this path in every hierarchy, as systemd creates a unit's group.
     pub fn named(path: &str) -> Self {
         let path = Some(path.to_owned());
         Self { unified: path.clone(), memory: path.clone(), pids: path }
     }
 
-    /// The same without the hierarchies in which it is the root's, which limits nothing; none where it is nothing else.
+    /// The same without the hierarchies in which it is the root group, which limits nothing; none if there is no other.
     pub fn below_root(mut self) -> Option<Self> {
         for path in [&mut self.unified, &mut self.memory, &mut self.pids] {
             path.take_if(|path| path == "/");
@@ -102,7 +102,7 @@ impl Group {
         self.unified.as_ref().or(self.memory.as_ref()).or(self.pids.as_ref()).map_or("/", String::as_str)
     }
 
-    /// Its path where its memory was counted.
+    /// Its path in the hierarchy that counts its memory.
     pub fn path_of(&self, kills: &Count) -> &str {
         let path = if kills.is_unified { &self.unified } else { &self.memory };
         path.as_deref().unwrap_or_default()
@@ -136,7 +136,7 @@ impl Hierarchies {
         found
     }
 
-    /// Where a group's files are: nowhere for one outside of what is mounted, or outside of our cgroup namespace.
+    /// Where a group's files are: nowhere for a group outside of the mounted part, or outside of our cgroup namespace.
     pub fn place(&self, group: &Group) -> Place {
         let below = |hierarchy: &Option<Mounted>, path: &Option<String>| {
             let (hierarchy, path) = (hierarchy.as_ref()?, path.as_ref()?);
@@ -153,24 +153,24 @@ impl Hierarchies {
 }
 
 impl Place {
-    /// How often processes of the group were killed for want of memory.
+    /// How often processes of the group were killed because of the memory limit.
     ///
     /// # Errors
-    /// The files that do not tell.
+    /// The files without the value.
     pub fn oom_kills(&self) -> Result<Count, Vec<PathBuf>> {
         first([(&self.unified, "memory.events"), (&self.memory, "memory.oom_control")], "oom_kill")
     }
 
-    /// How often no task could be started in the group (`pids.events`, Documentation/admin-guide/cgroup-v2.rst).
+    /// How often a task could not be started in the group (`pids.events`, Documentation/admin-guide/cgroup-v2.rst).
     ///
     /// # Errors
-    /// The files that do not tell.
+    /// The files without the value.
     pub fn forks_refused(&self) -> Result<Count, Vec<PathBuf>> {
         first([(&self.unified, "pids.events"), (&self.pids, "pids.events")], "max")
     }
 }
 
-/// What stands behind a word in the first of two files that has it: the second version's, then the first's.
+/// The value after a key in the first of two files that has it: the second version's, then the first's.
 fn first(files: [(&Option<PathBuf>, &str); 2], word: &str) -> Result<Count, Vec<PathBuf>> {
     let mut silent = Vec::new();
     for (at, (dir, file)) in files.into_iter().enumerate() {
@@ -184,12 +184,12 @@ fn first(files: [(&Option<PathBuf>, &str); 2], word: &str) -> Result<Count, Vec<
     Err(silent)
 }
 
-/// The number in a file; `None` for `max` and for what is not there.
+/// The number in a file; `None` for `max` and for a missing file.
 pub fn number(file: &Path) -> Option<u64> {
     read(file).ok()?.trim().parse().ok()
 }
 
-/// The number behind a word at a line's beginning.
+/// The number after a key at a line's beginning.
 fn entry(file: &Path, word: &str) -> Option<u64> {
     let text = read(file).ok()?;
     text.lines().find_map(|line| line.strip_prefix(word)?.strip_prefix(' ')?.trim().parse().ok())

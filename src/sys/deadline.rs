@@ -1,5 +1,5 @@
-//! A deadline that interrupts: an [`Alarm`] breaks one thread out of a blocking system call. It is of no use against the kernel's own
-//! waits, as for a mount that does not answer: see [`super::supervise`].
+//! A deadline that interrupts: an [`Alarm`] interrupts a blocking system call of one thread. It has no effect on the kernel's own waits,
+//! for example on a mount that does not answer: see [`super::supervise`].
 
 use nix::sys::signal::{SaFlags, SigAction, SigEvent, SigHandler, SigSet, SigevNotify, Signal, sigaction};
 use nix::sys::time::TimeSpec;
@@ -20,14 +20,14 @@ impl Alarm {
     /// The signal repeats: one that arrives between the check and the system call would otherwise be lost for ever.
     const REPEAT: Duration = Duration::from_millis(20);
 
-    /// Rings `wait` from now.
+    /// Fires `wait` from now.
     ///
     /// # Errors
-    /// What timer_create(2) says.
+    /// The error of timer_create(2).
     pub fn after(wait: Duration) -> io::Result<Self> {
         static HANDLER: Once = Once::new();
         HANDLER.call_once(|| {
-            // Without SA_RESTART: interrupting is all this signal is for.
+            // Without SA_RESTART: this signal exists only to interrupt.
             let action = SigAction::new(SigHandler::Handler(ignore), SaFlags::empty(), SigSet::empty());
             // SAFETY: the handler does nothing, which is async-signal-safe, and SIGALRM is not used elsewhere.
             #[allow(unsafe_code)]
@@ -55,7 +55,7 @@ impl Alarm {
 
 extern "C" fn ignore(_: nix::libc::c_int) {}
 
-/// Whoever started us may have signals blocked, which is inherited: an alarm would never ring.
+/// The parent may have blocked signals, which is inherited: an alarm would have no effect.
 pub fn unblock_signals() {
     // It fails for no set of signals.
     let _ = SigSet::empty().thread_set_mask();

@@ -1,7 +1,7 @@
 //! Sharing of equal blocks between files (FIDEDUPERANGE, ioctl_fideduperange(2)), and the priority that suits it.
 //!
-//! The kernel locks both ranges, compares them, and shares the blocks only where they are equal: whatever is written before or
-//! after, no content changes. The target is opened for reading; being its owner, or allowed to write it, is enough.
+//! The kernel locks both ranges, compares them, and shares the blocks only if they are equal: no content changes, whatever is written
+//! before or after. The target is opened for reading; owning it, or being allowed to write it, is enough.
 
 #![allow(unsafe_code, reason = "system calls that no dependency of ours wraps")]
 
@@ -13,7 +13,7 @@ use std::os::fd::AsRawFd as _;
 /// `_IOWR(0x94, 54, struct file_dedupe_range)`.
 const FIDEDUPERANGE: libc::c_ulong = 0xC018_9436;
 
-/// As much is asked for at a time: btrfs does no more in one call.
+/// The maximum of one call: btrfs processes no more.
 pub const CHUNK: u64 = 16 << 20;
 
 #[repr(C)]
@@ -30,19 +30,19 @@ struct Range {
     reserved3: u32,
 }
 
-/// What the kernel found.
+/// The kernel's result.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Comparison {
-    /// Both are equal, and so many bytes are shared now.
+    /// Both are equal, and this many bytes are shared now.
     Same(u64),
     /// They differ; nothing was changed.
     Differs,
 }
 
-/// Has both files share the blocks of a range at the same place in both, if they are equal there.
+/// Shares the blocks of a range at the same place in both files, if they are equal there.
 ///
 /// # Errors
-/// What ioctl(2) says: `EOPNOTSUPP` where the filesystem cannot, `EXDEV` for two filesystems, `EPERM` for a file of others.
+/// The error of ioctl(2): `EOPNOTSUPP` where the filesystem cannot, `EXDEV` for two filesystems, `EPERM` for a file of others.
 pub fn share(source: &File, target: &File, offset: u64, length: u64) -> io::Result<Comparison> {
     let mut range = Range {
         offset,
@@ -67,7 +67,7 @@ pub fn share(source: &File, target: &File, offset: u64, length: u64) -> io::Resu
     }
 }
 
-/// Lets this thread wait for all others, for the disk and for the processor.
+/// Gives this thread the lowest priority for disk and processor.
 pub fn be_idle() {
     const WHO_PROCESS: libc::c_int = 1;
     const CLASS_IDLE: libc::c_int = 3 << 13;
@@ -92,7 +92,7 @@ mod tests {
         assert_eq!(size_of::<Range>(), 56);
     }
 
-    /// Whoever writes while ranges are compared finds what they wrote, and the other file is as it was.
+    /// A process that writes while ranges are compared finds its own data, and the other file is unchanged.
     #[test]
     fn a_writer_beside_it_loses_nothing() {
         on_filesystems_that_share(|at| {

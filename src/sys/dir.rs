@@ -1,11 +1,11 @@
 //! Directory handles.
 //!
-//! Everything under a runner's work directory is hostile: its owner can swap any component for a link or mount over it at
-//! any moment. So nothing is opened by a joined path. A [`Dir`] is a handle; what lies below it is reached by one
-//! `openat2` that refuses links, magic links, `..` and mounts (openat2(2), RESOLVE_*). Where the kernel or a seccomp
-//! filter has no openat2 the calls fail, and nothing is touched: fail closed.
+//! Everything under a runner's work directory is hostile: its owner can swap any component for a link or mount over it at any moment. So
+//! nothing is opened by a joined path. A [`Dir`] is a handle; an entry below it is reached by one `openat2` that refuses links, magic
+//! links, `..` and mounts (openat2(2), RESOLVE_*). If the kernel or a seccomp filter has no openat2 the calls fail, and nothing is
+//! touched: fail closed.
 //!
-//! Handles here look, and change owners and permissions; the calls that rename and remove stand in `reclaim`.
+//! Handles here read, and change owners and permissions; the calls that rename and remove are in `reclaim`.
 
 use super::reach::{self, Names};
 use crate::model::{FileId, Uid, Usage};
@@ -39,8 +39,8 @@ pub const ENTRIES_BUFFER: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Dir(OwnedFd);
 
-/// A handle of any entry, a link itself included, by which it can be neither read nor written: only looked at, and given other
-/// owners and permissions. Whatever happens to its name, it stays this very file.
+/// A handle of any entry, including a link itself, that can neither read nor write it: it only reads its status and changes its owner and
+/// permissions. Whatever happens to the name, it remains this very file.
 #[derive(Debug)]
 pub struct Pinned(OwnedFd);
 
@@ -48,24 +48,23 @@ impl Pinned {
     /// What it is.
     ///
     /// # Errors
-    /// What statx(2) says.
+    /// The error of statx(2).
     pub fn status(&self) -> io::Result<Status> {
         stat_at(self.0.as_fd(), c"", AtFlags::EMPTY_PATH)
     }
 
-    /// Gives it other permission bits. By its magic link, since fchmod(2) refuses such handles and fchmodat2(2) came as late
-    /// as Linux 6.6.
+    /// Sets other permission bits. By its magic link, since fchmod(2) refuses such handles and fchmodat2(2) exists only since Linux 6.6.
     ///
     /// # Errors
-    /// What chmod(2) says.
+    /// The error of chmod(2).
     pub fn set_mode(&self, mode: u32) -> io::Result<()> {
         Ok(chmod(format!("/proc/self/fd/{}", self.0.as_raw_fd()), Mode::from_raw_mode(mode & 0o7777))?)
     }
 
-    /// Gives it to another user and group.
+    /// Changes its user and group.
     ///
     /// # Errors
-    /// What fchownat(2) says.
+    /// The error of fchownat(2).
     pub fn set_owner(&self, user: Uid, group: u32) -> io::Result<()> {
         let (user, group) = (rustix::fs::Uid::from_raw(user.0), rustix::fs::Gid::from_raw(group));
         Ok(chownat(&self.0, c"", Some(user), Some(group), AtFlags::EMPTY_PATH)?)
@@ -89,7 +88,7 @@ pub struct Status {
     pub links: u64,
     /// Modification time.
     pub modified: SystemTime,
-    /// When anything about it last changed: the clock alone sets it.
+    /// When anything about it last changed: only the clock sets it.
     pub changed: SystemTime,
     /// The mount it was reached through (Linux 5.8+; 0 before).
     pub mount_id: u64,
@@ -106,7 +105,7 @@ pub struct Times {
     pub changed: SystemTime,
 }
 
-/// A hostile timestamp may lie outside what SystemTime holds: the epoch is as old as anything.
+/// A hostile timestamp may be outside the range of SystemTime: then the epoch is used.
 fn time_of(seconds: i64, nanoseconds: u32) -> SystemTime {
     let whole = Duration::from_secs(seconds.unsigned_abs());
     let time = if seconds < 0 {
@@ -135,11 +134,11 @@ impl Status {
 pub struct Entry<'a> {
     /// Its name: any bytes but `/` and NUL.
     pub name: &'a CStr,
-    /// Its type; `Unknown` on filesystems that do not tell.
+    /// Its type; `Unknown` on filesystems that do not report it.
     pub kind: FileType,
 }
 
-/// Where reading a batch of entries left off.
+/// The state after reading a batch of entries.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Batch {
     /// The directory is read to its end.
@@ -153,7 +152,8 @@ impl Dir {
     /// administrator's, or was resolved by [`Dir::resolve`].
     ///
     /// # Errors
-    /// `ELOOP` when a component is a link; that a mount on the way does not answer ([`reach`]); what openat2(2) says otherwise.
+    /// `ELOOP` when a component is a link; an error that names the mount on the way that does not answer ([`reach`]); other errors of
+    /// openat2(2).
     pub fn open(path: &Path) -> io::Result<Self> {
         reach::check(path)?;
         Ok(Self(openat2(
@@ -165,10 +165,11 @@ impl Dir {
         )?))
     }
 
-    /// Opens a directory through whatever links lead to it and tells where that really is: handle and path agree.
+    /// Opens a directory through any links and returns its real path: handle and path agree.
     ///
     /// # Errors
-    /// What open(2) says; `ENOENT` when the directory was removed meanwhile; that a mount on the way does not answer.
+    /// The error of open(2); `ENOENT` when the directory was removed meanwhile; an error that names the mount on the way that does not
+    /// answer.
     pub fn resolve(path: &Path) -> io::Result<(Self, PathBuf)> {
         if let Some(real) = reach::resolve(path)? {
             return Ok((Self::open(&real)?, real));
@@ -178,7 +179,7 @@ impl Dir {
         Ok((dir, PathBuf::from(OsString::from_vec(real))))
     }
 
-    /// The same where nobody needs to know where that really is.
+    /// The same without the real path.
     ///
     /// # Errors
     /// As [`Dir::resolve`].
@@ -197,15 +198,15 @@ impl Dir {
     /// Opens the directory `below`, which must lie beneath this one, on the same mount, without a link on the way.
     ///
     /// # Errors
-    /// `ELOOP` for a link, `EXDEV` for a mount or a way out, `ENOTDIR`, and what else openat2(2) says.
+    /// `ELOOP` for a link, `EXDEV` for a mount or a way out, `ENOTDIR`, and other errors of openat2(2).
     pub fn descend<P: rustix::path::Arg>(&self, below: P) -> io::Result<Self> {
         Ok(Self(self.open_beneath(below, DIRECTORY)?))
     }
 
-    /// The same, such that reading it does not move its access time.
+    /// The same, such that reading it does not update its access time.
     ///
     /// # Errors
-    /// As [`Dir::descend`]; `EPERM` for who does not own it and lacks CAP_FOWNER.
+    /// As [`Dir::descend`]; `EPERM` for a process that does not own it and lacks CAP_FOWNER.
     pub fn descend_unnoticed<P: rustix::path::Arg>(&self, below: P) -> io::Result<Self> {
         Ok(Self(self.open_beneath(below, DIRECTORY | OFlags::NOATIME)?))
     }
@@ -213,23 +214,23 @@ impl Dir {
     /// The same for an entry of any type, without opening it: a link itself, not what it points to.
     ///
     /// # Errors
-    /// As [`Dir::descend`], but a link is none.
+    /// As [`Dir::descend`], but a link is no error.
     pub fn pin<P: rustix::path::Arg>(&self, below: P) -> io::Result<Pinned> {
         let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Pinned(self.open_beneath(below, flags)?))
     }
 
-    /// The same for a regular file, for reading. A FIFO, socket or device is refused without being opened: a container's
-    /// root can leave device nodes in a work directory, and to open one may set it going (a watchdog, a tape).
+    /// The same for a regular file, for reading. A FIFO, socket or device is refused without being opened: a container's root can leave
+    /// device nodes in a work directory, and opening one may start it (a watchdog, a tape).
     ///
     /// # Errors
-    /// As [`Dir::descend`]; `InvalidInput` for what is no regular file.
+    /// As [`Dir::descend`]; `InvalidInput` for anything but a regular file.
     pub fn open_file<P: rustix::path::Arg>(&self, below: P) -> io::Result<File> {
         Ok(self.open_file_with(below, OFlags::empty())?.0)
     }
 
     fn open_file_with<P: rustix::path::Arg>(&self, below: P, wish: OFlags) -> io::Result<(File, Status)> {
-        // Looked at by a handle that opens nothing, then opened through that very handle: no name is read twice.
+        // Checked by a handle that opens nothing, then opened through that very handle: no name is resolved twice.
         let handle = self.open_beneath(below, OFlags::PATH | OFlags::CLOEXEC)?;
         let status = stat_at(handle.as_fd(), c"", AtFlags::EMPTY_PATH)?;
         if !status.is_file() {
@@ -252,7 +253,7 @@ impl Dir {
         Ok(self.read_file_and_status(below, limit)?.0)
     }
 
-    /// The same, with what the file was when it was opened.
+    /// The same, with the file's status when it was opened.
     ///
     /// # Errors
     /// As [`Dir::read_file`].
@@ -262,7 +263,7 @@ impl Dir {
         limit: u64,
     ) -> io::Result<(Vec<u8>, Status)> {
         let (file, status) = self.open_file_with(below, OFlags::empty())?;
-        // Most of what is read here is shorter, and is then read at once; an empty buffer is filled 32 bytes first.
+        // Most files read here are shorter, and are then read at once; an empty buffer would be filled with 32 bytes first.
         let mut bytes = Vec::with_capacity(2048);
         file.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {
@@ -271,7 +272,7 @@ impl Dir {
         Ok((bytes, status))
     }
 
-    /// `openat2` beneath this handle, tried again while a concurrent rename makes the kernel unsure (`EAGAIN`).
+    /// `openat2` beneath this handle, repeated while a concurrent rename makes the kernel unsure (`EAGAIN`).
     fn open_beneath<P: rustix::path::Arg>(&self, below: P, flags: OFlags) -> io::Result<OwnedFd> {
         below
             .into_with_c_str(|below| {
@@ -286,19 +287,18 @@ impl Dir {
             .map_err(io::Error::from)
     }
 
-    /// What this directory is.
+    /// The status of this directory.
     ///
     /// # Errors
-    /// What statx(2) says.
+    /// The error of statx(2).
     pub fn status(&self) -> io::Result<Status> {
         stat_at(self.as_fd(), c"", AtFlags::EMPTY_PATH)
     }
 
-    /// What the entry `name` is; a link is not followed, an automount not triggered, a mount that was there when the table was
-    /// last read not touched.
+    /// The status of the entry `name`; a link is not followed, an automount not triggered, and a mount of the last table not touched.
     ///
     /// # Errors
-    /// `EXDEV` for a mount; what statx(2) says.
+    /// `EXDEV` for a mount; the error of statx(2).
     pub fn status_of<P: rustix::path::Arg>(&self, name: P) -> io::Result<Status> {
         let names = reach::names();
         name.into_with_c_str(|name| Ok(self.status_among(name, &names)))?
@@ -319,7 +319,7 @@ impl Dir {
     /// When the entry `name` was last read, written and changed; a link is not followed.
     ///
     /// # Errors
-    /// What statx(2) says.
+    /// The error of statx(2).
     pub fn times_of<P: rustix::path::Arg>(&self, name: P) -> io::Result<Times> {
         let flags = AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT;
         let stat = statx(&self.0, name, flags, StatxFlags::BASIC_STATS)?;
@@ -330,11 +330,11 @@ impl Dir {
         })
     }
 
-    /// Gives the entry `name` the access time that it has, so that its change time alone moves: under relatime the next read
-    /// moves its access time again (mount(8)). A link is not followed.
+    /// Sets the access time of the entry `name` to its present value, so that only its change time moves: under relatime the next read
+    /// then updates the access time again (mount(8)). A link is not followed.
     ///
     /// # Errors
-    /// What utimensat(2) says.
+    /// The error of utimensat(2).
     pub fn touch_change_time<P: rustix::path::Arg + Copy>(&self, name: P) -> io::Result<()> {
         let flags = AtFlags::SYMLINK_NOFOLLOW;
         let stat = statx(&self.0, name, flags | AtFlags::NO_AUTOMOUNT, StatxFlags::BASIC_STATS)?;
@@ -343,8 +343,8 @@ impl Dir {
         Ok(utimensat(&self.0, name, &Timestamps { last_access, last_modification }, flags)?)
     }
 
-    /// Reads at most `limit` bytes of a regular file beneath this directory without moving its access time, where that is
-    /// allowed (O_NOATIME is for the owner and for CAP_FOWNER).
+    /// Reads at most `limit` bytes of a regular file beneath this directory without updating its access time, where that is allowed
+    /// (O_NOATIME is for the owner and for CAP_FOWNER).
     ///
     /// # Errors
     /// As [`Dir::read_file`].
@@ -357,7 +357,7 @@ impl Dir {
         Ok(bytes)
     }
 
-    /// Whether times in it are set by this host's own clock, as on local disks; a server's may be behind.
+    /// Whether its times are set by this host's own clock, as on local disks; a server's may be behind.
     pub fn is_timed_by_own_clock(&self) -> bool {
         // EXT4, XFS, BTRFS, F2FS, ZFS, BCACHEFS, TMPFS (include/uapi/linux/magic.h and theirs).
         const OWN: [u64; 7] =
@@ -365,11 +365,11 @@ impl Dir {
         rustix::fs::fstatfs(&self.0).is_ok_and(|fs| OWN.contains(&(fs.f_type as u64 & 0xFFFF_FFFF)))
     }
 
-    /// How full the filesystem is that holds this directory. `df` and sysinfo judge mount points by path; a handle
-    /// cannot be redirected, and statvfs has the inodes that sysinfo lacks.
+    /// How full the filesystem is that holds this directory. `df` and sysinfo resolve mount points by path; a handle cannot be redirected,
+    /// and statvfs has the inodes that sysinfo lacks.
     ///
     /// # Errors
-    /// What fstatvfs(3) says.
+    /// The error of fstatvfs(3).
     pub fn usage(&self) -> io::Result<Usage> {
         Ok(usage(&fstatvfs(&self.0)?))
     }
@@ -378,7 +378,7 @@ impl Dir {
     /// directory holds.
     ///
     /// # Errors
-    /// What getdents64(2) says; `ENOENT` on a directory that has been removed is an empty one.
+    /// The error of getdents64(2); `ENOENT` on a directory that has been removed is an empty one.
     pub fn for_each_entry<B>(
         &self,
         buffer: &mut [MaybeUninit<u8>],
@@ -403,12 +403,12 @@ impl Dir {
         Ok(None)
     }
 
-    /// Calls `visit` for the entries of one getdents64(2) call but `.` and `..`, going on from where this handle stands.
-    /// The position belongs to the handle: two threads that read batches of one handle share the directory's entries
-    /// between them, each entry going to one. [`Dir::rewind`] starts over.
+    /// Calls `visit` for the entries of one getdents64(2) call except `.` and `..`, continuing at this handle's position. The position
+    /// belongs to the handle: two threads that read batches of one handle share the directory's entries, each entry read by one of them.
+    /// [`Dir::rewind`] starts over.
     ///
     /// # Errors
-    /// What getdents64(2) says; `ENOENT` on a directory that has been removed is its end.
+    /// The error of getdents64(2); `ENOENT` on a directory that has been removed is its end.
     pub fn read_batch(
         &self,
         buffer: &mut [MaybeUninit<u8>],
@@ -433,16 +433,16 @@ impl Dir {
         }
     }
 
-    /// Puts this handle back to the directory's first entry.
+    /// Resets this handle to the directory's first entry.
     ///
     /// # Errors
-    /// What lseek(2) says.
+    /// The error of lseek(2).
     pub fn rewind(&self) -> io::Result<()> {
         rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Start(0))?;
         Ok(())
     }
 
-    /// The names of at most `limit` entries; for directories of our own making.
+    /// The names of at most `limit` entries; for directories of the guard's own.
     ///
     /// # Errors
     /// As [`Dir::for_each_entry`].
@@ -468,10 +468,10 @@ impl Dir {
     }
 }
 
-/// The same by a path, links followed: where that is no matter of trust.
+/// The same by a path, links followed: where trust does not matter.
 ///
 /// # Errors
-/// What statvfs(3) says.
+/// The error of statvfs(3).
 pub fn usage_at(path: &Path) -> io::Result<Usage> {
     Ok(usage(&statvfs(path)?))
 }
@@ -502,9 +502,9 @@ impl From<OwnedFd> for Dir {
 /// statx(2) of `name` below `dir`.
 ///
 /// # Errors
-/// What statx(2) says.
-// Inlined by force, with its callers: sizing does little else, and on processors that forget their return predictions at
-// each system call (mitigations), the returns through these three layers cost a seventh of the whole walk.
+/// The error of statx(2).
+// Inlined by force, with its callers: sizing does little else, and on processors that flush their return predictions at each system call
+// (mitigations), the returns through these three layers cost a seventh of the whole walk.
 #[inline(always)]
 pub fn stat_at<P: rustix::path::Arg>(dir: BorrowedFd<'_>, name: P, flags: AtFlags) -> io::Result<Status> {
     let wanted = StatxFlags::BASIC_STATS | StatxFlags::MNT_ID;
@@ -531,7 +531,7 @@ impl From<&Statx> for Status {
     }
 }
 
-/// When anything about a file last changed (`st_ctime`): the clock alone sets it.
+/// When anything about a file last changed (`st_ctime`): only the clock sets it.
 pub fn changed(metadata: &std::fs::Metadata) -> std::time::SystemTime {
     use std::os::unix::fs::MetadataExt as _;
     let seconds = std::time::Duration::from_secs(u64::try_from(metadata.ctime()).unwrap_or(0));

@@ -43,16 +43,16 @@ struct Map {
 /// Bytes of a file, or of its beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Shared {
-    /// That were looked at.
+    /// How many were looked at.
     pub seen: u64,
-    /// That are shared: deleting the file does not give them back.
+    /// How many are shared: deleting the file does not free them.
     pub shared: u64,
 }
 
 /// Looks at the extents of a file.
 ///
 /// # Errors
-/// `EOPNOTSUPP` and the like where the filesystem does not tell.
+/// `EOPNOTSUPP` and similar if the filesystem does not report it.
 pub fn shared(file: &File) -> io::Result<Shared> {
     let map = map_of(file)?;
     let mut sum = Shared::default();
@@ -65,7 +65,7 @@ pub fn shared(file: &File) -> io::Result<Shared> {
     Ok(sum)
 }
 
-/// Whether two files lie on the same blocks, as far as their beginnings tell: nothing is to be gained there.
+/// Whether two files share their blocks, as far as their beginnings show: then sharing gains nothing.
 ///
 /// # Errors
 /// As [`shared`].

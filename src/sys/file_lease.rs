@@ -1,8 +1,8 @@
 //! Whether anybody has a file open, asked of the kernel by a lease (`F_SETLEASE`, fcntl(2)).
 //!
-//! A write lease is granted to who has the only open file of an inode. So one question finds whoever has it open, mapped it, runs
-//! it, passes it through a socket or has given it to io_uring, a loop device or the swap: also what `/proc` does not show. It is
-//! granted to the file's owner and to `CAP_LEASE`; others, and filesystems that have no leases, get no answer.
+//! A write lease is granted only to a process that has the only open file of an inode. So one question detects every process that has it
+//! open, mapped it, executes it, passes it through a socket or has given it to io_uring, a loop device or the swap: including users that
+//! `/proc` does not show. It is granted to the file's owner and to `CAP_LEASE`; others, and filesystems without leases, get no answer.
 
 use nix::libc;
 use rustix::io::Errno;
@@ -12,10 +12,10 @@ use std::os::fd::AsRawFd as _;
 /// include/uapi/asm-generic/fcntl.h
 const F_SETSIG: libc::c_int = 10;
 
-/// Whether somebody else has the file open that `file` is a read-only handle of; `None` where the kernel does not tell.
+/// Whether another process has the file open that `file` is a read-only handle of; `None` if the kernel does not answer.
 ///
-/// Whoever opens the file in the instant between the question and its end waits for that long, or fails if it does not wait. So
-/// it is asked of files that nobody can find by their old names.
+/// A process that opens the file between the question and its end waits for that long, or fails if it opens without waiting. So it is
+/// asked only of files that nobody can find by their old names.
 pub fn is_open_elsewhere(file: &File) -> Option<bool> {
     let fd = file.as_raw_fd();
     let fcntl = |command: libc::c_int, argument: libc::c_int| {
@@ -24,11 +24,11 @@ pub fn is_open_elsewhere(file: &File) -> Option<bool> {
         let result = unsafe { libc::fcntl(fd, command, argument) };
         if result == -1 { Err(std::io::Error::last_os_error()) } else { Ok(()) }
     };
-    // Who opens it meanwhile has the kernel send us this signal, which is ignored unless somebody handles it; SIGIO would end us.
+    // If a process opens it meanwhile the kernel sends this signal, which is ignored unless handled; SIGIO would kill this process.
     fcntl(F_SETSIG, libc::SIGURG).ok()?;
     match fcntl(libc::F_SETLEASE, libc::F_WRLCK) {
         Ok(()) => {
-            // Closing the file would end it as well, but not before its last handle is closed.
+            // Closing the file would end the lease as well, but only when its last handle is closed.
             let _ = fcntl(libc::F_SETLEASE, libc::F_UNLCK);
             Some(false)
         }
@@ -47,7 +47,7 @@ mod tests {
         is_open_elsewhere(&File::open(path).unwrap())
     }
 
-    /// Puts a handle of the file into a message that nobody receives.
+    /// Puts a handle of the file into a message that is never received.
     fn send(socket: &UnixDatagram, file: &File) {
         let mut byte = [0_u8];
         let mut data = libc::iovec { iov_base: byte.as_mut_ptr().cast(), iov_len: 1 };

@@ -16,7 +16,7 @@ pub enum LockMode {
     Exclusive,
 }
 
-/// What trying a lock without waiting told.
+/// The result of trying a lock without waiting.
 #[derive(Debug)]
 pub enum Probe {
     /// It was free and is now held through the file, until that is closed.
@@ -28,7 +28,7 @@ pub enum Probe {
 /// Tries to lock `file` exclusively, without waiting.
 ///
 /// # Errors
-/// What flock(2) says, other than that the lock is held.
+/// The error of flock(2), other than that the lock is held.
 pub fn probe(file: File) -> io::Result<Probe> {
     match FileExt::try_lock_exclusive(&file) {
         Ok(()) => Ok(Probe::Taken(file)),
@@ -40,16 +40,16 @@ pub fn probe(file: File) -> io::Result<Probe> {
 /// Releases the lock that `file` holds, and every other descriptor of the same opening.
 ///
 /// # Errors
-/// What flock(2) says.
+/// The error of flock(2).
 pub fn release(file: &File) -> io::Result<()> {
     FileExt::unlock(file)
 }
 
-/// Waits for the lock at most `wait`: one blocking flock that an alarm interrupts. A loop that polls would hand the lock
-/// over 30 to 500 times more slowly, and starve under load.
+/// Waits for the lock at most `wait`: one blocking flock that an alarm interrupts. A polling loop would pass the lock on 30 to 500 times
+/// more slowly, and starve under load.
 ///
 /// # Errors
-/// [`io::ErrorKind::TimedOut`] when the time is over; what flock(2) or timer_create(2) says otherwise.
+/// [`io::ErrorKind::TimedOut`] when the time is over; otherwise the error of flock(2) or timer_create(2).
 pub fn lock_within(file: &File, mode: LockMode, wait: Duration) -> io::Result<()> {
     let uncontended = match mode {
         LockMode::Shared => FileExt::try_lock_shared(file),
@@ -59,7 +59,7 @@ pub fn lock_within(file: &File, mode: LockMode, wait: Duration) -> io::Result<()
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
         done => return done,
     }
-    // Timers are counted: their user may have used up all of them (RLIMIT_SIGPENDING).
+    // Timers are limited: their user may have used up all of them (RLIMIT_SIGPENDING).
     let Ok(alarm) = Alarm::after(wait) else { return poll_within(file, mode, wait) };
     loop {
         let result = match mode {
@@ -67,7 +67,7 @@ pub fn lock_within(file: &File, mode: LockMode, wait: Duration) -> io::Result<()
             LockMode::Exclusive => FileExt::lock_exclusive(file),
         };
         match result {
-            // Any signal interrupts; only the alarm's time ends the wait.
+            // Any signal interrupts; only the deadline ends the wait.
             Err(error) if error.kind() == io::ErrorKind::Interrupted && !alarm.has_rung() => {}
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {
                 return Err(io::Error::new(io::ErrorKind::TimedOut, "the wait for the lock is over"));

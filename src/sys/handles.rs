@@ -1,7 +1,7 @@
 //! How many directories a walk may hold open at once.
 //!
-//! A walk keeps a directory open while something below it is still to be done, so a hostile nesting could open as many
-//! descriptors as it is deep. A [`HandleBudget`] bounds that: who finds it spent does without descending further.
+//! A walk keeps a directory open while something below it is still to be done, so a hostile nesting could open as many descriptors as it
+//! is deep. A [`HandleBudget`] limits that: without a free handle the walk does not descend further.
 
 use rustix::process::{Resource, getrlimit};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 /// More than any build nests; well below the 1,024 that a process may open by default.
 const MOST: usize = 192;
 
-/// What a walk gets even where the limit is absurdly low.
+/// The minimum for a walk even if the limit is absurdly low.
 const LEAST: usize = 8;
 
 /// A number of handles that may be open at once.
@@ -23,7 +23,7 @@ pub struct HandleBudget {
 pub struct Permit<'a>(&'a HandleBudget);
 
 impl HandleBudget {
-    /// A quarter of what the process may open (RLIMIT_NOFILE), within reason: the rest of the program opens files too.
+    /// A quarter of what the process may open (RLIMIT_NOFILE), within bounds: the rest of the program opens files too.
     pub fn of_process() -> Self {
         let limit = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
         Self::new(usize::try_from(limit / 4).unwrap_or(MOST).clamp(LEAST, MOST))
@@ -34,7 +34,7 @@ impl HandleBudget {
         Self { left: AtomicUsize::new(handles) }
     }
 
-    /// A permit, or `None` when all are out.
+    /// A permit, or `None` when all are in use.
     pub fn take(&self) -> Option<Permit<'_>> {
         self.left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1))

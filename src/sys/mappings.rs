@@ -1,8 +1,8 @@
 //! Which files a process has mapped.
 //!
-//! Linux 6.11+ answers the question per mapping (`PROCMAP_QUERY`, include/uapi/linux/fs.h). Measured on one process with 28
-//! mappings: 15 us without names, 24 us with all of them, 21 us for reading the text of `/proc/PID/maps` and more for taking
-//! it apart. So names are asked for only where the visitor does not know the file. Older kernels get the text.
+//! Linux 6.11+ answers the question per mapping (`PROCMAP_QUERY`, include/uapi/linux/fs.h). Measured on one process with 28 mappings: 15
+//! us without names, 24 us with all of them, 21 us for reading the text of `/proc/PID/maps` and more for parsing it. So names are asked
+//! for only if the visitor does not know the file. Older kernels provide the text.
 
 use super::process::LookError;
 use super::process_dir::{LINK_LIMIT, ProcessDir};
@@ -69,18 +69,18 @@ pub struct MappedFile {
     pub inode: u64,
 }
 
-/// Who looks at mappings.
+/// A visitor of mappings.
 pub trait Visitor {
     /// Whether the file's name matters.
     fn wants(&mut self, file: MappedFile) -> bool;
-    /// Is told the name: that of `/proc/PID/map_files`, with `" (deleted)"` behind removed ones.
+    /// Receives the name: that of `/proc/PID/map_files`, with `" (deleted)"` behind removed ones.
     fn visit(&mut self, file: MappedFile, name: &[u8]);
 }
 
 /// How a walk over the mappings ended.
 #[derive(Debug, PartialEq, Eq)]
 enum QueryEnd {
-    /// All were seen.
+    /// All were visited.
     Whole,
     /// The address space was replaced or torn down meanwhile (exec, exit), or there is none.
     Lost,
@@ -88,7 +88,7 @@ enum QueryEnd {
     Unsupported,
 }
 
-/// Shows every file that `process` has mapped to the visitor, once for each mapping.
+/// Passes every file that `process` has mapped to the visitor, once for each mapping.
 ///
 /// # Errors
 /// [`LookError`]; `Hidden` when the address space was replaced again and again while it was read.
@@ -105,7 +105,7 @@ pub fn for_each_mapped_file(
         };
         match walk.map_err(|error| LookError::from_io(process.pid(), error))? {
             QueryEnd::Whole => return Ok(()),
-            // Exiting processes and kernel threads have no address space and no executable; one that runs has both.
+            // Exiting processes and kernel threads have no address space and no executable; a running process has both.
             QueryEnd::Lost | QueryEnd::Unsupported => {
                 process.link(c"exe", &mut super::process_dir::link_buffer())?;
             }
@@ -136,7 +136,7 @@ fn by_query(
             if answer.is_ok() {
                 let length = (query.name_size as usize).min(name.len());
                 let name = name[..length].split(|&byte| byte == 0).next().unwrap_or_default();
-                // The mapping may have been replaced between the two questions: the second answer is a whole one.
+                // The mapping may have been replaced between the two questions: the second answer is consistent by itself.
                 visitor.visit(query.file(), name);
             }
         }
@@ -183,7 +183,7 @@ pub(crate) fn in_text(text: &[u8], visitor: &mut impl Visitor) {
             continue;
         }
         visitor.visit(file, name);
-        // `\012` may stand for a line end or for itself: both readings are looked at.
+        // `\012` may mean a line end or itself: both readings are checked.
         if let Some(unescaped) = unescape_line_ends(name) {
             visitor.visit(file, &unescaped);
         }
@@ -226,7 +226,7 @@ mod tests {
     use std::collections::BTreeSet;
     use std::path::Path;
 
-    /// Collects names, or wants none.
+    /// Collects names, or ignores them.
     struct Names(BTreeSet<(u64, Vec<u8>)>, bool);
 
     impl Visitor for Names {

@@ -1,5 +1,5 @@
-//! `/proc/PID/mountinfo`, by hand and in bytes: the procfs crate fails on the first mount point that is not UTF-8 and leaves
-//! `\040` and its like as they stand, so that a hostile or merely odd name would hide every mount.
+//! Reads `/proc/PID/mountinfo` as bytes, without the procfs crate: that fails on the first mount point that is not UTF-8 and does not
+//! decode `\040` and similar escapes, so that one hostile or odd name would hide every mount.
 
 use crate::model::FilesystemId;
 use std::borrow::Cow;
@@ -12,7 +12,7 @@ use std::path::Path;
 pub(crate) struct Mount<'a> {
     pub(crate) id: u64,
     pub(crate) device: FilesystemId,
-    /// Which directory of the filesystem is mounted.
+    /// The directory of the filesystem that is mounted.
     pub(crate) root: Cow<'a, [u8]>,
     pub(crate) point: Cow<'a, [u8]>,
     pub(crate) kind: &'a [u8],
@@ -46,7 +46,7 @@ pub(crate) fn read_of_thread() -> io::Result<Vec<u8>> {
     std::fs::read("/proc/thread-self/mountinfo")
 }
 
-/// All mounts, or `None` when a line is not what proc(5) says.
+/// All mounts, or `None` when a line has another form than in proc(5).
 pub(crate) fn parse(text: &[u8]) -> Option<Vec<Mount<'_>>> {
     text.split(|&byte| byte == b'\n').filter(|line| !line.is_empty()).map(parse_line).collect()
 }
@@ -81,7 +81,7 @@ fn number(digits: &[u8]) -> Option<u64> {
     std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
-/// Undoes the kernel's `\ooo`.
+/// Decodes the kernel's `\ooo`.
 pub(crate) fn unescape(field: &[u8]) -> Cow<'_, [u8]> {
     if !field.contains(&b'\\') {
         return Cow::Borrowed(field);

@@ -1,4 +1,4 @@
-//! Who a process is: pid, start time, boot and pid namespace, read below a `/proc` that is handed in.
+//! The identity of a process: pid, start time, boot and pid namespace, read below a given `/proc`.
 
 use crate::model::{Pid, ProcessId, StartTime, Uid};
 use procfs::FromRead as _;
@@ -10,24 +10,24 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 use std::time::{Duration, SystemTime};
 
-/// Why a process could not be looked at. Gone is an answer; hidden is none.
+/// Why a process could not be looked at. Gone is an answer; hidden is not.
 #[derive(Debug, thiserror::Error)]
 pub enum LookError {
     /// It does not exist (any more).
     #[error("process {0} is gone")]
     Gone(Pid),
-    /// It is there, and what was asked is not shown to us.
+    /// It exists, and the answer is hidden from us.
     #[error("process {pid} cannot be examined: {source}")]
     Hidden {
         /// Which.
         pid: Pid,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }
 
 impl LookError {
-    /// Sorts what reading below `/proc/PID` said. `ESRCH` comes from files of a process that died after the open.
+    /// Classifies an error of reading below `/proc/PID`. `ESRCH` comes from files of a process that died after the open.
     pub fn from_io(pid: Pid, source: io::Error) -> Self {
         const ESRCH: i32 = nix::libc::ESRCH;
         match source.kind() {
@@ -53,22 +53,22 @@ pub struct Identity {
     pub is_kernel_thread: bool,
 }
 
-/// Takes `/proc/PID/stat` apart.
+/// Parses `/proc/PID/stat`.
 pub(super) fn parse_stat(pid: Pid, mut file: File) -> Result<Identity, LookError> {
-    // A name of 64 bytes and 50 numbers of 20 digits. The kernel writes the line at once (fs/proc/base.c, `proc_single_show`),
-    // so one read has all of it, its line end too; a cut number would be another process's.
+    // A name of 64 bytes and 50 numbers of 20 digits. The kernel writes the line at once (fs/proc/base.c, `proc_single_show`), so one read
+    // has all of it, including its line end; a cut number would identify another process.
     let mut line = [0; 2048];
     let size = file.read(&mut line).map_err(|error| LookError::from_io(pid, error))?;
     identity(pid, &line[..size]).map_err(|why| LookError::Hidden { pid, source: io::Error::other(why) })
 }
 
-/// Why a line of `/proc/PID/stat` is not believed.
+/// Why a line of `/proc/PID/stat` is not accepted.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum StatError {
     /// It has no end.
     #[error("its stat line is cut")]
     Cut,
-    /// It is another process's, or no such line.
+    /// It belongs to another process, or is no such line.
     #[error("its stat line is not its own")]
     Foreign,
     /// It cannot be parsed.
@@ -76,7 +76,7 @@ pub(crate) enum StatError {
     Unreadable(#[from] procfs::ProcError),
 }
 
-/// What the line says of `pid`.
+/// The content of the line of `pid`.
 ///
 /// # Errors
 /// [`StatError`].
@@ -122,7 +122,7 @@ pub fn started(boot: SystemTime, start: StartTime) -> Option<SystemTime> {
     boot.checked_add(since_boot(start))
 }
 
-/// Our own pid, asked for once: the standard library asks the kernel each time, and a hook is to ask little.
+/// Our own pid, asked for once: the standard library asks the kernel each time, and a hook should make few calls.
 pub fn own_pid() -> Pid {
     static OWN: OnceLock<Pid> = OnceLock::new();
     *OWN.get_or_init(|| Pid(std::process::id() as i32))
@@ -186,8 +186,8 @@ impl Proc {
         boot_time(&std::fs::read(self.root.join("stat")).ok()?)
     }
 
-    /// When the host was started, to the millisecond, by the wall clock as it goes now; `None` when that and what `/proc/stat` says
-    /// differ: then one of the clocks is not the host's, and nothing is to be put in order by them.
+    /// When the host was started, to the millisecond, by the present wall clock; `None` when that and `/proc/stat` differ: then one of the
+    /// clocks is not the host's, and no times can be ordered by them.
     pub fn boot_time_exactly(&self) -> Option<SystemTime> {
         let said = self.boot_time()?;
         let clock = |id| Duration::try_from(rustix::time::clock_gettime(id)).ok();

@@ -1,9 +1,9 @@
-//! Reading `/proc` fast and without mixing two processes up.
+//! Reading `/proc` fast and without confusing two processes.
 //!
-//! A [`ProcessDir`] is a handle of `/proc/PID`: once that process is gone every read below the handle says so, even when the
-//! pid has been given to another one. Nothing is allocated per process; the callers bring the buffers.
+//! A [`ProcessDir`] is a handle of `/proc/PID`: once that process is gone every read below the handle fails, even when its pid has been
+//! reused. Nothing is allocated per process; the callers bring the buffers.
 //!
-//! What cannot be read is an error of its own ([`LookError::Hidden`]), never an empty answer.
+//! Anything unreadable is an error of its own ([`LookError::Hidden`]), never an empty answer.
 
 use super::dir::Status;
 use super::process::{Identity, LookError, Proc, parse_stat};
@@ -19,18 +19,18 @@ use std::os::fd::{AsFd, AsRawFd as _, BorrowedFd, OwnedFd};
 /// Longest link text that the kernel gives out (`PATH_MAX`, include/uapi/linux/limits.h).
 pub const LINK_LIMIT: usize = 4096;
 
-/// How many levels are climbed from a directory that lies too deep to be named. A path of that many bytes has fewer levels until
-/// it can be named; deeper still is nobody's working directory by accident.
+/// How many levels are climbed from a directory that is too deep to have a path. A path of that many bytes has fewer levels until it can
+/// be named; no process works deeper than that by accident.
 const CLIMB_LIMIT: usize = 1 << 17;
 
 /// As many levels as one openat(2) climbs: `../` for each within `PATH_MAX`.
 const STRIDE: usize = 1024;
 
-/// How often one [`LinkBuffer`] is climbed for. Each climb takes milliseconds, and any user can hold any number of directories that
-/// deep; no honest host has one. What is not climbed from stays hidden, which protects.
+/// How many climbs one [`LinkBuffer`] allows. Each climb takes milliseconds, and any user can hold any number of directories that deep; no
+/// honest host has one. A directory that is not climbed from stays hidden, which protects.
 const MOST_CLIMBS: u32 = 64;
 
-/// A buffer for one link's text, and how often more than a look at the link may be taken.
+/// A buffer for one link's text, and the number of climbs that are left.
 #[derive(Debug)]
 pub struct LinkBuffer {
     text: [MaybeUninit<u8>; LINK_LIMIT],
@@ -57,16 +57,16 @@ impl Processes {
     /// Opens the procfs.
     ///
     /// # Errors
-    /// What open(2) says.
+    /// The error of open(2).
     pub fn open(proc: &Proc) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         Ok(Self(rustix::fs::open(proc.root(), flags, Mode::empty())?))
     }
 
-    /// The pids that it lists.
+    /// The listed pids.
     ///
     /// # Errors
-    /// What getdents64(2) says.
+    /// The error of getdents64(2).
     pub fn pids(&self) -> io::Result<Vec<Pid>> {
         numbers(self.0.as_fd())
     }
@@ -80,7 +80,7 @@ impl Processes {
         ProcessDir::at(self.0.as_fd(), name.text(pid.0), pid)
     }
 
-    /// Who a process is now, where nothing else of it is asked: one open by path.
+    /// The present identity of a process, if nothing else is needed: one open by path.
     ///
     /// # Errors
     /// [`LookError`].
@@ -133,8 +133,8 @@ impl ProcessDir {
         read_comm(self.fd.as_fd(), c"comm", buffer).map_err(|error| self.error(error))
     }
 
-    /// The text of one of its links (`cwd`, `root`, `exe`, `fd/3`, `ns/mnt`). Of a directory that lies too deep to be named, the
-    /// text of the nearest one above it that can be: longer than the path of any place that is asked about.
+    /// The text of one of its links (`cwd`, `root`, `exe`, `fd/3`, `ns/mnt`). For a directory that is too deep to have a path, the text of
+    /// the nearest named one above it: longer than the path of any place in question.
     ///
     /// # Errors
     /// [`LookError`]; `Gone` also when only the link is absent (a kernel thread has no `exe`).
@@ -150,8 +150,8 @@ impl ProcessDir {
         Ok(unsafe { std::slice::from_raw_parts(buffer.text.as_ptr().cast::<u8>(), length) })
     }
 
-    /// Climbs from the directory that a link leads to until one can be named, and writes its name; how long that is. What is
-    /// no directory cannot be climbed from, and stays hidden.
+    /// Climbs from a link's directory until one has a path, and writes it; returns its length. A target that is not a directory cannot be
+    /// climbed from, and stays hidden.
     fn nearest_named(&self, name: &CStr, buffer: &mut LinkBuffer) -> Result<usize, LookError> {
         let too_deep = || self.error(Errno::NAMETOOLONG);
         buffer.climbs_left = buffer.climbs_left.checked_sub(1).ok_or_else(too_deep)?;
@@ -161,8 +161,8 @@ impl ProcessDir {
             // Closed since its link was read.
             error => self.error(error),
         })?;
-        // By ever longer strides while what is reached cannot be named either, then by ever shorter ones: to ask for a name
-        // that is too long costs as much as a name of that length.
+        // By growing strides while the reached directory has no path either, then by shrinking ones: asking for a name that is too long
+        // costs as much as a name of that length.
         let (mut stride, mut lengthens, mut climbed) = (1, true, 0);
         while climbed < CLIMB_LIMIT {
             let above = openat(&below, "../".repeat(stride), flags, Mode::empty())
@@ -182,12 +182,12 @@ impl ProcessDir {
         Err(too_deep())
     }
 
-    /// Which file a link leads to, and through which mount.
+    /// The file that a link leads to, and its mount.
     ///
     /// # Errors
     /// [`LookError`].
     pub fn follow(&self, name: &CStr) -> Result<(FileId, u64), LookError> {
-        // As the kernel remembers it: a dead server is not asked.
+        // As the kernel has cached it: a dead server is not asked.
         super::dir::stat_at(self.fd.as_fd(), name, AtFlags::NO_AUTOMOUNT | AtFlags::STATX_DONT_SYNC)
             .map(|status| (status.id, status.mount_id))
             .map_err(|error| LookError::from_io(self.pid, error))
@@ -229,7 +229,7 @@ impl ProcessDir {
         }
     }
 
-    /// Who it is now.
+    /// Its present identity.
     ///
     /// # Errors
     /// [`LookError`].
@@ -237,7 +237,7 @@ impl ProcessDir {
         parse_stat(self.pid, self.open(c"stat")?)
     }
 
-    /// Whom it runs as; see [`Proc::owner`].
+    /// The user it runs as; see [`Proc::owner`].
     ///
     /// # Errors
     /// [`LookError`].
@@ -258,7 +258,7 @@ impl ProcessDir {
             .map_err(|error| LookError::from_io(self.pid, error))
     }
 
-    /// How many files it has open, where the kernel tells (Linux 6.2+: the size of `fd`); 0 otherwise.
+    /// How many files it has open, if the kernel reports it (Linux 6.2+: the size of `fd`); 0 otherwise.
     ///
     /// # Errors
     /// [`LookError`].
@@ -287,7 +287,7 @@ impl ProcessDir {
         Self::at(self.fd.as_fd(), name.text_after(b"task/", tid.0), tid)
     }
 
-    /// The status of an open file, as the kernel remembers it: a dead server is not asked.
+    /// The status of an open file, as the kernel has cached it: a dead server is not asked.
     ///
     /// # Errors
     /// [`LookError`].
@@ -317,7 +317,7 @@ fn read_comm<'b>(dir: BorrowedFd<'_>, name: &CStr, buffer: &'b mut [u8; 64]) -> 
 
 /// The entries of a directory that are numbers.
 fn numbers(dir: BorrowedFd<'_>) -> io::Result<Vec<Pid>> {
-    // The handle may have been listed before: it would go on where that ended.
+    // The handle may have been listed before: it would continue where that ended.
     rustix::fs::seek(dir, rustix::fs::SeekFrom::Start(0))?;
     let mut found = Vec::new();
     let mut buffer = [MaybeUninit::uninit(); 8192];
@@ -373,20 +373,20 @@ impl Decimal {
     }
 }
 
-/// The directory that is `path` as the holder of `root` sees it: links are followed, and none of them leads out of `root`.
+/// The directory at `path` from the point of view of the holder of `root`: links are followed, and none of them leads out of `root`.
 ///
 /// # Errors
-/// What openat2(2) says.
+/// The error of openat2(2).
 pub fn open_in_root(root: BorrowedFd<'_>, path: &std::path::Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let resolve = rustix::fs::ResolveFlags::IN_ROOT | rustix::fs::ResolveFlags::NO_MAGICLINKS;
     Ok(rustix::fs::openat2(root, path, flags, Mode::empty(), resolve)?)
 }
 
-/// A handle that only names the directory at an absolute `path` without links: it needs no right to list it.
+/// A handle that only names the directory at an absolute `path` without links: it needs no permission to list it.
 ///
 /// # Errors
-/// What openat2(2) says.
+/// The error of openat2(2).
 pub fn open_named(path: &std::path::Path) -> io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = rustix::fs::ResolveFlags::NO_SYMLINKS | rustix::fs::ResolveFlags::NO_MAGICLINKS;
@@ -396,17 +396,17 @@ pub fn open_named(path: &std::path::Path) -> io::Result<OwnedFd> {
 /// Where an open handle lies, as text of the mount namespace that its mount belongs to.
 ///
 /// # Errors
-/// What readlink(2) says.
+/// The error of readlink(2).
 pub fn place_of(handle: BorrowedFd<'_>) -> io::Result<Vec<u8>> {
     use std::os::fd::AsRawFd as _;
     let link = format!("/proc/self/fd/{}", handle.as_raw_fd());
     Ok(rustix::fs::readlinkat(CWD, link, Vec::new())?.into_bytes())
 }
 
-/// A regular file beneath a handle that only names its directory; FIFOs and links are refused, nothing is waited for.
+/// A regular file beneath a handle that only names its directory; FIFOs and links are refused, nothing blocks.
 ///
 /// # Errors
-/// What openat2(2) says; `InvalidInput` for what is no regular file; `FileTooLarge` past the limit.
+/// The error of openat2(2); `InvalidInput` for what is no regular file; `FileTooLarge` past the limit.
 pub fn read_beneath(dir: BorrowedFd<'_>, name: &CStr, limit: u64) -> io::Result<Vec<u8>> {
     let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::CLOEXEC | OFlags::NONBLOCK | OFlags::NOCTTY;
     let resolve = rustix::fs::ResolveFlags::BENEATH | rustix::fs::ResolveFlags::NO_SYMLINKS;
@@ -422,7 +422,7 @@ pub fn read_beneath(dir: BorrowedFd<'_>, name: &CStr, limit: u64) -> io::Result<
     Ok(bytes)
 }
 
-/// Whether two threads share their open files, and their root and working directory (kcmp(2)). `None` = it cannot be told.
+/// Whether two threads share their open files, and their root and working directory (kcmp(2)). `None` if unknown.
 pub fn share_files_and_directories(one: Pid, other: Pid) -> Option<bool> {
     /// include/uapi/linux/kcmp.h
     const KCMP_FILES: i32 = 2;

@@ -1,9 +1,9 @@
-//! Foreign programs, run to their own end or to ours.
+//! Foreign programs, run within bounds.
 //!
-//! A program is an absolute path, or a name that is looked up in the configured directories and nowhere else; no shell is
-//! involved. Root runs only what root alone can write. A program gets an environment of our making, no descriptor but its
-//! three, no signal that is blocked or ignored, and a process group of its own; it does not outlive us. Its time and both its
-//! outputs are bounded. However it ends, the whole group is killed before the run returns, and nobody is left to be waited for.
+//! A program is an absolute path, or a name that is looked up in the configured directories and nowhere else; no shell is involved. Root
+//! runs only programs that only root can write. A program gets an environment made here, no descriptor but its three, no blocked or
+//! ignored signal, and a process group of its own; it does not outlive this process. Its time and both its outputs are bounded. However it
+//! ends, the whole group is killed and reaped before the run returns.
 
 mod child;
 mod strays;
@@ -17,14 +17,14 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// What a run may take.
+/// The bounds of a run.
 #[derive(Debug, Clone, Copy)]
 pub struct Bounds {
     /// From its start to its end; then it is killed.
     pub time: Duration,
-    /// Bytes of its standard output; one that prints more is killed. With 0 all of it is thrown away.
+    /// Bytes of its standard output; a program that prints more is killed. With 0 all of it is discarded.
     pub output: usize,
-    /// Bytes of its standard error; the rest of it is thrown away.
+    /// Bytes of its standard error; the rest is discarded.
     pub complaint: usize,
 }
 
@@ -35,10 +35,10 @@ impl Bounds {
     }
 }
 
-/// Why a program gave no answer, or none that counts.
+/// Why a program gave no valid answer.
 #[derive(Debug, thiserror::Error)]
 pub enum ProgramError {
-    /// It is not there.
+    /// It does not exist.
     #[error("{name} is in none of {places}; install it, or add its directory to paths.programs")]
     Missing {
         /// Which.
@@ -46,7 +46,7 @@ pub enum ProgramError {
         /// Where it was looked for.
         places: String,
     },
-    /// It is there, and nobody may run it.
+    /// It exists, but is not executable.
     #[error("{path} is not executable (mode {mode:04o}); run `chmod +x {path}`")]
     NotExecutable {
         /// Where.
@@ -61,7 +61,7 @@ pub enum ProgramError {
         program: String,
         /// What others can change.
         path: String,
-        /// Who.
+        /// Who can change it.
         why: String,
     },
     /// It could not be started.
@@ -69,7 +69,7 @@ pub enum ProgramError {
     NotStarted {
         /// The command line.
         call: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
     /// It took too long.
@@ -79,7 +79,7 @@ pub enum ProgramError {
         call: String,
         /// How long it had.
         limit: Duration,
-        /// What it said until then.
+        /// Its standard error until then.
         complaint: String,
     },
     /// It printed too much.
@@ -90,7 +90,7 @@ pub enum ProgramError {
         /// How much it had.
         limit: usize,
     },
-    /// It ended, and its answer did not.
+    /// It ended, but its output did not.
     #[error(
         "`{call}` ended and left behind who holds its output, which may not be whole; have it wait for what it starts"
     )]
@@ -98,25 +98,25 @@ pub enum ProgramError {
         /// The command line.
         call: String,
     },
-    /// It was ended, because who attended it said so.
+    /// Its attendant requested the end.
     #[error("`{call}` was ended before it was done")]
     Stopped {
         /// The command line.
         call: String,
     },
-    /// It ended otherwise than with exit code 0.
+    /// It did not end with exit code 0.
     #[error("`{call}` failed ({ended}){}; run it by hand to see more", after(complaint))]
     Failed {
         /// The command line.
         call: String,
         /// Its exit code or signal.
         ended: std::process::ExitStatus,
-        /// What it said.
+        /// Its standard error.
         complaint: String,
     },
 }
 
-/// A complaint in a message: its words on one line, the first of them.
+/// Standard error in a message: the beginning, on one line.
 fn after(complaint: &str) -> String {
     let lines: Vec<&str> = complaint.lines().map(str::trim).filter(|line| !line.is_empty()).collect();
     if lines.is_empty() { String::new() } else { format!(": {}", cut(lines.join("; "), 300)) }
@@ -162,7 +162,7 @@ impl Programs<'_> {
     /// Runs a program of this name to its end.
     ///
     /// # Errors
-    /// When it cannot be started; how it ended is in what it returns.
+    /// When it cannot be started; the result says how it ended.
     pub fn run(&self, name: &str, arguments: &[&str], bounds: Bounds) -> Result<ProgramRun, ProgramError> {
         Call::new(self.find(name)?, arguments, self.0, bounds).run()
     }
@@ -176,7 +176,7 @@ impl Programs<'_> {
     }
 }
 
-/// Whether root alone can change what is at a path, and lead the path elsewhere; if not, who and where.
+/// Checks that only root can change the file at a path and redirect the path; otherwise reports who can, and where.
 ///
 /// # Errors
 /// [`ProgramError::Untrusted`], or what cannot be looked at.
@@ -184,7 +184,7 @@ pub fn is_roots_alone(path: &Path) -> Result<(), ProgramError> {
     trust::check(path)
 }
 
-/// Where a program finds its user's files. Rootless engines keep their sockets in the runtime directory.
+/// The directories where a program finds its user's files. Rootless engines keep their sockets in the runtime directory.
 pub fn surroundings(user: u32) -> Vec<(&'static str, OsString)> {
     let Ok(Some(user)) = nix::unistd::User::from_uid(user.into()) else { return Vec::new() };
     let runtime = format!("/run/user/{}", user.uid);
@@ -197,7 +197,7 @@ pub fn surroundings(user: u32) -> Vec<(&'static str, OsString)> {
     ]
 }
 
-/// A program with all that it is given.
+/// A program with its arguments and environment.
 #[derive(Debug)]
 pub struct Call<'a> {
     program: PathBuf,
@@ -207,16 +207,16 @@ pub struct Call<'a> {
     pub environment: Vec<(&'static str, OsString)>,
     /// Its standard input.
     pub input: &'a [u8],
-    /// As whom and where it runs, if not as we do.
+    /// The user and directory it runs with, if not ours.
     pub confinement: Option<Confinement<'a>>,
-    /// As whom it runs, if not as we do and not confined. Only root can give itself another user.
+    /// The user it runs as, if not ours and not confined. Only root can use another user.
     pub user: Option<User>,
-    /// Who may end it at any moment.
+    /// The attendant, which may end it at any moment.
     pub attended: Option<Attended<'a>>,
 }
 
 impl Call<'_> {
-    /// A call with nothing to read, whose program finds others in `directories`.
+    /// A call without input, whose program finds others in `directories`.
     pub fn new(program: PathBuf, arguments: &[&str], directories: &[PathBuf], bounds: Bounds) -> Self {
         let plain = [("LC_ALL", "C"), ("TERM", "dumb"), ("NO_COLOR", "1")];
         let plain = plain.into_iter().chain([("SYSTEMD_COLORS", "0"), ("SYSTEMD_PAGER", "")]);
@@ -230,7 +230,7 @@ impl Call<'_> {
     /// Runs it.
     ///
     /// # Errors
-    /// When it cannot be started; how it ended is in what it returns.
+    /// When it cannot be started; the result says how it ended.
     pub fn run(&self) -> Result<ProgramRun, ProgramError> {
         let is_roots = self.user.is_none_or(|user| user.id.0 == 0) && self.confinement.is_none();
         if geteuid().is_root() && is_roots {
@@ -252,7 +252,7 @@ impl Call<'_> {
     }
 }
 
-/// What came of a call.
+/// The result of a call.
 #[derive(Debug)]
 pub struct ProgramRun {
     call: String,
@@ -284,10 +284,10 @@ impl ProgramRun {
         String::from_utf8_lossy(&self.output).trim().to_owned()
     }
 
-    /// The same when it ended by itself, with whatever code, and its output is whole.
+    /// The same when it ended by itself, with any code, and its output is complete.
     ///
     /// # Errors
-    /// Why it is not.
+    /// Why it did not.
     pub fn ended(self) -> Result<Self, ProgramError> {
         let (call, Bounds { time, output, .. }) = (self.call.clone(), self.bounds);
         match self.end {
@@ -302,7 +302,7 @@ impl ProgramRun {
     /// The same when it has also exited with 0.
     ///
     /// # Errors
-    /// Why it has not.
+    /// Why it did not.
     pub fn success(self) -> Result<Self, ProgramError> {
         match self.end {
             End::Itself(ended) if !ended.success() => {

@@ -19,10 +19,10 @@ struct Attributes {
 
 const GET: Opcode = opcode::read::<Attributes>(b'X', 31);
 
-/// `FS_XFLAG_PROJINHERIT`: what is made in the directory belongs to its project as well. Without it statfs(2) shows no limit.
+/// `FS_XFLAG_PROJINHERIT`: files that are made in the directory belong to its project as well. Without it statfs(2) shows no limit.
 const INHERITED: u32 = 1 << 9;
 
-/// The project that a directory gives to all that is made in it; none where there is none, or the filesystem knows of no projects.
+/// The project that a directory gives to new entries; none without one, or if the filesystem has no projects.
 pub fn of(dir: &Dir) -> Option<u32> {
     // SAFETY: the kernel writes a `struct fsxattr`, whose layout `Attributes` has, and nothing else.
     let attributes = unsafe { ioctl(dir, Getter::<GET, Attributes>::new()) }.ok()?;

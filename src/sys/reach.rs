@@ -1,14 +1,14 @@
-//! Which directories can be reached without waiting for ever: mounts that do not answer are known before they are touched.
+//! Which directories can be reached without blocking for ever: mounts that do not answer are detected before they are touched.
 //!
-//! A dead mount (FUSE, sshfs, NFS) holds whoever touches it, for ever in the worst case. From [`watch`] on, this process
-//! compares what it opens by path with the mount table: on the way to a path, every mount that is not of a local kind has to
-//! answer a child that may be left behind ([`abandonable`]) before anything of it is opened. Below a work directory no mount is
-//! entered at all ([`Dir::descend`]), and an entry by the name of a mount point is looked at by a handle that refuses mounts.
+//! A dead mount (FUSE, sshfs, NFS) blocks every process that touches it, for ever in the worst case. From [`watch`] on, this process
+//! compares the paths it opens with the mount table: on the way to a path, every mount that is not of a local kind has to answer a child
+//! that may be abandoned ([`abandonable`]) before anything of it is opened. Below a work directory no mount is entered at all
+//! ([`Dir::descend`]), and an entry with the name of a mount point is looked at by a handle that refuses mounts.
 //!
-//! A mount that answered may fall silent later. Whoever is inside by then is beyond help, and all that it could do is be replaced: it
-//! tells what it enters ([`tell_of_entries`]), so that its supervisor can ask again ([`Remotes`]).
+//! A mount that answered may stop answering later. A process inside it then can only be replaced: it reports the mounts that it enters
+//! ([`tell_of_entries`]), so that its supervisor can ask again ([`Remotes`]).
 //!
-//! Until [`watch`] nothing is read and nothing compared: a hook on a healthy disk does not pay for the host's mounts.
+//! Before [`watch`] nothing is read and nothing compared: a hook on a healthy disk does not pay for the host's mounts.
 //!
 //! [`Dir::descend`]: super::dir::Dir::descend
 
@@ -26,20 +26,20 @@ use std::path::{Component, Path, PathBuf};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
-/// How long one mount is waited for.
+/// How long to wait for one mount.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// How long all of them are waited for, in one process. What has not been asked by then counts as not answering.
+/// How long to wait for all of them, in one process. Mounts that have not been asked by then count as not answering.
 const PATIENCE_FOR_ALL: Duration = Duration::from_secs(8);
 
-/// How long an answer counts; and how long silence does, since each question to a dead mount may leave a process behind.
+/// How long an answer is valid; also how long silence is, since each question to a dead mount may leave a process behind.
 const ANSWER_COUNTS: Duration = Duration::from_secs(10);
 const SILENCE_COUNTS: Duration = Duration::from_secs(900);
 
-/// As many links are followed on the way to a path as the kernel follows.
+/// The maximum of links on the way to a path, as in the kernel.
 const MAX_LINKS: usize = 40;
 
-/// Filesystems that wait for no other program and no other host.
+/// Filesystems that depend on no other program and no other host.
 const LOCAL: &str = " bcachefs binfmt_misc bpf btrfs cgroup cgroup2 configfs cramfs debugfs devpts devtmpfs ecryptfs \
     efivarfs erofs exfat ext2 ext3 ext4 f2fs fusectl hfsplus hugetlbfs iso9660 jfs jffs2 minix mqueue msdos nilfs2 nsfs ntfs3 \
     proc pstore ramfs reiserfs romfs rootfs securityfs selinuxfs smackfs squashfs sysfs tmpfs tracefs ubifs udf vfat xfs zfs ";
@@ -56,7 +56,7 @@ impl Names {
     }
 }
 
-/// A mount that may keep whoever touches it.
+/// A mount that may block every process that touches it.
 #[derive(Debug)]
 struct Remote {
     point: PathBuf,
@@ -79,7 +79,7 @@ impl Table {
             let point = Path::new(OsStr::from_bytes(&mount.point));
             names.extend(point.file_name().map(|name| Box::from(name.as_bytes())));
             let kind = String::from_utf8_lossy(mount.kind).into_owned();
-            // Overlays are made of other filesystems. What carries the whole system has answered already.
+            // Overlays are made of other filesystems. The root filesystem has answered already.
             let is_local =
                 LOCAL.contains(&format!(" {kind} ")) || (kind == "overlay" && point == Path::new("/"));
             if !is_local {
@@ -95,7 +95,7 @@ impl Table {
 
 #[derive(Debug)]
 struct Watch {
-    /// The kernel tells by this handle when the table has changed.
+    /// By this handle the kernel reports that the table has changed.
     file: Option<File>,
     table: Arc<Table>,
     answers: HashMap<PathBuf, (bool, Instant)>,
@@ -104,16 +104,16 @@ struct Watch {
 
 static WATCH: OnceLock<Mutex<Watch>> = OnceLock::new();
 
-/// Who is told of the mounts that this process enters.
+/// The observer of the mounts that this process enters.
 type EntryObserver = Box<dyn Fn(&Path) + Send + Sync>;
 static ENTRY_OBSERVER: OnceLock<EntryObserver> = OnceLock::new();
 
-/// Has `observer` be told of each mount that has answered, before anything of it is opened. For the rest of this process.
+/// Makes `observer` receive each mount that has answered, before anything of it is opened. For the rest of this process.
 pub fn tell_of_entries(observer: impl Fn(&Path) + Send + Sync + 'static) {
     let _ = ENTRY_OBSERVER.set(Box::new(observer));
 }
 
-/// The mounts of this host that may keep whoever touches them, as they are now.
+/// The mounts of this host that may block, as they are now.
 #[derive(Debug)]
 pub struct Remotes(Vec<PathBuf>);
 
@@ -129,24 +129,24 @@ impl Remotes {
         self.0.is_empty()
     }
 
-    /// The bit of a mount. Where there are more than bits, some share one: then more is asked than has to be.
+    /// The bit of a mount. If there are more mounts than bits, some share one: then more mounts than necessary are asked.
     pub fn bit_of(&self, point: &Path) -> Option<u32> {
         self.0.iter().position(|remote| remote == point).map(|at| 1 << (at % 32))
     }
 
-    /// One of those whose bits `is_entered` knows that does not answer, asked twice: a slow one is not a dead one.
+    /// One of the mounts with a bit in `is_entered` that does not answer, asked twice: a slow mount is not a dead one.
     pub fn silent(&self, is_entered: impl Fn(u32) -> bool) -> Option<&Path> {
         let entered = self.0.iter().filter(|point| self.bit_of(point).is_some_and(&is_entered));
         let is_silent = |point: &&PathBuf| {
             let name = CString::new(point.as_os_str().as_bytes());
-            // Where no child can be made nothing is known, and nothing is given up.
+            // If no child can be made nothing is known, and nothing is given up.
             name.is_ok_and(|name| (0..2).all(|_| !abandonable::answers(&name, PATIENCE * 2).unwrap_or(true)))
         };
         entered.into_iter().find(is_silent).map(PathBuf::as_path)
     }
 }
 
-/// Begins to compare. For the rest of this process.
+/// Begins to compare, for the rest of this process.
 pub fn watch() {
     WATCH.get_or_init(|| {
         let file = mountinfo::open_own(Path::new("/proc")).ok();
@@ -166,23 +166,23 @@ pub fn names() -> Names {
     with(|watch| watch.current().names.clone()).unwrap_or_default()
 }
 
-/// Whether everything on the way to a path without links answers.
+/// Checks that every mount on the way to a path without links answers.
 ///
 /// # Errors
-/// Which mount does not.
+/// The mount that does not.
 pub fn check(path: &Path) -> io::Result<()> {
     with(|watch| watch.check(path)).unwrap_or(Ok(()))
 }
 
-/// Whether everything on the way to a path without links is of a local kind. Nothing is touched to find that out.
+/// Whether everything on the way to a path without links is of a local kind. Determined without touching anything.
 pub fn is_local(path: &Path) -> bool {
     with(|watch| !watch.current().remote.iter().any(|remote| path.starts_with(&remote.point))).unwrap_or(true)
 }
 
-/// The path that `path` leads to, through links and living mounts; `None` when no mount of this host can keep anybody.
+/// The path that `path` leads to, through links and answering mounts; `None` when no mount of this host can block.
 ///
 /// # Errors
-/// What opening a directory on the way says; which mount does not answer.
+/// The error of opening a directory on the way; the mount that does not answer.
 pub fn resolve(path: &Path) -> io::Result<Option<PathBuf>> {
     with(|watch| match watch.current().remote.is_empty() {
         true => Ok(None),
@@ -191,7 +191,7 @@ pub fn resolve(path: &Path) -> io::Result<Option<PathBuf>> {
     .unwrap_or(Ok(None))
 }
 
-/// Whether an error says that a mount does not answer.
+/// Whether an error means that a mount does not answer.
 pub fn is_silence(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Silent>())
 }
@@ -205,7 +205,7 @@ struct Silent {
     why: &'static str,
 }
 
-/// What is said of a mount that is not entered.
+/// The message about a mount that is not entered.
 pub(crate) const IS_SILENT: &str = "does not answer: bring its server back, or run `umount -l` on it";
 const IS_FOREIGN: &str =
     "is served by another user, who could keep whoever enters it waiting for ever: it is not entered";
@@ -249,7 +249,7 @@ impl Watch {
         if remote.server.is_some_and(|server| server != 0 && server != us) {
             return silent(IS_FOREIGN);
         }
-        // What an automounter has below it is mounted when it is touched.
+        // The directories below an automounter are mounted when they are touched.
         let touched = match remote.kind.as_str() {
             "autofs" => path.strip_prefix(&remote.point).ok().and_then(|below| below.components().next()),
             _ => None,
@@ -273,14 +273,14 @@ impl Watch {
         let patience = PATIENCE.min(PATIENCE_FOR_ALL.saturating_sub(self.waited));
         let Ok(name) = CString::new(place.as_os_str().as_bytes()) else { return false };
         let begun = Instant::now();
-        // Where no child can be made nothing is known, and what is not known is not touched.
+        // If no child can be made nothing is known, and an unknown mount is not touched.
         let answer = !patience.is_zero() && abandonable::answers(&name, patience).unwrap_or(false);
         self.waited += begun.elapsed();
         self.answers.insert(place.to_owned(), (answer, Instant::now()));
         answer
     }
 
-    /// Goes one name at a time: each is known to answer before it is opened.
+    /// Walks one name at a time: each is known to answer before it is opened.
     fn resolve(&mut self, path: &Path) -> io::Result<PathBuf> {
         let mut rest: VecDeque<OsString> = VecDeque::new();
         if !path.is_absolute() {
@@ -401,7 +401,7 @@ mod tests {
         let table = Table::parse(table.as_bytes());
         let error = watch.ask(&table.remote[0], Path::new("/srv/x/runner")).unwrap_err();
         assert!(is_silence(&error) && error.to_string().contains("/srv/x"), "{error}");
-        // The positive control: the same place, served by us, is asked, and answers.
+        // The positive control: the same place, served by this test, is asked, and answers.
         let own = Remote { point: "/".into(), kind: "fuse.x".into(), server: Some(us) };
         watch.ask(&own, Path::new("/srv/x/runner")).unwrap();
     }

@@ -2,7 +2,7 @@
 
 use super::process::Proc;
 
-/// Per cent of the time that is over.
+/// The share of the time that has passed, in per cent.
 #[derive(Debug, Clone, Copy, Default, PartialEq)]
 pub struct Averages {
     /// Of the last minute.
@@ -16,11 +16,11 @@ pub struct Averages {
 pub struct Stalls {
     /// At least one task waited.
     pub some: Averages,
-    /// All tasks did: nothing was done. For the processor that means nothing of a whole host, and before Linux 5.13 it is not there.
+    /// All tasks waited: nothing was done. For the processor this has no meaning on a whole host, and it is absent before Linux 5.13.
     pub full: Averages,
 }
 
-/// The stalls of `cpu`, `memory` or `io` on the whole host; none where the kernel was built or started without them.
+/// The stalls of `cpu`, `memory` or `io` on the whole host; none if the kernel was built or started without them.
 pub fn of(proc: &Proc, resource: &str) -> Option<Stalls> {
     let text = std::fs::read_to_string(proc.root().join("pressure").join(resource)).ok()?;
     let averages = |kind: &str| {

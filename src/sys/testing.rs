@@ -1,4 +1,4 @@
-//! What tests of hostile trees need: private mounts, other users, processes with limits of their own, endless nesting.
+//! Helpers for tests of hostile trees: private mounts, other users, processes with limits of their own, endless nesting.
 
 use super::dir::Dir;
 use nix::sched::{CloneFlags, unshare};
@@ -12,9 +12,9 @@ use std::path::Path;
 use std::process::Command;
 use tempfile::TempDir;
 
-/// What a test that needs root says when it is skipped.
+/// The message of a test that needs root and is skipped.
 pub(crate) fn skipped(why: &str) {
-    // Past the test harness, which keeps what a passing test prints to itself.
+    // Bypasses the test harness, which captures the output of a passing test.
     let _ = std::io::Write::write_all(&mut std::io::stderr(), format!("skipped: {why}\n").as_bytes());
 }
 
@@ -27,7 +27,7 @@ pub(crate) fn is_root() -> bool {
     root
 }
 
-/// A directory in memory where there is such a place: nests of 100,000 directories are made in no time.
+/// A directory in memory where there is one: nests of 100,000 directories are fast to make there.
 pub(crate) fn fast_temp_dir() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).expect("a temporary directory")
 }
@@ -37,7 +37,7 @@ pub(crate) fn handle(path: &Path) -> Dir {
     Dir::resolve(path).expect("a temporary directory opens").0
 }
 
-/// Runs `body` in a thread with a mount namespace of its own: whatever it mounts goes with the thread, also on failure.
+/// Runs `body` in a thread with a mount namespace of its own: its mounts end with the thread, also on failure.
 pub(crate) fn in_private_mounts(body: impl FnOnce() + Send) {
     on_a_thread(|| {
         unshare(CloneFlags::CLONE_NEWNS).expect("root may unshare");
@@ -68,8 +68,8 @@ fn on_a_thread(body: impl FnOnce() + Send) {
     });
 }
 
-/// Runs `body` in a process of its own, so that its limits and its peak memory are its own: the test's binary is started
-/// again for this one test, whose full name is `test`.
+/// Runs `body` in a process of its own, so that its limits and its peak memory are its own: the test's binary is started again for this
+/// one test, whose full name is `test`.
 pub(crate) fn in_own_process(test: &str, body: impl FnOnce()) {
     const MARK: &str = "DISK_GUARD_TEST_IN_OWN_PROCESS";
     if std::env::var_os(MARK).is_some_and(|marked| marked == test) {
@@ -162,7 +162,7 @@ pub(crate) fn take_all_inodes(at: &Path) {
     assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
 }
 
-/// Runs a command and tells whether it succeeded.
+/// Runs a command and returns whether it succeeded.
 pub(crate) fn run(command: &str, arguments: &[&std::ffi::OsStr]) -> bool {
     let output = Command::new(command).args(arguments).output();
     output.is_ok_and(|output| {

@@ -1,16 +1,15 @@
-//! A stack of tasks that a few threads work off together until none is left, each task free to make further ones.
+//! A stack of tasks that a few threads process until none is left, where each task may add further ones.
 //!
-//! Last in, first out: a walk over a tree then goes deep before it goes wide, which is what keeps its memory and its
-//! open descriptors bounded by the tree's depth and not by its width.
+//! Last in, first out: a walk over a tree then goes deep before it goes wide, which bounds its memory and its open descriptors by the
+//! tree's depth and not by its width.
 //!
 //! # Locking
-//! One mutex, held for the few instructions of a push or a pop and never while a task is worked on. What a task makes is
-//! pushed in the same hold in which the next task is popped, so a task costs one hold.
+//! One mutex, held for the few instructions of a push or a pop and never during a task. New tasks are pushed in the same hold in which the
+//! next task is popped, so a task costs one hold.
 //!
 //! # Termination
-//! Work is over when the stack is empty and no thread holds a task: only a held task can make more. A thread that panics
-//! ends the work for all; the panic goes on to the caller. A thread that cannot be started is done without: the calling
-//! thread always works.
+//! Work is over when the stack is empty and no thread holds a task: only a held task can add more. A thread that panics ends the work for
+//! all; the panic is passed on to the caller. If a thread cannot be started, the work is done without it: the calling thread always works.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 
@@ -35,8 +34,8 @@ struct StackState<T> {
 /// Stack of a worker thread: workers keep their buffers on the heap and never recurse.
 const THREAD_STACK: usize = 256 * 1024;
 
-/// Works off `first` and everything that comes of it on `threads` threads, the calling one included. Each thread has a
-/// state of its own, made by `state`; all of them are returned, in no particular order.
+/// Processes `first` and all tasks that it adds on `threads` threads, the calling one included. Each thread has a state of its own, made
+/// by `state`; all of them are returned, in no particular order.
 ///
 /// `work` gets the stack, to share a task at once with an idle thread, and a list for the tasks that can wait until it
 /// returns. The last task of the list is worked on first.
@@ -70,7 +69,7 @@ pub fn work_off<T: Send, S: Send>(
 }
 
 impl<T> WorkStack<T> {
-    /// Shares a task at once: a thread that waits for one gets it while the caller works on.
+    /// Shares a task at once: a waiting thread gets it while the caller continues.
     pub fn push(&self, task: T) {
         let mut state = self.lock();
         state.tasks.push(task);
@@ -90,7 +89,7 @@ impl<T> WorkStack<T> {
         std::mem::forget(guard);
     }
 
-    /// Gives back the `held` tasks (0 or 1) of the calling thread, pushes what they made, and waits for the next one.
+    /// Returns the `held` tasks (0 or 1) of the calling thread, pushes the tasks they made, and waits for the next one.
     fn next(&self, held: usize, made: &mut Vec<T>) -> Option<T> {
         let mut state = self.lock();
         state.working -= held;
@@ -101,7 +100,7 @@ impl<T> WorkStack<T> {
             }
             if let Some(task) = state.tasks.pop() {
                 state.working += 1;
-                // Whoever is woken wakes the next: nobody is woken for a task that its maker pops itself.
+                // A woken thread wakes the next: nobody is woken for a task that its maker pops itself.
                 if state.waiting > 0 && !state.tasks.is_empty() {
                     self.changed.notify_one();
                 }
@@ -122,7 +121,7 @@ impl<T> WorkStack<T> {
     }
 }
 
-/// Releases the other threads when a worker panics; its task would otherwise be awaited for ever.
+/// Releases the other threads when a worker panics; otherwise they would wait for its task for ever.
 struct AbandonOnPanic<'a, T>(&'a WorkStack<T>);
 
 impl<T> Drop for AbandonOnPanic<'_, T> {

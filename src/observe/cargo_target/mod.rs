@@ -52,7 +52,7 @@ pub enum TargetError {
     Read {
         /// Relative to the target directory.
         below: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
 }

@@ -26,7 +26,7 @@ pub(super) struct Writers {
 /// The ACL of a file; none where it has only its mode, or where the filesystem knows no ACLs.
 ///
 /// # Errors
-/// What lgetxattr(2) says; `InvalidData` for what is no ACL.
+/// The error of lgetxattr(2); `InvalidData` for what is no ACL.
 pub(super) fn of(path: &Path) -> io::Result<Option<Writers>> {
     let mut buffer = vec![0; 1024];
     loop {

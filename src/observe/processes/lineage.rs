@@ -64,7 +64,7 @@ pub enum LineageError {
     NotShown {
         /// Where it was looked for.
         proc: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: io::Error,
     },
     /// An ancestor cannot be read.

@@ -1,8 +1,8 @@
 //! Claiming some entries of a directory: each by a rename of its own, all into one slot.
 //!
-//! Members of one group (a cargo unit) go in the order in which they are listed, its fingerprint first, and come back in the reverse
-//! order, its fingerprint last: a run that ends anywhere between leaves artefacts without a fingerprint, which cargo builds again,
-//! and never a fingerprint whose output is gone, with which cargo would fail.
+//! Members of one group (a cargo unit) are moved in the order in which they are listed, the fingerprint first, and moved back in the
+//! reverse order, the fingerprint last. A run that ends anywhere between leaves artefacts without a fingerprint, which cargo builds again,
+//! and never a fingerprint without its output, with which cargo would fail.
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming belongs")]
 
@@ -22,10 +22,10 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::{fmt, io};
 
-/// Members of one claim lie in so many directories at most: each is an open file until the claim is over.
+/// The maximum of directories with members of one claim: each is an open file until the claim is over.
 const MAX_HOLDERS: usize = 256;
 
-/// An entry that lies in a slot, and where it came from.
+/// An entry in a slot, and its original place.
 pub(super) struct Moved<'m> {
     pub(super) place: CacheEntry,
     pub(super) member: &'m Member,
@@ -40,8 +40,8 @@ pub(super) struct Members<'m> {
 }
 
 impl<'m> Members<'m> {
-    /// Renames some entries of the directory, each by a rename of its own into one slot. One that is not what was planned stays,
-    /// or is put back, and so do those of its group that come after it; the others go on.
+    /// Renames some entries of the directory, each by a rename of its own into one slot. An entry that does not match the plan is kept or
+    /// moved back, and so are the later ones of its group; the others are moved.
     pub(super) fn take(dir: &Dir, slot: &Slot, part: &'m Part) -> Result<Self, Claim> {
         let (members, locks): (&[Member], &[PathBuf]) = match part {
             Part::Files(members) => (members, &[]),
@@ -77,11 +77,11 @@ impl<'m> Members<'m> {
         Ok(Self { moved, _held: held })
     }
 
-    /// Any doubt puts all of them back that can be.
+    /// Any doubt moves all of them back, as far as possible.
     /// `parent` is what the slot lies in.
     pub(super) fn settle(mut self, parent: Dir, slot: Slot, part: &Part, doubts: Vec<Evidence>) -> Claim {
         if !doubts.is_empty() {
-            // One that its runner has fenced off, or made anew in its place, is trash for good.
+            // An entry that its runner has fenced, or created anew, stays in trash.
             self.moved.reverse();
             self.moved.retain(|entry| matches!(entry.put_back(&slot), PutBack::Failed));
             self.moved.reverse();
@@ -100,7 +100,7 @@ impl<'m> Members<'m> {
     }
 }
 
-/// What of a part has been claimed.
+/// The claimed members of a part.
 fn of_part(part: &Part, members: Arc<[Member]>) -> Part {
     match part {
         Part::Whole | Part::Files(_) => Part::Files(members),
@@ -112,7 +112,7 @@ fn of_part(part: &Part, members: Arc<[Member]>) -> Part {
     }
 }
 
-/// Locks the files exclusively, without waiting. One that is not there locks nothing.
+/// Locks the files exclusively, without waiting. A file that does not exist is skipped.
 fn hold(dir: &Dir, locks: &[PathBuf]) -> Result<Vec<File>, Box<Evidence>> {
     let mut held = Vec::new();
     for below in locks {
@@ -174,9 +174,9 @@ fn move_member<'m>(
     Moved { place, member, slot_name }.compared(slot).map_err(Setback::Other)
 }
 
-/// Why a member stays.
+/// Why a member is kept.
 enum Setback {
-    /// Nothing is renamed from where it lies to where the slot lies: another subvolume of btrfs, or another project's quota.
+    /// Nothing can be renamed from its place to the slot's: another subvolume of btrfs, or another project's quota.
     Elsewhere,
     /// Anything else.
     Other(String),
@@ -198,7 +198,7 @@ impl fmt::Display for Setback {
 }
 
 impl Moved<'_> {
-    /// Itself when it is what was planned. What was swapped while it was moved goes back, or beside what has its place by now.
+    /// Returns it if it matches the plan. An entry that was swapped while it was moved is moved back, or beside the entry in its place.
     pub(super) fn compared(self, slot: &Slot) -> Result<Self, String> {
         match slot.dir.status_of(&self.slot_name) {
             Ok(status) if is_it(&status, self.member) => Ok(self),

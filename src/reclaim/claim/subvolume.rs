@@ -1,6 +1,6 @@
-//! Claiming some entries of a cache that lies in a subvolume of its own, out of which nothing is renamed: their slot lies in the
-//! topmost directory of that subvolume (see [`crate::reclaim::in_place_claim`]). The steps are those of every claim, in the same order: the
-//! slot, the look, the renames, the look.
+//! Claiming some entries of a cache in a subvolume of its own, out of which nothing can be renamed: their slot is in the topmost directory
+//! of that subvolume (see [`crate::reclaim::in_place_claim`]). The steps are those of every claim, in the same order: the slot, the look,
+//! the renames, the look.
 
 use super::files::Members;
 use super::{CacheEntry, Claim, Phase, Recheck};
@@ -56,7 +56,7 @@ pub(super) fn claim(
     }
 }
 
-/// The first directory on the way from the work directory to what is claimed that lies on the same device as that: for a checkout
+/// The first directory on the way from the work directory to the claimed entries that is on the same device as they are: for a checkout
 /// that is a subvolume its root, where a hook's script looks for slots as well.
 fn top_of_subvolume(work: &Dir, cache: &Cache) -> io::Result<(PathBuf, Dir)> {
     let first = match &cache.part {
@@ -66,7 +66,7 @@ fn top_of_subvolume(work: &Dir, cache: &Cache) -> io::Result<(PathBuf, Dir)> {
     };
     let holder = first.map_or_else(PathBuf::new, |member| cache.below_work.join(&member.within));
     let device = work.descend(&holder)?.status()?.id.dev;
-    // On the work directory's own device it is a quota that keeps things apart, and the cache's parent has the cache's.
+    // On the work directory's own device the obstacle is a quota, and the cache's parent has the same quota as the cache.
     let above = cache.below_work.parent().filter(|above| !above.as_os_str().is_empty());
     let mut below = above.unwrap_or(Path::new(".")).to_owned();
     if work.status()?.id.dev != device {

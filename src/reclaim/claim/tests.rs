@@ -99,7 +99,7 @@ fn doubt_before_leaves_it_and_doubt_after_puts_it_back() {
     }
 }
 
-/// A hook that gives up waiting for the lock fences; the claimer's look was before, its rename comes after.
+/// A hook that stops waiting for the lock fences; the claim's look was before, its rename comes after.
 #[test]
 fn a_job_that_starts_between_the_look_and_the_rename_wins() {
     let scene = scene();
@@ -111,7 +111,7 @@ fn a_job_that_starts_between_the_look_and_the_rename_wins() {
     assert!(scene.is_in_place());
 }
 
-/// The job has begun after the rename and without its cache: it must not reappear under its hands.
+/// The job has begun after the rename and without its cache, which must not reappear during the job.
 #[test]
 fn a_fenced_tree_is_not_put_back_under_a_running_job() {
     let scene = scene();
@@ -204,7 +204,7 @@ impl Scene {
         place.take_beside(&self.lock, &self.work, &self.cache, recheck)
     }
 
-    /// What lies beside the cache by a claim's name.
+    /// The entries beside the cache with a claim's name.
     fn beside(&self) -> Vec<PathBuf> {
         let all = std::fs::read_dir(self.cache.path.parent().unwrap()).unwrap();
         let mut found: Vec<PathBuf> = all.map(|entry| entry.unwrap().path()).collect();
@@ -234,7 +234,7 @@ fn without_a_slot_a_claim_can_be_fenced_off_too() {
     assert!(before.is_in_place());
     assert!(before.beside().is_empty(), "what the hook left is cleared away");
 
-    // After the rename: it does not come back under the job's hands.
+    // After the rename: it is not moved back during the job.
     let after = scene();
     let mut asked = 0;
     let outcome = after.claim_beside(&mut |_| {
@@ -289,7 +289,7 @@ fn its_runner_having_built_anew_is_not_overwritten() {
     assert!(scene.cache.path.join("new").exists());
 }
 
-/// A trash that cannot be used for another reason than want of space is no reason to claim without one.
+/// A trash directory that fails for another reason than missing space must not be bypassed.
 #[test]
 fn without_a_usable_trash_nothing_is_claimed() {
     let scene = scene();
@@ -311,7 +311,7 @@ fn without_an_inode_it_is_claimed_in_its_own_place_and_doubted_like_any_other() 
         let path = temp.path().to_owned();
         let mut scene = scene_in(temp, path);
         take_all_inodes(&scene.path);
-        // What is claimed from elsewhere would not be found again beside its place.
+        // An entry that is claimed from elsewhere would not be found again beside its place.
         let owner = scene.owner;
         let filesystem = FilesystemId { major: 0, minor: 0 };
         let base = WorkDir { path: scene.path.clone(), id: scene.cache.id, owner, filesystem };

@@ -1,4 +1,4 @@
-//! The system calls that remove, rename and give permissions back. Each takes a handle and one name.
+//! The system calls that remove, rename and restore permissions. Each takes a handle and one name.
 
 #![expect(clippy::disallowed_methods, reason = "this is where deletion is done, by handle")]
 
@@ -12,7 +12,7 @@ use std::ffi::CStr;
 use std::io;
 use std::os::fd::AsRawFd as _;
 
-/// What an owner needs in order to list, enter and change a directory.
+/// The permissions that an owner needs in order to list, enter and change a directory.
 const ALL_FOR_OWNER: u32 = 0o700;
 
 /// The kernel's error behind an [`io::Error`].
@@ -20,7 +20,7 @@ pub(super) fn errno(error: &io::Error) -> Option<Errno> {
     Errno::from_io_error(error)
 }
 
-/// unlinkat(2) of what is no directory: links, FIFOs, sockets and devices are names like any other.
+/// unlinkat(2) of everything except directories: links, FIFOs, sockets and devices are names like any other.
 // Inlined by force, as its callers up to the reader's loop: see `sys::dir::stat_at`. It is a tenth of the whole deletion.
 #[inline(always)]
 pub(super) fn unlink(dir: &Dir, name: &CStr) -> Result<(), Errno> {
@@ -32,8 +32,8 @@ pub(super) fn remove_directory(dir: &Dir, name: &CStr) -> Result<(), Errno> {
     unlinkat(dir, name, AtFlags::REMOVEDIR)
 }
 
-/// Deletes the directory `name`, opened as `opened`, as one if it is a subvolume of btrfs. Where that is not to be, one that is
-/// read-only is made writable, to be emptied.
+/// Deletes the directory `name`, opened as `opened`, as a whole if it is a subvolume of btrfs. If that is not possible, a read-only
+/// subvolume is made writable, so that it can be emptied.
 pub(super) fn remove_subvolume(dir: &Dir, name: &CStr, opened: &Dir) -> bool {
     if !btrfs::is_subvolume(opened) {
         return false;
@@ -50,16 +50,16 @@ pub(super) fn move_up(dir: &Dir, name: &CStr, base: &Dir, new: &CStr) -> Result<
     renameat_with(dir, name, base, new, RenameFlags::NOREPLACE)
 }
 
-/// Gives an open directory's owner the permissions on it. True when they are there, given now or before: two threads can
-/// run into the same lack of them.
+/// Gives an open directory's owner the permissions on it. True when they are set, now or before: two threads can find the same missing
+/// permissions.
 pub(super) fn give_permissions(dir: &Dir) -> bool {
     let Ok(stat) = fstat(dir) else { return false };
     let mode = stat.st_mode & 0o7777;
     mode & ALL_FOR_OWNER == ALL_FOR_OWNER || fchmod(dir, Mode::from_raw_mode(mode | ALL_FOR_OWNER)).is_ok()
 }
 
-/// The same for a directory that cannot be opened for want of them: by a path-only handle and its magic link, since
-/// fchmod(2) refuses such handles and fchmodat2(2) came as late as Linux 6.6.
+/// The same for a directory that cannot be opened without them: by a path-only handle and its magic link, since fchmod(2) refuses such
+/// handles and fchmodat2(2) exists only since Linux 6.6.
 pub(super) fn give_permissions_below(dir: &Dir, name: &CStr) -> bool {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
     let resolve = ResolveFlags::BENEATH

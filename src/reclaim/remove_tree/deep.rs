@@ -1,19 +1,19 @@
-//! Directories that are nested deeper than handles may be held: they are renamed up beside the tree, and each is then the
-//! root of a tree of its own. A chain of 100,000 directories costs a few hundred renames and no memory: the names are
-//! numbered, so all that is remembered is how far the numbers go.
+//! Directories that are nested deeper than the number of handles allows: they are renamed up beside the tree, and each is then the root of
+//! a tree of its own. A chain of 100,000 directories costs a few hundred renames and no memory: the names are numbered, so only the last
+//! number is stored.
 
 use std::ffi::CString;
 use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::ops::Range;
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Every directory that was renamed up is strictly smaller than the tree it came from, so the work ends by itself, unless
-/// somebody keeps moving them back. No honest tree comes near this.
+/// Every directory that was renamed up is strictly smaller than the tree it came from, so the work terminates by itself, unless some
+/// process keeps moving them back. No honest tree comes near this bound.
 const MOST: u64 = 1 << 24;
 
 #[derive(Debug)]
 pub(super) struct Deep {
-    /// Tells this deletion's names from those of any other, and from what somebody could have planted.
+    /// Distinguishes this deletion's names from those of any other, and from planted ones.
     unique: u64,
     made: AtomicU64,
 }

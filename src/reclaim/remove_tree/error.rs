@@ -1,4 +1,4 @@
-//! What keeps a tree from going whole.
+//! Why a tree could not be deleted completely.
 
 use super::{Extent, Removal, Removed};
 use std::fmt;
@@ -28,10 +28,10 @@ pub enum RemoveError {
     /// The deadline came first.
     #[error("out of time at {}: the rest is left for the next run", path.display())]
     OutOfTime {
-        /// Where it came.
+        /// Where it was at the deadline.
         path: PathBuf,
     },
-    /// What had been deleted was enough.
+    /// Enough had been deleted.
     #[error("enough was deleted at {}: the rest is left for the next run", path.display())]
     Enough {
         /// Where.
@@ -40,7 +40,7 @@ pub enum RemoveError {
     /// No thread could be confined to the work directories: nothing was deleted.
     #[error("deletion could not be confined to the work directories, so nothing was deleted")]
     Unconfined {
-        /// What the kernel says.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
@@ -51,14 +51,14 @@ pub enum RemoveError {
         path: PathBuf,
         /// To do what.
         operation: Operation,
-        /// What the kernel says.
+        /// The kernel's error.
         #[source]
         source: io::Error,
     },
 }
 
 impl RemoveError {
-    /// With what the kernel says, for people.
+    /// With the kernel's error, for people.
     pub fn explained(&self) -> String {
         match std::error::Error::source(self) {
             Some(source) => format!("{self}: {source}"),
@@ -76,7 +76,7 @@ pub enum Operation {
     Read,
     /// Removing an entry that is no directory.
     Unlink,
-    /// Removing an empty directory.
+    /// Removing an entry that is not a directory.
     RemoveDirectory,
     /// Renaming a directory that is nested too deep up beside the tree.
     MoveUp,
@@ -116,7 +116,7 @@ impl Errors {
         recorded.first.get_or_insert(error);
     }
 
-    /// Something would have needed space to be removed.
+    /// Removing an entry would have needed free space.
     pub(super) fn lacked_space(&self) -> bool {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).lacked_space
     }

@@ -3,11 +3,11 @@
 //! In a cargo target half of the bytes lie in a hundredth of the files. Deleted in the order of the directories, half of
 //! the bytes are free after half of the time; in this order, after a few files.
 //!
-//! Several trees that were claimed together are one list: their largest files go before anybody's small ones.
+//! Several trees that were claimed together are one list: the largest files of all come before the small ones of any.
 //!
-//! A hint is all that the list is: it is as old as the scan, and what it names may be gone, moved or something else by now.
-//! Whatever lies beneath the tree's root is doomed, so whatever has the name now may go; what fails here is met again by
-//! the walk over the tree, and reported there.
+//! The list is only a hint: it is as old as the scan, and its files may be gone, moved or replaced by now. Everything beneath the tree's
+//! root is to be deleted, so the present owner of a name may be deleted; whatever fails here is met again by the walk over the tree, and
+//! reported there.
 
 use super::{Options, Progress, Removed, calls};
 use crate::model::LargeFile;
@@ -52,8 +52,7 @@ pub(super) fn remove(
 /// A handle of a directory, with its root and path.
 type Last = (usize, PathBuf, Dir);
 
-/// The handles that a thread keeps. Most of the large files lie in few directories, and in the order of their size it goes from one to
-/// the other and back.
+/// The handles that a thread keeps. Most of the large files are in few directories, and their order by size alternates between these.
 const HANDLES: usize = 4;
 
 /// Unlinks one file, by a handle of its directory; `last` are the last ones, the very last at the end.

@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, AtomicUsize, Ordering}
 pub(super) struct Node<'a> {
     pub(super) dir: Dir,
     pub(super) name: Box<CStr>,
-    /// `None` for a root: it lies in the base.
+    /// `None` for a root: its parent is the base.
     pub(super) parent: Option<Arc<Node<'a>>>,
     /// Readers and subdirectories that are not done.
     pub(super) outstanding: AtomicUsize,
-    /// Something in it stays.
+    /// Something in it is kept.
     pub(super) spoiled: AtomicBool,
     /// How often it was read again.
     pub(super) rereads: AtomicU32,
@@ -46,7 +46,7 @@ impl<'a> Node<'a> {
     }
 }
 
-/// Something in `node` stays, so `node` does; the base is no node.
+/// Something in `node` is kept, so `node` is kept; the base is no node.
 pub(super) fn spoil(node: Option<&Node<'_>>) {
     if let Some(node) = node {
         node.spoiled.store(true, Ordering::Relaxed);

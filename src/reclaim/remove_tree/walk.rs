@@ -1,14 +1,15 @@
 //! The second phase: everything that is left, depth first.
 //!
-//! Two tasks: enter a directory, and go on reading one. What is read is unlinked at once, straight from the reader's
-//! buffer; a subdirectory becomes a task. A reader that finds a directory to be large offers the rest of it as a task, so
-//! that the threads share the entries of one flat directory.
+//! Two tasks: enter a directory, and continue reading one. Files are unlinked at once, straight from the reader's buffer; a subdirectory
+//! becomes a task. A reader of a large directory offers the rest of it as a task, so that the threads share the entries of one flat
+//! directory.
 //!
-//! # When a directory goes
-//! A [`Node`] counts what is outstanding: its readers and its subdirectories. Whoever brings the count to zero removes the
-//! directory and settles the account with the parent, and so on up, in a loop. A node below which something had to stay is
-//! `spoiled`, and its removal is not tried. ENOTEMPTY all the same means that entries were added, or that the filesystem
-//! left some out while others vanished (readdir(3) promises nothing there): the directory is read again.
+//! # When a directory is removed
+//!
+//! A [`Node`] counts outstanding work: its readers and its subdirectories. The thread that brings the count to zero removes the directory
+//! and decrements the parent's count, and so on up, in a loop. A node below which something is kept is `spoiled`, and its removal is not
+//! tried. ENOTEMPTY nevertheless means that entries were added, or that the filesystem omitted some while others vanished (readdir(3) does
+//! not exclude that): the directory is read again.
 
 use super::calls::{self, errno};
 use super::deep::Deep;
@@ -29,7 +30,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-/// A reader that has met so many entries in one batch takes the directory to be large, and shares the rest of it.
+/// A reader that has met so many entries in one batch treats the directory as large, and shares the rest of it.
 const SHARED_FROM: u64 = 64;
 
 /// How often one directory is read again.
@@ -65,7 +66,7 @@ enum Task<'a> {
     Deep(Range<u64>),
 }
 
-/// What became of a directory when nothing was outstanding any more.
+/// The outcome of a directory without outstanding work.
 enum End {
     Gone,
     Stays,
@@ -129,7 +130,7 @@ impl<'a> RemovalWalk<'a> {
         removed
     }
 
-    /// Whether the deadline has come, or enough is deleted; the first to notice says where.
+    /// Whether the deadline has passed, or enough is deleted; the first thread to notice records where.
     fn is_late(&self, path: impl FnOnce() -> PathBuf) -> bool {
         if self.late.load(Ordering::Relaxed) {
             return true;
@@ -149,7 +150,7 @@ impl<'a> RemovalWalk<'a> {
         parent.map_or(self.base, |parent| &parent.dir)
     }
 
-    /// Something in `parent` stays, for this reason.
+    /// Something in `parent` is kept, for this reason.
     fn stays(&self, parent: Option<&Node<'a>>, name: &CStr, operation: Operation, errno: Errno) {
         let (path, source) = (path_of(parent, name), io::Error::from(errno));
         self.errors.record(match errno {
@@ -180,7 +181,7 @@ impl<'a> Worker<'_, 'a> {
         }
     }
 
-    /// Opens a subdirectory. `None` when that settled it: it is gone, moved up, or stays.
+    /// Opens a subdirectory. `None` when nothing is left to do with it: it is gone, moved up, or kept.
     fn enter(&mut self, parent: &Option<Arc<Node<'a>>>, name: Box<CStr>) -> Option<Arc<Node<'a>>> {
         let (walk, above) = (self.walk, parent.as_deref());
         if walk.is_late(|| path_of(above, &name)) {
@@ -213,14 +214,14 @@ impl<'a> Worker<'_, 'a> {
         match opened.map_err(|error| errno(&error).unwrap_or(Errno::IO)) {
             Ok(dir) => return Some(dir),
             Err(Errno::NOENT) => {}
-            // Replaced since it was read, or the entry that was to be deleted is no directory to begin with.
+            // Replaced since it was read, or the entry to delete is not a directory at all.
             Err(Errno::NOTDIR | Errno::LOOP) => {
                 if self.unlink(parent, name) == Err(Errno::ISDIR) {
                     self.walk.stays(parent, name, Operation::Open, Errno::NOTDIR);
                 }
             }
             Err(Errno::MFILE | Errno::NFILE) if parent.is_some() => self.move_up(parent, name),
-            // What may not be opened can be removed when it is empty: that takes only its parent's permissions.
+            // A directory that may not be opened can be removed when it is empty: that takes only its parent's permissions.
             Err(Errno::ACCESS) if calls::remove_directory(dir, name).is_ok() => self.removed.directories += 1,
             Err(errno) => self.walk.stays(parent, name, Operation::Open, errno),
         }
@@ -288,14 +289,14 @@ impl<'a> Worker<'_, 'a> {
         if self.is_late(node) {
             return;
         }
-        // Where the type is not told, unlinking tells: a directory is refused with EISDIR.
+        // If the type is unknown, unlinking shows it: a directory is refused with EISDIR.
         if entry.kind == FileType::Directory || self.unlink(Some(node), entry.name) == Err(Errno::ISDIR) {
             node.outstanding.fetch_add(1, Ordering::Relaxed);
             self.made.push(Task::Enter { parent: Some(Arc::clone(node)), name: entry.name.into() });
         }
     }
 
-    /// Unlinks what is no directory. The one error that is returned and not reported is EISDIR.
+    /// Unlinks an entry that is not a directory. The one error that is returned and not reported is EISDIR.
     #[inline(always)] // see calls::unlink
     fn unlink(&mut self, parent: Option<&Node<'a>>, name: &CStr) -> Result<(), Errno> {
         let dir = self.walk.dir_of(parent);
@@ -312,11 +313,10 @@ impl<'a> Worker<'_, 'a> {
         Ok(())
     }
 
-    /// One reader or subdirectory of `node` is done. Whoever is the last removes the directory, which settles one
-    /// subdirectory of its parent.
+    /// One reader or subdirectory of `node` is done. The last one removes the directory, which completes one subdirectory of its parent.
     fn settle(&mut self, mut node: Option<Arc<Node<'a>>>) {
         while let Some(done) = node {
-            // Release and acquire: the last one sees whatever spoiled it.
+            // Release and acquire: the last one sees any earlier `spoiled`.
             if done.outstanding.fetch_sub(1, Ordering::AcqRel) != 1 {
                 return;
             }
@@ -350,7 +350,7 @@ impl<'a> Worker<'_, 'a> {
             }
             Err(Errno::NOENT) => End::Gone,
             Err(Errno::NOTEMPTY | Errno::EXIST) => self.read_again(node),
-            // Swapped for something else: that has the name now, and lies in the tree.
+            // It was swapped for something else, which now has the name and is in the tree.
             Err(Errno::NOTDIR) if self.unlink(parent, &node.name).is_ok() => End::Gone,
             Err(errno) => {
                 walk.stays(parent, &node.name, Operation::RemoveDirectory, errno);

@@ -70,7 +70,7 @@ struct UsageDoc {
     used_percent: u8,
 }
 
-/// `bytes` is null when the cache was not measured. `detail` says in words what the system said or what changed.
+/// `bytes` is null when the cache was not measured. `detail` is the system's error or what changed, in words.
 #[derive(Serialize, JsonSchema)]
 struct ActionDoc<'a> {
     #[serde(flatten, with = "as_json::AtPath")]

@@ -1,4 +1,4 @@
-//! The child process of a call: how it is made, what is read of it, and how all of it is ended.
+//! The child process of a call: how it is started, read and ended.
 
 use super::Call;
 use super::strays::Strays;
@@ -18,23 +18,23 @@ use std::os::unix::process::CommandExt as _;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-/// How long the end of the outputs is waited for once the program itself has ended.
+/// How long to wait for the end of the outputs once the program itself has ended.
 const DRAIN: Duration = Duration::from_secs(1);
 
-/// How long one that is attended has to end by itself, once it is asked to.
+/// How long an attended program has to end by itself, once it is asked to.
 const FAREWELL: Duration = Duration::from_millis(500);
 
-/// How long a killed program's end is waited for: the kernel may hold it, as on a dead network mount.
+/// How long to wait for a killed program: the kernel may block it, as on a dead network mount.
 const REAP: Duration = Duration::from_secs(2);
 
-/// Of how much room a pipe that polls as writable is sure (`PIPE_BUF`).
+/// The room that a pipe is sure to have when it polls as writable (`PIPE_BUF`).
 const ROOM: usize = 4096;
 
-/// How a program that is given something hostile to read is held: another user, exactly this directory, few resources, no file
-/// that it could write and no new rights.
+/// The confinement of a program with hostile input: another user, exactly this directory, few resources, no writable file and no new
+/// privileges.
 #[derive(Debug)]
 pub struct Confinement<'a> {
-    /// As whom, and in which group.
+    /// The user and group.
     pub user: (Uid, u32),
     /// Where.
     pub dir: &'a Dir,
@@ -44,17 +44,17 @@ pub struct Confinement<'a> {
     pub files: u64,
 }
 
-/// As whom a program runs.
+/// The user of a program.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct User {
     /// The user.
     pub id: Uid,
-    /// Its group; there are no others.
+    /// Its group; there are no supplementary ones.
     pub group: u32,
 }
 
-/// Is asked again and again while a program runs whether it has to end now. Such a program is asked to end before it is killed,
-/// and what it has put into other groups and sessions is killed as well: one such call at a time, and no other beside it.
+/// Asked repeatedly while a program runs whether it has to end now. Such a program is asked to end before it is killed, and its processes
+/// in other groups and sessions are killed as well: one such call at a time, and no other beside it.
 #[derive(Clone, Copy)]
 pub struct Attended<'a>(pub &'a dyn Fn() -> bool);
 
@@ -64,22 +64,22 @@ impl std::fmt::Debug for Attended<'_> {
     }
 }
 
-/// How a program came to its end.
+/// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum End {
     /// By itself, and its output with it.
     Itself(ExitStatus),
-    /// By itself, while somebody whom it had started kept its output open.
+    /// By itself, but one of its children kept its output open.
     Held(ExitStatus),
     /// Killed: its time was over.
     TimedOut,
     /// Killed: it printed too much.
     TooLong,
-    /// Ended: who attended it said so.
+    /// Ended: its attendant requested that.
     Stopped,
 }
 
-/// Runs a call: how it ended, and what was read of its standard output and error.
+/// Runs a call; returns how it ended, with its standard output and error.
 pub(super) fn run(call: &Call<'_>) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
     let strays = call.attended.map(|_| Strays::watch());
     let mut child = spawn(call)?;
@@ -102,9 +102,9 @@ pub(super) fn run(call: &Call<'_>) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
         say_farewell(group, &mut pipes);
     }
     let is_whole = pipes.output.file.is_none();
-    // Also after its own end: whom it left behind goes with it. Until it is waited for, its number is nobody else's.
+    // Also after its own end: its remaining children are killed as well. Until it is reaped, its pid cannot be reused.
     let _ = killpg(group, Signal::SIGKILL);
-    // What is in the pipes already; one that has left the group may go on filling them.
+    // The content of the pipes; a process that has left the group may continue to fill them.
     let _ = (0..32).all(|_| pipes.serve(0));
     let status = reap(&mut child);
     strays.into_iter().for_each(Strays::end);
@@ -146,7 +146,7 @@ pub(super) fn reap(child: &mut Child) -> Option<ExitStatus> {
 }
 
 pub(super) fn spawn(call: &Call<'_>) -> io::Result<Child> {
-    // A process that ignores SIGCHLD never learns how its children ended, and our parent may have left us ignoring it.
+    // A process that ignores SIGCHLD never learns how its children ended, and our parent may have set that.
     // SAFETY: no handler is installed, and SIGCHLD is not used elsewhere.
     #[allow(unsafe_code)]
     unsafe {
@@ -160,7 +160,7 @@ pub(super) fn spawn(call: &Call<'_>) -> io::Result<Child> {
     command.stderr(Stdio::piped());
     let mut limits = None;
     if let Some(confinement) = &call.confinement {
-        // The descriptor is inherited until the program is executed: the child enters exactly the directory that was opened.
+        // The descriptor is inherited until the program is executed: the child enters exactly the opened directory.
         command.current_dir(format!("/proc/self/fd/{}", confinement.dir.as_fd().as_raw_fd()));
         if geteuid().as_raw() != confinement.user.0.0 {
             command.uid(confinement.user.0.0).gid(confinement.user.1);
@@ -172,7 +172,7 @@ pub(super) fn spawn(call: &Call<'_>) -> io::Result<Child> {
     }
     let prepare = move || {
         start_clean()?;
-        // Unconfined, it may want to put something right first.
+        // Unconfined, it may want to clean up first.
         let farewell = if limits.is_some() { Signal::SIGKILL } else { Signal::SIGTERM };
         nix::sys::prctl::set_pdeathsig(farewell)?;
         limits.map_or(Ok(()), |(memory, files, seconds)| confine(memory, files, seconds))
@@ -185,7 +185,7 @@ pub(super) fn spawn(call: &Call<'_>) -> io::Result<Child> {
     command.spawn()
 }
 
-/// Takes from a child what we were started with: blocked and ignored signals, open descriptors.
+/// Resets what a child would inherit from our parent: blocked and ignored signals, open descriptors.
 fn start_clean() -> io::Result<()> {
     SigSet::empty().thread_set_mask()?;
     for number in 1..=64 {
@@ -205,7 +205,7 @@ fn start_clean() -> io::Result<()> {
     Ok(())
 }
 
-/// The same before Linux 5.11, or where a filter refuses it.
+/// The same before Linux 5.11, or if a filter refuses it.
 pub(super) fn mark_each() {
     let most = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX).min(1 << 16) as i32;
     for descriptor in 3..most {
@@ -259,7 +259,7 @@ impl<'a> Pipes<'a> {
         self.output.file.is_none() && self.complaint.file.is_none()
     }
 
-    /// Moves what can be moved, and waits for that at most so many milliseconds; whether anything was.
+    /// Moves available data, and waits at most this many milliseconds for some; returns whether any was moved.
     fn serve(&mut self, wait: u16) -> bool {
         let files = [
             (self.input.as_ref().map(|(file, _)| file), PollFlags::POLLOUT),
@@ -268,7 +268,7 @@ impl<'a> Pipes<'a> {
         ];
         let open = files.iter().filter_map(|(file, flags)| Some(PollFd::new((*file)?.as_fd(), *flags)));
         let mut polled: Vec<PollFd<'_>> = open.collect();
-        // One that is interrupted has found nothing.
+        // An interrupted call has found nothing.
         let _ = poll(&mut polled, wait);
         let mut found = polled.iter().map(|one| one.any().unwrap_or(true));
         let [input, output, complaint] =
@@ -285,7 +285,7 @@ impl<'a> Pipes<'a> {
         input || output || complaint
     }
 
-    /// A reader that has gone away, or has got all, is given no more.
+    /// A reader that has closed its end, or has received everything, gets no more.
     fn write(&mut self) {
         let Some((file, rest)) = &mut self.input else { return };
         match file.write(&rest[..rest.len().min(ROOM)]) {

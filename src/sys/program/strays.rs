@@ -1,7 +1,7 @@
-//! What a program leaves behind outside of its group: daemons, new sessions.
+//! Processes that a program leaves outside of its group: daemons, new sessions.
 //!
-//! While a call is watched this process adopts the orphans of its descendants (`PR_SET_CHILD_SUBREAPER`, prctl(2)), so that
-//! whatever the program has started is its child in the end, and can be told from those that were there before.
+//! While a call is watched this process adopts the orphans of its descendants (`PR_SET_CHILD_SUBREAPER`, prctl(2)), so that every process
+//! that the program has started becomes its child in the end, and can be distinguished from earlier children.
 
 use nix::libc;
 use nix::sys::prctl::{get_child_subreaper, set_child_subreaper};
@@ -11,10 +11,10 @@ use nix::unistd::Pid;
 use std::collections::HashSet;
 use std::time::{Duration, Instant};
 
-/// How long their end is waited for. Each that is killed may have left others.
+/// How long to wait for their end. Each killed one may have left others.
 const PATIENCE: Duration = Duration::from_secs(2);
 
-/// Watches over what a call leaves behind.
+/// Watches for the processes that a call leaves behind.
 pub(super) struct Strays {
     before: HashSet<libc::pid_t>,
     was_adopting: bool,
@@ -23,7 +23,7 @@ pub(super) struct Strays {
 impl Strays {
     pub(super) fn watch() -> Self {
         let was_adopting = get_child_subreaper().unwrap_or(false);
-        // Before Linux 3.4 there is no such thing: then what leaves its group is out of reach.
+        // Before Linux 3.4 this is not supported: then a process that leaves its group is out of reach.
         let _ = set_child_subreaper(true);
         Self { before: children().collect(), was_adopting }
     }
@@ -38,7 +38,7 @@ impl Strays {
                 break;
             }
             for pid in strays {
-                // Until it is waited for its number is nobody else's.
+                // Until it is reaped its pid cannot be reused.
                 let _ = kill(pid, Signal::SIGKILL);
                 let _ = waitpid(pid, Some(WaitPidFlag::WNOHANG));
             }

@@ -9,7 +9,7 @@ use std::process::Command;
 use std::time::Instant;
 
 const LONG: Duration = Duration::from_secs(60);
-/// Long enough for a script to say its first words on a busy machine.
+/// Long enough for a script's first output on a busy machine.
 const SHORT: Duration = Duration::from_secs(1);
 
 fn places() -> [PathBuf; 3] {
@@ -33,7 +33,7 @@ fn code(run: &ProgramRun) -> Option<i32> {
     }
 }
 
-/// Killed is not gone yet: a grandchild is nobody's to wait for here.
+/// Killed does not mean gone: nobody here can wait for a grandchild.
 fn await_gone(pids: &str) {
     let is_gone = |pid: &str| {
         let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
@@ -86,7 +86,7 @@ fn errors_say_what_was_called_what_was_found_and_what_to_do() {
     ] {
         let error = shell(script, time).success().unwrap_err().to_string();
         assert!(error.contains(&format!("`/usr/bin/sh -c {script}` {expected}")), "{error}");
-        // Only another code than 0 is an answer all the same.
+        // Only another exit code than 0 is an answer as well.
         let is_answer = error.contains("failed (");
         assert_eq!(shell(script, time).ended().is_ok(), is_answer, "{script}");
     }
@@ -95,7 +95,7 @@ fn errors_say_what_was_called_what_was_found_and_what_to_do() {
     assert!(error.len() < 700 && error.contains("ä ...` failed") && error.contains("x ...;"), "{error}");
 }
 
-/// The program and its children go, whatever they do with signals and pipes.
+/// The program and its children are killed, whatever they do with signals and pipes.
 #[test]
 fn one_that_hangs_is_ended_with_all_its_children() {
     let script = "trap '' TERM INT HUP; echo $$; (trap '' TERM; exec sleep 600) & echo $!; wait; sleep 600";
@@ -118,7 +118,7 @@ fn one_that_closes_its_outputs_is_waited_for_in_its_time() {
     assert!(begun.elapsed() < LONG);
 }
 
-/// A background child holds the pipe: the answer may go on, so it is not whole; and the child does not outlive the call.
+/// A background child holds the pipe: the output may continue, so it is not complete; and the child does not outlive the call.
 #[test]
 fn whom_it_leaves_behind_goes_with_it() {
     let run = shell("sleep 600 & echo $!", LONG);
@@ -137,7 +137,7 @@ fn outputs_are_bounded_and_a_cut_is_told() {
     assert_eq!((cut.end, cut.output.len()), (End::TooLong, 1000));
     let endless = shell("yes", LONG);
     assert_eq!((endless.end, endless.output.len()), (End::TooLong, 1000));
-    // Of complaints the rest is thrown away, and the program goes on.
+    // The rest of standard error is discarded, and the program continues.
     let loud = shell("yes | head -c 1000000 >&2; echo done; exit 3", LONG);
     assert_eq!((code(&loud), loud.text().as_str(), loud.complaint.len()), (Some(3), "done", 1004));
     assert!(loud.complaint.ends_with("y\n ..."), "{}", loud.complaint);
@@ -177,7 +177,7 @@ fn nothing_is_inherited_but_what_is_meant() {
         ignore(Signal::SIGCHLD);
         SigSet::from(Signal::SIGUSR1).thread_block().unwrap();
         let marker = marker.path().to_str().unwrap();
-        // Those of the first 31: glibc keeps two of its own. Who runs the tests may ignore some, too.
+        // Those of the first 31: glibc keeps two for itself. The parent of the tests may ignore some, too.
         let ignored = |status: &str| {
             let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:\t")).unwrap_or("0");
             u64::from_str_radix(mask, 16).unwrap() & 0x7fff_ffff
@@ -200,10 +200,10 @@ fn nothing_is_inherited_but_what_is_meant() {
                 assert!(before.contains(poison), "the control: {poison}\n{before}");
                 assert!(!run.text().contains(poison), "{poison}\n{}", run.text());
             }
-            // What is not told of its children is not told how they end.
+            // A process that ignores SIGCHLD does not learn how its children end.
             ignore(Signal::SIGCHLD);
         }
-        // Where the kernel cannot mark them all at once.
+        // If the kernel cannot mark them all at once.
         let flags = || nix::fcntl::fcntl(&open, nix::fcntl::FcntlArg::F_GETFD).unwrap();
         assert_eq!(flags(), 0, "{}", open.as_raw_fd());
         mark_each();
@@ -211,7 +211,7 @@ fn nothing_is_inherited_but_what_is_meant() {
     });
 }
 
-/// The death of a thread is that of a parent: what it has started is told.
+/// The death of a thread counts as that of a parent: its children get the signal.
 #[test]
 fn it_does_not_outlive_us() {
     let call = || call(&["sleep", "600"], Bounds::new(LONG, 0));
@@ -286,7 +286,7 @@ fn root_runs_only_what_root_alone_can_write() {
     run(&first.join("tool")).expect("the control");
     set(middle.path(), 0o777);
     assert!(run(&first.join("tool")).unwrap_err().contains("mode 0777"));
-    // Where everybody may put something, what is there is its owner's to exchange.
+    // In a directory where everybody may write, an entry's owner can exchange it.
     set(middle.path(), 0o1777);
     run(&first.join("tool")).expect("root's own link there");
     std::os::unix::fs::lchown(middle.path().join("second"), Some(12_345), None).unwrap();

@@ -1,4 +1,4 @@
-//! Root runs what nobody else can change: the file behind a path, and every directory that leads to it, link by link.
+//! Root runs only files that nobody else can change: the file behind a path, and every directory that leads to it, link by link.
 
 use super::ProgramError;
 use std::collections::VecDeque;
@@ -8,10 +8,10 @@ use std::io;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// Links to a program are followed no further.
+/// The maximum of links to a program.
 const MAX_LINKS: usize = 16;
 
-/// Whether root alone can change `program`: what it is, and what each name on the way leads to.
+/// Checks that only root can change `program`: the file, and the target of each name on the way.
 ///
 /// # Errors
 /// [`ProgramError::Untrusted`], or what cannot be looked at.
@@ -28,7 +28,7 @@ pub(super) fn check(program: &Path) -> Result<(), ProgramError> {
         }
         let (directory, next) = (look(&real)?, real.join(&name));
         let entry = look(&next)?;
-        // In a sticky directory nobody exchanges what is root's.
+        // In a sticky directory only root can exchange root's entries.
         let is_fast = directory.mode() & 0o1000 != 0 && entry.uid() == 0;
         if let Some(why) = changed_by(&directory).filter(|_| directory.uid() != 0 || !is_fast) {
             return Err(untrusted(program, &real, why));
@@ -53,7 +53,7 @@ pub(super) fn check(program: &Path) -> Result<(), ProgramError> {
     }
 }
 
-/// Who but root can change a file or directory, if anybody.
+/// The users other than root, if any, that can change a file or directory.
 fn changed_by(metadata: &Metadata) -> Option<String> {
     if metadata.uid() != 0 {
         Some(format!("is owned by uid {}", metadata.uid()))

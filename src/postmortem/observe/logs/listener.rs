@@ -91,7 +91,7 @@ impl Stories {
     /// anything (a job may be received right at the turn).
     ///
     /// # Errors
-    /// What opening and reading say; `NotFound` when there is no log.
+    /// The error of opening or reading; `NotFound` when there is no log.
     pub fn read(root: &Dir, since: SystemTime) -> io::Result<Self> {
         let diag = root.descend(layout::DIAG)?;
         let names = diag_log::newest(&diag, Kind::Listener, MAX_LOGS)?;

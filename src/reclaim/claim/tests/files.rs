@@ -32,7 +32,7 @@ fn planned(scene: &Scene, within: &str, name: &str) -> Member {
 }
 
 impl Scene {
-    /// Those of the planned files that are in their place.
+    /// The planned files that are in their place.
     pub(super) fn left(&self) -> Vec<&'static str> {
         let in_place = |below: &&str| {
             let name = below.rsplit('/').next().unwrap();
@@ -80,7 +80,7 @@ fn doubt_before_leaves_all_of_them_and_doubt_after_puts_all_back() {
     }
 }
 
-/// The job has begun after the renames and without its files: they must not reappear under its hands.
+/// The job has begun after the renames and without its files, which must not reappear during the job.
 #[test]
 fn fenced_files_are_not_put_back_under_a_running_job() {
     let (scene, members) = scene();
@@ -100,7 +100,7 @@ fn fenced_files_are_not_put_back_under_a_running_job() {
     assert_eq!(scene.trash().iter().filter(|name| fenced(name)).count(), 3);
 }
 
-/// As with a whole cache, what its runner has made anew has the place; what it has not goes back.
+/// As with a whole cache, an entry that its runner has created anew is kept; the others are moved back.
 #[test]
 fn of_doubted_files_those_that_are_there_anew_are_trash() {
     let (scene, members) = scene();
@@ -141,7 +141,7 @@ fn one_that_is_not_what_was_planned_stays_and_the_others_go() {
     }
 }
 
-/// What names a directory, or none of whose files is there any more, claims nothing.
+/// A claim that names a directory, or only files that no longer exist, claims nothing.
 #[test]
 fn a_directory_is_no_file_and_where_nothing_is_left_nothing_is_claimed() {
     let (mut scene, members) = scene();
@@ -155,7 +155,7 @@ fn a_directory_is_no_file_and_where_nothing_is_left_nothing_is_claimed() {
     assert_eq!(scene.claimed().len(), 3, "the control");
 }
 
-/// Swapped after it was compared, so that another file lies in the slot: it goes back, or beside what has its place by then.
+/// Swapped after it was compared, so that another file is in the slot: it is moved back, or beside the entry in its place.
 #[test]
 fn what_is_swapped_while_it_is_moved_is_not_trash() {
     let (scene, members) = scene();

@@ -1,4 +1,4 @@
-//! Claims of some files whose slot lies beside them. Whether a filesystem makes that necessary is no matter here.
+//! Claims of some files with their slot beside them, on any filesystem.
 
 use super::files::scene;
 use super::*;
@@ -9,7 +9,7 @@ fn claim_beside(scene: &Scene, recheck: &mut Recheck<'_>) -> Claim {
     super::super::subvolume::claim(place, (&scene.lock, &scene.work, scene.owner), &scene.cache, recheck)
 }
 
-/// What there is of ours beside the cache.
+/// The guard's own entries beside the cache.
 fn beside(scene: &Scene) -> Vec<String> {
     let names = scene.work.descend("r/r").unwrap().names(9).unwrap();
     names.into_iter().map(|name| name.into_string().unwrap()).filter(|name| name != "target").collect()
@@ -58,7 +58,7 @@ fn a_fence_before_the_renames_makes_them_fail_and_one_after_them_keeps_them_from
     assert_eq!(taken.names(9).unwrap().len(), 3);
 }
 
-/// A claim that is settled is being deleted, and a fence lets it be.
+/// A settled claim is being deleted, and a fence leaves it alone.
 #[test]
 fn a_fence_lets_a_settled_claim_be() {
     let (scene, members) = scene();
@@ -67,7 +67,7 @@ fn a_fence_lets_a_settled_claim_be() {
     assert_eq!(claimed.parent.descend(&claimed.name).unwrap().names(9).unwrap().len(), members.len());
 }
 
-/// What `hooks/job-started.sh` does when this program cannot be run.
+/// The same steps as `hooks/job-started.sh` without this program.
 fn fence_by_script(scene: &Scene) {
     let script = include_str!("../../../../hooks/job-started.sh");
     let (_, fence) = script.split_once("# --- fence").unwrap();

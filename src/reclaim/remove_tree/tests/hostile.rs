@@ -1,4 +1,4 @@
-//! Trees that resist: mounts, swaps, refills, missing permissions, full disks. Each test also deletes something.
+//! Trees that resist deletion: mounts, swaps, refills, missing permissions, full disks. Each test also deletes something.
 
 use super::super::*;
 use super::{assert_whole, first_error, names, remove};
@@ -116,7 +116,7 @@ fn a_tree_that_is_refilled_is_given_up_in_the_end() {
         let _ = fs::write(deep.join(format!("{number}/file")), "");
         let _ = fs::write(deep.join(format!("f{number}")), "");
     });
-    // Who wins is chance; that it ended is the point, and that it says what it saw.
+    // Which side wins is chance; the test requires that it terminates and reports what it saw.
     if let Extent::Part { first, .. } = &removal.extent {
         assert!(matches!(first, RemoveError::Refilled { .. }), "{first:?}");
     }
@@ -215,7 +215,7 @@ fn a_nested_tree_goes_from_a_disk_without_a_free_byte() {
     });
 }
 
-/// To rename a directory up, its new parent may need a block: the rest of the tree has it.
+/// To rename a directory up, its new parent may need a block: deleting the rest of the tree frees one.
 #[test]
 fn what_needs_room_to_be_moved_goes_once_the_rest_has_made_it() {
     if !is_root() {
@@ -231,7 +231,7 @@ fn what_needs_room_to_be_moved_goes_once_the_rest_has_made_it() {
         let tree = disk.join("tree");
         fs::create_dir_all(tree.join("a")).unwrap();
         fs::create_dir(tree.join("b")).unwrap();
-        // What is listed last is entered first: that has to be the one that goes deep.
+        // The directory that is listed last is entered first: that has to be the deep one.
         let listed: Vec<_> = fs::read_dir(&tree).unwrap().map(|entry| entry.unwrap().path()).collect();
         let [wide, deep] = &listed[..] else { panic!("{listed:?}") };
         fs::create_dir_all(deep.join("d/".repeat(250))).unwrap();
@@ -279,7 +279,7 @@ fn btrfs_subvolumes_inside_go_with_the_tree() {
         assert!(run("btrfs", &[&words[..], &[subvolume.as_os_str(), snapshot.as_os_str()]].concat()));
         let removal = remove(&disk, "tree");
         assert_whole(&removal);
-        // One that holds another one is emptied; the others go as one, with what is in them.
+        // A subvolume that holds another one is emptied; the others are deleted as a whole.
         assert_eq!((removal.files, removal.directories), (1, 5));
         assert!(names(&disk).is_empty());
     });

@@ -1,4 +1,4 @@
-//! What one thread does with one directory, where a whole deletion would come to the same end in another way, or by chance.
+//! How one thread handles one directory, in cases where a whole deletion would reach the same end in another way, or by chance.
 
 use super::*;
 use crate::reclaim::remove_tree::{Extent, Progress, Removal};
@@ -22,7 +22,7 @@ fn in_walk(handles: usize, body: impl FnOnce(&Path, &RemovalWalk<'_>)) -> Remova
     walk.into_errors().into_removal(Removed::default())
 }
 
-/// Lets `act` play the walk's only thread. How many tasks it has shared meanwhile is returned beside what it has removed.
+/// Runs `act` as the walk's only thread. Returns how many tasks it has shared, and what it has removed.
 fn as_worker<'a>(walk: &RemovalWalk<'a>, act: impl FnOnce(&mut Worker<'_, 'a>) + Send) -> (Removed, usize) {
     let act = Mutex::new(Some(act));
     let sums = work_off(
