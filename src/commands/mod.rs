@@ -38,11 +38,12 @@ use crate::report::human::Screen;
 use crate::report::journal;
 use crate::runs::Host;
 use crate::setup::install::Verb;
+use crate::simulate::table::Sensitivity;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
 use crate::{hook, overview};
 use entries::Part;
-use output::{complain, present, print, show};
+use output::{Shape, complain, present, print, show};
 use std::process::ExitCode;
 
 /// What every command has at hand.
@@ -121,11 +122,12 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),
         Command::Simulate { history: true, size, against, json, html, .. } => {
             let wish = simulate::PastWish { size: *size, against: against.as_deref() };
-            simulate::history(&context, &wish, simulate::Shape::of(*json, html.as_deref()))
+            simulate::history(&context, &wish, Shape::of(*json, html.as_deref()))
         }
         Command::Simulate { hosts, seeds, days, sensitivity, json, html, .. } => {
-            let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity: *sensitivity };
-            simulate::run(&context, &wish, simulate::Shape::of(*json, html.as_deref()))
+            let sensitivity = if *sensitivity { Sensitivity::Shown } else { Sensitivity::Left };
+            let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity };
+            simulate::run(&context, &wish, Shape::of(*json, html.as_deref()))
         }
         Command::Forecast { json } => forecast::run(&context, *json),
         Command::Check(question) => check::run(&context, question),

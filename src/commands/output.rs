@@ -1,6 +1,7 @@
 //! What a verb prints, and what became of it: a reader that went away ends it quietly, any other failure of standard output is
 //! told and is the verb's failure.
 
+use super::Context;
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::setup::place;
@@ -46,8 +47,41 @@ pub(super) fn present(
     if as_json { print(&document()) } else { show(screen, &text()) }
 }
 
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Shape<'a> {
+    Text,
+    Json,
+    /// As one page for a browser, to this file.
+    Page(&'a Path),
+}
+
+impl<'a> Shape<'a> {
+    pub(super) fn of(as_json: bool, page: Option<&'a Path>) -> Self {
+        match page {
+            Some(file) => Self::Page(file),
+            None if as_json => Self::Json,
+            None => Self::Text,
+        }
+    }
+
+    pub(super) fn print(
+        self,
+        context: &Context,
+        document: impl FnOnce() -> String,
+        text: impl FnOnce() -> String,
+        page: impl FnOnce() -> String,
+    ) -> Exit {
+        if let Self::Page(file) = self {
+            return write_page(file, &page());
+        }
+        present(&context.screen, matches!(self, Self::Json), document, text);
+        Exit::Done
+    }
+}
+
 /// A page for a browser: written to `file`, or printed where that is `-`.
-pub(super) fn page(file: &Path, page: &str) -> Exit {
+pub(super) fn write_page(file: &Path, page: &str) -> Exit {
     if file == Path::new("-") {
         print(page);
         return Exit::Done;

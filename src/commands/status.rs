@@ -34,5 +34,5 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
 
 /// Writes the page for a browser.
 pub(super) fn page(context: &Context, file: &Path) -> Exit {
-    output::page(file, &html::status(&collect(&context.snapshot(), Holders::Asked, Stale::Read)))
+    output::write_page(file, &html::status(&collect(&context.snapshot(), Holders::Asked, Stale::Read)))
 }

@@ -3,13 +3,13 @@
 use super::{Journal, read_files};
 use crate::config::Paths;
 use crate::model::Runner;
-use crate::model::ledger::{Extent, Ledger, Ownership, Presence};
+use crate::model::ledger::{Extent, Ledger, Ownership, Presence, Why, WhyEnvironment, Window};
 use crate::policy::ledger as policy;
 use crate::sys::dir::Dir;
 use crate::sys::program::Programs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
 /// Both places, merged and judged. The journal comes first: it knows more about an entry's writer.
 pub(crate) fn read(paths: &Paths, since: SystemTime, owners: &[Ownership]) -> Ledger {
@@ -27,6 +27,52 @@ pub(crate) fn read(paths: &Paths, since: SystemTime, owners: &[Ownership]) -> Le
     Ledger { entries, extent }
 }
 
+/// How far around the time at which a path vanished runs are listed.
+const AROUND: Duration = Duration::from_secs(600);
+
+/// And how far back for a path that is still there.
+const LATELY: Duration = Duration::from_secs(24 * 3600);
+
+/// What `why` answers.
+pub(crate) enum WhyAnswer {
+    /// The name is that of an environment that the reaper has dealt with.
+    Environment(WhyEnvironment),
+    /// What happened to a path.
+    Path(Why),
+}
+
+/// What became of `path`, or of the environment or runner of this name. Without a time it is about the time at which the path vanished,
+/// or the last day while it is there.
+///
+/// # Errors
+/// There is no working directory that a relative path could begin at.
+pub(crate) fn why(
+    paths: &Paths,
+    owners: &[Ownership],
+    path: &Path,
+    since: Option<SystemTime>,
+    now: SystemTime,
+) -> io::Result<WhyAnswer> {
+    let ledger = read(paths, SystemTime::UNIX_EPOCH, owners);
+    if let Some(name) = path.to_str().filter(|name| !name.contains('/'))
+        && let Some(answer) = policy::why_environment(&ledger, name)
+    {
+        return Ok(WhyAnswer::Environment(answer));
+    }
+    let path = of_runner(path, owners).unwrap_or_else(|| path.to_owned());
+    let path = without_dots(&std::path::absolute(&path)?);
+    let (real, presence) = presence(&path);
+    let real = real.filter(|real| *real != path);
+    let window = match (since, &presence) {
+        (Some(from), _) => Window { from, to: now },
+        (None, Presence::Gone(_, changed)) => Window::around(*changed, AROUND),
+        (None, Presence::Present | Presence::Hidden(_)) => Window { from: now - LATELY, to: now },
+    };
+    let spellings: Vec<&Path> = std::iter::once(path.as_path()).chain(real.as_deref()).collect();
+    let runner = policy::runner_of(&spellings, owners).map(str::to_owned);
+    Ok(WhyAnswer::Path(policy::why(&ledger, (path, real), presence, runner, window)))
+}
+
 /// The owners of all runners.
 pub(crate) fn owners<'r>(runners: impl IntoIterator<Item = &'r Runner>) -> Vec<Ownership> {
     let owner = |runner: &Runner| Ownership {
@@ -40,7 +86,7 @@ pub(crate) fn owners<'r>(runners: impl IntoIterator<Item = &'r Runner>) -> Vec<O
 }
 
 /// The root of the only runner of this name: all its recorded paths lie there.
-pub(crate) fn of_runner(name: &Path, owners: &[Ownership]) -> Option<PathBuf> {
+fn of_runner(name: &Path, owners: &[Ownership]) -> Option<PathBuf> {
     let name = name.to_str().filter(|name| !name.contains('/'))?;
     let is_meant = |owner: &&Ownership| {
         owner.name == name || owner.root.file_name().is_some_and(|own| own.to_str() == Some(name))
@@ -54,7 +100,7 @@ pub(crate) fn of_runner(name: &Path, owners: &[Ownership]) -> Option<PathBuf> {
 }
 
 /// The path without `.` and `..`, lexically: the directories that it led through may be gone.
-pub(crate) fn without_dots(path: &Path) -> PathBuf {
+fn without_dots(path: &Path) -> PathBuf {
     let mut clean = PathBuf::new();
     for part in path.components() {
         match part {
@@ -69,7 +115,7 @@ pub(crate) fn without_dots(path: &Path) -> PathBuf {
 }
 
 /// The path without links, as far as it exists, and whether all of it exists.
-pub(crate) fn presence(path: &Path) -> (Option<PathBuf>, Presence) {
+fn presence(path: &Path) -> (Option<PathBuf>, Presence) {
     let missing = match std::fs::symlink_metadata(path) {
         Ok(_) => false,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => true,

@@ -3,6 +3,7 @@
 
 pub(crate) mod check;
 pub(crate) mod forecast;
+pub(crate) mod past;
 pub(crate) mod status;
 
 use crate::cycle::{Preview, Stale, Wish, preview};

@@ -4,6 +4,7 @@
 
 pub(crate) mod dedupe;
 pub(crate) mod metrics;
+pub(crate) mod notify;
 pub(crate) mod reap;
 mod records;
 pub(crate) mod remediate;

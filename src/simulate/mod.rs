@@ -14,6 +14,7 @@ mod host;
 pub mod past;
 mod random;
 mod replay;
+pub mod table;
 mod workload;
 
 pub use host::{Admission, Case, OnShort, Sampling, run};

@@ -41,7 +41,7 @@ pub(crate) fn play(part: &DemoActorArgs) -> io::Result<ExitCode> {
 fn build(target: &Path) -> io::Result<ExitCode> {
     let deps = &target.join("debug/deps");
     std::fs::create_dir_all(deps)?;
-    std::fs::write(target.join("CACHEDIR.TAG"), super::TAG)?;
+    std::fs::write(target.join("CACHEDIR.TAG"), super::host::TAG)?;
     for object in 0..OBJECTS {
         std::fs::write(file(deps, object), content(object))?;
     }

@@ -37,7 +37,7 @@ pub use simulation::{past, simulation};
 pub use status::status;
 pub use stores::{stores, stores_record};
 pub use trim::trim;
-pub use watch::Watch;
+pub use watch::{Scroll, Watch};
 
 pub(super) use screen::fit;
 pub(super) use status::{cause, reason, standings};

@@ -24,21 +24,40 @@ pub struct Watch {
     page: usize,
 }
 
+/// Where to move.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Scroll {
+    /// One runner up.
+    Up,
+    /// One runner down.
+    Down,
+    /// As many runners up as are shown.
+    PageUp,
+    /// As many runners down as are shown.
+    PageDown,
+    /// To the first runner.
+    First,
+    /// To the last runner.
+    Last,
+}
+
 impl Watch {
     /// Nothing seen yet.
     pub fn new(colour: bool) -> Self {
         Self { host: None, colour, first: 0, page: 1 }
     }
 
-    /// Moves by so many pages' fractions: `up` or down, by one runner or by a page.
-    pub fn scroll(&mut self, up: bool, by_page: bool) {
-        let step = if by_page { self.page.max(1) } else { 1 };
-        self.first = if up { self.first.saturating_sub(step) } else { self.first.saturating_add(step) };
-    }
-
-    /// To the first runner, or to the last.
-    pub fn jump(&mut self, to_end: bool) {
-        self.first = if to_end { usize::MAX } else { 0 };
+    /// Moves among the runners.
+    pub fn scroll(&mut self, to: Scroll) {
+        let page = self.page.max(1);
+        self.first = match to {
+            Scroll::Up => self.first.saturating_sub(1),
+            Scroll::Down => self.first.saturating_add(1),
+            Scroll::PageUp => self.first.saturating_sub(page),
+            Scroll::PageDown => self.first.saturating_add(page),
+            Scroll::First => 0,
+            Scroll::Last => usize::MAX,
+        };
     }
 
     /// Draws.
@@ -221,16 +240,16 @@ mod tests {
         let top = screen(&mut watch, 100, 20);
         assert!(top.contains("ci-host-07") && top.contains("/srv/ci") && top.contains("\nci-0 "), "{top}");
         assert!(top.contains("29 more below"), "{top}");
-        watch.scroll(false, true);
+        watch.scroll(Scroll::PageDown);
         let next = screen(&mut watch, 100, 20);
         assert!(next.contains("/srv/ci") && next.contains("\nci-11 "), "{next}");
         assert!(next.contains("11 more above, 18 below"), "{next}");
-        watch.jump(true);
+        watch.scroll(Scroll::Last);
         let end = screen(&mut watch, 100, 20);
         assert!(end.contains("\nci-39 ") && end.contains("29 more above"), "{end}");
-        watch.scroll(true, false);
+        watch.scroll(Scroll::Up);
         assert!(screen(&mut watch, 100, 20).contains("28 more above, 1 below"));
-        watch.jump(false);
+        watch.scroll(Scroll::First);
         assert_eq!(screen(&mut watch, 100, 20), top);
     }
 
@@ -241,7 +260,7 @@ mod tests {
             for (width, height) in [(1, 1), (20, 3), (60, 8), (80, 24), (300, 100), (80, 5)] {
                 let text = screen(&mut watch, width, height);
                 assert_eq!(text.lines().count(), usize::from(height), "{width}x{height}");
-                watch.jump(true);
+                watch.scroll(Scroll::Last);
             }
         }
         assert!(screen(&mut Watch::new(false), 80, 3).contains("looks at the host"));

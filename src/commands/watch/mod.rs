@@ -1,0 +1,37 @@
+//! `status --watch` at a terminal: a screen of its own, which goes when it is left. Looking may take longer than anybody waits
+//! for a key, so it goes on beside it.
+
+mod terminal;
+
+use super::status::INTERVAL;
+use super::{Context, complain};
+use crate::cycle::Stale;
+use crate::overview::status::{Holders, collect};
+use crate::report::exit::Exit;
+use crate::report::human::Watch;
+use std::sync::mpsc::channel;
+pub(super) use terminal::{Terminal, is_for_a_person};
+
+/// Watches until `q` or Ctrl-C.
+pub(super) fn run(context: &Context) -> Exit {
+    let (sender, looks) = channel();
+    let (looking, colour) = (context.clone(), context.screen.has_colour());
+    // It ends with this process, in the middle of a look if need be: it changes nothing.
+    std::thread::spawn(move || {
+        while sender.send(collect(&looking.snapshot(), Holders::Unasked, Stale::Leave)).is_ok() {
+            std::thread::sleep(INTERVAL);
+        }
+    });
+    let result = ratatui::try_init().and_then(|mut terminal| {
+        let result = terminal::show(&mut terminal, &looks, Watch::new(colour));
+        ratatui::restore();
+        result
+    });
+    match result {
+        Ok(()) => Exit::Done,
+        Err(error) => {
+            complain(&format_args!("the terminal cannot be used: {error}; leave --watch out"));
+            Exit::Error
+        }
+    }
+}

@@ -1,0 +1,94 @@
+//! The table of `disk-guard simulate`: every case on every host, as a mean over several seeds.
+
+use super::{Admission, Case, HOSTS, Host, OnShort, Outcome, Sampling, run};
+
+/// Whether cases are added in which the forecast knows less, or the host is another one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Sensitivity {
+    /// They are.
+    Shown,
+    /// They are not.
+    Left,
+}
+
+/// A line of the table.
+pub type TableRow = (&'static str, &'static str, Outcome);
+
+/// The table for the hosts of these names, or for all hosts where none is named: each case for so many days from each seed.
+///
+/// # Errors
+/// No host has one of the names: that name, and a sentence with those that there are.
+pub fn table(
+    names: &[String],
+    seeds: u64,
+    days: u32,
+    sensitivity: Sensitivity,
+) -> Result<Vec<TableRow>, UnknownHost> {
+    if let Some(unknown) = names.iter().find(|name| !HOSTS.iter().any(|host| host.name == **name)) {
+        return Err(UnknownHost { name: unknown.clone() });
+    }
+    let is_wanted = |host: &&Host| names.is_empty() || names.iter().any(|name| name == host.name);
+    let mut rows = Vec::new();
+    for host in HOSTS.iter().filter(is_wanted) {
+        for (name, case) in cases(sensitivity) {
+            let case = Case { days, ..case };
+            let runs: Vec<Outcome> = (0..seeds).map(|seed| run(host, &case, seed)).collect();
+            rows.push((host.name, name, Outcome::mean(&runs)));
+        }
+    }
+    Ok(rows)
+}
+
+/// A name that no simulated host has.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("no host is called {name:?}; there are: {}", HOSTS.map(|host| host.name).join(", "))]
+pub struct UnknownHost {
+    name: String,
+}
+
+/// Every way of making room that is compared, by its name.
+fn cases(sensitivity: Sensitivity) -> Vec<(&'static str, Case)> {
+    let forecast = Case::of(Admission::Forecast);
+    let following = Case { sweep_every: 1, ..forecast };
+    let refusing = OnShort::Refuse;
+    let mut cases = vec![
+        ("floor 25 GiB", Case::of(Admission::Floor(25.0))),
+        ("watermarks", Case::of(Admission::Watermarks)),
+        ("forecast", forecast),
+        ("forecast, frequent sweep", following),
+        ("forecast, wait 10 min", Case { wait_at_most: 10, ..following }),
+        ("forecast, 60 min, else refuse", Case { wait_at_most: 60, on_short: refusing, ..following }),
+    ];
+    if sensitivity == Sensitivity::Shown {
+        cases.extend([
+            ("forecast, 20 % unknown", Case { unknown: 0.2, ..forecast }),
+            ("forecast, 50 % unknown", Case { unknown: 0.5, ..forecast }),
+            ("forecast, 20 % too low", Case { bias: 0.8, ..forecast }),
+            ("forecast, siblings by sweep", Case { sampling: Sampling::BySweep, ..forecast }),
+            ("forecast, two disks", Case { disks: 2, ..forecast }),
+            ("watermarks, two disks", Case { disks: 2, ..Case::of(Admission::Watermarks) }),
+        ]);
+    }
+    cases
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_has_every_case_of_the_hosts_that_are_named_and_refuses_other_names() {
+        let rows = table(&["web".into()], 1, 1, Sensitivity::Left).unwrap();
+        assert!(rows.iter().all(|(host, ..)| *host == "web"));
+        assert_eq!(rows.len(), 6);
+        let all = table(&[], 1, 1, Sensitivity::Shown).unwrap();
+        assert_eq!(all.len(), HOSTS.len() * 12);
+        assert_eq!(
+            all.iter().find(|row| row.0 == "web" && row.1 == rows[1].1),
+            Some(&rows[1]),
+            "by its seed alone"
+        );
+        let error = table(&["nowhere".into()], 1, 1, Sensitivity::Left).unwrap_err().to_string();
+        assert!(error.contains("\"nowhere\"") && error.contains("web"), "{error}");
+    }
+}
