@@ -1,9 +1,8 @@
-//! Which caches there are in a work directory: by name, by depth below a checkout, by marker.
+//! Finds the caches of a work directory: by name, by depth below a checkout, by marker.
 //!
-//! One walk by handles: each directory is opened beneath the one above it, without links and mounts, so that what is found
-//! is what lies there, whatever happens to names meanwhile. A name that the mount table lists is not even looked at: what is
-//! mounted there may be dead, and is not the runner's. Never looked into: the runner's own directories (their names begin
-//! with `_`), ours, `.git`, and caches themselves.
+//! One walk by handles: each directory is opened beneath the one above it, without links and mounts, so that the result describes the
+//! opened directories, whatever happens to names meanwhile. A name in the mount table is not even looked at: the mount may be dead, and is
+//! not the runner's. Never entered: the runner's own directories (their names begin with `_`), the guard's, `.git`, and caches themselves.
 
 use super::filesystems::MountTable;
 use super::locks;
@@ -24,34 +23,34 @@ use std::time::Instant;
 /// The checkout lies two levels below the work directory: `_work/<repository>/<checkout>`.
 const CHECKOUT_DEPTH: usize = 2;
 
-/// How a file called `CACHEDIR.TAG` has to begin (the Cache Directory Tagging Specification).
+/// The signature at the beginning of a file called `CACHEDIR.TAG` (the Cache Directory Tagging Specification).
 const CACHEDIR_SIGNATURE: &[u8] = b"Signature: 8a477f597d28d172789f06886806bc55";
 
-/// Caches of one work directory that one look is about: each is sized, and its locks are tried. An honest one has dozens.
+/// The maximum of caches of one work directory in one look: each is sized, and its locks are tried. An honest one has dozens.
 const MAX_CACHES: usize = 4096;
 
-/// Those of all work directories together, and how many each may still have when others have had these: many users, or many
-/// runners of one, could plant as many each.
+/// The maximum for all work directories together, and how many each may still have when that is reached: many users, or many runners of
+/// one user, could plant as many each.
 const MAX_OF_HOST: usize = 1 << 15;
 const FAIR_SHARE: usize = 64;
 
-/// What was claimed in its own place and is dealt with in one look. An honest host has a handful; more is planted, and waits.
+/// The maximum of caches claimed in place that one look deals with. An honest host has a handful; planted ones wait.
 const MAX_LEFTOVERS: usize = 4096;
 
-/// What could not be read is told so many times for one work directory: its owner can close any number of directories.
+/// The maximum of remarks about unreadable directories of one work directory: its owner can close any number of them.
 const MAX_NOTES: usize = 16;
 
 /// Directories in one directory that are looked at, and entries of one that are read at all.
 const MAX_NAMES: usize = 1 << 16;
 const MAX_ENTRIES: usize = 1 << 22;
 
-/// Links and tagged directories that are remembered, to be told.
+/// The maximum of links and tagged directories that are remembered for remarks.
 const MAX_TOLD: usize = 64;
 
-/// The marker with a content of its own.
+/// The marker with a signature.
 const TAG: &str = "CACHEDIR.TAG";
 
-/// What cargo writes into its tag, below the signature.
+/// The text that cargo writes into its tag, below the signature.
 const BY_CARGO: &[u8] = b"created by cargo";
 
 /// The rules, and how many caches they have found in all work directories together.
@@ -68,12 +67,12 @@ impl<'a> Matcher<'a> {
         Self { rules, found: AtomicUsize::new(0) }
     }
 
-    /// The rules that claim a directory of this name, so far below a checkout, in the order of the file.
+    /// The rules that match a directory of this name at this depth below a checkout, in the order of the file.
     fn claiming<'s>(&'s self, name: &'s OsStr, depth: usize) -> impl Iterator<Item = &'a CacheRule> + 's {
         self.rules.iter().filter(move |rule| depth <= rule.depth && rule.dirs.matches(name))
     }
 
-    /// The rule that claims a directory under any name, when cargo has tagged it.
+    /// The rule that matches a directory under any name, when cargo has tagged it.
     fn by_cargos_tag(&self, depth: usize) -> Option<&'a CacheRule> {
         self.rules.iter().find(|rule| rule.by_cargos_tag && depth <= rule.depth)
     }
@@ -84,29 +83,29 @@ impl<'a> Matcher<'a> {
     }
 }
 
-/// What a look into one work directory found.
+/// The result of a look into one work directory.
 #[derive(Debug, Default)]
 pub struct CacheScan {
     /// The caches, not yet measured.
     pub caches: Vec<Cache>,
-    /// What an earlier run claimed in a cache's own place and did not get to delete; relative to the work directory.
+    /// Caches that an earlier run claimed in place and did not delete; relative to the work directory.
     pub leftovers: Vec<PathBuf>,
-    /// Tagged as caches (the Cache Directory Tagging Specification), and claimed by no rule; for people.
+    /// Tagged as caches (the Cache Directory Tagging Specification), and matched by no rule; for people.
     pub tagged: Vec<PathBuf>,
-    /// Links that bear the name of a cache, and those that lead out of the work directory; for people.
+    /// Links with the name of a cache, and those that lead out of the work directory; for people.
     pub links: Vec<Link>,
-    /// For people: what could not be read.
+    /// For people: directories that could not be read.
     pub notes: Vec<String>,
 }
 
 /// A link in a work directory.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Link {
-    /// Where it lies.
+    /// Its place.
     pub path: PathBuf,
-    /// Where it leads, as it stands there.
+    /// Its target, as written.
     pub target: PathBuf,
-    /// Whether a rule would take what it leads to for a cache, by the link's name.
+    /// Whether a rule would match its target, by the link's name.
     pub has_a_caches_name: bool,
 }
 
@@ -144,7 +143,7 @@ fn room(found: usize) -> usize {
     MAX_OF_HOST.saturating_sub(found).clamp(FAIR_SHARE, MAX_CACHES)
 }
 
-/// A directory that is being gone through.
+/// A directory during the walk.
 struct Level {
     dir: Dir,
     /// From the work directory.
@@ -155,7 +154,7 @@ struct Level {
     is_tagged: bool,
 }
 
-/// What a directory holds, as far as it matters here.
+/// The content of a directory, as far as it matters here.
 #[derive(Default)]
 struct Listing {
     dirs: Vec<OsString>,
@@ -211,7 +210,7 @@ impl CacheWalk<'_> {
         }
     }
 
-    /// What is to be looked into: not a cache, which is noted instead.
+    /// The directories to enter next: a cache is recorded instead.
     fn look_at(&mut self, parent: &Dir, dir: Dir, below: PathBuf, is_tagged: bool) -> Option<Level> {
         let depth = below.components().count().saturating_sub(CHECKOUT_DEPTH);
         if depth >= 1 {
@@ -227,7 +226,7 @@ impl CacheWalk<'_> {
         self.enter(dir, below, is_tagged)
     }
 
-    /// Notes the cache that a directory is by its name and marker, if it is one.
+    /// Records a directory as a cache if its name and marker match.
     ///
     /// # Errors
     /// When a directory of a cache's name cannot be examined.
@@ -242,7 +241,7 @@ impl CacheWalk<'_> {
         Ok(false)
     }
 
-    /// Lists a directory. One that cargo has tagged is a cache under any name.
+    /// Lists a directory. A directory that cargo has tagged is a cache under any name.
     fn enter(&mut self, dir: Dir, below: PathBuf, mut is_tagged: bool) -> Option<Level> {
         let listing = match self.list(&dir, &below) {
             Ok(listing) => listing,
@@ -289,7 +288,7 @@ impl CacheWalk<'_> {
         }
     }
 
-    /// What a directory is by its tag.
+    /// The kind of a directory by its tag.
     ///
     /// # Errors
     /// When it cannot be examined.
@@ -347,13 +346,13 @@ impl CacheWalk<'_> {
     }
 }
 
-/// What a `CACHEDIR.TAG` makes of a directory.
+/// The meaning of a `CACHEDIR.TAG`.
 enum Tag {
     /// It is no tag.
     None,
     /// Cargo's, of a build: a cache.
     Cache,
-    /// A cache by the word of whoever made it: told, and left alone.
+    /// A cache only according to its tag: reported, and left alone.
     Told,
 }
 
@@ -391,7 +390,7 @@ fn is_off_limits(name: &[u8], in_work: bool) -> bool {
     name == b".git" || name == b".disk-guard" || (in_work && name.starts_with(b"_"))
 }
 
-/// A checkout, or cargo's package itself, is nobody's cache, whatever lies in it.
+/// A checkout, or cargo's package itself, is never a cache, whatever it contains.
 pub(super) fn is_checkout(dir: &Dir) -> io::Result<bool> {
     for name in [".git", "Cargo.toml"] {
         if unless_none(dir.pin(name))?.is_some() {
@@ -401,7 +400,7 @@ pub(super) fn is_checkout(dir: &Dir) -> io::Result<bool> {
     Ok(false)
 }
 
-/// Whether a directory carries one of the markers. `parent` holds it.
+/// Whether a directory has one of the markers. `parent` holds it.
 ///
 /// # Errors
 /// When a marker cannot be examined.
@@ -440,7 +439,7 @@ fn is_by_cargo(tag: &[u8]) -> bool {
     tag.windows(BY_CARGO.len()).any(|window| window == BY_CARGO)
 }
 
-/// What was opened. Nothing when there is nothing of the kind: it is not there (any more), a link, a mount, of another type.
+/// The opened file. Nothing if it is missing, a link, a mount, or of another type.
 fn unless_none<T>(opened: io::Result<T>) -> io::Result<Option<T>> {
     match opened {
         Ok(opened) => Ok(Some(opened)),
@@ -606,7 +605,7 @@ mod tests {
         write(work.join("r/r/package/Cargo.toml"), "").unwrap();
         create_dir_all(work.join("r/r/cargo/registry")).unwrap();
         write(work.join("r/r/cargo/registry").join(TAG), CARGOS).unwrap();
-        // Another tool's, with whatever lies in it.
+        // Another tool's, with any content.
         build(work.join("r/r/.venv"), SIGNED);
         build(work.join("r/r/.venv/lib/inner"), SIGNED);
 
@@ -650,7 +649,7 @@ mod tests {
         let work = Dir::resolve(temp.path()).unwrap().1;
         create_dir_all(work.join("r/r/rust")).unwrap();
         symlink("/srv/cache/target", work.join("r/r/rust/target")).unwrap();
-        // Told if it turns out to lead to a cache, unlike one that stays within.
+        // Reported if it turns out to lead to a cache, unlike one that stays within.
         symlink("/srv/cache/other", work.join("r/r/rust/other")).unwrap();
         symlink("../x", work.join("r/r/rust/inner")).unwrap();
         let (paths, seen) = found(&work, &[rule()]);

@@ -1,9 +1,9 @@
-//! Caches outside of work directories: what the `roots` of a `[[cache]]` match.
+//! Caches outside of work directories: the matches of a `[[cache]]`'s `roots`.
 //!
-//! The administrator names them, so they are looked at by path, but believed only as far as nobody else can say what lies
-//! there: no link on the way, and every directory on it writable by root and the cache's own owner alone. The owner is the one
-//! whom the rule names, else root or the user of a runner. A match carries the rule's marker, lies in no work directory and is
-//! no mount point. It is claimed from the highest directory on its own mount that the glob names, whose trash takes it.
+//! The administrator names them, so they are looked at by path, but accepted only if nobody else can redirect that path: no link on the
+//! way, and every directory on it writable only by root and the cache's own owner. The owner is the one that the rule names, otherwise
+//! root or the user of a runner. A match has the rule's marker, is in no work directory and is no mount point. It is claimed from the
+//! highest directory on its own mount that the glob names, whose trash takes it.
 
 use super::caches::{has_any_marker, is_checkout};
 use super::filesystems::MountTable;
@@ -23,16 +23,16 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-/// How whoever holds such a cache is called where a runner is named otherwise.
+/// The name for the holder of such a cache in places that otherwise name a runner.
 pub const NAME: &str = "declared";
 
-/// More of them are not dealt with in one run.
+/// The maximum of them in one run.
 const MAX_FOUND: usize = 4096;
 
-/// What does not count is told so many times for one rule.
+/// The maximum of remarks about rejected matches of one rule.
 const MAX_NOTES: usize = 8;
 
-/// A glob that is not to be believed.
+/// A glob that is not trusted.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Fault {
     /// Which key of its rule.
@@ -41,11 +41,11 @@ pub struct Fault {
     pub rule: String,
     /// The glob; of the key `owner` its value.
     pub found: String,
-    /// What is wrong.
+    /// The problem.
     pub why: String,
 }
 
-/// What of the rules cannot be believed on this host: directories on the way that others can write, unknown owners.
+/// The parts of the rules that cannot be trusted on this host: directories on the way that others can write, unknown owners.
 pub fn faults(rules: &[CacheRule]) -> Vec<Fault> {
     let mut found = Vec::new();
     let mut ways = Ways::default();
@@ -80,7 +80,7 @@ pub fn faults(rules: &[CacheRule]) -> Vec<Fault> {
 /// The configuration that a person names, or the one in its customary place.
 ///
 /// # Errors
-/// [`ConfigError`]; also where others than its owner could exchange what it declares to be a cache.
+/// [`ConfigError`]; also if users other than its owner could exchange what it declares as a cache.
 pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
     match named {
         Some(path) => load_at(path, Named::ByHand),
@@ -88,7 +88,7 @@ pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
     }
 }
 
-/// Reads a configuration, and refuses one whose declared caches others than their owner could exchange.
+/// Reads a configuration, and refuses one with declared caches that users other than their owner could exchange.
 ///
 /// # Errors
 /// [`ConfigError`].
@@ -109,7 +109,7 @@ pub fn load_at(path: &Path, named: Named) -> Result<Config, ConfigError> {
     }
 }
 
-/// A user's number, by name or as it is.
+/// A user's number, by name or number.
 fn uid(owner: &str) -> Option<Uid> {
     match owner.parse() {
         Ok(number) => Some(Uid(number)),
@@ -117,7 +117,7 @@ fn uid(owner: &str) -> Option<Uid> {
     }
 }
 
-/// The directories that a glob names before its first wildcard, and that hold what it matches.
+/// The directories that a glob names before its first wildcard, and that hold its matches.
 fn literal(root: &PathGlob) -> PathBuf {
     let above = root.parts().split_last().map_or(&[][..], |(_, above)| above);
     let named = above.iter().map_while(|part| match part {
@@ -127,8 +127,8 @@ fn literal(root: &PathGlob) -> PathBuf {
     named.fold(PathBuf::from("/"), |path, name| path.join(name))
 }
 
-/// From where what this runner's jobs may use is claimed: the directories that the globs name, and the mounts below them on the way to
-/// a match. A hook fences there what is its own user's.
+/// The directories from which caches that this runner's jobs may use are claimed: those that the globs name, and the mounts below them on
+/// the way to a match. A hook fences there what belongs to its own user.
 pub fn tops(rules: &[CacheRule], runner: &str, mounts: &MountTable) -> Vec<PathBuf> {
     let of_its_own = rules.iter().filter(|rule| may_use(rule, runner));
     let mut found = Vec::new();
@@ -143,7 +143,7 @@ pub fn tops(rules: &[CacheRule], runner: &str, mounts: &MountTable) -> Vec<PathB
     found
 }
 
-/// Whether something that a glob matches can lie below `place`.
+/// Whether a match of a glob can be below `place`.
 fn leads_to(root: &PathGlob, place: &Path) -> bool {
     let names: Vec<_> = place.iter().skip(1).collect();
     let is_part = |(name, part): (&&OsStr, &GlobPart)| match part {
@@ -155,12 +155,12 @@ fn leads_to(root: &PathGlob, place: &Path) -> bool {
     names.len() < root.parts().len() && names.iter().zip(root.parts()).all(is_part)
 }
 
-/// Whether jobs of a runner of this name may use what a rule declares.
+/// Whether jobs of a runner of this name may use the caches that a rule declares.
 fn may_use(rule: &CacheRule, runner: &str) -> bool {
     rule.runners.iter().any(|glob| glob.matches(runner))
 }
 
-/// Adds what the rules match to a discovery, and the directories that hold it.
+/// Adds the rules' matches to a discovery, and the directories that hold them.
 pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discovery) {
     let mut ways = Ways::default();
     let mut bases: BTreeMap<PathBuf, Runner> = BTreeMap::new();
@@ -169,7 +169,7 @@ pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discov
         let mut notes = Vec::new();
         for root in &rule.roots {
             let top = literal(root);
-            // One that holds nothing any more may hold trash.
+            // A directory without any cache may hold trash.
             if let Ok(base) = Dir::open(&top).and_then(|dir| stand_in(&top, &dir, mounts)) {
                 bases.entry(top.clone()).or_insert(base);
             }
@@ -200,7 +200,7 @@ pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discov
         }
     }
     found.sort_by(|a, b| a.cache().path.cmp(&b.cache().path));
-    // What lies in another one goes with it, and so do the claims of its users.
+    // A cache inside another one is removed with it, and so are the claims of its users.
     found.dedup_by(|later, earlier| {
         let goes_with_it = later.cache().path.starts_with(&earlier.cache().path);
         if goes_with_it {
@@ -218,7 +218,7 @@ fn users(rule: &CacheRule, discovery: &Discovery) -> Vec<usize> {
     names.filter(|(_, name)| may_use(rule, name)).map(|(index, _)| index).collect()
 }
 
-/// The cache that a match is, and where it is claimed from. Nothing when it is none.
+/// The cache that a match is, and where it is claimed from. Nothing if it is not a cache.
 ///
 /// # Errors
 /// Why it does not count, for people.
@@ -282,7 +282,7 @@ fn is_a_runners(user: Uid, discovery: &Discovery) -> bool {
     discovery.runners.iter().any(|runner| runner.owner == user)
 }
 
-/// The highest directory above a cache that lies on the same mount and device, and not above what the glob names.
+/// The highest directory above a cache that is on the same mount and device, and not above the directories that the glob names.
 fn base(parent: &Path, top: &Path, cache: &Status, mounts: &MountTable) -> io::Result<WorkDir> {
     let mut highest = None;
     for place in parent.ancestors().take_while(|place| place.starts_with(top)) {
@@ -306,7 +306,7 @@ fn stand_in(path: &Path, dir: &Dir, mounts: &MountTable) -> io::Result<Runner> {
     Ok(holder_of(&work_dir(path, dir, mounts)?))
 }
 
-/// What such caches are claimed from, as everything that is claimed from is presented.
+/// The directory that such caches are claimed from, in the form of a work directory.
 fn holder_of(base: &WorkDir) -> Runner {
     Runner {
         name: NAME.into(),
@@ -329,7 +329,7 @@ fn facts(holder: Runner, cache: Cache) -> RunnerFacts {
     }
 }
 
-/// A cache as the scan of processes knows places: as the work directory of a runner of its own.
+/// A cache in the form that the scan of processes expects: as the work directory of a runner of its own.
 pub(super) fn as_place(declared: &DeclaredFacts) -> Runner {
     let cache = declared.cache();
     let filesystem = declared.stand_in.runner.root_dir().filesystem;

@@ -1,11 +1,10 @@
 //! The runner's own logs in `_diag`, of which there are two kinds: the Listener's and the Workers'.
 //!
-//! They belong to the runner's user, so they are read by handle beneath the root (no link, no FIFO, no mount), and for a bounded
-//! length: from their end, or line by line; a directory with very many entries is not read to its end. No more is held in memory
-//! than a bounded part.
+//! They belong to the runner's user, so they are read by handle beneath the root (no link, no FIFO, no mount), and for a bounded length:
+//! from their end, or line by line; a directory with very many entries is not read to its end. Memory is bounded.
 //!
-//! A line counts only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `. What has none continues the
-//! line before it (src/Runner.Common/HostTraceListener.cs, v2.336.0).
+//! A line counts only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `. A line without it continues the line
+//! before it (src/Runner.Common/HostTraceListener.cs, v2.336.0).
 
 pub use crate::actions_runner::log::{Kind, LogEntry, Severity, begun};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
@@ -15,13 +14,13 @@ use std::io::{self, BufRead as _, Read as _, Seek as _, SeekFrom};
 use std::ops::ControlFlow;
 use std::os::unix::ffi::OsStringExt as _;
 
-/// More entries than this are somebody's flood.
+/// More entries than this are a flood.
 const MAX_ENTRIES: usize = 200_000;
 
 /// The newest logs of a kind, at most `limit`, the newest first. Their names hold the time, so that they sort.
 ///
 /// # Errors
-/// What reading the directory says; a flood of entries is one, too.
+/// The error of reading the directory; a flood of entries is one, too.
 pub fn newest(diag: &Dir, kind: Kind, limit: usize) -> io::Result<Vec<OsString>> {
     let mut newest: BTreeSet<Vec<u8>> = BTreeSet::new();
     let mut buffer = Box::new_uninit_slice(ENTRIES_BUFFER);
@@ -38,7 +37,7 @@ pub fn newest(diag: &Dir, kind: Kind, limit: usize) -> io::Result<Vec<OsString>>
         if seen <= MAX_ENTRIES { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     if flood.is_some() {
-        // The newest log may not have been seen: what follows from it is unknown.
+        // The newest log may not have been seen: its content is unknown.
         return Err(io::Error::other(format!("_diag holds more than {MAX_ENTRIES} entries")));
     }
     Ok(newest.into_iter().rev().map(OsString::from_vec).collect())
@@ -72,7 +71,7 @@ pub fn tail(diag: &Dir, name: &OsStr, limit: u64) -> io::Result<Tail> {
 }
 
 impl Tail {
-    /// Its lines as text, with whatever they are.
+    /// Its lines as text, with any content.
     pub fn lines(&self) -> impl Iterator<Item = std::borrow::Cow<'_, str>> {
         self.bytes.split(|&byte| byte == b'\n').map(text_of)
     }
@@ -84,14 +83,14 @@ const MAX_LINE: u64 = 64 << 10;
 /// How far a log was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Read {
-    /// To its end: the budget was enough, and nobody broke off.
+    /// To its end: the budget was enough, and the caller did not stop.
     pub is_whole: bool,
     /// Its last line has no end: the write was cut off.
     pub is_cut: bool,
 }
 
-/// Hands every line of a log to `each`, from its beginning, until `each` breaks or `budget` bytes of it have been read; the
-/// budget is less by what was read.
+/// Passes every line of a log to `each`, from its beginning, until `each` breaks or `budget` bytes of it have been read; the budget is
+/// reduced by the bytes read.
 ///
 /// # Errors
 /// The error of opening or reading.
@@ -121,7 +120,7 @@ pub fn each_line(
     }
 }
 
-/// A line as text, without what ends it and without a byte order mark.
+/// A line as text, without its line end and without a byte order mark.
 fn text_of(line: &[u8]) -> std::borrow::Cow<'_, str> {
     let line = line.strip_suffix(b"\n").unwrap_or(line);
     let line = line.strip_suffix(b"\r").unwrap_or(line);

@@ -1,22 +1,22 @@
 //! A runner's `.env`, read as its Listener reads it, and what a hook's value must be for a job to get past it. Pure.
 //!
-//! actions/runner v2.336.0, src/Runner.Listener/Program.cs (`LoadAndSetEnv`): `File.ReadAllLines`, which ends lines at LF, CRLF
-//! or a lone CR and strips a byte order mark; each line is split at its first `=`, and nothing is trimmed or unquoted; an empty
-//! value unsets the variable. What is set here overrides what the unit has set. Whoever asks what a `.env` says asks here.
+//! actions/runner v2.336.0, src/Runner.Listener/Program.cs (`LoadAndSetEnv`): `File.ReadAllLines`, which ends lines at LF, CRLF or a lone
+//! CR and strips a byte order mark; each line is split at its first `=`, and nothing is trimmed or unquoted; an empty value unsets the
+//! variable. A value here overrides the unit's. Every other reader of a `.env` in this program uses this module.
 
 use super::processes::HookVariable;
 
 /// The byte order mark of UTF-8, which the runner strips.
 pub const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// What a `.env` says of one variable.
+/// The value of one variable in a `.env`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Says<'e> {
-    /// Nothing: what the Listener was started with stays.
+    /// None: the Listener keeps the one it was started with.
     Nothing,
-    /// It is taken out of the environment.
+    /// It is removed from the environment.
     Unset,
-    /// It has this value, to the byte.
+    /// Exactly this value.
     Value(&'e [u8]),
 }
 
@@ -40,7 +40,7 @@ pub fn lines(bytes: &[u8]) -> impl Iterator<Item = (&[u8], &'static [u8])> {
     })
 }
 
-/// What follows `VARIABLE=` in a line, of which `is_first` says whether it is the file's first.
+/// The text after `VARIABLE=` in a line; `is_first` is true for the file's first line.
 pub fn value_in_line(line: &[u8], is_first: bool, variable: HookVariable) -> Option<&[u8]> {
     value_of(line, is_first, variable.name())
 }
@@ -50,15 +50,15 @@ fn value_of<'l>(line: &'l [u8], is_first: bool, name: &str) -> Option<&'l [u8]> 
     line.strip_prefix(name.as_bytes())?.strip_prefix(b"=")
 }
 
-/// What a whole file says of a variable: its last line of that name counts.
+/// The value of a variable in a whole file: its last line of that name counts.
 ///
 /// # Errors
-/// For a file in UTF-16 or UTF-32, which the runner would decode and we do not.
+/// For a file in UTF-16 or UTF-32, which the runner would decode and this program does not.
 pub fn says(file: &[u8], variable: HookVariable) -> Result<Says<'_>, &'static str> {
     says_of(file, variable.name())
 }
 
-/// What a whole file says of the variable of this name: its last line of that name counts.
+/// The value of the variable of this name in a whole file: its last line of that name counts.
 ///
 /// # Errors
 /// As for [`says`].
@@ -69,14 +69,14 @@ pub fn says_of<'e>(file: &'e [u8], name: &str) -> Result<Says<'e>, &'static str>
     let values = lines(file).enumerate().filter_map(|(n, (line, _))| value_of(line, n == 0, name));
     Ok(match values.last() {
         None => Says::Nothing,
-        // .NET takes a value that begins with NUL for an empty one.
+        // .NET treats a value that begins with NUL as empty.
         Some([] | [0, ..]) => Says::Unset,
         Some(value) => Says::Value(value),
     })
 }
 
-/// Why no job ever gets past a hook of this value, as far as its text shows (src/Runner.Worker/JobHookProvider.cs,
-/// Handlers/ScriptHandlerHelpers.cs). The path goes unquoted onto a command line, and the working directory is the job's.
+/// Why every job fails at a hook of this value, as far as its text shows (src/Runner.Worker/JobHookProvider.cs,
+/// Handlers/ScriptHandlerHelpers.cs). The path is inserted unquoted into a command line, and the working directory is the job's.
 pub fn fails_every_job(value: &[u8]) -> Option<&'static str> {
     let Ok(text) = std::str::from_utf8(value) else { return Some("it is not UTF-8") };
     if text.trim() != text {

@@ -1,8 +1,8 @@
 //! Which filesystem holds a directory, and how full it is.
 //!
-//! Usage comes from `fstatvfs` on the directory's own handle: a handle cannot be redirected, and statvfs counts inodes,
-//! which sysinfo does not. The mount table only gives names: mount point, type, and the superblock's `major:minor`, which
-//! tells one pool of space from another where `st_dev` does not (btrfs subvolumes).
+//! Usage comes from `fstatvfs` on the directory's own handle: a handle cannot be redirected, and statvfs counts inodes, which sysinfo does
+//! not. The mount table only provides names: mount point, type, and the superblock's `major:minor`, which identifies a pool of space where
+//! `st_dev` does not (btrfs subvolumes).
 
 use super::processes::mountinfo;
 use super::shared_kinds::is_shared;
@@ -35,12 +35,12 @@ struct Mount {
     kind: String,
     /// Whether all of its filesystem is mounted there, and not a directory of it.
     is_whole: bool,
-    /// Of an overlay: what it is made of.
+    /// The layers of an overlay.
     layers: Vec<PathBuf>,
 }
 
 impl MountTable {
-    /// Reads the table. One that cannot be read or understood is an empty one: it only gives names.
+    /// Reads the table. A table that cannot be read or parsed counts as empty: it only provides names.
     pub fn read(proc: &Proc) -> Self {
         mountinfo::read_own(proc.root()).map(|text| Self::parse(&text)).unwrap_or_default()
     }
@@ -65,8 +65,7 @@ impl MountTable {
         Self { mounts, points }
     }
 
-    /// Whether something is mounted at exactly this path, which is free of links. Then it must not be touched: what is mounted
-    /// may be dead.
+    /// Whether something is mounted at exactly this path, which is free of links. Then it must not be touched: the mount may be dead.
     pub fn has_at(&self, path: &Path) -> bool {
         self.points.contains(path)
     }
@@ -80,10 +79,10 @@ impl MountTable {
         self.mounts.iter().find(|mount| mount.id == status.mount_id)
     }
 
-    /// The type of the filesystem that a path, free of links, lies on, when others than this host's processes may work in it. Told
-    /// by the table alone: nothing is touched.
+    /// The type of the filesystem of a path, free of links, if processes of other hosts may work in it. From the table only: nothing is
+    /// touched.
     pub fn shared_with_others(&self, path: &Path) -> Option<String> {
-        // An overlay may lie on an overlay, and so on; no host has as many.
+        // An overlay may be on an overlay, and so on; no host has as many.
         self.shared_within(path, 8)
     }
 
@@ -97,7 +96,7 @@ impl MountTable {
         layers.into_iter().find_map(|layer| self.shared_within(layer, depth - 1))
     }
 
-    /// The pool of space that a directory takes from: its project's, where that has a quota of its own, else its filesystem's.
+    /// The pool of space that a directory uses: its project's, if that has a quota of its own, otherwise its filesystem's.
     pub fn pool_of(&self, dir: &Dir, status: &Status) -> FilesystemId {
         let id = self.id_of(status);
         self.project_of(dir, status).map_or(id, |project| id.of_project(project))
@@ -108,13 +107,13 @@ impl MountTable {
         let mount = self.mount_of(status).filter(|mount| PROJECTS.contains(&mount.kind.as_str()))?;
         let project = project::of(dir)?;
         let size = dir.usage().ok()?.total_bytes;
-        // Where only the project's own directory is mounted there is nothing to compare with.
+        // If only the project's own directory is mounted there is nothing to compare with.
         let is_limited =
             !mount.is_whole || usage_at(&mount.point).is_ok_and(|whole| whole.total_bytes != size);
         is_limited.then_some(project)
     }
 
-    /// Which filesystem holds what has this status; by its device where the table does not tell.
+    /// The filesystem of a file with this status; by its device if the table does not have it.
     fn id_of(&self, status: &Status) -> FilesystemId {
         self.mount_of(status).map_or_else(|| device(status.id.dev), |mount| mount.device)
     }
@@ -136,8 +135,8 @@ impl MountTable {
 }
 
 impl MountTable {
-    /// The disks of this host, for orientation: each once, by its first mount point. Network and FUSE filesystems, and what lies
-    /// below one, are not touched: one of them that is dead would keep us for ever.
+    /// The disks of this host, for orientation: each once, by its first mount point. Network and FUSE filesystems, and mounts below them,
+    /// are not touched: a dead one would block this process for ever.
     pub fn disks(&self) -> Vec<Disk> {
         reach::watch();
         let mut seen = HashSet::new();
@@ -151,7 +150,7 @@ impl MountTable {
             .filter(|mount| reach::is_local(&mount.point))
             .filter_map(|mount| {
                 let usage = usage_at(&mount.point).ok()?;
-                // After the look: the first mount point may be closed to us, or a file.
+                // After the look: the first mount point may be closed to this process, or a file.
                 (usage.total_bytes > 0 && seen.insert(mount.device)).then(|| Disk {
                     mount: mount.point.clone(),
                     fs_type: mount.kind.clone(),
@@ -164,7 +163,7 @@ impl MountTable {
     }
 }
 
-/// The superblock as far as `st_dev` tells it.
+/// The superblock, as far as `st_dev` identifies it.
 pub fn device(dev: u64) -> FilesystemId {
     FilesystemId { major: rustix::fs::major(dev), minor: rustix::fs::minor(dev) }
 }
@@ -185,7 +184,7 @@ mod tests {
         assert_eq!(table.mounts[1].device, FilesystemId { major: 0, minor: 41 });
     }
 
-    /// Beside df's own figures, which count what is mounted twice once as well.
+    /// Compared with df's own figures, which also count a filesystem once that is mounted twice.
     #[test]
     fn the_disks_are_those_of_df_and_nothing_that_another_program_serves() {
         let proc = Proc::new(Path::new("/proc"));

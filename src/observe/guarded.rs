@@ -1,14 +1,13 @@
-//! Whether a runner's jobs pass through our started-hook.
+//! Whether a runner's jobs run our started-hook.
 //!
-//! Only then is the order between a claim and a job's start certain. It has to hold of every Listener of the root: each has read
-//! `<root>/.env` once, at its own start, and starts its Workers with what it read. A hook that has run under a Listener has left a
-//! record, which settles it. Before a Listener's first job there is none; then it counts as guarded when all of this is shown:
-//! it sees our run directory and not another one by its name; its `.env` has not been touched since it started; and what that,
-//! or else its own environment, names as hook is a script whose first command is ours, with our run directory. Whatever cannot
-//! be ordered in time, read or followed leaves the runner unguarded. Without any Listener no job begins before another one has
-//! read the `.env` that lies there now.
+//! Only then is the order between a claim and a job's start certain. It must hold for every Listener of the root: each has read
+//! `<root>/.env` once, at its own start, and starts its Workers with that. A hook that has run under a Listener has left a record, which
+//! proves it. Before a Listener's first job there is none; then the runner counts as guarded when all of these hold: the Listener sees our
+//! run directory and not another one at that path; its `.env` has not been modified since it started; and the hook in the `.env`, or
+//! otherwise in its own environment, is a script whose first command is ours, with our run directory. If a time is uncertain or a file
+//! cannot be read or followed, the runner is unguarded. Without any Listener no job begins before a new one has read the present `.env`.
 //!
-//! The runner's user can write all of these files; lying in them harms nobody else, and never frees anything of another runner.
+//! The runner's user can write all of these files; forging them harms no other user, and never frees anything of another runner.
 
 use super::dotenv::{self, Says};
 use super::filesystems::MountTable;
@@ -35,20 +34,20 @@ pub const STARTED_VARIABLE: &str = HookVariable::JobStarted.name();
 /// `.env` and configuration files are short.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// The grain of file times and of process start times. The runner's runtime takes longer to come to where it reads its `.env`.
+/// The resolution of file times and of process start times. The runner's runtime needs longer until it reads its `.env`.
 const GRAIN: Duration = Duration::from_millis(10);
 
-/// Where the guard's configuration lies, and where its run directory is, when nothing else is said.
+/// The default places of the guard's configuration and of its run directory.
 const DEFAULT_CONFIG: &str = "/etc/disk-guard/config.toml";
 const DEFAULT_RUN_DIR: &str = "/run/disk-guard";
 
-/// What hooks and claims have to share in the run directory: the lock, and where leases are left.
+/// The entries of the run directory that hooks and claims must share: the lock, and the directory of leases.
 const SHARED: [&str; 2] = ["host.lock", "leases"];
 
-/// How much earlier than its Listener a log may be begun by name: less than a clock is put forward by.
+/// By how much a log's name may be earlier than its Listener: less than any clock change.
 const CLOCK_SET: Duration = Duration::from_secs(60);
 
-/// With what is looked.
+/// The inputs of a look.
 #[derive(Debug, Clone, Copy)]
 pub struct GuardCheck<'a> {
     /// The process table.
@@ -65,7 +64,7 @@ pub struct GuardCheck<'a> {
 #[derive(Debug, Default)]
 pub struct Scripts(RefCell<HashMap<PathBuf, Result<(), String>>>);
 
-/// Judges one runner by all of its running Listeners. `strangers` are processes of no runner that is known.
+/// Judges one runner by all of its running Listeners. `strangers` are processes of no known runner.
 pub fn judge(
     runner: &Runner,
     listeners: &[&ListenerSeen],
@@ -83,8 +82,8 @@ pub fn judge(
     }
 }
 
-/// A `.env`, and when anything about it last changed; an empty one, never changed, when there is none. It lies beside `.runner`
-/// wherever the program lies: nixpkgs' package reads it there, too.
+/// A `.env`, and when anything about it last changed; an empty one, never changed, when it is missing. It is beside `.runner` wherever the
+/// program is: nixpkgs' package reads it there, too.
 #[derive(Debug, Clone, Default)]
 struct Env {
     bytes: Vec<u8>,
@@ -101,7 +100,7 @@ fn read_env(runner: &Runner) -> Result<Env, String> {
             result => result?,
         };
         let metadata = file.metadata()?;
-        // A file that was moved, unpacked or copied into its place has an old time of writing, and a young time of change.
+        // A file that was moved, unpacked or copied into its place has an old modification time, and a recent change time.
         let changed = metadata.modified()?.max(changed(&metadata));
         let mut bytes = Vec::new();
         file.take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
@@ -114,11 +113,11 @@ fn read_env(runner: &Runner) -> Result<Env, String> {
 }
 
 impl GuardCheck<'_> {
-    /// A Listener goes by the path that it was started at. Where another directory has been put there since, as by an exchange of the
-    /// whole root, it is no process of that one, and starts its next Workers there with what it has read in the old one.
+    /// A Listener's identity is the path that it was started at. If another directory has been put there since, for example by exchanging
+    /// the whole root, the Listener belongs to the old one, and starts its next Workers with what it has read there.
     ///
     /// # Errors
-    /// A Listener of the runner's user that may be such a one, for people.
+    /// A Listener of the runner's user that may be such a process, for people.
     fn is_new_to(&self, runner: &Runner, strangers: &[Stranger]) -> Result<(), String> {
         let mut listeners = strangers
             .iter()
@@ -148,7 +147,7 @@ impl GuardCheck<'_> {
     }
 
     /// # Errors
-    /// Why jobs of this Listener are not shown to pass through us, for people.
+    /// Why jobs of this Listener are not proved to run our hook, for people.
     fn at_listener(
         &self,
         runner: &Runner,
@@ -163,11 +162,11 @@ impl GuardCheck<'_> {
         }
         let env = env.as_ref().map_err(Clone::clone)?;
         if let Some(changed) = env.changed {
-            // Its log says when it was started by the clock of that time. Where that is earlier than by the clock of now, the clock
-            // was put forward since, and a file's time from before that looks older than it is.
+            // The name of its log records when it was started by the wall clock of that time. If that is earlier than by the present
+            // clock, the clock was set forward since, and a file's time from before that looks older than it is.
             let was_set = processes::log_begun(self.proc, listener.process, &runner.root.join(layout::DIAG))
                 .is_some_and(|begun| begun + CLOCK_SET < listener.started);
-            // One without a log may be told by what sweeps have noted of the clock.
+            // Without a log, the sweeps' notes of the clock may show it.
             let was_noted = || {
                 self.run.is_some_and(|run| {
                     run.clock_was_put_forward(self.proc, since_boot(listener.process.start))
@@ -206,7 +205,7 @@ impl GuardCheck<'_> {
     }
 
     /// # Errors
-    /// Why a hook by this `.env`, or one that the Listener was started with, is not ours.
+    /// Why a hook of this `.env`, or of the Listener's environment, is not ours.
     fn by_env(&self, env: &Env, inherited: Option<PathBuf>) -> Result<(), String> {
         let says = dotenv::says(&env.bytes, HookVariable::JobStarted);
         let hook = match says.map_err(|why| format!("its `.env` cannot be read: {why}"))? {
@@ -234,7 +233,7 @@ impl GuardCheck<'_> {
     }
 
     /// # Errors
-    /// Why it is not shown, to follow the hook's name.
+    /// Why it is not proved, to follow the hook's name.
     fn runs_us(&self, hook: &Path) -> Result<(), String> {
         if let Some(kind) = self.mounts.shared_with_others(hook) {
             return Err(format!(
@@ -258,9 +257,9 @@ impl GuardCheck<'_> {
     }
 }
 
-/// `paths.run_dir` of a configuration. Whether the rest of it is right is its hook's affair.
+/// `paths.run_dir` of a configuration. The hook itself checks the rest of it.
 fn run_dir_of(config: &Path) -> Result<PathBuf, String> {
-    // O_NONBLOCK: a FIFO in its place is not waited for.
+    // O_NONBLOCK: a FIFO in its place must not block.
     let file = match std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(config) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && config == Path::new(DEFAULT_CONFIG) => {
             return Ok(DEFAULT_RUN_DIR.into());
@@ -337,7 +336,7 @@ mod tests {
             judge(&self.runner, listeners, &[], look)
         }
 
-        /// Ourselves as a Listener that started so long after everything that is here.
+        /// This process as a Listener that started this long after everything here.
         fn listener(&self, seconds_later: i64) -> ListenerSeen {
             let me = self.proc.identify(Pid(std::process::id() as i32)).unwrap().id;
             let now = changed(&std::fs::metadata(&self.runner.root).unwrap());
@@ -401,7 +400,7 @@ mod tests {
         let unordered = ListenerSeen { is_ordered: false, ..scene.listener(60) };
         assert!(!scene.judge(&[&unordered]).is_guarded(), "what cannot be ordered is unknown");
 
-        // A Listener's own log is begun when it starts: one that is older by its name shows that the clock was put forward.
+        // A Listener's own log is begun when it starts: an older name shows that the clock was set forward.
         create_dir_all(scene.runner.root.join("_diag")).unwrap();
         let log = scene.runner.root.join("_diag/Runner_20200102-030405-utc.log");
         let open = std::fs::File::create(&log).unwrap();
@@ -409,7 +408,7 @@ mod tests {
         drop(open);
         assert!(scene.judge(&[&scene.listener(60)]).is_guarded(), "the control");
 
-        // Without a log, what a sweep has noted of the clock shows it.
+        // Without a log, a sweep's note of the clock shows it.
         scene.run.note_clock(&scene.proc).unwrap();
         assert!(scene.judge(&[&scene.listener(60)]).is_guarded(), "the control: it was not set");
         let noted = scene.run.path().join("clock");
@@ -419,7 +418,7 @@ mod tests {
         assert!(!scene.judge(&[&scene.listener(60)]).is_guarded(), "it was put forward by an hour");
         std::fs::remove_file(&noted).unwrap();
 
-        // Moved in with an old time of writing, as rsync and tar do.
+        // Moved in with an old modification time, as rsync and tar do.
         let env = std::fs::File::options().append(true).open(scene.runner.root.join(".env")).unwrap();
         env.set_modified(SystemTime::UNIX_EPOCH + Duration::from_secs(1)).unwrap();
         assert!(!scene.judge(&[&scene.listener(-60)]).is_guarded(), "its time of change tells");

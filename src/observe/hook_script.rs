@@ -1,32 +1,31 @@
-//! What a hook's script does, as far as that can be told without running it.
+//! What a hook's script does, as far as that is known without running it.
 //!
-//! A script is text of somebody's, and whether it comes to run us is in general beyond telling. So only a script whose first
-//! command of any weight is ours is taken for one that runs us: what stands before it can neither end the script nor lead
-//! around us, and ours is neither in the background nor a part of a pipe. Any other script shows what it does by doing it: a
-//! hook that has run leaves a record ([`crate::hook_record`]).
+//! A script has arbitrary text, and whether it runs our hook is undecidable in general. So a script is accepted only if its first
+//! significant command is ours: the commands before it can neither end the script nor skip ours, and ours is neither in the background nor
+//! a part of a pipe. Any other script has to prove itself by running: a hook that has run leaves a record ([`crate::hook_record`]).
 
 use super::processes::HookVariable;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
-/// Where packages install our hook; a script there is ours even where it cannot be read.
+/// Where packages install our hook; a script there counts as ours even if it cannot be read.
 const INSTALLED: [&str; 2] = ["/usr/lib/disk-guard/hooks", "/usr/local/lib/disk-guard/hooks"];
 
-/// What the package installs there, wherever it lies.
+/// The name of the package's script, in any directory.
 const SHIPPED: &str = include_str!("../../hooks/job-started.sh");
 
 /// Hook scripts are short.
 const MAX_BYTES: u64 = 256 * 1024;
 
-/// Commands that can stand before ours: none ends the script well, and none is more than one command.
+/// Commands that can be before ours: none ends the script successfully, and none is more than one command.
 const HARMLESS: [&str; 12] =
     [":", "cd", "date", "echo", "export", "hostname", "id", "printf", "set", "shopt", "ulimit", "umask"];
 
-/// A script that runs us.
+/// A script that runs our hook.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RunsUs {
-    /// With which configuration; none for our default.
+    /// With which configuration; none for the default.
     pub config: Option<PathBuf>,
 }
 
@@ -41,7 +40,7 @@ pub(crate) enum Shown {
     Other(&'static str),
 }
 
-/// Why a hook is not shown to run us, for people, to follow the script's name.
+/// Why a hook is not proved to run ours, for people, to follow the script's name.
 #[derive(Debug, thiserror::Error)]
 pub enum HookScriptError {
     /// It cannot be read.
@@ -63,12 +62,12 @@ pub enum HookScriptError {
     Nested,
 }
 
-/// Whether the started-hook at `hook` runs us.
+/// Whether the started-hook at `hook` runs ours.
 ///
 /// # Errors
 /// [`HookScriptError`].
 pub fn runs_us(hook: &Path) -> Result<RunsUs, HookScriptError> {
-    // One script may stand before ours: a chain of `install`, or a wrapper of somebody's.
+    // One script may be before ours: a chain of `install`, or a wrapper of somebody else.
     let mut script = hook.to_owned();
     for _ in 0..2 {
         if is_installed(&script, "job-started.sh") {
@@ -92,7 +91,7 @@ pub fn runs_us(hook: &Path) -> Result<RunsUs, HookScriptError> {
     Err(HookScriptError::Nested)
 }
 
-/// Whether a script is a hook of ours, or names one: for those who ask whose it is, not whether a job passes through it.
+/// Whether a script is our hook, or names it: for those who ask about its owner, not whether a job runs it.
 pub fn is_ours(variable: HookVariable, hook: &Path) -> bool {
     let (file, word) = match variable {
         HookVariable::JobStarted => ("job-started.sh", "started"),
@@ -113,7 +112,7 @@ fn is_installed(hook: &Path, file: &str) -> bool {
 }
 
 fn read(hook: &Path) -> io::Result<String> {
-    // O_NONBLOCK: a FIFO in a script's place is not waited for.
+    // O_NONBLOCK: a FIFO in a script's place must not block.
     let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(hook)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));
@@ -123,7 +122,7 @@ fn read(hook: &Path) -> io::Result<String> {
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// What the first command of any weight of a shell script is.
+/// The first significant command of a shell script.
 pub(crate) fn first_command(text: &str) -> Shown {
     if text == SHIPPED {
         return Shown::Us(RunsUs { config: None });
@@ -146,10 +145,10 @@ pub(crate) fn first_command(text: &str) -> Shown {
     Shown::Other("it never does")
 }
 
-/// The signals that our scripts catch, so that a guard which a signal ends is followed by the fence.
+/// The signals that our scripts catch, so that the fence follows when a signal ends the guard.
 const CATCHES: &str = "trap : HUP INT TERM";
 
-/// How the chain scripts of `install` run ours, now and before: when it can be read, and no job begins where that fails.
+/// How the chain scripts of `install` run ours, now and in earlier versions: when it can be read, and no job begins if that fails.
 fn chained(line: &str) -> Option<&str> {
     [("[ -r ", " ] && { ", "; code=$?; }"), ("if [ -r ", " ]; then ", " || exit; fi")].iter().find_map(
         |(before, between, after)| {
@@ -159,7 +158,7 @@ fn chained(line: &str) -> Option<&str> {
     )
 }
 
-/// What our started-hook does in plain shell where the program cannot be run: a part of chain scripts, too.
+/// The actions of our started-hook in plain shell if the program cannot be run: a part of chain scripts, too.
 pub(crate) fn fence() -> &'static str {
     let (_, after) = SHIPPED.split_once("# --- fence").expect("it is marked in the script: a test says so");
     let (_, after) = after.split_once('\n').expect("the mark is a line");
@@ -172,12 +171,12 @@ struct Command {
     words: Vec<String>,
     /// The line is this command alone, in the foreground, with no substitution in it.
     is_simple: bool,
-    /// It is waited for, and reads from and writes to no other command.
+    /// It is waited for, and no other command is connected to its input or output.
     is_waited_for: bool,
 }
 
 impl Command {
-    /// `None` for what is more than words, quotes and redirections.
+    /// `None` for a line with more than words, quotes and redirections.
     fn parse(line: &str) -> Option<Self> {
         let mut command = Self { words: Vec::new(), is_simple: true, is_waited_for: true };
         let mut chars = line.chars().peekable();
@@ -198,7 +197,7 @@ impl Command {
                     break;
                 }
                 '<' | '>' => {
-                    // Here-documents and process substitutions are not followed.
+                    // Here-documents and process substitutions are not parsed.
                     if chars.peek() == Some(&'(') || (c == '<' && chars.peek() == Some(&'<')) {
                         return None;
                     }
@@ -271,7 +270,7 @@ impl Command {
         }
     }
 
-    /// What it runs, if it is we or a script.
+    /// What it runs, if that is our program or a script.
     fn shown(&self) -> Option<Shown> {
         let mut words =
             self.words.iter().map(String::as_str).skip_while(|word| is_assignment(word)).peekable();
@@ -301,7 +300,7 @@ impl Command {
     }
 }
 
-/// `disk-guard [--config FILE] hook started`, which needs no more.
+/// `disk-guard [--config FILE] hook started`, without further arguments.
 fn ours<'w>(mut words: impl Iterator<Item = &'w str>) -> Shown {
     let mut config = None;
     let other = Shown::Other("it runs another verb of ours");
@@ -310,7 +309,7 @@ fn ours<'w>(mut words: impl Iterator<Item = &'w str>) -> Shown {
             "--config" => config = words.next().map(PathBuf::from),
             "--log-level" | "--color" => drop(words.next()),
             "hook" => {
-                // A runner that is named by hand gets no lease.
+                // A runner that is named on the command line gets no lease.
                 let is_whole =
                     words.next() == Some("started") && words.all(|word| !word.starts_with("--runner-root"));
                 return if is_whole { Shown::Us(RunsUs { config }) } else { other };
@@ -338,7 +337,7 @@ fn commands(text: &str) -> impl Iterator<Item = &str> {
     text.lines().map(str::trim_start).filter(|line| !line.starts_with('#'))
 }
 
-/// Whether a script has a line that runs us, whenever that is come to.
+/// Whether a script has a line that runs ours, reachable or not.
 pub(crate) fn names_us(text: &str, word: &str) -> bool {
     commands(&text.replace("\\\n", " ")).any(|line| {
         line.split_once("disk-guard").is_some_and(|(_, rest)| {
@@ -353,7 +352,8 @@ fn is_javascript(hook: &Path) -> bool {
     hook.extension().is_some_and(|extension| extension == "js")
 }
 
-/// Whether a call of ours stands in JavaScript outside of comments, however it is broken into strings and lines:
+/// Whether JavaScript has a call of ours outside of comments, however it is broken into strings and lines:
+/// `execFileSync("/usr/bin/disk-guard", ["hook", "started"])`, or one that runs our script.
 /// `execFileSync("/usr/bin/disk-guard", ["hook", "started"])`, or one that runs our script.
 fn javascript_names_us(text: &str, file: &str, word: &str) -> bool {
     let text = without_comments(text);
@@ -371,7 +371,7 @@ fn javascript_names_us(text: &str, file: &str, word: &str) -> bool {
     })
 }
 
-/// How many words our verb may stand behind our name: a configuration and its like.
+/// The maximum of words between our program's name and the verb: a configuration and similar.
 const NEAR: usize = 8;
 
 /// JavaScript without its comments. Those in strings are kept.
@@ -463,7 +463,7 @@ mod tests {
         }
     }
 
-    /// Each names us in its text, and no job need pass through us.
+    /// Each contains our name, and no job need run our hook.
     #[test]
     fn a_script_that_only_names_us_is_not_taken_for_one_that_runs_us() {
         for text in [

@@ -1,7 +1,7 @@
 //! One look at the whole host: runners, caches, the process table, leases, logs, filesystems.
 //!
-//! Sizes first, evidence last: walking trees takes seconds, and evidence is only worth something while it is young.
-//! Whatever cannot be looked at ends up in the facts as something that could not be seen; nothing is left out silently.
+//! Sizes first, evidence last: walking trees takes seconds, and evidence is only valid while it is recent. Anything that cannot be looked
+//! at is recorded in the facts as unseen; nothing is left out silently.
 
 use super::listener_log::{PendingJob, pending_job};
 use super::processes;
@@ -31,13 +31,13 @@ pub struct HostObserver<'a> {
     pub snapshot: &'a Snapshot<'a>,
     /// Where leases are.
     pub leases: Leases<'a>,
-    /// What of the runners' own things may go, if that is asked for.
+    /// The runners' own files that may be removed, if that is asked for.
     pub leftovers: Option<retention::Wanted<'a>>,
     /// The wall clock now.
     pub now: SystemTime,
     /// When to stop sizing.
     pub deadline: Instant,
-    /// Sizes that are remembered, for a look that only shows them.
+    /// Remembered sizes, for a look that only shows them.
     pub memory: Option<&'a Mutex<Remembered>>,
 }
 
@@ -48,26 +48,26 @@ pub enum Leases<'a> {
     In(&'a RunDir),
     /// The shared directory has not been made yet: no hook has ever run, so there are none.
     NoneYet,
-    /// The shared directory cannot be used; why. Then nothing is known of any lease.
+    /// The shared directory cannot be used; why. Then no lease is known.
     Hidden(&'a str),
 }
 
-/// By what it shows that a job has begun and ended between two looks at a runner.
+/// How it shows that a job has begun and ended between two looks at a runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Traces {
-    /// Its hook leaves leases in the shared directory.
+    /// Its hook writes leases in the shared directory.
     Leases,
-    /// By nothing: no hook of ours runs there.
+    /// It does not: no hook of ours runs there.
     None,
 }
 
 impl Traces {
-    /// What the jobs of a runner leave.
+    /// The traces of a runner's jobs.
     pub fn of(guarded: &Guarded) -> Self {
         if guarded.is_guarded() { Self::Leases } else { Self::None }
     }
 
-    /// What the jobs of each of several leave.
+    /// The traces of the jobs of several runners.
     pub fn of_all(mut traces: impl Iterator<Item = Self>) -> Self {
         if traces.all(|traces| traces == Self::Leases) { Self::Leases } else { Self::None }
     }
@@ -100,12 +100,13 @@ impl HostObserver<'_> {
         self.sizer().size(searched, spots, None);
     }
 
-    /// Sizes these, one after the other, until it is enough; which of them were not sized for that.
+    /// Sizes these, one after the other, until it is enough; returns those that were not sized for that reason.
     pub fn size_until(&self, searched: &mut Searched, spots: &[Spot], is_enough: &Enough<'_>) -> Vec<Spot> {
         self.sizer().size(searched, spots, Some(is_enough))
     }
 
-    /// The first half of a look: what lies in work directories. The slow part of it is to be asked for ([`HostObserver::size`]): sizes.
+    /// The first half of a look: the content of work directories. Its slow part, the sizes, is requested separately
+    /// ([`HostObserver::size`]).
     pub fn search(&self, whose: CacheScope) -> Searched {
         let Discovery { runners, mut notes, remarks, mut declared, .. } = self.snapshot.found.clone();
         let mut met = undeclared::Met::default();
@@ -129,7 +130,7 @@ impl HostObserver<'_> {
         Searched { runners, declared, found, notes, remarks, met, whose }
     }
 
-    /// The second half: evidence, as young as can be.
+    /// The second half: evidence, as recent as possible.
     pub fn complete(&self, searched: Searched) -> HostFacts {
         let Searched { runners, declared, found, mut notes, remarks, met, whose } = searched;
         let mounts = &self.snapshot.mounts;
@@ -156,15 +157,15 @@ impl HostObserver<'_> {
             notes,
             remarks,
         };
-        // A look at one runner is a hook's, which tells of them to nobody.
+        // A look at one runner is a hook's, which does not report them.
         if !matches!(whose, CacheScope::Runner(_)) {
             facts.remarks.extend(undeclared::remarks(&facts, &met, self.rules(), self.proc()));
         }
         facts
     }
 
-    /// Looks again at what can change from one moment to the next, for one cache: Workers, leases, and the locks on it.
-    /// `tree` is the cache itself when it no longer lies in its place. The rest of `facts` stays as it was.
+    /// Looks again at the facts that can change from one moment to the next, for one cache: Workers, leases, and the locks on it. `tree`
+    /// is the cache itself when it is no longer in its place. The rest of `facts` is kept.
     pub fn recheck(&self, facts: &HostFacts, runner: usize, cache: &Cache, tree: Option<&Dir>) -> HostFacts {
         let runners: Vec<Runner> = facts.runners.iter().map(|runner| runner.runner.clone()).collect();
         let mut now = facts.clone();
@@ -174,9 +175,9 @@ impl HostObserver<'_> {
         now
     }
 
-    /// Looks again at Workers and leases; `first` is what the first look could see. `runners` are those of `facts`. When a job has
-    /// begun or ended since, or may have, at all processes: its Worker may have died, and its build live on. Whether Workers and leases
-    /// were enough.
+    /// Looks again at Workers and leases; `first` is the visibility of the first look. `runners` are those of `facts`. When a job has
+    /// begun or ended since, or may have, it looks at all processes: a Worker may have died while its build is still running. Returns
+    /// whether Workers and leases were enough.
     pub fn refresh(
         &self,
         facts: &mut HostFacts,
@@ -205,8 +206,8 @@ impl HostObserver<'_> {
         facts.turn.is_still(&self.turn())
     }
 
-    /// All processes, and all leases. A build that has lost its Worker shows among processes alone, and those are not read in one
-    /// instant: so a lease that was live before they were read counts, and whatever changes after that shows by the turn.
+    /// All processes, and all leases. A build without its Worker shows only among processes, and those are not read in one instant: so a
+    /// lease that was live before they were read counts, and later changes show as a changed list of leases.
     fn jobs(&self, runners: &[Runner], caches: &[Runner]) -> Jobs {
         let turn = self.turn();
         let before = self.read_leases(&mut Visibility::Partial(Vec::new()));
@@ -286,7 +287,7 @@ impl HostObserver<'_> {
                 deadline: self.deadline,
             };
             let found = look.at(runner, work, &dir, self.proc(), notes);
-            // What goes as a whole is not planned in parts as well.
+            // A cache that is removed as a whole is not planned in parts as well.
             let is_within =
                 |cache: &Cache, whole: &Cache| whole.base.is_none() && cache.path.starts_with(&whole.path);
             caches.retain(|cache| !found.iter().any(|whole| is_within(cache, whole)));
@@ -304,8 +305,7 @@ impl HostObserver<'_> {
         }
     }
 
-    /// The work directory is opened once more: held open since the search, those of many runners would be more than a process may
-    /// have files open.
+    /// The work directory is opened again: keeping those of many runners open since the search could exceed the limit of open files.
     fn locks_of(&self, runner: &Runner, caches: &[Cache]) -> Vec<ForeignLock> {
         let mut below_work = caches.iter().filter(|cache| cache.base.is_none()).peekable();
         let Some(work_dir) = runner.work_dir().filter(|_| below_work.peek().is_some()) else {
@@ -382,7 +382,7 @@ impl HostObserver<'_> {
     }
 }
 
-/// Who is at work.
+/// Which processes are at work.
 struct Jobs {
     processes: ProcessFacts,
     leases: Vec<LeaseSeen>,

@@ -1,19 +1,18 @@
-//! Who holds the host lock, as `/proc/locks` shows it: those of our own pid namespace, which is the host's for everybody
-//! who matters here.
+//! Who holds the host lock, according to `/proc/locks`: processes of our own pid namespace, which is the host's in all relevant cases.
 
 use crate::model::{FileId, LockHolder, LockView, Pid};
 use crate::sys::process::{Proc, started};
 use procfs::{FromBufRead as _, Lock, LockType, Locks};
 
-/// Looks for holders of the lock on `file`. A table that cannot be read shows none.
+/// Searches the holders of the lock on `file`. A table that cannot be read shows none.
 pub fn holders(proc: &Proc, file: FileId) -> LockView {
     let table = std::fs::read_to_string(proc.root().join("locks")).unwrap_or_default();
     let holders: Vec<LockHolder> = holding(&table, file).into_iter().map(|pid| holder(proc, pid)).collect();
     LockView { held: !holders.is_empty(), holders }
 }
 
-/// Who holds a flock on `file`. Waiters are listed below with an arrow, which the procfs crate passes over. A line that it
-/// does not understand is about another lock, and hides no holder.
+/// Who holds a flock on `file`. Waiters are listed below with an arrow, which the procfs crate skips. A line that cannot be parsed is
+/// about another lock, and hides no holder.
 pub(crate) fn holding(table: &str, file: FileId) -> Vec<Pid> {
     let lines = table.lines().filter(|line| !line.contains("->"));
     let locks = lines.filter_map(|line| Locks::from_buf_read(line.as_bytes()).ok()).flat_map(|locks| locks.0);

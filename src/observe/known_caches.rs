@@ -1,14 +1,14 @@
-//! What the caches of well-known tools look like, and which variable tells each tool where its own lies. For telling only: a rule
-//! is suggested by it, and nothing is deleted by it. Maven's local repository is none: what `mvn install` has put there, nobody
-//! can download again.
+//! The caches of well-known tools: their form, and the variable that tells each tool where its own is. Only for remarks: a rule is
+//! suggested by it, and nothing is deleted by it. Maven's local repository is not one: packages that `mvn install` has put there cannot be
+//! downloaded again.
 //!
-//! Read off trees that the tools have made; those of `packaging/rules` say which.
+//! Taken from trees that the tools have made; `packaging/rules` lists the versions.
 
 use super::caches::has_any_marker;
 use crate::sys::dir::Dir;
 use std::path::{Path, PathBuf};
 
-/// The marker that needs no saying in a rule: it is the default.
+/// The marker that a rule does not need to name: the default.
 const TAG: &str = "CACHEDIR.TAG";
 
 /// A tool's cache.
@@ -16,11 +16,11 @@ const TAG: &str = "CACHEDIR.TAG";
 pub(super) struct Kind {
     /// A name for a rule.
     pub(super) name: &'static str,
-    /// The variables that say where it lies.
+    /// The variables that hold its place.
     variables: &'static [&'static str],
-    /// Which directory below that is the cache; empty: that one itself.
+    /// The directory below that is the cache; empty: that directory itself.
     below: &'static str,
-    /// What declares it.
+    /// Its marker.
     markers: &'static [&'static str],
 }
 
@@ -33,7 +33,7 @@ const fn kind(
     Kind { name, variables, below, markers }
 }
 
-/// The default first: what nothing else is known of is cargo's, or tagged.
+/// The default first: for directories without any other known kind, cargo's or tagged.
 const KINDS: [Kind; 12] = [
     kind(
         "cargo-targets",
@@ -55,12 +55,12 @@ const KINDS: [Kind; 12] = [
 ];
 
 impl Kind {
-    /// The kind that everything is which nothing else is known of.
+    /// The kind of directories without any other known kind.
     pub(super) fn default() -> &'static Self {
         &KINDS[0]
     }
 
-    /// What a rule has to say of its markers; empty where the default does.
+    /// The markers that a rule has to name; empty where the default suffices.
     pub(super) fn marker_key(&self) -> String {
         match self.markers {
             [TAG] => String::new(),
@@ -70,20 +70,20 @@ impl Kind {
     }
 }
 
-/// All variables that say where a cache lies.
+/// All variables that hold the place of a cache.
 pub(super) fn variables() -> impl Iterator<Item = &'static str> {
     KINDS.iter().flat_map(|kind| kind.variables.iter().copied())
 }
 
-/// What a variable of this value names: the cache, and its kind.
+/// The cache and kind that a variable of this value names.
 pub(super) fn named_by(variable: &str, value: &Path) -> Option<(PathBuf, &'static Kind)> {
     let kind = KINDS.iter().find(|kind| kind.variables.contains(&variable))?;
     let path = if kind.below.is_empty() { value.to_owned() } else { value.join(kind.below) };
     Some((path, kind))
 }
 
-/// The kind whose tag or name and marker a directory bears: of one that somebody has mounted or laid a link to, and that may
-/// be anything. A marker that any directory could have counts only beside the tool's name in the path.
+/// The kind by a directory's tag, or by its name and marker. The directory was mounted or linked to and may be anything, so a marker that
+/// any directory could have counts only with the tool's name in the path.
 pub(super) fn recognise(path: &Path, dir: &Dir) -> Option<&'static Kind> {
     let bears = |kind: &Kind| {
         let markers: Vec<String> = kind.markers.iter().map(|&marker| marker.to_owned()).collect();

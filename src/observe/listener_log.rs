@@ -1,19 +1,19 @@
-//! What the Listener's own log says about a job that has no Worker yet.
+//! The Listener's own log, as evidence about a job that has no Worker yet.
 //!
-//! Between the Listener receiving a job and its Worker existing there are seconds, up to about a minute, in which only this
-//! log knows. It is read by handle and its tail alone: links and FIFOs are refused, and nothing grows with the log.
+//! Between the Listener receiving a job and its Worker existing there are seconds, up to about a minute, in which only this log shows the
+//! job. It is read by handle and only its tail: links and FIFOs are refused, and no cost grows with the log.
 //!
-//! Lines count only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `, and only from the part of it
-//! that dispatches jobs (src/Runner.Listener/JobDispatcher.cs, v2.336.0). A job's display name reaches the log through the
-//! part named `Terminal`, which is not listened to; a line break in it could forge a prefix, but an end of a job counts for the
-//! job id alone, which is not known when a name is chosen.
+//! Lines count only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `, and only from the component that
+//! dispatches jobs (src/Runner.Listener/JobDispatcher.cs, v2.336.0). A job's display name reaches the log through the component
+//! `Terminal`, which is ignored. A line break in it could forge a prefix, but the end of a job counts only with the job id, which is
+//! unknown when a name is chosen.
 //!
 //! Before a job is received it is acknowledged, and then acquired, which can take minutes (src/Runner.Listener/Runner.cs and
-//! BrokerMessageListener.cs, v2.336.0): from then on it is on its way. It does not come when it cannot be acquired, which the part
-//! named `Runner` tells: what it says of its own flow, no job has a hand in.
+//! BrokerMessageListener.cs, v2.336.0): from the acknowledgement on it counts as expected. If it cannot be acquired, the component
+//! `Runner` logs that, and jobs cannot influence those lines.
 //!
-//! A log is continued in a new file after 8 MB. While a job runs its lease is renewed, and logged, every minute: a tail
-//! without any such line knows of no job, except right after a file was begun; then the one before it is read too.
+//! A log is continued in a new file after 8 MB. While a job runs its lease is renewed, and logged, every minute: a tail without any such
+//! line means no job, except right after a file was begun; then the one before it is read too.
 
 use super::diag_log::{self, Kind, LogEntry};
 use crate::actions_runner::layout;
@@ -27,15 +27,14 @@ use std::time::SystemTime;
 /// How much of a log's end is read.
 const TAIL: u64 = 512 << 10;
 
-/// What the log says.
+/// The state of the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PendingJob {
-    /// Every job that it knows of has ended.
+    /// Every job in it has ended.
     None,
     /// There is no log: no Listener has run here.
     NoLog,
-    /// A job was received and has not ended. A Listener that was killed leaves this behind: compare with when the one that
-    /// runs was started.
+    /// A job was received and has not ended. A killed Listener also leaves this: compare with the start of the running one.
     Received {
         /// The line, without its prefix, for people. Escape it before printing.
         detail: String,
@@ -49,7 +48,7 @@ pub enum PendingJob {
 /// Why the log could not be read; the runner's state is then unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum LogError {
-    /// `_diag` could not be looked into.
+    /// `_diag` could not be opened.
     #[error("the directory _diag cannot be read: {source}")]
     Directory {
         /// The system's error.
@@ -100,13 +99,13 @@ fn written_at(diag: &Dir, name: &OsStr) -> Option<SystemTime> {
     Some(metadata.modified().ok()?.max(changed(&metadata)))
 }
 
-/// What one log says by itself.
+/// The content of one log by itself.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn pending_in(log: &[u8]) -> PendingJob {
     Story::read(&diag_log::Tail { bytes: log.to_vec(), is_whole: true }).pending()
 }
 
-/// A log's story, and whether all of it was read.
+/// The state of a log, and whether all of it was read.
 fn read(diag: &Dir, name: OsString) -> Result<(Story, bool), LogError> {
     match diag_log::tail(diag, &name, TAIL) {
         Ok(tail) => Ok((Story::read(&tail), tail.is_whole)),
@@ -114,12 +113,12 @@ fn read(diag: &Dir, name: OsString) -> Result<(Story, bool), LogError> {
     }
 }
 
-/// What a log's lines add up to.
+/// The state that follows from a log's lines.
 #[derive(Debug, Default)]
 struct Story {
     /// Jobs that have not ended, by id.
     open: BTreeMap<String, (String, Option<SystemTime>)>,
-    /// A job that was acknowledged and has not come yet.
+    /// A job that was acknowledged and not received yet.
     on_its_way: Option<(String, Option<SystemTime>)>,
     /// A line was seen that speaks of a job.
     spoke: bool,
@@ -127,11 +126,11 @@ struct Story {
     begins_a_process: bool,
 }
 
-/// The key of a job whose id is not known: the renewal of a lease may name a request number only.
+/// The key of a job without a known id: the renewal of a lease may name only a request number.
 const ANONYMOUS: &str = "";
 
-/// How the lines begin that end an acknowledged job before it was received (Runner.cs): it was not to be had (HTTP 404, 409, 422),
-/// the call failed, or the Listener is to be replaced first.
+/// The beginnings of lines that end an acknowledged job before it was received (Runner.cs): it was not available (HTTP 404, 409, 422), the
+/// call failed, or the Listener is to be replaced first.
 const DOES_NOT_COME: [&str; 3] = [
     "Skipping message Job",
     "Caught exception from acquiring job message",
@@ -155,8 +154,8 @@ impl Story {
                     story.spoke = true;
                     story.on_its_way = None;
                 }
-                // It closes no job: a job's name that holds a line break could forge it. What an earlier process has left
-                // open is told by the age of the Listener that runs.
+                // It closes no job: a job's name with a line break could forge it. Whether an earlier process has left a job open is
+                // decided by the age of the running Listener.
                 "Listener" if line.message.starts_with("Runner is built for ") => {
                     story.begins_a_process = true
                 }
@@ -182,7 +181,7 @@ impl Story {
             Some(JobEvent::Ended(job)) => {
                 self.spoke = true;
                 self.open.remove(job);
-                // A Listener has one job at a time: what had no name was this one.
+                // A Listener has one job at a time: the one without an id was this one.
                 self.open.remove(ANONYMOUS);
             }
             None => {}

@@ -1,8 +1,8 @@
-//! Locks by which others say "in use": cargo's build locks inside a cache, and a flock on the cache or on a directory above
-//! it, the convention that systemd-tmpfiles honours.
+//! Locks by which others declare a cache as in use: cargo's build locks inside it, and a flock on the cache or on a directory above it,
+//! the convention that systemd-tmpfiles honours.
 //!
-//! A lock is tried, not looked up: `/proc/locks` does not show those of other pid namespaces. A lock that is free is held
-//! for the instant of the look and let go again; a cargo that starts in that instant waits for it, as for any cargo.
+//! A lock is tried, not looked up: `/proc/locks` does not show those of other pid namespaces. A free lock is held for the instant of the
+//! look and released again; a cargo that starts in that instant waits for it, as for any cargo.
 
 use crate::model::{Cache, ForeignLock, LockKind, LockState};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
@@ -23,11 +23,11 @@ const BUILD_LOCKS: [&str; 3] = [".cargo-lock", ".cargo-build-lock", ".cargo-arti
 /// Directories directly in one cache. More is not cargo's work, and cannot all be examined.
 const MAX_OUTER: usize = 4096;
 
-/// Profiles of one target triple. A directory with more holds something else: `doc` has one a crate.
+/// Profiles of one target triple. A directory with more holds something else: `doc` has one for each crate.
 const MAX_PROFILES: usize = 64;
 
-/// Every lock on `cache` that is held or cannot be tried, on the directories above it included. A cache that cannot be
-/// opened is itself one that cannot be told.
+/// Every lock on `cache`, and on the directories above it, that is held or cannot be tried. A cache that cannot be opened counts as
+/// unknown itself.
 pub fn on_cache(work: &Dir, cache: &Cache) -> Vec<ForeignLock> {
     match work.descend(&cache.below_work) {
         Ok(tree) => above(work, cache).into_iter().chain(in_tree(&tree, cache)).collect(),
@@ -35,7 +35,7 @@ pub fn on_cache(work: &Dir, cache: &Cache) -> Vec<ForeignLock> {
     }
 }
 
-/// The locks on and in the tree of `cache`, wherever that lies now.
+/// The locks on and in the tree of `cache`, wherever that is now.
 pub fn in_tree(tree: &Dir, cache: &Cache) -> Vec<ForeignLock> {
     let on_itself = found(cache, LockKind::Directory, cache.path.clone(), try_directory(tree.descend(".")));
     let profiles = match profiles(tree) {
@@ -49,7 +49,7 @@ pub fn in_tree(tree: &Dir, cache: &Cache) -> Vec<ForeignLock> {
     on_itself.into_iter().chain(builds).collect()
 }
 
-/// Whether cargo keeps a build lock in the tree, held or not: then it is a build that has been there.
+/// Whether cargo keeps a build lock in the tree, held or not: then a build was there.
 pub fn has_build_lock(tree: &Dir) -> bool {
     let is_lock = |below: PathBuf| tree.pin(&below).and_then(|lock| lock.status()).is_ok_and(|s| s.is_file());
     profiles(tree)
@@ -90,7 +90,7 @@ fn profiles(cache: &Dir) -> io::Result<Vec<PathBuf>> {
         .ok_or_else(|| io::Error::other("too many directories to examine for build locks"))?;
     let mut found = vec![PathBuf::new()];
     for outer in outers {
-        // One that vanished has no locks; one that is a mount shows in the mount table.
+        // A vanished one has no locks; one that is a mount shows in the mount table.
         let inners = cache.descend(&outer).and_then(|dir| subdirectories(&dir, MAX_PROFILES));
         let outer = PathBuf::from(outer);
         found.extend(inners.ok().flatten().unwrap_or_default().into_iter().map(|inner| outer.join(inner)));
@@ -120,8 +120,8 @@ fn try_file(file: io::Result<File>) -> Option<LockState> {
         Err(error) => error,
     };
     let is_absent = matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory);
-    // A link of a lock file's name is none of cargo's making, and locks nothing. What lies behind a mount is not this
-    // cache's, and the mount table shows it.
+    // A link with the name of a lock file was not made by cargo, and locks nothing. A lock behind a mount is not this cache's, and the
+    // mount table shows it.
     let is_elsewhere = matches!(error.raw_os_error(), Some(nix::libc::ELOOP | nix::libc::EXDEV));
     (!is_absent && !is_elsewhere).then(|| LockState::CannotTell(error.to_string()))
 }

@@ -1,21 +1,20 @@
-//! What a tree holds, found by walking it with directory handles.
+//! The size of a tree, found by walking it with directory handles.
 //!
 //! # Invariants
 //! - Links are not followed and mounts not entered: directories are opened by [`Dir::descend`] one name at a time, and a
 //!   file that lies on another mount (a file can be a mount point too) is not counted.
-//! - What could not be seen makes the result [`Coverage::Part`], never an error: unreadable directories, mounts, a spent
-//!   deadline. Only a root that cannot be read at all is an error.
-//! - Memory does not grow with the number of files: entries are looked at in the reader's buffer, only the names of
-//!   subdirectories are kept, and of those at most one batch per level. The set of hard-linked inodes and the list of the
-//!   largest files are bounded.
-//! - Descriptors do not grow with depth: a directory is held open only while subdirectories of it wait, within a
-//!   [`HandleBudget`]. A chain of any depth costs two. Where more levels wait than the budget allows, which takes a tree
-//!   that branches on each of hundreds of levels, what lies below is not looked at (Part).
+//! - Anything unseen makes the result [`Coverage::Part`], never an error: unreadable directories, mounts, an expired deadline. Only a root
+//!   that cannot be read at all is an error.
+//! - Memory does not grow with the number of files: entries are looked at in the reader's buffer, only the names of subdirectories are
+//!   kept, and of those at most one batch per level. The set of hard-linked inodes and the list of the largest files are bounded.
+//! - Descriptors do not grow with depth: a directory is held open only while subdirectories of it wait, within a [`HandleBudget`]. A chain
+//!   of any depth costs two. Where more levels wait than the budget allows, which takes a tree that branches on each of hundreds of
+//!   levels, deeper levels are not looked at (Part).
 //!
 //! # Sharing
-//! Three tasks: open the next tree, enter a directory, and go on reading one. A reader that finds a directory to be large offers the
-//! rest of it as a task, so that two threads share cargo's flat `deps/` as well as its thousands of small directories. Many trees are
-//! measured by one pool of threads: none waits for another to finish a tree, and none is started for a small one.
+//! Three tasks: open the next tree, enter a directory, and continue reading one. A reader of a large directory offers the rest of it as a
+//! task, so that two threads share cargo's flat `deps/` as well as its thousands of small directories. Many trees are measured by one pool
+//! of threads: none waits for another to finish a tree, and none is started for a small one.
 
 mod hard_links;
 mod largest;
@@ -40,7 +39,7 @@ use std::time::{Instant, SystemTime};
 /// How to walk.
 #[derive(Debug, Clone, Copy)]
 pub struct Options {
-    /// Threads, the calling one included. Measured: two; more help only on a cold cache.
+    /// Threads, the calling one included. Two by measurement; more help only with a cold cache.
     pub threads: usize,
     /// How many of the largest files to list.
     pub largest: usize,
@@ -54,7 +53,7 @@ impl Default for Options {
     }
 }
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Scan {
     /// The sums.
@@ -71,7 +70,7 @@ pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
     measure_within(tree, options, &AtomicI64::new(i64::MAX))
 }
 
-/// The same, looking at no more entries than `entries` allows, which it counts down.
+/// The same, looking at no more entries than `entries` allows, which is counted down.
 ///
 /// # Errors
 /// As [`measure`].
@@ -87,9 +86,9 @@ pub fn measure_within(tree: &Dir, options: &Options, entries: &AtomicI64) -> io:
     found.ok_or_else(|| io::Error::other("the walk did not come to its end"))
 }
 
-/// Measures so many trees with one pool of threads. `open` opens the tree of a number; there may be nothing to be measured. `found`
-/// is told of each as soon as it is measured, and with `noting` of its directories as they were before they were read: of none where
-/// there are more than can be remembered. The trees are begun in their order; with `in_turn` none before the one before it is told of.
+/// Measures this many trees with one pool of threads. `open` opens the tree of a number, or returns none. `found` receives each tree as
+/// soon as it is measured, and with `noting` its directories as they were before they were read: none where there are too many to
+/// remember. The trees are begun in their order; with `in_turn` none before the previous one has been passed to `found`.
 pub(super) fn measure_all(
     trees: usize,
     options: &Options,
@@ -102,7 +101,7 @@ pub(super) fn measure_all(
     walk.run(Task::Open(0..trees), open);
 }
 
-/// Who is told of a tree that is measured: its number, what it holds, and its directories.
+/// Receives a measured tree: its number, its size, and its directories.
 pub(super) type OnMeasured<'f> = dyn Fn(usize, Scan, Vec<Noted>) + Sync + 'f;
 
 /// What the threads share.
@@ -114,11 +113,11 @@ struct SizeWalk<'a> {
     /// Entries of these names may be mounts, which are not touched.
     mounts: Names,
     noting: bool,
-    /// Whether a tree is only begun when the one before is measured.
+    /// Whether a tree is only begun when the previous one is measured.
     in_turn: bool,
     found: &'a OnMeasured<'a>,
-    /// Whether directories are read without moving their access time, for which one has to own them: read for the first time after
-    /// they were written, they would have to be written again (relatime, mount(8)).
+    /// Whether directories are read without updating their access time, which requires owning them: otherwise the first read after a write
+    /// would cause another write (relatime, mount(8)).
     unnoticed: AtomicBool,
 }
 
@@ -129,7 +128,7 @@ struct Tree {
     next: Range<usize>,
     mount_id: u64,
     links: HardLinks,
-    /// Tasks that are not done. Who brings this to nothing tells of the tree.
+    /// Tasks that are not done. The thread that brings this to zero reports the tree.
     outstanding: AtomicUsize,
     sums: Mutex<Tally>,
 }
@@ -138,7 +137,7 @@ struct Tree {
 struct OpenDir<'a> {
     dir: Dir,
     tree: Arc<Tree>,
-    /// Where it is, relative to the root; `None` where that has grown too long to list files by.
+    /// Its path relative to the root; `None` when it is too long for listing files.
     path: Option<Vec<u8>>,
     /// Entries met so far.
     entries: AtomicU64,
@@ -151,14 +150,14 @@ enum Task<'a> {
     Read(Arc<OpenDir<'a>>),
 }
 
-/// A reader that has met so many entries in one batch takes the directory to be large, and shares the rest of it.
+/// A reader that has met so many entries in one batch treats the directory as large, and shares the rest of it.
 const SHARED_FROM: u64 = 64;
 
-/// Beyond so many the rest of a directory is not looked at: some filesystems list what is added while they are read
-/// (tmpfs, btrfs), so that somebody who keeps adding could keep the walk for ever.
+/// The maximum of entries of a directory: some filesystems list entries that are added while they are read (tmpfs, btrfs), so that a
+/// process that keeps adding could prolong the walk for ever.
 const ENTRIES_IN_A_DIRECTORY: u64 = 1 << 26;
 
-/// More directories of one tree are not noted: they would take too much memory.
+/// The maximum of recorded directories of one tree: more would take too much memory.
 const MAX_NOTED: usize = 1 << 16;
 
 impl<'a> SizeWalk<'a> {
@@ -261,7 +260,7 @@ impl<'a> SizeWalk<'a> {
     fn settle(&self, tree: &Tree, tally: &mut Tally, made: &mut Vec<Task<'a>>) {
         tree.sums.lock().unwrap_or_else(PoisonError::into_inner).take_from(tally);
         tree.outstanding.fetch_add(made.len(), Ordering::Relaxed);
-        // Release and acquire: who comes last sees the sums of all.
+        // Release and acquire: the last one sees the sums of all.
         if tree.outstanding.fetch_sub(1, Ordering::AcqRel) != 1 {
             return;
         }
@@ -355,7 +354,7 @@ impl<'a> SizeWalk<'a> {
             return;
         }
         match place.dir.status_among(entry.name, &self.mounts) {
-            // The filesystem did not tell its type, or it was replaced since.
+            // The filesystem did not report its type, or it was replaced since.
             Ok(status) if status.is_dir() => {
                 made.push(Task::Enter { parent: Arc::clone(place), name: entry.name.into() });
             }
@@ -389,7 +388,7 @@ impl<'a> SizeWalk<'a> {
     }
 }
 
-/// One thread's sums of one task, and a tree's of all that are done.
+/// One thread's sums of one task, and a tree's of all finished tasks.
 struct Tally {
     bytes: u64,
     files: u64,
@@ -398,7 +397,7 @@ struct Tally {
     coverage: Coverage,
     largest: Largest,
     noting: bool,
-    /// The directories, where that is asked for and they are not too many.
+    /// The directories, if they are asked for and not too many.
     noted: Option<Vec<Noted>>,
 }
 
@@ -425,7 +424,7 @@ impl Tally {
         self.bytes = self.bytes.saturating_add(status.allocated);
     }
 
-    /// Adds what `other` has summed up, which begins anew.
+    /// Adds the sums of `other`, and resets it.
     fn take_from(&mut self, other: &mut Tally) {
         self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
         self.files += std::mem::take(&mut other.files);

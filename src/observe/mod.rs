@@ -1,4 +1,4 @@
-//! Looking, and nothing else: every effect here only reads. What cannot be read is said to be unknown.
+//! Observation only: every effect here is a read. Anything unreadable is reported as unknown.
 
 pub mod caches;
 pub mod cargo_target;

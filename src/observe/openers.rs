@@ -1,8 +1,8 @@
-//! Who has files of a claimed tree open that the process table does not show: a descriptor in flight, io_uring, a loop device, the
-//! swap. The kernel is asked by a lease on each file ([`crate::sys::file_lease`]), which finds all others as well.
+//! Open files of a claimed tree that the process table does not show: a descriptor in flight, io_uring, a loop device, the swap. The
+//! kernel is asked by a lease on each file ([`crate::sys::file_lease`]), which detects all other users as well.
 //!
-//! It is evidence besides all other: asked of a tree that has left its place, for an instant, of as many of its largest files as
-//! there is time for. Where the kernel does not answer there is none.
+//! It is additional evidence: asked of a tree that has been renamed, for an instant, for as many of its largest files as there is time
+//! for. If the kernel does not answer there is none.
 
 use crate::model::{Cache, Evidence, EvidenceKind, Part, Weight};
 use crate::sys::dir::Dir;
@@ -10,10 +10,10 @@ use crate::sys::file_lease::is_open_elsewhere;
 use std::path::PathBuf;
 use std::time::Instant;
 
-/// So many files of one tree are asked about.
+/// The maximum of files of one tree that are asked about.
 const MAX_FILES: usize = 64;
 
-/// The first file of `cache` that somebody has open; `tree` is where it lies now, as a whole or as the slot of its members.
+/// The first file of `cache` that another process has open; `tree` is where it is now, as a whole or as the slot of its members.
 pub fn in_tree(tree: &Dir, cache: &Cache, until: Instant) -> Option<Evidence> {
     let files: Vec<PathBuf> = match &cache.part {
         Part::Whole => cache.largest.iter().take(MAX_FILES).map(|file| file.below.clone()).collect(),
@@ -28,7 +28,7 @@ pub fn in_tree(tree: &Dir, cache: &Cache, until: Instant) -> Option<Evidence> {
     })?;
     let (within, what) = match &cache.part {
         Part::Whole => (cache.path.join(&held), cache.path.join(&held).display().to_string()),
-        // Where it lay, only its claim knows.
+        // Only its claim knows its original place.
         Part::Files(_) | Part::Units(_) => {
             (cache.path.clone(), format!("a file of {}", cache.path.display()))
         }

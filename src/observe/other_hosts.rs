@@ -1,13 +1,13 @@
 //! Which filesystems other hosts, or other programs, may work in beside this one.
 //!
-//! `/proc` and `/run` speak of this host alone. On a filesystem that a server or a program hands out, a job of another host may be
-//! at work of which nothing is seen here: no process, no lease, no lock. What such a filesystem is used for cannot be told from
-//! its type, so every one counts, unless the configuration names its runners as this host's alone (`runners.local`).
+//! `/proc` and `/run` show this host only. On a filesystem that a server or a program provides, a job of another host may be at work
+//! without any trace here: no process, no lease, no lock. The use of such a filesystem is not known from its type, so every one counts,
+//! unless the configuration declares its runners as this host's only (`runners.local`).
 
 use super::filesystems::MountTable;
 use crate::model::{PathGlob, Runner};
 
-/// Where a runner's files lie on such a filesystem and are not configured as this host's alone: for people, none when nowhere.
+/// The runner's place on such a filesystem that is not configured as this host's only: for people; none if there is none.
 pub fn beyond_this_host(runner: &Runner, mounts: &MountTable, local: &[PathGlob]) -> Option<String> {
     let places = [(&*runner.root, "its directory"), (runner.work_path(), "its work directory")];
     places.into_iter().find_map(|(path, what)| {

@@ -1,9 +1,9 @@
-//! Who decides where a runner works: everybody who can write its `.runner`, its root, or any directory on the way to the root
-//! or to the work directory. Whoever may rename an entry of a directory there can lead the guard somewhere else, so all of
-//! them must be the user whose directory it leads to, or root.
+//! Who decides where a runner works: every user who can write its `.runner`, its root, or any directory on the way to the root or to the
+//! work directory. A user who may rename an entry of a directory there can redirect the guard, so all of them must be the owner of the
+//! target directory, or root.
 //!
-//! Paths are looked at component by component, links included. That a component can change after the look does no harm: only
-//! those can change it who were found here, and what is opened in the end must belong to them.
+//! Paths are looked at component by component, links included. A later change of a component does no harm: only the users found here can
+//! make it, and the directory that is opened in the end must belong to them.
 
 mod acl;
 mod members;
@@ -24,37 +24,37 @@ use std::path::{Component, Path, PathBuf};
 /// As many links as the kernel follows.
 const MAX_LINKS: usize = 40;
 
-/// Somebody besides root who can change what lies at a place.
+/// A user besides root who can change the entry at a place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 enum Who {
     /// One user.
     User(Uid),
-    /// A group of which it cannot be said that it is one user's own.
+    /// A group that is not known to be one user's own.
     Group(u32),
     /// Everybody.
     All,
-    /// It cannot be told; why.
+    /// Unknown; why.
     Unknown(String),
 }
 
-/// A place on a way, and somebody who can change what lies there.
+/// A place on a way, and a user who can change the entry there.
 #[derive(Debug, Clone)]
 struct Hold {
     place: PathBuf,
     who: Who,
 }
 
-/// A path, followed.
+/// A resolved path.
 struct Way {
-    /// Where it leads, free of links.
+    /// Its target, free of links.
     real: PathBuf,
-    /// Who can lead it elsewhere.
+    /// Who can redirect it.
     holds: Vec<Hold>,
     /// Who can exchange a link on it.
     links: Vec<Hold>,
 }
 
-/// Looks at ways, at each directory once.
+/// Checks ways, each directory once.
 #[derive(Default)]
 pub(super) struct Ways {
     seen: HashMap<PathBuf, Status>,
@@ -62,13 +62,13 @@ pub(super) struct Ways {
 }
 
 impl Ways {
-    /// What is known already of what lies at a path without links: its handle has told it.
+    /// What is known already about a path without links, from its handle.
     pub(super) fn know(&mut self, path: &Path, status: Status) {
         self.seen.insert(path.to_owned(), status);
     }
 
-    /// Why `path`, which a glob names and which leads to `root`, does not count, if it does not: the globs have to name `root`
-    /// itself, or root alone has laid every link that leads there.
+    /// Why `path`, which a glob matches and which leads to `root`, does not count, if it does not: the globs must match `root` itself, or
+    /// only root has made every link that leads there.
     pub(super) fn stray(&mut self, path: &Path, root: &Path, patterns: &[PathGlob]) -> Option<String> {
         if path == root || is_allowed(root, patterns) {
             return None;
@@ -89,7 +89,8 @@ impl Ways {
         ))
     }
 
-    /// Who besides root and `owner` can say what lies at `path`, or that links lead there; where it is not there, who could make it.
+    /// The users besides root and `owner` who can change the entry at `path`, or make links lead there; if it is missing, who could make
+    /// it.
     pub(super) fn foreign_hand(&mut self, path: &Path, owner: Uid) -> Option<String> {
         let way = match self.follow(path) {
             Ok(way) => way,
@@ -110,8 +111,8 @@ impl Ways {
         Some(format!("{} can write {}, on the way to it", hold.who, hold.place.display()))
     }
 
-    /// Why the work directory of `owner` that `configured` leads to is not to be touched, if it is not: somebody else can say
-    /// where the runner at `root` works.
+    /// Why the work directory of `owner` that `configured` leads to must not be touched, if it must not: another user can decide where the
+    /// runner at `root` works.
     pub(super) fn refusal(
         &mut self,
         root: &Path,
@@ -187,14 +188,14 @@ impl Ways {
         Ok(way)
     }
 
-    /// Who can put something else in the place of `entry` in the directory `parent`.
+    /// Who can replace `entry` in the directory `parent`.
     fn exchangers(&mut self, parent: &Path, entry: &Status) -> io::Result<Vec<Hold>> {
         const STICKY: u32 = 0o1000;
         let status = self.look(parent)?;
         let who = if status.mode & STICKY == 0 {
             self.writers(parent, &status)
         } else {
-            // There an entry is its owner's and the directory's owner's alone.
+            // There only the entry's owner and the directory's owner can.
             [status.owner, entry.owner]
                 .into_iter()
                 .filter(|owner| *owner != Uid::ROOT)
@@ -204,7 +205,7 @@ impl Ways {
         Ok(who.into_iter().map(|who| Hold { place: parent.to_owned(), who }).collect())
     }
 
-    /// Who can put something into a directory: what is not there yet everybody can who may write it, sticky or not.
+    /// Who can add an entry to a directory: everybody who may write it, sticky or not.
     fn inside(&mut self, directory: &Path) -> io::Result<Vec<Hold>> {
         let status = self.look(directory)?;
         let who = self.writers(directory, &status);
@@ -218,7 +219,7 @@ impl Ways {
         Ok(who.into_iter().map(|who| Hold { place: file.to_owned(), who }).collect())
     }
 
-    /// Everybody but root who can write a file or directory. Its owner can at any time allow that.
+    /// Everybody but root who can write a file or directory. Its owner can allow that at any time.
     fn writers(&self, path: &Path, status: &Status) -> BTreeSet<Who> {
         let mut who = BTreeSet::new();
         if status.owner != Uid::ROOT {
@@ -227,7 +228,7 @@ impl Ways {
         if status.mode & 0o002 != 0 {
             who.insert(Who::All);
         }
-        // Of a file with an ACL these bits are its mask: no entry grants more than they do.
+        // For a file with an ACL these bits are its mask: no entry grants more than they do.
         if status.mode & 0o020 != 0 {
             match acl::of(path) {
                 Ok(None) => who.extend(self.members(status.group, status.owner)),
@@ -248,8 +249,8 @@ impl Ways {
         let accounts = self.accounts.get_or_init(Accounts::read);
         match accounts.members(group) {
             Some(members) => members.into_iter().filter(|user| *user != Uid::ROOT).map(Who::User).collect(),
-            // A group that no file knows: of a user without an account, or of a directory service. A group of a user's own
-            // has the user's number.
+            // A group that is in no file: of a user without an account, or of a directory service. A user's own group has the user's
+            // number.
             None if group == owner.0 => {
                 [Who::User(owner)].into_iter().filter(|_| owner != Uid::ROOT).collect()
             }

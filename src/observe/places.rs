@@ -1,5 +1,5 @@
-//! The filesystems that a runner lives by: that of its work directory, that of its root, and that of `_diag`, without which it
-//! cannot write a log and dies.
+//! The filesystems that a runner needs: that of its work directory, that of its root, and that of `_diag`, without which it cannot write a
+//! log and dies.
 
 use super::caches::open_work;
 use super::filesystems::MountTable;
@@ -14,7 +14,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Component, Path, PathBuf};
 
-/// The filesystems of all runners' places, each once. What could not be asked is told.
+/// The filesystems of all runners' places, each once. Failures are reported.
 pub fn filesystems(runners: &[Runner], mounts: &MountTable, notes: &mut Vec<String>) -> Vec<Filesystem> {
     let mut found: BTreeMap<FilesystemId, Filesystem> = BTreeMap::new();
     for runner in runners {
@@ -36,7 +36,7 @@ fn add(
                 false => mounts.filesystem_of(&dir).map(Some),
             });
         match filesystem {
-            // A quota has no mount point of its own: the directory that it was met in stands for it.
+            // A quota has no mount point of its own: the directory in which it was found is used instead.
             Ok(Some(quota)) if quota.id.is_of_project() => {
                 drop(found.insert(quota.id, Filesystem { mount: path.to_owned(), ..quota }));
             }
@@ -51,24 +51,24 @@ fn add(
         add(&work.path, open_work(work), true);
     }
     for path in beside_work(runner) {
-        // A network filesystem waits for somebody else before it answers.
+        // A network filesystem depends on another host's answer.
         if reach::is_local(&path) {
             add(&path, Dir::open(&path), false);
         }
     }
 }
 
-/// How full the disk is on which a runner logs. For its own hook, which runs as its user and where it has just written: one
+/// How full the disk is on which a runner logs. For its own hook, which runs as its user, directly after the runner has written there: one
 /// system call, links followed.
 pub fn usage_of_logs(runner: &Runner) -> Option<Usage> {
     usage_at(&runner.root.join(layout::DIAG)).or_else(|_| usage_at(&runner.root)).ok()
 }
 
-/// The root and its `_diag`, where that is. A link of the runner's is followed by its text alone: no link lies on the way of what
-/// it names.
+/// The root and its `_diag`, at its real place. A link of the runner's is resolved by its text only: no link may be on the way of its
+/// target.
 fn beside_work(runner: &Runner) -> [PathBuf; 2] {
     let diag = runner.root.join(layout::DIAG);
-    // Through the root's handle, which there is none of where the root's mount does not answer.
+    // Through the root's handle, which does not exist if the root's mount does not answer.
     let link = Dir::open(&runner.root).and_then(|root| Ok(readlinkat(&root, layout::DIAG, Vec::new())?));
     let diag = match link {
         Ok(target) => plain(&runner.root.join(OsStr::from_bytes(target.as_bytes()))),

@@ -1,20 +1,22 @@
-//! Sizes that an earlier look has found, for whoever only shows them: a host's caches hold a hundred times more files than
-//! directories change between two looks.
+//! Sizes from an earlier look, for verbs that only show them: a host's caches hold a hundred times more files than directories change
+//! between two looks.
 //!
-//! A tree is remembered by its directories: device, inode, and when each was last written and changed. A file that comes or goes
-//! changes its directory, so while all of them are as they were the sums hold, but for files that have grown in place: what is
-//! remembered is a lower bound, and is told as such ([`Coverage::Remembered`]). Nothing is claimed, and nobody is taken to be idle, by
-//! what is remembered: looks of runs that act measure.
+//! A tree is remembered by its directories: device, inode, and when each was last modified and changed. Adding or removing a file changes
+//! its directory, so while all of them are unchanged the sums hold, except for files that have grown in place: a remembered size is a
+//! lower bound, and is reported as such ([`Coverage::Remembered`]). No claim and no judgement of idleness uses remembered sizes: runs that
+//! act measure.
 //!
 //! # Hostile trees
-//! They are reached as when they are measured: by handles, one name at a time, no link followed and no mount entered. Nobody
-//! but the clock sets when a directory was changed. What has changed within the last [`QUIET`] is not remembered: clocks of
-//! filesystems are coarse, and what was written in the instant of the look could show the same time. Where times are kept by this
-//! host's own clock, and finer than by the second, [`QUIET_BY_OWN_CLOCK`] is enough.
+//!
+//! They are reached as when they are measured: by handles, one name at a time, no link followed and no mount entered. Only the clock sets
+//! a directory's change time. Trees that have changed within the last [`QUIET`] are not remembered: clocks of filesystems are coarse, and
+//! a write in the instant of the look could have the same time. If times are kept by this host's own clock, and finer than by the second,
+//! [`QUIET_BY_OWN_CLOCK`] is enough.
 //!
 //! # Bounds
-//! What is kept takes no more than [`MAX_BYTES`]; what finds no room is measured again. A file that is damaged, or of another
-//! version, is no file.
+//!
+//! The file holds no more than [`MAX_BYTES`]; trees without room are measured again. A damaged file, or one of another version, is
+//! ignored.
 
 use crate::model::{Coverage, FileId, Measure};
 use crate::sys::dir::{Dir, Status};
@@ -28,10 +30,10 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// The most that a file of remembered sizes holds.
 pub const MAX_BYTES: usize = 16 << 20;
 
-/// What has changed so recently is not remembered.
+/// Trees that have changed this recently are not remembered.
 pub const QUIET: Duration = Duration::from_secs(30);
 
-/// The same where this host's own clock sets times, whose ticks are of milliseconds.
+/// The same if this host's own clock sets the times, with ticks of milliseconds.
 pub const QUIET_BY_OWN_CLOCK: Duration = Duration::from_secs(2);
 
 /// Deeper trees are measured each time.
@@ -39,14 +41,14 @@ const MAX_DEPTH: usize = 64;
 
 const HEADER: &[u8] = b"disk-guard sizes 1\n";
 
-/// A directory as a walk has met it: its path below the tree's root, and its status before it was read.
+/// A directory found by a walk: its path below the tree's root, and its status before it was read.
 pub(super) type Noted = (Vec<u8>, Status);
 
-/// What is remembered of trees.
+/// The remembered trees.
 #[derive(Debug, Default)]
 pub struct Remembered {
     trees: HashMap<FileId, Arc<Tree>>,
-    /// What this look has met or found again.
+    /// The trees that this look has measured or confirmed.
     met: HashMap<FileId, Arc<Tree>>,
     has_changed: bool,
 }
@@ -55,21 +57,21 @@ pub struct Remembered {
 struct Tree {
     measure: Measure,
     since: SystemTime,
-    /// A digest of what every directory was.
+    /// A digest of the status of every directory.
     print: u64,
     /// The directories below the root, each before those in it: depth, length of the name, name.
     directories: Vec<u8>,
 }
 
 impl Remembered {
-    /// From the bytes of [`Remembered::into_bytes`]; what cannot be understood holds nothing.
+    /// From the bytes of [`Remembered::into_bytes`]; data that cannot be parsed holds nothing.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let trees = decode(bytes).unwrap_or_default();
         let trees = trees.into_iter().map(|(id, tree)| (id, Arc::new(tree))).collect();
         Self { trees, ..Self::default() }
     }
 
-    /// To be kept for the next look: what this one has met. `None` when that is what was kept before.
+    /// The data for the next look. `None` when it has not changed.
     pub fn into_bytes(self) -> Option<Vec<u8>> {
         let is_new = self.has_changed || self.met.len() != self.trees.len();
         is_new.then(|| encode(self.met))
@@ -89,7 +91,7 @@ impl Remembered {
         Some(measure)
     }
 
-    /// Remembers a tree that has just been measured whole. `by_own_clock` says whether this host's clock sets its times.
+    /// Remembers a completely measured tree. `by_own_clock` is true if this host's clock sets its times.
     pub(super) fn note(
         &mut self,
         measure: Measure,
@@ -136,13 +138,13 @@ fn add(print: &mut DefaultHasher, status: &Status) {
     (status.id, status.modified, status.changed).hash(print);
 }
 
-/// What the directories are now; `None` when one of them is gone, or is none.
+/// The present status of the directories; `None` when one of them is gone, or is no directory.
 fn print_of(root: &Dir, directories: &[u8]) -> Option<u64> {
     let mounts = reach::names();
     let status = root.status().ok()?;
     let mut print = DefaultHasher::new();
     add(&mut print, &status);
-    // The way down to the directory before: a handle is only opened for what has directories in it.
+    // The path to the previous directory: a handle is only opened for a directory with subdirectories.
     let mut way: Vec<(CString, Option<Dir>)> = Vec::new();
     let mut rest = directories;
     while let [depth, length, after @ ..] = rest {
@@ -165,7 +167,7 @@ fn print_of(root: &Dir, directories: &[u8]) -> Option<u64> {
     rest.is_empty().then(|| print.finish())
 }
 
-/// Opens the last directory of a way, whose other ones are open.
+/// Opens the last directory of a path whose other ones are open.
 fn open_last(root: &Dir, way: &mut [(CString, Option<Dir>)]) -> Option<()> {
     let Some(((name, opened), above)) = way.split_last_mut() else { return Some(()) };
     if opened.is_none() {

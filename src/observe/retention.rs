@@ -1,13 +1,12 @@
-//! What of a runner's own things has outlived its use: logs, leftovers of jobs that did not end, versions of the runner that
-//! it no longer uses.
+//! A runner's own files that are no longer needed: logs, leftovers of jobs that did not end, versions of the runner that it no longer
+//! uses.
 //!
-//! These have no marker that declares them expendable, so what is matched is fixed and narrow: by place, by the names that
-//! the runner itself gives (actions/runner v2.336.0: Runner.Common/HostTraceListener.cs, PagingLogger.cs, Runner.Listener's
-//! update script), by type, by owner, by age. Whatever does not match is left alone. What is found is claimed by the same
-//! path as a cache, and only of runners that are proved idle.
+//! These have no marker that declares them expendable, so the match is fixed and narrow: by place, by the names that the runner itself
+//! gives (actions/runner v2.336.0: Runner.Common/HostTraceListener.cs, PagingLogger.cs, Runner.Listener's update script), by type, by
+//! owner, by age. Everything else is left alone. Matches are claimed in the same way as a cache, and only of runners that are proved idle.
 //!
-//! Logs and old versions lie outside the work directory: they are claimed from the runner's root, whose own
-//! `.disk-guard/trash` takes them.
+//! Logs and old versions are outside the work directory: they are claimed from the runner's root, whose own `.disk-guard/trash` takes
+//! them.
 
 use super::filesystems::MountTable;
 use super::measure::{self, measure};
@@ -28,34 +27,34 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
-/// More files of one runner are not taken at a time: each is a rename under the host lock, and an entry in the ledger.
+/// The maximum of files of one runner in one run: each is a rename under the host lock, and an entry in the ledger.
 const MAX_FILES: usize = 256;
 
 /// More entries of one directory are not looked at.
 const MAX_ENTRIES: usize = 1 << 16;
 
-/// How many of the newest logs of each kind stay whatever their age: the Listener's state is read from the last two.
+/// How many of the newest logs of each kind are kept whatever their age: the Listener's state is read from the last two.
 const LOGS_KEPT: usize = 2;
 
 /// Children of `_temp` that are looked at in one look.
 const MAX_CHILDREN: usize = 256;
 
-/// A self-update that is under way is not idle for so long.
+/// A self-update in progress pauses for less than this.
 const UPDATE_TAKES: Duration = Duration::from_secs(3600);
 
-/// What may go.
+/// What may be removed.
 #[derive(Debug, Clone, Copy)]
 pub struct Wanted<'a> {
     /// At which age.
     pub rules: Retention,
-    /// Where that does not matter, because the disk is under pressure: these are the cheapest things to lose.
+    /// At any age, because the disk is under pressure: these are the cheapest to lose.
     pub pressed: &'a [FilesystemId],
-    /// How old it has to be there all the same.
+    /// The minimum age nevertheless.
     pub idle_floor: Duration,
 }
 
 impl Wanted<'_> {
-    /// From which age on it goes; what a rule keeps for ever stays.
+    /// The age from which on it is removed; none for what a rule keeps for ever.
     fn age(&self, rule: Option<Duration>, on: FilesystemId) -> Option<Duration> {
         rule.map(|age| if self.pressed.contains(&on) { age.min(self.idle_floor) } else { age })
     }
@@ -64,7 +63,7 @@ impl Wanted<'_> {
 /// What to look for.
 #[derive(Debug, Clone, Copy)]
 pub struct RetentionScan<'a> {
-    /// What may go.
+    /// What may be removed.
     pub wanted: Wanted<'a>,
     /// When jobs last used the repositories.
     pub uses: &'a Uses,
@@ -77,7 +76,7 @@ pub struct RetentionScan<'a> {
 }
 
 impl RetentionScan<'_> {
-    /// What of one runner may go. `work` is its work directory, open.
+    /// The files of one runner that may be removed. `work` is its work directory, open.
     pub fn at(
         &self,
         runner: &Runner,
@@ -94,7 +93,7 @@ impl RetentionScan<'_> {
         if let Some(age) = self.wanted.age(rules.versions, work_dir.filesystem) {
             let dir = work.descend(layout::UPDATE).ok();
             found.extend(dir.and_then(|dir| {
-                // What is unpacked has the times of the archive: its own time says when it began.
+                // Unpacked files have the times of the archive: the directory's own time shows when it began.
                 let since = dir.status().ok()?.modified;
                 let found = self.whole(work_dir, &dir, layout::UPDATE.into(), Retention::VERSIONS, age)?;
                 self.is_older(age.max(UPDATE_TAKES), since).then_some(found)
@@ -122,8 +121,8 @@ impl RetentionScan<'_> {
         self.now.duration_since(time).is_ok_and(|age| age > than)
     }
 
-    /// What lies in `_temp`, each child by itself: the runner touches `_temp` at every job, and cannot wipe what a container's root
-    /// has left in it.
+    /// The content of `_temp`, each child separately: the runner touches `_temp` at every job, and cannot remove files of a container's
+    /// root.
     fn temp(&self, work_dir: &WorkDir, work: &Dir, age: Duration) -> io::Result<Vec<Cache>> {
         let temp = work.descend(layout::TEMP)?;
         let status = temp.status()?;
@@ -152,7 +151,7 @@ impl RetentionScan<'_> {
         Ok(found)
     }
 
-    /// Repositories of which it is known when a job last used them, and that this is long ago.
+    /// Repositories with a known last job that was long ago.
     fn checkouts(&self, work_dir: &WorkDir, work: &Dir, age: Duration) -> Vec<Cache> {
         let stale =
             self.uses.iter().filter(|(name, used)| is_repository_dir(name) && self.is_older(age, *used));
@@ -164,7 +163,7 @@ impl RetentionScan<'_> {
         stale.take(MAX_CHILDREN).collect()
     }
 
-    /// A directory below the work directory, if all that it holds is older than `age`.
+    /// A directory below the work directory, if all of its content is older than `age`.
     fn whole(
         &self,
         work_dir: &WorkDir,
@@ -174,7 +173,7 @@ impl RetentionScan<'_> {
         age: Duration,
     ) -> Option<Cache> {
         let status = dir.status().ok()?;
-        // Newest content decides: of a directory in use its own time says nothing, of an empty one it is all there is.
+        // The newest content decides: a used directory's own time says nothing; an empty one has no other.
         let size = self
             .size(dir, None)
             .map(|size| Measure { newest: size.newest.or(Some(status.modified)), ..size })?;
@@ -192,7 +191,7 @@ impl RetentionScan<'_> {
         })
     }
 
-    /// Its size; its newest content is at least as young as `since`.
+    /// Its size; its newest content is at least as recent as `since`.
     fn size(&self, dir: &Dir, since: Option<SystemTime>) -> Option<Measure> {
         let options = measure::Options { threads: 2, largest: 0, deadline: Some(self.deadline) };
         let scan = measure(dir, &options).ok()?;
@@ -269,10 +268,10 @@ impl RetentionScan<'_> {
     }
 }
 
-/// Which of these are held by a process, by whom: the runner's service goes on running from where it was started, however often
-/// the runner updates itself.
+/// Which of these are held by a process, and by which: the runner's service continues to run from the version that it was started from,
+/// however often the runner updates itself.
 fn held(caches: &[Cache], runner: &Runner, proc: &Proc) -> Vec<(PathBuf, String)> {
-    // The scan knows work directories: each of these is presented as one.
+    // The scan expects work directories: each of these is passed as one.
     let places: Vec<Runner> = caches
         .iter()
         .map(|cache| {
@@ -303,7 +302,7 @@ impl Files<'_> {
     fn collect(&mut self, dir: &Dir, within: &Path, is_meant: impl Fn(&OsStr) -> bool) {
         let mut entries = 0;
         let mut buffer = Box::new_uninit_slice(ENTRIES_BUFFER);
-        // What cannot be listed is left alone.
+        // A directory that cannot be listed is left alone.
         let _ = dir.for_each_entry(&mut buffer, |entry| {
             entries += 1;
             if entries > MAX_ENTRIES || self.list.len() == MAX_FILES {
@@ -339,7 +338,7 @@ fn is_the_runners(status: &Status, owner: Uid) -> bool {
     status.owner == owner || status.owner == Uid::ROOT
 }
 
-/// The newest logs of each kind, which stay. Their names sort by time.
+/// The newest logs of each kind, which are kept. Their names sort by time.
 fn newest_logs(diag: &Dir) -> io::Result<Vec<OsString>> {
     let mut logs: Vec<OsString> = diag.names(MAX_ENTRIES)?.into_iter().filter(|name| is_log(name)).collect();
     logs.sort_unstable_by(|a, b| b.cmp(a));
@@ -386,8 +385,8 @@ pub struct OldVersion {
     pub since: SystemTime,
 }
 
-/// `bin.X` and `externals.X` that are older than what `bin` and `externals` name. Where those are no links the runner has never
-/// updated itself, or is at it: then nothing is old. A version that is newer than the one in use may be about to be used.
+/// `bin.X` and `externals.X` that are older than the versions that `bin` and `externals` name. If those are no links the runner has never
+/// updated itself, or is doing so now: then nothing is old. A version that is newer than the one in use may be used next.
 pub fn old_versions(root: &Dir, path: &Path) -> Vec<OldVersion> {
     let names = root.names(MAX_ENTRIES).unwrap_or_default();
     let mut found = Vec::new();

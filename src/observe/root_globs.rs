@@ -1,8 +1,8 @@
 //! The configuration's globs for runners' roots, expanded within bounds.
 //!
-//! Below most customary places other users make directories, any number of them: `/home/*/*/actions-runner*` looks into every
-//! directory of every home. So each home (each match of a glob's first wildcard) has a share of its own, and one that is full
-//! of directories costs nobody else a runner; time is bounded for all. What is not looked at is said.
+//! In most of the usual places other users make directories, any number of them: `/home/*/*/actions-runner*` searches every directory of
+//! every home. So each home (each match of a glob's first wildcard) has a share of its own, and a home full of directories costs nobody
+//! else a runner; time is bounded for all. Anything that is not searched is reported.
 
 use crate::model::{GlobPart, PathGlob};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
@@ -18,19 +18,19 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// So many directories are taken from one listing, and from everything below one match of the first wildcard.
+/// The maximum of directories from one listing, and from everything below one match of the first wildcard.
 const SHARE: usize = 16_384;
 
-/// So many entries of one directory are read: others than directories count here.
+/// The maximum of entries of one directory: others than directories count here.
 const ENTRIES: usize = 1 << 20;
 
-/// So long the globs of one look may take.
+/// The time for the globs of one look.
 const TIME: Duration = Duration::from_secs(4);
 
-/// What could not be looked at is told so many times for one glob.
+/// The maximum of remarks about unreadable directories of one glob.
 const NOTES: usize = 8;
 
-/// So many closed places are remembered.
+/// The maximum of closed places that are remembered.
 const CLOSED: usize = 1024;
 
 /// Expands globs, all within one time.
@@ -39,7 +39,7 @@ pub struct Expander {
     until: Instant,
     share: usize,
     buffer: Vec<MaybeUninit<u8>>,
-    /// What is closed to us, as homes are to others: of many users' globs that is the rule, and no fault.
+    /// Directories that are closed to this process, as homes are to other users: for globs over homes that is normal, and no error.
     pub closed: BTreeSet<PathBuf>,
 }
 
@@ -62,7 +62,7 @@ impl Expander {
         }
     }
 
-    /// What matches, in the order of the names. What could not be looked at goes into `notes`.
+    /// The matches, in the order of the names. Failures are added to `notes`.
     pub fn expand(&mut self, glob: &PathGlob, notes: &mut Vec<String>) -> Vec<PathBuf> {
         let mut run = Expansion { found: Vec::new(), notes: Vec::new(), untold: 0, expander: self };
         run.below(Path::new("/"), glob.parts(), None);
@@ -83,7 +83,7 @@ impl Default for Expander {
 }
 
 impl Expansion<'_> {
-    /// `share` is what may still be taken below a match of the first wildcard.
+    /// `share` is how many may still be taken below a match of the first wildcard.
     fn below(&mut self, place: &Path, parts: &[GlobPart], mut share: Option<&mut usize>) {
         let Some((part, rest)) = parts.split_first() else {
             return self.found.push(place.to_owned());
@@ -93,7 +93,7 @@ impl Expansion<'_> {
                 match Dir::resolve(place).and_then(|(dir, _)| is_there(&dir, Path::new(name))) {
                     Ok(false) => return,
                     Err(error) if is_no_directory(&error) => return,
-                    // Named, and perhaps out of reach: whoever looks at it says so.
+                    // Named, and perhaps out of reach: the later look reports it.
                     Ok(true) | Err(_) => vec![name.clone()],
                 }
             }
@@ -143,7 +143,7 @@ impl Expansion<'_> {
         }
     }
 
-    /// The names in one directory that match, links included; whatever is no directory is left out where one has to follow.
+    /// The names in one directory that match, links included; entries that are not directories are left out if another name follows.
     fn list(&mut self, place: &Path, pattern: &Pattern, is_last: bool) -> io::Result<Vec<OsString>> {
         let (dir, _) = Dir::resolve(place)?;
         let (mut names, mut read) = (Vec::new(), 0);
@@ -183,7 +183,7 @@ impl Expansion<'_> {
 /// Whether a directory has an entry of this name, a mount included.
 ///
 /// # Errors
-/// What looking for it says.
+/// The error of looking for it.
 pub fn is_there(dir: &Dir, name: &Path) -> io::Result<bool> {
     match dir.pin(name) {
         Ok(_) => Ok(true),
@@ -197,7 +197,7 @@ fn is_no_directory(error: &io::Error) -> bool {
     matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
 }
 
-/// Whether a runner's root could be one that the configuration's globs allow, by its path alone.
+/// Whether a runner's root could match the configuration's globs, by its path only.
 pub fn is_allowed(root: &Path, globs: &[PathGlob]) -> bool {
     globs.iter().any(|glob| glob.matches(root))
 }
@@ -218,7 +218,7 @@ mod tests {
         (found, notes)
     }
 
-    /// Against the crate that this replaces.
+    /// Compared with the crate that this replaces.
     #[test]
     fn globs_match_what_the_glob_crate_matches() {
         let temp = tempfile::tempdir().unwrap();
@@ -248,7 +248,7 @@ mod tests {
             assert_eq!(found, wanted, "{pattern:?}");
             assert!(notes.is_empty(), "{notes:?}");
         }
-        // It never looks into hidden directories; a glob that names the dot means them.
+        // It never searches hidden directories, unless the glob names the dot.
         assert_eq!(expand(&base.join("a/.h*/*")).0, [base.join("a/.hidden/runner-3")]);
     }
 
@@ -270,7 +270,7 @@ mod tests {
             assert!(notes.iter().any(|note| note.contains(home)), "{notes:?}");
         }
 
-        // Time is one for all: what is not looked at is told.
+        // Time is shared by all: anything that is not searched is reported.
         let mut late = Expander { until: Instant::now(), ..Expander::new() };
         let mut notes = Vec::new();
         assert!(late.expand(&glob(&base.join("*/ci/*")), &mut notes).is_empty());

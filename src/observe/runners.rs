@@ -1,8 +1,8 @@
 //! Which runners there are, and where they work.
 //!
-//! Roots come from the configuration's globs. What lies inside a root was written by the runner's user: `.runner` is read
-//! bounded, through a handle, and steers nothing but which directory is looked at. A work directory that is not plainly
-//! the runner's own is there but unusable, and is never touched. A root that only a user's link leads to is none.
+//! Roots come from the configuration's globs. The files inside a root are written by the runner's user: `.runner` is read bounded, through
+//! a handle, and decides only which directory is looked at. A work directory that is not plainly the runner's own is listed as unusable,
+//! and is never touched. A root that only a user's link leads to does not count.
 
 use super::filesystems::MountTable;
 use super::ownership::Ways;
@@ -17,34 +17,34 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-/// GitHub gives runners names of at most 64 characters; a longer one is nobody's.
+/// GitHub gives runners names of at most 64 characters; a longer one is ignored.
 const MAX_NAME: usize = 256;
 
 /// `.runner` is a few hundred bytes.
 const MAX_SETTINGS: u64 = 64 * 1024;
 
-/// Why nothing is known of where a runner works.
+/// Why the runner's place of work is unknown.
 const NO_SETTINGS: &str = "it has no `.runner` and no `_work`: it is not configured, or was ephemeral and has ended; where its \
      jobs have worked, and what they have left there, is not known";
 
-/// What was found.
+/// The result.
 #[derive(Debug, Clone, Default)]
 pub struct Discovery {
     /// Each runner once, however many globs or links lead to it; runner-2 before runner-10.
     pub runners: Vec<Runner>,
     /// Caches outside of work directories that the configuration declares.
     pub declared: Vec<DeclaredFacts>,
-    /// What holds those, or has held some, as everything is presented that is claimed from.
+    /// The directories that hold those, or have held some, in the form of work directories.
     pub bases: Vec<Runner>,
     /// How many runners each glob matched, in the order of the configuration.
     pub matches: Vec<(String, usize)>,
-    /// For people: what could not be read.
+    /// For people: failures.
     pub notes: Vec<String>,
-    /// For the administrator: directories of others that no glob can see into, and what else is no job's business.
+    /// For the administrator: closed directories of other users, and other remarks that do not concern a job.
     pub remarks: Vec<Remark>,
 }
 
-/// Directories that are named where many cannot be read.
+/// The maximum of unreadable directories that are named.
 const MAX_NAMED: usize = 3;
 
 impl Discovery {
@@ -53,7 +53,7 @@ impl Discovery {
         self.runners.iter().chain(&self.bases).cloned().collect()
     }
 
-    /// One remark for all the directories that the globs could not look into. A home that is closed to others is the rule.
+    /// One remark for all the directories that the globs could not search. A home that is closed to others is normal.
     fn remark_closed(&mut self, closed: &BTreeSet<PathBuf>) {
         if closed.is_empty() {
             return;
@@ -75,7 +75,7 @@ impl Discovery {
         });
     }
 
-    /// Runners of one name are told apart by their roots, wherever people read.
+    /// Runners of the same name are shown with their roots.
     fn tell_names_apart(&mut self) {
         let mut bearers: HashMap<String, usize> = HashMap::new();
         for runner in &self.runners {
@@ -86,8 +86,8 @@ impl Discovery {
         }
     }
 
-    /// A glob that matches nothing is said, never silently accepted. The built-in globs name every customary place, so of
-    /// those only all together count.
+    /// A glob that matches nothing is reported, never silently accepted. The built-in globs name every usual place, so of those only all
+    /// together count.
     pub fn note_empty_globs(&mut self, are_built_in: bool) {
         if are_built_in && !self.runners.is_empty() {
             return;
@@ -151,18 +151,18 @@ pub fn discover(patterns: &[PathGlob], mounts: &MountTable) -> Discovery {
     found
 }
 
-/// Said of a work directory that is not entered, since what is mounted there, or on the way to it, does not answer.
+/// The reason for a work directory that is not entered because a mount there, or on the way to it, does not answer.
 fn silence_of_work(runner: &Runner) -> Option<String> {
     let Work::Unusable { path, .. } = &runner.work else { return None };
     let error = reach::check(path).err()?;
     Some(format!("{}: the work directory of {} is not searched: {error}", path.display(), runner.name))
 }
 
-/// What a glob matches and nobody can look into may be a runner: it is there, and unknown.
+/// A match that cannot be looked into may be a runner: it is listed, as unknown.
 fn out_of_reach(root: PathBuf, error: &io::Error, index: usize) -> Runner {
     Runner {
         name: root.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-        // Of no file: nothing that is opened compares with it.
+        // No file: nothing that is opened is equal to it.
         root_id: FileId { dev: u64::MAX, ino: u64::MAX - index as u64 },
         owner: Uid(u32::MAX),
         work: Work::Unusable {
@@ -176,7 +176,7 @@ fn out_of_reach(root: PathBuf, error: &io::Error, index: usize) -> Runner {
 /// Looks at one directory; `None` when it is no runner's root.
 ///
 /// # Errors
-/// What opening it says.
+/// The error of opening it.
 pub fn examine(path: &Path, mounts: &MountTable) -> io::Result<Option<Runner>> {
     Ok(examine_and_hold(path, mounts)?.map(|(runner, _)| runner))
 }
@@ -199,7 +199,7 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
         Err(error) if error.kind() == io::ErrorKind::NotFound => (Ok(Settings::default()), false),
         Err(error) => (Err(format!("`.runner` cannot be read: {error}")), true),
     };
-    // `bin` is a link after a self-update, so the Listener is looked for through it. `_work` may be a mount.
+    // `bin` is a link after a self-update, so the Listener is searched through it. `_work` may be a mount.
     let is_runner = is_configured
         || root_globs::is_there(&dir, layout::WORK.as_ref()).is_ok_and(|is| is)
         || has_listener(&root);
@@ -224,7 +224,7 @@ fn look(path: &Path, mounts: &MountTable, ways: &mut Ways) -> io::Result<Option<
                         }
                     }
                 }
-                // An ephemeral runner takes its settings away when it ends.
+                // An ephemeral runner removes its settings when it ends.
                 Err(Work::Absent { path }) if !is_configured => {
                     Work::Unusable { path, reason: NO_SETTINGS.into() }
                 }
@@ -241,11 +241,11 @@ fn has_listener(root: &Path) -> bool {
     Dir::resolve(&root.join(layout::BIN)).is_ok_and(|(bin, _)| bin.status_of(layout::LISTENER).is_ok())
 }
 
-/// Resolves `root / folder` as the runner does: absolute and `..` are accepted, links followed. A directory that may be the runner's
-/// comes with its handle and what that says.
+/// Resolves `root / folder` as the runner does: absolute paths and `..` are accepted, links followed. A directory that may be the runner's
+/// comes with its handle and status.
 ///
 /// # Errors
-/// What there is instead.
+/// The reason why there is none.
 fn find_work(
     root: &Path,
     folder: &str,
@@ -277,7 +277,7 @@ fn find_work(
     Ok((WorkDir { path, id: status.id, owner: status.owner, filesystem }, dir, status))
 }
 
-/// A job can rewrite `.runner` for the next job, so a work directory is taken only when it is plainly the runner's own.
+/// A job can rewrite `.runner` for the next job, so a work directory is used only when it is plainly the runner's own.
 fn not_its_own(root: &Path, work: &Path, root_owner: Uid, work_owner: Uid) -> Option<String> {
     if root.starts_with(work) {
         Some(format!("the work directory {} contains the runner itself", work.display()))

@@ -1,18 +1,18 @@
-//! What a look has found in work directories, before anybody is asked for evidence.
+//! The result of a look into work directories, before any evidence is collected.
 
 use super::undeclared;
 use crate::model::{Cache, DeclaredFacts, FileId, Remark, Retention, Runner};
 use std::collections::HashSet;
 use std::path::PathBuf;
 
-/// Whose caches are looked for and sized.
+/// The runners whose caches are searched and sized.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CacheScope {
     /// Those of the runner with this index.
     Runner(usize),
-    /// Everybody's.
+    /// All runners'.
     Everybody,
-    /// Nobody's: liveness is all that is asked.
+    /// None: only liveness is asked.
     Nobody,
 }
 
@@ -38,7 +38,7 @@ pub struct Searched {
 }
 
 impl Searched {
-    /// Whether there is nothing that could go.
+    /// Whether nothing could be removed.
     pub fn is_empty(&self) -> bool {
         self.found.iter().all(|contents| contents.caches.is_empty() && contents.leftovers.is_empty())
     }
@@ -48,7 +48,7 @@ impl Searched {
         &self.runners
     }
 
-    /// The caches that have no size yet, each once: in a work directory that runners share, it is found for each of them.
+    /// The caches that have no size yet, each once: in a shared work directory it is found for each of its runners.
     pub fn unsized_caches(&self) -> Vec<Spot> {
         let of_runners = self.found.iter().enumerate().flat_map(|(runner, contents)| {
             (0..contents.caches.len()).map(move |cache| Spot::OfRunner(runner, cache))
@@ -64,7 +64,7 @@ impl Searched {
             .collect()
     }
 
-    /// The cache of a spot, with whoever it belongs to.
+    /// The cache of a spot, with its owner.
     pub fn cache_at(&self, spot: Spot) -> (&Runner, &Cache) {
         match spot {
             Spot::OfRunner(runner, cache) => (&self.runners[runner], &self.found[runner].caches[cache]),
@@ -77,7 +77,7 @@ impl Searched {
         of_runners.chain(self.declared.iter_mut().flat_map(|declared| &mut declared.stand_in.caches))
     }
 
-    /// Takes the caches of these identities out of what was found, with the index of whose runner they are.
+    /// Removes the caches of these identities from the result, and returns them with the index of their runner.
     pub fn set_aside(&mut self, ids: &HashSet<FileId>) -> Vec<(usize, Cache)> {
         let mut aside = Vec::new();
         if ids.is_empty() {
@@ -92,14 +92,14 @@ impl Searched {
     }
 }
 
-/// What lies in one work directory.
+/// The content of one work directory.
 #[derive(Debug, Default)]
 pub(super) struct Contents {
     pub(super) caches: Vec<Cache>,
     pub(super) leftovers: Vec<PathBuf>,
 }
 
-/// What retention has found comes with its size.
+/// The results of retention come with their size.
 pub(super) fn is_to_be_sized(cache: &Cache) -> bool {
     cache.measure.is_none() && !Retention::NAMES.contains(&cache.rule.as_str())
 }

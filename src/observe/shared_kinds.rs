@@ -1,6 +1,6 @@
-//! Which types of filesystems others than the processes of this host may work in.
+//! The types of filesystems in which processes of other hosts may work.
 
-/// Types by their names in mountinfo, whatever follows a dot left out. Network, cluster and pass-through filesystems.
+/// Types by their names in mountinfo, without any suffix after a dot. Network, cluster and pass-through filesystems.
 const SHARED: [&str; 36] = [
     "9p",
     "acfs",
@@ -40,7 +40,7 @@ const SHARED: [&str; 36] = [
     "wekafs",
 ];
 
-/// Whether a filesystem of this type may be in use by others than the processes of this host.
+/// Whether processes of other hosts may use a filesystem of this type.
 pub(crate) fn is_shared(kind: &str) -> bool {
     let family = kind.split_once('.').map_or(kind, |(family, _)| family);
     SHARED.contains(&family)

@@ -1,4 +1,4 @@
-//! Whether deleting gives space back at all. Snapshots, reflinks and lower layers hold what was deleted.
+//! Whether deleting frees space at all. Snapshots, reflinks and lower layers may keep the blocks of deleted files.
 
 use crate::model::dedupe::DedupeRule;
 use crate::model::{Cache, LargeFile};
@@ -15,33 +15,32 @@ use std::time::{Duration, Instant};
 pub enum Counted {
     /// All that are allocated.
     All,
-    /// Those that its files do not share with others: what a removal gives back.
+    /// Those that its files do not share with others: the gain of a removal.
     Own,
 }
 
 impl Counted {
-    /// Where the guard itself has files share their blocks, what is shared does not count.
+    /// If the guard itself makes files share their blocks, shared blocks do not count.
     pub fn under(rule: &DedupeRule) -> Self {
         if rule.enabled { Self::Own } else { Self::All }
     }
 }
 
-/// Files of one cache that are asked, the largest first.
+/// The maximum of files of one cache that are asked, the largest first.
 const FILES: usize = 24;
 
 /// How long one cache is asked: a filesystem with many snapshots answers slowly.
 const PATIENCE: Duration = Duration::from_millis(500);
 
-/// How long all largest files of one cache are asked.
+/// How long all largest files of one cache may take.
 const ALL_FILES: Duration = Duration::from_secs(2);
 
-/// Whether files of such a filesystem can share space, so that what a deletion gives is only known afterwards.
+/// Whether files of such a filesystem can share space, so that the gain of a deletion is only known afterwards.
 pub fn is_possible(fs_type: &str) -> bool {
     !matches!(fs_type, "ext2" | "ext3" | "ext4" | "tmpfs" | "f2fs" | "reiserfs" | "jfs")
 }
 
-/// Whether most of what a cache holds is shared with others, as far as its largest files tell. Not, where the filesystem does
-/// not tell.
+/// Whether most of a cache's space is shared with others, as far as its largest files show. False if the filesystem does not report it.
 pub fn is_shared(work: &Dir, cache: &Cache) -> bool {
     let until = Instant::now() + PATIENCE;
     let Ok(tree) = work.descend(&cache.below_work) else { return false };
@@ -58,8 +57,8 @@ pub fn is_shared(work: &Dir, cache: &Cache) -> bool {
     sum.shared / 3 >= sum.seen / 4 && sum.shared > 0
 }
 
-/// Bytes of a tree that its largest files share with others, as far as their extents tell: removing it does not give them back.
-/// None where files cannot share, or where the filesystem does not tell.
+/// Bytes of a tree that its largest files share with others, as far as their extents show: removing it does not free them. None if files
+/// cannot share, or if the filesystem does not report it.
 pub fn shared_bytes(tree: &Dir, largest: &[LargeFile]) -> u64 {
     let until = Instant::now() + ALL_FILES;
     let files = largest.iter().take_while(|_| Instant::now() < until);
@@ -67,14 +66,14 @@ pub fn shared_bytes(tree: &Dir, largest: &[LargeFile]) -> u64 {
     let mut seen = HashSet::new();
     let each = files.map_while(|large| match tree.open_file(&large.below) {
         Ok(file) if !file.metadata().is_ok_and(|metadata| seen.insert(metadata.ino())) => Some(0),
-        // One that does not tell tells of none.
+        // One that does not report any has none.
         Ok(file) => shared_part(&file, large.allocated).ok(),
         Err(_) => Some(0),
     });
     each.sum()
 }
 
-/// Of the `allocated` bytes of a file those that it shares with others, as far as its first extents tell.
+/// The part of a file's `allocated` bytes that it shares with others, as far as its first extents show.
 ///
 /// # Errors
 /// As [`shared`].
@@ -87,7 +86,7 @@ pub fn shared_part(file: &File, allocated: u64) -> io::Result<u64> {
     Ok(u64::try_from(part).unwrap_or(allocated).min(allocated))
 }
 
-/// What people can do about it.
+/// The advice for people.
 pub fn remedy(fs_type: &str) -> &'static str {
     match fs_type {
         "btrfs" => {

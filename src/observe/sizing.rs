@@ -1,4 +1,4 @@
-//! The sizes of many caches, by one pool of threads. Which of them are sized, and in which order, is for whoever looks to say.
+//! The sizes of many caches, by one pool of threads. The caller decides which of them are sized, and in which order.
 
 use super::caches::open_work;
 use super::measure::{self, Scan, measure_all};
@@ -17,28 +17,28 @@ const THREADS: usize = 2;
 /// How many of a tree's largest files are remembered.
 pub const LARGEST: usize = 2048;
 
-/// How many large files are remembered of all trees together: a host may have thousands of caches, and few of them go.
+/// How many large files are recorded of all trees together: a host may have thousands of caches, and few of them are removed.
 const MAX_LISTED: usize = 1 << 15;
 
-/// Whether what has been sized so far is enough, and the one at this position is not needed.
+/// Whether the results so far are enough, and the one at this position is not needed.
 pub type Enough<'e> = dyn Fn(usize, &[Option<Measure>]) -> bool + Sync + 'e;
 
-/// What has been found out so far, by position.
+/// The results so far, by position.
 struct Sizes {
     measures: Vec<Option<Measure>>,
     largest: Vec<Arc<[LargeFile]>>,
     listed: usize,
     /// Whether this host's clock sets the times of the tree.
     by_own_clock: Vec<bool>,
-    /// What was not needed.
+    /// Those that were not needed.
     spared: Vec<Spot>,
 }
 
-/// With what caches are sized.
+/// The inputs of sizing.
 pub(super) struct Sizer<'a> {
     /// Sizes that are remembered, for a look that only shows them.
     pub(super) memory: Option<&'a Mutex<Remembered>>,
-    /// Whether only those bytes count that they do not share with other files.
+    /// Whether only those bytes count that are not shared with other files.
     pub(super) exclusive: bool,
     /// The wall clock now.
     pub(super) now: SystemTime,
@@ -47,7 +47,7 @@ pub(super) struct Sizer<'a> {
 }
 
 impl Sizer<'_> {
-    /// Sizes these. With `is_enough` one after the other, and no more than it takes; which of them were not sized for that.
+    /// Sizes these. With `is_enough` one after the other, and no more than it takes; returns those that were not sized for that reason.
     pub(super) fn size(
         &self,
         searched: &mut Searched,
@@ -62,7 +62,7 @@ impl Sizer<'_> {
             spared: Vec::new(),
         });
         let known = || sizes.lock().unwrap_or_else(PoisonError::into_inner);
-        // What files share with others is asked anew each time.
+        // Shared blocks are asked for anew each time.
         let memory = self.memory.filter(|_| !self.exclusive);
         let opened = |at: usize| {
             let (runner, cache) = searched.cache_at(spots[at]);
@@ -122,7 +122,7 @@ impl Sizes {
         }
     }
 
-    /// Keeps the lists of large files of the coldest caches, which go first. A cache without a list is deleted in the order in
+    /// Keeps the lists of large files of the coldest caches, which are removed first. A cache without a list is deleted in the order in
     /// which it is read.
     fn forget_the_warmest(&mut self) {
         let mut listing: Vec<usize> =

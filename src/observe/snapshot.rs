@@ -1,7 +1,7 @@
-//! The runners and the mounts of the host at one moment: taken once a phase and handed down to all who tell of that phase.
+//! The runners and the mounts of the host at one moment: taken once for each phase and passed to all its parts.
 //!
-//! A snapshot says where to look, and what was there. What is true now it does not say: whoever deletes takes one of its own before
-//! each plan, opens what it names by identity, and looks at processes, leases and locks again before and after each claim.
+//! A snapshot names the places and their past state, not the present one: code that deletes takes a snapshot of its own before each plan,
+//! opens its directories by identity, and looks at processes, leases and locks again before and after each claim.
 
 use super::filesystems::MountTable;
 use super::runners::{self, Discovery};
@@ -14,15 +14,15 @@ use std::time::SystemTime;
 /// See the module.
 #[derive(Debug)]
 pub struct Snapshot<'a> {
-    /// By what it was looked.
+    /// The configuration it was taken with.
     pub config: &'a Config,
-    /// The process table, which is read when it is asked.
+    /// The process table, which is read when it is needed.
     pub proc: &'a Proc,
     /// When it was taken.
     pub taken: SystemTime,
     /// The mount table.
     pub mounts: MountTable,
-    /// The runners, and the caches outside of their work directories that are declared.
+    /// The runners, and the declared caches outside of their work directories.
     pub found: Discovery,
 }
 
@@ -41,7 +41,7 @@ impl<'a> Snapshot<'a> {
         &self.found.runners
     }
 
-    /// The filesystems of all that is claimed from, and how full they are now.
+    /// The filesystems of all directories that are claimed from, and how full they are now.
     pub fn filesystems(&self) -> Vec<Filesystem> {
         places::filesystems(&self.found.holders(), &self.mounts, &mut Vec::new())
     }

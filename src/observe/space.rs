@@ -1,5 +1,5 @@
-//! What holds a disk whose goal is missed: one walk over the work directories that lie on it, bounded in entries and in time. It
-//! enters no mount and follows no link. What lies outside of work directories is not looked at: it is the rest.
+//! What holds a disk that has missed its goal: one walk over the work directories on it, bounded in entries and in time. It enters no
+//! mount and follows no link. Space outside of work directories is not looked at: it is the rest.
 
 use super::caches::open_work;
 use super::measure::{self, measure_within};
@@ -19,22 +19,22 @@ use std::time::{Duration, Instant, SystemTime};
 /// Entries that one walk looks at.
 const ENTRIES: i64 = 2_000_000;
 
-/// Names that are read of one directory.
+/// The maximum of names read from one directory.
 const NAMES: usize = 1024;
 
-/// Holders that are told, the largest first.
+/// The maximum of reported holders, the largest first.
 const TOLD: usize = 12;
 
-/// Less is not worth a line.
+/// Smaller holders are not reported.
 const WORTH: u64 = 1 << 20;
 
-/// A repository that no job has used for so long is called stale.
+/// A repository without a job for this long is called stale.
 const STALE: Duration = Duration::from_secs(14 * 86_400);
 
 /// How far below a repository's directory build trees are looked for.
 const DEPTH: usize = 4;
 
-/// What builds make: the directory's name, or any; a marker in it or beside it; the name of a rule that would declare it.
+/// Build trees: the directory's name, or any; a marker in it or beside it; the name of a rule that would declare it.
 const BUILD_TREES: [(&str, &str, &str); 12] = [
     ("", "CMakeCache.txt", "cmake"),
     ("", "build.ninja", "ninja"),
@@ -55,11 +55,11 @@ const BUILD_TREES: [(&str, &str, &str); 12] = [
 pub struct SpaceScan<'a> {
     /// All runners.
     pub runners: &'a [Runner],
-    /// The caches that are there, which are known already.
+    /// The known caches.
     pub caches: &'a [&'a Cache],
-    /// The disks whose goal is missed.
+    /// The disks that have missed their goal.
     pub disks: &'a [Filesystem],
-    /// Those of them that lack inodes, and no bytes.
+    /// Those with a shortfall of inodes only.
     pub by_inodes: &'a [FilesystemId],
     /// The wall clock.
     pub now: SystemTime,
@@ -89,7 +89,7 @@ impl SpaceScan<'_> {
         found
     }
 
-    /// What a holder takes of what its disk lacks, in bytes: an inode weighs as many as its disk has for each.
+    /// A holder's share of what its disk lacks, in bytes: an inode weighs as many bytes as its disk has for each.
     fn weight(&self, holder: &SpaceHolder) -> u64 {
         let disk = self.disks.iter().find(|disk| disk.id == holder.filesystem);
         match disk.filter(|_| holder.by_inodes) {
@@ -104,7 +104,7 @@ impl SpaceScan<'_> {
         self.disks.iter().any(|meant| meant.id == disk)
     }
 
-    /// What of a disk lies in no work directory, when all of those were seen.
+    /// The part of a disk outside of work directories, when all of those were seen.
     fn rest(&self, disk: &Filesystem, found: &[SpaceHolder]) -> Option<SpaceHolder> {
         let here = found.iter().filter(|holder| holder.filesystem == disk.id);
         let seen = here.clone().map(Held::of).fold(Held::default(), Held::plus);
@@ -174,7 +174,7 @@ impl Held {
 
 struct SpaceWalk<'a> {
     look: &'a SpaceScan<'a>,
-    /// Where caches lie: there may be thousands, and each directory that is passed is looked up.
+    /// The places of caches: there may be thousands, and each visited directory is looked up.
     caches: HashSet<&'a OsStr>,
     entries: AtomicI64,
     found: Vec<SpaceHolder>,
@@ -258,7 +258,7 @@ impl SpaceWalk<'_> {
         });
     }
 
-    /// A repository's directory: its build trees by themselves, and the rest of it.
+    /// A repository's directory: its build trees separately, and the rest of it.
     fn repository(&mut self, site: &Site<'_>, name: &OsStr, dir: &Dir) {
         let below = PathBuf::from(name);
         let path = site.work.path.join(&below);
@@ -311,7 +311,7 @@ impl SpaceWalk<'_> {
     }
 }
 
-/// The rule that would declare a directory as a cache, if it is something that builds make.
+/// The rule that would declare a directory as a cache, if it looks like a build tree.
 fn rule_for(name: &OsString, parent: &Dir, dir: &Dir) -> Option<String> {
     let name = name.to_str()?;
     let has = |marker: &str| match marker.strip_prefix("../") {
@@ -410,7 +410,7 @@ mod tests {
         assert!(late.iter().all(|holder| !holder.is_whole), "what was not seen is not guessed: {late:#?}");
         assert!(look(&[], soon).is_empty());
 
-        // What is a cache is told as one elsewhere, and counts neither here nor as the rest.
+        // A cache is reported as one elsewhere, and counts neither here nor in the rest.
         let (dirs, markers) = (DirGlobs::parse(&["build"]).unwrap(), vec!["CMakeCache.txt".into()]);
         let rule = CacheRule { dirs, markers, depth: 3, ..CacheRule::default() };
         let work = runner.work_dir().unwrap();

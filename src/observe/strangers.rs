@@ -1,5 +1,5 @@
-//! Runners that `runners.roots` does not name and that are there all the same: their processes run, or systemd has a unit for
-//! them. They are told, with the glob that would add them. Nothing is decided by them, and nothing of theirs is touched.
+//! Runners that `runners.roots` does not match but that exist: their processes run, or systemd has a unit for them. They are reported,
+//! with the glob that would add them. Nothing is decided by them, and nothing of theirs is touched.
 
 use crate::actions_runner::unit;
 use crate::model::{HostFacts, Remark};
@@ -10,17 +10,17 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::{Path, PathBuf};
 
-/// Where units are that people install.
+/// The directories of units that people install.
 const UNITS: [&str; 3] = ["/etc/systemd/system", "/run/systemd/system", "/usr/lib/systemd/system"];
 
 /// A unit is short, and a directory of them holds hundreds.
 const MAX_UNIT: u64 = 64 << 10;
 const MAX_UNITS: usize = 1 << 14;
 
-/// So many roots are told one by one; a host has dozens.
+/// The maximum of roots that are reported one by one; a host has dozens.
 const MAX_TOLD: usize = 64;
 
-/// One remark for each root that no glob names.
+/// One remark for each root that no glob matches.
 pub fn remarks(facts: &HostFacts) -> Vec<Remark> {
     let mut found: BTreeMap<PathBuf, String> = BTreeMap::new();
     for (root, unit) in units(&UNITS.map(Path::new)) {
@@ -56,7 +56,7 @@ fn is_known_by_identity(root: &Path, facts: &HostFacts) -> bool {
     id.is_ok_and(|id| facts.runners.iter().any(|runner| runner.runner.root_id == id))
 }
 
-/// A glob that names a runner's directory: with its neighbours, when several of them lie in one directory of their own.
+/// A glob that matches a runner's directory: with its neighbours, when several of them are in one directory of their own.
 fn glob_for(root: &Path, all: &[&Path]) -> String {
     let escaped = |path: &Path| Pattern::escape(&path.to_string_lossy());
     match root.parent() {
@@ -68,7 +68,7 @@ fn glob_for(root: &Path, all: &[&Path]) -> String {
     }
 }
 
-/// The working directories of units that bear a runner's name.
+/// The working directories of units with a runner's name.
 fn units(places: &[&Path]) -> Vec<(PathBuf, String)> {
     let mut found = Vec::new();
     for place in places {

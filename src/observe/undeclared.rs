@@ -1,6 +1,6 @@
-//! Caches that nobody has declared: directories that bear a cache's tag and that no rule covers, and directories outside of work
-//! directories that a runner's `.env`, a link in a checkout or a live process's mount names as one. They are told, with the
-//! rule that would declare them; nothing of them is sized, entered or touched.
+//! Caches without a declaration: directories with a cache's tag that no rule covers, and directories outside of work directories that a
+//! runner's `.env`, a link in a checkout or a live process's mount names as one. They are reported, with the rule that would declare them;
+//! nothing of them is sized, entered or touched.
 
 use super::caches::{CacheScan, Link};
 use super::dotenv::{self, Says};
@@ -19,13 +19,13 @@ use std::path::{Component, Path, PathBuf};
 /// `.env` is short.
 const MAX_ENV: u64 = 256 << 10;
 
-/// So many rules are suggested, and so many tagged directories listed.
+/// The maximum of suggested rules, and of listed tagged directories.
 const MAX_TOLD: usize = 16;
 
-/// Where the rules are that are shipped.
+/// The place of the shipped rules.
 const LIBRARY: &str = "/usr/share/doc/disk-guard/rules";
 
-/// What the walks through the work directories have met.
+/// The findings of the walks through the work directories.
 #[derive(Debug, Default)]
 pub(super) struct Met {
     tagged: Vec<PathBuf>,
@@ -43,14 +43,14 @@ impl Met {
 struct Candidate {
     path: PathBuf,
     by: String,
-    /// What it is; `None`: it counts only if it is recognised, since a mount or a link can be of anything.
+    /// Its kind; `None`: it counts only if it is recognised, since a mount or a link can be of anything.
     kind: Option<&'static Kind>,
 }
 
-/// What has been suggested already, by glob and owner.
+/// The suggestions so far, by glob and owner.
 type Suggested = BTreeMap<(String, String), Suggestion>;
 
-/// The first of those that one rule would declare, and how many there are.
+/// The first directory that one rule would declare, and their number.
 struct Suggestion {
     path: PathBuf,
     by: String,
@@ -58,7 +58,7 @@ struct Suggestion {
     count: usize,
 }
 
-/// One remark for each glob that would declare some of them, and one for what is tagged in the work directories.
+/// One remark for each glob that would declare some of them, and one for the tagged directories in the work directories.
 pub(super) fn remarks(facts: &HostFacts, met: &Met, rules: &[CacheRule], proc: &Proc) -> Vec<Remark> {
     let mut suggested = Suggested::new();
     for Candidate { path, by, kind } in candidates(facts, met, proc) {
@@ -154,7 +154,7 @@ fn named(path: &Path, kind: &'static Kind, by: String) -> Option<Candidate> {
     Some(Candidate { path, by, kind: Some(kind) })
 }
 
-/// What a runner's `.env` names, read as the runner reads it.
+/// The directories that a runner's `.env` names, read as the runner reads it.
 fn named_in_env(runner: &Runner) -> Vec<Candidate> {
     let env =
         Dir::open(&runner.root).and_then(|root| root.read_file(layout::ENV, MAX_ENV)).unwrap_or_default();
@@ -170,7 +170,7 @@ fn named_in_env(runner: &Runner) -> Vec<Candidate> {
     variables.collect()
 }
 
-/// What a Listener was started with, by its unit.
+/// The environment of a Listener's unit.
 fn named_in_environment(runner: &Runner, listener: &ListenerSeen, proc: &Proc) -> Vec<Candidate> {
     let read = environ_names_paths(proc, listener.process, known_caches::variables()).unwrap_or_default();
     let named = read.into_iter().filter_map(|(variable, path)| {
@@ -180,7 +180,7 @@ fn named_in_environment(runner: &Runner, listener: &ListenerSeen, proc: &Proc) -
     named.collect()
 }
 
-/// A path without `.` and `..`, by its text alone.
+/// A path without `.` and `..`, by its text only.
 fn normal(path: &Path) -> Option<PathBuf> {
     let mut plain = PathBuf::from("/");
     for component in path.components() {
@@ -206,8 +206,8 @@ fn is_declared(path: &Path, rules: &[CacheRule]) -> bool {
     rules.iter().flat_map(|rule| &rule.roots).any(|root| root.covers(path))
 }
 
-/// A glob for a directory and its like: what is numbered is left open, as far as that says which one of many it is. The
-/// directory at the top is named, and so is a user's home: a rule that crosses homes is refused.
+/// A glob for a directory and similar ones: numbers become wildcards, if the number distinguishes one of many. The top directory is named,
+/// and so is a user's home: a rule that crosses homes is refused.
 fn glob_for(path: &Path) -> String {
     let names: Vec<_> = path.components().skip(1).map(|part| part.as_os_str().to_string_lossy()).collect();
     let named = if names.first().is_some_and(|top| top == "home") { 2 } else { 1 };

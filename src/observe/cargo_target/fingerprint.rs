@@ -1,13 +1,13 @@
-//! What cargo writes into the fingerprint directory of a unit (cargo, `src/cargo/core/compiler/fingerprint`).
+//! The files in the fingerprint directory of a unit (cargo, `src/cargo/core/compiler/fingerprint`).
 //!
-//! `KIND` holds the fingerprint, 16 hexadecimal digits of a little-endian number; every build that contains the unit reads it, and
-//! nothing else does. `KIND.json` says what went into it, the fingerprints of its dependencies among them. `invoked.timestamp` is
-//! touched when the compiler is started, `dep-KIND` and `output-KIND` hold dependencies and diagnostics.
+//! `KIND` holds the fingerprint, 16 hexadecimal digits of a little-endian number; every build that contains the unit reads it, and no
+//! other build does. `KIND.json` lists its inputs, including the fingerprints of its dependencies. `invoked.timestamp` is touched when the
+//! compiler is started, `dep-KIND` and `output-KIND` hold dependencies and diagnostics.
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
-/// What a file in the fingerprint directory of a unit is, by its name.
+/// The kind of a file in the fingerprint directory of a unit, by its name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum FileKind {
     /// `KIND`.
@@ -30,19 +30,19 @@ pub fn file_kind(name: &[u8]) -> FileKind {
     }
 }
 
-/// What `KIND.json` says.
+/// The content of `KIND.json`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Description {
-    /// The fingerprints of the unit's dependencies, and what tells its role apart: profile and platform.
+    /// The fingerprints of the unit's dependencies, and what distinguishes its role: profile and platform.
     Understood {
         /// Fingerprints.
         needs: Vec<u64>,
         /// The profile's and the platform's hashes.
         profile: (u64, u64),
     },
-    /// It is torn: no JSON.
+    /// It is torn: not JSON.
     Torn,
-    /// It is JSON of a shape that is not known: another version of cargo.
+    /// It is JSON of an unknown form: another version of cargo.
     Unknown,
 }
 

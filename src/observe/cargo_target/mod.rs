@@ -1,4 +1,4 @@
-//! What a cargo target directory is made of.
+//! The structure of a cargo target directory.
 //!
 //! Two layouts are known, and a profile may hold both at once:
 //!
@@ -7,10 +7,10 @@
 //! PROFILE/build/PKG/HASH/{fingerprint,out,run}                                     the default since 1.100
 //! PROFILE/incremental/CRATE-ID/                                                    both
 //! ```
-//! A profile is recognised by what is in it, three levels below the target at most: `debug`, `x86_64-unknown-linux-gnu/release`,
-//! `llvm-cov-target/debug`. What is of another shape makes the whole target unknown, and nothing of it is taken apart.
+//! A profile is recognised by its content, at most three levels below the target: `debug`, `x86_64-unknown-linux-gnu/release`,
+//! `llvm-cov-target/debug`. An entry of another form makes the whole target unknown, and nothing of it is taken apart.
 //!
-//! Fingerprints are read without moving their access times: those tell when a build last used a unit (see [`mod@reference`]).
+//! Fingerprints are read without updating their access times, which record when a build last used a unit (see [`mod@reference`]).
 
 pub mod fingerprint;
 mod profile;
@@ -29,7 +29,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-/// Profiles lie so deep below the target directory at most.
+/// The maximum depth of profiles below the target directory.
 const MAX_PROFILE_DEPTH: usize = 3;
 
 /// Units of one target at most; a real one has some hundreds.
@@ -38,13 +38,13 @@ const MAX_UNITS: usize = 20_000;
 /// Directories beside the profiles that cargo makes again when they are missing.
 const REGENERATED: [&CStr; 3] = [c"doc", c"package", c"cargo-timings"];
 
-/// Scratch space of tests. The directory itself stays: cargo makes it when it compiles a test, not when it runs one.
+/// Scratch space of tests. The directory itself is kept: cargo makes it when it compiles a test, not when it runs one.
 const SCRATCH: &CStr = c"tmp";
 
 /// Why a target directory cannot be taken apart.
 #[derive(Debug, thiserror::Error)]
 pub enum TargetError {
-    /// It is not of a shape that is known; in words.
+    /// Its structure is unknown; in words.
     #[error("it is not laid out as cargo is known to do: {0}")]
     UnknownLayout(String),
     /// It could not be read.
@@ -67,7 +67,7 @@ impl TargetError {
 /// Reads the target directory `target`, at the latest until `deadline`; `counted` says which of its bytes count.
 ///
 /// # Errors
-/// When it has no profile, when something in it is not as cargo is known to make it, and when it cannot be read.
+/// When it has no profile, when something in it is not as cargo makes it, and when it cannot be read.
 pub fn read(target: &Dir, counted: Counted, deadline: Instant) -> Result<CargoTarget, TargetError> {
     let sizes = Sizes::new(target, counted, deadline).map_err(TargetError::at(Path::new("")))?;
     let mut reader =
@@ -87,7 +87,7 @@ struct Reader<'t> {
     found: CargoTarget,
     /// Of each unit the files that have several names.
     linked: Vec<Vec<(FileId, u64, u64)>>,
-    /// How many fingerprints say what went into them. A target without any is not one of cargo's.
+    /// How many fingerprints list their inputs. A target without any is not one of cargo's.
     described: usize,
 }
 
@@ -140,7 +140,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Gives further names of the units' files to their units: `debug/app` is a hard link of `debug/deps/app-HASH`.
+    /// Assigns further names of the units' files to their units: `debug/app` is a hard link of `debug/deps/app-HASH`.
     fn uplift(
         &mut self,
         dir: &Dir,
@@ -170,7 +170,7 @@ impl Reader<'_> {
             unit.members.iter_mut().for_each(|member| member.group = group);
             let shared = reclaimable(linked);
             unit.bytes = unit.members.iter().map(|member| member.allocated).sum::<u64>() + shared;
-            // So that the sum over the members is what they give back together.
+            // So that the sum over the members is the space that they free together.
             if let Some(last) = unit.members.last_mut() {
                 last.allocated += shared;
             }

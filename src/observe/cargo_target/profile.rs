@@ -15,14 +15,14 @@ use std::time::{Duration, SystemTime};
 /// Where the layout up to cargo 1.99 keeps its fingerprints.
 const FINGERPRINTS: &CStr = c".fingerprint";
 
-/// The lock that shuts out every build, the first that exists: up to 1.96 builds hold `.cargo-lock` exclusively; since then they
-/// hold it shared, and the other one exclusively (cargo, `src/cargo/core/compiler/layout.rs`).
+/// The lock that excludes every build, the first that exists: up to 1.96 builds hold `.cargo-lock` exclusively; since then they hold it
+/// shared, and the other one exclusively (cargo, `src/cargo/core/compiler/layout.rs`).
 const LOCKS: [&CStr; 2] = [c".cargo-lock", c".cargo-build-lock"];
 
-/// Larger files are none of cargo's fingerprints.
+/// Larger files are no fingerprints of cargo.
 const MAX_DESCRIPTION: u64 = 1 << 20;
 
-/// A dependency file names its first source within so many bytes.
+/// A dependency file names its first source within this many bytes.
 const DEPENDENCIES_READ: u64 = 16 << 10;
 
 /// The path that a name is.
@@ -56,7 +56,7 @@ impl<'n> Profile<'n> {
     }
 }
 
-/// What the fingerprint directory of a unit says.
+/// The content of a unit's fingerprint directory.
 struct Fingerprint {
     kinds: Vec<String>,
     hashes: Vec<u64>,
@@ -70,7 +70,7 @@ struct Fingerprint {
 }
 
 impl Reader<'_> {
-    /// Adds what one profile holds. Without a lock of cargo's nothing keeps a build away meanwhile: it is left alone.
+    /// Adds the content of one profile. Without a lock of cargo's nothing keeps a build away meanwhile: it is left alone.
     pub(super) fn read_profile(&mut self, profile: &Profile<'_>) -> Result<(), TargetError> {
         let Some(lock) = profile.lock else { return Ok(()) };
         self.found.locks.push(profile.below.join(path(lock)));
@@ -117,8 +117,8 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// What the first layout keeps beside the fingerprints, by the hash in its name. The output of a build script comes first: it
-    /// must not be missing while its fingerprint is there.
+    /// The files of the first layout beside the fingerprints, by the hash in their name. The output of a build script comes first: it must
+    /// not be missing while its fingerprint exists.
     fn artefacts(&mut self, profile: &Profile<'_>) -> Result<HashMap<String, Vec<Artefact>>, TargetError> {
         let mut found: HashMap<String, Vec<Artefact>> = HashMap::new();
         for place in [c"build", c"deps", c"examples"] {
@@ -194,7 +194,7 @@ impl Reader<'_> {
         Ok(())
     }
 
-    /// Reads the fingerprint directory `below`; one that is not there makes its unit broken.
+    /// Reads the fingerprint directory `below`; a missing one makes its unit broken.
     fn fingerprint(&mut self, below: &Path) -> Result<Fingerprint, TargetError> {
         let epoch = SystemTime::UNIX_EPOCH;
         let mut read = Fingerprint {
@@ -310,7 +310,7 @@ impl Reader<'_> {
         self.add_unit(unit, sizes)
     }
 
-    /// Whose sources a dependency file names; `None` for what is none.
+    /// The origin of the sources that a dependency file names; `None` for other files.
     fn origin(&self, dir: &Dir, name: &CStr) -> Option<Origin> {
         if !name.to_bytes().ends_with(b".d") {
             return None;

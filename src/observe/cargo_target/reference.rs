@@ -1,11 +1,11 @@
-//! Which units a build has used: a reference bit that needs no state of ours.
+//! Which units a build has used: a reference bit that needs no state of the guard.
 //!
-//! cargo reads `KIND` in the fingerprint directory of every unit of a build, whether it is fresh or not, and of no other. Under
-//! relatime the kernel moves a file's access time at the first read after `atime <= ctime` (fs/inode.c, `relatime_need_update`).
-//! [`arm`] gives a fingerprint that has been read since the access time that it has: only its change time moves, and the next read
-//! is seen again. The access time itself keeps when that was, and the change time after which job. Content and modification time
-//! stay as they are, so cargo notices nothing. Measured on ext4, xfs, btrfs, tmpfs, overlayfs and bind mounts, with lazytime too;
-//! under noatime it does not work, which [`works`] finds out by trying.
+//! cargo reads `KIND` in the fingerprint directory of every unit of a build, whether it is fresh or not, and of no other. Under relatime
+//! the kernel updates a file's access time at the first read after `atime <= ctime` (fs/inode.c, `relatime_need_update`). [`arm`] sets the
+//! access time of a fingerprint that has been read to its present value: only its change time moves, and the next read shows again. So the
+//! access time records when it was read, and the change time after which job. Content and modification time do not change, so cargo
+//! notices nothing. Measured on ext4, xfs, btrfs, tmpfs, overlayfs and bind mounts, also with lazytime; under noatime it does not work,
+//! which [`works`] detects by trying.
 
 use super::fingerprint::{self, FileKind};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
@@ -16,17 +16,17 @@ use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// A fingerprint whose change time is not further from its modification time than this has never been armed.
+/// A fingerprint whose change time is this close to its modification time has never been armed.
 pub const NEVER_ARMED: Duration = Duration::from_secs(1);
 
-/// A target lies so deep below the directory of its repository (`_work/<repository>`) at most to be armed: in the checkout or one
-/// level below it. A deeper one is judged by age.
+/// The maximum depth of a target below the directory of its repository (`_work/<repository>`) for arming: in the checkout or one level
+/// below it. A deeper one is judged by age.
 const MAX_DEPTH_IN_CHECKOUT: usize = 4;
 
 /// Arms the fingerprints below `target` that have been read or written since they were last armed. Returns how many those were.
 ///
 /// # Errors
-/// When the directory cannot be read. What cannot be armed is passed over.
+/// When the directory cannot be read. A fingerprint that cannot be armed is skipped.
 pub fn arm(target: &Dir, deadline: Instant) -> io::Result<usize> {
     let mut armed = 0;
     for directory in fingerprint_directories(target, deadline)? {
@@ -46,11 +46,11 @@ pub fn arm(target: &Dir, deadline: Instant) -> io::Result<usize> {
     Ok(armed)
 }
 
-/// Directories that are looked into for targets of one checkout at most.
+/// The maximum of directories of one checkout that are searched for targets.
 const MAX_LOOKED_INTO: usize = 10_000;
 
-/// Arms every target directory in `checkout`, whatever its name: one that carries cargo's tag.
-/// Returns how many fingerprints those had that were read or written since they were last armed.
+/// Arms every target directory in `checkout`, whatever its name, that has cargo's tag. Returns how many of their fingerprints were read or
+/// written since they were last armed.
 pub fn arm_below(checkout: &Dir, deadline: Instant) -> usize {
     let mut armed = 0;
     let mut waiting = vec![(PathBuf::from("."), 0)];
@@ -137,7 +137,7 @@ fn subdirectories(dir: &Dir) -> io::Result<Vec<PathBuf>> {
     Ok(names)
 }
 
-/// Whether reads move access times here, found out by reading the directory `own`, which is ours and lies on the same mount.
+/// Whether reads update access times here, tested by reading the directory `own`, which is the guard's and on the same mount.
 ///
 /// # Errors
 /// When its times cannot be set or read; in words for people.
@@ -150,7 +150,7 @@ fn moves_access_times(own: &Dir) -> io::Result<bool> {
     let name = Path::new(".");
     own.touch_change_time(name)?;
     let before = own.times_of(name)?;
-    // A handle of its own: an open directory moves its access time when it is read, not when it is opened.
+    // A handle of its own: the access time of a directory is updated when it is read, not when it is opened.
     let again = own.descend(".")?;
     std::thread::sleep(Duration::from_millis(10));
     again.names(1)?;

@@ -1,4 +1,4 @@
-//! Sizes of entries, each inode counted once and only when all of its names lie in what was looked at.
+//! Sizes of entries, each inode counted once and only when all of its names were found.
 
 use crate::model::{FileId, Member, MemberKind};
 use crate::observe::sharing::{Counted, shared_part};
@@ -13,16 +13,16 @@ use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Directories nest so deep in a target at most; what is deeper makes it unknown.
+/// The maximum depth of directories in a target; a deeper one makes it unknown.
 const MAX_DEPTH: usize = 64;
 
-/// Entries that are looked at in one target at most: a real one has some ten thousands. Their names are held in memory.
+/// The maximum of entries in one target: a real one has some ten thousands. Their names are held in memory.
 const MAX_ENTRIES: usize = 200_000;
 
-/// Smaller files are not asked for what they share: nobody has them share it (`policy::dedupe`).
+/// Smaller files are not asked about shared blocks: `dedupe` ignores them (`policy::dedupe`).
 const ASKED_FROM: u64 = 64 << 10;
 
-/// For so long the files of one target are asked; what is not asked by then counts in full.
+/// The time for asking the files of one target; the others then count in full.
 const ASKING: Duration = Duration::from_secs(2);
 
 /// What the walk found below one entry.
@@ -32,7 +32,7 @@ pub(super) struct Size {
     pub(super) bytes: u64,
     /// The youngest modification time.
     pub(super) changed: SystemTime,
-    /// Files with several names: which inode, how many names it has, how much it holds.
+    /// Files with several names: the inode, its number of names, its size.
     pub(super) linked: Vec<(FileId, u64, u64)>,
 }
 
@@ -42,7 +42,7 @@ pub(super) struct Sizes {
     deadline: Instant,
     mount_id: u64,
     entries: usize,
-    /// Files are asked until then for what they share.
+    /// Until when files are asked about shared blocks.
     asking_until: Option<Instant>,
 }
 
@@ -69,7 +69,7 @@ impl Sizes {
         Ok(names)
     }
 
-    /// Describes an entry of `dir`, which lies at `within` in the target, as a member, with what is in it.
+    /// Describes an entry of `dir`, which is at `within` in the target, as a member, with its content.
     pub(super) fn member(&mut self, dir: &Dir, within: &Path, name: &CStr) -> io::Result<(Member, Size)> {
         let status = self.on_this_mount(dir.status_of(name)?)?;
         let size = self.of(dir, name, &status, 0)?;
@@ -109,7 +109,7 @@ impl Sizes {
         Ok(sum)
     }
 
-    /// What of a file counts.
+    /// The part of a file that counts.
     fn counted(&self, dir: &Dir, name: &CStr, status: &Status) -> u64 {
         let is_asked = status.is_file()
             && status.allocated >= ASKED_FROM

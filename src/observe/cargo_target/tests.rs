@@ -196,7 +196,7 @@ fn targets_of_any_name_in_a_checkout_are_armed_and_nothing_else() {
     assert_eq!(reference::arm_below(&repository, later()), 2);
 }
 
-/// What a twin holds as well is not given back, and does not count where that is asked for.
+/// Blocks that a twin shares are not freed, and do not count where that is asked for.
 #[test]
 fn shared_blocks_do_not_count_where_only_own_bytes_do() {
     use crate::sys::testing::{on_filesystems_that_share, run};

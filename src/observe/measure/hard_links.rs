@@ -1,4 +1,4 @@
-//! Counting an inode once, when all of its names have been met: only then does the tree's removal give its space back.
+//! Counts an inode once, when all of its names have been met: only then does removing the tree free its space.
 
 use crate::model::FileId;
 use crate::sys::dir::Status;
@@ -10,8 +10,8 @@ use std::sync::{Mutex, PoisonError};
 /// uplifts out of `deps/`; a tree of so many linked inodes is linked to a package store, or an attack.
 const REMEMBERED: usize = (1 << 18) / 8 * 7;
 
-/// The inodes of which some names are still to be met. Shared by the threads of a walk; inodes with one name, nearly all of
-/// them, never take the lock.
+/// The inodes of which some names have not been met yet. Shared by the threads of a walk; inodes with one name, nearly all of them, never
+/// take the lock.
 #[derive(Default)]
 pub(super) struct HardLinks {
     open: Mutex<HashMap<FileId, u64>>,
@@ -20,8 +20,8 @@ pub(super) struct HardLinks {
 impl HardLinks {
     /// The bytes that this name adds to the sum: all of the inode's at its last name, none before that.
     ///
-    /// Past the bound each further inode counts its share, allocated / links, at every name. That meets what deleting the tree
-    /// can free where all the names lie inside.
+    /// Past the bound each further inode counts its share, allocated / links, at every name. That equals what deleting the tree frees if
+    /// all the names are inside.
     pub(super) fn bytes_of(&self, status: &Status) -> u64 {
         if status.links <= 1 {
             return status.allocated;

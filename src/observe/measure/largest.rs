@@ -7,7 +7,7 @@ use std::ffi::{CStr, OsString};
 use std::os::unix::ffi::OsStringExt as _;
 use std::path::PathBuf;
 
-/// Less is not worth finding by its path: reaching it costs as much as it frees.
+/// Smaller files are not worth listing: reaching one by its path costs as much as it frees.
 const WORTH_LISTING: u64 = 64 * 1024;
 
 /// Longer paths are not listed: thousands of hostile ones would fill the memory, and openat2(2) takes no path beyond
@@ -29,10 +29,10 @@ pub(super) fn join(path: &[u8], name: &CStr) -> Option<Vec<u8>> {
     })
 }
 
-/// At most so many files, and of all that were offered the largest.
+/// At most this many files, the largest of all that were offered.
 pub(super) struct Largest {
     limit: usize,
-    /// The smallest on top, to be the first to go.
+    /// The smallest on top, to be dropped first.
     files: BinaryHeap<Reverse<(u64, Vec<u8>)>>,
 }
 
@@ -63,7 +63,7 @@ impl Largest {
         self.files.push(Reverse((allocated, path)));
     }
 
-    /// Takes over what `other` has, and leaves it empty.
+    /// Moves the content of `other` into this list.
     pub(super) fn take_from(&mut self, other: &mut Largest) {
         for Reverse((allocated, path)) in other.files.drain() {
             if self.has_room_for(allocated) {

@@ -143,7 +143,7 @@ fn any_depth_is_walked_with_few_descriptors_and_little_memory() {
             assert_eq!(found.coverage, Coverage::Whole);
             assert_eq!((found.files, found.directories), (100_000, 100_001));
 
-            // Each level of a comb waits while the next is looked at: what the budget does not reach is said to be unseen.
+            // Each level of a comb waits while the next is looked at: levels beyond the budget are reported as unseen.
             let comb = tempfile::tempdir_in(temp.path()).unwrap();
             nest(comb.path(), 20_000, 2);
             let found = scan(comb.path()).measure;

@@ -1,5 +1,5 @@
-//! A file's POSIX ACL, as far as it says who may write: the extended attribute `system.posix_acl_access` (acl(5); the layout
-//! is the kernel's `include/uapi/linux/posix_acl_xattr.h`).
+//! The write permissions in a file's POSIX ACL: the extended attribute `system.posix_acl_access` (acl(5); the layout is the kernel's
+//! `include/uapi/linux/posix_acl_xattr.h`).
 
 use crate::model::Uid;
 use rustix::io::Errno;
@@ -15,7 +15,7 @@ const GROUP: u16 = 0x08;
 /// No filesystem takes a longer one.
 const MOST: usize = 64 * 1024;
 
-/// Who may write beside the owner and others, as long as the mask has it.
+/// Who may write beside the owner and others, unless the mask forbids it.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct Writers {
     pub(super) users: Vec<Uid>,
@@ -23,7 +23,7 @@ pub(super) struct Writers {
     pub(super) owning_group: bool,
 }
 
-/// The ACL of a file; none where it has only its mode, or where the filesystem knows no ACLs.
+/// The ACL of a file; none if it has only its mode, or if the filesystem has no ACLs.
 ///
 /// # Errors
 /// The error of lgetxattr(2); `InvalidData` for what is no ACL.
@@ -58,7 +58,7 @@ fn parse(bytes: &[u8]) -> Option<Writers> {
             USER => writers.users.push(Uid(id)),
             GROUP => writers.groups.push(id),
             GROUP_OBJ => writers.owning_group = true,
-            // The owner, the mask and others stand in the mode.
+            // The owner, the mask and others are in the mode.
             _ => {}
         }
     }

@@ -1,11 +1,11 @@
-//! Who is in a group, by the files alone: a directory service may not answer, and nothing here waits for one.
+//! The members of a group, from the files only: a directory service may not answer, and nothing here waits for one.
 
 use crate::model::Uid;
 use std::collections::{BTreeSet, HashMap};
 use std::fs::File;
 use std::io::Read as _;
 
-/// Far more than a host has; what is longer is not believed to be whole.
+/// Far more than a host has; a longer file is not read.
 const MOST: u64 = 16 * 1024 * 1024;
 
 /// `/etc/passwd` and `/etc/group`.
@@ -19,7 +19,7 @@ pub(super) struct Accounts {
 }
 
 impl Accounts {
-    /// Reads both; a file that cannot be read is an empty one, and then no group is known.
+    /// Reads both; a file that cannot be read counts as empty, and then no group is known.
     pub(super) fn read() -> Self {
         let text = |path: &str| {
             let mut text = Vec::new();
@@ -51,7 +51,7 @@ impl Accounts {
         accounts
     }
 
-    /// All members of a group; `None` for a group that the files do not know, or with a member whom they do not know.
+    /// All members of a group; `None` for a group that is not in the files, or with a member who is not.
     pub(super) fn members(&self, group: u32) -> Option<BTreeSet<Uid>> {
         let mut members = self.primary.get(&group).cloned().unwrap_or_default();
         for name in self.named.get(&group)? {

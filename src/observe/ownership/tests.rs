@@ -24,7 +24,7 @@ fn refusal(root: &Path) -> Option<String> {
     }
 }
 
-/// Two users without an account; their groups are their own by the number.
+/// Two users without an account; their groups have their own numbers.
 const ONE: u32 = 61_001;
 const OTHER: u32 = 61_002;
 
@@ -61,7 +61,7 @@ fn whoever_can_write_on_the_way_must_be_the_work_directorys_user() {
     if !is_root() {
         return;
     }
-    // What is done to it, and what the refusal names; none for what is fine.
+    // The change, and the text of the refusal; none if it is accepted.
     type Case = (&'static str, fn(&Fixture), Option<&'static str>);
     let cases: &[Case] = &[
         ("all of it root's", |_| {}, None),
@@ -145,7 +145,7 @@ fn the_way_to_a_work_directory_elsewhere_counts_as_well() {
     assert!(refusal(&place.root).unwrap().contains("uid 61002"));
     give(&elsewhere, ONE);
     assert_eq!(refusal(&place.root), None);
-    // The same behind a link, which lies where somebody else may exchange it.
+    // The same behind a link in a directory where another user may exchange it.
     let links = place.way.join("links");
     create_dir_all(&links).unwrap();
     symlink(&elsewhere, links.join("link")).unwrap();
@@ -203,7 +203,7 @@ fn a_link_to_what_no_glob_names_counts_only_when_root_alone_can_lay_it() {
     give(&home, ONE);
     symlink(&place.way, home.join("bob")).unwrap();
     assert!(found().runners.is_empty());
-    // What a glob names counts whoever's link leads there too.
+    // A glob's match counts whoever owns the link that leads there.
     let both = [patterns[0].clone(), glob(place.way.join("actions-runner*"))];
     assert_eq!(discover(&both, &MountTable::default()).runners.len(), 1);
 }

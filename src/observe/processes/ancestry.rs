@@ -1,11 +1,11 @@
-//! Of whose job a process is: the nearest Worker among its ancestors. What has left its parents behind is of nobody's.
+//! The job that a process belongs to: that of the nearest Worker among its ancestors. A process that has left its parents belongs to none.
 
 use super::lineage::DEPTH;
 use crate::model::{Holder, Pid, ProcessId, StartTime, WorkerSeen};
 use crate::sys::process_dir::Processes;
 use std::collections::HashMap;
 
-/// Says of each holder whose job it is of.
+/// Assigns each holder to its job.
 pub(super) fn under_workers(
     processes: &Processes,
     mut holders: Vec<Holder>,
@@ -34,7 +34,7 @@ fn nearest(
             Some((identity.id.start, identity.parent))
         });
         let (start, parent) = (*looked)?;
-        // A parent is never younger than its child: that would be another process by an old number.
+        // A parent is never younger than its child: that would be another process with a reused pid.
         if start > younger {
             return None;
         }

@@ -1,14 +1,14 @@
-//! Whose a `Runner.Worker` or `Runner.Listener` is.
+//! Which runner a `Runner.Worker` or `Runner.Listener` belongs to.
 //!
-//! The executable decides: `<root>/bin*/Runner.Worker`, where `<root>` is looked up as the process itself sees it and compared
-//! by identity, so that bind mounts match and `runner-1` is never taken for `runner-10`. A Worker of a runner that was not
-//! given is somebody else's only when that runner's own work directory provably overlaps none of the given ones. Whatever
-//! cannot be shown leaves the Worker unattributed, which protects every runner.
+//! The executable decides: `<root>/bin*/Runner.Worker`, where `<root>` is looked up from the process's own point of view and compared by
+//! identity, so that bind mounts match and `runner-1` is never confused with `runner-10`. A Worker of an unknown runner belongs to none of
+//! the known ones only when that runner's own work directory provably overlaps none of theirs. Without such proof the Worker is
+//! unattributed, which protects every runner.
 //!
-//! A package's program lies in one place for all runners (nixpkgs). There the Listener's own environment names the root, as its
-//! unit has set it, and the Listener has to run as that root's owner. Where it names none, programs that the configuration declares
-//! are told by where the Listener works ([`packages`]). A Worker is its Listener's: what it has in its own
-//! environment a job can have written, into `.env`.
+//! A package's program has one place for all runners (nixpkgs). There the Listener's own environment names the root, as its unit has set
+//! it, and the Listener must run as that root's owner. If it names none, programs that the configuration declares are attributed by the
+//! Listener's working directory ([`packages`]). A Worker belongs to its Listener's runner: a job can have written the Worker's own
+//! environment, through `.env`.
 
 use super::View;
 use super::environment;
@@ -32,8 +32,7 @@ use std::path::PathBuf;
 /// `.runner` holds a dozen short strings.
 const SETTINGS_LIMIT: u64 = 64 << 10;
 
-/// The runner's root that an executable's text implies: `<root>/bin*/<name>`. A removed executable counts (self-updates
-/// remove the old directory under a running Worker).
+/// The runner's root by an executable's path. A removed executable counts (self-updates remove the old directory under a running Worker).
 pub(super) fn implied_root<'t>(exe: &'t [u8], name: &[u8]) -> Option<&'t [u8]> {
     let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
     let bin = exe.strip_suffix(name)?.strip_suffix(b"/")?;
@@ -42,7 +41,7 @@ pub(super) fn implied_root<'t>(exe: &'t [u8], name: &[u8]) -> Option<&'t [u8]> {
     bin.starts_with(b"bin").then_some(if root.is_empty() { b"/" } else { root })
 }
 
-/// The runners that a process may be of, and what tells whose it is.
+/// The runners that a process may belong to, and the data that decides it.
 #[derive(Debug, Clone, Copy)]
 pub struct Whose<'a> {
     /// The process table.
@@ -74,7 +73,7 @@ pub(super) fn runner_of(dir: &ProcessDir, name: &[u8], whose: Whose<'_>) -> Resu
     Ok(opened.and_then(|(_, id)| runners.iter().position(|r| r.root_id == id && r.owner == owner)))
 }
 
-/// Where a process says that its runner lies: for people.
+/// The root that a process names: for people.
 pub(super) fn claimed_root(dir: &ProcessDir, name: &[u8], programs: &[PathGlob]) -> Option<PathBuf> {
     let mut buffer = link_buffer();
     let exe = dir.link(c"exe", &mut buffer).ok()?.to_vec();
@@ -88,18 +87,18 @@ pub(super) fn claimed_root(dir: &ProcessDir, name: &[u8], programs: &[PathGlob])
     };
     let by_environment = || environment::runner_root(dir).filter(|_| is_program(&exe, name));
     let root = by_environment().or_else(by_place).or_else(by_program)?;
-    // One of another mount namespace is nothing that our globs could name.
+    // A path of another mount namespace is nothing that our globs could match.
     let (_, id) = open_root(dir, root.as_os_str().as_bytes()).ok()?;
     (crate::sys::dir::Dir::open(&root).and_then(|dir| dir.status()).ok()?.id == id).then_some(root)
 }
 
-/// Whether an executable bears the name of one of the runner's programs, wherever it lies.
+/// Whether an executable has the name of one of the runner's programs, in any directory.
 pub(super) fn is_program(exe: &[u8], name: &[u8]) -> bool {
     let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
     exe.strip_suffix(name).is_some_and(|place| place.ends_with(b"/"))
 }
 
-/// The runner of a Worker whose program lies elsewhere: its Listener's, which is its parent and runs the same installation.
+/// The runner of a Worker whose program is elsewhere: that of its Listener, which is its parent and runs the same installation.
 pub(super) fn by_listener(
     processes: &Processes,
     dir: &ProcessDir,
@@ -118,7 +117,7 @@ pub(super) fn by_listener(
     Ok(runner_of(&parent, LISTENER, whose).ok().flatten())
 }
 
-/// Whose job a Worker runs.
+/// The job that a Worker runs.
 pub(super) fn attribute(
     processes: &Processes,
     dir: &ProcessDir,
@@ -129,7 +128,7 @@ pub(super) fn attribute(
     let exe = match dir.link(c"exe", &mut buffer) {
         Ok(exe) => exe.to_vec(),
         Err(LookError::Gone(pid)) => {
-            // Gone is also said of one that is about to end; as long as it is there it may have children at work.
+            // A process that is about to end also counts as gone; until then it may have children at work.
             return if dir.identify()?.is_zombie {
                 Err(LookError::Gone(pid))
             } else {
@@ -186,7 +185,7 @@ fn by_text(dir: &ProcessDir, root: &[u8], runners: &[Runner]) -> Option<usize> {
     runners.iter().position(|runner| runner.root.as_os_str().as_bytes() == root)
 }
 
-/// The directory that `path`, a text of the process's links, names in its world; and which it is.
+/// The directory at `path`, a text of the process's links, from its point of view; and its identity.
 fn open_root(dir: &ProcessDir, path: &[u8]) -> Result<(OwnedFd, FileId), std::io::Error> {
     let (shared_root, beneath) = enter(dir, path)?;
     let handle = open_in_root(shared_root.as_fd(), &beneath)?;
@@ -210,7 +209,7 @@ fn identity(handle: BorrowedFd<'_>) -> std::io::Result<FileId> {
     Ok(stat_at(handle, c"", AtFlags::EMPTY_PATH)?.id)
 }
 
-/// The work directory of a runner that was not given, when it provably overlaps none of the given ones.
+/// The work directory of an unknown runner, when it provably overlaps none of the known ones.
 fn elsewhere(
     dir: &ProcessDir,
     handle: &OwnedFd,
@@ -248,7 +247,7 @@ fn elsewhere(
     }
 }
 
-/// Whether every runner whose work directory is there has been placed.
+/// Whether every existing work directory has been placed.
 pub(super) fn all_placed<'p>(places: &'p [WorkDirPlace], runners: &[Runner]) -> Option<&'p [WorkDirPlace]> {
     let present = runners.iter().filter(|runner| matches!(runner.work, Work::Present(_))).count();
     (places.len() == present).then_some(places)

@@ -1,5 +1,5 @@
-//! The three things that are ever read of another process's environment: whether a Listener was started with a job hook,
-//! where its runner lies when its program lies elsewhere, and where tools of its jobs keep their caches.
+//! The only three things that are read of another process's environment: whether a Listener was started with a job hook, the root of its
+//! runner if its program is elsewhere, and where tools of its jobs keep their caches.
 //!
 //! Environments and command lines hold credentials. Nothing else of them leaves this file, and nothing of them is logged.
 
@@ -35,8 +35,8 @@ pub fn environ_names_hook(
     Ok(value_in(&read(proc, process)?, variable).map(OsStr::to_owned))
 }
 
-/// Those of `names` that `process` was started with and that name an absolute path, each with it. Asked for variables that say
-/// where a cache lies, and for nothing else.
+/// Those of `names` that `process` was started with and that hold an absolute path, each with its value. Used for variables with the place
+/// of a cache, and for nothing else.
 ///
 /// # Errors
 /// As for [`environ_names_hook`].
@@ -60,7 +60,7 @@ fn read(proc: &Proc, process: ProcessId) -> Result<Vec<u8>, LookError> {
     let mut environment = Vec::new();
     dir.read(c"environ", LIMIT, &mut environment)?;
     if environment.is_empty() {
-        // Also what a process that is just being executed or torn down shows.
+        // A process that is just being executed or torn down also shows this.
         return Err(hidden(io::Error::other("it shows no environment")));
     }
     Ok(environment)

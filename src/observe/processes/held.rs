@@ -1,4 +1,4 @@
-//! What one process holds in work directories, bounded in number.
+//! The paths that one process holds in work directories, bounded in number.
 
 use super::prefixes::Prefixes;
 use crate::model::HeldBy;
@@ -6,11 +6,11 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-/// How many paths are remembered of one process, runner and way of holding. One that holds more is said to hold an unnamed
-/// one as well, which stands for all.
+/// The maximum of paths that are recorded of one process, runner and way of holding. A process that holds more also gets an unnamed one,
+/// which represents all.
 const NAMED: usize = 32;
 
-/// Remembers that the process in hand holds `path`, if that lies in a work directory.
+/// Records that the current process holds `path`, if that is in a work directory.
 pub(super) fn note(
     held: &mut Vec<(usize, HeldBy, PathBuf)>,
     shared: &Prefixes,

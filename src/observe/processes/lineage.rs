@@ -1,7 +1,7 @@
 //! Which runner's job this very process runs for: by ancestry, never by environment variables, which a job can set.
 //!
-//! The nearest ancestor whose executable is `<root>/bin*/Runner.Worker` decides. A job can put such a file anywhere; whether
-//! `<root>` is one of the administrator's roots is the caller's to check.
+//! The nearest ancestor with an executable `<root>/bin*/Runner.Worker` decides. A job can put such a file anywhere; the caller checks
+//! whether `<root>` is one of the administrator's roots.
 
 use super::attribution::{Whose, by_listener, implied_root, is_program};
 use super::environment;
@@ -15,25 +15,25 @@ use std::io;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::PathBuf;
 
-/// No real chain is as long: `systemd`, `runsvc.sh`, `node`, Listener, Worker, `bash`, a script, us.
+/// No real chain is as long: `systemd`, `runsvc.sh`, `node`, Listener, Worker, `bash`, a script, this process.
 pub(super) const DEPTH: usize = 64;
 
 /// The runner that this process works for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OwnRunner {
-    /// Its root directory, as its Worker's executable names it.
+    /// Its root directory, according to its Worker's executable.
     pub root: PathBuf,
     /// Its Worker.
     pub worker: ProcessId,
-    /// Whether its Listener's environment named the root, since its program lies elsewhere. Then the root has to be our own user's.
+    /// Whether its Listener's environment named the root, since its program is elsewhere. Then the root must be our own user's.
     pub is_packaged: bool,
     /// Its Worker's parent, which is its Listener unless that has ended.
     pub listener: Option<ProcessId>,
-    /// This process, its ancestors up to the Worker, and the Worker's parent, its Listener: none is a stranger to the job.
+    /// This process, its ancestors up to the Worker, and the Worker's parent, its Listener: all belong to the job.
     pub lineage: Vec<ProcessId>,
 }
 
-/// Why our own runner cannot be told.
+/// Why our own runner is unknown.
 #[derive(Debug, thiserror::Error)]
 pub enum LineageError {
     /// No ancestor is a Worker: not run by a job.
@@ -42,24 +42,24 @@ pub enum LineageError {
         /// How many there are.
         ancestors: usize,
     },
-    /// An ancestor is named like a Worker and its executable is not one, or is not shown.
+    /// An ancestor is named like a Worker and its executable is another one, or is hidden.
     #[error("process {worker} is named Runner.Worker, but its executable does not show whose: {reason}")]
     Unclear {
         /// Which.
         worker: Pid,
-        /// What stands against it.
+        /// The reason.
         reason: String,
     },
     /// The chain of parents does not end.
     #[error("this process has more than {DEPTH} ancestors")]
     TooDeep,
-    /// A parent is younger than its child: it ended, and its pid was given away while we looked.
+    /// A parent is younger than its child: it ended, and its pid was reused during the look.
     #[error("the parent of process {child} ended meanwhile")]
     Changed {
         /// Whose.
         child: Pid,
     },
-    /// The procfs does not show ourselves.
+    /// The procfs does not show this process.
     #[error("this process cannot be found in {}: {source}", proc.display())]
     NotShown {
         /// Where it was looked for.
@@ -72,23 +72,23 @@ pub enum LineageError {
     Look(#[from] LookError),
 }
 
-/// Finds our own runner. Two small reads for each ancestor. With `whose`, a Worker whose program lies in a package is told by its
+/// Finds our own runner. Two small reads for each ancestor. With `whose`, a Worker whose program is in a package is attributed by its
 /// Listener, too, among those runners.
 ///
 /// # Errors
-/// [`LineageError`]; every one means that nothing may be pruned in a job's name.
+/// [`LineageError`]; every one means that nothing may be pruned on behalf of a job.
 pub fn own_runner(proc: &Proc, whose: Option<Whose<'_>>) -> Result<OwnRunner, LineageError> {
     let not_shown = |source| LineageError::NotShown { proc: proc.root().to_owned(), source };
     let processes = Processes::open(proc).map_err(not_shown)?;
     let own = own_pid(proc).map_err(not_shown)?;
     let mut lineage: Vec<ProcessId> = Vec::with_capacity(16);
     let mut next = own;
-    // The parent of pid 1, and of what was started from another pid namespace, is 0.
+    // The parent of pid 1, and of a process started from another pid namespace, is 0.
     while next.0 > 0 {
         if lineage.len() == DEPTH {
             return Err(LineageError::TooDeep);
         }
-        // Of ourselves nothing else is asked.
+        // Nothing else is asked about this process.
         let dir = if next == own { None } else { Some(processes.process(next)?) };
         let identity = dir.as_ref().map_or_else(|| processes.identify(next), ProcessDir::identify)?;
         if let Some(child) = lineage.last()
@@ -112,10 +112,10 @@ pub fn own_runner(proc: &Proc, whose: Option<Whose<'_>>) -> Result<OwnRunner, Li
                 None => is_worker(&identity, exe)?.map(|root| (root, false)),
             };
             if let Some((root, is_packaged)) = root {
-                // A Worker whose Listener has ended is a Worker all the same.
+                // A Worker whose Listener has ended is still a Worker.
                 let listener = processes.identify(identity.parent);
                 let listener = listener.ok().map(|listener| listener.id);
-                // One that is younger than its child was given the number of a Listener that has ended.
+                // A parent that is younger than its child has the reused pid of a Listener that has ended.
                 let listener = listener.filter(|listener| listener.start <= identity.id.start);
                 lineage.extend(listener);
                 return Ok(OwnRunner { root, worker: identity.id, is_packaged, listener, lineage });
@@ -126,7 +126,7 @@ pub fn own_runner(proc: &Proc, whose: Option<Whose<'_>>) -> Result<OwnRunner, Li
     Err(LineageError::NoWorker { ancestors: lineage.len().saturating_sub(1) })
 }
 
-/// The root of the runner whose Worker this is, when its program lies elsewhere: as its Listener was told it, and it itself.
+/// The root of this Worker's runner, when its program is elsewhere: from its Listener's environment.
 fn packaged_root(
     processes: &Processes,
     dir: &ProcessDir,
@@ -143,7 +143,7 @@ fn packaged_root(
     let parent = processes.process(identity.parent).ok();
     let listener =
         parent.filter(|parent| parent.link(c"exe", &mut buffer).is_ok_and(|exe| is_program(exe, LISTENER)));
-    // A job can write `.env`, and with that its Worker's environment; its Listener's is its unit's.
+    // A job can write `.env`, and with that its Worker's environment; its Listener's comes from its unit.
     let is_told = listener.is_none_or(|listener| environment::runner_root(&listener).as_ref() == Some(&root));
     is_told.then_some(root)
 }
@@ -155,7 +155,7 @@ pub(super) fn own_pid(proc: &Proc) -> io::Result<Pid> {
     pid.map(Pid).ok_or_else(|| io::Error::other("its `self` names no process"))
 }
 
-/// The root of the runner whose Worker this is, if it is one.
+/// The root of this Worker's runner, if it is a Worker.
 fn is_worker(identity: &Identity, exe: Result<&[u8], LookError>) -> Result<Option<PathBuf>, LineageError> {
     let by_name = identity.comm.as_bytes() == WORKER;
     let unclear = |reason| LineageError::Unclear { worker: identity.id.pid, reason };
@@ -165,7 +165,7 @@ fn is_worker(identity: &Identity, exe: Result<&[u8], LookError>) -> Result<Optio
             None if by_name => Err(unclear(format!("it is {}", String::from_utf8_lossy(exe)))),
             None => Ok(None),
         },
-        // Of an ancestor that runs as somebody else (sudo, the service manager) nothing but its name is shown.
+        // Of an ancestor that runs as another user (sudo, the service manager) only the name is visible.
         Err(error) if by_name => Err(unclear(error.to_string())),
         Err(_) => Ok(None),
     }

@@ -1,7 +1,7 @@
 //! Mapped files: which of them lie in a work directory.
 //!
-//! A host maps a few hundred libraries into thousands of processes. A file that has a single name, outside of every work
-//! directory, is asked for its name once in a scan; one with several names every time.
+//! A host maps a few hundred libraries into thousands of processes. A file with a single name, outside of every work directory, is asked
+//! for its name once in a scan; one with several names every time.
 
 use super::held::note;
 use super::prefixes::Prefixes;
@@ -32,8 +32,8 @@ impl Visitor for Mappings<'_> {
     }
 }
 
-/// Whether `name` leads to that very file and the file has no other one: a hard link of it inside a work directory could be
-/// what the next process has mapped.
+/// Whether `name` leads to that very file and the file has no other name: the next process may have mapped a hard link of it inside a work
+/// directory.
 fn has_one_name(file: MappedFile, name: &[u8]) -> bool {
     rustix::fs::lstat(name).is_ok_and(|stat| {
         let device =

@@ -1,8 +1,8 @@
-//! Who runs on this host, and who uses which runner's work directory.
+//! The processes of this host, and which of them use which runner's work directory.
 //!
-//! Invariants: nothing is written, signalled or traced; command lines and environments are not read (but for
-//! [`environ_names_hook`]); what cannot be read is said ([`ProcessFacts::visibility`]) and never taken for absence; what has
-//! ended while it was read is no evidence. One scan serves all runners. What the facts mean is decided elsewhere.
+//! Invariants: nothing is written, signalled or traced; command lines and environments are not read (except for [`environ_names_hook`]);
+//! anything unreadable is reported ([`ProcessFacts::visibility`]) and never taken for absence; a process that ended while it was read is
+//! no evidence. One scan serves all runners. The meaning of the facts is decided elsewhere.
 //!
 //! Known limits, all of the kernel's making: files that a process holds through io_uring, an unreceived SCM_RIGHTS message, a
 //! loop device or a swap area have no name below `/proc/PID` (a claimed tree is asked for them: [`super::openers`]); a bind
@@ -47,14 +47,14 @@ use std::sync::{Mutex, PoisonError};
 use std::time::SystemTime;
 use visibility::{Hidden, obstacles, verdict};
 
-/// How often the walk is repeated because a namespace gave a work directory a new name. Two are the rule on hosts with
-/// containers; a host that grows names faster than they are read is not visible.
+/// How often the walk is repeated because a namespace gave a work directory a new name. Two passes are common on hosts with containers; a
+/// host that adds names faster than they are read is not fully visible.
 const PASSES: usize = 4;
 
-/// Runners that nobody has named are told so many times.
+/// The maximum of remarks about unknown runners.
 const MAX_STRANGERS: usize = 256;
 
-/// What else is known of those whom processes may belong to.
+/// Further knowledge about the processes' possible runners.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Given<'a> {
     /// The group of the shared directory, which runners' users are in.
@@ -68,8 +68,8 @@ pub fn observe(proc: &Proc, runners: &[Runner], given: Given<'_>) -> ProcessFact
     observe_with_caches(proc, runners, &[], given)
 }
 
-/// The same. `caches` are places of their own, presented as further runners with such a work directory: in what is found they
-/// come after the runners.
+/// The same. `caches` are places of their own, in the form of further runners with such a work directory: in the result they come after
+/// the runners.
 pub fn observe_with_caches(
     proc: &Proc,
     runners: &[Runner],
@@ -109,7 +109,7 @@ pub fn observe_with_caches(
             }
         };
         if let Some(own) = own.filter(|own| !pids.contains(own)) {
-            // A list without ourselves may lack anybody.
+            // A list without this process may lack any process.
             reasons.push(format!("{} does not list ourselves, pid {own}", proc.root().display()));
         }
         found = scan::walk(&processes, &mount_names, &pids, own);
@@ -163,8 +163,8 @@ pub fn sees_all(proc: &Proc) -> bool {
     workers(proc, &[], Given::default()).1 == Visibility::Complete
 }
 
-/// Every `Runner.Worker` by name, and whether all names could be read: the cheap question that is asked again under the
-/// host lock. Of processes with other names nothing but the name is read.
+/// Every `Runner.Worker` by name, and whether all names could be read: the cheap question that is repeated under the host lock. Of
+/// processes with other names only the name is read.
 pub fn workers(proc: &Proc, runners: &[Runner], given: Given<'_>) -> (Vec<WorkerSeen>, Visibility) {
     let own_mounts = mountinfo::read_own(proc.root()).ok();
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
@@ -183,7 +183,7 @@ pub fn workers(proc: &Proc, runners: &[Runner], given: Given<'_>) -> (Vec<Worker
     let (matching, mut hidden) = scan::workers(&processes, &pids);
     let mut seen = Vec::new();
     if !matching.is_empty() {
-        // Only a Worker that is of none of them is compared with their places, which takes longer with every runner.
+        // Only a Worker that belongs to none of them is compared with their places, which takes longer with every runner.
         let mounts = own_mounts.as_deref().unwrap_or_default();
         let located = LazyCell::new(|| mount_names::locate(mounts, runners).0);
         let placed = || attribution::all_placed(&located, runners);
@@ -194,12 +194,12 @@ pub fn workers(proc: &Proc, runners: &[Runner], given: Given<'_>) -> (Vec<Worker
     (seen, verdict(reasons))
 }
 
-/// Against what Workers are judged.
+/// The facts that Workers are judged by.
 #[derive(Clone, Copy)]
 struct View<'v> {
     proc: &'v Proc,
     runners: &'v [Runner],
-    /// Tells their work directories; none when not all could be placed.
+    /// Returns their work directories; none when not all could be placed.
     places: &'v dyn Fn() -> Option<&'v [WorkDirPlace]>,
     /// Our own mounts.
     mounts: &'v [mountinfo::Mount<'v>],
@@ -236,7 +236,7 @@ fn workers_of(processes: &Processes, pids: &[Pid], view: View<'_>, hidden: &mut 
     workers
 }
 
-/// A Listener that cannot be attributed says nothing of any runner: it is no evidence, only its Worker would be.
+/// A Listener that cannot be attributed is no evidence about any runner; only its Worker would be.
 fn listeners_of(processes: &Processes, pids: &[Pid], view: View<'_>) -> Vec<ListenerSeen> {
     if pids.is_empty() {
         return Vec::new();
@@ -261,7 +261,7 @@ fn listeners_of(processes: &Processes, pids: &[Pid], view: View<'_>) -> Vec<List
         .collect()
 }
 
-/// Those of the runner's processes that are of none of the given runners.
+/// The runner's processes that belong to none of the known runners.
 fn strangers(
     processes: &Processes,
     found: &ProcessScan,

@@ -1,13 +1,12 @@
 //! Under which names each work directory can be reached, in every mount namespace of the host.
 //!
-//! A process's links are text of the namespace in which the named mount lives. So a work directory is first placed on its
-//! filesystem (superblock, and path from that filesystem's own root), found by mount id: on btrfs `st_dev` differs from what
-//! mountinfo shows. Then, per namespace, every mount of the same superblock that covers the place gives it one more name.
+//! A process's links are text of the namespace in which the named mount exists. So a work directory is first placed on its filesystem
+//! (superblock, and path from that filesystem's own root), found by mount id: on btrfs `st_dev` differs from mountinfo. Then, per
+//! namespace, every mount of the same superblock that covers the place gives it one more name.
 //!
-//! A mount whose root is the work directory or lies inside it is itself evidence (a container job has `_work` at `/__w`).
-//! Those that our own namespace has as well are the host's: an administrator has set them up, and they protect their place
-//! alone. So are their copies where the host's tree is found again, in services with `PrivateTmp` or in a container that
-//! has `/` at `/host`.
+//! A mount whose root is the work directory or is inside it is itself evidence (a container job has `_work` at `/__w`). Mounts that our
+//! own namespace has as well are the host's: an administrator has set them up, and they protect only their place. The same applies to
+//! their copies in a copy of the host's tree: in services with `PrivateTmp`, or in a container that has `/` at `/host`.
 //!
 //! Names that come from mounts of something *above* the work directory hold for every process: descriptors travel between
 //! namespaces. Names of evidence-mounts hold in their own namespace only, where they may be as short as `/`.
@@ -32,7 +31,7 @@ pub(super) struct WorkDirPlace {
     pub(super) in_filesystem: Vec<u8>,
     /// As our own namespace names it.
     pub(super) path: Vec<u8>,
-    /// A cache by itself, and no work directory: who has it mounted uses it.
+    /// A cache by itself, not a work directory: a process that has it mounted uses it.
     pub(super) is_cache: bool,
 }
 
@@ -45,7 +44,7 @@ impl WorkDirPlace {
     }
 }
 
-/// Places every work directory that is there, by our own mounts.
+/// Places every existing work directory, by our own mounts.
 pub(super) fn locate(own: &[Mount<'_>], runners: &[Runner]) -> (Vec<WorkDirPlace>, Vec<Unlocated>) {
     let mut places = Vec::new();
     let mut unlocated = Vec::new();
@@ -93,12 +92,12 @@ pub(super) struct ForeignMount {
 struct Concern {
     runner: usize,
     device: FilesystemId,
-    /// Which directory of its filesystem is mounted.
+    /// The directory of its filesystem that is mounted.
     root: Vec<u8>,
     point: Vec<u8>,
     /// Which part of the work directory it concerns.
     inside: Vec<u8>,
-    /// Whether it lies there, and does not give it another name.
+    /// Whether it is mounted there, and does not give it another name.
     lies_inside: bool,
 }
 
@@ -114,16 +113,16 @@ impl Concern {
 #[derive(Debug)]
 pub(super) struct MountNames {
     pub(super) places: Vec<WorkDirPlace>,
-    /// Per place: where our own namespace has exactly it mounted (a disk of its own, a bind mount that makes it, or one that
-    /// gives it a second name).
+    /// Per place: where our own namespace has exactly it mounted (a disk of its own, a bind mount that makes it, or one that gives it a
+    /// second name).
     homes: Vec<Vec<Vec<u8>>>,
     /// The host's own mounts that concern a work directory.
     host: Vec<Concern>,
-    /// What our own namespace has at `/`.
+    /// The mount at `/` of our own namespace.
     own_root: Option<(FilesystemId, Vec<u8>)>,
     /// Names that hold everywhere.
     pub(super) shared: Prefixes,
-    /// A shared name has been learnt since this was last reset: what was compared before must be compared again.
+    /// A shared name has been added since this was last reset: earlier comparisons must be repeated.
     pub(super) grown: bool,
     namespaces: HashMap<Vec<u8>, Namespace>,
     pub(super) seen: Vec<ForeignMount>,
@@ -133,12 +132,12 @@ pub(super) struct MountNames {
     pub(super) binds: BTreeMap<Vec<u8>, ProcessId>,
 }
 
-/// So many of those are remembered.
+/// The maximum of those that are remembered.
 const MAX_BINDS: usize = 256;
 
 #[derive(Debug, Clone)]
 struct Namespace {
-    /// Read through a process that is not chrooted: mountinfo hides what lies outside a process's root.
+    /// Read through a process that is not chrooted: mountinfo hides mounts outside a process's root.
     whole: bool,
     local: Arc<Prefixes>,
 }
@@ -182,7 +181,7 @@ impl MountNames {
         (known.whole || root != b"/").then(|| Arc::clone(&known.local))
     }
 
-    /// Remembers which directories of the host a namespace has mounted that our own does not have so.
+    /// Records which directories of the host a namespace has mounted that our own does not have in that way.
     fn note_binds(&mut self, mounts: &[Mount<'_>], process: ProcessId) {
         for mount in mounts.iter().filter(|mount| *mount.root != *b"/") {
             let key = (mount.device, mount.root.to_vec(), mount.point.to_vec());
@@ -211,13 +210,13 @@ impl MountNames {
         whole.then(Vec::new).into_iter().chain(elsewhere).collect()
     }
 
-    /// Forgets the namespaces but not the names, for another pass.
+    /// Drops the namespaces but not the names, for another pass.
     pub(super) fn begin_again(&mut self) {
         self.namespaces.clear();
         self.grown = false;
     }
 
-    /// Learns a namespace from the mounts that `process`, whose root directory is `root`, sees.
+    /// Adds a namespace from the mounts that are visible to `process`, whose root directory is `root`.
     pub(super) fn learn(
         &mut self,
         namespace: &[u8],
@@ -237,7 +236,7 @@ impl MountNames {
         for seen in reader.seen {
             let is_of_host = self.host.iter().any(|host| is_copy(host, &seen, &reader.copies));
             let Concern { runner, point, inside, .. } = seen;
-            // Each of the host's own is told once, by whatever name; the others by each of theirs.
+            // Each of the host's own is reported once, by any name; the others by each of theirs.
             let is_known = |known: &ForeignMount| {
                 (known.runner, known.is_of_host, &known.inside) == (runner, is_of_host, &inside)
                     && (is_of_host || known.point == point)
@@ -263,8 +262,7 @@ impl MountNames {
     }
 }
 
-/// Whether a mount is one of the host's own, seen again: in the same place of the work directory, or under the same name in a
-/// copy of the host's tree.
+/// Whether a mount is one of the host's own: in the same place of the work directory, or under the same name in a copy of the host's tree.
 fn is_copy(host: &Concern, seen: &Concern, copies: &[Vec<u8>]) -> bool {
     let key = |mount: &Concern| (mount.runner, mount.device, mount.lies_inside);
     key(host) == key(seen)
@@ -338,7 +336,7 @@ impl<'r> NamespaceReader<'r> {
                 }
             }
         }
-        // A bind mount of the work directory onto itself (as ReadWritePaths= makes one) adds no name to those it has.
+        // A bind mount of the work directory onto itself (as ReadWritePaths= makes one) adds no name.
         for (mount, point) in exact {
             let is_home = |home: &Vec<u8>| self.copies.iter().any(|copy| join(copy, home) == point);
             if names.contains(&point) || homes.iter().any(is_home) {
@@ -374,9 +372,8 @@ impl<'r> NamespaceReader<'r> {
         }
     }
 
-    /// Overlays over a part of a work directory are evidence; overlays over something above it give it one more name. Layers
-    /// are the text that mount(2) was given, in whichever namespace that was; a relative one cannot be placed and says
-    /// nothing.
+    /// Overlays over a part of a work directory are evidence; overlays over a directory above it give it one more name. Layers are the
+    /// text that mount(2) was given, in an unknown namespace; a relative one cannot be placed and proves nothing.
     fn overlays(&mut self, places: &[WorkDirPlace], shared: &Prefixes, mounts: &[Mount<'_>]) {
         for mount in mounts.iter().filter(|mount| mount.kind == b"overlay") {
             let point = self.point(mount);

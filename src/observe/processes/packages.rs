@@ -1,8 +1,8 @@
-//! Whose a Listener is whose program lies in a package and whose environment names no root.
+//! Which runner a Listener belongs to whose program is in a package and whose environment names no root.
 //!
-//! The configuration says which directories hold such programs (`runners.programs`). A Listener of one belongs to the runner of its
-//! own user in whose root or work directory it was started, or whose log it has open. Two of them are none. The program's path is
-//! text of the process's own world, where a job can mount what it likes: so nothing counts beyond the process's own user.
+//! The configuration names the directories of such programs (`runners.programs`). Such a Listener belongs to the runner of its own user in
+//! whose root or work directory it was started, or whose log it has open. If several match, none counts. The program's path is text from
+//! the process's own mount namespace, where a job can mount anything: so the result is valid only for the process's own user.
 
 use super::sight::log_begun;
 use crate::actions_runner::layout;
@@ -21,7 +21,7 @@ pub(super) fn hold(programs: &[PathGlob], exe: &[u8], name: &[u8]) -> bool {
     place.is_some_and(|place| programs.iter().any(|glob| glob.matches(place)))
 }
 
-/// The one runner that this Listener of a declared program shows itself to be of.
+/// The only runner that this Listener of a declared program matches.
 pub(super) fn runner_of(
     proc: &Proc,
     dir: &ProcessDir,

@@ -1,10 +1,10 @@
-//! Which of many directories a path lies in, judged by text alone and without allocating.
+//! Which of many directories a path is in, by text only and without allocating.
 
 /// A set of absolute directories, each belonging to a runner.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Prefixes {
     sorted: Vec<(Vec<u8>, usize)>,
-    /// What all of them begin with: most paths of a host fail here.
+    /// The common beginning of all of them: most paths of a host fail here.
     common: usize,
 }
 
@@ -26,8 +26,8 @@ impl Prefixes {
         self.sorted.iter().filter(move |(_, of)| *of == runner).map(|(directory, _)| directory.as_slice())
     }
 
-    /// Calls `visit` for each runner in one of whose directories `path` lies, or which it is. `/a/b` lies in `/a`, `/ab`
-    /// does not, nor does `/a (deleted)`: that is another, removed directory, for ours was there a moment ago.
+    /// Calls `visit` for each runner with a directory that contains `path` or is equal to it. `/a/b` is in `/a`; `/ab` is not, nor is `/a
+    /// (deleted)`: that is another, removed directory, because ours existed a moment ago.
     pub(super) fn each_holding(&self, path: &[u8], mut visit: impl FnMut(usize)) {
         let Some((first, _)) = self.sorted.first() else { return };
         if !path.starts_with(b"/") || path.len() < self.common || path[..self.common] != first[..self.common]
@@ -53,7 +53,7 @@ impl Prefixes {
     }
 }
 
-/// Without the slash at the end: `/` becomes empty, which every absolute path lies in.
+/// Without the slash at the end: `/` becomes empty, which is a prefix of every absolute path.
 pub(super) fn trim(directory: &[u8]) -> &[u8] {
     directory.strip_suffix(b"/").unwrap_or(directory)
 }

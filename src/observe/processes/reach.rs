@@ -1,7 +1,7 @@
-//! Whose work directories a Worker that belongs to no given runner can be at work in.
+//! In which work directories a Worker of no known runner can be at work.
 //!
-//! Any user can run a process by a Worker's name. It is evidence only of what it could work in: where its executable, its root or
-//! its working directory lies, what its own mounts bring into its world, and what its user may write.
+//! Any user can run a process with a Worker's name. It is evidence only about directories that it can reach: by its executable, its root,
+//! its working directory, its own mounts, and its user's write permissions.
 
 use super::mount_names::WorkDirPlace;
 use super::mountinfo::{self, Mount};
@@ -15,8 +15,8 @@ use rustix::fs::fstat;
 const MOUNTINFO_LIMIT: u64 = 64 << 20;
 const STATUS_LIMIT: u64 = 64 << 10;
 
-/// What this process reaches. `places` are the given runners' work directories, `None` when not all of them could be placed;
-/// `own` are our own mounts, and `group` is that of the shared directory.
+/// The directories that this process reaches. `places` are the known runners' work directories, `None` when not all of them could be
+/// placed; `own` are our own mounts, and `group` is that of the shared directory.
 pub(super) fn of(
     dir: &ProcessDir,
     places: Option<&[WorkDirPlace]>,
@@ -40,11 +40,11 @@ pub(super) fn of(
     reach
 }
 
-/// Whether a user may write a work directory. What cannot be looked at may be anybody's.
+/// Whether a user may write a work directory. If that cannot be determined, every user counts.
 fn may_write(place: &WorkDirPlace, user: Uid, groups: &[u32]) -> bool {
     let status = open_named(path_of(place)).and_then(|dir| Ok(fstat(&dir)?));
     status.map_or(true, |status| {
-        // With an access list, the bits of the group are its mask: somebody may be let in by name.
+        // With an access list, the bits of the group are its mask: a named user may have access.
         let by_group = status.st_mode & 0o020 != 0;
         user == Uid::ROOT
             || user == Uid(status.st_uid)
@@ -71,7 +71,7 @@ fn groups_of(dir: &ProcessDir) -> Result<Vec<u32>, LookError> {
     Ok(lines.flat_map(str::split_whitespace).filter_map(|word| word.parse().ok()).collect())
 }
 
-/// The runners in whose work directories something of the process itself lies, or that its mounts show by a name of their own.
+/// The runners with a work directory that contains something of the process itself, or that its mounts show by a name of their own.
 fn held(dir: &ProcessDir, places: &[WorkDirPlace], own: &[Mount<'_>]) -> Result<Vec<usize>, LookError> {
     let unread =
         |what: &str| LookError::Hidden { pid: dir.pid(), source: std::io::Error::other(what.to_owned()) };
@@ -96,8 +96,8 @@ fn held(dir: &ProcessDir, places: &[WorkDirPlace], own: &[Mount<'_>]) -> Result<
         if !path.starts_with(b"/") {
             return Err(unread("it works outside of its own mounts"));
         }
-        // A chrooted process does not list what its root directory lies on. In our own mount namespace we know it; in another one
-        // there is only the name; what the process's user may write is checked besides.
+        // A chrooted process does not list the mount of its root directory. In our own mount namespace it is known; in another one only
+        // the name is; the write permissions of the process's user are checked besides.
         let mount =
             mount_over(&mounts, path).or_else(|| in_our_world.then(|| mount_over(own, path)).flatten());
         let Some(mount) = mount else {

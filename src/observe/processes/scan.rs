@@ -1,7 +1,7 @@
-//! One walk over all processes: who holds what, where the mounts are, what stays hidden.
+//! One walk over all processes: which files they hold, where the mounts are, what is hidden.
 //!
-//! A process that ends while it is read holds nothing any more. One that is there and cannot be read is counted as hidden,
-//! which makes the whole view partial. Nothing is allocated for a process that is irrelevant.
+//! A process that ends while it is read holds nothing any more. A process that exists and cannot be read is counted as hidden, which makes
+//! the whole view partial. Nothing is allocated for an irrelevant process.
 //!
 //! The leader of a thread group can be a zombie while its threads run, and a thread can leave its process's directories and
 //! files (unshare(2)): such threads are examined by themselves.
@@ -33,7 +33,7 @@ const WORTH_A_THREAD: usize = 256;
 const TRIED_BY_NUMBER: u64 = 16;
 const MOUNTINFO_LIMIT: u64 = 64 << 20;
 
-/// What a walk found.
+/// The result of a walk.
 #[derive(Debug, Default)]
 pub(super) struct ProcessScan {
     /// Processes by the name or executable of a Worker.
@@ -53,7 +53,7 @@ impl ProcessScan {
     }
 }
 
-/// Walks over `pids`. `own` is ourselves: our handles are no evidence, our mount namespace is.
+/// Walks over `pids`. `own` is this process: its handles are no evidence, its mount namespace is.
 pub(super) fn walk(
     processes: &Processes,
     mount_names: &Mutex<MountNames>,
@@ -69,7 +69,7 @@ pub(super) fn walk(
     found
 }
 
-/// The processes by a Worker's name; those that do not tell their names are counted as hidden.
+/// The processes with a Worker's name; those with an unreadable name are counted as hidden.
 pub(super) fn workers(processes: &Processes, pids: &[Pid]) -> (Vec<Pid>, Hidden) {
     let read = |portions: Portions<'_>| {
         let (mut workers, mut hidden) = (Vec::new(), Hidden::default());
@@ -94,7 +94,7 @@ pub(super) fn workers(processes: &Processes, pids: &[Pid]) -> (Vec<Pid>, Hidden)
 /// Processes that one thread takes at a time: some are read in 10 us, others in milliseconds.
 const PORTION: usize = 32;
 
-/// A thread's share of the processes: the next few of those that nobody has taken.
+/// A thread's share of the processes: the next few that no thread has taken.
 struct Portions<'a> {
     pids: &'a [Pid],
     next: &'a AtomicUsize,
@@ -109,10 +109,10 @@ impl<'a> Iterator for Portions<'a> {
     }
 }
 
-/// Does the work in as many threads as it is worth, and returns what each came to.
+/// Does the work in as many threads as are useful, and returns their results.
 fn in_threads<R: Send>(pids: &[Pid], work: impl Fn(Portions<'_>) -> R + Sync) -> Vec<R> {
-    // Measured over 5,000 processes on two idle cores: the second thread takes off 45 %, on busy ones nothing. More than two
-    // were not measured, and running builds need the rest.
+    // Measured over 5,000 processes on two idle cores: the second thread saves 45 %, on busy ones nothing. More than two were not
+    // measured, and running builds need the rest.
     static CORES: OnceLock<usize> = OnceLock::new();
     let cores = || *CORES.get_or_init(|| std::thread::available_parallelism().map_or(1, usize::from));
     let threads = if pids.len() < WORTH_A_THREAD { 1 } else { cores().min(2) };
@@ -141,7 +141,7 @@ fn lock(mount_names: &Mutex<MountNames>) -> MutexGuard<'_, MountNames> {
 struct SharedRoot {
     /// Names of work directories that hold in its mount namespace only.
     local: Arc<Prefixes>,
-    /// Whose work directories the root lies in, and its text.
+    /// The runners whose work directories contain the root, and its path.
     inside: Vec<(usize, PathBuf)>,
 }
 
@@ -151,15 +151,15 @@ struct Scanner<'a> {
     shared: &'a Prefixes,
     devices: Vec<FilesystemId>,
     own: Option<Pid>,
-    /// Whether the kernel tells how many files a process has open.
+    /// Whether the kernel reports how many files a process has open.
     counts_files: bool,
     /// By mount and directory. A mount belongs to one namespace, so the same root means the same namespace.
     shared_roots: HashMap<(u64, FileId), SharedRoot>,
     links: Box<LinkBuffer>,
     scratch: Scratch,
-    /// Whether a mapped file has one name, outside of every work directory, as far as that has been looked at.
+    /// Whether a mapped file has one name, outside of every work directory, as far as that has been determined.
     outside: HashMap<MappedFile, bool>,
-    /// What the process in hand holds: at most one example of a kind for each runner.
+    /// What the current process holds: at most one example of a kind for each runner.
     held: Vec<(usize, HeldBy, PathBuf)>,
     found: ProcessScan,
 }
@@ -212,7 +212,7 @@ impl<'a> Scanner<'a> {
         self.found
     }
 
-    /// Gives what was found a name; a process that is gone meanwhile holds nothing.
+    /// Adds the name to what was found; a process that is gone meanwhile holds nothing.
     fn keep(&mut self, dir: &ProcessDir) {
         if self.held.is_empty() {
             return;
@@ -252,7 +252,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// What root, working directory and open files tell: these can differ between the threads of a process.
+    /// The root, working directory and open files: these can differ between the threads of a process.
     fn directories_and_files(&mut self, dir: &ProcessDir) -> Result<Arc<Prefixes>, LookError> {
         let shared_root = self.shared_root(dir, Some(HeldBy::Root))?;
         let cwd = dir.link(c"cwd", &mut self.links)?;
@@ -261,13 +261,13 @@ impl<'a> Scanner<'a> {
         Ok(shared_root)
     }
 
-    /// What the executable and the mappings tell: these are one for all threads.
+    /// The executable and the mappings: these are the same for all threads.
     fn image(&mut self, dir: &ProcessDir, is_worker: bool, local: &Prefixes) -> Result<(), LookError> {
         let exe = dir.link(c"exe", &mut self.links)?;
         note(&mut self.held, self.shared, local, HeldBy::Executable, exe);
         let exe = exe.strip_suffix(b" (deleted)").unwrap_or(exe);
         if !is_worker && layout::is_worker(exe) {
-            // It may have renamed itself (prctl(2)); its executable has not.
+            // It may have changed its name (prctl(2)); its executable is unchanged.
             self.found.workers.push(dir.pid());
         }
         if self.devices.is_empty() {
@@ -277,7 +277,7 @@ impl<'a> Scanner<'a> {
         mappings::for_each_mapped_file(dir, scratch, &mut Mappings { held, shared, local, devices, outside })
     }
 
-    /// Sorts out a process that lacks something, or hides it.
+    /// Classifies a process that lacks something, or hides it.
     fn without_image(&mut self, dir: &ProcessDir, error: LookError) -> Result<(), LookError> {
         match dir.identify() {
             // Has no memory, files or directories of its own.
@@ -291,7 +291,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Of a leader that has ended, or is about to: its threads may go on, with everything the process had.
+    /// Of a leader that has ended, or is about to: its threads may continue, with everything the process had.
     fn living_threads(&mut self, dir: &ProcessDir) -> Result<(), LookError> {
         for tid in threads_of(dir)? {
             let looked = dir.thread(tid).and_then(|thread| {
@@ -322,7 +322,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn open_files(&mut self, dir: &ProcessDir, local: &Prefixes) -> Result<(), LookError> {
-        // Most processes have few files and no gap between their numbers: as many links as there are files are all of them.
+        // Most processes have few files and no gap between their numbers: if there are as many links as files, those are all of them.
         let mut tried = 0;
         if self.counts_files {
             let count = dir.open_count()?;
@@ -356,7 +356,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// The names that hold where the process lives, and whether its root lies inside a work directory.
+    /// The names that hold in the process's namespace, and whether its root is inside a work directory.
     fn shared_root(&mut self, dir: &ProcessDir, how: Option<HeldBy>) -> Result<Arc<Prefixes>, LookError> {
         let (directory, mount) = dir.follow(c"root")?;
         let key = (mount, directory);

@@ -1,5 +1,5 @@
-//! Whether a process sees the same directory at a path as we do, told from mount tables alone: no name of its world is touched,
-//! where anything may be mounted that never answers.
+//! Whether a process sees the same directory at a path as this one, determined from mount tables only: no path of its namespace is
+//! touched, where a mount may never answer.
 
 use super::mountinfo::{self, Mount};
 use super::prefixes::{below, join};
@@ -16,7 +16,7 @@ use std::time::SystemTime;
 const MOUNTINFO_LIMIT: u64 = 64 << 20;
 
 /// Whether `process` sees our `directory` at the same path, and in it the same files and directories of these `names`.
-///
+/// Why not, or why that is unknown, for people.
 /// # Errors
 /// Why not, or why that cannot be told, for people.
 pub fn sees_directory(
@@ -57,7 +57,7 @@ pub fn sees_directory(
     Ok(())
 }
 
-/// When the log in `diag` that a Listener has open was begun, as its name says by the wall clock of that time.
+/// When a Listener's open log in `diag` was begun, by its name, in the wall clock of that time.
 pub fn log_begun(proc: &Proc, process: ProcessId, diag: &Path) -> Option<SystemTime> {
     let dir = Processes::open(proc).ok()?.process(process.pid).ok()?;
     if dir.identify().ok()?.id != process {
@@ -71,7 +71,7 @@ pub fn log_begun(proc: &Proc, process: ProcessId, diag: &Path) -> Option<SystemT
     })
 }
 
-/// Which directory of which filesystem a path names by a mount table.
+/// The directory and filesystem that a path names, by a mount table.
 fn place_in(text: &[u8], path: &Path) -> Option<(FilesystemId, Vec<u8>)> {
     let mounts = mountinfo::parse(text)?;
     let path = path.as_os_str().as_bytes();
@@ -79,7 +79,7 @@ fn place_in(text: &[u8], path: &Path) -> Option<(FilesystemId, Vec<u8>)> {
     Some((mount.device, join(&mount.root, below(path, &mount.point)?)))
 }
 
-/// The mount that a path, free of links, lies on: of those with the longest mount point the one that was mounted last.
+/// The mount of a path, free of links: of those with the longest mount point the one that was mounted last.
 pub(super) fn mount_over<'m, 't>(mounts: &'m [Mount<'t>], path: &[u8]) -> Option<&'m Mount<'t>> {
     mounts.iter().filter(|mount| below(path, &mount.point).is_some()).max_by_key(|mount| mount.point.len())
 }

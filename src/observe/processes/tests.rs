@@ -1,4 +1,4 @@
-//! The scan over a procfs made of plain files: what cannot be staged with real processes, such as vanishing half-way.
+//! The scan over a procfs made of plain files, for cases that cannot be made with real processes, such as vanishing during the scan.
 
 use super::*;
 use crate::model::{FilesystemId, HeldBy, Uid, Work, WorkDir};
@@ -11,7 +11,7 @@ const OWN: i32 = 4_000_001;
 /// `PF_KTHREAD`
 const KERNEL: u32 = 0x0020_0000;
 
-/// A procfs with pid 1 and ourselves in it, and one runner beside it.
+/// A procfs with pid 1 and this process in it, and one runner beside it.
 struct Fake {
     temp: tempfile::TempDir,
     runner: Runner,
@@ -76,7 +76,7 @@ impl Fake {
         std::process::Command::new("rm").arg("-rf").arg(self.at(path)).status().unwrap();
     }
 
-    /// A file where a link belongs: it cannot be read as one, even by root.
+    /// A file in place of a link: it cannot be read as one, even by root.
     fn hide(&self, path: &str) {
         self.forget(path);
         fs::write(self.at(path), "hidden").unwrap();

@@ -1,7 +1,7 @@
-//! Whether the whole host can be seen from here.
+//! Whether the whole host is visible from here.
 //!
-//! Complete means: the initial pid namespace, a procfs that shows every process, and no living process whose links, files,
-//! mappings or mounts stay unread. Each thing that is missing is one reason, in words for people and bounded in length.
+//! Complete means: the initial pid namespace, a procfs that shows every process, and no living process with unread links, files, mappings
+//! or mounts. Each missing condition is one reason, in words for people and bounded in length.
 
 use super::mountinfo;
 use crate::model::{Pid, Uid, Visibility};
@@ -20,7 +20,7 @@ const CAP_SYS_PTRACE: u32 = 19;
 /// `PROC_SUPER_MAGIC`, include/uapi/linux/magic.h.
 const PROC_MAGIC: u64 = 0x9fa0;
 
-/// What stands between us and the host's processes before any of them is looked at. `own_mounts` is our own mountinfo.
+/// The reasons that limit the view before any process is looked at. `own_mounts` is our own mountinfo.
 pub(super) fn obstacles(proc: &Proc, own_mounts: Option<&[mountinfo::Mount<'_>]>) -> Vec<String> {
     let mut reasons = Vec::new();
     match proc.pid_namespace() {
@@ -42,13 +42,13 @@ pub(super) fn obstacles(proc: &Proc, own_mounts: Option<&[mountinfo::Mount<'_>]>
 
 /// What the options of the procfs hide.
 ///
-/// Measured (Linux 6.18, a new procfs with `hidepid=2`): root with CAP_SYS_PTRACE in the initial user namespace sees and reads
-/// every process. Root without that capability is let in by its group (the default `gid=0`) and reads no link of a stranger;
-/// everybody else sees their own processes only, without any error (fs/proc/base.c, `has_pid_permissions`).
+/// Measured (Linux 6.18, a new procfs with `hidepid=2`): root with CAP_SYS_PTRACE in the initial user namespace sees and reads every
+/// process. Root without that capability is admitted by its group (the default `gid=0`) and reads no link of other users' processes; other
+/// users see only their own processes, without any error (fs/proc/base.c, `has_pid_permissions`).
 fn restriction(proc: &Proc, mounts: &[mountinfo::Mount<'_>]) -> Option<String> {
     let is_procfs = rustix::fs::statfs(proc.root()).is_ok_and(|fs| fs.f_type as u64 == PROC_MAGIC);
     if !is_procfs {
-        // A stand-in that the administrator configured: it has no options, and pid 1 must be in it all the same.
+        // A substitute that the administrator configured: it has no options, and pid 1 must be in it all the same.
         return None;
     }
     let Some(mount) = mount_of(proc, mounts) else {
@@ -64,7 +64,7 @@ fn restriction(proc: &Proc, mounts: &[mountinfo::Mount<'_>]) -> Option<String> {
     Some(format!("/proc is mounted with hidepid={hidepid}: processes of other users are invisible"))
 }
 
-/// How the procfs at `proc` hides processes from users: the value of its option `hidepid`, when that hides any.
+/// How the procfs at `proc` hides processes from users: the value of its option `hidepid`, if that hides any.
 pub fn hidepid(proc: &Proc) -> Option<String> {
     let table = mountinfo::read_own(proc.root()).ok()?;
     hidepid_of(mount_of(proc, &mountinfo::parse(&table)?)?)
@@ -93,16 +93,16 @@ fn may_trace_all(proc: &Proc) -> bool {
     initial && effective.is_some_and(|mask| mask >> CAP_SYS_PTRACE & 1 == 1)
 }
 
-/// Processes that are there and could not be read.
+/// Processes that exist and could not be read.
 #[derive(Debug, Default)]
 pub(super) struct Hidden {
     count: usize,
     example: Option<String>,
 }
 
-/// The first process of the pid namespace. Where that is the host's own (in any other, visibility is partial for that
-/// alone), it is the init system: it works in `/`, opens no runner's files, and is beyond what even root may examine where
-/// a security module protects it. Everything else depends on it already; it is trusted here, and nobody else is.
+/// The first process of the pid namespace. If that is the host's own (in any other, visibility is partial for that reason), it is the init
+/// system: it works in `/`, opens no runner's files, and even root may not examine it if a security module protects it. Everything else
+/// depends on it already; it is the only process that is trusted here.
 const INIT: Pid = Pid(1);
 
 impl Hidden {
@@ -116,7 +116,7 @@ impl Hidden {
         self.note(|| describe(dir.pid(), &comm, dir.owner().ok(), error));
     }
 
-    /// Counts one that does not even show its directory.
+    /// Counts one whose directory is hidden.
     pub(super) fn add_unopened(&mut self, pid: Pid, error: &LookError) {
         self.note(|| describe(pid, "", None, error));
     }
@@ -158,7 +158,7 @@ fn describe(pid: Pid, comm: &str, owner: Option<Uid>, error: &LookError) -> Stri
     text
 }
 
-/// The verdict on all reasons together.
+/// The verdict that follows from all reasons.
 pub(super) fn verdict(reasons: Vec<String>) -> Visibility {
     if reasons.is_empty() { Visibility::Complete } else { Visibility::Partial(reasons) }
 }
