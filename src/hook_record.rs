@@ -129,8 +129,11 @@ impl HookRecordFile {
 }
 
 /// A record from its text.
-pub(crate) fn understand(text: &[u8]) -> Result<HookRecordFile, String> {
-    serde_json::from_slice(text).map_err(|error| format!("the hook's record cannot be understood: {error}"))
+///
+/// # Errors
+/// The text is no record.
+pub(crate) fn understand(text: &[u8]) -> serde_json::Result<HookRecordFile> {
+    serde_json::from_slice(text)
 }
 
 /// Removes records of Listeners that are gone. Returns how many were removed.

@@ -251,7 +251,7 @@ fn judge(record: RunRecord, here: &Here<'_>) -> LeaseSeen {
         state => state,
     };
     let content = record.content.map_err(|error| format!("the lease cannot be read: {error}"));
-    match content.and_then(|content| understand(&content)) {
+    match content.and_then(|content| understand(&content).map_err(|error| error.to_string())) {
         Ok(lease) => {
             let state = or_over(state_of(&lease, here));
             LeaseSeen { file, owner: record.owner, root: Some(lease.root_id), lease: Some(lease), state }
@@ -266,10 +266,17 @@ fn judge(record: RunRecord, here: &Here<'_>) -> LeaseSeen {
     }
 }
 
+/// A text that is no lease.
+#[derive(Debug, thiserror::Error)]
+#[error("the lease cannot be understood: {0}")]
+pub(crate) struct NoLease(#[from] serde_json::Error);
+
 /// A lease from its text.
-pub(crate) fn understand(content: &[u8]) -> Result<Lease, String> {
-    let written: LeaseFile = serde_json::from_slice(content)
-        .map_err(|error| format!("the lease cannot be understood: {error}"))?;
+///
+/// # Errors
+/// The text is no lease.
+pub(crate) fn understand(content: &[u8]) -> Result<Lease, NoLease> {
+    let written: LeaseFile = serde_json::from_slice(content)?;
     Ok(Lease {
         worker: ProcessId { pid: Pid(written.worker_pid), start: StartTime(written.worker_start) },
         boot_id: written.boot_id,

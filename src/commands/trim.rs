@@ -3,7 +3,7 @@
 use super::{Context, complain, present};
 use crate::config::units::Size;
 use crate::model::{TrimOffer, TrimTier};
-use crate::observe::cargo_target::{self, reference};
+use crate::observe::cargo_target::{self, TargetError, reference};
 use crate::observe::sharing::Counted;
 use crate::policy::trim;
 use crate::report::exit::Exit;
@@ -38,11 +38,11 @@ pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: b
 }
 
 /// What the target directory at a path holds, and in which order it would go.
-pub(super) fn read(context: &Context, path: &Path) -> Result<TrimOffer, String> {
+pub(super) fn read(context: &Context, path: &Path) -> Result<TrimOffer, TargetError> {
     let deadline = Instant::now() + TIME_LIMIT;
-    let (dir, _) = Dir::resolve(path).map_err(|error| error.to_string())?;
+    let (dir, _) = Dir::resolve(path).map_err(TargetError::Unopened)?;
     let counted = Counted::under(&context.config.dedupe);
-    let target = cargo_target::read(&dir, counted, deadline).map_err(|error| error.to_string())?;
+    let target = cargo_target::read(&dir, counted, deadline)?;
     // Tried on the directory itself: its own access time tells nothing about builds.
-    Ok(trim::offer(&target, reference::works(&dir)))
+    Ok(trim::offer(&target, reference::access_times(&dir)))
 }

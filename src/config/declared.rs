@@ -128,6 +128,7 @@ mod tests {
 
     fn parse(roots: &str, more: &str) -> Result<Config, String> {
         Config::parse(&format!("[[cache]]\nname = \"runs\"\n{more}\nroots = [\"{roots}\"]\n"))
+            .map_err(|error| error.to_string())
     }
 
     #[test]
@@ -161,7 +162,7 @@ mod tests {
             "/home/ci/target-*",
             "/root/target",
         ] {
-            let said = parse(bad, "").expect_err(bad);
+            let said = parse(bad, "").expect_err(bad).to_string();
             assert!(said.contains("line 4: cache.roots: found `"), "{bad}: {said}");
         }
         for (good, more) in [
@@ -192,7 +193,7 @@ mod tests {
             let said = parse("/mnt/targets/*", more).expect_err(more);
             assert!(said.contains(key), "{more}: {said}");
         }
-        let said = Config::parse("[[cache]]\nname = \"x\"\nowner = \"ci\"\n").unwrap_err();
+        let said = Config::parse("[[cache]]\nname = \"x\"\nowner = \"ci\"\n").unwrap_err().to_string();
         assert!(said.contains("cache.owner"), "{said}");
     }
 }

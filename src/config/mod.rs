@@ -196,6 +196,11 @@ pub enum Named {
     ByDefault,
 }
 
+/// All problems of a configuration, as text for people, each with its line.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct InvalidConfig(String);
+
 impl Config {
     /// Reads and validates `path`.
     ///
@@ -226,19 +231,24 @@ impl Config {
         file.take(MAX_BYTES + 1).read_to_end(&mut text).map_err(read_error)?;
         let text = match String::from_utf8(text) {
             Ok(text) if text.len() as u64 <= MAX_BYTES => Ok(text),
-            Ok(_) => Err(format!("it is larger than {} KiB, expected a few lines", MAX_BYTES >> 10)),
-            Err(error) => Err(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to())),
+            Ok(_) => {
+                Err(InvalidConfig(format!("it is larger than {} KiB, expected a few lines", MAX_BYTES >> 10)))
+            }
+            Err(error) => {
+                Err(InvalidConfig(format!("byte {} is not UTF-8", error.utf8_error().valid_up_to())))
+            }
         };
         text.and_then(|text| Self::parse(&text))
-            .map_err(|problems| ConfigError::Invalid { path: display, problems })
+            .map_err(|InvalidConfig(problems)| ConfigError::Invalid { path: display, problems })
     }
 
     /// Validates the text of a configuration.
     ///
     /// # Errors
-    /// All problems as text for people, each with its line.
-    pub fn parse(text: &str) -> Result<Self, String> {
-        let raw: raw::File = toml::from_str(text).map_err(|error| error.to_string().trim_end().to_owned())?;
+    /// [`InvalidConfig`].
+    pub fn parse(text: &str) -> Result<Self, InvalidConfig> {
+        let raw: raw::File =
+            toml::from_str(text).map_err(|error| InvalidConfig(error.to_string().trim_end().to_owned()))?;
         validate(raw, text)
     }
 
@@ -346,7 +356,7 @@ impl Problems<'_> {
     }
 }
 
-fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
+fn validate(mut file: raw::File, text: &str) -> Result<Config, InvalidConfig> {
     let caches = cache::with_defaults(file.caches.take().unwrap_or_default());
     file.caches = Some(caches.clone());
     let mut problems = Problems { text, list: String::new() };
@@ -414,7 +424,7 @@ fn validate(mut file: raw::File, text: &str) -> Result<Config, String> {
     }
     notify::check(&file.notify, &mut problems);
     if !problems.list.is_empty() {
-        return Err(problems.list.trim_end().to_owned());
+        return Err(InvalidConfig(problems.list.trim_end().to_owned()));
     }
 
     let raw::File {
@@ -579,7 +589,7 @@ mod tests {
             ("[[cache]]\nmarker = \"\"", vec!["line 2", "cache.marker"]),
             ("nonsense", vec!["line 1"]),
         ] {
-            let error = Config::parse(text).expect_err(text);
+            let error = Config::parse(text).expect_err(text).to_string();
             for part in expected {
                 assert!(error.contains(part), "{text}: `{part}` is missing in:\n{error}");
             }
@@ -588,7 +598,8 @@ mod tests {
 
     #[test]
     fn all_problems_are_reported_at_once() {
-        let error = Config::parse("[pressure]\nlow = \"90%\"\n[paths]\nproc = \"x\"").unwrap_err();
+        let error =
+            Config::parse("[pressure]\nlow = \"90%\"\n[paths]\nproc = \"x\"").unwrap_err().to_string();
         assert_eq!(error.lines().count(), 2, "{error}");
     }
 

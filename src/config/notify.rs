@@ -67,7 +67,7 @@ mod tests {
             ("[notify]\non = [\"fire\"]", vec!["line 2", "fire", "critical-disk"]),
             ("[notify]\ncommand = \"/bin/x\"", vec!["line 2"]),
         ] {
-            let error = Config::parse(text).expect_err(text);
+            let error = Config::parse(text).expect_err(text).to_string();
             assert!(expected.iter().all(|part| error.contains(part)), "{text}: {error}");
         }
         let good =

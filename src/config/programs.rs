@@ -74,7 +74,8 @@ mod tests {
             "/dev/shm/x",
         ] {
             let said = Config::parse(&format!("[runners]\nprograms = [\"/usr/lib/runner\", {bad:?}]\n"))
-                .expect_err(bad);
+                .expect_err(bad)
+                .to_string();
             assert!(said.contains("line 2: runners.programs: found `"), "{bad}: {said}");
             assert_eq!(said.lines().count(), 1, "{bad}: {said}");
         }

@@ -210,7 +210,7 @@ mod tests {
             ),
             (&format!("{GOOD}matches = []"), vec!["line 5", "matches", "unknown field"]),
         ] {
-            let error = Config::parse(text).expect_err(text);
+            let error = Config::parse(text).expect_err(text).to_string();
             for part in expected {
                 assert!(error.contains(part), "{text}: `{part}` is missing in:\n{error}");
             }

@@ -157,7 +157,7 @@ mod tests {
     #[test]
     fn what_is_wrong_fits_in_one_line_of_plain_words() {
         let line = |text: &str| {
-            let problems = Config::parse(text).expect_err("it is not valid");
+            let problems = Config::parse(text).expect_err("it is not valid").to_string();
             ConfigError::Invalid { path: "/c".into(), problems }.in_one_line()
         };
         let invalid = "the configuration /c is not valid: ";

@@ -193,7 +193,7 @@ mod tests {
             ),
             (format!("{GOOD}budget = 1"), vec!["line 3", "budget", "unknown field"]),
         ] {
-            let error = Config::parse(&text).expect_err(&text);
+            let error = Config::parse(&text).expect_err(&text).to_string();
             for part in expected {
                 assert!(error.contains(part), "{text}: `{part}` is missing in:\n{error}");
             }

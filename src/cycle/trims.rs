@@ -4,8 +4,8 @@
 //! of them than it takes to cover the shortfall with units that no build uses.
 
 use crate::model::{
-    Action, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Plan, RemoveReason,
-    TargetView, TrimTier,
+    AccessTimes, Action, CacheRule, Decision, Evidence, FilesystemId, HostFacts, KeepReason, Plan,
+    RemoveReason, TargetView, TrimTier,
 };
 use crate::observe::caches::open_work;
 use crate::observe::cargo_target::{self, reference};
@@ -77,7 +77,7 @@ fn offers(plan: &Plan, input: &PlanInput<'_>, reading: Reading) -> Offers {
         deadline: reading.deadline.min(Instant::now() + TIME_LIMIT),
         counted: reading.counted,
         offers: Offers::new(),
-        tells: HashMap::new(),
+        access_times: HashMap::new(),
     };
     let rule = |name: &str| input.cache_rules.iter().find(|rule| rule.trims && rule.name == name);
     let candidates: Vec<(&Action, &CacheRule)> = plan
@@ -112,8 +112,8 @@ struct Reader {
     deadline: Instant,
     counted: Counted,
     offers: Offers,
-    /// Whether reads update access times, by filesystem.
-    tells: HashMap<FilesystemId, Result<bool, String>>,
+    /// By filesystem.
+    access_times: HashMap<FilesystemId, AccessTimes>,
 }
 
 impl Reader {
@@ -133,8 +133,9 @@ impl Reader {
             return None;
         }
         let read = cargo_target::read(&target, self.counted, self.deadline).ok()?;
-        let tells = self.tells.entry(base.filesystem).or_insert_with(|| reference::works(&target));
-        let offer = trim::offer(&read, tells.clone());
+        let access_times =
+            self.access_times.entry(base.filesystem).or_insert_with(|| reference::access_times(&target));
+        let offer = trim::offer(&read, access_times.clone());
         let cheap = offer.first(offer.steps_for(u64::MAX, TrimTier::Incremental)).bytes;
         self.offers.insert(cache.path.clone(), offer);
         Some(cheap)

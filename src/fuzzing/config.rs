@@ -10,7 +10,7 @@ use std::time::{Duration, SystemTime};
 pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match Config::parse(&text) {
-        Err(problems) => assert!(!problems.trim().is_empty(), "a refusal without a reason"),
+        Err(problems) => assert!(!problems.to_string().trim().is_empty(), "a refusal without a reason"),
         Ok(config) => {
             is_valid(&config);
             let effective = config.effective();

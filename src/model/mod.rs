@@ -62,6 +62,6 @@ pub use status::{
     OutOfService, RootMatches, RuleStatus, RunnerStatus, Standing,
 };
 pub use trim::{
-    CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TargetView, TrimOffer, TrimPart, TrimStep,
-    TrimTier, Unit, UnitState,
+    AccessTimes, CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TargetView, TrimOffer, TrimPart,
+    TrimStep, TrimTier, Unit, UnitState,
 };

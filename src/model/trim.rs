@@ -101,6 +101,17 @@ pub enum ReferenceBits {
     Untrusted(String),
 }
 
+/// Whether reads update access times on a filesystem. Where they do, a build shows what it has used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum AccessTimes {
+    /// They do.
+    Move,
+    /// They do not, as under noatime.
+    Stay,
+    /// It could not be found out, and why.
+    Unknown(String),
+}
+
 /// How dear a step is; the cheapest to lose first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "kebab-case")]

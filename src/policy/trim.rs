@@ -11,7 +11,8 @@
 //!   next commit starts from it.
 
 use crate::model::{
-    CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit, UnitState,
+    AccessTimes, CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit,
+    UnitState,
 };
 use std::collections::{BTreeSet, HashMap};
 use std::time::{Duration, SystemTime};
@@ -35,8 +36,8 @@ const WORTH_IT: u64 = 64 << 10;
 /// time stays bounded.
 const MAX_GREEDY: usize = 2000;
 
-/// Orders the content of `target`. `access_times` is whether reads update access times on its filesystem, or why that is not known.
-pub fn offer(target: &CargoTarget, access_times: Result<bool, String>) -> TrimOffer {
+/// Orders the content of `target`. `access_times` is that of its filesystem.
+pub fn offer(target: &CargoTarget, access_times: AccessTimes) -> TrimOffer {
     let graph = Graph::of(&target.units);
     let (bits, jobs_since) = reference_bits(&graph, access_times);
     let standing = graph.standing(&bits, &jobs_since);
@@ -285,14 +286,14 @@ impl<'u> Graph<'u> {
 }
 
 /// How many jobs have used units of this target since each unit was used, and whether that can be believed.
-fn reference_bits(graph: &Graph<'_>, access_times: Result<bool, String>) -> (ReferenceBits, Vec<usize>) {
+fn reference_bits(graph: &Graph<'_>, access_times: AccessTimes) -> (ReferenceBits, Vec<usize>) {
     let unknown = |reason: String| (ReferenceBits::Untrusted(reason), vec![0; graph.units.len()]);
     match access_times {
-        Ok(true) => {}
-        Ok(false) => {
+        AccessTimes::Move => {}
+        AccessTimes::Stay => {
             return unknown("reads do not move access times on this filesystem (noatime)".to_owned());
         }
-        Err(reason) => return unknown(reason),
+        AccessTimes::Unknown(reason) => return unknown(reason),
     }
     let ends = ends_of_jobs(graph.units);
     if ends.is_empty() {

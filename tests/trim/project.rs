@@ -176,7 +176,7 @@ impl Project {
         let dir = self.target_dir();
         let target =
             cargo_target::read(&dir, Counted::All, Instant::now() + Duration::from_secs(60)).unwrap();
-        trim::offer(&target, reference::works(&dir))
+        trim::offer(&target, reference::access_times(&dir))
     }
 
     pub(crate) fn claim(&self, offer: &TrimOffer, steps: usize) -> Claim {

@@ -47,6 +47,9 @@ pub enum TargetError {
     /// Its structure is unknown; in words.
     #[error("it is not laid out as cargo is known to do: {0}")]
     UnknownLayout(String),
+    /// The directory cannot be opened.
+    #[error(transparent)]
+    Unopened(io::Error),
     /// It could not be read.
     #[error("{} cannot be read: {source}", below.display())]
     Read {

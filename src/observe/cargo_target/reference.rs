@@ -5,9 +5,10 @@
 //! access time of a fingerprint that has been read to its present value: only its change time moves, and the next read shows again. So the
 //! access time records when it was read, and the change time after which job. Content and modification time do not change, so cargo
 //! notices nothing. Measured on ext4, xfs, btrfs, tmpfs, overlayfs and bind mounts, also with lazytime; under noatime it does not work,
-//! which [`works`] detects by trying.
+//! which [`access_times`] detects by trying.
 
 use super::fingerprint::{self, FileKind};
+use crate::model::AccessTimes;
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use std::ffi::CString;
 use std::io;
@@ -138,12 +139,14 @@ fn subdirectories(dir: &Dir) -> io::Result<Vec<PathBuf>> {
 }
 
 /// Whether reads update access times here, tested by reading the directory `own`, which is the guard's and on the same mount.
-///
-/// # Errors
-/// When its times cannot be set or read; in words for people.
-pub fn works(own: &Dir) -> Result<bool, String> {
-    moves_access_times(own)
-        .map_err(|error| format!("it cannot be tried whether reads move access times: {error}"))
+pub fn access_times(own: &Dir) -> AccessTimes {
+    match moves_access_times(own) {
+        Ok(true) => AccessTimes::Move,
+        Ok(false) => AccessTimes::Stay,
+        Err(error) => {
+            AccessTimes::Unknown(format!("it cannot be tried whether reads move access times: {error}"))
+        }
+    }
 }
 
 fn moves_access_times(own: &Dir) -> io::Result<bool> {

@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::Extra;
+use crate::model::{AccessTimes, Extra};
 use proptest::prelude::*;
 
 const MIB: u64 = 1 << 20;
@@ -42,7 +42,7 @@ fn units_that_jobs_have_not_used_since_go_first_the_longest_unused_before_the_ot
     let used_by_the_last_job = unit(3, &[]);
     let used_right_now = Unit { read: at(200), armed: at(10), bytes: 4 * MIB, ..unit(4, &[]) };
     let units = vec![long_ago, longest_ago, used_by_the_last_job, used_right_now];
-    let offer = offer(&target(units), Ok(true));
+    let offer = offer(&target(units), AccessTimes::Move);
     assert_eq!(offer.bits, ReferenceBits::Trusted);
     assert_eq!(shape(&offer)[..2], [("unused", 3, 1), ("unused", 2, 1)]);
     assert!(shape(&offer)[2..].iter().all(|(tier, ..)| *tier == "live"));
@@ -55,7 +55,7 @@ fn a_unit_without_its_fingerprint_or_dependency_is_broken_with_what_depends_on_i
     let lacks = Unit { armed: at(10), ..unit(3, &[99]) };
     let fine = Unit { armed: at(10), ..unit(4, &[]) };
     let used_all_the_same = unit(5, &[98]);
-    let offer = offer(&target(vec![torn, above, lacks, fine, used_all_the_same]), Ok(true));
+    let offer = offer(&target(vec![torn, above, lacks, fine, used_all_the_same]), AccessTimes::Move);
     let tiers: Vec<_> = shape(&offer).into_iter().map(|(tier, ..)| tier).collect();
     assert_eq!(tiers, ["broken", "broken", "broken", "unused", "live"]);
 }
@@ -63,18 +63,18 @@ fn a_unit_without_its_fingerprint_or_dependency_is_broken_with_what_depends_on_i
 #[test]
 fn access_times_that_do_not_tell_are_not_believed() {
     let units = || vec![unit(1, &[]), Unit { armed: at(10), ..unit(2, &[]) }];
-    for answer in [Ok(false), Err("it could not be tried".to_owned())] {
+    for answer in [AccessTimes::Stay, AccessTimes::Unknown("it could not be tried".to_owned())] {
         let offer = offer(&target(units()), answer);
         assert!(matches!(offer.bits, ReferenceBits::Untrusted(_)));
         assert!(offer.steps.iter().all(|step| step.tier == TrimTier::Live), "of different roles, all stay");
     }
     // Used, although its dependency was not: where builds run, reads do not count.
     let odd = vec![unit(1, &[2]), Unit { armed: at(10), ..unit(2, &[]) }];
-    assert!(matches!(offer(&target(odd), Ok(true)).bits, ReferenceBits::Untrusted(_)));
+    assert!(matches!(offer(&target(odd), AccessTimes::Move).bits, ReferenceBits::Untrusted(_)));
     // Never armed.
     let new = vec![Unit { armed: at(0), ..unit(1, &[]) }];
-    assert!(matches!(offer(&target(new), Ok(true)).bits, ReferenceBits::Untrusted(_)));
-    assert_eq!(offer(&target(units()), Ok(true)).bits, ReferenceBits::Trusted, "and these tell");
+    assert!(matches!(offer(&target(new), AccessTimes::Move).bits, ReferenceBits::Untrusted(_)));
+    assert_eq!(offer(&target(units()), AccessTimes::Move).bits, ReferenceBits::Trusted, "and these tell");
 }
 
 #[test]
@@ -82,7 +82,7 @@ fn without_access_times_the_newest_of_each_role_counts_as_used_with_all_it_needs
     let old = Unit { role: "app".into(), bytes: 2 * MIB, ..unit(1, &[3]) };
     let new = Unit { role: "app".into(), built: at(9), ..unit(2, &[4]) };
     let units = vec![old, new, Unit { bytes: 3 * MIB, ..unit(3, &[]) }, unit(4, &[])];
-    let offer = offer(&target(units), Ok(false));
+    let offer = offer(&target(units), AccessTimes::Stay);
     assert_eq!(shape(&offer)[..2], [("unused", 2, 1), ("unused", 3, 1)]);
     assert_eq!(offer.bytes_in(TrimTier::Live), 2 * MIB);
 }
@@ -92,7 +92,7 @@ fn units_in_use_go_with_all_that_depends_on_them_and_the_workspaces_own_first() 
     let base = Unit { bytes: MIB, cost: Duration::from_secs(60), ..unit(1, &[]) };
     let middle = Unit { bytes: MIB, cost: Duration::from_secs(30), ..unit(2, &[1]) };
     let own = Unit { origin: Origin::Workspace, cost: Duration::from_secs(999), ..unit(3, &[2]) };
-    let offer = offer(&target(vec![base, middle, own]), Ok(true));
+    let offer = offer(&target(vec![base, middle, own]), AccessTimes::Move);
     assert_eq!(shape(&offer), [("live", 1, 1), ("live", 1, 1), ("live", 1, 1)]);
     assert!(offer.steps[0].cost < Duration::from_secs(1), "the next commit rebuilds it anyway");
     assert!(offer.steps[1].cost > Duration::from_secs(29));
@@ -117,7 +117,7 @@ fn incremental_state_from_which_the_next_commit_starts_goes_after_what_that_buil
     let mut all = target(vec![own(1, 50), dear, Unit { armed: at(10), ..own(3, 5) }]);
     // Written while the first was built, while one was that no job uses any more, and while nothing was.
     all.extras = vec![state(48, 5), state(4, 6), state(30, 7)];
-    let offer = offer(&all, Ok(true));
+    let offer = offer(&all, AccessTimes::Move);
     let order = [
         ("unused", 1, 1),
         ("incremental", 6, 0),
@@ -130,7 +130,10 @@ fn incremental_state_from_which_the_next_commit_starts_goes_after_what_that_buil
     assert_eq!(offer.steps[4].cost, Duration::from_secs(4), "a commit's build of it starts anew");
     // One that is dearer for its bytes than a dependency goes after that.
     all.units[1].cost = Duration::from_millis(100);
-    assert_eq!(shape(&super::offer(&all, Ok(true)))[3..], [("live", 1, 1), ("live", 1, 1), ("live", 5, 0)]);
+    assert_eq!(
+        shape(&super::offer(&all, AccessTimes::Move))[3..],
+        [("live", 1, 1), ("live", 1, 1), ("live", 5, 0)]
+    );
 }
 
 #[test]
@@ -138,7 +141,7 @@ fn no_more_steps_are_taken_than_are_needed_and_none_that_is_too_dear() {
     let extra = |kind, bytes| Extra { kind, changed: at(0), bytes, members: Vec::new() };
     let mut all = target(vec![Unit { armed: at(10), ..unit(1, &[]) }, unit(2, &[])]);
     all.extras = vec![extra(ExtraKind::Incremental, 5 * MIB), extra(ExtraKind::Leftover, 4 * MIB)];
-    let offer = offer(&all, Ok(true));
+    let offer = offer(&all, AccessTimes::Move);
     assert_eq!(shape(&offer), [("unused", 1, 1), ("leftover", 4, 0), ("incremental", 5, 0), ("live", 1, 1)]);
     for (bytes, dearest, steps) in [
         (0, TrimTier::Live, 0),
@@ -164,7 +167,8 @@ proptest! {
             let needs: Vec<u64> = edges.iter().filter(|(of, _)| *of == hash).map(|(_, need)| *need).collect();
             Unit { armed: at(armed[hash as usize] * 50), ..unit(hash, &needs) }
         });
-        let offer = offer(&target(units.collect()), Ok(tells));
+        let access_times = if tells { AccessTimes::Move } else { AccessTimes::Stay };
+        let offer = offer(&target(units.collect()), access_times);
         prop_assert_eq!(offer.steps.iter().map(|step| step.units).sum::<usize>(), 30);
         prop_assert_eq!(offer.steps.iter().map(|step| step.bytes).sum::<u64>(), 30 * MIB);
         prop_assert!(offer.steps.windows(2).all(|pair| pair[0].tier <= pair[1].tier));

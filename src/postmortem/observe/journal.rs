@@ -10,7 +10,7 @@ use super::logs::{complaint, cut};
 use crate::actions_runner::layout;
 use crate::model::ledger::Window;
 use crate::model::postmortem::{HostDeed, HostLine, HostLog};
-use crate::sys::program::{Bounds, End, Programs};
+use crate::sys::program::{Bounds, End, ProgramError, Programs};
 use serde_json::Value;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
@@ -53,8 +53,11 @@ pub struct Whom<'a> {
     pub runner: &'a str,
 }
 
-/// What the journal has of `window`; the reason when it cannot be asked.
-pub fn read(programs: Programs<'_>, window: Window, whom: &Whom<'_>) -> Result<HostLog, String> {
+/// What the journal has of `window`.
+///
+/// # Errors
+/// `journalctl` cannot be run, or fails.
+pub fn read(programs: Programs<'_>, window: Window, whom: &Whom<'_>) -> Result<HostLog, ProgramError> {
     let seconds = |at: SystemTime| at.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let (since, until) = (
         format!("--since=@{}", seconds(window.from)),
@@ -69,7 +72,7 @@ pub fn read(programs: Programs<'_>, window: Window, whom: &Whom<'_>) -> Result<H
             End::Itself(_) if !run.output.is_empty() => Ok(run),
             _ => run.success(),
         });
-        run.map(|run| (run.text(), run.end == End::TooLong)).map_err(|error| error.to_string())
+        run.map(|run| (run.text(), run.end == End::TooLong))
     };
     let (mut answer, mut is_cut) = ask(&[&since, &until])?;
     if is_cut {
@@ -370,6 +373,7 @@ mod tests {
     #[test]
     fn without_a_journal_the_reason_is_told() {
         let window = Window { from: UNIX_EPOCH, to: UNIX_EPOCH };
-        assert!(read(Programs(&[]), window, &whom()).unwrap_err().contains("journalctl"));
+        let error = read(Programs(&[]), window, &whom()).unwrap_err();
+        assert!(error.to_string().contains("journalctl"), "{error}");
     }
 }
