@@ -1,4 +1,4 @@
-//! What a sweep finds out by itself about jobs that died.
+//! Deaths of jobs that a sweep examines by itself.
 
 use super::keep::{Saved, Shelf};
 use super::observe::{Observer, Subject};
@@ -16,38 +16,38 @@ use crate::sys::program::Programs;
 use crate::text::escape;
 use std::time::{Duration, SystemTime};
 
-/// The ledger and the kernel's messages are read from this much before the time asked about: a job began earlier than it died.
+/// The ledger and the kernel's messages are read from this much before the time in question: a job began earlier than it died.
 pub(super) const BEFORE: Duration = Duration::from_secs(3600);
 
-/// Deaths that one sweep looks into. What a flood of leases asks for is left to the next.
+/// The maximum of deaths that one sweep examines. The rest of a flood of leases is left to the next.
 const MAX_A_SWEEP: usize = 16;
 
-/// A death before this boot is told by the first sweep after it, not by one a week later.
+/// A death before this boot is reported by the first sweep after it, not by one a week later.
 const BEFORE_BOOT: Duration = Duration::from_secs(24 * 3600);
 
 /// An event's evidence is cut here.
 const MAX_EVIDENCE: usize = 2000;
 
-/// All but jobs that still run, that ended well or failed by themselves, and that were cancelled and stopped.
+/// All except jobs that still run, that ended well or failed by themselves, and that were cancelled and stopped.
 pub(super) fn is_of_interest(case: &Case) -> bool {
     case.verdict.ended == Ended::Abruptly
         || !matches!(case.verdict.cause, Cause::CleanEnd | Cause::Cancelled | Cause::Running)
 }
 
-/// A sweep's question: who has died since the last one?
+/// A sweep's question: which jobs have died since the last one.
 pub(crate) struct Deaths<'a> {
     pub(crate) config: &'a Config,
     pub(crate) proc: &'a Proc,
     pub(crate) run: &'a RunDir,
-    /// The host as it is now; asked only where there is something to look into.
+    /// The present host; asked only if there is something to examine.
     pub(crate) look: &'a dyn Fn() -> HostFacts,
     /// The wall clock now.
     pub(crate) now: SystemTime,
 }
 
 impl Deaths<'_> {
-    /// Looks into leases whose Worker ended without `Job completed.`, and into jobs that a reboot has cut off, and reports what is new.
-    /// It fails no sweep: a fault of its own is a warning.
+    /// Examines leases whose Worker ended without `Job completed.`, and jobs that a reboot has cut off, and reports the new ones. It fails
+    /// no sweep: its own error is a warning.
     pub(crate) fn report(&self, tell: &mut dyn FnMut(Event)) {
         let attempt = std::panic::AssertUnwindSafe(|| self.look_into(tell));
         if std::panic::catch_unwind(attempt).is_err() {
@@ -64,7 +64,7 @@ impl Deaths<'_> {
         let quick = Observer::new(self.proc, programs, host, None, from);
         let mut dead = Vec::new();
         for index in 0..host.runners.len() {
-            // What cannot be read tells of no death.
+            // An unreadable log proves no death.
             let subjects = quick.subjects(index).unwrap_or_default();
             let fresh = subjects.into_iter().enumerate().filter(|(place, subject)| {
                 !subject.lives
@@ -76,7 +76,7 @@ impl Deaths<'_> {
         }
         let boot_id = self.proc.boot_id().unwrap_or_default();
         if !shelf.knows_boot(&boot_id) {
-            // Where it cannot be noted the next sweep looks again.
+            // If this cannot be recorded the next sweep looks again.
             let _ = shelf.note_boot(&boot_id);
         }
         if dead.is_empty() {
@@ -90,7 +90,7 @@ impl Deaths<'_> {
             let (case, raw) = examine(&observer, subject);
             if is_of_interest(&case) {
                 let kept = shelf.keep(&key(&observer, subject), &case, &raw);
-                // A lease goes with this sweep, so what cannot be kept is told once all the same; a log stays.
+                // A lease is removed by this sweep, so a death that cannot be recorded is reported once all the same; a log is kept.
                 if matches!(kept, Ok(Saved::New)) || (kept.is_err() && subject.lease.is_some()) {
                     tell(event(&observer, subject, &case));
                 }
@@ -98,7 +98,7 @@ impl Deaths<'_> {
         }
     }
 
-    /// From when on logs are to be read; none when there is nothing to look into, as on most sweeps.
+    /// From when on logs are to be read; none when there is nothing to examine, as on most sweeps.
     fn earliest(&self, shelf: &Shelf) -> Option<SystemTime> {
         let view = lease::View { proc: self.proc, sees_all: processes::sees_all, now: self.now };
         let leases = lease::read_all(self.run, view).unwrap_or_default();
@@ -106,7 +106,7 @@ impl Deaths<'_> {
         let of_leases = dead.filter_map(|seen| Some(seen.lease.as_ref()?.since)).min();
         let is_new_boot = self.proc.boot_id().is_ok_and(|boot_id| !shelf.knows_boot(&boot_id));
         let of_boot = is_new_boot.then(|| self.now.checked_sub(2 * BEFORE_BOOT)).flatten();
-        // A forged lease may be dated at will.
+        // A forged lease may have any date.
         let oldest = self.now.checked_sub(7 * BEFORE_BOOT)?;
         let from = [of_leases, of_boot].into_iter().flatten().min()?;
         Some(from.max(oldest).checked_sub(BEFORE).unwrap_or(oldest))

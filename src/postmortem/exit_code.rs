@@ -1,25 +1,25 @@
 //! Exit codes: what they can mean, and what they cannot.
 //!
-//! The Listener notes its Worker's exit code as .NET tells it: a process that a signal has ended has 128 + the signal's
-//! number, and no other code comes from a signal. A literal 9 is therefore what a program chose to return, never SIGKILL.
-//! The Worker's own codes are 100 to 105 (src/Runner.Common/Util/TaskResultUtil.cs, v2.336.0).
+//! The Listener logs its Worker's exit code as .NET reports it: a process that was killed by a signal has 128 + the signal's number, and
+//! no other code comes from a signal. A literal 9 is therefore the return value of a program, never SIGKILL. The Worker's own codes are
+//! 100 to 105 (src/Runner.Common/Util/TaskResultUtil.cs, v2.336.0).
 
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
-    /// The Worker reported a result: it ended as it meant to.
+    /// The Worker reported a result: it ended normally.
     Result(&'static str),
     /// This signal ended it, as a fault of its own.
     Fault(&'static str),
-    /// SIGABRT: .NET ends itself so after an exception that nothing caught.
+    /// SIGABRT: .NET aborts after an uncaught exception.
     Abort,
-    /// This signal ended it, sent by somebody.
+    /// This signal ended it, sent by a process.
     Signal(&'static str),
     /// It ended itself with an error.
     Error,
 }
 
-/// What `code`, noted by the Listener, says about its Worker.
+/// The meaning of `code`, as the Listener logged it, for its Worker.
 pub fn ending(code: i32) -> Ending {
     match code {
         100 => Ending::Result("succeeded"),
@@ -45,12 +45,12 @@ pub fn ending(code: i32) -> Ending {
     }
 }
 
-/// Whether an exception can have ended the Worker: by itself, or by the abort that .NET makes of one.
+/// Whether an exception can have ended the Worker: directly, or by the abort that .NET makes of one.
 pub fn may_be_an_exception(code: i32) -> bool {
     matches!(ending(code), Ending::Error | Ending::Abort)
 }
 
-/// What the number means, and what it cannot mean, in words.
+/// The meaning of the number, and what it cannot mean, in words.
 pub fn meaning(code: i32) -> String {
     match (ending(code), code) {
         (Ending::Result(result), _) => format!("{code}: the Worker reported that the job {result}"),

@@ -1,4 +1,4 @@
-//! The deaths that a person asks about: those that runners' logs still show, and those that were kept.
+//! The deaths that a person asks about: those in the present logs of runners, and recorded ones.
 
 use super::deaths::{BEFORE, is_of_interest};
 use super::keep::{self, Shelf};
@@ -16,13 +16,13 @@ use crate::sys::program::Programs;
 use std::path::Path;
 use std::time::SystemTime;
 
-/// What is asked.
+/// The question.
 pub(crate) struct Question<'a> {
     pub(crate) config: &'a Config,
     pub(crate) proc: &'a Proc,
     /// The host as it is now.
     pub(crate) host: &'a HostFacts,
-    /// Of whom; of all runners where nobody is named.
+    /// The runner; all runners if none is named.
     pub(crate) runner: Option<&'a str>,
     /// Since when.
     pub(crate) since: SystemTime,
@@ -86,7 +86,7 @@ impl Question<'_> {
     }
 }
 
-/// A runner that was called so: an ephemeral one deletes its `.runner` with its name after its one job, and leaves its logs.
+/// A runner that had this name: an ephemeral one deletes its `.runner` with its name after its one job, and leaves its logs.
 fn formerly(runners: &[&Runner], name: &str) -> Option<usize> {
     runners.iter().position(|runner| {
         let root = Dir::open(&runner.root);
@@ -94,7 +94,7 @@ fn formerly(runners: &[&Runner], name: &str) -> Option<usize> {
     })
 }
 
-/// What is left of a runner that is gone with its root: kept deaths, and what the ledger tells of it.
+/// The remains of a runner that is gone with its root: recorded deaths, and its entries in the ledger.
 fn trace_of(shelf: &Shelf, ledger: &Ledger, name: &str) -> Option<String> {
     let kept = shelf.load();
     let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic()).map(Judged::record);
@@ -115,11 +115,11 @@ fn is_since(observer: &Observer<'_>, subject: &Subject, since: SystemTime) -> bo
     subject.lives || subject.begun >= since || last().is_some_and(|last| last >= since)
 }
 
-/// Puts what was kept beside what was found: a verdict that was drawn when the evidence was there counts for more than one
-/// that lacks it, and of runners that are gone nothing else is left.
+/// Merges recorded cases with present ones: a verdict from when the evidence existed counts for more than one without it, and of removed
+/// runners nothing else is left.
 fn remember(shelf: &Shelf, report: &mut Report, runners: &[&Runner], examined: &[keep::Key]) {
     for kept in shelf.load() {
-        // By the name that it had then, or by its root: a runner that is gone has no other.
+        // By the name that it had then, or by its root: a removed runner has no other.
         let is_asked = report.runner.as_ref().is_none_or(|name| {
             let is_called = |runner: &&Runner| {
                 runner.name == *name || runner.own_name() == *name || runner.root.as_os_str() == name.as_str()
@@ -158,7 +158,7 @@ mod tests {
     use std::fs;
     use std::time::Duration;
 
-    /// A runner whose `.runner` is gone, as an ephemeral one leaves its root, and one kept death of a runner that is gone altogether.
+    /// A runner without `.runner`, as an ephemeral one leaves its root, and one recorded death of a removed runner.
     fn scene() -> (tempfile::TempDir, Config) {
         let temp = tempfile::tempdir().unwrap();
         let base = temp.path().canonicalize().unwrap();

@@ -1,11 +1,11 @@
-//! What is kept of deaths: `postmortems/` in the state directory, root's alone.
+//! Records of deaths: `postmortems/` in the state directory, which only root can write.
 //!
-//! A record holds the verdict and the evidence that vanishes: the end of both logs, the kernel's messages. It is made under its
-//! final name with `O_EXCL`, and so it also says that this death has been told: of two sweeps that find the same one, one tells
-//! it. A record is at most 64 KiB long, a runner has at most 8, the host 50; the oldest go first. So a user who
-//! makes up deaths pushes out records of that user's own runners alone.
+//! A record holds the verdict and the evidence that vanishes: the end of both logs, the kernel's messages. It is created under its final
+//! name with `O_EXCL`, so it also shows that this death has been reported: of two sweeps that find the same death, one reports it. A
+//! record is at most 64 KiB long, a runner has at most 8, the host 50; the oldest are removed first. So a user who forges deaths displaces
+//! only records of that user's own runners.
 //!
-//! Records of a full disk cannot be made; that fails nothing, and the journal has the event.
+//! Records of a full disk cannot be written; that fails nothing, and the journal has the event.
 
 #![expect(clippy::disallowed_methods, reason = "records of our own, in a directory of our own")]
 
@@ -24,25 +24,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 /// Its name in the state directory.
 pub const DIRECTORY: &str = "postmortems";
 
-/// A record's length, records of one runner, and records of all.
+/// The maximum of a record's length, of records of one runner, and of all records.
 pub const MAX_BYTES: usize = 64 << 10;
 const MAX_OF_RUNNER: usize = 8;
 const MAX_RECORDS: usize = 50;
 
-/// Names the boot in which jobs that it has cut off were looked for.
+/// Names the boot in which jobs that it has cut off were searched.
 const BOOT: &str = "boot";
 
 /// Of each log, if there is room.
 const LOG_TAIL: usize = 20 << 10;
 
-/// Evidence as it was read.
+/// Evidence in its original form.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Raw {
     /// The end of the Worker's log.
     pub worker_log: Vec<u8>,
     /// The end of the Listener's logs.
     pub listener_log: Vec<u8>,
-    /// Kernel messages that tell something.
+    /// Relevant kernel messages.
     pub kernel: Vec<String>,
 }
 
@@ -63,7 +63,7 @@ struct RawText {
     kernel: Vec<String>,
 }
 
-/// A path, byte by byte when it is no text.
+/// A path, byte by byte when it is not UTF-8.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(untagged)]
 enum PathText {
@@ -87,7 +87,7 @@ impl PathText {
     }
 }
 
-/// Which death: the runner's root, and the Worker's log or else its lease.
+/// The key of a death: the runner's root, and the Worker's log or otherwise its lease.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Key {
     root: String,
@@ -95,7 +95,7 @@ pub struct Key {
 }
 
 impl Key {
-    /// Of the death in the runner at `root` whose Worker has this log, or else this identity.
+    /// The key of the death in the runner at `root` whose Worker has this log, or otherwise this identity.
     pub fn new(root: &Path, worker: &[u8]) -> Self {
         Self { root: digest::of(root.as_os_str().as_bytes()), death: digest::of(worker) }
     }
@@ -112,7 +112,7 @@ impl Key {
 /// Whether a death was new.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Saved {
-    /// It was, and its record has been made.
+    /// It was new, and its record has been made.
     New,
     /// It has a record already.
     Known,
@@ -125,7 +125,7 @@ pub struct Shelf {
 }
 
 impl Shelf {
-    /// That in `state_dir`.
+    /// The directory in `state_dir`.
     pub fn at(state_dir: &Path) -> Self {
         Self { state_dir: state_dir.to_owned() }
     }
@@ -162,16 +162,16 @@ impl Shelf {
         Ok(names)
     }
 
-    /// Whether a death has been told.
+    /// Whether a death has been reported.
     pub fn knows(&self, key: &Key) -> bool {
         let names = self.open().and_then(|dir| Self::names(&dir)).unwrap_or_default();
         names.iter().any(|name| name.ends_with(&key.suffix()))
     }
 
-    /// Keeps a death, unless it has been told before.
+    /// Records a death, unless it has been reported before.
     ///
     /// # Errors
-    /// The system's error; then nothing is kept.
+    /// The system's error; then nothing is recorded.
     pub fn keep(&self, key: &Key, case: &Case, raw: &Raw) -> io::Result<Saved> {
         let dir = self.make()?;
         let names = Self::names(&dir)?;
@@ -195,16 +195,16 @@ impl Shelf {
         Ok(Saved::New)
     }
 
-    /// Whether jobs that this boot has cut off have been looked for.
+    /// Whether the jobs that this boot has cut off have been searched.
     pub fn knows_boot(&self, boot_id: &str) -> bool {
         let read = self.open().and_then(|dir| dir.read_file(BOOT, 64));
         read.is_ok_and(|text| text == boot_id.as_bytes())
     }
 
-    /// They have.
+    /// Records that they have.
     ///
     /// # Errors
-    /// The system's error; they are looked for again by the next sweep, and told once all the same.
+    /// The system's error; the next sweep searches again, and reports each death once all the same.
     pub fn note_boot(&self, boot_id: &str) -> io::Result<()> {
         let dir = self.make()?;
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
@@ -212,7 +212,7 @@ impl Shelf {
         file.write_all(boot_id.as_bytes())
     }
 
-    /// Everything that is kept, the latest first. What cannot be read is left out.
+    /// All records, the latest first. Unreadable ones are left out.
     pub fn load(&self) -> Vec<Case> {
         let Ok(dir) = self.open() else { return Vec::new() };
         let names = Self::names(&dir).unwrap_or_default();
@@ -250,7 +250,7 @@ fn text(case: &Case, raw: &Raw) -> Vec<u8> {
     }
 }
 
-/// Makes room for what has come: the runner's own oldest, then the oldest of all.
+/// Makes room for a new record: removes the runner's own oldest, then the oldest of all.
 fn prune(dir: &Dir, key: &Key) -> io::Result<()> {
     let names = Shelf::names(dir)?;
     let own: Vec<&String> = names.iter().filter(|name| name.contains(&key.of_runner())).collect();
@@ -263,7 +263,7 @@ fn prune(dir: &Dir, key: &Key) -> io::Result<()> {
     Ok(())
 }
 
-/// The time of a record's case, for those who ask since when.
+/// The time of a record's case, for questions with a start time.
 pub fn time(case: &Case) -> SystemTime {
     let death = &case.death;
     death.ended.or(death.last_sign).or(death.started).unwrap_or(case.examined)

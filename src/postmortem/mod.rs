@@ -1,8 +1,8 @@
-//! Why did that runner or job die?
+//! Why a runner or a job died.
 //!
-//! A process that is killed writes no last line. What ended it is known elsewhere: to the Listener, which notes an exit code; to
-//! the kernel, which says whom it killed for want of memory and who crashed; to systemd, to the boot's id, to the clocks, and
-//! to disk-guard's own ledger. This module reads all of them for one death, and gives one verdict.
+//! A killed process writes no last line. Its end is recorded elsewhere: by the Listener, which logs an exit code; by the kernel, which
+//! logs processes that it killed for lack of memory and crashes; by systemd, the boot id, the clocks, and disk-guard's own ledger. This
+//! module reads all of them for one death, and returns one verdict.
 //!
 //! ```text
 //! observe (read only, bounded) -> Facts -> verdict (pure) -> Verdict -> report, keep
@@ -10,31 +10,30 @@
 //!
 //! | module | what happens there |
 //! |---|---|
-//! | [`crate::model::postmortem`] | a death, what was observed of it, and the verdict |
+//! | [`crate::model::postmortem`] | a death, the observed facts, and the verdict |
 //! | [`observe`] | one reader for each source; [`observe::Observer`] puts their answers together |
-//! | [`exit_code`] | what a code can mean, and what it cannot |
-//! | [`verdict`] | one examination a cause; pure |
-//! | `deaths` | what a sweep looks into by itself |
-//! | `inquiry` | what a person asks about |
-//! | [`keep`] | what is kept of a death, bounded |
+//! | [`exit_code`] | the meaning of a code, and what it cannot mean |
+//! | [`verdict`] | one examination for each cause; pure |
+//! | `deaths` | the deaths that a sweep examines by itself |
+//! | `inquiry` | the deaths that a person asks about |
+//! | [`keep`] | records of deaths, bounded |
 //!
-//! # What a verdict says
+//! # The verdict
 //!
-//! The cause, with how far it goes; the lines that it rests on, each with its source; what it was not, and by which datum; and
-//! what could not be seen, with how to have it the next time. What was not seen rules nothing out.
+//! The cause, with its confidence; the lines that it rests on, each with its source; the causes that are ruled out, and by which fact; and
+//! the sources that could not be read, with how to have them the next time. A source that could not be read rules nothing out.
 //!
 //! # When it runs
 //!
-//! By `postmortem`, and by itself from a sweep that finds a lease whose Worker has died without `Job completed.`: once a death,
-//! as an event in the journal, with the evidence that vanishes kept in the state directory. After a reboot, when the leases are
-//! gone with `/run`, Workers' logs that end before this boot tell.
+//! By `postmortem`, and by a sweep that finds a lease whose Worker has died without `Job completed.`: once for each death, as an event in
+//! the journal, with the evidence that vanishes recorded in the state directory. After a reboot, when the leases are gone with `/run`, it
+//! uses Workers' logs that end before this boot.
 //!
-//! # Whom it believes
+//! # Trust
 //!
-//! The logs in `_diag` belong to the runner's user, who can write anything there and make the death of that runner look like
-//! another one. They are read beneath a handle of the root, from their end, for a bounded length, and no path that they
-//! name is opened. A lease counts for a death only when root or the runner's own user wrote it. When this module fails, a sweep
-//! goes on.
+//! The logs in `_diag` belong to the runner's user, who can write anything there and make the death of that runner look like another one.
+//! They are read beneath a handle of the root, from their end, for a bounded length, and no path that they name is opened. A lease counts
+//! for a death only when root or the runner's own user wrote it. When this module fails, a sweep continues.
 
 pub(crate) mod deaths;
 pub mod exit_code;
@@ -48,14 +47,14 @@ use crate::model::postmortem::Case;
 use keep::Key;
 use observe::{Observer, Subject};
 
-/// Looks into one death.
+/// Examines one death.
 pub fn examine(observer: &Observer<'_>, subject: &Subject) -> (Case, keep::Raw) {
     let (facts, raw) = observer.look(subject);
     let verdict = verdict::judge(&facts);
     (Case { death: facts.death, verdict, examined: facts.now, kept: false }, raw)
 }
 
-/// The name under which a death is remembered.
+/// The key under which a death is recorded.
 pub fn key(observer: &Observer<'_>, subject: &Subject) -> Key {
     use std::os::unix::ffi::OsStrExt as _;
     let of_lease = |lease: &Lease| {

@@ -1,11 +1,10 @@
 //! From facts to a verdict. Pure.
 //!
-//! Every cause has one examination, which looks at all that speaks for or against it and returns what it found. The cause of
-//! the greatest confidence is told; of two equal ones that which is more specific ([`Cause`]'s order). What speaks for another
-//! cause stays among the evidence, behind.
+//! Every cause has one examination, which collects the evidence for and against it. The cause with the greatest confidence is reported; of
+//! two equal ones the more specific one ([`Cause`]'s order). Evidence for another cause is listed behind.
 //!
-//! Only a source that cannot be wrong makes it certain: the kernel, an exit code, a boot id, systemd. A runner's own log is written by
-//! its user and makes at most likely, unless an exit code agrees with it. What was not seen rules nothing out.
+//! Only a source that cannot be wrong makes a cause certain: the kernel, an exit code, a boot id, systemd. A runner's own log is written
+//! by its user and makes a cause at most likely, unless an exit code agrees with it. A source that was not read rules nothing out.
 
 mod advice;
 mod disk;
@@ -23,10 +22,10 @@ use crate::model::postmortem::{
 };
 use std::time::{Duration, SystemTime};
 
-/// How far two clocks and two logs may lie apart and still speak of the same moment.
+/// The maximum distance between two clocks or two logs for the same moment.
 const SLACK: Duration = Duration::from_secs(120);
 
-/// What an examination found.
+/// The result of an examination.
 #[derive(Debug, Default)]
 struct Finding {
     suspicion: Option<Confidence>,
@@ -39,7 +38,7 @@ impl Finding {
         Self { suspicion: Some(confidence), evidence, cleared: None }
     }
 
-    /// What may or may not have to do with it: worth knowing, and no ground for a verdict.
+    /// Possibly related: worth knowing, and no basis for a verdict.
     fn hint(evidence: Vec<Proof>) -> Self {
         Self { evidence, ..Self::default() }
     }
@@ -49,10 +48,10 @@ impl Finding {
     }
 }
 
-/// Looks at all that speaks for or against one cause.
+/// Collects the evidence for and against one cause.
 type Examination = fn(&Facts) -> Finding;
 
-/// All examinations, with the cause that each is about.
+/// All examinations, with the cause of each.
 const EXAMINATIONS: [(Cause, Examination); 17] = [
     (Cause::OutOfMemory, memory::out_of_memory),
     (Cause::DiskFull, disk::full),
@@ -91,7 +90,7 @@ pub fn judge(facts: &Facts) -> Diagnosis {
     suspects.sort_by_key(|(confidence, cause, _)| (std::cmp::Reverse(*confidence), *cause));
     let (cause, confidence) = conclude(facts, ended, &suspects);
     let mut evidence = endings(facts, cause);
-    // What else was seen explains a death; what ended as it meant to needs no other explanation.
+    // Other evidence explains a death; a normal end needs no other explanation.
     suspects.retain(|(_, suspect, _)| ended == Ended::Abruptly || *suspect == cause);
     evidence.extend(suspects.into_iter().flat_map(|(_, _, evidence)| evidence));
     evidence.extend(hints.into_iter().filter(|_| ended == Ended::Abruptly));
@@ -109,7 +108,7 @@ pub fn judge(facts: &Facts) -> Diagnosis {
     }
 }
 
-/// Why a Worker was told to stop, which it then did.
+/// Why a Worker was asked to stop, and then stopped.
 const STOPS: [Cause; 6] = [
     Cause::StoppedByListener,
     Cause::Reboot,
@@ -119,12 +118,12 @@ const STOPS: [Cause; 6] = [
     Cause::Cancelled,
 ];
 
-/// What makes a job fail without ending its Worker.
+/// Causes that make a job fail without ending its Worker.
 const FAILURES: [Cause; 4] =
     [Cause::OutOfMemory, Cause::DiskFull, Cause::FilesExhausted, Cause::TasksExhausted];
 
-/// A clean end stays one, whatever else was seen: only that it was stopped, or what made a failed job fail, is told. A Worker
-/// that lives has not died, but its runner may have.
+/// A normal end remains one, whatever else was seen: only the reason for a stop, or for a failed job, is reported. A living Worker has not
+/// died, but its runner may have.
 fn conclude(
     facts: &Facts,
     ended: Ended,
@@ -145,7 +144,7 @@ fn conclude(
             }
             match suspected(&FAILURES).filter(|_| has_failed(facts)) {
                 Some((_, cause, _)) => (*cause, Confidence::Likely),
-                // `Job completed.` alone is also written when the job's task ended by an exception.
+                // `Job completed.` alone is also logged when the job's task ended by an exception.
                 None if code(facts).is_some() => (Cause::CleanEnd, Confidence::Certain),
                 None => (Cause::CleanEnd, Confidence::Likely),
             }
@@ -157,8 +156,8 @@ fn conclude(
     }
 }
 
-/// A known exit code says how the Worker ended. Without one, a result that the Listener has reported does, `Job completed.`
-/// (src/Runner.Worker/Worker.cs), or that the Worker was told to stop and then reported the job's end (JobRunner.cs).
+/// A known exit code shows how the Worker ended. Without one, a result that the Listener has reported does, `Job completed.`
+/// (src/Runner.Worker/Worker.cs), or that the Worker was asked to stop and then reported the job's end (JobRunner.cs).
 fn ended(facts: &Facts) -> Ended {
     let listener = facts.listener.known();
     if let Some((code, _)) = code(facts) {
@@ -168,7 +167,7 @@ fn ended(facts: &Facts) -> Ended {
         };
     }
     let result = listener.and_then(|log| log.result.as_ref()).map(|(result, _)| *result);
-    // A Worker that died is noted as `Failed`, too.
+    // A Worker that died is logged as `Failed`, too.
     let is_noted = result.is_some_and(|result| result != Reported::Failed);
     // Cancelled before its Worker was there.
     let is_noted = is_noted
@@ -203,7 +202,7 @@ fn code(facts: &Facts) -> Option<(i32, &LogLine)> {
     facts.listener.known()?.finished.as_ref().map(|(code, line)| (*code, line))
 }
 
-/// The span in which the end lies: from the last sign of life to when somebody saw the end, or else now.
+/// The span in which the end lies: from the last sign of life to the first observation of the end, or otherwise now.
 fn span(facts: &Facts) -> (SystemTime, SystemTime) {
     let death = &facts.death;
     let from = death.last_sign.or(death.started).unwrap_or(SystemTime::UNIX_EPOCH);
@@ -211,7 +210,7 @@ fn span(facts: &Facts) -> (SystemTime, SystemTime) {
     (from.checked_sub(SLACK).unwrap_or(from), to)
 }
 
-/// When this boot began, if the job was of an earlier one: it has not outlived that.
+/// When this boot began, if the job began in an earlier one: no job survives a boot.
 fn went_down(facts: &Facts) -> Option<SystemTime> {
     let clock = facts.clock.known()?;
     let death = &facts.death;
@@ -248,7 +247,7 @@ fn kernel(facts: &Facts, points_to: Cause, wanted: impl Fn(&KernelLine) -> bool)
         .collect()
 }
 
-/// Whether the kernel's messages leave no gap in the time asked about.
+/// Whether the kernel's messages have no gap in the time in question.
 fn kernel_is_complete(facts: &Facts) -> bool {
     facts.kernel.known().is_some_and(|log| log.is_complete)
 }
@@ -262,7 +261,7 @@ fn listener_line(line: &LogLine, points_to: Cause) -> Proof {
     proof("Listener log".to_owned(), line, points_to)
 }
 
-/// Lines of the journal about what services and people did, as evidence.
+/// Lines of the journal about actions of services and people, as evidence.
 fn host_lines(facts: &Facts, points_to: Cause, wanted: impl Fn(&HostLine) -> bool) -> Vec<Proof> {
     let lines = facts.host.known().into_iter().flat_map(|log| &log.lines);
     lines
@@ -291,7 +290,7 @@ fn proof(source: String, line: &LogLine, points_to: Cause) -> Proof {
     Proof { source, at: line.at, text: line.text.clone(), points_to }
 }
 
-/// How the end was noted, which belongs to every verdict.
+/// How the end was logged, which belongs to every verdict.
 fn endings(facts: &Facts, cause: Cause) -> Vec<Proof> {
     let mut evidence = Vec::new();
     if let Some(log) = facts.worker.known() {
@@ -320,7 +319,7 @@ fn endings(facts: &Facts, cause: Cause) -> Vec<Proof> {
     evidence
 }
 
-/// The same line may speak for two causes: it is told once.
+/// The same line may be evidence for two causes: it is reported once.
 fn dedup(evidence: &mut Vec<Proof>) {
     let mut told: Vec<(String, Option<SystemTime>, String)> = Vec::new();
     evidence.retain(|proof| {
@@ -400,7 +399,7 @@ fn logs(facts: &Facts) -> (Option<&ListenerLog>, Option<&WorkerLog>) {
     (facts.listener.known(), facts.worker.known())
 }
 
-/// Whether the runner was told to shut down, which cancels its job.
+/// Whether the runner was asked to shut down, which cancels its job.
 fn shutdown(facts: &Facts, points_to: Cause) -> Vec<Proof> {
     let (listener, worker) = logs(facts);
     let of_listener =

@@ -1,11 +1,11 @@
-//! What a tool says of an environment may be of any length, and whoever made the environment may have chosen it: it is cut here,
-//! before it is judged, kept and told. An environment whose name had to be cut is unknown: by that name it may be another one.
+//! A tool's data about an environment may be of any length, and the environment's maker may have chosen it: it is cut here, before it is
+//! judged, recorded and reported. An environment with a cut name is unknown: by that name it may be another one.
 
 use crate::model::reap::{Environment, EnvironmentState};
 
-/// Bytes of one text.
+/// The maximum length of one text.
 const TEXT: usize = 1024;
-/// Things that go with an environment, and labels of it, that are remembered.
+/// The maximum of things that belong to an environment, and of its labels.
 const MANY: usize = 256;
 
 /// Keeps an environment within bounds.
@@ -13,7 +13,7 @@ pub(super) fn keep(environment: &mut Environment) {
     let is_cut = [
         cut(&mut environment.id, TEXT),
         cut(&mut environment.name, TEXT),
-        // Of a pod it names all that is in it.
+        // For a pod it lists all of its content.
         cut(&mut environment.mark, 64 * TEXT),
     ];
     if let EnvironmentState::Unknown(what) = &mut environment.state {
@@ -25,7 +25,7 @@ pub(super) fn keep(environment: &mut Environment) {
         cut(text, TEXT);
     }
     environment.holds.truncate(MANY);
-    // A label that is left out could have been one by which it is to be kept.
+    // An omitted label could have been one that `keep` matches.
     let has_too_many = environment.labels.len() > MANY;
     let is_long = |(key, value): &(String, String)| key.len() > TEXT || value.len() > 64 * TEXT;
     if is_cut.contains(&true) || has_too_many || environment.labels.iter().any(is_long) {

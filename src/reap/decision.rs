@@ -1,6 +1,6 @@
-//! The decision: pure. Whether an environment is leaked, and if not, why it stays.
+//! The decision: pure. Whether an environment is leaked, and if not, why it is kept.
 //!
-//! The order is that of the answers' weight: whoever protects an environment is named before how young it is.
+//! The strongest reason is reported: what protects an environment comes before how young it is.
 
 use crate::model::Liveness;
 use crate::model::reap::patterns;
@@ -8,12 +8,12 @@ use crate::model::reap::{Environment, EnvironmentState, ReapDecision, ReapReason
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
 
-/// What is decided by.
+/// The inputs of the decision.
 #[derive(Debug)]
 pub struct ReapInput<'a> {
     /// The entry.
     pub rule: &'a ReapRule,
-    /// The state of each runner that an environment names. One that is not here is not known.
+    /// The state of each runner that an environment names. One that is missing here is unknown.
     pub runners: &'a HashMap<String, Liveness>,
     /// Now.
     pub now: SystemTime,
@@ -29,7 +29,7 @@ impl ReapInput<'_> {
         })
     }
 
-    /// For how long it has been in its state. A time in the future is no time at all.
+    /// How long it has been in its state. A time in the future counts as zero.
     pub fn seen_for(&self, environment: &Environment, first_seen: SystemTime) -> Duration {
         let first_seen = environment.last_used.map_or(first_seen, |used| used.min(first_seen));
         self.elapsed(environment.since.unwrap_or(first_seen))
@@ -79,7 +79,7 @@ impl ReapInput<'_> {
         let seen = self.seen_for(environment, first_seen);
         let young = |seen, needed| ReapDecision::Stay(Stays::Young { seen, needed });
         let reason = match environment.state {
-            // It has one job in its life: what counts is how long it has been there without.
+            // It has one job in its life: the time without one counts.
             EnvironmentState::Idle if age < self.rule.min_age => return young(age, self.rule.min_age),
             EnvironmentState::Idle => ReapReason::Idle,
             EnvironmentState::NeverStarted => {
@@ -101,7 +101,8 @@ impl ReapInput<'_> {
     }
 }
 
-/// Whether an id is one word for every program and every shell, no option, and leads nowhere as a path: over `ssh` it passes through a shell.
+/// Whether an id is a single word for every program and every shell, no option, and no path to elsewhere: over `ssh` it passes through a
+/// shell.
 pub fn is_plain(id: &str) -> bool {
     let is_first = |byte: &u8| byte.is_ascii_alphanumeric() || *byte == b'_';
     let is_plain = |byte: u8| byte.is_ascii_alphanumeric() || b"_-.:@+/,".contains(&byte);

@@ -279,7 +279,7 @@ fn what_keeps_a_part_keeps_the_whole() {
 }
 
 proptest! {
-    /// Whatever else is true of it, what is not positively stopped or never started stays.
+    /// Whatever its other properties, an environment that is not positively stopped or never started is kept.
     #[test]
     fn only_two_states_are_ever_reaped(which in 0usize..5, age in 0u64..1_000_000, since in proptest::option::of(0u64..900_000), ending: bool, claimed: bool) {
         let states: [EnvironmentState; 5] =

@@ -1,7 +1,7 @@
-//! One entry's run: list, decide, and for each that is leaked: look again, delete, look again.
+//! One entry's run: list, decide, and for each leaked one: look again, delete, look again.
 //!
-//! Nothing is deleted that the plan does not name; execution may skip or stop, it never adds. The order is that of age in
-//! the state: what has been idle longest goes first. Ends at its deadline, give or take one environment.
+//! Only environments in the plan are deleted; execution may skip or stop, it never adds. The order is by age in the state: the longest
+//! idle is deleted first. The run ends at its deadline, give or take one environment.
 
 use super::bounds;
 use super::decision::ReapInput;
@@ -18,24 +18,24 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long between looks at an environment that is being deleted.
 const ENDING_LOOK: Duration = Duration::from_secs(1);
 
-/// How many that run are asked whether anything works in them, for each that a run may take.
+/// How many running ones are asked whether anything works in them, for each one that a run may delete.
 const ASKED: usize = 3;
 
-/// Who is told what happens while it happens.
+/// Receives events as they happen.
 pub trait ReapEvents {
     /// Something is about to be deleted for the first time in this entry's run.
     fn begun(&mut self, rule: &ReapRule);
-    /// What came of a delete.
+    /// The result of a delete.
     fn outcome(&mut self, rule: &ReapRule, reaping: &Reaping, took: Duration);
     /// The source could not list.
     fn list_failed(&mut self, rule: &ReapRule, why: &str);
 }
 
-/// What a run needs of its surroundings.
+/// The inputs of a run.
 pub struct ReapRun<'a> {
     /// The entry.
     pub rule: &'a ReapRule,
-    /// What lists and deletes.
+    /// The tool that lists and deletes.
     pub source: &'a dyn Source,
     /// The state of this host's runners; asked only when an environment names one.
     pub runners: &'a dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
@@ -45,12 +45,12 @@ pub struct ReapRun<'a> {
     pub deadline: Instant,
     /// Whether anything is deleted.
     pub execution: Execution,
-    /// Who is told.
+    /// The receiver of events.
     pub events: &'a mut dyn ReapEvents,
 }
 
 impl ReapRun<'_> {
-    /// Runs the entry. `seen` is brought up to date by what is listed.
+    /// Runs the entry. `seen` is updated by the listing.
     pub fn run(&mut self, seen: &mut FirstSeen) -> EntryReport {
         let mut report = EntryReport {
             name: self.rule.name.clone(),
@@ -102,15 +102,15 @@ impl ReapRun<'_> {
         }
     }
 
-    /// Only what people are told: a delete finds out for itself.
+    /// For people only: a delete checks for itself.
     fn say_what_goes(&self, environment: &mut Environment) {
         if let Ok(holds) = self.source.holdings(environment) {
             environment.holds = holds;
         }
     }
 
-    /// The leaked ones that this run takes, the longest idle first; the others are left for the next. Those that run are asked
-    /// first whether anything works in them.
+    /// The leaked ones that this run deletes, the longest idle first; the others are left for the next. Running ones are asked first
+    /// whether anything works in them.
     fn choose(&self, reapings: &mut [Reaping]) -> Vec<usize> {
         let (cap, mut chosen, mut asked) = (self.rule.max_per_run, Vec::new(), 0);
         for index in leaked(reapings) {
@@ -169,7 +169,7 @@ impl ReapRun<'_> {
         }
     }
 
-    /// One environment: looked at anew, deleted, and looked for.
+    /// One environment: looked at again, deleted, and searched.
     fn one(&self, reaping: &mut Reaping, sight: &Sight<'_>, seen: &FirstSeen) -> Result<ReapResult, Stop> {
         let listing = self.list().map_err(|error| Stop {
             why: error.to_string(),
@@ -208,7 +208,7 @@ impl ReapRun<'_> {
         }
     }
 
-    /// Whether it is gone; one that is on its way is waited for.
+    /// Whether it is gone; one that is being deleted is waited for.
     fn is_gone(&self, deleted: &Environment) -> Result<Gone, SourceError> {
         let patience = (Instant::now() + self.rule.timeout).min(self.deadline);
         loop {
@@ -227,7 +227,7 @@ impl ReapRun<'_> {
     }
 }
 
-/// What a listing after a delete says.
+/// The result of a listing after a delete.
 enum Gone {
     Yes,
     No,
@@ -235,7 +235,7 @@ enum Gone {
     Again(&'static str),
 }
 
-/// The run cannot go on.
+/// The run cannot continue.
 struct Stop {
     result: ReapResult,
     why: String,
@@ -249,7 +249,7 @@ struct Sight<'a> {
 }
 
 impl Sight<'_> {
-    /// A verdict for each that `match` names.
+    /// A verdict for each that `match` matches.
     fn judge(&self, listing: &[Environment], seen: &FirstSeen) -> Vec<Reaping> {
         let runners = self.ask(listing.iter());
         let input = self.input(&runners);
@@ -262,7 +262,7 @@ impl Sight<'_> {
         judged.collect()
     }
 
-    /// The environment as it is now, when all that spoke for its end still does.
+    /// The present environment, when all reasons for its deletion still hold.
     fn recheck<'l>(
         &self,
         planned: &Reaping,

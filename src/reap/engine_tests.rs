@@ -11,7 +11,7 @@ fn now() -> SystemTime {
     UNIX_EPOCH + Duration::from_secs(NOW)
 }
 
-/// A source whose answers are prepared one by one; the last one is repeated. Deletes take effect unless told otherwise.
+/// A source with prepared answers, used one by one; the last one is repeated. Deletes take effect unless the test says otherwise.
 #[derive(Default)]
 struct Fake {
     listings: RefCell<VecDeque<Result<Vec<Environment>, SourceError>>>,
@@ -166,7 +166,7 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
     let fake = Fake::of(vec![idle()]);
     run(&fake, Execution::DryRun);
     assert_eq!(*fake.log.borrow(), ["list", "ask vm-1"], "a dry run asks as well");
-    // Those that do not answer take nobody's place, and no run asks without end.
+    // Those that do not answer do not use up the limit, and no run asks without end.
     let many: Vec<Environment> = (0..100).map(|n| Environment { id: format!("vm-{n}"), ..idle() }).collect();
     let fake = Fake { objections: RefCell::new((0..100).map(|_| cannot()).collect()), ..Fake::of(many) };
     let report = run(&fake, Execution::Apply);
@@ -323,7 +323,7 @@ fn without_times_of_its_own_an_environment_has_to_be_seen_for_long() {
     let bare = || vec![Environment::new("vm-1", "vm-1", EnvironmentState::Stopped)];
     let (rule, mut seen) = (rule(), FirstSeen::default());
     for (hours_ago, expected) in [(3, "kept"), (2, "kept"), (1, "reaped")] {
-        // The same clock for all: what is remembered is older instead.
+        // The same clock for all: the remembered time is older instead.
         let mut older = FirstSeen::default();
         older.observe(&bare(), now() - Duration::from_secs(3600 * (4 - hours_ago)));
         if hours_ago < 3 {

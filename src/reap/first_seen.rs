@@ -1,20 +1,19 @@
-//! Since when an environment has been as it is.
+//! Since when an environment has had its present state.
 //!
-//! Most tools tell what an environment is doing and not since when. So every listing is compared with what was remembered:
-//! the clock runs while an environment is listed in the same idle state with the same mark, and starts anew when either
-//! changes, or when it was not listed for a while. What cannot be read is forgotten, which only makes everything look
-//! younger. Two listings cannot tell an environment that ran in between and came back under the same id with the same
-//! mark; sources put into the mark whatever would give that away.
+//! Most tools report what an environment is doing but not since when. So every listing is compared with the remembered one: the time
+//! counts while an environment is listed in the same idle state with the same mark, and starts anew when either changes, or when it was
+//! not listed for a while. Unreadable data is dropped, which only makes everything look younger. Two listings cannot detect an environment
+//! that ran in between and came back under the same id with the same mark; sources put everything into the mark that would show that.
 
 use crate::model::reap::{Environment, EnvironmentState};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// A file that is larger is none of ours: a hundred thousand environments take a quarter of it.
+/// A larger file was not written by the guard: a hundred thousand environments take a quarter of it.
 pub const MAX_BYTES: u64 = 64 << 20;
 
-/// What one entry of the configuration has seen.
+/// What the runs of one configured entry have seen.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FirstSeen {
     /// By id.
@@ -32,17 +31,17 @@ struct IdleSince {
 }
 
 impl FirstSeen {
-    /// What was remembered; nothing, when it cannot be understood.
+    /// The remembered times; nothing if they cannot be parsed.
     pub fn parse(bytes: &[u8]) -> Self {
         serde_json::from_slice(bytes).unwrap_or_default()
     }
 
-    /// To be remembered.
+    /// The data to be remembered.
     pub fn to_bytes(&self) -> Vec<u8> {
         serde_json::to_vec(self).expect("text and numbers serialise")
     }
 
-    /// Takes note of a whole listing: what is not in it is forgotten.
+    /// Records a whole listing: anything that is not in it is dropped.
     pub fn observe(&mut self, listing: &[Environment], now: SystemTime) {
         let before = std::mem::take(&mut self.seen);
         for environment in listing.iter().filter(|environment| is_idle(&environment.state)) {
@@ -55,7 +54,7 @@ impl FirstSeen {
         }
     }
 
-    /// Since when it has been as it is now: `now` when it was not seen so before.
+    /// Since when it has its present state: `now` when it was not seen so before.
     pub fn since(&self, environment: &Environment, now: SystemTime) -> SystemTime {
         let same = self
             .seen

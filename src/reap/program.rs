@@ -6,7 +6,7 @@ use nix::unistd::geteuid;
 use std::path::PathBuf;
 use std::time::Duration;
 
-/// An answer that is longer is none: ten thousand pods take a third of it.
+/// A longer answer is an error: ten thousand pods take a third of it.
 const MAX_OUTPUT: usize = 256 << 20;
 
 /// A tool with its first arguments, and how long each call may take.
@@ -63,7 +63,7 @@ impl Tool {
     }
 }
 
-/// What the entry's own settings can do about it.
+/// The advice about it, by the entry's own settings.
 pub(super) fn remedy(error: &ProgramError) -> &'static str {
     match error {
         ProgramError::Missing { .. } => ", or name it by its absolute path in `command`",

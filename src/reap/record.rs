@@ -1,5 +1,5 @@
-//! What the last run of each entry found: `reap/last.json` in the state directory. `status` shows it and metrics count by it,
-//! so neither has to ask the tools.
+//! The result of the last run of each entry: `reap/last.json` in the state directory. `status` shows it and metrics use it, so neither has
+//! to ask the tools.
 
 use crate::model::reap::{EntryReport, Kind, ReapCounts, ReapEntryRecord, ReapRecord, ReapReport};
 use serde::Serialize;
@@ -12,10 +12,10 @@ pub const DIRECTORY: &str = "reap";
 /// The record's file in it.
 pub const FILE: &str = "last.json";
 
-/// A record that is larger is none of ours.
+/// A larger record was not written by the guard.
 pub const MAX_BYTES: u64 = 1 << 20;
 
-/// More of an error is not kept.
+/// The maximum length of a recorded error.
 const MAX_ERROR: usize = 2000;
 
 /// The file of one entry's first-seen times.
@@ -23,12 +23,12 @@ pub fn seen_file(entry: &str) -> String {
     format!("seen-{entry}.json")
 }
 
-/// Reads a record; `None` when it is none.
+/// Reads a record; `None` if it is invalid.
 pub fn parse(bytes: &[u8]) -> Option<ReapRecord> {
     serde_json::from_slice(bytes).ok()
 }
 
-/// The record after a run: `configured` names every entry there is, in order; those that did not run keep what they had.
+/// The record after a run: `configured` names every entry, in order; those that did not run keep their previous result.
 pub fn after(
     before: Option<ReapRecord>,
     report: &ReapReport,
@@ -58,7 +58,7 @@ pub fn after(
     }
 }
 
-/// A listing that failed tells nothing of what is leaked: what was known stays.
+/// A failed listing says nothing about leaks: the previous result is kept.
 fn entry_record(entry: &EntryReport, old: Option<&ReapEntryRecord>, now: SystemTime) -> ReapEntryRecord {
     let is_blind = entry.error.is_some() && entry.reapings.is_empty();
     let known = |new: usize, old: Option<u64>| if is_blind { old.unwrap_or(0) } else { new as u64 };
@@ -76,7 +76,7 @@ fn entry_record(entry: &EntryReport, old: Option<&ReapEntryRecord>, now: SystemT
     ReapEntryRecord { name: entry.name.clone(), kind: entry.kind.as_str().to_owned(), time: now, counts }
 }
 
-/// To be kept.
+/// The data to be recorded.
 pub fn to_bytes(record: &ReapRecord) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'r> {

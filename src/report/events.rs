@@ -1,8 +1,8 @@
 //! Events: what happened, as fields that a machine can select by and a message that a person can read.
 //!
-//! The names of kinds and fields are the contract; a kind's `MESSAGE_ID` leads to its entry in the journal catalog and
-//! never changes. A field that does not apply is absent, not empty. Field values are exact (a path that is not UTF-8 stands
-//! escaped, with its bytes in base64 beside it); the message is one escaped line.
+//! The names of kinds and fields are the contract; a kind's `MESSAGE_ID` identifies its entry in the journal catalog and never changes. A
+//! field that does not apply is absent, not empty. Field values are exact (a path that is not UTF-8 is escaped, with its bytes in base64
+//! beside it); the message is one escaped line.
 
 use super::journal::{self, Level};
 use super::{escape, words};
@@ -25,7 +25,7 @@ pub enum EventKind {
     Removed,
     /// A cache was left alone.
     Kept,
-    /// A claimed cache was put back because doubt arose, or a file that a dead repair had in its hands.
+    /// A claimed cache was put back because of doubt, or a file that a crashed repair was working on.
     Restored,
     /// A job was refused because the disk stayed above critical.
     Refused,
@@ -37,7 +37,7 @@ pub enum EventKind {
     Sweep,
     /// A runner was taken out of service, or brought back.
     Drain,
-    /// Owner and mode of entries were put right.
+    /// Owner and mode of entries were repaired.
     Repaired,
     /// More than one repository is contaminated: nothing is repaired.
     WiderIncident,
@@ -53,7 +53,7 @@ pub enum EventKind {
     Deduplicated,
     /// The cause of a runner's or job's death was found.
     Postmortem,
-    /// Something went wrong.
+    /// An error.
     Error,
 }
 
@@ -91,7 +91,7 @@ impl EventKind {
         }
     }
 
-    /// How grave it is unless the event says otherwise.
+    /// Its severity unless the event has another one.
     fn level(self) -> Level {
         match self {
             Self::Error | Self::WiderIncident => Level::ERROR,
@@ -130,7 +130,7 @@ impl Event {
         Self { kind, level: kind.level(), details }
     }
 
-    /// What became of a cache. `None` when that is no event: a plan, or a cache that nothing asked for.
+    /// The outcome for a cache. `None` when that is no event: a plan, or a cache that nothing asked for.
     pub fn of_outcome(outcome: &Outcome) -> Option<Self> {
         let (action, cache) = (&outcome.action, &outcome.action.cache);
         let kind = match (&outcome.result, &action.decision) {
@@ -160,7 +160,7 @@ impl Event {
         })
     }
 
-    /// That one of a cache's files is gone, where only some of them were meant.
+    /// One of a cache's files is gone, when only some of them were meant.
     pub fn of_part(action: &Action, path: &Path, bytes: Option<u64>) -> Self {
         let why = words::decision(&action.decision);
         let event = Self::new(EventKind::Removed, format!("removed {}: {why}", escape::path(path)))
@@ -174,7 +174,7 @@ impl Event {
         }
     }
 
-    /// What a repair of owners and modes came to. `None` when nothing was changed; a reset tells its claim and its deletion.
+    /// The result of a repair of owners and modes. `None` when nothing was changed; a reset reports its claim and its deletion.
     pub fn of_repair(report: &RepairReport) -> Option<Self> {
         let done = report.changes.iter().filter(|change| change.result == Repaired::Done).collect::<Vec<_>>();
         if report.dry_run || report.mode == RemediateMode::Reset || done.is_empty() {
@@ -201,12 +201,12 @@ impl Event {
         )
     }
 
-    /// How much, for sums.
+    /// Its amount, for sums.
     pub fn counted_bytes(&self) -> u64 {
         self.details.bytes.unwrap_or(0)
     }
 
-    /// Which kind it is.
+    /// Its kind.
     pub fn kind(&self) -> EventKind {
         self.kind
     }
@@ -217,44 +217,44 @@ impl Event {
         self
     }
 
-    /// Whose.
+    /// Its runner.
     pub fn runner(mut self, runner: &Runner) -> Self {
         self.details.runner = Some(runner.own_name().to_owned());
         self
     }
 
-    /// What.
+    /// Its path.
     pub fn path(mut self, path: &Path) -> Self {
         self.details.path = Some(path.to_owned());
         self
     }
 
-    /// Which environment.
+    /// Its environment.
     pub fn environment(mut self, name: &str) -> Self {
         self.details.environment = Some(name.to_owned());
         self
     }
 
-    /// By which cache rule, or entry of the reaper or of the stores.
+    /// The cache rule, or the entry of the reaper or of the stores.
     pub fn rule(mut self, rule: &str) -> Self {
         self.details.rule = Some(rule.to_owned());
         self
     }
 
-    /// On which evidence, in words of our own.
+    /// The evidence, in the guard's own words.
     pub fn summary(mut self, text: String) -> Self {
         self.details.evidence = (!text.is_empty()).then_some(text);
         self
     }
 
-    /// What a removal rests on. That nothing spoke against it was found twice: when it was planned, and at its claim.
+    /// The basis of a removal. The absence of evidence was checked twice: when it was planned, and at its claim.
     pub fn grounds(self, action: &Action, now: SystemTime) -> Self {
         let newest = words::newest(&action.cache, now);
         let newest = newest.map(|age| format!("; newest content {age}")).unwrap_or_default();
         self.summary(format!("nothing spoke against it at the claim{newest}"))
     }
 
-    /// In which run, and as which of its events: the journal and the ledger's files tell the same entry by both.
+    /// The run, and its number in the run: the journal and the ledger's files have the same entry under both.
     pub fn in_run(mut self, id: &str, scope: &Scope, sequence: u64) -> Self {
         self.details.run = Some(id.to_owned());
         self.details.scope = Some(scope.clone());
@@ -262,25 +262,25 @@ impl Event {
         self
     }
 
-    /// The same as the ledger keeps it; `None` for what is no deed.
+    /// The same as the ledger keeps it; `None` for an event that is no action.
     pub fn record(&self, time: SystemTime) -> Option<LedgerRecord> {
         let deed = ActionKind::of_event(self.kind.as_str())?;
         Some(LedgerRecord { deed, time, details: self.details.clone() })
     }
 
-    /// How much.
+    /// The amount.
     pub fn bytes(mut self, bytes: u64) -> Self {
         self.details.bytes = Some(bytes);
         self
     }
 
-    /// Why, as one of the reasons' names.
+    /// The reason, by its name.
     pub fn reason(mut self, reason: impl Into<String>) -> Self {
         self.details.reason = Some(reason.into());
         self
     }
 
-    /// On which evidence; none leaves the field absent.
+    /// The evidence; none leaves the field absent.
     pub fn evidence(mut self, evidence: &[Evidence]) -> Self {
         let pieces: Vec<String> = evidence.iter().map(|e| format!("{}: {}", e.kind, e.detail)).collect();
         self.details.evidence = (!pieces.is_empty()).then(|| pieces.join("; "));
@@ -293,13 +293,13 @@ impl Event {
         self
     }
 
-    /// For which job, when only its name is known.
+    /// The job, when only its name is known.
     pub fn job_name(mut self, job: Option<&str>) -> Self {
         self.details.job = job.map(str::to_owned);
         self
     }
 
-    /// For which job; what the job leaves empty stays absent.
+    /// The job; empty values stay absent.
     pub fn job(mut self, job: &Job) -> Self {
         let present = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         self.details.repository = present(&job.repository);
@@ -308,7 +308,7 @@ impl Event {
         self
     }
 
-    /// How long it took.
+    /// The duration.
     pub fn duration(mut self, duration: Duration) -> Self {
         self.details.duration_ms = Some(u64::try_from(duration.as_millis()).unwrap_or(u64::MAX));
         self

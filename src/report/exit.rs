@@ -18,16 +18,15 @@ pub enum Exit {
     Usage = 2,
     /// The configuration is not valid.
     ConfigInvalid = 3,
-    /// `check`: somebody uses it.
+    /// `check`: it is in use.
     Busy = 10,
-    /// `check`: it cannot be told.
+    /// `check`: unknown.
     Unknown = 11,
-    /// `audit`: something is to be put right in place.
+    /// `audit`: something can be repaired in place.
     Repairable = 12,
     /// `audit`: something has to be cloned afresh.
     Replace = 13,
-    /// `remediate --apply`, and a sweep that puts work directories right: more than one repository is contaminated, nothing was
-    /// repaired.
+    /// `remediate --apply`, and a sweep that repairs work directories: more than one repository is contaminated, nothing was repaired.
     WiderIncident = 14,
     /// `sweep`: the disk is still above its goal.
     GoalNotReached = 20,
@@ -39,7 +38,7 @@ impl Exit {
     /// All of them, by number.
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
-    /// The table for help texts. A constant, so that a hook's start does not pay for it; a test holds it to the enum.
+    /// The table for help texts. A constant, so that a hook's start does not pay for it; a test compares it with the enum.
     pub const TABLE: &str = "\
 Exit codes:
    0  done (check: provably idle)
@@ -59,7 +58,7 @@ Exit codes:
         self as u8
     }
 
-    /// What the number means, as the table says it.
+    /// The number's meaning, as in the table.
     pub fn meaning(self) -> &'static str {
         match self {
             Self::Done => "done (check: provably idle)",
@@ -78,7 +77,7 @@ Exit codes:
         }
     }
 
-    /// What `check` answers.
+    /// The exit code of `check`.
     pub fn of_check(state: Liveness) -> Self {
         match state {
             Liveness::Idle => Self::Done,
@@ -89,7 +88,7 @@ Exit codes:
 }
 
 impl Exit {
-    /// What an `audit` answers.
+    /// The exit code of an `audit`.
     pub fn of_audit(verdict: AreaCondition) -> Self {
         match verdict {
             AreaCondition::Clean => Self::Done,

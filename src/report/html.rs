@@ -29,7 +29,7 @@ pub fn status(host: &HostStatus) -> String {
     )
 }
 
-/// A page: its title, when it was made, a line below that, and what it tells.
+/// A page: its title, when it was made, a line below that, and its content.
 fn page(title: &str, time: SystemTime, line: &Markup, told: &Markup) -> String {
     let time = words::timestamp(time);
     let page = html! {
@@ -132,7 +132,7 @@ fn runner(status: &RunnerStatus, host: &HostStatus) -> Markup {
     }
 }
 
-/// What is no table: sums, limits, what was noticed.
+/// Content without a table: sums, limits, remarks.
 fn rest(host: &HostStatus) -> Markup {
     let sum = |of: fn(&RunnerStatus) -> u64| host.runners.iter().map(of).sum::<u64>();
     let (reclaimable, blocked) = (sum(|runner| runner.reclaimable_bytes), sum(|runner| runner.blocked_bytes));

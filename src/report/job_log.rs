@@ -1,9 +1,9 @@
-//! What a hook writes into a job's log: one group of plain lines, and at most one annotation.
+//! The output of a hook in a job's log: one group of plain lines, and at most one annotation.
 //!
 //! A hook's output is parsed for workflow commands, and a name from disk must never become one: every line passes through
-//! [`escape::log_line`], the group's title and the annotation through the runner's own escapes. [`JobLog::finish`] writes the
-//! annotation of a group, and it consumes the log: there cannot be a second one. [`Warning::write`] is for a hook without a
-//! group; that a job has one annotation and not two is noted in its lease.
+//! [`escape::log_line`], the group's title and the annotation through the runner's own escapes. [`JobLog::finish`] writes the annotation
+//! of a group, and consumes the log: there cannot be a second one. [`Warning::write`] is for a hook without a group; the job's lease
+//! records that it already has an annotation.
 
 use super::{escape, words};
 use crate::model::{ActionResult, CacheHolder, Outcome, RunReport, SpaceHolder, Weight, strongest};
@@ -11,7 +11,7 @@ use std::collections::HashSet;
 use std::io::{self, Write};
 use std::time::SystemTime;
 
-/// Kept caches that are listed; a job's log is no inventory of the host.
+/// The maximum of kept caches that are listed; a job's log is no inventory of the host.
 const LISTED: usize = 20;
 
 /// An open group in a job's log. Dropping it closes the group.
@@ -22,7 +22,7 @@ pub struct JobLog<W: Write> {
     open: bool,
 }
 
-/// A warning annotation: shown on the run's page, so it says what the host's people have to do.
+/// A warning annotation: shown on the run's page, so it says what the administrators have to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Warning {
     /// The annotation's command.
@@ -46,7 +46,7 @@ impl Warning {
         Self { command: "error", ..Self::new(title, text) }
     }
 
-    /// The warning that a run deserves: none when its goal is met.
+    /// The warning of a run: none when its goal is met.
     pub fn of_run(report: &RunReport) -> Option<Self> {
         if report.goal_met {
             return None;
@@ -91,14 +91,14 @@ fn held(report: &RunReport) -> String {
     if named.is_empty() { String::new() } else { format!(" Beside caches: {}.", named.join("; ")) }
 }
 
-/// What a job met on a disk that is full.
+/// The effect of a full disk on a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Met<'a> {
     /// The disk stays above its critical mark, and the job begins all the same.
     Critical,
     /// The job was refused.
     Refused,
-    /// The job's own runner found no room; the line of its log that says so.
+    /// The job's own runner found the disk full; the line of its log about that.
     NoSpace(&'a str),
 }
 
@@ -129,7 +129,7 @@ impl Warning {
         Self { command, ..Self::new("This host's disk, not your change", text) }
     }
 
-    /// Writes it by itself, outside of any group.
+    /// Writes it outside of any group.
     ///
     /// # Errors
     /// When the log cannot be written.
@@ -167,7 +167,7 @@ impl<W: Write> JobLog<W> {
         writeln!(self.out, "{}", escape::log_line(line))
     }
 
-    /// Writes what a run did: disks, what went and what did not, what stays and why.
+    /// Writes the result of a run: disks, removals, failures, kept caches with the reason.
     ///
     /// # Errors
     /// When the log cannot be written.
@@ -190,7 +190,7 @@ impl<W: Write> JobLog<W> {
         for outcome in touched {
             self.line(&touched_line(outcome, now))?;
         }
-        // A hook's user sees nothing of other users' processes: that is the rule on a host with several, and no news a cache.
+        // A hook's user sees no processes of other users: that is normal on a host with several, and not reported for each cache.
         let (unexamined, kept): (Vec<_>, Vec<_>) =
             kept.into_iter().partition(|outcome| is_unexamined(outcome));
         if !unexamined.is_empty() {

@@ -1,10 +1,9 @@
-//! Where events go: the journal, or else standard error, one line each.
+//! The destination of events: the journal, or otherwise standard error, one line each.
 //!
-//! This is the only place that knows of tracing. Nothing here blocks for long. tracing-journald sends on a blocking socket, and
-//! a stopped journald makes a sender wait on two limits: the queue of its socket, and the sender's own budget
-//! (`net.core.wmem_default`), which no other socket can probe. So each send is interrupted by an alarm after [`PATIENCE`]; from
-//! then on events go to standard error. So does an event that the journal refuses, and its line says why. One that can be written
-//! nowhere is lost; it never fails the caller.
+//! This is the only place that uses tracing. Nothing here blocks for long. tracing-journald sends on a blocking socket, and a stopped
+//! journald blocks a sender on two limits: the queue of its socket, and the sender's own budget (`net.core.wmem_default`), which no other
+//! socket can probe. So each send is interrupted by an alarm after [`PATIENCE`]; from then on events are written to standard error. So is
+//! an event that the journal refuses, with the reason. An event that cannot be written anywhere is lost; it never fails the caller.
 //!
 //! Lines on standard error may end up in a job's log, so they are escaped as such.
 
@@ -32,7 +31,7 @@ use tracing_subscriber::registry::{Extensions, ExtensionsMut, LookupSpan, SpanDa
 
 const IDENTIFIER: &str = "disk-guard";
 
-/// The target of our events: a sink can tell them from anything else that is traced.
+/// The target of our events: it distinguishes them from everything else that is traced.
 const TARGET: &str = "disk_guard::event";
 
 /// The fields of each event, by the journal's names.
@@ -50,10 +49,10 @@ static NAMES: [&str; FIELDS.len() + 3] = {
 /// Where journald listens; tracing-journald keeps its own copy to itself.
 const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// How long a journal that takes nothing is waited for, once a process.
+/// How long to wait for a journal that accepts nothing, once in a process.
 pub const PATIENCE: Duration = Duration::from_millis(500);
 
-/// Where events are wanted.
+/// The wanted destination of events.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
     /// In the journal; on standard error when it does not answer.
@@ -62,7 +61,7 @@ pub enum Sink {
     Stderr,
 }
 
-/// Installs the sink for this process and says which it is. A second call changes nothing.
+/// Installs the sink for this process and returns which it is. A second call changes nothing.
 pub fn init(level: Level, sink: Sink) -> Sink {
     let (dispatch, sink) = dispatch(level, sink);
     // An error means that there is a sink already.
@@ -126,7 +125,7 @@ impl Sent {
     }
 }
 
-/// Where events come from. tracing's macros make such a site of names that stand in the code; this one takes [`NAMES`].
+/// The origin of events. tracing's macros make such a site from names in the code; this one uses [`NAMES`].
 struct Site;
 
 static SITE: Site = Site;
@@ -155,7 +154,7 @@ impl Callsite for Site {
     }
 }
 
-/// What layers stand on here: nobody uses spans, and a [`tracing_subscriber::Registry`] costs a hook eight pages of memory for
+/// The base of the layers: spans are not used, and a [`tracing_subscriber::Registry`] would cost a hook eight pages of memory for them.
 /// them.
 struct Spanless;
 
@@ -208,7 +207,7 @@ impl SpanData<'_> for NoSpan {
     }
 }
 
-/// The journal, and whether it has been found to take nothing any more.
+/// The journal, and whether it has stopped accepting entries.
 struct Journal {
     layer: tracing_journald::Layer,
     gave_up: AtomicBool,
@@ -216,12 +215,12 @@ struct Journal {
 
 impl Journal {
     fn connect() -> io::Result<Self> {
-        // Without one nothing can keep us waiting: one look instead of an alarm and a socket.
+        // Without one nothing can block: one look instead of an alarm and a socket.
         if !Path::new(SOCKET).try_exists()? {
             return Err(io::ErrorKind::NotFound.into());
         }
         let alarm = Alarm::after(PATIENCE)?;
-        // Sends an empty entry, to see whether anybody listens.
+        // Sends an empty entry, to see whether journald listens.
         let layer = tracing_journald::layer()?
             .with_field_prefix(None)
             .with_syslog_identifier(IDENTIFIER.to_owned())
@@ -237,10 +236,10 @@ impl Journal {
         }
     }
 
-    /// Runs `send`, which hands an entry to the layer.
+    /// Runs `send`, which passes an entry to the layer.
     ///
     /// # Errors
-    /// Why the journal has not taken it. The layer keeps that to itself; it is in `errno`, which no call that succeeds sets.
+    /// Why the journal has not accepted it. The layer hides that; it is in `errno`, which no successful call sets.
     fn take(&self, send: impl FnOnce(&tracing_journald::Layer)) -> io::Result<()> {
         if self.gave_up.load(Ordering::Relaxed) {
             return Err(io::ErrorKind::TimedOut.into());
@@ -253,7 +252,7 @@ impl Journal {
             self.gave_up.store(true, Ordering::Relaxed);
             return Err(io::ErrorKind::TimedOut.into());
         }
-        // Too long for a datagram, an entry is sent as a file: why that failed would stand here instead.
+        // An entry that is too long for a datagram is sent as a file: the error of that would be found here instead.
         if error == 0 || error == Errno::EMSGSIZE as i32 {
             Ok(())
         } else {
@@ -270,7 +269,7 @@ struct Route {
 
 impl<S: Subscriber + for<'span> LookupSpan<'span>> Layer<S> for Route {
     fn register_callsite(&self, metadata: &'static Metadata<'static>) -> Interest {
-        // Nobody uses spans: an event is complete in itself, and the journal's layer would have to see a span's birth.
+        // Spans are not used: an event is complete in itself, and the journal's layer would have to see a span's creation.
         if metadata.is_event() && *metadata.level() <= self.level {
             Interest::always()
         } else {
@@ -300,7 +299,7 @@ fn write_line(line: &str) {
     let _ = io::stderr().write_all(format!("{line}\n").as_bytes());
 }
 
-/// `disk-guard: EVENT key=value ... message="..."`, escaped for a job's log; with why the journal has refused it.
+/// `disk-guard: EVENT key=value ... message="..."`, escaped for a job's log; with the journal's reason for refusing it.
 fn line(event: &tracing::Event<'_>, refused: Option<&str>) -> String {
     let mut fields = Fields::default();
     event.record(&mut fields);
@@ -313,14 +312,14 @@ fn line(event: &tracing::Event<'_>, refused: Option<&str>) -> String {
     escape::log_line(&format!("{IDENTIFIER}: {}{pairs}{refused} message={message}", fields.name))
 }
 
-/// Whether a value has been escaped before it became a field.
+/// Whether a value was escaped before it became a field.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Escaped {
     Already,
     NotYet,
 }
 
-/// What a line is made of.
+/// The parts of a line.
 #[derive(Default)]
 struct Fields {
     name: String,
@@ -333,7 +332,7 @@ impl Fields {
         match field.name() {
             "message" => self.message = value,
             "DISK_GUARD_EVENT" => self.name = value,
-            // It says the same as the event's name, for catalogs.
+            // It repeats the event's name, for catalogs.
             "MESSAGE_ID" => {}
             name => self.values.push((name.strip_prefix("DISK_GUARD_").unwrap_or(name), value)),
         }

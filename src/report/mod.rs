@@ -1,8 +1,8 @@
-//! Rendering: data in, text out. Nothing here decides anything about liveness or deletion, and nothing reads the clock
-//! or the disk; it imports nouns, words and validated configuration alone.
+//! Rendering: data in, text out. Nothing here decides anything about liveness or deletion, and nothing reads the clock or the disk; it
+//! imports only model types, words and validated configuration.
 //!
-//! Every name that came from disk passes through [`escape`] on its way to a person, a job's log or standard error; JSON and
-//! the journal carry exact text, and bytes apart where a path is not UTF-8.
+//! Every name that came from disk passes through [`escape`] on its way to a person, a job's log or standard error; JSON and the journal
+//! carry exact text, and bytes separately if a path is not UTF-8.
 
 pub mod events;
 pub mod exit;

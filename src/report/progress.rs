@@ -1,7 +1,7 @@
-//! One redrawn line on standard error while something long goes on.
+//! One redrawn line on standard error during a long operation.
 //!
-//! It shows nothing when standard error is no terminal, and nothing for work that is over within a tenth of a second. It
-//! only reads counters, at most ten times a second, from a thread of its own: the work never waits for a terminal.
+//! It shows nothing when standard error is no terminal, and nothing for work that is over within a tenth of a second. It only reads
+//! counters, at most ten times a second, from a thread of its own: the work never waits for a terminal.
 
 use super::human::{ColorWhen, Screen, Surroundings, fit};
 use super::words;
@@ -33,8 +33,8 @@ pub struct ProgressLine {
 }
 
 impl ProgressLine {
-    /// Starts one, when standard error is a terminal. `label` says what is done ("deleting target of runner-2"), `total` how
-    /// many files there are, if that is known; `read` is called to learn how far it is.
+    /// Starts one, when standard error is a terminal. `label` names the work ("deleting target of runner-2"), `total` is the number of
+    /// files, if it is known; `read` returns the progress.
     pub fn start(label: &str, total: Option<u64>, read: impl Fn() -> Tally + Send + 'static) -> Self {
         let stderr = io::stderr();
         if !stderr.is_terminal() {
@@ -55,7 +55,7 @@ impl ProgressLine {
         let (stop, stopped) = mpsc::channel();
         let label = label.to_owned();
         let draw = move || redraw(out, width, &label, total, read, &stopped);
-        // Without a thread there is no line; the work goes on.
+        // Without a thread there is no line; the work continues.
         let thread = std::thread::Builder::new().name("progress".into()).spawn(draw);
         Self { running: thread.ok().map(|thread| (stop, thread)) }
     }
@@ -92,7 +92,7 @@ fn redraw(
 /// `LABEL: 1200 of 6386 files, 1.20 GiB freed, 310 MiB/s`, less than a screen wide: the cursor stays on its line.
 fn line(label: &str, tally: Tally, total: Option<u64>, elapsed: Duration, width: usize) -> String {
     let files = match total {
-        // More can be found than was counted: the total is then of no use.
+        // More can be found than was counted: then the total is useless.
         Some(total) if total >= tally.files => {
             format!("{} of {}", tally.files, words::count_u64(total, "file"))
         }
@@ -131,7 +131,7 @@ mod tests {
         assert!(text.ends_with("7 of 9 files, 1.00 GiB freed, 1.00 GiB/s"), "{text}");
     }
 
-    /// A terminal that keeps what it is sent.
+    /// A terminal that records its output.
     #[derive(Clone, Default)]
     struct Captured(Arc<Mutex<Vec<u8>>>);
 

@@ -1,7 +1,7 @@
 //! Prometheus' text exposition format (version 0.0.4), which the text file collector of node_exporter reads.
 //!
-//! A file in which one series stands twice is refused as a whole. Names of runners come from their own directories and may be
-//! anything, also twice the same: every label is escaped, cut, and series that still coincide are added up.
+//! A file with the same series twice is refused as a whole. Names of runners come from their own directories and may be anything,
+//! including duplicates: every label is escaped, cut, and series that still coincide are added up.
 
 mod families;
 
@@ -14,10 +14,10 @@ use std::fmt::Write as _;
 /// The beginning of every name.
 const PREFIX: &str = "disk_guard_";
 
-/// A label's value is at most so long, in characters.
+/// The maximum length of a label's value, in characters.
 const MAX_LABEL: usize = 200;
 
-/// What a family of series is.
+/// The type of a family of series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Kind {
     Gauge,
@@ -93,7 +93,7 @@ fn seconds(micros: u64) -> f64 {
     micros as f64 / 1e6
 }
 
-/// Rust writes numbers as Prometheus reads them, but for the infinities.
+/// Rust writes numbers as Prometheus reads them, except the infinities.
 fn number(value: f64) -> String {
     if value == f64::INFINITY {
         "+Inf".into()
@@ -104,8 +104,8 @@ fn number(value: f64) -> String {
     }
 }
 
-/// `{name="value",...}`; nothing for no labels. An empty value is no label to Prometheus, and is written all the same: the
-/// same series then always looks the same.
+/// `{name="value",...}`; nothing without labels. An empty value is no label to Prometheus, and is written all the same, so that a series
+/// always has the same form.
 fn render(labels: &Labels<'_>) -> String {
     if labels.is_empty() {
         return String::new();
@@ -114,7 +114,7 @@ fn render(labels: &Labels<'_>) -> String {
     format!("{{{}}}", each.join(","))
 }
 
-/// First for people, as everywhere else: what is seen is what is there. Then for the format.
+/// First for people, as everywhere else, so that the visible text is the real one. Then for the format.
 fn value(text: &str) -> String {
     let cut: String = text.chars().take(MAX_LABEL).collect();
     escape::text(&cut).replace('\\', "\\\\").replace('"', "\\\"")

@@ -31,7 +31,7 @@ pub fn deed(rule: &ReapRule, reaping: &Reaping) -> String {
     }
 }
 
-/// What a deletion rests on.
+/// The basis of a deletion.
 pub fn grounds(reaping: &Reaping) -> String {
     let environment = &reaping.environment;
     let held = match environment.holds.len() {
@@ -50,7 +50,7 @@ pub fn grounds(reaping: &Reaping) -> String {
     )
 }
 
-/// Why it goes, or stays.
+/// Why it is deleted, or kept.
 pub(super) fn why(reaping: &Reaping) -> String {
     let seen = words::span(reaping.seen_for);
     match &reaping.verdict {
@@ -101,7 +101,7 @@ pub(super) fn why(reaping: &Reaping) -> String {
     }
 }
 
-/// What came of it, where that is more than its verdict.
+/// The result, if that is more than its verdict.
 pub(super) fn result(result: &ReapResult) -> Option<String> {
     match result {
         ReapResult::Planned | ReapResult::Reaped | ReapResult::Kept => None,

@@ -334,7 +334,7 @@ fn sweep() -> Vec<Judged> {
     ]
 }
 
-/// What somebody else's job has written in the guard's name.
+/// An entry that another user's job has written in the guard's name.
 fn forged() -> Judged {
     let mut forged = entry(ActionKind::Removed, 7000, Some("/home/ci/runner-1/_work/\u{1b}[2J\u{202e}"));
     forged.entry.writer = Writer { uid: Some(Uid(1009)), exe: None, ..forged.entry.writer };
@@ -450,7 +450,7 @@ pub(crate) fn postmortem() -> crate::model::postmortem::Report {
     }
 }
 
-/// Two runners, two contaminated repositories, names from hell.
+/// Two runners, two contaminated repositories, hostile names.
 pub(super) fn audit() -> hygiene::AuditReport {
     use hygiene::*;
     let finding = |kind, severity, count, examples: &[&str], detail: &str| Finding {
@@ -530,7 +530,7 @@ pub(super) fn audit() -> hygiene::AuditReport {
     }
 }
 
-/// Of three entries two can be given back.
+/// Of three entries the owner of two can be repaired.
 pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
     use hygiene::*;
     let result = if dry_run { Repaired::Planned } else { Repaired::Done };
@@ -556,7 +556,7 @@ pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
     }
 }
 
-/// A run of the reaper with every outcome, or what a dry one shows of the same.
+/// A run of the reaper with every outcome, or its preview.
 pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
     use crate::model::reap::{
         EntryReport, Environment, EnvironmentState, Kind, ReapDecision, ReapReason, ReapReport, ReapResult,
@@ -611,12 +611,12 @@ pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
     ReapReport { dry_run, entries: vec![tart, blind] }
 }
 
-/// What that run left for `status`.
+/// The record of that run for `status`.
 pub(super) fn reap_record() -> crate::model::reap::ReapRecord {
     crate::reap::record::after(None, &reap(false), &["clones", "vms"], ago(600))
 }
 
-/// A run over stores with every outcome, or what a dry one shows of the same.
+/// A run over stores with every outcome, or its preview.
 pub(super) fn stores(dry_run: bool) -> crate::model::stores::StoresReport {
     use crate::model::stores::{
         Leaves, Portion, StoreFacts, StoreKind, StoreReason, StoreReport, StoreResult, StoreVerdict,
@@ -659,7 +659,7 @@ pub(super) fn stores(dry_run: bool) -> crate::model::stores::StoresReport {
     StoresReport { dry_run, stores: stores.collect() }
 }
 
-/// What that run is remembered as, ten minutes ago.
+/// The record of that run, ten minutes ago.
 pub(super) fn stores_record() -> crate::model::stores::StoresRecord {
     let report = stores(false);
     let names: Vec<&str> = report.stores.iter().map(|store| store.name.as_str()).collect();

@@ -1,11 +1,11 @@
-//! What is scarce on a disk, in words.
+//! What a disk lacks, in words.
 
 use crate::config::Watermarks;
 use crate::model::Filesystem;
 use crate::policy::pressure;
 use crate::text::{escape, words};
 
-/// By the marks that it has reached: a disk that lacks inodes alone is not "full".
+/// By the marks that it has reached: a disk that lacks only inodes is not "full".
 pub fn of(filesystem: &Filesystem, marks: &Watermarks) -> String {
     let usage = &filesystem.usage;
     let reached = pressure::reached(usage, marks);

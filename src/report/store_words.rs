@@ -1,4 +1,4 @@
-//! What was decided about stores, and what came of it, in words. Nothing here is escaped but what [`deed`] says.
+//! The decisions about stores, and their results, in words. Nothing here is escaped except the result of [`deed`].
 
 use super::{escape, words};
 use crate::model::stores::{Leaves, StoreReason, StoreReport, StoreResult, StoreVerdict};
@@ -16,7 +16,7 @@ pub fn leaves(why: &Leaves) -> String {
     }
 }
 
-/// Why it is to be collected, and how far.
+/// Why it is to be collected, and how much.
 pub(super) fn why(report: &StoreReport) -> String {
     match &report.verdict {
         StoreVerdict::Leave(why) => leaves(why),
@@ -34,7 +34,7 @@ pub(super) fn why(report: &StoreReport) -> String {
     }
 }
 
-/// What came of it; none where nothing was asked of it.
+/// The result; none if nothing was asked of it.
 pub(super) fn result(report: &StoreReport) -> Option<String> {
     let freed = words::size(report.freed_bytes);
     match &report.result {
@@ -52,7 +52,7 @@ pub(super) fn result(report: &StoreReport) -> Option<String> {
     }
 }
 
-/// What JSON and the record say beside the outcome.
+/// The detail beside the outcome, for JSON and the record.
 pub fn detail(report: &StoreReport) -> Option<String> {
     match (&report.result, &report.verdict) {
         (StoreResult::Interrupted(why) | StoreResult::Failed(why), _) => Some(why.clone()),

@@ -16,16 +16,16 @@ use crate::sys::program::{Attended, ProgramError};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
-/// Where the space of what is deleted becomes free later, it is waited for so long.
+/// How long to wait for space that becomes free later.
 const SETTLES: Duration = Duration::from_secs(5);
 
-/// Who is told what happens while it happens.
+/// Receives events as they happen.
 pub trait StoreEvents {
-    /// What came of a store that was to be collected.
+    /// The result of a store that was to be collected.
     fn outcome(&mut self, report: &StoreReport);
 }
 
-/// What a run needs of its surroundings.
+/// The inputs of a run.
 pub struct StoreRun<'a> {
     /// The entries.
     pub rules: &'a [StoreRule],
@@ -35,9 +35,9 @@ pub struct StoreRun<'a> {
     pub marks: &'a Watermarks,
     /// Which filesystem is which.
     pub mounts: &'a MountTable,
-    /// Whom it would disturb.
+    /// The jobs that it would disturb.
     pub host: &'a dyn Host,
-    /// What earlier runs have left.
+    /// The record of earlier runs.
     pub before: &'a StoresRecord,
     /// The wall clock now.
     pub now: SystemTime,
@@ -45,7 +45,7 @@ pub struct StoreRun<'a> {
     pub deadline: Instant,
     /// Whether anything is collected.
     pub execution: Execution,
-    /// Who is told.
+    /// The receiver of events.
     pub events: &'a mut dyn StoreEvents,
 }
 
@@ -85,8 +85,8 @@ impl StoreRun<'_> {
         StoresReport { dry_run: self.execution == Execution::DryRun, stores: reports }
     }
 
-    /// One after the other, each decided about right before its turn: what those before it gave, or did not, counts, and so does
-    /// a job that has come.
+    /// One after the other, each decided about right before its turn, so that the gains of those before it count, and so does a job that
+    /// has begun.
     fn execute(
         &mut self,
         opened: &[Option<Store>],
@@ -132,7 +132,7 @@ impl StoreRun<'_> {
             bytes: None,
             problem: None,
             rests: last.and_then(|last| last.rests_until).is_some_and(|until| {
-                // One far ahead is of a clock that was wrong.
+                // A time far ahead comes from a clock that was wrong.
                 until > self.now
                     && until.duration_since(self.now).is_ok_and(|left| left <= super::record::REST)
             }),
@@ -143,7 +143,7 @@ impl StoreRun<'_> {
         facts
     }
 
-    /// The host is looked at only where something would be collected if it were idle.
+    /// The host is looked at only if something would be collected if it were idle.
     fn verdicts(&self, known: &[(StoreRule, StoreFacts)]) -> Vec<StoreVerdict> {
         let verdicts = decide(known, &HostState::Idle, self.marks);
         if verdicts.iter().any(|verdict| matches!(verdict, StoreVerdict::Collect(..))) {
@@ -180,7 +180,7 @@ fn untried(verdict: &StoreVerdict) -> StoreResult {
     }
 }
 
-/// The first that is planned: one that can be asked for bytes, as it was decided, else one that can only be emptied.
+/// The first that is planned: one that can be asked for bytes, as decided, otherwise one that can only be emptied.
 fn first_in_turn(left: &[usize], reports: &[StoreReport]) -> Option<usize> {
     let is_planned = |index: &&usize| reports[**index].result == StoreResult::Planned;
     let planned = || left.iter().filter(is_planned).copied();

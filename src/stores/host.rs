@@ -15,24 +15,24 @@ use std::collections::HashSet;
 use std::ffi::OsString;
 use std::time::{Duration, Instant, SystemTime};
 
-/// One look at who lives takes no longer.
+/// The maximum time of one look at the live processes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// How often it is looked for a lease: the names of a small directory in memory.
+/// How often leases are checked: the names of a small directory in memory.
 const LEASES: Duration = Duration::from_millis(20);
 
-/// How often it is looked for Workers: the names of all processes. It is how jobs without our hook show.
+/// How often Workers are checked: the names of all processes. This shows jobs without our hook.
 const WORKERS: Duration = Duration::from_millis(500);
 
-/// Whom a collection would disturb.
+/// The jobs that a collection would disturb.
 pub trait Host {
-    /// Whether every runner is idle now. From here on jobs that come are noticed.
+    /// Whether every runner is idle now. From here on new jobs are detected.
     fn state(&self) -> HostState;
-    /// Who has come since; asked again and again while a tool runs.
+    /// The jobs that have begun since; asked repeatedly while a tool runs.
     fn arrival(&self) -> Option<String>;
 }
 
-/// The host we are on.
+/// This host.
 pub struct ThisHost<'a> {
     config: &'a Config,
     proc: &'a Proc,
@@ -95,7 +95,7 @@ impl<'a> ThisHost<'a> {
                 return Some(format!("{name} is idle, but none of our hooks would tell of its next job"));
             }
         }
-        // Also one of no runner of ours: in a container it may use this host's engine.
+        // Also one of no known runner: in a container it may use this host's engine.
         let worker = seen.facts.processes.workers.first();
         worker.map(|worker| format!("a Runner.Worker is at work (pid {})", worker.process.pid))
     }
@@ -129,7 +129,7 @@ impl<'a> ThisHost<'a> {
 impl Host for ThisHost<'_> {
     fn state(&self) -> HostState {
         *self.come.borrow_mut() = None;
-        // Before anything else is looked at: what comes from here on is new.
+        // Before anything else is looked at: anything that appears from here on is new.
         *self.leases.borrow_mut() = self.roll();
         let past = Instant::now().checked_sub(WORKERS).unwrap_or_else(Instant::now);
         self.looked.set((past, past));

@@ -1,4 +1,4 @@
-//! Where a store lies, whose it is, and how large.
+//! Where a store is, its owner, and its size.
 
 use crate::model::Uid;
 use crate::model::stores::StoreRule;
@@ -11,7 +11,7 @@ use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-/// Sizing one store takes no longer.
+/// The maximum time for sizing one store.
 const SIZING: Duration = Duration::from_secs(60);
 
 /// Why a store cannot be collected, for people.
@@ -26,13 +26,13 @@ pub struct StoreDir {
     pub path: PathBuf,
     /// A handle, for measuring.
     pub dir: Dir,
-    /// As whom its tool runs, if not as we do.
+    /// The user its tool runs as, if not ours.
     pub user: Option<User>,
 }
 
 impl StoreDir {
-    /// The directory of some user's that an entry names. Whoever can lead its path elsewhere must not get more than their own
-    /// rights by that: no link is followed, its tool runs as its owner, and as root only where root alone leads there.
+    /// The directory of a user that an entry names. A user who can redirect its path must not gain more than their own rights by that: no
+    /// link is followed, its tool runs as its owner, and as root only if only root can redirect the path.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -41,7 +41,7 @@ impl StoreDir {
         let shown = path.display();
         let dir = Dir::open(&path).map_err(|error| {
             StoreError(match error.raw_os_error() {
-                // What is opened as a directory and is a link itself counts as none.
+                // A directory that is a link itself counts as none.
                 Some(nix::libc::ELOOP | nix::libc::ENOTDIR) => {
                     format!("{shown} is no directory, or leads through a link; name the directory itself")
                 }
@@ -64,7 +64,7 @@ impl StoreDir {
         Ok(Self { path, dir, user: Some(owner) })
     }
 
-    /// A directory that a tool, or the configuration, says to be an engine's own.
+    /// A directory that a tool, or the configuration, reports as an engine's own.
     ///
     /// # Errors
     /// [`StoreError`].
@@ -74,7 +74,7 @@ impl StoreDir {
         Ok(Self { path: path.to_owned(), dir, user: None })
     }
 
-    /// How many bytes it has allocated; none where that takes too long or not all of it can be read.
+    /// How many bytes it has allocated; none if that takes too long or not all of it can be read.
     pub fn bytes(&self) -> Option<u64> {
         let until = Instant::now() + SIZING;
         let scan = measure(&self.dir, &Options { threads: 2, largest: 0, deadline: Some(until) }).ok()?;

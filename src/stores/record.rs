@@ -1,5 +1,5 @@
-//! What the last run found and did: `stores/last.json` in the state directory. `status` shows it and metrics count by it, so
-//! neither has to ask the tools; and what gave next to nothing rests by it.
+//! The result of the last run: `stores/last.json` in the state directory. `status` shows it and metrics use it, so neither has to ask the
+//! tools; and a store that freed next to nothing is left alone according to it.
 
 use crate::config::Config;
 use crate::model::stores::{
@@ -17,22 +17,22 @@ pub const DIRECTORY: &str = "stores";
 /// The record's file in it.
 pub const FILE: &str = "last.json";
 
-/// A record that is larger is none of ours.
+/// A larger record was not written by the guard.
 pub const MAX_BYTES: u64 = 1 << 20;
 
-/// How long a store is left alone whose tool failed or gave next to nothing: a tenth of what it was asked for.
+/// How long a store is left alone whose tool failed or freed next to nothing: a tenth of what it was asked for.
 pub const REST: Duration = Duration::from_secs(3600);
 const NEXT_TO_NOTHING: u64 = 10;
 
-/// More of a message is not kept.
+/// The maximum length of a recorded message.
 const MAX_DETAIL: usize = 2000;
 
-/// Reads a record; `None` when it is none.
+/// Reads a record; `None` if it is invalid.
 pub fn parse(bytes: &[u8]) -> Option<StoresRecord> {
     serde_json::from_slice(bytes).ok()
 }
 
-/// The record after a run: `configured` names every entry there is, in order; those that did not run keep what they had.
+/// The record after a run: `configured` names every entry, in order; those that did not run keep their previous result.
 pub fn after(
     before: &StoresRecord,
     report: &StoresReport,
@@ -91,7 +91,7 @@ fn one(store: &StoreReport, old: Option<&StoreRecord>, now: SystemTime) -> Store
     }
 }
 
-/// To be kept.
+/// The data to be recorded.
 pub fn to_bytes(record: &StoresRecord) -> Vec<u8> {
     #[derive(Serialize)]
     struct Document<'r> {
@@ -101,7 +101,7 @@ pub fn to_bytes(record: &StoresRecord) -> Vec<u8> {
     }
     serde_json::to_vec_pretty(&Document { schema: 1, record }).expect("text and numbers serialise")
 }
-/// What the last run found.
+/// The result of the last run.
 pub(crate) fn last(config: &Config) -> Option<StoresRecord> {
     let mut found = read(&StateDir::at(&config.paths.state_dir))?;
     found.stores.retain(|store| config.stores.iter().any(|rule| rule.name == store.name));

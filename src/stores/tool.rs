@@ -6,10 +6,10 @@ use std::ffi::OsString;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-/// How long a tool may think about a question.
+/// How long a tool may take for an answer.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// A longer answer is none: some thousand images take a third of it.
+/// A longer answer is an error: some thousand images take a third of it.
 const MAX_ANSWER: usize = 32 << 20;
 
 /// A tool with its first arguments, its user and its variables.
@@ -19,11 +19,11 @@ pub struct Tool {
     pub command: Vec<String>,
     /// Where programs are looked up.
     pub directories: Vec<PathBuf>,
-    /// As whom it runs, if not as we do.
+    /// The user it runs as, if not ours.
     pub user: Option<User>,
-    /// The home of a user whom the system does not know, as containers leave them; many tools do nothing without one.
+    /// The home of a user that the system does not know, as containers leave them; many tools do nothing without one.
     pub home: PathBuf,
-    /// What it has to know of its store.
+    /// The environment that it needs for its store.
     pub environment: Vec<(&'static str, OsString)>,
 }
 
@@ -32,7 +32,7 @@ pub struct Tool {
 pub struct Turn<'a> {
     /// When it has to be over.
     pub until: Instant,
-    /// Asked while it goes on whether it has to end.
+    /// Asked while it runs whether it has to end.
     pub attended: Attended<'a>,
 }
 
@@ -63,7 +63,7 @@ impl Turn<'_> {
 }
 
 impl Tool {
-    /// Whether it can be run at all: it is there, and only those can change it who may.
+    /// Whether it can be run at all: it exists, and only permitted users can change it.
     ///
     /// # Errors
     /// [`ProgramError`].
@@ -73,7 +73,7 @@ impl Tool {
         if is_roots { crate::sys::program::is_roots_alone(&program) } else { Ok(()) }
     }
 
-    /// What it prints when it succeeds.
+    /// Its output when it succeeds.
     ///
     /// # Errors
     /// [`ProgramError`].
@@ -82,7 +82,7 @@ impl Tool {
         Ok(call.run()?.success()?.text())
     }
 
-    /// Has it collect: to its end, the turn's, or a job's coming. What it prints is thrown away.
+    /// Makes it collect: to its end, the turn's, or the beginning of a job. Its output is discarded.
     ///
     /// # Errors
     /// [`ProgramError`]; [`ProgramError::Stopped`] where a job came.
@@ -107,7 +107,7 @@ impl Tool {
     }
 }
 
-/// What the entry's own settings can do about it.
+/// The advice about it, by the entry's own settings.
 pub fn remedy(error: &ProgramError) -> &'static str {
     match error {
         ProgramError::Missing { .. } => ", or name it by its absolute path in `command`",

@@ -1,17 +1,17 @@
-//! What cgroups and the kernel's stall information count of a runner that may have died.
+//! The counters of cgroups and the kernel's stall information, for a runner that may have died.
 
 use crate::model::postmortem::{MemoryEvents, Observed, Pressure, TaskEvents};
 use crate::sys::cgroup::{Group, Hierarchies};
 use crate::sys::process::Proc;
 use crate::sys::stalls;
 
-/// How often no task could be started in the first of these groups that is there.
+/// How often a task could not be started in the first of these groups that exists.
 pub fn task_events(hierarchies: &Hierarchies, groups: &[Group]) -> Option<TaskEvents> {
     let count = groups.iter().find_map(|group| hierarchies.place(group).forks_refused().ok())?;
     Some(TaskEvents { file: count.file.display().to_string(), refused: count.value })
 }
 
-/// How often processes of the first of these groups that is there were killed for want of memory.
+/// How often processes of the first of these groups that exists were killed because of the memory limit.
 pub fn memory_events(hierarchies: &Hierarchies, groups: &[Group]) -> Observed<MemoryEvents> {
     let mut silent = Vec::new();
     for group in groups {

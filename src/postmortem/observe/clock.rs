@@ -7,7 +7,7 @@ use nix::time::{ClockId, clock_gettime};
 use std::io::Read as _;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-/// `/proc/stat` has a line of interrupts that is long on large hosts, before the one that is wanted.
+/// `/proc/stat` has a line of interrupts that is long on large hosts, before the line in question.
 const MAX_STAT: u64 = 4 << 20;
 
 fn read(clock: ClockId) -> Duration {
@@ -19,7 +19,7 @@ pub(super) fn monotonic() -> Duration {
     read(ClockId::CLOCK_MONOTONIC)
 }
 
-/// This boot, and what the clocks say against each other. `lease` is that of the job in question.
+/// This boot, and the differences between the clocks. `lease` is that of the job in question.
 pub(super) fn look(proc: &Proc, lease: Option<&Lease>) -> Observed<HostClock> {
     let (Ok(boot_id), Some(booted)) = (proc.boot_id(), booted(proc)) else {
         return Observed::missing(
@@ -33,8 +33,8 @@ pub(super) fn look(proc: &Proc, lease: Option<&Lease>) -> Observed<HostClock> {
     Observed::Known(HostClock { boot_id, booted, slept, put_forward })
 }
 
-/// When this boot began: `btime` of `/proc/stat` (proc(5)), which is the wall clock less the time since boot and so moves with
-/// the wall clock.
+/// When this boot began: `btime` of `/proc/stat` (proc(5)), which is the wall clock minus the time since boot and so moves with the wall
+/// clock.
 pub(super) fn booted(proc: &Proc) -> Option<SystemTime> {
     let mut text = String::new();
     std::fs::File::open(proc.root().join("stat")).ok()?.take(MAX_STAT).read_to_string(&mut text).ok()?;
@@ -42,8 +42,8 @@ pub(super) fn booted(proc: &Proc) -> Option<SystemTime> {
     UNIX_EPOCH.checked_add(Duration::from_secs(seconds))
 }
 
-/// A Worker begins before its lease is written. Where it seems, by the clock of now, to have begun later, the clock has been
-/// put forward since by at least the difference.
+/// A Worker begins before its lease is written. If, by the present clock, it seems to have begun later, the clock has been set forward
+/// since by at least the difference.
 fn put_forward(start_ticks: u64, since: SystemTime, booted: SystemTime) -> Duration {
     let ticks = procfs::ticks_per_second().max(1);
     let begun = booted.checked_add(Duration::from_millis(start_ticks.saturating_mul(1000) / ticks));

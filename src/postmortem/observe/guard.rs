@@ -1,21 +1,21 @@
-//! What the ledger says about disk-guard itself while a job ran. Entries that are not believed clear and blame nobody.
+//! The ledger's entries about disk-guard itself while a job ran. Entries that are not trusted clear and blame nobody.
 
 use crate::model::Runner;
 use crate::model::ledger::{ActionKind, Judged, Ledger, Scope, Window};
 use crate::model::postmortem::{GuardDeed, GuardDeeds, LogLine};
 use std::path::Path;
 
-/// Deeds elsewhere that are kept; a busy host's guard does many.
+/// Actions elsewhere that are recorded; a busy host's guard makes many.
 const MAX_ELSEWHERE: usize = 200;
 
-/// The deeds in `window`, seen from `runner`, whose work directory's disk is mounted at `mount`.
+/// The actions in `window`, relative to `runner`, whose work directory's disk is mounted at `mount`.
 pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, window: Window) -> GuardDeeds {
     let mut deeds = GuardDeeds { complete_since: ledger.extent.complete_since(), ..GuardDeeds::default() };
     let told = ledger.entries.iter().filter(|judged| judged.trust.is_authentic());
     for judged in told.filter(|judged| window.holds(judged.record().time)) {
         let record = judged.record();
         if record.deed == ActionKind::Pressure {
-            // Of another disk than this runner's it tells nothing.
+            // Another disk than this runner's is irrelevant.
             if mount.is_none_or(|mount| record.details.path.as_deref().is_none_or(|path| path == mount)) {
                 let line = LogLine { at: Some(record.time), text: super::logs::cut(&record.details.message) };
                 if record.details.reason.as_deref() == Some("critical") {
@@ -44,8 +44,8 @@ pub(super) fn deeds(ledger: &Ledger, runner: &Runner, mount: Option<&Path>, wind
     deeds
 }
 
-/// Whether an entry is of unfinished trash whose claim is told by an entry of its own: that one counts, when it was made. A hook that
-/// has met its goal leaves what is left of a large tree to the next sweep, which may find it while the job runs.
+/// Whether an entry is about unfinished trash whose claim has an entry of its own: that one counts, at its own time. A hook that has met
+/// its goal leaves the rest of a large tree to the next sweep, which may find it while the job runs.
 fn is_told_by_its_claim(ledger: &Ledger, runner: &Runner, trash: &Judged) -> bool {
     let is_trash = |judged: &Judged| judged.record().details.reason.as_deref() == Some("trash");
     let is_earlier_claim = |judged: &Judged| {

@@ -1,10 +1,10 @@
-//! What the host's services and people did, by the journal: daemons that kill for want of memory, systemd itself, container
-//! runtimes and the kubelet, orders that were given by sudo, and what the runner's unit printed.
+//! The journal's lines about the host's services and people: daemons that kill for lack of memory, systemd itself, container runtimes and
+//! the kubelet, commands run by sudo, and the output of the runner's unit.
 //!
-//! The journal is asked for everything of the minutes around a death, so that entries count whether or not they carry a unit's name
-//! (a process may be gone before journald has looked it up); where that is too much, for the services by name. An entry counts when
-//! it names the Worker's pid, the runner's unit, or the runner. Any process can write into the journal and call itself `earlyoom`: what
-//! only root or the service itself can have written is told apart by the fields that journald fills in.
+//! The journal is asked for everything of the minutes around a death, so that entries count whether or not they carry a unit's name (a
+//! process may be gone before journald has looked it up); if that is too much, for the services by name. An entry counts when it names the
+//! Worker's pid, the runner's unit, or the runner. Any process can write into the journal and call itself `earlyoom`: the fields that
+//! journald fills in show whether root or the service itself wrote an entry.
 
 use super::logs::{complaint, cut};
 use crate::actions_runner::layout;
@@ -17,7 +17,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 /// One question to journalctl.
 const BOUNDS: Bounds = Bounds::new(Duration::from_secs(15), 4 << 20);
 
-/// Lines that tell something, beyond which the older ones are dropped.
+/// The maximum of relevant lines; older ones are dropped.
 const MAX_LINES: usize = 64;
 
 /// Fields that are looked at (systemd.journal-fields(7)).
@@ -42,7 +42,7 @@ const SERVICES: [&str; 14] = [
     "sudo",
 ];
 
-/// Whom an entry has to be about.
+/// What an entry must name.
 #[derive(Debug, Clone, Default)]
 pub struct Whom<'a> {
     /// The Worker's pid.
@@ -104,7 +104,7 @@ fn matches(unit: Option<&str>) -> Vec<String> {
     words
 }
 
-/// An entry of `journalctl -o json`, if it tells something about `whom`.
+/// An entry of `journalctl -o json`, if it is relevant for `whom`.
 pub(crate) fn entry(text: &str, whom: &Whom<'_>) -> Option<HostLine> {
     let entry: Value = serde_json::from_str(text).ok()?;
     let field = |name: &str| entry[name].as_str().unwrap_or_default();
@@ -124,9 +124,9 @@ pub(crate) fn entry(text: &str, whom: &Whom<'_>) -> Option<HostLine> {
     } else {
         service.and_then(|service| deed(service, &message, field("UNIT"), whom))
     };
-    // Fields that begin with `_` are journald's own. Without them nobody is known to have written it.
+    // Fields that begin with `_` are journald's own. Without them the writer is unknown.
     let by_service = service.is_some_and(|service| of_unit.trim_end_matches(".service") == service);
-    // sudo writes with the uid of who calls it.
+    // sudo writes with its caller's uid.
     let by_program = service.is_some_and(|service| is_program(field("_EXE"), service));
     let is_trusted =
         field("_UID") == "0" || by_service || by_program || whom.unit.is_some_and(|unit| unit == of_unit);
@@ -137,7 +137,7 @@ fn service(name: &str) -> Option<&'static str> {
     SERVICES.iter().copied().find(|service| *service == name)
 }
 
-/// Whether a path is that of a service's program, where root alone installs any.
+/// Whether a path is that of a service's program, where only root installs programs.
 fn is_program(path: &str, service: &str) -> bool {
     let is_system = ["/usr/bin/", "/usr/sbin/", "/usr/lib/", "/bin/", "/sbin/", "/lib/"];
     is_system.iter().any(|place| path.starts_with(place))
@@ -145,7 +145,7 @@ fn is_program(path: &str, service: &str) -> bool {
         && path.rsplit('/').next() == Some(service)
 }
 
-/// What the runner's unit printed: the Listener's and RunnerService.js's last words, and what no log could take.
+/// The output of the runner's unit: the last lines of the Listener and of RunnerService.js, and those that could not be logged.
 fn of_the_unit(message: &str) -> Option<HostDeed> {
     // A job's display name is printed as well (src/Runner.Listener/JobDispatcher.cs).
     if message.contains("Running job: ") || message.contains(" completed with result: ") {
@@ -229,7 +229,7 @@ fn systemd(message: &str, is_about: bool) -> Option<HostDeed> {
     }
 }
 
-/// Whether a text holds a word that is not a part of a longer one.
+/// Whether a text has this word, not as a part of a longer one.
 fn has_word(text: &str, word: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
     text.match_indices(word).any(|(at, _)| {
@@ -342,7 +342,7 @@ mod tests {
         assert_eq!(told(kernel, "sending SIGTERM to process 565"), None);
     }
 
-    /// `logger -t earlyoom` is anybody's.
+    /// Any user can run `logger -t earlyoom`.
     #[test]
     fn a_name_alone_is_not_trusted() {
         let message = "sending SIGKILL to process 565";

@@ -1,9 +1,8 @@
-//! The kernel's messages: from the journal, which outlives a boot where it is kept on disk, else from `/dev/kmsg`, the kernel's
-//! own ring, which forgets.
+//! The kernel's messages: from the journal, which survives a boot if it is kept on disk, otherwise from `/dev/kmsg`, the kernel's own
+//! ring, which forgets.
 //!
-//! Both are bounded: journalctl in time and length, the ring in records, and it is read without waiting. A process's name is
-//! its owner's to choose, so a message is taken apart from where the kernel's own words are, and a pid found in it counts
-//! together with the time.
+//! Both are bounded: journalctl in time and length, the ring in records, and it is read without waiting. A process's name is chosen by its
+//! owner, so a message is parsed starting from the kernel's own words, and a pid found in it counts only together with the time.
 
 use super::clock;
 use super::logs::cut;
@@ -25,13 +24,13 @@ const MAX_RECORDS: usize = 100_000;
 /// The longest record (`PRINTK_MESSAGE_MAX` and its dictionary, include/linux/printk.h).
 const RECORD: usize = 8192;
 
-/// Messages that tell something, beyond which the older ones are dropped.
+/// The maximum of relevant messages; older ones are dropped.
 const MAX_LINES: usize = 4096;
 
 /// The longest name of a process, in bytes (`TASK_COMM_LEN`, include/linux/sched.h).
 const MAX_COMM: usize = 15;
 
-/// A decision and its kill lie this close together.
+/// The maximum distance between a decision and its kill.
 const SAME_KILL: Duration = Duration::from_secs(5);
 
 /// What was read.
@@ -39,9 +38,9 @@ const SAME_KILL: Duration = Duration::from_secs(5);
 pub struct Messages {
     /// `journal` or `kmsg`.
     pub source: &'static str,
-    /// Since when nothing is missing.
+    /// From when on nothing is missing.
     pub complete_since: Option<SystemTime>,
-    /// Those that tell something, in the order of time.
+    /// The relevant messages, in the order of time.
     pub lines: Vec<KernelLine>,
 }
 
@@ -62,7 +61,7 @@ pub fn read(
     let ring = of_ring(kmsg, now);
     match (journal, ring) {
         (Ok(journal), Ok(ring)) => {
-            // Whichever reaches farther back.
+            // The one that reaches farther back.
             let reach = |messages: &Messages| {
                 messages
                     .complete_since
@@ -77,7 +76,7 @@ pub fn read(
     }
 }
 
-/// `journalctl _TRANSPORT=kernel`: `-k` says the same and hides earlier boots.
+/// `journalctl _TRANSPORT=kernel`: `-k` means the same but hides earlier boots.
 fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, String> {
     let seconds = from.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
     let ask = |more: &[&str]| {
@@ -116,7 +115,7 @@ fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, Stri
 pub(crate) fn entry(text: &str) -> Option<(SystemTime, String)> {
     let entry: Value = serde_json::from_str(text).ok()?;
     let number = |field: &str| entry[field].as_str()?.parse::<u64>().ok();
-    // journald may have read a message long after the kernel wrote it: both moments are there, by the clock that runs since boot.
+    // journald may have read a message long after the kernel wrote it: both times are in the entry, by the clock that runs since boot.
     let late = number("__MONOTONIC_TIMESTAMP").zip(number("_SOURCE_MONOTONIC_TIMESTAMP"));
     let late = late.map_or(0, |(read, written)| read.saturating_sub(written));
     let micros = number("__REALTIME_TIMESTAMP")?.saturating_sub(late);
@@ -124,7 +123,7 @@ pub(crate) fn entry(text: &str) -> Option<(SystemTime, String)> {
     Some((UNIX_EPOCH + Duration::from_micros(micros), message))
 }
 
-/// The message of an entry, which has a list of bytes where it is no text (journalctl(1)).
+/// The message of an entry, which has a list of bytes if it is not UTF-8 (journalctl(1)).
 pub(super) fn message_of(entry: &Value) -> Option<String> {
     match &entry["MESSAGE"] {
         Value::String(text) => Some(text.clone()),
@@ -152,7 +151,7 @@ fn of_ring(kmsg: &Path, now: SystemTime) -> Result<Messages, String> {
             Ok(size) => size,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            // Overwritten while it was read: what follows is there.
+            // Overwritten while it was read: the next ones are still there.
             Err(error) if error.raw_os_error() == Some(nix::libc::EPIPE) => {
                 complete_since = None;
                 continue;
@@ -188,8 +187,8 @@ fn keep(lines: &mut Vec<KernelLine>, at: SystemTime, message: &str) {
     }
 }
 
-/// The line that tells of a kill does not name the group; the decision, or in kernels before 5.0 a line of its own, that stands
-/// before it does. Before 4.20 it does not even say whose limit it was: that stands in the choice.
+/// The line about a kill does not name the group; the decision before it does, or in kernels before 5.0 a line of its own. Before 4.20 it
+/// does not even show which limit was exceeded: that is in the choice.
 fn complete(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
     let KernelEvent::OomKill { pid, scope, group, .. } = event else { return };
     if group.is_some() || matches!(scope, OomScope::Group(_)) {
@@ -205,7 +204,7 @@ fn complete(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
                 (*scope, *group) = (limit.clone(), of.clone());
                 return;
             }
-            // Another kill: what stands before it belongs to that.
+            // Another kill: the lines before it belong to that.
             KernelEvent::OomKill { .. } => return,
             KernelEvent::OomChoice { scope: limit, .. } if *scope == OomScope::Unknown => {
                 *scope = limit.clone()
@@ -219,7 +218,7 @@ fn complete(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
     }
 }
 
-/// What a message tells, if it is one of those that a death can be due to.
+/// The content of a message, if it can be the cause of a death.
 pub fn event(message: &str) -> Option<KernelEvent> {
     let of_memory = oom_decision(message).or_else(|| oom_kill(message)).or_else(|| oom_reaped(message));
     let of_memory = of_memory.or_else(|| oom_group(message));
@@ -236,7 +235,7 @@ pub fn event(message: &str) -> Option<KernelEvent> {
     })
 }
 
-/// `I/O error, dev sda, sector 5 op ...` (block/blk-core.c), and what filesystems say of themselves.
+/// `I/O error, dev sda, sector 5 op ...` (block/blk-core.c), and the filesystems' own messages.
 fn is_disk_error(message: &str) -> bool {
     const STARTS: [&str; 5] = [
         "Buffer I/O error on dev",
@@ -281,8 +280,8 @@ fn oom_decision(message: &str) -> Option<KernelEvent> {
 
 /// `Out of memory: Killed process 7 (NAME) total-vm:...`, with `Memory cgroup out of memory` for a group's limit (mm/oom_kill.c).
 ///
-/// Before 4.20 `Out of memory: Kill process 7 (NAME) score 68 or sacrifice child` names who was chosen, and `Killed process 8
-/// (NAME) total-vm:...` in a line of its own who was killed: that one, or a child of it.
+/// Before 4.20 `Out of memory: Kill process 7 (NAME) score 68 or sacrifice child` names the chosen process, and `Killed process 8 (NAME)
+/// total-vm:...` in a line of its own the killed one: the same, or a child of it.
 fn oom_kill(message: &str) -> Option<KernelEvent> {
     let limits = [("Memory cgroup out of memory", OomScope::SomeGroup), ("Out of memory", OomScope::Host)];
     let of_limit = limits.into_iter().find_map(|(words, scope)| Some((scope, message.strip_prefix(words)?)));
@@ -302,13 +301,13 @@ fn oom_kill(message: &str) -> Option<KernelEvent> {
     if is_choice {
         return behind.starts_with(" score ").then_some(KernelEvent::OomChoice { pid, scope });
     }
-    // Without the words before it a process could be called so: the kernel's words behind it are looked at as well.
+    // A process could have the words before it as its name: the kernel's words behind it are checked as well.
     let is_kernels =
         scope != OomScope::Unknown || behind.starts_with(" total-vm:") || behind.starts_with(", UID");
     is_kernels.then(|| KernelEvent::OomKill { pid, comm: comm.to_owned(), scope, group: None })
 }
 
-/// `oom_reaper: reaped process 7 (NAME), now anon-rss:0kB, ...` (mm/oom_kill.c): the same once more, where the first line is lost.
+/// `oom_reaper: reaped process 7 (NAME), now anon-rss:0kB, ...` (mm/oom_kill.c): the same again, if the first line is lost.
 fn oom_reaped(message: &str) -> Option<KernelEvent> {
     let (pid, rest) = message.strip_prefix("oom_reaper: reaped process ")?.split_once(' ')?;
     let (comm, behind) = rest.strip_prefix('(')?.rsplit_once("), now ")?;
@@ -334,10 +333,10 @@ fn fork_rejected(message: &str) -> Option<KernelEvent> {
 /// `NAME[7]: segfault at 0 ip ... in FILE[...]`, `traps: NAME[7] general protection fault ip:...`, `traps: NAME[7] trap invalid
 /// opcode ip:...`.
 ///
-/// The process's name stands before the kernel's words, a file's name behind them, and both are their owner's to choose: the words
-/// are where the last name ends that is no longer than a process's name can be.
+/// The process's name is before the kernel's words, a file's name behind them, and both are chosen by their owner: the kernel's words
+/// begin where the last name ends that is not longer than a process's name can be.
 fn fault(message: &str) -> Option<KernelEvent> {
-    // Each with the kernel's words around it is longer than a name, with which other messages begin.
+    // With the kernel's words around it each is longer than a name, with which other messages begin.
     const PLAIN: [&str; 3] = ["]: segfault at ", "]: unhandled exception", "]: unhandled signal"];
     const TRAPS: [&str; 2] = ["] general protection", "] trap "];
     let (message, words) = match message.strip_prefix("traps: ") {

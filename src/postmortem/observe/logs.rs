@@ -1,8 +1,8 @@
-//! What the runner's own logs say of one job.
+//! The runner's own logs of one job.
 //!
-//! The Worker's log is one job's ([`worker`]), the Listener's tells of all of them ([`listener`]). Both hold text of the job's
-//! choosing, which is told apart from the runner's own words (`complaints`). A line break in a job's name could forge a line: it
-//! would only make its own runner's death look like another one.
+//! The Worker's log covers one job ([`worker`]), the Listener's covers all of them ([`listener`]). Both contain text from the job, which
+//! is distinguished from the runner's own words (`complaints`). A line break in a job's name could forge a line: it would only make its
+//! own runner's death look like another one.
 //!
 //! Logs are read line by line, a bounded length of each runner's; see [`diag_log`].
 
@@ -28,13 +28,13 @@ pub const TAIL: u64 = 512 << 10;
 /// A line is kept to this length.
 const MAX_LINE: usize = 400;
 
-/// And of complaints the last few.
+/// And the maximum of complaints, the latest.
 const MAX_COMPLAINTS: usize = 8;
 
 /// The logs of a runner's Workers, the newest first, each with all of its pages.
 ///
 /// # Errors
-/// What opening and reading the directory say.
+/// The error of opening or reading the directory.
 pub fn worker_logs(root: &Dir, limit: usize) -> io::Result<Vec<Pages>> {
     let diag = match root.descend(layout::DIAG) {
         Ok(diag) => diag,
@@ -44,36 +44,36 @@ pub fn worker_logs(root: &Dir, limit: usize) -> io::Result<Vec<Pages>> {
     let mut workers = Vec::new();
     let mut later = Vec::new();
     for name in diag_log::newest(&diag, Kind::Worker, 2 * limit)? {
-        // A page behind an end is no page of the Worker that has ended.
+        // A page behind the end of a Worker does not belong to it.
         if !later.is_empty() && worker::has_completed(&diag, &name) {
             workers.push(Pages(std::mem::take(&mut later)));
         }
         later.insert(0, name);
-        // What cannot be read is a log of its own.
+        // An unreadable page is a log of its own.
         if !worker::goes_on(&diag, &later[0]).unwrap_or(false) {
             workers.push(Pages(std::mem::take(&mut later)));
         }
     }
     if !later.is_empty() {
-        // The page that it goes on from is gone.
+        // The page that it continues is gone.
         workers.push(Pages(later));
     }
     workers.truncate(limit);
     Ok(workers)
 }
 
-/// What a Worker's log says.
+/// The content of a Worker's log.
 ///
 /// # Errors
-/// What opening and reading it say.
+/// The error of opening or reading it.
 pub fn worker_log(root: &Dir, pages: &Pages) -> io::Result<WorkerLog> {
     worker::read(&root.descend(layout::DIAG)?, pages)
 }
 
-/// What the end of a Worker's log says by itself, and that end.
+/// The content of a Worker's log's end by itself, and that end.
 ///
 /// # Errors
-/// What opening and reading it say.
+/// The error of opening or reading it.
 pub fn worker_end(root: &Dir, pages: &Pages) -> io::Result<(WorkerLog, Tail)> {
     let name = pages.0.last().map_or(OsStr::new(""), |name| name.as_os_str());
     let tail = diag_log::tail(&root.descend(layout::DIAG)?, name, TAIL)?;
@@ -84,7 +84,7 @@ fn kept(line: &diag_log::LogEntry<'_>) -> LogLine {
     LogLine { at: Some(line.at), text: cut(line.message) }
 }
 
-/// A bounded length of a line.
+/// A line, cut to a bounded length.
 pub fn cut(text: &str) -> String {
     match text.char_indices().nth(MAX_LINE) {
         Some((end, _)) => format!("{}...", &text[..end]),
@@ -105,7 +105,7 @@ fn parse_result(text: &str) -> Option<Reported> {
     })
 }
 
-/// Follows the time through lines: the longest silence, and when lines without a time of their own were written.
+/// Tracks the time through lines: the longest silence, and when lines without a time of their own were written.
 #[derive(Debug, Clone, Default)]
 struct Pace {
     last: Option<SystemTime>,

@@ -1,5 +1,5 @@
-//! Observation of a death: one reader per source, and how their answers become [`Facts`]. Nothing is written here, every reader
-//! is bounded, and what cannot be read is a fact of its own, with how to have it the next time.
+//! Observation of a death: one reader for each source; their answers become [`Facts`]. Nothing is written here, every reader is bounded,
+//! and an unreadable source is a fact of its own, with how to have it the next time.
 
 pub mod cgroup;
 mod clock;
@@ -36,22 +36,22 @@ const MAX_JOBS: usize = 64;
 /// A lease is written by the started-hook, which runs after its Worker has begun its log.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// Around the end of a job, kernel messages of this time are looked at, and at most so many; fewer are kept.
+/// The span of kernel messages around the end of a job, and their maximum; fewer are recorded.
 const AROUND: Duration = Duration::from_secs(300);
 const MAX_KERNEL_LINES: usize = 2048;
 const MAX_KEPT_LINES: usize = 64;
 
-/// What ended a job stands in the journal at most so long before its end, or so long after the last sign of life.
+/// The journal's lines about the cause are at most this long before the job's end, or after the last sign of life.
 const BEFORE_END: Duration = Duration::from_secs(900);
 const BEHIND_LAST_SIGN: Duration = Duration::from_secs(1800);
 
 const KEEP_LOGS: &str = "keep the runner's _diag readable for root, on a disk that has room";
 const KEEP_JOURNAL: &str = "keep the journal on disk (`mkdir -p /var/log/journal`), and ask as root or as a member of systemd-journal";
 
-/// Where the kernel shows its messages.
+/// The kernel's messages.
 const KMSG: &str = "/dev/kmsg";
 
-/// What the readers work with. What holds for the whole host is read once, when it is first asked for.
+/// The inputs of the readers. Data of the whole host is read once, when it is first needed.
 pub struct Observer<'a> {
     proc: &'a Proc,
     programs: Programs<'a>,
@@ -60,13 +60,13 @@ pub struct Observer<'a> {
     host: &'a HostFacts,
     systemd: OnceCell<Result<Systemd<'a>, SystemdError>>,
     kernel: OnceCell<Result<kernel::Messages, String>>,
-    /// By runner, and since when: what its Listener's logs tell.
+    /// By runner, and since when: the content of its Listener's logs.
     stories: RefCell<HashMap<usize, (SystemTime, ListenerStories)>>,
     /// Kernel messages and Listeners' logs are wanted since then.
     since: SystemTime,
 }
 
-/// What a runner's Listener tells, or why that cannot be known.
+/// The content of a runner's Listener's logs, or why it is unknown.
 type ListenerStories = Rc<Result<Stories, String>>;
 
 /// A job that may have died.
@@ -76,7 +76,7 @@ pub struct Subject {
     pub runner: usize,
     /// Its Worker's log, unless it could not even begin one.
     pub log: Option<Pages>,
-    /// The job's id, where the Listener's log alone tells of the job.
+    /// The job's id, if only the Listener's log has the job.
     pub job: Option<String>,
     /// Its lease.
     pub lease: Option<Lease>,
@@ -87,7 +87,7 @@ pub struct Subject {
 }
 
 impl<'a> Observer<'a> {
-    /// An observer of deaths since `since`. `host` is a look at who lives.
+    /// An observer of deaths since `since`. `host` is a look at the living processes.
     pub fn new(
         proc: &'a Proc,
         programs: Programs<'a>,
@@ -116,7 +116,7 @@ impl<'a> Observer<'a> {
     /// The jobs of a runner, the latest first: one for each Worker's log, and one for each lease without any.
     ///
     /// # Errors
-    /// What reading `_diag` says.
+    /// The error of reading `_diag`.
     pub fn subjects(&self, runner: usize) -> io::Result<Vec<Subject>> {
         let root = Dir::open(&self.host.runners[runner].runner.root)?;
         let logs = logs::worker_logs(&root, MAX_JOBS)?;
@@ -149,8 +149,8 @@ impl<'a> Observer<'a> {
         Ok(subjects)
     }
 
-    /// Jobs that the Listener has received and of which `known` has neither a Worker's log nor a lease: the logs are gone, or the
-    /// Worker could not begin one.
+    /// Jobs that the Listener has received and for which `known` has neither a Worker's log nor a lease: the logs are gone, or the Worker
+    /// could not begin one.
     pub fn without_worker(&self, runner: usize, known: &[Subject]) -> Vec<Subject> {
         let told = self.stories(runner, self.since);
         let Ok(stories) = &*told else { return Vec::new() };
@@ -179,7 +179,7 @@ impl<'a> Observer<'a> {
         workers.iter().any(|worker| worker.attribution == Attribution::Runner(runner))
     }
 
-    /// What the Listener's logs of a runner tell of jobs since `since`, read once.
+    /// The jobs in the Listener's logs of a runner since `since`, read once.
     fn stories(&self, runner: usize, since: SystemTime) -> ListenerStories {
         let since = since.min(self.since);
         if let Some((from, told)) = self.stories.borrow().get(&runner)
@@ -197,8 +197,8 @@ impl<'a> Observer<'a> {
         told
     }
 
-    /// Whether a job may be worth an examination: all that live, that succeeded, or that were cancelled and ended as they should
-    /// are not. Only the end of the Worker's log is read for it.
+    /// Whether a job may be worth an examination: not if it lives, succeeded, or was cancelled and ended as expected. Only the end of the
+    /// Worker's log is read for this.
     pub fn may_be_of_interest(&self, subject: &Subject) -> bool {
         if subject.lives {
             return false;
@@ -219,7 +219,7 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// A runner's leases, and whether each one's Worker lives, as far as they are the word of root or of the runner's own user.
+    /// A runner's leases, and whether each one's Worker lives, as far as root or the runner's own user wrote them.
     fn leases(&self, runner: usize) -> Vec<(Lease, bool)> {
         let runner = &self.host.runners[runner].runner;
         let own = self.host.leases.iter().filter(|seen| {
@@ -242,10 +242,10 @@ impl<'a> Observer<'a> {
         clock::booted(self.proc)
     }
 
-    /// What the end of a subject's Worker log says by itself, and that end.
+    /// The content of the end of a subject's Worker log by itself, and that end.
     ///
     /// # Errors
-    /// What opening and reading it say; `NotFound` when it has none.
+    /// The error of opening or reading it; `NotFound` when it has none.
     pub fn worker_end(&self, subject: &Subject) -> io::Result<(WorkerLog, diag_log::Tail)> {
         let pages = subject.log.as_ref().ok_or(io::ErrorKind::NotFound)?;
         logs::worker_end(&Dir::open(&self.runner(subject).root)?, pages)
@@ -258,8 +258,8 @@ impl<'a> Observer<'a> {
         logs::worker_log(&root, pages)
     }
 
-    /// What the Listener's logs say of a subject's job: by its id, or where no Worker's log has one, of that which was received last
-    /// before the Worker began.
+    /// The lines of the Listener's logs about a subject's job: by its id, or if no Worker's log has one, of the last job received before
+    /// the Worker began.
     fn listener(&self, subject: &Subject, job: Option<&str>) -> Observed<ListenerLog> {
         let told = self.stories(subject.runner, subject.begun);
         match &*told {
@@ -271,7 +271,7 @@ impl<'a> Observer<'a> {
         }
     }
 
-    /// Looks at everything that can tell of this death, and keeps what may vanish.
+    /// Reads every source about this death, and records evidence that may vanish.
     pub fn look(&self, subject: &Subject) -> (Facts, Raw) {
         let runner = self.runner(subject);
         let mut raw = Raw::default();
@@ -298,7 +298,7 @@ impl<'a> Observer<'a> {
             death.ended = ends.into_iter().chain([log.closed.as_ref()]).flatten().find_map(|line| line.at);
         }
         let unit_name = units::name_in(&runner.root).ok();
-        // What ended as it meant to asks nobody else why.
+        // A normal end needs no other explanation.
         let (unit, host) = if has_plain_end(&listener) {
             let missing = || ("not asked about a job that ended by itself", "");
             (Observed::missing(missing().0, missing().1), Observed::missing(missing().0, missing().1))
@@ -337,7 +337,7 @@ impl<'a> Observer<'a> {
         (facts, raw)
     }
 
-    /// The groups that the runner's processes are in, or were.
+    /// The present or past groups of the runner's processes.
     fn groups(
         &self,
         listener: Option<Pid>,
@@ -453,7 +453,7 @@ fn id(stories: &Stories, subject: &Subject, job: Option<&str>) -> Option<String>
     job.or(subject.job.as_deref()).or_else(|| stories.before(subject.begun)).map(str::to_owned)
 }
 
-/// Whether the Listener noted a result that the Worker itself came to: nobody has stopped it.
+/// Whether the Listener logged a result of the Worker itself: it was not stopped.
 fn has_plain_end(listener: &Observed<ListenerLog>) -> bool {
     let Some(log) = listener.known() else { return false };
     let is_result =
@@ -465,12 +465,12 @@ fn has_plain_end(listener: &Observed<ListenerLog>) -> bool {
     is_result && log.result.is_some() && !is_stopped
 }
 
-/// Whether the Worker says that its job failed, or does not say what came of it.
+/// Whether the Worker logged that its job failed, or logged no result.
 fn has_failed(log: &WorkerLog) -> bool {
     !matches!(log.result, Some((Reported::Succeeded | Reported::SucceededWithIssues | Reported::Skipped, _)))
 }
 
-/// Whose death, as far as lease and log tell.
+/// The identity of the dead job, as far as lease and log show.
 fn death(runner: &Runner, subject: &Subject, log: Option<&WorkerLog>) -> Death {
     let said = |text: &str| (!text.is_empty()).then(|| text.to_owned());
     let lease = subject.lease.as_ref();

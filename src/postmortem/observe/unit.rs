@@ -1,5 +1,5 @@
-//! What systemd says of a runner's unit. The unit's name comes from the runner's own file and is believed only when systemd
-//! says that the unit works in that root (see [`crate::setup::units`]).
+//! systemd's properties of a runner's unit. The unit's name comes from the runner's own file and is trusted only when systemd reports that
+//! the unit works in that root (see [`crate::setup::units`]).
 
 use super::clock;
 use crate::model::Runner;
@@ -35,7 +35,7 @@ pub(super) fn look(
     }
 }
 
-/// `KEY=VALUE` lines. A time of 0 is none.
+/// `KEY=VALUE` lines. A time of 0 means none.
 fn state(name: String, text: &str, now: SystemTime, monotonic: Duration) -> UnitState {
     let values: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
     let value = |key: &str| values.get(key).copied().unwrap_or_default();

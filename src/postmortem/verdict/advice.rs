@@ -1,4 +1,4 @@
-//! What a verdict says in one sentence, and what to do about it.
+//! A verdict in one sentence, and what to do about it.
 
 use crate::model::postmortem::{Cause, Ended, Facts, HostDeed, OomScope, Proof};
 use crate::postmortem::exit_code;

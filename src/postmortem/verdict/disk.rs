@@ -1,4 +1,4 @@
-//! What disks do to jobs: full, out of files, failing; and whether the guard was it.
+//! Deaths by disks: full, out of files, failing; and whether the guard caused them.
 
 use super::{
     Finding, SLACK, code, host_lines, is_during_job, is_in_span, kernel, listener_line, worker_line,
@@ -10,10 +10,10 @@ use crate::postmortem::exit_code::{self, Ending};
 use crate::text::escape;
 use std::time::{Duration, SystemTime};
 
-/// A Listener that cannot write is started again and again, each time with an empty log (src/Misc/layoutbin/RunnerService.js).
+/// A Listener that cannot write is restarted repeatedly, each time with an empty log (src/Misc/layoutbin/RunnerService.js).
 const MANY_EMPTY_LOGS: usize = 3;
 
-/// A disk that was above critical so long before the end may still have been full then.
+/// A disk that was above critical this long before the end may still have been full then.
 const BEFORE_END: Duration = Duration::from_secs(600);
 
 /// Complaints of these kinds in both logs, while the job ran.
@@ -31,12 +31,12 @@ pub(super) fn complaints(facts: &Facts, cause: Cause, wanted: &[Complaint]) -> V
         .collect()
 }
 
-/// Whether the Worker can have ended by an exception.
+/// Whether an exception can have ended the Worker.
 fn may_be_an_exception(facts: &Facts) -> bool {
     code(facts).is_some_and(|(code, _)| exit_code::may_be_an_exception(code))
 }
 
-/// The signal or fault that ended the Worker, where it was no exception.
+/// The signal or fault that ended the Worker, if it was no exception.
 pub(super) fn no_exception(facts: &Facts) -> Option<&'static str> {
     match exit_code::ending(code(facts)?.0) {
         Ending::Signal(name) | Ending::Fault(name) => Some(name),
@@ -44,12 +44,12 @@ pub(super) fn no_exception(facts: &Facts) -> Option<&'static str> {
     }
 }
 
-/// How far the words of an error go: together with an exit code that an exception leaves, and close to the end, they are certain.
+/// The confidence of an error's words: together with the exit code of an exception, and close to the end, they are certain.
 fn sure_of_words(facts: &Facts, words: &[Proof]) -> Confidence {
     let end = facts.death.ended.or(facts.death.last_sign);
     let is_close = |at: SystemTime| end.is_none_or(|end| at + SLACK >= end);
     if no_exception(facts).is_some() {
-        // A signal is no exception: what complained before may have nothing to do with it.
+        // A signal is no exception: earlier complaints may be unrelated.
         Confidence::Possible
     } else if may_be_an_exception(facts) && words.iter().any(|word| word.at.is_none_or(is_close)) {
         Confidence::Certain
@@ -58,7 +58,7 @@ fn sure_of_words(facts: &Facts, words: &[Proof]) -> Confidence {
     }
 }
 
-/// `ENOSPC` in the runner's logs or on its unit's stderr, and where nothing could be written any more the signs of that.
+/// `ENOSPC` in the runner's logs or on its unit's stderr, and if nothing could be written any more the signs of that.
 pub(super) fn full(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::DiskFull;
     let mut words = complaints(facts, CAUSE, &[Complaint::NoSpace, Complaint::Quota]);
@@ -78,7 +78,7 @@ pub(super) fn full(facts: &Facts) -> Finding {
     }
 }
 
-/// What shows of a disk that is or was full when no log could take the words.
+/// The signs of a disk that is or was full when no log could take the words.
 struct Signs {
     is_full_now: bool,
     was_critical: Option<LogLine>,
@@ -114,12 +114,12 @@ impl Signs {
         self.empty_logs >= MANY_EMPTY_LOGS
     }
 
-    /// How far the signs go by themselves. A signal leaves none of them.
+    /// The confidence of the signs by themselves. A signal leaves none of them.
     fn speak(&self, facts: &Facts) -> Option<Confidence> {
         let is_cut = self.worker_is_cut || self.listener_is_cut.is_some();
         if may_be_an_exception(facts) {
-            // A Listener's line that has a beginning and no end could not be written: it lived to begin it.
-            // An exception that names something else was none for want of room.
+            // An incomplete last line of a Listener could not be written: it lived to begin it.
+            // An exception that names another reason was not caused by lack of space.
             let is_other = facts.listener.known().is_some_and(|log| log.exception.is_some());
             let is_likely =
                 self.listener_is_cut.is_some() || self.restarts_in_vain() || (self.is_full() && !is_other);
@@ -175,7 +175,7 @@ impl Signs {
     }
 }
 
-/// A disk that has room now may have had none then: only an end that a full disk does not bring about rules it out.
+/// A disk that has room now may have had none then: only an end that a full disk does not cause rules it out.
 fn full_is_cleared(facts: &Facts, signs: &Signs) -> Finding {
     let is_seen = facts.worker.known().is_some() && !signs.worker_is_cut && !signs.is_full_now;
     match (no_exception(facts), facts.disk.known()) {
@@ -209,7 +209,7 @@ pub(super) fn files_exhausted(facts: &Facts) -> Finding {
     }
 }
 
-/// The kernel tells of a disk's errors, the runner of what they did to it.
+/// The kernel reports a disk's errors, the runner their effects.
 pub(super) fn failed(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::DiskFailed;
     let told =
@@ -220,7 +220,7 @@ pub(super) fn failed(facts: &Facts) -> Finding {
             Finding::cleared("the kernel's messages tell of no disk that failed")
         }
         (true, true) => Finding::default(),
-        // Some other disk of the host may have failed.
+        // Another disk of the host may have failed.
         (false, true) => Finding::suspect(Confidence::Possible, told),
         (told_nothing, false) => {
             let confidence = if told_nothing { Confidence::Likely } else { Confidence::Certain };
@@ -229,7 +229,7 @@ pub(super) fn failed(facts: &Facts) -> Finding {
     }
 }
 
-/// Whether disk-guard itself took something from this runner while its job ran; and if not, the proof.
+/// Whether disk-guard itself removed anything of this runner while its job ran; and if not, the proof.
 pub(super) fn guard(facts: &Facts) -> Finding {
     let Some(guard) = facts.guard.known() else { return Finding::default() };
     let during = |deed: &&GuardDeed| is_during_job(facts, deed.at);

@@ -1,4 +1,4 @@
-//! What happens around a Worker: the host goes down or sleeps, its Listener dies, systemd stops the unit.
+//! Events around a Worker: the host shuts down or sleeps, its Listener dies, systemd stops the unit.
 
 use super::{
     Finding, code, host_did, host_is_complete, host_lines, is_during_job, is_in_span, kernel, listener_line,
@@ -8,16 +8,16 @@ use crate::model::postmortem::{Cause, Confidence, Facts, HostDeed, HostLine, Ker
 use crate::postmortem::exit_code::{self, Ending};
 use std::time::Duration;
 
-/// So long a Listener that leads a job is never silent: it renews the job's lease every minute.
+/// A Listener with a job is never silent this long: it renews the job's lease every minute.
 const SILENCE: Duration = Duration::from_secs(600);
 
 /// An orderly shutdown stops the runner this long before the next boot begins, at most.
 const SHUTDOWN: Duration = Duration::from_secs(900);
 
-/// So much the clocks may differ without the host having slept.
+/// The maximum difference of the clocks without a sleep of the host.
 const DRIFT: Duration = Duration::from_secs(60);
 
-/// Another boot proves it, unless the Listener has seen the end before.
+/// Another boot proves it, unless the Listener has logged the end before.
 pub(super) fn reboot(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Reboot;
     let Some(clock) = facts.clock.known() else { return Finding::default() };
@@ -66,14 +66,14 @@ fn is_followed_by_a_boot(facts: &Facts) -> bool {
     after.is_some_and(|after| after.is_ok_and(|after| after < SHUTDOWN))
 }
 
-/// Whether the runner was told to shut down because its host was: whoever stops a host stops its runners first.
+/// Whether the runner was asked to shut down because its host was: a host that shuts down stops its runners first.
 pub(super) fn goes_down_with_the_host(facts: &Facts) -> bool {
     !shutdown(facts, Cause::Reboot).is_empty()
         && (is_followed_by_a_boot(facts) || host_did(facts, HostDeed::GoingDown))
 }
 
-/// Sleep shows in the kernel's messages and as a gap between the clocks; a machine that was frozen from outside, in the wall
-/// clock that jumps.
+/// Sleep shows in the kernel's messages and as a difference between the clocks; a machine that was paused from outside, as a jump of the
+/// wall clock.
 pub(super) fn suspended(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Suspended;
     let mut evidence =
@@ -83,7 +83,7 @@ pub(super) fn suspended(facts: &Facts) -> Finding {
         ("Worker log", facts.worker.known().and_then(|log| log.silence)),
         ("Listener log", facts.listener.known().and_then(|log| log.silence)),
     ];
-    // A Worker may well be silent: a step that builds for an hour says nothing in its log.
+    // A Worker may be silent: a step that builds for an hour logs nothing.
     let listener_was_silent = silence[1].1.is_some_and(|(_, length)| length >= SILENCE);
     let mut add = |source: &str, at, text: String| {
         evidence.push(Proof { source: source.to_owned(), at, text, points_to: CAUSE });
@@ -125,14 +125,14 @@ pub(super) fn suspended(facts: &Facts) -> Finding {
     }
 }
 
-/// A job that was received and never noted as finished, by a Listener that is not there any more.
+/// A job that was received and never logged as finished, by a Listener that is no longer running.
 pub(super) fn listener_died(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::ListenerDied;
     let Some(log) = facts.listener.known() else { return Finding::default() };
     if log.has_end() {
         return Finding::cleared("it lived to note the job's end");
     }
-    // The end may stand where nobody has read.
+    // The end may be in an unread part.
     let Some(received) = log.received.as_ref().filter(|_| log.is_whole) else { return Finding::default() };
     let began = received.at.or(facts.death.started);
     let replaced = facts
@@ -164,7 +164,7 @@ pub(super) fn listener_died(facts: &Facts) -> Finding {
 /// systemd's own account: it stopped the unit, or its main process ended.
 pub(super) fn unit_stopped(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::UnitStopped;
-    // What comes behind an end has not brought it about.
+    // Events after an end did not cause it.
     let is_meant = |line: &HostLine| {
         matches!(line.deed, HostDeed::UnitStop | HostDeed::UnitKill)
             && is_in_span(facts, line.at)
@@ -174,7 +174,7 @@ pub(super) fn unit_stopped(facts: &Facts) -> Finding {
     let lines = facts.host.known().into_iter().flat_map(|log| &log.lines);
     let is_told = lines.into_iter().any(|line| line.is_trusted && is_meant(line));
     let shutdown = shutdown(facts, CAUSE);
-    // An ephemeral runner ends with its one job, however that ended: its Listener was not told to.
+    // An ephemeral runner ends with its one job, however that ended: its Listener was not stopped.
     let ends_by_itself = shutdown.is_empty() && facts.listener.known().is_some_and(|log| log.has_end());
     let unit = facts.unit.known();
     let ended_then = unit.is_some_and(|unit| unit.main_exited.is_some_and(|at| is_in_span(facts, at)));
@@ -189,7 +189,7 @@ pub(super) fn unit_stopped(facts: &Facts) -> Finding {
         && unit.is_some_and(|unit| matches!(unit.result.as_str(), "signal" | "core-dump" | "exit-code"));
     let is_result = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Result(_)));
     let sure = match (is_told || is_stop, may_be, unit) {
-        // The runner says so, too, and how its Worker ended agrees.
+        // The runner logs it, too, and the Worker's end agrees.
         (true, ..) if !shutdown.is_empty() && is_result && !goes_down_with_the_host(facts) => {
             Confidence::Certain
         }

@@ -1,4 +1,4 @@
-//! Want of memory: the kernel's kills, those of daemons that want to be there before the kernel, and the runtime's own word for it.
+//! Lack of memory: kills by the kernel, kills by daemons that act before the kernel, and the runtime's own exception.
 
 use super::whose::{Victim, victim};
 use super::{
@@ -17,8 +17,8 @@ const CAUSE: Cause = Cause::OutOfMemory;
 /// (`OOMPolicy=`, `memory.oom.group`).
 const WITH_THE_GROUP: Duration = Duration::from_secs(60);
 
-/// The word of the kernel or of a daemon about the Worker makes certain, unless the exit code says otherwise. A kill of another
-/// process of the job is possible at most: the Worker survives its children.
+/// A report of the kernel or of a daemon about the Worker makes it certain, unless the exit code contradicts. A kill of another process of
+/// the job is possible at most: the Worker survives its children.
 pub(super) fn out_of_memory(facts: &Facts) -> Finding {
     let found = [
         of_the_worker(facts),
@@ -46,13 +46,13 @@ pub(super) fn out_of_memory(facts: &Facts) -> Finding {
     }
 }
 
-/// Whether anything was seen that may have killed the Worker for want of memory.
+/// Whether anything may have killed the Worker for lack of memory.
 pub(super) fn is_suspected(facts: &Facts) -> bool {
     let found = out_of_memory(facts);
     found.suspicion.is_some() || !found.evidence.is_empty()
 }
 
-/// Kills of which it cannot be told whether they have to do with this runner.
+/// Kills that may or may not concern this runner.
 fn of_anybody(facts: &Facts) -> Vec<Proof> {
     let fits = exit(facts).is_none_or(|code| matches!(code, 137 | 143));
     kernel(facts, CAUSE, |line| {
@@ -78,12 +78,12 @@ fn of_the_worker(facts: &Facts) -> Suspicion {
     });
     let sure = sure.max()?;
     let told = kernel(facts, CAUSE, |line| matches!(victim(facts, line), Some(Victim::Worker(_))));
-    // A pid that was used again, where the exit code is another one.
+    // A reused pid, if the exit code is another one.
     let fits = exit(facts).is_none_or(|code| code == 137);
     Some((if fits { sure } else { Confidence::Possible }, told))
 }
 
-/// earlyoom, systemd-oomd and their like kill before the kernel has to, by SIGTERM first or by SIGKILL at once.
+/// earlyoom, systemd-oomd and similar daemons kill before the kernel has to, by SIGTERM first or by SIGKILL at once.
 fn of_a_daemon(facts: &Facts) -> Suspicion {
     let is_meant = |line: &HostLine| line.deed == HostDeed::MemoryKill && is_in_span(facts, line.at);
     let told = host_lines(facts, CAUSE, is_meant);
@@ -95,7 +95,7 @@ fn of_a_daemon(facts: &Facts) -> Suspicion {
         {
             Confidence::Certain
         }
-        // systemd and container runtimes say that some process of the unit or container was killed.
+        // systemd and container runtimes report that some process of the unit or container was killed.
         Some(137 | 143) => Confidence::Likely,
         None => Confidence::Likely,
         Some(_) => Confidence::Possible,
@@ -152,7 +152,7 @@ fn of_the_runtime(facts: &Facts) -> Suspicion {
     (!told.is_empty() && fits).then_some((Confidence::Likely, told))
 }
 
-/// Ruled out only where everything that could have told of it was seen.
+/// Ruled out only if every source that could have shown it was read.
 fn nothing_found(facts: &Facts) -> Finding {
     let (kernel, host) = (kernel_is_complete(facts), host_is_complete(facts));
     match exit(facts) {
@@ -173,7 +173,7 @@ fn nothing_found(facts: &Facts) -> Finding {
             Ending::Fault(_) => Finding::cleared(
                 "who kills for want of memory sends SIGKILL or SIGTERM, which would have been noted as 137 or 143",
             ),
-            // An exception may well be due to a lack of memory that the runtime met itself.
+            // An exception may be caused by a lack of memory that the runtime met itself.
             _ if facts.worker.known().is_some_and(|log| !log.is_cut)
                 && facts.listener.known().is_some_and(|log| log.is_whole) =>
             {
@@ -190,7 +190,7 @@ fn distance(one: SystemTime, other: SystemTime) -> Duration {
     one.duration_since(other).or_else(|_| other.duration_since(one)).unwrap_or_default()
 }
 
-/// Whose limit it was that the Worker was killed for.
+/// The group whose limit was exceeded when the Worker was killed.
 pub(super) fn worker_scope(facts: &Facts) -> Option<(&KernelLine, &OomScope, Option<&String>)> {
     let lines = facts.kernel.known()?.lines.iter();
     lines.filter(|line| matches!(victim(facts, line), Some(Victim::Worker(_)))).find_map(|line| {

@@ -1,4 +1,4 @@
-//! What ends a process: its own faults, other people's signals, its own errors.
+//! Ends of a process: its own faults, signals of others, its own errors.
 
 use super::whose::{Victim, faulted};
 use super::{
@@ -8,8 +8,8 @@ use super::{
 use crate::model::postmortem::{Cause, Confidence, Facts, HostDeed};
 use crate::postmortem::exit_code::{self, Ending};
 
-/// A fault that the kernel tells of, or an exit code that stands for one. The kernel is silent about faults that the runtime
-/// handles first, and wherever it was told to be (`debug.exception-trace`): its silence rules nothing out.
+/// A fault that the kernel reports, or an exit code that means one. The kernel does not report faults that the runtime handles first, nor
+/// any if it is configured so (`debug.exception-trace`): its silence rules nothing out.
 pub(super) fn crash(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Crash;
     let lines = facts.kernel.known().into_iter().flat_map(|log| &log.lines);
@@ -25,7 +25,7 @@ pub(super) fn crash(facts: &Facts) -> Finding {
         (Some((Ending::Fault(_), line)), _) => {
             Finding::suspect(Confidence::Certain, [own, vec![listener_line(line, CAUSE)]].concat())
         }
-        // .NET's end after an exception, whatever that was.
+        // .NET's end after an exception, of any kind.
         (Some((Ending::Abort, line)), _) => {
             Finding::suspect(Confidence::Likely, [own, vec![listener_line(line, CAUSE)]].concat())
         }
@@ -36,7 +36,7 @@ pub(super) fn crash(facts: &Facts) -> Finding {
     }
 }
 
-/// A signal that somebody sent. Who it was, and whether it was for want of memory, is told by the kernel and the journal alone.
+/// A signal from a process. Only the kernel and the journal show which one, and whether it was for lack of memory.
 pub(super) fn killed(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::Killed;
     let orders = host_lines(facts, CAUSE, |line| {
@@ -58,7 +58,7 @@ pub(super) fn killed(facts: &Facts) -> Finding {
             let confidence = if is_sure { Confidence::Certain } else { Confidence::Likely };
             Finding::suspect(confidence, [vec![listener_line(line, CAUSE)], orders].concat())
         }
-        // A fault's signal can be sent, too; the kernel tells of a fault that was none's.
+        // A fault's signal can be sent, too; the kernel reports only real faults.
         Some((Ending::Fault(_), code, _)) => {
             let lines = facts.kernel.known().into_iter().flat_map(|log| &log.lines);
             let is_own =
@@ -78,7 +78,7 @@ pub(super) fn killed(facts: &Facts) -> Finding {
     }
 }
 
-/// A code that the Worker returned by itself and that is none of its own.
+/// A code that the Worker returned by itself and that is none of its own results.
 pub(super) fn runner_error(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::RunnerError;
     let Some((code, line)) = code(facts) else { return Finding::default() };

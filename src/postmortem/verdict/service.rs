@@ -1,7 +1,7 @@
-//! What the service, and the runner on its behalf, do to a job: cancel it, take it away, stop it.
+//! Actions of the service, and of the runner on its behalf, on a job: cancel it, withdraw it, stop it.
 //!
-//! The Listener tells its Worker to stop, and kills it when it does not (src/Runner.Listener/JobDispatcher.cs, v2.336.0). Neither
-//! writes its usual last words then: not `Worker finished`, nor `Job completed.`.
+//! The Listener asks its Worker to stop, and kills it when it does not (src/Runner.Listener/JobDispatcher.cs, v2.336.0). Then neither
+//! writes its usual last line: not `Worker finished`, nor `Job completed.`.
 
 use super::{Finding, code, host, host_is_complete, listener_line, logs, shutdown, worker_line};
 use crate::model::postmortem::{Cause, Confidence, Facts, Proof, Reported};
@@ -16,7 +16,7 @@ fn result(facts: &Facts) -> Option<Reported> {
     facts.listener.known()?.result.as_ref().map(|(result, _)| *result)
 }
 
-/// The exit code and the Listener agree; or only one of them is there; or the Worker ended otherwise than it was told to.
+/// The exit code and the Listener agree; or there is only one of them; or the Worker ended otherwise than it was asked to.
 fn confidence(facts: &Facts) -> Confidence {
     match is_result(facts) {
         Some(true) => Confidence::Certain,
@@ -43,9 +43,9 @@ pub(super) fn cancelled(facts: &Facts) -> Finding {
     evidence.extend(of_worker.map(|line| worker_line(facts, line, CAUSE)));
     let sure = match (result(facts), code(facts).map(|(code, _)| code)) {
         (Some(Reported::Cancelled), _) | (_, Some(103)) => confidence(facts),
-        // It ended by itself before it was told.
+        // It ended by itself before it was asked.
         (Some(_), _) | (_, Some(_)) => Confidence::Possible,
-        // The Listener's log does not tell how it ended: the Worker's own says that it came to its end.
+        // The Listener's log does not show how it ended: the Worker's own shows that it reached its end.
         (None, None) if worker.is_some_and(|log| log.reported.is_some() || log.completed.is_some()) => {
             Confidence::Likely
         }
@@ -54,16 +54,16 @@ pub(super) fn cancelled(facts: &Facts) -> Finding {
     Finding::suspect(sure, evidence)
 }
 
-/// The runner was told to shut down, and took its job along.
+/// The runner was asked to shut down, and stopped its job.
 pub(super) fn runner_stopped(facts: &Facts) -> Finding {
     let evidence = shutdown(facts, Cause::RunnerStopped);
     if evidence.is_empty() {
         return Finding::default();
     }
     let sure = match (result(facts), is_result(facts)) {
-        // It ended by itself before it was told.
+        // It ended by itself before it was asked.
         (Some(Reported::Succeeded | Reported::SucceededWithIssues), _) => Confidence::Possible,
-        // By systemd, or with the whole host, is told apart where those can be asked.
+        // The stop by systemd or of the whole host is distinguished if those sources can be read.
         (Some(_), Some(true))
             if host_is_complete(facts)
                 && (facts.unit_name.is_none() || facts.unit.known().is_some())
@@ -77,7 +77,7 @@ pub(super) fn runner_stopped(facts: &Facts) -> Finding {
     Finding::suspect(sure, evidence)
 }
 
-/// The service took the job away, or could not be asked for too long.
+/// The service withdrew the job, or could not be reached for too long.
 pub(super) fn lost_contact(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::LostContact;
     let Some(log) = facts.listener.known() else { return Finding::default() };
@@ -89,7 +89,7 @@ pub(super) fn lost_contact(facts: &Facts) -> Finding {
         .collect();
     match (&log.lost_contact, is_abandoned) {
         (Some(_), _) | (None, true) => Finding::suspect(confidence(facts), evidence),
-        // It was tried again, and went well as far as is known.
+        // It was tried again, and succeeded as far as is known.
         (None, false) if !evidence.is_empty() && !log.has_end() => {
             Finding::suspect(Confidence::Possible, evidence)
         }
@@ -105,7 +105,7 @@ pub(super) fn stopped_by_listener(facts: &Facts) -> Finding {
     let reasons = [&log.cancelled, &log.lost_contact, &log.shutdown].into_iter().flatten();
     let evidence: Vec<Proof> =
         [stopped].into_iter().chain(reasons).map(|line| listener_line(line, CAUSE)).collect();
-    // A pipe that is lost may be that of a Worker that has died before.
+    // A lost pipe may be that of a Worker that has died before.
     let is_lost_pipe = stopped.text.contains(" failed, kill running worker");
     let sure = match code(facts).map(|(code, _)| code) {
         Some(137) if !is_lost_pipe => Confidence::Certain,

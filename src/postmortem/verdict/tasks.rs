@@ -1,4 +1,4 @@
-//! No task could be started: the pids controller refused it, or the user had all processes that it may have.
+//! No task could be started: the pids controller refused it, or the user had reached the limit of processes.
 
 use super::whose::is_own_group;
 use super::{Finding, code, disk, is_during_job, kernel};
@@ -7,7 +7,7 @@ use crate::postmortem::exit_code;
 
 const CAUSE: Cause = Cause::TasksExhausted;
 
-/// The kernel tells of a group's first refusal alone, so that its silence means nothing; the group counts them all.
+/// The kernel reports only a group's first refusal, so that its silence means nothing; the group counts them all.
 pub(super) fn exhausted(facts: &Facts) -> Finding {
     let whose = |line: &KernelLine| match &line.event {
         KernelEvent::ForkRejected { group } if is_during_job(facts, line.at) => {

@@ -1,4 +1,4 @@
-//! One table: what was seen, and what follows.
+//! One table: the facts, and the verdict.
 
 use super::*;
 use crate::model::postmortem::*;
@@ -12,8 +12,8 @@ fn line(second: u64, text: &str) -> LogLine {
     LogLine { at: Some(at(second)), text: text.into() }
 }
 
-/// A Worker that began at 0, wrote its last line at 100, and whose end the Listener noted at 101 with `code`. Everything
-/// could be seen, and nothing speaks for anything.
+/// A Worker that began at 0, wrote its last line at 100, and whose end the Listener logged at 101 with `code`. Every source was read, and
+/// there is no evidence for anything.
 fn died(code: Option<i32>) -> Facts {
     let death = Death {
         runner: "r".into(),
@@ -706,7 +706,7 @@ fn what_was_seen_and_what_follows() {
     }
 }
 
-/// Every cause of death is the outcome of a row above or of a test below; none is there for show.
+/// Every cause of death is the outcome of a row above or of a test below.
 #[test]
 fn a_clean_end_is_no_death() {
     let mut facts = died(Some(100));
@@ -715,7 +715,7 @@ fn a_clean_end_is_no_death() {
     assert_eq!((verdict.ended, verdict.cause), (Ended::Cleanly, Cause::CleanEnd));
     assert!(verdict.ruled_out.is_empty() && verdict.missing.is_empty() && verdict.advice.is_empty());
 
-    // The disk complained, and the job succeeded all the same; others' deaths are not its evidence.
+    // The disk reported errors, and the job succeeded all the same; others' deaths are not its evidence.
     worker(&mut facts).complaints.push((Complaint::NoSpace, line(50, "No space left on device")));
     says(&mut facts, 50, oom(9));
     let verdict = judge(&facts);
@@ -904,7 +904,7 @@ fn what_was_not_seen_rules_nothing_out() {
             && missing.iter().any(|what| what.contains("kernel")),
         "{missing:?}"
     );
-    // With everything to be seen each of them is cleared.
+    // If every source was read each of them is cleared.
     let is_cleared =
         |facts: &Facts, cause: Cause| judge(facts).ruled_out.iter().any(|ruled| ruled.cause == cause);
     for cause in [
@@ -922,7 +922,7 @@ fn what_was_not_seen_rules_nothing_out() {
     ] {
         assert!(is_cleared(&died(Some(143)), cause), "{cause:?}: {:#?}", judge(&died(Some(143))));
     }
-    // The kernel's silence alone says nothing about daemons and persons, nor about faults that the runtime handles.
+    // The kernel's silence alone rules out neither daemons and people, nor faults that the runtime handles.
     for code in [Some(137), Some(143), None] {
         let mut facts = died(code);
         assert!(is_cleared(&facts, Cause::OutOfMemory), "{code:?}: the control");
@@ -930,6 +930,6 @@ fn what_was_not_seen_rules_nothing_out() {
         assert!(!is_cleared(&facts, Cause::OutOfMemory), "{code:?}");
     }
     assert!(!is_cleared(&died(None), Cause::Crash) && !is_cleared(&died(Some(139)), Cause::Killed));
-    // An exception may be due to a disk that has room again.
+    // An exception may be caused by a disk that has room again.
     assert!(!is_cleared(&died(Some(1)), Cause::DiskFull));
 }

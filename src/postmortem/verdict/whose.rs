@@ -1,4 +1,4 @@
-//! Whose a kernel message is: the Worker's, of its runner's group, perhaps so, or somebody else's.
+//! Which process a kernel message concerns: the Worker, its runner's group, perhaps these, or another one.
 
 use super::{code, is_in_span};
 use crate::actions_runner::layout;
@@ -8,19 +8,19 @@ use crate::postmortem::exit_code::{self, Ending};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// The Listener notes its Worker's end this soon: logs know whole seconds.
+/// The Listener logs its Worker's end this soon: logs have whole seconds.
 const AT_ONCE: Duration = Duration::from_secs(10);
 
-/// Who was killed, or faulted.
+/// Which process was killed, or faulted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Victim {
-    /// The Worker, this surely.
+    /// The Worker, with this confidence.
     Worker(Confidence),
     /// Another process of the runner's group.
     Own,
-    /// It cannot be told.
+    /// Unknown.
     Perhaps,
-    /// A process of somebody else.
+    /// A process outside of the runner.
     Other,
 }
 
@@ -41,9 +41,9 @@ pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
             Victim::Worker(Confidence::Certain)
         }
         (_, Some(false)) => Victim::Other,
-        // A group has one Worker at a time; its pid may be told in another namespace.
+        // A group has one Worker at a time; its pid may be from another namespace.
         (_, Some(true)) if is_named && is_its_end(facts, line.at) => Victim::Worker(Confidence::Certain),
-        // Many runners' Workers have one name, and this one's pid is known.
+        // Many runners' Workers have the same name, and this one's pid is known.
         (Some(_), None) if is_named => Victim::Other,
         // Or is known in another namespace.
         (None, None) if facts.death.worker_pid.is_some() => Victim::Perhaps,
@@ -56,14 +56,14 @@ pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
     })
 }
 
-/// Whether a kill is the end that the Listener saw.
+/// Whether a kill is the end that the Listener logged.
 fn is_its_end(facts: &Facts, at: SystemTime) -> bool {
     let distance = |ended: SystemTime| ended.duration_since(at).or_else(|_| at.duration_since(ended));
     let is_close = facts.death.ended.is_some_and(|ended| distance(ended).is_ok_and(|away| away <= AT_ONCE));
     is_close && code(facts).is_some_and(|(code, _)| code == 137)
 }
 
-/// Whose a fault was. Threads are told by their own ids, and those of .NET have names of their own: `.NET TP Worker`.
+/// Which process a fault concerns. Threads are reported by their own ids, and those of .NET have names of their own: `.NET TP Worker`.
 pub(super) fn faulted(facts: &Facts, line: &KernelLine) -> Option<Victim> {
     let KernelEvent::Fault { pid, comm } = &line.event else { return None };
     if !is_in_span(facts, line.at) {
@@ -73,7 +73,7 @@ pub(super) fn faulted(facts: &Facts, line: &KernelLine) -> Option<Victim> {
     let is_fault = code(facts).is_some_and(|(code, _)| matches!(exit_code::ending(code), Ending::Fault(_)));
     Some(match facts.death.worker_pid.filter(|_| facts.pids_are_the_kernels) {
         Some(worker) if worker == *pid => Victim::Worker(Confidence::Certain),
-        // A thread's id is greater than its process's pid, until pids begin anew.
+        // A thread's id is greater than its process's pid, until pids wrap around.
         Some(_) if is_named && is_fault => Victim::Worker(Confidence::Likely),
         None if is_named && (is_fault || comm == layout::WORKER) => Victim::Worker(match facts.death.ended {
             Some(_) => Confidence::Likely,
@@ -84,25 +84,25 @@ pub(super) fn faulted(facts: &Facts, line: &KernelLine) -> Option<Victim> {
     })
 }
 
-/// Whether a cgroup is the runner's: none when that cannot be told.
+/// Whether a cgroup is the runner's: none when unknown.
 pub(super) fn is_own_group(facts: &Facts, path: &str) -> Option<bool> {
     if let Some(unit) = &facts.unit_name
         && path.split('/').any(|part| part == unit)
     {
         return Some(true);
     }
-    // Everybody is in the root's group or below it.
+    // Every process is in the root group or below it.
     let own = facts.memory.known().map(|memory| memory.group.as_str()).filter(|group| *group != "/");
     match own {
         Some(own) => Some(Path::new(path).starts_with(own)),
-        // Another runner's unit is not this one's, and what works in its unit works in no other group.
+        // Another runner's unit is not this one's, and a process in its unit is in no other group.
         None if facts.unit.known().is_some() || is_of_a_runner(path) => Some(false),
         None => None,
     }
 }
 
-/// Whether a process that was killed because this group was at its limit is the runner's: below its own group it is, above it
-/// others are as well.
+/// Whether a process that was killed because this group was at its limit is the runner's: below the runner's group it is; above it others
+/// are included as well.
 fn is_own_limit(facts: &Facts, limit: &str) -> Option<bool> {
     let own = facts.memory.known().map(|memory| memory.group.as_str()).filter(|group| *group != "/");
     if own.is_some_and(|own| limit != own && Path::new(own).starts_with(limit)) {

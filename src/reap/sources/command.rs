@@ -9,9 +9,9 @@
 //!    "job": "acme/app #4711", "runner": "runner-7", "claim": "kept for inspection"}]}
 //! ```
 //!
-//! `id` and `state` are needed, the rest may be missing. `state` is `running`, `stopped`, `never-started` or `terminated`;
-//! another word is unknown. `job`, `claim`: somebody needs it. `runner`: it goes only while that runner of this host is
-//! provably idle. `complete` has to be true: a list that is not whole reaps nothing.
+//! `id` and `state` are required, the rest is optional. `state` is `running`, `stopped`, `never-started` or `terminated`; any other value
+//! is unknown. `job`, `claim`: it is in use. `runner`: it is deleted only while that runner of this host is provably idle. `complete` must
+//! be true: an incomplete list reaps nothing.
 
 use super::{Source, SourceError, json, time};
 use crate::model::reap::{Environment, EnvironmentState};
@@ -69,7 +69,7 @@ impl Source for Command {
     }
 }
 
-/// What `COMMAND list` says.
+/// The output of `COMMAND list`.
 pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
     let document: Document = json("COMMAND list", answer)?;
     if document.schema != 1 {
@@ -82,7 +82,7 @@ pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
 }
 
 fn environment(item: Item) -> Environment {
-    // A time that is there and is none says that this is not what it seems.
+    // A time that is present and invalid means that the environment is not what it seems.
     let times = [&item.since, &item.created].map(|text| text.as_deref().map(|text| (text, time(text))));
     let broken = times.iter().flatten().find(|(_, time)| time.is_none()).map(|(text, _)| (*text).to_owned());
     let [since, created] = times.map(|found| found.and_then(|(_, time)| time));

@@ -1,9 +1,9 @@
 //! Containers of Docker and Podman, with their anonymous volumes, and dangling images.
 //!
-//! Containers are listed by id and then examined, all of them: an image is in use by stopped ones as well. One that vanishes
-//! between the two is left out when the engine itself says so; any other gap makes the listing fail. Deletes are without
-//! force: the engine refuses what runs, and an image that is used. Images are listed only when a pattern names them, and
-//! only dangling ones (`-a` is never used). An infra container of Podman stands for its pod, and goes by `pod rm` ([`pods`]).
+//! Containers are listed by id and then examined, all of them: a stopped one also uses its image. One that vanishes between the two is
+//! left out when the engine itself reports that; any other gap makes the listing fail. Deletes are without force: the engine refuses a
+//! running container, and an image in use. Images are listed only when a pattern matches them, and only dangling ones (`-a` is never
+//! used). An infra container of Podman represents its pod, and is deleted by `pod rm` ([`pods`]).
 
 mod pods;
 
@@ -17,7 +17,7 @@ use std::time::SystemTime;
 /// How many are examined by one call: far below any limit of a command line.
 const CHUNK: usize = 500;
 
-/// Labels by which whoever makes a container tells what it belongs to.
+/// Labels by which the maker of a container marks what it belongs to.
 const RUNNER_LABEL: &str = "disk-guard.runner";
 const JOB_LABEL: &str = "disk-guard.job";
 
@@ -109,7 +109,7 @@ impl Containers {
         self.examine("image", &ids, |image: &Image| &image.id)
     }
 
-    /// Everything about each; those that the engine says are gone by now are left out.
+    /// All data about each; those that the engine reports as gone are left out.
     fn examine<T: serde::de::DeserializeOwned>(
         &self,
         kind: &str,
@@ -147,7 +147,7 @@ impl Source for Containers {
         // Images first: a container that is made meanwhile is then seen to use its image.
         let images = if self.wants_images { self.images()? } else { Vec::new() };
         let containers = self.containers()?;
-        // Where they cannot be told, pods stay, and the rest goes on.
+        // If they cannot be listed, pods are kept, and the rest continues.
         let names = if containers.iter().any(pods::is_infra) {
             let said = self.tool.output(&["pod", "ps", "--format", "json"]).ok();
             said.and_then(|said| pods::names(&said).ok()).unwrap_or_default()
@@ -163,7 +163,7 @@ impl Source for Containers {
                 let mut parts = environment.handle.split(' ');
                 let pod = parts.next().unwrap_or_default();
                 let members: Vec<&str> = parts.collect();
-                // What is in it first: a pod leaves anonymous volumes behind.
+                // Its content first: a pod leaves anonymous volumes behind.
                 if !members.is_empty() {
                     self.tool.output(&[&["rm", "--volumes"], members.as_slice()].concat())?;
                 }
@@ -184,7 +184,7 @@ fn environments(containers: Vec<Container>, images: Vec<Image>, names: &pods::Na
     pods::environments(containers, names).into_iter().chain(images).collect()
 }
 
-/// What `inspect` says of containers and of images.
+/// The output of `inspect` for containers and for images.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn examined(containers: &[u8], images: &[u8]) -> Result<Vec<Environment>, SourceError> {
     Ok(environments(json("inspect", containers)?, json("inspect", images)?, &pods::Names::new()))
@@ -251,7 +251,7 @@ fn is_anonymous(volume: &str) -> bool {
     volume.len() == 64 && volume.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// A status alone is not enough: the times have to tell the same story.
+/// A status alone is not enough: the times must agree.
 fn state(found: &ContainerState) -> EnvironmentState {
     let started = found.started_at.as_deref().and_then(time);
     let finished = found.finished_at.as_deref().and_then(time);
@@ -274,7 +274,7 @@ fn state(found: &ContainerState) -> EnvironmentState {
     }
 }
 
-/// An image has no state: it is used by a container, or it is not. When it came here is not told by every engine.
+/// An image has no state: it is used by a container, or it is not. Not every engine reports when it was added.
 fn image_environment(image: Image, used: &HashSet<String>) -> Environment {
     let id = bare(&image.id);
     let state = match image.repo_tags.as_deref() {

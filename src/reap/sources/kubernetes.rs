@@ -1,33 +1,31 @@
 //! Runner pods and ephemeral runners of a cluster: `kubectl get pods,ephemeralrunners -o json`.
 //!
-//! An ephemeral runner and its pod are one environment; a pod that nobody owns is one by itself. A pod that another
-//! controller owns is that controller's.
+//! An ephemeral runner and its pod are one environment; a pod without an owner is one by itself. A pod that another controller owns
+//! belongs to that controller.
 //!
-//! # What the runner's container tells
+//! # The runner's container
 //!
-//! A container that has a started or a terminated state, now or before, has run. Only one that waits, was never restarted
-//! and has no last state has never started; so has the container of a pending pod that has no status at all. A pod that is
-//! `Failed` or `Succeeded` is over, unless a container is told to run. Two kinds of state at once, a pod without a container
-//! that is the runner's: unknown.
+//! A container with a started or a terminated state, now or before, has run. Only one that waits, was never restarted and has no last
+//! state has never started; so has the container of a pending pod without any status. A pod that is `Failed` or `Succeeded` is over,
+//! unless a container is reported as running. Two kinds of state at once, or a pod without the runner's container: unknown.
 //!
-//! # Who claims it
+//! # Claims
 //!
-//! A job that was assigned to the runner; its set, while that needs it ([`sets`]); GitHub's own list of runners, when a
-//! snapshot of it is configured ([`github`]): a runner that is busy there, or online. A snapshot that is old, cut off or
-//! unreadable stops the whole entry.
+//! A job that was assigned to the runner; its set, while that needs it ([`sets`]); GitHub's own list of runners, when a snapshot of it is
+//! configured ([`github`]): a runner that is busy there, or online. A snapshot that is old, cut off or unreadable stops the whole entry.
 //!
 //! # Idle leaks
 //!
-//! A runner whose container runs, without a job, and that its set does not want, is never taken by its pod's state alone:
-//! GitHub has to say that it is not busy, and its pod or its node that no `Runner.Worker` runs in it ([`worker`]), both once
-//! more right before its delete. The same holds for runners of an older generation, when the entry asks for those. Its runner
-//! object goes first: the controller takes it off GitHub, which refuses while a job runs, and only then lets it go; the pod
-//! is deleted after that, by whoever comes first.
+//! A runner whose container runs, without a job, and that its set does not want, is never deleted by its pod's state alone: GitHub must
+//! report that it is not busy, and its pod or its node that no `Runner.Worker` runs in it ([`worker`]), both again right before its
+//! delete. The same holds for runners of an older generation, when the entry asks for those. Its runner object is deleted first: the
+//! controller removes it from GitHub, which refuses while a job runs, and only then releases it; the pod is deleted after that, by the
+//! controller or by this program.
 //!
 //! # Deleting
 //!
-//! The request names the uid and, for the pod, the version that was just looked at: the API server itself refuses when the
-//! pod has changed in between.
+//! The request names the uid and, for the pod, the version that was just looked at: the API server itself refuses when the pod has changed
+//! in between.
 
 mod github;
 mod sets;
@@ -93,9 +91,9 @@ impl Kubernetes {
 impl Source for Kubernetes {
     fn list(&self, now: SystemTime) -> Result<Vec<Environment>, SourceError> {
         let items = self.get("pods,ephemeralrunners")?;
-        // Last, so that what is listed is judged by the newest word there is.
+        // Last, so that the listing is judged by the newest data.
         let github = self.snapshot.as_deref().map(|path| Github::read(path, now)).transpose()?;
-        // Where they cannot be listed, what their sets want is not known, and theirs stays.
+        // If they cannot be listed, it is unknown what their sets want, and theirs are kept.
         let knowledge = Knowledge { github: github.as_ref(), takes_stale: self.stale_generation };
         Ok(environments(&items, || self.get("ephemeralrunnersets").ok(), knowledge))
     }
@@ -108,7 +106,7 @@ impl Source for Kubernetes {
         }
     }
 
-    /// Runners that were given a job that was gone, and have waited since. GitHub counts on them, and they never work again.
+    /// Runners whose assigned job was gone, and that have waited since. GitHub counts on them, and they never work again.
     fn remarks(&self, listing: &[&Environment], now: SystemTime) -> Vec<String> {
         let is_old = |created: Option<SystemTime>| {
             created
@@ -147,7 +145,7 @@ impl Source for Kubernetes {
         for target in targets {
             let behind = text(target, "/behind");
             if !behind.is_empty() && self.has_runner(behind)? {
-                // Its controller is at it, and the pod goes with its runner.
+                // Its controller is deleting it, and the pod is deleted with its runner.
                 continue;
             }
             let mut preconditions = object!({"uid": target["uid"]});
@@ -179,13 +177,14 @@ fn items(call: &str, answer: &[u8]) -> Result<Vec<Value>, SourceError> {
     }
 }
 
-/// What `kubectl get pods,ephemeralrunners` says, without any set.
+/// The output of `kubectl get pods,ephemeralrunners`, without any set.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
     Ok(environments(&items("kubectl get", answer)?, || None, Knowledge::default()))
 }
 
-/// What lies in a cluster: each ephemeral runner with its pods, and each pod by itself. The sets are asked for when a runner is of one.
+/// The content of a cluster: each ephemeral runner with its pods, and each pod by itself. The sets are asked for when a runner belongs to
+/// one.
 fn environments(
     items: &[Value],
     sets: impl FnOnce() -> Option<Vec<Value>>,
@@ -212,7 +211,7 @@ fn environments(
         let pods = of_runner.remove(text(runner, "/metadata/uid")).unwrap_or_default();
         all.push(ephemeral(runner, &pods, &sets, knowledge));
     }
-    // Pods of runners that are not there any more are being collected by the cluster.
+    // Pods of runners that no longer exist are being collected by the cluster.
     all.extend(of_runner.into_values().flatten().map(|pod| Environment {
         claim: Some("its runner is gone, and the cluster collects it".to_owned()),
         ..environment(pod, shapes::pod_state(pod))
@@ -242,7 +241,7 @@ fn environment(item: &Value, state: EnvironmentState) -> Environment {
     }
 }
 
-/// A pod without an ephemeral runner. One that has ended and that nobody owns is nobody's to clean up.
+/// A pod without an ephemeral runner. One that has ended and has no owner is not cleaned up by any controller.
 fn pod_alone(pod: &Value, owner: Option<&Value>, github: Option<&Github>) -> Environment {
     let state = match shapes::pod_state(pod) {
         EnvironmentState::Terminated if owner.is_none() && shapes::has_ended(pod) => {
@@ -291,7 +290,7 @@ fn ephemeral(runner: &Value, pods: &[&Value], sets: &Sets<'_>, knowledge: Knowle
     };
     let word = knowledge.github.map(|github| github.word(&names));
     let said = match (&state, word) {
-        // One that idles is connected: that alone is no claim.
+        // An idle runner is connected: that alone is no claim.
         (EnvironmentState::Idle, word) => (word == Some(Word::Busy)).then(|| Word::BUSY.to_owned()),
         _ => knowledge.github.and_then(|github| github.claim(&names)),
     };
@@ -325,10 +324,10 @@ fn ephemeral(runner: &Value, pods: &[&Value], sets: &Sets<'_>, knowledge: Knowle
     }
 }
 
-/// Where the API has each part, in the order in which they are deleted, and where the runner's container is.
+/// The API paths of each part, in the order in which they are deleted, and where the runner's container is.
 ///
-/// A pod has to be as it was looked at, and goes first: its runner is changed by its end. Of one that idles the runner goes
-/// first, as it was looked at, and the pod once that is gone.
+/// A pod must be unchanged since it was looked at, and is deleted first: its end changes its runner. Of an idle one the runner is deleted
+/// first, unchanged since it was looked at, and the pod once that is gone.
 fn handle(parts: &[&Value], state: EnvironmentState) -> String {
     let is_idle = state == EnvironmentState::Idle;
     let runner = parts.iter().find(|part| text(part, "/kind") != "Pod");
@@ -343,7 +342,7 @@ fn handle(parts: &[&Value], state: EnvironmentState) -> String {
         let path = format!("/{group}/{version}/namespaces/{namespace}/{kind}/{name}");
         let is_sane = [version, namespace, name].iter().all(|piece| !piece.is_empty()) && is_sane_path(&path);
         let version = text(part, "/metadata/resourceVersion");
-        // What is deleted first has to be as it was looked at.
+        // The part that is deleted first must be unchanged since it was looked at.
         let is_first = is_pod != is_idle;
         (is_sane && !(is_first && version.is_empty())).then(|| {
             let mut target = object!({"path": path, "uid": text(part, "/metadata/uid")});

@@ -1,12 +1,11 @@
 //! libvirt's domains: `virsh list`, `virsh undefine`, with their overlay disks.
 //!
-//! virsh prints tables for people; its lists by state print one UUID a line, so each state is asked for by itself. A domain
-//! that is in no list, or in two, changed meanwhile and is unknown. One that starts with the host, or has a saved memory
-//! image, is somebody's.
+//! virsh prints tables for people; its lists by state print one UUID a line, so each state is asked for separately. A domain that is in no
+//! list, or in two, changed meanwhile and is unknown. One that starts with the host, or has a saved memory image, is in use.
 //!
-//! Of its disks those go that are overlays: volumes with a backing store, in a storage pool, used by no other domain and by
-//! no other volume. A disk that stands by itself may be anybody's and stays, as do CD images. virsh refuses to delete the
-//! storage of a domain that runs.
+//! Of its disks only overlays are deleted: volumes with a backing store, in a storage pool, used by no other domain and by no other
+//! volume. A disk without a backing store may belong to anybody and is kept, as are CD images. virsh refuses to delete the storage of a
+//! running domain.
 
 use super::{Source, SourceError, not_understood};
 use crate::model::reap::{Environment, EnvironmentState};
@@ -21,11 +20,11 @@ pub(super) struct Libvirt {
 /// A disk of a domain.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Disk {
-    /// Its name in the domain: what is handed to virsh.
+    /// Its name in the domain, as virsh expects it.
     pub(crate) target: String,
-    /// Where it lies.
+    /// Its path.
     pub(crate) path: String,
-    /// Whether it is one that may go: no CD, not shared, not read-only.
+    /// Whether it may be deleted: no CD, not shared, not read-only.
     pub(crate) is_disk: bool,
 }
 
@@ -55,7 +54,7 @@ impl Libvirt {
         let mut overlays = Vec::new();
         let disks = disks(&self.text(&["-q", "dumpxml", "--inactive", domain])?)?;
         for disk in disks.into_iter().filter(|disk| disk.is_disk) {
-            // A volume that no pool knows is not ours to judge.
+            // A volume outside of every pool is not judged here.
             let said = self.tool.run(&["-q", "vol-dumpxml", &disk.path])?;
             if said.is_success() && has_backing(&said.text())? {
                 overlays.push(disk);
@@ -69,7 +68,7 @@ impl Libvirt {
         Ok(overlays)
     }
 
-    /// Every path that another domain names as a disk or as what lies below one.
+    /// Every path that another domain names as a disk or as a disk's backing file.
     fn used_by_others(&self, domain: &str) -> Result<HashSet<String>, SourceError> {
         let mut used = HashSet::new();
         for other in self.uuids(&["--all"])?.iter().filter(|other| *other != domain) {
@@ -163,7 +162,7 @@ pub(crate) fn disks(xml: &str) -> Result<Vec<Disk>, SourceError> {
             let source = child("source")?;
             let path = source.attribute("file").or_else(|| source.attribute("dev"))?;
             let target = child("target")?.attribute("dev")?;
-            // A comma would end it in the list of what goes.
+            // A comma would end it in virsh's list of storage.
             let is_disk = disk.attribute("device").unwrap_or("disk") == "disk"
                 && child("readonly").is_none()
                 && child("shareable").is_none()
@@ -175,7 +174,7 @@ pub(crate) fn disks(xml: &str) -> Result<Vec<Disk>, SourceError> {
         .collect())
 }
 
-/// Every file or device that the description names anywhere.
+/// Every file or device in the description.
 pub(crate) fn sources(xml: &str) -> Result<Vec<String>, SourceError> {
     let document = parse(xml)?;
     let named = document.descendants().filter(|node| node.has_tag_name("source"));
@@ -185,7 +184,7 @@ pub(crate) fn sources(xml: &str) -> Result<Vec<String>, SourceError> {
         .collect())
 }
 
-/// What lies below a volume.
+/// The backing file of a volume.
 pub(crate) fn backing(xml: &str) -> Result<Option<String>, SourceError> {
     let document = parse(xml)?;
     let store = document.descendants().find(|node| node.has_tag_name("backingStore"));

@@ -1,4 +1,4 @@
-//! Lima's instances: `limactl list --json` (one object a line), `limactl delete NAME` without force, which refuses what runs.
+//! Lima's instances: `limactl list --json` (one object a line), `limactl delete NAME` without force, which refuses a running one.
 
 use super::{Source, SourceError, not_understood};
 use crate::model::reap::{Environment, EnvironmentState};
@@ -40,7 +40,7 @@ impl Source for Lima {
     }
 }
 
-/// What `limactl list --json` says: one object after the other.
+/// The output of `limactl list --json`: one object after the other.
 pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
     let instances = serde_json::Deserializer::from_slice(answer).into_iter::<Instance>();
     let instances: Result<Vec<Instance>, _> = instances.collect();
@@ -59,7 +59,7 @@ fn environment(instance: Instance) -> Environment {
         None => EnvironmentState::Unknown("no status".to_owned()),
     };
     Environment {
-        // The disk's nominal size: what it really takes is not told.
+        // The disk's nominal size: the real one is not reported.
         mark: format!("{}/{}", instance.dir, instance.disk.unwrap_or_default()),
         holds: if instance.dir.is_empty() { Vec::new() } else { vec![instance.dir] },
         claim: instance.protected.then(|| "it is protected (limactl protect)".to_owned()),

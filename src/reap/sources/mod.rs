@@ -1,8 +1,8 @@
 //! The tools that list and delete environments, one file each, behind one trait.
 //!
-//! A source tells what it sees and nothing more: which of it is leaked is decided elsewhere. What it does not recognise it
-//! lists as [`EnvironmentState::Unknown`](crate::model::reap::State::Unknown); a listing that it cannot understand as a whole, or that
-//! is not whole, is an error.
+//! A source reports what it sees and nothing more: which of it is leaked is decided elsewhere. An unrecognised environment is listed as
+//! [`EnvironmentState::Unknown`](crate::model::reap::EnvironmentState::Unknown); a listing that cannot be parsed as a whole, or is
+//! incomplete, is an error.
 
 pub(crate) mod command;
 pub(crate) mod containers;
@@ -25,18 +25,18 @@ pub enum SourceError {
     /// Its program failed.
     #[error("{}{}", .0, remedy(.0))]
     Program(#[from] ProgramError),
-    /// Its answer is not what it should be.
+    /// Its answer has an unexpected form.
     #[error("the answer of `{call}` cannot be understood: {why}")]
     NotUnderstood {
         /// What was called.
         call: String,
-        /// What is wrong with it.
+        /// The problem.
         why: String,
     },
-    /// Its answer is not all there is.
+    /// Its answer is incomplete.
     #[error("the listing is not complete: {0}")]
     Partial(String),
-    /// A file that it was told to ask cannot be read or believed.
+    /// A configured file cannot be read or trusted.
     #[error("the snapshot {path} cannot be used: {why}")]
     Snapshot {
         /// Which.
@@ -44,17 +44,17 @@ pub enum SourceError {
         /// Why.
         why: String,
     },
-    /// What was to be deleted cannot be deleted safely.
+    /// The environment cannot be deleted safely.
     #[error("{0}")]
     Refused(String),
 }
 
-/// What stands against the end of one that runs.
+/// The reason against deleting a running one.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Objection {
     /// Something works in it; what.
     Works(String),
-    /// Whether anything does cannot be told; why.
+    /// It is unknown; why.
     CannotTell(String),
 }
 
@@ -74,15 +74,15 @@ impl From<Objection> for Stays {
     }
 }
 
-/// What lists and deletes environments.
+/// Lists and deletes environments.
 pub trait Source {
-    /// All environments, whatever they do.
+    /// All environments, in any state.
     ///
     /// # Errors
     /// [`SourceError`]: nothing may be concluded then, not even that something is gone.
     fn list(&self, now: SystemTime) -> Result<Vec<Environment>, SourceError>;
 
-    /// What goes with an environment that is to be deleted, for people.
+    /// What is deleted together with an environment, for people.
     ///
     /// # Errors
     /// [`SourceError`].
@@ -90,17 +90,17 @@ pub trait Source {
         Ok(environment.holds.clone())
     }
 
-    /// What stands against deleting one that is [idle](crate::model::reap::EnvironmentState::Idle), asked of itself; nobody else is asked.
+    /// The reason against deleting one that is [idle](crate::model::reap::EnvironmentState::Idle), asked of itself only.
     fn objection(&self, _: &Environment) -> Option<Objection> {
         Some(Objection::CannotTell("whether anything works in it cannot be asked".to_owned()))
     }
 
-    /// What people should know of those that `match` names, whatever becomes of them.
+    /// Remarks for people about those that `match` matches, whatever happens to them.
     fn remarks(&self, _: &[&Environment], _: SystemTime) -> Vec<String> {
         Vec::new()
     }
 
-    /// Deletes it, and refuses when it runs, wherever the tool can do that.
+    /// Deletes it, and refuses when it is running, if the tool can do that.
     ///
     /// # Errors
     /// [`SourceError`].
@@ -123,10 +123,10 @@ pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn Source> {
     }
 }
 
-/// Nothing is there twice: what is cannot be told apart.
+/// No id occurs twice: such environments cannot be distinguished.
 ///
 /// # Errors
-/// Which one is.
+/// The one that does.
 pub fn distinct(listing: &[Environment]) -> Result<(), SourceError> {
     let mut ids = HashSet::new();
     match listing.iter().find(|environment| !ids.insert(environment.id.as_str())) {

@@ -1,8 +1,8 @@
 //! Tart's virtual machines: `tart list --format json`, `tart delete NAME`.
 //!
-//! Local ones only: images that were pulled are a cache. Tart tells at most when a machine was last accessed, which is when it
-//! was last cloned or started; that counts where it is longer ago than it was first seen stopped. Sizes, which a run changes,
-//! are the mark. A suspended machine can be resumed and is not stopped.
+//! Local ones only: pulled images are a cache. Tart reports at most when a machine was last accessed, which is when it was last cloned or
+//! started; that counts if it is longer ago than it was first seen stopped. Sizes, which a run changes, are the mark. A suspended machine
+//! can be resumed and is not stopped.
 
 use super::{Source, SourceError, json, time};
 use crate::model::reap::{Environment, EnvironmentState};
@@ -50,7 +50,7 @@ impl Source for Tart {
     }
 }
 
-/// What `tart list --format json` says.
+/// The output of `tart list --format json`.
 pub(crate) fn listed(answer: &[u8], now: SystemTime) -> Result<Vec<Environment>, SourceError> {
     let machines: Vec<Machine> = json("tart list", answer)?;
     let is_pulled =
@@ -77,7 +77,7 @@ fn environment(machine: Machine, now: SystemTime) -> Environment {
     }
 }
 
-/// Both fields have to agree.
+/// Both fields must agree.
 fn state(machine: &Machine) -> EnvironmentState {
     match (machine.source.as_deref(), machine.running, machine.state.as_deref()) {
         (_, Some(true), _) | (_, _, Some("running")) => EnvironmentState::Running,

@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 /// A name longer than this loses its middle.
 const MAX_ID: usize = 34;
 
-/// What is to be done, root causes first, each with all that it puts right; then what is well.
+/// The remedies, root causes first, each with all checks that it repairs; then the checks that are well.
 pub fn doctor(checks: &[Check], screen: &Screen) -> String {
     let count = |state| checks.iter().filter(|check| check.state == state).count();
     let (ill, weak, well) = (count(CheckState::Fail), count(CheckState::Warn), count(CheckState::Ok));
@@ -51,7 +51,7 @@ pub fn doctor(checks: &[Check], screen: &Screen) -> String {
     out
 }
 
-/// One kind of finding, with the same words about all that it is found of.
+/// Findings of one kind, with the same words for all that they concern.
 struct Finding<'c> {
     state: CheckState,
     kind: &'c str,
@@ -59,7 +59,7 @@ struct Finding<'c> {
     detail: Cow<'c, str>,
 }
 
-/// Which process it is makes no other finding of it.
+/// The process makes no difference between findings.
 fn without_pid(detail: &str) -> Cow<'_, str> {
     let split = detail.split_once(" (pid ").and_then(|(before, rest)| Some((before, rest.split_once(')')?)));
     match split {

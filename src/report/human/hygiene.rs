@@ -14,7 +14,7 @@ use std::time::SystemTime;
 /// A name longer than this loses its middle.
 const MAX_NAME: usize = 24;
 
-/// The host's verdict, then each runner: what is not clean, and what lies about.
+/// The host's verdict, then each runner: the areas that are not clean, and leftovers.
 pub fn audit(report: &AuditReport, now: SystemTime, screen: &Screen) -> String {
     let mut out = String::new();
     headline(report, screen, &mut out);
@@ -126,7 +126,7 @@ fn left_by(kind: LeftoverKind) -> &'static str {
     }
 }
 
-/// The command for each that can be put right.
+/// The command for each area that can be repaired.
 fn advice(report: &AuditReport, screen: &Screen, out: &mut String) {
     let areas = report.runners.iter().flat_map(|audit| audit.areas.iter().map(move |area| (audit, area)));
     let commands: Vec<String> = areas
@@ -156,7 +156,7 @@ fn tone(verdict: AreaCondition) -> Tone {
     }
 }
 
-/// What a repair would do or has done.
+/// The planned or actual changes of a repair.
 pub fn repair(report: &RepairReport, screen: &Screen) -> String {
     let mut out = String::new();
     let place = escape::path(&report.path);

@@ -54,7 +54,7 @@ fn notes(out: &mut String, screen: &Screen, notes: &[String]) {
     }
 }
 
-/// What holds a disk whose goal is missed. The path is whole, whatever the width: it is there to be copied.
+/// What holds a disk that has missed its goal. The path is whole, whatever the width, so that it can be copied.
 fn holding(out: &mut String, screen: &Screen, holders: &[SpaceHolder]) {
     let _ = writeln!(out, "{}", screen.paint(Tone::Warn, "What holds the disk"));
     for holder in holders {
@@ -73,7 +73,7 @@ fn level_tone(level: crate::model::Level) -> Tone {
     }
 }
 
-/// The tone of what a runner is up to.
+/// The tone of a runner's state.
 fn standing_tone(standing: crate::model::Standing) -> Tone {
     match standing {
         crate::model::Standing::Idle => Tone::Good,
@@ -93,7 +93,7 @@ fn state_tone(state: crate::model::Liveness) -> Tone {
     }
 }
 
-/// So many of what the same is found of are named.
+/// The maximum of named items with the same finding.
 const NAMED: usize = 6;
 
 /// The first few by name.

@@ -1,4 +1,4 @@
-//! `postmortem` for people: the answer first, then what it rests on, what it was not, what could not be seen, and what to do.
+//! `postmortem` for people: the answer first, then its basis, what it was not, what could not be seen, and what to do.
 //!
 //! Lines of evidence come from logs that a runner's user can write: all of them are escaped here.
 
@@ -9,7 +9,7 @@ use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-/// Text stands this far in.
+/// The indent of text.
 const INDENT: usize = 2;
 
 /// All cases, the latest first.

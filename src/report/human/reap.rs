@@ -1,4 +1,4 @@
-//! `reap` for people: what goes or went, what failed, and why the rest stays; and the line that `status` has for each entry.
+//! `reap` for people: the deletions, the failures, and why the rest is kept; and the line of each entry in `status`.
 
 use super::screen::{Screen, Tone};
 use super::{notes, words};
@@ -7,7 +7,7 @@ use crate::report::{escape, reap_words};
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-/// More that stay for the same kind of reason are counted.
+/// Further ones that are kept for the same kind of reason are only counted.
 const NAMED: usize = 8;
 
 /// The report of a run, or of a dry one.
@@ -58,7 +58,7 @@ fn group(
         return;
     }
     let _ = writeln!(out, "  {}", screen.paint(tone, heading));
-    // What goes is told whole; of what stays, there may be thousands.
+    // Deletions are listed completely; there may be thousands of kept ones.
     let is_long = matches!(chosen[0].result, ReapResult::Kept | ReapResult::Deferred(_));
     let shown = if is_long { NAMED } else { chosen.len() };
     for reaping in chosen.iter().take(shown) {
@@ -80,7 +80,7 @@ fn group(
     }
 }
 
-/// What `status` says of the reaper's last run.
+/// The line of `status` about the reaper's last run.
 pub fn reap_record(record: Option<&ReapRecord>, now: SystemTime, screen: &Screen, out: &mut String) {
     for entry in record.iter().flat_map(|record| &record.entries) {
         let tone = match (&entry.counts.error, entry.counts.failed + entry.counts.leaked) {

@@ -1,5 +1,5 @@
-//! `plan` and `sweep` for people: what goes or went, what was not done, everything that stays with its why, and the disks
-//! before and after.
+//! `plan` and `sweep` for people: the removals, what was not done, everything that is kept with the reason, and the disks before and
+//! after.
 
 use super::screen::{Screen, Tone};
 use super::{few, notes, words};
@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-/// What a section lists one by one, of one runner and of all: jobs make as many caches as they like, and the rest is a sum.
+/// The maximum of items that a section lists, of one runner and of all: jobs make any number of caches, and the rest is a sum.
 const LISTED_OF_ONE: usize = 64;
 const LISTED_OF_ALL: usize = 1024;
 
@@ -86,7 +86,7 @@ fn balances(report: &RunReport, screen: &Screen, out: &mut String) {
     }
 }
 
-/// A filesystem's usage once what is planned on it has gone. An estimate: builds go on meanwhile.
+/// A filesystem's usage after the planned removals. An estimate: builds continue meanwhile.
 fn expected(report: &RunReport, balance: &Balance) -> Usage {
     let here = |o: &&Outcome| {
         let base = o.action.cache.base(&o.action.runner);
@@ -105,7 +105,7 @@ fn expected(report: &RunReport, balance: &Balance) -> Usage {
     }
 }
 
-/// `SIZE  PATH`, and below it the reason. The path is whole, whatever the width: it is there to be copied.
+/// `SIZE  PATH`, and below it the reason. The path is whole, whatever the width, so that it can be copied.
 fn entry(outcome: &Outcome, why: &str, screen: &Screen, out: &mut String) {
     let cache = &outcome.action.cache;
     let _ = writeln!(out, "  {:>11}  {}", words::cache_size(cache), escape::path(&cache.path));
@@ -143,7 +143,7 @@ fn setbacks(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut
     room.close(out);
 }
 
-/// How much of the targets that were read no build uses.
+/// How much of the targets that were read is used by no build.
 fn targets(report: &RunReport, now: SystemTime, screen: &Screen, out: &mut String) {
     let unused = report.targets.iter().filter_map(|target| Some((target, words::unused(target, now)?)));
     for (index, (target, text)) in unused.enumerate() {
@@ -155,7 +155,7 @@ fn targets(report: &RunReport, now: SystemTime, screen: &Screen, out: &mut Strin
     }
 }
 
-/// What cannot be seen for several runners alike: that holds for the whole host.
+/// Anything that cannot be seen for several runners alike holds for the whole host.
 fn blindness(outcomes: &[&Outcome]) -> Vec<String> {
     let mut hidden: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
     for outcome in outcomes {
@@ -166,8 +166,7 @@ fn blindness(outcomes: &[&Outcome]) -> Vec<String> {
     hidden.into_iter().filter(|(_, runners)| runners.len() > 1).map(|(reason, _)| reason.to_owned()).collect()
 }
 
-/// What stays, the caches of one reason together: a busy runner with twenty caches is one fact, and so is a disk from which nothing
-/// has to go.
+/// Kept caches, those with the same reason together: a busy runner with twenty caches is one fact, and so is a disk without a shortfall.
 fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut String) {
     if outcomes.is_empty() {
         return;
@@ -210,7 +209,7 @@ fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut St
     }
 }
 
-/// How much of a section has been listed, and the sum of what is not.
+/// How much of a section has been listed, and the sum of the rest.
 #[derive(Default)]
 struct Room {
     listed: usize,

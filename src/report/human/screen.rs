@@ -1,4 +1,4 @@
-//! Where text goes: how wide it is, and whether it takes colour.
+//! The output: its width, and whether it takes colour.
 
 use super::super::escape;
 use anstyle::{AnsiColor, Style};
@@ -6,7 +6,7 @@ use std::ffi::OsStr;
 use std::fmt::Write as _;
 use unicode_width::UnicodeWidthStr as _;
 
-/// The width where none can be found out, and the least one that is used.
+/// The width if none is known, and the least one that is used.
 const DEFAULT_WIDTH: usize = 80;
 const MIN_WIDTH: usize = 60;
 
@@ -16,13 +16,13 @@ pub enum ColorWhen {
     /// On a terminal, unless `NO_COLOR` is set or `TERM` is `dumb`.
     #[default]
     Auto,
-    /// Always, `NO_COLOR` or not: it was asked for by hand.
+    /// Always, despite `NO_COLOR`: it was asked for explicitly.
     Always,
     /// Never.
     Never,
 }
 
-/// What a piece of text means; the palette says how that looks.
+/// The meaning of a piece of text; the palette defines its look.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tone {
     Plain,
@@ -41,7 +41,7 @@ pub struct Screen {
     colour: bool,
 }
 
-/// What the surroundings say about the screen; read once, by [`Screen::of_stdout`].
+/// The environment's properties of the screen; read once, by [`Screen::of_stdout`].
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Surroundings<'a> {
     /// Columns, when it is a terminal.
@@ -64,7 +64,7 @@ impl Screen {
     pub fn of_stdout(when: ColorWhen) -> Self {
         use std::io::IsTerminal as _;
         let stdout = std::io::stdout();
-        // A terminal that does not tell its width (a serial line) says 0.
+        // A terminal that does not report its width (a serial line) returns 0.
         let width = || terminal_size::terminal_size_of(&stdout).map_or(0, |(width, _)| width.0);
         let (no_color, term, columns) =
             (std::env::var_os("NO_COLOR"), std::env::var_os("TERM"), std::env::var_os("COLUMNS"));
@@ -77,7 +77,7 @@ impl Screen {
         Self::choose(when, around)
     }
 
-    /// Decides from what is known. An empty `NO_COLOR` counts as unset (no-color.org).
+    /// Decides from these properties. An empty `NO_COLOR` counts as unset (no-color.org).
     pub fn choose(when: ColorWhen, around: Surroundings<'_>) -> Self {
         let colour = match when {
             ColorWhen::Always => true,
@@ -132,11 +132,11 @@ impl Screen {
     }
 }
 
-/// Names may be of any length; what is indented below one is not indented further than this.
+/// Names may be of any length; text below one is indented at most this far.
 pub(super) const MAX_INDENT: usize = 120;
 
-/// Breaks text at spaces into lines of at most `width` columns. A single longer word keeps its line, so that a path can be
-/// copied whole. There is at least one line.
+/// Breaks text at spaces into lines of at most `width` columns. A single longer word gets a line of its own, so that a path can be copied
+/// whole. There is at least one line.
 pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     let mut lines = vec![String::new()];
     for word in text.split(' ') {
@@ -153,8 +153,7 @@ pub(super) fn wrap(text: &str, width: usize) -> Vec<String> {
     lines
 }
 
-/// Escapes a name and shortens it to `width` columns by taking out its middle: what tells one runner or path from the next
-/// stands at its end.
+/// Escapes a name and shortens it to `width` columns by removing its middle: names of runners and paths differ at their end.
 pub(in crate::report) fn fit(name: impl AsRef<OsStr>, width: usize) -> String {
     const GAP: &str = "...";
     let name = escape::os(name.as_ref());

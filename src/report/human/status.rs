@@ -1,4 +1,4 @@
-//! `status` for people: disks, runners and why each is in its state, then what could be freed and what stands against it.
+//! `status` for people: disks, runners and why each is in its state, then how much could be freed and what prevents it.
 
 use super::screen::{Screen, Tone, fit};
 use super::table::{Align, Cell, Table};
@@ -51,7 +51,7 @@ fn headline(host: &HostStatus, screen: &Screen, out: &mut String) {
     let _ = writeln!(out, "{}  {time}{gap}{painted}", screen.paint(Tone::Heading, &name));
 }
 
-/// How many runners are up to what.
+/// How many runners are in each state.
 pub(in crate::report) fn standings(host: &HostStatus) -> impl Iterator<Item = (Standing, usize)> {
     let count = |standing| host.runners.iter().filter(|runner| runner.standing() == standing).count();
     Standing::ALL.iter().map(move |standing| (*standing, count(*standing))).filter(|(_, count)| *count > 0)
@@ -59,7 +59,7 @@ pub(in crate::report) fn standings(host: &HostStatus) -> impl Iterator<Item = (S
 
 /// The disks.
 pub(super) fn disks(host: &HostStatus, width: usize) -> Table {
-    // Below 80 columns the bar goes first: Use% says the same.
+    // Below 80 columns the bar is dropped first: Use% shows the same.
     let (bar, mount) = match width {
         width @ ..80 => (0, width / 5),
         width => ((width - 68).clamp(10, 30), (width / 4).min(40)),
@@ -117,7 +117,7 @@ fn other_disk(disk: &Disk, mount: usize, bar: usize) -> [Cell; 7] {
     ]
 }
 
-/// `[######....]`. Anything above zero shows, and only a full disk fills the bar. Nothing without room.
+/// `[######....]`. Any use above zero shows, and only a full disk fills the bar. Nothing without room.
 pub(super) fn drawn(percent: u8, width: usize) -> String {
     if width == 0 {
         return String::new();
@@ -142,11 +142,11 @@ fn runners(host: &HostStatus, screen: &Screen, out: &mut String) {
     }
 }
 
-/// What the sign behind a runner's state means.
+/// The meaning of the sign behind a runner's state.
 pub(super) const UNGUARDED: &str =
     "its jobs do not pass through disk-guard's hook; until they do, its caches are left alone";
 
-/// The runners. Who is idle takes one line at every width: there may be many of them, and the reason is of no matter.
+/// The runners. An idle one takes one line at every width: there may be many of them, and the reason does not matter.
 pub(super) fn table(host: &HostStatus, width: usize) -> Table {
     let name = (width / 4).min(40);
     let mut table = Table::new(
@@ -192,7 +192,7 @@ fn no_runner(host: &HostStatus, screen: &Screen, out: &mut String) {
     screen.paragraph(out, Tone::Warn, "No runner found: ", &text);
 }
 
-/// All of a runner's caches, said as a lower bound when one of them is not known.
+/// All of a runner's caches, shown as a lower bound when one of them is unknown.
 fn caches_size(caches: &[Cache]) -> String {
     if caches.is_empty() {
         return "-".to_owned();
@@ -275,7 +275,7 @@ fn totals(host: &HostStatus, screen: &Screen, out: &mut String) {
     }
 }
 
-/// How much must stay, and because of whom: the largest first.
+/// How much must be kept, and because of which runners: the largest first.
 fn blocked(host: &HostStatus) -> Option<String> {
     let mut blockers: Vec<&RunnerStatus> = host.runners.iter().filter(|r| r.blocked_bytes > 0).collect();
     blockers.sort_by_key(|r| std::cmp::Reverse(r.blocked_bytes));

@@ -1,4 +1,4 @@
-//! `stores` for people: what was, or would be, asked of each, and what came of it; and the line that `status` has for each.
+//! `stores` for people: what was, or would be, asked of each, and the result; and the line of each in `status`.
 
 use super::screen::{Screen, Tone};
 use super::words;
@@ -47,7 +47,7 @@ fn one(store: &StoreReport, screen: &Screen, out: &mut String) {
     screen.paragraph(out, tone, &label, &escape::text(&text));
 }
 
-/// What `status` says of the last run.
+/// The lines of `status` about the last run.
 pub fn stores_record(record: Option<&StoresRecord>, now: SystemTime, screen: &Screen, out: &mut String) {
     for store in record.iter().flat_map(|record| &record.stores) {
         let is_failed = matches!(store.outcome.as_str(), "failed");

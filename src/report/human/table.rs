@@ -1,4 +1,4 @@
-//! A table that keeps its columns whatever the names in it are, with free text in its last column.
+//! A table with stable columns whatever names it contains, with free text in its last column.
 
 use super::screen::{Screen, Tone, wrap};
 use std::fmt::Write as _;
@@ -11,7 +11,7 @@ const GAP: usize = 2;
 /// How far text that goes under its row is indented.
 const UNDER: usize = 4;
 
-/// Where a column's text stands.
+/// The alignment of a column.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Align {
     Left,
@@ -42,21 +42,21 @@ pub(super) struct Table {
     rows: Vec<(Vec<Cell>, Text)>,
 }
 
-/// What stands after a row's cells.
+/// The text after a row's cells.
 enum Text {
     /// As many lines as it takes.
     Whole(String),
-    /// One line: the first of these that has room, or none.
+    /// One line: the first of these that fits, or none.
     OneOf(Vec<String>),
 }
 
 /// A line of a table: its pieces, each in its tone.
 pub(super) type TableLine = Vec<(Tone, String)>;
 
-/// A table as it stands on a screen.
+/// A table laid out for a screen.
 pub(super) struct Laid {
     pub(super) header: TableLine,
-    /// Each row with the lines that go under it.
+    /// Each row with the lines below it.
     pub(super) rows: Vec<Vec<TableLine>>,
 }
 
@@ -73,7 +73,7 @@ impl Table {
         self.rows.push((cells.into(), Text::Whole(text.into())));
     }
 
-    /// A row that takes one line at every width, with the first of `texts` that has room there.
+    /// A row that takes one line at every width, with the first of `texts` that fits.
     pub(super) fn short_row<const N: usize>(&mut self, cells: [Cell; N], texts: Vec<String>) {
         debug_assert_eq!(N, self.align.len(), "a row has a cell for every column");
         self.rows.push((cells.into(), Text::OneOf(texts)));
@@ -134,7 +134,7 @@ impl Table {
         let mut line = TableLine::new();
         for (n, ((cell, width), align)) in cells.iter().zip(widths).zip(&self.align).enumerate() {
             let gap = if n == 0 { 0 } else { GAP };
-            // Padding stands outside the colour, and counts columns, not characters.
+            // Padding is outside the colour, and counts columns, not characters.
             let padding = width - cell.text.width();
             let (before, after) = match align {
                 Align::Left => (gap, padding),

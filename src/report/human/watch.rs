@@ -1,4 +1,4 @@
-//! `status --watch`: headline and disks stay, below them as many runners as have room, and how many more there are.
+//! `status --watch`: headline and disks are fixed, below them as many runners as fit, and how many more there are.
 
 use super::screen::Tone;
 use super::status::{UNGUARDED, disks, standings, table};
@@ -12,7 +12,7 @@ use ratatui::layout::{Constraint, Layout};
 use ratatui::style::{Color, Modifier, Style};
 use ratatui::text::{Line, Span, Text};
 
-/// What is on the screen, and how far down its runners.
+/// The content of the screen, and the scroll position of its runners.
 #[derive(Debug)]
 pub struct Watch {
     /// The host as it was last seen; nothing before the first look has ended.
@@ -157,7 +157,7 @@ impl Watch {
     }
 }
 
-/// How many of these rows have room, each of them whole.
+/// How many of these rows fit completely.
 fn fitting(heights: &[usize], room: usize) -> usize {
     let mut used = 0;
     heights
@@ -169,7 +169,7 @@ fn fitting(heights: &[usize], room: usize) -> usize {
         .count()
 }
 
-/// The row from which on all the others have room: nobody scrolls further.
+/// The first row of the last page: scrolling ends there.
 fn last_first(heights: &[usize], room: usize) -> usize {
     let from_end: Vec<usize> = heights.iter().rev().copied().collect();
     heights.len() - fitting(&from_end, room).max(usize::from(!heights.is_empty()))

@@ -29,7 +29,7 @@ struct DiskDoc<'a> {
     jobs: &'a [JobForecast],
 }
 
-/// Sums of a disk's forecast. `fill_bytes_per_second` is null where not enough has been seen, `seconds_to_full` also while the disk does not fill.
+/// Sums of a disk's forecast. `fill_bytes_per_second` is null without enough samples, `seconds_to_full` also while the disk does not fill.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct FiguresDoc {
     need_bytes: u64,

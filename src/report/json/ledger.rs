@@ -11,8 +11,8 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-/// An entry: its noun is nested by who says what, and this is flat, with `relation`, how its path stands to the one asked about,
-/// in the midst. `trust_detail` says why it is not believed.
+/// An entry: the model's type is nested by source, and this is flat, with `relation`: how its path relates to the path asked about.
+/// `trust_detail` says why it is not trusted.
 #[derive(Serialize, JsonSchema)]
 struct EntryDoc<'a> {
     #[serde(with = "as_json::Time")]
@@ -29,7 +29,7 @@ struct EntryDoc<'a> {
     sources: &'a [Source],
 }
 
-/// A run, with what its entries add up to.
+/// A run, with the sums of its entries.
 #[derive(Serialize, JsonSchema)]
 struct RunDoc<'a> {
     #[serde(with = "AnyScope")]
@@ -48,7 +48,7 @@ struct RunDoc<'a> {
     entries: Vec<EntryDoc<'a>>,
 }
 
-/// `complete_since`: from then on, every run of everybody has left entries that were read here.
+/// `complete_since`: from then on the entries of every run of every user were read.
 #[derive(Serialize, JsonSchema)]
 struct CoverageDoc<'a> {
     #[serde(with = "as_json::OptionalTime")]
@@ -120,7 +120,7 @@ pub(super) struct WhyDoc<'a> {
     real_path: &'a Option<PathBuf>,
     runner: Option<&'a str>,
     present: Option<bool>,
-    /// When it is gone: when the nearest directory above it that is there last changed.
+    /// When it is gone: when the nearest existing directory above it last changed.
     #[serde(with = "as_json::OptionalTime")]
     above_changed: Option<SystemTime>,
     verdict: PathVerdict,
@@ -167,7 +167,7 @@ pub(super) struct WhyEnvironmentDoc<'a> {
     coverage: CoverageDoc<'a>,
 }
 
-/// The document for `why NAME`, where an environment is called so.
+/// The document for `why NAME`, when an environment has that name.
 pub fn why_environment(why: &WhyEnvironment, layout: Layout) -> String {
     let is_reaped = why.entries.iter().any(|judged| judged.record().deed == ActionKind::Reaped);
     Document::of(

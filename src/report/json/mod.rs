@@ -1,7 +1,7 @@
 //! The JSON documents, field by field as the contract names them.
 //!
-//! A noun of the model whose shape is the document's derives it (`crate::as_json` says how paths, times and names stand there). The
-//! types here are for what differs: sums of a noun's parts, parts of several nouns in one object, a part of a noun alone.
+//! A model type with the form of the document derives it (`crate::as_json` defines the form of paths, times and names). The types here are
+//! for the differences: sums of a type's parts, parts of several types in one object, a part of a type alone.
 
 mod check;
 mod doctor;
@@ -63,10 +63,10 @@ fn document(value: &impl Serialize, layout: Layout) -> String {
     text
 }
 
-/// Spells characters that deceive a terminal as `\uXXXX` and breaks what a runner would take for a command.
+/// Writes characters that deceive a terminal as `\uXXXX` and breaks text that a runner would take for a command.
 ///
-/// Both occur inside JSON strings only, and there they mean the same: parsers see no difference. JSON leaves DEL, C1 and
-/// bidirectional controls as they are, which is no good to the person who looks at it.
+/// Both occur inside JSON strings only, and there they mean the same: parsers see no difference. JSON leaves DEL, C1 and bidirectional
+/// controls unchanged, which can deceive a person who reads it.
 fn harmless(json: &str) -> String {
     let mut out = String::with_capacity(json.len());
     for c in json.chars() {
@@ -81,7 +81,7 @@ fn harmless(json: &str) -> String {
     out.replace("##[", "#\\u0023[")
 }
 
-// A noun as a document of its own, with the version of its schema. (No documentation: that would stand in the schemas.)
+// A model type as a document of its own, with the version of its schema. (No documentation: it would appear in the schemas.)
 #[derive(Serialize, JsonSchema)]
 struct Document<T> {
     schema: u32,

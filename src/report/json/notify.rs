@@ -13,7 +13,7 @@ pub(super) struct Message<'a> {
     host: &'a str,
     #[serde(with = "as_json::Time")]
     time: SystemTime,
-    /// Somebody tries whether messages arrive.
+    /// A person tests whether messages arrive.
     test: bool,
     /// Everything below in words, for a chat or a mail: the host and a line for each incident.
     text: String,

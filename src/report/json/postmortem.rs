@@ -19,7 +19,7 @@ pub(super) struct Doc<'a> {
     notes: &'a [String],
 }
 
-/// A case, flat, and with the root that the record which is kept holds elsewhere.
+/// A case, flat, and with the root, which the record on disk stores separately.
 #[derive(Serialize, JsonSchema)]
 struct CaseDoc<'a> {
     #[serde(flatten)]

@@ -16,7 +16,7 @@ pub(super) struct Doc<'a> {
     sources: Vec<EntryDoc<'a>>,
 }
 
-/// `error` says why nothing, or nothing more, could be listed. `environments` are those that `match` names.
+/// `error` is why nothing, or nothing more, could be listed. `environments` are those that `match` matches.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct EntryDoc<'a> {
     name: &'a str,
@@ -34,7 +34,7 @@ pub(super) struct EntryDoc<'a> {
     notes: &'a [String],
 }
 
-/// `verdict` is `reap` or `keep`, `reason` why; `detail` says in words what was found or what went wrong.
+/// `verdict` is `reap` or `keep`, `reason` why; `detail` is the finding or the error in words.
 #[derive(Serialize, JsonSchema)]
 struct EnvironmentDoc<'a> {
     id: &'a str,
@@ -112,7 +112,7 @@ fn detail(reaping: &Reaping) -> Option<&str> {
     }
 }
 
-/// What a sweep's reaper did.
+/// The result of a sweep's reaper.
 pub(super) fn entries(report: &ReapReport) -> Vec<EntryDoc<'_>> {
     report.entries.iter().map(EntryDoc::new).collect()
 }

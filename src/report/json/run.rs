@@ -42,7 +42,7 @@ struct BalanceDoc<'a> {
     out_of_reach: Option<ShortfallDoc>,
 }
 
-/// The goal is out of reach there: what it lacks, what all caches would give, what is aimed at instead.
+/// The goal is out of reach there: its shortfall, what all caches would give, the lower goal instead.
 #[derive(Serialize, JsonSchema)]
 struct ShortfallDoc {
     aim: &'static str,
@@ -126,12 +126,12 @@ fn detail(result: &ActionResult) -> Option<&str> {
     }
 }
 
-/// The document for a run without stores, and where nothing is to be reaped.
+/// The document for a run without stores, and without entries to reap.
 pub fn run(report: &RunReport, layout: Layout) -> String {
     sweep(report, None, None, layout)
 }
 
-/// The document for `plan` and `sweep`, with what became of stores, and what the reaper did.
+/// The document for `plan` and `sweep`, with the results of stores and of the reaper.
 pub fn sweep(
     report: &RunReport,
     stores: Option<&StoresReport>,

@@ -1,4 +1,4 @@
-//! The JSON Schema of each document, made from the types that are written.
+//! The JSON Schema of each document, made from the types that are serialised.
 
 use super::{
     Document, doctor, forecast, hygiene, ledger, notify, postmortem, reap, run, setup, simulation, status,
@@ -10,7 +10,7 @@ use schemars::generate::SchemaSettings;
 use schemars::{JsonSchema, Schema, json_schema};
 use serde_json::{Value, json};
 
-/// The schema of what each verb prints with `--json`, by the verb; that of `notify` is what its program reads.
+/// The schema of the `--json` output of each verb, by the verb; that of `notify` is the input of its program.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
     let setup = of::<setup::Doc<'_>>;
     let run = of::<run::Doc<'_>>;
@@ -50,7 +50,7 @@ fn of<T: JsonSchema>(verb: &str) -> Schema {
     schema
 }
 
-/// One of several documents, whose definitions are told apart by their names.
+/// One of several documents, whose definitions are distinguished by their names.
 fn either(schemas: &[Schema]) -> Schema {
     let title = schemas[0].get("title").cloned().unwrap_or_default();
     let mut definitions = serde_json::Map::new();
@@ -102,7 +102,7 @@ mod tests {
             let document: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(errors(verb, &document), Vec::<String>::new(), "{verb}");
             for field in document.as_object().unwrap().keys().filter(|field| {
-                // What may be left out is left out where there is nothing to say.
+                // An optional field is left out if it has no value.
                 !["reap", "holding"].contains(&field.as_str())
             }) {
                 let mut lacking = document.clone();

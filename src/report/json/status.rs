@@ -110,7 +110,7 @@ impl<'a> DiskDoc<'a> {
     }
 }
 
-/// What became of a store in the last run.
+/// The result of a store in the last run.
 #[derive(Serialize, JsonSchema)]
 struct StoreDoc<'a> {
     name: &'a str,
@@ -140,7 +140,7 @@ impl<'a> StoreDoc<'a> {
     }
 }
 
-/// What the reaper last found: the record of it in the state directory has its time in seconds.
+/// The reaper's last result: the record of it in the state directory has its time in seconds.
 #[derive(Serialize, JsonSchema)]
 struct RecordDoc<'a> {
     name: &'a str,
@@ -157,7 +157,7 @@ impl<'a> RecordDoc<'a> {
     }
 }
 
-/// What the last sweep found of shared blocks: of `pair_bytes` in second copies `sharing_bytes` lie on the disk once.
+/// The last sweep's result of sharing blocks: of `pair_bytes` in second copies `sharing_bytes` are stored once.
 #[derive(Serialize, JsonSchema)]
 struct DedupeDoc<'a> {
     #[serde(with = "as_json::Time")]

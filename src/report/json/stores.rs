@@ -15,8 +15,8 @@ pub(super) struct Doc<'a> {
     stores: Vec<StoreDoc<'a>>,
 }
 
-/// `bytes` is its size where that was asked for; `asked_bytes` what is wanted of it. `verdict` is `collect` or `leave`, `reason`
-/// why; `detail` says in words what was found or what went wrong.
+/// `bytes` is its size if that was asked for; `asked_bytes` what is wanted of it. `verdict` is `collect` or `leave`, `reason` why;
+/// `detail` is the finding or the error in words.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct StoreDoc<'a> {
     name: &'a str,
@@ -55,7 +55,7 @@ impl<'a> StoreDoc<'a> {
     }
 }
 
-/// What a sweep did with stores, or would.
+/// The result of a sweep's stores, or what it would do.
 pub(super) fn entries(report: &StoresReport) -> Vec<StoreDoc<'_>> {
     report.stores.iter().map(StoreDoc::new).collect()
 }

@@ -13,7 +13,7 @@ pub(super) struct Doc<'a> {
     #[serde(flatten, with = "as_json::AtPath")]
     path: &'a Path,
     bytes: u64,
-    /// Whether it is known what builds have used, and if not, why.
+    /// Whether it is known which units builds have used, and if not, why.
     reference_bits: bool,
     reference_bits_reason: Option<&'a str>,
     tiers: Vec<TierDoc>,
@@ -30,7 +30,7 @@ struct TierDoc {
     last_used: Option<SystemTime>,
 }
 
-/// What would go first.
+/// What would be removed first.
 #[derive(Serialize, JsonSchema)]
 struct FirstDoc {
     bytes: u64,

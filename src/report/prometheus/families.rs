@@ -1,5 +1,5 @@
-//! Which families there are. A part of the program that has figures to show adds its lines here: a counter to [`counters`],
-//! what is true of the host now to [`gauges`].
+//! The families. A part of the program with figures to show adds its lines here: a counter to [`counters`], the present state of the host
+//! to [`gauges`].
 
 use super::{Exposition, Kind, Labels, seconds};
 use crate::model::metrics::{Counter, Histogram, OUTCOMES, Series, Timing, Totals, Trend};
@@ -13,8 +13,7 @@ use crate::report::escape;
 use std::collections::{BTreeMap, HashMap};
 use std::time::SystemTime;
 
-/// Everything monitoring is told: what is true now, what was counted, and how fast each filesystem fills, by mount point,
-/// where that is known.
+/// Everything for monitoring: the present state, the counts, and how fast each filesystem fills, by mount point, if that is known.
 pub fn host(status: &HostStatus, totals: &Totals, trends: &BTreeMap<String, Trend>) -> String {
     let mut out = Exposition::default();
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
@@ -84,7 +83,7 @@ fn filesystems(out: &mut Exposition, status: &HostStatus, trends: &BTreeMap<Stri
     targets(out, status);
 }
 
-/// What cargo targets hold.
+/// The content of cargo targets.
 fn targets(out: &mut Exposition, status: &HostStatus) {
     let sum = |tier: TrimTier| {
         let of = status.targets.iter().flat_map(|target| &target.tiers).filter(|(each, _)| *each == tier);
@@ -99,7 +98,7 @@ fn targets(out: &mut Exposition, status: &HostStatus) {
     );
 }
 
-/// What live jobs need.
+/// The need of live jobs.
 fn forecasts(out: &mut Exposition, status: &HostStatus) {
     type Figure = fn(&DiskForecast) -> u64;
     let figures: [(&str, &str, Figure); 4] = [
@@ -173,7 +172,7 @@ fn runners(out: &mut Exposition, status: &HostStatus) {
     );
 }
 
-/// Caches outside of work directories are nobody's in particular: by rule, and whether they could go.
+/// Caches outside of work directories belong to no single runner: by rule, and whether they could be removed.
 fn declared(out: &mut Exposition, declared: &[DeclaredStatus]) {
     let of_rule = |free: Option<bool>| {
         let mut sums: BTreeMap<&str, f64> = BTreeMap::new();
@@ -193,7 +192,7 @@ fn declared(out: &mut Exposition, declared: &[DeclaredStatus]) {
     }
 }
 
-/// A name that two runners bear is told apart by their directories.
+/// Runners with the same name are distinguished by their directories.
 fn names(runners: &[RunnerStatus]) -> Vec<String> {
     let mut bearers: HashMap<&str, usize> = HashMap::new();
     for runner in runners {
@@ -234,7 +233,7 @@ fn gauges(out: &mut Exposition, status: &HostStatus) {
         "1 when every process of the host could be seen; else no sibling is provably idle.",
         [(Vec::new(), f64::from(is_complete))],
     );
-    // Since when it is held nobody can tell: no longer than its oldest holder lives.
+    // How long it has been held is unknown, but at most as long as its oldest holder lives.
     let age = |since: SystemTime| status.time.duration_since(since).unwrap_or_default().as_secs_f64();
     let held = status.lock.holders.iter().filter_map(|holder| holder.since).map(age).fold(0.0, f64::max);
     out.family(
@@ -245,7 +244,7 @@ fn gauges(out: &mut Exposition, status: &HostStatus) {
     );
 }
 
-/// What the host can run out of. Who holds deleted files open changes with every look, so that space is told by its kind.
+/// What the host can run out of. The holders of deleted files change with every look, so that space is labelled by its kind.
 fn capacity(out: &mut Exposition, capacity: &Capacity) {
     let limit = |limit: &Limit| {
         let subject = limit.subject.clone().unwrap_or_default();
@@ -293,7 +292,7 @@ fn capacity(out: &mut Exposition, capacity: &Capacity) {
     );
 }
 
-/// What the reaper found in its last run, where one is configured.
+/// The result of the reaper's last run, if one is configured.
 fn reaper(out: &mut Exposition, record: &ReapRecord) {
     let mut leaked: BTreeMap<&str, u64> = BTreeMap::new();
     for entry in &record.entries {
@@ -314,7 +313,7 @@ fn reaper(out: &mut Exposition, record: &ReapRecord) {
     );
 }
 
-/// What became of stores, where one is configured.
+/// The results of stores, if one is configured.
 fn stores(out: &mut Exposition, record: &StoresRecord) {
     let sized = record.stores.iter().filter_map(|store| {
         let labels = vec![("store", store.name.clone()), ("kind", store.kind.clone())];
@@ -348,7 +347,7 @@ fn counters(out: &mut Exposition, totals: &Totals) {
     let outcomes: Vec<&[&str]> = OUTCOMES.iter().map(std::slice::from_ref).collect();
     let kinds = EvidenceKind::NAMES;
     let evidence: Vec<&[&str]> = kinds.iter().map(std::slice::from_ref).collect();
-    // Series whose labels are known beforehand are there from the beginning: their first increase is seen as one.
+    // Series with known labels exist from the beginning, so that their first increase is visible.
     let table: [(Counter, &str, &str, Vec<&[&str]>); 7] = [
         (Counter::Actions, "actions_total", "What became of caches that a run looked at.", outcomes),
         (
@@ -552,7 +551,7 @@ mod tests {
         }
     }
 
-    /// Two runners that share a name, and a third that bears the name by which they are told apart.
+    /// Two runners that share a name, and a third with the name by which they are distinguished.
     #[test]
     fn names_that_coincide_are_told_apart_or_added_up() {
         let mut status = samples::host();

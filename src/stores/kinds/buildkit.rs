@@ -1,9 +1,9 @@
-//! Docker's build cache: BuildKit removes what was not used for longest, and never what a build holds.
+//! Docker's build cache: BuildKit removes the least recently used parts, and never those that a build uses.
 
 use crate::stores::tool::{Tool, Turn};
 use crate::sys::program::ProgramError;
 
-/// Has it keep so many bytes. The option's name changed with buildx 0.17; which one this Docker understands it says itself.
+/// Makes it keep this many bytes. The option's name changed with buildx 0.17; Docker's own help shows which one it knows.
 pub(super) fn collect(tool: &Tool, keep: u64, turn: &Turn<'_>) -> Result<(), ProgramError> {
     let prune = |option: &str| {
         let keep = format!("--{option}={keep}");

@@ -1,7 +1,7 @@
-//! Images, one by one: an engine's own `prune` takes all that no container uses, and knows of no number of bytes.
+//! Images, one by one: an engine's own `prune` removes all that no container uses, and has no limit in bytes.
 //!
-//! What a container uses, running or not, stays, and so does what the engine says to be pinned. Nothing is forced: the engine
-//! itself refuses what came into use meanwhile.
+//! An image that a container uses, running or not, is kept, and so is one that the engine reports as pinned. Nothing is forced: the engine
+//! itself refuses an image that came into use meanwhile.
 
 use crate::stores::place::StoreDir;
 use crate::stores::tool::{Tool, Turn};
@@ -9,28 +9,28 @@ use crate::sys::program::ProgramError;
 use serde_json::Value;
 use std::collections::HashSet;
 
-/// So many identities stand on one command line.
+/// The maximum of ids on one command line.
 const BATCH: usize = 200;
 
 /// An image that no container uses.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Image {
-    /// What it is removed by: its names, or its identity where it has none.
+    /// What it is removed by: its names, or its id if it has none.
     names: Vec<String>,
     bytes: u64,
-    /// Sorts as time does: when it was last given a name here, else when it was made.
+    /// Sorts as time does: when it was last named here, otherwise when it was made.
     since: String,
 }
 
 /// An engine with images.
 pub(super) trait Engine {
-    /// The images that may go, in the order in which they do.
+    /// The images that may be removed, in this order.
     fn unused(&self) -> Result<Vec<Image>, ProgramError>;
     /// Removes one.
     fn remove(&self, image: &Image, turn: &Turn<'_>) -> Result<(), ProgramError>;
 }
 
-/// Removes images until so many bytes have come free, or the engine's word is that they should have.
+/// Removes images until this many bytes were freed, or should have been by the engine's account.
 pub(super) fn collect(
     engine: &dyn Engine,
     place: &StoreDir,
@@ -96,7 +96,7 @@ fn is_identity(text: &str) -> bool {
 
 fn unused_of_docker(images: &[Value], containers: &[Value]) -> Vec<Image> {
     let used: HashSet<&str> = containers.iter().filter_map(|container| container["Image"].as_str()).collect();
-    // A container of which it is not told may use any.
+    // A container without a known image may use any.
     if containers.iter().any(|container| container["Image"].as_str().is_none()) {
         return Vec::new();
     }
@@ -122,7 +122,7 @@ fn strings(list: &Value) -> Vec<String> {
     list.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
 }
 
-/// containerd and others behind the CRI, which tells no times: the largest go first.
+/// containerd and others behind the CRI, which reports no times: the largest first.
 pub(super) struct Cri<'t>(pub(super) &'t Tool);
 
 impl Engine for Cri<'_> {
@@ -141,7 +141,7 @@ impl Engine for Cri<'_> {
 }
 
 fn unused_of_cri(images: &Value, containers: &Value) -> Vec<Image> {
-    // A list that is not there is not one that is empty.
+    // A missing list is not an empty one.
     let Some(containers) = containers["containers"].as_array() else { return Vec::new() };
     let mut used: HashSet<&str> = HashSet::new();
     for container in containers {

@@ -1,4 +1,4 @@
-//! What each kind's own tool is asked: where its store is, how large it is, and to collect.
+//! The calls of each kind's own tool: where its store is, how large it is, and to collect.
 
 mod buildkit;
 mod images;
@@ -55,7 +55,7 @@ impl Store {
         Ok(Self { kind: rule.kind, tool, place })
     }
 
-    /// How large it is; none where that cannot be told.
+    /// How large it is; none if unknown.
     pub fn bytes(&self) -> Option<u64> {
         match self.kind {
             StoreKind::Buildkit => self.docker_usage("Build Cache"),
@@ -73,7 +73,7 @@ impl Store {
         Some(engines::docker_usage_of(&answer, Some(kind))?.0)
     }
 
-    /// Has its tool collect so much.
+    /// Makes its tool collect this much.
     ///
     /// # Errors
     /// [`ProgramError`]; [`ProgramError::Stopped`] where a job came.
@@ -104,17 +104,17 @@ impl Store {
         }
     }
 
-    /// sccache has no verb for it: its server makes room when it first looks at its directory, which is when something is
-    /// compiled. So the owner's own server is ended (two would race), and an empty file is compiled by another on a port of its
-    /// own and with a smaller limit, which goes when that is done.
+    /// sccache has no verb for it: its server makes room when it first reads its directory, which is when something is compiled. So the
+    /// owner's own server is ended (two would race), and an empty file is compiled by another server on a port of its own and with a
+    /// smaller limit, which is ended afterwards.
     fn sccache(&self, keep: u64, turn: &Turn<'_>) -> Result<(), ProgramError> {
         let compiler = ["cc", "gcc", "clang"];
         let found = compiler.iter().find_map(|name| Programs(&self.tool.directories).find(name).ok());
         let Some(compiler) = found else {
-            // Says where it was looked for.
+            // The error names the searched directories.
             return Programs(&self.tool.directories).find("cc").map(drop);
         };
-        // That there is none is no error.
+        // A missing server is no error.
         if let Err(stopped @ ProgramError::Stopped { .. }) = self.tool.collect(&["--stop-server"], turn) {
             return Err(stopped);
         }
@@ -135,13 +135,13 @@ impl Store {
     }
 }
 
-/// What a tool has to know of its store from the beginning. None of it is written anywhere.
+/// The environment that a tool needs for its store. None of it is written anywhere.
 fn variables(kind: StoreKind, path: &Path) -> Vec<(&'static str, OsString)> {
     let path = OsString::from(path);
     match kind {
         StoreKind::Ccache => vec![("CCACHE_DIR", path)],
         StoreKind::Sccache => vec![("SCCACHE_DIR", path)],
-        // Nothing is fetched, and no other setting of its user's counts.
+        // Nothing is fetched, and no other setting of its user counts.
         StoreKind::Go => {
             vec![
                 ("GOCACHE", path),
@@ -154,7 +154,7 @@ fn variables(kind: StoreKind, path: &Path) -> Vec<(&'static str, OsString)> {
     }
 }
 
-/// As these tools read sizes; 0 would be no limit at all.
+/// Sizes in the form of these tools; 0 would mean no limit at all.
 fn kibibytes(bytes: u64, unit: &str) -> String {
     format!("{}{unit}", (bytes / 1024).max(1))
 }

@@ -1,22 +1,21 @@
-//! What a runner complains of, told apart from what its job says.
+//! Errors that a runner logs, distinguished from its job's text.
 //!
-//! The Worker's log holds the whole job message, step names and step telemetry, and the Listener's the job's display name: text
-//! of the job's choosing, at level INFO (src/Runner.Worker/Worker.cs, StepsRunner.cs, ExecutionContext.cs;
-//! src/Runner.Common/Terminal.cs, v2.336.0). So a complaint counts only in an entry of a part of the runner's own, at ERR or above
-//! or beginning with an exception's type, and in the lines that continue such an entry; and there only outside of quotes, in which
-//! the runner puts names, paths and commands.
+//! The Worker's log contains the whole job message, step names and step telemetry, and the Listener's the job's display name: text from
+//! the job, at level INFO (src/Runner.Worker/Worker.cs, StepsRunner.cs, ExecutionContext.cs; src/Runner.Common/Terminal.cs, v2.336.0). So
+//! a complaint counts only in an entry of the runner's own components, at ERR or above or beginning with an exception's type, and in the
+//! lines that continue such an entry; and there only outside of quotes, which the runner puts around names, paths and commands.
 
 use crate::model::postmortem::Complaint;
 use crate::observe::diag_log::{LogEntry, Severity};
 
-/// Follows the entries of one log.
+/// Tracks the entries of one log.
 #[derive(Debug, Default)]
 pub(crate) struct Entries {
     counts: bool,
 }
 
 impl Entries {
-    /// A new entry, and what its first line complains of.
+    /// A new entry, and the complaint in its first line.
     pub(crate) fn begin(&mut self, line: &LogEntry<'_>) -> Option<Complaint> {
         self.counts = is_own(line);
         self.go_on(line.message)
@@ -33,13 +32,13 @@ impl Entries {
     }
 }
 
-/// Whether an entry is the runner's own word about an error.
+/// Whether an entry is the runner's own report of an error.
 fn is_own(line: &LogEntry<'_>) -> bool {
     match line.source {
-        // It repeats what it is given to show (src/Runner.Common/Terminal.cs).
+        // It repeats its input (src/Runner.Common/Terminal.cs).
         "Terminal" => false,
-        // It knows of a job no more than its id and its display name, and shows that by `Terminal`
-        // (src/Runner.Listener/JobDispatcher.cs): exceptions within its sentences are its own.
+        // It knows only a job's id and display name, and shows those by `Terminal` (src/Runner.Listener/JobDispatcher.cs): exceptions
+        // within its sentences are its own.
         "JobDispatcher" => {
             line.severity >= Severity::Error || line.message.split(' ').any(names_an_exception)
         }
@@ -59,7 +58,7 @@ fn names_an_exception(word: &str) -> bool {
     is_plain && name.contains('.') && name.ends_with("Exception")
 }
 
-/// What a line complains of, by the words that glibc, .NET and node.js have for the system's errors.
+/// The complaint in a line, by the words of glibc, .NET and node.js for the system's errors.
 pub(crate) fn complaint(text: &str) -> Option<Complaint> {
     const WORDS: [(&str, Complaint); 21] = [
         ("No space left on device", Complaint::NoSpace),
@@ -89,7 +88,7 @@ pub(crate) fn complaint(text: &str) -> Option<Complaint> {
     WORDS.iter().find(|(words, _)| has(words)).map(|(_, complaint)| *complaint)
 }
 
-/// What stands before the first quote of a line, and what behind the last one. An apostrophe within a word is no quote.
+/// The text before the first quote of a line, and behind the last one. An apostrophe within a word is no quote.
 fn unquoted(text: &str) -> (&str, &str) {
     let is_quote = |(at, c): &(usize, char)| {
         let is_within_a_word = || {
@@ -151,7 +150,7 @@ mod tests {
         }
     }
 
-    /// Each names an error, and none is one.
+    /// Each contains the name of an error, and none is one.
     #[test]
     fn the_jobs_words_do_not_count() {
         for text in [

@@ -1,9 +1,9 @@
-//! The Listener's logs tell of all jobs in turn, and of two at once: what belongs to a job is found by its id, anywhere in them.
+//! The Listener's logs cover all jobs in turn, and two at once: the lines of a job are found by its id, anywhere in them.
 //!
-//! What is understood stands in src/Runner.Listener/JobDispatcher.cs (receipt, renewals, cancellation, ends), Runner.cs (signals),
-//! src/Runner.Common/HostContext.cs (shutdown) and src/Runner.Sdk/ProcessInvoker.cs (the Worker's process), v2.336.0. After a
-//! cancellation or a stop neither `Worker finished` nor the Worker's `Job completed.` is written: the job's end is then `Finished
-//! process N with exit code C` and `finish job request for job G with result: R`.
+//! The known lines come from src/Runner.Listener/JobDispatcher.cs (receipt, renewals, cancellation, ends), Runner.cs (signals),
+//! src/Runner.Common/HostContext.cs (shutdown) and src/Runner.Sdk/ProcessInvoker.cs (the Worker's process), v2.336.0. After a cancellation
+//! or a stop neither `Worker finished` nor the Worker's `Job completed.` is written: the job's end is then `Finished process N with exit
+//! code C` and `finish job request for job G with result: R`.
 
 use super::complaints::Entries;
 use super::{Pace, complain, cut, kept, parse_result};
@@ -18,29 +18,28 @@ use std::io;
 use std::ops::ControlFlow;
 use std::time::{Duration, SystemTime};
 
-/// Logs of one runner that are looked at. A Listener that cannot write is started again every five seconds, each time with a new
-/// log.
+/// The maximum of logs of one runner. A Listener that cannot write is restarted every five seconds, each time with a new log.
 const MAX_LOGS: usize = 8192;
 
-/// Of one runner's Listeners at most so much is read.
+/// The maximum of bytes read of one runner's Listeners.
 const BUDGET: u64 = 256 << 20;
 
-/// A Listener says first who it is.
+/// A Listener first logs its identity.
 const HEAD: u64 = 64 << 10;
 
-/// Jobs that are remembered; older ones are forgotten.
+/// The maximum of remembered jobs; older ones are dropped.
 const MAX_STORIES: usize = 1024;
 
 /// A runner has one job at a time, or two for a moment: a line can be about these latest ones.
 const RECENT: usize = 16;
 
-/// The last words of a Worker follow its end this soon (src/Runner.Listener/JobDispatcher.cs, behind `finish job request`).
+/// The last output of a Worker follows its end this soon (src/Runner.Listener/JobDispatcher.cs, behind `finish job request`).
 const LAST_WORDS: Duration = Duration::from_secs(120);
 
-/// Of the lines about a job that are kept.
+/// The maximum of recorded lines about a job.
 const RAW: usize = 32 << 10;
 
-/// What the Listener's logs tell, by job.
+/// The content of the Listener's logs, by job.
 #[derive(Debug, Clone, Default)]
 pub struct Stories {
     stories: VecDeque<Story>,
@@ -56,7 +55,7 @@ struct Story {
     request: String,
     log: ListenerLog,
     pace: Pace,
-    /// Where its last line stands.
+    /// Where its last line is.
     file: OsString,
 }
 
@@ -66,7 +65,7 @@ impl Story {
         !self.log.has_end() && self.log.restarted.is_none()
     }
 
-    /// Behind the end of a Worker the Listener repeats what that said last, an exception.
+    /// Behind the end of a Worker the Listener repeats its last output, an exception.
     fn repeat(&mut self, names: bool, text: &str, at: Option<SystemTime>) {
         if names && self.log.finished.is_some() && self.log.exception.is_none() {
             self.log.exception = Some(postmortem::LogLine { at, text: cut(text) });
@@ -79,7 +78,7 @@ impl Story {
         ends.into_iter().chain([log.closed.as_ref()]).flatten().filter_map(|line| line.at).max()
     }
 
-    /// Whether it goes on, or ended just now.
+    /// Whether it continues, or ended just now.
     fn concerns(&self, at: Option<SystemTime>) -> bool {
         let just_ended = |over: SystemTime| at.is_none_or(|at| at <= over + LAST_WORDS);
         self.is_open() || (self.log.restarted.is_none() && self.over().is_some_and(just_ended))
@@ -87,8 +86,8 @@ impl Story {
 }
 
 impl Stories {
-    /// Reads all logs that were written since `since`: those that were begun since, and before them the two latest ones that hold
-    /// anything (a job may be received right at the turn).
+    /// Reads all logs that were written since `since`: those that were begun since, and before them the two latest ones with any content
+    /// (a job may be received just when the log changes).
     ///
     /// # Errors
     /// The error of opening or reading; `NotFound` when there is no log.
@@ -126,7 +125,7 @@ impl Stories {
         Ok(reader.end())
     }
 
-    /// What they say of the job with this id; where it is not named, that they say nothing.
+    /// The lines about the job with this id; if it is not named, that there are none.
     pub fn of(&self, job: &str) -> ListenerLog {
         let found = self.stories.iter().rev().find(|story| story.id == job);
         found.map_or_else(|| self.nothing(), |story| story.log.clone())
@@ -151,12 +150,12 @@ impl Stories {
         self.stories.iter().filter_map(|story| Some((story.id.as_str(), story.log.received.as_ref()?.at?)))
     }
 
-    /// What is said of a job that no line names.
+    /// The lines about a job that name no job.
     pub fn nothing(&self) -> ListenerLog {
         ListenerLog { is_whole: self.is_whole, ..ListenerLog::default() }
     }
 
-    /// The lines around a job's end, as they stand there.
+    /// The original lines around a job's end.
     pub fn raw(&self, root: &Dir, job: &str) -> Vec<u8> {
         let Some(story) = self.stories.iter().rev().find(|story| story.id == job) else { return Vec::new() };
         let until = story.over().map(|over| over + LAST_WORDS);
@@ -173,7 +172,7 @@ impl Stories {
         let read = root
             .descend(layout::DIAG)
             .and_then(|diag| diag_log::each_line(&diag, &story.file, &mut BUDGET.clone(), &mut each));
-        // What cannot be read any more is not kept.
+        // Lines that cannot be read any more are not recorded.
         if read.is_ok() { kept.into() } else { Vec::new() }
     }
 }
@@ -197,7 +196,7 @@ pub fn agent_name(root: &Dir) -> Option<String> {
     name
 }
 
-/// What one text says by itself.
+/// The content of one text by itself.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn tell(logs: &[&str]) -> Stories {
     let mut reader = Reader::new();
@@ -214,7 +213,7 @@ struct Reader {
     entries: Entries,
     /// The job whose Worker is started next.
     dispatched: Option<String>,
-    /// Whether the process that is being started is a Worker, where its file's name was told.
+    /// Whether the process that is being started is a Worker, if its file's name was logged.
     is_worker: Option<bool>,
     /// Something was written to this log.
     has_line: bool,
@@ -302,7 +301,7 @@ impl Reader {
         }
     }
 
-    /// A job is received, or its lease is first renewed: it is the one whose Worker comes next.
+    /// A job is received, or its lease is first renewed: the next Worker is for it.
     fn receive(&mut self, line: &LogEntry<'_>) {
         if let Some(id) = listener::renewal_starts(line.message) {
             self.dispatched = id.map(str::to_owned);
@@ -367,7 +366,7 @@ impl Reader {
     }
 }
 
-/// What a Listener does while a job runs, without naming it.
+/// Lines of a Listener while a job runs that do not name it.
 fn of_the_process(log: &mut ListenerLog, line: &LogEntry<'_>) {
     if listener::is_shutdown(line) {
         log.shutdown.get_or_insert_with(|| kept(line));
@@ -377,7 +376,7 @@ fn of_the_process(log: &mut ListenerLog, line: &LogEntry<'_>) {
     }
 }
 
-/// What a line of the dispatcher that names a job says of it.
+/// A line of the dispatcher that names a job.
 fn of_the_job(story: &mut Story, line: &LogEntry<'_>) {
     let (id, log) = (story.id.as_str(), &mut story.log);
     let is_open = !log.has_end();
@@ -392,7 +391,7 @@ fn of_the_job(story: &mut Story, line: &LogEntry<'_>) {
     if says(listener::STOPS) {
         log.stopped.get_or_insert_with(|| kept(line));
     }
-    // They stand before the end that they lead to.
+    // They come before the end that they lead to.
     if is_open {
         if says(listener::CANCELLED) {
             log.cancelled.get_or_insert_with(|| kept(line));
@@ -515,7 +514,7 @@ mod tests {
         ] {
             assert!(with(&dispatch(9, &stopped)).stopped.is_some(), "{stopped}");
         }
-        // What comes behind an end does not explain it.
+        // Lines behind an end do not explain it.
         let ended = exits(9, 70, 137) + &line(10, "HostContext", "Runner will be shutdown for UserCancelled");
         assert!(with(&ended).shutdown.is_none());
     }
@@ -551,7 +550,7 @@ mod tests {
         assert_eq!(log.silence, Some((at(1), Duration::from_secs(89))));
         let done = first + &dispatch(5, &format!("Worker finished for job {A}. Code: 100"));
         assert_eq!(of(&[&done, &second], A).restarted, None);
-        // What the next one does is not about this job.
+        // The next Listener's lines are not about this job.
         let stop = begin(90) + &line(91, "HostContext", "Runner will be shutdown for UserCancelled");
         assert!(of(&[&(begin(0) + &receive(1, A)), &stop], A).shutdown.is_none());
     }
@@ -586,7 +585,7 @@ mod tests {
         assert_eq!(stories.of(&job).empty_logs, 16);
         let raw = String::from_utf8(stories.raw(&root, &job)).unwrap();
         assert!(raw.contains(&job), "{}", cut(&raw));
-        // One that cannot be read leaves a gap; none that can be read is an error.
+        // An unreadable log leaves a gap; it is an error when none can be read.
         std::os::unix::fs::symlink("/etc/passwd", diag.join(name(21))).unwrap();
         assert!(!Stories::read(&root, since).unwrap().of(&job).is_whole);
         let temp = tempfile::tempdir().unwrap();

@@ -10,20 +10,20 @@ use std::ffi::{OsStr, OsString};
 use std::io;
 use std::ops::ControlFlow;
 
-/// Of one Worker at most so much is read.
+/// The maximum of bytes read of one Worker.
 const BUDGET: u64 = 64 << 20;
 
-/// Where a page begins it shows whether a Worker began with it.
+/// The beginning of a page shows whether a Worker began with it.
 const HEAD: u64 = 16 << 10;
 
 /// The pages of one Worker's log, the first one first.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pages(pub Vec<OsString>);
 
-/// What the pages of a Worker's log say: all of them, line by line.
+/// The content of a Worker's log: all pages, line by line.
 ///
 /// # Errors
-/// What opening and reading them say.
+/// The error of opening or reading them.
 pub fn read(diag: &Dir, pages: &Pages) -> io::Result<WorkerLog> {
     let mut reader = Reader::new(pages.0.first().map_or(OsStr::new(""), OsString::as_os_str));
     let mut budget = BUDGET;
@@ -38,7 +38,7 @@ pub fn read(diag: &Dir, pages: &Pages) -> io::Result<WorkerLog> {
         reader.log.is_cut = read.is_cut && index + 1 == pages.0.len();
     }
     if !is_whole && let Some(last) = pages.0.last() {
-        // So much that its end was not reached: that counts most.
+        // So long that its end was not reached, which matters most.
         let tail = diag_log::tail(diag, last, super::TAIL)?;
         reader.entries = Entries::default();
         tail.lines().for_each(|text| reader.line(&text));
@@ -47,7 +47,7 @@ pub fn read(diag: &Dir, pages: &Pages) -> io::Result<WorkerLog> {
     Ok(reader.end())
 }
 
-/// What the end of a log says by itself.
+/// The content of the end of a log by itself.
 pub(crate) fn tell(name: &OsStr, tail: &Tail) -> WorkerLog {
     let mut reader = Reader::new(name);
     tail.lines().for_each(|text| reader.line(&text));
@@ -59,11 +59,11 @@ fn is_cut(tail: &Tail) -> bool {
     tail.bytes.last().is_some_and(|&byte| byte != b'\n')
 }
 
-/// Whether a page goes on with the Worker of the one before it: a Worker's first lines are known, and none of them is there. An
-/// empty page is the beginning of one that could not write.
+/// Whether a page continues the Worker of the one before it: a Worker's first lines are known, and none of them is in it. An empty page is
+/// the beginning of one that could not write.
 ///
 /// # Errors
-/// What opening and reading it say.
+/// The error of opening or reading it.
 pub fn goes_on(diag: &Dir, page: &OsStr) -> io::Result<bool> {
     let mut budget = HEAD;
     let (mut has_line, mut begins) = (false, false);
@@ -118,7 +118,7 @@ impl Reader {
             Some(WorkerEvent::Shutdown) => log.shutdown = Some(kept(line)),
             Some(WorkerEvent::StepKilled) => log.killed_step = Some(kept(line)),
             Some(WorkerEvent::JobId(id)) => {
-                // Two Workers that began in the same second share a file: what counts is the last one.
+                // Two Workers that began in the same second share a file: the last one counts.
                 if log.job_id.is_some() {
                     let name = std::mem::take(&mut log.name);
                     *log = WorkerLog { name, last: Some(kept(line)), ..WorkerLog::default() };

@@ -1,5 +1,5 @@
-//! Podman's pods. Each has an infra container, which holds its namespaces and cannot be removed by itself: it stands for the
-//! pod here, and goes with it. What is in the pod is listed by itself as well.
+//! Podman's pods. Each has an infra container, which holds its namespaces and cannot be removed by itself: it represents the pod here, and
+//! is removed with it. The containers in the pod are listed separately as well.
 
 use super::{Container, JOB_LABEL, RUNNER_LABEL, SourceError, environment, json};
 use crate::model::reap::{Environment, EnvironmentState};
@@ -16,7 +16,7 @@ struct Pod {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// What each pod is called, by its id, with its labels.
+/// The name of each pod, by its id, with its labels.
 pub(super) type Names = HashMap<String, (String, Vec<(String, String)>)>;
 
 pub(super) fn names(answer: &[u8]) -> Result<Names, SourceError> {
@@ -25,12 +25,12 @@ pub(super) fn names(answer: &[u8]) -> Result<Names, SourceError> {
     Ok(pods.into_iter().map(named).collect())
 }
 
-/// Whether it stands for a pod.
+/// Whether it represents a pod.
 pub(super) fn is_infra(container: &Container) -> bool {
     container.is_infra && !container.pod.is_empty()
 }
 
-/// A pod, by its infra container and what is in it.
+/// A pod, from its infra container and its content.
 pub(super) fn pod(infra: Environment, id: &str, members: &[&Environment], names: &Names) -> Environment {
     let (name, labels) = match names.get(id) {
         Some((name, labels)) => (name.clone(), labels.clone()),
@@ -84,12 +84,12 @@ pub(super) fn pod(infra: Environment, id: &str, members: &[&Environment], names:
     }
 }
 
-/// It is handed to podman as it is.
+/// It is passed to podman unchanged.
 fn is_id(id: &str) -> bool {
     id.len() == 64 && id.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
-/// The infra container only waits: whether a pod is in use is told by what is in it, and by it alone where nothing is.
+/// The infra container only waits: whether a pod is in use follows from its content, or from the infra container if there is none.
 fn state(infra: &Environment, members: &[&Environment]) -> EnvironmentState {
     if members.is_empty() {
         return infra.state.clone();
@@ -104,7 +104,7 @@ fn state(infra: &Environment, members: &[&Environment]) -> EnvironmentState {
     match () {
         () if states().any(|state| *state == EnvironmentState::Running) => EnvironmentState::Running,
         () if states().all(|state| *state == EnvironmentState::NeverStarted) => match infra.state {
-            // It was started, and what is in it may be at any moment.
+            // It was started, and its content may start at any moment.
             EnvironmentState::Running => EnvironmentState::Running,
             _ => EnvironmentState::NeverStarted,
         },

@@ -1,8 +1,8 @@
 //! GitHub's own list of runners, as `gh api --paginate` leaves it in a file.
 //!
-//! `GET /orgs/ORG/actions/runners` comes in pages. One document, documents one after the other (`--paginate`) and an array of
-//! documents (`--paginate --slurp`) are all read. It counts only while it is young, and whole: every page names the same total,
-//! and as many different runners are there.
+//! `GET /orgs/ORG/actions/runners` comes in pages. One document, documents one after the other (`--paginate`) and an array of documents
+//! (`--paginate --slurp`) are all read. It counts only while it is recent and complete: every page names the same total, and there are as
+//! many different runners.
 
 use super::super::{SourceError, not_understood};
 use serde::Deserialize;
@@ -13,10 +13,10 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// An older snapshot tells of other jobs.
+/// An older snapshot shows other jobs.
 const MAX_AGE: Duration = Duration::from_secs(900);
 
-/// Clocks of hosts that share a disk differ by so much; a file from further in the future would never grow old.
+/// Clocks of hosts that share a disk differ by this much; a file from further in the future would never become old.
 const AHEAD: Duration = Duration::from_secs(60);
 
 const MAX_BYTES: u64 = 64 << 20;
@@ -26,7 +26,7 @@ pub(super) struct Github {
     runners: Vec<Runner>,
 }
 
-/// What GitHub says of one runner.
+/// GitHub's state of one runner.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Word {
     /// It has a job.
@@ -64,7 +64,7 @@ impl Github {
         if !metadata.is_file() {
             return Err(unusable("it is no file".to_owned()));
         }
-        // Who can write it can have any runner deleted.
+        // A user who can write it can have any runner deleted.
         let is_root = nix::unistd::geteuid().is_root();
         if is_root && (metadata.uid() != 0 || metadata.mode() & 0o022 != 0) {
             let (uid, mode) = (metadata.uid(), metadata.mode() & 0o7777);
@@ -124,7 +124,7 @@ impl Github {
         Ok(Self { runners })
     }
 
-    /// What it says of the runner of one of these names. Two of one name speak for each other.
+    /// The state of the runner with one of these names. If two entries have the name, both must agree.
     pub(super) fn word(&self, names: &[&str]) -> Word {
         let mut found = self.runners.iter().filter(|runner| names.contains(&runner.name.as_str())).peekable();
         if found.peek().is_none() {
@@ -138,7 +138,7 @@ impl Github {
         if is_busy { Word::Busy } else { Word::Free { is_offline } }
     }
 
-    /// Why it stands against the end of a runner of which nothing else is asked.
+    /// Why it prevents the deletion of a runner for which nothing else is asked.
     pub(super) fn claim(&self, names: &[&str]) -> Option<String> {
         match self.word(names) {
             Word::Busy => Some(Word::BUSY.to_owned()),

@@ -1,8 +1,8 @@
-//! What the sets of ephemeral runners want: how many, and of which generation.
+//! How many ephemeral runners their sets want, and of which generation.
 //!
-//! A set counts as its own the runners that are neither ending nor finished. Those above what it wants are surplus: jobless
-//! ones, the dead and the waiting before the warm, the oldest first. Sets of one scale set are its generations; the one that
-//! was made last is the current one.
+//! A set counts as its own the runners that are neither ending nor finished. Those above the wanted number are surplus: jobless ones, the
+//! dead and the waiting before the warm, the oldest first. Sets of one scale set are its generations; the one that was made last is the
+//! current one.
 
 use super::super::time;
 use super::shapes::{self, owner, text, uint};
@@ -10,18 +10,18 @@ use serde_json::Value;
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
-/// By which a set, and in some releases a runner, names the specification that it was made from.
+/// The label by which a set, and in some releases a runner, names the specification that it was made from.
 const SPEC_HASH: &str = "/metadata/annotations/actions.github.com~1runner-spec-hash";
 
 /// Phases in which a runner is over, and no set counts it.
 const FINISHED: [&str; 2] = ["Succeeded", "Outdated"];
 
-/// What a set says of one of its runners.
+/// A set's judgement of one of its runners.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Want {
     /// It has no set.
     NoSet,
-    /// It needs this one, or that cannot be told; why.
+    /// It needs this one, or that is unknown; why.
     Needed(String),
     /// There are more than it wants, and this is one of those.
     Surplus,
@@ -115,7 +115,7 @@ fn is_counted(runner: &Value) -> bool {
     text(runner, "/metadata/deletionTimestamp").is_empty() && !is_finished(runner)
 }
 
-/// What is lost with it: nothing by a dead one, a warm start by one that runs.
+/// The cost of losing it: nothing for a dead one, a warm start for a running one.
 fn rank(runner: &Value) -> u8 {
     match text(runner, "/status/phase") {
         "Failed" => 0,

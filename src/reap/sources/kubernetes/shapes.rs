@@ -1,4 +1,4 @@
-//! What the API's objects and GitHub's list of runners say, field by field; nothing is guessed from a missing one.
+//! Reads the API's objects and GitHub's list of runners, field by field; nothing is guessed from a missing one.
 
 use super::super::time;
 use crate::model::reap::EnvironmentState;
@@ -15,13 +15,13 @@ pub(super) fn uint(value: &Value, pointer: &str) -> u64 {
     value.pointer(pointer).and_then(Value::as_u64).unwrap_or_default()
 }
 
-/// Who controls it.
+/// Its controller.
 pub(super) fn owner(item: &Value) -> Option<&Value> {
     let owners = item.pointer("/metadata/ownerReferences").and_then(Value::as_array)?;
     owners.iter().find(|owner| owner["controller"] == Value::Bool(true)).or_else(|| owners.first())
 }
 
-/// One word for the API: no way up, no query.
+/// A single word for the API: no way up, no query.
 pub(super) fn is_sane_path(path: &str) -> bool {
     !path.contains("..") && path.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"/-.".contains(&byte))
 }
@@ -58,7 +58,7 @@ pub(super) fn pod_state(pod: &Value) -> EnvironmentState {
     let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array);
     let statuses = statuses.map(Vec::as_slice).unwrap_or_default();
     if has_ended(pod) {
-        // The phase is final. A container that is told to run all the same contradicts it.
+        // The phase is final. A container that is reported as running contradicts it.
         let odd = statuses.iter().map(container_state).find(is_alive);
         return odd.map_or(EnvironmentState::Terminated, |state| {
             EnvironmentState::Unknown(format!(
@@ -73,7 +73,7 @@ pub(super) fn pod_state(pod: &Value) -> EnvironmentState {
     };
     match statuses.iter().find(|status| text(status, "/name") == name) {
         Some(status) => container_state(status),
-        // It was not given to a node, or its node has not told of any container yet.
+        // It was not assigned to a node, or its node has not reported any container yet.
         None if statuses.is_empty() && text(pod, "/status/phase") == "Pending" => {
             EnvironmentState::NeverStarted
         }
@@ -116,12 +116,12 @@ pub(super) fn container_state(status: &Value) -> EnvironmentState {
     }
 }
 
-/// The whole pod has ended, by the API's own word, which is final.
+/// The whole pod has ended, by the API's final state.
 pub(super) fn has_ended(pod: &Value) -> bool {
     matches!(text(pod, "/status/phase"), "Succeeded" | "Failed")
 }
 
-/// When its last container ended; none while one of them is told to be in another state.
+/// When its last container ended; none while one of them is reported in another state.
 pub(super) fn finished(pod: &Value) -> Option<SystemTime> {
     let statuses = pod.pointer("/status/containerStatuses").and_then(Value::as_array)?;
     let times: Option<Vec<SystemTime>> =

@@ -1,7 +1,7 @@
 //! Whether anything works in a runner's pod: asked in the pod itself by `kubectl exec`, or of its node.
 //!
-//! The question in the pod is a shell's alone, so that every image can answer it: the names of all processes that the runner's
-//! container sees. An answer counts only when it is whole, ends as it should, and the container's first process was seen.
+//! The question in the pod needs only a shell, so that every image can answer it: the names of all processes that are visible in the
+//! runner's container. An answer counts only when it is complete, ends as expected, and includes the container's first process.
 
 use super::shapes::text;
 use crate::actions_runner::listener;
@@ -22,7 +22,7 @@ pub(super) struct ContainerAddress<'a> {
 }
 
 impl<'a> ContainerAddress<'a> {
-    /// What an environment's handle says of it.
+    /// The content of an environment's handle.
     pub(super) fn of(handle: &'a Value) -> Option<Self> {
         let part = |key: &str| Some(text(handle, key)).filter(|part| crate::reap::decision::is_plain(part));
         Some(Self {
@@ -34,7 +34,7 @@ impl<'a> ContainerAddress<'a> {
         })
     }
 
-    /// The words of a `worker_check`, with what they stand for; none when the node is asked for and not known.
+    /// The words of a `worker_check`, with their placeholders replaced; none when the node is needed and unknown.
     fn fill(&self, words: &[String]) -> Option<Vec<String>> {
         let needs_node = words.iter().any(|word| word.contains("{node}"));
         if needs_node && !crate::reap::decision::is_plain(self.node) {
@@ -53,7 +53,7 @@ impl<'a> ContainerAddress<'a> {
         Some(words.iter().map(fill).collect())
     }
 
-    /// What stands against its end.
+    /// The reason against deleting it.
     pub(super) fn objection(&self, kubectl: &Tool, check: &[String]) -> Option<Objection> {
         if check.is_empty() { self.ask_pod(kubectl) } else { self.ask_node(kubectl, check) }
     }
@@ -94,7 +94,7 @@ impl<'a> ContainerAddress<'a> {
         }
     }
 
-    /// Whether the last thing that its log tells is that its job was gone.
+    /// Whether the last line of its log reports that its job was gone.
     pub(super) fn lost_its_job(&self, kubectl: &Tool) -> bool {
         let call = ["logs", "-n", self.namespace, self.pod, "-c", self.container, "--tail=500"];
         kubectl.output(&call).is_ok_and(|log| lost_its_job(&String::from_utf8_lossy(&log)))

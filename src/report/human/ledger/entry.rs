@@ -1,4 +1,4 @@
-//! One entry: what was done, why, by whom, and whether that is believed.
+//! One entry: what was done, why, by whom, and whether the entry is trusted.
 
 use super::super::screen::{Screen, Tone};
 use super::super::words;
@@ -8,10 +8,10 @@ use crate::model::ledger::{ActionKind, Judged, LedgerRecord, Relation, Scope, Tr
 use crate::report::escape;
 use std::fmt::Write as _;
 
-/// At most so many claims that are not believed are shown: a forger can make any number of them.
+/// The maximum of untrusted claims that are shown: a forger can make any number of them.
 const MAX_FOREIGN: usize = 10;
 
-/// `TIME  deed  SIZE  path`, and below it why, on which evidence and who says so.
+/// `TIME  deed  SIZE  path`, and below it why, on which evidence and who wrote it.
 pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen, out: &mut String) {
     let record = judged.record();
     let size = record.details.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();
@@ -75,7 +75,7 @@ fn about(record: &LedgerRecord) -> Vec<String> {
     lines
 }
 
-/// How many entries are not believed, and how to see them: most are of no matter, and none is evidence.
+/// How many entries are not trusted, and how to see them: most are irrelevant, and none is evidence.
 pub(super) fn unbelieved(count: usize, command: &str, screen: &Screen, out: &mut String) {
     if count > 0 {
         out.push('\n');
@@ -106,7 +106,7 @@ pub(super) fn subject(record: &LedgerRecord) -> String {
     record.details.path.as_deref().map_or_else(|| escape::log_line(&record.details.message), escape::path)
 }
 
-/// Which run wrote it, as the entry itself says.
+/// The run that wrote it, by its own account.
 pub(super) fn by(scope: Option<&Scope>) -> String {
     match scope {
         None => "by a run that does not name itself".to_owned(),
@@ -118,7 +118,7 @@ pub(super) fn by(scope: Option<&Scope>) -> String {
     }
 }
 
-/// Who wrote an entry, and where it stands.
+/// The writer of an entry, and its place.
 fn writer(judged: &Judged) -> String {
     let sources: Vec<&str> = judged.entry.sources.iter().map(|source| source.as_str()).collect();
     let who = user(&judged.entry.writer);

@@ -1,4 +1,4 @@
-//! `why`, `blame` and `history` for people: the answer first, then what it rests on, then how far the ledger reaches.
+//! `why`, `blame` and `history` for people: the answer first, then its basis, then how far the ledger reaches.
 //!
 //! Everything in an entry may have been written by anybody: all of it is escaped here, whatever its writer did.
 

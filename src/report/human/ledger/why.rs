@@ -8,7 +8,7 @@ use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;
 
-/// A path's story.
+/// The history of a path.
 pub fn why(why: &Why, now: SystemTime, screen: &Screen) -> String {
     let mut out = String::new();
     let path = escape::path(&why.path);
@@ -160,7 +160,7 @@ fn grounds(acts: &[LedgerRun], screen: &Screen, out: &mut String) {
     }
 }
 
-/// An environment's story.
+/// The history of an environment.
 pub fn why_environment(why: &WhyEnvironment, now: SystemTime, screen: &Screen) -> String {
     let mut out = String::new();
     let name = escape::text(&why.name);
