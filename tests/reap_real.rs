@@ -4,7 +4,7 @@
 
 mod kit;
 
-use kit::{DEADLINE, Host, Run, needs_root};
+use kit::{Host, Run, deadline, needs_root};
 use serde_json::Value;
 use std::fmt::Write as _;
 use std::path::Path;
@@ -46,7 +46,7 @@ fn start(program: &str, command: &mut Command, ready: impl Fn() -> bool) -> Opti
         child => child.expect("it starts"),
     };
     let mut daemon = Daemon(child);
-    let deadline = Instant::now() + DEADLINE;
+    let deadline = Instant::now() + deadline();
     while !ready() {
         let ended = daemon.0.try_wait().expect("it is our child");
         if ended.is_some() || Instant::now() > deadline {

@@ -260,7 +260,7 @@ fn docker_loses_unused_images_as_far_as_is_needed() {
     dockerd.arg("--pidfile").arg(base.join("pid")).stdout(log.try_clone().expect("a handle")).stderr(log);
     let mut daemon = Daemon(dockerd.spawn().expect("it starts"));
     let is_up = |daemon: &mut Daemon| {
-        let deadline = Instant::now() + kit::DEADLINE;
+        let deadline = Instant::now() + kit::deadline();
         loop {
             if docker(&["version"]).output().is_ok_and(|output| output.status.success()) {
                 return true;

@@ -1,6 +1,6 @@
 //! Trees that are too deep, too wide, too large, too strange or too stubborn.
 
-use crate::kit::{Canary, DEADLINE, Fs, grow_old, is_alive, needs_root, process_state, until};
+use crate::kit::{Canary, Fs, deadline, grow_old, is_alive, needs_root, process_state, until};
 use crate::scene::{DAY, HOSTILE, Scene, bounded};
 use nix::sys::stat::{Mode, SFlag, makedev, mknod};
 use rustix::fs::{CWD, OFlags, mkdirat, openat};
@@ -351,7 +351,7 @@ fn directories_that_nobody_may_enter_are_entered_by_root_and_by_their_owner() {
     ran.assert_modest();
     let run = ran.run.expect_code(&[0]);
     assert!(!tree.exists(), "{}{}", run.stdout(), run.stderr());
-    assert!(began.elapsed() < DEADLINE);
+    assert!(began.elapsed() < deadline());
     // Its own caches go as well; without x on the way to one it cannot be examined, so it stays.
     let (own, hidden) = (scene.bait("acme/own"), scene.bait("acme/hidden"));
     let above = hidden.parent().expect("a checkout");

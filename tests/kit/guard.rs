@@ -1,6 +1,6 @@
 //! Running disk-guard and reading what it says.
 
-use super::wait::DEADLINE;
+use super::wait;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::ffi::OsString;
@@ -37,7 +37,7 @@ impl Call {
     pub(crate) fn run(&self) -> Run {
         let mut child = self.command().spawn().expect("disk-guard starts");
         let output = Capture::of(&mut child);
-        let deadline = Instant::now() + DEADLINE;
+        let deadline = Instant::now() + wait::deadline();
         let status = loop {
             if let Some(status) = child.try_wait().expect("it is our child") {
                 break status;
@@ -45,7 +45,7 @@ impl Call {
             if Instant::now() > deadline {
                 let _ = child.kill();
                 let _ = child.wait();
-                panic!("{:?} did not end within {DEADLINE:?}", self.arguments);
+                panic!("{:?} did not end within {:?}", self.arguments, wait::deadline());
             }
             std::thread::sleep(std::time::Duration::from_millis(1));
         };

@@ -1,6 +1,6 @@
 //! The test's end of a stand-in's control socket.
 
-use super::wait::DEADLINE;
+use super::wait::deadline;
 use serde_json::Value;
 use std::collections::VecDeque;
 use std::io::{BufRead as _, BufReader, Write as _};
@@ -61,7 +61,7 @@ impl Line {
     /// Waits for the event of this name.
     #[track_caller]
     pub(crate) fn expect(&mut self, event: &str) -> Value {
-        self.wait(event, DEADLINE).unwrap_or_else(|| panic!("the stand-in never reported `{event}`"))
+        self.wait(event, deadline()).unwrap_or_else(|| panic!("the stand-in never reported `{event}`"))
     }
 
     /// Whether the event of this name comes within `time`.

@@ -53,7 +53,7 @@ pub(crate) use runner_output::{RunnerOutput, parse_as_runner};
 pub(crate) use settings::Settings;
 pub(crate) use systemd::Systemd;
 pub(crate) use trace::{Entry, Stopped, calls_of, can_refuse};
-pub(crate) use wait::{DEADLINE, until};
+pub(crate) use wait::{deadline, until};
 
 /// Whether a test that needs root may run; says so when it may not.
 pub(crate) fn needs_root(why: &str) -> bool {

@@ -5,7 +5,7 @@
 
 use super::guard::{Call, Capture, Run};
 use super::processes::process_state;
-use super::wait::{DEADLINE, until};
+use super::wait::{deadline, until};
 use nix::errno::Errno;
 use nix::libc;
 use nix::sys::ptrace::{self, Options};
@@ -153,14 +153,14 @@ impl Stopped {
         let (report, news) = channel();
         let call = call.clone();
         let thread = std::thread::spawn(move || Tracer::start(&call, &report).follow(wanted, &take, &report));
-        let pid = match news.recv_timeout(DEADLINE) {
+        let pid = match news.recv_timeout(deadline()) {
             Ok(News::Pid(pid)) => pid,
             _ => {
                 panic!("the process did not start: {:?}", thread.join().err().map(|_| "the tracer panicked"))
             }
         };
         let stopped = Self { pid, orders, news, thread: Some(thread) };
-        match stopped.news.recv_timeout(DEADLINE) {
+        match stopped.news.recv_timeout(deadline()) {
             Ok(News::Held) => Ok(stopped),
             Ok(_) => Err(stopped.finish()),
             Err(_) => panic!("process {pid} neither ended nor came to the system call"),
@@ -174,14 +174,14 @@ impl Stopped {
     /// Lets the held call happen and holds again when it has.
     pub(crate) fn to_exit(&self) {
         self.orders.send(Order::ToExit).expect("the tracer lives");
-        assert!(matches!(self.news.recv_timeout(DEADLINE), Ok(News::Held)), "the call did not return");
+        assert!(matches!(self.news.recv_timeout(deadline()), Ok(News::Held)), "the call did not return");
     }
 
     /// Lets it go on to the next system call that `wanted` picks, and holds it there. Whether it came to one: otherwise it has
     /// ended.
     pub(crate) fn to_next(&self, wanted: impl FnMut(&Entry) -> bool + Send + 'static) -> bool {
         self.orders.send(Order::ToNext(Box::new(wanted))).expect("the tracer lives");
-        match self.news.recv_timeout(DEADLINE) {
+        match self.news.recv_timeout(deadline()) {
             Ok(News::Held) => true,
             Ok(_) => false,
             Err(_) => panic!("process {} neither ended nor came to the next system call", self.pid),
@@ -220,7 +220,7 @@ impl Stopped {
     }
 
     fn finish(mut self) -> Run {
-        if self.news.recv_timeout(DEADLINE).is_err() {
+        if self.news.recv_timeout(deadline()).is_err() {
             let _ = kill(self.pid, Signal::SIGKILL);
         }
         self.thread.take().expect("joined once").join().expect("the tracer does not panic")
