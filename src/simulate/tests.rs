@@ -1,3 +1,4 @@
+use super::workload::kind;
 use super::*;
 
 fn outcome(host: &str, case: Case) -> Outcome {
@@ -23,6 +24,37 @@ fn with_a_forecast_a_fifth_of_the_jobs_die_that_die_with_watermarks_and_no_fewer
         assert!(forecast.died_per_1000 <= today.died_per_1000 / 5.0, "{host}: {today:?} {forecast:?}");
         assert!(forecast.done >= today.done, "{host}: {today:?} {forecast:?}");
         assert_eq!(forecast.wait_minutes, 0.0);
+    }
+}
+
+/// The host of tests/deaths.rs, with a GiB for each of its MiB and a minute for each of its steps: the jobs of eight runners come as
+/// fast as they can be taken, and hardly fit. A single seed says little there, so the deaths of many are added up.
+fn tight(disk: f64, case: Case) -> f64 {
+    let kinds = || {
+        let kinds = [(60.0, 3.0), (30.0, 3.0), (45.0, 2.0), (85.0, 1.0), (15.0, 2.0), (40.0, 2.0)];
+        kinds.map(|(gib, weight)| kind(&format!("{gib}"), [gib, 0.15, 0.0, gib / 4.0, weight])).to_vec()
+    };
+    let host = Host { name: "tight", disk, other: 80.0, runners: 8, load: 2.0, kinds };
+    (0..30).map(|seed| run(&host, &Case { days: 1, ..case }, seed).died).sum()
+}
+
+#[test]
+fn where_jobs_hardly_fit_more_sweeps_cost_no_job_its_life() {
+    for disk in [460.0, 475.0, 500.0] {
+        let died = |admission, sweep_every| tight(disk, Case { sweep_every, ..Case::of(admission) });
+        let [rarely, often] = [60, 20].map(|every| died(Admission::Forecast, every));
+        let watermarks = died(Admission::Watermarks, 60);
+        println!(
+            "{disk} GiB: watermarks {watermarks}, forecast {rarely}, with three times as many sweeps {often}"
+        );
+        assert!(watermarks > 1000.0, "the watermarks are not put to the test: {watermarks}");
+        // More than the seeds' spread of such a sum would be a cause.
+        assert!(
+            often <= rarely * 1.1,
+            "{disk}: {often} with a sweep each 20 minutes, {rarely} with one each 60"
+        );
+        assert!(often <= watermarks / 5.0, "{disk}: {often} {watermarks}");
+        assert!(rarely <= watermarks / 5.0, "{disk}: {rarely} {watermarks}");
     }
 }
 

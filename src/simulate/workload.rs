@@ -33,7 +33,8 @@ pub struct Host {
     pub runners: usize,
     /// The share of their time that jobs would take if all was warm.
     pub load: f64,
-    kinds: fn() -> Vec<JobKind>,
+    /// Its jobs.
+    pub(super) kinds: fn() -> Vec<JobKind>,
 }
 
 /// The hosts of the published reports that the forecast was made for.
@@ -44,7 +45,7 @@ pub const HOSTS: [Host; 4] = [
     Host { name: "gate", disk: 295.0, other: 25.0, runners: 3, load: 0.30, kinds: gate },
 ];
 
-fn kind(name: &str, [footprint, spread, temporary, minutes, weight]: [f64; 5]) -> JobKind {
+pub(super) fn kind(name: &str, [footprint, spread, temporary, minutes, weight]: [f64; 5]) -> JobKind {
     JobKind { name: name.to_owned(), footprint, spread, temporary, minutes, weight }
 }
 
