@@ -18,8 +18,9 @@ cd "$(dirname "$0")" || exit 9
 store=$(cat store)
 echo "$* |${CCACHE_DIR+ dir=$CCACHE_DIR}${CCACHE_MAXSIZE+ max=$CCACHE_MAXSIZE}${SCCACHE_CACHE_SIZE+ max=$SCCACHE_CACHE_SIZE}${GOCACHE+ dir=$GOCACHE} uid=$(id -u)" >>calls
 [ -f hook ] && . ./hook
-files() { ls "$store" | grep '^a'; }
-free() { local n=$1 f; for f in $(files); do [ "$n" -gt 0 ] || break; rm -f "$store/$f"; n=$((n - 1048576)); done; }
+at=$store; [ -d "$at/a" ] && at=$store/a; [ -d "$at/cas" ] && at=$store/cas
+files() { ls "$at" | grep '^a'; }
+free() { local n=$1 f; for f in $(files); do [ "$n" -gt 0 ] || break; rm -f "$at/$f"; n=$((n - 1048576)); done; }
 keep() { free $(($(files | wc -l) * 1048576 - $1)); }
 last=${!#}
 size=$(($(files | wc -l) * 1048576))
@@ -79,15 +80,36 @@ impl Stage {
         stage
     }
 
+    /// Empties the store and gives it the directory that stores of this kind have, where it matters.
+    fn lay_out(&self, kind: &str) {
+        for entry in std::fs::read_dir(&self.store).expect("it is there").flatten() {
+            let path = entry.path();
+            if path.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) }
+                .expect("it is ours");
+        }
+        let directory = match kind {
+            "sccache" => "a",
+            "bazel-disk" => "cas",
+            _ => return,
+        };
+        std::fs::create_dir(self.store.join(directory)).expect("a directory");
+    }
+
+    /// Where the files lie.
+    fn at(&self) -> PathBuf {
+        let inner = ["a", "cas"].map(|name| self.store.join(name));
+        inner.into_iter().find(|path| path.is_dir()).unwrap_or_else(|| self.store.clone())
+    }
+
     fn fill(&self) {
         for n in 0..FILES {
-            let path = self.store.join(format!("a{n:02}"));
+            let path = self.at().join(format!("a{n:02}"));
             std::fs::write(&path, vec![1; MIB as usize]).expect("there is room");
         }
     }
 
     fn files(&self) -> usize {
-        std::fs::read_dir(&self.store).expect("it is there").count()
+        std::fs::read_dir(self.at()).expect("it is there").count()
     }
 
     fn misbehave(&self, shell: &str) {
@@ -166,6 +188,7 @@ fn each_tool_is_asked_in_its_own_words_for_what_the_disk_lacks_and_no_more() {
             kit::skip("there is no C compiler, which sccache needs");
             continue;
         }
+        stage.lay_out(kind);
         stage.fill();
         stage.entry(kind, "");
         let found = stage.stores();
@@ -190,6 +213,35 @@ fn each_tool_is_asked_in_its_own_words_for_what_the_disk_lacks_and_no_more() {
             Some(all) => assert_eq!(freed, all, "{kind}"),
         }
         assert_eq!(as_u64(&found["freed_bytes"]) / MIB, freed as u64, "{kind}: as measured");
+    }
+}
+
+/// Tools that take whatever lies in their directory for their own would remove a home that was named by mistake.
+#[test]
+fn a_directory_that_holds_what_no_store_of_its_kind_does_is_left_alone() {
+    if !kit::sees_everything() {
+        return;
+    }
+    let mut stage = Stage::new();
+    let _runner = stage.host.runner("actions-runner-1").build();
+    for kind in ["sccache", "bazel-disk"] {
+        stage.lay_out(kind);
+        stage.fill();
+        stage.entry(kind, "");
+        let foreign = stage.store.join("thesis\u{1b}.txt");
+        std::fs::write(&foreign, "years").expect("there is room");
+        let found = stage.stores();
+        let detail = found["detail"].as_str().expect("text");
+        assert!(found["reason"] == "unusable" && detail.contains("thesis\\x1b.txt"), "{kind}: {found:#}");
+        assert_eq!((stage.files(), stage.calls()), (FILES, Vec::new()), "{kind}: nobody is asked");
+        std::fs::remove_file(&foreign).expect("it is ours");
+        if kind == "sccache" && !Path::new("/usr/bin/cc").exists() {
+            kit::skip("there is no C compiler, which sccache needs");
+            continue;
+        }
+        let found = stage.stores();
+        assert!(found["outcome"] == "collected" && stage.files() < FILES, "{kind}: {found:#}");
+        assert!(!stage.calls().is_empty());
     }
 }
 

@@ -1,15 +1,19 @@
 //! Where a store is, its owner, and its size.
 
 use crate::model::Uid;
-use crate::model::stores::StoreRule;
+use crate::model::stores::{StoreKind, StoreRule};
 use crate::observe::measure::{Options, measure};
 use crate::sys::dir::Dir;
 use crate::sys::program::{User, is_roots_alone};
+use crate::text::escape;
 use nix::unistd::geteuid;
 use std::io;
 use std::os::fd::AsFd as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
+
+/// So many entries of a store's directory are looked at: more than its kind has names for.
+const NAMES: usize = 64;
 
 /// The maximum time for sizing one store.
 const SIZING: Duration = Duration::from_secs(60);
@@ -64,6 +68,30 @@ impl StoreDir {
         Ok(Self { path, dir, user: Some(owner) })
     }
 
+    /// Whether it holds nothing but what stores of this kind do. Only asked where the tool takes whatever lies in the directory for its
+    /// own, and would remove a home that was named by mistake file by file.
+    ///
+    /// # Errors
+    /// [`StoreError`].
+    pub fn has_only(&self, kind: StoreKind) -> Result<(), StoreError> {
+        let is_known: fn(&str) -> bool = match kind {
+            StoreKind::Sccache => is_of_sccache,
+            StoreKind::BazelDisk => is_of_bazel,
+            _ => return Ok(()),
+        };
+        let shown = self.path.display();
+        let names = self.dir.names(NAMES);
+        let names = names.map_err(|error| StoreError(format!("{shown} cannot be read: {error}")))?;
+        match names.iter().find(|name| !name.to_str().is_some_and(is_known)) {
+            None => Ok(()),
+            Some(foreign) => Err(StoreError(format!(
+                "{shown} holds `{}`, which is none of a {kind} store's, and its tool would remove that as well; name the store's own \
+                 directory, or move what does not belong there",
+                escape::os(foreign)
+            ))),
+        }
+    }
+
     /// A directory that a tool, or the configuration, reports as an engine's own.
     ///
     /// # Errors
@@ -80,6 +108,20 @@ impl StoreDir {
         let scan = measure(&self.dir, &Options { threads: 2, largest: 0, deadline: Some(until) }).ok()?;
         (Instant::now() < until).then_some(scan.measure.bytes)
     }
+}
+
+/// The directories of entries by their first digit; what is left of a compilation; and the object that the guard has made.
+fn is_of_sccache(name: &str) -> bool {
+    let is_digit = name.len() == 1 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+    is_digit
+        || name.starts_with(".sccachetmp")
+        || ["preprocessor", "CACHEDIR.TAG", "disk-guard.o", "lost+found"].contains(&name)
+}
+
+/// Actions and contents, also by another digest, and what the collector itself keeps.
+fn is_of_bazel(name: &str) -> bool {
+    ["ac", "cas", "gc", "tmp", "blake3", "sha1", "sha384", "sha512", "CACHEDIR.TAG", "lost+found"]
+        .contains(&name)
 }
 
 fn owner(dir: &Dir) -> io::Result<User> {

@@ -48,6 +48,7 @@ impl Store {
             }
             _ => StoreDir::of_engine(Path::new(&tool.ask(&engines::DOCKER_ROOT).map_err(said)?))?,
         };
+        place.has_only(rule.kind)?;
         tool.user = place.user;
         tool.home.clone_from(&place.path);
         tool.environment = variables(rule.kind, &place.path);
