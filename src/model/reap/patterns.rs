@@ -5,7 +5,7 @@
 //! environment and no image.
 
 use super::{Class, Environment};
-use globset::{Glob, GlobMatcher};
+use globset::{Glob, GlobSet, GlobSetBuilder};
 
 /// One pattern.
 #[derive(Debug, Clone)]
@@ -16,9 +16,9 @@ pub struct Pattern {
 
 #[derive(Debug, Clone)]
 enum What {
-    Name(GlobMatcher),
-    Image(GlobMatcher),
-    Label(String, Option<GlobMatcher>),
+    Name(GlobSet),
+    Image(GlobSet),
+    Label(String, Option<GlobSet>),
 }
 
 /// What is wrong with a pattern, in words that follow its text.
@@ -41,9 +41,9 @@ impl Pattern {
     /// # Errors
     /// [`PatternError`].
     pub fn parse(text: &str) -> Result<Self, PatternError> {
-        let glob = |glob: &str| match Glob::new(glob) {
+        let glob = |glob: &str| match Glob::new(glob).and_then(compiled) {
             Ok(_) if glob.is_empty() => Err(PatternError::Empty),
-            Ok(glob) => Ok(glob.compile_matcher()),
+            Ok(glob) => Ok(glob),
             Err(error) => Err(PatternError::NoGlob(error.kind().clone())),
         };
         let what = if let Some(label) = text.strip_prefix("label:") {
@@ -85,6 +85,13 @@ impl Pattern {
     }
 }
 
+/// A set of one: a glob that is too large to compile is an error there, and a panic in `Glob::compile_matcher`.
+fn compiled(glob: Glob) -> Result<GlobSet, globset::Error> {
+    let mut set = GlobSetBuilder::new();
+    set.add(glob);
+    set.build()
+}
+
 impl PartialEq for Pattern {
     fn eq(&self, other: &Self) -> bool {
         self.text == other.text
@@ -102,6 +109,14 @@ pub fn first<'p>(patterns: &'p [Pattern], environment: &Environment) -> Option<&
 mod tests {
     use super::*;
     use crate::model::reap::EnvironmentState;
+
+    #[test]
+    fn a_glob_that_is_too_large_to_compile_is_refused() {
+        // With an alternative it is no literal, which would need no compiling.
+        let refused = Pattern::parse(&format!("{{x,y}}{}*", "a".repeat(1 << 20)));
+        assert!(matches!(refused, Err(PatternError::NoGlob(_))), "a megabyte is taken");
+        assert!(Pattern::parse("{a,b}*").is_ok());
+    }
 
     #[test]
     fn what_each_pattern_names() {
