@@ -11,12 +11,12 @@ use strum::IntoStaticStr;
 
 /// Keeps the disk of a host with many CI runners from filling up, and never breaks a live job to do it.
 ///
-/// A cache is removed only when its runner is provably idle: whatever cannot be read, attributed or recognised counts as
+/// A cache is removed only when its runner is provably idle: anything that cannot be read, attributed or recognised counts as
 /// in use. `plan` and `sweep` choose by the same rules, so what `plan` prints is what `sweep` would do.
 ///
 /// Examples:
-///   disk-guard status                    what is full, who is busy, what could go
-///   disk-guard plan                      what a sweep would remove, and why the rest stays
+///   disk-guard status                    disks, busy runners, reclaimable caches
+///   disk-guard plan                      what a sweep would remove, and why the rest is kept
 ///   disk-guard why /home/ci/r1/_work/app/app/target
 ///   disk-guard blame --at 14:20          what the guard did then, or proof that it did nothing
 ///   disk-guard postmortem --runner ci-3  why its last jobs ended
@@ -28,11 +28,11 @@ pub struct Cli {
     #[arg(long, global = true, value_name = "PATH")]
     pub config: Option<PathBuf>,
 
-    /// The least grave events that are written to the journal, or to standard error where there is none
+    /// The lowest level of events that are written to the journal, or to standard error if there is none
     #[arg(long, global = true, value_enum, default_value_t, value_name = "LEVEL")]
     pub log_level: LogLevel,
 
-    /// Colour what people read; `auto` = on a terminal, unless NO_COLOR is set
+    /// Colour text output; `auto` = on a terminal, unless NO_COLOR is set
     #[arg(long, global = true, value_enum, default_value_t, value_name = "WHEN")]
     pub color: Color,
 
@@ -49,8 +49,8 @@ impl Cli {
     }
 }
 
-/// The lines that hook scripts consist of, read without clap, which builds the whole tree of commands first: a quarter of the
-/// time that a hook itself takes on a healthy disk. Every other line is clap's, also one that says the same in another way.
+/// The command lines of hook scripts, parsed without clap, which builds the whole tree of commands first: a quarter of the
+/// time that a hook itself takes on a healthy disk. Every other line is parsed by clap, also an equivalent one.
 fn hook_line(arguments: &[OsString]) -> Option<Cli> {
     let (config, verb) = match arguments {
         [option, path, verb @ ..] if option == "--config" && is_value(path) => (Some(path.into()), verb),
@@ -97,9 +97,9 @@ pub enum Command {
         json: bool,
     },
 
-    /// Delete leaked virtual machines, containers and runner pods, as `[[reap]]` says; exits 1 when a delete failed or lied
+    /// Delete leaked virtual machines, containers and runner pods, as configured in `[[reap]]`; exits 1 when a delete failed or its object still exists
     Reap {
-        /// Show what would be deleted and why the rest stays, and delete nothing
+        /// Show what would be deleted and why the rest is kept, and delete nothing
         #[arg(long)]
         dry_run: bool,
         /// Only the entry of this name; may be given several times
@@ -110,7 +110,7 @@ pub enum Command {
         json: bool,
     },
 
-    /// Have engines and build tools collect their own stores, as `[[store]]` says, while every runner is idle; exits 1 when one
+    /// Make engines and build tools collect their own stores, as configured in `[[store]]`, while every runner is idle; exits 1 when one
     /// failed
     Stores {
         /// Show what would be asked of each and why the rest is left alone, and ask nothing
@@ -124,15 +124,15 @@ pub enum Command {
         json: bool,
     },
 
-    /// What a sweep would do now; for everything it would not touch: why
+    /// Show what a sweep would remove now, and the reason for everything that it would keep
     Plan {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
 
-    /// What of a cargo target directory could go, unit by unit, and what the next build would compile then. Deletes nothing:
-    /// sweeps and hooks trim targets under pressure, as their cache rules say
+    /// Show which units of a cargo target directory could be removed, and what the next build would then compile. Deletes nothing:
+    /// sweeps and hooks trim targets under pressure, according to their cache rules
     ///
     /// Examples:
     ///   disk-guard trim /home/ci/actions-runner-1/_work/app/app/target
@@ -142,7 +142,7 @@ pub enum Command {
         /// The target directory
         #[arg(value_name = "PATH")]
         path: PathBuf,
-        /// How much is wanted; without it, all that costs the next build nothing
+        /// How much to free; without it, everything that costs the next build nothing
         #[arg(long, value_name = "SIZE")]
         free: Option<Size>,
         /// Print one JSON document
@@ -150,8 +150,8 @@ pub enum Command {
         json: bool,
     },
 
-    /// Compare ways of making room, on simulated hosts: how many of 1,000 jobs would have died because the disk was full. Or play
-    /// this host's own past again, with another configuration or disk
+    /// Compare ways of making room, on simulated hosts: how many of 1,000 jobs would have died because the disk was full. Or replay
+    /// back this host's own past, with another configuration or disk
     ///
     /// Examples:
     ///   disk-guard simulate web                          four ways of making room on one simulated host
@@ -162,16 +162,16 @@ pub enum Command {
         /// Only the host of this name; may be given several times [default: all]
         #[arg(value_name = "HOST")]
         hosts: Vec<String>,
-        /// How many seeds each figure is the mean of
+        /// The number of seeds that each figure is the mean of
         #[arg(long, value_name = "COUNT", default_value_t = 3, value_parser = clap::value_parser!(u64).range(1..=100))]
         seeds: u64,
-        /// Days that are simulated
+        /// The number of simulated days
         #[arg(long, value_name = "DAYS", default_value_t = 21, value_parser = clap::value_parser!(u32).range(1..=365))]
         days: u32,
-        /// Also vary what is known: unknown jobs, wrong estimates, two disks
+        /// Also vary the conditions: unknown jobs, wrong estimates, two disks
         #[arg(long)]
         sensitivity: bool,
-        /// This host's own past instead, as far as its sweeps have seen it
+        /// Replay this host's own past instead, from the records of its sweeps
         #[arg(long, conflicts_with_all = ["hosts", "seeds", "days", "sensitivity"])]
         history: bool,
         /// With --history: on disks of this size [default: as they are]
@@ -188,19 +188,19 @@ pub enum Command {
         html: Option<PathBuf>,
     },
 
-    /// How much room live jobs need: by their earlier runs, less what they hold by now; and when the disks are full
+    /// Show how much room live jobs need (the sizes of their earlier runs, minus their present sizes), and when the disks will be full
     Forecast {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
 
-    /// The host at a glance: disks, runners with state and why, what is reclaimable and what is blocked by whom
+    /// Show the host at a glance: disks, runners with their states and reasons, reclaimable and blocked caches
     Status {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
-        /// Look again every two seconds, on a screen of its own: arrows and pages move through the runners, `q` or Ctrl-C ends it
+        /// Refresh every two seconds, on a screen of its own: arrow and page keys scroll the runners, `q` or Ctrl-C ends it
         #[arg(long)]
         watch: bool,
         /// Write one page for a browser, with nothing beside it, to FILE; `-` = standard output
@@ -208,17 +208,17 @@ pub enum Command {
         html: Option<PathBuf>,
     },
 
-    /// Is it provably idle? For other cleaners to ask before they delete: 0 idle, 10 busy, 11 unknown
+    /// Report whether a runner or path is provably idle, for other cleaners to ask before they delete: exits 0 idle, 10 busy, 11 unknown
     Check(CheckArgs),
 
-    /// Is this host set up so that the guard can work? Each finding with its fix; exits 1 when one is grave
+    /// Check whether this host is set up so that the guard can work. Each finding comes with its fix; exits 1 when a check fails
     Doctor {
         /// Print one JSON document
         #[arg(long)]
         json: bool,
     },
 
-    /// Contaminated work directories: foreign or locked entries, git's stale locks and broken metadata, what lies about.
+    /// Find contaminated work directories: foreign or locked entries, git's stale locks and broken metadata, leftovers.
     /// Exits 0 clean, 12 repairable, 13 to be replaced
     Audit {
         /// Print one JSON document
@@ -226,10 +226,10 @@ pub enum Command {
         json: bool,
     },
 
-    /// Put one repository's work directory right, if its runner is provably idle; shows what it would do unless told to
+    /// Repair one repository's work directory, if its runner is provably idle; without --apply only show what would be done
     Remediate(RemediateArgs),
 
-    /// What was done to a path, by which run, on which evidence; or proof that nothing was
+    /// Show what was done to a path, by which run, on which evidence; or proof that nothing was done
     Why {
         /// The path, a runner's name, or an environment's; it need not exist any more
         path: PathBuf,
@@ -241,25 +241,25 @@ pub enum Command {
         json: bool,
     },
 
-    /// Wire every discovered runner's .env to our hooks, keeping what else stands there
+    /// Set the hooks in every discovered runner's .env, keeping all other lines
     Install(SetupArgs),
 
-    /// Put every .env back as it was before `install`
+    /// Restore every .env to its state before `install`
     Uninstall(UninstallArgs),
 
-    /// Stop taking jobs: the running one finishes, then the runner's unit is stopped
+    /// Take a runner out of service: its running job finishes, then its unit is stopped
     Drain {
         /// The runner, by its name, its root directory or its unit
         runner: String,
     },
 
-    /// Take jobs again
+    /// Put a drained runner back into service
     Resume {
         /// The runner, by its name, its root directory or its unit
         runner: String,
     },
 
-    /// What was done and refused, with sums by rule and runner
+    /// Show what was done and refused, with sums by rule and runner
     History {
         /// Since when: an RFC 3339 time, `2026-03-04 14:25`, `14:25`, `yesterday`, `today 14:00` (UTC), `30m`, `1d`, `2h ago`
         #[arg(long, value_name = "TIME", default_value = "24h ago", allow_hyphen_values = true)]
@@ -269,7 +269,7 @@ pub enum Command {
         json: bool,
     },
 
-    /// Everything that the guard did on this host around a time; or that it did nothing, and what came before and after
+    /// Show everything that the guard did on this host around a time; or that it did nothing, and its last action before and first after
     Blame {
         /// When: an RFC 3339 time, `2026-03-04 14:25`, `14:25`, `yesterday 14:00` (UTC), `30m`, `2h ago`
         #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
@@ -282,11 +282,11 @@ pub enum Command {
         json: bool,
     },
 
-    /// What monitoring is told, as Prometheus' text: disks, runners, caches, and what was counted since the first sweep
+    /// Print the metrics in Prometheus' text format: disks, runners, caches, and the counts since the first sweep
     ///
-    /// A sweep writes the same to `metrics.textfile` for node_exporter. Run it as root: what cannot be seen is `unknown`.
+    /// A sweep writes the same to `metrics.textfile` for node_exporter. Run it as root: anything that cannot be seen is `unknown`.
     Metrics,
-    /// Why did a runner or a job die? With the evidence, what was ruled out, and what could not be seen
+    /// Show why a runner or a job died, with the evidence, the causes that were ruled out, and the sources that could not be read
     Postmortem {
         /// One runner, by its name or its root directory: all of its jobs, those that ended well included
         #[arg(long, value_name = "NAME")]
@@ -299,18 +299,18 @@ pub enum Command {
         json: bool,
     },
 
-    /// Tell the administrator's program of incidents, as `[notify]` says; run by a unit after every sweep
+    /// Report incidents to the administrator's program, as configured in `[notify]`; run by a unit after every sweep
     ///
-    /// An incident is told when it is new, when it has changed, when it has lasted for `notify.repeat`, and when it is over.
-    /// Without `notify.command` nobody is told. Exits 1 when the program could not be run or failed.
+    /// An incident is reported when it is new, when it has changed, when it has lasted for `notify.repeat`, and when it is over.
+    /// Without `notify.command` nothing is reported. Exits 1 when the program could not be run or failed.
     Notify {
-        /// Send one message that says so, to see whether messages arrive
+        /// Send one message that is marked as a test
         #[arg(long, conflicts_with = "dry_run")]
         test: bool,
-        /// Show what would be told, and tell and remember nothing
+        /// Show what would be reported, and report and record nothing
         #[arg(long)]
         dry_run: bool,
-        /// Print the message as the program gets it, one JSON document
+        /// Print the message that the program would receive, one JSON document
         #[arg(long)]
         json: bool,
     },
@@ -325,10 +325,10 @@ pub enum Command {
     #[command(hide = true)]
     Names,
 
-    /// The whole story on a throw-away host: nothing of this machine is touched, nothing is left behind
+    /// Show the guard at work on a throw-away host: nothing of this machine is touched, nothing is left behind
     Demo,
 
-    /// A role in the demo.
+    /// A process of the demo.
     #[command(hide = true)]
     DemoActor(DemoActorArgs),
 }
@@ -336,7 +336,7 @@ pub enum Command {
 /// The runner's two hooks.
 #[derive(Debug, Subcommand, PartialEq, Eq)]
 pub enum HookCommand {
-    /// Before a job: leave a lease, and make room when the disk is under pressure
+    /// Before a job: write a lease, and make room when the disk is under pressure
     Started {
         /// Names the runner by hand, for use outside a runner
         #[arg(long, value_name = "DIR")]
@@ -365,14 +365,14 @@ pub struct CheckArgs {
     pub json: bool,
 }
 
-/// What to put right, and how.
+/// What to repair, and how.
 #[derive(Debug, Args, PartialEq, Eq)]
 pub struct RemediateArgs {
     /// The runner, by its name, its root directory or its unit
     pub runner: String,
     /// The repository, by its name or its directory's name in the work directory
     pub repository: OsString,
-    /// How; without it the way that `audit` recommends is shown
+    /// How; without it the mode that `audit` recommends is shown
     #[arg(long, value_enum)]
     pub mode: Option<RepairMode>,
     /// Do it
@@ -386,12 +386,12 @@ pub struct RemediateArgs {
     pub json: bool,
 }
 
-/// How a repository is put right.
+/// How a repository is repaired.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum RepairMode {
-    /// Give back the owner's permission bits, and take git's stale lock files away
+    /// Restore the owner's permission bits, and remove git's stale lock files
     Unlock,
-    /// Give entries of other users back to the runner's user
+    /// Change the owner of other users' entries to the runner's user
     Chown,
     /// Move all of it to trash, so that the next job clones afresh
     Reset,
@@ -433,13 +433,13 @@ pub struct UninstallArgs {
     /// As for `install`.
     #[command(flatten)]
     pub setup: SetupArgs,
-    /// Undo only what is recorded as wired, bring back what a sweep has drained, and write down what still names the hooks: the
+    /// Undo only recorded changes, put runners back into service that a sweep has drained, and record what still names the hooks: the
     /// package's removal runs this
     #[arg(long)]
     pub recorded: bool,
 }
 
-/// What an actor of the demo is to play.
+/// The arguments of a process of the demo.
 #[derive(Debug, Args, PartialEq, Eq)]
 pub struct DemoActorArgs {
     /// The started-hook.
@@ -456,14 +456,14 @@ pub struct DemoActorArgs {
 /// The levels of events.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
 pub enum LogLevel {
-    /// What went wrong.
+    /// Errors.
     Error,
-    /// And what deserves attention.
+    /// And warnings.
     Warn,
     /// And every action and refusal.
     #[default]
     Info,
-    /// And what was looked at.
+    /// And observations.
     Debug,
 }
 
@@ -492,7 +492,7 @@ pub enum Color {
 }
 
 impl Color {
-    /// The word for the command line.
+    /// Its value on the command line.
     pub fn as_str(self) -> &'static str {
         self.into()
     }
@@ -518,9 +518,9 @@ mod tests {
         Cli::command().debug_assert();
     }
 
-    /// What the short way reads, clap reads in the same way; what clap refuses, the short way leaves to it.
+    /// A line that the short way accepts is parsed equally by clap; a line that clap refuses is left to clap.
     #[test]
-    fn the_short_way_of_hooks_says_what_clap_says() {
+    fn the_short_way_of_hooks_parses_as_clap_does() {
         let read = |line: &str| {
             let words: Vec<OsString> = line.split(' ').map(OsString::from).collect();
             let all = [&["disk-guard".into()], words.as_slice()].concat();
@@ -566,7 +566,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_contract_names_is_understood() {
+    fn every_command_line_of_the_contract_is_accepted() {
         for line in [
             "disk-guard hook started",
             "disk-guard hook started --runner-root /home/ci/runner-1",
@@ -601,7 +601,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_does_not_name_is_a_usage_error() {
+    fn other_command_lines_are_usage_errors() {
         for line in [
             "disk-guard",
             "disk-guard nonsense",

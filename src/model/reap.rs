@@ -362,7 +362,7 @@ impl EntryReport {
         self.count(|reaping| reaping.result == ReapResult::Reaped)
     }
 
-    /// Deletes that failed or lied.
+    /// Deletes that failed, or left their object behind.
     pub fn failed(&self) -> usize {
         self.count(|reaping| reaping.result.is_failure())
     }
@@ -414,7 +414,7 @@ pub struct ReapRecord {
     pub entries: Vec<ReapEntryRecord>,
     /// Environments deleted since the record was begun, by the name of their kind.
     pub reaped_total: BTreeMap<String, u64>,
-    /// Deletes that failed or lied since then, in the same way.
+    /// Deletes that failed, or left their object behind, since then, in the same way.
     pub failed_total: BTreeMap<String, u64>,
 }
 
@@ -450,7 +450,7 @@ pub struct ReapCounts {
     pub unproven: u64,
     /// How many it deleted.
     pub reaped: u64,
-    /// How many deletes failed or lied.
+    /// How many deletes failed, or left their object behind.
     pub failed: u64,
     /// Why it could not list, or ended early.
     pub error: Option<String>,
