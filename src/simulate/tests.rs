@@ -44,10 +44,13 @@ fn where_jobs_hardly_fit_more_sweeps_cost_no_job_its_life() {
         let died = |admission, sweep_every| tight(disk, Case { sweep_every, ..Case::of(admission) });
         let [rarely, often] = [60, 20].map(|every| died(Admission::Forecast, every));
         let watermarks = died(Admission::Watermarks, 60);
+        // All that may go goes before each job: more than that nobody can do who lets all jobs begin.
+        let everything = died(Admission::Floor(disk), 60);
         println!(
-            "{disk} GiB: watermarks {watermarks}, forecast {rarely}, with three times as many sweeps {often}"
+            "{disk} GiB: watermarks {watermarks}, forecast {rarely}, with more sweeps {often}, without caches {everything}"
         );
         assert!(watermarks > 1000.0, "the watermarks are not put to the test: {watermarks}");
+        assert!(rarely <= everything * 1.25, "{disk}: {rarely}, {everything} where no idle cache is kept");
         // More than the seeds' spread of such a sum would be a cause.
         assert!(
             often <= rarely * 1.1,
