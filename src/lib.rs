@@ -81,9 +81,9 @@
 //!
 //! 1. **A live job's tree is never touched**: from the moment a runner's started-hook returns until that job's Worker is gone.
 //! 3. **Only declared caches are removed**: in a discovered runner's work directory, matching a rule and carrying its marker; or outside
-//!   of work directories at a path that root's configuration names and nobody else can redirect; never through a link, never across a
-//!   mount. Besides them, of a provably idle runner: its own aged logs, leftovers and old versions, by fixed names and places
-//!   (`[retention]`); and what a person names with `remediate --apply`.
+//!    of work directories at a path that root's configuration names and nobody else can redirect; never through a link, never across a
+//!    mount. Besides them, of a provably idle runner: its own aged logs, leftovers and old versions, by fixed names and places
+//!    (`[retention]`); and what a person names with `remediate --apply`.
 //! 4. **What is deleted is what was planned**: device, inode and owner are compared after the claim.
 //! 5. **Lock time does not grow with tree size**: under the lock a tree is only renamed.
 //! 6. **Only as much as is needed is removed**, judged by re-measured free space, the cheapest to rebuild first.

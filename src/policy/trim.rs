@@ -2,13 +2,13 @@
 //!
 //! 1. Units that no build can reuse: their fingerprint is gone or torn, or one of their dependencies no longer exists.
 //! 2. Units that no build has used since others were used. At a job's end the guard resets the access times of every unit that the job has
-//!   used (see `observe::cargo_target::reference`), so units with the same change time belong to one job, and the change times newer than
-//!   a unit's count the jobs since it was used. What a build uses is closed under dependencies. Where that does not hold, access times
-//!   prove nothing, and the newest unit of each role, with its dependencies, counts as used.
+//!    used (see `observe::cargo_target::reference`), so units with the same change time belong to one job, and the change times newer than
+//!    a unit's count the jobs since it was used. What a build uses is closed under dependencies. Where that does not hold, access times
+//!    prove nothing, and the newest unit of each role, with its dependencies, counts as used.
 //! 3. What belongs to no unit, then incremental state that no unit in use was built with.
 //! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. Units of the workspace count next
-//!   to nothing here, because the next commit rebuilds them anyway; their incremental state counts the time of their build, because the
-//!   next commit starts from it.
+//!    to nothing here, because the next commit rebuilds them anyway; their incremental state counts the time of their build, because the
+//!    next commit starts from it.
 
 use crate::model::{
     AccessTimes, CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit,

@@ -12,15 +12,15 @@
 //! An environment is deleted only when all of this holds:
 //!
 //! 1. A pattern of `match` matches its name, and none of `keep` does. Without `match` there is no entry: there is no default of
-//!   everything.
+//!    everything.
 //! 2. It is *stopped*, or *never started* and older than `never_started_grace`. An environment with a started or a terminated state is
-//!   never deleted by the second rule. An unrecognised form is *unknown*: kept, counted, looked at again next time.
+//!    never deleted by the second rule. An unrecognised form is *unknown*: kept, counted, looked at again next time.
 //! 3. It has been so for `max_age`: since the time that the source itself reports, otherwise since it was first seen so ([`first_seen`]).
-//!   A change of state, or a sign that it was used in between, starts the time anew.
+//!    A change of state, or a sign that it was used in between, starts the time anew.
 //! 4. There is no job, no claim of the source's own (libvirt's autostart, Lima's protection), and no runner of this host that is at work
-//!   or cannot be examined.
+//!    or cannot be examined.
 //! 5. A fresh listing immediately before its own delete confirms all of this. If the tool has such a form, the delete itself refuses a
-//!   running environment: `docker rm` without force, `limactl delete` without force, a deletion with preconditions in Kubernetes.
+//!    running environment: `docker rm` without force, `limactl delete` without force, a deletion with preconditions in Kubernetes.
 //!
 //! A dry run takes the same steps up to the plan.
 //!

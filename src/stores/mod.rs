@@ -10,12 +10,12 @@
 //!
 //! 1. Nothing is collected without a `[[store]]`.
 //! 2. Every runner is idle, guarded (unless `allow_unguarded`), and no Worker is on the host; checked again right before each call of a
-//!   tool. From the look on each new lease, and each new Worker, ends the call ([`host`]). Only if the tool itself separates builds and
-//!   its collection (ccache, Nix) may `beside_jobs` allow otherwise.
+//!    tool. From the look on each new lease, and each new Worker, ends the call ([`host`]). Only if the tool itself separates builds and
+//!    its collection (ccache, Nix) may `beside_jobs` allow otherwise.
 //! 3. A tool is asked for the missing bytes and no more, and never for what `keep` names. Its own account is not trusted: the freed space
-//!   is measured.
+//!    is measured.
 //! 4. A tool runs as the store's owner; root runs only programs that only root can write. It is bounded in time; it is killed with its
-//!   process group and all processes that it has moved to other groups.
+//!    process group and all processes that it has moved to other groups.
 //! 5. A tool that frees next to nothing, or fails, is left alone for an hour.
 //!
 //! | | |
