@@ -8,7 +8,7 @@ use std::time::Duration;
 /// Who is told of incidents, and how often.
 #[derive(Debug, Clone)]
 pub struct Notify {
-    /// The program and its arguments; empty = nobody is told.
+    /// The program and its arguments; empty = nothing is reported.
     pub command: Vec<String>,
     /// How long it may take.
     pub timeout: Duration,

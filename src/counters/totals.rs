@@ -58,7 +58,7 @@ pub enum CountersError {
     },
 }
 
-/// What monitoring is told.
+/// The data for monitoring.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CountersSnapshot {
     /// Everything that was counted and is believed.

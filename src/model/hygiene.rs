@@ -196,7 +196,7 @@ pub struct AreaAudit {
     pub notes: Vec<String>,
 }
 
-/// What lies about in a runner's directory outside of any repository.
+/// A leftover in a runner's directory outside of any repository.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum LeftoverKind {
@@ -242,7 +242,7 @@ pub struct RunnerAudit {
     pub skipped: Option<String>,
     /// The areas of its work directory.
     pub areas: Vec<AreaAudit>,
-    /// What else lies about.
+    /// Leftovers.
     pub leftovers: Vec<Leftover>,
 }
 
@@ -297,7 +297,7 @@ pub enum Repaired {
     Changed(String),
     /// It must not be changed; why.
     Refused(String),
-    /// The system refused; what it said.
+    /// The system refused; its error.
     Failed(String),
 }
 

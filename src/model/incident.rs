@@ -1,4 +1,4 @@
-//! What somebody should be told of at once, and what was told of it already.
+//! Incidents that are reported at once, and the record of earlier reports.
 
 use crate::as_json;
 use schemars::JsonSchema;
@@ -30,11 +30,11 @@ pub enum IncidentKind {
     GoalMissed,
     /// More than one repository is contaminated, so that sweeps repair none.
     WiderContamination,
-    /// Leaked environments stay.
+    /// Leaked environments are not deleted.
     Leak,
     /// A job was refused because its disk was above critical.
     RefusedJob,
-    /// No sweep does its work any more.
+    /// Sweeps no longer run, or fail.
     DeadSweep,
 }
 
@@ -55,9 +55,9 @@ pub struct Incident {
     pub kind: IncidentKind,
     /// Which one of its kind: a mount point, the name of a `[[reap]]`; empty where there is only one.
     pub subject: String,
-    /// What makes it another incident: told again at once when it is not the one that was told of.
+    /// The identity of the incident: it is reported again at once when this differs from the reported one.
     pub gist: String,
-    /// For how long it has to last before anybody is told, in seconds.
+    /// For how long it has to last before it is reported, in seconds.
     pub patience: u64,
     /// What is the matter, in words.
     pub text: String,
@@ -76,14 +76,14 @@ pub struct IncidentLook {
     pub jobs_refused: Option<u64>,
 }
 
-/// Why an incident is told now.
+/// Why an incident is reported now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema, IntoStaticStr)]
 #[serde(rename_all = "lowercase")]
 #[strum(serialize_all = "lowercase")]
 pub enum News {
-    /// It was not told before.
+    /// It was not reported before.
     New,
-    /// It is another than the one that was told.
+    /// It differs from the reported one.
     Changed,
     /// It lasts.
     Still,
@@ -98,7 +98,7 @@ impl News {
     }
 }
 
-/// An incident that is told.
+/// A reported incident.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 pub struct Telling {
     /// Of which kind.
@@ -126,9 +126,9 @@ pub struct Remembered {
     pub subject: String,
     /// Since when.
     pub since: u64,
-    /// When it was last told, if it was.
+    /// When it was last reported, if it was.
     pub told: Option<u64>,
-    /// Which one was told.
+    /// The identity of the reported one.
     pub gist: String,
 }
 
@@ -140,7 +140,7 @@ pub struct Memory {
     pub at: u64,
     /// When the command was last run, whatever came of it.
     pub called: u64,
-    /// How many jobs had been refused when that was last told.
+    /// How many jobs had been refused at the last report.
     pub jobs_refused: Option<u64>,
     /// The incidents that are not over.
     pub incidents: Vec<Remembered>,

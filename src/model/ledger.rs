@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use strum::{EnumString, IntoStaticStr};
 
-/// What an entry tells, by the name of its event. Other events are no deeds and are not in the ledger.
+/// The kind of an entry, by the name of its event. Other events are no actions and are not in the ledger.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, EnumString, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum ActionKind {
@@ -100,7 +100,7 @@ impl Scope {
         self.into()
     }
 
-    /// The runner whose hook it is.
+    /// The runner of the hook.
     pub fn hook_runner(&self) -> Option<&str> {
         match self {
             Self::Hook(runner) => Some(runner),
@@ -157,7 +157,7 @@ pub struct Details {
     pub reason: Option<String>,
     /// On which evidence.
     pub evidence: Option<String>,
-    /// In words; escaped by its writer, as far as that is to be believed.
+    /// In words; escaped by its writer, if the writer is trusted.
     pub message: String,
     /// The job's repository.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -192,9 +192,9 @@ pub struct Field {
     pub name: &'static str,
     /// Its name in the journal.
     pub key: &'static str,
-    /// Whether it stands in the ledger's files as well, among the fields that are absent where they do not apply.
+    /// Whether it is in the ledger's files as well, among the fields that are absent where they do not apply.
     pub is_in_files: bool,
-    /// What is to be written; none is absent.
+    /// The value to be written; absent if none.
     pub get: for<'d> fn(&'d Details) -> Option<Value<'d>>,
     /// Puts in what is stored. `None` when that is nothing that we ever write.
     pub set: fn(&mut Details, &dyn Stored) -> Option<()>,
@@ -209,7 +209,7 @@ pub enum Value<'d> {
     Number(u64),
     /// A path.
     Path(&'d Path),
-    /// The bytes of a path, which are told where it is not UTF-8.
+    /// The bytes of a path, which are written if it is not UTF-8.
     PathBytes(&'d Path),
 }
 
@@ -297,7 +297,7 @@ pub const FIELDS: [Field; 17] = [
 
 named!(ActionKind, Source, Trust, Relation, RunEnd, PathVerdict);
 
-/// What an entry says.
+/// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LedgerRecord {
     /// What was done.
@@ -353,9 +353,9 @@ pub struct Writer {
 pub struct Entry {
     /// What it says.
     pub record: LedgerRecord,
-    /// Who says so.
+    /// Its writer.
     pub writer: Writer,
-    /// Where it stands; both, when both tell the same.
+    /// The place it was read from; both, when both have it.
     pub sources: Vec<Source>,
 }
 
@@ -400,7 +400,7 @@ impl Judged {
     }
 }
 
-/// Whose what is: a runner as it stands on disk now.
+/// The owners of a runner, as it is on disk now.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Ownership {
     /// The runner's name.
@@ -477,14 +477,14 @@ pub struct Reach {
     /// Its oldest entry; `None` when it holds nothing.
     #[serde(with = "as_json::OptionalTime")]
     pub since: Option<SystemTime>,
-    /// Whose runs it tells of, when all is well.
+    /// The users whose runs it covers, without errors.
     #[serde(rename = "everybody", with = "Everybody")]
     pub span: Span,
-    /// Why it tells less than it might. May hold names from disk.
+    /// Why it covers less than it might. May hold names from disk.
     pub gaps: Vec<String>,
 }
 
-/// Whose runs a place tells of.
+/// The users whose runs a place covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Span {
     /// Everybody's.
@@ -536,10 +536,10 @@ pub struct LedgerRun {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum RunEnd {
-    /// It said so.
+    /// Its last entry says so.
     #[strum(serialize = "ended")]
     Complete,
-    /// It began and never said that it had ended: killed, or still at it.
+    /// It began and has no entry about its end: killed, or still running.
     Open,
     /// A hook that saw a healthy disk and had nothing to do.
     NothingToDo,
@@ -617,11 +617,11 @@ pub enum Presence {
     Present,
     /// It is not; the nearest directory above it that is, and when something was last made or removed in that.
     Gone(PathBuf, SystemTime),
-    /// It cannot be told; why.
+    /// Unknown; why.
     Hidden(String),
 }
 
-/// What the ledger says about a path.
+/// The ledger's answer about a path.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum PathVerdict {
@@ -629,7 +629,7 @@ pub enum PathVerdict {
     Removed,
     /// The guard removed something inside it.
     RemovedInside,
-    /// The guard claimed it and has not told the end: it lies in trash, or the run was killed.
+    /// The guard claimed it and has not reported the end: it is in trash, or the run was killed.
     Claimed,
     /// The guard claimed it and put it back.
     Restored,
@@ -637,7 +637,7 @@ pub enum PathVerdict {
     Repaired,
     /// The guard looked at it and left it alone.
     Kept,
-    /// It lies in a store that was collected by its own tool, which may have deleted it.
+    /// It is in a store that was collected by its own tool, which may have deleted it.
     Collected,
     /// No entry speaks of it, in a ledger that reaches back to a known time.
     NotTouched,

@@ -1,4 +1,4 @@
-//! What is counted, and what monitoring is told.
+//! The counters, and the data for monitoring.
 
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;

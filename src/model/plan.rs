@@ -139,7 +139,7 @@ pub struct Shortfall {
     pub aim: Aim,
 }
 
-/// How much a filesystem lacks until the guard is content.
+/// The shortfall of a filesystem to its goal.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Need {
     /// Bytes.
@@ -188,7 +188,7 @@ pub struct Outcome {
 }
 
 impl Outcome {
-    /// The evidence that stayed the guard's hand, before or after the claim.
+    /// The evidence that stopped the removal, before or after the claim.
     pub fn evidence(&self) -> &[Evidence] {
         match (&self.result, &self.action.decision) {
             (ActionResult::Restored(evidence), _) => evidence,

@@ -21,13 +21,13 @@ pub struct Death {
     /// Where the runner is.
     #[serde(skip)]
     pub root: PathBuf,
-    /// `owner/name`, where a lease told it.
+    /// `owner/name`, if a lease has it.
     pub repository: Option<String>,
-    /// The workflow run's number, where a lease told it.
+    /// The workflow run's number, if a lease has it.
     pub run_id: Option<String>,
-    /// The job's id in its workflow, where a lease told it.
+    /// The job's id in its workflow, if a lease has it.
     pub job: Option<String>,
-    /// The Worker's pid, where a lease or the Listener's log told it.
+    /// The Worker's pid, if a lease or the Listener's log has it.
     pub worker_pid: Option<i32>,
     /// The boot that the lease was written in.
     pub boot_id: Option<String>,
@@ -44,7 +44,7 @@ pub struct Death {
     pub ended: Option<SystemTime>,
 }
 
-/// Why a job or its runner ended, the more specific first: of two that are equally certain the first is told.
+/// Why a job or its runner ended, the more specific first: of two that are equally certain the first is reported.
 #[derive(
     Debug,
     Clone,
@@ -80,11 +80,11 @@ pub enum Cause {
     DiskGuard,
     /// The host went down, or was started anew.
     Reboot,
-    /// The Listener killed its Worker: it did not stop in time when it was told to, or could not be told.
+    /// The Listener killed its Worker: it did not stop in time when it was asked to, or could not be asked.
     StoppedByListener,
     /// systemd ended the runner's unit.
     UnitStopped,
-    /// The runner was told to shut down, and took its job along.
+    /// The runner was asked to shut down, and stopped its job.
     RunnerStopped,
     /// The service took the job away: its lease could not be renewed, or is not known there any more.
     LostContact,
@@ -96,11 +96,11 @@ pub enum Cause {
     Crash,
     /// Somebody sent it a signal that ends a process.
     Killed,
-    /// The Listener died, and nobody was left to lead the job to its end.
+    /// The Listener died, so that the job could not be finished.
     ListenerDied,
     /// The Worker ended itself with an error.
     RunnerError,
-    /// It cannot be told.
+    /// Unknown.
     Unknown,
 }
 
@@ -111,7 +111,7 @@ impl Cause {
     }
 }
 
-/// How far a verdict goes.
+/// The confidence of a verdict.
 #[derive(
     Debug,
     Clone,
@@ -132,7 +132,7 @@ pub enum Confidence {
     Possible,
     /// It fits, and nothing else that was looked at does.
     Likely,
-    /// A source that cannot be wrong says so: the kernel, an exit code, another boot.
+    /// A source that cannot be wrong proves it: the kernel, an exit code, another boot.
     Certain,
 }
 
@@ -152,7 +152,7 @@ pub enum Ended {
     NotYet,
     /// It said so.
     Cleanly,
-    /// It said nothing: a death.
+    /// There is no report: a death.
     Abruptly,
 }
 
@@ -203,11 +203,11 @@ pub struct Diagnosis {
     pub ended: Ended,
     /// Why.
     pub cause: Cause,
-    /// How far that goes.
+    /// The confidence.
     pub confidence: Confidence,
     /// In one sentence.
     pub summary: String,
-    /// What it rests on; what speaks for something else stands last.
+    /// The evidence; evidence for other causes is last.
     pub evidence: Vec<Proof>,
     /// What it was not.
     pub ruled_out: Vec<RuledOut>,

@@ -19,13 +19,13 @@ pub struct ProcessFacts {
     pub listeners: Vec<ListenerSeen>,
     /// Workers and Listeners of runners that were not given. For people: nothing is decided by them.
     pub strangers: Vec<Stranger>,
-    /// Who holds something inside a work directory.
+    /// A process that holds something inside a work directory.
     pub holders: Vec<Holder>,
     /// Mounts of a work directory, of a part of it, or inside it.
     pub mounts: Vec<MountSeen>,
     /// Directories of the host that a process in another mount namespace has mounted, and that lie in no work directory. For people.
     pub binds: Vec<(ProcessId, PathBuf)>,
-    /// Runners whose work directory could not be located: nothing can be said about who holds it.
+    /// Runners whose work directory could not be located: their holders are unknown.
     pub unlocated: Vec<Unlocated>,
 }
 
@@ -42,7 +42,7 @@ pub struct WorkerSeen {
     pub reach: WorkerReach,
 }
 
-/// In whose work directories an unattributed Worker could be at work.
+/// The work directories in which an unattributed Worker could be at work.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerReach {
     /// The runners whose work directories it could, as far as that was seen.
@@ -60,7 +60,7 @@ pub enum Attribution {
     Runner(usize),
     /// A runner that was not given, and whose work directory provably overlaps none of the given ones; where it is.
     Elsewhere(String),
-    /// It cannot be told, so it may be anybody's; why.
+    /// Unknown, so it may belong to any runner; why.
     Unattributed(String),
 }
 
@@ -73,7 +73,7 @@ pub struct ListenerSeen {
     pub runner: usize,
     /// Whom it runs as.
     pub owner: Uid,
-    /// When it started, by the wall clock as it goes now.
+    /// When it started, by the present wall clock.
     pub started: SystemTime,
     /// Whether that can be put in order with the times of files and lines: it cannot when the clocks do not agree.
     pub is_ordered: bool,
@@ -86,9 +86,9 @@ pub struct Stranger {
     pub process: ProcessId,
     /// `Runner.Worker` or `Runner.Listener`.
     pub program: &'static str,
-    /// Who runs it.
+    /// Its user.
     pub owner: Uid,
-    /// Where its runner lies.
+    /// Its runner's root.
     pub root: PathBuf,
 }
 
@@ -99,7 +99,7 @@ pub struct Holder {
     pub runner: usize,
     /// Which process.
     pub process: ProcessId,
-    /// The Worker whose job it is of, by ancestry: none for what has left its parents behind.
+    /// The Worker of its job, by ancestry: none for a process that has left its parents.
     pub under: Option<ProcessId>,
     /// Its name.
     pub comm: String,

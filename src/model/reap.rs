@@ -151,9 +151,9 @@ pub struct Environment {
     pub class: Class,
     /// What it is doing.
     pub state: EnvironmentState,
-    /// Since when it has been in this state, where the source tells.
+    /// Since when it has been in this state, if the source reports it.
     pub since: Option<SystemTime>,
-    /// When it was made, where the source tells.
+    /// When it was made, if the source reports it.
     pub created: Option<SystemTime>,
     /// When it was last used, where the source tells only that: it counts where it is longer ago than we first saw it so.
     pub last_used: Option<SystemTime>,
@@ -161,11 +161,11 @@ pub struct Environment {
     pub mark: String,
     /// Labels or annotations to select by.
     pub labels: Vec<(String, String)>,
-    /// What goes with it: disks, volumes, a pod.
+    /// What is deleted with it: disks, volumes, a pod.
     pub holds: Vec<String>,
     /// Environments that it consists of, by name and labels: what keeps one of them keeps it.
     pub members: Vec<(String, Vec<(String, String)>)>,
-    /// How large it is, where the source tells.
+    /// How large it is, if the source reports it.
     pub bytes: Option<u64>,
     /// The job it belongs to, if that is known.
     pub job: Option<String>,
@@ -173,11 +173,11 @@ pub struct Environment {
     pub runner: Option<String>,
     /// Why somebody claims it: an active job, a protection of the source's own.
     pub claim: Option<String>,
-    /// What is missing before it can be said that nobody needs it.
+    /// The proof that is missing before it counts as unneeded.
     pub doubt: Option<String>,
     /// Somebody has asked for its end already.
     pub is_ending: bool,
-    /// What its source needs in order to delete just this one; nobody else's business.
+    /// What its source needs in order to delete just this one; opaque to all other code.
     pub handle: String,
 }
 
@@ -215,7 +215,7 @@ pub enum ReapReason {
     Stopped,
     /// It never started.
     NeverStarted,
-    /// It runs, and it is proven that it has no job and that nobody wants it.
+    /// It runs, and it is proved that it has no job and that no controller wants it.
     Idle,
 }
 
@@ -226,7 +226,7 @@ impl ReapReason {
     }
 }
 
-/// Why an environment stays.
+/// Why an environment is kept.
 #[derive(Debug, Clone, PartialEq, Eq, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
 pub enum Stays {
@@ -247,7 +247,7 @@ pub enum Stays {
     Ending,
     /// Somebody claims it; who.
     Claimed(String),
-    /// Its runner is at work, or it cannot be told whether it is.
+    /// Its runner is at work, or that is unknown.
     RunnerInUse(String),
     /// It has not been seen so for long enough.
     Young {
@@ -277,7 +277,7 @@ impl Stays {
 pub enum ReapDecision {
     /// It is leaked.
     Reap(ReapReason),
-    /// It stays.
+    /// It is kept.
     Stay(Stays),
 }
 
@@ -287,15 +287,15 @@ pub enum ReapDecision {
 pub enum ReapResult {
     /// A dry run: it would go.
     Planned,
-    /// It is gone, and a listing says so.
+    /// It is gone, as a listing confirms.
     Reaped,
-    /// It stays, as decided.
+    /// It is kept, as decided.
     Kept,
     /// Right before its delete it was not as it had been; what changed.
     Changed(String),
     /// The delete failed, or could not be verified; why.
     Failed(String),
-    /// The delete said that it had succeeded, and a listing shows it still.
+    /// The delete reported success, but a listing still shows it.
     Lied,
     /// It is leaked and left for the next run; why.
     Deferred(&'static str),

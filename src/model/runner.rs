@@ -18,7 +18,7 @@ pub struct Runner {
     pub root: PathBuf,
     /// The root's identity.
     pub root_id: FileId,
-    /// Who owns the root directory.
+    /// The owner of the root directory.
     pub owner: Uid,
     /// Where its jobs work.
     pub work: Work,
@@ -82,7 +82,7 @@ pub struct WorkDir {
     pub path: PathBuf,
     /// Its identity: two runners with the same one share one fate.
     pub id: FileId,
-    /// Who owns it.
+    /// Its owner.
     pub owner: Uid,
     /// What holds it.
     pub filesystem: FilesystemId,
@@ -93,7 +93,7 @@ pub struct WorkDir {
 pub enum Guarded {
     /// They do.
     Yes,
-    /// They do not, or it cannot be shown; why, in words for people.
+    /// They do not, or that cannot be proved; why, in words for people.
     No(String),
 }
 
@@ -144,7 +144,7 @@ pub struct Lease {
     pub reserved: Option<Reservation>,
 }
 
-/// A runner in JSON: what it is called and where it stands.
+/// A runner in JSON: its name and its root.
 #[derive(Serialize, JsonSchema)]
 pub(super) struct RunnerFields {
     name: String,
@@ -161,6 +161,6 @@ adapters! {
         root: runner.root.clone(),
         work: runner.work_path().to_owned(),
     };
-    /// A runner where its name says enough.
+    /// A runner by its name only.
     pub(super) RunnerName: Runner => String, |runner| runner.name.clone();
 }

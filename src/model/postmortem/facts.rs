@@ -34,13 +34,13 @@ impl<T> Observed<T> {
 /// A line of a log.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LogLine {
-    /// When it was written, where it says so.
+    /// When it was written, if known.
     pub at: Option<SystemTime>,
     /// The line, cut to a bounded length.
     pub text: String,
 }
 
-/// What a runner's log complains of, by the words of the system's error.
+/// An error in a runner's log, by the words of the system's error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Complaint {
     /// `ENOSPC`: no byte or no inode was left.
@@ -55,13 +55,13 @@ pub enum Complaint {
     InputOutput,
     /// `EROFS`: the filesystem is read-only, which a kernel makes it after an error.
     ReadOnly,
-    /// `ENOMEM`, or the runtime's own word for it.
+    /// `ENOMEM`, or the runtime's own exception for it.
     Memory,
     /// `EAGAIN` at the start of a process or thread: the group or the user has all tasks that it may have.
     Tasks,
 }
 
-/// What the Worker's own log says.
+/// The content of the Worker's own log.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct WorkerLog {
     /// The file's name; of the first page where there are several.
@@ -70,11 +70,11 @@ pub struct WorkerLog {
     pub job_id: Option<String>,
     /// `Job completed.`: the job's task is over, by an exception perhaps.
     pub completed: Option<LogLine>,
-    /// The job was cancelled, or the Worker was told to shut down.
+    /// The job was cancelled, or the Worker was asked to shut down.
     pub cancelled: Option<LogLine>,
     /// The runner shuts down, and why.
     pub shutdown: Option<LogLine>,
-    /// What the job's steps came to, in the Worker's words.
+    /// The result of the job's steps, in the Worker's words.
     pub result: Option<(Reported, LogLine)>,
     /// The Worker has reported the job's end to the service.
     pub reported: Option<LogLine>,
@@ -118,11 +118,11 @@ pub struct ListenerLog {
     pub finished: Option<(i32, LogLine)>,
     /// The result that was reported.
     pub result: Option<(Reported, LogLine)>,
-    /// Another line that says that the job is over for the Listener.
+    /// Another line by which the job is over for the Listener.
     pub closed: Option<LogLine>,
     /// The service, a person behind it or a job that came after it cancelled the job.
     pub cancelled: Option<LogLine>,
-    /// The Listener itself was told to stop while the job ran.
+    /// The Listener itself was asked to stop while the job ran.
     pub shutdown: Option<LogLine>,
     /// The service took the job away, or could not be reached for too long.
     pub lost_contact: Option<LogLine>,
@@ -134,13 +134,13 @@ pub struct ListenerLog {
     pub restarted: Option<LogLine>,
     /// The job's lease with the service could not be renewed.
     pub lost_renewal: Option<LogLine>,
-    /// Complaints while the job ran, and the Worker's last words behind its end.
+    /// Errors while the job ran, and the Worker's last output behind its end.
     pub complaints: Vec<(Complaint, LogLine)>,
     /// The last line that was written while the job ran.
     pub last: Option<LogLine>,
     /// The longest silence between two lines while the job ran: a lease is renewed every minute.
     pub silence: Option<(SystemTime, Duration)>,
-    /// The last line of this Listener has no end, and nobody else went on with it: the write was cut off.
+    /// The last line of this Listener has no end, and no other log continues it: the write was cut off.
     pub is_cut: Option<LogLine>,
     /// Listeners that began since and wrote nothing.
     pub empty_logs: usize,
@@ -162,13 +162,13 @@ pub enum OomScope {
     Host,
     /// This cgroup was at its limit.
     Group(String),
-    /// A cgroup was at its limit; which was not told.
+    /// A cgroup was at its limit; which one is unknown.
     SomeGroup,
-    /// It was not told.
+    /// Unknown.
     Unknown,
 }
 
-/// What a kernel message tells.
+/// The content of a kernel message.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum KernelEvent {
     /// A process was killed for want of memory.
@@ -189,7 +189,7 @@ pub enum KernelEvent {
         /// Whose limit it was.
         scope: OomScope,
     },
-    /// In whose group somebody is about to be killed, and whose limit it is: kernels before 5.0.
+    /// The group in which a process is about to be killed, and the group with the limit: kernels before 5.0.
     OomGroup {
         /// The group of the process.
         group: String,
@@ -241,7 +241,7 @@ pub struct KernelLog {
 /// What a service or a person of the host did, by the journal.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum HostDeed {
-    /// A daemon ended the Worker or all of its unit or container for want of memory, or says that the kernel did.
+    /// A daemon ended the Worker or all of its unit or container for lack of memory, or reports that the kernel did.
     MemoryKill,
     /// A person, or a script of one, gave an order to kill or stop.
     Order,
@@ -251,7 +251,7 @@ pub enum HostDeed {
     UnitKill,
     /// A container or pod of the runner's name was ended.
     ContainerEnd,
-    /// The host was told to go down.
+    /// The host was asked to shut down.
     GoingDown,
     /// The unit's own output complains.
     Complaint(Complaint),
@@ -262,7 +262,7 @@ pub enum HostDeed {
 pub struct HostLine {
     /// When.
     pub at: SystemTime,
-    /// Who wrote it, by his own account.
+    /// Its writer, by the entry's own account.
     pub source: String,
     /// What it tells.
     pub deed: HostDeed,
@@ -281,7 +281,7 @@ pub struct HostLog {
     pub lines: Vec<HostLine>,
 }
 
-/// What systemd says of the runner's unit.
+/// systemd's properties of the runner's unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct UnitState {
     /// Its name.
@@ -354,11 +354,11 @@ pub struct GuardDeeds {
     pub here: Vec<GuardDeed>,
     /// Elsewhere on the host.
     pub elsewhere: Vec<GuardDeed>,
-    /// The last entry that tells of a disk under pressure meanwhile.
+    /// The last entry about a disk under pressure meanwhile.
     pub pressure: Option<LogLine>,
-    /// And the last that tells of one above critical.
+    /// And the last about one above critical.
     pub critical: Option<LogLine>,
-    /// Since when the ledger tells of everything.
+    /// Since when the ledger is complete.
     pub complete_since: Option<SystemTime>,
 }
 
