@@ -80,6 +80,7 @@
 //! # Invariants
 //!
 //! 1. **A live job's tree is never touched**: from the moment a runner's started-hook returns until that job's Worker is gone.
+//! 2. **Unknown protects**: idleness needs positive proof.
 //! 3. **Only declared caches are removed**: in a discovered runner's work directory, matching a rule and carrying its marker; or outside
 //!    of work directories at a path that root's configuration names and nobody else can redirect; never through a link, never across a
 //!    mount. Besides them, of a provably idle runner: its own aged logs, leftovers and old versions, by fixed names and places
