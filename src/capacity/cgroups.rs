@@ -1,6 +1,6 @@
 //! The control group of each runner: its own memory and task limits, which a job meets before the host's.
 //!
-//! A runner's group is that of its Listener, else of its Worker, as the kernel tells it; the root group limits nothing and is
+//! A runner's group is that of its Listener, else of its Worker, as the kernel reports it; the root group limits nothing and is
 //! left out.
 
 use crate::model::{Attribution, HostFacts, RunnerGroup, Share};

@@ -1,7 +1,7 @@
 //! Host capacity: which limit is the real one.
 //!
-//! "No space left on device" is said of blocks, of inodes and of quotas; a build dies of the host's file table, of its control
-//! group's memory or of a full process table with words that sound like its own fault. This module reads the host's limits
+//! "No space left on device" is reported for blocks, inodes and quotas; a build dies of the host's file table, of its control
+//! group's memory or of a full process table with messages that sound like its own fault. This module reads the host's limits
 //! ([`observe`]), judges each with one sentence ([`verdict`]), and changes nothing.
 //!
 //! What cannot be read is left out: capacity is orientation, and no decision about a cache rests on it. Every wait is bounded;

@@ -1,7 +1,7 @@
 //! What container engines and the journal keep on disk.
 //!
 //! An engine is asked through its own command line, found in `paths.programs`: only it knows what it can give back. One that
-//! does not answer in time, or with words that are not understood, is left out.
+//! does not answer in time, or with an unknown answer, is left out.
 
 use crate::model::ContainerStore;
 use crate::sys::program::{Bounds, Programs};

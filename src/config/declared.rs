@@ -27,7 +27,7 @@ const STORES: [&str; 10] = [
     "/var/lib/systemd",
 ];
 
-/// Adds what is wrong with the `roots` of a rule and with what stands beside them.
+/// Adds the problems of a rule's `roots` and of the keys that belong to them.
 pub(super) fn check(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
     let rule = cache.get_ref();
     let roots = rule.roots.as_deref().unwrap_or_default();
@@ -58,7 +58,7 @@ pub(super) fn check(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
     }
 }
 
-/// Where the values stand that can only be judged on the host.
+/// The lines of values that can only be checked on the host.
 pub(super) fn lines(
     caches: &[Spanned<raw::Cache>],
     text: &str,
@@ -103,7 +103,7 @@ fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
     if let Some(store) = STORES.into_iter().find(|store| Path::new(pattern).starts_with(store)) {
         return Some(format!("nothing in {store}, whose program alone may delete there"));
     }
-    // Who lives in /var and /var/lib is not for a glob to say.
+    // A glob must not choose among the programs that own directories in /var and /var/lib.
     let named = match parts[..] {
         ["var", "lib" | "cache" | "opt" | "local" | "tmp", ..] => 2,
         ["var", ..] => 1,

@@ -31,7 +31,7 @@ use std::time::Duration;
 use toml::Spanned;
 use units::Percent;
 
-/// Where the configuration is looked for unless told otherwise.
+/// The default path of the configuration.
 pub const DEFAULT_PATH: &str = "/etc/disk-guard/config.toml";
 
 /// A file larger than this is no configuration of ours.
@@ -48,7 +48,7 @@ pub struct Config {
     pub siblings: Siblings,
     /// What may go: the default rules, then those of the file, in its order.
     pub caches: Vec<CacheRule>,
-    /// On which line each `roots` entry and `owner` of a rule stands: rule, key, value.
+    /// The line of each `roots` entry and `owner` of a rule: rule, key, value.
     lines: Vec<(String, &'static str, String, usize)>,
     /// The names of the rules that the file switches off.
     pub switched_off: Vec<String>,
@@ -62,13 +62,13 @@ pub struct Config {
     pub drain_auto: bool,
     /// Whether a sweep gives what is foreign or locked in idle runners' work directories back to them.
     pub hygiene_repair: bool,
-    /// What of the runners' own things goes with age.
+    /// Which of the runners' own files are removed by age.
     pub retention: Retention,
-    /// The age and size limits of all rules: `caches`, and those that `retention` stands for.
+    /// The age and size limits of all rules: `caches`, and those of `retention`.
     pub limits: Vec<CacheRule>,
     /// Where metrics are written, if anywhere.
     pub metrics_textfile: Option<PathBuf>,
-    /// Who is told of incidents.
+    /// The program that receives incidents.
     pub notify: Notify,
     /// What is reaped, in the order of the file.
     pub reaps: Vec<ReapRule>,
@@ -187,7 +187,7 @@ pub enum ConfigError {
     },
 }
 
-/// Whether the file has been named by hand, and so has to exist.
+/// Whether the file was named on the command line, and so must exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Named {
     /// `--config PATH`: a missing file is an error.
@@ -209,7 +209,7 @@ impl Config {
     pub fn load(path: &Path, named: Named) -> Result<Self, ConfigError> {
         let display = path.display().to_string();
         let read_error = |source| ConfigError::Read { path: display.clone(), source };
-        // A FIFO or a device would keep whoever opens or reads it waiting.
+        // A FIFO or a device would block opening or reading it.
         let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {
             Ok(file) => file,
@@ -218,7 +218,7 @@ impl Config {
             }
             Err(source) => return Err(read_error(source)),
         };
-        // The opened handle is examined, not the path: what is checked is what is read.
+        // The opened handle is examined, not the path, so that the checked file is the one that is read.
         let metadata = file.metadata().map_err(read_error)?;
         if !metadata.is_file() {
             let found = format!("it is {}, expected a regular file", kind_of(metadata.file_type()));
@@ -286,7 +286,7 @@ fn kind_of(kind: std::fs::FileType) -> &'static str {
     }
 }
 
-/// The JSON Schema of the file, for editors. What it lets pass may still be refused: only reading the file tells.
+/// The JSON Schema of the file, for editors. A file that it accepts may still be refused when it is read.
 pub fn schema() -> schemars::Schema {
     schemars::generate::SchemaSettings::draft07().into_generator().into_root_schema_for::<raw::File>()
 }
@@ -308,7 +308,7 @@ fn check_ownership(path: &str, owner: u32, mode: u32) -> Result<(), ConfigError>
     Err(ConfigError::Untrusted { path: path.to_owned(), why })
 }
 
-/// Collects problems, each with the line it stands on.
+/// Collects problems, each with its line.
 struct Problems<'a> {
     text: &'a str,
     list: String,

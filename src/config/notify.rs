@@ -5,18 +5,18 @@ use crate::model::incident::IncidentKind;
 use std::path::Path;
 use std::time::Duration;
 
-/// Who is told of incidents, and how often.
+/// The program that receives incidents, and how often it is run.
 #[derive(Debug, Clone)]
 pub struct Notify {
     /// The program and its arguments; empty = nothing is reported.
     pub command: Vec<String>,
     /// How long it may take.
     pub timeout: Duration,
-    /// What lies between two runs of it.
+    /// The minimum time between two runs of it.
     pub interval: Duration,
-    /// After how long an incident that lasts is told again; zero = never.
+    /// After how long an incident that lasts is reported again; zero = never.
     pub repeat: Duration,
-    /// The kinds that are told.
+    /// The kinds that are reported.
     pub on: Vec<IncidentKind>,
 }
 

@@ -176,7 +176,7 @@ pub(super) struct Cache {
     pub(super) tagged_by: Option<String>,
     pub(super) max_age: Span,
     pub(super) max_size: Size,
-    /// Whether what no build uses is taken out of it before it goes whole. Unless it is said, that is the default rule's alone.
+    /// Whether parts that no build uses are removed before the whole cache. Unless it is set, only the default rule does that.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) trim: Option<Trim>,
     pub(super) stale: Span,
@@ -188,7 +188,7 @@ pub(super) struct Cache {
 pub(super) enum Trim {
     /// As cargo lays out a target directory.
     Cargo,
-    /// Not at all: it goes whole.
+    /// Not at all: it is removed as a whole.
     Never,
 }
 
@@ -232,7 +232,7 @@ impl Cache {
         self.roots.iter().flatten().map(|root| root.get_ref().as_str())
     }
 
-    /// Whether cargo's own tag declares a directory under any name. Unless it is said, that is the default rule's alone.
+    /// Whether cargo's own tag declares a directory under any name. Unless it is set, only the default rule has it.
     pub(super) fn by_cargos_tag(&self) -> bool {
         match &self.tagged_by {
             Some(by) => by == "cargo",
@@ -365,7 +365,7 @@ pub(super) struct Drain {
     pub(super) auto: bool,
 }
 
-/// Who is told of incidents.
+/// The program that receives incidents.
 #[derive(Debug, Clone, Deserialize, Serialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub(super) struct Notify {

@@ -1,5 +1,5 @@
 //! What is still read from an invalid configuration. A hook has to know where leases lie: a job begins all the same, and whoever
-//! looks for its lease looks there. And somebody is to be told that no sweep can run.
+//! looks for its lease looks there. And the administrator has to learn that no sweep can run.
 
 use super::{Config, ConfigError, Paths, check_ownership};
 use std::io::Read as _;
@@ -45,7 +45,7 @@ impl Config {
     }
 }
 
-/// The lines of these tables: what stands between their header and the next one.
+/// The lines of these tables: between their header and the next one.
 fn sections(text: &str, names: &[&str]) -> String {
     let mut is_in = false;
     let mut out = String::new();
@@ -63,7 +63,7 @@ fn sections(text: &str, names: &[&str]) -> String {
 }
 
 impl ConfigError {
-    /// What is wrong, as one line of plain words for a job's log: without the drawing that shows a person the place.
+    /// The problem in one line for a job's log: without the drawing that shows a person the place.
     pub fn in_one_line(&self) -> String {
         let text = self.to_string();
         let mut words: Vec<String> = Vec::new();

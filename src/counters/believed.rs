@@ -114,7 +114,7 @@ mod tests {
     use crate::sys::process::Proc;
     use std::time::Duration;
 
-    /// A sweep's count and sample are in what is told afterwards; a record of a name that no run has is not.
+    /// A sweep's count and sample are in the totals afterwards; a record with a name that no run has is not.
     #[test]
     fn what_a_sweep_counted_is_told_and_its_disk_is_remembered() {
         let temp = tempfile::tempdir().unwrap();

@@ -8,19 +8,19 @@
 //! # Each record once
 //!
 //! The totals name the records that the last fold has taken in. A fold that was ended between writing the totals and removing
-//! the records leaves records that are known, and neither counted nor told again. A name is known together with its owner, so
+//! the records leaves records that are known, and are not counted again. A name is known together with its owner, so
 //! that nobody can use up another's. Only one fold runs at a time: it holds a lock on a file that nobody else can open.
-//! What has not been folded when the host goes down is lost.
+//! Records that have not been folded when the host shuts down are lost.
 //!
 //! # Hostile records
 //!
 //! Members of the group can write records, in a sticky directory, each their own. A record counts as its file's owner's; what
 //! is believed of it is decided by `policy::counting`. A fold reads a bounded number of records of a bounded length, and
-//! removes what is none. Totals have a bounded number of series and never overflow.
+//! removes other files. Totals have a bounded number of series and never overflow.
 //!
 //! # When things fail
 //!
-//! A run whose record cannot be written is not counted, and goes on. Totals that cannot be written leave the records where they
+//! A run whose record cannot be written is not counted, and continues. Totals that cannot be written leave the records where they
 //! are. Totals that cannot be understood are begun anew.
 
 pub(crate) mod believed;

@@ -62,7 +62,7 @@ pub(crate) fn write(tally: &Tally) -> Vec<u8> {
     line
 }
 
-/// What a record says. Counters and timings of another version of the program are left out.
+/// The content of a record. Counters and timings of another version of the program are left out.
 pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let Some(line) = bytes.strip_suffix(b"\n") else { return Parsed::Unfinished };
     let Ok(shape) = serde_json::from_slice::<Shape>(line) else { return Parsed::Junk };

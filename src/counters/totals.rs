@@ -24,7 +24,7 @@ const LOCK: &str = "lock";
 /// Beyond this the file is not ours.
 const MAX_BYTES: u64 = 8 << 20;
 
-/// Records that one batch takes in; their names stand in the totals until the next.
+/// Records that one batch takes in; their names are in the totals until the next.
 const BATCH: usize = 1024;
 
 /// Batches of one fold. More is a flood, and the next sweep's.
@@ -85,7 +85,7 @@ pub struct Work<'a> {
 #[serde(deny_unknown_fields, default)]
 struct Shape {
     version: u32,
-    /// Grows with every batch: a reader tells by it whether a fold came in between.
+    /// Grows with every batch: it shows a reader whether a fold happened in between.
     generation: u64,
     counts: Vec<(String, Vec<String>, u64)>,
     histograms: BTreeMap<String, (Vec<u64>, u64)>,
@@ -150,7 +150,7 @@ impl TotalsFile {
         }
     }
 
-    /// `None` when there is none, or none that can be understood.
+    /// `None` when there is none, or it cannot be parsed.
     fn load(dir: &Dir) -> Result<Option<Self>, CountersError> {
         let bytes = match dir.read_file(FILE, MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),

@@ -43,7 +43,7 @@ pub struct Budget {
     pub deadline: Instant,
 }
 
-/// Shares what can be shared; `came` names the roots of runners whose jobs have come since the look.
+/// Shares equal blocks; `came` returns the roots of runners with jobs that have begun since the look.
 pub fn run(
     caches: &[DedupeCache],
     pairs: &[DedupePair],
@@ -85,7 +85,7 @@ pub fn planned(pairs: &[DedupePair], execution: Execution) -> DedupeReport {
     }
 }
 
-/// A handle on each filesystem that pairs lie on.
+/// A handle on each filesystem with pairs.
 fn disks(caches: &[DedupeCache], pairs: &[DedupePair]) -> Vec<Dir> {
     let mut disks = BTreeMap::new();
     for cache in pairs.iter().map(|pair| &caches[pair.target]) {
@@ -154,7 +154,7 @@ impl DedupeRun<'_> {
             .then(|| "its time is over; the rest is for the next sweep".to_owned())
     }
 
-    /// Whether one of the two runners has a job by now; where that cannot be told, it has.
+    /// Whether one of the two runners has a job by now; unknown counts as yes.
     fn is_left_out(&self, pair: &DedupePair) -> bool {
         let roots = [pair.source, pair.target].map(|index| self.caches[index].runner.root_id);
         (self.came)().map_or(true, |came| roots.iter().any(|root| came.contains(root)))

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 const DIRECTORY: &str = "dedupe";
 const FILE: &str = "last.json";
 
-/// A record that is larger is none of ours.
+/// A larger record was not written by the guard.
 const MAX_BYTES: u64 = 64 << 10;
 
 /// Keeps what a sweep that ended now has found and done.

@@ -16,7 +16,7 @@ const PROGRAM: &str = "/usr/bin/disk-guard";
 /// A clock before this (2024-01-01) has never been set.
 const SANE: Duration = Duration::from_secs(1_704_067_200);
 
-/// What one who may not look is told.
+/// The message for a user who may not look.
 const AS_ROOT: &str = "run it as root, to see everything: sudo disk-guard doctor";
 
 pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
@@ -78,7 +78,7 @@ fn landlock() -> Check {
     }
 }
 
-/// What the kernel answers tells what is missing (landlock_create_ruleset(2)).
+/// The kernel's answer shows what is missing (landlock_create_ruleset(2)).
 fn no_landlock(error: &std::io::Error) -> Check {
     let (why, fix) = match Errno::from_io_error(error) {
         Some(Errno::OPNOTSUPP) => (
@@ -120,7 +120,7 @@ fn clock(input: &DoctorInput<'_>) -> Check {
         Err(error) => Check::warn(
             "clock",
             format!("it cannot be told whether the clock is kept in time: {error}"),
-            // A container may not ask the kernel, as whoever it runs.
+            // A container may not ask the kernel, whatever its user.
             if nix::unistd::geteuid().is_root() { "timedatectl, on the host itself" } else { AS_ROOT },
         ),
     }

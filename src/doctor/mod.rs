@@ -22,7 +22,7 @@ pub struct DoctorInput<'a> {
     pub config: &'a Config,
     /// The process table.
     pub proc: &'a Proc,
-    /// Who lives.
+    /// The living processes.
     pub facts: &'a HostFacts,
     /// What the host can run out of.
     pub capacity: &'a Capacity,

@@ -144,8 +144,8 @@ fn is_packaged(runner: &Runner) -> bool {
 
 const SET_RIGHT: &str = "put the script there or correct the line in its `.env`, then disk-guard install; its Listener reads it when it starts";
 
-/// What stands in a `.env` that no job gets past, and why: by the text of it, or by what lies there. Which runner it is of decides
-/// nothing: a script that only its user can read is told of elsewhere.
+/// The value in a `.env` at which every job fails, and why: by its text, or by the file at its path. Which runner it is of decides
+/// nothing: a script that only its user can read is reported elsewhere.
 fn fails_every_job(hook: &Path) -> Option<String> {
     let told = |why: &str| Some(format!("{:?}: {why}", hook.to_string_lossy()));
     if let Some(why) = dotenv::fails_every_job(hook.as_os_str().as_bytes()) {

@@ -1,6 +1,6 @@
 //! How much room live jobs need: what their leases reserve, less what they hold by now.
 //!
-//! A started-hook expects its job to take what its earlier runs have taken ([`crate::footprints`]) and says so in its lease. Whoever
+//! A started-hook expects its job to write as much as its earlier runs ([`crate::footprints`]) and records that in its lease. Whoever
 //! makes room reads all leases and measures what their jobs hold ([`survey`]); a hook where its user may, and else it takes what the
 //! last sweep has measured ([`Summary`]). What is decided from that is `policy::forecast`'s.
 //!
@@ -10,7 +10,7 @@
 //!
 //! A lease counts when it belongs to its runner's owner or to root, once for each runner, and for no more than
 //! [`policy::most_of_one`] allows: who forges one makes room for its own runner, at the cost of idle caches, as a job could by
-//! filling the disk. That a lease claims more is told. Whatever cannot be read counts as nothing known.
+//! filling the disk. A lease that claims more is reported. Unreadable data counts as unknown.
 
 mod summary;
 

@@ -15,7 +15,7 @@ const FILE: &str = "forecast.json";
 
 const VERSION: u32 = 1;
 
-/// A longer file is none of ours.
+/// The guard never writes a longer file.
 const MAX_BYTES: u64 = 256 << 10;
 
 /// Footprints of jobs, directories' names and live jobs that are kept.
