@@ -36,6 +36,7 @@ use crate::observe::retention::Wanted;
 use crate::observe::sharing::Counted;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::strangers;
+use crate::policy::goal::Demand;
 use crate::policy::plan::Actor;
 use crate::policy::protection::Rules;
 use crate::policy::{goal, liveness, plan, pressure, protection};
@@ -167,8 +168,11 @@ pub fn preview(
     let marks = &config.watermarks;
     let (mut needs, mut ladders, mut for_jobs) = (Vec::new(), Vec::new(), Vec::new());
     for fs in &filesystems {
-        let is_pressed = pressure::level(&fs.usage, marks) != Level::Ok;
-        let goal = Goal::of(fs, pressure::need(&fs.usage, marks), is_pressed, wish.rooms, marks);
+        let demand = match pressure::level(&fs.usage, marks) {
+            Level::Ok => Demand::Jobs,
+            _ => Demand::JobsAndPressure,
+        };
+        let goal = Goal::of(fs, pressure::need(&fs.usage, marks), demand, wish.rooms, marks);
         for_jobs.extend(goal.without_jobs.map(|need| (fs.id, need)));
         needs.push((fs.id, goal.need));
         ladders.push((fs.id, goal.ladder));
@@ -208,7 +212,7 @@ impl Goal {
     fn of(
         fs: &Filesystem,
         for_pressure: Need,
-        is_pressed: bool,
+        demand: Demand,
         rooms: &[(FilesystemId, Room)],
         marks: &Watermarks,
     ) -> Self {
@@ -218,7 +222,7 @@ impl Goal {
         let lacking = room.need.saturating_sub(fs.usage.available_bytes);
         Self {
             need: Need { bytes: for_pressure.bytes.max(lacking), ..for_pressure },
-            ladder: goal::ladder_for_jobs(&fs.usage, marks, is_pressed, *room),
+            ladder: goal::ladder_for_jobs(&fs.usage, marks, demand, *room),
             without_jobs: (lacking > for_pressure.bytes).then_some(for_pressure),
         }
     }
@@ -400,12 +404,11 @@ impl<'a> Cycle<'a> {
                     self.events.pressure(&now, level);
                 }
             }
-            let is_pressed = state.under_pressure.contains(&now.id);
-            let need = match is_pressed {
-                true => pressure::lacking(&now.usage, marks),
-                false => pressure::need(&now.usage, marks),
+            let (demand, need) = match state.under_pressure.contains(&now.id) {
+                true => (Demand::JobsAndPressure, pressure::lacking(&now.usage, marks)),
+                false => (Demand::Jobs, pressure::need(&now.usage, marks)),
             };
-            let goal = Goal::of(&now, need, is_pressed, self.rooms, marks);
+            let goal = Goal::of(&now, need, demand, self.rooms, marks);
             state.after.insert(now.id, now.usage);
             state.ladders.push((now.id, goal.ladder));
             state.for_jobs.extend(goal.without_jobs.map(|need| (now.id, need)));

@@ -58,10 +58,22 @@ fn above(usage: &Usage, percent: u8) -> u64 {
     u128::from(usage.used_bytes).saturating_sub(reachable * u128::from(percent) / 100) as u64
 }
 
+/// What asks for room on a disk that live jobs use.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Demand {
+    /// The jobs alone.
+    Jobs,
+    /// The disk is under pressure as well.
+    JobsAndPressure,
+}
+
 /// The goals where live jobs need room. If that is out of reach but the jobs' expected need is not, everything removable is removed.
 /// Otherwise the goals are those without live jobs: on a disk without pressure none.
-pub fn ladder_for_jobs(usage: &Usage, marks: &Watermarks, is_pressed: bool, room: Room) -> Ladder {
-    let rest = if is_pressed { ladder(usage, marks).0 } else { vec![(Aim::Low, Need::default())] };
+pub fn ladder_for_jobs(usage: &Usage, marks: &Watermarks, demand: Demand, room: Room) -> Ladder {
+    let rest = match demand {
+        Demand::JobsAndPressure => ladder(usage, marks).0,
+        Demand::Jobs => vec![(Aim::Low, Need::default())],
+    };
     let least = rest[0].1;
     let rung = |wanted: u64| Need {
         bytes: wanted.saturating_sub(usage.available_bytes).max(least.bytes),
@@ -159,21 +171,21 @@ mod tests {
     #[test]
     fn room_for_jobs_comes_first_and_its_mean_where_that_is_out_of_reach() {
         let room = Room { need: 300 * GIB, expected: 200 * GIB };
-        let calm = ladder_for_jobs(&disk(800, 500), &marks(0), false, room);
+        let calm = ladder_for_jobs(&disk(800, 500), &marks(0), Demand::Jobs, room);
         for (reach, aim, bytes) in [
             (100, Aim::Jobs, 100),
             (99, Aim::JobsOnAverage, 100), // 200 are available
         ] {
             assert_eq!(calm.aim(gib(reach)), (aim, gib(bytes)), "{reach}");
         }
-        let tight = ladder_for_jobs(&disk(850, 500), &marks(0), false, room);
+        let tight = ladder_for_jobs(&disk(850, 500), &marks(0), Demand::Jobs, room);
         assert_eq!(tight.aim(gib(149)), (Aim::JobsOnAverage, gib(150)));
         assert_eq!(tight.aim(gib(49)), (Aim::Low, gib(0)), "nothing goes for a goal that nothing reaches");
-        let pressed = ladder_for_jobs(&disk(880, 500), &marks(0), true, room);
+        let pressed = ladder_for_jobs(&disk(880, 500), &marks(0), Demand::JobsAndPressure, room);
         assert_eq!(pressed.aim(gib(200)), (Aim::Jobs, gib(180)));
         assert_eq!(pressed.aim(gib(150)), (Aim::JobsOnAverage, gib(180)));
         assert_eq!(pressed.aim(gib(100)), ladder(&disk(880, 500), &marks(0)).aim(gib(100)));
-        let roomy = ladder_for_jobs(&disk(500, 500), &marks(0), false, room);
+        let roomy = ladder_for_jobs(&disk(500, 500), &marks(0), Demand::Jobs, room);
         assert_eq!(roomy.highest(), (Aim::Low, Need::default()), "there is room");
     }
 

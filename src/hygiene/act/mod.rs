@@ -34,6 +34,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime};
 use turns::{LISTED, note};
+use widespread::AskGit;
 
 /// The rule name of a reset repository in reports.
 pub const RESET: &str = "reset";
@@ -162,7 +163,7 @@ impl Repairs<'_> {
     /// The host lock's, and [`RepairError::Widespread`].
     pub fn sweep(&mut self) -> Result<Vec<RepairReport>, RepairError> {
         let mut reports = Vec::new();
-        let found = self.contamination(false)?;
+        let found = self.contamination(AskGit::BesideAFinding)?;
         let mut seen_works = std::collections::HashSet::new();
         let sight = self.look_at_all();
         for (facts, evidence) in sight.facts.runners.iter().zip(&sight.evidence) {

@@ -23,18 +23,27 @@ pub(super) struct Contamination {
     pub(super) safe: HashSet<(crate::model::FileId, OsString)>,
 }
 
+/// When Git is asked about repositories that seem clean.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum AskGit {
+    /// Until more than one repository is contaminated.
+    Always,
+    /// The same, but only where one is found contaminated without it.
+    BesideAFinding,
+}
+
 impl Repairs<'_> {
     /// Refuses where more than one repository of the host is contaminated, by the same measure as `audit`.
     ///
     /// # Errors
     /// [`RepairError::Widespread`].
     pub fn refuse_if_widespread(&mut self) -> Result<(), RepairError> {
-        self.contamination(true).map(drop)
+        self.contamination(AskGit::Always).map(drop)
     }
 
     /// Looks over every idle runner. Git is asked last, about the repositories that seem clean, and only while its answer can matter:
-    /// without `always` it is not asked once something else is wrong.
-    pub(super) fn contamination(&mut self, always: bool) -> Result<Contamination, RepairError> {
+    /// [`AskGit`] says when that is.
+    pub(super) fn contamination(&mut self, ask_git: AskGit) -> Result<Contamination, RepairError> {
         let mut found = Contamination::default();
         let mut works = HashSet::new();
         let mut seemingly_clean = Vec::new();
@@ -66,7 +75,8 @@ impl Repairs<'_> {
         }
         let deadline = self.deadline.min(Instant::now() + TIME_LIMIT);
         for (runner, name, mut seen) in seemingly_clean {
-            let is_moot = found.repositories.is_empty() && !always || found.repositories.len() > 1;
+            let is_moot = found.repositories.is_empty() && ask_git == AskGit::BesideAFinding
+                || found.repositories.len() > 1;
             if is_moot || Instant::now() > deadline {
                 break;
             }
