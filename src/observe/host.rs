@@ -372,7 +372,7 @@ impl HostObserver<'_> {
                 };
                 match lease::read_all(run, lease::View { proc: self.proc(), sees_all, now: self.now }) {
                     Ok(leases) => return leases,
-                    Err(error) => format!("leases cannot be read: {error}"),
+                    Err(error) => format!("leases cannot be read: {}", error.in_brief()),
                 }
             }
             Leases::Hidden(reason) => format!("leases cannot be read: {reason}"),

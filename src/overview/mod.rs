@@ -74,7 +74,7 @@ fn recalling(
 }
 
 fn open(snapshot: &Snapshot<'_>) -> Result<Option<RunDir>, String> {
-    RunDir::open_existing(&snapshot.config.paths.run_dir).map_err(|error| error.to_string())
+    RunDir::open_existing(&snapshot.config.paths.run_dir).map_err(|error| error.in_brief())
 }
 
 fn seen(

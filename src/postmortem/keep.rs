@@ -207,7 +207,9 @@ impl Shelf {
     /// The system's error; the next sweep searches again, and reports each death once all the same.
     pub fn note_boot(&self, boot_id: &str) -> io::Result<()> {
         let dir = self.make()?;
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // A FIFO in its place must not block.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::TRUNC | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file = File::from(openat(&dir, BOOT, flags, Mode::from_raw_mode(0o600))?);
         file.write_all(boot_id.as_bytes())
     }
@@ -312,6 +314,11 @@ mod tests {
         shelf.note_boot("a").unwrap();
         shelf.note_boot("b").unwrap();
         assert!(shelf.knows_boot("b") && !shelf.knows_boot("a"));
+        let other = temp.path().join("other");
+        std::fs::create_dir_all(other.join(DIRECTORY)).unwrap();
+        nix::unistd::mkfifo(&other.join(DIRECTORY).join(BOOT), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        Shelf::at(&other).note_boot("b").expect_err("a FIFO is refused at once");
+        assert!(!Shelf::at(&other).knows_boot("b"));
         assert!(shelf.knows(&key("/srv/r", 1)) && !shelf.knows(&key("/srv/r", 2)));
         assert_eq!(shelf.load(), [Case { kept: true, ..case(1) }]);
         let directory = temp.path().join("state").join(DIRECTORY);

@@ -38,7 +38,9 @@ impl RunDir {
             return Ok(());
         }
         let line = format!("{} {} {}\n", proc.boot_id()?, now.since_boot.as_millis(), now.apart.as_millis());
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        // The file may have been replaced by a FIFO since it was read: that must not block.
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::APPEND | OFlags::NOFOLLOW;
+        let flags = flags | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let mut file = File::from(openat(self.dir(), FILE, flags, Mode::from_raw_mode(0o644))?);
         if file.metadata()?.len() + line.len() as u64 > MAX_BYTES {
             return Ok(());
@@ -85,6 +87,19 @@ fn now() -> Option<Note> {
 mod tests {
     use super::*;
     use std::path::Path;
+
+    #[test]
+    fn a_fifo_in_the_notes_place_is_refused_at_once() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        nix::unistd::mkfifo(&temp.path().join(FILE), nix::sys::stat::Mode::S_IRWXU).unwrap();
+        assert_eq!(run.note_clock(&proc).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        run.note_clock(&proc).unwrap();
+        assert_eq!(run.clock_notes(&proc).unwrap().len(), 1, "the control");
+    }
 
     #[test]
     fn a_clock_that_was_put_forward_since_shows_and_one_that_was_not_does_not() {

@@ -57,6 +57,18 @@ pub enum RunDirError {
     },
 }
 
+impl RunDirError {
+    /// In a few words, for a list of what cannot be seen: that it is closed is normal for a user who is not in its group.
+    pub fn in_brief(&self) -> String {
+        match self {
+            Self::Unusable { path, source, .. } if source.kind() == io::ErrorKind::PermissionDenied => {
+                format!("{path} is closed to this user")
+            }
+            _ => self.to_string(),
+        }
+    }
+}
+
 /// The opened directory.
 #[derive(Debug)]
 pub struct RunDir {
@@ -118,10 +130,13 @@ impl RunDir {
     /// Reads a short file beside the lock, where only root can write one.
     ///
     /// # Errors
-    /// The system's error; `FileTooLarge` past the limit.
+    /// The system's error; `FileTooLarge` past the limit, `InvalidInput` for anything but a regular file.
     pub(crate) fn read_beside(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
         let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::CLOEXEC;
         let file = File::from(openat(&self.dir, name, flags, Mode::empty())?);
+        if !file.metadata()?.is_file() {
+            return Err(io::Error::new(io::ErrorKind::InvalidInput, "not a regular file"));
+        }
         let mut bytes = Vec::with_capacity(16 << 10);
         file.take(limit + 1).read_to_end(&mut bytes)?;
         if bytes.len() as u64 > limit {

@@ -13,15 +13,21 @@ use crate::report::{escape, prometheus};
 use crate::run_dir::RunDir;
 use crate::setup::place;
 
-/// All metrics of this host, in Prometheus' text format.
-///
-/// # Errors
-/// The counts cannot be read.
-pub(crate) fn exposition(snapshot: &Snapshot<'_>, run: Option<&RunDir>) -> Result<String, CountersError> {
+/// All metrics of this host, in Prometheus' text format. If the counts cannot be read they are left out, and `complain` gets the reason.
+pub(crate) fn exposition(
+    snapshot: &Snapshot<'_>,
+    run: Option<&RunDir>,
+    complain: impl FnOnce(&CountersError),
+) -> String {
     let host = overview::status::collect(snapshot, Holders::Unasked, Stale::Read);
-    let counted = believed::counted(snapshot, run, now())?;
-    let trends = believed::trends(&host, &counted, host.time);
-    Ok(prometheus::host(&host, &counted.totals, &trends))
+    let counted = believed::counted(snapshot, run, now()).inspect_err(|error| complain(error)).ok();
+    let trends = counted.as_ref().map(|counted| believed::trends(&host, counted, host.time));
+    prometheus::host(&host, counted.as_ref().map(|counted| &counted.totals), &trends.unwrap_or_default())
+}
+
+/// What a person is told of it.
+pub(crate) fn without_counts(error: &CountersError) -> String {
+    format!("the counts of earlier runs are left out: {error}")
 }
 
 /// At the end of a sweep: takes in what all runs have counted, this one included, and writes the text file. A failure is reported and
@@ -32,10 +38,10 @@ pub(super) fn after_sweep(host: &Host<'_>, snapshot: &Snapshot<'_>, run: &RunDir
         fail(host, &format!("the counts of this run stay in {place} for the next sweep: {error}"));
     }
     let Some(path) = &snapshot.config.metrics_textfile else { return };
-    let written = exposition(snapshot, Some(run))
-        .map_err(|error| error.to_string())
-        .and_then(|text| place::replace_at(path, text.as_bytes()).map_err(|error| error.to_string()));
-    if let Err(error) = written {
+    let text = exposition(snapshot, Some(run), |error| {
+        fail(host, &format!("metrics.textfile: {}", without_counts(error)));
+    });
+    if let Err(error) = place::replace_at(path, text.as_bytes()) {
         fail(host, &format!("metrics.textfile: {} could not be written: {error}", escape::path(path)));
     }
 }

@@ -101,6 +101,44 @@ fn what_an_unprivileged_hook_counts_is_told_at_once_folded_once_and_outlives_the
 }
 
 #[test]
+fn counts_that_cannot_be_read_are_left_out_and_the_rest_is_told() {
+    let host = Host::new();
+    host.runner("actions-runner-1").build();
+    host.sweep();
+    let state = host.state_dir();
+    let present = r#"runner_state{runner="actions-runner-1",state="idle"}"#;
+    let healthy = metrics(&host);
+    assert!(value(&healthy, "last_sweep_success").is_some() && value(&healthy, present).is_some());
+    let put_back = state.with_extension("aside");
+    for place in [state.join("counters/totals.json"), state.join("counters"), state.clone()] {
+        for kind in ["a FIFO", "a file", "a link to itself"] {
+            if kind == "a file" && place.extension().is_some() {
+                continue;
+            }
+            std::fs::rename(&place, &put_back).expect("our own");
+            match kind {
+                "a FIFO" => nix::unistd::mkfifo(&place, nix::sys::stat::Mode::S_IRWXU).expect("a FIFO"),
+                "a file" => std::fs::write(&place, "x").expect("a file"),
+                _ => symlink(&place, &place).expect("a link"),
+            }
+            let run = host.guard(&["metrics"]).expect_code(&[0]);
+            let (text, said) = (run.stdout(), run.stderr());
+            assert!(said.contains("the counts of earlier runs are left out"), "{place:?}, {kind}: {said}");
+            assert!(said.contains(&state.display().to_string()) || said.contains("counters"), "{said}");
+            assert!(value(&text, present).is_some(), "{place:?}, {kind}: {text}");
+            // Zeros would look like a restart of all counts.
+            for absent in ["_total{", "_total ", "hook_duration_seconds", "last_sweep"] {
+                assert!(!text.contains(absent), "{place:?}, {kind}: {text}");
+            }
+            check(&text);
+            std::fs::remove_file(&place).expect("our own");
+            std::fs::rename(&put_back, &place).expect("our own");
+        }
+    }
+    assert!(value(&metrics(&host), "last_sweep_success").is_some(), "with the counts back they are told");
+}
+
+#[test]
 fn a_record_counts_for_its_owners_runners_and_for_nobody_elses() {
     if !kit::sees_everything() {
         return;

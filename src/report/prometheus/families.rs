@@ -13,8 +13,9 @@ use crate::report::escape;
 use std::collections::{BTreeMap, HashMap};
 use std::time::SystemTime;
 
-/// Everything for monitoring: the present state, the counts, and how fast each filesystem fills, by mount point, if that is known.
-pub fn host(status: &HostStatus, totals: &Totals, trends: &BTreeMap<String, Trend>) -> String {
+/// Everything for monitoring: the present state, the counts, and how fast each filesystem fills, by mount point, if that is known. Counts
+/// that cannot be read are left out: a zero would look like a reset.
+pub fn host(status: &HostStatus, totals: Option<&Totals>, trends: &BTreeMap<String, Trend>) -> String {
     let mut out = Exposition::default();
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
     out.family(Kind::Gauge, "build_info", "Always 1; the version of disk-guard.", [(version, 1.0)]);
@@ -25,9 +26,11 @@ pub fn host(status: &HostStatus, totals: &Totals, trends: &BTreeMap<String, Tren
     capacity(&mut out, &status.capacity);
     status.reap.iter().for_each(|record| reaper(&mut out, record));
     status.stores.iter().for_each(|record| stores(&mut out, record));
-    counters(&mut out, totals);
-    timings(&mut out, totals);
-    last_sweep(&mut out, totals);
+    if let Some(totals) = totals {
+        counters(&mut out, totals);
+        timings(&mut out, totals);
+        last_sweep(&mut out, totals);
+    }
     out.text
 }
 
@@ -482,7 +485,7 @@ mod tests {
         };
         host(
             &status,
-            &totals,
+            Some(&totals),
             &BTreeMap::from([(
                 "/home".to_owned(),
                 Trend { bytes_per_second: 1024.5, seconds_to_full: 3600.0 },
@@ -561,7 +564,7 @@ mod tests {
         third.runner.name = format!("{} in /srv/twin", twin.runner.name);
         third.runner.root = "/srv/third".into();
         status.runners.extend([twin, third]);
-        let text = host(&status, &Totals::default(), &BTreeMap::new());
+        let text = host(&status, Some(&Totals::default()), &BTreeMap::new());
         assert!(
             text.contains("runner_state{runner=\"runner-1 in /home/ci/runner-1\",state=\"busy\"} 1\n"),
             "{text}"
@@ -571,7 +574,7 @@ mod tests {
 
     #[test]
     fn what_is_not_known_is_left_out() {
-        let text = host(&samples::host(), &Totals::default(), &BTreeMap::new());
+        let text = host(&samples::host(), Some(&Totals::default()), &BTreeMap::new());
         for absent in ["last_sweep", "fill_bytes", "seconds_to_full", "reclaimed_bytes_total{"] {
             assert!(!text.contains(absent), "{absent}:\n{text}");
         }
