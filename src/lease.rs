@@ -2,7 +2,8 @@
 //!
 //! A lease is valid exactly as long as its Worker lives: pid and start time, in this boot, in this pid namespace. It only ever adds
 //! protection. Forging one keeps disk space and never frees any; removing one leaves the Worker in the process table. A lease that cannot
-//! be read or judged protects as well, until it is older than any job can be. The format is read by older and newer guards on the same
+//! be read or judged protects as well, until it is older than any job can be, or the Worker in its name is certainly gone: leases are
+//! published whole, so a broken one is not being written. The format is read by older and newer guards on the same
 //! host: unknown fields are ignored, missing ones make the lease unreadable, which protects.
 
 mod elsewhere;
@@ -56,6 +57,14 @@ pub(crate) fn file_name(root: FileId, worker: ProcessId) -> String {
 pub(crate) fn root_of_name(name: &str) -> Option<FileId> {
     let mut parts = name.split('-').map(|part| u64::from_str_radix(part, 16).ok());
     Some(FileId { dev: parts.next()??, ino: parts.next()?? })
+}
+
+/// The Worker in a lease's name, for a lease whose content cannot be read; none in a name that no guard writes.
+fn worker_of_name(name: &str) -> Option<ProcessId> {
+    let mut parts = name.split('-').skip(2);
+    let (pid, start) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
+    let worker = ProcessId { pid: Pid(pid), start: StartTime(start) };
+    (file_name(root_of_name(name)?, worker) == name).then_some(worker)
 }
 
 /// Writes a lease. The caller holds the host lock SHARED, or has waited for it in vain and fences its runner next: a claim whose slot was
@@ -168,7 +177,8 @@ pub fn end(run: &RunDir, root: FileId, worker: ProcessId) -> Result<(), RunDirEr
 pub struct View<'a> {
     /// The process table.
     pub proc: &'a Proc,
-    /// Whether it contains every process of the host; asked only if a lease counts pids in another namespace, which is rare.
+    /// Whether it contains every process of the host; asked only if a lease counts pids in another namespace or cannot be
+    /// understood, which is rare.
     pub sees_all: fn(&Proc) -> bool,
     /// The wall clock now.
     pub now: SystemTime,
@@ -236,7 +246,8 @@ impl<'a> Here<'a> {
         age.is_some_and(|age| age.min(self.uptime) > LONGEST_JOB)
     }
 
-    fn is_dead_elsewhere(&self, worker: ProcessId) -> bool {
+    /// Whether no process of the host can be this Worker, in whatever namespace its pid was counted.
+    fn is_gone(&self, worker: ProcessId) -> bool {
         let proc = self.view.proc;
         let census = || (self.view.sees_all)(proc).then(|| Census::take(proc).ok()).flatten();
         self.census.get_or_init(census).as_ref().is_some_and(|census| census.is_dead(proc, worker))
@@ -256,13 +267,11 @@ fn judge(record: RunRecord, here: &Here<'_>) -> LeaseSeen {
             let state = or_over(state_of(&lease, here));
             LeaseSeen { file, owner: record.owner, root: Some(lease.root_id), lease: Some(lease), state }
         }
-        Err(reason) => LeaseSeen {
-            root: root_of_name(&file),
-            file,
-            owner: record.owner,
-            lease: None,
-            state: or_over(LeaseState::CannotTell(reason)),
-        },
+        Err(reason) => {
+            let is_gone = worker_of_name(&file).is_some_and(|worker| here.is_gone(worker));
+            let state = if is_gone { LeaseState::Dead } else { or_over(LeaseState::CannotTell(reason)) };
+            LeaseSeen { root: root_of_name(&file), file, owner: record.owner, lease: None, state }
+        }
     }
 }
 
@@ -307,7 +316,7 @@ fn state_of(lease: &Lease, here: &Here<'_>) -> LeaseState {
         None => return LeaseState::CannotTell("this boot's id cannot be read".into()),
     }
     if here.pid_namespace != Some(lease.pid_namespace) {
-        if here.is_dead_elsewhere(lease.worker) {
+        if here.is_gone(lease.worker) {
             return LeaseState::Dead;
         }
         return LeaseState::CannotTell(format!(
@@ -390,6 +399,28 @@ mod tests {
         assert_eq!(states(&read_all(&run, view(&proc)).unwrap()), (0, 3, 2));
         assert_eq!(remove_dead(&run, view(&proc)).unwrap(), 3);
         assert_eq!(states(&read_all(&run, view(&proc)).unwrap()), (0, 0, 2), "what cannot be judged stays");
+    }
+
+    /// Who sees all processes sees that the Worker in the name of a broken lease is gone; anything less keeps the lease.
+    #[test]
+    fn a_broken_lease_ends_when_the_worker_in_its_name_is_certainly_gone() {
+        let temp = tempfile::tempdir().unwrap();
+        let run = RunDir::open(temp.path()).unwrap();
+        let proc = Proc::new(Path::new("/proc"));
+        let me = proc.identify(Pid(std::process::id() as i32)).unwrap().id;
+        let root = FileId { dev: 10, ino: 77 };
+        let gone = ProcessId { pid: Pid(i32::MAX), start: StartTime(5) };
+        let reused = ProcessId { start: StartTime(me.start.0 + 1), ..me };
+        let dead = [file_name(root, gone), file_name(root, reused)];
+        let kept = [file_name(root, me), "a-4d-2147483647-05".into(), "a-4d-x-5".into(), "garbage".into()];
+        for (number, name) in dead.iter().chain(&kept).enumerate() {
+            let broken = [&b""[..], b"{garbage", b"{\"worker_pid\":1}"][number % 3];
+            run.publish(Records::Leases, name, broken).unwrap();
+        }
+        assert_eq!(remove_dead(&run, view(&proc)).unwrap(), 0, "not all processes are visible");
+        assert_eq!(remove_dead(&run, View { sees_all: |_| true, ..view(&proc) }).unwrap(), 2);
+        assert!(dead.iter().all(|name| !run.holds(Records::Leases, name)));
+        assert!(kept.iter().all(|name| run.holds(Records::Leases, name)));
     }
 
     /// Claims look at all processes again when they see that a job has begun since their look.

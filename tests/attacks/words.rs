@@ -74,6 +74,31 @@ fn forged_leases_protect_and_do_nothing_else() {
 }
 
 #[test]
+fn a_broken_lease_keeps_its_runner_only_as_long_as_the_process_in_its_name_lives() {
+    if !needs_root("leases of several users") {
+        return;
+    }
+    let mut scene = Scene::in_memory(100_000);
+    let leases = scene.host.run_dir().join("leases");
+    fs::create_dir_all(&leases).expect("a directory");
+    for broken in ["", "{", r#"{"worker_pid":1}"#] {
+        let control = scene.control();
+        let holder = hold("nothing", Path::new("/"));
+        let (name, _) = lease(&scene.innocent.root, holder.pid(), |_| ());
+        fs::write(leases.join(&name), broken).expect("a lease");
+        std::os::unix::fs::lchown(leases.join(&name), Some(HOSTILE.0), Some(HOSTILE.1))
+            .expect("root gives away");
+        let report = bounded(&scene.host.call(&["sweep", "--json"])).run.expect_code(&[0, 20]).report();
+        assert_eq!(report.outcome(&control), "kept", "{broken:?}: {:#}", report.0);
+        assert!(report.evidence(&control).contains("lease"), "{broken:?}: {:#}", report.0);
+        drop(holder);
+        let report = scene.sweep();
+        assert_eq!(report.outcome(&control), "removed", "{broken:?}: {:#}", report.0);
+        assert!(!leases.join(&name).exists(), "{broken:?}: the sweep takes it away");
+    }
+}
+
+#[test]
 fn a_lease_that_is_removed_or_forged_frees_nothing_of_a_live_job() {
     if !needs_root("leases of several users") {
         return;
