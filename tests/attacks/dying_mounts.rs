@@ -2,8 +2,8 @@
 //! who is inside by then is beyond SIGKILL.
 
 use crate::kit::dying::{Dying, operation};
-use crate::kit::needs_root;
-use crate::scene::{Scene, bounded};
+use crate::kit::{Fs, Host, SHARED_GID, needs_root};
+use crate::scene::{HOSTILE, Scene, bounded};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::Instant;
@@ -16,7 +16,7 @@ fn a_mount_that_falls_silent_in_the_middle_of_a_walk_keeps_no_verb() {
     let mut scene = Scene::in_memory(200_000);
     scene.host.configure(|settings| settings.idle_floor = "0s");
     let work = scene.hostile.work.clone();
-    let owner = crate::scene::HOSTILE.0;
+    let owner = HOSTILE.0;
     for verb in [&["status", "--json"][..], &["plan", "--json"], &["audit", "--json"], &["sweep", "--json"]] {
         let dying = Dying::over(&work, owner);
         let control = scene.control();
@@ -62,7 +62,7 @@ fn a_mount_that_falls_silent_under_the_host_lock_takes_neither_the_lock_nor_the_
     let mut scene = Scene::in_memory(200_000);
     scene.host.configure(|settings| settings.idle_floor = "0s");
     let (work, lock) = (scene.hostile.work.clone(), scene.host.host_lock());
-    let dying = Dying::until(&work, crate::scene::HOSTILE.0, move |asked| {
+    let dying = Dying::until(&work, HOSTILE.0, move |asked| {
         asked.operation() == operation::LOOKUP && is_locked(&lock)
     });
     let begun = Instant::now();
@@ -75,4 +75,51 @@ fn a_mount_that_falls_silent_under_the_host_lock_takes_neither_the_lock_nor_the_
     drop(dying);
     let bait = scene.bait("acme/widgets");
     assert_eq!(scene.sweep().outcome(&bait), "removed", "the same runner without that mount");
+}
+
+#[test]
+fn a_mount_that_falls_silent_under_the_lock_of_a_repair_takes_neither_the_lock_nor_the_sweep_along() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut host = Host::on(Fs::Tmpfs { mib: 64, inodes: 20_000 });
+    host.configure(|settings| {
+        (settings.high, settings.low, settings.critical) = (99, 98, 100);
+        settings.extra += "[hygiene]\nrepair = true\n";
+    });
+    let hostile = host.runner("actions-runner-hostile").user(HOSTILE.0, HOSTILE.1).build();
+    let innocent = host.runner("actions-runner-innocent").user(12_001, SHARED_GID).build();
+    let (work, lock) = (hostile.work.clone(), host.host_lock());
+    // Trash is emptied before anything is repaired, and nothing is claimed on a disk without pressure.
+    let slot = innocent.work.join(".disk-guard/trash/slot-1-1");
+    let leave_trash = || {
+        std::fs::create_dir_all(slot.join("tree/deep")).expect("our own directory");
+        innocent.own(&innocent.work.join(".disk-guard"));
+    };
+    let text = std::fs::read_to_string(host.config()).expect("our own file");
+    let local = format!("[runners]\nlocal = [\"{}\"]\n", work.display());
+    std::fs::write(host.config(), text.replace("[runners]\n", &local)).expect("our own file");
+    let sweep = || {
+        leave_trash();
+        let run = bounded(&host.call(&["sweep", "--json"])).run.expect_code(&[0]);
+        assert!(!slot.exists(), "the other runner's trash is emptied");
+        run
+    };
+    leave_trash();
+    let emptied = slot.clone();
+    let dying = Dying::contaminated(&work, HOSTILE.0, move |asked| {
+        asked.operation() == operation::LOOKUP && !emptied.exists() && is_locked(&lock)
+    });
+    let begun = Instant::now();
+    let run = sweep();
+    assert!(dying.is_silent(), "it has met the lock: {run:?}");
+    assert!(begun.elapsed().as_secs() < 45, "{:?}", begun.elapsed());
+    assert!(run.stdout().contains("does not answer"), "{run:?}");
+    assert!(!is_locked(&host.host_lock()), "nobody is kept from it");
+    drop(dying);
+    // The positive control: without that mount such a directory is repaired.
+    let left = hostile.checkout("acme/left");
+    std::os::unix::fs::chown(&left, Some(0), Some(0)).expect("root gives away");
+    sweep();
+    assert_eq!(std::fs::metadata(&left).expect("it is there").uid(), HOSTILE.0);
 }

@@ -46,6 +46,20 @@ impl Dying {
         owner: u32,
         dies_of: impl Fn(&Asked<'_>) -> bool + Send + 'static,
     ) -> Self {
+        Self::of(place, [owner, owner], dies_of)
+    }
+
+    /// The same with an inner directory of root's, as a container leaves one behind.
+    pub(crate) fn contaminated(
+        place: &Path,
+        owner: u32,
+        dies_of: impl Fn(&Asked<'_>) -> bool + Send + 'static,
+    ) -> Self {
+        Self::of(place, [owner, 0], dies_of)
+    }
+
+    /// The owners are those of its root and of the directory in it.
+    fn of(place: &Path, owners: [u32; 2], dies_of: impl Fn(&Asked<'_>) -> bool + Send + 'static) -> Self {
         let server = File::options().read(true).write(true).open("/dev/fuse").expect("the kernel has FUSE");
         let options = format!("fd={},rootmode=40755,user_id=0,group_id=0,allow_other", server.as_raw_fd());
         let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
@@ -62,7 +76,7 @@ impl Dying {
                 if silent.load(Ordering::Relaxed) {
                     continue;
                 }
-                if let Some((error, answer)) = asked.answer(owner) {
+                if let Some((error, answer)) = asked.answer(owners) {
                     let mut text = Vec::new();
                     text.extend((16 + answer.len() as u32).to_ne_bytes());
                     text.extend(error.to_ne_bytes());
@@ -102,7 +116,7 @@ impl Asked<'_> {
     }
 
     /// An error and what follows it; none where no answer is expected.
-    fn answer(&self, owner: u32) -> Option<(i32, Vec<u8>)> {
+    fn answer(&self, [outer, inner]: [u32; 2]) -> Option<(i32, Vec<u8>)> {
         let numbers = |numbers: &[u64]| numbers.iter().flat_map(|number| number.to_ne_bytes()).collect();
         Some(match self.operation() {
             operation::FORGET | operation::BATCH_FORGET | operation::INTERRUPT => return None,
@@ -113,10 +127,14 @@ impl Asked<'_> {
                 answer[20..24].copy_from_slice(&65_536_u32.to_ne_bytes());
                 (0, answer)
             }
-            operation::GETATTR => (0, [vec![0; 16], attributes(self.node(), owner)].concat()),
+            operation::GETATTR => (
+                0,
+                [vec![0; 16], attributes(self.node(), if self.node() == INNER { inner } else { outer })]
+                    .concat(),
+            ),
             operation::LOOKUP if self.0[40..].starts_with(NAME) => {
                 let head: Vec<u8> = numbers(&[INNER, 0, 0, 0, 0]);
-                (0, [head, attributes(INNER, owner)].concat())
+                (0, [head, attributes(INNER, inner)].concat())
             }
             operation::LOOKUP => (ENOENT, Vec::new()),
             operation::OPENDIR => (0, vec![0; 16]),

@@ -65,8 +65,11 @@ impl<'a> RepairHandle<'a> {
     /// The owner could do this without the guard, so nobody gains anything by making root do it to the wrong file. Nevertheless it is done
     /// only to a file that the owner owns and that has no other name.
     fn unlock(&self, defect: &Defect) -> io::Result<Repaired> {
-        let pinned = self.work.pin(&defect.below)?;
-        let status = pinned.status()?;
+        let (pinned, status) = self.lock.while_looking(|| -> io::Result<_> {
+            let pinned = self.work.pin(&defect.below)?;
+            let status = pinned.status()?;
+            Ok((pinned, status))
+        })?;
         if status.id != defect.id {
             return Ok(changed());
         }
@@ -92,16 +95,19 @@ impl<'a> RepairHandle<'a> {
     /// it is examined in the quarantine, where nobody else reaches it.
     fn give_back(&self, defect: &Defect) -> io::Result<Repaired> {
         let parent = defect.below.parent().filter(|parent| !parent.as_os_str().is_empty());
-        let parent = self.work.descend(parent.unwrap_or(Path::new(".")))?;
         let Some(name) = defect.below.file_name() else { return Ok(changed()) };
-        let pinned = parent.pin(name)?;
-        let status = pinned.status()?;
+        let (parent, pinned, status) = self.lock.while_looking(|| -> io::Result<_> {
+            let parent = self.work.descend(parent.unwrap_or(Path::new(".")))?;
+            let pinned = parent.pin(name)?;
+            let status = pinned.status()?;
+            Ok((parent, pinned, status))
+        })?;
         if status.id != defect.id || status.owner != defect.owner {
             return Ok(changed());
         }
         if status.is_dir() {
             // Opened, not only named: a mount point is refused.
-            let same = parent.descend(name)?.status()?;
+            let same = self.lock.while_looking(|| parent.descend(name)?.status())?;
             if same.id != status.id {
                 return Ok(changed());
             }

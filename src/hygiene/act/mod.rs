@@ -4,6 +4,8 @@
 //!   Workers and leases. Long repairs work in slices; each begins with both looks.
 //! - **Lock.** Held EXCLUSIVE for a slice: no hook can return meanwhile, so no job's steps begin. A slice is short compared with
 //!   `hook.lock_wait`; between slices hooks take precedence.
+//! - **Dead mounts.** What only looks under the lock says so: if a mount dies then, the supervisor releases the lock, and the sweep begins
+//!   anew without that mount.
 //! - **When things fail.** An entry that has changed since it was seen is left alone; the others are repaired. A runner that gets a job
 //!   ends the repair at that point: every entry is either unchanged or repaired.
 //! - **After a crash.** The entries that the repair was working on are in quarantine; the next sweep or repair moves them back.

@@ -63,7 +63,11 @@ impl Repairs<'_> {
         let area = whole(&work, &work_dir, OsStr::new(".")).map_err(RepairError::Gone)?;
         let lock = self.lock(&sight, &area)?;
         // Under the lock no repair is under way.
-        let left = trash.quarantines().unwrap_or_default();
+        let left = match &lock {
+            Ok(lock) => lock.while_looking(|| trash.quarantines()),
+            Err(_) => trash.quarantines(),
+        };
+        let left = left.unwrap_or_default();
         let finish = |name: &OsStr| match &lock {
             Ok(lock) => match quarantine::put_back(lock, &work, &trash, name) {
                 Ok(Some(place)) => Returned::There(work_dir.path.join(place)),

@@ -106,9 +106,12 @@ impl Repairs<'_> {
         let action =
             Action { runner: sight.runner().clone(), cache, decision: Decision::Remove(RemoveReason::Asked) };
         let lock = self.exclusive()?;
-        let claimed = claim(&lock, work, work_dir.owner, &action.cache, &mut |moment| match moment {
-            Phase::Before => self.recheck(&sight, &action.cache, None),
-            Phase::After(tree) => self.recheck(&sight, &action.cache, Some(tree)),
+        let claimed = claim(&lock, work, work_dir.owner, &action.cache, &mut |moment| {
+            let tree = match moment {
+                Phase::Before => None,
+                Phase::After(tree) => Some(tree),
+            };
+            lock.while_looking(|| self.recheck(&sight, &action.cache, tree))
         });
         let tree = match claimed {
             Claim::Claimed(claimed) => {

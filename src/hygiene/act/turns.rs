@@ -110,7 +110,7 @@ impl Repairs<'_> {
             return Ok(Err(sight.objections.clone()));
         }
         let lock = self.exclusive()?;
-        let objections = self.recheck(sight, area, None);
+        let objections = lock.while_looking(|| self.recheck(sight, area, None));
         Ok(if objections.is_empty() { Ok(lock) } else { Err(objections) })
     }
 
