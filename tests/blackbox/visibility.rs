@@ -47,6 +47,31 @@ fn a_foreign_pid_namespace_and_a_hiding_proc_leave_everything_unproved() {
 }
 
 #[test]
+fn an_ordinary_user_is_told_in_one_plain_reason_that_the_leases_are_closed() {
+    if !kit::needs_root("runs the guard as another user") {
+        return;
+    }
+    let mut host = Host::new();
+    host.configure(|settings| settings.want_everything());
+    let runner = host.runner("actions-runner-1").user(ALICE, SHARED_GID).build();
+    let cache = runner.cache("acme/widgets", "target", MIB, 2 * DAY);
+    let closed = std::os::unix::fs::PermissionsExt::from_mode(0o750);
+    std::fs::set_permissions(host.run_dir(), closed).expect("our own directory");
+    let call = Call { user: Some((BOB, BOB)), ..host.call(&["status", "--json"]) };
+    let seen = call.run().expect_code(&[0]).report();
+    let reasons: Vec<&str> = seen.0["visibility"]["reasons"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|it| it.as_str())
+        .collect();
+    let closed = format!("leases cannot be read: {} is closed to this user", host.run_dir().display());
+    assert_eq!(reasons.iter().filter(|reason| **reason == closed).count(), 1, "{reasons:?}");
+    assert!(reasons.iter().filter(|reason| reason.contains("Permission denied")).count() <= 1, "{reasons:?}");
+    assert_eq!(host.sweep().outcome(&cache), "removed", "root sees all of it");
+}
+
+#[test]
 fn doctor_tells_the_options_of_the_proc_that_is_used_and_of_no_other() {
     if !kit::needs_root("mounts procfs with hidepid in a private namespace") {
         return;
