@@ -6,8 +6,8 @@
 //!    a unit's count the jobs since it was used. What a build uses is closed under dependencies. Where that does not hold, access times
 //!    prove nothing, and the newest unit of each role, with its dependencies, counts as used.
 //! 3. What belongs to no unit, then incremental state that no unit in use was built with.
-//! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. Units of the workspace count next
-//!    to nothing here, because the next commit rebuilds them anyway; their incremental state counts the time of their build, because the
+//! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. Units of the workspace count an
+//!    eighth here, because the next commit rebuilds them anyway; their incremental state counts the time of their build, because the
 //!    next commit starts from it.
 
 use crate::model::{
@@ -23,8 +23,9 @@ const SAME_JOB: Duration = Duration::from_secs(1);
 /// The cost of building any unit beside the compiler's own time: a process, and cargo's work for it.
 const EACH_UNIT: Duration = Duration::from_millis(50);
 
-/// The share of the build time of a workspace's unit that counts. It orders them among themselves, for a job that follows no commit.
-const PART_OF_OWN: u32 = 64;
+/// Of the build time of a workspace's unit one part in so many counts. Not every job follows a commit, and an optimised executable can be
+/// the unit that costs most for its bytes.
+const PART_OF_OWN: u32 = 8;
 
 /// Incremental state is last written just before the fingerprint of its unit, and by a filesystem's clock.
 const WRITTEN_WITH: Duration = Duration::from_secs(1);
@@ -220,7 +221,7 @@ impl<'u> Graph<'u> {
         }
     }
 
-    /// The same, and which of the workspace's own units comes first.
+    /// The same for a job of which it is not known whether it follows a commit.
     fn weight(&self, index: usize) -> Duration {
         match self.units[index].origin {
             Origin::Workspace => self.cost(index).saturating_add(self.units[index].cost / PART_OF_OWN),
