@@ -1,6 +1,6 @@
 //! `audit`: what would make checkouts on this host fail.
 
-use super::{Context, complain, now, overview, present};
+use super::{Context, Format, complain, now, overview, present};
 use crate::hygiene::observe::AreaInspection;
 use crate::hygiene::policy;
 use crate::model::hygiene::{AuditReport, RunnerAudit};
@@ -15,11 +15,11 @@ use std::time::{Duration, Instant};
 const TIME_LIMIT: Duration = Duration::from_secs(1800);
 
 /// Audits the host; the exit code says how grave it is.
-pub(super) fn run(context: &Context, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, format: Format) -> Exit {
     let report = audit(context);
     present(
         &context.screen,
-        as_json,
+        format,
         || json::audit(&report, now(), json::Layout::Pretty),
         || human::audit(&report, now(), &context.screen),
     );

@@ -1,6 +1,6 @@
 //! `check`: whether a runner, or the owner of a path, is provably idle. Other cleaners ask this before they delete.
 
-use super::{Context, complain, present};
+use super::{Context, Format, complain, present};
 use crate::cli::CheckArgs;
 use crate::overview::check::{Question, answer};
 use crate::report::exit::Exit;
@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context, args: &CheckArgs) -> Exit {
         Ok(result) => {
             present(
                 &context.screen,
-                args.json,
+                Format::of(args.json),
                 || json::check(&result, json::Layout::Pretty),
                 || human::check(&result, &context.screen),
             );

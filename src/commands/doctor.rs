@@ -1,6 +1,6 @@
 //! `doctor`: each finding with its fix.
 
-use super::{Context, now, overview, present};
+use super::{Context, Format, now, overview, present};
 use crate::capacity;
 use crate::cli::Command;
 use crate::config::{ConfigError, DEFAULT_PATH};
@@ -13,7 +13,7 @@ use crate::sys::program::Programs;
 use std::path::Path;
 
 /// Examines the host.
-pub(super) fn run(context: &Context, config: Option<&Path>, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, config: Option<&Path>, format: Format) -> Exit {
     let alive = overview::alive(&context.snapshot());
     let programs = Programs(&context.config.paths.programs);
     let filesystems = overview::status::judged(&context.config, &alive.facts.filesystems);
@@ -32,21 +32,21 @@ pub(super) fn run(context: &Context, config: Option<&Path>, as_json: bool) -> Ex
     };
     let mut checks = vec![Check::ok("configuration", origin)];
     checks.extend(doctor::examine(&input));
-    tell(&checks, &context.screen, as_json)
+    tell(&checks, &context.screen, format)
 }
 
-/// A configuration that is none is the first finding, and the last: everything else depends on it.
+/// An invalid configuration is the only finding: every other check depends on it.
 pub(super) fn without_config(error: &ConfigError, screen: &Screen, command: &Command) -> Exit {
     let fix = match error {
         ConfigError::Untrusted { .. } | ConfigError::Read { .. } => "see the detail; then run doctor again",
         ConfigError::Invalid { .. } => "correct it; `disk-guard check-config` tries it",
     };
-    let as_json = matches!(command, Command::Doctor { json: true });
-    tell(&[Check::fail("configuration", error.to_string(), fix)], screen, as_json)
+    let format = Format::of(matches!(command, Command::Doctor { json: true }));
+    tell(&[Check::fail("configuration", error.to_string(), fix)], screen, format)
 }
 
-fn tell(checks: &[Check], screen: &Screen, as_json: bool) -> Exit {
-    present(screen, as_json, || json::doctor(checks, json::Layout::Pretty), || human::doctor(checks, screen));
+fn tell(checks: &[Check], screen: &Screen, format: Format) -> Exit {
+    present(screen, format, || json::doctor(checks, json::Layout::Pretty), || human::doctor(checks, screen));
     let is_ill = checks.iter().any(|check| check.state == CheckState::Fail);
     if is_ill { Exit::Error } else { Exit::Done }
 }

@@ -1,19 +1,19 @@
 //! `forecast`: how much room live jobs need, and when the disks are full.
 
-use super::{Context, now, present};
+use super::{Context, Format, now, present};
 use crate::overview::forecast::{PATIENCE, survey};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::RunDir;
 
 /// Shows it.
-pub(super) fn run(context: &Context, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, format: Format) -> Exit {
     let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
     let seen = survey(&context.snapshot(), run.as_ref(), PATIENCE);
     let is_on = context.config.forecast.enabled;
     present(
         &context.screen,
-        as_json,
+        format,
         || json::forecast(&seen.disks, now(), is_on),
         || human::forecast(&seen.disks, is_on, &context.screen),
     );

@@ -1,6 +1,6 @@
 //! `install` and `uninstall`.
 
-use super::{Context, complain, now, overview, present};
+use super::{Context, Format, complain, now, overview, present};
 use crate::cli::SetupArgs;
 use crate::installation::{self, Part, Reach, Wish};
 use crate::model::Execution;
@@ -39,7 +39,7 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: Reach)
     }
     present(
         &context.screen,
-        args.json,
+        Format::of(args.json),
         || json::setup(&report, json::Layout::Pretty),
         || human::setup(&report, &context.screen),
     );

@@ -1,6 +1,6 @@
 //! `why`, `history` and `blame`: what was done, to what, on which evidence; or proof that nothing was.
 
-use super::{Context, complain, now, present, show, trim};
+use super::{Context, Format, complain, now, present, show, trim};
 use crate::ledger::answer::{self, WhyAnswer, owners, read};
 use crate::ledger::when;
 use crate::model::TargetView;
@@ -14,7 +14,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 /// Answers for a path, a runner or an environment.
-pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: bool) -> Exit {
+pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, format: Format) -> Exit {
     let now = now();
     let since = match since.map(|text| when::parse(text, now)).transpose() {
         Ok(since) => since,
@@ -23,18 +23,18 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, as_json: 
     match answer::why(&context.config.paths, &owners(context.snapshot().runners()), path, since, now) {
         Ok(WhyAnswer::Environment(answer)) => present(
             &context.screen,
-            as_json,
+            format,
             || json::why_environment(&answer, json::Layout::Pretty),
             || human::why_environment(&answer, now, &context.screen),
         ),
         Ok(WhyAnswer::Path(answer)) => {
             present(
                 &context.screen,
-                as_json,
+                format,
                 || json::why(&answer, json::Layout::Pretty),
                 || human::why(&answer, now, &context.screen),
             );
-            if !as_json {
+            if format == Format::Text {
                 unused(context, &answer.path);
             }
         }
@@ -52,7 +52,7 @@ fn unused(context: &Context, path: &Path) {
 }
 
 /// Answers for a time.
-pub(super) fn blame(context: &Context, at: &str, reach: &str, as_json: bool) -> Exit {
+pub(super) fn blame(context: &Context, at: &str, reach: &str, format: Format) -> Exit {
     let now = now();
     let (at, reach) = match (when::parse(at, now), when::span(reach)) {
         (Ok(at), Ok(reach)) => (at, reach),
@@ -63,7 +63,7 @@ pub(super) fn blame(context: &Context, at: &str, reach: &str, as_json: bool) -> 
     let answer = policy::blame(&ledger, at, Window::around(at, reach));
     present(
         &context.screen,
-        as_json,
+        format,
         || json::blame(&answer, json::Layout::Pretty),
         || human::blame(&answer, now, &context.screen),
     );
@@ -71,7 +71,7 @@ pub(super) fn blame(context: &Context, at: &str, reach: &str, as_json: bool) -> 
 }
 
 /// What was done since a time.
-pub(super) fn history(context: &Context, since: &str, as_json: bool) -> Exit {
+pub(super) fn history(context: &Context, since: &str, format: Format) -> Exit {
     let now = now();
     let since = match when::parse(since, now) {
         Ok(since) => since,
@@ -81,7 +81,7 @@ pub(super) fn history(context: &Context, since: &str, as_json: bool) -> Exit {
     let answer = policy::history(&ledger, Window { from: since, to: now });
     present(
         &context.screen,
-        as_json,
+        format,
         || json::history(&answer, json::Layout::Pretty),
         || human::history(&answer, now, &context.screen),
     );

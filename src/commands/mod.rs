@@ -43,7 +43,7 @@ use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
 use crate::{hook, overview};
 use entries::Part;
-use output::{Shape, complain, present, print, show};
+use output::{Format, Shape, complain, present, print, show};
 use std::process::ExitCode;
 
 /// What every command has at hand.
@@ -92,7 +92,7 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         }
         Err(error) => {
             if let Command::Notify { test: false, dry_run, json } = &cli.command {
-                notify::without_config(cli, &error, Execution::of(*dry_run), *json);
+                notify::without_config(cli, &error, Execution::of(*dry_run), Format::of(*json));
             }
             return config_failed(&error);
         }
@@ -102,37 +102,37 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Sweep { dry_run, no_reap, no_stores, json } => {
             let parts = sweep::Parts { reap: Part::of(*no_reap), stores: Part::of(*no_stores) };
             match Execution::of(*dry_run) {
-                Execution::Apply => sweep::run(&context, parts, *json),
-                Execution::DryRun => sweep::preview(&context, parts, *json),
+                Execution::Apply => sweep::run(&context, parts, Format::of(*json)),
+                Execution::DryRun => sweep::preview(&context, parts, Format::of(*json)),
             }
         }
         Command::Plan { json } => {
             let parts = sweep::Parts { reap: Part::Left, stores: Part::Done };
-            sweep::preview(&context, parts, *json)
+            sweep::preview(&context, parts, Format::of(*json))
         }
         Command::Stores { dry_run, store, json } => {
-            stores::run(&context, Execution::of(*dry_run), store, *json)
+            stores::run(&context, Execution::of(*dry_run), store, Format::of(*json))
         }
         Command::Reap { dry_run, source, json } => {
-            reap::run(&context, Execution::of(*dry_run), source, *json)
+            reap::run(&context, Execution::of(*dry_run), source, Format::of(*json))
         }
         Command::Status { html: Some(file), .. } => status::page(&context, file),
         Command::Status { json: false, watch: true, .. } if watch::is_for_a_person() => watch::run(&context),
-        Command::Status { json, watch, html: None } => status::run(&context, *json, *watch),
-        Command::Trim { path, free, json } => trim::run(&context, path, *free, *json),
+        Command::Status { json, watch, html: None } => status::run(&context, Format::of(*json), *watch),
+        Command::Trim { path, free, json } => trim::run(&context, path, *free, Format::of(*json)),
         Command::Simulate { history: true, size, against, json, html, .. } => {
             let wish = simulate::PastWish { size: *size, against: against.as_deref() };
-            simulate::history(&context, &wish, Shape::of(*json, html.as_deref()))
+            simulate::history(&context, &wish, Shape::of(Format::of(*json), html.as_deref()))
         }
         Command::Simulate { hosts, seeds, days, sensitivity, json, html, .. } => {
             let sensitivity = if *sensitivity { Sensitivity::Shown } else { Sensitivity::Left };
             let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity };
-            simulate::run(&context, &wish, Shape::of(*json, html.as_deref()))
+            simulate::run(&context, &wish, Shape::of(Format::of(*json), html.as_deref()))
         }
-        Command::Forecast { json } => forecast::run(&context, *json),
+        Command::Forecast { json } => forecast::run(&context, Format::of(*json)),
         Command::Check(question) => check::run(&context, question),
-        Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), *json),
-        Command::Audit { json } => audit::run(&context, *json),
+        Command::Doctor { json } => doctor::run(&context, cli.config.as_deref(), Format::of(*json)),
+        Command::Audit { json } => audit::run(&context, Format::of(*json)),
         Command::Remediate(args) => remediate::run(&context, args),
         Command::Drain { runner } => drain::drain(&context, runner),
         Command::Resume { runner } => drain::resume(&context, runner),
@@ -140,17 +140,19 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Uninstall(args) => {
             install::run(&context, Verb::Uninstall, &args.setup, reach(args.recorded))
         }
-        Command::Why { path, since, json } => ledger::why(&context, path, since.as_deref(), *json),
-        Command::History { since, json } => ledger::history(&context, since, *json),
-        Command::Blame { at, window, json } => ledger::blame(&context, at, window, *json),
+        Command::Why { path, since, json } => {
+            ledger::why(&context, path, since.as_deref(), Format::of(*json))
+        }
+        Command::History { since, json } => ledger::history(&context, since, Format::of(*json)),
+        Command::Blame { at, window, json } => ledger::blame(&context, at, window, Format::of(*json)),
         Command::Metrics => metrics::run(&context),
-        Command::Notify { test: true, json, .. } => notify::test(&context, *json),
+        Command::Notify { test: true, json, .. } => notify::test(&context, Format::of(*json)),
         Command::Notify { test: false, dry_run, json } => {
-            notify::run(&context, Execution::of(*dry_run), *json)
+            notify::run(&context, Execution::of(*dry_run), Format::of(*json))
         }
         Command::Names => names::run(&context),
         Command::Postmortem { runner, since, json } => {
-            postmortem::run(&context, runner.as_deref(), since, *json)
+            postmortem::run(&context, runner.as_deref(), since, Format::of(*json))
         }
         Command::Hook(_) | Command::CheckConfig { .. } | Command::Demo | Command::DemoActor(_) => Exit::Done,
     };

@@ -1,6 +1,6 @@
 //! `notify`: reports incidents to the administrator's program.
 
-use super::{Context, complain, now, print};
+use super::{Context, Format, complain, now, print};
 use crate::cli::Cli;
 use crate::config::{Config, ConfigError, DEFAULT_PATH};
 use crate::model::Execution;
@@ -13,49 +13,49 @@ use crate::sys::process::Proc;
 use std::path::Path;
 
 /// Looks for incidents and sends those that are due.
-pub(super) fn run(context: &Context, execution: Execution, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, execution: Execution, format: Format) -> Exit {
     if context.config.notify.command.is_empty() && execution == Execution::Apply {
-        if as_json {
+        if format == Format::Json {
             print(&json::message(&host_name(), now(), &[], false, json::Layout::Pretty));
         }
         return Exit::Done;
     }
-    report(Due::now(context.host(), None), execution, as_json)
+    report(Due::now(context.host(), None), execution, format)
 }
 
 /// Reports that the configuration cannot be used, where the file still says to whom: no sweep runs.
-pub(super) fn without_config(cli: &Cli, error: &ConfigError, execution: Execution, as_json: bool) {
+pub(super) fn without_config(cli: &Cli, error: &ConfigError, execution: Execution, format: Format) {
     let path = cli.config.as_deref().unwrap_or(Path::new(DEFAULT_PATH));
     let Some(config) = Config::salvaged_for_notify(path) else { return };
     let screen = Screen::of_stdout(cli.color.into());
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
-    let _ = report(Due::now(context.host(), Some(error)), execution, as_json);
+    let _ = report(Due::now(context.host(), Some(error)), execution, format);
 }
 
 /// Sends a message that says that it is a test.
-pub(super) fn test(context: &Context, as_json: bool) -> Exit {
+pub(super) fn test(context: &Context, format: Format) -> Exit {
     if context.config.notify.command.is_empty() {
         complain(
             &"nobody is told: `command` of [notify] is not set; set it to a program and its arguments, such as [\"/usr/local/sbin/tell-us\"]",
         );
         return Exit::Error;
     }
-    if as_json {
+    if format == Format::Json {
         print(&json::message(&host_name(), now(), &[], true, json::Layout::Pretty));
     }
     let message = json::message(&host_name(), now(), &[], true, json::Layout::Line);
     if send(&context.host(), &message).is_err() {
         return Exit::Error;
     }
-    if !as_json {
+    if format == Format::Text {
         print("told: a test message\n");
     }
     Exit::Done
 }
 
-fn report(due: Due<'_>, execution: Execution, as_json: bool) -> Exit {
+fn report(due: Due<'_>, execution: Execution, format: Format) -> Exit {
     let tellings = due.tellings();
-    if as_json {
+    if format == Format::Json {
         print(&json::message(&host_name(), now(), tellings, false, json::Layout::Pretty));
     } else {
         for telling in tellings {

@@ -37,31 +37,46 @@ pub(super) fn show(screen: &Screen, text: &str) {
     print(&lines);
 }
 
+/// How an answer is printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Format {
+    /// For people.
+    Text,
+    /// One document for programs.
+    Json,
+}
+
+impl Format {
+    /// By the option `--json`.
+    pub(super) fn of(is_json: bool) -> Self {
+        if is_json { Self::Json } else { Self::Text }
+    }
+}
+
 /// The answer of a command: its document, or its text for people.
 pub(super) fn present(
     screen: &Screen,
-    as_json: bool,
+    format: Format,
     document: impl FnOnce() -> String,
     text: impl FnOnce() -> String,
 ) {
-    if as_json { print(&document()) } else { show(screen, &text()) }
+    if format == Format::Json { print(&document()) } else { show(screen, &text()) }
 }
 
-/// How an answer is printed.
+/// How the answer of a verb is printed that can draw a page.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Shape<'a> {
-    Text,
-    Json,
+    /// As text or as a document.
+    Plain(Format),
     /// As one page for a browser, to this file.
     Page(&'a Path),
 }
 
 impl<'a> Shape<'a> {
-    pub(super) fn of(as_json: bool, page: Option<&'a Path>) -> Self {
+    pub(super) fn of(format: Format, page: Option<&'a Path>) -> Self {
         match page {
             Some(file) => Self::Page(file),
-            None if as_json => Self::Json,
-            None => Self::Text,
+            None => Self::Plain(format),
         }
     }
 
@@ -72,10 +87,10 @@ impl<'a> Shape<'a> {
         text: impl FnOnce() -> String,
         page: impl FnOnce() -> String,
     ) -> Exit {
-        if let Self::Page(file) = self {
-            return write_page(file, &page());
+        match self {
+            Self::Page(file) => return write_page(file, &page()),
+            Self::Plain(format) => present(&context.screen, format, document, text),
         }
-        present(&context.screen, matches!(self, Self::Json), document, text);
         Exit::Done
     }
 }

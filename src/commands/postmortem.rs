@@ -1,13 +1,13 @@
 //! `postmortem`.
 
-use super::{Context, complain, now, overview, present};
+use super::{Context, Format, complain, now, overview, present};
 use crate::ledger::when;
 use crate::postmortem::inquiry::Question;
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 
 /// Answers.
-pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, format: Format) -> Exit {
     let since = match when::parse(since, now()) {
         Ok(since) => since,
         Err(reason) => {
@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, runner: Option<&str>, since: &str, as_json:
     };
     present(
         &context.screen,
-        as_json,
+        format,
         || json::postmortem(&report, json::Layout::Pretty),
         || human::postmortem(&report, now(), &context.screen),
     );

@@ -1,7 +1,7 @@
 //! `reap`; also the last part of a sweep that a person runs.
 
 use super::entries::{self, Part};
-use super::{Context, complain, present};
+use super::{Context, Format, complain, present};
 use crate::model::Execution;
 use crate::model::reap::{ReapReport, ReapRule};
 use crate::report::exit::Exit;
@@ -9,7 +9,7 @@ use crate::report::{human, json};
 use crate::runs::reap;
 
 /// Reaps, or shows what would be reaped.
-pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], format: Format) -> Exit {
     let rules = match entries::chosen("reap", &context.config.reaps, |rule| &rule.name, chosen) {
         Ok(rules) => rules,
         Err(exit) => return exit,
@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], as
     let report = reap::run(&context.host(), &rules, execution);
     present(
         &context.screen,
-        as_json,
+        format,
         || json::reap(&report, json::Layout::Pretty),
         || human::reap(&report, &context.screen),
     );

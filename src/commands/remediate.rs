@@ -1,6 +1,6 @@
 //! `remediate`: repairs one repository of a runner.
 
-use super::{Context, complain, overview, present};
+use super::{Context, Format, complain, overview, present};
 use crate::cli::RemediateArgs;
 use crate::hygiene::act::RepairError;
 use crate::lock::LockError;
@@ -41,7 +41,7 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
         Ok(report) => {
             present(
                 &context.screen,
-                args.json,
+                Format::of(args.json),
                 || json::repair(&report, json::Layout::Pretty),
                 || human::repair(&report, &context.screen),
             );

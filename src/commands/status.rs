@@ -1,6 +1,6 @@
 //! `status`: the host at a glance.
 
-use super::{Context, output, present};
+use super::{Context, Format, output, present};
 use crate::cycle::Stale;
 use crate::overview::status::{Holders, collect};
 use crate::report::exit::Exit;
@@ -12,7 +12,7 @@ use std::time::Duration;
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Shows the host; with `watch` again and again until interrupted.
-pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
+pub(super) fn run(context: &Context, format: Format, watch: bool) -> Exit {
     loop {
         // Too much to walk again and again.
         let status = match watch {
@@ -21,7 +21,7 @@ pub(super) fn run(context: &Context, as_json: bool, watch: bool) -> Exit {
         };
         present(
             &context.screen,
-            as_json,
+            format,
             || json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty }),
             || human::status(&status, &context.screen),
         );

@@ -1,7 +1,7 @@
 //! `stores`; also a part of a sweep that a person runs, and of `plan`.
 
 use super::entries::{self, Part};
-use super::{Context, complain, present};
+use super::{Context, Format, complain, present};
 use crate::model::Execution;
 use crate::model::stores::{StoreRule, StoresReport};
 use crate::report::exit::Exit;
@@ -9,7 +9,7 @@ use crate::report::{human, json};
 use crate::runs::stores;
 
 /// Collects, or shows what would be collected.
-pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], format: Format) -> Exit {
     let rules = match entries::chosen("store", &context.config.stores, |rule| &rule.name, chosen) {
         Ok(rules) => rules.into_iter().cloned().collect::<Vec<StoreRule>>(),
         Err(exit) => return exit,
@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], as
     let Some(report) = collect(context, &rules, execution) else { return Exit::Error };
     present(
         &context.screen,
-        as_json,
+        format,
         || json::stores(&report, json::Layout::Pretty),
         || human::stores(&report, &context.screen),
     );

@@ -1,7 +1,7 @@
 //! `sweep` and `plan`: the timer's pass over all runners, or a preview of it.
 
 use super::entries::Part;
-use super::{Context, complain, now, print, reap, show, stores};
+use super::{Context, Format, complain, now, print, reap, show, stores};
 use crate::cycle::CycleError;
 use crate::lock::LockError;
 use crate::model::{Execution, RunReport};
@@ -18,16 +18,16 @@ pub(super) struct Parts {
 }
 
 /// Shows what a sweep would do now.
-pub(super) fn preview(context: &Context, parts: Parts, as_json: bool) -> Exit {
-    present(context, &sweep::preview(&context.host()), parts, Execution::DryRun, as_json);
+pub(super) fn preview(context: &Context, parts: Parts, format: Format) -> Exit {
+    present(context, &sweep::preview(&context.host()), parts, Execution::DryRun, format);
     Exit::Done
 }
 
 /// Sweeps.
-pub(super) fn run(context: &Context, parts: Parts, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, parts: Parts, format: Format) -> Exit {
     match sweep::run(&context.host()) {
         Ok(swept) => {
-            present(context, &swept.report, parts, Execution::Apply, as_json);
+            present(context, &swept.report, parts, Execution::Apply, format);
             exit(&swept)
         }
         Err(error) => {
@@ -53,10 +53,10 @@ fn exit(swept: &Swept) -> Exit {
 }
 
 /// Stores and the reaper come last. They do not change how the sweep ends, and have records of their own.
-fn present(context: &Context, report: &RunReport, parts: Parts, execution: Execution, as_json: bool) {
+fn present(context: &Context, report: &RunReport, parts: Parts, execution: Execution, format: Format) {
     let stores = || stores::part(context, parts.stores, execution);
     let reaper = || reap::part(context, parts.reap, execution);
-    if as_json {
+    if format == Format::Json {
         let (collected, reaped) = (stores(), reaper());
         print(&json::sweep(report, collected.as_ref(), reaped.as_ref(), json::Layout::Pretty));
         return;

@@ -1,6 +1,6 @@
 //! `trim`: what of a cargo target directory could go, and what that would cost.
 
-use super::{Context, complain, present};
+use super::{Context, Format, complain, present};
 use crate::config::units::Size;
 use crate::model::{TrimOffer, TrimTier};
 use crate::observe::cargo_target::{self, TargetError, reference};
@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 const TIME_LIMIT: Duration = Duration::from_secs(60);
 
 /// Reads the directory and says what would go first.
-pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: bool) -> Exit {
+pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, format: Format) -> Exit {
     let offer = match read(context, path) {
         Ok(offer) => offer,
         Err(problem) => {
@@ -30,7 +30,7 @@ pub(super) fn run(context: &Context, path: &Path, free: Option<Size>, as_json: b
     };
     present(
         &context.screen,
-        as_json,
+        format,
         || json::trim(path, &offer, steps),
         || human::trim(path, &offer, steps, super::now(), &context.screen),
     );
