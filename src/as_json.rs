@@ -1,9 +1,9 @@
-//! How paths, times and names stand in JSON: types that nouns name in `#[serde(with = ...)]`, which serde takes for functions and
-//! schemars for the shape.
+//! How paths, times and names are written in JSON: types for `#[serde(with = ...)]`, from which serde takes the functions and schemars
+//! the shape.
 //!
-//! Sizes are bytes, times RFC 3339 in UTC, durations seconds. Text is exact. A path that is not UTF-8 stands escaped under
-//! its name and exact, in base64, under the same name with `_bytes`; that second field exists only then. In files of ours
-//! times are seconds since 1970.
+//! Sizes are bytes, times RFC 3339 in UTC, durations seconds. Text is exact. A path that is not UTF-8 is written twice:
+//! escaped under its name, and exactly, in base64, under the same name with `_bytes`; other paths have no such second field. In the
+//! guard's own files times are seconds since 1970.
 
 use crate::escape;
 use base64::Engine as _;
@@ -52,7 +52,7 @@ pub(crate) fn path_bytes(path: &Path) -> Option<String> {
     path.to_str().is_none().then(|| STANDARD.encode(path.as_os_str().as_encoded_bytes()))
 }
 
-/// The exact path again; `None` when what should be one is none.
+/// The exact path again; `None` when the bytes are not valid.
 pub(crate) fn exact_path(text: Option<String>, bytes: Option<&str>) -> Option<Option<PathBuf>> {
     let path = match bytes {
         Some(bytes) => Some(PathBuf::from(OsString::from_vec(STANDARD.decode(bytes).ok()?))),
@@ -111,9 +111,9 @@ adapters! {
     pub(crate) UnixTime: u64 => String, |seconds| time(after_1970(*seconds));
     /// A duration.
     pub(crate) Seconds: Duration => f64, Duration::as_secs_f64;
-    /// A time in a file of ours.
+    /// A time in one of the guard's files.
     pub(crate) WholeSeconds: SystemTime => u64, |at| since_1970(*at);
-    /// A time in a file of ours, or null.
+    /// A time in one of the guard's files, or null.
     pub(crate) OptionalWholeSeconds: Option<SystemTime> => Option<u64>, |at| at.map(since_1970);
     /// A path without its bytes.
     pub(crate) PathText: Path => String, path_text;
@@ -125,9 +125,9 @@ adapters! {
     pub(crate) Paths: [PathBuf] => Vec<AtPath>, |paths| paths.iter().map(|path| AtPath::of(path)).collect();
     /// The name of a file.
     pub(crate) FileName: OsString => String, |name| path_text(name.as_ref());
-    /// Bytes of which nothing is known, escaped; or null.
+    /// Unknown bytes, escaped; or null.
     pub(crate) Bytes: Option<Vec<u8>> => Option<String>, |bytes| bytes.as_deref().map(escape::bytes);
-    /// Text, of which the empty one is null.
+    /// Text; empty text is null.
     pub(crate) TextOrNull: String => Option<String>, |text| Some(text.clone()).filter(|text| !text.is_empty());
 }
 
@@ -197,7 +197,7 @@ fn both_or_none(path: &Option<PathBuf>) -> (Option<String>, Option<String>) {
     (path.map(path_text), path.and_then(path_bytes))
 }
 
-/// Enums that stand in JSON as their `as_str` says; what a variant holds stands elsewhere.
+/// Enums that are written as their `as_str`; the fields of a variant are written elsewhere.
 macro_rules! named {
     ($($name:ty),+) => {$(
         impl serde::Serialize for $name {
@@ -211,14 +211,14 @@ macro_rules! named {
 }
 pub(crate) use named;
 
-/// What became of something: to be flattened.
+/// The outcome of an action, to be flattened.
 #[derive(Serialize, JsonSchema)]
 pub(crate) struct Outcome<'o> {
     pub(crate) outcome: &'static str,
     pub(crate) reason: Option<&'o str>,
 }
 
-/// Enums that stand in JSON as two fields: `outcome` is what their `as_str` says, `reason` what their `reason` says.
+/// Enums that are written as two fields: `outcome` is their `as_str`, `reason` their `reason`.
 macro_rules! outcomes {
     ($($name:ty),+) => {$(
         impl serde::Serialize for $name {

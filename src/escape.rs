@@ -21,7 +21,7 @@ pub fn text(text: &str) -> Cow<'_, str> {
     Cow::Owned(out)
 }
 
-/// Escapes bytes of which nothing is known; those that are not UTF-8 become `\xNN`.
+/// Escapes unknown bytes; those that are not UTF-8 become `\xNN`.
 pub fn bytes(bytes: &[u8]) -> String {
     let mut out = String::with_capacity(bytes.len());
     for chunk in bytes.utf8_chunks() {
@@ -38,7 +38,7 @@ pub fn os(name: &OsStr) -> String {
     bytes(name.as_bytes())
 }
 
-/// Escapes a path; its slashes stay.
+/// Escapes a path; its slashes are kept.
 pub fn path(path: &Path) -> String {
     os(path.as_os_str())
 }
@@ -88,7 +88,7 @@ fn push_escape(out: &mut String, c: char) {
     };
 }
 
-/// True for what moves the cursor, reorders or hides text, or looks like a space and is none.
+/// Whether a character moves the cursor, reorders or hides text, or only looks like a space.
 pub(crate) fn is_deceptive(c: char) -> bool {
     if c.is_ascii() {
         return c.is_ascii_control();

@@ -189,8 +189,8 @@ const LONGEST_JOB: Duration = Duration::from_secs(6 * 86_400);
 
 /// Reads and judges all leases.
 ///
+/// # Errors
 /// [`RunDirError`] when the directory cannot be read: then no lease is known.
-/// [`RunDirError`] when the directory cannot be read: then nothing is known of any lease.
 pub fn read_all(run: &RunDir, view: View<'_>) -> Result<Vec<LeaseSeen>, RunDirError> {
     let records = run.read_all(Records::Leases)?;
     let here = Here::at(view);

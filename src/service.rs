@@ -1,5 +1,5 @@
-//! Runners out of service and back, at a person's word ([`Service::drain`], [`Service::resume`]) or by a sweep
-//! ([`Service::enforce`]). What is to be done with one is decided in [`crate::setup::drain`].
+//! Takes runners out of service and brings them back, for a person ([`Service::drain`], [`Service::resume`]) or for a sweep
+//! ([`Service::enforce`]). [`crate::setup::drain`] decides what to do with a runner.
 
 use crate::config::Config;
 use crate::cycle::Preview;
@@ -13,7 +13,7 @@ use crate::sys::program::Programs;
 use crate::text::escape;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-/// How long a sweep waits for a Worker whose job has ended: it uploads its log before it goes.
+/// How long a sweep waits for a Worker whose job has ended: it uploads its log before it exits.
 const WORKER_ENDS: Duration = Duration::from_secs(20);
 const LOOK_AGAIN: Duration = Duration::from_millis(200);
 
@@ -33,16 +33,16 @@ fn stopping(runner: &str, unit: &str) -> String {
 /// Why a runner was not taken out of service, or not brought back.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum ServiceError {
-    /// It cannot be written down.
+    /// The mark cannot be written.
     #[error(transparent)]
     State(#[from] StateError),
     /// systemd cannot be asked, or refuses.
     #[error(transparent)]
     Systemd(#[from] SystemdError),
-    /// No runner is meant.
+    /// The name is no runner's, or several runners'.
     #[error(transparent)]
     Unnamed(#[from] UnnamedError),
-    /// It has no unit that we would touch.
+    /// It has no unit that the guard may stop.
     #[error("{runner}: {source}")]
     NoUnit {
         /// Its name, escaped.
@@ -58,7 +58,7 @@ pub(crate) enum ServiceError {
 /// What runners are taken out of service with.
 pub(crate) struct Service<'a> {
     config: &'a Config,
-    /// Who lives, now.
+    /// Observes which runners are live now.
     look: &'a dyn Fn() -> Preview,
     clock: fn() -> SystemTime,
     systemd: Systemd<'a>,
@@ -69,7 +69,7 @@ impl<'a> Service<'a> {
     /// Of this host.
     ///
     /// # Errors
-    /// [`ServiceError`]: nothing can be written down, or systemd does not run this host.
+    /// [`ServiceError`]: no mark can be written, or systemd does not run this host.
     pub(crate) fn open(
         config: &'a Config,
         look: &'a dyn Fn() -> Preview,
@@ -81,7 +81,7 @@ impl<'a> Service<'a> {
         Ok(Self { config, look, clock, systemd, state })
     }
 
-    /// Takes a runner out of service. Returns what has come of it, for people.
+    /// Takes a runner out of service. Returns the result as text for people.
     ///
     /// # Errors
     /// [`ServiceError`]; nothing was done then.
@@ -109,7 +109,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// Brings a runner back. Returns what has come of it, for people.
+    /// Brings a runner back. Returns the result as text for people.
     ///
     /// # Errors
     /// [`ServiceError`]; nothing was done then.
@@ -122,7 +122,7 @@ impl<'a> Service<'a> {
             return Ok(format!("{shown}: it was not drained, and its unit {} runs", unit.name));
         }
         if unit.is_stopping {
-            // systemd starts it once it has stopped; nobody waits here for as long as that takes.
+            // systemd starts it once it has stopped; this call does not wait for that.
             self.unmark(&runner)?;
             self.systemd.order(&["start", "--no-block"], &[&unit.name])?;
             tell(&runner, "is in service again once its unit has stopped");
@@ -171,7 +171,7 @@ impl<'a> Service<'a> {
                 tell(runner, "is out of service");
                 Ok(Stopped::Yes)
             }
-            // Our patience is over; systemd goes on with it.
+            // The wait is over; systemd continues to stop it.
             Err(_) if self.unit(runner).is_ok_and(|unit| unit.is_stopping) => {
                 tell(runner, "is out of service: its unit is stopping, and takes long");
                 Ok(Stopped::NotYet)
@@ -180,7 +180,7 @@ impl<'a> Service<'a> {
         }
     }
 
-    /// The mark goes first: a sweep in between would stop the unit again.
+    /// Removes the mark first: a sweep in between would stop the unit again.
     fn start(&self, runner: &Runner, unit: &str) -> Result<(), ServiceError> {
         self.unmark(runner)?;
         self.systemd.order(&["start"], &[unit])?;
@@ -225,7 +225,7 @@ impl<'a> Service<'a> {
         drain::change(level, pressure::lacking(&filesystem.usage, marks).is_met(), by)
     }
 
-    /// Stops a marked runner when it is idle. One whose lease has ended is about to be.
+    /// Stops a marked runner when it is idle. A runner whose lease has ended is about to be idle.
     fn hold(&self, facts: &HostFacts, runner: &Runner, mut state: Liveness) -> Result<(), ServiceError> {
         let unit = self.unit(runner)?;
         let has_lease = facts

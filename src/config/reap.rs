@@ -36,7 +36,7 @@ pub(super) fn check(entries: &[Spanned<raw::Reap>], problems: &mut Problems<'_>)
         for (key, patterns) in [("reap.match", &entry.r#match), ("reap.keep", &entry.keep)] {
             for pattern in patterns.get_ref() {
                 if let Err(why) = Pattern::parse(pattern) {
-                    problems.add(patterns, format_args!("{key}: `{pattern}` {why}"));
+                    problems.add(patterns, format_args!("{key}: `{}` {why}", beginning(pattern)));
                 }
             }
         }
@@ -105,6 +105,15 @@ fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
         if kind.is_some_and(|kind| kind != Kind::Kubernetes) {
             problems.add(snapshot, "reap.busy_snapshot: expected only where reap.kind is kubernetes");
         }
+    }
+}
+
+/// The beginning of a text: a message that quotes a megabyte helps nobody.
+fn beginning(text: &str) -> String {
+    const MOST: usize = 80;
+    match text.char_indices().nth(MOST) {
+        Some((end, _)) => format!("{}…", &text[..end]),
+        None => text.to_owned(),
     }
 }
 
@@ -215,5 +224,15 @@ mod tests {
                 assert!(error.contains(part), "{text}: `{part}` is missing in:\n{error}");
             }
         }
+    }
+
+    #[test]
+    fn a_pattern_that_is_too_large_is_refused_with_its_key_and_its_beginning() {
+        let huge = format!("{{x,y}}{}*", "a".repeat(900_000));
+        let text = format!("[[reap]]\nname = \"vms\"\nkind = \"docker\"\nmatch = [\"{huge}\"]\n");
+        let error = Config::parse(&text).expect_err("it is too large").to_string();
+        assert!(error.contains("reap.match: `{x,y}aaa") && error.contains("is not a glob"), "{:.300}", error);
+        assert!(error.len() < 2000, "{} bytes", error.len());
+        assert!(Config::parse(&text.replace(&huge, "{x,y}a*")).is_ok());
     }
 }

@@ -3,6 +3,7 @@
 use super::{Problems, raw};
 use crate::model::stores::{StoreKind, StoreRule};
 use std::collections::HashSet;
+use std::path::{Component, Path};
 use toml::Spanned;
 
 /// Notes every problem of every entry.
@@ -58,8 +59,19 @@ pub(super) fn check(entries: &[Spanned<raw::Store>], problems: &mut Problems<'_>
 
 fn check_kind(entry: &raw::Store, kind: StoreKind, problems: &mut Problems<'_>) {
     let path = &entry.path;
+    let is_sound = |part| matches!(part, Component::RootDir | Component::Normal(_));
     if !path.get_ref().as_os_str().is_empty() {
         problems.absolute("store.path", path);
+        let is_whole_disk = path.get_ref() == Path::new("/");
+        if is_whole_disk || path.get_ref().is_absolute() && !path.get_ref().components().all(is_sound) {
+            problems.add(
+                path,
+                format_args!(
+                    "store.path: found `{}`, expected the directory of the {kind} store, without `..`",
+                    path.get_ref().display()
+                ),
+            );
+        }
     } else if kind.is_directory() {
         problems.add(
             &entry.kind,
@@ -169,6 +181,11 @@ mod tests {
             ),
             (GOOD.replace("buildkit", "go"), vec!["line 2", "store.path", "go-build"]),
             (CCACHE.replace("/home/ci", "~"), vec!["line 3", "store.path", "`~/.cache/ccache`", "absolute"]),
+            (
+                CCACHE.replace("/home/ci/.cache/ccache", "/"),
+                vec!["line 3", "store.path", "`/`", "ccache store"],
+            ),
+            (CCACHE.replace("/home/ci", "/home/ci/.."), vec!["line 3", "store.path", "without `..`"]),
             (
                 CCACHE.replace("\"ccache\"", "\"bazel-disk\""),
                 vec!["line 2", "store.command", "missing", "diskcache"],

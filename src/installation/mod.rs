@@ -1,7 +1,7 @@
-//! Setting a host up and undoing that: every discovered runner is connected to the hooks, or freed of them; so are the group of
-//! their users and our units; and it is said what has to be restarted.
+//! Sets a host up and undoes that: connects every discovered runner to the hooks or removes them, does the same for the users' group
+//! and the guard's units, and reports what has to be restarted.
 //!
-//! Everything is looked at and decided first; only then is anything touched.
+//! Everything is observed and decided before anything is changed.
 
 mod recorded;
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! Undoing by what is written down: whom `install` has wired and who is out of service, wherever they are by now.
+//! Undoes what is recorded: the runners that `install` has wired and those that are out of service, wherever they are by now.
 //!
-//! The package's removal runs `uninstall --recorded`. What it cannot undo goes on naming the hooks: a Listener reads `.env` only
-//! when it starts, and a job fails whose hook is gone. So that is written down as well, a line each, and the package leaves the
-//! hook scripts where they are for as long as one of them may be run:
+//! The package's removal runs `uninstall --recorded`. Some Listeners and `.env` files still name the hooks after it, because a Listener
+//! reads `.env` only when it starts, and a job whose hook is missing fails. So those are recorded, one line each, and the package
+//! leaves the hook scripts in place while one of them may be run:
 //!
 //! ```text
 //! PID START     a Listener, with the 22nd field of its /proc/PID/stat
-//! env           a `.env` that names them still
+//! env           a `.env` that still names them
 //! ```
 
 use super::Setup;
@@ -28,26 +28,26 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// By so much may a Listener be younger than the change of a `.env` that it has read all the same, to be on the safe side.
+/// A Listener that started up to this long after a change of its `.env` counts as having read the file before the change.
 const SLACK: Duration = Duration::from_secs(2);
 
-/// What is written down of runners.
+/// What is recorded about runners.
 #[derive(Debug, Default)]
 pub(super) struct Recorded {
     /// The roots of all that were wired.
     wired: BTreeSet<PathBuf>,
-    /// Those at which a runner is, which the configuration's globs need not find.
+    /// The roots among them at which there still is a runner; the configuration's globs need not find it.
     there: Vec<PathBuf>,
-    /// Directories that are no runner's by now. What stands in their `.env` holds for the next one there.
+    /// Directories that hold no runner any more. Their `.env` would apply to the next runner there.
     pub(super) bare: Vec<Runner>,
-    /// What is gone with its directory.
+    /// Roots whose directory does not exist any more.
     gone: Vec<PathBuf>,
     /// What cannot be undone: root or record, and why.
     stuck: Vec<(PathBuf, String)>,
 }
 
 impl Recorded {
-    /// Reads the records and looks at what they name. A place that does not answer is left alone.
+    /// Reads the records and examines what they name. A directory that does not answer is left alone.
     pub(super) fn read(config: &Config, proc: &Proc, state: &StateDir) -> Self {
         reach::watch();
         let mut recorded = Self::default();
@@ -86,7 +86,7 @@ impl Recorded {
         self.wired.insert(root);
     }
 
-    /// The same configuration, by which the runners that were wired are found as well.
+    /// The configuration, with the roots of wired runners added.
     pub(super) fn widen(&self, config: &Config) -> Config {
         let mut config = config.clone();
         config.runners.roots.extend(self.there.iter().map(|root| PathGlob::literal(root)));
@@ -98,7 +98,7 @@ impl Recorded {
         self.wired.contains(root)
     }
 
-    /// Says what is gone or cannot be undone, and forgets what is gone.
+    /// Reports what does not exist any more and what cannot be undone, and removes the records of the former.
     pub(super) fn settle(&self, setup: &mut Setup<'_>, state: &StateDir) {
         for root in &self.gone {
             let forgotten = match setup.wish.execution.is_dry_run() {
@@ -117,7 +117,7 @@ impl Recorded {
         }
     }
 
-    /// Starts what a sweep has taken out of service, and names what a person has: nobody would bring it back.
+    /// Starts the runners that a sweep has taken out of service, and reports those that a person has: nothing would bring them back.
     pub(super) fn bring_back(&self, setup: &mut Setup<'_>, facts: &HostFacts, state: &StateDir) {
         let drained = match state.load_each::<Drained>(RecordKind::Drained) {
             Ok(drained) => drained,
@@ -171,7 +171,7 @@ impl Recorded {
         }
     }
 
-    /// Says what goes on naming the hooks, and writes it down for the package's scripts.
+    /// Reports what still names the hooks, and records it for the package's scripts.
     pub(super) fn note_what_still_names(&self, setup: &mut Setup<'_>, facts: &HostFacts, state: &StateDir) {
         let mut lines: Vec<String> = self.stuck.iter().map(|_| "env\n".to_owned()).collect();
         for (index, seen) in facts.runners.iter().enumerate() {
@@ -227,7 +227,7 @@ fn leads_elsewhere(root: &Path) -> String {
     format!("a link leads to {} by now: take our hooks out of its `.env` by hand", root.display())
 }
 
-/// A directory in which a runner was: its `.env` is put back all the same.
+/// A directory that held a runner: its `.env` is restored, too.
 fn bare(root: &Path) -> Result<Runner, String> {
     let (dir, found) = Dir::resolve(root).map_err(|error| format!("it cannot be opened: {error}"))?;
     if found != root {

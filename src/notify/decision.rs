@@ -1,4 +1,4 @@
-//! Which incidents a host has, and which of them are told now: pure functions of what was seen and what was told before.
+//! Which incidents a host has, and which of them to report now: pure functions of what was seen and what was reported before.
 
 use crate::model::incident::{Incident, IncidentKind, IncidentLook, Memory, News, Remembered, Telling};
 use crate::model::metrics::SweepEnd;
@@ -13,7 +13,7 @@ const SILENT: u64 = 80 * 60;
 /// Sweeps that fail now and then, because the host lock was taken, are no incident.
 const FAILING: u64 = 30 * 60;
 
-/// What is leaked goes with one of the next runs of the reaper.
+/// One of the next runs of the reaper removes what is leaked.
 const LEAKED: u64 = 60 * 60;
 
 /// What was seen of the host; `None` is what could not be seen. Times are seconds since 1970.
@@ -173,27 +173,27 @@ fn leaks(record: &ReapRecord) -> impl Iterator<Item = Incident> {
     })
 }
 
-/// When to tell again.
+/// When to report again.
 #[derive(Debug, Clone, Copy)]
 pub struct RepeatIntervals {
-    /// An incident that lasts is told again after so many seconds; 0 = never.
+    /// After how many seconds an incident that lasts is reported again; 0 = never.
     pub repeat: u64,
-    /// So many seconds lie between two runs of the command.
+    /// How many seconds lie between two runs of the command.
     pub interval: u64,
 }
 
-/// What is told now, and what is remembered after that.
+/// What to report now, and what to remember after that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Decision {
-    /// What there is to tell; nothing while the last run of the command is too recent.
+    /// The reports; none while the last run of the command is too recent.
     pub tellings: Vec<Telling>,
-    /// What is remembered when it has been told.
+    /// What to remember when they were sent.
     pub told: Memory,
-    /// What is remembered when it has not.
+    /// What to remember when they were not.
     pub untold: Memory,
 }
 
-/// Decides what is told.
+/// Decides what to report.
 pub fn decide(memory: &Memory, look: &IncidentLook, now: u64, intervals: RepeatIntervals) -> Decision {
     let mut tellings = Vec::new();
     let mut told = Memory { at: now, called: now, incidents: Vec::new(), ..memory.clone() };
@@ -270,7 +270,7 @@ fn over(old: &Remembered) -> Telling {
     }
 }
 
-/// A refusal is no state that lasts: each is told once, several that were not told yet together.
+/// A refusal does not last: each is reported once, several that were not reported yet together.
 fn refusals(
     memory: &Memory,
     look: &IncidentLook,

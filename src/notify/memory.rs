@@ -1,6 +1,6 @@
-//! What was told: `notify/told.json` in the state directory, root's alone. On a full disk it cannot be written there, and so that
-//! nobody is told of that disk every quarter of an hour, it is then kept in the shared directory, beside the host lock. Of two the
-//! later one counts.
+//! Which incidents were reported: `notify/told.json` in the state directory, for root alone. On a full disk it cannot be written there.
+//! It is then kept in the shared directory, beside the host lock, so that the full disk is not reported every quarter of an hour. Of
+//! two files the later one counts.
 
 use crate::model::incident::Memory;
 use crate::run_dir::RunDir;
@@ -15,10 +15,10 @@ const DIRECTORY: &str = "notify";
 const FILE: &str = "told.json";
 const BESIDE: &str = "told.json";
 
-/// A memory that is larger is none of ours.
+/// The guard writes no larger file.
 const MAX_BYTES: u64 = 1 << 20;
 
-/// What is remembered; nothing where that cannot be read or understood, and then incidents are told once more.
+/// What was reported; nothing where the file cannot be read or understood, and then incidents are reported once more.
 pub fn read(state: &StateDir, run: &Path) -> Memory {
     let kept = state.read_file(DIRECTORY, FILE, MAX_BYTES).ok().flatten();
     let beside = read_beside(run).ok().flatten();
@@ -27,7 +27,7 @@ pub fn read(state: &StateDir, run: &Path) -> Memory {
     memories.max_by_key(|memory| memory.at).unwrap_or_default()
 }
 
-/// Only a file of our own, with one name: the directory is root's.
+/// Only a file of this user with one name: the directory belongs to root.
 fn read_beside(run: &Path) -> io::Result<Option<Vec<u8>>> {
     let dir = Dir::follow(run)?;
     let found = place::read_up_to(&dir, BESIDE, MAX_BYTES)?;

@@ -21,14 +21,14 @@ use std::time::{Duration, Instant, SystemTime};
 /// How long live jobs' directories are measured where a person waits.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(5);
 
-/// And where nobody does: beyond it what the last sweep has seen counts.
+/// How long they are measured in a sweep. After that the figures of the last sweep are used.
 pub(crate) const IN_A_SWEEP: Duration = Duration::from_secs(30);
 
 /// The unit that sweeps, and what starts it early.
 const SERVICE: &str = "disk-guard-sweep.service";
 const EARLY: &str = "disk-guard-sweep-early";
 
-/// Looks at all runners' live jobs. Without the shared directory there are none that we know of.
+/// Observes the live jobs of all runners. Without the shared directory none is known.
 pub(crate) fn survey(snapshot: &Snapshot<'_>, run: Option<&RunDir>, patience: Duration) -> HostForecast {
     let Some(run) = run else { return HostForecast::default() };
     let mut seen = forecast::survey(&look(snapshot, run, patience));
@@ -64,7 +64,7 @@ fn trend_of(
     Some(Trend { bytes_per_second: rate, seconds_to_full })
 }
 
-/// At the end of a sweep: tells hooks what it has seen. Returns what people should know.
+/// At the end of a sweep: writes what it has seen for hooks. Returns notes for people.
 pub(crate) fn after_sweep<'c>(
     snapshot: &Snapshot<'_>,
     run: &RunDir,
@@ -79,7 +79,7 @@ pub(crate) fn after_sweep<'c>(
     })
 }
 
-/// The next sweep comes sooner where a disk fills fast. Returns what people should know.
+/// Schedules the next sweep earlier where a disk fills fast. Returns notes for people.
 pub(crate) fn sweep_early(config: &Config, disks: &[Filesystem]) -> Option<String> {
     if !config.forecast.enabled {
         return None;
@@ -109,7 +109,7 @@ pub(crate) fn sweep_early(config: &Config, disks: &[Filesystem]) -> Option<Strin
     })
 }
 
-/// Has systemd start the sweep's unit after so long, once. Only a sweep that is that unit does: one by hand is a person's.
+/// Makes systemd start the sweep's unit once after this time. Only a sweep that runs as that unit does so, not one by hand.
 fn arm(config: &Config, due: Duration) -> Result<(), String> {
     if std::env::var_os("INVOCATION_ID").is_none() {
         return Err("this sweep was not started by systemd".to_owned());
@@ -119,7 +119,7 @@ fn arm(config: &Config, due: Duration) -> Result<(), String> {
     if !systemd.knows(SERVICE) {
         return Err(format!("there is no unit {SERVICE}"));
     }
-    // One that is left from before would keep its name.
+    // A timer that is left from before would keep the name in use.
     let _ = systemd.order(&["stop"], &[&format!("{EARLY}.timer")]);
     let unit = format!("--unit={EARLY}");
     let after = format!("--on-active={}s", due.as_secs());

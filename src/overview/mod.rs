@@ -1,5 +1,4 @@
-//! The host as people ask for it: what `status`, `plan` and `check` share. One observation of the host, with the plan that a sweep
-//! would make. Nothing is changed.
+//! What `status`, `plan` and `check` share: one observation of the host, with the plan that a sweep would make. Nothing is changed.
 
 pub(crate) mod check;
 pub(crate) mod forecast;
@@ -24,8 +23,8 @@ const PATIENCE: Duration = Duration::from_secs(120);
 const SIZES: &str = "sizes";
 const SIZES_FILE: &str = "trees";
 
-/// Looks, at the caches that `whose` chooses among the runners. The shared directory may be closed to us: then leases are
-/// unknown, and visibility says so.
+/// Observes the host and the caches that `whose` chooses. This process may not be allowed to read the shared directory: then leases are
+/// unknown, and visibility records that.
 pub(crate) fn at(
     snapshot: &Snapshot<'_>,
     whose: impl FnOnce(&[Runner]) -> CacheScope,
@@ -44,7 +43,7 @@ pub(crate) fn whole(
     recalling(snapshot, (patience, stale), None)
 }
 
-/// The same with sizes as far as they are remembered, and remembered for the next look where we may write that down.
+/// The same with remembered sizes, which are also written for the next observation where this process may do so.
 pub(crate) fn whole_recalled(
     snapshot: &Snapshot<'_>,
     patience: Duration,
@@ -55,7 +54,7 @@ pub(crate) fn whole_recalled(
     let memory = Mutex::new(Remembered::from_bytes(&kept.unwrap_or_default()));
     let look = recalling(snapshot, (patience, stale), Some(&memory));
     if let Some(bytes) = memory.into_inner().unwrap_or_else(PoisonError::into_inner).into_bytes() {
-        // On a full disk, and for who is not root, this fails: the next look measures again.
+        // This fails on a full disk and for ordinary users: the next observation measures again.
         let _ = state.write_private(SIZES, SIZES_FILE, &bytes);
     }
     look
@@ -90,7 +89,7 @@ fn seen(
     preview(snapshot, leases, Instant::now() + PATIENCE, wish)
 }
 
-/// Who lives, and on what evidence: a look at no cache.
+/// The runners with their evidence, without caches.
 pub(crate) fn alive(snapshot: &Snapshot<'_>) -> Preview {
     at(snapshot, |_| CacheScope::Nobody).0
 }

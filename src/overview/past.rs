@@ -1,4 +1,4 @@
-//! This host's past, played again: how full its disks would have been by another configuration or on a disk of another size.
+//! A replay of this host's past: how full its disks would have been with another configuration or on a disk of another size.
 
 use crate::config::Config;
 use crate::config::units::Size;
@@ -20,8 +20,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// Plays again what sweeps have seen of each disk and what the ledger knows of jobs, against `config` and, where one is given, a disk of
-/// another size.
+/// Replays what sweeps have seen of each disk and what the ledger knows of jobs, with `config` and, where `size` is given, on a disk of
+/// that size.
 ///
 /// # Errors
 /// What sweeps have seen cannot be read.

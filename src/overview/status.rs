@@ -30,14 +30,14 @@ use crate::text::words;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
 
-/// Whether what holds a disk is looked for, where its goal is missed.
+/// Whether to look for what uses the space of a disk whose goal is missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Holders {
     Asked,
     Unasked,
 }
 
-/// Looks at the host; with `stale` also into some of its cargo targets.
+/// Observes the host; with `stale` also some of its cargo targets.
 pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: Holders, stale: Stale) -> HostStatus {
     let (config, proc) = (snapshot.config, snapshot.proc);
     let patience = if holders == Holders::Asked { forecast::PATIENCE } else { Duration::from_secs(1) };
@@ -115,7 +115,7 @@ pub(crate) fn judged(config: &Config, filesystems: &[Filesystem]) -> Vec<Filesys
     filesystems.iter().map(status).collect()
 }
 
-/// The runners that are out of service, by their roots. Who cannot read that is told of none.
+/// The runners that are out of service, by their roots; none where this process cannot read that.
 fn drained(config: &Config) -> HashMap<String, OutOfService> {
     let state = StateDir::at(&config.paths.state_dir);
     let records: Vec<Drained> = state.load_all(RecordKind::Drained).unwrap_or_default();
@@ -181,7 +181,7 @@ fn trash_bytes(preview: &Preview) -> u64 {
         .filter(|work| seen.insert(work.id))
         .filter_map(|work| Trash::open(&open_work(work).ok()?, work.owner).ok()?)
         .filter_map(|trash| measure(trash.dir(), &options).ok())
-        // Empty directories of our own are not worth a line.
+        // Empty directories of the guard are not worth a line.
         .map(|scan| if scan.measure.files == 0 { 0 } else { scan.measure.bytes })
         .sum()
 }
@@ -192,7 +192,7 @@ fn rules(config: &Config) -> Vec<RuleStatus> {
     enabled.chain(off).collect()
 }
 
-/// Whether a sweep could take what this was decided for.
+/// Whether a sweep could remove the cache that this decision is about.
 fn may_go(decision: &Decision) -> bool {
     matches!(decision, Decision::Remove(_) | Decision::Keep(KeepReason::NotNeeded))
 }
@@ -214,7 +214,7 @@ fn declared(config: &Config, preview: &Preview) -> Vec<DeclaredStatus> {
     facts.declared.iter().enumerate().map(status).collect()
 }
 
-/// Caches outside of work directories belong to no runner's line.
+/// Caches outside of work directories are in no runner's line.
 fn sum_of_declared(declared: &[DeclaredStatus]) -> Option<String> {
     let sum = |wanted: fn(&DeclaredStatus) -> bool| {
         words::size(declared.iter().filter(|one| wanted(one)).map(|one| one.cache.bytes()).sum())
@@ -229,7 +229,7 @@ fn sum_of_declared(declared: &[DeclaredStatus]) -> Option<String> {
     })
 }
 
-/// What is shown from memory.
+/// The remembered part of what is shown.
 fn remembered(preview: &Preview) -> Option<String> {
     let caches = preview.facts.runners.iter().flat_map(|facts| &facts.caches);
     let since = caches.filter_map(|cache| match cache.measure?.coverage {

@@ -94,7 +94,8 @@ mod tests {
         let run = RunDir::open(temp.path()).unwrap();
         let proc = Proc::new(Path::new("/proc"));
         nix::unistd::mkfifo(&temp.path().join(FILE), nix::sys::stat::Mode::S_IRWXU).unwrap();
-        assert_eq!(run.note_clock(&proc).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        let refused = run.note_clock(&proc).unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(nix::libc::ENXIO), "{refused}");
         let temp = tempfile::tempdir().unwrap();
         let run = RunDir::open(temp.path()).unwrap();
         run.note_clock(&proc).unwrap();

@@ -1,4 +1,4 @@
-//! One run of each verb that changes the host, with what it leaves for the next run: its events and its records.
+//! One run of each verb that changes the host, with its events and the records that the next run reads.
 //!
 //! A verb in `commands` calls one run and prints what it returns; a sweep calls several.
 

@@ -65,7 +65,7 @@ pub(crate) fn old(then: SystemTime, now: SystemTime) -> String {
         .map_or_else(|_| "dated in the future".to_owned(), |age| format!("{} old", span(age)))
 }
 
-/// How long ago a process or job started. Both clocks are the kernel's: a start after `now` is one that has been set back.
+/// How long ago a process or job started. A start after `now` means that the clock was set back.
 pub(crate) fn elapsed(since: SystemTime, now: SystemTime) -> String {
     span(now.duration_since(since).unwrap_or_default())
 }
@@ -155,7 +155,7 @@ pub(crate) fn decision(decision: &Decision) -> String {
     }
 }
 
-/// Why something that was to go did not.
+/// Why something was not removed as planned.
 pub(crate) fn setback(result: &ActionResult) -> String {
     let name = result.as_str();
     match result {
@@ -175,14 +175,14 @@ pub(crate) fn newest(cache: &Cache, now: SystemTime) -> Option<String> {
     cache.measure.as_ref()?.newest.map(|time| old(time, now))
 }
 
-/// How much something holds, as far as it was seen.
+/// How large something is, as far as it was measured.
 pub(crate) fn held(holder: &SpaceHolder) -> String {
     let at_least = if holder.is_whole { "" } else { ">= " };
     let much = if holder.by_inodes { count_u64(holder.inodes, "inode") } else { size(holder.bytes) };
     format!("{at_least}{much}")
 }
 
-/// Where few inodes are left, how many; nothing elsewhere, where nobody asks.
+/// How many inodes are left where there are few; nothing elsewhere.
 pub(crate) fn few_inodes(usage: &Usage) -> String {
     const FEW: f64 = 0.1;
     if usage.inodes_free_ratio() >= FEW {
@@ -249,7 +249,7 @@ pub(crate) fn unused_in_all(targets: &[TargetView]) -> Option<String> {
     })
 }
 
-/// A day as people say it: today, a weekday of the last six days, or its date.
+/// A day in words: today, a weekday of the last six days, or its date.
 fn day(then: SystemTime, now: SystemTime) -> String {
     let age = now.duration_since(then).unwrap_or_default().as_secs() / 86_400;
     let (then, now) = (timestamp(then), timestamp(now));
@@ -271,7 +271,7 @@ pub(crate) fn room(disk: &DiskForecast) -> String {
     )
 }
 
-/// What a plan would take or has taken: runner, rule, reason, age.
+/// What a plan would remove or has removed: runner, rule, reason, age.
 pub(crate) fn removal(action: &Action, now: SystemTime) -> String {
     let used = action.cache.used.map(|time| format!("; last job {} ago", elapsed(time, now)));
     let newest = newest(&action.cache, now).map(|age| format!("; newest file {age}"));
