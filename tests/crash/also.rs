@@ -42,10 +42,12 @@ impl Also {
     /// When what `is_meant` by its name has been renamed, what `find` finds is locked.
     fn holds_after(is_meant: fn(&str) -> bool, find: impl Fn() -> Option<PathBuf> + Send + 'static) -> Self {
         let holder: Arc<Mutex<Option<Holder>>> = Arc::default();
-        let (held, mut renames) = (Arc::clone(&holder), false);
+        let (held, mut renaming) = (Arc::clone(&holder), None);
         let look = move |entry: &Entry| {
-            // It may have been gone before.
-            if std::mem::take(&mut renames)
+            // Its thread's next call: the rename has returned. Calls of other threads come in between.
+            let has_renamed = renaming.take_if(|thread| *thread == entry.thread).is_some();
+            // What it renamed may have been gone.
+            if has_renamed
                 && held.lock().expect("nobody panics").is_none()
                 && let Some(what) = find()
             {
@@ -54,7 +56,9 @@ impl Also {
                 let started = std::thread::spawn(start).join().expect("it takes the lock");
                 *held.lock().expect("nobody panics") = Some(started);
             }
-            renames = entry.number == libc::SYS_renameat2 && is_meant(&entry.text(1));
+            if entry.number == libc::SYS_renameat2 && is_meant(&entry.text(1)) {
+                renaming = Some(entry.thread);
+            }
         };
         Self { look: Arc::new(Mutex::new(look)), _holder: holder }
     }
