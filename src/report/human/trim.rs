@@ -67,7 +67,7 @@ fn meaning(tier: TrimTier) -> &'static str {
         TrimTier::Broken => "cannot be reused: a fingerprint or a dependency is gone",
         TrimTier::Unused => "no build has used it since it used others",
         TrimTier::Leftover => "documentation, packages, scratch files, artefacts without a fingerprint",
-        TrimTier::Incremental => "incremental state that nothing in use was built with",
+        TrimTier::Incremental => "incremental state of the compiler",
         TrimTier::Live => "in use: the next build compiles it again",
     }
 }
