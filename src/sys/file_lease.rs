@@ -40,6 +40,7 @@ pub fn is_open_elsewhere(file: &File) -> Option<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::without_forks;
     use std::fs::write;
     use std::os::unix::net::UnixDatagram;
 
@@ -71,6 +72,7 @@ mod tests {
 
     #[test]
     fn whoever_has_it_open_is_found_also_where_no_process_has() {
+        let _open_files = without_forks();
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lib.rlib");
         write(&path, "content").unwrap();
@@ -97,6 +99,7 @@ mod tests {
 
     #[test]
     fn who_runs_it_is_found() {
+        let _open_files = without_forks();
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("program");
         // By another process: while this one had it open for writing, a thread could fork, and keep it open.

@@ -10,6 +10,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::ffi::OsStrExt as _;
 use std::path::Path;
 use std::process::Command;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 use tempfile::TempDir;
 
 /// The message of a test that needs root and is skipped.
@@ -37,8 +38,22 @@ pub(crate) fn handle(path: &Path) -> Dir {
     Dir::resolve(path).expect("a temporary directory opens").0
 }
 
+/// A child of fork(2) without exec keeps every file that any test has open, and with it mounts and leases.
+static FORKS: RwLock<()> = RwLock::new(());
+
+/// For a test that forks so: none of those runs beside it that [`without_forks`] is for.
+pub(crate) fn forking() -> RwLockWriteGuard<'static, ()> {
+    FORKS.write().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// For a test that unmounts, or asks who has a file open.
+pub(crate) fn without_forks() -> RwLockReadGuard<'static, ()> {
+    FORKS.read().unwrap_or_else(PoisonError::into_inner)
+}
+
 /// Runs `body` in a thread with a mount namespace of its own: its mounts end with the thread, also on failure.
 pub(crate) fn in_private_mounts(body: impl FnOnce() + Send) {
+    let _mounts = without_forks();
     on_a_thread(|| {
         unshare(CloneFlags::CLONE_NEWNS).expect("root may unshare");
         assert!(run("mount", &["--make-rprivate".as_ref(), "/".as_ref()]));

@@ -37,6 +37,7 @@ fn ends(pidfd: &OwnedFd) -> bool {
 mod tests {
     use super::*;
     use crate::sys::flock::{LockMode, Probe, lock_within, probe};
+    use crate::sys::testing::forking;
     use nix::sys::signal::{Signal, kill};
     use nix::sys::wait::waitpid;
     use nix::unistd::{ForkResult, fork};
@@ -62,6 +63,7 @@ mod tests {
 
     #[test]
     fn the_lock_of_a_worker_that_does_not_end_is_released_where_it_has_noted_one() {
+        let _forks = forking();
         let temp = tempfile::NamedTempFile::new().unwrap();
         let file = temp.reopen().unwrap();
         let child = holder(&file);

@@ -2,6 +2,7 @@
 
 use super::watch::{BRIEF, GIVE_UP};
 use super::*;
+use crate::sys::testing::forking;
 use nix::libc;
 use std::thread::sleep;
 
@@ -27,6 +28,7 @@ fn run(limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> (End, Link, Du
 
 #[test]
 fn a_proper_end_is_one_that_the_worker_declares() {
+    let _forks = forking();
     let (end, link, _) = run(LONG, |link| {
         link.mark(4);
         Some(7)
@@ -49,6 +51,7 @@ fn a_proper_end_is_one_that_the_worker_declares() {
 
 #[test]
 fn a_worker_has_the_time_that_it_allows_itself_and_no_more() {
+    let _forks = forking();
     let (limit, short) = (Duration::from_millis(300), Duration::from_secs(1));
     let (end, _, took) = run(limit, |_| {
         sleep(LONG);
@@ -72,6 +75,7 @@ fn a_worker_has_the_time_that_it_allows_itself_and_no_more() {
 
 #[test]
 fn who_is_given_up_is_ended_and_marks_are_cleared_for_the_next() {
+    let _forks = forking();
     let mut supervisor = Supervisor::new().unwrap();
     let link = supervisor.link();
     let work = |link: Link| {
@@ -90,6 +94,7 @@ fn who_is_given_up_is_ended_and_marks_are_cleared_for_the_next() {
 
 #[test]
 fn who_is_told_to_end_ends_the_worker() {
+    let _forks = forking();
     let mut supervisor = Supervisor::new().unwrap();
     tell(Signal::SIGTERM);
     let begun = Instant::now();
@@ -106,6 +111,7 @@ fn who_is_told_to_end_ends_the_worker() {
 
 #[test]
 fn a_group_that_is_open_is_known_however_it_came() {
+    let _forks = forking();
     let mut supervisor = Supervisor::new().unwrap();
     for (text, is_open) in [
         ("::gro", false),
