@@ -149,6 +149,8 @@ pub mod model;
 pub mod notify;
 pub mod observe;
 pub(crate) mod overview;
+#[cfg(test)]
+mod plain_host;
 pub mod policy;
 pub mod postmortem;
 pub mod reap;

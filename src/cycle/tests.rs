@@ -3,11 +3,11 @@
 #![expect(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
 use super::*;
+use crate::plain_host::PlainHost;
 use crate::reclaim::trash::Trash;
 use crate::sys::dir::Dir;
 use std::any::Any;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 
 /// Writes down each step by its name.
 #[derive(Default)]
@@ -55,7 +55,7 @@ impl RunEvents for Observer {
 
 /// A runner with one cache, a run directory, and a configuration.
 struct Scene {
-    temp: tempfile::TempDir,
+    files: PlainHost,
     config: Config,
     run: RunDir,
 }
@@ -63,25 +63,15 @@ struct Scene {
 impl Scene {
     /// Its rule allows this size.
     fn new(max_size: &str) -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        let base = temp.path().canonicalize().unwrap();
-        let cache = base.join("runner/_work/app/app/target");
-        fs::create_dir_all(cache.join("debug")).unwrap();
-        fs::write(cache.join("debug/lib.rlib"), [7; 10_000]).unwrap();
-        fs::write(cache.join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n").unwrap();
-        fs::write(base.join("runner/.runner"), r#"{"agentName":"runner-1","workFolder":"_work"}"#).unwrap();
-        let run = base.join("run");
-        fs::create_dir(&run).unwrap();
-        fs::set_permissions(&run, fs::Permissions::from_mode(0o750)).unwrap();
-        let text = format!(
-            "[runners]\nroots = [\"{0}/runner\"]\n[paths]\nrun_dir = \"{0}/run\"\nstate_dir = \"{0}/state\"\n\
-             [hook]\nlock_wait = \"1s\"\n[pressure]\nmin_free = \"0\"\nmin_free_inodes = \"0%\"\nhigh = \"100%\"\n\
-             critical = \"100%\"\n[[cache]]\nname = \"cargo-target\"\nmax_size = \"{max_size}\"\n",
-            base.display()
+        let files = PlainHost::new();
+        files.runner_with_a_cache();
+        let more = format!(
+            "[hook]\nlock_wait = \"1s\"\n[pressure]\nmin_free = \"0\"\nmin_free_inodes = \"0%\"\nhigh = \"100%\"\n\
+             critical = \"100%\"\n[[cache]]\nname = \"cargo-target\"\nmax_size = \"{max_size}\"\n"
         );
-        let config = Config::parse(&text).unwrap();
-        let run = RunDir::open(&run).unwrap();
-        Self { temp, config, run }
+        let config = files.config("runner", &more);
+        let run = RunDir::open(&config.paths.run_dir).unwrap();
+        Self { files, config, run }
     }
 
     /// The cache is larger than its rule allows.
@@ -90,11 +80,11 @@ impl Scene {
     }
 
     fn cache(&self) -> PathBuf {
-        self.temp.path().canonicalize().unwrap().join("runner/_work/app/app/target")
+        self.files.base.join("runner/_work/app/app/target")
     }
 
     fn root(&self) -> FileId {
-        Dir::resolve(&self.temp.path().join("runner")).unwrap().0.status().unwrap().id
+        Dir::resolve(&self.files.base.join("runner")).unwrap().0.status().unwrap().id
     }
 
     /// A hook of the only runner, which applies the limits of its rules.
@@ -136,7 +126,7 @@ fn each_step_is_reported_when_it_happens_and_in_one_order() {
     assert_eq!(report.outcomes.len(), 1);
     assert_eq!(report.outcomes[0].result, ActionResult::Removed);
     assert!(report.freed_bytes >= 10_000 && report.goal_met);
-    let work = Dir::resolve(&scene.temp.path().join("runner/_work")).unwrap().0;
+    let work = Dir::resolve(&scene.files.base.join("runner/_work")).unwrap().0;
     let trash = Trash::open(&work, acting_as()).unwrap().unwrap();
     assert_eq!(trash.dir().names(9).unwrap(), Vec::<std::ffi::OsString>::new(), "the slot is discarded");
 }
@@ -196,9 +186,9 @@ fn a_preview_looks_at_the_same_caches_and_touches_nothing() {
 #[test]
 fn unfinished_trash_is_deleted_first_and_counts_as_freed() {
     let scene = Scene::over_its_limit();
-    let work = Dir::resolve(&scene.temp.path().join("runner/_work")).unwrap().0;
+    let work = Dir::resolve(&scene.files.base.join("runner/_work")).unwrap().0;
     Trash::open_or_make(&work, acting_as()).unwrap();
-    let left = scene.temp.path().join("runner/_work/.disk-guard/trash/left-by-a-crash");
+    let left = scene.files.base.join("runner/_work/.disk-guard/trash/left-by-a-crash");
     fs::create_dir(&left).unwrap();
     fs::write(left.join("tree"), [7; 50_000]).unwrap();
     let (report, result, observer) = scene.run(scene.hook());
@@ -251,7 +241,7 @@ fn sized_for(scene: &Scene, bytes: u64) -> (Vec<String>, Vec<String>) {
 #[test]
 fn a_hook_sizes_caches_in_their_turn_until_they_suffice() {
     let scene = Scene::new("1GiB");
-    let work = scene.temp.path().join("runner/_work");
+    let work = scene.files.base.join("runner/_work");
     let day = Duration::from_secs(86_400);
     for (repository, days) in [("app", 4), ("b", 3), ("c", 2), ("own", 9), ("unmarked", 0)] {
         let cache = work.join(repository).join(repository).join("target");

@@ -5,6 +5,7 @@
 use super::*;
 use crate::clock::now;
 use crate::observe::snapshot::Snapshot;
+use crate::plain_host::PlainHost;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
@@ -13,19 +14,16 @@ struct Scene {
     base: PathBuf,
     config: Config,
     proc: Proc,
-    _temp: tempfile::TempDir,
+    _files: PlainHost,
 }
 
 impl Scene {
     /// Two runners of ours, of which the first has a line in its `.env`. No program can be found, so systemd cannot be asked.
     fn new() -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        let base = temp.path().canonicalize().unwrap();
+        let files = PlainHost::new();
+        let base = files.base.clone();
         for name in ["one", "two"] {
-            let root = base.join("runners").join(name);
-            fs::create_dir_all(root.join("_work")).unwrap();
-            let settings = format!(r#"{{"agentName":"{name}","workFolder":"_work"}}"#);
-            fs::write(root.join(".runner"), settings).unwrap();
+            files.runner(&format!("runners/{name}"), name);
         }
         fs::write(base.join("runners/one/.env"), "LANG=C\n").unwrap();
         fs::create_dir_all(base.join("hooks")).unwrap();
@@ -34,13 +32,8 @@ impl Scene {
             fs::set_permissions(base.join("hooks").join(script), fs::Permissions::from_mode(0o755)).unwrap();
         }
         fs::create_dir(base.join("bin")).unwrap();
-        let text = format!(
-            "[runners]\nroots = [\"{0}/runners/*\"]\n[paths]\nrun_dir = \"{0}/run\"\nstate_dir = \"{0}/state\"\n\
-             programs = [\"{0}/bin\"]\n",
-            base.display()
-        );
-        let config = Config::parse(&text).unwrap();
-        Self { proc: Proc::new(&config.paths.proc), config, base, _temp: temp }
+        let config = files.config("runners/*", &format!("programs = [\"{}/bin\"]\n", base.display()));
+        Self { proc: Proc::new(&config.paths.proc), config, base, _files: files }
     }
 
     fn run(&self, verb: Verb, execution: Execution, reach: Reach) -> SetupReport {

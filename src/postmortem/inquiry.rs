@@ -152,8 +152,8 @@ fn remember(shelf: &Shelf, report: &mut Report, runners: &[&Runner], examined: &
 mod tests {
     use super::*;
     use crate::clock::now;
-    use crate::model::postmortem::{Case, Cause, Confidence, Death, Diagnosis, Ended};
     use crate::observe::snapshot::Snapshot;
+    use crate::postmortem::keep::tests::case_of;
     use crate::postmortem::keep::{Key, Raw};
     use std::fs;
     use std::time::Duration;
@@ -174,26 +174,7 @@ mod tests {
              programs = [\"{0}/none\"]\n",
             base.display()
         ));
-        let case = Case {
-            death: Death {
-                runner: "gone".into(),
-                root: "/srv/gone".into(),
-                started: Some(now()),
-                ..Death::default()
-            },
-            verdict: Diagnosis {
-                ended: Ended::Abruptly,
-                cause: Cause::Killed,
-                confidence: Confidence::Certain,
-                summary: "somebody".into(),
-                evidence: Vec::new(),
-                ruled_out: Vec::new(),
-                missing: Vec::new(),
-                advice: String::new(),
-            },
-            examined: now(),
-            kept: false,
-        };
+        let case = case_of("gone", "/srv/gone", now());
         let shelf = Shelf::at(&base.join("state"));
         shelf.keep(&Key::new(Path::new("/srv/gone"), b"log"), &case, &Raw::default()).unwrap();
         (temp, config.unwrap())

@@ -272,17 +272,22 @@ pub fn time(case: &Case) -> SystemTime {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::model::postmortem::{Cause, Confidence, Death, Diagnosis, Ended};
     use std::fs::Permissions;
     use std::os::unix::fs::PermissionsExt as _;
     use std::time::Duration;
 
-    fn case(second: u64) -> Case {
-        let started = Some(UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second));
+    /// A death of a job that began then.
+    pub(in crate::postmortem) fn case_of(runner: &str, root: &str, started: SystemTime) -> Case {
         Case {
-            death: Death { runner: "r".into(), root: "/srv/r".into(), started, ..Death::default() },
+            death: Death {
+                runner: runner.into(),
+                root: root.into(),
+                started: Some(started),
+                ..Death::default()
+            },
             verdict: Diagnosis {
                 ended: Ended::Abruptly,
                 cause: Cause::Killed,
@@ -296,6 +301,10 @@ mod tests {
             examined: UNIX_EPOCH + Duration::from_secs(1_800_000_000),
             kept: false,
         }
+    }
+
+    fn case(second: u64) -> Case {
+        case_of("r", "/srv/r", UNIX_EPOCH + Duration::from_secs(1_700_000_000 + second))
     }
 
     fn key(root: &str, death: usize) -> Key {

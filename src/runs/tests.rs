@@ -1,16 +1,14 @@
 //! Runs on a host of plain files.
 
-#![expect(clippy::disallowed_methods, reason = "tests build and remove their own files")]
-
 use super::remediate::Contamination;
 use super::*;
 use crate::model::ledger::Scope;
 use crate::model::{Execution, Liveness};
 use crate::overview::check::{CheckError, Question, answer};
+use crate::plain_host::PlainHost;
 use crate::run_dir::{Records, RunDir};
 use crate::run_log::RunLog;
 use std::fs;
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 /// A runner with one cache that is larger than its rule allows, a run directory and a state directory.
@@ -18,28 +16,20 @@ struct Scene {
     base: PathBuf,
     config: Config,
     proc: Proc,
-    _temp: tempfile::TempDir,
+    _files: PlainHost,
 }
 
 impl Scene {
     fn new(more: &str) -> Self {
-        let temp = tempfile::tempdir().unwrap();
-        let base = temp.path().canonicalize().unwrap();
-        let cache = base.join("runner/_work/app/app/target");
-        fs::create_dir_all(cache.join("debug")).unwrap();
-        fs::write(cache.join("debug/lib.rlib"), [7; 10_000]).unwrap();
-        fs::write(cache.join("CACHEDIR.TAG"), "Signature: 8a477f597d28d172789f06886806bc55\n").unwrap();
-        fs::write(base.join("runner/.runner"), r#"{"agentName":"runner-1","workFolder":"_work"}"#).unwrap();
-        fs::create_dir(base.join("run")).unwrap();
-        fs::set_permissions(base.join("run"), fs::Permissions::from_mode(0o750)).unwrap();
-        let text = format!(
-            "[runners]\nroots = [\"{0}/runner\"]\n[paths]\nrun_dir = \"{0}/run\"\nstate_dir = \"{0}/state\"\n\
-             [pressure]\nmin_free = \"0\"\nmin_free_inodes = \"0%\"\nhigh = \"100%\"\ncritical = \"100%\"\n\
-             [metrics]\ntextfile = \"{0}/metrics.prom\"\n{more}",
-            base.display()
+        let files = PlainHost::new();
+        files.runner_with_a_cache();
+        let more = format!(
+            "[pressure]\nmin_free = \"0\"\nmin_free_inodes = \"0%\"\nhigh = \"100%\"\ncritical = \"100%\"\n\
+             [metrics]\ntextfile = \"{}/metrics.prom\"\n{more}",
+            files.base.display()
         );
-        let config = Config::parse(&text).unwrap();
-        Self { proc: Proc::new(&config.paths.proc), config, base, _temp: temp }
+        let config = files.config("runner", &more);
+        Self { proc: Proc::new(&config.paths.proc), config, base: files.base.clone(), _files: files }
     }
 
     fn host(&self) -> Host<'_> {
