@@ -65,7 +65,8 @@ fn one_tree() -> Vec<Row> {
     rows
 }
 
-/// A `status` of a host with many caches, the first (nothing is remembered) and the second.
+/// A `status` of a host with many caches, the first (nothing is remembered) and the second; by itself, and with the container
+/// engines of this computer, which are other programs and are asked meanwhile.
 fn many_caches() -> Vec<Row> {
     let (runners, each, files) = (20, 10, setting("FILES_OF_A_CACHE", 1_000));
     let mut host = Host::new();
@@ -76,28 +77,36 @@ fn many_caches() -> Vec<Row> {
             stage::plant_cache(&root, &format!("r{cache}"), files, 0);
         }
     }
-    let du = |_: ()| stage::run(Path::new("du"), &[OsString::from("-s"), host.runners().into()]);
-    let status = |_: ()| stage::run(&host.program(), &arguments(&host.config(), &["status", "--json"]));
-    du(());
+    let without_engines = host.base.join("no-programs");
+    std::fs::create_dir(&without_engines).expect("a directory of the stage");
+    let without_engines = format!("programs = [{without_engines:?}]\n");
+    let du = |host: &Host| stage::run(Path::new("du"), &[OsString::from("-s"), host.runners().into()]);
+    let status = |host: &Host| stage::run(&host.program(), &arguments(&host.config(), &["status", "--json"]));
+    du(&host);
     // Sizes are remembered of what has rested for a while.
     std::thread::sleep(QUIET_BY_OWN_CLOCK + Duration::from_secs(1));
-    let (mut anchor, mut first, mut second) = (Vec::new(), Vec::new(), Vec::new());
+    let mut times: [Vec<Duration>; 4] = Default::default();
+    let [anchor, first, second, with_engines] = &mut times;
     for _ in 0..setting("ROUNDS", 5) {
         forget(&host);
-        anchor.push(du(()));
-        first.push(status(()));
-        second.push(status(()));
+        host.configure(|settings| settings.extra.clone_from(&without_engines));
+        anchor.push(du(&host));
+        first.push(status(&host));
+        second.push(status(&host));
+        host.configure(|settings| settings.extra.clear());
+        with_engines.push(status(&host));
     }
     let caches = format!("{} caches of {files} files", runners * each);
     vec![
-        Row::beside(format!("`status`, {caches}, warm"), "`du -s`", &anchor, &first, Goal::OfAnchor(0.47)),
+        Row::beside(format!("`status`, {caches}, warm"), "`du -s`", anchor, first, Goal::OfAnchor(0.47)),
         Row::beside(
             "a second `status`, nothing changed",
             "`du -s`",
-            &anchor,
-            &second,
+            anchor,
+            second,
             Goal::OfAnchor(1.0 / 15.0),
         ),
+        Row::beside("the same, container engines asked", "`du -s`", anchor, with_engines, Goal::None),
     ]
 }
 

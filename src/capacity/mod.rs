@@ -15,37 +15,40 @@ pub mod verdict;
 
 use crate::model::{Capacity, CapacityFacts, Filesystem, FilesystemStatus, HostFacts};
 use crate::sys::process::Proc;
-use crate::sys::program::Programs;
+use std::path::PathBuf;
 use std::time::Duration;
+use stores::EnginesAsked;
 
 /// How long the container engines may think.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Reads everything.
-pub fn observe(proc: &Proc, programs: Programs<'_>, facts: &HostFacts) -> CapacityFacts {
-    std::thread::scope(|scope| {
-        let stores = scope.spawn(|| stores::all(programs, PATIENCE));
-        let filesystems: Vec<&Filesystem> = facts.filesystems.iter().collect();
-        CapacityFacts {
-            files: kernel::files(proc),
-            tasks: kernel::tasks(proc),
-            memory: kernel::memory(proc),
-            swap: kernel::swap(proc),
-            stalls: kernel::stalls(proc),
-            groups: cgroups::of_runners(proc, facts),
-            deleted: deleted::held_open(proc, &filesystems),
-            journals: stores::journals(),
-            stores: stores.join().unwrap_or_default(),
-        }
-    })
+/// Reads everything. `engines` were asked before, by [`ask_engines`].
+pub fn observe(proc: &Proc, engines: EnginesAsked, facts: &HostFacts) -> CapacityFacts {
+    let filesystems: Vec<&Filesystem> = facts.filesystems.iter().collect();
+    CapacityFacts {
+        files: kernel::files(proc),
+        tasks: kernel::tasks(proc),
+        memory: kernel::memory(proc),
+        swap: kernel::swap(proc),
+        stalls: kernel::stalls(proc),
+        groups: cgroups::of_runners(proc, facts),
+        deleted: deleted::held_open(proc, &filesystems),
+        journals: stores::journals(),
+        stores: engines.answers(),
+    }
+}
+
+/// Asks the container engines. They think while the caller observes the host: their answers take longer than anything else here.
+pub fn ask_engines(programs: &[PathBuf]) -> EnginesAsked {
+    EnginesAsked::new(programs, PATIENCE)
 }
 
 /// Reads and judges.
 pub fn examine(
     proc: &Proc,
-    programs: Programs<'_>,
+    engines: EnginesAsked,
     facts: &HostFacts,
     filesystems: &[FilesystemStatus],
 ) -> Capacity {
-    verdict::judge(&observe(proc, programs, facts), filesystems)
+    verdict::judge(&observe(proc, engines, facts), filesystems)
 }

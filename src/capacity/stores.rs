@@ -9,6 +9,7 @@ use bytesize::ByteSize;
 use rustix::fs::{AtFlags, CWD, StatxFlags, statx};
 use serde_json::Value;
 use std::path::PathBuf;
+use std::thread::JoinHandle;
 use std::time::Duration;
 use walkdir::WalkDir;
 
@@ -19,14 +20,26 @@ pub(crate) const DOCKER_USAGE: [&str; 4] = ["system", "df", "--format", "{{json 
 pub(crate) const DOCKER_ROOT: [&str; 3] = ["info", "--format", "{{.DockerRootDir}}"];
 pub(crate) const CONTAINERD_USAGE: [&str; 3] = ["imagefsinfo", "-o", "json"];
 
-/// The engines that answer, all asked at the same time.
-pub fn all(programs: Programs<'_>, patience: Duration) -> Vec<ContainerStore> {
-    let bounds = Bounds::new(patience, MAX_ANSWER);
-    let asked: [fn(Programs<'_>, Bounds) -> Option<ContainerStore>; 3] = [docker, podman, containerd];
-    std::thread::scope(|scope| {
-        let asked = asked.map(|ask| scope.spawn(move || ask(programs, bounds)));
-        asked.into_iter().filter_map(|answer| answer.join().ok().flatten()).collect()
-    })
+/// Container engines that think about their answers.
+#[derive(Debug)]
+pub struct EnginesAsked(Vec<JoinHandle<Option<ContainerStore>>>);
+
+impl EnginesAsked {
+    /// Asks all engines at the same time. Each has `patience` for each of its two answers.
+    pub fn new(programs: &[PathBuf], patience: Duration) -> Self {
+        let bounds = Bounds::new(patience, MAX_ANSWER);
+        let asked: [fn(Programs<'_>, Bounds) -> Option<ContainerStore>; 3] = [docker, podman, containerd];
+        let in_thread = |ask: fn(Programs<'_>, Bounds) -> Option<ContainerStore>| {
+            let programs = programs.to_vec();
+            std::thread::Builder::new().spawn(move || ask(Programs(&programs), bounds)).ok()
+        };
+        Self(asked.into_iter().filter_map(in_thread).collect())
+    }
+
+    /// Waits for the engines that answer.
+    pub fn answers(self) -> Vec<ContainerStore> {
+        self.0.into_iter().filter_map(|answer| answer.join().ok().flatten()).collect()
+    }
 }
 
 fn docker(programs: Programs<'_>, bounds: Bounds) -> Option<ContainerStore> {
@@ -159,7 +172,7 @@ mod tests {
             std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o755)).unwrap();
         }
         let directories = [temp.path().to_owned()];
-        let stores = all(Programs(&directories), Duration::from_secs(2));
+        let stores = EnginesAsked::new(&directories, Duration::from_secs(2)).answers();
         let found: Vec<_> = stores.iter().map(|store| (store.engine, store.bytes)).collect();
         assert_eq!(found, [("docker", 1_000_000_000)]);
     }

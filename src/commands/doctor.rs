@@ -9,16 +9,15 @@ use crate::model::{Check, CheckState};
 use crate::report::exit::Exit;
 use crate::report::human::Screen;
 use crate::report::{human, json};
-use crate::sys::program::Programs;
 use std::path::Path;
 
 /// Examines the host.
 pub(super) fn run(context: &Context, config: Option<&Path>, format: Format) -> Exit {
+    let engines = capacity::ask_engines(&context.config.paths.programs);
     let alive = overview::alive(&context.snapshot());
-    let programs = Programs(&context.config.paths.programs);
     let filesystems = overview::status::judged(&context.config, &alive.facts.filesystems);
     let input = DoctorInput {
-        capacity: &capacity::examine(&context.proc, programs, &alive.facts, &filesystems),
+        capacity: &capacity::examine(&context.proc, engines, &alive.facts, &filesystems),
         config: &context.config,
         proc: &context.proc,
         facts: &alive.facts,

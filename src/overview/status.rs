@@ -25,7 +25,6 @@ use crate::setup::drain::{By, Drained};
 use crate::setup::state::{RecordKind, StateDir};
 use crate::stores::record;
 use crate::sys::process::Proc;
-use crate::sys::program::Programs;
 use crate::text::words;
 use std::collections::{HashMap, HashSet};
 use std::time::{Duration, SystemTime};
@@ -40,6 +39,7 @@ pub(crate) enum Holders {
 /// Observes the host; with `stale` also some of its cargo targets.
 pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: Holders, stale: Stale) -> HostStatus {
     let (config, proc) = (snapshot.config, snapshot.proc);
+    let engines = capacity::ask_engines(&config.paths.programs);
     let patience = if holders == Holders::Asked { forecast::PATIENCE } else { Duration::from_secs(1) };
     let (preview, run, survey) = whole_recalled(snapshot, patience, stale);
     let lock = run.as_ref().map(|run| lock_view(proc, run)).unwrap_or_default();
@@ -55,8 +55,7 @@ pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: Holders, stale: Stale) -
     let declared = declared(config, &preview);
     notes.extend(sum_of_declared(&declared));
     notes.extend(remembered(&preview));
-    let programs = Programs(&config.paths.programs);
-    let capacity = capacity::examine(proc, programs, &preview.facts, &filesystems);
+    let capacity = capacity::examine(proc, engines, &preview.facts, &filesystems);
     let visibility = preview.facts.processes.visibility.clone();
     let root_matches = preview.root_matches.iter().cloned();
     let root_matches = root_matches.map(|(pattern, runners)| RootMatches { pattern, runners }).collect();

@@ -25,6 +25,7 @@ use landlock::{
     ABI, AccessFs, BitFlags, CompatLevel, Compatible as _, PathBeneath, Ruleset, RulesetAttr as _,
     RulesetCreated, RulesetCreatedAttr as _, RulesetError, make_bitflags,
 };
+use rustix::process::{getpriority_process, setpriority_process};
 use std::borrow::Borrow;
 use std::ffi::OsStr;
 use std::io;
@@ -87,10 +88,23 @@ impl Confinement {
         let Ok(rules) = &self.0 else { return Ok(deletion()) };
         let rules = rules.try_clone()?;
         std::thread::scope(|scope| {
-            let confined = move || rules.restrict_self().map_err(io::Error::other).map(|_| deletion());
+            let confined = move || {
+                give_way();
+                rules.restrict_self().map_err(io::Error::other).map(|_| deletion())
+            };
             let thread = std::thread::Builder::new().name("delete".into()).spawn_scoped(scope, confined)?;
             thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
         })
+    }
+}
+
+/// Gives this thread, and those that it starts, the lowest priority, if the process has a low one: that of a timer. Nobody waits for what
+/// it deletes, and builds have the cores. The thread that claims keeps its own, because others wait for its lock.
+fn give_way() {
+    const LOWEST: i32 = 19;
+    if getpriority_process(None).is_ok_and(|priority| priority > 0) {
+        // Of a deletion that keeps its priority builds are slower, no more.
+        let _ = setpriority_process(None, LOWEST);
     }
 }
 
@@ -189,6 +203,24 @@ mod tests {
         }
         // This thread was not confined: it deletes what the confined one could not.
         assert!(matches!(delete(&wrong, "tree").extent, Extent::Whole));
+    }
+
+    /// On a thread of its own, for the test's own priority cannot be raised again.
+    #[test]
+    fn a_deletion_of_a_background_process_has_the_lowest_priority_and_any_other_keeps_its_own() {
+        let Some(scene) = scene() else { return };
+        let of_deletion = |scene: &Scene| scene.confinement.run(|| getpriority_process(None).unwrap()).unwrap();
+        let usual = getpriority_process(None).unwrap();
+        std::thread::scope(|scope| {
+            let in_thread = scope.spawn(|| {
+                assert_eq!(of_deletion(&scene), if usual > 0 { 19 } else { usual });
+                let low = usual.max(5);
+                setpriority_process(None, low).unwrap();
+                assert_eq!(of_deletion(&scene), 19);
+                assert_eq!(getpriority_process(None).unwrap(), low, "who claims keeps its own");
+            });
+            in_thread.join().unwrap();
+        });
     }
 
     /// The handle is right, and its owner moves the directory behind it out of the work directory.

@@ -122,37 +122,47 @@ fn by_query(
 ) -> std::io::Result<QueryEnd> {
     let mut query = Query::default();
     let mut address = 0;
+    // A file has several mappings side by side: if the name of one was wanted, that of the next is asked for at once.
+    let mut with_name = false;
     for _ in 0..LIMIT {
         query.size = size_of::<Query>() as u64;
         query.flags = NEXT_FILE;
         query.address = address;
-        (query.name_size, query.name_address) = (0, 0);
-        let mut answer = ask(maps, &mut query);
-        if answer.is_ok() && visitor.wants(query.file()) {
+        let mut answer = ask(maps, &mut query, with_name.then_some(&mut *name));
+        let is_wanted = answer.is_ok() && visitor.wants(query.file());
+        if is_wanted && !with_name {
             query.address = query.start;
-            query.name_size = LINK_LIMIT as u32;
-            query.name_address = name.as_mut_ptr() as u64;
-            answer = ask(maps, &mut query);
-            if answer.is_ok() {
-                let length = (query.name_size as usize).min(name.len());
-                let name = name[..length].split(|&byte| byte == 0).next().unwrap_or_default();
-                // The mapping may have been replaced between the two questions: the second answer is consistent by itself.
-                visitor.visit(query.file(), name);
-            }
+            answer = ask(maps, &mut query, Some(&mut *name));
         }
         match answer {
-            Ok(()) => address = query.end,
+            Ok(()) => {
+                if is_wanted {
+                    let length = (query.name_size as usize).min(name.len());
+                    let name = name[..length].split(|&byte| byte == 0).next().unwrap_or_default();
+                    // The mapping may have been replaced between two questions: the last answer is consistent by itself.
+                    visitor.visit(query.file(), name);
+                }
+                with_name = is_wanted;
+                address = query.end;
+            }
             Err(Errno::NOENT) => return Ok(QueryEnd::Whole),
             Err(Errno::SRCH) => return Ok(QueryEnd::Lost),
             Err(Errno::NOTTY) => return Ok(QueryEnd::Unsupported),
             Err(Errno::INTR) => {}
+            // The name may be too long, and nobody has wanted it yet.
+            Err(_) if with_name => with_name = false,
             Err(error) => return Err(error.into()),
         }
     }
     Err(std::io::Error::other("it has too many mappings"))
 }
 
-fn ask(maps: &File, query: &mut Query) -> rustix::io::Result<()> {
+/// Asks for a mapping, and for its file's name where there is room for one.
+fn ask(maps: &File, query: &mut Query, name: Option<&mut [u8; LINK_LIMIT]>) -> rustix::io::Result<()> {
+    (query.name_size, query.name_address) = match name {
+        Some(room) => (LINK_LIMIT as u32, room.as_mut_ptr() as u64),
+        None => (0, 0),
+    };
     // SAFETY: the opcode is PROCMAP_QUERY and Query has the layout of the kernel's structure for it; `size` is its size, and
     // the name buffer, when one is given, is live and as long as `name_size` says. No build id is asked for.
     #[allow(unsafe_code)]
