@@ -121,7 +121,7 @@ mod tests {
     use proptest::prelude::*;
 
     #[test]
-    fn what_is_harmless_stays_as_it_is() {
+    fn harmless_characters_are_unchanged() {
         for same in
             ["", "runner-1", "/home/ci/r 1/_work", "größe", "目录", "a:b,c%d", "#[x]", ":: in the middle"]
         {
@@ -131,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn what_deceives_becomes_visible() {
+    fn deceptive_characters_become_visible() {
         for (raw, seen) in [
             ("a\nb", r"a\nb"),
             ("a\rb", r"a\rb"),

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_damaged_too_large_forged_or_from_the_future_is_not_believed_and_told() {
+    fn damaged_oversized_forged_and_future_histories_are_rejected_and_reported() {
         let text = |at: u64, bytes: u64| {
             format!(
                 r#"{{"version":1,"jobs":[{{"repository":"acme/app","job":"build","at":{at},"runs":[{bytes}]}},

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn records_of_the_dead_go_and_those_of_the_living_stay() {
+    fn records_of_dead_processes_are_removed_and_those_of_live_ones_are_kept() {
         let scene = scene();
         leave(&scene.run, &scene.proc, &scene.lease(), scene.me, None).unwrap();
         let gone = ProcessId { pid: Pid(i32::MAX), start: StartTime(1) };

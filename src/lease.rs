@@ -486,7 +486,7 @@ mod tests {
     }
 
     #[test]
-    fn the_name_tells_the_root() {
+    fn the_name_identifies_the_root() {
         let worker = ProcessId { pid: Pid(4), start: StartTime(9) };
         let root = FileId { dev: 0xfe01, ino: 0xabc };
         assert_eq!(root_of_name(&file_name(root, worker)), Some(root));
@@ -510,7 +510,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_judged_ends_when_no_job_can_last_as_long() {
+    fn an_undecidable_lease_ends_after_the_longest_possible_job() {
         let temp = tempfile::tempdir().unwrap();
         let run = RunDir::open(temp.path()).unwrap();
         let proc = Proc::new(Path::new("/proc"));
@@ -533,7 +533,7 @@ mod tests {
     }
 
     #[test]
-    fn each_worker_that_lives_has_one_lease_that_stays() {
+    fn each_live_worker_keeps_one_lease() {
         let temp = tempfile::tempdir().unwrap();
         let run = RunDir::open(temp.path()).unwrap();
         let proc = Proc::new(Path::new("/proc"));

@@ -82,7 +82,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn what_is_printed_is_read_again(seconds in 0u64..4_000_000_000, nanos in 0u32..1_000_000_000) {
+        fn a_printed_duration_is_parsed_to_the_same_value(seconds in 0u64..4_000_000_000, nanos in 0u32..1_000_000_000) {
             let length = Duration::new(seconds, nanos);
             let text = format(length);
             let again = if text == "0" { Duration::ZERO } else { parse(&text).unwrap() };

@@ -182,7 +182,7 @@ mod tests {
 
     /// Evidence that is older than a part of the lock's wait is not acted on: this is the maximum age.
     #[test]
-    fn it_tells_how_long_it_has_been_held() {
+    fn the_lock_reports_how_long_it_has_been_held() {
         let temp = tempfile::tempdir().unwrap();
         let run = RunDir::open(temp.path()).unwrap();
         let before = Instant::now();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn who_does_not_get_the_lock_can_read_what_is_announced() {
+    fn a_process_without_the_lock_can_read_the_announcement() {
         let temp = tempfile::tempdir().unwrap();
         let run = RunDir::open(temp.path()).unwrap();
         let lock = ExclusiveLock::acquire(&run, Duration::from_secs(1)).unwrap();

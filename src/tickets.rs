@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_ticket_asks_for_nothing() {
+    fn an_invalid_ticket_requests_nothing() {
         let (temp, run) = run();
         leave(&run, ROOT, &BTreeSet::new()).unwrap();
         let file = temp.path().join("run/tickets").join(name(ROOT));

@@ -189,7 +189,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mark_says_when_and_the_latest_counts() {
+    fn the_latest_mark_of_use_counts() {
         let (temp, work, owner) = work();
         create_dir_all(temp.path().join("app/app")).unwrap();
         for seconds in [1_000_000, 2_000_000] {

@@ -117,7 +117,7 @@ fn a_job_that_starts_before_the_lock_is_taken_wins() {
 
 /// Nothing tells of it under the lock but its Worker.
 #[test]
-fn a_job_whose_hook_has_not_run_gets_its_tree_back() {
+fn a_job_without_a_hook_run_gets_its_tree_back() {
     if !kit::sees_everything() {
         return;
     }
@@ -302,7 +302,7 @@ fn nothing_is_deleted_under_the_lock() {
 }
 
 #[test]
-fn whatever_a_killed_guard_has_claimed_the_next_run_finishes() {
+fn the_next_run_finishes_every_claim_of_a_killed_guard() {
     if !kit::sees_everything() {
         return;
     }
@@ -337,7 +337,7 @@ fn whatever_a_killed_guard_has_claimed_the_next_run_finishes() {
 }
 
 #[test]
-fn guards_that_delete_the_same_tree_tell_once_how_much_is_free() {
+fn guards_that_delete_the_same_tree_report_the_freed_bytes_once() {
     if !kit::sees_everything() {
         return;
     }
@@ -358,7 +358,7 @@ fn guards_that_delete_the_same_tree_tell_once_how_much_is_free() {
 }
 
 #[test]
-fn who_has_helped_a_guard_that_died_tells_instead_of_it() {
+fn a_guard_reports_bytes_freed_on_behalf_of_a_crashed_run() {
     if !kit::sees_everything() {
         return;
     }
@@ -375,7 +375,7 @@ fn who_has_helped_a_guard_that_died_tells_instead_of_it() {
 }
 
 #[test]
-fn what_is_no_longer_what_was_planned_is_kept() {
+fn a_tree_that_differs_from_the_plan_is_kept() {
     if !kit::sees_everything() {
         return;
     }

@@ -88,7 +88,7 @@ fn has_slot(below: &Path) -> bool {
 }
 
 #[test]
-fn a_kernel_without_landlock_is_told_once_and_deletes_all_the_same() {
+fn a_kernel_without_landlock_is_reported_once_and_deletion_still_works() {
     if !kit::sees_everything() || !can_refuse() {
         return;
     }

@@ -71,7 +71,7 @@ fn hold(command: &str) -> Ended {
 }
 
 #[test]
-fn what_is_declared_goes_and_what_somebody_uses_or_could_exchange_stays() {
+fn declared_caches_are_deleted_unless_in_use_or_exchangeable() {
     if !kit::sees_everything() {
         return;
     }
@@ -246,7 +246,7 @@ fn roots_that_others_can_lead_elsewhere_are_refused_with_their_key_and_line() {
 }
 
 #[test]
-fn undeclared_caches_are_told_with_a_rule_that_declares_them() {
+fn undeclared_caches_are_reported_with_a_rule_that_declares_them() {
     if !kit::sees_everything() {
         return;
     }
@@ -299,7 +299,7 @@ fn undeclared_caches_are_told_with_a_rule_that_declares_them() {
 }
 
 #[test]
-fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
+fn the_caches_of_other_tools_are_reported_each_with_a_rule_that_declares_it() {
     if !kit::sees_everything() {
         return;
     }
@@ -361,7 +361,7 @@ fn the_caches_of_other_tools_are_told_with_a_rule_that_declares_each() {
 }
 
 #[test]
-fn what_goes_with_a_directory_around_it_is_protected_by_its_own_users_too() {
+fn a_cache_deleted_with_its_parent_is_protected_by_its_own_users_too() {
     if !kit::sees_everything() {
         return;
     }
@@ -459,7 +459,7 @@ fn a_packaged_runner_is_idle_while_its_listener_waits_and_busy_while_its_worker_
 
 /// No environment names the root: what the configuration declares as a package's programs is told by where its Listener works.
 #[test]
-fn a_declared_program_without_runner_root_is_told_by_its_listeners_place_or_log() {
+fn a_declared_program_without_runner_root_is_attributed_by_its_listeners_directory_or_log() {
     if !kit::sees_everything() {
         return;
     }
@@ -511,7 +511,7 @@ fn a_declared_program_without_runner_root_is_told_by_its_listeners_place_or_log(
 }
 
 #[test]
-fn a_listener_that_no_glob_names_is_told_with_a_glob_that_would_add_it() {
+fn a_listener_outside_every_glob_is_reported_with_a_glob_that_adds_it() {
     if !kit::sees_everything() {
         return;
     }

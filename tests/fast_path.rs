@@ -153,7 +153,7 @@ fn on_a_healthy_disk_no_directory_is_listed_and_nobody_elses_process_is_opened()
 }
 
 #[test]
-fn what_jobs_have_taken_costs_the_hook_two_small_files_where_there_is_room() {
+fn the_forecast_costs_the_hook_two_small_files_on_a_disk_with_room() {
     let host = calm();
     let runner = host.runner("actions-runner-1").build();
     hook(&host, &runner); // Makes the trash.

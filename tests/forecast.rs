@@ -115,7 +115,7 @@ fn the_first_jobs_of_a_host_find_nothing_changed_by_the_forecast() {
 }
 
 #[test]
-fn what_live_jobs_have_not_used_yet_is_held_free_and_shown() {
+fn unused_bytes_of_live_jobs_are_held_free_and_shown() {
     let Some(host) = host("") else { return };
     let (_runners, mut listeners) = two_runners(&host, ["actions-runner-1", "actions-runner-3"]);
     let cache = cache_of_sibling(&host);
@@ -141,7 +141,7 @@ fn what_live_jobs_have_not_used_yet_is_held_free_and_shown() {
 }
 
 #[test]
-fn a_sweep_makes_the_same_room_and_says_for_whom() {
+fn a_sweep_frees_the_same_room_and_names_the_jobs_it_is_for() {
     let Some((host, _runner, mut listener)) = after_one_job("", 60) else { return };
     let (_job, _) = begin(&mut listener, "acme/app");
     let cache = cache_of_sibling(&host);
@@ -219,7 +219,7 @@ fn a_disk_that_fills_fast_is_swept_again_sooner_where_systemd_runs_the_sweep() {
 }
 
 #[test]
-fn the_cache_of_the_job_that_begins_stays() {
+fn the_cache_of_the_starting_job_is_kept() {
     let Some((host, runner, mut listener)) = after_one_job("", 90) else { return };
     let (own, other) = (
         runner.cache("acme/app", "target", 20 * MIB, 3 * DAY),
@@ -231,7 +231,7 @@ fn the_cache_of_the_job_that_begins_stays() {
 }
 
 #[test]
-fn where_nothing_can_give_the_room_it_warns_and_refuses_only_when_told_to() {
+fn a_hook_without_room_warns_and_refuses_the_job_only_when_configured() {
     for (forecast, code, annotation) in [
         ("", 0, "::warning"),
         ("on_short = \"wait\"", 0, "::warning"),
@@ -255,7 +255,7 @@ fn where_nothing_can_give_the_room_it_warns_and_refuses_only_when_told_to() {
 }
 
 #[test]
-fn a_hook_waits_for_a_siblings_end_and_no_longer_than_it_is_told() {
+fn a_hook_waits_for_a_siblings_end_no_longer_than_configured() {
     for (wait, ends) in [("1min", true), ("3s", false)] {
         let Some(host) = host(&format!("on_short = \"wait\"\nwait = \"{wait}\"")) else { return };
         let (_runners, mut listeners) = two_runners(&host, ["actions-runner-1", "actions-runner-2"]);
@@ -279,7 +279,7 @@ fn a_hook_waits_for_a_siblings_end_and_no_longer_than_it_is_told() {
 }
 
 #[test]
-fn forged_and_damaged_histories_speak_for_nobody_else_and_are_told() {
+fn forged_and_damaged_histories_affect_no_other_runner_and_are_reported() {
     let Some((host, runner, mut listener)) = after_one_job("", 60) else { return };
     let cache = cache_of_sibling(&host);
     let file = runner.work.join(".disk-guard/footprints");

@@ -64,7 +64,7 @@ fn without_pressure_a_lease_is_all_there_is() {
 }
 
 #[test]
-fn under_pressure_it_frees_what_is_its_own_and_what_is_idle_and_nothing_busy() {
+fn under_pressure_a_hook_frees_its_own_and_idle_caches_and_nothing_busy() {
     if !kit::sees_everything() {
         return;
     }
@@ -200,7 +200,7 @@ fn a_lock_that_is_never_released_delays_a_hook_by_its_bound_and_no_more() {
 }
 
 #[test]
-fn exhaustion_refuses_only_when_told_to() {
+fn exhaustion_refuses_a_job_only_when_configured() {
     for (on_exhausted, code, command, title) in
         [("warn", 0, "warning", "stays above its critical mark"), ("refuse", 1, "error", "was not started")]
     {
@@ -232,7 +232,7 @@ fn exhaustion_refuses_only_when_told_to() {
 }
 
 #[test]
-fn a_runner_that_cannot_be_told_loses_nothing_and_takes_nothing() {
+fn an_unidentified_runner_loses_nothing_and_deletes_nothing() {
     let host = pressed();
     let runner = host.runner("actions-runner-1").build();
     let cache = runner.cache("acme/widgets", "target", MIB, 2 * DAY);

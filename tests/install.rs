@@ -111,7 +111,7 @@ fn a_dry_run_shows_every_change_and_touches_nothing() {
 }
 
 #[test]
-fn a_foreign_hook_goes_on_and_its_exit_code_is_the_jobs() {
+fn a_foreign_hook_still_runs_and_its_exit_code_decides_for_the_job() {
     let (host, _systemd) = host();
     let (log, code) = (host.sockets().join("foreign.log"), host.sockets().join("code"));
     std::fs::write(&code, "0").expect("our own file");
@@ -213,7 +213,7 @@ fn owner_and_mode_stay_and_nothing_is_left_beside() {
 }
 
 #[test]
-fn a_user_wires_only_its_own_runners_and_is_told() {
+fn a_user_connects_only_its_own_runners_and_the_rest_is_reported() {
     if !needs_root("two users") {
         return;
     }
@@ -280,7 +280,7 @@ fn units_are_enabled_and_only_idle_listeners_restarted() {
 }
 
 #[test]
-fn without_systemd_that_is_said_and_the_rest_is_done() {
+fn without_systemd_the_rest_is_done_and_the_lack_is_reported() {
     let mut host = Host::new();
     let empty = host.base.join("sbin");
     host.configure(|settings| settings.extra = format!("programs = [{empty:?}]\n"));
@@ -293,7 +293,7 @@ fn without_systemd_that_is_said_and_the_rest_is_done() {
 }
 
 #[test]
-fn runners_users_join_the_group_unless_told_otherwise() {
+fn runners_users_join_the_group_unless_configured_otherwise() {
     if !needs_root("groups are root's") {
         return;
     }
@@ -311,7 +311,7 @@ fn runners_users_join_the_group_unless_told_otherwise() {
 
 /// What the package's removal runs: nothing is found by globs, and nobody stays out of service for good.
 #[test]
-fn what_is_recorded_is_undone_wherever_it_is_and_drained_runners_come_back_or_are_named() {
+fn recorded_changes_are_undone_everywhere_and_drained_runners_are_resumed_or_named() {
     if !needs_root("units are root's") {
         return;
     }
@@ -393,7 +393,7 @@ fn host_glob(path: &std::path::Path) -> String {
 }
 
 #[test]
-fn the_end_of_an_installation_says_how_it_went_and_the_one_command_that_is_left() {
+fn an_installation_ends_with_its_result_and_the_one_remaining_command() {
     if !needs_root("units are root's") {
         return;
     }

@@ -304,7 +304,7 @@ fn a_journal_that_takes_nothing_holds_up_no_hook() {
 }
 
 #[test]
-fn what_the_journal_refuses_stands_on_standard_error_with_the_reason() {
+fn entries_that_the_journal_refuses_are_printed_on_standard_error_with_the_reason() {
     if !needs_journald() {
         return;
     }
@@ -332,7 +332,7 @@ fn what_the_journal_refuses_stands_on_standard_error_with_the_reason() {
 }
 
 #[test]
-fn nor_does_one_that_stops_while_a_hook_has_much_to_tell() {
+fn a_journal_that_stops_during_many_entries_delays_no_hook() {
     if !needs_journald() {
         return;
     }
@@ -426,7 +426,7 @@ fn systemd_accepts_the_catalog() {
 
 /// A hook's user is believed about its own runners alone: about others' it leaves one entry, and nobody is accused of lying.
 #[test]
-fn an_unprivileged_hook_leaves_one_entry_about_other_users_runners_and_all_it_says_is_believed() {
+fn an_unprivileged_hook_leaves_one_accepted_entry_about_other_users_runners() {
     if !needs_journald() {
         return;
     }

@@ -161,7 +161,7 @@ fn faults_leave_what_they_leave_on_a_real_runner() {
 }
 
 #[test]
-fn a_process_stops_at_the_system_call_and_goes_on_afterwards() {
+fn a_process_stops_at_the_system_call_and_continues_afterwards() {
     let temp = tempfile::tempdir().unwrap();
     let at = |name: &str| temp.path().join(name);
     let mv = |from: &str, to: &str| Call {
@@ -223,7 +223,7 @@ fn a_canary_notices_every_kind_of_touch() {
 }
 
 #[test]
-fn every_filesystem_can_be_filled_and_goes_away() {
+fn every_test_filesystem_can_be_filled_and_is_removed() {
     if !kit::needs_root("mounts small filesystems") {
         return;
     }
@@ -253,7 +253,7 @@ fn every_filesystem_can_be_filled_and_goes_away() {
 }
 
 #[test]
-fn holders_hold_what_they_say() {
+fn holders_hold_the_paths_they_claim() {
     let host = Host::new();
     let runner = host.runner("actions-runner-1").build();
     let target = runner.cache("acme/widgets", "target", MIB, DAY);

@@ -94,7 +94,7 @@ fn a_removed_cache_is_named_with_its_evidence_and_its_run() {
 }
 
 #[test]
-fn an_innocent_path_is_cleared_with_what_was_done_instead() {
+fn a_path_without_entries_is_cleared_with_what_was_deleted_instead() {
     if !kit::needs_root("only in root's state directory do all runs leave entries") {
         return;
     }
@@ -164,7 +164,7 @@ fn forge(host: &Host, user: u32, path: &Path, runner: &Runner) {
 }
 
 #[test]
-fn a_forged_entry_about_anothers_runner_is_told_apart() {
+fn a_forged_entry_about_another_users_runner_is_listed_separately() {
     if !kit::needs_root("files of several users") {
         return;
     }
@@ -279,7 +279,7 @@ fn on_a_full_disk_entries_wait_for_the_room_that_their_run_makes() {
 }
 
 #[test]
-fn blame_tells_what_was_done_and_what_came_before_and_after() {
+fn blame_reports_the_actions_in_its_window_and_those_around_it() {
     let host = host();
     let (_, cache) = after_a_sweep(&host);
     let now = ask(&host, &["blame", "--at", "now", "--json"]);

@@ -64,7 +64,7 @@ fn told(message: &Value) -> Vec<String> {
 }
 
 #[test]
-fn an_incident_is_told_once_and_again_when_it_is_over() {
+fn an_incident_is_notified_once_and_again_when_it_is_over() {
     let (mut host, heard) = listened();
     notify(&host).expect_code(&[0]);
     notify(&host).expect_code(&[0]);
@@ -82,7 +82,7 @@ fn an_incident_is_told_once_and_again_when_it_is_over() {
 }
 
 #[test]
-fn a_dry_run_shows_what_would_be_told_and_neither_tells_nor_remembers_it() {
+fn a_dry_run_shows_pending_notifications_and_neither_sends_nor_records_them() {
     let (host, heard) = listened();
     let shown = host.guard(&["notify", "--dry-run"]).expect_code(&[0]).stdout();
     assert!(shown.starts_with("new critical-disk: "), "{shown}");
@@ -94,7 +94,7 @@ fn a_dry_run_shows_what_would_be_told_and_neither_tells_nor_remembers_it() {
 }
 
 #[test]
-fn a_test_message_says_that_it_is_one_and_without_a_program_there_is_none() {
+fn a_test_message_is_marked_as_one_and_requires_a_program() {
     let (mut host, heard) = listened();
     host.guard(&["notify", "--test"]).expect_code(&[0]);
     let all = messages(&heard);
@@ -106,7 +106,7 @@ fn a_test_message_says_that_it_is_one_and_without_a_program_there_is_none() {
 }
 
 #[test]
-fn a_program_that_fails_or_hangs_is_told_of_ended_in_time_and_tried_again_after_the_interval() {
+fn a_program_that_fails_or_hangs_is_reported_stopped_in_time_and_retried_after_the_interval() {
     let mut host = critical();
     let heard = host.base.join("heard");
     let fails = program(&host, "fails", "cat >/dev/null; echo no such room >&2; exit 7");
@@ -184,7 +184,7 @@ fn a_configuration_that_no_sweep_can_use_is_an_incident() {
 }
 
 #[test]
-fn on_a_full_disk_an_incident_is_told_and_told_once() {
+fn on_a_full_disk_an_incident_is_notified_exactly_once() {
     if !needs_root("fills a filesystem") {
         return;
     }

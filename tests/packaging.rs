@@ -309,7 +309,7 @@ fn the_reaper_follows_the_sweep_in_a_unit_of_its_own() {
 }
 
 #[test]
-fn the_sweep_sees_all_and_reaches_all() {
+fn the_sweep_unit_may_see_and_reach_every_directory() {
     let unit = read("systemd/disk-guard-sweep.service");
     let settings: BTreeMap<&str, &str> = unit.lines().filter_map(|line| line.split_once('=')).collect();
     for blinding in [

@@ -94,7 +94,7 @@ fn it_acts_at_high_stops_at_low_and_takes_the_coldest_and_no_more() {
 }
 
 #[test]
-fn a_goal_that_cannot_be_reached_is_said_so_by_the_exit_code() {
+fn an_unreachable_goal_is_reported_by_the_exit_code() {
     if !kit::needs_root("mounts a tmpfs") {
         return;
     }

@@ -184,7 +184,7 @@ fn a_worker_belongs_to_the_runner_in_which_its_executable_lies() {
 }
 
 #[test]
-fn a_worker_of_nobody_known_protects_everybody_unless_it_provably_works_elsewhere() {
+fn a_worker_of_an_unknown_user_protects_every_runner_unless_it_provably_works_elsewhere() {
     let host = Host::new();
     let decoy = Started::program(&host.program("decoy/Runner.Worker"));
     assert!(matches!(worker(&host, &decoy), Attribution::Unattributed(_)));
@@ -325,8 +325,8 @@ fn a_mount_of_the_work_directory_in_another_namespace_is_seen() {
 }
 
 #[test]
-fn what_is_held_under_another_name_is_seen() {
-    if !is_root("what_is_held_under_another_name_is_seen") {
+fn a_path_held_under_another_name_is_found() {
+    if !is_root("a_path_held_under_another_name_is_found") {
         return;
     }
     let host = Host::new();
@@ -365,7 +365,7 @@ fn mounts_inside_and_overlays_over_the_work_directory_are_seen() {
 }
 
 #[test]
-fn one_variable_of_an_environment_is_told() {
+fn one_variable_of_an_environment_is_read() {
     let mut command = Command::new("/bin/sleep");
     command.arg("60").env_clear().env("TOKEN", "x").env(HookVariable::JobStarted.name(), "/opt/hook.sh");
     let started = Started(command.spawn().unwrap());
@@ -410,8 +410,8 @@ fn ones_own_runner_is_the_nearest_worker_above() {
 }
 
 #[test]
-fn an_unprivileged_observer_says_what_it_cannot_see() {
-    if !is_root("an_unprivileged_observer_says_what_it_cannot_see") {
+fn an_unprivileged_observer_reports_what_it_cannot_see() {
+    if !is_root("an_unprivileged_observer_reports_what_it_cannot_see") {
         return;
     }
     let (_host, binary) = probe_binary();

@@ -116,7 +116,7 @@ fn pressed() -> Host {
 }
 
 #[test]
-fn no_build_breaks_while_hooks_and_sweeps_take_whatever_is_idle() {
+fn no_build_breaks_while_hooks_and_sweeps_delete_idle_caches() {
     if !kit::sees_everything() {
         return;
     }

@@ -119,7 +119,7 @@ fn image(docker: &dyn Fn(&[&str]) -> Command, base: &Path, tag: &str, difference
 }
 
 #[test]
-fn docker_loses_what_is_leaked_with_its_volumes_and_nothing_else() {
+fn only_leaked_docker_containers_are_deleted_with_their_volumes() {
     if !needs_root("dockerd") {
         return;
     }
@@ -218,7 +218,7 @@ impl Drop for Emptied {
 
 /// Podman with stores of its own. It has no daemon; `runc` runs its containers.
 #[test]
-fn podman_loses_what_is_leaked_pods_included_and_nothing_else() {
+fn only_leaked_podman_containers_and_pods_are_deleted() {
     if !needs_root("podman") {
         return;
     }

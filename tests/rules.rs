@@ -204,7 +204,7 @@ fn lay(shape: &Shape, top: &Path, is_declared: bool) {
 }
 
 #[test]
-fn what_a_shipped_rule_is_for_goes_by_its_age_and_the_same_without_its_markers_stays() {
+fn a_cache_of_a_shipped_rule_is_deleted_by_age_and_kept_without_its_markers() {
     if !sees_everything() {
         return;
     }

@@ -29,7 +29,7 @@ fn verbs() -> BTreeSet<String> {
 }
 
 #[test]
-fn every_verbs_document_is_as_its_schema_says() {
+fn the_document_of_every_verb_matches_its_schema() {
     let mut host = Host::new();
     let list = host.base.join("vms.json");
     let environments =

@@ -165,7 +165,7 @@ fn as_u64(value: &Value) -> u64 {
 }
 
 #[test]
-fn each_tool_is_asked_in_its_own_words_for_what_the_disk_lacks_and_no_more() {
+fn each_tool_is_called_for_the_missing_bytes_in_its_own_syntax() {
     if !kit::sees_everything() {
         return;
     }
@@ -246,7 +246,7 @@ fn a_directory_that_holds_what_no_store_of_its_kind_does_is_left_alone() {
 }
 
 #[test]
-fn nothing_is_asked_of_a_tool_while_a_runner_is_busy_unguarded_or_missing() {
+fn no_tool_is_called_while_a_runner_is_busy_unguarded_or_missing() {
     if !kit::sees_everything() {
         return;
     }
@@ -325,7 +325,7 @@ fn a_job_that_comes_ends_the_tool_with_all_that_it_has_started_and_waits_for_not
 }
 
 #[test]
-fn tools_that_misbehave_are_ended_and_told_and_the_next_has_its_turn() {
+fn tools_that_misbehave_are_stopped_and_reported_and_the_next_store_is_collected() {
     if !kit::sees_everything() {
         return;
     }

@@ -185,7 +185,7 @@ fn go_empties_its_cache_when_the_disk_lacks_space() {
 
 /// pnpm comes with no package of the system's: one that is in `PATH`, or that `DISK_GUARD_TEST_PNPM` names.
 #[test]
-fn pnpm_drops_what_no_project_links_to() {
+fn pnpm_drops_packages_without_a_project_link() {
     let named = std::env::var("DISK_GUARD_TEST_PNPM").ok().map(PathBuf::from);
     let path = std::env::var("PATH").unwrap_or_default();
     let found =

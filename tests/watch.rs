@@ -114,7 +114,7 @@ fn ctrl_c_leaves_it_too_and_what_is_new_is_shown() {
 }
 
 #[test]
-fn what_is_no_terminal_gets_plain_frames() {
+fn output_that_is_no_terminal_gets_plain_frames() {
     let host = farm(1);
     let Some(terminal) = Terminal::run(&host, 100, 20, "status --watch | head -n 1") else { return };
     let shown = terminal.shows("ended with");
@@ -130,7 +130,7 @@ fn beside_a_dying_mount() -> (Host, Dying) {
 }
 
 #[test]
-fn a_mount_that_dies_is_shown_among_the_runners_and_keeps_nobody_from_leaving() {
+fn a_mount_that_dies_is_shown_among_the_runners_and_q_still_quits() {
     if !needs_root("mounts") {
         return;
     }
@@ -150,7 +150,7 @@ fn a_mount_that_dies_is_shown_among_the_runners_and_keeps_nobody_from_leaving() 
 }
 
 #[test]
-fn plain_frames_go_on_beside_a_mount_that_dies() {
+fn plain_frames_continue_beside_a_mount_that_dies() {
     if !needs_root("mounts") {
         return;
     }

@@ -78,7 +78,7 @@ mod tests {
     }
 
     #[test]
-    fn both_hierarchies_are_read_and_the_root_group_is_none() {
+    fn both_hierarchies_are_read_and_the_root_group_is_left_out() {
         let group = examined(
             "0::/system.slice/a.service\n",
             &[("cg", "cgroup2 cgroup2 rw")],

@@ -72,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_are_read_and_what_is_not_there_is_left_out() {
+    fn kernel_tables_are_read_and_missing_ones_are_left_out() {
         let (_temp, proc) = proc_with(&[
             ("sys/fs/file-nr", "1238\t38\t9000\n"),
             ("loadavg", "0.10 0.20 0.30 2/812 4711\n"),

@@ -157,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn an_engine_that_hangs_or_fails_is_left_out_and_keeps_nobody_waiting() {
+    fn an_engine_that_hangs_or_fails_is_left_out_within_a_bounded_time() {
         let temp = tempfile::tempdir().unwrap();
         for (name, text) in [
             (

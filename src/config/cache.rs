@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn a_rule_that_is_switched_off_is_told() {
+    fn a_disabled_rule_is_reported() {
         let off = "[[cache]]\nname = \"cargo-target\"\nenabled = false\n";
         assert_eq!(rules(off), [""; 0]);
         let config = Config::parse(off).unwrap();

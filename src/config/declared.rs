@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_go_together_is_refused() {
+    fn contradictory_keys_are_refused() {
         for (more, key) in [
             ("dirs = [\"target\"]", "cache.dirs"),
             ("tagged_by = \"cargo\"", "cache.tagged_by"),

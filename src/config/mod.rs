@@ -604,7 +604,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_readable_file_is_refused_at_once_and_named() {
+    fn an_unreadable_configuration_is_refused_at_once_and_named() {
         let temp = tempfile::tempdir().unwrap();
         let at = |name: &str| temp.path().join(name);
         nix::unistd::mkfifo(&at("fifo"), nix::sys::stat::Mode::S_IRWXU).unwrap();

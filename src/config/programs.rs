@@ -54,7 +54,7 @@ mod tests {
     use crate::config::Config;
 
     #[test]
-    fn what_names_no_packages_directory_is_refused_with_its_key_and_line_and_others_are_taken() {
+    fn an_invalid_package_directory_is_refused_with_its_key_and_line() {
         for bad in [
             "",
             "/",

@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn who_is_told_can_be_read_from_a_file_that_is_wrong_elsewhere() {
+    fn the_notification_program_is_read_from_a_file_with_errors_elsewhere() {
         let temp = tempfile::tempdir().unwrap();
         let file = temp.path().join("config.toml");
         let notify = "[notify]\ncommand = [\"/bin/tell\", \"x\"]\nrepeat = \"2h\"\n";
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_names_no_place_leaves_the_default_one() {
+    fn an_invalid_path_leaves_the_default() {
         for text in ["", "[paths]\nrun_dir = 5\n", "[paths]\nrun_dir = \"here\"\n", "\0\u{1}"] {
             assert_eq!(Paths::salvaged(text).run_dir, Config::default().paths.run_dir, "{text:?}");
         }
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_fits_in_one_line_of_plain_words() {
+    fn an_error_fits_in_one_line() {
         let line = |text: &str| {
             let problems = Config::parse(text).expect_err("it is not valid").to_string();
             ConfigError::Invalid { path: "/c".into(), problems }.in_one_line()

@@ -116,7 +116,7 @@ mod tests {
 
     /// A sweep's count and sample are in the totals afterwards; a record with a name that no run has is not.
     #[test]
-    fn what_a_sweep_counted_is_told_and_its_disk_is_remembered() {
+    fn counts_of_a_sweep_are_reported_and_its_disk_is_remembered() {
         let temp = tempfile::tempdir().unwrap();
         let base = Dir::resolve(temp.path()).unwrap().1;
         let text = format!(

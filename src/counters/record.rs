@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_is_read() {
+    fn a_written_record_is_read_back() {
         let line = write(&sample());
         assert_eq!(line.iter().filter(|byte| **byte == b'\n').count(), 1);
         assert_eq!(parse(&line), Parsed::Tally(sample()));
@@ -125,7 +125,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_junk_and_what_is_not_known_is_left_out() {
+    fn foreign_records_are_rejected_and_unknown_fields_left_out() {
         for junk in
             ["\n", "[]\n", "{}\n", "{\"version\":2}\n", "{\"version\":1,\"x\":1}\n", "{\"version\":1}x\n"]
         {

@@ -373,7 +373,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_pending_and_what_is_folded_is_told_once() {
+    fn pending_and_folded_counts_are_reported_once() {
         let host = Host::new();
         assert_eq!(host.snapshot(), CountersSnapshot::default());
         leave(&host.run, "1-a", &errors(1)).unwrap();
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_record_is_swept_out_and_what_is_being_written_is_left() {
+    fn foreign_files_are_removed_and_drafts_are_left() {
         let host = Host::new();
         leave(&host.run, "1-good", &errors(1)).unwrap();
         let put = |name: &str, bytes: &[u8]| std::fs::write(host.records().join(name), bytes).unwrap();
@@ -483,7 +483,7 @@ mod tests {
     }
 
     #[test]
-    fn samples_and_the_last_sweep_are_kept_and_what_is_broken_is_begun_anew() {
+    fn samples_and_the_last_sweep_are_kept_and_broken_ones_are_reset() {
         let host = Host::new();
         let end = SweepEnd { at: 9, took: 8, success: true, goal_met: false, wider_contamination: false };
         leave(&host.run, "1-a", &Tally { sweep: Some(end), ..errors(2) }).unwrap();

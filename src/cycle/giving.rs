@@ -251,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gave_nothing_is_not_counted_and_ends_it_where_files_can_share() {
+    fn a_delete_that_freed_nothing_is_not_counted_and_stops_a_disk_with_shared_blocks() {
         let temp = tempfile::tempdir().unwrap();
         let handle = || Dir::resolve(temp.path()).unwrap().0;
         for (kind, freed, notes) in [("btrfs", 0, 1), ("ext4", 1 << 50, 0)] {

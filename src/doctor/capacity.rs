@@ -31,7 +31,7 @@ mod tests {
     use crate::model::{CheckState, Holding, Limit};
 
     #[test]
-    fn what_is_short_or_large_is_a_warning_and_a_calm_host_one_green_line() {
+    fn short_and_large_resources_are_warnings_and_a_calm_host_is_one_green_line() {
         let limit = |level| Limit {
             resource: "files",
             subject: None,

@@ -237,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_that_is_missing_or_not_executable_is_said() {
+    fn a_missing_or_not_executable_program_is_reported() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("disk-guard");
         assert_eq!(program(&path).state, CheckState::Warn);

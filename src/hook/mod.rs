@@ -263,7 +263,7 @@ mod tests {
     use nix::sys::signal::Signal;
 
     #[test]
-    fn every_end_but_the_proper_one_is_said_in_words() {
+    fn every_abnormal_end_is_described_in_words() {
         for (end, said) in [
             (End::TimedOut(Duration::from_secs(70)), "took longer than 70 s"),
             (End::Signalled(Signal::SIGTERM), "told to end (SIGTERM)"),
@@ -277,7 +277,7 @@ mod tests {
     }
 
     #[test]
-    fn a_warning_says_that_the_job_goes_on() {
+    fn a_warning_states_that_the_job_continues() {
         let mut annotation = Vec::new();
         goes_on("It is broken").write(&mut annotation).unwrap();
         let annotation = String::from_utf8(annotation).unwrap();

@@ -229,7 +229,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_could_be_a_job_forbids_it_and_young_content_does_not() {
+    fn any_possible_job_forbids_a_repair_and_young_content_does_not() {
         let of = |kind, weight| Evidence::new(kind, weight, "x");
         let all: Vec<Evidence> = EvidenceKind::ALL
             .iter()

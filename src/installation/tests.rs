@@ -82,7 +82,7 @@ fn a_dry_run_shows_what_installing_does_and_uninstalling_leaves_each_env_as_it_w
 }
 
 #[test]
-fn what_is_recorded_is_undone_though_no_glob_names_it_and_others_are_left() {
+fn recorded_changes_are_undone_outside_every_glob_and_others_are_left() {
     let mut scene = Scene::new();
     scene.run(Verb::Install, Execution::Apply, Reach::All);
     // `two` was wired by somebody else: there is no record of it. `one` is found by no glob any more.

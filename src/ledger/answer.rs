@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn dots_go_by_their_letters() {
+    fn dots_are_resolved_without_the_filesystem() {
         for (path, clean) in [("/a/./b/../c", "/a/c"), ("/../x/", "/x"), ("/", "/")] {
             assert_eq!(without_dots(Path::new(path)), Path::new(clean));
         }

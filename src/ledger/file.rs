@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn nobody_but_root_dates_the_ledger_back() {
+    fn only_roots_entries_extend_the_ledger_into_the_past() {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
@@ -417,7 +417,7 @@ mod tests {
     }
 
     #[test]
-    fn a_state_directory_of_somebody_elses_does_not_tell_of_root() {
+    fn a_state_directory_of_another_user_does_not_vouch_for_root() {
         if !nix::unistd::geteuid().is_root() {
             return;
         }
@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn damage_is_skipped_and_told() {
+    fn damaged_lines_are_skipped_and_reported() {
         let state = TestState::new();
         let path = state.put(FILE, nix::unistd::geteuid().as_raw(), 0o640);
         let mut text = std::fs::read(&path).unwrap();

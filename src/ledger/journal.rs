@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_we_never_send_is_skipped_and_told() {
+    fn entries_that_the_guard_never_sends_are_skipped_and_reported() {
         let lines = [
             printed("0", ""),
             printed("0", r#","DISK_GUARD_EVENT":"postmortem""#),
@@ -308,7 +308,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_may_not_see_it_does_not_vouch_for() {
+    fn an_incomplete_journal_is_not_vouched_for() {
         let hint = "echo 'Hint: You are currently not seeing messages from other users and the system.' >&2; cat answer";
         let fake = fake(&(removed("12001") + "\n"), hint);
         let found = read(&fake);

@@ -156,7 +156,7 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn what_is_no_entry_is_none() {
+    fn lines_that_are_no_entries_are_refused() {
         for text in
             ["", "{", "[]", "{}", r#"{"deed":"unheard-of"}"#, r#"{"deed":"removed","path":"relative"}"#]
         {

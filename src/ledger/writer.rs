@@ -242,7 +242,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_written_now_is_written_later() {
+    fn an_entry_that_cannot_be_written_is_written_later() {
         let temp = tempfile::tempdir().unwrap();
         let state = temp.path().join("not-there/state");
         let mut writer = writer(&state);

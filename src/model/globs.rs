@@ -146,7 +146,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_compile_is_refused_as_a_whole_and_name_by_name() {
+    fn an_invalid_glob_is_refused_as_a_whole_and_by_component() {
         for bad in ["/nfs/[", "/a[/]b", "/a/***"] {
             assert!(PathGlob::parse(bad).is_err(), "{bad}");
         }

@@ -98,7 +98,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn quotas_of_projects_are_told_apart_and_named_by_their_device() {
+    fn quotas_of_projects_are_distinguished_and_named_by_their_device() {
         let disk = FilesystemId { major: 259, minor: 1_048_575 };
         let (one, other) = (disk.of_project(11), disk.of_project(12));
         assert_ne!(one, other);

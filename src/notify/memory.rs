@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_was_told_outlives_a_state_directory_that_cannot_be_written_and_the_later_memory_counts() {
+    fn sent_notifications_are_remembered_without_a_writable_state_directory_and_the_later_record_counts() {
         let temp = tempfile::tempdir().unwrap();
         let (state_path, run) = (temp.path().join("state"), temp.path().join("run"));
         RunDir::open(&run).unwrap();
@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_ours_is_no_memory() {
+    fn a_foreign_file_is_not_used_as_memory() {
         let temp = tempfile::tempdir().unwrap();
         let (state, run) = (StateDir::at(&temp.path().join("state")), temp.path().join("run"));
         RunDir::open(&run).unwrap();

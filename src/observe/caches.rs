@@ -587,7 +587,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cargo_has_tagged_is_a_cache_under_any_name_and_what_others_have_tagged_is_told() {
+    fn a_directory_tagged_by_cargo_is_a_cache_under_any_name_and_other_tags_are_reported() {
         const CARGOS: &str = "Signature: 8a477f597d28d172789f06886806bc55\n\
              # This file is a cache directory tag created by cargo.\n";
         let temp = tempfile::tempdir().unwrap();
@@ -644,7 +644,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_with_the_name_of_a_cache_is_told_with_where_it_leads() {
+    fn a_link_with_the_name_of_a_cache_is_reported_with_its_target() {
         let temp = tempfile::tempdir().unwrap();
         let work = Dir::resolve(temp.path()).unwrap().1;
         create_dir_all(work.join("r/r/rust")).unwrap();

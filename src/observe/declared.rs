@@ -342,7 +342,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_glob_names_ends_before_its_first_wildcard_and_above_the_cache() {
+    fn the_fixed_part_of_a_glob_ends_before_its_first_wildcard_and_above_the_cache() {
         for (root, named) in [
             ("/mnt/nvme/targets/*/*/*", "/mnt/nvme/targets"),
             ("/mnt/nvme/t?/x", "/mnt/nvme"),

@@ -133,7 +133,7 @@ mod tests {
     use std::time::{Duration, SystemTime};
 
     #[test]
-    fn the_newest_of_a_kind_come_first_and_others_are_nobodys() {
+    fn the_newest_logs_of_a_kind_come_first_and_foreign_names_are_ignored() {
         let temp = tempfile::tempdir().unwrap();
         for name in [
             "Worker_20260102-030405-utc.log",

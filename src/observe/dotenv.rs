@@ -113,7 +113,7 @@ mod tests {
 
     /// Each as the genuine runner has read it.
     #[test]
-    fn a_file_says_what_the_runner_reads_in_it() {
+    fn an_env_file_is_parsed_as_the_runner_parses_it() {
         for (file, says) in [
             (format!("{S}=/a.sh\n"), Says::Value(b"/a.sh")),
             (format!("LANG=C\r\n{S}=/a.sh\r\nX=1\r\n"), Says::Value(b"/a.sh")),
@@ -143,7 +143,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_job_gets_past_is_told_by_its_text() {
+    fn lines_that_stop_every_job_are_recognised_by_their_text() {
         for good in ["/usr/lib/disk-guard/hooks/job-started.sh", "/a.js", "/x.y/b.ps1", "/it's/../a.sh"] {
             assert_eq!(fails_every_job(good.as_bytes()), None, "{good}");
         }

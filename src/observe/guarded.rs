@@ -374,7 +374,7 @@ mod tests {
 
     /// nixpkgs' runner reads the `.env` in its RUNNER_ROOT (env-sh-use-runner-root.patch), beside its `.runner`.
     #[test]
-    fn a_runner_whose_program_lies_in_a_package_reads_the_env_of_its_root() {
+    fn a_runner_with_a_packaged_program_reads_the_env_file_of_its_root() {
         let scene = scene();
         std::fs::remove_dir(scene.runner.root.join("bin")).unwrap();
         scene.name("other.sh");
@@ -386,7 +386,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_counts_when_it_has_read_what_is_there() {
+    fn a_listener_counts_when_it_has_read_the_current_files() {
         let scene = scene();
         scene.name("ours.sh");
         assert!(
@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_that_has_run_settles_it_whatever_the_files_say() {
+    fn a_recorded_hook_run_overrides_the_files() {
         let scene = scene();
         scene.name("other.sh");
         let listener = scene.listener(-60);

@@ -429,7 +429,7 @@ mod tests {
     }
 
     #[test]
-    fn a_script_whose_first_command_is_ours_runs_us() {
+    fn a_script_with_our_hook_as_first_command_runs_it() {
         for (text, config) in [
             (SHIPPED, None),
             ("#!/bin/bash\nexec /usr/bin/disk-guard hook started\n", None),
@@ -528,7 +528,7 @@ mod tests {
     }
 
     #[test]
-    fn whose_a_script_is_is_told_by_its_text() {
+    fn the_owner_of_a_script_is_recognised_by_its_text() {
         for yes in [
             "timeout 9 disk-guard hook started || true",
             "if x; then\n disk-guard --config c hook started; fi",

@@ -311,7 +311,7 @@ mod tests {
     }
 
     #[test]
-    fn a_renewal_shows_a_job_whose_receipt_is_out_of_sight() {
+    fn a_renewal_shows_a_job_even_without_its_receipt() {
         let renewed =
             dispatcher(7, "Successfully renew job request 7, job is valid till 01/02/2026 03:14:07");
         assert!(is_pending(&renewed));
@@ -332,7 +332,7 @@ mod tests {
     const NEW: &str = "Runner_20260102-000000-utc.log";
 
     #[test]
-    fn the_newest_log_decides_and_a_continued_one_asks_the_one_before() {
+    fn the_newest_log_decides_and_a_continuation_reads_its_predecessor() {
         let busy = received(5, A);
         let start = "[2026-01-02 03:04:00Z INFO Listener] Runner is built for Linux (X64) - linux-x64.\n";
         let chatter = "[2026-01-02 03:04:00Z INFO MessageListener] Get next message.\n";

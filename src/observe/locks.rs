@@ -181,7 +181,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_tried_is_told() {
+    fn a_lock_that_cannot_be_tried_is_reported() {
         let temp = tempfile::tempdir().unwrap();
         let (dir, work) = Dir::resolve(temp.path()).unwrap();
         let seen = on_cache(&dir, &cache(&work, "gone"));

@@ -282,7 +282,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_not_changed_is_remembered_and_what_has_is_measured() {
+    fn unchanged_trees_are_remembered_and_changed_ones_measured() {
         let temp = tempfile::tempdir().unwrap();
         plant(temp.path());
         let (first, memory) = look(temp.path(), b"");
@@ -314,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn what_grows_in_place_is_a_lower_bound() {
+    fn files_that_grow_in_place_make_the_size_a_lower_bound() {
         let temp = tempfile::tempdir().unwrap();
         plant(temp.path());
         let (first, memory) = look(temp.path(), b"");
@@ -324,7 +324,7 @@ mod tests {
     }
 
     #[test]
-    fn what_changed_a_moment_ago_is_not_remembered() {
+    fn sizes_of_recently_changed_trees_are_not_remembered() {
         let temp = tempfile::tempdir().unwrap();
         plant(temp.path());
         let (scan, noted) = measure_noting(temp.path());
@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_no_file_and_the_next_look_makes_it_anew() {
+    fn a_damaged_file_is_ignored_and_rewritten_by_the_next_observation() {
         let temp = tempfile::tempdir().unwrap();
         plant(temp.path());
         let memory = look(temp.path(), b"").1.unwrap();

@@ -253,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_full_of_directories_costs_no_other_home_a_runner_and_is_told() {
+    fn a_home_full_of_directories_hides_no_runner_of_another_home_and_is_reported() {
         let temp = tempfile::tempdir().unwrap();
         let base = temp.path();
         for index in 0..60 {

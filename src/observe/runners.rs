@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn runners_of_one_name_are_told_apart() {
+    fn runners_of_one_name_are_distinguished() {
         let temp = tempfile::tempdir().unwrap();
         let base = Dir::resolve(temp.path()).unwrap().1;
         for (root, name) in [("r-1", "ci"), ("r-2", "ci"), ("r-3", "other")] {
@@ -406,7 +406,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_have_closed_is_one_remark_however_much_it_is() {
+    fn directories_closed_by_others_are_one_remark() {
         let mut found = Discovery::default();
         found.remark_closed(&BTreeSet::new());
         assert!(found.remarks.is_empty());

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whatever_a_server_or_a_program_hands_out_is_shared() {
+    fn filesystems_served_by_a_server_or_a_program_are_shared() {
         for kind in [
             "nfs",
             "nfs4",

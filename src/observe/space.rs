@@ -338,7 +338,7 @@ mod tests {
     use std::fs::{create_dir_all, write};
 
     #[test]
-    fn what_holds_a_disk_is_told_by_class_with_its_remedy() {
+    fn uses_of_a_disk_are_reported_by_class_with_a_remedy() {
         let temp = tempfile::tempdir().unwrap();
         let root = temp.path().join("r1");
         let put = |path: &str, mib: usize| {

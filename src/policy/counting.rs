@@ -101,7 +101,7 @@ mod tests {
     }
 
     #[test]
-    fn counts_are_believed_of_ones_own_in_our_words_and_within_bounds() {
+    fn counts_are_accepted_for_the_writers_own_runners_with_known_names_and_within_bounds() {
         use Counter::*;
         for (writer, counter, labels, count, expected) in [
             (OWNER, Reclaimed, &["r", "cargo-target", "pressure"][..], 5, Some(5)),
@@ -128,7 +128,7 @@ mod tests {
     }
 
     #[test]
-    fn sweeps_are_told_of_by_who_folds_and_no_wait_is_longer_than_a_day() {
+    fn sweep_ends_are_accepted_from_the_trusted_user_alone_and_waits_are_at_most_a_day() {
         let end = SweepEnd { at: 1, took: 1, success: true, goal_met: true, wider_contamination: false };
         let day = 24 * 3600 * 1_000_000;
         let timings = [3, day + 1, day].map(|micros| (Timing::LockShared, micros)).to_vec();

@@ -228,7 +228,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_job_has_used_is_needed_no_more_and_beyond_its_mean_a_tail_remains() {
+    fn used_bytes_reduce_the_need_of_a_job_and_a_tail_remains_beyond_its_mean() {
         let job = Estimate { mean: 10.0, variance: 4.0 };
         assert_eq!(job.less(4.0), Estimate { mean: 6.0, variance: 4.0 });
         let beyond = job.less(11.0);
@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn one_job_is_believed_a_quarter_of_the_disk_or_twice_what_was_seen() {
+    fn the_share_of_one_job_is_limited_to_a_quarter_of_the_disk_or_twice_the_measured_bytes() {
         let usage = Usage {
             total_bytes: 400,
             used_bytes: 300,

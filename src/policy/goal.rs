@@ -163,7 +163,7 @@ mod tests {
     }
 
     #[test]
-    fn who_asks_for_all_gets_it() {
+    fn the_highest_aim_within_reach_is_chosen() {
         let marks = Watermarks { low: Percent::new(1), ..marks(0) };
         assert_eq!(ladder(&disk(880, 500), &marks).aim(gib(1)), (Aim::Low, gib(870)));
     }

@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn the_largest_come_first_with_what_their_leases_say() {
+    fn the_largest_holders_come_first_with_the_jobs_of_their_leases() {
         let elsewhere = FilesystemId { major: 7, minor: 7 };
         let report = RunReport {
             outcomes: vec![

@@ -133,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_disk_lacks_is_asked_for_once_in_the_order_of_the_file() {
+    fn the_missing_bytes_are_requested_once_in_the_order_of_the_file() {
         use StoreKind::{Buildkit, Ccache, Go};
         let three =
             |percent| [store(Go, 9, percent), store(Buildkit, 12, percent), store(Ccache, 30, percent)];
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_speaks_against_it_is_said_and_others_have_to_give_it() {
+    fn an_obstacle_is_reported_and_other_stores_provide_the_bytes() {
         let busy = HostState::InUse("runner-1 is busy".into());
         let mut two = [store(StoreKind::Nix, 30, 95), store(StoreKind::Buildkit, 30, 95)];
         assert_eq!(decided(&two, &busy), ["in-use", "in-use"]);

@@ -58,7 +58,7 @@ mod tests {
     }
 
     #[test]
-    fn what_sweeps_free_is_no_negative_growth() {
+    fn bytes_freed_by_sweeps_are_no_negative_growth() {
         for (samples, used, expected) in [
             (vec![], 0, None),
             (vec![sample(100, 5, 5)], 5000, None),
@@ -76,7 +76,7 @@ mod tests {
     }
 
     #[test]
-    fn what_fills_gets_full_and_nothing_else() {
+    fn only_a_filling_disk_gets_a_time_until_full() {
         assert_eq!(seconds_to_full(1000, 10.0), 100.0);
         for rate in [0.0, -3.0] {
             assert_eq!([0, 1000].map(|available| seconds_to_full(available, rate)), [f64::INFINITY; 2]);

@@ -82,7 +82,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_signal_is_128_and_more_and_a_literal_9_is_none() {
+    fn exit_codes_from_128_are_signals_and_a_literal_9_is_not() {
         for (code, expected) in [
             (100, Ending::Result("succeeded")),
             (102, Ending::Result("failed")),

@@ -187,7 +187,7 @@ mod tests {
     }
 
     #[test]
-    fn a_runner_that_is_gone_is_answered_for_by_what_was_kept_and_an_unknown_name_is_refused() {
+    fn a_removed_runner_is_answered_from_kept_records_and_an_unknown_name_is_refused() {
         let (_temp, config) = scene();
         let since = now() - Duration::from_secs(3600);
         let report = ask(&config, Some("gone"), since).unwrap();
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn an_ephemeral_runner_is_found_by_the_name_that_its_log_tells() {
+    fn an_ephemeral_runner_is_found_by_the_name_in_its_log() {
         let (_temp, config) = scene();
         let report = ask(&config, Some("ephemeral-7"), now() - Duration::from_secs(3600)).unwrap();
         assert_eq!((report.runners, report.jobs), (1, 0));

@@ -51,7 +51,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_too_long_is_cut_and_what_it_names_is_unknown() {
+    fn overlong_fields_are_cut_and_their_environment_is_unknown() {
         let fine = Environment {
             labels: vec![("ci".into(), "x".repeat(4000))],
             holds: vec!["disk".into()],

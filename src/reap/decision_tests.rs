@@ -232,7 +232,7 @@ fn every_row_of_the_decision() {
 }
 
 #[test]
-fn what_may_be_handed_to_a_program() {
+fn only_harmless_names_are_passed_to_a_program() {
     for (id, is_ok) in [
         ("runner-1", true),
         ("ns/pod-1", true),
@@ -257,7 +257,7 @@ fn what_may_be_handed_to_a_program() {
 }
 
 #[test]
-fn what_keeps_a_part_keeps_the_whole() {
+fn a_kept_part_keeps_the_whole() {
     let pod = Environment {
         members: vec![("db".into(), vec![("keep".into(), "yes".into())])],
         created: Some(SystemTime::UNIX_EPOCH),

@@ -175,7 +175,7 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
 }
 
 #[test]
-fn a_mixed_batch_loses_exactly_what_is_leaked() {
+fn of_a_mixed_batch_exactly_the_leaked_environments_are_deleted() {
     let fake = Fake::of(vec![
         stopped("vm-1", 3),
         running("vm-2"),
@@ -213,7 +213,7 @@ fn each_delete_has_a_listing_immediately_before_and_after_it() {
 }
 
 #[test]
-fn what_changed_between_the_plan_and_its_delete_stays() {
+fn an_environment_that_changed_after_the_plan_is_kept() {
     let plan = || vec![stopped("vm-1", 3), stopped("vm-2", 5)];
     let with = |change: Environment| vec![change, stopped("vm-2", 5)];
     for (what, then) in [
@@ -236,7 +236,7 @@ fn what_changed_between_the_plan_and_its_delete_stays() {
 }
 
 #[test]
-fn a_delete_that_lies_or_fails_is_a_failure_and_is_told() {
+fn a_delete_that_fails_or_removes_nothing_is_reported_as_a_failure() {
     for (lies, fails, expected) in [(false, false, "reaped"), (true, false, "lied"), (false, true, "failed")]
     {
         let fake = Fake { lies, fails, ..Fake::of(vec![stopped("vm-1", 3)]) };
@@ -281,7 +281,7 @@ fn a_run_takes_no_more_than_its_cap() {
 }
 
 #[test]
-fn a_run_whose_time_is_over_deletes_nothing() {
+fn a_run_past_its_deadline_deletes_nothing() {
     let fake = Fake::of(vec![stopped("vm-1", 3)]);
     let (rule, mut told) = (rule(), RecordedEvents::default());
     let deadline = Instant::now();
@@ -299,7 +299,7 @@ fn a_run_whose_time_is_over_deletes_nothing() {
 }
 
 #[test]
-fn an_environment_of_a_busy_runner_stays_also_when_its_job_begins_late() {
+fn an_environment_of_a_busy_runner_is_kept_even_when_its_job_starts_late() {
     let of_runner = |id: &str, runner: &str| Environment { runner: Some(runner.into()), ..stopped(id, 3) };
     let calls = RefCell::new(0);
     // r2 takes a job after the plan was made.

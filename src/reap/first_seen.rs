@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_broken_is_forgotten() {
+    fn a_damaged_record_is_discarded() {
         for text in ["", "{", "[]", "{\"seen\":{\"a\":1}}", "{\"seen\":{\"a\":{\"state\":\"stopped\"}}}"] {
             assert_eq!(FirstSeen::parse(text.as_bytes()), FirstSeen::default(), "{text}");
         }

@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_tool_has_its_first_words_its_users_files_and_what_is_handed_to_it() {
+    fn a_tool_gets_its_command_its_users_environment_and_the_given_arguments() {
         let tool = |command: &[&str]| {
             let words: Vec<String> = command.iter().map(|word| (*word).to_owned()).collect();
             Tool::new(&words, &["/usr/bin".into(), "/bin".into()], Duration::from_secs(60))

@@ -134,7 +134,7 @@ mod tests {
 
     /// Otherwise every test here could be skipped unnoticed.
     #[test]
-    fn what_the_kernel_can_do_is_done_and_what_it_cannot_is_said() {
+    fn supported_confinement_is_applied_and_missing_support_is_reported() {
         let temp = tempfile::tempdir().unwrap();
         let lack = |abi| Confinement::by(abi, [handle(temp.path())]).lack().map(str::to_owned);
         for old in [0, LEAST_ABI - 1] {
@@ -185,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_handle_removes_nothing_and_says_so_and_a_right_one_removes() {
+    fn a_wrong_handle_is_refused_and_reported_and_a_right_one_removes() {
         let Some(scene) = scene() else { return };
         let wrong = scene.at("outside");
         let removal = scene.confinement.run(|| delete(&wrong, "tree")).unwrap();
@@ -225,7 +225,7 @@ mod tests {
 
     /// The handle is right, and its owner moves the directory behind it out of the work directory.
     #[test]
-    fn what_is_moved_out_while_it_is_emptied_is_left_alone() {
+    fn a_tree_moved_out_during_its_deletion_is_left_alone() {
         let Some(scene) = scene() else { return };
         let inside = scene.at("one/tree");
         fs::rename(scene.temp.path().join("one/tree"), scene.temp.path().join("escaped")).unwrap();
@@ -238,7 +238,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_else_is_written_either_and_nesting_beyond_the_handles_still_goes() {
+    fn nothing_else_is_written_either_and_nesting_beyond_the_handles_is_still_deleted() {
         let Some(scene) = scene() else { return };
         crate::sys::testing::nest(&scene.temp.path().join("one/tree"), 3000, 1);
         let (base, parent) = (scene.temp.path().to_owned(), scene.at("one"));

@@ -256,7 +256,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_dead_repair_has_left_is_no_trash_and_is_put_back() {
+    fn a_file_left_by_a_dead_repair_is_returned_and_not_deleted() {
         let (temp, work, owner, lock) = scene();
         write(temp.path().join("work/r/file"), "content").unwrap();
         let name = died(&lock, &work, owner, "r/file");
@@ -269,7 +269,7 @@ mod tests {
     }
 
     #[test]
-    fn what_has_lost_its_place_becomes_trash() {
+    fn a_quarantined_file_without_its_original_directory_becomes_trash() {
         for lost in ["taken", "gone", "a link", "no link", "a way out", "nowhere"] {
             let (temp, work, owner, lock) = scene();
             let at = |below: &str| temp.path().join("work").join(below);
@@ -301,7 +301,7 @@ mod tests {
 
     /// Its place may exist behind the mount: the file must not become trash.
     #[test]
-    fn what_cannot_be_said_to_have_lost_its_place_stays() {
+    fn a_quarantined_file_is_kept_unless_its_original_directory_is_certainly_gone() {
         if !is_root() {
             return;
         }
@@ -357,7 +357,7 @@ mod tests {
 
     /// Two identities and two link counts: only a planned file with one name is moved at all.
     #[test]
-    fn what_may_not_be_dealt_with_is_not_even_moved() {
+    fn a_file_that_must_not_be_repaired_is_not_moved() {
         let (temp, work, owner, lock) = scene();
         let dir = work.descend("r").unwrap();
         let at = |name: &str| temp.path().join("work/r").join(name);
@@ -382,7 +382,7 @@ mod tests {
 
     /// Between the look and the rename its owner puts something else in its place.
     #[test]
-    fn what_was_swapped_while_it_was_moved_is_not_dealt_with() {
+    fn a_file_swapped_during_the_move_is_not_repaired() {
         let (temp, work, owner, lock) = scene();
         let at = |name: &str| temp.path().join("work/r").join(name);
         write(at("planned"), "").unwrap();
@@ -424,7 +424,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_open_to_others_or_not_ours_is_no_quarantine() {
+    fn a_directory_open_to_others_or_of_another_owner_is_no_quarantine() {
         let temp = tempfile::tempdir().unwrap();
         let is_one = |mode: u32| {
             set_permissions(temp.path(), Permissions::from_mode(mode)).unwrap();

@@ -513,7 +513,7 @@ mod tests {
     }
 
     #[test]
-    fn a_trash_that_is_not_there_is_none_and_one_that_is_something_else_an_error() {
+    fn a_missing_trash_is_none_and_a_file_or_link_in_its_place_an_error() {
         let (temp, work, owner) = work();
         assert!(Trash::open(&work, owner).unwrap().is_none());
         create_dir(temp.path().join(HOME)).unwrap();
@@ -532,7 +532,7 @@ mod tests {
 
     /// Otherwise its hook could not fence.
     #[test]
-    fn what_root_makes_is_the_runners_users() {
+    fn directories_that_root_creates_belong_to_the_runners_user() {
         if !is_root() {
             return;
         }
@@ -563,7 +563,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_in_the_trashs_place_is_not_used() {
+    fn a_foreign_entry_named_like_the_trash_is_not_used() {
         for attack in ["link", "file", "trash-link"] {
             let (temp, work, owner) = work();
             create_dir(temp.path().join("victim")).unwrap();

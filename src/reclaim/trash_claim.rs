@@ -55,7 +55,7 @@ mod tests {
     use crate::sys::testing::handle;
 
     #[test]
-    fn one_at_a_time_has_it_and_the_next_when_he_is_gone() {
+    fn a_trash_claim_has_one_holder_and_the_next_gets_it_once_that_has_ended() {
         let temp = tempfile::tempdir().unwrap();
         let first = TrashClaim::take(&handle(temp.path())).expect("nobody has it");
         assert!(TrashClaim::take(&handle(temp.path())).is_none());
@@ -64,7 +64,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_reported_is_not_reported_again_and_what_a_dead_guard_left_is() {
+    fn a_tree_is_reported_once_and_one_left_by_a_dead_guard_is_reported() {
         let temp = tempfile::tempdir().unwrap();
         let helper = handle(temp.path());
         let died = TrashClaim::take(&handle(temp.path())).unwrap();

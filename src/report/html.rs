@@ -197,7 +197,7 @@ mod tests {
     }
 
     #[test]
-    fn the_page_tells_what_status_tells() {
+    fn the_page_contains_everything_that_status_reports() {
         let page = status(&samples::host());
         for told in [
             "ci-host-07",

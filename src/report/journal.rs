@@ -428,7 +428,7 @@ mod tests {
     }
 
     #[test]
-    fn what_others_trace_is_named_by_its_level() {
+    fn events_of_other_crates_are_named_by_their_level() {
         let lines = lines_of(|| tracing::warn!(pid = 7, "odd"));
         assert_eq!(lines, ["disk-guard: warn pid=7 message=odd"]);
     }

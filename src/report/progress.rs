@@ -112,7 +112,7 @@ mod tests {
     const GIB: u64 = 1 << 30;
 
     #[test]
-    fn the_line_says_what_how_far_how_much_and_how_fast() {
+    fn the_progress_line_shows_the_step_the_share_the_bytes_and_the_rate() {
         let tally = Tally { files: 1200, bytes: GIB };
         for (total, text) in [
             (Some(6386), "deleting target: 1200 of 6386 files, 1.00 GiB freed, 512 MiB/s"),

@@ -216,7 +216,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_missing_parent_says_what_to_do() {
+    fn a_missing_parent_directory_is_reported_with_a_remedy() {
         let error = RunDir::open(Path::new("/nonexistent/run")).unwrap_err().to_string();
         assert!(error.contains("systemd-tmpfiles") && error.contains("paths.run_dir"), "{error}");
     }

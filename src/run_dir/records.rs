@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn those_who_come_first_at_the_same_moment_all_leave_their_records() {
+    fn concurrent_first_writers_all_leave_their_records() {
         for _ in 0..20 {
             let temp = tempfile::tempdir().unwrap();
             let (path, start) = (temp.path().join("run"), std::sync::Barrier::new(8));
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_that_is_a_link_is_told_as_unreadable() {
+    fn a_record_that_is_a_link_is_reported_as_unreadable() {
         let temp = tempfile::tempdir().unwrap();
         let run = RunDir::open(temp.path()).unwrap();
         run.publish(Records::Leases, "good", b"x").unwrap();
@@ -419,7 +419,7 @@ mod tests {
     }
 
     #[test]
-    fn whatever_asks_is_taken_and_no_longer_visible() {
+    fn every_request_is_taken_once_and_drafts_are_left() {
         let temp = tempfile::tempdir().unwrap();
         let run = RunDir::open(temp.path()).unwrap();
         assert_eq!(run.take_all(Records::Requests).unwrap(), 0);

@@ -186,7 +186,7 @@ mod tests {
     const NOBODY: &dyn Fn(&OsStr) -> bool = &|_| false;
 
     #[test]
-    fn what_is_no_record_goes_and_records_stay() {
+    fn foreign_files_are_removed_and_records_are_kept() {
         let shared = Shared::new();
         let leases = shared.temp.path().join("leases");
         shared.put("fe00-1a-77-1234", b"{}");
@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn drafts_of_the_dead_go_and_those_of_the_living_stay_for_a_while() {
+    fn drafts_of_dead_processes_are_removed_and_those_of_live_ones_kept_for_a_while() {
         let shared = Shared::new();
         let mine = format!(".{}-0123456789abcdef-a", std::process::id());
         shared.put(&format!(".{}-0123456789abcdef-a", i32::MAX), b"{");
@@ -224,7 +224,7 @@ mod tests {
     }
 
     #[test]
-    fn one_user_has_no_more_than_there_is_use_for_but_what_is_vouched_for_stays() {
+    fn records_of_one_user_are_limited_but_vouched_ones_are_kept() {
         let shared = Shared::new();
         (0..MAX_OF_ONE + 40).for_each(|number| shared.put(&format!("1-{number:x}-7-7"), b"{}"));
         assert_eq!(shared.tidy(0, &|_| true), 0);

@@ -98,7 +98,7 @@ fn run_log(scene: &Scene) -> RunLog {
 }
 
 #[test]
-fn a_check_answers_for_the_runner_of_a_path_and_says_why_it_cannot() {
+fn check_answers_for_the_runner_of_a_path_or_reports_why_it_cannot() {
     let scene = Scene::new("");
     let snapshot = scene.host().snapshot();
     let cache = scene.base.join("runner/_work/app/app/target");

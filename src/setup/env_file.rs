@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn lines_of_others_stay_as_they_are_and_ours_take_the_files_manner() {
+    fn lines_of_others_are_unchanged_and_ours_follow_the_files_line_endings() {
         let (s, c) = ("ACTIONS_RUNNER_HOOK_JOB_STARTED", "ACTIONS_RUNNER_HOOK_JOB_COMPLETED");
         for (before, after) in [
             (String::new(), format!("{s}=/h.sh\n{c}=/h.sh\n")),
@@ -167,7 +167,7 @@ mod tests {
     }
 
     #[test]
-    fn setting_what_is_set_changes_no_byte() {
+    fn setting_an_unchanged_value_changes_no_byte() {
         let (file, _) = wire(b"A=1\r\nB=2");
         let (again, _) = wire(&file.to_bytes());
         assert_eq!(again, file);
@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_behind_ours_keeps_its_line_when_ours_go() {
+    fn lines_added_after_ours_are_kept_when_ours_are_removed() {
         let (mut file, before) = wire(b"A=1");
         file = EnvFile::parse(&[file.to_bytes().as_slice(), b"B=2\n"].concat());
         for (variable, before) in before.iter().rev() {
@@ -192,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_before_survives_being_written_down() {
+    fn a_previous_value_survives_a_round_trip_through_the_record() {
         for before in [Before::Absent { unterminated: true }, Before::Line(b"X=\xff\n\"".to_vec())] {
             let text = serde_json::to_string(&before).unwrap();
             assert_eq!(serde_json::from_str::<Before>(&text).unwrap(), before);

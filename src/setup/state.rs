@@ -471,7 +471,7 @@ mod tests {
     }
 
     #[test]
-    fn what_stands_under_a_weak_key_counts_for_its_own_root_alone() {
+    fn a_record_under_a_weak_key_counts_for_its_own_root_alone() {
         let temp = tempfile::tempdir().unwrap();
         let state = StateDir::at(temp.path());
         let root = Path::new("/home/ci/actions-runner-3");

@@ -352,7 +352,7 @@ mod tests {
     }
 
     #[test]
-    fn a_foreign_hook_goes_on_running_in_a_chain() {
+    fn a_foreign_hook_still_runs_in_the_chain() {
         let edit = wired(Some(&format!("{S}=/opt/it's.sh\n")), None);
         assert_eq!(bytes(&edit), format!("{S}=/state/k-started.sh\n{C}={}\n", ours().completed.display()));
         let (path, script) = &edit.chains[0];
@@ -376,7 +376,7 @@ mod tests {
     }
 
     #[test]
-    fn what_runs_us_already_is_not_wired_twice() {
+    fn a_script_that_already_runs_our_hook_is_not_connected_twice() {
         let env = format!("{S}=/wrapper.sh\n{C}=/wrapper2.sh\n");
         let edit = wire(present(Some(env.as_bytes()), None), &ours(), &chains(), &|_, _| true).unwrap();
         assert_eq!((edit.content, edit.record, edit.notes.len()), (None, None, 2));
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn a_hook_that_somebody_changed_since_stays_theirs() {
+    fn a_hook_that_was_changed_after_the_installation_is_left_alone() {
         let record = wired(None, None).record.unwrap();
         let env = format!("{S}=/new.sh\n{C}={}\n", ours().completed.display());
         let undone = unwire(present(Some(env.as_bytes()), Some(&record)), Some(&ours()));
@@ -427,7 +427,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_somebody_else_wrote_stays_when_only_what_is_recorded_is_undone() {
+    fn a_line_of_another_writer_is_kept_when_only_recorded_changes_are_undone() {
         let by_hand = format!("{S}={}\n", ours().started.display());
         let edit = wired(Some(&by_hand), None);
         let (text, record) = (bytes(&edit), edit.record.unwrap());

@@ -266,7 +266,7 @@ mod tests {
     }
 
     #[test]
-    fn what_hooks_have_freed_was_written_as_well() {
+    fn bytes_freed_by_hooks_were_written_before() {
         // Nothing has grown between the sweeps, because a hook has freed as much as jobs have written.
         let samples = [sample(0, 80, 80), sample(900, 80, 80)];
         let removals = [Removal { at: 450, bytes: 15 * G }];

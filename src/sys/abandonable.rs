@@ -103,7 +103,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_there_and_what_is_not_answer() {
+    fn existing_and_missing_paths_both_answer() {
         for path in [c"/", c"/proc/self/status", c"/no/such/place"] {
             assert!(answers(path, Duration::from_secs(20)).unwrap(), "{path:?}");
         }

@@ -127,7 +127,7 @@ mod tests {
     }
 
     #[test]
-    fn a_subvolume_goes_as_one_unless_something_is_mounted_in_it() {
+    fn a_subvolume_is_destroyed_whole_unless_it_contains_a_mount() {
         let temp = tempfile::tempdir().unwrap();
         if !is_root() || !run("btrfs", &["--version".as_ref()]) {
             eprintln!("skipped: needs root and btrfs-progs");

@@ -94,7 +94,7 @@ mod tests {
 
     /// A process that writes while ranges are compared finds its own data, and the other file is unchanged.
     #[test]
-    fn a_writer_beside_it_loses_nothing() {
+    fn a_concurrent_writer_loses_nothing() {
         on_filesystems_that_share(|at| {
             const BLOCKS: usize = 256;
             let block = |value: u8| vec![value; 4096];

@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_has_it_open_is_found_also_where_no_process_has() {
+    fn an_open_file_is_found_even_without_a_visible_process() {
         let _open_files = without_forks();
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lib.rlib");
@@ -98,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn who_runs_it_is_found() {
+    fn a_process_that_executes_the_file_is_found() {
         let _open_files = without_forks();
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("program");

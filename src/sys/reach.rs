@@ -343,7 +343,7 @@ mod tests {
     use std::os::unix::fs::symlink;
 
     #[test]
-    fn what_is_not_local_is_asked_first_and_every_mount_point_has_a_name() {
+    fn mounts_that_are_not_local_are_probed_first_and_every_mount_point_has_a_name() {
         let text = b"1 0 8:1 / / rw - ext4 /dev/a rw\n\
             2 1 0:40 / /srv/dead\\040one rw - fuse.sshfs host: rw,user_id=1001,group_id=1\n\
             3 1 0:41 / /net rw - nfs4 host:/x rw\n\
@@ -393,7 +393,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_user_serves_is_not_entered() {
+    fn a_filesystem_served_by_another_user_is_not_entered() {
         let us = nix::unistd::geteuid().as_raw();
         let table = format!("2 1 0:40 / /srv/x rw - fuse.x x rw,user_id={}\n", us + 1);
         let mut watch =

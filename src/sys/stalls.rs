@@ -38,7 +38,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_the_kernel_tells_is_read_and_what_it_does_not_keep_is_none() {
+    fn stall_times_are_read_and_missing_ones_are_none() {
         let temp = tempfile::tempdir().unwrap();
         std::fs::create_dir(temp.path().join("pressure")).unwrap();
         let tell = |resource: &str, text: &str| {

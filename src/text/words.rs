@@ -329,7 +329,7 @@ mod tests {
     }
 
     #[test]
-    fn times_that_nobody_can_live_to_see_are_bearable() {
+    fn times_beyond_the_calendar_cause_no_panic() {
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000);
         let far = SystemTime::UNIX_EPOCH + Duration::from_secs(i64::MAX as u64);
         let distant = SystemTime::UNIX_EPOCH - Duration::from_secs(i64::MAX as u64);
@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn what_no_build_uses_is_told_with_its_last_day() {
+    fn unused_units_are_reported_with_the_day_of_their_last_use() {
         // A Wednesday, 2026-03-04.
         let now = SystemTime::UNIX_EPOCH + Duration::from_secs(1_772_634_310);
         let target = |last_used| TargetView {

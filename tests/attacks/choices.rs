@@ -32,7 +32,7 @@ fn mode(path: &Path, mode: u32) {
 }
 
 #[test]
-fn who_can_write_what_names_the_work_directory_leads_root_into_nobody_elses_home() {
+fn a_writer_of_the_runner_file_leads_root_into_no_other_home() {
     if !needs_root("runners of several users") {
         return;
     }
@@ -99,7 +99,7 @@ fn a_link_that_a_user_lays_leads_root_to_no_runner_that_no_glob_names() {
 }
 
 #[test]
-fn what_is_strewn_among_the_records_goes_with_one_sweep_and_keeps_nobody() {
+fn foreign_entries_among_the_records_are_removed_by_one_sweep_and_block_nobody() {
     if !needs_root("records of several users") {
         return;
     }

@@ -161,7 +161,7 @@ impl Scene {
 }
 
 #[test]
-fn whatever_ends_a_claim_a_job_that_has_begun_meanwhile_keeps_its_tree() {
+fn a_job_that_starts_during_an_interrupted_claim_keeps_its_tree() {
     if !(needs_root("stops processes of others") && sees_everything()) {
         return;
     }

@@ -66,7 +66,7 @@ fn assert_all_end(scene: &Scene, where_it_is: &str) {
 }
 
 #[test]
-fn a_dead_mount_anywhere_keeps_no_verb_and_a_sweep_serves_the_others() {
+fn a_dead_mount_anywhere_blocks_no_verb_and_a_sweep_serves_the_others() {
     if !needs_root("mounts") {
         return;
     }
@@ -134,7 +134,7 @@ fn a_dead_mount_anywhere_keeps_no_verb_and_a_sweep_serves_the_others() {
 }
 
 #[test]
-fn a_path_that_leads_through_a_dead_mount_is_told_and_not_followed() {
+fn a_path_through_a_dead_mount_is_reported_and_not_followed() {
     if !needs_root("mounts") {
         return;
     }

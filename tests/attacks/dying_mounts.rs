@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Instant;
 
 #[test]
-fn a_mount_that_falls_silent_in_the_middle_of_a_walk_keeps_no_verb() {
+fn a_mount_that_stops_answering_during_a_walk_blocks_no_verb() {
     if !needs_root("mounts") {
         return;
     }
@@ -55,7 +55,7 @@ fn is_locked(file: &Path) -> bool {
 }
 
 #[test]
-fn a_mount_that_falls_silent_under_the_host_lock_takes_neither_the_lock_nor_the_sweep_along() {
+fn a_mount_that_stops_answering_under_the_host_lock_blocks_neither_the_lock_nor_the_sweep() {
     if !needs_root("mounts") {
         return;
     }
@@ -78,7 +78,7 @@ fn a_mount_that_falls_silent_under_the_host_lock_takes_neither_the_lock_nor_the_
 }
 
 #[test]
-fn a_mount_that_falls_silent_under_the_lock_of_a_repair_takes_neither_the_lock_nor_the_sweep_along() {
+fn a_mount_that_stops_answering_during_a_repair_blocks_neither_the_lock_nor_the_sweep() {
     if !needs_root("mounts") {
         return;
     }

@@ -24,7 +24,7 @@ fn a_tree_that_is_refilled_while_it_is_deleted_is_given_up_in_the_end() {
 }
 
 #[test]
-fn trash_that_is_added_to_all_the_time_keeps_nobodys_caches() {
+fn trash_that_grows_all_the_time_blocks_no_other_cache() {
     if !needs_root("sweeps what a hostile user floods") {
         return;
     }
@@ -46,7 +46,7 @@ fn trash_that_is_added_to_all_the_time_keeps_nobodys_caches() {
 }
 
 #[test]
-fn what_looks_like_a_claim_in_place_and_is_planted_by_the_thousand_goes_and_keeps_nobodys_caches() {
+fn planted_lookalikes_of_claims_in_place_are_deleted_and_block_no_other_cache() {
     if !needs_root("sweeps what a hostile user floods") {
         return;
     }
@@ -114,7 +114,7 @@ fn hundreds_of_caches_are_claimed_with_few_descriptors() {
 }
 
 #[test]
-fn thousands_of_directories_that_cannot_be_read_are_told_in_a_few_lines() {
+fn thousands_of_unreadable_directories_are_reported_in_a_few_lines() {
     if !needs_root("closes directories of several users") {
         return;
     }

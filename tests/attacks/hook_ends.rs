@@ -184,7 +184,7 @@ fn assert_each_keeps_the_tree(scene: &Scene, ends: Vec<End>) {
 }
 
 #[test]
-fn whatever_ends_a_started_hook_its_jobs_tree_stays() {
+fn a_started_hook_that_stops_early_keeps_its_jobs_tree() {
     if !can_be_tried() {
         return;
     }
@@ -211,7 +211,7 @@ fn whatever_ends_a_started_hook_its_jobs_tree_stays() {
 }
 
 #[test]
-fn whatever_ends_a_started_hook_by_its_settings_its_jobs_tree_stays() {
+fn a_started_hook_stopped_by_its_settings_keeps_its_jobs_tree() {
     if !can_be_tried() {
         return;
     }
@@ -249,7 +249,7 @@ fn whatever_ends_a_started_hook_by_its_settings_its_jobs_tree_stays() {
 }
 
 #[test]
-fn whatever_ends_a_started_hook_from_outside_its_jobs_tree_stays() {
+fn a_started_hook_stopped_from_outside_keeps_its_jobs_tree() {
     if !can_be_tried() {
         return;
     }

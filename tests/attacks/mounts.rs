@@ -114,7 +114,7 @@ fn a_work_directory_on_an_overlay_or_a_bind_mount_is_one_like_any_other() {
 }
 
 #[test]
-fn what_is_mounted_over_a_tree_while_it_is_deleted_is_not_emptied() {
+fn a_mount_over_a_tree_during_its_deletion_is_not_emptied() {
     if !needs_root("mounts") {
         return;
     }

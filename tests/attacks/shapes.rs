@@ -34,7 +34,7 @@ fn nest(tree: &Path, depth: usize) {
 }
 
 #[test]
-fn any_depth_goes_within_bounds() {
+fn a_tree_of_any_depth_is_deleted_within_bounds() {
     if !needs_root("sweeps a hostile user's tree") {
         return;
     }
@@ -54,7 +54,7 @@ fn any_depth_goes_within_bounds() {
 }
 
 #[test]
-fn any_number_of_entries_in_one_directory_goes_within_bounds() {
+fn any_number_of_entries_in_one_directory_is_deleted_within_bounds() {
     if !needs_root("sweeps a hostile user's tree") {
         return;
     }
@@ -82,7 +82,7 @@ fn names() -> Vec<Vec<u8>> {
 }
 
 #[test]
-fn names_of_any_bytes_and_any_length_go_and_are_told_exactly() {
+fn names_of_any_bytes_and_any_length_are_deleted_and_reported_exactly() {
     if !needs_root("sweeps a hostile user's tree") {
         return;
     }
@@ -181,7 +181,7 @@ impl Drop for Flagged {
 }
 
 #[test]
-fn what_is_immutable_or_append_only_stays_and_is_told_and_the_rest_goes() {
+fn immutable_and_append_only_entries_are_kept_and_reported_and_the_rest_is_deleted() {
     if !needs_root("sets file attributes") {
         return;
     }

@@ -199,7 +199,7 @@ fn a_root_that_is_put_in_an_others_place_has_a_listener_that_has_not_read_it() {
 }
 
 #[test]
-fn a_script_shows_what_it_does_by_doing_it() {
+fn a_script_counts_as_guarded_once_it_has_run_our_hook() {
     if !needs_root("looks at processes of others") {
         return;
     }

@@ -91,7 +91,7 @@ fn directories_that_are_moved_about_while_they_are_deleted_take_nothing_with_the
 }
 
 #[test]
-fn a_cache_that_is_exchanged_for_a_directory_without_marker_all_the_time_costs_nobody_else_anything() {
+fn a_cache_repeatedly_exchanged_for_an_unmarked_directory_costs_no_other_runner_anything() {
     if !needs_root("sweeps what a hostile user exchanges") {
         return;
     }
@@ -117,7 +117,7 @@ fn a_cache_that_is_exchanged_for_a_directory_without_marker_all_the_time_costs_n
 }
 
 #[test]
-fn what_stands_in_the_trashs_place_is_neither_used_nor_touched() {
+fn a_foreign_entry_named_like_the_trash_is_neither_used_nor_touched() {
     if !needs_root("sweeps a hostile user's work directory") {
         return;
     }
@@ -192,7 +192,7 @@ fn a_directory_of_roots_that_is_put_in_the_trashs_place_is_not_given_away() {
 }
 
 #[test]
-fn what_was_claimed_by_mistake_is_returned_even_when_its_place_is_taken() {
+fn a_tree_claimed_by_mistake_is_returned_even_when_its_name_is_taken() {
     if !needs_root("root claims in a hostile user's work directory") {
         return;
     }

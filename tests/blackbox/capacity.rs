@@ -24,7 +24,7 @@ fn verdict(report: &Report) -> &str {
 }
 
 #[test]
-fn inodes_are_told_from_bytes() {
+fn a_shortage_of_inodes_is_distinguished_from_one_of_bytes() {
     if !kit::needs_root("mounts a small filesystem") {
         return;
     }
@@ -128,7 +128,7 @@ fn blocks_that_root_keeps_and_what_engines_keep_are_named() {
 }
 
 #[test]
-fn a_runners_own_memory_limit_is_told_from_the_hosts() {
+fn a_runners_own_memory_limit_is_distinguished_from_the_hosts() {
     if !kit::needs_root("makes a control group") {
         return;
     }

@@ -334,7 +334,7 @@ fn super_pack(scene: &Scene) {
 }
 
 #[test]
-fn what_an_audit_calls_clean_survives_the_next_checkout() {
+fn a_directory_that_audit_reports_clean_survives_the_next_checkout() {
     if !needs_root("becomes a runner's user") {
         return;
     }
@@ -373,7 +373,7 @@ fn what_an_audit_calls_clean_survives_the_next_checkout() {
 
 /// The emulation itself can fail: damage that is left alone breaks the next job, and an undamaged checkout is gone on with.
 #[test]
-fn the_emulated_checkout_fails_by_what_it_really_fails_by() {
+fn the_emulated_checkout_fails_for_the_same_reasons_as_the_real_one() {
     if !needs_root("becomes a runner's user") {
         return;
     }

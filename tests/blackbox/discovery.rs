@@ -112,7 +112,7 @@ fn runners_that_share_a_work_directory_share_its_fate() {
 }
 
 #[test]
-fn a_runner_is_not_mistaken_for_one_whose_name_begins_like_its_own() {
+fn a_runner_is_not_mistaken_for_one_with_the_same_name_prefix() {
     if !kit::sees_everything() {
         return;
     }
@@ -133,7 +133,7 @@ fn a_runner_is_not_mistaken_for_one_whose_name_begins_like_its_own() {
 }
 
 #[test]
-fn a_glob_that_matches_nothing_is_said_so() {
+fn a_glob_without_matches_is_reported() {
     if !kit::sees_everything() {
         return;
     }

@@ -138,7 +138,7 @@ fn chmod(path: &std::path::Path, mode: u32) {
 }
 
 #[test]
-fn a_configuration_that_is_none_is_a_finding_not_a_crash() {
+fn an_invalid_configuration_is_a_finding_and_no_crash() {
     let (host, _systemd) = well();
     std::fs::write(host.config(), "[pressure]\nhihg = 5\n").expect("our own file");
     let checks = checks(&host, 1);
@@ -150,7 +150,7 @@ fn a_configuration_that_is_none_is_a_finding_not_a_crash() {
 }
 
 #[test]
-fn a_listener_that_is_older_than_its_env_is_told_with_its_unit() {
+fn a_listener_older_than_its_env_file_is_reported_with_its_unit() {
     if !needs_root("units are root's") {
         return;
     }

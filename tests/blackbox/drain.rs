@@ -74,7 +74,7 @@ fn a_busy_runner_finishes_its_job_first() {
 }
 
 #[test]
-fn a_unit_that_hangs_in_its_stop_is_told_once_and_stays_marked() {
+fn a_unit_that_hangs_while_stopping_is_reported_once_and_keeps_its_mark() {
     if !needs_root("units are root's") {
         return;
     }
@@ -99,7 +99,7 @@ fn a_unit_that_hangs_in_its_stop_is_told_once_and_stays_marked() {
 }
 
 #[test]
-fn what_is_no_unit_of_that_runner_is_never_touched() {
+fn a_unit_of_another_runner_is_never_touched() {
     if !needs_root("units are root's") {
         return;
     }
@@ -129,7 +129,7 @@ fn what_is_no_unit_of_that_runner_is_never_touched() {
 }
 
 #[test]
-fn above_critical_runners_go_out_of_service_when_that_is_asked_for_and_come_back_at_low() {
+fn above_critical_runners_are_drained_when_configured_and_resumed_at_low() {
     if !needs_root("units are root's") {
         return;
     }

@@ -78,7 +78,7 @@ fn a_worker_process() {
 }
 
 #[test]
-fn what_a_job_protects_is_not_sized_where_nothing_is_lacking() {
+fn protected_caches_are_not_measured_on_a_satisfied_disk() {
     if !kit::sees_everything() {
         return;
     }
@@ -108,7 +108,7 @@ fn what_a_job_protects_is_not_sized_where_nothing_is_lacking() {
 }
 
 #[test]
-fn a_worker_of_nobody_knows_whom_protects_every_runner() {
+fn a_worker_of_an_unknown_runner_protects_every_runner() {
     if !kit::sees_everything() {
         return;
     }

@@ -122,7 +122,7 @@ fn outcome(report: &Report, below: &str) -> String {
 }
 
 #[test]
-fn what_a_container_job_leaves_is_found_and_given_back() {
+fn files_left_by_a_container_job_are_found_and_returned_to_the_user() {
     if !needs_root("leaves root's files in a runner's tree") {
         return;
     }
@@ -228,7 +228,7 @@ fn nothing_is_given_away_that_has_a_name_elsewhere_or_is_more_than_data() {
 
 /// A reset has looked, and waits for the host lock; a job begins. What then speaks against it is in the record as every refusal is.
 #[test]
-fn a_reset_that_is_refused_under_the_lock_is_told() {
+fn a_reset_that_is_refused_under_the_lock_is_reported() {
     if !kit::sees_everything() {
         return;
     }
@@ -255,7 +255,7 @@ fn a_reset_that_is_refused_under_the_lock_is_told() {
 
 /// Nothing is renamed out of a btrfs subvolume, so it cannot be shown that a file in one has no other name.
 #[test]
-fn files_in_a_subvolume_are_told_and_left_and_go_with_a_reset() {
+fn files_in_a_subvolume_are_reported_and_left_and_deleted_by_a_reset() {
     if !needs_root("mounts a btrfs") {
         return;
     }
@@ -292,7 +292,7 @@ impl Drop for Over<'_> {
 
 /// The same with a racing planter: the second name comes and goes while the repair looks and acts.
 #[test]
-fn a_planter_who_is_quick_gets_nothing() {
+fn a_fast_planter_of_hard_links_gains_nothing() {
     if !needs_root("plants root's files") {
         return;
     }
@@ -324,7 +324,7 @@ fn a_planter_who_is_quick_gets_nothing() {
 }
 
 #[test]
-fn locked_directories_are_opened_and_only_what_is_the_runners_own() {
+fn locked_directories_are_opened_only_if_the_runners_own() {
     if !needs_root("takes permissions from other users") {
         return;
     }
@@ -426,7 +426,7 @@ fn a_runner_that_may_be_at_work_is_left_alone() {
 }
 
 #[test]
-fn an_unguarded_runner_is_put_right_only_out_of_service() {
+fn an_unguarded_runner_is_repaired_only_out_of_service() {
     if !needs_root("proves a runner idle") {
         return;
     }
@@ -451,7 +451,7 @@ fn an_unguarded_runner_is_put_right_only_out_of_service() {
 }
 
 #[test]
-fn locks_that_are_young_and_checkouts_in_every_state_are_told_apart() {
+fn young_locks_and_checkouts_in_every_state_are_distinguished() {
     if !needs_root("runs git as another user") {
         return;
     }
@@ -559,7 +559,7 @@ fn a_hostile_repository_runs_nothing_and_git_is_not_root() {
 }
 
 #[test]
-fn mounts_are_kept_and_a_mounted_work_directory_is_put_right() {
+fn mounts_are_kept_and_a_mounted_work_directory_is_repaired() {
     if !needs_root("mounts") {
         return;
     }
@@ -603,7 +603,7 @@ fn mounts_are_kept_and_a_mounted_work_directory_is_put_right() {
 }
 
 #[test]
-fn a_sweep_puts_owner_and_mode_right_only_where_it_is_told_to_and_only_of_idle_runners() {
+fn a_sweep_repairs_owner_and_mode_only_where_configured_and_only_of_idle_runners() {
     if !needs_root("gives root's files back") {
         return;
     }
@@ -652,7 +652,7 @@ fn a_sweep_puts_owner_and_mode_right_only_where_it_is_told_to_and_only_of_idle_r
 
 /// What did it to several repositories works on the host: nobody takes its traces away unasked.
 #[test]
-fn more_than_one_contaminated_repository_stops_every_repair_until_a_person_says_otherwise() {
+fn more_than_one_contaminated_repository_stops_every_repair_until_a_person_overrides_it() {
     if !needs_root("gives root's files back") {
         return;
     }

@@ -59,7 +59,7 @@ const RECLAIMED: &str =
 const HOOKS: &str = r#"hook_duration_seconds_count{hook="started"}"#;
 
 #[test]
-fn what_an_unprivileged_hook_counts_is_told_at_once_folded_once_and_outlives_the_boot() {
+fn counts_of_an_unprivileged_hook_are_reported_at_once_folded_once_and_kept_across_a_boot() {
     if !kit::sees_everything() {
         return;
     }
@@ -101,7 +101,7 @@ fn what_an_unprivileged_hook_counts_is_told_at_once_folded_once_and_outlives_the
 }
 
 #[test]
-fn counts_that_cannot_be_read_are_left_out_and_the_rest_is_told() {
+fn unreadable_counts_are_left_out_and_the_rest_is_reported() {
     let host = Host::new();
     host.runner("actions-runner-1").build();
     host.sweep();
@@ -139,7 +139,7 @@ fn counts_that_cannot_be_read_are_left_out_and_the_rest_is_told() {
 }
 
 #[test]
-fn a_record_counts_for_its_owners_runners_and_for_nobody_elses() {
+fn a_record_counts_for_its_owners_runners_alone() {
     if !kit::sees_everything() {
         return;
     }
@@ -232,7 +232,7 @@ fn on_a_full_disk_counts_wait_for_room() {
 }
 
 #[test]
-fn without_anything_there_is_something_to_tell() {
+fn metrics_are_printed_without_any_state() {
     let host = Host::new();
     std::fs::remove_dir_all(host.run_dir()).expect("our own");
     let text = metrics(&host);

@@ -36,7 +36,7 @@ fn run(host: &Host, verb: &[&str], stdout: Stdio) -> Output {
 }
 
 #[test]
-fn what_cannot_be_printed_is_a_failure_and_who_does_not_read_is_none() {
+fn unprintable_output_is_a_failure_and_a_closed_reader_is_not() {
     if !needs_root("looks at a host as root does") {
         return;
     }
@@ -62,7 +62,7 @@ fn what_cannot_be_printed_is_a_failure_and_who_does_not_read_is_none() {
 
 /// There a worker prints, and another process passes that on.
 #[test]
-fn where_a_mount_is_watched_over_what_cannot_be_printed_is_a_failure_as_well() {
+fn unprintable_output_of_a_supervised_verb_is_a_failure_too() {
     if !needs_root("mounts") {
         return;
     }

@@ -88,7 +88,7 @@ fn a_goal_that_no_cache_can_reach_costs_no_cache_until_the_disk_is_critical() {
 
 /// Deleting what a snapshot holds frees nothing.
 #[test]
-fn where_snapshots_hold_what_is_deleted_caches_stay() {
+fn caches_are_kept_where_snapshots_retain_deleted_files() {
     if !needs_root("mounts btrfs") || !sees_everything() {
         return;
     }
@@ -123,7 +123,7 @@ fn where_snapshots_hold_what_is_deleted_caches_stay() {
 
 /// What nobody misses goes before any cache.
 #[test]
-fn under_pressure_leftovers_of_an_idle_runner_go_first_whatever_their_age() {
+fn under_pressure_leftovers_of_an_idle_runner_are_deleted_first_at_any_age() {
     if !needs_root("mounts a tmpfs") || !sees_everything() {
         return;
     }
@@ -186,7 +186,7 @@ fn a_hook_takes_leftovers_of_idle_siblings_before_their_caches() {
 
 /// Opt-in, and only where it is known when a job last used it.
 #[test]
-fn a_checkout_goes_when_no_job_has_used_it_for_long_and_that_is_asked_for() {
+fn an_unused_checkout_is_deleted_only_when_the_configuration_asks_for_it() {
     if !sees_everything() {
         return;
     }
@@ -268,7 +268,7 @@ fn the_disk_of_the_runners_logs_is_judged_and_relieved() {
 
 /// Space is left, and nothing can be made: what is told then counts entries.
 #[test]
-fn who_holds_the_inodes_is_told_where_those_run_out() {
+fn the_holders_of_inodes_are_named_when_inodes_run_out() {
     if !needs_root("mounts a tmpfs") || !sees_everything() {
         return;
     }
@@ -304,7 +304,7 @@ fn who_holds_the_inodes_is_told_where_those_run_out() {
 
 /// Copies that share its blocks keep what a cache holds: it would be lost for nothing.
 #[test]
-fn a_cache_that_shares_its_space_stays_and_another_goes_in_its_stead() {
+fn a_cache_that_shares_its_blocks_is_kept_and_another_is_deleted_instead() {
     if !needs_root("makes a filesystem") || !sees_everything() {
         return;
     }
@@ -329,7 +329,7 @@ fn a_cache_that_shares_its_space_stays_and_another_goes_in_its_stead() {
 
 /// What lies in the layers below cannot be moved, and would free nothing: told once, and what jobs have made goes.
 #[test]
-fn on_an_overlay_what_lies_in_the_image_stays_and_is_told_once() {
+fn on_an_overlay_files_of_the_image_are_kept_and_reported_once() {
     if !needs_root("mounts an overlay") || !sees_everything() {
         return;
     }

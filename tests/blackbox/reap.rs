@@ -155,7 +155,7 @@ fn leaked_clone() -> (Host, Tool) {
 }
 
 #[test]
-fn a_clone_that_stopped_long_ago_goes_and_the_rest_stays() {
+fn a_clone_that_stopped_long_ago_is_deleted_and_the_rest_is_kept() {
     let (host, tart) = leaked_clone();
     let dry = host.guard(&["reap", "--dry-run", "--json"]).expect_code(&[0]);
     let expected = |outcome: &str| {
@@ -195,7 +195,7 @@ fn a_clone_that_stopped_long_ago_goes_and_the_rest_stays() {
 }
 
 #[test]
-fn tools_that_misbehave_lose_nothing_and_are_told() {
+fn tools_that_misbehave_lose_nothing_and_are_reported() {
     for (what, hook, code, expected, left) in [
         ("a listing that fails", "[ $verb = list ] && { echo broken >&2; exit 3; }", 1, vec![], true),
         (
@@ -277,7 +277,7 @@ fn tools_that_misbehave_lose_nothing_and_are_told() {
 }
 
 #[test]
-fn one_that_hangs_is_ended_and_the_next_entry_goes_on() {
+fn a_hanging_tool_is_stopped_and_the_next_entry_continues() {
     let (mut host, tart) = leaked_clone();
     let own = Tool::new(&host, "mine", &OWN);
     own.put("vm-9", json!({"id": "vm-9", "state": "stopped", "since": "2020-01-01T00:00:00Z"}));
@@ -295,7 +295,7 @@ fn one_that_hangs_is_ended_and_the_next_entry_goes_on() {
 }
 
 #[test]
-fn an_own_program_says_what_it_knows_and_a_partial_list_reaps_nothing() {
+fn a_custom_program_lists_environments_and_a_partial_list_reaps_nothing() {
     let mut host = Host::new();
     let own = Tool::new(&host, "mine", &OWN);
     own.entry(&mut host, "mine", "command", "");
@@ -337,7 +337,7 @@ fn an_own_program_says_what_it_knows_and_a_partial_list_reaps_nothing() {
 }
 
 #[test]
-fn what_belongs_to_a_runner_stays_while_that_is_at_work() {
+fn environments_of_a_runner_are_kept_while_it_works() {
     if !needs_root("proves a runner idle") {
         return;
     }
@@ -406,7 +406,7 @@ fn pod_object(name: &str, container: Value) -> Value {
 }
 
 #[test]
-fn a_runner_pod_that_never_started_goes_and_no_other() {
+fn only_the_runner_pod_that_never_started_is_deleted() {
     let mut host = Host::new();
     let kubectl = Tool::new(&host, "kubectl", &KUBECTL);
     let snapshot = host.base.join("runners.json");
@@ -525,7 +525,7 @@ esac
 "#;
 
 #[test]
-fn a_warm_runner_goes_only_with_githubs_word_and_without_a_worker_in_its_pod() {
+fn a_warm_runner_is_deleted_only_when_github_lists_it_idle_and_its_pod_has_no_worker() {
     let (host, kubectl) = warm_cluster("");
     kubectl.misbehave(PODS);
     let expected = |outcome: &str| {
@@ -599,7 +599,7 @@ fn a_warm_runner_goes_only_with_githubs_word_and_without_a_worker_in_its_pod() {
 }
 
 #[test]
-fn runners_of_an_older_generation_go_where_that_is_asked_for() {
+fn runners_of_an_older_generation_are_deleted_where_configured() {
     let (host, kubectl) = warm_cluster("stale_generation = true");
     kubectl.misbehave(PODS);
     let run = host.guard(&["reap", "--json"]).expect_code(&[0]);
@@ -641,7 +641,7 @@ fn a_node_answers_for_its_pods_with_the_exit_codes_of_check() {
 }
 
 #[test]
-fn pods_and_runners_that_are_over_go_and_those_that_may_work_stay() {
+fn ended_pods_and_runners_are_deleted_and_those_that_may_work_are_kept() {
     let mut host = Host::new();
     let kubectl = Tool::new(&host, "kubectl", &KUBECTL);
     kubectl.entry(&mut host, "pods", "kubernetes", "");
@@ -734,7 +734,7 @@ fn nothing_is_configured_and_nothing_is_run() {
 }
 
 #[test]
-fn what_cannot_be_remembered_is_told_and_reaps_only_what_tells_its_own_age() {
+fn lost_first_seen_times_are_reported_and_only_environments_with_their_own_age_are_reaped() {
     if !needs_root("a state directory that root refuses") {
         return;
     }

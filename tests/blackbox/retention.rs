@@ -88,7 +88,7 @@ fn assert_all(paths: &[PathBuf], there: bool) {
 }
 
 #[test]
-fn what_is_old_and_the_runners_own_goes_and_nothing_else() {
+fn only_old_files_of_the_runners_own_are_deleted() {
     if !sees_everything() {
         return;
     }
@@ -200,7 +200,7 @@ impl Drop for Ended {
 
 /// A service that was started before the update goes on running from where it was started.
 #[test]
-fn a_version_that_a_process_runs_from_stays() {
+fn a_version_that_a_process_runs_from_is_kept() {
     if !sees_everything() {
         return;
     }

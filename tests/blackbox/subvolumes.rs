@@ -41,14 +41,14 @@ fn sweep_as_a_unit(host: &Host) -> Report {
 }
 
 #[test]
-fn caches_in_a_checkout_that_is_a_subvolume_and_caches_that_are_subvolumes_go_whole() {
+fn caches_in_subvolumes_and_caches_that_are_subvolumes_are_deleted_whole() {
     if ready() {
         subvolumes_go_by(Host::sweep);
     }
 }
 
 #[test]
-fn they_go_as_well_where_subvolumes_may_not_be_destroyed() {
+fn subvolumes_are_deleted_even_where_destroying_them_is_not_permitted() {
     if ready() {
         subvolumes_go_by(sweep_as_a_unit);
     }
@@ -106,7 +106,7 @@ fn subvolumes_go_by(sweep: fn(&Host) -> Report) {
 }
 
 #[test]
-fn what_a_subvolume_took_is_free_when_the_sweep_ends() {
+fn the_space_of_a_subvolume_is_free_when_the_sweep_ends() {
     if !ready() {
         return;
     }

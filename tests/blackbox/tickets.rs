@@ -49,7 +49,7 @@ fn whole_job(runner: &Runner) {
 }
 
 #[test]
-fn what_a_busy_sibling_could_not_give_it_gives_when_its_job_is_over() {
+fn a_busy_sibling_answers_a_request_when_its_job_ends() {
     let host = pressed();
     let [busy, other, third] = [1, 2, 3].map(|n| host.runner(&format!("actions-runner-{n}")).build());
     let (mut listener, mut job) = at_work(&busy);
@@ -76,7 +76,7 @@ fn what_a_busy_sibling_could_not_give_it_gives_when_its_job_is_over() {
 }
 
 #[test]
-fn a_sweep_asks_too_and_takes_back_what_is_no_longer_wanted() {
+fn a_sweep_leaves_tickets_too_and_withdraws_obsolete_ones() {
     let mut host = pressed();
     let busy = host.runner("actions-runner-1").build();
     let (mut listener, mut job) = at_work(&busy);
@@ -174,7 +174,7 @@ fn broken_tickets_are_no_fault_of_the_job() {
 }
 
 #[test]
-fn what_a_job_left_running_in_a_cache_protects_it() {
+fn a_process_left_behind_in_a_cache_protects_it() {
     let host = pressed();
     let runner = host.runner("actions-runner-1").build();
     let (mut listener, mut job) = at_work(&runner);

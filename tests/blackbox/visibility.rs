@@ -47,7 +47,7 @@ fn a_foreign_pid_namespace_and_a_hiding_proc_leave_everything_unproved() {
 }
 
 #[test]
-fn an_ordinary_user_is_told_in_one_plain_reason_that_the_leases_are_closed() {
+fn an_ordinary_user_gets_one_reason_when_the_leases_are_unreadable() {
     if !kit::needs_root("runs the guard as another user") {
         return;
     }
@@ -72,7 +72,7 @@ fn an_ordinary_user_is_told_in_one_plain_reason_that_the_leases_are_closed() {
 }
 
 #[test]
-fn doctor_tells_the_options_of_the_proc_that_is_used_and_of_no_other() {
+fn doctor_reports_the_options_of_the_proc_in_use_alone() {
     if !kit::needs_root("mounts procfs with hidepid in a private namespace") {
         return;
     }

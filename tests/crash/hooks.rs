@@ -8,7 +8,7 @@ const OWN: [&str; 4] = ["/leases/.", "`rename target to tree", "`unlink", "`rmdi
 const RESTORED: [&str; 3] = ["`rename target to tree", "`rename tree to target", "`rmdir slot-"];
 
 #[test]
-fn whatever_ends_a_hook_nothing_is_lost_and_its_lease_lives_with_its_worker() {
+fn an_interrupted_hook_loses_nothing_and_its_lease_lives_with_its_worker() {
     let Some(scene) = Scene::with_a_cache() else { return };
     let hook = scene.hook(&scene.runner);
     let (boundaries, _) = scene.end_everywhere(&hook, Ends::Dead, Also::nothing);
@@ -16,7 +16,7 @@ fn whatever_ends_a_hook_nothing_is_lost_and_its_lease_lives_with_its_worker() {
 }
 
 #[test]
-fn whatever_ends_a_hook_that_puts_a_siblings_tree_back_nothing_is_lost() {
+fn a_hook_interrupted_while_returning_a_siblings_tree_loses_nothing() {
     let Some(scene) = Scene::with_a_cache() else { return };
     let hook = scene.hook(&scene.third);
     let (boundaries, _) =
@@ -26,7 +26,7 @@ fn whatever_ends_a_hook_that_puts_a_siblings_tree_back_nothing_is_lost() {
 
 /// What is beside it: a sweep, and where that waits in vain for the lock, a third runner's hook.
 #[test]
-fn wherever_a_hook_is_suspended_nobody_waits_for_it_and_its_cache_is_let_be() {
+fn a_suspended_hook_delays_nobody_and_its_cache_is_left_alone() {
     let Some(scene) = Scene::with_a_cache() else { return };
     let hook = scene.hook(&scene.runner);
     let (boundaries, _) = scene.end_everywhere(&hook, Ends::Suspended, Also::nothing);
@@ -34,7 +34,7 @@ fn wherever_a_hook_is_suspended_nobody_waits_for_it_and_its_cache_is_let_be() {
 }
 
 #[test]
-fn wherever_a_hook_that_puts_a_siblings_tree_back_is_suspended_it_goes_on_without_harm() {
+fn a_hook_suspended_while_returning_a_siblings_tree_continues_without_harm() {
     let Some(scene) = Scene::with_a_cache() else { return };
     let hook = scene.hook(&scene.third);
     let (boundaries, _) =

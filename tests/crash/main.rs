@@ -29,7 +29,7 @@ fn soak() -> bool {
 }
 
 #[test]
-fn whatever_ends_a_sweep_nothing_is_lost_and_the_next_one_finishes() {
+fn an_interrupted_sweep_loses_nothing_and_the_next_one_finishes() {
     let Some(scene) = Scene::with_a_cache() else { return };
     let (boundaries, run) = scene.end_everywhere(&scene.sweep(), Ends::Dead, Also::nothing);
     assert_eq!(run.report().outcome(scene.cache()), "removed");
@@ -48,7 +48,7 @@ fn whatever_ends_a_sweep_nothing_is_lost_and_the_next_one_finishes() {
 }
 
 #[test]
-fn whatever_ends_a_sweep_that_puts_a_tree_back_nothing_is_lost() {
+fn a_sweep_interrupted_while_returning_a_tree_loses_nothing() {
     let Some(scene) = Scene::with_a_cache() else { return };
     let (boundaries, run) =
         scene.end_everywhere(&scene.sweep(), Ends::Dead, || Also::builds_in_what_is_claimed(&scene.runner));
@@ -57,7 +57,7 @@ fn whatever_ends_a_sweep_that_puts_a_tree_back_nothing_is_lost() {
 }
 
 #[test]
-fn wherever_a_sweep_is_suspended_it_goes_on_without_harm_and_another_beside_it() {
+fn a_suspended_sweep_continues_without_harm_beside_another() {
     let Some(scene) = Scene::with_a_cache() else { return };
     let (boundaries, run) = scene.end_everywhere(&scene.sweep(), Ends::Suspended, Also::nothing);
     assert_eq!(run.report().outcome(scene.cache()), "removed");
@@ -65,7 +65,7 @@ fn wherever_a_sweep_is_suspended_it_goes_on_without_harm_and_another_beside_it()
 }
 
 #[test]
-fn wherever_a_sweep_that_puts_a_tree_back_is_suspended_it_goes_on_without_harm() {
+fn a_sweep_suspended_while_returning_a_tree_continues_without_harm() {
     let Some(scene) = Scene::with_a_cache() else { return };
     let (boundaries, run) = scene
         .end_everywhere(&scene.sweep(), Ends::Suspended, || Also::builds_in_what_is_claimed(&scene.runner));

@@ -35,7 +35,7 @@ fn file(path: &Path, age: Duration) -> PathBuf {
 }
 
 #[test]
-fn whatever_ends_a_sweep_that_claims_files_nothing_is_lost() {
+fn a_sweep_interrupted_while_claiming_files_loses_nothing() {
     let Some(scene) = old_logs() else { return };
     let (boundaries, run) = scene.end_everywhere(&scene.sweep(), Ends::Dead, Also::nothing);
     assert_eq!(run.report().outcome(&scene.runner.root.join("_diag")), "removed");
@@ -43,7 +43,7 @@ fn whatever_ends_a_sweep_that_claims_files_nothing_is_lost() {
 }
 
 #[test]
-fn whatever_ends_a_sweep_that_puts_files_back_nothing_is_lost() {
+fn a_sweep_interrupted_while_returning_files_loses_nothing() {
     let Some(scene) = old_logs() else { return };
     let (boundaries, run) =
         scene.end_everywhere(&scene.sweep(), Ends::Dead, || Also::locks_the_slot(&scene.runner));
@@ -61,7 +61,7 @@ fn no_inode() -> Option<Scene> {
 }
 
 #[test]
-fn whatever_ends_a_claim_for_which_no_slot_can_be_made_nothing_is_lost() {
+fn an_interrupted_claim_without_a_slot_loses_nothing() {
     let Some(scene) = no_inode() else { return };
     let (boundaries, run) = scene.end_everywhere(&scene.sweep(), Ends::Dead, Also::nothing);
     assert_eq!(run.report().outcome(scene.cache()), "removed");
@@ -69,7 +69,7 @@ fn whatever_ends_a_claim_for_which_no_slot_can_be_made_nothing_is_lost() {
 }
 
 #[test]
-fn whatever_ends_a_claim_without_a_slot_that_is_put_back_nothing_is_lost() {
+fn an_interrupted_return_of_a_claim_without_a_slot_loses_nothing() {
     let Some(scene) = no_inode() else { return };
     let (boundaries, run) =
         scene.end_everywhere(&scene.sweep(), Ends::Dead, || Also::builds_in_what_is_claimed(&scene.runner));
@@ -103,7 +103,7 @@ fn repair(scene: &Scene) -> Call {
 }
 
 #[test]
-fn whatever_ends_a_repair_what_it_had_in_its_hands_is_put_back() {
+fn the_file_of_an_interrupted_repair_is_returned() {
     let Some(scene) = contaminated() else { return };
     let (boundaries, run) = scene.end_everywhere(&repair(&scene), Ends::Dead, Also::nothing);
     assert_eq!(run.report().0["done"], 4);
@@ -123,7 +123,7 @@ fn whatever_ends_a_repair_what_it_had_in_its_hands_is_put_back() {
 
 /// Neither put under a running job nor deleted.
 #[test]
-fn what_a_dead_repair_had_in_its_hands_waits_for_its_runner_to_be_idle() {
+fn a_file_held_by_a_dead_repair_waits_until_its_runner_is_idle() {
     let Some(scene) = contaminated() else { return };
     let mut disk = scene.afresh();
     let out = &scene.stake.given_back[0];

@@ -293,7 +293,7 @@ impl Scene {
         let leases = self.leases();
         assert!(leases.is_empty(), "leases of the dead: {leases:?}: {shown}");
         // Some have died while they wrote. Their drafts go when they are a minute old, by a clock that no test can set
-        // (`drafts_of_the_dead_go_and_those_of_the_living_stay_for_a_while`).
+        // (`drafts_of_dead_processes_are_removed_and_those_of_live_ones_kept_for_a_while`).
         let left = self.host.leases();
         let is_of_the_dead = |draft: &PathBuf| writer_of(draft).is_some_and(|writer| !is_alive(writer));
         assert!(left.iter().all(is_of_the_dead), "no drafts of the dead: {left:?}: {shown}");

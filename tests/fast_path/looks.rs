@@ -90,7 +90,7 @@ fn a_calm_sweep_looks_for_the_runners_once_a_phase() {
 }
 
 #[test]
-fn verbs_that_only_tell_look_for_the_runners_once() {
+fn read_only_verbs_discover_the_runners_once() {
     let (host, runners) = host(|_| {});
     for verb in
         [&["status"][..], &["plan"], &["doctor"], &["audit"], &["metrics"], &["postmortem"], &["forecast"]]

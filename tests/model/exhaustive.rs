@@ -112,7 +112,7 @@ fn several_claims_with_shared_looks() {
 }
 
 #[test]
-fn a_worker_of_which_one_witness_alone_tells() {
+fn a_worker_with_a_single_piece_of_evidence() {
     let host = Host { kills: 1, jobs: [1, 1, 0], ..Host::plain() };
     check("a Worker without a lease", Host { leaseless: [true, false, false], ..host }, &[]);
     check("a Worker that is not seen", Host { hidden: [true, false, false], ..host }, &[]);
@@ -120,7 +120,7 @@ fn a_worker_of_which_one_witness_alone_tells() {
 }
 
 #[test]
-fn hooks_that_fail_wherever_they_are() {
+fn hooks_that_fail_at_any_step() {
     let host = Host { fails: 2, jobs: [1, 1, 0], ..Host::plain() };
     check("two hooks fail", host, &[promises::FENCED]);
     let pressed = Host { fails: 1, guards: [Role::Sweep, Role::Hook(0)], ..host };

@@ -34,7 +34,7 @@ fn play(model: &Playable, trace: &Trace, host: &kit::Host) {
 }
 
 #[test]
-fn real_hooks_and_sweeps_go_the_models_ways() {
+fn real_hooks_and_sweeps_follow_the_models_steps() {
     if !kit::sees_everything() {
         return;
     }

@@ -231,7 +231,7 @@ fn a_reboot_that_took_the_lease_along() {
 
 /// The guard is asked first when something is gone. It did remove something at that time: from another runner.
 #[test]
-fn the_guards_own_sweep_is_innocent_and_says_what_it_did_instead() {
+fn the_guards_own_sweep_is_cleared_with_a_list_of_what_it_deleted() {
     if !kit::sees_everything() {
         return;
     }
@@ -263,7 +263,7 @@ fn the_guards_own_sweep_is_innocent_and_says_what_it_did_instead() {
 }
 
 #[test]
-fn a_clean_finish_is_no_death_and_the_sweep_says_nothing() {
+fn a_clean_finish_is_not_reported_as_a_death() {
     let host = host();
     let runner = host.runner("actions-runner-1").build();
     let (mut listener, mut job) = begin(&runner);
@@ -289,7 +289,7 @@ fn a_clean_finish_is_no_death_and_the_sweep_says_nothing() {
 }
 
 #[test]
-fn a_sweep_tells_a_death_once_and_keeps_what_vanishes() {
+fn a_sweep_reports_a_death_once_and_keeps_the_evidence_that_would_vanish() {
     let host = host();
     let runner = host.runner("actions-runner-1").build();
     let (mut listener, mut job) = begin(&runner);

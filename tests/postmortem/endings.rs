@@ -412,7 +412,7 @@ fn look_at<'e>(
 }
 
 #[test]
-fn every_ending_with_whatever_is_lost_of_it() {
+fn every_ending_is_explained_with_any_of_its_evidence_missing() {
     let uptime = std::fs::read_to_string("/proc/uptime").expect("Linux");
     let uptime: f64 = uptime.split(' ').next().expect("a figure").parse().expect("a figure");
     if uptime < 900.0 {

@@ -53,7 +53,7 @@ fn name_of(entry: &Entry) -> String {
 }
 
 /// Injects each fault into a sweep, which also has to take the control's cache and to be made good by the next one.
-fn each_is_told_and_made_good(faults: impl IntoIterator<Item = Fault>) {
+fn each_failure_is_reported_and_repaired(faults: impl IntoIterator<Item = Fault>) {
     for fault in faults {
         let case = format!("{} ({}): {}", fault.what, fault.name, fault.errno);
         let scene = Scene::on(Fs::Directory);
@@ -102,7 +102,7 @@ fn each_is_told_and_made_good(faults: impl IntoIterator<Item = Fault>) {
 }
 
 #[test]
-fn each_refused_change_is_told_costs_one_cache_at_most_and_is_made_good_by_the_next_run() {
+fn each_refused_change_is_reported_costs_at_most_one_cache_and_is_repaired_by_the_next_run() {
     if !sees_everything() || !can_refuse() {
         return;
     }
@@ -116,7 +116,7 @@ fn each_refused_change_is_told_costs_one_cache_at_most_and_is_made_good_by_the_n
         victim: Victim::Outcome(outcome),
         stays,
     };
-    each_is_told_and_made_good([
+    each_failure_is_reported_and_repaired([
         // Without a slot the cache is claimed beside its place.
         fault("no directory can be made", libc::SYS_mkdirat, Errno::EDQUOT, "", "removed", Nothing),
         fault("no directory can be made", libc::SYS_mkdirat, Errno::ENOSPC, "", "removed", Nothing),
@@ -133,7 +133,7 @@ fn each_refused_change_is_told_costs_one_cache_at_most_and_is_made_good_by_the_n
 }
 
 #[test]
-fn what_cannot_be_read_after_the_claim_is_put_back_or_lies_in_trash_until_it_can() {
+fn a_tree_unreadable_after_the_claim_is_returned_or_kept_in_trash_until_readable() {
     if !sees_everything() || !can_refuse() {
         return;
     }
@@ -147,7 +147,7 @@ fn what_cannot_be_read_after_the_claim_is_put_back_or_lies_in_trash_until_it_can
         victim: Victim::Outcome(outcome),
         stays,
     };
-    each_is_told_and_made_good([
+    each_failure_is_reported_and_repaired([
         // Whether a build holds it cannot be told: that protects.
         fault("a directory cannot be opened", libc::SYS_openat2, "incremental", "kept", Everything),
         fault("the claimed tree cannot be listed", libc::SYS_getdents64, "tree", "restored", Everything),
@@ -162,7 +162,7 @@ fn what_cannot_be_read_after_the_claim_is_put_back_or_lies_in_trash_until_it_can
 }
 
 #[test]
-fn what_cannot_be_read_while_looking_protects_and_is_told() {
+fn a_read_error_while_observing_protects_and_is_reported() {
     if !sees_everything() || !can_refuse() {
         return;
     }
@@ -176,7 +176,7 @@ fn what_cannot_be_read_while_looking_protects_and_is_told() {
         stays: Stays::Everything,
     };
     let (kept, noted) = (|| Victim::Outcome("kept"), || Victim::Noted);
-    each_is_told_and_made_good([
+    each_failure_is_reported_and_repaired([
         // It is not known how old its content is.
         fault("a directory cannot be listed", libc::SYS_getdents64, "deps", kept()),
         fault("the cache cannot be listed", libc::SYS_getdents64, "target", kept()),

@@ -178,7 +178,7 @@ enum Log {
 }
 
 #[test]
-fn a_hook_whose_own_files_are_refused_lets_its_job_begin_and_says_so() {
+fn a_hook_that_cannot_write_its_own_files_warns_and_lets_its_job_start() {
     if !sees_everything() || !can_refuse() {
         return;
     }

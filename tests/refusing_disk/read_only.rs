@@ -5,7 +5,7 @@ use super::scene::Scene;
 use nix::mount::{MsFlags, mount};
 
 #[test]
-fn a_disk_that_has_become_read_only_is_told_and_freed_when_it_is_writable_again() {
+fn a_read_only_disk_is_reported_and_freed_once_it_is_writable_again() {
     if !needs_root("mounts small filesystems") {
         return;
     }

@@ -21,7 +21,7 @@ use std::time::Duration;
 const LAYOUTS: [Layout; 2] = [Layout::First, Layout::Second];
 
 #[test]
-fn units_that_no_job_has_used_go_and_the_build_after_it_compiles_nothing() {
+fn unused_units_are_deleted_and_the_next_build_compiles_nothing() {
     for layout in LAYOUTS {
         let project = Project::new(layout);
         project.build(&[]);
@@ -133,7 +133,7 @@ fn job(runner: &Runner, build: impl FnOnce()) {
 }
 
 #[test]
-fn under_pressure_a_sweep_takes_what_no_job_uses_and_the_next_job_builds_warm() {
+fn under_pressure_a_sweep_deletes_unused_units_and_the_next_job_builds_warm() {
     if kit::needs_root("mounts an ext4") {
         take_what_no_job_uses(Fs::Ext4 { mib: 256, inodes: 20_000 }, |_| ());
     }

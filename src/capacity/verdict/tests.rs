@@ -50,7 +50,7 @@ fn runner_group(change: impl FnOnce(&mut RunnerGroup)) -> RunnerGroup {
 
 /// Every limit, at its end: exactly that one is named as the real one.
 #[test]
-fn each_limit_is_told_from_the_others() {
+fn each_limit_is_distinguished_from_the_others() {
     use Level::{Critical, High};
     let full = Some(Share { used: 990, of: 1000 });
     let rows: Vec<(&str, Level, CapacityFacts, FilesystemStatus)> = vec![
@@ -118,7 +118,7 @@ fn a_busy_processor_and_full_swap_are_not_short() {
 }
 
 #[test]
-fn what_takes_space_is_listed_by_who_can_give_it_back() {
+fn space_is_listed_by_the_user_who_can_free_it() {
     let file = |pid, bytes, path: &str| DeletedFile {
         pid: Pid(pid),
         comm: "java".into(),

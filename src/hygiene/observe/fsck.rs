@@ -159,7 +159,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_what_git_says_about_content_is_held_against_a_repository() {
+    fn only_gits_findings_about_content_count_against_a_repository() {
         for (code, said, broken) in [
             (Some(2), "missing blob 0123", true),
             (Some(1), "error: object corrupt or missing", true),

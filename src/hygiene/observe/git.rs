@@ -87,7 +87,7 @@ mod tests {
     use std::fs::{create_dir_all, write};
 
     #[test]
-    fn what_is_missing_is_named() {
+    fn missing_parts_of_a_repository_are_named() {
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path();
         let said = || interrupted(&Dir::resolve(path).unwrap().0, GitKind::Checkout).unwrap_or_default();

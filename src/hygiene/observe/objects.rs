@@ -89,7 +89,7 @@ mod tests {
     use std::time::Duration;
 
     #[test]
-    fn what_is_no_object_is_told_and_what_is_one_is_not() {
+    fn damaged_objects_are_reported_and_sound_ones_are_not() {
         let temp = tempfile::tempdir().unwrap();
         let at = |name: &str| temp.path().join("objects").join(name);
         let said = || {

@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn what_each_pattern_names() {
+    fn each_pattern_matches_the_names_it_describes() {
         let mut vm = Environment::new("1", "runner-12", EnvironmentState::Stopped);
         vm.labels = vec![("ci".into(), "ephemeral".into()), ("bare".into(), String::new())];
         let image = Environment {
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_pattern() {
+    fn invalid_patterns_are_refused() {
         for (text, why) in [
             ("", "empty"),
             ("[", "not a glob"),

@@ -71,7 +71,7 @@ fn a_sweep_is_missed_only_after_the_longest_one_and_never_right_after_a_boot() {
 }
 
 #[test]
-fn what_could_not_be_seen_is_neither_an_incident_nor_over() {
+fn an_unobserved_condition_neither_starts_nor_ends_an_incident() {
     let blind = NotifyInput { now: NOW, booted: 0, filesystems: None, sweeps: None, reaper: None };
     let blind = look(&blind);
     assert!(blind.incidents.is_empty());
@@ -120,7 +120,7 @@ fn play(steps: &[(u64, &IncidentLook, bool, &[News])]) {
 }
 
 #[test]
-fn an_incident_is_told_once_then_on_change_after_the_repeat_and_when_it_is_over() {
+fn an_incident_is_notified_at_once_on_change_after_the_repeat_interval_and_at_its_end() {
     let (one, other, none) = (incident("a", 0), incident("b", 0), IncidentLook::default());
     let day = DAY / 60;
     play(&[
@@ -137,7 +137,7 @@ fn an_incident_is_told_once_then_on_change_after_the_repeat_and_when_it_is_over(
 }
 
 #[test]
-fn nothing_is_told_more_often_than_the_interval_and_what_failed_is_told_again() {
+fn no_notification_repeats_within_the_interval_and_a_failed_one_is_retried() {
     let (one, none) = (incident("", 0), IncidentLook::default());
     play(&[
         (0, &one, true, &[News::New]),
@@ -153,7 +153,7 @@ fn nothing_is_told_more_often_than_the_interval_and_what_failed_is_told_again() 
 }
 
 #[test]
-fn what_is_over_within_its_patience_is_never_told() {
+fn an_incident_that_ends_within_its_patience_is_never_notified() {
     let (slow, none) = (incident("", 3600), IncidentLook::default());
     play(&[
         (0, &slow, true, &[]),
@@ -166,7 +166,7 @@ fn what_is_over_within_its_patience_is_never_told() {
 }
 
 #[test]
-fn refused_jobs_are_told_once_those_before_the_first_look_never() {
+fn refused_jobs_are_notified_once_and_never_those_before_the_first_look() {
     let with = |jobs_refused| IncidentLook { jobs_refused: Some(jobs_refused), ..IncidentLook::default() };
     let (seven, eight, twelve, two) = (with(7), with(8), with(12), with(2));
     let unseen = IncidentLook::default();
@@ -186,7 +186,7 @@ fn refused_jobs_are_told_once_those_before_the_first_look_never() {
 }
 
 #[test]
-fn a_clock_that_was_set_back_keeps_nobody_from_being_told() {
+fn a_clock_that_was_set_back_suppresses_no_notification() {
     let memory = Memory { called: NOW + DAY, ..Memory::default() };
     assert_eq!(decide(&memory, &incident("", 0), NOW, INTERVALS).tellings.len(), 1);
     let future = Remembered { since: NOW + DAY, ..remembered(Leak, None) };
@@ -197,7 +197,7 @@ fn a_clock_that_was_set_back_keeps_nobody_from_being_told() {
 }
 
 #[test]
-fn leaks_are_told_by_entry_and_only_when_something_stays() {
+fn leaks_are_notified_by_entry_and_only_when_something_remains() {
     let entry = |name: &str, leaked, failed| ReapEntryRecord {
         name: name.into(),
         kind: "docker".into(),

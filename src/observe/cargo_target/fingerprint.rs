@@ -117,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn files_of_a_unit_are_told_apart_by_their_names() {
+    fn files_of_a_unit_are_distinguished_by_their_names() {
         for (name, kind) in [
             ("lib-serde", FileKind::Fingerprint),
             ("run-build-script-build-script-build", FileKind::Fingerprint),
@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn the_workspaces_own_sources_are_told_from_those_of_others() {
+    fn the_workspaces_own_sources_are_distinguished_from_those_of_others() {
         assert_eq!(is_of_workspace("/t/debug/deps/p-1.d: src/main.rs\n"), Some(true));
         assert_eq!(is_of_workspace("x.d: /h/.cargo/registry/src/index-1/serde-1/src/lib.rs\n"), Some(false));
         assert_eq!(is_of_workspace("x.d: vendor/serde/src/lib.rs\n"), Some(false));

@@ -115,7 +115,7 @@ fn both_layouts_in_one_profile_and_below_a_platform() {
 }
 
 #[test]
-fn what_cargo_could_not_reuse_is_broken_and_what_is_not_understood_is_refused() {
+fn units_that_cargo_cannot_reuse_are_broken_and_unknown_formats_are_refused() {
     let temp = tempfile::tempdir().unwrap();
     let debug = temp.path().join("debug");
     first(&debug, "dep-1111111111111111", "lib-dep", 11, &[]);
@@ -156,7 +156,7 @@ fn reading_a_target_leaves_the_access_times_of_its_fingerprints() {
 }
 
 #[test]
-fn an_armed_fingerprint_tells_that_it_was_read_and_when_it_was_not() {
+fn an_armed_fingerprint_shows_whether_it_was_read() {
     let temp = tempfile::tempdir().unwrap();
     let debug = temp.path().join("debug");
     for (name, hash) in [("dep-1111111111111111", 11), ("old-5555555555555555", 55)] {

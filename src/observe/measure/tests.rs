@@ -85,7 +85,7 @@ fn past_the_deadline_nothing_more_is_looked_at() {
 }
 
 #[test]
-fn what_cannot_be_read_makes_the_result_part() {
+fn an_unreadable_directory_makes_the_result_partial() {
     if !is_root() {
         return;
     }

@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_may_write_is_read_from_the_kernels_layout() {
+    fn writers_in_an_acl_are_read_from_the_kernels_layout() {
         let entry = |tag: u16, permissions: u16, id: u32| {
             [&tag.to_le_bytes()[..], &permissions.to_le_bytes(), &id.to_le_bytes()].concat()
         };

@@ -66,7 +66,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_are_those_whose_own_group_it_is_and_those_it_names() {
+    fn members_are_the_users_of_the_primary_group_and_those_the_group_lists() {
         let accounts = Accounts::parse(
             "root:x:0:0::/root:/bin/sh\nci:x:1001:1001::/home/ci:/bin/sh\nann:x:7:100::/:\nbroken\n",
             "root:x:0:\nci:x:1001:\nusers:x:100:ci, ann\nfar:x:200:ann,nobody-here\nstaff:x:50:\n",

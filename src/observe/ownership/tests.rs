@@ -57,7 +57,7 @@ fn is_root() -> bool {
 }
 
 #[test]
-fn whoever_can_write_on_the_way_must_be_the_work_directorys_user() {
+fn every_writer_on_the_path_must_be_the_work_directorys_user() {
     if !is_root() {
         return;
     }

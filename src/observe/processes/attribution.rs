@@ -258,7 +258,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_runner_is_told_by_the_place_of_its_executable() {
+    fn a_runner_is_identified_by_the_directory_of_its_executable() {
         for (exe, root) in [
             ("/r/bin/Runner.Worker", Some("/r")),
             ("/r/bin.2.336.0/Runner.Worker", Some("/r")),

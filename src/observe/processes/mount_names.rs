@@ -504,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn the_hosts_own_mounts_are_told_from_those_of_others_in_every_copy_of_its_tree() {
+    fn the_hosts_own_mounts_are_distinguished_from_others_in_every_copy_of_its_tree() {
         let own = [
             HOST,
             b"3 2 0:50 / /data/r1/_work/_temp rw - tmpfs t rw\n",

@@ -83,7 +83,7 @@ mod tests {
     }
 
     #[test]
-    fn two_that_it_could_be_are_none() {
+    fn an_ambiguous_choice_is_none() {
         assert_eq!(only([3].into_iter()), Some(3));
         assert_eq!(only([3, 4].into_iter()), None);
         assert_eq!(only([].into_iter()), None);

@@ -108,7 +108,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_lies_in_the_root() {
+    fn every_path_is_inside_the_root() {
         let mut prefixes = Prefixes::default();
         prefixes.add(b"/", 3);
         assert_eq!(holding(&prefixes, "/"), [3]);

@@ -112,7 +112,7 @@ mod tests {
     }
 
     #[test]
-    fn we_see_what_we_see() {
+    fn the_guard_shares_its_own_view_of_directories() {
         let proc = Proc::new(Path::new("/proc"));
         let me = proc.identify(crate::sys::process::own_pid()).unwrap().id;
         assert_eq!(sees_directory(&proc, me, &std::env::temp_dir(), &[""]), Ok(()));

@@ -149,7 +149,7 @@ fn own_device() -> String {
 }
 
 #[test]
-fn what_vanishes_half_way_is_no_evidence_and_no_obstacle() {
+fn a_process_that_ends_during_the_scan_is_neither_evidence_nor_an_error() {
     for gone in ["70", "70/comm", "70/cwd", "70/exe", "70/fd", "70/maps", "70/root"] {
         let fake = Fake::new();
         fake.process(70, "leaving");
@@ -164,7 +164,7 @@ fn what_vanishes_half_way_is_no_evidence_and_no_obstacle() {
 }
 
 #[test]
-fn what_is_there_and_cannot_be_read_is_said() {
+fn an_unreadable_process_is_reported() {
     for hidden in ["70/cwd", "70/exe", "70/fd", "70/fd/3", "70/ns/mnt"] {
         let fake = Fake::new();
         fake.process(70, "secretive");
@@ -199,7 +199,7 @@ fn a_kernel_thread_has_nothing_to_hide() {
 }
 
 #[test]
-fn the_threads_of_a_dead_leader_go_on() {
+fn threads_of_a_dead_leader_still_count() {
     let fake = Fake::new();
     fake.tree("70", 70, "leader", 'Z', 0);
     for gone in ["70/cwd", "70/root", "70/exe"] {

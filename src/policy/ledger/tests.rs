@@ -57,7 +57,7 @@ fn ask(ledger: &Ledger, path: &str) -> Why {
 }
 
 #[test]
-fn believed_is_root_and_a_runners_user_about_his_own() {
+fn entries_are_accepted_from_root_and_from_a_runners_own_user() {
     let hook = |name: &str| Some(Scope::Hook(name.into()));
     for (uid, scope, runner, path, deed, expected) in [
         (
@@ -95,7 +95,7 @@ fn believed_is_root_and_a_runners_user_about_his_own() {
 }
 
 #[test]
-fn who_owns_every_runner_speaks_for_the_host() {
+fn the_owner_of_every_runner_is_accepted_for_the_host() {
     let sweep = written(Some(ALICE), record(ActionKind::Ended, 1, None));
     let own: Vec<Ownership> = owners().into_iter().filter(|owner| owner.owner == ALICE).collect();
     assert_eq!(trust(&sweep, &own), Trust::Owner(ALICE));
@@ -103,7 +103,7 @@ fn who_owns_every_runner_speaks_for_the_host() {
 }
 
 #[test]
-fn both_places_tell_one_entry_and_nobody_hides_anothers() {
+fn an_entry_in_both_places_is_read_once_and_no_user_hides_anothers() {
     let journal = by_root(ActionKind::Removed, 5, Some("/srv/a1/_work/x"));
     let mut file = Entry { sources: vec![Source::File], ..journal.clone() };
     file.writer.boot_id = Some("b0".into());
@@ -156,7 +156,7 @@ fn verdicts() {
 }
 
 #[test]
-fn innocence_needs_a_ledger_that_tells_of_everybody() {
+fn clearing_requires_a_ledger_that_covers_every_user() {
     let mut ledger = ledger(vec![]);
     for (extent, expected) in [
         (reach(Span::Everybody, Some(0)), PathVerdict::NotTouched),
@@ -195,7 +195,7 @@ fn a_forgery_is_shown_and_counts_for_nothing() {
 }
 
 #[test]
-fn blame_finds_the_runs_in_its_window_and_the_deeds_beside_it() {
+fn blame_finds_the_runs_in_its_window_and_the_actions_around_it() {
     let run = |name: &str, entries: Vec<Entry>| {
         entries
             .into_iter()
@@ -236,7 +236,7 @@ fn blame_finds_the_runs_in_its_window_and_the_deeds_beside_it() {
 }
 
 #[test]
-fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
+fn history_sums_removed_bytes_and_shows_claims_without_an_end() {
     let named = |mut entry: Entry, runner: &str, bytes: u64| {
         (entry.record.details.runner, entry.record.details.bytes) = (Some(runner.into()), Some(bytes));
         entry
@@ -261,7 +261,7 @@ fn history_sums_what_was_removed_and_shows_claims_without_an_end() {
 
 /// The journal's clock and a file's are not one: an entry's number tells, and without one nearness.
 #[test]
-fn copies_are_told_by_their_number_or_by_their_time() {
+fn copies_are_recognised_by_their_number_or_by_their_time() {
     for (sequence, apart, left) in [(Some(3), 0, 1), (Some(3), 60, 1), (None, 2, 1), (None, 3, 2)] {
         let entry = |seconds, source| {
             let record = record(ActionKind::Removed, seconds, Some("/srv/a1/x"));
@@ -276,7 +276,7 @@ fn copies_are_told_by_their_number_or_by_their_time() {
 }
 
 #[test]
-fn a_claim_that_is_open_stays_open_until_the_tree_is_touched_again() {
+fn a_claim_remains_open_until_its_tree_is_restored_or_removed() {
     let path = Some("/srv/a1/_work/x");
     let entries = vec![by_root(ActionKind::Claimed, 1, path), by_root(ActionKind::Kept, 2, path)];
     assert_eq!(ask(&ledger(entries), "/srv/a1/_work/x").verdict, PathVerdict::Claimed);
@@ -285,7 +285,7 @@ fn a_claim_that_is_open_stays_open_until_the_tree_is_touched_again() {
 }
 
 #[test]
-fn a_path_belongs_to_the_runner_in_whose_root_or_work_directory_it_lies() {
+fn a_path_in_a_root_or_work_directory_belongs_to_that_runner() {
     let mut owners = owners();
     owners[0].work = "/data/a1".into();
     for (path, runner) in [
@@ -299,7 +299,7 @@ fn a_path_belongs_to_the_runner_in_whose_root_or_work_directory_it_lies() {
 }
 
 #[test]
-fn how_a_run_ended_is_told_by_its_first_and_its_last_entry() {
+fn the_end_of_a_run_is_derived_from_its_first_and_last_entry() {
     for (deeds, expected) in [
         (&[ActionKind::Begun, ActionKind::Removed, ActionKind::Ended][..], RunEnd::Complete),
         (&[ActionKind::Ended], RunEnd::Complete),
@@ -354,7 +354,7 @@ fn an_environment_is_answered_with_the_entries_that_name_it() {
 }
 
 #[test]
-fn what_is_at_the_edge_of_blames_window_is_in_it_and_not_beside_it() {
+fn an_entry_at_the_edge_of_blames_window_is_inside_it() {
     let ledger =
         ledger((9..13).map(|second| by_root(ActionKind::Removed, second, Some("/srv/a1/x"))).collect());
     let beside = |from, to| {
@@ -382,7 +382,7 @@ fn any_number_of_entries_alike_are_put_together_in_no_time() {
 }
 
 #[test]
-fn of_what_is_not_believed_the_newest_stay_and_the_rest_is_counted() {
+fn the_newest_rejected_entries_are_listed_and_the_rest_is_counted() {
     let mut entries: Vec<Entry> = (0..MAX_FOREIGN as u64 + 7)
         .map(|second| written(None, record(ActionKind::Removed, second, Some("/w/a"))))
         .collect();

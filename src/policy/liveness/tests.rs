@@ -99,7 +99,7 @@ type Change = fn(&mut HostFacts);
 
 /// What is changed, the first runner's resulting state, its evidence, and the second runner's resulting state.
 #[test]
-fn every_kind_of_evidence_speaks_of_its_runner() {
+fn every_kind_of_evidence_names_its_runner() {
     use EvidenceKind as Kind;
     use Liveness::{Busy, Idle, Unknown};
     let cases: Vec<(&str, Change, Liveness, Option<Kind>, Liveness)> = vec![
@@ -397,7 +397,7 @@ fn runners_that_share_a_work_directory_share_their_evidence() {
 }
 
 #[test]
-fn the_hooks_own_job_does_not_speak_against_it_and_a_second_worker_does() {
+fn a_hooks_own_job_does_not_protect_from_it_and_a_second_worker_does() {
     let mut facts = quiet();
     facts.processes.workers.push(worker(7, Attribution::Runner(0)));
     facts.processes.listeners.push(listener(10));
@@ -447,7 +447,7 @@ fn the_hooks_own_job_excuses_no_other_listener() {
 
 /// Where a Worker that belongs to no known runner could be at work, the evidence reports it: it counts for the hook there as well.
 #[test]
-fn a_stranger_speaks_of_the_work_directories_that_it_could_be_in() {
+fn a_worker_of_an_unknown_runner_protects_the_work_directories_it_could_be_in() {
     let mut facts = quiet();
     facts.runners[0].runner.owner = Uid(1001);
     facts.runners[1].runner.owner = Uid(1002);
@@ -493,7 +493,7 @@ fn a_worker_that_its_own_user_vouches_for_is_not_unattributed() {
 }
 
 #[test]
-fn what_is_held_in_another_mount_namespace_may_be_anywhere() {
+fn a_path_held_in_another_mount_namespace_may_be_anywhere() {
     let mut facts = quiet();
     facts.processes.holders.push(holder(7, "/__w/r/r/target"));
     facts.processes.holders.push(holder(8, "/srv/actions-runner-1/_work/r/r/target"));
@@ -504,7 +504,7 @@ fn what_is_held_in_another_mount_namespace_may_be_anywhere() {
 
 /// A lease that is empty and has no runner's name concerns every runner of its writer.
 #[test]
-fn a_lease_that_says_nothing_speaks_of_all_that_its_writer_owns() {
+fn an_unreadable_lease_protects_every_runner_of_its_writer() {
     for (writer, expected) in [
         (0, [Liveness::Unknown, Liveness::Unknown]),
         (1000, [Liveness::Unknown, Liveness::Idle]),

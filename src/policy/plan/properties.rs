@@ -200,7 +200,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(512))]
 
     #[test]
-    fn what_is_protected_is_never_planned_and_what_is_not_can_be(case in any_case()) {
+    fn protected_caches_are_never_planned_and_others_can_be(case in any_case()) {
         for action in case.greedy().actions {
             let index = case.index_of(&action);
             let goes = matches!(action.decision, Decision::Remove(_));

@@ -143,7 +143,7 @@ fn a_hook_takes_its_own_coldest_first_its_jobs_last_and_then_siblings() {
 }
 
 #[test]
-fn only_what_is_needed_goes() {
+fn only_as_much_as_needed_is_planned() {
     let facts = facts(vec![runner(
         1,
         &[("a/a/target", 50, 9000), ("b/b/target", 12_800, 8000), ("c/c/target", 60, 7000)],
@@ -155,7 +155,7 @@ fn only_what_is_needed_goes() {
 }
 
 #[test]
-fn every_kind_of_evidence_protects_a_sibling_and_the_other_sibling_goes() {
+fn every_kind_of_evidence_protects_one_sibling_and_the_other_is_planned() {
     let facts = three_runners();
     for &kind in EvidenceKind::ALL {
         for weight in [Weight::InUse, Weight::CannotTell, Weight::Forbids] {
@@ -378,7 +378,7 @@ fn parts(plan: &Plan) -> Vec<(String, Option<u64>)> {
 }
 
 #[test]
-fn what_no_build_uses_is_taken_out_of_all_targets_before_any_goes_whole() {
+fn unused_units_of_all_targets_are_planned_before_any_whole_target() {
     use TrimTier::{Incremental, Live, Unused};
     let facts = facts(vec![
         runner(1, &[("a/a/target", 100, 9000), ("b/b/target", 100, 5000)]),
@@ -419,7 +419,7 @@ fn what_no_build_uses_is_taken_out_of_all_targets_before_any_goes_whole() {
 }
 
 #[test]
-fn units_that_no_build_has_used_for_long_go_without_pressure_where_use_is_known() {
+fn unused_units_are_deleted_without_pressure_where_use_is_known() {
     let facts = facts(vec![runner(1, &[("a/a/target", 100, 9000)])]);
     let rule = CacheRule { stale: Some(Duration::from_secs(3 * 86_400)), ..cache_rule(None, None) };
     let used = |days: u64| now() - Duration::from_secs(days * 86_400);

@@ -36,7 +36,7 @@ fn shape(offer: &TrimOffer) -> Vec<(&'static str, u64, usize)> {
 }
 
 #[test]
-fn units_that_jobs_have_not_used_since_go_first_the_longest_unused_before_the_others() {
+fn units_unused_for_the_longest_time_are_deleted_first() {
     let long_ago = Unit { armed: at(50), bytes: 2 * MIB, ..unit(1, &[]) };
     let longest_ago = Unit { armed: at(10), bytes: 3 * MIB, ..unit(2, &[]) };
     let used_by_the_last_job = unit(3, &[]);
@@ -61,7 +61,7 @@ fn a_unit_without_its_fingerprint_or_dependency_is_broken_with_what_depends_on_i
 }
 
 #[test]
-fn access_times_that_do_not_tell_are_not_believed() {
+fn unreliable_access_times_are_not_used() {
     let units = || vec![unit(1, &[]), Unit { armed: at(10), ..unit(2, &[]) }];
     for answer in [AccessTimes::Stay, AccessTimes::Unknown("it could not be tried".to_owned())] {
         let offer = offer(&target(units()), answer);
@@ -88,7 +88,7 @@ fn without_access_times_the_newest_of_each_role_counts_as_used_with_all_it_needs
 }
 
 #[test]
-fn units_in_use_go_with_all_that_depends_on_them_and_the_workspaces_own_first() {
+fn units_in_use_are_deleted_with_their_dependents_and_the_workspaces_own_first() {
     let base = Unit { bytes: MIB, cost: Duration::from_secs(60), ..unit(1, &[]) };
     let middle = Unit { bytes: MIB, cost: Duration::from_secs(30), ..unit(2, &[1]) };
     let own = Unit { origin: Origin::Workspace, cost: Duration::from_secs(999), ..unit(3, &[2]) };

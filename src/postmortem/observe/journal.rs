@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn deeds_that_end_a_worker_are_told_by_whom() {
+    fn actions_that_end_a_worker_are_reported_with_their_author() {
         let killed = "sending SIGTERM to process 565 uid 1000 \"Runner.Worker\": badness 904, VmRSS 301 MiB";
         for (service, message, expected) in [
             ("earlyoom", killed, HostDeed::MemoryKill),
@@ -320,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_about_others_tells_nothing() {
+    fn entries_about_other_processes_are_ignored() {
         for (service, message) in [
             ("earlyoom", "sending SIGTERM to process 5650 uid 1000 \"Runner.Worker\": badness 904"),
             ("earlyoom", "mem avail: 565 of 7900 MiB"),
@@ -371,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_journal_the_reason_is_told() {
+    fn without_a_journal_the_reason_is_reported() {
         let window = Window { from: UNIX_EPOCH, to: UNIX_EPOCH };
         let error = read(Programs(&[]), window, &whom()).unwrap_err();
         assert!(error.to_string().contains("journalctl"), "{error}");

@@ -519,7 +519,7 @@ mod tests {
     }
 
     #[test]
-    fn where_nothing_can_be_read_the_reason_is_told() {
+    fn without_a_readable_source_the_reason_is_reported() {
         let error = read(Programs(&[]), Path::new("/nonexistent"), UNIX_EPOCH, UNIX_EPOCH).unwrap_err();
         assert!(error.contains("journalctl") && error.contains("/nonexistent"), "{error}");
     }

@@ -156,7 +156,7 @@ fn removed(second: u64, path: &str) -> GuardDeed {
 }
 
 #[test]
-fn what_was_seen_and_what_follows() {
+fn each_set_of_facts_leads_to_its_verdict() {
     use Cause::*;
     use Confidence::*;
     type Row = (&'static str, Option<i32>, fn(&mut Facts), Cause, Confidence);
@@ -758,7 +758,7 @@ fn a_known_exit_code_outranks_the_last_word() {
 }
 
 #[test]
-fn jobs_that_were_told_to_stop() {
+fn jobs_that_were_asked_to_stop() {
     use Cause::*;
     use Confidence::*;
     type Row = (&'static str, Option<i32>, Option<Reported>, fn(&mut Facts), Cause, Confidence);
@@ -854,7 +854,7 @@ fn a_worker_that_lives_has_not_died_but_its_listener_may_have() {
 }
 
 #[test]
-fn the_guard_is_cleared_by_a_whole_ledger_alone_with_what_it_did_instead() {
+fn only_a_complete_ledger_clears_the_guard_with_what_it_deleted_instead() {
     let by = |facts: &Facts| {
         let ruled = judge(facts).ruled_out.into_iter().find(|ruled| ruled.cause == Cause::DiskGuard);
         ruled.map(|ruled| ruled.by)
@@ -879,7 +879,7 @@ fn the_guard_is_cleared_by_a_whole_ledger_alone_with_what_it_did_instead() {
 }
 
 #[test]
-fn what_was_not_seen_rules_nothing_out() {
+fn unobserved_causes_are_not_ruled_out() {
     let mut facts = died(None);
     kernel_is_cut(&mut facts);
     facts.clock = Observed::missing("clock", "how");

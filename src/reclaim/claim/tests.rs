@@ -71,7 +71,7 @@ fn busy() -> Vec<Evidence> {
 }
 
 #[test]
-fn without_doubt_it_lies_in_trash_whole() {
+fn a_claim_without_doubt_is_in_trash_whole() {
     let scene = scene();
     let Claim::Claimed(claimed) = scene.claim(&mut |_| Vec::new()) else { panic!() };
     assert!(!scene.cache.path.exists());
@@ -130,7 +130,7 @@ fn a_fenced_tree_is_not_put_back_under_a_running_job() {
 }
 
 #[test]
-fn what_was_swapped_stays_where_it_is() {
+fn a_swapped_tree_is_kept_at_its_name() {
     type Swap = fn(&Path);
     let swaps: [(&str, Swap); 3] = [
         ("another directory", |target| {
@@ -180,7 +180,7 @@ fn what_was_swapped_stays_where_it_is() {
 
 /// Two swaps in a row: neither of the trees was planned, so neither is deleted.
 #[test]
-fn what_was_swapped_and_cannot_go_back_stays_beside() {
+fn a_swapped_tree_that_cannot_be_returned_is_kept_beside_its_name() {
     let scene = scene();
     let name = |name: &str| scene.cache.path.with_file_name(name);
     let place = CacheEntry::find(&scene.work, &scene.cache).unwrap();
@@ -251,7 +251,7 @@ fn without_a_slot_a_claim_can_be_fenced_off_too() {
 }
 
 #[test]
-fn an_announcement_that_lies_leads_nowhere() {
+fn a_forged_announcement_has_no_effect() {
     let scene = scene();
     let id = scene.work.status().unwrap().id;
     let whose = format!("{:x}-{:x}", id.dev, id.ino);
@@ -274,7 +274,7 @@ fn an_announcement_that_lies_leads_nowhere() {
 }
 
 #[test]
-fn its_runner_having_built_anew_is_not_overwritten() {
+fn a_new_build_of_the_runner_is_not_overwritten() {
     let scene = scene();
     let mut asked = 0;
     let outcome = scene.claim(&mut |_| {

@@ -120,7 +120,7 @@ mod tests {
     }
 
     #[test]
-    fn an_open_directory_gets_what_its_owner_lacks() {
+    fn an_open_directory_gets_its_owners_missing_permissions() {
         let temp = tempfile::tempdir().unwrap();
         let dir = handle(temp.path());
         for (before, after) in [(0, 0o700), (0o500, 0o700), (0o300, 0o700), (0o055, 0o755), (0o711, 0o711)] {

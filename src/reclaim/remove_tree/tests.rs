@@ -50,7 +50,7 @@ fn names(path: &Path) -> Vec<String> {
 }
 
 #[test]
-fn a_tree_of_every_kind_of_entry_goes_and_nothing_else() {
+fn a_tree_with_every_kind_of_entry_is_deleted_and_nothing_else() {
     let temp = tempfile::tempdir().unwrap();
     let (tree, outside) = (temp.path().join("tree"), temp.path().join("outside"));
     fs::create_dir_all(tree.join("a/b/empty")).unwrap();
@@ -81,7 +81,7 @@ fn a_tree_of_every_kind_of_entry_goes_and_nothing_else() {
 }
 
 #[test]
-fn what_is_no_directory_is_a_tree_of_one_entry_and_what_is_gone_is_whole() {
+fn a_file_is_a_tree_of_one_entry_and_a_missing_tree_is_complete() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("outside")).unwrap();
     fs::write(temp.path().join("outside/canary"), "x").unwrap();
@@ -166,7 +166,7 @@ fn one_directory_of_200_000_entries_is_deleted() {
 }
 
 #[test]
-fn the_listed_files_go_first_and_the_list_leads_nowhere_else() {
+fn the_listed_files_are_deleted_first_and_the_list_names_nothing_else() {
     let temp = tempfile::tempdir().unwrap();
     let tree = temp.path().join("tree");
     fs::create_dir_all(tree.join("deps")).unwrap();
@@ -197,7 +197,7 @@ fn the_listed_files_go_first_and_the_list_leads_nowhere_else() {
 }
 
 #[test]
-fn the_listed_files_of_several_directories_go_and_past_the_deadline_none() {
+fn the_listed_files_of_several_directories_are_deleted_and_none_past_the_deadline() {
     let temp = tempfile::tempdir().unwrap();
     let below = ["a/one", "b/two", "a/three"];
     for (deadline, gone) in
@@ -243,7 +243,7 @@ fn time_that_runs_out_in_a_flat_directory_ends_it_there() {
 }
 
 #[test]
-fn the_largest_files_of_several_trees_go_in_one_order_until_it_is_enough() {
+fn the_largest_files_of_several_trees_are_deleted_in_one_order_until_enough_is_free() {
     let temp = tempfile::tempdir().unwrap();
     let parent = handle(temp.path());
     let list = |sizes: &[u64]| -> Vec<LargeFile> {

@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn a_past_is_drawn_and_told() {
+    fn a_past_is_drawn_and_summarised() {
         let point = |at, was, would| Point { at, was, would };
         let replayed = Replayed {
             points: vec![point(100, 50, 60), point(200, 60, 100)],

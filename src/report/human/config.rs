@@ -30,7 +30,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_printed_is_a_configuration() {
+    fn the_printed_text_is_a_valid_configuration() {
         let default = Config::default();
         for origin in [Origin::File(Path::new("/etc/x\n.toml")), Origin::Defaults(Path::new("/etc/x.toml"))] {
             let text = config(origin, &default);

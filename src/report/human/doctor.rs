@@ -100,7 +100,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_wrong_stands_first_with_its_fix() {
+    fn findings_are_printed_first_with_their_fix() {
         let hooks =
             (1..=9).map(|n| Check::fail(format!("hook:ci-{n}"), "it has no `.env`", "disk-guard install"));
         let mut checks = vec![

@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_to_tell_is_told() {
+    fn a_postmortem_without_deaths_is_reported_in_one_line() {
         let report = Report { cases: Vec::new(), runner: None, ..samples::postmortem() };
         let text = postmortem(&report, samples::now(), &Screen::new(80, false));
         insta::assert_snapshot!(text, @r"

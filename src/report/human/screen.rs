@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn the_width_is_the_terminals_else_what_watch_says_else_80() {
+    fn the_width_is_the_terminals_else_the_variable_of_watch_else_80() {
         let columns = Some(OsStr::new("132"));
         for (around, width) in [
             (around(Some(100)), 100),

@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_host_says_where_it_looked() {
+    fn a_host_without_runners_lists_the_directories_that_were_searched() {
         let mut host = samples::host();
         host.runners.clear();
         host.notes.clear();

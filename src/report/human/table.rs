@@ -221,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn text_goes_below_its_row_when_there_is_no_room() {
+    fn text_is_printed_below_its_row_when_the_line_is_full() {
         let mut table = Table::new([("NAME", Align::Left)], "WHY");
         table.row([Cell::plain("a name of more than thirty columns")], "the reason, in words");
         let mut out = String::new();

@@ -88,7 +88,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_of_the_samples_is_as_the_schemas_say_and_what_lacks_a_field_is_not() {
+    fn the_sample_documents_match_their_schemas_and_one_without_a_field_does_not() {
         let line = Layout::Line;
         for (verb, text) in [
             ("status", json::status(&samples::host(), line)),

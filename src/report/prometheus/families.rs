@@ -556,7 +556,7 @@ mod tests {
 
     /// Two runners that share a name, and a third with the name by which they are distinguished.
     #[test]
-    fn names_that_coincide_are_told_apart_or_added_up() {
+    fn runners_of_equal_names_get_distinct_labels_or_one_sum() {
         let mut status = samples::host();
         let mut twin = status.runners[0].clone();
         twin.runner.root = "/srv/twin".into();
@@ -573,7 +573,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_known_is_left_out() {
+    fn unknown_values_are_left_out() {
         let text = host(&samples::host(), Some(&Totals::default()), &BTreeMap::new());
         for absent in ["last_sweep", "fill_bytes", "seconds_to_full", "reclaimed_bytes_total{"] {
             assert!(!text.contains(absent), "{absent}:\n{text}");

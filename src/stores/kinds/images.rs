@@ -182,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn of_docker_go_those_without_a_name_and_then_those_that_were_named_longest_ago() {
+    fn docker_images_without_a_name_are_deleted_first_then_those_tagged_longest_ago() {
         let image = |id: &str, tags: &[&str], tagged: &str, created: &str| {
             json!({"Id": format!("sha256:{id}"), "RepoTags": tags, "Size": 10, "Created": created,
                 "Metadata": {"LastTagTime": tagged}})
@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_cri_go_the_largest_and_never_what_is_used_pinned_or_a_pods_own() {
+    fn cri_images_are_deleted_largest_first_and_never_used_pinned_or_pause_images() {
         let images = json!({"images": [
             {"id": "sha256:1", "repoTags": ["a:1"], "size": "10"},
             {"id": "sha256:2", "repoTags": ["b:1"], "size": "30"},

@@ -120,7 +120,7 @@ fn one_that_closes_its_outputs_is_waited_for_in_its_time() {
 
 /// A background child holds the pipe: the output may continue, so it is not complete; and the child does not outlive the call.
 #[test]
-fn whom_it_leaves_behind_goes_with_it() {
+fn processes_left_behind_by_a_program_are_ended_with_it() {
     let run = shell("sleep 600 & echo $!", LONG);
     assert!(matches!(run.end, End::Held(status) if status.success()), "{run:?}");
     await_gone(&run.text());
@@ -130,7 +130,7 @@ fn whom_it_leaves_behind_goes_with_it() {
 }
 
 #[test]
-fn outputs_are_bounded_and_a_cut_is_told() {
+fn outputs_are_bounded_and_a_truncation_is_reported() {
     let whole = shell("head -c 1000 /dev/zero", LONG);
     assert_eq!((code(&whole), whole.output.len()), (Some(0), 1000));
     let cut = shell("head -c 1001 /dev/zero", LONG);
@@ -146,7 +146,7 @@ fn outputs_are_bounded_and_a_cut_is_told() {
 }
 
 #[test]
-fn it_reads_what_it_is_given_and_nothing_else() {
+fn a_program_reads_only_its_given_input() {
     let text = b"0123456789abcdef".repeat(1 << 16);
     let with = |arguments: &[&str], time, input: &[u8]| {
         let bounds = Bounds::new(time, text.len());
@@ -161,8 +161,8 @@ fn it_reads_what_it_is_given_and_nothing_else() {
 }
 
 #[test]
-fn nothing_is_inherited_but_what_is_meant() {
-    testing::in_own_process("sys::program::tests::nothing_is_inherited_but_what_is_meant", || {
+fn nothing_unintended_is_inherited() {
+    testing::in_own_process("sys::program::tests::nothing_unintended_is_inherited", || {
         let marker = tempfile::NamedTempFile::new().unwrap();
         let open = nix::unistd::dup(&marker).unwrap();
         // SAFETY: in a process of its own, in which nobody else reads the environment or handles signals.

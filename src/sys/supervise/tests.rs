@@ -74,7 +74,7 @@ fn a_worker_has_the_time_that_it_allows_itself_and_no_more() {
 }
 
 #[test]
-fn who_is_given_up_is_ended_and_marks_are_cleared_for_the_next() {
+fn an_abandoned_worker_is_ended_and_marks_are_cleared_for_the_next() {
     let _forks = forking();
     let mut supervisor = Supervisor::new().unwrap();
     let link = supervisor.link();
@@ -93,7 +93,7 @@ fn who_is_given_up_is_ended_and_marks_are_cleared_for_the_next() {
 }
 
 #[test]
-fn who_is_told_to_end_ends_the_worker() {
+fn a_supervisor_that_is_terminated_stops_its_worker() {
     let _forks = forking();
     let mut supervisor = Supervisor::new().unwrap();
     tell(Signal::SIGTERM);

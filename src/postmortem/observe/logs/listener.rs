@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn a_job_is_told_by_its_id_whatever_stands_between() {
+    fn a_job_is_identified_by_its_id_across_unrelated_lines() {
         let text = receive(1, A)
             + &starts(1, 70)
             + &receive(2, B)
@@ -492,7 +492,7 @@ mod tests {
     }
 
     #[test]
-    fn why_a_job_was_ended_is_told_apart() {
+    fn the_reasons_for_the_end_of_a_job_are_distinguished() {
         let with = |lines: &str| of(&[&(receive(1, A) + &starts(1, 70) + lines)], A);
         let log = with(&line(9, "HostContext", "Runner will be shutdown for UserCancelled"));
         assert!(log.shutdown.is_some() && log.cancelled.is_none());
@@ -542,7 +542,7 @@ mod tests {
     }
 
     #[test]
-    fn a_listener_that_began_anew_before_the_end_is_told_and_empty_logs_are_none() {
+    fn a_listener_that_restarted_before_the_end_is_reported_and_empty_logs_are_ignored() {
         let begin = |second| line(second, "Listener", "Runner is built for Linux (X64) - linux-x64.");
         let (first, second) = (begin(0) + &receive(1, A), begin(90));
         let log = of(&[&first, "", "", &second], A);
@@ -565,7 +565,7 @@ mod tests {
     }
 
     #[test]
-    fn logs_before_the_time_asked_about_are_left_out_but_for_two_that_hold_anything() {
+    fn logs_before_the_requested_time_are_left_out_except_the_last_two_that_are_not_empty() {
         let temp = tempfile::tempdir().unwrap();
         let diag = temp.path().join("_diag");
         std::fs::create_dir(&diag).unwrap();

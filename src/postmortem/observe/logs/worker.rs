@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_says_so_has_completed() {
+    fn a_worker_log_with_a_completion_line_is_complete() {
         let begun = line(1, "JobRunner", &format!("Job ID {A}"));
         let log = worker_of(&(begun.clone() + &line(9, "Worker", "Job completed.")));
         assert_eq!((log.job_id.as_deref(), log.completed.unwrap().at), (Some(A), Some(at(9))));
@@ -179,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn a_worker_that_is_told_to_stop_says_so_and_says_what_came_of_the_job() {
+    fn a_worker_log_shows_a_requested_stop_and_the_result_of_the_job() {
         let log = worker_of(
             &(line(1, "Worker", "Cancellation/Shutdown message received.")
                 + &line(1, "HostContext", "Runner will be shutdown for UserCancelled")

@@ -147,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_in_a_pod_tells_what_it_does() {
+    fn the_containers_of_a_pod_decide_its_state() {
         let odd = || EnvironmentState::Unknown("?".into());
         let (run, stop, never) =
             (EnvironmentState::Running, EnvironmentState::Stopped, EnvironmentState::NeverStarted);

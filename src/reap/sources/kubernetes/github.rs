@@ -213,7 +213,7 @@ mod tests {
     }
 
     #[test]
-    fn what_it_says_of_a_runner() {
+    fn githubs_state_of_a_runner() {
         let github = Github::parse(page(4, &all()).to_string().as_bytes()).unwrap();
         for (name, word, is_claimed) in [
             ("r1", Word::Busy, true),

@@ -99,7 +99,7 @@ fn the_runners_container_is_found_or_it_is_not() {
 }
 
 #[test]
-fn what_the_phase_of_a_pod_says_of_its_containers() {
+fn the_phase_of_a_pod_decides_about_its_containers() {
     let runs = json!([{"name": "runner", "state": {"running": {}}, "started": true}]);
     let waits = json!([{"name": "runner", "state": {"waiting": {}}, "started": false}]);
     let another = json!([{"name": "dind", "state": {"running": {}}}]);
@@ -139,7 +139,7 @@ fn runner(name: &str, status: Value, set: Option<&str>) -> Value {
 }
 
 #[test]
-fn who_claims_an_ephemeral_runner() {
+fn the_claimant_of_an_ephemeral_runner_is_recognised() {
     let waiting =
         json!({"containerStatuses": [{"name": "runner", "state": {"waiting": {}}, "started": false}]});
     let set = |replicas: u64| vec![json!({"metadata": {"uid": "set"}, "spec": {"replicas": replicas}})];
@@ -165,7 +165,7 @@ fn who_claims_an_ephemeral_runner() {
 }
 
 #[test]
-fn a_runner_without_a_pod_is_over_when_its_phase_says_so() {
+fn a_runner_without_a_pod_is_over_by_its_phase() {
     let set = |replicas: u64| vec![json!({"metadata": {"uid": "set"}, "spec": {"replicas": replicas}})];
     for (what, status, sets, state, is_claimed) in [
         (
@@ -197,7 +197,7 @@ fn warm(sets: &[Value], github: Option<&Github>, takes_stale: bool, status: Valu
 }
 
 #[test]
-fn a_warm_runner_is_idle_only_where_its_set_does_not_want_it_and_github_says_so() {
+fn a_warm_runner_is_idle_only_when_it_is_surplus_and_github_lists_it_idle() {
     let set = |uid: &str, replicas: u64, created: &str| {
         json!({"metadata": {"uid": uid, "creationTimestamp": created,
             "ownerReferences": [{"uid": "scale-set", "controller": true}]}, "spec": {"replicas": replicas}})

@@ -102,7 +102,7 @@ fn fenced_files_are_not_put_back_under_a_running_job() {
 
 /// As with a whole cache, an entry that its runner has created anew is kept; the others are moved back.
 #[test]
-fn of_doubted_files_those_that_are_there_anew_are_trash() {
+fn doubtful_files_that_were_recreated_meanwhile_are_trash() {
     let (scene, members) = scene();
     let mut asked = 0;
     let outcome = scene.claim(&mut |_| {
@@ -120,7 +120,7 @@ fn of_doubted_files_those_that_are_there_anew_are_trash() {
 }
 
 #[test]
-fn one_that_is_not_what_was_planned_stays_and_the_others_go() {
+fn a_file_that_differs_from_the_plan_is_kept_and_the_others_are_deleted() {
     for swap in ["another file", "a link", "a directory", "gone", "another owner"] {
         let (scene, members) = scene();
         let path = scene.cache.path.join("debug/two");
@@ -157,7 +157,7 @@ fn a_directory_is_no_file_and_where_nothing_is_left_nothing_is_claimed() {
 
 /// Swapped after it was compared, so that another file is in the slot: it is moved back, or beside the entry in its place.
 #[test]
-fn what_is_swapped_while_it_is_moved_is_not_trash() {
+fn a_file_swapped_during_the_move_is_not_trash() {
     let (scene, members) = scene();
     let slot = Trash::open_or_make(&scene.work, scene.owner).unwrap().make_slot().unwrap();
     let in_slot = scene.path.join("work/.disk-guard/trash").join(&slot.name).join("0");

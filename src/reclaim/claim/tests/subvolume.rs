@@ -16,7 +16,7 @@ fn beside(scene: &Scene) -> Vec<String> {
 }
 
 #[test]
-fn they_lie_in_a_slot_beside_or_are_back_and_nothing_is_left() {
+fn units_are_in_a_slot_of_the_subvolume_or_returned_and_nothing_remains() {
     let (scene, members) = scene();
     assert!(matches!(claim_beside(&scene, &mut |_| busy()), Claim::Refused(_)));
     assert!(matches!(
@@ -60,7 +60,7 @@ fn a_fence_before_the_renames_makes_them_fail_and_one_after_them_keeps_them_from
 
 /// A settled claim is being deleted, and a fence leaves it alone.
 #[test]
-fn a_fence_lets_a_settled_claim_be() {
+fn a_fence_leaves_a_finished_claim_alone() {
     let (scene, members) = scene();
     let Claim::Claimed(claimed) = claim_beside(&scene, &mut |_| Vec::new()) else { panic!() };
     in_place_claim::fence(&scene.run, &scene.work).unwrap();

@@ -63,7 +63,7 @@ impl Scene {
 }
 
 #[test]
-fn units_go_whole_and_the_rest_of_the_target_stays() {
+fn units_are_deleted_whole_and_the_rest_of_the_target_is_kept() {
     let scene = scene();
     let Claim::Claimed(claimed) = scene.claim(&mut |_| Vec::new()) else { panic!() };
     let Part::Units(moved) = &claimed.part else { panic!("{:?}", claimed.part) };
@@ -110,7 +110,7 @@ fn doubt_after_the_renames_puts_every_unit_back_its_fingerprint_last() {
 }
 
 #[test]
-fn a_unit_whose_fingerprint_was_replaced_keeps_its_artefacts_and_the_other_unit_goes() {
+fn a_unit_with_a_replaced_fingerprint_keeps_its_artefacts_and_the_other_unit_is_deleted() {
     let scene = scene();
     std::fs::rename(scene.cache.path.join(FINGERPRINT), scene.path.join("gone")).unwrap();
     create_dir_all(scene.cache.path.join(FINGERPRINT)).unwrap();

@@ -124,7 +124,7 @@ fn a_tree_that_is_refilled_is_given_up_in_the_end() {
 }
 
 #[test]
-fn directories_without_permissions_go_if_they_are_ones_own() {
+fn directories_without_permissions_are_deleted_by_their_owner() {
     if !is_root() {
         return;
     }
@@ -165,7 +165,7 @@ fn directories_without_permissions_go_if_they_are_ones_own() {
 }
 
 #[test]
-fn immutable_files_stay_and_the_rest_goes() {
+fn immutable_files_are_kept_and_the_rest_is_deleted() {
     if !is_root() {
         return;
     }
@@ -188,7 +188,7 @@ fn immutable_files_stay_and_the_rest_goes() {
 }
 
 #[test]
-fn a_nested_tree_goes_from_a_disk_without_a_free_byte() {
+fn a_nested_tree_is_deleted_on_a_disk_without_a_free_byte() {
     if !is_root() {
         return;
     }
@@ -217,7 +217,7 @@ fn a_nested_tree_goes_from_a_disk_without_a_free_byte() {
 
 /// To rename a directory up, its new parent may need a block: deleting the rest of the tree frees one.
 #[test]
-fn what_needs_room_to_be_moved_goes_once_the_rest_has_made_it() {
+fn entries_that_need_space_to_be_moved_are_deleted_after_the_rest() {
     if !is_root() {
         return;
     }
@@ -256,7 +256,7 @@ fn what_needs_room_to_be_moved_goes_once_the_rest_has_made_it() {
 }
 
 #[test]
-fn btrfs_subvolumes_inside_go_with_the_tree() {
+fn btrfs_subvolumes_inside_are_deleted_with_the_tree() {
     if !is_root() {
         return;
     }

@@ -76,7 +76,7 @@ fn a_large_directory_is_shared_once_and_a_small_one_is_not() {
 
 /// Two readers of one directory take turns; one that is alone reads on to the end.
 #[test]
-fn who_has_shared_the_rest_leaves_it_to_the_other() {
+fn a_worker_that_shares_the_rest_of_a_directory_leaves_it_to_others() {
     for (buffer, files, is_shared) in [(4096, 2000, true), (1024, 200, false)] {
         assert_nothing_stays(in_walk(8, |base, walk| {
             let node = node(base, "large");
@@ -127,7 +127,7 @@ fn a_directory_is_renamed_up_when_no_handle_is_left_for_it_and_only_then() {
 
 /// Of another parent, which writes its `..`, and from a parent that may not be written.
 #[test]
-fn what_lacks_permissions_to_be_renamed_up_is_given_them() {
+fn a_directory_without_permissions_to_be_moved_gets_them() {
     if !is_root() {
         return;
     }
@@ -147,7 +147,7 @@ fn what_lacks_permissions_to_be_renamed_up_is_given_them() {
 }
 
 #[test]
-fn what_has_taken_an_emptied_directorys_place_goes_instead() {
+fn an_entry_that_replaced_an_emptied_directory_is_deleted_instead() {
     assert_nothing_stays(in_walk(8, |base, walk| {
         let node = node(base, "directory");
         calls::remove_directory(walk.base, c"directory").unwrap();

@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn an_innocent_path_and_a_forgery() {
+    fn a_cleared_path_and_a_forged_entry() {
         insta::assert_snapshot!(why(&samples::why_innocent(), samples::now(), &screen()), @r"
         disk-guard did not touch /home/ci/runner-1/_work/\x1b[2J\u{202e}/x: it tells of everything it has
         done since 2026-02-02 14:25:10 UTC (30 d ago), and nothing of that was this path, above it or below
