@@ -209,7 +209,8 @@ mod tests {
     #[test]
     fn a_deletion_of_a_background_process_has_the_lowest_priority_and_any_other_keeps_its_own() {
         let Some(scene) = scene() else { return };
-        let of_deletion = |scene: &Scene| scene.confinement.run(|| getpriority_process(None).unwrap()).unwrap();
+        let of_deletion =
+            |scene: &Scene| scene.confinement.run(|| getpriority_process(None).unwrap()).unwrap();
         let usual = getpriority_process(None).unwrap();
         std::thread::scope(|scope| {
             let in_thread = scope.spawn(|| {
