@@ -41,6 +41,7 @@ use crate::setup::install::Verb;
 use crate::simulate::table::Sensitivity;
 use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
+use crate::sys::reach;
 use crate::{hook, overview};
 use entries::Part;
 use output::{Format, Shape, complain, present, print, show};
@@ -82,6 +83,8 @@ pub fn run(cli: &Cli) -> ExitCode {
 
 fn verb(cli: &Cli, screen: Screen) -> Exit {
     journal::init(cli.log_level.into(), journal::Sink::Journal);
+    // Also the configuration may lie on a mount that does not answer.
+    reach::watch();
     if let Command::CheckConfig { path } = &cli.command {
         return output::ended(check_config::run(path.as_deref().or(cli.config.as_deref())));
     }

@@ -19,6 +19,7 @@ pub use crate::model::reap::ReapRule;
 pub use crate::model::stores::StoreRule;
 pub use crate::model::{CacheRule, Retention};
 use crate::model::{PathGlob, Remark};
+use crate::sys::reach;
 pub use notify::Notify;
 pub use raw::{OnExhausted, OnShort, SiblingClaim};
 
@@ -209,6 +210,7 @@ impl Config {
     pub fn load(path: &Path, named: Named) -> Result<Self, ConfigError> {
         let display = path.display().to_string();
         let read_error = |source| ConfigError::Read { path: display.clone(), source };
+        reach::check_way(path).map_err(read_error)?;
         // A FIFO or a device would block opening or reading it.
         let flags = nix::libc::O_NONBLOCK | nix::libc::O_NOCTTY;
         let file = match OpenOptions::new().read(true).custom_flags(flags).open(path) {

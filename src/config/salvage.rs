@@ -2,6 +2,7 @@
 //! looks for its lease looks there. And the administrator has to learn that no sweep can run.
 
 use super::{Config, ConfigError, Paths, check_ownership};
+use crate::sys::reach;
 use std::io::Read as _;
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
@@ -93,6 +94,7 @@ fn absolute(value: &toml::Value) -> Option<PathBuf> {
 }
 
 fn read(path: &Path) -> Option<String> {
+    reach::check_way(path).ok()?;
     let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(path).ok()?;
     let metadata = file.metadata().ok()?;
     if !metadata.is_file()

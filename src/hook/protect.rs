@@ -14,6 +14,7 @@ use crate::reclaim::in_place_claim;
 use crate::report::events::{Event, EventKind};
 use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
+use crate::sys::reach;
 use crate::text::escape;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -28,6 +29,8 @@ pub(super) fn protect(
     is_fenced: bool,
     now: SystemTime,
 ) -> Result<(), String> {
+    // What has kept the hook may be a mount that does not answer, under the configuration or what that declares.
+    reach::watch();
     let mut own = Own::find(&Proc::new(Path::new(PROC)), named);
     if !is_fenced {
         // Reading the configuration may also take until this process is ended.

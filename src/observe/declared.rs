@@ -64,7 +64,12 @@ pub fn faults(rules: &[CacheRule]) -> Vec<Fault> {
             owner => owner.flatten(),
         };
         for root in &rule.roots {
-            if let Some(why) = ways.foreign_hand(&literal(root), owner.unwrap_or(Uid::ROOT)) {
+            let top = literal(root);
+            // That is the host's fault and not the configuration's: what lies there is left alone, and all else goes on.
+            if ways.is_silent(&top) {
+                continue;
+            }
+            if let Some(why) = ways.foreign_hand(&top, owner.unwrap_or(Uid::ROOT)) {
                 found.push(Fault {
                     key: "roots",
                     rule: rule.name.clone(),
@@ -167,10 +172,13 @@ pub fn discover(rules: &[CacheRule], mounts: &MountTable, discovery: &mut Discov
     let mut found: Vec<DeclaredFacts> = Vec::new();
     for rule in rules.iter().filter(|rule| !rule.roots.is_empty()) {
         let mut notes = Vec::new();
+        let owner = rule.owner.as_deref().and_then(uid).unwrap_or(Uid::ROOT);
         for root in &rule.roots {
             let top = literal(root);
-            // A directory without any cache may hold trash.
-            if let Ok(base) = Dir::open(&top).and_then(|dir| stand_in(&top, &dir, mounts)) {
+            // A directory without any cache may hold trash. Who can write there was not told before where a mount did not answer.
+            if ways.foreign_hand(&top, owner).is_none()
+                && let Ok(base) = Dir::open(&top).and_then(|dir| stand_in(&top, &dir, mounts))
+            {
                 bases.entry(top.clone()).or_insert(base);
             }
             let mut told = Vec::new();

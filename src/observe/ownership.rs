@@ -12,6 +12,7 @@ use super::root_globs::is_allowed;
 use crate::actions_runner::layout;
 use crate::model::{PathGlob, Uid};
 use crate::sys::dir::{Status, stat_at};
+use crate::sys::reach;
 use members::Accounts;
 use rustix::fs::{AtFlags, CWD, FileType};
 use std::cell::OnceCell;
@@ -87,6 +88,11 @@ impl Ways {
             hold.who,
             hold.place.display()
         ))
+    }
+
+    /// Whether a mount on the way to `path` does not answer: then nothing can be told about it now.
+    pub(super) fn is_silent(&mut self, path: &Path) -> bool {
+        self.follow(path).is_err_and(|error| reach::is_silence(&error))
     }
 
     /// The users besides root and `owner` who can change the entry at `path`, or make links lead there; if it is missing, who could make
@@ -262,6 +268,7 @@ impl Ways {
         if let Some(status) = self.seen.get(path) {
             return Ok(*status);
         }
+        reach::check(path)?;
         let status = stat_at(CWD, path, AtFlags::SYMLINK_NOFOLLOW | AtFlags::NO_AUTOMOUNT)?;
         self.seen.insert(path.to_owned(), status);
         Ok(status)

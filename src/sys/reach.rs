@@ -191,6 +191,17 @@ pub fn resolve(path: &Path) -> io::Result<Option<PathBuf>> {
     .unwrap_or(Ok(None))
 }
 
+/// Checks that every mount on the way to `path` answers, through links. Any other error is left to whoever opens it.
+///
+/// # Errors
+/// The mount that does not.
+pub fn check_way(path: &Path) -> io::Result<()> {
+    match resolve(path) {
+        Err(error) if is_silence(&error) => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Whether an error means that a mount does not answer.
 pub fn is_silence(error: &io::Error) -> bool {
     error.get_ref().is_some_and(|inner| inner.is::<Silent>())

@@ -1,7 +1,7 @@
 //! Mounts whose server is gone, as FUSE, sshfs and NFS leave them: whoever touches one waits for ever.
 
-use crate::kit::{Canary, needs_root};
-use crate::scene::{Scene, bounded};
+use crate::kit::{Canary, MIB, needs_root, plant_cache};
+use crate::scene::{DAY, Scene, bounded};
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use std::fs::File;
 use std::os::fd::AsRawFd as _;
@@ -189,4 +189,52 @@ fn root_does_not_enter_what_another_user_serves() {
     assert!(scene.host.status().0.to_string().contains("served by another user"));
     drop(served);
     let _ = Canary::of(&own);
+}
+
+/// The configuration and what it declares are read before anything else is known.
+#[test]
+fn a_dead_mount_below_declared_caches_or_the_configuration_keeps_nobody_waiting() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut scene = Scene::in_memory(200_000);
+    let targets = scene.host.base.join("targets");
+    let declared = targets.join("ci/run-1");
+    scene.host.configure(|settings| {
+        settings.extra = format!(
+            "[[cache]]\nname = \"runs\"\nroots = [\"{}/ci/run-*\"]\nrunners = []\nmarker = \"CACHEDIR.TAG\"\n",
+            targets.display()
+        );
+    });
+    plant_cache(&declared, MIB / 4, 2 * DAY);
+    for place in [targets.clone(), targets.join("ci")] {
+        let shown = place.display().to_string();
+        let dead = Dead::over(&place);
+        assert_all_end(&scene, &shown);
+        let hook = scene.innocent.hook_below_a_worker(&scene.host, "started");
+        let begun = Instant::now();
+        let hook = bounded(&hook).run.expect_code(&[0]);
+        assert!(begun.elapsed().as_secs() < 10, "{shown}: {:?}\n{}", begun.elapsed(), hook.stdout());
+        assert!(!hook.stdout().contains("is not valid"), "{shown}: {}", hook.stdout());
+        let report = scene.sweep();
+        assert!(report.0["notes"].to_string().contains("does not answer"), "{:#}", report.0);
+        drop(dead);
+        assert!(declared.exists(), "{shown}");
+    }
+    // The positive control: without a dead mount it is a declared cache as any other.
+    let report = scene.sweep();
+    assert_eq!(report.outcome(&declared), "removed", "{:#}", report.0);
+
+    let far = Dead::at(&scene.host.base.join("far"));
+    for verb in [&["status"][..], &["sweep"], &["doctor"], &["check-config"], &["history"], &["reap", "--dry-run"]] {
+        let mut call = scene.host.call(verb);
+        let at = call.arguments.iter().position(|argument| *argument == scene.host.config().as_os_str());
+        call.arguments[at.expect("it is named")] = far.place.join("config.toml").into();
+        let begun = Instant::now();
+        let run = bounded(&call).run.expect_code(&[1]);
+        assert!(begun.elapsed().as_secs() < 10, "{verb:?}: {:?}", begun.elapsed());
+        let said = run.stdout() + &run.stderr();
+        let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
+        assert!(said.contains("does not answer"), "{verb:?}: {said}");
+    }
 }
