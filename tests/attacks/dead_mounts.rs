@@ -226,7 +226,9 @@ fn a_dead_mount_below_declared_caches_or_the_configuration_keeps_nobody_waiting(
     assert_eq!(report.outcome(&declared), "removed", "{:#}", report.0);
 
     let far = Dead::at(&scene.host.base.join("far"));
-    for verb in [&["status"][..], &["sweep"], &["doctor"], &["check-config"], &["history"], &["reap", "--dry-run"]] {
+    for verb in
+        [&["status"][..], &["sweep"], &["doctor"], &["check-config"], &["history"], &["reap", "--dry-run"]]
+    {
         let mut call = scene.host.call(verb);
         let at = call.arguments.iter().position(|argument| *argument == scene.host.config().as_os_str());
         call.arguments[at.expect("it is named")] = far.place.join("config.toml").into();
