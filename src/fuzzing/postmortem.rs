@@ -51,7 +51,8 @@ pub fn diag_log(noise: &[u8]) {
 /// who writes one without being root or the service itself is not trusted.
 pub fn host_entry(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
-    let whom = Whom { worker: Some(4711), unit: Some("actions.runner.a.b.service"), runner: "ci-1" };
+    let groups = vec!["/system.slice/actions.runner.a.b.service"];
+    let whom = Whom { worker: Some(4711), unit: Some("actions.runner.a.b.service"), groups, runner: "ci-1" };
     let _ = journal::entry(&text, &whom);
     for service in ["earlyoom", "systemd-oomd", "systemd", "kubelet", "sudo"] {
         let entry = |identifier: &str, more: serde_json::Value| {

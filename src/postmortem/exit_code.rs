@@ -4,6 +4,9 @@
 //! no other code comes from a signal. A literal 9 is therefore the return value of a program, never SIGKILL. The Worker's own codes are
 //! 100 to 105 (src/Runner.Common/Util/TaskResultUtil.cs, v2.336.0).
 
+/// The kernel's numbers of real-time signals (signal(7)).
+const REAL_TIME: std::ops::RangeInclusive<i32> = 32..=64;
+
 /// How a process ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Ending {
@@ -28,12 +31,6 @@ pub fn ending(code: i32) -> Ending {
         103 => Ending::Result("cancelled"),
         104 => Ending::Result("skipped"),
         105 => Ending::Result("abandoned"),
-        129 => Ending::Signal("SIGHUP"),
-        130 => Ending::Signal("SIGINT"),
-        137 => Ending::Signal("SIGKILL"),
-        143 => Ending::Signal("SIGTERM"),
-        152 => Ending::Signal("SIGXCPU"),
-        153 => Ending::Signal("SIGXFSZ"),
         132 => Ending::Fault("SIGILL"),
         133 => Ending::Fault("SIGTRAP"),
         134 => Ending::Abort,
@@ -41,7 +38,16 @@ pub fn ending(code: i32) -> Ending {
         136 => Ending::Fault("SIGFPE"),
         139 => Ending::Fault("SIGSEGV"),
         159 => Ending::Fault("SIGSYS"),
-        _ => Ending::Error,
+        _ => signal(code).map_or(Ending::Error, Ending::Signal),
+    }
+}
+
+/// The signal that a code above 128 stands for.
+fn signal(code: i32) -> Option<&'static str> {
+    let number = code.checked_sub(128)?;
+    match nix::sys::signal::Signal::try_from(number) {
+        Ok(signal) => Some(signal.as_str()),
+        Err(_) => REAL_TIME.contains(&number).then_some("a real-time signal"),
     }
 }
 
@@ -89,6 +95,13 @@ mod tests {
             (105, Ending::Result("abandoned")),
             (137, Ending::Signal("SIGKILL")),
             (143, Ending::Signal("SIGTERM")),
+            (131, Ending::Signal("SIGQUIT")),
+            (140, Ending::Signal("SIGUSR2")),
+            (141, Ending::Signal("SIGPIPE")),
+            (162, Ending::Signal("a real-time signal")),
+            (193, Ending::Error),
+            (128, Ending::Error),
+            (i32::MIN, Ending::Error),
             (139, Ending::Fault("SIGSEGV")),
             (134, Ending::Abort),
             (9, Ending::Error),

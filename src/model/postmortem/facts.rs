@@ -196,6 +196,11 @@ pub enum KernelEvent {
         /// The group that is at its limit.
         limit: String,
     },
+    /// All processes of this group are about to be killed for want of memory (`memory.oom.group`).
+    OomWholeGroup {
+        /// Which.
+        group: String,
+    },
     /// A process died of a fault of its own.
     Fault {
         /// The id of its thread, which is its pid for the first one.
@@ -205,6 +210,8 @@ pub enum KernelEvent {
     },
     /// A disk could not be read or written, or a filesystem found itself damaged.
     InputOutput,
+    /// There was no room below a filesystem, or for the filesystem's own records.
+    NoRoom,
     /// The table of open files was full.
     FileTable,
     /// No task could be started: this cgroup had all that it may have.

@@ -7,11 +7,12 @@
 //! journald fills in show whether root or the service itself wrote an entry.
 
 use super::logs::{complaint, cut};
-use crate::actions_runner::layout;
+use crate::actions_runner::{layout, unit};
 use crate::model::ledger::Window;
 use crate::model::postmortem::{HostDeed, HostLine, HostLog};
 use crate::sys::program::{Bounds, End, ProgramError, Programs};
 use serde_json::Value;
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// One question to journalctl.
@@ -49,6 +50,8 @@ pub struct Whom<'a> {
     pub worker: Option<i32>,
     /// The runner's unit.
     pub unit: Option<&'a str>,
+    /// The groups that the runner's processes are or were in.
+    pub groups: Vec<&'a str>,
     /// The runner's name.
     pub runner: &'a str,
 }
@@ -119,8 +122,13 @@ pub(crate) fn entry(text: &str, whom: &Whom<'_>) -> Option<HostLine> {
         .or_else(|| service(of_unit.trim_end_matches(".service")));
     let names = service.into_iter().chain([identifier, comm, of_unit]);
     let source = names.into_iter().find(|name| !name.is_empty()).unwrap_or("journal");
+    let mut is_about = true;
     let deed = if whom.unit.is_some_and(|unit| unit == of_unit) {
         of_the_unit(&message)
+    } else if matches!(service, Some("systemd-oomd" | "oomd")) {
+        let group = group_killed(&message).and_then(|group| concerns(group, whom));
+        is_about = group == Some(Concerns::Surely);
+        group.map(|_| HostDeed::MemoryKill)
     } else {
         service.and_then(|service| deed(service, &message, field("UNIT"), whom))
     };
@@ -130,6 +138,7 @@ pub(crate) fn entry(text: &str, whom: &Whom<'_>) -> Option<HostLine> {
     let by_program = service.is_some_and(|service| is_program(field("_EXE"), service));
     let is_trusted =
         field("_UID") == "0" || by_service || by_program || whom.unit.is_some_and(|unit| unit == of_unit);
+    let is_trusted = is_trusted && is_about;
     Some(HostLine { at, source: cut(source), deed: deed?, is_trusted, text: cut(&message) })
 }
 
@@ -162,12 +171,11 @@ fn deed(service: &str, message: &str, unit: &str, whom: &Whom<'_>) -> Option<Hos
     let has_any = |words: &[&str]| words.iter().any(|word| message.contains(word));
     match service {
         // `sending SIGTERM to process 565 uid 1000 "Runner.Worker": badness ...` (earlyoom, kill.c)
-        "earlyoom" | "nohang" => (has_any(&["SIGTERM", "SIGKILL", "illing"]) && names_worker(message))
+        "earlyoom" => (has_any(&["SIGTERM", "SIGKILL", "illing"]) && names_worker(message))
             .then_some(HostDeed::MemoryKill),
-        // `Killed /system.slice/NAME due to memory pressure for ...` (src/oom/oomd-manager.c)
-        "systemd-oomd" | "oomd" => {
-            (has_any(&["Killed "]) && names_unit(message)).then_some(HostDeed::MemoryKill)
-        }
+        // The victim has a line of its own: `  PID:       565`.
+        "nohang" => (has_any(&["SIGTERM", "SIGKILL", "illing", "PID: "]) && names_worker(message))
+            .then_some(HostDeed::MemoryKill),
         "systemd" => systemd(message, (Some(unit) == whom.unit && !unit.is_empty()) || names_unit(message)),
         "systemd-logind" => has_any(&[
             "System is rebooting",
@@ -206,6 +214,31 @@ fn deed(service: &str, message: &str, unit: &str, whom: &Whom<'_>) -> Option<Hos
         }
         _ => None,
     }
+}
+
+/// The group of `Killed /system.slice/NAME due to memory pressure for ...` (src/oom/oomd-manager.c).
+fn group_killed(message: &str) -> Option<&str> {
+    let (group, _) = message.split_once("Killed ")?.1.split_once(" due to ")?;
+    group.starts_with('/').then_some(group)
+}
+
+/// Whether what happened to a group happened to the runner.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Concerns {
+    Surely,
+    /// The runner has no unit, so that the group it was in is not known any more.
+    Perhaps,
+}
+
+fn concerns(group: &str, whom: &Whom<'_>) -> Option<Concerns> {
+    let path = Path::new(group);
+    let has_part = |wanted: &dyn Fn(&str) -> bool| group.split('/').any(wanted);
+    let is_own = |own: &&str| *own != "/" && (Path::new(own).starts_with(path) || path.starts_with(own));
+    if has_part(&|part| Some(part) == whom.unit) || whom.groups.iter().any(is_own) {
+        return Some(Concerns::Surely);
+    }
+    let is_of_another = has_part(&|part| unit::is_named_so(part.as_bytes()));
+    (whom.unit.is_none() && !is_of_another).then_some(Concerns::Perhaps)
 }
 
 /// systemd about a unit (src/core/unit.c, service.c), and about the host.
@@ -248,7 +281,8 @@ mod tests {
     const UNIT: &str = "actions.runner.acme-app.ci-1.service";
 
     fn whom() -> Whom<'static> {
-        Whom { worker: Some(565), unit: Some(UNIT), runner: "ci-1" }
+        let groups = vec!["/runners.slice/actions.runner.acme-app.ci-1.service"];
+        Whom { worker: Some(565), unit: Some(UNIT), groups, runner: "ci-1" }
     }
 
     fn told(fields: Value, message: &str) -> Option<(HostDeed, bool)> {
@@ -267,6 +301,8 @@ mod tests {
         let killed = "sending SIGTERM to process 565 uid 1000 \"Runner.Worker\": badness 904, VmRSS 301 MiB";
         for (service, message, expected) in [
             ("earlyoom", killed, HostDeed::MemoryKill),
+            ("earlyoom", "Killing process 565 Runner.Worker", HostDeed::MemoryKill),
+            ("nohang", "  PID:       565", HostDeed::MemoryKill),
             (
                 "systemd-oomd",
                 &format!("Killed /system.slice/{UNIT} due to memory pressure for /system.slice being 60%"),
@@ -319,11 +355,42 @@ mod tests {
         assert_eq!(stop, Some((HostDeed::UnitStop, true)));
     }
 
+    /// systemd-oomd names the group that it kills: the runner's, one above it or one below it.
+    #[test]
+    fn a_killed_group_is_compared_with_the_runners() {
+        let of = |group: &str, whom: &Whom<'_>| {
+            let message = format!("Killed {group} due to memory pressure for / being 83.12% > 50.00% for > 20s");
+            let mut entry = json!({"SYSLOG_IDENTIFIER": "systemd-oomd", "_UID": "0"});
+            entry["MESSAGE"] = message.into();
+            entry["__REALTIME_TIMESTAMP"] = "1700000000000000".into();
+            super::entry(&entry.to_string(), whom).map(|line| line.is_trusted)
+        };
+        for (group, expected) in [
+            ("/runners.slice", Some(true)),
+            ("/runners.slice/actions.runner.acme-app.ci-1.service/job", Some(true)),
+            ("/elsewhere.slice/actions.runner.acme-app.ci-1.service", Some(true)),
+            ("/runners.slice/actions.runner.acme-app.ci-2.service", None),
+            ("/system.slice/mysql.service", None),
+        ] {
+            assert_eq!(of(group, &whom()), expected, "{group}");
+        }
+        // Started by hand: the session that it was in may be gone.
+        let by_hand = Whom { unit: None, groups: vec!["/user.slice/user-1000.slice/session-9.scope"], ..whom() };
+        for (group, expected) in [
+            ("/user.slice/user-1000.slice/session-3.scope", Some(false)),
+            ("/user.slice/user-1000.slice", Some(true)),
+            ("/system.slice/actions.runner.acme-app.ci-2.service", None),
+        ] {
+            assert_eq!(of(group, &by_hand), expected, "{group}");
+        }
+    }
+
     #[test]
     fn entries_about_other_processes_are_ignored() {
         for (service, message) in [
             ("earlyoom", "sending SIGTERM to process 5650 uid 1000 \"Runner.Worker\": badness 904"),
             ("earlyoom", "mem avail: 565 of 7900 MiB"),
+            ("nohang", "  PID:       5650"),
             (
                 "systemd-oomd",
                 "Killed /system.slice/actions.runner.acme-app.ci-10.service due to memory pressure",

@@ -30,6 +30,9 @@ const MAX_LINES: usize = 4096;
 /// The longest name of a process, in bytes (`TASK_COMM_LEN`, include/linux/sched.h).
 const MAX_COMM: usize = 15;
 
+/// What a decision begins with.
+const DECISION: &str = "oom-kill:";
+
 /// The maximum distance between a decision and its kill.
 const SAME_KILL: Duration = Duration::from_secs(5);
 
@@ -196,16 +199,25 @@ fn complete(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
     }
     let is_just_before =
         |line: &&KernelLine| at.duration_since(line.at).is_ok_and(|length| length < SAME_KILL);
+    let mut is_first = true;
     for line in lines.iter().rev().take_while(is_just_before) {
         match &line.event {
             KernelEvent::OomKill { pid: decided, scope: limit, group: of @ Some(_), .. }
-                if decided == pid =>
+                if decided == pid && is_first =>
             {
                 (*scope, *group) = (limit.clone(), of.clone());
                 return;
             }
-            // Another kill: the lines before it belong to that.
-            KernelEvent::OomKill { .. } => return,
+            // The decision names one process of a group whose processes are all killed.
+            KernelEvent::OomWholeGroup { group: of } => {
+                *group = Some(of.clone()).filter(|_| *scope == OomScope::SomeGroup);
+                return;
+            }
+            // Another decision: the lines before it belong to that.
+            KernelEvent::OomKill { .. } if line.text.starts_with(DECISION) => return,
+            // Another kill: only a group whose processes are all killed concerns both.
+            KernelEvent::OomKill { .. } => is_first = false,
+            _ if !is_first => {}
             KernelEvent::OomChoice { scope: limit, .. } if *scope == OomScope::Unknown => {
                 *scope = limit.clone()
             }
@@ -221,7 +233,7 @@ fn complete(lines: &[KernelLine], at: SystemTime, event: &mut KernelEvent) {
 /// The content of a message, if it can be the cause of a death.
 pub fn event(message: &str) -> Option<KernelEvent> {
     let of_memory = oom_decision(message).or_else(|| oom_kill(message)).or_else(|| oom_reaped(message));
-    let of_memory = of_memory.or_else(|| oom_group(message));
+    let of_memory = of_memory.or_else(|| oom_group(message)).or_else(|| oom_whole_group(message));
     of_memory.or_else(|| fork_rejected(message)).or_else(|| fault(message)).or_else(|| {
         // Longer than any process's name, with which other messages begin.
         let is_sleep = ["PM: suspend entry", "PM: suspend exit", "PM: hibernation: hibernation "];
@@ -229,6 +241,8 @@ pub fn event(message: &str) -> Option<KernelEvent> {
             Some(KernelEvent::FileTable)
         } else if is_sleep.iter().any(|start| message.starts_with(start)) {
             Some(KernelEvent::Suspend)
+        } else if is_no_room(message) {
+            Some(KernelEvent::NoRoom)
         } else {
             is_disk_error(message).then_some(KernelEvent::InputOutput)
         }
@@ -237,22 +251,33 @@ pub fn event(message: &str) -> Option<KernelEvent> {
 
 /// `I/O error, dev sda, sector 5 op ...` (block/blk-core.c), and the filesystems' own messages.
 fn is_disk_error(message: &str) -> bool {
-    const STARTS: [&str; 5] = [
+    const STARTS: [&str; 8] = [
         "Buffer I/O error on dev",
-        "critical medium error, dev ",
+        "Aborting journal on device ",
+        "JBD2: Detected IO errors while flushing ",
+        "lost page write due to ",
+        "BTRFS critical (device ",
         "EXT4-fs error (device ",
         "BTRFS error (device ",
         "BTRFS: error (device ",
     ];
-    const OF_A_MOUNT: [(&str, &str); 3] = [
+    const OF_A_MOUNT: [(&str, &str); 7] = [
         ("XFS (", "metadata I/O error"),
+        ("XFS (", "log I/O error"),
+        ("XFS (", "Filesystem has been shut down"),
+        ("EXT4-fs (", "shut down requested"),
+        ("EXT4-fs (", "I/O error while writing superblock"),
         ("XFS (", "Corruption of in-memory data"),
         ("EXT4-fs (", "Remounting filesystem read-only"),
     ];
-    let request = message.strip_prefix("blk_update_request: ").unwrap_or(message);
-    let request = request.strip_prefix("I/O error, dev ").and_then(|rest| rest.split_once(", sector "));
-    let is_device = |name: &str| !name.is_empty() && !name.contains([' ', ':', ',']);
-    request.is_some_and(|(device, _)| is_device(device))
+    const REQUESTS: [&str; 5] =
+        ["I/O error", "critical medium error", "critical target error", "critical nexus error", "timeout error"];
+    let is_nvme = message.starts_with("nvme nvme") && {
+        [" timeout, ", ": Device not ready", ": controller is down"].iter().any(|words| message.contains(words))
+    };
+    REQUESTS.iter().any(|error| is_request(message, error))
+        || is_nvme
+        || (message.starts_with("md/raid") && message.contains(": Disk failure on "))
         || STARTS.iter().any(|start| message.starts_with(start))
         || OF_A_MOUNT.iter().any(|(start, words)| {
             let rest = message.strip_prefix(start).and_then(|rest| rest.split_once("): "));
@@ -260,9 +285,43 @@ fn is_disk_error(message: &str) -> bool {
         })
 }
 
+/// `I/O error, dev sda, sector 5 op ...`, behind the name of a function in kernels before 5.17.
+fn is_request(message: &str, error: &str) -> bool {
+    let functions = ["blk_update_request: ", "print_req_error: ", "end_request: "];
+    let request = functions.iter().find_map(|function| message.strip_prefix(function)).unwrap_or(message);
+    let behind = request.strip_prefix(error).and_then(|rest| rest.strip_prefix(", dev "));
+    let is_device = |name: &str| !name.is_empty() && !name.contains([' ', ':', ',']);
+    behind.and_then(|rest| rest.split_once(", sector ")).is_some_and(|(device, _)| is_device(device))
+}
+
+/// A thin pool that is full (drivers/md/dm-thin.c), whose filesystems may still report free space; and filesystems that fail by
+/// `ENOSPC`, which is 28.
+fn is_no_room(message: &str) -> bool {
+    const POOL: [&str; 5] = [
+        "out-of-data-space",
+        "out-of-metadata-space",
+        "no free data space",
+        "no free metadata space",
+        "error = -28",
+    ];
+    let has_any = |text: &str, words: &[&str]| words.iter().any(|word| text.contains(word));
+    let is_number = |words: &&str, text: &str| {
+        let behind = text.split_once(*words).map(|(_, rest)| rest);
+        behind.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
+    };
+    let of_a_mount = ["EXT4-fs (", "EXT4-fs error (", "EXT4-fs warning (", "XFS (", "BTRFS error (", "BTRFS: error ("]
+        .iter()
+        .find_map(|start| message.strip_prefix(start)?.split_once(')'));
+    message.strip_prefix("device-mapper: thin: ").is_some_and(|rest| has_any(rest, &POOL))
+        || is_request(message, "critical space allocation error")
+        || of_a_mount.is_some_and(|(_, rest)| {
+            ["error 28", "error -28", "errno=-28"].iter().any(|words| is_number(words, rest))
+        })
+}
+
 /// `oom-kill:constraint=CONSTRAINT_MEMCG,...,oom_memcg=/a,task_memcg=/a/b,task=NAME,pid=7,uid=0` (mm/oom_kill.c, since 5.0).
 fn oom_decision(message: &str) -> Option<KernelEvent> {
-    let fields = message.strip_prefix("oom-kill:")?;
+    let fields = message.strip_prefix(DECISION)?;
     // The name may hold anything but is followed by the kernel's words.
     let (fields, tail) = fields.rsplit_once(",pid=")?;
     let pid = tail.split(',').next()?.parse().ok()?;
@@ -322,6 +381,13 @@ fn oom_group(message: &str) -> Option<KernelEvent> {
     let is_path = |path: &str| path.starts_with('/');
     (is_path(group) && is_path(limit))
         .then(|| KernelEvent::OomGroup { group: group.to_owned(), limit: limit.to_owned() })
+}
+
+/// `Tasks in /a/b are going to be killed due to memory.oom.group set` (mm/memcontrol.c): containers of the kubelet have it set.
+fn oom_whole_group(message: &str) -> Option<KernelEvent> {
+    let group = message.strip_prefix("Tasks in ")?;
+    let group = group.strip_suffix(" are going to be killed due to memory.oom.group set")?;
+    group.starts_with('/').then(|| KernelEvent::OomWholeGroup { group: group.to_owned() })
 }
 
 /// `cgroup: fork rejected by pids controller in /a` (kernel/cgroup/pids.c): once in a group's life.
@@ -456,6 +522,43 @@ mod tests {
             // A process's name.
             ("I/O error, dev : page allocation failure: order:0, mode:0x0", None),
             ("PM: hibernation: page allocation failure: order:0, mode:0x0", None),
+            (
+                "Tasks in /kubepods/pod1/c are going to be killed due to memory.oom.group set",
+                Some(KernelEvent::OomWholeGroup { group: "/kubepods/pod1/c".into() }),
+            ),
+            ("Tasks in a b are going to be killed due to memory.oom.group set", None),
+            ("end_request: I/O error, dev sda, sector 5", Some(KernelEvent::InputOutput)),
+            ("print_req_error: critical target error, dev sda, sector 5", Some(KernelEvent::InputOutput)),
+            ("nvme nvme0: I/O 512 (I/O Cmd) QID 4 timeout, aborting", Some(KernelEvent::InputOutput)),
+            ("nvme nvme0: 8/0/0 default/read/poll queues", None),
+            ("md/raid1:md0: Disk failure on sda1, disabling device.", Some(KernelEvent::InputOutput)),
+            ("Aborting journal on device dm-0-8.", Some(KernelEvent::InputOutput)),
+            ("XFS (dm-3): log I/O error -5", Some(KernelEvent::InputOutput)),
+            (
+                "device-mapper: thin: 253:4: switching pool to out-of-data-space (error IO) mode",
+                Some(KernelEvent::NoRoom),
+            ),
+            ("device-mapper: thin: 253:4: reached low water mark for data device: sending event.", None),
+            (
+                "blk_update_request: critical space allocation error, dev dm-7, sector 18352128 op 0x1:(WRITE)",
+                Some(KernelEvent::NoRoom),
+            ),
+            (
+                "BTRFS: error (device sda1: state A) in btrfs_run_delayed_refs:2150: errno=-28 No space left",
+                Some(KernelEvent::NoRoom),
+            ),
+            (
+                "BTRFS: error (device sda1: state A) in btrfs_run_delayed_refs:2150: errno=-280 x",
+                Some(KernelEvent::InputOutput),
+            ),
+            (
+                "EXT4-fs (dm-7): Delayed block allocation failed for inode 12 at logical offset 0 with max blocks 2048 with error 28",
+                Some(KernelEvent::NoRoom),
+            ),
+            (
+                "XFS (dm-3): metadata I/O error in \"xfs_buf_ioend\" at daddr 0x1 len 8 error 28",
+                Some(KernelEvent::NoRoom),
+            ),
             ("oom-kill:nonsense", None),
             ("Out of memory: Killed process x (y)", None),
             ("", None),
@@ -506,6 +609,28 @@ mod tests {
         let limit = OomScope::Group("/docker".into());
         assert_eq!(Some(lines[2].event.clone()), kill(8, "x", limit, Some("/docker/a")));
         assert_eq!(Some(lines[4].event.clone()), kill(9, "y", OomScope::Host, None));
+    }
+
+    #[test]
+    fn kills_of_a_whole_group_have_that_group() {
+        let mut lines = Vec::new();
+        for message in [
+            "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/a,task_memcg=/a/b,task=x,pid=7,uid=0",
+            "Memory cgroup out of memory: Killed process 7 (x) total-vm:1kB",
+            "Tasks in /a are going to be killed due to memory.oom.group set",
+            "Memory cgroup out of memory: Killed process 7 (x) total-vm:1kB",
+            "Memory cgroup out of memory: Killed process 8 (Runner.Worker) total-vm:1kB",
+            "oom-kill:constraint=CONSTRAINT_MEMCG,oom_memcg=/c,task_memcg=/c/d,task=y,pid=9,uid=0",
+            "Memory cgroup out of memory: Killed process 9 (y) total-vm:1kB",
+            "Out of memory: Killed process 10 (z) total-vm:1kB",
+        ] {
+            keep(&mut lines, UNIX_EPOCH, message);
+        }
+        let of = |index: usize| Some(lines[index].event.clone());
+        assert_eq!(of(1), kill(7, "x", OomScope::Group("/a".into()), Some("/a/b")));
+        assert_eq!(of(4), kill(8, "Runner.Worker", OomScope::SomeGroup, Some("/a")));
+        assert_eq!(of(6), kill(9, "y", OomScope::Group("/c".into()), Some("/c/d")));
+        assert_eq!(of(7), kill(10, "z", OomScope::Host, None), "not at a group's limit");
     }
 
     #[test]

@@ -298,19 +298,23 @@ impl<'a> Observer<'a> {
             death.ended = ends.into_iter().chain([log.closed.as_ref()]).flatten().find_map(|line| line.at);
         }
         let unit_name = units::name_in(&runner.root).ok();
+        let own = self.host.processes.listeners.iter().filter(|listener| listener.runner == subject.runner);
+        let listener_process = own.max_by_key(|listener| listener.started);
+        let groups = |unit: &Observed<UnitState>| {
+            let listener = listener_process.map(|listener| listener.process.pid);
+            self.groups(listener, unit, unit_name.as_deref())
+        };
         // A normal end needs no other explanation.
         let (unit, host) = if has_plain_end(&listener) {
             let missing = || ("not asked about a job that ended by itself", "");
             (Observed::missing(missing().0, missing().1), Observed::missing(missing().0, missing().1))
         } else {
             let unit = unit::look(self.programs, self.systemd(), runner, self.host.now);
-            (unit, self.host_log(runner, &death, &listener, unit_name.as_deref()))
+            let host = self.host_log(runner, &death, &listener, (unit_name.as_deref(), &groups(&unit)));
+            (unit, host)
         };
         let kernel = self.kernel(&death, &mut raw);
-        let own = self.host.processes.listeners.iter().filter(|listener| listener.runner == subject.runner);
-        let listener_process = own.max_by_key(|listener| listener.started);
-        let groups =
-            self.groups(listener_process.map(|listener| listener.process.pid), &unit, unit_name.as_deref());
+        let groups = groups(&unit);
         let hierarchies = self.hierarchies.get_or_init(|| Hierarchies::read(self.proc));
         let facts = Facts {
             now: self.host.now,
@@ -358,7 +362,7 @@ impl<'a> Observer<'a> {
         runner: &Runner,
         death: &Death,
         listener: &Observed<ListenerLog>,
-        unit: Option<&str>,
+        (unit, groups): (Option<&str>, &[Group]),
     ) -> Observed<HostLog> {
         let of_listener = listener.known().and_then(|log| log.last.as_ref()?.at);
         let last = death.last_sign.max(of_listener).or(death.started).unwrap_or(self.since);
@@ -366,7 +370,8 @@ impl<'a> Observer<'a> {
         let from =
             death.last_sign.or(death.started).unwrap_or(last).max(to.checked_sub(BEFORE_END).unwrap_or(last));
         let from = from.min(death.ended.unwrap_or(last)).checked_sub(AROUND).unwrap_or(UNIX_EPOCH);
-        let whom = journal::Whom { worker: death.worker_pid, unit, runner: runner.own_name() };
+        let groups = groups.iter().map(Group::path).collect();
+        let whom = journal::Whom { worker: death.worker_pid, unit, groups, runner: runner.own_name() };
         match journal::read(self.programs, Window { from, to }, &whom) {
             Ok(log) => Observed::Known(log),
             Err(reason) => Observed::missing(

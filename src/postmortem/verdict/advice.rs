@@ -104,7 +104,7 @@ pub(super) fn advice(cause: Cause, ended: Ended) -> &'static str {
             "`disk-guard status` shows what fills the disk and who holds it; run the job again once there is room: its change is not at fault"
         }
         (Cause::FilesExhausted, _) => {
-            "raise LimitNOFILE= of the runner's unit (EMFILE), or fs.file-max (ENFILE)"
+            "raise LimitNOFILE= of the runner's unit (EMFILE), fs.file-max (ENFILE), or fs.inotify.max_user_instances and max_user_watches where the line names inotify"
         }
         (Cause::DiskFailed, _) => {
             "look at `journalctl -k -p err` and the disk's own health (`smartctl -a`), and take the runner out of service: `disk-guard drain`"

@@ -67,8 +67,19 @@ pub(super) fn full(facts: &Facts) -> Finding {
         is_meant && is_during_job(facts, line.at)
     }));
     let signs = Signs::of(facts);
+    // Without room in the pool below it, a filesystem fails with other errors.
+    let told = kernel(facts, CAUSE, |line| line.event == KernelEvent::NoRoom && is_during_job(facts, line.at));
+    if words.is_empty() && !told.is_empty() {
+        words = complaints(facts, CAUSE, &[Complaint::InputOutput, Complaint::ReadOnly]);
+    }
+    if words.is_empty() && !told.is_empty() {
+        // Another disk of the host may be meant.
+        let sure = signs.speak(facts).map_or(Confidence::Possible, |sure| sure.max(Confidence::Possible));
+        return Finding::suspect(sure, told.into_iter().chain(signs.evidence(facts)).collect());
+    }
     if !words.is_empty() {
         let sure = sure_of_words(facts, &words);
+        words.extend(told);
         words.extend(signs.evidence(facts));
         return Finding::suspect(sure, words);
     }

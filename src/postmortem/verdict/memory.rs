@@ -6,7 +6,8 @@ use super::{
     listener_line, worker_line,
 };
 use crate::model::postmortem::{
-    Cause, Complaint, Confidence, Ended, Facts, HostDeed, HostLine, KernelEvent, KernelLine, OomScope, Proof,
+    Cause, Complaint, Confidence, Ended, Facts, HostDeed, HostLine, KernelEvent, KernelLine, LogLine, OomScope,
+    Proof,
 };
 use crate::postmortem::exit_code::{self, Ending};
 use std::time::{Duration, SystemTime};
@@ -16,6 +17,9 @@ const CAUSE: Cause = Cause::OutOfMemory;
 /// A kill of another process in the runner's group ends the Worker this soon, where systemd or the kernel ends the whole group
 /// (`OOMPolicy=`, `memory.oom.group`).
 const WITH_THE_GROUP: Duration = Duration::from_secs(60);
+
+/// A step's own process ends this soon when its container's main process was killed.
+const WITH_THE_STEP: Duration = Duration::from_secs(10);
 
 /// A report of the kernel or of a daemon about the Worker makes it certain, unless the exit code contradicts. A kill of another process of
 /// the job is possible at most: the Worker survives its children.
@@ -119,9 +123,9 @@ fn of_others(facts: &Facts) -> Suspicion {
     let is_own = |line: &KernelLine| is_kill(line) && victim(facts, line) == Some(Victim::Own);
     if super::ended(facts) == Ended::Cleanly {
         // The linker or the compiler of a job that failed.
-        let told = kernel(facts, CAUSE, |line| is_own(line) && is_during_job(facts, line.at));
-        let mut told = told;
         let step = facts.worker.known().and_then(|log| log.killed_step.as_ref());
+        let is_meant = |line: &KernelLine| is_own(line) || step.is_some_and(|step| is_of_container(line, step));
+        let mut told = kernel(facts, CAUSE, |line| is_meant(line) && is_during_job(facts, line.at));
         told.extend(step.filter(|_| !told.is_empty()).map(|line| worker_line(facts, line, CAUSE)));
         return (!told.is_empty()).then_some((Confidence::Likely, told));
     }
@@ -133,6 +137,17 @@ fn of_others(facts: &Facts) -> Suspicion {
             .is_some_and(|log| log.lines.iter().any(|line| is_own(line) && is_close(line)));
     let sure = if with_the_group { Confidence::Likely } else { Confidence::Possible };
     (!told.is_empty()).then_some((sure, told))
+}
+
+/// Whether a kill in a container is the end of this step: engines put the containers of jobs into groups of their own, outside of the
+/// runner's.
+fn is_of_container(line: &KernelLine, step: &LogLine) -> bool {
+    let KernelEvent::OomKill { group: Some(group), .. } = &line.event else { return false };
+    let is_container = |part: &str| {
+        let scopes = ["docker-", "libpod-", "cri-containerd-", "crio-", "kubepods"];
+        part == "docker" || scopes.iter().any(|start| part.starts_with(start))
+    };
+    group.split('/').any(is_container) && step.at.is_some_and(|at| distance(at, line.at) <= WITH_THE_STEP)
 }
 
 /// `System.OutOfMemoryException`, and `ENOMEM`.

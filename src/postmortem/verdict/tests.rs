@@ -231,6 +231,38 @@ fn each_set_of_facts_leads_to_its_verdict() {
             Certain,
         ),
         (
+            "the Worker's pid and name, seen from another namespace",
+            Some(137),
+            |f| {
+                f.pids_are_the_kernels = false;
+                says(f, 100, kill_in(700, "Runner.Worker", "/user.slice/user-1000.slice/session-3.scope"));
+            },
+            OutOfMemory,
+            Likely,
+        ),
+        (
+            "another pid of that name, seen from another namespace",
+            Some(137),
+            |f| {
+                f.pids_are_the_kernels = false;
+                says(f, 100, kill_in(701, "Runner.Worker", "/user.slice/user-1000.slice/session-3.scope"));
+            },
+            Killed,
+            Likely,
+        ),
+        (
+            "a full thin pool shows as an error of input and output",
+            Some(134),
+            |f| {
+                says(f, 99, KernelEvent::NoRoom);
+                listener(f).complaints.push((Complaint::InputOutput, line(101, "Input/output error")));
+            },
+            DiskFull,
+            Certain,
+        ),
+        ("a pool of the host is full", Some(134), |f| says(f, 99, KernelEvent::NoRoom), Crash, Likely),
+        ("SIGQUIT", Some(131), |_| {}, Killed, Certain),
+        (
             "a pid that was used again, and an exception",
             Some(1),
             |f| says(f, 100, oom(700)),
@@ -736,6 +768,14 @@ fn a_clean_end_is_no_death() {
     assert_eq!((verdict.ended, verdict.cause), (Ended::Cleanly, Cause::OutOfMemory), "{verdict:#?}");
     in_group(&mut facts, "/ci-2");
     assert_eq!(judge(&facts).cause, Cause::CleanEnd, "somebody else's linker");
+    // Its step was killed in the container that the job's engine made; a kill in it long before is no reason.
+    for (second, cause) in [(98, Cause::OutOfMemory), (50, Cause::CleanEnd)] {
+        let mut facts = died(Some(102));
+        facts.unit_name = Some("actions.runner.a.service".into());
+        worker(&mut facts).killed_step = Some(line(99, "Finished process 7 with exit code 137, and"));
+        says(&mut facts, second, kill_in(9, "ld", "/system.slice/docker-3f1c.scope"));
+        assert_eq!(judge(&facts).cause, cause, "{second}");
+    }
 }
 
 /// `Job completed.` is also written when the job's task ended by an exception: a known exit code outranks it.

@@ -45,6 +45,10 @@ pub(super) fn victim(facts: &Facts, line: &KernelLine) -> Option<Victim> {
         (_, Some(true)) if is_named && is_its_end(facts, line.at) => Victim::Worker(Confidence::Certain),
         // Many runners' Workers have the same name, and this one's pid is known.
         (Some(_), None) if is_named => Victim::Other,
+        // The same pid and name, and only the namespaces differ: two views of one process.
+        (None, None) if facts.death.worker_pid == Some(*pid) && is_named && is_then => {
+            Victim::Worker(Confidence::Likely)
+        }
         // Or is known in another namespace.
         (None, None) if facts.death.worker_pid.is_some() => Victim::Perhaps,
         (None, is_own) if is_named && is_then => Victim::Worker(match (is_own, facts.death.ended) {

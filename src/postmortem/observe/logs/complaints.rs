@@ -58,32 +58,32 @@ fn names_an_exception(word: &str) -> bool {
     is_plain && name.contains('.') && name.ends_with("Exception")
 }
 
-/// The complaint in a line, by the words of glibc, .NET and node.js for the system's errors.
+/// The complaint in a line, by the words of glibc, .NET, node.js and Go for the system's errors.
 pub(crate) fn complaint(text: &str) -> Option<Complaint> {
-    const WORDS: [(&str, Complaint); 21] = [
-        ("No space left on device", Complaint::NoSpace),
-        ("ENOSPC: no space left on device", Complaint::NoSpace),
+    const WORDS: [(&str, Complaint); 19] = [
+        ("no space left on device", Complaint::NoSpace),
         ("not enough space on the disk", Complaint::NoSpace),
-        ("Disk quota exceeded", Complaint::Quota),
-        ("EDQUOT: disk quota exceeded", Complaint::Quota),
-        ("Too many open files in system", Complaint::FileTable),
-        ("ENFILE: file table overflow", Complaint::FileTable),
-        ("Too many open files", Complaint::Descriptors),
-        ("EMFILE: too many open files", Complaint::Descriptors),
-        ("Input/output error", Complaint::InputOutput),
-        ("EIO: i/o error", Complaint::InputOutput),
-        ("Read-only file system", Complaint::ReadOnly),
-        ("EROFS: read-only file system", Complaint::ReadOnly),
-        ("Cannot allocate memory", Complaint::Memory),
-        ("System.OutOfMemoryException", Complaint::Memory),
-        ("ENOMEM: not enough memory", Complaint::Memory),
-        ("Resource temporarily unavailable", Complaint::Tasks),
-        ("EAGAIN: resource temporarily unavailable", Complaint::Tasks),
-        ("Failed to create new thread", Complaint::Tasks),
-        ("Unable to create a thread", Complaint::Tasks),
-        ("Failed to create a thread", Complaint::Tasks),
+        ("disk quota exceeded", Complaint::Quota),
+        ("too many open files in system", Complaint::FileTable),
+        ("enfile: file table overflow", Complaint::FileTable),
+        ("too many open files", Complaint::Descriptors),
+        // .NET's words for EMFILE and ENOSPC of inotify, which are no files and no disk.
+        ("on the number of inotify instances has been reached", Complaint::Descriptors),
+        ("on the number of inotify watches has been reached", Complaint::Descriptors),
+        ("input/output error", Complaint::InputOutput),
+        ("eio: i/o error", Complaint::InputOutput),
+        ("read-only file system", Complaint::ReadOnly),
+        ("cannot allocate memory", Complaint::Memory),
+        ("system.outofmemoryexception", Complaint::Memory),
+        ("enomem: not enough memory", Complaint::Memory),
+        ("insufficient memory to continue the execution", Complaint::Memory),
+        ("resource temporarily unavailable", Complaint::Tasks),
+        ("failed to create new thread", Complaint::Tasks),
+        ("unable to create a thread", Complaint::Tasks),
+        ("failed to create a thread", Complaint::Tasks),
     ];
     let (before, behind) = unquoted(text);
+    let (before, behind) = (before.to_ascii_lowercase(), behind.to_ascii_lowercase());
     let has = |words: &str| before.contains(words) || behind.contains(words);
     WORDS.iter().find(|(words, _)| has(words)).map(|(_, complaint)| *complaint)
 }
@@ -135,6 +135,11 @@ mod tests {
                 Complaint::FileTable,
             ),
             ("CRIT Worker] Disk quota exceeded", Complaint::Quota),
+            ("ERR  Worker] open /var/lib/docker/tmp/x: no space left on device", Complaint::NoSpace),
+            (
+                "ERR  Worker] System.IO.IOException: The configured user limit (128) on the number of inotify instances has been reached, or the per-process limit on the number of open file descriptors has been reached.",
+                Complaint::Descriptors,
+            ),
             (
                 "ERR  Worker] An error occurred trying to start process '/usr/bin/docker' with working directory '/srv/w'. Resource temporarily unavailable",
                 Complaint::Tasks,
