@@ -359,7 +359,8 @@ mod tests {
     #[test]
     fn a_killed_group_is_compared_with_the_runners() {
         let of = |group: &str, whom: &Whom<'_>| {
-            let message = format!("Killed {group} due to memory pressure for / being 83.12% > 50.00% for > 20s");
+            let message =
+                format!("Killed {group} due to memory pressure for / being 83.12% > 50.00% for > 20s");
             let mut entry = json!({"SYSLOG_IDENTIFIER": "systemd-oomd", "_UID": "0"});
             entry["MESSAGE"] = message.into();
             entry["__REALTIME_TIMESTAMP"] = "1700000000000000".into();
@@ -375,7 +376,8 @@ mod tests {
             assert_eq!(of(group, &whom()), expected, "{group}");
         }
         // Started by hand: the session that it was in may be gone.
-        let by_hand = Whom { unit: None, groups: vec!["/user.slice/user-1000.slice/session-9.scope"], ..whom() };
+        let by_hand =
+            Whom { unit: None, groups: vec!["/user.slice/user-1000.slice/session-9.scope"], ..whom() };
         for (group, expected) in [
             ("/user.slice/user-1000.slice/session-3.scope", Some(false)),
             ("/user.slice/user-1000.slice", Some(true)),

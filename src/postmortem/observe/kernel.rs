@@ -270,10 +270,17 @@ fn is_disk_error(message: &str) -> bool {
         ("XFS (", "Corruption of in-memory data"),
         ("EXT4-fs (", "Remounting filesystem read-only"),
     ];
-    const REQUESTS: [&str; 5] =
-        ["I/O error", "critical medium error", "critical target error", "critical nexus error", "timeout error"];
+    const REQUESTS: [&str; 5] = [
+        "I/O error",
+        "critical medium error",
+        "critical target error",
+        "critical nexus error",
+        "timeout error",
+    ];
     let is_nvme = message.starts_with("nvme nvme") && {
-        [" timeout, ", ": Device not ready", ": controller is down"].iter().any(|words| message.contains(words))
+        [" timeout, ", ": Device not ready", ": controller is down"]
+            .iter()
+            .any(|words| message.contains(words))
     };
     REQUESTS.iter().any(|error| is_request(message, error))
         || is_nvme
@@ -309,9 +316,10 @@ fn is_no_room(message: &str) -> bool {
         let behind = text.split_once(*words).map(|(_, rest)| rest);
         behind.is_some_and(|rest| !rest.starts_with(|c: char| c.is_ascii_digit()))
     };
-    let of_a_mount = ["EXT4-fs (", "EXT4-fs error (", "EXT4-fs warning (", "XFS (", "BTRFS error (", "BTRFS: error ("]
-        .iter()
-        .find_map(|start| message.strip_prefix(start)?.split_once(')'));
+    let of_a_mount =
+        ["EXT4-fs (", "EXT4-fs error (", "EXT4-fs warning (", "XFS (", "BTRFS error (", "BTRFS: error ("]
+            .iter()
+            .find_map(|start| message.strip_prefix(start)?.split_once(')'));
     message.strip_prefix("device-mapper: thin: ").is_some_and(|rest| has_any(rest, &POOL))
         || is_request(message, "critical space allocation error")
         || of_a_mount.is_some_and(|(_, rest)| {

@@ -68,7 +68,8 @@ pub(super) fn full(facts: &Facts) -> Finding {
     }));
     let signs = Signs::of(facts);
     // Without room in the pool below it, a filesystem fails with other errors.
-    let told = kernel(facts, CAUSE, |line| line.event == KernelEvent::NoRoom && is_during_job(facts, line.at));
+    let told =
+        kernel(facts, CAUSE, |line| line.event == KernelEvent::NoRoom && is_during_job(facts, line.at));
     if words.is_empty() && !told.is_empty() {
         words = complaints(facts, CAUSE, &[Complaint::InputOutput, Complaint::ReadOnly]);
     }

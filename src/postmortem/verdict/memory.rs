@@ -6,8 +6,8 @@ use super::{
     listener_line, worker_line,
 };
 use crate::model::postmortem::{
-    Cause, Complaint, Confidence, Ended, Facts, HostDeed, HostLine, KernelEvent, KernelLine, LogLine, OomScope,
-    Proof,
+    Cause, Complaint, Confidence, Ended, Facts, HostDeed, HostLine, KernelEvent, KernelLine, LogLine,
+    OomScope, Proof,
 };
 use crate::postmortem::exit_code::{self, Ending};
 use std::time::{Duration, SystemTime};
@@ -124,7 +124,8 @@ fn of_others(facts: &Facts) -> Suspicion {
     if super::ended(facts) == Ended::Cleanly {
         // The linker or the compiler of a job that failed.
         let step = facts.worker.known().and_then(|log| log.killed_step.as_ref());
-        let is_meant = |line: &KernelLine| is_own(line) || step.is_some_and(|step| is_of_container(line, step));
+        let is_meant =
+            |line: &KernelLine| is_own(line) || step.is_some_and(|step| is_of_container(line, step));
         let mut told = kernel(facts, CAUSE, |line| is_meant(line) && is_during_job(facts, line.at));
         told.extend(step.filter(|_| !told.is_empty()).map(|line| worker_line(facts, line, CAUSE)));
         return (!told.is_empty()).then_some((Confidence::Likely, told));
