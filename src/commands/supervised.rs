@@ -35,7 +35,10 @@ fn walks(command: &Command) -> bool {
             | Command::Check(_)
             | Command::Doctor { .. }
             | Command::Metrics
+            | Command::Forecast { .. }
             | Command::Postmortem { .. }
+            | Command::Remediate(_)
+            | Command::Trim { .. }
     )
 }
 

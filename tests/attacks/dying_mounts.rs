@@ -123,3 +123,32 @@ fn a_mount_that_stops_answering_during_a_repair_blocks_neither_the_lock_nor_the_
     sweep();
     assert_eq!(std::fs::metadata(&left).expect("it is there").uid(), HOSTILE.0);
 }
+
+#[test]
+fn a_mount_that_stops_answering_during_a_repair_by_hand_ends_it_with_the_reason() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut host = Host::on(Fs::Tmpfs { mib: 64, inodes: 20_000 });
+    host.configure(|settings| (settings.high, settings.low, settings.critical) = (99, 98, 100));
+    let hostile = host.runner("actions-runner-hostile").user(HOSTILE.0, HOSTILE.1).build();
+    let text = std::fs::read_to_string(host.config()).expect("our own file");
+    let local = format!("[runners]\nlocal = [\"{}\"]\n", hostile.work.display());
+    std::fs::write(host.config(), text.replace("[runners]\n", &local)).expect("our own file");
+    let remediate = |repository: &str| {
+        let verb = ["remediate", "actions-runner-hostile", repository, "--mode", "chown", "--apply"];
+        bounded(&host.call(&verb)).run
+    };
+    let dying = Dying::over(&hostile.work, HOSTILE.0);
+    let begun = Instant::now();
+    let run = remediate("acme");
+    assert!(dying.is_silent(), "it has not come so far: {run:?}");
+    assert!(begun.elapsed().as_secs() < 45, "{:?}", begun.elapsed());
+    assert!(run.stderr().contains("has stopped answering while it was read"), "{run:?}");
+    drop(dying);
+    // The positive control: without that mount such a directory is repaired.
+    let left = hostile.checkout("acme/left");
+    std::os::unix::fs::chown(&left, Some(0), Some(0)).expect("root gives away");
+    let run = remediate("left").expect_code(&[0]);
+    assert_eq!(std::fs::metadata(&left).expect("it is there").uid(), HOSTILE.0, "{run:?}");
+}
