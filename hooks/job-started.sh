@@ -13,6 +13,11 @@ trap : HUP INT TERM
 # goes, so that it fails; and what it has moved already gets a name from which it cannot be put back under the running job.
 fence() {
   local place trash slot tree into whose below name number=0
+  # Whoever started the Listener may have set how its shells read names (SHELLOPTS, BASHOPTS, GLOBIGNORE), and exported functions.
+  set +efu
+  shopt -u failglob
+  unset GLOBIGNORE
+  unset -f command mv read set shopt unset
   # There is no lease of this job: claims see by this that one has begun, and look at all processes again.
   command -p touch -c -- /run/disk-guard/leases
   # A claim without a slot has announced the name that it is going to rename to.
@@ -51,8 +56,11 @@ fence() {
 # A filesystem may not answer: the job waits for that a few seconds at most, and what waits for it holds nothing of the job's.
 fence_in_time() {
   fence </dev/null >/dev/null 2>&1 &
-  local fence=$! tick
-  for tick in {1..100}; do
+  local fence=$! tick=0
+  unset -f command kill
+  # Where there is no bash the runner takes sh.
+  while [ "$tick" -lt 100 ]; do
+    tick=$((tick + 1))
     kill -0 "$fence" 2>/dev/null || return 0
     command -p sleep 0.05
   done
@@ -61,7 +69,8 @@ fence_in_time() {
 # --- end of fence
 
 code=127
-[ -x /usr/bin/disk-guard ] && { /usr/bin/disk-guard hook started; code=$?; }
+# A shell runs an empty file, as a full disk leaves it, with success.
+[ -x /usr/bin/disk-guard ] && [ -s /usr/bin/disk-guard ] && { /usr/bin/disk-guard hook started; code=$?; }
 if [ "$code" = 126 ] || [ "$code" = 127 ]; then
   command -v disk-guard >/dev/null && { disk-guard hook started; code=$?; }
 fi

@@ -5,6 +5,7 @@ use crate::model::{Check, Visibility};
 use crate::observe::processes::hidepid;
 use crate::reclaim::confinement::LEAST_ABI;
 use crate::sys::ability;
+use crate::sys::reach;
 use rustix::io::Errno;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::Path;
@@ -167,7 +168,7 @@ fn visibility_of_hooks(input: &DoctorInput<'_>) -> Check {
 fn program(installed: &Path) -> Check {
     let fix = "install -m 755 disk-guard /usr/bin/disk-guard";
     let place = installed.display();
-    let Ok(there) = std::fs::metadata(installed) else {
+    let Ok(there) = reach::metadata(installed) else {
         return Check::warn(
             "program",
             format!("{place} is not there: hooks look in PATH, which a job can change"),

@@ -14,6 +14,7 @@ use crate::setup::state::{RecordKind, StateDir};
 use crate::setup::units::Systemd;
 use crate::sys::dir::Dir;
 use crate::sys::program::Programs;
+use crate::sys::reach;
 use std::ffi::OsStr;
 use std::io::ErrorKind;
 use std::os::unix::ffi::OsStrExt as _;
@@ -151,7 +152,7 @@ fn fails_every_job(hook: &Path) -> Option<String> {
     if let Some(why) = dotenv::fails_every_job(hook.as_os_str().as_bytes()) {
         return told(why);
     }
-    match std::fs::metadata(hook) {
+    match reach::metadata(hook) {
         Ok(status) if status.is_dir() => told("it is a directory"),
         Ok(_) => None,
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
@@ -195,7 +196,7 @@ fn named(runner: &Runner, variable: HookVariable) -> Option<PathBuf> {
 fn unreadable(script: &Path) -> Option<String> {
     for place in script.ancestors() {
         let wanted = if place == script { 0o004 } else { 0o001 };
-        match std::fs::metadata(place) {
+        match reach::metadata(place) {
             Ok(status) if status.mode() & wanted != 0 => {}
             Ok(status) => {
                 let mode = status.mode() & 0o7777;

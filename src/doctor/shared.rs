@@ -4,6 +4,7 @@ use super::DoctorInput;
 use crate::lock::{LockError, SharedLock};
 use crate::model::Check;
 use crate::run_dir::RunDir;
+use crate::sys::reach;
 use crate::setup::group;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
@@ -39,7 +40,7 @@ pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
 /// Whether what members of the group put there can take room that the whole system needs.
 fn apart(run_dir: &Path) -> Option<Check> {
     let above = Path::new("/run");
-    let device = |path: &Path| std::fs::metadata(path).map(|status| status.dev());
+    let device = |path: &Path| reach::metadata(path).map(|status| status.dev());
     if !run_dir.starts_with(above) || device(run_dir).ok()? != device(above).ok()? {
         return None;
     }
@@ -68,7 +69,7 @@ const MAKE_PLACES: &str = "systemd-tmpfiles --create, or see \"Other systems\" i
 fn place(id: &str, path: &Path, with: u32, without: u32, gid: Option<u32>) -> Check {
     let fix = MAKE_PLACES;
     let shown = path.display();
-    let Ok(status) = std::fs::symlink_metadata(path) else {
+    let Ok(status) = reach::symlink_metadata(path) else {
         return Check::fail(id, format!("{shown} is not there, or cannot be seen"), fix);
     };
     let mode = status.mode() & 0o7777;

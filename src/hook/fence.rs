@@ -92,7 +92,7 @@ pub(super) fn by_place() {
 
 fn fence_at(place: &Path) {
     let own = Uid(nix::unistd::geteuid().as_raw());
-    let trash = Dir::resolve(place).and_then(|(dir, _)| Trash::open(&dir, own));
+    let trash = Dir::follow(place).and_then(|dir| Trash::open(&dir, own));
     if let Ok(Some(trash)) = trash {
         let _ = trash.fence();
     }

@@ -34,6 +34,7 @@ use crate::report::job_log::{JobLog, Met, Warning};
 use crate::report::journal::{self, Sink};
 use crate::run_dir::RunDir;
 use crate::run_log::RunLog;
+use crate::sys::limits;
 use crate::sys::process::Proc;
 use crate::sys::supervise::{End, Link, Supervisor};
 use completed::completed;
@@ -175,6 +176,8 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
 /// The error path for every abnormal end.
 fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End) -> Exit {
     supervisor.ignore_signals();
+    // It may have been a limit that ended it. Only here: every healthy hook does without these calls.
+    limits::raise();
     let warning = (!supervisor.link().has(WARNED)).then(|| in_words(end));
     let event = warning.clone();
     let last = supervisor.run(WAY_OUT, |link| {
@@ -218,6 +221,7 @@ fn last_steps(cli: &Cli, hook: &HookCommand, is_fenced: bool) -> Option<u8> {
 
 /// No process can be started, so nothing is done that could take long: the error path alone.
 fn alone(cli: &Cli, hook: &HookCommand, error: &std::io::Error) -> Exit {
+    limits::raise();
     journal::init(cli.log_level.into(), Sink::Journal);
     let _ = last_steps(cli, hook, false);
     Fault::Untold(format!("no process can be started for the guard's work: {error}")).warn();

@@ -7,6 +7,7 @@ use crate::model::ledger::{Extent, Ledger, Ownership, Presence, Why, WhyEnvironm
 use crate::policy::ledger as policy;
 use crate::sys::dir::Dir;
 use crate::sys::program::Programs;
+use crate::sys::reach;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, SystemTime};
@@ -116,7 +117,7 @@ fn without_dots(path: &Path) -> PathBuf {
 
 /// The path without links, as far as it exists, and whether all of it exists.
 fn presence(path: &Path) -> (Option<PathBuf>, Presence) {
-    let missing = match std::fs::symlink_metadata(path) {
+    let missing = match reach::symlink_metadata(path) {
         Ok(_) => false,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => true,
         Err(error) => return (None, Presence::Hidden(error.to_string())),

@@ -19,6 +19,7 @@ use crate::model::{Guarded, ListenerSeen, Runner, Stranger};
 use crate::run_dir::RunDir;
 use crate::sys::dir::{Dir, changed};
 use crate::sys::process::{Proc, since_boot, started};
+use crate::sys::reach;
 use std::cell::RefCell;
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -259,6 +260,7 @@ impl GuardCheck<'_> {
 
 /// `paths.run_dir` of a configuration. The hook itself checks the rest of it.
 fn run_dir_of(config: &Path) -> Result<PathBuf, String> {
+    reach::check_way(config).map_err(|error| error.to_string())?;
     // O_NONBLOCK: a FIFO in its place must not block.
     let file = match std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(config) {
         Err(error) if error.kind() == io::ErrorKind::NotFound && config == Path::new(DEFAULT_CONFIG) => {

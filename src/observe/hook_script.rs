@@ -5,6 +5,7 @@
 //! a part of a pipe. Any other script has to prove itself by running: a hook that has run leaves a record ([`crate::hook_record`]).
 
 use super::processes::HookVariable;
+use crate::sys::reach;
 use std::io::{self, Read as _};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
@@ -108,11 +109,12 @@ pub fn is_ours(variable: HookVariable, hook: &Path) -> bool {
 }
 
 fn is_installed(hook: &Path, file: &str) -> bool {
-    INSTALLED.iter().any(|installed| hook == Path::new(installed).join(file)) && hook.exists()
+    INSTALLED.iter().any(|installed| hook == Path::new(installed).join(file)) && reach::metadata(hook).is_ok()
 }
 
 fn read(hook: &Path) -> io::Result<String> {
     // O_NONBLOCK: a FIFO in a script's place must not block.
+    reach::check_way(hook)?;
     let file = std::fs::File::options().read(true).custom_flags(nix::libc::O_NONBLOCK).open(hook)?;
     if !file.metadata()?.is_file() {
         return Err(io::Error::other("it is not a regular file"));

@@ -9,6 +9,7 @@ use super::{RunDir, RunDirError, make_unless_there};
 use crate::model::Uid;
 use crate::sys::dir::Dir;
 use crate::sys::process::own_pid;
+use crate::sys::reach;
 use rustix::fs::{
     AtFlags, FileType, Mode, OFlags, RenameFlags, Timespec, Timestamps, UTIME_NOW, fchmod, futimens, openat,
     renameat_with, unlinkat,
@@ -91,7 +92,8 @@ pub struct RunRecord {
 
 impl RunDir {
     pub(super) fn records(&self, records: Records) -> io::Result<Dir> {
-        // One name in a directory of root's; a mount there is root's as well.
+        // One name in a directory of root's; a mount there is root's as well, and may be dead.
+        reach::check(&self.path.join(records.directory()))?;
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         Ok(Dir::from(openat(&self.dir, records.directory(), flags, Mode::empty())?))
     }

@@ -11,6 +11,7 @@ mod trust;
 
 pub use child::{Attended, Confinement, End, User};
 
+use super::reach;
 use nix::unistd::geteuid;
 use std::ffi::OsString;
 use std::os::unix::fs::PermissionsExt as _;
@@ -144,7 +145,13 @@ impl Programs<'_> {
         let places = if is_absolute { &[PathBuf::from("/")][..] } else { self.0 };
         let mut refused = None;
         for path in places.iter().map(|directory| directory.join(name)) {
-            let Ok(file) = std::fs::metadata(&path) else { continue };
+            let file = match reach::metadata(&path) {
+                Ok(file) => file,
+                Err(source) if is_absolute && reach::is_silence(&source) => {
+                    return Err(ProgramError::NotStarted { call: name.to_owned(), source });
+                }
+                Err(_) => continue,
+            };
             let mode = file.permissions().mode() & 0o7777;
             if file.is_file() && mode & 0o111 != 0 {
                 return Ok(path);

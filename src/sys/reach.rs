@@ -18,7 +18,7 @@ use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use rustix::fs::{CWD, Mode, OFlags, ResolveFlags, openat2, readlinkat};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::ffi::{CString, OsStr, OsString};
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read as _, Seek as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
@@ -200,6 +200,24 @@ pub fn check_way(path: &Path) -> io::Result<()> {
         Err(error) if is_silence(&error) => Err(error),
         Ok(_) | Err(_) => Ok(()),
     }
+}
+
+/// The metadata of what `path` leads to.
+///
+/// # Errors
+/// The mount on the way that does not answer; the error of stat(2).
+pub fn metadata(path: &Path) -> io::Result<Metadata> {
+    check_way(path)?;
+    std::fs::metadata(path)
+}
+
+/// The same of an entry itself, without following a link.
+///
+/// # Errors
+/// As [`metadata`].
+pub fn symlink_metadata(path: &Path) -> io::Result<Metadata> {
+    check_way(path)?;
+    std::fs::symlink_metadata(path)
 }
 
 /// Whether an error means that a mount does not answer.

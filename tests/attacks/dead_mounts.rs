@@ -240,3 +240,41 @@ fn a_dead_mount_below_declared_caches_or_the_configuration_keeps_nobody_waiting(
         assert!(said.contains("does not answer"), "{verb:?}: {said}");
     }
 }
+
+/// Root looks at scripts that a runner's `.env` names, at programs, and at what the guards share.
+#[test]
+fn a_dead_mount_below_scripts_programs_or_shared_records_keeps_no_verb() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let mut scene = Scene::in_memory(200_000);
+    let [scripts, programs, cache] = ["scripts", "programs", "ccache"].map(|name| scene.host.base.join(name));
+    std::fs::create_dir_all(&cache).expect("a place");
+    scene.host.configure(|settings| {
+        let (program, cache) = (programs.join("ccache"), cache.display());
+        settings.extra = format!(
+            "[[store]]\nkind = \"ccache\"\ncommand = [{program:?}]\npath = \"{cache}\"\nmax_size = \"1MiB\"\n"
+        );
+    });
+    let env = format!("ACTIONS_RUNNER_HOOK_JOB_STARTED={}\n", scripts.join("started.sh").display());
+    std::fs::write(scene.hostile.root.join(".env"), env).expect("our own file");
+    let leases = scene.host.run_dir().join("leases");
+    std::fs::create_dir_all(&leases).expect("a place");
+    let more = [&["install", "--dry-run", "--no-group"][..], &["stores", "--dry-run"], &["forecast"], &["notify", "--dry-run"]];
+    for place in [scripts, programs, scene.host.run_dir(), leases] {
+        let shown = place.display().to_string();
+        let dead = Dead::at(&place);
+        assert_all_end(&scene, &shown);
+        for verb in more {
+            let begun = Instant::now();
+            let _ = bounded(&scene.host.call(verb));
+            assert!(begun.elapsed().as_secs() < 20, "{shown}: {verb:?} took {:?}", begun.elapsed());
+        }
+        if !place.starts_with(scene.host.run_dir()) {
+            scene.sweep();
+        }
+        drop(dead);
+    }
+    // The positive control: what could not be read for a while keeps nothing afterwards.
+    scene.sweep();
+}

@@ -192,12 +192,29 @@ fn a_started_hook_that_stops_early_keeps_its_jobs_tree() {
     let guard = scene.guard();
     let garbage = scene.program("garbage", b"\x7fELF\x02\x01\x01");
     let suicide = scene.program("suicide", b"#!/bin/sh\nkill -9 $$\n");
+    let empty = scene.program("empty", b"");
     let missing = scene.host.base.join("missing");
+    let options = scene.program("options.sh", scene.shipped(&missing).as_bytes());
+    let options = options.display();
+    let odd_shell = |how: &str| format!("{how} bash -e {options}\n");
     let impatient = scene
         .guard_with("lock_wait = \"1s\"\ntime_limit = \"1min\"", "lock_wait = \"1h\"\ntime_limit = \"1s\"");
     let ends = vec![
         ("nothing: it waits in vain for the lock", format!("exec {guard}\n"), "", true),
         ("no program", scene.shipped(&missing), "", false),
+        ("a program that is an empty file", scene.shipped(&empty), "", false),
+        ("no program, and a shell that expands no names", odd_shell("exec env SHELLOPTS=noglob:nounset"), "", false),
+        ("no program, and a shell that fails without a name", odd_shell("exec env BASHOPTS=failglob"), "", false),
+        (
+            "no program, and functions in place of commands",
+            format!("kill() {{ :; }}\ncommand() {{ :; }}\nexport -f kill command\n{}", odd_shell("exec")),
+            "",
+            false,
+        ),
+        ("no program, and no bash", format!("exec sh -e {options}\n"), "", false),
+        ("no file can grow, which it may change", format!("ulimit -Sf 0\nexec {guard}\n"), "", true),
+        ("no file can be opened, which it may change", format!("ulimit -Sn 5\nexec {guard}\n"), "", true),
+        ("hardly any stack, which it may change", format!("ulimit -Ss 64\nexec {guard}\n"), "", true),
         ("a program that cannot be executed", scene.shipped(&garbage), "", false),
         ("a program that dies", scene.shipped(&suicide), "", false),
         ("no timer", format!("ulimit -i 0\nexec {guard}\n"), "", true),

@@ -1,6 +1,7 @@
 //! Root runs only files that nobody else can change: the file behind a path, and every directory that leads to it, link by link.
 
 use super::ProgramError;
+use crate::sys::reach;
 use std::collections::VecDeque;
 use std::ffi::OsString;
 use std::fs::Metadata;
@@ -16,7 +17,7 @@ const MAX_LINKS: usize = 16;
 /// # Errors
 /// [`ProgramError::Untrusted`], or what cannot be looked at.
 pub(super) fn check(program: &Path) -> Result<(), ProgramError> {
-    let look = |path: &Path| std::fs::symlink_metadata(path).map_err(|source| failed(program, source));
+    let look = |path: &Path| reach::symlink_metadata(path).map_err(|source| failed(program, source));
     let mut real = PathBuf::from("/");
     let mut names = VecDeque::new();
     put_before(&mut names, program);
