@@ -260,7 +260,12 @@ fn a_dead_mount_below_scripts_programs_or_shared_records_keeps_no_verb() {
     std::fs::write(scene.hostile.root.join(".env"), env).expect("our own file");
     let leases = scene.host.run_dir().join("leases");
     std::fs::create_dir_all(&leases).expect("a place");
-    let more = [&["install", "--dry-run", "--no-group"][..], &["stores", "--dry-run"], &["forecast"], &["notify", "--dry-run"]];
+    let more = [
+        &["install", "--dry-run", "--no-group"][..],
+        &["stores", "--dry-run"],
+        &["forecast"],
+        &["notify", "--dry-run"],
+    ];
     for place in [scripts, programs, scene.host.run_dir(), leases] {
         let shown = place.display().to_string();
         let dead = Dead::at(&place);

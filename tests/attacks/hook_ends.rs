@@ -203,8 +203,18 @@ fn a_started_hook_that_stops_early_keeps_its_jobs_tree() {
         ("nothing: it waits in vain for the lock", format!("exec {guard}\n"), "", true),
         ("no program", scene.shipped(&missing), "", false),
         ("a program that is an empty file", scene.shipped(&empty), "", false),
-        ("no program, and a shell that expands no names", odd_shell("exec env SHELLOPTS=noglob:nounset"), "", false),
-        ("no program, and a shell that fails without a name", odd_shell("exec env BASHOPTS=failglob"), "", false),
+        (
+            "no program, and a shell that expands no names",
+            odd_shell("exec env SHELLOPTS=noglob:nounset"),
+            "",
+            false,
+        ),
+        (
+            "no program, and a shell that fails without a name",
+            odd_shell("exec env BASHOPTS=failglob"),
+            "",
+            false,
+        ),
         (
             "no program, and functions in place of commands",
             format!("kill() {{ :; }}\ncommand() {{ :; }}\nexport -f kill command\n{}", odd_shell("exec")),
