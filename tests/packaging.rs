@@ -331,7 +331,7 @@ fn the_sweep_unit_may_see_and_reach_every_directory() {
 #[test]
 fn both_packages_undo_what_is_recorded_and_keep_hooks_that_may_still_be_run() {
     for (script, gone) in
-        [("packaging/deb/prerm", "dpkg-divert"), ("packaging/rpm/disk-guard.spec", "removal/hooks")]
+        [("packaging/deb/prerm", "dpkg-divert"), ("packaging/rpm/disk-guard.spec", "%posttrans")]
     {
         let text = read(script);
         assert!(

@@ -39,7 +39,7 @@ systemctl is-enabled --quiet disk-guard-sweep.timer || fail "and what was on sta
 
 listen "$wired"
 listen "$foreign"
-packages -e disk-guard
+without_a_gap packages -e disk-guard
 [ ! -e /usr/bin/disk-guard ] || fail "the program is gone"
 [ "$(cat "$wired/.env")" = A=1 ] || fail "its .env is as it was"
 cmp "$foreign/.env" /lab/foreign || fail "the other one, too"
