@@ -183,6 +183,34 @@ fn a_worker_belongs_to_the_runner_in_which_its_executable_lies() {
     assert_eq!(worker(&host, &one), Attribution::Runner(0));
 }
 
+/// .NET's own program is given the Worker as an assembly; a wrapper renames it.
+#[test]
+fn a_worker_that_another_program_runs_belongs_to_the_runner_in_which_it_lies() {
+    let host = Host::new();
+    let dotnet = host.program("dotnet/dotnet");
+    copy(Path::new("/usr/bin/tail"), &dotnet);
+    let run = |assembly: &Path, directory: &Path| {
+        // It waits for the file, whether or not there is one.
+        let mut command = Command::new(&dotnet);
+        command.args(["-f", "/dev/null"]).arg(assembly).current_dir(directory);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+        Started(command.spawn().unwrap())
+    };
+    let assembly = host.root().join("bin/Runner.Worker.dll");
+    let by_path = run(&assembly, Path::new("/"));
+    assert_eq!(worker(&host, &by_path), Attribution::Runner(0));
+    drop(by_path);
+    let ten = run(Path::new("Runner.Worker.dll"), &host.runners[1].root.join("bin"));
+    assert_eq!(worker(&host, &ten), Attribution::Runner(1), "from its own directory");
+    drop(ten);
+    let wrapped = Started::program(&host.program("runner-1/bin.2.336.0/.Runner.Worker-wrapped"));
+    assert_eq!(worker(&host, &wrapped), Attribution::Runner(0));
+    // Another assembly is no Worker: the control.
+    let other = run(Path::new("Worker.dll"), Path::new("/"));
+    let (seen, _) = workers(&proc(), &host.runners, Given::default());
+    assert!(seen.iter().all(|worker| worker.process.pid.0 != other.pid()), "{seen:?}");
+}
+
 #[test]
 fn a_worker_of_an_unknown_user_protects_every_runner_unless_it_provably_works_elsewhere() {
     let host = Host::new();

@@ -92,6 +92,8 @@ pub struct CacheScan {
     pub leftovers: Vec<PathBuf>,
     /// Tagged as caches (the Cache Directory Tagging Specification), and matched by no rule; for people.
     pub tagged: Vec<PathBuf>,
+    /// The same, beside the checkouts, where no rule reaches.
+    pub tagged_beside: Vec<PathBuf>,
     /// Links with the name of a cache, and those that lead out of the work directory; for people.
     pub links: Vec<Link>,
     /// For people: directories that could not be read.
@@ -251,6 +253,16 @@ impl CacheWalk<'_> {
             }
         };
         let depth = below.components().count().saturating_sub(CHECKOUT_DEPTH);
+        let is_work = below.as_os_str().is_empty();
+        if listing.has_tag && depth == 0 && !is_work {
+            match tag_of(&dir) {
+                Ok(Some(_)) if self.found.tagged_beside.len() < MAX_TOLD => {
+                    self.found.tagged_beside.push(self.work.path.join(&below));
+                }
+                Ok(_) => {}
+                Err(error) => self.tell(&below, &error),
+            }
+        }
         if listing.has_tag && depth >= 1 {
             match self.by_tag(&dir, &below, depth) {
                 Ok(Tag::Cache) => return None,
@@ -612,6 +624,7 @@ mod tests {
         let rule = CacheRule { by_cargos_tag: true, depth: 8, ..rule() };
         let (paths, seen) = found(&work, std::slice::from_ref(&rule));
         assert_eq!(paths, ["r/r/.target", deep, "r/r/build-dir"]);
+        assert_eq!(seen.tagged_beside, [work.join("r")]);
         let mut told = seen.tagged;
         told.sort();
         assert_eq!(

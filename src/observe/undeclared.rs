@@ -29,12 +29,14 @@ const LIBRARY: &str = "/usr/share/doc/disk-guard/rules";
 #[derive(Debug, Default)]
 pub(super) struct Met {
     tagged: Vec<PathBuf>,
+    tagged_beside: Vec<PathBuf>,
     links: Vec<Link>,
 }
 
 impl Met {
     pub(super) fn take(&mut self, found: &mut CacheScan) {
         self.tagged.append(&mut found.tagged);
+        self.tagged_beside.append(&mut found.tagged_beside);
         self.links.append(&mut found.links);
     }
 }
@@ -89,6 +91,7 @@ pub(super) fn remarks(facts: &HostFacts, met: &Met, rules: &[CacheRule], proc: &
         });
     }
     told.extend(tagged(met));
+    told.extend(tagged_beside(met));
     told
 }
 
@@ -110,19 +113,32 @@ fn declare(glob: &str, owner: &str, Suggestion { path, by, kind, count }: &Sugge
     }
 }
 
+/// `/a, /b and 3 more`
+fn listed(paths: &[PathBuf]) -> String {
+    let listed: Vec<String> = paths.iter().take(MAX_TOLD).map(|path| path.display().to_string()).collect();
+    match paths.len().saturating_sub(MAX_TOLD) {
+        0 => listed.join(", "),
+        more => format!("{} and {more} more", listed.join(", ")),
+    }
+}
+
+fn tagged_beside(met: &Met) -> Option<Remark> {
+    met.tagged_beside.first()?;
+    Some(Remark {
+        id: "tagged-beside".into(),
+        is_fault: false,
+        said: format!("tagged as caches, beside the checkouts, where no rule reaches: {}", listed(&met.tagged_beside)),
+        fix: "build below the checkout (`CARGO_TARGET_DIR`, `build.target-dir`), or outside of the work directory under a [[cache]] with `roots`; remove what is there by hand".into(),
+    })
+}
+
 fn tagged(met: &Met) -> Option<Remark> {
     let first = met.tagged.first()?;
     let name = first.file_name().unwrap_or_default().to_string_lossy();
-    let listed: Vec<String> =
-        met.tagged.iter().take(MAX_TOLD).map(|path| path.display().to_string()).collect();
-    let more = match met.tagged.len().saturating_sub(MAX_TOLD) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
     Some(Remark {
         id: "tagged".into(),
         is_fault: false,
-        said: format!("tagged as caches, and covered by no rule: {}{more}", listed.join(", ")),
+        said: format!("tagged as caches, and covered by no rule: {}", listed(&met.tagged)),
         fix: format!(
             "[[cache]] with a `name`, dirs = [\"{}\"] would declare the first; see {LIBRARY}",
             Pattern::escape(&name)

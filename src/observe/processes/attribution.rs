@@ -12,6 +12,7 @@
 
 use super::View;
 use super::environment;
+use super::executable;
 use super::mount_names::{WorkDirPlace, place_by};
 use super::mountinfo;
 use super::packages;
@@ -55,8 +56,7 @@ pub struct Whose<'a> {
 /// Which of the runners a process with the executable `name` belongs to, if any.
 pub(super) fn runner_of(dir: &ProcessDir, name: &[u8], whose: Whose<'_>) -> Result<Option<usize>, LookError> {
     let runners = whose.runners;
-    let mut buffer = link_buffer();
-    let exe = dir.link(c"exe", &mut buffer)?.to_vec();
+    let exe = executable::program(dir)?;
     let implied = implied_root(&exe, name).and_then(|root| match open_root(dir, root) {
         Ok((_, id)) => runners.iter().position(|runner| runner.root_id == id),
         Err(_) => by_text(dir, root, runners),
@@ -75,8 +75,7 @@ pub(super) fn runner_of(dir: &ProcessDir, name: &[u8], whose: Whose<'_>) -> Resu
 
 /// The root that a process names: for people.
 pub(super) fn claimed_root(dir: &ProcessDir, name: &[u8], programs: &[PathGlob]) -> Option<PathBuf> {
-    let mut buffer = link_buffer();
-    let exe = dir.link(c"exe", &mut buffer).ok()?.to_vec();
+    let exe = executable::program(dir).ok()?;
     let by_program = || implied_root(&exe, name).map(|root| PathBuf::from(OsStr::from_bytes(root)));
     // The root, unless it is a work directory, where `.runner` is a link.
     let by_place = || {
@@ -108,9 +107,8 @@ pub(super) fn by_listener(
     let place =
         |exe: &[u8], name: &[u8]| is_program(exe, name).then(|| exe[..exe.len() - name.len()].to_vec());
     let Ok(parent) = processes.process(dir.identify()?.parent) else { return Ok(None) };
-    let mut buffer = link_buffer();
-    let Ok(program) = parent.link(c"exe", &mut buffer) else { return Ok(None) };
-    let is_same = place(exe, WORKER).is_some_and(|own| Some(own) == place(program, LISTENER));
+    let Ok(program) = executable::program(&parent) else { return Ok(None) };
+    let is_same = place(exe, WORKER).is_some_and(|own| Some(own) == place(&program, LISTENER));
     if !is_same || parent.owner().ok() != Some(dir.owner()?) {
         return Ok(None);
     }
@@ -124,9 +122,8 @@ pub(super) fn attribute(
     view: View<'_>,
 ) -> Result<Attribution, LookError> {
     let runners = view.runners;
-    let mut buffer = link_buffer();
-    let exe = match dir.link(c"exe", &mut buffer) {
-        Ok(exe) => exe.to_vec(),
+    let exe = match executable::program(dir) {
+        Ok(exe) => exe,
         Err(LookError::Gone(pid)) => {
             // A process that is about to end also counts as gone; until then it may have children at work.
             return if dir.identify()?.is_zombie {

@@ -1,13 +1,15 @@
 //! The only three things that are read of another process's environment: whether a Listener was started with a job hook, the root of its
-//! runner if its program is elsewhere, and where tools of its jobs keep their caches.
+//! runner if its program is elsewhere, and where tools of its jobs keep their caches; and the only one of its command line: which of the
+//! runner's assemblies .NET was given.
 //!
 //! Environments and command lines hold credentials. Nothing else of them leaves this file, and nothing of them is logged.
 
 pub use crate::actions_runner::environment::HookVariable;
 use crate::actions_runner::environment::ROOT;
+use crate::actions_runner::layout;
 use crate::model::ProcessId;
 use crate::sys::process::{LookError, Proc};
-use crate::sys::process_dir::{ProcessDir, Processes};
+use crate::sys::process_dir::{ProcessDir, Processes, link_buffer};
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -21,6 +23,25 @@ pub(super) fn runner_root(dir: &ProcessDir) -> Option<PathBuf> {
     let mut environment = Vec::new();
     dir.read(c"environ", LIMIT, &mut environment).ok()?;
     entry(&environment, ROOT).map(PathBuf::from).filter(|root| root.is_absolute())
+}
+
+/// The runner's program that this process of .NET's was given as an assembly: the path without `.dll`.
+pub(super) fn assembly(dir: &ProcessDir) -> Option<Vec<u8>> {
+    let mut command = Vec::new();
+    dir.read(c"cmdline", LIMIT, &mut command).ok()?;
+    let given = assembly_in(&command)?;
+    if given.starts_with(b"/") {
+        return Some(given.to_vec());
+    }
+    let mut buffer = link_buffer();
+    Some([dir.link(c"cwd", &mut buffer).ok()?, b"/", given].concat())
+}
+
+/// `dotnet /r/bin/Runner.Worker.dll spawnclient ...`: options of .NET may come before the assembly.
+fn assembly_in(command: &[u8]) -> Option<&[u8]> {
+    let programs = [layout::WORKER, layout::LISTENER].map(str::as_bytes);
+    let mut words = command.split(|&byte| byte == 0).skip(1).filter_map(|word| word.strip_suffix(b".dll"));
+    words.find(|path| path.rsplit(|&byte| byte == b'/').next().is_some_and(|name| programs.contains(&name)))
 }
 
 /// The value of one hook variable in the environment that `process` was started with; `None` when it is not set.
@@ -74,4 +95,27 @@ pub(crate) fn value_in(environment: &[u8], variable: HookVariable) -> Option<&Os
 fn entry<'e>(environment: &'e [u8], name: &str) -> Option<&'e OsStr> {
     let mut entries = environment.split(|&byte| byte == 0);
     entries.find_map(|entry| entry.strip_prefix(name.as_bytes())?.strip_prefix(b"=").map(OsStr::from_bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_runners_assembly_is_found_in_a_command_line() {
+        for (command, given) in [
+            ("dotnet\0/r/bin/Runner.Worker.dll\0spawnclient\0117\0120\0", Some("/r/bin/Runner.Worker")),
+            (
+                "/usr/bin/dotnet\0exec\0--depsfile\0x.json\0bin/Runner.Listener.dll\0run\0",
+                Some("bin/Runner.Listener"),
+            ),
+            ("dotnet\0Runner.Worker.dll\0", Some("Runner.Worker")),
+            ("dotnet\0test\0/w/xRunner.Worker.dll\0", None),
+            ("dotnet\0build\0Runner.Worker\0", None),
+            ("Runner.Worker.dll\0", None),
+            ("", None),
+        ] {
+            assert_eq!(assembly_in(command.as_bytes()), given.map(str::as_bytes), "{command:?}");
+        }
+    }
 }

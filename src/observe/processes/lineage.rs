@@ -5,11 +5,12 @@
 
 use super::attribution::{Whose, by_listener, implied_root, is_program};
 use super::environment;
+use super::executable;
 use super::scan::{LISTENER, WORKER};
 use crate::actions_runner::layout;
 use crate::model::{Pid, ProcessId};
 use crate::sys::process::{Identity, LookError, Proc};
-use crate::sys::process_dir::{ProcessDir, Processes, link_buffer};
+use crate::sys::process_dir::{ProcessDir, Processes};
 use std::ffi::OsStr;
 use std::io;
 use std::os::unix::ffi::OsStrExt as _;
@@ -98,8 +99,7 @@ pub fn own_runner(proc: &Proc, whose: Option<Whose<'_>>) -> Result<OwnRunner, Li
         }
         lineage.push(identity.id);
         if let Some(dir) = dir {
-            let mut buffer = link_buffer();
-            let exe = dir.link(c"exe", &mut buffer);
+            let exe = executable::program(&dir);
             let packaged = exe.as_ref().ok().and_then(|exe| {
                 packaged_root(&processes, &dir, exe, &identity).or_else(|| {
                     let whose = whose.filter(|_| is_program(exe, WORKER))?;
@@ -139,10 +139,9 @@ fn packaged_root(
         return None;
     }
     let root = environment::runner_root(dir)?;
-    let mut buffer = link_buffer();
     let parent = processes.process(identity.parent).ok();
     let listener =
-        parent.filter(|parent| parent.link(c"exe", &mut buffer).is_ok_and(|exe| is_program(exe, LISTENER)));
+        parent.filter(|parent| executable::program(parent).is_ok_and(|exe| is_program(&exe, LISTENER)));
     // A job can write `.env`, and with that its Worker's environment; its Listener's comes from its unit.
     let is_told = listener.is_none_or(|listener| environment::runner_root(&listener).as_ref() == Some(&root));
     is_told.then_some(root)
@@ -156,13 +155,13 @@ pub(super) fn own_pid(proc: &Proc) -> io::Result<Pid> {
 }
 
 /// The root of this Worker's runner, if it is a Worker.
-fn is_worker(identity: &Identity, exe: Result<&[u8], LookError>) -> Result<Option<PathBuf>, LineageError> {
+fn is_worker(identity: &Identity, exe: Result<Vec<u8>, LookError>) -> Result<Option<PathBuf>, LineageError> {
     let by_name = identity.comm.as_bytes() == WORKER;
     let unclear = |reason| LineageError::Unclear { worker: identity.id.pid, reason };
     match exe {
-        Ok(exe) => match implied_root(exe, WORKER) {
+        Ok(exe) => match implied_root(&exe, WORKER) {
             Some(root) => Ok(Some(PathBuf::from(OsStr::from_bytes(root)))),
-            None if by_name => Err(unclear(format!("it is {}", String::from_utf8_lossy(exe)))),
+            None if by_name => Err(unclear(format!("it is {}", String::from_utf8_lossy(&exe)))),
             None => Ok(None),
         },
         // Of an ancestor that runs as another user (sudo, the service manager) only the name is visible.

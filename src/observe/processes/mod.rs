@@ -11,6 +11,7 @@
 mod ancestry;
 mod attribution;
 pub(crate) mod environment;
+mod executable;
 mod held;
 mod lineage;
 mod mapped;

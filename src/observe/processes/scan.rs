@@ -6,6 +6,7 @@
 //! The leader of a thread group can be a zombie while its threads run, and a thread can leave its process's directories and
 //! files (unshare(2)): such threads are examined by themselves.
 
+use super::executable;
 use super::held::note;
 use super::mapped::Mappings;
 use super::mount_names::MountNames;
@@ -76,8 +77,12 @@ pub(super) fn workers(processes: &Processes, pids: &[Pid]) -> (Vec<Pid>, Hidden)
         for &pid in portions.flatten() {
             let mut buffer = [0; 64];
             match processes.comm(pid, &mut buffer) {
-                Ok(WORKER) => workers.push(pid),
-                Ok(_) | Err(LookError::Gone(_)) => {}
+                Ok(comm) => {
+                    if executable::named(comm, || processes.process(pid).ok()) == Some(WORKER) {
+                        workers.push(pid);
+                    }
+                }
+                Err(LookError::Gone(_)) => {}
                 Err(error) => hidden.add_unopened(pid, &error),
             }
         }
@@ -236,10 +241,11 @@ impl<'a> Scanner<'a> {
             Err(LookError::Gone(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let is_worker = comm == WORKER;
+        let program = executable::named(comm, || self.processes.process(dir.pid()).ok());
+        let is_worker = program == Some(WORKER);
         if is_worker {
             self.found.workers.push(dir.pid());
-        } else if comm == LISTENER {
+        } else if program == Some(LISTENER) {
             self.found.listeners.push(dir.pid());
         }
         if self.own == Some(dir.pid()) {
