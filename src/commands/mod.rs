@@ -121,7 +121,8 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         }
         Command::Status { html: Some(file), .. } => status::page(&context, file),
         Command::Status { json: false, watch: true, .. } if watch::is_for_a_person() => watch::run(&context),
-        Command::Status { json, watch, html: None } => status::run(&context, Format::of(*json), *watch),
+        Command::Status { json, watch: true, html: None } => status::repeat(&context, Format::of(*json)),
+        Command::Status { json, watch: false, html: None } => status::run(&context, Format::of(*json)),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, Format::of(*json)),
         Command::Simulate { history: true, size, against, json, html, .. } => {
             let wish = simulate::PastWish { size: *size, against: against.as_deref() };

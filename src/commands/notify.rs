@@ -16,7 +16,7 @@ use std::path::Path;
 pub(super) fn run(context: &Context, execution: Execution, format: Format) -> Exit {
     if context.config.notify.command.is_empty() && execution == Execution::Apply {
         if format == Format::Json {
-            print(&json::message(&host_name(), now(), &[], false, json::Layout::Pretty));
+            print(&json::message(&host_name(), now(), &[], json::Layout::Pretty));
         }
         return Exit::Done;
     }
@@ -41,9 +41,9 @@ pub(super) fn test(context: &Context, format: Format) -> Exit {
         return Exit::Error;
     }
     if format == Format::Json {
-        print(&json::message(&host_name(), now(), &[], true, json::Layout::Pretty));
+        print(&json::test_message(&host_name(), now(), json::Layout::Pretty));
     }
-    let message = json::message(&host_name(), now(), &[], true, json::Layout::Line);
+    let message = json::test_message(&host_name(), now(), json::Layout::Line);
     if send(&context.host(), &message).is_err() {
         return Exit::Error;
     }
@@ -56,7 +56,7 @@ pub(super) fn test(context: &Context, format: Format) -> Exit {
 fn report(due: Due<'_>, execution: Execution, format: Format) -> Exit {
     let tellings = due.tellings();
     if format == Format::Json {
-        print(&json::message(&host_name(), now(), tellings, false, json::Layout::Pretty));
+        print(&json::message(&host_name(), now(), tellings, json::Layout::Pretty));
     } else {
         for telling in tellings {
             let line = format!("{} {}: {}", telling.news.as_str(), telling.kind.as_str(), telling.text);

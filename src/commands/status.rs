@@ -2,6 +2,7 @@
 
 use super::{Context, Format, output, present};
 use crate::cycle::Stale;
+use crate::model::HostStatus;
 use crate::overview::status::{Holders, collect};
 use crate::report::exit::Exit;
 use crate::report::{html, human, json};
@@ -11,25 +12,33 @@ use std::time::Duration;
 /// How often `--watch` looks again.
 pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 
-/// Shows the host; with `watch` again and again until interrupted.
-pub(super) fn run(context: &Context, format: Format, watch: bool) -> Exit {
+/// Shows the host.
+pub(super) fn run(context: &Context, format: Format) -> Exit {
+    let status = collect(&context.snapshot(), Holders::Asked, Stale::Read);
+    show(context, format, &status, json::Layout::Pretty);
+    Exit::Done
+}
+
+/// Shows the host again and again, until interrupted. Each document is one line.
+pub(super) fn repeat(context: &Context, format: Format) -> Exit {
     loop {
-        // Too much to walk again and again.
-        let status = match watch {
-            true => collect(&context.snapshot(), Holders::Unasked, Stale::Leave),
-            false => collect(&context.snapshot(), Holders::Asked, Stale::Read),
-        };
-        present(
-            &context.screen,
-            format,
-            || json::status(&status, if watch { json::Layout::Line } else { json::Layout::Pretty }),
-            || human::status(&status, &context.screen),
-        );
-        if !watch || output::is_over() {
+        // What uses the space and what is stale is too much to walk again and again.
+        let status = collect(&context.snapshot(), Holders::Unasked, Stale::Leave);
+        show(context, format, &status, json::Layout::Line);
+        if output::is_over() {
             return Exit::Done;
         }
         std::thread::sleep(INTERVAL);
     }
+}
+
+fn show(context: &Context, format: Format, status: &HostStatus, layout: json::Layout) {
+    present(
+        &context.screen,
+        format,
+        || json::status(status, layout),
+        || human::status(status, &context.screen),
+    );
 }
 
 /// Writes the page for a browser.

@@ -36,7 +36,7 @@ pub(super) fn completed(
     run_log: &mut RunLog,
 ) -> Result<Exit, Fault> {
     let Some(worker) = own.worker else { return Ok(Exit::Done) };
-    let run = RunDir::open(&config.paths.run_dir).map_err(|error| error.to_string())?;
+    let run = RunDir::open(&config.paths.run_dir).map_err(Fault::of)?;
     let result = end(config, proc, own, worker, (&run, begun), run_log);
     run_log.timed(Timing::HookCompleted, begun.elapsed());
     run_log.leave_counts(&run);
@@ -62,14 +62,14 @@ fn end(
     if config.forecast.enabled {
         learn(run, own, worker);
     }
-    lease::end(run, own.runner.root_id, worker).map_err(|error| error.to_string())?;
+    lease::end(run, own.runner.root_id, worker).map_err(Fault::of)?;
     if StateDir::at(&config.paths.state_dir).holds(RecordKind::Drained, &own.runner.root) {
         // To be stopped now that its job has ended; without the request the timer's sweep does it.
         let _ = run.publish(Records::Requests, &request_name(&own.runner), b"drain");
     }
     let text = format!("a job has ended on {}", escape::text(&own.runner.name));
     run_log.tell(Event::new(EventKind::Lease, text).runner(&own.runner).job(&job()));
-    cleaned?;
+    cleaned.map_err(Fault::of)?;
     Ok(Exit::Done)
 }
 

@@ -34,10 +34,10 @@ impl Ground {
         self.dir.usage()
     }
 
-    pub(super) fn fence(&self) -> Result<(), String> {
+    pub(super) fn fence(&self) -> io::Result<()> {
         match &self.trash {
-            Ok(trash) => trash.as_ref().map_or(Ok(()), Trash::fence).map_err(|error| error.to_string()),
-            Err(error) => Err(error.to_string()),
+            Ok(trash) => trash.as_ref().map_or(Ok(()), Trash::fence),
+            Err(error) => Err(io::Error::new(error.kind(), error.to_string())),
         }
     }
 

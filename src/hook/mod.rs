@@ -75,6 +75,10 @@ impl From<String> for Fault {
 }
 
 impl Fault {
+    fn of(error: impl std::fmt::Display) -> Self {
+        Self::Untold(error.to_string())
+    }
+
     /// The one warning of a hook that did not reach its report.
     fn warn(&self) {
         let text = match self {
@@ -157,7 +161,7 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
     let own = Own::or_by_programs(own, &proc, named, &config)?;
     if is_late {
         // Until here the place was known only from the job's environment.
-        fence_first(Some(&own))?;
+        fence_first(Some(&own)).map_err(Fault::of)?;
     }
     own.check_allowed(&config, &proc)?;
     if is_started {

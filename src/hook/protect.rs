@@ -16,19 +16,15 @@ use crate::run_dir::RunDir;
 use crate::sys::process::Proc;
 use crate::sys::reach;
 use crate::text::escape;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 /// Writes the lease and fences. Needs no valid configuration.
 ///
 /// # Errors
-/// Why the runner is not fenced, for people.
-pub(super) fn protect(
-    cli: &Cli,
-    named: Option<&Path>,
-    is_fenced: bool,
-    now: SystemTime,
-) -> Result<(), String> {
+/// Why the runner is not fenced.
+pub(super) fn protect(cli: &Cli, named: Option<&Path>, is_fenced: bool, now: SystemTime) -> io::Result<()> {
     // What has kept the hook may be a mount that does not answer, under the configuration or what that declares.
     reach::watch();
     let mut own = Own::find(&Proc::new(Path::new(PROC)), named);
@@ -75,7 +71,7 @@ pub(super) fn fence_declared(
     config: &Config,
     proc: &Proc,
     run: Option<&RunDir>,
-) -> Vec<(PathBuf, std::io::Error)> {
+) -> Vec<(PathBuf, io::Error)> {
     if config.caches.iter().all(|rule| rule.roots.is_empty()) {
         return Vec::new();
     }
@@ -90,8 +86,8 @@ pub(super) const PROC: &str = "/proc";
 /// The fence before anything that can fail.
 ///
 /// # Errors
-/// Why the runner is not fenced, for people.
-pub(super) fn fence_first(own: Option<&Own>) -> Result<(), String> {
+/// Why the runner is not fenced.
+pub(super) fn fence_first(own: Option<&Own>) -> io::Result<()> {
     match own {
         Some(own) => {
             // Its own old versions and logs are claimed from its root. Whatever cannot be fenced there is not used by any job.
@@ -105,11 +101,10 @@ pub(super) fn fence_first(own: Option<&Own>) -> Result<(), String> {
     }
 }
 
-fn fence_off(own: &Own, run: Option<&RunDir>) -> Result<(), String> {
+fn fence_off(own: &Own, run: Option<&RunDir>) -> io::Result<()> {
     let Some(ground) = &own.ground else { return Ok(()) };
     let slots = ground.fence();
     let beside = run.map_or(Ok(()), |run| in_place_claim::fence(run, ground.dir()));
-    let beside = beside.map_err(|error| error.to_string());
     let result = slots.and(beside);
     if let Err(failure) = &result {
         let text = format!("claims on this runner cannot be fenced off: {failure}");
@@ -124,6 +119,7 @@ fn leave_lease(own: &Own, run: &RunDir, proc: &Proc, now: SystemTime) {
         return;
     }
     let left = lease_of(own, worker, proc, now)
+        .map_err(|error| error.to_string())
         .and_then(|lease| lease::write(run, &lease).map_err(|error| error.to_string()));
     let event = match left {
         Ok(()) => begins(own),
@@ -140,16 +136,24 @@ pub(super) fn begins(own: &Own) -> Event {
     Event::new(EventKind::Lease, text).runner(&own.runner).job(&job())
 }
 
+/// What a lease needs of this host, and the host does not provide.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum NoHere {
+    #[error("this boot's id cannot be read: {0}")]
+    Boot(io::Error),
+    #[error("the pid namespace cannot be read: {0}")]
+    Namespace(io::Error),
+}
+
 /// The lease of this job.
 ///
 /// # Errors
-/// What this host does not provide, for people.
-pub(super) fn lease_of(own: &Own, worker: ProcessId, proc: &Proc, now: SystemTime) -> Result<Lease, String> {
-    let here = |what: &str, error: std::io::Error| format!("{what} cannot be read: {error}");
+/// What this host does not provide.
+pub(super) fn lease_of(own: &Own, worker: ProcessId, proc: &Proc, now: SystemTime) -> Result<Lease, NoHere> {
     Ok(Lease {
         worker,
-        boot_id: proc.boot_id().map_err(|error| here("this boot's id", error))?,
-        pid_namespace: proc.pid_namespace().map_err(|error| here("the pid namespace", error))?,
+        boot_id: proc.boot_id().map_err(NoHere::Boot)?,
+        pid_namespace: proc.pid_namespace().map_err(NoHere::Namespace)?,
         root: own.runner.root.clone(),
         root_id: own.runner.root_id,
         work_id: own.runner.work_dir().map(|work| work.id),

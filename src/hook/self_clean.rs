@@ -16,6 +16,7 @@ use crate::text::escape;
 use crate::tickets;
 use crate::uses::{self, Uses};
 use std::collections::BTreeSet;
+use std::path::PathBuf;
 use std::time::Instant;
 
 /// A hook of a runner that may have been asked for caches; it also applies its rules' limits, for a runner that is never idle when the
@@ -36,10 +37,22 @@ pub(super) enum Hook {
     Completed,
 }
 
+/// Why a runner's caches were not looked at, or what came of it was not said.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum CleanError {
+    #[error("the work directory {} cannot be examined: {source}", escape::path(path))]
+    Work { path: PathBuf, source: std::io::Error },
+    #[error("{0}")]
+    Log(std::io::Error),
+}
+
 impl SelfClean<'_> {
     /// Removes the caches that others have asked this runner for, if its disk still has a shortfall, and those that exceed their rules'
     /// limits.
-    pub(super) fn run(&self, hook: Hook, run_log: &mut RunLog) -> Result<(), String> {
+    ///
+    /// # Errors
+    /// What the caches cannot be looked at for.
+    pub(super) fn run(&self, hook: Hook, run_log: &mut RunLog) -> Result<(), CleanError> {
         let root = self.runner.root_id;
         let Some(work) = self.runner.work_dir() else { return Ok(()) };
         let asked = match hook {
@@ -49,9 +62,7 @@ impl SelfClean<'_> {
         if asked.is_empty() && !self.may_have_limits(hook) {
             return Ok(());
         }
-        let unreadable = |error: std::io::Error| {
-            format!("the work directory {} cannot be examined: {error}", escape::path(&work.path))
-        };
+        let unreadable = |source| CleanError::Work { path: work.path.clone(), source };
         let dir = open_work(work).map_err(unreadable)?;
         let limits = self.limits_are_due(hook, &dir);
         if !asked.is_empty() {
@@ -89,7 +100,7 @@ impl SelfClean<'_> {
             true => "takes caches of this runner that the host's disk needs",
             false => "takes caches of this runner that exceed their rules' limits",
         };
-        let mut log = JobLog::open(std::io::stdout(), title).map_err(|error| error.to_string())?;
+        let mut log = JobLog::open(std::io::stdout(), title).map_err(CleanError::Log)?;
         let _ = log.run(&report, now());
         if let Err(error) = &result {
             let _ = log.line(&format!("stopped early: {error}"));

@@ -54,7 +54,7 @@ impl<'a> Started<'a> {
     }
 
     pub(super) fn run(&self) -> Result<Exit, Fault> {
-        let run = RunDir::open(&self.config.paths.run_dir).map_err(|error| error.to_string())?;
+        let run = RunDir::open(&self.config.paths.run_dir).map_err(Fault::of)?;
         let result = self.guard(&run);
         let mut run_log = self.run_log.borrow_mut();
         run_log.timed(Timing::HookStarted, self.begun.elapsed());
@@ -75,8 +75,8 @@ impl<'a> Started<'a> {
             Ok(_lock) => {
                 self.run_log.borrow_mut().lock_taken(LockMode::Shared, asked.elapsed());
                 if let Some(lease) = lease {
-                    let lease = Lease { reserved: expected.reservation.clone(), ..lease? };
-                    lease::write(run, &lease).map_err(|error| error.to_string())?;
+                    let lease = Lease { reserved: expected.reservation.clone(), ..lease.map_err(Fault::of)? };
+                    lease::write(run, &lease).map_err(Fault::of)?;
                     left = Some(lease);
                 }
             }
@@ -103,7 +103,7 @@ impl<'a> Started<'a> {
         let cleaned = clean.run(Hook::Started, &mut self.run_log.borrow_mut());
         if let Err(failure) = cleaned {
             // Limits can wait for the next hook; the disk cannot.
-            self.tell(Event::new(EventKind::Error, failure).runner(&self.own.runner));
+            self.tell(Event::new(EventKind::Error, failure.to_string()).runner(&self.own.runner));
         }
         let room = self.room(run, &expected);
         let lacks_room = room.as_ref().is_some_and(|disk| disk.lacking_bytes() > 0);
@@ -125,8 +125,7 @@ impl<'a> Started<'a> {
 
     /// The disk is under pressure, or has too little room for live jobs: make room.
     fn relieve(&self, run: &RunDir, room: Option<DiskForecast>) -> Result<Exit, Fault> {
-        let mut log =
-            JobLog::open(std::io::stdout(), "makes room on the disk").map_err(|error| error.to_string())?;
+        let mut log = JobLog::open(std::io::stdout(), "makes room on the disk").map_err(Fault::of)?;
         let is_pressed = self.level() != Ok(Level::Ok);
         if let Some(disk) = &room {
             let _ = log.line(&words::room(disk));

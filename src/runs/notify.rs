@@ -68,7 +68,7 @@ impl<'a> Due<'a> {
         if tellings.is_empty() {
             return self.remember(untold);
         }
-        let message = json::message(&host_name(), now(), tellings, false, json::Layout::Line);
+        let message = json::message(&host_name(), now(), tellings, json::Layout::Line);
         match send(&self.host, &message) {
             Ok(()) => self.remember(told),
             Err(failed) => {

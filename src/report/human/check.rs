@@ -61,7 +61,7 @@ mod tests {
             state: Liveness::Busy,
             evidence: vec![samples::recent("/home/ci/x\ny".as_ref()), samples::hidden(), samples::worker()],
         };
-        insta::assert_snapshot!(check(&result, &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(check(&result, &Screen::plain(80)), @r"
         runner\x1b[31m-1: busy, leave it alone
 
         EVIDENCE        DETAIL
@@ -81,6 +81,6 @@ mod tests {
             state: Liveness::Idle,
             evidence: vec![],
         };
-        insta::assert_snapshot!(check(&result, &Screen::new(80, false)), @"/home/ci/runner-2/_work/app (runner runner-2): idle, provably nobody uses it");
+        insta::assert_snapshot!(check(&result, &Screen::plain(80)), @"/home/ci/runner-2/_work/app (runner runner-2): idle, provably nobody uses it");
     }
 }

@@ -40,14 +40,14 @@ mod tests {
             ended: Some("`dedupe.max_bytes` is spent; the rest is for the next sweep".into()),
         };
         let mut out = String::new();
-        dedupe_record(Some(&record), samples::now(), &Screen::new(80, false), &mut out);
+        dedupe_record(Some(&record), samples::now(), &Screen::plain(80), &mut out);
         insta::assert_snapshot!(out, @r"
         Shared blocks    6.00 GiB of 10.0 GiB in second copies lie on the disk once; the
                          last sweep, 10 min ago, shared 1.00 GiB and freed 1.00 GiB;
                          `dedupe.max_bytes` is spent; the rest is for the next sweep
         ");
         let mut none = String::new();
-        dedupe_record(None, samples::now(), &Screen::new(80, false), &mut none);
+        dedupe_record(None, samples::now(), &Screen::plain(80), &mut none);
         assert_eq!(none, "");
     }
 }

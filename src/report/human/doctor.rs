@@ -116,7 +116,7 @@ mod tests {
         checks.extend((1..=2).map(|n| {
             Check::fail(format!("hook:old-{n}"), format!("older (pid {n}), as it is"), "restart it")
         }));
-        insta::assert_snapshot!(doctor(&checks, &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(doctor(&checks, &Screen::plain(80)), @r"
         this host is not guarded as it should be: 12 fail, 1 warn, 1 ok
 
         1. disk-guard install

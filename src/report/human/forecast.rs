@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn disks_with_their_jobs() {
         let disks = [samples::forecast()];
-        insta::assert_snapshot!(forecast(&disks, true, &Screen::new(80, false)), @r#"
+        insta::assert_snapshot!(forecast(&disks, true, &Screen::plain(80)), @r#"
         /home
           2 live jobs on /home may need 31.0 GiB more (22.0 GiB expected), and 21.0 GiB
           are available; 28.0 GiB are reserved and 6.00 GiB held: 10.0 GiB short; it
@@ -122,7 +122,7 @@ mod tests {
           x\n::error::y  8.00 GiB  2.00 GiB  6.00 GiB
             acme/app test: other jobs of this host; it claims 900 GiB
         "#);
-        assert!(forecast(&disks, false, &Screen::new(80, false)).contains("switched off"));
-        assert!(forecast(&[], true, &Screen::new(80, false)).contains("No runner"));
+        assert!(forecast(&disks, false, &Screen::plain(80)).contains("switched off"));
+        assert!(forecast(&[], true, &Screen::plain(80)).contains("No runner"));
     }
 }

@@ -216,7 +216,7 @@ mod tests {
 
     #[test]
     fn an_audit_of_a_host_in_trouble() {
-        insta::assert_snapshot!(audit(&samples::audit(), samples::now(), &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(audit(&samples::audit(), samples::now(), &Screen::plain(80)), @r"
         replace: 2 repositories contaminated
         WIDER INCIDENT: more than one repository is contaminated. Look for what they
                         have in common (a container that runs as root, a shared action,
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn a_repair_and_its_preview() {
-        insta::assert_snapshot!(repair(&samples::repair(true), &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(repair(&samples::repair(true), &Screen::plain(80)), @r"
         Dry run of chown, nothing was touched: 2 entries of /home/ci/runner-1/_work/app
           refused app/app/passwd (owner 0 -> 1001; it has another name, which may lie
                   elsewhere: only a reset helps)
@@ -256,7 +256,7 @@ mod tests {
           would   app/app/dist/\x1b[2Jx\n::error:: (owner 0 -> 1001)
         Do it with --mode chown --apply.
         ");
-        insta::assert_snapshot!(repair(&samples::repair(false), &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(repair(&samples::repair(false), &Screen::plain(80)), @r"
         chown: 2 entries of /home/ci/runner-1/_work/app done, 1 not
           refused app/app/passwd (owner 0 -> 1001; it has another name, which may lie
                   elsewhere: only a reset helps)

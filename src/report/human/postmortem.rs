@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_death_with_everything() {
-        let text = postmortem(&samples::postmortem(), samples::now(), &Screen::new(100, false));
+        let text = postmortem(&samples::postmortem(), samples::now(), &Screen::plain(100));
         insta::assert_snapshot!(text, @r"
         1 death since 13:25 UTC among 3 jobs of runner-1
 
@@ -185,7 +185,7 @@ mod tests {
     #[test]
     fn a_postmortem_without_deaths_is_reported_in_one_line() {
         let report = Report { cases: Vec::new(), runner: None, ..samples::postmortem() };
-        let text = postmortem(&report, samples::now(), &Screen::new(80, false));
+        let text = postmortem(&report, samples::now(), &Screen::plain(80));
         insta::assert_snapshot!(text, @r"
         no death since 13:25 UTC among 3 jobs of 1 runner
 

@@ -116,7 +116,7 @@ mod tests {
 
     #[test]
     fn a_run_at_80_columns() {
-        insta::assert_snapshot!(reap(&samples::reap(false), &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(reap(&samples::reap(false), &Screen::plain(80)), @r"
         clones (tart): 12 listed, 8 matched: 1 reaped, 3 leaked, 2 failed, 1 not idle
                        for long enough, 1 unknown
           Reaped
@@ -142,7 +142,7 @@ mod tests {
 
     #[test]
     fn a_dry_run() {
-        insta::assert_snapshot!(reap(&samples::reap(true), &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(reap(&samples::reap(true), &Screen::plain(80)), @r"
         clones (tart): 12 listed, 8 matched: 5 leaked, 1 not idle for long enough, 1
                        unknown
           Would reap
@@ -165,14 +165,14 @@ mod tests {
 
     #[test]
     fn nothing_is_configured() {
-        let text = reap(&ReapReport::default(), &Screen::new(100, false));
+        let text = reap(&ReapReport::default(), &Screen::plain(100));
         assert!(text.contains("no [[reap]] is configured"), "{text}");
     }
 
     #[test]
     fn the_line_of_status() {
         let mut out = String::new();
-        reap_record(Some(&samples::reap_record()), samples::now(), &Screen::new(80, false), &mut out);
+        reap_record(Some(&samples::reap_record()), samples::now(), &Screen::plain(80), &mut out);
         insta::assert_snapshot!(out, @r"
         Reaper           clones (tart): 3 of 8 leaked, 1 not idle for long enough, 1
                                         unknown, 2 failed to delete; 10 min ago

@@ -268,7 +268,7 @@ mod tests {
 
     #[test]
     fn a_sweep() {
-        insta::assert_snapshot!(run(&samples::run(false), samples::now(), &Screen::new(90, false)), @r"
+        insta::assert_snapshot!(run(&samples::run(false), samples::now(), &Screen::plain(90)), @r"
         Freed 8.00 GiB. The goal is NOT met.
           /home: 92% -> 88% used, 21.0 GiB -> 29.0 GiB available
 
@@ -302,7 +302,7 @@ mod tests {
         flood.action.runner.root_id = FileId { dev: 9, ino: 9 };
         flood.action.runner.name = "a-flood".into();
         report.outcomes.splice(0..0, std::iter::repeat_n(flood, 20_000));
-        let text = run(&report, samples::now(), &Screen::new(90, false));
+        let text = run(&report, samples::now(), &Screen::plain(90));
         let path = escape::path(&kept.action.cache.path).to_string();
         assert_eq!(text.matches(&path).count(), LISTED_OF_ONE + 1, "{text}");
         assert!(text.contains("Kept  20002 caches"), "the sum is of all: {text}");
@@ -314,7 +314,7 @@ mod tests {
 
     #[test]
     fn a_plan() {
-        insta::assert_snapshot!(run(&samples::run(true), samples::now(), &Screen::new(90, false)), @r"
+        insta::assert_snapshot!(run(&samples::run(true), samples::now(), &Screen::plain(90)), @r"
         Dry run, nothing was touched. Would free 13.0 GiB. The goal would NOT be met.
           /home: 92% -> about 86% used, 21.0 GiB -> about 34.0 GiB available
 
@@ -338,7 +338,7 @@ mod tests {
     #[test]
     fn a_missed_goal_comes_with_what_holds_the_disk() {
         let report = RunReport { holding: samples::holding(), ..RunReport::default() };
-        let text = run(&report, samples::now(), &Screen::new(90, false));
+        let text = run(&report, samples::now(), &Screen::plain(90));
         let told: Vec<&str> = text.lines().skip_while(|line| *line != "What holds the disk").collect();
         assert_eq!(
             told,
@@ -356,6 +356,6 @@ mod tests {
     #[test]
     fn nothing_to_do() {
         let report = RunReport { goal_met: true, ..RunReport::default() };
-        insta::assert_snapshot!(run(&report, samples::now(), &Screen::new(90, false)), @"Freed 0 B. The goal is met.");
+        insta::assert_snapshot!(run(&report, samples::now(), &Screen::plain(90)), @"Freed 0 B. The goal is met.");
     }
 }

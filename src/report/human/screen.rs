@@ -55,9 +55,14 @@ pub struct Surroundings<'a> {
 }
 
 impl Screen {
-    /// A screen of a known width.
-    pub fn new(width: usize, colour: bool) -> Self {
-        Self { width: width.max(MIN_WIDTH), colour }
+    /// A screen of a known width, without colours.
+    pub fn plain(width: usize) -> Self {
+        Self { width: width.max(MIN_WIDTH), colour: false }
+    }
+
+    /// The same with colours.
+    pub fn coloured(width: usize) -> Self {
+        Self { colour: true, ..Self::plain(width) }
     }
 
     /// Standard output, as this process was started.
@@ -90,7 +95,7 @@ impl Screen {
         };
         let asked = || around.columns?.to_str()?.parse().ok().filter(|width| *width > 0);
         let width = around.terminal.filter(|width| *width > 0).map(usize::from).or_else(asked);
-        Self::new(width.unwrap_or(DEFAULT_WIDTH), colour)
+        Self { colour, ..Self::plain(width.unwrap_or(DEFAULT_WIDTH)) }
     }
 
     /// Columns.
@@ -225,9 +230,9 @@ mod tests {
 
     #[test]
     fn paint_adds_nothing_without_colour() {
-        assert_eq!(Screen::new(80, false).paint(Tone::Bad, "full"), "full");
-        assert_eq!(Screen::new(80, true).paint(Tone::Good, "ok"), "\u{1b}[32mok\u{1b}[0m");
-        assert_eq!(Screen::new(80, true).paint(Tone::Plain, "ok"), "ok");
+        assert_eq!(Screen::plain(80).paint(Tone::Bad, "full"), "full");
+        assert_eq!(Screen::coloured(80).paint(Tone::Good, "ok"), "\u{1b}[32mok\u{1b}[0m");
+        assert_eq!(Screen::coloured(80).paint(Tone::Plain, "ok"), "ok");
     }
 
     #[test]

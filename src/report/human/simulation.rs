@@ -145,7 +145,7 @@ mod tests {
             ..Replayed::default()
         };
         let disk = PastDisk { mount: "/home".into(), was: 100 << 30, size: 70 << 30, replayed };
-        let text = past(&[disk], &Builds { began: 9, cold: 1 }, &Screen::new(80, false));
+        let text = past(&[disk], &Builds { began: 9, cold: 1 }, &Screen::plain(80));
         insta::assert_snapshot!(text, @r#"
         /home: 100 GiB -> 70.0 GiB, 3 sweeps
           TIME       WAS                          WOULD HAVE BEEN
@@ -158,7 +158,7 @@ mod tests {
         9 jobs began in that time, 1 of them after a cache of their repository had gone;
         in proportion to what would have gone about 3
         "#);
-        assert!(past(&[], &Builds::default(), &Screen::new(80, false)).contains("no past"));
+        assert!(past(&[], &Builds::default(), &Screen::plain(80)).contains("no past"));
         let for_jobs =
             Replayed { would_free_by_hooks: 5 << 30, would_free_for_jobs: 2 << 30, ..Replayed::default() };
         assert!(

@@ -344,7 +344,7 @@ mod tests {
 
     #[test]
     fn at_100_columns() {
-        insta::assert_snapshot!(status(&samples::host(), &Screen::new(100, false)), @r"
+        insta::assert_snapshot!(status(&samples::host(), &Screen::plain(100)), @r"
         ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 2 idle, 1 unknown, 1 drained
 
         DISK                                       USE%  AVAILABLE      SIZE  IUSE%  LEVEL
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn at_80_columns() {
-        insta::assert_snapshot!(status(&samples::host(), &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(status(&samples::host(), &Screen::plain(80)), @r"
         ci-host-07  2026-03-04 14:25:10 UTC
         5 runners: 1 busy, 2 idle, 1 unknown, 1 drained
 
@@ -421,7 +421,7 @@ mod tests {
 
     #[test]
     fn at_140_columns() {
-        insta::assert_snapshot!(status(&samples::host(), &Screen::new(140, false)), @r"
+        insta::assert_snapshot!(status(&samples::host(), &Screen::plain(140)), @r"
         ci-host-07  2026-03-04 14:25:10 UTC  5 runners: 1 busy, 2 idle, 1 unknown, 1 drained
 
         DISK                                       USE%  AVAILABLE      SIZE  IUSE%  LEVEL
@@ -457,7 +457,7 @@ mod tests {
     #[test]
     fn no_line_is_wider_than_the_screen() {
         for width in [60, 72, 80, 100, 120, 200] {
-            let text = status(&samples::host(), &Screen::new(width, false));
+            let text = status(&samples::host(), &Screen::plain(width));
             for line in text.lines() {
                 assert!(line.width() <= width, "{width}: {line}");
             }
@@ -466,9 +466,9 @@ mod tests {
 
     #[test]
     fn colour_is_an_addition_only() {
-        let plain = status(&samples::host(), &Screen::new(100, false));
+        let plain = status(&samples::host(), &Screen::plain(100));
         assert!(!plain.contains('\u{1b}'));
-        let coloured = status(&samples::host(), &Screen::new(100, true));
+        let coloured = status(&samples::host(), &Screen::coloured(100));
         assert!(coloured.contains("\u{1b}[31m") || coloured.contains("\u{1b}[1m\u{1b}[31m"), "{coloured:?}");
     }
 
@@ -481,7 +481,7 @@ mod tests {
         host.lock = LockView::default();
         host.trash_bytes = 0;
         host.root_matches = vec![RootMatches { pattern: "/opt/actions-runner*".into(), runners: 0 }];
-        insta::assert_snapshot!(status(&host, &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(status(&host, &Screen::plain(80)), @r"
         ci-host-07  2026-03-04 14:25:10 UTC  0 runners
 
         DISK                     USE%  AVAILABLE      SIZE  IUSE%  LEVEL

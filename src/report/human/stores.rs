@@ -83,7 +83,7 @@ mod tests {
 
     #[test]
     fn a_run_at_80_columns() {
-        insta::assert_snapshot!(stores(&samples::stores(false), &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(stores(&samples::stores(false), &Screen::plain(80)), @r"
         Store            buildkit (20.0 GiB): its disk lacks space: 4.00 GiB of it;
                                               freed 4.00 GiB in 12 s
         Store            ccache (20.0 GiB): it is larger than `max_size`: 2.00 GiB of
@@ -105,7 +105,7 @@ mod tests {
 
     #[test]
     fn a_dry_run_and_none_at_all() {
-        insta::assert_snapshot!(stores(&samples::stores(true), &Screen::new(80, false)), @r"
+        insta::assert_snapshot!(stores(&samples::stores(true), &Screen::plain(80)), @r"
         Store            buildkit (20.0 GiB): would be collected, its disk lacks space:
                                               4.00 GiB of it
         Store            ccache (20.0 GiB): would be collected, it is larger than
@@ -122,14 +122,14 @@ mod tests {
 
         Dry run: no tool was asked to collect.
         ");
-        let text = stores(&StoresReport::default(), &Screen::new(100, false));
+        let text = stores(&StoresReport::default(), &Screen::plain(100));
         assert!(text.contains("no [[store]] is configured"), "{text}");
     }
 
     #[test]
     fn the_line_of_status() {
         let mut out = String::new();
-        stores_record(Some(&samples::stores_record()), samples::now(), &Screen::new(80, false), &mut out);
+        stores_record(Some(&samples::stores_record()), samples::now(), &Screen::plain(80), &mut out);
         insta::assert_snapshot!(out, @r"
         Store            buildkit: 16.0 GiB; collected 10 min ago, freed 4.00 GiB
         Store            ccache: 20.0 GiB; collected 10 min ago, freed 1 MiB

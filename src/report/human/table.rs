@@ -169,7 +169,8 @@ mod tests {
 
     fn render(width: usize, colour: bool) -> String {
         let mut out = String::new();
-        sample().render(&Screen::new(width, colour), &mut out);
+        let screen = if colour { Screen::coloured(width) } else { Screen::plain(width) };
+        sample().render(&screen, &mut out);
         out
     }
 
@@ -225,7 +226,7 @@ mod tests {
         let mut table = Table::new([("NAME", Align::Left)], "WHY");
         table.row([Cell::plain("a name of more than thirty columns")], "the reason, in words");
         let mut out = String::new();
-        table.render(&Screen::new(60, false), &mut out);
+        table.render(&Screen::plain(60), &mut out);
         insta::assert_snapshot!(out, @"
         NAME
         a name of more than thirty columns

@@ -24,7 +24,7 @@ pub use doctor::doctor;
 pub use forecast::forecast;
 pub use hygiene::{audit, repair};
 pub use ledger::{blame, history, why, why_environment};
-pub use notify::message;
+pub use notify::{message, test_message};
 pub use postmortem::postmortem;
 pub use reap::reap;
 pub use run::{run, sweep};

@@ -20,18 +20,20 @@ pub(super) struct Message<'a> {
     incidents: &'a [Telling],
 }
 
-/// The message.
-pub fn message(host: &str, now: SystemTime, tellings: &[Telling], test: bool, layout: Layout) -> String {
-    let message =
-        Message { host, time: now, test, text: in_words(host, tellings, test), incidents: tellings };
-    Document::of(message, layout)
+/// The message about these incidents.
+pub fn message(host: &str, now: SystemTime, tellings: &[Telling], layout: Layout) -> String {
+    let text = in_words(host, tellings);
+    Document::of(Message { host, time: now, test: false, text, incidents: tellings }, layout)
 }
 
-/// The message for people.
-fn in_words(host: &str, tellings: &[Telling], test: bool) -> String {
-    if test {
-        return format!("{host}: disk-guard's messages arrive here. This is a test, nothing is the matter.");
-    }
+/// A message about nothing, by which a person tests whether messages arrive.
+pub fn test_message(host: &str, now: SystemTime, layout: Layout) -> String {
+    let text = format!("{host}: disk-guard's messages arrive here. This is a test, nothing is the matter.");
+    Document::of(Message { host, time: now, test: true, text, incidents: &[] }, layout)
+}
+
+/// The incidents for people.
+fn in_words(host: &str, tellings: &[Telling]) -> String {
     let line = |telling: &Telling| {
         let advice = match &telling.advice[..] {
             "" => String::new(),
@@ -70,7 +72,7 @@ mod tests {
             ),
             telling(News::Over, IncidentKind::DeadSweep, "", "dead-sweep is over", ""),
         ];
-        insta::assert_snapshot!(message("ci-1", samples::now(), &tellings, false, Layout::Pretty), @r#"
+        insta::assert_snapshot!(message("ci-1", samples::now(), &tellings, Layout::Pretty), @r#"
         {
           "schema": 1,
           "host": "ci-1",
@@ -97,7 +99,7 @@ mod tests {
           ]
         }
         "#);
-        let test = message("ci-1", samples::now(), &[], true, Layout::Line);
+        let test = test_message("ci-1", samples::now(), Layout::Line);
         assert!(test.contains("\"test\":true") && test.contains("This is a test"), "{test}");
     }
 }

@@ -97,7 +97,7 @@ mod tests {
             ("history", json::history(&samples::history(), line)),
             ("blame", json::blame(&samples::blame(), line)),
             ("why", json::why(&samples::why_innocent(), line)),
-            ("notify", json::message("h", samples::now(), &[], true, line)),
+            ("notify", json::test_message("h", samples::now(), line)),
         ] {
             let document: Value = serde_json::from_str(&text).unwrap();
             assert_eq!(errors(verb, &document), Vec::<String>::new(), "{verb}");

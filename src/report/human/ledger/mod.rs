@@ -63,7 +63,7 @@ mod tests {
     use crate::report::samples;
 
     pub(super) fn screen() -> Screen {
-        Screen::new(100, false)
+        Screen::plain(100)
     }
 
     #[test]
