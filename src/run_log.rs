@@ -121,11 +121,11 @@ impl RunLog {
     /// A run begins.
     pub(crate) fn begun(&mut self) {
         let text = match &self.scope {
-            Scope::Sweep => "a sweep begins".to_owned(),
-            Scope::Reap => "the reaper begins".to_owned(),
-            Scope::Stores => "the collection of stores begins".to_owned(),
+            Scope::Sweep => "a sweep starts".to_owned(),
+            Scope::Reap => "the reaper starts".to_owned(),
+            Scope::Stores => "the collection of stores starts".to_owned(),
             Scope::Hook(runner) => format!("the hook of {} makes room", escape::text(runner)),
-            Scope::Remediate => "a repair that a person asked for begins".to_owned(),
+            Scope::Remediate => "a repair that a person asked for starts".to_owned(),
         };
         self.tell(Event::new(EventKind::RunBegun, text));
     }

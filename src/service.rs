@@ -26,7 +26,7 @@ enum Stopped {
 
 fn stopping(runner: &str, unit: &str) -> String {
     format!(
-        "{runner}: drained; its unit {unit} has been told to stop and has not ended yet. systemd kills it after its TimeoutStopSec: see `systemctl status {unit}`"
+        "{runner}: drained; its unit {unit} was asked to stop and has not ended yet. systemd kills it after its TimeoutStopSec: see `systemctl status {unit}`"
     )
 }
 

@@ -357,7 +357,7 @@ fn the_caches_of_other_tools_are_reported_each_with_a_rule_that_declares_it() {
     for tree in [&npm, &gradle, &by_unit, &linked] {
         assert_eq!(swept.outcome(tree), "removed", "{rules}\n{:#}", swept.0);
     }
-    assert!(!told(&host).iter().any(|note| note.contains("lies outside of the work directories")));
+    assert!(!told(&host).iter().any(|note| note.contains("is outside of the work directories")));
 }
 
 #[test]

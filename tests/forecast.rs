@@ -206,10 +206,10 @@ fn a_disk_that_fills_fast_is_swept_again_sooner_where_systemd_runs_the_sweep() {
     (seen[0], seen[1], seen[2]) = ((at - 600).into(), 0.into(), 0.into());
     std::fs::write(&file, totals.to_string()).expect("our own file");
     let (by_hand, orders) = sweep(false);
-    assert!(by_hand.contains("is due in") && by_hand.contains("comes with the timer"), "{by_hand}");
+    assert!(by_hand.contains("is due in") && by_hand.contains("starts with the timer"), "{by_hand}");
     assert!(orders.is_empty(), "{orders:?}");
     let (by_systemd, orders) = sweep(true);
-    assert!(by_systemd.contains("is due in") && !by_systemd.contains("comes with the timer"), "{by_systemd}");
+    assert!(by_systemd.contains("is due in") && !by_systemd.contains("starts with the timer"), "{by_systemd}");
     assert_eq!(orders.len(), 2, "{orders:?}");
     assert_eq!(orders[0], "systemctl stop -- disk-guard-sweep-early.timer");
     let seconds =
@@ -298,7 +298,7 @@ fn forged_and_damaged_histories_affect_no_other_runner_and_are_reported() {
         let sweep = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
         let notes = sweep.0["notes"].to_string();
         assert_eq!(
-            notes.contains("what its jobs have taken is not believed"),
+            notes.contains("the history of its jobs is rejected"),
             is_told,
             "{text:.80}: {notes}"
         );

@@ -234,7 +234,7 @@ fn a_user_connects_only_its_own_runners_and_the_rest_is_reported() {
     assert!(systemd.orders().is_empty());
     let refused = guard(&host, "install", &[]).expect_code(&[1]);
     assert!(
-        refused.stderr().contains("by others than root"),
+        refused.stderr().contains("by users other than root"),
         "root trusts no state of others: {}",
         refused.stderr()
     );

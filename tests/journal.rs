@@ -458,7 +458,7 @@ fn an_unprivileged_hook_leaves_one_accepted_entry_about_other_users_runners() {
             let answer = host.guard(arguments).expect_code(&[0]).report().0;
             assert_eq!(answer["foreign"].as_array().map(Vec::len), Some(0), "{answer:#}");
         }
-        assert!(!host.guard(&["history"]).expect_code(&[0]).stdout().contains("not believed"));
+        assert!(!host.guard(&["history"]).expect_code(&[0]).stdout().contains("rejected"));
         // What is made up is counted, with the way to see it.
         let forged = format!(
             "SYSLOG_IDENTIFIER=disk-guard\nMESSAGE=x\nDISK_GUARD_EVENT=removed\nDISK_GUARD_PATH={}\n",

@@ -192,7 +192,7 @@ fn a_forged_entry_about_another_users_runner_is_listed_separately() {
     let answer = why(&host, &alices_source);
     assert_eq!((&answer["verdict"], &answer["entries"][0]["trust"]), (&"removed".into(), &"owner".into()));
     let text = told(&host, &["why", alices_source.to_str().expect("UTF-8")]);
-    assert!(text.contains("its jobs could say the same"), "{text}");
+    assert!(text.contains("its jobs could have written it too"), "{text}");
 }
 
 #[test]

@@ -112,7 +112,7 @@ fn a_program_that_fails_or_hangs_is_reported_stopped_in_time_and_retried_after_t
     let fails = program(&host, "fails", "cat >/dev/null; echo no such room >&2; exit 7");
     tell_to(&mut host, &[&fails], "interval = \"0\"");
     let said = notify(&host).expect_code(&[1]).stderr();
-    assert!(said.contains("incidents could not be told") && said.contains("no such room"), "{said}");
+    assert!(said.contains("incidents could not be notified") && said.contains("no such room"), "{said}");
     let hangs = program(&host, "hangs", "sleep 600 & exec sleep 600");
     tell_to(&mut host, &[&hangs], "interval = \"0\"\ntimeout = \"1s\"");
     let begun = Instant::now();
@@ -257,7 +257,7 @@ fn the_recipe_for_a_web_hook_posts_the_message_with_the_headers_of_its_file() {
     host.configure(|settings| (settings.high, settings.low, settings.critical) = (99, 98, 100));
     tell_to(&mut host, &[&script, &file], "interval = \"0\"");
     let said = notify(&host).expect_code(&[1]).stderr();
-    assert!(said.contains("could not be told"), "{said}");
+    assert!(said.contains("could not be notified"), "{said}");
 }
 
 #[test]

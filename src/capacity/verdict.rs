@@ -103,7 +103,7 @@ fn disk(status: &FilesystemStatus) -> Vec<Limit> {
             usage.used_percent(),
             size(usage.available_bytes)
         ),
-        advice: "disk-guard plan shows what would go",
+        advice: "disk-guard plan shows what would be removed",
         subject: Some(mount.clone()),
     };
     let inodes = (usage.inodes_total > 0).then(|| Limit {
@@ -111,12 +111,12 @@ fn disk(status: &FilesystemStatus) -> Vec<Limit> {
         ratio: used_inodes.ratio(),
         level: level(!bytes_are_nearer),
         said: format!(
-            "{} of {} inodes of {mount} are left, beside {} of bytes (without inodes: `No space left on device` all the same)",
+            "{} of {} inodes of {mount} are left, and {} of bytes (without inodes: `No space left on device` as well)",
             usage.inodes_free,
             usage.inodes_total,
             size(usage.available_bytes)
         ),
-        advice: "disk-guard plan; caches of many small files go first",
+        advice: "disk-guard plan; caches of many small files are removed first",
         subject: Some(mount.clone()),
     });
     [Some(bytes), inodes].into_iter().flatten().collect()
@@ -153,7 +153,7 @@ fn host(facts: &CapacityFacts) -> Vec<Limit> {
             |share| {
                 format!("{} of {} processes and threads (`fork: Resource temporarily unavailable`)", share.used, share.of)
             },
-            "raise kernel.pid_max and kernel.threads-max, or find who forks",
+            "raise kernel.pid_max and kernel.threads-max, or find the process that forks",
         ),
         limit(
             "memory",
@@ -161,7 +161,7 @@ fn host(facts: &CapacityFacts) -> Vec<Limit> {
             |share| {
                 format!("{} of {} of memory are taken (at its end the kernel kills the largest process)", size(share.used), size(share.of))
             },
-            "fewer jobs at once, or MemoryMax= for each runner's unit, so that one job's hunger stays its own",
+            "fewer jobs at once, or MemoryMax= for each runner's unit, so that one job cannot exhaust the host",
         ),
         swap,
     ]
@@ -182,7 +182,7 @@ fn group(group: &RunnerGroup) -> Vec<Limit> {
             ratio: memory.ratio(),
             level: by(memory.ratio(), SHORT, AT_ITS_END),
             said: format!(
-                "{} of the {} that {}'s own control group may have (peak {}), whatever the host has",
+                "{} of the {} that {}'s own control group may use (peak {}), independent of the host",
                 size(memory.used),
                 size(memory.of),
                 group.runner,
@@ -198,10 +198,10 @@ fn group(group: &RunnerGroup) -> Vec<Limit> {
             ratio: 1.0,
             level: Level::High,
             said: format!(
-                "{kills} processes of {} were killed for memory since its unit began (exit code 137, no message of their own)",
+                "{kills} processes of {} were killed for memory since its unit started (exit code 137, without a message of their own)",
                 group.runner
             ),
-            advice: "disk-guard postmortem tells which; raise MemoryMax= or build with fewer jobs",
+            advice: "disk-guard postmortem shows which; raise MemoryMax= or build with fewer jobs",
         });
     }
     if let Some(tasks) = group.tasks.filter(|tasks| tasks.of > 0) {
@@ -238,7 +238,7 @@ fn deleted(files: &[DeletedFile], filesystems: &[FilesystemStatus]) -> Vec<Holdi
                 reclaimable: None,
                 is_notable: is_notable(bytes, status),
                 said: format!(
-                    "{} (pid {}) holds {} of deleted files open on {}, the largest {}: df counts them, du cannot see them",
+                    "{} (pid {}) holds {} of deleted files open on {}, the largest {}: df counts them, du does not",
                     first.comm,
                     first.pid,
                     size(bytes),
@@ -273,7 +273,7 @@ fn containers(facts: &CapacityFacts, filesystems: &[FilesystemStatus]) -> Vec<Ho
             advice: match store.engine {
                 "containerd" => "the kubelet's image garbage collection; crictl rmi --prune".to_owned(),
                 engine => format!(
-                    "{engine} image prune --filter until=168h; never -a: it takes images of stopped services"
+                    "{engine} image prune --filter until=168h; never -a: it removes images of stopped services"
                 ),
             },
         }
@@ -295,11 +295,11 @@ fn reserved(filesystem: &Filesystem) -> Option<Holding> {
             reclaimable: None,
             is_notable: false,
             said: format!(
-                "{} of {mount} are reserved for root ({:.1} %): users meet `No space left on device` that much earlier",
+                "{} of {mount} are reserved for root ({:.1} %): users get `No space left on device` that much earlier",
                 size(bytes),
                 100.0 * bytes as f64 / usage.total_bytes.max(1) as f64
             ),
-            advice: "tune2fs -m 1 on a data disk of ext4; leave it on the system's own".to_owned(),
+            advice: "tune2fs -m 1 on a data disk of ext4; keep it on the system's own".to_owned(),
         }
     })
 }

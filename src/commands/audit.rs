@@ -24,7 +24,7 @@ pub(super) fn run(context: &Context, format: Format) -> Exit {
         || human::audit(&report, now(), &context.screen),
     );
     if report.runners.is_empty() {
-        complain(&"no runner is found: `disk-guard doctor` says where it was looked");
+        complain(&"no runner was found: `disk-guard doctor` lists the searched directories");
         return Exit::Error;
     }
     Exit::of_audit(report.verdict)
@@ -35,7 +35,7 @@ fn audit(context: &Context) -> AuditReport {
     let git = remediate::git(&context.host());
     let mut notes = alive.facts.notes.clone();
     if git.is_none() {
-        notes.push("git is in none of the directories of paths.programs: objects are not checked".to_owned());
+        notes.push("git is in no directory of paths.programs: objects are not checked".to_owned());
     }
     let look = AreaInspection {
         now: now(),

@@ -27,7 +27,7 @@ pub(super) fn run(context: &Context, config: Option<&Path>, format: Format) -> E
     let path = config.unwrap_or(Path::new(DEFAULT_PATH));
     let origin = match path.exists() {
         true => format!("{} is valid", path.display()),
-        false => format!("{} is not there: the defaults hold", path.display()),
+        false => format!("{} does not exist: the defaults apply", path.display()),
     };
     let mut checks = vec![Check::ok("configuration", origin)];
     checks.extend(doctor::examine(&input));
@@ -38,7 +38,7 @@ pub(super) fn run(context: &Context, config: Option<&Path>, format: Format) -> E
 pub(super) fn without_config(error: &ConfigError, screen: &Screen, command: &Command) -> Exit {
     let fix = match error {
         ConfigError::Untrusted { .. } | ConfigError::Read { .. } => "see the detail; then run doctor again",
-        ConfigError::Invalid { .. } => "correct it; `disk-guard check-config` tries it",
+        ConfigError::Invalid { .. } => "correct it; `disk-guard check-config` checks it",
     };
     let format = Format::of(matches!(command, Command::Doctor { json: true }));
     tell(&[Check::fail("configuration", error.to_string(), fix)], screen, format)

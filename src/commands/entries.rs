@@ -34,7 +34,7 @@ pub(super) fn chosen<'a, R>(
     {
         let known: Vec<&str> = rules.iter().map(&name).collect();
         let known = if known.is_empty() { "there is none".to_owned() } else { known.join(", ") };
-        complain(&format_args!("there is no [[{table}]] called {stranger}; known are: {known}"));
+        complain(&format_args!("there is no [[{table}]] named {stranger}; the configured ones are: {known}"));
         return Err(Exit::Usage);
     }
     Ok(rules

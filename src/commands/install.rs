@@ -17,7 +17,7 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: Reach)
     let missing = [&ours.started, &ours.completed].into_iter().find(|script| !script.is_file());
     if let (Verb::Install, Some(script)) = (verb, missing) {
         complain(&format_args!(
-            "{} is not there: install the hook scripts, or say where they are with --hooks-dir",
+            "{} does not exist: install the hook scripts, or pass their directory with --hooks-dir",
             script.display()
         ));
         return Exit::Error;

@@ -38,7 +38,7 @@ pub(super) fn why(context: &Context, path: &Path, since: Option<&str>, format: F
                 unused(context, &answer.path);
             }
         }
-        Err(error) => return usage(&format_args!("{} is no path: {error}", path.display())),
+        Err(error) => return usage(&format_args!("{} is not a path: {error}", path.display())),
     }
     Exit::Done
 }

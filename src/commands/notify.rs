@@ -36,7 +36,7 @@ pub(super) fn without_config(cli: &Cli, error: &ConfigError, execution: Executio
 pub(super) fn test(context: &Context, format: Format) -> Exit {
     if context.config.notify.command.is_empty() {
         complain(
-            &"nobody is told: `command` of [notify] is not set; set it to a program and its arguments, such as [\"/usr/local/sbin/tell-us\"]",
+            &"no notification is sent: `command` of [notify] is not set; set it to a program and its arguments, such as [\"/usr/local/sbin/tell-us\"]",
         );
         return Exit::Error;
     }
@@ -48,7 +48,7 @@ pub(super) fn test(context: &Context, format: Format) -> Exit {
         return Exit::Error;
     }
     if format == Format::Text {
-        print("told: a test message\n");
+        print("sent: a test message\n");
     }
     Exit::Done
 }
@@ -63,7 +63,7 @@ fn report(due: Due<'_>, execution: Execution, format: Format) -> Exit {
             print(&format!("{}\n", escape::log_line(&line)));
         }
         if tellings.is_empty() && execution.is_dry_run() {
-            print("nothing to tell\n");
+            print("nothing to notify\n");
         }
     }
     if due.send(execution).is_ok() { Exit::Done } else { Exit::Error }

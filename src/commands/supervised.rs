@@ -95,9 +95,9 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
             Ok(End::GivenUp) if has_screen => {}
             Ok(End::GivenUp) => {
                 let what = silent.unwrap_or_default();
-                let then = if attempt < attempts { "it begins anew without it" } else { "it is given up" };
+                let then = if attempt < attempts { "the run restarts without it" } else { "the run is given up" };
                 complain(&format_args!(
-                    "{} has stopped answering while it was read: {then}; bring its server back, or run `umount -l` on it",
+                    "{} stopped answering while it was read: {then}; restore its server, or run `umount -l` on it",
                     what.display()
                 ));
             }

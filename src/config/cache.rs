@@ -54,7 +54,7 @@ fn check_one(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
         problems.add(
             cache,
             format_args!(
-                "cache.name: found `{}`, expected another: [retention] goes by that name",
+                "cache.name: found `{}`, expected another: [retention] uses that name",
                 rule.name
             ),
         );

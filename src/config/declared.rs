@@ -86,7 +86,7 @@ fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
         return Some("a path below the file system's root, without `..`, `.` and empty names".into());
     }
     if parts.iter().any(|part| part.contains("**")) {
-        return Some("no `**`: say how deep the directories lie".into());
+        return Some("no `**`: the depth of the directories must be fixed".into());
     }
     if let Err(error) = PathGlob::parse(pattern) {
         return Some(format!("a glob: {error}"));
@@ -101,7 +101,7 @@ fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
         return Some(format!("nothing in /{}, which is the system's", parts[0]));
     }
     if let Some(store) = STORES.into_iter().find(|store| Path::new(pattern).starts_with(store)) {
-        return Some(format!("nothing in {store}, whose program alone may delete there"));
+        return Some(format!("nothing in {store}: only its own program may delete there"));
     }
     // A glob must not choose among the programs that own directories in /var and /var/lib.
     let named = match parts[..] {
@@ -116,7 +116,7 @@ fn fault(pattern: &str, owner: Option<&str>) -> Option<String> {
         return Some("one user's home, named, and a directory in it: it crosses a home".into());
     }
     if matches!(parts[0], "home" | "root") && owner.is_none() {
-        return Some("`owner` beside it: it crosses a home".into());
+        return Some("`owner` with it: it crosses a home".into());
     }
     None
 }

@@ -178,7 +178,7 @@ pub enum ConfigError {
     },
     /// Root reads it and others can write it.
     #[error(
-        "the configuration {path} steers what root deletes, but {why}; run `chown root {path} && chmod go-w {path}`"
+        "the configuration {path} decides what root deletes, but {why}; run `chown root {path} && chmod go-w {path}`"
     )]
     Untrusted {
         /// Which file.

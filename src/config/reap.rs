@@ -79,7 +79,7 @@ fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
     if !check.is_empty() && !check.iter().any(|word| word.contains("{runner}") || word.contains("{pod}")) {
         problems.add(
             &entry.worker_check,
-            "reap.worker_check: found neither {runner} nor {pod} in it, expected a word that says which runner is asked for",
+            "reap.worker_check: found neither {runner} nor {pod} in it, expected a placeholder for the runner",
         );
     }
     let command = entry.command.get_ref();

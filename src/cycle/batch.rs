@@ -46,8 +46,7 @@ fn most_claims() -> usize {
 }
 
 /// The advice where a directory cannot be moved within its own filesystem.
-const IMMOVABLE: &str = "on an overlay it lies in the image's layers, where its removal would free nothing: mount a volume for work \
-                         directories; elsewhere it belongs to another project's quota: give all of the work directory one project";
+const IMMOVABLE: &str = "on an overlay it is in the image's layers, where its removal would free nothing: mount a volume for work directories; elsewhere it belongs to another project's quota: assign the whole work directory to one project";
 
 /// `EXDEV`: an overlay returns it for a directory that it would have to copy, and a project quota for a directory of another project.
 fn is_immovable(error: &std::io::Error) -> bool {

@@ -115,7 +115,7 @@ impl Giving {
         } else if met == 1 {
             let (mount, remedy) = (disk.mount.display(), sharing::remedy(&disk.fs_type));
             self.notes.push(format!(
-                "{mount}: {path} shares its space, so it stays: snapshots or reflinks hold what it holds; {remedy}"
+                "{mount}: {path} shares its blocks, so it is kept: snapshots or reflinks hold the same blocks; {remedy}"
             ));
         }
     }
@@ -170,7 +170,7 @@ impl Giving {
                 }
                 continue;
             }
-            let why = format!("what was removed held {} MiB and gave {} MiB", expected >> 20, gained >> 20);
+            let why = format!("the removed files held {} MiB, and {} MiB came free", expected >> 20, gained >> 20);
             self.proven.remove(&id);
             self.stop(watched.disk, why);
         }

@@ -305,11 +305,11 @@ impl Cycle<'_> {
                 ActionResult::Removed
             }
             Extent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
-                "time ran out; the rest lies in trash and is deleted by the next run".into(),
+                "the time limit was reached; the rest is in trash and is deleted by the next run".into(),
             ),
             Extent::Part { first, .. } => {
                 let why = first.explained();
-                ActionResult::Failed(format!("a part of it could not be deleted and lies in trash: {why}"))
+                ActionResult::Failed(format!("a part of it could not be deleted and is in trash: {why}"))
             }
         };
         let is_gone = matches!(deleted.extent(), Extent::Whole);
@@ -317,7 +317,7 @@ impl Cycle<'_> {
         let (outcome, work) = deleted.report(result, self.events);
         if is_left {
             state.giving.note(format!(
-                "{}: the goal was met when a part of it was deleted; the rest lies in trash, and goes with the next run",
+                "{}: the goal was met when a part of it was deleted; the rest is in trash and is deleted by the next run",
                 escape::path(&outcome.action.cache.path)
             ));
         }

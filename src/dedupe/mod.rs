@@ -197,7 +197,7 @@ impl DedupeRun<'_> {
         let base = base(runner, cache).ok_or(io::ErrorKind::NotFound)?;
         let tree = base.descend(&cache.below_work)?;
         if tree.status()?.id != cache.id {
-            return Err(io::Error::other("another directory has taken its place"));
+            return Err(io::Error::other("it was replaced by another directory"));
         }
         tree.open_file(&pair.below)
     }

@@ -37,8 +37,7 @@ fn claims(filesystem: &Filesystem, work: &WorkDir) -> Check {
     match probe(work) {
         Ok(()) if kind == "overlay" => Check::warn(
             id,
-            "overlay: what jobs have made here can be claimed; what lies in the image's layers cannot be moved, and to remove it \
-             would free nothing",
+            "overlay: files that jobs have created here can be claimed; files in the image's layers cannot be moved, and removing them would free nothing",
             "mount a volume for work directories",
         ),
         Ok(()) => Check::ok(id, format!("{kind}: openat2 and renameat2(NOREPLACE) work")),
@@ -49,7 +48,7 @@ fn claims(filesystem: &Filesystem, work: &WorkDir) -> Check {
         ),
         Err(error) => Check::warn(
             id,
-            format!("{kind}: it could not be tried in {}: {error}", work.path.display()),
+            format!("{kind}: renames could not be tested in {}: {error}", work.path.display()),
             "run doctor as root; on a full disk, run `disk-guard sweep` first",
         ),
     }
@@ -96,7 +95,7 @@ fn held(input: &DoctorInput<'_>, filesystem: &Filesystem) -> Option<Check> {
             format!("{} holds {much} ({})", held.path.display(), held.class.in_words())
         })
         .collect();
-    let fix = format!("{}; `disk-guard status` names more", first.remedy);
+    let fix = format!("{}; `disk-guard status` lists more", first.remedy);
     Some(Check::warn(format!("space:{}", filesystem.mount.display()), named.join("; "), fix))
 }
 
@@ -106,7 +105,7 @@ fn floor(input: &DoctorInput<'_>, filesystem: &Filesystem) -> Check {
     if marks.min_free > 0 && pressure::floor_is_out_of_reach(&filesystem.usage, marks) {
         return Check::warn(
             id,
-            "pressure.min_free is more than this disk can ever have free, and is not applied to it",
+            "pressure.min_free exceeds what this disk can ever have free, and is not applied to it",
             "lower pressure.min_free",
         );
     }
@@ -121,7 +120,7 @@ fn floor(input: &DoctorInput<'_>, filesystem: &Filesystem) -> Check {
         false => Check::warn(
             id,
             format!("{used} % used{inodes}, under pressure"),
-            "disk-guard plan shows what would go",
+            "disk-guard plan shows what would be removed",
         ),
     }
 }

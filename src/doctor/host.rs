@@ -47,17 +47,17 @@ fn kernel(input: &DoctorInput<'_>) -> Check {
 fn judge_kernel(release: &str) -> Check {
     let mut parts = release.split(|c: char| !c.is_ascii_digit()).map(str::parse::<u32>);
     let (Some(Ok(major)), Some(Ok(minor))) = (parts.next(), parts.next()) else {
-        return Check::warn("kernel", format!("Linux `{release}` is no version we know"), "report it");
+        return Check::warn("kernel", format!("Linux `{release}` is not a known version"), "report it");
     };
     match (major, minor) {
         (5, 0..=5) | (0..=4, _) => Check::fail(
             "kernel",
-            format!("Linux {release} has no openat2: nothing is ever removed"),
+            format!("Linux {release} has no openat2: nothing can be removed"),
             "run a kernel of 5.8 or later",
         ),
         (5, 6 | 7) => Check::warn(
             "kernel",
-            format!("Linux {release} tells no mount ids: siblings are not claimed"),
+            format!("Linux {release} reports no mount ids: siblings are not claimed"),
             "run a kernel of 5.8 or later",
         ),
         _ => Check::ok("kernel", format!("Linux {release}")),
@@ -83,7 +83,7 @@ fn landlock() -> Check {
 fn no_landlock(error: &std::io::Error) -> Check {
     let (why, fix) = match Errno::from_io_error(error) {
         Some(Errno::OPNOTSUPP) => (
-            "the kernel has it, and was booted without it",
+            "the kernel supports it, but was booted without it",
             "add landlock to the list of the kernel's boot parameter lsm=, as `cat /sys/kernel/security/lsm` shows it, and boot",
         ),
         Some(Errno::NOSYS) => (
@@ -97,7 +97,7 @@ fn no_landlock(error: &std::io::Error) -> Check {
     };
     Check::warn(
         "landlock",
-        format!("Landlock is not to be had ({error}; {why}): deletion is confined by handles alone"),
+        format!("Landlock is not available ({error}; {why}): deletion is confined by handles alone"),
         fix,
     )
 }
@@ -107,20 +107,20 @@ fn clock(input: &DoctorInput<'_>) -> Check {
     if now < SANE {
         return Check::fail(
             "clock",
-            "the clock stands before 2024: every age is wrong, and all content looks young",
+            "the clock shows a time before 2024: every age is wrong, and all content looks young",
             "set the clock: timedatectl set-ntp true",
         );
     }
     match ability::clock_is_kept() {
-        Ok(true) => Check::ok("clock", "set, and kept in time"),
+        Ok(true) => Check::ok("clock", "set and synchronised"),
         Ok(false) => Check::warn(
             "clock",
-            "nothing keeps the clock in time: ages may be wrong after a jump",
+            "the clock is not synchronised: ages may be wrong after a jump",
             "timedatectl set-ntp true",
         ),
         Err(error) => Check::warn(
             "clock",
-            format!("it cannot be told whether the clock is kept in time: {error}"),
+            format!("whether the clock is synchronised cannot be determined: {error}"),
             // A container may not ask the kernel, whatever its user.
             if nix::unistd::geteuid().is_root() { "timedatectl, on the host itself" } else { AS_ROOT },
         ),
@@ -134,12 +134,12 @@ fn visibility(input: &DoctorInput<'_>) -> Check {
         }
         Visibility::Partial(reasons) if nix::unistd::geteuid().is_root() => Check::fail(
             "visibility",
-            format!("{}: no sibling is ever provably idle", reasons.join("; ")),
+            format!("{}: no sibling can be proved idle", reasons.join("; ")),
             "run in the host's pid namespace with CAP_SYS_PTRACE, on a /proc without hidepid",
         ),
         Visibility::Partial(reasons) => Check::warn(
             "visibility",
-            format!("{}: from here no sibling is provably idle", reasons.join("; ")),
+            format!("{}: no sibling can be proved idle from here", reasons.join("; ")),
             AS_ROOT,
         ),
     }
@@ -152,14 +152,14 @@ fn visibility_of_hooks(input: &DoctorInput<'_>) -> Check {
         return Check::warn(
             id,
             format!("/proc is mounted with hidepid={hidepid}: hooks see only their own user's processes"),
-            "nothing, when the sweep runs as root: hooks then ask it; else mount /proc without hidepid",
+            "nothing if the sweep runs as root: hooks then leave requests for it; otherwise mount /proc without hidepid",
         );
     }
     let owners: std::collections::BTreeSet<_> =
         input.facts.runners.iter().map(|runner| runner.runner.owner).collect();
     match owners.iter().any(|owner| *owner != crate::model::Uid::ROOT) {
         true => {
-            Check::ok(id, "hooks run as users: they free their own caches and ask the sweep for the rest")
+            Check::ok(id, "hooks run as users: they free their own caches and request the rest from the sweep")
         }
         false => Check::ok(id, "hooks run as root and prove siblings idle by themselves"),
     }
@@ -171,7 +171,7 @@ fn program(installed: &Path) -> Check {
     let Ok(there) = reach::metadata(installed) else {
         return Check::warn(
             "program",
-            format!("{place} is not there: hooks look in PATH, which a job can change"),
+            format!("{place} does not exist: hooks search PATH, which a job can change"),
             fix,
         );
     };
@@ -179,7 +179,7 @@ fn program(installed: &Path) -> Check {
         return Check::fail("program", format!("{place} cannot be executed by everybody"), fix);
     }
     if there.uid() != 0 || there.mode() & 0o022 != 0 {
-        return Check::fail("program", format!("{place} can be replaced by others than root"), fix);
+        return Check::fail("program", format!("{place} can be replaced by users other than root"), fix);
     }
     let us = std::fs::metadata("/proc/self/exe");
     if us.is_ok_and(|us| (us.dev(), us.ino()) != (there.dev(), there.ino())) {

@@ -28,27 +28,27 @@ pub(super) fn globs(input: &DoctorInput<'_>) -> Vec<Check> {
         return vec![Check::fail(
             "runners",
             "no runner was found: nothing is guarded",
-            "name the runners' directories in runners.roots of the configuration",
+            "add the runners' directories to runners.roots in the configuration",
         )];
     }
     let mut checks = vec![Check::ok("runners", format!("{found} found"))];
     let notes = input.facts.notes.iter();
-    checks.extend(notes.map(|note| Check::warn("look", note.clone(), "see to what it names")));
+    checks.extend(notes.map(|note| Check::warn("look", note.clone(), "correct the reported problem")));
     let empty = input.root_matches.iter().filter(|(_, matches)| *matches == 0);
     if !input.config.runners.are_built_in {
         checks.extend(empty.map(|(glob, _)| {
             Check::warn(
                 format!("glob:{glob}"),
                 "it matches no runner",
-                "correct it in runners.roots, or take it out",
+                "correct it in runners.roots, or remove it",
             )
         }));
     }
     checks.extend(input.config.runners.programs.iter().filter(|glob| !holds_programs(glob)).map(|glob| {
         Check::warn(
             format!("programs:{}", glob.text()),
-            "no directory that it names holds Runner.Listener",
-            "correct it in runners.programs, or take it out",
+            "no directory that it matches contains Runner.Listener",
+            "correct it in runners.programs, or remove it",
         )
     }));
     checks
@@ -80,7 +80,7 @@ pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
             checks.push(Check::warn(
                 format!("shared:{}", runner.name),
                 reason.clone(),
-                "if no other host works there, add its directory to runners.local; else let that host's own guard look after it",
+                "if no other host works there, add its directory to runners.local; otherwise install disk-guard on that host",
             ));
         }
         if let crate::model::Work::Unusable { reason, .. } = &runner.work {
@@ -91,7 +91,7 @@ pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
                 true => {
                     Check::fail(id, reason.clone(), "correct that, or workFolder in the runner's `.runner`")
                 }
-                false => Check::warn(id, reason.clone(), "configure it, or take it out of runners.roots"),
+                false => Check::warn(id, reason.clone(), "configure it, or remove it from runners.roots"),
             });
         }
     }
@@ -113,7 +113,7 @@ fn hook(
         (Guarded::Yes, Some(script)) => match unreadable(&script) {
             Some(why) => Check::fail(id, why, "chmod a+rx the script and the directories above it"),
             None if listener.is_some() => {
-                Check::ok(id, "its `.env` names our hook, and its Listener knows it")
+                Check::ok(id, "its `.env` names our hook, and its Listener has read it")
             }
             None => Check::ok(id, "its `.env` names our hook; no Listener runs"),
         },
@@ -122,7 +122,7 @@ fn hook(
             if hook_script::runs_us(&script).is_err()
                 && hook_script::is_ours(HookVariable::JobStarted, &script) =>
         {
-            Check::warn(id, why.clone(), "nothing: the first job that passes it settles it")
+            Check::warn(id, why.clone(), "nothing: the first job that runs it resolves this")
         }
         (Guarded::No(why), Some(script)) if hook_script::runs_us(&script).is_ok() => {
             let restart = systemd.and_then(|systemd| systemd.unit_of(runner).ok());
@@ -181,7 +181,7 @@ fn completed(input: &DoctorInput<'_>, runner: &Runner, listener: Option<&Listene
         }
         _ => Check::warn(
             id,
-            "no completed-hook of ours: leases end with the Worker all the same, but the runner does not clean up after itself",
+            "our completed-hook is not configured: leases still end with the Worker, but the runner does not clean up after itself",
             if is_packaged(runner) { PACKAGED } else { "disk-guard install" },
         ),
     }
@@ -202,7 +202,7 @@ fn unreadable(script: &Path) -> Option<String> {
                 let mode = status.mode() & 0o7777;
                 return Some(format!("{} (mode {mode:04o}) is closed to the runner's user", place.display()));
             }
-            Err(error) => return Some(format!("{} cannot be looked at: {error}", place.display())),
+            Err(error) => return Some(format!("{} cannot be examined: {error}", place.display())),
         }
     }
     None

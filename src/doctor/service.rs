@@ -29,7 +29,7 @@ pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
         }
         Err(why) => checks.push(Check::warn(
             "timer",
-            format!("{why}: it cannot be told whether anything starts the sweep"),
+            format!("{why}: whether anything starts the sweep cannot be determined"),
             "run `disk-guard sweep` as root from cron every fifteen minutes",
         )),
     }
@@ -57,12 +57,12 @@ fn has_yet_to_fire(systemd: &Systemd<'_>, timer: &str) -> bool {
 }
 
 fn last_sweep(input: &DoctorInput<'_>, is_to_come: bool) -> Check {
-    let fix = "disk-guard sweep, and see to it that something starts it: disk-guard install";
+    let fix = "run disk-guard sweep, and have it started regularly: disk-guard install";
     match StateDir::at(&input.config.paths.state_dir).last_sweep() {
         None if is_to_come => {
-            Check::ok("last-sweep", "the first one is to come: its timer has not fired yet")
+            Check::ok("last-sweep", "no sweep has run yet: its timer has not fired")
         }
-        None => Check::warn("last-sweep", "no sweep has left a record here", fix),
+        None => Check::warn("last-sweep", "no sweep has left a record", fix),
         Some(then) => {
             let age = input.now.duration_since(then).unwrap_or_default();
             let detail =

@@ -53,13 +53,13 @@ fn apart(run_dir: &Path) -> Option<Check> {
 
 fn the_group(gid: Option<u32>, has_users: bool) -> Check {
     match gid {
-        Some(gid) => Check::ok("group", format!("{} is there, gid {gid}", group::NAME)),
+        Some(gid) => Check::ok("group", format!("{} exists, gid {gid}", group::NAME)),
         None if has_users => Check::fail(
             "group",
             format!("there is no group {}: hooks cannot take the lock", group::NAME),
             "disk-guard install",
         ),
-        None => Check::ok("group", "not needed: all runners are root's"),
+        None => Check::ok("group", "not needed: all runners belong to root"),
     }
 }
 
@@ -70,7 +70,7 @@ fn place(id: &str, path: &Path, with: u32, without: u32, gid: Option<u32>) -> Ch
     let fix = MAKE_PLACES;
     let shown = path.display();
     let Ok(status) = reach::symlink_metadata(path) else {
-        return Check::fail(id, format!("{shown} is not there, or cannot be seen"), fix);
+        return Check::fail(id, format!("{shown} does not exist, or is not visible"), fix);
     };
     let mode = status.mode() & 0o7777;
     if mode & with != with || mode & without != 0 {
@@ -98,13 +98,13 @@ fn lock(run_dir: &Path) -> Check {
     // Doctor makes nothing: where there is no shared directory there is no lock to try.
     let run = match RunDir::open_existing(run_dir) {
         Ok(Some(run)) if run.lock_id().is_ok() => run,
-        Ok(_) => return Check::warn("lock", "there is no host lock yet", MAKE_PLACES),
+        Ok(_) => return Check::warn("lock", "the host lock does not exist yet", MAKE_PLACES),
         Err(error) => return Check::fail("lock", error.to_string(), MAKE_PLACES),
     };
     match SharedLock::acquire(&run, WAIT) {
         Ok(_) => Check::ok("lock", "the host lock can be taken"),
         Err(error @ LockError::TimedOut { .. }) => {
-            Check::warn("lock", error.to_string(), "disk-guard status shows who holds it; look again")
+            Check::warn("lock", error.to_string(), "disk-guard status shows who holds it; run doctor again")
         }
         Err(error) => Check::fail("lock", error.to_string(), "join the group disk-guard, or run as root"),
     }

@@ -297,7 +297,7 @@ pub fn told(runner: &Runner, footprints: &Footprints) -> Option<String> {
     let fault = footprints.fault.as_ref()?;
     let path = Footprints::path(runner.work_path());
     Some(format!(
-        "{}: what its jobs have taken is not believed: {}: {fault}; the next job's end begins it anew",
+        "{}: the history of its jobs is rejected: {}: {fault}; the next job's end starts a new one",
         runner.name,
         path.display()
     ))
@@ -306,7 +306,7 @@ pub fn told(runner: &Runner, footprints: &Footprints) -> Option<String> {
 /// A lease claims more than is believed of one job.
 pub fn overclaimed(job: &JobForecast, claimed: u64) -> String {
     format!(
-        "{}: its job claims to need {} MiB, more than is believed of one job; {} MiB are held free for it",
+        "{}: its job declares a need of {} MiB, more than is accepted for one job; {} MiB are held free for it",
         job.runner,
         claimed >> 20,
         job.reserved_bytes >> 20

@@ -88,7 +88,7 @@ impl Own {
             Some(root) => (root.to_owned(), None, None, Vec::new(), false),
             None => {
                 let own = processes::own_runner(proc, whose).map_err(|error| {
-                    format!("it cannot be told which runner this is ({error}); nothing was touched")
+                    format!("this runner cannot be identified ({error}); nothing was touched")
                 })?;
                 (own.root, Some(own.worker), own.listener, own.lineage, own.is_packaged)
             }
@@ -98,11 +98,11 @@ impl Own {
             .map_err(|error| {
                 format!("the runner's directory {shown} cannot be examined ({error}); nothing was touched")
             })?
-            .ok_or_else(|| format!("{shown} holds no runner; nothing was touched"))?;
+            .ok_or_else(|| format!("{shown} contains no runner; nothing was touched"))?;
         if is_packaged && runner.owner.0 != nix::unistd::geteuid().as_raw() {
             let owner = runner.owner;
             let text = format!(
-                "its Listener names {shown}, which belongs to uid {owner} and not to us; nothing was touched"
+                "its Listener names {shown}, which belongs to uid {owner} and not to this user; nothing was touched"
             );
             return Err(text.into());
         }

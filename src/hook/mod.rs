@@ -88,13 +88,13 @@ impl Fault {
             }
             Self::Told(text) => text,
         };
-        let _ = JobLog::open(std::io::stdout(), "could not do its work")
+        let _ = JobLog::open(std::io::stdout(), "failed")
             .and_then(|log| log.finish(Some(goes_on(text))));
     }
 }
 
 fn goes_on(text: &str) -> Warning {
-    Warning::new("disk-guard", format!("{text}. The job goes on."))
+    Warning::new("disk-guard", format!("{text}. The job continues."))
 }
 
 /// Runs a hook such that every error inside becomes a warning, and its job begins in time, fenced, however the hook ends.
@@ -207,10 +207,10 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
 /// How a worker ended that did not run to its end.
 fn in_words(end: End) -> String {
     match end {
-        End::TimedOut(limit) => format!("The guard took longer than {} s and was ended", limit.as_secs()),
-        End::Signalled(signal) => format!("The guard was told to end ({signal}) before it was done"),
+        End::TimedOut(limit) => format!("The guard took longer than {} s and was stopped", limit.as_secs()),
+        End::Signalled(signal) => format!("The guard was terminated ({signal}) before it was done"),
         End::Orphaned => {
-            "Who waited for the guard has ended before it was done: it must not run in the background"
+            "The process that started the guard ended before the guard was done: do not run it in the background"
                 .to_owned()
         }
         End::Died(Some(signal)) => format!("The guard was ended by {signal} before it was done"),
@@ -274,10 +274,10 @@ mod tests {
     fn every_abnormal_end_is_described_in_words() {
         for (end, said) in [
             (End::TimedOut(Duration::from_secs(70)), "took longer than 70 s"),
-            (End::Signalled(Signal::SIGTERM), "told to end (SIGTERM)"),
+            (End::Signalled(Signal::SIGTERM), "terminated (SIGTERM)"),
             (End::Died(Some(Signal::SIGKILL)), "ended by SIGKILL"),
             (End::Died(None), "ended before it was done"),
-            (End::Orphaned, "must not run in the background"),
+            (End::Orphaned, "do not run it in the background"),
             (End::GivenUp, "ended before it was done"),
         ] {
             assert!(in_words(end).contains(said), "{said}");
@@ -290,6 +290,6 @@ mod tests {
         goes_on("It is broken").write(&mut annotation).unwrap();
         let annotation = String::from_utf8(annotation).unwrap();
         assert!(annotation.starts_with("::warning"), "{annotation}");
-        assert!(annotation.contains("It is broken. The job goes on."), "{annotation}");
+        assert!(annotation.contains("It is broken. The job continues."), "{annotation}");
     }
 }

@@ -47,14 +47,13 @@ impl Short {
             true => Warning::error(
                 "This host's disk cannot hold this job",
                 format!(
-                    "{text} Not even all caches of this host together would give it, so the job was not started. It is the host's \
-                     infrastructure, not this change. `disk-guard forecast` on the host tells more."
+                    "{text} Not even all caches of this host together would free it, so the job was not started. The cause is the host's infrastructure, not this change. `disk-guard forecast` on the host shows more."
                 ),
             ),
             false => Warning::new(
                 "Host disk may run short",
                 format!(
-                    "{text} Nothing more may go now, and the job goes on. `disk-guard forecast` on the host tells more."
+                    "{text} Nothing more may be removed now, and the job continues. `disk-guard forecast` on the host shows more."
                 ),
             ),
         }
@@ -106,7 +105,7 @@ impl Started<'_> {
         log: &mut JobLog<Stdout>,
     ) -> Option<Short> {
         let Some(mut disk) = self.survey(run).filter(|disk| disk.lacking_bytes() > 0) else {
-            let _ = log.line("there is room for live jobs now");
+            let _ = log.line("there is now room for live jobs");
             return None;
         };
         if self.config.forecast.on_short == OnShort::Wait {
@@ -114,9 +113,9 @@ impl Started<'_> {
         }
         let is_refused = self.config.forecast.on_short == OnShort::Refuse && is_hopeless(&disk, report);
         let lacking = words::size(disk.lacking_bytes());
-        let _ = log.line(&format!("{lacking} short of what live jobs may need, and nothing more may go now"));
+        let _ = log.line(&format!("{lacking} short of what live jobs may need, and nothing more may be removed now"));
         if is_refused {
-            let text = format!("the job was refused: {}, and no cache could give it", words::room(&disk));
+            let text = format!("the job was refused: {}, and no cache could free it", words::room(&disk));
             self.tell(Event::new(EventKind::Refused, text).runner(&self.own.runner).job(&job()));
         }
         Some(Short { disk, is_refused })
@@ -221,7 +220,7 @@ mod tests {
             said(true)
         );
         assert!(
-            said(false).starts_with("::warning") && said(false).contains("the job goes on"),
+            said(false).starts_with("::warning") && said(false).contains("the job continues"),
             "{}",
             said(false)
         );

@@ -97,8 +97,8 @@ impl SelfClean<'_> {
             return Ok(());
         }
         let title = match is_wanted {
-            true => "takes caches of this runner that the host's disk needs",
-            false => "takes caches of this runner that exceed their rules' limits",
+            true => "removes caches of this runner that the host's disk needs",
+            false => "removes caches of this runner that exceed their rules' limits",
         };
         let mut log = JobLog::open(std::io::stdout(), title).map_err(CleanError::Log)?;
         let _ = log.run(&report, now());

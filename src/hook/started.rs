@@ -213,7 +213,7 @@ impl<'a> Started<'a> {
             self.log_shortfall(log);
         }
         if self.config.hook.on_exhausted == OnExhausted::Refuse && self.level() == Ok(Level::Critical) {
-            let text = "the job was refused: the disk is above critical and nothing more can go";
+            let text = "the job was refused: the disk is above critical and nothing more can be removed";
             self.tell(Event::new(EventKind::Refused, text).runner(&self.own.runner).job(&job()));
             return Exit::Error;
         }
@@ -257,7 +257,7 @@ impl<'a> Started<'a> {
         match run.publish(Records::Requests, &request_name(&self.own.runner), b"sweep") {
             Ok(()) => true,
             Err(error) => {
-                let _ = log.line(&format!("a privileged sweep cannot be asked for: {error}"));
+                let _ = log.line(&format!("a privileged sweep cannot be requested: {error}"));
                 false
             }
         }

@@ -99,7 +99,7 @@ pub fn is_safe(defect: &Defect) -> bool {
 /// Why an entry must not be changed, whoever asks.
 pub fn forbidden(defect: &Defect) -> Option<&'static str> {
     match defect.kind {
-        FindingKind::HardLinked => Some("it has another name, which may lie elsewhere: only a reset helps"),
+        FindingKind::HardLinked => Some("it has another name, which may be elsewhere: only a reset helps"),
         FindingKind::Special => {
             Some("it is a device, a socket, a FIFO or a set-uid program: only a reset helps")
         }

@@ -109,7 +109,7 @@ impl Recorded {
                 Ok(()) => SetupOutcome::Unchanged,
                 Err(error) => SetupOutcome::Failed(error.to_string()),
             };
-            let note = "its directory is gone: there is nothing to put back, and its record goes";
+            let note = "its directory is gone: there is nothing to restore, and its record is removed";
             setup.report.runners.push(entry(root, outcome, Some(note.into())));
         }
         for (root, why) in &self.stuck {
@@ -142,7 +142,7 @@ impl Recorded {
             let mut comes_back = true;
             match unit {
                 Ok(unit) if unit.is_active && !unit.is_stopping => setup.report.notes.push(format!(
-                    "{name} was to be taken out of service after its job: it stays in service, its unit {} runs",
+                    "{name} was to be drained after its job: it remains in service, its unit {} runs",
                     unit.name
                 )),
                 Ok(unit) => {
@@ -153,7 +153,7 @@ impl Recorded {
                         }
                         By::Hand => setup.for_you(
                             words,
-                            format!("{name}: it was taken out of service by `disk-guard drain`, and stays so until then"),
+                            format!("{name}: it was taken out of service by `disk-guard drain` and remains so until then"),
                         ),
                     }
                 }
@@ -208,7 +208,7 @@ impl Recorded {
             setup
                 .report
                 .notes
-                .push("what still names the hooks cannot be written down: they have to stay".into());
+                .push("the files that still name the hooks cannot be recorded: keep the hooks".into());
         }
     }
 }

@@ -21,7 +21,7 @@ pub(crate) fn read(paths: &Paths, since: SystemTime, owners: &[Ownership]) -> Le
     let left_out = policy::bound_foreign(&mut entries);
     if left_out > 0 {
         extent.places[1].gaps.push(format!(
-            "{left_out} older entries that are not believed were left out: `journalctl -t disk-guard` and the files in {} have them",
+            "{left_out} older rejected entries were left out: `journalctl -t disk-guard` and the files in {} contain them",
             paths.state_dir.display()
         ));
     }

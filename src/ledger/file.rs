@@ -101,7 +101,7 @@ impl Shelf {
         if let Some(owner) = dir.status().ok().map(|status| status.owner).filter(|owner| *owner != Uid::ROOT)
         {
             self.gaps
-                .push(format!("the state directory is uid {owner}'s: root's runs leave no entries there"));
+                .push(format!("the state directory belongs to uid {owner}: root's runs leave no entries there"));
             all = false;
         }
         let others = match dir.descend(OTHERS) {
@@ -156,8 +156,7 @@ impl Shelf {
         }
         if odd > 0 {
             self.gaps.push(format!(
-                "{odd} files in {OTHERS} are not their users' own (named for another, with a second name, open to others): they \
-                 prove nothing and were not read; `ls -ln {}` shows them",
+                "{odd} files in {OTHERS} are not their users' own (named for another user, with a second name, or open to others): they prove nothing and were not read; `ls -ln {}` shows them",
                 self.path.join(OTHERS).display()
             ));
         }
@@ -194,7 +193,7 @@ impl Shelf {
                     *odd += 1;
                     continue;
                 }
-                self.gaps.push(format!("{name} could have been written by anybody: it proves nothing"));
+                self.gaps.push(format!("{name} could have been written by any user: it proves nothing"));
             }
             let begin = metadata.len().saturating_sub(share.bytes);
             volume.has_older |= is_older || begin > 0;
@@ -215,7 +214,7 @@ impl Shelf {
                 all = false;
             }
             if begin > 0 {
-                self.gaps.push(format!("{name} is longer than what is read of it: its beginning was not"));
+                self.gaps.push(format!("{name} is longer than the part that is read: its beginning was skipped"));
             }
         }
         if dropped > 0 {

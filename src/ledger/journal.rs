@@ -75,7 +75,7 @@ impl Journal {
         }
         let oldest_of_ours = entries.iter().map(|entry| entry.record.time).min();
         let reach_back = if answer.was_cut {
-            gaps.push("the answer was cut: older entries were not read".into());
+            gaps.push("the answer was truncated: older entries were not read".into());
             oldest_of_ours
         } else {
             // The first line that journalctl prints is the journal's oldest entry.
@@ -87,13 +87,13 @@ impl Journal {
         };
         if shut {
             gaps.push(
-                "the journal shows us our own entries only: run as root or as a member of systemd-journal"
+                "the journal shows only entries of this user: run as root or as a member of systemd-journal"
                     .into(),
             );
         }
         let is_volatile = !Path::new("/var/log/journal").exists();
         if is_volatile && reach_back.is_some() {
-            gaps.push("the journal is kept in memory: it begins with this boot".into());
+            gaps.push("the journal is kept in memory: it starts with this boot".into());
         }
         if reach_back.is_none() {
             gaps.push("no journal has been kept on this host".into());
@@ -292,7 +292,7 @@ mod tests {
         let fake = fake(&answer, "cat answer");
         let found = read(&fake);
         assert!((1..20).contains(&found.entries.len()), "{}", found.entries.len());
-        assert!(found.reach.gaps.iter().any(|gap| gap.contains("cut")), "{:?}", found.reach.gaps);
+        assert!(found.reach.gaps.iter().any(|gap| gap.contains("truncated")), "{:?}", found.reach.gaps);
         assert_eq!(found.reach.since, found.entries.iter().map(|entry| entry.record.time).min());
     }
 
@@ -304,7 +304,7 @@ mod tests {
         let found = read(&fake);
         assert!(begun.elapsed() < Duration::from_secs(10));
         assert_eq!(found.entries.len(), 1);
-        assert!(found.reach.gaps.iter().any(|gap| gap.contains("cut")), "{:?}", found.reach.gaps);
+        assert!(found.reach.gaps.iter().any(|gap| gap.contains("truncated")), "{:?}", found.reach.gaps);
     }
 
     #[test]

@@ -13,10 +13,10 @@ pub const FORMS: &str = "an RFC 3339 time, `2026-03-04 14:25[:10]`, `2026-03-04`
 #[derive(Debug, thiserror::Error)]
 pub enum TimeError {
     /// No point in time.
-    #[error("`{0}` is no time; expected {FORMS}")]
+    #[error("`{0}` is not a time; expected {FORMS}")]
     Point(String),
     /// No length of time.
-    #[error("`{text}` is no length of time ({source}); expected one like `10min` or `2h`")]
+    #[error("`{text}` is not a duration ({source}); expected one like `10min` or `2h`")]
     Length {
         /// What was written.
         text: String,

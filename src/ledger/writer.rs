@@ -68,7 +68,7 @@ impl LedgerWriter {
             return if self.lost == 0 {
                 WriteOutcome::All
             } else {
-                WriteOutcome::Not(format!("{} entries were too many to keep", self.lost))
+                WriteOutcome::Not(format!("{} entries exceeded the limit and were dropped", self.lost))
             };
         }
         match self.open().and_then(|file| self.write_to(file)) {
@@ -106,7 +106,7 @@ impl LedgerWriter {
         let status = dir.status()?;
         if status.owner == user {
             if user == Uid::ROOT && others_write(&status) {
-                return Err(io::Error::other("others than root can write to the directory"));
+                return Err(io::Error::other("users other than root can write to the directory"));
             }
             return open_own(&dir, FILE, user).and_then(|file| self.rotated(&dir, FILE, OLDER, user, file));
         }
@@ -154,7 +154,7 @@ fn open_own(dir: &Dir, name: &str, user: Uid) -> io::Result<File> {
     let file = File::from(openat(dir, name, flags, Mode::from_raw_mode(0o640))?);
     let metadata = file.metadata()?;
     if !metadata.is_file() || metadata.uid() != user.0 || metadata.nlink() != 1 {
-        return Err(io::Error::other(format!("{name} is not a file of our own")));
+        return Err(io::Error::other(format!("{name} is not a file of this user")));
     }
     // The directory's group may read: a user who runs runners here may ask. A closed file can be asked about as root.
     if let Some(group) = fstat(dir).ok().map(|status| status.st_gid).filter(|gid| *gid != metadata.gid()) {

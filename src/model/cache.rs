@@ -218,7 +218,7 @@ pub struct CacheRule {
 pub struct Retention {
     /// Logs in `_diag`; `None` = kept for ever.
     pub logs: Option<Duration>,
-    /// `_work/_temp` of a job that did not end.
+    /// `_work/_temp` of an unfinished job.
     pub temp: Option<Duration>,
     /// `bin.X` and `externals.X` that the runner no longer uses.
     pub versions: Option<Duration>,

@@ -39,7 +39,7 @@ pub enum FindingKind {
     ReadOnlyFile,
     /// No repository of the runner's is checked out here any more.
     Abandoned,
-    /// Another filesystem is mounted here: kept, and not looked into.
+    /// Another filesystem is mounted here: kept, and not examined.
     Mount,
     /// Could not be examined.
     Unseen,
@@ -202,7 +202,7 @@ pub struct AreaAudit {
 pub enum LeftoverKind {
     /// `_work/_update`, of a self-update that did not end.
     Update,
-    /// `_work/_temp` of a job that did not end.
+    /// `_work/_temp` of an unfinished job.
     Temp,
     /// `_diag/pages` or `_diag/blocks`: logs that were not uploaded.
     #[strum(serialize = "log-pages")]

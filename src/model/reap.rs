@@ -393,7 +393,7 @@ impl EntryReport {
 /// What a run of the reaper found and did.
 #[derive(Debug, Clone, Default)]
 pub struct ReapReport {
-    /// Nothing was deleted, and nothing remembered.
+    /// Nothing was deleted, and nothing recorded.
     pub dry_run: bool,
     /// One a configured entry that was asked for.
     pub entries: Vec<EntryReport>,

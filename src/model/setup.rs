@@ -63,7 +63,7 @@ impl SetupReport {
             return None;
         }
         if !self.is_whole() {
-            return Some((verb, "again, once what is in the way above is put right".into()));
+            return Some((verb, "again, once the obstacle above is removed".into()));
         }
         let is_restart = |command: &&SetupCommand| {
             command.outcome == CommandOutcome::ForYou

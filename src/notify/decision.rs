@@ -99,11 +99,11 @@ fn dead(last: Option<SweepEnd>, seen: &NotifyInput<'_>) -> Option<Incident> {
     if silent > SILENT {
         let since = words::span(Duration::from_secs(silent));
         let text =
-            format!("no sweep has ended for {since}: age limits and other users' trees are not seen to");
+            format!("no sweep has ended for {since}: age limits and other users' trees are not handled");
         Some(incident("silent", 0, text))
     } else if last.is_some_and(|last| !last.success) {
         let text =
-            "sweeps end before they can do their work, most often for want of the host lock".to_owned();
+            "sweeps end before they can do their work, usually because they do not get the host lock".to_owned();
         Some(incident("failing", FAILING, text))
     } else {
         None
@@ -149,7 +149,7 @@ fn contamination() -> Incident {
         subject: String::new(),
         gist: String::new(),
         patience: 0,
-        text: "more than one repository's work directory is contaminated: sweeps repair none until a person has looked"
+        text: "more than one repository's work directory is contaminated: sweeps repair none until a person has examined them"
             .to_owned(),
         advice: "disk-guard audit",
     }
@@ -164,7 +164,7 @@ fn leaks(record: &ReapRecord) -> impl Iterator<Item = Incident> {
         let name = escape::text(&entry.name).into_owned();
         Incident {
             kind: IncidentKind::Leak,
-            text: format!("{} leaked ({}) of [[reap]] {name} stay{failed}", entry.counts.leaked, entry.kind),
+            text: format!("{} leaked ({}) of [[reap]] {name} remain{failed}", entry.counts.leaked, entry.kind),
             subject: name,
             gist: String::new(),
             patience: LEAKED,
@@ -291,7 +291,7 @@ fn refusals(
             subject: String::new(),
             since: now,
             text: format!(
-                "{} refused, because the disk was above critical and nothing more could go",
+                "{} refused, because the disk was above critical and nothing more could be removed",
                 if refused == 1 { "a job was".to_owned() } else { format!("{refused} jobs were") }
             ),
             advice: "disk-guard history".to_owned(),

@@ -36,7 +36,7 @@ fn read_beside(run: &Path) -> io::Result<Option<Vec<u8>>> {
 
 /// It can be written in neither place.
 #[derive(Debug, thiserror::Error)]
-#[error("{state}; nor can it be kept in {}: {beside}", run.display())]
+#[error("{state}; it cannot be written to {} either: {beside}", run.display())]
 pub struct MemoryError {
     state: StateError,
     run: PathBuf,
@@ -79,7 +79,7 @@ mod tests {
         write(&state, &run, &memory(12)).unwrap();
         assert_eq!(read(&state, &run).at, 12);
         let error = write(&nowhere, Path::new("/proc/no/run"), &memory(1)).unwrap_err();
-        assert!(error.to_string().contains("nor can it be kept in /proc/no/run"), "{error}");
+        assert!(error.to_string().contains("it cannot be written to /proc/no/run either"), "{error}");
     }
 
     #[test]

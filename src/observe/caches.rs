@@ -394,7 +394,7 @@ pub fn open_work(work: &WorkDir) -> io::Result<Dir> {
     if now.id == work.id && now.owner == work.owner {
         Ok(dir)
     } else {
-        Err(io::Error::new(io::ErrorKind::NotFound, "another directory has taken its place"))
+        Err(io::Error::new(io::ErrorKind::NotFound, "it was replaced by another directory"))
     }
 }
 

@@ -270,7 +270,7 @@ fn examine(
         }
     }
     let base = base(parent_path, top, &status, mounts).map_err(said)?;
-    let below = path.strip_prefix(&base.path).map_err(|_| "it lies outside of its glob")?.to_owned();
+    let below = path.strip_prefix(&base.path).map_err(|_| "it is outside of its glob")?.to_owned();
     let cache = Cache {
         path: path.to_owned(),
         base: Some(Arc::new(base.clone())),

@@ -64,7 +64,7 @@ pub fn says(file: &[u8], variable: HookVariable) -> Result<Says<'_>, &'static st
 /// As for [`says`].
 pub fn says_of<'e>(file: &'e [u8], name: &str) -> Result<Says<'e>, &'static str> {
     if file.starts_with(b"\xff\xfe") || file.starts_with(b"\xfe\xff") || file.starts_with(b"\0\0\xfe\xff") {
-        return Err("it is not in UTF-8: write it anew");
+        return Err("it is not in UTF-8: write it again");
     }
     let values = lines(file).enumerate().filter_map(|(n, (line, _))| value_of(line, n == 0, name));
     Ok(match values.last() {
@@ -81,7 +81,7 @@ pub fn fails_every_job(value: &[u8]) -> Option<&'static str> {
     let Ok(text) = std::str::from_utf8(value) else { return Some("it is not UTF-8") };
     if text.trim() != text {
         return Some(
-            "there is white space before or behind it, which the runner takes for a part of the name",
+            "there is white space before or after it, which the runner treats as part of the name",
         );
     }
     if text.contains('"') || text.starts_with('\'') {

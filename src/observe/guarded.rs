@@ -138,8 +138,7 @@ impl GuardCheck<'_> {
         };
         match listeners.find(is_older) {
             Some(stranger) => Err(format!(
-                "its root was put there, or changed, after the Listener pid {} was started, which is of {} by now, where no glob looks: \
-                 if that was started here it has not read this `.env`",
+                "its root was created or changed after the Listener pid {} was started, which now belongs to {}, outside of every glob: if it was started here it has not read this `.env`",
                 stranger.process.pid,
                 stranger.root.display()
             )),
@@ -175,8 +174,7 @@ impl GuardCheck<'_> {
             };
             if !listener.is_ordered || was_set || was_noted() {
                 return Err(format!(
-                    "no job of its Listener (pid {pid}) has passed our hook yet, and whether that has read its `.env` cannot be \
-                     told: the clock was set"
+                    "no job of its Listener (pid {pid}) has run our hook yet, and whether the Listener has read its `.env` cannot be determined: the clock was set"
                 ));
             }
             if changed > listener.started + GRAIN {
@@ -238,7 +236,7 @@ impl GuardCheck<'_> {
     fn runs_us(&self, hook: &Path) -> Result<(), String> {
         if let Some(kind) = self.mounts.shared_with_others(hook) {
             return Err(format!(
-                "lies on {kind}, where others may change it: keep it on a disk of this host"
+                "is on {kind}, where other hosts may change it: keep it on a disk of this host"
             ));
         }
         let us = hook_script::runs_us(hook).map_err(|error| error.to_string())?;

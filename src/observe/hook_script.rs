@@ -51,11 +51,11 @@ pub enum HookScriptError {
     #[error("is JavaScript that calls us: whether it comes to that is shown by its first job")]
     JavaScript,
     /// It is JavaScript without one.
-    #[error("is JavaScript in which no call of `disk-guard hook started` is seen; call it there")]
+    #[error("is JavaScript without a visible call of `disk-guard hook started`; add the call")]
     OtherJavaScript,
     /// Its first command is another one.
     #[error(
-        "is not seen to run `disk-guard hook started`: {0}; let that be its first command, or let one job pass it"
+        "does not visibly run `disk-guard hook started`: {0}; make that its first command, or let one job run it"
     )]
     Other(&'static str),
     /// There are too many scripts before ours.
@@ -297,7 +297,7 @@ impl Command {
         Some(if self.is_waited_for {
             shown
         } else {
-            Shown::Other("it is not waited for, or stands in a pipe")
+            Shown::Other("it is not waited for, or is part of a pipe")
         })
     }
 }

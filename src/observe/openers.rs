@@ -33,7 +33,7 @@ pub fn in_tree(tree: &Dir, cache: &Cache, until: Instant) -> Option<Evidence> {
             (cache.path.clone(), format!("a file of {}", cache.path.display()))
         }
     };
-    let detail = format!("somebody has {what} open");
+    let detail = format!("a process has {what} open");
     Some(Evidence::within(EvidenceKind::ProcessInside, Weight::InUse, within, detail))
 }
 

@@ -14,8 +14,7 @@ pub fn beyond_this_host(runner: &Runner, mounts: &MountTable, local: &[PathGlob]
         let kind = mounts.shared_with_others(path)?;
         (!local.iter().any(|glob| glob.covers(path))).then(|| {
             format!(
-                "{what} {} lies on {kind}: jobs of other hosts may work there unseen; if it is this host's alone, name it in \
-                 runners.local",
+                "{what} {} is on {kind}: jobs of other hosts may work there unseen; if only this host uses it, add it to runners.local",
                 path.display()
             )
         })

@@ -77,13 +77,12 @@ impl Ways {
         let shown = path.display();
         let way = match self.follow(path) {
             Ok(way) if way.real == root => way,
-            Ok(_) => return Some(format!("{shown} is left out: it was changed while it was looked at")),
+            Ok(_) => return Some(format!("{shown} is left out: it was changed during the examination")),
             Err(error) => return Some(format!("{shown} is left out: it cannot be followed: {error}")),
         };
         let hold = way.links.first()?;
         Some(format!(
-            "{shown} is left out: it really lies at {}, which runners.roots does not name, and {} can change the link in {} \
-             that leads there; if that runner is meant, add its path to runners.roots",
+            "{shown} is left out: its real path is {}, which runners.roots does not name, and {} can change the link in {} that leads there; if that runner is meant, add its path to runners.roots",
             root.display(),
             hold.who,
             hold.place.display()
@@ -103,7 +102,7 @@ impl Ways {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return path.parent().and_then(|above| self.foreign_hand(above, owner));
             }
-            Err(error) => return Some(format!("who can write on the way to it cannot be told: {error}")),
+            Err(error) => return Some(format!("the users who can write on the path to it cannot be determined: {error}")),
         };
         if way.real != path {
             let real = way.real.display();
@@ -111,7 +110,7 @@ impl Ways {
         }
         let inside = match self.inside(path) {
             Ok(inside) => inside,
-            Err(error) => return Some(format!("who can write {} cannot be told: {error}", path.display())),
+            Err(error) => return Some(format!("the users who can write {} cannot be determined: {error}", path.display())),
         };
         let hold = way.holds.into_iter().chain(inside).find(|hold| hold.who != Who::User(owner))?;
         Some(format!("{} can write {}, on the way to it", hold.who, hold.place.display()))
@@ -127,7 +126,7 @@ impl Ways {
         owner: Uid,
     ) -> Option<String> {
         let cannot = |error: io::Error| {
-            Some(format!("who can write on the way to the work directory cannot be told: {error}"))
+            Some(format!("the users who can write on the path to the work directory cannot be determined: {error}"))
         };
         let mut holds = match self.follow(root) {
             Ok(way) => way.holds,
@@ -151,12 +150,12 @@ impl Ways {
         let place = hold.place.display();
         let is_owner = |user: Uid| self.seen.get(&hold.place).is_none_or(|status| status.owner == user);
         let fix = match hold.who {
-            Who::User(user) if is_owner(user) => format!("give {place} to root or to uid {owner} (chown)"),
+            Who::User(user) if is_owner(user) => format!("change the owner of {place} to root or to uid {owner} (chown)"),
             Who::User(_) | Who::Group(_) | Who::Unknown(_) => format!("run `chmod g-w {place}`"),
             Who::All => format!("run `chmod o-w {place}`"),
         };
         Some(format!(
-            "{} can write {place} and so say where this runner works, but the work directory belongs to uid {owner}: {fix}",
+            "{} can write {place} and thereby choose this runner's work directory, but that belongs to uid {owner}: {fix}",
             hold.who,
         ))
     }
@@ -281,7 +280,7 @@ impl fmt::Display for Who {
             Self::User(user) => write!(f, "uid {user}"),
             Self::Group(group) => write!(f, "the group {group}"),
             Self::All => f.write_str("everybody"),
-            Self::Unknown(why) => write!(f, "somebody unknown ({why})"),
+            Self::Unknown(why) => write!(f, "an unknown user ({why})"),
         }
     }
 }

@@ -259,7 +259,7 @@ impl RetentionScan<'_> {
             found.retain(|cache| match held.iter().find(|(path, _)| *path == cache.path) {
                 None => true,
                 Some((path, by)) => {
-                    notes.push(format!("{} is an old version of the runner and stays: {by}", path.display()));
+                    notes.push(format!("{} is an old version of the runner and is kept: {by}", path.display()));
                     false
                 }
             });
@@ -275,7 +275,7 @@ fn held(caches: &[Cache], runner: &Runner, proc: &Proc) -> Vec<(PathBuf, String)
     let places: Vec<Runner> = caches
         .iter()
         .map(|cache| {
-            let base = cache.base(runner).expect("an old version lies in the root");
+            let base = cache.base(runner).expect("an old version is in the root");
             let place =
                 WorkDir { path: cache.path.clone(), id: cache.id, owner: cache.owner, ..base.clone() };
             Runner { work: Work::Present(place), ..runner.clone() }
@@ -284,7 +284,7 @@ fn held(caches: &[Cache], runner: &Runner, proc: &Proc) -> Vec<(PathBuf, String)
     let facts = processes::observe_with_caches(proc, &[], &places, processes::Given::default());
     let holders =
         facts.holders.iter().map(|h| (h.runner, format!("pid {} ({}) uses it", h.process.pid, h.comm)));
-    let mounts = facts.mounts.iter().map(|m| (m.runner, "a mount lies over it".to_owned()));
+    let mounts = facts.mounts.iter().map(|m| (m.runner, "a mount covers it".to_owned()));
     let unknown = facts.unlocated.iter().map(|u| (u.runner, u.reason.clone()));
     holders.chain(mounts).chain(unknown).map(|(index, why)| (caches[index].path.clone(), why)).collect()
 }

@@ -70,7 +70,7 @@ impl Expander {
         notes.extend(told);
         if untold > 0 {
             notes
-                .push(format!("runners.roots: {}: {untold} more places could not be looked at", glob.text()));
+                .push(format!("runners.roots: {}: {untold} more directories could not be examined", glob.text()));
         }
         found
     }
@@ -118,8 +118,7 @@ impl Expansion<'_> {
             let next = place.join(&name);
             if Instant::now() > self.expander.until {
                 return self.note(format!(
-                    "runners.roots: {} and what comes after it was not looked at within {} s: name the runners' \
-                     directories more closely",
+                    "runners.roots: {} and the entries after it were not examined within {} s: name the runners' directories more precisely",
                     next.display(),
                     TIME.as_secs()
                 ));
@@ -127,8 +126,7 @@ impl Expansion<'_> {
             match share.as_deref_mut() {
                 Some(0) => {
                     return self.note(format!(
-                        "runners.roots: {} and what comes after it is not looked at, there are more than {} \
-                         directories: name the runners' directories more closely",
+                        "runners.roots: {} and the entries after it are not examined, there are more than {} directories: name the runners' directories more precisely",
                         next.display(),
                         self.expander.share
                     ));

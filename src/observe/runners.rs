@@ -68,7 +68,7 @@ impl Discovery {
             id: "roots-closed".into(),
             is_fault: false,
             said: format!(
-                "runners.roots: {}{others} cannot be looked into: Permission denied",
+                "runners.roots: {}{others} cannot be read: Permission denied",
                 named.join(", ")
             ),
             fix: "run as root to see the runners there".into(),
@@ -134,7 +134,7 @@ pub fn discover(patterns: &[PathGlob], mounts: &MountTable) -> Discovery {
                 }
                 Ok(None) => {}
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {
-                    found.notes.push(format!("{} vanished while it was looked at", path.display()));
+                    found.notes.push(format!("{} vanished during the examination", path.display()));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotADirectory => {}
                 Err(error) if error.kind() == io::ErrorKind::PermissionDenied => {

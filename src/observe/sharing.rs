@@ -90,12 +90,12 @@ pub fn shared_part(file: &File, allocated: u64) -> io::Result<u64> {
 pub fn remedy(fs_type: &str) -> &'static str {
     match fs_type {
         "btrfs" => {
-            "look at `btrfs subvolume list -s` and at the snapshots of snapper or timeshift, and keep work directories in a subvolume that is not snapshotted"
+            "check `btrfs subvolume list -s` and the snapshots of snapper or timeshift, and keep work directories in a subvolume that is not snapshotted"
         }
         "zfs" => {
-            "look at `zfs list -t snapshot`, and keep work directories on a dataset that is not snapshotted"
+            "check `zfs list -t snapshot`, and keep work directories on a dataset that is not snapshotted"
         }
-        "overlay" => "what lies in the image's layers cannot be freed: mount a volume for work directories",
+        "overlay" => "files in the image's layers cannot be freed: mount a volume for work directories",
         "xfs" => "files share their blocks (reflinks, `cp --reflink`): delete the copies as well",
         _ => "snapshots, reflinks or deduplication hold it",
     }

@@ -135,7 +135,7 @@ impl SpaceScan<'_> {
             by_inodes,
             is_whole: true,
             remedy: format!(
-                "`{command} -xh --max-depth=2 {}` tells what; disk-guard frees nothing of it",
+                "`{command} -xh --max-depth=2 {}` lists it; disk-guard frees nothing of it",
                 disk.mount.display()
             ),
         })
@@ -230,7 +230,7 @@ impl SpaceWalk<'_> {
         let Ok(diag) = Dir::open(&runner.root).and_then(|root| root.descend(layout::DIAG)) else { return };
         if self.look.is_meant(base.filesystem) {
             let site = Site { runner, work: &base, uses: Uses::default() };
-            let remedy = "retention.logs says for how long they stay; under pressure a sweep removes them once the runner is idle";
+            let remedy = "retention.logs sets how long they are kept; under pressure a sweep removes them once the runner is idle";
             self.whole(&site, SpaceClass::Logs, Path::new(layout::DIAG), &diag, remedy);
         }
     }
@@ -275,13 +275,13 @@ impl SpaceWalk<'_> {
             Some(age) if age > STALE => (
                 SpaceClass::StaleCheckout,
                 format!(
-                    "no job has used it for {} days: `checkout_max_age = \"14d\"` in [retention] lets a sweep remove it",
+                    "not used by a job for {} days: with `checkout_max_age = \"14d\"` in [retention] a sweep removes it",
                     age.as_secs() / 86_400
                 ),
             ),
             _ => (
                 SpaceClass::Checkout,
-                "`checkout_max_age` in [retention] lets a sweep remove what no job has used for long"
+                "with `checkout_max_age` in [retention] a sweep removes checkouts that no job has used for long"
                     .to_owned(),
             ),
         };

@@ -37,7 +37,7 @@ pub fn remarks(facts: &HostFacts) -> Vec<Remark> {
         id: format!("not-named:{}", root.display()),
         is_fault: true,
         said: format!(
-            "a runner lies at {} ({by}) that runners.roots does not name: it is not guarded",
+            "the runner in {} ({by}) is not matched by runners.roots: it is not guarded",
             root.display()
         ),
         fix: format!("add \"{}\" to runners.roots", glob_for(root, &roots)),
@@ -45,7 +45,7 @@ pub fn remarks(facts: &HostFacts) -> Vec<Remark> {
     let more = found.len().checked_sub(MAX_TOLD + 1).map(|more| Remark {
         id: "not-named".into(),
         is_fault: true,
-        said: format!("{} more runners lie where runners.roots does not look", more + 1),
+        said: format!("{} more runners are outside of runners.roots", more + 1),
         fix: "name their directories in runners.roots".into(),
     });
     told.chain(more).collect()

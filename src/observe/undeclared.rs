@@ -102,7 +102,7 @@ fn declare(glob: &str, owner: &str, Suggestion { path, by, kind, count }: &Sugge
         id: format!("undeclared:{glob}"),
         is_fault: false,
         said: format!(
-            "{}{more}, which {by} names, lies outside of the work directories: no rule reaches it",
+            "{}{more}, which {by} names, is outside of the work directories: no rule covers it",
             path.display()
         ),
         fix: format!(

@@ -75,7 +75,7 @@ pub(crate) fn after_sweep<'c>(
         return Vec::new();
     }
     forecast::summarise(&look(snapshot, run, IN_A_SWEEP), seen, caches).unwrap_or_else(|error| {
-        vec![format!("hooks are not told what this sweep has seen of the host's jobs: {error}")]
+        vec![format!("the forecast for hooks cannot be written: {error}")]
     })
 }
 
@@ -98,14 +98,14 @@ pub(crate) fn sweep_early(config: &Config, disks: &[Filesystem]) -> Option<Strin
         return None;
     }
     let told = format!(
-        "{} is full in {} min if it goes on filling like this; the next sweep is due in {} min",
+        "{} is full in {} min if it keeps filling like this; the next sweep is due in {} min",
         disk.mount.display(),
         to_full.as_secs() / 60,
         due.as_secs().div_ceil(60)
     );
     Some(match arm(config, due) {
         Ok(()) => told,
-        Err(why) => format!("{told}, and comes with the timer: {why}"),
+        Err(why) => format!("{told}, and starts with the timer: {why}"),
     })
 }
 

@@ -220,7 +220,7 @@ fn sum_of_declared(declared: &[DeclaredStatus]) -> Option<String> {
     };
     (!declared.is_empty()).then(|| {
         format!(
-            "{} declared outside of work directories, {}; {} of it could go now (`disk-guard plan` lists them)",
+            "{} declared outside of work directories, {}; {} of it could be removed now (`disk-guard plan` lists them)",
             words::count(declared.len(), "cache"),
             sum(|_| true),
             sum(|one| one.is_reclaimable)
@@ -238,7 +238,7 @@ fn remembered(preview: &Preview) -> Option<String> {
     let since: Vec<SystemTime> = since.collect();
     let oldest = since.iter().min()?;
     Some(format!(
-        "sizes of {} are remembered, the oldest from {} ago: no directory in them has changed since, and files that have grown in place are not seen",
+        "sizes of {} are remembered, the oldest from {} ago: no directory in them has changed since; files that have grown in place are not noticed",
         words::count(since.len(), "cache"),
         words::span(now().duration_since(*oldest).unwrap_or_default())
     ))

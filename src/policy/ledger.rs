@@ -135,7 +135,7 @@ fn speaks_of_own(record: &LedgerRecord, uid: Uid, owners: &[Ownership]) -> Resul
     let named = |name: &str| {
         let mut runners = owners.iter().filter(|owner| owner.name == name).peekable();
         if runners.peek().is_none() {
-            Err(format!("there is no runner {name} here now, so it cannot be told whose it is"))
+            Err(format!("there is no runner {name} here now, so the owner of the entry is unknown"))
         } else if runners.any(|runner| runner.owner == uid) {
             Ok(())
         } else {
@@ -154,7 +154,7 @@ fn speaks_of_own(record: &LedgerRecord, uid: Uid, owners: &[Ownership]) -> Resul
     // The path of a filesystem under pressure belongs to no user.
     if let Some(path) = record.details.path.as_deref().filter(|_| record.deed != ActionKind::Pressure) {
         match owner_of(path, owners) {
-            None => return Err("its path lies in no runner that is here now".into()),
+            None => return Err("its path is in no runner of this host".into()),
             Some(owner) if owner == uid => names_something = true,
             Some(_) => return Err(format!("its path is not uid {uid}'s")),
         }
@@ -165,7 +165,7 @@ fn speaks_of_own(record: &LedgerRecord, uid: Uid, owners: &[Ownership]) -> Resul
     if owns_all || (names_something && !is_of_host) {
         Ok(())
     } else {
-        Err("it speaks for the whole host".into())
+        Err("it concerns the whole host".into())
     }
 }
 

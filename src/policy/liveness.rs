@@ -285,8 +285,8 @@ fn mounts(facts: &HostFacts, index: usize, found: &mut Vec<Evidence>) {
         if mount.is_of_host {
             let (inside, point) = (mount.inside.display(), mount.mount_point.display());
             let detail = match mount.inside == mount.mount_point {
-                true => format!("{point} is a mount of the host's own: what lies there stays"),
-                false => format!("the host has {inside} mounted at {point}: it stays"),
+                true => format!("{point} is a mount of the host itself: its content is kept"),
+                false => format!("the host has {inside} mounted at {point}: it is kept"),
             };
             let inside = mount.inside.clone();
             found.push(Evidence::within(EvidenceKind::MountInside, Weight::Forbids, inside, detail));
@@ -322,7 +322,7 @@ fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec
     } else if others().any(|listener| heard_of(listener, at, written) == Heard::CannotTell) {
         tell(
             Weight::CannotTell,
-            format!("{detail} (whether before its Listener was started cannot be told)"),
+            format!("{detail} (whether before its Listener was started is unknown)"),
         );
     } else if listeners().any(|listener| exempt.covers(listener.process)) {
         // It is our own.
@@ -358,7 +358,7 @@ fn locks(runner: &RunnerFacts, found: &mut Vec<Evidence>) {
     for lock in &runner.locks {
         let (kind, who) = match lock.kind {
             LockKind::Build => (EvidenceKind::BuildLock, "a build holds"),
-            LockKind::Directory => (EvidenceKind::DirectoryLock, "somebody holds a flock on"),
+            LockKind::Directory => (EvidenceKind::DirectoryLock, "a process holds a flock on"),
         };
         let (weight, detail) = match &lock.state {
             LockState::Held => (Weight::InUse, format!("{who} {}", lock.file.display())),

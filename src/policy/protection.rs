@@ -147,7 +147,7 @@ fn foreign_owner(cache: &Cache, runner: &Runner, acting_as: Uid) -> Option<Strin
     (!may).then(|| {
         let owner = cache.owner;
         match acting_as {
-            Uid::ROOT => format!("it belongs to uid {owner}, who is neither the runner's user nor root"),
+            Uid::ROOT => format!("it belongs to uid {owner}, which is neither the runner's user nor root"),
             user => format!(
                 "it belongs to uid {owner}, and we are uid {user}: only the privileged sweep may remove it"
             ),

@@ -58,7 +58,7 @@ fn one(rule: &StoreRule, facts: &StoreFacts, host: &HostState, need: Option<&mut
         _ if !rule.kind.is_bounded() => facts.bytes.unwrap_or(wanted),
         Some(bytes) => wanted.min(bytes.saturating_sub(rule.keep)),
         None if rule.keep > 0 => {
-            let why = "its size cannot be told, and `keep` is set".to_owned();
+            let why = "its size is unknown, and `keep` is set".to_owned();
             return StoreVerdict::Leave(Leaves::Unusable(why));
         }
         None => wanted,

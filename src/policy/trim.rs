@@ -254,7 +254,7 @@ fn reference_bits(graph: &Graph<'_>, access_times: AccessTimes) -> (ReferenceBit
         !is_used || graph.needs[index].iter().all(|needed| since[*needed] == 0)
     };
     if !(0..graph.units.len()).all(is_closed) {
-        let words = "access times do not tell what builds have used: the last job seems to have used a unit without its dependencies";
+        let words = "access times do not show what builds have used: the last job seems to have used a unit without its dependencies";
         return (ReferenceBits::Untrusted(words.to_owned()), vec![0; since.len()]);
     }
     (ReferenceBits::Trusted, since)

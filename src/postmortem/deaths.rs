@@ -51,7 +51,7 @@ impl Deaths<'_> {
     pub(crate) fn report(&self, tell: &mut dyn FnMut(Event)) {
         let attempt = std::panic::AssertUnwindSafe(|| self.look_into(tell));
         if std::panic::catch_unwind(attempt).is_err() {
-            let text = "a post-mortem failed by an internal error; the sweep goes on. Please report it";
+            let text = "a post-mortem failed with an internal error; the sweep continues. Please report it";
             tell(Event::new(EventKind::Error, text));
         }
     }

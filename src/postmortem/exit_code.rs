@@ -61,25 +61,24 @@ pub fn meaning(code: i32) -> String {
     match (ending(code), code) {
         (Ending::Result(result), _) => format!("{code}: the Worker reported that the job {result}"),
         (Ending::Signal(name), 137) => format!(
-            "137 = 128 + 9: {name} ended it, which no process can catch. The kernel sends it for want of memory, systemd when a \
-             stop takes too long, and anybody with the right to; the code cannot say who"
+            "137 = 128 + 9: ended by {name}, which no process can catch. The kernel sends it when memory runs out, systemd when a stop takes too long, and any user with permission to; the code does not show the sender"
         ),
-        (Ending::Signal(name), _) => format!("{code} = 128 + {}: {name} ended it", code - 128),
+        (Ending::Signal(name), _) => format!("{code} = 128 + {}: ended by {name}", code - 128),
         (Ending::Abort, _) => {
-            "134 = 128 + 6: SIGABRT; .NET ends itself so after an exception that nothing caught, a full disk included"
+            "134 = 128 + 6: SIGABRT; .NET aborts after an unhandled exception, for example on a full disk"
                 .to_owned()
         }
         (Ending::Fault(name), _) => {
             format!(
-                "{code} = 128 + {}: {name}, a fault of the process itself, unless somebody sent it",
+                "{code} = 128 + {}: {name}, a fault of the process itself, unless another process sent the signal",
                 code - 128
             )
         }
         (Ending::Error, 1..=64) => format!(
-            "{code} is what the Worker returned by itself. It is no signal: one with the number {code} would have been noted as {}",
+            "{code} is the exit code that the Worker returned itself. It is not a signal: signal {code} would have been recorded as {}",
             128 + code
         ),
-        (Ending::Error, _) => format!("{code} is none of the Worker's codes and stands for no usual signal"),
+        (Ending::Error, _) => format!("{code} is not an exit code of the Worker and corresponds to no usual signal"),
     }
 }
 
@@ -112,8 +111,8 @@ mod tests {
         ] {
             assert_eq!(ending(code), expected, "{code}");
         }
-        assert!(meaning(9).contains("would have been noted as 137"), "{}", meaning(9));
+        assert!(meaning(9).contains("would have been recorded as 137"), "{}", meaning(9));
         assert!(meaning(137).contains("SIGKILL") && meaning(134).contains("exception"));
-        assert!(meaning(i32::MIN).contains("none of the Worker's codes"));
+        assert!(meaning(i32::MIN).contains("not an exit code of the Worker"));
     }
 }

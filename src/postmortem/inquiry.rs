@@ -103,9 +103,9 @@ fn trace_of(shelf: &Shelf, ledger: &Ledger, name: &str) -> Option<String> {
     let is_kept = kept.iter().any(|case| case.death.runner == name);
     (is_kept || last.is_some()).then(|| {
         let last =
-            last.map(|record| format!("; disk-guard's ledger tells of it last: {}", record.details.message));
+            last.map(|record| format!("; its last entry in disk-guard's ledger: {}", record.details.message));
         let last = last.unwrap_or_default();
-        format!("{name} is no runner of this host any more: what was kept of it is all that is known{last}")
+        format!("{name} is no longer a runner of this host: only the records kept about it are available{last}")
     })
 }
 
@@ -192,7 +192,7 @@ mod tests {
         let since = now() - Duration::from_secs(3600);
         let report = ask(&config, Some("gone"), since).unwrap();
         assert_eq!((report.cases.len(), report.runners), (1, 0));
-        assert!(report.cases[0].kept && report.notes[0].contains("is no runner of this host any more"));
+        assert!(report.cases[0].kept && report.notes[0].contains("is no longer a runner of this host"));
         let later = ask(&config, Some("gone"), now() + Duration::from_secs(60)).unwrap();
         assert_eq!(later.cases, [], "it died before");
         let unknown = ask(&config, Some("nobody"), since).unwrap_err();

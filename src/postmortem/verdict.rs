@@ -361,20 +361,20 @@ fn missing(facts: &Facts) -> Vec<Missing> {
     }
     if facts.host.known().is_some_and(|log| !log.is_complete) {
         missing.push(Missing {
-            what: "some of what the host's services did: the journal was too much, or does not reach back to the job's end"
+            what: "some events of the host's services: the journal was too long, or does not reach back to the job's end"
                 .to_owned(),
-            how: "`journalctl --since` of that minute by hand, as root".to_owned(),
+            how: "read `journalctl --since` of that minute by hand, as root".to_owned(),
         });
     }
     if facts.listener.known().is_some_and(|log| !log.has_end()) {
         missing.push(Missing {
-            what: "the Worker's exit code: no Listener lived to note it".to_owned(),
-            how: "set ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT=1 in the runner's .env, so that the journal has its last words".to_owned(),
+            what: "the Worker's exit code: no Listener survived to record it".to_owned(),
+            how: "set ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT=1 in the runner's .env, so that the journal keeps its last log lines".to_owned(),
         });
     }
     if facts.kernel.known().is_some_and(|log| !log.is_complete) {
         missing.push(Missing {
-            what: "some of the kernel's messages: what was kept does not reach back to the job's end"
+            what: "some of the kernel's messages: those that were kept do not reach back to the job's end"
                 .to_owned(),
             how:
                 "keep the journal on disk: `mkdir -p /var/log/journal && systemctl restart systemd-journald`"
@@ -387,8 +387,8 @@ fn missing(facts: &Facts) -> Vec<Missing> {
             .is_none_or(|since| since > facts.death.started.unwrap_or(SystemTime::UNIX_EPOCH))
     {
         missing.push(Missing {
-            what: "a ledger of disk-guard that tells of everything since the job began".to_owned(),
-            how: "let tmpfiles.d make ledger.d in the state directory, and keep the journal on disk"
+            what: "a ledger of disk-guard that is complete since the job began".to_owned(),
+            how: "let tmpfiles.d create ledger.d in the state directory, and keep the journal on disk"
                 .to_owned(),
         });
     }

@@ -75,7 +75,7 @@ impl ReapRun<'_> {
         seen.observe(&listing, (self.clock)());
         report.reapings = sight.judge(&listing, seen);
         if report.listed > 0 && report.reapings.is_empty() {
-            report.notes.push(format!("`match` names none of the {} that are listed", report.listed));
+            report.notes.push(format!("`match` matches none of the {} that are listed", report.listed));
         }
         let matched: Vec<&Environment> = report.reapings.iter().map(|reaping| &reaping.environment).collect();
         report.notes.extend(self.source.remarks(&matched, (self.clock)()));
@@ -191,7 +191,7 @@ impl ReapRun<'_> {
             (Ok(()), Ok(Gone::Yes)) => Ok(ReapResult::Reaped),
             (Ok(()), Ok(Gone::No)) => Ok(ReapResult::Lied),
             (Ok(()), Ok(Gone::Again(state))) => Ok(ReapResult::Failed(format!(
-                "it is listed again as {state}: made anew under the same name, or never gone"
+                "it is listed again as {state}: created again under the same name, or never deleted"
             ))),
             (Ok(()), Ok(Gone::Ending)) => {
                 Ok(ReapResult::Failed(format!("it is still being deleted after {:?}", self.rule.timeout)))
@@ -202,7 +202,7 @@ impl ReapRun<'_> {
             (Err(error), Ok(_)) => Ok(ReapResult::Failed(error.to_string())),
             (deleted, Err(error)) => {
                 let deleted = deleted.err().map(|error| format!("{error}; ")).unwrap_or_default();
-                let why = format!("{deleted}whether it is gone cannot be told: {error}");
+                let why = format!("{deleted}whether it is gone cannot be determined: {error}");
                 Err(Stop { result: ReapResult::Failed(why), why: error.to_string() })
             }
         }
@@ -273,7 +273,7 @@ impl Sight<'_> {
         let fresh = listing.iter().find(|fresh| fresh.id == before.id);
         let fresh = fresh.ok_or_else(|| "it is gone already".to_owned())?;
         if fresh.mark != before.mark || fresh.name != before.name {
-            return Err("it has been used since it was looked at".to_owned());
+            return Err("it has been used since it was examined".to_owned());
         }
         let runners = self.ask(std::iter::once(fresh));
         let input = self.input(&runners);
@@ -281,7 +281,7 @@ impl Sight<'_> {
             Some(verdict) if verdict == planned.verdict => Ok(fresh),
             Some(ReapDecision::Stay(stays)) => Err(changed(&stays, &fresh.state)),
             Some(ReapDecision::Reap(_)) | None => {
-                Err("it is not what it was when it was looked at".to_owned())
+                Err("it has changed since it was examined".to_owned())
             }
         }
     }
@@ -300,7 +300,7 @@ impl Sight<'_> {
 fn changed(stays: &Stays, state: &EnvironmentState) -> String {
     match stays {
         Stays::RunnerInUse(why) | Stays::Claimed(why) | Stays::Unproven(why) => why.clone(),
-        Stays::Ending => "somebody else is deleting it".to_owned(),
+        Stays::Ending => "another process is deleting it".to_owned(),
         Stays::Unknown(what) => format!("it is unknown now: {what}"),
         _ => format!("it is {} now", state.as_str()),
     }

@@ -32,7 +32,7 @@ use std::rc::Rc;
 const RETURNED: &str = "returned-by-disk-guard-";
 
 /// The result of a claim whose slot, or cache, has been removed.
-const OVERTAKEN: &str = "its runner began a job, or it was removed, before it could be claimed";
+const OVERTAKEN: &str = "its runner started a job, or it was removed, before it could be claimed";
 
 /// The result of a claim.
 #[derive(Debug)]
@@ -375,7 +375,7 @@ impl CacheEntry {
     fn set_aside(&self, from: &Dir, name: &OsStr, reason: &str) -> String {
         let beside = unique(RETURNED);
         match self.put_back(from, name, &beside) {
-            PutBack::Done => format!("{reason}; it lies beside as {}", beside.display()),
+            PutBack::Done => format!("{reason}; it is kept beside it as {}", beside.display()),
             PutBack::Failed => reason.to_owned(),
         }
     }
@@ -403,7 +403,7 @@ fn compare(found: &Status, cache: &Cache) -> Result<(), String> {
     if !found.is_dir() {
         Err("it is no longer a directory".to_owned())
     } else if found.id != cache.id {
-        Err("another directory has taken its place".to_owned())
+        Err("it was replaced by another directory".to_owned())
     } else if found.owner != cache.owner {
         Err(format!("its owner changed from uid {} to uid {}", cache.owner, found.owner))
     } else {

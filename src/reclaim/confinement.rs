@@ -49,10 +49,10 @@ impl Confinement {
     fn by<D: Borrow<Dir>>(abi: io::Result<u32>, works: impl IntoIterator<Item = D>) -> Self {
         match abi {
             Ok(abi) if abi >= LEAST_ABI => {
-                Self(rules(works).map_err(|error| format!("Landlock takes no rules: {error}")))
+                Self(rules(works).map_err(|error| format!("Landlock accepts no rules: {error}")))
             }
             Ok(abi) => Self(Err(format!("Landlock ABI {abi} is older than {LEAST_ABI} (Linux 5.19)"))),
-            Err(error) => Self(Err(format!("Landlock is not to be had: {error}"))),
+            Err(error) => Self(Err(format!("Landlock is not available: {error}"))),
         }
     }
 
@@ -141,7 +141,7 @@ mod tests {
             assert_eq!(lack(Ok(old)).unwrap(), format!("Landlock ABI {old} is older than 2 (Linux 5.19)"));
         }
         assert!(
-            lack(Err(io::ErrorKind::Unsupported.into())).unwrap().starts_with("Landlock is not to be had")
+            lack(Err(io::ErrorKind::Unsupported.into())).unwrap().starts_with("Landlock is not available")
         );
         let can = ability::landlock_abi().is_ok_and(|abi| abi >= LEAST_ABI);
         assert_eq!(Confinement::to([handle(temp.path())]).lack().is_none(), can);

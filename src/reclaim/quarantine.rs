@@ -70,7 +70,7 @@ impl<'l> Quarantine<'l> {
         if !is_ours_alone(&status) {
             return Err(io::Error::new(
                 io::ErrorKind::PermissionDenied,
-                "somebody else's directory took its place",
+                "it was replaced by another user's directory",
             ));
         }
         Ok(quarantine)
@@ -93,7 +93,7 @@ impl<'l> Quarantine<'l> {
         match parent.status_of(name) {
             Ok(status) if status.id == id && status.links > 1 => return Ok(Alone::Linked(status.links)),
             Ok(status) if status.id == id && !status.is_dir() => {}
-            Ok(_) => return Ok(Alone::Changed("something else stands there".to_owned())),
+            Ok(_) => return Ok(Alone::Changed("another entry is there".to_owned())),
             Err(error) => return Ok(Alone::Changed(error.to_string())),
         }
         symlinkat(below, self.trash.dir(), place_of(&self.name))?;
@@ -103,7 +103,7 @@ impl<'l> Quarantine<'l> {
         }
         let result = self.look_and_do(id, deed);
         renameat_with(&self.dir, ENTRY, parent, name, RenameFlags::NOREPLACE).map_err(|error| {
-            let text = format!("it could not be put back ({error}) and lies in trash");
+            let text = format!("it could not be returned ({error}) and is in trash");
             io::Error::new(io::Error::from(error).kind(), text)
         })?;
         self.forget_place();

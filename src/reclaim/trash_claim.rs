@@ -57,7 +57,7 @@ mod tests {
     #[test]
     fn a_trash_claim_has_one_holder_and_the_next_gets_it_once_that_has_ended() {
         let temp = tempfile::tempdir().unwrap();
-        let first = TrashClaim::take(&handle(temp.path())).expect("nobody has it");
+        let first = TrashClaim::take(&handle(temp.path())).expect("no process has it");
         assert!(TrashClaim::take(&handle(temp.path())).is_none());
         drop(first);
         assert!(TrashClaim::take(&handle(temp.path())).is_some());

@@ -191,7 +191,7 @@ impl Event {
             .take(5)
             .map(|change| format!("{}: {}", escape::path(&change.below), change.what))
             .collect();
-        let event = Self::new(EventKind::Repaired, format!("put right {entries} in {place}{left}"));
+        let event = Self::new(EventKind::Repaired, format!("repaired {entries} in {place}{left}"));
         Some(
             event
                 .runner(&report.runner)
@@ -251,7 +251,7 @@ impl Event {
     pub fn grounds(self, action: &Action, now: SystemTime) -> Self {
         let newest = words::newest(&action.cache, now);
         let newest = newest.map(|age| format!("; newest content {age}")).unwrap_or_default();
-        self.summary(format!("nothing spoke against it at the claim{newest}"))
+        self.summary(format!("no evidence of use at the claim{newest}"))
     }
 
     /// The run, and its number in the run: the journal and the ledger's files have the same entry under both.

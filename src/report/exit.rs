@@ -47,8 +47,8 @@ Exit codes:
    3  configuration invalid
   10  check, remediate: busy
   11  check, remediate: unknown
-  12  audit: something is to be put right in place
-  13  audit: something has to be cloned afresh
+  12  audit: something needs a repair in place
+  13  audit: something needs a new clone
   14  remediate, sweep: nothing repaired, more than one repository is contaminated
   20  sweep: goal not reached
   75  host lock not obtained in time";
@@ -67,8 +67,8 @@ Exit codes:
             Self::ConfigInvalid => "configuration invalid",
             Self::Busy => "check, remediate: busy",
             Self::Unknown => "check, remediate: unknown",
-            Self::Repairable => "audit: something is to be put right in place",
-            Self::Replace => "audit: something has to be cloned afresh",
+            Self::Repairable => "audit: something needs a repair in place",
+            Self::Replace => "audit: something needs a new clone",
             Self::WiderIncident => {
                 "remediate, sweep: nothing repaired, more than one repository is contaminated"
             }

@@ -148,7 +148,7 @@ fn rest(host: &HostStatus) -> Markup {
                     dt { "Blocked" }
                     dd { (words::size(blocked)) ul { @for runner in blockers { li { (words::size(runner.blocked_bytes)) " by " (escape::text(&runner.runner.name)) " (" (cause(runner)) ")" } } } }
                 }
-                @if let Some(record) = &host.dedupe { dt { "Shared blocks" } dd { (words::size(record.sharing_bytes)) " of " (words::size(record.pair_bytes)) " in second copies lie on the disk once" } }
+                @if let Some(record) = &host.dedupe { dt { "Shared blocks" } dd { (words::size(record.sharing_bytes)) " of " (words::size(record.pair_bytes)) " in second copies are stored once" } }
                 @if host.trash_bytes > 0 { dt { "Trash" } dd { (words::size(host.trash_bytes)) ", deleted by the next sweep" } }
                 @if !host.holding.is_empty() {
                     dt { "What holds the disk" }

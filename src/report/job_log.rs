@@ -59,7 +59,7 @@ impl Warning {
             .sum();
         let text = format!(
             "This runner's host is short of disk space, which is not this job's fault: {}. disk-guard freed {}; {} of caches are in \
-             use or must be kept.{} `disk-guard status` on the host tells more.",
+             use or must be kept.{} `disk-guard status` on the host shows more.",
             fullness(report),
             words::size(report.freed_bytes),
             words::size(kept),
@@ -110,7 +110,7 @@ impl Warning {
             Met::Refused => {
                 "The disk is above its critical mark and nothing more can be freed, so the job was not started".to_owned()
             }
-            Met::NoSpace(line) => format!("The runner found no room on a disk (its log: {})", escape::text(line)),
+            Met::NoSpace(line) => format!("The runner found no space on a disk (its log: {})", escape::text(line)),
         };
         let disks = match fullness(report) {
             disks if disks.is_empty() => disks,
@@ -118,11 +118,11 @@ impl Warning {
         };
         let holders: Vec<String> = holders.iter().map(holder).collect();
         let holders = match holders.as_slice() {
-            [] => "No cache that disk-guard knows holds much of it.".to_owned(),
+            [] => "No cache known to disk-guard uses much of it.".to_owned(),
             holders => format!("Most of its caches: {}.", holders.join("; ")),
         };
         let text = format!(
-            "{what}{disks}. It is the host's infrastructure, not this change. {holders}{} `disk-guard status` on the host tells more.",
+            "{what}{disks}. The cause is the host's infrastructure, not this change. {holders}{} `disk-guard status` on the host shows more.",
             held(report)
         );
         let command = if met == Met::Refused { "error" } else { "warning" };
@@ -256,7 +256,7 @@ fn unexamined_line(outcomes: &[&Outcome]) -> String {
     let runners: HashSet<_> = outcomes.iter().map(|outcome| outcome.action.runner.root_id).collect();
     let bytes = outcomes.iter().map(|outcome| outcome.action.cache.bytes()).sum();
     format!(
-        "left     {}, {}, of {} that cannot be examined from here: the sweep sees to them",
+        "left     {}, {}, of {} that cannot be examined from here: the sweep handles them",
         words::count(outcomes.len(), "cache"),
         words::size(bytes),
         words::count(runners.len(), "runner")
@@ -293,12 +293,12 @@ mod tests {
         /home: 92% -> 88% used, 29.0 GiB available
         removed   8.00 GiB  /home/ci/runner-2/_work/app/app/target  (runner-2, cargo-target: its disk is under pressure; newest file 3 d old)
         failed    2.00 GiB  /home/ci/runner-2/_work/caf\xe9/caf\xe9/target  (runner-2, cargo-target: older than its rule's max_age; newest file 9 d old; failed: unlinkat \x1b[2Jx: permission denied)
-        restored  3.00 GiB  /home/ci/runner-3/_work/app/app/target  (runner-3, cargo-target: its disk is under pressure; newest file 4 d old; put back after the claim: Worker pid 4711)
+        restored  3.00 GiB  /home/ci/runner-3/_work/app/app/target  (runner-3, cargo-target: its disk is under pressure; newest file 4 d old; returned after the claim: Worker pid 4711)
         kept      12.0 GiB  /home/ci/runner-1/_work/app/app/target  (runner-1: Worker pid 4711)
         kept      1.00 GiB  /home/ci/runner-1/_work/lib/lib/target  (runner-1: Worker pid 4711)
         note: /opt/actions-runner* matches nothing
         ::endgroup::
-        ::warning title=Host disk nearly full::This runner's host is short of disk space, which is not this job's fault: /home is 88%25 full (29.0 GiB available). disk-guard freed 8.00 GiB; 13.0 GiB of caches are in use or must be kept. `disk-guard status` on the host tells more.
+        ::warning title=Host disk nearly full::This runner's host is short of disk space, which is not this job's fault: /home is 88%25 full (29.0 GiB available). disk-guard freed 8.00 GiB; 13.0 GiB of caches are in use or must be kept. `disk-guard status` on the host shows more.
         ");
     }
 
@@ -323,10 +323,10 @@ mod tests {
         }
         Warning::of_disk(Met::Critical, &RunReport::default(), &[]).write(&mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
-        ::warning title=This host's disk%2C not your change::The disk stays above its critical mark: /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
-        ::error title=This host's disk%2C not your change::The disk is above its critical mark and nothing more can be freed, so the job was not started: /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
-        ::warning title=This host's disk%2C not your change::The runner found no room on a disk (its log: No space left\n::error::on device): /home is 88%25 full (29.0 GiB available). It is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host tells more.
-        ::warning title=This host's disk%2C not your change::The disk stays above its critical mark. It is the host's infrastructure, not this change. No cache that disk-guard knows holds much of it. `disk-guard status` on the host tells more.
+        ::warning title=This host's disk%2C not your change::The disk stays above its critical mark: /home is 88%25 full (29.0 GiB available). The cause is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host shows more.
+        ::error title=This host's disk%2C not your change::The disk is above its critical mark and nothing more can be freed, so the job was not started: /home is 88%25 full (29.0 GiB available). The cause is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host shows more.
+        ::warning title=This host's disk%2C not your change::The runner found no space on a disk (its log: No space left\n::error::on device): /home is 88%25 full (29.0 GiB available). The cause is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host shows more.
+        ::warning title=This host's disk%2C not your change::The disk stays above its critical mark. The cause is the host's infrastructure, not this change. No cache known to disk-guard uses much of it. `disk-guard status` on the host shows more.
         ");
     }
 

@@ -22,7 +22,7 @@ pub fn deed(rule: &ReapRule, reaping: &Reaping) -> String {
     let name = format!("{} {what} {} ({})", rule.kind, escape::text(&reaping.environment.name), rule.name);
     match &reaping.result {
         ReapResult::Reaped => format!("reaped the {name}: {}", why(reaping)),
-        ReapResult::Lied => format!("the {name} was deleted by its tool's word, and is still listed"),
+        ReapResult::Lied => format!("the {name} was reported as deleted by its tool and is still listed"),
         ReapResult::Failed(why) => format!("the {name} could not be reaped: {}", escape::text(why)),
         ReapResult::Changed(why) => {
             format!("left the {name} alone right before its delete: {}", escape::text(why))
@@ -62,10 +62,10 @@ pub(super) fn why(reaping: &Reaping) -> String {
             format!("never started, for {seen}")
         }
         ReapDecision::Reap(crate::model::reap::ReapReason::Idle) => {
-            format!("it runs without a job and nobody wants it, for {seen}")
+            format!("it runs without a job and is surplus, for {seen}")
         }
         ReapDecision::Stay(stays) => match stays {
-            Stays::Kept(pattern) => format!("keep names it ({})", escape::text(pattern)),
+            Stays::Kept(pattern) => format!("listed in keep ({})", escape::text(pattern)),
             Stays::Running => match reaping.environment.class {
                 Class::Environment => "it runs".to_owned(),
                 Class::Image => "a container uses it".to_owned(),
@@ -109,7 +109,7 @@ pub(super) fn result(result: &ReapResult) -> Option<String> {
             Some(format!("left alone right before its delete: {}", escape::text(why)))
         }
         ReapResult::Failed(why) => Some(escape::text(why).into_owned()),
-        ReapResult::Lied => Some("its delete reported success, and it is still listed".to_owned()),
+        ReapResult::Lied => Some("its delete reported success, but it is still listed".to_owned()),
         ReapResult::Deferred(why) => Some(format!("left for the next run: {why}")),
     }
 }

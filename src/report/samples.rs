@@ -362,7 +362,7 @@ pub(super) fn ledger() -> Ledger {
         gaps: gaps.iter().map(|gap| (*gap).to_owned()).collect(),
     };
     let places = vec![
-        reach(Source::Journal, 86_400, &["the journal is kept in memory: it begins with this boot"]),
+        reach(Source::Journal, 86_400, &["the journal is kept in memory: it starts with this boot"]),
         reach(Source::File, 30 * 86_400, &[]),
     ];
     let mut entries = sweep();
@@ -490,7 +490,7 @@ pub(super) fn audit() -> hygiene::AuditReport {
     let busy = RunnerAudit {
         runner: runner("runner-2"),
         state: Liveness::Busy,
-        skipped: Some("a job changes its tree while it is looked at: not examined".into()),
+        skipped: Some("a job changed its tree during the examination: not examined".into()),
         areas: Vec::new(),
         leftovers: Vec::new(),
     };
@@ -526,7 +526,7 @@ pub(super) fn audit() -> hygiene::AuditReport {
         runners: vec![idle, busy],
         verdict: AreaCondition::Replace,
         contaminated: 2,
-        notes: vec!["git is in none of the directories of paths.programs: objects are not checked".into()],
+        notes: vec!["git is in no directory of paths.programs: objects are not checked".into()],
     }
 }
 
@@ -544,7 +544,7 @@ pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
         changes: vec![
             change(
                 "app/app/passwd",
-                Repaired::Refused("it has another name, which may lie elsewhere: only a reset helps".into()),
+                Repaired::Refused("it has another name, which may be elsewhere: only a reset helps".into()),
             ),
             change("app/app/dist", result.clone()),
             change("app/app/dist/\u{1b}[2Jx\n::error::", result),

@@ -6,12 +6,12 @@ use crate::model::stores::{Leaves, StoreReason, StoreReport, StoreResult, StoreV
 /// Why a store is left alone.
 pub fn leaves(why: &Leaves) -> String {
     match why {
-        Leaves::NotNeeded => "nothing is needed of it".to_owned(),
+        Leaves::NotNeeded => "nothing is needed from it".to_owned(),
         Leaves::AtItsFloor => "it holds no more than `keep` leaves it".to_owned(),
         Leaves::Rests => {
-            "its last collection failed or gave next to nothing; it is left alone for an hour".to_owned()
+            "its last collection failed or freed almost nothing; it is left alone for an hour".to_owned()
         }
-        Leaves::InUse(who) => format!("somebody may build: {who}"),
+        Leaves::InUse(who) => format!("a build may be running: {who}"),
         Leaves::Unusable(why) => why.clone(),
     }
 }
@@ -27,7 +27,7 @@ pub(super) fn why(report: &StoreReport) -> String {
             };
             let how_much = match report.kind.is_bounded() {
                 true => format!("{} of it", words::size(portion.bytes)),
-                false => "all that its tool lets go".to_owned(),
+                false => "everything that its tool releases".to_owned(),
             };
             format!("{because}: {how_much}")
         }

@@ -35,7 +35,7 @@ pub(crate) fn without_counts(error: &CountersError) -> String {
 pub(super) fn after_sweep(host: &Host<'_>, snapshot: &Snapshot<'_>, run: &RunDir, report: &RunReport) {
     if let Err(error) = believed::fold_in(snapshot, run, report, now()) {
         let place = run.path().display();
-        fail(host, &format!("the counts of this run stay in {place} for the next sweep: {error}"));
+        fail(host, &format!("the counts of this run remain in {place} for the next sweep: {error}"));
     }
     let Some(path) = &snapshot.config.metrics_textfile else { return };
     let text = exposition(snapshot, Some(run), |error| {

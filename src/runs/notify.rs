@@ -82,7 +82,7 @@ impl<'a> Due<'a> {
     fn remember(&self, memory: &Memory) -> Result<(), Failed> {
         memory::write(&self.state, &self.host.config.paths.run_dir, memory).map_err(|why| {
             let complain = self.host.complain;
-            complain(&format_args!("what was told cannot be remembered, and is told once more: {why}"));
+            complain(&format_args!("sent notifications cannot be recorded and will be sent once more: {why}"));
             Failed
         })
     }
@@ -94,7 +94,7 @@ impl<'a> Due<'a> {
 /// [`Failed`].
 pub(crate) fn send(host: &Host<'_>, message: &str) -> Result<(), Failed> {
     messenger::send(&host.config.notify, &host.config.paths.programs, message).map_err(|error| {
-        let text = format!("incidents could not be told: {error}");
+        let text = format!("incidents could not be notified: {error}");
         (host.complain)(&text);
         Event::new(EventKind::Error, escape::text(&text)).emit();
         Failed

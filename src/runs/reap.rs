@@ -50,7 +50,7 @@ pub(crate) fn run(host: &Host<'_>, rules: &[&ReapRule], execution: Execution) ->
         if execution == Execution::Apply && seen != before {
             let written = state.write_file(record::DIRECTORY, &file, &seen.to_bytes());
             if let Err(error) = written {
-                entry.notes.push(format!("since when things are idle cannot be remembered: {error}"));
+                entry.notes.push(format!("first-seen times cannot be recorded: {error}"));
             }
         }
         report.entries.push(entry);

@@ -132,7 +132,7 @@ pub(crate) fn of_sweep(host: &Host<'_>, run: &RunDir, run_log: &mut RunLog) -> C
         }
         Err(error) => {
             run_log
-                .tell(Event::new(EventKind::Error, format!("work directories cannot be put right: {error}")));
+                .tell(Event::new(EventKind::Error, format!("work directories cannot be repaired: {error}")));
         }
     }
     Contamination::Bounded
@@ -163,7 +163,7 @@ pub(crate) fn put_back(host: &Host<'_>, run: &RunDir, runners: &[Runner], run_lo
                     .evidence(evidence)
             }
             Returned::Failed(why) => {
-                let text = format!("{quarantine}, left by a repair that died, cannot be put back: {why}");
+                let text = format!("{quarantine}, left by a repair that died, cannot be restored: {why}");
                 Event::new(EventKind::Error, text).path(&left.quarantine)
             }
         };

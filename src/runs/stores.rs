@@ -102,7 +102,7 @@ impl StoreEvents for StoreLog<'_> {
         if let Some(detail) = store_words::detail(report) {
             event = event.summary(escape::text(&detail).into_owned());
         } else {
-            event = event.summary("every runner was idle, seen again right before it".to_owned());
+            event = event.summary("every runner was idle, checked again right before it".to_owned());
         }
         run_log.tell(match &report.facts.path {
             Some(path) => event.path(path),

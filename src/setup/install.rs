@@ -156,7 +156,7 @@ pub fn apply(
 fn write(prepared: &Prepared) -> Result<(), String> {
     let Some(content) = &prepared.edit.content else { return Ok(()) };
     if !place::is_unchanged(&prepared.root, NAME, prepared.found.as_ref()) {
-        return Err("its `.env` was changed by somebody else meanwhile: try again".into());
+        return Err("its `.env` was changed by another process meanwhile: try again".into());
     }
     let done = match content {
         Content::Bytes(bytes) => place::replace(&prepared.root, NAME, bytes, prepared.attributes),

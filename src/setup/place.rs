@@ -66,7 +66,7 @@ pub fn read_up_to(dir: &Dir, name: &str, limit: u64) -> io::Result<Option<Existi
     };
     let metadata = file.metadata()?;
     if metadata.nlink() != 1 {
-        let what = "it has more than one name (hard links): put a file of its own in its place";
+        let what = "it has more than one name (hard links): replace it by a separate file";
         return Err(io::Error::new(io::ErrorKind::InvalidInput, what));
     }
     let mut bytes = Vec::new();

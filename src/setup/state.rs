@@ -47,7 +47,7 @@ pub enum StateError {
     },
     /// Others can write it.
     #[error(
-        "the state directory {path} can be written by others than root: run `chown root:root {path} && chmod go-w {path}`"
+        "the state directory {path} can be written by users other than root: run `chown root:root {path} && chmod go-w {path}`"
     )]
     Untrusted {
         /// Which.
@@ -233,7 +233,7 @@ impl StateDir {
             place::read(&dir, &name).map_err(|source| self.unusable("reading a chain script", source))?;
         match found.map(|found| wiring::owner_of_chain(&found.bytes)) {
             Some(owner) if owner.as_deref() != Some(&escape::path(root)) => {
-                let owner = owner.unwrap_or_else(|| "nobody knows where".into());
+                let owner = owner.unwrap_or_else(|| "at an unknown path".into());
                 Err(StateError::Taken { path: path.display().to_string(), owner })
             }
             _ => self.put("hooks", &name, script.as_bytes(), 0o755),

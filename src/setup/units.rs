@@ -152,10 +152,10 @@ impl<'a> Systemd<'a> {
         let values = self.show(&name, &["LoadState", "WorkingDirectory", "ActiveState"]);
         let values = values.map_err(|error| NoUnit(error.to_string()))?;
         let [load, directory, active] = values.as_slice() else {
-            return Err(NoUnit(format!("systemctl says nothing of {name}")));
+            return Err(NoUnit(format!("systemctl reports nothing about {name}")));
         };
         if load != "loaded" {
-            return Err(NoUnit(format!("its unit {name} does not exist (systemd says {load})")));
+            return Err(NoUnit(format!("its unit {name} does not exist (systemd reports {load})")));
         }
         if Path::new(directory) != runner.root {
             return Err(NoUnit(format!(

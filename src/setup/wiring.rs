@@ -126,7 +126,7 @@ pub fn wire(
             Some(value) if value.trim_ascii() == ours.of(variable).as_os_str().as_bytes() => None,
             Some(value) if value == chains.of(variable).as_os_str().as_bytes() => {
                 edit.notes.push(format!(
-                    "{} names a chain script of ours whose record is missing: left as it is",
+                    "{} names a chain script of ours without a record: left unchanged",
                     variable.name()
                 ));
                 continue;
@@ -215,7 +215,7 @@ fn plain(path: &Path) -> Result<&str, String> {
     let is_plain =
         |text: &&str| text.starts_with('/') && !text.contains(|c: char| c.is_whitespace() || c.is_control());
     path.to_str().filter(is_plain).ok_or_else(|| {
-        format!("{} cannot stand in a `.env`: expected an absolute path without spaces", path.display())
+        format!("{} cannot be written to a `.env`: expected an absolute path without spaces", path.display())
     })
 }
 

@@ -80,7 +80,7 @@ impl<'a> ThisHost<'a> {
         let seen = preview(&snapshot, leases, until, wish);
         let runners = &seen.facts.runners;
         if runners.is_empty() {
-            return Some("no runner is found, so none is known to be idle; see runners.roots".to_owned());
+            return Some("no runner was found, so none is known to be idle; see runners.roots".to_owned());
         }
         for (facts, evidence) in runners.iter().zip(&seen.evidence) {
             let name = facts.runner.own_name();
@@ -92,7 +92,7 @@ impl<'a> ThisHost<'a> {
                 return Some(format!("{name} is {}{why}", state.as_str()));
             }
             if !self.config.runners.allow_unguarded && !matches!(facts.guarded, Guarded::Yes) {
-                return Some(format!("{name} is idle, but none of our hooks would tell of its next job"));
+                return Some(format!("{name} is idle, but no hook of ours would report its next job"));
             }
         }
         // Also one of no known runner: in a container it may use this host's engine.
@@ -120,7 +120,7 @@ impl<'a> ThisHost<'a> {
             (seen, _) if !seen.is_empty() => {
                 Some(format!("a job has begun: Runner.Worker has pid {}", seen[0].process.pid))
             }
-            (_, Visibility::Partial(_)) => Some("not every process is seen any more".to_owned()),
+            (_, Visibility::Partial(_)) => Some("not every process is visible any more".to_owned()),
             _ => None,
         }
     }

@@ -85,8 +85,7 @@ impl StoreDir {
         match names.iter().find(|name| !name.to_str().is_some_and(is_known)) {
             None => Ok(()),
             Some(foreign) => Err(StoreError(format!(
-                "{shown} holds `{}`, which is none of a {kind} store's, and its tool would remove that as well; name the store's own \
-                 directory, or move what does not belong there",
+                "{shown} contains `{}`, which does not belong to a {kind} store, and its tool would remove that as well; configure the store's own directory, or move foreign entries out of it",
                 escape::os(foreign)
             ))),
         }

@@ -80,7 +80,7 @@ mod tests {
             // A filesystem without leases.
             return;
         }
-        assert_eq!(ask(&path), Some(false), "nobody has it");
+        assert_eq!(ask(&path), Some(false), "no process has it");
         let reader = File::open(&path).unwrap();
         assert_eq!(ask(&path), Some(true), "a reader");
         drop(reader);

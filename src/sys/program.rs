@@ -93,7 +93,7 @@ pub enum ProgramError {
     },
     /// It ended, but its output did not.
     #[error(
-        "`{call}` ended and left behind who holds its output, which may not be whole; have it wait for what it starts"
+        "`{call}` ended and left a process that holds its output, which may be incomplete; make it wait for the processes it starts"
     )]
     Held {
         /// The command line.

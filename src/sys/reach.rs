@@ -237,7 +237,7 @@ struct Silent {
 /// The message about a mount that is not entered.
 pub(crate) const IS_SILENT: &str = "does not answer: bring its server back, or run `umount -l` on it";
 const IS_FOREIGN: &str =
-    "is served by another user, who could keep whoever enters it waiting for ever: it is not entered";
+    "is served by another user, who could block every process that enters it: it is not entered";
 
 impl Watch {
     fn current(&mut self) -> Arc<Table> {

@@ -149,7 +149,7 @@ pub(crate) fn decision(decision: &Decision) -> String {
         }
         Decision::Keep(KeepReason::SiblingsOff) => "siblings.claim is \"never\"".to_owned(),
         Decision::Keep(KeepReason::GivesLittle) => {
-            "its space would not come free: snapshots or reflinks hold it".to_owned()
+            "its space would not be freed: snapshots or reflinks hold it".to_owned()
         }
         Decision::Keep(KeepReason::ForeignOwner(why)) => escape::text(why).to_string(),
     }
@@ -161,7 +161,7 @@ pub(crate) fn setback(result: &ActionResult) -> String {
     match result {
         ActionResult::Restored(list) => {
             let doubt = strongest_of(list).unwrap_or_else(|| "doubt".to_owned());
-            format!("put back after the claim: {doubt}")
+            format!("returned after the claim: {doubt}")
         }
         ActionResult::Changed(words) | ActionResult::Failed(words) | ActionResult::Deferred(words) => {
             format!("{name}: {}", escape::text(words))
@@ -200,21 +200,21 @@ pub(crate) fn shortfall(short: &Shortfall) -> String {
     };
     if short.goal == Aim::Jobs {
         let instead = match short.aim {
-            Aim::JobsOnAverage => "they go, because what the jobs are expected to need is within reach",
-            _ => "none go for that",
+            Aim::JobsOnAverage => "they are removed, because the expected need of the jobs is within reach",
+            _ => "none are removed for that",
         };
         return format!(
-            "the room that live jobs may need is out of reach: {lacking} are lacking, and all caches there hold {held}; {instead}"
+            "the room that live jobs may need is out of reach: {lacking} are missing, and all caches there hold {held}; {instead}"
         );
     }
     let instead = match short.aim {
         Aim::Jobs | Aim::JobsOnAverage | Aim::Low | Aim::BelowCritical => {
-            "they go only as far as that keeps the disk below critical and above pressure.min_free"
+            "they are removed only as far as that keeps the disk below critical and above pressure.min_free"
         }
-        Aim::OffTheBrink => "they go only as far as that leaves a job some room",
+        Aim::OffTheBrink => "they are removed only as far as that leaves a job some room",
     };
     format!(
-        "pressure.low is out of reach: {lacking} are lacking, and all caches there hold {held}; {instead}"
+        "pressure.low is out of reach: {lacking} are missing, and all caches there hold {held}; {instead}"
     )
 }
 

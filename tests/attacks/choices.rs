@@ -90,7 +90,7 @@ fn a_link_that_a_user_lays_leads_root_to_no_runner_that_no_glob_names() {
     let report = scene.sweep();
     assert!(!report.lists(&kept), "{:#}", report.0);
     let said = scene.host.guard(&["status"]).expect_code(&[0]).stdout();
-    assert!(said.contains("really lies at") && said.contains("add its path"), "{said}");
+    assert!(said.contains("its real path is") && said.contains("add its path"), "{said}");
     // The control: the same link, where root alone could have laid it.
     lchown(homes.join("mallory"), Some(0), Some(0)).expect("root takes back");
     let control = private.cache("acme/open", "target", MIB / 4, 2 * DAY);

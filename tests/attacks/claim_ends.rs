@@ -71,7 +71,7 @@ impl Claim {
         assert!(is_as_expected, "{how:?}: {run:?}");
         let says = run.stdout();
         assert_eq!(says.contains("took longer than"), how == End::TimedOut, "{how:?}: {says}");
-        assert_eq!(says.contains("was told to end"), how == End::SupervisorTold, "{how:?}: {says}");
+        assert_eq!(says.contains("was terminated"), how == End::SupervisorTold, "{how:?}: {says}");
         until("the claimer to be gone", || (!is_alive(self.worker)).then_some(()));
     }
 }

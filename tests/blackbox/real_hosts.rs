@@ -323,7 +323,7 @@ fn a_cache_that_shares_its_blocks_is_kept_and_another_is_deleted_instead() {
     std::fs::write(host.runners().join("ballast"), vec![1; 40 << 20]).expect("there is room");
     let swept = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
     assert_eq!((swept.outcome(&shared), swept.outcome(&own)), ("kept", "removed"), "{:#}", swept.0);
-    assert!(swept.0["notes"].to_string().contains("shares its space"), "{:#}", swept.0);
+    assert!(swept.0["notes"].to_string().contains("shares its blocks"), "{:#}", swept.0);
     assert!(shared.exists() && !own.exists());
 }
 

@@ -714,7 +714,7 @@ fn only_the_named_entries_run_and_a_stranger_is_a_usage_error() {
     assert_eq!((outcomes(&run).len(), tart.calls().len(), own.calls().len()), (0, 0, 1));
     let run = host.guard(&["reap", "--source", "theirs"]).expect_code(&[2]);
     assert!(
-        run.stderr().contains("there is no [[reap]] called theirs; known are: clones, mine"),
+        run.stderr().contains("there is no [[reap]] named theirs; the configured ones are: clones, mine"),
         "{}",
         run.stderr()
     );
@@ -746,5 +746,5 @@ fn lost_first_seen_times_are_reported_and_only_environments_with_their_own_age_a
     std::fs::set_permissions(host.state_dir(), PermissionsExt::from_mode(0o777)).expect("it is ours");
     let run = host.guard(&["reap", "--json"]).expect_code(&[0]);
     assert_eq!(outcomes(&run), ["vm-1 young kept", "vm-2 stopped reaped"]);
-    assert!(run.stdout().contains("cannot be remembered"), "{}", run.stdout());
+    assert!(run.stdout().contains("cannot be recorded"), "{}", run.stdout());
 }

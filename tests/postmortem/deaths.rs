@@ -118,7 +118,7 @@ fn a_worker_that_somebody_kills_and_one_that_crashes() {
     let death = ask(&host, &runner);
     // Nobody can say what the host's daemons did: this host has no journal.
     expect(&death, "killed", "likely");
-    expect_in(&death, "evidence", &["Code: 137", "cannot say who", "without `Job completed.`"]);
+    expect_in(&death, "evidence", &["Code: 137", "does not show the sender", "without `Job completed.`"]);
     expect_in(&death, "ruled_out", &["crash", "disk-full", "disk-guard"]);
     expect_in(&death, "missing", &["out-of-memory daemons"]);
     assert!(!told(&death, "ruled_out").contains("out-of-memory"), "{death:#}");
@@ -153,7 +153,7 @@ fn a_worker_on_a_disk_that_is_full() {
     expect_in(
         &death,
         "evidence",
-        &["No space left on device", "layer.tar", "is full now", "It is no signal"],
+        &["No space left on device", "layer.tar", "is full now", "It is not a signal"],
     );
     expect_in(&death, "ruled_out", &["killed", "out-of-memory"]);
     drop(job);
@@ -163,7 +163,7 @@ fn a_worker_on_a_disk_that_is_full() {
     assert!(text.starts_with("1 death since "), "{text}");
     let flat = text.split_whitespace().collect::<Vec<_>>().join(" ");
     assert!(
-        flat.contains("the Worker found no room on the disk (exit code 1) (disk-full, certain)"),
+        flat.contains("the Worker found no space left on the disk (exit code 1) (disk-full, certain)"),
         "{text}"
     );
     assert!(text.contains("What to do"), "{text}");
@@ -184,7 +184,7 @@ fn a_listener_that_is_killed() {
     job.kill_worker();
     let death = ask(&host, &runner);
     expect(&death, "listener-died", "likely");
-    expect_in(&death, "evidence", &["no Listener of this runner runs now", "Job request 1"]);
+    expect_in(&death, "evidence", &["no Listener of this runner is running", "Job request 1"]);
     expect_in(&death, "missing", &["the Worker's exit code", "ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT"]);
     // Another one begins: the story is the same.
     let second = runner.listen();
@@ -349,7 +349,7 @@ fn an_ephemeral_runner_that_is_gone_is_still_known() {
     std::fs::remove_dir_all(&runner.root).expect("ours");
     let report = ask().expect_code(&[0]).report();
     assert_eq!(report.0["deaths"][0]["cause"], "killed", "{:#}", report.0);
-    assert!(report.0["notes"].to_string().contains("no runner of this host any more"), "{:#}", report.0);
+    assert!(report.0["notes"].to_string().contains("no longer a runner of this host"), "{:#}", report.0);
     host.guard(&["postmortem", "--runner", "ephemeral-8"]).expect_code(&[1]);
 }
 

@@ -149,7 +149,7 @@ fn endings() -> Vec<Ending> {
             t.service(END - 52, "systemd-logind", "System is rebooting.");
         }),
         ("the host went down at once", "reboot", |t| t.boot = Some("11111111-2222-3333-4444-555555555555")),
-        ("the service took the job away", "lost-contact", |t| {
+        ("the service withdrew the job", "lost-contact", |t| {
             t.dispatch(END - 51, "TaskAgentJobTokenExpiredException received renew job request 0, job is no longer valid, stop renew job request.");
             t.told_to_stop();
             t.stopped("Abandoned", 102);
@@ -272,7 +272,7 @@ fn endings() -> Vec<Ending> {
             t.finished(134);
             last_words(t, "Unhandled exception. System.IO.IOException: Too many open files : '/srv/r/_work'");
         }),
-        ("no task could be started", "tasks-exhausted", |t| {
+        ("tasks that could not be started", "tasks-exhausted", |t| {
             let group = group(t);
             t.kernel(END - 1, &format!("cgroup: fork rejected by pids controller in {group}"));
             t.worker_at(END - 1, "ERR", "Worker", "An error occurred trying to start process '/usr/bin/docker' with working directory '/srv/w'. Resource temporarily unavailable");

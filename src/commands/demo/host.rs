@@ -191,7 +191,7 @@ impl Job {
                 return Ok(());
             }
         }
-        Err(io::Error::other("the live job did not begin"))
+        Err(io::Error::other("the live job did not start"))
     }
 
     pub(super) fn show_log(&mut self) -> io::Result<()> {

@@ -26,17 +26,17 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
 
     transcript.say(&match stage.kind() {
         Kind::OwnDisk => format!(
-            "A host with three runners on one small disk ({}), visible to nobody else.",
+            "A host with three runners on one small disk ({}), visible to no other process.",
             stage.root().display()
         ),
         Kind::Budget => format!(
-            "A host with three runners in {}; no namespaces here, so the disk is played by a budget.",
+            "A host with three runners in {}; no namespaces here, so a budget stands in for the disk.",
             stage.root().display()
         ),
     })?;
     let mut live = host.start_job(1, "acme/app", Leave::AtTheEnd)?;
     transcript
-        .say("A job starts on runner 1. Its hook sees a healthy disk, leaves a lease, and the job builds.")?;
+        .say("A job starts on runner 1. Its hook finds a healthy disk and leaves a lease, and the job builds.")?;
     live.wait_until_building()?;
 
     let filled = host.fill(&stage)?;
@@ -57,7 +57,7 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
     let verdict = live.finish()?;
     print(&format!("    {}\n\n", verdict.line));
     if !nix::unistd::geteuid().is_root() {
-        print("As root the guard sees every process, and takes an idle sibling's cache as well.\n");
+        print("As root the guard sees every process, and removes an idle sibling's cache as well.\n");
     }
     if verdict.ok {
         print(

@@ -68,7 +68,7 @@ pub(in crate::commands) fn show(
                 }
                 Err(TryRecvError::Empty) => {}
                 Err(TryRecvError::Disconnected) => {
-                    return Err(io::Error::other("looking at the host has failed"));
+                    return Err(io::Error::other("examining the host has failed"));
                 }
             }
         }

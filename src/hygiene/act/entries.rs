@@ -51,11 +51,10 @@ impl<'a> RepairHandle<'a> {
             _ => return Repaired::Refused("it is not a matter of owner or mode".to_owned()),
         };
         result.unwrap_or_else(|error| match error.kind() {
-            io::ErrorKind::NotFound => Repaired::Changed("it is gone, or its runner began a job".to_owned()),
+            io::ErrorKind::NotFound => Repaired::Changed("it no longer exists, or its runner started a job".to_owned()),
             // Nothing can be renamed from a separate volume into the quarantine, where nobody else reaches its name.
             io::ErrorKind::CrossesDevices => Repaired::Refused(
-                "it lies in a btrfs subvolume, a layer or a quota of its own, where it cannot be shown that it has no other name: only \
-                 a reset helps"
+                "it is in a separate btrfs subvolume, layer or quota, where other names of it cannot be ruled out: only a reset helps"
                     .to_owned(),
             ),
             _ => Repaired::Failed(error.to_string()),
@@ -80,7 +79,7 @@ impl<'a> RepairHandle<'a> {
             () if status.is_dir() => ALL_FOR_OWNER,
             () if !status.is_file() => return Ok(changed()),
             () if status.links > 1 => {
-                return Ok(Repaired::Refused("it has another name, which may lie elsewhere".to_owned()));
+                return Ok(Repaired::Refused("it has another name, which may be elsewhere".to_owned()));
             }
             () if status.mode & SET_ID != 0 => {
                 return Ok(Repaired::Refused("it is a set-uid program".to_owned()));
@@ -130,7 +129,7 @@ impl<'a> RepairHandle<'a> {
             Alone::Did(result) => result,
             Alone::Changed(why) => Repaired::Changed(why),
             Alone::Linked(names) => Repaired::Refused(format!(
-                "it has {names} names, which may lie elsewhere: only a reset helps"
+                "it has {names} names, which may be elsewhere: only a reset helps"
             )),
         })
     }
@@ -145,7 +144,7 @@ impl<'a> RepairHandle<'a> {
 }
 
 fn changed() -> Repaired {
-    Repaired::Changed("something else stands there".to_owned())
+    Repaired::Changed("another entry is there".to_owned())
 }
 
 /// A regular file without special rights, or a link itself.

@@ -85,7 +85,7 @@ pub enum RepairError {
     #[error("{} repositories of this host are contaminated ({}): what did it works on the host, and a repair would take its traces away. See `disk-guard audit` and find the cause; `remediate --apply --even-if-widespread` repairs all the same", .0.len(), named(.0))]
     Widespread(Vec<PathBuf>),
     /// Only root can change owners.
-    #[error("only root can give entries of other users back: run it as root")]
+    #[error("only root can change the owner of other users' entries: run it as root")]
     NotRoot,
     /// The host lock.
     #[error(transparent)]
@@ -139,10 +139,10 @@ impl Repairs<'_> {
             notes: Vec::new(),
         };
         if recommended.is_none() {
-            report.notes.push("nothing is to be put right here".to_owned());
+            report.notes.push("nothing needs a repair here".to_owned());
         }
         if !seen.is_whole {
-            report.notes.push("not all of it was seen: run it again afterwards".to_owned());
+            report.notes.push("not all of it was examined: run it again afterwards".to_owned());
         }
         match (mode, execution) {
             (RemediateMode::Reset, _) => {

@@ -127,7 +127,7 @@ impl Repairs<'_> {
             Extent::Whole => ActionResult::Removed,
             // It has been moved away, which is what was asked for.
             Extent::Part { first, .. } => ActionResult::Deferred(format!(
-                "a part of it lies in trash for the next sweep: {}",
+                "a part of it is in trash for the next sweep: {}",
                 first.explained()
             )),
         };

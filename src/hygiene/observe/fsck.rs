@@ -118,7 +118,7 @@ impl Git {
 }
 
 fn judge(code: Option<i32>, said: &str) -> Fsck {
-    let complaint = said.lines().next().unwrap_or("it says nothing").to_owned();
+    let complaint = said.lines().next().unwrap_or("it prints nothing").to_owned();
     let for_want =
         ["out of memory", "mmap failed", "Too many open files", "Resource temporarily unavailable"];
     match code {

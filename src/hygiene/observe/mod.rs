@@ -51,7 +51,7 @@ impl AreaInspection<'_> {
             leftovers: Vec::new(),
         };
         if state == Liveness::Busy {
-            audit.skipped = Some("a job changes its tree while it is looked at: not examined".to_owned());
+            audit.skipped = Some("a job changed its tree during the examination: not examined".to_owned());
             return Ok(audit);
         }
         let Some(work_dir) = runner.work_dir() else {

@@ -46,7 +46,7 @@ fn wrong(head: &[u8], is_sound: fn(&[u8]) -> bool) -> Option<&'static str> {
     } else if head.iter().all(|byte| *byte == 0) {
         Some("is full of zeros")
     } else if !is_sound(head) {
-        Some("does not begin as such a file does")
+        Some("does not have the expected header")
     } else {
         None
     }
@@ -105,12 +105,12 @@ mod tests {
             (&loose, b"\x78\x9crest", None),
             (&loose, b"", Some("is empty")),
             (&loose, &[0; 100], Some("full of zeros")),
-            (&loose, b"<html>", Some("does not begin")),
+            (&loose, b"<html>", Some("expected header")),
             ("ab/tmp_obj_x", b"", None),
             ("info/packs", b"", None),
             ("pack/pack-1.pack", b"PACK\0\0\0\x02", None),
             ("pack/pack-1.pack", b"", Some("is empty")),
-            ("pack/pack-1.pack", b"HTTP", Some("does not begin")),
+            ("pack/pack-1.pack", b"HTTP", Some("expected header")),
             ("pack/pack-1.idx", b"\xfftOc\0\0\0\x02", None),
             ("pack/pack-1.idx", &[0; 1032], Some("full of zeros")),
             ("pack/pack-1.keep", b"", None),

@@ -63,7 +63,7 @@ impl Sizes {
         })?;
         self.entries += names.len();
         if flood.is_some() || Instant::now() > self.deadline {
-            return Err(io::Error::new(io::ErrorKind::TimedOut, "it holds more than can be looked at"));
+            return Err(io::Error::new(io::ErrorKind::TimedOut, "it contains more than can be examined"));
         }
         names.sort_by(|one, other| one.0.cmp(&other.0));
         Ok(names)

@@ -195,7 +195,7 @@ fn a_link_to_what_no_glob_names_counts_only_when_root_alone_can_lay_it() {
     assert_eq!(found().matches[0].1, 0);
     let note = found().notes.join("\n");
     assert!(
-        note.contains("really lies at") && note.contains("uid 61001") && note.contains("add its path"),
+        note.contains("its real path is") && note.contains("uid 61001") && note.contains("add its path"),
         "{note}"
     );
     // A directory on the way as well as the last component.

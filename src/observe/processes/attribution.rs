@@ -152,7 +152,7 @@ pub(super) fn attribute(
                  by RUNNER_ROOT, its working directory or its log"
             )));
         }
-        return Ok(Attribution::Unattributed(format!("its executable is {exe}, which lies in no runner")));
+        return Ok(Attribution::Unattributed(format!("its executable is {exe}, which is in no runner")));
     };
     let shown = String::from_utf8_lossy(root).into_owned();
     match open_root(dir, root) {
@@ -167,7 +167,7 @@ pub(super) fn attribute(
         }
         Err(error) => Ok(match by_text(dir, root, runners) {
             Some(runner) => Attribution::Runner(runner),
-            None => Attribution::Unattributed(format!("{shown} cannot be looked at: {error}")),
+            None => Attribution::Unattributed(format!("{shown} cannot be examined: {error}")),
         }),
     }
 }
@@ -197,7 +197,7 @@ fn enter(dir: &ProcessDir, path: &[u8]) -> std::io::Result<(OwnedFd, PathBuf)> {
     let mut buffer = link_buffer();
     let root = dir.link(c"root", &mut buffer).map_err(std::io::Error::other)?;
     let beneath =
-        below(path, root).ok_or_else(|| std::io::Error::other("it lies outside the process's root"))?;
+        below(path, root).ok_or_else(|| std::io::Error::other("it is outside the process's root"))?;
     let beneath = if beneath.is_empty() { b"/" } else { beneath };
     Ok((shared_root, PathBuf::from(OsStr::from_bytes(beneath))))
 }

@@ -53,7 +53,7 @@ pub(super) fn locate(own: &[Mount<'_>], runners: &[Runner]) -> (Vec<WorkDirPlace
         let status = open_named(&work.path).and_then(|dir| stat_at(dir.as_fd(), c"", AtFlags::EMPTY_PATH));
         let place = match status {
             Err(error) => Err(error.to_string()),
-            Ok(status) if status.id != work.id => Err("another directory has taken its place".to_owned()),
+            Ok(status) if status.id != work.id => Err("it was replaced by another directory".to_owned()),
             Ok(status) => own
                 .iter()
                 .find(|mount| mount.id == status.mount_id)

@@ -28,7 +28,7 @@ pub(super) fn obstacles(proc: &Proc, own_mounts: Option<&[mountinfo::Mount<'_>]>
         Ok(_) => {
             reasons.push("not in the host's pid namespace: processes outside it are invisible".to_owned())
         }
-        Err(error) => reasons.push(format!("our own pid namespace cannot be told: {error}")),
+        Err(error) => reasons.push(format!("our own pid namespace cannot be determined: {error}")),
     }
     if let Err(error) = proc.identify(Pid(1)) {
         reasons.push(format!("pid 1 is not visible: {error}"));
@@ -52,7 +52,7 @@ fn restriction(proc: &Proc, mounts: &[mountinfo::Mount<'_>]) -> Option<String> {
         return None;
     }
     let Some(mount) = mount_of(proc, mounts) else {
-        return Some("the options of /proc cannot be told".to_owned());
+        return Some("the options of /proc cannot be determined".to_owned());
     };
     if mountinfo::option(mount.options, "subset").is_some() {
         return Some("/proc is mounted with subset=".to_owned());

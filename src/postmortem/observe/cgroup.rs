@@ -28,15 +28,15 @@ pub fn memory_events(hierarchies: &Hierarchies, groups: &[Group]) -> Observed<Me
         }
     }
     let what = match (groups, silent.as_slice()) {
-        ([], _) => "the runner's cgroup: neither its unit nor its Listener is there to name it".to_owned(),
+        ([], _) => "the runner's cgroup: neither its unit nor its Listener exists, so it cannot be identified".to_owned(),
         ([group, ..], []) => {
-            format!("the cgroup {}: it lies in no hierarchy that is mounted here", group.path())
+            format!("the cgroup {}: it is in no hierarchy that is mounted here", group.path())
         }
         (_, silent) => format!("the cgroup's count of kills: {} cannot be read", silent.join(", ")),
     };
     Observed::missing(
         what,
-        "run the runner as a systemd unit (`svc.sh install`), whose group outlives its processes",
+        "run the runner as a systemd unit (`svc.sh install`): its cgroup outlives its processes",
     )
 }
 
@@ -46,7 +46,7 @@ pub fn pressure(proc: &Proc) -> Observed<Pressure> {
     match (full("memory"), full("io")) {
         (Some(memory), Some(io)) => Observed::Known(Pressure { memory, io }),
         _ => Observed::missing(
-            "pressure stall information: this kernel keeps none",
+            "pressure stall information: this kernel does not provide it",
             "boot with psi=1 (CONFIG_PSI)",
         ),
     }

@@ -24,7 +24,7 @@ pub(super) fn look(proc: &Proc, lease: Option<&Lease>) -> Observed<HostClock> {
     let (Ok(boot_id), Some(booted)) = (proc.boot_id(), booted(proc)) else {
         return Observed::missing(
             "this boot's id and time",
-            "show /proc/stat and /proc/sys to the guard (ProcSubset=all)",
+            "make /proc/stat and /proc/sys visible to the guard (ProcSubset=all)",
         );
     };
     let slept = read(ClockId::CLOCK_BOOTTIME).saturating_sub(monotonic());

@@ -46,7 +46,7 @@ const BEFORE_END: Duration = Duration::from_secs(900);
 const BEHIND_LAST_SIGN: Duration = Duration::from_secs(1800);
 
 const KEEP_LOGS: &str = "keep the runner's _diag readable for root, on a disk that has room";
-const KEEP_JOURNAL: &str = "keep the journal on disk (`mkdir -p /var/log/journal`), and ask as root or as a member of systemd-journal";
+const KEEP_JOURNAL: &str = "keep the journal on disk (`mkdir -p /var/log/journal`), and run this as root or as a member of systemd-journal";
 
 /// The kernel's messages.
 const KMSG: &str = "/dev/kmsg";
@@ -306,7 +306,7 @@ impl<'a> Observer<'a> {
         };
         // A normal end needs no other explanation.
         let (unit, host) = if has_plain_end(&listener) {
-            let missing = || ("not asked about a job that ended by itself", "");
+            let missing = || ("not checked for a job that ended by itself", "");
             (Observed::missing(missing().0, missing().1), Observed::missing(missing().0, missing().1))
         } else {
             let unit = unit::look(self.programs, self.systemd(), runner, self.host.now);
@@ -376,7 +376,7 @@ impl<'a> Observer<'a> {
             Ok(log) => Observed::Known(log),
             Err(reason) => Observed::missing(
                 format!(
-                    "what the host's services did (systemd, out-of-memory daemons, container runtimes): {reason}"
+                    "events of the host's services (systemd, out-of-memory daemons, container runtimes): {reason}"
                 ),
                 KEEP_JOURNAL,
             ),
@@ -448,7 +448,7 @@ impl<'a> Observer<'a> {
                 let disk = self.filesystem(runner);
                 Observed::Known(guard::deeds(ledger, runner, disk.map(|disk| disk.mount.as_path()), window))
             }
-            None => Observed::missing("disk-guard's own ledger", "let tmpfiles.d make the state directory"),
+            None => Observed::missing("disk-guard's own ledger", "let tmpfiles.d create the state directory"),
         }
     }
 }

@@ -171,7 +171,7 @@ impl Signs {
             add(&format!("Worker log {}", log.name), at, "the log ends in the middle of a line".to_owned());
         }
         if self.restarts_in_vain() {
-            let text = format!("{} Listeners began since and wrote nothing into their logs", self.empty_logs);
+            let text = format!("{} Listeners have started since and wrote nothing to their logs", self.empty_logs);
             add("Listener log", None, text);
         }
         if let Some(disk) = facts.disk.known().filter(|_| self.is_full_now) {
@@ -192,7 +192,7 @@ fn full_is_cleared(facts: &Facts, signs: &Signs) -> Finding {
     let is_seen = facts.worker.known().is_some() && !signs.worker_is_cut && !signs.is_full_now;
     match (no_exception(facts), facts.disk.known()) {
         (Some(signal), Some(disk)) if is_seen => Finding::cleared(format!(
-            "no log of the runner tells of a full disk, {} is {} % full, and a process that finds no room ends by an exception, not by {signal}",
+            "no log of the runner mentions a full disk, {} is {} % full, and a process without disk space ends with an exception, not with {signal}",
             escape::path(&disk.mount),
             disk.used_percent
         )),
@@ -209,7 +209,7 @@ pub(super) fn files_exhausted(facts: &Facts) -> Finding {
     match (logged.is_empty(), told.is_empty()) {
         (true, true) => match no_exception(facts).filter(|_| facts.worker.known().is_some()) {
             Some(signal) => Finding::cleared(format!(
-                "no log of the runner and no kernel message tells of too many open files, and that ends a process by an exception, not by {signal}"
+                "no log of the runner and no kernel message mentions too many open files, and those end a process with an exception, not with {signal}"
             )),
             None => Finding::default(),
         },
@@ -229,7 +229,7 @@ pub(super) fn failed(facts: &Facts) -> Finding {
     let logged = complaints(facts, CAUSE, &[Complaint::InputOutput, Complaint::ReadOnly]);
     match (told.is_empty(), logged.is_empty()) {
         (true, true) if super::kernel_is_complete(facts) => {
-            Finding::cleared("the kernel's messages tell of no disk that failed")
+            Finding::cleared("no kernel message mentions a failed disk")
         }
         (true, true) => Finding::default(),
         // Another disk of the host may have failed.
@@ -263,10 +263,10 @@ pub(super) fn guard(facts: &Facts) -> Finding {
     };
     let own = match guard.by_own_hook.iter().filter(during).filter(|deed| deed.deed == "removed").count() {
         0 => String::new(),
-        own => format!(" but {own} caches that its own hook gave before the job's first step"),
+        own => format!(" but {own} caches that its own hook removed before the job's first step"),
     };
     Finding::cleared(format!(
-        "its ledger tells of everything since before the job began: while the job ran it removed nothing of this runner{own}, and {what}"
+        "its ledger is complete since before the job began: while the job ran it removed nothing of this runner{own}, and {what}"
     ))
 }
 

@@ -32,30 +32,30 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
         if goes_down_with_the_host(facts) {
             evidence.extend(goes_down);
             evidence.extend(
-                is_followed.then(|| boots("this boot began soon after the job was stopped".to_owned())),
+                is_followed.then(|| boots("this boot started soon after the job was stopped".to_owned())),
             );
             return Finding::suspect(Confidence::Likely, evidence);
         }
-        return Finding::cleared("the Listener lived to note the job's end");
+        return Finding::cleared("the Listener survived to record the job's end");
     }
     match (&death.boot_id, death.last_sign.or(death.started)) {
         (Some(then), _) if *then != clock.boot_id => Finding::suspect(
             Confidence::Certain,
             [
-                vec![boots(format!("the job began in boot {then}; now it is boot {}", clock.boot_id))],
+                vec![boots(format!("the job started in boot {then}; the current boot is {}", clock.boot_id))],
                 goes_down,
             ]
             .concat(),
         ),
-        (Some(_), _) => Finding::cleared("the job began in this very boot"),
+        (Some(_), _) => Finding::cleared("the job started in the current boot"),
         (None, Some(last)) if last < clock.booted => Finding::suspect(
             Confidence::Likely,
             vec![boots(
-                "the Worker's last line is older than this boot, and no Listener has noted its end"
+                "the Worker's last line is older than this boot, and no Listener has recorded its end"
                     .to_owned(),
             )],
         ),
-        (None, Some(_)) => Finding::cleared("the Worker still wrote after this boot had begun"),
+        (None, Some(_)) => Finding::cleared("the Worker still wrote after this boot had started"),
         (None, None) => Finding::default(),
     }
 }
@@ -100,7 +100,7 @@ pub(super) fn suspended(facts: &Facts) -> Finding {
         if let Some(forward) = clock.put_forward.filter(|forward| *forward >= DRIFT) {
             jumped = true;
             let text = format!(
-                "put forward by {} s since the job's lease was written: this machine was frozen, or its clock was wrong",
+                "moved forward by {} s since the job's lease was written: this machine was frozen, or its clock was wrong",
                 forward.as_secs()
             );
             add("wall clock", None, text);
@@ -130,7 +130,7 @@ pub(super) fn listener_died(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::ListenerDied;
     let Some(log) = facts.listener.known() else { return Finding::default() };
     if log.has_end() {
-        return Finding::cleared("it lived to note the job's end");
+        return Finding::cleared("it survived to record the job's end");
     }
     // The end may be in an unread part.
     let Some(received) = log.received.as_ref().filter(|_| log.is_whole) else { return Finding::default() };
@@ -148,8 +148,8 @@ pub(super) fn listener_died(facts: &Facts) -> Finding {
         evidence.push(listener_line(line, CAUSE));
     }
     let text = match facts.listener_since {
-        Some(_) => "another Listener runs now than the one that received the job",
-        None => "no Listener of this runner runs now",
+        Some(_) => "the running Listener is not the one that received the job",
+        None => "no Listener of this runner is running",
     };
     evidence.push(Proof {
         source: "processes".into(),
@@ -197,7 +197,7 @@ pub(super) fn unit_stopped(facts: &Facts) -> Finding {
         (false, true, _) => Confidence::Possible,
         (false, false, _) if !told.is_empty() => Confidence::Possible,
         (false, false, Some(unit)) if unit.active == "active" && host_is_complete(facts) => {
-            return Finding::cleared(format!("{} is active, and the journal tells of no stop", unit.name));
+            return Finding::cleared(format!("{} is active, and the journal contains no stop", unit.name));
         }
         _ => return Finding::default(),
     };

@@ -173,7 +173,7 @@ fn nothing_found(facts: &Facts) -> Finding {
     let (kernel, host) = (kernel_is_complete(facts), host_is_complete(facts));
     match exit(facts) {
         Some(137) | None if kernel && host => Finding::cleared(
-            "the kernel's messages and the journal of that time are all there and tell of no kill for want of memory, of this Worker or in its group, by the kernel, systemd-oomd or earlyoom",
+            "the kernel's messages and the journal of that time are complete and contain no out-of-memory kill of this Worker or in its group by the kernel, systemd-oomd or earlyoom",
         ),
         Some(137) | None => match facts.memory.known() {
             Some(memory) if memory.oom_kills > 0 && !kernel => {
@@ -183,18 +183,18 @@ fn nothing_found(facts: &Facts) -> Finding {
         },
         Some(code) => match exit_code::ending(code) {
             Ending::Signal(_) if host => Finding::cleared(
-                "the kernel kills with SIGKILL, which would have been noted as 137, and the journal of that time is all there and tells of no daemon that killed this Worker for want of memory",
+                "the kernel kills with SIGKILL, which would have been recorded as 137, and the journal of that time is complete and contains no out-of-memory daemon that killed this Worker",
             ),
             Ending::Signal(_) => Finding::default(),
             Ending::Fault(_) => Finding::cleared(
-                "who kills for want of memory sends SIGKILL or SIGTERM, which would have been noted as 137 or 143",
+                "an out-of-memory kill sends SIGKILL or SIGTERM, which would have been recorded as 137 or 143",
             ),
             // An exception may be caused by a lack of memory that the runtime met itself.
             _ if facts.worker.known().is_some_and(|log| !log.is_cut)
                 && facts.listener.known().is_some_and(|log| log.is_whole) =>
             {
                 Finding::cleared(
-                    "SIGKILL and SIGTERM would have been noted as 137 and 143, and the runner's logs, which are whole, name no lack of memory",
+                    "SIGKILL and SIGTERM would have been recorded as 137 and 143, and the runner's complete logs mention no lack of memory",
                 )
             }
             _ => Finding::default(),
@@ -234,13 +234,13 @@ fn counted(facts: &Facts) -> Vec<Proof> {
     let count = facts.memory.known().filter(|memory| memory.oom_kills > 0).map(|memory| Proof {
         source: memory.file.clone(),
         at: None,
-        text: format!("oom_kill {} since the group was made", memory.oom_kills),
+        text: format!("oom_kill {} since the group was created", memory.oom_kills),
         points_to: CAUSE,
     });
     let stalled = facts.pressure.known().filter(|pressure| pressure.memory >= 10.0).map(|pressure| Proof {
         source: "/proc/pressure/memory".into(),
         at: Some(facts.now),
-        text: format!("everything waited for memory in {:.0} % of the last 300 s", pressure.memory),
+        text: format!("all tasks waited for memory in {:.0} % of the last 300 s", pressure.memory),
         points_to: CAUSE,
     });
     count.into_iter().chain(stalled).collect()

@@ -29,7 +29,7 @@ pub(super) fn crash(facts: &Facts) -> Finding {
         (Some((Ending::Abort, line)), _) => {
             Finding::suspect(Confidence::Likely, [own, vec![listener_line(line, CAUSE)]].concat())
         }
-        (Some(_), _) => Finding::cleared("the exit code stands for no fault"),
+        (Some(_), _) => Finding::cleared("the exit code corresponds to no fault"),
         (None, Some(sure)) => Finding::suspect(sure, own),
         // A thread of .NET, of this Worker or of another program.
         (None, None) => Finding::hint(own),
@@ -64,12 +64,12 @@ pub(super) fn killed(facts: &Facts) -> Finding {
             let is_own =
                 lines.into_iter().any(|line| matches!(faulted(facts, line), Some(Victim::Worker(_))));
             match is_own {
-                true => Finding::cleared(format!("the kernel tells of the fault that {code} stands for")),
+                true => Finding::cleared(format!("the kernel reports the fault that {code} stands for")),
                 false => Finding::default(),
             }
         }
         Some((_, code, _)) => {
-            Finding::cleared(format!("the exit code {code} stands for no signal that is sent"))
+            Finding::cleared(format!("the exit code {code} corresponds to no signal that a process sends"))
         }
         None if has_order || host_did(facts, HostDeed::ContainerEnd) => {
             Finding::suspect(Confidence::Likely, orders)
@@ -83,7 +83,7 @@ pub(super) fn runner_error(facts: &Facts) -> Finding {
     const CAUSE: Cause = Cause::RunnerError;
     let Some((code, line)) = code(facts) else { return Finding::default() };
     if exit_code::ending(code) != Ending::Error {
-        return Finding::cleared(format!("{code} is no code that a failing program returns by itself"));
+        return Finding::cleared(format!("{code} is not a code that a failing program returns itself"));
     }
     Finding::suspect(Confidence::Likely, vec![listener_line(line, CAUSE)])
 }

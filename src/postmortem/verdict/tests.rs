@@ -483,7 +483,7 @@ fn each_set_of_facts_leads_to_its_verdict() {
             Likely,
         ),
         (
-            "no task could be started",
+            "tasks that could not be started",
             Some(1),
             |f| {
                 in_group(f, "/ci");
@@ -685,7 +685,7 @@ fn each_set_of_facts_leads_to_its_verdict() {
             Possible,
         ),
         ("no Listener any more", None, |f| f.listener_since = None, ListenerDied, Likely),
-        ("another Listener", None, |f| f.listener_since = Some(at(200)), ListenerDied, Likely),
+        ("the running Listener is not the one", None, |f| f.listener_since = Some(at(200)), ListenerDied, Likely),
         ("the same Listener and no word", None, |_| {}, Unknown, Possible),
         (
             "stopped by hand",
@@ -826,7 +826,7 @@ fn jobs_that_were_asked_to_stop() {
             Certain,
         ),
         (
-            "the runner was told to shut down",
+            "the runner was asked to shut down",
             Some(102),
             Some(Reported::Cancelled),
             |f| listener(f).shutdown = Some(line(90, "Runner will be shutdown for UserCancelled")),
@@ -910,7 +910,7 @@ fn only_a_complete_ledger_clears_the_guard_with_what_it_deleted_instead() {
     guard(&mut facts).elsewhere.push(removed(9000, "/srv/later"));
     assert!(by(&facts).unwrap().contains("alone"), "another time's deeds do not count");
     guard(&mut facts).by_own_hook.push(removed(1, "/srv/r/_work/b/b/target"));
-    assert!(by(&facts).unwrap().contains("1 caches that its own hook gave"));
+    assert!(by(&facts).unwrap().contains("1 caches that its own hook removed"));
     guard(&mut facts).complete_since = Some(at(50));
     assert_eq!(by(&facts), None, "a ledger that begins later proves nothing");
     assert!(judge(&facts).missing.iter().any(|missing| missing.what.contains("ledger")));

@@ -76,7 +76,7 @@ pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
         return Err(SourceError::Partial(format!("its schema is {}, expected 1", document.schema)));
     }
     if !document.complete {
-        return Err(SourceError::Partial("it does not say `\"complete\": true`".to_owned()));
+        return Err(SourceError::Partial("it does not contain `\"complete\": true`".to_owned()));
     }
     Ok(document.environments.into_iter().map(environment).collect())
 }

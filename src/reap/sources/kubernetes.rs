@@ -130,7 +130,7 @@ impl Source for Kubernetes {
                 continue;
             }
             remarks.push(format!(
-                "{} is stale: the last word of its log is `Job message not found`, it is older than min_age, and nothing was seen to work in it; it goes by the rules for idle runners alone, else by `kubectl delete ephemeralrunner {}`",
+                "{} is stale: the last word of its log is `Job message not found`, it is older than min_age, and no work was observed in it; only the rules for idle runners delete it, or `kubectl delete ephemeralrunner {}`",
                 found.name, place.runner
             ));
         }
@@ -304,7 +304,7 @@ fn ephemeral(runner: &Value, pods: &[&Value], sets: &Sets<'_>, knowledge: Knowle
             Some("GitHub's word that it is not busy is missing: set `busy_snapshot`".to_owned())
         }
         Some(Word::Absent) if needs_word => {
-            Some("GitHub's list does not name it, so nobody says that it is not busy".to_owned())
+            Some("GitHub's list does not contain it, so it may be busy".to_owned())
         }
         _ => None,
     };

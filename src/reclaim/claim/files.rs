@@ -144,7 +144,7 @@ impl Holders<'_> {
         }
         if self.open.len() >= MAX_HOLDERS {
             return Err(Setback::Other(format!(
-                "it lies in more than {MAX_HOLDERS} directories: the rest is left to the next run"
+                "it is in more than {MAX_HOLDERS} directories: the rest is left to the next run"
             )));
         }
         let within = if member.within.as_os_str().is_empty() { Path::new(".") } else { &member.within };

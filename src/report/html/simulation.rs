@@ -50,10 +50,10 @@ fn ways<'r>(rows: impl Iterator<Item = &'r (&'r str, &'r str, Outcome)> + Clone)
 /// How full this host's disks were, and would have been.
 pub fn past(disks: &[PastDisk], jobs: &Builds, now: SystemTime) -> String {
     let line = html! {
-        (words::count(jobs.began, "job")) " began in that time, " (jobs.cold) " of them after a cache of their repository had gone"
+        (words::count(jobs.began, "job")) " started in that time, " (jobs.cold) " of them after a cache of their repository had been removed"
     };
     let told = html! {
-        @if disks.is_empty() { p { "No sweep has seen this host's disks yet: there is no past to play again." } }
+        @if disks.is_empty() { p { "No sweep has observed this host's disks yet: there is no past to replay." } }
         @for disk in disks { (one(disk)) }
     };
     page("this host's own past", now, &line, &told)
@@ -77,7 +77,7 @@ fn one(disk: &PastDisk) -> Markup {
             dl {
                 dt { "Sweeps" } dd { (replayed.points.len()) ", freed " (words::size(replayed.freed)) ", would have freed " (words::size(replayed.would_free)) }
                 dt { "Hooks" } dd { (by_hooks(replayed)) }
-                dt { "Critical" } dd { (replayed.critical) " of the sweeps found it so, " (replayed.would_critical) " would have" }
+                dt { "Critical" } dd { (replayed.critical) " of the sweeps found it critical, " (replayed.would_critical) " would have" }
                 dt { "Full" } dd { (replayed.would_be_full) " would have found it so" }
             }
         }
@@ -140,13 +140,13 @@ mod tests {
             "points=\"0.0,40 1000.0,0\"",
             "1 would have found it so",
             "would have freed 2.00 GiB more",
-            "9 jobs began",
+            "9 jobs started",
         ] {
             assert!(page.contains(told), "{told} is missing in:\n{page}");
         }
         for needs in ["http://", "https://", "src=", "href=", "url(", "@import", "<script"] {
             assert!(!page.contains(needs), "{needs}");
         }
-        assert!(past(&[], &Builds::default(), samples::now()).contains("no past to play again"));
+        assert!(past(&[], &Builds::default(), samples::now()).contains("no past to replay"));
     }
 }

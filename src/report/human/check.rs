@@ -42,9 +42,9 @@ fn subject(result: &CheckResult) -> String {
 
 fn meaning(state: Liveness) -> &'static str {
     match state {
-        Liveness::Idle => "provably nobody uses it",
+        Liveness::Idle => "provably not in use",
         Liveness::Busy => "leave it alone",
-        Liveness::Unknown => "which protects it as a job would: leave it alone",
+        Liveness::Unknown => "which protects it like a job: leave it alone",
     }
 }
 
@@ -81,6 +81,6 @@ mod tests {
             state: Liveness::Idle,
             evidence: vec![],
         };
-        insta::assert_snapshot!(check(&result, &Screen::plain(80)), @"/home/ci/runner-2/_work/app (runner runner-2): idle, provably nobody uses it");
+        insta::assert_snapshot!(check(&result, &Screen::plain(80)), @"/home/ci/runner-2/_work/app (runner runner-2): idle, provably not in use");
     }
 }

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 pub fn dedupe_record(record: Option<&DedupeRecord>, now: SystemTime, screen: &Screen, out: &mut String) {
     let Some(record) = record else { return };
     let mut text = format!(
-        "{} of {} in second copies lie on the disk once; the last sweep, {} ago, shared {} and freed {}",
+        "{} of {} in second copies are stored once; the last sweep, {} ago, shared {} and freed {}",
         words::size(record.sharing_bytes),
         words::size(record.pair_bytes),
         words::elapsed(record.time, now),
@@ -42,8 +42,8 @@ mod tests {
         let mut out = String::new();
         dedupe_record(Some(&record), samples::now(), &Screen::plain(80), &mut out);
         insta::assert_snapshot!(out, @r"
-        Shared blocks    6.00 GiB of 10.0 GiB in second copies lie on the disk once; the
-                         last sweep, 10 min ago, shared 1.00 GiB and freed 1.00 GiB;
+        Shared blocks    6.00 GiB of 10.0 GiB in second copies are stored once; the last
+                         sweep, 10 min ago, shared 1.00 GiB and freed 1.00 GiB;
                          `dedupe.max_bytes` is spent; the rest is for the next sweep
         ");
         let mut none = String::new();

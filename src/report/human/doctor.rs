@@ -18,8 +18,8 @@ pub fn doctor(checks: &[Check], screen: &Screen) -> String {
     let mut out = String::new();
     let verdict = match (ill, weak) {
         (0, 0) => screen.paint(Tone::Good, "this host is set up well"),
-        (0, _) => screen.paint(Tone::Warn, "this host is guarded, but could be better"),
-        _ => screen.paint(Tone::Bad, "this host is not guarded as it should be"),
+        (0, _) => screen.paint(Tone::Warn, "this host is guarded, but not completely"),
+        _ => screen.paint(Tone::Bad, "this host is not guarded correctly"),
     };
     let _ = writeln!(out, "{verdict}: {ill} fail, {weak} warn, {well} ok\n");
     for (number, remedy) in by_fix(checks).iter().enumerate() {
@@ -117,7 +117,7 @@ mod tests {
             Check::fail(format!("hook:old-{n}"), format!("older (pid {n}), as it is"), "restart it")
         }));
         insta::assert_snapshot!(doctor(&checks, &Screen::plain(80)), @r"
-        this host is not guarded as it should be: 12 fail, 1 warn, 1 ok
+        this host is not guarded correctly: 12 fail, 1 warn, 1 ok
 
         1. disk-guard install
            fail  hook (a\x1b[31m): its `.env` names /x.sh, which is not there

@@ -17,7 +17,7 @@ pub fn forecast(disks: &[DiskForecast], is_on: bool, screen: &Screen) -> String 
     }
     if disks.is_empty() {
         let _ =
-            writeln!(out, "No runner with a work directory is found, or the shared directory is missing.");
+            writeln!(out, "No runner with a work directory was found, or the shared directory is missing.");
         return out;
     }
     for (index, disk) in disks.iter().enumerate() {
@@ -43,7 +43,7 @@ fn one(disk: &DiskForecast, screen: &Screen, out: &mut String) {
             ("HOLDS", Align::Right),
             ("TO COME", Align::Right),
         ],
-        "JOB, AND WHAT THAT RESTS ON",
+        "JOB AND BASIS OF ITS ESTIMATE",
     );
     for job in &disk.jobs {
         table.row(
@@ -99,7 +99,7 @@ fn filling(trend: &Trend) -> String {
     }
     let hourly = words::size((trend.bytes_per_second * 3600.0) as u64);
     let full = Duration::try_from_secs_f64(trend.seconds_to_full)
-        .map_or_else(|_| "not in this life".to_owned(), words::span);
+        .map_or_else(|_| "never".to_owned(), words::span);
     format!("; it fills by {hourly} an hour: full in {full}")
 }
 

@@ -97,12 +97,12 @@ fn finding(finding: &Finding) -> String {
         FindingKind::HardLinked => ("entry", " of other users with a second name"),
         FindingKind::Special => ("special file", " of other users"),
         FindingKind::Interrupted => ("unfinished checkout", ""),
-        FindingKind::BrokenGit => ("repository", " that git finds broken"),
-        FindingKind::DamagedObject => ("object", " of git's that is damaged"),
-        FindingKind::UnfinishedTransfer => ("file", " of transfers that were broken off"),
+        FindingKind::BrokenGit => ("repository", " that git reports as broken"),
+        FindingKind::DamagedObject => ("object", " of git that is damaged"),
+        FindingKind::UnfinishedTransfer => ("file", " of interrupted transfers"),
         FindingKind::ReadOnlyFile => ("read-only file", ""),
         FindingKind::Abandoned => ("directory", " of no known repository"),
-        FindingKind::Mount => ("mount point", " not looked into"),
+        FindingKind::Mount => ("mount point", " not examined"),
         FindingKind::Unseen => ("entry", " not seen"),
     };
     let what = format!("{}{more}", words::count_u64(finding.count, noun));
@@ -120,7 +120,7 @@ fn finding(finding: &Finding) -> String {
 fn left_by(kind: LeftoverKind) -> &'static str {
     match kind {
         LeftoverKind::Update => "of a self-update",
-        LeftoverKind::Temp => "of a job that did not end",
+        LeftoverKind::Temp => "of an unfinished job",
         LeftoverKind::Pages => "logs that were not uploaded",
         LeftoverKind::OldVersion => "a version of the runner that it no longer uses",
     }
@@ -140,7 +140,7 @@ fn advice(report: &AuditReport, screen: &Screen, out: &mut String) {
         let _ = writeln!(
             out,
             "\n{}",
-            screen.paint(Tone::Heading, "What would help; each shows what it would do, --apply does it:")
+            screen.paint(Tone::Heading, "Possible repairs; each is a dry run unless --apply is given:")
         );
         for command in commands {
             let _ = writeln!(out, "  {command}");
@@ -204,7 +204,7 @@ pub fn repair(report: &RepairReport, screen: &Screen) -> String {
     }
     notes(&mut out, screen, &report.notes);
     if report.dry_run && report.objections.is_empty() && report.done > 0 {
-        let _ = writeln!(out, "Do it with --mode {mode} --apply.");
+        let _ = writeln!(out, "Apply it with --mode {mode} --apply.");
     }
     out
 }
@@ -228,21 +228,20 @@ mod tests {
         repairable  app        1204 entries of other users: app/app/dist,
                                app/app/\x1b[2J; 2 directories closed to the owner:
                                app/app/gen
-        replace     lib        1 repository that git finds broken: lib/lib/.git: missing
-                               blob 0f8fad5b
+        replace     lib        1 repository that git reports as broken: lib/lib/.git:
+                               missing blob 0f8fad5b
         clean       old        1 directory of no known repository (no harm): old: no
                                repository of this runner's has this directory
         left behind: /home/ci/runner-1/bin.2.335.0 (a version of the runner that it no
                      longer uses, 40 d old)
 
-        runner-2: busy; a job changes its tree while it is looked at: not examined
+        runner-2: busy; a job changed its tree during the examination: not examined
 
-        What would help; each shows what it would do, --apply does it:
+        Possible repairs; each is a dry run unless --apply is given:
           disk-guard remediate runner-1 app --mode chown
           disk-guard remediate runner-1 lib --mode reset
 
-        note: git is in none of the directories of paths.programs: objects are not
-              checked
+        note: git is in no directory of paths.programs: objects are not checked
         ");
     }
 
@@ -250,15 +249,15 @@ mod tests {
     fn a_repair_and_its_preview() {
         insta::assert_snapshot!(repair(&samples::repair(true), &Screen::plain(80)), @r"
         Dry run of chown, nothing was touched: 2 entries of /home/ci/runner-1/_work/app
-          refused app/app/passwd (owner 0 -> 1001; it has another name, which may lie
+          refused app/app/passwd (owner 0 -> 1001; it has another name, which may be
                   elsewhere: only a reset helps)
           would   app/app/dist (owner 0 -> 1001)
           would   app/app/dist/\x1b[2Jx\n::error:: (owner 0 -> 1001)
-        Do it with --mode chown --apply.
+        Apply it with --mode chown --apply.
         ");
         insta::assert_snapshot!(repair(&samples::repair(false), &Screen::plain(80)), @r"
         chown: 2 entries of /home/ci/runner-1/_work/app done, 1 not
-          refused app/app/passwd (owner 0 -> 1001; it has another name, which may lie
+          refused app/app/passwd (owner 0 -> 1001; it has another name, which may be
                   elsewhere: only a reset helps)
           done    app/app/dist (owner 0 -> 1001)
           done    app/app/dist/\x1b[2Jx\n::error:: (owner 0 -> 1001)

@@ -53,7 +53,7 @@ fn one(case: &Case, now: SystemTime, screen: &Screen, out: &mut String) {
     screen.paragraph(out, Tone::Plain, "", &title);
     paragraph(out, screen, &about(death, now));
     if case.kept {
-        let text = format!("Kept from {}, when it was looked into.", words::clock(case.examined, now));
+        let text = format!("Kept from {}, when it was examined.", words::clock(case.examined, now));
         paragraph(out, screen, &text);
     }
     section(
@@ -165,7 +165,7 @@ mod tests {
         (out-of-memory, certain)
           job acme/app #77 `build\n::error::x`, Worker pid 4711, began 14:00:00, last sign of life 14:24:00,
           ended 14:24:01, in /home/ci/runner-1
-          Kept from 14:24 UTC, when it was looked into.
+          Kept from 14:24 UTC, when it was examined.
           Evidence
           - Listener log at 14:24:01: Worker finished for job 8f. Code: 137
           - exit code: 137 = 128 + 9: SIGKILL ended it

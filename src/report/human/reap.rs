@@ -25,7 +25,7 @@ pub fn reap(report: &ReapReport, screen: &Screen) -> String {
         one(entry, screen, &mut out);
     }
     if report.dry_run {
-        let _ = writeln!(out, "\nDry run: nothing was deleted, and nothing remembered.");
+        let _ = writeln!(out, "\nDry run: nothing was deleted, and nothing recorded.");
     }
     out
 }
@@ -122,7 +122,7 @@ mod tests {
           Reaped
             runner-1 (88.0 GiB): stopped for 3 h; with its disk
           FAILED
-            runner-2\n::error::: stopped for 3 h; its delete reported success, and it is
+            runner-2\n::error::: stopped for 3 h; its delete reported success, but it is
                                  still listed
             runner-3: never started, for 3 h; `tart delete` failed: no
           Changed
@@ -159,7 +159,7 @@ mod tests {
         vms (libvirt): 0 listed, 0 matched
           failed: `virsh list` failed: no
 
-        Dry run: nothing was deleted, and nothing remembered.
+        Dry run: nothing was deleted, and nothing recorded.
         ");
     }
 

@@ -246,7 +246,7 @@ fn shared_blocks(report: &DedupeReport) -> String {
     let pair_bytes = words::size(report.pair_bytes);
     let of = format!("{pairs} of one repository, name and size ({pair_bytes})");
     if report.dry_run {
-        return format!("{of} would be compared, unless they share their blocks already");
+        return format!("{of} would be compared, unless they already share their blocks");
     }
     let ended = report.ended.as_ref().map(|why| format!("; {why}")).unwrap_or_default();
     format!(
@@ -282,7 +282,7 @@ mod tests {
                        failed: unlinkat \x1b[2Jx: permission denied
              3.00 GiB  /home/ci/runner-3/_work/app/app/target
                        runner-3, cargo-target: its disk is under pressure; newest file 4 d old;
-                       put back after the claim: Worker pid 4711
+                       returned after the claim: Worker pid 4711
 
         Kept  2 caches, 13.0 GiB
           runner-1: Worker pid 4711

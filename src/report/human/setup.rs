@@ -46,7 +46,7 @@ pub fn setup(report: &SetupReport, screen: &Screen) -> String {
             screen.paragraph(&mut out, Tone::Warn, "  note: ", &escape::text(note));
         }
     }
-    for (title, wanted) in [("Commands", false), ("For you to run, when the time is right", true)] {
+    for (title, wanted) in [("Commands", false), ("To be run by you at a suitable time", true)] {
         let chosen: Vec<_> = report
             .commands
             .iter()

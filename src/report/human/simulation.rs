@@ -53,7 +53,7 @@ pub fn simulation(rows: &[(&str, &str, Outcome)], seeds: u64, days: u32, screen:
 pub fn past(disks: &[PastDisk], jobs: &Builds, screen: &Screen) -> String {
     let mut out = String::new();
     if disks.is_empty() {
-        out.push_str("No sweep has seen this host's disks yet: there is no past to play again.\n");
+        out.push_str("No sweep has observed this host's disks yet: there is no past to replay.\n");
         return out;
     }
     for disk in disks {
@@ -100,13 +100,13 @@ pub fn past(disks: &[PastDisk], jobs: &Builds, screen: &Screen) -> String {
         (freed + disk.replayed.freed as f64, would + disk.replayed.would_free as f64)
     });
     let mut text = format!(
-        "{} began in that time, {} of them after a cache of their repository had gone",
+        "{} started in that time, {} of them after a cache of their repository had been removed",
         words::count(jobs.began, "job"),
         jobs.cold
     );
     if freed > 0.0 {
         let cold = (jobs.cold as f64 * would / freed).min(jobs.began as f64);
-        let _ = write!(text, "; in proportion to what would have gone about {cold:.0}");
+        let _ = write!(text, "; scaled to the bytes that would have been removed, about {cold:.0}");
     }
     screen.paragraph(&mut out, Tone::Plain, "", &text);
     out
@@ -115,7 +115,7 @@ pub fn past(disks: &[PastDisk], jobs: &Builds, screen: &Screen) -> String {
 /// What hooks did when jobs began.
 pub(in crate::report) fn by_hooks(replayed: &Replayed) -> String {
     format!(
-        "when jobs began, hooks freed {} and would have freed {}; hooks and sweeps would have freed {} more than the watermarks ask for, because live jobs were going to need it",
+        "when jobs started, hooks freed {} and would have freed {}; hooks and sweeps would have freed {} more than the watermarks ask for, because live jobs were expected to need it",
         words::size(replayed.freed_by_hooks),
         words::size(replayed.would_free_by_hooks),
         words::size(replayed.would_free_for_jobs)
@@ -155,8 +155,8 @@ mod tests {
           sweeps freed 1.00 GiB and would have freed 3.00 GiB; 0 of them found it
           critical and 1 would have, 1 of those full
 
-        9 jobs began in that time, 1 of them after a cache of their repository had gone;
-        in proportion to what would have gone about 3
+        9 jobs started in that time, 1 of them after a cache of their repository had
+        been removed; scaled to the bytes that would have been removed, about 3
         "#);
         assert!(past(&[], &Builds::default(), &Screen::plain(80)).contains("no past"));
         let for_jobs =

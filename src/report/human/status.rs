@@ -144,7 +144,7 @@ fn runners(host: &HostStatus, screen: &Screen, out: &mut String) {
 
 /// The meaning of the sign behind a runner's state.
 pub(super) const UNGUARDED: &str =
-    "its jobs do not pass through disk-guard's hook; until they do, its caches are left alone";
+    "its jobs do not run disk-guard's hook; until they do, its caches are left alone";
 
 /// The runners. An idle one takes one line at every width: there may be many of them, and the reason does not matter.
 pub(super) fn table(host: &HostStatus, width: usize) -> Table {
@@ -188,7 +188,7 @@ pub(super) fn table(host: &HostStatus, width: usize) -> Table {
 fn no_runner(host: &HostStatus, screen: &Screen, out: &mut String) {
     let globs: Vec<String> =
         host.root_matches.iter().map(|m| escape::text(&m.pattern).into_owned()).collect();
-    let text = format!("looked in {}; name their directories in `runners.roots`", globs.join(", "));
+    let text = format!("searched {}; add their directories to `runners.roots`", globs.join(", "));
     screen.paragraph(out, Tone::Warn, "No runner found: ", &text);
 }
 
@@ -211,7 +211,7 @@ fn newest(caches: &[Cache], now: SystemTime) -> String {
 /// Why a runner is in its state: its job, else the strongest evidence.
 pub(in crate::report) fn reason(status: &RunnerStatus, now: SystemTime, told: &[String]) -> String {
     if let (Liveness::Idle, Some(out)) = (status.state, status.drained) {
-        let back = if out.by_hand { "`disk-guard resume` brings it back" } else { "a sweep brings it back" };
+        let back = if out.by_hand { "`disk-guard resume` returns it to service" } else { "a sweep returns it to service" };
         return format!("out of service for {}; {back}", words::elapsed(out.since, now));
     }
     if let (Liveness::Busy, Some(view)) = (status.state, &status.job) {
@@ -219,9 +219,9 @@ pub(in crate::report) fn reason(status: &RunnerStatus, now: SystemTime, told: &[
     }
     words::strongest_but(&status.evidence, told).unwrap_or_else(|| {
         match status.state {
-            Liveness::Idle => "nobody uses it",
+            Liveness::Idle => "not in use",
             Liveness::Busy => "in use",
-            Liveness::Unknown => "it cannot be told who uses it",
+            Liveness::Unknown => "its use cannot be determined",
         }
         .to_owned()
     })
@@ -316,7 +316,7 @@ fn holders(host: &HostStatus) -> String {
         })
         .collect();
     if holders.is_empty() {
-        "held by a process that cannot be seen from here".to_owned()
+        "held by a process that is not visible from here".to_owned()
     } else {
         format!("held by {}", holders.join(", "))
     }
@@ -360,7 +360,7 @@ mod tests {
             process 991 of uid 1002 cannot be examined: its open files may lie here
         build-farm-...2-runner-04  idle        4.00 GiB            -   3 min  recent content
         日本\u{202e}語\n::error::  idle !      2.00 GiB            -  40 min  unguarded
-        ! its jobs do not pass through disk-guard's hook; until they do, its caches are left alone
+        ! its jobs do not run disk-guard's hook; until they do, its caches are left alone
 
         Reclaimable now  8.42 GiB in 1 runner
         Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by
@@ -369,7 +369,7 @@ mod tests {
         Limits           the real limit: 9800 of 10000 open files of the whole host (`Too many open files in
                          system`, ENFILE); also short: bytes of /home
         Beside caches    java (pid 4242) holds 14.0 GiB of deleted files open on /home, the largest
-                         /home/ci/\x1b[31mheap.bin: df counts them, du cannot see them
+                         /home/ci/\x1b[31mheap.bin: df counts them, du does not
         Lock             held by disk-guard (pid 77, started 3 s ago)
 
         visibility is partial: processes of uid 1002 are not readable: run as root. What cannot be seen
@@ -397,8 +397,8 @@ mod tests {
             process 991 of uid 1002 cannot be examined: its open files may lie here
         build-fa...runner-04  idle        4.00 GiB            -   3 min  recent content
         日本\u{2...::error::  idle !      2.00 GiB            -  40 min  unguarded
-        ! its jobs do not pass through disk-guard's hook; until they do, its caches are
-          left alone
+        ! its jobs do not run disk-guard's hook; until they do, its caches are left
+          alone
 
         Reclaimable now  8.42 GiB in 1 runner
         Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1
@@ -409,8 +409,8 @@ mod tests {
                          (`Too many open files in system`, ENFILE); also short: bytes of
                          /home
         Beside caches    java (pid 4242) holds 14.0 GiB of deleted files open on /home,
-                         the largest /home/ci/\x1b[31mheap.bin: df counts them, du
-                         cannot see them
+                         the largest /home/ci/\x1b[31mheap.bin: df counts them, du does
+                         not
         Lock             held by disk-guard (pid 77, started 3 s ago)
 
         visibility is partial: processes of uid 1002 are not readable: run as root. What
@@ -432,12 +432,12 @@ mod tests {
         RUNNER                               STATE         CACHES  RECLAIMABLE  NEWEST  WHY
         runner-1                             busy        12.3 GiB            -   2 min  job acme/app #1234567890 `build` since 14:02 UTC, 23 min
                                                                                         (Worker pid 4711)
-        runner-2                             drained     8.42 GiB     8.42 GiB     3 d  out of service for 2 h; `disk-guard resume` brings it back
+        runner-2                             drained     8.42 GiB     8.42 GiB     3 d  by hand
         runner-3                             unknown  >= 18.0 GiB            -     5 h  process 991 of uid 1002 cannot be examined: its open files
                                                                                         may lie here
         build-farm-frank...ack-12-runner-04  idle        4.00 GiB            -   3 min  newest content is 3 min old, the idle floor is 10 min
         日本\u{202e}語\n::error::            idle !      2.00 GiB            -  40 min  /home/ci/x/.env names no hook of ours
-        ! its jobs do not pass through disk-guard's hook; until they do, its caches are left alone
+        ! its jobs do not run disk-guard's hook; until they do, its caches are left alone
 
         Reclaimable now  8.42 GiB in 1 runner
         Blocked          36.3 GiB: 18.0 GiB by runner-3 (unknown), 12.3 GiB by runner-1 (busy), 4.00 GiB by build-farm-frankfurt-rack-12-runner-04
@@ -446,7 +446,7 @@ mod tests {
         Limits           the real limit: 9800 of 10000 open files of the whole host (`Too many open files in system`, ENFILE); also short: bytes of
                          /home
         Beside caches    java (pid 4242) holds 14.0 GiB of deleted files open on /home, the largest /home/ci/\x1b[31mheap.bin: df counts them, du
-                         cannot see them
+                         does not
         Lock             held by disk-guard (pid 77, started 3 s ago)
 
         visibility is partial: processes of uid 1002 are not readable: run as root. What cannot be seen counts as in use.
@@ -489,7 +489,7 @@ mod tests {
         /srv/ci  [###########.]   98%   2.00 GiB   100 GiB    12%  critical
         /        [###.........]   26%   37.0 GiB  50.0 GiB      -  no runner
 
-        No runner found: looked in /opt/actions-runner*; name their directories in
+        No runner found: searched /opt/actions-runner*; add their directories to
                          `runners.roots`
 
         Reclaimable now  0 B
@@ -497,8 +497,8 @@ mod tests {
                          (`Too many open files in system`, ENFILE); also short: bytes of
                          /home
         Beside caches    java (pid 4242) holds 14.0 GiB of deleted files open on /home,
-                         the largest /home/ci/\x1b[31mheap.bin: df counts them, du
-                         cannot see them
+                         the largest /home/ci/\x1b[31mheap.bin: df counts them, du does
+                         not
         ");
     }
 

@@ -11,7 +11,7 @@ use std::time::SystemTime;
 pub fn stores(report: &StoresReport, screen: &Screen) -> String {
     let mut out = String::new();
     if report.stores.is_empty() {
-        let text = "no [[store]] is configured, so none is collected; see disk-guard.toml(5)";
+        let text = "no [[store]] is configured, so nothing is collected; see disk-guard.toml(5)";
         screen.paragraph(&mut out, Tone::Plain, "", text);
         return out;
     }
@@ -94,12 +94,12 @@ mod tests {
         Store            docker-images (20.0 GiB): its disk lacks space: 9.00 GiB of it;
                                                    ended after 12 s: a job has begun:
                                                    its lease is there; freed 1.00 GiB
-        Store            go (20.0 GiB): its disk lacks space: all that its tool lets go;
-                                        left for the next run: the time of this one is
-                                        over
-        Store            pnpm (20.0 GiB): somebody may build: runner-1 is busy
+        Store            go (20.0 GiB): its disk lacks space: everything that its tool
+                                        releases; left for the next run: the time of
+                                        this one is over
+        Store            pnpm (20.0 GiB): a build may be running: runner-1 is busy
         Store            sccache (20.0 GiB): sccache is in none of /usr/bin
-        Store            containerd (20.0 GiB): nothing is needed of it
+        Store            containerd (20.0 GiB): nothing is needed from it
         ");
     }
 
@@ -114,11 +114,11 @@ mod tests {
                                          GiB of it
         Store            docker-images (20.0 GiB): would be collected, its disk lacks
                                                    space: 9.00 GiB of it
-        Store            go (20.0 GiB): would be collected, its disk lacks space: all
-                                        that its tool lets go
-        Store            pnpm (20.0 GiB): somebody may build: runner-1 is busy
+        Store            go (20.0 GiB): would be collected, its disk lacks space:
+                                        everything that its tool releases
+        Store            pnpm (20.0 GiB): a build may be running: runner-1 is busy
         Store            sccache (20.0 GiB): sccache is in none of /usr/bin
-        Store            containerd (20.0 GiB): nothing is needed of it
+        Store            containerd (20.0 GiB): nothing is needed from it
 
         Dry run: no tool was asked to collect.
         ");
@@ -137,11 +137,12 @@ mod tests {
         Store            docker-images: 19.0 GiB; interrupted 10 min ago, freed 1.00
                                         GiB; a job has begun: its lease is there
         Store            go: 20.0 GiB; deferred 10 min ago
-        Store            pnpm: 20.0 GiB; kept 10 min ago; somebody may build: runner-1
-                               is busy
+        Store            pnpm: 20.0 GiB; kept 10 min ago; a build may be running:
+                               runner-1 is busy
         Store            sccache: 20.0 GiB; kept 10 min ago; sccache is in none of
                                   /usr/bin
-        Store            containerd: 20.0 GiB; kept 10 min ago; nothing is needed of it
+        Store            containerd: 20.0 GiB; kept 10 min ago; nothing is needed from
+                                     it
         ");
     }
 }

@@ -13,7 +13,7 @@ pub fn trim(path: &Path, offer: &TrimOffer, steps: usize, now: SystemTime, scree
     let mut out = String::new();
     let _ = writeln!(out, "{}: {}", escape::path(path), summary(offer, now));
     if let ReferenceBits::Untrusted(reason) = &offer.bits {
-        let _ = writeln!(out, "What builds have used is judged by age: {}.", escape::text(reason));
+        let _ = writeln!(out, "Use by builds is judged by age: {}.", escape::text(reason));
     }
     out.push('\n');
     let mut table = Table::new(
@@ -45,7 +45,7 @@ pub fn trim(path: &Path, offer: &TrimOffer, steps: usize, now: SystemTime, scree
     };
     let _ = writeln!(
         out,
-        "\n{} would go first, {} of them units; {compiles}.",
+        "\n{} would be removed first, {} of them units; {compiles}.",
         words::size(taken.bytes),
         taken.units
     );
@@ -59,13 +59,13 @@ fn summary(offer: &TrimOffer, now: SystemTime) -> String {
         offer.steps.iter().filter(|step| step.tier == TrimTier::Unused).map(|step| step.last_used).max();
     let since =
         since.map(|time| format!(" (the last use of one is {})", words::old(time, now))).unwrap_or_default();
-    format!("{} of {} is in units that no build uses{since}", words::size(idle), words::size(offer.bytes))
+    format!("{} of {} is in unused units{since}", words::size(idle), words::size(offer.bytes))
 }
 
 fn meaning(tier: TrimTier) -> &'static str {
     match tier {
         TrimTier::Broken => "cannot be reused: a fingerprint or a dependency is gone",
-        TrimTier::Unused => "no build has used it since it used others",
+        TrimTier::Unused => "not used by a build since others were",
         TrimTier::Leftover => "documentation, packages, scratch files, artefacts without a fingerprint",
         TrimTier::Incremental => "incremental state of the compiler",
         TrimTier::Live => "in use: the next build compiles it again",

@@ -64,7 +64,7 @@ impl Watch {
     pub fn draw(&mut self, frame: &mut Frame<'_>) {
         let area = frame.area();
         let Some(host) = &self.host else {
-            frame.render_widget("disk-guard looks at the host ... q quits", area);
+            frame.render_widget("disk-guard is examining the host ... q quits", area);
             return;
         };
         let width = usize::from(area.width);
@@ -230,7 +230,7 @@ mod tests {
 
 
 
-        8.42 GiB reclaimable  q quits  ! its jobs do not pass through disk-guard's hook;
+        8.42 GiB reclaimable  q quits  ! its jobs do not run disk-guard's hook; until th
         ");
     }
 
@@ -263,7 +263,7 @@ mod tests {
                 watch.scroll(Scroll::Last);
             }
         }
-        assert!(screen(&mut Watch::new(false), 80, 3).contains("looks at the host"));
+        assert!(screen(&mut Watch::new(false), 80, 3).contains("examining the host"));
     }
 
     #[test]

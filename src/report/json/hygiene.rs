@@ -193,14 +193,14 @@ mod tests {
                 "path": "/home/ci/runner-2/_work"
               },
               "state": "busy",
-              "skipped": "a job changes its tree while it is looked at: not examined",
+              "skipped": "a job changed its tree during the examination: not examined",
               "repositories": [],
               "runners_own": [],
               "leftovers": []
             }
           ],
           "notes": [
-            "git is in none of the directories of paths.programs: objects are not checked"
+            "git is in no directory of paths.programs: objects are not checked"
           ]
         }
         "#);
@@ -224,7 +224,7 @@ mod tests {
               "path": "app/app/passwd",
               "change": "owner 0 -> 1001",
               "outcome": "refused",
-              "reason": "it has another name, which may lie elsewhere: only a reset helps"
+              "reason": "it has another name, which may be elsewhere: only a reset helps"
             },
             {
               "path": "app/app/dist",

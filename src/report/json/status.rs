@@ -363,14 +363,14 @@ mod tests {
                 "used_ratio": 0.9103,
                 "level": "high",
                 "said": "92 % of the bytes of /home are used, 21.0 GiB available",
-                "advice": "disk-guard plan shows what would go"
+                "advice": "disk-guard plan shows what would be removed"
               },
               {
                 "resource": "group-memory",
                 "subject": "runner-1",
                 "used_ratio": 0.375,
                 "level": "ok",
-                "said": "3.00 GiB of the 8.00 GiB that runner-1's own control group may have (peak 7.00 GiB), whatever the host has",
+                "said": "3.00 GiB of the 8.00 GiB that runner-1's own control group may use (peak 7.00 GiB), independent of the host",
                 "advice": "raise MemoryMax= of the runner's unit, or build with fewer jobs"
               },
               {
@@ -378,8 +378,8 @@ mod tests {
                 "subject": "/home",
                 "used_ratio": 0.12,
                 "level": "ok",
-                "said": "880 of 1000 inodes of /home are left, beside 21.0 GiB of bytes (without inodes: `No space left on device` all the same)",
-                "advice": "disk-guard plan; caches of many small files go first"
+                "said": "880 of 1000 inodes of /home are left, and 21.0 GiB of bytes (without inodes: `No space left on device` as well)",
+                "advice": "disk-guard plan; caches of many small files are removed first"
               }
             ],
             "holdings": [
@@ -388,7 +388,7 @@ mod tests {
                 "subject": "java (pid 4242)",
                 "bytes": 15032385536,
                 "reclaimable_bytes": null,
-                "said": "java (pid 4242) holds 14.0 GiB of deleted files open on /home, the largest /home/ci/\u001b[31mheap.bin: df counts them, du cannot see them",
+                "said": "java (pid 4242) holds 14.0 GiB of deleted files open on /home, the largest /home/ci/\u001b[31mheap.bin: df counts them, du does not",
                 "advice": "the space comes back when pid 4242 closes them or ends"
               }
             ],

@@ -79,7 +79,7 @@ fn filesystems(out: &mut Exposition, status: &HostStatus, trends: &BTreeMap<Stri
     out.family(
         Kind::Gauge,
         "filesystem_seconds_to_full",
-        "When a filesystem is full if it goes on filling like that; +Inf while it does not fill.",
+        "When a filesystem will be full at this rate; +Inf while it does not fill.",
         all().filter_map(|(labels, _, trend)| Some((labels, trend?.seconds_to_full))),
     );
     forecasts(out, status);
@@ -142,7 +142,7 @@ fn runners(out: &mut Exposition, status: &HostStatus) {
     out.family(
         Kind::Gauge,
         "runner_guarded",
-        "1 for a runner whose jobs pass through the hook.",
+        "1 for a runner with jobs that run the hook.",
         all().map(|(labels, seen)| (labels, f64::from(seen.guarded.is_guarded()))),
     );
     out.family(
@@ -270,7 +270,7 @@ fn capacity(out: &mut Exposition, capacity: &Capacity) {
     out.family(
         Kind::Gauge,
         "held_bytes",
-        "Bytes that no cache rule speaks of: deleted files still open, containers, the journal, blocks reserved for root.",
+        "Bytes outside of every cache rule: deleted files still open, containers, the journal, blocks reserved for root.",
         held.into_iter().map(|(kind, bytes)| (vec![("kind", kind.to_owned())], bytes as f64)),
     );
     let groups = |value: fn(&RunnerGroup) -> Option<u64>| {
@@ -311,7 +311,7 @@ fn reaper(out: &mut Exposition, record: &ReapRecord) {
     out.family(
         Kind::Counter,
         "reap_failures_total",
-        "Deletes of leaked environments that failed, or left what they said they had deleted.",
+        "Deletes of leaked environments that failed, or left what they reported as deleted.",
         by_kind(&record.failed_total),
     );
 }
@@ -337,7 +337,7 @@ fn stores(out: &mut Exposition, record: &StoresRecord) {
     out.family(
         Kind::Counter,
         "store_failures_total",
-        "Collections of stores that failed, or whose tool could not be used.",
+        "Collections of stores that failed, or with an unusable tool.",
         by_kind(&record.failed_total),
     );
 }
@@ -352,7 +352,7 @@ fn counters(out: &mut Exposition, totals: &Totals) {
     let evidence: Vec<&[&str]> = kinds.iter().map(std::slice::from_ref).collect();
     // Series with known labels exist from the beginning, so that their first increase is visible.
     let table: [(Counter, &str, &str, Vec<&[&str]>); 7] = [
-        (Counter::Actions, "actions_total", "What became of caches that a run looked at.", outcomes),
+        (Counter::Actions, "actions_total", "Outcomes for caches that a run examined.", outcomes),
         (
             Counter::Refusals,
             "refusals_total",
@@ -383,7 +383,7 @@ fn counters(out: &mut Exposition, totals: &Totals) {
             "Times that the host lock was not obtained within hook.lock_wait.",
             vec![&[]],
         ),
-        (Counter::Errors, "errors_total", "Things that went wrong; the journal says what.", vec![&[]]),
+        (Counter::Errors, "errors_total", "Errors; the journal has the details.", vec![&[]]),
     ];
     for (counter, name, help, known) in table {
         let of_it = |((which, _), _): &(&Series, &u64)| *which == counter;

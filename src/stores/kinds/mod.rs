@@ -42,7 +42,7 @@ impl Store {
             StoreKind::Containerd => {
                 let answer = tool.ask(&engines::CONTAINERD_USAGE).map_err(said)?;
                 let usage = engines::containerd_usage(&answer).ok_or_else(|| {
-                    StoreError("`crictl imagefsinfo` does not tell where images are".to_owned())
+                    StoreError("`crictl imagefsinfo` does not report the directory of images".to_owned())
                 })?;
                 StoreDir::of_engine(&usage.root)?
             }

@@ -82,7 +82,7 @@ fn errors_say_what_was_called_what_was_found_and_what_to_do() {
         ("kill -9 $$", LONG, "failed (signal: 9 (SIGKILL))"),
         ("echo waiting >&2; sleep 600", SHORT, "did not end within 1 s and was killed: waiting; run it"),
         ("yes", LONG, "printed more than 1000 bytes and was killed; ask it"),
-        ("sleep 600 & exit 0", LONG, "ended and left behind who holds its output"),
+        ("sleep 600 & exit 0", LONG, "ended and left a process that holds its output"),
     ] {
         let error = shell(script, time).success().unwrap_err().to_string();
         assert!(error.contains(&format!("`/usr/bin/sh -c {script}` {expected}")), "{error}");

@@ -76,11 +76,11 @@ impl Github {
         if now.duration_since(written).unwrap_or_default() > MAX_AGE {
             let minutes = MAX_AGE.as_secs() / 60;
             return Err(unusable(format!(
-                "it was written more than {minutes} min ago: fetch it anew before each run"
+                "it was written more than {minutes} min ago: fetch it before each run"
             )));
         }
         if written.duration_since(now).unwrap_or_default() > AHEAD {
-            return Err(unusable("it is dated into the future: set the clock, and fetch it anew".to_owned()));
+            return Err(unusable("its modification time is in the future: set the clock, and fetch it again".to_owned()));
         }
         let mut bytes = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;
@@ -107,7 +107,7 @@ impl Github {
         };
         if let Some(other) = pages.iter().map(|page| page.total_count).find(|count| *count != total) {
             return Err(SourceError::Partial(format!(
-                "its pages tell of {total} and of {other} runners: the list changed while it was fetched, fetch it anew"
+                "its pages count {total} and {other} runners: the list changed while it was fetched; fetch it again"
             )));
         }
         let runners: Vec<Runner> = pages.into_iter().flat_map(|page| page.runners).collect();
@@ -118,7 +118,7 @@ impl Github {
         if distinct.len() != total {
             let has = distinct.len();
             return Err(SourceError::Partial(format!(
-                "it holds {has} of {total} runners: put all pages into it (gh api --paginate)"
+                "it contains {has} of {total} runners: write all pages to it (gh api --paginate)"
             )));
         }
         Ok(Self { runners })
@@ -142,14 +142,14 @@ impl Github {
     pub(super) fn claim(&self, names: &[&str]) -> Option<String> {
         match self.word(names) {
             Word::Busy => Some(Word::BUSY.to_owned()),
-            Word::Free { is_offline: false } => Some("GitHub says that it is online".to_owned()),
+            Word::Free { is_offline: false } => Some("GitHub lists it as online".to_owned()),
             Word::Free { is_offline: true } | Word::Absent => None,
         }
     }
 }
 
 impl Word {
-    pub(super) const BUSY: &'static str = "GitHub says that it is busy";
+    pub(super) const BUSY: &'static str = "GitHub lists it as busy";
 }
 
 #[cfg(test)]
@@ -248,7 +248,7 @@ mod tests {
         let seconds = Duration::from_secs;
         assert_eq!(why(written + seconds(899)), "", "the control");
         assert!(why(written + seconds(3600)).contains("written more than 15 min ago"));
-        assert!(why(written - seconds(3600)).contains("dated into the future"));
+        assert!(why(written - seconds(3600)).contains("in the future"));
         if nix::unistd::geteuid().is_root() {
             mode(0o666);
             assert!(why(written).contains("root alone can write"), "{}", why(written));

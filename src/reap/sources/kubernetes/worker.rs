@@ -70,7 +70,7 @@ impl<'a> ContainerAddress<'a> {
         match counted(&answer) {
             Some(0) => None,
             Some(_) => Some(Objection::Works("a Runner.Worker runs in its pod".to_owned())),
-            None => Some(Objection::CannotTell("its pod does not tell which processes it has".to_owned())),
+            None => Some(Objection::CannotTell("its pod does not list its processes".to_owned())),
         }
     }
 
@@ -84,7 +84,7 @@ impl<'a> ContainerAddress<'a> {
             Err(error) => cannot(format!("failed: {error}")),
             Ok(run) if run.is_success() => None,
             Ok(run) => match run.code() {
-                Some(10) => Some(Objection::Works("its node says that it is busy".to_owned())),
+                Some(10) => Some(Objection::Works("its node reports it as busy".to_owned())),
                 Some(11) => cannot("says that it is not known whether it is idle".to_owned()),
                 code => cannot(format!(
                     "answered with exit code {}, expected 0, 10 or 11",

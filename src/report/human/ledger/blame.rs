@@ -15,15 +15,15 @@ pub fn blame(blame: &Blame, now: SystemTime, screen: &Screen) -> String {
     let (tone, text) = if blame.runs.iter().any(has_done) {
         (Tone::Warn, format!("The guard removed or moved things {span} UTC:"))
     } else if is_covered && blame.runs.is_empty() {
-        (Tone::Good, format!("The guard did nothing {span} UTC."))
+        (Tone::Good, format!("The guard took no action {span} UTC."))
     } else if is_covered {
         (Tone::Good, format!("The guard removed nothing and moved nothing {span} UTC."))
     } else {
         let reach = match blame.extent.complete_since().or(blame.extent.oldest()) {
             Some(since) => {
-                format!("the ledger only reaches back to {} or does not tell all", moment(since, now))
+                format!("the ledger only reaches back to {} or is incomplete", moment(since, now))
             }
-            None => "the ledger holds nothing".to_owned(),
+            None => "the ledger is empty".to_owned(),
         };
         (
             Tone::Warn,
@@ -40,7 +40,7 @@ pub fn blame(blame: &Blame, now: SystemTime, screen: &Screen) -> String {
         [("Its last action before: ", &blame.before), ("Its next action after: ", &blame.after)]
     {
         let text =
-            deed.as_ref().map_or_else(|| "none that the ledger knows".to_owned(), |deed| brief(deed, now));
+            deed.as_ref().map_or_else(|| "none in the ledger".to_owned(), |deed| brief(deed, now));
         screen.paragraph(&mut out, Tone::Plain, label, &text);
     }
     unbelieved(blame.foreign.len(), "disk-guard blame --json", screen, &mut out);
@@ -68,16 +68,16 @@ mod tests {
     #[test]
     fn a_time() {
         insta::assert_snapshot!(blame(&samples::blame(), samples::now(), &screen()), @"
-        The guard did nothing between 2026-03-04 12:27:30 and 2026-03-04 12:29:30 UTC.
+        The guard took no action between 2026-03-04 12:27:30 and 2026-03-04 12:29:30 UTC.
 
         Its last action before: 2026-03-04 12:25:20 UTC (1 h ago), removed
                                 /home/ci/runner-2/_work/app/app/target, by a sweep
-        Its next action after: none that the ledger knows
+        Its next action after: none in the ledger
 
-        1 entry is not believed and not counted: see `foreign` in `disk-guard blame --json`.
+        1 entry is rejected and not counted: see `foreign` in `disk-guard blame --json`.
 
         The ledger
-          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it starts with
                    this boot
           file: since 2026-02-02 14:25:10 UTC (30 d ago)
         ");

@@ -26,13 +26,13 @@ pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen
     );
     let mut lines = Vec::new();
     match relation {
-        Some(Relation::Inside) => lines.push("which contained what you ask about".to_owned()),
+        Some(Relation::Inside) => lines.push("which contained the path in question".to_owned()),
         Some(Relation::Contains) | Some(Relation::Same) | None => {}
     }
     lines.extend(about(record));
     lines.push(format!("{}; {}", by(record.details.scope.as_ref()), writer(judged)));
     if let Trust::Foreign(why) = &judged.trust {
-        lines.push(format!("not believed: {}", escape::text(why)));
+        lines.push(format!("rejected: {}", escape::text(why)));
     }
     for line in lines {
         screen.paragraph(out, Tone::Plain, "      ", &line);
@@ -80,7 +80,7 @@ pub(super) fn unbelieved(count: usize, command: &str, screen: &Screen, out: &mut
     if count > 0 {
         out.push('\n');
         let (entries, are) = (words::count(count, "entry"), if count == 1 { "is" } else { "are" });
-        let text = format!("{entries} {are} not believed and not counted: see `foreign` in `{command}`.");
+        let text = format!("{entries} {are} rejected and not counted: see `foreign` in `{command}`.");
         screen.paragraph(out, Tone::Faint, "", &text);
     }
 }
@@ -88,7 +88,7 @@ pub(super) fn unbelieved(count: usize, command: &str, screen: &Screen, out: &mut
 pub(super) fn foreign<'j>(entries: impl Iterator<Item = &'j Judged>, screen: &Screen, out: &mut String) {
     let mut entries = entries.peekable();
     if entries.peek().is_some() {
-        let _ = writeln!(out, "\n{}", screen.paint(Tone::Bad, "Claims that are not believed"));
+        let _ = writeln!(out, "\n{}", screen.paint(Tone::Bad, "Rejected entries"));
     }
     for judged in entries.by_ref().take(MAX_FOREIGN) {
         story(judged, None, screen, out);
@@ -109,7 +109,7 @@ pub(super) fn subject(record: &LedgerRecord) -> String {
 /// The run that wrote it, by its own account.
 pub(super) fn by(scope: Option<&Scope>) -> String {
     match scope {
-        None => "by a run that does not name itself".to_owned(),
+        None => "by a run without a name".to_owned(),
         Some(Scope::Sweep) => "by a sweep".to_owned(),
         Some(Scope::Reap) => "by the reaper".to_owned(),
         Some(Scope::Stores) => "by the collection of stores".to_owned(),
@@ -129,7 +129,7 @@ fn writer(judged: &Judged) -> String {
 
 pub(super) fn user(writer: &Writer) -> String {
     let who = match writer.uid {
-        None => "nobody knows whom".to_owned(),
+        None => "an unknown user".to_owned(),
         Some(Uid::ROOT) => "root".to_owned(),
         Some(uid) => format!("uid {uid}"),
     };

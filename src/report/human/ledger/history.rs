@@ -110,10 +110,10 @@ mod tests {
         By runner  TREES     FREED
         runner-2       1  8.00 GiB
 
-        1 entry is not believed and not counted: see `foreign` in `disk-guard history --json`.
+        1 entry is rejected and not counted: see `foreign` in `disk-guard history --json`.
 
         The ledger
-          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it starts with
                    this boot
           file: since 2026-02-02 14:25:10 UTC (30 d ago)
         ");

@@ -35,7 +35,7 @@ pub(super) fn runs(runs: &[LedgerRun], screen: &Screen, out: &mut String) {
         names.sort();
         names.dedup();
         let text = format!(
-            "of {}: a job began or ended, nothing else was done",
+            "of {}: a job started or ended, without another action",
             if names.is_empty() { "unnamed runners".to_owned() } else { names.join(", ") }
         );
         screen.paragraph(out, Tone::Plain, &format!("  {} ", words::count(idle.len(), "hook")), &text);
@@ -61,7 +61,7 @@ fn one_run(run: &LedgerRun, screen: &Screen, out: &mut String) {
         (ActionKind::Deduplicated, "deduplicated"),
         (ActionKind::Refused, "refused"),
         (ActionKind::Failed, "failed at"),
-        (ActionKind::LockTimeout, "waited in vain for the lock:"),
+        (ActionKind::LockTimeout, "did not get the lock:"),
     ] {
         match run.count(deed) {
             0 => {}
@@ -82,7 +82,7 @@ fn one_run(run: &LedgerRun, screen: &Screen, out: &mut String) {
         did.push("removed nothing".to_owned());
     }
     if run.end == RunEnd::Open {
-        did.push("no end was told: it goes on, or was killed".to_owned());
+        did.push("no end was recorded: it still runs, or was killed".to_owned());
     }
     let label = format!("  {}  {what}: ", stamp(run.window.from));
     screen.paragraph(out, Tone::Plain, &label, &format!("{} [{}]", did.join("; "), user(&run.writer)));

@@ -19,7 +19,7 @@ pub fn why(why: &Why, now: SystemTime, screen: &Screen) -> String {
     }
     presence(why, now, screen, &mut out);
     if !why.entries.is_empty() {
-        let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "What was done"));
+        let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "Actions"));
         for (relation, judged) in &why.entries {
             story(judged, Some(*relation), screen, &mut out);
         }
@@ -32,7 +32,7 @@ pub fn why(why: &Why, now: SystemTime, screen: &Screen) -> String {
         let _ = writeln!(
             out,
             "\n{}",
-            screen.paint(Tone::Heading, &format!("What the guard did {}", span(&why.window)))
+            screen.paint(Tone::Heading, &format!("Actions of the guard {}", span(&why.window)))
         );
         runs(&why.runs, screen, &mut out);
     }
@@ -50,7 +50,7 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
     let whose = |deed: ActionKind| match last(deed).map(|judged| &judged.trust) {
         Some(Trust::Owner(uid)) => {
             format!(
-                " This is what uid {uid} says about its own runner, in the guard's name: its jobs could say the same."
+                " This entry was written by uid {uid} about its own runner: its jobs could have written it too."
             )
         }
         _ => String::new(),
@@ -63,7 +63,7 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
         PathVerdict::RemovedInside => (
             Tone::Warn,
             format!(
-                "disk-guard removed something inside {path}{}; the rest it did not touch.{}",
+                "disk-guard removed something inside {path}{}; the rest was not touched.{}",
                 when(ActionKind::Removed),
                 whose(ActionKind::Removed)
             ),
@@ -71,7 +71,7 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
         PathVerdict::Claimed => (
             Tone::Warn,
             format!(
-                "disk-guard took {path} into trash{} and has not said what came of it: the run still goes on, or was killed.{}",
+                "disk-guard moved {path} to trash{} and recorded no result: the run is still going, or was killed.{}",
                 when(ActionKind::Claimed),
                 whose(ActionKind::Claimed)
             ),
@@ -79,7 +79,7 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
         PathVerdict::Collected => (
             Tone::Warn,
             format!(
-                "{path} lies in a store that its own tool collected{}, as disk-guard had asked: that may have deleted it.",
+                "{path} is in a store that its own tool collected{} on disk-guard's request: that may have deleted it.",
                 when(ActionKind::Collected)
             ),
         ),
@@ -101,7 +101,7 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
         PathVerdict::Kept => (
             Tone::Good,
             format!(
-                "disk-guard did not touch {path}: it looked at it and left it alone, last{}.",
+                "disk-guard did not touch {path}: it examined it and kept it, last{}.",
                 when(ActionKind::Kept)
             ),
         ),
@@ -110,16 +110,16 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
             (
                 Tone::Good,
                 format!(
-                    "disk-guard did not touch {path}: it tells of everything it has done since {since}, and nothing of that was this path, above it or below it."
+                    "disk-guard did not touch {path}: its ledger is complete since {since} and has no action on this path, above it or below it."
                 ),
             )
         }
         PathVerdict::NoEvidence => {
             let reach = match why.extent.complete_since().or(why.extent.oldest()) {
                 Some(since) => {
-                    format!("the ledger only reaches back to {} and does not tell all", moment(since, now))
+                    format!("the ledger only reaches back to {} and is incomplete", moment(since, now))
                 }
-                None => "the ledger holds nothing yet".to_owned(),
+                None => "the ledger is still empty".to_owned(),
             };
             (
                 Tone::Warn,
@@ -132,15 +132,15 @@ fn answer(why: &Why, path: &str, now: SystemTime) -> (Tone, String) {
 fn presence(why: &Why, now: SystemTime, screen: &Screen, out: &mut String) {
     let text = match &why.present {
         Presence::Present if matches!(why.verdict, PathVerdict::Removed | PathVerdict::Claimed) => {
-            "Something is there now: it has been made anew since.".to_owned()
+            "The path exists now: it has been created again since.".to_owned()
         }
         Presence::Present => return,
         Presence::Gone(above, changed) => format!(
-            "It is not there. In {} something was last made or removed {}.",
+            "The path does not exist. In {} an entry was last created or removed {}.",
             escape::path(above),
             moment(*changed, now)
         ),
-        Presence::Hidden(reason) => format!("Whether it is there cannot be told: {}.", escape::text(reason)),
+        Presence::Hidden(reason) => format!("Whether it exists cannot be determined: {}.", escape::text(reason)),
     };
     screen.paragraph(out, Tone::Plain, "", &text);
 }
@@ -176,11 +176,11 @@ pub fn why_environment(why: &WhyEnvironment, now: SystemTime, screen: &Screen) -
                 moment(judged.record().time, now)
             ),
         ),
-        (None, None) => (Tone::Good, format!("No entry that is believed speaks of the environment {name}.")),
+        (None, None) => (Tone::Good, format!("No accepted entry names the environment {name}.")),
     };
     screen.paragraph(&mut out, tone, "", &screen.paint(tone, &text));
     if !why.entries.is_empty() {
-        let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "What was done"));
+        let _ = writeln!(out, "\n{}", screen.paint(Tone::Heading, "Actions"));
     }
     for judged in &why.entries {
         story(judged, None, screen, &mut out);
@@ -200,23 +200,23 @@ mod tests {
     fn a_removed_cache() {
         insta::assert_snapshot!(why(&samples::why_removed(), samples::now(), &screen()), @r"
         disk-guard removed /home/ci/runner-2/_work/app/app/target/debug 2026-03-04 12:25:20 UTC (1 h ago).
-        It is not there. In /home/ci/runner-2/_work/app/app something was last made or removed 2026-03-04
-        12:25:15 UTC (1 h ago).
+        The path does not exist. In /home/ci/runner-2/_work/app/app an entry was last created or removed
+        2026-03-04 12:25:15 UTC (1 h ago).
 
-        What was done
+        Actions
           2026-03-04 12:25:15  claimed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
-              which contained what you ask about
+              which contained the path in question
               runner-2, cargo-target, reason: pressure
               by a sweep; written by root pid 77 (/usr/bin/disk-guard) [journal and file]
           2026-03-04 12:25:20  removed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
-              which contained what you ask about
+              which contained the path in question
               runner-2, cargo-target, reason: pressure
               evidence: no sign of use at the claim; newest content 3 d old
               by a sweep; written by root pid 77 (/usr/bin/disk-guard) [journal and file]
           because of pressure: 2026-03-04 12:25:11  /home is 92 % full: high (by a sweep)
 
         The ledger
-          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it starts with
                    this boot
           file: since 2026-02-02 14:25:10 UTC (30 d ago)
         ");
@@ -225,28 +225,27 @@ mod tests {
     #[test]
     fn a_cleared_path_and_a_forged_entry() {
         insta::assert_snapshot!(why(&samples::why_innocent(), samples::now(), &screen()), @r"
-        disk-guard did not touch /home/ci/runner-1/_work/\x1b[2J\u{202e}/x: it tells of everything it has
-        done since 2026-02-02 14:25:10 UTC (30 d ago), and nothing of that was this path, above it or below
-        it.
-        It is not there. In /home/ci/runner-1/_work something was last made or removed 2026-03-04 12:28:30
-        UTC (1 h ago).
+        disk-guard did not touch /home/ci/runner-1/_work/\x1b[2J\u{202e}/x: its ledger is complete since
+        2026-02-02 14:25:10 UTC (30 d ago) and has no action on this path, above it or below it.
+        The path does not exist. In /home/ci/runner-1/_work an entry was last created or removed 2026-03-04
+        12:28:30 UTC (1 h ago).
 
-        Claims that are not believed
+        Rejected entries
           2026-03-04 12:28:30  removed  8.00 GiB  /home/ci/runner-1/_work/\x1b[2J\u{202e}
               runner-2, cargo-target, reason: pressure
               evidence: \u{9b}31m
               by the hook of runner-9\n::error::x; claims to be disk-guard's, written by uid 1009 pid 77
               [file]
-              not believed: its path is not uid 1009's
+              rejected: its path is not uid 1009's
 
-        What the guard did between 2026-03-04 12:15:10 and 2026-03-04 12:35:10 UTC
+        Actions of the guard between 2026-03-04 12:15:10 and 2026-03-04 12:35:10 UTC
           2026-03-04 12:25:10  sweep: removed 1 (8.00 GiB); kept 2: worker-process 2 [root pid 77
                                       (/usr/bin/disk-guard)]
               removed  8.00 GiB  /home/ci/runner-2/_work/app/app/target
-          1 hook of runner-1: a job began or ended, nothing else was done
+          1 hook of runner-1: a job started or ended, without another action
 
         The ledger
-          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it begins with
+          journal: since 2026-03-03 14:25:10 UTC (24 h ago); the journal is kept in memory: it starts with
                    this boot
           file: since 2026-02-02 14:25:10 UTC (30 d ago)
         ");
