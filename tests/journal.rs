@@ -468,7 +468,7 @@ fn an_unprivileged_hook_leaves_one_accepted_entry_about_other_users_runners() {
         let said = host.guard(&["history"]).expect_code(&[0]).stdout();
         let said = said.split_whitespace().collect::<Vec<_>>().join(" ");
         assert!(
-            said.contains("1 entry is not believed") && said.contains("`disk-guard history --json`"),
+            said.contains("1 entry is rejected") && said.contains("`disk-guard history --json`"),
             "{said}"
         );
     });

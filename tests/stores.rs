@@ -260,7 +260,7 @@ fn no_tool_is_called_while_a_runner_is_busy_unguarded_or_missing() {
         assert_eq!((stage.files(), asked.len()), (FILES, 0), "{asked:?}");
     };
     stage.entry("ccache", "");
-    quiet(&stage, "no runner is found");
+    quiet(&stage, "no runner was found");
     let runner = stage.host.runner("actions-runner-1").build();
     let mut listener = runner.listen();
     let mut job = listener.begin_job("acme/app");
@@ -276,7 +276,7 @@ fn no_tool_is_called_while_a_runner_is_busy_unguarded_or_missing() {
     job.finish(&mut listener);
     listener.kill();
     let stranger = stage.host.runner("actions-runner-2").unguarded().build();
-    quiet(&stage, "none of our hooks");
+    quiet(&stage, "no hook of ours");
     std::fs::remove_dir_all(&stranger.root).expect("our own directory");
     assert_eq!(stage.stores()["outcome"], "collected", "idle at last");
     assert!(stage.files() < FILES);
