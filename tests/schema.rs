@@ -132,5 +132,5 @@ fn the_configurations_schema_takes_what_the_program_takes_and_finds_slips() {
         assert!(disk_guard::config::Config::parse(bad).is_err(), "{bad}");
     }
     let high = schema.pointer("/definitions/Pressure/properties/high/description").and_then(Value::as_str);
-    assert_eq!(high, Some("act at or above (df's Use%)"), "keys are described as in the shipped file");
+    assert_eq!(high, Some("act at or above this (df's Use%)"), "keys are described as in the shipped file");
 }
