@@ -209,7 +209,10 @@ fn a_disk_that_fills_fast_is_swept_again_sooner_where_systemd_runs_the_sweep() {
     assert!(by_hand.contains("is due in") && by_hand.contains("starts with the timer"), "{by_hand}");
     assert!(orders.is_empty(), "{orders:?}");
     let (by_systemd, orders) = sweep(true);
-    assert!(by_systemd.contains("is due in") && !by_systemd.contains("starts with the timer"), "{by_systemd}");
+    assert!(
+        by_systemd.contains("is due in") && !by_systemd.contains("starts with the timer"),
+        "{by_systemd}"
+    );
     assert_eq!(orders.len(), 2, "{orders:?}");
     assert_eq!(orders[0], "systemctl stop -- disk-guard-sweep-early.timer");
     let seconds =
@@ -297,11 +300,7 @@ fn forged_and_damaged_histories_affect_no_other_runner_and_are_reported() {
         std::fs::write(&file, &text).expect("our own file");
         let sweep = host.guard(&["sweep", "--json"]).expect_code(&[0]).report();
         let notes = sweep.0["notes"].to_string();
-        assert_eq!(
-            notes.contains("the history of its jobs is rejected"),
-            is_told,
-            "{text:.80}: {notes}"
-        );
+        assert_eq!(notes.contains("the history of its jobs is rejected"), is_told, "{text:.80}: {notes}");
         let (mut job, said) = begin(&mut listener, "acme/app");
         assert!(cache.exists(), "{text:.80}: {said}");
         job.hook_completed().expect_ok();

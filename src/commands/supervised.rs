@@ -95,7 +95,8 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
             Ok(End::GivenUp) if has_screen => {}
             Ok(End::GivenUp) => {
                 let what = silent.unwrap_or_default();
-                let then = if attempt < attempts { "the run restarts without it" } else { "the run is given up" };
+                let then =
+                    if attempt < attempts { "the run restarts without it" } else { "the run is given up" };
                 complain(&format_args!(
                     "{} stopped answering while it was read: {then}; restore its server, or run `umount -l` on it",
                     what.display()

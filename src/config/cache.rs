@@ -53,10 +53,7 @@ fn check_one(cache: &Spanned<raw::Cache>, problems: &mut Problems<'_>) {
     if Retention::NAMES.contains(&rule.name.as_str()) {
         problems.add(
             cache,
-            format_args!(
-                "cache.name: found `{}`, expected another: [retention] uses that name",
-                rule.name
-            ),
+            format_args!("cache.name: found `{}`, expected another: [retention] uses that name", rule.name),
         );
     }
     if !(1..=16).contains(&rule.depth) {

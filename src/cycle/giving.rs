@@ -170,7 +170,8 @@ impl Giving {
                 }
                 continue;
             }
-            let why = format!("the removed files held {} MiB, and {} MiB came free", expected >> 20, gained >> 20);
+            let why =
+                format!("the removed files held {} MiB, and {} MiB came free", expected >> 20, gained >> 20);
             self.proven.remove(&id);
             self.stop(watched.disk, why);
         }

@@ -158,9 +158,10 @@ fn visibility_of_hooks(input: &DoctorInput<'_>) -> Check {
     let owners: std::collections::BTreeSet<_> =
         input.facts.runners.iter().map(|runner| runner.runner.owner).collect();
     match owners.iter().any(|owner| *owner != crate::model::Uid::ROOT) {
-        true => {
-            Check::ok(id, "hooks run as users: they free their own caches and request the rest from the sweep")
-        }
+        true => Check::ok(
+            id,
+            "hooks run as users: they free their own caches and request the rest from the sweep",
+        ),
         false => Check::ok(id, "hooks run as root and prove siblings idle by themselves"),
     }
 }

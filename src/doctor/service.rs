@@ -59,9 +59,7 @@ fn has_yet_to_fire(systemd: &Systemd<'_>, timer: &str) -> bool {
 fn last_sweep(input: &DoctorInput<'_>, is_to_come: bool) -> Check {
     let fix = "run disk-guard sweep, and have it started regularly: disk-guard install";
     match StateDir::at(&input.config.paths.state_dir).last_sweep() {
-        None if is_to_come => {
-            Check::ok("last-sweep", "no sweep has run yet: its timer has not fired")
-        }
+        None if is_to_come => Check::ok("last-sweep", "no sweep has run yet: its timer has not fired"),
         None => Check::warn("last-sweep", "no sweep has left a record", fix),
         Some(then) => {
             let age = input.now.duration_since(then).unwrap_or_default();

@@ -88,8 +88,7 @@ impl Fault {
             }
             Self::Told(text) => text,
         };
-        let _ = JobLog::open(std::io::stdout(), "failed")
-            .and_then(|log| log.finish(Some(goes_on(text))));
+        let _ = JobLog::open(std::io::stdout(), "failed").and_then(|log| log.finish(Some(goes_on(text))));
     }
 }
 

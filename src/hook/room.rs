@@ -113,7 +113,9 @@ impl Started<'_> {
         }
         let is_refused = self.config.forecast.on_short == OnShort::Refuse && is_hopeless(&disk, report);
         let lacking = words::size(disk.lacking_bytes());
-        let _ = log.line(&format!("{lacking} short of what live jobs may need, and nothing more may be removed now"));
+        let _ = log.line(&format!(
+            "{lacking} short of what live jobs may need, and nothing more may be removed now"
+        ));
         if is_refused {
             let text = format!("the job was refused: {}, and no cache could free it", words::room(&disk));
             self.tell(Event::new(EventKind::Refused, text).runner(&self.own.runner).job(&job()));

@@ -100,8 +100,9 @@ impl Shelf {
         let mut all = self.read_volume(dir, [OLDER, FILE], DirectoryOf::State, is_closed, ALL, &mut 0);
         if let Some(owner) = dir.status().ok().map(|status| status.owner).filter(|owner| *owner != Uid::ROOT)
         {
-            self.gaps
-                .push(format!("the state directory belongs to uid {owner}: root's runs leave no entries there"));
+            self.gaps.push(format!(
+                "the state directory belongs to uid {owner}: root's runs leave no entries there"
+            ));
             all = false;
         }
         let others = match dir.descend(OTHERS) {
@@ -214,7 +215,8 @@ impl Shelf {
                 all = false;
             }
             if begin > 0 {
-                self.gaps.push(format!("{name} is longer than the part that is read: its beginning was skipped"));
+                self.gaps
+                    .push(format!("{name} is longer than the part that is read: its beginning was skipped"));
             }
         }
         if dropped > 0 {

@@ -102,8 +102,8 @@ fn dead(last: Option<SweepEnd>, seen: &NotifyInput<'_>) -> Option<Incident> {
             format!("no sweep has ended for {since}: age limits and other users' trees are not handled");
         Some(incident("silent", 0, text))
     } else if last.is_some_and(|last| !last.success) {
-        let text =
-            "sweeps end before they can do their work, usually because they do not get the host lock".to_owned();
+        let text = "sweeps end before they can do their work, usually because they do not get the host lock"
+            .to_owned();
         Some(incident("failing", FAILING, text))
     } else {
         None
@@ -164,7 +164,10 @@ fn leaks(record: &ReapRecord) -> impl Iterator<Item = Incident> {
         let name = escape::text(&entry.name).into_owned();
         Incident {
             kind: IncidentKind::Leak,
-            text: format!("{} leaked ({}) of [[reap]] {name} remain{failed}", entry.counts.leaked, entry.kind),
+            text: format!(
+                "{} leaked ({}) of [[reap]] {name} remain{failed}",
+                entry.counts.leaked, entry.kind
+            ),
             subject: name,
             gist: String::new(),
             patience: LEAKED,

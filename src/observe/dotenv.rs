@@ -80,9 +80,7 @@ pub fn says_of<'e>(file: &'e [u8], name: &str) -> Result<Says<'e>, &'static str>
 pub fn fails_every_job(value: &[u8]) -> Option<&'static str> {
     let Ok(text) = std::str::from_utf8(value) else { return Some("it is not UTF-8") };
     if text.trim() != text {
-        return Some(
-            "there is white space before or after it, which the runner treats as part of the name",
-        );
+        return Some("there is white space before or after it, which the runner treats as part of the name");
     }
     if text.contains('"') || text.starts_with('\'') {
         return Some("there are quotes in it, which the runner takes for a part of the name");

@@ -102,7 +102,11 @@ impl Ways {
             Err(error) if error.kind() == io::ErrorKind::NotFound => {
                 return path.parent().and_then(|above| self.foreign_hand(above, owner));
             }
-            Err(error) => return Some(format!("the users who can write on the path to it cannot be determined: {error}")),
+            Err(error) => {
+                return Some(format!(
+                    "the users who can write on the path to it cannot be determined: {error}"
+                ));
+            }
         };
         if way.real != path {
             let real = way.real.display();
@@ -110,7 +114,12 @@ impl Ways {
         }
         let inside = match self.inside(path) {
             Ok(inside) => inside,
-            Err(error) => return Some(format!("the users who can write {} cannot be determined: {error}", path.display())),
+            Err(error) => {
+                return Some(format!(
+                    "the users who can write {} cannot be determined: {error}",
+                    path.display()
+                ));
+            }
         };
         let hold = way.holds.into_iter().chain(inside).find(|hold| hold.who != Who::User(owner))?;
         Some(format!("{} can write {}, on the way to it", hold.who, hold.place.display()))
@@ -126,7 +135,9 @@ impl Ways {
         owner: Uid,
     ) -> Option<String> {
         let cannot = |error: io::Error| {
-            Some(format!("the users who can write on the path to the work directory cannot be determined: {error}"))
+            Some(format!(
+                "the users who can write on the path to the work directory cannot be determined: {error}"
+            ))
         };
         let mut holds = match self.follow(root) {
             Ok(way) => way.holds,
@@ -150,7 +161,9 @@ impl Ways {
         let place = hold.place.display();
         let is_owner = |user: Uid| self.seen.get(&hold.place).is_none_or(|status| status.owner == user);
         let fix = match hold.who {
-            Who::User(user) if is_owner(user) => format!("change the owner of {place} to root or to uid {owner} (chown)"),
+            Who::User(user) if is_owner(user) => {
+                format!("change the owner of {place} to root or to uid {owner} (chown)")
+            }
             Who::User(_) | Who::Group(_) | Who::Unknown(_) => format!("run `chmod g-w {place}`"),
             Who::All => format!("run `chmod o-w {place}`"),
         };

@@ -259,7 +259,10 @@ impl RetentionScan<'_> {
             found.retain(|cache| match held.iter().find(|(path, _)| *path == cache.path) {
                 None => true,
                 Some((path, by)) => {
-                    notes.push(format!("{} is an old version of the runner and is kept: {by}", path.display()));
+                    notes.push(format!(
+                        "{} is an old version of the runner and is kept: {by}",
+                        path.display()
+                    ));
                     false
                 }
             });

@@ -69,8 +69,10 @@ impl Expander {
         let Expansion { found, notes: told, untold, .. } = run;
         notes.extend(told);
         if untold > 0 {
-            notes
-                .push(format!("runners.roots: {}: {untold} more directories could not be examined", glob.text()));
+            notes.push(format!(
+                "runners.roots: {}: {untold} more directories could not be examined",
+                glob.text()
+            ));
         }
         found
     }

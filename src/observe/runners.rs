@@ -67,10 +67,7 @@ impl Discovery {
         self.remarks.push(Remark {
             id: "roots-closed".into(),
             is_fault: false,
-            said: format!(
-                "runners.roots: {}{others} cannot be read: Permission denied",
-                named.join(", ")
-            ),
+            said: format!("runners.roots: {}{others} cannot be read: Permission denied", named.join(", ")),
             fix: "run as root to see the runners there".into(),
         });
     }

@@ -74,9 +74,8 @@ pub(crate) fn after_sweep<'c>(
     if !snapshot.config.forecast.enabled {
         return Vec::new();
     }
-    forecast::summarise(&look(snapshot, run, IN_A_SWEEP), seen, caches).unwrap_or_else(|error| {
-        vec![format!("the forecast for hooks cannot be written: {error}")]
-    })
+    forecast::summarise(&look(snapshot, run, IN_A_SWEEP), seen, caches)
+        .unwrap_or_else(|error| vec![format!("the forecast for hooks cannot be written: {error}")])
 }
 
 /// Schedules the next sweep earlier where a disk fills fast. Returns notes for people.

@@ -320,10 +320,7 @@ fn received(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec
     if others().any(|listener| heard_of(listener, at, written) == Heard::Yes) {
         tell(Weight::InUse, detail.clone());
     } else if others().any(|listener| heard_of(listener, at, written) == Heard::CannotTell) {
-        tell(
-            Weight::CannotTell,
-            format!("{detail} (whether before its Listener was started is unknown)"),
-        );
+        tell(Weight::CannotTell, format!("{detail} (whether before its Listener was started is unknown)"));
     } else if listeners().any(|listener| exempt.covers(listener.process)) {
         // It is our own.
     } else if facts.runners[index].other_hosts.is_some() {

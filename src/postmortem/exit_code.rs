@@ -78,7 +78,9 @@ pub fn meaning(code: i32) -> String {
             "{code} is the exit code that the Worker returned itself. It is not a signal: signal {code} would have been recorded as {}",
             128 + code
         ),
-        (Ending::Error, _) => format!("{code} is not an exit code of the Worker and corresponds to no usual signal"),
+        (Ending::Error, _) => {
+            format!("{code} is not an exit code of the Worker and corresponds to no usual signal")
+        }
     }
 }
 

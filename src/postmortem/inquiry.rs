@@ -105,7 +105,9 @@ fn trace_of(shelf: &Shelf, ledger: &Ledger, name: &str) -> Option<String> {
         let last =
             last.map(|record| format!("; its last entry in disk-guard's ledger: {}", record.details.message));
         let last = last.unwrap_or_default();
-        format!("{name} is no longer a runner of this host: only the records kept about it are available{last}")
+        format!(
+            "{name} is no longer a runner of this host: only the records kept about it are available{last}"
+        )
     })
 }
 

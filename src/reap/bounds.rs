@@ -29,8 +29,7 @@ pub(super) fn keep(environment: &mut Environment) {
     let has_too_many = environment.labels.len() > MANY;
     let is_long = |(key, value): &(String, String)| key.len() > TEXT || value.len() > 64 * TEXT;
     if is_cut.contains(&true) || has_too_many || environment.labels.iter().any(is_long) {
-        environment.state =
-            EnvironmentState::Unknown("its description is longer than the limit".to_owned());
+        environment.state = EnvironmentState::Unknown("its description is longer than the limit".to_owned());
         environment.labels.truncate(MANY);
         environment.labels.retain(|label| !is_long(label));
     }

@@ -280,9 +280,7 @@ impl Sight<'_> {
         match input.decide(fresh, seen.since(fresh, input.now)) {
             Some(verdict) if verdict == planned.verdict => Ok(fresh),
             Some(ReapDecision::Stay(stays)) => Err(changed(&stays, &fresh.state)),
-            Some(ReapDecision::Reap(_)) | None => {
-                Err("it has changed since it was examined".to_owned())
-            }
+            Some(ReapDecision::Reap(_)) | None => Err("it has changed since it was examined".to_owned()),
         }
     }
 

@@ -82,7 +82,9 @@ impl<'a> Due<'a> {
     fn remember(&self, memory: &Memory) -> Result<(), Failed> {
         memory::write(&self.state, &self.host.config.paths.run_dir, memory).map_err(|why| {
             let complain = self.host.complain;
-            complain(&format_args!("sent notifications cannot be recorded and will be sent once more: {why}"));
+            complain(&format_args!(
+                "sent notifications cannot be recorded and will be sent once more: {why}"
+            ));
             Failed
         })
     }

@@ -35,8 +35,9 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
         ),
     })?;
     let mut live = host.start_job(1, "acme/app", Leave::AtTheEnd)?;
-    transcript
-        .say("A job starts on runner 1. Its hook finds a healthy disk and leaves a lease, and the job builds.")?;
+    transcript.say(
+        "A job starts on runner 1. Its hook finds a healthy disk and leaves a lease, and the job builds.",
+    )?;
     live.wait_until_building()?;
 
     let filled = host.fill(&stage)?;

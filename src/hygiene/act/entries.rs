@@ -128,9 +128,9 @@ impl<'a> RepairHandle<'a> {
         Ok(match did {
             Alone::Did(result) => result,
             Alone::Changed(why) => Repaired::Changed(why),
-            Alone::Linked(names) => Repaired::Refused(format!(
-                "it has {names} names, which may be elsewhere: only a reset helps"
-            )),
+            Alone::Linked(names) => {
+                Repaired::Refused(format!("it has {names} names, which may be elsewhere: only a reset helps"))
+            }
         })
     }
 

@@ -45,7 +45,8 @@ impl<'a> Repairs<'a> {
     pub(super) fn look(&self, root: FileId) -> Result<Sight<'a>, RepairError> {
         let host = self.look_at_all();
         let index = host.facts.runners.iter().position(|runner| runner.runner.root_id == root);
-        let index = index.ok_or_else(|| RepairError::Gone("runners.roots no longer matches it".to_owned()))?;
+        let index =
+            index.ok_or_else(|| RepairError::Gone("runners.roots no longer matches it".to_owned()))?;
         let service = self.service(&host.facts, root);
         let objections = policy::objections(&host.evidence[index], service, self.allow_unguarded());
         Ok(Sight { host, index, objections })

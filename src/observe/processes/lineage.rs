@@ -44,7 +44,9 @@ pub enum LineageError {
         ancestors: usize,
     },
     /// An ancestor is named like a Worker and its executable is another one, or is hidden.
-    #[error("process {worker} is named Runner.Worker, but its executable does not identify a runner: {reason}")]
+    #[error(
+        "process {worker} is named Runner.Worker, but its executable does not identify a runner: {reason}"
+    )]
     Unclear {
         /// Which.
         worker: Pid,

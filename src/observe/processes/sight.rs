@@ -25,7 +25,8 @@ pub fn sees_directory(
     directory: &Path,
     names: &[&str],
 ) -> Result<(), String> {
-    let untold = |error: &dyn std::fmt::Display| format!("its view of the host cannot be determined ({error})");
+    let untold =
+        |error: &dyn std::fmt::Display| format!("its view of the host cannot be determined ({error})");
     let dir = Processes::open(proc).map_err(|error| untold(&error))?;
     let dir = dir.process(process.pid).map_err(|error| untold(&error))?;
     if dir.identify().map_err(|error| untold(&error))?.id != process {

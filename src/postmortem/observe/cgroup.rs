@@ -28,7 +28,10 @@ pub fn memory_events(hierarchies: &Hierarchies, groups: &[Group]) -> Observed<Me
         }
     }
     let what = match (groups, silent.as_slice()) {
-        ([], _) => "the runner's cgroup: neither its unit nor its Listener exists, so it cannot be identified".to_owned(),
+        ([], _) => {
+            "the runner's cgroup: neither its unit nor its Listener exists, so it cannot be identified"
+                .to_owned()
+        }
         ([group, ..], []) => {
             format!("the cgroup {}: it is in no hierarchy that is mounted here", group.path())
         }

@@ -142,6 +142,8 @@ pub(super) fn advice(cause: Cause, ended: Ended) -> &'static str {
             "the unit's journal has its last log lines: `journalctl -u` of the runner's unit; set ACTIONS_RUNNER_PRINT_LOG_TO_STDOUT=1 in its .env"
         }
         (Cause::RunnerError, _) => "the last lines of the Worker's log in _diag name the exception",
-        (Cause::Unknown, _) => "provide what is listed below as missing: the next death can then be explained better",
+        (Cause::Unknown, _) => {
+            "provide what is listed below as missing: the next death can then be explained better"
+        }
     }
 }

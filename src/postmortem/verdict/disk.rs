@@ -171,7 +171,8 @@ impl Signs {
             add(&format!("Worker log {}", log.name), at, "the log ends in the middle of a line".to_owned());
         }
         if self.restarts_in_vain() {
-            let text = format!("{} Listeners have started since and wrote nothing to their logs", self.empty_logs);
+            let text =
+                format!("{} Listeners have started since and wrote nothing to their logs", self.empty_logs);
             add("Listener log", None, text);
         }
         if let Some(disk) = facts.disk.known().filter(|_| self.is_full_now) {

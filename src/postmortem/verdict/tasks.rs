@@ -22,7 +22,10 @@ pub(super) fn exhausted(facts: &Facts) -> Finding {
     let counted = facts.tasks.as_ref().filter(|tasks| tasks.refused > 0).map(|tasks| Proof {
         source: tasks.file.clone(),
         at: None,
-        text: format!("max {}: the number of tasks that could not be started since the group was created", tasks.refused),
+        text: format!(
+            "max {}: the number of tasks that could not be started since the group was created",
+            tasks.refused
+        ),
         points_to: CAUSE,
     });
     let is_exception = code(facts).is_some_and(|(code, _)| exit_code::may_be_an_exception(code));
@@ -39,9 +42,9 @@ pub(super) fn exhausted(facts: &Facts) -> Finding {
 
 fn nothing_found(facts: &Facts) -> Finding {
     match disk::no_exception(facts) {
-        Some(why) => {
-            Finding::cleared(format!("a process that can start no other ends with an exception, not with {why}"))
-        }
+        Some(why) => Finding::cleared(format!(
+            "a process that can start no other ends with an exception, not with {why}"
+        )),
         None => Finding::default(),
     }
 }

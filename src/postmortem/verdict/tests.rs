@@ -685,7 +685,13 @@ fn each_set_of_facts_leads_to_its_verdict() {
             Possible,
         ),
         ("no Listener any more", None, |f| f.listener_since = None, ListenerDied, Likely),
-        ("the running Listener is not the one", None, |f| f.listener_since = Some(at(200)), ListenerDied, Likely),
+        (
+            "the running Listener is not the one",
+            None,
+            |f| f.listener_since = Some(at(200)),
+            ListenerDied,
+            Likely,
+        ),
         ("the same Listener and no word", None, |_| {}, Unknown, Possible),
         (
             "stopped by hand",

@@ -98,8 +98,8 @@ fn filling(trend: &Trend) -> String {
         return "; it does not fill".to_owned();
     }
     let hourly = words::size((trend.bytes_per_second * 3600.0) as u64);
-    let full = Duration::try_from_secs_f64(trend.seconds_to_full)
-        .map_or_else(|_| "never".to_owned(), words::span);
+    let full =
+        Duration::try_from_secs_f64(trend.seconds_to_full).map_or_else(|_| "never".to_owned(), words::span);
     format!("; it fills by {hourly} an hour: full in {full}")
 }
 

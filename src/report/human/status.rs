@@ -211,7 +211,11 @@ fn newest(caches: &[Cache], now: SystemTime) -> String {
 /// Why a runner is in its state: its job, else the strongest evidence.
 pub(in crate::report) fn reason(status: &RunnerStatus, now: SystemTime, told: &[String]) -> String {
     if let (Liveness::Idle, Some(out)) = (status.state, status.drained) {
-        let back = if out.by_hand { "`disk-guard resume` returns it to service" } else { "a sweep returns it to service" };
+        let back = if out.by_hand {
+            "`disk-guard resume` returns it to service"
+        } else {
+            "a sweep returns it to service"
+        };
         return format!("out of service for {}; {back}", words::elapsed(out.since, now));
     }
     if let (Liveness::Busy, Some(view)) = (status.state, &status.job) {

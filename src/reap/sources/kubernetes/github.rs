@@ -80,7 +80,9 @@ impl Github {
             )));
         }
         if written.duration_since(now).unwrap_or_default() > AHEAD {
-            return Err(unusable("its modification time is in the future: set the clock, and fetch it again".to_owned()));
+            return Err(unusable(
+                "its modification time is in the future: set the clock, and fetch it again".to_owned(),
+            ));
         }
         let mut bytes = Vec::new();
         file.take(MAX_BYTES).read_to_end(&mut bytes).map_err(|error| unusable(error.to_string()))?;

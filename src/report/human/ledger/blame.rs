@@ -39,8 +39,7 @@ pub fn blame(blame: &Blame, now: SystemTime, screen: &Screen) -> String {
     for (label, deed) in
         [("Its last action before: ", &blame.before), ("Its next action after: ", &blame.after)]
     {
-        let text =
-            deed.as_ref().map_or_else(|| "none in the ledger".to_owned(), |deed| brief(deed, now));
+        let text = deed.as_ref().map_or_else(|| "none in the ledger".to_owned(), |deed| brief(deed, now));
         screen.paragraph(&mut out, Tone::Plain, label, &text);
     }
     unbelieved(blame.foreign.len(), "disk-guard blame --json", screen, &mut out);

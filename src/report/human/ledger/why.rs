@@ -140,7 +140,9 @@ fn presence(why: &Why, now: SystemTime, screen: &Screen, out: &mut String) {
             escape::path(above),
             moment(*changed, now)
         ),
-        Presence::Hidden(reason) => format!("Whether it exists cannot be determined: {}.", escape::text(reason)),
+        Presence::Hidden(reason) => {
+            format!("Whether it exists cannot be determined: {}.", escape::text(reason))
+        }
     };
     screen.paragraph(out, Tone::Plain, "", &text);
 }
