@@ -8,7 +8,7 @@ use crate::observe::caches::open_work;
 use crate::observe::space::SpaceScan;
 use crate::policy::pressure;
 use crate::reclaim::trash::Trash;
-use rustix::fs::{AtFlags, Mode, RenameFlags, mkdirat, renameat_with, unlinkat};
+use rustix::fs::{AtFlags, Mode, RenameFlags, StatVfsMountFlags, mkdirat, renameat_with, statvfs, unlinkat};
 use rustix::io::Errno;
 use std::time::{Duration, Instant};
 
@@ -22,13 +22,31 @@ pub(super) fn all(input: &DoctorInput<'_>) -> Vec<Check> {
     let mut checks = Vec::new();
     for filesystem in &input.facts.filesystems {
         let works = input.facts.runners.iter().filter_map(|runner| runner.runner.work_dir());
-        if let Some(work) = works.into_iter().find(|work| work.filesystem == filesystem.id) {
+        if is_read_only(filesystem) {
+            checks.push(read_only(filesystem));
+        } else if let Some(work) = works.into_iter().find(|work| work.filesystem == filesystem.id) {
             checks.push(claims(filesystem, work));
         }
         checks.push(floor(input, filesystem));
         checks.extend(held(input, filesystem));
     }
     checks
+}
+
+/// A filesystem that met an error is remounted so (`errors=remount-ro`). The filesystems are those that have answered before.
+fn is_read_only(filesystem: &Filesystem) -> bool {
+    statvfs(&filesystem.mount).is_ok_and(|status| status.f_flag.contains(StatVfsMountFlags::RDONLY))
+}
+
+fn read_only(filesystem: &Filesystem) -> Check {
+    Check::fail(
+        format!("filesystem:{}", filesystem.mount.display()),
+        format!(
+            "{} is mounted read-only: its runners cannot write their logs, and nothing on it can be freed",
+            filesystem.fs_type
+        ),
+        "look for the disk's errors (`journalctl -k -p err`), check the filesystem, and mount it writable",
+    )
 }
 
 fn claims(filesystem: &Filesystem, work: &WorkDir) -> Check {

@@ -1,9 +1,10 @@
 //! `doctor`: a host that is set up well passes, and each thing that is wrong is named with its fix.
 #![allow(clippy::disallowed_methods, reason = "tests build and remove their own files")]
 
-use crate::kit::{Canary, Holder, Host, Systemd, needs_root};
+use crate::kit::{Canary, Fs, Holder, Host, Systemd, needs_root};
 use serde_json::Value;
 use std::os::unix::fs::PermissionsExt;
+use std::process::Command;
 
 /// A host on which nothing is wrong: wired, swept, armed.
 fn well() -> (Host, Systemd) {
@@ -180,4 +181,29 @@ fn a_lock_that_is_held_is_waited_for_briefly_and_nothing_is_changed() {
     assert_eq!(find(&checks, "lock")["state"], "warn", "{:#}", find(&checks, "lock"));
     assert!(begun.elapsed() < std::time::Duration::from_secs(10));
     canaries.iter().for_each(Canary::assert_intact);
+}
+
+/// As a filesystem remounts itself when its disk fails.
+#[test]
+fn a_filesystem_that_has_become_read_only_is_a_fault() {
+    if !needs_root("mounts") {
+        return;
+    }
+    let (mut host, _systemd) = well();
+    let runners = host.runners();
+    host.mount(Fs::Tmpfs { mib: 64, inodes: 4000 }, &runners);
+    host.runner("actions-runner-1").build();
+    let remount = |how: &str| {
+        let mounted = Command::new("mount").args(["-o", &format!("remount,{how}")]).arg(&runners).status();
+        assert!(mounted.expect("mount runs").success(), "{how}");
+    };
+    let id = format!("filesystem:{}", runners.display());
+    let code = |state: &str| if state == "fail" { 1 } else { 0 };
+    for (how, state) in [("rw", "ok"), ("ro", "fail"), ("rw", "ok")] {
+        remount(how);
+        let checks = checks(&host, code(state));
+        let check = find(&checks, &id);
+        assert_eq!(check["state"], state, "{how}: {check:#}");
+        assert_eq!(check["detail"].as_str().is_some_and(|detail| detail.contains("read-only")), how == "ro");
+    }
 }

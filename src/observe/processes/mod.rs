@@ -83,7 +83,9 @@ pub fn observe_with_caches(
     let own_mounts = own_mounts.as_deref().and_then(mountinfo::parse);
     let mut reasons = obstacles(proc, own_mounts.as_deref());
     let (mut places, unlocated) = mount_names::locate(own_mounts.as_deref().unwrap_or_default(), runners);
-    places.iter_mut().for_each(|place| place.is_cache = place.runner >= first_cache);
+    for place in places.iter_mut().filter(|place| place.runner >= first_cache) {
+        place.set_base(runners[place.runner].root.as_os_str().as_encoded_bytes());
+    }
     let mount_names = Mutex::new(MountNames::new(own_mounts.as_deref().unwrap_or_default(), places));
 
     let processes = match Processes::open(proc) {

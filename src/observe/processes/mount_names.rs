@@ -31,11 +31,26 @@ pub(super) struct WorkDirPlace {
     pub(super) in_filesystem: Vec<u8>,
     /// As our own namespace names it.
     pub(super) path: Vec<u8>,
-    /// A cache by itself, not a work directory: a process that has it mounted uses it.
-    pub(super) is_cache: bool,
+    /// Of a cache by itself, not of a work directory: the directory that it is claimed from, from the root of its filesystem. A process
+    /// that has it mounted uses it, and so does one that has a directory between the two mounted.
+    pub(super) base: Option<Vec<u8>>,
 }
 
 impl WorkDirPlace {
+    /// Makes it the place of a cache that is claimed from `base`, in our own namespace's names.
+    pub(super) fn set_base(&mut self, base: &[u8]) {
+        let length = below(&self.path, base).map_or(0, <[u8]>::len);
+        let end = self.in_filesystem.len().saturating_sub(length);
+        let base = self.in_filesystem[..end].strip_suffix(b"/").unwrap_or(&self.in_filesystem[..end]);
+        self.base = Some(if base.is_empty() { b"/".to_vec() } else { base.to_vec() });
+    }
+
+    /// Whether a directory of its filesystem lies strictly between the cache and its base.
+    fn is_below_base(&self, directory: &[u8]) -> bool {
+        let below_base = self.base.as_ref().and_then(|base| below(directory, base));
+        below_base.is_some_and(|rest| !rest.is_empty()) && directory != self.in_filesystem
+    }
+
     /// Whether neither lies in the other.
     pub(super) fn is_apart_from(&self, device: FilesystemId, in_filesystem: &[u8]) -> bool {
         self.device != device
@@ -63,7 +78,7 @@ pub(super) fn locate(own: &[Mount<'_>], runners: &[Runner]) -> (Vec<WorkDirPlace
         match place {
             Ok((device, in_filesystem)) => {
                 let path = work.path.as_os_str().as_bytes().to_vec();
-                places.push(WorkDirPlace { runner, device, in_filesystem, path, is_cache: false });
+                places.push(WorkDirPlace { runner, device, in_filesystem, path, base: None });
             }
             Err(reason) => unlocated.push(Unlocated { runner, reason }),
         }
@@ -99,13 +114,15 @@ struct Concern {
     inside: Vec<u8>,
     /// Whether it is mounted there, and does not give it another name.
     lies_inside: bool,
+    /// Whether it is of a directory above a cache.
+    is_above: bool,
 }
 
 impl Concern {
     /// One that gives a part of the work directory another name.
     fn part(runner: usize, point: Vec<u8>, inside: Vec<u8>) -> Self {
         let device = FilesystemId { major: 0, minor: 0 };
-        Self { runner, device, root: Vec::new(), point, inside, lies_inside: false }
+        Self { runner, device, root: Vec::new(), point, inside, lies_inside: false, is_above: false }
     }
 }
 
@@ -150,7 +167,7 @@ impl MountNames {
                 let is_home = |mount: &&Mount<'_>| {
                     mount.device == place.device
                         && *mount.root == *place.in_filesystem
-                        && (!place.is_cache || *mount.point == *place.path)
+                        && (place.base.is_none() || *mount.point == *place.path)
                 };
                 own.iter().filter(is_home).map(|mount| mount.point.to_vec()).collect()
             })
@@ -235,6 +252,10 @@ impl MountNames {
         }
         for seen in reader.seen {
             let is_of_host = self.host.iter().any(|host| is_copy(host, &seen, &reader.copies));
+            // The host's own mounts above a cache say nothing of it.
+            if is_of_host && seen.is_above {
+                continue;
+            }
             let Concern { runner, point, inside, .. } = seen;
             // Each of the host's own is reported once, by any name; the others by each of theirs.
             let is_known = |known: &ForeignMount| {
@@ -322,13 +343,16 @@ impl<'r> NamespaceReader<'r> {
 
     /// The names that mounts of the place's own superblock give it.
     fn cover(&mut self, place: &WorkDirPlace, mounts: &[Mount<'_>], homes: &[Vec<u8>]) {
-        let (mut exact, mut parts) = (Vec::new(), Vec::new());
+        let (mut exact, mut parts, mut above) = (Vec::new(), Vec::new(), Vec::new());
         let mut names = Vec::new();
         for mount in mounts.iter().filter(|mount| mount.device == place.device) {
             let point = self.point(mount);
             match below(&place.in_filesystem, &mount.root) {
                 Some(b"") => exact.push((mount, point)),
-                Some(rest) => names.push(join(&point, rest)),
+                Some(rest) => {
+                    names.push(join(&point, rest));
+                    above.extend(place.is_below_base(&mount.root).then_some((mount, point)));
+                }
                 None => {
                     if let Some(rest) = below(&mount.root, &place.in_filesystem) {
                         parts.push((mount, point, join(&place.path, rest)));
@@ -347,6 +371,10 @@ impl<'r> NamespaceReader<'r> {
         }
         for name in names {
             self.wide.add(&name, place.runner);
+        }
+        for (mount, point) in above {
+            let part = Concern::part(place.runner, point, place.path.clone());
+            self.concern(mount, Concern { is_above: true, ..part });
         }
         for (mount, point, inside) in parts {
             self.local.add(&point, place.runner);
@@ -415,7 +443,7 @@ mod tests {
             device,
             in_filesystem: in_filesystem.into(),
             path: path.into(),
-            is_cache: false,
+            base: None,
         }
     }
 
@@ -444,6 +472,41 @@ mod tests {
 
     fn two_runners() -> Vec<WorkDirPlace> {
         vec![place(0, 2, "/r1/_work", "/data/r1/_work"), place(1, 2, "/r10/_work", "/data/r10/_work")]
+    }
+
+    /// A container is given the directory of one project, and its cache lies below that.
+    #[test]
+    fn a_mount_between_a_cache_and_its_base_is_evidence_and_one_of_the_base_is_none() {
+        let cache = |name: &str| {
+            let mut place = place(0, 2, &format!("/t/{name}/run"), &format!("/data/t/{name}/run"));
+            place.set_base(b"/data/t");
+            place
+        };
+        let between = b"9 0 0:40 / / rw - tmpfs tmpfs rw\n10 9 8:2 /t/app /ws rw - ext4 /dev/b rw\n";
+        for (name, text, expected) in [
+            ("app", &between[..], vec![(0, "/ws".into(), "/data/t/app/run".into())]),
+            ("lib", &between[..], vec![]),
+            ("app", b"9 0 0:40 / / rw - tmpfs tmpfs rw\n10 9 8:2 /t /ws rw - ext4 /dev/b rw\n", vec![]),
+            ("app", b"9 0 0:40 / / rw - tmpfs tmpfs rw\n10 9 8:2 / /ws rw - ext4 /dev/b rw\n", vec![]),
+        ] {
+            let mut mount_names = mount_names(HOST, vec![cache(name)]);
+            learn(&mut mount_names, "/", text);
+            assert_eq!(seen(&mount_names), expected, "{name}");
+        }
+        // The base is a filesystem's root.
+        let mut on_its_own = place(0, 2, "/app/run", "/data/app/run");
+        on_its_own.set_base(b"/data");
+        for (root, count) in [("/app", 1), ("/", 0)] {
+            let text = format!("9 0 0:40 / / rw - tmpfs tmpfs rw\n10 9 8:2 {root} /ws rw - ext4 /dev/b rw\n");
+            let mut mount_names = mount_names(HOST, vec![on_its_own.clone()]);
+            learn(&mut mount_names, "/", text.as_bytes());
+            assert_eq!(seen(&mount_names).len(), count, "{root}");
+        }
+        // The host has it mounted itself, and a service has a copy of the host's tree.
+        let host = [HOST, b"3 1 8:2 /t/app /srv/app rw - ext4 /dev/b rw\n"].concat();
+        let mut mount_names = mount_names(&host, vec![cache("app")]);
+        learn(&mut mount_names, "/", &host);
+        assert_eq!(seen(&mount_names), []);
     }
 
     #[test]
