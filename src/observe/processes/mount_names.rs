@@ -438,13 +438,7 @@ mod tests {
 
     fn place(runner: usize, minor: u32, in_filesystem: &str, path: &str) -> WorkDirPlace {
         let device = FilesystemId { major: 8, minor };
-        WorkDirPlace {
-            runner,
-            device,
-            in_filesystem: in_filesystem.into(),
-            path: path.into(),
-            base: None,
-        }
+        WorkDirPlace { runner, device, in_filesystem: in_filesystem.into(), path: path.into(), base: None }
     }
 
     fn mount_names(own: &[u8], places: Vec<WorkDirPlace>) -> MountNames {
