@@ -144,16 +144,16 @@ fn is_vouched_for(facts: &HostFacts, worker: &WorkerSeen) -> bool {
     })
 }
 
-/// Whether an unattributed Worker cannot be at work in any runner's directory: it runs as a user that owns no runner, has no runner's
-/// group, is not inside any work directory and cannot write one. Such a process is evidence of nothing.
-fn is_bystander(facts: &HostFacts, worker: &WorkerSeen) -> bool {
+/// Whether an unattributed Worker cannot be at work in this runner's directory: it runs as a user that owns no runner, has no runner's
+/// group, is not inside this work directory and cannot write it. Such a process is evidence of nothing about this runner.
+fn is_bystander(facts: &HostFacts, index: usize, worker: &WorkerSeen) -> bool {
     let owns = |runner: &Runner| {
         runner.owner == worker.owner || runner.work_dir().is_some_and(|work| work.owner == worker.owner)
     };
     let reach = &worker.reach;
     worker.owner != Uid::ROOT
         && reach.is_whole
-        && reach.runners.is_empty()
+        && !reach.runners.contains(&index)
         && !reach.is_member
         && !facts.runners.iter().any(|runner| owns(&runner.runner))
 }
@@ -162,7 +162,7 @@ fn is_bystander(facts: &HostFacts, worker: &WorkerSeen) -> bool {
 /// runner's work directory, the evidence names that directory.
 fn strangers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
     let runner = &facts.runners[index].runner;
-    for (worker, reason) in unattributed(facts, exempt).filter(|(worker, _)| !is_bystander(facts, worker)) {
+    for (worker, reason) in unattributed(facts, exempt).filter(|(worker, _)| !is_bystander(facts, index, worker)) {
         let is_vouched_for = is_vouched_for(facts, worker);
         let could_be_here = worker.owner == Uid::ROOT
             || worker.reach.runners.contains(&index)

@@ -79,8 +79,8 @@ fn a_process_by_a_workers_name_that_can_work_nowhere_keeps_nothing() {
         assert_eq!(report.outcome(&control), "kept", "{:#}", report.0);
         assert!(report.evidence(&control).contains("unattributed-worker"), "{:#}", report.action(&control));
     }
-    // What works inside a work directory is evidence, whoever it is.
-    let control = scene.control();
+    // What works inside a work directory is evidence about that one, whoever it is, and about no other.
+    let (control, other) = (scene.control(), scene.bait("acme/other"));
     let inside = Running::start(
         Command::new(&plain).arg("600").uid(NOBODY.0).gid(NOBODY.1).current_dir(&scene.innocent.work),
     )
@@ -88,6 +88,7 @@ fn a_process_by_a_workers_name_that_can_work_nowhere_keeps_nothing() {
     let report = sweep(&scene.host);
     assert_eq!(report.outcome(&control), "kept", "{:#}", report.0);
     assert!(report.evidence(&control).contains("unattributed-worker"), "{:#}", report.action(&control));
+    assert_eq!(report.outcome(&other), "removed", "{:#}", report.0);
     drop(inside);
     scene.sweep();
 }

@@ -321,8 +321,8 @@ fn every_kind_of_evidence_names_its_runner() {
                 let reach = WorkerReach { runners: vec![1], ..bystander().reach };
                 f.processes.workers.push(WorkerSeen { reach, ..bystander() });
             },
-            Unknown,
-            Some(Kind::UnattributedWorker),
+            Idle,
+            None,
             Unknown,
         ),
         (
