@@ -162,7 +162,9 @@ fn is_bystander(facts: &HostFacts, index: usize, worker: &WorkerSeen) -> bool {
 /// runner's work directory, the evidence names that directory.
 fn strangers(facts: &HostFacts, index: usize, exempt: Exempt<'_>, found: &mut Vec<Evidence>) {
     let runner = &facts.runners[index].runner;
-    for (worker, reason) in unattributed(facts, exempt).filter(|(worker, _)| !is_bystander(facts, index, worker)) {
+    for (worker, reason) in
+        unattributed(facts, exempt).filter(|(worker, _)| !is_bystander(facts, index, worker))
+    {
         let is_vouched_for = is_vouched_for(facts, worker);
         let could_be_here = worker.owner == Uid::ROOT
             || worker.reach.runners.contains(&index)
