@@ -4,7 +4,7 @@
 #![allow(clippy::disallowed_methods, reason = "the bench lays out files of its own and reads the clock")]
 
 use disk_guard::model::Execution;
-use disk_guard::model::reap::{Kind, Pattern, ReapReport, ReapRule, Reaping};
+use disk_guard::model::reap::{EnvironmentKind, Pattern, ReapReport, ReapRule, Reaping};
 use disk_guard::reap::engine::{ReapEvents, ReapRun};
 use disk_guard::reap::first_seen::FirstSeen;
 use disk_guard::reap::sources;
@@ -27,9 +27,11 @@ fn main() {
     let count = std::env::args().filter_map(|argument| argument.parse().ok()).next().unwrap_or(10_000);
     let temp = tempfile::tempdir().expect("a directory");
     println!("{count} environments, every fourth leaked, medians of {ROUNDS}");
-    for (kind, item) in
-        [(Kind::Tart, tart as fn(usize) -> String), (Kind::Command, own), (Kind::Kubernetes, pod)]
-    {
+    for (kind, item) in [
+        (EnvironmentKind::Tart, tart as fn(usize) -> String),
+        (EnvironmentKind::Command, own),
+        (EnvironmentKind::Kubernetes, pod),
+    ] {
         let rule = rule(kind, &tool(temp.path(), kind, count, item));
         let mut times: Vec<Duration> = (0..ROUNDS).map(|_| once(&rule, count)).collect();
         times.sort();
@@ -87,12 +89,12 @@ fn pod(n: usize) -> String {
 }
 
 /// A program that prints the list.
-fn tool(dir: &Path, kind: Kind, count: usize, item: fn(usize) -> String) -> String {
+fn tool(dir: &Path, kind: EnvironmentKind, count: usize, item: fn(usize) -> String) -> String {
     let items: Vec<String> = (0..count).map(item).collect();
     let items = items.join(",");
     let document = match kind {
-        Kind::Command => format!(r#"{{"schema":1,"complete":true,"environments":[{items}]}}"#),
-        Kind::Kubernetes => format!(r#"{{"kind":"List","metadata":{{}},"items":[{items}]}}"#),
+        EnvironmentKind::Command => format!(r#"{{"schema":1,"complete":true,"environments":[{items}]}}"#),
+        EnvironmentKind::Kubernetes => format!(r#"{{"kind":"List","metadata":{{}},"items":[{items}]}}"#),
         _ => format!("[{items}]"),
     };
     let list = dir.join(format!("{kind}.json"));
@@ -103,7 +105,7 @@ fn tool(dir: &Path, kind: Kind, count: usize, item: fn(usize) -> String) -> Stri
     program.display().to_string()
 }
 
-fn rule(kind: Kind, program: &str) -> ReapRule {
+fn rule(kind: EnvironmentKind, program: &str) -> ReapRule {
     ReapRule {
         name: "bench".into(),
         kind,

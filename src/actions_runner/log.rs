@@ -6,14 +6,14 @@ use std::time::SystemTime;
 
 /// Whose log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
+pub enum LogKind {
     /// `Runner_*.log`.
     Listener,
     /// `Worker_*.log`: one a job.
     Worker,
 }
 
-impl Kind {
+impl LogKind {
     fn shape(self) -> &'static [u8] {
         match self {
             Self::Listener => b"Runner_00000000-000000-utc.log",

@@ -2,7 +2,7 @@
 
 use super::{Context, Format, complain, now, overview, present};
 use crate::cli::SetupArgs;
-use crate::installation::{self, Part, Reach, Wish};
+use crate::installation::{self, InstallOptions, Part, Reach};
 use crate::model::Execution;
 use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
@@ -30,10 +30,15 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: Reach)
         return Exit::Error;
     }
     let part = |is_done| if is_done { Part::Done } else { Part::Left };
-    let wish =
-        Wish { verb, execution, reach, group: part(!args.no_group), restart_idle: part(args.restart_idle) };
+    let options = InstallOptions {
+        verb,
+        execution,
+        reach,
+        group: part(!args.no_group),
+        restart_idle: part(args.restart_idle),
+    };
     let look = |config: &_| overview::alive(&Snapshot::take(config, &context.proc, now()));
-    let (report, unwritten) = installation::run(&context.config, &context.proc, &look, &ours, wish);
+    let (report, unwritten) = installation::run(&context.config, &context.proc, &look, &ours, options);
     if let Some(error) = unwritten {
         complain(&error);
     }

@@ -125,13 +125,13 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Status { json, watch: false, html: None } => status::run(&context, Format::of(*json)),
         Command::Trim { path, free, json } => trim::run(&context, path, *free, Format::of(*json)),
         Command::Simulate { history: true, size, against, json, html, .. } => {
-            let wish = simulate::PastWish { size: *size, against: against.as_deref() };
-            simulate::history(&context, &wish, Shape::of(Format::of(*json), html.as_deref()))
+            let options = simulate::HistoryOptions { size: *size, against: against.as_deref() };
+            simulate::history(&context, &options, Shape::of(Format::of(*json), html.as_deref()))
         }
         Command::Simulate { hosts, seeds, days, sensitivity, json, html, .. } => {
             let sensitivity = if *sensitivity { Sensitivity::Shown } else { Sensitivity::Left };
-            let wish = simulate::Wish { hosts, seeds: *seeds, days: *days, sensitivity };
-            simulate::run(&context, &wish, Shape::of(Format::of(*json), html.as_deref()))
+            let options = simulate::SimulateOptions { hosts, seeds: *seeds, days: *days, sensitivity };
+            simulate::run(&context, &options, Shape::of(Format::of(*json), html.as_deref()))
         }
         Command::Forecast { json } => forecast::run(&context, Format::of(*json)),
         Command::Check(question) => check::run(&context, question),

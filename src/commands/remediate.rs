@@ -9,7 +9,7 @@ use crate::model::{Execution, Runner, Weight};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 use crate::run_dir::RunDir;
-use crate::runs::remediate::{self, Wish};
+use crate::runs::remediate::{self, RemediateOptions};
 use crate::setup::units;
 
 /// Repairs one repository, or shows what would be done.
@@ -31,13 +31,13 @@ pub(super) fn run(context: &Context, args: &RemediateArgs) -> Exit {
             return Exit::Error;
         }
     };
-    let wish = Wish {
+    let options = RemediateOptions {
         repository: &args.repository,
         mode: args.mode.map(RemediateMode::from),
         execution: Execution::of(!args.apply),
         even_if_widespread: args.even_if_widespread,
     };
-    match remediate::run(&context.host(), &run, (runner, snapshot.runners()), wish) {
+    match remediate::run(&context.host(), &run, (runner, snapshot.runners()), options) {
         Ok(report) => {
             present(
                 &context.screen,

@@ -11,7 +11,7 @@ use crate::simulate::table::{Sensitivity, table};
 use std::path::Path;
 
 /// Which table the command line asks for.
-pub(super) struct Wish<'a> {
+pub(super) struct SimulateOptions<'a> {
     pub(super) hosts: &'a [String],
     pub(super) seeds: u64,
     pub(super) days: u32,
@@ -19,8 +19,8 @@ pub(super) struct Wish<'a> {
 }
 
 /// Simulates every case on every host that is asked for.
-pub(super) fn run(context: &Context, wish: &Wish<'_>, shape: Shape<'_>) -> Exit {
-    let rows = match table(wish.hosts, wish.seeds, wish.days, wish.sensitivity) {
+pub(super) fn run(context: &Context, options: &SimulateOptions<'_>, shape: Shape<'_>) -> Exit {
+    let rows = match table(options.hosts, options.seeds, options.days, options.sensitivity) {
         Ok(rows) => rows,
         Err(error) => {
             complain(&error);
@@ -29,21 +29,21 @@ pub(super) fn run(context: &Context, wish: &Wish<'_>, shape: Shape<'_>) -> Exit 
     };
     shape.print(
         context,
-        || json::simulation(&rows, wish.seeds, wish.days),
-        || human::simulation(&rows, wish.seeds, wish.days, &context.screen),
-        || html::simulation(&rows, wish.seeds, wish.days, now()),
+        || json::simulation(&rows, options.seeds, options.days),
+        || human::simulation(&rows, options.seeds, options.days, &context.screen),
+        || html::simulation(&rows, options.seeds, options.days, now()),
     )
 }
 
 /// What of this host's past is asked for.
-pub(super) struct PastWish<'a> {
+pub(super) struct HistoryOptions<'a> {
     pub(super) size: Option<Size>,
     pub(super) against: Option<&'a Path>,
 }
 
 /// Plays this host's past again.
-pub(super) fn history(context: &Context, wish: &PastWish<'_>, shape: Shape<'_>) -> Exit {
-    let other = match wish.against.map(|path| Config::load(path, Named::ByHand)).transpose() {
+pub(super) fn history(context: &Context, options: &HistoryOptions<'_>, shape: Shape<'_>) -> Exit {
+    let other = match options.against.map(|path| Config::load(path, Named::ByHand)).transpose() {
         Ok(other) => other,
         Err(error) => {
             complain(&error);
@@ -51,7 +51,7 @@ pub(super) fn history(context: &Context, wish: &PastWish<'_>, shape: Shape<'_>) 
         }
     };
     let config = other.as_ref().unwrap_or(&context.config);
-    let (rows, builds) = match replayed(&context.snapshot(), config, wish.size) {
+    let (rows, builds) = match replayed(&context.snapshot(), config, options.size) {
         Ok(replayed) => replayed,
         Err(error) => {
             complain(&error);

@@ -1,7 +1,7 @@
 //! `[[reap]]`: the checks of an entry, and its rule.
 
 use super::{Problems, raw};
-use crate::model::reap::{Kind, Pattern, ReapRule};
+use crate::model::reap::{EnvironmentKind, Pattern, ReapRule};
 use std::collections::HashSet;
 use std::time::Duration;
 use toml::Spanned;
@@ -57,15 +57,15 @@ pub(super) fn check(entries: &[Spanned<raw::Reap>], problems: &mut Problems<'_>)
 }
 
 fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
-    let kind = Kind::named(entry.kind.get_ref());
+    let kind = EnvironmentKind::named(entry.kind.get_ref());
     if kind.is_none() {
-        let names = Kind::NAMES.join(", ");
+        let names = EnvironmentKind::NAMES.join(", ");
         problems.add(
             &entry.kind,
             format_args!("reap.kind: found `{}`, expected one of {names}", entry.kind.get_ref()),
         );
     }
-    let of_kubernetes = kind.is_none_or(|kind| kind == Kind::Kubernetes);
+    let of_kubernetes = kind.is_none_or(|kind| kind == EnvironmentKind::Kubernetes);
     if let (Some(span), false) = (&entry.min_age, of_kubernetes) {
         problems.add(span, "reap.min_age: expected only where reap.kind is kubernetes");
     }
@@ -83,7 +83,7 @@ fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
         );
     }
     let command = entry.command.get_ref();
-    if kind == Some(Kind::Command) && command.is_empty() {
+    if kind == Some(EnvironmentKind::Command) && command.is_empty() {
         problems.add(
             &entry.kind,
             "reap.command: it is missing, expected the program that lists and deletes, such as [\"/usr/local/sbin/my-vms\"]",
@@ -102,7 +102,7 @@ fn check_kind(entry: &raw::Reap, problems: &mut Problems<'_>) {
     let snapshot = &entry.busy_snapshot;
     if !snapshot.get_ref().as_os_str().is_empty() {
         problems.absolute("reap.busy_snapshot", snapshot);
-        if kind.is_some_and(|kind| kind != Kind::Kubernetes) {
+        if kind.is_some_and(|kind| kind != EnvironmentKind::Kubernetes) {
             problems.add(snapshot, "reap.busy_snapshot: expected only where reap.kind is kubernetes");
         }
     }
@@ -123,7 +123,7 @@ fn patterns(texts: &[String]) -> Vec<Pattern> {
 
 /// The rule of a valid entry.
 pub(super) fn rule(entry: raw::Reap) -> ReapRule {
-    let kind = Kind::named(entry.kind.get_ref()).expect("it has been checked");
+    let kind = EnvironmentKind::named(entry.kind.get_ref()).expect("it has been checked");
     let mut command = entry.command.into_inner();
     if command.is_empty() {
         command.push(usual_program(kind).to_owned());
@@ -148,15 +148,15 @@ pub(super) fn rule(entry: raw::Reap) -> ReapRule {
     }
 }
 
-fn usual_program(kind: Kind) -> &'static str {
+fn usual_program(kind: EnvironmentKind) -> &'static str {
     match kind {
-        Kind::Tart => "tart",
-        Kind::Docker => "docker",
-        Kind::Podman => "podman",
-        Kind::Libvirt => "virsh",
-        Kind::Lima => "limactl",
-        Kind::Kubernetes => "kubectl",
-        Kind::Command => unreachable!("a command has no usual program: it has been checked"),
+        EnvironmentKind::Tart => "tart",
+        EnvironmentKind::Docker => "docker",
+        EnvironmentKind::Podman => "podman",
+        EnvironmentKind::Libvirt => "virsh",
+        EnvironmentKind::Lima => "limactl",
+        EnvironmentKind::Kubernetes => "kubectl",
+        EnvironmentKind::Command => unreachable!("a command has no usual program: it has been checked"),
     }
 }
 

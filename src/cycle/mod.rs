@@ -145,7 +145,7 @@ pub enum CycleError {
 }
 
 /// What a preview is about.
-pub struct Wish<'a, W> {
+pub struct PreviewScope<'a, W> {
     /// The runners that own the caches to look at, chosen among those that are found.
     pub whose: W,
     /// What has to be available for live jobs, by filesystem.
@@ -161,7 +161,7 @@ pub fn preview(
     snapshot: &Snapshot<'_>,
     leases: Leases<'_>,
     deadline: Instant,
-    wish: Wish<'_, impl FnOnce(&[Runner]) -> CacheScope>,
+    scope: PreviewScope<'_, impl FnOnce(&[Runner]) -> CacheScope>,
 ) -> Preview {
     let (config, now) = (snapshot.config, snapshot.taken);
     let filesystems = snapshot.filesystems();
@@ -172,15 +172,15 @@ pub fn preview(
             Level::Ok => Demand::Jobs,
             _ => Demand::JobsAndPressure,
         };
-        let goal = Goal::of(fs, pressure::need(&fs.usage, marks), demand, wish.rooms, marks);
+        let goal = Goal::of(fs, pressure::need(&fs.usage, marks), demand, scope.rooms, marks);
         for_jobs.extend(goal.without_jobs.map(|need| (fs.id, need)));
         needs.push((fs.id, goal.need));
         ladders.push((fs.id, goal.ladder));
     }
     let pressed = pressed(&needs);
     let leftovers = Some(leftovers(config, &pressed));
-    let look = HostObserver { snapshot, leases, leftovers, now, deadline, memory: wish.memory };
-    let mut facts = look.at((wish.whose)(snapshot.runners()));
+    let look = HostObserver { snapshot, leases, leftovers, now, deadline, memory: scope.memory };
+    let mut facts = look.at((scope.whose)(snapshot.runners()));
     facts.remarks.extend(config.remarks());
     facts.remarks.extend(strangers::remarks(&facts));
     let evidence = liveness::evidence(&facts, liveness::Exempt::default());
@@ -195,7 +195,7 @@ pub fn preview(
         dealt_with: &HashSet::new(),
     };
     let counted = Counted::under(&config.dedupe);
-    let reading = trims::Reading { deadline, stale: wish.stale, counted };
+    let reading = trims::Reading { deadline, stale: scope.stale, counted };
     let plan = trims::plan(&facts, &evidence, &input, reading);
     Preview { facts, evidence, plan, root_matches: snapshot.found.matches.clone() }
 }

@@ -171,10 +171,14 @@ fn a_preview_looks_at_the_same_caches_and_touches_nothing() {
     let scene = Scene::over_its_limit();
     let proc = Proc::new(Path::new("/proc"));
     let deadline = Instant::now() + Duration::from_secs(60);
-    let wish =
-        Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
+    let scope = PreviewScope {
+        whose: |_: &[Runner]| CacheScope::Everybody,
+        rooms: &[],
+        stale: Stale::Leave,
+        memory: None,
+    };
     let snapshot = Snapshot::take(&scene.config, &proc, SystemTime::now());
-    let preview = preview(&snapshot, Leases::In(&scene.run), deadline, wish);
+    let preview = preview(&snapshot, Leases::In(&scene.run), deadline, scope);
     let planned: Vec<PathBuf> = preview.plan.actions.iter().map(|action| action.cache.path.clone()).collect();
     assert_eq!(planned, [scene.cache()]);
     let report = preview.report();

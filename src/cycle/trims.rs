@@ -73,7 +73,7 @@ pub(super) fn plan(
 /// Reads targets whose rule allows to take them apart: those that `plan` could remove for want of space, in the order of the plan, and in
 /// a sweep some of the others, for stale units.
 fn offers(plan: &Plan, input: &PlanInput<'_>, reading: Reading) -> Offers {
-    let mut reader = Reader {
+    let mut reader = TrimReader {
         deadline: reading.deadline.min(Instant::now() + TIME_LIMIT),
         counted: reading.counted,
         offers: Offers::new(),
@@ -108,7 +108,7 @@ fn offers(plan: &Plan, input: &PlanInput<'_>, reading: Reading) -> Offers {
     reader.offers
 }
 
-struct Reader {
+struct TrimReader {
     deadline: Instant,
     counted: Counted,
     offers: Offers,
@@ -116,7 +116,7 @@ struct Reader {
     access_times: HashMap<FilesystemId, AccessTimes>,
 }
 
-impl Reader {
+impl TrimReader {
     /// Reads one target, and returns how much of it costs no build. A target that cannot be taken apart is removed whole, as every other
     /// cache.
     fn read(&mut self, action: &Action) -> Option<u64> {

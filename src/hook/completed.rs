@@ -6,7 +6,7 @@ use super::{Fault, disk_warning, job, request_name};
 use crate::clock::now;
 use crate::config::Config;
 use crate::cycle::holding;
-use crate::cycle::{Stale, Wish, preview};
+use crate::cycle::{PreviewScope, Stale, preview};
 use crate::forecast::{self, Summary};
 use crate::model::metrics::Timing;
 use crate::model::postmortem::Complaint;
@@ -102,10 +102,14 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     // An unreadable log is no proof of a full disk.
     let Some(line) = no_space(&own.runner) else { return };
     let deadline = Instant::now() + LOOK_FOR_HOLDERS;
-    let wish =
-        Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &[], stale: Stale::Leave, memory: None };
+    let scope = PreviewScope {
+        whose: |_: &[Runner]| CacheScope::Everybody,
+        rooms: &[],
+        stale: Stale::Leave,
+        memory: None,
+    };
     let snapshot = Snapshot::take(config, proc, now());
-    let look = preview(&snapshot, Leases::In(run), deadline, wish);
+    let look = preview(&snapshot, Leases::In(run), deadline, scope);
     let mut report = own_disk_only(look.report(), &own.runner);
     if !report.goal_met {
         report.holding = holding::holding(&snapshot, &report, holding::OF_A_JOB);

@@ -38,7 +38,7 @@ fn verb_name(verb: Verb) -> &'static str {
 
 /// What a person asks for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wish {
+pub(crate) struct InstallOptions {
     /// What to do.
     pub(crate) verb: Verb,
     /// Whether anything is touched.
@@ -74,7 +74,7 @@ struct Setup<'a> {
     proc: &'a Proc,
     /// Who lives, now, by such a configuration.
     look: &'a dyn Fn(&Config) -> Preview,
-    wish: Wish,
+    options: InstallOptions,
     programs: Programs<'a>,
     is_root: bool,
     report: SetupReport,
@@ -82,17 +82,17 @@ struct Setup<'a> {
     unwritten: Option<StateError>,
 }
 
-/// Does what is wished, or shows what it would do. Also returns why the package's scripts cannot be told what still names the
+/// Does what is asked for, or shows what it would do. Also returns why the package's scripts cannot be told what still names the
 /// hooks, if that is so.
 pub(crate) fn run(
     config: &Config,
     proc: &Proc,
     look: &dyn Fn(&Config) -> Preview,
     scripts: &Scripts,
-    wish: Wish,
+    options: InstallOptions,
 ) -> (SetupReport, Option<StateError>) {
     let state = StateDir::at(&config.paths.state_dir);
-    let recorded = match wish.verb {
+    let recorded = match options.verb {
         Verb::Install => Recorded::default(),
         Verb::Uninstall => Recorded::read(config, proc, &state),
     };
@@ -101,13 +101,13 @@ pub(crate) fn run(
         config,
         proc,
         look,
-        wish,
+        options,
         programs: Programs(&config.paths.programs),
         is_root: nix::unistd::geteuid().is_root(),
         report: SetupReport {
-            verb: verb_name(wish.verb),
-            dry_run: wish.execution.is_dry_run(),
-            is_last: wish.reach == Reach::Recorded,
+            verb: verb_name(options.verb),
+            dry_run: options.execution.is_dry_run(),
+            is_last: options.reach == Reach::Recorded,
             ..SetupReport::default()
         },
         unwritten: None,
@@ -124,7 +124,7 @@ struct Stale {
 
 impl Setup<'_> {
     fn is_recorded_only(&self) -> bool {
-        self.wish.reach == Reach::Recorded
+        self.options.reach == Reach::Recorded
     }
 
     fn all(&mut self, ours: &Scripts, state: &StateDir, recorded: &Recorded) {
@@ -144,7 +144,7 @@ impl Setup<'_> {
             .collect();
         let looked: Vec<_> = runners
             .iter()
-            .map(|runner| install::prepare(self.wish.verb, runner, ours, state, self.is_recorded_only()))
+            .map(|runner| install::prepare(self.options.verb, runner, ours, state, self.is_recorded_only()))
             .collect();
         let joins = self.group(runners.iter().zip(&looked));
         let mut stale = Vec::new();
@@ -172,8 +172,8 @@ impl Setup<'_> {
 
     /// Whether a Listener was started before its user joined the group.
     fn has_old_groups(&self, runner: &Runner, listener: &ListenerSeen) -> bool {
-        self.wish.verb == Verb::Install
-            && self.wish.group == Part::Done
+        self.options.verb == Verb::Install
+            && self.options.group == Part::Done
             && group::membership(runner.owner) == Membership::Member
             && group::is_in_force(self.proc, listener.process.pid) == Some(false)
     }
@@ -218,10 +218,10 @@ impl Setup<'_> {
             .collect();
         entry.chains = edit.chains.iter().map(|(path, _)| path.clone()).collect();
         entry.notes.clone_from(&edit.notes);
-        entry.outcome = match (self.wish.execution.is_dry_run(), changes) {
+        entry.outcome = match (self.options.execution.is_dry_run(), changes) {
             (true, true) => SetupOutcome::Planned,
             (true, false) => SetupOutcome::Unchanged,
-            (false, _) => match install::apply(self.wish.verb, runner, &prepared, state, is_listening) {
+            (false, _) => match install::apply(self.options.verb, runner, &prepared, state, is_listening) {
                 Ok(()) if changes => SetupOutcome::Changed,
                 Ok(()) => SetupOutcome::Unchanged,
                 Err(why) => SetupOutcome::Failed(why),
@@ -238,7 +238,7 @@ impl Setup<'_> {
         runners: impl Iterator<Item = (&'r &'r Runner, &'r Result<Prepared, Refusal>)>,
     ) -> BTreeSet<Uid> {
         let mut joins = BTreeSet::new();
-        if self.wish.verb == Verb::Uninstall || self.wish.group == Part::Left || !self.is_root {
+        if self.options.verb == Verb::Uninstall || self.options.group == Part::Left || !self.is_root {
             return joins;
         }
         let owners: BTreeSet<Uid> =
@@ -275,12 +275,12 @@ impl Setup<'_> {
                 let (there, absent): (Vec<&str>, Vec<&str>) =
                     OURS.into_iter().partition(|unit| systemd.knows(unit));
                 if !there.is_empty() {
-                    let verb = if self.wish.verb == Verb::Install { "enable" } else { "disable" };
+                    let verb = if self.options.verb == Verb::Install { "enable" } else { "disable" };
                     let words = [&["systemctl", verb, "--now"], there.as_slice()].concat();
                     let why = "the timer's sweep, and sweeps that hooks ask for";
                     self.command(words.into_iter().map(str::to_owned).collect(), why);
                 }
-                if !absent.is_empty() && self.wish.verb == Verb::Install {
+                if !absent.is_empty() && self.options.verb == Verb::Install {
                     self.report.notes.push(format!(
                         "{}: no such unit; install the package's units, or run `disk-guard sweep` from cron",
                         absent.join(", ")
@@ -288,7 +288,7 @@ impl Setup<'_> {
                 }
             }
             Ok(_) => {}
-            Err(why) if self.wish.verb == Verb::Install => self.report.notes.push(format!(
+            Err(why) if self.options.verb == Verb::Install => self.report.notes.push(format!(
                 "{why}: no timer is armed; run `disk-guard sweep` as root every fifteen minutes"
             )),
             Err(_) => {}
@@ -314,7 +314,7 @@ impl Setup<'_> {
         let words: Vec<String> = vec!["systemctl".into(), "restart".into(), unit];
         let why = format!("{name}: its Listener reads `.env` only when it starts");
         let mut state = None;
-        if self.wish.restart_idle == Part::Done {
+        if self.options.restart_idle == Part::Done {
             let alive = (self.look)(self.config);
             let found = alive.facts.runners.iter().position(|seen| seen.runner.root_id == runner.root_id);
             state = found.map(|index| liveness::judge(&alive.evidence[index]));
@@ -332,7 +332,7 @@ impl Setup<'_> {
 
     /// Runs a command, or says that it would be run. Whether nothing went wrong.
     fn command(&mut self, words: Vec<String>, why: &str) -> bool {
-        let outcome = if self.wish.execution.is_dry_run() {
+        let outcome = if self.options.execution.is_dry_run() {
             CommandOutcome::Planned
         } else {
             let arguments: Vec<&str> = words[1..].iter().map(String::as_str).collect();

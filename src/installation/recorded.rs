@@ -101,7 +101,7 @@ impl Recorded {
     /// Reports what does not exist any more and what cannot be undone, and removes the records of the former.
     pub(super) fn settle(&self, setup: &mut Setup<'_>, state: &StateDir) {
         for root in &self.gone {
-            let forgotten = match setup.wish.execution.is_dry_run() {
+            let forgotten = match setup.options.execution.is_dry_run() {
                 true => Ok(()),
                 false => state.forget(RecordKind::Wired, root).and_then(|()| state.remove_chains(root)),
             };
@@ -163,7 +163,7 @@ impl Recorded {
                     .push(format!("{name} is out of service and is not started ({why}): start it by hand")),
             }
             if comes_back
-                && !setup.wish.execution.is_dry_run()
+                && !setup.options.execution.is_dry_run()
                 && let Err(error) = state.forget(RecordKind::Drained, root)
             {
                 setup.report.notes.push(error.to_string());
@@ -200,7 +200,7 @@ impl Recorded {
         );
         lines.sort();
         lines.dedup();
-        if setup.wish.execution.is_dry_run() {
+        if setup.options.execution.is_dry_run() {
             return;
         }
         if let Err(error) = state.write_file("removal", "still-named", lines.concat().as_bytes()) {

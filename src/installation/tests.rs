@@ -38,9 +38,9 @@ impl Scene {
 
     fn run(&self, verb: Verb, execution: Execution, reach: Reach) -> SetupReport {
         let look = |config: &Config| crate::overview::alive(&Snapshot::take(config, &self.proc, now()));
-        let wish = Wish { verb, execution, reach, group: Part::Left, restart_idle: Part::Left };
+        let options = InstallOptions { verb, execution, reach, group: Part::Left, restart_idle: Part::Left };
         let scripts = Scripts::in_dir(&self.base.join("hooks"));
-        let (report, unwritten) = run(&self.config, &self.proc, &look, &scripts, wish);
+        let (report, unwritten) = run(&self.config, &self.proc, &look, &scripts, options);
         assert!(unwritten.is_none(), "{unwritten:?}");
         report
     }

@@ -28,7 +28,7 @@ use strum::{EnumString, IntoStaticStr, VariantArray, VariantNames};
     VariantNames,
 )]
 #[strum(serialize_all = "kebab-case")]
-pub enum Kind {
+pub enum EnvironmentKind {
     /// Tart's virtual machines.
     Tart,
     /// Docker's containers and dangling images.
@@ -45,7 +45,7 @@ pub enum Kind {
     Command,
 }
 
-impl Kind {
+impl EnvironmentKind {
     /// All of them.
     pub const ALL: &'static [Self] = <Self as VariantArray>::VARIANTS;
 
@@ -63,7 +63,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for EnvironmentKind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -75,7 +75,7 @@ pub struct ReapRule {
     /// Its name; unique, and fit to be a file's name.
     pub name: String,
     /// What lists and deletes.
-    pub kind: Kind,
+    pub kind: EnvironmentKind,
     /// The program and its first arguments; never empty.
     pub command: Vec<String>,
     /// Which environments are looked at; never empty.
@@ -332,7 +332,7 @@ pub struct EntryReport {
     /// The entry's name.
     pub name: String,
     /// Its kind.
-    pub kind: Kind,
+    pub kind: EnvironmentKind,
     /// How many environments the source listed.
     pub listed: usize,
     /// Why nothing could be listed, or why the run ended early.

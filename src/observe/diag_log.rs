@@ -6,7 +6,7 @@
 //! A line counts only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `. A line without it continues the line
 //! before it (src/Runner.Common/HostTraceListener.cs, v2.336.0).
 
-pub use crate::actions_runner::log::{Kind, LogEntry, Severity, begun};
+pub use crate::actions_runner::log::{LogEntry, LogKind, Severity, begun};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -21,7 +21,7 @@ const MAX_ENTRIES: usize = 200_000;
 ///
 /// # Errors
 /// The error of reading the directory; a flood of entries is one, too.
-pub fn newest(diag: &Dir, kind: Kind, limit: usize) -> io::Result<Vec<OsString>> {
+pub fn newest(diag: &Dir, kind: LogKind, limit: usize) -> io::Result<Vec<OsString>> {
     let mut newest: BTreeSet<Vec<u8>> = BTreeSet::new();
     let mut buffer = Box::new_uninit_slice(ENTRIES_BUFFER);
     let mut seen = 0;
@@ -146,11 +146,11 @@ mod tests {
             std::fs::write(temp.path().join(name), "").unwrap();
         }
         let (diag, _) = Dir::resolve(temp.path()).unwrap();
-        let found = newest(&diag, Kind::Worker, 2).unwrap();
+        let found = newest(&diag, LogKind::Worker, 2).unwrap();
         assert_eq!(found, ["Worker_20260102-030406-utc.log", "Worker_20260102-030405-utc.log"]);
         let begun = begun(&found[1]).unwrap();
         assert_eq!(begun, SystemTime::UNIX_EPOCH + Duration::from_secs(1_767_323_045));
-        assert_eq!(newest(&diag, Kind::Listener, 9).unwrap().len(), 1);
+        assert_eq!(newest(&diag, LogKind::Listener, 9).unwrap().len(), 1);
     }
 
     #[test]

@@ -13,7 +13,7 @@ const TAG: &str = "CACHEDIR.TAG";
 
 /// A tool's cache.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Kind {
+pub(super) struct KnownCache {
     /// A name for a rule.
     pub(super) name: &'static str,
     /// The variables that hold its place.
@@ -29,12 +29,12 @@ const fn kind(
     variables: &'static [&'static str],
     below: &'static str,
     markers: &'static [&'static str],
-) -> Kind {
-    Kind { name, variables, below, markers }
+) -> KnownCache {
+    KnownCache { name, variables, below, markers }
 }
 
 /// The default first: for directories without any other known kind, cargo's or tagged.
-const KINDS: [Kind; 12] = [
+const KINDS: [KnownCache; 12] = [
     kind(
         "cargo-targets",
         &["CARGO_TARGET_DIR", "CARGO_BUILD_TARGET_DIR", "CARGO_BUILD_BUILD_DIR"],
@@ -54,7 +54,7 @@ const KINDS: [Kind; 12] = [
     kind("gradle-caches", &["GRADLE_USER_HOME"], "caches", &[TAG, "modules-2", "jars-3", "jars-9"]),
 ];
 
-impl Kind {
+impl KnownCache {
     /// The kind of directories without any other known kind.
     pub(super) fn default() -> &'static Self {
         &KINDS[0]
@@ -76,7 +76,7 @@ pub(super) fn variables() -> impl Iterator<Item = &'static str> {
 }
 
 /// The cache and kind that a variable of this value names.
-pub(super) fn named_by(variable: &str, value: &Path) -> Option<(PathBuf, &'static Kind)> {
+pub(super) fn named_by(variable: &str, value: &Path) -> Option<(PathBuf, &'static KnownCache)> {
     let kind = KINDS.iter().find(|kind| kind.variables.contains(&variable))?;
     let path = if kind.below.is_empty() { value.to_owned() } else { value.join(kind.below) };
     Some((path, kind))
@@ -84,16 +84,16 @@ pub(super) fn named_by(variable: &str, value: &Path) -> Option<(PathBuf, &'stati
 
 /// The kind by a directory's tag, or by its name and marker. The directory was mounted or linked to and may be anything, so a marker that
 /// any directory could have counts only with the tool's name in the path.
-pub(super) fn recognise(path: &Path, dir: &Dir) -> Option<&'static Kind> {
-    let bears = |kind: &Kind| {
+pub(super) fn recognise(path: &Path, dir: &Dir) -> Option<&'static KnownCache> {
+    let bears = |kind: &KnownCache| {
         let markers: Vec<String> = kind.markers.iter().map(|&marker| marker.to_owned()).collect();
         has_any_marker(dir, dir, &markers).unwrap_or(false)
     };
-    if bears(Kind::default()) {
-        return Some(Kind::default());
+    if bears(KnownCache::default()) {
+        return Some(KnownCache::default());
     }
     let names = path.to_string_lossy().to_ascii_lowercase();
-    let is_named = |kind: &&Kind| kind.name.split('-').all(|word| names.contains(word));
+    let is_named = |kind: &&KnownCache| kind.name.split('-').all(|word| names.contains(word));
     KINDS[1..].iter().filter(is_named).find(|kind| bears(kind))
 }
 

@@ -15,7 +15,7 @@
 //! A log is continued in a new file after 8 MB. While a job runs its lease is renewed, and logged, every minute: a tail without any such
 //! line means no job, except right after a file was begun; then the one before it is read too.
 
-use super::diag_log::{self, Kind, LogEntry};
+use super::diag_log::{self, LogEntry, LogKind};
 use crate::actions_runner::layout;
 use crate::actions_runner::listener::JobEvent;
 use crate::sys::dir::{Dir, changed};
@@ -75,7 +75,7 @@ pub fn pending_job(root: &Dir) -> Result<PendingJob, LogError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(PendingJob::NoLog),
         Err(error) => return Err(directory(error)),
     };
-    let mut logs = diag_log::newest(&diag, Kind::Listener, 2).map_err(directory)?.into_iter();
+    let mut logs = diag_log::newest(&diag, LogKind::Listener, 2).map_err(directory)?.into_iter();
     let Some(newest) = logs.next() else { return Ok(PendingJob::NoLog) };
     let mut written = written_at(&diag, &newest);
     let (mut story, whole) = read(&diag, newest)?;

@@ -4,7 +4,7 @@
 
 use super::caches::{CacheScan, Link};
 use super::dotenv::{self, Says};
-use super::known_caches::{self, Kind};
+use super::known_caches::{self, KnownCache};
 use super::processes::environ_names_paths;
 use crate::actions_runner::layout;
 use crate::model::{CacheRule, HostFacts, ListenerSeen, Remark, Runner};
@@ -46,7 +46,7 @@ struct Candidate {
     path: PathBuf,
     by: String,
     /// Its kind; `None`: it counts only if it is recognised, since a mount or a link can be of anything.
-    kind: Option<&'static Kind>,
+    kind: Option<&'static KnownCache>,
 }
 
 /// The suggestions so far, by glob and owner.
@@ -56,7 +56,7 @@ type Suggested = BTreeMap<(String, String), Suggestion>;
 struct Suggestion {
     path: PathBuf,
     by: String,
-    kind: &'static Kind,
+    kind: &'static KnownCache,
     count: usize,
 }
 
@@ -154,7 +154,7 @@ fn candidates(facts: &HostFacts, met: &Met, proc: &Proc) -> Vec<Candidate> {
     });
     let by_link = met.links.iter().filter_map(|link| {
         let path = normal(&link.path.parent()?.join(&link.target))?;
-        let kind = link.has_a_caches_name.then(Kind::default);
+        let kind = link.has_a_caches_name.then(KnownCache::default);
         Some(Candidate { path, by: format!("the link {}", link.path.display()), kind })
     });
     let by_mount = facts.processes.binds.iter().map(|(process, path)| Candidate {
@@ -165,7 +165,7 @@ fn candidates(facts: &HostFacts, met: &Met, proc: &Proc) -> Vec<Candidate> {
     by_env.chain(by_unit).chain(by_link).chain(by_mount).collect()
 }
 
-fn named(path: &Path, kind: &'static Kind, by: String) -> Option<Candidate> {
+fn named(path: &Path, kind: &'static KnownCache, by: String) -> Option<Candidate> {
     let path = path.is_absolute().then(|| normal(path)).flatten()?;
     Some(Candidate { path, by, kind: Some(kind) })
 }

@@ -5,7 +5,7 @@ pub(crate) mod forecast;
 pub(crate) mod past;
 pub(crate) mod status;
 
-use crate::cycle::{Preview, Stale, Wish, preview};
+use crate::cycle::{Preview, PreviewScope, Stale, preview};
 use crate::forecast::HostForecast;
 use crate::model::Runner;
 use crate::observe::host::{CacheScope, Leases};
@@ -30,8 +30,8 @@ pub(crate) fn at(
     whose: impl FnOnce(&[Runner]) -> CacheScope,
 ) -> (Preview, Option<RunDir>) {
     let run = open(snapshot);
-    let wish = Wish { whose, rooms: &[], stale: Stale::Leave, memory: None };
-    (seen(snapshot, &run, wish), run.ok().flatten())
+    let scope = PreviewScope { whose, rooms: &[], stale: Stale::Leave, memory: None };
+    (seen(snapshot, &run, scope), run.ok().flatten())
 }
 
 /// The whole host, as a sweep would see it: with what live jobs need, and what is stale in targets.
@@ -68,8 +68,8 @@ fn recalling(
     let run = open(snapshot);
     let survey = forecast::survey(snapshot, run.as_ref().ok().and_then(Option::as_ref), patience);
     let rooms = survey.rooms();
-    let wish = Wish { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &rooms, stale, memory };
-    (seen(snapshot, &run, wish), run.ok().flatten(), survey)
+    let scope = PreviewScope { whose: |_: &[Runner]| CacheScope::Everybody, rooms: &rooms, stale, memory };
+    (seen(snapshot, &run, scope), run.ok().flatten(), survey)
 }
 
 fn open(snapshot: &Snapshot<'_>) -> Result<Option<RunDir>, String> {
@@ -79,14 +79,14 @@ fn open(snapshot: &Snapshot<'_>) -> Result<Option<RunDir>, String> {
 fn seen(
     snapshot: &Snapshot<'_>,
     run: &Result<Option<RunDir>, String>,
-    wish: Wish<'_, impl FnOnce(&[Runner]) -> CacheScope>,
+    scope: PreviewScope<'_, impl FnOnce(&[Runner]) -> CacheScope>,
 ) -> Preview {
     let leases = match run {
         Ok(Some(run)) => Leases::In(run),
         Ok(None) => Leases::NoneYet,
         Err(reason) => Leases::Hidden(reason),
     };
-    preview(snapshot, leases, Instant::now() + PATIENCE, wish)
+    preview(snapshot, leases, Instant::now() + PATIENCE, scope)
 }
 
 /// The runners with their evidence, without caches.

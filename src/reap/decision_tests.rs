@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::reap::{Class, Kind, Pattern};
+use crate::model::reap::{Class, EnvironmentKind, Pattern};
 use proptest::prelude::*;
 use std::time::UNIX_EPOCH;
 
@@ -16,7 +16,7 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
 fn rule() -> ReapRule {
     ReapRule {
         name: "e".into(),
-        kind: Kind::Command,
+        kind: EnvironmentKind::Command,
         command: vec!["x".into()],
         matches: patterns(&["vm-*", "image:*"]),
         keep: patterns(&["vm-keep*", "label:pet"]),

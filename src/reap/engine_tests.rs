@@ -1,5 +1,5 @@
 use super::*;
-use crate::model::reap::{Kind, Pattern, ReapReason};
+use crate::model::reap::{EnvironmentKind, Pattern, ReapReason};
 use crate::reap::sources::Objection;
 use std::cell::RefCell;
 use std::collections::VecDeque;
@@ -81,7 +81,7 @@ impl ReapEvents for RecordedEvents {
 fn rule() -> ReapRule {
     ReapRule {
         name: "e".into(),
-        kind: Kind::Command,
+        kind: EnvironmentKind::Command,
         command: vec!["x".into()],
         matches: vec![Pattern::parse("vm-*").unwrap()],
         keep: vec![Pattern::parse("vm-keep*").unwrap()],

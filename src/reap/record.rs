@@ -1,7 +1,7 @@
 //! The result of the last run of each entry: `reap/last.json` in the state directory. `status` shows it and metrics use it, so neither has
 //! to ask the tools.
 
-use crate::model::reap::{EntryReport, Kind, ReapCounts, ReapEntryRecord, ReapRecord, ReapReport};
+use crate::model::reap::{EntryReport, EnvironmentKind, ReapCounts, ReapEntryRecord, ReapRecord, ReapReport};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
@@ -48,7 +48,7 @@ pub fn after(
             let total = totals.entry(entry.kind.as_str().to_owned()).or_default();
             *total = total.saturating_add(count(entry) as u64);
         }
-        totals.retain(|kind, _| Kind::named(kind).is_some());
+        totals.retain(|kind, _| EnvironmentKind::named(kind).is_some());
         totals
     };
     ReapRecord {
@@ -105,7 +105,7 @@ mod tests {
     fn entry(name: &str, error: Option<&str>, results: Vec<ReapResult>) -> EntryReport {
         EntryReport {
             name: name.into(),
-            kind: Kind::Tart,
+            kind: EnvironmentKind::Tart,
             listed: 9,
             error: error.map(str::to_owned),
             reapings: results.into_iter().map(reaping).collect(),

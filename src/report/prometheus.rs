@@ -19,7 +19,7 @@ const MAX_LABEL: usize = 200;
 
 /// The type of a family of series.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum MetricType {
     Gauge,
     Counter,
 }
@@ -37,7 +37,7 @@ impl Exposition {
     /// A family of plain series; without any it is left out.
     fn family<'a>(
         &mut self,
-        kind: Kind,
+        kind: MetricType,
         name: &str,
         help: &str,
         series: impl IntoIterator<Item = (Labels<'a>, f64)>,
@@ -50,8 +50,8 @@ impl Exposition {
             return;
         }
         let kind = match kind {
-            Kind::Gauge => "gauge",
-            Kind::Counter => "counter",
+            MetricType::Gauge => "gauge",
+            MetricType::Counter => "counter",
         };
         self.head(name, help, kind);
         for (labels, value) in sums {
@@ -131,12 +131,12 @@ mod tests {
         let series =
             [("b", 1.0), ("a \"x\\\n\u{1b}\u{202e}", 2.5), ("b", 2.0), (&"y".repeat(300), f64::INFINITY)];
         exposition.family(
-            Kind::Gauge,
+            MetricType::Gauge,
             "x_bytes",
             "Of \\ and\nmore.",
             series.map(|(text, value)| (label(text), value)),
         );
-        exposition.family(Kind::Counter, "none_total", "Nothing.", []);
+        exposition.family(MetricType::Counter, "none_total", "Nothing.", []);
         let long = "y".repeat(200);
         let expected = format!(
             r#"# HELP disk_guard_x_bytes Of \\ and\nmore.

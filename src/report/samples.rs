@@ -559,8 +559,8 @@ pub(super) fn repair(dry_run: bool) -> hygiene::RepairReport {
 /// A run of the reaper with every outcome, or its preview.
 pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
     use crate::model::reap::{
-        EntryReport, Environment, EnvironmentState, Kind, ReapDecision, ReapReason, ReapReport, ReapResult,
-        Reaping, Stays,
+        EntryReport, Environment, EnvironmentKind, EnvironmentState, ReapDecision, ReapReason, ReapReport,
+        ReapResult, Reaping, Stays,
     };
     let hours = |n: u64| std::time::Duration::from_secs(3600 * n);
     let row = |name: &str, verdict: ReapDecision, result: ReapResult| Reaping {
@@ -581,7 +581,7 @@ pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
     let young = Stays::Young { seen: hours(1), needed: hours(2) };
     let tart = EntryReport {
         name: "clones".into(),
-        kind: Kind::Tart,
+        kind: EnvironmentKind::Tart,
         listed: 12,
         error: None,
         reapings: vec![
@@ -602,7 +602,7 @@ pub(super) fn reap(dry_run: bool) -> crate::model::reap::ReapReport {
     };
     let blind = EntryReport {
         name: "vms".into(),
-        kind: Kind::Libvirt,
+        kind: EnvironmentKind::Libvirt,
         listed: 0,
         error: Some("`virsh list` failed: no".into()),
         reapings: vec![],

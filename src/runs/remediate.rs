@@ -32,7 +32,7 @@ pub(crate) enum Contamination {
 
 /// What a person asks for.
 #[derive(Debug, Clone, Copy)]
-pub(crate) struct Wish<'a> {
+pub(crate) struct RemediateOptions<'a> {
     pub(crate) repository: &'a OsStr,
     pub(crate) mode: Option<RemediateMode>,
     pub(crate) execution: Execution,
@@ -54,29 +54,29 @@ pub(crate) fn run(
     host: &Host<'_>,
     run: &RunDir,
     (runner, all): (&Runner, &[Runner]),
-    wish: Wish<'_>,
+    options: RemediateOptions<'_>,
 ) -> Result<RepairReport, RepairError> {
     let begun = Instant::now();
     let mut run_log = RunLog::new(host.config, host.proc, Scope::Remediate, Some(runner));
-    if wish.execution == Execution::Apply {
+    if options.execution == Execution::Apply {
         run_log.begun();
         put_back(host, run, all, &mut run_log);
     }
     let git = git(host);
     let mut repairs =
         Repairs { deadline: begun + TIME_LIMIT, git: git.as_ref(), ..repairs(host, run, &mut run_log) };
-    let allowed = match wish.execution {
-        Execution::Apply if !wish.even_if_widespread => repairs.refuse_if_widespread(),
+    let allowed = match options.execution {
+        Execution::Apply if !options.even_if_widespread => repairs.refuse_if_widespread(),
         Execution::Apply | Execution::DryRun => Ok(()),
     };
-    let result =
-        allowed.and_then(|()| repairs.repair(runner.root_id, wish.repository, wish.mode, wish.execution));
+    let result = allowed
+        .and_then(|()| repairs.repair(runner.root_id, options.repository, options.mode, options.execution));
     match &result {
         Err(error @ RepairError::Widespread(_)) => run_log.tell(widespread(error)),
         Err(_) => {}
         Ok(report) => tell(&mut run_log, report),
     }
-    if wish.execution == Execution::Apply {
+    if options.execution == Execution::Apply {
         run_log.tell(ended(&result, begun.elapsed()).runner(runner));
     }
     result

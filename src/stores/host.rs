@@ -1,7 +1,7 @@
 //! Whether any job of this host may be building, now and while a tool runs.
 
 use crate::config::Config;
-use crate::cycle::{Stale, Wish, preview};
+use crate::cycle::{PreviewScope, Stale, preview};
 use crate::model::stores::HostState;
 use crate::model::{Guarded, Liveness, Runner, Visibility, Weight};
 use crate::observe::host::{CacheScope, Leases};
@@ -74,10 +74,14 @@ impl<'a> ThisHost<'a> {
     fn first_in_the_way(&self) -> Option<String> {
         let leases = self.run.map_or(Leases::NoneYet, Leases::In);
         let until = Instant::now() + PATIENCE;
-        let wish =
-            Wish { whose: |_: &[Runner]| CacheScope::Nobody, rooms: &[], stale: Stale::Leave, memory: None };
+        let scope = PreviewScope {
+            whose: |_: &[Runner]| CacheScope::Nobody,
+            rooms: &[],
+            stale: Stale::Leave,
+            memory: None,
+        };
         let snapshot = Snapshot::take(self.config, self.proc, (self.clock)());
-        let seen = preview(&snapshot, leases, until, wish);
+        let seen = preview(&snapshot, leases, until, scope);
         let runners = &seen.facts.runners;
         if runners.is_empty() {
             return Some("no runner was found, so none is known to be idle; see runners.roots".to_owned());

@@ -1,6 +1,6 @@
 //! The demo's throw-away host: three runners with caches, and the jobs that run on them.
 
-use super::stage::{DemoDisk, Kind};
+use super::stage::{ActorKind, DemoDisk};
 use crate::actions_runner::environment::HookVariable;
 use crate::actions_runner::layout;
 use crate::clock::now;
@@ -120,8 +120,8 @@ impl Host {
         let (blocks, free) =
             (usage.blocks() * usage.fragment_size(), usage.blocks_available() * usage.fragment_size());
         let bytes = match stage.kind() {
-            Kind::OwnDisk => free.saturating_sub(blocks * 11 / 100),
-            Kind::Budget => {
+            ActorKind::OwnDisk => free.saturating_sub(blocks * 11 / 100),
+            ActorKind::Budget => {
                 // The floor lies 30 MiB above what is free: as much has to be reclaimed.
                 self.configure(free + 30 * MIB)?;
                 8 * MIB

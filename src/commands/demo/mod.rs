@@ -10,7 +10,7 @@ mod stage;
 
 use super::output::{self, print};
 use host::{Host, Leave, MIB};
-use stage::{DemoDisk, Kind};
+use stage::{ActorKind, DemoDisk};
 use std::io;
 use std::process::{ExitCode, Stdio};
 
@@ -25,11 +25,11 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
     let mut transcript = Transcript { host: &host, step: 0 };
 
     transcript.say(&match stage.kind() {
-        Kind::OwnDisk => format!(
+        ActorKind::OwnDisk => format!(
             "A host with three runners on one small disk ({}), visible to no other process.",
             stage.root().display()
         ),
-        Kind::Budget => format!(
+        ActorKind::Budget => format!(
             "A host with three runners in {}; no namespaces here, so a budget stands in for the disk.",
             stage.root().display()
         ),

@@ -18,12 +18,12 @@ const DISK_BYTES: u64 = 96 << 20;
 #[derive(Debug)]
 pub(super) struct DemoDisk {
     root: PathBuf,
-    kind: Kind,
+    kind: ActorKind,
 }
 
 /// What kind of disk it has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum ActorKind {
     /// A tmpfs in a mount namespace.
     OwnDisk,
     /// A directory on the machine's disk: removed at the end.
@@ -39,12 +39,12 @@ impl DemoDisk {
             Ok(()) => {
                 let root = temporary.join("disk-guard-demo");
                 std::fs::create_dir(&root)?;
-                Ok(Self { root, kind: Kind::OwnDisk })
+                Ok(Self { root, kind: ActorKind::OwnDisk })
             }
             Err(_) => {
                 let root = temporary.join(name);
                 std::fs::create_dir(&root)?;
-                Ok(Self { root, kind: Kind::Budget })
+                Ok(Self { root, kind: ActorKind::Budget })
             }
         }
     }
@@ -53,14 +53,14 @@ impl DemoDisk {
         &self.root
     }
 
-    pub(super) fn kind(&self) -> Kind {
+    pub(super) fn kind(&self) -> ActorKind {
         self.kind
     }
 }
 
 impl Drop for DemoDisk {
     fn drop(&mut self) {
-        if self.kind == Kind::Budget {
+        if self.kind == ActorKind::Budget {
             #[expect(
                 clippy::disallowed_methods,
                 reason = "a directory of our own making, in the temporary directory"

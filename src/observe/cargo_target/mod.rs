@@ -74,7 +74,7 @@ impl TargetError {
 pub fn read(target: &Dir, counted: Counted, deadline: Instant) -> Result<CargoTarget, TargetError> {
     let sizes = Sizes::new(target, counted, deadline).map_err(TargetError::at(Path::new("")))?;
     let mut reader =
-        Reader { target, sizes, found: CargoTarget::default(), linked: Vec::new(), described: 0 };
+        TargetReader { target, sizes, found: CargoTarget::default(), linked: Vec::new(), described: 0 };
     reader.look_for_profiles(Path::new(""), 0)?;
     if reader.described == 0 {
         return Err(TargetError::UnknownLayout(
@@ -84,7 +84,7 @@ pub fn read(target: &Dir, counted: Counted, deadline: Instant) -> Result<CargoTa
     Ok(reader.finish())
 }
 
-struct Reader<'t> {
+struct TargetReader<'t> {
     target: &'t Dir,
     sizes: Sizes,
     found: CargoTarget,
@@ -94,7 +94,7 @@ struct Reader<'t> {
     described: usize,
 }
 
-impl Reader<'_> {
+impl TargetReader<'_> {
     fn open(&self, below: &Path) -> Result<Dir, TargetError> {
         let name = if below.as_os_str().is_empty() { Path::new(".") } else { below };
         self.target.descend(name).map_err(TargetError::at(below))

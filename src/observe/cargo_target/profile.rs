@@ -2,7 +2,7 @@
 
 use super::fingerprint::{self, Description, FileKind};
 use super::sizes::Size;
-use super::{Reader, TargetError, is_directory};
+use super::{TargetError, TargetReader, is_directory};
 use crate::model::{Extra, ExtraKind, Member, Origin, Unit, UnitState};
 use crate::sys::dir::Dir;
 use rustix::fs::FileType;
@@ -69,7 +69,7 @@ struct Fingerprint {
     started: Option<SystemTime>,
 }
 
-impl Reader<'_> {
+impl TargetReader<'_> {
     /// Adds the content of one profile. Without a lock of cargo's nothing keeps a build away meanwhile: it is left alone.
     pub(super) fn read_profile(&mut self, profile: &Profile<'_>) -> Result<(), TargetError> {
         let Some(lock) = profile.lock else { return Ok(()) };

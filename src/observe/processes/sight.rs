@@ -68,7 +68,7 @@ pub fn log_begun(proc: &Proc, process: ProcessId, diag: &Path) -> Option<SystemT
         let mut buffer = link_buffer();
         let file = dir.open_file(fd.0, &mut buffer).ok()?;
         let name = file.strip_prefix(diag.as_os_str().as_bytes())?.strip_prefix(b"/")?;
-        diag_log::Kind::Listener.names(name).then(|| diag_log::begun(OsStr::from_bytes(name))).flatten()
+        diag_log::LogKind::Listener.names(name).then(|| diag_log::begun(OsStr::from_bytes(name))).flatten()
     })
 }
 

@@ -16,7 +16,7 @@ pub use worker::Pages;
 
 use crate::actions_runner::layout;
 use crate::model::postmortem::{Complaint, LogLine, Reported, WorkerLog};
-use crate::observe::diag_log::{self, Kind, Tail};
+use crate::observe::diag_log::{self, LogKind, Tail};
 use crate::sys::dir::Dir;
 use std::ffi::OsStr;
 use std::io;
@@ -43,7 +43,7 @@ pub fn worker_logs(root: &Dir, limit: usize) -> io::Result<Vec<Pages>> {
     };
     let mut workers = Vec::new();
     let mut later = Vec::new();
-    for name in diag_log::newest(&diag, Kind::Worker, 2 * limit)? {
+    for name in diag_log::newest(&diag, LogKind::Worker, 2 * limit)? {
         // A page behind the end of a Worker does not belong to it.
         if !later.is_empty() && worker::has_completed(&diag, &name) {
             workers.push(Pages(std::mem::take(&mut later)));

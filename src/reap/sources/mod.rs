@@ -12,7 +12,7 @@ pub(crate) mod lima;
 pub(crate) mod tart;
 
 use super::program::{Tool, remedy};
-use crate::model::reap::{Environment, Kind, Pattern, ReapRule, Stays};
+use crate::model::reap::{Environment, EnvironmentKind, Pattern, ReapRule, Stays};
 use crate::sys::program::ProgramError;
 use serde::de::DeserializeOwned;
 use std::collections::HashSet;
@@ -111,15 +111,15 @@ pub trait Source {
 pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn Source> {
     let tool = Tool::new(&rule.command, programs, rule.timeout);
     match rule.kind {
-        Kind::Tart => Box::new(tart::Tart::new(tool)),
-        Kind::Docker | Kind::Podman => {
+        EnvironmentKind::Tart => Box::new(tart::Tart::new(tool)),
+        EnvironmentKind::Docker | EnvironmentKind::Podman => {
             let wants_images = rule.matches.iter().any(Pattern::is_of_images);
             Box::new(containers::Containers::new(tool, wants_images))
         }
-        Kind::Libvirt => Box::new(libvirt::Libvirt::new(tool)),
-        Kind::Lima => Box::new(lima::Lima::new(tool)),
-        Kind::Kubernetes => Box::new(kubernetes::Kubernetes::new(tool, rule)),
-        Kind::Command => Box::new(command::Command::new(tool)),
+        EnvironmentKind::Libvirt => Box::new(libvirt::Libvirt::new(tool)),
+        EnvironmentKind::Lima => Box::new(lima::Lima::new(tool)),
+        EnvironmentKind::Kubernetes => Box::new(kubernetes::Kubernetes::new(tool, rule)),
+        EnvironmentKind::Command => Box::new(command::Command::new(tool)),
     }
 }
 

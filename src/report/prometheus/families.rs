@@ -1,7 +1,7 @@
 //! The families. A part of the program with figures to show adds its lines here: a counter to [`counters`], the present state of the host
 //! to [`gauges`].
 
-use super::{Exposition, Kind, Labels, seconds};
+use super::{Exposition, Labels, MetricType, seconds};
 use crate::model::metrics::{Counter, Histogram, OUTCOMES, Series, Timing, Totals, Trend};
 use crate::model::reap::ReapRecord;
 use crate::model::stores::StoresRecord;
@@ -18,7 +18,7 @@ use std::time::SystemTime;
 pub fn host(status: &HostStatus, totals: Option<&Totals>, trends: &BTreeMap<String, Trend>) -> String {
     let mut out = Exposition::default();
     let version = vec![("version", env!("CARGO_PKG_VERSION").to_owned())];
-    out.family(Kind::Gauge, "build_info", "Always 1; the version of disk-guard.", [(version, 1.0)]);
+    out.family(MetricType::Gauge, "build_info", "Always 1; the version of disk-guard.", [(version, 1.0)]);
     filesystems(&mut out, status, trends);
     runners(&mut out, status);
     declared(&mut out, &status.declared);
@@ -42,19 +42,19 @@ fn filesystems(out: &mut Exposition, status: &HostStatus, trends: &BTreeMap<Stri
         })
     };
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "filesystem_used_ratio",
         "Share of a filesystem with work directories that is in use, as df counts it: used / (used + available).",
         all().map(|(labels, seen, _)| (labels, seen.filesystem.usage.used_ratio())),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "filesystem_available_bytes",
         "Bytes that a job can still take.",
         all().map(|(labels, seen, _)| (labels, seen.filesystem.usage.available_bytes as f64)),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "filesystem_inodes_free_ratio",
         "Share of the inodes that is free; 1 where inodes are not counted.",
         all().map(|(labels, seen, _)| (labels, seen.filesystem.usage.inodes_free_ratio())),
@@ -63,7 +63,7 @@ fn filesystems(out: &mut Exposition, status: &HostStatus, trends: &BTreeMap<Stri
         (with(labels, "level", level.as_str()), f64::from(level == is))
     };
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "filesystem_level",
         "1 for the level at which a filesystem is by the configured watermarks and floors, 0 for the others.",
         all().flat_map(|(labels, seen, _)| {
@@ -71,13 +71,13 @@ fn filesystems(out: &mut Exposition, status: &HostStatus, trends: &BTreeMap<Stri
         }),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "filesystem_fill_bytes_per_second",
         "How fast jobs fill a filesystem, over the last two hours; what sweeps free is not counted against it.",
         all().filter_map(|(labels, _, trend)| Some((labels, trend?.bytes_per_second))),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "filesystem_seconds_to_full",
         "When a filesystem will be full at this rate; +Inf while it does not fill.",
         all().filter_map(|(labels, _, trend)| Some((labels, trend?.seconds_to_full))),
@@ -94,7 +94,7 @@ fn targets(out: &mut Exposition, status: &HostStatus) {
     };
     let tiers = if status.targets.is_empty() { &[] } else { TrimTier::ALL };
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "target_bytes",
         "Bytes in the cargo targets that were read, by how dear they are to lose: broken and unused cost no build anything.",
         tiers.iter().map(|tier| (vec![("tier", tier.as_str().to_owned())], sum(*tier))),
@@ -123,7 +123,7 @@ fn forecasts(out: &mut Exposition, status: &HostStatus) {
             .forecasts
             .iter()
             .map(|disk| (vec![("mountpoint", escape::path(&disk.filesystem.mount))], figure(disk) as f64));
-        out.family(Kind::Gauge, name, help, series);
+        out.family(MetricType::Gauge, name, help, series);
     }
 }
 
@@ -132,7 +132,7 @@ fn runners(out: &mut Exposition, status: &HostStatus) {
     let all = || status.runners.iter().zip(&named).map(|(seen, name)| (vec![("runner", name.clone())], seen));
     let states = [Liveness::Busy, Liveness::Idle, Liveness::Unknown];
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "runner_state",
         "1 for the state in which a runner is, 0 for the others.",
         all().flat_map(|(labels, seen)| {
@@ -140,19 +140,19 @@ fn runners(out: &mut Exposition, status: &HostStatus) {
         }),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "runner_guarded",
         "1 for a runner with jobs that run the hook.",
         all().map(|(labels, seen)| (labels, f64::from(seen.guarded.is_guarded()))),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "runner_drained",
         "1 for a runner that is out of service, or will be when its job has ended.",
         all().map(|(labels, seen)| (labels, f64::from(seen.drained.is_some()))),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "cache_bytes",
         "Bytes in a runner's caches, by the rule that declares them.",
         all().flat_map(|(labels, seen)| {
@@ -162,13 +162,13 @@ fn runners(out: &mut Exposition, status: &HostStatus) {
         }),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "reclaimable_bytes",
         "Bytes that a sweep could take from a runner now.",
         all().map(|(labels, seen)| (labels, seen.reclaimable_bytes as f64)),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "blocked_bytes",
         "Bytes in a runner's caches that must not be taken now.",
         all().map(|(labels, seen)| (labels, seen.blocked_bytes as f64)),
@@ -191,7 +191,7 @@ fn declared(out: &mut Exposition, declared: &[DeclaredStatus]) {
         ("declared_reclaimable_bytes", "Bytes of those that a sweep could take now.", Some(true)),
         ("declared_blocked_bytes", "Bytes of those that must not be taken now.", Some(false)),
     ] {
-        out.family(Kind::Gauge, name, help, of_rule(free));
+        out.family(MetricType::Gauge, name, help, of_rule(free));
     }
 }
 
@@ -210,28 +210,28 @@ fn names(runners: &[RunnerStatus]) -> Vec<String> {
 
 fn gauges(out: &mut Exposition, status: &HostStatus) {
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "root_matches",
         "Runners that an entry of runners.roots finds.",
         status.root_matches.iter().map(|root| (vec![("root", root.pattern.clone())], root.runners as f64)),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "rule_enabled",
         "0 for a cache rule that `enabled = false` switches off: what it would match is left alone.",
         status.rules.iter().map(|rule| (vec![("rule", rule.name.clone())], f64::from(rule.is_enabled))),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "roots_built_in",
         "1 when runners.roots is not configured: then most of its entries find nothing, and that is no fault.",
         [(Vec::new(), f64::from(status.roots_are_built_in))],
     );
     let trash = [(Vec::new(), status.trash_bytes as f64)];
-    out.family(Kind::Gauge, "trash_bytes", "Bytes that are claimed and not deleted yet.", trash);
+    out.family(MetricType::Gauge, "trash_bytes", "Bytes that are claimed and not deleted yet.", trash);
     let is_complete = matches!(status.visibility, Visibility::Complete);
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "visibility_complete",
         "1 when every process of the host could be seen; else no sibling is provably idle.",
         [(Vec::new(), f64::from(is_complete))],
@@ -240,7 +240,7 @@ fn gauges(out: &mut Exposition, status: &HostStatus) {
     let age = |since: SystemTime| status.time.duration_since(since).unwrap_or_default().as_secs_f64();
     let held = status.lock.holders.iter().filter_map(|holder| holder.since).map(age).fold(0.0, f64::max);
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "lock_held_seconds",
         "Age of the oldest process that holds the host lock; 0 when it is free.",
         [(Vec::new(), held)],
@@ -257,7 +257,7 @@ fn capacity(out: &mut Exposition, capacity: &Capacity) {
         )
     };
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "limit_used_ratio",
         "How near the host, a disk (by mount point) or a runner's control group is to one of its limits; 1 is its end.",
         capacity.limits.iter().map(limit),
@@ -268,7 +268,7 @@ fn capacity(out: &mut Exposition, capacity: &Capacity) {
         *sum = sum.saturating_add(holding.bytes);
     }
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "held_bytes",
         "Bytes outside of every cache rule: deleted files still open, containers, the journal, blocks reserved for root.",
         held.into_iter().map(|(kind, bytes)| (vec![("kind", kind.to_owned())], bytes as f64)),
@@ -282,13 +282,13 @@ fn capacity(out: &mut Exposition, capacity: &Capacity) {
             .collect::<Vec<_>>()
     };
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "runner_memory_peak_bytes",
         "The most memory that a runner's control group has had since it was made.",
         groups(|group| group.memory_peak),
     );
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "runner_oom_kills",
         "Processes of a runner's control group that were killed for memory since it was made.",
         groups(|group| group.oom_kills),
@@ -302,14 +302,19 @@ fn reaper(out: &mut Exposition, record: &ReapRecord) {
         *leaked.entry(&entry.kind).or_default() += entry.counts.leaked;
     }
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "leaked",
         "Environments of jobs that outlived them and were still there after the reaper's last run.",
         leaked.into_iter().map(|(kind, count)| (vec![("kind", kind.to_owned())], count as f64)),
     );
-    out.family(Kind::Counter, "reaped_total", "Leaked environments deleted.", by_kind(&record.reaped_total));
     out.family(
-        Kind::Counter,
+        MetricType::Counter,
+        "reaped_total",
+        "Leaked environments deleted.",
+        by_kind(&record.reaped_total),
+    );
+    out.family(
+        MetricType::Counter,
         "reap_failures_total",
         "Deletes of leaked environments that failed, or left what they reported as deleted.",
         by_kind(&record.failed_total),
@@ -323,19 +328,19 @@ fn stores(out: &mut Exposition, record: &StoresRecord) {
         Some((labels, store.bytes? as f64))
     });
     out.family(
-        Kind::Gauge,
+        MetricType::Gauge,
         "store_bytes",
         "Size of a store when it was last asked for.",
         sized.collect::<Vec<_>>(),
     );
     out.family(
-        Kind::Counter,
+        MetricType::Counter,
         "store_freed_bytes_total",
         "Bytes that came free while stores were collected by their own tools, as measured.",
         by_kind(&record.freed_total),
     );
     out.family(
-        Kind::Counter,
+        MetricType::Counter,
         "store_failures_total",
         "Collections of stores that failed, or with an unusable tool.",
         by_kind(&record.failed_total),
@@ -390,7 +395,7 @@ fn counters(out: &mut Exposition, totals: &Totals) {
         let counted = totals.counts.iter().filter(of_it);
         let counted = counted.map(|((_, values), count)| (labels(counter, values), *count as f64));
         let zeros = known.into_iter().map(|values| (labels(counter, values), 0.0));
-        out.family(Kind::Counter, name, help, zeros.chain(counted));
+        out.family(MetricType::Counter, name, help, zeros.chain(counted));
     }
 }
 
@@ -447,7 +452,7 @@ fn last_sweep(out: &mut Exposition, totals: &Totals) {
         ),
         ("last_sweep_duration_seconds", "How long the last sweep took.", seconds(end.took)),
     ] {
-        out.family(Kind::Gauge, name, help, [(Vec::new(), value)]);
+        out.family(MetricType::Gauge, name, help, [(Vec::new(), value)]);
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Pace, complain, cut, kept, parse_result};
 use crate::actions_runner::layout;
 use crate::actions_runner::listener::{self, Form, ProcessEvent, RESULT_REPORTED, WORKER_FINISHED};
 use crate::model::postmortem::{self, ListenerLog};
-use crate::observe::diag_log::{self, Kind, LogEntry};
+use crate::observe::diag_log::{self, LogEntry, LogKind};
 use crate::sys::dir::Dir;
 use std::collections::VecDeque;
 use std::ffi::{OsStr, OsString};
@@ -93,7 +93,7 @@ impl Stories {
     /// The error of opening or reading; `NotFound` when there is no log.
     pub fn read(root: &Dir, since: SystemTime) -> io::Result<Self> {
         let diag = root.descend(layout::DIAG)?;
-        let names = diag_log::newest(&diag, Kind::Listener, MAX_LOGS)?;
+        let names = diag_log::newest(&diag, LogKind::Listener, MAX_LOGS)?;
         if names.is_empty() {
             return Err(io::ErrorKind::NotFound.into());
         }
@@ -109,7 +109,7 @@ impl Stories {
                 break;
             }
         }
-        let mut reader = Reader::new();
+        let mut reader = ListenerReader::new();
         let (mut budget, mut refused, mut has_read) = (BUDGET, None, false);
         for name in chosen.iter().rev() {
             match reader.log(&diag, name, &mut budget) {
@@ -182,7 +182,7 @@ impl Stories {
 pub fn agent_name(root: &Dir) -> Option<String> {
     let diag = root.descend(layout::DIAG).ok()?;
     let mut name = None;
-    for log in diag_log::newest(&diag, Kind::Listener, 2).ok()? {
+    for log in diag_log::newest(&diag, LogKind::Listener, 2).ok()? {
         let mut each = |text: &str| {
             let value = text.trim().strip_prefix("\"AgentName\": \"").and_then(|rest| rest.split_once('"'));
             name = value.map(|(name, _)| name.to_owned());
@@ -199,7 +199,7 @@ pub fn agent_name(root: &Dir) -> Option<String> {
 /// The content of one text by itself.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn tell(logs: &[&str]) -> Stories {
-    let mut reader = Reader::new();
+    let mut reader = ListenerReader::new();
     for text in logs {
         reader.begin_log();
         text.lines().for_each(|line| reader.line(line, OsStr::new("Runner.log")));
@@ -208,7 +208,7 @@ pub(crate) fn tell(logs: &[&str]) -> Stories {
     reader.end()
 }
 
-struct Reader {
+struct ListenerReader {
     told: Stories,
     entries: Entries,
     /// The job whose Worker is started next.
@@ -220,7 +220,7 @@ struct Reader {
     last_at: Option<SystemTime>,
 }
 
-impl Reader {
+impl ListenerReader {
     fn new() -> Self {
         Self {
             told: Stories { is_whole: true, ..Stories::default() },

@@ -25,7 +25,7 @@ pub struct Pages(pub Vec<OsString>);
 /// # Errors
 /// The error of opening or reading them.
 pub fn read(diag: &Dir, pages: &Pages) -> io::Result<WorkerLog> {
-    let mut reader = Reader::new(pages.0.first().map_or(OsStr::new(""), OsString::as_os_str));
+    let mut reader = WorkerReader::new(pages.0.first().map_or(OsStr::new(""), OsString::as_os_str));
     let mut budget = BUDGET;
     let mut is_whole = true;
     for (index, page) in pages.0.iter().enumerate() {
@@ -49,7 +49,7 @@ pub fn read(diag: &Dir, pages: &Pages) -> io::Result<WorkerLog> {
 
 /// The content of the end of a log by itself.
 pub(crate) fn tell(name: &OsStr, tail: &Tail) -> WorkerLog {
-    let mut reader = Reader::new(name);
+    let mut reader = WorkerReader::new(name);
     tail.lines().for_each(|text| reader.line(&text));
     reader.log.is_cut = is_cut(tail);
     reader.end()
@@ -81,13 +81,13 @@ pub(super) fn has_completed(diag: &Dir, page: &OsStr) -> bool {
     diag_log::tail(diag, page, HEAD).is_ok_and(|tail| tell(page, &tail).completed.is_some())
 }
 
-struct Reader {
+struct WorkerReader {
     log: WorkerLog,
     pace: Pace,
     entries: Entries,
 }
 
-impl Reader {
+impl WorkerReader {
     fn new(name: &OsStr) -> Self {
         let log = WorkerLog { name: name.to_string_lossy().into_owned(), ..WorkerLog::default() };
         Self { log, pace: Pace::default(), entries: Entries::default() }
