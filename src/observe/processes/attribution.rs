@@ -13,11 +13,11 @@
 use super::View;
 use super::environment;
 use super::executable;
+use super::executable::{LISTENER, WORKER};
 use super::mount_names::{WorkDirPlace, place_by};
 use super::mountinfo;
 use super::packages;
 use super::prefixes::{below, join};
-use super::scan::{LISTENER, WORKER};
 use crate::actions_runner::layout;
 use crate::actions_runner::settings;
 use crate::model::{Attribution, FileId, PathGlob, Runner, Work};

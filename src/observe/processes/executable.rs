@@ -5,9 +5,14 @@
 //! program of the usual name in the same directory. Anybody can run a program of these names: as with the usual ones, that only protects.
 
 use super::environment;
-use super::scan::{LISTENER, WORKER};
+use crate::actions_runner::layout;
 use crate::sys::process::LookError;
 use crate::sys::process_dir::{ProcessDir, link_buffer};
+
+/// The name of the process that runs a job (15 bytes, just what the kernel keeps).
+pub(super) const WORKER: &[u8] = layout::WORKER.as_bytes();
+/// The name of the process that waits for jobs.
+pub(super) const LISTENER: &[u8] = layout::LISTENER.as_bytes();
 
 /// The name of .NET's own program.
 const DOTNET: &[u8] = b"dotnet";

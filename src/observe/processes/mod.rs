@@ -38,8 +38,9 @@ use crate::model::{
 };
 use crate::sys::process::{LookError, Proc, started};
 use crate::sys::process_dir::{ProcessDir, Processes};
+use executable::LISTENER;
 use mount_names::{MountNames, WorkDirPlace};
-use scan::{LISTENER, ProcessScan};
+use scan::ProcessScan;
 use std::cell::LazyCell;
 use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt as _;

@@ -6,7 +6,7 @@
 //! The leader of a thread group can be a zombie while its threads run, and a thread can leave its process's directories and
 //! files (unshare(2)): such threads are examined by themselves.
 
-use super::executable;
+use super::executable::{self, LISTENER, WORKER};
 use super::held::note;
 use super::mapped::Mappings;
 use super::mount_names::MountNames;
@@ -22,11 +22,6 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
-
-/// The name of the process that runs a job (15 bytes, just what the kernel keeps).
-pub(super) const WORKER: &[u8] = layout::WORKER.as_bytes();
-/// The name of the process that waits for jobs.
-pub(super) const LISTENER: &[u8] = layout::LISTENER.as_bytes();
 
 /// Below this many processes a second thread costs more than it saves.
 const WORTH_A_THREAD: usize = 256;
