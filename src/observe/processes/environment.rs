@@ -104,7 +104,7 @@ mod tests {
     #[test]
     fn the_runners_assembly_is_found_in_a_command_line() {
         for (command, given) in [
-            ("dotnet\0/r/bin/Runner.Worker.dll\0spawnclient\0117\0120\0", Some("/r/bin/Runner.Worker")),
+            ("dotnet\0/r/bin/Runner.Worker.dll\0spawnclient\x00117\x00120\0", Some("/r/bin/Runner.Worker")),
             (
                 "/usr/bin/dotnet\0exec\0--depsfile\0x.json\0bin/Runner.Listener.dll\0run\0",
                 Some("bin/Runner.Listener"),
