@@ -22,7 +22,7 @@ impl HookVariable {
     }
 }
 
-/// Packages of the runner keep its program in one place for all, and name each runner's root by this (nixpkgs).
+/// Packages of the runner install its program once for all runners, and this variable names each runner's root (nixpkgs).
 pub const ROOT: &str = "RUNNER_ROOT";
 
 /// `owner/name` of the job's repository.

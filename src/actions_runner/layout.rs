@@ -5,7 +5,7 @@ use std::ffi::CStr;
 /// The program that waits for jobs; also the name of its process.
 pub const LISTENER: &str = "Runner.Listener";
 
-/// The program that runs a job; also the name of its process (15 bytes, just what the kernel keeps).
+/// The program that runs a job; also the name of its process (15 bytes, as many as the kernel keeps).
 pub const WORKER: &str = "Runner.Worker";
 
 /// The runner's settings.
@@ -14,7 +14,7 @@ pub const SETTINGS: &str = ".runner";
 /// The same, for system calls.
 pub const SETTINGS_FILE: &CStr = c".runner";
 
-/// What the Listener adds to its environment.
+/// Variables that the Listener adds to its environment.
 pub const ENV: &str = ".env";
 
 /// The name of the runner's unit, written by `svc.sh install`.
@@ -23,7 +23,7 @@ pub const SERVICE: &str = ".service";
 /// The programs: a directory, after a self-update a link to `bin.VERSION`.
 pub const BIN: &str = "bin";
 
-/// Node and the like, in the same way.
+/// Node and other tools, in the same way.
 pub const EXTERNALS: &str = "externals";
 
 /// The logs.

@@ -1,22 +1,22 @@
-//! What a Listener's log says of jobs (src/Runner.Listener/JobDispatcher.cs, src/Runner.Common/HostContext.cs,
+//! What a Listener's log contains about jobs (src/Runner.Listener/JobDispatcher.cs, src/Runner.Common/HostContext.cs,
 //! src/Runner.Sdk/ProcessInvoker.cs).
 //!
-//! Many lines name a job between fixed words; such a form is a pair of what stands before the job's id and what behind it.
+//! Many lines name a job between fixed words. Such a form is a pair: the text before the job's id and the text after it.
 
 use super::layout;
 use super::log::LogEntry;
 
-/// What stands before a job's id in a line, and what behind it.
+/// The text before a job's id in a line, and the text after it.
 pub type Form = (&'static str, &'static str);
 
 const RENEWAL_FAILED: Form = ("Unable to renew job request for job ", " for the first time");
 const RENEWAL_STOPPED: Form = ("Stop renew job request for job ", ".");
 const DISPATCH_FAILED: Form = ("Worker Dispatch failed with an exception for job request ", ".");
 
-/// The Worker has ended, with an exit code behind.
+/// The Worker has ended; its exit code follows.
 pub const WORKER_FINISHED: Form = ("Worker finished for job ", ". Code: ");
 
-/// The job's result is reported, and stands behind.
+/// The job's result is reported; the result follows.
 pub const RESULT_REPORTED: Form = ("finish job request for job ", " with result: ");
 
 /// The Listener stops its Worker.
@@ -43,7 +43,7 @@ pub const SHUT_DOWN: &[Form] =
 /// The job's lease could never be renewed.
 pub const NEVER_RENEWED: &[Form] = &[RENEWAL_FAILED];
 
-/// The job is over for the Listener.
+/// The Listener has finished with the job.
 pub const CLOSED: &[Form] = &[
     RENEWAL_STOPPED,
     ("Job request ", " processed succeed."),
@@ -52,7 +52,7 @@ pub const CLOSED: &[Form] = &[
     RENEWAL_FAILED,
 ];
 
-/// What each line begins with that says: the service does not know the job's lease any more.
+/// The beginnings of lines that report: the service no longer knows the job's lease.
 const CONTACT_LOST: [&str; 3] = [
     "TaskAgentJobNotFoundException received when renew job ",
     "TaskAgentJobTokenExpiredException received renew job request ",
@@ -63,18 +63,18 @@ const CONTACT_LOST: [&str; 3] = [
 const RENEWAL_TROUBLE: [&str; 2] =
     ["Catch exception during renew runner job", "Retrying lock renewal for job"];
 
-/// What a runner that is a container's only process writes when GitHub gave it a job that was gone by then; it may wait for ever
+/// Written by a runner that is a container's only process when GitHub assigned it a job that no longer existed; it may wait for ever
 /// after that.
 pub const JOB_GONE: &str = "Job message not found";
 
-/// What it writes when it is given one that is there.
+/// Written by such a runner when it gets an existing job.
 pub const AT_WORK: [&str; 2] = ["Running job", "Job request "];
 
 fn begins(message: &str, words: &[&str]) -> bool {
     words.iter().any(|words| message.starts_with(words))
 }
 
-/// Whether the service does not know the job's lease any more.
+/// Whether the service no longer knows the job's lease.
 pub fn loses_contact(message: &str) -> bool {
     begins(message, &CONTACT_LOST)
 }
@@ -84,17 +84,17 @@ pub fn has_renewal_trouble(message: &str) -> bool {
     begins(message, &RENEWAL_TROUBLE)
 }
 
-/// Whether a message of a job is passed over.
+/// Whether a message of a job is skipped.
 pub fn skips_message(message: &str) -> bool {
     message.starts_with("Skipping message Job")
 }
 
-/// What stands behind a job's id in a line of this form.
+/// The text after a job's id in a line of this form.
 pub fn behind<'l>(message: &'l str, form: Form, id: &str) -> Option<&'l str> {
     message.strip_prefix(form.0)?.strip_prefix(id)?.strip_prefix(form.1)
 }
 
-/// What a line says about the course of jobs.
+/// An event of a job in a line.
 #[derive(Debug, PartialEq, Eq)]
 pub enum JobEvent<'l> {
     /// A job of this id was received.
@@ -106,7 +106,7 @@ pub enum JobEvent<'l> {
 }
 
 impl<'l> JobEvent<'l> {
-    /// What `message` of the dispatcher says.
+    /// The event in a `message` of the dispatcher.
     pub fn of(message: &'l str) -> Option<Self> {
         if let Some(rest) = message.strip_prefix("Job request ") {
             if let Some(request) = rest.strip_suffix(" received.") {
@@ -126,7 +126,7 @@ impl<'l> JobEvent<'l> {
 
 const RENEWAL_STARTS: &str = "Start renew job request ";
 
-/// The job whose lease is first renewed.
+/// The job with the first renewed lease.
 pub fn renewal_starts(message: &str) -> Option<Option<&str>> {
     let rest = message.strip_prefix(RENEWAL_STARTS)?;
     Some(rest.split_once(" for job ").map(|(_, id)| id.trim_end_matches('.')))
@@ -139,7 +139,7 @@ pub fn received(message: &str) -> Option<(&str, &str)> {
     Some((request.split(' ').next().unwrap_or_default(), id))
 }
 
-/// `... renew job request 31886, ...`, `... jobrequest 31886.`: what services of the old kind are asked for.
+/// `... renew job request 31886, ...`, `... jobrequest 31886.`: requests to services of the old kind.
 pub fn names_request(message: &str, request: &str) -> bool {
     let words = ["renew job request ", "jobrequest "];
     words.iter().any(|word| {
@@ -148,7 +148,7 @@ pub fn names_request(message: &str, request: &str) -> bool {
     })
 }
 
-/// Whether the runner was told to shut down.
+/// Whether the runner was asked to shut down.
 pub fn is_shutdown(line: &LogEntry<'_>) -> bool {
     match line.source {
         "HostContext" => line.message.starts_with("Runner will be shutdown for "),
@@ -157,27 +157,27 @@ pub fn is_shutdown(line: &LogEntry<'_>) -> bool {
     }
 }
 
-/// Whether these are a Listener's first words (src/Runner.Listener/Program.cs).
+/// Whether this is the first line of a Listener (src/Runner.Listener/Program.cs).
 pub fn is_start(line: &LogEntry<'_>) -> bool {
     line.source == "Listener" && line.message.starts_with("Runner is built for ")
 }
 
-/// What a line says about a process that the Listener runs.
+/// An event of a process that the Listener runs.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ProcessEvent<'l> {
-    /// A process is going to be started, the Worker or another.
+    /// A process is about to be started, the Worker or another one.
     Starts {
         /// Whether it is the Worker.
         is_worker: bool,
     },
-    /// It runs, with this pid where it can be read.
+    /// It runs, with this pid if that can be read.
     Started(Option<i32>),
-    /// It has ended: its pid, and its exit code where it can be read.
+    /// It has ended: its pid, and its exit code if that can be read.
     Ended(&'l str, Option<i32>),
 }
 
 impl<'l> ProcessEvent<'l> {
-    /// What `message` of the process invoker says.
+    /// The event in a `message` of the process invoker.
     pub fn of(message: &'l str) -> Option<Self> {
         let message = message.trim();
         if let Some(file) = message.strip_prefix("File name: '") {

@@ -4,7 +4,7 @@ use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::SystemTime;
 
-/// Whose log.
+/// The program that wrote the log.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum LogKind {
     /// `Runner_*.log`.
@@ -21,7 +21,7 @@ impl LogKind {
         }
     }
 
-    /// Whether a file is one of them by its name: `Runner_20260102-030405-utc.log`.
+    /// Whether a file has the name of such a log: `Runner_20260102-030405-utc.log`.
     pub fn names(self, name: &[u8]) -> bool {
         let shape = self.shape();
         let fits =
@@ -30,14 +30,14 @@ impl LogKind {
     }
 }
 
-/// When a log was begun, by its name.
+/// When a log was started, by its name.
 pub fn begun(name: &OsStr) -> Option<SystemTime> {
     let text = std::str::from_utf8(name.as_bytes()).ok()?.get(7..22)?;
     let civil = jiff::civil::DateTime::strptime("%Y%m%d-%H%M%S", text).ok()?;
     Some(SystemTime::from(civil.to_zoned(jiff::tz::TimeZone::UTC).ok()?.timestamp()))
 }
 
-/// How bad what a line tells is (src/Runner.Common/HostTraceListener.cs).
+/// The level of a line (src/Runner.Common/HostTraceListener.cs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Severity {
     /// `VERB`
@@ -55,7 +55,7 @@ pub enum Severity {
 /// `[2026-01-02 03:04:05Z INFO JobDispatcher] message`
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogEntry<'l> {
-    /// How bad it is.
+    /// Its level.
     pub severity: Severity,
     /// The part of the runner that wrote it.
     pub source: &'l str,
@@ -66,7 +66,7 @@ pub struct LogEntry<'l> {
 }
 
 impl<'l> LogEntry<'l> {
-    /// None for what has no prefix of the runner's.
+    /// None for text without the runner's prefix.
     pub fn parse(line: &'l str) -> Option<Self> {
         const TIME: usize = "2026-01-02 03:04:05Z".len();
         let (header, message) = line.strip_prefix('[')?.split_once("] ")?;

@@ -1,25 +1,25 @@
 //! `.runner`, as far as it matters here: a runner's name and its work folder.
 //!
-//! The runner's user can write it, and so can a job, for the next one. What is not plainly understood is an error, and the
-//! runner's work directory is then unusable.
+//! The runner's user can write it, and so can a job, for the next job. Content that is not clear is an error, and the runner's work
+//! directory is then unusable.
 
 use serde_json::{Map, Value};
 
 const BOM: &[u8] = b"\xef\xbb\xbf";
 
-/// Why `.runner` is not understood.
+/// Why `.runner` cannot be parsed.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum SettingsError {
     /// It is not JSON.
     #[error("`.runner` is not JSON: {0}")]
     NoJson(#[from] serde_json::Error),
-    /// It is no object.
+    /// It is not an object.
     #[error("`.runner` is not a JSON object")]
     NoObject,
-    /// A key stands in it twice.
+    /// It contains a key twice.
     #[error("`.runner` has {0} twice, in different spellings")]
     Twice(&'static str),
-    /// A key is something else than text.
+    /// The value of a key is not text.
     #[error("`.runner`: {key} is {found}, expected text")]
     NoText {
         /// Which.
@@ -29,7 +29,7 @@ pub(crate) enum SettingsError {
     },
 }
 
-/// The two settings that matter here; an empty text is none.
+/// The two settings that matter here; an empty text counts as missing.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(crate) struct Settings {
     pub(crate) name: Option<String>,
@@ -47,7 +47,7 @@ pub(crate) fn parse(bytes: &[u8]) -> Result<Settings, SettingsError> {
     Ok(Settings { name: text(object, "agentName")?, work_folder: text(object, "workFolder")? })
 }
 
-/// The runner takes keys in any case. Which of two it takes is its own affair: we do not guess.
+/// The runner accepts keys in any case. Its choice between two spellings is not documented: we do not guess.
 fn text(object: &Map<String, Value>, wanted: &'static str) -> Result<Option<String>, SettingsError> {
     let mut found = object.iter().filter(|(key, _)| key.eq_ignore_ascii_case(wanted)).map(|(_, value)| value);
     let value = found.next();

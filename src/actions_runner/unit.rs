@@ -1,4 +1,4 @@
-//! The names of systemd units that `svc.sh install` makes: `actions.runner.<org-repo>.<agent>.service`.
+//! The names of systemd units that `svc.sh install` creates: `actions.runner.<org-repo>.<agent>.service`.
 
 const PREFIX: &str = "actions.runner.";
 const SUFFIX: &str = ".service";
@@ -8,7 +8,7 @@ pub fn is_named_so(name: &[u8]) -> bool {
     name.starts_with(PREFIX.as_bytes()) && name.ends_with(SUFFIX.as_bytes())
 }
 
-/// Whether this is the name of such a unit, in characters that unit names have: fit to be given to `systemctl`.
+/// Whether this is the name of such a unit, in valid characters of unit names: safe to pass to `systemctl`.
 pub fn is_valid(name: &str) -> bool {
     let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:\\@".contains(c);
     name.len() <= 255 && is_named_so(name.as_bytes()) && name.chars().all(plain)

@@ -1,15 +1,15 @@
-//! What a Worker's log says (src/Runner.Worker: Program.cs, Worker.cs, JobRunner.cs; src/Runner.Common/HostContext.cs).
+//! What a Worker's log contains (src/Runner.Worker: Program.cs, Worker.cs, JobRunner.cs; src/Runner.Common/HostContext.cs).
 
 use super::log::LogEntry;
 
-/// What a line says about the Worker's job.
+/// An event of the Worker's job in a line.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum WorkerEvent<'l> {
     /// The job has ended, and the Worker with it.
     Completed,
     /// A message to cancel the job, or to shut down, was received.
     Cancelled,
-    /// The runner is told to shut down.
+    /// The runner is asked to shut down.
     Shutdown,
     /// A process of a step was killed.
     StepKilled,
@@ -22,7 +22,7 @@ pub enum WorkerEvent<'l> {
 }
 
 impl<'l> WorkerEvent<'l> {
-    /// What `line` says, if it is about the job.
+    /// The event in `line`, if it is about the job.
     pub fn of(line: &LogEntry<'l>) -> Option<Self> {
         let message = line.message;
         match line.source {

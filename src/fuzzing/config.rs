@@ -6,7 +6,7 @@ use std::path::{Component, Path};
 use std::str::FromStr;
 use std::time::{Duration, SystemTime};
 
-/// A configuration that exists is valid, and its effective form is the same one; a refusal says something.
+/// An accepted configuration is valid, and its effective form parses to the same one; a refusal has a message.
 pub fn config(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     match Config::parse(&text) {
@@ -57,7 +57,7 @@ fn is_valid(config: &Config) {
     assert!(config.metrics_textfile.as_ref().is_none_or(|path| path.is_absolute()));
 }
 
-/// All that the program takes from a configuration.
+/// Everything that the program reads from a configuration.
 fn values(config: &Config) -> String {
     let Config { watermarks, runners, siblings, caches, hook, paths, drain_auto, metrics_textfile, .. } =
         config;
@@ -66,7 +66,7 @@ fn values(config: &Config) -> String {
     )
 }
 
-/// What is written in units is printed and read again as the same; a time is never before 1970.
+/// A value with units is printed and parsed to the same value; a time is never before 1970.
 pub fn units(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     is_stable::<Percent>(&text);

@@ -1,7 +1,7 @@
 use crate::report::job_log::{JobLog, Warning};
 use crate::text::escape::{bytes, command_data, command_property, is_deceptive, log_line, text};
 
-/// Escaped text is one visible line of which nothing is lost; a job's log holds no command but the guard's own.
+/// Escaped text is one visible line without any loss; a job's log contains no command except the guard's own.
 pub fn escape(raw: &[u8]) {
     let escaped = bytes(raw);
     assert!(!escaped.chars().any(is_deceptive), "{escaped:?}");
@@ -18,7 +18,7 @@ pub fn escape(raw: &[u8]) {
     job_log(&lossy);
 }
 
-/// A whole log, in which the text stands wherever a name can.
+/// A whole log with the text in place of every name.
 fn job_log(text: &str) {
     let mut out = Vec::new();
     let mut log = JobLog::open(&mut out, text).expect("memory takes all");
@@ -41,7 +41,7 @@ pub(crate) fn is_command(line: &str) -> bool {
     line.trim_start().starts_with("::") || line.contains("##[")
 }
 
-/// The inverse of [`bytes`]: only there to show that nothing is lost.
+/// The inverse of [`bytes`], to show that nothing is lost.
 pub(crate) fn unescape(text: &str) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text;

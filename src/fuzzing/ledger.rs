@@ -6,7 +6,7 @@ use crate::policy::ledger::trust;
 use serde_json::{Map, Value, json};
 use std::time::{Duration, SystemTime};
 
-/// A line of a ledger's file: what is read and written is read alike, on one line; damage before an entry does not hide it.
+/// A line of a ledger's file: a written entry is read back equal, on one line; damage before an entry does not hide it.
 pub fn ledger_line(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
         let Some((record, account)) = read(line) else { continue };
@@ -39,8 +39,8 @@ fn sample() -> LedgerRecord {
     LedgerRecord { deed: ActionKind::Removed, time, details }
 }
 
-/// An entry of the journal: its writer is the user that journald names, whatever else the entry says; an entry without one is not
-/// believed.
+/// An entry of the journal: its writer is the user in journald's own field, whatever other fields contain; an entry without one is
+/// rejected.
 pub fn journal_entry(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
         let Sorted::Entry(found) = entry(line) else { continue };
@@ -69,7 +69,7 @@ fn read_again(fields: &Map<String, Value>) -> Entry {
     }
 }
 
-/// A runner's user is believed about that runner alone, and never about the whole host.
+/// Entries of a runner's user are accepted for that runner alone, never for the whole host.
 fn is_within_its_own(entry: &Entry) {
     let Trust::Owner(uid) = trust(entry, &owners()) else { return };
     assert_eq!(Some(uid), entry.writer.uid);

@@ -1,10 +1,10 @@
 use super::contains;
 use crate::observe::listener_log::{PendingJob, pending_in};
 
-/// An id that a log's other lines hold only when they are about this job.
+/// An id that other lines of a log contain only if they are about this job.
 const JOB: &str = "5d4c8a52-77f1-4d0e-9a3b-0c1f6e2d9b84";
 
-/// A received job stays pending whatever is written behind it, unless that names the job; and whatever was written before.
+/// A received job remains pending after any text that does not name the job, and after any earlier text.
 pub fn listener_log(noise: &[u8]) {
     let _ = pending_in(noise);
     let received = format!(
@@ -15,7 +15,7 @@ pub fn listener_log(noise: &[u8]) {
         let pending = pending_in(&behind);
         assert!(matches!(pending, PendingJob::Received { .. }), "{:?}", String::from_utf8_lossy(noise));
     }
-    // So does one that was acknowledged, until the parts of the runner that could tell of its end are heard.
+    // So does an acknowledged job, until a part of the runner that could report its end writes a line.
     if !contains(noise, b"Runner] ") && !contains(noise, b" received.") {
         let acknowledged =
             "[2026-01-02 03:04:05Z INFO BrokerMessageListener] Acknowledging runner request '7'.\n"

@@ -1,12 +1,11 @@
-//! What has to hold of every parser of bytes that somebody else has written, whatever the bytes.
+//! Properties of every parser of foreign bytes, for any input.
 //!
-//! One function a parser: it takes any bytes and panics when a promise is broken. They are shared by two callers. The fuzzers
-//! in `fuzz/` look for new inputs, outside of CI and with a nightly toolchain; the test below replays the inputs in `fuzz/corpus`,
-//! which are made by hand or were found to be interesting. Neither is part of the program: this module exists in tests and
-//! under `--cfg fuzzing` alone.
+//! One function per parser: it accepts any bytes and panics if a property is violated. There are two callers. The fuzzers in `fuzz/` search
+//! for new inputs, outside of CI and with a nightly toolchain. The test below replays the inputs in `fuzz/corpus`, which are written by
+//! hand or were found by fuzzers. Neither is part of the program: this module exists only in tests and under `--cfg fuzzing`.
 //!
-//! Each promises more than not to panic: what is read and written again is read alike, what is not understood protects,
-//! and nobody who writes a part of the bytes decides on more than that part.
+//! Each property is more than the absence of panics: written values are read back equal, unclear input protects, and the writer of a part
+//! of the bytes decides about no more than that part.
 
 mod cargo_target;
 mod config;
@@ -32,7 +31,7 @@ pub use records::{count_record, lease, ticket};
 pub use runner_files::{env_file, hook_record, hook_script, runner_settings};
 pub use stores::store_usage;
 
-/// What a fuzzer calls.
+/// The function that a fuzzer calls.
 pub type Target = fn(&[u8]);
 
 /// All of them, by the names of their fuzzers and of their directories in `fuzz/corpus`.

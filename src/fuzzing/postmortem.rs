@@ -6,14 +6,14 @@ use crate::postmortem::observe::{kernel, logs};
 use std::ffi::OsStr;
 use std::time::SystemTime;
 
-/// An id that a log's other lines hold only when they are about this job.
+/// An id that other lines of a log contain only if they are about this job.
 const JOB: &str = "5d4c8a52-77f1-4d0e-9a3b-0c1f6e2d9b84";
 
-/// A line of a log, and what is told of it, is at most so long: the bound of [`logs::cut`], and its dots.
+/// The maximum length of a kept line of a log: the bound of [`logs::cut`], and its dots.
 const LINE: usize = 403;
 
-/// A Worker's log and a Listener's: what is told is bounded, nothing that stands before a job or after its end is the job's, and
-/// text that continues a line at INFO complains of nothing.
+/// A Worker's log and a Listener's: the kept text is bounded, no text before a job or after its end belongs to the job, and text that
+/// continues a line at INFO is no complaint.
 pub fn diag_log(noise: &[u8]) {
     let worker = |bytes: &[u8]| logs::worker::tell(OsStr::new("Worker.log"), &tail(bytes));
     let told = worker(noise);
@@ -21,13 +21,13 @@ pub fn diag_log(noise: &[u8]) {
     let lines = told.complaints.iter().map(|(_, line)| line).chain(&told.last).chain(&told.completed);
     assert!(lines.into_iter().all(|line| line.text.chars().count() <= LINE));
 
-    // Two Workers that began in the same second share a file.
+    // Two Workers that started in the same second share a file.
     let begun = |id: &str| format!("\n[2026-01-02 03:04:05Z INFO JobRunner] Job ID {id}\n");
     let told = worker(&[begun("1").as_bytes(), noise, begun(JOB).as_bytes()].concat());
     assert_eq!(told.job_id.as_deref(), Some(JOB));
     assert!(told.completed.is_none() && told.cancelled.is_none() && told.complaints.is_empty());
 
-    // The job message, which is the job's to write but for its line breaks (src/Runner.Worker/Worker.cs).
+    // The job message, which the job controls except for its line breaks (src/Runner.Worker/Worker.cs).
     let text = String::from_utf8_lossy(noise);
     let message: String = text.lines().map(|line| format!("  \"{line}\",\n")).collect();
     let told = worker(format!("[2026-01-02 03:04:05Z INFO Worker] Job message:\n{message}").as_bytes());
@@ -47,8 +47,8 @@ pub fn diag_log(noise: &[u8]) {
     }
 }
 
-/// An entry of the journal tells of a death only when it names the Worker, its unit or its runner, or is about all of the host; and
-/// who writes one without being root or the service itself is not trusted.
+/// An entry of the journal counts for a death only if it names the Worker, its unit or its runner, or concerns the whole host. A writer
+/// other than root or the service itself is not trusted.
 pub fn host_entry(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let groups = vec!["/system.slice/actions.runner.a.b.service"];
@@ -78,7 +78,7 @@ fn tail(bytes: &[u8]) -> Tail {
     Tail { bytes: bytes.to_vec(), is_whole: true }
 }
 
-/// A message of the kernel is about the process that the kernel means, whatever the process and its files are called.
+/// A kernel message concerns the process that the kernel means, for any names of the process and its files.
 pub fn kernel_message(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let _ = (kernel::event(&text), kernel::entry(&text), kernel::ring_record(&text, SystemTime::UNIX_EPOCH));

@@ -14,60 +14,60 @@ const GIB: f64 = (1u64 << 30) as f64;
 const KEPT: usize = 20;
 const KEPT_OF_ALL: usize = 200;
 
-/// How room is made at a job's start.
+/// How space is freed at a job's start.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum Admission {
-    /// Caches go until so many GiB are free.
+    /// Caches are removed until this many GiB are free.
     Floor(f64),
-    /// The watermarks of the defaults.
+    /// The default watermarks.
     Watermarks,
-    /// Caches go until what the live jobs and this one are going to need is free.
+    /// Caches are removed until the expected need of the live jobs and of this one is free.
     Forecast,
 }
 
-/// What a job does when there is not enough room.
+/// What a job does when there is not enough space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnShort {
-    /// It goes on.
+    /// It continues.
     GoOn,
     /// It is refused.
     Refuse,
 }
 
-/// How it is known what live jobs have used by now.
+/// How the bytes that live jobs have used so far are known.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sampling {
-    /// It is measured when it is needed.
+    /// They are measured on demand.
     Now,
-    /// By the sweep, every fifteen minutes.
+    /// The sweep measures them every fifteen minutes.
     BySweep,
 }
 
 /// One case to simulate.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Case {
-    /// How room is made.
+    /// How space is freed.
     pub admission: Admission,
     /// Minutes between two sweeps.
     pub sweep_every: u32,
-    /// How many minutes a job waits for room at most, while live siblings may still give some.
+    /// The maximum number of minutes that a job waits for space, while live siblings may still free some.
     pub wait_at_most: u32,
-    /// What it does then.
+    /// What the job does after that.
     pub on_short: OnShort,
-    /// The share of jobs of which nothing is known.
+    /// The share of jobs without history.
     pub unknown: f64,
-    /// By what estimates are multiplied: 0.8 underestimates by a fifth.
+    /// A factor on estimates: 0.8 underestimates by a fifth.
     pub bias: f64,
     /// How siblings are measured.
     pub sampling: Sampling,
-    /// Into how many disks of equal size the host's disk is divided; runners take turns.
+    /// The number of equal disks that the host's disk is divided into; runners are distributed in turn.
     pub disks: usize,
-    /// Days that are simulated.
+    /// The number of simulated days.
     pub days: u32,
 }
 
 impl Case {
-    /// A case with a sweep every fifteen minutes, in which nobody waits, all jobs are known, and there is one disk.
+    /// A case with a sweep every fifteen minutes, without waiting, with history for all jobs, and with one disk.
     pub fn of(admission: Admission) -> Self {
         Self {
             admission,
@@ -83,7 +83,7 @@ impl Case {
     }
 }
 
-/// A cache on a runner: what it holds, and when it was last used.
+/// A cache on a runner: its size, and when it was last used.
 #[derive(Debug, Clone, Copy, Default)]
 struct Warm {
     gib: f64,
@@ -95,7 +95,7 @@ struct Live {
     job: Job,
     since: u32,
     minutes: f64,
-    /// What it adds and keeps, and what it adds in all.
+    /// The bytes that it adds and keeps, and all bytes that it adds.
     growth: f64,
     peak: f64,
     grown: f64,
@@ -110,7 +110,7 @@ struct Waiting {
     since: u32,
 }
 
-/// What is known of earlier runs, as the state directory would hold it.
+/// The history of earlier runs, as the state directory would contain it.
 #[derive(Debug, Default)]
 struct Footprints {
     by_kind: Vec<VecDeque<f64>>,
@@ -209,7 +209,7 @@ impl SimulatedHost<'_> {
         runner % self.free.len()
     }
 
-    /// What the guard does under pressure: caches go until the low mark is reached.
+    /// The guard under pressure: caches are removed until the low mark is reached.
     fn relieve(&mut self, disk: usize, own: Option<(usize, usize)>) {
         let bytes = |gib: f64| (gib * GIB) as u64;
         let usage = Usage {
@@ -225,8 +225,8 @@ impl SimulatedHost<'_> {
         }
     }
 
-    /// Removes idle caches, the coldest first, until so much is free. `own` is the runner whose job begins, which may take its
-    /// own caches but that of the job's kind. Returns whether the goal was reached.
+    /// Removes idle caches, the coldest first, until this much is free. `own` is the runner of the starting job, which may remove its own
+    /// caches except that of the job's kind. Returns whether the goal was reached.
     fn evict(&mut self, disk: usize, goal: f64, own: Option<(usize, usize)>) -> bool {
         if self.free[disk] >= goal {
             return true;
@@ -296,7 +296,7 @@ impl SimulatedHost<'_> {
                 let unrealised = siblings.iter().map(|live| live.expected.less(used(live) * GIB));
                 let mut goal = need(unrealised.chain([expected])) / GIB;
                 if is_alone {
-                    // Nobody will give more by waiting.
+                    // Waiting would free no more.
                     let all = self.disk - self.other - self.warm[runner][job.kind].gib;
                     goal = goal.min(all - 1.0);
                 }

@@ -1,14 +1,14 @@
-//! A host with co-located runners, simulated minute by minute, to compare ways of making room before a job needs it.
+//! A host with co-located runners, simulated minute by minute, to compare ways of freeing space before a job needs it.
 //!
-//! What decides is the product's own code: [`crate::policy::forecast`] and [`crate::policy::pressure`]. What is simulated is the world:
-//! jobs that arrive, grow, keep what they have built as a warm cache, and die when the disk is full. Everything comes from a seed, so
-//! two runs of one case are equal.
+//! Decisions come from the product's own code: [`crate::policy::forecast`] and [`crate::policy::pressure`]. The host is simulated: jobs
+//! arrive, grow, keep their build as a warm cache, and die when the disk is full. A seed determines everything, so two runs of one case
+//! are equal.
 //!
-//! - A job has a footprint (what its repository takes on its runner at its end), a temporary part on top of it (gone at its end) and
-//!   a duration. It grows by its footprint less what is warm there; a cold build takes up to 1.8 times as long.
-//! - A job is given to a runner and may wait there, in its started-hook. Other runners go on.
-//! - Idle caches go whole, coldest first. Those of runners that are busy or wait stay.
-//! - A job that writes to a full disk dies; nine tenths of what it has written stay behind.
+//! - A job has a footprint (the bytes of its repository on its runner at its end), a temporary part on top of it (removed at its end) and
+//!   a duration. It grows by its footprint minus the warm bytes; a cold build takes up to 1.8 times as long.
+//! - A job is assigned to a runner and may wait there, in its started-hook. Other runners continue.
+//! - Idle caches are removed whole, coldest first. Those of busy or waiting runners are kept.
+//! - A job that writes to a full disk dies; nine tenths of its written bytes remain.
 
 mod host;
 pub mod past;
@@ -21,7 +21,7 @@ pub use host::{Admission, Case, OnShort, Sampling, run};
 pub use replay::{Against, Builds, Known, PastDisk, PastJob, Point, Removal, Replayed, replay};
 pub use workload::{HOSTS, Host, JobKind};
 
-/// What came of one simulated host, or the mean over several seeds.
+/// The result of one simulated host, or the mean over several seeds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
 pub struct Outcome {
     /// Jobs that ended well.
@@ -32,13 +32,13 @@ pub struct Outcome {
     pub died_per_1000: f64,
     /// Jobs that were refused.
     pub refused: f64,
-    /// Minutes that a job waited on average.
+    /// Average minutes that a job waited.
     pub wait_minutes: f64,
-    /// Hours of work that were lost by those that died.
+    /// Hours of work lost by the jobs that died.
     pub lost_hours: f64,
     /// GiB evicted a day.
     pub evicted_gib_a_day: f64,
-    /// Percent of the jobs that began with less than half of their footprint warm.
+    /// Percent of the jobs that started with less than half of their footprint warm.
     pub cold_percent: f64,
 }
 

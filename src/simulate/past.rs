@@ -1,4 +1,4 @@
-//! What the ledger knows of this host's past jobs, for playing them again.
+//! This host's past jobs, read from the ledger, for the replay.
 
 use super::replay::{Builds, PastJob, Removal};
 use crate::model::ledger::{ActionKind, LedgerRecord, Scope};
@@ -7,21 +7,21 @@ use crate::policy::forecast::Estimate;
 use std::collections::{HashMap, HashSet};
 use std::time::SystemTime;
 
-/// What is known of a runner's job: the mount point of its disk, and what the job is expected to hold.
+/// A runner's job: the mount point of its disk, and the bytes that the job is expected to hold.
 pub type Expected = (String, Estimate, Basis);
 
-/// What became of a span of time.
+/// The events of a span of time.
 #[derive(Debug, Default, PartialEq)]
 pub struct Past {
-    /// How many jobs began, and how many of them cold.
+    /// The number of jobs that started, and of those that started cold.
     pub builds: Builds,
     /// By mount points, the jobs.
     pub jobs: HashMap<String, Vec<PastJob>>,
-    /// By mount points, what hooks have freed.
+    /// By mount points, the bytes that hooks have freed.
     pub removals: HashMap<String, Vec<Removal>>,
 }
 
-/// From entries in the order of their times. A job is cold when its runner has lost a cache of its repository since its job before.
+/// From entries in the order of their times. A job is cold if its runner has lost a cache of its repository since its previous job.
 pub fn of<'r>(
     entries: impl IntoIterator<Item = &'r LedgerRecord>,
     expected: impl Fn(&str, &Job) -> Option<Expected>,
@@ -41,7 +41,7 @@ pub fn of<'r>(
             (ActionKind::Removed, Some(path), _) => {
                 let names = path.iter().filter_map(|name| name.to_str());
                 gone.extend(names.map(|name| (runner, name)));
-                // What a sweep has freed its own sample tells.
+                // The sweep's own sample contains the bytes that it has freed.
                 let by_hook = matches!(record.details.scope, Some(Scope::Hook(_)));
                 if let (true, Some(bytes), Some((mount, ..))) =
                     (by_hook, record.details.bytes, expected(runner, &job))

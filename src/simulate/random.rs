@@ -13,7 +13,7 @@ fn normal(rng: &mut Rng) -> f64 {
     (-2.0 * one.ln()).sqrt() * (std::f64::consts::TAU * other).cos()
 }
 
-/// How long until the next of events that come `rate` times a unit of time.
+/// The time until the next event, with `rate` events per unit of time.
 pub(super) fn pause(rng: &mut Rng, rate: f64) -> f64 {
     -(1.0 - rng.f64()).ln() / rate
 }

@@ -1,13 +1,13 @@
-//! This host's own past against another configuration or another size of its disk.
+//! A replay of this host's past with another configuration or another size of its disk.
 //!
-//! What jobs have written between two sweeps, and deleted of it again, is known from what sweeps have seen of the disk. It is written
-//! again to a disk of the other size, evenly between two sweeps. At each sweep, and whenever a job began, the other configuration
-//! decides by the product's own code ([`crate::policy::pressure`], [`crate::policy::forecast`]) how much goes: for the watermarks, and
-//! where the forecast is on, for what live jobs were going to need. It is taken that idle caches hold what is asked for: how full the
-//! disk would have been without that is what is told as the peak.
+//! The samples of sweeps show how much jobs have written, and deleted again, between two sweeps. The replay writes the same bytes to a disk
+//! of the other size, evenly between two sweeps. At each sweep and at each start of a job the other configuration decides with the
+//! product's own code ([`crate::policy::pressure`], [`crate::policy::forecast`]) how much is removed: for the watermarks, and, if the
+//! forecast is enabled, for the expected need of live jobs. The replay assumes that idle caches hold the requested bytes. The reported
+//! peak is the use of the disk before that removal.
 //!
-//! A job is expected to hold what it is expected to hold now, by its runner's history. Of a warm one that is there when it begins, and
-//! a cold one builds it up evenly until its end.
+//! The expected size of a past job is its expected size today, by its runner's history. A warm job has it at its start; a cold job reaches
+//! it evenly until its end.
 
 use crate::config::Watermarks;
 use crate::model::metrics::Sample;
@@ -20,24 +20,24 @@ use crate::policy::pressure;
 pub struct Point {
     /// When, in seconds since the epoch.
     pub at: u64,
-    /// Percent that were in use before the sweep.
+    /// Percent in use before the sweep.
     pub was: u8,
-    /// Percent that would have been.
+    /// Percent that would have been in use.
     pub would: u8,
 }
 
-/// What would have come of it.
+/// The result of a replay.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Replayed {
     /// The sweeps, the oldest first.
     pub points: Vec<Point>,
     /// Bytes that sweeps freed.
     pub freed: u64,
-    /// Bytes that they would have freed.
+    /// Bytes that sweeps would have freed.
     pub would_free: u64,
     /// Bytes that hooks freed when jobs began.
     pub freed_by_hooks: u64,
-    /// Bytes that they would have freed, for the watermarks or for live jobs.
+    /// Bytes that hooks would have freed, for the watermarks or for live jobs.
     pub would_free_by_hooks: u64,
     /// Bytes that sweeps and hooks would have freed for live jobs alone.
     pub would_free_for_jobs: u64,
@@ -49,7 +49,7 @@ pub struct Replayed {
     pub would_be_full: usize,
 }
 
-/// One disk of this host, played again.
+/// One replayed disk of this host.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct PastDisk {
     /// Its mount point, escaped.
@@ -58,37 +58,37 @@ pub struct PastDisk {
     pub was: u64,
     /// The other size.
     pub size: u64,
-    /// What came of it.
+    /// The result.
     #[serde(flatten)]
     pub replayed: Replayed,
 }
 
-/// Jobs of the same time, as the ledger has them.
+/// Jobs of the same time, from the ledger.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, schemars::JsonSchema)]
 pub struct Builds {
-    /// How many began.
+    /// The number that started.
     pub began: usize,
-    /// Those whose runner had lost a cache of their repository since its job before.
+    /// Those that started after their runner had lost a cache of their repository.
     pub cold: usize,
 }
 
 /// A job of the past.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PastJob {
-    /// When it began, in seconds since the epoch.
+    /// When it started, in seconds since the epoch.
     pub began: u64,
-    /// When it ended; none where that is not known.
+    /// When it ended; `None` if unknown.
     pub ended: Option<u64>,
-    /// What it is expected to hold at its end.
+    /// The bytes that it is expected to hold at its end.
     pub estimate: Estimate,
-    /// And on what that rests.
+    /// The basis of that estimate.
     pub basis: Basis,
-    /// Whether its cache had gone before it began.
+    /// Whether its cache had been removed before it started.
     pub is_cold: bool,
 }
 
 impl PastJob {
-    /// What it is expected to add from `at` on; none while it does not live.
+    /// The bytes that it is expected to add after `at`; none while it does not run.
     fn left(&self, at: u64) -> Option<(Estimate, Basis)> {
         if self.began > at || self.ended.is_some_and(|ended| ended <= at) {
             return None;
@@ -102,7 +102,7 @@ impl PastJob {
     }
 }
 
-/// What a hook has freed when a job began.
+/// The bytes that a hook has freed at a job's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Removal {
     /// When, in seconds since the epoch.
@@ -111,29 +111,29 @@ pub struct Removal {
     pub bytes: u64,
 }
 
-/// What is known of one disk's past.
+/// The known past of one disk.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Known<'a> {
-    /// What sweeps have seen, the oldest first.
+    /// The samples of sweeps, the oldest first.
     pub samples: &'a [Sample],
-    /// The jobs of runners that work there.
+    /// The jobs of runners on this disk.
     pub jobs: &'a [PastJob],
-    /// What hooks have freed there.
+    /// The removals by hooks on this disk.
     pub removals: &'a [Removal],
 }
 
-/// Against what it is played.
+/// The parameters of a replay.
 #[derive(Debug, Clone, Copy)]
 pub struct Against {
     /// The disk's size.
     pub size: u64,
     /// The watermarks.
     pub marks: Watermarks,
-    /// Whether live jobs' needs are forecast.
+    /// Whether the forecast for live jobs is enabled.
     pub forecast: bool,
 }
 
-/// What makes a disk in use what `total` bytes allow: reserved blocks are left out.
+/// Scales usage to `total` bytes without reserved blocks.
 fn usage(used: u64, total: u64) -> Usage {
     let used = used.min(total);
     Usage {
@@ -146,7 +146,7 @@ fn usage(used: u64, total: u64) -> Usage {
 }
 
 impl Against {
-    /// What goes at `at` for the watermarks, and what more for live jobs.
+    /// The bytes that are removed at `at` for the watermarks, and the additional bytes for live jobs.
     fn goes(&self, usage: &Usage, jobs: &[PastJob], at: u64) -> (u64, u64) {
         let for_marks = pressure::need(usage, &self.marks).bytes.min(usage.used_bytes);
         let live = jobs.iter().filter(|_| self.forecast).filter_map(|job| job.left(at));
@@ -156,7 +156,7 @@ impl Against {
     }
 }
 
-/// Plays a disk's past again; `own` are the marks that held.
+/// Replays a disk's past; `own` are the marks that were in effect.
 pub fn replay(known: &Known<'_>, own: &Watermarks, against: &Against) -> Replayed {
     let mut replayed = Replayed::default();
     let mut before: Option<&Sample> = None;
@@ -180,7 +180,7 @@ pub fn replay(known: &Known<'_>, own: &Watermarks, against: &Against) -> Replaye
     replayed
 }
 
-/// What jobs write between two sweeps, and what their hooks free. Returns what is in use before the second.
+/// Simulates the writes of jobs between two sweeps and the removals of their hooks. Returns the bytes in use before the second sweep.
 fn between(
     known: &Known<'_>,
     first: &Sample,

@@ -2,22 +2,22 @@
 
 use super::{Admission, Case, HOSTS, Host, OnShort, Outcome, Sampling, run};
 
-/// Whether cases are added in which the forecast knows less, or the host is another one.
+/// Whether the table includes cases with less history or another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sensitivity {
-    /// They are.
+    /// It includes them.
     Shown,
-    /// They are not.
+    /// It does not include them.
     Left,
 }
 
 /// A line of the table.
 pub type TableRow = (&'static str, &'static str, Outcome);
 
-/// The table for the hosts of these names, or for all hosts where none is named: each case for so many days from each seed.
+/// The table for the hosts of these names, or for all hosts if none is named: each case for this many days from each seed.
 ///
 /// # Errors
-/// No host has one of the names: that name, and a sentence with those that there are.
+/// A name that no host has, and a sentence with the existing names.
 pub fn table(
     names: &[String],
     seeds: u64,
@@ -46,7 +46,7 @@ pub struct UnknownHost {
     name: String,
 }
 
-/// Every way of making room that is compared, by its name.
+/// Every compared way of freeing space, by its name.
 fn cases(sensitivity: Sensitivity) -> Vec<(&'static str, Case)> {
     let forecast = Case::of(Admission::Forecast);
     let following = Case { sweep_every: 1, ..forecast };

@@ -14,7 +14,7 @@ fn a_case_gives_the_same_outcome_each_time() {
     assert_ne!(run(&HOSTS[0], &case, 7), run(&HOSTS[0], &case, 8));
 }
 
-/// What the forecast is there for: at most a fifth of the deaths of the watermarks, as many jobs done, and nobody waits.
+/// The purpose of the forecast: at most a fifth of the deaths of the watermarks, as many completed jobs, and no waiting.
 #[test]
 fn with_a_forecast_a_fifth_of_the_jobs_die_that_die_with_watermarks_and_no_fewer_get_done() {
     for host in ["signoff", "co-located", "web"] {

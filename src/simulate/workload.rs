@@ -8,15 +8,15 @@ use fastrand::Rng;
 pub struct JobKind {
     /// Repository and job in one.
     pub name: String,
-    /// What it takes at its end, on average.
+    /// Its average size at its end.
     pub footprint: f64,
-    /// How far single runs are off, as the sigma of a log-normal distribution.
+    /// The spread of single runs, as the sigma of a log-normal distribution.
     pub spread: f64,
-    /// What it takes on top until it ends, as a share of its footprint.
+    /// Its temporary bytes until its end, as a share of its footprint.
     pub temporary: f64,
-    /// How long it takes when all is warm.
+    /// Its duration with a warm cache.
     pub minutes: f64,
-    /// How often it comes, against the others.
+    /// Its frequency relative to the others.
     pub weight: f64,
 }
 
@@ -27,17 +27,17 @@ pub struct Host {
     pub name: &'static str,
     /// The size of its disk.
     pub disk: f64,
-    /// What others than runners take of it.
+    /// The part that is not used by runners.
     pub other: f64,
-    /// How many runners it has.
+    /// The number of its runners.
     pub runners: usize,
-    /// The share of their time that jobs would take if all was warm.
+    /// The share of the runners' time that jobs would take with warm caches.
     pub load: f64,
     /// Its jobs.
     pub(super) kinds: fn() -> Vec<JobKind>,
 }
 
-/// The hosts of the published reports that the forecast was made for.
+/// The hosts of the published reports that the forecast was designed for.
 pub const HOSTS: [Host; 4] = [
     Host { name: "signoff", disk: 700.0, other: 150.0, runners: 4, load: 0.45, kinds: signoff },
     Host { name: "co-located", disk: 900.0, other: 120.0, runners: 14, load: 0.45, kinds: co_located },
@@ -86,7 +86,7 @@ fn web() -> Vec<JobKind> {
     kinds
 }
 
-/// One job, with what nobody knows before it runs.
+/// One job, with the properties that are unknown before it runs.
 #[derive(Debug, Clone)]
 pub(super) struct Job {
     pub(super) arrives: f64,
@@ -105,7 +105,7 @@ impl Host {
         (self.kinds)()
     }
 
-    /// All jobs of so many minutes. One in 33 is much larger than its kind: a dependency bump, coverage, debug information.
+    /// All jobs of this many minutes. One in 33 is much larger than its kind: a dependency bump, coverage, debug information.
     pub(super) fn jobs(&self, kinds: &[JobKind], seed: u64, minutes: f64, unknown: f64) -> Vec<Job> {
         let mut rng = Rng::with_seed(seed);
         let weight: f64 = kinds.iter().map(|kind| kind.weight).sum();
