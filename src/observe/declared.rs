@@ -99,6 +99,11 @@ pub fn load(named: Option<&Path>) -> Result<Config, ConfigError> {
 /// [`ConfigError`].
 pub fn load_at(path: &Path, named: Named) -> Result<Config, ConfigError> {
     let config = Config::load(path, named)?;
+    if nix::unistd::geteuid().is_root()
+        && let Some((place, why)) = Ways::default().exchanged_by_others(path)
+    {
+        return Err(ConfigError::Untrusted { path: place.display().to_string(), why });
+    }
     let problems: Vec<String> = faults(&config.caches)
         .into_iter()
         .map(|fault| {

@@ -94,6 +94,14 @@ impl Ways {
         self.follow(path).is_err_and(|error| reach::is_silence(&error))
     }
 
+    /// A directory on the way to root's file at `path` in which others than root could put another file in its place: also one of
+    /// root's, such as an older one. Links are followed. A missing file, or a way that cannot be followed, is nobody's.
+    pub(super) fn exchanged_by_others(&mut self, path: &Path) -> Option<(PathBuf, String)> {
+        let path = std::path::absolute(path).ok()?;
+        let hold = self.follow(&path).ok()?.holds.into_iter().next()?;
+        Some((hold.place, format!("{} can write this directory, which leads to it", hold.who)))
+    }
+
     /// The users besides root and `owner` who can change the entry at `path`, or make links lead there; if it is missing, who could make
     /// it.
     pub(super) fn foreign_hand(&mut self, path: &Path, owner: Uid) -> Option<String> {

@@ -154,3 +154,38 @@ fn foreign_entries_among_the_records_are_removed_by_one_sweep_and_block_nobody()
     canary.assert_intact();
     job.finish(&mut listener);
 }
+
+/// Who can write the directory of root's configuration can put another file of root's in its place.
+#[test]
+fn a_configuration_in_a_directory_that_others_can_write_is_refused_by_root() {
+    if !needs_root("owns files as several users") {
+        return;
+    }
+    let scene = Scene::in_memory(100_000);
+    let place = scene.host.base.join("etc");
+    fs::create_dir(&place).expect("our own directory");
+    let config = place.join("config.toml");
+    fs::copy(scene.host.config(), &config).expect("our own file");
+    let link = scene.host.base.join("linked.toml");
+    std::os::unix::fs::symlink(&config, &link).expect("a link");
+    let sweep_by = |config: &Path| {
+        let mut call = scene.host.call(&["sweep", "--json"]);
+        call.arguments[1] = config.into();
+        bounded(&call).run
+    };
+    for (mode, owner) in [(0o777, 0), (0o755, HOSTILE.0), (0o775, 0)] {
+        let bait = scene.bait("acme/widgets");
+        std::os::unix::fs::chown(&place, Some(owner), Some(HOSTILE.1)).expect("root gives away");
+        fs::set_permissions(&place, PermissionsExt::from_mode(mode)).expect("a mode");
+        for config in [&config, &link] {
+            let run = sweep_by(config).expect_code(&[3]);
+            assert!(run.stderr().contains("can write this directory"), "{mode:o} {owner}: {}", run.stderr());
+        }
+        assert!(bait.exists());
+        // The positive control: the same file, where root alone can put one.
+        std::os::unix::fs::chown(&place, Some(0), Some(0)).expect("root takes it back");
+        fs::set_permissions(&place, PermissionsExt::from_mode(0o755)).expect("a mode");
+        sweep_by(&link).expect_code(&[0, 20]);
+        assert!(!bait.exists());
+    }
+}
