@@ -51,6 +51,12 @@ fn signal(code: i32) -> Option<&'static str> {
     }
 }
 
+/// Whether a code stands for a signal that the kernel sends as well, for no fault: a pipe without a reader, a timer, a limit on time or on
+/// the size of files (SIGPIPE, SIGALRM, SIGXCPU, SIGXFSZ, SIGVTALRM, SIGPROF, SIGIO).
+pub fn may_be_the_kernels(code: i32) -> bool {
+    matches!(code, 141 | 142 | 152..=155 | 157)
+}
+
 /// Whether an exception can have ended the Worker: directly, or by the abort that .NET makes of one.
 pub fn may_be_an_exception(code: i32) -> bool {
     matches!(ending(code), Ending::Error | Ending::Abort)

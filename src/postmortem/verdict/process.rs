@@ -44,7 +44,7 @@ pub(super) fn killed(facts: &Facts) -> Finding {
     });
     let has_order = host_did(facts, HostDeed::Order);
     match code(facts).map(|(code, line)| (exit_code::ending(code), code, line)) {
-        Some((Ending::Signal(_), _, line)) => {
+        Some((Ending::Signal(_), code, line)) => {
             let deeds = [HostDeed::UnitStop, HostDeed::UnitKill, HostDeed::ContainerEnd, HostDeed::GoingDown];
             let by_the_runner = facts
                 .listener
@@ -54,6 +54,7 @@ pub(super) fn killed(facts: &Facts) -> Finding {
                 || by_the_runner
                 || deeds.iter().any(|deed| host_did(facts, *deed));
             let all_was_seen = kernel_is_complete(facts) && host_is_complete(facts);
+            let may_be_another = may_be_another || exit_code::may_be_the_kernels(code);
             let is_sure = !may_be_another && (all_was_seen || has_order);
             let confidence = if is_sure { Confidence::Certain } else { Confidence::Likely };
             Finding::suspect(confidence, [vec![listener_line(line, CAUSE)], orders].concat())

@@ -262,6 +262,8 @@ fn each_set_of_facts_leads_to_its_verdict() {
         ),
         ("a pool of the host is full", Some(134), |f| says(f, 99, KernelEvent::NoRoom), Crash, Likely),
         ("SIGQUIT", Some(131), |_| {}, Killed, Certain),
+        ("SIGXFSZ, which the kernel sends as well", Some(153), |_| {}, Killed, Likely),
+        ("SIGPIPE, which the kernel sends as well", Some(141), |_| {}, Killed, Likely),
         (
             "a pid that was used again, and an exception",
             Some(1),
