@@ -77,7 +77,10 @@ pub(super) fn summary(facts: &Facts, ended: Ended, cause: Cause, evidence: &[Pro
         },
         (Cause::Killed, _) => match code.map(exit_code::ending) {
             Some(exit_code::Ending::Signal(name)) if code.is_some_and(exit_code::may_be_the_kernels) => {
-                format!("{name} ended the Worker: from another process, or from the kernel at a limit, a timer or a closed pipe{}", by_code())
+                format!(
+                    "{name} ended the Worker: from another process, or from the kernel at a limit, a timer or a closed pipe{}",
+                    by_code()
+                )
             }
             Some(exit_code::Ending::Signal(name)) => {
                 format!("another process ended the Worker with {name}{}", by_code())
