@@ -109,14 +109,18 @@ pub(crate) fn strongest_of(list: &[Evidence]) -> Option<String> {
     })
 }
 
-/// The same where a list gives what cannot be seen on the host once for all: `told` are those reasons.
+/// Whether the strongest piece of evidence is one of `told`: what cannot be seen on the whole host.
+pub(crate) fn is_of_the_host(list: &[Evidence], told: &[String]) -> bool {
+    strongest(list)
+        .is_some_and(|blind| blind.kind == EvidenceKind::Visibility && told.contains(&blind.detail))
+}
+
+/// The strongest piece of evidence, where a list gives what cannot be seen on the host once for all: `told` are those reasons.
 pub(crate) fn strongest_but(list: &[Evidence], told: &[String]) -> Option<String> {
-    match strongest(list)? {
-        blind if blind.kind == EvidenceKind::Visibility && told.contains(&blind.detail) => {
-            Some("not every process of the host can be examined: see below".to_owned())
-        }
-        _ => strongest_of(list),
+    if is_of_the_host(list, told) {
+        return Some("not every process of the host can be examined: see below".to_owned());
     }
+    strongest_of(list)
 }
 
 /// The job a runner is busy with, with what proves it.

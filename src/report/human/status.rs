@@ -146,7 +146,8 @@ fn runners(host: &HostStatus, screen: &Screen, out: &mut String) {
 pub(super) const UNGUARDED: &str =
     "its jobs do not run disk-guard's hook; until they do, its caches are left alone";
 
-/// The runners. An idle one takes one line at every width: there may be many of them, and the reason does not matter.
+/// The runners. An idle one takes one line at every width: there may be many of them, and the reason does not matter. So does one whose
+/// reason is the whole host's.
 pub(super) fn table(host: &HostStatus, width: usize) -> Table {
     let name = (width / 4).min(40);
     let mut table = Table::new(
@@ -179,6 +180,10 @@ pub(super) fn table(host: &HostStatus, width: usize) -> Table {
         let why = reason(status, host.time, told);
         match status.state {
             Liveness::Idle => table.short_row(cells, [vec![why], in_short(status)].concat()),
+            // The same for every runner, and explained below.
+            Liveness::Unknown if words::is_of_the_host(&status.evidence, told) => {
+                table.short_row(cells, vec![why, "see below".to_owned()]);
+            }
             Liveness::Busy | Liveness::Unknown => table.row(cells, why),
         }
     }
