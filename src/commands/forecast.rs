@@ -1,6 +1,6 @@
 //! `forecast`: how much room live jobs need, and when the disks are full.
 
-use super::{Context, Format, now, present};
+use super::{Context, Format, complain, now, present};
 use crate::overview::forecast::{PATIENCE, survey};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
@@ -8,7 +8,17 @@ use crate::run_dir::RunDir;
 
 /// Shows it.
 pub(super) fn run(context: &Context, format: Format) -> Exit {
-    let run = RunDir::open_existing(&context.config.paths.run_dir).ok().flatten();
+    let path = &context.config.paths.run_dir;
+    let run = RunDir::open_existing(path).unwrap_or_else(|error| {
+        complain(&error);
+        None
+    });
+    if run.is_none() && !path.exists() {
+        complain(&format_args!(
+            "{} does not exist: jobs leave their leases there; run `systemd-tmpfiles --create disk-guard.conf`",
+            path.display()
+        ));
+    }
     let seen = survey(&context.snapshot(), run.as_ref(), PATIENCE);
     let is_on = context.config.forecast.enabled;
     present(

@@ -16,8 +16,7 @@ pub fn forecast(disks: &[DiskForecast], is_on: bool, screen: &Screen) -> String 
         return out;
     }
     if disks.is_empty() {
-        let _ =
-            writeln!(out, "No runner with a work directory was found, or the shared directory is missing.");
+        let _ = writeln!(out, "Nothing to forecast: no runner's disk was found, or no lease can be read.");
         return out;
     }
     for (index, disk) in disks.iter().enumerate() {
