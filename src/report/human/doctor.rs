@@ -11,7 +11,7 @@ use std::fmt::Write as _;
 /// A name longer than this loses its middle.
 const MAX_ID: usize = 34;
 
-/// The remedies, root causes first, each with all checks that it repairs; then the checks that are well.
+/// The remedies, root causes first, each with all checks that it repairs; then the checks that are well; what has the same result for several runners takes one line.
 pub fn doctor(checks: &[Check], screen: &Screen) -> String {
     let count = |state| checks.iter().filter(|check| check.state == state).count();
     let (ill, weak, well) = (count(CheckState::Fail), count(CheckState::Warn), count(CheckState::Ok));
@@ -39,10 +39,19 @@ pub fn doctor(checks: &[Check], screen: &Screen) -> String {
         out.push('\n');
     }
     let mut table = Table::new([("STATE", Align::Left), ("CHECK", Align::Left)], "DETAIL");
-    for check in checks.iter().filter(|check| check.state == CheckState::Ok) {
+    let are_well: Vec<&Check> = checks.iter().filter(|check| check.state == CheckState::Ok).collect();
+    for finding in findings(&are_well) {
+        let (name, detail) = match finding.subjects.as_slice() {
+            [] => (finding.kind.to_owned(), finding.detail),
+            [one] => (format!("{}:{one}", finding.kind), finding.detail),
+            several => (
+                format!("{} ({})", finding.kind, several.len()),
+                format!("{}: {}", few(several), finding.detail).into(),
+            ),
+        };
         table.row(
-            [Cell::new(Tone::Good, check.state.as_str()), Cell::plain(fit(&check.id, MAX_ID))],
-            escape::text(&check.detail),
+            [Cell::new(Tone::Good, finding.state.as_str()), Cell::plain(fit(&name, MAX_ID))],
+            escape::text(&detail),
         );
     }
     if well > 0 {
@@ -105,6 +114,9 @@ mod tests {
             (1..=9).map(|n| Check::fail(format!("hook:ci-{n}"), "it has no `.env`", "disk-guard install"));
         let mut checks = vec![
             Check::ok("group", "it is there"),
+            Check::ok("member:ci-1", "it runs as root"),
+            Check::ok("member:ci-2", "it runs as root"),
+            Check::ok("hook:ci-0", "is ours"),
             Check::warn("timer", "not armed", "arm it"),
             Check::fail(
                 "hook:a\u{1b}[31m",
@@ -117,7 +129,7 @@ mod tests {
             Check::fail(format!("hook:old-{n}"), format!("older (pid {n}), as it is"), "restart it")
         }));
         insta::assert_snapshot!(doctor(&checks, &Screen::plain(80)), @r"
-        this host is not guarded correctly: 12 fail, 1 warn, 1 ok
+        this host is not guarded correctly: 12 fail, 1 warn, 4 ok
 
         1. disk-guard install
            fail  hook (a\x1b[31m): its `.env` names /x.sh, which is not there
@@ -129,8 +141,10 @@ mod tests {
         3. arm it
            warn  timer: not armed
 
-        STATE  CHECK  DETAIL
-        ok     group  it is there
+        STATE  CHECK       DETAIL
+        ok     group       it is there
+        ok     member (2)  ci-1, ci-2: it runs as root
+        ok     hook:ci-0   is ours
         ");
     }
 }
