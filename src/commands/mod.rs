@@ -88,7 +88,7 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
     if let Command::CheckConfig { path } = &cli.command {
         return output::ended(check_config::run(path.as_deref().or(cli.config.as_deref())));
     }
-    let config = match declared::load(cli.config.as_deref()) {
+    let config = match declared::load_for_verbs(cli.config.as_deref()) {
         Ok(config) => config,
         Err(error) if matches!(cli.command, Command::Doctor { .. }) => {
             return output::ended(doctor::without_config(&error, &screen, &cli.command));
