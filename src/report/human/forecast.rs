@@ -122,6 +122,6 @@ mod tests {
             acme/app test: other jobs of this host; it claims 900 GiB
         "#);
         assert!(forecast(&disks, false, &Screen::plain(80)).contains("switched off"));
-        assert!(forecast(&[], true, &Screen::plain(80)).contains("No runner"));
+        assert!(forecast(&[], true, &Screen::plain(80)).contains("no runner's disk was found"));
     }
 }
