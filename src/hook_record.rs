@@ -13,7 +13,8 @@ use crate::sys::dir::changed;
 use crate::sys::process::{LookError, Proc};
 use serde::{Deserialize, Serialize};
 use std::ffi::{OsStr, OsString};
-use std::fs::Metadata;
+use std::fs::{File, Metadata};
+use std::io::Read as _;
 use std::os::unix::ffi::{OsStrExt as _, OsStringExt as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
@@ -92,8 +93,11 @@ pub fn leave(
 /// SIGQUIT (POSIX, "Signals and Error Handling"). The job may begin before this point is reached, so the hook proves nothing.
 fn is_in_background(proc: &Proc) -> bool {
     const BOTH: u64 = 1 << (nix::libc::SIGINT - 1) | 1 << (nix::libc::SIGQUIT - 1);
-    let status = std::fs::read_to_string(proc.root().join("self/status")).unwrap_or_default();
-    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    // With room for all of it, so that it is not read in pieces: every hook pays for this.
+    let mut status = Vec::with_capacity(4096);
+    let file = File::open(proc.root().join("self/status"));
+    let _ = file.and_then(|file| file.take(1 << 20).read_to_end(&mut status));
+    let ignored = str::from_utf8(&status).unwrap_or_default().lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     ignored.is_none_or(|mask| mask & BOTH == BOTH)
 }
