@@ -97,7 +97,8 @@ fn is_in_background(proc: &Proc) -> bool {
     let mut status = Vec::with_capacity(4096);
     let file = File::open(proc.root().join("self/status"));
     let _ = file.and_then(|file| file.take(1 << 20).read_to_end(&mut status));
-    let ignored = str::from_utf8(&status).unwrap_or_default().lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored =
+        str::from_utf8(&status).unwrap_or_default().lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
     ignored.is_none_or(|mask| mask & BOTH == BOTH)
 }
