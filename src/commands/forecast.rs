@@ -9,16 +9,20 @@ use crate::run_dir::RunDir;
 /// Shows it.
 pub(super) fn run(context: &Context, format: Format) -> Exit {
     let path = &context.config.paths.run_dir;
-    let run = RunDir::open_existing(path).unwrap_or_else(|error| {
-        complain(&error);
-        None
-    });
-    if run.is_none() && !path.exists() {
-        complain(&format_args!(
-            "{} does not exist: jobs leave their leases there; run `systemd-tmpfiles --create disk-guard.conf`",
-            path.display()
-        ));
-    }
+    let run = match RunDir::open_existing(path) {
+        Ok(Some(run)) => Some(run),
+        Ok(None) => {
+            complain(&format_args!(
+                "{} does not exist: jobs leave their leases there; run `systemd-tmpfiles --create disk-guard.conf`",
+                path.display()
+            ));
+            None
+        }
+        Err(error) => {
+            complain(&error);
+            None
+        }
+    };
     let seen = survey(&context.snapshot(), run.as_ref(), PATIENCE);
     let is_on = context.config.forecast.enabled;
     present(
