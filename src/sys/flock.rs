@@ -101,6 +101,7 @@ fn poll_within(file: &File, mode: LockMode, wait: Duration) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::sys::testing::without_forks;
 
     fn open(path: &std::path::Path) -> File {
         File::options().create(true).truncate(false).write(true).open(path).unwrap()
@@ -108,6 +109,7 @@ mod tests {
 
     #[test]
     fn a_wait_ends_with_the_lock_or_with_its_time() {
+        let _locks = without_forks();
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lock");
         let holder = open(&path);
@@ -127,6 +129,7 @@ mod tests {
 
     #[test]
     fn without_a_timer_a_wait_ends_as_well() {
+        let _locks = without_forks();
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lock");
         let holder = open(&path);
@@ -140,6 +143,7 @@ mod tests {
 
     #[test]
     fn a_probe_tells_held_from_free() {
+        let _locks = without_forks();
         let temp = tempfile::tempdir().unwrap();
         let path = temp.path().join("lock");
         let holder = open(&path);

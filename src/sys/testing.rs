@@ -38,7 +38,7 @@ pub(crate) fn handle(path: &Path) -> Dir {
     Dir::resolve(path).expect("a temporary directory opens").0
 }
 
-/// A child of fork(2) without exec keeps every file that any test has open, and with it mounts and leases.
+/// A child of fork(2) without exec keeps every file that any test has open, and with it mounts, leases and locks.
 static FORKS: RwLock<()> = RwLock::new(());
 
 /// For a test that forks so: none of those runs beside it that [`without_forks`] is for.
@@ -46,7 +46,7 @@ pub(crate) fn forking() -> RwLockWriteGuard<'static, ()> {
     FORKS.write().unwrap_or_else(PoisonError::into_inner)
 }
 
-/// For a test that unmounts, or asks who has a file open.
+/// For a test that unmounts, asks who has a file open, or expects that a lock is free once its file is closed.
 pub(crate) fn without_forks() -> RwLockReadGuard<'static, ()> {
     FORKS.read().unwrap_or_else(PoisonError::into_inner)
 }
