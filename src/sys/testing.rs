@@ -51,6 +51,18 @@ pub(crate) fn without_forks() -> RwLockReadGuard<'static, ()> {
     FORKS.read().unwrap_or_else(PoisonError::into_inner)
 }
 
+/// Whether it becomes true in time: a program that another test starts keeps every open file from its fork to its exec.
+pub(crate) fn in_time(is_so: impl Fn() -> bool) -> bool {
+    let until = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    while !is_so() {
+        if std::time::Instant::now() > until {
+            return false;
+        }
+        std::thread::sleep(std::time::Duration::from_millis(5));
+    }
+    true
+}
+
 /// Runs `body` in a thread with a mount namespace of its own: its mounts end with the thread, also on failure.
 pub(crate) fn in_private_mounts(body: impl FnOnce() + Send) {
     let _mounts = without_forks();
