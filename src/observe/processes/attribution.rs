@@ -12,8 +12,7 @@
 
 use super::View;
 use super::environment;
-use super::executable;
-use super::executable::{LISTENER, WORKER};
+use super::executable::{self, LISTENER, WORKER};
 use super::mount_names::{WorkDirPlace, place_by};
 use super::mountinfo;
 use super::packages;

@@ -34,13 +34,14 @@ pub(super) fn program(dir: &ProcessDir) -> Result<Vec<u8>, LookError> {
     Ok(of_runner.unwrap_or_else(|| exe.to_vec()))
 }
 
-/// The program of the runner that a process of this name (`comm`) runs. Only for a process of .NET's is `dir` asked for.
-pub(super) fn named(comm: &[u8], dir: impl FnOnce() -> Option<ProcessDir>) -> Option<&'static [u8]> {
+/// The program of the runner that a process of this name (`comm`) runs. `assembly` reads what .NET was given
+/// ([`environment::assembly`]); only for a process of .NET's is it called.
+pub(super) fn named(comm: &[u8], assembly: impl FnOnce() -> Option<Vec<u8>>) -> Option<&'static [u8]> {
     let may_be = |name: &&[u8]| comm == *name || is_cut_wrapper(comm, name);
     if let Some(name) = [WORKER, LISTENER].into_iter().find(may_be) {
         return Some(name);
     }
-    let assembly = if comm == DOTNET { environment::assembly(&dir()?) } else { None }?;
+    let assembly = if comm == DOTNET { assembly() } else { None }?;
     [WORKER, LISTENER].into_iter().find(|name| name_of(&assembly) == *name)
 }
 

@@ -5,8 +5,7 @@
 
 use super::attribution::{Whose, by_listener, implied_root, is_program};
 use super::environment;
-use super::executable;
-use super::executable::{LISTENER, WORKER};
+use super::executable::{self, LISTENER, WORKER};
 use crate::actions_runner::layout;
 use crate::model::{Pid, ProcessId};
 use crate::sys::process::{Identity, LookError, Proc};

@@ -6,6 +6,7 @@
 //! The leader of a thread group can be a zombie while its threads run, and a thread can leave its process's directories and
 //! files (unshare(2)): such threads are examined by themselves.
 
+use super::environment;
 use super::executable::{self, LISTENER, WORKER};
 use super::held::note;
 use super::mapped::Mappings;
@@ -73,7 +74,9 @@ pub(super) fn workers(processes: &Processes, pids: &[Pid]) -> (Vec<Pid>, Hidden)
             let mut buffer = [0; 64];
             match processes.comm(pid, &mut buffer) {
                 Ok(comm) => {
-                    if executable::named(comm, || processes.process(pid).ok()) == Some(WORKER) {
+                    if executable::named(comm, || environment::assembly(&processes.process(pid).ok()?))
+                        == Some(WORKER)
+                    {
                         workers.push(pid);
                     }
                 }
@@ -236,7 +239,7 @@ impl<'a> Scanner<'a> {
             Err(LookError::Gone(_)) => return Ok(()),
             Err(error) => return Err(error),
         };
-        let program = executable::named(comm, || self.processes.process(dir.pid()).ok());
+        let program = executable::named(comm, || environment::assembly(dir));
         let is_worker = program == Some(WORKER);
         if is_worker {
             self.found.workers.push(dir.pid());
