@@ -1,18 +1,14 @@
 //! What is generated: path below `packaging/` and content.
 
+#[path = "man.rs"]
+mod man;
+
 use clap::{Command, CommandFactory as _};
 use clap_complete::{Shell, generate};
-use clap_mangen::Man;
 use disk_guard::cli::Cli;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
-
-/// The manual that a page belongs to, as its header says.
-const MANUAL: &str = "General Commands Manual";
-
-/// When the command line last changed enough to say so; a page has to bear a date.
-const DATE: &str = "2026-11-21";
 
 /// All generated files.
 pub(crate) fn assets() -> io::Result<BTreeMap<PathBuf, Vec<u8>>> {
@@ -153,37 +149,12 @@ fn bash_with_runners(text: &str) -> String {
 
 /// One page for a command, and one for each of its subcommands that people may see.
 fn pages(command: &Command, assets: &mut BTreeMap<PathBuf, Vec<u8>>) -> io::Result<()> {
-    let name = command.get_display_name().unwrap_or(command.get_name()).to_owned();
-    let page = Man::new(command.clone())
-        .title(name.to_uppercase())
-        .section("1")
-        .date(DATE)
-        .source(format!("disk-guard {}", env!("CARGO_PKG_VERSION")))
-        .manual(MANUAL);
-    let mut text = Vec::new();
-    page.render(&mut text)?;
-    assets.insert(PathBuf::from(format!("man/{name}.1")), without_idle_breaks(&text));
+    let name = command.get_display_name().unwrap_or(command.get_name());
+    assets.insert(PathBuf::from(format!("man/{name}.1")), man::page(command)?.into_bytes());
     for subcommand in command.get_subcommands().filter(|subcommand| !subcommand.is_hide_set()) {
         pages(subcommand, assets)?;
     }
     Ok(())
-}
-
-/// Without the line breaks beside vertical space, which break nothing and which linters of man pages object to.
-fn without_idle_breaks(page: &[u8]) -> Vec<u8> {
-    let text = String::from_utf8_lossy(page);
-    let lines: Vec<&str> = text.lines().collect();
-    let space = |index: Option<usize>| {
-        index.and_then(|index| lines.get(index)).is_some_and(|line| line.is_empty() || *line == ".sp")
-    };
-    let mut kept = String::with_capacity(text.len());
-    for (index, line) in lines.iter().enumerate() {
-        if *line != ".br" || !(space(index.checked_sub(1)) || space(Some(index + 1))) {
-            kept.push_str(if line.is_empty() { ".sp" } else { line });
-            kept.push('\n');
-        }
-    }
-    kept.into_bytes()
 }
 
 /// The same command line without what is hidden: the generators of completions do not look at that.
