@@ -213,7 +213,7 @@ pub(crate) use named;
 
 /// The outcome of an action, to be flattened.
 #[derive(Serialize, JsonSchema)]
-pub(crate) struct Outcome<'o> {
+pub(crate) struct OutcomeFields<'o> {
     pub(crate) outcome: &'static str,
     pub(crate) reason: Option<&'o str>,
 }
@@ -223,12 +223,12 @@ macro_rules! outcomes {
     ($($name:ty),+) => {$(
         impl serde::Serialize for $name {
             fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                let outcome = crate::as_json::Outcome { outcome: self.as_str(), reason: self.reason() };
+                let outcome = crate::as_json::OutcomeFields { outcome: self.as_str(), reason: self.reason() };
                 serde::Serialize::serialize(&outcome, serializer)
             }
         }
 
-        crate::as_json::shape!($name as crate::as_json::Outcome<'static>);
+        crate::as_json::shape!($name as crate::as_json::OutcomeFields<'static>);
     )+};
 }
 pub(crate) use outcomes;

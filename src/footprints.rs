@@ -42,12 +42,12 @@ const MAX_AHEAD: Duration = Duration::from_secs(86_400);
 #[serde(deny_unknown_fields)]
 struct FootprintsFile {
     version: u32,
-    jobs: Vec<Entry>,
+    jobs: Vec<FootprintEntry>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Entry {
+struct FootprintEntry {
     repository: String,
     job: String,
     /// When it last ended, in seconds since the epoch.
@@ -59,7 +59,7 @@ struct Entry {
 /// What is known of the jobs of one runner.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Footprints {
-    jobs: Vec<Entry>,
+    jobs: Vec<FootprintEntry>,
     /// The part of the file that is not trusted, for people.
     pub fault: Option<String>,
 }
@@ -93,7 +93,7 @@ impl Footprints {
             return Self::faulty(format!("it has {} jobs, expected at most {MAX_JOBS}", written.jobs.len()));
         }
         let latest = now + MAX_AHEAD;
-        let is_sound = |entry: &Entry| {
+        let is_sound = |entry: &FootprintEntry| {
             let at = UNIX_EPOCH.checked_add(Duration::from_secs(entry.at));
             at.is_some_and(|at| at <= latest)
                 && (1..=MAX_RUNS).contains(&entry.runs.len())
@@ -125,7 +125,7 @@ impl Footprints {
         let at = now.duration_since(UNIX_EPOCH).unwrap_or_default().as_secs();
         let index = self.jobs.iter().position(|entry| entry.is_of(job));
         let mut entry = index.map_or_else(
-            || Entry { repository: cut(&job.repository), job: cut(&job.job), at, runs: Vec::new() },
+            || FootprintEntry { repository: cut(&job.repository), job: cut(&job.job), at, runs: Vec::new() },
             |index| self.jobs.remove(index),
         );
         entry.at = at;
@@ -153,7 +153,7 @@ impl Footprints {
     }
 }
 
-impl Entry {
+impl FootprintEntry {
     fn is_of(&self, job: &Job) -> bool {
         self.repository == cut(&job.repository) && self.job == cut(&job.job)
     }

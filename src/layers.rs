@@ -11,11 +11,11 @@ use std::path::{Path, PathBuf};
 type Module = Vec<String>;
 
 /// The production code of each file, without comments and tests.
-struct Source {
+struct SourceFile {
     files: BTreeMap<Module, String>,
 }
 
-impl Source {
+impl SourceFile {
     fn read() -> Self {
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
         let mut files = BTreeMap::new();
@@ -163,7 +163,7 @@ fn layers() -> BTreeMap<String, usize> {
 }
 
 /// What goes against the layers: one line each.
-fn upward(source: &Source, layers: &BTreeMap<String, usize>) -> Vec<String> {
+fn upward(source: &SourceFile, layers: &BTreeMap<String, usize>) -> Vec<String> {
     let mut found = Vec::new();
     for module in source.files.keys().filter(|module| !module.is_empty() && module[0] != "main") {
         let Some(own) = layers.get(&module[0]) else {
@@ -184,7 +184,7 @@ fn upward(source: &Source, layers: &BTreeMap<String, usize>) -> Vec<String> {
 }
 
 /// Files that import each other in a circle: each circle once, by its members.
-fn circles(source: &Source) -> Vec<BTreeSet<String>> {
+fn circles(source: &SourceFile) -> Vec<BTreeSet<String>> {
     // A file belongs to the module that declares it, and takes what that defines.
     let imports: BTreeMap<&Module, BTreeSet<Module>> = source
         .files
@@ -220,19 +220,19 @@ const EFFECTS: [&str; 7] =
 
 #[test]
 fn imports_go_down() {
-    let found = upward(&Source::read(), &layers());
+    let found = upward(&SourceFile::read(), &layers());
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn files_import_each_other_in_no_circle() {
-    let found = circles(&Source::read());
+    let found = circles(&SourceFile::read());
     assert!(found.is_empty(), "{found:#?}");
 }
 
 #[test]
 fn model_and_policy_have_no_effects() {
-    let source = Source::read();
+    let source = SourceFile::read();
     let pure = source.files.iter().filter(|(module, _)| {
         ["model", "policy"].iter().any(|pure| module.starts_with(&[(*pure).to_owned()]))
     });
@@ -254,7 +254,7 @@ fn names_of_githubs_runner_stand_in_one_module() {
     names.extend([layout::DIAG, layout::WORK, layout::ACTIONS, layout::TOOLS, layout::TEMP, layout::UPDATE]);
     names.extend([layout::MAPPING, layout::MAPPING_FILE, layout::EXTERNALS]);
     names.extend(HookVariable::BOTH.map(HookVariable::name));
-    let source = Source::read();
+    let source = SourceFile::read();
     let is_named = |name: &str, code: &str| code.contains(&format!("\"{name}\""));
     let (of_module, others): (Vec<_>, Vec<_>) =
         source.files.iter().partition(|(module, _)| module.starts_with(&["actions_runner".to_owned()]));
@@ -282,7 +282,7 @@ fn a_wrong_import_and_a_circle_are_found() {
         file("high.rs", "// use crate::none;\npub use crate::low::a::A;\n#[cfg(test)]\nmod checks;\n"),
         file("high/checks.rs", "use crate::unheard::of;\n"),
     ];
-    let source = Source::of(files.into());
+    let source = SourceFile::of(files.into());
     let layers = [("low".to_owned(), 0), ("high".to_owned(), 1)].into();
     assert_eq!(upward(&source, &layers), ["low imports high, which is not below it"]);
     let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<BTreeSet<_>>();

@@ -174,7 +174,7 @@ pub fn end(run: &RunDir, root: FileId, worker: ProcessId) -> Result<(), RunDirEr
 
 /// How leases are looked at.
 #[derive(Debug, Clone, Copy)]
-pub struct View<'a> {
+pub struct LeaseView<'a> {
     /// The process table.
     pub proc: &'a Proc,
     /// Whether it contains every process of the host; asked only if a lease counts pids in another namespace or cannot be
@@ -191,7 +191,7 @@ const LONGEST_JOB: Duration = Duration::from_secs(6 * 86_400);
 ///
 /// # Errors
 /// [`RunDirError`] when the directory cannot be read: then no lease is known.
-pub fn read_all(run: &RunDir, view: View<'_>) -> Result<Vec<LeaseSeen>, RunDirError> {
+pub fn read_all(run: &RunDir, view: LeaseView<'_>) -> Result<Vec<LeaseSeen>, RunDirError> {
     let records = run.read_all(Records::Leases)?;
     let here = Here::at(view);
     Ok(records.into_iter().map(|record| judge(record, &here)).collect())
@@ -202,14 +202,14 @@ pub fn read_all(run: &RunDir, view: View<'_>) -> Result<Vec<LeaseSeen>, RunDirEr
 ///
 /// # Errors
 /// [`RunDirError`] when the directory cannot be read.
-pub fn remove_dead(run: &RunDir, view: View<'_>) -> Result<usize, RunDirError> {
+pub fn remove_dead(run: &RunDir, view: LeaseView<'_>) -> Result<usize, RunDirError> {
     let dead = read_all(run, view)?.into_iter().filter(|seen| seen.state == LeaseState::Dead);
     Ok(dead.filter(|seen| run.remove(Records::Leases, OsStr::new(&seen.file)).is_ok()).count())
 }
 
 /// Whether the file of this name is the lease of a Worker that lives, or may live elsewhere; each Worker has one. `seen` are the Workers
 /// of the leases judged so before.
-pub fn is_live(run: &RunDir, view: View<'_>, name: &OsStr, seen: &mut HashSet<ProcessId>) -> bool {
+pub fn is_live(run: &RunDir, view: LeaseView<'_>, name: &OsStr, seen: &mut HashSet<ProcessId>) -> bool {
     let read = name.to_str().and_then(|name| run.read(Records::Leases, name).ok());
     let Some(lease) = read.and_then(|content| understand(&content).ok()) else { return false };
     name == OsStr::new(&file_name(lease.root_id, lease.worker))
@@ -219,7 +219,7 @@ pub fn is_live(run: &RunDir, view: View<'_>, name: &OsStr, seen: &mut HashSet<Pr
 
 /// The present boot and namespace: a lease from elsewhere is judged by the processes that are visible here.
 struct Here<'a> {
-    view: View<'a>,
+    view: LeaseView<'a>,
     boot_id: Option<String>,
     pid_namespace: Option<u64>,
     /// How long the host has been up: nothing in the shared directory is older, whatever the wall clock says.
@@ -229,7 +229,7 @@ struct Here<'a> {
 }
 
 impl<'a> Here<'a> {
-    fn at(view: View<'a>) -> Self {
+    fn at(view: LeaseView<'a>) -> Self {
         let uptime = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
         Self {
             view,
@@ -337,8 +337,8 @@ mod tests {
     use crate::sys::testing::{in_private_mounts, is_root, mount_small, take_all_inodes};
     use std::path::Path;
 
-    fn view(proc: &Proc) -> View<'_> {
-        View { proc, sees_all: |_| false, now: UNIX_EPOCH }
+    fn view(proc: &Proc) -> LeaseView<'_> {
+        LeaseView { proc, sees_all: |_| false, now: UNIX_EPOCH }
     }
 
     fn sample(proc: &Proc, worker: ProcessId) -> Lease {
@@ -418,7 +418,7 @@ mod tests {
             run.publish(Records::Leases, name, broken).unwrap();
         }
         assert_eq!(remove_dead(&run, view(&proc)).unwrap(), 0, "not all processes are visible");
-        assert_eq!(remove_dead(&run, View { sees_all: |_| true, ..view(&proc) }).unwrap(), 2);
+        assert_eq!(remove_dead(&run, LeaseView { sees_all: |_| true, ..view(&proc) }).unwrap(), 2);
         assert!(dead.iter().all(|name| !run.holds(Records::Leases, name)));
         assert!(kept.iter().all(|name| run.holds(Records::Leases, name)));
     }
@@ -503,7 +503,7 @@ mod tests {
         write(&run, &Lease { pid_namespace: 1, ..sample(&proc, me) }).unwrap();
         write(&run, &Lease { pid_namespace: 1, ..sample(&proc, gone) }).unwrap();
         let dead = |sees_all| {
-            let seen = read_all(&run, View { sees_all, ..view(&proc) }).unwrap();
+            let seen = read_all(&run, LeaseView { sees_all, ..view(&proc) }).unwrap();
             seen.iter().filter(|seen| seen.state == LeaseState::Dead).count()
         };
         assert_eq!((dead(|_| false), dead(|_| true)), (0, 1));
@@ -519,7 +519,7 @@ mod tests {
         let written = record().changed.unwrap();
         let state = |days: u32, uptime_days: u32| {
             let now = written + Duration::from_secs(86_400) * days;
-            let mut here = Here::at(View { now, ..view(&proc) });
+            let mut here = Here::at(LeaseView { now, ..view(&proc) });
             here.uptime = Duration::from_secs(86_400) * uptime_days;
             judge(record(), &here).state
         };
@@ -528,7 +528,7 @@ mod tests {
         assert!(matches!(state(300, 2), LeaseState::CannotTell(_)), "the wall clock was put forward");
         let me = proc.identify(Pid(std::process::id() as i32)).unwrap().id;
         let live = sample(&proc, me);
-        let here = Here::at(View { now: written + 2 * LONGEST_JOB, ..view(&proc) });
+        let here = Here::at(LeaseView { now: written + 2 * LONGEST_JOB, ..view(&proc) });
         assert_eq!(state_of(&live, &here), LeaseState::Live, "a Worker that is seen has no such end");
     }
 

@@ -19,7 +19,7 @@ use crate::reclaim::execute::{Step, Steps};
 use crate::reclaim::remove_tree::Progress;
 use crate::report::events::{Event, EventKind};
 use crate::report::journal;
-use crate::report::progress::{ProgressLine, Tally};
+use crate::report::progress::{ProgressCount, ProgressLine};
 use crate::report::scarcity;
 use crate::run_dir::RunDir;
 use crate::sys::process::{Proc, own_pid};
@@ -56,7 +56,7 @@ pub(crate) struct RunLog {
     told: HashMap<FileId, usize>,
     untold: usize,
     /// The caches of other users' runners that a hook has left alone.
-    siblings: Siblings,
+    siblings: KeptSiblings,
     /// Why the kernel did not confine the run's deletions.
     unconfined: Option<String>,
     unwritten: Option<String>,
@@ -67,7 +67,7 @@ pub(crate) struct RunLog {
 /// Caches of other users' runners that a hook keeps. About these runners a hook can prove nothing and its entries are not trusted: it
 /// writes one entry about all of them, and the sweep reports each.
 #[derive(Debug, Default)]
-struct Siblings {
+struct KeptSiblings {
     runners: HashSet<FileId>,
     caches: usize,
     bytes: u64,
@@ -89,7 +89,7 @@ impl RunLog {
             kept: BTreeMap::new(),
             told: HashMap::new(),
             untold: 0,
-            siblings: Siblings::default(),
+            siblings: KeptSiblings::default(),
             unconfined: None,
             unwritten: None,
             counted: Counted::default(),
@@ -205,7 +205,7 @@ impl RunLog {
     }
 
     fn tell_of_siblings(&mut self) {
-        let Siblings { runners, caches, bytes } = std::mem::take(&mut self.siblings);
+        let KeptSiblings { runners, caches, bytes } = std::mem::take(&mut self.siblings);
         if caches == 0 {
             return;
         }
@@ -348,7 +348,7 @@ fn show_progress(what: &Path, files: Option<u64>, bytes: u64, progress: &Arc<Pro
     let read = move || {
         let done = progress.files.load(Ordering::Relaxed);
         let share = files.filter(|all| *all > 0).map_or(0.0, |all| done as f64 / all as f64);
-        Tally { files: done, bytes: (bytes as f64 * share.min(1.0)) as u64 }
+        ProgressCount { files: done, bytes: (bytes as f64 * share.min(1.0)) as u64 }
     };
     Box::new(ProgressLine::start(&format!("deleting {}", escape::path(what)), files, read))
 }

@@ -6,9 +6,9 @@ use crate::cycle::Preview;
 use crate::model::{HostFacts, LeaseState, Level, Liveness, Runner};
 use crate::policy::{liveness, pressure};
 use crate::report::events::{Event, EventKind};
-use crate::setup::drain::{self, By, Change, Drained, Step};
+use crate::setup::drain::{self, By, DrainChange, DrainStep, Drained};
 use crate::setup::state::{RecordKind, StateDir, StateError};
-use crate::setup::units::{NoUnit, Systemd, SystemdError, Unit, UnnamedError, named};
+use crate::setup::units::{NoUnit, RunnerUnit, Systemd, SystemdError, UnnamedError, named};
 use crate::sys::program::Programs;
 use crate::text::escape;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -91,9 +91,9 @@ impl<'a> Service<'a> {
         let unit = self.unit(&runner)?;
         self.mark(&runner, By::Hand)?;
         match drain::step(state, unit.is_active && !unit.is_stopping) {
-            Step::Nothing if unit.is_stopping => Ok(stopping(&shown, &unit.name)),
-            Step::Nothing => Ok(format!("{shown}: drained; its unit {} is stopped already", unit.name)),
-            Step::Stop => match self.stop(&runner, &unit.name) {
+            DrainStep::Nothing if unit.is_stopping => Ok(stopping(&shown, &unit.name)),
+            DrainStep::Nothing => Ok(format!("{shown}: drained; its unit {} is stopped already", unit.name)),
+            DrainStep::Stop => match self.stop(&runner, &unit.name) {
                 Ok(Stopped::Yes) => Ok(format!("{shown}: drained; its unit {} is stopped", unit.name)),
                 Ok(Stopped::NotYet) => Ok(stopping(&shown, &unit.name)),
                 Err(why) => {
@@ -101,7 +101,7 @@ impl<'a> Service<'a> {
                     Err(why)
                 }
             },
-            Step::Wait => Ok(format!(
+            DrainStep::Wait => Ok(format!(
                 "{shown}: marked; it is {} now. Its unit {} is stopped by the sweep that follows the end of its job",
                 state.as_str(),
                 unit.name
@@ -142,7 +142,7 @@ impl<'a> Service<'a> {
         Ok((runners[index].clone(), liveness::judge(&alive.evidence[index])))
     }
 
-    fn unit(&self, runner: &Runner) -> Result<Unit, ServiceError> {
+    fn unit(&self, runner: &Runner) -> Result<RunnerUnit, ServiceError> {
         self.systemd.unit_of(runner).map_err(|source| ServiceError::NoUnit {
             runner: escape::text(&runner.name).into_owned(),
             source,
@@ -199,27 +199,30 @@ impl<'a> Service<'a> {
             let runner = &facts.runner;
             let root = runner.root.to_string_lossy();
             let by = drained.iter().find(|drained| drained.root == root).map(|drained| drained.by);
-            let change =
-                if self.config.drain_auto { self.change(&alive.facts, runner, by) } else { Change::Stay };
+            let change = if self.config.drain_auto {
+                self.change(&alive.facts, runner, by)
+            } else {
+                DrainChange::Stay
+            };
             let state = liveness::judge(&alive.evidence[index]);
             let done = match (change, by) {
-                (Change::Resume, _) => self.unit(runner).and_then(|unit| self.start(runner, &unit.name)),
-                (Change::Drain, _) => self
+                (DrainChange::Resume, _) => self.unit(runner).and_then(|unit| self.start(runner, &unit.name)),
+                (DrainChange::Drain, _) => self
                     .unit(runner)
                     .and_then(|_| self.mark(runner, By::Auto))
                     .and_then(|()| self.hold(&alive.facts, runner, state)),
-                (Change::Stay, Some(_)) => self.hold(&alive.facts, runner, state),
-                (Change::Stay, None) => Ok(()),
+                (DrainChange::Stay, Some(_)) => self.hold(&alive.facts, runner, state),
+                (DrainChange::Stay, None) => Ok(()),
             };
             problems.extend(done.err().map(|error| error.to_string()));
         }
         if problems.is_empty() { Ok(()) } else { Err(ServiceError::Several(problems.join("; "))) }
     }
 
-    fn change(&self, facts: &HostFacts, runner: &Runner, by: Option<By>) -> Change {
+    fn change(&self, facts: &HostFacts, runner: &Runner, by: Option<By>) -> DrainChange {
         let filesystem =
             runner.work_dir().and_then(|work| facts.filesystems.iter().find(|fs| fs.id == work.filesystem));
-        let Some(filesystem) = filesystem else { return Change::Stay };
+        let Some(filesystem) = filesystem else { return DrainChange::Stay };
         let marks = &self.config.watermarks;
         let level: Level = pressure::level(&filesystem.usage, marks);
         drain::change(level, pressure::lacking(&filesystem.usage, marks).is_met(), by)
@@ -236,8 +239,8 @@ impl<'a> Service<'a> {
             state = self.await_idle(runner);
         }
         match drain::step(state, unit.is_active && !unit.is_stopping) {
-            Step::Stop => self.stop(runner, &unit.name).map(drop),
-            Step::Nothing | Step::Wait => Ok(()),
+            DrainStep::Stop => self.stop(runner, &unit.name).map(drop),
+            DrainStep::Nothing | DrainStep::Wait => Ok(()),
         }
     }
 

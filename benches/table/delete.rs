@@ -5,7 +5,7 @@ use super::figures::{Goal, Row, setting};
 use super::trees::{Shape, peer, places};
 use disk_guard::observe::measure::{self, measure};
 use disk_guard::reclaim::confinement::Confinement;
-use disk_guard::reclaim::remove_tree::{Extent, Options, Progress};
+use disk_guard::reclaim::remove_tree::{Progress, RemovalExtent, RemoveOptions};
 use disk_guard::sys::dir::Dir;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -76,7 +76,7 @@ fn delete_ours(place: &Path) -> Times {
     let scan = measure(&parent.descend("tree").expect("the tree opens"), &measure::Options::default())
         .expect("the tree is read");
     let progress = Progress::default();
-    let options = Options { threads: 2, deadline: None, enough: None, progress: &progress };
+    let options = RemoveOptions { threads: 2, deadline: None, enough: None, progress: &progress };
     watch(place, |done| {
         std::thread::scope(|scope| {
             let work = scope.spawn(|| {
@@ -86,7 +86,7 @@ fn delete_ours(place: &Path) -> Times {
             });
             done(&mut || work.is_finished());
             let extent = work.join().expect("no panic");
-            assert!(matches!(extent, Extent::Whole), "{extent:?}");
+            assert!(matches!(extent, RemovalExtent::Whole), "{extent:?}");
         });
     })
 }

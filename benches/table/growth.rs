@@ -7,7 +7,7 @@ use super::kit::{Host, Settings};
 use super::stage::{self, arguments};
 use disk_guard::observe::measure::{self, measure};
 use disk_guard::reclaim::confinement::Confinement;
-use disk_guard::reclaim::remove_tree::{Extent, Options, Progress};
+use disk_guard::reclaim::remove_tree::{Progress, RemovalExtent, RemoveOptions};
 use disk_guard::sys::dir::Dir;
 use std::ffi::OsStr;
 use std::fs;
@@ -75,11 +75,11 @@ fn of_files(count: usize) -> (Duration, Duration) {
         let tree = parent.descend("tree").expect("it opens");
         sizing.push(time(|| drop(measure(&tree, &measure::Options::default()).expect("it is read"))));
         let progress = Progress::default();
-        let options = Options { threads: 2, deadline: None, enough: None, progress: &progress };
+        let options = RemoveOptions { threads: 2, deadline: None, enough: None, progress: &progress };
         deleting.push(time(|| {
             let confinement = Confinement::to([&parent]);
             let extent = confinement.delete((&parent, OsStr::new("tree")), &[], &options);
-            assert!(matches!(extent, Extent::Whole), "{extent:?}");
+            assert!(matches!(extent, RemovalExtent::Whole), "{extent:?}");
         }));
     }
     (median(&sizing), median(&deleting))

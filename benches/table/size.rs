@@ -5,7 +5,7 @@ use super::figures::{Goal, Row, setting};
 use super::kit::Host;
 use super::stage::{self, arguments};
 use super::trees::{Shape, peer, places};
-use disk_guard::observe::measure::{Options, measure};
+use disk_guard::observe::measure::{MeasureOptions, measure};
 use disk_guard::observe::remembered::QUIET_BY_OWN_CLOCK;
 use disk_guard::sys::dir::Dir;
 use std::ffi::OsString;
@@ -24,7 +24,8 @@ pub(crate) fn rows() -> Vec<Row> {
 
 pub(crate) fn size_of(tree: &Path) {
     let tree = Dir::resolve(tree).expect("the tree opens").0;
-    let scan = measure(&tree, &Options { largest: 0, ..Options::default() }).expect("the tree is read");
+    let scan =
+        measure(&tree, &MeasureOptions { largest: 0, ..Options::default() }).expect("the tree is read");
     println!("{:?}", scan.measure);
 }
 

@@ -21,7 +21,11 @@ const EXAMPLES: [(&str, &str, &str); 18] = [
     ("check", "disk-guard check --runner ci-3 && rm -rf /scratch/ci-3", "delete only what no job uses"),
     ("check-config", "disk-guard check-config /tmp/new.toml", "before the file is installed"),
     ("drain", "disk-guard drain ci-3", "wait for the running job, then stop the unit"),
-    ("history", "disk-guard history --since yesterday", "sums and entries since midnight UTC of the day before"),
+    (
+        "history",
+        "disk-guard history --since yesterday",
+        "sums and entries since midnight UTC of the day before",
+    ),
     ("install", "disk-guard install --dry-run", "the exact changes, without making them"),
     ("notify", "disk-guard notify --test", "one message that is marked as a test"),
     ("plan", "disk-guard plan --json", "the plan as one JSON document"),
@@ -136,7 +140,8 @@ fn is_repeatable(argument: &Arg) -> bool {
 
 /// Text of a help message: an empty line ends a paragraph, what stands between backticks is bold.
 fn paragraphs(text: &str) -> String {
-    let paragraphs: Vec<String> = text.trim().split("\n\n").map(|paragraph| filled(paragraph) + "\n").collect();
+    let paragraphs: Vec<String> =
+        text.trim().split("\n\n").map(|paragraph| filled(paragraph) + "\n").collect();
     paragraphs.join(".PP\n")
 }
 
@@ -171,9 +176,7 @@ fn meaning_for(verb: &str, exit: Exit) -> Option<String> {
         ("check", Exit::Done) if verb == "check" => Some("provably idle".to_owned()),
         ("audit", Exit::Done) => Some("clean".to_owned()),
         (_, Exit::Done) => Some("done".to_owned()),
-        (_, Exit::LockTimeout) => {
-            matches!(word, "sweep" | "remediate").then(|| exit.meaning().to_owned())
-        }
+        (_, Exit::LockTimeout) => matches!(word, "sweep" | "remediate").then(|| exit.meaning().to_owned()),
         _ => exit.meaning().split("; ").find_map(|meaning| match meaning.split_once(": ") {
             None => Some(meaning.to_owned()),
             Some((verbs, meaning)) => verbs.split(", ").any(|one| one == verb).then(|| meaning.to_owned()),
@@ -214,19 +217,28 @@ fn example(call: &str, what: &str) -> String {
 fn see_also(name: &str) -> String {
     let mut pages = vec![("disk-guard", 1), ("disk-guard.toml", 5)];
     let more: &[(&str, u8)] = match name {
-        "disk-guard" => &[("disk-guard-install", 1), ("disk-guard-doctor", 1), ("systemctl", 1), ("journalctl", 1)],
-        "disk-guard-sweep" | "disk-guard-plan" => {
-            &[("disk-guard-plan", 1), ("disk-guard-sweep", 1), ("disk-guard-status", 1), ("disk-guard-trim", 1)]
+        "disk-guard" => {
+            &[("disk-guard-install", 1), ("disk-guard-doctor", 1), ("systemctl", 1), ("journalctl", 1)]
         }
+        "disk-guard-sweep" | "disk-guard-plan" => &[
+            ("disk-guard-plan", 1),
+            ("disk-guard-sweep", 1),
+            ("disk-guard-status", 1),
+            ("disk-guard-trim", 1),
+        ],
         "disk-guard-why" | "disk-guard-blame" | "disk-guard-history" => {
             &[("disk-guard-blame", 1), ("disk-guard-history", 1), ("disk-guard-why", 1), ("journalctl", 1)]
         }
-        "disk-guard-audit" | "disk-guard-remediate" => &[("disk-guard-audit", 1), ("disk-guard-remediate", 1)],
+        "disk-guard-audit" | "disk-guard-remediate" => {
+            &[("disk-guard-audit", 1), ("disk-guard-remediate", 1)]
+        }
         "disk-guard-drain" | "disk-guard-resume" => &[("disk-guard-drain", 1), ("disk-guard-resume", 1)],
         "disk-guard-install" | "disk-guard-uninstall" => {
             &[("disk-guard-doctor", 1), ("disk-guard-install", 1), ("disk-guard-uninstall", 1)]
         }
-        "disk-guard-forecast" | "disk-guard-simulate" => &[("disk-guard-forecast", 1), ("disk-guard-simulate", 1)],
+        "disk-guard-forecast" | "disk-guard-simulate" => {
+            &[("disk-guard-forecast", 1), ("disk-guard-simulate", 1)]
+        }
         "disk-guard-hook" => &[("disk-guard-hook-started", 1), ("disk-guard-hook-completed", 1)],
         _ => &[],
     };

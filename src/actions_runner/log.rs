@@ -39,7 +39,7 @@ pub fn begun(name: &OsStr) -> Option<SystemTime> {
 
 /// The level of a line (src/Runner.Common/HostTraceListener.cs).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Severity {
+pub enum LogSeverity {
     /// `VERB`
     Verbose,
     /// `INFO`
@@ -56,7 +56,7 @@ pub enum Severity {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LogEntry<'l> {
     /// Its level.
-    pub severity: Severity,
+    pub severity: LogSeverity,
     /// The part of the runner that wrote it.
     pub source: &'l str,
     /// What it says.
@@ -75,11 +75,11 @@ impl<'l> LogEntry<'l> {
         // Levels have four characters: `ERR ` is padded.
         let (level, source) = rest.split_at_checked(4)?;
         let severity = match level {
-            "CRIT" => Severity::Critical,
-            "ERR " => Severity::Error,
-            "WARN" => Severity::Warning,
-            "INFO" => Severity::Information,
-            "VERB" => Severity::Verbose,
+            "CRIT" => LogSeverity::Critical,
+            "ERR " => LogSeverity::Error,
+            "WARN" => LogSeverity::Warning,
+            "INFO" => LogSeverity::Information,
+            "VERB" => LogSeverity::Verbose,
             _ => return None,
         };
         let at: jiff::Timestamp = time.parse().ok()?;

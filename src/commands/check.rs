@@ -2,15 +2,15 @@
 
 use super::{Context, Format, complain, present};
 use crate::cli::CheckArgs;
-use crate::overview::check::{Question, answer};
+use crate::overview::check::{CheckQuestion, answer};
 use crate::report::exit::Exit;
 use crate::report::{human, json};
 
 /// Answers with the exit code, and with the evidence for it.
 pub(super) fn run(context: &Context, args: &CheckArgs) -> Exit {
     let question = match (&args.runner, &args.path) {
-        (Some(name), _) => Question::Runner(name),
-        (None, Some(path)) => Question::Path(path),
+        (Some(name), _) => CheckQuestion::Runner(name),
+        (None, Some(path)) => CheckQuestion::Path(path),
         (None, None) => {
             complain(&"neither --runner nor --path was given");
             return Exit::Error;

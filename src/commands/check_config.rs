@@ -4,7 +4,7 @@ use super::{config_failed, print};
 use crate::config::{DEFAULT_PATH, Named};
 use crate::observe::declared;
 use crate::report::exit::Exit;
-use crate::report::human::{self, Origin};
+use crate::report::human::{self, ConfigOrigin};
 use std::path::Path;
 
 /// Checks the file that is named, else the default one, which may be missing.
@@ -13,7 +13,7 @@ pub(super) fn run(named: Option<&Path>) -> Exit {
     let how = if named.is_some() { Named::ByHand } else { Named::ByDefault };
     match declared::load_at(path, how) {
         Ok(config) => {
-            let origin = if path.exists() { Origin::File(path) } else { Origin::Defaults(path) };
+            let origin = if path.exists() { ConfigOrigin::File(path) } else { ConfigOrigin::Defaults(path) };
             print(&human::config(origin, &config));
             Exit::Done
         }

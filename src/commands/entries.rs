@@ -5,14 +5,14 @@ use crate::report::exit::Exit;
 
 /// Whether a sweep does the work of such a verb as well.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Part {
+pub(super) enum SweepPart {
     /// Where it is configured.
     Done,
     /// It is left to the verb.
     Left,
 }
 
-impl Part {
+impl SweepPart {
     /// By the option that leaves it out.
     pub(super) fn of(is_left_out: bool) -> Self {
         if is_left_out { Self::Left } else { Self::Done }

@@ -2,7 +2,7 @@
 
 use super::{Context, Format, complain, now, overview, present};
 use crate::cli::SetupArgs;
-use crate::installation::{self, InstallOptions, Part, Reach};
+use crate::installation::{self, InstallOptions, RunnerSelection, SetupPart};
 use crate::model::Execution;
 use crate::observe::snapshot::Snapshot;
 use crate::report::exit::Exit;
@@ -12,7 +12,7 @@ use crate::setup::state::StateDir;
 use crate::setup::wiring::Scripts;
 
 /// Does it, or shows what it would do.
-pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: Reach) -> Exit {
+pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: RunnerSelection) -> Exit {
     let ours = Scripts::in_dir(&args.hooks_dir);
     let missing = [&ours.started, &ours.completed].into_iter().find(|script| !script.is_file());
     if let (Verb::Install, Some(script)) = (verb, missing) {
@@ -29,7 +29,7 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: Reach)
         complain(&error);
         return Exit::Error;
     }
-    let part = |is_done| if is_done { Part::Done } else { Part::Left };
+    let part = |is_done| if is_done { SetupPart::Done } else { SetupPart::Left };
     let options = InstallOptions {
         verb,
         execution,
@@ -48,6 +48,6 @@ pub(super) fn run(context: &Context, verb: Verb, args: &SetupArgs, reach: Reach)
         || json::setup(&report, json::Layout::Pretty),
         || human::setup(&report, &context.screen),
     );
-    let is_about_somebody = reach == Reach::Recorded || !report.runners.is_empty();
+    let is_about_somebody = reach == RunnerSelection::Recorded || !report.runners.is_empty();
     if report.is_whole() && is_about_somebody { Exit::Done } else { Exit::Error }
 }

@@ -29,7 +29,7 @@ mod watch;
 use crate::cli::{Cli, Command};
 use crate::clock::now;
 use crate::config::{Config, ConfigError};
-use crate::installation::Reach;
+use crate::installation::RunnerSelection;
 use crate::model::Execution;
 use crate::observe::declared;
 use crate::observe::snapshot::Snapshot;
@@ -43,8 +43,8 @@ use crate::sys::deadline::unblock_signals;
 use crate::sys::process::Proc;
 use crate::sys::reach;
 use crate::{hook, overview};
-use entries::Part;
-use output::{Format, Shape, complain, present, print, show};
+use entries::SweepPart;
+use output::{AnswerForm, Format, complain, present, print, show};
 use std::process::ExitCode;
 
 /// What every command has at hand.
@@ -103,14 +103,14 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
     let context = Context { proc: Proc::new(&config.paths.proc), config, screen };
     let exit = match &cli.command {
         Command::Sweep { dry_run, no_reap, no_stores, json } => {
-            let parts = sweep::Parts { reap: Part::of(*no_reap), stores: Part::of(*no_stores) };
+            let parts = sweep::Parts { reap: SweepPart::of(*no_reap), stores: SweepPart::of(*no_stores) };
             match Execution::of(*dry_run) {
                 Execution::Apply => sweep::run(&context, parts, Format::of(*json)),
                 Execution::DryRun => sweep::preview(&context, parts, Format::of(*json)),
             }
         }
         Command::Plan { json } => {
-            let parts = sweep::Parts { reap: Part::Left, stores: Part::Done };
+            let parts = sweep::Parts { reap: SweepPart::Left, stores: SweepPart::Done };
             sweep::preview(&context, parts, Format::of(*json))
         }
         Command::Stores { dry_run, store, json } => {
@@ -126,12 +126,12 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Trim { path, free, json } => trim::run(&context, path, *free, Format::of(*json)),
         Command::Simulate { history: true, size, against, json, html, .. } => {
             let options = simulate::HistoryOptions { size: *size, against: against.as_deref() };
-            simulate::history(&context, &options, Shape::of(Format::of(*json), html.as_deref()))
+            simulate::history(&context, &options, AnswerForm::of(Format::of(*json), html.as_deref()))
         }
         Command::Simulate { hosts, seeds, days, sensitivity, json, html, .. } => {
             let sensitivity = if *sensitivity { Sensitivity::Shown } else { Sensitivity::Left };
             let options = simulate::SimulateOptions { hosts, seeds: *seeds, days: *days, sensitivity };
-            simulate::run(&context, &options, Shape::of(Format::of(*json), html.as_deref()))
+            simulate::run(&context, &options, AnswerForm::of(Format::of(*json), html.as_deref()))
         }
         Command::Forecast { json } => forecast::run(&context, Format::of(*json)),
         Command::Check(question) => check::run(&context, question),
@@ -140,7 +140,7 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
         Command::Remediate(args) => remediate::run(&context, args),
         Command::Drain { runner } => drain::drain(&context, runner),
         Command::Resume { runner } => drain::resume(&context, runner),
-        Command::Install(args) => install::run(&context, Verb::Install, args, Reach::All),
+        Command::Install(args) => install::run(&context, Verb::Install, args, RunnerSelection::All),
         Command::Uninstall(args) => {
             install::run(&context, Verb::Uninstall, &args.setup, reach(args.recorded))
         }
@@ -163,8 +163,8 @@ fn verb(cli: &Cli, screen: Screen) -> Exit {
     output::ended(exit)
 }
 
-fn reach(recorded: bool) -> Reach {
-    if recorded { Reach::Recorded } else { Reach::All }
+fn reach(recorded: bool) -> RunnerSelection {
+    if recorded { RunnerSelection::Recorded } else { RunnerSelection::All }
 }
 
 /// Says what is wrong with the configuration.

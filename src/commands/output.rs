@@ -65,14 +65,14 @@ pub(super) fn present(
 
 /// How the answer of a verb is printed that can draw a page.
 #[derive(Debug, Clone, Copy)]
-pub(super) enum Shape<'a> {
+pub(super) enum AnswerForm<'a> {
     /// As text or as a document.
     Plain(Format),
     /// As one page for a browser, to this file.
     Page(&'a Path),
 }
 
-impl<'a> Shape<'a> {
+impl<'a> AnswerForm<'a> {
     pub(super) fn of(format: Format, page: Option<&'a Path>) -> Self {
         match page {
             Some(file) => Self::Page(file),

@@ -1,6 +1,6 @@
 //! `reap`; also the last part of a sweep that a person runs.
 
-use super::entries::{self, Part};
+use super::entries::{self, SweepPart};
 use super::{Context, Format, complain, present};
 use crate::model::Execution;
 use crate::model::reap::{ReapReport, ReapRule};
@@ -25,9 +25,9 @@ pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], fo
 }
 
 /// The sweep's part; `None` where nothing is configured.
-pub(super) fn part(context: &Context, part: Part, execution: Execution) -> Option<ReapReport> {
+pub(super) fn part(context: &Context, part: SweepPart, execution: Execution) -> Option<ReapReport> {
     let rules: Vec<&ReapRule> = context.config.reaps.iter().collect();
-    if rules.is_empty() || part == Part::Left {
+    if rules.is_empty() || part == SweepPart::Left {
         return None;
     }
     let report = reap::run(&context.host(), &rules, execution);

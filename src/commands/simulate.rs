@@ -1,6 +1,6 @@
 //! `simulate`: how many jobs would have died, on simulated hosts; and how full this host's disks would have been.
 
-use super::output::Shape;
+use super::output::AnswerForm;
 use super::{Context, complain, now};
 use crate::config::units::Size;
 use crate::config::{Config, Named};
@@ -19,7 +19,7 @@ pub(super) struct SimulateOptions<'a> {
 }
 
 /// Simulates every case on every host that is asked for.
-pub(super) fn run(context: &Context, options: &SimulateOptions<'_>, shape: Shape<'_>) -> Exit {
+pub(super) fn run(context: &Context, options: &SimulateOptions<'_>, shape: AnswerForm<'_>) -> Exit {
     let rows = match table(options.hosts, options.seeds, options.days, options.sensitivity) {
         Ok(rows) => rows,
         Err(error) => {
@@ -42,7 +42,7 @@ pub(super) struct HistoryOptions<'a> {
 }
 
 /// Plays this host's past again.
-pub(super) fn history(context: &Context, options: &HistoryOptions<'_>, shape: Shape<'_>) -> Exit {
+pub(super) fn history(context: &Context, options: &HistoryOptions<'_>, shape: AnswerForm<'_>) -> Exit {
     let other = match options.against.map(|path| Config::load(path, Named::ByHand)).transpose() {
         Ok(other) => other,
         Err(error) => {

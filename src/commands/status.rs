@@ -1,9 +1,9 @@
 //! `status`: the host at a glance.
 
 use super::{Context, Format, output, present};
-use crate::cycle::Stale;
+use crate::cycle::StaleUnits;
 use crate::model::HostStatus;
-use crate::overview::status::{Holders, collect};
+use crate::overview::status::{HolderSearch, collect};
 use crate::report::exit::Exit;
 use crate::report::{html, human, json};
 use std::path::Path;
@@ -14,7 +14,7 @@ pub(super) const INTERVAL: Duration = Duration::from_secs(2);
 
 /// Shows the host.
 pub(super) fn run(context: &Context, format: Format) -> Exit {
-    let status = collect(&context.snapshot(), Holders::Asked, Stale::Read);
+    let status = collect(&context.snapshot(), HolderSearch::Asked, StaleUnits::Read);
     show(context, format, &status, json::Layout::Pretty);
     Exit::Done
 }
@@ -23,7 +23,7 @@ pub(super) fn run(context: &Context, format: Format) -> Exit {
 pub(super) fn repeat(context: &Context, format: Format) -> Exit {
     loop {
         // What uses the space and what is stale is too much to walk again and again.
-        let status = collect(&context.snapshot(), Holders::Unasked, Stale::Leave);
+        let status = collect(&context.snapshot(), HolderSearch::Unasked, StaleUnits::Leave);
         show(context, format, &status, json::Layout::Line);
         if output::is_over() {
             return Exit::Done;
@@ -43,5 +43,8 @@ fn show(context: &Context, format: Format, status: &HostStatus, layout: json::La
 
 /// Writes the page for a browser.
 pub(super) fn page(context: &Context, file: &Path) -> Exit {
-    output::write_page(file, &html::status(&collect(&context.snapshot(), Holders::Asked, Stale::Read)))
+    output::write_page(
+        file,
+        &html::status(&collect(&context.snapshot(), HolderSearch::Asked, StaleUnits::Read)),
+    )
 }

@@ -1,6 +1,6 @@
 //! `stores`; also a part of a sweep that a person runs, and of `plan`.
 
-use super::entries::{self, Part};
+use super::entries::{self, SweepPart};
 use super::{Context, Format, complain, present};
 use crate::model::Execution;
 use crate::model::stores::{StoreRule, StoresReport};
@@ -25,8 +25,8 @@ pub(super) fn run(context: &Context, execution: Execution, chosen: &[String], fo
 }
 
 /// The part of a sweep or a plan; `None` where nothing is configured.
-pub(super) fn part(context: &Context, part: Part, execution: Execution) -> Option<StoresReport> {
-    if context.config.stores.is_empty() || part == Part::Left {
+pub(super) fn part(context: &Context, part: SweepPart, execution: Execution) -> Option<StoresReport> {
+    if context.config.stores.is_empty() || part == SweepPart::Left {
         return None;
     }
     let report = collect(context, &context.config.stores, execution)?;

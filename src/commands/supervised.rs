@@ -13,7 +13,7 @@ use super::watch::{self, Terminal};
 use crate::cli::{Cli, Command};
 use crate::report::exit::Exit;
 use crate::sys::reach::{self, Remotes};
-use crate::sys::supervise::{End, Supervisor, end_by};
+use crate::sys::supervise::{Supervisor, WorkerEnd, end_by};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -79,21 +79,21 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
                 silent.is_some()
             },
         );
-        if !matches!(end, Ok(End::Proper(_))) {
+        if !matches!(end, Ok(WorkerEnd::Proper(_))) {
             terminal.iter().for_each(Terminal::leave_screen);
         }
         match end {
-            Ok(End::Proper(code)) => {
+            Ok(WorkerEnd::Proper(code)) => {
                 let Some(error) = supervisor.refused_output() else { return code.into() };
                 complain(&format_args!("{UNWRITTEN}: {error}"));
                 return Exit::Error.into();
             }
-            Ok(End::Signalled(signal) | End::Died(Some(signal))) => {
+            Ok(WorkerEnd::Signalled(signal) | WorkerEnd::Died(Some(signal))) => {
                 drop(terminal);
                 end_by(signal)
             }
-            Ok(End::GivenUp) if has_screen => {}
-            Ok(End::GivenUp) => {
+            Ok(WorkerEnd::GivenUp) if has_screen => {}
+            Ok(WorkerEnd::GivenUp) => {
                 let what = silent.unwrap_or_default();
                 let then =
                     if attempt < attempts { "the run restarts without it" } else { "the run is given up" };
@@ -102,7 +102,9 @@ pub(super) fn run(cli: &Cli, verb: impl Fn() -> Exit) -> ExitCode {
                     what.display()
                 ));
             }
-            Ok(End::Died(None) | End::TimedOut(_) | End::Orphaned) => return Exit::Error.into(),
+            Ok(WorkerEnd::Died(None) | WorkerEnd::TimedOut(_) | WorkerEnd::Orphaned) => {
+                return Exit::Error.into();
+            }
             Err(_) => return verb().into(),
         }
     }

@@ -1,6 +1,6 @@
 //! `sweep` and `plan`: the timer's pass over all runners, or a preview of it.
 
-use super::entries::Part;
+use super::entries::SweepPart;
 use super::{Context, Format, complain, now, print, reap, show, stores};
 use crate::cycle::CycleError;
 use crate::lock::LockError;
@@ -13,8 +13,8 @@ use crate::runs::sweep::{self, Swept};
 /// The parts of a sweep that other verbs do alone.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Parts {
-    pub(super) reap: Part,
-    pub(super) stores: Part,
+    pub(super) reap: SweepPart,
+    pub(super) stores: SweepPart,
 }
 
 /// Shows what a sweep would do now.

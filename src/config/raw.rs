@@ -257,8 +257,8 @@ impl JsonSchema for Markers {
 
 impl<'de> Deserialize<'de> for Markers {
     fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Names;
-        impl<'de> serde::de::Visitor<'de> for Names {
+        struct NamesVisitor;
+        impl<'de> serde::de::Visitor<'de> for NamesVisitor {
             type Value = Markers;
 
             fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
@@ -277,7 +277,7 @@ impl<'de> Deserialize<'de> for Markers {
                 Ok(Markers(names))
             }
         }
-        from.deserialize_any(Names)
+        from.deserialize_any(NamesVisitor)
     }
 }
 

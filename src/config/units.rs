@@ -112,11 +112,11 @@ macro_rules! as_text {
                 // A bare number is a natural slip for `min_free = 0`: it deserves the message that names the notation.
                 #[derive(Deserialize)]
                 #[serde(untagged)]
-                enum Given { Text(String), Whole(i64), Other(toml::Value) }
-                let text = match Given::deserialize(deserializer)? {
-                    Given::Text(text) => text,
-                    Given::Whole(number) => number.to_string(),
-                    Given::Other(value) => value.to_string(),
+                enum GivenValue { Text(String), Whole(i64), Other(toml::Value) }
+                let text = match GivenValue::deserialize(deserializer)? {
+                    GivenValue::Text(text) => text,
+                    GivenValue::Whole(number) => number.to_string(),
+                    GivenValue::Other(value) => value.to_string(),
                 };
                 text.parse().map_err(D::Error::custom)
             }

@@ -1,6 +1,6 @@
 //! What of the host's counters is believed, and what is taken from them: the totals, and how fast disks fill.
 
-use super::{CountersError, CountersSnapshot, Work};
+use super::{CountersError, CountersSnapshot, FoldWork};
 use crate::config::Config;
 use crate::model::metrics::{Sample, Tally, Trend};
 use crate::model::{HostStatus, RunReport, Runner, Uid};
@@ -27,7 +27,7 @@ pub(crate) fn fold_in(
     let state = StateDir::at(&snapshot.config.paths.state_dir);
     let judge = Judge::new(snapshot, now);
     let known: HashSet<&str> = judge.runners.iter().map(|runner| runner.name.as_str()).collect();
-    let work = Work {
+    let work = FoldWork {
         state: &state,
         run,
         believe: &|tally, writer| judge.believed(tally, writer),

@@ -27,7 +27,7 @@ pub(crate) mod believed;
 pub(crate) mod record;
 mod totals;
 
-pub use totals::{CountersError, CountersSnapshot, Work, fold, read, samples};
+pub use totals::{CountersError, CountersSnapshot, FoldWork, fold, read, samples};
 
 use crate::model::metrics::Tally;
 use crate::run_dir::{Records, RunDir, RunDirError};

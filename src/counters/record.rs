@@ -11,7 +11,7 @@ const MAX_LABEL: usize = 128;
 
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Shape {
+struct RecordShape {
     version: u32,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     counts: Vec<(String, Vec<String>, u64)>,
@@ -51,7 +51,7 @@ pub(crate) fn write(tally: &Tally) -> Vec<u8> {
     let counts = tally.counts.iter().map(|((counter, labels), count)| {
         (counter.as_str().to_owned(), labels.iter().map(|text| label(text)).collect(), *count)
     });
-    let shape = Shape {
+    let shape = RecordShape {
         version: VERSION,
         counts: counts.collect(),
         timings: tally.timings.iter().map(|(timing, took)| (timing.as_str().to_owned(), *took)).collect(),
@@ -65,7 +65,7 @@ pub(crate) fn write(tally: &Tally) -> Vec<u8> {
 /// The content of a record. Counters and timings of another version of the program are left out.
 pub(crate) fn parse(bytes: &[u8]) -> Parsed {
     let Some(line) = bytes.strip_suffix(b"\n") else { return Parsed::Unfinished };
-    let Ok(shape) = serde_json::from_slice::<Shape>(line) else { return Parsed::Junk };
+    let Ok(shape) = serde_json::from_slice::<RecordShape>(line) else { return Parsed::Junk };
     if shape.version != VERSION {
         return Parsed::Junk;
     }

@@ -68,7 +68,7 @@ pub struct CountersSnapshot {
 }
 
 /// What a fold works with.
-pub struct Work<'a> {
+pub struct FoldWork<'a> {
     /// The state directory.
     pub state: &'a StateDir,
     /// The shared directory.
@@ -83,7 +83,7 @@ pub struct Work<'a> {
 
 #[derive(Serialize, Deserialize, Default)]
 #[serde(deny_unknown_fields, default)]
-struct Shape {
+struct TotalsShape {
     version: u32,
     /// Grows with every batch: it shows a reader whether a fold happened in between.
     generation: u64,
@@ -105,7 +105,7 @@ struct TotalsFile {
 const VERSION: u32 = 1;
 
 impl TotalsFile {
-    fn of(shape: Shape) -> Self {
+    fn of(shape: TotalsShape) -> Self {
         let mut snapshot = CountersSnapshot::default();
         for (name, labels, count) in shape.counts {
             if let Some(counter) = record::counter(&name).filter(|it| it.labels().len() == labels.len()) {
@@ -125,13 +125,13 @@ impl TotalsFile {
         Self { generation: shape.generation, snapshot, folded: shape.folded.into_iter().collect() }
     }
 
-    fn shape(&self) -> Shape {
+    fn shape(&self) -> TotalsShape {
         let totals = &self.snapshot.totals;
         let counts = totals.counts.iter();
         let histograms = totals.histograms.iter();
         let sample = |sample: &Sample| [sample.at, sample.before, sample.after, sample.total];
         let samples = self.snapshot.samples.iter();
-        Shape {
+        TotalsShape {
             version: VERSION,
             generation: self.generation,
             counts: counts
@@ -156,7 +156,7 @@ impl TotalsFile {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
             result => result.map_err(|source| CountersError::File { operation: "read", source })?,
         };
-        let shape = serde_json::from_slice::<Shape>(&bytes).ok();
+        let shape = serde_json::from_slice::<TotalsShape>(&bytes).ok();
         Ok(shape.filter(|shape| shape.version == VERSION).map(Self::of))
     }
 
@@ -183,10 +183,10 @@ impl TotalsFile {
 struct Pending {
     key: String,
     name: OsString,
-    content: Content,
+    content: PendingContent,
 }
 
-enum Content {
+enum PendingContent {
     Tally(Tally),
     Unfinished,
     Junk,
@@ -197,9 +197,9 @@ fn pending(run: &RunDir, now: SystemTime, most: usize) -> Result<Vec<Pending>, R
         let parsed = found.content.map(|bytes| record::parse(&bytes)).unwrap_or(Parsed::Junk);
         let age = found.modified.and_then(|time| now.duration_since(time).ok()).unwrap_or_default();
         let content = match parsed {
-            Parsed::Tally(tally) => Content::Tally(tally),
-            Parsed::Unfinished if age < UNFINISHED => Content::Unfinished,
-            Parsed::Unfinished | Parsed::Junk => Content::Junk,
+            Parsed::Tally(tally) => PendingContent::Tally(tally),
+            Parsed::Unfinished if age < UNFINISHED => PendingContent::Unfinished,
+            Parsed::Unfinished | Parsed::Junk => PendingContent::Junk,
         };
         Pending {
             key: format!("{}/{}", found.owner, found.name.to_string_lossy()),
@@ -239,7 +239,7 @@ pub fn read(
         kept = again;
         if is_settled {
             for record in records.into_iter().filter(|record| !kept.folded.contains(&record.key)) {
-                if let Content::Tally(tally) = record.content {
+                if let PendingContent::Tally(tally) = record.content {
                     kept.snapshot.totals.add(&believe(tally, writer(&record.key)));
                 }
             }
@@ -264,7 +264,7 @@ pub fn samples(state: &StateDir) -> Result<Samples, CountersError> {
 ///
 /// # Errors
 /// [`CountersError`]; the records are then taken by the next fold.
-pub fn fold(work: &Work<'_>, remember: impl FnOnce(&mut Samples)) -> Result<(), CountersError> {
+pub fn fold(work: &FoldWork<'_>, remember: impl FnOnce(&mut Samples)) -> Result<(), CountersError> {
     let dir = work.state.directory_made(DIRECTORY)?;
     let Some(_lock) = lock(&dir).map_err(|source| CountersError::File { operation: "locked", source })?
     else {
@@ -275,13 +275,13 @@ pub fn fold(work: &Work<'_>, remember: impl FnOnce(&mut Samples)) -> Result<(), 
     for batch in 0..MAX_BATCHES {
         let records = pending(work.run, work.now, BATCH)?;
         let is_full = records.len() == BATCH;
-        if batch > 0 && !records.iter().any(|record| matches!(record.content, Content::Tally(_))) {
+        if batch > 0 && !records.iter().any(|record| matches!(record.content, PendingContent::Tally(_))) {
             break;
         }
         take_in(&mut kept, &records, work);
         kept.generation += 1;
         kept.save(&dir)?;
-        for record in records.iter().filter(|record| !matches!(record.content, Content::Unfinished)) {
+        for record in records.iter().filter(|record| !matches!(record.content, PendingContent::Unfinished)) {
             work.run.remove(Records::Counters, &record.name)?;
         }
         if !is_full {
@@ -291,11 +291,11 @@ pub fn fold(work: &Work<'_>, remember: impl FnOnce(&mut Samples)) -> Result<(), 
     Ok(())
 }
 
-fn take_in(kept: &mut TotalsFile, records: &[Pending], work: &Work<'_>) {
+fn take_in(kept: &mut TotalsFile, records: &[Pending], work: &FoldWork<'_>) {
     let mut of_one: BTreeMap<Uid, usize> = BTreeMap::new();
     let mut folded = BTreeSet::new();
     for record in records {
-        let Content::Tally(tally) = &record.content else { continue };
+        let PendingContent::Tally(tally) = &record.content else { continue };
         folded.insert(record.key.clone());
         let writer = writer(&record.key);
         let count = of_one.entry(writer).or_default();
@@ -326,13 +326,13 @@ mod tests {
     use crate::model::metrics::{Counter, SweepEnd, Timing};
     use std::path::Path;
 
-    struct Host {
+    struct TestHost {
         temp: tempfile::TempDir,
         run: RunDir,
         state: StateDir,
     }
 
-    impl Host {
+    impl TestHost {
         fn new() -> Self {
             let temp = tempfile::tempdir().unwrap();
             let run = RunDir::open(&temp.path().join("run")).unwrap();
@@ -344,9 +344,9 @@ mod tests {
             fold(&self.work(&|_| true), |_| {})
         }
 
-        fn work<'a>(&'a self, is_known: &'a dyn Fn(&str) -> bool) -> Work<'a> {
+        fn work<'a>(&'a self, is_known: &'a dyn Fn(&str) -> bool) -> FoldWork<'a> {
             let now = SystemTime::now();
-            Work { state: &self.state, run: &self.run, believe: &|tally, _| tally, is_known, now }
+            FoldWork { state: &self.state, run: &self.run, believe: &|tally, _| tally, is_known, now }
         }
 
         fn snapshot(&self) -> CountersSnapshot {
@@ -374,7 +374,7 @@ mod tests {
 
     #[test]
     fn pending_and_folded_counts_are_reported_once() {
-        let host = Host::new();
+        let host = TestHost::new();
         assert_eq!(host.snapshot(), CountersSnapshot::default());
         leave(&host.run, "1-a", &errors(1)).unwrap();
         assert_eq!((host.errors(), host.pending()), (1, 1));
@@ -395,7 +395,7 @@ mod tests {
     /// Ended after the totals were written and before the records were removed.
     #[test]
     fn a_fold_that_was_cut_off_counts_nothing_twice() {
-        let host = Host::new();
+        let host = TestHost::new();
         leave(&host.run, "1-a", &errors(1)).unwrap();
         let record = std::fs::read(host.records().join("1-a")).unwrap();
         host.fold().unwrap();
@@ -408,7 +408,7 @@ mod tests {
 
     #[test]
     fn totals_that_cannot_be_written_leave_the_records() {
-        let host = Host::new();
+        let host = TestHost::new();
         leave(&host.run, "1-a", &errors(3)).unwrap();
         std::fs::create_dir_all(host.temp.path().join("state/counters/totals.json")).unwrap();
         assert!(host.fold().is_err());
@@ -420,7 +420,7 @@ mod tests {
 
     #[test]
     fn only_one_folds_and_the_other_leaves_the_records_to_it() {
-        let host = Host::new();
+        let host = TestHost::new();
         host.fold().unwrap();
         leave(&host.run, "1-a", &errors(3)).unwrap();
         let dir = host.state.directory(DIRECTORY).unwrap().unwrap();
@@ -434,7 +434,7 @@ mod tests {
 
     #[test]
     fn foreign_files_are_removed_and_drafts_are_left() {
-        let host = Host::new();
+        let host = TestHost::new();
         leave(&host.run, "1-good", &errors(1)).unwrap();
         let put = |name: &str, bytes: &[u8]| std::fs::write(host.records().join(name), bytes).unwrap();
         put("2-junk", b"junk\n");
@@ -458,7 +458,7 @@ mod tests {
 
     #[test]
     fn a_flood_is_folded_batch_by_batch_and_one_user_counts_only_so_often() {
-        let host = Host::new();
+        let host = TestHost::new();
         for number in 0..BATCH + 10 {
             leave(&host.run, &format!("{number}-x"), &errors(1)).unwrap();
         }
@@ -468,7 +468,7 @@ mod tests {
 
     #[test]
     fn runners_that_are_gone_make_room_when_there_are_too_many_series() {
-        let host = Host::new();
+        let host = TestHost::new();
         let mut tally = Tally::default();
         for number in 0..MAX_SERIES + 2 {
             let name = if number % 2 == 0 { format!("gone-{number}") } else { format!("r{number}") };
@@ -484,7 +484,7 @@ mod tests {
 
     #[test]
     fn samples_and_the_last_sweep_are_kept_and_broken_ones_are_reset() {
-        let host = Host::new();
+        let host = TestHost::new();
         let end = SweepEnd { at: 9, took: 8, success: true, goal_met: false, wider_contamination: false };
         leave(&host.run, "1-a", &Tally { sweep: Some(end), ..errors(2) }).unwrap();
         let sample = Sample { at: 1, before: 2, after: 3, total: 4 };

@@ -17,7 +17,7 @@ use crate::lock::ExclusiveLock;
 use crate::model::{Action, ActionResult, Decision, HostFacts, KeepReason, Uid};
 use crate::observe::caches::open_work;
 use crate::reclaim::claim::{Claim, Phase, Renamed, Reserved, claim, needs_place_beside};
-use crate::reclaim::execute::Tree;
+use crate::reclaim::execute::ClaimedTree;
 use crate::sys::dir::Dir;
 use rustix::process::{Resource, getrlimit};
 use std::collections::VecDeque;
@@ -54,13 +54,13 @@ fn is_immovable(error: &std::io::Error) -> bool {
 }
 
 /// A claim that has ended.
-struct Ended<'p> {
+struct ClaimEnd<'p> {
     action: &'p Action,
     work: Option<Dir>,
     claim: Claim,
 }
 
-impl<'p> Ended<'p> {
+impl<'p> ClaimEnd<'p> {
     fn needs_place_beside(&self) -> bool {
         // After the attempt its work directory is open.
         self.work.is_none()
@@ -68,9 +68,9 @@ impl<'p> Ended<'p> {
     }
 
     /// The tree, where one was claimed under `lock`; itself otherwise.
-    fn settle(self, lock: &ExclusiveLock) -> Result<Tree<Dir>, Self> {
+    fn settle(self, lock: &ExclusiveLock) -> Result<ClaimedTree<Dir>, Self> {
         match (self.claim, self.work) {
-            (Claim::Claimed(claimed), Some(work)) => Ok(Tree::new(lock, self.action, work, claimed)),
+            (Claim::Claimed(claimed), Some(work)) => Ok(ClaimedTree::new(lock, self.action, work, claimed)),
             (claim, work) => Err(Self { action: self.action, work, claim }),
         }
     }
@@ -109,10 +109,10 @@ impl Cycle<'_> {
         scrutiny: &mut Scrutiny<'_>,
         looked: Instant,
         state: &mut SweepState,
-    ) -> Result<(Vec<Tree<Dir>>, bool), CycleError> {
-        let mut taken: Vec<Tree<Dir>> = Vec::new();
+    ) -> Result<(Vec<ClaimedTree<Dir>>, bool), CycleError> {
+        let mut taken: Vec<ClaimedTree<Dir>> = Vec::new();
         let mut rest = planned;
-        let mut batch = Batch::default();
+        let mut batch = ClaimBatch::default();
         // Caches without room in a slot are claimed in place. That is announced in the lock's file, which has room for one announcement:
         // each gets a hold of its own.
         let mut beside: VecDeque<&Action> = VecDeque::new();
@@ -127,7 +127,7 @@ impl Cycle<'_> {
             let begun = Instant::now();
             if beside.is_empty() && batch.waiting.is_empty() {
                 let most = BATCH.min(most_claims() - taken.len());
-                let (next, ended) = Batch::of(&rest[..rest.len().min(most)], scrutiny);
+                let (next, ended) = ClaimBatch::of(&rest[..rest.len().min(most)], scrutiny);
                 rest = &rest[next.waiting.len() + ended.len()..];
                 batch = next;
                 let ended = ended.into_iter().chain(batch.look_unless_under_lock(scrutiny));
@@ -182,11 +182,11 @@ impl Cycle<'_> {
     /// Records the results of failed claims, and returns those that are to be claimed in place.
     fn note_ended<'p>(
         &mut self,
-        ended: Vec<Ended<'p>>,
+        ended: Vec<ClaimEnd<'p>>,
         took: Duration,
         state: &mut SweepState,
     ) -> Vec<&'p Action> {
-        let (beside, ended): (Vec<_>, Vec<_>) = ended.into_iter().partition(Ended::needs_place_beside);
+        let (beside, ended): (Vec<_>, Vec<_>) = ended.into_iter().partition(ClaimEnd::needs_place_beside);
         ended.into_iter().for_each(|ended| self.not_claimed(ended.action, ended.claim, took, state));
         beside.into_iter().map(|ended| ended.action).collect()
     }
@@ -220,7 +220,7 @@ impl Cycle<'_> {
 
 /// Claims that have their slots and wait for the lock.
 #[derive(Default)]
-struct Batch<'p> {
+struct ClaimBatch<'p> {
     waiting: VecDeque<(&'p Action, Reserved)>,
     /// Whether the look before the renames may be taken before the lock.
     is_fenced: bool,
@@ -230,23 +230,23 @@ struct Batch<'p> {
     takes: Option<Duration>,
 }
 
-impl<'p> Batch<'p> {
+impl<'p> ClaimBatch<'p> {
     /// Makes slots for the first of these, as far as they are of one kind; returns those that have ended already.
-    fn of(planned: &[&'p Action], scrutiny: &Scrutiny<'_>) -> (Self, Vec<Ended<'p>>) {
+    fn of(planned: &[&'p Action], scrutiny: &Scrutiny<'_>) -> (Self, Vec<ClaimEnd<'p>>) {
         let is_fenced = planned.first().is_some_and(|first| scrutiny.is_fenced(first));
         let mut ended = Vec::new();
         let mut batch = Self { is_fenced, ..Self::default() };
         for &action in planned.iter().take_while(|action| scrutiny.is_fenced(action) == is_fenced) {
             match open(action).and_then(|(work, owner)| Reserved::new(&work, owner, &action.cache)) {
                 Ok(reserved) => batch.waiting.push_back((action, reserved)),
-                Err(claim) => ended.push(Ended { action, work: None, claim }),
+                Err(claim) => ended.push(ClaimEnd { action, work: None, claim }),
             }
         }
         (batch, ended)
     }
 
     /// Looks at all of them; returns those that have evidence against them.
-    fn look(&mut self, scrutiny: &mut Scrutiny<'_>) -> Vec<Ended<'p>> {
+    fn look(&mut self, scrutiny: &mut Scrutiny<'_>) -> Vec<ClaimEnd<'p>> {
         if self.waiting.is_empty() {
             return Vec::new();
         }
@@ -265,13 +265,13 @@ impl<'p> Batch<'p> {
                 let changed = open(action).and_then(|(work, _)| reserved.check(&work, &action.cache));
                 discard(action, reserved);
                 let claim = changed.err().unwrap_or(Claim::Refused(doubts));
-                refused.push(Ended { action, work: None, claim });
+                refused.push(ClaimEnd { action, work: None, claim });
             }
         }
         refused
     }
 
-    fn look_unless_under_lock(&mut self, scrutiny: &mut Scrutiny<'_>) -> Vec<Ended<'p>> {
+    fn look_unless_under_lock(&mut self, scrutiny: &mut Scrutiny<'_>) -> Vec<ClaimEnd<'p>> {
         if self.is_fenced { self.look(scrutiny) } else { Vec::new() }
     }
 
@@ -286,7 +286,7 @@ impl<'p> Batch<'p> {
     }
 
     /// Claims as many of them as fit into one hold of the lock; returns how they ended.
-    fn claim(&mut self, lock: &ExclusiveLock, scrutiny: &mut Scrutiny<'_>) -> Vec<Ended<'p>> {
+    fn claim(&mut self, lock: &ExclusiveLock, scrutiny: &mut Scrutiny<'_>) -> Vec<ClaimEnd<'p>> {
         let mut ended = Vec::new();
         let mut before = Duration::ZERO;
         if !self.is_looked_at(scrutiny) {
@@ -300,7 +300,7 @@ impl<'p> Batch<'p> {
         while let Some((action, reserved)) = self.waiting.pop_front() {
             match rename(lock, action, reserved, scrutiny) {
                 Ok((work, claim)) => renamed.push((action, work, claim)),
-                Err(claim) => ended.push(Ended { action, work: None, claim }),
+                Err(claim) => ended.push(ClaimEnd { action, work: None, claim }),
             }
             if lock.held_for() - before > time {
                 break;
@@ -316,7 +316,7 @@ impl<'p> Batch<'p> {
         let until = Instant::now() + left;
         for (action, work, claim) in renamed {
             let doubts = lock.while_looking(|| scrutiny.doubts_of_renamed(action, claim.tree(), until));
-            ended.push(Ended { action, work: Some(work), claim: claim.settle(doubts) });
+            ended.push(ClaimEnd { action, work: Some(work), claim: claim.settle(doubts) });
         }
         ended
     }
@@ -364,10 +364,10 @@ fn open(action: &Action) -> Result<(Dir, Uid), Claim> {
 }
 
 /// Claims one, with looks of its own.
-fn claim_alone<'p>(lock: &ExclusiveLock, action: &'p Action, scrutiny: &mut Scrutiny<'_>) -> Ended<'p> {
+fn claim_alone<'p>(lock: &ExclusiveLock, action: &'p Action, scrutiny: &mut Scrutiny<'_>) -> ClaimEnd<'p> {
     let (work, owner) = match open(action) {
         Ok(opened) => opened,
-        Err(claim) => return Ended { action, work: None, claim },
+        Err(claim) => return ClaimEnd { action, work: None, claim },
     };
     let claim = claim(lock, &work, owner, &action.cache, &mut |moment| {
         lock.while_looking(|| {
@@ -378,5 +378,5 @@ fn claim_alone<'p>(lock: &ExclusiveLock, action: &'p Action, scrutiny: &mut Scru
             }
         })
     });
-    Ended { action, work: Some(work), claim }
+    ClaimEnd { action, work: Some(work), claim }
 }

@@ -8,7 +8,7 @@ use crate::observe::measure::{self, measure};
 use crate::observe::sizing::LARGEST;
 use crate::reclaim::confinement::Confinement;
 use crate::reclaim::execute::{Deletion, THREADS, Until, is_large};
-use crate::reclaim::remove_tree::{Enough, Extent, RemoveError};
+use crate::reclaim::remove_tree::{Enough, RemovalExtent, RemoveError};
 use crate::reclaim::trash::Trash;
 use crate::reclaim::trash_claim::TrashClaim;
 use crate::sys::dir::Dir;
@@ -118,16 +118,16 @@ impl Cycle<'_> {
             }
         }
         match extent {
-            Extent::Whole => {
+            RemovalExtent::Whole => {
                 state.giving.add(on, bytes);
                 self.events.trash(path, bytes, None);
                 trash_claim.into_iter().for_each(TrashClaim::told);
             }
             // The run that deletes the rest reports it.
-            Extent::Part { first: RemoveError::Enough { .. }, .. } => {
+            RemovalExtent::Part { first: RemoveError::Enough { .. }, .. } => {
                 state.giving.add(on, progress.bytes.load(Ordering::Relaxed));
             }
-            Extent::Part { first, .. } => self.events.trash(path, bytes, Some(&first.explained())),
+            RemovalExtent::Part { first, .. } => self.events.trash(path, bytes, Some(&first.explained())),
         }
     }
 }
@@ -150,12 +150,12 @@ fn trash_of(work: &WorkDir) -> Option<Trash> {
 }
 
 /// What was claimed in its own place and not deleted.
-pub(super) struct Leftover<'f> {
+pub(super) struct UndeletedClaim<'f> {
     pub(super) work: &'f WorkDir,
     pub(super) below: &'f Path,
 }
 
-impl<'f> Leftover<'f> {
+impl<'f> UndeletedClaim<'f> {
     /// The directory that holds it, and its name there. Opened when it is needed: there may be thousands.
     pub(super) fn open(&self) -> Option<(Dir, &'f OsStr)> {
         let above = self.below.parent().unwrap_or(Path::new("."));
@@ -171,8 +171,9 @@ impl<'f> Leftover<'f> {
 pub(super) fn untried_leftovers<'f>(
     facts: &'f HostFacts,
     state: &SweepState,
-) -> impl Iterator<Item = Leftover<'f>> {
+) -> impl Iterator<Item = UndeletedClaim<'f>> {
     let all = facts.runners.iter().filter_map(|runner| Some((runner.runner.work_dir()?, &runner.leftovers)));
-    let all = all.flat_map(|(work, leftovers)| leftovers.iter().map(move |below| Leftover { work, below }));
+    let all =
+        all.flat_map(|(work, leftovers)| leftovers.iter().map(move |below| UndeletedClaim { work, below }));
     all.filter(|leftover| !state.has_tried(leftover.work.id, leftover.below))
 }

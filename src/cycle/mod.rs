@@ -31,7 +31,7 @@ use crate::model::{
 use crate::model::{FileId, FilesystemId, Need, ProcessId, Room};
 use crate::observe::host::{CacheScope, HostObserver, Leases};
 use crate::observe::places;
-use crate::observe::remembered::Remembered;
+use crate::observe::remembered::RememberedSizes;
 use crate::observe::retention::Wanted;
 use crate::observe::sharing::Counted;
 use crate::observe::snapshot::Snapshot;
@@ -49,7 +49,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 use std::time::{Duration, Instant, SystemTime};
-pub use trims::Stale;
+pub use trims::StaleUnits;
 
 /// Rounds of one run. Each one removes something or gives something up, so this is only reached when others fill the disk
 /// as fast as it is emptied.
@@ -151,9 +151,9 @@ pub struct PreviewScope<'a, W> {
     /// What has to be available for live jobs, by filesystem.
     pub rooms: &'a [(FilesystemId, Room)],
     /// Whether targets are read for what is stale in them, as a sweep does.
-    pub stale: Stale,
+    pub stale: StaleUnits,
     /// Sizes that are remembered, where they are only shown.
-    pub memory: Option<&'a Mutex<Remembered>>,
+    pub memory: Option<&'a Mutex<RememberedSizes>>,
 }
 
 /// What a dry run, a status and a check are made of: the same looks and the same plan as a real sweep, without acting.

@@ -1,10 +1,10 @@
 //! One round of a run: observe, plan, claim, delete.
 
 use super::giving::Sorted;
-use super::leftovers::{Leftover, holders, untried_leftovers};
+use super::leftovers::{UndeletedClaim, holders, untried_leftovers};
 use super::scrutiny::Scrutiny;
 use super::sizing::{self, Sizing};
-use super::{Cycle, CycleError, Next, Role, Stale, SweepState, pressed, rules, trims};
+use super::{Cycle, CycleError, Next, Role, StaleUnits, SweepState, pressed, rules, trims};
 use crate::lock::{ExclusiveLock, LockError, LockMode, SharedLock};
 use crate::model::{
     Action, ActionResult, Cache, CacheRule, Decision, FilesystemId, HostFacts, Need, Plan, Retention, Runner,
@@ -19,8 +19,8 @@ use crate::observe::strangers;
 use crate::policy::liveness;
 use crate::policy::plan::{self, Actor, OutOfReach, PlanInput};
 use crate::reclaim::confinement::Confinement;
-use crate::reclaim::execute::{Tree, Until};
-use crate::reclaim::remove_tree::{Enough, Extent, RemoveError};
+use crate::reclaim::execute::{ClaimedTree, Until};
+use crate::reclaim::remove_tree::{Enough, RemovalExtent, RemoveError};
 use crate::reclaim::trash;
 use crate::sys::btrfs;
 use crate::sys::dir::Dir;
@@ -82,7 +82,7 @@ impl Cycle<'_> {
             for_jobs: &state.for_jobs,
             dealt_with: &state.dealt_with,
         };
-        let stale = if self.limits_are_due(state) { Stale::Read } else { Stale::Leave };
+        let stale = if self.limits_are_due(state) { StaleUnits::Read } else { StaleUnits::Leave };
         let counted = Counted::under(&self.config.dedupe);
         let reading = trims::Reading { deadline: self.deadline, stale, counted };
         let plan = trims::plan(&facts, &evidence, &input, reading);
@@ -123,13 +123,13 @@ impl Cycle<'_> {
         &mut self,
         facts: &'f HostFacts,
         state: &mut SweepState,
-    ) -> Result<Option<Vec<Leftover<'f>>>, CycleError> {
+    ) -> Result<Option<Vec<UndeletedClaim<'f>>>, CycleError> {
         if untried_leftovers(facts, state).next().is_none() {
             return Ok(Some(Vec::new()));
         }
         let Some(lock) = self.lock_for_claims(facts, state)? else { return Ok(None) };
         let untried = untried_leftovers(facts, state).take(MAX_LEFTOVERS);
-        let found = lock.while_looking(|| untried.filter(Leftover::is_there).collect());
+        let found = lock.while_looking(|| untried.filter(UndeletedClaim::is_there).collect());
         drop(lock);
         Ok(Some(found))
     }
@@ -182,8 +182,8 @@ impl Cycle<'_> {
     /// Deletes the trees that were claimed in this round, and those that earlier claims have left in place.
     fn delete_all(
         &mut self,
-        leftovers: Vec<Leftover<'_>>,
-        taken: Vec<Tree<Dir>>,
+        leftovers: Vec<UndeletedClaim<'_>>,
+        taken: Vec<ClaimedTree<Dir>>,
         facts: &HostFacts,
         state: &mut SweepState,
     ) {
@@ -213,7 +213,7 @@ impl Cycle<'_> {
             let patience = self.patience(state);
             let is_enough = || patience.is_over(taken.iter().filter_map(place));
             let until = Until { deadline: self.deadline, enough: Some(Enough(&is_enough)) };
-            Tree::delete_largest(&taken, &confinement, until);
+            ClaimedTree::delete_largest(&taken, &confinement, until);
         }
         for tree in taken {
             self.delete(&confinement, tree, state);
@@ -286,7 +286,7 @@ impl Cycle<'_> {
     }
 
     /// Deletes a claimed tree, outside the lock.
-    fn delete(&mut self, confinement: &Confinement, tree: Tree<Dir>, state: &mut SweepState) {
+    fn delete(&mut self, confinement: &Confinement, tree: ClaimedTree<Dir>, state: &mut SweepState) {
         let wanted = tree.action().cache.bytes() / 10 * 9;
         let before = tree.work().usage().map(|usage| usage.available_bytes).unwrap_or_default();
         let patience = self.patience(state);
@@ -297,23 +297,24 @@ impl Cycle<'_> {
         let left = base.zip(tree.slot().map(Path::to_owned));
         let deleted = tree.delete(confinement, until, self.events);
         let result = match deleted.extent() {
-            Extent::Whole => ActionResult::Removed,
-            Extent::Part { first: RemoveError::Enough { .. }, .. } => {
+            RemovalExtent::Whole => ActionResult::Removed,
+            RemovalExtent::Part { first: RemoveError::Enough { .. }, .. } => {
                 if let Some((base, slot)) = left {
                     state.tried_trash.entry(base).or_default().insert(slot);
                 }
                 ActionResult::Removed
             }
-            Extent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
+            RemovalExtent::Part { .. } if Instant::now() > self.deadline => ActionResult::Deferred(
                 "the time limit was reached; the rest is in trash and is deleted by the next run".into(),
             ),
-            Extent::Part { first, .. } => {
+            RemovalExtent::Part { first, .. } => {
                 let why = first.explained();
                 ActionResult::Failed(format!("a part of it could not be deleted and is in trash: {why}"))
             }
         };
-        let is_gone = matches!(deleted.extent(), Extent::Whole);
-        let is_left = matches!(deleted.extent(), Extent::Part { first: RemoveError::Enough { .. }, .. });
+        let is_gone = matches!(deleted.extent(), RemovalExtent::Whole);
+        let is_left =
+            matches!(deleted.extent(), RemovalExtent::Part { first: RemoveError::Enough { .. }, .. });
         let (outcome, work) = deleted.report(result, self.events);
         if is_left {
             state.giving.note(format!(
@@ -338,7 +339,7 @@ impl Cycle<'_> {
 }
 
 /// A tree's disk, and a directory on it.
-fn place(tree: &Tree<Dir>) -> Option<(FilesystemId, &Dir)> {
+fn place(tree: &ClaimedTree<Dir>) -> Option<(FilesystemId, &Dir)> {
     let action = tree.action();
     Some((action.cache.base(&action.runner)?.filesystem, tree.work()))
 }

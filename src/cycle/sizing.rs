@@ -78,7 +78,7 @@ impl Cycle<'_> {
     /// Which runners have a running job, or share a work directory with one that has, as far as that is known without asking all
     /// processes. The hook's own runner has one: the hook's job.
     fn at_work(&self, runners: &[Runner], groups: &[usize], actor: &Actor) -> Vec<bool> {
-        let view = lease::View { proc: self.proc, sees_all: |_| false, now: (self.clock)() };
+        let view = lease::LeaseView { proc: self.proc, sees_all: |_| false, now: (self.clock)() };
         let leases = lease::read_all(self.run, view).unwrap_or_default();
         let mut roots: HashSet<FileId> = leases
             .iter()

@@ -11,21 +11,21 @@ use std::fs;
 
 /// Writes down each step by its name.
 #[derive(Default)]
-struct Observer {
+struct FakeObserver {
     steps: Vec<String>,
     /// Where a cache is, to see whether it is in its place at each step.
     watched: PathBuf,
     was_there: Vec<bool>,
 }
 
-impl Observer {
+impl FakeObserver {
     fn note(&mut self, step: impl Into<String>) {
         self.steps.push(step.into());
         self.was_there.push(self.watched.exists());
     }
 }
 
-impl Steps for Observer {
+impl Steps for FakeObserver {
     fn step(&mut self, step: Step<'_>) -> Option<Box<dyn Any>> {
         self.note(match step {
             Step::Claimed(_) => "claimed".to_owned(),
@@ -36,7 +36,7 @@ impl Steps for Observer {
     }
 }
 
-impl RunEvents for Observer {
+impl RunEvents for FakeObserver {
     fn pressure(&mut self, _: &Filesystem, _: Level) {
         self.note("pressure");
     }
@@ -92,8 +92,8 @@ impl Scene {
         hook_of(self.root())
     }
 
-    fn run(&self, actor: Role) -> (RunReport, Result<(), CycleError>, Observer) {
-        let mut observer = Observer { watched: self.cache(), ..Observer::default() };
+    fn run(&self, actor: Role) -> (RunReport, Result<(), CycleError>, FakeObserver) {
+        let mut observer = FakeObserver { watched: self.cache(), ..Observer::default() };
         let cycle = Cycle {
             config: &self.config,
             proc: &Proc::new(Path::new("/proc")),
@@ -174,7 +174,7 @@ fn a_preview_looks_at_the_same_caches_and_touches_nothing() {
     let scope = PreviewScope {
         whose: |_: &[Runner]| CacheScope::Everybody,
         rooms: &[],
-        stale: Stale::Leave,
+        stale: StaleUnits::Leave,
         memory: None,
     };
     let snapshot = Snapshot::take(&scene.config, &proc, SystemTime::now());
@@ -206,7 +206,7 @@ fn unfinished_trash_is_deleted_first_and_counts_as_freed() {
 fn sized_for(scene: &Scene, bytes: u64) -> (Vec<String>, Vec<String>) {
     let proc = Proc::new(Path::new("/proc"));
     let snapshot = Snapshot::take(&scene.config, &proc, SystemTime::now());
-    let mut events = Observer::default();
+    let mut events = FakeObserver::default();
     let cycle = Cycle {
         config: &scene.config,
         proc: &proc,

@@ -27,7 +27,7 @@ const STALE_IN_A_SWEEP: usize = 8;
 
 /// Whether targets are read for stale units.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Stale {
+pub enum StaleUnits {
     /// They are: once in a sweep, and in a preview.
     Read,
     /// They are not.
@@ -38,7 +38,7 @@ pub enum Stale {
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Reading {
     pub(super) deadline: Instant,
-    pub(super) stale: Stale,
+    pub(super) stale: StaleUnits,
     pub(super) counted: Counted,
 }
 
@@ -94,7 +94,7 @@ fn offers(plan: &Plan, input: &PlanInput<'_>, reading: Reading) -> Offers {
             *open = open.saturating_sub(reader.read(action).unwrap_or(0));
         }
     }
-    if matches!(input.actor, Actor::Sweep) && reading.stale == Stale::Read {
+    if matches!(input.actor, Actor::Sweep) && reading.stale == StaleUnits::Read {
         let mut old: Vec<&Action> =
             candidates.iter().filter(|(_, rule)| rule.stale.is_some()).map(|(action, _)| *action).collect();
         old.sort_by(|one, other| one.cache.path.cmp(&other.cache.path));

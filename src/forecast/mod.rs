@@ -18,7 +18,7 @@ pub use summary::Summary;
 
 use crate::config::Config;
 use crate::footprints::Footprints;
-use crate::lease::{self, View};
+use crate::lease::{self, LeaseView};
 use crate::model::{
     Basis, Cache, DiskForecast, FilesystemId, Job, JobForecast, Lease, LeaseSeen, LeaseState, Reservation,
     Room, Runner, Uid, Usage,
@@ -105,7 +105,7 @@ pub struct ForecastInput<'a> {
     /// The shared directory.
     pub run: &'a RunDir,
     /// How leases are judged.
-    pub view: View<'a>,
+    pub view: LeaseView<'a>,
     /// When to stop measuring.
     pub deadline: Instant,
 }

@@ -1,4 +1,4 @@
-use crate::ledger::journal::{Sorted, entry};
+use crate::ledger::journal::{JournalLine, entry};
 use crate::ledger::line::{Account, read, write};
 use crate::model::ledger::{ActionKind, Details, Entry, LedgerRecord, Ownership, Trust, Writer};
 use crate::model::{Pid, Uid};
@@ -43,7 +43,7 @@ fn sample() -> LedgerRecord {
 /// rejected.
 pub fn journal_entry(bytes: &[u8]) {
     for line in bytes.split(|byte| *byte == b'\n') {
-        let Sorted::Entry(found) = entry(line) else { continue };
+        let JournalLine::Entry(found) = entry(line) else { continue };
         assert!(found.record.details.path.as_ref().is_none_or(|path| path.is_absolute()));
         let Ok(Value::Object(fields)) = serde_json::from_slice::<Value>(line) else {
             panic!("an entry of what is no object")
@@ -64,8 +64,8 @@ fn with(fields: &Map<String, Value>, keep: impl Fn(&str) -> bool) -> Map<String,
 
 fn read_again(fields: &Map<String, Value>) -> Entry {
     match entry(json!(fields).to_string().as_bytes()) {
-        Sorted::Entry(entry) => *entry,
-        Sorted::NoDeed | Sorted::Odd => panic!("{fields:?} was an entry with more fields"),
+        JournalLine::Entry(entry) => *entry,
+        JournalLine::NoDeed | JournalLine::Odd => panic!("{fields:?} was an entry with more fields"),
     }
 }
 

@@ -1,12 +1,12 @@
 //! `hook completed`: removes caches that other runners have asked for, ends the lease, and warns if the disk was full during the job.
 
 use super::identify::Own;
-use super::self_clean::{Hook, SelfClean};
+use super::self_clean::{HookKind, SelfClean};
 use super::{Fault, disk_warning, job, request_name};
 use crate::clock::now;
 use crate::config::Config;
 use crate::cycle::holding;
-use crate::cycle::{PreviewScope, Stale, preview};
+use crate::cycle::{PreviewScope, StaleUnits, preview};
 use crate::forecast::{self, Summary};
 use crate::model::metrics::Timing;
 use crate::model::postmortem::Complaint;
@@ -19,7 +19,7 @@ use crate::policy::pressure;
 use crate::postmortem::observe::logs;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
-use crate::report::job_log::Met;
+use crate::report::job_log::DiskEffect;
 use crate::run_dir::{Records, RunDir};
 use crate::run_log::RunLog;
 use crate::setup::state::{RecordKind, StateDir};
@@ -57,7 +57,7 @@ fn end(
     }
     // While the lease still protects the runner.
     let cleaned = SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun }
-        .run(Hook::Completed, run_log);
+        .run(HookKind::Completed, run_log);
     tell_of_full_disk(config, proc, run, own, worker);
     if config.forecast.enabled {
         learn(run, own, worker);
@@ -105,7 +105,7 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     let scope = PreviewScope {
         whose: |_: &[Runner]| CacheScope::Everybody,
         rooms: &[],
-        stale: Stale::Leave,
+        stale: StaleUnits::Leave,
         memory: None,
     };
     let snapshot = Snapshot::take(config, proc, now());
@@ -114,7 +114,7 @@ fn tell_of_full_disk(config: &Config, proc: &Proc, run: &RunDir, own: &Own, work
     if !report.goal_met {
         report.holding = holding::holding(&snapshot, &report, holding::OF_A_JOB);
     }
-    let warning = disk_warning(Met::NoSpace(&line), run, proc, &own.runner, &report);
+    let warning = disk_warning(DiskEffect::NoSpace(&line), run, proc, &own.runner, &report);
     let _ = warning.write(std::io::stdout());
     lease::note_annotation(run, own.runner.root_id, worker);
 }

@@ -30,13 +30,13 @@ use crate::observe::declared;
 use crate::policy::holders;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
-use crate::report::job_log::{JobLog, Met, Warning};
+use crate::report::job_log::{DiskEffect, JobLog, Warning};
 use crate::report::journal::{self, Sink};
 use crate::run_dir::RunDir;
 use crate::run_log::RunLog;
 use crate::sys::limits;
 use crate::sys::process::Proc;
-use crate::sys::supervise::{End, Link, Supervisor};
+use crate::sys::supervise::{Link, Supervisor, WorkerEnd};
 use completed::completed;
 use identify::Own;
 use protect::{PROC, fence_declared, fence_first, protect};
@@ -107,7 +107,7 @@ pub(crate) fn guarded(cli: &Cli, hook: &HookCommand) -> Exit {
         Err(error) => return alone(cli, hook, &error),
     };
     match supervisor.run(START, |link| work(cli, hook, link)) {
-        Ok(End::Proper(code)) => {
+        Ok(WorkerEnd::Proper(code)) => {
             if code == Exit::Error.code() {
                 Exit::Error
             } else {
@@ -177,7 +177,7 @@ fn run(cli: &Cli, hook: &HookCommand, link: Link) -> Result<Exit, Fault> {
 }
 
 /// The error path for every abnormal end.
-fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End) -> Exit {
+fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: WorkerEnd) -> Exit {
     supervisor.ignore_signals();
     // It may have been a limit that ended it. Only here: every healthy hook does without these calls.
     limits::raise();
@@ -190,7 +190,7 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
         }
         last_steps(cli, hook, link.has(FENCED))
     });
-    let is_fenced = matches!(last, Ok(End::Proper(0))) || supervisor.link().has(FENCED);
+    let is_fenced = matches!(last, Ok(WorkerEnd::Proper(0))) || supervisor.link().has(FENCED);
     if let Some(text) = warning {
         let mut annotation = Vec::new();
         // Writing to memory does not fail.
@@ -204,16 +204,16 @@ fn way_out(cli: &Cli, hook: &HookCommand, supervisor: &mut Supervisor, end: End)
 }
 
 /// How a worker ended that did not run to its end.
-fn in_words(end: End) -> String {
+fn in_words(end: WorkerEnd) -> String {
     match end {
-        End::TimedOut(limit) => format!("The guard took longer than {} s and was stopped", limit.as_secs()),
-        End::Signalled(signal) => format!("The guard was terminated ({signal}) before it was done"),
-        End::Orphaned => {
+        WorkerEnd::TimedOut(limit) => format!("The guard took longer than {} s and was stopped", limit.as_secs()),
+        WorkerEnd::Signalled(signal) => format!("The guard was terminated ({signal}) before it was done"),
+        WorkerEnd::Orphaned => {
             "The process that started the guard ended before the guard was done: do not run it in the background"
                 .to_owned()
         }
-        End::Died(Some(signal)) => format!("The guard was ended by {signal} before it was done"),
-        End::Died(None) | End::Proper(_) | End::GivenUp => "The guard ended before it was done".to_owned(),
+        WorkerEnd::Died(Some(signal)) => format!("The guard was ended by {signal} before it was done"),
+        WorkerEnd::Died(None) | WorkerEnd::Proper(_) | WorkerEnd::GivenUp => "The guard ended before it was done".to_owned(),
     }
 }
 
@@ -243,8 +243,8 @@ fn request_name(runner: &Runner) -> String {
 const HOLDERS: usize = 3;
 
 /// The host's disk is the cause, and these runners hold it.
-fn disk_warning(met: Met<'_>, run: &RunDir, proc: &Proc, own: &Runner, report: &RunReport) -> Warning {
-    let view = lease::View { proc, sees_all: |_| false, now: now() };
+fn disk_warning(met: DiskEffect<'_>, run: &RunDir, proc: &Proc, own: &Runner, report: &RunReport) -> Warning {
+    let view = lease::LeaseView { proc, sees_all: |_| false, now: now() };
     let leases = lease::read_all(run, view).unwrap_or_default();
     let disk = own.work_dir().map(|work| work.filesystem);
     let holders = disk.map(|disk| holders::top(report, disk, &leases, HOLDERS)).unwrap_or_default();
@@ -272,12 +272,12 @@ mod tests {
     #[test]
     fn every_abnormal_end_is_described_in_words() {
         for (end, said) in [
-            (End::TimedOut(Duration::from_secs(70)), "took longer than 70 s"),
-            (End::Signalled(Signal::SIGTERM), "terminated (SIGTERM)"),
-            (End::Died(Some(Signal::SIGKILL)), "ended by SIGKILL"),
-            (End::Died(None), "ended before it was done"),
-            (End::Orphaned, "do not run it in the background"),
-            (End::GivenUp, "ended before it was done"),
+            (WorkerEnd::TimedOut(Duration::from_secs(70)), "took longer than 70 s"),
+            (WorkerEnd::Signalled(Signal::SIGTERM), "terminated (SIGTERM)"),
+            (WorkerEnd::Died(Some(Signal::SIGKILL)), "ended by SIGKILL"),
+            (WorkerEnd::Died(None), "ended before it was done"),
+            (WorkerEnd::Orphaned, "do not run it in the background"),
+            (WorkerEnd::GivenUp, "ended before it was done"),
         ] {
             assert!(in_words(end).contains(said), "{said}");
         }

@@ -162,8 +162,8 @@ impl Started<'_> {
     }
 }
 
-fn view(proc: &Proc) -> lease::View<'_> {
-    lease::View { proc, sees_all: |_| false, now: now() }
+fn view(proc: &Proc) -> lease::LeaseView<'_> {
+    lease::LeaseView { proc, sees_all: |_| false, now: now() }
 }
 
 /// Whether everything that the guard could ever remove from this disk, caches in use included, would still not make the room.

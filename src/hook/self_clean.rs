@@ -32,7 +32,7 @@ pub(super) struct SelfClean<'a> {
 
 /// Which hook.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Hook {
+pub(super) enum HookKind {
     Started,
     Completed,
 }
@@ -52,12 +52,12 @@ impl SelfClean<'_> {
     ///
     /// # Errors
     /// What the caches cannot be looked at for.
-    pub(super) fn run(&self, hook: Hook, run_log: &mut RunLog) -> Result<(), CleanError> {
+    pub(super) fn run(&self, hook: HookKind, run_log: &mut RunLog) -> Result<(), CleanError> {
         let root = self.runner.root_id;
         let Some(work) = self.runner.work_dir() else { return Ok(()) };
         let asked = match hook {
-            Hook::Started => BTreeSet::new(),
-            Hook::Completed => tickets::read(self.run, root),
+            HookKind::Started => BTreeSet::new(),
+            HookKind::Completed => tickets::read(self.run, root),
         };
         if asked.is_empty() && !self.may_have_limits(hook) {
             return Ok(());
@@ -111,18 +111,18 @@ impl SelfClean<'_> {
     }
 
     /// Whether a rule has a limit that this hook would apply: without one it looks at nothing.
-    fn may_have_limits(&self, hook: Hook) -> bool {
+    fn may_have_limits(&self, hook: HookKind) -> bool {
         let caches = &self.config.caches;
         let has_size = caches.iter().any(|rule| rule.max_size.is_some());
-        has_size || (hook == Hook::Completed && caches.iter().any(|rule| rule.max_age.is_some()))
+        has_size || (hook == HookKind::Completed && caches.iter().any(|rule| rule.max_age.is_some()))
     }
 
     /// A job that has ended may have let a cache grow; before a job nothing has changed since the last look. Age is known from the jobs
     /// that used a cache, without a look at the caches themselves.
-    fn limits_are_due(&self, hook: Hook, work: &Dir) -> bool {
+    fn limits_are_due(&self, hook: HookKind, work: &Dir) -> bool {
         let caches = &self.config.caches;
         let has_size = caches.iter().any(|rule| rule.max_size.is_some());
-        if has_size && hook == Hook::Completed {
+        if has_size && hook == HookKind::Completed {
             return true;
         }
         if uses::limits_are_fresh(work, now()) {
@@ -131,7 +131,8 @@ impl SelfClean<'_> {
         let least = caches.iter().filter_map(|rule| rule.max_age).min();
         let is_old =
             |used| least.is_some_and(|least| now().duration_since(used).is_ok_and(|age| age > least));
-        has_size || (hook == Hook::Completed && Uses::of(work, now()).iter().any(|(_, used)| is_old(used)))
+        has_size
+            || (hook == HookKind::Completed && Uses::of(work, now()).iter().any(|(_, used)| is_old(used)))
     }
 }
 
@@ -161,7 +162,7 @@ mod tests {
 
     impl Scene {
         /// Whether a hook of this kind looks at the limits of these rules.
-        fn is_due(&self, hook: Hook, rules: &str) -> bool {
+        fn is_due(&self, hook: HookKind, rules: &str) -> bool {
             let config = Config::parse(rules).unwrap();
             let clean = SelfClean {
                 config: &config,
@@ -183,22 +184,22 @@ mod tests {
     #[test]
     fn sizes_are_looked_at_after_every_job_and_before_one_once_in_a_while() {
         let scene = scene();
-        assert!(scene.is_due(Hook::Started, SIZE) && scene.is_due(Hook::Completed, SIZE));
+        assert!(scene.is_due(HookKind::Started, SIZE) && scene.is_due(HookKind::Completed, SIZE));
         let work = scene.runner.work_dir().unwrap();
         uses::note_limits(&open_work(work).unwrap(), work.owner, now()).unwrap();
-        assert!(!scene.is_due(Hook::Started, SIZE), "it was looked at a moment ago");
-        assert!(scene.is_due(Hook::Completed, SIZE), "the job may have let a cache grow");
+        assert!(!scene.is_due(HookKind::Started, SIZE), "it was looked at a moment ago");
+        assert!(scene.is_due(HookKind::Completed, SIZE), "the job may have let a cache grow");
     }
 
     #[test]
     fn ages_are_looked_at_after_a_job_where_a_repository_is_that_old() {
         let scene = scene();
-        assert!(!scene.is_due(Hook::Completed, AGE), "no repository is known");
+        assert!(!scene.is_due(HookKind::Completed, AGE), "no repository is known");
         let work = scene.runner.work_dir().unwrap();
         let old = now() - std::time::Duration::from_secs(7200);
         uses::mark(&open_work(work).unwrap(), work.owner, std::ffi::OsStr::new("app"), old).unwrap();
-        assert!(scene.is_due(Hook::Completed, AGE));
-        assert!(!scene.is_due(Hook::Started, AGE), "it can wait for the job's end");
-        assert!(!scene.is_due(Hook::Completed, NONE), "no rule has a limit");
+        assert!(scene.is_due(HookKind::Completed, AGE));
+        assert!(!scene.is_due(HookKind::Started, AGE), "it can wait for the job's end");
+        assert!(!scene.is_due(HookKind::Completed, NONE), "no rule has a limit");
     }
 }

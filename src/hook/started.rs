@@ -2,7 +2,7 @@
 
 use super::identify::Own;
 use super::protect::{begins, lease_of};
-use super::self_clean::{Hook, SelfClean};
+use super::self_clean::{HookKind, SelfClean};
 use super::{Fault, disk_warning, job, request_name};
 use crate::clock::now;
 use crate::config::{Config, OnExhausted};
@@ -18,7 +18,7 @@ use crate::observe::snapshot::Snapshot;
 use crate::policy::pressure;
 use crate::report::events::{Event, EventKind};
 use crate::report::exit::Exit;
-use crate::report::job_log::{JobLog, Met, Warning};
+use crate::report::job_log::{DiskEffect, JobLog, Warning};
 use crate::run_dir::{Records, RunDir};
 use crate::run_log::RunLog;
 use crate::sys::process::Proc;
@@ -100,7 +100,7 @@ impl<'a> Started<'a> {
         let (own, config, proc) = (&self.own, self.config, self.proc);
         let clean =
             SelfClean { config, proc, run, runner: &own.runner, lineage: &own.lineage, begun: self.begun };
-        let cleaned = clean.run(Hook::Started, &mut self.run_log.borrow_mut());
+        let cleaned = clean.run(HookKind::Started, &mut self.run_log.borrow_mut());
         if let Err(failure) = cleaned {
             // Limits can wait for the next hook; the disk cannot.
             self.tell(Event::new(EventKind::Error, failure.to_string()).runner(&self.own.runner));
@@ -150,12 +150,12 @@ impl<'a> Started<'a> {
         }
         let warning = match (exit, self.level()) {
             (Exit::Done, Ok(Level::Ok)) => short.as_ref().map(|short| short.warning()),
-            (Exit::Done, Ok(Level::Critical)) => Some(self.disk_warning(Met::Critical, run, &report)),
+            (Exit::Done, Ok(Level::Critical)) => Some(self.disk_warning(DiskEffect::Critical, run, &report)),
             // Between the watermarks there is no reason for a warning.
             (Exit::Done, _) => {
                 Warning::of_run(&report).or_else(|| short.as_ref().map(|short| short.warning()))
             }
-            _ => Some(self.disk_warning(Met::Refused, run, &report)),
+            _ => Some(self.disk_warning(DiskEffect::Refused, run, &report)),
         };
         if let Some(worker) = self.own.worker.filter(|_| warning.is_some()) {
             lease::note_annotation(run, self.own.runner.root_id, worker);
@@ -193,7 +193,7 @@ impl<'a> Started<'a> {
         cycle.run()
     }
 
-    fn disk_warning(&self, met: Met<'_>, run: &RunDir, report: &RunReport) -> Warning {
+    fn disk_warning(&self, met: DiskEffect<'_>, run: &RunDir, report: &RunReport) -> Warning {
         disk_warning(met, run, self.proc, &self.own.runner, report)
     }
 

@@ -109,7 +109,7 @@ pub fn forbidden(defect: &Defect) -> Option<&'static str> {
 
 /// Whether a runner takes jobs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Service {
+pub enum JobIntake {
     /// It may be given a job at any time.
     In,
     /// It is drained and its Listener is gone: no job can begin.
@@ -118,11 +118,11 @@ pub enum Service {
 
 /// The evidence against touching a runner's work directory now. Recent content is none: either a person asks, or only owner and mode are
 /// repaired. A runner without our hook could begin a job meanwhile unseen, unless it is out of service.
-pub fn objections(evidence: &[Evidence], service: Service, allow_unguarded: bool) -> Vec<Evidence> {
+pub fn objections(evidence: &[Evidence], service: JobIntake, allow_unguarded: bool) -> Vec<Evidence> {
     let counts = |evidence: &&Evidence| match evidence.weight {
         Weight::InUse | Weight::CannotTell => true,
         Weight::Forbids => {
-            evidence.kind == EvidenceKind::Unguarded && service == Service::In && !allow_unguarded
+            evidence.kind == EvidenceKind::Unguarded && service == JobIntake::In && !allow_unguarded
         }
     };
     evidence.iter().filter(counts).cloned().collect()
@@ -240,14 +240,14 @@ mod tests {
             })
             .collect();
         for (service, allowed, expected) in [
-            (Service::In, false, all.len() - 1),
-            (Service::In, true, all.len() - 2),
-            (Service::Out, false, all.len() - 2),
+            (JobIntake::In, false, all.len() - 1),
+            (JobIntake::In, true, all.len() - 2),
+            (JobIntake::Out, false, all.len() - 2),
         ] {
             assert_eq!(objections(&all, service, allowed).len(), expected, "{service:?} {allowed}");
         }
         assert!(
-            objections(&[of(EvidenceKind::RecentContent, Weight::Forbids)], Service::In, false).is_empty()
+            objections(&[of(EvidenceKind::RecentContent, Weight::Forbids)], JobIntake::In, false).is_empty()
         );
     }
 }

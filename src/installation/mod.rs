@@ -15,7 +15,7 @@ use crate::model::{
 };
 use crate::policy::liveness;
 use crate::setup::group::{self, Membership};
-use crate::setup::install::{self, Prepared, Refusal, Verb};
+use crate::setup::install::{self, PreparedEdit, Refusal, Verb};
 use crate::setup::state::{StateDir, StateError};
 use crate::setup::units::{BOUNDS, OURS, Systemd, SystemdError};
 use crate::setup::wiring::Scripts;
@@ -44,16 +44,16 @@ pub(crate) struct InstallOptions {
     /// Whether anything is touched.
     pub(crate) execution: Execution,
     /// Whom it concerns.
-    pub(crate) reach: Reach,
+    pub(crate) reach: RunnerSelection,
     /// Whether users join the group.
-    pub(crate) group: Part,
+    pub(crate) group: SetupPart,
     /// Whether Listeners of idle runners are restarted.
-    pub(crate) restart_idle: Part,
+    pub(crate) restart_idle: SetupPart,
 }
 
 /// Which runners are dealt with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Reach {
+pub(crate) enum RunnerSelection {
     /// All that the configuration's globs find, and all that is written down.
     All,
     /// What is written down, whatever the globs find; the package's own removal.
@@ -62,7 +62,7 @@ pub(crate) enum Reach {
 
 /// Whether a part is done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Part {
+pub(crate) enum SetupPart {
     /// It is.
     Done,
     /// It is left out.
@@ -107,7 +107,7 @@ pub(crate) fn run(
         report: SetupReport {
             verb: verb_name(options.verb),
             dry_run: options.execution.is_dry_run(),
-            is_last: options.reach == Reach::Recorded,
+            is_last: options.reach == RunnerSelection::Recorded,
             ..SetupReport::default()
         },
         unwritten: None,
@@ -117,14 +117,14 @@ pub(crate) fn run(
 }
 
 /// A runner whose Listener does not know the change yet.
-struct Stale {
+struct StaleListener {
     runner: Runner,
     pid: crate::model::Pid,
 }
 
 impl Setup<'_> {
     fn is_recorded_only(&self) -> bool {
-        self.options.reach == Reach::Recorded
+        self.options.reach == RunnerSelection::Recorded
     }
 
     fn all(&mut self, ours: &Scripts, state: &StateDir, recorded: &Recorded) {
@@ -158,7 +158,7 @@ impl Setup<'_> {
                     .env_written()
                     .is_some_and(|at| !listener.is_ordered || at > listener.started + GRAIN);
                 if changed || late || self.has_old_groups(runner, listener) || joins.contains(&runner.owner) {
-                    stale.push(Stale { runner: (*runner).clone(), pid: listener.process.pid });
+                    stale.push(StaleListener { runner: (*runner).clone(), pid: listener.process.pid });
                 }
             }
         }
@@ -173,7 +173,7 @@ impl Setup<'_> {
     /// Whether a Listener was started before its user joined the group.
     fn has_old_groups(&self, runner: &Runner, listener: &ListenerSeen) -> bool {
         self.options.verb == Verb::Install
-            && self.options.group == Part::Done
+            && self.options.group == SetupPart::Done
             && group::membership(runner.owner) == Membership::Member
             && group::is_in_force(self.proc, listener.process.pid) == Some(false)
     }
@@ -182,10 +182,10 @@ impl Setup<'_> {
     fn one(
         &mut self,
         runner: &Runner,
-        prepared: Result<Prepared, Refusal>,
+        prepared: Result<PreparedEdit, Refusal>,
         state: &StateDir,
         is_listening: bool,
-    ) -> Option<(Prepared, bool)> {
+    ) -> Option<(PreparedEdit, bool)> {
         let mut entry = SetupRunner {
             name: runner.name.clone(),
             root: runner.root.clone(),
@@ -235,10 +235,10 @@ impl Setup<'_> {
     /// The users of the runners that are wired join the group. Returns those that do.
     fn group<'r>(
         &mut self,
-        runners: impl Iterator<Item = (&'r &'r Runner, &'r Result<Prepared, Refusal>)>,
+        runners: impl Iterator<Item = (&'r &'r Runner, &'r Result<PreparedEdit, Refusal>)>,
     ) -> BTreeSet<Uid> {
         let mut joins = BTreeSet::new();
-        if self.options.verb == Verb::Uninstall || self.options.group == Part::Left || !self.is_root {
+        if self.options.verb == Verb::Uninstall || self.options.group == SetupPart::Left || !self.is_root {
             return joins;
         }
         let owners: BTreeSet<Uid> =
@@ -267,7 +267,7 @@ impl Setup<'_> {
         Systemd::find(self.programs)
     }
 
-    fn units(&mut self, stale: &[Stale]) {
+    fn units(&mut self, stale: &[StaleListener]) {
         let systemd = Systemd::find(self.programs);
         match &systemd {
             // A package's scripts deal with its units.
@@ -314,7 +314,7 @@ impl Setup<'_> {
         let words: Vec<String> = vec!["systemctl".into(), "restart".into(), unit];
         let why = format!("{name}: its Listener reads `.env` only when it starts");
         let mut state = None;
-        if self.options.restart_idle == Part::Done {
+        if self.options.restart_idle == SetupPart::Done {
             let alive = (self.look)(self.config);
             let found = alive.facts.runners.iter().position(|seen| seen.runner.root_id == runner.root_id);
             state = found.map(|index| liveness::judge(&alive.evidence[index]));

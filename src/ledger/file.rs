@@ -11,7 +11,7 @@
 use super::writer::others_write;
 use super::{FILE, LedgerPart, MAX_FILE_BYTES, OLDER, OTHERS, line};
 use crate::model::Uid;
-use crate::model::ledger::{Entry, Reach, Source, Span, Writer};
+use crate::model::ledger::{Entry, LedgerReach, Source, UserSpan, Writer};
 use crate::sys::dir::Dir;
 use std::collections::{BTreeSet, VecDeque};
 use std::ffi::OsStr;
@@ -36,7 +36,7 @@ const OTHERS_ENTRIES: usize = 40_000;
 
 /// What may be kept of one user's files.
 #[derive(Clone, Copy)]
-struct Share {
+struct VolumeShare {
     /// Of each generation, its end.
     bytes: u64,
     /// Of both.
@@ -44,27 +44,27 @@ struct Share {
 }
 
 /// The state directory's own file is read whole: only root writes it.
-const ALL: Share = Share { bytes: MAX_READ, entries: usize::MAX };
+const ALL: VolumeShare = VolumeShare { bytes: MAX_READ, entries: usize::MAX };
 
 /// Reads all files in `state_dir`. A file that cannot be read is a gap.
 pub fn read_files(state_dir: &Path) -> LedgerPart {
-    let mut shelf = Shelf { path: state_dir.to_owned(), ..Shelf::default() };
+    let mut shelf = LedgerFiles { path: state_dir.to_owned(), ..Shelf::default() };
     let span = match Dir::resolve(state_dir) {
         Ok((dir, _)) => shelf.read_all(&dir),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             shelf.gaps.push(format!("{} does not exist: no file has been kept", state_dir.display()));
-            Span::Part
+            UserSpan::Part
         }
         Err(error) => {
             shelf.gaps.push(format!("{} cannot be opened: {error}", state_dir.display()));
-            Span::Part
+            UserSpan::Part
         }
     };
     if shelf.bad_lines > 0 {
         shelf.gaps.push(format!("{} damaged lines were skipped", shelf.bad_lines));
     }
     let since = shelf.since();
-    let reach = Reach { source: Source::File, since, span, gaps: shelf.gaps };
+    let reach = LedgerReach { source: Source::File, since, span, gaps: shelf.gaps };
     LedgerPart { entries: shelf.entries, reach }
 }
 
@@ -83,7 +83,7 @@ struct Volume {
 }
 
 #[derive(Default)]
-struct Shelf {
+struct LedgerFiles {
     path: PathBuf,
     entries: Vec<Entry>,
     gaps: Vec<String>,
@@ -91,8 +91,8 @@ struct Shelf {
     volumes: Vec<Volume>,
 }
 
-impl Shelf {
-    fn read_all(&mut self, dir: &Dir) -> Span {
+impl LedgerFiles {
+    fn read_all(&mut self, dir: &Dir) -> UserSpan {
         let is_closed = dir.status().is_ok_and(|status| !others_write(&status));
         if !is_closed {
             self.gaps.push("others can write to the state directory: it proves nothing".into());
@@ -111,26 +111,26 @@ impl Shelf {
                 self.gaps.push(format!(
                     "hooks of users other than root leave no entries in files: {OTHERS} does not exist there"
                 ));
-                Span::Part
+                UserSpan::Part
             }
             Err(error) => {
                 self.gaps.push(format!("{OTHERS} cannot be opened: {error}"));
-                Span::Part
+                UserSpan::Part
             }
         };
-        if all { others } else { Span::Part }
+        if all { others } else { UserSpan::Part }
     }
 
-    fn read_others(&mut self, dir: &Dir) -> Span {
+    fn read_others(&mut self, dir: &Dir) -> UserSpan {
         let names = match dir.names(MAX_OTHERS + 1) {
             Ok(names) if names.len() <= MAX_OTHERS => names,
             Ok(_) => {
                 self.gaps.push(format!("{OTHERS} holds more than {MAX_OTHERS} files and was not read"));
-                return Span::Part;
+                return UserSpan::Part;
             }
             Err(error) => {
                 self.gaps.push(format!("{OTHERS} cannot be listed: {error}"));
-                return Span::Part;
+                return UserSpan::Part;
             }
         };
         const STICKY: u32 = 0o1000;
@@ -144,7 +144,7 @@ impl Shelf {
             }
         }
         let count = users.len().max(1);
-        let share = Share { bytes: OTHERS_BYTES / count as u64, entries: OTHERS_ENTRIES / count };
+        let share = VolumeShare { bytes: OTHERS_BYTES / count as u64, entries: OTHERS_ENTRIES / count };
         let mut all = true;
         for user in users {
             let (name, older) = (format!("{user}.jsonl"), format!("{user}.jsonl.1"));
@@ -161,7 +161,7 @@ impl Shelf {
                 self.path.join(OTHERS).display()
             ));
         }
-        if all && odd == 0 { Span::Everybody } else { Span::Part }
+        if all && odd == 0 { UserSpan::Everybody } else { UserSpan::Part }
     }
 
     /// Both generations, the older first; whether all of them was read. Untrusted files of others are counted in `odd`.
@@ -171,7 +171,7 @@ impl Shelf {
         names: [&str; 2],
         place: DirectoryOf,
         is_closed: bool,
-        share: Share,
+        share: VolumeShare,
         odd: &mut usize,
     ) -> bool {
         let mut volume = Volume { place, first: None, has_older: false };
@@ -366,7 +366,7 @@ mod tests {
             std::fs::hard_link(&path, state.0.path().join(format!("ledger.d/{number}.jsonl"))).unwrap();
         }
         let found = read_files(state.0.path());
-        assert_eq!((found.entries.len(), found.reach.span), (0, Span::Part));
+        assert_eq!((found.entries.len(), found.reach.span), (0, UserSpan::Part));
         assert!(found.reach.gaps.iter().any(|gap| gap.starts_with("50 files")), "{:?}", found.reach.gaps);
     }
 
@@ -411,7 +411,12 @@ mod tests {
         let early = crate::model::ledger::LedgerRecord { time: SystemTime::UNIX_EPOCH, ..sample() };
         std::fs::write(alices, write(&early, &account)).unwrap();
         let found = read_files(state.0.path());
-        assert_eq!((found.entries.len(), found.reach.span), (2, Span::Everybody), "{:?}", found.reach.gaps);
+        assert_eq!(
+            (found.entries.len(), found.reach.span),
+            (2, UserSpan::Everybody),
+            "{:?}",
+            found.reach.gaps
+        );
         assert_eq!(found.reach.since, Some(sample().time));
         std::fs::remove_file(state.0.path().join(FILE)).unwrap();
         assert_eq!(read_files(state.0.path()).reach.since, None);
@@ -424,9 +429,9 @@ mod tests {
         }
         let state = TestState::new();
         state.put(FILE, 0, 0o640);
-        assert_eq!(read_files(state.0.path()).reach.span, Span::Everybody, "the control");
+        assert_eq!(read_files(state.0.path()).reach.span, UserSpan::Everybody, "the control");
         chown(state.0.path(), Some(ALICE), None).unwrap();
-        assert_eq!(read_files(state.0.path()).reach.span, Span::Part);
+        assert_eq!(read_files(state.0.path()).reach.span, UserSpan::Part);
     }
 
     #[test]
@@ -444,7 +449,7 @@ mod tests {
     #[test]
     fn without_a_directory_there_is_a_gap_and_no_error() {
         let found = read_files(Path::new("/nonexistent/state"));
-        assert_eq!((found.entries.len(), found.reach.since, found.reach.span), (0, None, Span::Part));
+        assert_eq!((found.entries.len(), found.reach.since, found.reach.span), (0, None, UserSpan::Part));
         assert!(!found.reach.gaps.is_empty());
     }
 }

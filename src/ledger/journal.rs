@@ -7,10 +7,10 @@
 
 use super::LedgerPart;
 use crate::model::ledger::{
-    ActionKind, Details, Entry, FIELDS, LedgerRecord, Reach, Source, Span, Stored, Writer,
+    ActionKind, Details, Entry, FIELDS, LedgerReach, LedgerRecord, Source, Stored, UserSpan, Writer,
 };
 use crate::model::{Pid, Uid};
-use crate::sys::program::{Bounds, Call, End, ProgramError, Programs};
+use crate::sys::program::{Bounds, Call, ProgramEnd, ProgramError, Programs};
 use serde_json::{Map, Value};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -65,9 +65,9 @@ impl Journal {
         let mut odd = 0;
         for text in answer.lines() {
             match entry(text) {
-                Sorted::Entry(entry) => entries.push(*entry),
-                Sorted::NoDeed => {}
-                Sorted::Odd => odd += 1,
+                JournalLine::Entry(entry) => entries.push(*entry),
+                JournalLine::NoDeed => {}
+                JournalLine::Odd => odd += 1,
             }
         }
         if odd > 0 {
@@ -98,8 +98,8 @@ impl Journal {
         if reach_back.is_none() {
             gaps.push("no journal has been kept on this host".into());
         }
-        let span = if shut || reach_back.is_none() { Span::Part } else { Span::Everybody };
-        LedgerPart { entries, reach: Reach { source: Source::Journal, since: reach_back, span, gaps } }
+        let span = if shut || reach_back.is_none() { UserSpan::Part } else { UserSpan::Everybody };
+        LedgerPart { entries, reach: LedgerReach { source: Source::Journal, since: reach_back, span, gaps } }
     }
 
     /// Runs journalctl.
@@ -112,7 +112,7 @@ impl Journal {
         let mut run = call.run()?;
         let words = &run.complaint;
         let (was_cut, is_shut) = (
-            !matches!(run.end, End::Itself(_)),
+            !matches!(run.end, ProgramEnd::Itself(_)),
             words.contains("not seeing messages") || words.contains("insufficient permissions"),
         );
         let is_complaint = !was_cut && !words.is_empty() && !words.contains("No journal files were found");
@@ -137,12 +137,12 @@ impl Answer {
 }
 
 fn nothing(gap: String) -> LedgerPart {
-    let reach = Reach { source: Source::Journal, since: None, span: Span::Part, gaps: vec![gap] };
+    let reach = LedgerReach { source: Source::Journal, since: None, span: UserSpan::Part, gaps: vec![gap] };
     LedgerPart { entries: Vec::new(), reach }
 }
 
 /// The kind of a line of journalctl's answer.
-pub(crate) enum Sorted {
+pub(crate) enum JournalLine {
     Entry(Box<Entry>),
     /// An entry of ours that is not an action, or a line of text.
     NoDeed,
@@ -150,20 +150,24 @@ pub(crate) enum Sorted {
     Odd,
 }
 
-pub(crate) fn entry(text: &[u8]) -> Sorted {
-    let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return Sorted::Odd };
-    let Some(event) = fields.get("DISK_GUARD_EVENT") else { return Sorted::NoDeed };
-    let Some(event) = event.as_str() else { return Sorted::Odd };
-    let Some(deed) = ActionKind::of_event(event) else { return Sorted::NoDeed };
-    record(deed, &fields).map_or(Sorted::Odd, |record| {
-        Sorted::Entry(Box::new(Entry { record, writer: writer(&fields), sources: vec![Source::Journal] }))
+pub(crate) fn entry(text: &[u8]) -> JournalLine {
+    let Ok(Value::Object(fields)) = serde_json::from_slice(text) else { return JournalLine::Odd };
+    let Some(event) = fields.get("DISK_GUARD_EVENT") else { return JournalLine::NoDeed };
+    let Some(event) = event.as_str() else { return JournalLine::Odd };
+    let Some(deed) = ActionKind::of_event(event) else { return JournalLine::NoDeed };
+    record(deed, &fields).map_or(JournalLine::Odd, |record| {
+        JournalLine::Entry(Box::new(Entry {
+            record,
+            writer: writer(&fields),
+            sources: vec![Source::Journal],
+        }))
     })
 }
 
 /// The fields of an entry. A repeated field is a list, a field that is not text a list of bytes: the guard sends neither.
-struct Sent<'a>(&'a Map<String, Value>);
+struct JournalFields<'a>(&'a Map<String, Value>);
 
-impl Stored for Sent<'_> {
+impl Stored for JournalFields<'_> {
     fn text(&self, name: &str) -> Option<Option<String>> {
         match self.0.get(&format!("DISK_GUARD_{}", name.to_ascii_uppercase())) {
             None => Some(None),
@@ -179,7 +183,7 @@ impl Stored for Sent<'_> {
 fn record(deed: ActionKind, fields: &Map<String, Value>) -> Option<LedgerRecord> {
     let message = fields.get("MESSAGE").and_then(Value::as_str).unwrap_or_default().to_owned();
     let mut details = Details { message, ..Details::default() };
-    FIELDS.iter().try_for_each(|field| (field.set)(&mut details, &Sent(fields)))?;
+    FIELDS.iter().try_for_each(|field| (field.set)(&mut details, &JournalFields(fields)))?;
     Some(LedgerRecord { deed, time: time_of(fields)?, details })
 }
 
@@ -219,12 +223,12 @@ mod tests {
     }
 
     /// A journalctl that prints `answer`; asked for the oldest entry it prints one of 2026-01-01.
-    struct Fake {
+    struct FakeJournal {
         _dir: tempfile::TempDir,
         journal: Journal,
     }
 
-    fn fake(answer: &str, script: &str) -> Fake {
+    fn fake(answer: &str, script: &str) -> FakeJournal {
         let dir = tempfile::tempdir().unwrap();
         std::fs::write(dir.path().join("answer"), answer).unwrap();
         let program = dir.path().join("journalctl");
@@ -235,10 +239,10 @@ mod tests {
         std::fs::write(&program, text).unwrap();
         std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
         let journal = Journal { program: Ok(program), max_bytes: 4096, patience: Duration::from_secs(20) };
-        Fake { _dir: dir, journal }
+        FakeJournal { _dir: dir, journal }
     }
 
-    fn read(fake: &Fake) -> LedgerPart {
+    fn read(fake: &FakeJournal) -> LedgerPart {
         // Another test's fork may still hold the script open for writing.
         for _ in 0..200 {
             let found = fake.journal.read(UNIX_EPOCH);
@@ -265,7 +269,7 @@ mod tests {
         assert_eq!((first.record.details.bytes, first.record.details.sequence), (Some(42), Some(3)));
         assert_eq!(found.entries[1].writer.uid, Some(Uid(12001)));
         assert_eq!(found.reach.since, Some(UNIX_EPOCH + Duration::from_secs(1_767_225_600)));
-        assert_eq!(found.reach.span, Span::Everybody);
+        assert_eq!(found.reach.span, UserSpan::Everybody);
     }
 
     #[test]
@@ -312,14 +316,14 @@ mod tests {
         let hint = "echo 'Hint: You are currently not seeing messages from other users and the system.' >&2; cat answer";
         let fake = fake(&(removed("12001") + "\n"), hint);
         let found = read(&fake);
-        assert_eq!(found.reach.span, Span::Part);
+        assert_eq!(found.reach.span, UserSpan::Part);
         assert!(found.reach.gaps.iter().any(|gap| gap.contains("systemd-journal")), "{:?}", found.reach.gaps);
     }
 
     #[test]
     fn none_is_a_gap() {
         let found = Journal::of_host(Programs(&["/nowhere".into()])).read(UNIX_EPOCH);
-        assert_eq!((found.entries.len(), found.reach.span), (0, Span::Part));
+        assert_eq!((found.entries.len(), found.reach.span), (0, UserSpan::Part));
         assert!(found.reach.gaps[0].contains("journalctl is in none of /nowhere"));
     }
 }

@@ -75,9 +75,9 @@ pub(crate) fn write(record: &LedgerRecord, account: &Account) -> Vec<u8> {
 }
 
 /// A line's fields as they are read.
-struct Read(Map<String, serde_json::Value>);
+struct LineFields(Map<String, serde_json::Value>);
 
-impl Stored for Read {
+impl Stored for LineFields {
     fn text(&self, name: &str) -> Option<Option<String>> {
         match self.0.get(name) {
             None | Some(serde_json::Value::Null) => Some(None),
@@ -103,7 +103,7 @@ pub(crate) fn read(text: &[u8]) -> Option<(LedgerRecord, Account)> {
         scope: Scope::named(&line.scope, line.hook_runner),
         ..Details::default()
     };
-    let fields = Read(line.fields);
+    let fields = LineFields(line.fields);
     for field in FIELDS.iter().filter(|field| field.is_in_files) {
         (field.set)(&mut details, &fields)?;
     }

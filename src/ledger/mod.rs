@@ -28,7 +28,7 @@ pub use file::read_files;
 pub use journal::Journal;
 pub use writer::{LedgerWriter, WriteOutcome};
 
-use crate::model::ledger::{Entry, Reach};
+use crate::model::ledger::{Entry, LedgerReach};
 
 /// One generation of a file is at most about this long.
 pub const MAX_FILE_BYTES: u64 = 4 << 20;
@@ -44,5 +44,5 @@ pub struct LedgerPart {
     /// Its entries, in no order.
     pub entries: Vec<Entry>,
     /// How far it reaches.
-    pub reach: Reach,
+    pub reach: LedgerReach,
 }

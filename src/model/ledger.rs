@@ -131,8 +131,8 @@ adapters! {
         kind: scope.as_ref().map(Scope::as_str),
         hook_runner: scope.as_ref().and_then(Scope::hook_runner).map(str::to_owned),
     };
-    /// A [`Span`]: whether it is everybody's.
-    Everybody: Span => bool, |span| *span == Span::Everybody;
+    /// A [`UserSpan`]: whether it is everybody's.
+    Everybody: UserSpan => bool, |span| *span == UserSpan::Everybody;
 }
 
 /// What an event tells beside its kind, and an entry of the ledger beside its deed and its time. With [`FIELDS`] it is the one
@@ -295,7 +295,7 @@ pub const FIELDS: [Field; 17] = [
     field!("DISK_GUARD_SEQUENCE", number sequence, false),
 ];
 
-named!(ActionKind, Source, Trust, Relation, RunEnd, PathVerdict);
+named!(ActionKind, Source, Trust, PathRelation, RunEnd, PathVerdict);
 
 /// The content of an entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -418,7 +418,7 @@ pub struct Ownership {
 /// How a recorded path relates to the one that is asked about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, IntoStaticStr)]
 #[strum(serialize_all = "kebab-case")]
-pub enum Relation {
+pub enum PathRelation {
     /// It is the same.
     Same,
     /// What is asked about lay inside what is recorded.
@@ -427,7 +427,7 @@ pub enum Relation {
     Contains,
 }
 
-impl Relation {
+impl PathRelation {
     /// Of `recorded` to `asked`, if any.
     pub fn of(recorded: &Path, asked: &Path) -> Option<Self> {
         if recorded == asked {
@@ -471,7 +471,7 @@ impl Window {
 
 /// What one place of the ledger can tell of.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
-pub struct Reach {
+pub struct LedgerReach {
     /// Which place.
     pub source: Source,
     /// Its oldest entry; `None` when it holds nothing.
@@ -479,14 +479,14 @@ pub struct Reach {
     pub since: Option<SystemTime>,
     /// The users whose runs it covers, without errors.
     #[serde(rename = "everybody", with = "Everybody")]
-    pub span: Span,
+    pub span: UserSpan,
     /// Why it covers less than it might. May hold names from disk.
     pub gaps: Vec<String>,
 }
 
 /// The users whose runs a place covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Span {
+pub enum UserSpan {
     /// Everybody's.
     Everybody,
     /// Root's alone, or only our own.
@@ -497,13 +497,13 @@ pub enum Span {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Extent {
     /// Each place.
-    pub places: Vec<Reach>,
+    pub places: Vec<LedgerReach>,
 }
 
 impl Extent {
     /// Since when every run has left entries in one of the places.
     pub fn complete_since(&self) -> Option<SystemTime> {
-        let whole = self.places.iter().filter(|place| place.span == Span::Everybody);
+        let whole = self.places.iter().filter(|place| place.span == UserSpan::Everybody);
         whole.filter_map(|place| place.since).min()
     }
 
@@ -582,11 +582,11 @@ pub struct Why {
     /// The answer.
     pub verdict: PathVerdict,
     /// Authentic entries about it, in the order of time.
-    pub entries: Vec<(Relation, Judged)>,
+    pub entries: Vec<(PathRelation, Judged)>,
     /// The runs to which those belong.
     pub acts: Vec<LedgerRun>,
     /// Entries about it that are not believed.
-    pub foreign: Vec<(Relation, Judged)>,
+    pub foreign: Vec<(PathRelation, Judged)>,
     /// The span that `runs` covers.
     pub window: Window,
     /// What the guard did meanwhile.

@@ -187,7 +187,7 @@ pub struct RepeatIntervals {
 
 /// What to report now, and what to remember after that.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Decision {
+pub struct NotifyDecision {
     /// The reports; none while the last run of the command is too recent.
     pub tellings: Vec<Telling>,
     /// What to remember when they were sent.
@@ -197,7 +197,7 @@ pub struct Decision {
 }
 
 /// Decides what to report.
-pub fn decide(memory: &Memory, look: &IncidentLook, now: u64, intervals: RepeatIntervals) -> Decision {
+pub fn decide(memory: &Memory, look: &IncidentLook, now: u64, intervals: RepeatIntervals) -> NotifyDecision {
     let mut tellings = Vec::new();
     let mut told = Memory { at: now, called: now, incidents: Vec::new(), ..memory.clone() };
     let mut untold = Memory { at: now, incidents: Vec::new(), ..memory.clone() };
@@ -254,7 +254,7 @@ pub fn decide(memory: &Memory, look: &IncidentLook, now: u64, intervals: RepeatI
     if now.abs_diff(memory.called) < intervals.interval {
         tellings.clear();
     }
-    Decision { tellings, told, untold }
+    NotifyDecision { tellings, told, untold }
 }
 
 fn is_of(old: &Remembered, incident: &Incident) -> bool {

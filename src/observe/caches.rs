@@ -95,14 +95,14 @@ pub struct CacheScan {
     /// The same, beside the checkouts, where no rule reaches.
     pub tagged_beside: Vec<PathBuf>,
     /// Links with the name of a cache, and those that lead out of the work directory; for people.
-    pub links: Vec<Link>,
+    pub links: Vec<WorkLink>,
     /// For people: directories that could not be read.
     pub notes: Vec<String>,
 }
 
 /// A link in a work directory.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Link {
+pub struct WorkLink {
     /// Its place.
     pub path: PathBuf,
     /// Its target, as written.
@@ -146,7 +146,7 @@ fn room(found: usize) -> usize {
 }
 
 /// A directory during the walk.
-struct Level {
+struct WalkLevel {
     dir: Dir,
     /// From the work directory.
     below: PathBuf,
@@ -213,7 +213,7 @@ impl CacheWalk<'_> {
     }
 
     /// The directories to enter next: a cache is recorded instead.
-    fn look_at(&mut self, parent: &Dir, dir: Dir, below: PathBuf, is_tagged: bool) -> Option<Level> {
+    fn look_at(&mut self, parent: &Dir, dir: Dir, below: PathBuf, is_tagged: bool) -> Option<WalkLevel> {
         let depth = below.components().count().saturating_sub(CHECKOUT_DEPTH);
         if depth >= 1 {
             match self.by_name(parent, &dir, &below, depth) {
@@ -244,7 +244,7 @@ impl CacheWalk<'_> {
     }
 
     /// Lists a directory. A directory that cargo has tagged is a cache under any name.
-    fn enter(&mut self, dir: Dir, below: PathBuf, mut is_tagged: bool) -> Option<Level> {
+    fn enter(&mut self, dir: Dir, below: PathBuf, mut is_tagged: bool) -> Option<WalkLevel> {
         let listing = match self.list(&dir, &below) {
             Ok(listing) => listing,
             Err(error) => {
@@ -277,7 +277,7 @@ impl CacheWalk<'_> {
             }
         }
         self.links(&dir, &below, depth, listing.links);
-        Some(Level { dir, below, names: listing.dirs, is_tagged })
+        Some(WalkLevel { dir, below, names: listing.dirs, is_tagged })
     }
 
     /// Remembers links that may lead to a cache: by their name, or because they lead out of the work directory.
@@ -295,7 +295,7 @@ impl CacheWalk<'_> {
                 && self.found.links.len() < MAX_TOLD / 2;
             if has_a_caches_name || leads_out {
                 let path = self.work.path.join(below).join(name);
-                self.found.links.push(Link { path, target, has_a_caches_name });
+                self.found.links.push(WorkLink { path, target, has_a_caches_name });
             }
         }
     }

@@ -34,7 +34,7 @@ const MAX_NOTES: usize = 8;
 
 /// A glob that is not trusted.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Fault {
+pub struct DeclarationFault {
     /// Which key of its rule.
     pub key: &'static str,
     /// The rule's name.
@@ -46,14 +46,14 @@ pub struct Fault {
 }
 
 /// The parts of the rules that cannot be trusted on this host: directories on the way that others can write, unknown owners.
-pub fn faults(rules: &[CacheRule]) -> Vec<Fault> {
+pub fn faults(rules: &[CacheRule]) -> Vec<DeclarationFault> {
     let mut found = Vec::new();
     let mut ways = Ways::default();
     for rule in rules.iter().filter(|rule| !rule.roots.is_empty()) {
         reach::watch();
         let owner = match rule.owner.as_deref().map(uid) {
             Some(None) => {
-                found.push(Fault {
+                found.push(DeclarationFault {
                     key: "owner",
                     rule: rule.name.clone(),
                     found: rule.owner.clone().unwrap_or_default(),
@@ -70,7 +70,7 @@ pub fn faults(rules: &[CacheRule]) -> Vec<Fault> {
                 continue;
             }
             if let Some(why) = ways.foreign_hand(&top, owner.unwrap_or(Uid::ROOT)) {
-                found.push(Fault {
+                found.push(DeclarationFault {
                     key: "roots",
                     rule: rule.name.clone(),
                     found: root.text().to_owned(),

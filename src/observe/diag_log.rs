@@ -6,7 +6,7 @@
 //! A line counts only with the runner's own prefix, `[2026-01-02 03:04:05Z INFO JobDispatcher] `. A line without it continues the line
 //! before it (src/Runner.Common/HostTraceListener.cs, v2.336.0).
 
-pub use crate::actions_runner::log::{LogEntry, LogKind, Severity, begun};
+pub use crate::actions_runner::log::{LogEntry, LogKind, LogSeverity, begun};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER};
 use std::collections::BTreeSet;
 use std::ffi::{OsStr, OsString};
@@ -82,7 +82,7 @@ const MAX_LINE: u64 = 64 << 10;
 
 /// How far a log was read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Read {
+pub struct LogRead {
     /// To its end: the budget was enough, and the caller did not stop.
     pub is_whole: bool,
     /// Its last line has no end: the write was cut off.
@@ -99,7 +99,7 @@ pub fn each_line(
     name: &OsStr,
     budget: &mut u64,
     each: &mut dyn FnMut(&str) -> ControlFlow<()>,
-) -> io::Result<Read> {
+) -> io::Result<LogRead> {
     let mut file = io::BufReader::with_capacity(64 << 10, diag.open_file(name)?);
     let mut bytes = Vec::new();
     let mut skips = false;
@@ -108,14 +108,14 @@ pub fn each_line(
         bytes.clear();
         let size = (&mut file).take(MAX_LINE.min(*budget)).read_until(b'\n', &mut bytes)? as u64;
         if size == 0 {
-            return Ok(Read { is_whole: *budget > 0, is_cut });
+            return Ok(LogRead { is_whole: *budget > 0, is_cut });
         }
         *budget -= size;
         let has_end = bytes.last() == Some(&b'\n');
         is_cut = !has_end;
         let is_rest = std::mem::replace(&mut skips, !has_end && size == MAX_LINE);
         if !is_rest && each(&text_of(&bytes)).is_break() {
-            return Ok(Read { is_whole: false, is_cut: false });
+            return Ok(LogRead { is_whole: false, is_cut: false });
         }
     }
 }
@@ -170,7 +170,7 @@ mod tests {
         };
         let (lines, end) = read(1 << 20, "");
         assert_eq!(lines, ["one", "xxxxx", "three", "cut"]);
-        assert_eq!(end, Read { is_whole: true, is_cut: true });
+        assert_eq!(end, LogRead { is_whole: true, is_cut: true });
         let (lines, end) = read(1 << 20, "three");
         assert_eq!((lines.len(), end.is_whole), (3, false));
         let (lines, end) = read(3, "");

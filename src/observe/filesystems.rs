@@ -23,12 +23,12 @@ const PROJECTS: [&str; 3] = ["ext4", "xfs", "f2fs"];
 /// Our own mount namespace's table.
 #[derive(Debug, Default)]
 pub struct MountTable {
-    mounts: Vec<Mount>,
+    mounts: Vec<HostMount>,
     points: HashSet<PathBuf>,
 }
 
 #[derive(Debug)]
-struct Mount {
+struct HostMount {
     id: u64,
     device: FilesystemId,
     point: PathBuf,
@@ -46,7 +46,7 @@ impl MountTable {
     }
 
     pub(super) fn parse(text: &[u8]) -> Self {
-        let known = |mount: mountinfo::Mount<'_>| Mount {
+        let known = |mount: mountinfo::Mount<'_>| HostMount {
             id: mount.id,
             device: mount.device,
             point: OsStr::from_bytes(&mount.point).into(),
@@ -60,7 +60,8 @@ impl MountTable {
                 _ => Vec::new(),
             },
         };
-        let mounts: Vec<Mount> = mountinfo::parse(text).unwrap_or_default().into_iter().map(known).collect();
+        let mounts: Vec<HostMount> =
+            mountinfo::parse(text).unwrap_or_default().into_iter().map(known).collect();
         let points = mounts.iter().map(|mount| mount.point.clone()).collect();
         Self { mounts, points }
     }
@@ -75,7 +76,7 @@ impl MountTable {
         self.points.iter().map(PathBuf::as_path)
     }
 
-    fn mount_of(&self, status: &Status) -> Option<&Mount> {
+    fn mount_of(&self, status: &Status) -> Option<&HostMount> {
         self.mounts.iter().find(|mount| mount.id == status.mount_id)
     }
 
@@ -142,7 +143,7 @@ impl MountTable {
         let mut seen = HashSet::new();
         // Without a block device of their own: btrfs and ZFS number their volumes themselves.
         let is_disk =
-            |mount: &&Mount| mount.device.major != 0 || matches!(mount.kind.as_str(), "btrfs" | "zfs");
+            |mount: &&HostMount| mount.device.major != 0 || matches!(mount.kind.as_str(), "btrfs" | "zfs");
         let mut disks: Vec<Disk> = self
             .mounts
             .iter()

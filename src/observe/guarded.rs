@@ -58,12 +58,12 @@ pub struct GuardCheck<'a> {
     /// Our own mounts.
     pub mounts: &'a MountTable,
     /// What this look has read already.
-    pub scripts: &'a Scripts,
+    pub scripts: &'a JudgedScripts,
 }
 
 /// What one look has found out about started-hooks: mostly all runners of a host name the same one.
 #[derive(Debug, Default)]
-pub struct Scripts(RefCell<HashMap<PathBuf, Result<(), String>>>);
+pub struct JudgedScripts(RefCell<HashMap<PathBuf, Result<(), String>>>);
 
 /// Judges one runner by all of its running Listeners. `strangers` are processes of no known runner.
 pub fn judge(
@@ -326,7 +326,7 @@ mod tests {
         }
 
         fn judge(&self, listeners: &[&ListenerSeen]) -> Guarded {
-            let scripts = Scripts::default();
+            let scripts = JudgedScripts::default();
             let look = GuardCheck {
                 proc: &self.proc,
                 run: Some(&self.run),

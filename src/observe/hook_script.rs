@@ -135,7 +135,7 @@ pub(crate) fn first_command(text: &str) -> Shown {
             continue;
         }
         let line = chained(line).unwrap_or(line);
-        let Some(command) = Command::parse(line) else {
+        let Some(command) = ScriptCommand::parse(line) else {
             return Shown::Other("a line before that cannot be followed");
         };
         match command.shown() {
@@ -169,7 +169,7 @@ pub(crate) fn fence() -> &'static str {
 
 /// The first command of a line.
 #[derive(Debug)]
-struct Command {
+struct ScriptCommand {
     words: Vec<String>,
     /// The line is this command alone, in the foreground, with no substitution in it.
     is_simple: bool,
@@ -177,7 +177,7 @@ struct Command {
     is_waited_for: bool,
 }
 
-impl Command {
+impl ScriptCommand {
     /// `None` for a line with more than words, quotes and redirections.
     fn parse(line: &str) -> Option<Self> {
         let mut command = Self { words: Vec::new(), is_simple: true, is_waited_for: true };

@@ -5,7 +5,7 @@
 
 use super::listener_log::{PendingJob, pending_job};
 use super::processes;
-use super::remembered::Remembered;
+use super::remembered::RememberedSizes;
 use super::runners::Discovery;
 pub use super::searched::CacheScope;
 use super::searched::{Contents, Searched, Spot};
@@ -38,7 +38,7 @@ pub struct HostObserver<'a> {
     /// When to stop sizing.
     pub deadline: Instant,
     /// Remembered sizes, for a look that only shows them.
-    pub memory: Option<&'a Mutex<Remembered>>,
+    pub memory: Option<&'a Mutex<RememberedSizes>>,
 }
 
 /// Where leases are.
@@ -109,7 +109,7 @@ impl HostObserver<'_> {
     /// ([`HostObserver::size`]).
     pub fn search(&self, whose: CacheScope) -> Searched {
         let Discovery { runners, mut notes, remarks, mut declared, .. } = self.snapshot.found.clone();
-        let mut met = undeclared::Met::default();
+        let mut met = undeclared::UndeclaredFindings::default();
         let mut found = Vec::with_capacity(runners.len());
         let matcher = caches::Matcher::new(self.rules());
         for (index, runner) in runners.iter().enumerate() {
@@ -137,7 +137,7 @@ impl HostObserver<'_> {
         let filesystems = places::filesystems(&self.snapshot.found.holders(), mounts, &mut notes);
         let caches: Vec<Runner> = declared.iter().map(declared::as_place).collect();
         let Jobs { processes, leases, turn } = self.jobs(&runners, &caches);
-        let scripts = guarded::Scripts::default();
+        let scripts = guarded::JudgedScripts::default();
         let runners = runners
             .into_iter()
             .zip(found)
@@ -256,7 +256,7 @@ impl HostObserver<'_> {
         &self,
         runner: &Runner,
         matcher: &caches::Matcher<'_>,
-        met: &mut undeclared::Met,
+        met: &mut undeclared::UndeclaredFindings,
         notes: &mut Vec<String>,
     ) -> Contents {
         let Some(work) = runner.work_dir() else { return Contents::default() };
@@ -323,7 +323,7 @@ impl HostObserver<'_> {
         runner: Runner,
         contents: Contents,
         processes: &ProcessFacts,
-        scripts: &guarded::Scripts,
+        scripts: &guarded::JudgedScripts,
     ) -> RunnerFacts {
         let listeners: Vec<&ListenerSeen> =
             processes.listeners.iter().filter(|listener| listener.runner == index).collect();
@@ -352,7 +352,7 @@ impl HostObserver<'_> {
         runner: &Runner,
         listeners: &[&ListenerSeen],
         strangers: &[Stranger],
-        scripts: &guarded::Scripts,
+        scripts: &guarded::JudgedScripts,
     ) -> Guarded {
         let run = match self.leases {
             Leases::In(run) => Some(run),
@@ -370,7 +370,7 @@ impl HostObserver<'_> {
                     Visibility::Complete => |_| true,
                     Visibility::Partial(_) => |_| false,
                 };
-                match lease::read_all(run, lease::View { proc: self.proc(), sees_all, now: self.now }) {
+                match lease::read_all(run, lease::LeaseView { proc: self.proc(), sees_all, now: self.now }) {
                     Ok(leases) => return leases,
                     Err(error) => format!("leases cannot be read: {}", error.in_brief()),
                 }

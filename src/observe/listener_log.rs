@@ -102,20 +102,20 @@ fn written_at(diag: &Dir, name: &OsStr) -> Option<SystemTime> {
 /// The content of one log by itself.
 #[cfg(any(test, fuzzing))]
 pub(crate) fn pending_in(log: &[u8]) -> PendingJob {
-    Story::read(&diag_log::Tail { bytes: log.to_vec(), is_whole: true }).pending()
+    LogState::read(&diag_log::Tail { bytes: log.to_vec(), is_whole: true }).pending()
 }
 
 /// The state of a log, and whether all of it was read.
-fn read(diag: &Dir, name: OsString) -> Result<(Story, bool), LogError> {
+fn read(diag: &Dir, name: OsString) -> Result<(LogState, bool), LogError> {
     match diag_log::tail(diag, &name, TAIL) {
-        Ok(tail) => Ok((Story::read(&tail), tail.is_whole)),
+        Ok(tail) => Ok((LogState::read(&tail), tail.is_whole)),
         Err(source) => Err(LogError::Log { name, source }),
     }
 }
 
 /// The state that follows from a log's lines.
 #[derive(Debug, Default)]
-struct Story {
+struct LogState {
     /// Jobs that have not ended, by id.
     open: BTreeMap<String, (String, Option<SystemTime>)>,
     /// A job that was acknowledged and not received yet.
@@ -137,7 +137,7 @@ const DOES_NOT_COME: [&str; 3] = [
     "Skip message deletion for job request message",
 ];
 
-impl Story {
+impl LogState {
     fn read(log: &diag_log::Tail) -> Self {
         let mut story = Self::default();
         for line in log.lines() {

@@ -21,9 +21,9 @@ mod largest;
 
 use super::remembered::Noted;
 use crate::model::{Coverage, LargeFile, Measure};
-use crate::sys::dir::{Batch, Dir, ENTRIES_BUFFER, Entry, Status};
+use crate::sys::dir::{Batch, Dir, DirEntry, ENTRIES_BUFFER, Status};
 use crate::sys::handles::{HandleBudget, Permit};
-use crate::sys::reach::{self, Names};
+use crate::sys::reach::{self, MountPointNames};
 use crate::sys::work_stack::{WorkStack, work_off};
 use hard_links::HardLinks;
 use largest::Largest;
@@ -38,7 +38,7 @@ use std::time::{Instant, SystemTime};
 
 /// How to walk.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct MeasureOptions {
     /// Threads, the calling one included. Two by measurement; more help only with a cold cache.
     pub threads: usize,
     /// How many of the largest files to list.
@@ -47,7 +47,7 @@ pub struct Options {
     pub deadline: Option<Instant>,
 }
 
-impl Default for Options {
+impl Default for MeasureOptions {
     fn default() -> Self {
         Self { threads: 2, largest: 4096, deadline: None }
     }
@@ -66,7 +66,7 @@ pub struct Scan {
 ///
 /// # Errors
 /// When the root itself cannot be read; the error of openat2(2) and statx(2).
-pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
+pub fn measure(tree: &Dir, options: &MeasureOptions) -> io::Result<Scan> {
     measure_within(tree, options, &AtomicI64::new(i64::MAX))
 }
 
@@ -74,7 +74,7 @@ pub fn measure(tree: &Dir, options: &Options) -> io::Result<Scan> {
 ///
 /// # Errors
 /// As [`measure`].
-pub fn measure_within(tree: &Dir, options: &Options, entries: &AtomicI64) -> io::Result<Scan> {
+pub fn measure_within(tree: &Dir, options: &MeasureOptions, entries: &AtomicI64) -> io::Result<Scan> {
     let found = Mutex::new(None);
     let keep = |_, scan, _| *found.lock().unwrap_or_else(PoisonError::into_inner) = Some(scan);
     let budget = HandleBudget::of_process();
@@ -91,14 +91,14 @@ pub fn measure_within(tree: &Dir, options: &Options, entries: &AtomicI64) -> io:
 /// remember. The trees are begun in their order; with `in_turn` none before the previous one has been passed to `found`.
 pub(super) fn measure_all(
     trees: usize,
-    options: &Options,
+    options: &MeasureOptions,
     (noting, in_turn): (bool, bool),
     open: &(dyn Fn(usize) -> Option<Dir> + Sync),
     found: &OnMeasured<'_>,
 ) {
     let (entries, budget) = (AtomicI64::new(i64::MAX), HandleBudget::of_process());
     let walk = SizeWalk { in_turn, ..SizeWalk::new(options, &entries, &budget, noting, found) };
-    walk.run(Task::Open(0..trees), open);
+    walk.run(MeasureTask::Open(0..trees), open);
 }
 
 /// Receives a measured tree: its number, its size, and its directories.
@@ -106,12 +106,12 @@ pub(super) type OnMeasured<'f> = dyn Fn(usize, Scan, Vec<Noted>) + Sync + 'f;
 
 /// What the threads share.
 struct SizeWalk<'a> {
-    options: &'a Options,
+    options: &'a MeasureOptions,
     late: AtomicBool,
     entries: &'a AtomicI64,
     budget: &'a HandleBudget,
     /// Entries of these names may be mounts, which are not touched.
-    mounts: Names,
+    mounts: MountPointNames,
     noting: bool,
     /// Whether a tree is only begun when the previous one is measured.
     in_turn: bool,
@@ -122,7 +122,7 @@ struct SizeWalk<'a> {
 }
 
 /// A tree that is being measured.
-struct Tree {
+struct MeasuredTree {
     number: usize,
     /// The trees that are begun when this one is measured.
     next: Range<usize>,
@@ -130,13 +130,13 @@ struct Tree {
     links: HardLinks,
     /// Tasks that are not done. The thread that brings this to zero reports the tree.
     outstanding: AtomicUsize,
-    sums: Mutex<Tally>,
+    sums: Mutex<TreeSums>,
 }
 
 /// An open directory.
 struct OpenDir<'a> {
     dir: Dir,
-    tree: Arc<Tree>,
+    tree: Arc<MeasuredTree>,
     /// Its path relative to the root; `None` when it is too long for listing files.
     path: Option<Vec<u8>>,
     /// Entries met so far.
@@ -144,7 +144,7 @@ struct OpenDir<'a> {
     _permit: Option<Permit<'a>>,
 }
 
-enum Task<'a> {
+enum MeasureTask<'a> {
     Open(Range<usize>),
     Enter { parent: Arc<OpenDir<'a>>, name: Box<CStr> },
     Read(Arc<OpenDir<'a>>),
@@ -162,7 +162,7 @@ const MAX_NOTED: usize = 1 << 16;
 
 impl<'a> SizeWalk<'a> {
     fn new(
-        options: &'a Options,
+        options: &'a MeasureOptions,
         entries: &'a AtomicI64,
         budget: &'a HandleBudget,
         noting: bool,
@@ -182,7 +182,7 @@ impl<'a> SizeWalk<'a> {
         }
     }
 
-    fn run(&self, first: Task<'a>, open: &(dyn Fn(usize) -> Option<Dir> + Sync)) {
+    fn run(&self, first: MeasureTask<'a>, open: &(dyn Fn(usize) -> Option<Dir> + Sync)) {
         work_off(
             self.options.threads.max(1),
             vec![first],
@@ -191,16 +191,16 @@ impl<'a> SizeWalk<'a> {
         );
     }
 
-    fn tally(&self) -> Tally {
-        Tally::new(self.options.largest, self.noting)
+    fn tally(&self) -> TreeSums {
+        TreeSums::new(self.options.largest, self.noting)
     }
 
     /// The first task of the first of these trees. The others are begun when it is measured.
-    fn begin(&self, numbers: Range<usize>, root: Dir) -> io::Result<Task<'a>> {
+    fn begin(&self, numbers: Range<usize>, root: Dir) -> io::Result<MeasureTask<'a>> {
         let status = root.status()?;
         let mut sums = self.tally();
         sums.add_directory(&status, Some(&[]));
-        let tree = Tree {
+        let tree = MeasuredTree {
             number: numbers.start,
             next: numbers.start + 1..numbers.end,
             mount_id: status.mount_id,
@@ -208,7 +208,7 @@ impl<'a> SizeWalk<'a> {
             outstanding: AtomicUsize::new(1),
             sums: Mutex::new(sums),
         };
-        Ok(Task::Read(Arc::new(OpenDir {
+        Ok(MeasureTask::Read(Arc::new(OpenDir {
             dir: root,
             tree: Arc::new(tree),
             path: Some(Vec::new()),
@@ -219,21 +219,21 @@ impl<'a> SizeWalk<'a> {
 
     fn work(
         &self,
-        stack: &WorkStack<Task<'a>>,
-        tally: &mut Tally,
+        stack: &WorkStack<MeasureTask<'a>>,
+        tally: &mut TreeSums,
         buffer: &mut [MaybeUninit<u8>],
         open: &(dyn Fn(usize) -> Option<Dir> + Sync),
-        task: Task<'a>,
-        made: &mut Vec<Task<'a>>,
+        task: MeasureTask<'a>,
+        made: &mut Vec<MeasureTask<'a>>,
     ) {
         let tree = match task {
-            Task::Open(mut numbers) => {
+            MeasureTask::Open(mut numbers) => {
                 while let Some(number) = numbers.next() {
                     let mut these = number..number + 1;
                     match self.in_turn {
                         true => these.end = numbers.end,
                         false if numbers.is_empty() => {}
-                        false => stack.push(Task::Open(numbers.clone())),
+                        false => stack.push(MeasureTask::Open(numbers.clone())),
                     }
                     made.extend(open(number).and_then(|root| self.begin(these, root).ok()));
                     if !self.in_turn || !made.is_empty() {
@@ -242,11 +242,11 @@ impl<'a> SizeWalk<'a> {
                 }
                 return;
             }
-            Task::Read(place) => {
+            MeasureTask::Read(place) => {
                 self.read(stack, tally, buffer, &place, made);
                 Arc::clone(&place.tree)
             }
-            Task::Enter { parent, name } => {
+            MeasureTask::Enter { parent, name } => {
                 if let Some(place) = self.enter(&parent, &name, tally) {
                     self.read(stack, tally, buffer, &place, made);
                 }
@@ -257,7 +257,7 @@ impl<'a> SizeWalk<'a> {
     }
 
     /// One task of a tree is done, and has made these others.
-    fn settle(&self, tree: &Tree, tally: &mut Tally, made: &mut Vec<Task<'a>>) {
+    fn settle(&self, tree: &MeasuredTree, tally: &mut TreeSums, made: &mut Vec<MeasureTask<'a>>) {
         tree.sums.lock().unwrap_or_else(PoisonError::into_inner).take_from(tally);
         tree.outstanding.fetch_add(made.len(), Ordering::Relaxed);
         // Release and acquire: the last one sees the sums of all.
@@ -266,16 +266,21 @@ impl<'a> SizeWalk<'a> {
         }
         let mut sums = std::mem::replace(
             &mut *tree.sums.lock().unwrap_or_else(PoisonError::into_inner),
-            Tally::new(0, false),
+            TreeSums::new(0, false),
         );
         let noted = sums.noted.take().unwrap_or_default();
         (self.found)(tree.number, sums.into_scan(), noted);
         if !tree.next.is_empty() {
-            made.push(Task::Open(tree.next.clone()));
+            made.push(MeasureTask::Open(tree.next.clone()));
         }
     }
 
-    fn enter(&self, parent: &Arc<OpenDir<'a>>, name: &CStr, tally: &mut Tally) -> Option<Arc<OpenDir<'a>>> {
+    fn enter(
+        &self,
+        parent: &Arc<OpenDir<'a>>,
+        name: &CStr,
+        tally: &mut TreeSums,
+    ) -> Option<Arc<OpenDir<'a>>> {
         if self.is_late() {
             tally.coverage = Coverage::Part;
             return None;
@@ -313,11 +318,11 @@ impl<'a> SizeWalk<'a> {
 
     fn read(
         &self,
-        stack: &WorkStack<Task<'a>>,
-        tally: &mut Tally,
+        stack: &WorkStack<MeasureTask<'a>>,
+        tally: &mut TreeSums,
         buffer: &mut [MaybeUninit<u8>],
         place: &Arc<OpenDir<'a>>,
-        made: &mut Vec<Task<'a>>,
+        made: &mut Vec<MeasureTask<'a>>,
     ) {
         while place.entries.load(Ordering::Relaxed) < ENTRIES_IN_A_DIRECTORY && !self.is_late() {
             let (mut seen, mut shared) = (0, false);
@@ -326,7 +331,7 @@ impl<'a> SizeWalk<'a> {
                 if seen == SHARED_FROM {
                     shared = true;
                     place.tree.outstanding.fetch_add(1, Ordering::Relaxed);
-                    stack.push(Task::Read(Arc::clone(place)));
+                    stack.push(MeasureTask::Read(Arc::clone(place)));
                 }
                 self.look_at(place, &entry, tally, made);
             });
@@ -345,18 +350,18 @@ impl<'a> SizeWalk<'a> {
     fn look_at(
         &self,
         place: &Arc<OpenDir<'a>>,
-        entry: &Entry<'_>,
-        tally: &mut Tally,
-        made: &mut Vec<Task<'a>>,
+        entry: &DirEntry<'_>,
+        tally: &mut TreeSums,
+        made: &mut Vec<MeasureTask<'a>>,
     ) {
         if entry.kind == FileType::Directory {
-            made.push(Task::Enter { parent: Arc::clone(place), name: entry.name.into() });
+            made.push(MeasureTask::Enter { parent: Arc::clone(place), name: entry.name.into() });
             return;
         }
         match place.dir.status_among(entry.name, &self.mounts) {
             // The filesystem did not report its type, or it was replaced since.
             Ok(status) if status.is_dir() => {
-                made.push(Task::Enter { parent: Arc::clone(place), name: entry.name.into() });
+                made.push(MeasureTask::Enter { parent: Arc::clone(place), name: entry.name.into() });
             }
             Ok(status) if status.mount_id != place.tree.mount_id => tally.coverage = Coverage::Part,
             Ok(status) => self.add_file(place, entry.name, &status, tally),
@@ -366,7 +371,7 @@ impl<'a> SizeWalk<'a> {
         }
     }
 
-    fn add_file(&self, place: &OpenDir<'a>, name: &CStr, status: &Status, tally: &mut Tally) {
+    fn add_file(&self, place: &OpenDir<'a>, name: &CStr, status: &Status, tally: &mut TreeSums) {
         tally.files += 1;
         tally.bytes = tally.bytes.saturating_add(place.tree.links.bytes_of(status));
         tally.newest = tally.newest.max(Some(status.modified));
@@ -389,7 +394,7 @@ impl<'a> SizeWalk<'a> {
 }
 
 /// One thread's sums of one task, and a tree's of all finished tasks.
-struct Tally {
+struct TreeSums {
     bytes: u64,
     files: u64,
     directories: u64,
@@ -401,7 +406,7 @@ struct Tally {
     noted: Option<Vec<Noted>>,
 }
 
-impl Tally {
+impl TreeSums {
     fn new(largest: usize, noting: bool) -> Self {
         Self {
             bytes: 0,
@@ -425,7 +430,7 @@ impl Tally {
     }
 
     /// Adds the sums of `other`, and resets it.
-    fn take_from(&mut self, other: &mut Tally) {
+    fn take_from(&mut self, other: &mut TreeSums) {
         self.bytes = self.bytes.saturating_add(std::mem::take(&mut other.bytes));
         self.files += std::mem::take(&mut other.files);
         self.directories += std::mem::take(&mut other.directories);

@@ -46,15 +46,15 @@ pub(super) type Noted = (Vec<u8>, Status);
 
 /// The remembered trees.
 #[derive(Debug, Default)]
-pub struct Remembered {
-    trees: HashMap<FileId, Arc<Tree>>,
+pub struct RememberedSizes {
+    trees: HashMap<FileId, Arc<RememberedTree>>,
     /// The trees that this look has measured or confirmed.
-    met: HashMap<FileId, Arc<Tree>>,
+    met: HashMap<FileId, Arc<RememberedTree>>,
     has_changed: bool,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Tree {
+struct RememberedTree {
     measure: Measure,
     since: SystemTime,
     /// A digest of the status of every directory.
@@ -63,8 +63,8 @@ struct Tree {
     directories: Vec<u8>,
 }
 
-impl Remembered {
-    /// From the bytes of [`Remembered::into_bytes`]; data that cannot be parsed holds nothing.
+impl RememberedSizes {
+    /// From the bytes of [`RememberedSizes::into_bytes`]; data that cannot be parsed holds nothing.
     pub fn from_bytes(bytes: &[u8]) -> Self {
         let trees = decode(bytes).unwrap_or_default();
         let trees = trees.into_iter().map(|(id, tree)| (id, Arc::new(tree))).collect();
@@ -123,7 +123,7 @@ impl Remembered {
             directories.extend_from_slice(name);
             add(&mut print, status);
         }
-        let tree = Tree { measure, since: now, print: print.finish(), directories };
+        let tree = RememberedTree { measure, since: now, print: print.finish(), directories };
         self.has_changed = true;
         self.met.insert(root.id, Arc::new(tree));
     }
@@ -177,7 +177,7 @@ fn open_last(root: &Dir, way: &mut [(CString, Option<Dir>)]) -> Option<()> {
     Some(())
 }
 
-fn encode(trees: HashMap<FileId, Arc<Tree>>) -> Vec<u8> {
+fn encode(trees: HashMap<FileId, Arc<RememberedTree>>) -> Vec<u8> {
     let mut body = Vec::new();
     for (id, tree) in trees {
         let Measure { bytes, files, directories, newest, .. } = tree.measure;
@@ -213,7 +213,7 @@ fn sum(body: &[u8]) -> u64 {
     hasher.finish()
 }
 
-fn decode(bytes: &[u8]) -> Option<Vec<(FileId, Tree)>> {
+fn decode(bytes: &[u8]) -> Option<Vec<(FileId, RememberedTree)>> {
     let (expected, mut rest) = bytes.strip_prefix(HEADER)?.split_first_chunk()?;
     if sum(rest) != u64::from_le_bytes(*expected) {
         return None;
@@ -235,7 +235,7 @@ fn decode(bytes: &[u8]) -> Option<Vec<(FileId, Tree)>> {
         let newest = time(i128::from_le_bytes(*newest));
         let measure = Measure { bytes, files, directories, newest, coverage: Coverage::Whole };
         let since = time(i128::from_le_bytes(*since))?;
-        trees.push((id, Tree { measure, since, print, directories: names.to_vec() }));
+        trees.push((id, RememberedTree { measure, since, print, directories: names.to_vec() }));
     }
     Some(trees)
 }
@@ -244,7 +244,7 @@ fn decode(bytes: &[u8]) -> Option<Vec<(FileId, Tree)>> {
 #[allow(clippy::disallowed_methods, reason = "tests change their own files and read the clock")]
 mod tests {
     use super::*;
-    use crate::observe::measure::{Options, Scan, measure_all};
+    use crate::observe::measure::{MeasureOptions, Scan, measure_all};
     use crate::sys::testing::handle;
     use std::fs;
     use std::path::Path;
@@ -252,7 +252,7 @@ mod tests {
     fn measure_noting(root: &Path) -> (Scan, Vec<Noted>) {
         let found = Mutex::new(None);
         let open = |_| Some(handle(root));
-        measure_all(1, &Options::default(), (true, false), &open, &|_, scan, noted| {
+        measure_all(1, &MeasureOptions::default(), (true, false), &open, &|_, scan, noted| {
             *found.lock().unwrap() = Some((scan, noted));
         });
         found.into_inner().unwrap().unwrap()
@@ -267,8 +267,8 @@ mod tests {
 
     /// A look half a minute later.
     fn look(root: &Path, memory: &[u8]) -> (Measure, Option<Vec<u8>>) {
-        let memory = Mutex::new(Remembered::from_bytes(memory));
-        let measure = Remembered::of(&memory, &handle(root)).unwrap_or_else(|| {
+        let memory = Mutex::new(RememberedSizes::from_bytes(memory));
+        let measure = RememberedSizes::of(&memory, &handle(root)).unwrap_or_else(|| {
             let (scan, noted) = measure_noting(root);
             let later = SystemTime::now() + QUIET + Duration::from_secs(1);
             memory.lock().unwrap().note(scan.measure, noted, later, false);
@@ -329,7 +329,7 @@ mod tests {
         plant(temp.path());
         let (scan, noted) = measure_noting(temp.path());
         let is_noted = |noted: &[Noted], seconds, by_own_clock| {
-            let mut memory = Remembered::default();
+            let mut memory = RememberedSizes::default();
             let then = SystemTime::now() + Duration::from_secs(seconds);
             memory.note(scan.measure, noted.to_vec(), then, by_own_clock);
             memory.into_bytes().is_some()

@@ -33,7 +33,7 @@ pub struct Searched {
     pub(super) found: Vec<Contents>,
     pub(super) notes: Vec<String>,
     pub(super) remarks: Vec<Remark>,
-    pub(super) met: undeclared::Met,
+    pub(super) met: undeclared::UndeclaredFindings,
     pub(super) whose: CacheScope,
 }
 

@@ -3,7 +3,7 @@
 use crate::model::dedupe::DedupeRule;
 use crate::model::{Cache, LargeFile};
 use crate::sys::dir::Dir;
-use crate::sys::extents::{Shared, shared};
+use crate::sys::extents::{SharedExtents, shared};
 use std::collections::HashSet;
 use std::fs::File;
 use std::io;
@@ -44,13 +44,13 @@ pub fn is_possible(fs_type: &str) -> bool {
 pub fn is_shared(work: &Dir, cache: &Cache) -> bool {
     let until = Instant::now() + PATIENCE;
     let Ok(tree) = work.descend(&cache.below_work) else { return false };
-    let mut sum = Shared::default();
+    let mut sum = SharedExtents::default();
     for large in cache.largest.iter().take(FILES) {
         if Instant::now() > until {
             break;
         }
         match tree.open_file(&large.below).and_then(|file| shared(&file)) {
-            Ok(file) => sum = Shared { seen: sum.seen + file.seen, shared: sum.shared + file.shared },
+            Ok(file) => sum = SharedExtents { seen: sum.seen + file.seen, shared: sum.shared + file.shared },
             Err(_) => continue,
         }
     }

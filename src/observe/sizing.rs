@@ -2,7 +2,7 @@
 
 use super::caches::open_work;
 use super::measure::{self, Scan, measure_all};
-use super::remembered::{Noted, Remembered};
+use super::remembered::{Noted, RememberedSizes};
 use super::searched::{Searched, Spot, is_to_be_sized};
 use super::sharing;
 use crate::model::{FileId, LargeFile, Measure};
@@ -24,7 +24,7 @@ const MAX_LISTED: usize = 1 << 15;
 pub type Enough<'e> = dyn Fn(usize, &[Option<Measure>]) -> bool + Sync + 'e;
 
 /// The results so far, by position.
-struct Sizes {
+struct CacheSizes {
     measures: Vec<Option<Measure>>,
     largest: Vec<Arc<[LargeFile]>>,
     listed: usize,
@@ -37,7 +37,7 @@ struct Sizes {
 /// The inputs of sizing.
 pub(super) struct Sizer<'a> {
     /// Sizes that are remembered, for a look that only shows them.
-    pub(super) memory: Option<&'a Mutex<Remembered>>,
+    pub(super) memory: Option<&'a Mutex<RememberedSizes>>,
     /// Whether only those bytes count that are not shared with other files.
     pub(super) exclusive: bool,
     /// The wall clock now.
@@ -54,7 +54,7 @@ impl Sizer<'_> {
         spots: &[Spot],
         is_enough: Option<&Enough<'_>>,
     ) -> Vec<Spot> {
-        let sizes = Mutex::new(Sizes {
+        let sizes = Mutex::new(CacheSizes {
             measures: vec![None; spots.len()],
             largest: vec![Arc::default(); spots.len()],
             listed: 0,
@@ -77,7 +77,7 @@ impl Sizer<'_> {
             drop(now);
             let dir: Dir = opened(at)?;
             if let Some(memory) = memory {
-                if let Some(measure) = Remembered::of(memory, &dir) {
+                if let Some(measure) = RememberedSizes::of(memory, &dir) {
                     known().measures[at] = Some(measure);
                     return None;
                 }
@@ -113,7 +113,7 @@ impl Sizer<'_> {
     }
 }
 
-impl Sizes {
+impl CacheSizes {
     fn keep(&mut self, at: usize, scan: Scan) {
         self.listed += scan.largest.len();
         (self.measures[at], self.largest[at]) = (Some(scan.measure), scan.largest.into());

@@ -181,7 +181,7 @@ struct SpaceWalk<'a> {
 }
 
 /// One runner's work directory.
-struct Site<'a> {
+struct WorkSite<'a> {
     runner: &'a Runner,
     work: &'a WorkDir,
     uses: Uses,
@@ -189,7 +189,7 @@ struct Site<'a> {
 
 impl SpaceWalk<'_> {
     fn work(&mut self, runner: &Runner, work: &WorkDir, dir: &Dir) {
-        let site = Site { runner, work, uses: Uses::of(dir, self.look.now) };
+        let site = WorkSite { runner, work, uses: Uses::of(dir, self.look.now) };
         for name in dir.names(NAMES).unwrap_or_default() {
             let Ok(child) = dir.descend(name.as_os_str()) else { continue };
             let below = PathBuf::from(&name);
@@ -229,20 +229,27 @@ impl SpaceWalk<'_> {
         let base = runner.root_dir();
         let Ok(diag) = Dir::open(&runner.root).and_then(|root| root.descend(layout::DIAG)) else { return };
         if self.look.is_meant(base.filesystem) {
-            let site = Site { runner, work: &base, uses: Uses::default() };
+            let site = WorkSite { runner, work: &base, uses: Uses::default() };
             let remedy = "retention.logs sets how long they are kept; under pressure a sweep removes them once the runner is idle";
             self.whole(&site, SpaceClass::Logs, Path::new(layout::DIAG), &diag, remedy);
         }
     }
 
-    fn whole(&mut self, site: &Site<'_>, class: SpaceClass, below: &Path, dir: &Dir, remedy: &str) {
+    fn whole(&mut self, site: &WorkSite<'_>, class: SpaceClass, below: &Path, dir: &Dir, remedy: &str) {
         if let Some(size) = self.size(dir) {
             let is_whole = size.coverage == Coverage::Whole;
             self.tell(site, class, below, (Held::of_measure(&size), is_whole), remedy.to_owned());
         }
     }
 
-    fn tell(&mut self, site: &Site<'_>, class: SpaceClass, below: &Path, size: (Held, bool), remedy: String) {
+    fn tell(
+        &mut self,
+        site: &WorkSite<'_>,
+        class: SpaceClass,
+        below: &Path,
+        size: (Held, bool),
+        remedy: String,
+    ) {
         let (Held { bytes, inodes }, is_whole) = size;
         let (path, runner) = (site.work.path.join(below), site.runner.name.clone());
         self.found.push(SpaceHolder {
@@ -259,7 +266,7 @@ impl SpaceWalk<'_> {
     }
 
     /// A repository's directory: its build trees separately, and the rest of it.
-    fn repository(&mut self, site: &Site<'_>, name: &OsStr, dir: &Dir) {
+    fn repository(&mut self, site: &WorkSite<'_>, name: &OsStr, dir: &Dir) {
         let below = PathBuf::from(name);
         let path = site.work.path.join(&below);
         let Some(size) = self.size(dir) else { return };
@@ -288,7 +295,7 @@ impl SpaceWalk<'_> {
         self.tell(site, class, &below, (rest, is_whole), remedy);
     }
 
-    fn build_trees(&mut self, site: &Site<'_>, below: &Path, dir: &Dir, depth: usize) {
+    fn build_trees(&mut self, site: &WorkSite<'_>, below: &Path, dir: &Dir, depth: usize) {
         for name in dir.names(NAMES).unwrap_or_default() {
             if name == ".git" || Instant::now() > self.look.deadline {
                 continue;

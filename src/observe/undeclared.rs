@@ -2,7 +2,7 @@
 //! runner's `.env`, a link in a checkout or a live process's mount names as one. They are reported, with the rule that would declare them;
 //! nothing of them is sized, entered or touched.
 
-use super::caches::{CacheScan, Link};
+use super::caches::{CacheScan, WorkLink};
 use super::dotenv::{self, Says};
 use super::known_caches::{self, KnownCache};
 use super::processes::environ_names_paths;
@@ -27,13 +27,13 @@ const LIBRARY: &str = "/usr/share/doc/disk-guard/rules";
 
 /// The findings of the walks through the work directories.
 #[derive(Debug, Default)]
-pub(super) struct Met {
+pub(super) struct UndeclaredFindings {
     tagged: Vec<PathBuf>,
     tagged_beside: Vec<PathBuf>,
-    links: Vec<Link>,
+    links: Vec<WorkLink>,
 }
 
-impl Met {
+impl UndeclaredFindings {
     pub(super) fn take(&mut self, found: &mut CacheScan) {
         self.tagged.append(&mut found.tagged);
         self.tagged_beside.append(&mut found.tagged_beside);
@@ -42,7 +42,7 @@ impl Met {
 }
 
 /// A directory that could be declared.
-struct Candidate {
+struct UndeclaredDir {
     path: PathBuf,
     by: String,
     /// Its kind; `None`: it counts only if it is recognised, since a mount or a link can be of anything.
@@ -61,9 +61,14 @@ struct Suggestion {
 }
 
 /// One remark for each glob that would declare some of them, and one for the tagged directories in the work directories.
-pub(super) fn remarks(facts: &HostFacts, met: &Met, rules: &[CacheRule], proc: &Proc) -> Vec<Remark> {
+pub(super) fn remarks(
+    facts: &HostFacts,
+    met: &UndeclaredFindings,
+    rules: &[CacheRule],
+    proc: &Proc,
+) -> Vec<Remark> {
     let mut suggested = Suggested::new();
-    for Candidate { path, by, kind } in candidates(facts, met, proc) {
+    for UndeclaredDir { path, by, kind } in candidates(facts, met, proc) {
         if !is_outside(&path, facts) || is_declared(&path, rules) {
             continue;
         }
@@ -122,7 +127,7 @@ fn listed(paths: &[PathBuf]) -> String {
     }
 }
 
-fn tagged_beside(met: &Met) -> Option<Remark> {
+fn tagged_beside(met: &UndeclaredFindings) -> Option<Remark> {
     met.tagged_beside.first()?;
     Some(Remark {
         id: "tagged-beside".into(),
@@ -132,7 +137,7 @@ fn tagged_beside(met: &Met) -> Option<Remark> {
     })
 }
 
-fn tagged(met: &Met) -> Option<Remark> {
+fn tagged(met: &UndeclaredFindings) -> Option<Remark> {
     let first = met.tagged.first()?;
     let name = first.file_name().unwrap_or_default().to_string_lossy();
     Some(Remark {
@@ -146,7 +151,7 @@ fn tagged(met: &Met) -> Option<Remark> {
     })
 }
 
-fn candidates(facts: &HostFacts, met: &Met, proc: &Proc) -> Vec<Candidate> {
+fn candidates(facts: &HostFacts, met: &UndeclaredFindings, proc: &Proc) -> Vec<UndeclaredDir> {
     let by_env = facts.runners.iter().flat_map(|facts| named_in_env(&facts.runner));
     let by_unit = facts.processes.listeners.iter().flat_map(|listener| {
         let runner = facts.runners.get(listener.runner).map(|facts| &facts.runner);
@@ -155,9 +160,9 @@ fn candidates(facts: &HostFacts, met: &Met, proc: &Proc) -> Vec<Candidate> {
     let by_link = met.links.iter().filter_map(|link| {
         let path = normal(&link.path.parent()?.join(&link.target))?;
         let kind = link.has_a_caches_name.then(KnownCache::default);
-        Some(Candidate { path, by: format!("the link {}", link.path.display()), kind })
+        Some(UndeclaredDir { path, by: format!("the link {}", link.path.display()), kind })
     });
-    let by_mount = facts.processes.binds.iter().map(|(process, path)| Candidate {
+    let by_mount = facts.processes.binds.iter().map(|(process, path)| UndeclaredDir {
         path: path.clone(),
         by: format!("a mount of pid {}", process.pid),
         kind: None,
@@ -165,13 +170,13 @@ fn candidates(facts: &HostFacts, met: &Met, proc: &Proc) -> Vec<Candidate> {
     by_env.chain(by_unit).chain(by_link).chain(by_mount).collect()
 }
 
-fn named(path: &Path, kind: &'static KnownCache, by: String) -> Option<Candidate> {
+fn named(path: &Path, kind: &'static KnownCache, by: String) -> Option<UndeclaredDir> {
     let path = path.is_absolute().then(|| normal(path)).flatten()?;
-    Some(Candidate { path, by, kind: Some(kind) })
+    Some(UndeclaredDir { path, by, kind: Some(kind) })
 }
 
 /// The directories that a runner's `.env` names, read as the runner reads it.
-fn named_in_env(runner: &Runner) -> Vec<Candidate> {
+fn named_in_env(runner: &Runner) -> Vec<UndeclaredDir> {
     let env =
         Dir::open(&runner.root).and_then(|root| root.read_file(layout::ENV, MAX_ENV)).unwrap_or_default();
     let value = |name: &str| match dotenv::says_of(&env, name) {
@@ -187,7 +192,7 @@ fn named_in_env(runner: &Runner) -> Vec<Candidate> {
 }
 
 /// The environment of a Listener's unit.
-fn named_in_environment(runner: &Runner, listener: &ListenerSeen, proc: &Proc) -> Vec<Candidate> {
+fn named_in_environment(runner: &Runner, listener: &ListenerSeen, proc: &Proc) -> Vec<UndeclaredDir> {
     let read = environ_names_paths(proc, listener.process, known_caches::variables()).unwrap_or_default();
     let named = read.into_iter().filter_map(|(variable, path)| {
         let (path, kind) = known_caches::named_by(variable, &path)?;

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
-pub(crate) enum Question<'a> {
+pub(crate) enum CheckQuestion<'a> {
     /// A runner by its name or its unit's.
     Runner(&'a str),
     /// Whoever owns this path.
@@ -35,12 +35,15 @@ pub(crate) enum CheckError {
 ///
 /// # Errors
 /// See [`CheckError`].
-pub(crate) fn answer(snapshot: &Snapshot<'_>, question: Question<'_>) -> Result<CheckResult, CheckError> {
+pub(crate) fn answer(
+    snapshot: &Snapshot<'_>,
+    question: CheckQuestion<'_>,
+) -> Result<CheckResult, CheckError> {
     let mut subject = None;
     let (preview, _) = at(snapshot, |runners| {
         let found = find(runners, &question);
         let scope = match &found {
-            Ok(Subject { runner: Some(index), .. }) => CacheScope::Runner(*index),
+            Ok(CheckSubject { runner: Some(index), .. }) => CacheScope::Runner(*index),
             _ => CacheScope::Nobody,
         };
         subject = Some(found);
@@ -51,24 +54,24 @@ pub(crate) fn answer(snapshot: &Snapshot<'_>, question: Question<'_>) -> Result<
 }
 
 /// What is asked about.
-struct Subject {
+struct CheckSubject {
     /// The runner's index; `None` when the path belongs to none.
     runner: Option<usize>,
     path: Option<PathBuf>,
 }
 
-fn find(runners: &[Runner], question: &Question<'_>) -> Result<Subject, CheckError> {
+fn find(runners: &[Runner], question: &CheckQuestion<'_>) -> Result<CheckSubject, CheckError> {
     match question {
-        Question::Runner(name) => {
+        CheckQuestion::Runner(name) => {
             let index = units::named(&runners.iter().collect::<Vec<_>>(), name)?;
-            Ok(Subject { runner: Some(index), path: None })
+            Ok(CheckSubject { runner: Some(index), path: None })
         }
-        Question::Path(path) => {
+        CheckQuestion::Path(path) => {
             let real = resolve(path)
                 .map_err(|source| CheckError::Unresolved { path: path.display().to_string(), source })?;
             let owns =
                 |runner: &Runner| real.starts_with(&runner.root) || real.starts_with(runner.work_path());
-            Ok(Subject { runner: runners.iter().position(owns), path: Some(real) })
+            Ok(CheckSubject { runner: runners.iter().position(owns), path: Some(real) })
         }
     }
 }
@@ -85,7 +88,7 @@ fn resolve(path: &Path) -> std::io::Result<PathBuf> {
 
 /// The state is that of liveness alone, as everywhere; the evidence lists whatever else would keep the guard from deleting. A path that
 /// no runner owns is unknown, not idle.
-fn verdict(config: &Config, preview: &Preview, subject: Subject) -> CheckResult {
+fn verdict(config: &Config, preview: &Preview, subject: CheckSubject) -> CheckResult {
     let path = subject.path;
     let Some(index) = subject.runner else {
         let reason = "the path belongs to no runner that runners.roots finds";

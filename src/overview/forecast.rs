@@ -40,7 +40,7 @@ pub(crate) fn survey(snapshot: &Snapshot<'_>, run: Option<&RunDir>, patience: Du
 }
 
 fn look<'a>(snapshot: &'a Snapshot<'a>, run: &'a RunDir, patience: Duration) -> ForecastInput<'a> {
-    let view = lease::View { proc: snapshot.proc, sees_all: processes::sees_all, now: now() };
+    let view = lease::LeaseView { proc: snapshot.proc, sees_all: processes::sees_all, now: now() };
     ForecastInput { snapshot, run, view, deadline: Instant::now() + patience }
 }
 

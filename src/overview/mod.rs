@@ -5,11 +5,11 @@ pub(crate) mod forecast;
 pub(crate) mod past;
 pub(crate) mod status;
 
-use crate::cycle::{Preview, PreviewScope, Stale, preview};
+use crate::cycle::{Preview, PreviewScope, StaleUnits, preview};
 use crate::forecast::HostForecast;
 use crate::model::Runner;
 use crate::observe::host::{CacheScope, Leases};
-use crate::observe::remembered::{self, Remembered};
+use crate::observe::remembered::{self, RememberedSizes};
 use crate::observe::snapshot::Snapshot;
 use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
@@ -30,7 +30,7 @@ pub(crate) fn at(
     whose: impl FnOnce(&[Runner]) -> CacheScope,
 ) -> (Preview, Option<RunDir>) {
     let run = open(snapshot);
-    let scope = PreviewScope { whose, rooms: &[], stale: Stale::Leave, memory: None };
+    let scope = PreviewScope { whose, rooms: &[], stale: StaleUnits::Leave, memory: None };
     (seen(snapshot, &run, scope), run.ok().flatten())
 }
 
@@ -38,7 +38,7 @@ pub(crate) fn at(
 pub(crate) fn whole(
     snapshot: &Snapshot<'_>,
     patience: Duration,
-    stale: Stale,
+    stale: StaleUnits,
 ) -> (Preview, Option<RunDir>, HostForecast) {
     recalling(snapshot, (patience, stale), None)
 }
@@ -47,11 +47,11 @@ pub(crate) fn whole(
 pub(crate) fn whole_recalled(
     snapshot: &Snapshot<'_>,
     patience: Duration,
-    stale: Stale,
+    stale: StaleUnits,
 ) -> (Preview, Option<RunDir>, HostForecast) {
     let state = StateDir::at(&snapshot.config.paths.state_dir);
     let kept = state.read_file(SIZES, SIZES_FILE, remembered::MAX_BYTES as u64).ok().flatten();
-    let memory = Mutex::new(Remembered::from_bytes(&kept.unwrap_or_default()));
+    let memory = Mutex::new(RememberedSizes::from_bytes(&kept.unwrap_or_default()));
     let look = recalling(snapshot, (patience, stale), Some(&memory));
     if let Some(bytes) = memory.into_inner().unwrap_or_else(PoisonError::into_inner).into_bytes() {
         // This fails on a full disk and for ordinary users: the next observation measures again.
@@ -62,8 +62,8 @@ pub(crate) fn whole_recalled(
 
 fn recalling(
     snapshot: &Snapshot<'_>,
-    (patience, stale): (Duration, Stale),
-    memory: Option<&Mutex<Remembered>>,
+    (patience, stale): (Duration, StaleUnits),
+    memory: Option<&Mutex<RememberedSizes>>,
 ) -> (Preview, Option<RunDir>, HostForecast) {
     let run = open(snapshot);
     let survey = forecast::survey(snapshot, run.as_ref().ok().and_then(Option::as_ref), patience);

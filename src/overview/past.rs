@@ -14,7 +14,7 @@ use crate::policy::forecast::Estimate;
 use crate::run_dir::RunDir;
 use crate::setup::state::StateDir;
 use crate::simulate::past::{self, Expected, Past};
-use crate::simulate::{Against, Builds, Known, PastDisk, replay};
+use crate::simulate::{Against, Builds, KnownPast, PastDisk, replay};
 use crate::text::escape;
 use std::collections::HashMap;
 use std::path::Path;
@@ -40,7 +40,7 @@ pub(crate) fn replayed(
             marks: config.watermarks,
             forecast: config.forecast.enabled,
         };
-        let known = Known {
+        let known = KnownPast {
             samples,
             jobs: past.jobs.get(mount).map_or(&[], Vec::as_slice),
             removals: past.removals.get(mount).map_or(&[], Vec::as_slice),

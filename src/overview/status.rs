@@ -5,7 +5,7 @@ use crate::capacity;
 use crate::clock::now;
 use crate::config::Config;
 use crate::cycle::holding;
-use crate::cycle::{Preview, Stale};
+use crate::cycle::{Preview, StaleUnits};
 use crate::dedupe::record as dedupe_record;
 use crate::model::reap::ReapRecord;
 use crate::model::{
@@ -31,16 +31,16 @@ use std::time::{Duration, SystemTime};
 
 /// Whether to look for what uses the space of a disk whose goal is missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Holders {
+pub(crate) enum HolderSearch {
     Asked,
     Unasked,
 }
 
 /// Observes the host; with `stale` also some of its cargo targets.
-pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: Holders, stale: Stale) -> HostStatus {
+pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: HolderSearch, stale: StaleUnits) -> HostStatus {
     let (config, proc) = (snapshot.config, snapshot.proc);
     let engines = capacity::ask_engines(&config.paths.programs);
-    let patience = if holders == Holders::Asked { forecast::PATIENCE } else { Duration::from_secs(1) };
+    let patience = if holders == HolderSearch::Asked { forecast::PATIENCE } else { Duration::from_secs(1) };
     let (preview, run, survey) = whole_recalled(snapshot, patience, stale);
     let lock = run.as_ref().map(|run| lock_view(proc, run)).unwrap_or_default();
     let trash_bytes = trash_bytes(&preview);
@@ -85,8 +85,8 @@ pub(crate) fn collect(snapshot: &Snapshot<'_>, holders: Holders, stale: Stale) -
         roots_are_built_in: config.runners.are_built_in,
         root_matches,
         holding: match holders {
-            Holders::Asked => held(snapshot, preview),
-            Holders::Unasked => Vec::new(),
+            HolderSearch::Asked => held(snapshot, preview),
+            HolderSearch::Unasked => Vec::new(),
         },
     }
 }

@@ -11,7 +11,7 @@
 
 use crate::model::ledger::{
     ActionKind, Blame, Entry, Extent, History, Judged, Ledger, LedgerRecord, LedgerRun, Ownership,
-    PathVerdict, Presence, Relation, RunEnd, Scope, Total, Trust, Why, WhyEnvironment, Window,
+    PathRelation, PathVerdict, Presence, RunEnd, Scope, Total, Trust, Why, WhyEnvironment, Window,
 };
 use crate::model::{Pid, Uid};
 use std::collections::{BTreeMap, HashMap, HashSet, VecDeque};
@@ -30,10 +30,10 @@ pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
     let mut all: Vec<Entry> = Vec::new();
     for entries in places {
         // One place does not repeat itself: each entry equals at most one of another place.
-        let mut elsewhere: HashMap<Key, BTreeMap<SystemTime, VecDeque<usize>>> = HashMap::new();
+        let mut elsewhere: HashMap<EntryKey, BTreeMap<SystemTime, VecDeque<usize>>> = HashMap::new();
         if !all.is_empty() {
             for (index, entry) in all.iter().enumerate() {
-                let alike = elsewhere.entry(Key::of(entry)).or_default();
+                let alike = elsewhere.entry(EntryKey::of(entry)).or_default();
                 alike.entry(entry.record.time).or_default().push_back(index);
             }
         }
@@ -41,7 +41,7 @@ pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
             let same = if elsewhere.is_empty() {
                 None
             } else {
-                elsewhere.get_mut(&Key::of(&entry)).and_then(|alike| take_same(alike, &entry))
+                elsewhere.get_mut(&EntryKey::of(&entry)).and_then(|alike| take_same(alike, &entry))
             };
             match same {
                 Some(index) => all[index].sources.extend(entry.sources),
@@ -56,7 +56,7 @@ pub fn merge(places: Vec<Vec<Entry>>) -> Vec<Entry> {
 /// The fields that an entry and its copy have in common. The writer is one of them: nobody can hide another user's entry behind an entry
 /// of their own.
 #[derive(PartialEq, Eq, Hash)]
-struct Key {
+struct EntryKey {
     uid: Option<Uid>,
     pid: Option<Pid>,
     boot_id: Option<String>,
@@ -66,7 +66,7 @@ struct Key {
     path: Option<PathBuf>,
 }
 
-impl Key {
+impl EntryKey {
     fn of(entry: &Entry) -> Self {
         Self {
             uid: entry.writer.uid,
@@ -267,7 +267,7 @@ pub fn why(
         let record = judged.record();
         // A filesystem under pressure contains every path, and the end of a run concerns none.
         let recorded = record.details.path.as_deref().filter(|_| record.deed != ActionKind::Pressure)?;
-        asked.iter().filter_map(|asked| Relation::of(recorded, asked)).min()
+        asked.iter().filter_map(|asked| PathRelation::of(recorded, asked)).min()
     };
     let (mut entries, mut foreign) = (Vec::new(), Vec::new());
     for judged in &ledger.entries {
@@ -302,15 +302,15 @@ fn overlaps(one: &Window, other: &Window) -> bool {
     one.from <= other.to && other.from <= one.to
 }
 
-fn verdict(entries: &[(Relation, Judged)], present: &Presence, extent: &Extent) -> PathVerdict {
+fn verdict(entries: &[(PathRelation, Judged)], present: &Presence, extent: &Extent) -> PathVerdict {
     let has = |deed: ActionKind, inside: bool| {
         entries.iter().any(|(relation, judged)| {
-            judged.record().deed == deed && inside == (*relation == Relation::Contains)
+            judged.record().deed == deed && inside == (*relation == PathRelation::Contains)
         })
     };
     let is_open = |inside: bool| {
         let ends = entries.iter().rev().filter(|(relation, judged)| {
-            inside == (*relation == Relation::Contains) && judged.record().deed.touches()
+            inside == (*relation == PathRelation::Contains) && judged.record().deed.touches()
         });
         ends.map(|(_, judged)| judged.record().deed).next() == Some(ActionKind::Claimed)
     };

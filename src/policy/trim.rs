@@ -35,7 +35,8 @@ pub fn offer(target: &CargoTarget, access_times: AccessTimes) -> TrimOffer {
     let (bits, jobs_since) = reference_bits(&graph, access_times);
     let standing = graph.standing(&bits, &jobs_since);
     let mut steps = Vec::new();
-    for (tier, wanted) in [(TrimTier::Broken, Standing::Broken), (TrimTier::Unused, Standing::Unused)] {
+    for (tier, wanted) in [(TrimTier::Broken, UnitStanding::Broken), (TrimTier::Unused, UnitStanding::Unused)]
+    {
         let mut found: Vec<usize> =
             (0..target.units.len()).filter(|index| standing[*index] == wanted).collect();
         found.sort_by_key(|index| {
@@ -58,7 +59,7 @@ pub fn offer(target: &CargoTarget, access_times: AccessTimes) -> TrimOffer {
         }));
     }
     let live: BTreeSet<usize> =
-        (0..target.units.len()).filter(|index| standing[*index] == Standing::Live).collect();
+        (0..target.units.len()).filter(|index| standing[*index] == UnitStanding::Live).collect();
     steps.extend(graph.live_steps(live));
     TrimOffer { steps, locks: target.locks.clone(), bits, bytes: target.bytes }
 }
@@ -81,7 +82,7 @@ fn step(tier: TrimTier, units: &[Unit], taken: &[usize], cost: Duration) -> Trim
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Standing {
+enum UnitStanding {
     Broken,
     Unused,
     Live,
@@ -134,7 +135,7 @@ impl<'u> Graph<'u> {
         reached
     }
 
-    fn standing(&self, bits: &ReferenceBits, jobs_since: &[usize]) -> Vec<Standing> {
+    fn standing(&self, bits: &ReferenceBits, jobs_since: &[usize]) -> Vec<UnitStanding> {
         let all = 0..self.units.len();
         let is_broken = |index: &usize| self.lacks[*index] || self.units[*index].state == UnitState::Broken;
         let broken = Self::closure(&self.needed_by, all.clone().filter(is_broken));
@@ -149,9 +150,9 @@ impl<'u> Graph<'u> {
             }
         };
         all.map(|index| match () {
-            () if used.contains(&index) => Standing::Live,
-            () if broken.contains(&index) => Standing::Broken,
-            () => Standing::Unused,
+            () if used.contains(&index) => UnitStanding::Live,
+            () if broken.contains(&index) => UnitStanding::Broken,
+            () => UnitStanding::Unused,
         })
         .collect()
     }

@@ -100,7 +100,7 @@ impl Deaths<'_> {
 
     /// From when on logs are to be read; none when there is nothing to examine, as on most sweeps.
     fn earliest(&self, shelf: &Shelf) -> Option<SystemTime> {
-        let view = lease::View { proc: self.proc, sees_all: processes::sees_all, now: self.now };
+        let view = lease::LeaseView { proc: self.proc, sees_all: processes::sees_all, now: self.now };
         let leases = lease::read_all(self.run, view).unwrap_or_default();
         let dead = leases.iter().filter(|seen| seen.state == LeaseState::Dead);
         let of_leases = dead.filter_map(|seen| Some(seen.lease.as_ref()?.since)).min();

@@ -27,13 +27,13 @@ const SLACK: Duration = Duration::from_secs(120);
 
 /// The result of an examination.
 #[derive(Debug, Default)]
-struct Finding {
+struct CauseFinding {
     suspicion: Option<Confidence>,
     evidence: Vec<Proof>,
     cleared: Option<String>,
 }
 
-impl Finding {
+impl CauseFinding {
     fn suspect(confidence: Confidence, evidence: Vec<Proof>) -> Self {
         Self { suspicion: Some(confidence), evidence, cleared: None }
     }
@@ -49,7 +49,7 @@ impl Finding {
 }
 
 /// Collects the evidence for and against one cause.
-type Examination = fn(&Facts) -> Finding;
+type Examination = fn(&Facts) -> CauseFinding;
 
 /// All examinations, with the cause of each.
 const EXAMINATIONS: [(Cause, Examination); 17] = [
@@ -78,7 +78,7 @@ pub fn judge(facts: &Facts) -> Diagnosis {
     let mut suspects: Vec<(Confidence, Cause, Vec<Proof>)> = Vec::new();
     let (mut hints, mut ruled_out) = (Vec::new(), Vec::new());
     for (cause, examine) in EXAMINATIONS {
-        let Finding { suspicion, evidence, cleared } = examine(facts);
+        let CauseFinding { suspicion, evidence, cleared } = examine(facts);
         if let Some(confidence) = suspicion {
             suspects.push((confidence, cause, evidence));
         } else if let Some(by) = cleared {

@@ -6,7 +6,7 @@
 use super::bounds;
 use super::decision::ReapInput;
 use super::first_seen::FirstSeen;
-use super::sources::{Source, SourceError, distinct};
+use super::sources::{EnvironmentSource, SourceError, distinct};
 use crate::model::Execution;
 use crate::model::Liveness;
 use crate::model::reap::{
@@ -36,7 +36,7 @@ pub struct ReapRun<'a> {
     /// The entry.
     pub rule: &'a ReapRule,
     /// The tool that lists and deletes.
-    pub source: &'a dyn Source,
+    pub source: &'a dyn EnvironmentSource,
     /// The state of this host's runners; asked only when an environment names one.
     pub runners: &'a dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
     /// The wall clock.
@@ -60,7 +60,7 @@ impl ReapRun<'_> {
             reapings: Vec::new(),
             notes: Vec::new(),
         };
-        let sight = Sight { rule: self.rule, runners: self.runners, clock: self.clock };
+        let sight = ListingJudge { rule: self.rule, runners: self.runners, clock: self.clock };
         let listing = match self.list() {
             Ok(listing) => listing,
             Err(error) => {
@@ -136,7 +136,13 @@ impl ReapRun<'_> {
         chosen
     }
 
-    fn execute(&mut self, report: &mut EntryReport, chosen: &[usize], sight: &Sight<'_>, seen: &FirstSeen) {
+    fn execute(
+        &mut self,
+        report: &mut EntryReport,
+        chosen: &[usize],
+        sight: &ListingJudge<'_>,
+        seen: &FirstSeen,
+    ) {
         if !chosen.is_empty() {
             self.events.begun(self.rule);
         }
@@ -170,7 +176,12 @@ impl ReapRun<'_> {
     }
 
     /// One environment: looked at again, deleted, and searched.
-    fn one(&self, reaping: &mut Reaping, sight: &Sight<'_>, seen: &FirstSeen) -> Result<ReapResult, Stop> {
+    fn one(
+        &self,
+        reaping: &mut Reaping,
+        sight: &ListingJudge<'_>,
+        seen: &FirstSeen,
+    ) -> Result<ReapResult, Stop> {
         let listing = self.list().map_err(|error| Stop {
             why: error.to_string(),
             result: ReapResult::Deferred("the listing before its delete failed"),
@@ -242,13 +253,13 @@ struct Stop {
 }
 
 /// How listings are judged.
-struct Sight<'a> {
+struct ListingJudge<'a> {
     rule: &'a ReapRule,
     runners: &'a dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
     clock: fn() -> SystemTime,
 }
 
-impl Sight<'_> {
+impl ListingJudge<'_> {
     /// A verdict for each that `match` matches.
     fn judge(&self, listing: &[Environment], seen: &FirstSeen) -> Vec<Reaping> {
         let runners = self.ask(listing.iter());

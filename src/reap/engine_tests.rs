@@ -13,7 +13,7 @@ fn now() -> SystemTime {
 
 /// A source with prepared answers, used one by one; the last one is repeated. Deletes take effect unless the test says otherwise.
 #[derive(Default)]
-struct Fake {
+struct FakeSource {
     listings: RefCell<VecDeque<Result<Vec<Environment>, SourceError>>>,
     last: RefCell<Vec<Environment>>,
     lies: bool,
@@ -22,7 +22,7 @@ struct Fake {
     log: RefCell<Vec<String>>,
 }
 
-impl Fake {
+impl FakeSource {
     fn of(listing: Vec<Environment>) -> Self {
         Self { last: RefCell::new(listing), ..Self::default() }
     }
@@ -37,7 +37,7 @@ impl Fake {
     }
 }
 
-impl Source for Fake {
+impl Source for FakeSource {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
         self.log.borrow_mut().push("list".into());
         match self.listings.borrow_mut().pop_front() {
@@ -111,7 +111,7 @@ fn running(id: &str) -> Environment {
 }
 
 fn run_with(
-    fake: &Fake,
+    fake: &FakeSource,
     rule: &ReapRule,
     execution: Execution,
     runners: &dyn Fn(&BTreeSet<String>) -> HashMap<String, Liveness>,
@@ -123,7 +123,7 @@ fn run_with(
     (report, told.0)
 }
 
-fn run(fake: &Fake, execution: Execution) -> EntryReport {
+fn run(fake: &FakeSource, execution: Execution) -> EntryReport {
     run_with(fake, &rule(), execution, &|_| HashMap::new()).0
 }
 
@@ -149,7 +149,7 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
         ("a Worker begins before its delete", vec![None, works()], "idle", "changed", false),
         ("it does not answer before its delete", vec![None, cannot()], "idle", "changed", false),
     ] {
-        let fake = Fake {
+        let fake = FakeSource {
             objections: RefCell::new(objections.into()),
             ..Fake::of(vec![idle(), stopped("vm-2", 3)])
         };
@@ -163,12 +163,13 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
         assert_eq!(fake.deletes(), gone, "{what}: the stopped one goes in any case");
         assert_eq!(report.unproven(), usize::from(verdict == "unproven"), "{what}");
     }
-    let fake = Fake::of(vec![idle()]);
+    let fake = FakeSource::of(vec![idle()]);
     run(&fake, Execution::DryRun);
     assert_eq!(*fake.log.borrow(), ["list", "ask vm-1"], "a dry run asks as well");
     // Those that do not answer do not use up the limit, and no run asks without end.
     let many: Vec<Environment> = (0..100).map(|n| Environment { id: format!("vm-{n}"), ..idle() }).collect();
-    let fake = Fake { objections: RefCell::new((0..100).map(|_| cannot()).collect()), ..Fake::of(many) };
+    let fake =
+        FakeSource { objections: RefCell::new((0..100).map(|_| cannot()).collect()), ..Fake::of(many) };
     let report = run(&fake, Execution::Apply);
     let asked = fake.log.borrow().iter().filter(|line| line.starts_with("ask")).count();
     assert_eq!((asked, report.unproven(), fake.deletes().len()), (60, 60, 0));
@@ -176,7 +177,7 @@ fn one_that_runs_is_asked_for_the_plan_and_again_right_before_its_delete() {
 
 #[test]
 fn of_a_mixed_batch_exactly_the_leaked_environments_are_deleted() {
-    let fake = Fake::of(vec![
+    let fake = FakeSource::of(vec![
         stopped("vm-1", 3),
         running("vm-2"),
         stopped("vm-3", 1),
@@ -207,7 +208,7 @@ fn of_a_mixed_batch_exactly_the_leaked_environments_are_deleted() {
 
 #[test]
 fn each_delete_has_a_listing_immediately_before_and_after_it() {
-    let fake = Fake::of(vec![stopped("vm-1", 3), stopped("vm-2", 4)]);
+    let fake = FakeSource::of(vec![stopped("vm-1", 3), stopped("vm-2", 4)]);
     run(&fake, Execution::Apply);
     assert_eq!(*fake.log.borrow(), ["list", "list", "delete vm-2", "list", "list", "delete vm-1", "list"]);
 }
@@ -227,7 +228,7 @@ fn an_environment_that_changed_after_the_plan_is_kept() {
         ("somebody deletes it", with(Environment { is_ending: true, ..stopped("vm-1", 3) })),
         ("it is gone", vec![stopped("vm-2", 5)]),
     ] {
-        let fake = Fake::of(then).then(Ok(plan()));
+        let fake = FakeSource::of(then).then(Ok(plan()));
         let report = run(&fake, Execution::Apply);
         assert_eq!(results(&report), [("vm-1", "changed"), ("vm-2", "reaped")], "{what}");
         assert_eq!(fake.deletes(), ["vm-2"], "{what}: the control goes");
@@ -239,7 +240,7 @@ fn an_environment_that_changed_after_the_plan_is_kept() {
 fn a_delete_that_fails_or_removes_nothing_is_reported_as_a_failure() {
     for (lies, fails, expected) in [(false, false, "reaped"), (true, false, "lied"), (false, true, "failed")]
     {
-        let fake = Fake { lies, fails, ..Fake::of(vec![stopped("vm-1", 3)]) };
+        let fake = FakeSource { lies, fails, ..Fake::of(vec![stopped("vm-1", 3)]) };
         let (report, told) = run_with(&fake, &rule(), Execution::Apply, &|_| HashMap::new());
         assert_eq!(results(&report), [("vm-1", expected)]);
         assert_eq!(
@@ -254,25 +255,25 @@ fn a_delete_that_fails_or_removes_nothing_is_reported_as_a_failure() {
 fn listings_that_fail_reap_nothing_more() {
     let partial = || Err(SourceError::Partial("cut".into()));
     let both = || vec![stopped("vm-1", 3), stopped("vm-2", 4)];
-    let fake = Fake::of(both()).then(partial());
+    let fake = FakeSource::of(both()).then(partial());
     let report = run(&fake, Execution::Apply);
     assert!(report.is_failed() && fake.deletes().is_empty() && report.reapings.is_empty());
-    let fake = Fake::of(both()).then(Ok(both())).then(partial());
+    let fake = FakeSource::of(both()).then(Ok(both())).then(partial());
     let report = run(&fake, Execution::Apply);
     assert_eq!(results(&report), [("vm-1", "deferred"), ("vm-2", "deferred")], "before the first delete");
     assert!(report.is_failed() && fake.deletes().is_empty());
-    let fake = Fake::of(both()).then(Ok(both())).then(Ok(both())).then(partial());
+    let fake = FakeSource::of(both()).then(Ok(both())).then(Ok(both())).then(partial());
     let report = run(&fake, Execution::Apply);
     assert_eq!(results(&report), [("vm-1", "deferred"), ("vm-2", "failed")], "after the first delete");
     assert_eq!(fake.deletes(), ["vm-2"]);
     let twice = vec![stopped("vm-1", 3), stopped("vm-1", 3)];
-    let report = run(&Fake::of(twice), Execution::Apply);
+    let report = run(&FakeSource::of(twice), Execution::Apply);
     assert!(report.error.as_deref().unwrap_or_default().contains("twice"), "{report:?}");
 }
 
 #[test]
 fn a_run_takes_no_more_than_its_cap() {
-    let fake = Fake::of((1..=9).map(|n| stopped(&format!("vm-{n}"), 2 + n)).collect());
+    let fake = FakeSource::of((1..=9).map(|n| stopped(&format!("vm-{n}"), 2 + n)).collect());
     let capped = ReapRule { max_per_run: 3, ..rule() };
     let (report, _) = run_with(&fake, &capped, Execution::Apply, &|_| HashMap::new());
     assert_eq!(fake.deletes(), ["vm-9", "vm-8", "vm-7"]);
@@ -282,7 +283,7 @@ fn a_run_takes_no_more_than_its_cap() {
 
 #[test]
 fn a_run_past_its_deadline_deletes_nothing() {
-    let fake = Fake::of(vec![stopped("vm-1", 3)]);
+    let fake = FakeSource::of(vec![stopped("vm-1", 3)]);
     let (rule, mut told) = (rule(), RecordedEvents::default());
     let deadline = Instant::now();
     let mut run = ReapRun {
@@ -313,7 +314,8 @@ fn an_environment_of_a_busy_runner_is_kept_even_when_its_job_starts_late() {
         };
         named.iter().map(|name| (name.clone(), state(name))).collect()
     };
-    let fake = Fake::of(vec![of_runner("vm-1", "r1"), of_runner("vm-2", "r2"), of_runner("vm-3", "r3")]);
+    let fake =
+        FakeSource::of(vec![of_runner("vm-1", "r1"), of_runner("vm-2", "r2"), of_runner("vm-3", "r3")]);
     let (report, _) = run_with(&fake, &rule(), Execution::Apply, &runners);
     assert_eq!(results(&report), [("vm-1", "kept"), ("vm-2", "changed"), ("vm-3", "reaped")]);
 }
@@ -329,7 +331,7 @@ fn without_times_of_its_own_an_environment_has_to_be_seen_for_long() {
         if hours_ago < 3 {
             seen = older;
         }
-        let fake = Fake::of(bare());
+        let fake = FakeSource::of(bare());
         let mut told = RecordedEvents::default();
         let deadline = Instant::now() + Duration::from_secs(60);
         let mut run = ReapRun {
@@ -359,7 +361,7 @@ fn ten_thousand_are_judged_and_only_the_leaked_go() {
             }
         })
         .collect();
-    let report = run(&Fake::of(listing), Execution::Apply);
+    let report = run(&FakeSource::of(listing), Execution::Apply);
     assert_eq!((report.listed, report.reapings.len(), report.unknown()), (10_000, 7500, 2500));
     assert_eq!((report.reaped(), report.leaked()), (20, 2480));
     let reason = |reaping: &&Reaping| reaping.verdict == ReapDecision::Reap(ReapReason::Stopped);

@@ -35,7 +35,7 @@
 //!
 //! | | |
 //! |---|---|
-//! | [`sources`] | observes and acts: one file for each tool, behind [`sources::Source`] |
+//! | [`sources`] | observes and acts: one file for each tool, behind [`sources::EnvironmentSource`] |
 //! | [`first_seen`] | remembers since when |
 //! | [`decision`] | decides; pure |
 //! | [`engine`] | the order of the steps |

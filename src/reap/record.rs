@@ -79,12 +79,12 @@ fn entry_record(entry: &EntryReport, old: Option<&ReapEntryRecord>, now: SystemT
 /// The data to be recorded.
 pub fn to_bytes(record: &ReapRecord) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Document<'r> {
+    struct ReapDocument<'r> {
         schema: u32,
         #[serde(flatten)]
         record: &'r ReapRecord,
     }
-    serde_json::to_vec_pretty(&Document { schema: 1, record }).expect("text and numbers serialise")
+    serde_json::to_vec_pretty(&ReapDocument { schema: 1, record }).expect("text and numbers serialise")
 }
 
 #[cfg(test)]

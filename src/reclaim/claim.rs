@@ -119,7 +119,7 @@ pub struct Reserved {
 
 /// A claim that is ready for its rename. Several can be prepared, renamed one after the other, and looked at again together: each of them
 /// goes through the same steps in the same order.
-pub struct Prepared<'c> {
+pub struct PreparedClaim<'c> {
     place: CacheEntry,
     cache: &'c Cache,
     trash: Trash,
@@ -130,7 +130,7 @@ pub struct Prepared<'c> {
 
 /// A claim that has been renamed, until it is settled.
 pub struct Renamed<'c> {
-    prepared: Prepared<'c>,
+    prepared: PreparedClaim<'c>,
     what: Taken<'c>,
 }
 
@@ -169,7 +169,12 @@ impl Reserved {
     ///
     /// # Errors
     /// The result of the claim.
-    pub fn prepare<'c>(self, work: &Dir, work_owner: Uid, cache: &'c Cache) -> Result<Prepared<'c>, Claim> {
+    pub fn prepare<'c>(
+        self,
+        work: &Dir,
+        work_owner: Uid,
+        cache: &'c Cache,
+    ) -> Result<PreparedClaim<'c>, Claim> {
         let trash =
             Trash::open(work, work_owner).and_then(|trash| trash.ok_or(io::ErrorKind::NotFound.into()));
         let trash = trash.map_err(overtaken)?;
@@ -184,7 +189,7 @@ impl Reserved {
             Ok((place, within))
         });
         match opened {
-            Ok((place, within)) => Ok(Prepared { place, cache, trash, slot, within }),
+            Ok((place, within)) => Ok(PreparedClaim { place, cache, trash, slot, within }),
             Err(reason) => {
                 trash.discard(&self.slot);
                 Err(Claim::Changed(reason))
@@ -208,7 +213,7 @@ fn overtaken(error: io::Error) -> Claim {
     }
 }
 
-impl<'c> Prepared<'c> {
+impl<'c> PreparedClaim<'c> {
     fn claim(self, recheck: &mut Recheck<'_>) -> Claim {
         let doubts = recheck(Phase::Before);
         if !doubts.is_empty() {
@@ -259,16 +264,16 @@ impl Renamed<'_> {
 
     /// Any doubt moves it back; otherwise it is claimed.
     pub fn settle(self, doubts: Vec<Evidence>) -> Claim {
-        let Self { prepared: Prepared { place, cache, trash, slot, .. }, what } = self;
+        let Self { prepared: PreparedClaim { place, cache, trash, slot, .. }, what } = self;
         match what {
             Taken::Whole(_) if !doubts.is_empty() => {
                 match place.put_back(&slot.dir, OsStr::new(TREE), &place.name) {
-                    PutBack::Done => {
+                    Restored::Done => {
                         trash.discard(&slot.name);
                         return Claim::Restored(doubts);
                     }
                     // Its runner has created a new one in its place, or has fenced it: then it stays in trash.
-                    PutBack::Failed => {}
+                    Restored::Failed => {}
                 }
             }
             Taken::Whole(_) => {}
@@ -318,9 +323,9 @@ impl CacheEntry {
             .map_err(|error| error.to_string())
             .and_then(|(found, tree)| compare(&found, cache).map(|()| tree));
         compared.map_err(|reason| match self.put_back(into, target, &self.name) {
-            PutBack::Done => Claim::Changed(reason),
+            Restored::Done => Claim::Changed(reason),
             // A tree that does not match the plan is never trash, whatever occupies its place by now.
-            PutBack::Failed => Claim::Changed(self.set_aside(into, target, &reason)),
+            Restored::Failed => Claim::Changed(self.set_aside(into, target, &reason)),
         })
     }
 
@@ -352,7 +357,7 @@ impl CacheEntry {
         let doubts = recheck(Phase::After(&tree));
         // If it cannot be moved back it stays in trash, as in a slot.
         if !doubts.is_empty()
-            && matches!(self.put_back(&beside.parent, &beside.name, &self.name), PutBack::Done)
+            && matches!(self.put_back(&beside.parent, &beside.name, &self.name), Restored::Done)
         {
             beside.discard();
             return Claim::Restored(doubts);
@@ -375,16 +380,16 @@ impl CacheEntry {
     fn set_aside(&self, from: &Dir, name: &OsStr, reason: &str) -> String {
         let beside = unique(RETURNED);
         match self.put_back(from, name, &beside) {
-            PutBack::Done => format!("{reason}; it is kept beside it as {}", beside.display()),
-            PutBack::Failed => reason.to_owned(),
+            Restored::Done => format!("{reason}; it is kept beside it as {}", beside.display()),
+            Restored::Failed => reason.to_owned(),
         }
     }
 
     /// Moves it back to this name, unless the name is occupied.
-    fn put_back(&self, from: &Dir, name: &OsStr, back: &OsStr) -> PutBack {
+    fn put_back(&self, from: &Dir, name: &OsStr, back: &OsStr) -> Restored {
         match renameat_with(from, name, &self.parent, back, RenameFlags::NOREPLACE) {
-            Ok(()) => PutBack::Done,
-            Err(_) => PutBack::Failed,
+            Ok(()) => Restored::Done,
+            Err(_) => Restored::Failed,
         }
     }
 }
@@ -394,7 +399,7 @@ fn is_elsewhere(error: &io::Error) -> bool {
     error.kind() == io::ErrorKind::CrossesDevices
 }
 
-enum PutBack {
+enum Restored {
     Done,
     Failed,
 }

@@ -17,7 +17,7 @@
 //! (The first ABI, of 5.13, forbids every rename to another directory, which deep trees need.) If Landlock is available but the thread
 //! cannot be started or confined, nothing is deleted: the tree stays in trash, for the next run.
 
-use super::remove_tree::{Extent, Options, RemoveError, Tree, remove_largest, remove_tree};
+use super::remove_tree::{RemovalExtent, RemoveError, RemoveOptions, Tree, remove_largest, remove_tree};
 use crate::model::LargeFile;
 use crate::sys::ability;
 use crate::sys::dir::Dir;
@@ -66,16 +66,16 @@ impl Confinement {
         &self,
         (parent, name): (&Dir, &OsStr),
         largest: &[LargeFile],
-        options: &Options<'_>,
-    ) -> Extent {
+        options: &RemoveOptions<'_>,
+    ) -> RemovalExtent {
         match self.run(|| remove_tree(parent, name, largest, options)) {
             Ok(removal) => removal.extent,
-            Err(source) => Extent::Part { first: RemoveError::Unconfined { source }, errors: 1 },
+            Err(source) => RemovalExtent::Part { first: RemoveError::Unconfined { source }, errors: 1 },
         }
     }
 
     /// Deletes the largest files of several trees under confinement; the rest is left to [`Confinement::delete`].
-    pub fn delete_largest(&self, trees: &[Tree<'_>], options: &Options<'_>) {
+    pub fn delete_largest(&self, trees: &[Tree<'_>], options: &RemoveOptions<'_>) {
         // If no thread can be confined nothing is deleted, and that is reported for each tree.
         let _ = self.run(|| remove_largest(trees, options));
     }
@@ -126,7 +126,7 @@ fn rules<D: Borrow<Dir>>(works: impl IntoIterator<Item = D>) -> Result<RulesetCr
 #[expect(clippy::disallowed_methods, reason = "what is renamed here is the test's own")]
 mod tests {
     use super::*;
-    use crate::reclaim::remove_tree::{Extent, Options, Progress, Removal, remove_tree};
+    use crate::reclaim::remove_tree::{Progress, Removal, RemovalExtent, RemoveOptions, remove_tree};
     use crate::sys::testing::handle;
     use std::ffi::OsStr;
     use std::fs;
@@ -170,7 +170,7 @@ mod tests {
 
     fn delete(parent: &Dir, name: &str) -> Removal {
         let progress = Progress::default();
-        let options = Options { threads: 2, deadline: None, enough: None, progress: &progress };
+        let options = RemoveOptions { threads: 2, deadline: None, enough: None, progress: &progress };
         remove_tree(parent, OsStr::new(name), &[], &options)
     }
 
@@ -190,7 +190,9 @@ mod tests {
         let wrong = scene.at("outside");
         let removal = scene.confinement.run(|| delete(&wrong, "tree")).unwrap();
         assert_eq!((removal.files, removal.directories), (0, 0), "{removal:?}");
-        let Extent::Part { first, .. } = removal.extent else { panic!("it has to say that it could not") };
+        let RemovalExtent::Part { first, .. } = removal.extent else {
+            panic!("it has to say that it could not")
+        };
         let why = first.explained();
         assert!(why.starts_with("cannot unlink tree/a/file: Permission denied"), "{why}");
         assert!(scene.holds("outside/tree/a/file"));
@@ -198,11 +200,11 @@ mod tests {
         for right in ["one", "two"] {
             let parent = scene.at(right);
             let removal = scene.confinement.run(|| delete(&parent, "tree")).unwrap();
-            assert!(matches!(removal.extent, Extent::Whole), "{right}: {removal:?}");
+            assert!(matches!(removal.extent, RemovalExtent::Whole), "{right}: {removal:?}");
             assert!(!scene.temp.path().join(right).join("tree").exists());
         }
         // This thread was not confined: it deletes what the confined one could not.
-        assert!(matches!(delete(&wrong, "tree").extent, Extent::Whole));
+        assert!(matches!(delete(&wrong, "tree").extent, RemovalExtent::Whole));
     }
 
     /// On a thread of its own, for the test's own priority cannot be raised again.
@@ -231,11 +233,11 @@ mod tests {
         let inside = scene.at("one/tree");
         fs::rename(scene.temp.path().join("one/tree"), scene.temp.path().join("escaped")).unwrap();
         let removal = scene.confinement.run(|| delete(&inside, "a")).unwrap();
-        assert!(matches!(removal.extent, Extent::Part { .. }), "{removal:?}");
+        assert!(matches!(removal.extent, RemovalExtent::Part { .. }), "{removal:?}");
         assert!(scene.holds("escaped/a/file"));
         fs::rename(scene.temp.path().join("escaped"), scene.temp.path().join("two/back")).unwrap();
         let removal = scene.confinement.run(|| delete(&inside, "a")).unwrap();
-        assert!(matches!(removal.extent, Extent::Whole), "back inside, it goes: {removal:?}");
+        assert!(matches!(removal.extent, RemovalExtent::Whole), "back inside, it goes: {removal:?}");
     }
 
     #[test]
@@ -257,7 +259,7 @@ mod tests {
             })
             .unwrap();
         assert_eq!(refused, [true; 5]);
-        assert!(matches!(removal.extent, Extent::Whole), "{removal:?}");
+        assert!(matches!(removal.extent, RemovalExtent::Whole), "{removal:?}");
         assert!(scene.holds("outside/tree/a/file") && scene.holds("two/tree/a/file"));
     }
 }

@@ -8,7 +8,7 @@
 
 use super::claim::Claimed;
 use super::confinement::Confinement;
-use super::remove_tree::{self, Enough, Extent, Options, Progress, RemoveError};
+use super::remove_tree::{self, Enough, Progress, RemovalExtent, RemoveError, RemoveOptions};
 use super::trash::Trash;
 use super::trash_claim::TrashClaim;
 use crate::lock::ExclusiveLock;
@@ -76,14 +76,14 @@ pub fn is_large(measure: Measure) -> bool {
 
 /// A tree that was claimed under the lock and lies in trash.
 #[derive(Debug)]
-pub struct Tree<W: Borrow<Dir>> {
+pub struct ClaimedTree<W: Borrow<Dir>> {
     action: Action,
     work: W,
     claimed: Claimed,
     progress: Arc<Progress>,
 }
 
-impl<W: Borrow<Dir>> Tree<W> {
+impl<W: Borrow<Dir>> ClaimedTree<W> {
     /// Takes over what was claimed under `lock`, below `work`.
     pub fn new(_lock: &ExclusiveLock, action: &Action, work: W, claimed: Claimed) -> Self {
         let cache = Cache { part: claimed.part.clone(), ..action.cache.clone() };
@@ -126,7 +126,7 @@ impl<W: Borrow<Dir>> Tree<W> {
         let progress = &Progress::default();
         confinement.delete_largest(
             &trees,
-            &Options { threads: THREADS, deadline: Some(deadline), enough, progress },
+            &RemoveOptions { threads: THREADS, deadline: Some(deadline), enough, progress },
         );
     }
 
@@ -157,7 +157,7 @@ impl<W: Borrow<Dir>> Tree<W> {
         {
             trash.discard(slot);
         }
-        if let (Extent::Part { first: RemoveError::Enough { .. }, .. }, Some(measure)) =
+        if let (RemovalExtent::Part { first: RemoveError::Enough { .. }, .. }, Some(measure)) =
             (&extent, &mut action.cache.measure)
         {
             // The run that deletes the rest reports that.
@@ -186,12 +186,12 @@ impl Deletion<'_> {
         &self,
         steps: &mut dyn Steps,
         until: Until<'_>,
-        deletion: impl FnOnce(&Options<'_>) -> Extent,
-    ) -> Extent {
+        deletion: impl FnOnce(&RemoveOptions<'_>) -> RemovalExtent,
+    ) -> RemovalExtent {
         let (what, files, bytes, progress) = (self.path, self.files, self.bytes, self.progress);
         let _shown = steps.step(Step::Deleting { what, files, bytes, progress });
         let Until { deadline, enough } = until;
-        deletion(&Options { threads: THREADS, deadline: Some(deadline), enough, progress })
+        deletion(&RemoveOptions { threads: THREADS, deadline: Some(deadline), enough, progress })
     }
 }
 
@@ -200,14 +200,14 @@ impl Deletion<'_> {
 pub struct Deleted<W: Borrow<Dir>> {
     action: Action,
     work: W,
-    extent: Extent,
+    extent: RemovalExtent,
     trash_claim: Option<TrashClaim>,
     begun: Instant,
 }
 
 impl<W: Borrow<Dir>> Deleted<W> {
     /// How much of it is gone.
-    pub fn extent(&self) -> &Extent {
+    pub fn extent(&self) -> &RemovalExtent {
         &self.extent
     }
 
@@ -215,7 +215,7 @@ impl<W: Borrow<Dir>> Deleted<W> {
     pub fn report(self, result: ActionResult, steps: &mut dyn Steps) -> (Outcome, W) {
         let outcome = Outcome { action: self.action, result };
         steps.step(Step::Ended(&outcome, self.begun.elapsed()));
-        let is_gone = matches!(self.extent, Extent::Whole);
+        let is_gone = matches!(self.extent, RemovalExtent::Whole);
         self.trash_claim.filter(|_| is_gone).into_iter().for_each(TrashClaim::told);
         (outcome, self.work)
     }

@@ -50,7 +50,7 @@ use walk::RemovalWalk;
 
 /// How to delete.
 #[derive(Debug, Clone, Copy)]
-pub struct Options<'a> {
+pub struct RemoveOptions<'a> {
     /// Threads, the calling one included. Two by measurement; more gain nothing.
     pub threads: usize,
     /// When to stop, at any point. The current entry is finished.
@@ -61,7 +61,7 @@ pub struct Options<'a> {
     pub progress: &'a Progress,
 }
 
-impl Options<'_> {
+impl RemoveOptions<'_> {
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
     }
@@ -108,12 +108,12 @@ pub struct Removal {
     /// Directories, the tree's own root included.
     pub directories: u64,
     /// Whether anything is left.
-    pub extent: Extent,
+    pub extent: RemovalExtent,
 }
 
 /// Whether a deletion left anything.
 #[derive(Debug)]
-pub enum Extent {
+pub enum RemovalExtent {
     /// Nothing is left.
     Whole,
     /// Something is.
@@ -144,7 +144,12 @@ const PASSES_WITHOUT_SPACE: usize = 3;
 
 /// Deletes the entry `name` of `parent` with its content, beginning with the files `largest` lists (relative to the tree, in that order).
 /// Missing files count as deleted. See the module's header for the requirements on `parent`.
-pub fn remove_tree(parent: &Dir, name: &OsStr, largest: &[LargeFile], options: &Options<'_>) -> Removal {
+pub fn remove_tree(
+    parent: &Dir,
+    name: &OsStr,
+    largest: &[LargeFile],
+    options: &RemoveOptions<'_>,
+) -> Removal {
     let mut removed = Removed::default();
     let name = match single_name(name) {
         Ok(name) => name,
@@ -192,7 +197,7 @@ pub struct Tree<'a> {
 
 /// Deletes the listed files of several trees, the largest of all first. The rest of the trees is left to [`remove_tree`], which also
 /// reports files that could not be deleted here.
-pub fn remove_largest(trees: &[Tree<'_>], options: &Options<'_>) {
+pub fn remove_largest(trees: &[Tree<'_>], options: &RemoveOptions<'_>) {
     let opened: Vec<(&Tree<'_>, Dir)> =
         trees.iter().filter_map(|tree| Some((tree, tree.parent.descend(tree.name).ok()?))).collect();
     let (trees, roots): (Vec<&Tree<'_>>, Vec<Dir>) = opened.into_iter().unzip();

@@ -93,7 +93,7 @@ fn held(report: &RunReport) -> String {
 
 /// The effect of a full disk on a job.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Met<'a> {
+pub enum DiskEffect<'a> {
     /// The disk stays above its critical mark, and the job begins all the same.
     Critical,
     /// The job was refused.
@@ -104,13 +104,13 @@ pub enum Met<'a> {
 
 impl Warning {
     /// The host's disk is the cause, and these hold it.
-    pub fn of_disk(met: Met<'_>, report: &RunReport, holders: &[CacheHolder]) -> Self {
+    pub fn of_disk(met: DiskEffect<'_>, report: &RunReport, holders: &[CacheHolder]) -> Self {
         let what = match met {
-            Met::Critical => "The disk stays above its critical mark".to_owned(),
-            Met::Refused => {
+            DiskEffect::Critical => "The disk stays above its critical mark".to_owned(),
+            DiskEffect::Refused => {
                 "The disk is above its critical mark and nothing more can be freed, so the job was not started".to_owned()
             }
-            Met::NoSpace(line) => format!("The runner found no space on a disk (its log: {})", escape::text(line)),
+            DiskEffect::NoSpace(line) => format!("The runner found no space on a disk (its log: {})", escape::text(line)),
         };
         let disks = match fullness(report) {
             disks if disks.is_empty() => disks,
@@ -125,7 +125,7 @@ impl Warning {
             "{what}{disks}. The cause is the host's infrastructure, not this change. {holders}{} `disk-guard status` on the host shows more.",
             held(report)
         );
-        let command = if met == Met::Refused { "error" } else { "warning" };
+        let command = if met == DiskEffect::Refused { "error" } else { "warning" };
         Self { command, ..Self::new("This host's disk, not your change", text) }
     }
 
@@ -318,10 +318,14 @@ mod tests {
             CacheHolder { runner: "runner-3".into(), bytes: 1024, job: None },
         ];
         let mut out = Vec::new();
-        for met in [Met::Critical, Met::Refused, Met::NoSpace("No space left\n::error::on device")] {
+        for met in [
+            DiskEffect::Critical,
+            DiskEffect::Refused,
+            DiskEffect::NoSpace("No space left\n::error::on device"),
+        ] {
             Warning::of_disk(met, &samples::run(false), &holders[..]).write(&mut out).unwrap();
         }
-        Warning::of_disk(Met::Critical, &RunReport::default(), &[]).write(&mut out).unwrap();
+        Warning::of_disk(DiskEffect::Critical, &RunReport::default(), &[]).write(&mut out).unwrap();
         insta::assert_snapshot!(String::from_utf8(out).unwrap(), @r"
         ::warning title=This host's disk%2C not your change::The disk stays above its critical mark: /home is 88%25 full (29.0 GiB available). The cause is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host shows more.
         ::error title=This host's disk%2C not your change::The disk is above its critical mark and nothing more can be freed, so the job was not started: /home is 88%25 full (29.0 GiB available). The cause is the host's infrastructure, not this change. Most of its caches: runner-2 holds 8.00 GiB (acme/app run 77); x\n::error::y holds 1 B (#\x23[add-mask]\r\n::error::z run 77); runner-3 holds 1 KiB (no job). `disk-guard status` on the host shows more.
@@ -335,7 +339,7 @@ mod tests {
         let report = RunReport { holding: samples::holding(), ..samples::run(false) };
         let mut out = Vec::new();
         Warning::of_run(&report).unwrap().write(&mut out).unwrap();
-        Warning::of_disk(Met::Critical, &report, &[]).write(&mut out).unwrap();
+        Warning::of_disk(DiskEffect::Critical, &report, &[]).write(&mut out).unwrap();
         let text = String::from_utf8(out).unwrap();
         let told = " Beside caches: /home/ci/runner-1/_work/_tool/go (60.0 GiB, tool cache); \
                     /home/ci/runner-1/_work/x/x/b\\n::error:: (>= 7.00 GiB, build tree without a rule). `disk-guard status`";

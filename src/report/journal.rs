@@ -56,7 +56,7 @@ pub const PATIENCE: Duration = Duration::from_millis(500);
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Sink {
     /// In the journal; on standard error when it does not answer.
-    Journal,
+    JournalLayer,
     /// On standard error.
     Stderr,
 }
@@ -72,7 +72,7 @@ pub fn init(level: Level, sink: Sink) -> Sink {
 /// The same without installing it.
 pub fn dispatch(level: Level, sink: Sink) -> (Dispatch, Sink) {
     let journal = match sink {
-        Sink::Journal => Journal::connect().ok(),
+        Sink::Journal => JournalLayer::connect().ok(),
         Sink::Stderr => None,
     };
     let found = if journal.is_some() { Sink::Journal } else { Sink::Stderr };
@@ -208,12 +208,12 @@ impl SpanData<'_> for NoSpan {
 }
 
 /// The journal, and whether it has stopped accepting entries.
-struct Journal {
+struct JournalLayer {
     layer: tracing_journald::Layer,
     gave_up: AtomicBool,
 }
 
-impl Journal {
+impl JournalLayer {
     fn connect() -> io::Result<Self> {
         // Without one nothing can block: one look instead of an alarm and a socket.
         if !Path::new(SOCKET).try_exists()? {
@@ -263,7 +263,7 @@ impl Journal {
 
 /// Sends each event to the journal, else to standard error.
 struct Route {
-    journal: Option<Journal>,
+    journal: Option<JournalLayer>,
     level: Level,
 }
 

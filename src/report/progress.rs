@@ -18,7 +18,7 @@ const CLEAR: &str = "\r\x1b[2K";
 
 /// What has been done so far.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Tally {
+pub struct ProgressCount {
     /// Files.
     pub files: u64,
     /// Bytes freed.
@@ -35,7 +35,7 @@ pub struct ProgressLine {
 impl ProgressLine {
     /// Starts one, when standard error is a terminal. `label` names the work ("deleting target of runner-2"), `total` is the number of
     /// files, if it is known; `read` returns the progress.
-    pub fn start(label: &str, total: Option<u64>, read: impl Fn() -> Tally + Send + 'static) -> Self {
+    pub fn start(label: &str, total: Option<u64>, read: impl Fn() -> ProgressCount + Send + 'static) -> Self {
         let stderr = io::stderr();
         if !stderr.is_terminal() {
             return Self { running: None };
@@ -50,7 +50,7 @@ impl ProgressLine {
         width: usize,
         label: &str,
         total: Option<u64>,
-        read: impl Fn() -> Tally + Send + 'static,
+        read: impl Fn() -> ProgressCount + Send + 'static,
     ) -> Self {
         let (stop, stopped) = mpsc::channel();
         let label = label.to_owned();
@@ -75,7 +75,7 @@ fn redraw(
     width: usize,
     label: &str,
     total: Option<u64>,
-    read: impl Fn() -> Tally,
+    read: impl Fn() -> ProgressCount,
     stopped: &mpsc::Receiver<()>,
 ) {
     let start = Instant::now();
@@ -90,7 +90,7 @@ fn redraw(
 }
 
 /// `LABEL: 1200 of 6386 files, 1.20 GiB freed, 310 MiB/s`, less than a screen wide: the cursor stays on its line.
-fn line(label: &str, tally: Tally, total: Option<u64>, elapsed: Duration, width: usize) -> String {
+fn line(label: &str, tally: ProgressCount, total: Option<u64>, elapsed: Duration, width: usize) -> String {
     let files = match total {
         // More can be found than was counted: then the total is useless.
         Some(total) if total >= tally.files => {
@@ -113,7 +113,7 @@ mod tests {
 
     #[test]
     fn the_progress_line_shows_the_step_the_share_the_bytes_and_the_rate() {
-        let tally = Tally { files: 1200, bytes: GIB };
+        let tally = ProgressCount { files: 1200, bytes: GIB };
         for (total, text) in [
             (Some(6386), "deleting target: 1200 of 6386 files, 1.00 GiB freed, 512 MiB/s"),
             (None, "deleting target: 1200 files, 1.00 GiB freed, 512 MiB/s"),
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn a_long_label_gives_way_to_the_figures() {
-        let tally = Tally { files: 7, bytes: GIB };
+        let tally = ProgressCount { files: 7, bytes: GIB };
         let text = line(&"deep/".repeat(50), tally, Some(9), Duration::from_secs(1), 60);
         assert!(text.width() < 60, "{text}");
         assert!(text.ends_with("7 of 9 files, 1.00 GiB freed, 1.00 GiB/s"), "{text}");
@@ -148,7 +148,7 @@ mod tests {
 
     fn drawn_in(duration: Duration) -> String {
         let kept = Captured::default();
-        let line = ProgressLine::draw_on(kept.clone(), 80, "x\n", None, Tally::default);
+        let line = ProgressLine::draw_on(kept.clone(), 80, "x\n", None, ProgressCount::default);
         std::thread::sleep(duration);
         drop(line);
         let bytes = kept.0.lock().unwrap();

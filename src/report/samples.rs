@@ -355,10 +355,10 @@ fn hook_with_nothing_to_do() -> Judged {
 }
 
 pub(super) fn ledger() -> Ledger {
-    let reach = |source, since, gaps: &[&str]| Reach {
+    let reach = |source, since, gaps: &[&str]| LedgerReach {
         source,
         since: Some(ago(since)),
-        span: Span::Everybody,
+        span: UserSpan::Everybody,
         gaps: gaps.iter().map(|gap| (*gap).to_owned()).collect(),
     };
     let places = vec![

@@ -21,7 +21,7 @@ const STEP: Duration = Duration::from_secs(1);
 
 /// One note: since when the clocks have had this difference.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Note {
+struct ClockNote {
     since_boot: Duration,
     apart: Duration,
 }
@@ -57,7 +57,7 @@ impl RunDir {
     }
 
     /// The notes of this boot, the oldest first.
-    fn clock_notes(&self, proc: &Proc) -> io::Result<Vec<Note>> {
+    fn clock_notes(&self, proc: &Proc) -> io::Result<Vec<ClockNote>> {
         let text = match self.read_beside(FILE, MAX_BYTES) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
             result => result?,
@@ -68,19 +68,19 @@ impl RunDir {
     }
 }
 
-fn note(line: &str, boot: &str) -> Option<Note> {
+fn note(line: &str, boot: &str) -> Option<ClockNote> {
     let mut words = line.split(' ');
     let is_of_this_boot = words.next()? == boot;
     let mut millis = || words.next()?.parse().ok().map(Duration::from_millis);
     let (since_boot, apart) = (millis()?, millis()?);
-    is_of_this_boot.then_some(Note { since_boot, apart })
+    is_of_this_boot.then_some(ClockNote { since_boot, apart })
 }
 
-fn now() -> Option<Note> {
+fn now() -> Option<ClockNote> {
     let clock = |id| Duration::try_from(rustix::time::clock_gettime(id)).ok();
     let since_boot = clock(rustix::time::ClockId::Boottime)?;
     let apart = clock(rustix::time::ClockId::Realtime)?.checked_sub(since_boot)?;
-    Some(Note { since_boot, apart })
+    Some(ClockNote { since_boot, apart })
 }
 
 #[cfg(test)]

@@ -141,13 +141,13 @@ mod tests {
     use super::*;
     use std::path::Path;
 
-    struct Shared {
+    struct SharedTestDir {
         temp: tempfile::TempDir,
         run: RunDir,
         proc: Proc,
     }
 
-    impl Shared {
+    impl SharedTestDir {
         fn new() -> Self {
             let temp = tempfile::tempdir().unwrap();
             let run = RunDir::open(temp.path()).unwrap();
@@ -187,7 +187,7 @@ mod tests {
 
     #[test]
     fn foreign_files_are_removed_and_records_are_kept() {
-        let shared = Shared::new();
+        let shared = SharedTestDir::new();
         let leases = shared.temp.path().join("leases");
         shared.put("fe00-1a-77-1234", b"{}");
         shared.put(".x", b"");
@@ -209,7 +209,7 @@ mod tests {
 
     #[test]
     fn drafts_of_dead_processes_are_removed_and_those_of_live_ones_kept_for_a_while() {
-        let shared = Shared::new();
+        let shared = SharedTestDir::new();
         let mine = format!(".{}-0123456789abcdef-a", std::process::id());
         shared.put(&format!(".{}-0123456789abcdef-a", i32::MAX), b"{");
         shared.put(&mine, b"{");
@@ -225,7 +225,7 @@ mod tests {
 
     #[test]
     fn records_of_one_user_are_limited_but_vouched_ones_are_kept() {
-        let shared = Shared::new();
+        let shared = SharedTestDir::new();
         (0..MAX_OF_ONE + 40).for_each(|number| shared.put(&format!("1-{number:x}-7-7"), b"{}"));
         assert_eq!(shared.tidy(0, &|_| true), 0);
         assert_eq!(shared.tidy(0, NOBODY), 40);

@@ -3,11 +3,11 @@
 use super::Host;
 use crate::clock::now;
 use crate::counters::{CountersError, believed};
-use crate::cycle::Stale;
+use crate::cycle::StaleUnits;
 use crate::model::RunReport;
 use crate::observe::snapshot::Snapshot;
 use crate::overview;
-use crate::overview::status::Holders;
+use crate::overview::status::HolderSearch;
 use crate::report::events::{Event, EventKind};
 use crate::report::{escape, prometheus};
 use crate::run_dir::RunDir;
@@ -19,7 +19,7 @@ pub(crate) fn exposition(
     run: Option<&RunDir>,
     complain: impl FnOnce(&CountersError),
 ) -> String {
-    let host = overview::status::collect(snapshot, Holders::Unasked, Stale::Read);
+    let host = overview::status::collect(snapshot, HolderSearch::Unasked, StaleUnits::Read);
     let counted = believed::counted(snapshot, run, now()).inspect_err(|error| complain(error)).ok();
     let trends = counted.as_ref().map(|counted| believed::trends(&host, counted, host.time));
     prometheus::host(&host, counted.as_ref().map(|counted| &counted.totals), &trends.unwrap_or_default())

@@ -7,7 +7,7 @@ use crate::counters::believed::{counted, epoch};
 use crate::model::Execution;
 use crate::model::incident::{IncidentKind, IncidentLook, Memory, Telling};
 use crate::model::metrics::Counter;
-use crate::notify::decision::{self, Decision, NotifyInput, RepeatIntervals, Sweeps};
+use crate::notify::decision::{self, NotifyDecision, NotifyInput, RepeatIntervals, Sweeps};
 use crate::notify::{memory, messenger};
 use crate::observe::inventory::host_name;
 use crate::overview;
@@ -26,7 +26,7 @@ pub(crate) struct Failed;
 pub(crate) struct Due<'a> {
     host: Host<'a>,
     state: StateDir,
-    decision: Decision,
+    decision: NotifyDecision,
 }
 
 impl<'a> Due<'a> {
@@ -64,7 +64,7 @@ impl<'a> Due<'a> {
         if execution.is_dry_run() {
             return Ok(());
         }
-        let Decision { tellings, told, untold } = &self.decision;
+        let NotifyDecision { tellings, told, untold } = &self.decision;
         if tellings.is_empty() {
             return self.remember(untold);
         }

@@ -4,7 +4,7 @@ use super::Host;
 use crate::clock::now;
 use crate::observe::snapshot::Snapshot;
 use crate::observe::{caches, processes};
-use crate::reclaim::remove_tree::{Options, Progress, remove_tree};
+use crate::reclaim::remove_tree::{Progress, RemoveOptions, remove_tree};
 use crate::reclaim::trash::Trash;
 use crate::run_dir::{Records, RunDir, Tidied, Tidying};
 use crate::sys::dir::Dir;
@@ -32,8 +32,12 @@ pub(super) fn tidy_shared(host: &Host<'_>, run: &RunDir) -> Vec<String> {
     let view = view(host.proc);
     let living = RefCell::new(HashSet::new());
     let progress = Progress::default();
-    let options =
-        Options { threads: 1, deadline: Some(Instant::now() + TIDYING), enough: None, progress: &progress };
+    let options = RemoveOptions {
+        threads: 1,
+        deadline: Some(Instant::now() + TIDYING),
+        enough: None,
+        progress: &progress,
+    };
     let remove_directory = |dir: &Dir, name: &OsStr| drop(remove_tree(dir, name, &[], &options));
     let mut notes = Vec::new();
     for records in [Records::Leases, Records::Requests, Records::Tickets, Records::Counters, Records::Hooks] {
@@ -68,8 +72,8 @@ fn strewn(run: &RunDir, records: Records, tidied: &Tidied) -> String {
     )
 }
 
-fn view(proc: &Proc) -> lease::View<'_> {
-    lease::View { proc, sees_all: processes::sees_all, now: now() }
+fn view(proc: &Proc) -> lease::LeaseView<'_> {
+    lease::LeaseView { proc, sees_all: processes::sees_all, now: now() }
 }
 
 /// Removes the leases and hook records of processes that have ended, and makes a spare slot in each work directory for the day when

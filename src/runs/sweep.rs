@@ -4,7 +4,7 @@ use super::remediate::Contamination;
 use super::{Host, dedupe, metrics, records, remediate, service};
 use crate::clock::now;
 use crate::cycle::tickets::leave_tickets;
-use crate::cycle::{Cycle, CycleError, Role, Stale, holding};
+use crate::cycle::{Cycle, CycleError, Role, StaleUnits, holding};
 use crate::model::ledger::Scope;
 use crate::model::metrics::SweepEnd;
 use crate::model::{ActionResult, Filesystem, Level, RunReport};
@@ -32,7 +32,7 @@ pub(crate) struct Swept {
 /// What a sweep would do now.
 pub(crate) fn preview(host: &Host<'_>) -> RunReport {
     let snapshot = host.snapshot();
-    let (preview, ..) = overview::whole(&snapshot, overview::forecast::PATIENCE, Stale::Read);
+    let (preview, ..) = overview::whole(&snapshot, overview::forecast::PATIENCE, StaleUnits::Read);
     let dedupe = dedupe::preview(host, &preview);
     let mut report = preview.report();
     report.dedupe = dedupe;
@@ -54,7 +54,7 @@ pub(crate) fn run(host: &Host<'_>) -> Result<Swept, RunDirError> {
     report.notes.splice(0..0, tidied);
     let contamination = remediate::of_sweep(host, &run, &mut run_log);
     service::enforce(host);
-    let end = End { begun, success: result.is_ok(), contamination };
+    let end = SweepOutcome { begun, success: result.is_ok(), contamination };
     close(host, (&run, &after), &mut report, run_log, end);
     Ok(Swept { report, contamination, result })
 }
@@ -129,7 +129,7 @@ fn look_into_deaths(host: &Host<'_>, run: &RunDir, run_log: &mut RunLog) {
 }
 
 /// How a sweep has gone.
-struct End {
+struct SweepOutcome {
     begun: Instant,
     success: bool,
     contamination: Contamination,
@@ -141,7 +141,7 @@ fn close(
     (run, after): (&RunDir, &Snapshot<'_>),
     report: &mut RunReport,
     mut run_log: RunLog,
-    end: End,
+    end: SweepOutcome,
 ) {
     // On a full disk this fails; the journal has it too.
     let _ = StateDir::at(&host.config.paths.state_dir).note_sweep(if report.goal_met {

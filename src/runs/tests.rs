@@ -4,7 +4,7 @@ use super::remediate::Contamination;
 use super::*;
 use crate::model::ledger::Scope;
 use crate::model::{Execution, Liveness};
-use crate::overview::check::{CheckError, Question, answer};
+use crate::overview::check::{CheckError, CheckQuestion, answer};
 use crate::plain_host::PlainHost;
 use crate::run_dir::{Records, RunDir};
 use crate::run_log::RunLog;
@@ -102,19 +102,19 @@ fn check_answers_for_the_runner_of_a_path_or_reports_why_it_cannot() {
     let scene = Scene::new("");
     let snapshot = scene.host().snapshot();
     let cache = scene.base.join("runner/_work/app/app/target");
-    let of_path = answer(&snapshot, Question::Path(&cache)).unwrap();
+    let of_path = answer(&snapshot, CheckQuestion::Path(&cache)).unwrap();
     assert_eq!(of_path.runner.as_deref(), Some("runner-1"));
     assert_eq!(of_path.path.as_deref(), Some(cache.as_path()));
-    let of_name = answer(&snapshot, Question::Runner("runner-1")).unwrap();
+    let of_name = answer(&snapshot, CheckQuestion::Runner("runner-1")).unwrap();
     assert_eq!((of_name.runner, of_name.state), (of_path.runner, of_path.state));
 
-    let elsewhere = answer(&snapshot, Question::Path(&scene.base.join("run"))).unwrap();
+    let elsewhere = answer(&snapshot, CheckQuestion::Path(&scene.base.join("run"))).unwrap();
     assert_eq!((elsewhere.runner, elsewhere.state), (None, Liveness::Unknown));
-    let unnamed = answer(&snapshot, Question::Runner("runner-9")).unwrap_err();
+    let unnamed = answer(&snapshot, CheckQuestion::Runner("runner-9")).unwrap_err();
     assert!(
         matches!(unnamed, CheckError::Unnamed(_)) && unnamed.to_string().contains("runner-1"),
         "{unnamed}"
     );
-    let missing = answer(&snapshot, Question::Path(&scene.base.join("missing/target"))).unwrap_err();
+    let missing = answer(&snapshot, CheckQuestion::Path(&scene.base.join("missing/target"))).unwrap_err();
     assert!(matches!(missing, CheckError::Unresolved { .. }), "{missing}");
 }

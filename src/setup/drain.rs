@@ -36,7 +36,7 @@ pub enum By {
 
 /// What to do with a drained runner now.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Step {
+pub enum DrainStep {
     /// Its unit is stopped already, or is about to be.
     Nothing,
     /// Stop its unit.
@@ -46,17 +46,17 @@ pub enum Step {
 }
 
 /// Decides for one drained runner.
-pub fn step(state: Liveness, unit_is_active: bool) -> Step {
+pub fn step(state: Liveness, unit_is_active: bool) -> DrainStep {
     match (unit_is_active, state) {
-        (false, _) => Step::Nothing,
-        (true, Liveness::Idle) => Step::Stop,
-        (true, Liveness::Busy | Liveness::Unknown) => Step::Wait,
+        (false, _) => DrainStep::Nothing,
+        (true, Liveness::Idle) => DrainStep::Stop,
+        (true, Liveness::Busy | Liveness::Unknown) => DrainStep::Wait,
     }
 }
 
 /// The change that `drain.auto` makes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change {
+pub enum DrainChange {
     /// Nothing.
     Stay,
     /// Take it out of service.
@@ -67,11 +67,11 @@ pub enum Change {
 
 /// Decides by the filesystem of a runner's work directory: out of service above critical, back only when the goal (low) is reached. A
 /// runner that a person took out of service is put back by a person only.
-pub fn change(level: Level, goal_is_met: bool, drained: Option<By>) -> Change {
+pub fn change(level: Level, goal_is_met: bool, drained: Option<By>) -> DrainChange {
     match (drained, level) {
-        (None, Level::Critical) => Change::Drain,
-        (Some(By::Auto), level) if goal_is_met && level == Level::Ok => Change::Resume,
-        _ => Change::Stay,
+        (None, Level::Critical) => DrainChange::Drain,
+        (Some(By::Auto), level) if goal_is_met && level == Level::Ok => DrainChange::Resume,
+        _ => DrainChange::Stay,
     }
 }
 
@@ -82,11 +82,11 @@ mod tests {
     #[test]
     fn only_an_idle_runners_unit_is_stopped() {
         for (state, active, expected) in [
-            (Liveness::Idle, true, Step::Stop),
-            (Liveness::Idle, false, Step::Nothing),
-            (Liveness::Busy, true, Step::Wait),
-            (Liveness::Unknown, true, Step::Wait),
-            (Liveness::Busy, false, Step::Nothing),
+            (Liveness::Idle, true, DrainStep::Stop),
+            (Liveness::Idle, false, DrainStep::Nothing),
+            (Liveness::Busy, true, DrainStep::Wait),
+            (Liveness::Unknown, true, DrainStep::Wait),
+            (Liveness::Busy, false, DrainStep::Nothing),
         ] {
             assert_eq!(step(state, active), expected, "{state:?} {active}");
         }
@@ -94,7 +94,7 @@ mod tests {
 
     #[test]
     fn out_above_critical_and_back_only_at_low_and_never_against_a_person() {
-        use Change::{Drain, Resume, Stay};
+        use DrainChange::{Drain, Resume, Stay};
         for (level, met, drained, expected) in [
             (Level::Ok, true, None, Stay),
             (Level::High, false, None, Stay),

@@ -38,7 +38,7 @@ pub enum Before {
 
 /// One line that changes, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Change {
+pub struct LineChange {
     /// Counted from 1, in the file as it was when this change was made.
     pub line: usize,
     /// The removed line.
@@ -78,13 +78,13 @@ impl EnvFile {
     }
 
     /// Sets a variable in the effective line, or in a new one at the end.
-    pub fn set(&mut self, variable: HookVariable, value: &[u8]) -> (Before, Change) {
+    pub fn set(&mut self, variable: HookVariable, value: &[u8]) -> (Before, LineChange) {
         let entry = [variable.name().as_bytes(), b"=", value].concat();
         if let Some(index) = self.last(variable) {
             let line = &mut self.lines[index];
             let mark = if index == 0 && line.text.starts_with(BOM) { BOM } else { b"" };
             let old = std::mem::replace(&mut line.text, [mark, &entry].concat());
-            let change = Change { line: index + 1, removed: Some(old.clone()), added: Some(entry) };
+            let change = LineChange { line: index + 1, removed: Some(old.clone()), added: Some(entry) };
             return (Before::Line(old), change);
         }
         let end = self.line_end();
@@ -98,13 +98,13 @@ impl EnvFile {
         self.lines.push(EnvLine { text: entry.clone(), end });
         (
             Before::Absent { unterminated },
-            Change { line: self.lines.len(), removed: None, added: Some(entry) },
+            LineChange { line: self.lines.len(), removed: None, added: Some(entry) },
         )
     }
 
     /// Restores the state before `wired` was set. A variable with another value by now belongs to somebody else and is kept: then nothing
     /// changes.
-    pub fn undo(&mut self, variable: HookVariable, wired: &[u8], before: &Before) -> Option<Change> {
+    pub fn undo(&mut self, variable: HookVariable, wired: &[u8], before: &Before) -> Option<LineChange> {
         let index = self.last(variable)?;
         if self.value(variable)? != wired {
             return None;
@@ -112,7 +112,7 @@ impl EnvFile {
         let line = index + 1;
         if let Before::Line(text) = before {
             let removed = std::mem::replace(&mut self.lines[index].text, text.clone());
-            return Some(Change { line, removed: Some(removed), added: Some(text.clone()) });
+            return Some(LineChange { line, removed: Some(removed), added: Some(text.clone()) });
         }
         let removed = self.lines.remove(index);
         if matches!(before, Before::Absent { unterminated: true })
@@ -121,7 +121,7 @@ impl EnvFile {
         {
             last.end = b"";
         }
-        Some(Change { line, removed: Some(removed.text), added: None })
+        Some(LineChange { line, removed: Some(removed.text), added: None })
     }
 }
 

@@ -37,7 +37,7 @@ pub enum Refusal {
 
 /// A runner that was looked at, and what is to be done to it.
 #[derive(Debug)]
-pub struct Prepared {
+pub struct PreparedEdit {
     root: Dir,
     found: Option<ExistingFile>,
     attributes: FileAttributes,
@@ -45,7 +45,7 @@ pub struct Prepared {
     pub edit: Edit,
 }
 
-impl Prepared {
+impl PreparedEdit {
     /// When its `.env` was last written.
     pub fn env_written(&self) -> Option<SystemTime> {
         self.root.status_of(NAME).ok().map(|status| status.modified)
@@ -80,7 +80,7 @@ pub fn prepare(
     ours: &Scripts,
     state: &StateDir,
     recorded_only: bool,
-) -> Result<Prepared, Refusal> {
+) -> Result<PreparedEdit, Refusal> {
     let blocked = |what: String| Refusal::Blocked(what);
     let acting_as = nix::unistd::geteuid();
     if !acting_as.is_root() && acting_as.as_raw() != runner.owner.0 {
@@ -119,7 +119,7 @@ pub fn prepare(
         }
         Verb::Uninstall => wiring::unwire(present, (!recorded_only).then_some(ours)),
     };
-    Ok(Prepared { root, found, attributes, edit })
+    Ok(PreparedEdit { root, found, attributes, edit })
 }
 
 /// Does it. `is_listening`: a Listener of this runner runs and knows the chain scripts until it is restarted.
@@ -129,7 +129,7 @@ pub fn prepare(
 pub fn apply(
     verb: Verb,
     runner: &Runner,
-    prepared: &Prepared,
+    prepared: &PreparedEdit,
     state: &StateDir,
     is_listening: bool,
 ) -> Result<(), String> {
@@ -153,7 +153,7 @@ pub fn apply(
     Ok(())
 }
 
-fn write(prepared: &Prepared) -> Result<(), String> {
+fn write(prepared: &PreparedEdit) -> Result<(), String> {
     let Some(content) = &prepared.edit.content else { return Ok(()) };
     if !place::is_unchanged(&prepared.root, NAME, prepared.found.as_ref()) {
         return Err("its `.env` was changed by another process meanwhile: try again".into());

@@ -89,7 +89,7 @@ pub struct NoUnit(pub String);
 
 /// A runner's unit.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Unit {
+pub struct RunnerUnit {
     /// Its name.
     pub name: String,
     /// Whether systemd counts it as running.
@@ -147,7 +147,7 @@ impl<'a> Systemd<'a> {
     ///
     /// # Errors
     /// [`NoUnit`]: `.service` is missing, is not what `svc.sh` writes, or names a unit that does not work in this root.
-    pub fn unit_of(&self, runner: &Runner) -> Result<Unit, NoUnit> {
+    pub fn unit_of(&self, runner: &Runner) -> Result<RunnerUnit, NoUnit> {
         let name = name_in(&runner.root)?;
         let values = self.show(&name, &["LoadState", "WorkingDirectory", "ActiveState"]);
         let values = values.map_err(|error| NoUnit(error.to_string()))?;
@@ -164,7 +164,7 @@ impl<'a> Systemd<'a> {
         }
         let is_active = matches!(active.as_str(), "active" | "activating" | "reloading" | "deactivating");
         let is_stopping = active == "deactivating";
-        Ok(Unit { name, is_active, is_stopping })
+        Ok(RunnerUnit { name, is_active, is_stopping })
     }
 }
 

@@ -4,7 +4,7 @@
 //! before a job, so that the runner is protected while the other one works, and last after it. The previous content is recorded, so that
 //! it can be restored exactly.
 
-use super::env_file::{Before, Change, EnvFile};
+use super::env_file::{Before, EnvFile, LineChange};
 use crate::observe::processes::HookVariable;
 use crate::observe::{dotenv, hook_script};
 use serde::{Deserialize, Serialize};
@@ -69,7 +69,7 @@ pub struct Edit {
     /// The new `.env`; none when it does not change, and empty when it is removed because only the guard had written it.
     pub content: Option<Content>,
     /// Its lines that change.
-    pub changes: Vec<Change>,
+    pub changes: Vec<LineChange>,
     /// The record afterwards; none when nothing of ours is left.
     pub record: Option<WiringRecord>,
     /// Chain scripts to be written.

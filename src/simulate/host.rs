@@ -1,7 +1,7 @@
 //! One simulated host, minute by minute.
 
-use super::Outcome;
-use super::workload::{Host, Job};
+use super::SimulationOutcome;
+use super::workload::{SimulatedHost, SimulatedJob};
 use crate::config::{Config, Watermarks};
 use crate::model::Usage;
 use crate::policy::forecast::{Estimate, Known, growth, need};
@@ -27,7 +27,7 @@ pub enum Admission {
 
 /// What a job does when there is not enough space.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnShort {
+pub enum OnShortage {
     /// It continues.
     GoOn,
     /// It is refused.
@@ -45,7 +45,7 @@ pub enum Sampling {
 
 /// One case to simulate.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Case {
+pub struct SimulationCase {
     /// How space is freed.
     pub admission: Admission,
     /// Minutes between two sweeps.
@@ -53,7 +53,7 @@ pub struct Case {
     /// The maximum number of minutes that a job waits for space, while live siblings may still free some.
     pub wait_at_most: u32,
     /// What the job does after that.
-    pub on_short: OnShort,
+    pub on_short: OnShortage,
     /// The share of jobs without history.
     pub unknown: f64,
     /// A factor on estimates: 0.8 underestimates by a fifth.
@@ -66,14 +66,14 @@ pub struct Case {
     pub days: u32,
 }
 
-impl Case {
+impl SimulationCase {
     /// A case with a sweep every fifteen minutes, without waiting, with history for all jobs, and with one disk.
     pub fn of(admission: Admission) -> Self {
         Self {
             admission,
             sweep_every: 15,
             wait_at_most: 0,
-            on_short: OnShort::GoOn,
+            on_short: OnShortage::GoOn,
             unknown: 0.0,
             bias: 1.0,
             sampling: Sampling::Now,
@@ -92,7 +92,7 @@ struct Warm {
 
 #[derive(Debug, Clone)]
 struct Live {
-    job: Job,
+    job: SimulatedJob,
     since: u32,
     minutes: f64,
     /// The bytes that it adds and keeps, and all bytes that it adds.
@@ -106,19 +106,19 @@ struct Live {
 
 #[derive(Debug, Clone)]
 struct Waiting {
-    job: Job,
+    job: SimulatedJob,
     since: u32,
 }
 
 /// The history of earlier runs, as the state directory would contain it.
 #[derive(Debug, Default)]
-struct Footprints {
+struct SimulatedFootprints {
     by_kind: Vec<VecDeque<f64>>,
     all: VecDeque<f64>,
 }
 
-impl Footprints {
-    fn learn(&mut self, job: &Job, footprint: f64) {
+impl SimulatedFootprints {
+    fn learn(&mut self, job: &SimulatedJob, footprint: f64) {
         let remember = |list: &mut VecDeque<f64>, most: usize| {
             list.push_back(footprint);
             if list.len() > most {
@@ -132,30 +132,30 @@ impl Footprints {
     }
 }
 
-struct SimulatedHost<'c> {
-    case: &'c Case,
+struct Simulation<'c> {
+    case: &'c SimulationCase,
     disk: f64,
     other: f64,
     free: Vec<f64>,
     warm: Vec<Vec<Warm>>,
     live: Vec<Option<Live>>,
     waiting: Vec<Option<Waiting>>,
-    footprints: Footprints,
+    footprints: SimulatedFootprints,
     marks: Watermarks,
-    sum: Outcome,
+    sum: SimulationOutcome,
     started: f64,
     cold: f64,
     waited: f64,
 }
 
 /// Simulates one host from one seed.
-pub fn run(host: &Host, case: &Case, seed: u64) -> Outcome {
+pub fn run(host: &SimulatedHost, case: &SimulationCase, seed: u64) -> SimulationOutcome {
     let kinds = host.kinds();
     let minutes = case.days * 24 * 60;
     let jobs = host.jobs(&kinds, seed, f64::from(minutes), case.unknown);
     let disks = case.disks.max(1);
     let (disk, other) = (host.disk / disks as f64, host.other / disks as f64);
-    let mut simulated = SimulatedHost {
+    let mut simulated = Simulation {
         case,
         disk,
         other,
@@ -163,9 +163,9 @@ pub fn run(host: &Host, case: &Case, seed: u64) -> Outcome {
         warm: vec![vec![Warm::default(); kinds.len()]; host.runners],
         live: vec![None; host.runners],
         waiting: vec![None; host.runners],
-        footprints: Footprints { by_kind: vec![VecDeque::new(); kinds.len()], all: VecDeque::new() },
+        footprints: SimulatedFootprints { by_kind: vec![VecDeque::new(); kinds.len()], all: VecDeque::new() },
         marks: Config::default().watermarks,
-        sum: Outcome::default(),
+        sum: SimulationOutcome::default(),
         started: 0.0,
         cold: 0.0,
         waited: 0.0,
@@ -181,8 +181,8 @@ pub fn run(host: &Host, case: &Case, seed: u64) -> Outcome {
     simulated.outcome()
 }
 
-impl SimulatedHost<'_> {
-    fn minute(&mut self, now: u32, queue: &mut VecDeque<Job>) {
+impl Simulation<'_> {
+    fn minute(&mut self, now: u32, queue: &mut VecDeque<SimulatedJob>) {
         if now.is_multiple_of(15) {
             self.live.iter_mut().flatten().for_each(|live| live.sampled = live.grown);
         }
@@ -253,7 +253,7 @@ impl SimulatedHost<'_> {
         self.free[disk] >= goal
     }
 
-    fn expected(&self, job: &Job, runner: usize) -> Estimate {
+    fn expected(&self, job: &SimulatedJob, runner: usize) -> Estimate {
         let bytes = |list: &VecDeque<f64>| list.iter().map(|gib| gib * GIB).collect::<Vec<_>>();
         let own = if job.is_known { bytes(&self.footprints.by_kind[job.kind]) } else { Vec::new() };
         let others = bytes(&self.footprints.all);
@@ -307,14 +307,14 @@ impl SimulatedHost<'_> {
             return;
         }
         self.waiting[runner] = None;
-        if !is_enough && self.case.on_short == OnShort::Refuse {
+        if !is_enough && self.case.on_short == OnShortage::Refuse {
             self.sum.refused += 1.0;
             return;
         }
         self.begin(runner, now, waiting.since, job, expected);
     }
 
-    fn begin(&mut self, runner: usize, now: u32, asked: u32, job: Job, expected: Estimate) {
+    fn begin(&mut self, runner: usize, now: u32, asked: u32, job: SimulatedJob, expected: Estimate) {
         let warm = &mut self.warm[runner][job.kind];
         warm.used = now;
         let was_warm = warm.gib;
@@ -365,9 +365,9 @@ impl SimulatedHost<'_> {
         }
     }
 
-    fn outcome(self) -> Outcome {
+    fn outcome(self) -> SimulationOutcome {
         let ended = (self.sum.done + self.sum.died).max(1.0);
-        Outcome {
+        SimulationOutcome {
             died_per_1000: 1000.0 * self.sum.died / ended,
             wait_minutes: self.waited / self.started.max(1.0),
             evicted_gib_a_day: self.sum.evicted_gib_a_day / f64::from(self.case.days.max(1)),

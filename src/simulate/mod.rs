@@ -17,13 +17,13 @@ mod replay;
 pub mod table;
 mod workload;
 
-pub use host::{Admission, Case, OnShort, Sampling, run};
-pub use replay::{Against, Builds, Known, PastDisk, PastJob, Point, Removal, Replayed, replay};
-pub use workload::{HOSTS, Host, JobKind};
+pub use host::{Admission, OnShortage, Sampling, SimulationCase, run};
+pub use replay::{Against, Builds, KnownPast, PastDisk, PastJob, PastRemoval, Point, Replayed, replay};
+pub use workload::{HOSTS, JobKind, SimulatedHost};
 
 /// The result of one simulated host, or the mean over several seeds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, serde::Serialize, schemars::JsonSchema)]
-pub struct Outcome {
+pub struct SimulationOutcome {
     /// Jobs that ended well.
     pub done: f64,
     /// Jobs that died because the disk was full.
@@ -42,7 +42,7 @@ pub struct Outcome {
     pub cold_percent: f64,
 }
 
-impl Outcome {
+impl SimulationOutcome {
     /// The mean over several runs.
     pub fn mean(all: &[Self]) -> Self {
         let of = |value: fn(&Self) -> f64| all.iter().map(value).sum::<f64>() / all.len().max(1) as f64;

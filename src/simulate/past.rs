@@ -1,6 +1,6 @@
 //! This host's past jobs, read from the ledger, for the replay.
 
-use super::replay::{Builds, PastJob, Removal};
+use super::replay::{Builds, PastJob, PastRemoval};
 use crate::model::ledger::{ActionKind, LedgerRecord, Scope};
 use crate::model::{Basis, Job};
 use crate::policy::forecast::Estimate;
@@ -18,7 +18,7 @@ pub struct Past {
     /// By mount points, the jobs.
     pub jobs: HashMap<String, Vec<PastJob>>,
     /// By mount points, the bytes that hooks have freed.
-    pub removals: HashMap<String, Vec<Removal>>,
+    pub removals: HashMap<String, Vec<PastRemoval>>,
 }
 
 /// From entries in the order of their times. A job is cold if its runner has lost a cache of its repository since its previous job.
@@ -46,7 +46,7 @@ pub fn of<'r>(
                 if let (true, Some(bytes), Some((mount, ..))) =
                     (by_hook, record.details.bytes, expected(runner, &job))
                 {
-                    past.removals.entry(mount).or_default().push(Removal { at, bytes });
+                    past.removals.entry(mount).or_default().push(PastRemoval { at, bytes });
                 }
             }
             (ActionKind::Lease, _, Some(repository)) if record.details.message.contains("begins") => {
@@ -119,6 +119,6 @@ mod tests {
         let job = |began, ended, is_cold| PastJob { began, ended, estimate, basis: Basis::History, is_cold };
         assert_eq!(past.builds, Builds { began: 3, cold: 1 });
         assert_eq!(past.jobs["/"], [job(1, Some(5), false), job(8, None, true)], "of r9 nothing is known");
-        assert_eq!(past.removals["/"], [Removal { at: 6, bytes: 7 }], "the sweep's is in its sample");
+        assert_eq!(past.removals["/"], [PastRemoval { at: 6, bytes: 7 }], "the sweep's is in its sample");
     }
 }

@@ -104,7 +104,7 @@ impl PastJob {
 
 /// The bytes that a hook has freed at a job's start.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Removal {
+pub struct PastRemoval {
     /// When, in seconds since the epoch.
     pub at: u64,
     /// How much.
@@ -113,13 +113,13 @@ pub struct Removal {
 
 /// The known past of one disk.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Known<'a> {
+pub struct KnownPast<'a> {
     /// The samples of sweeps, the oldest first.
     pub samples: &'a [Sample],
     /// The jobs of runners on this disk.
     pub jobs: &'a [PastJob],
     /// The removals by hooks on this disk.
-    pub removals: &'a [Removal],
+    pub removals: &'a [PastRemoval],
 }
 
 /// The parameters of a replay.
@@ -157,7 +157,7 @@ impl Against {
 }
 
 /// Replays a disk's past; `own` are the marks that were in effect.
-pub fn replay(known: &Known<'_>, own: &Watermarks, against: &Against) -> Replayed {
+pub fn replay(known: &KnownPast<'_>, own: &Watermarks, against: &Against) -> Replayed {
     let mut replayed = Replayed::default();
     let mut before: Option<&Sample> = None;
     let mut used = known.samples.first().map_or(0, |first| first.before);
@@ -182,7 +182,7 @@ pub fn replay(known: &Known<'_>, own: &Watermarks, against: &Against) -> Replaye
 
 /// Simulates the writes of jobs between two sweeps and the removals of their hooks. Returns the bytes in use before the second sweep.
 fn between(
-    known: &Known<'_>,
+    known: &KnownPast<'_>,
     first: &Sample,
     second: &Sample,
     mut used: u64,
@@ -236,8 +236,8 @@ mod tests {
         Against { size: size * G, marks, forecast: false }
     }
 
-    fn of(samples: &[Sample]) -> Known<'_> {
-        Known { samples, ..Known::default() }
+    fn of(samples: &[Sample]) -> KnownPast<'_> {
+        KnownPast { samples, ..Known::default() }
     }
 
     /// It grows by 10 GiB between sweeps, and goes from 90 to 70.
@@ -269,8 +269,8 @@ mod tests {
     fn bytes_freed_by_hooks_were_written_before() {
         // Nothing has grown between the sweeps, because a hook has freed as much as jobs have written.
         let samples = [sample(0, 80, 80), sample(900, 80, 80)];
-        let removals = [Removal { at: 450, bytes: 15 * G }];
-        let known = Known { removals: &removals, ..of(&samples) };
+        let removals = [PastRemoval { at: 450, bytes: 15 * G }];
+        let known = KnownPast { removals: &removals, ..of(&samples) };
         let without = replay(&known, &marks(85, 70), &against(100, marks(100, 99)));
         assert_eq!((without.points[1].was, without.points[1].would), (80, 95));
         assert_eq!((without.freed_by_hooks, without.would_free_by_hooks), (15 * G, 0));
@@ -287,7 +287,7 @@ mod tests {
             is_cold,
         };
         let freed = |jobs: &[PastJob], forecast| {
-            let known = Known { jobs, ..of(&samples) };
+            let known = KnownPast { jobs, ..of(&samples) };
             let replayed =
                 replay(&known, &marks(85, 70), &Against { forecast, ..against(100, marks(85, 70)) });
             assert_eq!(replayed.would_free_by_hooks, replayed.would_free_for_jobs, "there is no pressure");

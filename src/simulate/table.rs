@@ -1,6 +1,6 @@
 //! The table of `disk-guard simulate`: every case on every host, as a mean over several seeds.
 
-use super::{Admission, Case, HOSTS, Host, OnShort, Outcome, Sampling, run};
+use super::{Admission, HOSTS, OnShortage, Sampling, SimulatedHost, SimulationCase, SimulationOutcome, run};
 
 /// Whether the table includes cases with less history or another host.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -12,7 +12,7 @@ pub enum Sensitivity {
 }
 
 /// A line of the table.
-pub type TableRow = (&'static str, &'static str, Outcome);
+pub type TableRow = (&'static str, &'static str, SimulationOutcome);
 
 /// The table for the hosts of these names, or for all hosts if none is named: each case for this many days from each seed.
 ///
@@ -27,13 +27,13 @@ pub fn table(
     if let Some(unknown) = names.iter().find(|name| !HOSTS.iter().any(|host| host.name == **name)) {
         return Err(UnknownHost { name: unknown.clone() });
     }
-    let is_wanted = |host: &&Host| names.is_empty() || names.iter().any(|name| name == host.name);
+    let is_wanted = |host: &&SimulatedHost| names.is_empty() || names.iter().any(|name| name == host.name);
     let mut rows = Vec::new();
     for host in HOSTS.iter().filter(is_wanted) {
         for (name, case) in cases(sensitivity) {
-            let case = Case { days, ..case };
-            let runs: Vec<Outcome> = (0..seeds).map(|seed| run(host, &case, seed)).collect();
-            rows.push((host.name, name, Outcome::mean(&runs)));
+            let case = SimulationCase { days, ..case };
+            let runs: Vec<SimulationOutcome> = (0..seeds).map(|seed| run(host, &case, seed)).collect();
+            rows.push((host.name, name, SimulationOutcome::mean(&runs)));
         }
     }
     Ok(rows)
@@ -47,26 +47,29 @@ pub struct UnknownHost {
 }
 
 /// Every compared way of freeing space, by its name.
-fn cases(sensitivity: Sensitivity) -> Vec<(&'static str, Case)> {
-    let forecast = Case::of(Admission::Forecast);
-    let following = Case { sweep_every: 1, ..forecast };
-    let refusing = OnShort::Refuse;
+fn cases(sensitivity: Sensitivity) -> Vec<(&'static str, SimulationCase)> {
+    let forecast = SimulationCase::of(Admission::Forecast);
+    let following = SimulationCase { sweep_every: 1, ..forecast };
+    let refusing = OnShortage::Refuse;
     let mut cases = vec![
-        ("floor 25 GiB", Case::of(Admission::Floor(25.0))),
-        ("watermarks", Case::of(Admission::Watermarks)),
+        ("floor 25 GiB", SimulationCase::of(Admission::Floor(25.0))),
+        ("watermarks", SimulationCase::of(Admission::Watermarks)),
         ("forecast", forecast),
         ("forecast, frequent sweep", following),
-        ("forecast, wait 10 min", Case { wait_at_most: 10, ..following }),
-        ("forecast, 60 min, else refuse", Case { wait_at_most: 60, on_short: refusing, ..following }),
+        ("forecast, wait 10 min", SimulationCase { wait_at_most: 10, ..following }),
+        (
+            "forecast, 60 min, else refuse",
+            SimulationCase { wait_at_most: 60, on_short: refusing, ..following },
+        ),
     ];
     if sensitivity == Sensitivity::Shown {
         cases.extend([
-            ("forecast, 20 % unknown", Case { unknown: 0.2, ..forecast }),
-            ("forecast, 50 % unknown", Case { unknown: 0.5, ..forecast }),
-            ("forecast, 20 % too low", Case { bias: 0.8, ..forecast }),
-            ("forecast, siblings by sweep", Case { sampling: Sampling::BySweep, ..forecast }),
-            ("forecast, two disks", Case { disks: 2, ..forecast }),
-            ("watermarks, two disks", Case { disks: 2, ..Case::of(Admission::Watermarks) }),
+            ("forecast, 20 % unknown", SimulationCase { unknown: 0.2, ..forecast }),
+            ("forecast, 50 % unknown", SimulationCase { unknown: 0.5, ..forecast }),
+            ("forecast, 20 % too low", SimulationCase { bias: 0.8, ..forecast }),
+            ("forecast, siblings by sweep", SimulationCase { sampling: Sampling::BySweep, ..forecast }),
+            ("forecast, two disks", SimulationCase { disks: 2, ..forecast }),
+            ("watermarks, two disks", SimulationCase { disks: 2, ..Case::of(Admission::Watermarks) }),
         ]);
     }
     cases

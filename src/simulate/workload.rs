@@ -22,7 +22,7 @@ pub struct JobKind {
 
 /// A host.
 #[derive(Debug, Clone, Copy)]
-pub struct Host {
+pub struct SimulatedHost {
     /// Its name.
     pub name: &'static str,
     /// The size of its disk.
@@ -38,11 +38,18 @@ pub struct Host {
 }
 
 /// The hosts of the published reports that the forecast was designed for.
-pub const HOSTS: [Host; 4] = [
-    Host { name: "signoff", disk: 700.0, other: 150.0, runners: 4, load: 0.45, kinds: signoff },
-    Host { name: "co-located", disk: 900.0, other: 120.0, runners: 14, load: 0.45, kinds: co_located },
-    Host { name: "web", disk: 200.0, other: 40.0, runners: 8, load: 0.60, kinds: web },
-    Host { name: "gate", disk: 295.0, other: 25.0, runners: 3, load: 0.30, kinds: gate },
+pub const HOSTS: [SimulatedHost; 4] = [
+    SimulatedHost { name: "signoff", disk: 700.0, other: 150.0, runners: 4, load: 0.45, kinds: signoff },
+    SimulatedHost {
+        name: "co-located",
+        disk: 900.0,
+        other: 120.0,
+        runners: 14,
+        load: 0.45,
+        kinds: co_located,
+    },
+    SimulatedHost { name: "web", disk: 200.0, other: 40.0, runners: 8, load: 0.60, kinds: web },
+    SimulatedHost { name: "gate", disk: 295.0, other: 25.0, runners: 3, load: 0.30, kinds: gate },
 ];
 
 pub(super) fn kind(name: &str, [footprint, spread, temporary, minutes, weight]: [f64; 5]) -> JobKind {
@@ -88,7 +95,7 @@ fn web() -> Vec<JobKind> {
 
 /// One job, with the properties that are unknown before it runs.
 #[derive(Debug, Clone)]
-pub(super) struct Job {
+pub(super) struct SimulatedJob {
     pub(super) arrives: f64,
     /// The index of its kind.
     pub(super) kind: usize,
@@ -99,14 +106,14 @@ pub(super) struct Job {
     pub(super) minutes: f64,
 }
 
-impl Host {
+impl SimulatedHost {
     /// The jobs of this host.
     pub fn kinds(&self) -> Vec<JobKind> {
         (self.kinds)()
     }
 
     /// All jobs of this many minutes. One in 33 is much larger than its kind: a dependency bump, coverage, debug information.
-    pub(super) fn jobs(&self, kinds: &[JobKind], seed: u64, minutes: f64, unknown: f64) -> Vec<Job> {
+    pub(super) fn jobs(&self, kinds: &[JobKind], seed: u64, minutes: f64, unknown: f64) -> Vec<SimulatedJob> {
         let mut rng = Rng::with_seed(seed);
         let weight: f64 = kinds.iter().map(|kind| kind.weight).sum();
         let length = kinds.iter().map(|kind| kind.weight * kind.minutes).sum::<f64>() / weight;
@@ -129,7 +136,7 @@ impl Host {
             let temporary = footprint * kind.temporary * between(&mut rng, 0.3, 1.5);
             let minutes = (kind.minutes * around_one(&mut rng, 0.2)).max(3.0);
             let is_known = rng.f64() >= unknown;
-            jobs.push(Job { arrives, kind: index, is_known, footprint, temporary, minutes });
+            jobs.push(SimulatedJob { arrives, kind: index, is_known, footprint, temporary, minutes });
         }
     }
 }

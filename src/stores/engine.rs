@@ -1,8 +1,8 @@
 //! One run: look, decide, collect one store, measure; then decide again about the rest.
 
-use super::host::Host;
-use super::kinds::Store;
-use super::tool::{Turn, remedy};
+use super::host::HostJobs;
+use super::kinds::CollectedStore;
+use super::tool::{CollectionTime, remedy};
 use crate::config::Watermarks;
 use crate::model::Execution;
 use crate::model::stores::{
@@ -36,7 +36,7 @@ pub struct StoreRun<'a> {
     /// Which filesystem is which.
     pub mounts: &'a MountTable,
     /// The jobs that it would disturb.
-    pub host: &'a dyn Host,
+    pub host: &'a dyn HostJobs,
     /// The record of earlier runs.
     pub before: &'a StoresRecord,
     /// The wall clock now.
@@ -52,10 +52,10 @@ pub struct StoreRun<'a> {
 impl StoreRun<'_> {
     /// Runs.
     pub fn run(&mut self) -> StoresReport {
-        let mut opened: Vec<Option<Store>> = Vec::new();
+        let mut opened: Vec<Option<CollectedStore>> = Vec::new();
         let mut known: Vec<(StoreRule, StoreFacts)> = Vec::new();
         for rule in self.rules {
-            let store = Store::open(rule, self.programs);
+            let store = CollectedStore::open(rule, self.programs);
             let facts = match &store {
                 Ok(store) => self.facts(rule, store),
                 Err(problem) => {
@@ -89,7 +89,7 @@ impl StoreRun<'_> {
     /// has begun.
     fn execute(
         &mut self,
-        opened: &[Option<Store>],
+        opened: &[Option<CollectedStore>],
         known: &mut [(StoreRule, StoreFacts)],
         reports: &mut [StoreReport],
     ) {
@@ -123,7 +123,7 @@ impl StoreRun<'_> {
         }
     }
 
-    fn facts(&self, rule: &StoreRule, store: &Store) -> StoreFacts {
+    fn facts(&self, rule: &StoreRule, store: &CollectedStore) -> StoreFacts {
         let filesystem = self.mounts.filesystem_of(&store.place.dir).ok();
         let last = self.before.stores.iter().find(|last| last.name == rule.name);
         let mut facts = StoreFacts {
@@ -152,11 +152,14 @@ impl StoreRun<'_> {
         verdicts
     }
 
-    fn collect(&self, rule: &StoreRule, store: &Store, portion: Portion, report: &mut StoreReport) {
+    fn collect(&self, rule: &StoreRule, store: &CollectedStore, portion: Portion, report: &mut StoreReport) {
         let available = || store.place.dir.usage().map_or(0, |usage| usage.available_bytes);
         let (before, begun) = (available(), Instant::now());
         let has_come = || !rule.beside_jobs && self.host.arrival().is_some();
-        let turn = Turn { until: (begun + rule.timeout).min(self.deadline), attended: Attended(&has_come) };
+        let turn = CollectionTime {
+            until: (begun + rule.timeout).min(self.deadline),
+            attended: Attended(&has_come),
+        };
         report.result = match store.collect(portion, &turn) {
             Ok(()) => StoreResult::Collected,
             Err(ProgramError::Stopped { .. }) => {

@@ -1,7 +1,7 @@
 //! Whether any job of this host may be building, now and while a tool runs.
 
 use crate::config::Config;
-use crate::cycle::{PreviewScope, Stale, preview};
+use crate::cycle::{PreviewScope, StaleUnits, preview};
 use crate::model::stores::HostState;
 use crate::model::{Guarded, Liveness, Runner, Visibility, Weight};
 use crate::observe::host::{CacheScope, Leases};
@@ -25,7 +25,7 @@ const LEASES: Duration = Duration::from_millis(20);
 const WORKERS: Duration = Duration::from_millis(500);
 
 /// The jobs that a collection would disturb.
-pub trait Host {
+pub trait HostJobs {
     /// Whether every runner is idle now. From here on new jobs are detected.
     fn state(&self) -> HostState;
     /// The jobs that have begun since; asked repeatedly while a tool runs.
@@ -38,7 +38,7 @@ pub struct ThisHost<'a> {
     proc: &'a Proc,
     run: Option<&'a RunDir>,
     clock: fn() -> SystemTime,
-    /// The leases that were there at the last [`Host::state`].
+    /// The leases that were there at the last [`HostJobs::state`].
     leases: RefCell<Option<HashSet<OsString>>>,
     looked: Cell<(Instant, Instant)>,
     come: RefCell<Option<String>>,
@@ -77,7 +77,7 @@ impl<'a> ThisHost<'a> {
         let scope = PreviewScope {
             whose: |_: &[Runner]| CacheScope::Nobody,
             rooms: &[],
-            stale: Stale::Leave,
+            stale: StaleUnits::Leave,
             memory: None,
         };
         let snapshot = Snapshot::take(self.config, self.proc, (self.clock)());
@@ -130,7 +130,7 @@ impl<'a> ThisHost<'a> {
     }
 }
 
-impl Host for ThisHost<'_> {
+impl HostJobs for ThisHost<'_> {
     fn state(&self) -> HostState {
         *self.come.borrow_mut() = None;
         // Before anything else is looked at: anything that appears from here on is new.

@@ -2,7 +2,7 @@
 
 use crate::model::Uid;
 use crate::model::stores::{StoreKind, StoreRule};
-use crate::observe::measure::{Options, measure};
+use crate::observe::measure::{MeasureOptions, measure};
 use crate::sys::dir::Dir;
 use crate::sys::program::{User, is_roots_alone};
 use crate::text::escape;
@@ -104,7 +104,8 @@ impl StoreDir {
     /// How many bytes it has allocated; none if that takes too long or not all of it can be read.
     pub fn bytes(&self) -> Option<u64> {
         let until = Instant::now() + SIZING;
-        let scan = measure(&self.dir, &Options { threads: 2, largest: 0, deadline: Some(until) }).ok()?;
+        let scan =
+            measure(&self.dir, &MeasureOptions { threads: 2, largest: 0, deadline: Some(until) }).ok()?;
         (Instant::now() < until).then_some(scan.measure.bytes)
     }
 }

@@ -94,12 +94,12 @@ fn one(store: &StoreReport, old: Option<&StoreRecord>, now: SystemTime) -> Store
 /// The data to be recorded.
 pub fn to_bytes(record: &StoresRecord) -> Vec<u8> {
     #[derive(Serialize)]
-    struct Document<'r> {
+    struct StoresDocument<'r> {
         schema: u32,
         #[serde(flatten)]
         record: &'r StoresRecord,
     }
-    serde_json::to_vec_pretty(&Document { schema: 1, record }).expect("text and numbers serialise")
+    serde_json::to_vec_pretty(&StoresDocument { schema: 1, record }).expect("text and numbers serialise")
 }
 /// The result of the last run.
 pub(crate) fn last(config: &Config) -> Option<StoresRecord> {

@@ -14,7 +14,7 @@ const MAX_ANSWER: usize = 32 << 20;
 
 /// A tool with its first arguments, its user and its variables.
 #[derive(Debug, Clone)]
-pub struct Tool {
+pub struct StoreTool {
     /// Never empty; its first word is a path, or a name that is looked up.
     pub command: Vec<String>,
     /// Where programs are looked up.
@@ -29,14 +29,14 @@ pub struct Tool {
 
 /// The time of one collection.
 #[derive(Debug, Clone, Copy)]
-pub struct Turn<'a> {
+pub struct CollectionTime<'a> {
     /// When it has to be over.
     pub until: Instant,
     /// Asked while it runs whether it has to end.
     pub attended: Attended<'a>,
 }
 
-impl Turn<'_> {
+impl CollectionTime<'_> {
     /// Whether it is over, before anything more is begun.
     ///
     /// # Errors
@@ -62,7 +62,7 @@ impl Turn<'_> {
     }
 }
 
-impl Tool {
+impl StoreTool {
     /// Whether it can be run at all: it exists, and only permitted users can change it.
     ///
     /// # Errors
@@ -86,7 +86,7 @@ impl Tool {
     ///
     /// # Errors
     /// [`ProgramError`]; [`ProgramError::Stopped`] where a job came.
-    pub fn collect(&self, arguments: &[&str], turn: &Turn<'_>) -> Result<(), ProgramError> {
+    pub fn collect(&self, arguments: &[&str], turn: &CollectionTime<'_>) -> Result<(), ProgramError> {
         turn.goes_on(&self.command[0])?;
         let mut call = self.call(arguments, Bounds::new(turn.left(), 0))?;
         call.attended = Some(turn.attended);

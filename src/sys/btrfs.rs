@@ -28,12 +28,12 @@ const NAME: usize = 4088;
 
 /// `struct btrfs_ioctl_vol_args`.
 #[repr(C)]
-struct Named {
+struct VolumeArgs {
     fd: i64,
     name: [u8; NAME],
 }
 
-const SNAP_DESTROY: rustix::ioctl::Opcode = opcode::write::<Named>(IOCTL, 15);
+const SNAP_DESTROY: rustix::ioctl::Opcode = opcode::write::<VolumeArgs>(IOCTL, 15);
 const START_SYNC: rustix::ioctl::Opcode = opcode::read::<u64>(IOCTL, 24);
 const SUBVOL_GETFLAGS: rustix::ioctl::Opcode = opcode::read::<u64>(IOCTL, 25);
 const SUBVOL_SETFLAGS: rustix::ioctl::Opcode = opcode::write::<u64>(IOCTL, 26);
@@ -57,12 +57,12 @@ pub fn destroy(parent: &Dir, name: &CStr, dir: &Dir) -> Result<(), Errno> {
     if has_mounts(dir) {
         return Err(Errno::BUSY);
     }
-    let mut named = Named { fd: 0, name: [0; NAME] };
+    let mut named = VolumeArgs { fd: 0, name: [0; NAME] };
     let bytes = name.to_bytes();
     named.name.get_mut(..bytes.len()).ok_or(Errno::NAMETOOLONG)?.copy_from_slice(bytes);
     // SAFETY: the kernel reads a `struct btrfs_ioctl_vol_args`, which `Named` is: a name of fewer bytes than there are, and the
     // rest zero. A filesystem that is not btrfs refuses the number.
-    unsafe { ioctl(parent, Setter::<SNAP_DESTROY, Named>::new(named)) }
+    unsafe { ioctl(parent, Setter::<SNAP_DESTROY, VolumeArgs>::new(named)) }
 }
 
 /// Makes a subvolume writable, as its owner may. Returns whether it is writable now.

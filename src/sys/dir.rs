@@ -7,7 +7,7 @@
 //!
 //! Handles here read, and change owners and permissions; the calls that rename and remove are in `reclaim`.
 
-use super::reach::{self, Names};
+use super::reach::{self, MountPointNames};
 use crate::model::{FileId, Uid, Usage};
 use rustix::fs::{
     AtFlags, CWD, FileType, Mode, OFlags, RawDir, ResolveFlags, StatVfs, Statx, StatxFlags, Timespec,
@@ -131,7 +131,7 @@ impl Status {
 
 /// One entry of a directory, borrowed from the reader's buffer.
 #[derive(Debug)]
-pub struct Entry<'a> {
+pub struct DirEntry<'a> {
     /// Its name: any bytes but `/` and NUL.
     pub name: &'a CStr,
     /// Its type; `Unknown` on filesystems that do not report it.
@@ -309,7 +309,7 @@ impl Dir {
     /// # Errors
     /// As [`Dir::status_of`].
     #[inline(always)] // see stat_at
-    pub fn status_among(&self, name: &CStr, mounts: &Names) -> io::Result<Status> {
+    pub fn status_among(&self, name: &CStr, mounts: &MountPointNames) -> io::Result<Status> {
         if mounts.has(name.to_bytes()) {
             return self.pin(name)?.status();
         }
@@ -382,7 +382,7 @@ impl Dir {
     pub fn for_each_entry<B>(
         &self,
         buffer: &mut [MaybeUninit<u8>],
-        mut visit: impl FnMut(Entry<'_>) -> std::ops::ControlFlow<B>,
+        mut visit: impl FnMut(DirEntry<'_>) -> std::ops::ControlFlow<B>,
     ) -> io::Result<Option<B>> {
         rustix::fs::seek(&self.0, rustix::fs::SeekFrom::Start(0))?;
         let mut reader = RawDir::new(&self.0, buffer);
@@ -396,7 +396,7 @@ impl Dir {
             if name == c"." || name == c".." {
                 continue;
             }
-            if let std::ops::ControlFlow::Break(value) = visit(Entry { name, kind: entry.file_type() }) {
+            if let std::ops::ControlFlow::Break(value) = visit(DirEntry { name, kind: entry.file_type() }) {
                 return Ok(Some(value));
             }
         }
@@ -412,7 +412,7 @@ impl Dir {
     pub fn read_batch(
         &self,
         buffer: &mut [MaybeUninit<u8>],
-        mut visit: impl FnMut(Entry<'_>),
+        mut visit: impl FnMut(DirEntry<'_>),
     ) -> io::Result<Batch> {
         let mut reader = RawDir::new(&self.0, buffer);
         loop {
@@ -423,7 +423,7 @@ impl Dir {
                 Some(Ok(entry)) => {
                     let name = entry.file_name();
                     if name != c"." && name != c".." {
-                        visit(Entry { name, kind: entry.file_type() });
+                        visit(DirEntry { name, kind: entry.file_type() });
                     }
                 }
             }

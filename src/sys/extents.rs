@@ -19,7 +19,7 @@ const MOST: usize = 32;
 
 #[repr(C)]
 #[derive(Clone, Copy, Default)]
-struct Extent {
+struct FiemapExtent {
     logical: u64,
     physical: u64,
     length: u64,
@@ -37,12 +37,12 @@ struct Map {
     mapped: u32,
     count: u32,
     reserved: u32,
-    extents: [Extent; MOST],
+    extents: [FiemapExtent; MOST],
 }
 
 /// Bytes of a file, or of its beginning.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Shared {
+pub struct SharedExtents {
     /// How many were looked at.
     pub seen: u64,
     /// How many are shared: deleting the file does not free them.
@@ -53,9 +53,9 @@ pub struct Shared {
 ///
 /// # Errors
 /// `EOPNOTSUPP` and similar if the filesystem does not report it.
-pub fn shared(file: &File) -> io::Result<Shared> {
+pub fn shared(file: &File) -> io::Result<SharedExtents> {
     let map = map_of(file)?;
-    let mut sum = Shared::default();
+    let mut sum = SharedExtents::default();
     for extent in map.extents.iter().take(map.mapped as usize) {
         sum.seen = sum.seen.saturating_add(extent.length);
         if extent.flags & FIEMAP_EXTENT_SHARED != 0 {
@@ -96,7 +96,7 @@ mod tests {
 
     #[test]
     fn the_structures_are_the_kernels() {
-        assert_eq!((size_of::<Extent>(), size_of::<Map>()), (56, 32 + MOST * 56));
+        assert_eq!((size_of::<FiemapExtent>(), size_of::<Map>()), (56, 32 + MOST * 56));
     }
 
     #[test]
@@ -126,7 +126,7 @@ mod tests {
             run("sync", &["-f", &at("disk")]);
             let look = |name: &str| shared(&File::open(at(name)).unwrap()).unwrap();
             assert_eq!(look("disk/alone").shared, 0);
-            assert_eq!(look("disk/twice"), Shared { seen: 1 << 20, shared: 1 << 20 });
+            assert_eq!(look("disk/twice"), SharedExtents { seen: 1 << 20, shared: 1 << 20 });
             run("umount", &[&at("disk")]);
         });
     }

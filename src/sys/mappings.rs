@@ -237,9 +237,9 @@ mod tests {
     use std::path::Path;
 
     /// Collects names, or ignores them.
-    struct Names(BTreeSet<(u64, Vec<u8>)>, bool);
+    struct FoundNames(BTreeSet<(u64, Vec<u8>)>, bool);
 
-    impl Visitor for Names {
+    impl Visitor for FoundNames {
         fn wants(&mut self, _: MappedFile) -> bool {
             self.1
         }
@@ -267,12 +267,12 @@ mod tests {
         std::thread::sleep(std::time::Duration::from_millis(100));
         let processes = Processes::open(&Proc::new(Path::new("/proc"))).unwrap();
         let process = processes.process(crate::model::Pid(child.id() as i32)).unwrap();
-        let mut from_text = Names(BTreeSet::new(), true);
+        let mut from_text = FoundNames(BTreeSet::new(), true);
         let walk = by_text(&mut process.open(c"maps").unwrap(), &mut Vec::new(), &mut from_text);
         assert_eq!(walk.unwrap(), QueryEnd::Whole);
-        let mut names = Names(BTreeSet::new(), true);
+        let mut names = FoundNames(BTreeSet::new(), true);
         for_each_mapped_file(&process, &mut Scratch::default(), &mut names).unwrap();
-        let mut none = Names(BTreeSet::new(), false);
+        let mut none = FoundNames(BTreeSet::new(), false);
         for_each_mapped_file(&process, &mut Scratch::default(), &mut none).unwrap();
         child.kill().unwrap();
         child.wait().unwrap();

@@ -9,7 +9,7 @@ mod child;
 mod strays;
 mod trust;
 
-pub use child::{Attended, Confinement, End, User};
+pub use child::{Attended, ProgramEnd, Sandbox, User};
 
 use super::reach;
 use nix::unistd::geteuid;
@@ -215,7 +215,7 @@ pub struct Call<'a> {
     /// Its standard input.
     pub input: &'a [u8],
     /// The user and directory it runs with, if not ours.
-    pub confinement: Option<Confinement<'a>>,
+    pub confinement: Option<Sandbox<'a>>,
     /// The user it runs as, if not ours and not confined. Only root can use another user.
     pub user: Option<User>,
     /// The attendant, which may end it at any moment.
@@ -265,7 +265,7 @@ pub struct ProgramRun {
     call: String,
     bounds: Bounds,
     /// How it ended.
-    pub end: End,
+    pub end: ProgramEnd,
     /// What was read of its standard output.
     pub output: Vec<u8>,
     /// What was kept of its standard error.
@@ -275,13 +275,13 @@ pub struct ProgramRun {
 impl ProgramRun {
     /// It exited with 0.
     pub fn is_success(&self) -> bool {
-        matches!(self.end, End::Itself(status) if status.success())
+        matches!(self.end, ProgramEnd::Itself(status) if status.success())
     }
 
     /// Its exit code, when it exited by itself.
     pub fn code(&self) -> Option<i32> {
         match self.end {
-            End::Itself(status) => status.code(),
+            ProgramEnd::Itself(status) => status.code(),
             _ => None,
         }
     }
@@ -298,11 +298,13 @@ impl ProgramRun {
     pub fn ended(self) -> Result<Self, ProgramError> {
         let (call, Bounds { time, output, .. }) = (self.call.clone(), self.bounds);
         match self.end {
-            End::Itself(_) => Ok(self),
-            End::Held(_) => Err(ProgramError::Held { call }),
-            End::TooLong => Err(ProgramError::TooLong { call, limit: output }),
-            End::Stopped => Err(ProgramError::Stopped { call }),
-            End::TimedOut => Err(ProgramError::TimedOut { call, limit: time, complaint: self.complaint }),
+            ProgramEnd::Itself(_) => Ok(self),
+            ProgramEnd::Held(_) => Err(ProgramError::Held { call }),
+            ProgramEnd::TooLong => Err(ProgramError::TooLong { call, limit: output }),
+            ProgramEnd::Stopped => Err(ProgramError::Stopped { call }),
+            ProgramEnd::TimedOut => {
+                Err(ProgramError::TimedOut { call, limit: time, complaint: self.complaint })
+            }
         }
     }
 
@@ -312,7 +314,7 @@ impl ProgramRun {
     /// Why it did not.
     pub fn success(self) -> Result<Self, ProgramError> {
         match self.end {
-            End::Itself(ended) if !ended.success() => {
+            ProgramEnd::Itself(ended) if !ended.success() => {
                 Err(ProgramError::Failed { call: self.call, ended, complaint: self.complaint })
             }
             _ => self.ended(),

@@ -46,9 +46,9 @@ const LOCAL: &str = " bcachefs binfmt_misc bpf btrfs cgroup cgroup2 configfs cra
 
 /// The last names of all mount points.
 #[derive(Debug, Clone, Default)]
-pub struct Names(Arc<HashSet<Box<[u8]>>>);
+pub struct MountPointNames(Arc<HashSet<Box<[u8]>>>);
 
-impl Names {
+impl MountPointNames {
     /// Whether an entry of this name could be a mount point.
     #[inline]
     pub fn has(&self, name: &[u8]) -> bool {
@@ -66,12 +66,12 @@ struct Remote {
 }
 
 #[derive(Debug, Default)]
-struct Table {
+struct RemoteTable {
     remote: Vec<Remote>,
-    names: Names,
+    names: MountPointNames,
 }
 
-impl Table {
+impl RemoteTable {
     fn parse(text: &[u8]) -> Self {
         let mut table = Self::default();
         let mut names = HashSet::new();
@@ -88,21 +88,21 @@ impl Table {
                 table.remote.push(Remote { point: point.to_owned(), kind, server });
             }
         }
-        table.names = Names(Arc::new(names));
+        table.names = MountPointNames(Arc::new(names));
         table
     }
 }
 
 #[derive(Debug)]
-struct Watch {
+struct ReachState {
     /// By this handle the kernel reports that the table has changed.
     file: Option<File>,
-    table: Arc<Table>,
+    table: Arc<RemoteTable>,
     answers: HashMap<PathBuf, (bool, Instant)>,
     waited: Duration,
 }
 
-static WATCH: OnceLock<Mutex<Watch>> = OnceLock::new();
+static WATCH: OnceLock<Mutex<ReachState>> = OnceLock::new();
 
 /// The observer of the mounts that this process enters.
 type EntryObserver = Box<dyn Fn(&Path) + Send + Sync>;
@@ -121,7 +121,7 @@ impl Remotes {
     /// Reads the mount table, and touches none of them.
     pub fn of_this_host() -> Self {
         let text = mountinfo::read_own(Path::new("/proc")).unwrap_or_default();
-        Self(Table::parse(&text).remote.into_iter().map(|remote| remote.point).collect())
+        Self(RemoteTable::parse(&text).remote.into_iter().map(|remote| remote.point).collect())
     }
 
     /// Whether there is none.
@@ -151,18 +151,18 @@ pub fn watch() {
     WATCH.get_or_init(|| {
         let file = mountinfo::open_own(Path::new("/proc")).ok();
         let mut watch =
-            Watch { file, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
+            ReachState { file, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
         watch.read();
         Mutex::new(watch)
     });
 }
 
-fn with<T>(action: impl FnOnce(&mut Watch) -> T) -> Option<T> {
+fn with<T>(action: impl FnOnce(&mut ReachState) -> T) -> Option<T> {
     WATCH.get().map(|watch| action(&mut watch.lock().unwrap_or_else(PoisonError::into_inner)))
 }
 
 /// The names of mount points now; none before [`watch`].
-pub fn names() -> Names {
+pub fn names() -> MountPointNames {
     with(|watch| watch.current().names.clone()).unwrap_or_default()
 }
 
@@ -239,8 +239,8 @@ pub(crate) const IS_SILENT: &str = "does not answer: bring its server back, or r
 const IS_FOREIGN: &str =
     "is served by another user, who could block every process that enters it: it is not entered";
 
-impl Watch {
-    fn current(&mut self) -> Arc<Table> {
+impl ReachState {
+    fn current(&mut self) -> Arc<RemoteTable> {
         let has_changed = self.file.as_ref().is_none_or(|file| {
             let mut polled = [PollFd::new(file.as_fd(), PollFlags::POLLPRI)];
             !matches!(poll(&mut polled, PollTimeout::ZERO), Ok(0))
@@ -256,7 +256,7 @@ impl Watch {
         if let Some(file) = &mut self.file {
             let _ = file.rewind().and_then(|()| file.read_to_end(&mut text));
         }
-        self.table = Arc::new(Table::parse(&text));
+        self.table = Arc::new(RemoteTable::parse(&text));
     }
 
     fn check(&mut self, path: &Path) -> io::Result<()> {
@@ -379,7 +379,7 @@ mod tests {
             4 1 0:42 / /var/lib/merged rw - overlay overlay rw,lowerdir=/l\n\
             5 1 0:43 / /tmp/odd\xff rw - tmpfs tmpfs rw\n\
             broken\n";
-        let table = Table::parse(text);
+        let table = RemoteTable::parse(text);
         let shown: Vec<_> =
             table.remote.iter().map(|one| (one.point.to_str().unwrap(), one.server)).collect();
         assert_eq!(shown, [("/srv/dead one", Some(1001)), ("/net", None), ("/var/lib/merged", None)]);
@@ -407,7 +407,7 @@ mod tests {
         symlink(base.join("a/relative"), base.join("absolute")).unwrap();
         symlink("loop", base.join("loop")).unwrap();
         let mut watch =
-            Watch { file: None, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
+            ReachState { file: None, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
         for (path, real) in [
             ("a/b", "a/b"),
             ("a/relative", "a/b/c"),
@@ -426,8 +426,8 @@ mod tests {
         let us = nix::unistd::geteuid().as_raw();
         let table = format!("2 1 0:40 / /srv/x rw - fuse.x x rw,user_id={}\n", us + 1);
         let mut watch =
-            Watch { file: None, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
-        let table = Table::parse(table.as_bytes());
+            ReachState { file: None, table: Arc::default(), answers: HashMap::new(), waited: Duration::ZERO };
+        let table = RemoteTable::parse(table.as_bytes());
         let error = watch.ask(&table.remote[0], Path::new("/srv/x/runner")).unwrap_err();
         assert!(is_silence(&error) && error.to_string().contains("/srv/x"), "{error}");
         // The positive control: the same place, served by this test, is asked, and answers.

@@ -36,7 +36,7 @@ const LAST_WORD: Duration = Duration::from_secs(1);
 
 /// How a worker came to its end.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum WorkerEnd {
     /// It has done what it had to, and its exit code is this.
     Proper(u8),
     /// It has ended in any other way; by this signal, if it was one.
@@ -122,7 +122,7 @@ impl Supervisor {
     ///
     /// # Errors
     /// What pipe2(2) and fork(2) say. Then nothing was done.
-    pub fn run(&mut self, limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> io::Result<End> {
+    pub fn run(&mut self, limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> io::Result<WorkerEnd> {
         self.run_until(limit, work, &mut || false)
     }
 
@@ -135,7 +135,7 @@ impl Supervisor {
         limit: Duration,
         work: impl FnOnce(Link) -> Option<u8>,
         give_up: &mut dyn FnMut() -> bool,
-    ) -> io::Result<End> {
+    ) -> io::Result<WorkerEnd> {
         self.link.reset();
         let started = Instant::now();
         let (output, into_output) = pipe2(nix::fcntl::OFlag::O_CLOEXEC)?;

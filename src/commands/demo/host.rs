@@ -19,7 +19,7 @@ pub(super) const TAG: &str =
     "Signature: 8a477f597d28d172789f06886806bc55\n# This file is a cache directory tag created by cargo.\n";
 
 /// The throw-away host.
-pub(super) struct Host {
+pub(super) struct DemoHost {
     root: PathBuf,
     program: PathBuf,
     config: PathBuf,
@@ -35,7 +35,7 @@ pub(super) enum Leave {
     AfterTheHook,
 }
 
-impl Host {
+impl DemoHost {
     pub(super) fn build(stage: &DemoDisk, colour: &str) -> io::Result<Self> {
         let root = stage.root().to_owned();
         let program = root.join("disk-guard");
@@ -146,7 +146,7 @@ impl Host {
     }
 
     /// Starts a Worker on a runner, as its Listener would.
-    pub(super) fn start_job(&self, number: u32, repository: &str, leave: Leave) -> io::Result<Job> {
+    pub(super) fn start_job(&self, number: u32, repository: &str, leave: Leave) -> io::Result<DemoJob> {
         let root = self.runner(number);
         let name = repository.rsplit('/').next().unwrap_or(repository);
         let workspace = root.join(layout::WORK).join(name).join(name);
@@ -163,12 +163,12 @@ impl Host {
             .stderr(Stdio::inherit())
             .spawn()?;
         let output = child.stdout.take().map(BufReader::new).ok_or_else(|| io::Error::other("no pipe"))?;
-        Ok(Job { child, output })
+        Ok(DemoJob { child, output })
     }
 }
 
 /// A job that has been started.
-pub(super) struct Job {
+pub(super) struct DemoJob {
     child: Child,
     output: BufReader<std::process::ChildStdout>,
 }
@@ -179,7 +179,7 @@ pub(super) struct JobEnd {
     pub(super) line: String,
 }
 
-impl Job {
+impl DemoJob {
     fn line(&mut self) -> io::Result<Option<String>> {
         let mut line = String::new();
         Ok((self.output.read_line(&mut line)? > 0).then(|| line.trim_end().to_owned()))
@@ -212,7 +212,7 @@ impl Job {
     }
 }
 
-impl Drop for Job {
+impl Drop for DemoJob {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();

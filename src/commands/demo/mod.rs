@@ -9,7 +9,7 @@ mod host;
 mod stage;
 
 use super::output::{self, print};
-use host::{Host, Leave, MIB};
+use host::{DemoHost, Leave, MIB};
 use stage::{ActorKind, DemoDisk};
 use std::io;
 use std::process::{ExitCode, Stdio};
@@ -21,7 +21,7 @@ use std::process::{ExitCode, Stdio};
 pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
     let program = std::env::current_exe()?;
     let stage = DemoDisk::set(std::fs::metadata(&program)?.len())?;
-    let host = Host::build(&stage, colour)?;
+    let host = DemoHost::build(&stage, colour)?;
     let mut transcript = Transcript { host: &host, step: 0 };
 
     transcript.say(&match stage.kind() {
@@ -73,7 +73,7 @@ pub(super) fn run(colour: &str) -> io::Result<ExitCode> {
 
 /// What the demo prints, step by step.
 struct Transcript<'a> {
-    host: &'a Host,
+    host: &'a DemoHost,
     step: u32,
 }
 

@@ -5,10 +5,10 @@ mod terminal;
 
 use super::status::INTERVAL;
 use super::{Context, complain};
-use crate::cycle::Stale;
-use crate::overview::status::{Holders, collect};
+use crate::cycle::StaleUnits;
+use crate::overview::status::{HolderSearch, collect};
 use crate::report::exit::Exit;
-use crate::report::human::Watch;
+use crate::report::human::WatchScreen;
 use std::sync::mpsc::channel;
 pub(super) use terminal::{Terminal, is_for_a_person};
 
@@ -18,12 +18,12 @@ pub(super) fn run(context: &Context) -> Exit {
     let (looking, colour) = (context.clone(), context.screen.has_colour());
     // It ends with this process, in the middle of a look if need be: it changes nothing.
     std::thread::spawn(move || {
-        while sender.send(collect(&looking.snapshot(), Holders::Unasked, Stale::Leave)).is_ok() {
+        while sender.send(collect(&looking.snapshot(), HolderSearch::Unasked, StaleUnits::Leave)).is_ok() {
             std::thread::sleep(INTERVAL);
         }
     });
     let result = ratatui::try_init().and_then(|mut terminal| {
-        let result = terminal::show(&mut terminal, &looks, Watch::new(colour));
+        let result = terminal::show(&mut terminal, &looks, WatchScreen::new(colour));
         ratatui::restore();
         result
     });

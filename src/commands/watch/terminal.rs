@@ -1,7 +1,7 @@
 //! The terminal of `status --watch`: what it shows, and which keys it obeys.
 
 use crate::model::HostStatus;
-use crate::report::human::{Scroll, Watch};
+use crate::report::human::{Scroll, WatchScreen};
 use ratatui::DefaultTerminal;
 use ratatui::crossterm::event::{self, Event, KeyCode, KeyEventKind, KeyModifiers};
 use ratatui::crossterm::{cursor, execute, terminal};
@@ -48,7 +48,7 @@ impl Drop for Terminal {
 pub(in crate::commands) fn show(
     terminal: &mut DefaultTerminal,
     looks: &Receiver<HostStatus>,
-    mut watch: Watch,
+    mut watch: WatchScreen,
 ) -> io::Result<()> {
     loop {
         terminal.draw(|frame| watch.draw(frame))?;
@@ -81,7 +81,7 @@ fn is_end(event: &Event) -> bool {
     key.kind == KeyEventKind::Press && (is_interrupt || matches!(key.code, KeyCode::Char('q') | KeyCode::Esc))
 }
 
-fn obey(event: &Event, watch: &mut Watch) {
+fn obey(event: &Event, watch: &mut WatchScreen) {
     let Event::Key(key) = event else { return };
     watch.scroll(match key.code {
         KeyCode::Down | KeyCode::Char('j') => Scroll::Down,

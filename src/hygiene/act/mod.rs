@@ -29,7 +29,7 @@ use crate::policy::liveness;
 use crate::run_dir::RunDir;
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
-use proof::Sight;
+use proof::RunnerLook;
 pub use put_back::{PutBack, Returned};
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
@@ -217,7 +217,7 @@ impl Repairs<'_> {
         Ok((work_dir.clone(), work))
     }
 
-    fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, sight: &Sight<'_>) -> AreaScan {
+    fn tree(&self, work: &Dir, owner: Uid, name: &OsStr, sight: &RunnerLook<'_>) -> AreaScan {
         self.look_over(work, owner, name, liveness::judge(sight.evidence()))
     }
 

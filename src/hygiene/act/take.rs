@@ -1,6 +1,6 @@
 //! Removals: git's lock files, and whole repositories. Claimed under the host lock, deleted after it.
 
-use super::proof::Sight;
+use super::proof::RunnerLook;
 use super::turns::{count, note};
 use super::{GIT_LOCK, RepairError, Repairs, whole};
 use crate::model::Execution;
@@ -12,8 +12,8 @@ use crate::model::{
 use crate::observe::measure::{self, measure};
 use crate::reclaim::claim::{Claim, Phase, claim};
 use crate::reclaim::confinement::Confinement;
-use crate::reclaim::execute::{Step, Tree};
-use crate::reclaim::remove_tree::Extent;
+use crate::reclaim::execute::{ClaimedTree, Step};
+use crate::reclaim::remove_tree::RemovalExtent;
 use crate::sys::dir::Dir;
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
@@ -54,7 +54,7 @@ impl Repairs<'_> {
 
     pub(super) fn reset(
         &mut self,
-        sight: Sight<'_>,
+        sight: RunnerLook<'_>,
         work: &Dir,
         work_dir: &WorkDir,
         name: &OsStr,
@@ -92,7 +92,7 @@ impl Repairs<'_> {
     /// Claims and deletes; nothing if evidence protects it, which is then reported.
     fn take(
         &mut self,
-        sight: Sight<'_>,
+        sight: RunnerLook<'_>,
         work: &Dir,
         work_dir: &WorkDir,
         cache: Cache,
@@ -116,7 +116,7 @@ impl Repairs<'_> {
         let tree = match claimed {
             Claim::Claimed(claimed) => {
                 lock.note_claims();
-                Tree::new(&lock, &action, work, claimed)
+                ClaimedTree::new(&lock, &action, work, claimed)
             }
             claim => return Ok(self.not_taken(action, claim, begun.elapsed(), report)),
         };
@@ -124,9 +124,9 @@ impl Repairs<'_> {
         tree.report(self.events);
         let deleted = tree.delete(&Confinement::to([work]), self.deadline, self.events);
         let result = match deleted.extent() {
-            Extent::Whole => ActionResult::Removed,
+            RemovalExtent::Whole => ActionResult::Removed,
             // It has been moved away, which is what was asked for.
-            Extent::Part { first, .. } => ActionResult::Deferred(format!(
+            RemovalExtent::Part { first, .. } => ActionResult::Deferred(format!(
                 "a part of it is in trash for the next sweep: {}",
                 first.explained()
             )),

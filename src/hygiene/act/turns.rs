@@ -1,7 +1,7 @@
 //! Entry by entry, in slices of the host lock, until nothing repairable is left.
 
 use super::entries::{self, RepairHandle};
-use super::proof::Sight;
+use super::proof::RunnerLook;
 use super::{RepairError, Repairs, whole};
 use crate::lock::{ExclusiveLock, LockMode};
 use crate::model::hygiene::{AreaScan, Change, Defect, FindingKind, RepairReport, Repaired};
@@ -103,7 +103,7 @@ impl Repairs<'_> {
     /// The host lock with the proof that holds under it, or the evidence against it.
     pub(super) fn lock(
         &mut self,
-        sight: &Sight<'_>,
+        sight: &RunnerLook<'_>,
         area: &Cache,
     ) -> Result<Result<ExclusiveLock, Vec<Evidence>>, RepairError> {
         if !sight.objections.is_empty() {

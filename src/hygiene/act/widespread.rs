@@ -16,7 +16,7 @@ const TIME_LIMIT: Duration = Duration::from_secs(300);
 
 /// The findings of a look over the whole host.
 #[derive(Debug, Default)]
-pub(super) struct Contamination {
+pub(super) struct HostContamination {
     /// Repositories that an audit would not report as clean.
     pub(super) repositories: Vec<PathBuf>,
     /// Areas with entries that a sweep repairs, by their runner's root and name.
@@ -43,8 +43,8 @@ impl Repairs<'_> {
 
     /// Looks over every idle runner. Git is asked last, about the repositories that seem clean, and only while its answer can matter:
     /// [`AskGit`] says when that is.
-    pub(super) fn contamination(&mut self, ask_git: AskGit) -> Result<Contamination, RepairError> {
-        let mut found = Contamination::default();
+    pub(super) fn contamination(&mut self, ask_git: AskGit) -> Result<HostContamination, RepairError> {
+        let mut found = HostContamination::default();
         let mut works = HashSet::new();
         let mut seemingly_clean = Vec::new();
         let sight = self.look_at_all();

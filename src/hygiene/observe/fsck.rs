@@ -9,7 +9,7 @@
 
 use crate::model::Uid;
 use crate::sys::dir::Dir;
-use crate::sys::program::{Bounds, Call, Confinement, End};
+use crate::sys::program::{Bounds, Call, ProgramEnd, Sandbox};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -64,11 +64,11 @@ impl Git {
         let group = git.status().map_or(owner.0, |status| status.group);
         let group = if group == 0 { owner.0 } else { group };
         let time = TIME.min(deadline.saturating_duration_since(Instant::now()));
-        let confinement = Confinement { user: (owner, group), dir: git, memory: MEMORY, files: FILES };
+        let confinement = Sandbox { user: (owner, group), dir: git, memory: MEMORY, files: FILES };
         let mut call = self.call(time);
         call.confinement = Some(confinement);
         match call.run().map(|run| (run.end, run.complaint)) {
-            Ok((End::Itself(status) | End::Held(status), said)) => judge(status.code(), &said),
+            Ok((ProgramEnd::Itself(status) | ProgramEnd::Held(status), said)) => judge(status.code(), &said),
             Ok(_) => Fsck::NotJudged(format!("git did not end within {} s", time.as_secs())),
             Err(error) => Fsck::NotJudged(error.to_string()),
         }

@@ -7,7 +7,7 @@
 use crate::model::Uid;
 use crate::model::hygiene::{AreaScan, Defect, FindingKind, GitDir, GitKind};
 use crate::sys::dir::{Dir, ENTRIES_BUFFER, Status};
-use crate::sys::reach::{self, Names};
+use crate::sys::reach::{self, MountPointNames};
 use rustix::fs::FileType;
 use rustix::io::Errno;
 use std::ffi::OsStr;
@@ -97,7 +97,7 @@ struct AreaWalk<'a> {
     waiting: Vec<(PathBuf, GitPosition)>,
     buffer: Vec<MaybeUninit<u8>>,
     /// Entries of these names may be mounts, which are not touched.
-    mounts: Names,
+    mounts: MountPointNames,
 }
 
 impl AreaWalk<'_> {

@@ -290,7 +290,7 @@ pub struct HostLog {
 
 /// systemd's properties of the runner's unit.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct UnitState {
+pub struct UnitRecord {
     /// Its name.
     pub name: String,
     /// `Result`: `success`, `oom-kill`, `signal`, `core-dump`, `timeout`, `watchdog`, `exit-code`.
@@ -332,7 +332,7 @@ pub struct TaskEvents {
 
 /// Pressure stall information: per cent of the last 300 s in which tasks waited.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pressure {
+pub struct PressureFigures {
     /// All of them, for memory (`full avg300`).
     pub memory: f64,
     /// All of them, for the disk (`full avg300`).
@@ -425,7 +425,7 @@ pub struct Facts {
     /// The host's services and people, by the journal.
     pub host: Observed<HostLog>,
     /// The unit.
-    pub unit: Observed<UnitState>,
+    pub unit: Observed<UnitRecord>,
     /// The unit's name by the runner's own `.service`, whether or not systemd can be asked.
     pub unit_name: Option<String>,
     /// Whether pids of the job's records are those of the kernel's messages: false when they were counted in another namespace.
@@ -435,7 +435,7 @@ pub struct Facts {
     /// The cgroup's count of tasks that were refused.
     pub tasks: Option<TaskEvents>,
     /// Pressure now.
-    pub pressure: Observed<Pressure>,
+    pub pressure: Observed<PressureFigures>,
     /// The disk now.
     pub disk: Observed<DiskNow>,
     /// The guard's deeds.

@@ -22,7 +22,7 @@ use crate::observe::sharing::Counted;
 use crate::sys::dir::Dir;
 use profile::Profile;
 use rustix::fs::FileType;
-use sizes::{Size, Sizes, reclaimable};
+use sizes::{MeasuredSize, Sizes, reclaimable};
 use std::collections::HashMap;
 use std::ffi::CStr;
 use std::io;
@@ -134,7 +134,7 @@ impl TargetReader<'_> {
         Ok(())
     }
 
-    fn add_unit(&mut self, unit: Unit, sizes: Vec<Size>) -> Result<(), TargetError> {
+    fn add_unit(&mut self, unit: Unit, sizes: Vec<MeasuredSize>) -> Result<(), TargetError> {
         if self.found.units.len() == MAX_UNITS {
             return Err(TargetError::UnknownLayout(format!("it has more than {MAX_UNITS} units")));
         }

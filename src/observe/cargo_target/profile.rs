@@ -1,7 +1,7 @@
 //! The units and extras of one profile, in both layouts.
 
 use super::fingerprint::{self, Description, FileKind};
-use super::sizes::Size;
+use super::sizes::MeasuredSize;
 use super::{TargetError, TargetReader, is_directory};
 use crate::model::{Extra, ExtraKind, Member, Origin, Unit, UnitState};
 use crate::sys::dir::Dir;
@@ -256,7 +256,7 @@ impl TargetReader<'_> {
         below: &Path,
         package: &[u8],
         mut fingerprint: Fingerprint,
-        directory: (Member, Size),
+        directory: (Member, MeasuredSize),
         artefacts: Vec<Artefact>,
     ) -> Result<(), TargetError> {
         fingerprint.started = fingerprint.started.or(artefacts.iter().find_map(|artefact| artefact.started));
@@ -271,7 +271,7 @@ impl TargetReader<'_> {
         below: &Path,
         package: &[u8],
         fingerprint: Fingerprint,
-        (directory, size): (Member, Size),
+        (directory, size): (Member, MeasuredSize),
         artefacts: Vec<Artefact>,
         origin: Option<Origin>,
     ) -> Result<(), TargetError> {
@@ -334,7 +334,7 @@ impl TargetReader<'_> {
 /// A file or directory of the first layout that belongs to the unit whose hash is in its name.
 struct Artefact {
     member: Member,
-    size: Size,
+    size: MeasuredSize,
     origin: Option<Origin>,
     /// When the build script was started.
     started: Option<SystemTime>,

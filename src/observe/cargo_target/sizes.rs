@@ -27,7 +27,7 @@ const ASKING: Duration = Duration::from_secs(2);
 
 /// What the walk found below one entry.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Size {
+pub(super) struct MeasuredSize {
     /// Allocated bytes of the files with one name and of the directories.
     pub(super) bytes: u64,
     /// The youngest modification time.
@@ -70,7 +70,12 @@ impl Sizes {
     }
 
     /// Describes an entry of `dir`, which is at `within` in the target, as a member, with its content.
-    pub(super) fn member(&mut self, dir: &Dir, within: &Path, name: &CStr) -> io::Result<(Member, Size)> {
+    pub(super) fn member(
+        &mut self,
+        dir: &Dir,
+        within: &Path,
+        name: &CStr,
+    ) -> io::Result<(Member, MeasuredSize)> {
         let status = self.on_this_mount(dir.status_of(name)?)?;
         let size = self.of(dir, name, &status, 0)?;
         let kind = if status.is_dir() { MemberKind::Directory } else { MemberKind::File };
@@ -86,19 +91,23 @@ impl Sizes {
         Ok((member, size))
     }
 
-    fn of(&mut self, dir: &Dir, name: &CStr, status: &Status, depth: usize) -> io::Result<Size> {
+    fn of(&mut self, dir: &Dir, name: &CStr, status: &Status, depth: usize) -> io::Result<MeasuredSize> {
         if !status.is_dir() {
             let several = status.is_file() && status.links > 1;
             let counted = self.counted(dir, name, status);
             let linked = several.then_some((status.id, status.links, counted));
             let bytes = if several { 0 } else { counted };
-            return Ok(Size { bytes, changed: status.modified, linked: linked.into_iter().collect() });
+            return Ok(MeasuredSize {
+                bytes,
+                changed: status.modified,
+                linked: linked.into_iter().collect(),
+            });
         }
         if depth == MAX_DEPTH {
             return Err(io::Error::other("its directories are nested too deep"));
         }
         let inner = dir.descend(name)?;
-        let mut sum = Size { bytes: status.allocated, changed: status.modified, linked: Vec::new() };
+        let mut sum = MeasuredSize { bytes: status.allocated, changed: status.modified, linked: Vec::new() };
         for (name, _) in self.names(&inner)? {
             let status = self.on_this_mount(inner.status_of(&name)?)?;
             let size = self.of(&inner, &name, &status, depth + 1)?;

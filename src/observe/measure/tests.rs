@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::Duration;
 
 fn scan(path: &Path) -> Scan {
-    measure(&handle(path), &Options::default()).unwrap()
+    measure(&handle(path), &MeasureOptions::default()).unwrap()
 }
 
 fn du(path: &Path) -> u64 {
@@ -40,7 +40,7 @@ fn the_sums_are_those_of_du() {
     assert_eq!(found.measure.files, 4 + 3000 + odd_names().len() as u64 + 3);
     assert_eq!(found.measure.coverage, Coverage::Whole);
     for threads in [1, 4] {
-        let again = measure(&handle(root), &Options { threads, ..Options::default() }).unwrap();
+        let again = measure(&handle(root), &MeasureOptions { threads, ..Options::default() }).unwrap();
         assert_eq!(again, found, "{threads} threads");
     }
     let listed: Vec<_> = found.largest.iter().map(|file| file.below.to_str().unwrap()).collect();
@@ -75,7 +75,7 @@ fn past_the_deadline_nothing_more_is_looked_at() {
     let temp = tempfile::tempdir().unwrap();
     fs::write(temp.path().join("file"), "x").unwrap();
     let look = |deadline| {
-        let options = Options { deadline: Some(deadline), ..Options::default() };
+        let options = MeasureOptions { deadline: Some(deadline), ..Options::default() };
         measure(&handle(temp.path()), &options).unwrap().measure
     };
     let late = look(Instant::now());
@@ -97,12 +97,15 @@ fn an_unreadable_directory_makes_the_result_partial() {
     }
     fs::set_permissions(temp.path().join("closed"), fs::Permissions::from_mode(0o0)).unwrap();
     let closed = handle(&temp.path().join("closed"));
-    assert!(measure(&closed, &Options::default()).is_ok());
+    assert!(measure(&closed, &MeasureOptions::default()).is_ok());
     as_nobody(|| {
         let found = scan(temp.path()).measure;
         assert_eq!((found.coverage, found.files), (Coverage::Part, 1));
         assert_eq!(scan(&temp.path().join("open")).measure.coverage, Coverage::Whole);
-        assert!(measure(&closed, &Options::default()).is_err(), "a root that cannot be read is an error");
+        assert!(
+            measure(&closed, &MeasureOptions::default()).is_err(),
+            "a root that cannot be read is an error"
+        );
     });
 }
 
@@ -178,7 +181,7 @@ fn many_trees_are_measured_by_one_pool_each_as_by_itself() {
             // One of them cannot be opened: the others are measured all the same.
             (number != 11).then(|| handle(&tree(number)))
         };
-        measure_all(40, &Options::default(), (true, in_turn), &open, &|number, scan, noted| {
+        measure_all(40, &MeasureOptions::default(), (true, in_turn), &open, &|number, scan, noted| {
             if in_turn {
                 assert_eq!(order.lock().unwrap().last(), Some(&number), "the next one is not begun");
             }
@@ -193,7 +196,11 @@ fn many_trees_are_measured_by_one_pool_each_as_by_itself() {
         found.sort_by_key(|(number, ..)| *number);
         assert_eq!(found.len(), 39);
         for (number, scan, noted) in found {
-            assert_eq!(scan, measure(&handle(&tree(number)), &Options::default()).unwrap(), "{number}");
+            assert_eq!(
+                scan,
+                measure(&handle(&tree(number)), &MeasureOptions::default()).unwrap(),
+                "{number}"
+            );
             assert_eq!(noted, scan.measure.directories, "{number}");
         }
     }

@@ -10,7 +10,7 @@
 //! Listener's working directory ([`packages`]). A Worker belongs to its Listener's runner: a job can have written the Worker's own
 //! environment, through `.env`.
 
-use super::View;
+use super::WorkerView;
 use super::environment;
 use super::executable::{self, LISTENER, WORKER};
 use super::mount_names::{WorkDirPlace, place_by};
@@ -118,7 +118,7 @@ pub(super) fn by_listener(
 pub(super) fn attribute(
     processes: &Processes,
     dir: &ProcessDir,
-    view: View<'_>,
+    view: WorkerView<'_>,
 ) -> Result<Attribution, LookError> {
     let runners = view.runners;
     let exe = match executable::program(dir) {

@@ -132,7 +132,7 @@ pub fn observe_with_caches(
     let placed = || unlocated.is_empty().then_some(mount_names.places.as_slice());
     let mut hidden = std::mem::take(&mut found.hidden);
     let mounts = own_mounts.as_deref().unwrap_or_default();
-    let view = View { proc, runners, places: &placed, mounts, given };
+    let view = WorkerView { proc, runners, places: &placed, mounts, given };
     let workers = workers_of(&processes, &found.workers, view, &mut hidden);
     let listeners = listeners_of(&processes, &found.listeners, view);
     reasons.extend(hidden.reason());
@@ -191,7 +191,7 @@ pub fn workers(proc: &Proc, runners: &[Runner], given: Given<'_>) -> (Vec<Worker
         let mounts = own_mounts.as_deref().unwrap_or_default();
         let located = LazyCell::new(|| mount_names::locate(mounts, runners).0);
         let placed = || attribution::all_placed(&located, runners);
-        let view = View { proc, runners, places: &placed, mounts, given };
+        let view = WorkerView { proc, runners, places: &placed, mounts, given };
         seen = workers_of(&processes, &matching, view, &mut hidden);
     }
     reasons.extend(hidden.reason());
@@ -200,7 +200,7 @@ pub fn workers(proc: &Proc, runners: &[Runner], given: Given<'_>) -> (Vec<Worker
 
 /// The facts that Workers are judged by.
 #[derive(Clone, Copy)]
-struct View<'v> {
+struct WorkerView<'v> {
     proc: &'v Proc,
     runners: &'v [Runner],
     /// Returns their work directories; none when not all could be placed.
@@ -210,13 +210,18 @@ struct View<'v> {
     given: Given<'v>,
 }
 
-impl<'v> View<'v> {
+impl<'v> WorkerView<'v> {
     fn whose(&self) -> Whose<'v> {
         Whose { proc: self.proc, runners: self.runners, programs: self.given.programs }
     }
 }
 
-fn workers_of(processes: &Processes, pids: &[Pid], view: View<'_>, hidden: &mut Hidden) -> Vec<WorkerSeen> {
+fn workers_of(
+    processes: &Processes,
+    pids: &[Pid],
+    view: WorkerView<'_>,
+    hidden: &mut Hidden,
+) -> Vec<WorkerSeen> {
     let seen = |dir: &ProcessDir| -> Result<WorkerSeen, LookError> {
         let attribution: Attribution = attribution::attribute(processes, dir, view)?;
         let reach = match attribution {
@@ -241,7 +246,7 @@ fn workers_of(processes: &Processes, pids: &[Pid], view: View<'_>, hidden: &mut 
 }
 
 /// A Listener that cannot be attributed is no evidence about any runner; only its Worker would be.
-fn listeners_of(processes: &Processes, pids: &[Pid], view: View<'_>) -> Vec<ListenerSeen> {
+fn listeners_of(processes: &Processes, pids: &[Pid], view: WorkerView<'_>) -> Vec<ListenerSeen> {
     if pids.is_empty() {
         return Vec::new();
     }

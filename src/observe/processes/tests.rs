@@ -12,12 +12,12 @@ const OWN: i32 = 4_000_001;
 const KERNEL: u32 = 0x0020_0000;
 
 /// A procfs with pid 1 and this process in it, and one runner beside it.
-struct Fake {
+struct FakeProc {
     temp: tempfile::TempDir,
     runner: Runner,
 }
 
-impl Fake {
+impl FakeProc {
     fn new() -> Self {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir_all(temp.path().join("r/_work/repo")).unwrap();
@@ -113,7 +113,7 @@ fn stat(pid: i32, comm: &str, state: char, flags: u32) -> String {
 
 #[test]
 fn a_host_on_which_nobody_holds_anything() {
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     fake.process(70, "idle");
     assert_eq!(fake.reasons(), "");
     let facts = fake.facts();
@@ -122,7 +122,7 @@ fn a_host_on_which_nobody_holds_anything() {
 
 #[test]
 fn holders_are_found_by_text() {
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     let inside = fake.runner.work_path().join("repo");
     fake.process(70, "by cwd");
     fake.relink("70/cwd", &inside);
@@ -151,7 +151,7 @@ fn own_device() -> String {
 #[test]
 fn a_process_that_ends_during_the_scan_is_neither_evidence_nor_an_error() {
     for gone in ["70", "70/comm", "70/cwd", "70/exe", "70/fd", "70/maps", "70/root"] {
-        let fake = Fake::new();
+        let fake = FakeProc::new();
         fake.process(70, "leaving");
         fake.forget(gone);
         if gone != "70" {
@@ -166,7 +166,7 @@ fn a_process_that_ends_during_the_scan_is_neither_evidence_nor_an_error() {
 #[test]
 fn an_unreadable_process_is_reported() {
     for hidden in ["70/cwd", "70/exe", "70/fd", "70/fd/3", "70/ns/mnt"] {
-        let fake = Fake::new();
+        let fake = FakeProc::new();
         fake.process(70, "secretive");
         if hidden == "70/ns/mnt" {
             // Another root than the one that was seen before.
@@ -179,7 +179,7 @@ fn an_unreadable_process_is_reported() {
             "{hidden}: {reasons}"
         );
     }
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     for pid in 70..80 {
         fake.process(pid, "secretive");
         fake.hide(&format!("{pid}/exe"));
@@ -189,7 +189,7 @@ fn an_unreadable_process_is_reported() {
 
 #[test]
 fn a_kernel_thread_has_nothing_to_hide() {
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     fake.tree("70", 70, "kworker/0:1", 'I', KERNEL);
     fake.forget("70/exe");
     fake.tree("71", 71, "kworker/0:2", 'I', KERNEL);
@@ -200,7 +200,7 @@ fn a_kernel_thread_has_nothing_to_hide() {
 
 #[test]
 fn threads_of_a_dead_leader_still_count() {
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     fake.tree("70", 70, "leader", 'Z', 0);
     for gone in ["70/cwd", "70/root", "70/exe"] {
         fake.forget(gone);
@@ -215,7 +215,7 @@ fn threads_of_a_dead_leader_still_count() {
 
 #[test]
 fn a_worker_without_a_visible_executable_is_unattributed() {
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     fake.process(70, "Runner.Worker");
     fake.hide("70/exe");
     let facts = fake.facts();
@@ -227,15 +227,15 @@ fn a_worker_without_a_visible_executable_is_unattributed() {
 
 #[test]
 fn an_incomplete_list_is_noticed() {
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     fake.forget("1");
     assert!(fake.reasons().contains("pid 1 is not visible"), "{}", fake.reasons());
 
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     fake.forget("self");
     assert!(fake.reasons().contains("we are not in"), "{}", fake.reasons());
 
-    let fake = Fake::new();
+    let fake = FakeProc::new();
     fake.relink("self", "5");
     assert!(fake.reasons().contains("does not list ourselves, pid 5"), "{}", fake.reasons());
 
@@ -245,7 +245,7 @@ fn an_incomplete_list_is_noticed() {
 
 #[test]
 fn a_work_directory_that_was_replaced_is_not_located() {
-    let mut fake = Fake::new();
+    let mut fake = FakeProc::new();
     if let Work::Present(work) = &mut fake.runner.work {
         work.id.ino += 1;
     }

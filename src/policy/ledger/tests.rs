@@ -1,6 +1,6 @@
 use super::*;
 use crate::model::Pid;
-use crate::model::ledger::{Details, Reach, Source, Span, Writer};
+use crate::model::ledger::{Details, LedgerReach, Source, UserSpan, Writer};
 use std::time::UNIX_EPOCH;
 
 const ALICE: Uid = Uid(12_001);
@@ -43,12 +43,12 @@ fn by_root(deed: ActionKind, seconds: u64, path: Option<&str>) -> Entry {
     written(Some(Uid::ROOT), record(deed, seconds, path))
 }
 
-fn reach(span: Span, since: Option<u64>) -> Extent {
-    Extent { places: vec![Reach { source: Source::Journal, since: since.map(at), span, gaps: vec![] }] }
+fn reach(span: UserSpan, since: Option<u64>) -> Extent {
+    Extent { places: vec![LedgerReach { source: Source::Journal, since: since.map(at), span, gaps: vec![] }] }
 }
 
 fn ledger(entries: Vec<Entry>) -> Ledger {
-    Ledger { entries: judge(merge(vec![entries]), &owners()), extent: reach(Span::Everybody, Some(0)) }
+    Ledger { entries: judge(merge(vec![entries]), &owners()), extent: reach(UserSpan::Everybody, Some(0)) }
 }
 
 fn ask(ledger: &Ledger, path: &str) -> Why {
@@ -159,9 +159,9 @@ fn verdicts() {
 fn clearing_requires_a_ledger_that_covers_every_user() {
     let mut ledger = ledger(vec![]);
     for (extent, expected) in [
-        (reach(Span::Everybody, Some(0)), PathVerdict::NotTouched),
-        (reach(Span::Part, Some(0)), PathVerdict::NoEvidence),
-        (reach(Span::Everybody, None), PathVerdict::NoEvidence),
+        (reach(UserSpan::Everybody, Some(0)), PathVerdict::NotTouched),
+        (reach(UserSpan::Part, Some(0)), PathVerdict::NoEvidence),
+        (reach(UserSpan::Everybody, None), PathVerdict::NoEvidence),
         (Extent::default(), PathVerdict::NoEvidence),
     ] {
         ledger.extent = extent;
@@ -172,7 +172,7 @@ fn clearing_requires_a_ledger_that_covers_every_user() {
 #[test]
 fn innocence_needs_a_ledger_that_reaches_back_to_when_it_vanished() {
     let mut ledger = ledger(vec![]);
-    ledger.extent = reach(Span::Everybody, Some(500));
+    ledger.extent = reach(UserSpan::Everybody, Some(500));
     for (changed, expected) in [(499, PathVerdict::NoEvidence), (500, PathVerdict::NotTouched)] {
         let gone = Presence::Gone("/srv/a1/_work".into(), at(changed));
         let window = Window { from: at(0), to: at(1000) };

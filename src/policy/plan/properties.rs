@@ -12,7 +12,7 @@ const ENDLESS: Need = Need { bytes: u64::MAX, inodes: u64::MAX };
 
 /// A case: facts, what is known of each runner, and who asks for what.
 #[derive(Debug, Clone)]
-struct Case {
+struct GeneratedCase {
     facts: HostFacts,
     evidence: Vec<Vec<Evidence>>,
     actor: Actor,
@@ -22,7 +22,7 @@ struct Case {
     dealt_with: HashSet<PathBuf>,
 }
 
-impl Case {
+impl GeneratedCase {
     fn plan(&self) -> Plan {
         let input = PlanInput {
             actor: &self.actor,
@@ -165,7 +165,7 @@ prop_compose! {
         limits in (proptest::option::of(0u64..5000), proptest::option::of(0u64..1000)),
         switches in (0u8..4, any::<bool>(), any::<bool>(), 0u8..6),
         idle_floor in prop_oneof![1 => Just(0), 9 => 0u64..3000],
-    ) -> Case {
+    ) -> GeneratedCase {
         let (is_off, allow_unguarded, is_root, shape) = switches;
         if shape == 0 {
             runners[1].runner.work = runners[0].runner.work.clone();
@@ -175,7 +175,7 @@ prop_compose! {
             .map(|(facts, found)| found.iter().map(|found| placed(found, facts)).collect())
             .collect();
         let dealt_with = runners[2].caches.first().map(|cache| cache.path.clone()).filter(|_| shape == 1);
-        Case {
+        GeneratedCase {
             facts: facts(runners),
             evidence,
             actor: if own < 3 { Actor::Hook { own, job_directory: Some("r0".into()) } } else { Actor::Sweep },

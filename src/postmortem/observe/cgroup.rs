@@ -1,6 +1,6 @@
 //! The counters of cgroups and the kernel's stall information, for a runner that may have died.
 
-use crate::model::postmortem::{MemoryEvents, Observed, Pressure, TaskEvents};
+use crate::model::postmortem::{MemoryEvents, Observed, PressureFigures, TaskEvents};
 use crate::sys::cgroup::{Group, Hierarchies};
 use crate::sys::process::Proc;
 use crate::sys::stalls;
@@ -44,10 +44,10 @@ pub fn memory_events(hierarchies: &Hierarchies, groups: &[Group]) -> Observed<Me
 }
 
 /// Stall information of the whole host.
-pub fn pressure(proc: &Proc) -> Observed<Pressure> {
+pub fn pressure(proc: &Proc) -> Observed<PressureFigures> {
     let full = |resource: &str| Some(stalls::of(proc, resource)?.full.five_minutes);
     match (full("memory"), full("io")) {
-        (Some(memory), Some(io)) => Observed::Known(Pressure { memory, io }),
+        (Some(memory), Some(io)) => Observed::Known(PressureFigures { memory, io }),
         _ => Observed::missing(
             "pressure stall information: this kernel does not provide it",
             "boot with psi=1 (CONFIG_PSI)",

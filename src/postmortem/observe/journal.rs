@@ -10,7 +10,7 @@ use super::logs::{complaint, cut};
 use crate::actions_runner::{layout, unit};
 use crate::model::ledger::Window;
 use crate::model::postmortem::{HostDeed, HostLine, HostLog};
-use crate::sys::program::{Bounds, End, ProgramError, Programs};
+use crate::sys::program::{Bounds, ProgramEnd, ProgramError, Programs};
 use serde_json::Value;
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -71,11 +71,11 @@ pub fn read(programs: Programs<'_>, window: Window, whom: &Whom<'_>) -> Result<H
         let fixed = ["--no-pager", "--quiet", "-o", "json", FIELDS];
         let run = programs.run("journalctl", &[&fixed, more].concat(), BOUNDS);
         let run = run.and_then(|run| match run.end {
-            End::TooLong => Ok(run),
-            End::Itself(_) if !run.output.is_empty() => Ok(run),
+            ProgramEnd::TooLong => Ok(run),
+            ProgramEnd::Itself(_) if !run.output.is_empty() => Ok(run),
             _ => run.success(),
         });
-        run.map(|run| (run.text(), run.end == End::TooLong))
+        run.map(|run| (run.text(), run.end == ProgramEnd::TooLong))
     };
     let (mut answer, mut is_cut) = ask(&[&since, &until])?;
     if is_cut {

@@ -7,7 +7,7 @@
 use super::clock;
 use super::logs::cut;
 use crate::model::postmortem::{KernelEvent, KernelLine, OomScope};
-use crate::sys::program::{Bounds, End, Programs};
+use crate::sys::program::{Bounds, ProgramEnd, Programs};
 use serde_json::Value;
 use std::fs::File;
 use std::io::{self, Read as _};
@@ -93,11 +93,11 @@ fn of_journal(programs: Programs<'_>, from: SystemTime) -> Result<Messages, Stri
         ];
         let run = programs.run("journalctl", &[&fixed, more].concat(), BOUNDS);
         let run = run.and_then(|run| match run.end {
-            End::TooLong => Ok(run),
-            End::Itself(_) if !run.output.is_empty() => Ok(run),
+            ProgramEnd::TooLong => Ok(run),
+            ProgramEnd::Itself(_) if !run.output.is_empty() => Ok(run),
             _ => run.success(),
         });
-        run.map(|run| (run.text(), run.end == End::TooLong)).map_err(|error| error.to_string())
+        run.map(|run| (run.text(), run.end == ProgramEnd::TooLong)).map_err(|error| error.to_string())
     };
     let (answer, is_cut) = ask(&[&format!("--since=@{seconds}")])?;
     let mut lines = Vec::new();

@@ -11,7 +11,7 @@ pub mod listener;
 pub mod worker;
 
 pub(crate) use complaints::complaint;
-pub use listener::Stories;
+pub use listener::LoggedJobs;
 pub use worker::Pages;
 
 use crate::actions_runner::layout;

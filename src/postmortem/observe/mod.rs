@@ -13,7 +13,7 @@ use super::exit_code::{self, Ending};
 use super::keep::Raw;
 use crate::model::ledger::{Ledger, Window};
 use crate::model::postmortem::{
-    Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Observed, Reported, UnitState, WorkerLog,
+    Death, DiskNow, Facts, HostLog, KernelLog, ListenerLog, Observed, Reported, UnitRecord, WorkerLog,
 };
 use crate::model::{Attribution, Filesystem, HostFacts, Lease, LeaseState, Pid, Runner, Usage};
 use crate::observe::diag_log;
@@ -22,7 +22,7 @@ use crate::sys::cgroup::{Group, Hierarchies};
 use crate::sys::dir::Dir;
 use crate::sys::process::Proc;
 use crate::sys::program::Programs;
-use logs::{Pages, Stories};
+use logs::{LoggedJobs, Pages};
 use std::cell::{OnceCell, RefCell};
 use std::collections::HashMap;
 use std::io;
@@ -67,7 +67,7 @@ pub struct Observer<'a> {
 }
 
 /// The content of a runner's Listener's logs, or why it is unknown.
-type ListenerStories = Rc<Result<Stories, String>>;
+type ListenerStories = Rc<Result<LoggedJobs, String>>;
 
 /// A job that may have died.
 #[derive(Debug, Clone)]
@@ -188,7 +188,7 @@ impl<'a> Observer<'a> {
             return Rc::clone(told);
         }
         let read =
-            Dir::open(&self.host.runners[runner].runner.root).and_then(|root| Stories::read(&root, since));
+            Dir::open(&self.host.runners[runner].runner.root).and_then(|root| LoggedJobs::read(&root, since));
         let told = Rc::new(read.map_err(|error| match error.kind() {
             io::ErrorKind::NotFound => "there is none".to_owned(),
             _ => error.to_string(),
@@ -300,7 +300,7 @@ impl<'a> Observer<'a> {
         let unit_name = units::name_in(&runner.root).ok();
         let own = self.host.processes.listeners.iter().filter(|listener| listener.runner == subject.runner);
         let listener_process = own.max_by_key(|listener| listener.started);
-        let groups = |unit: &Observed<UnitState>| {
+        let groups = |unit: &Observed<UnitRecord>| {
             let listener = listener_process.map(|listener| listener.process.pid);
             self.groups(listener, unit, unit_name.as_deref())
         };
@@ -345,7 +345,7 @@ impl<'a> Observer<'a> {
     fn groups(
         &self,
         listener: Option<Pid>,
-        unit: &Observed<UnitState>,
+        unit: &Observed<UnitRecord>,
         unit_name: Option<&str>,
     ) -> Vec<Group> {
         let mut groups = Vec::new();
@@ -454,7 +454,7 @@ impl<'a> Observer<'a> {
 }
 
 /// The id of a subject's job.
-fn id(stories: &Stories, subject: &Subject, job: Option<&str>) -> Option<String> {
+fn id(stories: &LoggedJobs, subject: &Subject, job: Option<&str>) -> Option<String> {
     job.or(subject.job.as_deref()).or_else(|| stories.before(subject.begun)).map(str::to_owned)
 }
 

@@ -3,7 +3,7 @@
 
 use super::clock;
 use crate::model::Runner;
-use crate::model::postmortem::{Observed, UnitState};
+use crate::model::postmortem::{Observed, UnitRecord};
 use crate::setup::units::{Systemd, SystemdError};
 use crate::sys::program::{Bounds, Programs};
 use std::collections::HashMap;
@@ -19,7 +19,7 @@ pub(super) fn look(
     systemd: &Result<Systemd<'_>, SystemdError>,
     runner: &Runner,
     now: SystemTime,
-) -> Observed<UnitState> {
+) -> Observed<UnitRecord> {
     let how = "install the runner as a service: `./svc.sh install`";
     let unit = match systemd {
         Ok(systemd) => systemd.unit_of(runner).map_err(|error| error.to_string()),
@@ -36,13 +36,13 @@ pub(super) fn look(
 }
 
 /// `KEY=VALUE` lines. A time of 0 means none.
-fn state(name: String, text: &str, now: SystemTime, monotonic: Duration) -> UnitState {
+fn state(name: String, text: &str, now: SystemTime, monotonic: Duration) -> UnitRecord {
     let values: HashMap<&str, &str> = text.lines().filter_map(|line| line.split_once('=')).collect();
     let value = |key: &str| values.get(key).copied().unwrap_or_default();
     let number = |key: &str| value(key).parse::<i32>().ok();
     let exited = value("ExecMainExitTimestampMonotonic").parse::<u64>().ok().filter(|micros| *micros > 0);
     let ago = exited.map(|micros| monotonic.saturating_sub(Duration::from_micros(micros)));
-    UnitState {
+    UnitRecord {
         name,
         result: value("Result").to_owned(),
         active: value("ActiveState").to_owned(),

@@ -1,7 +1,7 @@
 //! Deaths by disks: full, out of files, failing; and whether the guard caused them.
 
 use super::{
-    Finding, SLACK, code, host_lines, is_during_job, is_in_span, kernel, listener_line, worker_line,
+    CauseFinding, SLACK, code, host_lines, is_during_job, is_in_span, kernel, listener_line, worker_line,
 };
 use crate::model::postmortem::{
     Cause, Complaint, Confidence, DiskNow, Facts, GuardDeed, HostDeed, HostLine, KernelEvent, LogLine, Proof,
@@ -59,7 +59,7 @@ fn sure_of_words(facts: &Facts, words: &[Proof]) -> Confidence {
 }
 
 /// `ENOSPC` in the runner's logs or on its unit's stderr, and if nothing could be written any more the signs of that.
-pub(super) fn full(facts: &Facts) -> Finding {
+pub(super) fn full(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::DiskFull;
     let mut words = complaints(facts, CAUSE, &[Complaint::NoSpace, Complaint::Quota]);
     words.extend(host_lines(facts, CAUSE, |line: &HostLine| {
@@ -76,16 +76,16 @@ pub(super) fn full(facts: &Facts) -> Finding {
     if words.is_empty() && !told.is_empty() {
         // Another disk of the host may be meant.
         let sure = signs.speak(facts).map_or(Confidence::Possible, |sure| sure.max(Confidence::Possible));
-        return Finding::suspect(sure, told.into_iter().chain(signs.evidence(facts)).collect());
+        return CauseFinding::suspect(sure, told.into_iter().chain(signs.evidence(facts)).collect());
     }
     if !words.is_empty() {
         let sure = sure_of_words(facts, &words);
         words.extend(told);
         words.extend(signs.evidence(facts));
-        return Finding::suspect(sure, words);
+        return CauseFinding::suspect(sure, words);
     }
     match signs.speak(facts) {
-        Some(sure) => Finding::suspect(sure, signs.evidence(facts)),
+        Some(sure) => CauseFinding::suspect(sure, signs.evidence(facts)),
         None => full_is_cleared(facts, &signs),
     }
 }
@@ -189,71 +189,71 @@ impl Signs {
 }
 
 /// A disk that has room now may have had none then: only an end that a full disk does not cause rules it out.
-fn full_is_cleared(facts: &Facts, signs: &Signs) -> Finding {
+fn full_is_cleared(facts: &Facts, signs: &Signs) -> CauseFinding {
     let is_seen = facts.worker.known().is_some() && !signs.worker_is_cut && !signs.is_full_now;
     match (no_exception(facts), facts.disk.known()) {
-        (Some(signal), Some(disk)) if is_seen => Finding::cleared(format!(
+        (Some(signal), Some(disk)) if is_seen => CauseFinding::cleared(format!(
             "no log of the runner mentions a full disk, {} is {} % full, and a process without disk space ends with an exception, not with {signal}",
             escape::path(&disk.mount),
             disk.used_percent
         )),
-        _ => Finding::default(),
+        _ => CauseFinding::default(),
     }
 }
 
 /// `EMFILE` and `ENFILE`.
-pub(super) fn files_exhausted(facts: &Facts) -> Finding {
+pub(super) fn files_exhausted(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::FilesExhausted;
     let logged = complaints(facts, CAUSE, &[Complaint::Descriptors, Complaint::FileTable]);
     let told =
         kernel(facts, CAUSE, |line| line.event == KernelEvent::FileTable && is_in_span(facts, line.at));
     match (logged.is_empty(), told.is_empty()) {
         (true, true) => match no_exception(facts).filter(|_| facts.worker.known().is_some()) {
-            Some(signal) => Finding::cleared(format!(
+            Some(signal) => CauseFinding::cleared(format!(
                 "no log of the runner and no kernel message mentions too many open files, and those end a process with an exception, not with {signal}"
             )),
-            None => Finding::default(),
+            None => CauseFinding::default(),
         },
-        (true, false) => Finding::suspect(Confidence::Possible, told),
+        (true, false) => CauseFinding::suspect(Confidence::Possible, told),
         (false, _) => {
             let sure = sure_of_words(facts, &logged);
-            Finding::suspect(sure, logged.into_iter().chain(told).collect())
+            CauseFinding::suspect(sure, logged.into_iter().chain(told).collect())
         }
     }
 }
 
 /// The kernel reports a disk's errors, the runner their effects.
-pub(super) fn failed(facts: &Facts) -> Finding {
+pub(super) fn failed(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::DiskFailed;
     let told =
         kernel(facts, CAUSE, |line| line.event == KernelEvent::InputOutput && is_during_job(facts, line.at));
     let logged = complaints(facts, CAUSE, &[Complaint::InputOutput, Complaint::ReadOnly]);
     match (told.is_empty(), logged.is_empty()) {
         (true, true) if super::kernel_is_complete(facts) => {
-            Finding::cleared("no kernel message mentions a failed disk")
+            CauseFinding::cleared("no kernel message mentions a failed disk")
         }
-        (true, true) => Finding::default(),
+        (true, true) => CauseFinding::default(),
         // Another disk of the host may have failed.
-        (false, true) => Finding::suspect(Confidence::Possible, told),
+        (false, true) => CauseFinding::suspect(Confidence::Possible, told),
         (told_nothing, false) => {
             let confidence = if told_nothing { Confidence::Likely } else { Confidence::Certain };
-            Finding::suspect(confidence, told.into_iter().chain(logged).collect())
+            CauseFinding::suspect(confidence, told.into_iter().chain(logged).collect())
         }
     }
 }
 
 /// Whether disk-guard itself removed anything of this runner while its job ran; and if not, the proof.
-pub(super) fn guard(facts: &Facts) -> Finding {
-    let Some(guard) = facts.guard.known() else { return Finding::default() };
+pub(super) fn guard(facts: &Facts) -> CauseFinding {
+    let Some(guard) = facts.guard.known() else { return CauseFinding::default() };
     let during = |deed: &&GuardDeed| is_during_job(facts, deed.at);
     let here: Vec<Proof> =
         guard.here.iter().filter(during).filter(|deed| deed.deed != "restored").map(proof).collect();
     if !here.is_empty() {
-        return Finding::suspect(Confidence::Possible, here);
+        return CauseFinding::suspect(Confidence::Possible, here);
     }
     let from = facts.death.started.unwrap_or(std::time::SystemTime::UNIX_EPOCH);
     if guard.complete_since.is_none_or(|since| since > from) {
-        return Finding::default();
+        return CauseFinding::default();
     }
     let elsewhere: Vec<&GuardDeed> =
         guard.elsewhere.iter().filter(during).filter(|deed| deed.deed == "removed").collect();
@@ -266,7 +266,7 @@ pub(super) fn guard(facts: &Facts) -> Finding {
         0 => String::new(),
         own => format!(" but {own} caches that its own hook removed before the job's first step"),
     };
-    Finding::cleared(format!(
+    CauseFinding::cleared(format!(
         "its ledger is complete since before the job began: while the job ran it removed nothing of this runner{own}, and {what}"
     ))
 }

@@ -1,10 +1,12 @@
 //! Events around a Worker: the host shuts down or sleeps, its Listener dies, systemd stops the unit.
 
 use super::{
-    Finding, code, host_did, host_is_complete, host_lines, is_during_job, is_in_span, kernel, listener_line,
-    shutdown,
+    CauseFinding, code, host_did, host_is_complete, host_lines, is_during_job, is_in_span, kernel,
+    listener_line, shutdown,
 };
-use crate::model::postmortem::{Cause, Confidence, Facts, HostDeed, HostLine, KernelEvent, Proof, UnitState};
+use crate::model::postmortem::{
+    Cause, Confidence, Facts, HostDeed, HostLine, KernelEvent, Proof, UnitRecord,
+};
 use crate::postmortem::exit_code::{self, Ending};
 use std::time::Duration;
 
@@ -18,9 +20,9 @@ const SHUTDOWN: Duration = Duration::from_secs(900);
 const DRIFT: Duration = Duration::from_secs(60);
 
 /// Another boot proves it, unless the Listener has logged the end before.
-pub(super) fn reboot(facts: &Facts) -> Finding {
+pub(super) fn reboot(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::Reboot;
-    let Some(clock) = facts.clock.known() else { return Finding::default() };
+    let Some(clock) = facts.clock.known() else { return CauseFinding::default() };
     let death = &facts.death;
     let boots =
         |text: String| Proof { source: "boot".into(), at: Some(clock.booted), text, points_to: CAUSE };
@@ -34,12 +36,12 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
             evidence.extend(
                 is_followed.then(|| boots("this boot started soon after the job was stopped".to_owned())),
             );
-            return Finding::suspect(Confidence::Likely, evidence);
+            return CauseFinding::suspect(Confidence::Likely, evidence);
         }
-        return Finding::cleared("the Listener survived to record the job's end");
+        return CauseFinding::cleared("the Listener survived to record the job's end");
     }
     match (&death.boot_id, death.last_sign.or(death.started)) {
-        (Some(then), _) if *then != clock.boot_id => Finding::suspect(
+        (Some(then), _) if *then != clock.boot_id => CauseFinding::suspect(
             Confidence::Certain,
             [
                 vec![boots(format!("the job started in boot {then}; the current boot is {}", clock.boot_id))],
@@ -47,16 +49,16 @@ pub(super) fn reboot(facts: &Facts) -> Finding {
             ]
             .concat(),
         ),
-        (Some(_), _) => Finding::cleared("the job started in the current boot"),
-        (None, Some(last)) if last < clock.booted => Finding::suspect(
+        (Some(_), _) => CauseFinding::cleared("the job started in the current boot"),
+        (None, Some(last)) if last < clock.booted => CauseFinding::suspect(
             Confidence::Likely,
             vec![boots(
                 "the Worker's last line is older than this boot, and no Listener has recorded its end"
                     .to_owned(),
             )],
         ),
-        (None, Some(_)) => Finding::cleared("the Worker still wrote after this boot had started"),
-        (None, None) => Finding::default(),
+        (None, Some(_)) => CauseFinding::cleared("the Worker still wrote after this boot had started"),
+        (None, None) => CauseFinding::default(),
     }
 }
 
@@ -74,7 +76,7 @@ pub(super) fn goes_down_with_the_host(facts: &Facts) -> bool {
 
 /// Sleep shows in the kernel's messages and as a difference between the clocks; a machine that was paused from outside, as a jump of the
 /// wall clock.
-pub(super) fn suspended(facts: &Facts) -> Finding {
+pub(super) fn suspended(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::Suspended;
     let mut evidence =
         kernel(facts, CAUSE, |line| line.event == KernelEvent::Suspend && is_during_job(facts, line.at));
@@ -114,33 +116,35 @@ pub(super) fn suspended(facts: &Facts) -> Finding {
         evidence.push(listener_line(line, CAUSE));
     }
     match (has_slept || jumped, listener_was_silent) {
-        (true, true) => Finding::suspect(Confidence::Likely, evidence),
-        (true, false) | (false, true) => Finding::suspect(Confidence::Possible, evidence),
+        (true, true) => CauseFinding::suspect(Confidence::Likely, evidence),
+        (true, false) | (false, true) => CauseFinding::suspect(Confidence::Possible, evidence),
         (false, false) => match facts.clock.known() {
             Some(clock) if clock.slept < DRIFT && clock.put_forward.is_some() => {
-                Finding::cleared("the clocks agree: the host has not slept")
+                CauseFinding::cleared("the clocks agree: the host has not slept")
             }
-            _ => Finding::default(),
+            _ => CauseFinding::default(),
         },
     }
 }
 
 /// A job that was received and never logged as finished, by a Listener that is no longer running.
-pub(super) fn listener_died(facts: &Facts) -> Finding {
+pub(super) fn listener_died(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::ListenerDied;
-    let Some(log) = facts.listener.known() else { return Finding::default() };
+    let Some(log) = facts.listener.known() else { return CauseFinding::default() };
     if log.has_end() {
-        return Finding::cleared("it survived to record the job's end");
+        return CauseFinding::cleared("it survived to record the job's end");
     }
     // The end may be in an unread part.
-    let Some(received) = log.received.as_ref().filter(|_| log.is_whole) else { return Finding::default() };
+    let Some(received) = log.received.as_ref().filter(|_| log.is_whole) else {
+        return CauseFinding::default();
+    };
     let began = received.at.or(facts.death.started);
     let replaced = facts
         .listener_since
         .is_some_and(|since| began.is_some_and(|began| since > began + Duration::from_secs(5)));
     let is_gone = facts.listener_since.is_none();
     if log.restarted.is_none() && !replaced && !is_gone {
-        return Finding::cleared("the Listener that received the job still runs");
+        return CauseFinding::cleared("the Listener that received the job still runs");
     }
     let mut evidence = vec![listener_line(received, CAUSE)];
     let unit = facts.unit.known().and_then(|unit| main_ended(facts, unit, CAUSE));
@@ -158,11 +162,11 @@ pub(super) fn listener_died(facts: &Facts) -> Finding {
         points_to: CAUSE,
     });
     evidence.extend(unit);
-    Finding::suspect(Confidence::Likely, evidence)
+    CauseFinding::suspect(Confidence::Likely, evidence)
 }
 
 /// systemd's own account: it stopped the unit, or its main process ended.
-pub(super) fn unit_stopped(facts: &Facts) -> Finding {
+pub(super) fn unit_stopped(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::UnitStopped;
     // Events after an end did not cause it.
     let is_meant = |line: &HostLine| {
@@ -197,14 +201,17 @@ pub(super) fn unit_stopped(facts: &Facts) -> Finding {
         (false, true, _) => Confidence::Possible,
         (false, false, _) if !told.is_empty() => Confidence::Possible,
         (false, false, Some(unit)) if unit.active == "active" && host_is_complete(facts) => {
-            return Finding::cleared(format!("{} is active, and the journal contains no stop", unit.name));
+            return CauseFinding::cleared(format!(
+                "{} is active, and the journal contains no stop",
+                unit.name
+            ));
         }
-        _ => return Finding::default(),
+        _ => return CauseFinding::default(),
     };
-    Finding::suspect(sure, told.into_iter().chain(main).chain(shutdown).collect())
+    CauseFinding::suspect(sure, told.into_iter().chain(main).chain(shutdown).collect())
 }
 
-fn main_ended(facts: &Facts, unit: &UnitState, points_to: Cause) -> Option<Proof> {
+fn main_ended(facts: &Facts, unit: &UnitRecord, points_to: Cause) -> Option<Proof> {
     let at = unit.main_exited.filter(|at| is_in_span(facts, *at))?;
     let how = match unit.main {
         Some((1, status)) => format!("exited with {status}"),

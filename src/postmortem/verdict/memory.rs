@@ -2,7 +2,7 @@
 
 use super::whose::{Victim, victim};
 use super::{
-    Finding, code, host_is_complete, host_lines, is_during_job, is_in_span, kernel, kernel_is_complete,
+    CauseFinding, code, host_is_complete, host_lines, is_during_job, is_in_span, kernel, kernel_is_complete,
     listener_line, worker_line,
 };
 use crate::model::postmortem::{
@@ -23,7 +23,7 @@ const WITH_THE_STEP: Duration = Duration::from_secs(10);
 
 /// A report of the kernel or of a daemon about the Worker makes it certain, unless the exit code contradicts. A kill of another process of
 /// the job is possible at most: the Worker survives its children.
-pub(super) fn out_of_memory(facts: &Facts) -> Finding {
+pub(super) fn out_of_memory(facts: &Facts) -> CauseFinding {
     let found = [
         of_the_worker(facts),
         of_a_daemon(facts),
@@ -41,11 +41,11 @@ pub(super) fn out_of_memory(facts: &Facts) -> Finding {
         Some(confidence) => {
             evidence.extend(scope(facts));
             evidence.extend(counted(facts));
-            Finding::suspect(confidence, evidence)
+            CauseFinding::suspect(confidence, evidence)
         }
         None => match of_anybody(facts) {
             hints if hints.is_empty() => nothing_found(facts),
-            hints => Finding::hint(hints),
+            hints => CauseFinding::hint(hints),
         },
     }
 }
@@ -169,35 +169,35 @@ fn of_the_runtime(facts: &Facts) -> Suspicion {
 }
 
 /// Ruled out only if every source that could have shown it was read.
-fn nothing_found(facts: &Facts) -> Finding {
+fn nothing_found(facts: &Facts) -> CauseFinding {
     let (kernel, host) = (kernel_is_complete(facts), host_is_complete(facts));
     match exit(facts) {
-        Some(137) | None if kernel && host => Finding::cleared(
+        Some(137) | None if kernel && host => CauseFinding::cleared(
             "the kernel's messages and the journal of that time are complete and contain no out-of-memory kill of this Worker or in its group by the kernel, systemd-oomd or earlyoom",
         ),
         Some(137) | None => match facts.memory.known() {
             Some(memory) if memory.oom_kills > 0 && !kernel => {
-                Finding::suspect(Confidence::Possible, counted(facts))
+                CauseFinding::suspect(Confidence::Possible, counted(facts))
             }
-            _ => Finding::default(),
+            _ => CauseFinding::default(),
         },
         Some(code) => match exit_code::ending(code) {
-            Ending::Signal(_) if host => Finding::cleared(
+            Ending::Signal(_) if host => CauseFinding::cleared(
                 "the kernel kills with SIGKILL, which would have been recorded as 137, and the journal of that time is complete and contains no out-of-memory daemon that killed this Worker",
             ),
-            Ending::Signal(_) => Finding::default(),
-            Ending::Fault(_) => Finding::cleared(
+            Ending::Signal(_) => CauseFinding::default(),
+            Ending::Fault(_) => CauseFinding::cleared(
                 "an out-of-memory kill sends SIGKILL or SIGTERM, which would have been recorded as 137 or 143",
             ),
             // An exception may be caused by a lack of memory that the runtime met itself.
             _ if facts.worker.known().is_some_and(|log| !log.is_cut)
                 && facts.listener.known().is_some_and(|log| log.is_whole) =>
             {
-                Finding::cleared(
+                CauseFinding::cleared(
                     "SIGKILL and SIGTERM would have been recorded as 137 and 143, and the runner's complete logs mention no lack of memory",
                 )
             }
-            _ => Finding::default(),
+            _ => CauseFinding::default(),
         },
     }
 }

@@ -2,7 +2,7 @@
 
 use super::whose::{Victim, faulted};
 use super::{
-    Finding, code, host_did, host_is_complete, host_lines, is_in_span, kernel, kernel_is_complete,
+    CauseFinding, code, host_did, host_is_complete, host_lines, is_in_span, kernel, kernel_is_complete,
     listener_line, memory,
 };
 use crate::model::postmortem::{Cause, Confidence, Facts, HostDeed};
@@ -10,7 +10,7 @@ use crate::postmortem::exit_code::{self, Ending};
 
 /// A fault that the kernel reports, or an exit code that means one. The kernel does not report faults that the runtime handles first, nor
 /// any if it is configured so (`debug.exception-trace`): its silence rules nothing out.
-pub(super) fn crash(facts: &Facts) -> Finding {
+pub(super) fn crash(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::Crash;
     let lines = facts.kernel.known().into_iter().flat_map(|log| &log.lines);
     let sure = lines.filter_map(|line| match faulted(facts, line)? {
@@ -23,21 +23,21 @@ pub(super) fn crash(facts: &Facts) -> Finding {
     });
     match (code(facts).map(|(code, line)| (exit_code::ending(code), line)), sure) {
         (Some((Ending::Fault(_), line)), _) => {
-            Finding::suspect(Confidence::Certain, [own, vec![listener_line(line, CAUSE)]].concat())
+            CauseFinding::suspect(Confidence::Certain, [own, vec![listener_line(line, CAUSE)]].concat())
         }
         // .NET's end after an exception, of any kind.
         (Some((Ending::Abort, line)), _) => {
-            Finding::suspect(Confidence::Likely, [own, vec![listener_line(line, CAUSE)]].concat())
+            CauseFinding::suspect(Confidence::Likely, [own, vec![listener_line(line, CAUSE)]].concat())
         }
-        (Some(_), _) => Finding::cleared("the exit code corresponds to no fault"),
-        (None, Some(sure)) => Finding::suspect(sure, own),
+        (Some(_), _) => CauseFinding::cleared("the exit code corresponds to no fault"),
+        (None, Some(sure)) => CauseFinding::suspect(sure, own),
         // A thread of .NET, of this Worker or of another program.
-        (None, None) => Finding::hint(own),
+        (None, None) => CauseFinding::hint(own),
     }
 }
 
 /// A signal from a process. Only the kernel and the journal show which one, and whether it was for lack of memory.
-pub(super) fn killed(facts: &Facts) -> Finding {
+pub(super) fn killed(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::Killed;
     let orders = host_lines(facts, CAUSE, |line| {
         matches!(line.deed, HostDeed::Order | HostDeed::ContainerEnd) && is_in_span(facts, line.at)
@@ -57,7 +57,7 @@ pub(super) fn killed(facts: &Facts) -> Finding {
             let may_be_another = may_be_another || exit_code::may_be_the_kernels(code);
             let is_sure = !may_be_another && (all_was_seen || has_order);
             let confidence = if is_sure { Confidence::Certain } else { Confidence::Likely };
-            Finding::suspect(confidence, [vec![listener_line(line, CAUSE)], orders].concat())
+            CauseFinding::suspect(confidence, [vec![listener_line(line, CAUSE)], orders].concat())
         }
         // A fault's signal can be sent, too; the kernel reports only real faults.
         Some((Ending::Fault(_), code, _)) => {
@@ -65,26 +65,26 @@ pub(super) fn killed(facts: &Facts) -> Finding {
             let is_own =
                 lines.into_iter().any(|line| matches!(faulted(facts, line), Some(Victim::Worker(_))));
             match is_own {
-                true => Finding::cleared(format!("the kernel reports the fault that {code} stands for")),
-                false => Finding::default(),
+                true => CauseFinding::cleared(format!("the kernel reports the fault that {code} stands for")),
+                false => CauseFinding::default(),
             }
         }
-        Some((_, code, _)) => {
-            Finding::cleared(format!("the exit code {code} corresponds to no signal that a process sends"))
-        }
+        Some((_, code, _)) => CauseFinding::cleared(format!(
+            "the exit code {code} corresponds to no signal that a process sends"
+        )),
         None if has_order || host_did(facts, HostDeed::ContainerEnd) => {
-            Finding::suspect(Confidence::Likely, orders)
+            CauseFinding::suspect(Confidence::Likely, orders)
         }
-        None => Finding::default(),
+        None => CauseFinding::default(),
     }
 }
 
 /// A code that the Worker returned by itself and that is none of its own results.
-pub(super) fn runner_error(facts: &Facts) -> Finding {
+pub(super) fn runner_error(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::RunnerError;
-    let Some((code, line)) = code(facts) else { return Finding::default() };
+    let Some((code, line)) = code(facts) else { return CauseFinding::default() };
     if exit_code::ending(code) != Ending::Error {
-        return Finding::cleared(format!("{code} is not a code that a failing program returns itself"));
+        return CauseFinding::cleared(format!("{code} is not a code that a failing program returns itself"));
     }
-    Finding::suspect(Confidence::Likely, vec![listener_line(line, CAUSE)])
+    CauseFinding::suspect(Confidence::Likely, vec![listener_line(line, CAUSE)])
 }

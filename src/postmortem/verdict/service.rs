@@ -3,7 +3,7 @@
 //! The Listener asks its Worker to stop, and kills it when it does not (src/Runner.Listener/JobDispatcher.cs, v2.336.0). Then neither
 //! writes its usual last line: not `Worker finished`, nor `Job completed.`.
 
-use super::{Finding, code, host, host_is_complete, listener_line, logs, shutdown, worker_line};
+use super::{CauseFinding, code, host, host_is_complete, listener_line, logs, shutdown, worker_line};
 use crate::model::postmortem::{Cause, Confidence, Facts, Proof, Reported};
 use crate::postmortem::exit_code::{self, Ending};
 
@@ -26,7 +26,7 @@ fn confidence(facts: &Facts) -> Confidence {
 }
 
 /// The job was cancelled, by a person or by a job that came after it.
-pub(super) fn cancelled(facts: &Facts) -> Finding {
+pub(super) fn cancelled(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::Cancelled;
     let (listener, worker) = logs(facts);
     let is_otherwise = !shutdown(facts, CAUSE).is_empty()
@@ -37,7 +37,7 @@ pub(super) fn cancelled(facts: &Facts) -> Finding {
     if is_otherwise
         || (of_listener.is_none() && of_worker.is_none() && result(facts) != Some(Reported::Cancelled))
     {
-        return Finding::default();
+        return CauseFinding::default();
     }
     let mut evidence: Vec<Proof> = of_listener.map(|line| listener_line(line, CAUSE)).into_iter().collect();
     evidence.extend(of_worker.map(|line| worker_line(facts, line, CAUSE)));
@@ -51,14 +51,14 @@ pub(super) fn cancelled(facts: &Facts) -> Finding {
         }
         (None, None) => Confidence::Possible,
     };
-    Finding::suspect(sure, evidence)
+    CauseFinding::suspect(sure, evidence)
 }
 
 /// The runner was asked to shut down, and stopped its job.
-pub(super) fn runner_stopped(facts: &Facts) -> Finding {
+pub(super) fn runner_stopped(facts: &Facts) -> CauseFinding {
     let evidence = shutdown(facts, Cause::RunnerStopped);
     if evidence.is_empty() {
-        return Finding::default();
+        return CauseFinding::default();
     }
     let sure = match (result(facts), is_result(facts)) {
         // It ended by itself before it was asked.
@@ -74,13 +74,13 @@ pub(super) fn runner_stopped(facts: &Facts) -> Finding {
         // A Worker that is stopped may end by an exception.
         _ => Confidence::Likely,
     };
-    Finding::suspect(sure, evidence)
+    CauseFinding::suspect(sure, evidence)
 }
 
 /// The service withdrew the job, or could not be reached for too long.
-pub(super) fn lost_contact(facts: &Facts) -> Finding {
+pub(super) fn lost_contact(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::LostContact;
-    let Some(log) = facts.listener.known() else { return Finding::default() };
+    let Some(log) = facts.listener.known() else { return CauseFinding::default() };
     let is_abandoned = result(facts) == Some(Reported::Abandoned);
     let evidence: Vec<Proof> = [&log.lost_renewal, &log.lost_contact]
         .into_iter()
@@ -88,20 +88,20 @@ pub(super) fn lost_contact(facts: &Facts) -> Finding {
         .map(|line| listener_line(line, CAUSE))
         .collect();
     match (&log.lost_contact, is_abandoned) {
-        (Some(_), _) | (None, true) => Finding::suspect(confidence(facts), evidence),
+        (Some(_), _) | (None, true) => CauseFinding::suspect(confidence(facts), evidence),
         // It was tried again, and succeeded as far as is known.
         (None, false) if !evidence.is_empty() && !log.has_end() => {
-            Finding::suspect(Confidence::Possible, evidence)
+            CauseFinding::suspect(Confidence::Possible, evidence)
         }
-        (None, false) => Finding::default(),
+        (None, false) => CauseFinding::default(),
     }
 }
 
 /// The Listener killed its Worker: it had not stopped in time, or could not be reached any more.
-pub(super) fn stopped_by_listener(facts: &Facts) -> Finding {
+pub(super) fn stopped_by_listener(facts: &Facts) -> CauseFinding {
     const CAUSE: Cause = Cause::StoppedByListener;
-    let Some(log) = facts.listener.known() else { return Finding::default() };
-    let Some(stopped) = &log.stopped else { return Finding::default() };
+    let Some(log) = facts.listener.known() else { return CauseFinding::default() };
+    let Some(stopped) = &log.stopped else { return CauseFinding::default() };
     let reasons = [&log.cancelled, &log.lost_contact, &log.shutdown].into_iter().flatten();
     let evidence: Vec<Proof> =
         [stopped].into_iter().chain(reasons).map(|line| listener_line(line, CAUSE)).collect();
@@ -112,5 +112,5 @@ pub(super) fn stopped_by_listener(facts: &Facts) -> Finding {
         Some(137) | None => Confidence::Likely,
         Some(_) => Confidence::Possible,
     };
-    Finding::suspect(sure, evidence)
+    CauseFinding::suspect(sure, evidence)
 }

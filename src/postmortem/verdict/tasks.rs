@@ -1,14 +1,14 @@
 //! No task could be started: the pids controller refused it, or the user had reached the limit of processes.
 
 use super::whose::is_own_group;
-use super::{Finding, code, disk, is_during_job, kernel};
+use super::{CauseFinding, code, disk, is_during_job, kernel};
 use crate::model::postmortem::{Cause, Complaint, Confidence, Facts, KernelEvent, KernelLine, Proof};
 use crate::postmortem::exit_code;
 
 const CAUSE: Cause = Cause::TasksExhausted;
 
 /// The kernel reports only a group's first refusal, so that its silence means nothing; the group counts them all.
-pub(super) fn exhausted(facts: &Facts) -> Finding {
+pub(super) fn exhausted(facts: &Facts) -> CauseFinding {
     let whose = |line: &KernelLine| match &line.event {
         KernelEvent::ForkRejected { group } if is_during_job(facts, line.at) => {
             Some(is_own_group(facts, group))
@@ -37,14 +37,14 @@ pub(super) fn exhausted(facts: &Facts) -> Finding {
         (false, false) if told.is_empty() => return nothing_found(facts),
         _ => Confidence::Possible,
     };
-    Finding::suspect(confidence, told.into_iter().chain(logged).chain(counted).collect())
+    CauseFinding::suspect(confidence, told.into_iter().chain(logged).chain(counted).collect())
 }
 
-fn nothing_found(facts: &Facts) -> Finding {
+fn nothing_found(facts: &Facts) -> CauseFinding {
     match disk::no_exception(facts) {
-        Some(why) => Finding::cleared(format!(
+        Some(why) => CauseFinding::cleared(format!(
             "a process that can start no other ends with an exception, not with {why}"
         )),
-        None => Finding::default(),
+        None => CauseFinding::default(),
     }
 }

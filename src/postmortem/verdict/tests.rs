@@ -362,7 +362,7 @@ fn each_set_of_facts_leads_to_its_verdict() {
             Some(137),
             |f| {
                 kernel_is_cut(f);
-                f.unit = Observed::Known(UnitState {
+                f.unit = Observed::Known(UnitRecord {
                     name: "u".into(),
                     result: "oom-kill".into(),
                     ..UnitState::default()
@@ -431,7 +431,7 @@ fn each_set_of_facts_leads_to_its_verdict() {
             Some(137),
             |f| {
                 kernel_is_cut(f);
-                f.unit = Observed::Known(UnitState {
+                f.unit = Observed::Known(UnitRecord {
                     name: "u".into(),
                     result: "success".into(),
                     active: "inactive".into(),
@@ -699,7 +699,7 @@ fn each_set_of_facts_leads_to_its_verdict() {
             "stopped by hand",
             None,
             |f| {
-                f.unit = Observed::Known(UnitState {
+                f.unit = Observed::Known(UnitRecord {
                     name: "u".into(),
                     result: "success".into(),
                     active: "inactive".into(),

@@ -13,19 +13,19 @@
 //! is unknown. `job`, `claim`: it is in use. `runner`: it is deleted only while that runner of this host is provably idle. `complete` must
 //! be true: an incomplete list reaps nothing.
 
-use super::{Source, SourceError, json, time};
+use super::{EnvironmentSource, SourceError, json, time};
 use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use serde::Deserialize;
 use std::collections::BTreeMap;
 use std::time::SystemTime;
 
-pub(super) struct Command {
+pub(super) struct CommandSource {
     tool: Tool,
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct CommandListing {
     schema: u32,
     #[serde(default)]
     complete: bool,
@@ -52,13 +52,13 @@ struct Item {
     claim: Option<String>,
 }
 
-impl Command {
+impl CommandSource {
     pub(super) fn new(tool: Tool) -> Self {
         Self { tool }
     }
 }
 
-impl Source for Command {
+impl EnvironmentSource for CommandSource {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
         listed(&self.tool.output(&["list"])?)
     }
@@ -71,7 +71,7 @@ impl Source for Command {
 
 /// The output of `COMMAND list`.
 pub(crate) fn listed(answer: &[u8]) -> Result<Vec<Environment>, SourceError> {
-    let document: Document = json("COMMAND list", answer)?;
+    let document: CommandListing = json("COMMAND list", answer)?;
     if document.schema != 1 {
         return Err(SourceError::Partial(format!("its schema is {}, expected 1", document.schema)));
     }

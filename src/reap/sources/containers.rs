@@ -7,7 +7,7 @@
 
 mod pods;
 
-use super::{Source, SourceError, json, not_understood, time};
+use super::{EnvironmentSource, SourceError, json, not_understood, time};
 use crate::model::reap::{Class, Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use serde::Deserialize;
@@ -39,10 +39,10 @@ struct Container {
     is_infra: bool,
     #[serde(default)]
     pod: String,
-    config: Option<Config>,
+    config: Option<ContainerConfig>,
     host_config: Option<HostConfig>,
     #[serde(default)]
-    mounts: Option<Vec<Mount>>,
+    mounts: Option<Vec<ContainerMount>>,
 }
 
 #[derive(Deserialize)]
@@ -56,7 +56,7 @@ struct ContainerState {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Config {
+struct ContainerConfig {
     #[serde(default)]
     labels: Option<BTreeMap<String, String>>,
 }
@@ -76,7 +76,7 @@ struct RestartPolicy {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Mount {
+struct ContainerMount {
     #[serde(default)]
     r#type: String,
     #[serde(default)]
@@ -85,7 +85,7 @@ struct Mount {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "PascalCase")]
-struct Image {
+struct EngineImage {
     id: String,
     size: Option<u64>,
     #[serde(default)]
@@ -102,11 +102,11 @@ impl Containers {
         self.examine("container", &ids, |container: &Container| &container.id)
     }
 
-    fn images(&self) -> Result<Vec<Image>, SourceError> {
+    fn images(&self) -> Result<Vec<EngineImage>, SourceError> {
         let list = ["images", "-q", "--no-trunc", "--filter", "dangling=true"];
         let mut ids = ids("images", &self.tool.output(&list)?)?;
         ids.dedup();
-        self.examine("image", &ids, |image: &Image| &image.id)
+        self.examine("image", &ids, |image: &EngineImage| &image.id)
     }
 
     /// All data about each; those that the engine reports as gone are left out.
@@ -142,7 +142,7 @@ impl Containers {
     }
 }
 
-impl Source for Containers {
+impl EnvironmentSource for Containers {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
         // Images first: a container that is made meanwhile is then seen to use its image.
         let images = if self.wants_images { self.images()? } else { Vec::new() };
@@ -177,7 +177,11 @@ impl Source for Containers {
 }
 
 /// Containers, and the images that none of them needs.
-fn environments(containers: Vec<Container>, images: Vec<Image>, names: &pods::Names) -> Vec<Environment> {
+fn environments(
+    containers: Vec<Container>,
+    images: Vec<EngineImage>,
+    names: &pods::Names,
+) -> Vec<Environment> {
     let used: HashSet<String> =
         containers.iter().map(|container| bare(&container.image).to_owned()).collect();
     let images = images.into_iter().map(|image| image_environment(image, &used));
@@ -275,7 +279,7 @@ fn state(found: &ContainerState) -> EnvironmentState {
 }
 
 /// An image has no state: it is used by a container, or it is not. Not every engine reports when it was added.
-fn image_environment(image: Image, used: &HashSet<String>) -> Environment {
+fn image_environment(image: EngineImage, used: &HashSet<String>) -> Environment {
     let id = bare(&image.id);
     let state = match image.repo_tags.as_deref() {
         Some([_, ..]) => EnvironmentState::Unknown("it is dangling and has a name".to_owned()),

@@ -32,7 +32,7 @@ mod sets;
 mod shapes;
 mod worker;
 
-use super::{Objection, Source, SourceError, json};
+use super::{EnvironmentSource, Objection, SourceError, json};
 use crate::model::reap::{Environment, EnvironmentState, ReapRule};
 use crate::reap::program::Tool;
 use crate::sys::program::ProgramError;
@@ -88,7 +88,7 @@ impl Kubernetes {
     }
 }
 
-impl Source for Kubernetes {
+impl EnvironmentSource for Kubernetes {
     fn list(&self, now: SystemTime) -> Result<Vec<Environment>, SourceError> {
         let items = self.get("pods,ephemeralrunners")?;
         // Last, so that the listing is judged by the newest data.

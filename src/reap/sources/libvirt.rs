@@ -7,7 +7,7 @@
 //! volume. A disk without a backing store may belong to anybody and is kept, as are CD images. virsh refuses to delete the storage of a
 //! running domain.
 
-use super::{Source, SourceError, not_understood};
+use super::{EnvironmentSource, SourceError, not_understood};
 use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use std::collections::HashSet;
@@ -19,7 +19,7 @@ pub(super) struct Libvirt {
 
 /// A disk of a domain.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) struct Disk {
+pub(crate) struct DomainDisk {
     /// Its name in the domain, as virsh expects it.
     pub(crate) target: String,
     /// Its path.
@@ -50,7 +50,7 @@ impl Libvirt {
     }
 
     /// The overlays among the disks of a domain.
-    fn overlays(&self, domain: &str) -> Result<Vec<Disk>, SourceError> {
+    fn overlays(&self, domain: &str) -> Result<Vec<DomainDisk>, SourceError> {
         let mut overlays = Vec::new();
         let disks = disks(&self.text(&["-q", "dumpxml", "--inactive", domain])?)?;
         for disk in disks.into_iter().filter(|disk| disk.is_disk) {
@@ -85,7 +85,7 @@ impl Libvirt {
     }
 }
 
-impl Source for Libvirt {
+impl EnvironmentSource for Libvirt {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
         let names = self.text(&["-q", "list", "--all", "--uuid", "--name"])?;
         let running = self.uuids(&["--state-running"])?;
@@ -153,7 +153,7 @@ fn parse(xml: &str) -> Result<roxmltree::Document<'_>, SourceError> {
 }
 
 /// The disks that are files or block devices.
-pub(crate) fn disks(xml: &str) -> Result<Vec<Disk>, SourceError> {
+pub(crate) fn disks(xml: &str) -> Result<Vec<DomainDisk>, SourceError> {
     let document = parse(xml)?;
     let disks = document.descendants().filter(|node| node.has_tag_name("disk"));
     Ok(disks
@@ -169,7 +169,7 @@ pub(crate) fn disks(xml: &str) -> Result<Vec<Disk>, SourceError> {
                 && path.starts_with('/')
                 && !target.is_empty()
                 && target.bytes().all(|byte| byte.is_ascii_alphanumeric());
-            Some(Disk { target: target.to_owned(), path: path.to_owned(), is_disk })
+            Some(DomainDisk { target: target.to_owned(), path: path.to_owned(), is_disk })
         })
         .collect())
 }

@@ -1,6 +1,6 @@
 //! Lima's instances: `limactl list --json` (one object a line), `limactl delete NAME` without force, which refuses a running one.
 
-use super::{Source, SourceError, not_understood};
+use super::{EnvironmentSource, SourceError, not_understood};
 use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use serde::Deserialize;
@@ -29,7 +29,7 @@ impl Lima {
     }
 }
 
-impl Source for Lima {
+impl EnvironmentSource for Lima {
     fn list(&self, _: SystemTime) -> Result<Vec<Environment>, SourceError> {
         listed(&self.tool.output(&["list", "--json"])?)
     }

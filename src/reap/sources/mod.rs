@@ -75,7 +75,7 @@ impl From<Objection> for Stays {
 }
 
 /// Lists and deletes environments.
-pub trait Source {
+pub trait EnvironmentSource {
     /// All environments, in any state.
     ///
     /// # Errors
@@ -108,7 +108,7 @@ pub trait Source {
 }
 
 /// The source of an entry.
-pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn Source> {
+pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn EnvironmentSource> {
     let tool = Tool::new(&rule.command, programs, rule.timeout);
     match rule.kind {
         EnvironmentKind::Tart => Box::new(tart::Tart::new(tool)),
@@ -119,7 +119,7 @@ pub fn of(rule: &ReapRule, programs: &[PathBuf]) -> Box<dyn Source> {
         EnvironmentKind::Libvirt => Box::new(libvirt::Libvirt::new(tool)),
         EnvironmentKind::Lima => Box::new(lima::Lima::new(tool)),
         EnvironmentKind::Kubernetes => Box::new(kubernetes::Kubernetes::new(tool, rule)),
-        EnvironmentKind::Command => Box::new(command::Command::new(tool)),
+        EnvironmentKind::Command => Box::new(command::CommandSource::new(tool)),
     }
 }
 

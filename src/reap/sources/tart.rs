@@ -4,7 +4,7 @@
 //! started; that counts if it is longer ago than it was first seen stopped. Sizes, which a run changes, are the mark. A suspended machine
 //! can be resumed and is not stopped.
 
-use super::{Source, SourceError, json, time};
+use super::{EnvironmentSource, SourceError, json, time};
 use crate::model::reap::{Environment, EnvironmentState};
 use crate::reap::program::Tool;
 use serde::Deserialize;
@@ -39,7 +39,7 @@ impl Tart {
     }
 }
 
-impl Source for Tart {
+impl EnvironmentSource for Tart {
     fn list(&self, now: SystemTime) -> Result<Vec<Environment>, SourceError> {
         listed(&self.tool.output(&["list", "--format", "json"])?, now)
     }

@@ -6,7 +6,7 @@
 
 #![expect(clippy::disallowed_methods, reason = "this is where renaming belongs")]
 
-use super::{CacheEntry, Claim, Claimed, PutBack};
+use super::{CacheEntry, Claim, Claimed, Restored};
 use crate::model::{Evidence, EvidenceKind, Member, MemberKind, Part, TrimPart, Weight};
 use crate::reclaim::trash::{Slot, discard};
 use crate::reclaim::trash_claim::TrashClaim;
@@ -83,7 +83,7 @@ impl<'m> Members<'m> {
         if !doubts.is_empty() {
             // An entry that its runner has fenced, or created anew, stays in trash.
             self.moved.reverse();
-            self.moved.retain(|entry| matches!(entry.put_back(&slot), PutBack::Failed));
+            self.moved.retain(|entry| matches!(entry.put_back(&slot), Restored::Failed));
             self.moved.reverse();
             if self.moved.is_empty() {
                 discard(&parent, &slot.name);
@@ -205,14 +205,14 @@ impl Moved<'_> {
             _ => {
                 let reason = format!("{} was swapped while it was claimed", self.member.name.display());
                 Err(match self.put_back(slot) {
-                    PutBack::Done => reason,
-                    PutBack::Failed => self.place.set_aside(&slot.dir, &self.slot_name, &reason),
+                    Restored::Done => reason,
+                    Restored::Failed => self.place.set_aside(&slot.dir, &self.slot_name, &reason),
                 })
             }
         }
     }
 
-    fn put_back(&self, slot: &Slot) -> PutBack {
+    fn put_back(&self, slot: &Slot) -> Restored {
         self.place.put_back(&slot.dir, &self.slot_name, &self.place.name)
     }
 }

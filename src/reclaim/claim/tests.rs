@@ -191,7 +191,7 @@ fn a_swapped_tree_that_cannot_be_returned_is_kept_beside_its_name() {
     create_dir_all(&renamed).unwrap();
     write(renamed.join("content"), "second").unwrap();
     create_dir_all(scene.cache.path.join("third")).unwrap();
-    assert!(matches!(place.put_back(&slot.dir, OsStr::new(TREE), &place.name), PutBack::Failed));
+    assert!(matches!(place.put_back(&slot.dir, OsStr::new(TREE), &place.name), Restored::Failed));
     let reason = place.set_aside(&slot.dir, OsStr::new(TREE), "swapped");
     let kept = reason.rsplit(' ').next().unwrap();
     assert_eq!(std::fs::read_to_string(name(kept).join("content")).unwrap(), "second", "{reason}");

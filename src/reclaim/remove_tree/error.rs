@@ -1,6 +1,6 @@
 //! Why a tree could not be deleted completely.
 
-use super::{Extent, Removal, Removed};
+use super::{Removal, RemovalExtent, Removed};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -96,10 +96,10 @@ impl fmt::Display for Operation {
 
 /// The first error and their number.
 #[derive(Debug, Default)]
-pub(super) struct Errors(Mutex<Recorded>);
+pub(super) struct Errors(Mutex<RecordedError>);
 
 #[derive(Debug, Default)]
-struct Recorded {
+struct RecordedError {
     first: Option<RemoveError>,
     count: u64,
     lacked_space: bool,
@@ -122,8 +122,8 @@ impl Errors {
     }
 
     pub(super) fn into_removal(self, removed: Removed) -> Removal {
-        let Recorded { first, count, .. } = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
-        let extent = first.map_or(Extent::Whole, |first| Extent::Part { first, errors: count });
+        let RecordedError { first, count, .. } = self.0.into_inner().unwrap_or_else(PoisonError::into_inner);
+        let extent = first.map_or(RemovalExtent::Whole, |first| RemovalExtent::Part { first, errors: count });
         Removal { files: removed.files, directories: removed.directories, extent }
     }
 }

@@ -9,7 +9,7 @@
 //! root is to be deleted, so the present owner of a name may be deleted; whatever fails here is met again by the walk over the tree, and
 //! reported there.
 
-use super::{Options, Progress, Removed, calls};
+use super::{Progress, RemoveOptions, Removed, calls};
 use crate::model::LargeFile;
 use crate::sys::dir::Dir;
 use crate::sys::work_stack::work_off;
@@ -25,7 +25,7 @@ pub(super) type Listed<'a> = (usize, &'a LargeFile);
 pub(super) fn remove(
     roots: &[Dir],
     files: &[Listed<'_>],
-    options: &Options<'_>,
+    options: &RemoveOptions<'_>,
     progress: &[&Progress],
 ) -> Removed {
     let threads = options.threads.clamp(1, files.len().max(1));

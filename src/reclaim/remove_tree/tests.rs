@@ -17,28 +17,28 @@ fn remove(path: &Path, name: &str) -> Removal {
 
 fn remove_within(path: &Path, name: &str, deadline: Option<Instant>) -> Removal {
     let progress = Progress::default();
-    let options = Options { threads: 2, deadline, enough: None, progress: &progress };
+    let options = RemoveOptions { threads: 2, deadline, enough: None, progress: &progress };
     let removal = remove_tree(&handle(path), OsStr::new(name), &[], &options);
     let counted = (progress.files.into_inner(), progress.directories.into_inner());
     assert_eq!(counted, (removal.files, removal.directories), "progress counts along");
     removal
 }
 
-fn remove_listed(root: &Path, list: &[LargeFile], options: &Options<'_>) -> Removed {
+fn remove_listed(root: &Path, list: &[LargeFile], options: &RemoveOptions<'_>) -> Removed {
     let files: Vec<Listed<'_>> = list.iter().map(|file| (0, file)).collect();
     largest_first::remove(&[handle(root)], &files, options, &[options.progress])
 }
 
 #[track_caller]
 fn assert_whole(removal: &Removal) {
-    assert!(matches!(removal.extent, Extent::Whole), "{removal:?}");
+    assert!(matches!(removal.extent, RemovalExtent::Whole), "{removal:?}");
 }
 
 #[track_caller]
 fn first_error(removal: &Removal) -> (&RemoveError, u64) {
     match &removal.extent {
-        Extent::Part { first, errors } => (first, *errors),
-        Extent::Whole => panic!("something should have been left: {removal:?}"),
+        RemovalExtent::Part { first, errors } => (first, *errors),
+        RemovalExtent::Whole => panic!("something should have been left: {removal:?}"),
     }
 }
 
@@ -141,7 +141,7 @@ fn without_a_free_descriptor_the_deep_is_renamed_up() {
         fs::create_dir(&tree).unwrap();
         nest(&tree, 40, 1);
         let (parent, progress) = (handle(temp.path()), Progress::default());
-        let options = Options { threads: 1, deadline: None, enough: None, progress: &progress };
+        let options = RemoveOptions { threads: 1, deadline: None, enough: None, progress: &progress };
         let mut others: Vec<_> = std::iter::from_fn(|| fs::File::open("/dev/null").ok()).collect();
         let removal = remove_tree(&parent, OsStr::new("tree"), &[], &options);
         assert_eq!(first_error(&removal).0.to_string(), "cannot open tree");
@@ -183,7 +183,7 @@ fn the_listed_files_are_deleted_first_and_the_list_names_nothing_else() {
         .map(|below| LargeFile { below, allocated: 1 })
         .collect();
     let progress = Progress::default();
-    let options = Options { threads: 2, deadline: None, enough: None, progress: &progress };
+    let options = RemoveOptions { threads: 2, deadline: None, enough: None, progress: &progress };
     let removed = remove_listed(&tree, &list, &options);
     assert_eq!((removed.files, removed.directories), (3, 0));
     assert_eq!(names(&tree), ["deps", "link"]);
@@ -209,7 +209,7 @@ fn the_listed_files_of_several_directories_are_deleted_and_none_past_the_deadlin
             LargeFile { below: below.into(), allocated: 1 }
         });
         let progress = Progress::default();
-        let options = Options { threads: 1, deadline, enough: None, progress: &progress };
+        let options = RemoveOptions { threads: 1, deadline, enough: None, progress: &progress };
         let removed = remove_listed(temp.path(), &list, &options);
         let left = below.iter().filter(|below| temp.path().join(below).exists()).count();
         assert_eq!((removed.files, left), (gone, 3 - gone as usize), "{deadline:?}");
@@ -266,7 +266,7 @@ fn the_largest_files_of_several_trees_are_deleted_in_one_order_until_enough_is_f
     let bytes = || [0, 1].map(|at: usize| progress[at].bytes.load(Ordering::Relaxed));
     let is_enough = || bytes().iter().sum::<u64>() >= 16;
     let enough = Some(Enough(&is_enough));
-    let options = Options { threads: 1, deadline: None, enough, progress: &Progress::default() };
+    let options = RemoveOptions { threads: 1, deadline: None, enough, progress: &Progress::default() };
     remove_largest(&trees, &options);
     assert_eq!(bytes(), [9, 7]);
     let left = |name: &str| std::fs::read_dir(temp.path().join(name).join("d")).unwrap().count();
@@ -274,11 +274,11 @@ fn the_largest_files_of_several_trees_are_deleted_in_one_order_until_enough_is_f
 
     let removal = remove_tree(&parent, "two".as_ref(), &lists[1], &options);
     assert!(
-        matches!(removal.extent, Extent::Part { first: RemoveError::Enough { .. }, .. }),
+        matches!(removal.extent, RemovalExtent::Part { first: RemoveError::Enough { .. }, .. }),
         "{:?}",
         removal.extent
     );
     assert_eq!(left("two"), 2, "it was enough before");
-    let removal = remove_tree(&parent, "two".as_ref(), &lists[1], &Options { enough: None, ..options });
-    assert!(matches!(removal.extent, Extent::Whole) && !temp.path().join("two").exists());
+    let removal = remove_tree(&parent, "two".as_ref(), &lists[1], &RemoveOptions { enough: None, ..options });
+    assert!(matches!(removal.extent, RemovalExtent::Whole) && !temp.path().join("two").exists());
 }

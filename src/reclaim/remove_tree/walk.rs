@@ -15,9 +15,9 @@ use super::calls::{self, errno};
 use super::deep::Deep;
 use super::error::{Errors, Operation, RemoveError};
 use super::node::{Node, path_of, spoil};
-use super::{Options, Removed};
+use super::{RemoveOptions, Removed};
 use crate::sys::btrfs;
-use crate::sys::dir::{Batch, Dir, ENTRIES_BUFFER, Entry};
+use crate::sys::dir::{Batch, Dir, DirEntry, ENTRIES_BUFFER};
 use crate::sys::handles::HandleBudget;
 use crate::sys::work_stack::{WorkStack, work_off};
 use rustix::fs::FileType;
@@ -49,14 +49,14 @@ pub(super) struct RemovalWalk<'a> {
     /// It lies on btrfs.
     has_subvolumes: bool,
     budget: &'a HandleBudget,
-    options: &'a Options<'a>,
+    options: &'a RemoveOptions<'a>,
     late: AtomicBool,
     rereads: AtomicU64,
     deep: Deep,
     errors: Errors,
 }
 
-enum Task<'a> {
+enum RemovalTask<'a> {
     Enter {
         parent: Option<Arc<Node<'a>>>,
         name: Box<CStr>,
@@ -67,7 +67,7 @@ enum Task<'a> {
 }
 
 /// The outcome of a directory without outstanding work.
-enum End {
+enum WalkOutcome {
     Gone,
     Stays,
     ReadAgain,
@@ -76,13 +76,13 @@ enum End {
 /// One thread's tools.
 struct Worker<'w, 'a> {
     walk: &'w RemovalWalk<'a>,
-    stack: &'w WorkStack<Task<'a>>,
+    stack: &'w WorkStack<RemovalTask<'a>>,
     removed: &'w mut Removed,
-    made: &'w mut Vec<Task<'a>>,
+    made: &'w mut Vec<RemovalTask<'a>>,
 }
 
 impl<'a> RemovalWalk<'a> {
-    pub(super) fn new(base: &'a Dir, budget: &'a HandleBudget, options: &'a Options<'a>) -> Self {
+    pub(super) fn new(base: &'a Dir, budget: &'a HandleBudget, options: &'a RemoveOptions<'a>) -> Self {
         Self {
             base,
             has_subvolumes: btrfs::is_on_btrfs(base),
@@ -97,7 +97,7 @@ impl<'a> RemovalWalk<'a> {
 
     /// Deletes the tree `name` of the base, then what had to be renamed up out of it, then what out of that.
     pub(super) fn remove(&self, name: &CStr) -> Removed {
-        let mut removed = self.work_off(Task::Enter { parent: None, name: name.into() });
+        let mut removed = self.work_off(RemovalTask::Enter { parent: None, name: name.into() });
         let mut done = 0;
         loop {
             let deep = self.deep.since(done);
@@ -105,7 +105,7 @@ impl<'a> RemovalWalk<'a> {
                 return removed;
             }
             done = deep.end;
-            removed.merge(self.work_off(Task::Deep(deep)));
+            removed.merge(self.work_off(RemovalTask::Deep(deep)));
         }
     }
 
@@ -113,7 +113,7 @@ impl<'a> RemovalWalk<'a> {
         self.errors
     }
 
-    fn work_off(&self, first: Task<'a>) -> Removed {
+    fn work_off(&self, first: RemovalTask<'a>) -> Removed {
         let sums = work_off(
             self.options.threads.max(1),
             vec![first],
@@ -164,20 +164,20 @@ impl<'a> RemovalWalk<'a> {
 }
 
 impl<'a> Worker<'_, 'a> {
-    fn work(&mut self, task: Task<'a>, buffer: &mut [MaybeUninit<u8>]) {
+    fn work(&mut self, task: RemovalTask<'a>, buffer: &mut [MaybeUninit<u8>]) {
         match task {
-            Task::Deep(mut numbers) => {
+            RemovalTask::Deep(mut numbers) => {
                 if let Some(number) = numbers.next() {
                     let name = self.walk.deep.name(number).into_boxed_c_str();
-                    self.made.push(Task::Deep(numbers));
-                    self.made.push(Task::Enter { parent: None, name });
+                    self.made.push(RemovalTask::Deep(numbers));
+                    self.made.push(RemovalTask::Enter { parent: None, name });
                 }
             }
-            Task::Enter { parent, name } => match self.enter(&parent, name) {
+            RemovalTask::Enter { parent, name } => match self.enter(&parent, name) {
                 Some(node) => self.read(node, buffer),
                 None => self.settle(parent),
             },
-            Task::Read(node) => self.read(node, buffer),
+            RemovalTask::Read(node) => self.read(node, buffer),
         }
     }
 
@@ -257,7 +257,7 @@ impl<'a> Worker<'_, 'a> {
                 if seen == SHARED_FROM {
                     shared = true;
                     node.outstanding.fetch_add(1, Ordering::Relaxed);
-                    self.stack.push(Task::Read(Arc::clone(&node)));
+                    self.stack.push(RemovalTask::Read(Arc::clone(&node)));
                 }
                 self.remove_entry(&node, &entry);
             });
@@ -285,14 +285,14 @@ impl<'a> Worker<'_, 'a> {
     }
 
     #[inline(always)] // see calls::unlink
-    fn remove_entry(&mut self, node: &Arc<Node<'a>>, entry: &Entry<'_>) {
+    fn remove_entry(&mut self, node: &Arc<Node<'a>>, entry: &DirEntry<'_>) {
         if self.is_late(node) {
             return;
         }
         // If the type is unknown, unlinking shows it: a directory is refused with EISDIR.
         if entry.kind == FileType::Directory || self.unlink(Some(node), entry.name) == Err(Errno::ISDIR) {
             node.outstanding.fetch_add(1, Ordering::Relaxed);
-            self.made.push(Task::Enter { parent: Some(Arc::clone(node)), name: entry.name.into() });
+            self.made.push(RemovalTask::Enter { parent: Some(Arc::clone(node)), name: entry.name.into() });
         }
     }
 
@@ -321,11 +321,11 @@ impl<'a> Worker<'_, 'a> {
                 return;
             }
             match self.finish(&done) {
-                End::Gone => {}
-                End::Stays => spoil(done.parent.as_deref()),
-                End::ReadAgain => {
+                WalkOutcome::Gone => {}
+                WalkOutcome::Stays => spoil(done.parent.as_deref()),
+                WalkOutcome::ReadAgain => {
                     done.outstanding.store(1, Ordering::Relaxed);
-                    self.made.push(Task::Read(done));
+                    self.made.push(RemovalTask::Read(done));
                     return;
                 }
             }
@@ -333,9 +333,9 @@ impl<'a> Worker<'_, 'a> {
         }
     }
 
-    fn finish(&mut self, node: &Node<'a>) -> End {
+    fn finish(&mut self, node: &Node<'a>) -> WalkOutcome {
         if node.spoiled.load(Ordering::Relaxed) {
-            return End::Stays;
+            return WalkOutcome::Stays;
         }
         let (walk, parent) = (self.walk, node.parent.as_deref());
         let dir = walk.dir_of(parent);
@@ -346,30 +346,30 @@ impl<'a> Worker<'_, 'a> {
         match result {
             Ok(()) => {
                 self.removed.directories += 1;
-                End::Gone
+                WalkOutcome::Gone
             }
-            Err(Errno::NOENT) => End::Gone,
+            Err(Errno::NOENT) => WalkOutcome::Gone,
             Err(Errno::NOTEMPTY | Errno::EXIST) => self.read_again(node),
             // It was swapped for something else, which now has the name and is in the tree.
-            Err(Errno::NOTDIR) if self.unlink(parent, &node.name).is_ok() => End::Gone,
+            Err(Errno::NOTDIR) if self.unlink(parent, &node.name).is_ok() => WalkOutcome::Gone,
             Err(errno) => {
                 walk.stays(parent, &node.name, Operation::RemoveDirectory, errno);
-                End::Stays
+                WalkOutcome::Stays
             }
         }
     }
 
-    fn read_again(&self, node: &Node<'a>) -> End {
+    fn read_again(&self, node: &Node<'a>) -> WalkOutcome {
         let left = &self.walk.rereads;
         let allowed = node.rereads.fetch_add(1, Ordering::Relaxed) < REREADS_EACH
             && left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
         if allowed && node.dir.rewind().is_ok() {
             node.entries.store(0, Ordering::Relaxed);
-            return End::ReadAgain;
+            return WalkOutcome::ReadAgain;
         }
         let path = path_of(node.parent.as_deref(), &node.name);
         self.walk.errors.record(RemoveError::Refilled { path });
-        End::Stays
+        WalkOutcome::Stays
     }
 }
 

@@ -4,13 +4,18 @@ use super::page;
 use crate::report::escape;
 use crate::report::human::by_hooks;
 use crate::report::words;
-use crate::simulate::{Builds, Outcome, PastDisk, Point};
+use crate::simulate::{Builds, PastDisk, Point, SimulationOutcome};
 use maud::{Markup, html};
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
 
 /// Ways of making room on simulated hosts.
-pub fn simulation(rows: &[(&str, &str, Outcome)], seeds: u64, days: u32, now: SystemTime) -> String {
+pub fn simulation(
+    rows: &[(&str, &str, SimulationOutcome)],
+    seeds: u64,
+    days: u32,
+    now: SystemTime,
+) -> String {
     let mut hosts: Vec<&str> = rows.iter().map(|(host, ..)| *host).collect();
     hosts.dedup();
     let line = html! { (days) " simulated days, means of " (seeds) " seeds. Died: of 1,000 jobs, those that met a full disk." };
@@ -25,7 +30,7 @@ pub fn simulation(rows: &[(&str, &str, Outcome)], seeds: u64, days: u32, now: Sy
     page("ways of making room", now, &line, &told)
 }
 
-fn ways<'r>(rows: impl Iterator<Item = &'r (&'r str, &'r str, Outcome)> + Clone) -> Markup {
+fn ways<'r>(rows: impl Iterator<Item = &'r (&'r str, &'r str, SimulationOutcome)> + Clone) -> Markup {
     let most = rows.clone().map(|(.., outcome)| outcome.died_per_1000).fold(1.0, f64::max);
     html! {
         table {
@@ -113,8 +118,8 @@ mod tests {
 
     #[test]
     fn a_simulation_has_a_table_for_each_host() {
-        let outcome = Outcome { died_per_1000: 40.0, done: 960.0, ..Outcome::default() };
-        let less = Outcome { died_per_1000: 4.25, done: 996.0, ..outcome };
+        let outcome = SimulationOutcome { died_per_1000: 40.0, done: 960.0, ..Outcome::default() };
+        let less = SimulationOutcome { died_per_1000: 4.25, done: 996.0, ..outcome };
         let rows = [("web", "watermarks", outcome), ("web", "forecast", less), ("gate", "<forecast>", less)];
         let page = simulation(&rows, 3, 21, samples::now());
         assert_eq!((page.matches("<table>").count(), page.matches("<meter").count()), (2, 3), "{page}");

@@ -6,7 +6,7 @@ use std::path::Path;
 
 /// Where the effective configuration comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Origin<'a> {
+pub enum ConfigOrigin<'a> {
     /// A file that was read.
     File(&'a Path),
     /// The file is not there: the defaults hold.
@@ -15,10 +15,10 @@ pub enum Origin<'a> {
 
 /// The effective configuration as a file that would give the same one, its origin as a comment at its head: what is
 /// printed can be saved and used.
-pub fn config(origin: Origin<'_>, config: &Config) -> String {
+pub fn config(origin: ConfigOrigin<'_>, config: &Config) -> String {
     let head = match origin {
-        Origin::File(path) => format!("# {} is valid. In effect:", escape::path(path)),
-        Origin::Defaults(path) => {
+        ConfigOrigin::File(path) => format!("# {} is valid. In effect:", escape::path(path)),
+        ConfigOrigin::Defaults(path) => {
             format!("# {} does not exist: the defaults are in effect.", escape::path(path))
         }
     };
@@ -32,7 +32,9 @@ mod tests {
     #[test]
     fn the_printed_text_is_a_valid_configuration() {
         let default = Config::default();
-        for origin in [Origin::File(Path::new("/etc/x\n.toml")), Origin::Defaults(Path::new("/etc/x.toml"))] {
+        for origin in
+            [ConfigOrigin::File(Path::new("/etc/x\n.toml")), ConfigOrigin::Defaults(Path::new("/etc/x.toml"))]
+        {
             let text = config(origin, &default);
             assert!(text.starts_with("# /etc/x"), "{text}");
             assert_eq!(Config::parse(&text).unwrap().effective(), default.effective());

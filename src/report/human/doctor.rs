@@ -61,7 +61,7 @@ pub fn doctor(checks: &[Check], screen: &Screen) -> String {
 }
 
 /// Findings of one kind, with the same words for all that they concern.
-struct Finding<'c> {
+struct DoctorFinding<'c> {
     state: CheckState,
     kind: &'c str,
     subjects: Vec<&'c str>,
@@ -77,14 +77,14 @@ fn without_pid(detail: &str) -> Cow<'_, str> {
     }
 }
 
-fn findings<'c>(checks: &[&'c Check]) -> Vec<Finding<'c>> {
-    let mut findings: Vec<Finding<'c>> = Vec::new();
+fn findings<'c>(checks: &[&'c Check]) -> Vec<DoctorFinding<'c>> {
+    let mut findings: Vec<DoctorFinding<'c>> = Vec::new();
     for check in checks {
         let (kind, subject) = match check.id.split_once(':') {
             Some((kind, subject)) => (kind, Some(subject)),
             None => (check.id.as_str(), None),
         };
-        let same = |found: &&mut Finding<'_>| {
+        let same = |found: &&mut DoctorFinding<'_>| {
             (found.state, found.kind, without_pid(&found.detail))
                 == (check.state, kind, without_pid(&check.detail))
         };
@@ -93,7 +93,7 @@ fn findings<'c>(checks: &[&'c Check]) -> Vec<Finding<'c>> {
                 found.subjects.extend(subject);
                 found.detail = without_pid(&check.detail);
             }
-            None => findings.push(Finding {
+            None => findings.push(DoctorFinding {
                 state: check.state,
                 kind,
                 subjects: subject.into_iter().collect(),

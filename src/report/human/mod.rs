@@ -21,7 +21,7 @@ mod trim;
 mod watch;
 
 pub use check::check;
-pub use config::{Origin, config};
+pub use config::{ConfigOrigin, config};
 pub use dedupe::dedupe_record;
 pub use doctor::doctor;
 pub use forecast::forecast;
@@ -37,7 +37,7 @@ pub use simulation::{past, simulation};
 pub use status::status;
 pub use stores::{stores, stores_record};
 pub use trim::trim;
-pub use watch::{Scroll, Watch};
+pub use watch::{Scroll, WatchScreen};
 
 pub(super) use screen::fit;
 pub(super) use status::{cause, reason, standings};

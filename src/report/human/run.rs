@@ -123,7 +123,7 @@ fn removals(name: &str, outcomes: Vec<&Outcome>, now: SystemTime, screen: &Scree
         return;
     }
     heading(name, Tone::Good, &outcomes, screen, out);
-    let mut room = Room::default();
+    let mut room = RoomLine::default();
     for outcome in outcomes.into_iter().filter(|outcome| room.takes(outcome)) {
         entry(outcome, &words::removal(&outcome.action, now), screen, out);
     }
@@ -135,7 +135,7 @@ fn setbacks(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut
         return;
     }
     heading("Not done", Tone::Warn, &outcomes, screen, out);
-    let mut room = Room::default();
+    let mut room = RoomLine::default();
     for outcome in outcomes.into_iter().filter(|outcome| room.takes(outcome)) {
         let why = format!("{}; {}", words::removal(&outcome.action, now), words::setback(&outcome.result));
         entry(outcome, &why, screen, out);
@@ -174,7 +174,7 @@ fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut St
     heading("Kept", Tone::Busy, &outcomes, screen, out);
     let told = blindness(&outcomes);
     let mut groups: BTreeMap<String, Vec<&Outcome>> = BTreeMap::new();
-    let mut room = Room::default();
+    let mut room = RoomLine::default();
     for outcome in outcomes.into_iter().filter(|outcome| room.takes(outcome)) {
         let decision = &outcome.action.decision;
         let blind = match decision {
@@ -211,14 +211,14 @@ fn stays(outcomes: Vec<&Outcome>, now: SystemTime, screen: &Screen, out: &mut St
 
 /// How much of a section has been listed, and the sum of the rest.
 #[derive(Default)]
-struct Room {
+struct RoomLine {
     listed: usize,
     of_one: HashMap<FileId, usize>,
     left_out: usize,
     bytes: u64,
 }
 
-impl Room {
+impl RoomLine {
     /// Whether there is room for one more.
     fn takes(&mut self, outcome: &Outcome) -> bool {
         let of_one = self.of_one.entry(outcome.action.runner.root_id).or_default();

@@ -2,7 +2,7 @@
 
 use super::screen::{Screen, Tone};
 use super::table::{Align, Cell, Table};
-use crate::simulate::{Builds, Outcome, PastDisk, Point, Replayed};
+use crate::simulate::{Builds, PastDisk, Point, Replayed, SimulationOutcome};
 use crate::text::words;
 use std::fmt::Write as _;
 use std::time::{Duration, SystemTime};
@@ -14,7 +14,12 @@ const ROWS: usize = 24;
 const BAR: usize = 20;
 
 /// One table: a row for each way of making room on each host.
-pub fn simulation(rows: &[(&str, &str, Outcome)], seeds: u64, days: u32, screen: &Screen) -> String {
+pub fn simulation(
+    rows: &[(&str, &str, SimulationOutcome)],
+    seeds: u64,
+    days: u32,
+    screen: &Screen,
+) -> String {
     let mut out = String::new();
     let _ = writeln!(
         out,

@@ -14,7 +14,7 @@ use ratatui::text::{Line, Span, Text};
 
 /// The content of the screen, and the scroll position of its runners.
 #[derive(Debug)]
-pub struct Watch {
+pub struct WatchScreen {
     /// The host as it was last seen; nothing before the first look has ended.
     pub host: Option<HostStatus>,
     colour: bool,
@@ -41,7 +41,7 @@ pub enum Scroll {
     Last,
 }
 
-impl Watch {
+impl WatchScreen {
     /// Nothing seen yet.
     pub fn new(colour: bool) -> Self {
         Self { host: None, colour, first: 0, page: 1 }
@@ -182,7 +182,7 @@ mod tests {
     use ratatui::Terminal;
     use ratatui::backend::TestBackend;
 
-    fn screen(watch: &mut Watch, width: u16, height: u16) -> String {
+    fn screen(watch: &mut WatchScreen, width: u16, height: u16) -> String {
         let mut terminal = Terminal::new(TestBackend::new(width, height)).unwrap();
         terminal.draw(|frame| watch.draw(frame)).unwrap();
         let buffer = terminal.backend().buffer();
@@ -190,7 +190,7 @@ mod tests {
         (0..height).map(|y| row(y).trim_end().to_owned() + "\n").collect()
     }
 
-    fn farm(runners: usize) -> Watch {
+    fn farm(runners: usize) -> WatchScreen {
         let mut host = samples::host();
         let idle = host.runners[3].clone();
         host.runners = (0..runners)
@@ -200,12 +200,12 @@ mod tests {
                 one
             })
             .collect();
-        Watch { host: Some(host), ..Watch::new(false) }
+        WatchScreen { host: Some(host), ..Watch::new(false) }
     }
 
     #[test]
     fn at_80_columns_and_24_lines() {
-        let mut watch = Watch { host: Some(samples::host()), ..Watch::new(false) };
+        let mut watch = WatchScreen { host: Some(samples::host()), ..Watch::new(false) };
         insta::assert_snapshot!(screen(&mut watch, 80, 24), @r"
         ci-host-07  5 runners: 1 busy, 2 idle, 1 unknown, 1 drained  2026-03-04 14:25:10
 
@@ -263,13 +263,13 @@ mod tests {
                 watch.scroll(Scroll::Last);
             }
         }
-        assert!(screen(&mut Watch::new(false), 80, 3).contains("examining the host"));
+        assert!(screen(&mut WatchScreen::new(false), 80, 3).contains("examining the host"));
     }
 
     #[test]
     fn colour_is_used_where_it_is_wanted_alone() {
         for colour in [true, false] {
-            let mut watch = Watch { host: Some(samples::host()), ..Watch::new(colour) };
+            let mut watch = WatchScreen { host: Some(samples::host()), ..Watch::new(colour) };
             let mut terminal = Terminal::new(TestBackend::new(100, 30)).unwrap();
             terminal.draw(|frame| watch.draw(frame)).unwrap();
             let cells = &terminal.backend().buffer().content;

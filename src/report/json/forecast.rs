@@ -10,15 +10,15 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct ForecastDoc<'a> {
     #[serde(with = "as_json::Time")]
     time: SystemTime,
     enabled: bool,
-    disks: Vec<DiskDoc<'a>>,
+    disks: Vec<ForecastDiskDoc<'a>>,
 }
 
 #[derive(Serialize, JsonSchema)]
-struct DiskDoc<'a> {
+struct ForecastDiskDoc<'a> {
     #[serde(flatten, with = "as_json::AtMount")]
     mount: &'a Path,
     available_bytes: u64,
@@ -53,7 +53,7 @@ impl FiguresDoc {
     }
 }
 
-impl<'a> DiskDoc<'a> {
+impl<'a> ForecastDiskDoc<'a> {
     fn new(disk: &'a DiskForecast) -> Self {
         let to_full = disk.trend.and_then(|trend| Duration::try_from_secs_f64(trend.seconds_to_full).ok());
         Self {
@@ -69,8 +69,8 @@ impl<'a> DiskDoc<'a> {
 
 /// The document for `forecast`.
 pub fn forecast(disks: &[DiskForecast], now: SystemTime, enabled: bool) -> String {
-    let disks = disks.iter().map(DiskDoc::new).collect();
-    Document::of(Doc { time: now, enabled, disks }, Layout::Pretty)
+    let disks = disks.iter().map(ForecastDiskDoc::new).collect();
+    Document::of(ForecastDoc { time: now, enabled, disks }, Layout::Pretty)
 }
 
 #[cfg(test)]

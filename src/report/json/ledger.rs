@@ -3,8 +3,8 @@
 use super::{Document, Layout};
 use crate::as_json;
 use crate::model::ledger::{
-    ActionKind, AnyScope, Blame, Details, Extent, History, Judged, LedgerRun, PathVerdict, Presence, Reach,
-    Relation, RunEnd, Scope, Source, Total, Trust, Why, WhyEnvironment, Window, Writer,
+    ActionKind, AnyScope, Blame, Details, Extent, History, Judged, LedgerReach, LedgerRun, PathRelation,
+    PathVerdict, Presence, RunEnd, Scope, Source, Total, Trust, Why, WhyEnvironment, Window, Writer,
 };
 use schemars::JsonSchema;
 use serde::Serialize;
@@ -19,7 +19,7 @@ struct EntryDoc<'a> {
     time: SystemTime,
     deed: ActionKind,
     #[serde(skip_serializing_if = "Option::is_none")]
-    relation: Option<Relation>,
+    relation: Option<PathRelation>,
     #[serde(flatten)]
     details: &'a Details,
     writer: &'a Writer,
@@ -31,7 +31,7 @@ struct EntryDoc<'a> {
 
 /// A run, with the sums of its entries.
 #[derive(Serialize, JsonSchema)]
-struct RunDoc<'a> {
+struct LedgerRunDoc<'a> {
     #[serde(with = "AnyScope")]
     scope: &'a Option<Scope>,
     #[serde(flatten)]
@@ -53,11 +53,11 @@ struct RunDoc<'a> {
 struct CoverageDoc<'a> {
     #[serde(with = "as_json::OptionalTime")]
     complete_since: Option<SystemTime>,
-    places: &'a [Reach],
+    places: &'a [LedgerReach],
 }
 
 impl<'a> EntryDoc<'a> {
-    fn new(judged: &'a Judged, relation: Option<Relation>) -> Self {
+    fn new(judged: &'a Judged, relation: Option<PathRelation>) -> Self {
         let record = judged.record();
         Self {
             time: record.time,
@@ -78,12 +78,12 @@ impl<'a> EntryDoc<'a> {
         entries.iter().map(|judged| Self::new(judged, None)).collect()
     }
 
-    fn related(entries: &'a [(Relation, Judged)]) -> Vec<Self> {
+    fn related(entries: &'a [(PathRelation, Judged)]) -> Vec<Self> {
         entries.iter().map(|(relation, judged)| Self::new(judged, Some(*relation))).collect()
     }
 }
 
-impl<'a> RunDoc<'a> {
+impl<'a> LedgerRunDoc<'a> {
     fn new(run: &'a LedgerRun) -> Self {
         Self {
             scope: &run.scope,
@@ -126,9 +126,9 @@ pub(super) struct WhyDoc<'a> {
     verdict: PathVerdict,
     entries: Vec<EntryDoc<'a>>,
     foreign: Vec<EntryDoc<'a>>,
-    acts: Vec<RunDoc<'a>>,
+    acts: Vec<LedgerRunDoc<'a>>,
     window: Window,
-    runs: Vec<RunDoc<'a>>,
+    runs: Vec<LedgerRunDoc<'a>>,
     coverage: CoverageDoc<'a>,
 }
 
@@ -149,9 +149,9 @@ pub fn why(why: &Why, layout: Layout) -> String {
             verdict: why.verdict,
             entries: EntryDoc::related(&why.entries),
             foreign: EntryDoc::related(&why.foreign),
-            acts: RunDoc::list(&why.acts),
+            acts: LedgerRunDoc::list(&why.acts),
             window: why.window,
-            runs: RunDoc::list(&why.runs),
+            runs: LedgerRunDoc::list(&why.runs),
             coverage: CoverageDoc::new(&why.extent),
         },
         layout,
@@ -191,7 +191,7 @@ pub(super) struct BlameDoc<'a> {
     #[serde(with = "as_json::Time")]
     at: SystemTime,
     window: Window,
-    runs: Vec<RunDoc<'a>>,
+    runs: Vec<LedgerRunDoc<'a>>,
     foreign: Vec<EntryDoc<'a>>,
     before: Option<EntryDoc<'a>>,
     after: Option<EntryDoc<'a>>,
@@ -204,7 +204,7 @@ pub fn blame(blame: &Blame, layout: Layout) -> String {
         BlameDoc {
             at: blame.at,
             window: blame.window,
-            runs: RunDoc::list(&blame.runs),
+            runs: LedgerRunDoc::list(&blame.runs),
             foreign: EntryDoc::list(&blame.foreign),
             before: blame.before.as_ref().map(|judged| EntryDoc::new(judged, None)),
             after: blame.after.as_ref().map(|judged| EntryDoc::new(judged, None)),

@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct PostmortemDoc<'a> {
     #[serde(with = "as_json::Time")]
     since: SystemTime,
     runner: Option<&'a str>,
@@ -47,7 +47,7 @@ impl<'a> CaseDoc<'a> {
 
 /// The document for `postmortem`.
 pub fn postmortem(report: &Report, layout: Layout) -> String {
-    let doc = Doc {
+    let doc = PostmortemDoc {
         since: report.since,
         runner: report.runner.as_deref(),
         runners: report.runners,

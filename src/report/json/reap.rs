@@ -11,14 +11,14 @@ use serde::Serialize;
 use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct ReapDoc<'a> {
     dry_run: bool,
-    sources: Vec<EntryDoc<'a>>,
+    sources: Vec<ReapEntryDoc<'a>>,
 }
 
 /// `error` is why nothing, or nothing more, could be listed. `environments` are those that `match` matches.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct EntryDoc<'a> {
+pub(super) struct ReapEntryDoc<'a> {
     name: &'a str,
     kind: &'static str,
     listed: usize,
@@ -54,7 +54,7 @@ struct EnvironmentDoc<'a> {
     detail: Option<&'a str>,
 }
 
-impl<'a> EntryDoc<'a> {
+impl<'a> ReapEntryDoc<'a> {
     fn new(entry: &'a EntryReport) -> Self {
         Self {
             name: &entry.name,
@@ -113,13 +113,13 @@ fn detail(reaping: &Reaping) -> Option<&str> {
 }
 
 /// The result of a sweep's reaper.
-pub(super) fn entries(report: &ReapReport) -> Vec<EntryDoc<'_>> {
-    report.entries.iter().map(EntryDoc::new).collect()
+pub(super) fn entries(report: &ReapReport) -> Vec<ReapEntryDoc<'_>> {
+    report.entries.iter().map(ReapEntryDoc::new).collect()
 }
 
 /// The document for `reap`.
 pub fn reap(report: &ReapReport, layout: Layout) -> String {
-    Document::of(Doc { dry_run: report.dry_run, sources: entries(report) }, layout)
+    Document::of(ReapDoc { dry_run: report.dry_run, sources: entries(report) }, layout)
 }
 
 #[cfg(test)]

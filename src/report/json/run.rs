@@ -13,14 +13,14 @@ use serde::Serialize;
 use std::path::Path;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct RunDoc<'a> {
     dry_run: bool,
     goal_met: bool,
     filesystems: Vec<BalanceDoc<'a>>,
     actions: Vec<ActionDoc<'a>>,
     freed_bytes: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    reap: Option<Vec<reap::EntryDoc<'a>>>,
+    reap: Option<Vec<reap::ReapEntryDoc<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dedupe: Option<&'a DedupeReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +139,7 @@ pub fn sweep(
     layout: Layout,
 ) -> String {
     Document::of(
-        Doc {
+        RunDoc {
             dry_run: report.dry_run,
             goal_met: report.goal_met,
             filesystems: report.balances.iter().map(BalanceDoc::new).collect(),

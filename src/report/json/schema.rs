@@ -12,29 +12,29 @@ use serde_json::{Value, json};
 
 /// The schema of the `--json` output of each verb, by the verb; that of `notify` is the input of its program.
 pub fn schemas() -> Vec<(&'static str, Schema)> {
-    let setup = of::<setup::Doc<'_>>;
-    let run = of::<run::Doc<'_>>;
+    let setup = of::<setup::SetupDoc<'_>>;
+    let run = of::<run::RunDoc<'_>>;
     let why = either(&[of::<ledger::WhyDoc<'_>>("why"), of::<ledger::WhyEnvironmentDoc<'_>>("why")]);
     let past = of::<simulation::PastDoc<'_>>("simulate");
-    let simulate = either(&[of::<simulation::Doc<'_>>("simulate"), past]);
+    let simulate = either(&[of::<simulation::SimulationDoc<'_>>("simulate"), past]);
     vec![
         ("audit", of::<hygiene::AuditDoc<'_>>("audit")),
         ("blame", of::<ledger::BlameDoc<'_>>("blame")),
         ("check", of::<CheckResult>("check")),
         ("doctor", of::<doctor::Doctor<'_>>("doctor")),
-        ("forecast", of::<forecast::Doc<'_>>("forecast")),
+        ("forecast", of::<forecast::ForecastDoc<'_>>("forecast")),
         ("history", of::<ledger::HistoryDoc<'_>>("history")),
         ("install", setup("install")),
         ("notify", of::<notify::Message<'_>>("notify")),
         ("plan", run("plan")),
-        ("postmortem", of::<postmortem::Doc<'_>>("postmortem")),
-        ("reap", of::<reap::Doc<'_>>("reap")),
+        ("postmortem", of::<postmortem::PostmortemDoc<'_>>("postmortem")),
+        ("reap", of::<reap::ReapDoc<'_>>("reap")),
         ("remediate", of::<RepairReport>("remediate")),
         ("simulate", simulate),
-        ("status", of::<status::Doc<'_>>("status")),
-        ("stores", of::<stores::Doc<'_>>("stores")),
+        ("status", of::<status::StatusDoc<'_>>("status")),
+        ("stores", of::<stores::StoresDoc<'_>>("stores")),
         ("sweep", run("sweep")),
-        ("trim", of::<trim::Doc<'_>>("trim")),
+        ("trim", of::<trim::TrimDoc<'_>>("trim")),
         ("uninstall", setup("uninstall")),
         ("why", why),
     ]

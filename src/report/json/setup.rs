@@ -7,7 +7,7 @@ use serde::Serialize;
 
 /// The report, and what it comes to.
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct SetupDoc<'a> {
     verb: &'a str,
     dry_run: bool,
     runners: &'a [SetupRunner],
@@ -25,7 +25,7 @@ struct NextDoc {
 
 /// The document for `install` and `uninstall`.
 pub fn setup(report: &SetupReport, layout: Layout) -> String {
-    let doc = Doc {
+    let doc = SetupDoc {
         verb: report.verb,
         dry_run: report.dry_run,
         runners: &report.runners,

@@ -1,12 +1,12 @@
 //! `simulate --json`.
 
 use super::{Document, Layout};
-use crate::simulate::{Builds, Outcome, PastDisk};
+use crate::simulate::{Builds, PastDisk, SimulationOutcome};
 use schemars::JsonSchema;
 use serde::Serialize;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct SimulationDoc<'a> {
     seeds: u64,
     days: u32,
     rows: Vec<Row<'a>>,
@@ -17,13 +17,13 @@ struct Row<'a> {
     host: &'a str,
     case: &'a str,
     #[serde(flatten)]
-    outcome: Outcome,
+    outcome: SimulationOutcome,
 }
 
 /// The document for `simulate`.
-pub fn simulation(rows: &[(&str, &str, Outcome)], seeds: u64, days: u32) -> String {
+pub fn simulation(rows: &[(&str, &str, SimulationOutcome)], seeds: u64, days: u32) -> String {
     let rows = rows.iter().map(|(host, case, outcome)| Row { host, case, outcome: *outcome }).collect();
-    Document::of(Doc { seeds, days, rows }, Layout::Pretty)
+    Document::of(SimulationDoc { seeds, days, rows }, Layout::Pretty)
 }
 
 #[derive(Serialize, JsonSchema)]

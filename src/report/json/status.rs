@@ -16,7 +16,7 @@ use std::path::Path;
 use std::time::SystemTime;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct StatusDoc<'a> {
     host: &'a str,
     #[serde(with = "as_json::Time")]
     time: SystemTime,
@@ -32,7 +32,7 @@ pub(super) struct Doc<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     reap: Option<Vec<RecordDoc<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    stores: Option<Vec<StoreDoc<'a>>>,
+    stores: Option<Vec<StoreLineDoc<'a>>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     dedupe: Option<DedupeDoc<'a>>,
     root_matches: &'a [RootMatches],
@@ -112,7 +112,7 @@ impl<'a> DiskDoc<'a> {
 
 /// The result of a store in the last run.
 #[derive(Serialize, JsonSchema)]
-struct StoreDoc<'a> {
+struct StoreLineDoc<'a> {
     name: &'a str,
     kind: &'a str,
     #[serde(with = "as_json::Time")]
@@ -125,7 +125,7 @@ struct StoreDoc<'a> {
     detail: Option<&'a str>,
 }
 
-impl<'a> StoreDoc<'a> {
+impl<'a> StoreLineDoc<'a> {
     fn new(store: &'a StoreRecord) -> Self {
         Self {
             name: &store.name,
@@ -186,7 +186,7 @@ impl<'a> DedupeDoc<'a> {
 /// The document for `status`.
 pub fn status(host: &HostStatus, layout: Layout) -> String {
     Document::of(
-        Doc {
+        StatusDoc {
             host: &host.host,
             time: host.time,
             visibility: VisibilityDoc::new(&host.visibility),
@@ -202,7 +202,7 @@ pub fn status(host: &HostStatus, layout: Layout) -> String {
             declared: &host.declared,
             capacity: &host.capacity,
             reap: host.reap.as_ref().map(|record| record.entries.iter().map(RecordDoc::new).collect()),
-            stores: host.stores.as_ref().map(|record| record.stores.iter().map(StoreDoc::new).collect()),
+            stores: host.stores.as_ref().map(|record| record.stores.iter().map(StoreLineDoc::new).collect()),
             dedupe: host.dedupe.as_ref().map(DedupeDoc::new),
             root_matches: &host.root_matches,
             rules: &host.rules,

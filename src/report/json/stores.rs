@@ -9,7 +9,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct StoresDoc<'a> {
     dry_run: bool,
     freed_bytes: u64,
     stores: Vec<StoreDoc<'a>>,
@@ -63,5 +63,5 @@ pub(super) fn entries(report: &StoresReport) -> Vec<StoreDoc<'_>> {
 /// The document for `stores`.
 pub fn stores(report: &StoresReport, layout: Layout) -> String {
     let (dry_run, freed_bytes) = (report.dry_run, report.freed_bytes());
-    Document::of(Doc { dry_run, freed_bytes, stores: entries(report) }, layout)
+    Document::of(StoresDoc { dry_run, freed_bytes, stores: entries(report) }, layout)
 }

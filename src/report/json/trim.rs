@@ -9,7 +9,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 #[derive(Serialize, JsonSchema)]
-pub(super) struct Doc<'a> {
+pub(super) struct TrimDoc<'a> {
     #[serde(flatten, with = "as_json::AtPath")]
     path: &'a Path,
     bytes: u64,
@@ -58,7 +58,7 @@ pub fn trim(path: &Path, offer: &TrimOffer, steps: usize) -> String {
     };
     let taken = offer.steps.iter().take(steps);
     Document::of(
-        Doc {
+        TrimDoc {
             path,
             bytes: offer.bytes,
             reference_bits: reason.is_none(),

@@ -1,10 +1,10 @@
 //! Docker's build cache: BuildKit removes the least recently used parts, and never those that a build uses.
 
-use crate::stores::tool::{Tool, Turn};
+use crate::stores::tool::{CollectionTime, StoreTool};
 use crate::sys::program::ProgramError;
 
 /// Makes it keep this many bytes. The option's name changed with buildx 0.17; Docker's own help shows which one it knows.
-pub(super) fn collect(tool: &Tool, keep: u64, turn: &Turn<'_>) -> Result<(), ProgramError> {
+pub(super) fn collect(tool: &StoreTool, keep: u64, turn: &CollectionTime<'_>) -> Result<(), ProgramError> {
     let prune = |option: &str| {
         let keep = format!("--{option}={keep}");
         tool.collect(&["builder", "prune", "--force", &keep], turn)

@@ -4,7 +4,7 @@
 //! itself refuses an image that came into use meanwhile.
 
 use crate::stores::place::StoreDir;
-use crate::stores::tool::{Tool, Turn};
+use crate::stores::tool::{CollectionTime, StoreTool};
 use crate::sys::program::ProgramError;
 use serde_json::Value;
 use std::collections::HashSet;
@@ -27,7 +27,7 @@ pub(super) trait Engine {
     /// The images that may be removed, in this order.
     fn unused(&self) -> Result<Vec<Image>, ProgramError>;
     /// Removes one.
-    fn remove(&self, image: &Image, turn: &Turn<'_>) -> Result<(), ProgramError>;
+    fn remove(&self, image: &Image, turn: &CollectionTime<'_>) -> Result<(), ProgramError>;
 }
 
 /// Removes images until this many bytes were freed, or should have been by the engine's account.
@@ -35,7 +35,7 @@ pub(super) fn collect(
     engine: &dyn Engine,
     place: &StoreDir,
     wanted: u64,
-    turn: &Turn<'_>,
+    turn: &CollectionTime<'_>,
 ) -> Result<(), ProgramError> {
     let available = || place.dir.usage().map_or(0, |usage| usage.available_bytes);
     let before = available();
@@ -58,7 +58,7 @@ pub(super) fn collect(
 }
 
 /// Docker.
-pub(super) struct Docker<'t>(pub(super) &'t Tool);
+pub(super) struct Docker<'t>(pub(super) &'t StoreTool);
 
 impl Engine for Docker<'_> {
     fn unused(&self) -> Result<Vec<Image>, ProgramError> {
@@ -67,7 +67,7 @@ impl Engine for Docker<'_> {
         Ok(unused_of_docker(&images, &containers))
     }
 
-    fn remove(&self, image: &Image, turn: &Turn<'_>) -> Result<(), ProgramError> {
+    fn remove(&self, image: &Image, turn: &CollectionTime<'_>) -> Result<(), ProgramError> {
         let names = image.names.iter().map(String::as_str);
         let words: Vec<&str> = ["image", "rm", "--"].into_iter().chain(names).collect();
         self.0.collect(&words, turn)
@@ -123,7 +123,7 @@ fn strings(list: &Value) -> Vec<String> {
 }
 
 /// containerd and others behind the CRI, which reports no times: the largest first.
-pub(super) struct Cri<'t>(pub(super) &'t Tool);
+pub(super) struct Cri<'t>(pub(super) &'t StoreTool);
 
 impl Engine for Cri<'_> {
     fn unused(&self) -> Result<Vec<Image>, ProgramError> {
@@ -133,7 +133,7 @@ impl Engine for Cri<'_> {
         Ok(unused_of_cri(&json(&["images", "-o", "json"])?, &json(&["ps", "-a", "-o", "json"])?))
     }
 
-    fn remove(&self, image: &Image, turn: &Turn<'_>) -> Result<(), ProgramError> {
+    fn remove(&self, image: &Image, turn: &CollectionTime<'_>) -> Result<(), ProgramError> {
         let names = image.names.iter().map(String::as_str);
         let words: Vec<&str> = ["rmi"].into_iter().chain(names).collect();
         self.0.collect(&words, turn)

@@ -4,7 +4,7 @@ mod buildkit;
 mod images;
 
 use super::place::{StoreDir, StoreError};
-use super::tool::{Tool, Turn, remedy};
+use super::tool::{CollectionTime, StoreTool, remedy};
 use crate::capacity::stores as engines;
 use crate::model::stores::{Portion, StoreKind, StoreRule};
 use crate::sys::program::{ProgramError, Programs};
@@ -14,20 +14,20 @@ use std::path::{Path, PathBuf};
 
 /// A store that can be collected.
 #[derive(Debug)]
-pub struct Store {
+pub struct CollectedStore {
     kind: StoreKind,
-    tool: Tool,
+    tool: StoreTool,
     /// Where it is.
     pub place: StoreDir,
 }
 
-impl Store {
+impl CollectedStore {
     /// Finds a store and its tool. Nothing is changed.
     ///
     /// # Errors
     /// [`StoreError`].
     pub fn open(rule: &StoreRule, programs: &[PathBuf]) -> Result<Self, StoreError> {
-        let mut tool = Tool {
+        let mut tool = StoreTool {
             command: rule.command.clone(),
             directories: programs.to_vec(),
             user: None,
@@ -78,7 +78,7 @@ impl Store {
     ///
     /// # Errors
     /// [`ProgramError`]; [`ProgramError::Stopped`] where a job came.
-    pub fn collect(&self, portion: Portion, turn: &Turn<'_>) -> Result<(), ProgramError> {
+    pub fn collect(&self, portion: Portion, turn: &CollectionTime<'_>) -> Result<(), ProgramError> {
         let keep = portion.keep.unwrap_or(0);
         match self.kind {
             StoreKind::Buildkit => buildkit::collect(&self.tool, keep, turn),
@@ -108,7 +108,7 @@ impl Store {
     /// sccache has no verb for it: its server makes room when it first reads its directory, which is when something is compiled. So the
     /// owner's own server is ended (two would race), and an empty file is compiled by another server on a port of its own and with a
     /// smaller limit, which is ended afterwards.
-    fn sccache(&self, keep: u64, turn: &Turn<'_>) -> Result<(), ProgramError> {
+    fn sccache(&self, keep: u64, turn: &CollectionTime<'_>) -> Result<(), ProgramError> {
         let compiler = ["cc", "gcc", "clang"];
         let found = compiler.iter().find_map(|name| Programs(&self.tool.directories).find(name).ok());
         let Some(compiler) = found else {
@@ -129,7 +129,7 @@ impl Store {
             .collect(&arguments, turn)
     }
 
-    fn with<const N: usize>(&self, variables: [(&'static str, String); N]) -> Tool {
+    fn with<const N: usize>(&self, variables: [(&'static str, String); N]) -> StoreTool {
         let mut tool = self.tool.clone();
         tool.environment.extend(variables.map(|(name, value)| (name, value.into())));
         tool

@@ -33,7 +33,7 @@ const ROOM: usize = 4096;
 /// The confinement of a program with hostile input: another user, exactly this directory, few resources, no writable file and no new
 /// privileges.
 #[derive(Debug)]
-pub struct Confinement<'a> {
+pub struct Sandbox<'a> {
     /// The user and group.
     pub user: (Uid, u32),
     /// Where.
@@ -66,7 +66,7 @@ impl std::fmt::Debug for Attended<'_> {
 
 /// How a program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum End {
+pub enum ProgramEnd {
     /// By itself, and its output with it.
     Itself(ExitStatus),
     /// By itself, but one of its children kept its output open.
@@ -80,7 +80,7 @@ pub enum End {
 }
 
 /// Runs a call; returns how it ended, with its standard output and error.
-pub(super) fn run(call: &Call<'_>) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
+pub(super) fn run(call: &Call<'_>) -> io::Result<(ProgramEnd, Vec<u8>, Vec<u8>)> {
     let strays = call.attended.map(|_| Strays::watch());
     let mut child = spawn(call)?;
     let started = Instant::now();
@@ -91,10 +91,10 @@ pub(super) fn run(call: &Call<'_>) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
         pause = if pipes.serve(pause) { 1 } else { (pause * 2).min(50) };
         ended = ended.or_else(|| has_ended(group).then(Instant::now));
         match ended {
-            _ if pipes.output.is_cut => break Some(End::TooLong),
+            _ if pipes.output.is_cut => break Some(ProgramEnd::TooLong),
             Some(then) if pipes.are_closed() || then.elapsed() >= DRAIN => break None,
-            None if started.elapsed() >= call.bounds.time => break Some(End::TimedOut),
-            None if call.attended.is_some_and(|attended| (attended.0)()) => break Some(End::Stopped),
+            None if started.elapsed() >= call.bounds.time => break Some(ProgramEnd::TimedOut),
+            None if call.attended.is_some_and(|attended| (attended.0)()) => break Some(ProgramEnd::Stopped),
             _ => {}
         }
     };
@@ -110,9 +110,9 @@ pub(super) fn run(call: &Call<'_>) -> io::Result<(End, Vec<u8>, Vec<u8>)> {
     strays.into_iter().for_each(Strays::end);
     let end = match (verdict, status) {
         (Some(end), _) => end,
-        (None, Some(status)) if is_whole => End::Itself(status),
-        (None, Some(status)) => End::Held(status),
-        (None, None) => End::TimedOut,
+        (None, Some(status)) if is_whole => ProgramEnd::Itself(status),
+        (None, Some(status)) => ProgramEnd::Held(status),
+        (None, None) => ProgramEnd::TimedOut,
     };
     if pipes.complaint.is_cut {
         pipes.complaint.bytes.extend(b" ...");

@@ -28,7 +28,7 @@ fn shell(script: &str, time: Duration) -> ProgramRun {
 
 fn code(run: &ProgramRun) -> Option<i32> {
     match run.end {
-        End::Itself(status) => status.code(),
+        ProgramEnd::Itself(status) => status.code(),
         _ => None,
     }
 }
@@ -100,7 +100,7 @@ fn errors_say_what_was_called_what_was_found_and_what_to_do() {
 fn one_that_hangs_is_ended_with_all_its_children() {
     let script = "trap '' TERM INT HUP; echo $$; (trap '' TERM; exec sleep 600) & echo $!; wait; sleep 600";
     let run = shell(script, SHORT);
-    assert_eq!(run.end, End::TimedOut);
+    assert_eq!(run.end, ProgramEnd::TimedOut);
     let text = run.text();
     assert_eq!(text.lines().count(), 2, "what it had said is there: {text}");
     let leader = text.lines().next().unwrap();
@@ -114,7 +114,7 @@ fn one_that_closes_its_outputs_is_waited_for_in_its_time() {
     let run = shell("exec >&- 2>&-; sleep 0.2; exit 4", LONG);
     assert_eq!(code(&run), Some(4));
     assert!(begun.elapsed() >= Duration::from_millis(200));
-    assert_eq!(shell("exec >&- 2>&-; sleep 600", SHORT).end, End::TimedOut);
+    assert_eq!(shell("exec >&- 2>&-; sleep 600", SHORT).end, ProgramEnd::TimedOut);
     assert!(begun.elapsed() < LONG);
 }
 
@@ -122,7 +122,7 @@ fn one_that_closes_its_outputs_is_waited_for_in_its_time() {
 #[test]
 fn processes_left_behind_by_a_program_are_ended_with_it() {
     let run = shell("sleep 600 & echo $!", LONG);
-    assert!(matches!(run.end, End::Held(status) if status.success()), "{run:?}");
+    assert!(matches!(run.end, ProgramEnd::Held(status) if status.success()), "{run:?}");
     await_gone(&run.text());
     let run = shell("sleep 600 >/dev/null & echo $!", LONG);
     assert_eq!(code(&run), Some(0), "its complaints alone are held");
@@ -134,9 +134,9 @@ fn outputs_are_bounded_and_a_truncation_is_reported() {
     let whole = shell("head -c 1000 /dev/zero", LONG);
     assert_eq!((code(&whole), whole.output.len()), (Some(0), 1000));
     let cut = shell("head -c 1001 /dev/zero", LONG);
-    assert_eq!((cut.end, cut.output.len()), (End::TooLong, 1000));
+    assert_eq!((cut.end, cut.output.len()), (ProgramEnd::TooLong, 1000));
     let endless = shell("yes", LONG);
-    assert_eq!((endless.end, endless.output.len()), (End::TooLong, 1000));
+    assert_eq!((endless.end, endless.output.len()), (ProgramEnd::TooLong, 1000));
     // The rest of standard error is discarded, and the program continues.
     let loud = shell("yes | head -c 1000000 >&2; echo done; exit 3", LONG);
     assert_eq!((code(&loud), loud.text().as_str(), loud.complaint.len()), (Some(3), "done", 1004));
@@ -155,7 +155,7 @@ fn a_program_reads_only_its_given_input() {
     let run = with(&["cat"], LONG, &text);
     assert!(run.is_success() && run.output == text, "{:?}", run.end);
     assert!(with(&["true"], LONG, &text).is_success(), "one that does not read is not waited for");
-    assert_eq!(with(&["sleep", "600"], SHORT, &text).end, End::TimedOut);
+    assert_eq!(with(&["sleep", "600"], SHORT, &text).end, ProgramEnd::TimedOut);
     let run = with(&["cat"], LONG, b"");
     assert!(run.is_success() && run.output.is_empty(), "{run:?}");
 }
@@ -232,7 +232,7 @@ fn confined_it_is_in_its_directory_as_its_user_and_can_write_nothing() {
     let dir = testing::handle(temp.path());
     let user = if geteuid().is_root() { NOBODY } else { geteuid().as_raw() };
     let run = |script: &str| {
-        let confinement = Confinement { user: (Uid(user), user), dir: &dir, memory: 1 << 30, files: 64 };
+        let confinement = Sandbox { user: (Uid(user), user), dir: &dir, memory: 1 << 30, files: 64 };
         let bounds = Bounds::new(Duration::from_secs(20), 0);
         Call { confinement: Some(confinement), ..call(&["sh", "-c", script], bounds) }.run().unwrap()
     };

@@ -19,7 +19,7 @@ fn tell(signal: Signal) {
 }
 
 /// The worker's word, in what a test's process can see: a mark.
-fn run(limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> (End, Link, Duration) {
+fn run(limit: Duration, work: impl FnOnce(Link) -> Option<u8>) -> (WorkerEnd, Link, Duration) {
     let mut supervisor = Supervisor::new().unwrap();
     let begun = Instant::now();
     let end = supervisor.run(limit, work).unwrap();
@@ -33,20 +33,24 @@ fn a_proper_end_is_one_that_the_worker_declares() {
         link.mark(4);
         Some(7)
     });
-    assert_eq!((end, link.has(4), link.has(2)), (End::Proper(7), true, false));
-    assert_eq!(run(LONG, |_| None).0, End::Died(None));
-    assert_eq!(run(LONG, |_| std::process::exit(0)).0, End::Died(None), "an exit code is no declaration");
+    assert_eq!((end, link.has(4), link.has(2)), (WorkerEnd::Proper(7), true, false));
+    assert_eq!(run(LONG, |_| None).0, WorkerEnd::Died(None));
+    assert_eq!(
+        run(LONG, |_| std::process::exit(0)).0,
+        WorkerEnd::Died(None),
+        "an exit code is no declaration"
+    );
     let killed = run(LONG, |_| {
         let _ = kill(getpid(), Signal::SIGKILL);
         Some(0)
     });
-    assert_eq!(killed.0, End::Died(Some(Signal::SIGKILL)));
+    assert_eq!(killed.0, WorkerEnd::Died(Some(Signal::SIGKILL)));
     // Not at once: then it is watched closely.
     let slow = run(LONG, |_| {
         sleep(BRIEF * 3);
         Some(1)
     });
-    assert_eq!(slow.0, End::Proper(1));
+    assert_eq!(slow.0, WorkerEnd::Proper(1));
 }
 
 #[test]
@@ -57,20 +61,20 @@ fn a_worker_has_the_time_that_it_allows_itself_and_no_more() {
         sleep(LONG);
         Some(0)
     });
-    assert_eq!(end, End::TimedOut(limit));
+    assert_eq!(end, WorkerEnd::TimedOut(limit));
     assert!(took >= limit && took < LONG / 2, "{took:?}");
     let longer = run(short, |link| {
         link.limit(LONG);
         sleep(short / 2 * 3);
         Some(0)
     });
-    assert_eq!(longer.0, End::Proper(0));
+    assert_eq!(longer.0, WorkerEnd::Proper(0));
     let shorter = run(LONG, |link| {
         link.limit(short);
         sleep(LONG);
         Some(0)
     });
-    assert_eq!(shorter.0, End::TimedOut(short));
+    assert_eq!(shorter.0, WorkerEnd::TimedOut(short));
 }
 
 #[test]
@@ -83,13 +87,13 @@ fn an_abandoned_worker_is_ended_and_marks_are_cleared_for_the_next() {
         sleep(LONG);
         Some(0)
     };
-    assert_eq!(supervisor.run_until(LONG, work, &mut || link.has(2)).unwrap(), End::GivenUp);
+    assert_eq!(supervisor.run_until(LONG, work, &mut || link.has(2)).unwrap(), WorkerEnd::GivenUp);
     link.clear();
     let brief = |_| {
         sleep(GIVE_UP * 2);
         Some(3)
     };
-    assert_eq!(supervisor.run_until(LONG, brief, &mut || link.has(2)).unwrap(), End::Proper(3));
+    assert_eq!(supervisor.run_until(LONG, brief, &mut || link.has(2)).unwrap(), WorkerEnd::Proper(3));
 }
 
 #[test]
@@ -102,11 +106,11 @@ fn a_supervisor_that_is_terminated_stops_its_worker() {
         sleep(LONG);
         Some(0)
     };
-    assert_eq!(supervisor.run(LONG, work).unwrap(), End::Signalled(Signal::SIGTERM));
+    assert_eq!(supervisor.run(LONG, work).unwrap(), WorkerEnd::Signalled(Signal::SIGTERM));
     assert!(begun.elapsed() < LONG / 2);
     supervisor.ignore_signals();
     tell(Signal::SIGHUP);
-    assert_eq!(supervisor.run(LONG, |_| Some(0)).unwrap(), End::Proper(0));
+    assert_eq!(supervisor.run(LONG, |_| Some(0)).unwrap(), WorkerEnd::Proper(0));
 }
 
 #[test]

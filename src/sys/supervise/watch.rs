@@ -1,6 +1,6 @@
 //! Waiting for one worker: what it prints is passed on, and its end is noticed.
 
-use super::{End, ROOM, Stream, Supervisor, left, left_behind};
+use super::{ROOM, Stream, Supervisor, WorkerEnd, left, left_behind};
 use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use nix::sys::signal::{Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
@@ -66,7 +66,7 @@ impl<'s> Watch<'s> {
         }
     }
 
-    pub(super) fn run_to_end(&mut self, give_up: &mut dyn FnMut() -> bool) -> End {
+    pub(super) fn run_to_end(&mut self, give_up: &mut dyn FnMut() -> bool) -> WorkerEnd {
         let end = loop {
             if let Some(end) = self.look(left(self.next_look())) {
                 break end;
@@ -75,25 +75,28 @@ impl<'s> Watch<'s> {
                 self.watch_closely();
             }
             if self.is_close && self.supervisor.is_orphaned() {
-                break End::Orphaned;
+                break WorkerEnd::Orphaned;
             }
             if let Some(code) = self.is_close.then(|| self.supervisor.link.proper_end()).flatten()
                 && self.said.get_or_insert_with(Instant::now).elapsed() >= ENDS_IN
             {
-                break End::Proper(code);
+                break WorkerEnd::Proper(code);
             }
             if self.is_close && self.asked.elapsed() >= GIVE_UP {
                 if give_up() {
-                    break End::GivenUp;
+                    break WorkerEnd::GivenUp;
                 }
                 self.asked = Instant::now();
             }
             // The worker may have set its limit meanwhile.
             if self.started.elapsed() >= self.limit() {
-                break End::TimedOut(self.limit());
+                break WorkerEnd::TimedOut(self.limit());
             }
         };
-        if matches!(end, End::TimedOut(_) | End::Signalled(_) | End::Orphaned | End::GivenUp) {
+        if matches!(
+            end,
+            WorkerEnd::TimedOut(_) | WorkerEnd::Signalled(_) | WorkerEnd::Orphaned | WorkerEnd::GivenUp
+        ) {
             // Not waited for. What it is about to do is done or not done: every step of a run leaves each tree where it is,
             // or in trash.
             let _ = kill(self.worker, Signal::SIGKILL);
@@ -133,10 +136,10 @@ impl<'s> Watch<'s> {
     }
 
     /// Waits for something to happen, and serves it.
-    fn look(&mut self, wait: PollTimeout) -> Option<End> {
+    fn look(&mut self, wait: PollTimeout) -> Option<WorkerEnd> {
         let seen = self.look_at_streams(wait);
         if let Some(signal) = seen.signals.then(|| self.signal()).flatten() {
-            return Some(End::Signalled(signal));
+            return Some(WorkerEnd::Signalled(signal));
         }
         let may_be_over =
             seen.ended || self.ended.is_none() && (self.is_close || self.are_open == [false; 2]);
@@ -149,7 +152,7 @@ impl<'s> Watch<'s> {
             // Who ignores the death of children is never told how they ended.
             Ok(_) | Err(_) => None,
         };
-        Some(self.supervisor.link.proper_end().map_or(End::Died(died), End::Proper))
+        Some(self.supervisor.link.proper_end().map_or(WorkerEnd::Died(died), WorkerEnd::Proper))
     }
 
     fn signal(&mut self) -> Option<Signal> {

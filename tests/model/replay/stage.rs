@@ -240,7 +240,7 @@ impl<'h> Stage<'h> {
         let run = RunDir::open(&self.host.run_dir()).expect("the run directory");
         let leases = lease::read_all(
             &run,
-            lease::View {
+            lease::LeaseView {
                 proc: &Proc::new(Path::new("/proc")),
                 sees_all: |_| false,
                 now: std::time::SystemTime::now(),

@@ -6,7 +6,7 @@
 //! lines that continue such an entry; and there only outside of quotes, which the runner puts around names, paths and commands.
 
 use crate::model::postmortem::Complaint;
-use crate::observe::diag_log::{LogEntry, Severity};
+use crate::observe::diag_log::{LogEntry, LogSeverity};
 
 /// Tracks the entries of one log.
 #[derive(Debug, Default)]
@@ -40,9 +40,9 @@ fn is_own(line: &LogEntry<'_>) -> bool {
         // It knows only a job's id and display name, and shows those by `Terminal` (src/Runner.Listener/JobDispatcher.cs): exceptions
         // within its sentences are its own.
         "JobDispatcher" => {
-            line.severity >= Severity::Error || line.message.split(' ').any(names_an_exception)
+            line.severity >= LogSeverity::Error || line.message.split(' ').any(names_an_exception)
         }
-        _ => line.severity >= Severity::Error || begins_with_exception(line.message),
+        _ => line.severity >= LogSeverity::Error || begins_with_exception(line.message),
     }
 }
 

@@ -41,15 +41,15 @@ const RAW: usize = 32 << 10;
 
 /// The content of the Listener's logs, by job.
 #[derive(Debug, Clone, Default)]
-pub struct Stories {
-    stories: VecDeque<Story>,
+pub struct LoggedJobs {
+    stories: VecDeque<LoggedJob>,
     /// Logs without a line, by when they were begun.
     empty: Vec<SystemTime>,
     is_whole: bool,
 }
 
 #[derive(Debug, Clone)]
-struct Story {
+struct LoggedJob {
     id: String,
     /// The request's number, by which old services know the job.
     request: String,
@@ -59,7 +59,7 @@ struct Story {
     file: OsString,
 }
 
-impl Story {
+impl LoggedJob {
     /// Whether lines that name no job may still be about this one.
     fn is_open(&self) -> bool {
         !self.log.has_end() && self.log.restarted.is_none()
@@ -85,7 +85,7 @@ impl Story {
     }
 }
 
-impl Stories {
+impl LoggedJobs {
     /// Reads all logs that were written since `since`: those that were begun since, and before them the two latest ones with any content
     /// (a job may be received just when the log changes).
     ///
@@ -134,7 +134,7 @@ impl Stories {
     /// The id of the job that was received last before `started`.
     pub fn before(&self, started: SystemTime) -> Option<&str> {
         // A second of slack: logs are begun a moment before their first line.
-        let is_before = |story: &&Story| {
+        let is_before = |story: &&LoggedJob| {
             story
                 .log
                 .received
@@ -198,7 +198,7 @@ pub fn agent_name(root: &Dir) -> Option<String> {
 
 /// The content of one text by itself.
 #[cfg(any(test, fuzzing))]
-pub(crate) fn tell(logs: &[&str]) -> Stories {
+pub(crate) fn tell(logs: &[&str]) -> LoggedJobs {
     let mut reader = ListenerReader::new();
     for text in logs {
         reader.begin_log();
@@ -209,7 +209,7 @@ pub(crate) fn tell(logs: &[&str]) -> Stories {
 }
 
 struct ListenerReader {
-    told: Stories,
+    told: LoggedJobs,
     entries: Entries,
     /// The job whose Worker is started next.
     dispatched: Option<String>,
@@ -223,7 +223,7 @@ struct ListenerReader {
 impl ListenerReader {
     fn new() -> Self {
         Self {
-            told: Stories { is_whole: true, ..Stories::default() },
+            told: LoggedJobs { is_whole: true, ..Stories::default() },
             entries: Entries::default(),
             dispatched: None,
             is_worker: None,
@@ -244,7 +244,7 @@ impl ListenerReader {
     }
 
     /// The latest jobs, the last one first.
-    fn recent(&mut self) -> impl Iterator<Item = &mut Story> {
+    fn recent(&mut self) -> impl Iterator<Item = &mut LoggedJob> {
         self.told.stories.iter_mut().rev().take(RECENT)
     }
 
@@ -317,7 +317,7 @@ impl ListenerReader {
         }
         let log = ListenerLog { received: Some(kept(line)), ..ListenerLog::default() };
         let (id, request, file) = (id.to_owned(), number.to_owned(), OsString::new());
-        self.told.stories.push_back(Story { id, request, log, pace: Pace::default(), file });
+        self.told.stories.push_back(LoggedJob { id, request, log, pace: Pace::default(), file });
     }
 
     /// The Worker's process, by its pid.
@@ -355,7 +355,7 @@ impl ListenerReader {
         }
     }
 
-    fn end(mut self) -> Stories {
+    fn end(mut self) -> LoggedJobs {
         for story in &mut self.told.stories {
             let last = story.log.last.as_ref().and_then(|line| line.at);
             story.log.is_whole = self.told.is_whole;
@@ -377,7 +377,7 @@ fn of_the_process(log: &mut ListenerLog, line: &LogEntry<'_>) {
 }
 
 /// A line of the dispatcher that names a job.
-fn of_the_job(story: &mut Story, line: &LogEntry<'_>) {
+fn of_the_job(story: &mut LoggedJob, line: &LogEntry<'_>) {
     let (id, log) = (story.id.as_str(), &mut story.log);
     let is_open = !log.has_end();
     let behind = |form| listener::behind(line.message, form, id);
@@ -579,7 +579,7 @@ mod tests {
         }
         let root = Dir::resolve(temp.path()).unwrap().0;
         let since = diag_log::begun(OsStr::new(&name(19))).unwrap() + Duration::from_secs(1);
-        let stories = Stories::read(&root, since).unwrap();
+        let stories = LoggedJobs::read(&root, since).unwrap();
         assert_eq!(stories.received().count(), 2);
         let job = A.replace('1', "2");
         assert_eq!(stories.of(&job).empty_logs, 16);
@@ -587,10 +587,10 @@ mod tests {
         assert!(raw.contains(&job), "{}", cut(&raw));
         // An unreadable log leaves a gap; it is an error when none can be read.
         std::os::unix::fs::symlink("/etc/passwd", diag.join(name(21))).unwrap();
-        assert!(!Stories::read(&root, since).unwrap().of(&job).is_whole);
+        assert!(!LoggedJobs::read(&root, since).unwrap().of(&job).is_whole);
         let temp = tempfile::tempdir().unwrap();
         std::fs::create_dir(temp.path().join("_diag")).unwrap();
         let root = Dir::resolve(temp.path()).unwrap().0;
-        assert_eq!(Stories::read(&root, since).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(LoggedJobs::read(&root, since).unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

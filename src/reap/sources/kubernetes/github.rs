@@ -23,7 +23,7 @@ const MAX_BYTES: u64 = 64 << 20;
 
 /// The list, whole.
 pub(super) struct Github {
-    runners: Vec<Runner>,
+    runners: Vec<GithubRunner>,
 }
 
 /// GitHub's state of one runner.
@@ -43,11 +43,11 @@ pub(super) enum Word {
 #[derive(Deserialize)]
 struct Page {
     total_count: usize,
-    runners: Vec<Runner>,
+    runners: Vec<GithubRunner>,
 }
 
 #[derive(Deserialize)]
-struct Runner {
+struct GithubRunner {
     id: Option<u64>,
     name: String,
     status: String,
@@ -112,7 +112,7 @@ impl Github {
                 "its pages count {total} and {other} runners: the list changed while it was fetched; fetch it again"
             )));
         }
-        let runners: Vec<Runner> = pages.into_iter().flat_map(|page| page.runners).collect();
+        let runners: Vec<GithubRunner> = pages.into_iter().flat_map(|page| page.runners).collect();
         let distinct: HashSet<(Option<u64>, &str)> = runners
             .iter()
             .map(|runner| (runner.id, if runner.id.is_some() { "" } else { runner.name.as_str() }))

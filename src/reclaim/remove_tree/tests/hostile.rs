@@ -117,7 +117,7 @@ fn a_tree_that_is_refilled_is_given_up_in_the_end() {
         let _ = fs::write(deep.join(format!("f{number}")), "");
     });
     // Which side wins is chance; the test requires that it terminates and reports what it saw.
-    if let Extent::Part { first, .. } = &removal.extent {
+    if let RemovalExtent::Part { first, .. } = &removal.extent {
         assert!(matches!(first, RemoveError::Refilled { .. }), "{first:?}");
     }
     assert_whole(&remove(temp.path(), "tree"));
@@ -247,7 +247,7 @@ fn entries_that_need_space_to_be_moved_are_deleted_after_the_rest() {
         until_full(&|number| fs::create_dir(wide.join(number.to_string())));
         until_full(&|number| fs::write(disk.join(number.to_string()), ""));
         let progress = Progress::default();
-        let options = Options { threads: 1, deadline: None, enough: None, progress: &progress };
+        let options = RemoveOptions { threads: 1, deadline: None, enough: None, progress: &progress };
         let removal = remove_tree(&handle(&disk), OsStr::new("tree"), &[], &options);
         assert_whole(&removal);
         assert_eq!(removal.files, 0);

@@ -1,7 +1,7 @@
 //! How one thread handles one directory, in cases where a whole deletion would reach the same end in another way, or by chance.
 
 use super::*;
-use crate::reclaim::remove_tree::{Extent, Progress, Removal};
+use crate::reclaim::remove_tree::{Progress, Removal, RemovalExtent};
 use crate::sys::testing::{NOBODY, as_nobody, handle, is_root};
 use std::fs;
 use std::os::unix::fs::{PermissionsExt as _, chown};
@@ -15,7 +15,7 @@ fn in_walk(handles: usize, body: impl FnOnce(&Path, &RemovalWalk<'_>)) -> Remova
     let (base, progress) = (handle(temp.path()), Progress::default());
     let (budget, options) = (
         HandleBudget::new(handles),
-        Options { threads: 1, deadline: None, enough: None, progress: &progress },
+        RemoveOptions { threads: 1, deadline: None, enough: None, progress: &progress },
     );
     let walk = RemovalWalk::new(&base, &budget, &options);
     body(temp.path(), &walk);
@@ -27,7 +27,7 @@ fn as_worker<'a>(walk: &RemovalWalk<'a>, act: impl FnOnce(&mut Worker<'_, 'a>) +
     let act = Mutex::new(Some(act));
     let sums = work_off(
         1,
-        vec![Task::Deep(0..0)],
+        vec![RemovalTask::Deep(0..0)],
         Default::default,
         |stack, (removed, shared): &mut (Removed, usize), _, _| match act.lock().unwrap().take() {
             Some(act) => act(&mut Worker { walk, stack, removed, made: &mut Vec::new() }),
@@ -54,7 +54,7 @@ fn names(path: &Path) -> Vec<String> {
 
 #[track_caller]
 fn assert_nothing_stays(removal: Removal) {
-    assert!(matches!(removal.extent, Extent::Whole), "{removal:?}");
+    assert!(matches!(removal.extent, RemovalExtent::Whole), "{removal:?}");
 }
 
 #[test]
@@ -152,7 +152,8 @@ fn an_entry_that_replaced_an_emptied_directory_is_deleted_instead() {
         let node = node(base, "directory");
         calls::remove_directory(walk.base, c"directory").unwrap();
         fs::write(base.join("directory"), "").unwrap();
-        let (removed, _) = as_worker(walk, |worker| assert!(matches!(worker.finish(&node), End::Gone)));
+        let (removed, _) =
+            as_worker(walk, |worker| assert!(matches!(worker.finish(&node), WalkOutcome::Gone)));
         assert_eq!((removed.files, removed.directories), (1, 0));
         assert!(names(base).is_empty());
     }));
@@ -166,16 +167,16 @@ fn a_directory_is_read_again_so_often_and_all_together_so_often() {
             let (before, node) = (left(), node(base, "refilled"));
             as_worker(walk, |worker| {
                 for _ in 0..REREADS_EACH {
-                    assert!(matches!(worker.read_again(&node), End::ReadAgain));
+                    assert!(matches!(worker.read_again(&node), WalkOutcome::ReadAgain));
                 }
-                assert!(matches!(worker.read_again(&node), End::Stays), "as often as one may");
+                assert!(matches!(worker.read_again(&node), WalkOutcome::Stays), "as often as one may");
             });
             assert_eq!(left(), before - u64::from(REREADS_EACH));
         }
         let node = node(base, "refilled");
-        as_worker(walk, |worker| assert!(matches!(worker.read_again(&node), End::Stays)));
+        as_worker(walk, |worker| assert!(matches!(worker.read_again(&node), WalkOutcome::Stays)));
     });
-    let Extent::Part { first: RemoveError::Refilled { .. }, errors } = removal.extent else {
+    let RemovalExtent::Part { first: RemoveError::Refilled { .. }, errors } = removal.extent else {
         panic!("{removal:?}")
     };
     assert_eq!(errors, REREADS_IN_ALL / u64::from(REREADS_EACH) + 1);
@@ -194,7 +195,7 @@ fn a_mount_is_called_one_and_another_subvolume_is_not() {
             walk.stays(Some(&parent), c"it", operation, errno);
             assert!(parent.spoiled.load(Ordering::Relaxed), "what holds it stays too");
         });
-        let Extent::Part { first, errors: 1 } = removal.extent else { panic!("{removal:?}") };
+        let RemovalExtent::Part { first, errors: 1 } = removal.extent else { panic!("{removal:?}") };
         assert_eq!(matches!(first, RemoveError::Mount { .. }), is_mount, "{first:?}");
         assert!(first.to_string().contains("parent/it"), "{first}");
     }

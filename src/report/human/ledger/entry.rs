@@ -4,7 +4,7 @@ use super::super::screen::{Screen, Tone};
 use super::super::words;
 use super::stamp;
 use crate::model::Uid;
-use crate::model::ledger::{ActionKind, Judged, LedgerRecord, Relation, Scope, Trust, Writer};
+use crate::model::ledger::{ActionKind, Judged, LedgerRecord, PathRelation, Scope, Trust, Writer};
 use crate::report::escape;
 use std::fmt::Write as _;
 
@@ -12,7 +12,7 @@ use std::fmt::Write as _;
 const MAX_FOREIGN: usize = 10;
 
 /// `TIME  deed  SIZE  path`, and below it why, on which evidence and who wrote it.
-pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen, out: &mut String) {
+pub(super) fn story(judged: &Judged, relation: Option<PathRelation>, screen: &Screen, out: &mut String) {
     let record = judged.record();
     let size = record.details.bytes.map(|bytes| format!("  {}", words::size(bytes))).unwrap_or_default();
     let environment = || record.details.environment.as_deref().map(|name| escape::text(name).into_owned());
@@ -26,8 +26,8 @@ pub(super) fn story(judged: &Judged, relation: Option<Relation>, screen: &Screen
     );
     let mut lines = Vec::new();
     match relation {
-        Some(Relation::Inside) => lines.push("which contained the path in question".to_owned()),
-        Some(Relation::Contains) | Some(Relation::Same) | None => {}
+        Some(PathRelation::Inside) => lines.push("which contained the path in question".to_owned()),
+        Some(PathRelation::Contains) | Some(PathRelation::Same) | None => {}
     }
     lines.extend(about(record));
     lines.push(format!("{}; {}", by(record.details.scope.as_ref()), writer(judged)));

@@ -15,7 +15,7 @@ pub use why::{why, why_environment};
 
 use super::screen::{Screen, Tone};
 use super::words;
-use crate::model::ledger::{Extent, Span, Window};
+use crate::model::ledger::{Extent, UserSpan, Window};
 use crate::report::escape;
 use std::fmt::Write as _;
 use std::time::SystemTime;
@@ -29,8 +29,8 @@ fn extent(extent: &Extent, now: SystemTime, screen: &Screen, out: &mut String) {
             None => "holds nothing".to_owned(),
         };
         let whose = match (place.span, place.since) {
-            (Span::Part, Some(_)) => ", not of everybody",
-            (Span::Everybody, _) | (Span::Part, None) => "",
+            (UserSpan::Part, Some(_)) => ", not of everybody",
+            (UserSpan::Everybody, _) | (UserSpan::Part, None) => "",
         };
         let mut text = format!("{since}{whose}");
         for gap in &place.gaps {
